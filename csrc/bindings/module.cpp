@@ -1,0 +1,148 @@
+// The Python module loopnest._core: arrays in, pointers and strides out, nothing else.
+//
+// Shapes, overlap and the like are checked in Python (arrays.py); what is checked here keeps a wrong call from
+// touching memory that it should not: the number of axes, the dtype, and that a result may be written.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+
+#include <string>
+
+#include "kernels.hpp"
+#include "machine/caches.hpp"
+#include "simd/dispatch.hpp"
+
+namespace py = pybind11;
+
+namespace loopnest {
+namespace {
+
+// What Python passes for each type of a kernel's parameters: an array for a view or a result, else a plain number.
+template <class Arg>
+struct Python {
+    using type = Arg;
+    static Arg pass(Arg value) { return value; }
+};
+
+template <class T>
+T* data_of(const py::array& array, int axes) {
+    if (array.ndim() != axes)
+        throw py::type_error("an array has " + std::to_string(array.ndim()) + " axes, expected " + std::to_string(axes));
+    if (!array.dtype().is(py::dtype::of<std::remove_const_t<T>>()) &&
+        !array.dtype().equal(py::dtype::of<std::remove_const_t<T>>()))
+        throw py::type_error("arrays of different dtypes");
+    if (!std::is_const_v<T> && !array.writeable()) throw py::type_error("a result's array is read-only");
+    return static_cast<T*>(const_cast<void*>(array.data()));
+}
+
+template <class T>
+struct Python<Matrix<T>> {
+    using type = py::array;
+    static Matrix<T> pass(const py::array& array) {
+        T* const data = data_of<T>(array, 2);
+        const index size = sizeof(T);
+        return {data, array.shape(0), array.shape(1), array.strides(0) / size, array.strides(1) / size};
+    }
+};
+
+template <class T>
+struct Python<Vector<T>> {
+    using type = py::array;
+    static Vector<T> pass(const py::array& array) {
+        T* const data = data_of<T>(array, 1);
+        return {data, array.shape(0), array.strides(0) / index(sizeof(T))};
+    }
+};
+
+template <class T>
+struct Python<T*> {  // a scalar result: an array without axes
+    using type = py::array;
+    static T* pass(const py::array& array) { return data_of<T>(array, 0); }
+};
+
+template <class... Args>
+void call(void (*kernel)(Args...), typename Python<Args>::type... args) {
+    auto run = [&](Args... passed) {
+        py::gil_scoped_release without_gil;
+        kernel(passed...);
+    };
+    run(Python<Args>::pass(args)...);
+}
+
+const py::array& first_array(const py::array& first, ...) { return first; }
+
+// Define module.<operation>_<rung> for each rung of an operation's list. Which ISA level's kernel runs is looked up at
+// the call. The float signature stands for both: Python passes the same for float and double.
+template <template <class> class Fn, class... Args>
+void define(py::module_& module, const char* operation, Rungs<Fn> Kernels::*rungs,
+            const Kernels* IsaLevel::*table, void (*)(Args...)) {
+    const Rungs<Fn> names = isa_levels().front().*table->*rungs;
+    for (index i = 0; i < names.count; ++i) {
+        const std::string name = std::string(operation) + "_" + names.first[i].name;
+        module.def(name.c_str(), [=](typename Python<Args>::type... args) {
+            const Rung<Fn>& rung = (active_isa().*table->*rungs).first[i];
+            const auto dtype = first_array(args...).dtype().num();
+            if (dtype == py::dtype::of<float>().num())
+                call(rung.f32, args...);
+            else if (dtype == py::dtype::of<double>().num())
+                call(rung.f64, args...);
+            else
+                throw py::type_error("expected arrays of float32 or float64");
+        });
+    }
+}
+
+template <template <class> class Fn>
+void define(py::module_& module, const char* operation, Rungs<Fn> Kernels::*rungs) {
+    define(module, operation, rungs, &IsaLevel::kernels, Fn<float>{});
+    define(module, operation, rungs, &IsaLevel::scalar, Fn<float>{});
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+    module.doc() = "The C++ kernels of loopnest, by name: <operation>_<variant>(inputs…, results…).";
+
+    define(module, "matmul", &Kernels::matmul);
+    define(module, "matmul", &Kernels::matmul_by_blocks);
+    define(module, "dot", &Kernels::dot);
+    define(module, "sum", &Kernels::sum);
+    define(module, "add", &Kernels::add);
+    define(module, "transpose", &Kernels::transpose);
+    define(module, "linear", &Kernels::linear);
+    define(module, "relu", &Kernels::relu);
+    define(module, "sigmoid", &Kernels::sigmoid);
+    define(module, "tanh", &Kernels::tanh);
+    define(module, "softmax", &Kernels::softmax);
+    define(module, "relu_backward", &Kernels::relu_backward);
+    define(module, "sigmoid_backward", &Kernels::sigmoid_backward);
+    define(module, "tanh_backward", &Kernels::tanh_backward);
+    define(module, "gelu", &Kernels::gelu);
+    define(module, "gelu_backward", &Kernels::gelu_backward);
+    define(module, "mse", &Kernels::mse);
+    define(module, "mse_backward", &Kernels::mse_backward);
+    define(module, "cross_entropy", &Kernels::cross_entropy);
+    define(module, "cross_entropy_backward", &Kernels::cross_entropy_backward);
+    define(module, "sgd", &Kernels::sgd);
+    define(module, "momentum", &Kernels::momentum);
+    define(module, "rmsprop", &Kernels::rmsprop);
+    define(module, "adam", &Kernels::adam);
+    define(module, "mlp_forward", &Kernels::mlp_forward);
+    define(module, "mlp_backward", &Kernels::mlp_backward);
+
+    module.def("isa_levels", [] {
+        py::list supported;
+        for (const IsaLevel& level : isa_levels())
+            if (level.supported()) supported.append(level.name);
+        return supported;
+    }, "The ISA levels that run here, from the oldest to the newest.");
+    module.def("isa", [] { return active_isa().name; }, "The ISA level whose kernels run.");
+    module.def("set_isa", [](const std::string& name) { set_isa(name); }, py::arg("name"));
+    module.def("cache_sizes", [] {
+        const CacheSizes cache = cache_sizes();
+        return py::make_tuple(cache.l1d, cache.l2, cache.l3);
+    }, "The sizes of the L1 data, L2 and L3 cache in bytes.");
+
+    active_isa();  // so that a wrong LOOPNEST_ISA is told at import
+}
+
+}  // namespace loopnest

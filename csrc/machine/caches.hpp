@@ -1,0 +1,16 @@
+// The sizes of this machine's data caches, in bytes, per core or as much as one core may use.
+#pragma once
+
+#include "view.hpp"
+
+namespace loopnest {
+
+struct CacheSizes {
+    index l1d, l2, l3;
+};
+
+// Read once from the operating system (Linux: sysfs; macOS: sysctl). A level that it does not tell gets a common size:
+// 32 KiB, 512 KiB, 8 MiB.
+CacheSizes cache_sizes();
+
+}  // namespace loopnest

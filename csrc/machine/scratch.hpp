@@ -1,0 +1,19 @@
+// Scratch memory for packing and intermediate results: kept by each thread, grown when asked for more, reused.
+//
+// A fresh allocation of some megabytes would cost a system call and a page fault for every 4 KiB, more than packing it.
+#pragma once
+
+#include "view.hpp"
+
+namespace loopnest {
+
+// At least `bytes` bytes, 64-byte aligned, in the slot's own memory: valid until this thread asks for the slot again.
+enum class Slot { pack_a, pack_b, activations, count };
+void* scratch(Slot slot, index bytes);
+
+template <class T>
+LOOPNEST_INLINE T* scratch(Slot slot, index count) {
+    return static_cast<T*>(scratch(slot, count * index(sizeof(T))));
+}
+
+}  // namespace loopnest

@@ -1,0 +1,58 @@
+// The other four orders of the three loops, for the layout study; naive is ijk and reordered is ikj.
+//
+// All six do the same multiplications. What differs is the stride of the innermost loop in row-major matrices:
+//
+//     innermost   a         b         c         order
+//     k           1         a row     fixed     ijk, jik   a dot product: one chain of sums, b column by column
+//     j           fixed     1         1         ikj, kij   rows along rows: vectorizes
+//     i           a row     fixed     a row     jki, kji   columns: two strided streams, the worst of all
+//
+// With column-major operands the last two lines change places. The outer two loops decide what is used again soon:
+// kij updates all of c for every k, ikj finishes one row of c before the next.
+#pragma once
+
+#include "view.hpp"
+
+namespace loopnest::LOOPNEST_ISA::matmul {
+
+template <class T>
+void clear(Matrix<T> c) {
+    for (index i = 0; i < c.rows; ++i)
+        for (index j = 0; j < c.cols; ++j) c(i, j) = 0;
+}
+
+template <class T>
+void jik(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    for (index j = 0; j < c.cols; ++j)
+        for (index i = 0; i < c.rows; ++i) {
+            T sum = 0;
+            for (index k = 0; k < a.cols; ++k) sum += a(i, k) * b(k, j);
+            c(i, j) = sum;
+        }
+}
+
+template <class T>
+void jki(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    clear(c);
+    for (index j = 0; j < c.cols; ++j)
+        for (index k = 0; k < a.cols; ++k)
+            for (index i = 0; i < c.rows; ++i) c(i, j) += a(i, k) * b(k, j);
+}
+
+template <class T>
+void kij(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    clear(c);
+    for (index k = 0; k < a.cols; ++k)
+        for (index i = 0; i < c.rows; ++i)
+            for (index j = 0; j < c.cols; ++j) c(i, j) += a(i, k) * b(k, j);
+}
+
+template <class T>
+void kji(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    clear(c);
+    for (index k = 0; k < a.cols; ++k)
+        for (index j = 0; j < c.cols; ++j)
+            for (index i = 0; i < c.rows; ++i) c(i, j) += a(i, k) * b(k, j);
+}
+
+}  // namespace loopnest::LOOPNEST_ISA::matmul

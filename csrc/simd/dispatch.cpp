@@ -1,0 +1,87 @@
+#include "simd/dispatch.hpp"
+
+#include <atomic>
+#include <cstdlib>
+#include <stdexcept>
+
+// clang-format off
+#define DECLARE_LEVEL(level)                                      \
+    namespace loopnest::level { extern const Kernels kernels; }   \
+    namespace loopnest::level##_scalar { extern const Kernels kernels; }
+#define LEVEL(level, supported) {#level, &level::kernels, &level##_scalar::kernels, supported}
+// clang-format on
+
+#if defined(__x86_64__)
+DECLARE_LEVEL(v1)
+DECLARE_LEVEL(v3)
+DECLARE_LEVEL(v4)
+#else
+DECLARE_LEVEL(native)
+#endif
+
+namespace loopnest {
+namespace {
+
+bool always() { return true; }
+
+#if defined(__x86_64__)
+// The compiler's run-time library asks CPUID for the instructions and XGETBV whether the system saves the registers.
+bool has_v3() {
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+           __builtin_cpu_supports("bmi2");
+}
+bool has_v4() {
+    return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+}
+#endif
+
+const IsaLevel* best() {
+    const IsaLevel* newest = nullptr;
+    for (const IsaLevel& level : isa_levels())
+        if (level.supported()) newest = &level;
+    return newest;
+}
+
+std::atomic<const IsaLevel*> active{nullptr};
+
+}  // namespace
+
+const std::vector<IsaLevel>& isa_levels() {
+    static const std::vector<IsaLevel> levels = {
+#if defined(__x86_64__)
+        LEVEL(v1, always),
+        LEVEL(v3, has_v3),
+        LEVEL(v4, has_v4),
+#else
+        LEVEL(native, always),
+#endif
+    };
+    return levels;
+}
+
+const IsaLevel& active_isa() {
+    if (const IsaLevel* level = active.load(std::memory_order_relaxed)) return *level;
+    if (const char* forced = std::getenv("LOOPNEST_ISA"); forced && *forced)
+        set_isa(forced);
+    else
+        active = best();
+    return *active.load();
+}
+
+void set_isa(const std::string& name) {
+    std::string known;
+    for (const IsaLevel& level : isa_levels()) {
+        if (name == level.name) {
+            if (!level.supported())
+                throw std::invalid_argument("isa is '" + name + "', which this CPU or its operating system does not "
+                                            "support; the newest that runs here is '" + best()->name + "'");
+            active = &level;
+            return;
+        }
+        known += (known.empty() ? "" : ", ") + std::string(level.name);
+    }
+    throw std::invalid_argument("isa is '" + name + "', expected one of " + known);
+}
+
+}  // namespace loopnest

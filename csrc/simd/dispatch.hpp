@@ -1,0 +1,22 @@
+// Which ISA level's kernels run: the best that this CPU and its operating system support, or the one that was forced.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels.hpp"
+
+namespace loopnest {
+
+struct IsaLevel {
+    const char* name;          // "v1", "v3", "v4": x86-64-v1 and so on; "native" elsewhere
+    const Kernels* kernels;    // compiled with the level's vector instructions
+    const Kernels* scalar;     // the same sources, compiled with vectorization off
+    bool (*supported)();
+};
+
+const std::vector<IsaLevel>& isa_levels();  // from the oldest to the newest
+const IsaLevel& active_isa();
+void set_isa(const std::string& name);      // throws std::invalid_argument, with what was expected
+
+}  // namespace loopnest

@@ -1,0 +1,261 @@
+"""NumPy arrays and torch tensors as strided views, and every check of an argument.
+
+The rest of the package sees NumPy arrays only. A torch tensor on the CPU shares its memory with the array that the
+kernels get, and a result is handed back as a tensor over the memory that they filled: nothing is copied.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+
+Array = np.ndarray[Any, Any]
+
+
+class CopyWarning(UserWarning):
+    """An input had to be copied before a kernel could read it; the message says why, and how to avoid that."""
+
+
+class Call:
+    """The arrays of one call: inputs checked and unwrapped, results allocated or checked, and wrapped again.
+
+    integers  the inputs that hold int64 (class labels) where all others hold floats
+    updated   the inputs that are updated in place (a parameter and an optimizer's state)
+
+    >>> call = Call("add", a=np.ones(3), b=np.ones(3))
+    >>> a, b = call.inputs
+    >>> out = call.output(None, a.shape)
+    >>> call.result(out).dtype
+    dtype('float64')
+    """
+
+    def __init__(
+        self, operation: str, /, *, integers: tuple[str, ...] = (), updated: tuple[str, ...] = (), **inputs: Any
+    ) -> None:
+        self.operation = operation
+        self._integers = integers
+        self._updated = updated
+        self._torch = _torch_of(operation, inputs)
+        self._named = {name: self._unwrap(name, value) for name, value in inputs.items()}
+        self._given: list[tuple[Array, Any]] = []  # the results' arrays, and what the caller gave for each
+        self.inputs = tuple(self._named.values())
+        first = next(name for name in inputs if name not in integers)
+        self.dtype = self._named[first].dtype
+        for name, array in self._named.items():
+            if array.dtype != self.dtype and name not in integers:
+                raise TypeError(
+                    f"{operation}: {name} has dtype {array.dtype}, expected {self.dtype} to match {first}; convert "
+                    f"one of them, as in {name}.{self._cast(self.dtype)}"
+                )
+        for name in updated:
+            self._check_updated(name)
+
+    def output(self, out: Any, shape: tuple[int, ...], name: str = "out") -> Array:
+        """The array that receives a result: `out` after its checks, or a new one."""
+        if out is None:
+            return empty(shape, self.dtype)
+        where = f"{self.operation}: {name}"
+        is_tensor = self._torch is not None and isinstance(out, self._torch.Tensor)
+        array = self._memory(name, out) if is_tensor else out
+        if is_tensor != (self._torch is not None) or not _is_plain_array(array):
+            expected = "a torch tensor" if self._torch is not None else "a NumPy array"
+            raise TypeError(f"{where} is {_kind(out)}, expected {expected} like the inputs, or None for a new one")
+        make = f"{'torch' if is_tensor else 'np'}.empty({shape}, dtype={'torch' if is_tensor else 'np'}.{self.dtype})"
+        if array.shape != shape:
+            raise ValueError(f"{where} has shape {array.shape}, expected {shape}; make it with {make}")
+        if array.dtype != self.dtype:
+            raise TypeError(f"{where} has dtype {array.dtype}, expected the inputs' {self.dtype}; make it with {make}")
+        if not array.flags.writeable:
+            raise ValueError(f"{where} is read-only, expected a writeable array; make it with {make}")
+        if not (array.flags.c_contiguous and array.flags.aligned):
+            raise ValueError(
+                f"{where} has strides of {array.strides} bytes, expected C order (row-major, no gaps) as in a new "
+                f"array; make it with {make}"
+            )
+        taken = dict(self._named) | {"another result": theirs for theirs, _ in self._given}
+        for other, theirs in taken.items():
+            if _overlap(array, theirs):
+                raise ValueError(
+                    f"{where} overlaps {other} in memory, expected memory of its own, since a kernel writes results "
+                    f"before it has read all inputs; make it with {make}"
+                )
+        array = array.view(np.ndarray)
+        self._given.append((array, out))
+        return array
+
+    def result(self, array: Array) -> Any:
+        """What the caller gets: the `out` that was given, or the new array, as a tensor where the inputs were."""
+        for ours, given in self._given:
+            if ours is array:
+                return given
+        if self._torch is not None:
+            return self._torch.from_numpy(array)
+        return array if array.ndim else array[()]
+
+    def _unwrap(self, name: str, value: Any) -> Array:
+        """The array over `value`'s memory."""
+        where = f"{self.operation}: {name}"
+        array = self._memory(name, value) if self._torch is not None else value
+        if not _is_plain_array(array):
+            raise TypeError(
+                f"{where} is {_kind(value)}, expected a NumPy array or a torch tensor on the CPU; np.asarray({name}) "
+                f"makes one"
+            )
+        wanted = (np.dtype(np.int64),) if name in self._integers else FLOATS
+        if array.dtype not in wanted:
+            native = array.dtype.newbyteorder("=")
+            fix = native if native in wanted else wanted[0]
+            names = " or ".join(str(dtype) for dtype in wanted)
+            raise TypeError(
+                f"{where} has dtype {array.dtype}, expected {names} in this machine's byte order; convert it with "
+                f"{name}.{self._cast(fix)}"
+            )
+        if not array.flags.aligned:
+            if name in self._updated:
+                raise ValueError(
+                    f"{where}'s elements do not lie at multiples of their size in memory, expected an aligned array "
+                    f"since it is updated in place; pass {name}.copy()"
+                )
+            warnings.warn(
+                f"{where}'s elements do not lie at multiples of their size in memory, so it is copied before the "
+                f"kernel runs; np.require({name}, requirements='A') copies it once",
+                CopyWarning,
+                stacklevel=6,  # the caller of the operation
+            )
+            array = np.require(array, requirements="A")
+        return array.view(np.ndarray)
+
+    def _memory(self, name: str, tensor: Any) -> Array:
+        """The array that shares a CPU tensor's memory."""
+        where = f"{self.operation}: {name}"
+        if tensor.requires_grad:
+            raise ValueError(
+                f"{where} requires grad, expected a tensor without: these kernels record no graph; pass {name}.detach()"
+            )
+        if tensor.device.type != "cpu":
+            raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu()")
+        if tensor.layout != self._torch.strided:
+            raise ValueError(f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense()")
+        if tensor.is_neg() or tensor.is_conj():
+            raise ValueError(f"{where} is a lazy negation or conjugate, expected its values; pass {name}.clone()")
+        if tensor.dtype not in (self._torch.float32, self._torch.float64, self._torch.int64):
+            wanted = "int64" if name in self._integers else "float32"
+            raise TypeError(
+                f"{where} has dtype {tensor.dtype}, expected torch.{wanted}; convert it with "
+                f"{name}.{self._cast(np.dtype(wanted))}"
+            )
+        array: Array = tensor.numpy()
+        return array
+
+    def _check_updated(self, name: str) -> None:
+        array, where = self._named[name], f"{self.operation}: {name}"
+        if not array.flags.writeable:
+            raise ValueError(f"{where} is read-only, expected a writeable array: it is updated in place")
+        if _may_overlap_itself(array):
+            raise ValueError(
+                f"{where} has strides of {array.strides} bytes, by which elements share memory, expected memory of "
+                f"their own: it is updated in place; pass {name}.copy()"
+            )
+        for other, theirs in self._named.items():
+            if other != name and _overlap(array, theirs):
+                raise ValueError(f"{where} overlaps {other} in memory, expected memory of its own; pass a copy")
+
+    def _cast(self, dtype: np.dtype[Any]) -> str:
+        return f"to(torch.{dtype})" if self._torch is not None else f"astype(np.{dtype})"
+
+
+def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """New memory for a result. All results are allocated here, so that a test can poison them with NaN."""
+    return np.empty(shape, dtype)
+
+
+def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
+    """Arrays of one shape as 2-D views that cover the same elements, as few as their strides allow.
+
+    This is how elementwise kernels take arrays of any shape and any strides: neighbouring axes that every array
+    steps through evenly are joined, up to two axes are the view's rows and columns, and what is left is looped
+    over here. Arrays in C order come as one row.
+
+    >>> [x.shape for (x,) in as_matrices(np.ones((4, 5, 6)))]
+    [(1, 120)]
+    >>> [x.shape for (x,) in as_matrices(np.ones((4, 5, 6))[:, :, ::2])]
+    [(1, 60)]
+    >>> [x.shape for (x,) in as_matrices(np.ones((4, 5, 6))[:, ::2])]
+    [(4, 18)]
+    """
+    if not views[0].size:
+        return
+    if all(view.flags.c_contiguous for view in views):
+        yield tuple(view.reshape(1, -1) for view in views)
+        return
+    axes: list[tuple[int, list[int]]] = []  # each joined axis: its length, and every view's stride
+    for axis, length in enumerate(views[0].shape):
+        strides = [view.strides[axis] for view in views]
+        if length == 1:
+            continue
+        if axes and all(outer == inner * length for outer, inner in zip(axes[-1][1], strides, strict=True)):
+            axes[-1] = (axes[-1][0] * length, strides)
+        else:
+            axes.append((length, strides))
+    while len(axes) < 2:
+        axes.insert(0, (1, [0] * len(views)))
+    shape = tuple(length for length, _ in axes)
+    joined = [
+        np.lib.stride_tricks.as_strided(view, shape, [strides[i] for _, strides in axes], writeable=view.flags.writeable)
+        for i, view in enumerate(views)
+    ]
+    for outer in np.ndindex(shape[:-2]):
+        yield tuple(view[outer] for view in joined)
+
+
+def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
+    """The torch module where the inputs are tensors, or None where they are NumPy arrays."""
+    torch = sys.modules.get("torch")  # who has a tensor has imported torch
+    if torch is None:
+        return None
+    tensors = [name for name, value in inputs.items() if isinstance(value, torch.Tensor)]
+    if not tensors:
+        return None
+    for name, value in inputs.items():
+        if name not in tensors:
+            raise TypeError(
+                f"{operation}: {name} is {_kind(value)}, expected a torch tensor like {tensors[0]}; convert one of "
+                f"them, as in torch.from_numpy({name}) or {tensors[0]}.numpy()"
+            )
+    return torch
+
+
+def _is_plain_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+
+
+def _kind(value: Any) -> str:
+    """What `value` is, for an error message."""
+    kind = type(value)
+    module = "" if kind.__module__ == "builtins" else kind.__module__.split(".")[0] + "."
+    return f"a {module}{kind.__qualname__}" if value is not None else "None"
+
+
+def _overlap(a: Array, b: Array) -> bool:
+    if not np.may_share_memory(a, b):  # their extents are apart
+        return False
+    try:
+        return np.shares_memory(a, b, max_work=100_000)
+    except np.exceptions.TooHardError:
+        return True
+
+
+def _may_overlap_itself(array: Array) -> bool:
+    """Whether two indices may share memory: false where each axis steps past all that the smaller steps reach."""
+    reach = array.itemsize
+    for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
+        if stride < reach:
+            return True
+        reach = stride * (length - 1) + reach
+    return False

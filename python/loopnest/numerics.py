@@ -1,0 +1,33 @@
+"""Rounding errors: what the contracts' error bounds are made of."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+
+
+def precise(x: Array) -> Array:
+    """`x` in a precision in which its own dtype's rounding errors are visible: float64 for float32, else longdouble."""
+    return x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
+
+
+def unit_roundoff(dtype: Any) -> float:
+    """u: the largest relative error of one rounding, half the distance from 1 to the next number."""
+    return float(np.finfo(dtype).eps) / 2
+
+
+def gamma(k: int, dtype: Any) -> float:
+    """γ_k = k·u / (1 - k·u): bounds the relative error of k roundings in a row, and so of a sum of products of length
+    k, in whatever order it is summed (Higham, Accuracy and Stability of Numerical Algorithms, §3.1 and §3.5)."""
+    ku = k * unit_roundoff(dtype)
+    return ku / (1 - ku)
+
+
+def ulp(x: Array, dtype: Any) -> Array:
+    """The distance between neighbours of `dtype` at |x|: the unit in the last place, in the subnormals too."""
+    info = np.finfo(dtype)
+    exponent = np.frexp(np.maximum(np.abs(x), info.smallest_normal))[1]
+    return np.ldexp(np.ones_like(x), exponent - 1 - info.nmant)

@@ -1,0 +1,1 @@
+"""The operations, one folder each: the contract, and beside it one file a backend."""

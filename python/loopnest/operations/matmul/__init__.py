@@ -1,0 +1,6 @@
+"""Matrix product: c = a @ b."""
+
+from ...operation import Operation
+from .contract import CONTRACT
+
+matmul = Operation("matmul", __name__, CONTRACT)

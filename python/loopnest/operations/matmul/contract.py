@@ -1,0 +1,106 @@
+"""What every matmul is held to: shapes, the exact result, the error bound, the work, the workloads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...arrays import Array, Call
+from ...numerics import gamma, precise
+from ...operation import Arguments, Contract, Kernel, Workload
+
+
+def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
+    """The product of two matrices, c[i, j] = Σ_k a[i, k] · b[k, j].
+
+    a      (…, m, k) float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
+    b      (…, k, n) of the same dtype; leading axes broadcast as in numpy.matmul
+    out    (…, m, n) in C order, to receive the result; a new array where it is None
+    impl   the id of an implementation, such as "cpp.blocked"; the fastest that runs here where it is None
+
+    Returns c, (…, m, n), of the inputs' kind and dtype, with |c - exact| <= γ_k · |a||b| elementwise, where
+    γ_k = k·u / (1 - k·u) and u is the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, §3.5).
+    Raises ValueError or TypeError, naming the argument, for shapes that do not fit, another dtype, or an `out` that
+    is read-only, overlaps an input or is not in C order; UnavailableError for an `impl` that cannot run here.
+
+    >>> import numpy as np, loopnest as ln
+    >>> ln.matmul(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]]))
+    array([[19., 22.],
+           [43., 50.]])
+    """
+    call = Call("matmul", a=a, b=b)
+    a, b = call.inputs
+    c = call.output(out, _shape(a, b))
+    if c.ndim == 2:
+        kernel(a, b, c)
+    else:
+        batch = c.shape[:-2]
+        a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
+        for index in np.ndindex(batch):
+            kernel(a[index], b[index], c[index])
+    return call.result(c)
+
+
+def _shape(a: Array, b: Array) -> tuple[int, ...]:
+    for name, matrix in (("a", a), ("b", b)):
+        if matrix.ndim < 2:
+            raise ValueError(
+                f"matmul: {name} has shape {matrix.shape}, expected two axes or more; make a vector a row with "
+                f"{name}[None, :] or a column with {name}[:, None], or use dot"
+            )
+    if a.shape[-1] != b.shape[-2]:
+        expected = (*b.shape[:-2], a.shape[-1], "n")
+        wanted = "(" + ", ".join(map(str, expected)) + ")"
+        raise ValueError(f"matmul: b has shape {b.shape}, expected {wanted} to match a's {a.shape}")
+    try:
+        batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    except ValueError:
+        raise ValueError(
+            f"matmul: b has shape {b.shape}, expected leading axes that broadcast with those of a's {a.shape}"
+        ) from None
+    return (*batch, a.shape[-2], b.shape[-1])
+
+
+def sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    m, k, n = (workload.shape[axis] for axis in "mkn")
+    return Arguments((rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)))
+
+
+def reference(a: Array, b: Array) -> tuple[Array]:
+    return (precise(a) @ precise(b),)
+
+
+def bound(a: Array, b: Array) -> tuple[Array]:
+    return (gamma(a.shape[-1], a.dtype) * (np.abs(precise(a)) @ np.abs(precise(b))),)
+
+
+def flops(m: int, k: int, n: int) -> int:
+    return 2 * m * k * n
+
+
+def traffic(itemsize: int, m: int, k: int, n: int) -> int:
+    return itemsize * (m * k + k * n + m * n)
+
+
+def _square(n: int) -> Workload:
+    return Workload(f"square-{n}", {"m": n, "k": n, "n": n})
+
+
+def _gpt2(tokens: int) -> Workload:
+    """The first product of GPT-2 small's MLP, 768 -> 3072 (Radford et al. 2019)."""
+    return Workload(f"gpt2-small-up-{tokens}", {"m": tokens, "k": 768, "n": 3072})
+
+
+CONTRACT = Contract(
+    run=run,
+    sample=sample,
+    reference=reference,
+    bound=bound,
+    flops=flops,
+    traffic=traffic,
+    workloads=(
+        *(_square(n) for n in (16, 64, 128, 256, 512, 1024, 2048)),
+        *(_gpt2(tokens) for tokens in (1, 32, 128, 512)),
+    ),
+)

@@ -1,0 +1,44 @@
+"""matmul in pure Python: lists and loops, to read and to check by hand.
+
+Both rungs take the numbers out of the arrays first (`tolist`), so that the loops see nothing but Python's floats.
+These are float64 whatever the arrays' dtype; the result is rounded once, when it is stored.
+"""
+
+from ...arrays import Array
+from ...operation import rung
+
+
+@rung("matmul")
+def naive(a: Array, b: Array, out: Array) -> None:
+    """The definition: c[i][j] is the sum over p of a[i][p] · b[p][j].
+
+    Every one of the 2·m·k·n operations is a few bytecodes, each of which looks up the types of its operands, calls
+    a function for them, and allocates a float object for the result. That is some 60 ns for a product and a sum that
+    the processor's arithmetic needs a fraction of a nanosecond for. Nothing that a memory layout does is visible here.
+    """
+    a_rows, b_rows = a.tolist(), b.tolist()
+    m, k, n = len(a_rows), b.shape[0], b.shape[1]
+    c = [[0.0] * n for _ in range(m)]
+    for i in range(m):
+        for j in range(n):
+            for p in range(k):
+                c[i][j] += a_rows[i][p] * b_rows[p][j]
+    out[...] = c
+
+
+@rung("matmul", faster_than="python.naive")
+def reordered(a: Array, b: Array, out: Array) -> None:
+    """The same products row by row: c[i] += a[i][p] · b[p], with the row loop left to a list comprehension.
+
+    The loops are now i, p, j: the innermost walks one row of b and one row of c, which `zip` hands out without an
+    index expression. What is left is the interpreter's multiply and add, about a third of the time. The limit is the
+    interpreter itself: one number at a time, each an object on the heap.
+    """
+    a_rows, b_rows = a.tolist(), b.tolist()
+    c = []
+    for a_row in a_rows:
+        c_row = [0.0] * b.shape[1]
+        for a_ip, b_row in zip(a_row, b_rows, strict=True):
+            c_row = [c_ij + a_ip * b_pj for c_ij, b_pj in zip(c_row, b_row)]  # noqa: B905 - strict costs time here
+        c.append(c_row)
+    out[...] = c
