@@ -70,64 +70,67 @@ void call(void (*kernel)(Args...), typename Python<Args>::type... args) {
 
 const py::array& first_array(const py::array& first, ...) { return first; }
 
-// Define module.<operation>_<rung> for each rung of an operation's list. Which ISA level's kernel runs is looked up at
-// the call. The float signature stands for both: Python passes the same for float and double.
+// kernels[operation][variant] for each rung of an operation's list. Which ISA level's kernel runs is looked up at the
+// call. The float signature stands for both: Python passes the same for float and double.
 template <template <class> class Fn, class... Args>
-void define(py::module_& module, const char* operation, Rungs<Fn> Kernels::*rungs,
-            const Kernels* IsaLevel::*table, void (*)(Args...)) {
+void define(py::dict& kernels, const char* operation, Rungs<Fn> Kernels::*rungs, const Kernels* IsaLevel::*table,
+            void (*)(Args...)) {
     const Rungs<Fn> names = isa_levels().front().*table->*rungs;
-    for (index i = 0; i < names.count; ++i) {
-        const std::string name = std::string(operation) + "_" + names.first[i].name;
-        module.def(name.c_str(), [=](typename Python<Args>::type... args) {
-            const Rung<Fn>& rung = (active_isa().*table->*rungs).first[i];
-            const auto dtype = first_array(args...).dtype().num();
-            if (dtype == py::dtype::of<float>().num())
-                call(rung.f32, args...);
-            else if (dtype == py::dtype::of<double>().num())
-                call(rung.f64, args...);
-            else
-                throw py::type_error("expected arrays of float32 or float64");
-        });
-    }
+    if (!kernels.contains(operation)) kernels[operation] = py::dict();
+    for (index i = 0; i < names.count; ++i)
+        kernels[operation][names.first[i].name] = py::cpp_function(
+            [=](typename Python<Args>::type... args) {
+                const Rung<Fn>& rung = (active_isa().*table->*rungs).first[i];
+                const auto dtype = first_array(args...).dtype().num();
+                if (dtype == py::dtype::of<float>().num())
+                    call(rung.f32, args...);
+                else if (dtype == py::dtype::of<double>().num())
+                    call(rung.f64, args...);
+                else
+                    throw py::type_error("expected arrays of float32 or float64");
+            },
+            py::name(names.first[i].name));
 }
 
 template <template <class> class Fn>
-void define(py::module_& module, const char* operation, Rungs<Fn> Kernels::*rungs) {
-    define(module, operation, rungs, &IsaLevel::kernels, Fn<float>{});
-    define(module, operation, rungs, &IsaLevel::scalar, Fn<float>{});
+void define(py::dict& kernels, const char* operation, Rungs<Fn> Kernels::*rungs) {
+    define(kernels, operation, rungs, &IsaLevel::kernels, Fn<float>{});
+    define(kernels, operation, rungs, &IsaLevel::scalar, Fn<float>{});
 }
 
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
-    module.doc() = "The C++ kernels of loopnest, by name: <operation>_<variant>(inputs…, results…).";
+    module.doc() = "The C++ kernels of loopnest: kernels[operation][variant](inputs…, results…).";
 
-    define(module, "matmul", &Kernels::matmul);
-    define(module, "matmul", &Kernels::matmul_by_blocks);
-    define(module, "dot", &Kernels::dot);
-    define(module, "sum", &Kernels::sum);
-    define(module, "add", &Kernels::add);
-    define(module, "transpose", &Kernels::transpose);
-    define(module, "linear", &Kernels::linear);
-    define(module, "relu", &Kernels::relu);
-    define(module, "sigmoid", &Kernels::sigmoid);
-    define(module, "tanh", &Kernels::tanh);
-    define(module, "softmax", &Kernels::softmax);
-    define(module, "relu_backward", &Kernels::relu_backward);
-    define(module, "sigmoid_backward", &Kernels::sigmoid_backward);
-    define(module, "tanh_backward", &Kernels::tanh_backward);
-    define(module, "gelu", &Kernels::gelu);
-    define(module, "gelu_backward", &Kernels::gelu_backward);
-    define(module, "mse", &Kernels::mse);
-    define(module, "mse_backward", &Kernels::mse_backward);
-    define(module, "cross_entropy", &Kernels::cross_entropy);
-    define(module, "cross_entropy_backward", &Kernels::cross_entropy_backward);
-    define(module, "sgd", &Kernels::sgd);
-    define(module, "momentum", &Kernels::momentum);
-    define(module, "rmsprop", &Kernels::rmsprop);
-    define(module, "adam", &Kernels::adam);
-    define(module, "mlp_forward", &Kernels::mlp_forward);
-    define(module, "mlp_backward", &Kernels::mlp_backward);
+    py::dict kernels;
+    define(kernels, "matmul", &Kernels::matmul);
+    define(kernels, "matmul", &Kernels::matmul_by_blocks);
+    define(kernels, "dot", &Kernels::dot);
+    define(kernels, "sum", &Kernels::sum);
+    define(kernels, "add", &Kernels::add);
+    define(kernels, "transpose", &Kernels::transpose);
+    define(kernels, "linear", &Kernels::linear);
+    define(kernels, "relu", &Kernels::relu);
+    define(kernels, "sigmoid", &Kernels::sigmoid);
+    define(kernels, "tanh", &Kernels::tanh);
+    define(kernels, "softmax", &Kernels::softmax);
+    define(kernels, "relu_backward", &Kernels::relu_backward);
+    define(kernels, "sigmoid_backward", &Kernels::sigmoid_backward);
+    define(kernels, "tanh_backward", &Kernels::tanh_backward);
+    define(kernels, "gelu", &Kernels::gelu);
+    define(kernels, "gelu_backward", &Kernels::gelu_backward);
+    define(kernels, "mse", &Kernels::mse);
+    define(kernels, "mse_backward", &Kernels::mse_backward);
+    define(kernels, "cross_entropy", &Kernels::cross_entropy);
+    define(kernels, "cross_entropy_backward", &Kernels::cross_entropy_backward);
+    define(kernels, "sgd", &Kernels::sgd);
+    define(kernels, "momentum", &Kernels::momentum);
+    define(kernels, "rmsprop", &Kernels::rmsprop);
+    define(kernels, "adam", &Kernels::adam);
+    define(kernels, "mlp_forward", &Kernels::mlp_forward);
+    define(kernels, "mlp_backward", &Kernels::mlp_backward);
+    module.attr("kernels") = kernels;
 
     module.def("isa_levels", [] {
         py::list supported;

@@ -2,9 +2,10 @@
 //
 // A block of b, inner x cols, is chosen to fill half of the L2 cache. It is fetched once and then used for every row of
 // a block of a, instead of streaming all of b past for every row; the row of c that the innermost loop works on, cols
-// wide, stays in L1 meanwhile. b so crosses from memory rows / block_rows times instead of rows times. What limits it
-// now is the innermost loop itself: for each vector multiply-add it loads from b and loads and stores c, so the two
-// load ports are full while the multiply-add units are half idle. The next rung keeps c in registers.
+// wide, stays in L1 meanwhile. And the innermost loop takes four rows of b at a time: c is loaded and stored once for
+// four multiply-adds instead of once for each, which is worth more than the blocks as long as b still fits in L3. What
+// limits it now: five loads and a store for four vector multiply-adds keep the load ports full and the multiply-add
+// units half idle. The next rung keeps c in registers for the whole block.
 #pragma once
 
 #include "machine/caches.hpp"
@@ -16,12 +17,12 @@ struct BlockSizes {
     index rows, inner, cols;
 };
 
-// A row of b's block and a row of c together take half of L1: 2 * cols * sizeof(T) = L1 / 2. b's block, inner x cols,
-// takes half of L2. rows bounds how much of a is walked before b's next block; a is read once whatever it is.
+// The four rows of b and the row of c that the innermost loop reads take 5/8 of L1: cols * sizeof(T) = L1 / 8. b's block,
+// inner x cols, takes half of L2. rows bounds how much of a and c is walked before b's next block.
 template <class T>
 BlockSizes block_sizes() {
     const CacheSizes cache = cache_sizes();
-    const index cols = cache.l1d / 2 / (2 * index(sizeof(T)));
+    const index cols = cache.l1d / 8 / index(sizeof(T));
     const index inner = cache.l2 / 2 / (cols * index(sizeof(T)));
     return {512, larger(inner, 1), larger(cols, 1)};
 }
@@ -36,9 +37,15 @@ void blocked_with(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index rows,
                 const index i1 = smaller(i0 + rows, c.rows);
                 const index k1 = smaller(k0 + inner, a.cols);
                 const index j1 = smaller(j0 + cols, c.cols);
-                for (index i = i0; i < i1; ++i)
-                    for (index k = k0; k < k1; ++k)
+                for (index i = i0; i < i1; ++i) {
+                    index k = k0;
+                    for (; k + 4 <= k1; k += 4)
+                        for (index j = j0; j < j1; ++j)
+                            c(i, j) += a(i, k) * b(k, j) + a(i, k + 1) * b(k + 1, j) + a(i, k + 2) * b(k + 2, j) +
+                                       a(i, k + 3) * b(k + 3, j);
+                    for (; k < k1; ++k)
                         for (index j = j0; j < j1; ++j) c(i, j) += a(i, k) * b(k, j);
+                }
             }
 }
 

@@ -62,8 +62,11 @@ const std::vector<IsaLevel>& isa_levels() {
 
 const IsaLevel& active_isa() {
     if (const IsaLevel* level = active.load(std::memory_order_relaxed)) return *level;
-    if (const char* forced = std::getenv("LOOPNEST_ISA"); forced && *forced)
-        set_isa(forced);
+    if (const char* forced = std::getenv("LOOPNEST_ISA"); forced && *forced) try {
+            set_isa(forced);
+        } catch (const std::invalid_argument& wrong) {
+            throw std::invalid_argument(std::string("the environment variable LOOPNEST_ISA: ") + wrong.what());
+        }
     else
         active = best();
     return *active.load();

@@ -12,8 +12,6 @@ namespace loopnest::LOOPNEST_ISA {
 namespace {
 
 constexpr Rung<BinaryFn> matmul_rungs[] = {
-    RUNG(matmul, naive),
-    RUNG(matmul, jik),
     RUNG(matmul, jki),
     RUNG(matmul, kij),
     RUNG(matmul, kji),
@@ -25,12 +23,73 @@ constexpr Rung<ByBlocksFn> matmul_by_blocks_rungs[] = {
     RUNG(matmul, blocked_with),
 };
 
+constexpr Rung<DotFn> dot_rungs[] = {
+    RUNG(dot, many_accumulators),
+    RUNG(dot, simd),
+};
+constexpr Rung<SumFn> sum_rungs[] = {
+    RUNG(sum, column_wise),
+    RUNG(sum, many_accumulators),
+    RUNG(sum, simd),
+};
+constexpr Rung<BinaryFn> add_rungs[] = {
+    {"vectorized", add::loop<float>, add::loop<double>},
+    RUNG(add, simd),
+};
+constexpr Rung<UnaryFn> transpose_rungs[] = {
+    RUNG(transpose, naive),
+    RUNG(transpose, column_wise),
+    RUNG(transpose, blocked),
+};
+constexpr Rung<LinearFn> linear_rungs[] = {
+    RUNG(linear, packed),
+};
+
+constexpr Rung<MseFn> mse_rungs[] = {
+    RUNG(mse, vectorized),
+};
+constexpr Rung<MseBackwardFn> mse_backward_rungs[] = {
+    RUNG(mse_backward, vectorized),
+};
+constexpr Rung<CrossEntropyFn> cross_entropy_rungs[] = {
+    RUNG(cross_entropy, loop),
+};
+constexpr Rung<CrossEntropyBackwardFn> cross_entropy_backward_rungs[] = {
+    RUNG(cross_entropy_backward, loop),
+};
+
+constexpr Rung<SgdFn> sgd_rungs[] = {
+    RUNG(sgd, vectorized),
+};
+constexpr Rung<MomentumFn> momentum_rungs[] = {
+    RUNG(momentum, vectorized),
+};
+constexpr Rung<RmspropFn> rmsprop_rungs[] = {
+    RUNG(rmsprop, vectorized),
+};
+constexpr Rung<AdamFn> adam_rungs[] = {
+    RUNG(adam, vectorized),
+};
+
 }  // namespace
 
 extern const Kernels kernels;
 const Kernels kernels = {
     .matmul = matmul_rungs,
     .matmul_by_blocks = matmul_by_blocks_rungs,
+    .dot = dot_rungs,
+    .sum = sum_rungs,
+    .add = add_rungs,
+    .transpose = transpose_rungs,
+    .linear = linear_rungs,
+    .mse = mse_rungs,
+    .mse_backward = mse_backward_rungs,
+    .cross_entropy = cross_entropy_rungs,
+    .cross_entropy_backward = cross_entropy_backward_rungs,
+    .sgd = sgd_rungs,
+    .momentum = momentum_rungs,
+    .rmsprop = rmsprop_rungs,
+    .adam = adam_rungs,
 };
 
 }  // namespace loopnest::LOOPNEST_ISA

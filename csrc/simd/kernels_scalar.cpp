@@ -4,9 +4,33 @@
 
 #include "rung_headers.hpp"
 
+#define SCALAR_RUNG(operation, name, function) {name, operation::function<float>, operation::function<double>}
+
 namespace loopnest::LOOPNEST_ISA {
+namespace {
+
+constexpr Rung<BinaryFn> matmul_rungs[] = {
+    SCALAR_RUNG(matmul, "naive", naive),
+    SCALAR_RUNG(matmul, "jik", jik),
+};
+constexpr Rung<DotFn> dot_rungs[] = {
+    SCALAR_RUNG(dot, "one_accumulator", one_accumulator),
+};
+constexpr Rung<SumFn> sum_rungs[] = {
+    SCALAR_RUNG(sum, "row_wise", row_wise),
+};
+constexpr Rung<BinaryFn> add_rungs[] = {
+    SCALAR_RUNG(add, "scalar", loop),
+};
+
+}  // namespace
 
 extern const Kernels kernels;
-const Kernels kernels = {};
+const Kernels kernels = {
+    .matmul = matmul_rungs,
+    .dot = dot_rungs,
+    .sum = sum_rungs,
+    .add = add_rungs,
+};
 
 }  // namespace loopnest::LOOPNEST_ISA

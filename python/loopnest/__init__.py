@@ -8,6 +8,7 @@
 (2, 4)
 """
 
+from ._core import isa, isa_levels, set_isa
 from .arrays import CopyWarning
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 from .operations.matmul import matmul
@@ -20,5 +21,8 @@ __all__ = [
     "Operation",
     "UnavailableError",
     "UnknownImplementationError",
+    "isa",
+    "isa_levels",
     "matmul",
+    "set_isa",
 ]

@@ -78,8 +78,8 @@ class Call:
                 f"{where} has strides of {array.strides} bytes, expected C order (row-major, no gaps) as in a new "
                 f"array; make it with {make}"
             )
-        taken = dict(self._named) | {"another result": theirs for theirs, _ in self._given}
-        for other, theirs in taken.items():
+        taken = [*self._named.items(), *(("another result", theirs) for theirs, _ in self._given)]
+        for other, theirs in taken:
             if _overlap(array, theirs):
                 raise ValueError(
                     f"{where} overlaps {other} in memory, expected memory of its own, since a kernel writes results "
@@ -126,7 +126,7 @@ class Call:
                 f"{where}'s elements do not lie at multiples of their size in memory, so it is copied before the "
                 f"kernel runs; np.require({name}, requirements='A') copies it once",
                 CopyWarning,
-                stacklevel=6,  # the caller of the operation
+                stacklevel=_levels_to_caller(),
             )
             array = np.require(array, requirements="A")
         return array.view(np.ndarray)
@@ -207,7 +207,7 @@ def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
         axes.insert(0, (1, [0] * len(views)))
     shape = tuple(length for length, _ in axes)
     joined = [
-        np.lib.stride_tricks.as_strided(view, shape, [strides[i] for _, strides in axes], writeable=view.flags.writeable)
+        np.lib.stride_tricks.as_strided(view, shape, [steps[i] for _, steps in axes], writeable=view.flags.writeable)
         for i, view in enumerate(views)
     ]
     for outer in np.ndindex(shape[:-2]):
@@ -242,11 +242,19 @@ def _kind(value: Any) -> str:
     return f"a {module}{kind.__qualname__}" if value is not None else "None"
 
 
+def _levels_to_caller() -> int:
+    """The stack level, as warnings.warn counts, of the first frame outside this package."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __package__:
+        level, frame = level + 1, frame.f_back
+    return level
+
+
 def _overlap(a: Array, b: Array) -> bool:
     if not np.may_share_memory(a, b):  # their extents are apart
         return False
     try:
-        return np.shares_memory(a, b, max_work=100_000)
+        return np.shares_memory(a, b, max_work=100_000)  # type: ignore[arg-type]  # any number of steps, says its doc
     except np.exceptions.TooHardError:
         return True
 

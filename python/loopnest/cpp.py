@@ -16,14 +16,13 @@ def header_rung(
 
     header  its file below csrc/, as in `matmul/naive.hpp`
     """
-    kernel = getattr(_core, f"{operation}_{variant}")
     path = csrc() / header
     add_rung(
         operation,
         "cpp",
         Rung(
             variant=variant,
-            kernel=kernel,
+            kernel=_core.kernels[operation][variant],
             lesson=lambda: opening_comment(path),
             source=lambda: path.read_text(encoding="utf-8"),
             faster_than=(faster_than,) if isinstance(faster_than, str) else tuple(faster_than),

@@ -30,4 +30,5 @@ def ulp(x: Array, dtype: Any) -> Array:
     """The distance between neighbours of `dtype` at |x|: the unit in the last place, in the subnormals too."""
     info = np.finfo(dtype)
     exponent = np.frexp(np.maximum(np.abs(x), info.smallest_normal))[1]
-    return np.ldexp(np.ones_like(x), exponent - 1 - info.nmant)
+    spacing: Array = np.ldexp(np.ones_like(x), exponent - 1 - info.nmant)
+    return spacing

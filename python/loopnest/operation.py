@@ -240,7 +240,7 @@ class Operation:
             return next((k for k in reversed(climbing) if k.available()), climbing[-1])
         known = [k.id for k in self.ladder()]
         near = difflib.get_close_matches(id, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = f"; did you mean {near[0]!r}?" if near else "."
         raise UnknownImplementationError(
             f"{self.name}: no implementation has the id {id!r}{hint} Known ids: {', '.join(known)}"
         )

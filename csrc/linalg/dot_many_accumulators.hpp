@@ -1,0 +1,22 @@
+// Many running sums, added up at the end: the programmer chooses another order, and the compiler vectorizes it.
+//
+// The sums do not wait for each other, so their latencies overlap, and neighbouring ones share a vector register:
+// sum_of_terms in simd/reduce.hpp keeps 8 registers of them. Many short sums also have a smaller rounding error than one
+// long sum. The limit moves from latency to loads: two for each multiply-add, and beyond L1 to the cache's bandwidth.
+#pragma once
+
+#include "simd/reduce.hpp"
+
+namespace loopnest::LOOPNEST_ISA::dot {
+
+template <class T>
+void many_accumulators(Vector<const T> x, Vector<const T> y, T* sum) {
+    if (x.contiguous() && y.contiguous()) {
+        const T *const a = x.data, *const b = y.data;
+        *sum = sum_of_terms<T>(x.size, [=](index i) { return a[i] * b[i]; });
+    } else {
+        *sum = sum_of_terms<T>(x.size, [=](index i) { return x[i] * y[i]; });
+    }
+}
+
+}  // namespace loopnest::LOOPNEST_ISA::dot

@@ -1,0 +1,27 @@
+// Many running sums a row: the order is written so that the compiler can vectorize it.
+//
+// As in dot, additions that do not wait for each other overlap, and neighbours share a vector register (see sum_of_terms
+// in simd/reduce.hpp). A sum loads one element an operation, so from L1 the limit is the loads or the additions, two
+// vectors a cycle each; beyond L2 it is the memory's bandwidth.
+#pragma once
+
+#include "simd/reduce.hpp"
+
+namespace loopnest::LOOPNEST_ISA::sum {
+
+template <class T>
+void many_accumulators(Matrix<const T> a, T* sum) {
+    T total = 0;
+    for (index i = 0; i < a.rows; ++i) {
+        const Vector<const T> row = a.row(i);
+        if (row.contiguous()) {
+            const T* const data = row.data;
+            total += sum_of_terms<T>(row.size, [=](index j) { return data[j]; });
+        } else {
+            total += sum_of_terms<T>(row.size, [=](index j) { return row[j]; });
+        }
+    }
+    *sum = total;
+}
+
+}  // namespace loopnest::LOOPNEST_ISA::sum

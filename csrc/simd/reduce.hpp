@@ -1,0 +1,28 @@
+// A sum of n terms in many accumulators, which the compiler keeps in vector registers.
+//
+// An addition takes 3 to 4 cycles to give its result, and a processor can begin two of them a cycle; so some 8 must be
+// under way at once, each in a register of its own. As the order of summation is written out here, the compiler may
+// vectorize without being allowed to reorder anything.
+#pragma once
+
+#include "simd/vector.hpp"
+
+namespace loopnest::LOOPNEST_ISA {
+
+inline constexpr int accumulating_registers = 8;
+
+// term(0) + … + term(n - 1)
+template <class T, class Term>
+LOOPNEST_INLINE T sum_of_terms(index n, Term term) {
+    constexpr index width = accumulating_registers * lanes<T>;
+    T sums[width] = {};
+    index i = 0;
+    for (; i + width <= n; i += width)
+        for (index lane = 0; lane < width; ++lane) sums[lane] += term(i + lane);
+    T sum = 0;
+    for (; i < n; ++i) sum += term(i);
+    for (index lane = 0; lane < width; ++lane) sum += sums[lane];
+    return sum;
+}
+
+}  // namespace loopnest::LOOPNEST_ISA

@@ -1,0 +1,39 @@
+"""The developer's commands: `nox -l` lists them, `nox -s tests` runs one."""
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+
+CONSTRAINTS = ("-c", "constraints.txt")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, mypy and the extension's stub."""
+    session.install(*CONSTRAINTS, ".", "ruff", "mypy")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("python", "-m", "mypy.stubtest", "loopnest._core")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The README's test command. Arguments go to pytest: nox -s tests -- -k matmul."""
+    session.install(*CONSTRAINTS, ".[all,test]")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def sanitize(session: nox.Session) -> None:
+    """The tests on an AddressSanitizer and UndefinedBehaviorSanitizer build."""
+    session.install(*CONSTRAINTS, ".[test]", "pybind11", "cmake", "ninja")
+    session.run("scripts/sanitize.sh", *session.posargs, external=True)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """The README's benchmark command. Arguments go to loopnest bench: nox -s bench -- layout."""
+    session.install(*CONSTRAINTS, ".[all]")
+    session.run("loopnest", "bench", *(session.posargs or ["--quick"]))

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Run the tests on an extension built with AddressSanitizer and UndefinedBehaviorSanitizer.
+# Arguments go to pytest. Needs the test extra, pybind11, cmake and ninja, and a GCC with its sanitizer libraries.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+# A copy of the package, so that neither the installed extension nor the working tree's is touched.
+copy=$(mktemp -d)
+trap 'rm -rf "$copy"' EXIT
+cp -r python/loopnest "$copy/loopnest"
+rm -f "$copy"/loopnest/_core*.so
+cp -r csrc benchmarks "$copy/loopnest/"
+cmake -S . -B "$copy/build" -G Ninja -DLOOPNEST_SANITIZE=ON -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" \
+  -DPython_EXECUTABLE="$(command -v python)" >/dev/null
+cmake --build "$copy/build" >/dev/null
+cp "$copy"/build/_core*.so "$copy/loopnest/"
+
+# Python itself is not instrumented: the runtime must be loaded before it, and CPython's own leaks are not ours.
+compiler=${CXX:-g++}
+export LD_PRELOAD="$($compiler -print-file-name=libasan.so) $($compiler -print-file-name=libubsan.so) $($compiler -print-file-name=libstdc++.so)"
+export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1:allocator_may_return_null=1
+export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
+export PYTHONPATH="$copy" LOOPNEST_SANITIZED=1
+python -m pytest -q -p no:cacheprovider "$@"

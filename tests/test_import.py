@@ -1,0 +1,28 @@
+"""What `import loopnest` costs, and what it loads."""
+
+import subprocess
+import sys
+
+
+def run(program: str) -> str:
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    return done.stdout
+
+
+def test_import_loads_neither_numba_nor_torch_nor_matplotlib():
+    program = "import sys, loopnest; print(*{name.partition('.')[0] for name in sys.modules})"
+    loaded = set(run(program).split())
+    assert "loopnest" in loaded
+    assert not loaded & {"numba", "torch", "matplotlib", "click", "rich", "llvmlite", "cuda"}
+
+
+def test_import_takes_less_than_a_seventh_of_a_second_beyond_numpys():
+    program = """
+import time
+import numpy
+start = time.perf_counter()
+import loopnest
+print(time.perf_counter() - start)
+"""
+    assert min(float(run(program)) for _ in range(5)) < 0.15
+

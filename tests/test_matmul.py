@@ -1,0 +1,58 @@
+"""matmul beyond what the contract's cases hold: batches, exact sums, and NaN and infinity at every place."""
+
+import loopnest as ln
+import numpy as np
+import pytest
+from ladders import dtypes, rungs
+from loopnest.lab.verify import judge_call
+from loopnest.operation import Arguments
+
+RNG = np.random.default_rng(2)
+
+
+@rungs("matmul")
+@pytest.mark.parametrize(
+    ("a_shape", "b_shape"),
+    [
+        ((3, 4, 5), (3, 5, 6)),
+        ((3, 4, 5), (5, 6)),
+        ((4, 5), (3, 5, 6)),
+        ((2, 1, 4, 5), (3, 5, 6)),
+        ((1, 4, 5), (7, 5, 6)),
+        ((0, 4, 5), (5, 6)),
+        ((2, 3, 4, 0), (2, 3, 0, 6)),
+    ],
+)
+def test_leading_axes_broadcast(implementation, a_shape, b_shape):
+    a, b = RNG.standard_normal(a_shape), RNG.standard_normal(b_shape)
+    for layout in ("in C order", "in Fortran order", "stepped"):
+        assert judge_call(implementation, Arguments((a, b)), (layout,)) == []
+
+
+@rungs("matmul")
+@dtypes
+def test_products_of_small_integers_are_exact(implementation, dtype):
+    a, b = RNG.integers(-9, 10, (37, 41)), RNG.integers(-9, 10, (41, 23))
+    np.testing.assert_array_equal(implementation(a.astype(dtype), b.astype(dtype)), a @ b)
+
+
+@rungs("matmul")
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_zero_row_and_column_keep_nan_and_infinity(implementation, value):
+    """0 · inf and 0 · NaN are NaN: a kernel that skips zero factors, or multiplies padding, shows here."""
+    m, k, n = 13, 18, 9
+    for i, j in ((0, 0), (6, 11), (12, 17)):
+        a, b = RNG.standard_normal((m, k)), RNG.standard_normal((k, n))
+        a[i, j] = value
+        b[j, ::2] = 0
+        with np.errstate(invalid="ignore"):
+            c = implementation(a, b)
+        assert np.isnan(c[i, ::2]).all()
+        assert not np.isfinite(c[i, 1::2]).any()
+        assert np.isfinite(np.delete(c, i, axis=0)).all()
+
+
+def test_out_is_filled_and_handed_back():
+    a, b, c = np.ones((2, 3)), np.ones((3, 4)), np.full((2, 4), np.nan)
+    assert ln.matmul(a, b, out=c) is c
+    np.testing.assert_array_equal(c, 3)
