@@ -1,12 +1,10 @@
 """The operations and the rungs that tests are parametrised over: what is on a ladder is tested."""
 
-from collections.abc import Iterator
-
 import loopnest as ln
 import numpy as np
 import pytest
 from loopnest.backends import BACKENDS
-from loopnest.operation import Implementation, Operation
+from loopnest.operation import Operation
 
 OPERATIONS = {operation.name: operation for operation in vars(ln).values() if isinstance(operation, Operation)}
 
@@ -15,17 +13,13 @@ DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 ELSEWHERE = {"cuda"}  # numba.cuda's simulator is chosen before numba is imported: tests/cuda/ has a process of its own
 
 
-def implementations(*names: str) -> Iterator[Implementation]:
-    """All implementations of the operations with these names, of all operations without names."""
-    for name in names or OPERATIONS:
-        yield from (k for k in OPERATIONS[name].ladder() if k.backend not in ELSEWHERE)
-
-
-def rungs(*names: str) -> pytest.MarkDecorator:
-    """Run a test with each implementation of these operations; those that cannot run here are skipped, with the reason."""
+def rungs(*names: str, backend: str | None = None) -> pytest.MarkDecorator:
+    """Run a test with each implementation of the operations with these names, or of all operations, perhaps of one
+    backend alone. What cannot run here is skipped, with the reason."""
+    ladders = (OPERATIONS[name].ladder() for name in names or OPERATIONS)
+    chosen = [k for ladder in ladders for k in ladder if k.backend not in ELSEWHERE and backend in (None, k.backend)]
     return pytest.mark.parametrize(
-        "implementation",
-        [_parameter(k, f"{k.operation.name}-{k.id}", k.why_unavailable()) for k in implementations(*names)],
+        "implementation", [_parameter(k, f"{k.operation.name}-{k.id}", k.why_unavailable()) for k in chosen]
     )
 
 

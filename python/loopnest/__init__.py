@@ -11,18 +11,70 @@
 from ._core import isa, isa_levels, set_isa
 from .arrays import CopyWarning
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
+from .operations.activations import (
+    relu,
+    relu_backward,
+    sigmoid,
+    sigmoid_backward,
+    softmax,
+    tanh,
+    tanh_backward,
+)
+from .operations.gelu import gelu, gelu_backward
+from .operations.linalg import add, dot, linear, sum, transpose
+from .operations.losses import cross_entropy, cross_entropy_backward, mse, mse_backward
 from .operations.matmul import matmul
+from .operations.mlp import MLPCache, mlp_backward, mlp_forward
+from .operations.optimizers import adam, momentum, rmsprop, sgd
 
 __version__ = "0.1.0"
 
+OPERATIONS: dict[str, Operation] = {
+    operation.name: operation
+    for operation in (
+        *(dot, sum, add, transpose, matmul, linear),
+        *(relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward, softmax, gelu, gelu_backward),
+        *(mse, mse_backward, cross_entropy, cross_entropy_backward),
+        *(mlp_forward, mlp_backward),
+        *(sgd, momentum, rmsprop, adam),
+    )
+}
+"""All operations by name, in the order in which they are best read."""
+
 __all__ = [
+    "OPERATIONS",
     "CopyWarning",
     "Implementation",
+    "MLPCache",
     "Operation",
     "UnavailableError",
     "UnknownImplementationError",
+    "adam",
+    "add",
+    "cross_entropy",
+    "cross_entropy_backward",
+    "dot",
+    "gelu",
+    "gelu_backward",
     "isa",
     "isa_levels",
+    "linear",
     "matmul",
+    "mlp_backward",
+    "mlp_forward",
+    "momentum",
+    "mse",
+    "mse_backward",
+    "relu",
+    "relu_backward",
+    "rmsprop",
     "set_isa",
+    "sgd",
+    "sigmoid",
+    "sigmoid_backward",
+    "softmax",
+    "sum",
+    "tanh",
+    "tanh_backward",
+    "transpose",
 ]

@@ -186,8 +186,8 @@ def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
     [(1, 120)]
     >>> [x.shape for (x,) in as_matrices(np.ones((4, 5, 6))[:, :, ::2])]
     [(1, 60)]
-    >>> [x.shape for (x,) in as_matrices(np.ones((4, 5, 6))[:, ::2])]
-    [(4, 18)]
+    >>> [x.shape for (x,) in as_matrices(np.ones((4, 6, 5))[:, ::2])]
+    [(12, 5)]
     """
     if not views[0].size:
         return

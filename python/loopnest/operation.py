@@ -53,6 +53,10 @@ class Arguments:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+def _as_tuple(returned: Any) -> tuple[Any, ...]:
+    return returned if isinstance(returned, tuple) else (returned,)
+
+
 @dataclass(frozen=True)
 class Contract:
     """What every implementation of one operation is held to.
@@ -65,6 +69,9 @@ class Contract:
     flops      (**shape) -> floating-point operations of one call.
     traffic    (itemsize, **shape) -> compulsory bytes: every input read once, every result written once.
     workloads  from the smallest to the largest.
+    results    (returned value) -> the arrays in it that reference and bound speak of, in their order.
+    updates    the numbers of the inputs that a call updates in place, where these are its results; reference and bound
+               then speak of what these inputs become, and take what they were.
     """
 
     run: Callable[..., Any]
@@ -74,6 +81,8 @@ class Contract:
     flops: Callable[..., int]
     traffic: Callable[..., int]
     workloads: tuple[Workload, ...]
+    results: Callable[[Any], tuple[Any, ...]] = _as_tuple
+    updates: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

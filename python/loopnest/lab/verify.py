@@ -197,22 +197,26 @@ def _uneven(operation: Operation, lengths: Iterable[int]) -> tuple[tuple[str, in
 
 def judge(implementation: Implementation, case: Case) -> list[str]:
     """What is wrong with one call."""
-    return judge_call(implementation, case.arguments(), case.layouts, case.give_out, _exact(case))
+    return judge_call(implementation, case.arguments(), case.layouts, case.give_out, exact_and_bound(case))
 
 
 def judge_call(
     implementation: Implementation,
     arguments: Arguments,
-    layouts: Sequence[str] = ("in C order",),
+    layouts: Sequence[str] | None = ("in C order",),
     give_out: bool = False,
-    exact_and_bound: tuple[Arrays, Arrays] | None = None,
+    answer: tuple[Arrays, Arrays] | None = None,
 ) -> list[str]:
-    """What is wrong with a call with these arguments; the layouts are dealt out to the inputs as in `Case`."""
+    """What is wrong with a call with these arguments; the layouts are dealt out to the inputs as in `Case`.
+
+    layouts  None: the inputs stay where they are
+    answer  the exact results and the bounds on their errors, where they are known already
+    """
     contract = implementation.operation.contract
     inputs = _lay_out(arguments, layouts)
     values = _with_leaves(arguments.inputs, [memory.view for memory in inputs])
     dtype = inputs[0].view.dtype
-    exact, bound = exact_and_bound or _exact_of(contract, values, arguments.options)
+    exact, bound = answer or _exact_and_bound(contract, values, arguments.options)
     options = dict(arguments.options)
     given = [_Memory.poisoned(x.shape, dtype) for x in exact] if give_out else []
     if given:
@@ -234,12 +238,17 @@ def judge_call(
     for number, memory in enumerate(inputs):
         if memory.changed():
             problems.append(f"changed input {number}, or memory next to it")
-    results = _leaves(returned if isinstance(returned, tuple) else (returned,))
+    results = results_of(returned)
     if len(results) != len(exact):
         return [*problems, f"returned {len(results)} results, expected {len(exact)}"]
     for number, (result, right, allowed) in enumerate(zip(results, exact, bound, strict=True)):
         problems += compare(result, right, allowed, dtype, "the result" if len(exact) == 1 else f"result {number}")
     return problems
+
+
+def results_of(returned: Any) -> list[Any]:
+    """The arrays that a call returned."""
+    return _leaves(returned if isinstance(returned, tuple) else (returned,))
 
 
 def compare(result: Any, exact: Array, bound: Array, dtype: np.dtype[Any], name: str = "the result") -> list[str]:
@@ -389,7 +398,9 @@ LAYOUTS: dict[str, Layout] = {
 size and to nothing more."""
 
 
-def _lay_out(arguments: Arguments, layouts: Sequence[str]) -> list[_Memory]:
+def _lay_out(arguments: Arguments, layouts: Sequence[str] | None) -> list[_Memory]:
+    if layouts is None:
+        return [_Memory(x, x) for x in _leaves(arguments.inputs)]
     return [
         _Memory(*LAYOUTS[layout](x))
         for x, layout in zip(_leaves(arguments.inputs), itertools.cycle(layouts), strict=False)
@@ -422,13 +433,14 @@ def _with_leaves(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, .
 
 
 @functools.lru_cache(maxsize=2000)
-def _exact(case: Case) -> tuple[Arrays, Arrays]:
+def exact_and_bound(case: Case) -> tuple[Arrays, Arrays]:
+    """The exact results of a case and, elementwise, how far a result may be from them."""
     arguments = case.arguments()
     values = _with_leaves(arguments.inputs, [memory.view for memory in _lay_out(arguments, case.layouts)])
-    return _exact_of(case.operation.contract, values, arguments.options)
+    return _exact_and_bound(case.operation.contract, values, arguments.options)
 
 
-def _exact_of(contract: Contract, values: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
+def _exact_and_bound(contract: Contract, values: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
     with np.errstate(all="ignore"):
         exact = tuple(np.asarray(x) for x in contract.reference(*values, **options))
         bound = tuple(np.asarray(x) for x in contract.bound(*values, **options))

@@ -1,0 +1,138 @@
+"""How Numba compiles this package's kernels: without the GIL, in few forms, kept on disk.
+
+A function decorated with `compiled` is compiled when it is first called with a dtype and a layout, which takes from a
+tenth of a second to two, and is kept in a cache on disk (`__pycache__`, or Numba's own folder in the user's cache where
+that cannot be written) for the processes that follow. Numba itself would compile a form for every combination
+of C order, Fortran order, other strides, and read-only among the arguments: 36 for a matmul's two inputs. Here there
+are two for a dtype: all arrays in C order, where the compiler knows that neighbours in a row are neighbours in memory
+and can use vector instructions; and any strides, read from the arrays at run time.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import inspect
+import os
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+from numba import from_dtype, njit, types, typeof
+from numba.core.compiler_lock import global_compiler_lock
+
+# IEEE 754 for division by zero, in place of Python's exception, and leave for the compiler to contract a * b + c to one
+# fused multiply-add, which rounds once instead of twice. Neither changes what happens to NaN and infinity.
+_options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
+
+# The same, and leave to add in another order: a sum may then be kept in the lanes of vector registers. The bounds that
+# the contracts set for sums hold for every order; `nnan`, `ninf` and `nsz`, which would let the compiler forget
+# about NaN, infinity and the sign of zero, are not given.
+_reordering = {**_options, "fastmath": {"contract", "reassoc"}}
+
+def helper(function: Any = None, /, *, reorder_sums: bool = False) -> Any:
+    """Declare a function that kernels call: it is compiled into them."""
+    if function is None:
+        return functools.partial(helper, reorder_sums=reorder_sums)
+    return njit(**(_reordering if reorder_sums else _options))(function)
+
+
+def compiled(
+    function: Callable[..., None] | None = None, /, *, any_strides: tuple[str, ...] = (), reorder_sums: bool = False
+) -> Any:
+    """Declare a function of arrays and numbers to be a kernel that Numba compiles.
+
+    any_strides   arguments that are compiled for any strides in every form, because it costs nothing: their elements
+                  are read outside of the innermost loop. Their layout then does not decide the others' form.
+    reorder_sums  let the compiler add in any order, and so vectorize sums.
+    """
+    if function is None:
+        return functools.partial(compiled, any_strides=any_strides, reorder_sums=reorder_sums)
+    return CompiledKernel(function, any_strides, _reordering if reorder_sums else _options)
+
+
+class CompiledKernel:
+    """A function that Numba compiles when it is called, once for a dtype and a layout.
+
+    py_func     the function that was written
+    dispatcher  Numba's own object for it, with `inspect_llvm` and `inspect_asm`
+    """
+
+    def __init__(self, function: Callable[..., None], any_strides: tuple[str, ...], options: dict[str, Any]) -> None:
+        self.py_func = function
+        self.dispatcher = _cached(function, options)
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self._any_strides = [name in any_strides for name in inspect.signature(function).parameters]
+        self._compiled: dict[tuple[Any, ...], Callable[..., None]] = {}
+
+    def __call__(self, *args: Any) -> None:
+        in_c_order = True
+        kinds: list[Any] = []
+        for arg, any_strides in zip(args, self._any_strides, strict=True):
+            if isinstance(arg, np.ndarray):
+                kinds.append(arg.dtype)
+                in_c_order &= any_strides or arg.flags.c_contiguous
+            else:
+                kinds.append(type(arg))
+        form = (in_c_order, *kinds)
+        kernel = self._compiled.get(form)
+        if kernel is None:
+            kernel = self._compiled[form] = self._compile(args, in_c_order)
+        kernel(*args)
+
+    def _compile(self, args: tuple[Any, ...], in_c_order: bool) -> Callable[..., None]:
+        """The machine code for arguments like these. It takes read-only arrays as well: no kernel writes its inputs."""
+        signature = tuple(
+            types.Array(from_dtype(arg.dtype), arg.ndim, "A" if any_strides or not in_c_order else "C")
+            if isinstance(arg, np.ndarray)
+            else typeof(arg)
+            for arg, any_strides in zip(args, self._any_strides, strict=True)
+        )
+        kernel: Callable[..., None] = self.dispatcher.compile(signature)
+        if signature not in self.dispatcher.overloads:
+            # The disk gave a form for other types: two processes that fill a cache at once can mix up its files.
+            self.dispatcher.recompile()
+            kernel = self.dispatcher.compile(signature)
+        return kernel
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.py_func.__module__}.{self.__name__}>"
+
+
+def _cached(function: Callable[..., None], options: dict[str, Any]) -> Any:
+    """Numba's dispatcher with a cache on disk, or without where there is nowhere to write it.
+
+    Numba takes a cached form for fresh as long as the function's own file is unchanged, though helpers and constants
+    from other files were compiled into it. So the stamp that it compares is replaced by one of all `_ingredients`.
+    """
+    try:
+        dispatcher = njit(cache=True, **options)(function)
+    except RuntimeError:  # neither __pycache__ nor the user's cache can be written
+        return njit(**options)(function)
+    cache_file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    if not hasattr(cache_file, "_source_stamp"):  # a Numba that arranges its cache in another way
+        return njit(**options)(function)
+    cache_file._source_stamp = hashlib.sha256("\n".join(_ingredients(function)).encode()).hexdigest()
+    return dispatcher
+
+
+def _ingredients(function: Callable[..., Any]) -> list[str]:
+    """All that a compiled function is made of: its text, the helpers that it calls, the constants that it reads."""
+    found = [inspect.getsource(function)]
+    for name in function.__code__.co_names:
+        value = function.__globals__.get(name)
+        if hasattr(value, "py_func"):
+            found += _ingredients(value.py_func)
+        elif value is not None and not isinstance(value, ModuleType):
+            found.append(f"{name} = {value!r}")
+    return found
+
+
+# A child that is forked while another thread compiles would find the compiler locked for ever.
+os.register_at_fork(
+    before=global_compiler_lock.acquire,
+    after_in_parent=global_compiler_lock.release,
+    after_in_child=global_compiler_lock.release,
+)

@@ -1,0 +1,103 @@
+"""The activations in PyTorch: one call where torch's meets the contract, a chain of in-place calls where it does not.
+
+Each call of a chain is one pass over the array. In place, the passes after the first find it in the cache while it
+fits; a fresh array for every intermediate result would cost page faults besides.
+"""
+
+from ...operation import rung
+from ...tensors import Tensor, on_tensors
+
+
+@rung("relu")
+@on_tensors()
+def relu_eager(x: Tensor, out: Tensor) -> None:
+    """One call of torch.clamp with a lower bound of 0; NaN passes.
+
+    One load, one vector maximum and one store an element, shared among threads: bound by memory.
+    """
+    import torch
+
+    torch.clamp(x, min=0, out=out)
+
+
+@rung("relu_backward")
+@on_tensors()
+def relu_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
+    """The kernel behind autograd's relu: dy where x > 0, else 0, chosen by a mask without a branch.
+
+    Two loads, a compare, a blend and a store: one pass, bound by memory, whatever the signs of x.
+    """
+    import torch
+
+    torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=out)
+
+
+@rung("sigmoid")
+@on_tensors()
+def sigmoid_eager(x: Tensor, out: Tensor) -> None:
+    """σ(x) = e^min(x, 0) / (1 + e^-|x|), in seven passes: neither exponential can overflow.
+
+    torch.sigmoid is one pass but takes 1 / (1 + e^-x): below -88.7 its float32 exponential is infinite and the result
+    0, where σ(x) is still a subnormal number. Here numerator and denominator are at most 1 and 2, and the tail keeps
+    what digits float32 has there. The price is the passes: past the caches each costs the array's way from memory
+    and back.
+    """
+    import torch
+
+    below = torch.abs(x).neg_().exp_().add_(1)
+    torch.clamp(x, max=0, out=out).exp_().div_(below)
+
+
+@rung("sigmoid_backward")
+@on_tensors()
+def sigmoid_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
+    """dy · σ(x)·σ(-x) = dy · t / (1 + t)² with t = e^-|x|, which is even in x: no branch and no 1 - σ that cancels.
+
+    Seven passes, two of them over the scratch for 1 + t. See `sigmoid` for what they cost.
+    """
+    import torch
+
+    t = torch.abs(x, out=out).neg_().exp_()
+    below = t + 1
+    t.div_(below).div_(below).mul_(dy)
+
+
+@rung("tanh")
+@on_tensors()
+def tanh_eager(x: Tensor, out: Tensor) -> None:
+    """One call of torch.tanh: a vectorized polynomial, within 1 ULP.
+
+    A few tens of instructions an element, eight or sixteen elements at a time: bound by arithmetic in the caches and
+    by memory beyond them, some ten times faster than a loop over libm's scalar tanh.
+    """
+    import torch
+
+    torch.tanh(x, out=out)
+
+
+@rung("tanh_backward")
+@on_tensors()
+def tanh_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
+    """dy · (1 - tanh² x), written as dy · 4t / (1 + t)² with t = e^-2|x|: nothing cancels.
+
+    autograd keeps y = tanh x from the forward pass and computes 1 - y·y, which is cheaper and loses its last digit
+    near |x| = 9 in float32, where y rounds to 1 and the gradient to 0. Eight passes against its one.
+    """
+    import torch
+
+    t = torch.abs(x, out=out).mul_(-2).exp_()
+    below = t + 1
+    t.div_(below).div_(below).mul_(4).mul_(dy)
+
+
+@rung("softmax")
+@on_tensors()
+def softmax_eager(x: Tensor, out: Tensor) -> None:
+    """One call of torch.softmax: each row's maximum, exponentials and sum while the row is in the cache.
+
+    One kernel does in three passes over a row what a chain of calls does in as many over the whole array; rows are
+    shared among threads. torch gathers an input whose rows are not in C order itself.
+    """
+    import torch
+
+    torch.softmax(x, dim=1, out=out)

@@ -1,0 +1,223 @@
+"""What GELU and its gradient are held to, in the exact and in the tanh form."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ...arrays import Array
+from ...numerics import precise, unit_roundoff
+from ...operation import Contract, Kernel, Workload
+from ..activations.contract import (
+    elements,
+    run_backward,
+    run_forward,
+    sample_backward,
+    sample_forward,
+    smallest,
+    stable_sigmoid,
+)
+
+WORKLOADS = (
+    elements(32, 32),
+    elements(64, 64),
+    elements(256, 256),
+    Workload("gpt2-small-mlp-128", {"m": 128, "n": 3072}),
+    elements(1024, 1024),
+    elements(4096, 4096),
+)
+
+
+def is_tanh(operation: str, approximate: str) -> bool:
+    if approximate not in ("tanh", "none"):
+        raise ValueError(f"{operation}: approximate is {approximate!r}, expected 'tanh' or 'none' (the exact form, by erf)")
+    return approximate == "tanh"
+
+
+# The functions themselves, in the precision of their argument. Q(t) = erfc(t/√2)/2 is the normal distribution's tail,
+# φ its density, Φ(x) = Q(-x) its distribution function. w(x) = 2 √(2/π) (x + 0.044715 x³), so that
+# (1 + tanh(w/2)) / 2 = σ(w).
+
+_erfc = np.frompyfunc(math.erfc, 1, 1)
+
+
+def upper_tail(t: Array) -> Array:
+    """Q(t), t >= 0, within an ULP of float64 of itself. math.erfc takes float64: what t/√2 loses is put right by the
+    derivative, erfc'(z) = -2/√π exp(-z²), which matters since erfc's relative error is 2z² times its argument's."""
+    z = t / np.sqrt(np.asarray(2, t.dtype))
+    rounded = z.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        lost = np.where(np.isfinite(z), z - rounded, 0)
+    slope = -2 / np.sqrt(np.asarray(np.pi, t.dtype)) * np.exp(-np.square(z))
+    return (_erfc(rounded).astype(t.dtype) + slope * lost) / 2
+
+
+def distribution(x: Array) -> Array:
+    """Φ(x), without cancellation on either side."""
+    tail = upper_tail(np.abs(x))
+    return np.where(x > 0, 1 - tail, tail)
+
+
+def density(x: Array) -> Array:
+    """φ(x) = exp(-x²/2) / √(2π)."""
+    return np.exp(-np.square(x) / 2) / np.sqrt(2 * np.pi)
+
+
+def tanh_argument(x: Array) -> tuple[Array, Array]:
+    """w(x) and its derivative."""
+    scale = 2 * np.sqrt(2 / np.asarray(PI, x.dtype))
+    square = np.square(x)
+    cubic = CUBIC.astype(x.dtype)
+    return scale * x * (1 + cubic * square), scale * (1 + 3 * cubic * square)
+
+
+PI = np.longdouble("3.14159265358979323846264338327950288")
+CUBIC = np.longdouble("0.044715")
+
+
+# --- gelu
+
+
+def gelu_run(kernel: Kernel, x: Any, *, approximate: str = "tanh", out: Any = None) -> Any:
+    """The Gaussian error linear unit, elementwise: x · Φ(x), Φ the normal distribution function.
+
+    x            (…) float32 or float64 of any shape and strides: a NumPy array or a torch tensor on the CPU
+    approximate  "none": the exact form, x · (1 + erf(x/√2)) / 2
+                 "tanh": x · (1 + tanh(√(2/π) · (x + 0.044715 x³))) / 2, as GPT-2 has it; within 5e-4 of the exact form
+    out          x's shape in C order, to receive the result; a new array where it is None
+    impl         the id of an implementation; the fastest that runs here where it is None
+
+    Returns an array of x's shape, kind and dtype, within 4 + 2κ ULP, where κ = |x gelu'(x) / gelu(x)| is the condition
+    number: 1 around 0 and to the right, 100 at -10 in the exact form. Neither form cancels in its tail: gelu(-10) is
+    -7.62e-23 in the exact form and -1.20e-37 in the tanh form. gelu(-inf) is NaN, as -inf · 0 is.
+    Raises ValueError or TypeError, naming the argument, for another dtype or form, or an unusable `out`.
+    Hendrycks and Gimpel, Gaussian Error Linear Units (2016).
+
+    >>> import numpy as np, loopnest as ln
+    >>> ln.gelu(np.array([-1.0, 0.0, 1.0]), approximate="none").round(4)
+    array([-0.1587,  0.    ,  0.8413])
+    """
+    return run_forward("gelu", kernel, x, out, is_tanh("gelu", approximate))
+
+
+def exact_gelu(x: Array, approximate: str) -> Array:
+    """gelu(x) in x's own precision."""
+    with np.errstate(all="ignore"):
+        return x * (stable_sigmoid(tanh_argument(x)[0]) if approximate == "tanh" else distribution(x))
+
+
+def gelu_error(x: Array, dtype: Any, approximate: str) -> Array:
+    """How far a gelu in `dtype` may be from that of x, which is given in higher precision.
+
+    Φ and σ(w) are exponentials in their tails: a relative error δ of their argument, which some roundings make, becomes
+    one of κ δ in the result. So the allowed relative error is u (8 + 4κ), u the unit roundoff, half an ULP.
+
+        exact form  κ - 1 = |x φ / Φ|        tanh form  κ - 1 = |x w' σ(-w)|
+
+    Beneath the normal numbers an exponential that underflows is off by half a subnormal, times |x|.
+    """
+    with np.errstate(all="ignore"):
+        if approximate == "tanh":
+            w, slope = tanh_argument(x)
+            steepness = np.abs(x * slope) * stable_sigmoid(-w)
+        else:
+            steepness = np.abs(x) * density(x) / distribution(x)
+        steepness = np.nan_to_num(steepness, nan=0.0, posinf=0.0)  # where the result is 0, or x
+        relative = unit_roundoff(dtype) * (12 + 4 * steepness)
+        return relative * np.abs(exact_gelu(x, approximate)) + 2 * (np.minimum(np.abs(x), 100) + 1) * smallest(dtype)
+
+
+def gelu_reference(x: Array, *, approximate: str = "tanh") -> tuple[Array]:
+    return (exact_gelu(precise(x), approximate),)
+
+
+def gelu_bound(x: Array, *, approximate: str = "tanh") -> tuple[Array]:
+    return (gelu_error(precise(x), x.dtype, approximate),)
+
+
+def gelu_flops(m: int, n: int) -> int:
+    """Of the tanh form, w by 4 operations, and σ(w), the exponential counted as one: 8 an element."""
+    return 8 * m * n
+
+
+GELU = Contract(
+    run=gelu_run,
+    sample=sample_forward,
+    reference=gelu_reference,
+    bound=gelu_bound,
+    flops=gelu_flops,
+    traffic=lambda itemsize, m, n: 2 * itemsize * m * n,
+    workloads=WORKLOADS,
+)
+
+
+# --- gelu_backward
+
+
+def gelu_backward_run(kernel: Kernel, x: Any, dy: Any, *, approximate: str = "tanh", out: Any = None) -> Any:
+    """GELU's gradient, elementwise: dy · gelu'(x).
+
+        exact form   gelu'(x) = Φ(x) + x φ(x)                     φ = Φ', the normal density
+        tanh form    gelu'(x) = σ(w) + x σ(w) σ(-w) w'(x)         w = 2 √(2/π) (x + 0.044715 x³)
+
+    x, dy        (…) GELU's input and the gradient of the loss by its output, float32 or float64, any strides
+    approximate  the form, "tanh" or "none", as for gelu
+    out          x's shape in C order, to receive the result; a new array where it is None
+    impl         the id of an implementation; the fastest that runs here where it is None
+
+    Returns an array of x's shape, kind and dtype; NaN at ±inf, as ∞ · 0 is. The two terms cancel at x = -0.75, where the
+    gradient is zero: the error is bounded in ULP of their magnitudes.
+    Raises ValueError or TypeError, naming the argument, for arrays that do not match, another form, or an unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> ln.gelu_backward(np.array([-1.0, 0.0, 1.0]), np.ones(3), approximate="none").round(4)
+    array([-0.0833,  0.5   ,  1.0833])
+    """
+    return run_backward("gelu_backward", kernel, x, dy, out, is_tanh("gelu_backward", approximate))
+
+
+def slope_terms(x: Array, approximate: str) -> tuple[Array, Array, Array]:
+    """The two terms of gelu'(x), and the size of the exponent in them."""
+    if approximate == "tanh":
+        w, slope = tanh_argument(x)
+        s = stable_sigmoid(w)
+        return s, x * (s * stable_sigmoid(-w)) * slope, np.abs(w)
+    return distribution(x), x * density(x), np.square(x) / 2
+
+
+def gelu_backward_reference(x: Array, dy: Array, *, approximate: str = "tanh") -> tuple[Array]:
+    with np.errstate(all="ignore"):
+        first, second, _ = slope_terms(precise(x), approximate)
+        return (precise(dy) * (first + second),)
+
+
+def gelu_backward_bound(x: Array, dy: Array, *, approximate: str = "tanh") -> tuple[Array]:
+    """Each term has some roundings of its own, and its exponential the relative error of its exponent times the
+    exponent's size; the first term, an integral of the second, that of its steepness, which is the second's size.
+    Beneath the normal numbers an exponential is off by half a subnormal, times at most w' or x² and |x|."""
+    wide = precise(x)
+    with np.errstate(all="ignore"):
+        first, second, exponent = slope_terms(wide, approximate)
+        through_exponent = np.nan_to_num(8 * exponent * np.abs(second), nan=0.0)
+        error = unit_roundoff(x.dtype) * (10 * np.abs(first) + 14 * np.abs(second) + through_exponent)
+        beneath = 2 * (np.minimum(np.abs(wide), 100) + 2) ** 3 * smallest(x.dtype)
+        size = np.abs(precise(dy))
+        return (size * (error + beneath) + (2 * size + 2) * smallest(x.dtype),)
+
+
+def gelu_backward_flops(m: int, n: int) -> int:
+    """As gelu, and w', σ(-w), and the products and the sum: 16 an element."""
+    return 16 * m * n
+
+
+GELU_BACKWARD = Contract(
+    run=gelu_backward_run,
+    sample=sample_backward,
+    reference=gelu_backward_reference,
+    bound=gelu_backward_bound,
+    flops=gelu_backward_flops,
+    traffic=lambda itemsize, m, n: 3 * itemsize * m * n,
+    workloads=WORKLOADS,
+)

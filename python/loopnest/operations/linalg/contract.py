@@ -1,0 +1,309 @@
+"""What dot, sum, add, transpose and linear are held to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...arrays import Array, Call, as_matrices, empty
+from ...numerics import gamma, precise, unit_roundoff
+from ...operation import Arguments, Contract, Kernel, Workload
+
+
+def _normal(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> Array:
+    return rng.standard_normal(shape).astype(dtype)
+
+
+def _vectors(*lengths: int) -> tuple[Workload, ...]:
+    return tuple(Workload(f"n-{n}", {"n": n}) for n in lengths)
+
+
+def _squares(*lengths: int) -> tuple[Workload, ...]:
+    return tuple(Workload(f"square-{n}", {"m": n, "n": n}) for n in lengths)
+
+
+# --- dot
+
+
+def dot_run(kernel: Kernel, x: Any, y: Any, *, out: Any = None) -> Any:
+    """The dot product of two vectors, x · y = Σ_i x[i] · y[i].
+
+    x, y   (n,) float32 or float64 of one dtype, any strides: NumPy arrays or torch tensors on the CPU
+    out    an array without axes, (), to receive the result; a new one where it is None
+    impl   the id of an implementation; the fastest that runs here where it is None
+
+    Returns a scalar of the inputs' dtype (a tensor without axes for tensors), with |result - exact| <= γ_n · |x|·|y|
+    (Higham, Accuracy and Stability of Numerical Algorithms, §3.1). Vectors without elements give 0.
+    Raises ValueError or TypeError, naming the argument, for vectors that do not match or an unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> float(ln.dot(np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])))
+    32.0
+    """
+    call = Call("dot", x=x, y=y)
+    x, y = call.inputs
+    if x.ndim != 1:
+        raise ValueError(f"dot: x has shape {x.shape}, expected one axis, (n,); use matmul for matrices")
+    if y.shape != x.shape:
+        raise ValueError(f"dot: y has shape {y.shape}, expected {x.shape} to match x")
+    total = call.output(out, ())
+    kernel(x, y, total)
+    return call.result(total)
+
+
+def dot_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    n = workload.shape["n"]
+    return Arguments((_normal((n,), dtype, rng), _normal((n,), dtype, rng)))
+
+
+def dot_reference(x: Array, y: Array) -> tuple[Array]:
+    return (np.asarray((precise(x) * precise(y)).sum()),)
+
+
+def dot_bound(x: Array, y: Array) -> tuple[Array]:
+    return (np.asarray(gamma(x.size, x.dtype) * np.abs(precise(x) * precise(y)).sum()),)
+
+
+DOT = Contract(
+    run=dot_run,
+    sample=dot_sample,
+    reference=dot_reference,
+    bound=dot_bound,
+    flops=lambda n: 2 * n,
+    traffic=lambda itemsize, n: itemsize * (2 * n + 1),
+    workloads=_vectors(4_096, 65_536, 1_048_576, 16_777_216),
+)
+
+
+# --- sum
+
+
+def sum_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
+    """The sum of all elements.
+
+    a      (…) float32 or float64 of any shape and any strides: a NumPy array or a torch tensor on the CPU
+    out    an array without axes, (), to receive the result; a new one where it is None
+    impl   the id of an implementation; the fastest that runs here where it is None
+
+    Returns a scalar of a's dtype (a tensor without axes for a tensor), with |result - exact| <= γ_{n-1} · Σ|a| for n
+    elements, in whatever order they are added (Higham, Accuracy and Stability of Numerical Algorithms, §4.2).
+    Raises ValueError or TypeError, naming the argument, for another dtype or an unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> float(ln.sum(np.arange(6.0).reshape(2, 3)))
+    15.0
+    """
+    call = Call("sum", a=a)
+    (a,) = call.inputs
+    total = call.output(out, ())
+    _add_up(kernel, as_matrices(a), total)
+    return call.result(total)
+
+
+def _add_up(kernel: Kernel, pieces: Any, total: Array) -> None:
+    """The sum over an array's pieces: nearly always one, and so the kernel's own result."""
+    pieces = list(pieces)
+    if len(pieces) == 1:
+        kernel(*pieces[0], total)
+        return
+    sums = np.zeros(len(pieces), total.dtype)
+    for i, piece in enumerate(pieces):
+        part = empty((), total.dtype)
+        kernel(*piece, part)
+        sums[i] = part
+    total[()] = sums.sum()
+
+
+def sum_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    return Arguments((_normal((workload.shape["m"], workload.shape["n"]), dtype, rng),))
+
+
+def sum_reference(a: Array) -> tuple[Array]:
+    return (np.asarray(precise(a).sum()),)
+
+
+def sum_bound(a: Array) -> tuple[Array]:
+    return (np.asarray(gamma(max(a.size - 1, 0), a.dtype) * np.abs(precise(a)).sum()),)
+
+
+SUM = Contract(
+    run=sum_run,
+    sample=sum_sample,
+    reference=sum_reference,
+    bound=sum_bound,
+    flops=lambda m, n: m * n,
+    traffic=lambda itemsize, m, n: itemsize * (m * n + 1),
+    workloads=_squares(64, 256, 1024, 4096),
+)
+
+
+# --- add
+
+
+def add_run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
+    """The sum of two arrays, element by element, with NumPy's broadcasting.
+
+    a, b   (…) float32 or float64 of one dtype, shapes that broadcast, any strides: NumPy arrays or torch tensors
+    out    the broadcast shape in C order, to receive the result; a new array where it is None
+    impl   the id of an implementation; the fastest that runs here where it is None
+
+    Returns a + b, correctly rounded as IEEE 754 says, of the inputs' kind and dtype.
+    Raises ValueError or TypeError, naming the argument, for shapes that do not fit or an unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> ln.add(np.array([[1.0], [2.0]]), np.array([10.0, 20.0]))
+    array([[11., 21.],
+           [12., 22.]])
+    """
+    call = Call("add", a=a, b=b)
+    a, b = call.inputs
+    try:
+        shape = np.broadcast_shapes(a.shape, b.shape)
+    except ValueError:
+        raise ValueError(f"add: b has shape {b.shape}, expected one that broadcasts with a's {a.shape}") from None
+    c = call.output(out, shape)
+    for views in as_matrices(np.broadcast_to(a, shape), np.broadcast_to(b, shape), c):
+        kernel(*views)
+    return call.result(c)
+
+
+def add_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    shape = workload.shape["m"], workload.shape["n"]
+    return Arguments((_normal(shape, dtype, rng), _normal(shape, dtype, rng)))
+
+
+def add_reference(a: Array, b: Array) -> tuple[Array]:
+    return (precise(a) + precise(b),)
+
+
+def add_bound(a: Array, b: Array) -> tuple[Array]:
+    """One rounding, and one more of the reference's own in float64."""
+    return (unit_roundoff(a.dtype) * (1 + 1e-3) * np.abs(precise(a) + precise(b)),)
+
+
+ADD = Contract(
+    run=add_run,
+    sample=add_sample,
+    reference=add_reference,
+    bound=add_bound,
+    flops=lambda m, n: m * n,
+    traffic=lambda itemsize, m, n: itemsize * 3 * m * n,
+    workloads=_squares(64, 256, 1024, 4096),
+)
+
+
+# --- transpose
+
+
+def transpose_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
+    """The transposed matrix, written to memory of its own: out[j, i] = a[i, j].
+
+    a      (m, n) float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
+    out    (n, m) in C order, to receive the result; a new array where it is None
+    impl   the id of an implementation; the fastest that runs here where it is None
+
+    Returns (n, m), of a's kind and dtype, the same bits. (NumPy's a.T moves nothing: it is a view with the strides
+    exchanged. This operation is about the moves.)
+    Raises ValueError or TypeError, naming the argument, for another number of axes or an unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> ln.transpose(np.array([[1.0, 2.0, 3.0]]))
+    array([[1.],
+           [2.],
+           [3.]])
+    """
+    call = Call("transpose", a=a)
+    (a,) = call.inputs
+    if a.ndim != 2:
+        raise ValueError(f"transpose: a has shape {a.shape}, expected two axes, (m, n)")
+    result = call.output(out, a.shape[::-1])
+    kernel(a, result)
+    return call.result(result)
+
+
+def transpose_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    return Arguments((_normal((workload.shape["m"], workload.shape["n"]), dtype, rng),))
+
+
+def transpose_reference(a: Array) -> tuple[Array]:
+    return (precise(a).T,)
+
+
+def transpose_bound(a: Array) -> tuple[Array]:
+    return (np.zeros(a.shape[::-1]),)
+
+
+TRANSPOSE = Contract(
+    run=transpose_run,
+    sample=transpose_sample,
+    reference=transpose_reference,
+    bound=transpose_bound,
+    flops=lambda m, n: 0,
+    traffic=lambda itemsize, m, n: itemsize * 2 * m * n,
+    workloads=_squares(64, 256, 1024, 2048, 4096),
+)
+
+
+# --- linear
+
+
+def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> Any:
+    """A layer of perceptrons before their activation: y = x @ w + b.
+
+    x      (m, k) float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
+    w      (k, n) of the same dtype, a column for each perceptron
+    b      (n,) the biases
+    out    (m, n) in C order, to receive the result; a new array where it is None
+    impl   the id of an implementation; the fastest that runs here where it is None
+
+    Returns y, (m, n), of the inputs' kind and dtype, with |y - exact| <= γ_{k+1} · (|x||w| + |b|) elementwise.
+    Raises ValueError or TypeError, naming the argument, for shapes that do not fit or an unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> ln.linear(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
+    array([[11.5]])
+    """
+    call = Call("linear", x=x, w=w, b=b)
+    x, w, b = call.inputs
+    for name, matrix in (("x", x), ("w", w)):
+        if matrix.ndim != 2:
+            raise ValueError(f"linear: {name} has shape {matrix.shape}, expected two axes; make a vector a row with "
+                             f"{name}[None, :]")  # fmt: skip
+    if w.shape[0] != x.shape[1]:
+        raise ValueError(f"linear: w has shape {w.shape}, expected ({x.shape[1]}, n) to match x's {x.shape}")
+    if b.shape != w.shape[1:]:
+        raise ValueError(f"linear: b has shape {b.shape}, expected {w.shape[1:]} to match w's {w.shape}")
+    y = call.output(out, (x.shape[0], w.shape[1]))
+    kernel(x, w, b, y)
+    return call.result(y)
+
+
+def linear_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    m, k, n = (workload.shape[axis] for axis in "mkn")
+    return Arguments((_normal((m, k), dtype, rng), _normal((k, n), dtype, rng), _normal((n,), dtype, rng)))
+
+
+def linear_reference(x: Array, w: Array, b: Array) -> tuple[Array]:
+    return (precise(x) @ precise(w) + precise(b),)
+
+
+def linear_bound(x: Array, w: Array, b: Array) -> tuple[Array]:
+    magnitudes = np.abs(precise(x)) @ np.abs(precise(w)) + np.abs(precise(b))
+    return (gamma(x.shape[1] + 1, x.dtype) * magnitudes,)
+
+
+LINEAR = Contract(
+    run=linear_run,
+    sample=linear_sample,
+    reference=linear_reference,
+    bound=linear_bound,
+    flops=lambda m, k, n: 2 * m * k * n + m * n,
+    traffic=lambda itemsize, m, k, n: itemsize * (m * k + k * n + n + m * n),
+    workloads=(
+        Workload("square-16", {"m": 16, "k": 16, "n": 16}),
+        Workload("square-64", {"m": 64, "k": 64, "n": 64}),
+        Workload("square-512", {"m": 512, "k": 512, "n": 512}),
+        Workload("gpt2-small-up-128", {"m": 128, "k": 768, "n": 3072}),
+    ),
+)

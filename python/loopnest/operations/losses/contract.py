@@ -1,0 +1,278 @@
+"""What the losses and their gradients are held to."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ...arrays import Array, Call, as_matrices, empty
+from ...numerics import gamma, precise, unit_roundoff
+from ...operation import Arguments, Contract, Kernel, Workload
+
+# --- mse: L = 1/N Σ (y - t)²
+
+
+def mse_run(kernel: Kernel, y: Any, t: Any, *, out: Any = None) -> Any:
+    """The mean squared error, L = 1/N · Σ (y - t)², over all N elements.
+
+    y      (…) predictions, float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
+    t      (…) targets, of y's shape and dtype
+    out    an array without axes, (), to receive the result; a new one where it is None
+    impl   the id of an implementation; the fastest that runs here where it is None
+
+    Returns a scalar of the inputs' dtype (a tensor without axes for tensors); NaN where there are no elements.
+    Raises ValueError or TypeError, naming the argument, for arrays that do not match or an unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> float(ln.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
+    2.0
+    """
+    call = Call("mse", y=y, t=t)
+    y, t = call.inputs
+    _check_same_shape("mse", y, t)
+    loss = call.output(out, ())
+    pieces = list(as_matrices(y, t))
+    if len(pieces) == 1:
+        kernel(*pieces[0], loss)
+    else:  # no elements, or axes that cannot be joined to two: the means of the pieces, by their sizes
+        weighted = 0.0
+        for piece in pieces:
+            part = empty((), loss.dtype)
+            kernel(*piece, part)
+            weighted += float(part) * piece[0].size
+        loss[()] = weighted / y.size if y.size else np.nan
+    return call.result(loss)
+
+
+def _check_same_shape(operation: str, y: Array, t: Array) -> None:
+    if t.shape != y.shape:
+        raise ValueError(f"{operation}: t has shape {t.shape}, expected {y.shape} to match y")
+
+
+def mse_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    n = workload.shape["n"]
+    return Arguments((rng.standard_normal(n).astype(dtype), rng.standard_normal(n).astype(dtype)))
+
+
+def mse_reference(y: Array, t: Array) -> tuple[Array]:
+    error = precise(y) - precise(t)
+    return (np.asarray(np.square(error).sum() / error.size if error.size else np.nan),)
+
+
+def mse_bound(y: Array, t: Array) -> tuple[Array]:
+    """All terms are positive: a rounding of the difference counts twice, then the square, n - 1 sums, the quotient."""
+    return (gamma(y.size + 3, y.dtype) * mse_reference(y, t)[0],)
+
+
+VECTORS = tuple(Workload(f"n-{n}", {"n": n}) for n in (1_000, 65_536, 1_048_576, 16_777_216))
+
+MSE = Contract(
+    run=mse_run,
+    sample=mse_sample,
+    reference=mse_reference,
+    bound=mse_bound,
+    flops=lambda n: 3 * n,
+    traffic=lambda itemsize, n: itemsize * (2 * n + 1),
+    workloads=VECTORS,
+)
+
+
+def mse_backward_run(kernel: Kernel, y: Any, t: Any, *, out: Any = None) -> Any:
+    """The gradient of the mean squared error with respect to y: ∂L/∂y = 2 (y - t) / N.
+
+    y      (…) predictions, float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
+    t      (…) targets, of y's shape and dtype
+    out    y's shape in C order, to receive the result; a new array where it is None
+    impl   the id of an implementation; the fastest that runs here where it is None
+
+    Returns an array of y's shape, kind and dtype.
+    Raises ValueError or TypeError, naming the argument, for arrays that do not match or an unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> ln.mse_backward(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
+    array([ 0., -2.])
+    """
+    call = Call("mse_backward", y=y, t=t)
+    y, t = call.inputs
+    _check_same_shape("mse_backward", y, t)
+    dy = call.output(out, y.shape)
+    for views in as_matrices(y, t, dy):
+        kernel(*views, y.size)
+    return call.result(dy)
+
+
+def mse_backward_reference(y: Array, t: Array) -> tuple[Array]:
+    return (2 * (precise(y) - precise(t)) / max(y.size, 1),)
+
+
+def mse_backward_bound(y: Array, t: Array) -> tuple[Array]:
+    """The difference, the factor 2/N in one or two roundings, the product."""
+    exact = np.abs(mse_backward_reference(y, t)[0])
+    return (gamma(4, y.dtype) * exact + float(np.finfo(y.dtype).smallest_subnormal),)
+
+
+MSE_BACKWARD = Contract(
+    run=mse_backward_run,
+    sample=mse_sample,
+    reference=mse_backward_reference,
+    bound=mse_backward_bound,
+    flops=lambda n: 3 * n,
+    traffic=lambda itemsize, n: itemsize * 3 * n,
+    workloads=VECTORS,
+)
+
+
+# --- cross_entropy: L = -1/n Σ log softmax(logits)[label]
+
+
+def cross_entropy_run(kernel: Kernel, logits: Any, labels: Any, *, out: Any = None) -> Any:
+    """The softmax cross-entropy, L = 1/n · Σ_i ( log Σ_j exp(logits[i, j]) - logits[i, labels[i]] ).
+
+    logits  (n, c) unnormalised log-probabilities of c classes, float32 or float64, any strides
+    labels  (n,) int64, the true class of each row, 0 <= label < c
+    out     an array without axes, (), to receive the result; a new one where it is None
+    impl    the id of an implementation; the fastest that runs here where it is None
+
+    Returns the mean over the batch, a scalar of the logits' dtype (a tensor without axes for tensors); NaN for an empty
+    batch. Each row's largest logit is subtracted first, so that exp does not overflow.
+    Raises ValueError or TypeError, naming the argument, for a label that is no class, shapes that do not match, or an
+    unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> float(ln.cross_entropy(np.zeros((1, 4)), np.array([2])).round(4))  # log 4
+    1.3863
+    """
+    call = Call("cross_entropy", integers=("labels",), logits=logits, labels=labels)
+    logits, labels = call.inputs
+    _check_labels("cross_entropy", logits, labels)
+    loss = call.output(out, ())
+    if len(labels):
+        kernel(logits, labels, loss)
+    else:
+        loss[()] = np.nan
+    return call.result(loss)
+
+
+def _check_labels(operation: str, logits: Array, labels: Array) -> None:
+    if logits.ndim != 2:
+        raise ValueError(f"{operation}: logits has shape {logits.shape}, expected two axes, (batch, classes)")
+    batch, classes = logits.shape
+    if labels.shape != (batch,):
+        raise ValueError(f"{operation}: labels has shape {labels.shape}, expected ({batch},) to match logits' {logits.shape}")
+    wrong = (labels < 0) | (labels >= classes)
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise ValueError(f"{operation}: labels[{i}] is {labels[i]}, expected 0 <= label < {classes}, the number of classes")
+
+
+def cross_entropy_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    n, c = workload.shape["n"], workload.shape["c"]
+    labels = rng.integers(0, c, n) if c else np.zeros(0, np.int64)
+    return Arguments(((2 * rng.standard_normal((len(labels), c))).astype(dtype), labels))
+
+
+def _softmax_parts(logits: Array) -> tuple[Array, Array, Array]:
+    """Shifted logits, softmax, and the logarithm of the sum, in higher precision."""
+    wide = precise(logits)
+    if not wide.size:
+        return wide, wide, wide.sum(axis=1)
+    with np.errstate(invalid="ignore"):
+        shifted = wide - wide.max(axis=1, keepdims=True)
+        powers = np.exp(shifted)
+        total = powers.sum(axis=1, keepdims=True)
+        return shifted, powers / total, np.log(total[:, 0])
+
+
+def cross_entropy_reference(logits: Array, labels: Array) -> tuple[Array]:
+    shifted, _, log_total = _softmax_parts(logits)
+    n = len(labels)
+    with np.errstate(invalid="ignore"):
+        losses = log_total - shifted[np.arange(n), labels]
+        return (np.asarray(losses.sum() / n if n else np.nan),)
+
+
+def cross_entropy_bound(logits: Array, labels: Array) -> tuple[Array]:
+    """Let d be a row's shifted logits and p its softmax. The sum of exp(d) has the relative error Σ p (|d| u + 2u) by its
+    terms (the difference rounds, exp is within 2 ULP) and γ_c by its additions; that is the absolute error of its
+    logarithm, which is rounded itself. Then come the label's difference, and n sums and the quotient."""
+    shifted, p, log_total = _softmax_parts(logits)
+    n, c = logits.shape
+    u = unit_roundoff(logits.dtype)
+    with np.errstate(invalid="ignore"):
+        label = np.abs(shifted[np.arange(n), labels])
+        by_terms = np.where(p > 0, p * (np.abs(shifted) + 4), 0).sum(axis=1) * u
+        by_row = by_terms + gamma(c + 2, logits.dtype) + u * (3 * np.abs(log_total) + 2 * label)
+        total = by_row.sum() + gamma(n + 2, logits.dtype) * (np.abs(log_total) + label).sum()
+    return (np.asarray(total / max(n, 1)),)
+
+
+BATCHES = tuple(Workload(f"batch-{n}x{c}", {"n": n, "c": c}) for n, c in ((10, 100), (64, 1_000), (256, 1_000), (128, 50_257)))
+
+CROSS_ENTROPY = Contract(
+    run=cross_entropy_run,
+    sample=cross_entropy_sample,
+    reference=cross_entropy_reference,
+    bound=cross_entropy_bound,
+    flops=lambda n, c: 4 * n * c,
+    traffic=lambda itemsize, n, c: itemsize * (n * c + 1) + 8 * n,
+    workloads=BATCHES,
+)
+
+
+def cross_entropy_backward_run(kernel: Kernel, logits: Any, labels: Any, *, out: Any = None) -> Any:
+    """The gradient of the softmax cross-entropy with respect to the logits: (softmax(logits) - onehot(labels)) / n.
+
+    logits  (n, c) unnormalised log-probabilities of c classes, float32 or float64, any strides
+    labels  (n,) int64, the true class of each row, 0 <= label < c
+    out     (n, c) in C order, to receive the result; a new array where it is None
+    impl    the id of an implementation; the fastest that runs here where it is None
+
+    With p = softmax(l): L_i = log Σ_j exp(l_j) - l_label, so ∂L_i/∂l_j = p_j - [j = label]; the mean divides by n.
+    Returns (n, c), of the logits' kind and dtype.
+    Raises ValueError or TypeError, naming the argument, for a label that is no class, shapes that do not match, or an
+    unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> ln.cross_entropy_backward(np.zeros((1, 4)), np.array([2]))
+    array([[ 0.25,  0.25, -0.75,  0.25]])
+    """
+    call = Call("cross_entropy_backward", integers=("labels",), logits=logits, labels=labels)
+    logits, labels = call.inputs
+    _check_labels("cross_entropy_backward", logits, labels)
+    dlogits = call.output(out, logits.shape)
+    if logits.size:
+        kernel(logits, labels, dlogits)
+    return call.result(dlogits)
+
+
+def cross_entropy_backward_reference(logits: Array, labels: Array) -> tuple[Array]:
+    _, p, _ = _softmax_parts(logits)
+    p = p.copy()
+    p[np.arange(len(labels)), labels] -= 1
+    return (p / max(len(labels), 1),)
+
+
+def cross_entropy_backward_bound(logits: Array, labels: Array) -> tuple[Array]:
+    """p has the relative error of its exp, |d| u + 2u, that of the sum, and the quotient's; subtracting 1 rounds once
+    more, and so does the division by n. Beneath, p may underflow."""
+    shifted, p, _ = _softmax_parts(logits)
+    n, c = logits.shape
+    u = unit_roundoff(logits.dtype)
+    exact = np.abs(cross_entropy_backward_reference(logits, labels)[0])
+    with np.errstate(invalid="ignore"):
+        relative = (np.abs(shifted) + 6) * u
+        of_sum = np.where(p > 0, p * (np.abs(shifted) + 4), 0).sum(axis=1, keepdims=True) * u + gamma(c, logits.dtype)
+        error = np.where(p > 0, p * (relative + of_sum), 0)
+    return (error / max(n, 1) + 4 * u * exact + 2 * float(np.finfo(logits.dtype).smallest_subnormal),)
+
+
+CROSS_ENTROPY_BACKWARD = Contract(
+    run=cross_entropy_backward_run,
+    sample=cross_entropy_sample,
+    reference=cross_entropy_backward_reference,
+    bound=cross_entropy_backward_bound,
+    flops=lambda n, c: 5 * n * c,
+    traffic=lambda itemsize, n, c: itemsize * 2 * n * c + 8 * n,
+    workloads=BATCHES,
+)

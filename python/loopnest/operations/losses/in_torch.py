@@ -1,0 +1,58 @@
+"""The losses in PyTorch."""
+
+from ...operation import rung
+from ...tensors import Tensor, on_tensors
+
+
+@rung("mse")
+@on_tensors()
+def mse_eager(y: Tensor, t: Tensor, out: Tensor) -> None:
+    """One call of torch's mse_loss: the squares into scratch, then their mean.
+
+    The scratch has the inputs' size: it is written and read again, so memory carries twice the bytes that one fused
+    pass would need. The mean adds in a cascade, see `sum`.
+    """
+    import torch
+
+    out.copy_(torch.nn.functional.mse_loss(y, t))
+
+
+@rung("mse_backward")
+@on_tensors()
+def mse_backward_eager(y: Tensor, t: Tensor, out: Tensor, count: int) -> None:
+    """Two passes: y - t into `out`, which is then scaled by 2 / count in place.
+
+    The second pass reads and writes what the first has written: from the cache while `out` fits, and beyond it two
+    fifths of all traffic.
+    """
+    import torch
+
+    torch.sub(y, t, out=out).mul_(2 / count)
+
+
+@rung("cross_entropy")
+@on_tensors()
+def cross_entropy_eager(logits: Tensor, labels: Tensor, out: Tensor) -> None:
+    """One call of torch's cross_entropy: log_softmax into scratch, of which it picks n values.
+
+    log_softmax subtracts each row's maximum, then the logarithm of the sum of exponentials, so nothing overflows. It
+    writes all n·c values where n are wanted: for a vocabulary of 50,000 that scratch is most of the memory traffic.
+    """
+    import torch
+
+    out.copy_(torch.nn.functional.cross_entropy(logits, labels))
+
+
+@rung("cross_entropy_backward")
+@on_tensors()
+def cross_entropy_backward_eager(logits: Tensor, labels: Tensor, out: Tensor) -> None:
+    """softmax into `out`, 1 taken from each label's element, then one pass that divides by n.
+
+    The n scattered subtractions are one call and touch one cache line a row. The passes over `out` are the cost, as
+    in `softmax`, plus one.
+    """
+    import torch
+
+    torch.softmax(logits, dim=1, out=out)
+    out.scatter_add_(1, labels[:, None], torch.full_like(out[:, :1], -1))
+    out.div_(len(out))

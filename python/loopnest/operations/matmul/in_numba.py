@@ -1,0 +1,215 @@
+"""matmul in Numba: Python's loops, compiled for this processor when they are first called.
+
+The kernels read like those of in_python.py. What differs from rung to rung is the order of the loops, and with it what
+the compiler, LLVM, can turn into vector instructions and what the caches can hold.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..._core import cache_sizes
+from ...arrays import Array
+from ...numba_kernels import compiled, helper
+from ...operation import rung
+from ...threads import num_threads, share
+
+_L1, _L2, _ = cache_sizes()
+
+
+@rung("matmul", faster_than=("python.reordered", "numpy.naive"))
+@compiled
+def naive(a: Array, b: Array, out: Array) -> None:
+    """The definition, compiled: c[i, j] is the sum over p of a[i, p] · b[p, j].
+
+    The text is python.naive's, but Numba has found the type of every name, so a product and a sum are an instruction
+    each and no object is allocated: hundreds of times as fast. Two things limit it. The sum is one chain of additions
+    of which each waits 3 or 4 cycles for the one before; IEEE arithmetic forbids the compiler to reorder it, and so to
+    use vector instructions. And in a row-major b the inner loop walks down a column: each element comes from another
+    cache line, of which it uses 4 or 8 bytes of 64, and once b outgrows L2 it waits for them.
+    """
+    m, k = a.shape
+    n = b.shape[1]
+    for i in range(m):
+        for j in range(n):
+            c_ij = out.dtype.type(0)
+            for p in range(k):
+                c_ij += a[i, p] * b[p, j]
+            out[i, j] = c_ij
+
+
+@rung("matmul", faster_than="numba.naive")
+@compiled(any_strides=("a",))
+def reordered(a: Array, b: Array, out: Array) -> None:
+    """The loops in the order i, p, j: the innermost runs along a row of b and a row of c.
+
+    The same products and sums, but now neighbours in the inner loop are neighbours in memory, every byte of a cache
+    line is used, and the iterations do not depend on one another: LLVM makes vector instructions of them, 8 or 16
+    floats in each. It checks first, at run time, that b and c do not overlap. Where b is not in C order the elements
+    are not neighbours, and the loop stays scalar. What limits it: each multiply-add still loads an element of b and
+    loads and stores one of c, and all of b streams past once for every row of c.
+    """
+    m, k = a.shape
+    n = b.shape[1]
+    for i in range(m):
+        for j in range(n):
+            out[i, j] = 0
+        for p in range(k):
+            a_ip = a[i, p]
+            for j in range(n):
+                out[i, j] += a_ip * b[p, j]
+
+
+def _block_sizes(itemsize: int) -> tuple[int, int]:
+    """Rows and columns of a block of b: a row of it and a row of c fill half of L1, the block half of L2."""
+    cols = _L1 // 2 // (2 * itemsize)
+    return max(_L2 // 2 // (cols * itemsize), 1), cols
+
+
+@rung("matmul")
+def blocked(a: Array, b: Array, out: Array) -> None:
+    """The loops of reordered over blocks of b that stay in the L2 cache while every row of a passes by.
+
+    reordered fetches all of b for each row of c. Here a block of b, half an L2 cache large, is fetched once and then
+    used for all m rows, and b crosses from memory once in all. The arithmetic and its order are the same. It pays where
+    b outgrows the caches: with b of 16 MiB, or as soon as other cores want their share of L3. Before that the hardware
+    prefetcher hides the streaming well enough, and blocking only costs loops. What limits it is the innermost loop
+    itself: two loads and a store for each multiply-add keep the load and store ports full and the multipliers idle.
+    """
+    _blocked(a, b, out, *_block_sizes(out.itemsize))
+
+
+@compiled(any_strides=("a",))
+def _blocked(a: Array, b: Array, out: Array, inner: int, cols: int) -> None:
+    m, k = a.shape
+    n = b.shape[1]
+    for i in range(m):
+        for j in range(n):
+            out[i, j] = 0
+    for p0 in range(0, k, inner):
+        for j0 in range(0, n, cols):
+            for i in range(m):
+                # Rows as arrays of their own: an index that starts at 0 cannot be negative. With j from j0 on, Numba
+                # would have to ask of each whether it counts from the end, and LLVM would not vectorize that.
+                c_row = out[i, j0 : j0 + cols]
+                for p in range(p0, min(p0 + inner, k)):
+                    a_ip = a[i, p]
+                    b_row = b[p, j0 : j0 + cols]
+                    for j in range(c_row.size):
+                        c_row[j] += a_ip * b_row[j]
+
+
+_TILE_ROWS, _TILE_COLS = 4, 3  # 12 sums, 3 vectors of b, 1 of a: the 16 vector registers of AVX2
+
+
+def _tile_sizes(itemsize: int) -> tuple[int, int]:
+    """Depth and columns of a block of b: 4 rows of a and 3 columns of b, `depth` long, fill half of L1; the block half
+    of L2. Half, since whatever else passes through a cache takes room too."""
+    depth = _L1 // 2 // ((_TILE_ROWS + _TILE_COLS) * itemsize) // 16 * 16
+    cols = _L2 // 2 // (depth * itemsize) // _TILE_COLS * _TILE_COLS
+    return max(depth, 16), max(cols, _TILE_COLS)
+
+
+@rung("matmul", faster_than=("numba.reordered", "numba.blocked"))
+def register_tiled(a: Array, b: Array, out: Array) -> None:
+    """A tile of c, 4 x 3, stays in registers while a block of 4 rows of a meets 3 columns of b.
+
+    Each of the 12 sums is a scalar in the text. Numba is told that sums may be reordered, so LLVM keeps each in one
+    vector register, a partial sum a lane, for the whole block, and adds the lanes up at its end. A step of the loop
+    over p is 7 vector loads and 12 multiply-adds, where reordered has 24 loads and 12 stores for as many; 12 chains
+    that do not wait for one another hide the latency of 4 cycles of each. For this the vectors run along p, so that
+    rows of a and columns of b must be contiguous: this rung copies ("packs") them, block by block, into scratch memory
+    of a block's size, the columns as rows. The layout of a and b then makes no difference. What limits it: adding
+    up the lanes, once a tile, and the packing, both larger for small k and m; for fewer than some 16 rows of a the
+    packing of b costs more than it saves. LLVM has chosen the vectors; written by hand (cpp.packed) they reach more.
+    """
+    _register_tiled(a, b, out, *_tile_sizes(out.itemsize))
+
+
+@compiled(any_strides=("a", "b", "out"))
+def _register_tiled(a: Array, b: Array, out: Array, depth: int, cols: int) -> None:
+    m, k = a.shape
+    n = b.shape[1]
+    depth = max(min(depth, k), 1)
+    cols = max(min(cols, (n + _TILE_COLS - 1) // _TILE_COLS * _TILE_COLS), 1)
+    a_rows = np.empty((_TILE_ROWS, depth), out.dtype)
+    b_cols = np.empty((cols, depth), out.dtype)  # a column of b as a row
+    tile = np.empty((_TILE_ROWS, _TILE_COLS), out.dtype)
+    for i in range(m):
+        for j in range(n):
+            out[i, j] = 0
+    for p0 in range(0, k, depth):
+        for j0 in range(0, n, cols):
+            b_block = b[p0 : p0 + depth, j0 : j0 + cols]
+            for p in range(b_block.shape[0]):
+                for j in range(b_block.shape[1]):
+                    b_cols[j, p] = b_block[p, j]
+            for i0 in range(0, m, _TILE_ROWS):
+                a_block = a[i0 : i0 + _TILE_ROWS, p0 : p0 + depth]
+                for i in range(a_block.shape[0]):
+                    for p in range(a_block.shape[1]):
+                        a_rows[i, p] = a_block[i, p]
+                for j1 in range(0, b_block.shape[1], _TILE_COLS):
+                    # At the edges the tile is computed whole, from whatever lies in the rows beyond, and only what
+                    # exists of it is added.
+                    _tile(a_rows, b_cols[j1 : j1 + _TILE_COLS], b_block.shape[0], tile)
+                    c = out[i0 : i0 + _TILE_ROWS, j0 + j1 : min(j0 + j1 + _TILE_COLS, j0 + cols)]
+                    for i in range(c.shape[0]):
+                        for j in range(c.shape[1]):
+                            c[i, j] += tile[i, j]
+
+
+@helper(reorder_sums=True)
+def _tile(a: Array, b: Array, depth: int, c: Array) -> None:
+    """c = a · bᵀ over the first `depth` elements of the rows: 4 of a and 3 of b."""
+    a0, a1, a2, a3 = a[0, :depth], a[1, :depth], a[2, :depth], a[3, :depth]
+    b0, b1, b2 = b[0], b[1], b[2]
+    c00 = c01 = c02 = c10 = c11 = c12 = c20 = c21 = c22 = c30 = c31 = c32 = c.dtype.type(0)
+    for p in range(a0.size):
+        c00 += a0[p] * b0[p]
+        c01 += a0[p] * b1[p]
+        c02 += a0[p] * b2[p]
+        c10 += a1[p] * b0[p]
+        c11 += a1[p] * b1[p]
+        c12 += a1[p] * b2[p]
+        c20 += a2[p] * b0[p]
+        c21 += a2[p] * b1[p]
+        c22 += a2[p] * b2[p]
+        c30 += a3[p] * b0[p]
+        c31 += a3[p] * b1[p]
+        c32 += a3[p] * b2[p]
+    c[0, 0], c[0, 1], c[0, 2] = c00, c01, c02
+    c[1, 0], c[1, 1], c[1, 2] = c10, c11, c12
+    c[2, 0], c[2, 1], c[2, 2] = c20, c21, c22
+    c[3, 0], c[3, 1], c[3, 2] = c30, c31, c32
+
+
+# A piece of work for another thread has to be worth the 100 µs or so that it takes to wake one.
+_LEAST_FLOPS = 8_000_000
+
+
+@rung("matmul", faster_than="numba.register_tiled")
+def parallel(a: Array, b: Array, out: Array) -> None:
+    """The register-tiled product on all cores: each thread takes blocks of c until there are none left.
+
+    c is cut into columns as wide as register_tiled's own blocks of b, which makes it pack nothing twice, and into rows
+    too as far as it takes to give every thread a few blocks, so that a late thread leaves little for the others to wait
+    for. No two threads write the same memory, so no lock is held while they work. The compiled kernel holds no GIL, and
+    so plain Python threads run it side by side (threads.py says why not `prange`). What limits it: waking a thread takes
+    some 100 µs, in which one core multiplies two 160 x 160 matrices, so smaller products stay on one; and all cores
+    share one L3 cache, one memory, and often a lower clock.
+    """
+    m, n = out.shape
+    depth, cols = _tile_sizes(out.itemsize)
+    pieces = min(4 * num_threads(), 2 * m * n * a.shape[1] // _LEAST_FLOPS)
+    if pieces < 2:
+        _register_tiled(a, b, out, depth, cols)
+        return
+    wide = -(-n // cols)
+    rows = max(m * wide // pieces // _TILE_ROWS, 1) * _TILE_ROWS
+
+    def block(index: int, _: int) -> None:
+        i, j = index // wide * rows, index % wide * cols
+        _register_tiled(a[i : i + rows], b[:, j : j + cols], out[i : i + rows, j : j + cols], depth, cols)
+
+    share(block, -(-m // rows) * wide, 1)

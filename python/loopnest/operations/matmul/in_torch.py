@@ -1,0 +1,43 @@
+"""matmul in PyTorch: its BLAS library, called at once and out of a compiled graph."""
+
+from ...operation import rung
+from ...tensors import Tensor, flat, on_tensors, run_compiled, why_no_compiler
+
+
+@rung("matmul", faster_than="numpy.rows")
+@on_tensors()
+def eager(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """One call of torch.mm: PyTorch hands the product to its BLAS library (MKL, OpenBLAS or Accelerate).
+
+    The same idea as NumPy's matmul with another library behind it, so a difference between the two is a difference
+    between two hand-tuned kernels and their thread pools. Row-major and column-major operands go to it as they are;
+    for any other stride torch makes a copy of its own first. `out=` saves the allocation: new memory costs a page
+    fault every 4 KiB, which a product of small k feels.
+    """
+    import torch
+
+    torch.mm(a, b, out=out)
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    import torch
+
+    with torch.autocast("cpu", enabled=False):  # which would make it a product of bfloat16
+        return torch.mm(a, b)
+
+
+@rung("matmul", study=True, requires=why_no_compiler)
+@on_tensors()
+def compiled(a: Tensor, b: Tensor, out: Tensor) -> None:
+    """torch.compile on a single product: the graph calls the same BLAS routine, so there is nothing to win.
+
+    A compiler gains by fusing what stands around a product, and here nothing does. It costs instead: some 20 µs a
+    call for checking that the translation fits the arguments, a pass that copies the result into `out`, since a
+    compiled graph allocates its products itself, and the translation, once. Operands that are not in C order are
+    gathered into it first, so that torch need not translate the function again for every layout. `gelu` shows the
+    case that a compiler is made for.
+    """
+    if out.numel() and a.numel():
+        out.copy_(run_compiled(_product, flat(a).view(a.shape), flat(b).view(b.shape)))
+    else:
+        out.zero_()

@@ -1,0 +1,260 @@
+"""What the MLP and its gradients are held to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...arrays import Array, Call
+from ...numerics import gamma, precise
+from ...operation import Arguments, Contract, Kernel, Workload
+from ..gelu.contract import exact_gelu, gelu_backward_bound, gelu_error, is_tanh, slope_terms
+
+
+@dataclass(frozen=True, eq=False)
+class MLPCache:
+    """What mlp_forward keeps for mlp_backward: its inputs and intermediate results, nothing of them copied.
+
+    x, w1, w2    as they were given
+    z            (t, h) x @ w1 + b1
+    h            (t, h) gelu(z)
+    approximate  GELU's form
+    """
+
+    x: Any
+    w1: Any
+    w2: Any
+    z: Any
+    h: Any
+    approximate: str
+
+
+def forward_run(
+    kernel: Kernel, x: Any, w1: Any, b1: Any, w2: Any, b2: Any, *, approximate: str = "tanh", out: Any = None
+) -> Any:
+    """The transformer's MLP, y = gelu(x @ w1 + b1) @ w2 + b2.
+
+    x            (t, d) float32 or float64, any strides: t tokens of d features; NumPy arrays or torch tensors
+    w1, b1       (d, h), (h,) the layer into the h hidden features
+    w2, b2       (h, e), (e,) the layer out of them; e = d in a transformer
+    approximate  GELU's form, "tanh" or "none" (the exact one, by erf)
+    out          (t, e) in C order, to receive y; a new array where it is None
+    impl         the id of an implementation; the fastest that runs here where it is None
+
+    Returns (y, cache): y (t, e) of the inputs' kind and dtype, and the MLPCache that mlp_backward takes, with
+    z = x @ w1 + b1 and gelu(z), two new (t, h) arrays.
+    Raises ValueError or TypeError, naming the argument, for shapes that do not fit, another form, or an unusable `out`.
+    Vaswani et al., Attention Is All You Need (2017), §3.3, with the GELU of Radford et al. (2019).
+
+    >>> import numpy as np, loopnest as ln
+    >>> x, w1, b1, w2, b2 = np.ones((4, 2)), np.ones((2, 8)), np.zeros(8), np.ones((8, 2)), np.ones(2)
+    >>> y, cache = ln.mlp_forward(x, w1, b1, w2, b2)
+    >>> y.shape, cache.z.shape
+    ((4, 2), (4, 8))
+    """
+    tanh_form = is_tanh("mlp_forward", approximate)
+    call = Call("mlp_forward", x=x, w1=w1, b1=b1, w2=w2, b2=b2)
+    arrays = call.inputs
+    for name, array, axes in zip(("x", "w1", "b1", "w2", "b2"), arrays, (2, 2, 1, 2, 1), strict=True):
+        if array.ndim != axes:
+            raise ValueError(f"mlp_forward: {name} has shape {array.shape}, expected {axes} {'axis' if axes == 1 else 'axes'}")
+    (t, d), (_, h), (_, e) = arrays[0].shape, arrays[1].shape, arrays[3].shape
+    _check_shapes("mlp_forward", {"w1": (arrays[1], (d, h), "x"), "b1": (arrays[2], (h,), "w1")})
+    _check_shapes("mlp_forward", {"w2": (arrays[3], (h, e), "w1"), "b2": (arrays[4], (e,), "w2")})
+    y = call.output(out, (t, e))
+    z, hidden = call.output(None, (t, h)), call.output(None, (t, h))
+    kernel(*arrays, z, hidden, y, tanh_form)
+    return call.result(y), MLPCache(x, w1, w2, call.result(z), call.result(hidden), approximate)
+
+
+def _check_shapes(operation: str, expected: dict[str, tuple[Array, tuple[int, ...], str]]) -> None:
+    for name, (array, shape, other) in expected.items():
+        if array.shape != shape:
+            raise ValueError(f"{operation}: {name} has shape {array.shape}, expected {shape} to match {other}")
+
+
+def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -> Any:
+    """The gradients of the transformer's MLP by its input, weights and biases.
+
+    dy     (t, e) the gradient of the loss by y, of the dtype and kind of the forward pass's arrays, any strides
+    cache  what mlp_forward returned beside y
+    out    five arrays in C order, (dx, dw1, db1, dw2, db2), to receive the results; new ones where it is None
+    impl   the id of an implementation; the fastest that runs here where it is None
+
+    Returns (dx, dw1, db1, dw2, db2), each of the shape of what it is the gradient by: (t, d), (d, h), (h,), (h, e), (e,).
+
+    The derivation. The forward pass is z = x w1 + b1, h = gelu(z), y = h w2 + b2, for a loss L(y) with dy = ∂L/∂y. Write
+    each product as a sum and apply the chain rule, from the end back:
+
+        y[i,k] = Σ_j h[i,j] w2[j,k] + b2[k]        so, summing over every path from a variable to L,
+        db2[k]   = Σ_i dy[i,k]                     (e,)     b2[k] is added in every row
+        dw2[j,k] = Σ_i h[i,j] dy[i,k]              (h, e)   dw2 = hᵀ dy
+        dh[i,j]  = Σ_k dy[i,k] w2[j,k]             (t, h)   dh = dy w2ᵀ
+        dz[i,j]  = dh[i,j] · gelu'(z[i,j])         (t, h)   gelu acts on each element alone
+        db1[j]   = Σ_i dz[i,j]                     (h,)
+        dw1[l,j] = Σ_i x[i,l] dz[i,j]              (d, h)   dw1 = xᵀ dz
+        dx[i,l]  = Σ_j dz[i,j] w1[l,j]             (t, d)   dx = dz w1ᵀ
+
+    Each gradient of a matrix has that matrix's shape, which leaves only one way to order and transpose the factors.
+    Raises ValueError or TypeError, naming the argument, for a dy or a cache that does not fit, or an unusable `out`.
+
+    >>> import numpy as np, loopnest as ln
+    >>> x, w1, b1, w2, b2 = np.ones((4, 2)), np.ones((2, 8)), np.zeros(8), np.ones((8, 2)), np.ones(2)
+    >>> y, cache = ln.mlp_forward(x, w1, b1, w2, b2)
+    >>> dx, dw1, db1, dw2, db2 = ln.mlp_backward(np.ones_like(y), cache)
+    >>> db2
+    array([4., 4.])
+    """
+    if not isinstance(cache, MLPCache):
+        raise TypeError(f"mlp_backward: cache is {type(cache).__name__}, expected the MLPCache that mlp_forward returns")
+    tanh_form = is_tanh("mlp_backward", cache.approximate)
+    call = Call("mlp_backward", dy=dy, x=cache.x, w1=cache.w1, w2=cache.w2, z=cache.z, h=cache.h)
+    arrays = call.inputs
+    for name, array in zip(("dy", "x", "w1", "w2", "z", "h"), arrays, strict=True):
+        if array.ndim != 2:
+            raise ValueError(f"mlp_backward: {name} has shape {array.shape}, expected two axes")
+    (t, d), (h, e) = arrays[1].shape, arrays[3].shape
+    _check_shapes("mlp_backward", {"dy": (arrays[0], (t, e), "the forward pass's y")})
+    _check_shapes("mlp_backward", {"cache.w1": (arrays[2], (d, h), "cache.x and cache.w2")})
+    _check_shapes("mlp_backward", {"cache.z": (arrays[4], (t, h), "x @ w1"), "cache.h": (arrays[5], (t, h), "x @ w1")})
+    shapes = {"dx": (t, d), "dw1": (d, h), "db1": (h,), "dw2": (h, e), "db2": (e,)}
+    if out is None:
+        out = (None,) * len(shapes)
+    elif not isinstance(out, tuple) or len(out) != len(shapes):
+        raise TypeError("mlp_backward: out is not a tuple of five arrays, expected (dx, dw1, db1, dw2, db2)")
+    results = [call.output(given, shape, f"out's {name}") for given, (name, shape) in zip(out, shapes.items(), strict=True)]
+    kernel(*arrays, *results, tanh_form)
+    return tuple(call.result(result) for result in results)
+
+
+# --- inputs, and what is exact
+
+
+def _layers(workload: Workload, dtype: Any, rng: np.random.Generator) -> tuple[Array, ...]:
+    """x of unit size, and weights that keep it so (He et al. 2015 without the 2)."""
+    t, d, h, e = (workload.shape[axis] for axis in "tdhe")
+    shapes = (t, d), (d, h), (h,), (h, e), (e,)
+    scales = 1, max(d, 1) ** -0.5, 1, max(h, 1) ** -0.5, 1
+    return tuple((scale * rng.standard_normal(shape)).astype(dtype) for shape, scale in zip(shapes, scales, strict=True))
+
+
+def forward_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    return Arguments(_layers(workload, dtype, rng))
+
+
+def forward_reference(
+    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, *, approximate: str = "tanh"
+) -> tuple[Array, Array, Array]:
+    """y, and the cache's z and h."""
+    z = precise(x) @ precise(w1) + precise(b1)
+    h = exact_gelu(z, approximate)
+    return h @ precise(w2) + precise(b2), z, h
+
+
+def forward_bound(
+    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, *, approximate: str = "tanh"
+) -> tuple[Array, Array, Array]:
+    """z is a sum of d + 1 terms. gelu is Lipschitz, |gelu'| < 1.13, so z's error passes to h nearly as it is, and gelu's
+    own is added. y is a sum of h + 1 terms, and h's error goes through w2."""
+    d, h = w1.shape
+    z_error = gamma(d + 1, x.dtype) * (np.abs(precise(x)) @ np.abs(precise(w1)) + np.abs(precise(b1)))
+    _, z, hidden = forward_reference(x, w1, b1, w2, b2, approximate=approximate)
+    h_error = 1.13 * z_error + gelu_error(z, x.dtype, approximate)
+    w2_size = np.abs(precise(w2))
+    y_error = gamma(h + 1, x.dtype) * ((np.abs(hidden) + h_error) @ w2_size + np.abs(precise(b2))) + h_error @ w2_size
+    return y_error, z_error, h_error
+
+
+def backward_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    x, w1, b1, w2, b2 = _layers(workload, dtype, rng)
+    z = (x.astype(np.float64) @ w1 + b1).astype(dtype)
+    h = exact_gelu(z.astype(np.float64), "tanh").astype(dtype)
+    dy = rng.standard_normal((workload.shape["t"], workload.shape["e"])).astype(dtype)
+    return Arguments((dy, MLPCache(x, w1, w2, z, h, "tanh")))
+
+
+def backward_reference(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
+    x, w1, w2, z, h = (precise(array) for array in (cache.x, cache.w1, cache.w2, cache.z, cache.h))
+    dy = precise(dy)
+    with np.errstate(all="ignore"):
+        first, second, _ = slope_terms(z, cache.approximate)
+    dz = (dy @ w2.T) * (first + second)
+    return dz @ w1.T, x.T @ dz, dz.sum(axis=0), h.T @ dy, dy.sum(axis=0)
+
+
+def backward_bound(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
+    """dh is a sum of e terms; dz has |gelu'| times its error, and |dh| times the error of gelu' itself; the sums over dz
+    have theirs, and pass dz's on."""
+    dtype = dy.dtype
+    x, w1, w2, z, h = (precise(array) for array in (cache.x, cache.w1, cache.w2, cache.z, cache.h))
+    wide = precise(dy)
+    t, e = dy.shape
+    with np.errstate(all="ignore"):
+        first, second, _ = slope_terms(z, cache.approximate)
+    slope = np.abs(first + second)
+    dh, dh_error = np.abs(wide @ w2.T), gamma(e, dtype) * (np.abs(wide) @ np.abs(w2.T))
+    slope_error = gelu_backward_bound(cache.z, np.ones_like(cache.z), approximate=cache.approximate)[0]
+    dz = dh * slope
+    dz_error = (dh + dh_error) * slope_error + dh_error * slope + gamma(2, dtype) * dz
+    size = dz + dz_error
+    x, w1, h, wide = np.abs(x), np.abs(w1), np.abs(h), np.abs(wide)
+    return (
+        dz_error @ w1.T + gamma(len(cache.w2), dtype) * (size @ w1.T),
+        x.T @ dz_error + gamma(t, dtype) * (x.T @ size),
+        dz_error.sum(axis=0) + gamma(t, dtype) * size.sum(axis=0),
+        gamma(t, dtype) * (h.T @ wide),
+        gamma(t, dtype) * wide.sum(axis=0),
+    )
+
+
+def forward_flops(t: int, d: int, h: int, e: int) -> int:
+    """The two products and their biases, and 8 for each gelu."""
+    return 2 * t * h * (d + e) + t * (h + e) + 8 * t * h
+
+
+def backward_flops(t: int, d: int, h: int, e: int) -> int:
+    """Four products, two sums for the biases, and 16 for each gelu'."""
+    return 4 * t * h * (d + e) + t * (h + e) + 16 * t * h
+
+
+def forward_traffic(itemsize: int, t: int, d: int, h: int, e: int) -> int:
+    return itemsize * (t * d + d * h + h + h * e + e + 2 * t * h + t * e)
+
+
+def backward_traffic(itemsize: int, t: int, d: int, h: int, e: int) -> int:
+    return itemsize * (t * e + 2 * (t * d + d * h + h * e) + 2 * t * h + h + e)
+
+
+def _workload(name: str, t: int, d: int, h: int) -> Workload:
+    return Workload(name, {"t": t, "d": d, "h": h, "e": d})
+
+
+WORKLOADS = (
+    _workload("mlp-4x16x64", 4, 16, 64),
+    _workload("mlp-16x64x256", 16, 64, 256),
+    _workload("mlp-64x256x1024", 64, 256, 1024),
+    *(_workload(f"gpt2-small-mlp-{tokens}", tokens, 768, 3072) for tokens in (1, 32, 128, 512)),
+)
+
+FORWARD = Contract(
+    run=forward_run,
+    sample=forward_sample,
+    reference=forward_reference,
+    bound=forward_bound,
+    flops=forward_flops,
+    traffic=forward_traffic,
+    workloads=WORKLOADS,
+    results=lambda returned: (returned[0], returned[1].z, returned[1].h),
+)
+
+BACKWARD = Contract(
+    run=backward_run,
+    sample=backward_sample,
+    reference=backward_reference,
+    bound=backward_bound,
+    flops=backward_flops,
+    traffic=backward_traffic,
+    workloads=WORKLOADS,
+)

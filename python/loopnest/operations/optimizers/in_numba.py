@@ -1,0 +1,92 @@
+"""The optimizers' steps in Numba: one pass over the parameter, its gradient and its state.
+
+A step in NumPy is a chain of whole-array operations, each of which reads and writes memory; here each element is read
+once, updated in registers, and written once. The hyperparameters are float64, and so is the arithmetic; what is stored
+is rounded to the arrays' dtype.
+"""
+
+from __future__ import annotations
+
+import math
+
+from ...arrays import Array
+from ...numba_kernels import compiled
+from ...operation import rung
+
+
+@rung("sgd")
+@compiled
+def sgd_loop(param: Array, grad: Array, lr: float) -> None:
+    """param -= lr · grad, in place.
+
+    Vector instructions for two loads, a multiply-add and a store an element: the memory's bandwidth is the limit.
+    """
+    for i in range(param.shape[0]):
+        for j in range(param.shape[1]):
+            param[i, j] -= lr * grad[i, j]
+
+
+@rung("momentum")
+@compiled
+def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
+    """velocity = mu · velocity + grad, then param -= lr · velocity, in one pass.
+
+    Three loads and two stores for four operations an element, all vectorized: the memory's bandwidth is the limit. As
+    two array operations the velocity would cross memory twice.
+    """
+    for i in range(param.shape[0]):
+        for j in range(param.shape[1]):
+            v = mu * velocity[i, j] + grad[i, j]
+            velocity[i, j] = v
+            param[i, j] -= lr * v
+
+
+@rung("rmsprop")
+@compiled
+def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
+    """s = rho · s + (1 - rho) · grad², then param -= lr · grad / (sqrt(s) + eps), in one pass.
+
+    Square roots and divisions are vector instructions too, but slow ones, some 10 to 20 cycles for a vector: in the
+    caches they are the limit, beyond them the memory's bandwidth.
+    """
+    for i in range(param.shape[0]):
+        for j in range(param.shape[1]):
+            g = float(grad[i, j])
+            s = rho * square_average[i, j] + (1.0 - rho) * g * g
+            square_average[i, j] = s
+            param[i, j] -= lr * g / (math.sqrt(s) + eps)
+
+
+@rung("adam")
+@compiled
+def adam_loop(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    correction1: float,
+    correction2: float,
+    eps_inside: bool,
+) -> None:
+    """m and v, the running means of grad and grad², and the step lr · m̂ / (sqrt(v̂) + eps), all in one pass.
+
+    m̂ = m / correction1 and v̂ = v / correction2 undo that both means start from zero (Kingma and Ba, Adam, 2015,
+    algorithm 1); with `eps_inside` the step is lr · m̂ / sqrt(v̂ + eps). Four loads and three stores an element: as a chain
+    of array operations it is a dozen passes. The square root and the divisions are vectorized; they are the limit in the
+    caches, and the memory's bandwidth beyond.
+    """
+    for i in range(param.shape[0]):
+        for j in range(param.shape[1]):
+            g = float(grad[i, j])
+            m_ij = beta1 * m[i, j] + (1.0 - beta1) * g
+            v_ij = beta2 * v[i, j] + (1.0 - beta2) * g * g
+            m[i, j] = m_ij
+            v[i, j] = v_ij
+            if eps_inside:
+                param[i, j] -= lr * (m_ij / correction1) / math.sqrt(v_ij / correction2 + eps)
+            else:
+                param[i, j] -= lr / correction1 * m_ij / (math.sqrt(v_ij / correction2) + eps)

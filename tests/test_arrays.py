@@ -1,0 +1,94 @@
+"""Arrays on their way to the kernels: which views they become, when one is copied, and what comes back."""
+
+import loopnest as ln
+import numpy as np
+import pytest
+from ladders import OPERATIONS, dtypes
+from loopnest.arrays import as_matrices
+from loopnest.lab.verify import Case, results_of
+
+X = np.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
+
+VIEWS = {
+    "C order": (X, 1),
+    "Fortran order": (X.T, 5 * 4),
+    "one step": (X[:, :, :, ::2], 1),
+    "rows with gaps": (X[:, :, ::2], 1),
+    "backwards": (X[::-1, ::-1, ::-1, ::-1], 1),
+    "an axis of one": (X[:, :1], 1),
+    "three that do not join": (X[:, ::2, ::2, ::2], 2 * 2),
+    "repeated": (np.broadcast_to(X[:, :, :1, :1], X.shape), 1),
+    "one element": (X[:1, :1, :1, :1], 1),
+    "no axes": (X[0, 0, 0, 0, ...], 1),
+    "empty": (X[:0], 0),
+}
+
+
+@pytest.mark.parametrize("view", VIEWS)
+def test_matrices_hold_each_element_once_and_are_few(view):
+    x, count = VIEWS[view]
+    y = np.zeros(x.shape)
+    pieces = list(as_matrices(x, y))
+    assert len(pieces) <= count
+    for part, result in pieces:
+        assert part.ndim == result.ndim == 2
+        assert np.shares_memory(part, x)
+        result += part
+    np.testing.assert_array_equal(y, x)
+
+
+def test_matrices_of_read_only_arrays_are_read_only():
+    x = X[:, ::2].view()
+    x.flags.writeable = False
+    for part, result in as_matrices(x, np.zeros(x.shape)):
+        assert not part.flags.writeable
+        assert result.flags.writeable
+
+
+def misaligned(x):
+    """The same values, one byte away from a multiple of the elements' size."""
+    memory = np.zeros(x.nbytes + 1, np.uint8)
+    moved = memory[1:].view(x.dtype).reshape(x.shape)
+    moved[...] = x
+    assert not moved.flags.aligned
+    return moved
+
+
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@dtypes
+def test_misaligned_inputs_are_copied_with_a_warning_at_the_callers_line(operation, dtype):
+    axes = operation.contract.workloads[0].shape
+    arguments = Case(operation, dtype, tuple((axis, 7) for axis in axes)).arguments()
+    names = list(operation.__signature__.parameters)
+    expected = results_of(operation(*arguments.inputs, **arguments.options))
+    for i, x in enumerate(arguments.inputs):
+        if not isinstance(x, np.ndarray):
+            continue
+        inputs = [misaligned(y) if i == j else y for j, y in enumerate(arguments.inputs)]
+        with pytest.warns(ln.CopyWarning, match=f"^{operation.name}: {names[i]}'s elements do not lie at") as told:
+            results = results_of(operation(*inputs, **arguments.options))
+        assert [warning.filename for warning in told] == [__file__]
+        for result, right in zip(results, expected, strict=True):
+            np.testing.assert_array_equal(result, right)
+
+
+def test_a_scalar_result_is_a_scalar_and_an_array_where_it_is_given():
+    x = np.ones(3, np.float32)
+    assert isinstance(ln.dot(x, x), np.float32)
+    out = np.empty((), np.float32)
+    assert ln.dot(x, x, out=out) is out
+    assert out == 3
+
+
+def test_subclasses_of_arrays_are_read_and_come_back_as_plain_arrays(tmp_path):
+    x = np.memmap(tmp_path / "x", np.float64, "w+", shape=(3, 3))
+    x[...] = np.eye(3)
+    c = ln.matmul(x, x)
+    assert type(c) is np.ndarray
+    np.testing.assert_array_equal(c, np.eye(3))
+
+
+def test_arrays_of_a_records_field_are_read_with_their_strides():
+    records = np.zeros(5, np.dtype([("x", np.float32), ("y", np.float32), ("z", np.float32)]))
+    records["y"] = [1, 2, 3, 4, 5]
+    assert ln.dot(records["y"], records["y"]) == 55

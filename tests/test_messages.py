@@ -1,0 +1,239 @@
+"""Every wrong argument is refused with a message that names it, what it was, what was expected, and the fix."""
+
+import loopnest as ln
+import numpy as np
+import pytest
+from ladders import OPERATIONS
+from loopnest.backends import BACKENDS, Backend
+from loopnest.lab.verify import Case, results_of
+
+operations = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+
+
+def refused(error, call, *parts):
+    """`call` raises the error, and its message holds all these parts."""
+    with pytest.raises(error) as caught:
+        call()
+    message = str(caught.value)
+    for part in parts:
+        assert str(part) in message, f"{part!r} is missing in: {message}"
+
+
+def sample(operation, dtype=np.float64):
+    """Small valid arguments: a list of inputs, and the options."""
+    axes = operation.contract.workloads[0].shape
+    arguments = Case(operation, np.dtype(dtype), tuple(zip(axes, (3, 4, 5, 6), strict=False))).arguments()
+    return list(arguments.inputs), dict(arguments.options)
+
+
+def inputs_of(operation, kind="f"):
+    """The operation's array inputs of a kind of dtype: their number and name."""
+    names = list(operation.__signature__.parameters)
+    inputs, _ = sample(operation)
+    return [(i, names[i]) for i, x in enumerate(inputs) if isinstance(x, np.ndarray) and x.dtype.kind == kind]
+
+
+def call_with(operation, number, change, **more):
+    """A call with one input changed."""
+    inputs, options = sample(operation)
+    inputs[number] = change(inputs[number])
+    return lambda: operation(*inputs, **options, **more)
+
+
+@operations
+@pytest.mark.parametrize(
+    ("change", "was"),
+    [
+        (lambda x: x.tolist(), "a list"),
+        (lambda x: None, "None"),
+        (lambda x: 1.5, "a float"),
+        (lambda x: "text", "a str"),
+        (lambda x: np.ma.masked_array(x), "MaskedArray"),
+    ],
+    ids=["list", "None", "number", "text", "masked array"],
+)
+def test_what_is_no_array_is_refused(operation, change, was):
+    for number, name in inputs_of(operation) + inputs_of(operation, "i"):
+        call = call_with(operation, number, change)
+        refused(TypeError, call, f"{operation.name}: {name} is", was, "expected a NumPy array", f"np.asarray({name})")
+
+
+@operations
+@pytest.mark.parametrize("dtype", ["int64", "bool", "float16", "longdouble", "complex64", "object", ">f8", ">f4", "U3"])
+def test_other_dtypes_are_refused(operation, dtype):
+    for number, name in inputs_of(operation):
+        call = call_with(operation, number, lambda x: x.astype(dtype))
+        was, fix = np.dtype(dtype), f"{name}.astype(np.{'float64' if dtype == '>f8' else 'float32'})"
+        refused(TypeError, call, f"{operation.name}: {name} has dtype {was}, expected float32 or float64", fix)
+
+
+@operations
+def test_inputs_of_two_dtypes_are_refused(operation):
+    (_, first), *others = inputs_of(operation)
+    for number, name in others:
+        call = call_with(operation, number, lambda x: x.astype(np.float32))
+        refused(
+            TypeError,
+            call,
+            f"{operation.name}: {name} has dtype float32, expected float64 to match {first}",
+            f"{name}.astype(np.float64)",
+        )
+
+
+@operations
+def test_labels_are_integers(operation):
+    for number, name in inputs_of(operation, "i"):
+        for dtype in ("float64", "int32", "bool"):
+            call = call_with(operation, number, lambda x, dtype=dtype: x.astype(dtype))
+            refused(TypeError, call, f"{operation.name}: {name} has dtype {dtype}, expected int64", f"{name}.astype")
+
+
+def results(operation):
+    """The results of a small call, to make an `out` like them."""
+    inputs, options = sample(operation)
+    made = operation(*inputs, **options)
+    return list(made) if operation.name == "mlp_backward" else [results_of(made)[0]]
+
+
+with_out = pytest.mark.parametrize(
+    "operation",
+    [operation for operation in OPERATIONS.values() if "out" in operation.__signature__.parameters],
+    ids=lambda operation: operation.name,
+)
+
+
+def refused_out(operation, error, change, *parts):
+    """A call is refused with each `out` changed in turn."""
+    made = results(operation)
+    for number in range(len(made)):
+        outs = [np.zeros_like(x) for x in made]
+        outs[number] = change(outs[number])
+        inputs, options = sample(operation)
+        out = outs[0] if len(outs) == 1 else tuple(outs)
+        refused(error, lambda o=out, i=inputs, p=options: operation(*i, **p, out=o), f"{operation.name}: ", *parts)
+
+
+@with_out
+def test_out_of_another_shape_is_refused(operation):
+    refused_out(operation, ValueError, lambda x: np.empty((*x.shape, 2)), " has shape ", "expected (", "np.empty((")
+
+
+@with_out
+@pytest.mark.parametrize("dtype", ["float32", ">f8", "int64"])
+def test_out_of_another_dtype_is_refused(operation, dtype):
+    refused_out(
+        operation,
+        TypeError,
+        lambda x: x.astype(dtype),
+        f"has dtype {np.dtype(dtype)}, expected the inputs' float64",
+        "np.empty((",
+    )
+
+
+@with_out
+def test_out_that_is_read_only_is_refused(operation):
+    def read_only(x):
+        x = np.array(x)
+        x.flags.writeable = False
+        return x
+
+    refused_out(operation, ValueError, read_only, "is read-only, expected a writeable array", "np.empty((")
+
+
+@with_out
+def test_out_that_is_no_array_is_refused(operation):
+    refused_out(operation, TypeError, lambda x: x.tolist(), "expected a NumPy array like the inputs, or None")
+    refused_out(operation, TypeError, np.ma.masked_array, "MaskedArray", "expected a NumPy array like the inputs")
+
+
+@with_out
+def test_out_in_another_order_is_refused(operation):
+    if any(x.ndim < 1 or x.size == 1 for x in results(operation)):
+        pytest.skip("a result without axes has no order")
+    refused_out(
+        operation,
+        ValueError,
+        lambda x: np.empty([2 * n for n in x.shape])[(slice(None, None, 2),) * x.ndim],
+        "has strides of",
+        "expected C order",
+        "np.empty((",
+    )
+
+
+@with_out
+def test_out_that_overlaps_an_input_is_refused(operation):
+    for number, name in inputs_of(operation):
+        made = results(operation)
+        outs = [np.zeros_like(x) for x in made]
+        inputs, options = sample(operation)
+        memory = np.empty(max(inputs[number].size, outs[0].size))
+        shared = memory[: inputs[number].size].reshape(inputs[number].shape)
+        shared[...] = inputs[number]
+        inputs[number] = shared
+        outs[0] = memory[: outs[0].size].reshape(outs[0].shape)
+        out = outs[0] if len(outs) == 1 else tuple(outs)
+        refused(
+            ValueError,
+            lambda o=out, i=inputs, p=options: operation(*i, **p, out=o),
+            f"{operation.name}: ",
+            f" overlaps {name} in memory, expected memory of its own",
+            "np.empty((",
+        )
+
+
+def test_out_that_overlaps_an_input_by_one_element_is_refused():
+    memory = np.ones(9)
+    a, b = memory[:4].reshape(2, 2), np.ones((2, 2))
+    refused(ValueError, lambda: ln.matmul(a, b, out=memory[3:7].reshape(2, 2)), "matmul: out overlaps a")
+    ln.matmul(a, b, out=memory[4:8].reshape(2, 2))
+
+
+def test_unknown_implementations_are_refused_with_those_known():
+    unknown = ln.UnknownImplementationError
+    refused(unknown, lambda: ln.matmul["numpy.matmull"], "'numpy.matmull'", "did you mean 'numpy.matmul'?", "cpp.naive")
+    refused(unknown, lambda: ln.matmul(np.ones((2, 2)), np.ones((2, 2)), impl="fortran"), "'fortran'", "python.naive")
+    refused(TypeError, lambda: ln.matmul[3], "impl is 3, expected an id such as 'cpp.naive'")
+    refused(unknown, lambda: ln.matmul.unregister("mine.none"), "'mine.none'")
+
+
+def test_an_implementation_that_cannot_run_is_refused_with_the_reason(monkeypatch):
+    missing = Backend("numpy", "", lambda: "numpy is not here: pip install numpy", speed=2)
+    monkeypatch.setitem(BACKENDS, "numpy", missing)
+    ones = np.ones((2, 2))
+    k = ln.matmul["numpy.matmul"]
+    assert not k.available()
+    assert k.why_unavailable() == "numpy is not here: pip install numpy"
+    for call in (lambda: k(ones, ones), lambda: ln.matmul(ones, ones, impl="numpy")):
+        refused(ln.UnavailableError, call, "matmul: numpy.", "cannot run here: numpy is not here: pip install numpy")
+    assert k in ln.matmul.ladder()
+
+
+@pytest.mark.parametrize("id", ["tiled", "mine.", ".tiled", "mine.tiled.twice", "my own.tiled", "mine.9", None])
+def test_a_bad_id_cannot_be_registered(id):
+    refused(ValueError, lambda: ln.matmul.register(id), f"id is {id!r}, expected backend.variant", "'mine.tiled'")
+
+
+def test_a_taken_id_or_what_is_no_function_cannot_be_registered():
+    refused(ValueError, lambda: ln.matmul.register("cpp.naive"), "'cpp.naive' is taken; choose another")
+    refused(TypeError, lambda: ln.matmul.register("mine.number")(3), "mine.number is 3, expected a function")
+    assert "mine.number" not in [k.id for k in ln.matmul.ladder()]
+
+
+def test_unknown_options_are_refused():
+    ones = np.ones((2, 2))
+    refused(TypeError, lambda: ln.matmul(ones, ones, output=ones), "output")
+    refused(TypeError, lambda: ln.matmul(ones))
+
+
+SHAPES = [
+    ("matmul", ((2, 5), (3, 4)), "matmul: b has shape (3, 4), expected (5, n) to match a's (2, 5)"),
+    ("matmul", ((5,), (5, 4)), "matmul: a has shape (5,), expected two axes or more", "a[None, :]", "a[:, None]"),
+    ("matmul", ((4, 5), (5,)), "matmul: b has shape (5,), expected two axes or more", "b[:, None]"),
+    ("matmul", ((2, 4, 5), (3, 5, 6)), "matmul: b has shape (3, 5, 6), expected leading axes that", "(2, 4, 5)"),
+]
+
+
+@pytest.mark.parametrize("case", SHAPES, ids=lambda case: f"{case[0]}{case[1]}")
+def test_shapes_that_do_not_fit_are_refused(case):
+    name, shapes, *parts = case
+    refused(ValueError, lambda: OPERATIONS[name](*(np.ones(shape) for shape in shapes)), *parts)
