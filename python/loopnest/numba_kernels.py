@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, njit, types, typeof
+from numba import from_dtype, njit, types, typeof, vectorize
 from numba.core.compiler_lock import global_compiler_lock
 
 # IEEE 754 for division by zero, in place of Python's exception, and leave for the compiler to contract a * b + c to one
@@ -50,6 +50,17 @@ def compiled(
     if function is None:
         return functools.partial(compiled, any_strides=any_strides, reorder_sums=reorder_sums)
     return CompiledKernel(function, any_strides, _reordering if reorder_sums else _options)
+
+
+@functools.cache
+def ufunc(function: Any, dtype: np.dtype[Any]) -> Any:
+    """A NumPy ufunc of a `helper` that takes numbers and calls no other: compiled when it is first asked for."""
+    kind = from_dtype(dtype)
+    signature = kind(*[kind] * function.py_func.__code__.co_argcount)
+    try:
+        return vectorize([signature], cache=True)(function.py_func)
+    except RuntimeError:  # see _cached
+        return vectorize([signature])(function.py_func)
 
 
 class CompiledKernel:

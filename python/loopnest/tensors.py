@@ -105,9 +105,14 @@ def _survive_fork() -> None:
         os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
 
 
-def flat(tensor: Tensor) -> Tensor:
-    """The elements as one axis of stride 1: a view of a tensor in C order, a gathered copy of any other."""
-    return tensor.contiguous().as_strided((tensor.numel(),), (1,))
+def in_c_order(tensor: Tensor, *shape: int) -> Tensor:
+    """The elements in C order in this shape: the same memory where they lie so, else a gathered copy.
+
+    It is a view of no other tensor, at whose shape torch.compile would look too.
+    """
+    import torch
+
+    return torch.from_numpy(tensor.contiguous().numpy().reshape(-1).reshape(shape))
 
 
 @functools.cache

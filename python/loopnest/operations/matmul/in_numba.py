@@ -185,7 +185,7 @@ def _tile(a: Array, b: Array, depth: int, c: Array) -> None:
 
 
 # A piece of work for another thread has to be worth the 100 µs or so that it takes to wake one.
-_LEAST_FLOPS = 8_000_000
+LEAST_FLOPS = 8_000_000
 
 
 @rung("matmul", faster_than="numba.register_tiled")
@@ -195,21 +195,56 @@ def parallel(a: Array, b: Array, out: Array) -> None:
     c is cut into columns as wide as register_tiled's own blocks of b, which makes it pack nothing twice, and into rows
     too as far as it takes to give every thread a few blocks, so that a late thread leaves little for the others to wait
     for. No two threads write the same memory, so no lock is held while they work. The compiled kernel holds no GIL, and
-    so plain Python threads run it side by side (threads.py says why not `prange`). What limits it: waking a thread takes
-    some 100 µs, in which one core multiplies two 160 x 160 matrices, so smaller products stay on one; and all cores
-    share one L3 cache, one memory, and often a lower clock.
+    so plain Python threads run it side by side (threads.py says why not `prange`). A product of a few rows is another
+    matter: packing b would cost more than multiplying by it, so its rows stream past once, in the loop order p, i, j.
+
+    What limits it: waking a thread takes some 100 µs, in which one core multiplies two 160 x 160 matrices, so smaller
+    products stay on one; and all cores share one L3 cache, one memory, and often a lower clock.
     """
     m, n = out.shape
-    depth, cols = _tile_sizes(out.itemsize)
-    pieces = min(4 * num_threads(), 2 * m * n * a.shape[1] // _LEAST_FLOPS)
-    if pieces < 2:
-        _register_tiled(a, b, out, depth, cols)
-        return
-    wide = -(-n // cols)
+    work = 2 * m * n * a.shape[1]
+    pieces = max(min(4 * num_threads(), work // LEAST_FLOPS), 1)
+    cols = min(block_cols(out.itemsize), n)
+    wide = -(-n // cols) if n else 0
     rows = max(m * wide // pieces // _TILE_ROWS, 1) * _TILE_ROWS
+    tall = -(-m // rows)
 
     def block(index: int, _: int) -> None:
         i, j = index // wide * rows, index % wide * cols
-        _register_tiled(a[i : i + rows], b[:, j : j + cols], out[i : i + rows, j : j + cols], depth, cols)
+        fill_columns(a[i : i + rows], b, out[i : i + rows], j, min(j + cols, n))
 
-    share(block, -(-m // rows) * wide, 1)
+    if pieces == 1:
+        fill_columns(a, b, out, 0, n)
+    else:
+        share(block, tall * wide, 1)
+
+
+def block_cols(itemsize: int) -> int:
+    """The columns of a block of register_tiled."""
+    return _tile_sizes(itemsize)[1]
+
+
+def fill_columns(a: Array, b: Array, out: Array, start: int, stop: int) -> None:
+    """The columns of out = a · b from `start` to `stop`: register-tiled, or without packing where a has few rows."""
+    if a.shape[0] < _FEW_ROWS and b.flags.c_contiguous:
+        _stream_rows_of_b(a, b, out, start, stop)
+    else:
+        _register_tiled(a, b[:, start:stop], out[:, start:stop], *_tile_sizes(out.itemsize))
+
+
+_FEW_ROWS = 16  # measured: from here on packing pays
+
+
+@compiled(any_strides=("a",))
+def _stream_rows_of_b(a: Array, b: Array, out: Array, start: int, stop: int) -> None:
+    m, k = a.shape
+    for i in range(m):
+        for j in range(start, stop):
+            out[i, j] = 0
+    for p in range(k):
+        b_row = b[p, start:stop]
+        for i in range(m):
+            a_ip = a[i, p]
+            c_row = out[i, start:stop]
+            for j in range(b_row.size):
+                c_row[j] += a_ip * b_row[j]

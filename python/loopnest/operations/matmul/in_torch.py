@@ -1,7 +1,7 @@
 """matmul in PyTorch: its BLAS library, called at once and out of a compiled graph."""
 
 from ...operation import rung
-from ...tensors import Tensor, flat, on_tensors, run_compiled, why_no_compiler
+from ...tensors import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
 
 
 @rung("matmul", faster_than="numpy.rows")
@@ -38,6 +38,6 @@ def compiled(a: Tensor, b: Tensor, out: Tensor) -> None:
     case that a compiler is made for.
     """
     if out.numel() and a.numel():
-        out.copy_(run_compiled(_product, flat(a).view(a.shape), flat(b).view(b.shape)))
+        out.copy_(run_compiled(_product, in_c_order(a, *a.shape), in_c_order(b, *b.shape)))
     else:
         out.zero_()

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...operation import rung
-from ...tensors import Tensor, flat, on_tensors, run_compiled, why_no_compiler
+from ...tensors import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
 from ..gelu.in_torch import backward, forward
 
 
@@ -50,7 +50,7 @@ def mlp_forward_compiled(
 
     torch.addmm(b1, x, w1, out=z)
     if z.numel():
-        run_compiled(forward(tanh_form), flat(z), flat(h))
+        run_compiled(forward(tanh_form), in_c_order(z, -1), in_c_order(h, -1))
     torch.addmm(b2, h, w2, out=y)
 
 
@@ -131,6 +131,6 @@ def mlp_backward_compiled(
 
     def gelu_backward(z: Any, dh: Any, dz: Any) -> None:
         if z.numel():
-            run_compiled(backward(tanh_form), flat(z), flat(dh), flat(dz))
+            run_compiled(backward(tanh_form), in_c_order(z, -1), in_c_order(dh, -1), in_c_order(dz, -1))
 
     _gradients(gelu_backward, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2)

@@ -1,0 +1,85 @@
+"""The activation functions in NumPy: a call, and a pass over memory, for each operation of the formula."""
+
+import numpy as np
+
+from ...arrays import Array
+from ...operation import rung
+
+
+def sigmoid(x: Array, out: Array) -> None:
+    """1 / (1 + exp(-x)), by exp(-|x|), which cannot overflow."""
+    with np.errstate(under="ignore", invalid="ignore"):
+        power = np.exp(-np.abs(x))
+        np.divide(np.where(x >= 0, x.dtype.type(1), power), 1 + power, out=out)
+
+
+@rung("relu")
+def relu_vectorized(x: Array, out: Array) -> None:
+    """One call: the larger of x and 0, with vector instructions; NaN passes.
+
+    One load, one comparison, one store an element: bound by memory.
+    """
+    np.maximum(x, 0, out=out)
+
+
+@rung("relu_backward")
+def relu_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
+    """A comparison into a new array of booleans, and a selection by it.
+
+    Two passes where one fused pass would do; bound by memory.
+    """
+    out[...] = np.where(x <= 0, x.dtype.type(0), dy)
+
+
+@rung("sigmoid")
+def sigmoid_vectorized(x: Array, out: Array) -> None:
+    """The formula by exp(-|x|), a pass for each of its seven operations.
+
+    exp has vector instructions; each intermediate result is a new array, so for large arrays the limit is memory.
+    """
+    sigmoid(x, out)
+
+
+@rung("sigmoid_backward")
+def sigmoid_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
+    """dy · t / (1 + t)² with t = exp(-|x|), which is σ(x) · σ(-x) with one exponential and without a difference.
+
+    Six passes; for large arrays the limit is memory.
+    """
+    with np.errstate(under="ignore", invalid="ignore"):
+        power = np.exp(-np.abs(x))
+        slope = power / np.square(1 + power)
+        np.multiply(dy, slope, out=out)
+
+
+@rung("tanh")
+def tanh_vectorized(x: Array, out: Array) -> None:
+    """One call, with vector instructions where NumPy has them for this processor.
+
+    Some 1 to 5 ns an element, arithmetic rather than memory.
+    """
+    np.tanh(x, out=out)
+
+
+@rung("tanh_backward")
+def tanh_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
+    """dy · (1 - tanh²(x)), as (1 - t)(1 + t), which keeps digits that t² would round away.
+
+    tanh and four more passes; for large arrays the limit is memory.
+    """
+    t = np.tanh(x)
+    slope = np.multiply(1 - t, 1 + t, out=t)
+    with np.errstate(under="ignore"):
+        np.multiply(dy, slope, out=out)
+
+
+@rung("softmax")
+def softmax_vectorized(x: Array, out: Array) -> None:
+    """A pass for each of maximum, difference, exp, sum and quotient, the last three in `out`.
+
+    Five passes over the array, so beyond the caches the limit is memory; within them it is exp.
+    """
+    with np.errstate(invalid="ignore", under="ignore"):  # infinite x: inf - inf is NaN, as it should be
+        np.subtract(x, x.max(axis=1, keepdims=True), out=out)
+        np.exp(out, out=out)
+        np.divide(out, out.sum(axis=1, keepdims=True), out=out)

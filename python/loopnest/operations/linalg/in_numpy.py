@@ -1,0 +1,145 @@
+"""dot, sum, add, transpose and linear in NumPy: Python loops over arrays, then calls for whole arrays."""
+
+import numpy as np
+
+from ...arrays import Array
+from ...operation import rung
+
+
+@rung("dot")
+def dot_loop(x: Array, y: Array, out: Array) -> None:
+    """A Python loop over array elements: slower than over a list's.
+
+    Each x[i] makes a new scalar object of NumPy's, and its arithmetic goes through NumPy's general machinery. What is
+    made for whole arrays is the slowest way to hold single numbers.
+    """
+    total = x.dtype.type(0)
+    for i in range(x.shape[0]):
+        total += x[i] * y[i]
+    out[()] = total
+
+
+@rung("dot", faster_than="numpy.loop")
+def dot_dot(x: Array, y: Array, out: Array) -> None:
+    """One call: NumPy hands vectors with an even stride to its BLAS library's dot.
+
+    That one keeps several sums in vector registers, so from L1 it is bound by the two loads that each product needs,
+    and beyond by the caches' bandwidth. For long vectors OpenBLAS shares the work among threads.
+    """
+    np.dot(x, y, out=out)
+
+
+@rung("sum")
+def sum_loop(a: Array, out: Array) -> None:
+    """A Python loop over array elements, row by row.
+
+    A tuple of indices, a look-up by strides and a new scalar object for every element: the limit is the interpreter.
+    """
+    total = a.dtype.type(0)
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            total += a[i, j]
+    out[()] = total
+
+
+@rung("sum", study=True)
+def sum_column_wise(a: Array, out: Array) -> None:
+    """One NumPy call a column: each steps down its column with the stride of a row.
+
+    Every element of a column of a row-major matrix lies on a cache line of its own, of which only one element is
+    used before the next column comes by.
+    """
+    total = a.dtype.type(0)
+    for j in range(a.shape[1]):
+        total += a[:, j].sum()
+    out[()] = total
+
+
+@rung("sum", faster_than="numpy.loop")
+def sum_row_wise(a: Array, out: Array) -> None:
+    """One NumPy call a row: the elements are neighbours, and a cache line is used whole.
+
+    Within a row the loop is compiled; between rows it is Python's, about a microsecond a row, which is the limit
+    for short rows.
+    """
+    total = a.dtype.type(0)
+    for i in range(a.shape[0]):
+        total += a[i].sum()
+    out[()] = total
+
+
+@rung("sum", faster_than="numpy.loop")
+def sum_sum(a: Array, out: Array) -> None:
+    """One call for all elements, which NumPy adds pairwise.
+
+    It splits the array in halves down to blocks of 128, which it adds with eight running sums: the error grows with
+    log n instead of n (Higham, Accuracy and Stability of Numerical Algorithms, §4.2), and the eight sums go into
+    vector registers. The limit is the memory's bandwidth for large arrays.
+    """
+    np.sum(a, out=out)
+
+
+@rung("add")
+def add_loop(a: Array, b: Array, out: Array) -> None:
+    """A Python loop over array elements.
+
+    Three index expressions an element, each with a tuple and a scalar object: the limit is the interpreter.
+    """
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            out[i, j] = a[i, j] + b[i, j]
+
+
+@rung("add", faster_than="numpy.loop")
+def add_add(a: Array, b: Array, out: Array) -> None:
+    """One call: a compiled loop with vector instructions for rows without gaps.
+
+    Beyond the caches the limit is memory: three arrays cross the bus for one addition an element. `out` spares the
+    allocation of a result, whose pages the system would have to clear first.
+    """
+    np.add(a, b, out=out)
+
+
+@rung("transpose")
+def transpose_loop(a: Array, out: Array) -> None:
+    """A Python loop over array elements.
+
+    The limit is the interpreter: index expressions that cost a hundred times the move.
+    """
+    for i in range(a.shape[0]):
+        for j in range(a.shape[1]):
+            out[j, i] = a[i, j]
+
+
+@rung("transpose", faster_than="numpy.loop")
+def transpose_copy(a: Array, out: Array) -> None:
+    """One assignment from the transposed view: NumPy walks one side with the stride of a row.
+
+    a.T costs nothing, as only strides are exchanged; the copy then uses one element of each cache line on one of its
+    sides, and comes back for the next after the line may have left the cache.
+    """
+    out[...] = a.T
+
+
+@rung("transpose")
+def transpose_blocked(a: Array, out: Array) -> None:
+    """The same assignment by square blocks that fit in the cache.
+
+    Within a block of 64 the lines of the strided side stay in L1 until all of their elements are used. A Python
+    iteration a block costs about a microsecond, a quarter of a nanosecond an element, so for small matrices it loses.
+    """
+    block = 64
+    for i in range(0, a.shape[0], block):
+        for j in range(0, a.shape[1], block):
+            out[j : j + block, i : i + block] = a[i : i + block, j : j + block].T
+
+
+@rung("linear")
+def linear_matmul(x: Array, w: Array, b: Array, out: Array) -> None:
+    """BLAS for the product, then a second pass for the bias, both into `out`.
+
+    The second pass reads and writes all of the result once more: little beside a large product, but as much as the
+    product itself where k is small.
+    """
+    np.matmul(x, w, out=out)
+    np.add(out, b, out=out)

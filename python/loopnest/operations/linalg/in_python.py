@@ -1,0 +1,90 @@
+"""dot, sum, add, transpose and linear in pure Python: the definitions, on lists.
+
+As in matmul, `tolist` takes the numbers out of the arrays first, as Python's float64s; results are rounded when stored.
+"""
+
+from ...arrays import Array
+from ...operation import rung
+from ..matmul.in_python import reordered
+
+
+@rung("dot")
+def dot_loop(x: Array, y: Array, out: Array) -> None:
+    """The definition: multiply the elements pairwise and add them up.
+
+    A product and a sum are a handful of bytecodes, each with a look-up of types and a new float object: some 40 ns for
+    what takes a processor a fraction of one. The limit is the interpreter.
+    """
+    total = 0.0
+    for x_i, y_i in zip(x.tolist(), y.tolist(), strict=True):
+        total += x_i * y_i
+    out[()] = total
+
+
+@rung("sum")
+def sum_column_wise(a: Array, out: Array) -> None:
+    """Down the columns of nested lists, by index.
+
+    Each a[i][j] looks up a row and then an element in it, through two index expressions; the rows' own order is of no
+    use. The limit is the interpreter, not the memory.
+    """
+    rows = a.tolist()
+    total = 0.0
+    for j in range(a.shape[1]):
+        for i in range(a.shape[0]):
+            total += rows[i][j]
+    out[()] = total
+
+
+@rung("sum", faster_than="python.column_wise")
+def sum_row_wise(a: Array, out: Array) -> None:
+    """Row by row: the loop hands out the elements without an index expression.
+
+    One addition an element is left, and the interpreter's work for it. (The built-in `sum` would run this loop in C,
+    and with compensation for rounding since Python 3.12; it would be another rung's subject.)
+    """
+    total = 0.0
+    for row in a.tolist():
+        for element in row:
+            total += element
+    out[()] = total
+
+
+@rung("add")
+def add_loop(a: Array, b: Array, out: Array) -> None:
+    """The definition: one addition an element, row by row.
+
+    The limit is the interpreter: a float object is allocated for each element of the result.
+    """
+    out[...] = [
+        [a_ij + b_ij for a_ij, b_ij in zip(a_row, b_row, strict=True)]
+        for a_row, b_row in zip(a.tolist(), b.tolist(), strict=True)
+    ]
+
+
+@rung("transpose")
+def transpose_loop(a: Array, out: Array) -> None:
+    """The definition: element (i, j) goes to (j, i).
+
+    Lists hold references, so an element's move copies eight bytes and counts one reference up; the index expressions
+    around it cost more than that. The limit is the interpreter.
+    """
+    rows = a.tolist()
+    columns = [[0.0] * a.shape[0] for _ in range(a.shape[1])]
+    for i, row in enumerate(rows):
+        for j, element in enumerate(row):
+            columns[j][i] = element
+    if columns:
+        out[...] = columns
+
+
+@rung("linear")
+def linear_loop(x: Array, w: Array, b: Array, out: Array) -> None:
+    """matmul's `reordered`, and then the bias added to every row.
+
+    The product is nearly all of the work, and its limit is this rung's: the interpreter.
+    """
+    reordered(x, w, out)
+    bias = b.tolist()
+    for i, row in enumerate(out.tolist()):
+        out[i] = [y_ij + b_j for y_ij, b_j in zip(row, bias, strict=True)]

@@ -1,0 +1,64 @@
+"""The losses and their gradients in pure Python, on lists; see linalg/in_python.py for what bounds such loops."""
+
+import math
+
+from ...arrays import Array
+from ...operation import rung
+
+
+@rung("mse")
+def mse_loop(y: Array, t: Array, out: Array) -> None:
+    """The definition: the mean of (y - t)².
+
+    Three operations an element, each a few bytecodes: the limit is the interpreter.
+    """
+    total = 0.0
+    for y_row, t_row in zip(y.tolist(), t.tolist(), strict=True):
+        for y_i, t_i in zip(y_row, t_row, strict=True):
+            total += (y_i - t_i) * (y_i - t_i)
+    out[()] = total / y.size
+
+
+@rung("mse_backward")
+def mse_backward_loop(y: Array, t: Array, out: Array, count: int) -> None:
+    """The definition: 2 (y - t) / N for every element.
+
+    The limit is the interpreter, as in the loss.
+    """
+    out[...] = [
+        [2 * (y_i - t_i) / count for y_i, t_i in zip(y_row, t_row, strict=True)]
+        for y_row, t_row in zip(y.tolist(), t.tolist(), strict=True)
+    ]
+
+
+def _powers(row: list[float]) -> tuple[float, list[float]]:
+    """The row's largest element, and exp of what the others are below it; NaN where any element is NaN or infinite."""
+    largest = math.nan if any(map(math.isnan, row)) else max(row)
+    return largest, [math.exp(element - largest) for element in row]
+
+
+@rung("cross_entropy")
+def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
+    """The definition row by row: log Σ exp(l - max) - (l[label] - max), and the mean of these.
+
+    Subtracting the maximum keeps exp from overflowing. An exp is 60 ns here, of which the function itself is ten; the
+    limit is the interpreter.
+    """
+    total = 0.0
+    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
+        largest, powers = _powers(row)
+        total += math.log(sum(powers)) - (row[label] - largest)
+    out[()] = total / len(labels)
+
+
+@rung("cross_entropy_backward")
+def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> None:
+    """The definition row by row: (softmax - onehot) / n.
+
+    The limit is the interpreter, as in the loss.
+    """
+    n = len(labels)
+    for i, (row, label) in enumerate(zip(logits.tolist(), labels.tolist(), strict=True)):
+        _, powers = _powers(row)
+        total = sum(powers)
+        out[i] = [(power / total - (j == label)) / n for j, power in enumerate(powers)]

@@ -1,0 +1,79 @@
+"""The optimizers' steps in pure Python: the papers' formulas, an element at a time.
+
+Each step takes the arrays out as lists and writes the new numbers back. The limit is the interpreter throughout.
+"""
+
+import math
+from collections.abc import Iterator
+
+from ...arrays import Array
+from ...operation import rung
+
+
+def _elements(*arrays: Array) -> Iterator[tuple[int, int, list[float]]]:
+    """Row, column and the arrays' numbers there, one element after another."""
+    lists = [array.tolist() for array in arrays]
+    for i in range(arrays[0].shape[0]):
+        for j in range(arrays[0].shape[1]):
+            yield i, j, [rows[i][j] for rows in lists]
+
+
+@rung("sgd")
+def sgd_loop(param: Array, grad: Array, lr: float) -> None:
+    """One step against the gradient for each parameter.
+
+    Two operations an element, and a generator's turn around them; the limit is the interpreter.
+    """
+    for i, j, (p, g) in _elements(param, grad):
+        param[i, j] = p - lr * g
+
+
+@rung("momentum")
+def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
+    """The velocity first, a decaying sum of gradients; then a step along it.
+
+    Four operations an element; the limit is the interpreter.
+    """
+    for i, j, (p, g, v) in _elements(param, grad, velocity):
+        new = mu * v + g
+        velocity[i, j] = new
+        param[i, j] = p - lr * new
+
+
+@rung("rmsprop")
+def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
+    """Each parameter's step is divided by the root of the decaying mean of its squared gradients.
+
+    A root and a division an element, and the interpreter around them, which is the limit.
+    """
+    for i, j, (p, g, s) in _elements(param, grad, square_average):
+        new = rho * s + (1 - rho) * (g * g)
+        square_average[i, j] = new
+        param[i, j] = p - lr * g / (math.sqrt(new) + eps)
+
+
+@rung("adam")
+def adam_loop(
+    param: Array,
+    grad: Array,
+    m: Array,
+    v: Array,
+    lr: float,
+    beta1: float,
+    beta2: float,
+    eps: float,
+    correction1: float,
+    correction2: float,
+    eps_inside: bool,
+) -> None:
+    """The paper's algorithm line by line: two decaying means, their corrections, the step.
+
+    Fourteen operations an element; the limit is the interpreter.
+    """
+    for i, j, (p, g, mean, square) in _elements(param, grad, m, v):
+        mean = beta1 * mean + (1 - beta1) * g
+        square = beta2 * square + (1 - beta2) * (g * g)
+        m[i, j], v[i, j] = mean, square
+        corrected = square / correction2
+        divisor = math.sqrt(corrected + eps) if eps_inside else math.sqrt(corrected) + eps
+        param[i, j] = p - lr * (mean / correction1) / divisor
