@@ -60,13 +60,13 @@ def test_misaligned_inputs_are_copied_with_a_warning_at_the_callers_line(operati
     axes = operation.contract.workloads[0].shape
     arguments = Case(operation, dtype, tuple((axis, 7) for axis in axes)).arguments()
     names = list(operation.__signature__.parameters)
-    expected = results_of(operation(*arguments.inputs, **arguments.options))
+    expected = results_of(operation, arguments.inputs, operation(*arguments.inputs, **arguments.options))
     for i, x in enumerate(arguments.inputs):
         if not isinstance(x, np.ndarray):
             continue
         inputs = [misaligned(y) if i == j else y for j, y in enumerate(arguments.inputs)]
         with pytest.warns(ln.CopyWarning, match=f"^{operation.name}: {names[i]}'s elements do not lie at") as told:
-            results = results_of(operation(*inputs, **arguments.options))
+            results = results_of(operation, inputs, operation(*inputs, **arguments.options))
         assert [warning.filename for warning in told] == [__file__]
         for result, right in zip(results, expected, strict=True):
             np.testing.assert_array_equal(result, right)

@@ -92,7 +92,7 @@ def results(operation):
     """The results of a small call, to make an `out` like them."""
     inputs, options = sample(operation)
     made = operation(*inputs, **options)
-    return list(made) if operation.name == "mlp_backward" else [results_of(made)[0]]
+    return list(made) if operation.name == "mlp_backward" else [results_of(operation, inputs, made)[0]]
 
 
 with_out = pytest.mark.parametrize(

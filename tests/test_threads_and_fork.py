@@ -17,8 +17,9 @@ FLOAT32 = np.dtype(np.float32)
 def mistakes(case, implementation):
     """What a call gets wrong, without anything that threads would share."""
     arguments = case.arguments()
-    results = results_of(implementation(*arguments.inputs, **arguments.options))
     exact, bound = exact_and_bound(case)
+    returned = implementation(*arguments.inputs, **arguments.options)
+    results = results_of(implementation.operation, arguments.inputs, returned)
     return [p for result, *right in zip(results, exact, bound, strict=True) for p in compare(result, *right, FLOAT32)]
 
 

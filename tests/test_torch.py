@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from ladders import OPERATIONS, dtypes, rungs
 from loopnest import arrays
+from loopnest.lab import verify
 from loopnest.lab.verify import Case, compare, exact_and_bound
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'loopnest[torch]'")
@@ -402,9 +403,18 @@ def test_negative_strides_are_copied_with_a_warning_at_the_callers_line(implemen
         assert not compare(result, exact, bound, FLOAT64)
 
 
+@pytest.mark.parametrize("layout", [name for name in verify.LAYOUTS if "backwards" not in name])
+def test_the_tensors_of_all_other_layouts_share_the_arrays_memory(layout):
+    for shape in ((5,), (3, 4), (1, 4), (3, 1), (0, 4)):
+        _, array = verify.LAYOUTS[layout](np.arange(math.prod(shape), dtype=np.float32).reshape(shape))
+        tensor = tensors._tensor(array)
+        assert tensor.shape == array.shape
+        assert tensor.data_ptr() == (array.ctypes.data if array.size else 0)
+        np.testing.assert_array_equal(tensor.numpy(), array)
+
+
 @rungs(backend="torch")
-def test_all_other_layouts_are_not_copied_and_nothing_warns(implementation):
-    """Read-only arrays among them, for which torch.from_numpy warns, and negative strides that step nowhere."""
+def test_read_only_arrays_and_negative_strides_that_step_nowhere_do_not_warn(implementation):
     case = case_of(implementation.operation)
     updated = UPDATED.get(implementation.operation.name, ())
     inputs = list(mapped(case.arguments().inputs, np.copy))

@@ -45,6 +45,37 @@ constexpr Rung<LinearFn> linear_rungs[] = {
     RUNG(linear, packed),
 };
 
+constexpr Rung<UnaryFn> relu_rungs[] = {
+    RUNG(relu, simd),
+};
+constexpr Rung<BinaryFn> relu_backward_rungs[] = {
+    RUNG(relu_backward, simd),
+};
+constexpr Rung<UnaryFn> sigmoid_rungs[] = {
+    RUNG(sigmoid, simd),
+};
+constexpr Rung<BinaryFn> sigmoid_backward_rungs[] = {
+    RUNG(sigmoid_backward, simd),
+};
+constexpr Rung<UnaryFn> tanh_rungs[] = {
+    RUNG(tanh, simd),
+};
+constexpr Rung<BinaryFn> tanh_backward_rungs[] = {
+    RUNG(tanh_backward, simd),
+};
+constexpr Rung<UnaryFn> softmax_rungs[] = {
+    RUNG(softmax, simd),
+};
+
+constexpr Rung<GeluFn> gelu_rungs[] = {
+    RUNG(gelu, polynomial),
+    RUNG(gelu, simd),
+};
+constexpr Rung<GeluBackwardFn> gelu_backward_rungs[] = {
+    RUNG(gelu_backward, polynomial),
+    RUNG(gelu_backward, simd),
+};
+
 constexpr Rung<MseFn> mse_rungs[] = {
     RUNG(mse, vectorized),
 };
@@ -71,6 +102,15 @@ constexpr Rung<AdamFn> adam_rungs[] = {
     RUNG(adam, vectorized),
 };
 
+constexpr Rung<MlpForwardFn> mlp_forward_rungs[] = {
+    RUNG(mlp_forward, composed),
+    RUNG(mlp_forward, fused),
+};
+constexpr Rung<MlpBackwardFn> mlp_backward_rungs[] = {
+    RUNG(mlp_backward, composed),
+    RUNG(mlp_backward, fused),
+};
+
 }  // namespace
 
 extern const Kernels kernels;
@@ -82,6 +122,15 @@ const Kernels kernels = {
     .add = add_rungs,
     .transpose = transpose_rungs,
     .linear = linear_rungs,
+    .relu = relu_rungs,
+    .sigmoid = sigmoid_rungs,
+    .tanh = tanh_rungs,
+    .softmax = softmax_rungs,
+    .relu_backward = relu_backward_rungs,
+    .sigmoid_backward = sigmoid_backward_rungs,
+    .tanh_backward = tanh_backward_rungs,
+    .gelu = gelu_rungs,
+    .gelu_backward = gelu_backward_rungs,
     .mse = mse_rungs,
     .mse_backward = mse_backward_rungs,
     .cross_entropy = cross_entropy_rungs,
@@ -90,6 +139,8 @@ const Kernels kernels = {
     .momentum = momentum_rungs,
     .rmsprop = rmsprop_rungs,
     .adam = adam_rungs,
+    .mlp_forward = mlp_forward_rungs,
+    .mlp_backward = mlp_backward_rungs,
 };
 
 }  // namespace loopnest::LOOPNEST_ISA

@@ -22,6 +22,12 @@ constexpr Rung<SumFn> sum_rungs[] = {
 constexpr Rung<BinaryFn> add_rungs[] = {
     SCALAR_RUNG(add, "scalar", loop),
 };
+constexpr Rung<GeluFn> gelu_rungs[] = {
+    SCALAR_RUNG(gelu, "scalar", scalar),
+};
+constexpr Rung<GeluBackwardFn> gelu_backward_rungs[] = {
+    SCALAR_RUNG(gelu_backward, "scalar", scalar),
+};
 
 }  // namespace
 
@@ -31,6 +37,8 @@ const Kernels kernels = {
     .dot = dot_rungs,
     .sum = sum_rungs,
     .add = add_rungs,
+    .gelu = gelu_rungs,
+    .gelu_backward = gelu_backward_rungs,
 };
 
 }  // namespace loopnest::LOOPNEST_ISA

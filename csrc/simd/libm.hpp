@@ -10,6 +10,8 @@ namespace loopnest::LOOPNEST_ISA {
 
 LOOPNEST_INLINE float exp_libm(float x) { return ::expf(x); }
 LOOPNEST_INLINE double exp_libm(double x) { return ::exp(x); }
+LOOPNEST_INLINE float erfc_libm(float x) { return ::erfcf(x); }
+LOOPNEST_INLINE double erfc_libm(double x) { return ::erfc(x); }
 LOOPNEST_INLINE float log_libm(float x) { return ::logf(x); }
 LOOPNEST_INLINE double log_libm(double x) { return ::log(x); }
 LOOPNEST_INLINE float sqrt_libm(float x) { return __builtin_sqrtf(x); }

@@ -32,10 +32,10 @@ _options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 _reordering = {**_options, "fastmath": {"contract", "reassoc"}}
 
 def helper(function: Any = None, /, *, reorder_sums: bool = False) -> Any:
-    """Declare a function that kernels call: it is compiled into them."""
+    """Declare a function that kernels call: it is compiled into them, and so into the loops that LLVM vectorizes."""
     if function is None:
         return functools.partial(helper, reorder_sums=reorder_sums)
-    return njit(**(_reordering if reorder_sums else _options))(function)
+    return njit(forceinline=True, **(_reordering if reorder_sums else _options))(function)
 
 
 def compiled(

@@ -70,6 +70,7 @@ class Contract:
     traffic    (itemsize, **shape) -> compulsory bytes: every input read once, every result written once.
     workloads  from the smallest to the largest.
     results    (returned value) -> the arrays in it that reference and bound speak of, in their order.
+    outs       how many of the results `out` takes; all where it is None.
     updates    the numbers of the inputs that a call updates in place, where these are its results; reference and bound
                then speak of what these inputs become, and take what they were.
     """
@@ -82,6 +83,7 @@ class Contract:
     traffic: Callable[..., int]
     workloads: tuple[Workload, ...]
     results: Callable[[Any], tuple[Any, ...]] = _as_tuple
+    outs: int | None = None
     updates: tuple[int, ...] = ()
 
 

@@ -152,7 +152,8 @@ def size_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
             shapes.append({other: size if other == axis else next(others) for other in axes})
     for shape in shapes:
         yield Case(operation, dtype, tuple(shape.items()))
-    yield Case(operation, dtype, tuple(shapes[3].items()), give_out=True)
+    if not operation.contract.updates:
+        yield Case(operation, dtype, tuple(shapes[3].items()), give_out=True)
 
 
 def layout_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
@@ -213,12 +214,12 @@ def judge_call(
     answer  the exact results and the bounds on their errors, where they are known already
     """
     contract = implementation.operation.contract
-    inputs = _lay_out(arguments, layouts)
+    inputs = _lay_out(arguments, layouts, contract.updates)
     values = _with_leaves(arguments.inputs, [memory.view for memory in inputs])
     dtype = inputs[0].view.dtype
     exact, bound = answer or _exact_and_bound(contract, values, arguments.options)
     options = dict(arguments.options)
-    given = [_Memory.poisoned(x.shape, dtype) for x in exact] if give_out else []
+    given = [_Memory.poisoned(x.shape, dtype) for x in exact[: contract.outs]] if give_out else []
     if given:
         options["out"] = given[0].view if len(given) == 1 else tuple(memory.view for memory in given)
 
@@ -231,14 +232,14 @@ def judge_call(
         except Exception as error:
             return [f"raised {type(error).__name__}: {error}"]
     problems += [f"warned: {warning.message}" for warning in told if issubclass(warning.category, RuntimeWarning)]
-    if given and returned is not options["out"]:
-        problems.append("returned something else than the `out` that it was given")
     for memory in (*new, *given):
         problems += memory.problems_as_result()
     for number, memory in enumerate(inputs):
-        if memory.changed():
+        if memory.changed_around() if number in contract.updates else memory.changed():
             problems.append(f"changed input {number}, or memory next to it")
-    results = results_of(returned)
+    results = results_of(implementation.operation, values, returned)
+    if any(result is not memory.view for result, memory in zip(results, given, strict=False)):
+        problems.append("returned something else than the `out` that it was given")
     if len(results) != len(exact):
         return [*problems, f"returned {len(results)} results, expected {len(exact)}"]
     for number, (result, right, allowed) in enumerate(zip(results, exact, bound, strict=True)):
@@ -246,9 +247,10 @@ def judge_call(
     return problems
 
 
-def results_of(returned: Any) -> list[Any]:
-    """The arrays that a call returned."""
-    return _leaves(returned if isinstance(returned, tuple) else (returned,))
+def results_of(operation: Operation, inputs: Sequence[Any], returned: Any) -> list[Any]:
+    """The arrays that a call returned, or the inputs that it updated."""
+    contract = operation.contract
+    return [inputs[i] for i in contract.updates] or list(contract.results(returned))
 
 
 def compare(result: Any, exact: Array, bound: Array, dtype: np.dtype[Any], name: str = "the result") -> list[str]:
@@ -397,13 +399,19 @@ LAYOUTS: dict[str, Layout] = {
 """Ways for an array to lie in memory, by name: each gives the memory and the array. All are aligned to their elements'
 size and to nothing more."""
 
+UNWRITEABLE = ("with one row for all", "with one column for all", "read-only")
+"""The layouts in which an array cannot be updated."""
 
-def _lay_out(arguments: Arguments, layouts: Sequence[str] | None) -> list[_Memory]:
+
+def _lay_out(
+    arguments: Arguments, layouts: Sequence[str] | None, updates: Sequence[int] = ()
+) -> list[_Memory]:
     if layouts is None:
         return [_Memory(x, x) for x in _leaves(arguments.inputs)]
+    leaves = _leaves(arguments.inputs)
     return [
-        _Memory(*LAYOUTS[layout](x))
-        for x, layout in zip(_leaves(arguments.inputs), itertools.cycle(layouts), strict=False)
+        _Memory(*LAYOUTS["in C order" if i in updates and layout in UNWRITEABLE else layout](x))
+        for i, (x, layout) in enumerate(zip(leaves, itertools.cycle(layouts), strict=False))
     ]
 
 
@@ -435,9 +443,9 @@ def _with_leaves(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, .
 @functools.lru_cache(maxsize=2000)
 def exact_and_bound(case: Case) -> tuple[Arrays, Arrays]:
     """The exact results of a case and, elementwise, how far a result may be from them."""
-    arguments = case.arguments()
-    values = _with_leaves(arguments.inputs, [memory.view for memory in _lay_out(arguments, case.layouts)])
-    return _exact_and_bound(case.operation.contract, values, arguments.options)
+    arguments, contract = case.arguments(), case.operation.contract
+    values = _with_leaves(arguments.inputs, [memory.view for memory in _lay_out(arguments, case.layouts, contract.updates)])
+    return _exact_and_bound(contract, values, arguments.options)
 
 
 def _exact_and_bound(contract: Contract, values: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Arrays, Arrays]:

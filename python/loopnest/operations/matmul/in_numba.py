@@ -185,7 +185,7 @@ def _tile(a: Array, b: Array, depth: int, c: Array) -> None:
 
 
 # A piece of work for another thread has to be worth the 100 µs or so that it takes to wake one.
-LEAST_FLOPS = 8_000_000
+_LEAST_FLOPS = 8_000_000
 
 
 @rung("matmul", faster_than="numba.register_tiled")
@@ -202,26 +202,25 @@ def parallel(a: Array, b: Array, out: Array) -> None:
     products stay on one; and all cores share one L3 cache, one memory, and often a lower clock.
     """
     m, n = out.shape
-    work = 2 * m * n * a.shape[1]
-    pieces = max(min(4 * num_threads(), work // LEAST_FLOPS), 1)
-    cols = min(block_cols(out.itemsize), n)
-    wide = -(-n // cols) if n else 0
+    pieces, cols = pieces_and_cols(a.shape[0], n, a.shape[1], out.itemsize)
+    if pieces == 1:
+        fill_columns(a, b, out, 0, n)
+        return
+    wide = -(-n // cols)
     rows = max(m * wide // pieces // _TILE_ROWS, 1) * _TILE_ROWS
-    tall = -(-m // rows)
 
     def block(index: int, _: int) -> None:
         i, j = index // wide * rows, index % wide * cols
         fill_columns(a[i : i + rows], b, out[i : i + rows], j, min(j + cols, n))
 
-    if pieces == 1:
-        fill_columns(a, b, out, 0, n)
-    else:
-        share(block, tall * wide, 1)
+    share(block, -(-m // rows) * wide, 1)
 
 
-def block_cols(itemsize: int) -> int:
-    """The columns of a block of register_tiled."""
-    return _tile_sizes(itemsize)[1]
+def pieces_and_cols(m: int, n: int, depth: int, itemsize: int) -> tuple[int, int]:
+    """In how many pieces to share a product, m x depth times depth x n, and how many columns to do at a time."""
+    pieces = max(min(2 * num_threads(), 2 * m * n * depth // _LEAST_FLOPS), 1)
+    in_equal_parts = max(-(-n // pieces), 1)
+    return pieces, in_equal_parts if m < _FEW_ROWS else min(in_equal_parts, _tile_sizes(itemsize)[1])
 
 
 def fill_columns(a: Array, b: Array, out: Array, start: int, stop: int) -> None:

@@ -247,6 +247,7 @@ FORWARD = Contract(
     traffic=forward_traffic,
     workloads=WORKLOADS,
     results=lambda returned: (returned[0], returned[1].z, returned[1].h),
+    outs=1,
 )
 
 BACKWARD = Contract(

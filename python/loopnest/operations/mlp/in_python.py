@@ -24,7 +24,8 @@ def mlp_forward_composed(
     interpreter's multiply and add.
     """
     linear_loop(x, w1, b1, z)
-    gelu_loop(z, h, tanh_form)
+    if z.size:
+        gelu_loop(z, h, tanh_form)
     linear_loop(h, w2, b2, y)
 
 
@@ -57,7 +58,8 @@ def mlp_backward_composed(
     reordered(h.T, dy, dw2)
     _column_sums(dy, db2)
     reordered(dy, w2.T, dh)
-    gelu_backward_loop(z, dh, dz, tanh_form)
+    if z.size:
+        gelu_backward_loop(z, dh, dz, tanh_form)
     reordered(x.T, dz, dw1)
     _column_sums(dz, db1)
     reordered(dz, w1.T, dx)

@@ -18,6 +18,11 @@ def _elements(*arrays: Array) -> Iterator[tuple[int, int, list[float]]]:
             yield i, j, [rows[i][j] for rows in lists]
 
 
+def _root(x: float) -> float:
+    """√x, and NaN where x is negative, as IEEE 754 has it."""
+    return math.sqrt(x) if x >= 0 else math.nan
+
+
 @rung("sgd")
 def sgd_loop(param: Array, grad: Array, lr: float) -> None:
     """One step against the gradient for each parameter.
@@ -49,7 +54,7 @@ def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rh
     for i, j, (p, g, s) in _elements(param, grad, square_average):
         new = rho * s + (1 - rho) * (g * g)
         square_average[i, j] = new
-        param[i, j] = p - lr * g / (math.sqrt(new) + eps)
+        param[i, j] = p - lr * g / (_root(new) + eps)
 
 
 @rung("adam")
@@ -75,5 +80,5 @@ def adam_loop(
         square = beta2 * square + (1 - beta2) * (g * g)
         m[i, j], v[i, j] = mean, square
         corrected = square / correction2
-        divisor = math.sqrt(corrected + eps) if eps_inside else math.sqrt(corrected) + eps
+        divisor = _root(corrected + eps) if eps_inside else _root(corrected) + eps
         param[i, j] = p - lr * (mean / correction1) / divisor

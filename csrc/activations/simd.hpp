@@ -1,0 +1,70 @@
+// relu, sigmoid, tanh and their gradients on explicit vectors.
+//
+//     relu      0 where x <= 0, else x                  dy where x > 0, else 0
+//     sigmoid   1 / (1 + exp(-x))                       dy · t / (1 + t)²,    t = exp(-|x|)
+//     tanh      (1 - t) / (1 + t), t = exp(-2|x|)       dy · 4 t / (1 + t)²
+//
+// exp is a polynomial in registers (simd/math.hpp), and the gradients are written in t, where no difference cancels. relu
+// is bound by memory: a load, a selection and a store. The others have some 25 operations and a division an element;
+// within the caches these are the limit, and beyond them the memory's bandwidth is.
+#pragma once
+
+#include "simd/math.hpp"
+
+namespace loopnest::LOOPNEST_ISA {
+
+namespace relu {
+template <class T>
+void simd(Matrix<const T> x, Matrix<T> y) {
+    map(y, [](Vec<T> v) { return v <= Vec<T>{} ? Vec<T>{} : v; }, x);
+}
+}  // namespace relu
+
+namespace relu_backward {
+template <class T>
+void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
+    map(dx, [](Vec<T> v, Vec<T> dv) { return v <= Vec<T>{} ? Vec<T>{} : dv; }, x, dy);
+}
+}  // namespace relu_backward
+
+namespace sigmoid {
+template <class T>
+void simd(Matrix<const T> x, Matrix<T> y) {
+    map(y, [](Vec<T> v) { return sigmoid_of(v); }, x);
+}
+}  // namespace sigmoid
+
+namespace sigmoid_backward {
+template <class T>
+void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
+    map(
+        dx,
+        [](Vec<T> v, Vec<T> dv) {
+            const Vec<T> t = exp_of_nonpositive(-magnitude(v)), below = t + T(1);
+            return dv * (t / (below * below));
+        },
+        x, dy);
+}
+}  // namespace sigmoid_backward
+
+namespace tanh {
+template <class T>
+void simd(Matrix<const T> x, Matrix<T> y) {
+    map(y, [](Vec<T> v) { return tanh_of(v); }, x);
+}
+}  // namespace tanh
+
+namespace tanh_backward {
+template <class T>
+void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
+    map(
+        dx,
+        [](Vec<T> v, Vec<T> dv) {
+            const Vec<T> t = exp_of_nonpositive(T(-2) * magnitude(v)), below = t + T(1);
+            return dv * (T(4) * t / (below * below));
+        },
+        x, dy);
+}
+}  // namespace tanh_backward
+
+}  // namespace loopnest::LOOPNEST_ISA

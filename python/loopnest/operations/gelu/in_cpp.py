@@ -1,0 +1,11 @@
+"""GELU and its gradient in C++: a rung is a header below csrc/gelu/ and a line of the kernel table."""
+
+from ...cpp import header_rung
+
+header_rung("gelu", "scalar", "gelu/scalar.hpp")
+header_rung("gelu", "polynomial", "gelu/polynomial.hpp", faster_than="cpp.scalar")
+header_rung("gelu", "simd", "gelu/simd.hpp", faster_than="cpp.scalar")
+
+header_rung("gelu_backward", "scalar", "gelu/scalar.hpp")
+header_rung("gelu_backward", "polynomial", "gelu/polynomial.hpp", faster_than="cpp.scalar")
+header_rung("gelu_backward", "simd", "gelu/simd.hpp", faster_than="cpp.scalar")

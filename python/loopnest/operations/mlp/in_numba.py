@@ -1,0 +1,195 @@
+"""The MLP in Numba: whole arrays one operation after the other, then block by block of the hidden layer.
+
+    forward    z = x w1 + b1      h = gelu(z)      y = h w2 + b2
+    backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
+               dx = dz w1ᵀ        dw1 = xᵀ dz      db1 = Σ dz        dw2 = hᵀ dy      db2 = Σ dy
+
+mlp_backward's own docstring derives the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from ...arrays import Array
+from ...numba_kernels import compiled
+from ...operation import rung
+from ...threads import share
+from ..gelu.in_numba import gelu_backward_parallel, gelu_erf, gelu_tanh, slope_erf, slope_tanh
+from ..gelu.in_numba import parallel as gelu_parallel
+from ..matmul.in_numba import fill_columns, pieces_and_cols
+from ..matmul.in_numba import parallel as matmul_parallel
+
+
+@rung("mlp_forward")
+def mlp_forward_composed(
+    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
+) -> None:
+    """matmul, add the bias, gelu, matmul, add the bias: each the fastest rung of its own ladder.
+
+    The products take nearly all of the time. Between them the (t, h) hidden layer makes its way through memory: z is
+    written by the product, read and written for the bias, read again for gelu, and h is written and read. At 512 tokens of
+    GPT-2 small's sizes it is 6 MiB, which no core's own cache holds from one step to the next.
+    """
+    matmul_parallel(x, w1, z)
+    _add_bias(z, b1, 0, b1.size)
+    gelu_parallel(z, h, tanh_form)
+    matmul_parallel(h, w2, y)
+    _add_bias(y, b2, 0, b2.size)
+
+
+@rung("mlp_forward")
+def mlp_forward_fused(
+    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
+) -> None:
+    """Bias and gelu inside the product's last pass: a block of z is finished while it is in the cache.
+
+    The hidden layer is cut into blocks of columns, as wide as those of the register-tiled product. A thread multiplies one,
+    adds its bias, and takes its gelu, before it fetches the next: z is written once and not read again, and the threads
+    meet once after each layer instead of after each step. The arithmetic is the same to the last bit, and most of it is
+    the products', so what is saved is the memory's part: more, the more cores share one memory. The limit is the product.
+    """
+
+    def hidden(start: int, stop: int) -> None:
+        fill_columns(x, w1, z, start, stop)
+        _add_bias_and_gelu(z, b1, h, start, stop, tanh_form)
+
+    def output(start: int, stop: int) -> None:
+        fill_columns(h, w2, y, start, stop)
+        _add_bias(y, b2, start, stop)
+
+    _share_columns(hidden, z, x.shape[1])
+    _share_columns(output, y, h.shape[1])
+
+
+@rung("mlp_backward")
+def mlp_backward_composed(
+    dy: Array,
+    x: Array,
+    w1: Array,
+    w2: Array,
+    z: Array,
+    h: Array,
+    dx: Array,
+    dw1: Array,
+    db1: Array,
+    dw2: Array,
+    db2: Array,
+    tanh_form: bool,
+) -> None:
+    """The chain rule a step at a time: four products, gelu's gradient, and two sums over the tokens.
+
+    The transposed factors are views, and the register-tiled product packs them as it packs any other. dh and dz, of
+    the hidden layer's size, are scratch memory that is allocated here. Each of them crosses memory twice or three times
+    between the steps.
+    """
+    dh, dz = np.empty_like(z, order="C"), np.empty_like(z, order="C")
+    matmul_parallel(h.T, dy, dw2)
+    _sum_rows(dy, db2, 0, db2.size)
+    matmul_parallel(dy, w2.T, dh)
+    gelu_backward_parallel(z, dh, dz, tanh_form)
+    matmul_parallel(x.T, dz, dw1)
+    _sum_rows(dz, db1, 0, db1.size)
+    matmul_parallel(dz, w1.T, dx)
+
+
+@rung("mlp_backward")
+def mlp_backward_fused(
+    dy: Array,
+    x: Array,
+    w1: Array,
+    w2: Array,
+    z: Array,
+    h: Array,
+    dx: Array,
+    dw1: Array,
+    db1: Array,
+    dw2: Array,
+    db2: Array,
+    tanh_form: bool,
+) -> None:
+    """All that a block of the hidden layer is needed for, while it is in the cache.
+
+    A thread takes a block of columns j of the hidden layer and computes dh[:, j] = dy w2[j]ᵀ, makes dz[:, j] of it in
+    place, with the sums db1[j] in the same pass, and then dw1[:, j] = xᵀ dz[:, j] and dw2[j] = h[:, j]ᵀ dy, which need no
+    other columns. Only dx = dz w1ᵀ sums over all of them and has to wait. dz is scratch memory that is allocated here;
+    dh is none of its own. The threads meet once in the middle and once at the end. The limit is the products.
+    """
+    dz = np.empty_like(z, order="C")
+
+    def hidden(start: int, stop: int) -> None:
+        fill_columns(dy, w2.T, dz, start, stop)
+        _scale_by_slope_and_sum(z, dz, db1, start, stop, tanh_form)
+        fill_columns(x.T, dz, dw1, start, stop)
+        fill_columns(h[:, start:stop].T, dy, dw2[start:stop], 0, dy.shape[1])
+
+    def inputs(start: int, stop: int) -> None:
+        fill_columns(dz, w1.T, dx, start, stop)
+
+    _share_columns(hidden, dz, 2 * x.shape[1] + dy.shape[1])
+    _share_columns(inputs, dx, w1.shape[1])
+    _sum_rows(dy, db2, 0, db2.size)
+
+
+def _share_columns(work: Callable[[int, int], None], out: Array, depth: int) -> None:
+    """Call work(start, stop) for blocks of out's columns, each element of which takes `depth` multiply-adds."""
+    m, n = out.shape
+    pieces, cols = pieces_and_cols(m, n, depth, out.itemsize)
+    if pieces == 1:
+        work(0, n)
+    else:
+        share(work, n, cols)
+
+
+@compiled
+def _add_bias(y: Array, b: Array, start: int, stop: int) -> None:
+    for i in range(y.shape[0]):
+        row, bias = y[i, start:stop], b[start:stop]
+        for j in range(row.size):
+            row[j] += bias[j]
+
+
+@compiled
+def _add_bias_and_gelu(z: Array, b: Array, h: Array, start: int, stop: int, tanh_form: bool) -> None:
+    for i in range(z.shape[0]):
+        z_row, bias, h_row = z[i, start:stop], b[start:stop], h[i, start:stop]
+        if tanh_form:
+            for j in range(z_row.size):
+                z_row[j] += bias[j]
+                h_row[j] = gelu_tanh(z_row[j])
+        else:
+            for j in range(z_row.size):
+                z_row[j] += bias[j]
+                h_row[j] = gelu_erf(z_row[j])
+
+
+@compiled
+def _scale_by_slope_and_sum(z: Array, dz: Array, sums: Array, start: int, stop: int, tanh_form: bool) -> None:
+    """dz *= gelu'(z), and the sums of its columns."""
+    total = sums[start:stop]
+    for j in range(total.size):
+        total[j] = 0
+    for i in range(z.shape[0]):
+        z_row, dz_row = z[i, start:stop], dz[i, start:stop]
+        if tanh_form:
+            for j in range(z_row.size):
+                dz_row[j] *= slope_tanh(z_row[j])
+                total[j] += dz_row[j]
+        else:
+            for j in range(z_row.size):
+                dz_row[j] *= slope_erf(z_row[j])
+                total[j] += dz_row[j]
+
+
+@compiled
+def _sum_rows(x: Array, sums: Array, start: int, stop: int) -> None:
+    """The sums of the columns, row by row, so that neighbours are added in vectors."""
+    total = sums[start:stop]
+    for j in range(total.size):
+        total[j] = 0
+    for i in range(x.shape[0]):
+        row = x[i, start:stop]
+        for j in range(row.size):
+            total[j] += row[j]
