@@ -60,13 +60,22 @@ def test_misaligned_inputs_are_copied_with_a_warning_at_the_callers_line(operati
     axes = operation.contract.workloads[0].shape
     arguments = Case(operation, dtype, tuple((axis, 7) for axis in axes)).arguments()
     names = list(operation.__signature__.parameters)
-    expected = results_of(operation, arguments.inputs, operation(*arguments.inputs, **arguments.options))
+
+    def call(inputs):
+        inputs = [x.copy() if i in operation.contract.updates else x for i, x in enumerate(inputs)]
+        return results_of(operation, inputs, operation(*inputs, **arguments.options))
+
+    expected = call(arguments.inputs)
     for i, x in enumerate(arguments.inputs):
         if not isinstance(x, np.ndarray):
             continue
         inputs = [misaligned(y) if i == j else y for j, y in enumerate(arguments.inputs)]
+        if i in operation.contract.updates:
+            with pytest.raises(ValueError, match=f"^{operation.name}: {names[i]}'s elements do not lie at .* updated in place"):
+                operation(*inputs, **arguments.options)
+            continue
         with pytest.warns(ln.CopyWarning, match=f"^{operation.name}: {names[i]}'s elements do not lie at") as told:
-            results = results_of(operation, inputs, operation(*inputs, **arguments.options))
+            results = call(inputs)
         assert [warning.filename for warning in told] == [__file__]
         for result, right in zip(results, expected, strict=True):
             np.testing.assert_array_equal(result, right)

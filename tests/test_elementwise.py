@@ -82,7 +82,7 @@ def test_gelu_far_in_the_tails(implementation, dtype):
     x = np.array([-10, 10, -5.5, 0, np.inf], dtype)
     np.testing.assert_allclose(implementation(x, approximate="none"), [-7.62e-23, 10, -1.0443e-7, 0, np.inf], rtol=2e-3)
     tanh_form = implementation(x, approximate="tanh")
-    np.testing.assert_allclose(tanh_form, [-1.20e-37, 10, -2.4626e-8, 0, np.inf], rtol=2e-3)
+    np.testing.assert_allclose(tanh_form, [-1.204e-37, 10, -5.9276e-9, 0, np.inf], rtol=2e-3)
     with np.errstate(invalid="ignore"):
         for form in FORMS:
             assert np.isnan(implementation(np.array([-np.inf, np.nan], dtype), **form)).all()
@@ -112,15 +112,20 @@ def gelu_tanh_form_slope(x):
     return s + x * s * one_less_s * 2 * root * (1 + 3 * mpmath.mpf("0.044715") * x**2)
 
 
+def distribution(x):
+    """Φ(x); mpmath's erfc does not take numbers beyond any exponent."""
+    return mpmath.erfc(-mpmath.mpf(min(max(x, -1000), 1000)) / mpmath.sqrt(2)) / 2
+
+
 EXACT = {
     ("sigmoid", None): sigmoid,
     ("tanh", None): mpmath.tanh,
-    ("gelu", "none"): lambda x: x * mpmath.erfc(-x / mpmath.sqrt(2)) / 2,
+    ("gelu", "none"): lambda x: x * distribution(x),
     ("gelu", "tanh"): gelu_tanh_form,
     ("sigmoid_backward", None): lambda x: sigmoid(x) * sigmoid(-x),
     ("tanh_backward", None): lambda x: mpmath.sech(x) ** 2,
     ("gelu_backward", "none"): lambda x: (
-        mpmath.erfc(-x / mpmath.sqrt(2)) / 2 + x * mpmath.exp(-x * x / 2) / mpmath.sqrt(2 * mpmath.pi)
+        distribution(x) + x * mpmath.exp(-x * x / 2) / mpmath.sqrt(2 * mpmath.pi)
     ),
     ("gelu_backward", "tanh"): gelu_tanh_form_slope,
 }
@@ -144,7 +149,7 @@ def test_the_exact_results_that_rungs_are_judged_by_are_exact(name, form, dtype)
     for x_i, exact_i, bound_i in zip(x, exact, bound, strict=True):
         head = float(exact_i)
         error = mpmath.mpf(head) + mpmath.mpf(float(exact_i - head)) - EXACT[name, form](mpmath.mpf(float(x_i)))
-        assert abs(error) <= float(bound_i) / 100, f"{name}({x_i!r}) is taken for {exact_i!r}, off by {float(error):.3g}"
+        assert abs(error) <= float(bound_i) / 100 + 5e-324, f"{name}({x_i!r}) is taken for {exact_i!r}, off by {float(error):.3g}"
 
 
 @pytest.mark.parametrize(("name", "form"), EXACT, ids=str)
@@ -157,7 +162,7 @@ def test_bounds_are_a_few_ulp_and_small_beside_the_result(name, form, dtype):
     normal = abs(exact) > 1e6 * np.finfo(dtype).smallest_normal
     away_from_roots = abs(exact) > 0.01 * np.minimum(1, abs(x)) ** 2 if name == "gelu_backward" else True
     far = normal & away_from_roots & (abs(x) > 1)
-    assert (bound[far] <= 2000 * np.finfo(dtype).eps * abs(exact)[far]).all()
+    assert (bound[far] <= 2500 * np.finfo(dtype).eps * abs(exact)[far]).all()
 
 
 def test_relu_passes_nan_and_stops_what_is_not_positive():

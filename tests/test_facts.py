@@ -24,7 +24,7 @@ def test_product_of_two_by_two_matrices(implementation, dtype):
 def test_chain_rule_of_one_neuron(backend, dtype):
     """For z = Wx + b, y = σ(z), L = (y - t)²: the three derivatives, each from the one before."""
     x, w, b, t = (np.array(v, dtype) for v in ([[0.5, -1.0, 2.0]], [[0.1], [0.4], [-0.3]], [0.2], [[1.0]]))
-    u = np.finfo(dtype).eps
+    u = float(np.finfo(dtype).eps)
 
     z = ln.linear(x, w, b, impl=backend)
     assert z[0, 0] == pytest.approx(0.5 * 0.1 - 0.4 - 0.6 + 0.2, rel=4 * u)

@@ -102,6 +102,8 @@ class Call:
         """The array over `value`'s memory."""
         where = f"{self.operation}: {name}"
         array = self._memory(name, value) if self._torch is not None else value
+        if isinstance(array, np.generic):  # a NumPy scalar, as an array without axes is handed back
+            array = np.asarray(array)
         if not _is_plain_array(array):
             raise TypeError(
                 f"{where} is {_kind(value)}, expected a NumPy array or a torch tensor on the CPU; np.asarray({name}) "

@@ -19,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, njit, types, typeof, vectorize
+from numba import from_dtype, njit, typeof, types, vectorize
 from numba.core.compiler_lock import global_compiler_lock
 
 # IEEE 754 for division by zero, in place of Python's exception, and leave for the compiler to contract a * b + c to one
@@ -30,6 +30,7 @@ _options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 # the contracts set for sums hold for every order; `nnan`, `ninf` and `nsz`, which would let the compiler forget
 # about NaN, infinity and the sign of zero, are not given.
 _reordering = {**_options, "fastmath": {"contract", "reassoc"}}
+
 
 def helper(function: Any = None, /, *, reorder_sums: bool = False) -> Any:
     """Declare a function that kernels call: it is compiled into them, and so into the loops that LLVM vectorizes."""
@@ -122,7 +123,7 @@ def _cached(function: Callable[..., None], options: dict[str, Any]) -> Any:
         dispatcher = njit(cache=True, **options)(function)
     except RuntimeError:  # neither __pycache__ nor the user's cache can be written
         return njit(**options)(function)
-    cache_file = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
+    cache_file: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if not hasattr(cache_file, "_source_stamp"):  # a Numba that arranges its cache in another way
         return njit(**options)(function)
     cache_file._source_stamp = hashlib.sha256("\n".join(_ingredients(function)).encode()).hexdigest()
@@ -133,7 +134,7 @@ def _ingredients(function: Callable[..., Any]) -> list[str]:
     """All that a compiled function is made of: its text, the helpers that it calls, the constants that it reads."""
     found = [inspect.getsource(function)]
     for name in function.__code__.co_names:
-        value = function.__globals__.get(name)
+        value: Any = function.__globals__.get(name)
         if hasattr(value, "py_func"):
             found += _ingredients(value.py_func)
         elif value is not None and not isinstance(value, ModuleType):

@@ -98,6 +98,7 @@ class Rung:
     why_unavailable: Callable[[], str | None] = lambda: None
     faster_than: tuple[str, ...] = ()
     study: bool = False
+    slow_start: bool = False
 
 
 _declared: dict[tuple[str, str], list[Rung]] = {}  # by operation and backend
@@ -108,6 +109,7 @@ def rung(
     *,
     faster_than: str | Sequence[str] = (),
     study: bool = False,
+    slow_start: bool = False,
     requires: Callable[[], str | None] = lambda: None,
 ) -> Callable[[Kernel], Kernel]:
     """Declare a function of an in_*.py file to be a rung of `operation`; its docstring is the lesson.
@@ -117,6 +119,7 @@ def rung(
 
     faster_than  ids which this rung's lesson claims to beat; `loopnest bench` checks the claim.
     study        the rung is there to be compared, and is never picked by the backend's name alone.
+    slow_start   the first call takes many seconds (torch.compile calls a C++ compiler); a quick benchmark leaves it out.
     requires     returns why this rung cannot run here (and the fix), or None; its backend's own reason comes first.
     """
 
@@ -128,6 +131,7 @@ def rung(
             variant=function.__name__.removeprefix(operation + "_"),
             faster_than=(faster_than,) if isinstance(faster_than, str) else tuple(faster_than),
             study=study,
+            slow_start=slow_start,
             why_unavailable=requires,
         )
         add_rung(operation, backend, declared)
@@ -175,6 +179,7 @@ class Implementation:
         self.kernel = declared.kernel
         self.faster_than = declared.faster_than
         self.study = declared.study
+        self.slow_start = declared.slow_start
         self._declared = declared
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:

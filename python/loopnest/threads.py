@@ -26,7 +26,7 @@ def num_threads() -> int:
         return _num_threads
     wanted = os.environ.get("LOOPNEST_NUM_THREADS")
     if wanted is None:
-        return _processors()
+        return processors()
     if not wanted.isdecimal() or int(wanted) < 1:
         raise ValueError(f"LOOPNEST_NUM_THREADS is {wanted!r}, expected a whole number from 1 up")
     return int(wanted)
@@ -85,7 +85,8 @@ def _finish(helpers: list[Future[None]]) -> None:
             helper.result()
 
 
-def _processors() -> int:
+def processors() -> int:
+    """How many processors this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

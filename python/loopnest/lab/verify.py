@@ -378,7 +378,7 @@ def _read_only(x: Array) -> tuple[Array, Array]:
 
 
 def _each(x: Array, axis: slice) -> Array:
-    view: Array = x[(axis,) * x.ndim]
+    view: Array = x[(..., *(axis,) * x.ndim)]
     return view
 
 

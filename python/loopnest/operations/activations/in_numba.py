@@ -97,9 +97,9 @@ def tanh_backward_loop(x: Array, dy: Array, out: Array) -> None:
 @rung("softmax")
 @compiled
 def softmax_loop(x: Array, out: Array) -> None:
-    """exp(x - max) / Σ exp(x - max) over each row, in three passes: the maximum, the exponentials and their sum, the scale.
+    """exp(x - max) / Σ exp(x - max) over each row, in three passes.
 
-    Without the maximum subtracted exp would overflow from x = 89 on (float32). A row is a few kilobytes and stays in L1
+    The first finds the maximum, the second takes the exponentials and their sum, the third divides by it. Without the maximum subtracted exp would overflow from x = 89 on (float32). A row is a few kilobytes and stays in L1
     through its three passes, so memory sees each element once in and once out. The calls of exp, some 5 ns each, are
     the limit.
     """

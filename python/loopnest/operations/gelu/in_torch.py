@@ -78,7 +78,7 @@ def eager(x: Tensor, out: Tensor, tanh_form: bool) -> None:
     forward(tanh_form)(x, out)
 
 
-@rung("gelu", requires=why_no_compiler, faster_than="torch.eager")
+@rung("gelu", requires=why_no_compiler, slow_start=True, faster_than="torch.eager")
 @on_tensors()
 def compiled(x: Tensor, out: Tensor, tanh_form: bool) -> None:
     """torch.compile turns the chain into one C++ loop: x is read once, and `out` written once.
@@ -107,7 +107,7 @@ def gelu_backward_eager(x: Tensor, dy: Tensor, out: Tensor, tanh_form: bool) -> 
     backward(tanh_form)(x, dy, out)
 
 
-@rung("gelu_backward", requires=why_no_compiler, faster_than="torch.eager")
+@rung("gelu_backward", requires=why_no_compiler, slow_start=True, faster_than="torch.eager")
 @on_tensors()
 def gelu_backward_compiled(x: Tensor, dy: Tensor, out: Tensor, tanh_form: bool) -> None:
     """The same chain compiled into one loop: x and dy are read once, `out` is written once, and no scratch is left.

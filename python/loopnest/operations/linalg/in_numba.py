@@ -40,18 +40,17 @@ def dot_many_accumulators(x: Array, y: Array, out: Array) -> None:
     """
     T = out.dtype.type
     s0, s1, s2, s3, s4, s5, s6, s7 = T(0), T(0), T(0), T(0), T(0), T(0), T(0), T(0)
-    whole = x.size // 8
-    for block in range(whole):
-        i = np.uint64(8 * block)  # unsigned, so that no index has to be asked whether it counts from the end
+    whole = x.size // 8 * 8
+    for i in range(0, whole, 8):
         s0 += x[i] * y[i]
-        s1 += x[i + np.uint64(1)] * y[i + np.uint64(1)]
-        s2 += x[i + np.uint64(2)] * y[i + np.uint64(2)]
-        s3 += x[i + np.uint64(3)] * y[i + np.uint64(3)]
-        s4 += x[i + np.uint64(4)] * y[i + np.uint64(4)]
-        s5 += x[i + np.uint64(5)] * y[i + np.uint64(5)]
-        s6 += x[i + np.uint64(6)] * y[i + np.uint64(6)]
-        s7 += x[i + np.uint64(7)] * y[i + np.uint64(7)]
-    for i in range(8 * whole, x.size):
+        s1 += x[i + 1] * y[i + 1]
+        s2 += x[i + 2] * y[i + 2]
+        s3 += x[i + 3] * y[i + 3]
+        s4 += x[i + 4] * y[i + 4]
+        s5 += x[i + 5] * y[i + 5]
+        s6 += x[i + 6] * y[i + 6]
+        s7 += x[i + 7] * y[i + 7]
+    for i in range(whole, x.size):
         s0 += x[i] * y[i]
     out[()] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
@@ -71,8 +70,8 @@ def dot_vectorized(x: Array, y: Array, out: Array) -> None:
     out[()] = total
 
 
-# The fewest elements that are worth another thread: it takes some 100 µs to wake one, and one core adds about 5 elements
-# in a nanosecond from L2.
+# The fewest elements that are worth another thread: it takes some 100 µs to wake one, in which one core adds about as
+# many from L2.
 _LEAST = 1 << 19
 
 
@@ -136,19 +135,18 @@ def sum_many_accumulators(a: Array, out: Array) -> None:
     """
     T = out.dtype.type
     s0, s1, s2, s3, s4, s5, s6, s7 = T(0), T(0), T(0), T(0), T(0), T(0), T(0), T(0)
-    whole = a.shape[1] // 8
+    whole = a.shape[1] // 8 * 8
     for i in range(a.shape[0]):
-        for block in range(whole):
-            j = np.uint64(8 * block)
+        for j in range(0, whole, 8):
             s0 += a[i, j]
-            s1 += a[i, j + np.uint64(1)]
-            s2 += a[i, j + np.uint64(2)]
-            s3 += a[i, j + np.uint64(3)]
-            s4 += a[i, j + np.uint64(4)]
-            s5 += a[i, j + np.uint64(5)]
-            s6 += a[i, j + np.uint64(6)]
-            s7 += a[i, j + np.uint64(7)]
-        for j in range(8 * whole, a.shape[1]):
+            s1 += a[i, j + 1]
+            s2 += a[i, j + 2]
+            s3 += a[i, j + 3]
+            s4 += a[i, j + 4]
+            s5 += a[i, j + 5]
+            s6 += a[i, j + 6]
+            s7 += a[i, j + 7]
+        for j in range(whole, a.shape[1]):
             s0 += a[i, j]
     out[()] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
@@ -175,8 +173,8 @@ def add_loop(a: Array, b: Array, out: Array) -> None:
     """Two loops over rows and columns, one addition an element.
 
     Where all three arrays are in C order LLVM makes vector instructions of the inner loop, after a check at run time
-    that the result does not overlap the inputs, and leaves it scalar otherwise. In L1 that is a vector's worth of elements
-    in some two cycles. Beyond L2 it makes little difference: three arrays cross the memory bus for one addition an
+    that the result does not overlap the inputs; otherwise the loop stays scalar. In L1 a vector's worth of elements
+    takes some two cycles. Beyond L2 it makes little difference: three arrays cross the memory bus for one addition an
     element, and the bus is the limit.
     """
     for i in range(out.shape[0]):

@@ -16,8 +16,8 @@ def mse_loop(y: Array, t: Array, out: Array) -> None:
     """The mean of (y - t)² over all elements, in one pass.
 
     Nothing is stored on the way: where NumPy writes the differences and then their squares to memory and reads them
-    again, here they stay in registers. With leave to reorder the sum LLVM vectorizes it. Two loads for three operations:
-    beyond L2 the memory's bandwidth is the limit.
+    again, here they stay in registers. With leave to reorder the sum LLVM vectorizes it. Two loads for three
+    operations: beyond L2 the memory's bandwidth is the limit.
     """
     total = 0.0
     for i in range(y.shape[0]):

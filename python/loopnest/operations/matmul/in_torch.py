@@ -26,7 +26,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
         return torch.mm(a, b)
 
 
-@rung("matmul", study=True, requires=why_no_compiler)
+@rung("matmul", study=True, requires=why_no_compiler, slow_start=True)
 @on_tensors()
 def compiled(a: Tensor, b: Tensor, out: Tensor) -> None:
     """torch.compile on a single product: the graph calls the same BLAS routine, so there is nothing to win.

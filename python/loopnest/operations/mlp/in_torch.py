@@ -34,7 +34,7 @@ def mlp_forward_eager(
     torch.addmm(b2, h, w2, out=y)
 
 
-@rung("mlp_forward", requires=why_no_compiler)
+@rung("mlp_forward", requires=why_no_compiler, slow_start=True)
 @on_tensors()
 def mlp_forward_compiled(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, z: Tensor, h: Tensor, y: Tensor, tanh_form: bool
@@ -107,7 +107,7 @@ def mlp_backward_eager(
     _gradients(backward(tanh_form), dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2)
 
 
-@rung("mlp_backward", requires=why_no_compiler)
+@rung("mlp_backward", requires=why_no_compiler, slow_start=True)
 @on_tensors()
 def mlp_backward_compiled(
     dy: Tensor,

@@ -75,9 +75,9 @@ def adam_loop(
     """m and v, the running means of grad and grad², and the step lr · m̂ / (sqrt(v̂) + eps), all in one pass.
 
     m̂ = m / correction1 and v̂ = v / correction2 undo that both means start from zero (Kingma and Ba, Adam, 2015,
-    algorithm 1); with `eps_inside` the step is lr · m̂ / sqrt(v̂ + eps). Four loads and three stores an element: as a chain
-    of array operations it is a dozen passes. The square root and the divisions are vectorized; they are the limit in the
-    caches, and the memory's bandwidth beyond.
+    algorithm 1); with `eps_inside` the step is lr · m̂ / sqrt(v̂ + eps). Four loads and three stores an element; as a
+    chain of array operations it is a dozen passes. The square root and the divisions are vectorized; they are the limit
+    in the caches, and the memory's bandwidth beyond.
     """
     for i in range(param.shape[0]):
         for j in range(param.shape[1]):

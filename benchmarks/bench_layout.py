@@ -1,0 +1,204 @@
+"""What the memory layout costs: the same arithmetic on the same numbers, in another order in memory or in time."""
+
+import functools
+
+import loopnest as ln
+import numpy as np
+import pytest
+from loopnest._core import kernels
+from loopnest.operation import Implementation, Rung
+
+COMPILED = ("numba", "cpp", "torch")
+
+
+def rungs(operation, *backends):
+    """The rungs of these backends, but for those that are there for one study only."""
+    return [k for k in operation if k.backend in backends and not k.study]
+
+
+def fastest_rungs(operation):
+    """NumPy's fastest rung, and that of each compiling backend."""
+    last = {k.backend: k for k in rungs(operation, "numpy", *COMPILED)}
+    return list(last.values())
+
+
+def each(name, values):
+    return pytest.mark.parametrize(name, values, ids=str)
+
+
+def each_rung(implementations):
+    return pytest.mark.parametrize("implementation", implementations, ids=lambda k: f"{k.operation.name}-{k.id}")
+
+
+def each_workload(operation, *names):
+    """The operation's workloads of these names, all cases of one before the next."""
+    return each("workload", [workload for workload in operation.contract.workloads if workload.name in names])
+
+
+def in_order(layout, x):
+    """x in row-major order (N) or in column-major order (T, as BLAS names a transposed operand)."""
+    return np.asarray(x, order={"N": "C", "T": "F"}[layout])
+
+
+def stepped(step, x):
+    """x with `step` elements from each one to the next."""
+    return _within((*x.shape[:-1], x.shape[-1] * step), x, np.s_[..., ::step])
+
+
+def padded(columns, x):
+    """x with rows that lie so many elements further apart than they are long."""
+    return _within((x.shape[0], x.shape[1] + columns), x, np.s_[:, : x.shape[1]])
+
+
+def _within(shape, x, part):
+    view = np.zeros(shape, x.dtype)[part]
+    view[...] = x
+    return view
+
+
+# --- operands in row-major and in column-major order
+
+
+@each("layouts", ["NN", "NT", "TN", "TT"])
+@each_rung([*rungs(ln.matmul, "numpy")[-1:], *rungs(ln.matmul, *COMPILED)])
+@each_workload(ln.matmul, "square-64", "square-256", "square-512")
+def test_operands(measure, implementation, workload, layouts):
+    measure(
+        implementation,
+        workload,
+        study="matmul, operands row-major (N) or column-major (T)",
+        section=implementation.id,
+        case=layouts,
+        arrange=lambda a, b: (in_order(layouts[0], a), in_order(layouts[1], b)),
+    )
+
+
+# --- the six orders of three loops
+
+LOOP_ORDERS = {"naive": "ijk", "jik": "jik", "reordered": "ikj", "kij": "kij", "jki": "jki", "kji": "kji"}
+
+
+@each_rung([ln.matmul[f"cpp.{variant}"] for variant in LOOP_ORDERS])
+@each_workload(ln.matmul, "square-64", "square-256", "square-512")
+def test_loop_orders(measure, implementation, workload):
+    order = LOOP_ORDERS[implementation.variant]
+    measure(implementation, workload, study="matmul, six loop orders", case=order)
+
+
+# --- sums over elements that are neighbours in memory, and that are not
+
+
+@each("step", [1, 2, 4, 8, 16])
+@each_rung(fastest_rungs(ln.sum))
+@each_workload(ln.sum, "square-256", "square-1024")
+def test_strided_sum(measure, implementation, workload, step):
+    measure(
+        implementation,
+        workload,
+        study="sum, every element or every n-th",
+        section=implementation.id,
+        case="every element" if step == 1 else f"every {step}{'nd' if step == 2 else 'th'}",
+        arrange=lambda a: (stepped(step, a),),
+    )
+
+
+@each_rung([k for k in ln.sum if k.variant in ("row_wise", "column_wise")])
+@each_workload(ln.sum, "square-256", "square-1024", "square-4096")
+def test_sum_by_rows_or_columns(measure, implementation, workload):
+    # Without the padding the rows would be one long row, and there would be no columns to go down.
+    measure(
+        implementation,
+        workload,
+        study="sum, along rows or down columns",
+        section=implementation.backend,
+        arrange=lambda a: (padded(16, a),),
+    )
+
+
+# --- block sizes
+
+
+def blocked_with(rows, inner, cols):
+    """cpp.blocked with other block sizes than it chooses itself."""
+    kernel = kernels["matmul"]["blocked_with"]
+    whole = ln.matmul["cpp.blocked"]
+
+    def blocked(a, b, out):
+        kernel(a, b, out, rows, inner, cols)
+
+    return Implementation(ln.matmul, "cpp", Rung("blocked", blocked, lambda: whole.lesson, whole.source))
+
+
+@each("cols", [16, 64, 256, 1024])
+@each("inner", [8, 32, 128, 512])
+@each_workload(ln.matmul, "square-64", "square-512", "square-1024")
+def test_block_sizes(measure, workload, inner, cols):
+    kib = inner * cols * 4 / 1024
+    measure(
+        blocked_with(512, inner, cols),
+        workload,
+        study="matmul, sizes of the block of b (inner x cols)",
+        case=f"{inner} x {cols} ({kib:g} KiB)",
+    )
+
+
+@each_workload(ln.matmul, "square-64", "square-512", "square-1024")
+def test_own_block_size(measure, workload):
+    study = "matmul, sizes of the block of b (inner x cols)"
+    measure(ln.matmul["cpp.blocked"], workload, study=study, case="its own choice")
+
+
+# --- rows a power of two apart, and a little further
+
+
+@each("pad", [0, 16])
+@each_rung(
+    [
+        *rungs(ln.matmul, "cpp"),
+        *(k for k in ln.transpose if k.backend == "cpp"),
+        *(k for k in ln.sum if k.variant == "column_wise"),
+    ]
+)
+@each("side", [256, 512, 1024])
+def test_leading_dimension(measure, implementation, side, pad):
+    operation = implementation.operation
+    workloads = {workload.name: workload for workload in operation.contract.workloads}
+    if f"square-{side}" not in workloads:
+        pytest.skip(f"{operation.name} has no workload square-{side}")
+    measure(
+        implementation,
+        workloads[f"square-{side}"],
+        study=f"{operation.name}, rows a power of two apart or 16 elements further",
+        section=implementation.id,
+        case=f"+{pad}" if pad else "2ⁿ",
+        arrange=lambda *inputs: tuple(padded(pad, x) for x in inputs),
+    )
+
+
+# --- transposes
+
+
+@each_rung([k for k in ln.transpose if k.backend != "cuda"])
+@each_workload(ln.transpose, "square-256", "square-1024", "square-2048", "square-4096")
+def test_transpose(measure, implementation, workload):
+    measure(implementation, workload, study="transpose, element by element or in blocks")
+
+
+# --- a row or a column added to each row or column
+
+
+@each("shape", ["matrix", "row", "column"])
+@each_rung(fastest_rungs(ln.add))
+@each_workload(ln.add, "square-256", "square-1024")
+def test_broadcast(measure, implementation, workload, shape):
+    m, n = workload.shape["m"], workload.shape["n"]
+    part = {"matrix": np.s_[:, :], "row": np.s_[:1, :], "column": np.s_[:, :1]}[shape]
+    measure(
+        implementation,
+        workload,
+        study="add, a matrix and a matrix, a row or a column",
+        section=implementation.id,
+        case=f"+ {shape}",
+        arrange=lambda a, b: (a, b[part]),
+        traffic=4 * (2 * m * n + {"matrix": m * n, "row": n, "column": m}[shape]),
+    )

@@ -1,0 +1,8 @@
+"""The ladders of the transformer's MLP, forward and backward; GPT-2 small's (768 -> 3072 -> 768) among the workloads."""
+
+import pytest
+
+
+@pytest.mark.ladder("mlp_forward", "mlp_backward")
+def test_mlp(measure, implementation, workload):
+    measure(implementation, workload, ladder=True)

@@ -1,0 +1,321 @@
+"""Measuring one implementation on one workload: whether that fits the time, that the result is right, and how long.
+
+Slow rungs get small workloads by their time and not by a list: a rung starts on the smallest, and the time of a call on
+the next is predicted from it. All rungs get the same inputs and write into the same arrays, made beforehand; what is
+timed is the kernel alone, with the arguments that the operation's checks have let through.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..arrays import Array
+from ..operation import Contract, Implementation, Operation, Workload
+from .records import NotRun, Record
+from .verify import compare
+
+DTYPE = np.dtype(np.float32)
+
+CALLS = 3
+"""The fewest calls of a measurement: one whose result is checked, one that sets the number of rounds, one that counts."""
+
+ROUND = 200e-6
+"""Seconds that a round takes at least, in as many calls as that needs; reading the clock takes well below 1 % of it."""
+
+TOO_SLOW = "its time, predicted from a smaller workload, is over the limit"
+TOO_LATE = "the time of this quick run was over"
+TOO_LARGE = "its arrays are larger than a quick run fills"
+SLOW_START = "its first call compiles for many seconds, so a quick run leaves it out"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How much time a run may take.
+
+    seconds      of a measurement, where its calls are short
+    patience     seconds of a measurement with the fewest calls; what would take longer is not run
+    step         the least ratio of the work of two neighbouring workloads on a ladder
+    most_bytes   of a workload's compulsory traffic
+    total        seconds of the whole run
+    slow_starts  whether to run rungs whose first call compiles for many seconds
+    """
+
+    seconds: float
+    patience: float
+    step: float = 1.0
+    most_bytes: int = 1 << 30
+    total: float = math.inf
+    slow_starts: bool = True
+
+    def climb(self, contract: Contract) -> list[Workload]:
+        """The workloads of a ladder, from the least work to the most."""
+        chosen: list[Workload] = []
+        for workload in sorted(contract.workloads, key=lambda w: work_of(contract, w)):
+            if not chosen or work_of(contract, workload) >= self.step * work_of(contract, chosen[-1]):
+                chosen.append(workload)
+        return chosen
+
+
+FULL = Plan(seconds=0.2, patience=2.0)
+QUICK = Plan(seconds=0.02, patience=0.8, step=6.0, most_bytes=1 << 26, total=45.0, slow_starts=False)
+
+
+def work_of(contract: Contract, workload: Workload) -> int:
+    """Operations, or bytes where there are more of these."""
+    return max(contract.flops(**workload.shape), contract.traffic(DTYPE.itemsize, **workload.shape))
+
+
+class Budget:
+    """Says who may run what, by the time that it took them to run less.
+
+    >>> budget = Budget(Plan(seconds=0.1, patience=1.0))
+    >>> budget.why_not("a rung", work=1_000)      # the first workload is always tried
+    >>> budget.note("a rung", work=1_000, seconds=0.01)
+    >>> budget.predicted("a rung", work=10_000)
+    0.1
+    >>> budget.why_not("a rung", work=10_000)
+    >>> budget.why_not("a rung", work=50_000)     # 3 calls of 0.5 s
+    'its time, predicted from a smaller workload, is over the limit'
+    """
+
+    def __init__(self, plan: Plan, clock: Callable[[], float] = time.perf_counter) -> None:
+        self.plan = plan
+        self._clock = clock
+        self._end = self._suite_end = clock() + plan.total
+        self._known: dict[Hashable, tuple[int, float]] = {}
+
+    def start_suite(self, suites_left: int) -> None:
+        """Give the next suite its share of the time that is left; what it leaves goes to those after it."""
+        now = self._clock()
+        self._suite_end = now + (self._end - now) / suites_left
+
+    def patience(self) -> float:
+        """Seconds that one measurement may take: a tenth of the suite's time that is left, at most."""
+        return min(self.plan.patience, (self._suite_end - self._clock()) / 10)
+
+    def note(self, who: Hashable, work: int, seconds: float) -> None:
+        if work >= self._known.get(who, (0, 0.0))[0]:
+            self._known[who] = work, seconds
+
+    def predicted(self, who: Hashable, work: int) -> float | None:
+        """Seconds of a call, in proportion to that on the largest workload so far; None before the first."""
+        if who not in self._known:
+            return None
+        known_work, seconds = self._known[who]
+        return seconds * work / known_work
+
+    def why_not(self, who: Hashable, work: int) -> str | None:
+        patience = self.patience()
+        if patience <= 0:
+            return TOO_LATE
+        predicted = self.predicted(who, work)
+        if predicted is not None and CALLS * predicted > patience:
+            return TOO_SLOW
+        return None
+
+
+class Clock:
+    """time.perf_counter for pytest-benchmark, which also notes how much processor time has passed."""
+
+    __name__ = "perf_counter"
+
+    def __init__(self) -> None:
+        self._readings: list[tuple[float, float]] = []
+
+    def __call__(self) -> float:
+        now = time.perf_counter()
+        self._readings.append((now, time.process_time()))
+        return now
+
+    def reset(self) -> None:
+        self._readings.clear()
+
+    def cores(self) -> int:
+        """How many cores were busy between the readings at a round's start and at its end, in most rounds."""
+        starts, ends = self._readings[0::2], self._readings[1::2]
+        busy = [(cpu1 - cpu0) / (t1 - t0) for (t0, cpu0), (t1, cpu1) in zip(starts, ends, strict=False)]
+        return max(1, round(median(busy))) if busy else 1
+
+
+class WrongResult(AssertionError):
+    """An implementation's result is not within its contract's bound."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The arguments of the calls that are timed, the memory for their results, and what is right."""
+
+    contract: Contract
+    inputs: tuple[Any, ...]
+    options: Mapping[str, Any]
+    out: Any
+    exact: Sequence[Array]
+    bound: Sequence[Array]
+
+    @classmethod
+    def sample(
+        cls, operation: Operation, workload: Workload, arrange: Arrange | None, options: Mapping[str, Any]
+    ) -> Problem:
+        contract = operation.contract
+        arguments = contract.sample(workload, DTYPE, np.random.default_rng(0))
+        inputs = arguments.inputs if arrange is None else arrange(*arguments.inputs)
+        options = {**arguments.options, **options}
+        with np.errstate(all="ignore"):
+            exact = [np.asarray(x) for x in contract.reference(*inputs, **options)]
+            bound = [np.asarray(x) for x in contract.bound(*inputs, **options)]
+        given = tuple(np.empty(x.shape, DTYPE) for x in exact[: contract.outs])
+        return cls(contract, inputs, options, given if len(given) > 1 else given[0], exact, bound)
+
+    def check(self, implementation: Implementation) -> None:
+        """Call it on results that hold NaN, and hold what it leaves there to the bound."""
+        for array in self.out if isinstance(self.out, tuple) else (self.out,):
+            array.fill(np.nan)
+        results = self.contract.results(implementation(*self.inputs, **self.options, out=self.out))
+        for result, exact, bound in zip(results, self.exact, self.bound, strict=True):
+            for problem in compare(result, exact, bound, DTYPE):
+                raise WrongResult(f"{implementation.operation.name} {implementation.id}: {problem}")
+
+    def kernel_call(self, implementation: Implementation) -> Callable[[], None]:
+        """The call of the kernel that a call of the implementation comes down to."""
+        calls: list[tuple[Any, ...]] = []
+        self.contract.run(lambda *args: calls.append(args), *self.inputs, **self.options, out=self.out)
+        (args,) = calls  # inputs of any layout that is measured here come as one piece
+        return functools.partial(implementation.kernel, *args)
+
+
+Arrange = Callable[..., tuple[Any, ...]]
+"""Takes an operation's inputs and gives others: in another memory layout, or of another shape."""
+
+
+class Benchmark(Protocol):
+    """What is used here of pytest-benchmark's fixture."""
+
+    name: str
+    extra_info: dict[str, Any]
+    stats: Any  # None where benchmarks are disabled
+
+    def pedantic(self, target: Callable[..., Any], *, rounds: int, iterations: int) -> Any: ...
+
+
+@dataclass
+class Bench:
+    """Measures, one after another, whatever fits the plan."""
+
+    plan: Plan
+    clock: Clock = field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        self.budget = Budget(self.plan)
+        self._problems: dict[Hashable, Problem] = {}
+
+    def measure(
+        self,
+        benchmark: Benchmark,
+        implementation: Implementation,
+        workload: Workload,
+        *,
+        suite: str,
+        study: str = "",
+        section: str = "",
+        case: str = "",
+        ladder: bool = False,
+        arrange: Arrange | None = None,
+        traffic: int | None = None,
+        **options: Any,
+    ) -> Record | NotRun | None:
+        """Measure one implementation on one workload: a Record, or NotRun with the reason.
+
+        study, section, case, ladder  see Record
+        arrange  changes the inputs, in a way that the study and the case name
+        traffic  the compulsory bytes where they are not what the contract says, because of `arrange`
+        options  the operation's
+
+        Raises WrongResult, or what the implementation raises. Gives None where benchmarks are disabled.
+        """
+        operation, contract = implementation.operation, implementation.operation.contract
+        study = study or operation.name
+        work = work_of(contract, workload)
+        who = study, implementation.id, case
+        reason = implementation.why_unavailable() or self._why_not(implementation, workload, who, work)
+        if reason:
+            where = study, operation.name, implementation.id, workload.name
+            return NotRun(suite, *where, reason=reason, section=section, case=case)
+
+        problem = self._problem(operation, workload, arrange, options, study, case)
+        first_call = _seconds(lambda: problem.check(implementation))
+        call = problem.kernel_call(implementation)
+        seconds = _seconds(call)
+        if seconds < 1e-3:  # a short call may take several times as long the first time that all it needs is there
+            seconds = min(_seconds(call) for _ in range(5))
+        rounds, iterations = self._repeats(seconds)
+        self.clock.reset()
+        benchmark.pedantic(call, rounds=rounds, iterations=iterations)
+        if benchmark.stats is None:
+            return None
+        record = Record(
+            name=benchmark.name,
+            suite=suite,
+            study=study,
+            operation=operation.name,
+            impl=implementation.id,
+            workload=workload.name,
+            shape=dict(workload.shape),
+            dtype=str(DTYPE),
+            flops=contract.flops(**workload.shape),
+            bytes=contract.traffic(DTYPE.itemsize, **workload.shape) if traffic is None else traffic,
+            threads=self.clock.cores(),
+            first_call=first_call,
+            stats={**benchmark.stats.stats.as_dict(), "iterations": iterations},
+            section=section,
+            case=case,
+            ladder=ladder,
+            faster_than=implementation.faster_than,
+        )
+        benchmark.stats.group = record.group
+        benchmark.extra_info.update(record.extra_info())
+        self.budget.note(who, work, record.median)
+        return record
+
+    def _why_not(self, implementation: Implementation, workload: Workload, who: Hashable, work: int) -> str | None:
+        if implementation.slow_start and not self.plan.slow_starts:
+            return SLOW_START
+        if implementation.operation.contract.traffic(DTYPE.itemsize, **workload.shape) > self.plan.most_bytes:
+            return TOO_LARGE
+        return self.budget.why_not(who, work)
+
+    def _repeats(self, seconds: float) -> tuple[int, int]:
+        """Rounds, and calls in each, for a call of so many seconds: enough to fill the plan's, and three if they fit."""
+        iterations = max(1, math.ceil(ROUND / seconds))
+        three = min(3, int(self.budget.patience() / seconds) - 2)
+        return max(1, three, int(self.plan.seconds / (iterations * seconds))), iterations
+
+    def _problem(
+        self,
+        operation: Operation,
+        workload: Workload,
+        arrange: Arrange | None,
+        options: Mapping[str, Any],
+        study: str,
+        case: str,
+    ) -> Problem:
+        """The problem, kept for the rungs that follow; few are, since they may be large."""
+        key = operation.name, workload.name, *options.items(), *((study, case) if arrange else ())
+        if key not in self._problems:
+            while len(self._problems) >= 5:
+                del self._problems[next(iter(self._problems))]
+            self._problems[key] = Problem.sample(operation, workload, arrange, options)
+        return self._problems[key]
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
