@@ -1,7 +1,5 @@
 """What the memory layout costs: the same arithmetic on the same numbers, in another order in memory or in time."""
 
-import functools
-
 import loopnest as ln
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""The ladders of the transformer's MLP, forward and backward; GPT-2 small's (768 -> 3072 -> 768) among the workloads."""
+"""The ladders of the transformer's MLP, forward and backward, up to GPT-2 small's (768 -> 3072 -> 768)."""
 
 import pytest
 

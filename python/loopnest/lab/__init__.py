@@ -1,1 +1,1 @@
-"""The lab: is a kernel right (verify), how fast is it (measure, bench), and what do the figures say (claims, tables)."""
+"""The lab: is a kernel right (verify), how fast is it (measure, bench), what do the figures say (claims, tables)."""

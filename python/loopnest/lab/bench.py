@@ -108,8 +108,8 @@ def _run(files: Iterable[str], options: Iterable[str], output: Any, collected: _
     """
     receive, send = os.pipe()
     command = [
-        *(sys.executable, "-P", "-m", "pytest"),  # -P: the user's folder is not searched for modules
-        *("-c", os.devnull, "--rootdir", str(suites_folder()), "-o", "python_files=bench_*.py"),  # no one else's options
+        *(sys.executable, "-P", "-m", "pytest"),  # -P and -c: nothing from the folder that we are called in
+        *("-c", os.devnull, "--rootdir", str(suites_folder()), "-o", "python_files=bench_*.py"),
         *("-p", "pytest_benchmark.plugin", "--benchmark-quiet", "-p", "no:cacheprovider", "--assert=plain"),
         *("--events", str(send), *options, *files),
     ]

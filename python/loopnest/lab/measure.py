@@ -25,7 +25,7 @@ from .verify import compare
 DTYPE = np.dtype(np.float32)
 
 CALLS = 3
-"""The fewest calls of a measurement: one whose result is checked, one that sets the number of rounds, one that counts."""
+"""The fewest calls of a measurement: one is checked, one sets the number of rounds, one counts."""
 
 ROUND = 200e-6
 """Seconds that a round takes at least, in as many calls as that needs; reading the clock takes well below 1 % of it."""
@@ -292,7 +292,7 @@ class Bench:
         return self.budget.why_not(who, work)
 
     def _repeats(self, seconds: float) -> tuple[int, int]:
-        """Rounds, and calls in each, for a call of so many seconds: enough to fill the plan's, and three if they fit."""
+        """Rounds, and calls in each, for calls of so many seconds: as the plan says, and three if they fit."""
         iterations = max(1, math.ceil(ROUND / seconds))
         three = min(3, int(self.budget.patience() / seconds) - 2)
         return max(1, three, int(self.plan.seconds / (iterations * seconds))), iterations

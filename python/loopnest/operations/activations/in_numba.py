@@ -1,15 +1,14 @@
-"""The activations in Numba: loops over elements with the C library's functions, compiled.
-
-float32 is computed in float64 and rounded once at the end, where a function of the C library is called: the call is
-most of the cost in either.
-"""
+"""The activations in Numba: loops over elements, with the exponential as arithmetic so that LLVM vectorizes them."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...arrays import Array
 from ...numba_kernels import compiled, helper
+from ...numba_math import exp_of_minus
 from ...operation import rung
 
 
@@ -46,78 +45,83 @@ def relu_backward_loop(x: Array, dy: Array, out: Array) -> None:
 def sigmoid_loop(x: Array, out: Array) -> None:
     """σ(x) = 1 / (1 + exp(-x)), from t = exp(-|x|), which cannot overflow: 1 / (1 + t), or t / (1 + t) for x < 0.
 
-    One call of the C library's exp an element. A call is nothing that LLVM can vectorize, so the loop takes one element
-    at a time, some 5 ns each: that is the limit, far from the memory's. gelu's `polynomial` shows the way out.
+    With the exponential as arithmetic (numba_math.py) nothing is called, both cases are computed and one is selected,
+    and LLVM vectorizes the loop. The C library's exp would keep it at one element a turn, some 5 ns each. The limit is
+    arithmetic, some 30 operations and a division an element.
     """
+    T = x.dtype.type
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            x_ij = float(x[i, j])
-            t = math.exp(-abs(x_ij))
-            out[i, j] = (t if x_ij < 0 else 1.0) / (1.0 + t)
+            t = exp_of_minus(abs(x[i, j]))
+            out[i, j] = (t if x[i, j] < T(0) else T(1)) / (T(1) + t)
 
 
 @rung("sigmoid_backward")
 @compiled
 def sigmoid_backward_loop(x: Array, dy: Array, out: Array) -> None:
-    """σ'(x) = σ(x) σ(-x) = t / (1 + t)², with t = exp(-|x|): symmetric in x, so there is one formula for both sides.
+    """dy σ'(x) = dy σ(x) σ(-x) = dy t / (1 + t)², with t = exp(-|x|): symmetric in x, so one formula serves both sides.
 
-    Written as σ (1 - σ) it would lose its digits where σ comes near 1. The call of exp is the limit, as in sigmoid.
+    Written as σ (1 - σ) it would lose its digits where σ comes near 1. Vectorized like sigmoid, with the same limit.
     """
+    T = x.dtype.type
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            t = math.exp(-abs(float(x[i, j])))
-            out[i, j] = float(dy[i, j]) * (t / ((1.0 + t) * (1.0 + t)))
+            t = exp_of_minus(abs(x[i, j]))
+            out[i, j] = dy[i, j] * (t / ((T(1) + t) * (T(1) + t)))
 
 
 @rung("tanh")
 @compiled
 def tanh_loop(x: Array, out: Array) -> None:
-    """The C library's tanh for each element.
+    """The C library's tanh for each element, in float64 for both dtypes.
 
-    A call of some 10 to 20 ns that LLVM cannot vectorize: that is the limit.
+    A call of some 10 ns that LLVM cannot vectorize: that is the limit. (1 - t) / (1 + t) with t = exp(-2|x|) would be
+    arithmetic, as in the others, but cancels near 0, where tanh(x) is x.
     """
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = math.tanh(float(x[i, j]))
+            out[i, j] = math.tanh(np.float64(x[i, j]))
 
 
 @rung("tanh_backward")
 @compiled
 def tanh_backward_loop(x: Array, dy: Array, out: Array) -> None:
-    """tanh'(x) = 1 / cosh²(x) = 4t / (1 + t)², with t = exp(-2|x|).
+    """dy tanh'(x) = dy / cosh²(x) = dy 4t / (1 + t)², with t = exp(-2|x|).
 
-    Written as 1 - tanh² it would lose its digits where tanh comes near 1. The call of exp is the limit, as in sigmoid.
+    Written as 1 - tanh² it would lose its digits where tanh comes near 1. Vectorized like sigmoid, with the same limit.
     """
+    T = x.dtype.type
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            t = math.exp(-2.0 * abs(float(x[i, j])))
-            out[i, j] = float(dy[i, j]) * (4.0 * t / ((1.0 + t) * (1.0 + t)))
+            t = exp_of_minus(T(2) * abs(x[i, j]))
+            out[i, j] = dy[i, j] * (T(4) * t / ((T(1) + t) * (T(1) + t)))
 
 
 @rung("softmax")
-@compiled
+@compiled(reorder_sums=True)
 def softmax_loop(x: Array, out: Array) -> None:
     """exp(x - max) / Σ exp(x - max) over each row, in three passes.
 
-    The first finds the maximum, the second takes the exponentials and their sum, the third divides by it. Without the maximum subtracted exp would overflow from x = 89 on (float32). A row is a few kilobytes and stays in L1
-    through its three passes, so memory sees each element once in and once out. The calls of exp, some 5 ns each, are
-    the limit.
+    The first finds the maximum, the second takes the exponentials and their sum, the third divides by it. Without the
+    maximum subtracted exp would overflow from x = 89 on (float32). A row is a few kilobytes and stays in L1 through its
+    three passes, so memory sees each element once in and once out. The second and third pass are vectorized, the sum
+    with leave to reorder it; the limit is arithmetic, and the first pass, a comparison at a time.
     """
     for i in range(x.shape[0]):
         largest = largest_of(x[i])
-        total = 0.0
+        total = out.dtype.type(0)
         for j in range(x.shape[1]):
-            e = math.exp(float(x[i, j]) - largest)
+            e = exp_of_minus(largest - x[i, j])
             out[i, j] = e
             total += e
         for j in range(x.shape[1]):
-            out[i, j] = float(out[i, j]) / total
+            out[i, j] /= total
 
 
 @helper
 def largest_of(row: Array) -> float:
-    """The largest element; a NaN is passed over, and shows in the exponentials."""
-    largest = -math.inf
-    for j in range(row.size):
-        largest = max(largest, float(row[j]))
+    """The largest element of a row that has one. A NaN may be passed over: it shows in the differences from it."""
+    largest = row[0]
+    for j in range(1, row.size):
+        largest = max(largest, row[j])
     return largest

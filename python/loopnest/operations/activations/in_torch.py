@@ -51,7 +51,7 @@ def sigmoid_eager(x: Tensor, out: Tensor) -> None:
 @rung("sigmoid_backward")
 @on_tensors()
 def sigmoid_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
-    """dy · σ(x)·σ(-x) = dy · t / (1 + t)² with t = e^-|x|, which is even in x: no branch and no 1 - σ that cancels.
+    """dy · σ(x)·σ(-x) = dy · t / (1 + t)² with t = e^-|x|: no branch, and no 1 - σ that cancels.
 
     Seven passes, two of them over the scratch for 1 + t. See `sigmoid` for what they cost.
     """

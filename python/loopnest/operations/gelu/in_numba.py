@@ -14,6 +14,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...numba_kernels import compiled, helper, ufunc
+from ...numba_math import exp_of_minus
 from ...operation import rung
 from ...threads import share_elements
 from .erfc import CENTRE, FLOAT32, FLOAT64
@@ -26,6 +27,7 @@ _DENSITY_AT_0 = 1 / math.sqrt(2 * math.pi)  # φ(0)
 
 @helper
 def _gelu_by_exp(x: float) -> float:
+    x = np.float64(x)
     z = x * (_LINEAR + _CUBIC * (x * x))
     t = math.exp(-abs(z))
     return x * (t if z < 0.0 else 1.0) / (1.0 + t)
@@ -33,6 +35,7 @@ def _gelu_by_exp(x: float) -> float:
 
 @helper
 def _gelu_by_erfc(x: float) -> float:
+    x = np.float64(x)
     q = 0.5 * math.erfc(abs(x) * _ROOT_HALF)
     return x * (q if x < 0.0 else 1.0 - q)
 
@@ -40,6 +43,7 @@ def _gelu_by_erfc(x: float) -> float:
 @helper
 def _gradient_by_exp(x: float, dy: float) -> float:
     """dy · (σ(z) + x σ(z) σ(-z) z'). Where x² is not finite t is 0, so z' only has to stay finite."""
+    x = np.float64(x)
     square = x * x
     z = x * (_LINEAR + _CUBIC * square)
     slope = _LINEAR + 3.0 * _CUBIC * min(square, 1e6)
@@ -50,6 +54,7 @@ def _gradient_by_exp(x: float, dy: float) -> float:
 @helper
 def _gradient_by_erfc(x: float, dy: float) -> float:
     """dy · (Φ(x) + x φ(x))."""
+    x = np.float64(x)
     q = 0.5 * math.erfc(abs(x) * _ROOT_HALF)
     return dy * ((q if x < 0.0 else 1.0 - q) + x * (_DENSITY_AT_0 * math.exp(-0.5 * (x * x))))
 
@@ -59,17 +64,17 @@ def _gradient_by_erfc(x: float, dy: float) -> float:
 def scalar(x: Array, out: Array, tanh_form: bool) -> None:
     """One element at a time, with the C library's exp (tanh form) or erfc (erf form).
 
-    The loop is compiled, but a call is nothing that LLVM can vectorize: it stays at one element a turn, some 5 ns for an
-    exp and a division and 18 for an erfc, which picks one of several formulas by branches that are often mispredicted.
+    The loop is compiled, but a call is nothing that LLVM can vectorize: it stays at one element a turn, some 5 ns for
+    an exp and a division and 18 for an erfc, which picks one of several formulas by branches, often mispredicted.
     float32 is computed in float64 and rounded once at the end. The limit is the call; memory could feed it ten times
     over.
     """
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             if tanh_form:
-                out[i, j] = _gelu_by_exp(float(x[i, j]))
+                out[i, j] = _gelu_by_exp(x[i, j])
             else:
-                out[i, j] = _gelu_by_erfc(float(x[i, j]))
+                out[i, j] = _gelu_by_erfc(x[i, j])
 
 
 @rung("gelu")
@@ -86,51 +91,8 @@ def vectorize(x: Array, out: Array, tanh_form: bool) -> None:
         ufunc(formula, x.dtype)(x, out=out)
 
 
-# The polynomials. They are written for a number of either type: T is its type, and T(…) a constant of it, since a plain
-# 0.5 is float64 and would make float64 of all that it meets. There is no branch and no call in them, only arithmetic
-# and selections, so LLVM can do the same for 4, 8 or 16 elements at once.
-
-_LOG2_E = 1 / math.log(2)
-# ln 2 in two parts. The high one has 15 bits (float64: 32), so that n times it is exact for every n there can be.
-_LN2_HIGH_32, _LN2_LOW_32 = float.fromhex("0x1.62E4p-1"), 1.4286068203094173e-06
-_LN2_HIGH_64, _LN2_LOW_64 = float.fromhex("0x1.62E42FEEp-1"), 1.9082149292705877e-10
-_EXP_DEGREE_32, _EXP_DEGREE_64 = 7, 13  # remainders r^8/8! = 5e-9 and r^14/14! = 4e-18, both below half an ULP
-_INVERSE_FACTORIALS = tuple(1 / math.factorial(k) for k in range(14))
-
-
-@helper
-def exp_of_minus(s: float) -> float:
-    """exp(-s) for s >= 0; 0 for NaN. With n = round(s / ln 2) and r = n ln 2 - s, |r| <= ln 2 / 2, it is 2^-n · exp(r),
-    and exp(r) a short Taylor series."""
-    T = type(s)
-    is_float32 = np.finfo(T).bits == 32
-    underflow = T(104.0) if is_float32 else T(746.0)  # exp(-underflow) is less than half of the smallest number
-    s = s if s < underflow else underflow
-    n = np.rint(s * T(_LOG2_E))
-    if is_float32:
-        r = n * T(_LN2_LOW_32) - (s - n * T(_LN2_HIGH_32))
-        p = T(_INVERSE_FACTORIALS[_EXP_DEGREE_32])
-        for k in range(_EXP_DEGREE_32 - 1, -1, -1):
-            p = p * r + T(_INVERSE_FACTORIALS[k])
-    else:
-        r = n * T(_LN2_LOW_64) - (s - n * T(_LN2_HIGH_64))
-        p = T(_INVERSE_FACTORIALS[_EXP_DEGREE_64])
-        for k in range(_EXP_DEGREE_64 - 1, -1, -1):
-            p = p * r + T(_INVERSE_FACTORIALS[k])
-    half = np.rint(T(0.5) * n)  # 2^-n itself may be too small for a normal number: two steps, and one rounding
-    return p * _power_of_two(-half) * _power_of_two(half - n)
-
-
-@helper
-def _power_of_two(n: float) -> float:
-    """2^n for an integer n in the exponents' range, by writing n into the exponent's bits."""
-    T = type(n)
-    exponent = np.int64(np.int32(n))
-    if np.finfo(T).bits == 32:
-        bits32 = np.int32((exponent + 127) << 23)
-        return T(bits32.view(np.float32))
-    bits64 = np.int64((exponent + 1023) << 52)
-    return T(bits64.view(np.float64))
+# The formulas for `polynomial`. They are written for a number of either type: T is its type, and T(…) a constant of it,
+# since a plain 0.5 is float64 and would make float64 of all that it meets.
 
 
 @helper
@@ -235,9 +197,9 @@ def gelu_backward_scalar(x: Array, dy: Array, out: Array, tanh_form: bool) -> No
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             if tanh_form:
-                out[i, j] = _gradient_by_exp(float(x[i, j]), float(dy[i, j]))
+                out[i, j] = _gradient_by_exp(x[i, j], dy[i, j])
             else:
-                out[i, j] = _gradient_by_erfc(float(x[i, j]), float(dy[i, j]))
+                out[i, j] = _gradient_by_erfc(x[i, j], dy[i, j])
 
 
 @rung("gelu_backward")

@@ -1,11 +1,14 @@
-"""The losses in Numba. The sums are float64, whatever the arrays' dtype."""
+"""The losses in Numba. Their sums are float64, whatever the arrays' dtype."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from ...arrays import Array
 from ...numba_kernels import compiled
+from ...numba_math import exp_of_minus
 from ...operation import rung
 from ..activations.in_numba import largest_of
 
@@ -22,7 +25,7 @@ def mse_loop(y: Array, t: Array, out: Array) -> None:
     total = 0.0
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
-            difference = float(y[i, j]) - float(t[i, j])
+            difference = np.float64(y[i, j]) - np.float64(t[i, j])
             total += difference * difference
     out[()] = total / (y.shape[0] * y.shape[1])
 
@@ -37,43 +40,43 @@ def mse_backward_loop(y: Array, t: Array, out: Array, count: int) -> None:
     """
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
-            out[i, j] = 2.0 * (float(y[i, j]) - float(t[i, j])) / count
+            out[i, j] = 2.0 * (np.float64(y[i, j]) - np.float64(t[i, j])) / count
 
 
 @rung("cross_entropy")
-@compiled
+@compiled(reorder_sums=True)
 def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
     """The mean over the rows of log Σ exp(logit) - logit[label].
 
     Softmax and logarithm are never taken apart: log(exp(a) / Σ) would be log(0) for unlikely labels. With the row's
-    maximum subtracted the sum of exponentials is at least 1. Two passes over a row that is still in L1, and one call
-    of exp an element, which is the limit.
+    maximum subtracted the sum of exponentials is at least 1. Two passes over a row that is still in L1; the
+    exponentials are vectorized, and are the limit together with the maximum, which takes a comparison at a time.
     """
-    total = 0.0
+    mean = 0.0
     for i in range(logits.shape[0]):
         largest = largest_of(logits[i])
-        total_of_row = 0.0
+        total = 0.0
         for j in range(logits.shape[1]):
-            total_of_row += math.exp(float(logits[i, j]) - largest)
-        total += math.log(total_of_row) - (float(logits[i, labels[i]]) - largest)
-    out[()] = total / logits.shape[0]
+            total += exp_of_minus(largest - logits[i, j])
+        mean += (math.log(total) + (np.float64(largest) - np.float64(logits[i, labels[i]]))) / logits.shape[0]
+    out[()] = mean
 
 
 @rung("cross_entropy_backward")
-@compiled
+@compiled(reorder_sums=True)
 def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> None:
-    """(softmax(logits) - onehot(labels)) / rows: the chain rule through logarithm and softmax leaves no more than this.
+    """(softmax(logits) - onehot(labels)) / rows: of the chain rule through logarithm and softmax no more is left.
 
-    As softmax, with the scale and the -1 at the label in the last pass. The calls of exp are the limit.
+    As softmax, with the scale in the last pass, and the label's 1 taken off before it. The limits are softmax's.
     """
     rows = logits.shape[0]
     for i in range(rows):
         largest = largest_of(logits[i])
         total = 0.0
         for j in range(logits.shape[1]):
-            e = math.exp(float(logits[i, j]) - largest)
+            e = exp_of_minus(largest - logits[i, j])
             out[i, j] = e
             total += e
+        out[i, labels[i]] -= total
         for j in range(logits.shape[1]):
-            onehot = 1.0 if j == labels[i] else 0.0
-            out[i, j] = (float(out[i, j]) / total - onehot) / rows
+            out[i, j] /= total * rows

@@ -29,7 +29,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 @rung("matmul", study=True, requires=why_no_compiler, slow_start=True)
 @on_tensors()
 def compiled(a: Tensor, b: Tensor, out: Tensor) -> None:
-    """torch.compile on a single product: the graph calls the same BLAS routine, so there is nothing to win.
+    """torch.compile on a single product: the graph calls the same BLAS routine, so nothing is won.
 
     A compiler gains by fusing what stands around a product, and here nothing does. It costs instead: some 20 µs a
     call for checking that the translation fits the arguments, a pass that copies the result into `out`, since a

@@ -51,7 +51,7 @@ def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rh
     """
     for i in range(param.shape[0]):
         for j in range(param.shape[1]):
-            g = float(grad[i, j])
+            g = grad[i, j]
             s = rho * square_average[i, j] + (1.0 - rho) * g * g
             square_average[i, j] = s
             param[i, j] -= lr * g / (math.sqrt(s) + eps)
@@ -81,7 +81,7 @@ def adam_loop(
     """
     for i in range(param.shape[0]):
         for j in range(param.shape[1]):
-            g = float(grad[i, j])
+            g = grad[i, j]
             m_ij = beta1 * m[i, j] + (1.0 - beta1) * g
             v_ij = beta2 * v[i, j] + (1.0 - beta2) * g * g
             m[i, j] = m_ij

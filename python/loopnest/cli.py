@@ -1,0 +1,246 @@
+"""The command `loopnest`. Each command is a call that a Python user can make too; what is slow to import is imported
+inside the commands, so that `loopnest --help` answers at once."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from . import OPERATIONS, __version__
+from .backends import BACKENDS
+from .operation import Implementation, Operation, UnknownImplementationError
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from .lab.records import Results
+
+SUITES = ("matmul", "gelu", "mlp", "layout", "vectorization")
+
+
+def _named(ctx: click.Context, param: click.Parameter, name: str | None) -> Operation | None:
+    """The operation of this name."""
+    if name is None or name in OPERATIONS:
+        return OPERATIONS[name] if name else None
+    near = difflib.get_close_matches(name, OPERATIONS, n=2)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    raise click.BadParameter(f"no operation is called {name!r}{hint} Known: {', '.join(OPERATIONS)}.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def main() -> None:
+    """A performance lab: one set of operations, written many ways, behind one interface.
+
+    \b
+    loopnest list                    the operations
+    loopnest list matmul             one operation's ladder
+    loopnest show matmul numpy.rows  one rung: its lesson and its source
+    loopnest bench --quick           all ladders and comparisons, in under a minute
+    """
+
+
+@main.command("list")
+@click.argument("operation", callback=_named, required=False)
+def list_command(operation: Operation | None) -> None:
+    """List the operations, or the ladder of one OPERATION."""
+    if operation is None:
+        _list_operations()
+    else:
+        _list_ladder(operation)
+
+
+def _list_operations() -> None:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("operation", no_wrap=True)
+    table.add_column("what it computes")
+    for backend in BACKENDS:
+        table.add_column(backend, justify="right", no_wrap=True)
+    for operation in OPERATIONS.values():
+        backends = [k.backend for k in operation]
+        counts = [str(backends.count(backend) or "·") for backend in BACKENDS]
+        table.add_row(*_texts(operation.name, _what(operation).partition(":")[0].partition(",")[0], *counts))
+    console = _console()
+    console.print(table)
+    console.print("\nThe figures count rungs. Go on with one operation:")
+    console.print("loopnest list matmul            its ladder: what each rung is about")
+    console.print("loopnest show matmul cpp.naive  one rung's lesson and source")
+    console.print("loopnest bench matmul --quick   how fast they are")
+
+
+def _what(operation: Operation) -> str:
+    """The first line of its docstring, less the full stop."""
+    return (operation.__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def _list_ladder(operation: Operation) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    backend = None
+    for k in operation:
+        if k.backend != backend:
+            backend = k.backend
+            summary = BACKENDS[backend].summary if backend in BACKENDS else "registered"
+            table.add_row()
+            table.add_row(Text(backend, style="bold"), Text(summary, style="bold"))
+        table.add_row(Text(k.id, style="" if k.available() else "dim"), _about(k))
+    console = _console()
+    console.print(Text(f"{operation.name}: {_what(operation)}"))
+    console.print(table)
+    console.print(Text(f"\nloopnest show {operation.name} {operation.fastest().id}  a rung's lesson and source"))
+
+
+def _about(k: Implementation) -> Text:
+    """The lesson's first line, and why the rung cannot run here where it cannot."""
+    from rich.text import Text
+
+    text = Text(k.headline, style="" if k.available() else "dim")
+    if k.study:
+        text.append(" (for study)", style="dim")
+    reason = k.why_unavailable()
+    if reason:
+        text.append(f"\nnot here: {reason}", style="yellow")
+    return text
+
+
+@main.command()
+@click.argument("operation", callback=_named)
+@click.argument("impl")
+def show(operation: Operation, impl: str) -> None:
+    """Show the lesson and the source of one rung: OPERATION and IMPL, as in `loopnest show matmul cpp.naive`."""
+    from rich.syntax import Syntax
+    from rich.text import Text
+
+    try:
+        k = operation[impl]
+    except UnknownImplementationError as error:
+        raise click.BadParameter(str(error), param_hint="IMPL") from None
+    console = _console()
+    reason = k.why_unavailable()
+    source = _without_lesson(k.source())
+    if not console.is_terminal:
+        click.echo(f"{operation.name} {k.id}\n")
+        click.echo(f"not here: {reason}\n" if reason else "", nl=False)
+        click.echo(f"{k.lesson}\n\n{source}")
+        return
+    console.print(Text(f"{operation.name} {k.id}\n", style="bold"))
+    if reason:
+        console.print(Text(f"not here: {reason}\n", style="yellow"))
+    for paragraph in k.lesson.split("\n\n"):
+        console.print(Text(_reflowed(paragraph) + "\n"))
+    language = {"cpp": "cpp", "cuda_cpp": "cuda"}.get(k.backend, "python")
+    console.print(Syntax(source, language, theme="ansi_dark", background_color="default", word_wrap=True))
+
+
+def _reflowed(paragraph: str) -> str:
+    """Prose on one line, for the terminal to break; formulas, tables and lists as they are."""
+    lines = paragraph.splitlines()
+    return paragraph if any(line.startswith((" ", "-")) for line in lines) else " ".join(lines)
+
+
+def _without_lesson(source: str) -> str:
+    """The source less the docstring or the opening comment, which is the lesson."""
+    import ast
+
+    lines = source.splitlines()
+    if source.startswith("//"):
+        while lines and lines[0].startswith("//"):
+            del lines[0]
+    else:
+        function = ast.parse(source).body[0]
+        if isinstance(function, ast.FunctionDef) and ast.get_docstring(function) is not None:
+            docstring = function.body[0]
+            del lines[docstring.lineno - 1 : docstring.end_lineno]
+    return "\n".join(lines).strip("\n")
+
+
+@main.command()
+@click.argument("suites", nargs=-1, type=click.Choice(SUITES), metavar="[" + "|".join(SUITES) + "]...")
+@click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
+@click.option(
+    "--json",
+    "json_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    help="Write the results to this file, in pytest-benchmark's format.",
+)
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), hidden=True, help="End after about so long.")
+@click.option("-k", "select", hidden=True, help="Only the benchmarks that pytest's -k selects.")
+def bench(
+    suites: tuple[str, ...], quick: bool, json_file: Path | None, seconds: float | None, select: str | None
+) -> None:
+    """Run benchmark suites and print their tables; all suites where none is named."""
+    from .lab.bench import run_suites, why_not_here
+
+    missing = why_not_here()
+    if missing:
+        raise click.ClickException(missing)
+    if json_file is not None and not json_file.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {json_file.absolute().parent}", param_hint="--json")
+    with _Progress() as progress:
+        results = run_suites(suites or SUITES, quick=quick, seconds=seconds, select=select, on_event=progress.show)
+    if json_file is not None:
+        results.save(json_file)
+    _print_results(results, quick, json_file)
+    if results.interrupted:
+        raise SystemExit(130)
+    if results.failures:
+        raise SystemExit(1)
+
+
+def _print_results(results: Results, quick: bool, json_file: Path | None) -> None:
+    from .lab.tables import report
+
+    console = _console()
+    for part in report(results, quick, console.width):
+        console.print(part)
+    if json_file is not None:
+        console.print(f"{len(results.records)} results are in {json_file}", markup=False, highlight=False)
+    if results.interrupted:
+        console.print("interrupted: the tables hold what was measured until then")
+
+
+class _Progress:
+    """A bar on standard error while benchmarks run."""
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        self._task = self._progress.add_task("starting", total=None)
+
+    def __enter__(self) -> _Progress:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._progress.stop()
+
+    def show(self, event: str, content: Any) -> None:
+        if event == "start":
+            self._progress.update(self._task, total=content)
+        elif event == "running":
+            self._progress.update(self._task, description=content, advance=1)
+
+
+def _console() -> Any:
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+def _texts(*cells: str) -> list[Text]:
+    """Cells as they are: rich would take the [torch] of a pip command for markup."""
+    from rich.text import Text
+
+    return [Text(cell) for cell in cells]

@@ -1,0 +1,212 @@
+"""The terminal's tables, made from records."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from .claims import claims
+from .records import Environment, NotRun, Record, Results
+
+COMPUTE_BOUND = 2.0
+"""Operations a byte from which a study is told in GFLOP/s; below, the memory decides, and it is told in GB/s."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record beside those that it is compared with.
+
+    over_slowest, under_fastest  how many times as fast as the slowest it is, and the fastest as it
+    """
+
+    record: Record
+    rate: float
+    over_slowest: float
+    under_fastest: float
+
+
+def unit(records: Sequence[Record]) -> str:
+    return "GFLOP/s" if max(r.flops / r.bytes for r in records) >= COMPUTE_BOUND else "GB/s"
+
+
+def rate(record: Record, unit: str) -> float:
+    return record.gflops if unit == "GFLOP/s" else record.gbytes
+
+
+def rows(records: Sequence[Record], unit: str) -> list[Row]:
+    """The rows of one section: records that are compared by their rates, since their workloads may differ."""
+    rates = [rate(record, unit) for record in records]
+    slowest, fastest = min(rates), max(rates)
+    return [Row(record, r, r / slowest, fastest / r) for record, r in zip(records, rates, strict=True)]
+
+
+def highest(records: Sequence[Record]) -> list[Record]:
+    """Each rung's record on the largest workload that it ran."""
+    largest: dict[tuple[str, str], Record] = {}
+    for record in records:
+        rung = record.impl, record.case
+        if rung not in largest or record.work > largest[rung].work:
+            largest[rung] = record
+    return list(largest.values())
+
+
+def comparable(records: Sequence[Record]) -> list[Record]:
+    """For each section the records of the largest workload that all of its rows ran."""
+    chosen: list[Record] = []
+    for _, section in _sections(records):
+        everyone = {(r.impl, r.case) for r in section}
+        by_work = sorted(section, key=lambda r: r.work)
+        for _, same in itertools.groupby(by_work, key=lambda r: r.work):
+            ran = list(same)
+            if {(r.impl, r.case) for r in ran} == everyone:
+                best = ran
+        chosen += best
+    return chosen
+
+
+def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType]:
+    """All that `loopnest bench` prints, one renderable after another.
+
+    quick  a table for each study, of what tells the most; else one for each workload too
+    """
+    if results.environment:
+        yield about(results.environment)
+    for study, records in _by(results.records, lambda r: r.study):
+        if not quick:
+            for workload, same in _by(records, lambda r: r.workload):
+                yield table(f"{study} · {workload}", same, width)
+        if records[0].ladder:
+            yield ladder(study, records, width)
+        elif quick:
+            yield table(study, comparable(records), width)
+        yield from _claims(records)
+        yield from _not_run([row for row in results.not_run if row.study == study], records)
+    without = {row.study: row for row in results.not_run if row.study not in {r.study for r in results.records}}
+    for study in without:
+        yield from _not_run([row for row in results.not_run if row.study == study], [], study)
+    for failure in results.failures:
+        yield Text.assemble(("failed: ", "bold red"), f"{failure.name}\n", (failure.message, "red"), "\n")
+
+
+def ladder(study: str, records: Sequence[Record], width: int) -> RenderableType:
+    """The rungs in reading order, each on the largest workload that it ran, and how far the ladder reaches."""
+    top = highest(records)
+    ranked = sorted(top, key=lambda r: rate(r, unit(records)))
+    slowest, fastest = ranked[0], ranked[-1]
+    factor = rate(fastest, unit(records)) / rate(slowest, unit(records))
+    span = Text.assemble(
+        f"{slowest.impl} to {fastest.impl}: ",
+        (f"{times(factor)}, {math.log10(factor):.1f} orders of magnitude", "bold"),
+    )
+    title = f"{study} · each rung on the largest workload that fits its time"
+    return Group(table(title, top, width), span)
+
+
+def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
+    """One row a record. Where the records have sections, a row is compared with those of its own section."""
+    in_unit = unit(records)
+    same_workload = len({r.workload for r in records}) == 1
+    if same_workload and records[0].workload not in title:
+        title += f" · {records[0].workload}"
+    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    cases = any(r.case for r in records)
+    result.add_column("implementation", no_wrap=True, overflow="fold")
+    if cases:
+        result.add_column("case", no_wrap=True)
+    if not same_workload:
+        result.add_column("workload", no_wrap=True)
+    for name in ("time", in_unit, "faster than\nslowest", "slower than\nfastest"):
+        result.add_column(name, justify="right", no_wrap=True)
+    if width >= 90:
+        result.add_column("cores", justify="right")
+    for _, section in _sections(records):
+        for number, row in enumerate(rows(section, in_unit)):
+            record = row.record
+            repeated = number > 0 and record.impl == section[number - 1].impl
+            cells = ["" if repeated and record.section else record.impl]
+            cells += [record.case] if cases else []
+            cells += [] if same_workload else [record.workload]
+            cells += [duration(record.best), three_digits(row.rate), times(row.over_slowest), times(row.under_fastest)]
+            cells += [str(record.threads)] if width >= 90 else []
+            style = "green" if row.under_fastest == 1 else ""
+            result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
+    return Group(Text(f"\n{title} · {records[0].dtype}", style="bold"), result)
+
+
+def about(environment: Environment) -> Text:
+    """What the figures were taken on: the lines above all tables."""
+    versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
+    cores = f"{environment.cores} core{'s' if environment.cores > 1 else ''}"
+    text = Text(
+        f"{environment.cpu}, {cores}, {environment.system}, ISA level {environment.isa} · {versions}\n"
+        f"threads: {', '.join(map(str, environment.pools))}\n"
+        "Times are the best of several rounds, of the kernel alone; NumPy arrays in, `out` given.\n"
+    )
+    for warning in environment.warnings:
+        text.append(f"warning: {warning}\n", style="yellow")
+    return text
+
+
+def _claims(records: Sequence[Record]) -> Iterator[Text]:
+    found = claims(records)
+    if not found:
+        return
+    holding = sum(claim.holds for claim in found)
+    yield Text(f"the lessons' claims of being faster: {holding} of {len(found)} hold")
+    for claim in found:
+        if not claim.holds:
+            yield Text(
+                f"  not here: {claim.impl} is {three_digits(claim.ratio)} times as fast as {claim.other} "
+                f"on {claim.workload}",
+                style="yellow",
+            )
+
+
+def _not_run(rows: Sequence[NotRun], records: Sequence[Record], study: str = "") -> Iterator[Text]:
+    """Those of which no workload was run at all, by reason."""
+    ran = {(r.impl, r.case) for r in records}
+    reasons: dict[str, dict[str, None]] = {}
+    for row in rows:
+        if (row.impl, row.case) not in ran:
+            reasons.setdefault(row.reason, {})[f"{row.impl} {row.case}".strip()] = None
+    for reason, names in reasons.items():
+        yield Text(f"{study + ': ' if study else ''}not run: {', '.join(names)}: {reason}", style="dim")
+
+
+def _sections(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
+    return _by(records, lambda r: r.section)
+
+
+def _by(records: Iterable[Record], key: Callable[[Record], str]) -> Iterator[tuple[str, list[Record]]]:
+    """The records with the same key together, in the order in which the keys first appear."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    yield from groups.items()
+
+
+def three_digits(x: float) -> str:
+    """Three significant digits, without an exponent: 0.0152, 1.24, 12.4, 124, 12,400."""
+    if not x:
+        return "0"
+    digits = 2 - math.floor(math.log10(abs(x)))
+    return f"{round(x, digits):,.{max(digits, 0)}f}"
+
+
+def times(factor: float) -> str:
+    return f"{three_digits(factor) if factor >= 10 else f'{factor:.1f}'}×"
+
+
+def duration(seconds: float) -> str:
+    """Three significant digits, in the unit in which they read best."""
+    for scale, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= scale:
+            return f"{three_digits(seconds / scale)} {name}"
+    return f"{three_digits(seconds / 1e-9)} ns"

@@ -1,0 +1,169 @@
+"""matmul for NVIDIA GPUs by numba.cuda: a Python function is compiled to what one thread does.
+
+A grid of blocks of threads covers the result. The threads of a warp, 32 with neighbouring x, run in step: when they load
+neighbouring addresses, the hardware makes one wide access of it. Memory that is shared within a block is as near as an
+L1 cache, and filled by the program. Each rung's host function carries a and b to the device and the result back.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import cuda
+
+from ...arrays import Array
+from ...cuda_launch import Matrix, blocks, launches, on_device, to_device
+from ...operation import rung
+
+TILE = 16
+"""Rows and columns of a block's tile, and the depth of k that it takes at a time: 256 threads, 8 warps."""
+
+THREAD_TILE = 4
+"""Rows and columns of the tile that one thread keeps in registers: 16 sums, 8 values of a and b, 32-bit indices."""
+
+DEPTH = 8
+"""The depth of k that a register-tiled block takes at a time: its two tiles are then 64 x 8, 4 KiB in float32."""
+
+SPAN = TILE * THREAD_TILE
+
+
+def _multiply(kernel: Any, a: Array, b: Array, out: Array, tile: int, rows_first: bool = False) -> None:
+    """Run `kernel` with a block of TILE x TILE threads for each tile of the result."""
+    if not a.size or not b.size:
+        out[...] = 0
+        return
+    c = on_device(out.shape, out.dtype)
+    multiply_on_device(kernel, to_device(a), to_device(b), c, tile, rows_first)
+    c.copy_to_host(out)
+
+
+def multiply_on_device(kernel: Any, a: Any, b: Any, c: Any, tile: int, rows_first: bool = False) -> None:
+    """c = a b for arrays on the device."""
+    grid = blocks(c.shape[1], tile), blocks(c.shape[0], tile)
+    kernel[grid[::-1] if rows_first else grid, (TILE, TILE)](a, b, c)
+
+
+@cuda.jit
+def naive_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+    i, j = cuda.grid(2)
+    if i < c.shape[0] and j < c.shape[1]:
+        total = c.dtype.type(0)
+        for k in range(a.shape[1]):
+            total += a[i, k] * b[k, j]
+        c[i, j] = total
+
+
+@rung("matmul")
+@launches(kernel=naive_kernel)
+def naive(a: Array, b: Array, out: Array) -> None:
+    """One thread an element, neighbouring threads in neighbouring rows.
+
+    The loop over k of the triple loop is all that a thread does; the other two are the grid. x, which counts the threads
+    of a warp, is the row here: in a row-major a and c, the 32 threads' addresses are a row apart, so a load is 32 memory
+    accesses of 32 bytes each, of which 4 are used. The limit is that waste: an eighth of the memory's bandwidth.
+    """
+    _multiply(naive_kernel, a, b, out, TILE, rows_first=True)
+
+
+@cuda.jit
+def coalesced_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+    j, i = cuda.grid(2)
+    if i < c.shape[0] and j < c.shape[1]:
+        total = c.dtype.type(0)
+        for k in range(a.shape[1]):
+            total += a[i, k] * b[k, j]
+        c[i, j] = total
+
+
+@rung("matmul", faster_than="cuda.naive")
+@launches(kernel=coalesced_kernel)
+def coalesced(a: Array, b: Array, out: Array) -> None:
+    """The same thread, but x is the column: a warp's loads of b lie side by side.
+
+    Two letters change places. The 32 loads of b are then one access of 128 bytes, the loads of a are one address for all,
+    and the store is one access again. The limit is still memory: each thread reads 2k elements for 2k operations, and
+    only the caches keep that from reaching the device's memory each time.
+    """
+    _multiply(coalesced_kernel, a, b, out, TILE)
+
+
+@cuda.jit
+def tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+    # On lines of their own: the simulator gives two shared arrays that are made on one line the same memory.
+    a_tile = cuda.shared.array((TILE, TILE), dtype=c.dtype)
+    b_tile = cuda.shared.array((TILE, TILE), dtype=c.dtype)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    j, i = cuda.grid(2)
+    zero = c.dtype.type(0)
+    total = zero
+    for k0 in range(0, a.shape[1], TILE):
+        # Each thread brings one element of each tile; beyond the edge it brings 0, which adds nothing.
+        a_tile[y, x] = a[i, k0 + x] if i < a.shape[0] and k0 + x < a.shape[1] else zero
+        b_tile[y, x] = b[k0 + y, j] if k0 + y < b.shape[0] and j < b.shape[1] else zero
+        cuda.syncthreads()  # the tiles are complete
+        for k in range(min(TILE, a.shape[1] - k0)):
+            total += a_tile[y, k] * b_tile[k, x]
+        cuda.syncthreads()  # nobody reads the tiles any more
+    if i < c.shape[0] and j < c.shape[1]:
+        c[i, j] = total
+
+
+@rung("matmul", faster_than="cuda.coalesced")
+@launches(kernel=tiled_kernel)
+def tiled(a: Array, b: Array, out: Array) -> None:
+    """A block brings a tile of a and one of b into shared memory, and each of its elements is used 16 times there.
+
+    The 256 threads load 16 x 16 elements of each, wait for one another, and multiply the tiles: a sixteenth of the
+    traffic from beyond the block. Loads are coalesced for both. The limit moves to shared memory: a multiply-add still
+    needs two loads from it, and a multiprocessor has 128 multiply-adds a cycle but only 32 loads.
+    """
+    _multiply(tiled_kernel, a, b, out, TILE)
+
+
+@cuda.jit
+def register_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+    a_tile = cuda.shared.array((DEPTH, SPAN), dtype=c.dtype)
+    b_tile = cuda.shared.array((DEPTH, SPAN), dtype=c.dtype)
+    sums = cuda.local.array((THREAD_TILE, THREAD_TILE), dtype=c.dtype)
+    a_part = cuda.local.array(THREAD_TILE, dtype=c.dtype)
+    b_part = cuda.local.array(THREAD_TILE, dtype=c.dtype)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    i0, j0 = cuda.blockIdx.y * SPAN, cuda.blockIdx.x * SPAN
+    zero = c.dtype.type(0)
+    for i in range(THREAD_TILE):
+        for j in range(THREAD_TILE):
+            sums[i, j] = zero
+    for k0 in range(0, a.shape[1], DEPTH):
+        for n in range(y * TILE + x, DEPTH * SPAN, TILE * TILE):
+            # a by columns of 8 and b by rows of 64, in the order in which row-major matrices have them.
+            i, k = i0 + n // DEPTH, k0 + n % DEPTH
+            a_tile[n % DEPTH, n // DEPTH] = a[i, k] if i < a.shape[0] and k < a.shape[1] else zero
+            k, j = k0 + n // SPAN, j0 + n % SPAN
+            b_tile[n // SPAN, n % SPAN] = b[k, j] if k < b.shape[0] and j < b.shape[1] else zero
+        cuda.syncthreads()  # the tiles are complete
+        for k in range(min(DEPTH, a.shape[1] - k0)):
+            for i in range(THREAD_TILE):
+                a_part[i] = a_tile[k, y + i * TILE]
+                b_part[i] = b_tile[k, x + i * TILE]
+            for i in range(THREAD_TILE):
+                for j in range(THREAD_TILE):
+                    sums[i, j] += a_part[i] * b_part[j]
+        cuda.syncthreads()  # nobody reads the tiles any more
+    for i in range(THREAD_TILE):
+        for j in range(THREAD_TILE):
+            row, col = i0 + y + i * TILE, j0 + x + j * TILE
+            if row < c.shape[0] and col < c.shape[1]:
+                c[row, col] = sums[i, j]
+
+
+@rung("matmul", faster_than="cuda.tiled")
+@launches(kernel=register_tiled_kernel)
+def register_tiled(a: Array, b: Array, out: Array) -> None:
+    """Each thread computes 4 x 4 elements, and keeps them and what they need in registers.
+
+    For 16 multiply-adds it loads 8 elements from shared memory, where `tiled` loads 32. A block's tile is 64 x 64, so
+    each element that it brings is used 64 times. The thread's rows and columns are 16 apart, so that a warp's loads of b
+    and its stores of c lie side by side. The limit is now the number of instructions for indices and loads beside the
+    arithmetic; wider loads, larger tiles and loading the next tile meanwhile are the rungs above.
+    """
+    _multiply(register_tiled_kernel, a, b, out, SPAN)

@@ -1,0 +1,24 @@
+"""numba.cuda's rungs without a GPU: in Numba's simulator, in a process of its own."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed: pip install 'loopnest[cuda]'"
+)
+
+
+def test_every_cuda_rung_meets_its_contract_in_the_simulator():
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", Path(__file__).with_name("simulated.py")]
+    environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+    counted = re.search(r"^(\d+) passed in", run.stdout, re.MULTILINE)  # and none failed or skipped
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert counted, run.stdout
+    assert int(counted[1]) >= 150, run.stdout
