@@ -34,6 +34,14 @@ LOOPNEST_INLINE V magnitude(V x) {
     return x < V{} ? -x : x;
 }
 
+// |y| with x's sign, a zero's too.
+template <class V>
+LOOPNEST_INLINE V with_sign_of(V x, V y) {
+    const IntOf<V> sign = __builtin_bit_cast(IntOf<V>, -V{});
+    const IntOf<V> bits = (__builtin_bit_cast(IntOf<V>, y) & ~sign) | (__builtin_bit_cast(IntOf<V>, x) & sign);
+    return __builtin_bit_cast(V, bits);
+}
+
 template <class V>
 LOOPNEST_INLINE V at_least(V x, LaneOf<V> bound) {  // NaN stays NaN
     return x < bound ? V{} + bound : x;
@@ -136,8 +144,7 @@ LOOPNEST_INLINE V sigmoid_of(V x) {
 template <class V>
 LOOPNEST_INLINE V tanh_of(V x) {
     const V e = expm1_of_nonpositive(LaneOf<V>(-2) * magnitude(x));
-    const V t = -e / (e + LaneOf<V>(2));
-    return x < V{} ? -t : t;
+    return with_sign_of(x, -e / (e + LaneOf<V>(2)));
 }
 
 // What the explicit rungs share: f of each element of a row, a vector at a time. A rest shorter than a vector, and rows
