@@ -71,7 +71,9 @@ def test_misaligned_inputs_are_copied_with_a_warning_at_the_callers_line(operati
             continue
         inputs = [misaligned(y) if i == j else y for j, y in enumerate(arguments.inputs)]
         if i in operation.contract.updates:
-            with pytest.raises(ValueError, match=f"^{operation.name}: {names[i]}'s elements do not lie at .* updated in place"):
+            with pytest.raises(
+                ValueError, match=f"^{operation.name}: {names[i]}'s elements do not lie at .* updated in place"
+            ):
                 operation(*inputs, **arguments.options)
             continue
         with pytest.warns(ln.CopyWarning, match=f"^{operation.name}: {names[i]}'s elements do not lie at") as told:

@@ -124,9 +124,7 @@ EXACT = {
     ("gelu", "tanh"): gelu_tanh_form,
     ("sigmoid_backward", None): lambda x: sigmoid(x) * sigmoid(-x),
     ("tanh_backward", None): lambda x: mpmath.sech(x) ** 2,
-    ("gelu_backward", "none"): lambda x: (
-        distribution(x) + x * mpmath.exp(-x * x / 2) / mpmath.sqrt(2 * mpmath.pi)
-    ),
+    ("gelu_backward", "none"): lambda x: distribution(x) + x * mpmath.exp(-x * x / 2) / mpmath.sqrt(2 * mpmath.pi),
     ("gelu_backward", "tanh"): gelu_tanh_form_slope,
 }
 
@@ -149,7 +147,9 @@ def test_the_exact_results_that_rungs_are_judged_by_are_exact(name, form, dtype)
     for x_i, exact_i, bound_i in zip(x, exact, bound, strict=True):
         head = float(exact_i)
         error = mpmath.mpf(head) + mpmath.mpf(float(exact_i - head)) - EXACT[name, form](mpmath.mpf(float(x_i)))
-        assert abs(error) <= float(bound_i) / 100 + 5e-324, f"{name}({x_i!r}) is taken for {exact_i!r}, off by {float(error):.3g}"
+        assert abs(error) <= float(bound_i) / 100 + 5e-324, (
+            f"{name}({x_i!r}) is taken for {exact_i!r}, off by {float(error):.3g}"
+        )
 
 
 @pytest.mark.parametrize(("name", "form"), EXACT, ids=str)

@@ -25,4 +25,3 @@ import loopnest
 print(time.perf_counter() - start)
 """
     assert min(float(run(program)) for _ in range(5)) < 0.15
-

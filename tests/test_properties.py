@@ -7,9 +7,7 @@ from ladders import DTYPES, rungs
 from loopnest.lab.verify import judge_call
 from loopnest.operation import Arguments
 
-few = settings(
-    max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
-)
+few = settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 
 @st.composite

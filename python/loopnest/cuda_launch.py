@@ -7,7 +7,7 @@ gathered for its transfer; transposed ones go as they are, in column-major order
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numba import cuda
@@ -15,7 +15,8 @@ from numba import cuda
 from .arrays import Array
 
 THREADS = 128
-"""Threads in a block of a one-dimensional grid: four warps, so that a multiprocessor has others to run while one waits."""
+"""Threads in a block of a one-dimensional grid: four warps, so that a multiprocessor has others to run while one
+waits."""
 
 MOST_BLOCKS = 1024
 """Blocks of a grid-stride loop: several for each multiprocessor of any GPU; each thread then takes many elements."""
@@ -35,8 +36,9 @@ def launches(**kernels: Any) -> Callable[[Callable[..., None]], Callable[..., No
     return note
 
 
-Matrix = Vector = Array
-"""What a device kernel's parameter is: a 2-D or a 1-D array on the device."""
+# What a device kernel's parameter is: a 2-D or a 1-D array on the device.
+Matrix: TypeAlias = Array
+Vector: TypeAlias = Array
 
 
 def to_device(array: Array) -> Any:

@@ -119,8 +119,9 @@ def rung(
 
     faster_than  ids which this rung's lesson claims to beat; `loopnest bench` checks the claim.
     study        the rung is there to be compared, and is never picked by the backend's name alone.
-    slow_start   the first call takes many seconds (torch.compile calls a C++ compiler); a quick benchmark leaves it out.
-    requires     returns why this rung cannot run here (and the fix), or None; its backend's own reason comes first.
+    slow_start   the first call takes many seconds (torch.compile calls a C++ compiler); a quick benchmark leaves it
+    out. requires     returns why this rung cannot run here (and the fix), or None; its backend's own reason comes
+    first.
     """
 
     def declare(kernel: Kernel) -> Kernel:

@@ -21,7 +21,16 @@ rungs = pytest.mark.parametrize("rung", RUNGS, ids=lambda k: f"{k.operation.name
 dtypes = pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
 
 # For up to four axes: one element; ragged beside tiles of 16; no elements on each axis in turn; primes; a tile and one.
-SHAPES = [(1, 1, 1, 1), (5, 7, 3, 4), (0, 3, 2, 5), (3, 0, 2, 5), (3, 2, 0, 5), (3, 2, 5, 0), (16, 9, 17, 2), (17, 33, 5, 3)]
+SHAPES = [
+    (1, 1, 1, 1),
+    (5, 7, 3, 4),
+    (0, 3, 2, 5),
+    (3, 0, 2, 5),
+    (3, 2, 0, 5),
+    (3, 2, 5, 0),
+    (16, 9, 17, 2),
+    (17, 33, 5, 3),
+]
 
 
 def case(rung, dtype, shape, **special):

@@ -10,7 +10,8 @@ from loopnest.backends import cuda_simulated
 
 pytestmark = [
     pytest.mark.skipif(
-        importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed: pip install 'loopnest[cuda]'"
+        importlib.util.find_spec("numba_cuda") is None,
+        reason="numba-cuda is not installed: pip install 'loopnest[cuda]'",
     ),
     pytest.mark.skipif(cuda_simulated(), reason="the simulator compiles nothing"),
 ]

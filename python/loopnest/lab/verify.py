@@ -378,7 +378,8 @@ def _read_only(x: Array) -> tuple[Array, Array]:
 
 
 def _each(x: Array, axis: slice) -> Array:
-    view: Array = x[(..., *(axis,) * x.ndim)]
+    index: Any = (..., *(axis,) * x.ndim)
+    view: Array = x[index]
     return view
 
 
@@ -403,9 +404,7 @@ UNWRITEABLE = ("with one row for all", "with one column for all", "read-only")
 """The layouts in which an array cannot be updated."""
 
 
-def _lay_out(
-    arguments: Arguments, layouts: Sequence[str] | None, updates: Sequence[int] = ()
-) -> list[_Memory]:
+def _lay_out(arguments: Arguments, layouts: Sequence[str] | None, updates: Sequence[int] = ()) -> list[_Memory]:
     if layouts is None:
         return [_Memory(x, x) for x in _leaves(arguments.inputs)]
     leaves = _leaves(arguments.inputs)
@@ -444,7 +443,9 @@ def _with_leaves(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, .
 def exact_and_bound(case: Case) -> tuple[Arrays, Arrays]:
     """The exact results of a case and, elementwise, how far a result may be from them."""
     arguments, contract = case.arguments(), case.operation.contract
-    values = _with_leaves(arguments.inputs, [memory.view for memory in _lay_out(arguments, case.layouts, contract.updates)])
+    values = _with_leaves(
+        arguments.inputs, [memory.view for memory in _lay_out(arguments, case.layouts, contract.updates)]
+    )
     return _exact_and_bound(contract, values, arguments.options)
 
 

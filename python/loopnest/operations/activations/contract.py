@@ -52,7 +52,7 @@ def sample_backward(workload: Workload, dtype: Any, rng: np.random.Generator) ->
 
 def _spread(workload: Workload, dtype: Any, rng: np.random.Generator) -> Array:
     """Numbers around zero, some of them far enough away for the functions' tails."""
-    array: Array = (3 * rng.standard_normal((workload.shape["m"], workload.shape["n"]))).astype(dtype)
+    array: Array = rng.normal(scale=3, size=(workload.shape["m"], workload.shape["n"])).astype(dtype)
     return array
 
 

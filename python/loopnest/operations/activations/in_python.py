@@ -9,7 +9,9 @@ from ...operation import rung
 
 def each(f: Callable[..., float], *arrays: Array) -> list[list[float]]:
     """f of the elements of 2-D arrays, as nested lists."""
-    return [[f(*numbers) for numbers in zip(*rows, strict=True)] for rows in zip(*(a.tolist() for a in arrays), strict=True)]
+    return [
+        [f(*numbers) for numbers in zip(*rows, strict=True)] for rows in zip(*(a.tolist() for a in arrays), strict=True)
+    ]
 
 
 def sigmoid(x: float) -> float:

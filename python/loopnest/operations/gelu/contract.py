@@ -9,7 +9,6 @@ import numpy as np
 from ...arrays import Array
 from ...numerics import precise, unit_roundoff
 from ...operation import Contract, Kernel, Workload
-from . import erfc
 from ..activations.contract import (
     elements,
     run_backward,
@@ -19,6 +18,7 @@ from ..activations.contract import (
     smallest,
     stable_sigmoid,
 )
+from . import erfc
 
 WORKLOADS = (
     elements(32, 32),
@@ -32,7 +32,9 @@ WORKLOADS = (
 
 def is_tanh(operation: str, approximate: str) -> bool:
     if approximate not in ("tanh", "none"):
-        raise ValueError(f"{operation}: approximate is {approximate!r}, expected 'tanh' or 'none' (the exact form, by erf)")
+        raise ValueError(
+            f"{operation}: approximate is {approximate!r}, expected 'tanh' or 'none' (the exact form, by erf)"
+        )
     return approximate == "tanh"
 
 
@@ -165,9 +167,10 @@ def gelu_backward_run(kernel: Kernel, x: Any, dy: Any, *, approximate: str = "ta
     out          x's shape in C order, to receive the result; a new array where it is None
     impl         the id of an implementation; the fastest that runs here where it is None
 
-    Returns an array of x's shape, kind and dtype; NaN at ±inf, as ∞ · 0 is. The two terms cancel at x = -0.75, where the
-    gradient is zero: the error is bounded in ULP of their magnitudes.
-    Raises ValueError or TypeError, naming the argument, for arrays that do not match, another form, or an unusable `out`.
+    Returns an array of x's shape, kind and dtype; NaN at ±inf, as ∞ · 0 is. The two terms cancel at x = -0.75, where
+    the gradient is zero: the error is bounded in ULP of their magnitudes.
+    Raises ValueError or TypeError, naming the argument, for arrays that do not match, another form, or an unusable
+    `out`.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.gelu_backward(np.array([-1.0, 0.0, 1.0]), np.ones(3), approximate="none").round(4)

@@ -19,8 +19,8 @@ FARTHEST = 40
 
 @functools.cache
 def kernels(dtype: Any) -> tuple[Any, Any]:
-    """GELU's kernel and its gradient's for a dtype. The constants are of that dtype: a Python float is a float64, and one
-    of them would make all arithmetic around it float64's, at a 64th of the speed on most GPUs."""
+    """GELU's kernel and its gradient's for a dtype. The constants are of that dtype: a Python float is a float64, and
+    one of them would make all arithmetic around it float64's, at a 64th of the speed on most GPUs."""
     t = np.dtype(dtype).type
     half, one, two, farthest = t(0.5), t(1), t(2), t(FARTHEST)
     linear, cubic = t(2 * math.sqrt(2 / math.pi)), t(0.044715)
@@ -70,10 +70,10 @@ def _run(kernel: Any, inputs: tuple[Array, ...], out: Array, tanh_form: bool) ->
 def elementwise(x: Array, out: Array, tanh_form: bool) -> None:
     """A thread for every element or several: each starts at its own number and strides by the grid's size.
 
-    Neighbouring threads take neighbouring elements, so every access of a warp is one wide one. The loop makes the grid's
-    size free: enough threads to fill the device, and no more to start. An exponential and a division an element are
-    little for a GPU; the limit is its memory's bandwidth, and before that the transfer from the host and back, which
-    is part of this call. x is gathered into row-major order for the transfer where it is in another.
+    Neighbouring threads take neighbouring elements, so every access of a warp is one wide one. The loop makes the
+    grid's size free: enough threads to fill the device, and no more to start. An exponential and a division an element
+    are little for a GPU; the limit is its memory's bandwidth, and before that the transfer from the host and back,
+    which is part of this call. x is gathered into row-major order for the transfer where it is in another.
     """
     _run(kernels(x.dtype)[0], (x,), out, tanh_form)
 

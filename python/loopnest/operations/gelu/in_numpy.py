@@ -1,7 +1,7 @@
 """GELU in NumPy: a Python function for each element, then whole arrays.
 
-    exact form   x · Φ(x)       Φ(x) = 1 - Q(x) for x > 0, else Q(-x);  Q by the polynomial of erfc.py
-    tanh form    x · σ(w)       w = 2 √(2/π) (x + 0.044715 x³)
+exact form   x · Φ(x)       Φ(x) = 1 - Q(x) for x > 0, else Q(-x);  Q by the polynomial of erfc.py
+tanh form    x · σ(w)       w = 2 √(2/π) (x + 0.044715 x³)
 """
 
 import math

@@ -159,11 +159,15 @@ def _check_labels(operation: str, logits: Array, labels: Array) -> None:
         raise ValueError(f"{operation}: logits has shape {logits.shape}, expected two axes, (batch, classes)")
     batch, classes = logits.shape
     if labels.shape != (batch,):
-        raise ValueError(f"{operation}: labels has shape {labels.shape}, expected ({batch},) to match logits' {logits.shape}")
+        raise ValueError(
+            f"{operation}: labels has shape {labels.shape}, expected ({batch},) to match logits' {logits.shape}"
+        )
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
         i = int(np.argmax(wrong))
-        raise ValueError(f"{operation}: labels[{i}] is {labels[i]}, expected 0 <= label < {classes}, the number of classes")
+        raise ValueError(
+            f"{operation}: labels[{i}] is {labels[i]}, expected 0 <= label < {classes}, the number of classes"
+        )
 
 
 def cross_entropy_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
@@ -193,8 +197,8 @@ def cross_entropy_reference(logits: Array, labels: Array) -> tuple[Array]:
 
 
 def cross_entropy_bound(logits: Array, labels: Array) -> tuple[Array]:
-    """Let d be a row's shifted logits and p its softmax. The sum of exp(d) has the relative error Σ p (|d| u + 2u) by its
-    terms (the difference rounds, exp is within 2 ULP) and γ_c by its additions; that is the absolute error of its
+    """Let d be a row's shifted logits and p its softmax. The sum of exp(d) has the relative error Σ p (|d| u + 2u) by
+    its terms (the difference rounds, exp is within 2 ULP) and γ_c by its additions; that is the absolute error of its
     logarithm, which is rounded itself. Then come the label's difference, and n sums and the quotient."""
     shifted, p, log_total = _softmax_parts(logits)
     n, c = logits.shape
@@ -207,7 +211,9 @@ def cross_entropy_bound(logits: Array, labels: Array) -> tuple[Array]:
     return (np.asarray(total / max(n, 1)),)
 
 
-BATCHES = tuple(Workload(f"batch-{n}x{c}", {"n": n, "c": c}) for n, c in ((10, 100), (64, 1_000), (256, 1_000), (128, 50_257)))
+BATCHES = tuple(
+    Workload(f"batch-{n}x{c}", {"n": n, "c": c}) for n, c in ((10, 100), (64, 1_000), (256, 1_000), (128, 50_257))
+)
 
 CROSS_ENTROPY = Contract(
     run=cross_entropy_run,

@@ -1,8 +1,8 @@
 """matmul for NVIDIA GPUs by numba.cuda: a Python function is compiled to what one thread does.
 
-A grid of blocks of threads covers the result. The threads of a warp, 32 with neighbouring x, run in step: when they load
-neighbouring addresses, the hardware makes one wide access of it. Memory that is shared within a block is as near as an
-L1 cache, and filled by the program. Each rung's host function carries a and b to the device and the result back.
+A grid of blocks of threads covers the result. The threads of a warp, 32 with neighbouring x, run in step: when they
+load neighbouring addresses, the hardware makes one wide access of it. Memory that is shared within a block is as near
+as an L1 cache, and filled by the program. Each rung's host function carries a and b to the device and the result back.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ def naive_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 def naive(a: Array, b: Array, out: Array) -> None:
     """One thread an element, neighbouring threads in neighbouring rows.
 
-    The loop over k of the triple loop is all that a thread does; the other two are the grid. x, which counts the threads
-    of a warp, is the row here: in a row-major a and c, the 32 threads' addresses are a row apart, so a load is 32 memory
-    accesses of 32 bytes each, of which 4 are used. The limit is that waste: an eighth of the memory's bandwidth.
+    The loop over k of the triple loop is all that a thread does; the other two are the grid. x, which counts the
+    threads of a warp, is the row here: in a row-major a and c, the 32 threads' addresses are a row apart, so a load is
+    32 memory accesses of 32 bytes each, of which 4 are used. The limit is that waste: an eighth of the memory's
+    bandwidth.
     """
     _multiply(naive_kernel, a, b, out, TILE, rows_first=True)
 
@@ -80,9 +81,9 @@ def coalesced_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 def coalesced(a: Array, b: Array, out: Array) -> None:
     """The same thread, but x is the column: a warp's loads of b lie side by side.
 
-    Two letters change places. The 32 loads of b are then one access of 128 bytes, the loads of a are one address for all,
-    and the store is one access again. The limit is still memory: each thread reads 2k elements for 2k operations, and
-    only the caches keep that from reaching the device's memory each time.
+    Two letters change places. The 32 loads of b are then one access of 128 bytes, the loads of a are one address for
+    all, and the store is one access again. The limit is still memory: each thread reads 2k elements for 2k operations,
+    and only the caches keep that from reaching the device's memory each time.
     """
     _multiply(coalesced_kernel, a, b, out, TILE)
 
@@ -162,8 +163,8 @@ def register_tiled(a: Array, b: Array, out: Array) -> None:
     """Each thread computes 4 x 4 elements, and keeps them and what they need in registers.
 
     For 16 multiply-adds it loads 8 elements from shared memory, where `tiled` loads 32. A block's tile is 64 x 64, so
-    each element that it brings is used 64 times. The thread's rows and columns are 16 apart, so that a warp's loads of b
-    and its stores of c lie side by side. The limit is now the number of instructions for indices and loads beside the
+    each element that it brings is used 64 times. The thread's rows and columns are 16 apart, so that a warp's loads of
+    b and its stores of c lie side by side. The limit is now the number of instructions for indices and loads beside the
     arithmetic; wider loads, larger tiles and loading the next tile meanwhile are the rungs above.
     """
     _multiply(register_tiled_kernel, a, b, out, SPAN)

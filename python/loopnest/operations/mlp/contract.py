@@ -59,7 +59,9 @@ def forward_run(
     arrays = call.inputs
     for name, array, axes in zip(("x", "w1", "b1", "w2", "b2"), arrays, (2, 2, 1, 2, 1), strict=True):
         if array.ndim != axes:
-            raise ValueError(f"mlp_forward: {name} has shape {array.shape}, expected {axes} {'axis' if axes == 1 else 'axes'}")
+            raise ValueError(
+                f"mlp_forward: {name} has shape {array.shape}, expected {axes} {'axis' if axes == 1 else 'axes'}"
+            )
     (t, d), (_, h), (_, e) = arrays[0].shape, arrays[1].shape, arrays[3].shape
     _check_shapes("mlp_forward", {"w1": (arrays[1], (d, h), "x"), "b1": (arrays[2], (h,), "w1")})
     _check_shapes("mlp_forward", {"w2": (arrays[3], (h, e), "w1"), "b2": (arrays[4], (e,), "w2")})
@@ -83,10 +85,11 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
     out    five arrays in C order, (dx, dw1, db1, dw2, db2), to receive the results; new ones where it is None
     impl   the id of an implementation; the fastest that runs here where it is None
 
-    Returns (dx, dw1, db1, dw2, db2), each of the shape of what it is the gradient by: (t, d), (d, h), (h,), (h, e), (e,).
+    Returns (dx, dw1, db1, dw2, db2), each of the shape of what it is the gradient by: (t, d), (d, h), (h,), (h, e),
+    (e,).
 
-    The derivation. The forward pass is z = x w1 + b1, h = gelu(z), y = h w2 + b2, for a loss L(y) with dy = ∂L/∂y. Write
-    each product as a sum and apply the chain rule, from the end back:
+    The derivation. The forward pass is z = x w1 + b1, h = gelu(z), y = h w2 + b2, for a loss L(y) with dy = ∂L/∂y.
+    Write each product as a sum and apply the chain rule, from the end back:
 
         y[i,k] = Σ_j h[i,j] w2[j,k] + b2[k]        so, summing over every path from a variable to L,
         db2[k]   = Σ_i dy[i,k]                     (e,)     b2[k] is added in every row
@@ -108,7 +111,9 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
     array([4., 4.])
     """
     if not isinstance(cache, MLPCache):
-        raise TypeError(f"mlp_backward: cache is {type(cache).__name__}, expected the MLPCache that mlp_forward returns")
+        raise TypeError(
+            f"mlp_backward: cache is {type(cache).__name__}, expected the MLPCache that mlp_forward returns"
+        )
     tanh_form = is_tanh("mlp_backward", cache.approximate)
     call = Call("mlp_backward", dy=dy, x=cache.x, w1=cache.w1, w2=cache.w2, z=cache.z, h=cache.h)
     arrays = call.inputs
@@ -124,7 +129,9 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
         out = (None,) * len(shapes)
     elif not isinstance(out, tuple) or len(out) != len(shapes):
         raise TypeError("mlp_backward: out is not a tuple of five arrays, expected (dx, dw1, db1, dw2, db2)")
-    results = [call.output(given, shape, f"out's {name}") for given, (name, shape) in zip(out, shapes.items(), strict=True)]
+    results = [
+        call.output(given, shape, f"out's {name}") for given, (name, shape) in zip(out, shapes.items(), strict=True)
+    ]
     kernel(*arrays, *results, tanh_form)
     return tuple(call.result(result) for result in results)
 
@@ -137,7 +144,9 @@ def _layers(workload: Workload, dtype: Any, rng: np.random.Generator) -> tuple[A
     t, d, h, e = (workload.shape[axis] for axis in "tdhe")
     shapes = (t, d), (d, h), (h,), (h, e), (e,)
     scales = 1, max(d, 1) ** -0.5, 1, max(h, 1) ** -0.5, 1
-    return tuple((scale * rng.standard_normal(shape)).astype(dtype) for shape, scale in zip(shapes, scales, strict=True))
+    return tuple(
+        (scale * rng.standard_normal(shape)).astype(dtype) for shape, scale in zip(shapes, scales, strict=True)
+    )
 
 
 def forward_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
@@ -156,8 +165,8 @@ def forward_reference(
 def forward_bound(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, *, approximate: str = "tanh"
 ) -> tuple[Array, Array, Array]:
-    """z is a sum of d + 1 terms. gelu is Lipschitz, |gelu'| < 1.13, so z's error passes to h nearly as it is, and gelu's
-    own is added. y is a sum of h + 1 terms, and h's error goes through w2."""
+    """z is a sum of d + 1 terms. gelu is Lipschitz, |gelu'| < 1.13, so z's error passes to h nearly as it is, and
+    gelu's own is added. y is a sum of h + 1 terms, and h's error goes through w2."""
     d, h = w1.shape
     z_error = gamma(d + 1, x.dtype) * (np.abs(precise(x)) @ np.abs(precise(w1)) + np.abs(precise(b1)))
     _, z, hidden = forward_reference(x, w1, b1, w2, b2, approximate=approximate)
@@ -168,7 +177,7 @@ def forward_bound(
 
 
 def backward_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    x, w1, b1, w2, b2 = _layers(workload, dtype, rng)
+    x, w1, b1, w2, _ = _layers(workload, dtype, rng)
     z = (x.astype(np.float64) @ w1 + b1).astype(dtype)
     h = exact_gelu(z.astype(np.float64), "tanh").astype(dtype)
     dy = rng.standard_normal((workload.shape["t"], workload.shape["e"])).astype(dtype)
@@ -185,8 +194,8 @@ def backward_reference(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
 
 
 def backward_bound(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
-    """dh is a sum of e terms; dz has |gelu'| times its error, and |dh| times the error of gelu' itself; the sums over dz
-    have theirs, and pass dz's on."""
+    """dh is a sum of e terms; dz has |gelu'| times its error, and |dh| times the error of gelu' itself; the sums over
+    dz have theirs, and pass dz's on."""
     dtype = dy.dtype
     x, w1, w2, z, h = (precise(array) for array in (cache.x, cache.w1, cache.w2, cache.z, cache.h))
     wide = precise(dy)

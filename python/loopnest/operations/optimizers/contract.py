@@ -60,7 +60,7 @@ def _sample(states: int, nonnegative: int, **options: Any) -> Any:
 
 def _roundings(count: float, dtype: Any, *magnitudes: Array) -> Array:
     """The error of `count` roundings of a sum whose terms have these magnitudes, and of its underflows."""
-    total: Array = count * unit_roundoff(dtype) * sum(np.abs(m) for m in magnitudes)
+    total: Array = count * unit_roundoff(dtype) * np.sum([np.abs(m) for m in magnitudes], axis=0)
     return total + count * float(np.finfo(dtype).smallest_subnormal)
 
 
@@ -112,7 +112,10 @@ SGD = Contract(
 
 
 def momentum_run(kernel: Kernel, param: Any, grad: Any, velocity: Any, *, lr: float, mu: float = 0.9) -> None:
-    """A step of gradient descent with momentum, in place: velocity ← mu · velocity + grad, param ← param - lr · velocity.
+    """A step of gradient descent with momentum, in place.
+
+        velocity ← mu · velocity + grad
+        param ← param - lr · velocity
 
     param     (…) float32 or float64 of any shape and strides, updated in place: a NumPy array or a torch tensor
     grad      the loss's gradient with respect to param, of its shape and dtype
@@ -163,7 +166,14 @@ MOMENTUM = Contract(
 
 
 def rmsprop_run(
-    kernel: Kernel, param: Any, grad: Any, square_average: Any, *, lr: float = 1e-2, rho: float = 0.99, eps: float = 1e-8
+    kernel: Kernel,
+    param: Any,
+    grad: Any,
+    square_average: Any,
+    *,
+    lr: float = 1e-2,
+    rho: float = 0.99,
+    eps: float = 1e-8,
 ) -> None:
     """A step of RMSprop, in place: s ← rho · s + (1 - rho) · g², param ← param - lr · g / (√s + eps).
 
@@ -248,7 +258,7 @@ def adam_run(
     grad    g, the loss's gradient with respect to param, of its shape and dtype
     m, v    the two means, of param's shape, updated in place; zeros before the first step
     step    the number of this step, 1 for the first
-    lr, beta1, beta2, eps  the learning rate, 0 or more; the decays, from 0 to less than 1; what keeps the divisor from 0
+    lr, beta1, beta2, eps  the learning rate, 0 or more; the decays, 0 <= beta < 1; what keeps the divisor from 0
     bias_correction  False leaves out the division by 1 - beta^step, which makes up for the means' start at zero
     eps_inside       True puts eps under the root: lr · m̂ / √(v̂ + eps). With bias_correction=False this is the short
                      form of textbooks, m / √(v + eps)
@@ -311,7 +321,11 @@ def adam_bound(
     step = np.abs(precise(param) - new)
     with np.errstate(divide="ignore", invalid="ignore"):
         through_quotient = np.where(mean != 0, step * (mean_error / np.abs(mean)), 0)
-    return through_quotient + _roundings(12, dtype, step) + _roundings(1, dtype, new), mean_error, _roundings(5, dtype, square)
+    return (
+        through_quotient + _roundings(12, dtype, step) + _roundings(1, dtype, new),
+        mean_error,
+        _roundings(5, dtype, square),
+    )
 
 
 ADAM = Contract(
