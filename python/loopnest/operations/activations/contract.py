@@ -52,8 +52,7 @@ def sample_backward(workload: Workload, dtype: Any, rng: np.random.Generator) ->
 
 def _spread(workload: Workload, dtype: Any, rng: np.random.Generator) -> Array:
     """Numbers around zero, some of them far enough away for the functions' tails."""
-    array: Array = rng.normal(scale=3, size=(workload.shape["m"], workload.shape["n"])).astype(dtype)
-    return array
+    return np.asarray(rng.normal(scale=3, size=(workload.shape["m"], workload.shape["n"])), dtype)
 
 
 def smallest(dtype: Any) -> float:
