@@ -47,7 +47,7 @@ def sample_forward(workload: Workload, dtype: Any, rng: np.random.Generator) -> 
 
 def sample_backward(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
     x = _spread(workload, dtype, rng)
-    return Arguments((x, rng.standard_normal(x.shape).astype(dtype)))
+    return Arguments((x, np.asarray(rng.standard_normal(x.shape), dtype)))
 
 
 def _spread(workload: Workload, dtype: Any, rng: np.random.Generator) -> Array:
