@@ -58,14 +58,21 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """A suite's first test starts the suite's share of the time."""
-    suites = list(dict.fromkeys(test.path for test in item.session.items))
-    if item.config.stash.get(SUITE, None) != item.path:
-        item.config.stash[SUITE] = item.path
-        item.config.stash[BENCH].budget.start_suite(suites_left=len(suites) - suites.index(item.path))
+    """A suite's first test starts the suite's share of the time, and a study's first test the study's share of that."""
+    stash, tests = item.config.stash, item.session.items
+    budget = stash[BENCH].budget
+    if stash.get(SUITE, None) != item.path:
+        stash[SUITE] = item.path
+        suites = list(dict.fromkeys(test.path for test in tests))
+        budget.start_suite(suites_left=len(suites) - suites.index(item.path))
+    if stash.get(STUDY, None) is not item.function:
+        stash[STUDY] = item.function
+        studies = list(dict.fromkeys(test.function for test in tests if test.path == item.path))
+        budget.start_study(studies_left=len(studies) - studies.index(item.function))
 
 
 SUITE = pytest.StashKey[os.PathLike]()
+STUDY = pytest.StashKey[object]()
 
 
 @pytest.fixture

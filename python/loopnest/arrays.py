@@ -128,7 +128,7 @@ class Call:
                 f"{where}'s elements do not lie at multiples of their size in memory, so it is copied before the "
                 f"kernel runs; np.require({name}, requirements='A') copies it once",
                 CopyWarning,
-                stacklevel=_levels_to_caller(),
+                stacklevel=levels_to_caller(),
             )
             array = np.require(array, requirements="A")
         return array.view(np.ndarray)
@@ -244,7 +244,7 @@ def _kind(value: Any) -> str:
     return f"a {module}{kind.__qualname__}" if value is not None else "None"
 
 
-def _levels_to_caller() -> int:
+def levels_to_caller() -> int:
     """The stack level, as warnings.warn counts, of the first frame outside this package."""
     level, frame = 1, sys._getframe(1)
     while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == __package__:

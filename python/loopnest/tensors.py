@@ -25,7 +25,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, CopyWarning
+from .arrays import Array, CopyWarning, levels_to_caller
 from .operation import Kernel
 
 Tensor = Any  # torch.Tensor, which is not there to be named before torch is
@@ -65,7 +65,7 @@ def _tensor(array: Array) -> Tensor:
         f"an array has strides of {array.strides} bytes and torch has no negative ones, so it is copied before the "
         f"kernel runs; np.ascontiguousarray copies it once",
         CopyWarning,
-        stacklevel=_level_of_caller(),
+        stacklevel=levels_to_caller(),
     )
     return torch.from_numpy(array.copy())
 
@@ -87,14 +87,6 @@ class _Relabelled:
             "strides": tuple(abs(stride) for stride in array.strides),
             "data": (array.ctypes.data, False),
         }
-
-
-def _level_of_caller() -> int:
-    """The warnings' stacklevel, as seen from our caller, of the first frame outside this package."""
-    level, frame = 1, sys._getframe(1)
-    while frame.f_back is not None and str(frame.f_globals.get("__name__")).split(".")[0] == __package__:
-        level, frame = level + 1, frame.f_back
-    return level
 
 
 @functools.cache

@@ -89,17 +89,24 @@ class Budget:
     def __init__(self, plan: Plan, clock: Callable[[], float] = time.perf_counter) -> None:
         self.plan = plan
         self._clock = clock
-        self._end = self._suite_end = clock() + plan.total
+        self._end = self._suite_end = self._study_end = clock() + plan.total
         self._known: dict[Hashable, tuple[int, float]] = {}
 
     def start_suite(self, suites_left: int) -> None:
         """Give the next suite its share of the time that is left; what it leaves goes to those after it."""
+        self._suite_end = self._study_end = self._share(self._end, suites_left)
+
+    def start_study(self, studies_left: int) -> None:
+        """Give the suite's next study its share of the suite's time in the same way."""
+        self._study_end = self._share(self._suite_end, studies_left)
+
+    def _share(self, end: float, parts: int) -> float:
         now = self._clock()
-        self._suite_end = now + (self._end - now) / suites_left
+        return now + (end - now) / parts
 
     def patience(self) -> float:
-        """Seconds that one measurement may take: a tenth of the suite's time that is left, at most."""
-        return min(self.plan.patience, (self._suite_end - self._clock()) / 10)
+        """Seconds that one measurement may take: a tenth of the study's time that is left, at most."""
+        return min(self.plan.patience, (self._study_end - self._clock()) / 10)
 
     def note(self, who: Hashable, work: int, seconds: float) -> None:
         if work >= self._known.get(who, (0, 0.0))[0]:
