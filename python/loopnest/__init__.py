@@ -26,6 +26,7 @@ from .operations.losses import cross_entropy, cross_entropy_backward, mse, mse_b
 from .operations.matmul import matmul
 from .operations.mlp import MLPCache, mlp_backward, mlp_forward
 from .operations.optimizers import adam, momentum, rmsprop, sgd
+from .threads import num_threads, set_num_threads
 
 __version__ = "0.1.0"
 
@@ -65,10 +66,12 @@ __all__ = [
     "momentum",
     "mse",
     "mse_backward",
+    "num_threads",
     "relu",
     "relu_backward",
     "rmsprop",
     "set_isa",
+    "set_num_threads",
     "sgd",
     "sigmoid",
     "sigmoid_backward",
