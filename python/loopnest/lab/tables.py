@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .claims import claims
-from .records import Environment, NotRun, Record, Results
+from .records import Environment, Record, Results
 
 COMPUTE_BOUND = 2.0
 """Operations a byte from which a study is told in GFLOP/s; below, the memory decides, and it is told in GB/s."""
@@ -58,20 +57,15 @@ def highest(records: Sequence[Record]) -> list[Record]:
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:
-    """For each section the records of the largest workload that all of its rows ran."""
+    """For each section the records of the largest workload that all of its rows ran (or else the most of them)."""
     chosen: list[Record] = []
     for _, section in _sections(records):
-        everyone = {(r.impl, r.case) for r in section}
-        by_work = sorted(section, key=lambda r: r.work)
-        for _, same in itertools.groupby(by_work, key=lambda r: r.work):
-            ran = list(same)
-            if {(r.impl, r.case) for r in ran} == everyone:
-                best = ran
-        chosen += best
+        workloads = [same for _, same in _by(section, lambda r: r.workload)]
+        chosen += max(workloads, key=lambda same: (len(same), same[0].work))
     return chosen
 
 
-def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType]:
+def report(results: Results, quick: bool) -> Iterator[RenderableType]:
     """All that `loopnest bench` prints, one renderable after another.
 
     quick  a table for each study, of what tells the most; else one for each workload too
@@ -81,21 +75,18 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
     for study, records in _by(results.records, lambda r: r.study):
         if not quick:
             for workload, same in _by(records, lambda r: r.workload):
-                yield table(f"{study} · {workload}", same, width)
+                yield table(f"{study} · {workload}", same)
         if records[0].ladder:
-            yield ladder(study, records, width)
+            yield ladder(study, records)
         elif quick:
-            yield table(study, comparable(records), width)
+            yield table(study, comparable(records))
         yield from _claims(records)
-        yield from _not_run([row for row in results.not_run if row.study == study], records)
-    without = {row.study: row for row in results.not_run if row.study not in {r.study for r in results.records}}
-    for study in without:
-        yield from _not_run([row for row in results.not_run if row.study == study], [], study)
+    yield from _not_run(results)
     for failure in results.failures:
         yield Text.assemble(("failed: ", "bold red"), f"{failure.name}\n", (failure.message, "red"), "\n")
 
 
-def ladder(study: str, records: Sequence[Record], width: int) -> RenderableType:
+def ladder(study: str, records: Sequence[Record]) -> RenderableType:
     """The rungs in reading order, each on the largest workload that it ran, and how far the ladder reaches."""
     top = highest(records)
     ranked = sorted(top, key=lambda r: rate(r, unit(records)))
@@ -106,10 +97,10 @@ def ladder(study: str, records: Sequence[Record], width: int) -> RenderableType:
         (f"{times(factor)}, {math.log10(factor):.1f} orders of magnitude", "bold"),
     )
     title = f"{study} · each rung on the largest workload that fits its time"
-    return Group(table(title, top, width), span)
+    return Group(table(title, top), span)
 
 
-def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
+def table(title: str, records: Sequence[Record]) -> RenderableType:
     """One row a record. Where the records have sections, a row is compared with those of its own section."""
     in_unit = unit(records)
     same_workload = len({r.workload for r in records}) == 1
@@ -122,10 +113,9 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
         result.add_column("case", no_wrap=True)
     if not same_workload:
         result.add_column("workload", no_wrap=True)
-    for name in ("time", in_unit, "faster than\nslowest", "slower than\nfastest"):
+    for name in ("time", in_unit, "faster\nthan\nslowest", "slower\nthan\nfastest"):
         result.add_column(name, justify="right", no_wrap=True)
-    if width >= 90:
-        result.add_column("cores", justify="right")
+    result.add_column("cores", justify="right", no_wrap=True)
     for _, section in _sections(records):
         for number, row in enumerate(rows(section, in_unit)):
             record = row.record
@@ -134,7 +124,7 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
             cells += [record.case] if cases else []
             cells += [] if same_workload else [record.workload]
             cells += [duration(record.best), three_digits(row.rate), times(row.over_slowest), times(row.under_fastest)]
-            cells += [str(record.threads)] if width >= 90 else []
+            cells += [str(record.threads)]
             style = "green" if row.under_fastest == 1 else ""
             result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
     return Group(Text(f"\n{title} · {records[0].dtype}", style="bold"), result)
@@ -169,15 +159,17 @@ def _claims(records: Sequence[Record]) -> Iterator[Text]:
             )
 
 
-def _not_run(rows: Sequence[NotRun], records: Sequence[Record], study: str = "") -> Iterator[Text]:
-    """Those of which no workload was run at all, by reason."""
-    ran = {(r.impl, r.case) for r in records}
-    reasons: dict[str, dict[str, None]] = {}
-    for row in rows:
-        if (row.impl, row.case) not in ran:
-            reasons.setdefault(row.reason, {})[f"{row.impl} {row.case}".strip()] = None
-    for reason, names in reasons.items():
-        yield Text(f"{study + ': ' if study else ''}not run: {', '.join(names)}: {reason}", style="dim")
+def _not_run(results: Results) -> Iterator[Text]:
+    """What has no time on any workload, by reason."""
+    ran = {(r.study, r.impl, r.case) for r in results.records}
+    reasons: dict[str, dict[str, set[str]]] = {}
+    for row in results.not_run:
+        if (row.study, row.impl, row.case) not in ran:
+            reasons.setdefault(row.reason, {}).setdefault(row.study, set()).add(row.impl)
+    for reason, studies in reasons.items():
+        yield Text(f"\nnot run: {reason}")
+        for study, impls in studies.items():
+            yield Text(f"  {study}: {', '.join(sorted(impls))}", style="dim")
 
 
 def _sections(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
