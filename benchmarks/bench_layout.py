@@ -100,7 +100,10 @@ def test_strided_sum(measure, implementation, workload, step):
     )
 
 
-@each_rung([k for k in ln.sum if k.variant in ("row_wise", "column_wise")])
+WISE = [k for k in ln.sum if k.variant in ("row_wise", "column_wise")]
+
+
+@each_rung([k for k in WISE if k.available() and [other.backend for other in WISE].count(k.backend) == 2])
 @each_workload(ln.sum, "square-256", "square-1024", "square-4096")
 def test_sum_by_rows_or_columns(measure, implementation, workload):
     # Without the padding the rows would be one long row, and there would be no columns to go down.
@@ -132,11 +135,12 @@ def blocked_with(rows, inner, cols):
 @each_workload(ln.matmul, "square-64", "square-512", "square-1024")
 def test_block_sizes(measure, workload, inner, cols):
     kib = inner * cols * 4 / 1024
+    size = f"{kib:g} KiB" if kib < 1024 else f"{kib / 1024:g} MiB"
     measure(
         blocked_with(512, inner, cols),
         workload,
         study="matmul, sizes of the block of b (inner x cols)",
-        case=f"{inner} x {cols} ({kib:g} KiB)",
+        case=f"{inner} x {cols}, {size}",
     )
 
 
@@ -149,27 +153,33 @@ def test_own_block_size(measure, workload):
 # --- rows a power of two apart, and a little further
 
 
-@each("pad", [0, 16])
-@each_rung(
+COLUMN_WALKERS = {  # the rungs that go down the columns of an input, or in blocks do so for a while
+    "matmul": rungs(ln.matmul, "cpp"),
+    "transpose": [k for k in ln.transpose if k.backend == "cpp" and k.variant != "naive"],
+    "sum": [k for k in ln.sum if k.backend in COMPILED and k.variant == "column_wise"],
+}
+
+
+@each("further", [0, 16])
+@pytest.mark.parametrize(
+    ("workload", "implementation"),
     [
-        *rungs(ln.matmul, "cpp"),
-        *(k for k in ln.transpose if k.backend == "cpp"),
-        *(k for k in ln.sum if k.variant == "column_wise"),
-    ]
+        pytest.param(workload, k, id=f"{name}-{workload}-{k.id}")
+        for name, walkers in COLUMN_WALKERS.items()
+        for workload in ln.OPERATIONS[name].contract.workloads
+        if workload.name in ("square-64", "square-256", "square-512", "square-1024")
+        for k in walkers
+    ],
 )
-@each("side", [256, 512, 1024])
-def test_leading_dimension(measure, implementation, side, pad):
-    operation = implementation.operation
-    workloads = {workload.name: workload for workload in operation.contract.workloads}
-    if f"square-{side}" not in workloads:
-        pytest.skip(f"{operation.name} has no workload square-{side}")
+def test_leading_dimension(measure, implementation, workload, further):
+    side = workload.shape["m"]
     measure(
         implementation,
-        workloads[f"square-{side}"],
-        study=f"{operation.name}, rows a power of two apart or 16 elements further",
+        workload,
+        study=f"{implementation.operation.name}, rows 2ⁿ elements apart or 16 more",
         section=implementation.id,
-        case=f"+{pad}" if pad else "2ⁿ",
-        arrange=lambda *inputs: tuple(padded(pad, x) for x in inputs),
+        case=f"2ⁿ + {further}" if further else "2ⁿ",
+        arrange=lambda *inputs: tuple(padded(side + further, x) for x in inputs),
     )
 
 

@@ -58,21 +58,29 @@ def pytest_itemcollected(item):
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item):
-    """A suite's first test starts the suite's share of the time, and a study's first test the study's share of that."""
+    """A suite's first test starts the suite's share of the time, and a study's first test the study's share of that,
+    which is larger the more tests it has."""
     stash, tests = item.config.stash, item.session.items
     budget = stash[BENCH].budget
     if stash.get(SUITE, None) != item.path:
         stash[SUITE] = item.path
         suites = list(dict.fromkeys(test.path for test in tests))
-        budget.start_suite(suites_left=len(suites) - suites.index(item.path))
-    if stash.get(STUDY, None) is not item.function:
-        stash[STUDY] = item.function
-        studies = list(dict.fromkeys(test.function for test in tests if test.path == item.path))
-        budget.start_study(studies_left=len(studies) - studies.index(item.function))
+        budget.start_suite(share=1 / (len(suites) - suites.index(item.path)))
+    if stash.get(STUDY, None) != _study(item):
+        stash[STUDY] = _study(item)
+        to_come = [_study(test) for test in tests[tests.index(item) :] if test.path == item.path]
+        budget.start_study(share=to_come.count(_study(item)) / len(to_come))
+
+
+def _study(item):
+    """What is compared: the test function, and the operation where it measures several."""
+    params = item.callspec.params if hasattr(item, "callspec") else {}
+    implementation = params.get("implementation")
+    return item.function, implementation and implementation.operation.name
 
 
 SUITE = pytest.StashKey[os.PathLike]()
-STUDY = pytest.StashKey[object]()
+STUDY = pytest.StashKey[tuple]()
 
 
 @pytest.fixture

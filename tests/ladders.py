@@ -1,12 +1,9 @@
 """The operations and the rungs that tests are parametrised over: what is on a ladder is tested."""
 
-import loopnest as ln
 import numpy as np
 import pytest
+from loopnest import OPERATIONS
 from loopnest.backends import BACKENDS
-from loopnest.operation import Operation
-
-OPERATIONS = {operation.name: operation for operation in vars(ln).values() if isinstance(operation, Operation)}
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 

@@ -27,6 +27,7 @@ PROMISED_RUNGS = {
 def test_every_promised_operation_is_public_and_has_a_rung_in_each_backend(name):
     operation = getattr(ln, name)
     assert operation.name == name
+    assert ln.OPERATIONS[name] is operation
     assert name in ln.__all__
     assert {"python", "numpy", "numba", "cpp", "torch"} <= {k.backend for k in operation.ladder()}
 

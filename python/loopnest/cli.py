@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .lab.records import Results
 
-SUITES = ("matmul", "gelu", "mlp", "layout", "vectorization")
+SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout")
 
 
 def _named(ctx: click.Context, param: click.Parameter, name: str | None) -> Operation | None:

@@ -73,6 +73,8 @@ class Contract:
     outs       how many of the results `out` takes; all where it is None.
     updates    the numbers of the inputs that a call updates in place, where these are its results; reference and bound
                then speak of what these inputs become, and take what they were.
+    variations by name, what else a rung is judged with: each makes other arguments of a sample's, such as GELU's other
+               form.
     """
 
     run: Callable[..., Any]
@@ -85,6 +87,7 @@ class Contract:
     results: Callable[[Any], tuple[Any, ...]] = _as_tuple
     outs: int | None = None
     updates: tuple[int, ...] = ()
+    variations: Mapping[str, Callable[[Arguments], Arguments]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def run_suites(
     collected = _Collected(on_event)
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         status = _run(files, options, output, collected)
-        if status not in (0, 1, None) and not collected.failures:
+        if status is not None and (status < 0 or (status > 1 and not collected.failures)):
             output.seek(0)
             name = collected.running or "pytest"
             collected.failures.append(Failure(name, _how_it_ended(status) + _last_lines(output)))

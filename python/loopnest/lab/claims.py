@@ -24,13 +24,14 @@ class Claim:
 
 
 def claims(records: Sequence[Record]) -> list[Claim]:
-    """The claims that the records decide: those of rungs of one study that ran the same workload."""
-    times = {(r.study, r.workload, r.impl): r.best for r in records if not r.case}
+    """The claims that the records decide: those of rungs that ran the same workload in one study, of plain arrays."""
+    records = [r for r in records if not r.case and not r.section]
+    times = {(r.study, r.workload, r.impl): r.best for r in records}
     decided: dict[tuple[str, str, str], Claim] = {}
     for record in sorted(records, key=lambda r: r.work):
         for other in record.faster_than:
             theirs = times.get((record.study, record.workload, other))
-            if theirs is not None and not record.case:
+            if theirs is not None:
                 ratio = theirs / record.best
                 decided[record.study, record.impl, other] = Claim(
                     record.study, record.impl, other, record.workload, ratio

@@ -24,14 +24,16 @@ from .verify import compare
 
 DTYPE = np.dtype(np.float32)
 
-CALLS = 3
-"""The fewest calls of a measurement: one is checked, one sets the number of rounds, one counts."""
+CALLS = 2
+"""The fewest calls of a measurement: one whose result is checked, and one that counts."""
 
 ROUND = 200e-6
 """Seconds that a round takes at least, in as many calls as that needs; reading the clock takes well below 1 % of it."""
 
 TOO_SLOW = "its time, predicted from a smaller workload, is over the limit"
-TOO_LATE = "the time of this quick run was over"
+TOO_SLOW_AFTER_ALL = "a call took much longer than was predicted from a smaller workload"
+TOO_LATE = "no time was left for it in this run"
+INCOMPLETE = "another row of its table would take too long"
 TOO_LARGE = "its arrays are larger than a quick run fills"
 SLOW_START = "its first call compiles for many seconds, so a quick run leaves it out"
 
@@ -45,6 +47,7 @@ class Plan:
     step         the least ratio of the work of two neighbouring workloads on a ladder
     most_bytes   of a workload's compulsory traffic
     total        seconds of the whole run
+    complete     whether a comparison, if it is no ladder, leaves a workload out that one of its rows cannot run
     slow_starts  whether to run rungs whose first call compiles for many seconds
     """
 
@@ -53,6 +56,7 @@ class Plan:
     step: float = 1.0
     most_bytes: int = 1 << 30
     total: float = math.inf
+    complete: bool = False
     slow_starts: bool = True
 
     def climb(self, contract: Contract) -> list[Workload]:
@@ -65,7 +69,7 @@ class Plan:
 
 
 FULL = Plan(seconds=0.2, patience=2.0)
-QUICK = Plan(seconds=0.02, patience=0.8, step=6.0, most_bytes=1 << 26, total=45.0, slow_starts=False)
+QUICK = Plan(seconds=0.02, patience=0.8, step=6.0, most_bytes=100_000_000, total=50.0, complete=True, slow_starts=False)
 
 
 def work_of(contract: Contract, workload: Workload) -> int:
@@ -82,7 +86,7 @@ class Budget:
     >>> budget.predicted("a rung", work=10_000)
     0.1
     >>> budget.why_not("a rung", work=10_000)
-    >>> budget.why_not("a rung", work=50_000)     # 3 calls of 0.5 s
+    >>> budget.why_not("a rung", work=60_000)     # 2 calls of 0.6 s
     'its time, predicted from a smaller workload, is over the limit'
     """
 
@@ -90,43 +94,40 @@ class Budget:
         self.plan = plan
         self._clock = clock
         self._end = self._suite_end = self._study_end = clock() + plan.total
-        self._known: dict[Hashable, tuple[int, float]] = {}
+        self._rates: dict[Hashable, float] = {}
 
-    def start_suite(self, suites_left: int) -> None:
-        """Give the next suite its share of the time that is left; what it leaves goes to those after it."""
-        self._suite_end = self._study_end = self._share(self._end, suites_left)
+    def start_suite(self, share: float) -> None:
+        """Give the suite that begins its share of the time that is left; what it leaves goes to those after it."""
+        self._suite_end = self._study_end = self._after(share, self._end)
 
-    def start_study(self, studies_left: int) -> None:
+    def start_study(self, share: float) -> None:
         """Give the suite's next study its share of the suite's time in the same way."""
-        self._study_end = self._share(self._suite_end, studies_left)
+        self._study_end = self._after(share, self._suite_end)
 
-    def _share(self, end: float, parts: int) -> float:
+    def _after(self, share: float, end: float) -> float:
         now = self._clock()
-        return now + (end - now) / parts
+        return now + share * (end - now)
 
     def patience(self) -> float:
         """Seconds that one measurement may take: a tenth of the study's time that is left, at most."""
         return min(self.plan.patience, (self._study_end - self._clock()) / 10)
 
     def note(self, who: Hashable, work: int, seconds: float) -> None:
-        if work >= self._known.get(who, (0, 0.0))[0]:
-            self._known[who] = work, seconds
+        self._rates[who] = max(work / seconds, self._rates.get(who, 0.0))
 
     def predicted(self, who: Hashable, work: int) -> float | None:
-        """Seconds of a call, in proportion to that on the largest workload so far; None before the first."""
-        if who not in self._known:
-            return None
-        known_work, seconds = self._known[who]
-        return seconds * work / known_work
+        """Seconds of a call, at the highest rate that it has reached so far; None before the first."""
+        return work / self._rates[who] if who in self._rates else None
 
     def why_not(self, who: Hashable, work: int) -> str | None:
+        """The reason, or None. Each has its first workload, whatever its study's share of the time, while the run lasts."""
+        predicted = self.predicted(who, work)
+        if predicted is None:
+            return TOO_LATE if self._clock() >= self._end else None
         patience = self.patience()
         if patience <= 0:
             return TOO_LATE
-        predicted = self.predicted(who, work)
-        if predicted is not None and CALLS * predicted > patience:
-            return TOO_SLOW
-        return None
+        return TOO_SLOW if CALLS * predicted > patience else None
 
 
 class Clock:
@@ -150,6 +151,10 @@ class Clock:
         starts, ends = self._readings[0::2], self._readings[1::2]
         busy = [(cpu1 - cpu0) / (t1 - t0) for (t0, cpu0), (t1, cpu1) in zip(starts, ends, strict=False)]
         return max(1, round(median(busy))) if busy else 1
+
+
+class Refused(Exception):
+    """Why something is not run."""
 
 
 class WrongResult(AssertionError):
@@ -222,6 +227,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.budget = Budget(self.plan)
         self._problems: dict[Hashable, Problem] = {}
+        self._incomplete: set[Hashable] = set()
 
     def measure(
         self,
@@ -250,16 +256,20 @@ class Bench:
         operation, contract = implementation.operation, implementation.operation.contract
         study = study or operation.name
         work = work_of(contract, workload)
-        who = study, implementation.id, case
-        reason = implementation.why_unavailable() or self._why_not(implementation, workload, who, work)
-        if reason:
-            where = study, operation.name, implementation.id, workload.name
-            return NotRun(suite, *where, reason=reason, section=section, case=case)
+        who, table = (study, implementation.id, case), (study, section, workload.name)
+        try:
+            self._admit(implementation, workload, who, table)
+            problem = self._problem(operation, workload, arrange, options, study, case)
+            first_call = self._first_call(problem, implementation, who, work)
+        except Refused as reason:
+            if self.plan.complete and not ladder and str(reason) in (TOO_SLOW, TOO_SLOW_AFTER_ALL, TOO_LATE):
+                self._incomplete.add(table)
+            row = study, operation.name, implementation.id, workload.name
+            return NotRun(suite, *row, reason=str(reason), section=section, case=case)
 
-        problem = self._problem(operation, workload, arrange, options, study, case)
-        first_call = _seconds(lambda: problem.check(implementation))
         call = problem.kernel_call(implementation)
-        seconds = _seconds(call)
+        is_warm = self.budget.predicted(who, work) is not None  # it has run before, so the first call compiled nothing
+        seconds = first_call if is_warm and first_call > self.plan.seconds else _seconds(call)
         if seconds < 1e-3:  # a short call may take several times as long the first time that all it needs is there
             seconds = min(_seconds(call) for _ in range(5))
         rounds, iterations = self._repeats(seconds)
@@ -291,15 +301,32 @@ class Bench:
         self.budget.note(who, work, record.median)
         return record
 
-    def _why_not(self, implementation: Implementation, workload: Workload, who: Hashable, work: int) -> str | None:
+    def _admit(self, implementation: Implementation, workload: Workload, who: Hashable, table: Hashable) -> None:
+        """Raises Refused where this row is not to be run."""
+        contract = implementation.operation.contract
+        unavailable = implementation.why_unavailable()
+        if unavailable:
+            raise Refused(unavailable)
         if implementation.slow_start and not self.plan.slow_starts:
-            return SLOW_START
-        if implementation.operation.contract.traffic(DTYPE.itemsize, **workload.shape) > self.plan.most_bytes:
-            return TOO_LARGE
-        return self.budget.why_not(who, work)
+            raise Refused(SLOW_START)
+        if contract.traffic(DTYPE.itemsize, **workload.shape) > self.plan.most_bytes:
+            raise Refused(TOO_LARGE)
+        if table in self._incomplete:
+            raise Refused(INCOMPLETE)
+        reason = self.budget.why_not(who, work_of(contract, workload))
+        if reason:
+            raise Refused(reason)
+
+    def _first_call(self, problem: Problem, implementation: Implementation, who: Hashable, work: int) -> float:
+        """Check the result; seconds of that call. Raises Refused where another would take longer than there is time."""
+        known, patience = self.budget.predicted(who, work) is not None, self.budget.patience()
+        seconds = _seconds(lambda: problem.check(implementation))
+        if known and seconds > patience:
+            raise Refused(TOO_SLOW_AFTER_ALL)
+        return seconds
 
     def _repeats(self, seconds: float) -> tuple[int, int]:
-        """Rounds, and calls in each, for calls of so many seconds: as the plan says, and three if they fit."""
+        """Rounds, and calls in each, for calls of so many seconds: as the plan says, or three if these fit."""
         iterations = max(1, math.ceil(ROUND / seconds))
         three = min(3, int(self.budget.patience() / seconds) - 2)
         return max(1, three, int(self.plan.seconds / (iterations * seconds))), iterations

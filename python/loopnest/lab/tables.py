@@ -61,7 +61,9 @@ def comparable(records: Sequence[Record]) -> list[Record]:
     chosen: list[Record] = []
     for _, section in _sections(records):
         workloads = [same for _, same in _by(section, lambda r: r.workload)]
-        chosen += max(workloads, key=lambda same: (len(same), same[0].work))
+        most = max(map(len, workloads))
+        full = {same[0].work: same for same in workloads if len(same) == most}
+        chosen += full[max(full)]
     return chosen
 
 
@@ -79,7 +81,8 @@ def report(results: Results, quick: bool) -> Iterator[RenderableType]:
         if records[0].ladder:
             yield ladder(study, records)
         elif quick:
-            yield table(study, comparable(records))
+            for workload, same in _by(comparable(records), lambda r: r.workload):
+                yield table(f"{study} · {workload}", same)
         yield from _claims(records)
     yield from _not_run(results)
     for failure in results.failures:
@@ -106,7 +109,7 @@ def table(title: str, records: Sequence[Record]) -> RenderableType:
     same_workload = len({r.workload for r in records}) == 1
     if same_workload and records[0].workload not in title:
         title += f" · {records[0].workload}"
-    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     cases = any(r.case for r in records)
     result.add_column("implementation", no_wrap=True, overflow="fold")
     if cases:
@@ -120,7 +123,7 @@ def table(title: str, records: Sequence[Record]) -> RenderableType:
         for number, row in enumerate(rows(section, in_unit)):
             record = row.record
             repeated = number > 0 and record.impl == section[number - 1].impl
-            cells = ["" if repeated and record.section else record.impl]
+            cells = ["" if repeated else record.impl]
             cells += [record.case] if cases else []
             cells += [] if same_workload else [record.workload]
             cells += [duration(record.best), three_digits(row.rate), times(row.over_slowest), times(row.under_fastest)]

@@ -9,6 +9,7 @@ It looks for the ways in which kernels go wrong:
 - sizes around those of vector registers and tiles, where a loop over full tiles leaves a rest;
 - memory layouts, where an index forgets a stride;
 - NaN and infinity, which a tile's padding makes, and a product left out because one factor is zero loses;
+- numbers whose exponential overflows;
 - elements that are never written: new results are filled with a NaN of our own before the call;
 - writes beside a result and reads beside an input: both lie between guard elements;
 - inputs that are changed.
@@ -72,6 +73,7 @@ class Case:
     where     the number of the input that gets it, and the element: 0 the first, -1 the last
     zeros     whether the other inputs are zero then: 0 · inf is NaN, so a factor of zero is no reason to skip
     give_out  whether the call is given arrays for its results
+    variation one of the contract's variations, or none of them
     """
 
     operation: Operation
@@ -82,6 +84,7 @@ class Case:
     where: tuple[int, int] = (0, 0)
     zeros: bool = False
     give_out: bool = False
+    variation: str | None = None
 
     def __str__(self) -> str:
         words = [str(self.dtype), " ".join(f"{axis}={size}" for axis, size in self.sizes)]
@@ -93,6 +96,8 @@ class Case:
             words.append("the others zero")
         if self.give_out:
             words.append("out given")
+        if self.variation:
+            words.append(self.variation)
         return ", ".join(words)
 
     def work(self) -> int:
@@ -104,6 +109,8 @@ class Case:
         """The values of the call, the same ones each time."""
         rng = np.random.default_rng(sum(size for _, size in self.sizes))
         sample = self.operation.contract.sample(Workload("case", dict(self.sizes)), self.dtype, rng)
+        if self.variation:
+            sample = self.operation.contract.variations[self.variation](sample)
         if self.special is None:
             return sample
         leaves = _leaves(sample.inputs)
@@ -137,11 +144,27 @@ def verify(
     return findings
 
 
+Cases = Callable[[Operation, np.dtype[Any]], Iterator[Case]]
+
+
 def all_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
     for cases in (size_cases, layout_cases, special_cases, large_cases):
         yield from cases(operation, dtype)
 
 
+def _varied(cases: Cases) -> Cases:
+    """The same cases, each of them followed by its variations."""
+
+    @functools.wraps(cases)
+    def with_variations(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
+        for case in cases(operation, dtype):
+            for variation in (None, *operation.contract.variations):
+                yield dataclasses.replace(case, variation=variation)
+
+    return with_variations
+
+
+@_varied
 def size_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """Every axis in turn with each of SIZES and LONG, and empty; then all axes with each of SIZES."""
     axes = list(operation.contract.workloads[0].shape)
@@ -156,6 +179,7 @@ def size_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
         yield Case(operation, dtype, tuple(shapes[3].items()), give_out=True)
 
 
+@_varied
 def layout_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """All inputs in each layout, and the inputs in two layouts by turns."""
     sizes = _uneven(operation, (13, 9, 18, 5))
@@ -165,16 +189,18 @@ def layout_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
         yield Case(operation, dtype, sizes, pair)
 
 
+@_varied
 def special_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
-    """NaN and the infinities as the first and the last element of each input."""
+    """NaN, the infinities, and numbers whose exponential overflows as the first and the last element of each input."""
     sizes = _uneven(operation, (5, 9, 18, 3))
     inputs = _leaves(Case(operation, dtype, sizes).arguments().inputs)
-    for i, element, special in itertools.product(range(len(inputs)), (0, -1), (np.nan, np.inf, -np.inf)):
+    for i, element, special in itertools.product(range(len(inputs)), (0, -1), (np.nan, np.inf, -np.inf, 1e3, -1e3)):
         if inputs[i].dtype in FLOATS:
             yield Case(operation, dtype, sizes, special=special, where=(i, element))
             yield Case(operation, dtype, sizes, special=special, where=(i, element), zeros=True)
 
 
+@_varied
 def large_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """All axes long, so that threads have something to share: as long as LARGE / 100 allows, then LARGE."""
     yield _large(operation, dtype, LARGE // 100)

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...numerics import precise, unit_roundoff
-from ...operation import Contract, Kernel, Workload
+from ...operation import Arguments, Contract, Kernel, Workload
 from ..activations.contract import (
     elements,
     run_backward,
@@ -36,6 +36,13 @@ def is_tanh(operation: str, approximate: str) -> bool:
             f"{operation}: approximate is {approximate!r}, expected 'tanh' or 'none' (the exact form, by erf)"
         )
     return approximate == "tanh"
+
+
+def _exact_form(arguments: Arguments) -> Arguments:
+    return Arguments(arguments.inputs, {"approximate": "none"})
+
+
+VARIATIONS = {"approximate='none'": _exact_form}
 
 
 # The functions themselves, in the precision of their argument. Q(t) = erfc(t/√2)/2 is the normal distribution's tail,
@@ -150,6 +157,7 @@ GELU = Contract(
     flops=gelu_flops,
     traffic=lambda itemsize, m, n: 2 * itemsize * m * n,
     workloads=WORKLOADS,
+    variations=VARIATIONS,
 )
 
 
@@ -221,4 +229,5 @@ GELU_BACKWARD = Contract(
     flops=gelu_backward_flops,
     traffic=lambda itemsize, m, n: 3 * itemsize * m * n,
     workloads=WORKLOADS,
+    variations=VARIATIONS,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from ...arrays import Array, Call
 from ...numerics import gamma, precise
 from ...operation import Arguments, Contract, Kernel, Workload
-from ..gelu.contract import exact_gelu, gelu_backward_bound, gelu_error, is_tanh, slope_terms
+from ..gelu.contract import VARIATIONS, exact_gelu, gelu_backward_bound, gelu_error, is_tanh, slope_terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +112,7 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
     """
     if not isinstance(cache, MLPCache):
         raise TypeError(
-            f"mlp_backward: cache is {type(cache).__name__}, expected the MLPCache that mlp_forward returns"
+            f"mlp_backward: cache is a {type(cache).__name__}, expected the MLPCache that mlp_forward returns"
         )
     tanh_form = is_tanh("mlp_backward", cache.approximate)
     call = Call("mlp_backward", dy=dy, x=cache.x, w1=cache.w1, w2=cache.w2, z=cache.z, h=cache.h)
@@ -128,7 +128,8 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
     if out is None:
         out = (None,) * len(shapes)
     elif not isinstance(out, tuple) or len(out) != len(shapes):
-        raise TypeError("mlp_backward: out is not a tuple of five arrays, expected (dx, dw1, db1, dw2, db2)")
+        was = f"a tuple of {len(out)}" if isinstance(out, tuple) else f"a {type(out).__name__}"
+        raise TypeError(f"mlp_backward: out is {was}, expected a tuple of five arrays, (dx, dw1, db1, dw2, db2)")
     results = [
         call.output(given, shape, f"out's {name}") for given, (name, shape) in zip(out, shapes.items(), strict=True)
     ]
@@ -182,6 +183,11 @@ def backward_sample(workload: Workload, dtype: Any, rng: np.random.Generator) ->
     h = exact_gelu(z.astype(np.float64), "tanh").astype(dtype)
     dy = rng.standard_normal((workload.shape["t"], workload.shape["e"])).astype(dtype)
     return Arguments((dy, MLPCache(x, w1, w2, z, h, "tanh")))
+
+
+def _exact_form(arguments: Arguments) -> Arguments:
+    dy, cache = arguments.inputs
+    return Arguments((dy, replace(cache, approximate="none")))
 
 
 def backward_reference(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
@@ -257,6 +263,7 @@ FORWARD = Contract(
     workloads=WORKLOADS,
     results=lambda returned: (returned[0], returned[1].z, returned[1].h),
     outs=1,
+    variations=VARIATIONS,
 )
 
 BACKWARD = Contract(
@@ -267,4 +274,5 @@ BACKWARD = Contract(
     flops=backward_flops,
     traffic=backward_traffic,
     workloads=WORKLOADS,
+    variations={"approximate='none'": _exact_form},
 )

@@ -6,6 +6,7 @@ step are those of its updated inputs, `Contract.updates`, computed from what the
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -328,6 +329,12 @@ def adam_bound(
     )
 
 
+def _with_option(option: str, value: bool) -> Callable[[Arguments], Arguments]:
+    return lambda arguments: Arguments(arguments.inputs, {**arguments.options, option: value})
+
+
+ADAM_FORMS = {"bias_correction": False, "eps_inside": True}
+
 ADAM = Contract(
     run=adam_run,
     sample=_sample(2, 1, lr=0.1, step=3),
@@ -337,4 +344,5 @@ ADAM = Contract(
     traffic=lambda itemsize, n: itemsize * 7 * n,
     workloads=WORKLOADS,
     updates=(0, 2, 3),
+    variations={f"{option}={value}": _with_option(option, value) for option, value in ADAM_FORMS.items()},
 )

@@ -1,0 +1,571 @@
+"""The benchmarks' machinery: the time budget, the checks, the claims, the records and their tables."""
+
+import dataclasses
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import loopnest as ln
+import numpy as np
+import pytest
+from loopnest.cli import SUITES
+from loopnest.lab import bench, measure
+from loopnest.lab.claims import claims
+from loopnest.lab.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult, work_of
+from loopnest.lab.records import Environment, Failure, NotRun, Record, Results, ThreadPool
+from loopnest.lab.tables import comparable, duration, highest, report, three_digits, times
+from rich.console import Console
+
+WORKLOADS = {workload.name: workload for workload in ln.matmul.contract.workloads}
+
+
+class FakeClock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+# --- the budget
+
+
+def test_slow_rungs_stop_at_the_workload_that_their_time_allows():
+    """Rungs of 1e6, 1e9 and 1e11 operations a second, and a second for two calls."""
+    workloads = FULL.climb(ln.matmul.contract)
+    reached = {}
+    for rate in (1e6, 1e9, 1e11):
+        budget = Budget(Plan(seconds=0.1, patience=1.0))
+        for workload in workloads:
+            work = work_of(ln.matmul.contract, workload)
+            if budget.why_not(rate, work) is None:
+                budget.note(rate, work, work / rate)
+                reached[rate] = workload.name
+    assert reached == {1e6: "square-16", 1e9: "square-512", 1e11: "square-2048"}
+
+
+def test_the_first_workload_is_always_tried_and_the_best_rate_predicts_the_next():
+    budget = Budget(Plan(seconds=0.1, patience=1.0))
+    assert budget.predicted("rung", 10**9) is None
+    assert budget.why_not("rung", 10**9) is None
+    budget.note("rung", 100, 1.0)
+    budget.note("rung", 1000, 1.0)
+    budget.note("rung", 200, 1.0)
+    assert budget.predicted("rung", 400) == pytest.approx(0.4)
+    assert budget.why_not("rung", 400) is None
+    assert budget.why_not("rung", 600) == measure.TOO_SLOW
+
+
+def test_suites_and_studies_share_the_time_and_hand_on_what_they_leave():
+    clock = FakeClock()
+    budget = Budget(Plan(seconds=0.1, patience=100.0, total=100.0), clock)
+    budget.start_suite(share=0.5)
+    assert budget.patience() == pytest.approx(5.0)  # a tenth of 50 s
+    budget.start_study(share=0.2)
+    assert budget.patience() == pytest.approx(1.0)
+    clock.now = 10.0
+    assert budget.why_not("rung", 1) is None  # whatever the time, each has its first workload
+    budget.note("rung", 1, 1e-9)
+    assert budget.why_not("rung", 1) == measure.TOO_LATE
+    budget.start_study(share=1.0)
+    assert budget.patience() == pytest.approx(4.0)  # the suite has 40 s left
+    clock.now = 20.0
+    budget.start_suite(share=1.0)
+    assert budget.patience() == pytest.approx(8.0)
+    clock.now = 100.0
+    assert budget.why_not("another", 1) == measure.TOO_LATE  # the run is over
+
+
+def test_without_a_total_time_only_the_patience_counts():
+    budget = Budget(FULL)
+    budget.start_suite(share=0.2)
+    budget.start_study(share=0.5)
+    assert budget.patience() == FULL.patience
+
+
+def test_a_quick_ladder_takes_steps_and_a_full_one_every_workload():
+    contract = ln.matmul.contract
+    assert sorted(w.name for w in FULL.climb(contract)) == sorted(WORKLOADS)
+    work = [work_of(contract, workload) for workload in QUICK.climb(contract)]
+    assert all(after >= QUICK.step * before for before, after in itertools.pairwise(work))
+    assert work[0] == min(work_of(contract, workload) for workload in WORKLOADS.values())
+
+
+# --- one measurement
+
+
+class Stats:
+    def __init__(self, seconds):
+        self.seconds = seconds
+
+    def as_dict(self):
+        return {"min": min(self.seconds), "median": sorted(self.seconds)[len(self.seconds) // 2]}
+
+
+class FakeBenchmark:
+    """As much of pytest-benchmark's fixture as Bench.measure uses."""
+
+    name = "test"
+
+    def __init__(self, disabled=False):
+        self.extra_info = {}
+        self.stats = None
+        self._disabled = disabled
+
+    def pedantic(self, target, *, rounds, iterations):
+        seconds = []
+        for _ in range(rounds):
+            start = time.perf_counter()
+            for _ in range(iterations):
+                target()
+            seconds.append((time.perf_counter() - start) / iterations)
+        if not self._disabled:
+            self.stats = type("Metadata", (), {"stats": Stats(seconds), "group": None})()
+
+
+@pytest.fixture
+def mine():
+    """Registers a matmul of one's own and takes it away again."""
+    ids = []
+
+    def register(kernel, **facts):
+        ln.matmul.register("mine.rung")(kernel)
+        ids.append("mine.rung")
+        implementation = ln.matmul["mine.rung"]
+        for name, value in facts.items():
+            setattr(implementation, name, value)
+        return implementation
+
+    yield register
+    for id in ids:
+        ln.matmul.unregister(id)
+
+
+TINY = Plan(seconds=1e-4, patience=0.05)
+
+
+def run(lab, implementation, workload, **how):
+    return lab.measure(FakeBenchmark(), implementation, WORKLOADS[workload], suite="matmul", **how)
+
+
+def test_a_record_says_what_was_measured():
+    record = run(Bench(TINY), ln.matmul["numpy.matmul"], "square-16", ladder=True)
+    assert (record.operation, record.impl, record.workload) == ("matmul", "numpy.matmul", "square-16")
+    assert (record.shape, record.dtype) == ({"m": 16, "k": 16, "n": 16}, "float32")
+    assert (record.flops, record.bytes) == (2 * 16**3, 4 * 3 * 16**2)
+    assert record.faster_than == ln.matmul["numpy.matmul"].faster_than
+    assert 0 < record.best <= record.median < 1
+    assert record.gflops == pytest.approx(record.flops / record.best / 1e9)
+    assert record.threads >= 1
+    assert record.stats["iterations"] > 1  # a call takes a microsecond or so
+
+
+def test_a_wrong_result_fails_before_it_is_timed(mine):
+    def wrong(a, b, out):
+        np.matmul(a, b, out=out)
+        out[-1, -1] += 1e-2
+
+    with pytest.raises(WrongResult, match=r"matmul mine\.rung: the result\[15, 15\] is"):
+        run(Bench(TINY), mine(wrong), "square-16")
+
+
+def test_a_rung_that_writes_nothing_fails(mine):
+    with pytest.raises(WrongResult, match="256 of 256 elements are wrong"):
+        run(Bench(TINY), mine(lambda a, b, out: None), "square-16")
+
+
+def test_a_slow_rung_is_not_run_on_what_would_take_it_too_long(mine):
+    calls = []
+
+    def slow(a, b, out):
+        calls.append(len(a))
+        time.sleep(1e-6 * len(a) ** 2)
+        np.matmul(a, b, out=out)
+
+    lab, implementation = Bench(TINY), mine(slow)
+    assert isinstance(run(lab, implementation, "square-16"), Record)
+    assert isinstance(run(lab, implementation, "square-64"), Record)
+    assert run(lab, implementation, "square-1024").reason == measure.TOO_SLOW
+    assert max(calls) == 64
+
+
+def test_a_quick_comparison_leaves_out_what_one_of_its_rows_cannot_run(mine):
+    def slow(a, b, out):
+        time.sleep(1e-6 * len(a) ** 2)
+        np.matmul(a, b, out=out)
+
+    lab = Bench(dataclasses.replace(TINY, complete=True))
+    implementation, fast = mine(slow), ln.matmul["numpy.matmul"]
+    run(lab, implementation, "square-64", study="all")
+    assert run(lab, implementation, "square-1024", study="all").reason == measure.TOO_SLOW
+    assert run(lab, fast, "square-1024", study="all").reason == measure.INCOMPLETE
+    assert isinstance(run(lab, fast, "square-256", study="another"), Record)
+
+
+def test_a_slow_start_is_left_out_of_quick_runs_only(mine):
+    implementation = mine(lambda a, b, out: np.matmul(a, b, out=out), slow_start=True)
+    assert run(Bench(QUICK), implementation, "square-16").reason == measure.SLOW_START
+    assert isinstance(run(Bench(TINY), implementation, "square-16"), Record)
+
+
+def test_what_cannot_run_here_says_why(mine):
+    implementation = mine(lambda a, b, out: None, why_unavailable=lambda: "no such device")
+    assert run(Bench(TINY), implementation, "square-16").reason == "no such device"
+
+
+def test_inputs_are_laid_out_as_asked_and_results_go_where_they_should(mine):
+    seen = []
+
+    def look(a, b, out):
+        seen.append((a.strides, b.flags.f_contiguous, id(out)))
+        np.matmul(a, b, out=out)
+
+    run(Bench(TINY), mine(look), "square-16", case="NT", arrange=lambda a, b: (a, np.asfortranarray(b)))
+    assert {strides for strides, _, _ in seen} == {(64, 4)}
+    assert {fortran for _, fortran, _ in seen} == {True}
+    assert len({out for _, _, out in seen}) <= 2  # the public call's view, and the timed calls' one array
+
+
+def test_disabled_benchmarks_give_no_record():
+    numpy_rung = ln.matmul["numpy.matmul"]
+    given = Bench(TINY).measure(FakeBenchmark(disabled=True), numpy_rung, WORKLOADS["square-16"], suite="matmul")
+    assert given is None
+
+
+@pytest.mark.parametrize("name", ["add", "dot", "sum", "transpose", "gelu", "gelu_backward", "mlp_forward"])
+def test_every_operation_of_the_suites_can_be_measured(name):
+    operation = ln.OPERATIONS[name]
+    rung = operation["numpy"]
+    record = Bench(TINY).measure(FakeBenchmark(), rung, operation.contract.workloads[0], suite="any")
+    assert record.impl == rung.id
+
+
+# --- claims, tables, files
+
+
+def record(impl, workload, seconds, *, n=100, study="matmul", **facts):
+    return Record(
+        name=f"test[{workload}-{impl}]",
+        suite="matmul",
+        study=study,
+        operation="matmul",
+        impl=impl,
+        workload=workload,
+        shape={"n": n},
+        dtype="float32",
+        flops=2 * n**3,
+        bytes=12 * n**2,
+        threads=1,
+        first_call=0.5,
+        stats={"min": seconds, "median": 2 * seconds, "rounds": 5, "iterations": 1},
+        **facts,
+    )
+
+
+LADDER = [
+    record("python.naive", "square-100", 0.2, ladder=True),
+    record("numpy.rows", "square-100", 1e-3, ladder=True, faster_than=("python.naive",)),
+    record("cpp.packed", "square-100", 2e-5, ladder=True, faster_than=("numpy.rows", "numpy.blas")),
+    record("numpy.rows", "square-1000", 0.05, n=1000, ladder=True, faster_than=("python.naive",)),
+    record("cpp.packed", "square-1000", 0.1, n=1000, ladder=True, faster_than=("numpy.rows", "numpy.blas")),
+]
+
+
+def test_claims_are_decided_on_the_largest_workload_that_both_ran():
+    decided = {(claim.impl, claim.other): claim for claim in claims(LADDER)}
+    assert decided.keys() == {("numpy.rows", "python.naive"), ("cpp.packed", "numpy.rows")}  # no times of numpy.blas
+    holds = decided["numpy.rows", "python.naive"]
+    assert (holds.workload, holds.ratio, holds.holds) == ("square-100", pytest.approx(200), True)
+    fails = decided["cpp.packed", "numpy.rows"]
+    assert (fails.workload, fails.ratio, fails.holds) == ("square-1000", 0.5, False)
+
+
+def test_claims_of_one_study_are_not_decided_by_another():
+    other = [dataclasses.replace(r, study="another") for r in LADDER[:1]]
+    assert claims([*other, LADDER[1]]) == []
+
+
+def test_a_ladder_shows_each_rung_on_the_largest_workload_that_it_ran():
+    assert [(r.impl, r.workload) for r in highest(LADDER)] == [
+        ("python.naive", "square-100"),
+        ("numpy.rows", "square-1000"),
+        ("cpp.packed", "square-1000"),
+    ]
+
+
+def test_a_comparison_shows_the_largest_workload_that_all_of_its_rows_ran():
+    assert {r.workload for r in comparable(LADDER)} == {"square-100"}
+    assert {r.workload for r in comparable(LADDER[1:])} == {"square-1000"}
+
+
+def printed(results, quick=True, width=100):
+    console = Console(width=width, force_terminal=False, color_system=None, highlight=False)
+    with console.capture() as capture:
+        for part in report(results, quick):
+            console.print(part)
+    return [line.rstrip() for line in capture.get().splitlines()]
+
+
+def test_the_ladder_table_to_the_letter():
+    not_run = NotRun("matmul", "matmul", "matmul", "torch.eager", "square-100", "pip install 'loopnest[torch]'")
+    too_slow = NotRun("matmul", "matmul", "matmul", "python.naive", "square-1000", measure.TOO_SLOW)
+    failure = Failure("bench_matmul.py::test_matmul[x]", "WrongResult: off by one")
+    results = Results(None, tuple(LADDER), (not_run, too_slow), (failure,))
+    assert printed(results) == LADDER_TABLE.splitlines()
+
+
+LADDER_TABLE = """
+matmul · each rung on the largest workload that fits its time · float32
+                                                faster   slower
+                                                  than     than
+implementation  workload        time  GFLOP/s  slowest  fastest  cores
+──────────────────────────────────────────────────────────────────────
+python.naive    square-100    200 ms   0.0100     1.0×   4,000×      1
+numpy.rows      square-1000  50.0 ms     40.0   4,000×     1.0×      1
+cpp.packed      square-1000   100 ms     20.0   2,000×     2.0×      1
+python.naive to numpy.rows: 4,000×, 3.6 orders of magnitude
+the lessons' claims of being faster: 1 of 2 hold
+  not here: cpp.packed is 0.500 times as fast as numpy.rows on square-1000
+
+not run: pip install 'loopnest[torch]'
+  matmul: torch.eager
+failed: bench_matmul.py::test_matmul[x]
+WrongResult: off by one
+
+"""
+
+
+def test_a_full_report_has_a_table_for_each_workload_too():
+    text = printed(Results(None, tuple(LADDER)), quick=False)
+    assert "matmul · square-100 · float32" in text
+    assert "matmul · square-1000 · float32" in text
+
+
+def test_rows_are_compared_within_their_section():
+    rows = [
+        record("cpp.naive", "square-100", 2e-3, study="layouts", section="cpp.naive", case="NN"),
+        record("cpp.naive", "square-100", 1e-3, study="layouts", section="cpp.naive", case="NT"),
+        record("cpp.packed", "square-100", 1e-5, study="layouts", section="cpp.packed", case="NN"),
+        record("cpp.packed", "square-100", 4e-5, study="layouts", section="cpp.packed", case="NT"),
+    ]
+    text = printed(Results(None, tuple(rows)))
+    assert [line.split()[-3:] for line in text if "NN" in line or "NT" in line] == [
+        ["1.0×", "2.0×", "1"],
+        ["2.0×", "1.0×", "1"],
+        ["4.0×", "1.0×", "1"],
+        ["1.0×", "4.0×", "1"],
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_no_table_is_wider_than_the_terminal_or_cut(width):
+    long = [
+        record("numba.register_tiled", "gpt2-small-mlp-512", 0.0123, n=1100, ladder=True),
+        record("python.naive", "square-16", 0.0345, n=50, ladder=True),
+    ]
+    text = printed(Results(None, tuple(long)), width=width)
+    assert max(map(len, text)) <= width
+    assert not any("…" in line for line in text)
+
+
+def test_memory_bound_studies_are_told_in_bytes_a_second():
+    rows = [dataclasses.replace(record("numpy.add", "n", 1e-3), flops=1000, bytes=12_000_000)]
+    text = "\n".join(printed(Results(None, tuple(rows))))
+    assert "GB/s" in text
+    assert "12.0" in text
+    assert "GFLOP/s" not in text
+
+
+def test_numbers_have_three_digits():
+    assert [three_digits(x) for x in (0.01524, 0.1, 1.239, 12.39, 123.9, 1239, 12390.0, 9.999, 999.9)] == [
+        *("0.0152", "0.100", "1.24", "12.4", "124", "1,240", "12,400", "10.00", "1,000"),
+    ]
+    assert [times(x) for x in (1, 1.26, 9.96, 22300)] == ["1.0×", "1.3×", "10.0×", "22,300×"]
+    assert [duration(x) for x in (2.5, 0.0123, 45.6e-6, 789e-9)] == ["2.50 s", "12.3 ms", "45.6 µs", "789 ns"]
+
+
+ENVIRONMENT = Environment(
+    cpu="a processor",
+    cores=2,
+    system="Linux",
+    isa="v4",
+    versions={"loopnest": "1"},
+    pools=(ThreadPool("NumPy", 2, "OpenBLAS 0.3", "SkylakeX"), ThreadPool("loopnest", 1)),
+    warnings=("beware",),
+)
+
+
+def test_the_header_names_threads_blas_kernel_and_warnings():
+    text = printed(Results(ENVIRONMENT), width=200)
+    assert "threads: NumPy 2 (OpenBLAS 0.3, kernel SkylakeX), loopnest 1" in text
+    assert "warning: beware" in text
+
+
+def test_a_variable_that_slows_numpy_is_told_with_the_command_that_unsets_it(monkeypatch):
+    from loopnest.lab.environment import environment
+
+    for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
+        monkeypatch.delenv(name, raising=False)
+    assert environment().warnings == ()
+    monkeypatch.setenv("OPENBLAS_CORETYPE", "Haswell")
+    (warning,) = environment().warnings
+    assert "OPENBLAS_CORETYPE=Haswell" in warning
+    assert "env -u OPENBLAS_CORETYPE loopnest bench" in warning
+
+
+def test_results_come_back_from_their_file(tmp_path):
+    not_run = NotRun("matmul", "matmul", "matmul", "torch.eager", "square-100", "no torch")
+    results = Results(ENVIRONMENT, tuple(LADDER), (not_run,), (Failure("a", "b"),), interrupted=True)
+    results.save(tmp_path / "results.json")
+    assert Results.load(tmp_path / "results.json") == results
+    assert os.listdir(tmp_path) == ["results.json"]
+
+
+def test_a_file_that_cannot_be_written_leaves_no_pieces(tmp_path):
+    results = Results(None, (record("a.b", "w", 1.0, case=object()),))
+    with pytest.raises(TypeError):
+        results.save(tmp_path / "results.json")
+    assert os.listdir(tmp_path) == []
+
+
+# --- whole runs, in a process of their own
+
+TINY_SUITE = """
+import os
+import signal
+import time
+
+import loopnest as ln
+import numpy as np
+import pytest
+
+def test_right(measure):
+    measure(ln.matmul["numpy.matmul"], ln.matmul.contract.workloads[0])
+"""
+
+
+@pytest.fixture
+def suite(tmp_path, monkeypatch):
+    """Makes a suite of test functions, and puts it into the place of the installed ones."""
+    folder = tmp_path / "suites"
+    folder.mkdir()
+    shutil.copy(bench.suites_folder() / "conftest.py", folder)
+    monkeypatch.setattr(bench, "suites_folder", lambda: folder)
+
+    def make(more=""):
+        (folder / "bench_tiny.py").write_text(TINY_SUITE + more)
+        return folder
+
+    return make
+
+
+def test_a_run_gives_its_records_and_tells_of_each(suite):
+    suite()
+    told = []
+    results = bench.run_suites(["tiny"], quick=True, on_event=lambda kind, content: told.append(kind))
+    assert [r.impl for r in results.records] == ["numpy.matmul"]
+    assert (results.failures, results.interrupted) == ((), False)
+    assert results.environment.isa == ln.isa()
+    assert told == ["start", "environment", "running", "record", "environment"]
+
+
+def test_wrong_results_errors_and_deaths_are_failures_beside_what_was_measured(suite):
+    suite("""
+def test_wrong(measure):
+    @ln.matmul.register("mine.wrong")
+    def wrong(a, b, out): out[...] = 0
+    measure(ln.matmul["mine.wrong"], ln.matmul.contract.workloads[0])
+
+def test_error(measure):
+    raise ValueError("what is this")
+
+def test_death(measure):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def test_never(measure): pass
+""")
+    results = bench.run_suites(["tiny"], quick=True)
+    assert [r.impl for r in results.records] == ["numpy.matmul"]
+    wrong, error, *death = results.failures
+    assert "mine.wrong: the result" in wrong.message
+    assert "what is this" in error.message
+    assert len(death) == 1
+    assert "SIGKILL" in death[0].message
+    assert death[0].name == "test_death"
+
+
+def test_a_suite_that_cannot_be_imported_is_a_failure(suite):
+    suite("import a_module_that_is_not_there")
+    (failure,) = bench.run_suites(["tiny"], quick=True).failures
+    assert "a_module_that_is_not_there" in failure.message
+
+
+def test_ctrl_c_keeps_what_was_measured(suite, tmp_path):
+    folder = suite("""
+def test_long(measure):
+    open(os.path.join(os.path.dirname(__file__), "running"), "w").close()
+    time.sleep(600)
+""")
+    program = f"""
+import click
+from pathlib import Path
+from loopnest import cli
+from loopnest.lab import bench
+bench.suites_folder = lambda: Path({str(folder)!r})
+cli.bench.params[0].type = click.STRING
+cli.main(["bench", "tiny", "--quick", "--json", {str(tmp_path / "kept.json")!r}])
+"""
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)
+    try:
+        limit = time.monotonic() + 60
+        while not (folder / "running").exists() and process.poll() is None and time.monotonic() < limit:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        output, _ = process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert "numpy.matmul" in output
+    assert "interrupted" in output
+    kept = Results.load(tmp_path / "kept.json")
+    assert kept.interrupted
+    assert [r.impl for r in kept.records] == ["numpy.matmul"]
+
+
+def test_the_file_is_one_that_pytest_benchmark_reads(suite, tmp_path):
+    suite()
+    bench.run_suites(["tiny"], quick=True).save(tmp_path / "a.json")
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", "a.json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "test_right" in done.stdout
+
+
+def test_pytest_runs_the_suites_too_and_its_json_is_read_the_same(tmp_path):
+    command = [sys.executable, "-m", "pytest", str(bench.suites_folder() / "bench_matmul.py"), "--quick", "-q"]
+    command += ["-c", os.devnull, "--rootdir", str(tmp_path), "-o", "python_files=bench_*.py", "-p", "no:cacheprovider"]
+    command += [
+        "-k",
+        "numpy and (square-16 or square-64)",
+        "--seconds",
+        "20",
+        f"--benchmark-json={tmp_path / 'b.json'}",
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout
+    results = Results.load(tmp_path / "b.json")
+    assert {r.impl for r in results.records} >= {"numpy.rows", "numpy.matmul"}
+    assert results.environment.versions["NumPy"] == np.__version__
+    extra_info = json.loads((tmp_path / "b.json").read_text())["benchmarks"][0]["extra_info"]
+    assert {"operation", "impl", "workload", "shape", "dtype", "flops", "bytes", "threads"} <= extra_info.keys()
+
+
+def test_the_named_suites_are_the_files():
+    assert {path.name for path in bench.suites_folder().glob("bench_*.py")} == {f"bench_{name}.py" for name in SUITES}
+    assert Path(bench.suites_folder(), "conftest.py").exists()

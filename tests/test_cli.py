@@ -1,0 +1,170 @@
+"""The command `loopnest`."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+import time
+
+import loopnest as ln
+import pytest
+from click.testing import CliRunner
+from loopnest.cli import main
+from loopnest.lab import bench
+from loopnest.lab.records import Failure, Results
+from rich.cells import cell_len
+
+RUN = "from loopnest.cli import main; main(prog_name='loopnest')"
+
+
+def run(*args):
+    return CliRunner(env={"COLUMNS": "100"}).invoke(main, args, prog_name="loopnest")
+
+
+def text(result):
+    """What was printed, as one line: where it breaks depends on the terminal."""
+    return " ".join(result.output.split())
+
+
+def test_help_names_the_commands():
+    result = run("--help")
+    assert result.exit_code == 0
+    for command in ("list", "show", "bench"):
+        assert f"\n  {command} " in result.output
+
+
+def test_help_takes_less_than_0_3_seconds():
+    """The best of ten in a process of its own, with a margin for a machine that has other things to do."""
+
+    def seconds():
+        start = time.perf_counter()
+        subprocess.run([sys.executable, "-c", RUN, "--help"], check=True, capture_output=True, timeout=60)
+        return time.perf_counter() - start
+
+    assert min(seconds() for _ in range(10)) < 0.45
+
+
+def test_help_loads_nothing_heavy():
+    program = f"import sys; sys.argv[1:] = ['--help']\ntry:\n  {RUN}\nexcept SystemExit: print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert "click" in loaded
+    assert not loaded & {"numba", "torch", "rich", "matplotlib", "pytest", "llvmlite"}
+
+
+def test_version():
+    assert ln.__version__ in run("--version").output
+
+
+def test_list_counts_the_rungs_of_every_operation():
+    result = run("list")
+    assert result.exit_code == 0
+    lines = {line.split()[0]: line for line in result.output.splitlines() if line.strip()}
+    assert lines.keys() >= set(ln.OPERATIONS)
+    rungs = [k.backend for k in ln.matmul]
+    assert lines["matmul"].split()[-6:] == [
+        str(rungs.count(backend) or "·") for backend in ("python", "numpy", "numba", "cuda", "cpp", "torch")
+    ]
+    assert "loopnest list matmul" in result.output
+
+
+def test_list_of_an_operation_has_every_rung_with_its_lessons_first_line_and_why_it_cannot_run(monkeypatch):
+    naive = ln.matmul["cpp.naive"]
+    monkeypatch.setattr(naive, "why_unavailable", lambda: "it needs [brackets]: pip install 'loopnest[brackets]'")
+    result = run("list", "matmul")
+    assert result.exit_code == 0
+    for k in ln.matmul:
+        assert f"\n{k.id} " in result.output
+        assert k.headline in text(result)
+    assert "not here: it needs [brackets]: pip install 'loopnest[brackets]'" in text(result)
+
+
+@pytest.mark.parametrize("name", list(ln.OPERATIONS))
+@pytest.mark.parametrize("width", [80, 140])
+def test_no_list_is_wider_than_the_terminal(name, width):
+    result = CliRunner(env={"COLUMNS": str(width)}).invoke(main, ["list", name])
+    assert max(map(cell_len, result.output.splitlines())) <= width
+
+
+def test_an_unknown_operation_is_told_with_the_nearest():
+    result = run("list", "matmull")
+    assert result.exit_code == 2
+    assert "no operation is called 'matmull'; did you mean matmul?" in text(result)
+    assert run("show", "no_such_thing", "cpp.naive").exit_code == 2
+
+
+def test_show_prints_lesson_and_source_once():
+    k = ln.matmul["numpy.rows"]
+    result = run("show", "matmul", "numpy.rows")
+    assert result.exit_code == 0
+    assert k.lesson in result.output
+    assert "for i in range(a.shape[0]):\n        np.matmul(a[i], b, out=out[i])" in result.output
+    assert result.output.count(k.headline) == 1
+
+
+@pytest.mark.parametrize("backend", ["python", "numpy", "numba", "cpp", "torch"])
+def test_show_works_for_every_backend(backend):
+    k = ln.matmul[backend]
+    result = run("show", "matmul", k.id)
+    assert result.exit_code == 0
+    assert k.lesson in result.output
+    assert k.source().splitlines()[-1] in result.output.splitlines()
+
+
+def test_show_in_a_terminal_is_coloured_and_reflows_the_lesson():
+    env = {"FORCE_COLOR": "1", "TTY_COMPATIBLE": "1", "COLUMNS": "60", "TERM": "xterm-256color"}
+    result = CliRunner(env=env).invoke(main, ["show", "matmul", "numpy.rows"], color=True)
+    assert result.exit_code == 0
+    assert "\x1b[" in result.output
+
+
+def test_an_unknown_rung_is_told_with_the_nearest():
+    result = run("show", "matmul", "cpp.nave")
+    assert result.exit_code == 2
+    assert "did you mean 'cpp.naive'?" in text(result)
+
+
+def test_bench_prints_a_table_and_writes_the_file(tmp_path):
+    file = tmp_path / "results.json"
+    result = run("bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy", "--json", str(file))
+    assert result.exit_code == 0, result.output
+    assert "GFLOP/s" in result.output
+    assert "numpy.matmul" in result.output
+    assert "orders of magnitude" in result.output
+    assert {r.impl for r in Results.load(file).records} == {k.id for k in ln.matmul if k.backend == "numpy"}
+    assert str(file) in result.output.replace("\n", "")
+
+
+def test_bench_runs_from_anywhere_whatever_lies_there(tmp_path):
+    (tmp_path / "numpy.py").write_text("raise RuntimeError('not this one')")
+    (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
+    env = {**os.environ, "PYTEST_ADDOPTS": "--no-such-option"}
+    args = ["bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy.matmul"]
+    program = f"import sys; sys.path.remove(''); sys.argv[1:] = {args}\n{RUN}"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr + done.stdout
+    assert "numpy.matmul" in done.stdout
+
+
+def test_a_failed_benchmark_is_told_and_ends_the_command_with_1(monkeypatch):
+    failed = Results(None, failures=(Failure("x", "off by 1"),))
+    monkeypatch.setattr(bench, "run_suites", lambda *args, **kwargs: failed)
+    result = run("bench", "matmul")
+    assert result.exit_code == 1
+    assert "off by 1" in result.output
+
+
+def test_bench_without_its_packages_says_how_to_get_them(monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pytest_benchmark" else find(name))
+    result = run("bench", "matmul", "--quick")
+    assert result.exit_code == 1
+    assert "pip install 'loopnest[bench]'" in text(result)
+
+
+def test_bench_refuses_what_it_cannot_do_before_it_starts(tmp_path):
+    assert run("bench", "no_such_suite").exit_code == 2
+    result = run("bench", "matmul", "--json", str(tmp_path / "nowhere" / "results.json"))
+    assert result.exit_code == 2
+    assert "there is no folder" in text(result)
