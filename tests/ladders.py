@@ -8,13 +8,14 @@ from loopnest.backends import BACKENDS
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
 ELSEWHERE = {"cuda"}  # numba.cuda's simulator is chosen before numba is imported: tests/cuda/ has a process of its own
+HERE = tuple(backend for backend in BACKENDS if backend not in ELSEWHERE)
 
 
-def rungs(*names: str, backend: str | None = None) -> pytest.MarkDecorator:
-    """Run a test with each implementation of the operations with these names, or of all operations, perhaps of one
-    backend alone. What cannot run here is skipped, with the reason."""
+def rungs(*names: str, of: tuple[str, ...] = HERE) -> pytest.MarkDecorator:
+    """Run a test with each implementation of the operations with these names, or of all operations, in some backends
+    or in all. What cannot run here is skipped, with the reason."""
     ladders = (OPERATIONS[name].ladder() for name in names or OPERATIONS)
-    chosen = [k for ladder in ladders for k in ladder if k.backend not in ELSEWHERE and backend in (None, k.backend)]
+    chosen = [k for ladder in ladders for k in ladder if k.backend in of]
     return pytest.mark.parametrize(
         "implementation", [_parameter(k, f"{k.operation.name}-{k.id}", k.why_unavailable()) for k in chosen]
     )
@@ -24,7 +25,7 @@ def backends() -> pytest.MarkDecorator:
     """Run a test with the name of each backend."""
     return pytest.mark.parametrize(
         "backend",
-        [_parameter(name, name, b.why_unavailable()) for name, b in BACKENDS.items() if name not in ELSEWHERE],
+        [_parameter(name, name, BACKENDS[name].why_unavailable()) for name in HERE],
     )
 
 

@@ -195,6 +195,20 @@ def test_a_slow_rung_is_not_run_on_what_would_take_it_too_long(mine):
     assert max(calls) == 64
 
 
+def test_a_call_that_takes_much_longer_than_predicted_is_not_made_again(mine):
+    calls = []
+
+    def suddenly_slow(a, b, out):
+        calls.append(len(a))
+        time.sleep(0.1 if len(a) > 16 else 0)
+        np.matmul(a, b, out=out)
+
+    lab, implementation = Bench(TINY), mine(suddenly_slow)
+    assert isinstance(run(lab, implementation, "square-16"), Record)
+    assert run(lab, implementation, "square-64").reason == measure.TOO_SLOW_AFTER_ALL
+    assert calls.count(64) == 1
+
+
 def test_a_quick_comparison_leaves_out_what_one_of_its_rows_cannot_run(mine):
     def slow(a, b, out):
         time.sleep(1e-6 * len(a) ** 2)
@@ -307,7 +321,7 @@ def test_a_comparison_shows_the_largest_workload_that_all_of_its_rows_ran():
 def printed(results, quick=True, width=100):
     console = Console(width=width, force_terminal=False, color_system=None, highlight=False)
     with console.capture() as capture:
-        for part in report(results, quick):
+        for part in report(results, quick, width):
             console.print(part)
     return [line.rstrip() for line in capture.get().splitlines()]
 

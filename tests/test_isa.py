@@ -21,7 +21,7 @@ def level(request):
     ln.set_isa(usual)
 
 
-@rungs(backend="cpp")
+@rungs(of=("cpp",))
 @dtypes
 def test_every_cpp_rung_on_every_level(implementation, dtype, level):
     assert ln.isa() == level

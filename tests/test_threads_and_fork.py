@@ -1,11 +1,14 @@
-"""Calls from many threads at once, and in a child process after a fork."""
+"""Calls from many threads at once, beside other work in Python, and in a child process after a fork."""
 
+import ctypes
 import multiprocessing
 import sys
 import threading
+import time
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 
+import loopnest as ln
 import numpy as np
 import pytest
 from ladders import rungs
@@ -66,3 +69,45 @@ def test_in_a_child_after_a_fork(implementation):
     finally:
         child.kill()
         child.join()
+
+
+@rungs("matmul", "mlp_forward", of=("numba", "cpp"))
+def test_a_call_releases_the_gil(implementation):
+    """While a call runs in another thread, this one goes on; with the GIL held it would stand still all the while."""
+    length = 200
+    while (share := standstill(implementation, length)) is None:
+        length = length * 3 // 2
+    assert min(share, standstill(implementation, length) or 1) < 0.5  # once, the system may have stopped this thread
+
+
+def test_a_call_that_holds_the_gil_is_found_out():
+    @ln.matmul.register("mine.selfish")
+    def selfish(a, b, out):
+        ctypes.PyDLL(None).usleep(100_000)  # PyDLL, unlike CDLL, keeps the GIL
+
+    try:
+        assert standstill(ln.matmul["mine.selfish"], 2) > 0.5
+    finally:
+        ln.matmul.unregister("mine.selfish")
+
+
+def standstill(implementation, length):
+    """The longest pause of this thread during a call in another, as a share of the call; None for a call too short."""
+    axes = implementation.operation.contract.workloads[0].shape
+    arguments = Case(implementation.operation, FLOAT32, tuple((axis, length) for axis in axes)).arguments()
+    implementation(*arguments.inputs, **arguments.options)  # compiles
+    began, ended = [], []
+
+    def call():
+        began.append(time.perf_counter())
+        implementation(*arguments.inputs, **arguments.options)
+        ended.append(time.perf_counter())
+
+    thread = threading.Thread(target=call)
+    ticks = [time.perf_counter()]
+    thread.start()
+    while not ended:
+        ticks.append(time.perf_counter())
+    thread.join()
+    seconds = ended[0] - began[0]
+    return max(np.diff(ticks)) / seconds if seconds > 0.05 else None

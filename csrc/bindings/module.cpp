@@ -68,7 +68,10 @@ void call(void (*kernel)(Args...), typename Python<Args>::type... args) {
     run(Python<Args>::pass(args)...);
 }
 
-const py::array& first_array(const py::array& first, ...) { return first; }
+template <class... Rest>
+const py::array& first_array(const py::array& first, const Rest&...) {
+    return first;
+}
 
 // kernels[operation][variant] for each rung of an operation's list. Which ISA level's kernel runs is looked up at the
 // call. The float signature stands for both: Python passes the same for float and double.

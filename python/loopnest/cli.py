@@ -200,7 +200,7 @@ def _print_results(results: Results, quick: bool, json_file: Path | None) -> Non
     from .lab.tables import report
 
     console = _console()
-    for part in report(results, quick):
+    for part in report(results, quick, console.width):
         console.print(part)
     if json_file is not None:
         console.print(f"{len(results.records)} results are in {json_file}", markup=False, highlight=False)

@@ -120,7 +120,7 @@ class Budget:
         return work / self._rates[who] if who in self._rates else None
 
     def why_not(self, who: Hashable, work: int) -> str | None:
-        """The reason, or None. Each has its first workload, whatever its study's share of the time, while the run lasts."""
+        """The reason, or None. While the run lasts each has its first workload, whatever its study's share of it."""
         predicted = self.predicted(who, work)
         if predicted is None:
             return TOO_LATE if self._clock() >= self._end else None

@@ -67,29 +67,30 @@ def comparable(records: Sequence[Record]) -> list[Record]:
     return chosen
 
 
-def report(results: Results, quick: bool) -> Iterator[RenderableType]:
+def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType]:
     """All that `loopnest bench` prints, one renderable after another.
 
     quick  a table for each study, of what tells the most; else one for each workload too
+    width  of the terminal, in characters
     """
     if results.environment:
         yield about(results.environment)
     for study, records in _by(results.records, lambda r: r.study):
         if not quick:
             for workload, same in _by(records, lambda r: r.workload):
-                yield table(f"{study} · {workload}", same)
+                yield table(f"{study} · {workload}", same, width)
         if records[0].ladder:
-            yield ladder(study, records)
+            yield ladder(study, records, width)
         elif quick:
             for workload, same in _by(comparable(records), lambda r: r.workload):
-                yield table(f"{study} · {workload}", same)
+                yield table(f"{study} · {workload}", same, width)
         yield from _claims(records)
     yield from _not_run(results)
     for failure in results.failures:
         yield Text.assemble(("failed: ", "bold red"), f"{failure.name}\n", (failure.message, "red"), "\n")
 
 
-def ladder(study: str, records: Sequence[Record]) -> RenderableType:
+def ladder(study: str, records: Sequence[Record], width: int) -> RenderableType:
     """The rungs in reading order, each on the largest workload that it ran, and how far the ladder reaches."""
     top = highest(records)
     ranked = sorted(top, key=lambda r: rate(r, unit(records)))
@@ -100,16 +101,16 @@ def ladder(study: str, records: Sequence[Record]) -> RenderableType:
         (f"{times(factor)}, {math.log10(factor):.1f} orders of magnitude", "bold"),
     )
     title = f"{study} · each rung on the largest workload that fits its time"
-    return Group(table(title, top), span)
+    return Group(table(title, top, width), span)
 
 
-def table(title: str, records: Sequence[Record]) -> RenderableType:
+def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
     """One row a record. Where the records have sections, a row is compared with those of its own section."""
     in_unit = unit(records)
     same_workload = len({r.workload for r in records}) == 1
     if same_workload and records[0].workload not in title:
         title += f" · {records[0].workload}"
-    result = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    result = Table(box=box.SIMPLE_HEAD, padding=(0, int(width >= 84), 0, 0), pad_edge=False, show_edge=False)
     cases = any(r.case for r in records)
     result.add_column("implementation", no_wrap=True, overflow="fold")
     if cases:

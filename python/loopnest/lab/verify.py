@@ -40,8 +40,8 @@ SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 97)
 LONG = (1100, 4200)
 """Longer than the blocks that fit a cache, so that a second block follows the first."""
 
-LARGE = 40_000_000
-"""The most operations of the case that has all axes long; its arrays take LARGE / 10 bytes at most."""
+LARGE = 32_000_000
+"""The most operations, and the most bytes, of the case that has all axes long: work for several threads."""
 
 PATIENCE = 1.0
 """Seconds that one call may take; a case that would take a rung longer is left out."""
@@ -208,14 +208,12 @@ def large_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
 
 
 def _large(operation: Operation, dtype: np.dtype[Any], most: int) -> Case:
-    contract = operation.contract
-    length = 1 << 20
+    length = 1 << 23
     while True:
-        sizes = _uneven(operation, (length - 1, length * 3 // 2, length // 2 + 3, length + 1))
-        few_bytes = contract.traffic(dtype.itemsize, **dict(sizes)) <= most / 10
-        if (contract.flops(**dict(sizes)) <= most and few_bytes) or length == 2:
-            return Case(operation, dtype, sizes)
-        length = max(2, length * 3 // 4)
+        case = Case(operation, dtype, _uneven(operation, (length - 1, length * 3 // 2, length // 2 + 3, length + 1)))
+        if case.work() <= most or length == 2:
+            return case
+        length = max(2, length * 7 // 8)
 
 
 def _uneven(operation: Operation, lengths: Iterable[int]) -> tuple[tuple[str, int], ...]:
@@ -465,14 +463,21 @@ def _with_leaves(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, .
     return tuple(changed)
 
 
-@functools.lru_cache(maxsize=2000)
 def exact_and_bound(case: Case) -> tuple[Arrays, Arrays]:
-    """The exact results of a case and, elementwise, how far a result may be from them."""
+    """The exact results of a case and, elementwise, how far a result may be from them; kept for the next rung."""
+    return _small_answer(case) if case.work() <= LARGE // 100 else _large_answer(case)
+
+
+def _answer(case: Case) -> tuple[Arrays, Arrays]:
     arguments, contract = case.arguments(), case.operation.contract
     values = _with_leaves(
         arguments.inputs, [memory.view for memory in _lay_out(arguments, case.layouts, contract.updates)]
     )
     return _exact_and_bound(contract, values, arguments.options)
+
+
+_small_answer = functools.lru_cache(maxsize=2000)(_answer)
+_large_answer = functools.lru_cache(maxsize=4)(_answer)
 
 
 def _exact_and_bound(contract: Contract, values: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
