@@ -313,7 +313,12 @@ def test_the_caches_form_is_one_of_two_and_its_arrays_fit():
 )
 def test_mlp_backward_takes_five_results(out, was):
     (dy, cache), _ = sample(ln.mlp_backward)
-    refused(TypeError, lambda: ln.mlp_backward(dy, cache, out=out), f"mlp_backward: out is {was}, expected a", "(dx, dw1, db1, dw2, db2)")
+    refused(
+        TypeError,
+        lambda: ln.mlp_backward(dy, cache, out=out),
+        f"mlp_backward: out is {was}, expected a",
+        "(dx, dw1, db1, dw2, db2)",
+    )
 
 
 def test_results_may_not_overlap_each_other():
