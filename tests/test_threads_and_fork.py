@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 import loopnest as ln
 import numpy as np
 import pytest
-from ladders import rungs
-from loopnest.lab.verify import Case, compare, exact_and_bound, results_of
+from ladders import HERE, OPERATIONS, rungs
+from loopnest.lab.verify import Case, compare, exact_and_bound, large_cases, results_of
 
 FLOAT32 = np.dtype(np.float32)
+COMPILED = ("numba", "cpp", "torch")
 
 
 def mistakes(case, implementation):
@@ -26,46 +27,60 @@ def mistakes(case, implementation):
     return [p for result, *right in zip(results, exact, bound, strict=True) for p in compare(result, *right, FLOAT32)]
 
 
-def cases(operation):
-    """Eight calls of different sizes."""
-    axes = operation.contract.workloads[0].shape
-    return [Case(operation, FLOAT32, tuple((axis, 20 + i + j) for j, axis in enumerate(axes))) for i in range(8)]
+def cases(implementation):
+    """Small calls of different sizes and, of compiled rungs, a large one, for which those that use threads do so."""
+    axes = implementation.operation.contract.workloads[0].shape
+    for i in range(8):
+        yield Case(implementation.operation, FLOAT32, tuple((axis, 20 + i + j) for j, axis in enumerate(axes)))
+    if implementation.backend in COMPILED:
+        yield next(large_cases(implementation, FLOAT32))
 
 
 @rungs()
-def test_eight_threads_at_once(implementation):
-    todo = cases(implementation.operation)
+def test_many_threads_at_once(implementation):
+    todo = list(cases(implementation))
     start = threading.Barrier(len(todo))
 
     def work(case):
         start.wait()
-        return [problem for _ in range(3) for problem in mistakes(case, implementation)]
+        return [problem for _ in range(1 if case is todo[-1] else 5) for problem in mistakes(case, implementation)]
 
-    for case in todo[:1]:  # compiled before, where it is compiled at the first call
-        assert mistakes(case, implementation) == []
     with ThreadPoolExecutor(len(todo)) as threads:
         assert list(threads.map(work, todo)) == [[]] * len(todo)
 
 
+@rungs(of=("numba", "cpp"))
+def test_more_threads_than_processors(implementation):
+    usual = ln.num_threads()
+    try:
+        ln.set_num_threads(7)
+        for case in cases(implementation):
+            assert mistakes(case, implementation) == []
+    finally:
+        ln.set_num_threads(usual)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="fork without exec is not safe on this system")
-@rungs()
-def test_in_a_child_after_a_fork(implementation):
+@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+def test_in_a_child_after_a_fork(operation):
     """The child has a copy of the parent's memory, but none of its threads."""
-    first, second, *_ = cases(implementation.operation)
-    assert mistakes(first, implementation) == []
+    todo = [(k, list(cases(k))[-1]) for k in operation.ladder() if k.backend in HERE and k.available()]
+    for implementation, case in todo:
+        assert mistakes(case, implementation) == []
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
-    child = context.Process(target=lambda: sender.send(mistakes(second, implementation)))
+    child = context.Process(target=lambda: [sender.send(mistakes(case, k)) for k, case in todo])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks is what is tested
         child.start()
     sender.close()
     try:
-        assert receiver.poll(60), "the child hangs"
-        assert receiver.recv() == []
+        for implementation, _ in todo:
+            assert receiver.poll(60), f"the child hangs in {implementation.id}"
+            assert receiver.recv() == [], implementation.id
     except EOFError:
         child.join()
-        pytest.fail(f"the child ended with exit code {child.exitcode}")
+        pytest.fail(f"the child ended in {implementation.id} with exit code {child.exitcode}")
     finally:
         child.kill()
         child.join()

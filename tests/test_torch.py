@@ -391,7 +391,7 @@ def backwards(x):
     return np.ascontiguousarray(np.flip(x))[(slice(None, None, -1),) * x.ndim]
 
 
-@rungs(backend="torch")
+@rungs(of=("torch",))
 def test_negative_strides_are_copied_with_a_warning_at_the_callers_line(implementation):
     case = case_of(implementation.operation)
     inputs = mapped(case.arguments().inputs, backwards)
@@ -413,7 +413,7 @@ def test_the_tensors_of_all_other_layouts_share_the_arrays_memory(layout):
         np.testing.assert_array_equal(tensor.numpy(), array)
 
 
-@rungs(backend="torch")
+@rungs(of=("torch",))
 def test_read_only_arrays_and_negative_strides_that_step_nowhere_do_not_warn(implementation):
     case = case_of(implementation.operation)
     updated = UPDATED.get(implementation.operation.name, ())
@@ -439,7 +439,7 @@ def test_a_tensor_over_read_only_memory_keeps_it_alive():
     assert tensor.sum() == 999 * 500
 
 
-@rungs(backend="torch")
+@rungs(of=("torch",))
 @pytest.mark.parametrize("mode", ["inference_mode", "no_grad", "autocast", "default dtype", "default device"])
 def test_torchs_modes_change_nothing(implementation, mode):
     modes = {

@@ -3,16 +3,18 @@
 import loopnest as ln
 import numpy as np
 import pytest
-from ladders import OPERATIONS, dtypes
+from ladders import DTYPES, OPERATIONS, dtypes
 from loopnest.lab import verify as judge_by
 from loopnest.lab.verify import Case, compare, verify
 
+SMALL = (judge_by.size_cases, judge_by.layout_cases, judge_by.special_cases)
 
-def findings_of(operation, kernel, **options):
+
+def findings_of(operation, kernel, dtypes=DTYPES, cases=SMALL):
     """What `verify` says of a kernel, registered for the time of this call."""
     operation.register("wrong.kernel")(kernel)
     try:
-        return verify(operation["wrong.kernel"], **options)
+        return verify(operation["wrong.kernel"], dtypes, cases)
     finally:
         operation.unregister("wrong.kernel")
 
@@ -122,7 +124,7 @@ WRONG = [kernel for name, kernel in list(globals().items()) if name.startswith("
 
 
 def test_a_right_kernel_passes():
-    assert findings_of(ln.matmul, matmul_right) == []
+    assert findings_of(ln.matmul, matmul_right, cases=[*SMALL, judge_by.large_cases]) == []
 
 
 @dtypes
@@ -316,7 +318,7 @@ operations = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERA
 
 @operations
 def test_a_kernel_that_does_nothing_is_found_out(operation):
-    assert findings_of(operation, lambda *_: None, cases=judge_by.size_cases)
+    assert findings_of(operation, lambda *_: None, cases=[judge_by.size_cases])
 
 
 @operations

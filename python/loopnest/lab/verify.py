@@ -40,11 +40,11 @@ SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 97)
 LONG = (1100, 4200)
 """Longer than the blocks that fit a cache, so that a second block follows the first."""
 
-LARGE = 32_000_000
+LARGE = 28_000_000
 """The most operations, and the most bytes, of the case that has all axes long: work for several threads."""
 
-PATIENCE = 1.0
-"""Seconds that one call may take; a case that would take a rung longer is left out."""
+PATIENCE = 0.5
+"""Seconds that a call of the largest case may take."""
 
 GUARD = 33
 """Guard elements on each side of an array. An odd number, so that arrays do not start at a vector's boundary."""
@@ -124,49 +124,39 @@ class Case:
 
 
 def verify(
-    implementation: Implementation,
-    dtypes: Iterable[Any] = FLOATS,
-    cases: Callable[[Operation, np.dtype[Any]], Iterable[Case]] | None = None,
+    implementation: Implementation, dtypes: Iterable[Any] = FLOATS, cases: Iterable[Cases] | None = None
 ) -> list[Finding]:
-    """Judge an implementation by all cases, or by those that `cases(operation, dtype)` gives.
+    """Judge an implementation by all cases, or by those of these kinds, such as [size_cases, layout_cases].
 
-    Returns what is wrong: nothing where all is right. Cases that would take longer than PATIENCE are left out.
+    Returns what is wrong: nothing where all is right.
     """
     findings = []
     for dtype in map(np.dtype, dtypes):
-        fastest = 0.0  # the most work a second of any call so far
-        for case in (cases or all_cases)(implementation.operation, dtype):
-            if fastest and case.work() / fastest > PATIENCE:
-                continue
-            start = time.perf_counter()
-            findings += [Finding(str(case), problem) for problem in judge(implementation, case)]
-            fastest = max(fastest, case.work() / (time.perf_counter() - start))
+        for kind in cases or (size_cases, layout_cases, special_cases, large_cases):
+            for case in kind(implementation, dtype):
+                findings += [Finding(str(case), problem) for problem in judge(implementation, case)]
     return findings
 
 
-Cases = Callable[[Operation, np.dtype[Any]], Iterator[Case]]
-
-
-def all_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
-    for cases in (size_cases, layout_cases, special_cases, large_cases):
-        yield from cases(operation, dtype)
+Cases = Callable[[Implementation, np.dtype[Any]], Iterator[Case]]
 
 
 def _varied(cases: Cases) -> Cases:
     """The same cases, each of them followed by its variations."""
 
     @functools.wraps(cases)
-    def with_variations(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
-        for case in cases(operation, dtype):
-            for variation in (None, *operation.contract.variations):
+    def with_variations(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
+        for case in cases(implementation, dtype):
+            for variation in (None, *implementation.operation.contract.variations):
                 yield dataclasses.replace(case, variation=variation)
 
     return with_variations
 
 
 @_varied
-def size_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
+def size_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """Every axis in turn with each of SIZES and LONG, and empty; then all axes with each of SIZES."""
+    operation = implementation.operation
     axes = list(operation.contract.workloads[0].shape)
     shapes = [dict.fromkeys(axes, size) for size in (0, *SIZES)]
     for axis in axes:
@@ -180,8 +170,9 @@ def size_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
 
 
 @_varied
-def layout_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
+def layout_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """All inputs in each layout, and the inputs in two layouts by turns."""
+    operation = implementation.operation
     sizes = _uneven(operation, (13, 9, 18, 5))
     for layout in LAYOUTS:
         yield Case(operation, dtype, sizes, (layout,))
@@ -190,8 +181,9 @@ def layout_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
 
 
 @_varied
-def special_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
+def special_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """NaN, the infinities, and numbers whose exponential overflows as the first and the last element of each input."""
+    operation = implementation.operation
     sizes = _uneven(operation, (5, 9, 18, 3))
     inputs = _leaves(Case(operation, dtype, sizes).arguments().inputs)
     for i, element, special in itertools.product(range(len(inputs)), (0, -1), (np.nan, np.inf, -np.inf, 1e3, -1e3)):
@@ -201,19 +193,24 @@ def special_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
 
 
 @_varied
-def large_cases(operation: Operation, dtype: np.dtype[Any]) -> Iterator[Case]:
-    """All axes long, so that threads have something to share: as long as LARGE / 100 allows, then LARGE."""
-    yield _large(operation, dtype, LARGE // 100)
-    yield _large(operation, dtype, LARGE)
+def large_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
+    """All axes long, so that threads have something to share; for slow rungs a tenth or a hundredth of the work."""
+    probe, larger, largest = (_as_large_as(LARGE // n, implementation.operation, dtype) for n in (100, 10, 1))
+    judge(implementation, probe)  # compiles what is compiled at the first call
+    start = time.perf_counter()
+    judge(implementation, probe)
+    affordable = probe.work() * PATIENCE / (time.perf_counter() - start)
+    yield next((case for case in (largest, larger) if case.work() <= affordable), probe)
 
 
-def _large(operation: Operation, dtype: np.dtype[Any], most: int) -> Case:
-    length = 1 << 23
+def _as_large_as(work: float, operation: Operation, dtype: np.dtype[Any]) -> Case:
+    length = float(1 << 23)
     while True:
-        case = Case(operation, dtype, _uneven(operation, (length - 1, length * 3 // 2, length // 2 + 3, length + 1)))
-        if case.work() <= most or length == 2:
+        sizes = _uneven(operation, [int(length * share) for share in (1, 1.5, 0.5, 0.9)])
+        case = Case(operation, dtype, tuple((axis, size + 3) for axis, size in sizes))
+        if case.work() <= work or length < 1:
             return case
-        length = max(2, length * 7 // 8)
+        length *= 0.95
 
 
 def _uneven(operation: Operation, lengths: Iterable[int]) -> tuple[tuple[str, int], ...]:

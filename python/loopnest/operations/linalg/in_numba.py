@@ -112,7 +112,7 @@ def sum_column_wise(a: Array, out: Array) -> None:
 
 @rung("sum")
 @compiled
-def sum_one_accumulator(a: Array, out: Array) -> None:
+def sum_row_wise(a: Array, out: Array) -> None:
     """One sum, taken along the rows, in the order of the memory.
 
     Each cache line is used whole, and the hardware prefetcher has it ready. What limits it is not the memory but the
@@ -125,7 +125,7 @@ def sum_one_accumulator(a: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("sum", faster_than="numba.one_accumulator")
+@rung("sum", faster_than="numba.row_wise")
 @compiled
 def sum_many_accumulators(a: Array, out: Array) -> None:
     """Eight sums side by side, of every eighth element each.
@@ -151,7 +151,7 @@ def sum_many_accumulators(a: Array, out: Array) -> None:
     out[()] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
-@rung("sum", faster_than="numba.one_accumulator")
+@rung("sum", faster_than="numba.row_wise")
 @compiled(reorder_sums=True)
 def sum_vectorized(a: Array, out: Array) -> None:
     """The plain loop along the rows, with leave to reorder the additions: a vector of sums to a register.
