@@ -5,7 +5,7 @@ import threading
 import loopnest as ln
 import numpy as np
 import pytest
-from loopnest.threads import share, share_elements
+from loopnest.threads import processors, share, share_elements, threads_wanted
 
 
 @pytest.fixture(params=[1, 2, 7])
@@ -72,14 +72,13 @@ def test_several_threads_take_part():
 
 
 def test_the_number_of_threads_is_set_by_a_call_or_the_environment(monkeypatch):
-    monkeypatch.setattr("loopnest.threads._num_threads", None)
     monkeypatch.delenv("LOOPNEST_NUM_THREADS", raising=False)
-    assert ln.num_threads() >= 1
+    assert threads_wanted() == processors() >= 1
     monkeypatch.setenv("LOOPNEST_NUM_THREADS", "3")
-    assert ln.num_threads() == 3
+    assert threads_wanted() == 3
     for wrong in ("0", "-1", "two", ""):
         monkeypatch.setenv("LOOPNEST_NUM_THREADS", wrong)
         with pytest.raises(ValueError, match=f"LOOPNEST_NUM_THREADS is '{wrong}', expected a whole number from 1 up"):
-            ln.num_threads()
+            threads_wanted()
     with pytest.raises(ValueError, match="set_num_threads: count is 0, expected a whole number from 1 up"):
         ln.set_num_threads(0)

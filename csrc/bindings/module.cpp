@@ -9,6 +9,7 @@
 
 #include "kernels.hpp"
 #include "machine/caches.hpp"
+#include "machine/threads.hpp"
 #include "simd/dispatch.hpp"
 
 namespace py = pybind11;
@@ -143,6 +144,9 @@ PYBIND11_MODULE(_core, module) {
     }, "The ISA levels that run here, from the oldest to the newest.");
     module.def("isa", [] { return active_isa().name; }, "The ISA level whose kernels run.");
     module.def("set_isa", [](const std::string& name) { set_isa(name); }, py::arg("name"));
+    module.def("num_threads", [] { return num_threads(); }, "How many threads one call may use.");
+    module.def("set_num_threads", [](index count) { set_num_threads(count); }, py::arg("count"),
+               py::call_guard<py::gil_scoped_release>());
     module.def("cache_sizes", [] {
         const CacheSizes cache = cache_sizes();
         return py::make_tuple(cache.l1d, cache.l2, cache.l3);

@@ -17,30 +17,41 @@ index told_by_system(int level) {
     std::size_t length = sizeof size;
     return sysctlbyname(name, &size, &length, nullptr, 0) == 0 ? index(size) : 0;
 }
+
+index ways_told_by_system(int) { return 0; }
 #else
-// /sys/devices/system/cpu/cpu0/cache/index*/ has one folder a cache, with level, type and size ("32K", "1024K", "8M").
-index told_by_system(int level) {
+// /sys/devices/system/cpu/cpu0/cache/index*/ has one folder a cache, with level, type, size ("32K", "1024K", "8M") …
+std::string folder_of(int level) {
     for (int i = 0; i < 8; ++i) {
         const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(i) + "/";
-        std::string type, size;
+        std::string type;
         int its_level = 0;
         std::ifstream(folder + "level") >> its_level;
         std::ifstream(folder + "type") >> type;
-        std::ifstream(folder + "size") >> size;
-        if (its_level != level || type == "Instruction" || size.empty()) continue;
-        index bytes = 0;
-        for (char c : size)
-            if (c >= '0' && c <= '9') bytes = bytes * 10 + (c - '0');
-        const char unit = size.back();
-        return unit == 'K' ? bytes << 10 : unit == 'M' ? bytes << 20 : unit == 'G' ? bytes << 30 : bytes;
+        if (its_level == level && type != "Instruction") return folder;
     }
-    return 0;
+    return "";
+}
+
+index told_by_system(int level) {
+    index size = 0;
+    char unit = ' ';
+    std::ifstream(folder_of(level) + "size") >> size >> unit;
+    return unit == 'K' ? size << 10 : unit == 'M' ? size << 20 : unit == 'G' ? size << 30 : size;
+}
+
+index ways_told_by_system(int level) {
+    index ways = 0;
+    std::ifstream(folder_of(level) + "ways_of_associativity") >> ways;
+    return ways;
 }
 #endif
 
 CacheSizes read() {
     const index l1d = told_by_system(1), l2 = told_by_system(2), l3 = told_by_system(3);
-    return {l1d > 0 ? l1d : 32 << 10, l2 > 0 ? l2 : 512 << 10, l3 > 0 ? l3 : 8 << 20};
+    const index l1d_ways = ways_told_by_system(1), l2_ways = ways_told_by_system(2);
+    return {l1d > 0 ? l1d : 32 << 10, l2 > 0 ? l2 : 512 << 10, l3 > 0 ? l3 : 8 << 20,
+            l1d_ways > 3 ? l1d_ways : 8, l2_ways > 3 ? l2_ways : 8};
 }
 
 }  // namespace

@@ -1,17 +1,17 @@
-// The MLP from its parts: packed products, a pass for each bias, and GELU's own rung between them.
+// The MLP from its parts: the fastest products, a pass for each bias, and GELU's own rung between them.
 //
 //     forward    z = x w1 + b1      h = gelu(z)      y = h w2 + b2
 //     backward   dh = dy w2ᵀ        dz = dh · gelu'(z)
 //                dx = dz w1ᵀ        dw1 = xᵀ dz      db1 = sum of dz's rows      dw2 = hᵀ dy      db2 = sum of dy's rows
 //
-// Transposed factors are views with the strides exchanged, and packing absorbs them. The products copy their operands block
-// by block, as their method. Each intermediate (t, h) is written by the product, read and written again for its bias, and
+// Transposed factors are views with the strides exchanged. The products copy blocks of their operands, as their
+// method, and run on all threads; the passes between them run on one. Each intermediate (t, h) is written by the product, read and written again for its bias, and
 // read once more by gelu: some 12 bytes an element that a fused pass would not move. dz, of z's size, lies in scratch
 // memory that each thread keeps between calls. The limit is the products' arithmetic, with those passes beside it.
 #pragma once
 
 #include "gelu/simd.hpp"
-#include "matmul/packed.hpp"
+#include "matmul/parallel.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
 
@@ -33,10 +33,10 @@ namespace mlp_forward {
 template <class T>
 void composed(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matrix<const T> w2, Vector<const T> b2,
               Matrix<T> z, Matrix<T> h, Matrix<T> y, bool tanh_form) {
-    matmul::packed<T>(x, w1, z);
+    matmul::parallel<T>(x, w1, z);
     add_to_rows(z, b1);
     gelu::simd<T>(z, h, tanh_form);
-    matmul::packed<T>(h, w2, y);
+    matmul::parallel<T>(h, w2, y);
     add_to_rows(y, b2);
 }
 
@@ -50,13 +50,13 @@ void composed(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, Matrix<
               bool tanh_form) {
     T* const memory = scratch<T>(Slot::activations, z.rows * z.cols);
     const Matrix<T> dz = {memory, z.rows, z.cols, z.cols, 1};
-    matmul::packed<T>(h.transposed(), dy, dw2);
+    matmul::parallel<T>(h.transposed(), dy, dw2);
     sum_of_rows(dy, db2);
-    matmul::packed<T>(dy, w2.transposed(), dz);  // dh, and then dz in its place
+    matmul::parallel<T>(dy, w2.transposed(), dz);  // dh, and then dz in its place
     gelu_backward::simd<T>(z, dz, dz, tanh_form);
-    matmul::packed<T>(x.transposed(), dz, dw1);
+    matmul::parallel<T>(x.transposed(), dz, dw1);
     sum_of_rows<T>(dz, db1);
-    matmul::packed<T>(dz, w1.transposed(), dx);
+    matmul::parallel<T>(dz, w1.transposed(), dx);
 }
 
 }  // namespace mlp_backward

@@ -17,7 +17,10 @@ constexpr Rung<BinaryFn> matmul_rungs[] = {
     RUNG(matmul, kji),
     RUNG(matmul, reordered),
     RUNG(matmul, blocked),
+    RUNG(matmul, register_tile),
     RUNG(matmul, packed),
+    RUNG(matmul, prefetched),
+    RUNG(matmul, parallel),
 };
 constexpr Rung<ByBlocksFn> matmul_by_blocks_rungs[] = {
     RUNG(matmul, blocked_with),
@@ -42,7 +45,7 @@ constexpr Rung<UnaryFn> transpose_rungs[] = {
     RUNG(transpose, blocked),
 };
 constexpr Rung<LinearFn> linear_rungs[] = {
-    RUNG(linear, packed),
+    RUNG(linear, fused),
 };
 
 constexpr Rung<UnaryFn> relu_rungs[] = {

@@ -5,7 +5,13 @@
 // what the language cannot say.
 #pragma once
 
+#include <utility>
+
 #include "view.hpp"
+
+#if defined(__AVX__)
+#include <immintrin.h>  // for the masked loads and stores alone
+#endif
 
 namespace loopnest::LOOPNEST_ISA {
 
@@ -42,6 +48,59 @@ LOOPNEST_INLINE void store(T* to, Vec<T> v) {
     __builtin_memcpy(to, &v, sizeof v);
 }
 
+// The first `count` elements, 1 to lanes of them, and zeros: no byte beyond them is touched. AVX has instructions for
+// this, which take the lanes from a mask; elsewhere a vector is short, and is filled lane by lane.
+template <class T>
+LOOPNEST_INLINE Vec<T> load_first(const T* from, index count) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        return Vec<T>(_mm512_maskz_loadu_ps(__mmask16((1u << count) - 1), from));
+    else
+        return Vec<T>(_mm512_maskz_loadu_pd(__mmask8((1u << count) - 1), from));
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+        return Vec<T>(_mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
+                                                                  _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))));
+    else
+        return Vec<T>(_mm256_maskload_pd(from, _mm256_cmpgt_epi64(_mm256_set1_epi64x(count),
+                                                                  _mm256_setr_epi64x(0, 1, 2, 3))));
+#else
+    Vec<T> v = {};
+    for (int lane = 0; lane < lanes<T>; ++lane)
+        if (lane < count) v[lane] = from[lane];
+    return v;
+#endif
+}
+
+template <class T>
+LOOPNEST_INLINE void store_first(T* to, Vec<T> v, index count) {
+#if defined(__AVX512F__)
+    if constexpr (sizeof(T) == 4)
+        _mm512_mask_storeu_ps(to, __mmask16((1u << count) - 1), __m512(v));
+    else
+        _mm512_mask_storeu_pd(to, __mmask8((1u << count) - 1), __m512d(v));
+#elif defined(__AVX2__)
+    if constexpr (sizeof(T) == 4)
+        _mm256_maskstore_ps(to, _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
+                                                   _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)), __m256(v));
+    else
+        _mm256_maskstore_pd(to, _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3)),
+                            __m256d(v));
+#else
+    for (int lane = 0; lane < lanes<T>; ++lane)
+        if (lane < count) to[lane] = v[lane];
+#endif
+}
+
+// `count` elements that lie `stride` apart, at most a vector of them, and zeros.
+template <class T>
+LOOPNEST_INLINE Vec<T> gather(const T* from, index stride, index count) {
+    Vec<T> v = {};
+    for (int lane = 0; lane < lanes<T>; ++lane)
+        if (lane < count) v[lane] = from[lane * stride];
+    return v;
+}
+
 template <class T>
 LOOPNEST_INLINE Vec<T> broadcast(T s) {
     return s - Vec<T>{};  // s - 0 keeps the sign of a zero, which s + 0 would lose
@@ -52,6 +111,27 @@ LOOPNEST_INLINE T sum_of_lanes(Vec<T> v) {
     T sum = v[0];
     for (int lane = 1; lane < lanes<T>; ++lane) sum += v[lane];
     return sum;
+}
+
+// The square of lanes x lanes elements in v, transposed: v[i][j] <-> v[j][i]. Step by step, for distances of 1, 2, 4 …,
+// a pair of vectors that far apart exchanges the lanes that far apart.
+template <class T, int distance, int... lane>
+LOOPNEST_INLINE void exchange_lanes(Vec<T> (&v)[lanes<T>], std::integer_sequence<int, lane...>) {
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes<T>; ++i)
+        if (!(i & distance)) {
+            const Vec<T> x = v[i], y = v[i + distance];
+            v[i] = __builtin_shufflevector(x, y, ((lane & distance) ? lanes<T> + lane - distance : lane)...);
+            v[i + distance] = __builtin_shufflevector(x, y, ((lane & distance) ? lanes<T> + lane : lane + distance)...);
+        }
+}
+
+template <class T, int distance = 1>
+LOOPNEST_INLINE void transpose_lanes(Vec<T> (&v)[lanes<T>]) {
+    if constexpr (distance < lanes<T>) {
+        exchange_lanes<T, distance>(v, std::make_integer_sequence<int, lanes<T>>{});
+        transpose_lanes<T, distance * 2>(v);
+    }
 }
 
 }  // namespace loopnest::LOOPNEST_ISA

@@ -1,4 +1,7 @@
-"""Threads for the kernels that are compiled without the GIL: Python's own, each running a piece of the work.
+"""How many threads one call may use; and Python's own threads, for the Numba kernels, each running a piece of the work.
+
+The C++ kernels share their work among the threads of a pool of their own (csrc/machine/threads.hpp). Numba's are
+compiled without the GIL, and called by Python's threads.
 
 Numba has a way of its own, `prange` with `parallel=True`, and it is not used here: of the pools behind it, GNU OpenMP's
 kills a forked child that enters it, workqueue's aborts the process when two threads enter it at once, and TBB is one
@@ -14,31 +17,33 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from . import _core
 from .arrays import Array
 
 _pool: ThreadPoolExecutor | None = None
-_num_threads: int | None = None
 
 
 def num_threads() -> int:
     """How many threads one call may use: as set, else LOOPNEST_NUM_THREADS, else the processors of this process."""
-    if _num_threads is not None:
-        return _num_threads
+    return _core.num_threads()
+
+
+def set_num_threads(count: int) -> None:
+    """Let one call use `count` threads, its own among them."""
+    if count < 1:
+        raise ValueError(f"set_num_threads: count is {count}, expected a whole number from 1 up")
+    _core.set_num_threads(count)
+    _forget_pool()
+
+
+def threads_wanted() -> int:
+    """What the environment asks for, or the processors of this process."""
     wanted = os.environ.get("LOOPNEST_NUM_THREADS")
     if wanted is None:
         return processors()
     if not wanted.isdecimal() or int(wanted) < 1:
         raise ValueError(f"LOOPNEST_NUM_THREADS is {wanted!r}, expected a whole number from 1 up")
     return int(wanted)
-
-
-def set_num_threads(count: int) -> None:
-    """Let one call use `count` threads, its own among them."""
-    global _num_threads
-    if count < 1:
-        raise ValueError(f"set_num_threads: count is {count}, expected a whole number from 1 up")
-    _num_threads = count
-    _forget_pool()
 
 
 def share(work: Callable[[int, int], None], length: int, piece: int) -> None:
@@ -105,3 +110,5 @@ def _forget_pool() -> None:
 
 
 os.register_at_fork(after_in_child=_forget_pool)  # a forked child has the pool's records, and none of its threads
+
+_core.set_num_threads(threads_wanted())

@@ -19,4 +19,4 @@ header_rung("transpose", "naive", "linalg/transpose.hpp")
 header_rung("transpose", "column_wise", "linalg/transpose.hpp", study=True)
 header_rung("transpose", "blocked", "linalg/transpose_blocked.hpp", faster_than="cpp.naive")
 
-header_rung("linear", "packed", "linalg/linear.hpp")
+header_rung("linear", "fused", "linalg/linear.hpp")

@@ -1,0 +1,137 @@
+// Products with a vector, or a few of them: bound by memory, so the large operand is read once, straight ahead.
+//
+// With m rows of a, each element of b that is fetched takes part in m multiply-adds. Where m is small, memory and L3
+// deliver too slowly to keep the multipliers busy, and a tile that walks down a sliver of b in steps of a row, 256 bytes
+// here and 256 bytes there, reads in the worst order. So b is read as it lies:
+//
+//     contiguous rows       four rows side by side: each row of c += four multiples of them; c's piece stays in L1
+//     contiguous columns    dot products, each vector of b's column with the same part of every row of a
+//
+// A product with few columns is the transposed one: cᵀ = bᵀ aᵀ. The limit is the bandwidth of what holds b.
+#pragma once
+
+#include "machine/caches.hpp"
+#include "machine/scratch.hpp"
+#include "matmul/pack.hpp"
+
+namespace loopnest::LOOPNEST_ISA::matmul {
+
+// Rows of a up to which these ways were measured to be the faster ones. Beyond 4 rows the first one reads b again; and the
+// tiles' way has to transpose a b with contiguous columns, which the second one saves.
+inline constexpr int few_by_rows = 4, few_by_dots = 8;
+
+inline constexpr int rows_together = 4;    // streams that the hardware's prefetchers follow at once; 2 and 8 are slower
+
+// A piece of c, `rows` high, += the product of a's columns and b's rows from p to p + depth.
+template <int rows, int depth, class T>
+void add_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index p, bool add) {
+    Vec<T> factor[rows][depth];
+    for (int i = 0; i < rows; ++i)
+        for (int q = 0; q < depth; ++q) factor[i][q] = broadcast(a(i, p + q));
+    for (index j = 0; j < c.cols; j += lanes<T>) {
+        const index count = smaller(lanes<T>, c.cols - j);
+        const auto read = [=](const T* from) { return count == lanes<T> ? load(from) : load_first(from, count); };
+        Vec<T> b_row[depth];
+        for (int q = 0; q < depth; ++q) {
+            b_row[q] = read(&b(p + q, j));
+            __builtin_prefetch(&b(p + q, j) + depth * b.row_stride, 0, 2);
+        }
+        for (int i = 0; i < rows; ++i) {
+            Vec<T> sum = add ? read(&c(i, j)) : Vec<T>{};
+            for (int q = 0; q < depth; ++q) sum += factor[i][q] * b_row[q];
+            count == lanes<T> ? store<T>(&c(i, j), sum) : store_first<T>(&c(i, j), sum, count);
+        }
+    }
+}
+
+template <int rows, class T>
+void by_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    const index width = larger(cache_sizes().l1d / 2 / (rows * index(sizeof(T))) / lanes<T>, 1) * lanes<T>;
+    for (index j = 0; j < c.cols; j += width) {
+        const index cols = smaller(width, c.cols - j);
+        const Matrix<const T> b_piece = b.block(0, j, b.rows, cols);
+        const Matrix<T> c_piece = c.block(0, j, rows, cols);
+        index p = 0;
+        for (; p + rows_together <= b.rows; p += rows_together)
+            add_rows<rows, rows_together>(a, b_piece, c_piece, p, p > 0);
+        for (; p < b.rows; ++p) add_rows<rows, 1>(a, b_piece, c_piece, p, p > 0);
+    }
+}
+
+// c(i, j) for `rows` rows of a and `cols` columns of b, all contiguous.
+template <int rows, int cols, class T>
+void dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    Vec<T> sum[rows][cols] = {};
+    const auto step = [&](index p, auto read) __attribute__((always_inline)) {
+        Vec<T> b_part[cols];
+        for (int j = 0; j < cols; ++j) b_part[j] = read(&b(p, j));
+        for (int i = 0; i < rows; ++i) {
+            const Vec<T> a_part = read(&a(i, p));
+            for (int j = 0; j < cols; ++j) sum[i][j] += a_part * b_part[j];
+        }
+    };
+    index p = 0;
+    for (; p + lanes<T> <= b.rows; p += lanes<T>) step(p, [](const T* from) { return load(from); });
+    const index rest = b.rows - p;
+    if (rest > 0) step(p, [=](const T* from) { return load_first(from, rest); });
+    for (int i = 0; i < rows; ++i)
+        for (int j = 0; j < cols; ++j) c(i, j) = sum_of_lanes<T>(sum[i][j]);
+}
+
+template <int rows, class T>
+void by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    index j = 0;
+    for (; j + rows_together <= c.cols; j += rows_together)
+        dots<rows, rows_together>(a, b.block(0, j, b.rows, rows_together), c.block(0, j, rows, rows_together));
+    for (; j < c.cols; ++j) dots<rows, 1>(a, b.block(0, j, b.rows, 1), c.block(0, j, rows, 1));
+}
+
+// For 1 to 8 rows: groups of 4, so that the sums (4 x 4), or the factors, stay in registers.
+template <class Group>
+LOOPNEST_INLINE void in_groups(index rows, Group group) {
+    index i = 0;
+    for (; i + 4 <= rows; i += 4) group.template operator()<4>(i);
+    switch (rows - i) {
+        case 3: return group.template operator()<3>(i);
+        case 2: return group.template operator()<2>(i);
+        case 1: return group.template operator()<1>(i);
+    }
+}
+
+// c = a b for an a of few rows, if b's layout is one that can be streamed; else nothing is done, and false returned. c may
+// have any strides.
+template <class T>
+bool few_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (c.rows > few_by_dots || b.rows == 0) return false;
+    if (b.contiguous_rows() && c.contiguous_rows() && c.rows <= few_by_rows) {
+        in_groups(c.rows, [&]<int rows>(index i) {
+            by_rows<rows>(a.block(i, 0, rows, a.cols), b, c.block(i, 0, rows, c.cols));
+        });
+        return true;
+    }
+    if (b.row_stride != 1) return false;
+    if (!a.contiguous_rows()) {  // few numbers: copied into rows
+        T* const rows = scratch<T>(Slot::pack_a, a.rows * a.cols);
+        for (index i = 0; i < a.rows; ++i)
+            for (index p = 0; p < a.cols; ++p) rows[i * a.cols + p] = a(i, p);
+        a = {rows, a.rows, a.cols, a.cols, 1};
+    }
+    in_groups(c.rows, [&]<int rows>(index i) {
+        by_dots<rows>(a.block(i, 0, rows, a.cols), b, c.block(i, 0, rows, c.cols));
+    });
+    return true;
+}
+
+template <class T>
+bool few_columns(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    const Matrix<T> turned = c.transposed();
+    if (a.row_stride != 1 || turned.contiguous_rows()) return few_rows<T>(b.transposed(), a.transposed(), turned);
+    if (c.cols > few_by_rows) return false;
+    const Matrix<T> rows = {scratch<T>(Slot::skinny, c.rows * c.cols), c.cols, c.rows, c.rows, 1};
+    if (!few_rows<T>(b.transposed(), a.transposed(), rows)) return false;
+    for (index i = 0; i < c.rows; ++i)
+        for (index j = 0; j < c.cols; ++j) c(i, j) = rows(j, i);
+    return true;
+}
+
+}  // namespace loopnest::LOOPNEST_ISA::matmul
