@@ -19,7 +19,8 @@ PROMISED_OPERATIONS = """
 PROMISED_RUNGS = {
     "matmul": "python.naive python.reordered numpy.naive numpy.rows numpy.matmul numba.naive numba.reordered "
     "numba.blocked numba.register_tiled numba.parallel cuda.naive cuda.coalesced cuda.tiled cuda.register_tiled "
-    "cpp.naive cpp.reordered cpp.jik cpp.jki cpp.kij cpp.kji cpp.blocked cpp.register_tile cpp.packed cpp.prefetched cpp.parallel torch.eager torch.compiled"
+    "cpp.naive cpp.reordered cpp.jik cpp.jki cpp.kij cpp.kji cpp.blocked cpp.register_tile cpp.packed cpp.prefetched "
+    "cpp.parallel torch.eager torch.compiled"
 }
 
 
