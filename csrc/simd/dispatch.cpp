@@ -15,6 +15,8 @@
 DECLARE_LEVEL(v1)
 DECLARE_LEVEL(v3)
 DECLARE_LEVEL(v4)
+#elif defined(__aarch64__)
+DECLARE_LEVEL(neon)
 #else
 DECLARE_LEVEL(native)
 #endif
@@ -53,6 +55,8 @@ const std::vector<IsaLevel>& isa_levels() {
         LEVEL(v1, always),
         LEVEL(v3, has_v3),
         LEVEL(v4, has_v4),
+#elif defined(__aarch64__)
+        LEVEL(neon, always),
 #else
         LEVEL(native, always),
 #endif

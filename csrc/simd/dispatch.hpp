@@ -9,7 +9,7 @@
 namespace loopnest {
 
 struct IsaLevel {
-    const char* name;          // "v1", "v3", "v4": x86-64-v1 and so on; "native" elsewhere
+    const char* name;          // "v1", "v3", "v4": x86-64-v1 and so on; "neon" on aarch64; "native" elsewhere
     const Kernels* kernels;    // compiled with the level's vector instructions
     const Kernels* scalar;     // the same sources, compiled with vectorization off
     bool (*supported)();
