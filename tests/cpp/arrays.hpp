@@ -3,11 +3,15 @@
 // An array has pages of its own between two that nothing may touch, and lies against the end of its pages (against their
 // beginning where its strides are negative), so that a step beyond its last element is a segmentation fault. An input is
 // made read-only once it is filled. What lies around a result's elements on its pages is compared after each call.
+//
+// KERNELS_TEST_MARGIN=64 leaves 64 bytes between an array and the forbidden page, for emulators that read more than the
+// instruction does: QEMU 7.2 loads 16 bytes for a scalar vfmadd of 4, and all of a vmaskmovps's 32.
 #pragma once
 
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <vector>
@@ -42,8 +46,10 @@ public:
         const auto span = [](index n, index stride) { return (n - 1) * (stride < 0 ? -stride : stride); };
         const index elements = rows && cols ? span(rows, row_stride) + span(cols, col_stride) + 1 : 0;
 
+        static const char* const margin_wanted = std::getenv("KERNELS_TEST_MARGIN");
+        const std::size_t margin = margin_wanted ? std::strtoul(margin_wanted, nullptr, 10) : 0;
         const std::size_t page = std::size_t(sysconf(_SC_PAGESIZE)), bytes = std::size_t(elements) * sizeof(E);
-        size_ = (bytes + page) / page * page;
+        size_ = (bytes + margin + page) / page * page;
         whole_size_ = size_ + 2 * page;
         whole_ = mmap(nullptr, whole_size_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (whole_ == MAP_FAILED) throw std::bad_alloc();
@@ -51,7 +57,7 @@ public:
         mprotect(pages_, size_, PROT_READ | PROT_WRITE);
         std::memset(pages_, 0xa5, size_);
 
-        E* const lowest = reinterpret_cast<E*>(row_stride < 0 ? pages_ : pages_ + size_ - bytes);
+        E* const lowest = reinterpret_cast<E*>(row_stride < 0 ? pages_ + margin : pages_ + size_ - margin - bytes);
         matrix = {row_stride < 0 ? lowest + (elements ? elements - 1 : 0) : lowest, rows, cols, row_stride, col_stride};
     }
     ~Array() { munmap(whole_, whole_size_); }

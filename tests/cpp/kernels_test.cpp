@@ -21,6 +21,11 @@ constexpr index sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65};
 // Which layout the second input has beside the first's: over the cases, each meets several.
 Layout next(Layout layout, index step = 1) { return layouts[(int(layout) + step) % std::size(layouts)]; }
 
+template <class T>
+Grid<Near<T>> one(Near<T> near) {
+    return grid(1, 1, [=](index, index) { return near; });
+}
+
 // --- elementwise
 
 // Numbers around 0 with some far out, and at the places of the first ones those that are special.
@@ -113,21 +118,25 @@ struct SoftmaxRow {
 };
 
 template <class T>
-SoftmaxRow<T> softmax_of(Vector<const T> row) {
-    SoftmaxRow<T> of;
-    Wide<T> largest = row[0], total = 0;
-    for (index j = 0; j < row.size; ++j) largest = std::fmax(largest, Wide<T>(row[j]));
-    for (index j = 0; j < row.size; ++j) {
-        of.shifted.push_back(row[j] - largest);
-        of.p.push_back(std::exp(of.shifted.back()));
-        total += of.p.back();
+std::vector<SoftmaxRow<T>> softmax_rows(const Input<T>& x) {
+    std::vector<SoftmaxRow<T>> rows(x.matrix.rows);
+    for (index i = 0; i < x.matrix.rows; ++i) {
+        const Vector<const T> row = x.row(i);
+        SoftmaxRow<T>& of = rows[i];
+        Wide<T> largest = row[0], total = 0;
+        for (index j = 0; j < row.size; ++j) largest = std::fmax(largest, Wide<T>(row[j]));
+        for (index j = 0; j < row.size; ++j) {
+            of.shifted.push_back(row[j] - largest);
+            of.p.push_back(std::exp(of.shifted.back()));
+            total += of.p.back();
+        }
+        for (index j = 0; j < row.size; ++j) {
+            of.p[j] /= total;
+            of.by_terms += of.p[j] * (std::abs(of.shifted[j]) + 6) * unit_roundoff<T>;
+        }
+        of.log_total = std::log(total);
     }
-    for (index j = 0; j < row.size; ++j) {
-        of.p[j] /= total;
-        of.by_terms += of.p[j] * (std::abs(of.shifted[j]) + 6) * unit_roundoff<T>;
-    }
-    of.log_total = std::log(total);
-    return of;
+    return rows;
 }
 
 template <class T>
@@ -141,9 +150,8 @@ void softmax(Rungs<UnaryFn> Kernels::*rungs) {
     for_elementwise_cases([&](index rows, index cols, Layout layout, Layout of_result) {
         for (double scale : {3., 300.}) {
             const Input<T> x(rows, cols, layout, scale);
-            Result<T> y("y", of_result, grid(rows, cols, [&](index i, index j) {
-                return softmax_at(softmax_of<T>(x.row(i)), j);
-            }));
+            const auto exact = softmax_rows(x);
+            Result<T> y("y", of_result, grid(rows, cols, [&](index i, index j) { return softmax_at(exact[i], j); }));
             hold<T>(rungs, text(rows, " x ", cols, ", ", name_of(layout)), [&](auto rung) { rung(x, y); }, y);
         }
     });
@@ -167,17 +175,18 @@ void cross_entropy(Rungs<CrossEntropyFn> Kernels::*rungs) {
     for_batches([&](index batch, index classes, Layout layout) {
         const Input<T> logits(batch, classes, layout, 3);
         const Labels labels(batch, classes);
+        const auto rows = softmax_rows(logits);
         Wide<T> loss = 0, terms = 0, by_rows = 0;
         for (index i = 0; i < batch; ++i) {
-            const SoftmaxRow<T> row = softmax_of<T>(logits.row(i));
+            const SoftmaxRow<T>& row = rows[i];
             const Wide<T> of_label = row.shifted[labels.vector()[i]];
             loss += row.log_total - of_label;
             terms += std::abs(row.log_total) + std::abs(of_label);
             by_rows += row.by_terms + gamma<T>(classes + 2) +
                        unit_roundoff<T> * (3 * std::abs(row.log_total) + 2 * std::abs(of_label));
         }
-        const Near<T> near = {loss / batch, (by_rows + gamma<T>(batch + 2) * terms) / batch};
-        Result<T> result("loss", Layout::contiguous, grid(1, 1, [&](index, index) { return near; }));
+        Result<T> result("loss", Layout::contiguous,
+                         one<T>({loss / batch, (by_rows + gamma<T>(batch + 2) * terms) / batch}));
         hold<T>(rungs, text(batch, " x ", classes, ", ", name_of(layout)),
                 [&](auto rung) { rung(logits, labels.vector(), result); }, result);
     });
@@ -188,8 +197,9 @@ void cross_entropy_backward(Rungs<CrossEntropyBackwardFn> Kernels::*rungs) {
     for_batches([&](index batch, index classes, Layout layout) {
         const Input<T> logits(batch, classes, layout, 3);
         const Labels labels(batch, classes);
+        const auto rows = softmax_rows(logits);
         Result<T> gradient("dlogits", Layout::padded, grid(batch, classes, [&](index i, index j) -> Near<T> {
-            const Near<T> p = softmax_at(softmax_of<T>(logits.row(i)), j);
+            const Near<T> p = softmax_at(rows[i], j);
             const Wide<T> value = (p.value - (j == labels.vector()[i])) / batch;
             return {value, p.bound / batch + 4 * unit_roundoff<T> * std::abs(value)};
         }));
@@ -199,11 +209,6 @@ void cross_entropy_backward(Rungs<CrossEntropyBackwardFn> Kernels::*rungs) {
 }
 
 // --- reductions
-
-template <class T>
-Grid<Near<T>> one(Near<T> near) {
-    return grid(1, 1, [=](index, index) { return near; });
-}
 
 template <class T>
 void dot(Rungs<DotFn> Kernels::*rungs) {
