@@ -33,6 +33,13 @@ def sanitize(session: nox.Session) -> None:
 
 
 @nox.session
+def portability(session: nox.Session) -> None:
+    """The C++ tests on every ISA level: on this CPU, an x86-64 without AVX, and aarch64, by emulation."""
+    session.install("cmake", "ninja")
+    session.run("scripts/portability.sh", external=True)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """The README's benchmark command. Arguments go to loopnest bench: nox -s bench -- layout."""
     session.install(*CONSTRAINTS, ".[all]")

@@ -112,10 +112,10 @@ struct Result {
                 const Wide<T> got = array.matrix(i, j), exact = expected(i, j).value;
                 const Wide<T> bound = expected(i, j).bound * with_reference_error<T>;
                 if (got == exact || (got != got && exact != exact) || std::abs(got - exact) <= bound) continue;
-                wrong = text(name, "(", i, ", ", j, ") is ", got, ", expected ", exact, " within ", bound);
+                wrong = text(" ", name, "(", i, ", ", j, ") is ", got, ", expected ", exact, " within ", bound, ";");
             }
         restore();
-        if (wrong.empty() && !array.holds(pages_)) wrong = text("it wrote outside of ", name);
+        if (wrong.empty() && !array.holds(pages_)) wrong = text(" it wrote outside of ", name, ";");
         return wrong;
     }
 
@@ -156,7 +156,7 @@ void hold(Rungs<Fn> Kernels::*rungs, const std::string& what, Call call, Results
                 ((wrong += results.verdict()), ...);
                 if (wrong.empty()) continue;
                 ++tally.wrong;
-                std::printf("%s %s.%s %s, %s: %s\n", running.level, running.operation, running.rung, running.dtype,
+                std::printf("%s %s.%s, %s, %s:%s\n", running.level, running.operation, running.rung, running.dtype,
                             what.c_str(), wrong.c_str());
             }
 }

@@ -1,0 +1,162 @@
+"""What runs on every x86-64 processor holds no instruction of a newer one: the machine code itself is read.
+
+The extension has the kernels of v3 and v4 beside those of v1, each in a namespace of its own. Everything outside of
+these namespaces may run anywhere, so it may hold nothing beyond SSE2. The objects that the extension is linked from are
+read too, where a build directory is at hand (LOOPNEST_BUILD_DIR, or build/ from scripts/build.sh): what the linker
+chose well in one build it may choose otherwise in the next.
+"""
+
+import functools
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import loopnest._core
+import pytest
+
+BUILD = Path(os.environ.get("LOOPNEST_BUILD_DIR", Path(__file__).parents[1] / "build"))
+OBJECTS = sorted(BUILD.glob("CMakeFiles/**/*.o"))
+
+pytestmark = [
+    pytest.mark.skipif(
+        sys.platform != "linux" or platform.machine() != "x86_64", reason="this is about x86-64's ISA levels, on Linux"
+    ),
+    pytest.mark.skipif(not shutil.which("objdump"), reason="objdump is missing; install binutils"),
+    pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is not what is installed"),
+]
+needs_objects = pytest.mark.skipif(not OBJECTS, reason=f"no objects in {BUILD}: scripts/build.sh makes them")
+
+NEWER_LEVEL = re.compile(r"\bloopnest::(v3|v4)(_scalar)?::")
+NEWER_OBJECT = re.compile(r"/kernels_((?:v3|v4)(?:_scalar)?)\.dir/")
+
+
+# --- reading machine code
+
+PREFIXES = bytes.fromhex("66 f2 f3 f0 2e 36 3e 26 64 65 67")
+
+
+def is_beyond_sse2(code: bytes) -> bool:
+    """Whether an instruction is one that the first x86-64 processors lack."""
+    prefixes = code[: len(code) - len(code.lstrip(PREFIXES))]
+    code = code.lstrip(PREFIXES)
+    if code[0] in (0xC4, 0xC5, 0x62):  # in 64-bit mode VEX and EVEX begin so, and nothing else: AVX, FMA, BMI, AVX-512
+        return True
+    if 0x40 <= code[0] <= 0x4F:  # REX
+        code = code[1:]
+    if code[0] != 0x0F:
+        return False
+    opcode = code[1]
+    return (
+        opcode in (0x38, 0x3A)  # SSSE3, SSE4, movbe and later: these two maps were empty before
+        or opcode in (0x7C, 0x7D, 0xD0, 0xF0)  # SSE3: haddps, hsubps, addsubps, lddqu
+        or (opcode in (0x12, 0x16) and (0xF2 in prefixes or 0xF3 in prefixes))  # SSE3: movddup, movsldup, movshdup
+        or (opcode in (0xB8, 0xBD) and 0xF3 in prefixes)  # popcnt; lzcnt, which an old processor runs as bsr
+    )  # but not tzcnt, f3 0f bc: compilers write it for bsf, where both have the same result
+
+
+@pytest.mark.parametrize(
+    ("code", "beyond"),
+    [
+        ("0f 58 c1", False),  # addps
+        ("66 0f 6f 07", False),  # movdqa
+        ("66 44 0f 12 00", False),  # movlpd
+        ("f3 0f bc c1", False),  # bsf, or tzcnt
+        ("c3", False),  # ret
+        ("c5 f0 58 c0", True),  # vaddps, three-byte VEX's shorter form
+        ("c4 e2 71 b8 c2", True),  # vfmadd231ps
+        ("c4 e2 f8 f3 c8", True),  # blsr, of BMI, on general registers
+        ("62 f1 74 48 58 c0", True),  # vaddps on zmm
+        ("f2 0f 7c c1", True),  # haddps
+        ("f2 0f 12 c1", True),  # movddup
+        ("66 0f 38 40 c1", True),  # pmulld
+        ("66 41 0f 3a 0a c0 00", True),  # roundss
+        ("f3 48 0f b8 c1", True),  # popcnt
+        ("f3 48 0f bd c1", True),  # lzcnt
+    ],
+)
+def test_instructions_are_told_apart(code, beyond):
+    assert is_beyond_sse2(bytes.fromhex(code)) == beyond
+
+
+def output_of(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+@functools.cache
+def newer_instructions(binary):
+    """For each function that has any, its first instruction beyond SSE2; and the names of all functions."""
+    found, names = {}, []
+    for line in output_of("objdump", "--disassemble", "--demangle", "--insn-width=15", str(binary)).splitlines():
+        if line.endswith(">:"):
+            names.append(line[line.index("<") + 1 : -2])
+        elif line.startswith(" ") and line.count("\t") >= 2:
+            _, code, instruction = line.split("\t", 2)
+            if is_beyond_sse2(bytes.fromhex(code)):
+                found.setdefault(names[-1], instruction)
+    return found, names
+
+
+# --- the extension
+
+
+@pytest.fixture(scope="module")
+def extension():
+    found, names = newer_instructions(loopnest._core.__file__)
+    if not any("loopnest::v1::" in name for name in names):
+        pytest.skip("the extension's symbols were stripped, so its functions cannot be told apart")
+    return found, names
+
+
+def test_only_the_kernels_of_newer_levels_have_newer_instructions(extension):
+    found, _ = extension
+    assert {name: code for name, code in found.items() if not NEWER_LEVEL.search(name)} == {}
+
+
+@pytest.mark.parametrize("level", ["v3", "v3_scalar", "v4", "v4_scalar"])
+def test_the_kernels_of_newer_levels_do_have_them(extension, level):
+    """So the test above can see what it looks for."""
+    found, _ = extension
+    assert any(f"loopnest::{level}::" in name for name in found)
+
+
+@pytest.mark.parametrize("level", ["v1", "v1_scalar"])
+def test_the_baseline_has_every_kernel_of_the_newest_level(extension, level):
+    _, names = extension
+    kernels = {"v1": ("matmul::packed<float>(", "gelu::simd<double>("), "v1_scalar": ("matmul::naive<float>(",)}[level]
+    for kernel in kernels:
+        assert any(f"loopnest::{level}::{kernel}" in name for name in names)
+
+
+# --- the objects that it is linked from
+
+
+@needs_objects
+def test_objects_of_the_baseline_and_those_that_all_share_have_no_newer_instruction():
+    baseline = {
+        path.relative_to(BUILD): newer_instructions(path)[0] for path in OBJECTS if not NEWER_OBJECT.search(str(path))
+    }
+    assert any("kernels_v1.dir" in str(path) for path in baseline)
+    assert {path: found for path, found in baseline.items() if found} == {}
+
+
+@needs_objects
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.parts[-4]) for p in OBJECTS if NEWER_OBJECT.search(str(p))])
+def test_an_object_of_a_newer_level_offers_the_linker_nothing_that_others_could_use(path):
+    """A weak function, such as a template's instance, is linked once for all objects that have it. One compiled for
+    AVX-512 could be the one that is kept: so each must belong to the level alone, by its name."""
+    level = NEWER_OBJECT.search(str(path))[1]
+    symbols = (
+        line.split(maxsplit=2) for line in output_of("nm", "--demangle", "--defined-only", str(path)).splitlines()
+    )
+    shared = [name for _, kind, name in symbols if kind in "WiT" and f"loopnest::{level}::" not in name]
+    assert shared == []
+
+
+@needs_objects
+@pytest.mark.parametrize("path", [pytest.param(p, id=p.parts[-4]) for p in OBJECTS if NEWER_OBJECT.search(str(p))])
+def test_an_object_of_a_newer_level_runs_nothing_when_it_is_loaded(path):
+    assert not re.search(r"\.(init_array|ctors|preinit_array)", output_of("objdump", "--section-headers", str(path)))
