@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${LOOPNEST_BUILD_DIR:-build/portability}
-warnings="-Wall -Wextra -Werror -Wno-missing-field-initializers"  # a table leaves out the lists that it has no rungs for
+warnings="-Wall -Wextra -Werror -Wno-missing-field-initializers"  # a table leaves out the lists that it has not
 
 for tool in cmake ninja g++ qemu-x86_64 qemu-aarch64 aarch64-linux-gnu-g++; do
   type -P $tool >/dev/null && continue
@@ -50,5 +50,6 @@ expect "run here: v1; active: v1" qemu-x86_64 -cpu Haswell,-abm "$test" levels  
 
 compile aarch64 -DCMAKE_SYSTEM_NAME=Linux -DCMAKE_SYSTEM_PROCESSOR=aarch64 -DCMAKE_CXX_COMPILER=aarch64-linux-gnu-g++
 kernels=$build/aarch64/CMakeFiles/kernels_neon.dir/csrc/simd/kernels.cpp.o
-echo "vector multiply-adds in the kernels of neon: $(aarch64-linux-gnu-objdump -d "$kernels" | grep -c 'fmla.*v[0-9]*\.4s')"
+fused=$(aarch64-linux-gnu-objdump -d "$kernels" | grep -c 'fmla.*v[0-9]*\.4s')
+echo "the kernels of neon have $fused multiply-adds of four floats"
 expect "run here: neon; active: neon" qemu-aarch64 -L /usr/aarch64-linux-gnu "$build/aarch64/kernels_test"

@@ -1,8 +1,9 @@
 // Arrays for the tests: any layout, in memory that tells when a kernel reads or writes where it should not.
 //
-// An array has pages of its own between two that nothing may touch, and lies against the end of its pages (against their
-// beginning where its strides are negative), so that a step beyond its last element is a segmentation fault. An input is
-// made read-only once it is filled. What lies around a result's elements on its pages is compared after each call.
+// An array has pages of its own between two that nothing may touch, and lies against the end of its pages (against
+// their beginning where its strides are negative), so that a step beyond its last element is a segmentation fault. An
+// input is made read-only once it is filled. What lies around a result's elements on its pages is compared after each
+// call.
 //
 // KERNELS_TEST_MARGIN=64 leaves 64 bytes between an array and the forbidden page, for emulators that read more than the
 // instruction does: QEMU 7.2 loads 16 bytes for a scalar vfmadd of 4, and all of a vmaskmovps's 32.
@@ -36,7 +37,7 @@ inline const char* name_of(Layout layout) {
 
 template <class E>
 class Array {
-public:
+  public:
     Matrix<E> matrix;
 
     Array(index rows, index cols, Layout layout) {
@@ -76,7 +77,7 @@ public:
     std::vector<char> bytes() const { return {pages_, pages_ + size_}; }
     bool holds(const std::vector<char>& bytes) const { return std::memcmp(pages_, bytes.data(), size_) == 0; }
 
-private:
+  private:
     void* whole_;
     char* pages_;
     std::size_t whole_size_, size_;

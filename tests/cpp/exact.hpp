@@ -71,7 +71,8 @@ Normal<W> normal(W x, bool tanh_form) {
         const W density = std::exp(-far * far / 2) / std::sqrt(2 * pi);
         return {x != x ? x : x > 0 ? 1 - tail : tail, density, far * far / 2};
     }
-    const W scale = 2 * std::sqrt(2 / pi), cubic = W(44715) / 1000000, far = std::copysign(std::fmin(std::abs(x), W(200)), x);
+    const W scale = 2 * std::sqrt(2 / pi), cubic = W(44715) / 1000000,
+            far = std::copysign(std::fmin(std::abs(x), W(200)), x);
     const W w = scale * far * (1 + cubic * far * far), slope = scale * (1 + 3 * cubic * far * far);
     return {x != x ? x : logistic(w), logistic(w) * logistic(-w) * slope, std::abs(w)};
 }

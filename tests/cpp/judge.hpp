@@ -31,7 +31,8 @@ Wide<T> gamma(index k) {
     return ku / (1 - ku);
 }
 
-// What the reference's own roundings add to a bound: nothing to speak of, but where long double is no wider than double.
+// What the reference's own roundings add to a bound: nothing to speak of, but where long double is no wider than
+// double.
 template <class T>
 inline constexpr Wide<T> with_reference_error =
     1 + 4 * Wide<T>(std::numeric_limits<Wide<T>>::epsilon()) / std::numeric_limits<T>::epsilon();
@@ -92,8 +93,10 @@ struct Result {
         : Result(name, layout, std::move(expected), [](index, index) { return std::numeric_limits<T>::quiet_NaN(); }) {}
     template <class Make>
     Result(const char* name, Layout layout, Grid<Near<T>> expected, Make make_before)
-        : name(name), array(expected.rows, expected.cols, layout),
-          before(grid(expected.rows, expected.cols, make_before)), expected(std::move(expected)) {
+        : name(name),
+          array(expected.rows, expected.cols, layout),
+          before(grid(expected.rows, expected.cols, make_before)),
+          expected(std::move(expected)) {
         restore();
         pages_ = array.bytes();
     }
@@ -119,7 +122,7 @@ struct Result {
         return wrong;
     }
 
-private:
+  private:
     std::vector<char> pages_;
 };
 
@@ -136,7 +139,8 @@ inline struct {
     std::string what;
 } running;
 
-// Hold all of an operation's rungs of type T, on all levels, to the results: call(rung) calls a rung on the case's arrays.
+// Hold all of an operation's rungs of type T, on all levels, to the results: call(rung) calls a rung on the case's
+// arrays.
 template <class T, template <class> class Fn, class Call, class... Results>
 void hold(Rungs<Fn> Kernels::*rungs, const std::string& what, Call call, Results&... results) {
     running.what = what;
