@@ -30,8 +30,14 @@ pytestmark = [
 ]
 needs_objects = pytest.mark.skipif(not OBJECTS, reason=f"no objects in {BUILD}: scripts/build.sh makes them")
 
-NEWER_LEVEL = re.compile(r"\bloopnest::(v3|v4)(_scalar)?::")
-NEWER_OBJECT = re.compile(r"/kernels_((?:v3|v4)(?:_scalar)?)\.dir/")
+NEWER_LEVELS = "v3", "v3_scalar", "v4", "v4_scalar"
+NEWER_OBJECT = re.compile(rf"/kernels_({'|'.join(NEWER_LEVELS)})\.dir/")
+
+
+def belongs_to(level, name):
+    """Whether a function is in loopnest::level, or made for something that is, by its name as the linker sees it (what
+    demangles names gives up on long ones): 8loopnest2v3, or S_2v3 where loopnest has come before in the name."""
+    return re.search(rf"(8loopnest|S[0-9A-Z]*_){len(level)}{level}[0-9]", name) is not None
 
 
 # --- reading machine code
@@ -90,7 +96,7 @@ def output_of(*command):
 def newer_instructions(binary):
     """For each function that has any, its first instruction beyond SSE2; and the names of all functions."""
     found, names = {}, []
-    for line in output_of("objdump", "--disassemble", "--demangle", "--insn-width=15", str(binary)).splitlines():
+    for line in output_of("objdump", "--disassemble", "--insn-width=15", str(binary)).splitlines():
         if line.endswith(">:"):
             names.append(line[line.index("<") + 1 : -2])
         elif line.startswith(" ") and line.count("\t") >= 2:
@@ -106,29 +112,30 @@ def newer_instructions(binary):
 @pytest.fixture(scope="module")
 def extension():
     found, names = newer_instructions(loopnest._core.__file__)
-    if not any("loopnest::v1::" in name for name in names):
+    if not any(belongs_to("v1", name) for name in names):
         pytest.skip("the extension's symbols were stripped, so its functions cannot be told apart")
     return found, names
 
 
 def test_only_the_kernels_of_newer_levels_have_newer_instructions(extension):
     found, _ = extension
-    assert {name: code for name, code in found.items() if not NEWER_LEVEL.search(name)} == {}
+    assert {n: code for n, code in found.items() if not any(belongs_to(level, n) for level in NEWER_LEVELS)} == {}
 
 
-@pytest.mark.parametrize("level", ["v3", "v3_scalar", "v4", "v4_scalar"])
+@pytest.mark.parametrize("level", NEWER_LEVELS)
 def test_the_kernels_of_newer_levels_do_have_them(extension, level):
     """So the test above can see what it looks for."""
     found, _ = extension
-    assert any(f"loopnest::{level}::" in name for name in found)
+    assert any(belongs_to(level, name) for name in found)
 
 
-@pytest.mark.parametrize("level", ["v1", "v1_scalar"])
-def test_the_baseline_has_every_kernel_of_the_newest_level(extension, level):
+@pytest.mark.parametrize(
+    "kernel",
+    ["_ZN8loopnest2v16matmul6packedIfEE", "_ZN8loopnest2v14gelu4simdIdEE", "_ZN8loopnest9v1_scalar6matmul5naiveIfEE"],
+)
+def test_the_baseline_has_kernels_of_its_own(extension, kernel):
     _, names = extension
-    kernels = {"v1": ("matmul::packed<float>(", "gelu::simd<double>("), "v1_scalar": ("matmul::naive<float>(",)}[level]
-    for kernel in kernels:
-        assert any(f"loopnest::{level}::{kernel}" in name for name in names)
+    assert any(name.startswith(kernel) for name in names)
 
 
 # --- the objects that it is linked from
@@ -149,10 +156,8 @@ def test_an_object_of_a_newer_level_offers_the_linker_nothing_that_others_could_
     """A weak function, such as a template's instance, is linked once for all objects that have it. One compiled for
     AVX-512 could be the one that is kept: so each must belong to the level alone, by its name."""
     level = NEWER_OBJECT.search(str(path))[1]
-    symbols = (
-        line.split(maxsplit=2) for line in output_of("nm", "--demangle", "--defined-only", str(path)).splitlines()
-    )
-    shared = [name for _, kind, name in symbols if kind in "WiT" and f"loopnest::{level}::" not in name]
+    symbols = (line.split(maxsplit=2) for line in output_of("nm", "--defined-only", str(path)).splitlines())
+    shared = [name for _, kind, name in symbols if kind in "WiT" and not belongs_to(level, name)]
     assert shared == []
 
 
