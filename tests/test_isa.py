@@ -1,6 +1,7 @@
 """The C++ rungs once per ISA level: each level that this CPU has is forced, and held to the contracts."""
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -42,6 +43,11 @@ def test_the_forced_level_is_the_one_that_runs():
     finally:
         ln.set_isa(usual)
     assert not np.array_equal(results["v1"], results["v3"])
+
+
+def test_the_oldest_level_is_the_one_that_every_processor_of_this_kind_has():
+    oldest = {"x86_64": "v1", "aarch64": "neon", "arm64": "neon"}
+    assert ln.isa_levels()[0] == oldest.get(platform.machine(), "native")
 
 
 def test_an_unknown_level_is_refused_and_changes_nothing():
