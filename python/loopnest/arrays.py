@@ -6,12 +6,16 @@ kernels get, and a result is handed back as a tensor over the memory that they f
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
+from . import _core
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -48,7 +52,7 @@ class Call:
         first = next(name for name in inputs if name not in integers)
         self.dtype = self._named[first].dtype
         for name, array in self._named.items():
-            if array.dtype != self.dtype and name not in integers:
+            if array.dtype is not self.dtype and array.dtype != self.dtype and name not in integers:
                 raise TypeError(
                     f"{operation}: {name} has dtype {array.dtype}, expected {self.dtype} to match {first}; convert "
                     f"one of them, as in {name}.{self._cast(self.dtype)}"
@@ -60,34 +64,44 @@ class Call:
         """The array that receives a result: `out` after its checks, or a new one."""
         if out is None:
             return empty(shape, self.dtype)
-        where = f"{self.operation}: {name}"
         is_tensor = self._torch is not None and isinstance(out, self._torch.Tensor)
         array = self._memory(name, out) if is_tensor else out
         if is_tensor != (self._torch is not None) or not _is_plain_array(array):
             expected = "a torch tensor" if self._torch is not None else "a NumPy array"
-            raise TypeError(f"{where} is {_kind(out)}, expected {expected} like the inputs, or None for a new one")
-        make = f"{'torch' if is_tensor else 'np'}.empty({shape}, dtype={'torch' if is_tensor else 'np'}.{self.dtype})"
-        if array.shape != shape:
-            raise ValueError(f"{where} has shape {array.shape}, expected {shape}; make it with {make}")
-        if array.dtype != self.dtype:
-            raise TypeError(f"{where} has dtype {array.dtype}, expected the inputs' {self.dtype}; make it with {make}")
-        if not array.flags.writeable:
-            raise ValueError(f"{where} is read-only, expected a writeable array; make it with {make}")
-        if not (array.flags.c_contiguous and array.flags.aligned):
-            raise ValueError(
-                f"{where} has strides of {array.strides} bytes, expected C order (row-major, no gaps) as in a new "
-                f"array; make it with {make}"
+            raise TypeError(
+                f"{self.operation}: {name} is {_kind(out)}, expected {expected} like the inputs, or None for a new one"
             )
+        wrong = self._why_no_output(name, array, shape)
+        if wrong is not None:
+            error, what = wrong
+            library = "torch" if is_tensor else "np"
+            make = f"{library}.empty({shape}, dtype={library}.{self.dtype})"
+            raise error(f"{self.operation}: {name} {what}; make it with {make}")
+        if type(array) is not np.ndarray:
+            array = array.view(np.ndarray)
+        self._given.append((array, out))
+        return array
+
+    def _why_no_output(self, name: str, array: Array, shape: tuple[int, ...]) -> tuple[type[Exception], str] | None:
+        """What makes an array no `out` for a result of this shape, and the error to raise."""
+        if array.shape != shape:
+            return ValueError, f"has shape {array.shape}, expected {shape}"
+        if array.dtype != self.dtype:
+            return TypeError, f"has dtype {array.dtype}, expected the inputs' {self.dtype}"
+        flags = array.flags
+        if not flags.writeable:
+            return ValueError, "is read-only, expected a writeable array"
+        if not (flags.c_contiguous and flags.aligned):
+            order = "C order (row-major, no gaps) as in a new array"
+            return ValueError, f"has strides of {array.strides} bytes, expected {order}"
         taken = [*self._named.items(), *(("another result", theirs) for theirs, _ in self._given)]
         for other, theirs in taken:
             if _overlap(array, theirs):
-                raise ValueError(
-                    f"{where} overlaps {other} in memory, expected memory of its own, since a kernel writes results "
-                    f"before it has read all inputs; make it with {make}"
+                return ValueError, (
+                    f"overlaps {other} in memory, expected memory of its own, since a kernel writes results before it "
+                    f"has read all inputs"
                 )
-        array = array.view(np.ndarray)
-        self._given.append((array, out))
-        return array
+        return None
 
     def result(self, array: Array) -> Any:
         """What the caller gets: the `out` that was given, or the new array, as a tensor where the inputs were."""
@@ -100,6 +114,8 @@ class Call:
 
     def _unwrap(self, name: str, value: Any) -> Array:
         """The array over `value`'s memory."""
+        if type(value) is np.ndarray and value.dtype in FLOATS and value.flags.aligned and name not in self._integers:
+            return value
         where = f"{self.operation}: {name}"
         array = self._memory(name, value) if self._torch is not None else value
         if isinstance(array, np.generic):  # a NumPy scalar, as an array without axes is handed back
@@ -140,13 +156,14 @@ class Call:
             raise ValueError(
                 f"{where} requires grad, expected a tensor without: these kernels record no graph; pass {name}.detach()"
             )
-        if tensor.device.type != "cpu":
+        if not tensor.is_cpu:
             raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu()")
-        if tensor.layout != self._torch.strided:
+        if tensor.layout is not self._torch.strided:
             raise ValueError(f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense()")
-        if tensor.is_neg() or tensor.is_conj():
+        known = tensor.dtype in (self._torch.float32, self._torch.float64, self._torch.int64)
+        if tensor.is_neg() or (not known and tensor.is_conj()):
             raise ValueError(f"{where} is a lazy negation or conjugate, expected its values; pass {name}.clone()")
-        if tensor.dtype not in (self._torch.float32, self._torch.float64, self._torch.int64):
+        if not known:
             wanted = "int64" if name in self._integers else "float32"
             raise TypeError(
                 f"{where} has dtype {tensor.dtype}, expected torch.{wanted}; convert it with "
@@ -172,9 +189,28 @@ class Call:
         return f"to(torch.{dtype})" if self._torch is not None else f"astype(np.{dtype})"
 
 
+Allocator = Callable[[tuple[int, ...], np.dtype[Any]], Array]
+
+_allocate: Allocator = np.empty
+
+
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """New memory for a result. All results are allocated here, so that a test can poison them with NaN."""
-    return np.empty(shape, dtype)
+    """New memory for a result. All results are allocated here or, on the shortcut, by the same function there."""
+    return _allocate(shape, dtype)
+
+
+@contextmanager
+def results_from(allocate: Allocator) -> Iterator[None]:
+    """Inside, `allocate` makes the memory for all new results, so that a test can poison them with NaN."""
+    global _allocate
+    usual = _allocate
+    try:
+        _allocate = allocate
+        _core.set_allocator(allocate)
+        yield
+    finally:
+        _allocate = usual
+        _core.set_allocator(None if usual is np.empty else usual)
 
 
 def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
@@ -221,9 +257,12 @@ def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
     torch = sys.modules.get("torch")  # who has a tensor has imported torch
     if torch is None:
         return None
-    tensors = [name for name, value in inputs.items() if isinstance(value, torch.Tensor)]
+    tensors = [
+        name for name, value in inputs.items() if type(value) is not np.ndarray and isinstance(value, torch.Tensor)
+    ]
     if not tensors:
         return None
+    _introduce(torch)
     for name, value in inputs.items():
         if name not in tensors:
             raise TypeError(
@@ -231,6 +270,12 @@ def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
                 f"them, as in torch.from_numpy({name}) or {tensors[0]}.numpy()"
             )
     return torch
+
+
+@functools.cache
+def _introduce(torch: Any) -> None:
+    """Tell the extension what a tensor is, so that calls with tensors may take shortcuts."""
+    _core.accept_tensors(torch.Tensor)
 
 
 def _is_plain_array(value: Any) -> bool:
