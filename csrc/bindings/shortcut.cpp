@@ -142,6 +142,7 @@ bool view_tensor(PyObject* object, View& view) {
     const auto [code, bits, lanes] = tensor.dtype;
     if (tensor.device.type != dlpack::cpu || code != dlpack::floating || (bits != 32 && bits != 64) || lanes != 1)
         return false;
+    if (!tensor.data) return false;  // torch has tensors without memory, of zeros
     char* const data = static_cast<char*>(tensor.data) + tensor.byte_offset;
     if (reinterpret_cast<std::uintptr_t>(data) % (bits / 8) != 0) return false;
     view = {.data = data,

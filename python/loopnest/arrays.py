@@ -49,10 +49,12 @@ class Call:
         self._named = {name: self._unwrap(name, value) for name, value in inputs.items()}
         self._given: list[tuple[Array, Any]] = []  # the results' arrays, and what the caller gave for each
         self.inputs = tuple(self._named.values())
-        first = next(name for name in inputs if name not in integers)
+        floats = [name for name in inputs if name not in integers] if integers else list(inputs)
+        first = floats[0]
         self.dtype = self._named[first].dtype
-        for name, array in self._named.items():
-            if array.dtype is not self.dtype and array.dtype != self.dtype and name not in integers:
+        for name in floats[1:]:
+            array = self._named[name]
+            if array.dtype != self.dtype:
                 raise TypeError(
                     f"{operation}: {name} has dtype {array.dtype}, expected {self.dtype} to match {first}; convert "
                     f"one of them, as in {name}.{self._cast(self.dtype)}"
@@ -114,10 +116,10 @@ class Call:
 
     def _unwrap(self, name: str, value: Any) -> Array:
         """The array over `value`'s memory."""
-        if type(value) is np.ndarray and value.dtype in FLOATS and value.flags.aligned and name not in self._integers:
-            return value
-        where = f"{self.operation}: {name}"
         array = self._memory(name, value) if self._torch is not None else value
+        if type(array) is np.ndarray and name not in self._integers and array.dtype in FLOATS and array.flags.aligned:
+            return array  # the usual case, before the rare ones
+        where = f"{self.operation}: {name}"
         if isinstance(array, np.generic):  # a NumPy scalar, as an array without axes is handed back
             array = np.asarray(array)
         if not _is_plain_array(array):
@@ -244,6 +246,9 @@ def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
     while len(axes) < 2:
         axes.insert(0, (1, [0] * len(views)))
     shape = tuple(length for length, _ in axes)
+    if shape == views[0].shape and len(shape) == 2:  # nothing was joined
+        yield views
+        return
     joined = [
         np.lib.stride_tricks.as_strided(view, shape, [steps[i] for _, steps in axes], writeable=view.flags.writeable)
         for i, view in enumerate(views)
@@ -255,11 +260,9 @@ def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
 def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
     """The torch module where the inputs are tensors, or None where they are NumPy arrays."""
     torch = sys.modules.get("torch")  # who has a tensor has imported torch
-    if torch is None:
+    if torch is None or {*map(type, inputs.values())} == {np.ndarray}:
         return None
-    tensors = [
-        name for name, value in inputs.items() if type(value) is not np.ndarray and isinstance(value, torch.Tensor)
-    ]
+    tensors = [name for name, value in inputs.items() if isinstance(value, torch.Tensor)]
     if not tensors:
         return None
     _introduce(torch)
