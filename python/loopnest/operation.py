@@ -296,8 +296,10 @@ class Operation(Shortcut):
         if id in rungs:
             return rungs[id]
         if id == backend and rungs:
-            climbing = [k for k in rungs.values() if not k.study]
-            return next((k for k in reversed(climbing) if k.available()), climbing[-1])
+            for k in reversed(rungs.values()):
+                if not k.study and k.available():
+                    return k
+            return [k for k in rungs.values() if not k.study][-1]
         known = [k.id for k in self.ladder()]
         near = difflib.get_close_matches(id, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
