@@ -223,6 +223,8 @@ def test_strided_elementwise_inputs():
         same_both_ways(ln.relu, x, taken=0)
     for broadcast in (X[:1], X[0], X[:, :1]):
         same_both_ways(ln.add, X, broadcast, taken=0)
+    same_both_ways(ln.add, X.T, X, taken=0)
+    same_both_ways(ln.add, X, X.T, taken=0)
 
 
 def test_the_other_form_of_gelu():
@@ -269,6 +271,16 @@ def test_rare_tensors_do_not_and_do_the_same(tensor):
     same_both_ways(ln.matmul, T, T, out=rare, taken=0)
     with torch.inference_mode():
         same_both_ways(ln.matmul, T, T, taken=1)
+
+
+@needs_torch
+def test_strided_tensors():
+    same_both_ways(ln.relu, T.t(), taken=0)
+    same_both_ways(ln.relu, T[:, ::2], taken=0)
+    same_both_ways(ln.relu, T.expand(2, 4, 4), taken=0)
+    same_both_ways(ln.relu, T[1:], taken=1)
+    same_both_ways(ln.relu, T[:, None, :1].contiguous()[::3], taken=0)
+    same_both_ways(ln.matmul, T, T, out=torch.empty(4, 4, dtype=torch.float64).t(), taken=0)
 
 
 @needs_torch
@@ -377,10 +389,11 @@ def test_calls_keep_no_references(kind):
     (out,) = of_kind(kind, [np.empty((7, 7), np.float32)])
     objects = a, b, out, np.dtype(np.float32), ln.matmul, np.ndarray
     before = list(map(sys.getrefcount, objects))
-    for _ in range(100):
-        ln.matmul(a, b)
-        ln.matmul(a, b, out=out)
-        outcome(ln.matmul, a, b, out=a)
+    with arrays.results_from(np.empty):
+        for _ in range(100):
+            ln.matmul(a, b)
+            ln.matmul(a, b, out=out)
+            outcome(ln.matmul, a, b, out=a)
     assert list(map(sys.getrefcount, objects)) == before
 
 

@@ -3,7 +3,7 @@
 //   ln.matmul(a, b)  ->  call()  ->  take()  ->  Runner::run  ->  the kernel
 //
 // Operation and Implementation derive from Shortcut, so that their calls arrive here. A usual call has plain NumPy
-// arrays or plain torch tensors on the CPU as its inputs, all of float32 or all of float64, of which the shapes fit, and
+// arrays or plain torch tensors on the CPU as its inputs, all of float32 or all of float64, whose shapes fit, and
 // at most the keyword `out`. Everything else, wrong or merely rare, goes on to the Python method _call, which knows all
 // cases and has all messages: what is checked here decides the way and refuses nothing. So both ways give the same, and
 // what is in doubt here (whether two arrays overlap, where their extents do) is left to the other.
@@ -28,7 +28,7 @@ namespace loopnest {
 namespace {
 
 // To release the GIL and take it again costs 30 ns when no other thread wants it; when one does, it may have it for
-// 5 ms, Python's switch interval. Calls of less work than this keep it: to release it would be 3 % of their time or more.
+// 5 ms, Python's switch interval. Calls of less work than this keep it, since it would be 3 % of their time or more.
 // Other threads wait for them at most 10 us for the fastest rungs (a product by SSE2 at 10 GFLOP/s, an exponential at
 // 2 ns), and 0.1 ms for the slowest, still far below the switch interval.
 constexpr double product_keeps_gil = 40 * 40 * 40;  // multiplications and additions, counted as pairs

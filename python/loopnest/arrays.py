@@ -204,15 +204,18 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 @contextmanager
 def results_from(allocate: Allocator) -> Iterator[None]:
     """Inside, `allocate` makes the memory for all new results, so that a test can poison them with NaN."""
-    global _allocate
     usual = _allocate
+    _set_allocator(allocate)
     try:
-        _allocate = allocate
-        _core.set_allocator(allocate)
         yield
     finally:
-        _allocate = usual
-        _core.set_allocator(None if usual is np.empty else usual)
+        _set_allocator(usual)
+
+
+def _set_allocator(allocate: Allocator) -> None:
+    global _allocate
+    _allocate = allocate
+    _core.set_allocator(None if allocate is np.empty else allocate)  # NumPy's is at hand there
 
 
 def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
