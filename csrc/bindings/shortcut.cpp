@@ -135,7 +135,7 @@ bool in_c_order(const dlpack::Tensor& tensor) {
 }
 
 bool view_tensor(PyObject* object, View& view) {
-    static_assert(sizeof(index) == sizeof(std::int64_t));
+    if (sizeof(index) != sizeof(std::int64_t)) return false;  // as torch counts on 32-bit machines too
     dlpack::Tensor tensor;
     if (Py_TYPE(object) != the.tensor || !is_false(object, the.requires_grad) || !answers_false(object, the.is_neg) ||
         the.exchange->tensor_from_object(object, &tensor) != 0)
@@ -193,11 +193,11 @@ py::object tensor_over(const py::object& array) {
                    .byte_offset = 0},
     };
     void* tensor = nullptr;
-    if (the.exchange->object_from_managed(lent, &tensor) != 0) return {};
+    if (the.exchange->object_from_managed(lent, &tensor) != 0) return {};  // who owns `lent` then is not said: it stays
     return py::reinterpret_steal<py::object>(static_cast<PyObject*>(tensor));
 }
 
-// The call's result, or null where it is no usual call; then nothing has been written.
+// The call's result, or null where it is no usual call; then nothing has been written to `out`.
 py::object take(const Shortcut& shortcut, PyObject* const* args, index count, PyObject* keywords) {
     const Runner& runner = *shortcut.runner;
     if (count != runner.inputs) return {};
