@@ -6,6 +6,7 @@ from loopnest import arrays
 
 
 @pytest.fixture(autouse=True)
-def results_poisoned(monkeypatch):
+def results_poisoned():
     """New results hold NaN before a kernel runs, so that a kernel that leaves elements unwritten cannot pass."""
-    monkeypatch.setattr(arrays, "empty", lambda shape, dtype: np.full(shape, np.nan, dtype))
+    with arrays.results_from(lambda shape, dtype: np.full(shape, np.nan, dtype)):
+        yield

@@ -1,4 +1,4 @@
-// The Python module loopnest._core: arrays in, pointers and strides out, nothing else.
+// The Python module loopnest._core: arrays in, pointers and strides out.
 //
 // Shapes, overlap and the like are checked in Python (arrays.py); what is checked here keeps a wrong call from
 // touching memory that it should not: the number of axes, the dtype, and that a result may be written.
@@ -7,6 +7,7 @@
 
 #include <string>
 
+#include "bindings/shortcut.hpp"
 #include "kernels.hpp"
 #include "machine/caches.hpp"
 #include "machine/threads.hpp"
@@ -69,6 +70,17 @@ void call(void (*kernel)(Args...), typename Python<Args>::type... args) {
     run(Python<Args>::pass(args)...);
 }
 
+// The kernels that the shortcut can run: the matrices that they read come first, then the one that they fill, then at
+// most a form of the formula.
+template <class T>
+void run(UnaryFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1]); }
+template <class T>
+void run(BinaryFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1], x[2]); }
+template <class T>
+void run(GeluFn<T> kernel, const Operand* x, bool tanh_form) { kernel(x[0], x[1], tanh_form); }
+template <class T>
+void run(GeluBackwardFn<T> kernel, const Operand* x, bool tanh_form) { kernel(x[0], x[1], x[2], tanh_form); }
+
 template <class... Rest>
 const py::array& first_array(const py::array& first, const Rest&...) {
     return first;
@@ -81,10 +93,11 @@ void define(py::dict& kernels, const char* operation, Rungs<Fn> Kernels::*rungs,
             void (*)(Args...)) {
     const Rungs<Fn> names = isa_levels().front().*table->*rungs;
     if (!kernels.contains(operation)) kernels[operation] = py::dict();
-    for (index i = 0; i < names.count; ++i)
-        kernels[operation][names.first[i].name] = py::cpp_function(
+    for (index i = 0; i < names.count; ++i) {
+        const auto active = [=]() -> const Rung<Fn>& { return (active_isa().*table->*rungs).first[i]; };
+        const py::cpp_function kernel(
             [=](typename Python<Args>::type... args) {
-                const Rung<Fn>& rung = (active_isa().*table->*rungs).first[i];
+                const Rung<Fn>& rung = active();
                 const auto dtype = first_array(args...).dtype().num();
                 if (dtype == py::dtype::of<float>().num())
                     call(rung.f32, args...);
@@ -94,6 +107,17 @@ void define(py::dict& kernels, const char* operation, Rungs<Fn> Kernels::*rungs,
                     throw py::type_error("expected arrays of float32 or float64");
             },
             py::name(names.first[i].name));
+        kernels[operation][names.first[i].name] = kernel;
+        if constexpr (requires(Fn<float> any) { run(any, nullptr, true); }) {
+            constexpr int inputs = (... + int(std::is_same_v<Args, Matrix<const float>>));
+            add_runner(kernel, {inputs, [=](const Operand* operands, bool single, bool option) {
+                if (single)
+                    run(active().f32, operands, option);
+                else
+                    run(active().f64, operands, option);
+            }});
+        }
+    }
 }
 
 template <template <class> class Fn>
@@ -135,6 +159,7 @@ PYBIND11_MODULE(_core, module) {
     define(kernels, "mlp_forward", &Kernels::mlp_forward);
     define(kernels, "mlp_backward", &Kernels::mlp_backward);
     module.attr("kernels") = kernels;
+    define_shortcut(module);
 
     module.def("isa_levels", [] {
         py::list supported;

@@ -1,6 +1,9 @@
 """The C++ kernels and what they know of the machine."""
 
 from collections.abc import Callable
+from typing import Any
+
+from typing_extensions import disjoint_base
 
 # kernels[operation][variant](inputs…, results…): NumPy arrays in, the results filled. The table in
 # csrc/simd/kernels.cpp is the one list of them.
@@ -12,3 +15,22 @@ def set_isa(name: str) -> None: ...
 def num_threads() -> int: ...
 def set_num_threads(count: int) -> None: ...
 def cache_sizes() -> tuple[int, int, int]: ...
+
+@disjoint_base
+class Shortcut:
+    """What Operation and Implementation derive from: takes their usual calls, and hands all others to their _call."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Shortcut: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
+
+def open_shortcut(shortcut: Shortcut, kernel: Callable[..., Any], shapes: str, option: bool) -> bool:
+    """Let usual calls go to `kernel`; False for a kernel that takes other arguments, or is none of `kernels`."""
+
+def shortcuts_taken() -> int:
+    """How many calls of this process have gone by a shortcut."""
+
+def accept_tensors(tensor: type) -> bool:
+    """Let shortcuts take arrays of this type, torch.Tensor; False where it lacks DLPack's C interface."""
+
+def set_allocator(allocate: Callable[..., Any] | None) -> None:
+    """What makes a shortcut's new results from a shape and a dtype, in place of NumPy's empty()."""

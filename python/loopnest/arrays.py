@@ -6,12 +6,16 @@ kernels get, and a result is handed back as a tensor over the memory that they f
 
 from __future__ import annotations
 
+import functools
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
+
+from . import _core
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -45,10 +49,12 @@ class Call:
         self._named = {name: self._unwrap(name, value) for name, value in inputs.items()}
         self._given: list[tuple[Array, Any]] = []  # the results' arrays, and what the caller gave for each
         self.inputs = tuple(self._named.values())
-        first = next(name for name in inputs if name not in integers)
+        floats = [name for name in inputs if name not in integers] if integers else list(inputs)
+        first = floats[0]
         self.dtype = self._named[first].dtype
-        for name, array in self._named.items():
-            if array.dtype != self.dtype and name not in integers:
+        for name in floats[1:]:
+            array = self._named[name]
+            if array.dtype != self.dtype:
                 raise TypeError(
                     f"{operation}: {name} has dtype {array.dtype}, expected {self.dtype} to match {first}; convert "
                     f"one of them, as in {name}.{self._cast(self.dtype)}"
@@ -60,34 +66,44 @@ class Call:
         """The array that receives a result: `out` after its checks, or a new one."""
         if out is None:
             return empty(shape, self.dtype)
-        where = f"{self.operation}: {name}"
         is_tensor = self._torch is not None and isinstance(out, self._torch.Tensor)
         array = self._memory(name, out) if is_tensor else out
         if is_tensor != (self._torch is not None) or not _is_plain_array(array):
             expected = "a torch tensor" if self._torch is not None else "a NumPy array"
-            raise TypeError(f"{where} is {_kind(out)}, expected {expected} like the inputs, or None for a new one")
-        make = f"{'torch' if is_tensor else 'np'}.empty({shape}, dtype={'torch' if is_tensor else 'np'}.{self.dtype})"
-        if array.shape != shape:
-            raise ValueError(f"{where} has shape {array.shape}, expected {shape}; make it with {make}")
-        if array.dtype != self.dtype:
-            raise TypeError(f"{where} has dtype {array.dtype}, expected the inputs' {self.dtype}; make it with {make}")
-        if not array.flags.writeable:
-            raise ValueError(f"{where} is read-only, expected a writeable array; make it with {make}")
-        if not (array.flags.c_contiguous and array.flags.aligned):
-            raise ValueError(
-                f"{where} has strides of {array.strides} bytes, expected C order (row-major, no gaps) as in a new "
-                f"array; make it with {make}"
+            raise TypeError(
+                f"{self.operation}: {name} is {_kind(out)}, expected {expected} like the inputs, or None for a new one"
             )
+        wrong = self._why_no_output(name, array, shape)
+        if wrong is not None:
+            error, what = wrong
+            library = "torch" if is_tensor else "np"
+            make = f"{library}.empty({shape}, dtype={library}.{self.dtype})"
+            raise error(f"{self.operation}: {name} {what}; make it with {make}")
+        if type(array) is not np.ndarray:
+            array = array.view(np.ndarray)
+        self._given.append((array, out))
+        return array
+
+    def _why_no_output(self, name: str, array: Array, shape: tuple[int, ...]) -> tuple[type[Exception], str] | None:
+        """What makes an array no `out` for a result of this shape, and the error to raise."""
+        if array.shape != shape:
+            return ValueError, f"has shape {array.shape}, expected {shape}"
+        if array.dtype != self.dtype:
+            return TypeError, f"has dtype {array.dtype}, expected the inputs' {self.dtype}"
+        flags = array.flags
+        if not flags.writeable:
+            return ValueError, "is read-only, expected a writeable array"
+        if not (flags.c_contiguous and flags.aligned):
+            order = "C order (row-major, no gaps) as in a new array"
+            return ValueError, f"has strides of {array.strides} bytes, expected {order}"
         taken = [*self._named.items(), *(("another result", theirs) for theirs, _ in self._given)]
         for other, theirs in taken:
             if _overlap(array, theirs):
-                raise ValueError(
-                    f"{where} overlaps {other} in memory, expected memory of its own, since a kernel writes results "
-                    f"before it has read all inputs; make it with {make}"
+                return ValueError, (
+                    f"overlaps {other} in memory, expected memory of its own, since a kernel writes results before it "
+                    f"has read all inputs"
                 )
-        array = array.view(np.ndarray)
-        self._given.append((array, out))
-        return array
+        return None
 
     def result(self, array: Array) -> Any:
         """What the caller gets: the `out` that was given, or the new array, as a tensor where the inputs were."""
@@ -100,8 +116,10 @@ class Call:
 
     def _unwrap(self, name: str, value: Any) -> Array:
         """The array over `value`'s memory."""
-        where = f"{self.operation}: {name}"
         array = self._memory(name, value) if self._torch is not None else value
+        if type(array) is np.ndarray and name not in self._integers and array.dtype in FLOATS and array.flags.aligned:
+            return array  # the usual case, before the rare ones
+        where = f"{self.operation}: {name}"
         if isinstance(array, np.generic):  # a NumPy scalar, as an array without axes is handed back
             array = np.asarray(array)
         if not _is_plain_array(array):
@@ -140,13 +158,14 @@ class Call:
             raise ValueError(
                 f"{where} requires grad, expected a tensor without: these kernels record no graph; pass {name}.detach()"
             )
-        if tensor.device.type != "cpu":
+        if not tensor.is_cpu:
             raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu()")
-        if tensor.layout != self._torch.strided:
+        if tensor.layout is not self._torch.strided:
             raise ValueError(f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense()")
-        if tensor.is_neg() or tensor.is_conj():
+        known = tensor.dtype in (self._torch.float32, self._torch.float64, self._torch.int64)
+        if tensor.is_neg() or (not known and tensor.is_conj()):
             raise ValueError(f"{where} is a lazy negation or conjugate, expected its values; pass {name}.clone()")
-        if tensor.dtype not in (self._torch.float32, self._torch.float64, self._torch.int64):
+        if not known:
             wanted = "int64" if name in self._integers else "float32"
             raise TypeError(
                 f"{where} has dtype {tensor.dtype}, expected torch.{wanted}; convert it with "
@@ -172,9 +191,31 @@ class Call:
         return f"to(torch.{dtype})" if self._torch is not None else f"astype(np.{dtype})"
 
 
+Allocator = Callable[[tuple[int, ...], np.dtype[Any]], Array]
+
+_allocate: Allocator = np.empty
+
+
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """New memory for a result. All results are allocated here, so that a test can poison them with NaN."""
-    return np.empty(shape, dtype)
+    """New memory for a result. All results are allocated here or, on the shortcut, by the same function there."""
+    return _allocate(shape, dtype)
+
+
+@contextmanager
+def results_from(allocate: Allocator) -> Iterator[None]:
+    """Inside, `allocate` makes the memory for all new results, so that a test can poison them with NaN."""
+    usual = _allocate
+    _set_allocator(allocate)
+    try:
+        yield
+    finally:
+        _set_allocator(usual)
+
+
+def _set_allocator(allocate: Allocator) -> None:
+    global _allocate
+    _allocate = allocate
+    _core.set_allocator(None if allocate is np.empty else allocate)  # NumPy's is at hand there
 
 
 def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
@@ -208,6 +249,9 @@ def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
     while len(axes) < 2:
         axes.insert(0, (1, [0] * len(views)))
     shape = tuple(length for length, _ in axes)
+    if shape == views[0].shape and len(shape) == 2:  # nothing was joined
+        yield views
+        return
     joined = [
         np.lib.stride_tricks.as_strided(view, shape, [steps[i] for _, steps in axes], writeable=view.flags.writeable)
         for i, view in enumerate(views)
@@ -219,11 +263,12 @@ def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
 def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
     """The torch module where the inputs are tensors, or None where they are NumPy arrays."""
     torch = sys.modules.get("torch")  # who has a tensor has imported torch
-    if torch is None:
+    if torch is None or {*map(type, inputs.values())} == {np.ndarray}:
         return None
     tensors = [name for name, value in inputs.items() if isinstance(value, torch.Tensor)]
     if not tensors:
         return None
+    _introduce(torch)
     for name, value in inputs.items():
         if name not in tensors:
             raise TypeError(
@@ -231,6 +276,12 @@ def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
                 f"them, as in torch.from_numpy({name}) or {tensors[0]}.numpy()"
             )
     return torch
+
+
+@functools.cache
+def _introduce(torch: Any) -> None:
+    """Tell the extension what a tensor is, so that calls with tensors may take shortcuts."""
+    _core.accept_tensors(torch.Tensor)
 
 
 def _is_plain_array(value: Any) -> bool:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from .lab.records import Results
 
-SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout")
+SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
 
 
 def _named(ctx: click.Context, param: click.Parameter, name: str | None) -> Operation | None:

@@ -3,7 +3,10 @@
 An `Operation` is what is computed; an `Implementation` is one way of computing it, one rung of the operation's
 ladder. Calling either runs the operation's contract: check the arguments, allocate the result, call the kernel.
 
-    ln.matmul(a, b)  ->  Operation.__call__  ->  Implementation.__call__  ->  contract's run()  ->  the kernel
+    ln.matmul(a, b)  ->  Operation._call  ->  Implementation._call  ->  contract's run()  ->  the kernel
+
+Both derive from the extension's `Shortcut`, which takes the usual calls of C++ rungs from the first line to the kernel
+itself, and gives all others to `_call` (csrc/bindings/shortcut.cpp).
 
 An operation lives in one folder. Beside its contract.py lie the files in_python.py, in_numpy.py, …; each defines its
 rungs in the order in which they are best read, which is also the order from slow to fast.
@@ -19,8 +22,9 @@ import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from ._core import Shortcut, open_shortcut
 from .backends import BACKENDS, fastest_first
 
 Kernel = Callable[..., Any]
@@ -53,6 +57,21 @@ class Arguments:
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Usual:
+    """What an operation's usual call is like: the one for which C++ rungs have a shortcut.
+
+    shapes  "product"      two matrices of any strides, (m, k) and (k, n), give a third, (m, n)
+            "elementwise"  arrays of one shape in C order give another, and kernels get each as one row
+            "rows"         the same, but kernels get matrices whose rows are the last axis
+    option  what kernels take after the arrays when the call has no options, where they take a form: for GELU, that it
+            is the tanh form
+    """
+
+    shapes: Literal["product", "elementwise", "rows"]
+    option: bool = False
+
+
 def _as_tuple(returned: Any) -> tuple[Any, ...]:
     return returned if isinstance(returned, tuple) else (returned,)
 
@@ -75,6 +94,7 @@ class Contract:
                then speak of what these inputs become, and take what they were.
     variations by name, what else a rung is judged with: each makes other arguments of a sample's, such as GELU's other
                form.
+    usual      what the usual call is like, which the extension may take without `run`; None where there is none.
     """
 
     run: Callable[..., Any]
@@ -88,6 +108,7 @@ class Contract:
     outs: int | None = None
     updates: tuple[int, ...] = ()
     variations: Mapping[str, Callable[[Arguments], Arguments]] = field(default_factory=dict)
+    usual: Usual | None = None
 
 
 @dataclass(frozen=True)
@@ -164,7 +185,7 @@ def add_rung(operation: str, backend: str, declared: Rung) -> None:
     rungs.append(declared)
 
 
-class Implementation:
+class Implementation(Shortcut):
     """One rung: callable like its operation, and able to explain itself.
 
     >>> import loopnest as ln
@@ -185,11 +206,15 @@ class Implementation:
         self.study = declared.study
         self.slow_start = declared.slow_start
         self._declared = declared
+        self._called = False
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def _call(self, *args: Any, **kwargs: Any) -> Any:
         reason = self.why_unavailable()
         if reason is not None:
             raise UnavailableError(f"{self.operation.name}: {self.id} cannot run here: {reason}")
+        if not self._called:
+            self._called = True
+            self.operation._open_shortcut(self, self)
         return self.operation.contract.run(self.kernel, *args, **kwargs)
 
     @property
@@ -219,7 +244,7 @@ class Implementation:
         return f"<{self.operation.name} {self.id}>"
 
 
-class Operation:
+class Operation(Shortcut):
     """What is computed: callable, with a ladder of implementations.
 
     >>> import numpy as np, loopnest as ln
@@ -235,15 +260,30 @@ class Operation:
         self._folder = folder
         self._loaded: dict[str, dict[str, Implementation]] = {}
         self._registered: dict[str, Implementation] = {}
+        self._default: Implementation | None = None  # what calls without `impl` use, asked for once
         self.__name__ = name
         self.__doc__ = inspect.getdoc(contract.run)
         parameters = list(inspect.signature(contract.run).parameters.values())[1:]  # all but the kernel
         impl = inspect.Parameter("impl", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
         self.__signature__ = inspect.Signature([*parameters, impl])
 
-    def __call__(self, *args: Any, impl: str | None = None, **kwargs: Any) -> Any:
-        implementation = self.fastest() if impl is None else self[impl]
-        return implementation(*args, **kwargs)
+    def _call(self, *args: Any, impl: str | None = None, **kwargs: Any) -> Any:
+        if impl is not None:
+            return self[impl](*args, **kwargs)
+        if self._default is None:
+            self._default = self.fastest()
+            self._open_shortcut(self, self._default)
+        return self._default._call(*args, **kwargs)
+
+    def _open_shortcut(self, caller: Shortcut, implementation: Implementation) -> None:
+        """Let usual calls of `caller` go straight to the implementation's kernel, where the extension has it."""
+        usual = self.contract.usual
+        if usual is not None:
+            open_shortcut(caller, implementation.kernel, usual.shapes, usual.option)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, and what is sent to another process, are the operation of this name there."""
+        return _operation_of, (self._folder, self.name)
 
     def __getitem__(self, id: str) -> Implementation:
         """The implementation with this id; a backend's name alone is its fastest that runs here."""
@@ -256,8 +296,10 @@ class Operation:
         if id in rungs:
             return rungs[id]
         if id == backend and rungs:
-            climbing = [k for k in rungs.values() if not k.study]
-            return next((k for k in reversed(climbing) if k.available()), climbing[-1])
+            for k in reversed(rungs.values()):
+                if not k.study and k.available():
+                    return k
+            return [k for k in rungs.values() if not k.study][-1]
         known = [k.id for k in self.ladder()]
         near = difflib.get_close_matches(id, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -324,3 +366,7 @@ class Operation:
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"
+
+
+def _operation_of(folder: str, name: str) -> Any:
+    return getattr(importlib.import_module(folder), name)

@@ -242,6 +242,7 @@ class Bench:
         ladder: bool = False,
         arrange: Arrange | None = None,
         traffic: int | None = None,
+        timed: Callable[[Problem], Callable[[], Any]] | None = None,
         **options: Any,
     ) -> Record | NotRun | None:
         """Measure one implementation on one workload: a Record, or NotRun with the reason.
@@ -249,6 +250,7 @@ class Bench:
         study, section, case, ladder  see Record
         arrange  changes the inputs, in a way that the study and the case name
         traffic  the compulsory bytes where they are not what the contract says, because of `arrange`
+        timed    makes of the problem what is timed in place of the kernel alone, such as a call with all its checks
         options  the operation's
 
         Raises WrongResult, or what the implementation raises. Gives None where benchmarks are disabled.
@@ -267,7 +269,7 @@ class Bench:
             row = study, operation.name, implementation.id, workload.name
             return NotRun(suite, *row, reason=str(reason), section=section, case=case)
 
-        call = problem.kernel_call(implementation)
+        call = problem.kernel_call(implementation) if timed is None else timed(problem)
         is_warm = self.budget.predicted(who, work) is not None  # it has run before, so the first call compiled nothing
         seconds = first_call if is_warm and first_call > self.plan.seconds else _seconds(call)
         if seconds < 1e-3:  # a short call may take several times as long the first time that all it needs is there

@@ -141,7 +141,7 @@ def about(environment: Environment) -> Text:
     text = Text(
         f"{environment.cpu}, {cores}, {environment.system}, ISA level {environment.isa} · {versions}\n"
         f"threads: {', '.join(map(str, environment.pools))}\n"
-        "Times are the best of several rounds, of the kernel alone; NumPy arrays in, `out` given.\n"
+        "Times are the best of several rounds, of the kernel alone unless a call is named; NumPy arrays, `out` given.\n"
     )
     for warning in environment.warnings:
         text.append(f"warning: {warning}\n", style="yellow")

@@ -310,11 +310,8 @@ def new_results_poisoned() -> Iterator[list[_Memory]]:
         made.append(_Memory.poisoned(shape, dtype))
         return made[-1].view
 
-    usual, arrays.empty = arrays.empty, poisoned
-    try:
+    with arrays.results_from(poisoned):
         yield made
-    finally:
-        arrays.empty = usual
 
 
 POISON = {np.dtype(np.float32): np.uint32(0x7FC0DEAD), np.dtype(np.float64): np.uint64(0x7FF8_0000_DEAD_BEEF)}

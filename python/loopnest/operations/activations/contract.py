@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ...arrays import Array, Call, as_matrices
 from ...numerics import gamma, precise, unit_roundoff
-from ...operation import Arguments, Contract, Kernel, Workload
+from ...operation import Arguments, Contract, Kernel, Usual, Workload
 
 
 def run_forward(operation: str, kernel: Kernel, x: Any, out: Any, *options: Any) -> Any:
@@ -72,6 +72,7 @@ def contract(
     flops: int,
     *,
     backward: bool = False,
+    shapes: Literal["elementwise", "rows"] = "elementwise",
 ) -> Contract:
     return Contract(
         run=run,
@@ -81,6 +82,7 @@ def contract(
         flops=lambda m, n: flops * m * n,
         traffic=lambda itemsize, m, n: (3 if backward else 2) * itemsize * m * n,
         workloads=WORKLOADS,
+        usual=Usual(shapes),
     )
 
 
@@ -319,4 +321,4 @@ def softmax_bound(x: Array) -> Array:
         return np.where(p > 0, p * (relative + of_sum + 2 * u), 0) + 2 * smallest(x.dtype)
 
 
-SOFTMAX = contract(softmax_run, softmax_reference, softmax_bound, flops=5)
+SOFTMAX = contract(softmax_run, softmax_reference, softmax_bound, flops=5, shapes="rows")

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import Array, Call
 from ...numerics import gamma, precise
-from ...operation import Arguments, Contract, Kernel, Workload
+from ...operation import Arguments, Contract, Kernel, Usual, Workload
 
 
 def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
@@ -43,6 +43,8 @@ def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
 
 
 def _shape(a: Array, b: Array) -> tuple[int, ...]:
+    if a.ndim == b.ndim == 2 and a.shape[1] == b.shape[0]:
+        return a.shape[0], b.shape[1]
     for name, matrix in (("a", a), ("b", b)):
         if matrix.ndim < 2:
             raise ValueError(
@@ -103,4 +105,5 @@ CONTRACT = Contract(
         *(_square(n) for n in (16, 64, 128, 256, 512, 1024, 2048)),
         *(_gpt2(tokens) for tokens in (1, 32, 128, 512)),
     ),
+    usual=Usual("product"),
 )
