@@ -22,6 +22,9 @@ from .. import _core
 PIECE = 1e-3
 """Seconds that a piece of multiply-adds takes: 1,000 times what reading the clock and calling it from Python do."""
 
+THREADED_PIECE = 20e-3
+"""The same where several threads run it, which takes some 50 µs to hand out and to collect."""
+
 BEYOND_CACHES = 1 << 28
 """Bytes of an array of which no cache keeps a part that would show: 256 MiB."""
 
@@ -43,7 +46,7 @@ def peak_flops(dtype: Any = np.float32, threads: int = 1, *, seconds: float = 0.
 
     On an ISA level without fused multiply-adds it is products and sums in equal numbers.
     """
-    return best_rate([in_threads(multiply_adds(dtype), threads)], seconds)
+    return best_rate([multiply_adds(dtype, threads)], seconds)
 
 
 def read_bandwidth(nbytes: int = BEYOND_CACHES, *, seconds: float = 0.2) -> float:
@@ -69,18 +72,22 @@ def copy_bandwidth(nbytes: int = BEYOND_CACHES, *, seconds: float = 0.4) -> floa
     return best_rate(copying(source, np.empty_like(source)), seconds)
 
 
-def multiply_adds(dtype: Any = np.float32, seconds: float = PIECE) -> Piece:
-    """About so many seconds of multiply-adds in registers."""
-    loop = _core.limits["peak"]["multiply_add"]
-
-    def run(rounds: int) -> float:
-        return loop(np.array([1, 0.001], dtype), rounds)
-
+def multiply_adds(dtype: Any = np.float32, threads: int = 1) -> Piece:
+    """Multiply-adds in registers, run by so many threads at once."""
+    seconds = PIECE if threads == 1 else THREADED_PIECE
     rounds = 1000
-    while (took := min(_seconds(lambda: run(rounds)) for _ in range(3))) < seconds / 4:
+    while (took := min(_seconds(_registers_only(dtype, rounds)) for _ in range(3))) < seconds / 4:
         rounds *= 2
-    rounds = max(1, round(rounds * seconds / took))
-    return Piece(lambda: run(rounds), run(rounds))
+    run = _registers_only(dtype, max(1, round(rounds * seconds / took)))
+    if threads == 1:
+        return Piece(run, run())
+    pool = ThreadPoolExecutor(threads)
+    return Piece(lambda: list(pool.map(lambda _: run(), range(threads))), threads * run())
+
+
+def _registers_only(dtype: Any, rounds: int) -> Callable[[], float]:
+    loop = _core.limits["peak"]["multiply_add"]
+    return lambda: loop(np.array([1, 0.001], dtype), rounds)
 
 
 def reading(x: np.ndarray[Any, Any]) -> Piece:
@@ -94,14 +101,6 @@ def copying(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> list[
     x, y = source.reshape(-1), target.reshape(-1)
     loops = _core.limits["copy"].values()
     return [Piece(functools.partial(loop, x, y), x.nbytes + y.nbytes) for loop in loops]
-
-
-def in_threads(piece: Piece, threads: int) -> Piece:
-    """The piece run by so many threads at once, all of it by each of them."""
-    if threads == 1:
-        return piece
-    pool = ThreadPoolExecutor(threads)
-    return Piece(lambda: list(pool.map(lambda _: piece.run(), range(threads))), threads * piece.amount)
 
 
 def best_rate(pieces: Sequence[Piece], seconds: float) -> float:
