@@ -53,28 +53,28 @@ class Verdict:
 
 TITLES = {
     "matmul-square": "square matmul",
-    "matmul-tiny": "tiny matmul, called from Python",
-    "matmul-transformer": "matmul of a transformer's shapes",
-    "matmul-odd": "matmul of odd shapes",
-    "threads": "square matmul, two threads",
-    "isa-v3": "square matmul, ISA level v3 (AVX2)",
+    "matmul-tiny": "tiny matmul from Python",
+    "matmul-transformer": "transformer matmul",
+    "matmul-odd": "odd matmul",
+    "threads": "two threads",
+    "isa-v3": "ISA level v3 (AVX2)",
     "gelu": "GELU",
     "mlp": "MLP 512 x 768 x 3072",
-    "memory": "peak extra memory of mlp_backward",
+    "memory": "extra memory of mlp_backward",
 }
 """The parts of a run, in order. All but `threads` and `memory` run on one thread, pinned to one processor."""
 
-MULTIPLY_ADDS, READ, COPY = "multiply-adds", "reading", "copying"
-"""The machine's limits."""
+FMA, READ, COPY = "FMA loop", "read", "copy"
+"""The machine's limits: lab/limits.py."""
 
 ONE_THREAD = "one thread"
 
 BARS = (
-    Bar("matmul-square", ("float32", "n < 512"), MULTIPLY_ADDS, 0.90),
-    Bar("matmul-square", ("float32", "n >= 512"), MULTIPLY_ADDS, 0.95),
+    Bar("matmul-square", ("float32", "n < 512"), FMA, 0.90),
+    Bar("matmul-square", ("float32", "n >= 512"), FMA, 0.95),
     Bar("matmul-square", ("float32",), "best peer", 1.00),
     Bar("matmul-square", ("float32",), "best peer", 1.05, MEAN),
-    Bar("matmul-square", ("float64",), MULTIPLY_ADDS, 0.93),
+    Bar("matmul-square", ("float64",), FMA, 0.93),
     Bar("matmul-square", ("float64",), "NumPy", 1.10),
     Bar("matmul-tiny", (), "best peer", 1.00),
     Bar("matmul-tiny", (), "best peer", 1.50, MEAN),
@@ -82,7 +82,7 @@ BARS = (
     Bar("matmul-transformer", ("m = 1",), READ, 0.95),
     Bar("matmul-odd", (), "best peer", 1.00),
     Bar("threads", (), ONE_THREAD, 1.85),
-    Bar("isa-v3", (), MULTIPLY_ADDS, 0.90),
+    Bar("isa-v3", (), FMA, 0.90),
     Bar("isa-v3", (), "torch", 1.00),
     Bar("gelu", ("tanh form",), "torch", 6.0),
     Bar("gelu", ("erf form",), "torch", 1.5),
@@ -90,7 +90,7 @@ BARS = (
     *(
         Bar("mlp", (passes,), against, bar)
         for passes in ("forward", "forward and backward")
-        for against, bar in (("torch", 2.0), ("best peer", 1.0), (MULTIPLY_ADDS, 0.92))
+        for against, bar in (("torch", 2.0), ("best peer", 1.0), (FMA, 0.92))
     ),
     Bar("memory", (), "torch", 1.0, cost=True),
 )

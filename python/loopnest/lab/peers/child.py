@@ -21,20 +21,10 @@ from ..limits import Piece
 from ..measure import WrongResult
 from .contenders import KNOWN, Contender, why_not_here
 from .records import OURS, PEERS, Absent, Item
-from .rounds import Statement, fastest_form, time_in_turn
+from .rounds import Pace, Statement, fastest_form, time_in_turn
 
-
-@dataclass(frozen=True)
-class Plan:
-    """Seconds and rounds that each piece of work has at least."""
-
-    quick: bool
-    seconds: float
-    rounds: int
-
-
-FULL = Plan(quick=False, seconds=2.0, rounds=5)
-QUICK = Plan(quick=True, seconds=0.2, rounds=3)
+FULL = Pace(rounds=5, seconds=1.0, patience=5.0)
+QUICK = Pace(rounds=3, seconds=0.1, patience=0.5)
 
 
 class NotHere(Exception):
@@ -77,7 +67,6 @@ def main(parts: Mapping[str, Part]) -> None:
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--events", type=int, default=1, metavar="FD", help="the descriptor to write to")
     asked = parser.parse_args()
-    plan = QUICK if asked.quick else FULL
     with os.fdopen(asked.events, "w", encoding="utf-8") as stream:
 
         def tell(event: str, content: Any) -> None:
@@ -87,7 +76,7 @@ def main(parts: Mapping[str, Part]) -> None:
         cores = processors()
         bind(num_threads())
         try:
-            measure_part(parts[asked.part](plan.quick), plan, tell)
+            measure_part(parts[asked.part](asked.quick), QUICK if asked.quick else FULL, tell)
         except NotHere as reason:
             tell("absent", dataclasses.asdict(Absent(asked.part, str(reason))))
         tell("environment", dataclasses.asdict(dataclasses.replace(environment(), cores=cores)))
@@ -99,7 +88,7 @@ def bind(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
 
 
-def measure_part(works: Iterable[Work | Item], plan: Plan, tell: Callable[[str, Any], None]) -> None:
+def measure_part(works: Iterable[Work | Item], pace: Pace, tell: Callable[[str, Any], None]) -> None:
     contenders: dict[str, Contender | None] = {}
     for work in works:
         tell("at", f"{work.part}: {work.name}")
@@ -108,7 +97,7 @@ def measure_part(works: Iterable[Work | Item], plan: Plan, tell: Callable[[str, 
                 if name not in contenders:
                     contenders[name] = _contender(name, tell)
             try:
-                work = measure(work, [c for name in (OURS, *work.peers) if (c := contenders[name])], plan)
+                work = measure(work, [c for name in (OURS, *work.peers) if (c := contenders[name])], pace)
             except WrongResult as wrong:
                 tell("failure", {"name": f"{work.part}: {work.name}", "message": str(wrong)})
                 continue
@@ -123,7 +112,7 @@ def _contender(name: str, tell: Callable[[str, Any], None]) -> Contender | None:
     return None
 
 
-def measure(work: Work, contenders: Sequence[Contender], plan: Plan) -> Item:
+def measure(work: Work, contenders: Sequence[Contender], pace: Pace) -> Item:
     """Hold everyone's results to the bound, then time them. Raises WrongResult where ours are wrong."""
     chosen: dict[str, Statement] = {}
     notes = {}
@@ -137,7 +126,7 @@ def measure(work: Work, contenders: Sequence[Contender], plan: Plan) -> Item:
         if forms:
             chosen[contender.name] = fastest_form(forms)
     limits = {name: pieces for name, (_, pieces) in work.limits.items()}
-    costs, rates, rounds = time_in_turn({**chosen, **work.more}, limits, plan.seconds, plan.rounds)
+    costs, rates, rounds = time_in_turn({**chosen, **work.more}, limits, pace)
     statements = {name: statement.code for name, statement in {**chosen, **work.more}.items()}
     statements[OURS] += f"  # {OPERATIONS[work.operation].fastest().id}"
     return Item(

@@ -2,8 +2,8 @@
 
 Where a library has several ways (with `out` or without, a product or a layer, one layout of weights or another), all
 are given, and the one that takes it the least time on the work at hand is what it is compared by. Inputs are the
-libraries' own arrays, made beforehand. For matmul all get the same numbers in the same order in memory; JAX's arrays are
-always in row-major order, so a transposed operand is one that its compiled function transposes. For the MLP, whose
+libraries' own arrays, made beforehand. For matmul all get the same numbers in the same order in memory; JAX's arrays
+are always in row-major order, so a transposed operand is one that its compiled function transposes. For the MLP, whose
 weights a library may keep as it likes, torch gets both (in, out) and its own (out, in).
 """
 

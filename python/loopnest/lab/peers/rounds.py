@@ -2,7 +2,8 @@
 
 In every round each contender has one turn: a window of a few milliseconds in which it is called once, or as often as
 fit. Rounds go through the contenders forwards and backwards alternately. A contender's time is that of its fastest
-window; the mean would measure the other processes of the machine.
+window; the mean would measure the other processes of the machine. The rounds go on until everybody's fastest window has
+been nearly reached a second time, so that it was no luck of one, or until no time is left.
 """
 
 from __future__ import annotations
@@ -11,13 +12,16 @@ import math
 import time
 import timeit
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from ..limits import Piece
 
 WINDOW = 5e-3
 """Seconds of a turn at least, so that caches and branch predictors are the contender's own for most of it."""
+
+NEARLY = 1.01
+"""How far a contender's second fastest window may be from its fastest for its time to count as settled."""
 
 LONGEST = 20e-3
 """Seconds of a limit's turn at most: where calls are longer, it has turns as long as theirs up to here."""
@@ -52,13 +56,18 @@ class Turn:
     timeit: Callable[[int], float]
     prepare: Callable[[], object] | None = None
     calls: int = 1
-    best: float = field(default=math.inf)
+    best: float = math.inf
+    second: float = math.inf
 
     def take(self) -> None:
         if self.prepare:
             self.prepare()
             self.timeit(1)  # what was prepared, such as threads, has its start outside of the time
-        self.best = min(self.best, self.timeit(self.calls) / self.calls)
+        seconds = self.timeit(self.calls) / self.calls
+        self.best, self.second = sorted((self.best, self.second, seconds))[:2]
+
+    def settled(self) -> bool:
+        return self.second <= NEARLY * self.best
 
     def calibrate(self, window: float) -> float:
         """Choose how many calls take so many seconds; the seconds of one."""
@@ -72,6 +81,16 @@ class Turn:
         return seconds
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How long one piece of work is measured: so many rounds and seconds at least; and until all contenders' times have
+    settled, but no longer than `patience`, in seconds."""
+
+    rounds: int
+    seconds: float = 0.0
+    patience: float = 0.0
+
+
 def limit_turn(piece: Piece) -> Turn:
     return Turn(timeit.Timer("run()", globals={"run": piece.run}).timeit)
 
@@ -83,22 +102,26 @@ def fastest_form(forms: Sequence[Statement]) -> Statement:
     turns = [form.timer() for form in forms]
     for turn in turns:
         turn.calibrate(WINDOW / 2)
-    play(turns, seconds=0.0, rounds=3)
+    play(turns, Pace(rounds=3))
     return forms[min(range(len(forms)), key=lambda i: turns[i].best)]
 
 
-def play(turns: Sequence[Turn], seconds: float, rounds: int, clock: Callable[[], float] = time.perf_counter) -> int:
-    """Rounds of turns for so many seconds, but so many rounds at least; returns how many there were."""
-    end, played = clock() + seconds, 0
-    while played < rounds or clock() < end:
-        for turn in turns if played % 2 == 0 else reversed(turns):
+def play(turns: Sequence[Turn], pace: Pace, clock: Callable[[], float] = time.perf_counter) -> int:
+    """Rounds of turns, as many as the pace wants; returns how many there were."""
+    start, rounds = clock(), 0
+    while (
+        rounds < pace.rounds
+        or clock() - start < pace.seconds
+        or (clock() - start < pace.patience and not all(turn.settled() for turn in turns))
+    ):
+        for turn in turns if rounds % 2 == 0 else reversed(turns):
             turn.take()
-        played += 1
-    return played
+        rounds += 1
+    return rounds
 
 
 def time_in_turn(
-    statements: Mapping[str, Statement], limits: Mapping[str, Sequence[Piece]], seconds: float, rounds: int
+    statements: Mapping[str, Statement], limits: Mapping[str, Sequence[Piece]], pace: Pace
 ) -> tuple[dict[str, float], dict[str, float], int]:
     """The seconds of each contender's fastest call; the highest rate of each limit; how many rounds there were."""
     contenders = {name: statement.timer() for name, statement in statements.items()}
@@ -106,9 +129,9 @@ def time_in_turn(
     call = max((turn.calibrate(WINDOW) for turn in contenders.values()), default=WINDOW)
     for turn in (turn for ways in pieces.values() for turn in ways):
         turn.calibrate(min(max(call, WINDOW), LONGEST))
-    played = play([*contenders.values(), *(turn for ways in pieces.values() for turn in ways)], seconds, rounds)
+    rounds = play([*contenders.values(), *(turn for ways in pieces.values() for turn in ways)], pace)
     rates = {
         name: max(piece.amount / turn.best for piece, turn in zip(limits[name], ways, strict=True))
         for name, ways in pieces.items()
     }
-    return {name: turn.best for name, turn in contenders.items()}, rates, played
+    return {name: turn.best for name, turn in contenders.items()}, rates, rounds

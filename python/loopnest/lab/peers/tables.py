@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +18,8 @@ HOW = (
     "Every figure is the best of many rounds in which all contenders and the machine's limit have a turn each, on one "
     "thread pinned to one processor where nothing else is said."
 )
+
+BARS_TITLE = "The bars"
 
 
 @dataclass(frozen=True)
@@ -56,12 +58,12 @@ def grids(results: PeerResults) -> list[Grid]:
 
 
 def figures(items: Sequence[Item]) -> Grid:
-    """One row an item: everybody's figure, and how ours stands to the best peer's and to the machine's limit's."""
+    """One row an item: everybody's figure; how many times as fast as the best peer we are, and our share of limits."""
     names = list(dict.fromkeys(name for item in items for name in item.costs))
     names.sort(key=lambda name: (OURS, *PEERS, name).index(name))
     limits = list(dict.fromkeys(name for item in items for name in item.floors))
-    peers = any(item.best_peer() for item in items)
-    head = ["", *names, *limits, *(["times best peer"] if peers else []), *(f"of {name}" for name in limits)]
+    peers = any(item.best_peer() for item in items) and items[0].unit != "MB"
+    head = ["", *names, *limits, *(["times peer"] if peers else []), *(f"of {name}" for name in limits)]
     rows = [
         [
             item.name,
@@ -87,7 +89,7 @@ def summary(found: Iterable[Verdict]) -> Grid:
         ]
         for verdict in found
     ]
-    return Grid("The bars", ["work", "against", "bar", "figure", "lowest at", ""], rows)
+    return Grid(BARS_TITLE, ["work", "against", "bar", "figure", "lowest at", ""], rows)
 
 
 def statements(items: Iterable[Item]) -> Grid:
@@ -140,15 +142,15 @@ def _ratio(ratio: float | None) -> str:
     return "" if ratio is None else f"{ratio:.3f}" if ratio < 2 else three_digits(ratio)
 
 
-def _terminal_table(grid: Grid) -> Table:
-    table = Table(title=f"\n{grid.title}", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.pad_edge, table.show_edge, table.padding = False, False, (0, 1, 0, 0)
+def _terminal_table(grid: Grid) -> RenderableType:
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for number, name in enumerate(grid.head):
-        table.add_column(name, justify="right" if number and grid.title != "The bars" else "left")
+        left = number == 0 or grid.title == BARS_TITLE
+        table.add_column(name, justify="left" if left else "right", no_wrap=number == 0)
     for row in grid.rows:
         style = {"met": "green", "not met": "yellow"}.get(row[-1], "")
         table.add_row(*map(Text, row), style=style)
-    return table
+    return Group(Text(f"\n{grid.title}", style="bold"), table)
 
 
 def _markdown_table(grid: Grid) -> str:
