@@ -185,28 +185,16 @@ def mlp(quick):
 
 
 def mlp_passes(workload):
-    """The flops that count are those of the products, two forward and four backward."""
-    forward, backward = ln.mlp_forward.contract, ln.mlp_backward.contract
+    """The flops that count are those of the products: two forward and four backward, all of one size."""
     shape = {axis: workload.shape[axis] for axis in "tdhe"}
-    layers = forward.sample(workload, np.float32, np.random.default_rng(0)).inputs
-    dy, cache = backward.sample(workload, np.float32, np.random.default_rng(0)).inputs
+    layers = ln.mlp_forward.contract.sample(workload, np.float32, np.random.default_rng(0)).inputs
+    dy, cache = ln.mlp_backward.contract.sample(workload, np.float32, np.random.default_rng(0)).inputs
     products = 2 * shape["t"] * shape["h"] * (shape["d"] + shape["e"])
-    exact = forward.reference(*layers)[0], *backward.reference(dy, cache)
-    bounds = forward.bound(*layers)[0], *gradient_bounds(layers, dy, cache)
-
-    def problems(results):
-        return [
-            problem
-            for result, value, bound in zip(
-                results, exact, bounds, strict=False
-            )  # the forward pass alone gives y alone
-            for problem in compare(result, value, bound, dy.dtype)
-        ]
-
-    for name, flops, ask in (
-        ("forward", products, lambda contender: contender.mlp_forward(layers)),
-        ("forward and backward", 3 * products, lambda contender: contender.mlp_both(layers, dy)),
-    ):
+    passes = {
+        "forward": (products, lambda contender: contender.mlp_forward(layers)),
+        "forward and backward": (3 * products, lambda contender: contender.mlp_both(layers, dy)),
+    }
+    for name, (flops, ask) in passes.items():
         yield Work(
             part="mlp",
             name=name,
@@ -215,13 +203,33 @@ def mlp_passes(workload):
             amount=flops,
             operation="mlp_forward",
             ask=ask,
-            problems=problems,
+            problems=mlp_check(layers, dy, cache),
             limits={FMA: (flops, [limits.multiply_adds()])},
         )
 
 
+def mlp_check(layers, dy, cache):
+    """Holds y, and the gradients where there are any, to the contracts' bounds."""
+
+    @functools.cache
+    def exact_and_bound():
+        forward, backward = ln.mlp_forward.contract, ln.mlp_backward.contract
+        exact = forward.reference(*layers)[0], *backward.reference(dy, cache)
+        bounds = forward.bound(*layers)[0], *gradient_bounds(layers, dy, cache)
+        return list(zip(exact, bounds, strict=True))
+
+    def problems(results):
+        return [
+            problem
+            for result, (exact, bound) in zip(results, exact_and_bound(), strict=False)
+            for problem in compare(result, exact, bound, dy.dtype)
+        ]
+
+    return problems
+
+
 def gradient_bounds(layers, dy, cache):
-    """The backward pass's own bounds, and what the errors of the forward pass's z and h add to them: |gelu''| <= 0.8."""
+    """The backward pass's own bounds, and what the errors of the forward pass's z and h add, with |gelu''| <= 0.8."""
     _, z_error, h_error = ln.mlp_forward.contract.bound(*layers)
     x, w1, _, w2, _ = (precise(array) for array in layers)
     dz_error = 0.8 * abs(precise(dy) @ w2.T) * z_error

@@ -379,7 +379,7 @@ m      25.0   20.0
 
 The bars
 work                          against    bar           figure  lowest at
-────────────────────────────────────────────────────────────────────────────────
+─────────────────────────────────────────────────────────────────────────────────
 odd matmul                    best peer  1.00          0.500   3 | 4     not met
 extra memory of mlp_backward  torch      at most 1.00  1.250             not met
 not measured: JAX: no JAX
