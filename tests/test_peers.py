@@ -343,7 +343,7 @@ def test_a_run_without_torch_and_jax_compares_with_numpy_and_says_why(tmp_path, 
         Absent("JAX", "JAX is not installed: pip install 'loopnest[peers]'"),
     )
     assert [item.name for item in results.items] == ["n = 4", "n = 16", "n = 64"]
-    assert all(item.costs.keys() == {OURS, "NumPy"} for item in results.items)
+    assert all(item.costs.keys() == {OURS, "NumPy", "np.dot"} for item in results.items)
     assert all(verdict.figure is not None for verdict in verdicts(results.items, ["matmul-tiny"]))
     numpy_pool = next(pool for pool in results.environment.pools if pool.owner == "NumPy")
     assert numpy_pool.threads == 1
@@ -378,10 +378,10 @@ extra memory of mlp_backward, MB
 m      25.0   20.0
 
 The bars
-work                          against    bar           figure  lowest at
-─────────────────────────────────────────────────────────────────────────────────
-odd matmul                    best peer  1.00          0.500   3 | 4     not met
-extra memory of mlp_backward  torch      at most 1.00  1.250             not met
+work                          against    bar     figure           lowest at
+───────────────────────────────────────────────────────────────────────────
+odd matmul                    best peer  ≥ 1.00  0.500   not met  3 | 4
+extra memory of mlp_backward  torch      ≤ 1.00  1.250   not met
 not measured: JAX: no JAX
 """
 
@@ -399,7 +399,7 @@ def test_markdown_has_the_same_tables_and_the_command():
     assert "Made by `loopnest bench peers --quick`" in text
     assert "| 1 x 2 | 12.0 | 6.00 | 8.00 | 24.0 | 1.500 | 0.500 |" in text
     assert "| 3 \\| 4 |" in text
-    assert "| odd matmul | best peer | 1.00 | 0.500 | 3 \\| 4 | not met |" in text
+    assert "| odd matmul | best peer | ≥ 1.00 | 0.500 | not met | 3 \\| 4 |" in text
     assert "- not measured: JAX: no JAX" in text
     assert len(grids(RESULTS)) == 3
 

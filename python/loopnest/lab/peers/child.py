@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -114,6 +115,7 @@ def _contender(name: str, tell: Callable[[str, Any], None]) -> Contender | None:
 
 def measure(work: Work, contenders: Sequence[Contender], pace: Pace) -> Item:
     """Hold everyone's results to the bound, then time them. Raises WrongResult where ours are wrong."""
+    clock = time.process_time if num_threads() == 1 else time.perf_counter
     chosen: dict[str, Statement] = {}
     notes = {}
     for contender in contenders:
@@ -124,9 +126,9 @@ def measure(work: Work, contenders: Sequence[Contender], pace: Pace) -> Item:
         if problems:
             notes[contender.name] = f"not within the bound: {problems[0]}"
         if forms:
-            chosen[contender.name] = fastest_form(forms)
+            chosen[contender.name] = fastest_form(forms, clock)
     limits = {name: pieces for name, (_, pieces) in work.limits.items()}
-    costs, rates, rounds = time_in_turn({**chosen, **work.more}, limits, pace)
+    costs, rates, rounds = time_in_turn({**chosen, **work.more}, limits, pace, clock)
     statements = {name: statement.code for name, statement in {**chosen, **work.more}.items()}
     statements[OURS] += f"  # {OPERATIONS[work.operation].fastest().id}"
     return Item(

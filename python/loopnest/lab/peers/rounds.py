@@ -4,6 +4,10 @@ In every round each contender has one turn: a window of a few milliseconds in wh
 fit. Rounds go through the contenders forwards and backwards alternately. A contender's time is that of its fastest
 window; the mean would measure the other processes of the machine. The rounds go on until everybody's fastest window has
 been nearly reached a second time, so that it was no luck of one, or until no time is left.
+
+Work of one thread is timed by the process's processor time. Where nothing else runs that is the time that passes, and
+where something does, the windows in which it had the processor are not lost: calls of half a second hardly ever find a
+shared machine idle.
 """
 
 from __future__ import annotations
@@ -16,6 +20,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..limits import Piece
+
+Clock = Callable[[], float]
 
 WINDOW = 5e-3
 """Seconds of a turn at least, so that caches and branch predictors are the contender's own for most of it."""
@@ -45,8 +51,8 @@ class Statement:
             self.prepare()
         return self.arrays(eval(self.code, dict(self.names)))
 
-    def timer(self) -> Turn:
-        return Turn(timeit.Timer(self.code, globals=dict(self.names)).timeit, self.prepare)
+    def turn(self, clock: Clock) -> Turn:
+        return Turn(timeit.Timer(self.code, timer=clock, globals=dict(self.names)).timeit, self.prepare)
 
 
 @dataclass
@@ -91,22 +97,22 @@ class Pace:
     patience: float = 0.0
 
 
-def limit_turn(piece: Piece) -> Turn:
-    return Turn(timeit.Timer("run()", globals={"run": piece.run}).timeit)
+def limit_turn(piece: Piece, clock: Clock) -> Turn:
+    return Turn(timeit.Timer(piece.run, timer=clock).timeit)
 
 
-def fastest_form(forms: Sequence[Statement]) -> Statement:
+def fastest_form(forms: Sequence[Statement], clock: Clock = time.perf_counter) -> Statement:
     """Of several ways of asking a library for the same, that which takes it the least time here."""
     if len(forms) == 1:
         return forms[0]
-    turns = [form.timer() for form in forms]
+    turns = [form.turn(clock) for form in forms]
     for turn in turns:
         turn.calibrate(WINDOW / 2)
     play(turns, Pace(rounds=3))
     return forms[min(range(len(forms)), key=lambda i: turns[i].best)]
 
 
-def play(turns: Sequence[Turn], pace: Pace, clock: Callable[[], float] = time.perf_counter) -> int:
+def play(turns: Sequence[Turn], pace: Pace, clock: Clock = time.perf_counter) -> int:
     """Rounds of turns, as many as the pace wants; returns how many there were."""
     start, rounds = clock(), 0
     while (
@@ -121,11 +127,17 @@ def play(turns: Sequence[Turn], pace: Pace, clock: Callable[[], float] = time.pe
 
 
 def time_in_turn(
-    statements: Mapping[str, Statement], limits: Mapping[str, Sequence[Piece]], pace: Pace
+    statements: Mapping[str, Statement],
+    limits: Mapping[str, Sequence[Piece]],
+    pace: Pace,
+    clock: Clock = time.perf_counter,
 ) -> tuple[dict[str, float], dict[str, float], int]:
-    """The seconds of each contender's fastest call; the highest rate of each limit; how many rounds there were."""
-    contenders = {name: statement.timer() for name, statement in statements.items()}
-    pieces = {name: [limit_turn(piece) for piece in limit] for name, limit in limits.items()}
+    """The seconds of each contender's fastest call; the highest rate of each limit; how many rounds there were.
+
+    clock  what a turn's seconds are read from
+    """
+    contenders = {name: statement.turn(clock) for name, statement in statements.items()}
+    pieces = {name: [limit_turn(piece, clock) for piece in limit] for name, limit in limits.items()}
     call = max((turn.calibrate(WINDOW) for turn in contenders.values()), default=WINDOW)
     for turn in (turn for ways in pieces.values() for turn in ways):
         turn.calibrate(min(max(call, WINDOW), LONGEST))

@@ -77,19 +77,19 @@ def figures(items: Sequence[Item]) -> Grid:
 
 
 def summary(found: Iterable[Verdict]) -> Grid:
-    """One row a bar."""
+    """One row a bar; the mean is the geometric one."""
     rows = [
         [
             verdict.bar.work,
-            verdict.bar.against + (", geometric mean" if verdict.bar.rule == MEAN else ""),
-            f"{'at most ' if verdict.bar.cost else ''}{verdict.bar.bar:.2f}",
+            verdict.bar.against + (", mean" if verdict.bar.rule == MEAN else ""),
+            f"{'≤' if verdict.bar.cost else '≥'} {verdict.bar.bar:.2f}",
             _ratio(verdict.figure),
-            verdict.where,
             verdict.word,
+            verdict.where,
         ]
         for verdict in found
     ]
-    return Grid(BARS_TITLE, ["work", "against", "bar", "figure", "lowest at", ""], rows)
+    return Grid(BARS_TITLE, ["work", "against", "bar", "figure", "", "lowest at"], rows)
 
 
 def statements(items: Iterable[Item]) -> Grid:
@@ -145,11 +145,12 @@ def _ratio(ratio: float | None) -> str:
 def _terminal_table(grid: Grid) -> RenderableType:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
     for number, name in enumerate(grid.head):
-        left = number == 0 or grid.title == BARS_TITLE
-        table.add_column(name, justify="left" if left else "right", no_wrap=number == 0)
+        if grid.title == BARS_TITLE:
+            table.add_column(name, no_wrap=name not in ("work", "lowest at"))
+        else:
+            table.add_column(name, justify="right" if number else "left", no_wrap=not number)
     for row in grid.rows:
-        style = {"met": "green", "not met": "yellow"}.get(row[-1], "")
-        table.add_row(*map(Text, row), style=style)
+        table.add_row(*map(Text, row), style="green" if "met" in row else "")
     return Group(Text(f"\n{grid.title}", style="bold"), table)
 
 
