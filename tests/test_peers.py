@@ -279,6 +279,7 @@ def test_an_item_says_what_was_timed_and_with_which_implementation(suite):
 # --- memory
 
 
+@pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitizer keeps freed memory, and a shadow of all")
 @pytest.mark.skipif(memory.why_not_here() is not None, reason=str(memory.why_not_here()))
 def test_a_backward_pass_takes_at_least_its_gradients_and_not_many_times_as_much():
     """The shapes are such that what libraries load beside it does not show."""
