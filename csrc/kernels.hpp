@@ -49,6 +49,14 @@ using MlpBackwardFn = void (*)(Matrix<const T> dy, Matrix<const T> x, Matrix<con
                                Matrix<const T> z, Matrix<const T> h, Matrix<T> dx, Matrix<T> dw1, Vector<T> db1,
                                Matrix<T> dw2, Vector<T> db2, bool tanh_form);
 
+// What the machine's limits are measured with (machine/limits.hpp).
+template <class T>
+using MultiplyAddFn = index (*)(Vector<T> values, index rounds);
+template <class T>
+using ReadFn = T (*)(Vector<const T> x);
+template <class T>
+using CopyFn = void (*)(Vector<const T> x, Vector<T> y);
+
 template <template <class> class Fn>
 struct Rung {
     const char* name;
@@ -89,6 +97,9 @@ struct Kernels {
     Rungs<AdamFn> adam;
     Rungs<MlpForwardFn> mlp_forward;
     Rungs<MlpBackwardFn> mlp_backward;
+    Rungs<MultiplyAddFn> multiply_add_limit;
+    Rungs<ReadFn> read_limit;
+    Rungs<CopyFn> copy_limit;
 };
 
 }  // namespace loopnest

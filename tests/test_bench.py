@@ -14,7 +14,7 @@ from pathlib import Path
 import loopnest as ln
 import numpy as np
 import pytest
-from loopnest.cli import SUITES
+from loopnest.cli import PEERS, SUITES
 from loopnest.lab import bench, measure
 from loopnest.lab.claims import claims
 from loopnest.lab.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult, work_of
@@ -581,5 +581,7 @@ def test_pytest_runs_the_suites_too_and_its_json_is_read_the_same(tmp_path):
 
 
 def test_the_named_suites_are_the_files():
-    assert {path.name for path in bench.suites_folder().glob("bench_*.py")} == {f"bench_{name}.py" for name in SUITES}
+    assert {path.name for path in bench.suites_folder().glob("bench_*.py")} == {
+        f"bench_{name}.py" for name in (*SUITES, PEERS)
+    }
     assert Path(bench.suites_folder(), "conftest.py").exists()

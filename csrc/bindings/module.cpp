@@ -61,13 +61,13 @@ struct Python<T*> {  // a scalar result: an array without axes
     static T* pass(const py::array& array) { return data_of<T>(array, 0); }
 };
 
-template <class... Args>
-void call(void (*kernel)(Args...), typename Python<Args>::type... args) {
+template <class Result, class... Args>
+Result call(Result (*kernel)(Args...), typename Python<Args>::type... args) {
     auto run = [&](Args... passed) {
         py::gil_scoped_release without_gil;
-        kernel(passed...);
+        return kernel(passed...);
     };
-    run(Python<Args>::pass(args)...);
+    return run(Python<Args>::pass(args)...);
 }
 
 // The kernels that the shortcut can run: the matrices that they read come first, then the one that they fill, then at
@@ -88,23 +88,22 @@ const py::array& first_array(const py::array& first, const Rest&...) {
 
 // kernels[operation][variant] for each rung of an operation's list. Which ISA level's kernel runs is looked up at the
 // call. The float signature stands for both: Python passes the same for float and double.
-template <template <class> class Fn, class... Args>
+template <template <class> class Fn, class Result, class... Args>
 void define(py::dict& kernels, const char* operation, Rungs<Fn> Kernels::*rungs, const Kernels* IsaLevel::*table,
-            void (*)(Args...)) {
+            Result (*)(Args...)) {
     const Rungs<Fn> names = isa_levels().front().*table->*rungs;
     if (!kernels.contains(operation)) kernels[operation] = py::dict();
     for (index i = 0; i < names.count; ++i) {
         const auto active = [=]() -> const Rung<Fn>& { return (active_isa().*table->*rungs).first[i]; };
         const py::cpp_function kernel(
-            [=](typename Python<Args>::type... args) {
+            [=](typename Python<Args>::type... args) -> Result {
                 const Rung<Fn>& rung = active();
                 const auto dtype = first_array(args...).dtype().num();
                 if (dtype == py::dtype::of<float>().num())
-                    call(rung.f32, args...);
-                else if (dtype == py::dtype::of<double>().num())
-                    call(rung.f64, args...);
-                else
-                    throw py::type_error("expected arrays of float32 or float64");
+                    return call(rung.f32, args...);
+                if (dtype == py::dtype::of<double>().num())
+                    return call(rung.f64, args...);
+                throw py::type_error("expected arrays of float32 or float64");
             },
             py::name(names.first[i].name));
         kernels[operation][names.first[i].name] = kernel;
@@ -160,6 +159,12 @@ PYBIND11_MODULE(_core, module) {
     define(kernels, "mlp_backward", &Kernels::mlp_backward);
     module.attr("kernels") = kernels;
     define_shortcut(module);
+
+    py::dict limits;
+    define(limits, "peak", &Kernels::multiply_add_limit);
+    define(limits, "read", &Kernels::read_limit);
+    define(limits, "copy", &Kernels::copy_limit);
+    module.attr("limits") = limits;
 
     module.def("isa_levels", [] {
         py::list supported;

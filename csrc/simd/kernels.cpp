@@ -4,6 +4,7 @@
 // float and double. rung_headers.hpp includes every header below csrc/<operation>/; the build writes it.
 #include "kernels.hpp"
 
+#include "machine/limits.hpp"
 #include "rung_headers.hpp"
 
 #define RUNG(operation, name) {#name, operation::name<float>, operation::name<double>}
@@ -114,6 +115,17 @@ constexpr Rung<MlpBackwardFn> mlp_backward_rungs[] = {
     RUNG(mlp_backward, fused),
 };
 
+constexpr Rung<MultiplyAddFn> multiply_add_limits[] = {
+    RUNG(limits, multiply_add),
+};
+constexpr Rung<ReadFn> read_limits[] = {
+    RUNG(limits, read),
+};
+constexpr Rung<CopyFn> copy_limits[] = {
+    RUNG(limits, copy),
+    RUNG(limits, copy_past_caches),
+};
+
 }  // namespace
 
 extern const Kernels kernels;
@@ -144,6 +156,9 @@ const Kernels kernels = {
     .adam = adam_rungs,
     .mlp_forward = mlp_forward_rungs,
     .mlp_backward = mlp_backward_rungs,
+    .multiply_add_limit = multiply_add_limits,
+    .read_limit = read_limits,
+    .copy_limit = copy_limits,
 };
 
 }  // namespace loopnest::LOOPNEST_ISA

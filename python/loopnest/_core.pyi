@@ -9,6 +9,10 @@ from typing_extensions import disjoint_base
 # csrc/simd/kernels.cpp is the one list of them.
 kernels: dict[str, dict[str, Callable[..., None]]]
 
+# limits["peak" | "read" | "copy"][loop]: what the machine's limits are measured with; see csrc/machine/limits.hpp and
+# lab/limits.py, which times them.
+limits: dict[str, dict[str, Callable[..., float]]]
+
 def isa_levels() -> list[str]: ...
 def isa() -> str: ...
 def set_isa(name: str) -> None: ...

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .lab.records import Results
 
 SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
+PEERS = "peers"
+"""Run by its name alone: it takes minutes, and is a comparison of libraries and not of rungs."""
 
 
 def _named(ctx: click.Context, param: click.Parameter, name: str | None) -> Operation | None:
@@ -163,33 +165,92 @@ def _without_lesson(source: str) -> str:
     return "\n".join(lines).strip("\n")
 
 
+def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+    """The file, whose folder exists."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.absolute().parent}")
+    return file
+
+
 @main.command()
-@click.argument("suites", nargs=-1, type=click.Choice(SUITES), metavar="[" + "|".join(SUITES) + "]...")
+@click.argument("suites", nargs=-1, type=click.Choice((*SUITES, PEERS)), metavar=f"[{'|'.join((*SUITES, PEERS))}]...")
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
 @click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    help="Write the results to this file, in pytest-benchmark's format.",
+    callback=_in_a_folder,
+    help="Write the results to this file, in pytest-benchmark's format; those of peers in their own.",
+)
+@click.option("--only", multiple=True, metavar="PART", help="Of peers, only this part; may be given again.")
+@click.option(
+    "--markdown",
+    "markdown_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_in_a_folder,
+    help="Write the tables of peers to this file.",
 )
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), hidden=True, help="End after about so long.")
 @click.option("-k", "select", hidden=True, help="Only the benchmarks that pytest's -k selects.")
 def bench(
-    suites: tuple[str, ...], quick: bool, json_file: Path | None, seconds: float | None, select: str | None
+    suites: tuple[str, ...],
+    quick: bool,
+    json_file: Path | None,
+    only: tuple[str, ...],
+    markdown_file: Path | None,
+    seconds: float | None,
+    select: str | None,
 ) -> None:
-    """Run benchmark suites and print their tables; all suites where none is named."""
+    """Run benchmark suites and print their tables; all suites but peers where none is named.
+
+    peers compares loopnest with NumPy, torch and JAX and with the machine's limits, and says which bars are met. It
+    runs by itself: `loopnest bench peers`.
+    """
+    if suites == (PEERS,):
+        _bench_peers(quick, only, json_file, markdown_file)
+        return
+    if PEERS in suites:
+        raise click.UsageError("peers runs by itself: loopnest bench peers")
+    if only or markdown_file:
+        raise click.UsageError(f"{'--only' if only else '--markdown'} is for peers: loopnest bench peers")
     from .lab.bench import run_suites, why_not_here
 
     missing = why_not_here()
     if missing:
         raise click.ClickException(missing)
-    if json_file is not None and not json_file.absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {json_file.absolute().parent}", param_hint="--json")
     with _Progress() as progress:
         results = run_suites(suites or SUITES, quick=quick, seconds=seconds, select=select, on_event=progress.show)
     if json_file is not None:
         results.save(json_file)
     _print_results(results, quick, json_file)
+    if results.interrupted:
+        raise SystemExit(130)
+    if results.failures:
+        raise SystemExit(1)
+
+
+def _bench_peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_file: Path | None) -> None:
+    """The comparison with the peers; bars that are not met are no failure."""
+    from .lab.peers.run import PARTS, run_peers, why_not_here
+    from .lab.peers.tables import markdown, report
+
+    missing = why_not_here()
+    if missing:
+        raise click.ClickException(missing)
+    unknown = [part for part in only if part not in PARTS]
+    if unknown:
+        raise click.BadParameter(f"no part is called {unknown[0]!r}. Known: {', '.join(PARTS)}.", param_hint="--only")
+    with _Progress() as progress:
+        results = run_peers([part for part in PARTS if part in (only or PARTS)], quick=quick, on_event=progress.show)
+    console = _console()
+    for part in report(results):
+        console.print(part)
+    if json_file is not None:
+        results.save(json_file)
+    if markdown_file is not None:
+        options = [*(["--quick"] if quick else []), *(f"--only {part}" for part in only)]
+        command = " ".join(["loopnest bench peers", *options])
+        markdown_file.write_text(markdown(results, command), encoding="utf-8")
     if results.interrupted:
         raise SystemExit(130)
     if results.failures:
@@ -231,6 +292,8 @@ class _Progress:
             self._progress.update(self._task, total=content)
         elif event == "running":
             self._progress.update(self._task, description=content, advance=1)
+        elif event == "at":
+            self._progress.update(self._task, description=content)
 
 
 def _console() -> Any:

@@ -11,14 +11,12 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .process import how_it_ended, run_telling
 from .records import Environment, Failure, NotRun, Record, Results
 
 NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark", "threadpoolctl": "threadpoolctl"}
@@ -64,9 +62,7 @@ def run_suites(
     with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
         status = _run(files, options, output, collected)
         if status is not None and (status < 0 or (status > 1 and not collected.failures)):
-            output.seek(0)
-            name = collected.running or "pytest"
-            collected.failures.append(Failure(name, _how_it_ended(status) + _last_lines(output)))
+            collected.failures.append(Failure(collected.running or "pytest", how_it_ended(status, output)))
     return collected.results(interrupted=status is None)
 
 
@@ -101,48 +97,15 @@ class _Collected:
 
 
 def _run(files: Iterable[str], options: Iterable[str], output: Any, collected: _Collected) -> int | None:
-    """pytest's exit status, or None where Ctrl-C ended it.
-
-    The process is in a session of its own, so that Ctrl-C comes to us alone: whatever it was doing then is dropped, and
-    what it had done is here already.
-    """
-    receive, send = os.pipe()
-    command = [
-        *(sys.executable, "-P", "-m", "pytest"),  # -P and -c: nothing from the folder that we are called in
-        *("-c", os.devnull, "--rootdir", str(suites_folder()), "-o", "python_files=bench_*.py"),
-        *("-p", "pytest_benchmark.plugin", "--benchmark-quiet", "-p", "no:cacheprovider", "--assert=plain"),
-        *("--events", str(send), *options, *files),
-    ]
+    """pytest's exit status, or None where Ctrl-C ended it."""
     ours = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
-    process = subprocess.Popen(
-        command,
-        pass_fds=[send],
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env={**ours, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        start_new_session=True,
+    return run_telling(
+        lambda send: [
+            *("-m", "pytest", "-c", os.devnull, "--rootdir", str(suites_folder()), "-o", "python_files=bench_*.py"),
+            *("-p", "pytest_benchmark.plugin", "--benchmark-quiet", "-p", "no:cacheprovider", "--assert=plain"),
+            *("--events", str(send), *options, *files),
+        ],
+        {**ours, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        output,
+        collected.add,
     )
-    os.close(send)
-    try:
-        with os.fdopen(receive, encoding="utf-8") as events:
-            for line in events:
-                if line.endswith("\n"):  # a killed process may leave half a line
-                    collected.add(line)
-        return process.wait()
-    except KeyboardInterrupt:
-        return None
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _how_it_ended(status: int) -> str:
-    if status >= 0:
-        return f"pytest ended with status {status}"
-    return f"the benchmark process was ended by {signal.Signals(-status).name}"
-
-
-def _last_lines(output: Any) -> str:
-    lines = output.read().splitlines()[-20:]
-    return "".join(f"\n{line}" for line in lines)

@@ -43,7 +43,7 @@ def _cpu() -> str:
 
 
 def _versions() -> Iterator[tuple[str, str]]:
-    for name, package in (("NumPy", "numpy"), ("Numba", "numba"), ("torch", "torch")):
+    for name, package in (("NumPy", "numpy"), ("Numba", "numba"), ("torch", "torch"), ("JAX", "jax")):
         try:
             yield name, importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

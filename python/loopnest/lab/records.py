@@ -165,13 +165,8 @@ class Results:
     datetime: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
 
     def save(self, path: Path) -> None:
-        """Write the JSON file; one that is there already is replaced when the new one is complete."""
-        unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-        try:
-            unfinished.write_text(json.dumps(self.to_json(), indent=1) + "\n", encoding="utf-8")
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
+        """Write the JSON file."""
+        save_json(self.to_json(), path)
 
     @classmethod
     def load(cls, path: Path) -> Results:
@@ -201,3 +196,13 @@ class Results:
             interrupted=data.get("interrupted", False),
             datetime=data["datetime"],
         )
+
+
+def save_json(data: Any, path: Path) -> None:
+    """Write a JSON file; one that is there already is replaced when the new one is complete."""
+    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    try:
+        unfinished.write_text(json.dumps(data, indent=1) + "\n", encoding="utf-8")
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)

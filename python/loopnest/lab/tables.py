@@ -17,6 +17,8 @@ from .records import Environment, Record, Results
 COMPUTE_BOUND = 2.0
 """Operations a byte from which a study is told in GFLOP/s; below, the memory decides, and it is told in GB/s."""
 
+HOW = "Times are the best of several rounds, of the kernel alone unless a call is named; NumPy arrays in, `out` given."
+
 
 @dataclass(frozen=True)
 class Row:
@@ -134,14 +136,14 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
     return Group(Text(f"\n{title} · {records[0].dtype}", style="bold"), result)
 
 
-def about(environment: Environment) -> Text:
-    """What the figures were taken on: the lines above all tables."""
+def about(environment: Environment, how: str = HOW) -> Text:
+    """What the figures were taken on, and how: the lines above all tables."""
     versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
     cores = f"{environment.cores} core{'s' if environment.cores > 1 else ''}"
     text = Text(
         f"{environment.cpu}, {cores}, {environment.system}, ISA level {environment.isa} · {versions}\n"
         f"threads: {', '.join(map(str, environment.pools))}\n"
-        "Times are the best of several rounds, of the kernel alone unless a call is named; NumPy arrays, `out` given.\n"
+        f"{how}\n"
     )
     for warning in environment.warnings:
         text.append(f"warning: {warning}\n", style="yellow")

@@ -1,0 +1,264 @@
+"""loopnest beside NumPy, torch and JAX, and beside the machine's limits: what `loopnest bench peers` measures.
+
+Each function is a part: for a quick run or for a full one it makes one piece of work after another, and
+loopnest/lab/peers/ asks the contenders to do it, in turn. `python benchmarks/bench_peers.py gelu --quick` measures one
+part in this process's own environment; the bars are in loopnest/lab/peers/bars.py.
+"""
+
+import dataclasses
+import functools
+
+import loopnest as ln
+import numpy as np
+from loopnest.lab import limits
+from loopnest.lab.peers import memory
+from loopnest.lab.peers.bars import COPY, FMA, ONE_THREAD, READ
+from loopnest.lab.peers.child import NotHere, Work, main
+from loopnest.lab.peers.contenders import Loopnest
+from loopnest.lab.peers.records import OURS, Item
+from loopnest.lab.peers.rounds import Statement
+from loopnest.lab.verify import compare
+from loopnest.numerics import gamma, precise
+from loopnest.threads import processors
+
+SQUARES = (256, 384, 512, 768, 1024, 1536, 2048, 3072)
+TOKENS = (1, 4, 16, 64, 128, 512, 2048)
+MODEL, HIDDEN = 768, 3072  # GPT-2 small's width, and that of its MLP
+ODD = (  # m, k, n
+    *((333, 777, 555), (1000, 1, 1000), (17, 4096, 33), (4096, 64, 4096), (64, 4096, 64)),
+    *((1023, 1025, 1027), (7, 100_003, 5), (3000, 3, 3000), (100_003, 13, 7), (97, 2048, 1531)),
+)
+
+
+# --- matmul
+
+
+def squares(quick):
+    for dtype in (np.float32, np.float64):
+        for n in (256, 512, 1024) if quick else SQUARES:
+            yield square("matmul-square", n, dtype)
+
+
+def square(part, n, dtype, **facts):
+    name = np.dtype(dtype).name
+    tags = (name, "n >= 512" if n >= 512 else "n < 512")
+    a, b = operands(n, n, n, dtype)
+    limit = {FMA: (2 * n**3, [limits.multiply_adds(dtype)])}
+    return product(part, f"{name}, n = {n}", a, b, tags=tags, limits=limit, **facts)
+
+
+def tiny(quick):
+    """From Python and into a new array, as one writes it. np.dot, which knows no stacks of matrices and so has less to
+    find out before it starts, stands beside the peers and is not one of them."""
+    for n in (4, 16, 64) if quick else (4, 8, 16, 32, 64, 128):
+        a, b = operands(n, n, n)
+        yield dataclasses.replace(
+            product("matmul-tiny", f"n = {n}", a, b),
+            unit="ns",
+            amount=1,
+            ask=lambda contender, a=a, b=b: contender.new_matmul(a, b),
+            more={"np.dot": Statement("np.dot(a, b)", {"np": np, "a": a, "b": b}, list)},
+        )
+
+
+def transformer(quick):
+    """NN, NT and TN: an operand with T is the transposed view of an array in row-major order."""
+    for m in (1, 128) if quick else TOKENS:
+        for k, n in ((MODEL, HIDDEN), (HIDDEN, MODEL)):
+            for layout in ("NN", "NT", "TN"):
+                a, b = operands(m, k, n)
+                a = np.ascontiguousarray(a.T).T if layout[0] == "T" else a
+                b = np.ascontiguousarray(b.T).T if layout[1] == "T" else b
+                # One row reads b once: the limit is a reading of as much memory, again and again as b is.
+                limit = {READ: (b.nbytes, [limits.reading(np.ones(b.size, b.dtype))])} if m == 1 else {}
+                tags = (layout, *(["m = 1"] if m == 1 else []))
+                yield product("matmul-transformer", f"{m} x {k} -> {n}, {layout}", a, b, tags=tags, limits=limit)
+
+
+def odd(quick):
+    for m, k, n in ODD[:5] if quick else ODD:
+        yield product("matmul-odd", f"{m} x {k} x {n}", *operands(m, k, n))
+
+
+def two_threads(quick):
+    """Our own calls on two threads and on one, in turn; the peers on two."""
+    if processors() < 2:
+        raise NotHere("this process may run on one processor only")
+    for n in (1024,) if quick else (1024, 2048, 3072):
+        a, b = operands(n, n, n)
+        limit = {FMA: (2 * n**3, [limits.multiply_adds(threads=2)])}
+        work = product("threads", f"n = {n}", a, b, limits=limit)
+        (alone,) = on_threads(1, a, b, Loopnest())
+        yield dataclasses.replace(work, ask=functools.partial(on_threads, 2, a, b), more={ONE_THREAD: alone})
+
+
+def on_threads(count, a, b, contender):
+    """The contender's statements; our own are told how many threads to use before each turn."""
+    prepare = functools.partial(ln.set_num_threads, count) if contender.name == OURS else None
+    return [dataclasses.replace(form, prepare=prepare) for form in contender.matmul(a, b)]
+
+
+def avx2(quick):
+    if "v3" not in ln.isa_levels():
+        raise NotHere(f"this processor's ISA levels are {', '.join(ln.isa_levels())}")
+    ln.set_isa("v3")
+    for n in (256, 1024) if quick else SQUARES:
+        yield square("isa-v3", n, np.float32)
+
+
+def product(part, name, a, b, **facts):
+    (m, k), n = a.shape, b.shape[1]
+    return Work(
+        part=part,
+        name=name,
+        unit="GFLOP/s",
+        amount=2 * m * k * n,
+        operation="matmul",
+        ask=lambda contender: contender.matmul(a, b),
+        problems=product_check(a, b),
+        **{"tags": (), **facts},
+    )
+
+
+def operands(m, k, n, dtype=np.float32):
+    rng = np.random.default_rng(0)
+    return rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
+
+
+def product_check(a, b):
+    """Holds rows and columns of a product to the contract's bound: the first, the last, and some between."""
+
+    @functools.cache
+    def exact_and_bound():
+        return [part(a[some(len(a))], b), part(a, b[:, some(b.shape[1])])]
+
+    def part(x, y):
+        size = abs(x).astype(np.float64) @ abs(y).astype(np.float64)
+        return precise(x) @ precise(y), gamma(x.shape[1], x.dtype) * size
+
+    def problems(results):
+        (c,) = results
+        samples = c[some(len(c))], c[:, some(c.shape[1])]
+        return [
+            problem
+            for sample, (exact, bound) in zip(samples, exact_and_bound(), strict=True)
+            for problem in compare(sample, exact, bound, a.dtype, "a sample of the result")
+        ]
+
+    return problems
+
+
+def some(length, count=8):
+    return np.unique(np.linspace(0, length - 1, count).astype(int))
+
+
+# --- GELU
+
+
+def gelu(quick):
+    for form, approximate in (("tanh form", "tanh"), ("erf form", "none")):
+        x = np.random.default_rng(0).standard_normal(65_536, np.float32) * 3
+        yield gelu_work(form, x, approximate, tags=(form,), unit="ns/element", amount=x.size)
+    n = 1 << (22 if quick else 24)
+    x = np.random.default_rng(0).standard_normal(n, np.float32) * 3
+    copy = {COPY: (2 * x.nbytes, limits.copying(x, np.empty_like(x)))}
+    yield gelu_work("tanh form", x, "tanh", tags=("into out",), unit="GB/s", amount=2 * x.nbytes, limits=copy)
+
+
+def gelu_work(form, x, approximate, **facts):
+    step = -(-x.size // 65_536)
+    sample = x[::step]
+    (exact,) = ln.gelu.contract.reference(sample, approximate=approximate)
+    (bound,) = ln.gelu.contract.bound(sample, approximate=approximate)
+    return Work(
+        part="gelu",
+        name=f"{form}, {x.size:,} floats",
+        operation="gelu",
+        ask=lambda contender: contender.gelu(x, approximate),
+        problems=lambda results: compare(results[0][::step], exact, bound, x.dtype),
+        **facts,
+    )
+
+
+# --- the MLP
+
+
+def mlp(quick):
+    yield from mlp_passes(next(w for w in ln.mlp_forward.contract.workloads if w.name == "gpt2-small-mlp-512"))
+
+
+def mlp_passes(workload):
+    """The flops that count are those of the products: two forward and four backward, all of one size."""
+    shape = {axis: workload.shape[axis] for axis in "tdhe"}
+    layers = ln.mlp_forward.contract.sample(workload, np.float32, np.random.default_rng(0)).inputs
+    dy, cache = ln.mlp_backward.contract.sample(workload, np.float32, np.random.default_rng(0)).inputs
+    products = 2 * shape["t"] * shape["h"] * (shape["d"] + shape["e"])
+    passes = {
+        "forward": (products, lambda contender: contender.mlp_forward(layers)),
+        "forward and backward": (3 * products, lambda contender: contender.mlp_both(layers, dy)),
+    }
+    for name, (flops, ask) in passes.items():
+        yield Work(
+            part="mlp",
+            name=name,
+            tags=(name,),
+            unit="GFLOP/s",
+            amount=flops,
+            operation="mlp_forward",
+            ask=ask,
+            problems=mlp_check(layers, dy, cache),
+            limits={FMA: (flops, [limits.multiply_adds()])},
+        )
+
+
+def mlp_check(layers, dy, cache):
+    """Holds y, and the gradients where there are any, to the contracts' bounds."""
+
+    @functools.cache
+    def exact_and_bound():
+        forward, backward = ln.mlp_forward.contract, ln.mlp_backward.contract
+        exact = forward.reference(*layers)[0], *backward.reference(dy, cache)
+        bounds = forward.bound(*layers)[0], *gradient_bounds(layers, dy, cache)
+        return list(zip(exact, bounds, strict=True))
+
+    def problems(results):
+        return [
+            problem
+            for result, (exact, bound) in zip(results, exact_and_bound(), strict=False)
+            for problem in compare(result, exact, bound, dy.dtype)
+        ]
+
+    return problems
+
+
+def gradient_bounds(layers, dy, cache):
+    """The backward pass's own bounds, and what the errors of the forward pass's z and h add, with |gelu''| <= 0.8."""
+    _, z_error, h_error = ln.mlp_forward.contract.bound(*layers)
+    x, w1, _, w2, _ = (precise(array) for array in layers)
+    dz_error = 0.8 * abs(precise(dy) @ w2.T) * z_error
+    passed_on = dz_error @ abs(w1.T), abs(x.T) @ dz_error, dz_error.sum(axis=0), h_error.T @ abs(precise(dy)), 0
+    return [own + more for own, more in zip(ln.mlp_backward.contract.bound(dy, cache), passed_on, strict=True)]
+
+
+def mlp_memory(quick):
+    reason = memory.why_not_here()
+    if reason:
+        raise NotHere(reason)
+    costs = {name: memory.growth(name, 512, MODEL, HIDDEN) for name in memory.contenders()}
+    yield Item("memory", f"512 x {MODEL} x {HIDDEN}", (), "MB", 1, costs, statements=memory.STATEMENTS)
+
+
+PARTS = {
+    "matmul-square": squares,
+    "matmul-tiny": tiny,
+    "matmul-transformer": transformer,
+    "matmul-odd": odd,
+    "threads": two_threads,
+    "isa-v3": avx2,
+    "gelu": gelu,
+    "mlp": mlp,
+    "memory": mlp_memory,
+}
+
+if __name__ == "__main__":
+    main(PARTS)

@@ -1,0 +1,106 @@
+// The machine's limits, as loops that do one thing: multiply and add in registers, read, or copy.
+//
+// What a kernel reaches is judged as a share of these. Each does a known amount of work and leaves the clock to the
+// caller, so that a limit can be timed in turn with the kernels that it is the limit of.
+#pragma once
+
+#include "simd/vector.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace loopnest::LOOPNEST_ISA::limits {
+
+#if defined(__FMA__) || defined(__aarch64__)
+inline constexpr bool fused = true;
+#else
+inline constexpr bool fused = false;
+#endif
+
+// Chains of operations that do not wait for each other. Two FMA units with 4 cycles of latency need 8. Without FMA, two
+// units for products and two for sums, with 3 to 4 cycles, need 8 chains each. Two registers hold the operands that
+// all share: of 16 registers 14 are left, of 32 there is room to spare.
+inline constexpr int chains = vector_registers == 32 ? 24 : 14;
+
+// chain = chain * x + y in every lane of every chain, `rounds` times, in registers alone; where no instruction does both,
+// every second chain is multiplied and the others are added to, which none has to wait for. x and y are values[0] and
+// values[1], which the compiler does not know (1 and 0.001 keep all numbers normal), and values[0] receives what came out,
+// so that it cannot drop the loop. Returns the flops done: a multiply-add is two.
+template <class T>
+index multiply_add(Vector<T> values, index rounds) {
+    const Vec<T> x = broadcast(values[0]), y = broadcast(values[1]);
+    Vec<T> chain[chains];
+    for (int n = 0; n < chains; ++n) chain[n] = y * T(n);
+    for (index round = 0; round < rounds; ++round)
+#pragma GCC unroll 24
+        for (int n = 0; n < chains; ++n) {
+            if (fused)
+                chain[n] = chain[n] * x + y;
+            else
+                chain[n] = n % 2 ? chain[n] + y : chain[n] * x;
+        }
+    for (int n = 1; n < chains; ++n) chain[0] += chain[n];
+    values[0] = sum_of_lanes<T>(chain[0]);
+    return (fused ? 2 : 1) * index(chains) * lanes<T> * rounds;
+}
+
+// Streams that are read side by side. A core's prefetcher follows each by itself, and one alone keeps too few lines
+// under way to fill the bus.
+inline constexpr int streams = 4;
+
+// The sum of x, contiguous, read once in vectors: as fast as memory delivers it.
+template <class T>
+T read(Vector<const T> x) {
+    constexpr index vectors = 4;  // of a stream at a time: chains of additions, as above
+    constexpr index step = vectors * lanes<T>;
+    const index length = x.size / streams / step * step;
+    Vec<T> sums[streams][vectors] = {};
+    for (index i = 0; i < length; i += step)
+#pragma GCC unroll 4
+        for (int s = 0; s < streams; ++s)
+#pragma GCC unroll 4
+            for (index n = 0; n < vectors; ++n) sums[s][n] += load(x.data + s * length + i + n * lanes<T>);
+    T total = 0;
+    for (index i = streams * length; i < x.size; ++i) total += x.data[i];
+    for (auto& stream : sums)
+        for (Vec<T>& sum : stream) total += sum_of_lanes<T>(sum);
+    return total;
+}
+
+// y = x, both contiguous. A store to a line that is not in the cache reads the line first.
+template <class T>
+void copy(Vector<const T> x, Vector<T> y) {
+    index i = 0;
+    for (; i + lanes<T> <= x.size; i += lanes<T>) store<T>(y.data + i, load(x.data + i));
+    for (; i < x.size; ++i) y.data[i] = x.data[i];
+}
+
+// Stores that go past the caches to memory, so that the line is not read first; the address is a multiple of the
+// register's size. Where the ISA has none, a plain store.
+template <class T>
+LOOPNEST_INLINE void store_past_caches(T* to, Vec<T> v) {
+#if defined(__AVX512F__)
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(to), (__m512i)v);
+#elif defined(__AVX__)
+    _mm256_stream_si256(reinterpret_cast<__m256i*>(to), (__m256i)v);
+#elif defined(__x86_64__)
+    _mm_stream_si128(reinterpret_cast<__m128i*>(to), (__m128i)v);
+#else
+    store<T>(to, v);
+#endif
+}
+
+// y = x, both contiguous, with such stores.
+template <class T>
+void copy_past_caches(Vector<const T> x, Vector<T> y) {
+    index i = 0;
+    while (i < x.size && reinterpret_cast<std::uintptr_t>(y.data + i) % vector_bytes != 0) y.data[i] = x.data[i], ++i;
+    for (; i + lanes<T> <= x.size; i += lanes<T>) store_past_caches<T>(y.data + i, load(x.data + i));
+    for (; i < x.size; ++i) y.data[i] = x.data[i];
+#if defined(__x86_64__)
+    _mm_sfence();  // they become visible to others in no order but this one's
+#endif
+}
+
+}  // namespace loopnest::LOOPNEST_ISA::limits

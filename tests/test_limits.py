@@ -1,0 +1,121 @@
+"""The machine's limits: that the loops do what they say, and that what they measure is a limit."""
+
+import os
+import re
+import shutil
+import subprocess
+import time
+
+import loopnest as ln
+import numpy as np
+import pytest
+from ladders import dtypes
+from loopnest import _core
+from loopnest.lab import limits
+from loopnest.lab.peers.rounds import Pace, Statement, time_in_turn
+
+timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")
+SIZES = [0, 1, 3, 4, 7, 16, 63, 64, 65, 255, 256, 257, 1000, 4099]
+
+
+@pytest.fixture(params=ln.isa_levels())
+def level(request):
+    usual = ln.isa()
+    ln.set_isa(request.param)
+    yield request.param
+    ln.set_isa(usual)
+
+
+@dtypes
+def test_the_loop_counts_its_flops(dtype, level):
+    loop = _core.limits["peak"]["multiply_add"]
+    one, thousand = (loop(np.array([1, 0.001], dtype), rounds) for rounds in (1, 1000))
+    assert one > 0
+    assert thousand == 1000 * one
+
+
+@dtypes
+def test_reading_sums_every_element(dtype, level):
+    for size in SIZES:
+        x = np.arange(size, dtype=dtype) % 7
+        assert _core.limits["read"]["read"](x) == x.sum()
+
+
+@dtypes
+@pytest.mark.parametrize("way", _core.limits["copy"])
+def test_copying_copies_every_element_and_no_more(way, dtype, level):
+    for size in SIZES:
+        for offset in (0, 1, 3):
+            x, y = np.arange(size, dtype=dtype), np.full(size + 8, -1, dtype)
+            _core.limits["copy"][way](x, y[offset : offset + size])
+            np.testing.assert_array_equal(y[offset : offset + size], x)
+            assert (y[:offset] == -1).all()
+            assert (y[offset + size :] == -1).all()
+
+
+@timed
+def test_multiply_adds_in_registers_leave_a_scalar_loop_far_behind():
+    """One running sum, one element at a time: a flop for every two cycles or so, of some 30 or 60 in a cycle."""
+    x, out = np.ones(4096, np.float32), np.empty((), np.float32)
+    loop = {
+        "loop": Statement("dot(x, x, out)", {"dot": _core.kernels["dot"]["one_accumulator"], "x": x, "out": out}, list)
+    }
+    costs, rates, _ = time_in_turn(loop, {"peak": [limits.multiply_adds()]}, Pace(rounds=5), time.process_time)
+    assert rates["peak"] > 4 * 2 * x.size / costs["loop"]
+
+
+@timed
+def test_no_product_passes_the_peak():
+    a, b, c = np.ones((3, 256, 256), np.float32)
+    product = {
+        "matmul": Statement("matmul(a, b, out=c)", {"matmul": ln.matmul["cpp.packed"], "a": a, "b": b, "c": c}, list)
+    }
+    costs, rates, _ = time_in_turn(
+        product, {"peak": [limits.multiply_adds()]}, Pace(rounds=5, patience=1.0), time.process_time
+    )
+    assert 2 * 256**3 / costs["matmul"] < 1.02 * rates["peak"]
+
+
+@timed
+def test_a_double_takes_the_room_of_two_floats():
+    pieces = {name: [limits.multiply_adds(name)] for name in ("float32", "float64")}
+    _, rates, _ = time_in_turn({}, pieces, Pace(rounds=5, patience=1.0), time.process_time)
+    assert rates["float32"] / rates["float64"] == pytest.approx(2, rel=0.1)
+
+
+@timed
+def test_bandwidths_are_those_of_the_cache_that_holds_the_array_and_of_memory():
+    assert limits.read_bandwidth(1 << 18, seconds=0.05) > limits.read_bandwidth(1 << 27, seconds=0.05)
+    x, y = np.ones((2, 1 << 24), np.float32)
+    copies = {"numpy": Statement("copyto(y, x)", {"copyto": np.copyto, "x": x, "y": y}, list)}
+    costs, rates, _ = time_in_turn(
+        copies, {"copy": limits.copying(x, y)}, Pace(rounds=3, patience=1.0), time.process_time
+    )
+    assert rates["copy"] > 0.9 * 2 * x.nbytes / costs["numpy"]
+
+
+def test_every_thread_does_the_whole_piece_and_all_flops_count():
+    piece = limits.multiply_adds(threads=3)
+    flops = piece.run()
+    assert len(flops) == 3
+    assert sum(flops) == piece.amount == 3 * flops[0]
+
+
+@timed
+@pytest.mark.skipif(not shutil.which("objdump"), reason="objdump is not installed")
+@pytest.mark.parametrize("isa", [level for level in ln.isa_levels() if level in ("v3", "v4")])
+@pytest.mark.parametrize("letter", ["f", "d"])
+def test_the_loop_is_multiply_adds_in_registers_alone(isa, letter):
+    """Disassembled: between the backward jump and its target nothing but them, and the counting of rounds."""
+    symbol = f"_ZN8loopnest{len(isa)}{isa}6limits12multiply_addI{letter}EElNS_6VectorIT_EEl"
+    command = ["objdump", "-d", "--no-show-raw-insn", f"--disassemble={symbol}", _core.__file__]
+    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    code = [(int(at, 16), does) for at, does in re.findall(r"^ *([0-9a-f]+):\t(.*)$", listing, re.MULTILINE)]
+    jumps = [(at, int(does.split()[1], 16)) for at, does in code if re.match(r"j\w+ +[0-9a-f]+ ", does)]
+    bodies = [[does for at, does in code if start <= at < end] for end, start in jumps if start < end]
+    loop = max(bodies, key=lambda body: sum("vfmadd" in does for does in body))
+    fused = [does for does in loop if does.startswith("vfmadd")]
+    register = {"v3": "ymm", "v4": "zmm"}[isa]
+    assert len(fused) >= 10  # 2 units with 4 or 5 cycles of latency
+    assert all(does.count(register) == 3 and "(" not in does for does in fused)
+    assert {does.split()[0] for does in loop if does not in fused} <= {"add", "sub", "inc", "dec", "cmp", "test", "nop"}
