@@ -16,16 +16,18 @@
 
 namespace loopnest::LOOPNEST_ISA::gelu {
 
-template <class T>
+template <class T, class Result = T>
 struct TailOf;
 template <>
 struct TailOf<float> {
+    static constexpr float farthest = 40;
     static constexpr float p[] = {1.26483818f,    -0.1223568008f,  -0.09902424166f, 0.1576309944f,
                                   -0.1029705384f, 0.03275205257f,  0.0009467596303f, -0.00435049234f,
                                   0.0004633375206f, 0.0005757346293f, -6.391786604e-5f, -6.190753097e-5f};
 };
 template <>
 struct TailOf<double> {
+    static constexpr double farthest = 40;
     static constexpr double p[] = {
         1.264838184366861479,      -0.1223567630824021449,    -0.09902453957360054048,  0.1576299190229926995,
         -0.1029670560386339919,    0.03276089327566133011,    0.0009318928184352962801, -0.004382078440847586588,
@@ -36,23 +38,33 @@ struct TailOf<double> {
         -1.475981608646254647e-9};
 };
 
+template <>
+struct TailOf<double, float> {  // computed in double, for a float result
+    static constexpr double farthest = 20;
+    static constexpr double p[] = {1.2648381843304,    -0.12235680075159,  -0.099024536324862,  0.15763099436154,
+                                   -0.10296710057719,  0.032752052568652,  0.0009320917729832,  -0.0043504923404896,
+                                   0.00049162553118739, 0.00057573462934148, -8.9062764345253e-5, -6.1907530970474e-5,
+                                   8.3816327670309e-6};
+};
+
 inline constexpr double linear = 1.5957691216057307118;  // 2 √(2/π)
 inline constexpr double cubic = 0.044715;
-inline constexpr int farthest = 40;  // beyond ±40 exp(-x²/2) is 0 in double too; nearer, no square overflows
 
 template <class V>
 struct Normal {
     V distribution, bell;  // Φ(x), and exp(-x²/2)
 };
 
-template <class V>
+// Beyond ±farthest, exp(-x²/2) is 0 in the result's type; nearer, no square overflows.
+template <class V, class Result = LaneOf<V>>
 LOOPNEST_INLINE Normal<V> normal(V x) {
     using T = LaneOf<V>;
-    const V t = at_most(magnitude(x), T(farthest));
+    using Tail = TailOf<T, Result>;
+    const V t = at_most(magnitude(x), Tail::farthest);
     const V z = t * T(0.70710678118654752440);
     const V s = (z - T(2.5)) / (z + T(2.5));
-    const V bell = exp_of_nonpositive(t * t * T(-0.5));
-    const V tail = bell * polynomial(s, TailOf<T>::p) / (T(4) * z + T(2));
+    const V bell = exp_of<V, Result>(t * t * T(-0.5));
+    const V tail = bell * polynomial(s, Tail::p) / (T(4) * z + T(2));
     return {x > V{} ? T(1) - tail : tail, bell};
 }
 
@@ -62,24 +74,25 @@ LOOPNEST_INLINE V tanh_argument(V x) {
     return x * T(linear) * (x * x * T(cubic) + T(1));
 }
 
-template <class V>
-LOOPNEST_INLINE V gelu_of(V x, bool tanh_form) {
-    return x * (tanh_form ? sigmoid_of(tanh_argument(x)) : normal(x).distribution);
+template <class V, class Result = LaneOf<V>>
+LOOPNEST_INLINE V gelu_formula(V x, bool tanh_form) {
+    return x * (tanh_form ? sigmoid_of<V, Result>(tanh_argument(x)) : normal<V, Result>(x).distribution);
 }
 
-template <class V>
-LOOPNEST_INLINE V slope_of(V x, bool tanh_form) {
+template <class V, class Result = LaneOf<V>>
+LOOPNEST_INLINE V slope_formula(V x, bool tanh_form) {
     using T = LaneOf<V>;
-    const V near = at_least(at_most(x, T(farthest)), T(-farthest));
     if (!tanh_form) {
-        const Normal<V> at = normal(x);
+        const Normal<V> at = normal<V, Result>(x);
         return at.distribution + x * at.bell * T(0.39894228040143267794);  // 1 / √(2π)
     }
+    constexpr T farthest = TailOf<T, Result>::farthest;
+    const V near = at_least(at_most(x, farthest), -farthest);
     const V w = tanh_argument(near);
-    const V t = exp_of_nonpositive(-magnitude(w));  // σ(w) σ(-w) = t / (1 + t)²
+    const V t = exp_of<V, Result>(-magnitude(w));  // σ(w) σ(-w) = t / (1 + t)²
     const V below = t + T(1);
     const V rise = near * near * T(3 * linear * cubic) + T(linear);
-    return sigmoid_of(w, t) + x * (t / (below * below)) * rise;
+    return (w < V{} ? t : V{} + T(1)) / below + x * (t / (below * below)) * rise;
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::gelu
