@@ -69,12 +69,12 @@ struct Slope<float, tanh_form> {
     using Below = std::conditional_t<tanh_form, SlopeTanhForm, SlopeErfForm>;
     Pieces<Below> below;
 
-    // The slopes at x and -x add up to 1.
+    // The slopes at x and -x add up to 1; 0 x makes the one at infinity NaN, as the formulas have it.
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const {
         if (any_lane_below(x, -near<Below>)) [[unlikely]]
             return slope_in_double<tanh_form>(x);
         const Vec<float> s = below(magnitude(x));
-        return x < Vec<float>{} ? s : 1.0f - s;
+        return x * 0.0f + (x < Vec<float>{} ? s : 1.0f - s);
     }
 };
 

@@ -32,7 +32,6 @@ Exact exact_slope(double x, bool tanh_form) {
         first = distribution(x);
         second = x * std::exp(-x * x / 2) / std::sqrt(2 * 3.14159265358979323846);
     }
-    if (std::isnan(second)) second = 0;  // x is infinite, or its exponential 0
     return {first + second, std::fabs(first) + std::fabs(second)};
 }
 

@@ -174,7 +174,12 @@ LOOPNEST_INLINE V expm1_of_nonpositive(V x) {
 template <class V, class Result = LaneOf<V>>
 LOOPNEST_INLINE V sigmoid_of(V x) {
     using T = LaneOf<V>;
-    const Reduced<V> at = reduce<V, Result>(at_most(at_least(-x, T(-40)), -ExpOf<T, Result>::lowest));
+    using Exp = ExpOf<T, Result>;
+    const Reduced<V> at = reduce<V, Result>(at_most(at_least(-x, T(-40)), -Exp::lowest));
+    if constexpr (!__is_same(T, Result)) {  // in double nothing that float can hold underflows, nor is a sum's order seen
+        const V s = power_of_two(-at.n);
+        return x < Exp::lowest ? V{} : s / ((T(1) + s) + at.q);
+    }
     const V s = times_power_of_two(V{} + T(1), -at.n);
     return s / (s < T(0x1p-12) ? T(1) + (at.q + s) : (T(1) + s) + at.q);
 }
