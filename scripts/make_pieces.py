@@ -1,22 +1,25 @@
 #!/usr/bin/env python3
 """Write csrc/simd/pieces_data.hpp: the polynomials of simd/pieces.hpp, in 30 digits and rounded to float32.
 
-    python scripts/make_pieces.py        (some minutes; needs mpmath)
+    python scripts/make_pieces.py        (half a minute; needs mpmath)
 
-A function F of t >= 0 is cut into 32 pieces of the same width w = 1 / per_unit. Piece k lies around k w, and there
+A function F of t >= 0 is cut into 32 or 8 pieces of the same width w = 1 / per_unit. Piece k lies around k w, and there
 
-    F(c + h) = F(c) + h p(h),        c close to k w
+    F(c + h) = F(c) + h p(h)
 
-with p the polynomial that takes the function's values in Chebyshev points of the piece. c is chosen, among the float32
-numbers next to k w, such that F(c) is a float32 but for a 1000th of an ULP: the first coefficient then costs no
-rounding error (Gal, Computing Elementary Functions: A New Approach, 1986). In the first two pieces c is 0, where GELU
-and tanh are 0, since nothing may cancel near that. The last piece is wider, ends at `top`, and is a polynomial for an
-absolute error.
+with p the polynomial that takes the function's values in Chebyshev points of the piece.
+
+c is three quarters of the way to that end of the piece where |F| is less, and a rounding error counts for more. Of the
+float32 numbers there it is one of which F is a float32 too, but for a 1000th of an ULP: the first coefficient then costs
+no rounding error (Gal, Computing Elementary Functions: A New Approach, 1986). In the first piece c is 0, where GELU and
+tanh are 0, since nothing may cancel near that. The last piece is wider, and a polynomial for an absolute error; its c
+is `top`, for which all arguments beyond are taken.
 """
 
 from __future__ import annotations
 
 import struct
+import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +28,6 @@ import mpmath
 from mpmath import mpf
 
 mpmath.mp.dps = 30
-PIECES = 32
 
 Real = mpf
 Function = Callable[[Real], Real]
@@ -57,28 +59,23 @@ def tanh_form_slope(t: Real) -> Real:
 
 @dataclass(frozen=True)
 class Pieces:
-    name: str
-    formula: str
     function: Function
+    count: int
     degree: int
     per_unit: float  # 1 / w
     top: float  # arguments beyond are taken for this one
 
     def edges(self, k: int) -> tuple[Real, Real]:
         low = (mpf(k) - 0.5) / mpf(self.per_unit) if k else mpf(0)
-        return low, mpf(self.top) if k == PIECES - 1 else (mpf(k) + 0.5) / mpf(self.per_unit)
+        return low, mpf(self.top) if k == self.count - 1 else (mpf(k) + 0.5) / mpf(self.per_unit)
 
     def centre(self, k: int) -> Real:
-        """0 for the first two pieces. For the last, its middle. Else a float32 next to k w of which the function is a
-        float32 too, but for a 1000th of an ULP."""
         low, high = self.edges(k)
-        c = float32((low + high) / 2)
-        if k < 2:
-            return mpf(0)
-        while k < PIECES - 1:
-            exact = self.function(c)
-            if abs(exact - float32(exact)) < ulp(exact) / 1000:
-                break
+        if k in (0, self.count - 1):
+            return mpf(0) if k == 0 else mpf(self.top)
+        falls = abs(self.function(high)) < abs(self.function(low))
+        c = float32(low + (high - low) * (0.75 if falls else 0.25))
+        while abs(self.function(c) - float32(self.function(c))) > ulp(self.function(c)) / 1000:
             c = next_float32(c)
         return c
 
@@ -86,26 +83,47 @@ class Pieces:
         c = self.centre(k)
         first = self.function(c)
         low, high = self.edges(k)
-        if k == PIECES - 1:
+        if k == self.count - 1:
             return c, interpolation(lambda h: self.function(c + h), low - c, high - c, self.degree + 1)
         return c, [first, *interpolation(lambda h: (self.function(c + h) - first) / h, low - c, high - c, self.degree)]
 
 
 def interpolation(f: Function, low: Real, high: Real, count: int) -> list[Real]:
     """The polynomial that takes f's values in `count` Chebyshev points: its coefficients, the constant one first."""
-    points = [(low + high) / 2 + (high - low) / 2 * mpmath.cos(mpmath.pi * (2 * j + 1) / (2 * count)) for j in range(count)]
-    points = [h if h else (high - low) / 1000 for h in points]  # (f(c + h) - f(c)) / h is not to be had at 0
+    middle, half = (low + high) / 2, (high - low) / 2
+    points = [middle + half * mpmath.cos(mpmath.pi * (2 * j + 1) / (2 * count)) for j in range(count)]
+    points = [h if abs(h) > half / 1000 else half / 1000 for h in points]  # f may be a quotient by h
     powers = mpmath.matrix([[h**j for j in range(count)] for h in points])
     return list(mpmath.lu_solve(powers, mpmath.matrix([f(h) for h in points])))
 
 
-FUNCTIONS = (
-    Pieces("GeluTanhForm", "t σ(-w(t)),  w(t) = 2 √(2/π) (t + 0.044715 t³)", lambda t: t * sigmoid(-argument(t)), 5, 8.0, 5.125),
-    Pieces("GeluErfForm", "t erfc(t/√2) / 2", lambda t: t * tail(t), 5, 8.0, 5.1875),
-    Pieces("SlopeTanhForm", "the derivative of x σ(w(x)) at -t", tanh_form_slope, 6, 6.25, 5.5),
-    Pieces("SlopeErfForm", "the derivative of x erfc(-x/√2) / 2 at -t", lambda t: tail(t) - t * density(t), 6, 5.75, 6.25),
-    Pieces("TanhPieces", "tanh(t)", mpmath.tanh, 6, 4.0, 9.25),
-)
+def gelu_tanh_form(t: Real) -> Real:
+    return t * sigmoid(-argument(t))
+
+
+def gelu_erf_form(t: Real) -> Real:
+    return t * tail(t)
+
+
+def erf_form_slope(t: Real) -> Real:
+    return tail(t) - t * density(t)
+
+
+FUNCTIONS = {
+    "GeluTanhForm": "t σ(-w(t)),  w(t) = 2 √(2/π) (t + 0.044715 t³)",
+    "GeluErfForm": "t erfc(t/√2) / 2",
+    "SlopeTanhForm": "the derivative of x σ(w(x)) at x = -t",
+    "SlopeErfForm": "the derivative of x erfc(-x/√2) / 2 at x = -t",
+    "TanhPieces": "tanh(t)",
+}
+
+PIECES = {
+    "GeluTanhForm": (Pieces(gelu_tanh_form, 32, 5, 8.0, 5.125), Pieces(gelu_tanh_form, 8, 8, 2.0, 5.125)),
+    "GeluErfForm": (Pieces(gelu_erf_form, 32, 5, 8.0, 5.1875), Pieces(gelu_erf_form, 8, 8, 2.0, 5.1875)),
+    "SlopeTanhForm": (Pieces(tanh_form_slope, 32, 6, 6.25, 5.5), Pieces(tanh_form_slope, 8, 9, 1.75, 5.5)),
+    "SlopeErfForm": (Pieces(erf_form_slope, 32, 6, 5.75, 6.25), Pieces(erf_form_slope, 8, 9, 1.5, 6.25)),
+    "TanhPieces": (Pieces(mpmath.tanh, 32, 5, 4.0, 9.25), Pieces(mpmath.tanh, 8, 11, 1.0, 9.25)),
+}
 
 
 def float32(x: Real) -> Real:
@@ -121,28 +139,25 @@ def ulp(x: Real) -> Real:
     return mpf(2) ** (mpmath.floor(mpmath.log(abs(x), 2)) - 23)
 
 
-def table(name: str, numbers: list[Real]) -> str:
-    cells = [f"{float(float32(x)):.9g}" for x in numbers]
-    lines = [", ".join(cells[i : i + 8]) for i in range(0, len(cells), 8)]
-    body = ",\n        ".join(lines)
-    return f"    {name}{{\n        {body}}}"
+def table(numbers: list[Real], indent: int) -> str:
+    cells = " ".join(f"{float(float32(x)):.9g}," for x in numbers).rstrip(",")
+    return "{" + ("\n" + " " * (indent + 1)).join(textwrap.wrap(cells, 118 - indent)) + "}"
 
 
-def written(pieces: Pieces) -> str:
-    columns = [pieces.coefficients(k) for k in range(PIECES)]
-    centres = table("alignas(64) static constexpr float centre[32] = ", [c for c, _ in columns])
-    rows = ",\n".join(
-        "    " + table("", [p[i] for _, p in columns]).lstrip().replace("\n", "\n    ") for i in range(pieces.degree + 1)
-    )
-    return (
-        f"// {pieces.formula}\n"
-        f"struct {pieces.name} {{\n"
-        f"    static constexpr int degree = {pieces.degree};\n"
-        f"    static constexpr float per_unit = {pieces.per_unit!r}, top = {pieces.top!r};\n"
-        f"{centres};\n"
-        f"    alignas(64) static constexpr float c[degree + 1][32] = {{\n{rows}}};\n"
-        f"}};\n"
-    )
+def written(name: str, pieces: Pieces) -> str:
+    columns = [pieces.coefficients(k) for k in range(pieces.count)]
+    rows = [table([p[i] for _, p in columns], 8) for i in range(pieces.degree + 1)]
+    return f"""\
+template <>
+struct {name}<{pieces.count}> {{
+    static constexpr int degree = {pieces.degree};
+    static constexpr float per_unit = {pieces.per_unit!r}, top = {pieces.top!r};
+    alignas(64) static constexpr float centre[{pieces.count}] =
+        {table([c for c, _ in columns], 8)};
+    alignas(64) static constexpr float c[degree + 1][{pieces.count}] = {{
+        {(",{0}        ".format(chr(10))).join(rows)}}};
+}};
+"""
 
 
 HEAD = """\
@@ -157,8 +172,12 @@ namespace loopnest::LOOPNEST_ISA {
 
 
 def main() -> None:
+    parts = []
+    for name, formula in FUNCTIONS.items():
+        parts.append(f"// {formula}\ntemplate <int pieces>\nstruct {name};\n")
+        parts.extend(written(name, pieces) for pieces in PIECES[name])
     path = Path(__file__).parents[1] / "csrc" / "simd" / "pieces_data.hpp"
-    path.write_text(HEAD + "\n".join(map(written, FUNCTIONS)) + "\n}  // namespace loopnest::LOOPNEST_ISA\n", encoding="utf-8")
+    path.write_text(HEAD + "\n".join(parts) + "\n}  // namespace loopnest::LOOPNEST_ISA\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ struct Tanh {
 
 template <>
 struct Tanh<float> {
-#if defined(LOOPNEST_PIECES)
+#if defined(LOOPNEST_TABLES)
     Pieces<TanhPieces> pieces;
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const { return with_sign_of(x, pieces(magnitude(x))); }
 #else

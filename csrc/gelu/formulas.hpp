@@ -64,7 +64,7 @@ LOOPNEST_INLINE Normal<V> normal(V x) {
     const V z = t * T(0.70710678118654752440);
     const V s = (z - T(2.5)) / (z + T(2.5));
     const V bell = exp_of<V, Result>(t * t * T(-0.5));
-    const V tail = bell * polynomial(s, Tail::p) / (T(4) * z + T(2));
+    const V tail = bell * horner(s, Tail::p) / (T(4) * z + T(2));
     return {x > V{} ? T(1) - tail : tail, bell};
 }
 

@@ -49,16 +49,15 @@ template <bool tanh_form>
     return in_double(x, [](Vec<double> v) { return slope_formula<Vec<double>, float>(v, tanh_form); });
 }
 
-#if defined(LOOPNEST_PIECES)
+#if defined(LOOPNEST_TABLES)
 
 template <bool tanh_form>
 struct Gelu<float, tanh_form> {
-    using Tail = std::conditional_t<tanh_form, GeluTanhForm, GeluErfForm>;
-    Pieces<Tail> tail;
+    std::conditional_t<tanh_form, Pieces<GeluTanhForm>, Pieces<GeluErfForm>> tail;
 
     // relu(x) - tail(|x|) with tail(t) = t Q(t) or t σ(-w(t)). It is far below 0 that the tail becomes too steep.
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const {
-        if (any_lane_below(x, -near<Tail>)) [[unlikely]]
+        if (any_lane_below(x, -tail.near)) [[unlikely]]
             return gelu_in_double<tanh_form>(x);
         return larger_of(Vec<float>{}, x) - tail(magnitude(x));
     }
@@ -66,12 +65,11 @@ struct Gelu<float, tanh_form> {
 
 template <bool tanh_form>
 struct Slope<float, tanh_form> {
-    using Below = std::conditional_t<tanh_form, SlopeTanhForm, SlopeErfForm>;
-    Pieces<Below> below;
+    std::conditional_t<tanh_form, Pieces<SlopeTanhForm>, Pieces<SlopeErfForm>> below;
 
     // The slopes at x and -x add up to 1; 0 x makes the one at infinity NaN, as the formulas have it.
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const {
-        if (any_lane_below(x, -near<Below>)) [[unlikely]]
+        if (any_lane_below(x, -below.near)) [[unlikely]]
             return slope_in_double<tanh_form>(x);
         const Vec<float> s = below(magnitude(x));
         return x * 0.0f + (x < Vec<float>{} ? s : 1.0f - s);

@@ -63,7 +63,7 @@ LOOPNEST_INLINE V at_most(V x, LaneOf<V> bound) {
 
 // c[0] + c[1] x + … + c[n-1] x^(n-1), by Horner's rule.
 template <class V, int n>
-LOOPNEST_INLINE V polynomial(V x, const LaneOf<V> (&c)[n]) {
+LOOPNEST_INLINE V horner(V x, const LaneOf<V> (&c)[n]) {
     V sum = V{} + c[n - 1];
 #pragma GCC unroll 32
     for (int i = n - 2; i >= 0; --i) sum = sum * x + c[i];
@@ -127,7 +127,7 @@ LOOPNEST_INLINE Reduced<V> reduce(V x) {
     // Added to a number that leaves no bits for fractions, x/log(2) is rounded to a whole number.
     const V n = (x * T(1.44269504088896340736) + Exp::round_to_whole) - Exp::round_to_whole;
     const V f = (x - n * Exp::log2_high) - n * Exp::log2_low;
-    return {f + f * f * polynomial(f, Exp::r), n};
+    return {f + f * f * horner(f, Exp::r), n};
 }
 
 template <class V>

@@ -4,6 +4,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #include "simd/vector.hpp"
@@ -44,11 +46,46 @@ LOOPNEST_INLINE bool any_lane_below(Vec<float> x, float bound) {
 #endif
 }
 
+// table[k mod entries] for each lane's k, from a table of floats that lies in registers: one instruction and no memory
+// access, as long as there are registers. SSE2 has nothing of the kind.
 #if defined(__AVX512F__)
-// table[k & 31] for each lane's k, from a table of 32 floats in two registers: one instruction, no memory access.
-LOOPNEST_INLINE Vec<float> look_up(Vec<float> low, Vec<float> high, VectorOf<std::int32_t>::type k) {
-    return _mm512_permutex2var_ps(low, __builtin_bit_cast(__m512i, k), high);
-}
+#define LOOPNEST_TABLES
+struct Table {
+    static constexpr int entries = 32;
+    Vec<float> low, high;
+
+    Table() = default;
+    explicit LOOPNEST_INLINE Table(const float (&table)[entries]) : low(load(table)), high(load(table + 16)) {}
+    LOOPNEST_INLINE Vec<float> operator[](VectorOf<std::int32_t>::type k) const {
+        return _mm512_permutex2var_ps(low, __builtin_bit_cast(__m512i, k), high);
+    }
+};
+#elif defined(__AVX2__)
+#define LOOPNEST_TABLES
+struct Table {
+    static constexpr int entries = 8;
+    Vec<float> all;
+
+    Table() = default;
+    explicit LOOPNEST_INLINE Table(const float (&table)[entries]) : all(load(table)) {}
+    LOOPNEST_INLINE Vec<float> operator[](VectorOf<std::int32_t>::type k) const {
+        return _mm256_permutevar8x32_ps(all, __builtin_bit_cast(__m256i, k));
+    }
+};
+#elif defined(__aarch64__)
+#define LOOPNEST_TABLES
+struct Table {  // NEON looks up bytes: 4 k to 4 k + 3 for each lane
+    static constexpr int entries = 8;
+    uint8x16x2_t all;
+
+    Table() = default;
+    explicit LOOPNEST_INLINE Table(const float (&table)[entries])
+        : all{vreinterpretq_u8_f32(vld1q_f32(table)), vreinterpretq_u8_f32(vld1q_f32(table + 4))} {}
+    LOOPNEST_INLINE Vec<float> operator[](VectorOf<std::int32_t>::type k) const {
+        const auto bytes = (k & (entries - 1)) * 0x04040404 + 0x03020100;
+        return vreinterpretq_f32_u8(vqtbl2q_u8(all, __builtin_bit_cast(uint8x16_t, bytes)));
+    }
+};
 #endif
 
 // A store past the caches, for results that would not stay there until they are read. A usual store makes the cache

@@ -9,9 +9,8 @@ its extremum, and its error is counted in ULP of the sum of their magnitudes. (c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -34,25 +33,30 @@ class Accuracy:
     above: dict[float, float]  # share of the arguments whose results are off by more than so many ULP
 
 
-def functions(names: Iterable[str] = ()) -> list[str]:
-    """The functions that can be measured, or those among them that belong to the operations named.
+def functions(operations: Iterable[str] = (), variant: str = "simd") -> list[str]:
+    """The functions that can be measured of a rung of the C++ ladder, or those that belong to the operations named.
 
     >>> functions(["gelu"])
     ['gelu tanh', 'gelu none']
     """
-    known = _core.functions_with_exact_results()
-    operations = dict.fromkeys(function.partition(" ")[0] for function in known)
-    wanted = list(names)
+    known = [
+        function
+        for function in _core.functions_with_exact_results()
+        if variant in _core.kernels[function.partition(" ")[0]]
+    ]
+    names = dict.fromkeys(function.partition(" ")[0] for function in known)
+    wanted = list(operations)
     for name in wanted:
-        if name not in operations:
-            raise ValueError(f"accuracy: operation is {name!r}, expected one of {', '.join(operations)}")
+        if name not in names:
+            expected = f"expected one of {', '.join(names)}" if names else f"and no operation has a rung cpp.{variant}"
+            raise ValueError(f"accuracy: operation is {name!r}, {expected}")
     return [function for function in known if not wanted or function.partition(" ")[0] in wanted]
 
 
 def measure(function: str, *, step: int = 1, variant: str = "simd") -> Accuracy:
     """The error of a C++ kernel over every `step`-th float32, on the ISA level that is set (`loopnest.set_isa`).
 
-    function  one of functions()
+    function  one of functions(), "gelu tanh": a kernel, and its form where it has two
     step      1 for all of the 2^32 float32 numbers, NaNs included
     variant   the rung of the C++ ladder
 
@@ -78,3 +82,12 @@ def measure(function: str, *, step: int = 1, variant: str = "simd") -> Accuracy:
     largest, at = max(((error, at) for error, at, *_ in found), key=lambda worst: (worst[0], -abs(worst[1])))
     above = np.sum([counts for _, _, *counts in found], axis=0) / count
     return Accuracy(function, _core.isa(), count, largest, at, dict(zip((0.5, 1.0, 2.0), above.tolist(), strict=True)))
+
+
+HEADER = "function            isa   largest error       at    above 0.5        1         2 ULP"
+
+
+def line(result: Accuracy) -> str:
+    """A line of the table below HEADER."""
+    shares = "".join(f"{share:10.3%}" if share else f"{'0':>10}" for share in result.above.values())
+    return f"{result.function:19} {result.isa:4} {result.largest:8.3f} ULP {result.at:14.7g} {shares}"
