@@ -17,8 +17,8 @@ FLOAT32 = {
     "tanh": 2,
     "gelu tanh": 2,
     "gelu none": 2,
-    "sigmoid_backward": 4,
-    "tanh_backward": 4,
+    "sigmoid_backward": 5,
+    "tanh_backward": 5,
     "gelu_backward tanh": 2,
     "gelu_backward none": 2,
 }

@@ -19,6 +19,8 @@
 // limit is the same as that of `polynomial`, twice.
 #pragma once
 
+#include <type_traits>
+
 #include "gelu/formulas.hpp"
 #include "simd/map.hpp"
 #include "simd/pieces.hpp"
@@ -56,11 +58,11 @@ struct Gelu<float, tanh_form> {
     std::conditional_t<tanh_form, Pieces<GeluTanhForm>, Pieces<GeluErfForm>> tail;
 
     // relu(x) - tail(|x|) with tail(t) = t Q(t) or t σ(-w(t)). It is far below 0 that the tail becomes too steep.
-    LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const {
-        if (any_lane_below(x, -tail.near)) [[unlikely]]
-            return gelu_in_double<tanh_form>(x);
-        return larger_of(Vec<float>{}, x) - tail(magnitude(x));
-    }
+    LOOPNEST_INLINE Vec<float> near(Vec<float> x) const { return larger_of(Vec<float>{}, x) - tail(magnitude(x)); }
+    LOOPNEST_INLINE unsigned far_lanes(Vec<float> x) const { return lanes_below(x, -tail.near); }
+    static LOOPNEST_INLINE Vec<float> far(Vec<float> x) { return gelu_in_double<tanh_form>(x); }
+
+    LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const { return far_lanes(x) ? far(x) : near(x); }
 };
 
 template <bool tanh_form>
@@ -68,12 +70,14 @@ struct Slope<float, tanh_form> {
     std::conditional_t<tanh_form, Pieces<SlopeTanhForm>, Pieces<SlopeErfForm>> below;
 
     // The slopes at x and -x add up to 1; 0 x makes the one at infinity NaN, as the formulas have it.
-    LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const {
-        if (any_lane_below(x, -below.near)) [[unlikely]]
-            return slope_in_double<tanh_form>(x);
+    LOOPNEST_INLINE Vec<float> near(Vec<float> x) const {
         const Vec<float> s = below(magnitude(x));
         return x * 0.0f + (x < Vec<float>{} ? s : 1.0f - s);
     }
+    LOOPNEST_INLINE unsigned far_lanes(Vec<float> x) const { return lanes_below(x, -below.near); }
+    static LOOPNEST_INLINE Vec<float> far(Vec<float> x) { return slope_in_double<tanh_form>(x); }
+
+    LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const { return far_lanes(x) ? far(x) : near(x); }
 };
 
 #else
@@ -114,14 +118,27 @@ void simd(Matrix<const T> x, Matrix<T> y, bool tanh_form) {
 
 namespace gelu_backward {
 
-template <bool tanh_form, class T>
-LOOPNEST_INLINE void simd_form(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
-    map(dx, [slope = gelu::Slope<T, tanh_form>{}](Vec<T> v, Vec<T> dv) { return dv * slope(v); }, x, dy);
-}
+// dy gelu'(x), with the slope's far arguments.
+template <class T, bool tanh_form>
+struct Backward {
+    gelu::Slope<T, tanh_form> slope;
+
+    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x, Vec<T> dy) const { return dy * slope(x); }
+    LOOPNEST_INLINE Vec<T> near(Vec<T> x, Vec<T> dy) const { return dy * slope.near(x); }
+    LOOPNEST_INLINE unsigned far_lanes(Vec<T> x, Vec<T>) const
+        requires HasFarArguments<gelu::Slope<T, tanh_form>, Vec<T>>
+    {
+        return slope.far_lanes(x);
+    }
+    static LOOPNEST_INLINE Vec<T> far(Vec<T> x, Vec<T> dy) { return dy * gelu::Slope<T, tanh_form>::far(x); }
+};
 
 template <class T>
 void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx, bool tanh_form) {
-    tanh_form ? simd_form<true>(x, dy, dx) : simd_form<false>(x, dy, dx);
+    if (tanh_form)
+        map(dx, Backward<T, true>{}, x, dy);
+    else
+        map(dx, Backward<T, false>{}, x, dy);
 }
 
 }  // namespace gelu_backward

@@ -6,6 +6,8 @@
 // read is asked for a page ahead: the processor's own prefetcher stops at the pages' ends, and GELU took a fifth longer.
 #pragma once
 
+#include <utility>
+
 #include "machine/caches.hpp"
 #include "simd/native.hpp"
 
@@ -25,6 +27,72 @@ LOOPNEST_INLINE void scatter(Vec<T> v, Vector<T> row, index j, index count) {
     for (index lane = 0; lane < count; ++lane) row[j + lane] = v[lane];
 }
 
+// f may be fast for most arguments, the near ones, and slow for some, the far ones. It then has beside f(x…), which is right
+// for all, f.near(x…), f.far(x…) and f.far_lanes(x…), a bit for each lane. Far arguments are put aside until there are
+// enough for some vectors, so that one of them does not make its neighbours slow.
+template <class F, class... V>
+concept HasFarArguments = requires(F f, V... x) { f.far_lanes(x...); };
+
+template <class T, int inputs>
+struct PutAside {
+    static constexpr int capacity = 8 * lanes<T>;
+    T x[inputs][capacity + lanes<T>];
+    index at[capacity + lanes<T>];
+    int count = 0;
+
+    template <class... Rows>
+    LOOPNEST_INLINE void put(unsigned far, index j, Rows... rows) {
+        for (; far; far &= far - 1) {
+            const index i = j + __builtin_ctz(far);
+            int input = 0;
+            ((x[input++][count] = rows.data[i]), ...);
+            at[count++] = i;
+        }
+    }
+};
+
+template <class F, class T, int... input>
+[[gnu::noinline]] void finish(PutAside<T, sizeof...(input)>& aside, T* y, std::integer_sequence<int, input...>) {
+    for (int i = 0; i < aside.count; i += lanes<T>) {
+        const Vec<T> result = F::far(load(aside.x[input] + i)...);
+        for (int lane = 0; lane < smaller(lanes<T>, aside.count - i); ++lane) y[aside.at[i + lane]] = result[lane];
+    }
+    aside.count = 0;
+}
+
+// One vector of a row, and how it is stored.
+template <bool streamed, class T>
+LOOPNEST_INLINE void put(T* to, Vec<T> v) {
+    streamed ? stream<T>(to, v) : store<T>(to, v);
+}
+
+template <bool streamed, class T, class F, class... Rows>
+LOOPNEST_INLINE index map_vectors(index j, Vector<T> y, const F& f, Rows... x) {
+    const auto prefetch = [=](index j) {
+        if constexpr (streamed) (__builtin_prefetch(x.data + j + ahead / index(sizeof(T))), ...);
+    };
+    if constexpr (HasFarArguments<F, decltype(load(x.data))...>) {
+        PutAside<T, sizeof...(Rows)> aside;
+        constexpr std::make_integer_sequence<int, sizeof...(Rows)> inputs;
+        for (; j + lanes<T> <= y.size; j += lanes<T>) {
+            prefetch(j);
+            if (const unsigned far = f.far_lanes(load(x.data + j)...)) [[unlikely]] {
+                if (aside.count > aside.capacity) finish<F>(aside, y.data, inputs);
+                aside.put(far, j, x...);
+            }
+            put<streamed, T>(y.data + j, f.near(load(x.data + j)...));
+        }
+        if (aside.count) finish<F>(aside, y.data, inputs);
+    } else {
+        for (; j + lanes<T> <= y.size; j += lanes<T>) {
+            prefetch(j);
+            put<streamed, T>(y.data + j, f(load(x.data + j)...));
+        }
+    }
+    if constexpr (streamed) end_of_stream();
+    return j;
+}
+
 template <bool streamed = false, class T, class F, class... Rows>
 LOOPNEST_INLINE void map_row(Vector<T> y, F f, Rows... x) {
     const auto part = [=](index j, index count) { scatter<T>(f(gather<T>(x, j, count)...), y, j, count); };
@@ -34,14 +102,8 @@ LOOPNEST_INLINE void map_row(Vector<T> y, F f, Rows... x) {
             const index past = index(reinterpret_cast<std::uintptr_t>(y.data) % vector_bytes / sizeof(T));
             j = smaller(past ? lanes<T> - past : 0, y.size);
             if (j > 0) part(0, j);
-            for (; j + lanes<T> <= y.size; j += lanes<T>) {
-                (__builtin_prefetch(x.data + j + ahead / index(sizeof(T))), ...);
-                stream<T>(y.data + j, f(load(x.data + j)...));
-            }
-            end_of_stream();
-        } else {
-            for (; j + lanes<T> <= y.size; j += lanes<T>) store<T>(y.data + j, f(load(x.data + j)...));
         }
+        j = map_vectors<streamed>(j, y, f, x...);
     }
     for (; j < y.size; j += lanes<T>) part(j, smaller(lanes<T>, y.size - j));
 }

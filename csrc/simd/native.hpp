@@ -32,17 +32,18 @@ LOOPNEST_INLINE V larger_of(V a, V b) {
     return a > b ? a : b;
 }
 
-// Whether any lane of x is less than bound.
-LOOPNEST_INLINE bool any_lane_below(Vec<float> x, float bound) {
+// A bit for each lane of x that is less than bound, the first lane's last.
+LOOPNEST_INLINE unsigned lanes_below(Vec<float> x, float bound) {
 #if defined(__AVX512F__)
-    return _mm512_cmp_ps_mask(x, Vec<float>{} + bound, _CMP_LT_OQ) != 0;
+    return _mm512_cmp_ps_mask(x, Vec<float>{} + bound, _CMP_LT_OQ);
 #elif defined(__AVX__)
-    return _mm256_movemask_ps(_mm256_cmp_ps(x, Vec<float>{} + bound, _CMP_LT_OQ)) != 0;
+    return unsigned(_mm256_movemask_ps(_mm256_cmp_ps(x, Vec<float>{} + bound, _CMP_LT_OQ)));
 #elif defined(__x86_64__)
-    return _mm_movemask_ps(_mm_cmplt_ps(x, Vec<float>{} + bound)) != 0;
+    return unsigned(_mm_movemask_ps(_mm_cmplt_ps(x, Vec<float>{} + bound)));
 #else
-    const auto below = __builtin_bit_cast(VectorOf<std::int64_t>::type, x < bound);
-    return (below[0] | below[1]) != 0;
+    unsigned bits = 0;
+    for (int lane = 0; lane < lanes<float>; ++lane) bits |= unsigned(x[lane] < bound) << lane;
+    return bits;
 #endif
 }
 
