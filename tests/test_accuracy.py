@@ -96,7 +96,11 @@ def errors(x, y, function="exp"):
 
 
 def test_an_ulp_is_the_distance_of_neighbours_around_the_exact_result():
-    one, up, down = np.float32(1), np.nextafter(np.float32(1), np.float32(2)), np.nextafter(np.float32(1), np.float32(0))
+    one, up, down = (
+        np.float32(1),
+        np.nextafter(np.float32(1), np.float32(2)),
+        np.nextafter(np.float32(1), np.float32(0)),
+    )
     assert errors(0, one) == (0, 0, 0, 0, 0)
     assert errors(0, up)[0] == 1
     assert errors(0, down)[0] == 0.5  # below 1 the neighbours are closer, but 1 is the exact result

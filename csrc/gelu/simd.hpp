@@ -53,31 +53,46 @@ template <bool tanh_form>
 
 #if defined(LOOPNEST_TABLES)
 
-template <bool tanh_form>
-struct Gelu<float, tanh_form> {
-    std::conditional_t<tanh_form, Pieces<GeluTanhForm>, Pieces<GeluErfForm>> tail;
+// What Gelu and Slope have in common: tables for arguments above -near, nothing but the sign of 0 below `gone`, where the
+// exponential rounds to 0, and the formulas in double between. (0 x is -0, and NaN at -∞, as the formulas have it.)
+template <class Self, bool tanh_form>
+struct ByTables {
+    static constexpr float gone = tanh_form ? -11 : -15;
 
-    // relu(x) - tail(|x|) with tail(t) = t Q(t) or t σ(-w(t)). It is far below 0 that the tail becomes too steep.
-    LOOPNEST_INLINE Vec<float> near(Vec<float> x) const { return larger_of(Vec<float>{}, x) - tail(magnitude(x)); }
-    LOOPNEST_INLINE unsigned far_lanes(Vec<float> x) const { return lanes_below(x, -tail.near); }
-    static LOOPNEST_INLINE Vec<float> far(Vec<float> x) { return gelu_in_double<tanh_form>(x); }
-
-    LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const { return far_lanes(x) ? far(x) : near(x); }
+    LOOPNEST_INLINE bool any_far(Vec<float> x) const { return lanes_below(x, -Self::Tables::near) != 0; }
+    LOOPNEST_INLINE unsigned settle(Vec<float>& result, Vec<float> x) const {
+        result = x < gone ? x * 0.0f : result;
+        return lanes_below(x, -Self::Tables::near) & ~lanes_below(x, gone);
+    }
+    LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const {
+        Vec<float> result = static_cast<const Self*>(this)->near(x);
+        if (any_far(x)) [[unlikely]]
+            if (settle(result, x)) result = Self::far(x);
+        return result;
+    }
 };
 
 template <bool tanh_form>
-struct Slope<float, tanh_form> {
-    std::conditional_t<tanh_form, Pieces<SlopeTanhForm>, Pieces<SlopeErfForm>> below;
+struct Gelu<float, tanh_form> : ByTables<Gelu<float, tanh_form>, tanh_form> {
+    using Tables = std::conditional_t<tanh_form, Pieces<GeluTanhForm>, Pieces<GeluErfForm>>;
+    Tables tail;
+
+    // relu(x) - tail(|x|) with tail(t) = t Q(t) or t σ(-w(t)).
+    LOOPNEST_INLINE Vec<float> near(Vec<float> x) const { return larger_of(Vec<float>{}, x) - tail(magnitude(x)); }
+    static LOOPNEST_INLINE Vec<float> far(Vec<float> x) { return gelu_in_double<tanh_form>(x); }
+};
+
+template <bool tanh_form>
+struct Slope<float, tanh_form> : ByTables<Slope<float, tanh_form>, tanh_form> {
+    using Tables = std::conditional_t<tanh_form, Pieces<SlopeTanhForm>, Pieces<SlopeErfForm>>;
+    Tables below;
 
     // The slopes at x and -x add up to 1; 0 x makes the one at infinity NaN, as the formulas have it.
     LOOPNEST_INLINE Vec<float> near(Vec<float> x) const {
         const Vec<float> s = below(magnitude(x));
         return x * 0.0f + (x < Vec<float>{} ? s : 1.0f - s);
     }
-    LOOPNEST_INLINE unsigned far_lanes(Vec<float> x) const { return lanes_below(x, -below.near); }
     static LOOPNEST_INLINE Vec<float> far(Vec<float> x) { return slope_in_double<tanh_form>(x); }
-
-    LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const { return far_lanes(x) ? far(x) : near(x); }
 };
 
 #else
@@ -121,16 +136,23 @@ namespace gelu_backward {
 // dy gelu'(x), with the slope's far arguments.
 template <class T, bool tanh_form>
 struct Backward {
-    gelu::Slope<T, tanh_form> slope;
+    using Slope = gelu::Slope<T, tanh_form>;
+    Slope slope;
 
     LOOPNEST_INLINE Vec<T> operator()(Vec<T> x, Vec<T> dy) const { return dy * slope(x); }
     LOOPNEST_INLINE Vec<T> near(Vec<T> x, Vec<T> dy) const { return dy * slope.near(x); }
-    LOOPNEST_INLINE unsigned far_lanes(Vec<T> x, Vec<T>) const
-        requires HasFarArguments<gelu::Slope<T, tanh_form>, Vec<T>>
+    static LOOPNEST_INLINE Vec<T> far(Vec<T> x, Vec<T> dy) { return dy * Slope::far(x); }
+    LOOPNEST_INLINE bool any_far(Vec<T> x, Vec<T>) const
+        requires HasFarArguments<Slope, Vec<T>>
     {
-        return slope.far_lanes(x);
+        return slope.any_far(x);
     }
-    static LOOPNEST_INLINE Vec<T> far(Vec<T> x, Vec<T> dy) { return dy * gelu::Slope<T, tanh_form>::far(x); }
+    LOOPNEST_INLINE unsigned settle(Vec<T>& result, Vec<T> x, Vec<T> dy) const {
+        Vec<T> at = slope.near(x);
+        const unsigned left = slope.settle(at, x);
+        result = dy * at;
+        return left;
+    }
 };
 
 template <class T>

@@ -28,17 +28,18 @@ LOOPNEST_INLINE void scatter(Vec<T> v, Vector<T> row, index j, index count) {
 }
 
 // f may be fast for most arguments, the near ones, and slow for some, the far ones. It then has beside f(x…), which is right
-// for all, f.near(x…), f.far(x…) and f.far_lanes(x…), a bit for each lane. Far arguments are put aside until there are
-// enough for some vectors, so that one of them does not make its neighbours slow.
+// for all, f.near(x…) and f.far(x…); f.any_far(x…); and f.settle(result, x…), which corrects what takes no effort and
+// returns a bit for each lane that is left. These are put aside until they fill some vectors, so that one far argument
+// does not make its neighbours slow.
 template <class F, class... V>
-concept HasFarArguments = requires(F f, V... x) { f.far_lanes(x...); };
+concept HasFarArguments = requires(F f, V... x) { f.any_far(x...); };
 
 template <class T, int inputs>
 struct PutAside {
-    static constexpr int capacity = 8 * lanes<T>;
+    static constexpr index capacity = 8 * lanes<T>;
     T x[inputs][capacity + lanes<T>];
     index at[capacity + lanes<T>];
-    int count = 0;
+    index count = 0;
 
     template <class... Rows>
     LOOPNEST_INLINE void put(unsigned far, index j, Rows... rows) {
@@ -53,9 +54,9 @@ struct PutAside {
 
 template <class F, class T, int... input>
 [[gnu::noinline]] void finish(PutAside<T, sizeof...(input)>& aside, T* y, std::integer_sequence<int, input...>) {
-    for (int i = 0; i < aside.count; i += lanes<T>) {
+    for (index i = 0; i < aside.count; i += lanes<T>) {
         const Vec<T> result = F::far(load(aside.x[input] + i)...);
-        for (int lane = 0; lane < smaller(lanes<T>, aside.count - i); ++lane) y[aside.at[i + lane]] = result[lane];
+        for (index lane = 0; lane < smaller(lanes<T>, aside.count - i); ++lane) y[aside.at[i + lane]] = result[lane];
     }
     aside.count = 0;
 }
@@ -76,11 +77,12 @@ LOOPNEST_INLINE index map_vectors(index j, Vector<T> y, const F& f, Rows... x) {
         constexpr std::make_integer_sequence<int, sizeof...(Rows)> inputs;
         for (; j + lanes<T> <= y.size; j += lanes<T>) {
             prefetch(j);
-            if (const unsigned far = f.far_lanes(load(x.data + j)...)) [[unlikely]] {
+            Vec<T> result = f.near(load(x.data + j)...);
+            if (f.any_far(load(x.data + j)...)) [[unlikely]] {
                 if (aside.count > aside.capacity) finish<F>(aside, y.data, inputs);
-                aside.put(far, j, x...);
+                aside.put(f.settle(result, load(x.data + j)...), j, x...);
             }
-            put<streamed, T>(y.data + j, f.near(load(x.data + j)...));
+            put<streamed, T>(y.data + j, result);
         }
         if (aside.count) finish<F>(aside, y.data, inputs);
     } else {
