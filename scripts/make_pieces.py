@@ -10,10 +10,10 @@ A function F of t >= 0 is cut into 32 or 8 pieces of the same width w = 1 / per_
 with p the polynomial that takes the function's values in Chebyshev points of the piece.
 
 c is three quarters of the way to that end of the piece where |F| is less, and a rounding error counts for more. Of the
-float32 numbers there it is one of which F is a float32 too, but for a 1000th of an ULP: the first coefficient then costs
-no rounding error (Gal, Computing Elementary Functions: A New Approach, 1986). In the first piece c is 0, where GELU and
-tanh are 0, since nothing may cancel near that. The last piece is wider, and a polynomial for an absolute error; its c
-is `top`, for which all arguments beyond are taken.
+float32 numbers there it is one of which F is a float32 too, but for a 1000th of an ULP: the first coefficient then
+costs no rounding error (Gal, Computing Elementary Functions: A New Approach, 1986). In the first piece c is 0, where
+GELU and tanh are 0, since nothing may cancel near that. The last piece is wider, and a polynomial for an absolute
+error; its c is `top`, for which all arguments beyond are taken.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def table(numbers: list[Real], indent: int) -> str:
 
 def written(name: str, pieces: Pieces) -> str:
     columns = [pieces.coefficients(k) for k in range(pieces.count)]
-    rows = [table([p[i] for _, p in columns], 8) for i in range(pieces.degree + 1)]
+    rows = ",\n        ".join(table([p[i] for _, p in columns], 8) for i in range(pieces.degree + 1))
     return f"""\
 template <>
 struct {name}<{pieces.count}> {{
@@ -155,7 +155,7 @@ struct {name}<{pieces.count}> {{
     alignas(64) static constexpr float centre[{pieces.count}] =
         {table([c for c, _ in columns], 8)};
     alignas(64) static constexpr float c[degree + 1][{pieces.count}] = {{
-        {(",{0}        ".format(chr(10))).join(rows)}}};
+        {rows}}};
 }};
 """
 

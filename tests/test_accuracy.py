@@ -60,6 +60,20 @@ def test_float32_functions_are_within_their_ulps_where_arguments_usually_lie(fun
     assert largest <= FLOAT32[function], at
 
 
+WIDTHS = [1, 1 / 1.5, 1 / 1.75, 1 / 2, 1 / 4, 1 / 5.75, 1 / 6.25, 1 / 8]
+"""Of the pieces that functions are cut into (csrc/simd/pieces_data.hpp)."""
+
+
+@pytest.mark.parametrize("function", FLOAT32)
+def test_float32_functions_are_within_their_ulps_at_the_seams_of_their_pieces(function, level):
+    seams = np.concatenate([(np.arange(32) + 0.5) * width for width in WIDTHS] + [[9.25, 11, 15]]).astype(np.float32)
+    bits = seams.view(np.int32)[:, None] + np.arange(-20, 21, dtype=np.int32)
+    x = bits.ravel().view(np.float32)
+    x = np.concatenate([x, -x])
+    largest, at, *_ = _core.errors_in_ulp(function, x, results(function, x))
+    assert largest <= FLOAT32[function], at
+
+
 def sigmoid(x):
     return 1 / (1 + mpmath.exp(-x))
 
@@ -68,8 +82,8 @@ def gelu_argument(x):
     return 2 * mpmath.sqrt(2 / mpmath.pi) * (x + mpmath.mpf("0.044715") * x**3)
 
 
-# function: the exact one, and the bound in ULP at x. GELU's tails are exponentials of a rounded argument, which is off by
-# some ULPs of its own: an error in the result of that many ULPs times the argument's size.
+# function: the exact one, and the bound in ULP at x. GELU's tails are exponentials of a rounded argument, which is off
+# by some ULPs of its own: an error in the result of that many ULPs times the argument's size.
 FLOAT64 = {
     "exp": (mpmath.exp, lambda x: 2),
     "sigmoid": (sigmoid, lambda x: 3),

@@ -1,22 +1,22 @@
-// On explicit vectors, and within 2 ULP for every float: by 32 polynomials in registers, or by the formulas in double.
+// Within 2 ULP for every float: 32 or 8 polynomials in registers, and far arguments in double.
 //
-// `polynomial` is off by up to 7 ULP beneath 0, since exp of a rounded argument is off by as many roundings as the argument
-// is large; and most of its time goes into that exp. Both forms are, with t = |x|,
+// `polynomial` is off by up to 160 ULP far below 0, since exp of a rounded argument is off by as many ULPs as the argument
+// is large; and exp and the divisions take most of its time. Both forms are, with t = |x|,
 //
 //     gelu(x) = max(x, 0) - t Q(t)        Q(t) = erfc(t/√2) / 2, or σ(-w(t)) in the tanh form
 //
-// and t Q(t) is a smooth function of one number. AVX-512 can hold 32 polynomials of degree 5 for it in registers and pick
-// one for each lane (simd/pieces.hpp): no exp, no division, no rounded argument. Left of -3.8 the function becomes too steep
-// for that, and a vector with a lane there goes through the formulas in double, in which no rounding error of theirs is
-// seen and nothing underflows. Whole vectors branch so; of normally distributed numbers one in 900 does.
+// and t Q(t) is a smooth function of one number: AVX-512 can hold 32 polynomials of degree 5 for it in registers and pick
+// one for each lane, AVX2 and NEON 8 of degree 8 (simd/pieces.hpp). No exp, no division, no rounded argument; both forms
+// take the same time. Below -3.8 (AVX2: -3.25) the function becomes too steep for that. Lanes there, one in 14,000 of normally
+// distributed numbers, are put aside and go through the formulas in double when there are some vectors of them: in double
+// no rounding error is seen, and nothing underflows. The slope is done in the same way. SSE2 cannot look up, and float64
+// needs more than float's digits: there all goes through the formulas.
 //
-// The other ISAs have no such look-up: there all goes through double, at half as many lanes a register.
+// Measured over all 2^32 floats by `loopnest accuracy gelu gelu_backward`, on v4, v3 and v1, in ULP: the tanh form
+// MEASURED
 //
-// Measured over all 2^32 floats (`loopnest accuracy gelu gelu_backward`): MEASURED
-//
-// The limit is arithmetic: 7 look-ups, 5 fused multiply-adds, a comparison and 6 cheaper operations for 16 elements,
-// of which Zen 4 begins 2 at 512 bits in a cycle: 14 cycles, against 27 of `polynomial` in the tanh form. In double the
-// limit is the same as that of `polynomial`, twice.
+// The limit is arithmetic: on AVX-512 7 look-ups and 5 fused multiply-adds for 16 elements, one a cycle on Zen 4, a
+// comparison, and 7 cheaper operations beside them: 15 cycles, where `polynomial` takes 30 in the tanh form.
 #pragma once
 
 #include <type_traits>
@@ -40,21 +40,22 @@ struct Slope {
     LOOPNEST_INLINE Vec<T> operator()(Vec<T> x) const { return slope_formula(x, tanh_form); }
 };
 
-// Float by the formulas in double: everywhere, but not as fast. Out of line, so that a loop's registers stay the fast path's.
+// Float by the formulas in double: everywhere, but not as fast.
 template <bool tanh_form>
-[[gnu::noinline]] Vec<float> gelu_in_double(Vec<float> x) {
+LOOPNEST_INLINE Vec<float> gelu_in_double(Vec<float> x) {
     return in_double(x, [](Vec<double> v) { return gelu_formula<Vec<double>, float>(v, tanh_form); });
 }
 
 template <bool tanh_form>
-[[gnu::noinline]] Vec<float> slope_in_double(Vec<float> x) {
+LOOPNEST_INLINE Vec<float> slope_in_double(Vec<float> x) {
     return in_double(x, [](Vec<double> v) { return slope_formula<Vec<double>, float>(v, tanh_form); });
 }
 
 #if defined(LOOPNEST_TABLES)
 
 // What Gelu and Slope have in common: tables for arguments above -near, nothing but the sign of 0 below `gone`, where the
-// exponential rounds to 0, and the formulas in double between. (0 x is -0, and NaN at -∞, as the formulas have it.)
+// exponential rounds to 0, and the formulas in double between. (0 x is -0, and NaN at -∞, as the formulas have it.) `far` is
+// out of line, so that a loop's registers are left to the tables.
 template <class Self, bool tanh_form>
 struct ByTables {
     static constexpr float gone = tanh_form ? -11 : -15;
@@ -79,7 +80,7 @@ struct Gelu<float, tanh_form> : ByTables<Gelu<float, tanh_form>, tanh_form> {
 
     // relu(x) - tail(|x|) with tail(t) = t Q(t) or t σ(-w(t)).
     LOOPNEST_INLINE Vec<float> near(Vec<float> x) const { return larger_of(Vec<float>{}, x) - tail(magnitude(x)); }
-    static LOOPNEST_INLINE Vec<float> far(Vec<float> x) { return gelu_in_double<tanh_form>(x); }
+    [[gnu::noinline]] static Vec<float> far(Vec<float> x) { return gelu_in_double<tanh_form>(x); }
 };
 
 template <bool tanh_form>
@@ -92,7 +93,7 @@ struct Slope<float, tanh_form> : ByTables<Slope<float, tanh_form>, tanh_form> {
         const Vec<float> s = below(magnitude(x));
         return x * 0.0f + (x < Vec<float>{} ? s : 1.0f - s);
     }
-    static LOOPNEST_INLINE Vec<float> far(Vec<float> x) { return slope_in_double<tanh_form>(x); }
+    [[gnu::noinline]] static Vec<float> far(Vec<float> x) { return slope_in_double<tanh_form>(x); }
 };
 
 #else

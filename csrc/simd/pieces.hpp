@@ -34,7 +34,8 @@ class Pieces {
 
     // The end of the last piece but one. Up to here the error is one in F's own ULPs; the last piece serves arguments of
     // which only F beside 1 or beside t counts.
-    static constexpr float near = last - w / 2;
+    // (A little less than that: rounding must not take it for the last.)
+    static constexpr float near = (last - w / 2) * 0.9999f;
 
     // F(t), t >= 0; beyond `top` that of top. NaN stays NaN.
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> t) const {

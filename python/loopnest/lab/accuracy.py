@@ -1,10 +1,10 @@
 """The error of the C++ kernels' float32 functions, measured over every float32 or a strided sample of them.
 
-An error is counted in ULP, units in the last place: the distance between float32's neighbours around the exact result y,
+An error is counted in ULP, units in the last place: the distance of float32's neighbours around the exact result y,
 2^(e - 23) where 2^e <= |y| < 2^(e+1), and 2^-149 where that would be less, among the subnormal numbers. So a correctly
 rounded result is off by at most 0.5 ULP, a subnormal or zero one too. Where the formula gives NaN, or rounds to an
-infinity, so must the kernel: else its error is infinite. A gradient is a sum of terms that cancel where the function has
-its extremum, and its error is counted in ULP of the sum of their magnitudes. (csrc/machine/accuracy.hpp)
+infinity, so must the kernel: else its error is infinite. A gradient is a sum of terms that cancel where the function
+has its extremum, and its error is counted in ULP of the sum of their magnitudes. (csrc/machine/accuracy.hpp)
 """
 
 from __future__ import annotations
