@@ -150,7 +150,7 @@ LOOPNEST_INLINE V times_power_of_two(V y, V n) {
     return y * power_of_two(half) * power_of_two(n - half);
 }
 
-// exp(x), subnormal results included. In float within 1.1 ULP.
+// exp(x), subnormal results included. In float within 1.1 ULP, measured over all 2^32 arguments (`loopnest accuracy exp`).
 template <class V, class Result = LaneOf<V>>
 LOOPNEST_INLINE V exp_of(V x) {
     using T = LaneOf<V>;
