@@ -83,6 +83,7 @@ struct Kernels {
     Rungs<BinaryFn> add;
     Rungs<UnaryFn> transpose;
     Rungs<LinearFn> linear;
+    Rungs<UnaryFn> exp;  // no operation of its own: softmax's, here to be measured
     Rungs<UnaryFn> relu, sigmoid, tanh, softmax;
     Rungs<BinaryFn> relu_backward, sigmoid_backward, tanh_backward;
     Rungs<GeluFn> gelu;

@@ -29,7 +29,7 @@ def text(result):
 def test_help_names_the_commands():
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("list", "show", "bench"):
+    for command in ("list", "show", "bench", "accuracy"):
         assert f"\n  {command} " in result.output
 
 
@@ -168,3 +168,28 @@ def test_bench_refuses_what_it_cannot_do_before_it_starts(tmp_path):
     result = run("bench", "matmul", "--json", str(tmp_path / "nowhere" / "results.json"))
     assert result.exit_code == 2
     assert "there is no folder" in text(result)
+
+
+def test_accuracy_prints_a_line_for_each_form():
+    result = run("accuracy", "gelu", "--step", "1000003", "--isa", ln.isa())
+    assert result.exit_code == 0
+    header, tanh_form, exact_form = result.output.splitlines()
+    assert header.split()[:4] == ["function", "isa", "largest", "error"]
+    assert tanh_form.split()[:3] == ["gelu", "tanh", ln.isa()]
+    assert exact_form.split()[:3] == ["gelu", "none", ln.isa()]
+    assert 0.4 < float(exact_form.split()[3]) <= 2
+
+
+def test_accuracy_forces_an_isa_level():
+    usual, oldest = ln.isa(), ln.isa_levels()[0]
+    try:
+        result = run("accuracy", "exp", "--step", "1000003", "--isa", oldest)
+    finally:
+        ln.set_isa(usual)
+    assert f"exp {oldest}" in text(result)
+
+
+def test_accuracy_refuses_what_it_cannot_measure():
+    assert "operation is 'matmul', expected one of exp, sigmoid" in text(run("accuracy", "matmul"))
+    assert "isa is 'v9', expected one of" in text(run("accuracy", "exp", "--isa", "v9"))
+    assert "no operation has a rung cpp.none" in text(run("accuracy", "exp", "--variant", "none"))

@@ -1,20 +1,42 @@
-// Softmax over a row in three passes that stay in L1: the maximum, exp and its sum, the quotients.
+// Softmax over a row in four passes that stay in L1: the maximum, exp, the sum, the product with its reciprocal.
 //
 //     y[j] = exp(x[j] - max) / sum over k of exp(x[k] - max)
 //
-// Subtracting the maximum changes nothing but keeps exp from overflowing, and makes its argument 0 or less, which the
-// polynomial exp of simd/math.hpp wants. The maximum is a chain of comparisons an element; it carries a NaN on. The limit
-// for rows that fit in L1 is exp's arithmetic.
+// Subtracting the maximum changes nothing but keeps exp from overflowing. The maximum is found in four chains of vectors, as
+// each comparison waits for the one before; and one division a row replaces one an element, at half an ULP. The limit
+// for rows that fit in L1 is exp's arithmetic, some 14 operations a vector (simd/math.hpp).
 #pragma once
 
+#include "simd/map.hpp"
 #include "simd/math.hpp"
 
-namespace loopnest::LOOPNEST_ISA::softmax {
+namespace loopnest::LOOPNEST_ISA {
 
+namespace exp {
 template <class T>
-T largest_of(Vector<const T> row) {
+void simd(Matrix<const T> x, Matrix<T> y) {
+    map(y, [](Vec<T> v) { return exp_of(v); }, x);
+}
+}  // namespace exp
+
+namespace softmax {
+
+// A NaN is passed over: it comes back with the sum, and from there into the whole row.
+template <class T>
+LOOPNEST_INLINE T largest_of(Vector<const T> row) {
     T largest = row[0];
-    for (index j = 1; j < row.size; ++j) largest = row[j] > largest || row[j] != row[j] ? row[j] : largest;
+    index j = 0;
+    if (row.contiguous() && row.size >= lanes<T>) {
+        Vec<T> chain[4];
+        for (Vec<T>& chained : chain) chained = load(row.data);
+        for (; j + 4 * lanes<T> <= row.size; j += 4 * lanes<T>)
+#pragma GCC unroll 4
+            for (int i = 0; i < 4; ++i) chain[i] = larger_of(load(row.data + j + i * lanes<T>), chain[i]);
+        for (; j + lanes<T> <= row.size; j += lanes<T>) chain[0] = larger_of(load(row.data + j), chain[0]);
+        chain[0] = larger_of(larger_of(chain[0], chain[1]), larger_of(chain[2], chain[3]));
+        for (int lane = 0; lane < lanes<T>; ++lane) largest = chain[0][lane] > largest ? chain[0][lane] : largest;
+    }
+    for (; j < row.size; ++j) largest = row[j] > largest ? row[j] : largest;
     return largest;
 }
 
@@ -24,14 +46,17 @@ void simd(Matrix<const T> x, Matrix<T> y) {
         const Vector<const T> row = x.row(i);
         const Vector<T> result = y.row(i);
         const Vec<T> largest = broadcast(largest_of(row));
-        map_row(result, [=](Vec<T> v) { return exp_of_nonpositive(v - largest); }, row);
+        map_row(result, [=](Vec<T> v) { return exp_of(v - largest); }, row);
         Vec<T> sums = {};
         index j = 0;
         for (; j + lanes<T> <= y.cols; j += lanes<T>) sums += load(result.data + j);
         T sum = sum_of_lanes<T>(sums);
         for (; j < y.cols; ++j) sum += result[j];
-        for (j = 0; j < y.cols; ++j) result[j] /= sum;
+        const T scale = 1 / sum;
+        for (j = 0; j < y.cols; ++j) result.data[j] *= scale;
     }
 }
 
-}  // namespace loopnest::LOOPNEST_ISA::softmax
+}  // namespace softmax
+
+}  // namespace loopnest::LOOPNEST_ISA

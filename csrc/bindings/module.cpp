@@ -4,11 +4,13 @@
 // touching memory that it should not: the number of axes, the dtype, and that a result may be written.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
 #include <string>
 
 #include "bindings/shortcut.hpp"
 #include "kernels.hpp"
+#include "machine/accuracy.hpp"
 #include "machine/caches.hpp"
 #include "machine/threads.hpp"
 #include "simd/dispatch.hpp"
@@ -138,6 +140,7 @@ PYBIND11_MODULE(_core, module) {
     define(kernels, "add", &Kernels::add);
     define(kernels, "transpose", &Kernels::transpose);
     define(kernels, "linear", &Kernels::linear);
+    define(kernels, "exp", &Kernels::exp);
     define(kernels, "relu", &Kernels::relu);
     define(kernels, "sigmoid", &Kernels::sigmoid);
     define(kernels, "tanh", &Kernels::tanh);
@@ -181,6 +184,19 @@ PYBIND11_MODULE(_core, module) {
         const CacheSizes cache = cache_sizes();
         return py::make_tuple(cache.l1d, cache.l2, cache.l3);
     }, "The sizes of the L1 data, L2 and L3 cache in bytes.");
+
+    module.def("functions_with_exact_results", &functions_with_exact_results,
+               "The functions that errors_in_ulp knows.");
+    module.def("errors_in_ulp", [](const std::string& function, const py::array& x, const py::array& y) {
+        const auto from = Python<Vector<const float>>::pass(x), to = Python<Vector<const float>>::pass(y);
+        Errors errors;
+        {
+            py::gil_scoped_release without_gil;
+            errors = errors_in_ulp(function, from, to);
+        }
+        return py::make_tuple(errors.largest, errors.at, errors.above_half, errors.above_one, errors.above_two);
+    }, py::arg("function"), py::arg("x"), py::arg("y"),
+       "The largest error in ULP of y = function(x), where it is, and how many are above 0.5, 1 and 2 ULP.");
 
     active_isa();  // so that a wrong LOOPNEST_ISA is told at import
 }

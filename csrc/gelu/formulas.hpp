@@ -6,53 +6,66 @@
 // Q is the normal distribution's tail, φ its density, σ the logistic function: (1 + tanh(w/2)) / 2 = σ(w). So written,
 // nothing cancels for x far below 0. Q comes from one polynomial for all of its range:
 //
-//     Q(t) = exp(-t²/2) · p(s) / (2 (1 + 2z)),      z = t/√2,      s = (z - 5/2) / (z + 5/2)
+//     Q(t) = exp(-t²/2) · p(s) / (z + 5/2),      z = t/√2,      s = (z - 5/2) / (z + 5/2)
 //
-// (Schonfelder, Math. Comp. 1978; Shepherd and Laframboise, Math. Comp. 1981), its coefficients those of the
-// Chebyshev series of (1 + 2z) exp(z²) erfc(z) in s, made with mpmath in 50 digits and cut at errors of 6e-9 and 1e-17.
+// (after Schonfelder, Math. Comp. 1978), its coefficients those of the Chebyshev series of (z + 5/2) exp(z²) erfc(z) / 2 in
+// s, made with mpmath in 50 digits and cut at errors of 9e-9 and 3e-17. One division serves twice.
 #pragma once
 
 #include "simd/math.hpp"
 
 namespace loopnest::LOOPNEST_ISA::gelu {
 
-template <class T>
+template <class T, class Result = T>
 struct TailOf;
 template <>
 struct TailOf<float> {
-    static constexpr float p[] = {1.26483818f,    -0.1223568008f,  -0.09902424166f, 0.1576309944f,
-                                  -0.1029705384f, 0.03275205257f,  0.0009467596303f, -0.00435049234f,
-                                  0.0004633375206f, 0.0005757346293f, -6.391786604e-5f, -6.190753097e-5f};
+    static constexpr float farthest = 40;
+    static constexpr float p[] = {0.5270159073f,    -0.4023259644f,  0.2269572631f,    -0.08562474371f,
+                                  0.01417833809f,   0.004191565937f, -0.002398680583f, -0.0002069624925f,
+                                  0.0003296454047f, 1.350356491e-5f, -3.508006459e-5f};
 };
 template <>
 struct TailOf<double> {
+    static constexpr double farthest = 40;
     static constexpr double p[] = {
-        1.264838184366861479,      -0.1223567630824021449,    -0.09902453957360054048,  0.1576299190229926995,
-        -0.1029670560386339919,    0.03276089327566133011,    0.0009318928184352962801, -0.004382078440847586588,
-        0.0004918658041021488988,  0.0006321251464155949001,  -0.00008847920687669828167, -0.0001135263249271897376,
-        6.266010784972975401e-6,   0.00002271224859260001592, 2.608671349693789462e-6,  -4.244612526599290929e-6,
-        -1.584442253902793617e-6,  5.650897898007257199e-7,   5.323857055177547213e-7,  -2.59578977973257208e-9,
-        -1.250612981958526044e-7,  -1.952975727962924257e-8,  1.928916211860085757e-8,  3.350554918534960778e-9,
-        -1.475981608646254647e-9};
+        0.5270159101528589536,      -0.4023259247195740954,    0.2269570583240480141,     -0.08562557262305952452,
+        0.01418077506599736525,     0.004196522152381085119,   -0.002409392761602688603,  -0.000219604150052907757,
+        0.0003513468616766945782,   2.915402936768080225e-5,   -5.630241228022642542e-5,  -9.766669228887920105e-6,
+        9.122154400107792961e-6,    3.378690280214976615e-6,   -1.165997426443304718e-6,  -9.840687104389079415e-7,
+        -3.372709546704344135e-9,   2.271316334648795929e-7,   6.960549778284823127e-8,   -3.709978032671771226e-8,
+        -2.684463679540733881e-8,   3.231019760667956719e-9,   5.680832730538917654e-9,   -1.733694257283214218e-11,
+        -5.697168788152510328e-10};
+};
+template <>
+struct TailOf<double, float> {  // computed in double, for a float result
+    static constexpr double farthest = 20;
+    static constexpr double p[] = {0.52701591004551613,    -0.40232592865820223,    0.22695706893804591,
+                                   -0.0856254588298859,    0.01418060324238773,     0.0041955705833190029,
+                                   -0.002408345227655355,  -0.00021611596981520644, 0.00034828436261060662,
+                                   2.2657042232049092e-5,  -5.1648027140678365e-5,  -3.3285372080453452e-6,
+                                   5.5226541834448401e-6};
 };
 
 inline constexpr double linear = 1.5957691216057307118;  // 2 √(2/π)
 inline constexpr double cubic = 0.044715;
-inline constexpr int farthest = 40;  // beyond ±40 exp(-x²/2) is 0 in double too; nearer, no square overflows
 
 template <class V>
 struct Normal {
     V distribution, bell;  // Φ(x), and exp(-x²/2)
 };
 
-template <class V>
+// Beyond ±farthest, exp(-x²/2) is 0 in the result's type; nearer, no square overflows.
+template <class V, class Result = LaneOf<V>>
 LOOPNEST_INLINE Normal<V> normal(V x) {
     using T = LaneOf<V>;
-    const V t = at_most(magnitude(x), T(farthest));
+    using Tail = TailOf<T, Result>;
+    const V t = at_most(magnitude(x), Tail::farthest);
     const V z = t * T(0.70710678118654752440);
-    const V s = (z - T(2.5)) / (z + T(2.5));
-    const V bell = exp_of_nonpositive(t * t * T(-0.5));
-    const V tail = bell * polynomial(s, TailOf<T>::p) / (T(4) * z + T(2));
+    const V inverse = T(1) / (z + T(2.5));
+    const V s = (z - T(2.5)) * inverse;
+    const V bell = exp_of<V, Result>(t * t * T(-0.5));
+    const V tail = bell * (horner(s, Tail::p) * inverse);
     return {x > V{} ? T(1) - tail : tail, bell};
 }
 
@@ -62,24 +75,25 @@ LOOPNEST_INLINE V tanh_argument(V x) {
     return x * T(linear) * (x * x * T(cubic) + T(1));
 }
 
-template <class V>
-LOOPNEST_INLINE V gelu_of(V x, bool tanh_form) {
-    return x * (tanh_form ? sigmoid_of(tanh_argument(x)) : normal(x).distribution);
+template <class V, class Result = LaneOf<V>>
+LOOPNEST_INLINE V gelu_formula(V x, bool tanh_form) {
+    return x * (tanh_form ? sigmoid_of<V, Result>(tanh_argument(x)) : normal<V, Result>(x).distribution);
 }
 
-template <class V>
-LOOPNEST_INLINE V slope_of(V x, bool tanh_form) {
+template <class V, class Result = LaneOf<V>>
+LOOPNEST_INLINE V slope_formula(V x, bool tanh_form) {
     using T = LaneOf<V>;
-    const V near = at_least(at_most(x, T(farthest)), T(-farthest));
     if (!tanh_form) {
-        const Normal<V> at = normal(x);
+        const Normal<V> at = normal<V, Result>(x);
         return at.distribution + x * at.bell * T(0.39894228040143267794);  // 1 / √(2π)
     }
+    constexpr T farthest = TailOf<T, Result>::farthest;
+    const V near = at_least(at_most(x, farthest), -farthest);
     const V w = tanh_argument(near);
-    const V t = exp_of_nonpositive(-magnitude(w));  // σ(w) σ(-w) = t / (1 + t)²
+    const V t = exp_of<V, Result>(-magnitude(w));  // σ(w) σ(-w) = t / (1 + t)²
     const V below = t + T(1);
     const V rise = near * near * T(3 * linear * cubic) + T(linear);
-    return sigmoid_of(w, t) + x * (t / (below * below)) * rise;
+    return (w < V{} ? t : V{} + T(1)) / below + x * (t / (below * below)) * rise;
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::gelu

@@ -17,7 +17,7 @@ namespace gelu {
 template <bool tanh_form, class T>
 void polynomial_rows(Matrix<const T> x, Matrix<T> y) {
     for (index i = 0; i < x.rows; ++i)
-        for (index j = 0; j < x.cols; ++j) y(i, j) = gelu_of(x(i, j), tanh_form);
+        for (index j = 0; j < x.cols; ++j) y(i, j) = gelu_formula(x(i, j), tanh_form);
 }
 
 template <class T>
@@ -32,7 +32,7 @@ namespace gelu_backward {
 template <bool tanh_form, class T>
 void polynomial_rows(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
     for (index i = 0; i < x.rows; ++i)
-        for (index j = 0; j < x.cols; ++j) dx(i, j) = dy(i, j) * gelu::slope_of(x(i, j), tanh_form);
+        for (index j = 0; j < x.cols; ++j) dx(i, j) = dy(i, j) * gelu::slope_formula(x(i, j), tanh_form);
 }
 
 template <class T>

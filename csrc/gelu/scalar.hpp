@@ -39,7 +39,8 @@ T slope_by_libm(T x, bool tanh_form) {
         const T bell = exp_libm(x * x * T(-0.5)) * T(0.39894228040143267794);
         return erfc_libm(x * T(-0.70710678118654752440)) / 2 + x * bell;
     }
-    const T near = at_least(at_most(x, T(gelu::farthest)), T(-gelu::farthest));  // so that w' is finite
+    constexpr T farthest = gelu::TailOf<T>::farthest;
+    const T near = at_least(at_most(x, farthest), -farthest);  // so that w' is finite
     const T w = gelu::tanh_argument(near);
     const T t = exp_libm(-magnitude(w));
     return (w >= 0 ? T(1) : t) / (1 + t) + x * (t / ((1 + t) * (1 + t))) * T(gelu::linear) * (1 + T(3 * gelu::cubic) * near * near);

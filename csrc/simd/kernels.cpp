@@ -49,6 +49,9 @@ constexpr Rung<LinearFn> linear_rungs[] = {
     RUNG(linear, fused),
 };
 
+constexpr Rung<UnaryFn> exp_rungs[] = {
+    RUNG(exp, simd),
+};
 constexpr Rung<UnaryFn> relu_rungs[] = {
     RUNG(relu, simd),
 };
@@ -137,6 +140,7 @@ const Kernels kernels = {
     .add = add_rungs,
     .transpose = transpose_rungs,
     .linear = linear_rungs,
+    .exp = exp_rungs,
     .relu = relu_rungs,
     .sigmoid = sigmoid_rungs,
     .tanh = tanh_rungs,

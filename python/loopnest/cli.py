@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from . import OPERATIONS, __version__
+from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS
 from .operation import Implementation, Operation, UnknownImplementationError
 
@@ -42,6 +42,7 @@ def main() -> None:
     loopnest list matmul             one operation's ladder
     loopnest show matmul numpy.rows  one rung: its lesson and its source
     loopnest bench --quick           all ladders and comparisons, in under a minute
+    loopnest accuracy gelu           the error of the C++ functions over every float32
     """
 
 
@@ -294,6 +295,31 @@ class _Progress:
             self._progress.update(self._task, description=content, advance=1)
         elif event == "at":
             self._progress.update(self._task, description=content)
+
+
+@main.command()
+@click.argument("operations", nargs=-1, metavar="[OPERATION]...")
+@click.option("--step", type=click.IntRange(1, 2**32), default=1, help="Only every STEP-th of the 2^32 numbers.")
+@click.option("--variant", default="simd", show_default=True, help="The rung of the C++ ladder.")
+@click.option("--isa", help="The ISA level, as LOOPNEST_ISA; the newest that runs here where it is not given.")
+def accuracy(operations: tuple[str, ...], step: int, variant: str, isa: str | None) -> None:
+    """Measure the error of C++ functions over every float32, in ULP.
+
+    The OPERATIONs are exp, sigmoid, tanh, gelu and the backward ones, all where none is named; each takes some
+    seconds to a minute. An ULP is the distance of float32's neighbours around the exact result: a correctly rounded
+    result is off by at most 0.5. Gradients are measured in ULP of the sum of their terms' magnitudes.
+    """
+    from .lab import accuracy as lab
+
+    try:
+        if isa is not None:
+            set_isa(isa)
+        functions = lab.functions(operations, variant)
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(lab.HEADER)
+    for function in functions:
+        click.echo(lab.line(lab.measure(function, step=step, variant=variant)))
 
 
 def _console() -> Any:

@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Write csrc/simd/pieces_data.hpp: the polynomials of simd/pieces.hpp, in 30 digits and rounded to float32.
+
+    python scripts/make_pieces.py        (half a minute; needs mpmath)
+
+A function F of t >= 0 is cut into 32 or 8 pieces of the same width w = 1 / per_unit. Piece k lies around k w, and there
+
+    F(c + h) = F(c) + h p(h)
+
+with p the polynomial that takes the function's values in Chebyshev points of the piece.
+
+c is three quarters of the way to that end of the piece where |F| is less, and a rounding error counts for more. Of the
+float32 numbers there it is one of which F is a float32 too, but for a 1000th of an ULP: the first coefficient then
+costs no rounding error (Gal, Computing Elementary Functions: A New Approach, 1986). In the first piece c is 0, where
+GELU and tanh are 0, since nothing may cancel near that. The last piece is wider, and a polynomial for an absolute
+error; its c is `top`, for which all arguments beyond are taken.
+"""
+
+from __future__ import annotations
+
+import struct
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import mpmath
+from mpmath import mpf
+
+mpmath.mp.dps = 30
+
+Real = mpf
+Function = Callable[[Real], Real]
+
+
+def tail(t: Real) -> Real:
+    return mpmath.erfc(t / mpmath.sqrt(2)) / 2
+
+
+def density(t: Real) -> Real:
+    return mpmath.exp(-t * t / 2) / mpmath.sqrt(2 * mpmath.pi)
+
+
+def sigmoid(x: Real) -> Real:
+    return 1 / (1 + mpmath.exp(-x))
+
+
+LINEAR, CUBIC = 2 * mpmath.sqrt(2 / mpmath.pi), mpf("0.044715")
+
+
+def argument(t: Real) -> Real:
+    return LINEAR * (t + CUBIC * t**3)
+
+
+def tanh_form_slope(t: Real) -> Real:
+    down, up = sigmoid(-argument(t)), sigmoid(argument(t))
+    return down - t * down * up * LINEAR * (1 + 3 * CUBIC * t * t)
+
+
+@dataclass(frozen=True)
+class Pieces:
+    function: Function
+    count: int
+    degree: int
+    per_unit: float  # 1 / w
+    top: float  # arguments beyond are taken for this one
+
+    def edges(self, k: int) -> tuple[Real, Real]:
+        low = (mpf(k) - 0.5) / mpf(self.per_unit) if k else mpf(0)
+        return low, mpf(self.top) if k == self.count - 1 else (mpf(k) + 0.5) / mpf(self.per_unit)
+
+    def centre(self, k: int) -> Real:
+        low, high = self.edges(k)
+        if k in (0, self.count - 1):
+            return mpf(0) if k == 0 else mpf(self.top)
+        falls = abs(self.function(high)) < abs(self.function(low))
+        c = float32(low + (high - low) * (0.75 if falls else 0.25))
+        while abs(self.function(c) - float32(self.function(c))) > ulp(self.function(c)) / 1000:
+            c = next_float32(c)
+        return c
+
+    def coefficients(self, k: int) -> tuple[Real, list[Real]]:
+        c = self.centre(k)
+        first = self.function(c)
+        low, high = self.edges(k)
+        if k == self.count - 1:
+            return c, interpolation(lambda h: self.function(c + h), low - c, high - c, self.degree + 1)
+        return c, [first, *interpolation(lambda h: (self.function(c + h) - first) / h, low - c, high - c, self.degree)]
+
+
+def interpolation(f: Function, low: Real, high: Real, count: int) -> list[Real]:
+    """The polynomial that takes f's values in `count` Chebyshev points: its coefficients, the constant one first."""
+    middle, half = (low + high) / 2, (high - low) / 2
+    points = [middle + half * mpmath.cos(mpmath.pi * (2 * j + 1) / (2 * count)) for j in range(count)]
+    points = [h if abs(h) > half / 1000 else half / 1000 for h in points]  # f may be a quotient by h
+    powers = mpmath.matrix([[h**j for j in range(count)] for h in points])
+    return list(mpmath.lu_solve(powers, mpmath.matrix([f(h) for h in points])))
+
+
+def gelu_tanh_form(t: Real) -> Real:
+    return t * sigmoid(-argument(t))
+
+
+def gelu_erf_form(t: Real) -> Real:
+    return t * tail(t)
+
+
+def erf_form_slope(t: Real) -> Real:
+    return tail(t) - t * density(t)
+
+
+FUNCTIONS = {
+    "GeluTanhForm": "t σ(-w(t)),  w(t) = 2 √(2/π) (t + 0.044715 t³)",
+    "GeluErfForm": "t erfc(t/√2) / 2",
+    "SlopeTanhForm": "the derivative of x σ(w(x)) at x = -t",
+    "SlopeErfForm": "the derivative of x erfc(-x/√2) / 2 at x = -t",
+    "TanhPieces": "tanh(t)",
+}
+
+PIECES = {
+    "GeluTanhForm": (Pieces(gelu_tanh_form, 32, 5, 8.0, 5.125), Pieces(gelu_tanh_form, 8, 8, 2.0, 5.125)),
+    "GeluErfForm": (Pieces(gelu_erf_form, 32, 5, 8.0, 5.1875), Pieces(gelu_erf_form, 8, 8, 2.0, 5.1875)),
+    "SlopeTanhForm": (Pieces(tanh_form_slope, 32, 6, 6.25, 5.5), Pieces(tanh_form_slope, 8, 9, 1.75, 5.5)),
+    "SlopeErfForm": (Pieces(erf_form_slope, 32, 6, 5.75, 6.25), Pieces(erf_form_slope, 8, 9, 1.5, 6.25)),
+    "TanhPieces": (Pieces(mpmath.tanh, 32, 5, 4.0, 9.25), Pieces(mpmath.tanh, 8, 11, 1.0, 9.25)),
+}
+
+
+def float32(x: Real) -> Real:
+    return mpf(struct.unpack("f", struct.pack("f", float(x)))[0])
+
+
+def next_float32(x: Real) -> Real:
+    bits = struct.unpack("I", struct.pack("f", float(x)))[0]
+    return mpf(struct.unpack("f", struct.pack("I", bits + 1))[0])
+
+
+def ulp(x: Real) -> Real:
+    return mpf(2) ** (mpmath.floor(mpmath.log(abs(x), 2)) - 23)
+
+
+def table(numbers: list[Real], indent: int) -> str:
+    cells = " ".join(f"{float(float32(x)):.9g}," for x in numbers).rstrip(",")
+    return "{" + ("\n" + " " * (indent + 1)).join(textwrap.wrap(cells, 118 - indent)) + "}"
+
+
+def written(name: str, pieces: Pieces) -> str:
+    columns = [pieces.coefficients(k) for k in range(pieces.count)]
+    rows = ",\n        ".join(table([p[i] for _, p in columns], 8) for i in range(pieces.degree + 1))
+    return f"""\
+template <>
+struct {name}<{pieces.count}> {{
+    static constexpr int degree = {pieces.degree};
+    static constexpr float per_unit = {pieces.per_unit!r}, top = {pieces.top!r};
+    alignas(64) static constexpr float centre[{pieces.count}] =
+        {table([c for c, _ in columns], 8)};
+    alignas(64) static constexpr float c[degree + 1][{pieces.count}] = {{
+        {rows}}};
+}};
+"""
+
+
+HEAD = """\
+// The pieces of simd/pieces.hpp: written by scripts/make_pieces.py, which says how.
+#pragma once
+
+#include "view.hpp"
+
+namespace loopnest::LOOPNEST_ISA {
+
+"""
+
+
+def main() -> None:
+    parts = []
+    for name, formula in FUNCTIONS.items():
+        parts.append(f"// {formula}\ntemplate <int pieces>\nstruct {name};\n")
+        parts.extend(written(name, pieces) for pieces in PIECES[name])
+    path = Path(__file__).parents[1] / "csrc" / "simd" / "pieces_data.hpp"
+    path.write_text(HEAD + "\n".join(parts) + "\n}  // namespace loopnest::LOOPNEST_ISA\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
