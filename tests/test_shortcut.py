@@ -228,8 +228,12 @@ def test_strided_elementwise_inputs():
 
 
 def test_the_other_form_of_gelu():
-    same_both_ways(ln.gelu, X, approximate="none", taken=0)
-    same_both_ways(ln.gelu, X, approximate="tanh", taken=0)
+    for form in ("none", "tanh"):
+        same_both_ways(ln.gelu, X, approximate=form, taken=1)
+        same_both_ways(ln.gelu_backward, X, X, approximate=form, taken=1)
+        same_both_ways(ln.gelu, X, approximate=form, out=np.empty_like(X), taken=1)
+    same_both_ways(ln.gelu, X, approximate="erf", taken=0)  # refused
+    same_both_ways(ln.relu, X, approximate="none", taken=0)
     assert not np.array_equal(ln.gelu(X), ln.gelu(X, approximate="none"))
 
 

@@ -57,7 +57,7 @@ struct {
     PyTypeObject* tensor = nullptr;
     const dlpack::ExchangeApi* exchange = nullptr;
     PyObject* allocate = nullptr;  // makes new results, in place of NumPy, where it is not null
-    PyObject *_call, *out, *requires_grad, *is_neg;  // interned names
+    PyObject *_call, *out, *approximate, *tanh, *none, *requires_grad, *is_neg;  // interned names and words
     std::unordered_map<PyObject*, Runner> runners;   // by the kernels that Python knows
     std::size_t taken = 0;
 } the;
@@ -202,9 +202,15 @@ py::object take(const Shortcut& shortcut, PyObject* const* args, index count, Py
     const Runner& runner = *shortcut.runner;
     if (count != runner.inputs) return {};
     PyObject* out = Py_None;
-    if (keywords && PyTuple_GET_SIZE(keywords)) {
-        if (PyTuple_GET_SIZE(keywords) != 1 || PyTuple_GET_ITEM(keywords, 0) != the.out) return {};
-        out = args[count];
+    bool option = shortcut.option;
+    for (index i = 0; keywords && i < PyTuple_GET_SIZE(keywords); ++i) {
+        PyObject *const keyword = PyTuple_GET_ITEM(keywords, i), *const value = args[count + i];
+        if (keyword == the.out)
+            out = value;
+        else if (keyword == the.approximate && shortcut.option && (value == the.tanh || value == the.none))
+            option = value == the.tanh;
+        else
+            return {};
     }
     const bool tensors = Py_TYPE(args[0]) == the.tensor;
     const auto view = tensors ? view_tensor : view_array;
@@ -250,10 +256,10 @@ py::object take(const Shortcut& shortcut, PyObject* const* args, index count, Py
     Operand operands[3];
     for (index i = 0; i <= count; ++i) operands[i] = product ? views[i].as_matrix() : views[i].as_rows(length);
     if (work < (product ? product_keeps_gil : elements_keep_gil)) {
-        runner.run(operands, a.single, shortcut.option);
+        runner.run(operands, a.single, option);
     } else {
         py::gil_scoped_release without_gil;
-        runner.run(operands, a.single, shortcut.option);
+        runner.run(operands, a.single, option);
     }
     ++the.taken;
     if (out != Py_None) return py::reinterpret_borrow<py::object>(out);
@@ -319,6 +325,9 @@ void define_shortcut(py::module_& module) {
     the.dtype[1] = numpy.PyArray_DescrFromType_(py::detail::npy_api::NPY_FLOAT_);
     the._call = PyUnicode_InternFromString("_call");
     the.out = PyUnicode_InternFromString("out");
+    the.approximate = PyUnicode_InternFromString("approximate");
+    the.tanh = PyUnicode_InternFromString("tanh");
+    the.none = PyUnicode_InternFromString("none");
     the.requires_grad = PyUnicode_InternFromString("requires_grad");
     the.is_neg = PyUnicode_InternFromString("is_neg");
     the.type = make_type();

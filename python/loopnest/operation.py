@@ -64,8 +64,7 @@ class Usual:
     shapes  "product"      two matrices of any strides, (m, k) and (k, n), give a third, (m, n)
             "elementwise"  arrays of one shape in C order give another, and kernels get each as one row
             "rows"         the same, but kernels get matrices whose rows are the last axis
-    option  what kernels take after the arrays when the call has no options, where they take a form: for GELU, that it
-            is the tanh form
+    option  whether kernels take a form after the arrays, as GELU's do: the tanh form unless approximate="none" is asked
     """
 
     shapes: Literal["product", "elementwise", "rows"]
