@@ -1,8 +1,8 @@
-// The fastest matrix product, with the bias added to each piece of a row as it is finished.
+// The fastest matrix product, with the bias added to each tile as it is finished.
 //
 //     y[i, j] = sum over k of x[i, k] * w[k, j] + b[j]
 //
-// The bias goes into the product's last pass: the piece of y that the micro-kernel has just written is still in L1, so
+// The bias goes into the product's last pass: the tile of y that the micro-kernel has just written is still in L1, so
 // adding b costs no trip to memory, where a pass of its own would read and write all of y again. Like matmul's parallel,
 // it copies blocks of w into scratch memory, as its method, and shares large products among the threads. The limit is the
 // product's.
@@ -12,11 +12,19 @@
 
 namespace loopnest::LOOPNEST_ISA::linear {
 
+// tile += the piece of b that begins at j0, row by row.
+template <class T>
+LOOPNEST_INLINE void add_bias(Matrix<T> tile, Vector<const T> b, index j0) {
+    for (index i = 0; i < tile.rows; ++i)
+        for (index j = 0; j < tile.cols; j += lanes<T>) {
+            const index rest = tile.cols - j;
+            store_rest<T>(&tile(i, j), load_rest(&tile(i, j), rest) + load_rest(&b[j0 + j], rest, b.stride), rest);
+        }
+}
+
 template <class T>
 void fused(Matrix<const T> x, Matrix<const T> w, Vector<const T> b, Matrix<T> y) {
-    matmul::multiply_shared(x, w, y, [=](index, index j0, index width, T* row) {
-        for (index j = 0; j < width; ++j) row[j] += b[j0 + j];
-    });
+    matmul::multiply_shared(x, w, y, [=](index, index j0, Matrix<T> tile) { add_bias(tile, b, j0); });
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::linear

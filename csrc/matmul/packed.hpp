@@ -22,7 +22,7 @@ struct PackedSizes {
 // The sizes follow from the caches, by the reasoning of Low, Igual, Smith and Quintana-Ortí (Analytical Modeling Is Enough
 // for High-Performance BLIS, ACM TOMS 2016, section 4): what is to stay in a cache of W ways may take all but those that
 // are needed for what passes by, one for each stream. Two pass by: in L1 the slivers of b and the tile of c, in L2 the
-// slivers of a and c. Of L3, which all cores share, a's panel takes a half.
+// slivers of a and c. Of L3, which all cores share, a's panel takes an eighth: higher ones would only take more memory.
 //
 //     L1:  inner · tile_rows · sizeof(T)  <=  L1 · (W1 - 2) / W1        32 KiB, 8 ways: inner = 1024 floats
 //     L2:  inner · cols · sizeof(T)       <=  L2 · (W2 - 2) / W2         1 MiB, 8 ways: cols = 192
@@ -36,7 +36,7 @@ PackedSizes packed_sizes() {
     const index size = sizeof(T), line = 64 / size;
     const index inner = larger(cache.l1d / cache.l1d_ways * (cache.l1d_ways - 2) / (tile_rows * size) / line, 4) * line;
     const index cols = larger(cache.l2 / cache.l2_ways * (cache.l2_ways - 2) / (inner * size) / tile_cols<T>, 1);
-    const index rows = larger(cache.l3 / 2 / (inner * size) / tile_rows, 1);
+    const index rows = larger(cache.l3 / 8 / (inner * size) / tile_rows, 1);
     return {rows * tile_rows, inner, cols * tile_cols<T>};
 }
 

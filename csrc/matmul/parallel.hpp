@@ -49,8 +49,8 @@ void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index 
             for (index part = 0; part < parts; ++part) sum += sums[part * size + i * c.cols + j];
             c(i, j) = sum;
         }
-        finish(i, 0, c.cols, &c(i, 0));
     }
+    finish(0, 0, c);
 }
 
 // c = a b, or c += a b, on the pool's threads; finish as in multiply_prefetched, from several threads at once.
@@ -70,7 +70,7 @@ void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Finish f
         const index rows = smaller(height, c.rows - i0), cols = smaller(width, c.cols - j0);
         if (rows <= 0 || cols <= 0) return;  // rounding up has left nothing for the last ones
         multiply(a.block(i0, 0, rows, a.cols), b.block(0, j0, b.rows, cols), c.block(i0, j0, rows, cols),
-                 [&](index i, index j, index length, T* row) { finish(i0 + i, j0 + j, length, row); }, accumulate);
+                 [&](index i, index j, Matrix<T> tile) { finish(i0 + i, j0 + j, tile); }, accumulate);
     });
 }
 

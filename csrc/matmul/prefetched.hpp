@@ -8,7 +8,7 @@
 // prefetchers follow; nor where all of it fits in L2. An a with contiguous columns that does not is packed, panel by panel.
 // The next sliver of a and the tile of c are
 // prefetched meanwhile. Scratch memory: a block of b, at most 3/4 of L2, and for an a with contiguous columns a panel of it,
-// at most half of L3; each thread keeps it between calls. What limits it now: one core; of its multiply-add units
+// at most an eighth of L3; each thread keeps it between calls. What limits it now: one core; of its multiply-add units
 // 95 to 98 % are busy.
 #pragma once
 
@@ -18,7 +18,7 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 
 struct Nothing {
     template <class T>
-    LOOPNEST_INLINE void operator()(index, index, index, T*) const {}
+    LOOPNEST_INLINE void operator()(index, index, Matrix<T>) const {}
 };
 
 // Whether the micro-kernel reads a where it lies: one can walk along its rows; or all of it fits in L2, and a tile is large
@@ -30,8 +30,8 @@ bool read_in_place(Matrix<const T> a) {
            (vector_registers == 32 && a.rows * a.cols * index(sizeof(T)) <= cache_sizes().l2);
 }
 
-// c = a b (or c += a b) for a c with contiguous rows, and then finish(i, j, width, row) for each piece of a row,
-// c(i, j .. j + width), as soon as it is complete and still in L1: what is fused into the product's last pass.
+// c = a b (or c += a b) for a c with contiguous rows, and then finish(i, j, tile) for each tile of c, of which (i, j) is
+// the first element, as soon as it is complete and still in L1: what is fused into the product's last pass.
 template <class T, class Finish = Nothing>
 void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Finish finish = {}, bool accumulate = false) {
     const PackedSizes size = packed_sizes<T>();
@@ -76,9 +76,7 @@ void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Fini
                             else
                                 multiply<Reading::whole>(tile);
                         }
-                        if (last)
-                            for (index row = 0; row < tile.c.rows; ++row)
-                                finish(i0 + i + row, j0 + j, tile_width, &tile.c(row, 0));
+                        if (last) finish(i0 + i, j0 + j, tile.c);
                     }
             }
         }

@@ -7,7 +7,8 @@
 //     contiguous rows       four rows side by side: each row of c += four multiples of them; c's piece stays in L1
 //     contiguous columns    dot products, each vector of b's column with the same part of every row of a
 //
-// A product with few columns is the transposed one: cᵀ = bᵀ aᵀ. The limit is the bandwidth of what holds b.
+// A product with few columns is the transposed one: cᵀ = bᵀ aᵀ. And where a sum has few products (k <= 4), c is the large
+// operand: its rows are written straight ahead. The limit is the bandwidth of what holds the large one.
 #pragma once
 
 #include "machine/caches.hpp"
@@ -16,9 +17,10 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// Rows of a up to which these ways were measured to be the faster ones. Beyond 4 rows the first one reads b again; and the
-// tiles' way has to transpose a b with contiguous columns, which the second one saves.
-inline constexpr int few_by_rows = 4, few_by_dots = 8;
+// Rows of a up to which these ways were measured to be the faster ones. From 3 rows on a tile (register_tile.hpp) is faster
+// than the first; but a b with contiguous columns has to be transposed for tiles, which the second one saves.
+inline constexpr int few_by_rows = 2, few_by_dots = 8;
+inline constexpr int long_dot = 64;  // products; adding up a vector's lanes in the end takes the time of some 10
 
 inline constexpr int rows_together = 4;    // streams that the hardware's prefetchers follow at once; 2 and 8 are slower
 
@@ -30,16 +32,15 @@ void add_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index p, bool a
         for (int q = 0; q < depth; ++q) factor[i][q] = broadcast(a(i, p + q));
     for (index j = 0; j < c.cols; j += lanes<T>) {
         const index count = smaller(lanes<T>, c.cols - j);
-        const auto read = [=](const T* from) { return count == lanes<T> ? load(from) : load_first(from, count); };
         Vec<T> b_row[depth];
         for (int q = 0; q < depth; ++q) {
-            b_row[q] = read(&b(p + q, j));
+            b_row[q] = load_rest(&b(p + q, j), count);
             __builtin_prefetch(&b(p + q, j) + depth * b.row_stride, 0, 2);
         }
         for (int i = 0; i < rows; ++i) {
-            Vec<T> sum = add ? read(&c(i, j)) : Vec<T>{};
+            Vec<T> sum = add ? load_rest(&c(i, j), count) : Vec<T>{};
             for (int q = 0; q < depth; ++q) sum += factor[i][q] * b_row[q];
-            count == lanes<T> ? store<T>(&c(i, j), sum) : store_first<T>(&c(i, j), sum, count);
+            store_rest<T>(&c(i, j), sum, count);
         }
     }
 }
@@ -109,7 +110,7 @@ bool few_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         });
         return true;
     }
-    if (b.row_stride != 1) return false;
+    if (b.row_stride != 1 || b.rows < long_dot) return false;
     if (!a.contiguous_rows()) {  // few numbers: copied into rows
         T* const rows = scratch<T>(Slot::pack_a, a.rows * a.cols);
         for (index i = 0; i < a.rows; ++i)
@@ -131,6 +132,24 @@ bool few_columns(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (!few_rows<T>(b.transposed(), a.transposed(), rows)) return false;
     for (index i = 0; i < c.rows; ++i)
         for (index j = 0; j < c.cols; ++j) c(i, j) = rows(j, i);
+    return true;
+}
+
+// c = a b for an a of few columns and a b of contiguous rows.
+template <class T>
+bool few_products(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (b.rows == 0 || b.rows > rows_together || !b.contiguous_rows()) return false;
+    const auto rows_of = [&]<int depth>() {
+        in_groups(c.rows, [&]<int rows>(index i) {
+            add_rows<rows, depth>(a.block(i, 0, rows, a.cols), b, c.block(i, 0, rows, c.cols), 0, false);
+        });
+    };
+    switch (b.rows) {
+        case 1: rows_of.template operator()<1>(); break;
+        case 2: rows_of.template operator()<2>(); break;
+        case 3: rows_of.template operator()<3>(); break;
+        case 4: rows_of.template operator()<4>(); break;
+    }
     return true;
 }
 

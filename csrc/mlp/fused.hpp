@@ -1,14 +1,16 @@
-// Bias and GELU inside the product's last pass.
+// Bias and GELU inside the product's last pass, and the gradients a block of hidden columns at a time.
 //
-// The product hands over each piece of a row of z, some 64 elements, as soon as it is complete and still in L1 (see
-// multiply_prefetched in matmul/prefetched.hpp). There it gets its bias, and gelu(z) is written beside it: z and h are each
-// written once, and neither is read again before the next product. Backward, gelu' is applied to each piece of dy w2ᵀ
-// in the same way, which makes it a piece of dz, and the piece is added to db1 at once; that product is cut among the
-// threads by columns alone, so that no two add to the same element. dw1 = xᵀ dz and dx = dz w1ᵀ are products of transposed
-// views. Scratch memory, kept between calls by the thread that calls: dz, of z's size, and the blocks that the products
-// pack. The limit is the products' arithmetic.
+// The product hands over each tile of z as soon as it is complete and still in L1 (see multiply_prefetched in
+// matmul/prefetched.hpp). There it gets its bias, and gelu(z) is written beside it: z and h are each written once, and
+// neither is read again before the next product. Backward, each tile of dy w2ᵀ is multiplied by gelu' in the same
+// way, which makes it a tile of dz, and its rows are added to db1 at once; that product is cut among the threads by columns
+// alone, so that no two add to the same element. Of dz only as many columns exist at a time as fill twice the L2 cache: their
+// part of dw1 = xᵀ dz is finished, and of dx = dz w1ᵀ their share is added to dx, before the next ones take their place.
+// Scratch memory, kept between calls by each thread: that block of dz, and the blocks that the products pack. The limit
+// is the products' arithmetic.
 #pragma once
 
+#include "linalg/linear.hpp"
 #include "mlp/composed.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
@@ -18,14 +20,17 @@ namespace mlp_forward {
 template <bool tanh_form, class T>
 void fused_form(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matrix<const T> w2, Vector<const T> b2,
                 Matrix<T> z, Matrix<T> h, Matrix<T> y) {
-    matmul::multiply_shared<T>(x, w1, z, [=](index i, index j0, index width, T* z_row) {
-        for (index j = 0; j < width; ++j) z_row[j] += b1[j0 + j];
-        map_row(Vector<T>{&h(i, j0), width, 1}, [](Vec<T> v) { return gelu::gelu_of(v, tanh_form); },
-                Vector<const T>{z_row, width, 1});
+    matmul::multiply_shared<T>(x, w1, z, [=](index i0, index j0, Matrix<T> tile) {
+        const gelu::Gelu<T, tanh_form> gelu;
+        for (index i = 0; i < tile.rows; ++i)
+            for (index j = 0; j < tile.cols; j += lanes<T>) {
+                const index rest = tile.cols - j;
+                const Vec<T> v = load_rest(&tile(i, j), rest) + load_rest(&b1[j0 + j], rest, b1.stride);
+                store_rest<T>(&tile(i, j), v, rest);
+                store_rest<T>(&h(i0 + i, j0 + j), gelu(v), rest);
+            }
     });
-    matmul::multiply_shared<T>(h, w2, y, [=](index, index j0, index width, T* y_row) {
-        for (index j = 0; j < width; ++j) y_row[j] += b2[j0 + j];
-    });
+    linear::fused<T>(h, w2, b2, y);
 }
 
 template <class T>
@@ -38,21 +43,43 @@ void fused(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matrix<con
 
 namespace mlp_backward {
 
+// db1 and dw1 of these hidden columns, and their share of dx.
+template <bool tanh_form, class T>
+void hidden_columns(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, Matrix<const T> w2, Matrix<const T> z,
+                    Matrix<T> dz, Matrix<T> dx, Matrix<T> dw1, Vector<T> db1, bool add_to_dx) {
+    for (index j = 0; j < db1.size; ++j) db1[j] = 0;
+    matmul::multiply_shared<T>(dy, w2.transposed(), dz, [=](index i0, index j0, Matrix<T> tile) {
+        const gelu::Slope<T, tanh_form> slope;
+        for (index j = 0; j < tile.cols; j += lanes<T>) {
+            const index rest = tile.cols - j;
+            Vec<T> sum = load_rest(&db1[j0 + j], rest);
+            for (index i = 0; i < tile.rows; ++i) {
+                const Vec<T> at = load_rest(&z(i0 + i, j0 + j), rest, z.col_stride);
+                const Vec<T> v = load_rest(&tile(i, j), rest) * slope(at);
+                store_rest<T>(&tile(i, j), v, rest);
+                sum += v;
+            }
+            store_rest<T>(&db1[j0 + j], sum, rest);
+        }
+    }, matmul::Cut::columns);
+    matmul::parallel<T>(x.transposed(), dz, dw1);
+    matmul::multiply_shared<T>(dz, w1.transposed(), dx, matmul::Nothing{}, matmul::Cut::anyhow, add_to_dx);
+}
+
 template <bool tanh_form, class T>
 void fused_form(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, Matrix<const T> w2, Matrix<const T> z,
                 Matrix<const T> h, Matrix<T> dx, Matrix<T> dw1, Vector<T> db1, Matrix<T> dw2, Vector<T> db2) {
-    T* const memory = scratch<T>(Slot::activations, z.rows * z.cols);
-    const Matrix<T> dz = {memory, z.rows, z.cols, z.cols, 1};
     matmul::parallel<T>(h.transposed(), dy, dw2);
     sum_of_rows(dy, db2);
-    for (index j = 0; j < db1.size; ++j) db1[j] = 0;
-    matmul::multiply_shared<T>(dy, w2.transposed(), dz, [=](index i, index j0, index width, T* dz_row) {
-        map_row(Vector<T>{dz_row, width, 1}, [](Vec<T> dh, Vec<T> v) { return dh * gelu::slope_of(v, tanh_form); },
-                Vector<const T>{dz_row, width, 1}, Vector<const T>{&z(i, j0), width, z.col_stride});
-        for (index j = 0; j < width; ++j) db1[j0 + j] += dz_row[j];
-    }, matmul::Cut::columns);
-    matmul::parallel<T>(x.transposed(), dz, dw1);
-    matmul::parallel<T>(dz, w1.transposed(), dx);
+    const index most = larger(2 * cache_sizes().l2 / (larger(z.rows, 1) * index(sizeof(T))), 256);
+    const index width = matmul::even_blocks(z.cols, most, matmul::tile_cols<T>);
+    T* const memory = scratch<T>(Slot::activations, z.rows * smaller(width, z.cols));
+    for (index j = 0; j < z.cols || j == 0; j += width) {  // at least once, so that without hidden columns dx is 0
+        const index cols = smaller(width, z.cols - j);
+        hidden_columns<tanh_form, T>(dy, x, w1.block(0, j, w1.rows, cols), w2.block(j, 0, cols, w2.cols),
+                                     z.block(0, j, z.rows, cols), {memory, z.rows, cols, cols, 1}, dx,
+                                     dw1.block(0, j, dw1.rows, cols), {&db1[j], cols, db1.stride}, j > 0);
+    }
 }
 
 template <class T>

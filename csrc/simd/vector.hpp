@@ -101,6 +101,17 @@ LOOPNEST_INLINE Vec<T> gather(const T* from, index stride, index count) {
     return v;
 }
 
+// A vector, or the rest of a row where `count` is less: of elements next to one another, or `stride` apart.
+template <class T>
+LOOPNEST_INLINE Vec<T> load_rest(const T* from, index count, index stride = 1) {
+    return stride != 1 ? gather(from, stride, count) : count >= lanes<T> ? load(from) : load_first(from, count);
+}
+
+template <class T>
+LOOPNEST_INLINE void store_rest(T* to, Vec<T> v, index count) {
+    count >= lanes<T> ? store<T>(to, v) : store_first<T>(to, v, count);
+}
+
 template <class T>
 LOOPNEST_INLINE Vec<T> broadcast(T s) {
     return s - Vec<T>{};  // s - 0 keeps the sign of a zero, which s + 0 would lose
