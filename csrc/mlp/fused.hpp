@@ -17,19 +17,28 @@ namespace loopnest::LOOPNEST_ISA {
 
 namespace mlp_forward {
 
+// z += b1 and h = gelu(z), for a tile of z.
+template <bool tanh_form, class T>
+struct BiasAndGelu {
+    Vector<const T> b1;
+    Matrix<T> h;
+
+    LOOPNEST_INLINE void operator()(index i0, index j0, Matrix<T> z) const {
+        const gelu::Gelu<T, tanh_form> gelu;
+        for (index i = 0; i < z.rows; ++i)
+            for (index j = 0; j < z.cols; j += lanes<T>) {
+                const index rest = z.cols - j;
+                const Vec<T> v = load_rest(&z(i, j), rest) + load_rest(&b1[j0 + j], rest, b1.stride);
+                store_rest<T>(&z(i, j), v, rest);
+                store_rest<T>(&h(i0 + i, j0 + j), gelu(v), rest);
+            }
+    }
+};
+
 template <bool tanh_form, class T>
 void fused_form(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matrix<const T> w2, Vector<const T> b2,
                 Matrix<T> z, Matrix<T> h, Matrix<T> y) {
-    matmul::multiply_shared<T>(x, w1, z, [=](index i0, index j0, Matrix<T> tile) {
-        const gelu::Gelu<T, tanh_form> gelu;
-        for (index i = 0; i < tile.rows; ++i)
-            for (index j = 0; j < tile.cols; j += lanes<T>) {
-                const index rest = tile.cols - j;
-                const Vec<T> v = load_rest(&tile(i, j), rest) + load_rest(&b1[j0 + j], rest, b1.stride);
-                store_rest<T>(&tile(i, j), v, rest);
-                store_rest<T>(&h(i0 + i, j0 + j), gelu(v), rest);
-            }
-    });
+    matmul::multiply_shared<T>(x, w1, z, BiasAndGelu<tanh_form, T>{b1, h});
     linear::fused<T>(h, w2, b2, y);
 }
 
@@ -43,25 +52,37 @@ void fused(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matrix<con
 
 namespace mlp_backward {
 
+// dz = dh gelu'(z) in dh's place, and db1 += its rows, for a tile of dh.
+template <bool tanh_form, class T>
+struct TimesSlope {
+    Matrix<const T> z;
+    Vector<T> db1;
+
+    LOOPNEST_INLINE void prepare(index i0, index j0, Matrix<T> dh) const {
+        matmul::prefetch_lines(z.block(i0, j0, dh.rows, dh.cols));
+    }
+    LOOPNEST_INLINE void operator()(index i0, index j0, Matrix<T> dh) const {
+        const gelu::Slope<T, tanh_form> slope;
+        for (index j = 0; j < dh.cols; j += lanes<T>) {
+            const index rest = dh.cols - j;
+            Vec<T> sum = load_rest(&db1[j0 + j], rest);
+            for (index i = 0; i < dh.rows; ++i) {
+                const Vec<T> at = load_rest(&z(i0 + i, j0 + j), rest, z.col_stride);
+                const Vec<T> dz = load_rest(&dh(i, j), rest) * slope(at);
+                store_rest<T>(&dh(i, j), dz, rest);
+                sum += dz;
+            }
+            store_rest<T>(&db1[j0 + j], sum, rest);
+        }
+    }
+};
+
 // db1 and dw1 of these hidden columns, and their share of dx.
 template <bool tanh_form, class T>
 void hidden_columns(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, Matrix<const T> w2, Matrix<const T> z,
                     Matrix<T> dz, Matrix<T> dx, Matrix<T> dw1, Vector<T> db1, bool add_to_dx) {
     for (index j = 0; j < db1.size; ++j) db1[j] = 0;
-    matmul::multiply_shared<T>(dy, w2.transposed(), dz, [=](index i0, index j0, Matrix<T> tile) {
-        const gelu::Slope<T, tanh_form> slope;
-        for (index j = 0; j < tile.cols; j += lanes<T>) {
-            const index rest = tile.cols - j;
-            Vec<T> sum = load_rest(&db1[j0 + j], rest);
-            for (index i = 0; i < tile.rows; ++i) {
-                const Vec<T> at = load_rest(&z(i0 + i, j0 + j), rest, z.col_stride);
-                const Vec<T> v = load_rest(&tile(i, j), rest) * slope(at);
-                store_rest<T>(&tile(i, j), v, rest);
-                sum += v;
-            }
-            store_rest<T>(&db1[j0 + j], sum, rest);
-        }
-    }, matmul::Cut::columns);
+    matmul::multiply_shared<T>(dy, w2.transposed(), dz, TimesSlope<tanh_form, T>{z, db1}, matmul::Cut::columns);
     matmul::parallel<T>(x.transposed(), dz, dw1);
     matmul::multiply_shared<T>(dz, w1.transposed(), dx, matmul::Nothing{}, matmul::Cut::anyhow, add_to_dx);
 }
