@@ -28,6 +28,7 @@ struct Vector {
 
     LOOPNEST_INLINE T& operator[](index i) const { return data[i * stride]; }
     LOOPNEST_INLINE bool contiguous() const { return stride == 1 || size <= 1; }
+    LOOPNEST_INLINE Vector from(index i) const { return {data + i * stride, size - i, stride}; }
 };
 
 template <class T>

@@ -12,19 +12,23 @@
 
 namespace loopnest::LOOPNEST_ISA::linear {
 
-// tile += the piece of b that begins at j0, row by row.
 template <class T>
-LOOPNEST_INLINE void add_bias(Matrix<T> tile, Vector<const T> b, index j0) {
-    for (index i = 0; i < tile.rows; ++i)
-        for (index j = 0; j < tile.cols; j += lanes<T>) {
-            const index rest = tile.cols - j;
-            store_rest<T>(&tile(i, j), load_rest(&tile(i, j), rest) + load_rest(&b[j0 + j], rest, b.stride), rest);
-        }
-}
+struct AddBias {
+    Vector<const T> b;
+
+    LOOPNEST_INLINE AddBias of_piece(index, index j0) const { return {b.from(j0)}; }
+    LOOPNEST_INLINE void operator()(index, index j0, Matrix<T> tile) const {
+        for (index i = 0; i < tile.rows; ++i)
+            for (index j = 0; j < tile.cols; j += lanes<T>) {
+                const index rest = tile.cols - j;
+                store_rest<T>(&tile(i, j), load_rest(&tile(i, j), rest) + load_rest(&b[j0 + j], rest, b.stride), rest);
+            }
+    }
+};
 
 template <class T>
 void fused(Matrix<const T> x, Matrix<const T> w, Vector<const T> b, Matrix<T> y) {
-    matmul::multiply_shared(x, w, y, [=](index, index j0, Matrix<T> tile) { add_bias(tile, b, j0); });
+    matmul::multiply_shared(x, w, y, AddBias<T>{b});
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::linear

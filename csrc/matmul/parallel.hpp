@@ -70,7 +70,7 @@ void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Finish f
         const index rows = smaller(height, c.rows - i0), cols = smaller(width, c.cols - j0);
         if (rows <= 0 || cols <= 0) return;  // rounding up has left nothing for the last ones
         multiply(a.block(i0, 0, rows, a.cols), b.block(0, j0, b.rows, cols), c.block(i0, j0, rows, cols),
-                 finish_piece<T>(finish, i0, j0), accumulate);
+                 finish.of_piece(i0, j0), accumulate);
     });
 }
 

@@ -16,38 +16,15 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
+// What is done with a tile of c when it is complete: this, or a struct like it. It may have a matrix `beside` too, of which
+// it touches the same elements: these are then prefetched with c's.
 struct Nothing {
+    // For the piece of c that begins at (i0, j0), the same.
+    LOOPNEST_INLINE Nothing of_piece(index, index) const { return {}; }
+    // The tile begins at (i, j) of c.
     template <class T>
     LOOPNEST_INLINE void operator()(index, index, Matrix<T>) const {}
 };
-
-// `finish` for a piece of c that begins at (i0, j0).
-template <class T, class Finish>
-struct FinishPiece {
-    const Finish& finish;
-    index i0, j0;
-
-    LOOPNEST_INLINE void operator()(index i, index j, Matrix<T> tile) const { finish(i0 + i, j0 + j, tile); }
-    LOOPNEST_INLINE void prepare(index i, index j, Matrix<T> tile) const {
-        if constexpr (requires { finish.prepare(i, j, tile); }) finish.prepare(i0 + i, j0 + j, tile);
-    }
-};
-
-template <class T>
-LOOPNEST_INLINE Nothing finish_piece(const Nothing&, index, index) {
-    return {};
-}
-template <class T, class Finish>
-LOOPNEST_INLINE FinishPiece<T, Finish> finish_piece(const Finish& finish, index i0, index j0) {
-    return {finish, i0, j0};
-}
-
-// What fits in a tile's memory, fetched a line at a time: for a Finish's prepare.
-template <class T>
-LOOPNEST_INLINE void prefetch_lines(Matrix<T> tile) {
-    for (index i = 0; i < tile.rows; ++i)
-        for (index j = 0; j < tile.cols; j += 64 / index(sizeof(T))) __builtin_prefetch(&tile(i, j));
-}
 
 // Whether the micro-kernel reads a where it lies: one can walk along its rows; or all of it fits in L2, and a tile is large
 // enough to hide that L1 does not hold it (a step of 24 multiply-adds does, one of 12 was up to 20 % slower).
@@ -58,9 +35,8 @@ bool read_in_place(Matrix<const T> a) {
            (vector_registers == 32 && a.rows * a.cols * index(sizeof(T)) <= cache_sizes().l2);
 }
 
-// c = a b (or c += a b) for a c with contiguous rows, and then finish(i, j, tile) for each tile of c, of which (i, j) is
-// the first element, as soon as it is complete and still in L1: what is fused into the product's last pass. If it reads
-// other memory too, it may have finish.prepare(i, j, tile), called before the tile is computed, to prefetch that.
+// c = a b (or c += a b) for a c with contiguous rows, and then finish(i, j, tile) for each tile of c as soon as it is
+// complete and still in L1: what is fused into the product's last pass.
 template <class T, class Finish = Nothing>
 void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Finish finish = {}, bool accumulate = false) {
     const PackedSizes size = packed_sizes<T>();
@@ -93,8 +69,11 @@ void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Fini
                                         .c = c.block(i0 + i, j0 + j, smaller(tile_rows, rows - i), tile_width),
                                         .add = p0 > 0 || accumulate,
                                         .next_a = a_sliver(i + tile_rows < rows ? i + tile_rows : i).data};
-                        if constexpr (requires { finish.prepare(i, j, tile.c); })
-                            if (last) finish.prepare(i0 + i, j0 + j, tile.c);
+                        if constexpr (requires { finish.beside; })
+                            if (last) {
+                                tile.beside = &finish.beside(i0 + i, j0 + j);
+                                tile.beside_row_stride = finish.beside.row_stride;
+                            }
                         if (i == 0 && b.contiguous_rows()) {
                             tile.b = b.block(p0, j0 + j, inner, tile_width);
                             tile.packed_b = packed_b;

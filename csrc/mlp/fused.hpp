@@ -21,8 +21,11 @@ namespace mlp_forward {
 template <bool tanh_form, class T>
 struct BiasAndGelu {
     Vector<const T> b1;
-    Matrix<T> h;
+    Matrix<T> beside;  // h
 
+    LOOPNEST_INLINE BiasAndGelu of_piece(index i0, index j0) const {
+        return {b1.from(j0), beside.block(i0, j0, beside.rows - i0, beside.cols - j0)};
+    }
     LOOPNEST_INLINE void operator()(index i0, index j0, Matrix<T> z) const {
         const gelu::Gelu<T, tanh_form> gelu;
         for (index i = 0; i < z.rows; ++i)
@@ -30,7 +33,7 @@ struct BiasAndGelu {
                 const index rest = z.cols - j;
                 const Vec<T> v = load_rest(&z(i, j), rest) + load_rest(&b1[j0 + j], rest, b1.stride);
                 store_rest<T>(&z(i, j), v, rest);
-                store_rest<T>(&h(i0 + i, j0 + j), gelu(v), rest);
+                store_rest<T>(&beside(i0 + i, j0 + j), gelu(v), rest);
             }
     }
 };
@@ -55,11 +58,11 @@ namespace mlp_backward {
 // dz = dh gelu'(z) in dh's place, and db1 += its rows, for a tile of dh.
 template <bool tanh_form, class T>
 struct TimesSlope {
-    Matrix<const T> z;
+    Matrix<const T> beside;  // z
     Vector<T> db1;
 
-    LOOPNEST_INLINE void prepare(index i0, index j0, Matrix<T> dh) const {
-        matmul::prefetch_lines(z.block(i0, j0, dh.rows, dh.cols));
+    LOOPNEST_INLINE TimesSlope of_piece(index i0, index j0) const {
+        return {beside.block(i0, j0, beside.rows - i0, beside.cols - j0), db1.from(j0)};
     }
     LOOPNEST_INLINE void operator()(index i0, index j0, Matrix<T> dh) const {
         const gelu::Slope<T, tanh_form> slope;
@@ -67,7 +70,7 @@ struct TimesSlope {
             const index rest = dh.cols - j;
             Vec<T> sum = load_rest(&db1[j0 + j], rest);
             for (index i = 0; i < dh.rows; ++i) {
-                const Vec<T> at = load_rest(&z(i0 + i, j0 + j), rest, z.col_stride);
+                const Vec<T> at = load_rest(&beside(i0 + i, j0 + j), rest, beside.col_stride);
                 const Vec<T> dz = load_rest(&dh(i, j), rest) * slope(at);
                 store_rest<T>(&dh(i, j), dz, rest);
                 sum += dz;
