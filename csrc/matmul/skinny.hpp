@@ -24,8 +24,9 @@ inline constexpr int long_dot = 64;  // products; adding up a vector's lanes in 
 
 inline constexpr int rows_together = 4;    // streams that the hardware's prefetchers follow at once; 2 and 8 are slower
 
-// A piece of c, `rows` high, += the product of a's columns and b's rows from p to p + depth.
-template <int rows, int depth, class T>
+// A piece of c, `rows` high, += the product of a's columns and b's rows from p to p + depth. `ahead`: whether to ask for b's
+// next rows.
+template <int rows, int depth, bool ahead, class T>
 void add_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index p, bool add) {
     Vec<T> factor[rows][depth];
     for (int i = 0; i < rows; ++i)
@@ -35,7 +36,7 @@ void add_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index p, bool a
         Vec<T> b_row[depth];
         for (int q = 0; q < depth; ++q) {
             b_row[q] = load_rest(&b(p + q, j), count);
-            __builtin_prefetch(&b(p + q, j) + depth * b.row_stride, 0, 2);
+            if constexpr (ahead) __builtin_prefetch(&b(p + q, j) + depth * b.row_stride, 0, 2);
         }
         for (int i = 0; i < rows; ++i) {
             Vec<T> sum = add ? load_rest(&c(i, j), count) : Vec<T>{};
@@ -45,17 +46,22 @@ void add_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index p, bool a
     }
 }
 
+// For one row of a the hardware's prefetchers bring b's rows from L3 in time, and asking for them too costs a seventh; c's
+// piece then has to survive in L1 while four rows of b go through. From memory they are late, and long pieces are better.
 template <int rows, class T>
 void by_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    const index width = larger(cache_sizes().l1d / 2 / (rows * index(sizeof(T))) / lanes<T>, 1) * lanes<T>;
+    const CacheSizes cache = cache_sizes();
+    const bool ahead = rows > 1 || b.rows * b.cols * index(sizeof(T)) > cache.l3 / 2;
+    const index bytes = cache.l1d / (ahead ? 2 : 8);
+    const index width = larger(bytes / (rows * index(sizeof(T))) / lanes<T>, 1) * lanes<T>;
+    const auto add = ahead ? add_rows<rows, rows_together, true, T> : add_rows<rows, rows_together, false, T>;
     for (index j = 0; j < c.cols; j += width) {
         const index cols = smaller(width, c.cols - j);
         const Matrix<const T> b_piece = b.block(0, j, b.rows, cols);
         const Matrix<T> c_piece = c.block(0, j, rows, cols);
         index p = 0;
-        for (; p + rows_together <= b.rows; p += rows_together)
-            add_rows<rows, rows_together>(a, b_piece, c_piece, p, p > 0);
-        for (; p < b.rows; ++p) add_rows<rows, 1>(a, b_piece, c_piece, p, p > 0);
+        for (; p + rows_together <= b.rows; p += rows_together) add(a, b_piece, c_piece, p, p > 0);
+        for (; p < b.rows; ++p) add_rows<rows, 1, false>(a, b_piece, c_piece, p, p > 0);
     }
 }
 
@@ -77,6 +83,23 @@ void dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (rest > 0) step(p, [=](const T* from) { return load_first(from, rest); });
     for (int i = 0; i < rows; ++i)
         for (int j = 0; j < cols; ++j) c(i, j) = sum_of_lanes<T>(sum[i][j]);
+}
+
+// One row of a: b is read straight through, a column after the other. 8 sums at once, since each has to wait 4 cycles.
+template <class T>
+void one_row_of_dots(const T* a, Matrix<const T> b, Vector<T> c) {
+    constexpr int sums = 8;
+    for (index j = 0; j < b.cols; ++j) {
+        const T* const column = &b(0, j);
+        Vec<T> sum[sums] = {};
+        index p = 0;
+        for (; p + sums * lanes<T> <= b.rows; p += sums * lanes<T>)
+#pragma GCC unroll 8
+            for (int n = 0; n < sums; ++n) sum[n] += load(a + p + n * lanes<T>) * load(column + p + n * lanes<T>);
+        for (; p < b.rows; p += lanes<T>) sum[0] += load_rest(a + p, b.rows - p) * load_rest(column + p, b.rows - p);
+        for (int n = 1; n < sums; ++n) sum[0] += sum[n];
+        c[j] = sum_of_lanes<T>(sum[0]);
+    }
 }
 
 template <int rows, class T>
@@ -117,6 +140,10 @@ bool few_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
             for (index p = 0; p < a.cols; ++p) rows[i * a.cols + p] = a(i, p);
         a = {rows, a.rows, a.cols, a.cols, 1};
     }
+    if (c.rows == 1) {
+        one_row_of_dots(a.data, b, c.row(0));
+        return true;
+    }
     in_groups(c.rows, [&]<int rows>(index i) {
         by_dots<rows>(a.block(i, 0, rows, a.cols), b, c.block(i, 0, rows, c.cols));
     });
@@ -141,7 +168,7 @@ bool few_products(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (b.rows == 0 || b.rows > rows_together || !b.contiguous_rows()) return false;
     const auto rows_of = [&]<int depth>() {
         in_groups(c.rows, [&]<int rows>(index i) {
-            add_rows<rows, depth>(a.block(i, 0, rows, a.cols), b, c.block(i, 0, rows, c.cols), 0, false);
+            add_rows<rows, depth, false>(a.block(i, 0, rows, a.cols), b, c.block(i, 0, rows, c.cols), 0, false);
         });
     };
     switch (b.rows) {
