@@ -28,6 +28,12 @@ Near<T> relu(Wide<T> x) {
     return {x <= 0 ? 0 : x, 0};
 }
 template <class T>
+Near<T> exp(Wide<T> x) {
+    const Wide<T> value = std::exp(x);
+    if (value > Wide<T>(std::numeric_limits<T>::max())) return {std::numeric_limits<Wide<T>>::infinity(), 0};
+    return within_ulps<T>(5, value);
+}
+template <class T>
 Near<T> sigmoid(Wide<T> x) {
     return within_ulps<T>(5, logistic(x));
 }

@@ -13,6 +13,7 @@
 #include <stdexcept>
 
 #include "elementwise.hpp"
+#include "limits.hpp"
 #include "machine/threads.hpp"
 #include "optimizers.hpp"
 #include "products.hpp"
@@ -46,6 +47,7 @@ constexpr Operation operations[] = {
     ELEMENTWISE(add, binary),
     OPERATION(transpose),
     OPERATION(linear),
+    ELEMENTWISE(exp, unary),
     ELEMENTWISE(relu, unary),
     ELEMENTWISE(sigmoid, unary),
     ELEMENTWISE(tanh, unary),
@@ -65,6 +67,9 @@ constexpr Operation operations[] = {
     OPERATION(adam),
     OPERATION(mlp_forward),
     OPERATION(mlp_backward),
+    OPERATION(multiply_add_limit),
+    OPERATION(read_limit),
+    OPERATION(copy_limit),
 };
 static_assert(sizeof(Kernels) == std::size(operations) * sizeof(Rungs<UnaryFn>),
               "each list of Kernels has its line here");

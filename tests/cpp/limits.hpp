@@ -1,0 +1,53 @@
+// The loops that measure the machine's limits: that they do what they are timed for.
+#pragma once
+
+#include "elementwise.hpp"
+
+namespace loopnest::tests {
+
+// Of x = y = 1, every multiply-add, or every addition where there is none, adds 1: `rounds` more rounds add half of the
+// flops that they are said to have, in whole numbers that T holds.
+template <class T>
+void multiply_add_limit(Rungs<MultiplyAddFn> Kernels::*rungs) {
+    for (index rounds : {1, 2, 100}) {
+        Result<T> gained("gained", Layout::contiguous, one<T>({0, 0}));
+        hold<T>(
+            rungs, text(rounds, " rounds"),
+            [&](auto rung) {
+                T once[] = {1, 1}, twice[] = {1, 1};
+                const index flops = rung({once, 2, 1}, rounds);
+                rung({twice, 2, 1}, 2 * rounds);
+                *static_cast<T*>(gained) = flops > 0 ? twice[0] - once[0] - T(flops / 2) : T(-1);
+            },
+            gained);
+    }
+}
+
+inline constexpr index lengths_to_stream[] = {0, 1, 15, 16, 17, 255, 256, 257, 511, 513, 1025, 2500};
+
+template <class T>
+void read_limit(Rungs<ReadFn> Kernels::*rungs) {
+    for (index n : lengths_to_stream) {
+        const Input<T> x(1, n, Layout::contiguous);
+        Wide<T> sum = 0, size = 0;
+        for (const Wide<T> element : wide(x).elements) {
+            sum += element;
+            size += std::abs(element);
+        }
+        Result<T> result("sum", Layout::contiguous, one<T>({sum, gamma<T>(n) * size}));
+        hold<T>(
+            rungs, text("n = ", n), [&](auto rung) { *static_cast<T*>(result) = rung(x.vector()); }, result);
+    }
+}
+
+template <class T>
+void copy_limit(Rungs<CopyFn> Kernels::*rungs) {
+    for (index n : lengths_to_stream) {
+        const Input<T> x(1, n, Layout::contiguous);
+        Result<T> y("y", Layout::contiguous, mapped(x, [](Wide<T> element) { return Near<T>{element, 0}; }));
+        hold<T>(
+            rungs, text("n = ", n), [&](auto rung) { rung(x.vector(), y); }, y);
+    }
+}
+
+}  // namespace loopnest::tests
