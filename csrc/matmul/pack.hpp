@@ -47,17 +47,19 @@ LOOPNEST_INLINE index packed_a_step(index inner) {
 }
 
 // Slivers of a of tile_rows rows: to[sliver][p][i]. Eight slivers side by side, so that where a's columns are contiguous,
-// a cache line of 16 elements is used whole while it is there.
+// a cache line of 16 elements is used whole while it is there. Of such a column 8 elements are copied for 6, as two
+// instructions do: the next column's, or the gap between slivers, has the place of the last two.
 template <class T>
 void pack_a(Matrix<const T> a, T* to) {
-    const index step = packed_a_step<T>(a.cols), together = 8 * tile_rows;
+    const index step = packed_a_step<T>(a.cols), together = 8 * tile_rows, copied = 8;
+    static_assert(copied >= tile_rows && (copied - tile_rows) * sizeof(T) <= 64);
     for (index i0 = 0; i0 < a.rows; i0 += together)
         for (index p = 0; p < a.cols; ++p)
             for (index i = i0; i < smaller(i0 + together, a.rows); i += tile_rows) {
                 T* const sliver = to + i / tile_rows * step + p * tile_rows;
                 __builtin_prefetch(&a(i, p) + steps_ahead * a.col_stride);
-                if (i + tile_rows <= a.rows && a.row_stride == 1)
-                    __builtin_memcpy(sliver, &a(i, p), tile_rows * sizeof(T));
+                if (i + copied <= a.rows && a.row_stride == 1)
+                    __builtin_memcpy(sliver, &a(i, p), copied * sizeof(T));
                 else
                     for (index row = 0; row < smaller(tile_rows, a.rows - i); ++row) sliver[row] = a(i + row, p);
             }

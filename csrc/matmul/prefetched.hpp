@@ -5,11 +5,10 @@
 // multiply-adds finds the store unit free, and the rows to come are prefetched. Only a b whose rows are not
 // contiguous is packed beforehand, in squares transposed in registers. a is not copied at all where one can walk along its
 // rows: the micro-kernel takes one element of each of 6 rows at a step, and 6 streams are what hardware
-// prefetchers follow; nor where all of it fits in L2. An a with contiguous columns that does not is packed, panel by panel.
-// The next sliver of a and the tile of c are
-// prefetched meanwhile. Scratch memory: a block of b, at most 3/4 of L2, and for an a with contiguous columns a panel of it,
-// at most an eighth of L3; each thread keeps it between calls. What limits it now: one core; of its multiply-add units
-// 95 to 98 % are busy.
+// prefetchers follow; nor where all of it fits in L2. An a with contiguous columns that does not is packed, block by block.
+// The next sliver of a and the tile of c are prefetched meanwhile. Scratch memory: a panel of b, at most an eighth of L3,
+// or a sliver of it where a has no more rows than a block; and for an a with contiguous columns a block of it, at most half
+// of L2. Each thread keeps it between calls. What limits it now: one core; of its multiply-add units 95 to 98 % are busy.
 #pragma once
 
 #include "matmul/packed.hpp"
@@ -39,57 +38,56 @@ bool read_in_place(Matrix<const T> a) {
 // complete and still in L1: what is fused into the product's last pass.
 template <class T, class Finish = Nothing>
 void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Finish finish = {}, bool accumulate = false) {
-    const PackedSizes size = packed_sizes<T>();
-    const index height = even_blocks(c.rows, size.rows, tile_rows);
-    const index depth = even_blocks(a.cols, size.inner, 1);
-    const index width = even_blocks(c.cols, size.cols, tile_cols<T>);
-    const bool a_in_place = read_in_place(a);
-    T* const a_panel = a_in_place ? nullptr : scratch<T>(Slot::pack_a, packed_a_step<T>(depth) * height / tile_rows);
-    T* const b_block = scratch<T>(Slot::pack_b, width * depth);
+    const auto [height, depth, width] = packed_sizes<T>(c.rows, a.cols, c.cols);
+    const bool a_in_place = read_in_place(a), b_used_once = c.rows <= height;  // by one block of a: not to be kept
+    T* const a_block = a_in_place ? nullptr : scratch<T>(Slot::pack_a, packed_a_step<T>(depth) * height / tile_rows);
+    T* const b_panel = scratch<T>(Slot::pack_b, (b_used_once ? tile_cols<T> : width) * depth);
 
-    for (index i0 = 0; i0 < c.rows; i0 += height)
-        // at least once, so that an empty sum (k = 0) still writes zeros
-        for (index p0 = 0; p0 == 0 || p0 < a.cols; p0 += depth) {
-            const index rows = smaller(height, c.rows - i0), inner = smaller(depth, a.cols - p0);
-            const bool last = p0 + inner >= a.cols;
-            if (!a_in_place) pack_a(a.block(i0, p0, rows, inner), a_panel);
-            const auto a_sliver = [&](index i) -> Matrix<const T> {
-                const index sliver_rows = smaller(tile_rows, rows - i);
-                if (a_in_place) return a.block(i0 + i, p0, sliver_rows, inner);
-                return {a_panel + i / tile_rows * packed_a_step<T>(inner), sliver_rows, inner, 1, tile_rows};
-            };
-            for (index j0 = 0; j0 < c.cols; j0 += width) {
-                const index cols = smaller(width, c.cols - j0);
-                for (index i = 0; i < rows; i += tile_rows)
-                    for (index j = 0; j < cols; j += tile_cols<T>) {
-                        const index tile_width = smaller(tile_cols<T>, cols - j);
-                        T* const packed_b = b_block + j * inner;
-                        Tile<T> tile = {.a = a_sliver(i),
-                                        .b = {packed_b, inner, tile_width, packed_width<T>(tile_width), 1},
-                                        .c = c.block(i0 + i, j0 + j, smaller(tile_rows, rows - i), tile_width),
-                                        .add = p0 > 0 || accumulate,
-                                        .next_a = a_sliver(i + tile_rows < rows ? i + tile_rows : i).data};
-                        if constexpr (requires { finish.beside; })
-                            if (last) {
-                                tile.beside = &finish.beside(i0 + i, j0 + j);
-                                tile.beside_row_stride = finish.beside.row_stride;
-                            }
-                        if (i == 0 && b.contiguous_rows()) {
-                            tile.b = b.block(p0, j0 + j, inner, tile_width);
-                            tile.packed_b = packed_b;
-                            tile_width % lanes<T> ? multiply<Reading::ragged, true>(tile)
-                                                  : multiply<Reading::whole, true>(tile);
-                        } else {
-                            if (i == 0) pack_b_sliver(b.block(p0, j0 + j, inner, tile_width), packed_b);
-                            if (tile.c.rows == tile_rows && tile_width == tile_cols<T>)  // nearly always: no call
-                                multiply_tile<tile_rows, tile_vectors, Reading::whole, false, Fetching::next_tile>(tile);
-                            else
-                                multiply<Reading::whole>(tile);
-                        }
-                        if (last) finish(i0 + i, j0 + j, tile.c);
-                    }
+    // A block of a by a sliver of b. The first to use the sliver packs it, with its first tile.
+    const auto multiply_block = [&](Matrix<const T> a_part, Matrix<const T> b_sliver, T* packed_b, index i0, index j,
+                                    bool first, bool add, bool last) __attribute__((always_inline)) {
+        const index inner = a_part.cols;
+        const auto a_sliver = [&](index i) __attribute__((always_inline)) -> Matrix<const T> {
+            const index rows = smaller(tile_rows, a_part.rows - i);
+            if (a_in_place) return a_part.block(i, 0, rows, inner);
+            return {a_block + i / tile_rows * packed_a_step<T>(inner), rows, inner, 1, tile_rows};
+        };
+        for (index i = 0; i < a_part.rows; i += tile_rows) {
+            const index next = i + tile_rows < a_part.rows ? i + tile_rows : 0;
+            Tile<T> tile = {.a = a_sliver(i),
+                            .b = {packed_b, inner, b_sliver.cols, packed_width<T>(b_sliver.cols), 1},
+                            .c = c.block(i0 + i, j, smaller(tile_rows, a_part.rows - i), b_sliver.cols),
+                            .add = add,
+                            .next_a = a_sliver(next).data};
+            if constexpr (requires { finish.beside; })
+                if (last) {
+                    tile.beside = &finish.beside(i0 + i, j);
+                    tile.beside_row_stride = finish.beside.row_stride;
+                }
+            if (first && i == 0 && b.contiguous_rows()) {
+                tile.b = b_sliver;
+                tile.packed_b = packed_b;
+                b_sliver.cols % lanes<T> ? multiply<Reading::ragged, true>(tile) : multiply<Reading::whole, true>(tile);
+            } else {
+                if (first && i == 0) pack_b_sliver(b_sliver, packed_b);
+                multiply<Reading::whole>(tile);
             }
+            if (last) finish(i0 + i, j, tile.c);
         }
+    };
+
+    for (index j0 = 0; j0 < c.cols; j0 += width)
+        // at least once, so that an empty sum (k = 0) still writes zeros
+        for (index p0 = 0; p0 == 0 || p0 < a.cols; p0 += depth)
+            for (index i0 = 0; i0 < c.rows; i0 += height) {
+                const index cols = smaller(width, c.cols - j0), inner = smaller(depth, a.cols - p0);
+                const Matrix<const T> a_part = a.block(i0, p0, smaller(height, c.rows - i0), inner);
+                if (!a_in_place) pack_a(a_part, a_block);
+                for (index j = 0; j < cols; j += tile_cols<T>)
+                    multiply_block(a_part, b.block(p0, j0 + j, inner, smaller(tile_cols<T>, cols - j)),
+                                   b_panel + (b_used_once ? 0 : j * inner), i0, j0 + j, i0 == 0, p0 > 0 || accumulate,
+                                   p0 + inner >= a.cols);
+            }
 }
 
 template <class T>

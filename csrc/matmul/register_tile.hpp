@@ -27,15 +27,20 @@ void column_of_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         multiply_tile<rows, vectors, reading, false, Fetching::nothing, T>(
             {.a = a.block(i, 0, rows, a.cols), .b = b, .c = c.block(i, 0, rows, c.cols), .add = false});
     };
+    const auto last = [&](index i, index rows) __attribute__((always_inline)) {
+        switch (rows) {
+            case 5: if constexpr (height > 5) return tile.template operator()<5>(i);
+            case 4: if constexpr (height > 4) return tile.template operator()<4>(i);
+            case 3: return tile.template operator()<3>(i);
+            case 2: return tile.template operator()<2>(i);
+            case 1: return tile.template operator()<1>(i);
+        }
+    };
     index i = 0;
-    for (; i + height <= c.rows; i += height) tile.template operator()<height>(i);
-    switch (c.rows - i) {
-        case 5: if constexpr (height > 5) return tile.template operator()<5>(i);
-        case 4: if constexpr (height > 4) return tile.template operator()<4>(i);
-        case 3: return tile.template operator()<3>(i);
-        case 2: return tile.template operator()<2>(i);
-        case 1: return tile.template operator()<1>(i);
-    }
+    for (; c.rows - i >= 2 * height || c.rows - i == height; i += height) tile.template operator()<height>(i);
+    const index first = c.rows - i > height ? (c.rows - i + 1) / 2 : c.rows - i;  // 8 rows as 4 and 4, rather than 6 and 2
+    first == height ? tile.template operator()<height>(i) : last(i, first);
+    last(i + first, c.rows - i - first);
 }
 
 template <int vectors, class T>

@@ -42,6 +42,13 @@ enum class Reading {
 // apart, often more than a page, where the hardware's prefetchers do not follow. 8 steps are 200 cycles.
 inline constexpr int steps_ahead = 8;
 
+// Vectors seldom begin where lines do, and a row of n of them then touches n + 1 lines. Of these the first has been there
+// since the tile to the left, so what is prefetched is the line in which a vector ends.
+template <bool to_write = false, class T>
+LOOPNEST_INLINE void prefetch_end(const T* vector) {
+    __builtin_prefetch(vector + lanes<T> - 1, to_write);
+}
+
 // How much of what the tile does not need yet it brings into the cache.
 enum class Fetching { nothing, next_tile };
 
@@ -67,7 +74,7 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
                 b_row[v] = load(from);
             if constexpr (packing) {
                 store<T>(packed_b + v * lanes<T>, b_row[v]);
-                __builtin_prefetch(from + steps_ahead * b_step);
+                prefetch_end(from + steps_ahead * b_step);
             }
         }
 #pragma GCC unroll 6
@@ -88,8 +95,8 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
         for (; p + line <= inner; p += line, next_a += line * a_step) {
             for (const index until = smaller(fetched + at_once, lines); fetched < until; ++fetched) {
                 const index i = fetched / vectors, j = fetched % vectors * lanes<T>;
-                __builtin_prefetch(tile.c.data + i * tile.c.row_stride + j, 1);
-                if (tile.beside) __builtin_prefetch(tile.beside + i * tile.beside_row_stride + j);
+                prefetch_end<true>(tile.c.data + i * tile.c.row_stride + j);
+                if (tile.beside) prefetch_end(tile.beside + i * tile.beside_row_stride + j);
             }
 #pragma GCC unroll 6
             for (int i = 0; i < rows; ++i) __builtin_prefetch(next_a + i * a_row_stride, 0, 2);

@@ -117,11 +117,32 @@ LOOPNEST_INLINE Vec<T> broadcast(T s) {
     return s - Vec<T>{};  // s - 0 keeps the sign of a zero, which s + 0 would lose
 }
 
+// Lane l of the result is x[l] + x[l ^ distance] where l has no bit `distance`, and y[l] + y[l ^ distance] where it has.
+template <class T, int distance, int... lane>
+LOOPNEST_INLINE Vec<T> add_lanes(Vec<T> x, Vec<T> y, std::integer_sequence<int, lane...>) {
+    return __builtin_shufflevector(x, y, ((lane & distance) ? lanes<T> + lane : lane)...) +
+           __builtin_shufflevector(x, y, ((lane & distance) ? lanes<T> + (lane ^ distance) : (lane ^ distance))...);
+}
+
+// The sum of v[i]'s lanes in lane i of the result, for 1, 2, 4, … up to `lanes` vectors: pairs become one vector until one
+// is left, so that the four sums of 16 lanes take 5 additions; one by one they would take 60, each waiting for the last.
+template <class T, int distance = 1, std::size_t n>
+LOOPNEST_INLINE Vec<T> sums_of_lanes(const Vec<T> (&v)[n]) {
+    if constexpr (distance == lanes<T>) {
+        return v[0];
+    } else {
+        constexpr std::size_t half = n > 1 ? n / 2 : 1;
+        Vec<T> sums[half];
+        for (std::size_t i = 0; i < half; ++i)
+            sums[i] = add_lanes<T, distance>(v[i * (n / half)], v[(i + 1) * (n / half) - 1],
+                                             std::make_integer_sequence<int, lanes<T>>{});
+        return sums_of_lanes<T, 2 * distance>(sums);
+    }
+}
+
 template <class T>
 LOOPNEST_INLINE T sum_of_lanes(Vec<T> v) {
-    T sum = v[0];
-    for (int lane = 1; lane < lanes<T>; ++lane) sum += v[lane];
-    return sum;
+    return sums_of_lanes<T>({v})[0];
 }
 
 // The square of lanes x lanes elements in v, transposed: v[i][j] <-> v[j][i]. Step by step, for distances of 1, 2, 4 …,

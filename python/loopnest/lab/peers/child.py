@@ -22,7 +22,7 @@ from ..limits import Piece
 from ..measure import WrongResult
 from .contenders import KNOWN, Contender, why_not_here
 from .records import OURS, PEERS, Absent, Item
-from .rounds import Pace, Statement, fastest_form, time_in_turn
+from .rounds import Clock, Pace, Statement, fastest_form, time_in_turn
 
 FULL = Pace(rounds=5, seconds=1.0, patience=5.0)
 QUICK = Pace(rounds=3, seconds=0.1, patience=0.5)
@@ -74,10 +74,10 @@ def main(parts: Mapping[str, Part]) -> None:
             stream.write(json.dumps([event, content]) + "\n")
             stream.flush()
 
-        cores = processors()
-        bind(num_threads())
+        cores, threads = processors(), num_threads()
+        bind(threads)
         try:
-            measure_part(parts[asked.part](asked.quick), QUICK if asked.quick else FULL, tell)
+            measure_part(parts[asked.part](asked.quick), QUICK if asked.quick else FULL, tell, clock_for(threads))
         except NotHere as reason:
             tell("absent", dataclasses.asdict(Absent(asked.part, str(reason))))
         tell("environment", dataclasses.asdict(dataclasses.replace(environment(), cores=cores)))
@@ -89,7 +89,15 @@ def bind(threads: int) -> None:
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
 
 
-def measure_part(works: Iterable[Work | Item], pace: Pace, tell: Callable[[str, Any], None]) -> None:
+def clock_for(threads: int) -> Clock:
+    """What times the work of a process of so many threads: see rounds.py. It is chosen once, at the start: a contender's
+    turn may leave another number of threads behind, and two threads by processor time look like one."""
+    return time.process_time if threads == 1 else time.perf_counter
+
+
+def measure_part(
+    works: Iterable[Work | Item], pace: Pace, tell: Callable[[str, Any], None], clock: Clock = time.perf_counter
+) -> None:
     contenders: dict[str, Contender | None] = {}
     for work in works:
         tell("at", f"{work.part}: {work.name}")
@@ -98,7 +106,7 @@ def measure_part(works: Iterable[Work | Item], pace: Pace, tell: Callable[[str, 
                 if name not in contenders:
                     contenders[name] = _contender(name, tell)
             try:
-                work = measure(work, [c for name in (OURS, *work.peers) if (c := contenders[name])], pace)
+                work = measure(work, [c for name in (OURS, *work.peers) if (c := contenders[name])], pace, clock)
             except WrongResult as wrong:
                 tell("failure", {"name": f"{work.part}: {work.name}", "message": str(wrong)})
                 continue
@@ -113,9 +121,8 @@ def _contender(name: str, tell: Callable[[str, Any], None]) -> Contender | None:
     return None
 
 
-def measure(work: Work, contenders: Sequence[Contender], pace: Pace) -> Item:
+def measure(work: Work, contenders: Sequence[Contender], pace: Pace, clock: Clock = time.perf_counter) -> Item:
     """Hold everyone's results to the bound, then time them. Raises WrongResult where ours are wrong."""
-    clock = time.process_time if num_threads() == 1 else time.perf_counter
     chosen: dict[str, Statement] = {}
     notes = {}
     for contender in contenders:
