@@ -52,6 +52,32 @@ def test_a_zero_row_and_column_keep_nan_and_infinity(implementation, value):
         assert np.isfinite(np.delete(c, i, axis=0)).all()
 
 
+ELEMENTS_BEYOND_CACHES = ln._core.cache_sizes()[2] // 4 + 100_000
+
+
+@pytest.mark.parametrize(
+    ("m", "k", "n"),
+    [
+        (1, 3, ELEMENTS_BEYOND_CACHES // 3),  # the rows of b stream past
+        (4, 2, ELEMENTS_BEYOND_CACHES // 2),
+        (ELEMENTS_BEYOND_CACHES // 1009, 3, 1009),  # c is stored past the caches, each row from another place in a line
+        (ELEMENTS_BEYOND_CACHES // 7, 7, 3),
+    ],
+)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_outgrows_the_caches(m, k, n, threads):
+    usual, product = ln.num_threads(), ln.matmul["cpp.parallel"]
+    ln.set_num_threads(threads)
+    a, b = (RNG.integers(-9, 10, shape).astype(np.float32) for shape in ((m, k), (k, n)))
+    exact = sum(np.multiply.outer(a[:, p], b[p]) for p in range(k))
+    try:
+        assert np.array_equal(product(a, b), exact)
+        assert np.array_equal(product(a, np.asfortranarray(b)), exact)
+        assert np.array_equal(product(np.asfortranarray(a), b), exact)
+    finally:
+        ln.set_num_threads(usual)
+
+
 def test_out_is_filled_and_handed_back():
     a, b, c = np.ones((2, 3)), np.ones((3, 4)), np.full((2, 4), np.nan)
     assert ln.matmul(a, b, out=c) is c
