@@ -34,16 +34,17 @@ from .probes import (
     available_memory,
     buffer,
     buffers,
+    cache_traffic,
     call_overhead,
     chase,
     clock_cycles,
     fixed_work,
+    memory_traffic,
     multiply_add_chain,
     multiply_adds,
     play,
     spread,
     timer_step,
-    traffic,
     working_set,
 )
 
@@ -139,10 +140,11 @@ def _traffic(
     memory = buffers([max(size for threads, size in largest.items() if threads > n) for n in range(max(counts))])
     for threads, places in sets.items():
         for level, nbytes in places.items():
+            probe = memory_traffic if level == MEMORY else cache_traffic
             for kind in KINDS:
                 loops = LOOPS[kind] if level == MEMORY else LOOPS[kind][:1]
                 name = f"{kind} bandwidth of {level}{_by(threads)}"
-                yield (level, kind, threads), [traffic(name, isa, loop, memory[:threads], nbytes) for loop in loops]
+                yield (level, kind, threads), [probe(name, isa, loop, memory[:threads], nbytes) for loop in loops]
 
 
 def _latencies(caches: Sequence[Cache], isa: str) -> Iterator[tuple[str, Probe]]:
