@@ -33,7 +33,7 @@ def test_there_is_a_roof_for_each_level_and_its_ridge_is_where_it_meets_the_peak
 
 
 def test_ceilings_are_what_a_part_of_the_machine_reaches():
-    assert [(c.label, c.flops) for c in roofline(CARD).ceilings] == [("1 thread", 100 * GB), ("v1 only", 100 * GB)]
+    assert [(c.label, c.flops) for c in roofline(CARD).ceilings] == [("1 thread, v1 only", 100 * GB)]
     assert [(c.label, c.flops) for c in roofline(CARD, threads=1).ceilings] == [("v1 only", 25 * GB)]
 
 
@@ -46,7 +46,7 @@ def test_points_without_flops_have_no_place_and_all_others_are_within_the_pictur
 
 
 def test_a_points_share_is_of_the_limit_of_its_work():
-    """Of the peak where flops decide; dot's 8 MB come through L2 but for what the L1s hold: slower than the rest by L3."""
+    """Of the peak where flops decide; dot's 8 MB come through L2, but for what the L1s hold."""
     packed, dot = roofline(CARD, POINTS).shares
     assert packed == pytest.approx(0.5)
     assert dot == pytest.approx((8e6 - 4 * (32 << 10)) / (440 * GB) / 1e-3)
