@@ -137,6 +137,8 @@ def test_threads_have_as_many_private_caches_and_share_the_others():
     alone, four = (CARD.least_seconds(0, bytes, threads=threads, level=None) for threads in (1, 4))
     assert alone == pytest.approx((bytes - (32 << 10) - (1 << 20)) / (55 * GB))
     assert four == pytest.approx((bytes - 4 * (32 << 10)) / (440 * GB))
+    held = 4 * (32 << 10) + 4 * (1 << 20) + (32 << 20)  # one L3 for all
+    assert CARD.least_seconds(0, 4 * held, threads=4, level=None) == pytest.approx(3 * held / (44 * GB))
 
 
 # --- how it is kept
@@ -364,9 +366,9 @@ class FakeClock:
 
 def test_a_probes_figure_is_its_fastest_run_in_any_round():
     clock = FakeClock()
-    probe = clock.probe("", 3.0, 2.0, 5.0, 2.5)
+    probe = clock.probe("", 2.0, 3.0, 5.0, 2.5)
     probes.play([probe], rounds=2, seconds=4.0, clock=clock)
-    assert probe.rounds[0] == 2.0  # 3 s, and 2 s more: the turn is over
+    assert probe.rounds[0] == 2.0  # of 2 and 3 s: then the turn is over
     assert probe.rate == 3.0
     assert probe.seconds == pytest.approx(1 / 3)
 
