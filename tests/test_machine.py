@@ -119,6 +119,12 @@ def test_work_without_flops_takes_as_long_as_its_bytes():
     assert CARD.least_seconds(0, 22e9) == pytest.approx(1.0)
 
 
+def test_work_that_only_reads_is_held_to_the_bandwidth_of_reading():
+    assert CARD.least_seconds(0, 20e9, kind="read") == pytest.approx(1.0)
+    assert CARD.least_seconds(0, 1e12, level=None, kind="read") == pytest.approx(1e12 / (20 * GB), rel=1e-3)
+    assert CARD.attainable(1e6, 1e6, kind="read") == pytest.approx(20 * GB)
+
+
 def test_what_the_caches_hold_need_not_come_from_behind_them():
     """Repeated calls: 2 MiB come at L1's rate but for what is beyond L1, which is at most at L2's rate, and so on."""
     mib, l1, l2 = float(1 << 20), 32 << 10, 1 << 20
