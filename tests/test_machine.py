@@ -5,6 +5,7 @@ import itertools
 import json
 import os
 import sys
+import time
 
 import loopnest as ln
 import numpy as np
@@ -469,6 +470,34 @@ def test_memory_is_gone_through_part_by_part(monkeypatch):
     assert seen[4] == seen[0]
     for one, following in itertools.pairwise(seen[:4]):
         assert following == [(start + nbytes, nbytes) for start, nbytes in one]
+
+
+def test_free_memory_is_the_machines_or_what_the_control_group_leaves(tmp_path):
+    meminfo, group = tmp_path / "meminfo", tmp_path / "group"
+    meminfo.write_text("MemTotal:       8000 kB\nMemAvailable:   6000 kB\n")
+    assert probes.available_memory(meminfo, group) == 6000 << 10
+    group.mkdir()
+    (group / "memory.current").write_text("1000000\n")
+    (group / "memory.max").write_text("3000000\n")
+    assert probes.available_memory(meminfo, group) == 2_000_000
+    (group / "memory.max").write_text("max\n")
+    assert probes.available_memory(meminfo, group) == 6000 << 10
+    assert probes.available_memory(tmp_path / "nowhere", group) > 1 << 28
+
+
+def test_little_memory_is_used_sparingly_and_warned_of(monkeypatch):
+    assert not list(measure_machine._cramped(CACHES, 1))
+    monkeypatch.setattr(measure_machine, "available_memory", lambda: 100 << 20)
+    (warning,) = measure_machine._cramped(CACHES, 1)
+    assert "only 100 MiB" in warning
+    assert dict(measure_machine._sets(CACHES, 1))["memory"] == 25 << 20
+
+
+def test_the_first_call_is_no_overhead():
+    calls = []
+    overhead = probes.call_overhead(lambda: calls.append(0) or (time.sleep(0.2) if len(calls) == 1 else None), 0.01)
+    assert len(calls) > 1000
+    assert overhead < 1e-4
 
 
 def test_the_timers_step_is_the_smallest_difference_that_is_seen():

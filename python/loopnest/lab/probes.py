@@ -294,15 +294,21 @@ def random_cycle(places: Array, line: int = LINE, seed: int = 0) -> Array:
     return places
 
 
-def available_memory() -> int:
-    """Bytes that the system could give, or a guess of 4 GiB where it does not tell."""
-    try:
-        for row in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if row.startswith("MemAvailable:"):
-                return int(row.split()[1]) << 10
+def available_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process could be given; where the system does not tell, half of its memory, or 4 GiB.
+
+    group  the folder of the control group, whose limit is often less than what the machine has
+    """
+    with contextlib.suppress(OSError, ValueError):
+        told = dict(row.split(":") for row in meminfo.read_text(encoding="ascii").splitlines())
+        available = int(told["MemAvailable"].split()[0]) << 10
+        with contextlib.suppress(OSError, ValueError):  # no such limit, or `max`
+            limit, used = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+            available = min(available, limit - used)
+        return available
+    with contextlib.suppress(OSError, ValueError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (OSError, ValueError):
-        return 4 << 30
+    return 4 << 30
 
 
 # --- what is no loop of its own
@@ -329,6 +335,7 @@ def call_overhead(call: Callable[[], Any], seconds: float = 0.1) -> float:
     """Seconds of a call that has next to nothing to do: the best of many blocks of calls."""
     import timeit
 
+    call()  # the first may import and compile
     timer, best, end = timeit.Timer(call), math.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:
         best = min(best, timer.timeit(1000) / 1000)
