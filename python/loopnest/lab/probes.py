@@ -116,10 +116,12 @@ def repeated(name: str, work: float, run: Callable[[int], float]) -> Probe:
     work  of one repeat: flops, bytes or steps
     run   repeats the loop so many times, and tells the seconds
     """
-    times = 1
-    while (took := min(run(times) for _ in range(2))) < RUN / 4:
-        times *= 4
-    times = max(1, round(times * RUN / took))
+    times, best, enough = 1, 0.0, 0
+    while enough < 2:  # the second time with four times as many: the first runs may have been disturbed, and seem long
+        best = max(best, *(times / max(run(times), 1e-9) for _ in range(2)))
+        enough = enough + 1 if RUN * best <= 2 * times else 0
+        times = 4 * times if enough else min(8 * times, math.ceil(RUN * best))
+    times = max(1, round(RUN * best))
     return Probe(name, work * times, functools.partial(run, times))
 
 
