@@ -110,15 +110,17 @@ def play(
                 probe.turn(seconds, clock)
 
 
-def repeated(name: str, work: float, run: Callable[[int], float]) -> Probe:
+def repeated(name: str, work: float, run: Callable[[int], float], alone: Callable[[int], float] | None = None) -> Probe:
     """A probe that repeats a loop so often that a run takes about RUN.
 
-    work  of one repeat: flops, bytes or steps
-    run   repeats the loop so many times, and tells the seconds
+    work   of one repeat: flops, bytes or steps
+    run    repeats the loop so many times, and tells the seconds
+    alone  the same on one thread, where `run` has several: others disturb it less while it is found out how often
     """
+    probed = alone or run
     times, best, enough = 1, 0.0, 0
     while enough < 2:  # the second time with four times as many: the first runs may have been disturbed, and seem long
-        best = max(best, *(times / max(run(times), 1e-9) for _ in range(2)))
+        best = max(best, *(times / max(probed(times), 1e-9) for _ in range(2)))
         enough = enough + 1 if RUN * best <= 2 * times else 0
         times = 4 * times if enough else min(8 * times, math.ceil(RUN * best))
     times = max(1, round(RUN * best))
@@ -131,11 +133,12 @@ def multiply_adds(name: str, isa: str, dtype: str, threads: int) -> Probe:
     values = [np.array([1, 0.001, 0], dtype) for _ in range(threads)]
     _, flops = loop(isa, [(v, 1) for v in values])
 
-    def run(times: int) -> float:
-        seconds, _ = loop(isa, [(v, times) for v in values], warm_up=[(v, times // 8) for v in values])
+    def run(times: int, threads: int = threads) -> float:
+        calls, warm_up = ([(v, n) for v in values[:threads]] for n in (times, times // 8))
+        seconds, _ = loop(isa, calls, warm_up)
         return seconds
 
-    return repeated(name, sum(flops), run)
+    return repeated(name, sum(flops), run, functools.partial(run, threads=1))
 
 
 def multiply_add_chain(name: str, isa: str, dtype: str) -> Probe:
@@ -150,15 +153,14 @@ def cache_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbyt
     loop    of LOOPS
     nbytes  of all arrays of a thread together, which lie in its buffer
     """
-    calls = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
+    arrays = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
 
-    def run(times: int) -> float:
-        seconds, _ = _core.in_step[loop](
-            isa, [(*call, times) for call in calls], warm_up=[(*call, 1) for call in calls]
-        )
+    def run(times: int, threads: int = len(buffers)) -> float:
+        calls, warm_up = ([(*its, n) for its in arrays[:threads]] for n in (times, 1))
+        seconds, _ = _core.in_step[loop](isa, calls, warm_up)
         return seconds
 
-    return repeated(name, sum(x.nbytes for call in calls for x in call), run)
+    return repeated(name, sum(x.nbytes for its in arrays for x in its), run, functools.partial(run, threads=1))
 
 
 def memory_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
