@@ -1,6 +1,7 @@
 """The machine card: its figures and limits, how it is kept, and how it is measured."""
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 import os
@@ -705,6 +706,18 @@ def test_the_command_tells_notes_on_standard_error(measured):
     result = run("--json")
     assert "measured anew" in result.stderr
     assert json.loads(result.stdout)["cpu"] == "Imagined CPU"
+
+
+@pytest.mark.parametrize(("missing", "options"), [("threadpoolctl", []), ("matplotlib", ["--svg", "roofline.svg"])])
+def test_what_the_command_needs_is_told_before_anything_is_measured(missing, options, measured, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == missing else found(name, *rest)
+    )
+    result = run(*options)
+    assert result.exit_code == 1
+    assert f"{missing} is not installed: pip install 'loopnest[bench]'" in result.stderr
+    assert not measured
 
 
 def test_an_interrupted_command_says_so(measured, monkeypatch):
