@@ -90,8 +90,8 @@ def bind(threads: int) -> None:
 
 
 def clock_for(threads: int) -> Clock:
-    """What times the work of a process of so many threads: see rounds.py. It is chosen once, at the start: a contender's
-    turn may leave another number of threads behind, and two threads by processor time look like one."""
+    """What times the work of a process of so many threads: see rounds.py. It is chosen once, at the start: a
+    contender's turn may leave another number of threads behind, and two threads by processor time look like one."""
     return time.process_time if threads == 1 else time.perf_counter
 
 
