@@ -1,0 +1,308 @@
+"""The machine card: what this machine is, and what it was measured to reach.
+
+>>> from loopnest.lab.machine import card
+>>> here = card()                                   # doctest: +SKIP
+>>> here.peak("float32", threads=1) / 1e9           # doctest: +SKIP
+117.3
+>>> here.bandwidth("L2", "read") / 1e9              # doctest: +SKIP
+163.0
+
+Figures are in flops, bytes and seconds; a card is a record, kept as JSON in the user's cache directory.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__, _core, isa, isa_levels, set_isa, threads
+from . import limits
+from .environment import environment
+from .records import ThreadPool, save_json
+
+FORMAT = 1
+"""Of the file; one of another format is measured anew."""
+
+KINDS = ("read", "copy", "triad")
+MEMORY = "memory"
+OnEvent = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A data cache as one core sees it.
+
+    level   1 to 3
+    size    bytes
+    ways    associativity: lines of memory that share a place and fit into it; 0 where the system does not tell
+    line    bytes that come and go together
+    shared  whether other cores use it too
+    """
+
+    level: int
+    size: int
+    ways: int
+    line: int
+    shared: bool
+
+    @property
+    def name(self) -> str:
+        return f"L{self.level}"
+
+
+@dataclass(frozen=True)
+class Peak:
+    """flops a second of multiply-adds in registers."""
+
+    isa: str
+    dtype: str
+    threads: int
+    flops: float
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """Bytes a second that a loop moves whose arrays lie at this level: L1, L2, L3 or memory.
+
+    kind  read: a sum; copy: y = x; triad: z = x + 3 y. What counts are the bytes that the loop asks for, read or written
+    """
+
+    level: str
+    kind: str
+    threads: int
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds until a result can be used: of a fused multiply-add (`FMA`), or of a load from L1, L2, L3 or memory."""
+
+    what: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MachineCard:
+    """A machine, described and measured.
+
+    cores          processors that the process may run on; threads are 1 and as many as these
+    clock          cycles a second, measured
+    timer          seconds of the smallest step that Python's clock was seen to make
+    call           seconds of `ln.matmul` with matrices of 2 x 2: what a call costs beside its work
+    noise          how much longer than its best time a fixed piece of work takes at the 9th decile: 0.02 is 2 %
+    disturbances   what distorted the figures as they were measured
+    warnings       these, and what distorts figures of this process as it is now
+    measured       when, in ISO 8601
+    """
+
+    cpu: str
+    cores: int
+    system: str
+    isa_levels: tuple[str, ...]
+    caches: tuple[Cache, ...]
+    peaks: tuple[Peak, ...]
+    bandwidths: tuple[Bandwidth, ...]
+    latencies: tuple[Latency, ...] = ()
+    clock: float = 0.0
+    timer: float = 0.0
+    call: float = 0.0
+    noise: float = 0.0
+    disturbances: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    pools: tuple[ThreadPool, ...] = ()
+    version: str = __version__
+    measured: str = ""
+
+    def peak(self, dtype: Any = "float32", threads: int = 1, isa: str | None = None) -> float:
+        """flops a second that no loop of this dtype passes.
+
+        isa  an ISA level; the highest of all where it is None
+
+        A number of threads between those that were measured has the largest of their peaks that it can have.
+        """
+        name = np.dtype(dtype).name
+        found = {}
+        for p in self.peaks:
+            if p.dtype == name and p.isa == (isa or p.isa):
+                found[p.threads] = max(p.flops, found.get(p.threads, 0.0))
+        return _at(found, threads, f"peak of dtype {name!r}" + (f" and isa {isa!r}" if isa else ""))
+
+    def bandwidth(self, level: str = MEMORY, kind: str | None = "read", threads: int = 1) -> float:
+        """Bytes a second from a level: "L1", "L2", "L3" or "memory".
+
+        kind  "read", "copy" or "triad"; the highest of these, the level's roof, where it is None
+        """
+        found: dict[int, float] = {}
+        for b in self.bandwidths:
+            if b.level == level and b.kind == (kind or b.kind):
+                found[b.threads] = max(b.bytes, found.get(b.threads, 0.0))
+        return _at(found, threads, f"bandwidth of level {level!r}" + (f" and kind {kind!r}" if kind else ""))
+
+    def levels(self) -> list[str]:
+        """The levels that have bandwidths, from the nearest to the core to memory."""
+        return list(dict.fromkeys(b.level for b in self.bandwidths))
+
+    def least_seconds(
+        self, flops: float, bytes: float, dtype: Any = "float32", threads: int = 1, level: str | None = MEMORY
+    ) -> float:
+        """Seconds that so many flops and bytes take at least: the larger of what either takes alone.
+
+        level  where the bytes come from and go to. None: wherever they lie after a run over all of them, as in a
+               benchmark that repeats a call; what the caches in front of a level can hold need not come from there
+        """
+        moving = bytes / self.bandwidth(level, None, threads) if level else self._warm(bytes, threads)
+        return max(flops / self.peak(dtype, threads), moving)
+
+    def _warm(self, bytes: float, threads: int) -> float:
+        seconds, held = 0.0, 0.0
+        sizes = {cache.name: cache.size * (1 if cache.shared else threads) for cache in self.caches}
+        for level in self.levels():
+            seconds = max(seconds, (bytes - held) / self.bandwidth(level, None, threads))
+            held += sizes.get(level, 0.0)
+        return seconds
+
+    def attainable(
+        self, flops: float, bytes: float, dtype: Any = "float32", threads: int = 1, level: str | None = MEMORY
+    ) -> float:
+        """The roofline: flops a second that work of so many flops and bytes can reach at most.
+
+        min(peak, bandwidth · flops / bytes): Williams, Waterman, Patterson, Roofline (CACM 52:4, 2009). See
+        least_seconds for `level`, and for work without flops.
+        """
+        return flops / self.least_seconds(flops, bytes, dtype, threads, level)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"format": FORMAT, **dataclasses.asdict(self)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> MachineCard:
+        """The card that `to_json` told. Raises ValueError for anything else."""
+        if not isinstance(data, Mapping) or data.get("format") != FORMAT:
+            found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
+            raise ValueError(f"a machine card of format {found}, expected {FORMAT}")
+        nested = {
+            "caches": Cache,
+            "peaks": Peak,
+            "bandwidths": Bandwidth,
+            "latencies": Latency,
+            "pools": ThreadPool,
+        }
+        plain = {name: tuple(data[name]) for name in ("isa_levels", "disturbances", "warnings")}
+        made = {name: tuple(record(**row) for row in data[name]) for name, record in nested.items()}
+        rest = {name: value for name, value in data.items() if name != "format"}
+        try:
+            return cls(**{**rest, **plain, **made})
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"not a machine card: {error}") from None
+
+
+def _at(found: Mapping[int, float], threads: int, what: str) -> float:
+    """The figure for so many threads: as measured, or else no more than several of one or than all have."""
+    if not found:
+        raise ValueError(f"the machine card has no {what}")
+    if threads in found:
+        return found[threads]
+    more = [figure for count, figure in found.items() if count > threads]
+    fewer = [figure * threads / count for count, figure in found.items() if count < threads]
+    return min(more + fewer) if more else max(found.values())
+
+
+def card(refresh: bool = False, on_event: OnEvent = lambda kind, content: None) -> MachineCard:
+    """This machine's card: as it was measured, or measured now, which takes some 12 seconds, and kept.
+
+    refresh   measure in any case
+    on_event  is called with ("start", the number of measurements), ("running", a name), ("note", what else is to know)
+    """
+    path = card_file()
+    if not refresh and path.exists():
+        try:
+            return _now(MachineCard.from_json(json.loads(path.read_text(encoding="utf-8"))))
+        except (ValueError, OSError) as error:
+            on_event("note", f"{path} cannot be used ({error}): the machine is measured anew")
+    measured = measure(on_event=on_event)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_json(measured.to_json(), path)
+    except OSError as error:
+        on_event("note", f"the machine card could not be kept in {path} ({error}): the next call measures again")
+    return measured
+
+
+def card_file() -> Path:
+    """Where this machine's card is kept: the name has a hash of all that would make it another machine."""
+    here = environment()
+    key = here.cpu, here.cores, here.system, isa_levels(), caches(), __version__
+    return cache_directory() / f"machine-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.json"
+
+
+def cache_directory() -> Path:
+    """The user's, for loopnest: below XDG_CACHE_HOME, or what the system has in its place."""
+    if "XDG_CACHE_HOME" in os.environ:
+        return Path(os.environ["XDG_CACHE_HOME"]) / "loopnest"
+    home = Path.home()
+    return (home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache") / "loopnest"
+
+
+def _now(measured: MachineCard) -> MachineCard:
+    """With the thread pools and the warnings of this process as it is now."""
+    here = environment()
+    return dataclasses.replace(measured, pools=here.pools, warnings=(*measured.disturbances, *here.warnings))
+
+
+def caches() -> tuple[Cache, ...]:
+    """This machine's data caches, from the nearest to the core."""
+    sizes = _core.cache_sizes()
+    return tuple(Cache(level + 1, size, 0, 64, level == 2) for level, size in enumerate(sizes))
+
+
+def measure(on_event: OnEvent = lambda kind, content: None) -> MachineCard:
+    """Measure this machine, whatever is kept."""
+    here = environment()
+    counts = sorted({1, threads.processors()})
+    on_event("start", 2 * len(isa_levels()) + 2 * len(caches()))
+    return _now(
+        MachineCard(
+            cpu=here.cpu,
+            cores=here.cores,
+            system=f"{platform.system()} {platform.machine()}",
+            isa_levels=tuple(isa_levels()),
+            caches=caches(),
+            peaks=tuple(_peaks(counts, on_event)),
+            bandwidths=tuple(_bandwidths(on_event)),
+            measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        )
+    )
+
+
+def _peaks(counts: Sequence[int], on_event: OnEvent) -> Iterator[Peak]:
+    usual = isa()
+    try:
+        for level in isa_levels():
+            set_isa(level)
+            for dtype in ("float32", "float64"):
+                on_event("running", f"peak, {level}, {dtype}")
+                for count in counts:
+                    yield Peak(level, dtype, count, limits.peak_flops(dtype, count))
+    finally:
+        set_isa(usual)
+
+
+def _bandwidths(on_event: OnEvent) -> Iterator[Bandwidth]:
+    for cache in (*caches(), None):
+        level, size = (cache.name, cache.size // 2) if cache else (MEMORY, limits.BEYOND_CACHES)
+        on_event("running", f"bandwidth, {level}")
+        for count in (1,):
+            yield Bandwidth(level, "read", count, limits.read_bandwidth(size))
+            yield Bandwidth(level, "copy", count, limits.copy_bandwidth(size // 2))
+            yield Bandwidth(level, "triad", count, limits.copy_bandwidth(size // 2))
