@@ -95,7 +95,9 @@ public:
         for (index region = 0; region < regions; ++region)
             for (index level = 0; level <= simulator_.levels(); ++level)
                 found.mutable_at(region, level) = tracer.found(region, level);
-        return py::make_tuple(found, written_back, py::array_t<Access>(index(accesses.size()), accesses.data()));
+        std::vector<index> asked;
+        for (index region = 0; region < regions; ++region) asked.push_back(tracer.asked(region));
+        return py::make_tuple(found, asked, written_back, py::array_t<Access>(index(accesses.size()), accesses.data()));
     }
 
     // Every line of the memory, once and in order.

@@ -24,7 +24,7 @@ struct Access {
     bool write;
 };
 
-// An array that grows like the kernel's other memory has none; these are where the regions of the simulated memory begin.
+// Where, in the simulated memory, what is no operand lies: far enough apart for any size.
 inline constexpr CacheSimulator::Address page = 4096, scratch_begins = CacheSimulator::Address(1) << 40,
                                          scratch_apart = CacheSimulator::Address(1) << 34,
                                          locals_begin = CacheSimulator::Address(1) << 42;
@@ -58,6 +58,7 @@ public:
         const CacheSimulator::Address first = from >> simulator_.line_bits();
         index found = simulator_.touch(first, write);
         ++found_[region][found];
+        asked_[region] += bytes;
         const CacheSimulator::Address last = (from + CacheSimulator::Address(bytes) - 1) >> simulator_.line_bits();
         if (first != last) found = across(first + 1, last, write, region, found);
         if (record_) keep(address, bytes, write, region, found);
@@ -65,6 +66,8 @@ public:
 
     // found(region, level): how many lines of a region were looked for and found in a level.
     index found(index region, index level) const { return found_[region][level]; }
+    // How many bytes were read or written: few of a line that is walked across, again and again where it is used again.
+    index asked(index region) const { return asked_[region]; }
 
 private:
     struct Span {
@@ -80,7 +83,7 @@ private:
     CacheSimulator& simulator_;
     std::vector<Access>* const record_;
     Span spans_[regions];
-    index found_[regions][most_levels + 1] = {};
+    index found_[regions][most_levels + 1] = {}, asked_[regions] = {};
     index operands_ = 0;
     CacheSimulator::Address next_ = page;
     Locals locals_ = Locals::registers;
