@@ -357,6 +357,8 @@ def test_this_machines_caches_make_a_simulator(monkeypatch):
 # --- valgrind's cachegrind, on the scalar rungs' own code
 
 N = 80
+D1_AND_LL = CacheLevel(size=4096, ways=4, line=64), CacheLevel(size=16384, ways=8, line=64)
+"""A last level smaller than a matrix: cachegrind's holds instructions too, which should be few beside what misses."""
 COMPILER = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
 SCALAR_RUNGS = [
     *(("matmul", variant) for variant in ("naive", "jik", "reordered", "kij", "jki", "kji", "blocked")),
@@ -376,6 +378,7 @@ using M = Matrix<float>;
 #define RUN extern "C" __attribute__((noinline, flatten)) void
 %s
 int main() {
+    cache_sizes();  // is asked for by blocked, and reads files the first time
     const index n = %d, size = (n * n * 4 + 4095) / 4096 * 4096;
     char* const memory = static_cast<char*>(std::aligned_alloc(1 << 20, (3 * size + (1 << 20)) >> 20 << 20));
     M x[3];
@@ -433,7 +436,7 @@ def cachegrind(tmp_path_factory):
     subprocess.run(
         [COMPILER, "-std=c++20", "-O1", "-g", *no_vectors, "-I", str(CSRC), *files, "-o", str(program)], check=True
     )
-    geometry = [f"--{name}={c.size},{c.ways},{c.line}" for name, c in zip(("D1", "LL"), SMALL, strict=True)]
+    geometry = [f"--{name}={c.size},{c.ways},{c.line}" for name, c in zip(("D1", "LL"), D1_AND_LL, strict=True)]
     subprocess.run(
         [
             "valgrind",
@@ -455,7 +458,7 @@ def replayed():
     pages = -(-N * N * 4 // 4096)
     memory = np.ones((3, pages * 1024), np.float32)
     x = [row[: N * N].reshape(N, N) for row in memory]
-    simulator = _core.CacheSimulator([(level.size, level.ways, level.line) for level in SMALL])
+    simulator = _core.CacheSimulator([(level.size, level.ways, level.line) for level in D1_AND_LL])
     simulator.read_all(x)
     found = {}
     for operation, variant in SCALAR_RUNGS:
