@@ -351,7 +351,8 @@ def test_this_machines_caches_make_a_simulator(monkeypatch):
     monkeypatch.setattr(machine, "caches", lambda: odd)
     caches = traffic.this_machine.__wrapped__()
     assert caches == (CacheLevel(48 << 10, 12, 64), CacheLevel(1_310_720, 8, 64))
-    _core.CacheSimulator([(level.size, level.ways, level.line) for level in caches])
+    monkeypatch.setattr(machine, "caches", lambda: ())
+    assert [level.size for level in traffic.this_machine.__wrapped__()] == list(_core.cache_sizes())
 
 
 # --- valgrind's cachegrind, on the scalar rungs' own code
