@@ -91,19 +91,20 @@ def _about(section: Sequence[Record], named: bool) -> str:
     ratio = slow.best / fast.best
 
     def name(record: Record) -> str:
-        several = named or not record.case
-        return " ".join(filter(None, (record.impl if several else "", record.case)))
+        if not record.case or record.impl.endswith(f".{record.case}"):
+            return record.impl
+        return f"{record.impl} {record.case}" if named else record.case
 
     if ratio < SAME:
         return f"No row is slow here: {name(slow)} takes {ratio:.2f} times as long as {name(fast)}."
     its, other = _traffic(slow), _traffic(fast)
     begin, not_caches = (
         f"{name(slow)} is slow, {ratio:.1f} times as long as {name(fast)}",
-        "but not for the caches' sake",
+        "and not because of the caches",
     )
     level = _level_that_differs(slow, fast)
     if level is None:
-        return f"{begin}, {not_caches}: what it moves more is too little; the instructions differ."
+        return f"{begin}, {not_caches}: what it moves more is too little for that; the instructions differ."
     for also in section:
         if also.best * SAME > slow.best and its.bytes(level) >= 2 * _traffic(also).bytes(level):
             return f"{begin}, {not_caches}: {name(also)} moves less and takes as long; the instructions differ."
