@@ -3,6 +3,7 @@
 import errno
 import os
 import struct
+import time
 
 import loopnest as ln
 import numpy as np
@@ -158,6 +159,31 @@ def test_hardware_counts_instructions_where_it_counts_at_all():
     if few.value is None:
         pytest.skip(few.reason)
     assert many.value > 100 * few.value or many.value > 1_000_000
+
+
+def test_only_what_happens_in_the_kernel_alone_is_asked_of_it():
+    """Without the kernel's share there would be no context switch, a zero that means nothing; with it, hardware events
+    would need a permission that few have."""
+    if counters.why_not_here():
+        pytest.skip(counters.why_not_here())
+    kernel, asked = counters.LinuxKernel(), {}
+
+    def call(number, attributes, *rest):
+        asked[attributes._obj.type, attributes._obj.config] = attributes._obj.flags
+        return 0
+
+    kernel._call = call
+    for event in EVENTS:
+        kernel.open(event)
+    kernel_left_out = {event.name for event in EVENTS if asked[event.type, event.config] & (1 << 5)}
+    assert kernel_left_out == {e.name for e in EVENTS} - {"context switches", "CPU migrations"}
+
+
+def test_sleeping_is_a_context_switch():
+    counted = count(lambda: time.sleep(0.002), calls=3)["context switches"]
+    if counted.value is None:
+        pytest.skip(counted.reason)
+    assert counted.value >= 3
 
 
 def test_descriptors_are_not_lost(here):

@@ -66,6 +66,13 @@ def test_every_element_of_every_operand_is_touched_whatever_the_layout(variant, 
         assert sorted(grid.first.flat) == list(range(81))
 
 
+def test_the_order_of_the_elements_is_the_loops_and_not_the_layouts():
+    orders = {letters: walk("matmul", "kji", n=5, layout=letters) for letters in ("CC", "FF", "CF")}
+    touched = {letters: [(s.operand, s.elements) for s in walked.steps] for letters, walked in orders.items()}
+    assert touched["CC"] == touched["FF"] == touched["CF"]
+    assert len({walked.misses() for walked in orders.values()}) > 1
+
+
 @pytest.mark.parametrize("line", [16, 32])
 @pytest.mark.parametrize(
     ("operation", "variant"),
@@ -170,7 +177,11 @@ def test_the_svg_is_well_formed_and_has_a_field_for_each_element_and_picture():
     assert len(coloured) == 2 * 3 * 64
     assert root.find(f"{SVG}title").text.startswith("matmul jki")
     numbers = [text.text for text in root.iter(f"{SVG}text") if (text.text or "").isdigit()]
-    assert numbers[:8] == [str(int(x)) for x in walked.grid(walked.operands[0]).first[0]]
+    grids = [walked.grid(operand) for operand in walked.operands]
+    assert [int(n) for n in numbers] == [
+        *(x for grid in grids for x in grid.first.flat),
+        *(x for grid in grids for x in grid.missed.flat),
+    ]
 
 
 @pytest.mark.parametrize("svg", [picture_svg, animation_svg])
@@ -355,6 +366,18 @@ def test_a_measured_records_json_has_the_traffic(monkeypatch, tmp_path):
     assert benchmark.extra_info["traffic"]["bytes"].keys() == set(made.traffic["levels"])
     again = Record.from_benchmark({**made.to_benchmark(), "extra_info": benchmark.extra_info})
     assert again == made
+
+
+def test_the_block_sizes_that_are_timed_are_those_that_are_replayed(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bench = Bench(Plan(seconds=1e-6, patience=1.0))
+    workload = next(w for w in ln.matmul.contract.workloads if w.name == "square-64")
+    k = ln.matmul["cpp.blocked"]
+    streams = [Stream("matmul", "blocked_with", (512, inner, 64)) for inner in (4, 1)]
+    made = [bench.measure(Benchmark(), k, workload, suite="layout", replay=stream) for stream in streams]
+    # c is read and written once for four rows of b where a block has as many, and cleared once.
+    four_rows, one_row = (sum(record.traffic["found"]["c"]) - 64**2 for record in made)
+    assert (four_rows, one_row) == (2 * 64**3 // 4, 2 * 64**3)
 
 
 def test_replaying_leaves_the_timed_result_alone():
