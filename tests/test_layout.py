@@ -277,8 +277,8 @@ FAST = record("along", 1e-3, {"a": [15_000, 1_000, 0, 0]})
 def test_the_sentence_names_the_slow_row_and_the_operand_and_what_crosses():
     slow = record("down", 8e-3, {"a": [0, 1_000_000, 0, 0], "b": [900_000, 100_000, 0, 0]})
     assert explain.sentence([FAST, slow]) == (
-        "down is slow, 8.0 times as long as along: every access to a misses L1, for 4 of a line's 64 bytes, and "
-        "70.4 MB cross between L1 and L2 instead of 64.0 kB."
+        "down is slow, 8.0 times as long as along: every access to a misses L1, for 4 bytes read or written of "
+        "a line's 64, and 70.4 MB cross between L1 and L2 instead of 64.0 kB."
     )
 
 
@@ -290,7 +290,7 @@ def test_the_sentence_speaks_of_the_level_that_costs_the_most():
 
 def test_whole_vectors_use_whole_lines():
     slow = record("down", 8e-3, {"a": [0, 1_000_000, 0, 0]}, asked={"a": 64_000_000})
-    assert "for 4 of" not in explain.sentence([FAST, slow])
+    assert "bytes read or written" not in explain.sentence([FAST, slow])
 
 
 def test_the_sentence_does_not_blame_the_caches_for_what_they_did_not_do():
