@@ -139,7 +139,9 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
             result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
     parts: list[RenderableType] = [Text(f"\n{title} · {records[0].dtype}", style="bold"), result]
     if moved:
-        parts += [Text(explain.sentence(records), style="bold"), Text(explain.footnote(records), style="dim")]
+        sentence = explain.sentence(records)
+        parts += [Text(sentence, style="bold")] if sentence else []
+        parts.append(Text(explain.footnote(records), style="dim"))
     return Group(*parts)
 
 
