@@ -20,6 +20,7 @@ import numpy as np
 from ..arrays import Array
 from ..operation import Contract, Implementation, Operation, Workload
 from .records import NotRun, Record
+from .traffic import Stream, expected
 from .verify import compare
 
 DTYPE = np.dtype(np.float32)
@@ -49,6 +50,7 @@ class Plan:
     total        seconds of the whole run
     complete     whether a comparison, if it is no ladder, leaves a workload out that one of its rows cannot run
     slow_starts  whether to run rungs whose first call compiles for many seconds
+    accesses     about as many as are simulated at most for one row, a hundred million a second
     """
 
     seconds: float
@@ -58,6 +60,7 @@ class Plan:
     total: float = math.inf
     complete: bool = False
     slow_starts: bool = True
+    accesses: int = 400_000_000
 
     def climb(self, contract: Contract) -> list[Workload]:
         """The workloads of a ladder, from the least work to the most."""
@@ -69,7 +72,16 @@ class Plan:
 
 
 FULL = Plan(seconds=0.2, patience=2.0)
-QUICK = Plan(seconds=0.02, patience=0.8, step=6.0, most_bytes=100_000_000, total=50.0, complete=True, slow_starts=False)
+QUICK = Plan(
+    seconds=0.02,
+    patience=0.8,
+    step=6.0,
+    most_bytes=100_000_000,
+    total=50.0,
+    complete=True,
+    slow_starts=False,
+    accesses=40_000_000,
+)
 
 
 def work_of(contract: Contract, workload: Workload) -> int:
@@ -242,6 +254,7 @@ class Bench:
         ladder: bool = False,
         arrange: Arrange | None = None,
         traffic: int | None = None,
+        replay: bool | Stream = False,
         timed: Callable[[Problem], Callable[[], Any]] | None = None,
         **options: Any,
     ) -> Record | NotRun | None:
@@ -250,6 +263,7 @@ class Bench:
         study, section, case, ladder  see Record
         arrange  changes the inputs, in a way that the study and the case name
         traffic  the compulsory bytes where they are not what the contract says, because of `arrange`
+        replay   whether to ask the cache simulator what the call moves; or the loops that it should replay
         timed    makes of the problem what is timed in place of the kernel alone, such as a call with all its checks
         options  the operation's
 
@@ -297,6 +311,7 @@ class Bench:
             case=case,
             ladder=ladder,
             faster_than=implementation.faster_than,
+            traffic=self._replayed(implementation, problem, replay) if replay else None,
         )
         benchmark.stats.group = record.group
         benchmark.extra_info.update(record.extra_info())
@@ -326,6 +341,14 @@ class Bench:
         if known and seconds > patience:
             raise Refused(TOO_SLOW_AFTER_ALL)
         return seconds
+
+    def _replayed(
+        self, implementation: Implementation, problem: Problem, replay: bool | Stream
+    ) -> dict[str, Any] | None:
+        """After the timing, so that the simulator's work does not disturb it."""
+        stream = replay if isinstance(replay, Stream) else None
+        found = expected(implementation, problem.inputs, most=self.plan.accesses, stream=stream)
+        return found.to_json() if found else None
 
     def _repeats(self, seconds: float) -> tuple[int, int]:
         """Rounds, and calls in each, for calls of so many seconds: as the plan says, or three if these fit."""

@@ -27,6 +27,7 @@ class Record:
     bytes    the compulsory traffic: each input read once, each result written once
     threads  the cores that it kept busy: processor time by elapsed time, rounded
     first_call  seconds, with what the first call compiles and loads
+    traffic  what the cache simulator says of the call: lab.traffic.Traffic as JSON; None where it was not asked
     stats    pytest-benchmark's statistics of a call's seconds: min, median, rounds, iterations, …
     """
 
@@ -47,6 +48,7 @@ class Record:
     case: str = ""
     ladder: bool = False
     faster_than: tuple[str, ...] = ()
+    traffic: Mapping[str, Any] | None = None
 
     @property
     def best(self) -> float:

@@ -11,6 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from . import explain
 from .claims import claims
 from .records import Environment, Record, Results
 
@@ -122,6 +123,9 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
     for name in ("time", in_unit, "faster\nthan\nslowest", "slower\nthan\nfastest"):
         result.add_column(name, justify="right", no_wrap=True)
     result.add_column("cores", justify="right", no_wrap=True)
+    moved = explain.columns(records)
+    for column in moved:
+        result.add_column(column.title, justify="right", no_wrap=True)
     for _, section in _sections(records):
         for number, row in enumerate(rows(section, in_unit)):
             record = row.record
@@ -130,10 +134,15 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
             cells += [record.case] if cases else []
             cells += [] if same_workload else [record.workload]
             cells += [duration(record.best), three_digits(row.rate), times(row.over_slowest), times(row.under_fastest)]
-            cells += [str(record.threads)]
+            cells += [str(record.threads), *(explain.cells(record, moved) if moved else [])]
             style = "green" if row.under_fastest == 1 else ""
             result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
-    return Group(Text(f"\n{title} · {records[0].dtype}", style="bold"), result)
+    parts: list[RenderableType] = [Text(f"\n{title} · {records[0].dtype}", style="bold"), result]
+    if moved:
+        sentence = explain.sentence(records)
+        parts += [Text(sentence, style="bold")] if sentence else []
+        parts.append(Text(explain.footnote(records), style="dim"))
+    return Group(*parts)
 
 
 def about(environment: Environment, how: str = HOW) -> Text:
