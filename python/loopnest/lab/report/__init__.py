@@ -66,12 +66,8 @@ def page(results: Sequence[Results]) -> str:
     ]
     shown = [(name, title, made) for name, title, made in parts if made]
     machine = _machine(merged, card)
-    named = [(name, title) for name, title, _ in shown]
-    if shown and shown[0][0] == "roofline":
-        named.insert(1, ("machine", "The machine"))
-    else:
-        named.insert(0, ("machine", "The machine"))
     sections = {name: _part(name, title, made) for name, title, made in shown} | {"machine": machine}
+    named = [*((name, title) for name, title, _ in shown), ("machine", "The machine")]
     links = [*named, ("rungs", "The rungs"), ("table", "All results")]
     what = ", ".join(dict.fromkeys(record.suite for record in merged.records))
     when = _when(merged.datetime)
@@ -134,7 +130,7 @@ def _of(drawn: Sequence[Figure], part: str) -> list[str]:
 
 def _figure(figure: Figure, wide: bool = False) -> str:
     return (
-        f'<figure data-operation="{figure.operation}"{" class=wide" if wide else ""}><h3>{html.escape(figure.title)}</h3>'
+        f'<figure data-operation="{figure.operation}"{' class="wide"' if wide else ""}><h3>{html.escape(figure.title)}</h3>'
         f"<figcaption>{html.escape(figure.caption)}</figcaption>"
         f'<div class="scroll">{figure.svg}</div></figure>'
     )
@@ -177,7 +173,7 @@ def _findings(records: Sequence[Record], line: int, parts: set[str]) -> Iterator
     for number, finding in enumerate(findings(records, line)):
         link = f' <a href="#{finding.about}">more</a>' if finding.about in parts else ""
         yield (
-            f'<li{" class=first" if number == 0 else ""}><span class="claim">{html.escape(finding.claim)}</span>'
+            f'<li{' class="first"' if number == 0 else ""}><span class="claim">{html.escape(finding.claim)}</span>'
             f'<span class="reason">{html.escape(finding.reason)}{link}</span></li>'
         )
 
@@ -212,10 +208,9 @@ def _machine_cards(results: Results, card: MachineCard | None) -> Iterator[tuple
         facts |= {"measured": card.measured}
     yield "What it is", _rows(facts.items())
     if card:
-        peaks = ((p.isa, p.dtype, _threads(p.threads), f"{three_digits(p.flops / 1e9)}") for p in card.peaks)
-        yield "Peak, GFLOP/s", _rows(peaks, ("ISA level", "dtype", "threads", "GFLOP/s"))
-        moved = ((b.level, b.kind, _threads(b.threads), f"{three_digits(b.bytes / 1e9)}") for b in card.bandwidths)
-        yield "Bandwidth, GB/s", _rows(moved, ("level", "kind", "threads", "GB/s"))
+        yield "Peak, GFLOP/s", _crossed({(p.isa, _runs(p.dtype, p.threads)): p.flops / 1e9 for p in card.peaks})
+        moved = {(b.level, _runs(b.kind, b.threads)): b.bytes / 1e9 for b in card.bandwidths}
+        yield "Bandwidth, GB/s", _crossed(moved)
         if card.latencies:
             yield "Latency", _rows((x.what, f"{three_digits(x.seconds * 1e9)} ns") for x in card.latencies)
     if here:
@@ -225,8 +220,20 @@ def _machine_cards(results: Results, card: MachineCard | None) -> Iterator[tuple
         yield "To know", _rows((warning,) for warning in card.warnings)
 
 
-def _threads(count: int) -> str:
-    return str(count)
+def _runs(what: str, threads: int) -> str:
+    return what if threads == 1 else f"{what}, {threads} threads"
+
+
+def _crossed(figures: Mapping[tuple[str, str], float]) -> str:
+    """A table with the first names down its side and the second ones along its top."""
+    down = list(dict.fromkeys(row for row, _ in figures))
+    along = list(dict.fromkeys(column for _, column in figures))
+    rows = ((row, *(_told(figures.get((row, column))) for column in along)) for row in down)
+    return _rows(rows, ("", *along))
+
+
+def _told(figure: float | None) -> str:
+    return "" if figure is None else three_digits(figure)
 
 
 def _size(nbytes: int) -> str:

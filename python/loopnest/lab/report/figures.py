@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..records import Record
-from ..tables import comparable, duration, highest, rate, three_digits, times, unit
+from ..tables import comparable, duration, highest, percent, rate, three_digits, times, unit
 from .findings import BLOCKS, LOOP_ORDERS, OPERANDS, POWERS_OF_TWO, STRIDES, SUM_BY
 from .svg import FAINT, LIMIT, PAPER, colour, figure, mark, marks, to_svg
 
@@ -166,7 +166,7 @@ def _ladder(study: str, of_study: Sequence[Record], records: Indexed, number: in
 def _percent(record: Record) -> str:
     if record.percent is None:
         return ""
-    return "? %" if record.beyond_limit else f"{record.percent:.{0 if record.percent >= 9.95 else 1}f} %"
+    return f"{percent(record)} %"
 
 
 def _bars(study: str, same: Sequence[Record], records: Indexed, number: int, part: str = "layout") -> Figure:
@@ -180,7 +180,8 @@ def _bars(study: str, same: Sequence[Record], records: Indexed, number: int, par
         for i, r in enumerate(section):
             factor = fastest / rate(r, unit(same))
             text = f"{times(factor)} · {duration(r.best)}" + (f" · {_percent(r)}" if r.percent else "")
-            bars.append(Bar(f"{r.impl} {r.case}".rstrip(), factor, text, r, gap=i == 0 and bool(bars)))
+            label = f"{r.case} ({r.impl})" if study == LOOP_ORDERS else f"{r.impl} {r.case}".rstrip()
+            bars.append(Bar(label, factor, text, r, gap=i == 0 and bool(bars)))
     wide = max(bar.value for bar in bars) > 30
     with figure(WIDTH, _height(bars)) as (made, ax):
         _draw_bars(ax, bars, records, log=wide)

@@ -51,7 +51,7 @@ def _columns(records: Sequence[Record], line: int) -> Iterator[Finding]:
         size = _itemsize(slow)
         yield Finding(
             f"Walking a row-major matrix by columns took {times(slow.best / fast.best)} as long as by rows",
-            f"({slow.impl} beside {fast.impl}, a sum over {_sides(slow)}). Memory comes in cache lines of {line} bytes. "
+            f"{slow.impl} beside {fast.impl}, a sum over {_sides(slow)} elements. Memory comes in cache lines of {line} bytes. "
             f"Along a row all {line // size} elements of a line are used one after another; down a column each element "
             f"costs a line of its own: {line} bytes for {size}.",
             "layout",
@@ -69,7 +69,7 @@ def _loop_orders(records: Sequence[Record], line: int) -> Iterator[Finding]:
     yield Finding(
         f"Of the six orders of matmul's three loops, {slow.case} took {times(slow.best / fast.best)} as long as "
         f"{fast.case}",
-        f"({_sides(slow)}, the same multiplications and additions). {_innermost(slow.case)} {_innermost(fast.case)}",
+        f"Matrices of {_sides(slow)}, the same multiplications and additions. {_innermost(slow.case)} {_innermost(fast.case)}",
         "layout",
         (slow, fast),
     )
@@ -98,7 +98,7 @@ def _strides(records: Sequence[Record], line: int) -> Iterator[Finding]:
     if slow and fast and slow.best > 1.1 * fast.best:
         yield Finding(
             f"Summing every 16th element took {times(slow.best / fast.best)} as long as summing as many neighbours",
-            f"({slow.impl}, {_sides(slow)} elements). A step of 16 is a step of {16 * _itemsize(slow)} bytes: each "
+            f"{slow.impl}, {_sides(slow)} elements. A step of 16 is a step of {16 * _itemsize(slow)} bytes: each "
             "element has a cache line to itself, and no vector can be loaded from one.",
             "layout",
             (slow, fast),
@@ -118,7 +118,7 @@ def _powers_of_two(records: Sequence[Record], line: int) -> Iterator[Finding]:
         yield Finding(
             f"Rows a power of two apart cost {times(slow.best / fast.best)} the time of rows {further} elements further "
             "apart",
-            f"({slow.operation}, {slow.impl}, {_sides(slow)}). The lower bits of an address choose its place in a "
+            f"{slow.operation}, {slow.impl}, {_sides(slow)}. The lower bits of an address choose its place in a "
             "cache, so all elements of such a column fight for the same few places, and push each other out.",
             "layout",
             (slow, fast),
@@ -133,7 +133,7 @@ def _blocks(records: Sequence[Record], line: int) -> Iterator[Finding]:
     if slow.best > 1.1 * fast.best:
         yield Finding(
             f"The worst block of b ({slow.case}) took {times(slow.best / fast.best)} as long as the best ({fast.case})",
-            f"(cpp.blocked, {_sides(slow)}). A block has to stay in a cache while all rows of a pass over it, and has "
+            f"cpp.blocked, {_sides(slow)}. A block has to stay in a cache while all rows of a pass over it, and has "
             "to be large enough that starting on it does not count.",
             "layout",
             (slow, fast),
@@ -151,7 +151,7 @@ def _vectors(records: Sequence[Record], line: int) -> Iterator[Finding]:
     if slow and fast and slow.best > 1.1 * fast.best:
         yield Finding(
             f"Vector instructions made {slow.operation} {times(slow.best / fast.best)} as fast",
-            f"(cpp.simd beside cpp.scalar, {slow.workload}). The scalar loop works on one number at a time, the other "
+            f"cpp.simd beside cpp.scalar, {slow.workload}. The scalar loop works on one number at a time, the other "
             "on a register full of them, several registers side by side.",
             "vectorization",
             (slow, fast),
@@ -167,24 +167,14 @@ def _ladders(records: Sequence[Record], line: int) -> Iterator[Finding]:
         slow, fast = min(top, key=lambda r: rate(r, in_unit)), max(top, key=lambda r: rate(r, in_unit))
         yield Finding(
             f"From {slow.impl} to {fast.impl} {study} becomes {times(rate(fast, in_unit) / rate(slow, in_unit))} as fast",
-            f"({three_digits(rate(slow, in_unit))} and {three_digits(rate(fast, in_unit))} {in_unit}; each on the "
-            f"largest matrices that its time allows: {slow.workload} and {fast.workload}).",
+            f"{three_digits(rate(slow, in_unit))} and {three_digits(rate(fast, in_unit))} {in_unit}, each on the "
+            f"largest matrices that its time allows: {slow.workload} and {fast.workload}.",
             "ladders",
             (slow, fast),
         )
 
 
 def _limits(records: Sequence[Record], line: int) -> Iterator[Finding]:
-    wrong = [r for r in records if r.beyond_limit]
-    if wrong:
-        which = ", ".join(dict.fromkeys(f"{r.operation} {r.impl}" for r in wrong[:3]))
-        yield Finding(
-            f"{len(wrong)} result{'s' if len(wrong) > 1 else ''} cannot be true: a time that beats the machine's limit",
-            f"({which}{', …' if len(wrong) > 3 else ''}). The limit or the count of flops or bytes is wrong; these have "
-            "a question mark in place of their per cent. `loopnest machine --refresh` measures the limits again.",
-            "table",
-            tuple(wrong),
-        )
     for operation in ("matmul", "gelu", "mlp_forward"):
         able = [
             r
@@ -197,11 +187,21 @@ def _limits(records: Sequence[Record], line: int) -> Iterator[Finding]:
             held = "the arithmetic" if best.limit.by == "flops" else f"moving its bytes ({best.limit.level})"
             yield Finding(
                 f"The fastest {operation} reached {best.percent:.0f} % of the machine's limit",
-                f"({best.impl}, {best.workload}: {duration(best.best)}, where {held} alone takes "
-                f"{duration(best.limit.seconds)} on {best.limit.threads} core{'s' if best.limit.threads > 1 else ''}).",
+                f"{best.impl}, {best.workload}: {duration(best.best)}, where {held} alone takes "
+                f"{duration(best.limit.seconds)} on {best.limit.threads} core{'s' if best.limit.threads > 1 else ''}.",
                 "roofline",
                 (best,),
             )
+    wrong = [r for r in records if r.beyond_limit]
+    if wrong:
+        which = ", ".join(dict.fromkeys(f"{r.operation} {r.impl}" for r in wrong[:3]))
+        yield Finding(
+            f"{len(wrong)} result{'s' if len(wrong) > 1 else ''} cannot be true: a time that beats the machine's limit",
+            f"{which}{', …' if len(wrong) > 3 else ''}. The limit or the count of flops or bytes is wrong; these have "
+            "a question mark in place of their per cent. `loopnest machine --refresh` measures the limits again.",
+            "table",
+            tuple(wrong),
+        )
 
 
 def _suite(operation: str) -> str:

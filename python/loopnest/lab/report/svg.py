@@ -109,7 +109,7 @@ def for_the_page(svg: str, name: str, title: str) -> str:
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
     for placeholder, variable in VARIABLES.items():
         svg = svg.replace(placeholder, f"var(--{variable})")
-    svg = re.sub(r"(\d+\.\d{2})\d+", r"\1", svg)
+    svg = re.sub(r"<[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag[0]), svg)  # coordinates, and no figures
     box = re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg)
     assert box is not None
     opening = (
