@@ -23,7 +23,7 @@ class Browser:
         to_browser, self._to = os.pipe()
         self._from, from_browser = os.pipe()
         options = "--headless --disable-gpu --no-sandbox --no-first-run --disable-dev-shm-usage --remote-debugging-pipe"
-        command = [CHROMIUM, *options.split(), "--disable-background-networking", f"--user-data-dir={self._profile.name}"]
+        command = [CHROMIUM, *options.split(), "--disable-background-networking", f"--user-data-dir={self._profile.name}", "about:blank"]
         self._process = subprocess.Popen(
             # The protocol's descriptors are 3, which the browser reads, and 4, which it writes.
             ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command],

@@ -129,8 +129,9 @@ def _of(drawn: Sequence[Figure], part: str) -> list[str]:
 
 
 def _figure(figure: Figure, wide: bool = False) -> str:
+    kind = "wide" if wide else "usual"
     return (
-        f'<figure data-operation="{figure.operation}"{' class="wide"' if wide else ""}><h3>{html.escape(figure.title)}</h3>'
+        f'<figure data-operation="{figure.operation}" class="{kind}"><h3>{html.escape(figure.title)}</h3>'
         f"<figcaption>{html.escape(figure.caption)}</figcaption>"
         f'<div class="scroll">{figure.svg}</div></figure>'
     )
@@ -172,8 +173,9 @@ def _warnings(results: Results, notes: Sequence[str]) -> str:
 def _findings(records: Sequence[Record], line: int, parts: set[str]) -> Iterator[str]:
     for number, finding in enumerate(findings(records, line)):
         link = f' <a href="#{finding.about}">more</a>' if finding.about in parts else ""
+        kind = "first" if number == 0 else "next"
         yield (
-            f'<li{' class="first"' if number == 0 else ""}><span class="claim">{html.escape(finding.claim)}</span>'
+            f'<li class="{kind}"><span class="claim">{html.escape(finding.claim)}</span>'
             f'<span class="reason">{html.escape(finding.reason)}{link}</span></li>'
         )
 

@@ -61,9 +61,9 @@ def figures(records: Indexed) -> list[Figure]:
     for study in _studies(every, lambda r: r.suite == "vectorization"):
         made.append(_vectorization(study, [r for r in every if r.study == study], records, 500 + len(made)))
     for study in _studies(every, lambda r: r.ladder or r.suite == "vectorization"):
-        of_study = [r for r in every if r.study == study and not r.case]
-        if len({r.workload for r in of_study}) > 1:
-            made.append(_sizes(study, of_study, records, 600 + len(made)))
+        for family, same in _families([r for r in every if r.study == study and not r.case]).items():
+            if len({r.workload for r in same}) > 2:
+                made.append(_sizes(study, family, same, records, 600 + len(made)))
     for study in _studies(every, lambda r: r.suite == "calls"):
         made.append(_bars(study, [r for r in every if r.study == study], records, 700 + len(made), part="calls"))
     return made
@@ -334,14 +334,22 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0,
 MARKERS = "os^Dv<>P*X"
 
 
-def _sizes(study: str, of_study: Sequence[Record], records: Indexed, number: int) -> Figure:
+def _families(records: Sequence[Record]) -> dict[str, list[Record]]:
+    """The records by what their workloads are called but for the sizes: square, n, gpt2-small-mlp."""
+    families: dict[str, list[Record]] = {}
+    for record in records:
+        families.setdefault(re.sub(r"-[\dx]+$", "", record.workload), []).append(record)
+    return families
+
+
+def _sizes(study: str, family: str, of_study: Sequence[Record], records: Indexed, number: int) -> Figure:
     in_unit = unit(of_study)
     flops = in_unit == "GFLOP/s"
     rungs: dict[str, list[Record]] = {}
     for record in of_study:
         rungs.setdefault(record.impl, []).append(record)
     seen: dict[str, int] = {}
-    with figure(WIDTH, 3.4) as (made, ax):
+    with figure(WIDTH, 3.1 + 0.15 * math.ceil(len(rungs) / 3)) as (made, ax):
         for impl, same in rungs.items():
             backend = impl.partition(".")[0]
             nth = seen[backend] = seen.get(backend, -1) + 1
@@ -350,7 +358,7 @@ def _sizes(study: str, of_study: Sequence[Record], records: Indexed, number: int
             style: dict[str, Any] = {"color": colour(impl), "linewidth": 1.1, "linestyle": DASHES[nth % len(DASHES)]}
             ax.plot(x, y, **style)
             style = {"color": colour(impl), "linestyle": "none", "marker": MARKERS[nth % len(MARKERS)], "markersize": 4}
-            ax.plot(x, y, gid=marks([records.of(r) for r in same]), clip_on=False, **style)
+            ax.plot(x, y, gid=marks([records.of(r) for r in same]), clip_on=False, label=impl, **style)
         limits: dict[float, float] = {}
         for r in of_study:
             if r.limit:
@@ -367,9 +375,11 @@ def _sizes(study: str, of_study: Sequence[Record], records: Indexed, number: int
         ax.grid()
         ax.set_xlabel("operations of a call" if flops else "bytes of a call")
         ax.set_ylabel(in_unit)
+        made.legend(loc="outside lower center", ncols=3, fontsize=7, handletextpad=0.2, columnspacing=1.0)
         svg = to_svg(made, f"f{number}", f"{study}: {in_unit} by size")
     limit = " The thick line is the machine's limit." if limits else ""
-    return Figure("sizes", study, f"{in_unit} by the size of the work.{limit}", svg, of_study[0].operation)
+    title = study if family in ("square", "n", "mlp") else f"{study} · {family}"
+    return Figure("sizes", title, f"{in_unit} by the size of the work.{limit}", svg, of_study[0].operation)
 
 
 def _with_prefix(x: float, unit: str) -> str:
