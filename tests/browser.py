@@ -39,6 +39,7 @@ class Browser:
         self._session = self._call("Target.attachToTarget", targetId=page["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
+        self._call("Performance.enable", timeDomain="threadTicks")
         self.resize(width, height)
 
     def resize(self, width, height=900):
@@ -64,6 +65,10 @@ class Browser:
         if "exceptionDetails" in answer:
             raise RuntimeError(f"{script}: {answer['exceptionDetails']['exception'].get('description')}")
         return answer["result"].get("value")
+
+    def busy(self):
+        """Seconds of processor time that the page has taken since it was opened, to read, lay out, draw and run it."""
+        return {m["name"]: m["value"] for m in self._call("Performance.getMetrics")["metrics"]}["TaskDuration"]
 
     def hover(self, x, y):
         self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)

@@ -57,8 +57,8 @@ def page(results: Sequence[Results]) -> str:
     line = card.caches[0].line if card and card.caches else LINE
     drawn = figures(records)
     parts = [
-        ("roofline", "The roofline", _roofline(card, records)),
         ("layout", "Memory layout", [*_of(drawn, "layout"), *touched.figures(card)]),
+        ("roofline", "The roofline", _roofline(card, records)),
         ("ladders", "The ladders", _of(drawn, "ladders")),
         ("vectorization", "Vectorization", _of(drawn, "vectorization")),
         ("sizes", "Speed by size", _of(drawn, "sizes")),
@@ -165,9 +165,14 @@ def _warnings(results: Results, notes: Sequence[str]) -> str:
     told = [*notes, *(results.environment.warnings if results.environment else ())]
     if results.interrupted:
         told.append("The run was cut off: what it had measured until then is here.")
-    told += [f"{failure.name} failed: {failure.message}" for failure in results.failures]
-    paragraphs = "".join(f"<p>{html.escape(text)}</p>" for text in told)
-    return f'<div class="warnings">{paragraphs}</div>' if told else ""
+    paragraphs = [html.escape(text) for text in told]
+    if results.failures:
+        count = len(results.failures)
+        rows = _rows((failure.name, failure.message) for failure in results.failures)
+        what = f"{count} benchmark{'s' if count > 1 else ''} failed"
+        paragraphs.append(f"<details><summary>{what}</summary>{rows}</details>")
+    shown = "".join(f"<div>{text}</div>" for text in paragraphs)
+    return f'<div class="warnings">{shown}</div>' if shown else ""
 
 
 def _findings(records: Sequence[Record], line: int, parts: set[str]) -> Iterator[str]:

@@ -49,11 +49,11 @@ def figures(records: Indexed) -> list[Figure]:
     for study in _studies(every, lambda r: r.ladder):
         of_study = [r for r in every if r.study == study]
         made.append(_ladder(study, of_study, records, len(made)))
-    made += [_heat_of_operands(same, records, 100 + i) for i, same in enumerate(_heats(every, OPERANDS))]
+    made += [_heat_of_operands(same, records, 100 + i) for i, same in enumerate(_complete_first([r for r in every if r.study == OPERANDS]))]
     for study in (LOOP_ORDERS, SUM_BY, STRIDES):
-        for i, same in enumerate(_by_workload([r for r in every if r.study == study])):
+        for i, same in enumerate(_complete_first([r for r in every if r.study == study])):
             made.append(_bars(study, same, records, 200 + 10 * len(made) + i))
-    for i, same in enumerate(_by_workload([r for r in every if r.study == BLOCKS])):
+    for i, same in enumerate(_complete_first([r for r in every if r.study == BLOCKS])):
         made += _heat_of_blocks(same, records, 300 + i)
     known = (OPERANDS, LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS)
     for study in _studies(every, lambda r: r.suite == "layout" and r.study not in known):
@@ -71,6 +71,11 @@ def figures(records: Indexed) -> list[Figure]:
 
 def _studies(records: Iterable[Record], which: Callable[[Record], bool]) -> list[str]:
     return list(dict.fromkeys(r.study for r in records if which(r)))
+
+
+def _complete_first(records: Sequence[Record]) -> list[list[Record]]:
+    """By workload: those that most rows ran before the others, and of these the largest first."""
+    return sorted(_by_workload(records), key=lambda same: (-len(same), -same[0].work))
 
 
 def _by_workload(records: Sequence[Record]) -> list[list[Record]]:
@@ -233,10 +238,6 @@ def _vectorization(study: str, of_study: Sequence[Record], records: Indexed, num
 
 
 # --- heat maps
-
-
-def _heats(records: Sequence[Record], study: str) -> list[list[Record]]:
-    return _by_workload([r for r in records if r.study == study])
 
 
 def _heat_of_operands(same: Sequence[Record], records: Indexed, number: int) -> Figure:

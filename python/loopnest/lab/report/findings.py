@@ -141,18 +141,36 @@ def _blocks(records: Sequence[Record], line: int) -> Iterator[Finding]:
 
 
 def _vectors(records: Sequence[Record], line: int) -> Iterator[Finding]:
+    of_suite = [r for r in records if r.suite == "vectorization"]
+    scalar = {"add": "cpp.scalar", "dot": "cpp.one_accumulator", "sum": "cpp.row_wise"}
     pairs = _pairs(
-        [r for r in records if r.suite == "vectorization"],
-        slow=lambda r: r.impl == "cpp.scalar",
-        fast=lambda r: r.impl == "cpp.simd",
+        of_suite,
+        slow=lambda r: r.impl == scalar.get(r.operation),
+        fast=lambda r: r.impl == "cpp.simd" and r.operation in scalar,
         same=lambda r: (r.operation, r.workload),
     )
     slow, fast = _widest(pairs)
     if slow and fast and slow.best > 1.1 * fast.best:
+        chained = "" if slow.operation == "add" else ", and each of its additions waits for the last"
         yield Finding(
             f"Vector instructions made {slow.operation} {times(slow.best / fast.best)} as fast",
-            f"cpp.simd beside cpp.scalar, {slow.workload}. The scalar loop works on one number at a time, the other "
-            "on a register full of them, several registers side by side.",
+            f"{fast.impl} beside {slow.impl}, {slow.workload}. The scalar loop takes one number at a time{chained}; the "
+            "other one a register full of them, and several registers side by side.",
+            "vectorization",
+            (slow, fast),
+        )
+    pairs = _pairs(
+        [r for r in of_suite if r.operation == "gelu"],
+        slow=lambda r: r.impl == "cpp.scalar",
+        fast=lambda r: r.impl == "cpp.simd",
+        same=lambda r: r.workload,
+    )
+    slow, fast = _widest(pairs)
+    if slow and fast and slow.best > 1.1 * fast.best:
+        yield Finding(
+            f"GELU without a library call for each element became {times(slow.best / fast.best)} as fast",
+            f"{fast.impl} beside {slow.impl}, {slow.workload}. A loop with a call of exp in it cannot be vectorized. Written "
+            "as polynomials it can: a vector of elements then takes about as long as one call did.",
             "vectorization",
             (slow, fast),
         )
