@@ -1,9 +1,12 @@
-"""What the memory layout costs: the same arithmetic on the same numbers, in another order in memory or in time."""
+"""What the memory layout costs: the same arithmetic on the same numbers, in another order in memory or in time.
+
+Beside each time stands what the cache simulator says that the call moves (docs/layouts.md)."""
 
 import loopnest as ln
 import numpy as np
 import pytest
 from loopnest._core import kernels
+from loopnest.lab.traffic import Stream
 from loopnest.operation import Implementation, Rung
 
 COMPILED = ("numba", "cpp", "torch")
@@ -71,6 +74,7 @@ def test_operands(measure, implementation, workload, layouts):
         section=implementation.id,
         case=layouts,
         arrange=lambda a, b: (in_order(layouts[0], a), in_order(layouts[1], b)),
+        replay=True,
     )
 
 
@@ -83,7 +87,7 @@ LOOP_ORDERS = {"naive": "ijk", "jik": "jik", "reordered": "ikj", "kij": "kij", "
 @each_workload(ln.matmul, "square-64", "square-256", "square-512")
 def test_loop_orders(measure, implementation, workload):
     order = LOOP_ORDERS[implementation.variant]
-    measure(implementation, workload, study="matmul, six loop orders", case=order)
+    measure(implementation, workload, study="matmul, six loop orders", case=order, replay=True)
 
 
 # --- sums over elements that are neighbours in memory, and that are not
@@ -100,6 +104,7 @@ def test_strided_sum(measure, implementation, workload, step):
         section=implementation.id,
         case="every element" if step == 1 else f"every {step}{'nd' if step == 2 else 'th'}",
         arrange=lambda a: (stepped(step, a),),
+        replay=True,
     )
 
 
@@ -116,6 +121,7 @@ def test_sum_by_rows_or_columns(measure, implementation, workload):
         study="sum, along rows or down columns",
         section=implementation.backend,
         arrange=lambda a: (padded(16, a),),
+        replay=True,
     )
 
 
@@ -144,13 +150,14 @@ def test_block_sizes(measure, workload, inner, cols):
         workload,
         study="matmul, sizes of the block of b (inner x cols)",
         case=f"{inner} x {cols}, {size}",
+        replay=Stream("matmul", "blocked_with", (512, inner, cols)),
     )
 
 
 @each_workload(ln.matmul, "square-64", "square-512", "square-1024")
 def test_own_block_size(measure, workload):
     study = "matmul, sizes of the block of b (inner x cols)"
-    measure(ln.matmul["cpp.blocked"], workload, study=study, case="its own choice")
+    measure(ln.matmul["cpp.blocked"], workload, study=study, case="its own choice", replay=True)
 
 
 # --- rows a power of two apart, and a little further
@@ -183,6 +190,7 @@ def test_leading_dimension(measure, implementation, workload, further):
         section=implementation.id,
         case=f"2ⁿ + {further}" if further else "2ⁿ",
         arrange=lambda *inputs: tuple(padded(side + further, x) for x in inputs),
+        replay=True,
     )
 
 
@@ -192,7 +200,7 @@ def test_leading_dimension(measure, implementation, workload, further):
 @each_rung([k for k in ln.transpose if k.backend != "cuda"])
 @each_workload(ln.transpose, "square-256", "square-1024", "square-2048", "square-4096")
 def test_transpose(measure, implementation, workload):
-    measure(implementation, workload, study="transpose, element by element or in blocks")
+    measure(implementation, workload, study="transpose, element by element or in blocks", replay=True)
 
 
 # --- a row or a column added to each row or column
@@ -212,4 +220,5 @@ def test_broadcast(measure, implementation, workload, shape):
         case=f"+ {shape}",
         arrange=lambda a, b: (a, b[part]),
         traffic=4 * (2 * m * n + {"matrix": m * n, "row": n, "column": m}[shape]),
+        replay=True,
     )

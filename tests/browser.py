@@ -23,7 +23,13 @@ class Browser:
         to_browser, self._to = os.pipe()
         self._from, from_browser = os.pipe()
         options = "--headless --disable-gpu --no-sandbox --no-first-run --disable-dev-shm-usage --remote-debugging-pipe"
-        command = [CHROMIUM, *options.split(), "--disable-background-networking", f"--user-data-dir={self._profile.name}", "about:blank"]
+        command = [
+            CHROMIUM,
+            *options.split(),
+            "--disable-background-networking",
+            f"--user-data-dir={self._profile.name}",
+            "about:blank",
+        ]
         self._process = subprocess.Popen(
             # The protocol's descriptors are 3, which the browser reads, and 4, which it writes.
             ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command],
@@ -113,9 +119,8 @@ class Browser:
                 text, _, self._buffer = self._buffer.partition(b"\0")
                 said = json.loads(text)
                 self._note(said)
-                if "method" in said or "id" in said:
-                    if wanted({"method": "", **said}):
-                        return said
+                if ("method" in said or "id" in said) and wanted({"method": "", **said}):
+                    return said
             ready, _, _ = select.select([self._from], [], [], max(0.0, end - time.monotonic()))
             if not ready:
                 raise TimeoutError("the browser did not answer")

@@ -98,7 +98,14 @@ def run():
             for i, k in enumerate(k for k in operation if not k.study and k.backend != "cuda"):
                 percent = 0.1 * 500 ** (i / len(list(operation)))
                 records.append(at_percent(name, k.id, workload.name, percent, suite="vectorization"))
-    orders = {"cpp.naive": "ijk", "cpp.jik": "jik", "cpp.reordered": "ikj", "cpp.kij": "kij", "cpp.jki": "jki", "cpp.kji": "kji"}
+    orders = {
+        "cpp.naive": "ijk",
+        "cpp.jik": "jik",
+        "cpp.reordered": "ikj",
+        "cpp.kij": "kij",
+        "cpp.jki": "jki",
+        "cpp.kji": "kji",
+    }
     slow = {"k": 8.0, "j": 40.0, "i": 2.0}
     layout = {"suite": "layout"}
     for workload in ("square-64", "square-512"):
@@ -127,7 +134,12 @@ def run():
         how = {"study": "sum, every element or every n-th", "section": "cpp.simd", "case": f"every {step}", **layout}
         records.append(at_percent("sum", "cpp.simd", "square-1024", percent, **how))
     for further, percent in (("2ⁿ", 3.0), ("2ⁿ + 16", 12.0)):
-        how = {"study": "transpose, rows 2ⁿ elements apart or 16 more", "section": "cpp.blocked", "case": further, **layout}
+        how = {
+            "study": "transpose, rows 2ⁿ elements apart or 16 more",
+            "section": "cpp.blocked",
+            "case": further,
+            **layout,
+        }
         records.append(at_percent("transpose", "cpp.blocked", "square-1024", percent, **how))
     for impl, percent in (("cpp.naive", 5.0), ("cpp.blocked", 50.0)):
         study = "transpose, element by element or in blocks"

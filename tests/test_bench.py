@@ -289,7 +289,9 @@ LADDER = [
     record("numpy.rows", "square-100", 1e-3, ladder=True, faster_than=("python.naive",)),
     record("cpp.packed", "square-100", 2e-5, ladder=True, faster_than=("numpy.rows", "numpy.blas")),
     record("numpy.rows", "square-1000", 0.05, n=1000, ladder=True, faster_than=("python.naive",), limit=LIMIT),
-    record("cpp.packed", "square-1000", 0.1, n=1000, ladder=True, faster_than=("numpy.rows", "numpy.blas"), limit=LIMIT),
+    record(
+        "cpp.packed", "square-1000", 0.1, n=1000, ladder=True, faster_than=("numpy.rows", "numpy.blas"), limit=LIMIT
+    ),
 ]
 
 

@@ -126,7 +126,9 @@ def test_an_unknown_rung_is_told_with_the_nearest():
 
 def test_bench_prints_a_table_and_writes_the_file(tmp_path):
     file = tmp_path / "results.json"
-    result = run("bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy", "--no-limits", "--json", str(file))
+    result = run(
+        "bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy", "--no-limits", "--json", str(file)
+    )
     assert result.exit_code == 0, result.output
     assert "GFLOP/s" in result.output
     assert "numpy.matmul" in result.output

@@ -127,7 +127,8 @@ def test_other_machines_and_versions_are_warned_about(facts, warning):
 def test_a_shift_of_everything_is_told_to_be_the_machine():
     both = list(itertools.product(("square-64", "square-256"), ("numpy.naive", "numpy.rows", "numpy.matmul")))
     old, new = (
-        Results(made_up.ENVIRONMENT, tuple(made_up.record("matmul", impl, w, s) for w, impl in both)) for s in (1.0, 1.2)
+        Results(made_up.ENVIRONMENT, tuple(made_up.record("matmul", impl, w, s) for w, impl in both))
+        for s in (1.0, 1.2)
     )
     assert any("more likely the machine" in warning for warning in lab.compare(old, new).warnings)
     assert not any("more likely the machine" in warning for warning in lab.compare(old, old).warnings)

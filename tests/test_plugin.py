@@ -1,6 +1,7 @@
 """The plug-in for pytest-benchmark: limits and columns, a small file, and runs that are cut off."""
 
 import dataclasses
+import itertools
 import json
 import os
 import shutil
@@ -254,7 +255,9 @@ def test_a_resumed_run_predicts_from_what_was_measured_before():
     small, large = made_up.record("matmul", "python.naive", "square-64", 0.1), contract.workloads[-1]
     lab = Bench(Plan(seconds=0.1, patience=1.0))
     lab.remember(contract, small)
-    row = lab.measure(None, ln.matmul["python.naive"], large, suite="matmul")  # it is not called, or it would take hours
+    row = lab.measure(
+        None, ln.matmul["python.naive"], large, suite="matmul"
+    )  # it is not called, or it would take hours
     assert isinstance(row, NotRun)
 
 
@@ -309,7 +312,9 @@ def test_bars_are_as_long_as_the_per_cent_and_end_at_the_limit():
 
 
 def test_small_per_cents_are_not_shown_as_nothing():
-    texts = [percent(made_up.at_percent("matmul", "numpy.matmul", "square-64", p)) for p in (0.001, 0.03, 0.3, 9.96, 55)]
+    texts = [
+        percent(made_up.at_percent("matmul", "numpy.matmul", "square-64", p)) for p in (0.001, 0.03, 0.3, 9.96, 55)
+    ]
     assert texts == ["<0.01", "0.03", "0.3", "10", "55"]
 
 
@@ -321,7 +326,7 @@ def test_few_of_many_times_are_kept_evenly():
     many = kept([x / 7 for x in range(1001)])
     assert len(many) == 50
     assert (many[0], many[-1]) == (0.0, pytest.approx(1000 / 7))
-    gaps = [b - a for a, b in zip(many, many[1:], strict=False)]
+    gaps = [b - a for a, b in itertools.pairwise(many)]
     assert max(gaps) < 1.2 * min(gaps)
 
 

@@ -108,7 +108,18 @@ def test_the_pages_numbers_are_the_files(page, tmp_path):
     assert len(data["rows"]) == len(saved)
     for row, benchmark in zip(data["rows"], saved, strict=True):
         shown, info, stats = dict(zip(data["columns"], row, strict=True)), benchmark["extra_info"], benchmark["stats"]
-        for name in ("operation", "impl", "workload", "case", "dtype", "flops", "bytes", "threads", "gflops", "percent"):
+        for name in (
+            "operation",
+            "impl",
+            "workload",
+            "case",
+            "dtype",
+            "flops",
+            "bytes",
+            "threads",
+            "gflops",
+            "percent",
+        ):
             assert shown[name] == info[name]
         assert (shown["best"], shown["median"]) == (stats["min"], stats["median"])
         assert shown["limit"] == info["limit"]["seconds"]
@@ -320,7 +331,9 @@ def test_filters_leave_what_was_asked_for_in_table_and_figures(opened):
     )
     assert visible(opened, "#vectorization figure") == 0
     assert visible(opened, "#ladders figure") == 1
-    lit = opened.run("[...document.querySelectorAll('#ladders figure:not([hidden]) .mark:not(.out)')].map(m => m.dataset.r)")
+    lit = opened.run(
+        "[...document.querySelectorAll('#ladders figure:not([hidden]) .mark:not(.out)')].map(m => m.dataset.r)"
+    )
     assert {RUN.records[int(n)].impl for n in lit} == {r.impl for r in wanted if r.ladder}
     assert visible(opened, ".rungs li") == len({r.impl for r in wanted})
     choose(opened, "text", "square-512 kji")

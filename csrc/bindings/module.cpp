@@ -10,6 +10,7 @@
 #include <string>
 #include <tuple>
 
+#include "bindings/cache_simulator.hpp"
 #include "bindings/shortcut.hpp"
 #include "kernels.hpp"
 #include "machine/accuracy.hpp"
@@ -212,6 +213,7 @@ PYBIND11_MODULE(_core, module) {
     define(kernels, "mlp_backward", &Kernels::mlp_backward);
     module.attr("kernels") = kernels;
     define_shortcut(module);
+    define_cache_simulator(module);
 
     py::dict limits;
     define(limits, "peak", &Kernels::multiply_add_limit);

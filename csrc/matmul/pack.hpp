@@ -57,7 +57,7 @@ void pack_a(Matrix<const T> a, T* to) {
                 T* const sliver = to + i / tile_rows * step + p * tile_rows;
                 __builtin_prefetch(&a(i, p) + steps_ahead * a.col_stride);
                 if (i + tile_rows <= a.rows && a.row_stride == 1)
-                    __builtin_memcpy(sliver, &a(i, p), tile_rows * sizeof(T));
+                    copy_elements<tile_rows>(sliver, &a(i, p));
                 else
                     for (index row = 0; row < smaller(tile_rows, a.rows - i); ++row) sliver[row] = a(i + row, p);
             }

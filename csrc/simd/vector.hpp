@@ -15,7 +15,9 @@
 
 namespace loopnest::LOOPNEST_ISA {
 
-#if defined(__AVX512F__)
+#if defined(LOOPNEST_VECTOR_BYTES)  // another level's, made of this one's: machine/traced.hpp
+inline constexpr int vector_bytes = LOOPNEST_VECTOR_BYTES, vector_registers = LOOPNEST_VECTOR_REGISTERS;
+#elif defined(__AVX512F__)
 inline constexpr int vector_bytes = 64, vector_registers = 32;
 #elif defined(__AVX__)
 inline constexpr int vector_bytes = 32, vector_registers = 16;
@@ -99,6 +101,11 @@ LOOPNEST_INLINE Vec<T> gather(const T* from, index stride, index count) {
     for (int lane = 0; lane < lanes<T>; ++lane)
         if (lane < count) v[lane] = from[lane * stride];
     return v;
+}
+
+template <int count, class T>
+LOOPNEST_INLINE void copy_elements(T* to, const T* from) {
+    __builtin_memcpy(to, from, count * sizeof(T));
 }
 
 // A vector, or the rest of a row where `count` is less: of elements next to one another, or `stride` apart.

@@ -1,6 +1,6 @@
 """The C++ kernels and what they know of the machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from typing_extensions import disjoint_base
@@ -31,6 +31,32 @@ def caches(folder: str = "") -> list[tuple[int, int, int, int, int]]: ...
 def bind_as_thread(n: int) -> bool: ...
 def chase(next: Array, place: int, steps: int) -> int: ...
 def two_cycles(k: int, steps: int) -> int: ...
+
+class CacheSimulator:
+    """Caches, L1 first, each as (bytes, ways, bytes of a line), which remember what they were asked for."""
+
+    def __init__(self, caches: Sequence[tuple[int, int, int]]) -> None: ...
+    def access(self, addresses: Array, writes: Array) -> Array:
+        """For each address the level in which its line is found: 0 for L1, …, the number of levels for memory."""
+
+    def run(
+        self,
+        operation: str,
+        variant: str,
+        isa: str,
+        operands: Sequence[Array],
+        memory: Sequence[Array],
+        blocks: tuple[int, int, int],
+        record: bool,
+    ) -> tuple[Array, list[int], list[int], Array]:
+        """Run a traced rung on operands that lie within `memory`: for each region the lines found in each level, and the
+        bytes asked for; the lines that each level wrote back; and, where `record` says so, every access."""
+
+    def read_all(self, memory: Sequence[Array]) -> None:
+        """Read every line of the memory once, in order."""
+
+def traced_rungs(isa: str) -> list[tuple[str, str]]:
+    """The operations and variants that CacheSimulator.run knows."""
 
 @disjoint_base
 class Shortcut:

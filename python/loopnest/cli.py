@@ -200,7 +200,9 @@ def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) 
     metavar="[JOURNAL]",
     help="Go on with a run that was cut off: the last one in loopnest-results/, or that of this journal.",
 )
-@click.option("--no-limits", is_flag=True, help="Leave the machine's limits out; the first run on a machine measures them.")
+@click.option(
+    "--no-limits", is_flag=True, help="Leave the machine's limits out; the first run on a machine measures them."
+)
 @click.option("--only", multiple=True, metavar="PART", help="Of peers, only this part; may be given again.")
 @click.option(
     "--markdown",

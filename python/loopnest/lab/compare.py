@@ -119,9 +119,7 @@ def _change(old: Record, new: Record, threshold: float, usual: float, rng: np.ra
     return Change(old, new, ratio, low, high, best, verdict)
 
 
-def interval(
-    old: Sequence[float], new: Sequence[float], usual: float, rng: np.random.Generator
-) -> tuple[float, float]:
+def interval(old: Sequence[float], new: Sequence[float], usual: float, rng: np.random.Generator) -> tuple[float, float]:
     """The 95 % interval of the ratio of the medians, new to old.
 
     usual  how much longer than the shortest the longest times of a benchmark take: 1.1 is a tenth. It widens the
@@ -161,8 +159,7 @@ def _warnings(old: Results, new: Results, changes: Sequence[Change], threshold: 
         pools = [sorted(map(str, environment.pools)) for environment in (before, now)]
         if pools[0] != pools[1]:
             yield f"other thread pools: {', '.join(pools[0])}; now {', '.join(pools[1])}"
-        for warning in dict.fromkeys((*before.warnings, *now.warnings)):
-            yield warning
+        yield from dict.fromkeys((*before.warnings, *now.warnings))
     for name, results in (("old", old), ("new", new)):
         if results.interrupted:
             yield f"the {name} run was cut off: it holds {len(results.records)} results"

@@ -23,6 +23,7 @@ from ..arrays import Array
 from ..operation import Contract, Implementation, Operation, Workload
 from .machine import MEMORY, MachineCard
 from .records import Limit, NotRun, Record, kept
+from .traffic import Stream, expected
 from .verify import compare
 
 DTYPE = np.dtype(np.float32)
@@ -56,6 +57,7 @@ class Plan:
     total        seconds of the whole run
     complete     whether a comparison, if it is no ladder, leaves a workload out that one of its rows cannot run
     slow_starts  whether to run rungs whose first call compiles for many seconds
+    accesses     about as many as are simulated at most for one row, a hundred million a second
     """
 
     seconds: float
@@ -65,6 +67,7 @@ class Plan:
     total: float = math.inf
     complete: bool = False
     slow_starts: bool = True
+    accesses: int = 400_000_000
 
     def climb(self, contract: Contract) -> list[Workload]:
         """The workloads of a ladder, from the least work to the most."""
@@ -76,7 +79,16 @@ class Plan:
 
 
 FULL = Plan(seconds=0.2, patience=2.0)
-QUICK = Plan(seconds=0.02, patience=0.8, step=6.0, most_bytes=100_000_000, total=50.0, complete=True, slow_starts=False)
+QUICK = Plan(
+    seconds=0.02,
+    patience=0.8,
+    step=6.0,
+    most_bytes=100_000_000,
+    total=50.0,
+    complete=True,
+    slow_starts=False,
+    accesses=40_000_000,
+)
 
 
 def work_of(contract: Contract, workload: Workload) -> int:
@@ -284,6 +296,7 @@ class Bench:
         ladder: bool = False,
         arrange: Arrange | None = None,
         traffic: int | None = None,
+        replay: bool | Stream = False,
         timed: Callable[[Problem], Callable[[], Any]] | None = None,
         **options: Any,
     ) -> Record | NotRun | None:
@@ -292,6 +305,7 @@ class Bench:
         study, section, case, ladder  see Record
         arrange  changes the inputs, in a way that the study and the case name
         traffic  the compulsory bytes where they are not what the contract says, because of `arrange`
+        replay   whether to ask the cache simulator what the call moves; or the loops that it should replay
         timed    makes of the problem what is timed in place of the kernel alone, such as a call with all its checks
         options  the operation's
 
@@ -344,6 +358,7 @@ class Bench:
             faster_than=implementation.faster_than,
             limit=self._limit(implementation, flops, nbytes, cores),
             machine=self._fingerprint,
+            traffic=self._replayed(implementation, problem, replay) if replay else None,
         )
         benchmark.stats.group = record.group
         benchmark.extra_info.update(record.extra_info())
@@ -378,6 +393,14 @@ class Bench:
         if who in self._warm and seconds > patience:
             raise Refused(TOO_SLOW_AFTER_ALL)
         return seconds
+
+    def _replayed(
+        self, implementation: Implementation, problem: Problem, replay: bool | Stream
+    ) -> dict[str, Any] | None:
+        """After the timing, so that the simulator's work does not disturb it."""
+        stream = replay if isinstance(replay, Stream) else None
+        found = expected(implementation, problem.inputs, most=self.plan.accesses, stream=stream)
+        return found.to_json() if found else None
 
     def _repeats(self, seconds: float) -> tuple[int, int]:
         """Rounds, and calls in each, for calls of so many seconds: as the plan says, or three if these fit."""

@@ -16,7 +16,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-
 SAMPLES = 50
 """Times kept of a benchmark: enough for an interval of the median, and a tenth of the file that all would make."""
 
@@ -68,6 +67,7 @@ class Record:
              most 50 of the rounds' times, evenly spaced from the shortest to the longest
     limit    the machine's, where it was measured
     machine  the fingerprint of the machine card that the limit is from
+    traffic  what the cache simulator says of the call: lab.traffic.Traffic as JSON; None where it was not asked
     """
 
     name: str
@@ -89,6 +89,7 @@ class Record:
     faster_than: tuple[str, ...] = ()
     limit: Limit | None = None
     machine: str = ""
+    traffic: Mapping[str, Any] | None = None
 
     @property
     def best(self) -> float:

@@ -11,6 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from . import explain
 from .claims import claims
 from .records import Environment, Record, Results
 
@@ -126,11 +127,13 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
     for record in records:
         if record.beyond_limit and record.limit:
             parts.append(Text(beyond(record), style="bold yellow"))
+    if explain.columns(records):
+        parts += [Text(explain.sentence(records), style="bold"), Text(explain.footnote(records), style="dim")]
     return Group(*parts)
 
 
-COLUMNS = ("time", "rate", "other", "slowest", "fastest", "limit", "bar", "cores")
-WIDE = ("other", "fastest", "bar", "slowest")
+COLUMNS = ("time", "rate", "other", "slowest", "fastest", "limit", "bar", "cores", "moved")
+WIDE = ("other", "fastest", "bar", "slowest", "cores")
 """Columns that a narrow terminal does without, the first of them first."""
 
 BAR = 10
@@ -150,8 +153,11 @@ def _table(records: Sequence[Record], in_unit: str, columns: Sequence[str], work
     titles |= {"slowest": "faster\nthan\nslowest", "fastest": "slower\nthan\nfastest"}
     limits = "limit" in columns
     for column in columns:
-        if column != "bar" or limits:
+        if column in titles and (column != "bar" or limits):
             result.add_column(titles[column], justify="left" if column == "bar" else "right", no_wrap=True)
+    moved = explain.columns(records) if "moved" in columns else []
+    for extra in moved:
+        result.add_column(extra.title, justify="right", no_wrap=True)
     for _, section in _sections(records):
         for number, row in enumerate(rows(section, in_unit)):
             record = row.record
@@ -169,7 +175,8 @@ def _table(records: Sequence[Record], in_unit: str, columns: Sequence[str], work
                 "bar": bar(record.percent or 0.0),
                 "cores": str(record.threads),
             }
-            cells += [told[column] for column in columns if column != "bar" or limits]
+            cells += [told[column] for column in columns if column in told and (column != "bar" or limits)]
+            cells += explain.cells(record, moved) if moved else []
             style = "green" if row.under_fastest == 1 else ""
             result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
     return result
@@ -189,7 +196,8 @@ def beyond(record: Record) -> str:
     """Why a time that beats the limit is not believed."""
     assert record.limit is not None
     return (
-        f"  {record.impl} {record.case}".rstrip() + f" on {record.workload}: {duration(record.best)} beats the limit of "
+        f"  {record.impl} {record.case}".rstrip()
+        + f" on {record.workload}: {duration(record.best)} beats the limit of "
         f"{duration(record.limit.seconds)} ({record.limit.by}, {record.limit.level}); no program can: the limit or the "
         "count is wrong. Measure the machine again: loopnest machine --refresh"
     )

@@ -26,8 +26,8 @@ from ..machine import MachineCard
 from ..records import Record, Results, save_text
 from ..tables import three_digits
 from . import roof, touched
-from .findings import LINE, findings
 from .figures import Figure, Indexed, figures
+from .findings import LINE, findings
 
 
 def why_not_here() -> str | None:
@@ -57,7 +57,7 @@ def page(results: Sequence[Results]) -> str:
     line = card.caches[0].line if card and card.caches else LINE
     drawn = figures(records)
     parts = [
-        ("layout", "Memory layout", [*_of(drawn, "layout"), *touched.figures(card)]),
+        ("layout", "Memory layout", _of(drawn, "layout")),
         ("roofline", "The roofline", _roofline(card, records)),
         ("ladders", "The ladders", _of(drawn, "ladders")),
         ("vectorization", "Vectorization", _of(drawn, "vectorization")),
@@ -143,7 +143,9 @@ def _roofline(card: MachineCard | None, records: Indexed) -> list[str]:
 
 
 def _part(name: str, title: str, made: Sequence[str]) -> str:
-    return f'<section id="{name}" class="part"><h2>{title}</h2><div class="figures-grid">{"".join(made)}</div></section>'
+    return (
+        f'<section id="{name}" class="part"><h2>{title}</h2><div class="figures-grid">{"".join(made)}</div></section>'
+    )
 
 
 def _when(moment: str) -> str:
@@ -273,7 +275,7 @@ def _rungs(records: Sequence[Record]) -> Iterator[str]:
                 f'<li {data}><button type="button" data-operation="{operation}" data-impl="{impl}" '
                 f'style="--colour:var(--{name})">{html.escape(impl)}</button>{html.escape(headline)}</li>'
             )
-        yield f'<details{" open" if operation == "matmul" else ""}><summary>{operation}: {len(items)} rungs</summary>'
+        yield f"<details{' open' if operation == 'matmul' else ''}><summary>{operation}: {len(items)} rungs</summary>"
         yield f'<ul class="rungs">{"".join(items)}</ul></details>'
 
 
@@ -291,8 +293,7 @@ def _not_run(results: Results) -> str:
     return f'<details><summary>What was not run, and why</summary><div class="card">{rows}</div></details>'
 
 
-COLUMNS = ("suite study section operation impl workload case dtype flops bytes threads first_call best median gflops gbytes "
-           "percent").split()  # fmt: skip
+COLUMNS = ["suite", "study", "section", "operation", "impl", "workload", "case", "dtype", "flops", "bytes", "threads", "first_call", "best", "median", "gflops", "gbytes", "percent"]  # fmt: skip
 """What the page's script gets of a record, as it is in the JSON file."""
 
 
@@ -302,7 +303,7 @@ def _data(records: Sequence[Record]) -> str:
     rows = []
     for r in records:
         limit = (r.limit.seconds, r.limit.by, r.limit.level) if r.limit else (None, "", "")
-        rows.append([*(getattr(r, name) for name in COLUMNS), *limit, r.beyond_limit, touched.traffic(r)])
+        rows.append([*(getattr(r, name) for name in COLUMNS), *limit, r.beyond_limit, touched.moved(r)])
     rungs: dict[str, Mapping[str, str]] = {}
     for record in records:
         key = f"{record.operation} {record.impl}"

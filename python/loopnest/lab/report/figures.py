@@ -10,6 +10,7 @@ from typing import Any
 
 from ..records import Record
 from ..tables import comparable, duration, highest, percent, rate, three_digits, times, unit
+from . import touched
 from .findings import BLOCKS, LOOP_ORDERS, OPERANDS, POWERS_OF_TWO, STRIDES, SUM_BY
 from .svg import FAINT, LIMIT, PAPER, colour, figure, mark, marks, to_svg
 
@@ -49,7 +50,10 @@ def figures(records: Indexed) -> list[Figure]:
     for study in _studies(every, lambda r: r.ladder):
         of_study = [r for r in every if r.study == study]
         made.append(_ladder(study, of_study, records, len(made)))
-    made += [_heat_of_operands(same, records, 100 + i) for i, same in enumerate(_complete_first([r for r in every if r.study == OPERANDS]))]
+    made += [
+        _heat_of_operands(same, records, 100 + i)
+        for i, same in enumerate(_complete_first([r for r in every if r.study == OPERANDS]))
+    ]
     for study in (LOOP_ORDERS, SUM_BY, STRIDES):
         for i, same in enumerate(_complete_first([r for r in every if r.study == study])):
             made.append(_bars(study, same, records, 200 + 10 * len(made) + i))
@@ -193,7 +197,8 @@ def _bars(study: str, same: Sequence[Record], records: Indexed, number: int, par
         ax.set_xlabel("time, in times that of the fastest of its group")
         svg = to_svg(made, f"f{number}", f"{study}: times")
     workload = " and ".join(dict.fromkeys(r.workload for r in same))
-    return Figure(part, f"{study} · {workload}", CAPTIONS.get(study, _caption(study)), svg, same[0].operation)
+    caption = " ".join(filter(None, (CAPTIONS.get(study, _caption(study)), touched.sentence(same))))
+    return Figure(part, f"{study} · {workload}", caption, svg, same[0].operation)
 
 
 def _caption(study: str) -> str:
@@ -233,7 +238,9 @@ def _vectorization(study: str, of_study: Sequence[Record], records: Indexed, num
         _draw_bars(ax, bars, records, log=True)
         ax.set_xlabel(in_unit)
         svg = to_svg(made, f"f{number}", f"{study}: {in_unit} with and without vector instructions")
-    caption = f"In {in_unit}. The smaller arrays fit a cache, and show the instructions; the larger (pale) show the memory."
+    caption = (
+        f"In {in_unit}. The smaller arrays fit a cache, and show the instructions; the larger (pale) show the memory."
+    )
     return Figure("vectorization", study, caption, svg, of_study[0].operation)
 
 

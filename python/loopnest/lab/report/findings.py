@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..records import Record
 from ..tables import duration, highest, rate, three_digits, times, unit
+from . import touched
 
 LINE = 64
 """Bytes of a cache line where there is no machine card that says it."""
@@ -36,7 +38,14 @@ def findings(records: Sequence[Record], line: int = LINE) -> list[Finding]:
     found: list[Finding] = []
     for find in (_columns, _loop_orders, _strides, _powers_of_two, _blocks, _vectors, _ladders, _limits):
         found += find(records, line)
-    return found
+    return [_with_traffic(finding) if finding.about == "layout" else finding for finding in found]
+
+
+def _with_traffic(finding: Finding) -> Finding:
+    """With what the cache simulator says of its two records, where it was asked."""
+    slow, fast = finding.records
+    told = touched.sentence([slow, fast]) if (slow.section, slow.workload) == (fast.section, fast.workload) else ""
+    return dataclasses.replace(finding, reason=f"{finding.reason} Simulated: {told}") if told else finding
 
 
 def _columns(records: Sequence[Record], line: int) -> Iterator[Finding]:
@@ -197,7 +206,10 @@ def _limits(records: Sequence[Record], line: int) -> Iterator[Finding]:
         able = [
             r
             for r in records
-            if r.operation == operation and r.percent is not None and not r.beyond_limit and r.suite == _suite(operation)
+            if r.operation == operation
+            and r.percent is not None
+            and not r.beyond_limit
+            and r.suite == _suite(operation)
         ]
         if able:
             best = max(able, key=lambda r: r.percent or 0.0)

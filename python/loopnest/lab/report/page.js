@@ -32,10 +32,8 @@ function percent(r) {
   return r.percent >= 9.95 ? r.percent.toFixed(0) : r.percent >= 0.095 ? r.percent.toFixed(1) : r.percent.toFixed(2);
 }
 
-function bytes(x) {
-  for (const [scale, name] of [[1 << 30, "GiB"], [1 << 20, "MiB"], [1 << 10, "KiB"]])
-    if (x >= scale) return `${threeDigits(x / scale)} ${name}`;
-  return `${x} B`;
+function moved(r) {
+  return Object.entries(r.traffic || {}).map(([levels, bytes]) => levels === "simulated" ? bytes : `${levels} ${bytes}`).join(", ");
 }
 
 function about(r) {
@@ -49,7 +47,7 @@ function about(r) {
     lines.push(r.wrong
       ? `beats the machine's limit of ${duration(r.limit)}: the limit or the count is wrong`
       : `${percent(r)} % of the machine's limit, ${duration(r.limit)} (${r.by}, ${r.level})`);
-  for (const [level, moved] of Object.entries(r.traffic || {})) lines.push(`simulated: ${level} ${moved}`);
+  if (r.traffic) lines.push(`simulated: ${moved(r)}`);
   return lines.join("\n");
 }
 
@@ -71,7 +69,7 @@ const COLUMNS = [
   ["first call", r => duration(r.first_call), r => r.first_call],
 ];
 if (records.some(r => r.traffic))
-  COLUMNS.push(["simulated traffic", r => Object.entries(r.traffic || {}).map(([k, v]) => `${k} ${v}`).join(", ")]);
+  COLUMNS.push(["moved between caches", moved]);
 let sorting = null;
 let shown = records;
 

@@ -1,16 +1,23 @@
-"""What the cache simulator adds to the report, where it is."""
+"""What the cache simulator adds to the report: the bytes that a call moves between the caches, and why a row is slow."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
-from ..machine import MachineCard
+from .. import explain
 from ..records import Record
+from ..traffic import Traffic
 
 
-def figures(card: MachineCard | None) -> list[str]:
-    return []
+def moved(record: Record) -> dict[str, str] | None:
+    """The bytes that cross between two levels, as text, by the levels; None where nothing was simulated."""
+    if record.traffic is None:
+        return None
+    traffic = Traffic.from_json(record.traffic)
+    crossing = {f"{level}–{traffic.below(level)}": explain.size(traffic.bytes(level)) for level in traffic.levels}
+    return crossing | ({"simulated": traffic.how} if traffic.how else {})
 
 
-def traffic(record: Record) -> Any:
-    return None
+def sentence(records: Sequence[Record]) -> str:
+    """Which of these rows is slow and why, by the simulator; empty where nothing was simulated."""
+    return explain.sentence(records) if any(r.traffic for r in records) else ""

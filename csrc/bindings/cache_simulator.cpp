@@ -1,0 +1,148 @@
+#include "bindings/cache_simulator.hpp"
+
+#include <pybind11/numpy.h>
+#include <pybind11/stl.h>
+
+#include <mutex>
+#include <tuple>
+
+#include "machine/traced_rungs.hpp"
+
+namespace py = pybind11;
+
+namespace loopnest {
+namespace {
+
+using Arrays = std::vector<py::array>;
+
+// The bytes that an array's elements lie in.
+struct Extent {
+    const char *begin, *end;
+
+    explicit Extent(const py::array& x) : begin(static_cast<const char*>(x.data())), end(begin) {
+        if (x.size() == 0) return;
+        end += x.itemsize();
+        for (index axis = 0; axis < x.ndim(); ++axis) {
+            const index reach = (x.shape(axis) - 1) * x.strides(axis);
+            (reach < 0 ? begin : end) += reach;
+        }
+    }
+    bool has(const Extent& part) const { return begin <= part.begin && part.end <= end; }
+};
+
+// A matrix; a number is one of a single element.
+Matrix<float> matrix(const py::array& x) {
+    if (!x.dtype().equal(py::dtype::of<float>())) throw py::type_error("operands: expected arrays of float32");
+    float* const data = static_cast<float*>(const_cast<void*>(x.data()));
+    if (x.ndim() == 0) return {data, 1, 1, 1, 1};
+    if (x.ndim() != 2) throw py::type_error("operands: expected arrays of two axes, or numbers");
+    const index size = sizeof(float);
+    return {data, x.shape(0), x.shape(1), x.strides(0) / size, x.strides(1) / size};
+}
+
+const TracedRung& rung_of(const std::string& operation, const std::string& variant, const std::string& isa) {
+    const TracedRungs rungs = traced_rungs(isa);
+    for (index i = 0; i < rungs.count; ++i)
+        if (rungs.first[i].operation == operation && rungs.first[i].variant == variant) return rungs.first[i];
+    throw std::invalid_argument("no traced rung is called " + operation + " " + variant);
+}
+
+// The simulator, and a lock: it changes with every access.
+class Simulator {
+public:
+    explicit Simulator(const std::vector<std::tuple<index, index, index>>& caches) : simulator_(geometries(caches)) {}
+
+    py::array_t<std::uint8_t> access(const py::array_t<std::int64_t, py::array::c_style>& addresses,
+                                     const py::array_t<bool, py::array::c_style>& writes) {
+        if (addresses.ndim() != 1 || writes.ndim() != 1 || addresses.size() != writes.size())
+            throw std::invalid_argument("access: addresses and writes must be as many, and have one axis");
+        py::array_t<std::uint8_t> found(addresses.size());
+        const std::int64_t* const address = addresses.data();
+        const bool* const write = writes.data();
+        std::uint8_t* const to = found.mutable_data();
+        py::gil_scoped_release without_gil;
+        const std::lock_guard lock(mutex_);
+        for (index i = 0; i < addresses.size(); ++i)
+            to[i] = std::uint8_t(simulator_.touch(CacheSimulator::Address(address[i]) >> simulator_.line_bits(), write[i]));
+        return found;
+    }
+
+    py::tuple run(const std::string& operation, const std::string& variant, const std::string& isa, const Arrays& operands,
+                  const Arrays& memory, std::tuple<index, index, index> blocks, bool record) {
+        const TracedRung& rung = rung_of(operation, variant, isa);
+        if (index(operands.size()) != rung.operands || operands.size() != memory.size())
+            throw std::invalid_argument("operands: expected " + std::to_string(rung.operands) + ", and as many of memory");
+        if (!operands.back().writeable()) throw py::type_error("a result's array is read-only");
+        std::vector<Matrix<float>> matrices;
+        std::vector<Access> accesses;
+        Tracer tracer(simulator_, record ? &accesses : nullptr);
+        for (std::size_t i = 0; i < operands.size(); ++i) {
+            const Extent whole(memory[i]);
+            if (!whole.has(Extent(operands[i]))) throw std::invalid_argument("operands: not within memory");
+            matrices.push_back(matrix(operands[i]));
+            tracer.add_operand(whole.begin, whole.end);
+        }
+        std::vector<index> written_back;
+        {
+            py::gil_scoped_release without_gil;
+            const std::lock_guard lock(mutex_);
+            simulator_.forget_written_back();
+            const auto [rows, inner, cols] = blocks;
+            run_traced(rung, matrices.data(), {rows, inner, cols}, tracer);
+            written_back = simulator_.written_back();
+        }
+        py::array_t<std::int64_t> found({regions, simulator_.levels() + 1});
+        for (index region = 0; region < regions; ++region)
+            for (index level = 0; level <= simulator_.levels(); ++level)
+                found.mutable_at(region, level) = tracer.found(region, level);
+        std::vector<index> asked;
+        for (index region = 0; region < regions; ++region) asked.push_back(tracer.asked(region));
+        return py::make_tuple(found, asked, written_back, py::array_t<Access>(index(accesses.size()), accesses.data()));
+    }
+
+    // Every line of the memory, once and in order.
+    void read_all(const Arrays& memory) {
+        std::vector<Extent> extents(memory.begin(), memory.end());
+        py::gil_scoped_release without_gil;
+        const std::lock_guard lock(mutex_);
+        Tracer tracer(simulator_, nullptr);
+        for (const Extent& whole : extents) {
+            tracer.add_operand(whole.begin, whole.end);
+            for (const char* at = whole.begin; at < whole.end; at += index(1) << simulator_.line_bits())
+                tracer.access(at, 1, false);
+        }
+    }
+
+private:
+    static std::vector<CacheGeometry> geometries(const std::vector<std::tuple<index, index, index>>& caches) {
+        if (index(caches.size()) > most_levels)
+            throw std::invalid_argument("caches: " + std::to_string(caches.size()) + " levels, expected at most " +
+                                        std::to_string(most_levels));
+        std::vector<CacheGeometry> geometry;
+        for (const auto& [size, ways, line] : caches) geometry.push_back({size, ways, line});
+        return geometry;
+    }
+
+    CacheSimulator simulator_;
+    std::mutex mutex_;
+};
+
+}  // namespace
+
+void define_cache_simulator(py::module_& module) {
+    PYBIND11_NUMPY_DTYPE(Access, offset, bytes, region, found, write);
+    py::class_<Simulator>(module, "CacheSimulator", "Caches that are asked for addresses; see loopnest.lab.caches.")
+        .def(py::init<const std::vector<std::tuple<index, index, index>>&>(), py::arg("caches"))
+        .def("access", &Simulator::access, py::arg("addresses"), py::arg("writes"))
+        .def("run", &Simulator::run, py::arg("operation"), py::arg("variant"), py::arg("isa"), py::arg("operands"),
+             py::arg("memory"), py::arg("blocks"), py::arg("record"))
+        .def("read_all", &Simulator::read_all, py::arg("memory"));
+    module.def("traced_rungs", [](const std::string& isa) {
+        py::list names;
+        const TracedRungs rungs = traced_rungs(isa);
+        for (index i = 0; i < rungs.count; ++i) names.append(py::make_tuple(rungs.first[i].operation, rungs.first[i].variant));
+        return names;
+    }, py::arg("isa"), "The operations and variants that CacheSimulator.run knows.");
+}
+
+}  // namespace loopnest
