@@ -190,7 +190,7 @@ def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) 
     "report_file",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     callback=_in_a_folder,
-    help="Write the report to this HTML file. Without --json and --report both go to a new folder in loopnest-results/.",
+    help="Write the report to this HTML file. Without both files they go to a new folder in loopnest-results/.",
 )
 @click.option(
     "--resume",
@@ -225,7 +225,7 @@ def bench(
     seconds: float | None,
     select: str | None,
 ) -> None:
-    """Run benchmark suites, print their tables, write the results and a report; all suites but peers where none is named.
+    """Run benchmark suites, print their tables, and write the results and a report; all but peers where none is named.
 
     A run that is cut off, by Ctrl-C or otherwise, loses nothing that it had measured: --resume goes on with it.
 
@@ -318,9 +318,10 @@ def compare(old: Path, new: Path, threshold: float, everything: bool) -> None:
     help="The HTML file; beside the first of the RESULTS where it is not given.",
 )
 def report(results: tuple[Path, ...], output: Path | None) -> None:
-    """Make one HTML file of RESULTS: files that `loopnest bench` wrote, or their folders; journals of unfinished runs too.
+    """Make one HTML file of RESULTS, which needs no network and no other file.
 
-    It needs no network and no other file. Of several RESULTS the last one that has a benchmark counts.
+    RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Of several the last
+    one that has a benchmark counts.
     """
     from .lab.files import BadFileError, load, report_beside
     from .lab.report import why_not_here, write

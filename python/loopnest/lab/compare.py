@@ -2,8 +2,8 @@
 
 The ratio is that of the medians of the times that were kept, and its 95 % interval a bootstrap's: both sets of times
 are drawn again from themselves many times, and the middle 95 % of the ratios that this gives are the interval (Efron,
-Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13). It covers what varies within a run. What differs from run to
-run, such as a clock or a neighbour on the machine, it cannot know: therefore a benchmark counts as slower or faster
+Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13). It covers what varies within a run. What differs from run
+to run, such as a clock or a neighbour on the machine, it cannot know: therefore a benchmark counts as slower or faster
 only if its best time says so too, which a neighbour changes less, and if both differ by more than a threshold.
 
 >>> from pathlib import Path
@@ -33,8 +33,8 @@ DRAWS = 1000
 
 FEW = 6
 """With fewer times than this on either side, a 95 % interval of the median is wider than all of them: their extremes
-hold it with a probability of 1 - 2 / 2^n, which is 97 % for 6. Then the extremes are taken, and moved apart by as much as
-times of this run usually differ."""
+hold it with a probability of 1 - 2 / 2^n, which is 97 % for 6. Then the extremes are taken, and moved apart by as much
+as times of this run usually differ."""
 
 SLOWER, FASTER, UNCHANGED = "slower", "faster", "unchanged"
 

@@ -173,7 +173,7 @@ class Clock:
 
 
 def limit_of(card: MachineCard, flops: float, nbytes: float, dtype: str, cores: float) -> Limit:
-    """The machine's limit for work that keeps so many cores busy, and that is repeated, so that caches hold what they can.
+    """The machine's limit for work that keeps so many cores busy and is repeated, so that caches hold what they can.
 
     A core that is busy a tenth of the time counts as one: a limit may be too generous, but no program beats it.
     """

@@ -210,7 +210,7 @@ def bar(percent: float, width: int = BAR) -> str:
     ('█████', '▎')
     """
     eighths = round(min(percent, 100.0) / 100 * width * 8)
-    return "█" * (eighths // 8) + ("", *"▏▎▍▌▋▊▉")[eighths % 8]
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def about(environment: Environment, how: str = HOW) -> Text:

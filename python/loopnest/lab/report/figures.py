@@ -180,7 +180,7 @@ def _percent(record: Record) -> str:
 
 def _bars(study: str, same: Sequence[Record], records: Indexed, number: int, part: str = "layout") -> Figure:
     """A study's rows as times beside the fastest of their section."""
-    bars = []
+    bars: list[Bar] = []
     sections: dict[str, list[Record]] = {}
     for record in same:
         sections.setdefault(record.section, []).append(record)
@@ -204,19 +204,19 @@ def _bars(study: str, same: Sequence[Record], records: Indexed, number: int, par
 def _caption(study: str) -> str:
     if study.endswith(POWERS_OF_TWO):
         return (
-            "Elements of a column whose rows lie a power of two apart fall into the same few places of a cache, and push "
-            "each other out; 16 elements more, and they spread."
+            "Elements of a column whose rows lie a power of two apart fall into the same few places of a cache, and "
+            "push each other out; 16 elements more, and they spread."
         )
     return "How long each takes beside the fastest of its group."
 
 
 CAPTIONS = {
-    LOOP_ORDERS: "The innermost loop decides. Over j it goes along rows of b and c: contiguous. Over k it goes down b's "
-    "columns. Over i it goes down the columns of a and of c: a cache line for each element.",
+    LOOP_ORDERS: "The innermost loop decides. Over j it goes along rows of b and c: contiguous. Over k it goes down "
+    "b's columns. Over i it goes down the columns of a and of c: a cache line for each element.",
     SUM_BY: "The same sum of the same row-major matrix. Down the columns each element costs a cache line of its own.",
     STRIDES: "As many elements, further apart: the bytes that are used are the same, the cache lines are not.",
-    "transpose, element by element or in blocks": "One side of a transpose goes down columns. In blocks, the cache lines "
-    "that it touches are used again before they leave the cache.",
+    "transpose, element by element or in blocks": "One side of a transpose goes down columns. In blocks, the cache "
+    "lines that it touches are used again before they leave the cache.",
 }
 
 
@@ -227,7 +227,7 @@ def _vectorization(study: str, of_study: Sequence[Record], records: Indexed, num
     able = [same for same in by_workload if 2 * len(same) >= most]
     chosen = able[:1] + able[-1:] if len(able) > 1 else able
     in_unit = unit(of_study)
-    bars = []
+    bars: list[Bar] = []
     for which, same in enumerate(chosen):
         for i, r in enumerate(same):
             text = " · ".join(filter(None, (three_digits(rate(r, in_unit)), _percent(r))))
@@ -254,8 +254,8 @@ def _heat_of_operands(same: Sequence[Record], records: Indexed, number: int) -> 
     ordered = [row for row in rows if "·" in row] + [row for row in rows if "·" not in row]
     title = f"loop order × layout · {same[0].workload}"
     caption = (
-        "matmul, times beside the fastest of the row: a and b row-major (N) or column-major (T). An order of loops that "
-        "is fast for one layout is slow for another; the packed and the tiled rungs care little."
+        "matmul, times beside the fastest of the row: a and b row-major (N) or column-major (T). An order of loops "
+        "that is fast for one layout is slow for another; the packed and the tiled rungs care little."
     )
     svg = _heat(ordered, columns, cells, records, number, title, relative_to="row")
     return Figure("layout", title, caption, svg, "matmul")

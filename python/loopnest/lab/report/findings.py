@@ -60,9 +60,9 @@ def _columns(records: Sequence[Record], line: int) -> Iterator[Finding]:
         size = _itemsize(slow)
         yield Finding(
             f"Walking a row-major matrix by columns took {times(slow.best / fast.best)} as long as by rows",
-            f"{slow.impl} beside {fast.impl}, a sum over {_sides(slow)} elements. Memory comes in cache lines of {line} bytes. "
-            f"Along a row all {line // size} elements of a line are used one after another; down a column each element "
-            f"costs a line of its own: {line} bytes for {size}.",
+            f"{slow.impl} beside {fast.impl}, a sum over {_sides(slow)} elements. Memory comes in cache lines of "
+            f"{line} bytes. Along a row all {line // size} elements of a line are used one after another; down a column "
+            f"each element costs a line of its own: {line} bytes for {size}.",
             "layout",
             (slow, fast),
         )
@@ -78,7 +78,8 @@ def _loop_orders(records: Sequence[Record], line: int) -> Iterator[Finding]:
     yield Finding(
         f"Of the six orders of matmul's three loops, {slow.case} took {times(slow.best / fast.best)} as long as "
         f"{fast.case}",
-        f"Matrices of {_sides(slow)}, the same multiplications and additions. {_innermost(slow.case)} {_innermost(fast.case)}",
+        f"Matrices of {_sides(slow)}, the same multiplications and additions. {_innermost(slow.case)} "
+        f"{_innermost(fast.case)}",
         "layout",
         (slow, fast),
     )
@@ -125,8 +126,8 @@ def _powers_of_two(records: Sequence[Record], line: int) -> Iterator[Finding]:
     if slow and fast and slow.best > 1.1 * fast.best:
         further = fast.case.rpartition(" ")[2]
         yield Finding(
-            f"Rows a power of two apart cost {times(slow.best / fast.best)} the time of rows {further} elements further "
-            "apart",
+            f"Rows a power of two apart cost {times(slow.best / fast.best)} the time of rows {further} elements "
+            "further apart",
             f"{slow.operation}, {slow.impl}, {_sides(slow)}. The lower bits of an address choose its place in a "
             "cache, so all elements of such a column fight for the same few places, and push each other out.",
             "layout",
@@ -163,8 +164,8 @@ def _vectors(records: Sequence[Record], line: int) -> Iterator[Finding]:
         chained = "" if slow.operation == "add" else ", and each of its additions waits for the last"
         yield Finding(
             f"Vector instructions made {slow.operation} {times(slow.best / fast.best)} as fast",
-            f"{fast.impl} beside {slow.impl}, {slow.workload}. The scalar loop takes one number at a time{chained}; the "
-            "other one a register full of them, and several registers side by side.",
+            f"{fast.impl} beside {slow.impl}, {slow.workload}. The scalar loop takes one number at a time{chained}; "
+            "the other one a register full of them, and several registers side by side.",
             "vectorization",
             (slow, fast),
         )
@@ -178,8 +179,8 @@ def _vectors(records: Sequence[Record], line: int) -> Iterator[Finding]:
     if slow and fast and slow.best > 1.1 * fast.best:
         yield Finding(
             f"GELU without a library call for each element became {times(slow.best / fast.best)} as fast",
-            f"{fast.impl} beside {slow.impl}, {slow.workload}. A loop with a call of exp in it cannot be vectorized. Written "
-            "as polynomials it can: a vector of elements then takes about as long as one call did.",
+            f"{fast.impl} beside {slow.impl}, {slow.workload}. A loop with a call of exp in it cannot be vectorized. "
+            "Written as polynomials it can: a vector of elements then takes about as long as one call did.",
             "vectorization",
             (slow, fast),
         )
@@ -192,8 +193,9 @@ def _ladders(records: Sequence[Record], line: int) -> Iterator[Finding]:
         if study != "matmul" or len(top) < 2:
             continue
         slow, fast = min(top, key=lambda r: rate(r, in_unit)), max(top, key=lambda r: rate(r, in_unit))
+        factor = rate(fast, in_unit) / rate(slow, in_unit)
         yield Finding(
-            f"From {slow.impl} to {fast.impl} {study} becomes {times(rate(fast, in_unit) / rate(slow, in_unit))} as fast",
+            f"From {slow.impl} to {fast.impl} {study} becomes {times(factor)} as fast",
             f"{three_digits(rate(slow, in_unit))} and {three_digits(rate(fast, in_unit))} {in_unit}, each on the "
             f"largest matrices that its time allows: {slow.workload} and {fast.workload}.",
             "ladders",

@@ -18,8 +18,8 @@ def figure(card: MachineCard, records: Indexed) -> Figure | None:
         return None
     dtype = shown[0].dtype
     svg = roofline_svg(card, [(r.impl, r.flops, r.bytes, r.best) for r in shown], dtype=dtype)
-    svg = re.sub(r'<g class="point" data-point="(\d+)">(.*?)</g>', lambda m: _mark(shown[int(m[1])], m[2], records), svg,
-                 flags=re.DOTALL)  # fmt: skip
+    points = re.compile(r'<g class="point" data-point="(\d+)">(.*?)</g>', re.DOTALL)
+    svg = points.sub(lambda m: _mark(shown[int(m[1])], m[2], records), svg)
     caption = (
         "How fast each rung is, by how many operations it does for each byte that has to move. The roofs are what this "
         "machine was measured to reach: a slope for each cache, where moving bytes decides, and the flat peak, where "

@@ -1,8 +1,8 @@
 """matplotlib's figures as SVG for the page: its colours from the page's style sheet, its marks known to the script.
 
 Figures are drawn with placeholder colours, each of which becomes a variable of the style sheet, so that a figure is
-dark where the page is. An artist with the gid `mark(i)` becomes an element that belongs to record i: the script shows its
-figures when the pointer is over it, and dims it when a filter leaves it out.
+dark where the page is. An artist with the gid `mark(i)` becomes an element that belongs to record i: the script shows
+its figures when the pointer is over it, and dims it when a filter leaves it out.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ VARIABLES = {INK: "ink", FAINT: "faint", GRID: "grid", LIMIT: "limit", PAPER: "p
     colour: backend.replace("_", "-") for backend, colour in COLOURS.items()
 }
 
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text is text: it can be searched, and has the page's font
     "svg.hashsalt": "loopnest",  # the same records make the same file
     "font.size": 9,

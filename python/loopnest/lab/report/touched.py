@@ -1,4 +1,4 @@
-"""What the cache simulator adds to the report: the bytes that a call moves between the caches, and why a row is slow."""
+"""What the cache simulator adds to the report: the bytes that move between the caches, and why a row is slow."""
 
 from __future__ import annotations
 
