@@ -61,8 +61,8 @@ def _columns(records: Sequence[Record], line: int) -> Iterator[Finding]:
         yield Finding(
             f"Walking a row-major matrix by columns took {times(slow.best / fast.best)} as long as by rows",
             f"{slow.impl} beside {fast.impl}, a sum over {_sides(slow)} elements. Memory comes in cache lines of "
-            f"{line} bytes. Along a row all {line // size} elements of a line are used one after another; down a column "
-            f"each element costs a line of its own: {line} bytes for {size}.",
+            f"{line} bytes. Along a row all {line // size} elements of a line are used one after another; down a "
+            f"column each element costs a line of its own: {line} bytes for {size}.",
             "layout",
             (slow, fast),
         )
