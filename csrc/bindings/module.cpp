@@ -136,46 +136,63 @@ void define(py::dict& kernels, const char* operation, Rungs<Fn> Kernels::*rungs)
 template <class... Args>
 using Operands = std::tuple<typename Python<Args>::type...>;
 
-// The loop with the arguments of each call on a thread of its own: the seconds that they take together, and the last result
-// of each, None for a loop that has none.
+// The loop with the arguments of each call on a thread of its own: the seconds that they take together, and what each
+// returns, None for a loop that returns nothing. Before, each thread calls it once with the arguments in warm_up, if any.
 template <class Result, class... Args>
-py::tuple run_in_step(Result (*loop)(Args...), const std::vector<Operands<Args...>>& calls) {
-    constexpr bool none = std::is_void_v<Result>;
-    std::vector<std::tuple<Args...>> passed;
-    for (const Operands<Args...>& call : calls)
-        passed.push_back(std::apply(
-            [](const auto&... args) { return std::tuple<Args...>(Python<Args>::pass(args)...); }, call));
-    std::vector<std::conditional_t<none, std::optional<int>, Result>> results(calls.size());
-    auto run = [&](index thread) {
-        if constexpr (none)
-            std::apply(loop, passed[std::size_t(thread)]);
-        else
-            results[std::size_t(thread)] = std::apply(loop, passed[std::size_t(thread)]);
+py::tuple run_in_step(Result (*loop)(Args...), const std::vector<Operands<Args...>>& calls,
+                      const std::vector<Operands<Args...>>& warm_up) {
+    constexpr bool returns = !std::is_void_v<Result>;
+    struct Work {
+        Result (*loop)(Args...);
+        std::vector<std::tuple<Args...>> calls, warm_up;
+        std::vector<std::conditional_t<returns, Result, std::optional<int>>> results;
+
+        static std::vector<std::tuple<Args...>> passed(const std::vector<Operands<Args...>>& calls) {
+            std::vector<std::tuple<Args...>> all;
+            for (const Operands<Args...>& call : calls)
+                all.push_back(std::apply(
+                    [](const auto&... args) { return std::tuple<Args...>(Python<Args>::pass(args)...); }, call));
+            return all;
+        }
+        static void warm(void* work, index thread) {
+            Work& its = *static_cast<Work*>(work);
+            if (std::size_t(thread) < its.warm_up.size()) std::apply(its.loop, its.warm_up[std::size_t(thread)]);
+        }
+        static void run(void* work, index thread) {
+            Work& its = *static_cast<Work*>(work);
+            const std::tuple<Args...>& call = its.calls[std::size_t(thread)];
+            if constexpr (returns)
+                its.results[std::size_t(thread)] = std::apply(its.loop, call);
+            else
+                std::apply(its.loop, call);
+        }
     };
+    Work work = {loop, Work::passed(calls), Work::passed(warm_up), {}};
+    work.results.resize(calls.size());
     double seconds;
     {
         py::gil_scoped_release without_gil;
-        seconds = seconds_in_step(
-            index(calls.size()), [](void* all, index thread) { (*static_cast<decltype(run)*>(all))(thread); }, &run);
+        seconds = seconds_in_step(index(calls.size()), Work::warm, Work::run, &work);
     }
-    return py::make_tuple(seconds, results);
+    return py::make_tuple(seconds, work.results);
 }
 
-// in_step[loop](isa, [(arguments…), …]) for each loop of a limit's list: on the ISA level of this name, whichever is active.
+// in_step[loop](isa, calls, warm_up) for each loop of a limit's list: on the ISA level of this name, whichever is active.
 template <template <class> class Fn, class Result, class... Args>
 void define_in_step(py::dict& in_step, Rungs<Fn> Kernels::*rungs, Result (*)(Args...)) {
+    using Calls = std::vector<Operands<Args...>>;
     const Rungs<Fn> names = isa_levels().front().kernels->*rungs;
     for (index i = 0; i < names.count; ++i)
         in_step[names.first[i].name] = py::cpp_function(
-            [=](const std::string& isa, const std::vector<Operands<Args...>>& calls) {
+            [=](const std::string& isa, const Calls& calls, const Calls& warm_up) {
                 if (calls.empty()) throw py::value_error("calls is empty, expected the arguments of one thread at least");
                 const Rung<Fn>& rung = (level_called(isa).kernels->*rungs).first[i];
                 const auto dtype = std::get<0>(calls.front()).dtype().num();
-                if (dtype == py::dtype::of<float>().num()) return run_in_step(rung.f32, calls);
-                if (dtype == py::dtype::of<double>().num()) return run_in_step(rung.f64, calls);
+                if (dtype == py::dtype::of<float>().num()) return run_in_step(rung.f32, calls, warm_up);
+                if (dtype == py::dtype::of<double>().num()) return run_in_step(rung.f64, calls, warm_up);
                 throw py::type_error("expected arrays of float32 or float64");
             },
-            py::name(names.first[i].name), py::arg("isa"), py::arg("calls"));
+            py::name(names.first[i].name), py::arg("isa"), py::arg("calls"), py::arg("warm_up") = Calls{});
 }
 
 }  // namespace

@@ -65,7 +65,8 @@ bool bind_as_thread([[maybe_unused]] index n) {
 #endif
 }
 
-double seconds_in_step(index threads, void (*work)(void* context, index thread), void* context) {
+double seconds_in_step(index threads, void (*warm_up)(void* context, index thread),
+                       void (*work)(void* context, index thread), void* context) {
 #ifdef __linux__
     cpu_set_t allowed;
     const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
@@ -77,7 +78,7 @@ double seconds_in_step(index threads, void (*work)(void* context, index thread),
 #ifdef __linux__
         if (known) bind(allowed, n);
 #endif
-        work(context, n);
+        warm_up(context, n);
         if (!start.wait()) return;
         const Clock::time_point begun = Clock::now();
         work(context, n);

@@ -9,9 +9,10 @@
 namespace loopnest {
 
 // Seconds from when work(context, 0) … work(context, threads - 1) begin, each on its thread, until the last has ended. Each
-// is called once more before, in which caches fill and clocks rise; then all wait for the last. On Linux each thread is bound
-// to one of the processors that this one may use, to the same in every call.
-double seconds_in_step(index threads, void (*work)(void* context, index thread), void* context);
+// thread first calls warm_up(context, n), and then waits until all have. On Linux each is bound to one of the processors
+// that this thread may use, to the same in every call.
+double seconds_in_step(index threads, void (*warm_up)(void* context, index thread),
+                       void (*work)(void* context, index thread), void* context);
 
 // Binds the calling thread, if it is to be the n-th, to the processor that seconds_in_step gives that one: memory that it
 // touches first then lies near to it. False where the system does not bind threads.

@@ -15,9 +15,10 @@ kernels: dict[str, dict[str, Callable[..., None]]]
 # csrc/machine/limits.hpp and lab/limits.py, which times them.
 limits: dict[str, dict[str, Callable[..., float]]]
 
-# in_step[loop](isa, [(arguments…), …]): the same loops, one thread for each of these calls; the seconds from their
-# common beginning to the last's end, and what each returned. See csrc/machine/in_step.hpp.
-in_step: dict[str, Callable[[str, list[tuple[Any, ...]]], tuple[float, list[Any]]]]
+# in_step[loop](isa, [(arguments…), …], warm_up=[]): the same loops, one thread for each of these calls; the seconds
+# from their common beginning to the last's end, and what each returned. Before, each thread makes its call of warm_up.
+# See csrc/machine/in_step.hpp.
+in_step: dict[str, Callable[..., tuple[float, list[Any]]]]
 
 def isa_levels() -> list[str]: ...
 def isa() -> str: ...

@@ -45,6 +45,7 @@ def main() -> None:
     loopnest compare OLD NEW         two runs: what is slower, and what is faster
     loopnest report RESULTS          a run as a page to look at
     loopnest accuracy gelu           the error of the C++ functions over every float32
+    loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     """
 
 
@@ -428,6 +429,57 @@ def accuracy(operations: tuple[str, ...], step: int, variant: str, isa: str | No
     click.echo(lab.HEADER)
     for function in functions:
         click.echo(lab.line(lab.measure(function, step=step, variant=variant)))
+
+
+# --- the machine
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the card as JSON, in flops, bytes and seconds.")
+@click.option("--refresh", is_flag=True, help="Measure now, whatever was measured before.")
+@click.option(
+    "--svg",
+    "svg_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_in_a_folder,
+    help="Write the roofline to this file.",
+)
+def machine(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
+    """Show what this machine reaches, as it was measured: peak, bandwidths, latencies, noise, and its roofline.
+
+    It is measured at the first time, in some 15 seconds, and kept; `--refresh` measures again. What distorts figures,
+    such as other processes or variables in the environment, is told in warnings.
+    """
+    import json
+
+    from .lab.machine import card, card_file
+    from .lab.machine_tables import report
+    from .lab.roofline import roofline_svg
+
+    notes: list[str] = []
+    with _Progress() as progress:
+
+        def on_event(event: str, content: Any) -> None:
+            if event == "note":
+                notes.append(content)
+            progress.show(event, content)
+
+        try:
+            here = card(refresh, on_event)
+        except KeyboardInterrupt:
+            click.echo("interrupted: nothing was kept of this measurement", err=True)
+            raise SystemExit(130) from None
+    for note in notes:
+        click.echo(note, err=True)
+    if as_json:
+        click.echo(json.dumps(here.to_json(), indent=1))
+    else:
+        console = _console()
+        for part in report(here, console.width):
+            console.print(part)
+        console.print(f"\nkept in {card_file()}", markup=False, highlight=False, soft_wrap=True)
+    if svg_file is not None:
+        svg_file.write_text(roofline_svg(here, standalone=True), encoding="utf-8")
 
 
 def _console() -> Any:

@@ -28,11 +28,14 @@ from ..arrays import Array
 from .limits import BEYOND_CACHES
 
 RUN = 1e-3
-"""Seconds that a run takes: 1,000 times what reading the clock does, and short enough to fit between the turns that a
-system gives to other processes."""
+"""Seconds that a run takes: 1,000 times what reading the clock takes and threads begin apart, and short enough to fit
+between the turns that a system gives to other processes, which are 3 ms and more."""
 
-TOGETHER = 3e-3
-"""The same for several threads, which begin within some microseconds of each other."""
+PART = 1 << 25
+"""Bytes of memory that a run goes through: 32 MiB, another part of the arrays each time. It takes some RUN, too."""
+
+NEARLY = 1.03
+"""How far the fastest runs of two rounds may be from each other for a probe to have settled."""
 
 FAR = 1 << 26
 """Bytes that each of many threads moves where memory is meant: 64 MiB, which is 2 to 60 times a core's share of L3."""
@@ -42,8 +45,8 @@ PAGE, HUGE_PAGE, LINE = 4096, 1 << 21, 64
 LOOPS = {"read": ["read"], "copy": ["copy", "copy_past_caches"], "triad": ["triad", "triad_past_caches"]}
 """The loops of each kind of traffic. The second ones, with stores past the caches, are tried where memory is meant."""
 
-ARRAYS = {"read": 1, "copy": 2, "triad": 3}
-"""How many arrays each kind goes through."""
+ARRAYS = {"read": 1, "copy": 2, "copy_past_caches": 2, "triad": 3, "triad_past_caches": 3}
+"""How many arrays each loop goes through."""
 
 
 @dataclass
@@ -61,14 +64,23 @@ class Probe:
     rounds: list[float] = field(default_factory=list)
 
     @property
+    def best(self) -> float:
+        """Seconds of the fastest run."""
+        return min(self.rounds)
+
+    @property
     def rate(self) -> float:
         """What is done in a second, at best."""
-        return self.amount / min(self.rounds)
+        return self.amount / self.best
 
     @property
     def seconds(self) -> float:
         """What one flop, byte or step takes, at best."""
-        return min(self.rounds) / self.amount
+        return self.best / self.amount
+
+    def settled(self) -> bool:
+        """Whether the fastest run was nearly reached in another round: it was no luck, nor the only one undisturbed."""
+        return len(self.rounds) > 1 and sorted(self.rounds)[1] <= NEARLY * self.best
 
     def turn(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
         """Run again and again for so many seconds, once at least."""
@@ -87,37 +99,41 @@ def play(
     on_turn: Callable[[Probe], object] = lambda probe: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> None:
-    """Give each probe a turn of so many seconds in each of the rounds, which go forwards and backwards alternately."""
-    for number in range(rounds):
+    """Give each probe a turn of so many seconds in each of the rounds, which go forwards and backwards alternately.
+
+    Then those that have not settled have as many turns more, until they have.
+    """
+    for number in range(2 * rounds):
         for probe in probes if number % 2 == 0 else reversed(probes):
-            on_turn(probe)
-            probe.turn(seconds, clock)
+            if number < rounds or not probe.settled():
+                on_turn(probe)
+                probe.turn(seconds, clock)
 
 
-def repeated(name: str, work: float, run: Callable[[int], float], least: float = RUN) -> Probe:
-    """A probe that repeats a loop so often that a run takes about `least` seconds.
+def repeated(name: str, work: float, run: Callable[[int], float]) -> Probe:
+    """A probe that repeats a loop so often that a run takes about RUN.
 
     work  of one repeat: flops, bytes or steps
     run   repeats the loop so many times, and tells the seconds
     """
     times = 1
-    while (took := min(run(times) for _ in range(2))) < least / 4:
+    while (took := min(run(times) for _ in range(2))) < RUN / 4:
         times *= 4
-    times = max(1, round(times * least / took))
+    times = max(1, round(times * RUN / took))
     return Probe(name, work * times, functools.partial(run, times))
 
 
 def multiply_adds(name: str, isa: str, dtype: str, threads: int) -> Probe:
     """Independent multiply-adds in registers: flops."""
     loop = _core.in_step["multiply_add"]
-    calls = [(np.array([1, 0.001, 0], dtype),) for _ in range(threads)]
-    _, flops = loop(isa, [(*call, 1) for call in calls])
+    values = [np.array([1, 0.001, 0], dtype) for _ in range(threads)]
+    _, flops = loop(isa, [(v, 1) for v in values])
 
     def run(times: int) -> float:
-        seconds, _ = loop(isa, [(*call, times) for call in calls])
+        seconds, _ = loop(isa, [(v, times) for v in values], warm_up=[(v, times // 8) for v in values])
         return seconds
 
-    return repeated(name, sum(flops), run, _least(threads))
+    return repeated(name, sum(flops), run)
 
 
 def multiply_add_chain(name: str, isa: str, dtype: str) -> Probe:
@@ -126,20 +142,36 @@ def multiply_add_chain(name: str, isa: str, dtype: str) -> Probe:
     return repeated(name, 1, lambda times: loop(isa, [(values, times)])[0])
 
 
-def traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
-    """A loop over arrays, one thread for each buffer: bytes that it asks for, read or written.
+def cache_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
+    """A loop over arrays that stay in a cache, one thread for each buffer: bytes that it asks for, read or written.
 
     loop    of LOOPS
     nbytes  of all arrays of a thread together, which lie in its buffer
     """
-    count = ARRAYS[loop.partition("_")[0]]
-    calls = [arrays_in(buffer, count, nbytes) for buffer in buffers]
+    calls = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
 
     def run(times: int) -> float:
-        seconds, _ = _core.in_step[loop](isa, [(*call, times) for call in calls])
+        seconds, _ = _core.in_step[loop](
+            isa, [(*call, times) for call in calls], warm_up=[(*call, 1) for call in calls]
+        )
         return seconds
 
-    return repeated(name, sum(x.nbytes for call in calls for x in call), run, _least(len(buffers)))
+    return repeated(name, sum(x.nbytes for call in calls for x in call), run)
+
+
+def memory_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
+    """The same of arrays too large for the caches. A run goes through a part of them, the next run through the next: to
+    go through all of them would take longer than a busy system lets a process run."""
+    count = max(1, nbytes // PART)
+    calls = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
+    each = calls[0][0].size // count // (LINE // 4) * (LINE // 4)
+    parts = itertools.cycle([[[x[n * each : (n + 1) * each] for x in call] for call in calls] for n in range(count)])
+
+    def run() -> float:
+        seconds, _ = _core.in_step[loop](isa, [(*part, 1) for part in next(parts)])
+        return seconds
+
+    return Probe(name, 4.0 * each * ARRAYS[loop] * len(buffers), run)
 
 
 def chase(name: str, buffer: Array, nbytes: int, line: int = LINE, *, cached: bool = True) -> Probe:
@@ -184,10 +216,6 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _least(threads: int) -> float:
-    return RUN if threads == 1 else TOGETHER
-
-
 # --- where the data lie
 
 
@@ -198,18 +226,19 @@ def working_set(sizes: Sequence[int], level: int, threads: int = 1) -> int:
     level    of these; len(sizes) is memory
     threads  that share it: each has its part
 
-    Half of the first cache; in the others the geometric mean of the cache and the one before it, far from both.
+    Half of the first cache; for the others three times the cache before, of which then nothing is left when its turn
+    comes again, or where they are small, half way between the two. Not more: on a shared machine others push it out.
 
     >>> [working_set([32 << 10, 1 << 20, 32 << 20], level) >> 10 for level in range(4)]
-    [16, 180, 5792, 262144]
+    [16, 96, 3072, 262144]
     """
     if level == len(sizes):
         return max(FAR, max(BEYOND_CACHES, 4 * max(sizes, default=0)) // threads)
     size = sizes[level] // threads
     if level == 0:
         return size // 2
-    nbytes = math.sqrt(sizes[level - 1] * max(size, 2 * sizes[level - 1]))
-    return int(nbytes) // PAGE * PAGE
+    before = sizes[level - 1]
+    return int(min(3 * before, math.sqrt(before * max(size, 2 * before)))) // PAGE * PAGE
 
 
 def buffers(sizes: Sequence[int]) -> list[Array]:
@@ -230,7 +259,8 @@ def buffers(sizes: Sequence[int]) -> list[Array]:
 def buffer(nbytes: int) -> Array:
     """float32 ones that begin at a huge page, in huge pages where the system gives them, so that the addresses'
     translation delays nothing."""
-    memory = mmap.mmap(-1, nbytes + 2 * HUGE_PAGE)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}  # shared memory, the default, has small pages only
+    memory = mmap.mmap(-1, nbytes + 2 * HUGE_PAGE, **private)
     if hasattr(mmap, "MADV_HUGEPAGE"):
         with contextlib.suppress(OSError):  # of a kernel without them
             memory.madvise(mmap.MADV_HUGEPAGE)
