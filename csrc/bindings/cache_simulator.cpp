@@ -130,7 +130,7 @@ private:
 }  // namespace
 
 void define_cache_simulator(py::module_& module) {
-    PYBIND11_NUMPY_DTYPE(Access, offset, bytes, region, found, write);
+    PYBIND11_NUMPY_DTYPE(Access, address, offset, bytes, region, found, write);
     py::class_<Simulator>(module, "CacheSimulator", "Caches that are asked for addresses; see loopnest.lab.caches.")
         .def(py::init<const std::vector<std::tuple<index, index, index>>&>(), py::arg("caches"))
         .def("access", &Simulator::access, py::arg("addresses"), py::arg("writes"))

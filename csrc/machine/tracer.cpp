@@ -22,8 +22,8 @@ index Tracer::across(CacheSimulator::Address first, CacheSimulator::Address last
     return found;
 }
 
-void Tracer::keep(std::uintptr_t address, index bytes, bool write, index region, index found) {
-    record_->push_back({std::int64_t(address - spans_[region].begin), std::int32_t(bytes), std::uint8_t(region),
+void Tracer::keep(CacheSimulator::Address at, std::uintptr_t offset, index bytes, bool write, index region, index found) {
+    record_->push_back({std::int64_t(at), std::int64_t(offset), std::int32_t(bytes), std::uint8_t(region),
                         std::uint8_t(found), write});
 }
 

@@ -18,7 +18,8 @@ inline constexpr index packed_a_region = most_operands, packed_b_region = packed
 inline constexpr index most_levels = 4;
 
 struct Access {
-    std::int64_t offset;  // bytes from the region's begin
+    std::int64_t address;  // in the simulated memory
+    std::int64_t offset;   // bytes from the region's begin
     std::int32_t bytes;
     std::uint8_t region, found;  // found: as CacheSimulator::touch
     bool write;
@@ -61,7 +62,7 @@ public:
         asked_[region] += bytes;
         const CacheSimulator::Address last = (from + CacheSimulator::Address(bytes) - 1) >> simulator_.line_bits();
         if (first != last) found = across(first + 1, last, write, region, found);
-        if (record_) keep(address, bytes, write, region, found);
+        if (record_) keep(from, address - spans_[region].begin, bytes, write, region, found);
     }
 
     // found(region, level): how many lines of a region were looked for and found in a level.
@@ -78,7 +79,7 @@ private:
 
     bool find_local(std::uintptr_t address);
     index across(CacheSimulator::Address first, CacheSimulator::Address last, bool write, index region, index found);
-    void keep(std::uintptr_t address, index bytes, bool write, index region, index found);
+    void keep(CacheSimulator::Address at, std::uintptr_t offset, index bytes, bool write, index region, index found);
 
     CacheSimulator& simulator_;
     std::vector<Access>* const record_;

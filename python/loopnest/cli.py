@@ -46,6 +46,8 @@ def main() -> None:
     loopnest report RESULTS          a run as a page to look at
     loopnest accuracy gelu           the error of the C++ functions over every float32
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
+    loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
+    loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
     """
 
 
@@ -480,6 +482,94 @@ def machine(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
         console.print(f"\nkept in {card_file()}", markup=False, highlight=False, soft_wrap=True)
     if svg_file is not None:
         svg_file.write_text(roofline_svg(here, standalone=True), encoding="utf-8")
+# --- the memory layout's pictures, and the processor's counters
+
+
+@main.command()
+@click.argument("operation")
+@click.argument("variant", metavar="[ORDER|VARIANT]", required=False)
+@click.option("--n", default=8, show_default=True, help="The matrices have n x n elements; at most 32.")
+@click.option("--layout", default="C", show_default=True, help="C or F, of all inputs; or a letter for each, as CF.")
+@click.option("--cache", "size", type=int, default=256, show_default=True, help="Bytes of the cache.")
+@click.option("--ways", type=int, default=4, show_default=True, help="Lines that share a place and fit into it.")
+@click.option("--line", type=int, default=16, show_default=True, help="Bytes of a line: 4 for each element.")
+@click.option(
+    "--svg",
+    "svg_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_in_a_folder,
+    help="Write the picture to this file.",
+)
+@click.option(
+    "--animate",
+    "animation_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_in_a_folder,
+    help="Write the walk, step by step, to this file: SVG that moves in a browser.",
+)
+def layout(
+    operation: str,
+    variant: str | None,
+    n: int,
+    layout: str,
+    size: int,
+    ways: int,
+    line: int,
+    svg_file: Path | None,
+    animation_file: Path | None,
+) -> None:
+    """Show in which order a C++ rung touches its elements, and which of them a cache has.
+
+    The OPERATION is matmul, transpose, sum or add; of matmul, the rung may be a loop order.
+
+    \b
+    loopnest layout matmul ijk               down the columns of b
+    loopnest layout matmul ikj               along its rows
+    loopnest layout matmul ijk --layout CF   down the columns, which now are contiguous
+    loopnest layout transpose blocked --n 32 --animate blocked.svg
+    """
+    from .lab.layout import animation_svg, picture, picture_svg, walk
+    from .lab.traffic import CacheLevel
+
+    try:
+        walked = walk(operation, variant, n=n, layout=layout, cache=CacheLevel(size, ways, line))
+        files = []
+        if svg_file is not None:
+            files.append((svg_file, picture_svg(walked, background="white")))
+        if animation_file is not None:
+            files.append((animation_file, animation_svg(walked, background="white")))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    console = _console()
+    for part in picture(walked, console.width):
+        console.print(part)
+    for file, svg in files:
+        file.write_text(svg, encoding="utf-8")
+        console.print(f"written: {file}", markup=False, highlight=False)
+
+
+@main.command()
+@click.argument("operation", callback=_named)
+@click.argument("impl")
+@click.option("--workload", help="The operation's workload; its smallest that is not below 256 x 256, or its largest.")
+@click.option("--calls", type=click.IntRange(min=1), default=5, show_default=True, help="Calls that are counted.")
+def counters(operation: Operation, impl: str, workload: str | None, calls: int) -> None:
+    """Count cycles, instructions and cache misses of one rung, where the processor and the kernel let us.
+
+    What cannot be counted is named, with the reason: virtual machines mostly have no counters.
+    """
+    from .lab.counters import count_implementation, report, usual_workload
+    from .operation import UnavailableError
+
+    try:
+        k = operation[impl]
+        name = workload or usual_workload(operation)
+        counted = count_implementation(k, name, calls=calls)
+    except (UnknownImplementationError, UnavailableError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    click.echo(f"{operation.name} {k.id} on {name}, a call's share of {calls}\n")
+    for text in report(counted):
+        click.echo(text)
 
 
 def _console() -> Any:

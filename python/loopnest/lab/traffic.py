@@ -183,7 +183,7 @@ def simulate(
     Raises ValueError for an implementation that cannot be replayed or for caches that cannot be, TypeError for another
     dtype.
     """
-    replay = _Replay.of(implementation, inputs, caches, stream, out, options)
+    replay = Replay.of(implementation, inputs, caches, stream, out, options)
     if warm:
         replay.run()
     return replay.run()
@@ -203,7 +203,7 @@ def estimate(
     whole operands' memory. `how` then says which part. Results are kept in the user's cache directory.
     """
     try:
-        replay = _Replay.of(implementation, inputs, caches, stream, None, options)
+        replay = Replay.of(implementation, inputs, caches, stream, None, options)
     except (ValueError, TypeError):
         return None
     kept = machine.cache_directory() / "traffic" / f"{replay.key(most)}.json"
@@ -270,7 +270,7 @@ _PARTS: Mapping[tuple[str, str], Callable[..., tuple[Array, ...]]] = {
 }
 
 
-class _Replay:
+class Replay:
     """The arguments of a kernel's call, and the caches that it runs with."""
 
     def __init__(self, stream: Stream, operands: Sequence[Array], caches: Sequence[CacheLevel]) -> None:
@@ -286,7 +286,7 @@ class _Replay:
         stream: Stream | None,
         out: Any,
         options: Mapping[str, Any],
-    ) -> _Replay:
+    ) -> Replay:
         operation = implementation.operation
         stream = stream or stream_of(implementation)
         if stream is None:
@@ -371,7 +371,7 @@ class _Replay:
 
 def _offset(x: Array) -> int:
     """From the first byte of its memory to its element [0, 0]."""
-    return -sum(min(0, (n - 1) * stride) for n, stride in zip(x.shape, x.strides, strict=True))
+    return int(-sum(min(0, (n - 1) * stride) for n, stride in zip(x.shape, x.strides, strict=True)))
 
 
 def _scaled(part: Traffic, once: Traffic | None, factor: float, how: str) -> Traffic:

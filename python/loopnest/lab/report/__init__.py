@@ -56,8 +56,9 @@ def page(results: Sequence[Results]) -> str:
     card = _card(merged)
     line = card.caches[0].line if card and card.caches else LINE
     drawn = figures(records)
+    layout = _of(drawn, "layout")
     parts = [
-        ("layout", "Memory layout", _of(drawn, "layout")),
+        ("layout", "Memory layout", [*layout, *(_pictures() if layout else ())]),
         ("roofline", "The roofline", _roofline(card, records)),
         ("ladders", "The ladders", _of(drawn, "ladders")),
         ("vectorization", "Vectorization", _of(drawn, "vectorization")),
@@ -135,6 +136,11 @@ def _figure(figure: Figure, wide: bool = False) -> str:
         f"<figcaption>{html.escape(figure.caption)}</figcaption>"
         f'<div class="scroll">{figure.svg}</div></figure>'
     )
+
+
+def _pictures() -> Iterator[str]:
+    for title, caption, svg in touched.pictures():
+        yield _figure(Figure("layout", title, caption, svg, ""))
 
 
 def _roofline(card: MachineCard | None, records: Indexed) -> list[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from .. import explain
+from ..layout import TOY, animation_svg, picture_svg, walk
 from ..records import Record
 from ..traffic import Traffic
 
@@ -21,3 +22,14 @@ def moved(record: Record) -> dict[str, str] | None:
 def sentence(records: Sequence[Record]) -> str:
     """Which of these rows is slow and why, by the simulator; empty where nothing was simulated."""
     return explain.sentence(records) if any(r.traffic for r in records) else ""
+
+
+def pictures() -> Iterator[tuple[str, str, str]]:
+    """Title, caption and SVG of pictures of small matrices that are walked in several orders, through a toy's cache."""
+    toy = f"a cache of {TOY.size // TOY.line} lines of {TOY.line} bytes, so that a small matrix does not fit"
+    for variant, words in (("row_wise", "along the rows"), ("column_wise", "down the columns")):
+        caption = f"A sum {words} of a row-major matrix, step by step, through {toy}."
+        yield f"sum, {words}, as it goes", caption, animation_svg(walk("sum", variant))
+    for order in ("ikj", "ijk", "jki"):
+        caption = f"Three loops in the order {order}: when each element is first touched, and how often it misses {toy}."
+        yield f"matmul, {order}: what is touched when", caption, picture_svg(walk("matmul", order))

@@ -1,0 +1,473 @@
+"""The cache simulator: against a slow and obvious one, against closed forms, and against valgrind's cachegrind."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import loopnest as ln
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from loopnest import _core
+from loopnest.lab import machine, traffic
+from loopnest.lab.traffic import CacheLevel, Replay, Stream, Traffic, estimate, expected, simulate, stream_of
+
+CSRC = Path(__file__).parents[1] / "csrc"
+ISA_LEVELS = ["v1", "v3", "v4"] if "v1" in ln.isa_levels() else ln.isa_levels()
+SMALL = (CacheLevel(size=4096, ways=4, line=64), CacheLevel(size=65536, ways=8, line=64))
+
+
+# --- a slow and obvious model
+
+
+class Model:
+    """Lists of lines, from the least to the most recently used."""
+
+    def __init__(self, caches):
+        self.caches = [(size // line // ways, ways, {}) for size, ways, line in caches]
+        self.line = caches[0][2]
+        self.changed = [set() for _ in caches]
+        self.written_back = [0] * len(caches)
+
+    def access(self, address, write):
+        line = address // self.line
+        found = self.look_for(0, line)
+        if write:
+            self.changed[0].add(line)
+        return found
+
+    def look_for(self, level, line):
+        if level == len(self.caches):
+            return level
+        sets, ways, content = self.caches[level]
+        place = content.setdefault(line % sets, [])
+        if line in place:
+            place.remove(line)
+            place.append(line)
+            return level
+        if len(place) == ways:
+            gone = place.pop(0)
+            if gone in self.changed[level]:
+                self.changed[level].remove(gone)
+                self.write_back(level, gone)
+        place.append(line)
+        return self.look_for(level + 1, line)
+
+    def write_back(self, level, line):
+        self.written_back[level] += 1
+        if level + 1 == len(self.caches):
+            return
+        sets, _, content = self.caches[level + 1]
+        if line in content.get(line % sets, []):
+            self.changed[level + 1].add(line)
+        else:
+            self.write_back(level + 1, line)
+
+
+@st.composite
+def hierarchies(draw):
+    line = draw(st.sampled_from([16, 64]))
+    levels = draw(st.integers(1, 4))
+    return [
+        (draw(st.integers(1, 6)) * ways * line, ways, line)
+        for ways in draw(st.lists(st.integers(1, 4), min_size=levels, max_size=levels))
+    ]
+
+
+@settings(deadline=None, max_examples=200)
+@given(hierarchies(), st.lists(st.tuples(st.integers(0, 2047), st.booleans()), max_size=300))
+def test_every_access_is_found_where_a_slow_and_obvious_model_finds_it(caches, accesses):
+    model = Model(caches)
+    found = _core.CacheSimulator(caches).access(
+        np.array([address for address, _ in accesses], np.int64), np.array([write for _, write in accesses], bool)
+    )
+    assert found.tolist() == [model.access(*access) for access in accesses]
+
+
+@pytest.mark.parametrize("variant", ["naive", "jki", "reordered", "packed"])
+def test_a_rungs_lines_and_what_is_written_back_are_the_models(variant):
+    """The recorded accesses of a rung, put to the model, give the counts that the rung's run gave."""
+    a = np.ones((20, 24), np.float32)
+    b = np.ones((24, 28), np.float32)
+    caches = (CacheLevel(512, 2, 64), CacheLevel(2048, 4, 64))
+    replay = Replay.of(ln.matmul[f"cpp.{variant}"], (a, b), caches, None, None, {})
+    counted = replay.run()
+    model = Model([(level.size, level.ways, level.line) for level in caches])
+    found = [0, 0, 0]
+    for access in Replay.of(ln.matmul[f"cpp.{variant}"], (a, b), caches, None, None, {}).accesses():
+        first, last = access["address"] // 64, (access["address"] + access["bytes"] - 1) // 64
+        for line in range(first, last + 1):
+            found[model.access(int(line) * 64, bool(access["write"]))] += 1
+    assert found == [sum(counts[level] for counts in counted.found.values()) for level in range(3)]
+    assert tuple(model.written_back) == counted.written_back
+
+
+# --- closed forms
+
+
+def rows_apart(n, apart):
+    return np.ones((n, apart), np.float32)[:, :n]
+
+
+def test_columns_whose_lines_do_not_fit_miss_at_every_element():
+    """n lines of a column in a cache of fewer than n: n * n misses; along the rows each line misses once."""
+    n, cache = 64, (CacheLevel(size=32 * 64, ways=32, line=64),)
+    a = rows_apart(n, n + 16)
+    down = simulate(ln.sum["cpp.column_wise"], a, caches=cache, warm=False)
+    along = simulate(ln.sum["cpp.row_wise"], a, caches=cache, warm=False)
+    assert down.misses("L1", "a") == n * n
+    assert along.misses("L1", "a") == n * n // 16
+
+
+def test_columns_whose_lines_fit_miss_once_a_line():
+    n, cache = 64, (CacheLevel(size=128 * 64, ways=128, line=64),)
+    down = simulate(ln.sum["cpp.column_wise"], rows_apart(n, n + 16), caches=cache, warm=False)
+    assert down.misses("L1", "a") == n * n // 16
+
+
+def test_rows_a_power_of_two_apart_lose_their_lines_to_one_another_and_16_more_do_not():
+    """64 lines, 512 bytes apart, fall into 8 of 64 sets, of 4 ways each; 64 bytes more spread them."""
+    cache = (CacheLevel(size=64 * 4 * 64, ways=4, line=64),)
+    apart = simulate(ln.sum["cpp.column_wise"], rows_apart(64, 128), caches=cache, warm=False)
+    further = simulate(ln.sum["cpp.column_wise"], rows_apart(64, 128 + 16), caches=cache, warm=False)
+    assert apart.misses("L1", "a") == 64 * 64
+    assert further.misses("L1", "a") == 64 * 64 // 16
+
+
+def test_a_row_major_product_misses_at_every_element_of_b_in_the_order_ijk_and_at_every_line_in_ikj():
+    n, cache = 48, (CacheLevel(size=32 * 64, ways=32, line=64),)
+    a = b = np.ones((n, n), np.float32)
+    ijk = simulate(ln.matmul["cpp.naive"], a, b.copy(), caches=cache, warm=False)
+    ikj = simulate(ln.matmul["cpp.reordered"], a, b.copy(), caches=cache, warm=False)
+    assert ijk.misses("L1", "b") == n**3
+    assert ikj.misses("L1", "b") == n**3 // 16
+
+
+def test_blocked_transposes_move_each_line_once():
+    n = 128
+    cache = (CacheLevel(size=8192, ways=8, line=64),)
+    blocked = simulate(ln.transpose["cpp.blocked"], np.ones((n, n + 16), np.float32)[:, :n], caches=cache, warm=False)
+    naive = simulate(ln.transpose["cpp.naive"], np.ones((n, n + 16), np.float32)[:, :n], caches=cache, warm=False)
+    assert blocked.misses("L1", "a") == blocked.misses("L1", "a") == n * n // 16
+    assert blocked.misses("L1", "out") < 1.1 * n * n / 16
+    assert naive.misses("L1", "out") > 0.9 * n * n
+
+
+@pytest.mark.parametrize(("variant", "a", "b", "c"), [("naive", 1, 1, 0), ("jki", 1, 1, 2), ("reordered", 1, 1, 2)])
+def test_accesses_are_those_of_the_source(variant, a, b, c):
+    m, k, n = 5, 6, 7
+    found = simulate(ln.matmul[f"cpp.{variant}"], np.ones((m, k), np.float32), np.ones((k, n), np.float32)).found
+    assert [sum(found[name]) for name in "abc"] == [a * m * k * n, b * m * k * n, c * m * k * n + m * n]
+
+
+def test_a_second_call_finds_what_fits():
+    a, b = np.ones((2, 24, 24), np.float32)
+    once = simulate(ln.matmul["cpp.naive"], a, b, caches=SMALL, warm=False)
+    again = simulate(ln.matmul["cpp.naive"], a, b, caches=(CacheLevel(16384, 8),), warm=True)
+    assert once.misses("L2") == 3 * 24 * 24 // 16
+    assert again.misses("L1") == 0
+    assert again.bytes("L1") == 0
+
+
+def test_counts_do_not_depend_on_where_the_arrays_lie():
+    counts = set()
+    for shift in (0, 1, 17, 1000):
+        room = np.ones(3 * 32 * 32 + 4096, np.float32)
+        a, b = (room[shift + part * 1024 :][:1024].reshape(32, 32) for part in range(2))
+        found = simulate(ln.matmul["cpp.packed"], a, b, caches=SMALL)
+        counts.add((str(found.found), found.written_back))
+    assert len(counts) == 1
+
+
+# --- the rungs' own loops
+
+
+def whole_numbers(shape, seed):
+    """So small that products and sums of them are exact in every order."""
+    return np.random.default_rng(seed).integers(-4, 5, shape).astype(np.float32)
+
+
+LAYOUTS = {
+    "C": lambda x: x,
+    "F": lambda x: np.asarray(x, order="F"),
+    "stepped": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+    "backwards": lambda x: np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1],
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("isa", ISA_LEVELS)
+def test_a_traced_rung_computes_what_the_operation_is(isa, layout, monkeypatch):
+    """So it is the rung's loop that is traced: whatever it left out would be missing in the result."""
+    monkeypatch.setattr(traffic, "isa", lambda: isa)
+    arrange = LAYOUTS[layout]
+    matrices = [
+        arrange(whole_numbers((23, 70), 1)),
+        arrange(whole_numbers((70, 37), 2)),
+        arrange(whole_numbers((23, 70), 3)),
+    ]
+    exact = {
+        "matmul": ((0, 1), lambda a, b: a @ b),
+        "transpose": ((0,), lambda a: a.T),
+        "sum": ((0,), lambda a: a.sum()),
+        "add": ((0, 2), lambda a, b: a + b),
+    }
+    for operation, variant in _core.traced_rungs(isa):
+        chosen, reference = exact[operation]
+        inputs = [matrices[i] for i in chosen]
+        result = np.asarray(reference(*inputs))
+        out = np.full(result.shape, np.nan, np.float32)
+        k = ln.OPERATIONS[operation][f"cpp.{variant.replace('_with', '')}"]
+        simulate(k, *inputs, caches=SMALL, stream=Stream(operation, variant, (7, 8, 9)), out=out)
+        np.testing.assert_array_equal(out, result, err_msg=f"{operation} {variant}")
+
+
+def test_every_loop_order_and_block_and_transpose_of_the_layout_study_can_be_replayed():
+    for variant in (
+        "naive",
+        "jik",
+        "jki",
+        "kij",
+        "kji",
+        "reordered",
+        "blocked",
+        "register_tile",
+        "packed",
+        "prefetched",
+    ):
+        assert stream_of(ln.matmul[f"cpp.{variant}"])
+    for variant in ("naive", "column_wise", "blocked"):
+        assert stream_of(ln.transpose[f"cpp.{variant}"])
+    assert stream_of(ln.matmul["cpp.parallel"]) is None
+    assert stream_of(ln.matmul["numpy.matmul"]) is None
+
+
+def test_rungs_with_the_same_loops_are_there():
+    for operation, id in traffic.SAME_LOOPS:
+        assert stream_of(ln.OPERATIONS[operation][id])
+
+
+# --- large calls, in part
+
+
+@pytest.fixture
+def own_cache_directory(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+@pytest.mark.parametrize("orders", ["CC", "FF", "CF"])
+@pytest.mark.parametrize("variant", ["naive", "jik", "reordered", "kij", "jki", "kji"])
+def test_a_part_of_the_outermost_loop_tells_of_the_whole(variant, orders):
+    a, b = (np.ones((96, 96), np.float32, order=order) for order in orders)
+    caches = (CacheLevel(2048, 4), CacheLevel(16384, 8), CacheLevel(1 << 20, 16))
+    k = ln.matmul[f"cpp.{variant}"]
+    whole = simulate(k, a, b, caches=caches)
+    part = Replay.of(k, (a, b), caches, None, None, {})._in_part(traffic._LOOPS["matmul", variant].outermost)
+    assert part.accesses == whole.accesses
+    assert part.asked == whole.asked
+    for level in whole.levels:
+        assert part.misses(level) == pytest.approx(whole.misses(level), rel=0.03, abs=100)
+        assert part.bytes(level) == pytest.approx(whole.bytes(level), rel=0.03, abs=20_000)
+
+
+def test_an_estimate_says_what_was_replayed_and_is_kept(own_cache_directory, monkeypatch):
+    a, b = np.ones((2, 128, 128), np.float32)
+    whole = estimate(ln.matmul["cpp.reordered"], a, b, most=10**9)
+    part = estimate(ln.matmul["cpp.reordered"], a, b, most=10**7)
+    assert whole.how == ""
+    assert "16 of 128 turns" in part.how
+    assert estimate(ln.matmul["cpp.reordered"], a, b, most=10**4) is None
+    monkeypatch.setattr(Replay, "within", lambda *_: pytest.fail("simulated again"))
+    assert estimate(ln.matmul["cpp.reordered"], a, b, most=10**7) == part
+    assert estimate(ln.matmul["cpp.reordered"], a, b, most=10**4) is None
+
+
+def test_what_is_kept_and_broken_is_simulated_again(own_cache_directory):
+    a = np.ones((32, 32), np.float32)
+    first = estimate(ln.transpose["cpp.naive"], a, most=10**6)
+    (kept,) = own_cache_directory.glob("loopnest/traffic/*.json")
+    kept.write_text('{"line": 64')
+    assert estimate(ln.transpose["cpp.naive"], a, most=10**6) == first
+
+
+def test_what_is_too_large_is_told_by_smaller_matrices(own_cache_directory):
+    a, b = np.ones((2, 128, 128), np.float32)
+    found = expected(ln.matmul["cpp.blocked"], (a, b), most=2_000_000)
+    assert found.how == "of matrices of 64 x 64"
+    assert expected(ln.matmul["numpy.matmul"], (a, b), most=10**9) is None
+
+
+def test_traffic_survives_json():
+    found = simulate(ln.matmul["cpp.packed"], *np.ones((2, 20, 20), np.float32))
+    assert Traffic.from_json(found.to_json()) == found
+    assert found.to_json()["bytes"] == {level: found.bytes(level) for level in found.levels}
+
+
+# --- what is refused
+
+
+@pytest.mark.parametrize(
+    ("caches", "message"),
+    [
+        ([(4096, 4, 48)], "lines of 48 bytes, expected a power of two"),
+        ([(4096, 0, 64)], "0 ways, expected 1 or more"),
+        ([(4000, 4, 64)], "4000 bytes, expected a multiple of ways x line = 256"),
+        ([(0, 4, 64)], "0 bytes, expected a multiple"),
+        ([(4096, 4, 64), (8192, 4, 32)], "level 2 has lines of 32 bytes, expected those of level 1, 64"),
+        ([], "there is none"),
+        ([(4096, 4, 64)] * 5, "5 levels, expected at most 4"),
+    ],
+)
+def test_caches_that_cannot_be_are_refused(caches, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        _core.CacheSimulator(caches)
+
+
+def test_what_cannot_be_replayed_is_refused_with_what_can():
+    a = np.ones((8, 8), np.float32)
+    with pytest.raises(ValueError, match=r"numpy.matmul cannot be replayed; expected one of cpp.naive"):
+        simulate(ln.matmul["numpy.matmul"], a, a)
+    with pytest.raises(TypeError, match="inputs of float64, expected float32"):
+        simulate(ln.matmul["cpp.naive"], a.astype(np.float64), a.astype(np.float64))
+    with pytest.raises(ValueError, match="2 calls of the kernel"):
+        simulate(ln.matmul["cpp.naive"], np.ones((2, 8, 8), np.float32), a)
+    with pytest.raises(ValueError, match="no traced rung is called matmul tiled"):
+        simulate(ln.matmul["cpp.naive"], a, a.copy(), stream=Stream("matmul", "tiled"))
+
+
+def test_operands_outside_of_their_memory_are_refused():
+    simulator, a, c = _core.CacheSimulator([(4096, 4, 64)]), np.ones((8, 8), np.float32), np.ones((8, 8), np.float32)
+    with pytest.raises(ValueError, match="not within memory"):
+        simulator.run("transpose", "naive", ln.isa(), [a, c], [a, c[:4]], (0, 0, 0), False)
+
+
+def test_this_machines_caches_make_a_simulator(monkeypatch):
+    assert len(traffic.this_machine()) >= 1
+    odd = (machine.Cache(1, 48 << 10, 12, 64, False), machine.Cache(2, 1_310_720, 0, 0, True))
+    monkeypatch.setattr(machine, "caches", lambda: odd)
+    caches = traffic.this_machine.__wrapped__()
+    assert caches == (CacheLevel(48 << 10, 12, 64), CacheLevel(1_310_720, 8, 64))
+    _core.CacheSimulator([(level.size, level.ways, level.line) for level in caches])
+
+
+# --- valgrind's cachegrind, on the scalar rungs' own code
+
+N = 80
+COMPILER = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
+SCALAR_RUNGS = [
+    *(("matmul", variant) for variant in ("naive", "jik", "reordered", "kij", "jki", "kji", "blocked")),
+    *(("transpose", variant) for variant in ("naive", "column_wise", "blocked")),
+]
+
+DRIVER = """
+#include <cstdlib>
+#include "linalg/transpose.hpp"
+#include "linalg/transpose_blocked.hpp"
+#include "matmul/blocked.hpp"
+#include "matmul/loop_orders.hpp"
+#include "matmul/naive.hpp"
+#include "matmul/reordered.hpp"
+using namespace loopnest;
+using M = Matrix<float>;
+#define RUN extern "C" __attribute__((noinline, flatten)) void
+%s
+int main() {
+    const index n = %d, size = (n * n * 4 + 4095) / 4096 * 4096;
+    char* const memory = static_cast<char*>(std::aligned_alloc(1 << 20, (3 * size + (1 << 20)) >> 20 << 20));
+    M x[3];
+    for (int i = 0; i < 3; ++i) {
+        x[i] = {reinterpret_cast<float*>(memory + i * size), n, n, n, 1};
+        for (index e = 0; e < n * n; ++e) x[i].data[e] = float(e & 3);
+    }
+    %s
+}
+"""
+
+
+def driver_source():
+    functions, calls = [], []
+    for operation, variant in SCALAR_RUNGS:
+        name = f"run_{operation}_{variant}"
+        arguments = "a, b, c" if operation == "matmul" else "a, c"
+        functions.append(f"RUN {name}(M a, M b, M c) {{ native::{operation}::{variant}<float>({arguments}); }}")
+        calls.append(f"{name}(x[0], x[1], x[2]);")
+    return DRIVER % ("\n".join(functions), N, "\n    ".join(calls))
+
+
+def misses_by_function(path):
+    """(D1 misses, LL misses) of data, from cachegrind's file."""
+    counts, function, events = {}, None, []
+    for line in path.read_text().splitlines():
+        if line.startswith("events:"):
+            events = line.split()[1:]
+        elif line.startswith("fn="):
+            function = line[3:]
+        elif line[:1].isdigit() and function:
+            numbers = dict(zip(events, map(int, line.split()[1:]), strict=False))
+            d1, ll = counts.get(function, (0, 0))
+            d1 += numbers.get("D1mr", 0) + numbers.get("D1mw", 0)
+            counts[function] = d1, ll + numbers.get("DLmr", 0) + numbers.get("DLmw", 0)
+    return counts
+
+
+@pytest.fixture(scope="module")
+def cachegrind(tmp_path_factory):
+    """Misses of each scalar rung, one after another in one process: start-up is in other functions."""
+    if "LOOPNEST_SANITIZED" in os.environ:
+        pytest.skip("valgrind's own program is not sanitized: the plain run has this test")
+    if not shutil.which("valgrind"):
+        pytest.skip("valgrind is not installed: apt-get install valgrind")
+    if COMPILER is None:
+        pytest.skip("there is no C++ compiler")
+    if not CSRC.exists():
+        pytest.skip("the C++ sources are not here")
+    folder = tmp_path_factory.mktemp("cachegrind")
+    source, program, result = folder / "driver.cpp", folder / "driver", folder / "cachegrind.out"
+    source.write_text(driver_source())
+    no_vectors = ["-fno-tree-vectorize"] if COMPILER == "g++" else ["-fno-vectorize", "-fno-slp-vectorize"]
+    files = [str(source), str(CSRC / "machine/caches.cpp")]
+    subprocess.run(
+        [COMPILER, "-std=c++20", "-O1", "-g", *no_vectors, "-I", str(CSRC), *files, "-o", str(program)], check=True
+    )
+    geometry = [f"--{name}={c.size},{c.ways},{c.line}" for name, c in zip(("D1", "LL"), SMALL, strict=True)]
+    subprocess.run(
+        [
+            "valgrind",
+            "--tool=cachegrind",
+            "--cache-sim=yes",
+            *geometry,
+            f"--cachegrind-out-file={result}",
+            str(program),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return misses_by_function(result)
+
+
+@pytest.fixture(scope="module")
+def replayed():
+    """The same calls, one after another, on caches that the arrays have passed through."""
+    pages = -(-N * N * 4 // 4096)
+    memory = np.ones((3, pages * 1024), np.float32)
+    x = [row[: N * N].reshape(N, N) for row in memory]
+    simulator = _core.CacheSimulator([(level.size, level.ways, level.line) for level in SMALL])
+    simulator.read_all(x)
+    found = {}
+    for operation, variant in SCALAR_RUNGS:
+        operands, lie_in = (x, list(memory)) if operation == "matmul" else (x[::2], [memory[:2], memory[2]])
+        counts, *_ = simulator.run(operation, variant, ISA_LEVELS[0], operands, lie_in, (0, 0, 0), False)
+        found[operation, variant] = int(counts[:, 1:].sum()), int(counts[:, 2:].sum())
+    return found
+
+
+@pytest.mark.parametrize(("operation", "variant"), SCALAR_RUNGS)
+def test_misses_are_cachegrinds_within_2_percent(operation, variant, cachegrind, replayed):
+    theirs = cachegrind[f"run_{operation}_{variant}"]
+    ours = replayed[operation, variant]
+    for level, mine, its in zip(("L1", "last level"), ours, theirs, strict=True):
+        assert mine == pytest.approx(its, rel=0.02, abs=8), level
