@@ -14,7 +14,10 @@ from pathlib import Path
 import loopnest as ln
 import made_up
 import pytest
+from click.testing import CliRunner
+from loopnest.cli import main
 from loopnest.lab import bench, journal
+from loopnest.lab.files import BadFileError, Files
 from loopnest.lab.measure import QUICK, Bench, Plan, limit_of
 from loopnest.lab.records import NotRun, Record, Results, kept
 from loopnest.lab.tables import bar, beyond, percent, report
@@ -245,6 +248,59 @@ def test_a_journal_goes_on_after_half_a_line(tmp_path):
     more.tell("failure", {"name": "a", "message": "b"})
     more.close()
     assert [f.name for f in journal.load(file).failures] == ["a"]
+
+
+# --- where files go
+
+
+def test_files_that_are_named_are_the_only_ones(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert Files.of(Path("a.json"), None) == Files(Path("a.json.journal"), Path("a.json"), None)
+    assert Files.of(None, Path("a.html")) == Files(Path("a.html.journal"), None, Path("a.html"))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resumed_run_writes_what_the_first_one_would_have_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "loopnest-results" / "2026-01-01_00-00-00"
+    folder.mkdir(parents=True)
+    header = journal.line("run", {"suites": ["gelu"]})
+    for path in (folder / "results.json.journal", tmp_path / "a.json.journal", tmp_path / "b.html.journal"):
+        path.write_text(header)
+    last = Files.unfinished(Path())
+    assert (last.json, last.report) == (
+        Path("loopnest-results/2026-01-01_00-00-00/results.json"),
+        Path("loopnest-results/2026-01-01_00-00-00/report.html"),
+    )
+    assert Files.unfinished(folder).json == folder / "results.json"
+    json_alone, report_alone = (Files.unfinished(tmp_path / f"{name}.journal") for name in ("a.json", "b.html"))
+    assert (json_alone.json, json_alone.report) == (tmp_path / "a.json", None)
+    assert (report_alone.json, report_alone.report) == (None, tmp_path / "b.html")
+
+
+def test_what_an_unfinished_run_has_left_is_not_written_over(tmp_path):
+    (tmp_path / "a.json.journal").write_text(journal.line("run", {"suites": ["gelu"]}))
+    with pytest.raises(BadFileError, match=r"Go on with it: loopnest bench --resume .*a\.json\.journal"):
+        Files.of(tmp_path / "a.json", None)
+    with pytest.raises(ValueError, match=r"journal_file is .* which exists"):
+        bench.run_suites(["gelu"], journal_file=tmp_path / "a.json.journal")
+
+
+def test_a_place_that_cannot_be_written_to_is_told_before_anything_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loopnest-results").write_text("a file of this name")
+    with pytest.raises(BadFileError, match="use --json FILE"):
+        Files.of(None, None)
+
+
+def test_resume_takes_no_suites_and_no_options():
+    for more in (["matmul"], ["--quick"], ["--json", "a.json"]):
+        result = CliRunner().invoke(main, ["bench", *more, "--resume"])
+        assert result.exit_code == 2
+        assert "--resume goes on with what that run was asked for" in " ".join(result.output.split())
+    result = CliRunner().invoke(main, ["bench", "--resume", "no_such.journal"])
+    assert result.exit_code == 1
+    assert "no_such.journal cannot be read" in result.output
 
 
 # --- what a resumed run knows

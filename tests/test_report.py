@@ -15,6 +15,7 @@ from loopnest.cli import main
 from loopnest.lab import report
 from loopnest.lab.files import BadFileError, report_beside
 from loopnest.lab.records import Results
+from loopnest.lab.report import touched
 from loopnest.lab.report.figures import Indexed, figures
 from loopnest.lab.report.findings import findings
 from loopnest.lab.tables import duration, percent, three_digits, times
@@ -27,6 +28,11 @@ RUN = made_up.run()
 @pytest.fixture(scope="module")
 def page():
     return report.page([RUN])
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return figures(Indexed(RUN.records))
 
 
 @pytest.fixture(scope="module")
@@ -125,9 +131,7 @@ def test_the_pages_numbers_are_the_files(page, tmp_path):
         assert shown["limit"] == info["limit"]["seconds"]
 
 
-def test_figures_have_a_mark_for_each_record_and_write_its_numbers():
-    records = Indexed(RUN.records)
-    drawn = figures(records)
+def test_figures_have_a_mark_for_each_record_and_write_its_numbers(drawn):
     marked = {int(n) for figure in drawn for n in re.findall(r'data-r="(\d+)"', figure.svg)}
     plain = {i for i, r in enumerate(RUN.records) if r.case != "its own choice"}
     assert marked >= plain - {i for i in plain if RUN.records[i].suite in ("gelu", "mlp", "matmul", "vectorization")}
@@ -139,19 +143,18 @@ def test_figures_have_a_mark_for_each_record_and_write_its_numbers():
         assert f"{three_digits(RUN.records[n].gflops)} · {percent(RUN.records[n])} %" in texts
 
 
-def test_each_part_has_its_figures():
-    drawn = figures(Indexed(RUN.records))
+def test_each_part_has_its_figures(drawn):
     titles = [figure.title for figure in drawn]
     assert {figure.part for figure in drawn} == {"ladders", "layout", "vectorization", "sizes"}
     assert [t for t in titles if t.startswith("loop order × layout")] == [
-        f"loop order × layout · {w}" for w in ("square-64", "square-512")
+        f"loop order × layout · {w}" for w in ("square-512", "square-64")
     ]
     assert sum(t.startswith("block sizes") for t in titles) == 2
     assert {f.operation for f in drawn if f.part == "vectorization"} == {"add", "dot", "sum", "gelu"}
 
 
-def test_a_heat_maps_cells_are_times_beside_the_fastest_of_their_row():
-    figure = next(f for f in figures(Indexed(RUN.records)) if f.title == "loop order × layout · square-512")
+def test_a_heat_maps_cells_are_times_beside_the_fastest_of_their_row(drawn):
+    figure = next(f for f in drawn if f.title == "loop order × layout · square-512")
     study = "matmul, operands row-major (N) or column-major (T)"
     row = [r for r in RUN.records if r.study == study and r.workload == "square-512" and r.impl == "cpp.jik"]
     assert len(row) == 4
@@ -297,11 +300,12 @@ def test_it_opens_at_once_without_errors_or_requests(browser, file):
     assert browser.requests == [file.as_uri()]
 
 
-def test_each_plot_is_there_and_has_a_size(opened):
+def test_each_plot_is_there_and_has_a_size(opened, drawn):
     sizes = opened.run(
         "[...document.querySelectorAll('figure svg')].map(s => [s.getBBox().width > 100, s.getBBox().height > 30])"
     )
-    assert len(sizes) == len(figures(Indexed(RUN.records))) + 1  # and the roofline
+    roofline_and_pictures = 1 + len(list(touched.pictures()))
+    assert len(sizes) == len(drawn) + roofline_and_pictures
     assert all(all(size) for size in sizes)
     for part in ("roofline", "layout", "ladders", "vectorization", "sizes"):
         assert visible(opened, f"#{part} figure") >= 1

@@ -482,6 +482,8 @@ def machine(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
         console.print(f"\nkept in {card_file()}", markup=False, highlight=False, soft_wrap=True)
     if svg_file is not None:
         svg_file.write_text(roofline_svg(here, standalone=True), encoding="utf-8")
+
+
 # --- the memory layout's pictures, and the processor's counters
 
 

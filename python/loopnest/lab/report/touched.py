@@ -31,5 +31,7 @@ def pictures() -> Iterator[tuple[str, str, str]]:
         caption = f"A sum {words} of a row-major matrix, step by step, through {toy}."
         yield f"sum, {words}, as it goes", caption, animation_svg(walk("sum", variant))
     for order in ("ikj", "ijk", "jki"):
-        caption = f"Three loops in the order {order}: when each element is first touched, and how often it misses {toy}."
+        caption = (
+            f"Three loops in the order {order}: when each element is first touched, and how often it misses {toy}."
+        )
         yield f"matmul, {order}: what is touched when", caption, picture_svg(walk("matmul", order))
