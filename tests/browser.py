@@ -34,6 +34,7 @@ class Browser:
             # The protocol's descriptors are 3, which the browser reads, and 4, which it writes.
             ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command],
             pass_fds=[to_browser, from_browser],
+            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"},  # a sanitizer's
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )

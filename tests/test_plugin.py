@@ -218,12 +218,12 @@ def test_the_measuring_process_ends_when_nobody_listens(folder):
     assert process.wait(timeout=60) == 1
 
 
-def test_two_runs_of_one_second_have_a_folder_each(folder, place):
-    for _ in range(2):
-        args = loopnest_bench(folder, "tiny", "--quick", "--no-limits", "-k", "numpy.rows")
-        done = subprocess.run(args, cwd=place, capture_output=True, text=True, timeout=120, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert len(list((place / "loopnest-results").glob("*/results.json"))) == 2
+def test_two_runs_of_one_second_have_a_folder_each(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(time, "strftime", lambda _: "2026-01-01_00-00-00")
+    first, second = Files.of(None, None), Files.of(None, None)
+    assert (first.json.parent.name, second.json.parent.name) == ("2026-01-01_00-00-00", "2026-01-01_00-00-00-2")
+    assert second.report.parent.is_dir()
 
 
 def test_a_journal_may_end_anywhere(tmp_path):

@@ -138,8 +138,8 @@ def _medians(seconds: Sequence[float], rng: np.random.Generator) -> np.ndarray[t
 
 
 def _usual_spread(results: Results) -> float:
-    """Of the benchmarks with many times, how much longer the 19th of 20 takes than the shortest, in the median."""
-    spreads = [float(np.quantile(r.samples, 0.95)) / min(r.samples) for r in results.records if len(r.samples) >= FEW]
+    """Of the benchmarks with many times, how much longer the 9th of 10 takes than the shortest, in the median."""
+    spreads = [float(np.quantile(r.samples, 0.9)) / min(r.samples) for r in results.records if len(r.samples) >= FEW]
     return median(spreads) if spreads else 1.25
 
 

@@ -241,9 +241,10 @@ class Results:
     def save(self, path: Path) -> None:
         """Write the JSON file."""
         data = self.to_json()
-        benchmarks = ",\n".join(json.dumps(benchmark) for benchmark in data.pop("benchmarks"))  # a line each
+        long = {name: data.pop(name) for name in ("not_run", "benchmarks")}
+        lists = [f' "{name}": [\n{_lines(rows)}\n ]' for name, rows in long.items()]
         rest = json.dumps(data, indent=1).removesuffix("\n}")
-        save_text(f'{rest},\n "benchmarks": [\n{benchmarks}\n ]\n}}\n', path)
+        save_text(",\n".join([rest, *lists]) + "\n}\n", path)
 
     @classmethod
     def load(cls, path: Path) -> Results:
@@ -289,6 +290,11 @@ class Results:
             datetime=data["datetime"],
             machine=data.get("machine"),
         )
+
+
+def _lines(rows: Sequence[Any]) -> str:
+    """JSON with a line for each row: small, and what differs between two files is seen."""
+    return ",\n".join(map(json.dumps, rows))
 
 
 def save_json(data: Any, path: Path) -> None:

@@ -42,10 +42,9 @@ def findings(records: Sequence[Record], line: int = LINE) -> list[Finding]:
 
 
 def _with_traffic(finding: Finding) -> Finding:
-    """With what the cache simulator says of its two records, where it was asked."""
-    slow, fast = finding.records
-    told = touched.sentence([slow, fast]) if (slow.section, slow.workload) == (fast.section, fast.workload) else ""
-    return dataclasses.replace(finding, reason=f"{finding.reason} Simulated: {told}") if told else finding
+    """With what the cache simulator counted for its two records, where it was asked."""
+    told = touched.beside(*finding.records)
+    return dataclasses.replace(finding, reason=f"{finding.reason} {told}") if told else finding
 
 
 def _columns(records: Sequence[Record], line: int) -> Iterator[Finding]:
