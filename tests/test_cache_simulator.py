@@ -77,14 +77,23 @@ def hierarchies(draw):
     ]
 
 
-@settings(deadline=None, max_examples=200)
-@given(hierarchies(), st.lists(st.tuples(st.integers(0, 2047), st.booleans()), max_size=300))
-def test_every_access_is_found_where_a_slow_and_obvious_model_finds_it(caches, accesses):
+@st.composite
+def walks(draw, caches):
+    """Accesses that come back to few lines: to as many as the caches hold, about."""
+    size, _, line = draw(st.sampled_from(caches))
+    random = np.random.default_rng(draw(st.integers(0, 2**32)))
+    addresses = random.integers(0, size // line * draw(st.sampled_from([1, 2, 3])), 400) * line
+    return addresses + random.integers(0, line, 400), random.random(400) < draw(st.sampled_from([0.0, 0.3, 1.0]))
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.data())
+def test_every_access_is_found_where_a_slow_and_obvious_model_finds_it(data):
+    caches = data.draw(hierarchies())
+    addresses, writes = data.draw(walks(caches))
     model = Model(caches)
-    found = _core.CacheSimulator(caches).access(
-        np.array([address for address, _ in accesses], np.int64), np.array([write for _, write in accesses], bool)
-    )
-    assert found.tolist() == [model.access(*access) for access in accesses]
+    expected = [model.access(int(address), bool(write)) for address, write in zip(addresses, writes, strict=True)]
+    assert _core.CacheSimulator(caches).access(addresses, writes).tolist() == expected
 
 
 @pytest.mark.parametrize("variant", ["naive", "jki", "reordered", "packed"])
@@ -351,12 +360,15 @@ def test_this_machines_caches_make_a_simulator(monkeypatch):
     monkeypatch.setattr(machine, "caches", lambda: odd)
     caches = traffic.this_machine.__wrapped__()
     assert caches == (CacheLevel(48 << 10, 12, 64), CacheLevel(1_310_720, 8, 64))
-    _core.CacheSimulator([(level.size, level.ways, level.line) for level in caches])
+    monkeypatch.setattr(machine, "caches", lambda: ())
+    assert [level.size for level in traffic.this_machine.__wrapped__()] == list(_core.cache_sizes())
 
 
 # --- valgrind's cachegrind, on the scalar rungs' own code
 
 N = 80
+D1_AND_LL = CacheLevel(size=4096, ways=4, line=64), CacheLevel(size=16384, ways=8, line=64)
+"""A last level smaller than a matrix: cachegrind's holds instructions too, which should be few beside what misses."""
 COMPILER = next((name for name in ("g++", "clang++") if shutil.which(name)), None)
 SCALAR_RUNGS = [
     *(("matmul", variant) for variant in ("naive", "jik", "reordered", "kij", "jki", "kji", "blocked")),
@@ -376,6 +388,7 @@ using M = Matrix<float>;
 #define RUN extern "C" __attribute__((noinline, flatten)) void
 %s
 int main() {
+    cache_sizes();  // is asked for by blocked, and reads files the first time
     const index n = %d, size = (n * n * 4 + 4095) / 4096 * 4096;
     char* const memory = static_cast<char*>(std::aligned_alloc(1 << 20, (3 * size + (1 << 20)) >> 20 << 20));
     M x[3];
@@ -433,7 +446,7 @@ def cachegrind(tmp_path_factory):
     subprocess.run(
         [COMPILER, "-std=c++20", "-O1", "-g", *no_vectors, "-I", str(CSRC), *files, "-o", str(program)], check=True
     )
-    geometry = [f"--{name}={c.size},{c.ways},{c.line}" for name, c in zip(("D1", "LL"), SMALL, strict=True)]
+    geometry = [f"--{name}={c.size},{c.ways},{c.line}" for name, c in zip(("D1", "LL"), D1_AND_LL, strict=True)]
     subprocess.run(
         [
             "valgrind",
@@ -455,7 +468,7 @@ def replayed():
     pages = -(-N * N * 4 // 4096)
     memory = np.ones((3, pages * 1024), np.float32)
     x = [row[: N * N].reshape(N, N) for row in memory]
-    simulator = _core.CacheSimulator([(level.size, level.ways, level.line) for level in SMALL])
+    simulator = _core.CacheSimulator([(level.size, level.ways, level.line) for level in D1_AND_LL])
     simulator.read_all(x)
     found = {}
     for operation, variant in SCALAR_RUNGS:

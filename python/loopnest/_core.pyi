@@ -50,8 +50,8 @@ class CacheSimulator:
         blocks: tuple[int, int, int],
         record: bool,
     ) -> tuple[Array, list[int], list[int], Array]:
-        """Run a traced rung on operands that lie within `memory`: for each region the lines found in each level, and the
-        bytes asked for; the lines that each level wrote back; and, where `record` says so, every access."""
+        """Run a traced rung on operands that lie within `memory`: for each region the lines found in each level, and
+        the bytes asked for; the lines that each level wrote back; and, where `record` says so, every access."""
 
     def read_all(self, memory: Sequence[Array]) -> None:
         """Read every line of the memory once, in order."""

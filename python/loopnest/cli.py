@@ -549,7 +549,7 @@ def layout(
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     console = _console()
-    for part in picture(walked, console.width):
+    for part in picture(walked, console.width, coloured=console.color_system is not None):
         console.print(part)
     for file, svg in files:
         file.write_text(svg, encoding="utf-8")

@@ -91,19 +91,20 @@ def _about(section: Sequence[Record], named: bool) -> str:
     ratio = slow.best / fast.best
 
     def name(record: Record) -> str:
-        several = named or not record.case
-        return " ".join(filter(None, (record.impl if several else "", record.case)))
+        if not record.case or record.impl.endswith(f".{record.case}"):
+            return record.impl
+        return f"{record.impl} {record.case}" if named else record.case
 
     if ratio < SAME:
         return f"No row is slow here: {name(slow)} takes {ratio:.2f} times as long as {name(fast)}."
     its, other = _traffic(slow), _traffic(fast)
     begin, not_caches = (
-        f"{name(slow)} is slow, {ratio:.1f} times as long as {name(fast)}",
-        "but not for the caches' sake",
+        f"{name(slow)} is slow, {_times(ratio)} times as long as {name(fast)}",
+        "and not because of the caches",
     )
     level = _level_that_differs(slow, fast)
     if level is None:
-        return f"{begin}, {not_caches}: what it moves more is too little; the instructions differ."
+        return f"{begin}, {not_caches}: what it moves more is too little for that; the instructions differ."
     for also in section:
         if also.best * SAME > slow.best and its.bytes(level) >= 2 * _traffic(also).bytes(level):
             return f"{begin}, {not_caches}: {name(also)} moves less and takes as long; the instructions differ."
@@ -112,7 +113,7 @@ def _about(section: Sequence[Record], named: bool) -> str:
     share = f"{_percent(missed / looked_for)} of the accesses to {operand} miss"
     who = f"every access to {operand} misses" if missed > 0.995 * looked_for else share
     use = its.asked[operand] / missed
-    for_it = f", for {use:.0f} of a line's {its.line} bytes" if use < its.line / 2 else ""
+    for_it = f", for {use:.0f} bytes read or written of a line's {its.line}" if use < its.line / 2 else ""
     moved = f"{size(its.bytes(level))} cross between {level} and {its.below(level)}"
     return f"{begin}: {who} {level}{for_it}, and {moved} instead of {size(other.bytes(level))}."
 
@@ -132,6 +133,10 @@ def _level_that_differs(slow: Record, fast: Record) -> str | None:
     }
     most = max(takes, key=lambda level: takes[level], default=None)
     return most if most is not None and takes[most] >= ENOUGH * (slow.best - fast.best) else None
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
 
 
 def _percent(share: float) -> str:

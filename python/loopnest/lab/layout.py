@@ -15,6 +15,7 @@ The steps are those of the rung's own template (lab/traffic.py).
 from __future__ import annotations
 
 import itertools
+import textwrap
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -190,6 +191,8 @@ def walk(operation: str, variant: str | None = None, *, n: int = 8, layout: str 
         raise ValueError(f"operation: {operation!r} has no picture, expected one of {', '.join(OPERANDS)}")
     if not 1 <= n <= MOST:
         raise ValueError(f"n: {n}, expected 1 to {MOST}: more elements could not be told apart")
+    if cache.line < ITEM:
+        raise ValueError(f"line: {cache.line} bytes, expected at least one element's {ITEM}")
     stream = _stream(operation, variant)
     names = OPERANDS[operation]
     letters = layout.upper() * (len(names) - 1) if len(layout) == 1 else layout.upper()
@@ -287,8 +290,11 @@ def _ink(colour: Colour) -> str:
 
 @dataclass(frozen=True)
 class _Cell:
+    """share: from 0 for the first touched, or one that never misses, to 1; no colour: never touched."""
+
     text: str
-    colour: Colour | None  # None for an element that is never touched
+    share: float = 0.0
+    colour: Colour | None = None
 
 
 def _order_cells(grid: Grid) -> Callable[[int, int], _Cell]:
@@ -296,7 +302,9 @@ def _order_cells(grid: Grid) -> Callable[[int, int], _Cell]:
 
     def cell(i: int, j: int) -> _Cell:
         number = int(grid.first[i, j])
-        return _Cell(str(number), _between(FIRST_TO_LAST, number / last)) if number >= 0 else _Cell("", None)
+        if number < 0:
+            return _Cell("")
+        return _Cell(str(number), number / last, _between(FIRST_TO_LAST, number / last))
 
     return cell
 
@@ -304,7 +312,9 @@ def _order_cells(grid: Grid) -> Callable[[int, int], _Cell]:
 def _miss_cells(grid: Grid) -> Callable[[int, int], _Cell]:
     def cell(i: int, j: int) -> _Cell:
         touched, missed = int(grid.touched[i, j]), int(grid.missed[i, j])
-        return _Cell(str(missed), _between(HIT_TO_MISS, missed / touched)) if touched else _Cell("", None)
+        if not touched:
+            return _Cell("")
+        return _Cell(str(missed), missed / touched, _between(HIT_TO_MISS, missed / touched))
 
     return cell
 
@@ -318,9 +328,15 @@ PICTURES: Mapping[str, Callable[[Grid], Callable[[int, int], _Cell]]] = {
 
 # --- in the terminal
 
+SIGNS = ".:-=+*#%@"
 
-def picture(walked: Walk, width: int = 80) -> Iterator[RenderableType]:
-    """The picture as rich renderables: for each operand the order of the first touches, and the misses."""
+
+def picture(walked: Walk, width: int = 80, coloured: bool = True) -> Iterator[RenderableType]:
+    """The picture as rich renderables: for each operand the order of the first touches, and the misses.
+
+    Without colours an element that has no room for its number has a sign: "." to "@" for the first to the last, and for
+    none to every time.
+    """
     from rich.columns import Columns
     from rich.console import Group
     from rich.table import Table
@@ -330,13 +346,13 @@ def picture(walked: Walk, width: int = 80) -> Iterator[RenderableType]:
     yield Text(f"a cache of {walked.about_cache}, empty at first\n")
     largest = max(x.cols for x in walked.operands)
     digits = len(str(walked.n * walked.n - 1)) + 1
-    shown = [x for x in walked.operands if x.rows * x.cols > 1]
+    shown = [x for x in walked.operands if x.rows * x.cols > 1] or list(walked.operands)
     numbered = len(shown) * (largest * digits + 2) <= width or largest * digits <= width // 2 - 2
     cell_width = digits if numbered else 2
     for title, cells_of in PICTURES.items():
-        grids = [_terminal_grid(walked, x, cells_of, cell_width, numbered) for x in shown]
+        grids = [_terminal_grid(walked, x, cells_of, cell_width, numbered, coloured) for x in shown]
         legend = Text(f"{title}: ", style="bold")
-        legend.append_text(_legend(title))
+        legend.append_text(_legend(title, coloured))
         yield legend
         if sum(x.cols * cell_width + 2 for x in shown) <= width:
             row = Table.grid(padding=(0, 2, 0, 0))
@@ -359,7 +375,12 @@ def picture(walked: Walk, width: int = 80) -> Iterator[RenderableType]:
 
 
 def _terminal_grid(
-    walked: Walk, x: Operand, cells_of: Callable[[Grid], Callable[[int, int], _Cell]], cell_width: int, numbered: bool
+    walked: Walk,
+    x: Operand,
+    cells_of: Callable[[Grid], Callable[[int, int], _Cell]],
+    cell_width: int,
+    numbered: bool,
+    coloured: bool,
 ) -> RenderableType:
     from rich.text import Text
 
@@ -368,19 +389,21 @@ def _terminal_grid(
     for i in range(x.rows):
         for j in range(x.cols):
             drawn = cell(i, j)
-            content = f"{drawn.text if numbered else '':>{cell_width - 1}} "
+            sign = "" if coloured or drawn.colour is None else SIGNS[round(drawn.share * (len(SIGNS) - 1))]
+            content = f"{drawn.text if numbered else sign:>{cell_width - 1}} "
             text.append(content, style=f"{_ink(drawn.colour)} on {_hex(drawn.colour)}" if drawn.colour else "dim")
         text.append("\n" if i + 1 < x.rows else "")
     return text
 
 
-def _legend(title: str) -> Text:
+def _legend(title: str, coloured: bool) -> Text:
     from rich.text import Text
 
     stops, ends = (HIT_TO_MISS, ("none", "every time")) if title == "misses" else (FIRST_TO_LAST, ("first", "last"))
     legend = Text(f"{ends[0]} ")
-    for number in range(9):
-        legend.append("  ", style=f"on {_hex(_between(stops, number / 8))}")
+    for number in range(len(SIGNS)):
+        colour = _between(stops, number / (len(SIGNS) - 1))
+        legend.append("  " if coloured else SIGNS[number], style=f"on {_hex(colour)}")
     legend.append(f" {ends[1]}")
     return legend
 
@@ -420,14 +443,13 @@ def picture_svg(walked: Walk, background: str | None = None) -> str:
         top, left = height + 42, float(MARGIN)
         for x in walked.operands:
             grid = walked.grid(x)
+            path = _svg_path(grid.first, left, top, side) if title != "misses" else ""
             parts.append(_text(left, top - 8, _label(x), 13))
-            parts.append(_svg_cells(x, cells_of(grid), left, top, side))
-            if title != "misses":
-                parts.append(_svg_path(grid.first, left, top, side))
+            parts.append(_svg_cells(x, cells_of(grid), left, top, side, below_numbers=path))
             left += x.cols * side + GAP
         height = top + max(x.rows for x in walked.operands) * side + 22
-    parts.append(_text(MARGIN, height + 6, walked.sentence(), 13))
-    return _svg(walked, height + 24, parts, background)
+    told, height = _paragraph(walked.sentence(), height + 6, _width(walked))
+    return _svg(walked, height + 8, [*parts, told], background)
 
 
 def animation_svg(walked: Walk, seconds: float | None = None, background: str | None = None) -> str:
@@ -466,8 +488,8 @@ def animation_svg(walked: Walk, seconds: float | None = None, background: str | 
         f'<rect x="{MARGIN}" y="{height:g}" width="{length:g}" height="3" fill="{HELD}">'
         f'<animate attributeName="width" from="0" to="{length:g}" dur="{duration:g}s" repeatCount="indefinite"/></rect>'
     )
-    parts.append(_text(MARGIN, height + 24, walked.sentence(), 13))
-    return _svg(walked, height + 40, parts, background)
+    told, height = _paragraph(walked.sentence(), height + 26, _width(walked))
+    return _svg(walked, height + 8, [*parts, told], background)
 
 
 HIT, MISS, HELD, ABSENT = "#2a5", "#d33", "#8bd", "#bbb"
@@ -553,21 +575,29 @@ def _text(x: float, y: float, content: str, size: int, bold: bool = False) -> st
     return f'<text x="{x:g}" y="{y:g}" {FONT} font-size="{size}"{weight} fill="currentColor">{escape(content)}</text>'
 
 
-def _svg_cells(x: Operand, cell: Callable[[int, int], _Cell], left: float, top: float, side: float) -> str:
-    parts = []
+def _paragraph(text: str, top: float, width: float) -> tuple[str, float]:
+    """The text in lines as long as the picture is wide, and where the next line would stand."""
+    lines = textwrap.wrap(text, int((width - 2 * MARGIN) / 7))
+    parts = [_text(MARGIN, top + 18 * number, line, 13) for number, line in enumerate(lines)]
+    return "".join(parts), top + 18 * len(lines)
+
+
+def _svg_cells(
+    x: Operand, cell: Callable[[int, int], _Cell], left: float, top: float, side: float, below_numbers: str
+) -> str:
+    fields, numbers = [], []
     for i in range(x.rows):
         for j in range(x.cols):
             drawn = cell(i, j)
             colour = _hex(drawn.colour) if drawn.colour else "none"
             x0, y0 = left + j * side, top + i * side
             place, size = f'x="{x0 + 0.5:g}" y="{y0 + 0.5:g}"', f'width="{side - 1:g}" height="{side - 1:g}"'
-            parts.append(f'<rect {place} {size} rx="2" fill="{colour}"/>')
+            fields.append(f'<rect {place} {size} rx="2" fill="{colour}"/>')
             if drawn.colour and side >= 20:
-                parts.append(
-                    f'<text x="{x0 + side / 2:g}" y="{y0 + side / 2 + 4:g}" {FONT} font-size="10" text-anchor="middle" '
-                    f'fill="{_ink(drawn.colour)}">{drawn.text}</text>'
-                )
-    return "".join(parts)
+                place = f'x="{x0 + side / 2:g}" y="{y0 + side / 2 + 4:g}"'
+                numbers.append(f'<text {place} fill="{_ink(drawn.colour)}">{drawn.text}</text>')
+    style = f'{FONT} font-size="10" text-anchor="middle"'
+    return "".join((*fields, below_numbers, f"<g {style}>", *numbers, "</g>"))
 
 
 def _svg_path(first: Array, left: float, top: float, side: float) -> str:

@@ -68,15 +68,14 @@ class CacheLevel:
 
 @functools.cache
 def this_machine() -> tuple[CacheLevel, ...]:
-    """This machine's data caches, from L1 on; 8 ways where the system does not tell, and 16 for the last level."""
+    """This machine's data caches as one core sees them, from L1 on; common ones where the system does not tell."""
     found = machine.caches()
-    return tuple(_possible(cache, 16 if cache is found[-1] and len(found) > 2 else 8) for cache in found)
+    return tuple(map(_possible, found)) or tuple(CacheLevel(size, 8) for size in _core.cache_sizes())
 
 
-def _possible(cache: machine.Cache, usual_ways: int) -> CacheLevel:
-    """A cache as one core sees it. What a virtual machine tells need not fit together: then the size gives way."""
-    line = cache.line or 64
-    ways = cache.ways or usual_ways
+def _possible(cache: machine.Cache) -> CacheLevel:
+    """What a virtual machine tells need not fit together: then the size gives way."""
+    line, ways = cache.line or 64, cache.ways or 8
     return CacheLevel(max(cache.size // (ways * line), 1) * ways * line, ways, line)
 
 

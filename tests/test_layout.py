@@ -1,0 +1,395 @@
+"""The pictures of how a rung walks its operands, and the sentence below a layout table."""
+
+import dataclasses
+import functools
+import re
+import xml.etree.ElementTree as ElementTree
+
+import loopnest as ln
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from loopnest.cli import main
+from loopnest.lab import explain, layout
+from loopnest.lab.layout import MISS, Walk, animation_svg, picture, picture_svg, walk
+from loopnest.lab.measure import Bench, Plan, Problem
+from loopnest.lab.records import Record
+from loopnest.lab.tables import table
+from loopnest.lab.traffic import CacheLevel, Replay, Stream
+from rich.console import Console
+
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def printed(*parts, width=80, color_system=None):
+    console = Console(width=width, color_system=color_system, force_terminal=color_system is not None, record=True)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    return captured.get()
+
+
+# --- the steps
+
+
+def test_ijk_reads_a_row_of_a_and_a_column_of_b_and_writes_c():
+    n = 4
+    steps = [(s.operand, *s.elements[0], s.write) for s in walk("matmul", "ijk", n=n).steps]
+    expected = []
+    for i in range(n):
+        for j in range(n):
+            for k in range(n):
+                expected += [("a", i, k, False), ("b", k, j, False)]
+            expected.append(("c", i, j, True))
+    assert steps == expected
+
+
+@pytest.mark.parametrize("order", layout.LOOP_ORDERS)
+def test_each_loop_order_touches_in_its_own_order(order):
+    n, walked = 3, walk("matmul", order, n=3)
+    products = [
+        (s.elements[0], t.elements[0])
+        for s, t in zip(walked.steps, walked.steps[1:], strict=False)
+        if (s.operand, t.operand) == ("a", "b")
+    ]
+    nested = [dict(zip(order, at, strict=True)) for at in np.ndindex(n, n, n)]
+    assert products == [((x["i"], x["k"]), (x["k"], x["j"])) for x in nested]
+
+
+@pytest.mark.parametrize("layout_letters", ["C", "F", "CF", "FC"])
+@pytest.mark.parametrize("variant", ["naive", "blocked", "packed", "register_tile"])
+def test_every_element_of_every_operand_is_touched_whatever_the_layout(variant, layout_letters):
+    walked = walk("matmul", variant, n=9, layout=layout_letters)
+    for operand in walked.operands:
+        grid = walked.grid(operand)
+        assert (grid.touched > 0).all()
+        assert sorted(grid.first.flat) == list(range(81))
+
+
+def test_the_order_of_the_elements_is_the_loops_and_not_the_layouts():
+    orders = {letters: walk("matmul", "kji", n=5, layout=letters) for letters in ("CC", "FF", "CF")}
+    touched = {letters: [(s.operand, s.elements) for s in walked.steps] for letters, walked in orders.items()}
+    assert touched["CC"] == touched["FF"] == touched["CF"]
+    assert len({walked.misses() for walked in orders.values()}) > 1
+
+
+@pytest.mark.parametrize("line", [16, 32])
+@pytest.mark.parametrize(
+    ("operation", "variant"),
+    [
+        ("matmul", "jki"),
+        ("matmul", "packed"),
+        ("transpose", "naive"),
+        ("transpose", "blocked"),
+        ("sum", "column_wise"),
+        ("add", "simd"),
+    ],
+)
+def test_hits_and_misses_are_the_simulators(operation, variant, line):
+    """The picture keeps a small cache of its own, to know what lies in it: the two agree on every line."""
+    cache = CacheLevel(size=16 * line, ways=2, line=line)
+    walked = walk(operation, variant, n=10, cache=cache)
+    inputs = [np.ones((10, 10), np.float32) for _ in walked.operands[1:]]
+    if operation in ("sum", "add"):
+        inputs = [np.ones((10, 10 + line // 4), np.float32)[:, :10] for _ in walked.operands[1:]]
+    replay = Replay.of(
+        ln.OPERATIONS[operation][f"cpp.{variant}"], inputs, (cache,), Stream(operation, variant), None, {}
+    )
+    found = replay.run()
+    assert walked.touches() == found.accesses
+    assert walked.misses() == found.misses("L1")
+    for operand in walked.operands:
+        assert walked.misses(operand.name) == found.misses("L1", operand.name)
+
+
+def test_a_column_walk_of_a_matrix_that_does_not_fit_misses_everywhere():
+    cache = CacheLevel(size=64, ways=4, line=16)
+    down, along = (walk("sum", variant, n=8, cache=cache) for variant in ("column_wise", "row_wise"))
+    assert (down.grid(down.operands[0]).missed == 1).all()
+    assert along.misses("a") == 8 * 8 // 4
+    assert down.usual_stride(down.operands[0])[0] == 12
+    assert along.usual_stride(along.operands[0])[0] == 1
+    assert "100 % of its touches, mostly +12 elements" in down.sentence()
+
+
+def test_column_major_operands_turn_the_walk():
+    cache = CacheLevel(size=64, ways=4, line=16)
+    misses = {letter: walk("sum", "column_wise", n=8, layout=letter, cache=cache).misses("a") for letter in "CF"}
+    assert misses == {"C": 64, "F": 16}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"operation": "gelu"}, "operation: 'gelu' has no picture, expected one of matmul, transpose, sum, add"),
+        ({"variant": "ikk"}, "variant: matmul has no 'ikk', expected one of naive"),
+        ({"n": 0}, "n: 0, expected 1 to 32"),
+        ({"n": 33}, "n: 33, expected 1 to 32"),
+        ({"layout": "CFC"}, "layout: 'CFC', expected C or F, or 2 of these letters"),
+        ({"layout": "X"}, "layout: 'X', expected C or F"),
+        ({"cache": CacheLevel(100, 4, 16)}, "100 bytes, expected a multiple of ways x line = 64"),
+        ({"cache": CacheLevel(64, 4, 2)}, "line: 2 bytes, expected at least one element's 4"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        walk(**{"operation": "matmul", **arguments})
+
+
+# --- the pictures
+
+
+def test_the_terminals_picture_has_the_order_and_the_misses_side_by_side_in_80_columns():
+    text = printed(*picture(walk("matmul", "ijk")))
+    assert max(map(len, text.splitlines())) <= 80
+    assert re.search(r"0  1  2  3  4  5  6  7 +0  8 16 24 32 40 48 56 +0  1  2  3  4  5  6  7", text)
+    assert "misses: none" in text
+    assert "b misses the most" in text
+
+
+@functools.cache
+def ikj(n):
+    return walk("matmul", "ikj", n=n)
+
+
+@pytest.mark.parametrize("n", [1, 2, 8, 11, 20])
+@pytest.mark.parametrize("width", [60, 80, 140])
+@pytest.mark.parametrize("colours", [None, "truecolor"])
+def test_pictures_of_any_size_keep_to_the_width(n, width, colours):
+    walked = ikj(n)
+    text = printed(*picture(walked, width, coloured=colours is not None), width=width, color_system=colours)
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
+    assert max(map(len, plain.splitlines())) <= width
+    assert plain.count("a (C)") == 2
+
+
+def test_colours_tell_the_first_from_the_last_and_hits_from_misses():
+    text = printed(*picture(walk("matmul", "ijk")), color_system="truecolor")
+    for r, g, b in (layout.FIRST_TO_LAST[0], layout.FIRST_TO_LAST[-1], layout.HIT_TO_MISS[0], layout.HIT_TO_MISS[-1]):
+        assert f"48;2;{r};{g};{b}m" in text
+
+
+def test_the_svg_is_well_formed_and_has_a_field_for_each_element_and_picture():
+    walked = walk("matmul", "jki", n=8)
+    root = ElementTree.fromstring(picture_svg(walked))
+    assert root.tag == f"{SVG}svg"
+    coloured = [rect for rect in root.iter(f"{SVG}rect") if float(rect.get("height")) > 20]
+    assert len(coloured) == 2 * 3 * 64
+    assert root.find(f"{SVG}title").text.startswith("matmul jki")
+    numbers = [text.text for text in root.iter(f"{SVG}text") if (text.text or "").isdigit()]
+    grids = [walked.grid(operand) for operand in walked.operands]
+    assert [int(n) for n in numbers] == [
+        *(x for grid in grids for x in grid.first.flat),
+        *(x for grid in grids for x in grid.missed.flat),
+    ]
+
+
+@pytest.mark.parametrize("svg", [picture_svg, animation_svg])
+def test_an_svg_asks_for_nothing_from_elsewhere_and_runs_no_script(svg):
+    text = svg(walk("transpose", "naive", n=6))
+    assert text.startswith("<svg")
+    assert text.endswith("</svg>")
+    assert not re.search(r"<script|<image|url\(|@import|(?<!xmlns=\")https?://", text)
+
+
+def fields_of(root):
+    return [rect for rect in root.iter(f"{SVG}rect") if rect.find(f"{SVG}animate") is not None][:-1]  # less the bar
+
+
+def test_the_animation_shows_each_miss_at_its_step():
+    walked = walk("matmul", "ijk", n=3)
+    root = ElementTree.fromstring(animation_svg(walked, seconds=10))
+    shown = {}  # step -> how many elements are red then
+    for rect in fields_of(root):
+        animate = rect.find(f"{SVG}animate")
+        times, colours = animate.get("keyTimes").split(";"), animate.get("values").split(";")
+        assert len(times) == len(colours)
+        assert times[0] == "0"
+        assert [float(t) for t in times] == sorted({float(t) for t in times})
+        assert float(times[-1]) < 1
+        for time, colour in zip(times, colours, strict=True):
+            if colour == MISS:
+                step = round(float(time) * len(walked.steps))
+                shown[step] = shown.get(step, 0) + 1
+    assert shown == {number: 1 for number, step in enumerate(walked.steps) if step.miss}
+
+
+def test_the_animation_shows_what_lies_in_the_cache_and_what_no_longer_does():
+    """One line: each miss drops the one before, whose elements turn grey."""
+    walked = walk("sum", "row_wise", n=4, cache=CacheLevel(16, 1, 16))
+    root = ElementTree.fromstring(animation_svg(walked))
+    first_row = [rect.find(f"{SVG}animate").get("values").split(";") for rect in fields_of(root)[:4]]
+    assert all(values[-1] == layout.ABSENT for values in first_row)
+    assert [values.count(layout.MISS) for values in first_row] == [1, 0, 0, 0]
+    assert [values.count(layout.HIT) for values in first_row] == [0, 1, 1, 1]
+
+
+def test_too_long_a_walk_is_not_animated():
+    with pytest.raises(ValueError, match="too many for an animation"):
+        animation_svg(walk("matmul", "jki", n=24))
+
+
+# --- the command
+
+
+def run(*args):
+    return CliRunner(env={"COLUMNS": "80"}).invoke(main, args, prog_name="loopnest")
+
+
+def test_the_command_prints_the_picture_and_writes_the_files(tmp_path):
+    still, moving = tmp_path / "still.svg", tmp_path / "moving.svg"
+    result = run("layout", "matmul", "kij", "--n", "6", "--layout", "CF", "--svg", str(still), "--animate", str(moving))
+    assert result.exit_code == 0
+    assert "matmul kij, 6 x 6, a:C b:F" in result.output
+    assert "animate" not in still.read_text()
+    assert "animate" in moving.read_text()
+    assert still.read_text() == picture_svg(walk("matmul", "kij", n=6, layout="CF"), background="white")
+
+
+def test_the_command_says_what_is_wrong():
+    for arguments, message in ((("gelu",), "has no picture"), (("matmul", "xyz"), "expected one of")):
+        result = run("layout", *arguments)
+        assert result.exit_code == 1
+        assert message in result.output
+        assert "Traceback" not in result.output
+
+
+# --- what the tables say
+
+
+def record(case, seconds, found, written_back=(0, 0, 0), *, how="", asked=None, section="", impl="cpp.naive"):
+    """found: by operand, the lines found in L1, L2, L3 and memory."""
+    moved = None
+    if found is not None:
+        asked = asked or {name: 4 * sum(counts) for name, counts in found.items()}
+        moved = {"line": 64, "levels": ["L1", "L2", "L3"], "found": found, "asked": asked}
+        moved |= {"written_back": list(written_back), "how": how}
+    return Record(
+        name=case, suite="layout", study="a study", operation="matmul", impl=impl, workload="square-64",
+        shape={"m": 64}, dtype="float32", flops=10**9, bytes=12_345, threads=1, first_call=1.0,
+        stats={"min": seconds, "median": seconds}, section=section, case=case, traffic=moved,
+    )  # fmt: skip
+
+
+FAST = record("along", 1e-3, {"a": [15_000, 1_000, 0, 0]})
+
+
+def test_the_sentence_names_the_slow_row_and_the_operand_and_what_crosses():
+    slow = record("down", 8e-3, {"a": [0, 1_000_000, 0, 0], "b": [900_000, 100_000, 0, 0]})
+    assert explain.sentence([FAST, slow]) == (
+        "down is slow, 8.0 times as long as along: every access to a misses L1, for 4 bytes read or written of "
+        "a line's 64, and 70.4 MB cross between L1 and L2 instead of 64.0 kB."
+    )
+
+
+def test_the_sentence_speaks_of_the_level_that_costs_the_most():
+    slow = record("down", 8e-3, {"a": [500_000, 200_000, 0, 300_000]})
+    assert "30 % of the accesses to a miss L3" in explain.sentence([FAST, slow])
+    assert "cross between L3 and memory" in explain.sentence([FAST, slow])
+
+
+def test_whole_vectors_use_whole_lines():
+    slow = record("down", 8e-3, {"a": [0, 1_000_000, 0, 0]}, asked={"a": 64_000_000})
+    assert "bytes read or written" not in explain.sentence([FAST, slow])
+
+
+def test_the_sentence_does_not_blame_the_caches_for_what_they_did_not_do():
+    same = record("scalar", 8e-3, {"a": [15_000, 1_000, 0, 0]})
+    little = record("scalar", 8e-3, {"a": [15_000, 3_000, 0, 0]})
+    for slow in (same, little):
+        assert "and not because of the caches" in explain.sentence([FAST, slow])
+    slow = record("every 16th", 8e-3, {"a": [0, 1_000_000, 0, 0]})
+    as_slow = record("every 2nd", 7.9e-3, {"a": [15_000, 1_000, 0, 0]})
+    assert "every 2nd moves less and takes as long" in explain.sentence([FAST, slow, as_slow])
+
+
+def test_where_nothing_is_slow_the_sentence_says_so():
+    assert explain.sentence([FAST, record("down", 1.1e-3, {"a": [0, 1_000_000, 0, 0]})]).startswith(
+        "No row is slow here"
+    )
+
+
+def test_no_sentence_is_made_of_other_sizes_or_of_nothing():
+    smaller = record("down", 8e-3, {"a": [0, 1_000_000, 0, 0]}, how="of matrices of 32 x 32")
+    assert explain.sentence([FAST, smaller]) == ""
+    assert explain.sentence([record("x", 1.0, None), record("y", 2.0, None)]) == ""
+
+
+def test_the_section_in_which_the_layout_matters_most_is_spoken_of():
+    slow = record("down", 2e-3, {"a": [0, 1_000_000, 0, 0]})
+    other = [
+        dataclasses.replace(r, section="other", impl="cpp.blocked", stats={"min": s, "median": s})
+        for r, s in ((FAST, 1e-3), (slow, 9e-3))
+    ]
+    assert explain.sentence([FAST, slow, *other]).startswith(
+        "cpp.blocked down is slow, 9.0 times as long as cpp.blocked"
+    )
+
+
+def test_the_table_has_the_bytes_by_level_and_compulsory_ones_where_nothing_was_replayed():
+    slow = record("down", 8e-3, {"a": [0, 1_000_000, 0, 0]}, (500_000, 0, 0))
+    smaller = record("half", 8e-3, {"a": [0, 1_000, 0, 0]}, how="of matrices of 32 x 32")
+    text = printed(table("a study", [FAST, slow, smaller, record("numpy", 1e-3, None)], 80))
+    assert max(map(len, text.splitlines())) <= 80
+    for cell in ("96.0 MB", "64.0 kB", "≥12.3 kB", "~64.0 kB", "down is slow"):
+        assert cell in text
+    assert "~: of matrices of 32 x 32" in text
+    assert "L3" not in text.splitlines()[2]  # nothing crosses there
+
+
+def test_a_table_without_replays_is_as_it_was():
+    text = printed(table("a study", [record("x", 1.0, None)], 80))
+    assert "≥" not in text
+    assert "simulated" not in text
+
+
+class Benchmark:
+    """What Bench uses of pytest-benchmark's fixture."""
+
+    name = "made up"
+
+    def __init__(self):
+        self.extra_info, self.stats = {}, type("Stats", (), {})()
+        self.stats.stats = type("Stats", (), {"as_dict": lambda self: {"min": 1e-6, "median": 1e-6}})()
+
+    def pedantic(self, target, *, rounds, iterations):
+        target()
+
+
+def test_a_measured_records_json_has_the_traffic(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bench = Bench(Plan(seconds=1e-6, patience=1.0))
+    workload = next(w for w in ln.transpose.contract.workloads if w.name == "square-64")
+    benchmark = Benchmark()
+    made = bench.measure(benchmark, ln.transpose["cpp.naive"], workload, suite="layout", replay=True)
+    assert made.traffic["found"]["out"][1] > 0 or sum(made.traffic["found"]["out"]) == 64 * 64
+    assert benchmark.extra_info["traffic"]["bytes"].keys() == set(made.traffic["levels"])
+    again = Record.from_benchmark({**made.to_benchmark(), "extra_info": benchmark.extra_info})
+    assert again == made
+
+
+def test_the_block_sizes_that_are_timed_are_those_that_are_replayed(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    bench = Bench(Plan(seconds=1e-6, patience=1.0))
+    workload = next(w for w in ln.matmul.contract.workloads if w.name == "square-64")
+    k = ln.matmul["cpp.blocked"]
+    streams = [Stream("matmul", "blocked_with", (512, inner, 64)) for inner in (4, 1)]
+    made = [bench.measure(Benchmark(), k, workload, suite="layout", replay=stream) for stream in streams]
+    # c is read and written once for four rows of b where a block has as many, and cleared once.
+    four_rows, one_row = (sum(record.traffic["found"]["c"]) - 64**2 for record in made)
+    assert (four_rows, one_row) == (2 * 64**3 // 4, 2 * 64**3)
+
+
+def test_replaying_leaves_the_timed_result_alone():
+    """A part that is replayed would leave a part of the product in it."""
+    workload = next(w for w in ln.matmul.contract.workloads if w.name == "square-64")
+    problem = Problem.sample(ln.matmul, workload, None, {})
+    problem.check(ln.matmul["cpp.kij"])
+    before = problem.out.copy()
+    Bench(Plan(seconds=1e-6, patience=1.0, accesses=10**6))._replayed(ln.matmul["cpp.kij"], problem, True)
+    np.testing.assert_array_equal(problem.out, before)
+
+
+def test_a_walk_is_plain_data():
+    assert dataclasses.is_dataclass(Walk)
+    assert dataclasses.asdict(walk("sum", "row_wise", n=2))["n"] == 2
