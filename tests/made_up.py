@@ -8,6 +8,7 @@ import loopnest as ln
 from loopnest.lab.machine import Bandwidth, Cache, MachineCard, Peak
 from loopnest.lab.measure import limit_of, work_of
 from loopnest.lab.records import Environment, Failure, NotRun, Record, Results, ThreadPool
+from loopnest.lab.traffic import Traffic
 
 CARD = MachineCard(
     cpu="a processor",
@@ -127,8 +128,10 @@ def run():
         records.append(at_percent("matmul", "cpp.blocked", workload, 33.0, **how))
     for workload in ("square-1024", "square-4096"):
         for backend in ("numba", "cpp"):
-            for way, percent in (("column_wise", 10.0), ("row_wise", 73.0)):
+            for way, percent, misses in (("column_wise", 10.0, 16_000), ("row_wise", 73.0, 1_000)):
+                found = Traffic(64, ("L1", "L2"), {"a": (16_000 - misses, misses, 0)}, {"a": 64_000}, (0, 0))
                 how = {"study": "sum, along rows or down columns", "section": backend, **layout}
+                how["traffic"] = through_json(found.to_json())
                 records.append(at_percent("sum", f"{backend}.{way}", workload, percent, **how))
     for step, percent in (("element", 60.0), ("2nd", 30.0), ("16th", 6.0)):
         how = {"study": "sum, every element or every n-th", "section": "cpp.simd", "case": f"every {step}", **layout}

@@ -83,6 +83,16 @@ def test_loop_orders_are_explained_by_their_innermost_loop():
     assert "down a column of a and of c" in finding.reason
 
 
+def test_a_sentence_has_the_simulators_bytes_and_does_not_blame_caches_that_move_no_more():
+    first = findings(RUN.records)[0]
+    assert first.reason.endswith("Simulated: 1.02 MB between L1 and L2 instead of 64.0 kB.")
+    slow, fast = first.records
+    same = [dataclasses.replace(slow, traffic=fast.traffic), fast]
+    assert findings(same)[0].reason.endswith("here it is the instructions that differ.")
+    unknown = [dataclasses.replace(slow, traffic=None), fast]
+    assert "imulated" not in findings(unknown)[0].reason
+
+
 def test_no_sentence_is_made_without_its_records():
     assert findings([r for r in RUN.records if r.suite == "calls"]) == []
     gelu = findings([r for r in RUN.records if r.suite == "gelu"])
@@ -323,6 +333,13 @@ def test_the_table_has_the_records_and_writes_numbers_as_the_terminal_does(opene
     assert rows(opened, "time") == [duration(r.best) for r in RUN.records]
     assert rows(opened, "GFLOP/s") == [three_digits(r.gflops) for r in RUN.records]
     assert rows(opened, "% of limit") == [percent(r) for r in RUN.records]
+
+
+def test_the_table_has_the_bytes_that_the_simulator_counted(opened):
+    by_name = dict(zip(range(len(RUN.records)), rows(opened, "moved between caches"), strict=True))
+    for number, r in enumerate(RUN.records):
+        slow = r.impl.endswith("column_wise")
+        assert by_name[number] == ("" if not r.traffic else f"L1–L2 {'1.02 MB' if slow else '64.0 kB'}, L2–memory 0 B")
 
 
 def test_filters_leave_what_was_asked_for_in_table_and_figures(opened):

@@ -36,8 +36,8 @@ def beside(slow: Record, fast: Record) -> str:
     level = max(its.levels, key=lambda level: its.bytes(level) / max(other.bytes(level), its.line))
     if its.bytes(level) < MORE * other.bytes(level):
         return "The simulated caches move no more for it, though: here it is the instructions that differ."
-    between = f"{level} and {its.below(level)}"
-    return f"Simulated: {explain.size(its.bytes(level))} between {between} instead of {explain.size(other.bytes(level))}."
+    moves, instead = explain.size(its.bytes(level)), explain.size(other.bytes(level))
+    return f"Simulated: {moves} between {level} and {its.below(level)} instead of {instead}."
 
 
 def pictures() -> Iterator[tuple[str, str, str]]:
