@@ -115,6 +115,15 @@ def test_others_benchmarks_keep_pytest_benchmarks_table(folder):
     assert names == ["test_tiny[numpy.matmul]", "test_of_another"]
 
 
+def test_a_suite_of_ones_own_needs_the_plug_in_alone(folder):
+    (folder / "conftest.py").unlink()
+    done = pytest_on(folder, "-p", "loopnest.lab.plugin", "-k", "numpy.matmul", "--benchmark-json=mine.json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    results = Results.load(folder / "mine.json")
+    assert impls(results) == ["numpy.matmul"]
+    assert results.environment.isa == ln.isa()
+
+
 # --- cut off
 
 

@@ -86,6 +86,7 @@ def measure(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
     return measure_or_skip
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-benchmark's own would be the first where this plug-in is loaded by -p
 def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
     return dataclasses.asdict(environment())
 
