@@ -113,6 +113,7 @@ def test_others_benchmarks_keep_pytest_benchmarks_table(folder):
     assert "numpy.matmul" in done.stdout
     names = [benchmark["name"] for benchmark in json.loads((folder / "a.json").read_text())["benchmarks"]]
     assert names == ["test_tiny[numpy.matmul]", "test_of_another"]
+    assert impls(Results.load(folder / "a.json")) == ["numpy.matmul"]
 
 
 def test_a_suite_of_ones_own_needs_the_plug_in_alone(folder):

@@ -283,13 +283,18 @@ class Results:
         machine = data["machine_info"]
         return cls(
             environment=Environment.from_json(machine) if machine else None,
-            records=tuple(Record.from_benchmark(benchmark) for benchmark in data["benchmarks"]),
+            records=tuple(Record.from_benchmark(b) for b in data["benchmarks"] if _is_ours(b)),
             not_run=tuple(NotRun(**row) for row in data.get("not_run", ())),
             failures=tuple(Failure(**failure) for failure in data.get("failures", ())),
             interrupted=data.get("interrupted", False),
             datetime=data["datetime"],
             machine=data.get("machine"),
         )
+
+
+def _is_ours(benchmark: Mapping[str, Any]) -> bool:
+    """Whether pytest-benchmark's file has it from the fixture `measure`, and not from another test beside these."""
+    return "impl" in benchmark["extra_info"]
 
 
 def _lines(rows: Sequence[Any]) -> str:
