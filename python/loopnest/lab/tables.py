@@ -128,7 +128,9 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
         if record.beyond_limit and record.limit:
             parts.append(Text(beyond(record), style="bold yellow"))
     if explain.columns(records):
-        parts += [Text(explain.sentence(records), style="bold"), Text(explain.footnote(records), style="dim")]
+        sentence = explain.sentence(records)
+        parts += [Text(sentence, style="bold")] if sentence else []
+        parts.append(Text(explain.footnote(records), style="dim"))
     return Group(*parts)
 
 
