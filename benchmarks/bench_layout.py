@@ -59,9 +59,12 @@ def _within(shape, x, part):
 
 # --- operands in row-major and in column-major order
 
+LOOP_ORDERS_ALONE = [ln.matmul[f"cpp.{order}"] for order in ("jik", "kij", "jki", "kji")]
+"""The orders of the three loops that are no rung of the ladder."""
+
 
 @each("layouts", ["NN", "NT", "TN", "TT"])
-@each_rung([*rungs(ln.matmul, "numpy")[-1:], *rungs(ln.matmul, *COMPILED)])
+@each_rung([*rungs(ln.matmul, "numpy")[-1:], *rungs(ln.matmul, *COMPILED), *LOOP_ORDERS_ALONE])
 @each_workload(ln.matmul, "square-64", "square-256", "square-512")
 def test_operands(measure, implementation, workload, layouts):
     measure(

@@ -29,7 +29,7 @@ def text(result):
 def test_help_names_the_commands():
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("list", "show", "bench", "accuracy"):
+    for command in ("list", "show", "bench", "compare", "report", "accuracy"):
         assert f"\n  {command} " in result.output
 
 
@@ -126,7 +126,9 @@ def test_an_unknown_rung_is_told_with_the_nearest():
 
 def test_bench_prints_a_table_and_writes_the_file(tmp_path):
     file = tmp_path / "results.json"
-    result = run("bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy", "--json", str(file))
+    result = run(
+        "bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy", "--no-limits", "--json", str(file)
+    )
     assert result.exit_code == 0, result.output
     assert "GFLOP/s" in result.output
     assert "numpy.matmul" in result.output
@@ -139,7 +141,7 @@ def test_bench_runs_from_anywhere_whatever_lies_there(tmp_path):
     (tmp_path / "numpy.py").write_text("raise RuntimeError('not this one')")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
     env = {**os.environ, "PYTEST_ADDOPTS": "--no-such-option"}
-    args = ["bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy.matmul"]
+    args = ["bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy.matmul", "--no-limits"]
     program = f"import sys; sys.path.remove(''); sys.argv[1:] = {args}\n{RUN}"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -147,10 +149,11 @@ def test_bench_runs_from_anywhere_whatever_lies_there(tmp_path):
     assert "numpy.matmul" in done.stdout
 
 
-def test_a_failed_benchmark_is_told_and_ends_the_command_with_1(monkeypatch):
+def test_a_failed_benchmark_is_told_and_ends_the_command_with_1(monkeypatch, tmp_path):
     failed = Results(None, failures=(Failure("x", "off by 1"),))
     monkeypatch.setattr(bench, "run_suites", lambda *args, **kwargs: failed)
-    result = run("bench", "matmul")
+    monkeypatch.chdir(tmp_path)
+    result = run("bench", "matmul", "--no-limits")
     assert result.exit_code == 1
     assert "off by 1" in result.output
 

@@ -42,6 +42,8 @@ def main() -> None:
     loopnest list matmul             one operation's ladder
     loopnest show matmul numpy.rows  one rung: its lesson and its source
     loopnest bench --quick           all ladders and comparisons, in under a minute
+    loopnest compare OLD NEW         two runs: what is slower, and what is faster
+    loopnest report RESULTS          a run as a page to look at
     loopnest accuracy gelu           the error of the C++ functions over every float32
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
@@ -186,6 +188,24 @@ def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) 
     callback=_in_a_folder,
     help="Write the results to this file, in pytest-benchmark's format; those of peers in their own.",
 )
+@click.option(
+    "--report",
+    "report_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_in_a_folder,
+    help="Write the report to this HTML file. Without both files they go to a new folder in loopnest-results/.",
+)
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value=Path(),
+    metavar="[JOURNAL]",
+    help="Go on with a run that was cut off: the last one in loopnest-results/, or that of this journal.",
+)
+@click.option(
+    "--no-limits", is_flag=True, help="Leave the machine's limits out; the first run on a machine measures them."
+)
 @click.option("--only", multiple=True, metavar="PART", help="Of peers, only this part; may be given again.")
 @click.option(
     "--markdown",
@@ -200,37 +220,125 @@ def bench(
     suites: tuple[str, ...],
     quick: bool,
     json_file: Path | None,
+    report_file: Path | None,
+    resume: Path | None,
+    no_limits: bool,
     only: tuple[str, ...],
     markdown_file: Path | None,
     seconds: float | None,
     select: str | None,
 ) -> None:
-    """Run benchmark suites and print their tables; all suites but peers where none is named.
+    """Run benchmark suites, print their tables, and write the results and a report; all but peers where none is named.
+
+    A run that is cut off, by Ctrl-C or otherwise, loses nothing that it had measured: --resume goes on with it.
 
     peers compares loopnest with NumPy, torch and JAX and with the machine's limits, and says which bars are met. It
     runs by itself: `loopnest bench peers`.
     """
     if suites == (PEERS,):
+        if report_file or resume:
+            raise click.UsageError(f"{'--report' if report_file else '--resume'} is not for peers")
         _bench_peers(quick, only, json_file, markdown_file)
         return
     if PEERS in suites:
         raise click.UsageError("peers runs by itself: loopnest bench peers")
     if only or markdown_file:
         raise click.UsageError(f"{'--only' if only else '--markdown'} is for peers: loopnest bench peers")
-    from .lab.bench import run_suites, why_not_here
+    if resume is not None and (suites or quick or json_file or report_file or seconds or select):
+        raise click.UsageError("--resume goes on with what that run was asked for, and takes no suites and no options")
+    from .lab import bench as lab
+    from .lab.files import BadFileError, Files
 
-    missing = why_not_here()
+    missing = lab.why_not_here()
     if missing:
         raise click.ClickException(missing)
-    with _Progress() as progress:
-        results = run_suites(suites or SUITES, quick=quick, seconds=seconds, select=select, on_event=progress.show)
-    if json_file is not None:
-        results.save(json_file)
-    _print_results(results, quick, json_file)
+    try:
+        files = Files.unfinished(resume) if resume is not None else Files.of(json_file, report_file)
+        with _Progress() as progress:
+            card = None if no_limits else _card(progress)
+            how: dict[str, Any] = {"card": card, "on_event": progress.show}
+            if resume is not None:
+                results = lab.resume(files.journal, **how)
+            else:
+                how |= {"quick": quick, "seconds": seconds, "select": select, "journal_file": files.journal}
+                results = lab.run_suites(suites or SUITES, **how)
+    except (BadFileError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    told = files.write(results)
+    _print_results(results, quick, told)
     if results.interrupted:
         raise SystemExit(130)
     if results.failures:
         raise SystemExit(1)
+
+
+def _card(progress: _Progress) -> Any:
+    from .lab.machine import card
+
+    return card(on_event=progress.show)
+
+
+@main.command()
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="What is at most so much slower or faster counts as unchanged.",
+)
+@click.option("--all", "everything", is_flag=True, help="Print the benchmarks that have not changed too.")
+def compare(old: Path, new: Path, threshold: float, everything: bool) -> None:
+    """Compare two runs: files that `loopnest bench` wrote, or their folders; journals of unfinished runs too.
+
+    For each benchmark the ratio of the new median time to the old one is printed with its 95 % interval. The exit
+    status is 1 where a benchmark is slower by more than the threshold, its interval and its best time too; else 0; 2
+    where a file cannot be used.
+    """
+    from .lab import compare as lab
+    from .lab.files import BadFileError, load
+
+    try:
+        comparison = lab.compare(load(old), load(new), threshold=threshold / 100)
+    except (BadFileError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    console = _console()
+    for part in lab.report(comparison, console.width, everything):
+        console.print(part)
+    if comparison.slower:
+        raise SystemExit(1)
+
+
+@main.command()
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_in_a_folder,
+    help="The HTML file; beside the first of the RESULTS where it is not given.",
+)
+def report(results: tuple[Path, ...], output: Path | None) -> None:
+    """Make one HTML file of RESULTS, which needs no network and no other file.
+
+    RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Of several the last
+    one that has a benchmark counts.
+    """
+    from .lab.files import BadFileError, load, report_beside
+    from .lab.report import why_not_here, write
+
+    missing = why_not_here()
+    if missing:
+        raise click.ClickException(missing)
+    try:
+        runs = [load(path) for path in results]
+        file = output or report_beside(results[0])
+        write(runs, file)
+    except (BadFileError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"the report is in {file}")
 
 
 def _bench_peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_file: Path | None) -> None:
@@ -261,16 +369,16 @@ def _bench_peers(quick: bool, only: tuple[str, ...], json_file: Path | None, mar
         raise SystemExit(1)
 
 
-def _print_results(results: Results, quick: bool, json_file: Path | None) -> None:
+def _print_results(results: Results, quick: bool, told: list[str]) -> None:
     from .lab.tables import report
 
     console = _console()
     for part in report(results, quick, console.width):
         console.print(part)
-    if json_file is not None:
-        console.print(f"{len(results.records)} results are in {json_file}", markup=False, highlight=False)
     if results.interrupted:
         console.print("interrupted: the tables hold what was measured until then")
+    for line in told:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 class _Progress:
@@ -295,7 +403,7 @@ class _Progress:
         if event == "start":
             self._progress.update(self._task, total=content)
         elif event == "running":
-            self._progress.update(self._task, description=content, advance=1)
+            self._progress.update(self._task, description=content.rpartition("::")[2], advance=1)
         elif event == "at":
             self._progress.update(self._task, description=content)
 

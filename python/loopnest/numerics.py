@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -21,9 +22,13 @@ def unit_roundoff(dtype: Any) -> float:
 
 def gamma(k: int, dtype: Any) -> float:
     """γ_k = k·u / (1 - k·u): bounds the relative error of k roundings in a row, and so of a sum of products of length
-    k, in whatever order it is summed (Higham, Accuracy and Stability of Numerical Algorithms, §3.1 and §3.5)."""
-    ku = k * unit_roundoff(dtype)
-    return ku / (1 - ku)
+    k, in whatever order it is summed (Higham, Accuracy and Stability of Numerical Algorithms, §3.1 and §3.5).
+
+    γ_k holds for k·u < 1 alone. For a float32 sum of 2^23 terms and more it is (1 + u)^k - 1, which bounds k factors
+    1 + δ for every k."""
+    u = unit_roundoff(dtype)
+    ku = k * u
+    return ku / (1 - ku) if ku < 0.5 else math.expm1(k * math.log1p(u))
 
 
 def ulp(x: Array, dtype: Any) -> Array:

@@ -8,6 +8,8 @@ timed is the kernel alone, with the arguments that the operation's checks have l
 from __future__ import annotations
 
 import functools
+import hashlib
+import json
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
@@ -19,7 +21,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..operation import Contract, Implementation, Operation, Workload
-from .records import NotRun, Record
+from .machine import MEMORY, MachineCard
+from .records import Limit, NotRun, Record, kept
 from .traffic import Stream, expected
 from .verify import compare
 
@@ -31,11 +34,15 @@ CALLS = 2
 ROUND = 200e-6
 """Seconds that a round takes at least, in as many calls as that needs; reading the clock takes well below 1 % of it."""
 
+ON_A_GPU = ("cuda", "cuda_cpp")
+"""Backends whose limits are not this machine card's."""
+
 TOO_SLOW = "its time, predicted from a smaller workload, is over the limit"
 TOO_SLOW_AFTER_ALL = "a call took much longer than was predicted from a smaller workload"
 TOO_LATE = "no time was left for it in this run"
 INCOMPLETE = "another row of its table would take too long"
 TOO_LARGE = "its arrays are larger than a quick run fills"
+_TAKES_TOO_LONG = (TOO_SLOW, TOO_SLOW_AFTER_ALL, TOO_LATE)
 SLOW_START = "its first call compiles for many seconds, so a quick run leaves it out"
 
 
@@ -158,11 +165,23 @@ class Clock:
     def reset(self) -> None:
         self._readings.clear()
 
-    def cores(self) -> int:
+    def cores(self) -> float:
         """How many cores were busy between the readings at a round's start and at its end, in most rounds."""
         starts, ends = self._readings[0::2], self._readings[1::2]
         busy = [(cpu1 - cpu0) / (t1 - t0) for (t0, cpu0), (t1, cpu1) in zip(starts, ends, strict=False)]
-        return max(1, round(median(busy))) if busy else 1
+        return max(1.0, median(busy)) if busy else 1.0
+
+
+def limit_of(card: MachineCard, flops: float, nbytes: float, dtype: str, cores: float) -> Limit:
+    """The machine's limit for work that keeps so many cores busy and is repeated, so that caches hold what they can.
+
+    A core that is busy a tenth of the time counts as one: a limit may be too generous, but no program beats it.
+    """
+    threads = min(card.cores, max(1, math.ceil(cores - 0.1)))
+    seconds = card.least_seconds(flops, nbytes, dtype, threads, level=None)
+    computing = flops / card.peak(dtype, threads)
+    holding = (c.name for c in card.caches if nbytes <= c.size * (1 if c.shared else threads))
+    return Limit(seconds, "flops" if computing >= seconds else "bytes", next(holding, MEMORY), threads)
 
 
 class Refused(Exception):
@@ -231,15 +250,38 @@ class Benchmark(Protocol):
 
 @dataclass
 class Bench:
-    """Measures, one after another, whatever fits the plan."""
+    """Measures, one after another, whatever fits the plan.
+
+    card  the machine's, for the records' limits; None where they are to have none
+    """
 
     plan: Plan
     clock: Clock = field(default_factory=Clock)
+    card: MachineCard | None = None
 
     def __post_init__(self) -> None:
         self.budget = Budget(self.plan)
         self._problems: dict[Hashable, Problem] = {}
         self._incomplete: set[Hashable] = set()
+        self._warm: set[Hashable] = set()  # who has run in this process, and so compiled and loaded what it needs
+        self._fingerprint = ""
+        self.take_limits_from(self.card)
+
+    def take_limits_from(self, card: MachineCard | None) -> None:
+        """Give the records that follow this card's limits; none where it is None."""
+        self.card = card
+        told = json.dumps(card.to_json(), sort_keys=True).encode() if card else b""
+        self._fingerprint = hashlib.sha256(told).hexdigest()[:12] if card else ""
+
+    def remember(self, contract: Contract, record: Record) -> None:
+        """Predict from a record of a run that this one continues."""
+        who = record.study, record.impl, record.case
+        self.budget.note(who, work_of(contract, Workload(record.workload, record.shape)), record.median)
+
+    def remember_not_run(self, row: NotRun) -> None:
+        """Leave out the rest of a comparison that is incomplete since the run that this one continues."""
+        if self.plan.complete and row.reason in _TAKES_TOO_LONG:
+            self._incomplete.add((row.study, row.section, row.workload))
 
     def measure(
         self,
@@ -276,23 +318,26 @@ class Bench:
         try:
             self._admit(implementation, workload, who, table)
             problem = self._problem(operation, workload, arrange, options, study, case)
-            first_call = self._first_call(problem, implementation, who, work)
+            first_call = self._first_call(problem, implementation, who)
         except Refused as reason:
-            if self.plan.complete and not ladder and str(reason) in (TOO_SLOW, TOO_SLOW_AFTER_ALL, TOO_LATE):
+            if self.plan.complete and not ladder and str(reason) in _TAKES_TOO_LONG:
                 self._incomplete.add(table)
             row = study, operation.name, implementation.id, workload.name
             return NotRun(suite, *row, reason=str(reason), section=section, case=case)
 
         call = problem.kernel_call(implementation) if timed is None else timed(problem)
-        is_warm = self.budget.predicted(who, work) is not None  # it has run before, so the first call compiled nothing
-        seconds = first_call if is_warm and first_call > self.plan.seconds else _seconds(call)
+        seconds = first_call if who in self._warm and first_call > self.plan.seconds else _seconds(call)
         if seconds < 1e-3:  # a short call may take several times as long the first time that all it needs is there
             seconds = min(_seconds(call) for _ in range(5))
         rounds, iterations = self._repeats(seconds)
         self.clock.reset()
         benchmark.pedantic(call, rounds=rounds, iterations=iterations)
+        self._warm.add(who)
         if benchmark.stats is None:
             return None
+        stats, cores = benchmark.stats.stats, self.clock.cores()
+        flops = contract.flops(**workload.shape)
+        nbytes = contract.traffic(DTYPE.itemsize, **workload.shape) if traffic is None else traffic
         record = Record(
             name=benchmark.name,
             suite=suite,
@@ -302,21 +347,28 @@ class Bench:
             workload=workload.name,
             shape=dict(workload.shape),
             dtype=str(DTYPE),
-            flops=contract.flops(**workload.shape),
-            bytes=contract.traffic(DTYPE.itemsize, **workload.shape) if traffic is None else traffic,
-            threads=self.clock.cores(),
+            flops=flops,
+            bytes=nbytes,
+            threads=round(cores),
             first_call=first_call,
-            stats={**benchmark.stats.stats.as_dict(), "iterations": iterations},
+            stats={**stats.as_dict(), "iterations": iterations, "data": kept(stats.data)},
             section=section,
             case=case,
             ladder=ladder,
             faster_than=implementation.faster_than,
+            limit=self._limit(implementation, flops, nbytes, cores),
+            machine=self._fingerprint,
             traffic=self._replayed(implementation, problem, replay) if replay else None,
         )
         benchmark.stats.group = record.group
         benchmark.extra_info.update(record.extra_info())
         self.budget.note(who, work, record.median)
         return record
+
+    def _limit(self, implementation: Implementation, flops: int, nbytes: int, cores: float) -> Limit | None:
+        if self.card is None or implementation.backend in ON_A_GPU:
+            return None
+        return limit_of(self.card, flops, nbytes, str(DTYPE), cores)
 
     def _admit(self, implementation: Implementation, workload: Workload, who: Hashable, table: Hashable) -> None:
         """Raises Refused where this row is not to be run."""
@@ -334,11 +386,11 @@ class Bench:
         if reason:
             raise Refused(reason)
 
-    def _first_call(self, problem: Problem, implementation: Implementation, who: Hashable, work: int) -> float:
+    def _first_call(self, problem: Problem, implementation: Implementation, who: Hashable) -> float:
         """Check the result; seconds of that call. Raises Refused where another would take longer than there is time."""
-        known, patience = self.budget.predicted(who, work) is not None, self.budget.patience()
+        patience = self.budget.patience()
         seconds = _seconds(lambda: problem.check(implementation))
-        if known and seconds > patience:
+        if who in self._warm and seconds > patience:
             raise Refused(TOO_SLOW_AFTER_ALL)
         return seconds
 

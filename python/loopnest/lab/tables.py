@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich import box
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -108,41 +108,111 @@ def ladder(study: str, records: Sequence[Record], width: int) -> RenderableType:
 
 
 def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
-    """One row a record. Where the records have sections, a row is compared with those of its own section."""
+    """One row a record. Where the records have sections, a row is compared with those of its own section.
+
+    It has as many columns as fit the width.
+    """
     in_unit = unit(records)
     same_workload = len({r.workload for r in records}) == 1
     if same_workload and records[0].workload not in title:
         title += f" · {records[0].workload}"
+    whole = [column for column in COLUMNS if not (column == "limit" and all(r.limit is None for r in records))]
+    measuring = Console(width=1000, color_system=None)
+    for without in range(len(WIDE) + 1):
+        columns = [column for column in whole if column not in WIDE[:without]]
+        result = _table(records, in_unit, columns, not same_workload, width)
+        if measuring.measure(result).maximum <= width:
+            break
+    parts: list[RenderableType] = [Text(f"\n{title} · {records[0].dtype}", style="bold"), result]
+    for record in records:
+        if record.beyond_limit and record.limit:
+            parts.append(Text(beyond(record), style="bold yellow"))
+    if explain.columns(records):
+        sentence = explain.sentence(records)
+        parts += [Text(sentence, style="bold")] if sentence else []
+        parts.append(Text(explain.footnote(records), style="dim"))
+    return Group(*parts)
+
+
+COLUMNS = ("time", "rate", "other", "slowest", "fastest", "limit", "bar", "cores", "moved")
+WIDE = ("other", "fastest", "bar", "slowest", "cores")
+"""Columns that a narrow terminal does without, the first of them first."""
+
+BAR = 10
+"""Characters of a bar that reaches the limit."""
+
+
+def _table(records: Sequence[Record], in_unit: str, columns: Sequence[str], workloads: bool, width: int) -> Table:
     result = Table(box=box.SIMPLE_HEAD, padding=(0, int(width >= 84), 0, 0), pad_edge=False, show_edge=False)
+    other = "GB/s" if in_unit == "GFLOP/s" else "GFLOP/s"
     cases = any(r.case for r in records)
     result.add_column("implementation", no_wrap=True, overflow="fold")
     if cases:
         result.add_column("case", no_wrap=True)
-    if not same_workload:
+    if workloads:
         result.add_column("workload", no_wrap=True)
-    for name in ("time", in_unit, "faster\nthan\nslowest", "slower\nthan\nfastest"):
-        result.add_column(name, justify="right", no_wrap=True)
-    result.add_column("cores", justify="right", no_wrap=True)
-    moved = explain.columns(records)
-    for column in moved:
-        result.add_column(column.title, justify="right", no_wrap=True)
+    titles = {"time": "time", "rate": in_unit, "other": other, "cores": "cores", "limit": "% of\nlimit", "bar": ""}
+    titles |= {"slowest": "faster\nthan\nslowest", "fastest": "slower\nthan\nfastest"}
+    limits = "limit" in columns
+    for column in columns:
+        if column in titles and (column != "bar" or limits):
+            result.add_column(titles[column], justify="left" if column == "bar" else "right", no_wrap=True)
+    moved = explain.columns(records) if "moved" in columns else []
+    for extra in moved:
+        result.add_column(extra.title, justify="right", no_wrap=True)
     for _, section in _sections(records):
         for number, row in enumerate(rows(section, in_unit)):
             record = row.record
             repeated = number > 0 and record.impl == section[number - 1].impl
             cells = ["" if repeated else record.impl]
             cells += [record.case] if cases else []
-            cells += [] if same_workload else [record.workload]
-            cells += [duration(record.best), three_digits(row.rate), times(row.over_slowest), times(row.under_fastest)]
-            cells += [str(record.threads), *(explain.cells(record, moved) if moved else [])]
+            cells += [record.workload] if workloads else []
+            told = {
+                "time": duration(record.best),
+                "rate": three_digits(row.rate),
+                "other": three_digits(rate(record, other)),
+                "slowest": times(row.over_slowest),
+                "fastest": times(row.under_fastest),
+                "limit": percent(record),
+                "bar": bar(record.percent or 0.0),
+                "cores": str(record.threads),
+            }
+            cells += [told[column] for column in columns if column in told and (column != "bar" or limits)]
+            cells += explain.cells(record, moved) if moved else []
             style = "green" if row.under_fastest == 1 else ""
             result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
-    parts: list[RenderableType] = [Text(f"\n{title} · {records[0].dtype}", style="bold"), result]
-    if moved:
-        sentence = explain.sentence(records)
-        parts += [Text(sentence, style="bold")] if sentence else []
-        parts.append(Text(explain.footnote(records), style="dim"))
-    return Group(*parts)
+    return result
+
+
+def percent(record: Record) -> str:
+    """Per cent of the limit; a question mark where it cannot be true."""
+    if record.percent is None:
+        return ""
+    if record.beyond_limit:
+        return "?"
+    digits = 0 if record.percent >= 9.95 else 1 if record.percent >= 0.095 else 2
+    return f"{record.percent:.{digits}f}" if record.percent >= 0.005 else "<0.01"
+
+
+def beyond(record: Record) -> str:
+    """Why a time that beats the limit is not believed."""
+    assert record.limit is not None
+    return (
+        f"  {record.impl} {record.case}".rstrip()
+        + f" on {record.workload}: {duration(record.best)} beats the limit of "
+        f"{duration(record.limit.seconds)} ({record.limit.by}, {record.limit.level}); no program can: the limit or the "
+        "count is wrong. Measure the machine again: loopnest machine --refresh"
+    )
+
+
+def bar(percent: float, width: int = BAR) -> str:
+    """A bar of eighths of a character, as long as the per cents of `width`.
+
+    >>> bar(50.0), bar(3.0)
+    ('█████', '▎')
+    """
+    eighths = round(min(percent, 100.0) / 100 * width * 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def about(environment: Environment, how: str = HOW) -> Text:

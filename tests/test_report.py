@@ -1,0 +1,441 @@
+"""The report: its sentences and figures are the records', and in a browser it works."""
+
+import dataclasses
+import html
+import json
+import re
+import statistics
+
+import loopnest as ln
+import made_up
+import pytest
+from browser import CHROMIUM, Browser
+from click.testing import CliRunner
+from loopnest.cli import main
+from loopnest.lab import report
+from loopnest.lab.files import BadFileError, report_beside
+from loopnest.lab.records import Results
+from loopnest.lab.report import touched
+from loopnest.lab.report.figures import Indexed, figures
+from loopnest.lab.report.findings import findings
+from loopnest.lab.tables import duration, percent, three_digits, times
+
+pytest.importorskip("matplotlib", reason="reports need matplotlib: pip install 'loopnest[bench]'")
+
+RUN = made_up.run()
+
+
+@pytest.fixture(scope="module")
+def page():
+    return report.page([RUN])
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    return figures(Indexed(RUN.records))
+
+
+@pytest.fixture(scope="module")
+def file(page, tmp_path_factory):
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    path.write_text(page, encoding="utf-8")
+    return path
+
+
+def embedded(page):
+    return json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+# --- the sentences
+
+
+def test_the_first_sentence_says_which_layout_is_slow_by_how_much_and_why():
+    first = findings(RUN.records)[0]
+    slow, fast = first.records
+    assert (slow.impl.endswith("column_wise"), fast.impl.endswith("row_wise")) == (True, True)
+    assert slow.workload == fast.workload
+    factor = slow.best / fast.best
+    assert factor == pytest.approx(7.3)
+    assert first.claim == "Walking a row-major matrix by columns took 7.3× as long as by rows"
+    assert "64 bytes for 4" in first.reason
+
+
+def test_a_sentence_is_of_the_cache_line_that_the_machine_has():
+    assert "128 bytes for 4" in findings(RUN.records, line=128)[0].reason
+
+
+def test_every_ratio_in_a_sentence_is_that_of_its_records():
+    compared = [finding for finding in findings(RUN.records) if "×" in finding.claim and len(finding.records) == 2]
+    assert len(compared) >= 6
+    for finding in compared:
+        slow, fast = finding.records
+        by_time, by_rate = slow.best / fast.best, (fast.flops / fast.best) / max(1, slow.flops / slow.best)
+        told = re.search(r"([\d.,]+×)", finding.claim)[1]
+        assert told in {times(by_time), times(by_rate)}, finding.claim
+
+
+def test_loop_orders_are_explained_by_their_innermost_loop():
+    (finding,) = [f for f in findings(RUN.records) if "six orders" in f.claim]
+    slow, fast = finding.records
+    assert slow.case[-1] == "i"
+    assert fast.case[-1] == "j"
+    assert f"{slow.case} took 20.0× as long as {fast.case}" in finding.claim
+    assert "down a column of a and of c" in finding.reason
+
+
+def test_a_sentence_has_the_simulators_bytes_and_does_not_blame_caches_that_move_no_more():
+    first = findings(RUN.records)[0]
+    assert first.reason.endswith("Simulated: 1.02 MB between L1 and L2 instead of 64.0 kB.")
+    slow, fast = first.records
+    same = [dataclasses.replace(slow, traffic=fast.traffic), fast]
+    assert findings(same)[0].reason.endswith("here it is the instructions that differ.")
+    unknown = [dataclasses.replace(slow, traffic=None), fast]
+    assert "imulated" not in findings(unknown)[0].reason
+
+
+def test_no_sentence_is_made_without_its_records():
+    assert findings([r for r in RUN.records if r.suite == "calls"]) == []
+    gelu = findings([r for r in RUN.records if r.suite == "gelu"])
+    assert [finding.about for finding in gelu] == ["roofline"]
+
+
+def test_no_sentence_claims_what_was_not_seen():
+    """Both ways took the same time: then nothing is said about columns."""
+    same = [r for r in RUN.records if r.study == "sum, along rows or down columns"]
+    level = [dataclasses.replace(r, stats={**r.stats, "min": 1.0}) for r in same]
+    assert findings(level) == []
+
+
+def test_what_beats_the_limit_is_said_to_be_wrong_and_is_no_best_result():
+    wrong = made_up.at_percent("matmul", "numpy.matmul", "square-64", 150.0, ladder=True)
+    right = made_up.at_percent("matmul", "cpp.packed", "square-64", 90.0, ladder=True)
+    said = {finding.claim for finding in findings([wrong, right])}
+    assert "1 result cannot be true: a time that beats the machine's limit" in said
+    assert "The fastest matmul reached 90 % of the machine's limit" in said
+
+
+# --- the page
+
+
+def test_the_pages_numbers_are_the_files(page, tmp_path):
+    RUN.save(tmp_path / "r.json")
+    saved = json.loads((tmp_path / "r.json").read_text())["benchmarks"]
+    data = embedded(page)
+    assert len(data["rows"]) == len(saved)
+    for row, benchmark in zip(data["rows"], saved, strict=True):
+        shown, info, stats = dict(zip(data["columns"], row, strict=True)), benchmark["extra_info"], benchmark["stats"]
+        for name in (
+            "operation",
+            "impl",
+            "workload",
+            "case",
+            "dtype",
+            "flops",
+            "bytes",
+            "threads",
+            "gflops",
+            "percent",
+        ):
+            assert shown[name] == info[name]
+        assert (shown["best"], shown["median"]) == (stats["min"], stats["median"])
+        assert shown["limit"] == info["limit"]["seconds"]
+
+
+def test_figures_have_a_mark_for_each_record_and_write_its_numbers(drawn):
+    marked = {int(n) for figure in drawn for n in re.findall(r'data-r="(\d+)"', figure.svg)}
+    plain = {i for i, r in enumerate(RUN.records) if r.case != "its own choice"}
+    assert marked >= plain - {i for i in plain if RUN.records[i].suite in ("gelu", "mlp", "matmul", "vectorization")}
+    ladder = next(figure for figure in drawn if figure.part == "ladders" and figure.title == "matmul")
+    shown = [int(n) for n in re.findall(r'data-r="(\d+)"', ladder.svg)]
+    assert {RUN.records[n].impl for n in shown} == {r.impl for r in RUN.records if r.suite == "matmul"}
+    texts = re.findall(r"<text[^>]*>([^<]*)</text>", ladder.svg)
+    for n in shown:
+        assert f"{three_digits(RUN.records[n].gflops)} · {percent(RUN.records[n])} %" in texts
+
+
+def test_each_part_has_its_figures(drawn):
+    titles = [figure.title for figure in drawn]
+    assert {figure.part for figure in drawn} == {"ladders", "layout", "vectorization", "sizes"}
+    assert [t for t in titles if t.startswith("loop order × layout")] == [
+        f"loop order × layout · {w}" for w in ("square-512", "square-64")
+    ]
+    assert sum(t.startswith("block sizes") for t in titles) == 2
+    assert {f.operation for f in drawn if f.part == "vectorization"} == {"add", "dot", "sum", "gelu"}
+
+
+def test_a_heat_maps_cells_are_times_beside_the_fastest_of_their_row(drawn):
+    figure = next(f for f in drawn if f.title == "loop order × layout · square-512")
+    study = "matmul, operands row-major (N) or column-major (T)"
+    row = [r for r in RUN.records if r.study == study and r.workload == "square-512" and r.impl == "cpp.jik"]
+    assert len(row) == 4
+    for record in row:
+        cell = re.search(rf'data-r="{RUN.records.index(record)}"', figure.svg)
+        assert cell
+        assert f"{times(record.best / min(r.best for r in row))} · {duration(record.best)}" in figure.svg
+
+
+def test_the_page_is_one_small_file_that_asks_for_nothing(page):
+    assert len(page.encode()) < 2_000_000
+    assert not re.search(r"""(?:src|href)\s*=\s*["'](?!#|data:)""", page.replace('xlink:href="#', ""))
+    assert "@import" not in page
+    assert not re.search(r"url\((?!#)", page)
+    assert "fetch(" not in page
+
+
+def test_what_comes_from_records_is_escaped(page):
+    assert "a warning with &lt;angles&gt; &amp; more" in page
+    assert "WrongResult: &lt;off by one&gt;" in page
+    evil = dataclasses.replace(RUN.records[0], case="</script><script>alert(1)</script>")
+    text = report.page([dataclasses.replace(RUN, records=(evil,))])
+    assert text.count("<script") == page.count("<script")
+    assert embedded(text)["rows"][0][embedded(text)["columns"].index("case")] == evil.case
+
+
+def test_ids_are_unique_and_what_is_referred_to_is_there(page):
+    body = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
+    ids = re.findall(r'\bid="([^"]+)"', body)
+    assert len(ids) == len(set(ids))
+    assert set(re.findall(r'(?:url\(#|href="#)([^")]+)', body)) <= set(ids)
+
+
+def test_every_measured_rungs_lesson_and_source_are_there(page):
+    rungs = embedded(page)["rungs"]
+    assert rungs.keys() == {f"{r.operation} {r.impl}" for r in RUN.records}
+    k = ln.matmul["cpp.packed"]
+    assert rungs["matmul cpp.packed"] == {"lesson": k.lesson, "source": k.source()}
+
+
+def test_rungs_that_are_not_installed_and_other_machines_cards_do_no_harm():
+    mine = dataclasses.replace(RUN.records[0], impl="mine.tiled")
+    text = report.page([dataclasses.replace(RUN, records=(mine,), machine={"format": 99}, environment=None)])
+    assert "mine.tiled" in text
+
+
+def test_of_several_runs_the_last_record_of_a_benchmark_counts():
+    again = dataclasses.replace(RUN.records[0], stats={**RUN.records[0].stats, "min": 1e-9})
+    other = dataclasses.replace(made_up.ENVIRONMENT, cpu="another processor")
+    merged, notes = report.merge([RUN, Results(other, (again,))])
+    assert len(merged.records) == len(RUN.records)
+    assert merged.records[0].best == 1e-9
+    assert notes == ["the results are from several machines: a processor (2 cores) and another processor (2 cores)"]
+
+
+def test_a_run_without_records_is_refused():
+    with pytest.raises(ValueError, match="nothing to report"):
+        report.page([Results(None)])
+
+
+# --- the command
+
+
+def loopnest_report(*args):
+    return CliRunner(env={"COLUMNS": "200"}).invoke(main, ["report", *map(str, args)], prog_name="loopnest")
+
+
+def test_the_command_writes_beside_the_results_and_says_where(tmp_path):
+    small = dataclasses.replace(RUN, records=RUN.records[:3])
+    small.save(tmp_path / "mine.json")
+    result = loopnest_report(tmp_path / "mine.json")
+    assert result.exit_code == 0, result.output
+    assert f"the report is in {tmp_path / 'mine.html'}" in result.output
+    assert loopnest_report(tmp_path / "mine.json").exit_code == 0  # a report may be made again
+    assert loopnest_report(tmp_path / "mine.json", "-o", tmp_path / "x.html").exit_code == 0
+    assert (tmp_path / "x.html").exists()
+
+
+def test_a_file_that_is_no_report_is_not_overwritten(tmp_path):
+    (tmp_path / "mine.html").write_text("my own page")
+    with pytest.raises(BadFileError, match="is no report of loopnest's; name another file with -o"):
+        report_beside(tmp_path / "mine.json")
+    dataclasses.replace(RUN, records=RUN.records[:3]).save(tmp_path / "mine.json")
+    assert loopnest_report(tmp_path / "mine.json").exit_code == 2
+    assert (tmp_path / "mine.html").read_text() == "my own page"
+
+
+def test_bad_input_is_told(tmp_path):
+    assert loopnest_report().exit_code == 2
+    result = loopnest_report(tmp_path / "missing.json")
+    assert result.exit_code == 2
+    assert "missing.json cannot be read: No such file or directory" in result.output
+
+
+# --- in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with Browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def opened(browser, file):
+    browser.prefer("light")
+    browser.resize(1400)
+    browser.open(file)
+    yield browser
+    assert browser.errors == []
+
+
+def count(browser, selector):
+    return browser.run(f"document.querySelectorAll({selector!r}).length")
+
+
+def visible(browser, selector):
+    return browser.run(f"[...document.querySelectorAll({selector!r})].filter(x => x.getClientRects().length).length")
+
+
+def choose(browser, name, value):
+    browser.run(
+        f"{{ const s = document.getElementById('filter-{name}'); s.value = {value!r}; "
+        f"s.dispatchEvent(new Event(s.tagName == 'SELECT' ? 'change' : 'input')); }}"
+    )
+
+
+def rows(browser, column):
+    """The texts of a column of the table, by its heading."""
+    return browser.run(
+        "(() => { const names = [...document.querySelectorAll('#results th')].map(th => th.textContent); "
+        f"const i = names.indexOf({column!r}); "
+        "return [...document.querySelectorAll('#results tbody tr')].map(tr => tr.cells[i].textContent); })()"
+    )
+
+
+def test_it_opens_at_once_without_errors_or_requests(browser, file):
+    browser.open(file)
+    assert browser.busy() < 2  # seconds of its processor: the machine may have other things to do
+    assert browser.errors == []
+    assert browser.requests == [file.as_uri()]
+
+
+def test_each_plot_is_there_and_has_a_size(opened, drawn):
+    sizes = opened.run(
+        "[...document.querySelectorAll('figure svg')].map(s => [s.getBBox().width > 100, s.getBBox().height > 30])"
+    )
+    roofline_and_pictures = 1 + len(list(touched.pictures()))
+    assert len(sizes) == len(drawn) + roofline_and_pictures
+    assert all(all(size) for size in sizes)
+    for part in ("roofline", "layout", "ladders", "vectorization", "sizes"):
+        assert visible(opened, f"#{part} figure") >= 1
+        assert visible(opened, f"#{part} .mark") >= 3
+
+
+def test_the_roofline_has_every_rung_that_does_arithmetic(opened):
+    shown = opened.run("[...document.querySelectorAll('#roofline .mark')].map(m => Number(m.dataset.r))")
+    rungs = {(RUN.records[n].operation, RUN.records[n].impl) for n in shown}
+    plain = {(r.operation, r.impl) for r in RUN.records if r.flops and not r.case and not r.section}
+    assert rungs == plain
+
+
+def test_the_table_has_the_records_and_writes_numbers_as_the_terminal_does(opened):
+    assert rows(opened, "time") == [duration(r.best) for r in RUN.records]
+    assert rows(opened, "GFLOP/s") == [three_digits(r.gflops) for r in RUN.records]
+    assert rows(opened, "% of limit") == [percent(r) for r in RUN.records]
+
+
+def test_the_table_has_the_bytes_that_the_simulator_counted(opened):
+    by_name = dict(zip(range(len(RUN.records)), rows(opened, "moved between caches"), strict=True))
+    for number, r in enumerate(RUN.records):
+        slow = r.impl.endswith("column_wise")
+        assert by_name[number] == ("" if not r.traffic else f"L1–L2 {'1.02 MB' if slow else '64.0 kB'}, L2–memory 0 B")
+
+
+def test_filters_leave_what_was_asked_for_in_table_and_figures(opened):
+    choose(opened, "operation", "matmul")
+    choose(opened, "backend", "cpp")
+    wanted = [r for r in RUN.records if r.operation == "matmul" and r.impl.startswith("cpp.")]
+    assert rows(opened, "implementation") == [r.impl for r in wanted]
+    assert opened.run("document.getElementById('count').textContent") == (
+        f"{len(wanted)} of {len(RUN.records)} results"
+    )
+    assert visible(opened, "#vectorization figure") == 0
+    assert visible(opened, "#ladders figure") == 1
+    lit = opened.run(
+        "[...document.querySelectorAll('#ladders figure:not([hidden]) .mark:not(.out)')].map(m => m.dataset.r)"
+    )
+    assert {RUN.records[int(n)].impl for n in lit} == {r.impl for r in wanted if r.ladder}
+    assert visible(opened, ".rungs li") == len({r.impl for r in wanted})
+    choose(opened, "text", "square-512 kji")
+    assert set(rows(opened, "implementation")) == {"cpp.kji"}
+    assert set(rows(opened, "workload")) == {"square-512"}
+    choose(opened, "dtype", "float32")
+    opened.run("document.getElementById('reset').click()")
+    assert len(rows(opened, "time")) == len(RUN.records)
+    assert visible(opened, "#vectorization figure") == 4
+
+
+def test_a_click_on_a_heading_sorts_by_value_and_another_the_other_way(opened):
+    click = "[...document.querySelectorAll('#results th')].find(th => th.textContent == 'time').firstChild.click()"
+    opened.run(click)
+    assert rows(opened, "time") == [duration(r.best) for r in sorted(RUN.records, key=lambda r: r.best)]
+    opened.run(click)
+    assert rows(opened, "time") == [duration(r.best) for r in sorted(RUN.records, key=lambda r: -r.best)]
+    assert count(opened, "#results th[aria-sort=descending]") == 1
+
+
+def test_the_pointer_over_a_mark_shows_its_figures(opened):
+    number = int(opened.run("document.querySelector('#ladders .mark').dataset.r"))
+    opened.run("document.querySelector('#ladders .mark').scrollIntoView({block: 'center', behavior: 'instant'})")
+    box = opened.run(
+        "(() => { const b = document.querySelector('#ladders .mark').getBoundingClientRect(); "
+        "return [b.x + b.width / 2, b.y + b.height / 2]; })()"
+    )
+    opened.hover(*box)
+    record = RUN.records[number]
+    tip = opened.run("document.getElementById('tip').innerText")
+    assert record.impl in tip
+    assert duration(record.best) in tip
+    assert f"{three_digits(record.gflops)} GFLOP/s" in tip
+    assert f"{percent(record)} % of the machine's limit" in tip
+    opened.hover(3, 3)
+    assert visible(opened, "#tip") == 0
+
+
+def test_a_click_on_a_mark_or_a_rung_shows_lesson_and_source(opened):
+    opened.run("document.querySelector('.rungs button[data-impl=\"cpp.packed\"]').click()")
+    k = ln.matmul["cpp.packed"]
+    assert opened.run("document.querySelector('dialog .lesson').textContent") == k.lesson
+    assert opened.run("document.querySelector('dialog code').textContent") == k.source()
+    assert visible(opened, "dialog") == 1
+    opened.run("document.querySelector('dialog form button').click()")
+    assert visible(opened, "dialog") == 0
+    opened.run("document.querySelector('#layout .mark').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
+    number = int(opened.run("document.querySelector('#layout .mark').dataset.r"))
+    assert RUN.records[number].impl in opened.run("document.querySelector('dialog h2').textContent")
+
+
+def luminance(browser, what):
+    colour = browser.run(f"getComputedStyle({what}).backgroundColor")
+    return statistics.mean(int(x) for x in re.findall(r"\d+", colour)[:3])
+
+
+def test_it_is_dark_and_light_as_the_system_is_and_as_the_switch_says(opened):
+    assert luminance(opened, "document.body") > 200
+    ink = opened.run("getComputedStyle(document.querySelector('#ladders svg text')).fill")
+    opened.prefer("dark")
+    assert luminance(opened, "document.body") < 50
+    assert opened.run("getComputedStyle(document.querySelector('#ladders svg text')).fill") != ink
+    opened.run("document.getElementById('theme').click()")
+    assert luminance(opened, "document.body") > 200
+    opened.prefer("light")
+    opened.run("document.getElementById('theme').click()")
+    assert luminance(opened, "document.body") < 50
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_nothing_is_wider_than_the_window(opened, width):
+    opened.resize(width)
+    assert opened.run("document.documentElement.scrollWidth") <= width
+    too_wide = opened.run(
+        "[...document.querySelectorAll('main > *, figure, .card, li')].filter(x => x.getClientRects().length "
+        "&& x.getBoundingClientRect().right > innerWidth + 1).length"
+    )
+    assert too_wide == 0
+
+
+def test_the_sentences_come_first(opened):
+    first = opened.run("document.querySelector('.findings li .claim').textContent")
+    assert first == html.unescape(findings(RUN.records)[0].claim)
+    assert opened.run("document.querySelector('.findings li').getBoundingClientRect().bottom") < 500
