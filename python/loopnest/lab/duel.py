@@ -1,0 +1,685 @@
+"""Which of two implementations is faster, and by how much? Timed in turn, on the same memory, until the answer is
+certain.
+
+>>> import loopnest as ln
+>>> from loopnest.lab.duel import duel
+>>> fought = duel(ln.matmul, "cpp.packed", "cpp.naive")   # doctest: +SKIP
+>>> print(fought.bouts[0].sentence("cpp.packed", "cpp.naive"))   # doctest: +SKIP
+cpp.packed is 47.1× (46.8–47.5) as fast as cpp.naive
+
+**In turn.** A round has one sample of each, and the order alternates: A B, B A, A B, … What disturbs the machine longer
+than a round disturbs both; what comes with being first or second comes to each half of the time.
+
+**The ratio** is the median of the rounds' ratios, and its interval that of the sign test, which needs no assumption of
+how the noise is distributed and holds for ten rounds (`timing.ratio`).
+
+**When it ends.** Whoever looks after each round and stops when the interval happens to be narrow has an interval that
+holds the truth less often than it says (optional stopping). So the looks are few and set beforehand: at a 16th, an
+8th, … of the rounds that the time allows; and with k looks each interval has the confidence 1 - 0.05 / k, so that all
+of them together hold the truth in 95 % of duels, whichever one it ends at (Bonferroni).
+
+**Said is "faster"** only if the interval leaves 1 out and the difference is larger than the noise floor, which is that
+of a fixed piece of work against itself. All else is *unresolved*.
+
+**The same memory.** There is one set of inputs and one of results; results are filled with NaN at up to 1,024 places
+before each sample, and held to the contract there after it. After the last sample all of it is checked, and so is a
+call with other values in the same arrays, by which a kernel shows that remembers its results.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import math
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal
+
+import numpy as np
+
+from ..arrays import FLOATS
+from ..backends import cuda_simulated
+from ..operation import Implementation, Operation, UnavailableError, Workload
+from .fairness import Terms, check_budget, check_cores, described, equal_terms, read_back
+from .from_file import places_of, returned_by, rung_from_file
+from .measure import Problem, WrongResult, work_of
+from .plausible import Again, Conditions, Limits, Watchman, Work, why_not
+from .tables import duration
+from .timing import (
+    WINDOW,
+    Caches,
+    Clock,
+    Eviction,
+    Interval,
+    Reading,
+    Timing,
+    Turn,
+    Watch,
+    in_turn,
+    no_collection,
+    ratio,
+)
+from .verify import compare, judge_call
+
+CONFIDENCE = 0.95
+
+LOOKS = 5
+"""How often at most the interval is looked at."""
+
+FEWEST = 10
+"""Rounds at least: of fewer no interval has the confidence that five looks take, 99 %."""
+
+PATIENCE = 20.0
+"""Seconds that the fewest rounds may take at most, if that is more than the time that was asked for."""
+
+LONG = 25e-3
+"""Seconds of a call in the workload that is chosen where none is named: short enough for a hundred rounds in a few
+seconds, and long enough that most of a call is work."""
+
+SHORTEST = 20
+"""A single call is timed only if it takes so many of the clock's steps; shorter ones have no figure for cold caches."""
+
+WITNESSES = 1024
+"""Elements of a result that are looked at after every sample."""
+
+SLOW_REFERENCE = 3.0
+"""Seconds of the exact result from which on it is not computed a second time, for other values."""
+
+Side = Literal["a", "b"]
+OnEvent = Callable[[str, Any], None]
+
+
+class RefusedError(RuntimeError):
+    """A comparison that is not made, or whose figures are not shown; the message says why."""
+
+
+@dataclass(frozen=True)
+class Bout:
+    """One comparison, with warm or with cold caches.
+
+    ratio       how many times as fast a is as b, with the interval in which it lies in 95 % of duels
+    rounds      pairs of samples
+    ended       "narrow": the interval was as narrow as was asked; "time": the time was up
+    difference  what the ratio must be away from 1, as a share, to be told from noise
+    """
+
+    caches: Caches
+    a: Timing
+    b: Timing
+    ratio: Interval
+    rounds: int
+    ended: Literal["narrow", "time"]
+    difference: float
+
+    @property
+    def faster(self) -> Side | None:
+        """The faster one; None where it is unresolved."""
+        if self.ratio.low > 1 and self.ratio.estimate > 1 + self.difference:
+            return "a"
+        if self.ratio.high < 1 and self.ratio.estimate < 1 / (1 + self.difference):
+            return "b"
+        return None
+
+    def sentence(self, a: str, b: str) -> str:
+        """The answer in words; the faster one first."""
+        r = self.ratio
+        if self.faster == "b":
+            return dataclasses.replace(
+                self, a=self.b, b=self.a, ratio=Interval(1 / r.estimate, 1 / r.high, 1 / r.low, r.confidence)
+            ).sentence(b, a)
+        b = "itself" if a == b else b
+        bounds = f"({_times(r.low, r)}–{_times(r.high, r)})"
+        if self.faster == "a":
+            return f"{a} is {_times(r.estimate, r)}× {bounds} as fast as {b}"
+        if math.isinf(r.low) or r.low == 0:
+            return f"unresolved: {self.rounds} rounds are too few for an interval"
+        reason = "" if r.holds(1.0) else f", within the noise floor of {self.difference:.1%}"
+        return f"unresolved: {a} is {_times(r.estimate, r)}× {bounds} as fast as {b}{reason}"
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Bout:
+        timings = {side: Timing.from_json(data[side]) for side in ("a", "b")}
+        known = {f.name: data[f.name] for f in dataclasses.fields(cls)}
+        return cls(**{**known, **timings, "ratio": Interval(**data["ratio"])})
+
+
+def _times(value: float, interval: Interval) -> str:
+    """With as many digits as the interval's width leaves some meaning; three for a ratio near 1."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.3f}" if value < 2 and interval.width < 0.01 else f"{value:.3g}" if value >= 10 else f"{value:.2f}"
+
+
+@dataclass(frozen=True)
+class Duel:
+    """Two implementations, compared: all samples, on what terms, and in which state the machine was.
+
+    limit    seconds that the work of a call takes at least, by the machine's limits, with warm caches
+    refused  why no figures are here: one was too good to be true, or a result was wrong once the clock ran
+    notes    what a reader should know beside the figures
+    """
+
+    operation: str
+    a: str
+    b: str
+    workload: str
+    shape: Mapping[str, int]
+    dtype: str
+    flops: int
+    bytes: int
+    limit: float
+    terms: Terms
+    conditions: Conditions
+    bouts: tuple[Bout, ...] = ()
+    refused: str = ""
+    notes: tuple[str, ...] = ()
+    datetime: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def warnings(self) -> list[str]:
+        return [*self.terms.warnings, *self.conditions.warnings()]
+
+    def to_json(self) -> dict[str, Any]:
+        bouts = [
+            {**dataclasses.asdict(bout), "a": bout.a.to_json(), "b": bout.b.to_json(), "faster": bout.faster}
+            for bout in self.bouts
+        ]
+        return {**dataclasses.asdict(self), "bouts": bouts}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Duel:
+        parts = {
+            "terms": Terms.from_json(data["terms"]),
+            "conditions": Conditions.from_json(data["conditions"]),
+            "bouts": tuple(map(Bout.from_json, data["bouts"])),
+            "notes": tuple(data["notes"]),
+        }
+        return cls(**{**data, **parts})
+
+
+def duel(
+    operation: Operation,
+    a: str | Path | Implementation,
+    b: str | Path | Implementation,
+    *,
+    workload: str | None = None,
+    dtype: Any = np.float32,
+    threads: int = 1,
+    seconds: float = 4.0,
+    precision: float = 0.01,
+    caches: Sequence[Caches] = ("warm", "cold"),
+    out: bool = True,
+    card: Limits | None = None,
+    on_event: OnEvent = lambda kind, content: None,
+) -> Duel:
+    """Compare two implementations.
+
+    a, b       ids, such as "cpp.packed" or "numpy"; implementations; or Python files, see from_file.py
+    workload   its name; the largest in which a call of the slower one takes 25 ms where it is None
+    dtype      float32 or float64
+    threads    that each may use, see fairness.py
+    seconds    of a comparison at most; there is one for each kind of caches
+    precision  the half width of the interval, as a share of the ratio, at which a comparison ends before that
+    caches     "warm", "cold" or both
+    out        whether results go into memory that both are given, or both allocate their own. Where one is a file's
+               function that returns its result, both do
+    card       the machine's limits; the kept machine card where it is None, which is measured if there is none yet
+
+    Raises ValueError for arguments that cannot be, UnavailableError for what cannot run here, WrongResult where a
+    result is not within its contract's bound before anything is timed, UnfairError where the terms would not be equal.
+    A result that is wrong while it is timed, and a time that beats the machine's limit, are told in the Duel's
+    `refused`.
+    """
+    dtype = _checked_dtype(dtype)
+    check_budget(threads)
+    if seconds <= 0 or precision <= 0:
+        name, value = ("seconds", seconds) if seconds <= 0 else ("precision", precision)
+        raise ValueError(f"duel: {name} is {value}, expected more than 0")
+    with ExitStack() as stack:
+        sides = [_implementation(operation, side, stack) for side in (a, b)]
+        for implementation in sides:
+            _check_available(implementation)
+        own = any(implementation.backend == "file" for implementation in sides)
+        terms = stack.enter_context(equal_terms(threads, numba_threads=own and _uses_numba()))
+        given = out and not any(map(returned_by, sides))
+        on_event("at", "the machine's limits")
+        if card is None:
+            from .machine import card as kept_card
+
+            card = kept_card()
+        on_event("at", "choosing a workload" if workload is None else "the exact result")
+        first_calls: dict[str, float] = {}
+        chosen = _workload(operation, workload) if workload else _affordable(sides, dtype, first_calls)
+        return _Fight(operation, sides, chosen, dtype, terms, given, card, first_calls, on_event).fight(
+            seconds, precision, caches
+        )
+
+
+def _checked_dtype(dtype: Any) -> np.dtype[Any]:
+    checked: np.dtype[Any] = np.dtype(dtype)
+    if checked not in FLOATS:
+        raise ValueError(f"duel: dtype is {checked}, expected float32 or float64")
+    return checked
+
+
+def _implementation(operation: Operation, side: str | Path | Implementation, stack: ExitStack) -> Implementation:
+    if isinstance(side, Implementation):
+        return side
+    if isinstance(side, Path) or side.endswith(".py") or "/" in side:
+        return stack.enter_context(rung_from_file(operation, side))
+    return operation[side]
+
+
+def _check_available(implementation: Implementation) -> None:
+    reason = implementation.why_unavailable()
+    if reason:
+        raise UnavailableError(f"{implementation.operation.name}: {implementation.id} cannot run here: {reason}")
+    if implementation.backend == "cuda" and cuda_simulated():
+        raise RefusedError(f"{implementation.id} runs in Numba's simulator here, whose times mean nothing")
+    if implementation.backend == "torch":
+        importlib.import_module("torch")  # before its threads are set
+
+
+def _uses_numba() -> bool:
+    return "numba" in sys.modules
+
+
+def _workload(operation: Operation, name: str) -> Workload:
+    known = {workload.name: workload for workload in operation.contract.workloads}
+    if name not in known:
+        raise ValueError(f"{operation.name}: no workload is called {name!r}. Known: {', '.join(known)}")
+    return known[name]
+
+
+def _affordable(sides: Sequence[Implementation], dtype: np.dtype[Any], first_calls: dict[str, float]) -> Workload:
+    """The largest workload in which a call of the slower side takes LONG at most, by the time of the one before it.
+
+    Those that do less with each byte than a smaller one, as a product with a single row does, are of another kind, and
+    left out.
+    """
+    contract = sides[0].operation.contract
+    chosen, rate, density = None, 0.0, 0.0
+    for workload in sorted(contract.workloads, key=lambda w: work_of(contract, w)):
+        work = work_of(contract, workload)
+        dense = contract.flops(**workload.shape) / contract.traffic(dtype.itemsize, **workload.shape)
+        if dense < 0.9 * density:
+            continue
+        if chosen and (work / rate > LONG or contract.traffic(dtype.itemsize, **workload.shape) > 1 << 28):
+            break
+        arguments = contract.sample(workload, dtype, np.random.default_rng(0))
+        slowest = 0.0
+        for k in sides:
+            watch = Watch(functools.partial(k, *arguments.inputs, **arguments.options))
+            first_calls.setdefault(k.id, watch(1))
+            slowest = max(slowest, watch(1))
+        if chosen and slowest > 2 * LONG:
+            break
+        chosen, rate, density = workload, work / slowest, dense
+    assert chosen is not None
+    return chosen
+
+
+class _Stage:
+    """The one set of arrays on which both sides work, and what is right."""
+
+    def __init__(self, operation: Operation, workload: Workload, dtype: np.dtype[Any]) -> None:
+        self.contract, self.workload, self.dtype = operation.contract, workload, dtype
+        start = time.perf_counter()
+        self.problem: Problem = Problem.sample(operation, workload, None, {}, dtype=dtype)
+        self.seconds_of_reference = time.perf_counter() - start
+        self.args, self.results = self.problem.kernel_arguments()
+        self.places = places_of(self.results, self.args)
+        self._originals = {i: self.args[i].copy() for i in self.places} if self.contract.updates else {}
+        rng = np.random.default_rng(1)
+        self._witnesses = [
+            np.unique(np.concatenate([[0, x.size - 1], rng.integers(0, x.size, min(x.size, WITNESSES) - 1)]))
+            for x in self.results
+        ]
+
+    def poison(self, results: Sequence[Any], everywhere: bool = False) -> None:
+        """Put NaN where results are to come, at the witnesses or everywhere; restore what is updated in place."""
+        for place, original in self._originals.items():
+            self.args[place][...] = original
+        if self._originals:
+            return
+        for result, witnesses in zip(results, self._witnesses, strict=False):
+            if isinstance(result, np.ndarray) and result.flags.writeable and result.flags.c_contiguous:
+                result.reshape(-1)[slice(None) if everywhere else witnesses] = np.nan
+
+    def problems(self, results: Sequence[Any], everywhere: bool = False) -> list[str]:
+        """What is wrong with the results, at the witnesses or everywhere.
+
+        Those of updates are looked at everywhere only, since a sample may have updated them several times.
+        """
+        found = []
+        if self._originals and not everywhere:
+            return []
+        if len(results) != len(self.results):
+            return [f"{len(results)} results, expected {len(self.results)}"]
+        for result, mine, witnesses, exact, bound in zip(
+            results, self.results, self._witnesses, self.problem.exact, self.problem.bound, strict=True
+        ):
+            value = np.asarray(result)
+            if value.size == mine.size and value.dtype == mine.dtype:
+                value = value.reshape(mine.shape)  # kernels get some arrays as rows
+            if everywhere or value.shape != exact.shape:
+                found += compare(value, exact, bound, self.dtype)
+            else:
+                flat = [x.reshape(-1)[witnesses] for x in (value, exact, np.broadcast_to(bound, exact.shape))]
+                found += compare(flat[0], flat[1], flat[2], self.dtype, f"of {len(witnesses)} elements, the result")
+        return found
+
+    def other_values(self) -> Problem:
+        """Put other values into the inputs, in place; the problem for them, whose arrays are these."""
+        other = self.contract.sample(self.workload, self.dtype, np.random.default_rng(2))
+        with np.errstate(all="ignore"):
+            exact = [np.asarray(x) for x in self.contract.reference(*other.inputs, **other.options)]
+            bound = [np.asarray(x) for x in self.contract.bound(*other.inputs, **other.options)]
+        problem = dataclasses.replace(self.problem, inputs=other.inputs, options=other.options)
+        values, _ = problem.kernel_arguments()
+        for i, (mine, new) in enumerate(zip(self.args, values, strict=True)):
+            if isinstance(mine, np.ndarray) and (i not in self.places or self._originals):
+                mine[...] = new
+                if i in self._originals:
+                    self._originals[i][...] = new
+        return dataclasses.replace(self.problem, exact=exact, bound=bound)
+
+
+class _Side:
+    """One of the two: its calls, and the samples of the bout that is going on."""
+
+    def __init__(self, implementation: Implementation, stage: _Stage, given: bool) -> None:
+        self.id = implementation.id
+        self.stage = stage
+        self.implementation = implementation
+        self.readings: list[Reading] = []
+        self.all_readings: list[Reading] = []
+        self.last: Sequence[Any] = stage.results
+        self.call = self._call(implementation, given)
+        self.watch = Watch(self.call)
+
+    def _call(self, implementation: Implementation, given: bool) -> Callable[[], object]:
+        kernel, args, places = implementation.kernel, self.stage.args, self.stage.places
+        if given or self.stage.contract.updates:
+            return functools.partial(kernel, *args)
+        function = returned_by(implementation)
+        if function is not None:
+            others = tuple(arg for i, arg in enumerate(args) if i not in places)
+
+            def returning() -> None:
+                returned = function(*others)
+                self.last = returned if isinstance(returned, tuple) else (returned,)
+
+            return returning
+        new = [(i, args[i].shape, args[i].dtype) for i in places]
+
+        def allocating() -> None:
+            filled = list(args)
+            for i, shape, dtype in new:
+                filled[i] = np.empty(shape, dtype)
+            kernel(*filled)
+            self.last = [filled[i] for i, _, _ in new]
+
+        return allocating
+
+    def turn(self, caches: Caches, evict: Callable[[], None]) -> Turn:
+        """Warm: a call that is not timed, then a sample of many. Cold: the caches emptied, then a sample of one."""
+        self.readings = []
+
+        def before() -> None:
+            self.stage.poison(self.last)
+            if caches == "cold":
+                evict()
+
+        return Turn(self.watch, warm_up=caches == "warm", before=before, after=self._after)
+
+    def _after(self) -> None:
+        self.readings.append(self.watch.last)
+        self.all_readings.append(self.watch.last)
+        self.hold(self.stage.problems(self.last), "while it was timed")
+
+    def check_all(self, when: str) -> None:
+        """One more call, into results full of NaN, held to the contract everywhere."""
+        self.stage.poison(self.last, everywhere=True)
+        self.watch(1)
+        self.hold(self.stage.problems(self.last, everywhere=True), when)
+
+    def hold(self, problems: Sequence[str], when: str) -> None:
+        if problems:
+            name = self.implementation.operation.name
+            raise WrongResult(f"{name} {self.id} breaks its contract {when}: {problems[0]}")
+
+    def seconds(self, clock: Literal["elapsed", "processor"], calls: int) -> list[float]:
+        return [getattr(reading, clock) / calls for reading in self.readings]
+
+
+class _Fight:
+    """A duel that is going on."""
+
+    def __init__(
+        self,
+        operation: Operation,
+        implementations: Sequence[Implementation],
+        workload: Workload,
+        dtype: np.dtype[Any],
+        terms: Terms,
+        given: bool,
+        card: Limits,
+        first_calls: dict[str, float],
+        on_event: OnEvent,
+    ) -> None:
+        self.operation, self.workload, self.dtype, self.terms = operation, workload, dtype, terms
+        self.card, self.first_calls, self.on_event = card, first_calls, on_event
+        self.stage = _Stage(operation, workload, dtype)
+        self.sides = [_Side(k, self.stage, given) for k in implementations]
+        self.work = Work(
+            operation.contract.flops(**workload.shape),
+            operation.contract.traffic(dtype.itemsize, **workload.shape),
+            str(dtype),
+            terms.threads,
+        )
+        self.notes: list[str] = []
+        self.given = given
+
+    def fight(self, seconds: float, precision: float, caches: Sequence[Caches]) -> Duel:
+        self._check_results()
+        self.on_event("at", "the noise floor")
+        watchman = Watchman()
+        evict = Eviction()
+        bouts, refused = [], ""
+        try:
+            for kind in caches:
+                bout = self._bout(kind, seconds, precision, watchman, evict)
+                if bout is not None:
+                    bouts.append(bout)
+            self._check_results_again()
+            read_back(self.terms.threads)
+        except (WrongResult, RefusedError) as reason:
+            bouts, refused = [], str(reason)
+        finally:
+            self.stage.poison(self.stage.results)
+        single = self.terms.threads == 1 and not self._waits()
+        readings = [reading for side in self.sides for reading in side.all_readings] if single else []
+        contract = self.operation.contract
+        return Duel(
+            self.operation.name,
+            self.sides[0].id,
+            self.sides[1].id,
+            self.workload.name,
+            dict(self.workload.shape),
+            str(self.dtype),
+            contract.flops(**self.workload.shape),
+            contract.traffic(self.dtype.itemsize, **self.workload.shape),
+            self.card.least_seconds(self.work.flops, self.work.bytes, self.work.dtype, self.work.threads, None),
+            dataclasses.replace(self.terms, inputs=self._inputs(), out=self._out(), counted=self._counted()),
+            watchman.conditions(readings),
+            tuple(bouts),
+            refused,
+            tuple(self.notes),
+        )
+
+    def _check_results(self) -> None:
+        """Before anything is timed. The first call of all is timed apart."""
+        problem = self.stage.problem
+        for side in self.sides:
+            self.on_event("at", f"checking {side.id}")
+            self.stage.poison(self.stage.results, everywhere=True)
+            first = side.watch(1)
+            self.first_calls.setdefault(side.id, first)
+            side.hold(self.stage.problems(side.last, everywhere=True), "at its first call")
+            arguments = self.operation.contract.sample(self.workload, self.dtype, np.random.default_rng(0))
+            side.hold(
+                judge_call(side.implementation, arguments, None, answer=(tuple(problem.exact), tuple(problem.bound))),
+                "in a call",
+            )
+
+    def _check_results_again(self) -> None:
+        """On the arrays that were timed: with the values that they have, and with others."""
+        for side in self.sides:
+            side.check_all("after it was timed")
+        if self.stage.seconds_of_reference > SLOW_REFERENCE:
+            self.notes.append(
+                "results were not checked with a second set of values, since the exact ones take too long"
+            )
+            return
+        self.on_event("at", "checking with other values")
+        usual = self.stage.problem
+        self.stage.problem = self.stage.other_values()
+        try:
+            for side in self.sides:
+                side.check_all("with other values in the arrays that were timed: does it remember results?")
+        finally:
+            self.stage.problem = usual
+
+    def _bout(
+        self, caches: Caches, seconds: float, precision: float, watchman: Watchman, evict: Eviction
+    ) -> Bout | None:
+        a, b = turns = [side.turn(caches, evict) for side in self.sides]
+        if caches == "warm":
+            for turn in turns:
+                turn.calibrate(WINDOW)
+        else:
+            step = clock_step()
+            for side, turn in zip(self.sides, turns, strict=True):
+                if turn.timeit(1) < SHORTEST * step:
+                    self.notes.append(f"no cold caches: a single call of {side.id} is too short for the clock")
+                    return None
+
+        def found(confidence: float) -> Interval:
+            clock, (first, second) = self._clock(), self.sides
+            return ratio(first.seconds(clock, a.calls), second.seconds(clock, b.calls), confidence)
+
+        names = " against ".join(side.id for side in self.sides)
+        with no_collection():
+            rounds, interval, ended = rounds_until_certain(
+                [a, b],
+                found,
+                seconds=seconds,
+                precision=precision,
+                on_round=lambda done, most: self.on_event("round", (f"{names}, {caches} caches", done, most)),
+            )
+        clock = self._clock()
+        timings = [
+            Timing(side.id, tuple(side.seconds(clock, t.calls)), t.calls, self.first_calls[side.id], caches, clock)
+            for side, t in zip(self.sides, turns, strict=True)
+        ]
+        for side, timing in zip(self.sides, timings, strict=True):
+            check_cores(side.id, side.readings, self.terms.threads)
+            reason = why_not(f"{side.id} ({caches} caches)", self.work, timing.best, self.card, Again())
+            if reason:
+                raise RefusedError(reason)
+        return Bout(caches, timings[0], timings[1], interval, rounds, ended, watchman.floor.reach(1.0))
+
+    def _clock(self) -> Literal["elapsed", "processor"]:
+        """The processor's time for work of one thread that never waits: what other processes take is not in it. For
+        samples that are short beside the reading of that clock, and for work that waits for something (another process,
+        a device), the time that passes."""
+        readings = [side.readings for side in self.sides]
+        short = any(median(r.elapsed for r in taken) < 0.5e-3 for taken in readings)
+        return "elapsed" if self.terms.threads > 1 or short or self._waits() else "processor"
+
+    def _waits(self) -> bool:
+        return any(median([r.waits for r in side.all_readings] or [0]) > 0 for side in self.sides)
+
+    def _inputs(self) -> tuple[str, ...]:
+        names = inspect.signature(self.operation.contract.run).parameters
+        values = zip([name for name in names if name != "kernel"], self.stage.problem.inputs, strict=False)
+        arrays = [
+            described(name, x) if isinstance(x, np.ndarray) else f"{name} a {type(x).__name__}" for name, x in values
+        ]
+        return (*arrays, "the same memory for both")
+
+    def _out(self) -> str:
+        if self.operation.contract.updates:
+            return "in place: inputs are restored before each sample"
+        if self.given:
+            return "written into memory that both are given, the same for both"
+        return "both allocate their own at each call, which counts"
+
+    def _counted(self) -> tuple[str, ...]:
+        firsts = ", ".join(f"{k} {duration(s)}" for k, s in self.first_calls.items())
+        return (
+            "what a call packs, copies or converts is in its time",
+            f"first calls are not, with what they compile and load: {firsts}",
+        )
+
+
+def looks(most: int) -> list[int]:
+    """After how many rounds the interval is looked at, of so many that there are at most.
+
+    >>> looks(400), looks(37), looks(4)
+    ([25, 50, 100, 200, 400], [18, 37], [10])
+    """
+    most = max(most, FEWEST)
+    return [most >> halvings for halvings in reversed(range(LOOKS)) if most >> halvings >= FEWEST]
+
+
+def rounds_until_certain(
+    turns: Sequence[Turn],
+    found: Callable[[float], Interval],
+    *,
+    seconds: float,
+    precision: float,
+    clock: Clock = time.perf_counter,
+    on_round: Callable[[int, int], None] = lambda done, most: None,
+) -> tuple[int, Interval, Literal["narrow", "time"]]:
+    """Rounds until the interval is narrow enough or the time is up: how many, the interval, which of the two it was.
+
+    found  gives the interval of the samples so far, with the confidence asked of it
+
+    Looks are few and set beforehand, and share the 5 % between them: see above. The interval is said to have the
+    confidence that all of them have together. Raises RefusedError where even the fewest rounds take too long.
+    """
+    start, planned, most = clock(), [FEWEST], FEWEST
+    rounds = in_turn(turns)
+    while True:
+        done, passed = next(rounds), clock() - start
+        if done == 2:
+            most = max(FEWEST, int(2 * seconds / passed))
+            planned = looks(most)
+            if FEWEST * passed / 2 > max(seconds, PATIENCE):
+                raise RefusedError(
+                    f"a round takes {passed / 2:.3g} s, and {FEWEST} are needed for an interval: choose a smaller "
+                    f"workload, or --seconds {math.ceil(FEWEST * passed / 2)}"
+                )
+        on_round(done, most)
+        late = done >= FEWEST and passed > seconds
+        if (done in planned and done > 2) or late:
+            interval = found(1 - (1 - CONFIDENCE) / len(planned))
+            narrow = interval.width <= precision
+            if narrow or late or done >= most:
+                return done, dataclasses.replace(interval, confidence=CONFIDENCE), "narrow" if narrow else "time"
+
+
+@functools.cache
+def clock_step() -> float:
+    """Seconds that an empty sample takes by the clock: its step, or what reading it costs."""
+    watch = Watch(lambda: None)
+    return min(watch(1) for _ in range(100))
