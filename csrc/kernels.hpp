@@ -53,9 +53,11 @@ using MlpBackwardFn = void (*)(Matrix<const T> dy, Matrix<const T> x, Matrix<con
 template <class T>
 using MultiplyAddFn = index (*)(Vector<T> values, index rounds);
 template <class T>
-using ReadFn = T (*)(Vector<const T> x);
+using ReadFn = T (*)(Vector<const T> x, index passes);
 template <class T>
-using CopyFn = void (*)(Vector<const T> x, Vector<T> y);
+using CopyFn = void (*)(Vector<const T> x, Vector<T> y, index passes);
+template <class T>
+using TriadFn = void (*)(Vector<const T> x, Vector<const T> y, Vector<T> z, index passes);
 
 template <template <class> class Fn>
 struct Rung {
@@ -101,6 +103,7 @@ struct Kernels {
     Rungs<MultiplyAddFn> multiply_add_limit;
     Rungs<ReadFn> read_limit;
     Rungs<CopyFn> copy_limit;
+    Rungs<TriadFn> triad_limit;
 };
 
 }  // namespace loopnest

@@ -29,7 +29,7 @@ def level(request):
 @dtypes
 def test_the_loop_counts_its_flops(dtype, level):
     loop = _core.limits["peak"]["multiply_add"]
-    one, thousand = (loop(np.array([1, 0.001], dtype), rounds) for rounds in (1, 1000))
+    one, thousand = (loop(np.array([1, 0.001, 0], dtype), rounds) for rounds in (1, 1000))
     assert one > 0
     assert thousand == 1000 * one
 
@@ -38,7 +38,8 @@ def test_the_loop_counts_its_flops(dtype, level):
 def test_reading_sums_every_element(dtype, level):
     for size in SIZES:
         x = np.arange(size, dtype=dtype) % 7
-        assert _core.limits["read"]["read"](x) == x.sum()
+        for passes in (1, 2):
+            assert _core.limits["read"]["read"](x, passes) == passes * x.sum()
 
 
 @dtypes
@@ -47,10 +48,22 @@ def test_copying_copies_every_element_and_no_more(way, dtype, level):
     for size in SIZES:
         for offset in (0, 1, 3):
             x, y = np.arange(size, dtype=dtype), np.full(size + 8, -1, dtype)
-            _core.limits["copy"][way](x, y[offset : offset + size])
+            _core.limits["copy"][way](x, y[offset : offset + size], 1)
             np.testing.assert_array_equal(y[offset : offset + size], x)
             assert (y[:offset] == -1).all()
             assert (y[offset + size :] == -1).all()
+
+
+@dtypes
+@pytest.mark.parametrize("way", _core.limits["triad"])
+def test_the_triad_fills_every_element_and_no_more(way, dtype, level):
+    for size in SIZES:
+        for offset in (0, 1, 3):
+            x, y, z = np.arange(size, dtype=dtype), np.arange(size, dtype=dtype) % 7, np.full(size + 8, -1, dtype)
+            _core.limits["triad"][way](x, y, z[offset : offset + size], 1)
+            np.testing.assert_array_equal(z[offset : offset + size], x + 3 * y)
+            assert (z[:offset] == -1).all()
+            assert (z[offset + size :] == -1).all()
 
 
 @timed

@@ -6,12 +6,16 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <optional>
 #include <string>
+#include <tuple>
 
 #include "bindings/shortcut.hpp"
 #include "kernels.hpp"
 #include "machine/accuracy.hpp"
 #include "machine/caches.hpp"
+#include "machine/in_step.hpp"
+#include "machine/latency.hpp"
 #include "machine/threads.hpp"
 #include "simd/dispatch.hpp"
 
@@ -127,6 +131,69 @@ void define(py::dict& kernels, const char* operation, Rungs<Fn> Kernels::*rungs)
     define(kernels, operation, rungs, &IsaLevel::scalar, Fn<float>{});
 }
 
+// What a limit's loop is called with on one thread.
+template <class... Args>
+using Operands = std::tuple<typename Python<Args>::type...>;
+
+// The loop with the arguments of each call on a thread of its own: the seconds that they take together, and what each
+// returns, None for a loop that returns nothing. Before, each thread calls it once with the arguments in warm_up, if any.
+template <class Result, class... Args>
+py::tuple run_in_step(Result (*loop)(Args...), const std::vector<Operands<Args...>>& calls,
+                      const std::vector<Operands<Args...>>& warm_up) {
+    constexpr bool returns = !std::is_void_v<Result>;
+    struct Work {
+        Result (*loop)(Args...);
+        std::vector<std::tuple<Args...>> calls, warm_up;
+        std::vector<std::conditional_t<returns, Result, std::optional<int>>> results;
+
+        static std::vector<std::tuple<Args...>> passed(const std::vector<Operands<Args...>>& calls) {
+            std::vector<std::tuple<Args...>> all;
+            for (const Operands<Args...>& call : calls)
+                all.push_back(std::apply(
+                    [](const auto&... args) { return std::tuple<Args...>(Python<Args>::pass(args)...); }, call));
+            return all;
+        }
+        static void warm(void* work, index thread) {
+            Work& its = *static_cast<Work*>(work);
+            if (std::size_t(thread) < its.warm_up.size()) std::apply(its.loop, its.warm_up[std::size_t(thread)]);
+        }
+        static void run(void* work, index thread) {
+            Work& its = *static_cast<Work*>(work);
+            const std::tuple<Args...>& call = its.calls[std::size_t(thread)];
+            if constexpr (returns)
+                its.results[std::size_t(thread)] = std::apply(its.loop, call);
+            else
+                std::apply(its.loop, call);
+        }
+    };
+    Work work = {loop, Work::passed(calls), Work::passed(warm_up), {}};
+    work.results.resize(calls.size());
+    double seconds;
+    {
+        py::gil_scoped_release without_gil;
+        seconds = seconds_in_step(index(calls.size()), Work::warm, Work::run, &work);
+    }
+    return py::make_tuple(seconds, work.results);
+}
+
+// in_step[loop](isa, calls, warm_up) for each loop of a limit's list: on the ISA level of this name, whichever is active.
+template <template <class> class Fn, class Result, class... Args>
+void define_in_step(py::dict& in_step, Rungs<Fn> Kernels::*rungs, Result (*)(Args...)) {
+    using Calls = std::vector<Operands<Args...>>;
+    const Rungs<Fn> names = isa_levels().front().kernels->*rungs;
+    for (index i = 0; i < names.count; ++i)
+        in_step[names.first[i].name] = py::cpp_function(
+            [=](const std::string& isa, const Calls& calls, const Calls& warm_up) {
+                if (calls.empty()) throw py::value_error("calls is empty, expected the arguments of one thread at least");
+                const Rung<Fn>& rung = (level_called(isa).kernels->*rungs).first[i];
+                const auto dtype = std::get<0>(calls.front()).dtype().num();
+                if (dtype == py::dtype::of<float>().num()) return run_in_step(rung.f32, calls, warm_up);
+                if (dtype == py::dtype::of<double>().num()) return run_in_step(rung.f64, calls, warm_up);
+                throw py::type_error("expected arrays of float32 or float64");
+            },
+            py::name(names.first[i].name), py::arg("isa"), py::arg("calls"), py::arg("warm_up") = Calls{});
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_core, module) {
@@ -167,7 +234,25 @@ PYBIND11_MODULE(_core, module) {
     define(limits, "peak", &Kernels::multiply_add_limit);
     define(limits, "read", &Kernels::read_limit);
     define(limits, "copy", &Kernels::copy_limit);
+    define(limits, "triad", &Kernels::triad_limit);
     module.attr("limits") = limits;
+
+    py::dict in_step;
+    define_in_step(in_step, &Kernels::multiply_add_limit, MultiplyAddFn<float>{});
+    define_in_step(in_step, &Kernels::read_limit, ReadFn<float>{});
+    define_in_step(in_step, &Kernels::copy_limit, CopyFn<float>{});
+    define_in_step(in_step, &Kernels::triad_limit, TriadFn<float>{});
+    module.attr("in_step") = in_step;
+    module.def("bind_as_thread", &bind_as_thread, py::arg("n"),
+               "Bind the calling thread to the processor that seconds_in_step gives the n-th thread; False where none is bound.");
+    module.def("chase", [](const py::array& next, index place, index steps) {
+        const auto places = Python<Vector<const std::int64_t>>::pass(next);
+        py::gil_scoped_release without_gil;
+        return chase(places, place, steps);
+    }, py::arg("next"), py::arg("place"), py::arg("steps"),
+       "Go so many steps from a place on; the last place. See csrc/machine/latency.hpp.");
+    module.def("two_cycles", &two_cycles, py::arg("k"), py::arg("steps"), py::call_guard<py::gil_scoped_release>(),
+               "Steps of two cycles each.");
 
     module.def("isa_levels", [] {
         py::list supported;
@@ -184,6 +269,14 @@ PYBIND11_MODULE(_core, module) {
         const CacheSizes cache = cache_sizes();
         return py::make_tuple(cache.l1d, cache.l2, cache.l3);
     }, "The sizes of the L1 data, L2 and L3 cache in bytes.");
+
+    module.def("caches", [](const std::string& folder) {
+        py::list told;
+        for (const Cache& cache : folder.empty() ? caches() : caches(folder))
+            told.append(py::make_tuple(cache.level, cache.size, cache.ways, cache.line, cache.processors));
+        return told;
+    }, py::arg("folder") = "",
+       "The data caches that the system tells: level, bytes, ways, bytes of a line, processors that share it.");
 
     module.def("functions_with_exact_results", &functions_with_exact_results,
                "The functions that errors_in_ulp knows.");

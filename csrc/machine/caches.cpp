@@ -1,7 +1,7 @@
 #include "machine/caches.hpp"
 
+#include <algorithm>
 #include <fstream>
-#include <string>
 
 #ifdef __APPLE__
 #include <sys/sysctl.h>
@@ -11,53 +11,83 @@ namespace loopnest {
 namespace {
 
 #ifdef __APPLE__
-index told_by_system(int level) {
-    const char* name = level == 1 ? "hw.l1dcachesize" : level == 2 ? "hw.l2cachesize" : "hw.l3cachesize";
-    std::int64_t size = 0;
-    std::size_t length = sizeof size;
-    return sysctlbyname(name, &size, &length, nullptr, 0) == 0 ? index(size) : 0;
+index told(const char* name) {
+    std::int64_t value = 0;
+    std::size_t length = sizeof value;
+    return sysctlbyname(name, &value, &length, nullptr, 0) == 0 ? index(value) : 0;
 }
 
-index ways_told_by_system(int) { return 0; }
+// hw.perflevel0 are the fastest cores, where there are several kinds; Macs of one kind have the names without it.
+index told(const std::string& of_fastest, const std::string& of_all) {
+    const index value = told(of_fastest.c_str());
+    return value > 0 ? value : told(of_all.c_str());
+}
 #else
-// /sys/devices/system/cpu/cpu0/cache/index*/ has one folder a cache, with level, type, size ("32K", "1024K", "8M") …
-std::string folder_of(int level) {
-    for (int i = 0; i < 8; ++i) {
-        const std::string folder = "/sys/devices/system/cpu/cpu0/cache/index" + std::to_string(i) + "/";
-        std::string type;
-        int its_level = 0;
-        std::ifstream(folder + "level") >> its_level;
-        std::ifstream(folder + "type") >> type;
-        if (its_level == level && type != "Instruction") return folder;
-    }
-    return "";
+index number_in(const std::string& file) {
+    index number = 0;
+    std::ifstream(file) >> number;
+    return number;
 }
 
-index told_by_system(int level) {
+index size_in(const std::string& file) {  // "32K", "1024K", "8M"
     index size = 0;
     char unit = ' ';
-    std::ifstream(folder_of(level) + "size") >> size >> unit;
+    std::ifstream(file) >> size >> unit;
     return unit == 'K' ? size << 10 : unit == 'M' ? size << 20 : unit == 'G' ? size << 30 : size;
 }
 
-index ways_told_by_system(int level) {
-    index ways = 0;
-    std::ifstream(folder_of(level) + "ways_of_associativity") >> ways;
-    return ways;
+index processors_in(const std::string& file) {  // "0-3,8-11"
+    std::ifstream list(file);
+    index count = 0, first = 0, last = 0;
+    for (char mark = ','; mark == ',' && list >> first; count += last - first + 1) {
+        last = first;
+        mark = ' ';
+        if (list >> mark && mark == '-') list >> last >> mark;
+    }
+    return count;
 }
 #endif
 
-CacheSizes read() {
-    const index l1d = told_by_system(1), l2 = told_by_system(2), l3 = told_by_system(3);
-    const index l1d_ways = ways_told_by_system(1), l2_ways = ways_told_by_system(2);
-    return {l1d > 0 ? l1d : 32 << 10, l2 > 0 ? l2 : 512 << 10, l3 > 0 ? l3 : 8 << 20,
-            l1d_ways > 3 ? l1d_ways : 8, l2_ways > 3 ? l2_ways : 8};
-}
-
 }  // namespace
 
+#ifdef __APPLE__
+std::vector<Cache> caches(const std::string&) {
+    const index line = told("hw.cachelinesize");
+    std::vector<Cache> found = {
+        {1, told("hw.perflevel0.l1dcachesize", "hw.l1dcachesize"), 0, line, 1},
+        {2, told("hw.perflevel0.l2cachesize", "hw.l2cachesize"), 0, line, told("hw.perflevel0.cpusperl2")},
+        {3, told("hw.perflevel0.l3cachesize", "hw.l3cachesize"), 0, line, told("hw.perflevel0.cpusperl3")},
+    };
+    std::erase_if(found, [](const Cache& cache) { return cache.size == 0; });
+    return found;
+}
+#else
+// One folder a cache, index0, index1, …, with level, type, size, ways_of_associativity …
+std::vector<Cache> caches(const std::string& folder) {
+    std::vector<Cache> found;
+    for (int i = 0; i < 8; ++i) {
+        const std::string its = folder + "/index" + std::to_string(i) + "/";
+        std::string type;
+        std::ifstream(its + "type") >> type;
+        const Cache cache = {number_in(its + "level"), size_in(its + "size"), number_in(its + "ways_of_associativity"),
+                             number_in(its + "coherency_line_size"), processors_in(its + "shared_cpu_list")};
+        if (type != "Instruction" && cache.level > 0 && cache.size > 0) found.push_back(cache);
+    }
+    std::sort(found.begin(), found.end(), [](const Cache& a, const Cache& b) { return a.level < b.level; });
+    return found;
+}
+#endif
+
 CacheSizes cache_sizes() {
-    static const CacheSizes sizes = read();
+    static const CacheSizes sizes = [] {
+        CacheSizes read = {32 << 10, 512 << 10, 8 << 20, 8, 8};
+        for (const Cache& cache : caches()) {
+            const bool first = cache.level == 1, second = cache.level == 2;
+            if (cache.level <= 3) (first ? read.l1d : second ? read.l2 : read.l3) = cache.size;
+            if (cache.ways > 3 && (first || second)) (first ? read.l1d_ways : read.l2_ways) = cache.ways;
+        }
+        return read;
+    }();
     return sizes;
 }
 

@@ -88,19 +88,20 @@ const IsaLevel& active_isa() {
     return *active.load();
 }
 
-void set_isa(const std::string& name) {
+const IsaLevel& level_called(const std::string& name) {
     std::string known;
     for (const IsaLevel& level : isa_levels()) {
         if (name == level.name) {
             if (!level.supported())
                 throw std::invalid_argument("isa is '" + name + "', which this CPU or its operating system does not "
                                             "support; the newest that runs here is '" + best()->name + "'");
-            active = &level;
-            return;
+            return level;
         }
         known += (known.empty() ? "" : ", ") + std::string(level.name);
     }
     throw std::invalid_argument("isa is '" + name + "', expected one of " + known);
 }
+
+void set_isa(const std::string& name) { active = &level_called(name); }
 
 }  // namespace loopnest

@@ -17,6 +17,8 @@ struct IsaLevel {
 
 const std::vector<IsaLevel>& isa_levels();  // from the oldest to the newest
 const IsaLevel& active_isa();
-void set_isa(const std::string& name);      // throws std::invalid_argument, with what was expected
+// The level of this name; throws std::invalid_argument, with what was expected, where it is none or does not run here.
+const IsaLevel& level_called(const std::string& name);
+void set_isa(const std::string& name);      // throws likewise
 
 }  // namespace loopnest

@@ -120,6 +120,7 @@ constexpr Rung<MlpBackwardFn> mlp_backward_rungs[] = {
 
 constexpr Rung<MultiplyAddFn> multiply_add_limits[] = {
     RUNG(limits, multiply_add),
+    RUNG(limits, multiply_add_chain),
 };
 constexpr Rung<ReadFn> read_limits[] = {
     RUNG(limits, read),
@@ -127,6 +128,10 @@ constexpr Rung<ReadFn> read_limits[] = {
 constexpr Rung<CopyFn> copy_limits[] = {
     RUNG(limits, copy),
     RUNG(limits, copy_past_caches),
+};
+constexpr Rung<TriadFn> triad_limits[] = {
+    RUNG(limits, triad),
+    RUNG(limits, triad_past_caches),
 };
 
 }  // namespace
@@ -163,6 +168,7 @@ const Kernels kernels = {
     .multiply_add_limit = multiply_add_limits,
     .read_limit = read_limits,
     .copy_limit = copy_limits,
+    .triad_limit = triad_limits,
 };
 
 }  // namespace loopnest::LOOPNEST_ISA

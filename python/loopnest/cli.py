@@ -45,6 +45,7 @@ def main() -> None:
     loopnest duel matmul cpp numpy   which of two is faster, and how sure that is
     loopnest bench --quick           all ladders and comparisons, in under a minute
     loopnest accuracy gelu           the error of the C++ functions over every float32
+    loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     """
 
 
@@ -327,6 +328,9 @@ def accuracy(operations: tuple[str, ...], step: int, variant: str, isa: str | No
         click.echo(lab.line(lab.measure(function, step=step, variant=variant)))
 
 
+# --- duels
+
+
 @main.command()
 @click.argument("operation", callback=_named)
 @click.argument("impl_a")
@@ -351,13 +355,7 @@ def accuracy(operations: tuple[str, ...], step: int, variant: str, isa: str | No
 @click.option("--caches", type=click.Choice(("warm", "cold", "both")), default="both", show_default=True)
 @click.option("--no-out", is_flag=True, help="Both allocate their results, instead of being given memory for them.")
 @click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Repeat it, and print the tally.")
-@click.option(
-    "--json",
-    "json_file",
-    type=click.Path(dir_okay=False, writable=True, path_type=Path),
-    callback=_in_a_folder,
-    help="Write the records, with all samples, to this file.",
-)
+@click.option("--json", "as_json", is_flag=True, help="Print the records, with all samples, as JSON.")
 def duel(
     operation: Operation,
     impl_a: str,
@@ -370,7 +368,7 @@ def duel(
     caches: str,
     no_out: bool,
     repeat: int,
-    json_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Say which of two implementations of OPERATION is faster, by how much, and how sure that is.
 
@@ -378,6 +376,8 @@ def duel(
     named for the operation: `loopnest duel matmul cpp.packed ./mine.py`. They are timed in turn, on the same memory
     and on equal terms, which are printed; their results are checked before, meanwhile and after.
     """
+    import json
+
     from .lab import duel as lab
     from .lab.fairness import UnfairError, why_not_here
     from .lab.measure import WrongResult
@@ -400,7 +400,7 @@ def duel(
         for _ in range(repeat):
             with _Progress() as progress:
                 duels.append(lab.duel(operation, impl_a, impl_b, on_event=progress.show, **options))
-            if repeat > 1:
+            if repeat > 1 and not as_json:
                 _print_line_of_duel(len(duels), duels[-1])
     except UnknownImplementationError as error:
         raise click.BadParameter(str(error), param_hint="IMPL_A or IMPL_B") from None
@@ -408,13 +408,10 @@ def duel(
         raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         interrupted = True
-    if duels:
+    if as_json:
+        click.echo(json.dumps({"duels": [fought.to_json() for fought in duels]}, indent=1))
+    elif duels:
         _print_duels(duels)
-    if json_file is not None and duels:
-        from .lab.records import save_json
-
-        save_json([fought.to_json() for fought in duels], json_file)
-        click.echo(f"\n{len(duels)} record{'s are' if len(duels) > 1 else ' is'} in {json_file}")
     if interrupted:
         raise SystemExit(130)
     if any(fought.refused for fought in duels):
@@ -438,6 +435,56 @@ def _print_duels(duels: list[Duel]) -> None:
         console.print("\n" + "\n".join(tally(duels)) + "\n\nThe last of them:\n", markup=False)
     for part in report(duels[-1]):
         console.print(part)
+
+
+# --- the machine
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the card as JSON, in flops, bytes and seconds.")
+@click.option("--refresh", is_flag=True, help="Measure now, whatever was measured before.")
+@click.option(
+    "--svg",
+    "svg_file",
+    type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_in_a_folder,
+    help="Write the roofline to this file.",
+)
+def machine(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
+    """Show what this machine reaches, as it was measured: peak, bandwidths, latencies, noise, and its roofline.
+
+    It is measured at the first time, in some 15 seconds, and kept; `--refresh` measures again. What distorts figures,
+    such as other processes or variables in the environment, is told in warnings.
+    """
+    import json
+
+    from .lab.machine import card, card_file
+    from .lab.machine_tables import report
+    from .lab.roofline import roofline_svg
+
+    notes: list[str] = []
+    with _Progress() as progress:
+
+        def on_event(event: str, content: Any) -> None:
+            if event == "note":
+                notes.append(content)
+            progress.show(event, content)
+
+        try:
+            here = card(refresh, on_event)
+        except KeyboardInterrupt:
+            raise click.ClickException("interrupted: nothing was kept of this measurement") from None
+    for note in notes:
+        click.echo(note, err=True)
+    if as_json:
+        click.echo(json.dumps(here.to_json(), indent=1))
+    else:
+        console = _console()
+        for part in report(here, console.width):
+            console.print(part)
+        console.print(f"\nkept in {card_file()}", markup=False, highlight=False, soft_wrap=True)
+    if svg_file is not None:
+        svg_file.write_text(roofline_svg(here, standalone=True), encoding="utf-8")
 
 
 def _console() -> Any:

@@ -70,6 +70,7 @@ constexpr Operation operations[] = {
     OPERATION(multiply_add_limit),
     OPERATION(read_limit),
     OPERATION(copy_limit),
+    OPERATION(triad_limit),
 };
 static_assert(sizeof(Kernels) == std::size(operations) * sizeof(Rungs<UnaryFn>),
               "each list of Kernels has its line here");

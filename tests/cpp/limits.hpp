@@ -14,40 +14,61 @@ void multiply_add_limit(Rungs<MultiplyAddFn> Kernels::*rungs) {
         hold<T>(
             rungs, text(rounds, " rounds"),
             [&](auto rung) {
-                T once[] = {1, 1}, twice[] = {1, 1};
-                const index flops = rung({once, 2, 1}, rounds);
-                rung({twice, 2, 1}, 2 * rounds);
-                *static_cast<T*>(gained) = flops > 0 ? twice[0] - once[0] - T(flops / 2) : T(-1);
+                T once[] = {1, 1, 0}, twice[] = {1, 1, 0};
+                const index flops = rung({once, 3, 1}, rounds);
+                rung({twice, 3, 1}, 2 * rounds);
+                *static_cast<T*>(gained) = flops > 0 ? twice[2] - once[2] - T(flops / 2) : T(-1);
             },
             gained);
     }
 }
 
 inline constexpr index lengths_to_stream[] = {0, 1, 15, 16, 17, 255, 256, 257, 511, 513, 1025, 2500};
+inline constexpr index passes_over[] = {1, 3};
 
 template <class T>
 void read_limit(Rungs<ReadFn> Kernels::*rungs) {
-    for (index n : lengths_to_stream) {
-        const Input<T> x(1, n, Layout::contiguous);
-        Wide<T> sum = 0, size = 0;
-        for (const Wide<T> element : wide(x).elements) {
-            sum += element;
-            size += std::abs(element);
+    for (index n : lengths_to_stream)
+        for (index passes : passes_over) {
+            const Input<T> x(1, n, Layout::contiguous);
+            Wide<T> sum = 0, size = 0;
+            for (const Wide<T> element : wide(x).elements) {
+                sum += element;
+                size += std::abs(element);
+            }
+            const Wide<T> times = Wide<T>(passes);
+            Result<T> result("sum", Layout::contiguous, one<T>({times * sum, gamma<T>(passes * n) * times * size}));
+            hold<T>(
+                rungs, text("n = ", n, ", ", passes, " passes"),
+                [&](auto rung) { *static_cast<T*>(result) = rung(x.vector(), passes); }, result);
         }
-        Result<T> result("sum", Layout::contiguous, one<T>({sum, gamma<T>(n) * size}));
-        hold<T>(
-            rungs, text("n = ", n), [&](auto rung) { *static_cast<T*>(result) = rung(x.vector()); }, result);
-    }
 }
 
 template <class T>
 void copy_limit(Rungs<CopyFn> Kernels::*rungs) {
-    for (index n : lengths_to_stream) {
-        const Input<T> x(1, n, Layout::contiguous);
-        Result<T> y("y", Layout::contiguous, mapped(x, [](Wide<T> element) { return Near<T>{element, 0}; }));
-        hold<T>(
-            rungs, text("n = ", n), [&](auto rung) { rung(x.vector(), y); }, y);
-    }
+    for (index n : lengths_to_stream)
+        for (index passes : passes_over) {
+            const Input<T> x(1, n, Layout::contiguous);
+            Result<T> y("y", Layout::contiguous, mapped(x, [](Wide<T> element) { return Near<T>{element, 0}; }));
+            hold<T>(
+                rungs, text("n = ", n, ", ", passes, " passes"), [&](auto rung) { rung(x.vector(), y, passes); }, y);
+        }
+}
+
+template <class T>
+void triad_limit(Rungs<TriadFn> Kernels::*rungs) {
+    for (index n : lengths_to_stream)
+        for (index passes : passes_over) {
+            const Input<T> x(1, n, Layout::contiguous), y(1, n, Layout::contiguous);
+            const Grid<Wide<T>> wide_x = wide(x), wide_y = wide(y);
+            Result<T> z("z", Layout::contiguous, grid(1, n, [&](index i, index j) {
+                            const Wide<T> once = wide_x(i, j), thrice = 3 * wide_y(i, j);
+                            return Near<T>{once + thrice, gamma<T>(2) * (std::abs(once) + std::abs(thrice))};
+                        }));
+            hold<T>(
+                rungs, text("n = ", n, ", ", passes, " passes"),
+                [&](auto rung) { rung(x.vector(), y.vector(), z, passes); }, z);
+        }
 }
 
 }  // namespace loopnest::tests

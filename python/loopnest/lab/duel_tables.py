@@ -68,13 +68,8 @@ def _samples(timing: Timing) -> str:
 
 def _conditions(duel: Duel) -> list[tuple[str, str]]:
     found = duel.conditions
-    rows = [
-        (
-            "noise floor",
-            f"a fixed piece of work is {_interval(found.floor)} as fast as itself; its times spread by {found.spread:.1%}",
-        ),
-        ("clock rate", f"a fixed loop ran at {found.drift:.3f} of its rate at the start"),
-    ]
+    itself = f"fixed work is {_interval(found.floor)} as fast as itself; its times spread by {found.spread:.1%}"
+    rows = [("noise floor", itself), ("clock rate", f"a fixed loop ran at {found.drift:.3f} of its rate at the start")]
     if found.steal is not None:
         rows.append(("stolen", f"{found.steal:.1%} of the processors' busy time, by the hypervisor"))
     if found.share is not None:

@@ -87,20 +87,20 @@ def multiply_adds(dtype: Any = np.float32, threads: int = 1) -> Piece:
 
 def _registers_only(dtype: Any, rounds: int) -> Callable[[], float]:
     loop = _core.limits["peak"]["multiply_add"]
-    return lambda: loop(np.array([1, 0.001], dtype), rounds)
+    return lambda: loop(np.array([1, 0.001, 0], dtype), rounds)
 
 
 def reading(x: np.ndarray[Any, Any]) -> Piece:
     """A sum of all of x, contiguous."""
     loop, flat = _core.limits["read"]["read"], x.reshape(-1)
-    return Piece(lambda: loop(flat), x.nbytes)
+    return Piece(lambda: loop(flat, 1), x.nbytes)
 
 
 def copying(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> list[Piece]:
     """A copy of one contiguous array to another, in each way that there is: the faster one is the limit."""
     x, y = source.reshape(-1), target.reshape(-1)
     loops = _core.limits["copy"].values()
-    return [Piece(functools.partial(loop, x, y), x.nbytes + y.nbytes) for loop in loops]
+    return [Piece(functools.partial(loop, x, y, 1), x.nbytes + y.nbytes) for loop in loops]
 
 
 def best_rate(pieces: Sequence[Piece], seconds: float) -> float:

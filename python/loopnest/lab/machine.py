@@ -7,7 +7,8 @@
 >>> here.bandwidth("L2", "read") / 1e9              # doctest: +SKIP
 163.0
 
-Figures are in flops, bytes and seconds; a card is a record, kept as JSON in the user's cache directory.
+Figures are in flops, bytes and seconds. A card is a record; the one of this machine is measured once
+(measure_machine.py) and kept as JSON in the user's cache directory. docs/machine.md explains each figure.
 """
 
 from __future__ import annotations
@@ -16,26 +17,28 @@ import dataclasses
 import hashlib
 import json
 import os
-import platform
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .. import __version__, _core, isa, isa_levels, set_isa, threads
-from . import limits
+from .. import __version__, _core, isa_levels
 from .environment import environment
-from .records import ThreadPool, save_json
+from .load import quota
+from .records import Environment, ThreadPool, save_json
 
 FORMAT = 1
 """Of the file; one of another format is measured anew."""
 
 KINDS = ("read", "copy", "triad")
 MEMORY = "memory"
+FMA = "FMA"
+SECONDS = 10.0
+"""Seconds that measuring a machine takes, about."""
+
 OnEvent = Callable[[str, Any], None]
 
 
@@ -75,7 +78,8 @@ class Peak:
 class Bandwidth:
     """Bytes a second that a loop moves whose arrays lie at this level: L1, L2, L3 or memory.
 
-    kind  read: a sum; copy: y = x; triad: z = x + 3 y. What counts are the bytes that the loop asks for, read or written
+    kind   read: a sum; copy: y = x; triad: z = x + 3 y
+    bytes  that the loop asks for, read or written
     """
 
     level: str
@@ -132,7 +136,7 @@ class MachineCard:
         A number of threads between those that were measured has the largest of their peaks that it can have.
         """
         name = np.dtype(dtype).name
-        found = {}
+        found: dict[int, float] = {}
         for p in self.peaks:
             if p.dtype == name and p.isa == (isa or p.isa):
                 found[p.threads] = max(p.flops, found.get(p.threads, 0.0))
@@ -148,6 +152,13 @@ class MachineCard:
             if b.level == level and b.kind == (kind or b.kind):
                 found[b.threads] = max(b.bytes, found.get(b.threads, 0.0))
         return _at(found, threads, f"bandwidth of level {level!r}" + (f" and kind {kind!r}" if kind else ""))
+
+    def latency(self, what: str = MEMORY) -> float:
+        """Seconds of a load from "L1", "L2", "L3" or "memory", or of a multiply-add, "FMA"."""
+        found = {latency.what: latency.seconds for latency in self.latencies}
+        if what not in found:
+            raise ValueError(f"the machine card has no latency of {what!r}; it has {', '.join(found) or 'none'}")
+        return found[what]
 
     def levels(self) -> list[str]:
         """The levels that have bandwidths, from the nearest to the core to memory."""
@@ -191,20 +202,22 @@ class MachineCard:
         if not isinstance(data, Mapping) or data.get("format") != FORMAT:
             found = data.get("format") if isinstance(data, Mapping) else type(data).__name__
             raise ValueError(f"a machine card of format {found}, expected {FORMAT}")
-        nested = {
-            "caches": Cache,
-            "peaks": Peak,
-            "bandwidths": Bandwidth,
-            "latencies": Latency,
-            "pools": ThreadPool,
-        }
-        plain = {name: tuple(data[name]) for name in ("isa_levels", "disturbances", "warnings")}
-        made = {name: tuple(record(**row) for row in data[name]) for name, record in nested.items()}
-        rest = {name: value for name, value in data.items() if name != "format"}
         try:
+            rest = {name: value for name, value in data.items() if name != "format"}
+            plain = {name: tuple(data[name]) for name in ("isa_levels", "disturbances", "warnings")}
+            made = {name: tuple(record(**row) for row in data[name]) for name, record in NESTED.items()}
             return cls(**{**rest, **plain, **made})
         except (TypeError, KeyError) as error:
             raise ValueError(f"not a machine card: {error}") from None
+
+
+NESTED: Mapping[str, Callable[..., Any]] = {
+    "caches": Cache,
+    "peaks": Peak,
+    "bandwidths": Bandwidth,
+    "latencies": Latency,
+    "pools": ThreadPool,
+}
 
 
 def _at(found: Mapping[int, float], threads: int, what: str) -> float:
@@ -219,7 +232,7 @@ def _at(found: Mapping[int, float], threads: int, what: str) -> float:
 
 
 def card(refresh: bool = False, on_event: OnEvent = lambda kind, content: None) -> MachineCard:
-    """This machine's card: as it was measured, or measured now, which takes some 12 seconds, and kept.
+    """This machine's card: as it was measured, or measured now, in some 15 seconds, and kept.
 
     refresh   measure in any case
     on_event  is called with ("start", the number of measurements), ("running", a name), ("note", what else is to know)
@@ -227,9 +240,11 @@ def card(refresh: bool = False, on_event: OnEvent = lambda kind, content: None) 
     path = card_file()
     if not refresh and path.exists():
         try:
-            return _now(MachineCard.from_json(json.loads(path.read_text(encoding="utf-8"))))
+            return as_it_is_now(MachineCard.from_json(json.loads(path.read_text(encoding="utf-8"))))
         except (ValueError, OSError) as error:
             on_event("note", f"{path} cannot be used ({error}): the machine is measured anew")
+    from .measure_machine import measure
+
     measured = measure(on_event=on_event)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -254,55 +269,38 @@ def cache_directory() -> Path:
     return (home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache") / "loopnest"
 
 
+def caches(folder: Path | None = None) -> tuple[Cache, ...]:
+    """This machine's data caches, from the nearest to the core on; empty where the system does not tell.
+
+    folder  of Linux's /sys/devices/system/cpu/cpu0/cache, to read another machine's
+    """
+    told = _core.caches(str(folder) if folder else "")
+    return tuple(Cache(level, size, ways, line, processors > 1) for level, size, ways, line, processors in told)
+
+
 def _now(measured: MachineCard) -> MachineCard:
     """With the thread pools and the warnings of this process as it is now."""
     here = environment()
     return dataclasses.replace(measured, pools=here.pools, warnings=(*measured.disturbances, *here.warnings))
 
 
-def caches() -> tuple[Cache, ...]:
-    """This machine's data caches, from the nearest to the core."""
-    sizes = _core.cache_sizes()
-    return tuple(Cache(level + 1, size, 0, 64, level == 2) for level, size in enumerate(sizes))
-
-
-def measure(on_event: OnEvent = lambda kind, content: None) -> MachineCard:
-    """Measure this machine, whatever is kept."""
+def as_it_is_now(measured: MachineCard) -> MachineCard:
+    """The card with the thread pools and the warnings of this process."""
     here = environment()
-    counts = sorted({1, threads.processors()})
-    on_event("start", 2 * len(isa_levels()) + 2 * len(caches()))
-    return _now(
-        MachineCard(
-            cpu=here.cpu,
-            cores=here.cores,
-            system=f"{platform.system()} {platform.machine()}",
-            isa_levels=tuple(isa_levels()),
-            caches=caches(),
-            peaks=tuple(_peaks(counts, on_event)),
-            bandwidths=tuple(_bandwidths(on_event)),
-            measured=datetime.now(UTC).isoformat(timespec="seconds"),
+    warnings = (*measured.disturbances, *here.warnings, *_crowding(here, quota()))
+    return dataclasses.replace(measured, pools=here.pools, warnings=warnings)
+
+
+def _crowding(here: Environment, allowed: float | None) -> Iterator[str]:
+    """Threads that have no processor to themselves."""
+    for pool in here.pools:
+        if pool.threads > here.cores:
+            yield (
+                f"{pool.owner} has {pool.threads} threads for {here.cores} processors: "
+                "they take turns, and wait for one another"
+            )
+    if allowed is not None and allowed < here.cores:
+        yield (
+            f"a quota lets this process use the time of {allowed:g} of its {here.cores} processors (cgroup cpu.max): "
+            "what runs on all of them for longer than some milliseconds is halted"
         )
-    )
-
-
-def _peaks(counts: Sequence[int], on_event: OnEvent) -> Iterator[Peak]:
-    usual = isa()
-    try:
-        for level in isa_levels():
-            set_isa(level)
-            for dtype in ("float32", "float64"):
-                on_event("running", f"peak, {level}, {dtype}")
-                for count in counts:
-                    yield Peak(level, dtype, count, limits.peak_flops(dtype, count))
-    finally:
-        set_isa(usual)
-
-
-def _bandwidths(on_event: OnEvent) -> Iterator[Bandwidth]:
-    for cache in (*caches(), None):
-        level, size = (cache.name, cache.size // 2) if cache else (MEMORY, limits.BEYOND_CACHES)
-        on_event("running", f"bandwidth, {level}")
-        for count in (1,):
-            yield Bandwidth(level, "read", count, limits.read_bandwidth(size))
-            yield Bandwidth(level, "copy", count, limits.copy_bandwidth(size // 2))
-            yield Bandwidth(level, "triad", count, limits.copy_bandwidth(size // 2))
