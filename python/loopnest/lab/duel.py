@@ -33,7 +33,6 @@ import functools
 import importlib
 import inspect
 import math
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -246,10 +245,9 @@ def duel(
         sides = [_implementation(operation, side, stack) for side in (a, b)]
         for implementation in sides:
             _check_available(implementation)
-        own = any(implementation.backend == "file" for implementation in sides)
-        terms = stack.enter_context(equal_terms(threads, numba_threads=own and _uses_numba()))
+        terms = stack.enter_context(equal_terms(threads, numba_threads=any(map(_is_file_with_numba, (a, b)))))
         given = out and not any(map(returned_by, sides))
-        on_event("at", "the machine's limits")
+        on_event("at", "the machine card, measured at the first time")
         if card is None:
             from .machine import card as kept_card
 
@@ -272,9 +270,7 @@ def _checked_dtype(dtype: Any) -> np.dtype[Any]:
 def _implementation(operation: Operation, side: str | Path | Implementation, stack: ExitStack) -> Implementation:
     if isinstance(side, Implementation):
         return side
-    if isinstance(side, Path) or side.endswith(".py") or "/" in side:
-        return stack.enter_context(rung_from_file(operation, side))
-    return operation[side]
+    return stack.enter_context(rung_from_file(operation, side)) if _is_file(side) else operation[str(side)]
 
 
 def _check_available(implementation: Implementation) -> None:
@@ -287,8 +283,12 @@ def _check_available(implementation: Implementation) -> None:
         importlib.import_module("torch")  # before its threads are set
 
 
-def _uses_numba() -> bool:
-    return "numba" in sys.modules
+def _is_file(side: str | Path | Implementation) -> bool:
+    return isinstance(side, Path) or (isinstance(side, str) and (side.endswith(".py") or "/" in side))
+
+
+def _is_file_with_numba(side: str | Path | Implementation) -> bool:
+    return _is_file(side) and "numba" in Path(str(side)).read_text(encoding="utf-8")
 
 
 def _workload(operation: Operation, name: str) -> Workload:
@@ -318,7 +318,7 @@ def _affordable(sides: Sequence[Implementation], dtype: np.dtype[Any], first_cal
         for k in sides:
             watch = Watch(functools.partial(k, *arguments.inputs, **arguments.options))
             first_calls.setdefault(k.id, watch(1))
-            slowest = max(slowest, watch(1))
+            slowest = max(slowest, min(watch(1) for _ in range(3)))
         if chosen and slowest > 2 * LONG:
             break
         chosen, rate, density = workload, work / slowest, dense

@@ -27,10 +27,11 @@ STOLEN = 0.02
 DRIFT = 0.03
 """The same for the change of the clock's rate."""
 
-NOISE_ROUNDS = 24
-"""Pairs of samples of which the noise floor is made: 24 of 2 x 2 ms take a tenth of a second."""
+NOISE_ROUNDS = 40
+"""Pairs of samples of which the noise floor is made."""
 
-NOISE_WINDOW = 2e-3
+NOISE_WINDOW = 4e-3
+"""Seconds of such a sample: 80 of them take a third of a second."""
 
 
 class Limits(Protocol):

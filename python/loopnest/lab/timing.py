@@ -28,6 +28,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 
 from .. import _core
+from .limits import reading
 
 Clock = Callable[[], float]
 Statistic = Literal["best", "median"]
@@ -287,10 +288,10 @@ class Eviction:
 
     def __init__(self, nbytes: int | None = None) -> None:
         self.nbytes = nbytes or 2 * max(*_core.cache_sizes(), 1 << 25)
-        self._other = np.ones(self.nbytes // 4, np.float32)
+        self._read = reading(np.ones(self.nbytes // 4, np.float32)).run
 
     def __call__(self) -> None:
-        _core.limits["read"]["read"](self._other)
+        self._read()
 
 
 @contextmanager
