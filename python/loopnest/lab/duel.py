@@ -53,6 +53,7 @@ from .measure import Problem, WrongResult, work_of
 from .plausible import Again, Conditions, Limits, Watchman, Work, why_not
 from .tables import duration
 from .timing import (
+    LEGIBLE,
     WINDOW,
     Caches,
     Clock,
@@ -602,7 +603,7 @@ class _Fight:
         samples that are short beside the reading of that clock, and for work that waits for something (another process,
         a device), the time that passes."""
         readings = [side.readings for side in self.sides]
-        short = any(median(r.elapsed for r in taken) < 0.5e-3 for taken in readings)
+        short = any(median(r.elapsed for r in taken) < LEGIBLE for taken in readings)
         return "elapsed" if self.terms.threads > 1 or short or self._waits() else "processor"
 
     def _waits(self) -> bool:

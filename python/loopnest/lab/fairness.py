@@ -25,7 +25,7 @@ from .. import num_threads, set_num_threads
 from ..threads import processors
 from .environment import environment
 from .records import ThreadPool
-from .timing import Reading
+from .timing import LEGIBLE, Reading
 
 ALLOWANCE = 0.1
 """How much processor time beyond the budget, as a share of it, is put down to the clocks."""
@@ -169,14 +169,15 @@ def _numba(start: bool) -> Any:
 
 
 def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:
-    """Raises UnfairError where somebody kept more processors busy than it had threads, in most of its samples.
+    """Raises UnfairError where somebody kept more processors busy than it had threads, in most of its samples, but for
+    those that are too short for the processor's clock.
 
     >>> check_cores("a", [Reading(1.0, 1.9, 0)] * 3, threads=2)
     >>> check_cores("a", [Reading(1.0, 1.9, 0)] * 3, threads=1)
     Traceback (most recent call last):
     loopnest.lab.fairness.UnfairError: a kept 1.9 processors busy with a budget of 1 thread...
     """
-    busy = median(reading.processor / reading.elapsed for reading in readings)
+    busy = median([r.processor / r.elapsed for r in readings if r.elapsed >= LEGIBLE] or [0.0])
     if busy > (1 + ALLOWANCE) * threads:
         raise UnfairError(
             f"{who} kept {busy:.1f} processors busy with a budget of {threads} thread{'s' if threads > 1 else ''}: it "

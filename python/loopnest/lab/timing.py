@@ -38,6 +38,9 @@ WINDOW = 5e-3
 """Seconds of a sample at least, so that caches and branch predictors are the contender's own for most of it, and the
 clock's step (some 0.1 µs, with the loop around the calls) is nothing beside it."""
 
+LEGIBLE = 0.5e-3
+"""Seconds of a sample from which on its processor's time counts: to read that clock takes some 2 µs of it."""
+
 FEWEST = 5
 """Samples of a timing at least: a median of fewer says little."""
 
