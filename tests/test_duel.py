@@ -302,8 +302,8 @@ def test_a_kernel_that_remembers_its_result_is_caught_by_other_values_in_the_sam
 def test_a_kernel_that_returns_the_same_array_again_is_caught(tmp_path):
     file = tmp_path / "same.py"
     file.write_text("kept = []\ndef matmul(a, b):\n    kept or kept.append(a @ b)\n    return kept[0]\n")
-    with pytest.raises(WrongResult, match="in a call"):  # whose inputs lie elsewhere
-        duel(ln.matmul, file, "numpy.matmul", **QUICK)
+    fought = duel(ln.matmul, file, "numpy.matmul", **QUICK)
+    assert "file.same breaks its contract while it was timed" in fought.refused
 
 
 @timed
@@ -452,7 +452,7 @@ def test_the_command_repeats_a_duel_and_prints_the_tally():
 
 
 def test_the_command_prints_records_as_json():
-    result = run("dot", "numpy", "cpp", "--workload", "n-1000", "--seconds", "0.1", "--json")
+    result = run("dot", "numpy", "cpp", "--workload", "n-4096", "--seconds", "0.1", "--json")
     assert result.exit_code == 0, result.output
     (data,) = json.loads(result.output)["duels"]
     found = Duel.from_json(data)
@@ -473,18 +473,9 @@ def test_the_command_tells_errors_without_a_traceback(tmp_path):
         assert result.output.startswith("Error: ")
 
 
-@timed
-def test_the_command_ends_with_1_where_a_duel_is_refused():
-    result = run("matmul", "cpp.packed", "cpp.naive", "--workload", "square-64", "--seconds", "0.1", card=Liar())
+def test_the_command_ends_with_1_where_a_duel_is_refused(monkeypatch):
+    monkeypatch.setattr(lab, "why_not", lambda who, *args: f"{who} would reach the moon")
+    result = run("matmul", "cpp.packed", "cpp.naive", "--workload", "square-64", "--seconds", "0.1")
     assert result.exit_code == 1
-    assert "refused: cpp.packed (warm caches) would reach" in " ".join(result.output.split())
-
-
-class Liar(Card):
-    """A card with limits so low that everything beats them, by which what is measured again decides."""
-
-    def __init__(self):
-        super().__init__(1.0)
-
-    def least_seconds(self, *args, **kwargs):
-        return 1e6
+    assert "refused: cpp.packed (warm caches) would reach the moon" in result.output
+    assert "GFLOP/s" not in result.output
