@@ -474,7 +474,8 @@ def machine(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
         try:
             here = card(refresh, on_event)
         except KeyboardInterrupt:
-            raise click.ClickException("interrupted: nothing was kept of this measurement") from None
+            click.echo("interrupted: nothing was kept of this measurement", err=True)
+            raise SystemExit(130) from None
     for note in notes:
         click.echo(note, err=True)
     if as_json:

@@ -59,7 +59,7 @@ def peaks(card: MachineCard) -> RenderableType:
     """GFLOP/s of multiply-adds in registers, by ISA level, dtype and threads, and flops in a cycle."""
     counts = sorted({peak.threads for peak in card.peaks})
     dtypes = list(dict.fromkeys(peak.dtype for peak in card.peaks))
-    table = _table("ISA", *(f"{dtype}{_by(count)}" for count in counts for dtype in dtypes), "a cycle")
+    table = _table("ISA", *(f"{dtype}{_by(count)}" for count in counts for dtype in dtypes), "flops/cycle")
     for level in card.isa_levels:
         rates = [card.peak(dtype, count, level) for count in counts for dtype in dtypes]
         a_cycle = "/".join(f"{card.peak(dtype, 1, level) / card.clock:.3g}" for dtype in dtypes)

@@ -49,7 +49,7 @@ from .probes import (
 )
 
 ROUNDS = 6
-"""Turns of each probe, seconds apart: a disturbance of a second leaves five of them."""
+"""Turns of each probe, more than a second apart: a disturbance of a second leaves five of them."""
 
 GUESSED = tuple(Cache(n + 1, size, 0, LINE, n == 2) for n, size in enumerate((32 << 10, 512 << 10, 8 << 20)))
 """The caches where the system tells none: common sizes, as the kernels take them too (csrc/machine/caches.hpp)."""
@@ -71,7 +71,7 @@ def measure(seconds: float = SECONDS, on_event: OnEvent = lambda kind, content: 
 
     def next_turn(probe: Probe) -> None:
         samples.append(probes.fixed.run())
-        on_event("running", probe.name)
+        on_event("at" if len(probe.rounds) >= ROUNDS else "running", probe.name)
 
     play(everything, ROUNDS, seconds / ROUNDS / len(everything), next_turn)
     clocks, noise = [probes.clock.amount / best for best in probes.clock.rounds], spread(samples)
@@ -85,13 +85,13 @@ def measure(seconds: float = SECONDS, on_event: OnEvent = lambda kind, content: 
             isa_levels=tuple(isa_levels()),
             caches=found or GUESSED,
             peaks=tuple(Peak(*what, probe.rate) for what, probe in probes.peaks.items()),
-            bandwidths=tuple(Bandwidth(*what, max(p.rate for p in ways)) for what, ways in probes.traffic.items()),
+            bandwidths=tuple(Bandwidth(*what, _fastest(ways).rate) for what, ways in probes.traffic.items()),
             latencies=tuple(Latency(what, probe.seconds) for what, probe in probes.latencies.items()),
             clock=probes.clock.rate,
             timer=timer_step(),
             call=_call(),
             noise=noise,
-            disturbances=(*told, *load, *_unsteady(clocks, noise)),
+            disturbances=(*told, *load, *_unsteady(clocks, noise), *_unsettled(probes.deciding())),
             measured=datetime.now(UTC).isoformat(timespec="seconds"),
         )
     )
@@ -112,6 +112,10 @@ class Probes:
         ways = [probe for several in self.traffic.values() for probe in several]
         return [self.clock, *self.peaks.values(), *ways, *self.latencies.values()]
 
+    def deciding(self) -> list[Probe]:
+        """Those that the card's figures are from: of several loops the fastest."""
+        return [*self.peaks.values(), *map(_fastest, self.traffic.values()), *self.latencies.values()]
+
     @classmethod
     def of(cls, caches: Sequence[Cache], processors: int, on_event: OnEvent) -> Probes:
         """For one thread, and for as many as there are processors."""
@@ -131,6 +135,10 @@ class Probes:
         )
 
 
+def _fastest(ways: Sequence[Probe]) -> Probe:
+    return max(ways, key=lambda probe: probe.rate)
+
+
 def _traffic(
     caches: Sequence[Cache], counts: Sequence[int], isa: str
 ) -> Iterator[tuple[tuple[str, str, int], list[Probe]]]:
@@ -142,8 +150,8 @@ def _traffic(
         for level, nbytes in places.items():
             probe = memory_traffic if level == MEMORY else cache_traffic
             for kind in KINDS:
-                loops = LOOPS[kind] if level == MEMORY else LOOPS[kind][:1]
                 name = f"{kind} bandwidth of {level}{_by(threads)}"
+                loops = LOOPS[kind] if level == MEMORY else LOOPS[kind][:1]
                 yield (level, kind, threads), [probe(name, isa, loop, memory[:threads], nbytes) for loop in loops]
 
 
@@ -180,3 +188,11 @@ def _unsteady(clocks: Sequence[float], noise: float) -> Iterator[str]:
         )
     if noise > STEADY:
         yield f"noise: in a tenth of its runs a fixed piece of work took at least {noise:.0%} longer than at best"
+
+
+def _unsettled(probes: Sequence[Probe]) -> Iterator[str]:
+    """What was reached only once."""
+    names = [probe.name for probe in probes if not probe.settled()]
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        yield f"reached in one round only, so they may be too low: {'; '.join(names[:3])}{more}"

@@ -34,6 +34,9 @@ between the turns that a system gives to other processes, which are 3 ms and mor
 PART = 1 << 25
 """Bytes of memory that a run goes through: 32 MiB, another part of the arrays each time. It takes some RUN, too."""
 
+NEARLY = 1.03
+"""How far the fastest runs of two rounds may be from each other for a probe to have settled."""
+
 FAR = 1 << 26
 """Bytes that each of many threads moves where memory is meant: 64 MiB, which is 2 to 60 times a core's share of L3."""
 
@@ -61,14 +64,23 @@ class Probe:
     rounds: list[float] = field(default_factory=list)
 
     @property
+    def best(self) -> float:
+        """Seconds of the fastest run."""
+        return min(self.rounds)
+
+    @property
     def rate(self) -> float:
         """What is done in a second, at best."""
-        return self.amount / min(self.rounds)
+        return self.amount / self.best
 
     @property
     def seconds(self) -> float:
         """What one flop, byte or step takes, at best."""
-        return min(self.rounds) / self.amount
+        return self.best / self.amount
+
+    def settled(self) -> bool:
+        """Whether the fastest run was nearly reached in another round: it was no luck, nor the only one undisturbed."""
+        return len(self.rounds) > 1 and sorted(self.rounds)[1] <= NEARLY * self.best
 
     def turn(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
         """Run again and again for so many seconds, once at least."""
@@ -87,11 +99,15 @@ def play(
     on_turn: Callable[[Probe], object] = lambda probe: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> None:
-    """Give each probe a turn of so many seconds in each of the rounds, which go forwards and backwards alternately."""
-    for number in range(rounds):
+    """Give each probe a turn of so many seconds in each of the rounds, which go forwards and backwards alternately.
+
+    Then those that have not settled have as many turns more, until they have.
+    """
+    for number in range(2 * rounds):
         for probe in probes if number % 2 == 0 else reversed(probes):
-            on_turn(probe)
-            probe.turn(seconds, clock)
+            if number < rounds or not probe.settled():
+                on_turn(probe)
+                probe.turn(seconds, clock)
 
 
 def repeated(name: str, work: float, run: Callable[[int], float]) -> Probe:

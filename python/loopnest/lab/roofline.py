@@ -23,8 +23,12 @@ from .tables import three_digits
 INK = "#123456"
 """Stands for the colour of the text around it until the SVG is written."""
 
-ROOFS = ("#d62728", "#e08214", "#2ca02c", "#1f77b4", "#9467bd")
+ROOFS = ("#e0443e", "#e08214", "#2ca02c", "#3a8bd0", "#9467bd")
 """Of the levels from the nearest on: seen well on white and on black."""
+
+
+ALIKE = 1.12
+"""Rates closer than this are one line to the eye."""
 
 
 class Point(NamedTuple):
@@ -113,13 +117,16 @@ def roofline(
 
 
 def _ceilings(card: MachineCard, dtype: str, threads: int, peak: float) -> Iterator[Ceiling]:
-    """The peaks of the ISA levels before the fastest, and of one thread, as far as they differ to the eye."""
+    """The peaks of one thread and of single ISA levels that the eye can tell from the peak; as one line those that it
+    cannot tell from each other."""
+    parts = {f"{level} only": card.peak(dtype, threads, level) for level in card.isa_levels}
     if threads > 1:
-        yield Ceiling("1 thread", card.peak(dtype))
-    for level in card.isa_levels:
-        flops = card.peak(dtype, threads, level)
-        if flops < 0.9 * peak:
-            yield Ceiling(f"{level} only", flops)
+        parts = {"1 thread": card.peak(dtype), **parts}
+    lower = sorted((flops, label) for label, flops in parts.items() if flops < peak / ALIKE)
+    while lower:
+        together = [(flops, label) for flops, label in lower if flops < lower[0][0] * ALIKE]
+        yield Ceiling(", ".join(label for _, label in together), together[-1][0])
+        lower = lower[len(together) :]
 
 
 def _threads(count: int) -> str:
@@ -185,6 +192,8 @@ def _draw(axes: Any, line: Roofline, width: float, height: float) -> None:
     axes.set_ylim(line.rates)
     axes.set_xlabel("flops a byte")
     axes.set_ylabel("GFLOP/s")
+    axes.set_xticks(_steps(*line.intensities))
+    axes.set_yticks(_steps(*line.rates))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     axes.yaxis.set_major_formatter(lambda y, _: f"{y / 1e9:g}")
     axes.minorticks_off()
@@ -199,11 +208,19 @@ def _draw(axes: Any, line: Roofline, width: float, height: float) -> None:
         start = max(left, line.rates[0] / roof.bandwidth)
         corners = [start, roof.ridge, right]
         axes.plot(corners, [line.at(roof, x) for x in corners], color=colour, linewidth=1.8, gid=f"roof-{roof.level}")
-        along = math.sqrt(start * roof.ridge) * (1.5 if number % 2 else 1)
-        label = f"{roof.level} {three_digits(roof.bandwidth / 1e9)} GB/s"
-        place = {"rotation": tilt, "rotation_mode": "anchor", "transform_rotates_text": False}
+        along = math.sqrt(start * roof.ridge)
+        below = number > 0 and line.roofs[number - 1].bandwidth < 1.6 * roof.bandwidth  # no room between the two
+        side = -1 if below else 1
         axes.annotate(
-            label, (along, line.at(roof, along)), (0, 4), textcoords="offset points", color=colour, ha="center", **place
+            f"{roof.level} {three_digits(roof.bandwidth / 1e9)} GB/s",
+            (along, line.at(roof, along)),
+            (-4 * side * math.sin(math.radians(tilt)), 4 * side * math.cos(math.radians(tilt))),
+            textcoords="offset points",
+            color=colour,
+            ha="center",
+            va="top" if below else "baseline",
+            rotation=tilt,
+            rotation_mode="anchor",
         )
     top = f"{three_digits(line.peak / 1e9)} GFLOP/s: {line.label}"
     axes.plot([min(r.ridge for r in line.roofs), right], [line.peak] * 2, color=INK, linewidth=1.8, gid="roof-peak")
@@ -368,7 +385,7 @@ def _scale(low: float, high: float) -> Any:
 
 
 def _steps(low: float, high: float) -> list[float]:
-    """The powers of ten between, and of less than two decades also 2 and 5 times these."""
+    """The powers of ten between, and where these are few also 2 and 5 times them."""
     factors = (1, 2, 5) if high / low < 1000 else (1,)
     powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     return [step for power in powers for f in factors if low <= (step := f * 10.0**power) <= high]
