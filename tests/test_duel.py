@@ -243,6 +243,24 @@ def test_out_is_given_to_all_or_to_none(rung, tmp_path):
     assert len(set(outs)) <= 2  # the call that is judged by itself has a result of its own
 
 
+def test_caches_are_emptied_before_each_cold_sample_and_before_no_warm_one(monkeypatch):
+    emptied = []
+    monkeypatch.setattr(lab, "Eviction", lambda: lambda: emptied.append(1))
+    cold = duel(ln.matmul, "numpy.matmul", "cpp.packed", caches=("cold",), **QUICK).bouts[0]
+    assert len(emptied) == 2 * cold.rounds
+    assert cold.a.calls == cold.b.calls == 1
+    emptied.clear()
+    duel(ln.matmul, "numpy.matmul", "cpp.packed", caches=("warm",), **QUICK)
+    assert not emptied
+
+
+def test_a_call_too_short_for_the_clock_has_no_cold_figure(monkeypatch):
+    monkeypatch.setattr(lab, "clock_step", lambda: 1.0)
+    fought = duel(ln.matmul, "numpy.matmul", "cpp.packed", **QUICK)
+    assert [found.caches for found in fought.bouts] == ["warm"]
+    assert "no cold caches: a single call of numpy.matmul is too short for the clock" in fought.notes
+
+
 def test_updates_in_place_begin_with_the_same_values_in_every_sample():
     fought = duel(ln.sgd, "numpy", "cpp", workload="n-1000", seconds=0.1, card=Card())
     assert not fought.refused
