@@ -504,8 +504,6 @@ class _Fight:
             read_back(self.terms.threads)
         except (WrongResult, RefusedError) as reason:
             bouts, refused = [], str(reason)
-        finally:
-            self.stage.poison(self.stage.results)
         single = self.terms.threads == 1 and not self._waits()
         readings = [reading for side in self.sides for reading in side.all_readings] if single else []
         contract = self.operation.contract
@@ -532,7 +530,12 @@ class _Fight:
         for side in self.sides:
             self.on_event("at", f"checking {side.id}")
             self.stage.poison(self.stage.results, everywhere=True)
-            first = side.watch(1)
+            try:
+                first = side.watch(1)
+            except Exception as error:
+                raise WrongResult(
+                    f"{self.operation.name} {side.id} raised {type(error).__name__} at its first call: {error}"
+                ) from error
             self.first_calls.setdefault(side.id, first)
             side.hold(self.stage.problems(side.last, everywhere=True), "at its first call")
             arguments = self.operation.contract.sample(self.workload, self.dtype, np.random.default_rng(0))

@@ -46,7 +46,7 @@ def _times(duel: Duel) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     unit, amount = ("GFLOP/s", duel.flops) if duel.flops >= 2 * duel.bytes else ("GB/s", duel.bytes)
     table.add_column("", no_wrap=True)
-    for heading in ("best", "median", unit, "limit", "samples"):
+    for heading in ("best", "median", unit, "of limit", "samples"):
         table.add_column(heading, justify="right", no_wrap=True)
     for bout in duel.bouts:
         for timing in (bout.a, bout.b):
