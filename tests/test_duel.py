@@ -40,6 +40,8 @@ class Card:
 
 QUICK = {"workload": "square-64", "seconds": 0.1, "card": Card()}
 
+LONGER = {**QUICK, "workload": "square-256"}  # where a single call is long beside the clock's step
+
 
 @pytest.fixture(autouse=True)
 def short(monkeypatch):
@@ -217,7 +219,7 @@ def test_both_sides_work_on_the_same_arrays_which_the_duel_poisons_before_each_s
         seen.append((a.ctypes.data, b.ctypes.data, out.ctypes.data, poisoned))
         np.matmul(a, b, out=out)
 
-    fought = duel(ln.matmul, rung(looks_at_out), "numpy.matmul", **QUICK)
+    fought = duel(ln.matmul, rung(looks_at_out), "numpy.matmul", **LONGER)
     assert not fought.refused
     samples = seen[-12:-2]  # with cold caches every call is a sample; the two checks come after them
     assert len({places[:3] for places in samples}) == 1
@@ -248,7 +250,7 @@ def test_out_is_given_to_all_or_to_none(rung, tmp_path):
 def test_caches_are_emptied_before_each_cold_sample_and_before_no_warm_one(monkeypatch):
     emptied = []
     monkeypatch.setattr(lab, "Eviction", lambda: lambda: emptied.append(1))
-    cold = duel(ln.matmul, "numpy.matmul", "cpp.packed", caches=("cold",), **QUICK).bouts[0]
+    cold = duel(ln.matmul, "numpy.matmul", "cpp.packed", caches=("cold",), **LONGER).bouts[0]
     assert len(emptied) == 2 * cold.rounds
     assert cold.a.calls == cold.b.calls == 1
     emptied.clear()
