@@ -119,6 +119,12 @@ def test_work_without_flops_takes_as_long_as_its_bytes():
     assert CARD.least_seconds(0, 22e9) == pytest.approx(1.0)
 
 
+def test_work_that_only_reads_is_held_to_the_bandwidth_of_reading():
+    assert CARD.least_seconds(0, 20e9, kind="read") == pytest.approx(1.0)
+    assert CARD.least_seconds(0, 1e12, level=None, kind="read") == pytest.approx(1e12 / (20 * GB), rel=1e-3)
+    assert CARD.attainable(1e6, 1e6, kind="read") == pytest.approx(20 * GB)
+
+
 def test_what_the_caches_hold_need_not_come_from_behind_them():
     """Repeated calls: 2 MiB come at L1's rate but for what is beyond L1, which is at most at L2's rate, and so on."""
     mib, l1, l2 = float(1 << 20), 32 << 10, 1 << 20
@@ -137,6 +143,8 @@ def test_threads_have_as_many_private_caches_and_share_the_others():
     alone, four = (CARD.least_seconds(0, bytes, threads=threads, level=None) for threads in (1, 4))
     assert alone == pytest.approx((bytes - (32 << 10) - (1 << 20)) / (55 * GB))
     assert four == pytest.approx((bytes - 4 * (32 << 10)) / (440 * GB))
+    held = 4 * (32 << 10) + 4 * (1 << 20) + (32 << 20)  # one L3 for all
+    assert CARD.least_seconds(0, 4 * held, threads=4, level=None) == pytest.approx(3 * held / (44 * GB))
 
 
 # --- how it is kept
@@ -364,9 +372,9 @@ class FakeClock:
 
 def test_a_probes_figure_is_its_fastest_run_in_any_round():
     clock = FakeClock()
-    probe = clock.probe("", 3.0, 2.0, 5.0, 2.5)
+    probe = clock.probe("", 2.0, 3.0, 5.0, 2.5)
     probes.play([probe], rounds=2, seconds=4.0, clock=clock)
-    assert probe.rounds[0] == 2.0  # 3 s, and 2 s more: the turn is over
+    assert probe.rounds[0] == 2.0  # of 2 and 3 s: then the turn is over
     assert probe.rate == 3.0
     assert probe.seconds == pytest.approx(1 / 3)
 

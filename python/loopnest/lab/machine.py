@@ -165,33 +165,56 @@ class MachineCard:
         return list(dict.fromkeys(b.level for b in self.bandwidths))
 
     def least_seconds(
-        self, flops: float, bytes: float, dtype: Any = "float32", threads: int = 1, level: str | None = MEMORY
+        self,
+        flops: float,
+        bytes: float,
+        dtype: Any = "float32",
+        threads: int = 1,
+        level: str | None = MEMORY,
+        *,
+        kind: str | None = None,
     ) -> float:
         """Seconds that so many flops and bytes take at least: the larger of what either takes alone.
 
         level  where the bytes come from and go to. None: wherever they lie after a run over all of them, as in a
                benchmark that repeats a call; what the caches in front of a level can hold need not come from there
+        kind   "read" for work that writes next to nothing, such as a sum; None for what may be of any kind
         """
-        moving = bytes / self.bandwidth(level, None, threads) if level else self._warm(bytes, threads)
+        moving = bytes / self.bandwidth(level, kind, threads) if level else self._warm(bytes, threads, kind)
         return max(flops / self.peak(dtype, threads), moving)
 
-    def _warm(self, bytes: float, threads: int) -> float:
+    def _warm(self, bytes: float, threads: int, kind: str | None) -> float:
         seconds, held = 0.0, 0.0
         sizes = {cache.name: cache.size * (1 if cache.shared else threads) for cache in self.caches}
         for level in self.levels():
-            seconds = max(seconds, (bytes - held) / self.bandwidth(level, None, threads))
+            seconds = max(seconds, (bytes - held) / self.bandwidth(level, kind, threads))
             held += sizes.get(level, 0.0)
         return seconds
 
     def attainable(
-        self, flops: float, bytes: float, dtype: Any = "float32", threads: int = 1, level: str | None = MEMORY
+        self,
+        flops: float,
+        bytes: float,
+        dtype: Any = "float32",
+        threads: int = 1,
+        level: str | None = MEMORY,
+        *,
+        kind: str | None = None,
     ) -> float:
         """The roofline: flops a second that work of so many flops and bytes can reach at most.
 
         min(peak, bandwidth · flops / bytes): Williams, Waterman, Patterson, Roofline (CACM 52:4, 2009). See
-        least_seconds for `level`, and for work without flops.
+        least_seconds for `level` and `kind`, and for work without flops.
+
+        >>> here = MachineCard("a CPU", 1, "Linux x86_64", ("v3",), (Cache(1, 32 << 10, 8, 64, False),),
+        ...     (Peak("v3", "float32", 1, 100e9),),
+        ...     (Bandwidth("L1", "read", 1, 200e9), Bandwidth("memory", "read", 1, 20e9)))
+        >>> round(here.attainable(flops=1e6, bytes=1e6) / 1e9)              # a flop a byte: memory decides
+        20
+        >>> round(here.attainable(flops=1e6, bytes=1e6, level="L1") / 1e9)  # arithmetic does
+        100
         """
-        return flops / self.least_seconds(flops, bytes, dtype, threads, level)
+        return flops / self.least_seconds(flops, bytes, dtype, threads, level, kind=kind)
 
     def to_json(self) -> dict[str, Any]:
         return {"format": FORMAT, **dataclasses.asdict(self)}
