@@ -291,6 +291,23 @@ def test_whoever_keeps_more_processors_busy_than_the_budget_is_refused(monkeypat
         duel(ln.matmul, "numpy.matmul", "cpp.packed", **QUICK)
 
 
+@pytest.mark.parametrize(("rate", "chosen"), [(1e9, "square-128"), (100e9, "square-1024"), (1e4, "square-16")])
+def test_the_largest_workload_is_chosen_that_the_slower_side_has_time_for(monkeypatch, rate, chosen):
+    """And none of another kind: a row by a large matrix has fewer flops than square-256, and waits for memory."""
+
+    class RateOfFlops:
+        def __init__(self, call):
+            (m, k), n = call.args[0].shape, call.args[1].shape[1]
+            self.seconds = 2 * m * k * n / (rate if call.func.id == "numpy.matmul" else 200e9)
+
+        def __call__(self, calls):
+            return self.seconds * calls
+
+    monkeypatch.setattr(lab, "Watch", RateOfFlops)
+    sides = [ln.matmul["cpp.packed"], ln.matmul["numpy.matmul"]]
+    assert lab._affordable(sides, np.dtype(np.float32), {}).name == chosen
+
+
 # --- who is refused
 
 
