@@ -7,11 +7,11 @@ certain.
 >>> print(fought.bouts[0].sentence("cpp.packed", "cpp.naive"))   # doctest: +SKIP
 cpp.packed is 47.1× (46.8–47.5) as fast as cpp.naive
 
-**In turn.** A round has one sample of each, and the order alternates: A B, B A, A B, … What disturbs the machine longer
-than a round disturbs both; what comes with being first or second comes to each half of the time.
+**In turn.** A round is A B B A or B A A B, as a coin decides. What disturbs the machine longer than a round disturbs
+both; what comes with being first, or in a rhythm, comes to each with equal odds (`timing.rounds_of_two`).
 
 **The ratio** is the median of the rounds' ratios, and its interval that of the sign test, which needs no assumption of
-how the noise is distributed and holds for ten rounds (`timing.ratio`).
+how the noise is distributed and holds for eight rounds (`timing.ratio`).
 
 **When it ends.** Whoever looks after each round and stops when the interval happens to be narrow has an interval that
 holds the truth less often than it says (optional stopping). So the looks are few and set beforehand: at a 16th, an
@@ -33,6 +33,7 @@ import functools
 import importlib
 import inspect
 import math
+import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -63,9 +64,9 @@ from .timing import (
     Timing,
     Turn,
     Watch,
-    in_turn,
     no_collection,
     ratio,
+    rounds_of_two,
 )
 from .verify import judge_call
 
@@ -74,7 +75,7 @@ CONFIDENCE = 0.95
 LOOKS = 5
 """How often at most the interval is looked at."""
 
-FEWEST = 10
+FEWEST = 8
 """Rounds at least: of fewer no interval has the confidence that five looks take, 99 %."""
 
 PATIENCE = 20.0
@@ -103,7 +104,7 @@ class Bout:
     """One comparison, with warm or with cold caches.
 
     ratio       how many times as fast a is as b, with the interval in which it lies in 95 % of duels
-    rounds      pairs of samples
+    rounds      of two samples of each
     ended       "narrow": the interval was as narrow as was asked; "time": the time was up
     difference  what the ratio must be away from 1, as a share, to be told from noise
     """
@@ -446,7 +447,8 @@ class _Fight:
         names = " against ".join(side.id for side in self.sides)
         with no_collection():
             rounds, interval, ended = rounds_until_certain(
-                [a, b],
+                a,
+                b,
                 found,
                 seconds=seconds,
                 precision=precision,
@@ -502,43 +504,46 @@ def looks(most: int) -> list[int]:
     """After how many rounds the interval is looked at, of so many that there are at most.
 
     >>> looks(400), looks(37), looks(4)
-    ([25, 50, 100, 200, 400], [18, 37], [10])
+    ([25, 50, 100, 200, 400], [9, 18, 37], [8])
     """
     most = max(most, FEWEST)
     return [most >> halvings for halvings in reversed(range(LOOKS)) if most >> halvings >= FEWEST]
 
 
 def rounds_until_certain(
-    turns: Sequence[Turn],
+    a: Turn,
+    b: Turn,
     found: Callable[[float], Interval],
     *,
     seconds: float,
     precision: float,
     clock: Clock = time.perf_counter,
+    coin: random.Random | None = None,
     on_round: Callable[[int, int], None] = lambda done, most: None,
 ) -> tuple[int, Interval, Literal["narrow", "time"]]:
     """Rounds until the interval is narrow enough or the time is up: how many, the interval, which of the two it was.
 
     found  gives the interval of the samples so far, with the confidence asked of it
+    coin   see timing.rounds_of_two
 
     Looks are few and set beforehand, and share the 5 % between them: see above. The interval is said to have the
     confidence that all of them have together. Raises RefusedError where even the fewest rounds take too long.
     """
     start, planned, most = clock(), [FEWEST], FEWEST
-    rounds = in_turn(turns)
+    rounds = rounds_of_two(a, b, coin)
     while True:
         done, passed = next(rounds), clock() - start
-        if done == 2:
-            most = max(FEWEST, int(2 * seconds / passed))
+        if done == 1:
+            most = max(FEWEST, int(seconds / passed))
             planned = looks(most)
-            if FEWEST * passed / 2 > max(seconds, PATIENCE):
+            if FEWEST * passed > max(seconds, PATIENCE):
                 raise RefusedError(
-                    f"a round takes {passed / 2:.3g} s, and {FEWEST} are needed for an interval: choose a smaller "
-                    f"workload, or --seconds {math.ceil(FEWEST * passed / 2)}"
+                    f"a round takes {passed:.3g} s, and {FEWEST} are needed for an interval: choose a smaller "
+                    f"workload, or --seconds {math.ceil(FEWEST * passed)}"
                 )
         on_round(done, most)
         late = done >= FEWEST and passed > seconds
-        if (done in planned and done > 2) or late:
+        if done in planned or late:
             interval = found(1 - (1 - CONFIDENCE) / len(planned))
             narrow = interval.width <= precision
             if narrow or late or done >= most:

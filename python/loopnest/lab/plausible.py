@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import limits
-from .timing import Interval, Reading, Turn, Watch, in_turn, no_collection, ratio
+from .timing import Interval, Reading, Turn, Watch, no_collection, ratio, rounds_of_two
 
 TOLERANCE = 1.02
 """How far a time may beat a limit: both are measured."""
@@ -27,8 +27,8 @@ STOLEN = 0.02
 DRIFT = 0.03
 """The same for the change of the clock's rate."""
 
-NOISE_ROUNDS = 40
-"""Pairs of samples of which the noise floor is made."""
+NOISE_ROUNDS = 20
+"""Rounds of two samples of each, of which the noise floor is made."""
 
 NOISE_WINDOW = 4e-3
 """Seconds of such a sample: 80 of them take a third of a second."""
@@ -187,7 +187,7 @@ def noise_floor(turns: Sequence[Turn]) -> tuple[Interval, float]:
     with no_collection():
         for turn in turns:
             turn.calibrate(NOISE_WINDOW)
-        next(done for done in in_turn(turns) if done == NOISE_ROUNDS)
+        next(done for done in rounds_of_two(a, b) if done == NOISE_ROUNDS)
     samples = [*a.samples, *b.samples]
     return ratio(a.samples, b.samples), float(np.quantile(samples, 0.9) / min(samples) - 1)
 

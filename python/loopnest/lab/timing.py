@@ -1,8 +1,9 @@
 """Timing calls: all samples are kept, and what is said of them has an interval.
 
 A `Turn` times one contender: as many calls in a sample as make it long beside the clock's step, after a call that is
-not timed. `in_turn` goes through several, forwards and backwards by turns. `peers/rounds.py` and `duel.py` are made of
-these two; `time_call` times one call by itself and gives a `Timing`, the record.
+not timed. `in_turn` goes through several, forwards and backwards by turns, as `peers/rounds.py` does; `rounds_of_two`
+through two, in an order that a coin decides, as `duel.py` does. `time_call` times one call by itself and gives a
+`Timing`, the record.
 
 >>> sorted_time = time_call(lambda: sorted(range(1000)), "sorted", seconds=0.05)
 >>> len(sorted_time.seconds) >= 5 and sorted_time.best <= sorted_time.median
@@ -18,6 +19,7 @@ import dataclasses
 import gc
 import itertools
 import math
+import random
 import resource
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -127,17 +129,18 @@ def _checked(samples: Sequence[float], function: str) -> np.ndarray[Any, Any]:
 
 
 def ratio(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:
-    """How many times as fast a is as b, where a[i] and b[i] are seconds that were taken one after the other.
+    """How many times as fast a is as b, from their samples in `rounds_of_two`: two of each in a round.
 
-    The median of the pairs' ratios b[i] / a[i]. What lasts longer than a pair, another process or another clock rate,
-    is in both of its samples and leaves their ratio; what hits one sample makes an outlier, of which a median takes no
-    notice. It is taken of the logarithms, so that the ratio of b to a is the inverse of that of a to b.
+    The median of the rounds' ratios, the better sample of b by the better one of a. What lasts longer than a round,
+    another process or another clock rate, is in both and leaves their ratio; what hits one sample of a side is not in
+    its better one; and what hits both makes an outlier, of which a median takes no notice. It is taken of the
+    logarithms, so that the ratio of b to a is the inverse of that of a to b.
 
-    >>> ratio([1.0, 1.1, 1.0, 1.2, 1.0, 9.0], [2.0, 2.2, 2.0, 2.4, 2.0, 2.0]).estimate
+    >>> ratio([1.0, 1.1, 1.0, 9.0, 1.2, 1.0, 1.0, 1.0], [2.0, 2.2, 2.0, 2.0, 2.1, 2.0, 2.0, 2.9]).estimate
     2.0
     """
-    pairs = np.log(np.asarray(b, np.float64)) - np.log(np.asarray(a, np.float64))
-    return median_interval(pairs.tolist(), confidence).map(math.exp)
+    better = [_checked(samples, "ratio").reshape(-1, 2).min(axis=1) for samples in (a, b)]
+    return median_interval(np.log(better[1] / better[0]).tolist(), confidence).map(math.exp)
 
 
 @dataclass(frozen=True)
@@ -278,6 +281,25 @@ def in_turn(turns: Sequence[Turn]) -> Iterator[int]:
     for done in itertools.count():
         yield done
         for turn in turns if done % 2 == 0 else reversed(turns):
+            turn.take()
+
+
+def rounds_of_two(a: Turn, b: Turn, coin: random.Random | None = None) -> Iterator[int]:
+    """Rounds without end of two samples of each, A B B A or B A A B; yields how many are done, from 0.
+
+    coin  decides which of the two it is, for each round anew; one of its own where it is None
+
+    So each comes first as often as the other, and a drift through a round falls on both alike. The coin is what makes
+    an interval honest that is built on signs: other processes come and go in a rhythm, and one that is in step with
+    the rounds would favour the same side in each of them. With the coin, if the sides are equal, whichever was
+    disturbed less was a or b with equal odds in every round, whatever the rhythm (Fisher, The Design of Experiments,
+    1935, §10).
+    """
+    coin = coin or random.Random()
+    for done in itertools.count():
+        yield done
+        first, second = (a, b) if coin.random() < 0.5 else (b, a)
+        for turn in (first, second, second, first):
             turn.take()
 
 
