@@ -173,7 +173,7 @@ def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:
     those that are too short for the processor's clock.
 
     >>> check_cores("a", [Reading(1.0, 1.9, 0)] * 3, threads=2)
-    >>> check_cores("a", [Reading(1.0, 1.9, 0)] * 3, threads=1)
+    >>> check_cores("a", [Reading(1.0, 1.9, 0)] * 3, threads=1)  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     loopnest.lab.fairness.UnfairError: a kept 1.9 processors busy with a budget of 1 thread...
     """
