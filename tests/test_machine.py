@@ -1,10 +1,12 @@
 """The machine card: its figures and limits, how it is kept, and how it is measured."""
 
 import dataclasses
+import importlib.util
 import itertools
 import json
 import os
 import sys
+import time
 
 import loopnest as ln
 import numpy as np
@@ -400,6 +402,13 @@ def test_a_probe_repeats_its_loop_until_a_run_takes_long_enough():
     assert probe.amount == 5.0 * asked[-1]
 
 
+def test_a_disturbed_first_run_does_not_make_runs_short():
+    """It takes 20 ms for what takes 100 ns."""
+    left = [0.02, 0.02]
+    probe = probes.repeated("", 1.0, lambda times: left.pop() if left else times * 1e-7)
+    assert probe.run() == pytest.approx(probes.RUN, rel=0.01)
+
+
 def test_places_form_one_cycle_through_every_line():
     for line in (64, 128):
         places = probes.random_cycle(np.zeros(100 * line // 8, np.int64), line)
@@ -469,6 +478,34 @@ def test_memory_is_gone_through_part_by_part(monkeypatch):
     assert seen[4] == seen[0]
     for one, following in itertools.pairwise(seen[:4]):
         assert following == [(start + nbytes, nbytes) for start, nbytes in one]
+
+
+def test_free_memory_is_the_machines_or_what_the_control_group_leaves(tmp_path):
+    meminfo, group = tmp_path / "meminfo", tmp_path / "group"
+    meminfo.write_text("MemTotal:       8000 kB\nMemAvailable:   6000 kB\n")
+    assert probes.available_memory(meminfo, group) == 6000 << 10
+    group.mkdir()
+    (group / "memory.current").write_text("1000000\n")
+    (group / "memory.max").write_text("3000000\n")
+    assert probes.available_memory(meminfo, group) == 2_000_000
+    (group / "memory.max").write_text("max\n")
+    assert probes.available_memory(meminfo, group) == 6000 << 10
+    assert probes.available_memory(tmp_path / "nowhere", group) > 1 << 28
+
+
+def test_little_memory_is_used_sparingly_and_warned_of(monkeypatch):
+    assert not list(measure_machine._cramped(CACHES, 1))
+    monkeypatch.setattr(measure_machine, "available_memory", lambda: 100 << 20)
+    (warning,) = measure_machine._cramped(CACHES, 1)
+    assert "only 100 MiB" in warning
+    assert dict(measure_machine._sets(CACHES, 1))["memory"] == 25 << 20
+
+
+def test_the_first_call_is_no_overhead():
+    calls = []
+    overhead = probes.call_overhead(lambda: calls.append(0) or (time.sleep(0.2) if len(calls) == 1 else None), 0.01)
+    assert len(calls) > 1000
+    assert overhead < 1e-4
 
 
 def test_the_timers_step_is_the_smallest_difference_that_is_seen():
@@ -669,6 +706,18 @@ def test_the_command_tells_notes_on_standard_error(measured):
     result = run("--json")
     assert "measured anew" in result.stderr
     assert json.loads(result.stdout)["cpu"] == "Imagined CPU"
+
+
+@pytest.mark.parametrize(("missing", "options"), [("threadpoolctl", []), ("matplotlib", ["--svg", "roofline.svg"])])
+def test_what_the_command_needs_is_told_before_anything_is_measured(missing, options, measured, monkeypatch):
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == missing else found(name, *rest)
+    )
+    result = run(*options)
+    assert result.exit_code == 1
+    assert f"{missing} is not installed: pip install 'loopnest[bench]'" in result.stderr
+    assert not measured
 
 
 def test_an_interrupted_command_says_so(measured, monkeypatch):

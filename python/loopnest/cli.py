@@ -457,8 +457,14 @@ def machine(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
     It is measured at the first time, in some 15 seconds, and kept; `--refresh` measures again. What distorts figures,
     such as other processes or variables in the environment, is told in warnings.
     """
+    import importlib.util
     import json
 
+    needed = ["threadpoolctl", *(["matplotlib"] if svg_file else [])]
+    missing = [name for name in needed if importlib.util.find_spec(name) is None]
+    if missing:
+        are = "are" if len(missing) > 1 else "is"
+        raise click.ClickException(f"{' and '.join(missing)} {are} not installed: pip install 'loopnest[bench]'")
     from .lab.machine import card, card_file
     from .lab.machine_tables import report
     from .lab.roofline import roofline_svg

@@ -75,7 +75,7 @@ def measure(seconds: float = SECONDS, on_event: OnEvent = lambda kind, content: 
 
     play(everything, ROUNDS, seconds / ROUNDS / len(everything), next_turn)
     clocks, noise = [probes.clock.amount / best for best in probes.clock.rounds], spread(samples)
-    told = () if found else (NOT_TOLD,)
+    told = [*([] if found else [NOT_TOLD]), *_cramped(found or GUESSED, here.cores)]
     load = tuple(disturbances(between(before, usage())))
     return as_it_is_now(
         MachineCard(
@@ -167,7 +167,22 @@ def _sets(caches: Sequence[Cache], threads: int) -> Iterator[tuple[str, int]]:
     sizes = [cache.size for cache in caches]
     for n, cache in enumerate(caches):
         yield cache.name, working_set(sizes, n, threads if cache.shared else 1)
-    yield MEMORY, min(working_set(sizes, len(sizes), threads), available_memory() // 4 // threads // PAGE * PAGE)
+    yield MEMORY, min(working_set(sizes, len(sizes), threads), _available(threads))
+
+
+def _available(threads: int) -> int:
+    """Bytes of memory for each thread. A quarter, since there are arrays for one thread, for all, and for latencies."""
+    return max(available_memory() // 4 // threads // PAGE * PAGE, PAGE)
+
+
+def _cramped(caches: Sequence[Cache], processors: int) -> Iterator[str]:
+    """Whether too little memory is left to tell memory from the caches."""
+    sizes = [cache.size for cache in caches]
+    if any(2 * _available(n) < working_set(sizes, len(sizes), n) for n in (1, processors)):
+        yield (
+            f"only {available_memory() >> 20} MiB of memory are free: its figures may in part be those of caches, "
+            "and too high"
+        )
 
 
 def _by(threads: int) -> str:

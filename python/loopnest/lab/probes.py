@@ -110,16 +110,20 @@ def play(
                 probe.turn(seconds, clock)
 
 
-def repeated(name: str, work: float, run: Callable[[int], float]) -> Probe:
+def repeated(name: str, work: float, run: Callable[[int], float], alone: Callable[[int], float] | None = None) -> Probe:
     """A probe that repeats a loop so often that a run takes about RUN.
 
-    work  of one repeat: flops, bytes or steps
-    run   repeats the loop so many times, and tells the seconds
+    work   of one repeat: flops, bytes or steps
+    run    repeats the loop so many times, and tells the seconds
+    alone  the same on one thread, where `run` has several: others disturb it less while it is found out how often
     """
-    times = 1
-    while (took := min(run(times) for _ in range(2))) < RUN / 4:
-        times *= 4
-    times = max(1, round(times * RUN / took))
+    probed = alone or run
+    times, best, enough = 1, 0.0, 0
+    while enough < 2:  # the second time with four times as many: the first runs may have been disturbed, and seem long
+        best = max(best, *(times / max(probed(times), 1e-9) for _ in range(2)))
+        enough = enough + 1 if RUN * best <= 2 * times else 0
+        times = 4 * times if enough else min(8 * times, math.ceil(RUN * best))
+    times = max(1, round(RUN * best))
     return Probe(name, work * times, functools.partial(run, times))
 
 
@@ -129,11 +133,12 @@ def multiply_adds(name: str, isa: str, dtype: str, threads: int) -> Probe:
     values = [np.array([1, 0.001, 0], dtype) for _ in range(threads)]
     _, flops = loop(isa, [(v, 1) for v in values])
 
-    def run(times: int) -> float:
-        seconds, _ = loop(isa, [(v, times) for v in values], warm_up=[(v, times // 8) for v in values])
+    def run(times: int, threads: int = threads) -> float:
+        calls, warm_up = ([(v, n) for v in values[:threads]] for n in (times, times // 8))
+        seconds, _ = loop(isa, calls, warm_up)
         return seconds
 
-    return repeated(name, sum(flops), run)
+    return repeated(name, sum(flops), run, functools.partial(run, threads=1))
 
 
 def multiply_add_chain(name: str, isa: str, dtype: str) -> Probe:
@@ -148,15 +153,14 @@ def cache_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbyt
     loop    of LOOPS
     nbytes  of all arrays of a thread together, which lie in its buffer
     """
-    calls = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
+    arrays = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
 
-    def run(times: int) -> float:
-        seconds, _ = _core.in_step[loop](
-            isa, [(*call, times) for call in calls], warm_up=[(*call, 1) for call in calls]
-        )
+    def run(times: int, threads: int = len(buffers)) -> float:
+        calls, warm_up = ([(*its, n) for its in arrays[:threads]] for n in (times, 1))
+        seconds, _ = _core.in_step[loop](isa, calls, warm_up)
         return seconds
 
-    return repeated(name, sum(x.nbytes for call in calls for x in call), run)
+    return repeated(name, sum(x.nbytes for its in arrays for x in its), run, functools.partial(run, threads=1))
 
 
 def memory_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
@@ -294,15 +298,21 @@ def random_cycle(places: Array, line: int = LINE, seed: int = 0) -> Array:
     return places
 
 
-def available_memory() -> int:
-    """Bytes that the system could give, or a guess of 4 GiB where it does not tell."""
-    try:
-        for row in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
-            if row.startswith("MemAvailable:"):
-                return int(row.split()[1]) << 10
+def available_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int:
+    """Bytes that this process could be given; where the system does not tell, half of its memory, or 4 GiB.
+
+    group  the folder of the control group, whose limit is often less than what the machine has
+    """
+    with contextlib.suppress(OSError, ValueError):
+        told = dict(row.split(":") for row in meminfo.read_text(encoding="ascii").splitlines())
+        available = int(told["MemAvailable"].split()[0]) << 10
+        with contextlib.suppress(OSError, ValueError):  # no such limit, or `max`
+            limit, used = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+            available = min(available, limit - used)
+        return available
+    with contextlib.suppress(OSError, ValueError):
         return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (OSError, ValueError):
-        return 4 << 30
+    return 4 << 30
 
 
 # --- what is no loop of its own
@@ -329,6 +339,7 @@ def call_overhead(call: Callable[[], Any], seconds: float = 0.1) -> float:
     """Seconds of a call that has next to nothing to do: the best of many blocks of calls."""
     import timeit
 
+    call()  # the first may import and compile
     timer, best, end = timeit.Timer(call), math.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:
         best = min(best, timer.timeit(1000) / 1000)
