@@ -16,6 +16,7 @@ from loopnest.lab.timing import (
     Turn,
     Watch,
     bootstrap,
+    calibrate_alike,
     in_turn,
     median_interval,
     no_collection,
@@ -146,6 +147,24 @@ def test_a_round_has_two_of_each_in_an_order_that_a_coin_decides():
     assert set(rounds) == {"abba", "baab"}
     assert 70 < rounds.count("abba") < 130
     assert len(a.samples) == len(b.samples) == 400
+
+
+def test_two_that_are_nearly_as_fast_have_as_many_calls_and_others_samples_as_long():
+    clock = FakeClock()
+    for seconds, calls in [
+        ((3e-3, 3e-3), (2, 2)),
+        ((2.4e-3, 2.6e-3), (2, 2)),
+        ((1e-3, 10e-3), (10, 1)),
+        ((4e-4, 2e-4), (13, 26)),
+    ]:
+        a, b = turns_of(clock, *seconds)
+        calibrate_alike(a, b, 5e-3)
+        assert (a.calls, b.calls) == calls
+    rng = np.random.default_rng(8)
+    for _ in range(50):  # an implementation against itself on a busy machine, at the edge between one call and two
+        a, b = turns_of(clock, 4.9e-3, 4.9e-3, rng=rng, kind="spikes")
+        calibrate_alike(a, b, 5e-3)
+        assert a.calls == b.calls
 
 
 def test_a_sample_has_a_call_before_it_that_is_not_timed_and_hooks_around_the_clock():

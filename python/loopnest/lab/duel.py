@@ -11,15 +11,15 @@ cpp.packed is 47.1× (46.8–47.5) as fast as cpp.naive
 both; what comes with being first, or in a rhythm, comes to each with equal odds (`timing.rounds_of_two`).
 
 **The ratio** is the median of the rounds' ratios, and its interval that of the sign test, which needs no assumption of
-how the noise is distributed and holds for eight rounds (`timing.ratio`).
+how the noise is distributed and holds for ten rounds (`timing.ratio`).
 
 **When it ends.** Whoever looks after each round and stops when the interval happens to be narrow has an interval that
 holds the truth less often than it says (optional stopping). So the looks are few and set beforehand: at a 16th, an
 8th, … of the rounds that the time allows; and with k looks each interval has the confidence 1 - 0.05 / k, so that all
 of them together hold the truth in 95 % of duels, whichever one it ends at (Bonferroni).
 
-**Said is "faster"** only if the interval leaves 1 out and the difference is larger than the noise floor, which is that
-of a fixed piece of work against itself. All else is *unresolved*.
+**Said is "faster"** only if an interval that holds the truth in 99 % of duels leaves 1 out, and if the difference is
+larger than the noise floor, which is that of a fixed piece of work against itself. All else is *unresolved*.
 
 **The same memory.** There is one set of inputs and one of results; results are filled with NaN at up to 1,024 places
 before each sample, and held to the contract there after it. After the last sample all of it is checked, and so is a
@@ -64,6 +64,7 @@ from .timing import (
     Timing,
     Turn,
     Watch,
+    calibrate_alike,
     no_collection,
     ratio,
     rounds_of_two,
@@ -71,12 +72,17 @@ from .timing import (
 from .verify import judge_call
 
 CONFIDENCE = 0.95
+"""Of the interval that is told."""
+
+CERTAIN = 0.99
+"""Of the interval by which somebody is said to be faster. With 95 %, two of twenty duels of an implementation against
+itself would come out as resolved in every fourth run of twenty."""
 
 LOOKS = 5
 """How often at most the interval is looked at."""
 
-FEWEST = 8
-"""Rounds at least: of fewer no interval has the confidence that five looks take, 99 %."""
+FEWEST = 10
+"""Rounds at least: of fewer no interval has the confidence that five looks take to be certain together, 99.8 %."""
 
 PATIENCE = 20.0
 """Seconds that the fewest rounds may take at most, if that is more than the time that was asked for."""
@@ -107,6 +113,7 @@ class Bout:
     rounds      of two samples of each
     ended       "narrow": the interval was as narrow as was asked; "time": the time was up
     difference  what the ratio must be away from 1, as a share, to be told from noise
+    certain     the interval in which the ratio lies in 99 % of duels, by which somebody is faster or nobody
     """
 
     caches: Caches
@@ -116,13 +123,14 @@ class Bout:
     rounds: int
     ended: Literal["narrow", "time"]
     difference: float
+    certain: Interval
 
     @property
     def faster(self) -> Winner | None:
         """The faster one; None where it is unresolved."""
-        if self.ratio.low > 1 and self.ratio.estimate > 1 + self.difference:
+        if self.certain.low > 1 and self.ratio.estimate > 1 + self.difference:
             return "a"
-        if self.ratio.high < 1 and self.ratio.estimate < 1 / (1 + self.difference):
+        if self.certain.high < 1 and self.ratio.estimate < 1 / (1 + self.difference):
             return "b"
         return None
 
@@ -130,23 +138,29 @@ class Bout:
         """The answer in words; the faster one first."""
         r = self.ratio
         if self.faster == "b":
-            return dataclasses.replace(
-                self, a=self.b, b=self.a, ratio=Interval(1 / r.estimate, 1 / r.high, 1 / r.low, r.confidence)
-            ).sentence(b, a)
+            inverse = dataclasses.replace(self, ratio=_inverse(r), certain=_inverse(self.certain))
+            return inverse.sentence(b, a)
         b = "itself" if a == b else b
         bounds = f"({_times(r.low, r)}–{_times(r.high, r)})"
         if self.faster == "a":
             return f"{a} is {_times(r.estimate, r)}× {bounds} as fast as {b}"
         if math.isinf(r.low) or r.low == 0:
             return f"unresolved: {self.rounds} rounds are too few for an interval"
-        reason = "" if r.holds(1.0) else f", within the noise floor of {self.difference:.1%}"
+        within = "within the noise floor of" if abs(math.log(r.estimate)) <= math.log1p(self.difference) else ""
+        unsure = f", {within} {self.difference:.1%}" if within else f", and not yet {CERTAIN:.0%} certain"
+        reason = "" if r.holds(1.0) else unsure
         return f"unresolved: {a} is {_times(r.estimate, r)}× {bounds} as fast as {b}{reason}"
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Bout:
         timings = {side: Timing.from_json(data[side]) for side in ("a", "b")}
         known = {f.name: data[f.name] for f in dataclasses.fields(cls)}
-        return cls(**{**known, **timings, "ratio": Interval(**data["ratio"])})
+        intervals = {name: Interval(**data[name]) for name in ("ratio", "certain")}
+        return cls(**{**known, **timings, **intervals})
+
+
+def _inverse(r: Interval) -> Interval:
+    return Interval(1 / r.estimate, 1 / r.high, 1 / r.low, r.confidence)
 
 
 def _times(value: float, interval: Interval) -> str:
@@ -431,8 +445,7 @@ class _Fight:
     ) -> Bout | None:
         a, b = turns = [side.turn(caches, evict) for side in self.sides]
         if caches == "warm":
-            for turn in turns:
-                turn.calibrate(WINDOW)
+            calibrate_alike(a, b, WINDOW)
         else:
             step = clock_step()
             for side, turn in zip(self.sides, turns, strict=True):
@@ -446,7 +459,7 @@ class _Fight:
 
         names = " against ".join(side.id for side in self.sides)
         with no_collection():
-            rounds, interval, ended = rounds_until_certain(
+            rounds, interval, certain, ended = rounds_until_certain(
                 a,
                 b,
                 found,
@@ -464,7 +477,7 @@ class _Fight:
             reason = why_not(f"{side.id} ({caches} caches)", self.work, timing.best, self.card, Again())
             if reason:
                 raise RefusedError(reason)
-        return Bout(caches, timings[0], timings[1], interval, rounds, ended, watchman.floor.reach(1.0))
+        return Bout(caches, timings[0], timings[1], interval, rounds, ended, watchman.floor.reach(1.0), certain)
 
     def _clock(self) -> Literal["elapsed", "processor"]:
         """The processor's time for work of one thread that never waits: what other processes take is not in it. For
@@ -504,7 +517,7 @@ def looks(most: int) -> list[int]:
     """After how many rounds the interval is looked at, of so many that there are at most.
 
     >>> looks(400), looks(37), looks(4)
-    ([25, 50, 100, 200, 400], [9, 18, 37], [8])
+    ([25, 50, 100, 200, 400], [18, 37], [10])
     """
     most = max(most, FEWEST)
     return [most >> halvings for halvings in reversed(range(LOOKS)) if most >> halvings >= FEWEST]
@@ -520,14 +533,15 @@ def rounds_until_certain(
     clock: Clock = time.perf_counter,
     coin: random.Random | None = None,
     on_round: Callable[[int, int], None] = lambda done, most: None,
-) -> tuple[int, Interval, Literal["narrow", "time"]]:
-    """Rounds until the interval is narrow enough or the time is up: how many, the interval, which of the two it was.
+) -> tuple[int, Interval, Interval, Literal["narrow", "time"]]:
+    """Rounds until the interval is narrow enough or the time is up: how many, the intervals, which of the two it was.
 
     found  gives the interval of the samples so far, with the confidence asked of it
     coin   see timing.rounds_of_two
 
-    Looks are few and set beforehand, and share the 5 % between them: see above. The interval is said to have the
-    confidence that all of them have together. Raises RefusedError where even the fewest rounds take too long.
+    The intervals are that of CONFIDENCE, which is to be narrow, and the one that is CERTAIN. Looks are few and set
+    beforehand, and share the 5 % and the 1 % between them: see above. Intervals are said to have the confidence that
+    those of all looks have together. Raises RefusedError where even the fewest rounds take too long.
     """
     start, planned, most = clock(), [FEWEST], FEWEST
     rounds = rounds_of_two(a, b, coin)
@@ -544,10 +558,13 @@ def rounds_until_certain(
         on_round(done, most)
         late = done >= FEWEST and passed > seconds
         if done in planned or late:
-            interval = found(1 - (1 - CONFIDENCE) / len(planned))
-            narrow = interval.width <= precision
+            told, certain = (
+                dataclasses.replace(found(1 - (1 - together) / len(planned)), confidence=together)
+                for together in (CONFIDENCE, CERTAIN)
+            )
+            narrow = told.width <= precision
             if narrow or late or done >= most:
-                return done, dataclasses.replace(interval, confidence=CONFIDENCE), "narrow" if narrow else "time"
+                return done, told, certain, "narrow" if narrow else "time"
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from . import limits
-from .timing import Interval, Reading, Turn, Watch, no_collection, ratio, rounds_of_two
+from .timing import Interval, Reading, Turn, Watch, calibrate_alike, no_collection, ratio, rounds_of_two
 
 TOLERANCE = 1.02
 """How far a time may beat a limit: both are measured."""
@@ -185,8 +185,7 @@ def noise_floor(turns: Sequence[Turn]) -> tuple[Interval, float]:
     """The ratio of two turns of the same work, and their spread: see Conditions."""
     a, b = turns
     with no_collection():
-        for turn in turns:
-            turn.calibrate(NOISE_WINDOW)
+        calibrate_alike(a, b, NOISE_WINDOW)
         next(done for done in rounds_of_two(a, b) if done == NOISE_ROUNDS)
     samples = [*a.samples, *b.samples]
     return ratio(a.samples, b.samples), float(np.quantile(samples, 0.9) / min(samples) - 1)

@@ -273,6 +273,25 @@ class Turn:
         return seconds
 
 
+ALIKE = 1.25
+"""The ratio of two times up to which samples have as many calls."""
+
+
+def calibrate_alike(a: Turn, b: Turn, window: float = WINDOW) -> None:
+    """Choose how many calls two turns have in a sample, so that their samples take as long, and `window` at least.
+
+    Turns that are nearly as fast have the same number. Each by itself, the two sides of a duel of an implementation
+    against itself could come to have one call and two on a busy machine, and no coin makes those equal.
+    """
+    for turn in (a, b):
+        turn.calibrate(window)
+    times = [min(turn.timeit(turn.calls) / turn.calls for _ in range(3)) for turn in (a, b)]
+    slower = max(times)
+    calls = math.ceil(window / slower)
+    for turn, seconds in zip((a, b), times, strict=True):
+        turn.calls = calls if slower <= ALIKE * seconds else round(calls * slower / seconds)
+
+
 def in_turn(turns: Sequence[Turn]) -> Iterator[int]:
     """Rounds without end, in which each has one turn: A B, B A, A B, …; yields how many are done, from 0.
 
