@@ -46,11 +46,12 @@ OnEvent = Callable[[str, Any], None]
 class Cache:
     """A data cache as one core sees it.
 
-    level   1 to 3
-    size    bytes
-    ways    associativity: lines of memory that share a place and fit into it; 0 where the system does not tell
-    line    bytes that come and go together
-    shared  whether other cores use it too
+    level       1 to 3
+    size        bytes
+    ways        associativity: lines of memory that share a place and fit into it; 0 where the system does not tell
+    line        bytes that come and go together
+    shared      whether other cores use it too
+    processors  that use it, hyper-threads of one core included; 0 where that is not known
     """
 
     level: int
@@ -58,10 +59,15 @@ class Cache:
     ways: int
     line: int
     shared: bool
+    processors: int = 0
 
     @property
     def name(self) -> str:
         return f"L{self.level}"
+
+    def users(self, processors: int) -> int:
+        """How many threads, one on each of so many processors, use one such cache."""
+        return min(processors, self.processors or (processors if self.shared else 1))
 
 
 @dataclass(frozen=True)
@@ -185,11 +191,15 @@ class MachineCard:
 
     def _warm(self, bytes: float, threads: int, kind: str | None) -> float:
         seconds, held = 0.0, 0.0
-        sizes = {cache.name: cache.size * (1 if cache.shared else threads) for cache in self.caches}
+        sizes = {cache.name: cache.size * min(threads, self._instances(cache)) for cache in self.caches}
         for level in self.levels():
             seconds = max(seconds, (bytes - held) / self.bandwidth(level, kind, threads))
             held += sizes.get(level, 0.0)
         return seconds
+
+    def _instances(self, cache: Cache) -> int:
+        """How many such caches the processors have: as many as that can threads on some of them use at most."""
+        return -(-self.cores // cache.users(self.cores))
 
     def attainable(
         self,
@@ -298,13 +308,8 @@ def caches(folder: Path | None = None) -> tuple[Cache, ...]:
     folder  of Linux's /sys/devices/system/cpu/cpu0/cache, to read another machine's
     """
     told = _core.caches(str(folder) if folder else "")
-    return tuple(Cache(level, size, ways, line, processors > 1) for level, size, ways, line, processors in told)
-
-
-def _now(measured: MachineCard) -> MachineCard:
-    """With the thread pools and the warnings of this process as it is now."""
-    here = environment()
-    return dataclasses.replace(measured, pools=here.pools, warnings=(*measured.disturbances, *here.warnings))
+    of_a_core = min((users for *_, users in told if users), default=1)  # its hyper-threads: no two cores share an L1
+    return tuple(Cache(level, size, ways, line, users > of_a_core, users) for level, size, ways, line, users in told)
 
 
 def as_it_is_now(measured: MachineCard) -> MachineCard:

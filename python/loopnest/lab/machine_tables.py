@@ -84,7 +84,7 @@ def levels(card: MachineCard) -> RenderableType:
     ways = ", ".join(f"{c.name} {c.ways}" for c in card.caches if c.ways)
     lines = "/".join(map(str, sorted({c.line for c in card.caches if c.line})))
     notes = [f"Lines of {lines} bytes." if lines else "", f"Ways: {ways}." if ways else ""]
-    notes += ["* shared by several processors."] if any(cache.shared for cache in card.caches) else []
+    notes += ["* shared with other cores."] if any(cache.shared for cache in card.caches) else []
     return Group(
         Text("\nBandwidth, GB/s: bytes read and written", style="bold"),
         table,

@@ -64,6 +64,7 @@ machine it is below 1 %."""
 def measure(seconds: float = SECONDS, on_event: OnEvent = lambda kind, content: None) -> MachineCard:
     """Measure this machine in about so many seconds, whatever is kept."""
     before, here, found = usage(), environment(), caches()
+    told = [*([] if found else [NOT_TOLD]), *_cramped(found or GUESSED, here.cores)]
     probes = Probes.of(found or GUESSED, here.cores, on_event)
     everything = probes.all()
     on_event("start", ROUNDS * len(everything))
@@ -75,7 +76,6 @@ def measure(seconds: float = SECONDS, on_event: OnEvent = lambda kind, content: 
 
     play(everything, ROUNDS, seconds / ROUNDS / len(everything), next_turn)
     clocks, noise = [probes.clock.amount / best for best in probes.clock.rounds], spread(samples)
-    told = [*([] if found else [NOT_TOLD]), *_cramped(found or GUESSED, here.cores)]
     load = tuple(disturbances(between(before, usage())))
     return as_it_is_now(
         MachineCard(
@@ -166,7 +166,7 @@ def _sets(caches: Sequence[Cache], threads: int) -> Iterator[tuple[str, int]]:
     """Each level, and how many bytes a thread goes through to measure it."""
     sizes = [cache.size for cache in caches]
     for n, cache in enumerate(caches):
-        yield cache.name, working_set(sizes, n, threads if cache.shared else 1)
+        yield cache.name, working_set(sizes, n, cache.users(threads))
     yield MEMORY, min(working_set(sizes, len(sizes), threads), _available(threads))
 
 
