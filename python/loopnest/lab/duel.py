@@ -36,7 +36,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +52,7 @@ from .fairness import Terms, check_budget, check_cores, described, equal_terms, 
 from .from_file import returned_by, rung_from_file
 from .measure import WrongResult, work_of
 from .plausible import Again, Conditions, Limits, Watchman, Work, why_not
-from .sides import Side, Stage
+from .sides import NoBoundError, Side, Stage
 from .tables import duration
 from .timing import (
     LEGIBLE,
@@ -267,10 +267,9 @@ def duel(
             card = kept_card()
         on_event("at", "choosing a workload" if workload is None else "the exact result")
         first_calls: dict[str, float] = {}
-        chosen = _workload(operation, workload) if workload else _affordable(sides, dtype, first_calls)
-        return _Fight(operation, sides, chosen, dtype, terms, given, card, first_calls, on_event).fight(
-            seconds, precision, caches
-        )
+        fitting = [_workload(operation, workload)] if workload else _affordable(sides, dtype, first_calls)
+        stage = _largest_stage(operation, fitting, dtype)
+        return _Fight(stage, sides, terms, given, card, first_calls, on_event).fight(seconds, precision, caches)
 
 
 def _checked_dtype(dtype: Any) -> np.dtype[Any]:
@@ -311,20 +310,29 @@ def _workload(operation: Operation, name: str) -> Workload:
     return known[name]
 
 
-def _affordable(sides: Sequence[Implementation], dtype: np.dtype[Any], first_calls: dict[str, float]) -> Workload:
-    """The largest workload in which a call of the slower side takes LONG at most, by the time of the one before it.
+def _largest_stage(operation: Operation, workloads: Sequence[Workload], dtype: np.dtype[Any]) -> Stage:
+    """That of the last of the workloads whose results can be judged."""
+    for workload in reversed(workloads[1:]):
+        with suppress(NoBoundError):
+            return Stage(operation, workload, dtype)
+    return Stage(operation, workloads[0], dtype)
+
+
+def _affordable(sides: Sequence[Implementation], dtype: np.dtype[Any], first_calls: dict[str, float]) -> list[Workload]:
+    """The workloads in which a call of the slower side takes LONG at most, by the time of the one before each.
 
     Those that do less with each byte than a smaller one, as a product with a single row does, are of another kind, and
     left out.
     """
     contract = sides[0].operation.contract
-    chosen, rate, density = None, 0.0, 0.0
+    fitting: list[Workload] = []
+    rate, density = 0.0, 0.0
     for workload in sorted(contract.workloads, key=lambda w: work_of(contract, w)):
         work = work_of(contract, workload)
         dense = contract.flops(**workload.shape) / contract.traffic(dtype.itemsize, **workload.shape)
         if dense < 0.9 * density:
             continue
-        if chosen and (work / rate > LONG or contract.traffic(dtype.itemsize, **workload.shape) > 1 << 28):
+        if fitting and (work / rate > LONG or contract.traffic(dtype.itemsize, **workload.shape) > 1 << 28):
             break
         arguments = contract.sample(workload, dtype, np.random.default_rng(0))
         slowest = 0.0
@@ -332,11 +340,11 @@ def _affordable(sides: Sequence[Implementation], dtype: np.dtype[Any], first_cal
             watch = Watch(functools.partial(k, *arguments.inputs, **arguments.options))
             first_calls.setdefault(k.id, watch(1))
             slowest = max(slowest, min(watch(1) for _ in range(3)))
-        if chosen and slowest > 2 * LONG:
+        if fitting and slowest > 2 * LONG:
             break
-        chosen, rate, density = workload, work / slowest, dense
-    assert chosen is not None
-    return chosen
+        fitting.append(workload)
+        rate, density = work / slowest, dense
+    return fitting
 
 
 class _Fight:
@@ -344,19 +352,18 @@ class _Fight:
 
     def __init__(
         self,
-        operation: Operation,
+        stage: Stage,
         implementations: Sequence[Implementation],
-        workload: Workload,
-        dtype: np.dtype[Any],
         terms: Terms,
         given: bool,
         card: Limits,
         first_calls: dict[str, float],
         on_event: OnEvent,
     ) -> None:
+        operation, workload, dtype = implementations[0].operation, stage.workload, stage.dtype
         self.operation, self.workload, self.dtype, self.terms = operation, workload, dtype, terms
         self.card, self.first_calls, self.on_event = card, first_calls, on_event
-        self.stage = Stage(operation, workload, dtype)
+        self.stage = stage
         self.sides = [Side(k, self.stage, given) for k in implementations]
         self.work = Work(
             operation.contract.flops(**workload.shape),
