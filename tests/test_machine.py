@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import io
 import itertools
 import json
 import os
@@ -758,7 +759,7 @@ def test_a_card_of_few_facts_can_be_shown():
         isa_levels=("native",),
     )
     card = dataclasses.replace(card, peaks=tuple(dataclasses.replace(p, isa="native") for p in card.peaks))
-    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115
+    console = Console(width=80, record=True, file=io.StringIO())
     for part in report(card, 80):
         console.print(part)
     text = console.export_text()
