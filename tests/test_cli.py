@@ -29,7 +29,7 @@ def text(result):
 def test_help_names_the_commands():
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("list", "show", "bench", "compare", "report", "accuracy"):
+    for command in ("list", "show", "bench", "compare", "report", "duel", "layout", "counters", "machine", "accuracy"):
         assert f"\n  {command} " in result.output
 
 

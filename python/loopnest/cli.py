@@ -11,11 +11,12 @@ import click
 
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS
-from .operation import Implementation, Operation, UnknownImplementationError
+from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
 if TYPE_CHECKING:
     from rich.text import Text
 
+    from .lab.duel import Duel
     from .lab.records import Results
 
 SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
@@ -41,6 +42,7 @@ def main() -> None:
     loopnest list                    the operations
     loopnest list matmul             one operation's ladder
     loopnest show matmul numpy.rows  one rung: its lesson and its source
+    loopnest duel matmul cpp numpy   which of two is faster, and how sure that is
     loopnest bench --quick           all ladders and comparisons, in under a minute
     loopnest compare OLD NEW         two runs: what is slower, and what is faster
     loopnest report RESULTS          a run as a page to look at
@@ -389,7 +391,8 @@ class _Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
         columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
+        console = Console(stderr=True)
+        self._progress = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
         self._task = self._progress.add_task("starting", total=None)
 
     def __enter__(self) -> _Progress:
@@ -406,6 +409,9 @@ class _Progress:
             self._progress.update(self._task, description=content.rpartition("::")[2], advance=1)
         elif event == "at":
             self._progress.update(self._task, description=content)
+        elif event == "round":
+            what, done, most = content
+            self._progress.update(self._task, description=what, completed=done, total=most)
 
 
 @main.command()
@@ -431,6 +437,115 @@ def accuracy(operations: tuple[str, ...], step: int, variant: str, isa: str | No
     click.echo(lab.HEADER)
     for function in functions:
         click.echo(lab.line(lab.measure(function, step=step, variant=variant)))
+
+
+# --- duels
+
+
+@main.command()
+@click.argument("operation", callback=_named)
+@click.argument("impl_a")
+@click.argument("impl_b")
+@click.option("--workload", help="Its name; the largest in which a call takes some 25 ms where it is not given.")
+@click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="For each of the two.")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    default=4.0,
+    show_default=True,
+    help="Of a comparison at most; there is one for each kind of caches.",
+)
+@click.option(
+    "--precision",
+    type=click.FloatRange(min=0, min_open=True),
+    default=0.01,
+    show_default=True,
+    help="The half width of the interval, as a share of the ratio, that ends a comparison before that.",
+)
+@click.option("--caches", type=click.Choice(("warm", "cold", "both")), default="both", show_default=True)
+@click.option("--no-out", is_flag=True, help="Both allocate their results, instead of being given memory for them.")
+@click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Repeat it, and print the tally.")
+@click.option("--json", "as_json", is_flag=True, help="Print the records, with all samples, as JSON.")
+def duel(
+    operation: Operation,
+    impl_a: str,
+    impl_b: str,
+    workload: str | None,
+    dtype: str,
+    threads: int,
+    seconds: float,
+    precision: float,
+    caches: str,
+    no_out: bool,
+    repeat: int,
+    as_json: bool,
+) -> None:
+    """Say which of two implementations of OPERATION is faster, by how much, and how sure that is.
+
+    IMPL_A and IMPL_B are ids, as in `loopnest duel matmul cpp.packed numpy.matmul`, or Python files with a function
+    named for the operation: `loopnest duel matmul cpp.packed ./mine.py`. They are timed in turn, on the same memory
+    and on equal terms, which are printed; their results are checked before, meanwhile and after.
+    """
+    import json
+
+    from .lab import duel as lab
+    from .lab.fairness import UnfairError, why_not_here
+    from .lab.measure import WrongResult
+
+    missing = why_not_here()
+    if missing:
+        raise click.ClickException(missing)
+    options: dict[str, Any] = {
+        "workload": workload,
+        "dtype": dtype,
+        "threads": threads,
+        "seconds": seconds,
+        "precision": precision,
+        "caches": ("warm", "cold") if caches == "both" else (caches,),
+        "out": not no_out,
+    }
+    duels: list[lab.Duel] = []
+    interrupted = False
+    try:
+        for _ in range(repeat):
+            with _Progress() as progress:
+                duels.append(lab.duel(operation, impl_a, impl_b, on_event=progress.show, **options))
+            if repeat > 1 and not as_json:
+                _print_line_of_duel(len(duels), duels[-1])
+    except UnknownImplementationError as error:
+        raise click.BadParameter(str(error), param_hint="IMPL_A or IMPL_B") from None
+    except (ValueError, UnavailableError, UnfairError, lab.RefusedError, WrongResult) as error:
+        raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        interrupted = True
+    if as_json:
+        click.echo(json.dumps({"duels": [fought.to_json() for fought in duels]}, indent=1))
+    elif duels:
+        _print_duels(duels)
+    if interrupted:
+        raise SystemExit(130)
+    if any(fought.refused for fought in duels):
+        raise SystemExit(1)
+
+
+def _print_line_of_duel(number: int, fought: Duel) -> None:
+    from rich.text import Text
+
+    from .lab.duel_tables import line
+
+    _console().print(Text(line(number, fought)))
+
+
+def _print_duels(duels: list[Duel]) -> None:
+    """The last one whole, and the tally of several."""
+    from .lab.duel_tables import report, tally
+
+    console = _console()
+    if len(duels) > 1:
+        console.print("\n" + "\n".join(tally(duels)) + "\n\nThe last of them:\n", markup=False)
+    for part in report(duels[-1]):
+        console.print(part)
 
 
 # --- the machine

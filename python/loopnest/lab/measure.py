@@ -202,20 +202,27 @@ class Problem:
     out: Any
     exact: Sequence[Array]
     bound: Sequence[Array]
+    dtype: np.dtype[Any] = DTYPE
 
     @classmethod
     def sample(
-        cls, operation: Operation, workload: Workload, arrange: Arrange | None, options: Mapping[str, Any]
+        cls,
+        operation: Operation,
+        workload: Workload,
+        arrange: Arrange | None,
+        options: Mapping[str, Any],
+        *,
+        dtype: np.dtype[Any] = DTYPE,
     ) -> Problem:
         contract = operation.contract
-        arguments = contract.sample(workload, DTYPE, np.random.default_rng(0))
+        arguments = contract.sample(workload, dtype, np.random.default_rng(0))
         inputs = arguments.inputs if arrange is None else arrange(*arguments.inputs)
         options = {**arguments.options, **options}
         with np.errstate(all="ignore"):
             exact = [np.asarray(x) for x in contract.reference(*inputs, **options)]
             bound = [np.asarray(x) for x in contract.bound(*inputs, **options)]
-        given = tuple(np.empty(x.shape, DTYPE) for x in exact[: contract.outs])
-        return cls(contract, inputs, options, given if len(given) > 1 else given[0], exact, bound)
+        given = () if contract.updates else tuple(np.empty(x.shape, dtype) for x in exact[: contract.outs])
+        return cls(contract, inputs, options, given[0] if len(given) == 1 else given or None, exact, bound, dtype)
 
     def check(self, implementation: Implementation) -> None:
         """Call it on results that hold NaN, and hold what it leaves there to the bound."""
@@ -223,15 +230,22 @@ class Problem:
             array.fill(np.nan)
         results = self.contract.results(implementation(*self.inputs, **self.options, out=self.out))
         for result, exact, bound in zip(results, self.exact, self.bound, strict=True):
-            for problem in compare(result, exact, bound, DTYPE):
+            for problem in compare(result, exact, bound, self.dtype):
                 raise WrongResult(f"{implementation.operation.name} {implementation.id}: {problem}")
 
     def kernel_call(self, implementation: Implementation) -> Callable[[], None]:
         """The call of the kernel that a call of the implementation comes down to."""
-        calls: list[tuple[Any, ...]] = []
-        self.contract.run(lambda *args: calls.append(args), *self.inputs, **self.options, out=self.out)
-        (args,) = calls  # inputs of any layout that is measured here come as one piece
+        args, _ = self.kernel_arguments()
         return functools.partial(implementation.kernel, *args)
+
+    def kernel_arguments(self) -> tuple[tuple[Any, ...], tuple[Array, ...]]:
+        """What the operation's checks let through to a kernel: its arguments; and the results' arrays among them, as
+        the caller has them. The same ones each time, but for results that `out` does not take."""
+        calls: list[tuple[Any, ...]] = []
+        out = {} if self.out is None else {"out": self.out}
+        returned = self.contract.run(lambda *args: calls.append(args), *self.inputs, **self.options, **out)
+        (args,) = calls  # inputs of any layout that is measured here come as one piece
+        return args, tuple(self.inputs[i] for i in self.contract.updates) or self.contract.results(returned)
 
 
 Arrange = Callable[..., tuple[Any, ...]]

@@ -12,7 +12,6 @@ shared machine idle.
 
 from __future__ import annotations
 
-import math
 import time
 import timeit
 from collections.abc import Callable, Mapping, Sequence
@@ -20,11 +19,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..limits import Piece
-
-Clock = Callable[[], float]
-
-WINDOW = 5e-3
-"""Seconds of a turn at least, so that caches and branch predictors are the contender's own for most of it."""
+from ..timing import WINDOW, Clock, Turn, in_turn
 
 NEARLY = 1.01
 """How far a contender's second fastest window may be from its fastest for its time to count as settled."""
@@ -55,36 +50,9 @@ class Statement:
         return Turn(timeit.Timer(self.code, timer=clock, globals=dict(self.names)).timeit, self.prepare)
 
 
-@dataclass
-class Turn:
-    """A contender as the rounds see it: `timeit(n)` gives the seconds of n calls."""
-
-    timeit: Callable[[int], float]
-    prepare: Callable[[], object] | None = None
-    calls: int = 1
-    best: float = math.inf
-    second: float = math.inf
-
-    def take(self) -> None:
-        if self.prepare:
-            self.prepare()
-            self.timeit(1)  # what was prepared, such as threads, has its start outside of the time
-        seconds = self.timeit(self.calls) / self.calls
-        self.best, self.second = sorted((self.best, self.second, seconds))[:2]
-
-    def settled(self) -> bool:
-        return self.second <= NEARLY * self.best
-
-    def calibrate(self, window: float) -> float:
-        """Choose how many calls take so many seconds; the seconds of one."""
-        seconds, self.calls = math.inf, 1
-        for _ in range(20):
-            seconds = min(seconds, self.timeit(self.calls) / self.calls)
-            enough = math.ceil(window / seconds)
-            if enough <= 1.5 * self.calls:
-                break
-            self.calls = min(enough, 10 * self.calls)  # the first calls may be slower than the rest
-        return seconds
+def settled(turn: Turn) -> bool:
+    """Whether its fastest window has nearly been reached a second time."""
+    return turn.second <= NEARLY * turn.best
 
 
 @dataclass(frozen=True)
@@ -114,16 +82,14 @@ def fastest_form(forms: Sequence[Statement], clock: Clock = time.perf_counter) -
 
 def play(turns: Sequence[Turn], pace: Pace, clock: Clock = time.perf_counter) -> int:
     """Rounds of turns, as many as the pace wants; returns how many there were."""
-    start, rounds = clock(), 0
-    while (
-        rounds < pace.rounds
-        or clock() - start < pace.seconds
-        or (clock() - start < pace.patience and not all(turn.settled() for turn in turns))
-    ):
-        for turn in turns if rounds % 2 == 0 else reversed(turns):
-            turn.take()
-        rounds += 1
-    return rounds
+    start = clock()
+
+    def enough(rounds: int) -> bool:
+        passed = clock() - start
+        least = rounds >= pace.rounds and passed >= pace.seconds
+        return least and (passed >= pace.patience or all(map(settled, turns)))
+
+    return next(rounds for rounds in in_turn(turns) if enough(rounds))
 
 
 def time_in_turn(

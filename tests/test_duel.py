@@ -1,0 +1,552 @@
+"""Duels: the rounds and when they end, what is said of a ratio, who is refused, files of the user's, and real ones."""
+
+import dataclasses
+import json
+import math
+import os
+import random
+
+import loopnest as ln
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from loopnest.cli import main
+from loopnest.lab import duel as lab
+from loopnest.lab import machine, plausible
+from loopnest.lab.duel import Bout, Duel, RefusedError, duel, looks, rounds_until_certain
+from loopnest.lab.duel_tables import line, not_told_apart, report, tally
+from loopnest.lab.fairness import UnfairError
+from loopnest.lab.from_file import rung_from_file
+from loopnest.lab.measure import WrongResult
+from loopnest.lab.timing import Interval, Reading, Timing, ratio
+from noise import KINDS, FakeClock, turns_of
+from rich.console import Console
+
+timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")
+pytest.importorskip("threadpoolctl")
+
+
+class Card:
+    """A machine of which nothing is too fast, or with a peak of so many flops a second."""
+
+    def __init__(self, peak=math.inf):
+        self._peak = peak
+
+    def peak(self, dtype="float32", threads=1, isa=None):
+        return self._peak
+
+    def least_seconds(self, flops, bytes, dtype="float32", threads=1, level="memory"):
+        return flops / self._peak
+
+
+QUICK = {"workload": "square-64", "seconds": 0.1, "card": Card()}
+
+LONGER = {**QUICK, "workload": "square-256"}  # where a single call is long beside the clock's step
+
+
+@pytest.fixture(autouse=True)
+def short(monkeypatch):
+    monkeypatch.setattr(plausible, "NOISE_ROUNDS", 10)
+    monkeypatch.setattr(plausible, "NOISE_WINDOW", 1e-3)
+    monkeypatch.setattr(lab, "WINDOW", 1e-3)
+
+
+@pytest.fixture
+def rung():
+    """Registers kernels for matmul while a test runs; gives their ids."""
+    ids = []
+
+    def register(kernel):
+        ids.append(f"test.{kernel.__name__}")
+        ln.matmul.register(ids[-1])(kernel)
+        return ids[-1]
+
+    yield register
+    for id in ids:
+        ln.matmul.unregister(id)
+
+
+# --- rounds
+
+
+def fight(rng, kind, b, seconds=2.0, precision=0.01):
+    """Rounds of two turns of 5 ms and b times that in made-up noise."""
+    clock = FakeClock()
+    turns = turns_of(clock, 5e-3, b * 5e-3, rng=rng, kind=kind)
+    found = lambda confidence: ratio(*(turn.samples for turn in turns), confidence)  # noqa: E731
+    coin = random.Random(int(rng.integers(1 << 30)) if rng else 0)
+    return rounds_until_certain(*turns, found, seconds=seconds, precision=precision, clock=clock, coin=coin)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_known_ratio_is_in_the_interval_of_nine_of_ten_duels_whenever_they_end(kind):
+    rng = np.random.default_rng(5)
+    fights = [fight(rng, kind, b=1.31, precision=0.02) for _ in range(200)]
+    assert sum(interval.holds(1.31) for _, interval, _, _ in fights) >= 0.93 * len(fights)
+    assert {ended for *_, ended in fights} >= {"narrow"}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_implementation_against_itself_is_unresolved_in_ninety_eight_of_a_hundred_duels(kind):
+    rng = np.random.default_rng(6)
+    fights = [fight(rng, kind, b=1.0, precision=0.02) for _ in range(200)]
+    assert sum(certain.holds(1.0) for _, _, certain, _ in fights) >= 0.98 * len(fights)
+
+
+def test_it_ends_when_the_interval_is_narrow_enough_or_the_time_is_up():
+    rounds, interval, certain, ended = fight(None, "", b=1.5)  # without noise
+    assert (rounds, ended) == (looks(80)[0], "narrow")
+    assert interval == Interval(pytest.approx(1.5), pytest.approx(1.5), pytest.approx(1.5), 0.95)
+    assert certain == dataclasses.replace(interval, confidence=0.99)
+    rounds, interval, certain, ended = fight(np.random.default_rng(7), "spikes", b=1.5, precision=1e-9)
+    assert ended == "time"
+    assert certain.low <= interval.low < interval.high <= certain.high
+    assert 60 < rounds < 85  # of 2 x (5 + 7.5) ms and noise in 2 s
+
+
+def test_the_interval_is_asked_for_at_few_looks_that_share_the_error():
+    asked = []
+    clock = FakeClock()
+    turns = turns_of(clock, 1e-3, 1e-3)
+    wide = Interval(1.0, 0.5, 2.0)
+    rounds, *_ = rounds_until_certain(
+        *turns, lambda confidence: asked.append((len(turns[0].samples) // 2, confidence)) or wide, seconds=1.6,
+        precision=0.01, clock=clock,
+    )  # fmt: skip
+    assert rounds == 400
+    assert [n for n, _ in asked[::2]] == looks(400) == [25, 50, 100, 200, 400]
+    assert {round(confidence, 9) for _, confidence in asked} == {0.99, 0.998}
+
+
+def test_slow_rounds_are_as_few_as_an_interval_takes_and_too_slow_ones_are_refused():
+    clock = FakeClock()
+    turns = turns_of(clock, 0.5, 0.5)
+    found = lambda confidence: ratio(*(turn.samples for turn in turns), confidence)  # noqa: E731
+    assert rounds_until_certain(*turns, found, seconds=1.0, precision=0.01, clock=clock)[0] == lab.FEWEST
+    with pytest.raises(RefusedError, match=r"a round takes 8 s, and 10 are needed.*--seconds 80"):
+        rounds_until_certain(*turns_of(clock, 2.0, 2.0), found, seconds=1.0, precision=0.01, clock=clock)
+
+
+# --- what is said
+
+
+def bout(low, estimate, high, difference=0.0, caches="warm", certain=None):
+    timings = [Timing(name, (s, s, s), 1, 1.0) for name, s in (("x.a", 1.0), ("x.b", estimate))]
+    return Bout(
+        caches,
+        *timings,
+        Interval(estimate, low, high),
+        40,
+        "narrow",
+        difference,
+        certain or Interval(estimate, low, high, 0.99),
+    )
+
+
+def test_the_faster_one_is_named_with_the_interval():
+    assert bout(1.29, 1.31, 1.33).sentence("x.a", "x.b") == "x.a is 1.31× (1.29–1.33) as fast as x.b"
+    assert bout(0.49, 0.50, 0.51).sentence("x.a", "x.b") == "x.b is 2.00× (1.96–2.04) as fast as x.a"
+    assert bout(46.8, 47.1, 47.5).sentence("x.a", "x.b") == "x.a is 47.1× (46.8–47.5) as fast as x.b"
+
+
+def test_what_cannot_be_told_from_one_or_from_noise_is_unresolved():
+    assert bout(0.99, 1.01, 1.03).sentence("x.a", "x.b") == "unresolved: x.a is 1.01× (0.99–1.03) as fast as x.b"
+    within = bout(1.005, 1.010, 1.015, difference=0.02)
+    assert within.faster is None
+    assert within.sentence("x", "x").endswith("as fast as itself, within the noise floor of 2.0%")
+    assert bout(1.005, 1.010, 1.015, difference=0.009).faster == "a"
+    assert bout(0.95, 0.97, 0.99, difference=0.04).faster is None
+    assert bout(0.95, 0.97, 0.99, difference=0.02).faster == "b"
+    unsure = bout(1.005, 1.03, 1.05, certain=Interval(1.03, 0.995, 1.06, 0.99))
+    assert unsure.faster is None
+    assert unsure.sentence("x.a", "x.b").endswith("as fast as x.b, and not yet 99% certain")
+    assert "40 rounds are too few" in bout(0.0, 1.5, math.inf).sentence("x.a", "x.b")
+
+
+@pytest.fixture(scope="module")
+def fought():
+    """The short real one: two loops that are an order of magnitude apart."""
+    return duel(ln.matmul, "cpp.packed", "cpp.naive", workload="square-128", seconds=0.3, card=Card(1e15))
+
+
+@timed
+def test_a_real_duel_finds_the_rung_that_is_far_faster(fought):
+    warm, cold = fought.bouts
+    assert (warm.caches, cold.caches) == ("warm", "cold")
+    assert warm.faster == "a"
+    assert warm.ratio.low > 3
+    assert cold.ratio.estimate > 3  # of single short calls, of which other processes may hit some
+    for found in fought.bouts:
+        assert len(found.a.seconds) == len(found.b.seconds) == 2 * found.rounds >= 2 * lab.FEWEST
+    assert cold.a.calls == 1
+    assert warm.a.calls > warm.b.calls  # a sample is as long, with more calls of the faster
+
+
+def test_a_duel_survives_json(fought):
+    data = json.loads(json.dumps(fought.to_json()))
+    assert Duel.from_json(data) == fought
+    assert len(data["bouts"][0]["a"]["seconds"]) == 2 * data["bouts"][0]["rounds"]
+
+
+def text_of(duel, width=80):
+    console = Console(width=width, file=open(os.devnull, "w"), record=True)  # noqa: SIM115
+    for part in report(duel):
+        console.print(part)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_the_terms_and_the_conditions_are_printed_with_every_comparison(fought, width):
+    text = text_of(fought, width)
+    words = " ".join(text.split())
+    assert fought.bouts[0].sentence(fought.a, fought.b) in words
+    for word in ("threads 1 each, read back", "precision", "a float32 (128, 128) in C order", "first calls are not",
+                 "noise floor", "clock rate", "warm clock", "cpp.naive, cold"):  # fmt: skip
+        assert word in words
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_the_tally_counts_what_was_not_told_apart(fought):
+    made = [
+        dataclasses.replace(fought, b=fought.a, bouts=(bout(low, mid, high),))
+        for low, mid, high in [(0.99, 1.0, 1.01), (1.001, 1.005, 1.009), (1.1, 1.2, 1.3), (0.7, 0.8, 0.9)]
+    ]
+    assert not_told_apart(made, "warm") == 2
+    assert tally(made) == [
+        "warm caches, 4 duels: 1 unresolved, 1 resolved within 1 %, 1 with the first faster by more, 1 with the second "
+        "faster by more"
+    ]
+    refused = dataclasses.replace(fought, bouts=(), refused="because")
+    assert tally([*made, refused])[-1] == "1 refused"
+    assert "refused: because" in line(1, refused)
+    assert "refused: because" in text_of(refused)
+    assert "best" not in text_of(refused)
+
+
+# --- terms
+
+
+def test_both_sides_work_on_the_same_arrays_which_the_duel_poisons_before_each_sample(rung):
+    seen = []
+
+    def looks_at_out(a, b, out):
+        poisoned = bool(np.isnan(out[[0, -1], [0, -1]]).all())
+        seen.append((a.ctypes.data, b.ctypes.data, out.ctypes.data, poisoned))
+        np.matmul(a, b, out=out)
+
+    fought = duel(ln.matmul, rung(looks_at_out), "numpy.matmul", **LONGER)
+    assert not fought.refused
+    samples = seen[-12:-2]  # with cold caches every call is a sample; the two checks come after them
+    assert len({places[:3] for places in samples}) == 1
+    assert all(poisoned for *_, poisoned in samples)
+
+
+def test_out_is_given_to_all_or_to_none(rung, tmp_path):
+    outs = []
+
+    def notes_out(a, b, out):
+        outs.append(out.ctypes.data)
+        np.matmul(a, b, out=out)
+
+    file = tmp_path / "mine.py"
+    file.write_text("def matmul(a, b):\n    return a @ b\n")
+    fought = duel(ln.matmul, rung(notes_out), file, caches=("warm",), **QUICK)
+    assert fought.b == "file.mine"
+    assert "both allocate" in fought.terms.out
+    fought = duel(ln.matmul, "test.notes_out", "numpy.matmul", out=False, caches=("warm",), **QUICK)
+    assert "both allocate" in fought.terms.out
+    outs.clear()
+    fought = duel(ln.matmul, "test.notes_out", "numpy.matmul", caches=("warm",), **QUICK)
+    assert "given" in fought.terms.out
+    assert len(outs) > 100
+    assert len(set(outs)) <= 2  # the call that is judged by itself has a result of its own
+
+
+def test_caches_are_emptied_before_each_cold_sample_and_before_no_warm_one(monkeypatch):
+    emptied = []
+    monkeypatch.setattr(lab, "Eviction", lambda: lambda: emptied.append(1))
+    cold = duel(ln.matmul, "numpy.matmul", "cpp.packed", caches=("cold",), **LONGER).bouts[0]
+    assert len(emptied) == 4 * cold.rounds
+    assert cold.a.calls == cold.b.calls == 1
+    emptied.clear()
+    duel(ln.matmul, "numpy.matmul", "cpp.packed", caches=("warm",), **QUICK)
+    assert not emptied
+
+
+def test_a_call_too_short_for_the_clock_has_no_cold_figure(monkeypatch):
+    monkeypatch.setattr(lab, "clock_step", lambda: 1.0)
+    fought = duel(ln.matmul, "numpy.matmul", "cpp.packed", **QUICK)
+    assert [found.caches for found in fought.bouts] == ["warm"]
+    assert "no cold caches: a single call of numpy.matmul is too short for the clock" in fought.notes
+
+
+def test_updates_in_place_begin_with_the_same_values_in_every_sample():
+    fought = duel(ln.sgd, "numpy", "cpp", workload="n-1000", seconds=0.1, card=Card())
+    assert not fought.refused
+    assert "restored before each sample" in fought.terms.out
+
+
+def test_operations_with_several_results_and_float64_have_duels(rung):
+    for operation, workload in ((ln.mlp_backward, "mlp-4x16x64"), (ln.mlp_forward, "mlp-4x16x64"), (ln.dot, None)):
+        fought = duel(
+            operation, "numpy", "cpp", workload=workload, dtype="float64", seconds=0.1, caches=("warm",), card=Card()
+        )
+        assert fought.refused == ""
+        assert fought.dtype == "float64"
+
+
+def test_whoever_keeps_more_processors_busy_than_the_budget_is_refused(monkeypatch):
+    def two_processors(watch, calls):
+        watch.last = Reading(1e-3 * calls, 2e-3 * calls, 0)
+        watch._call()
+        return 1e-3 * calls
+
+    monkeypatch.setattr(lab.Watch, "__call__", two_processors)
+    with pytest.raises(UnfairError, match=r"numpy\.matmul kept 2\.0 processors busy with a budget of 1 thread"):
+        duel(ln.matmul, "numpy.matmul", "cpp.packed", **QUICK)
+
+
+@pytest.mark.parametrize(("rate", "chosen"), [(1e9, "square-128"), (100e9, "square-1024"), (1e4, "square-16")])
+def test_the_largest_workload_is_chosen_that_the_slower_side_has_time_for(monkeypatch, rate, chosen):
+    """And none of another kind: a row by a large matrix has fewer flops than square-256, and waits for memory."""
+
+    class RateOfFlops:
+        def __init__(self, call):
+            (m, k), n = call.args[0].shape, call.args[1].shape[1]
+            self.seconds = 2 * m * k * n / (rate if call.func.id == "numpy.matmul" else 200e9)
+
+        def __call__(self, calls):
+            return self.seconds * calls
+
+    monkeypatch.setattr(lab, "Watch", RateOfFlops)
+    sides = [ln.matmul["cpp.packed"], ln.matmul["numpy.matmul"]]
+    assert lab._affordable(sides, np.dtype(np.float32), {})[-1].name == chosen
+
+
+def test_a_workload_without_an_error_bound_is_refused_by_name_and_never_chosen():
+    """float32 and k = 2²⁴: k·u = 1."""
+    with pytest.raises(ValueError, match=r"dot: n-16777216 sums so many float32 numbers.*float64"):
+        duel(ln.dot, "numpy", "cpp", **{**QUICK, "workload": "n-16777216"})
+    bounded = ln.dot.contract.workloads
+    stage = lab._largest_stage(ln.dot, bounded[-2:], np.dtype(np.float32))
+    assert stage.workload == bounded[-2]
+    stage = lab._largest_stage(ln.dot, bounded[:2], np.dtype(np.float32))
+    assert stage.workload == bounded[1]
+
+
+# --- who is refused
+
+
+def test_a_kernel_that_stops_computing_once_the_clock_runs_is_caught(rung):
+    calls = []
+
+    def lazy(a, b, out):
+        calls.append(1)
+        if len(calls) < 20:
+            np.matmul(a, b, out=out)
+
+    fought = duel(ln.matmul, rung(lazy), "numpy.matmul", **QUICK)
+    assert "test.lazy breaks its contract while it was timed" in fought.refused
+    assert fought.bouts == ()
+
+
+def test_a_kernel_that_remembers_its_result_is_caught_by_other_values_in_the_same_arrays(rung):
+    known = {}
+
+    def remembers(a, b, out):
+        key = a.ctypes.data, b.ctypes.data, a.shape
+        if key not in known:
+            known[key] = a @ b
+        out[...] = known[key]
+
+    fought = duel(ln.matmul, rung(remembers), "numpy.matmul", **QUICK)
+    assert "test.remembers breaks its contract with other values" in fought.refused
+    assert fought.bouts == ()
+
+
+def test_a_kernel_that_returns_the_same_array_again_is_caught(tmp_path):
+    file = tmp_path / "same.py"
+    file.write_text("kept = []\ndef matmul(a, b):\n    kept or kept.append(a @ b)\n    return kept[0]\n")
+    fought = duel(ln.matmul, file, "numpy.matmul", **QUICK)
+    assert "file.same breaks its contract while it was timed" in fought.refused
+
+
+@timed
+def test_a_time_that_beats_the_peak_is_refused_and_not_shown(rung):
+    known = {}
+
+    def remembers(a, b, out):
+        key = a.ctypes.data, b.ctypes.data, a.shape
+        if key not in known:
+            known[key] = a @ b
+        out[...] = known[key]
+
+    fought = duel(ln.matmul, rung(remembers), "numpy.matmul", **{**QUICK, "workload": "square-512", "card": Card(1e9)})
+    assert "test.remembers (warm caches) would reach" in fought.refused
+    assert "is not believed" in fought.refused
+    assert fought.bouts == ()
+
+
+def test_a_wrong_kernel_is_not_timed_at_all(rung):
+    calls = []
+
+    def wrong(a, b, out):
+        calls.append(1)
+        out[...] = 0
+
+    with pytest.raises(WrongResult, match=r"test\.wrong breaks its contract at its first call"):
+        duel(ln.matmul, rung(wrong), "numpy.matmul", **QUICK)
+    assert len(calls) == 1
+
+    def raises(a, b, out):
+        raise KeyError("tile")
+
+    with pytest.raises(WrongResult, match=r"test\.raises raised KeyError at its first call: 'tile'"):
+        duel(ln.matmul, rung(raises), "numpy.matmul", **QUICK)
+
+    def changes_its_input(a, b, out):
+        np.matmul(a, b, out=out)
+        a[0, 0] = 7
+
+    with pytest.raises(WrongResult, match="changed input 0"):
+        duel(ln.matmul, rung(changes_its_input), "numpy.matmul", **QUICK)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"workload": "square-7"}, "no workload is called 'square-7'. Known: square-16"),
+        ({"dtype": "int32"}, "dtype is int32, expected float32 or float64"),
+        ({"threads": 10_000}, "threads is 10000, expected 1 to"),
+        ({"seconds": 0}, "seconds is 0, expected more than 0"),
+        ({"precision": -1}, "precision is -1, expected more than 0"),
+    ],
+)
+def test_wrong_arguments_are_told(change, message):
+    with pytest.raises(ValueError, match=message):
+        duel(ln.matmul, "numpy.matmul", "cpp.packed", **{**QUICK, **change})
+
+
+def test_what_cannot_run_here_is_told(monkeypatch):
+    monkeypatch.setattr(ln.matmul["cpp.naive"], "why_unavailable", lambda: "it is out")
+    with pytest.raises(ln.UnavailableError, match=r"cpp\.naive cannot run here: it is out"):
+        duel(ln.matmul, "numpy.matmul", "cpp.naive", **QUICK)
+
+
+# --- files
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "def matmul(a, b, out):\n    out[...] = a @ b\n",
+        "def matmul(a, b):\n    return a @ b\n",
+        "import numpy\ndef matmul(a, b, out=None):\n    return numpy.matmul(a, b, out=out)\n",
+        "from numpy import matmul\n",
+    ],
+)
+def test_a_files_function_is_a_rung_for_as_long_as_it_is_needed(tmp_path, source):
+    file = tmp_path / "my kernel-2.py"
+    file.write_text(source)
+    a, b = np.ones((3, 4)), np.ones((4, 5))
+    with rung_from_file(ln.matmul, file) as k:
+        assert k.id == "file.my_kernel_2"
+        assert ln.matmul[k.id] is k
+        np.testing.assert_array_equal(k(a, b), a @ b)
+    with pytest.raises(ln.UnknownImplementationError):
+        ln.matmul["file.my_kernel_2"]
+
+
+def test_options_are_handed_to_functions_that_take_them(tmp_path):
+    file = tmp_path / "mine.py"
+    x = np.linspace(-3, 3, 50)
+    form = "approximate='tanh' if tanh_form else 'none'"
+    file.write_text(f"import loopnest\ndef gelu(x, tanh_form):\n    return loopnest.gelu(x, {form})\n")
+    with rung_from_file(ln.gelu, file) as k:
+        np.testing.assert_array_equal(k(x, approximate="none"), ln.gelu(x, approximate="none"))
+    file.write_text("import loopnest\ndef gelu(x):\n    return loopnest.gelu(x)\n")
+    with rung_from_file(ln.gelu, file) as k:
+        np.testing.assert_array_equal(k(x), ln.gelu(x))
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("x = 1\n", r"has no function matmul; expected def matmul\(a, b, out\) or def matmul\(a, b\): return"),
+        ("def matmul(a):\n    return a\n", r"takes \(a\), expected def matmul\(a, b, out\)"),
+    ],
+)
+def test_a_file_without_a_function_that_fits_is_told_what_fits(tmp_path, source, message):
+    file = tmp_path / "mine.py"
+    file.write_text(source)
+    with pytest.raises(ValueError, match=message), rung_from_file(ln.matmul, file):
+        pass
+    with pytest.raises(ValueError, match="there is no file"), rung_from_file(ln.matmul, tmp_path / "none.py"):
+        pass
+
+
+def test_a_function_that_returns_another_dtype_is_told(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def matmul(a, b):\n    return (a @ b).astype('float64')\n")
+    with pytest.raises(ValueError, match=r"returned float64 of shape \(2, 2\), expected float32"):  # noqa: SIM117
+        with rung_from_file(ln.matmul, file) as k:
+            k(np.ones((2, 2), np.float32), np.ones((2, 2), np.float32))
+
+
+# --- the command
+
+
+def run(*args, card=Card(1e15)):  # noqa: B008
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "card", lambda: card)
+        return CliRunner(env={"COLUMNS": "100"}).invoke(main, ["duel", *args], prog_name="loopnest")
+
+
+@timed
+def test_the_command_prints_the_answer_and_the_terms(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def matmul(a, b, out):\n    for i in range(len(a)):\n        out[i] = a[i] @ b\n")
+    result = run("matmul", "cpp.packed", str(file), "--workload", "square-128", "--seconds", "0.2", "--caches", "warm")
+    assert result.exit_code == 0, result.output
+    assert "matmul, square-128, float32, 1 thread" in result.output
+    assert "cpp.packed is " in result.output
+    assert "as fast as file.mine" in result.output
+    assert "fairness" in result.output
+
+
+def test_the_command_repeats_a_duel_and_prints_the_tally():
+    result = run("matmul", "cpp.packed", "cpp.packed", "--workload", "square-64", "--seconds", "0.1", "--caches",
+                 "warm", "--repeat", "3")  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert result.output.count("warm 1.") + result.output.count("warm 0.") == 3
+    assert "warm caches, 3 duels: " in result.output
+
+
+def test_the_command_prints_records_as_json():
+    result = run("dot", "numpy", "cpp", "--workload", "n-4096", "--seconds", "0.1", "--json")
+    assert result.exit_code == 0, result.output
+    (data,) = json.loads(result.output)["duels"]
+    found = Duel.from_json(data)
+    assert (found.a, found.operation) == (ln.dot["numpy"].id, "dot")
+    assert found.terms.pools
+
+
+def test_the_command_tells_errors_without_a_traceback(tmp_path):
+    assert "did you mean 'cpp.naive'" in run("matmul", "cpp.nave", "numpy").output
+    assert run("matmul", "cpp.nave", "numpy").exit_code == 2
+    for args in (
+        ["numpy", "cpp", "--workload", "x"],
+        ["numpy", str(tmp_path / "x.py")],
+        ["numpy", "cpp", "--threads", "9999"],
+    ):
+        result = run("matmul", *args)
+        assert result.exit_code == 1
+        assert result.output.startswith("Error: ")
+
+
+def test_the_command_ends_with_1_where_a_duel_is_refused(monkeypatch):
+    monkeypatch.setattr(lab, "why_not", lambda who, *args: f"{who} would reach the moon")
+    result = run("matmul", "cpp.packed", "cpp.naive", "--workload", "square-64", "--seconds", "0.1")
+    assert result.exit_code == 1
+    assert "refused: cpp.packed (warm caches) would reach the moon" in result.output
+    assert "GFLOP/s" not in result.output

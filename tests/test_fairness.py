@@ -1,0 +1,137 @@
+"""The fairness contract: budgets are set and read back, reduced precision is off, and who breaks it is found out."""
+
+import dataclasses
+import json
+import sys
+import types
+
+import loopnest as ln
+import numpy as np
+import pytest
+from loopnest.lab import fairness
+from loopnest.lab.fairness import Terms, UnfairError, check_budget, check_cores, described, equal_terms, read_back
+from loopnest.lab.records import ThreadPool
+from loopnest.lab.timing import Reading
+from loopnest.threads import processors
+
+threadpoolctl = pytest.importorskip("threadpoolctl")
+
+
+def blas_threads():
+    return [pool["num_threads"] for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+
+
+def test_the_budget_is_set_and_read_back_from_each_library_and_given_back():
+    usual = ln.num_threads()
+    ln.set_num_threads(3)
+    try:
+        with threadpoolctl.threadpool_limits(2):
+            before = blas_threads()
+            assert 2 in before
+            with equal_terms(1) as terms:
+                assert ln.num_threads() == 1
+                assert set(blas_threads()) == {1}
+                owners = {pool.owner: pool.threads for pool in terms.pools}
+                assert owners["loopnest"] == 1
+                assert owners["NumPy"] == 1
+                assert set(owners.values()) == {1}
+            assert ln.num_threads() == 3
+            assert blas_threads() == before
+    finally:
+        ln.set_num_threads(usual)
+
+
+def test_torch_and_numba_get_the_budget_too(monkeypatch):
+    """By stand-ins: what is set on them, and what is set back."""
+    log = []
+
+    def library(name, threads):
+        now = [threads]
+        return types.SimpleNamespace(
+            get_num_threads=lambda: now[0],
+            set_num_threads=lambda n: (log.append((name, n)), now.__setitem__(0, n)),
+        )
+
+    torch = library("torch", 5)
+    precision = ["medium"]
+    torch.get_float32_matmul_precision = lambda: precision[0]
+    torch.set_float32_matmul_precision = lambda p: precision.__setitem__(0, p)
+    torch.backends = types.SimpleNamespace(
+        mkldnn=types.SimpleNamespace(), cuda=types.SimpleNamespace(), mkl=types.SimpleNamespace(is_available=lambda: 0)
+    )
+    numba = library("Numba", 4)
+    numba.config = types.SimpleNamespace(NUMBA_NUM_THREADS=4)
+    monkeypatch.setitem(sys.modules, "torch", torch)
+    monkeypatch.setattr(fairness, "_numba", lambda start: numba)
+    with equal_terms(1) as terms:
+        assert {(p.owner, p.threads) for p in terms.pools} >= {("torch", 1), ("Numba", 1)}
+        assert precision == ["highest"]
+        assert terms.precision == ("torch float32 products: highest (no TF32, no bfloat16)",)
+    assert log == [("torch", 1), ("Numba", 1), ("torch", 5), ("Numba", 4)]
+    assert precision == ["medium"]
+
+
+def test_reduced_precision_of_the_real_torch_is_switched_off_and_given_back():
+    torch = pytest.importorskip("torch")
+    usual = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("medium")
+    try:
+        with equal_terms(1):
+            assert fairness._torch_precision(torch) == "highest"
+            assert torch.get_num_threads() == 1
+        assert fairness._torch_precision(torch) == "medium"
+    finally:
+        torch.set_float32_matmul_precision(usual)
+
+
+def test_a_library_that_keeps_its_reduced_precision_is_no_comparison():
+    with pytest.raises(UnfairError, match="torch computes float32 products with 'high' precision"):
+        fairness._checked("torch", "high")
+
+
+@pytest.mark.parametrize("name", fairness.FEWER_BITS)
+def test_a_variable_that_takes_bits_away_is_refused_with_the_fix(name, monkeypatch):
+    monkeypatch.setenv(name, "BF16" if "FPMATH" in name else "1")
+    with pytest.raises(UnfairError, match=f"env -u {name}"), equal_terms(1):
+        pass
+    monkeypatch.setenv(name, fairness.FEWER_BITS[name][0])
+    with equal_terms(1):
+        pass
+
+
+def test_a_library_with_more_threads_than_the_budget_is_found_out_when_it_is_read_back(monkeypatch):
+    pools = (ThreadPool("NumPy", 1, "OpenBLAS"), ThreadPool("late", 8, "BLIS"))
+    environment = dataclasses.replace(fairness.environment(), pools=pools)
+    monkeypatch.setattr(fairness, "environment", lambda: environment)
+    with pytest.raises(UnfairError, match=r"late 8 \(BLIS\): more threads than the budget of 1"):
+        read_back(1)
+    assert len(read_back(8)) >= 2
+
+
+def test_a_budget_beyond_the_processors_is_refused():
+    check_budget(processors())
+    for threads in (0, processors() + 1):
+        with pytest.raises(ValueError, match=f"threads is {threads}, expected 1 to {processors()}"):
+            check_budget(threads)
+
+
+def test_whoever_keeps_more_processors_busy_than_it_has_threads_is_found_out():
+    samples = [Reading(1.0, busy, 0) for busy in (1.9, 0.6, 1.95)]
+    with pytest.raises(UnfairError, match=r"mine kept 1\.9 processors busy with a budget of 1 thread:.*--threads 2"):
+        check_cores("mine", samples, 1)
+    check_cores("mine", samples, 2)
+    check_cores("mine", [Reading(1.0, 1.05, 0)] * 3, 1)
+
+
+def test_layouts_are_told_in_words():
+    a = np.zeros((2, 3), np.float32)
+    assert described("a", a) == "a float32 (2, 3) in C order"
+    assert described("b", a.T) == "b float32 (3, 2) in Fortran order"
+    assert described("c", a[:, ::2]) == "c float32 (2, 2) with strides of (12, 8) bytes"
+
+
+def test_terms_are_told_and_survive_json():
+    terms = Terms(1, (ThreadPool("NumPy", 1, "OpenBLAS", "Zen"),), ("full",), ("a",), "given", ("packing",), ("loud",))
+    assert Terms.from_json(json.loads(json.dumps(dataclasses.asdict(terms)))) == terms
+    assert ("threads", "1 each, read back: NumPy 1 (OpenBLAS, kernel Zen)") in terms.lines()
+    assert ("warning", "loud") in terms.lines()
