@@ -20,9 +20,10 @@ from ...threads import processors
 from ..environment import environment
 from ..limits import Piece
 from ..measure import WrongResult
+from ..timing import Clock
 from .contenders import KNOWN, Contender, why_not_here
 from .records import OURS, PEERS, Absent, Item
-from .rounds import Clock, Pace, Statement, fastest_form, time_in_turn
+from .rounds import Pace, Statement, fastest_form, time_in_turn
 
 FULL = Pace(rounds=5, seconds=1.0, patience=5.0)
 QUICK = Pace(rounds=3, seconds=0.1, patience=0.5)
