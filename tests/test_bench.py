@@ -175,6 +175,17 @@ def test_a_wrong_result_fails_before_it_is_timed(mine):
         run(Bench(TINY), mine(wrong), "square-16")
 
 
+def test_results_are_checked_again_after_the_timing_in_the_arrays_that_were_timed(mine):
+    calls = itertools.count()
+
+    def remembers(a, b, out):  # right as long as somebody looks
+        if next(calls) == 0:
+            np.matmul(a, b, out=out)
+
+    with pytest.raises(WrongResult, match=r"matmul mine\.rung, after the timing: .*256 of 256 elements are wrong"):
+        run(Bench(TINY), mine(remembers), "square-16")
+
+
 def test_a_rung_that_writes_nothing_fails(mine):
     with pytest.raises(WrongResult, match="256 of 256 elements are wrong"):
         run(Bench(TINY), mine(lambda a, b, out: None), "square-16")
@@ -491,7 +502,13 @@ def test_a_run_gives_its_records_and_tells_of_each(suite):
     assert [r.impl for r in results.records] == ["numpy.matmul"]
     assert (results.failures, results.interrupted) == ((), False)
     assert results.environment.isa == ln.isa()
-    assert told == ["run", "start", "environment", "running", "record", "finished", "environment"]
+    assert told == [
+        *("run", "start", "environment", "conditions"),  # the noise floor comes before anything is timed
+        *("running", "record", "finished", "environment", "conditions"),
+    ]
+    assert results.conditions.floor.estimate == pytest.approx(1, rel=0.5)
+    assert Results.from_json(results.to_json()).conditions == results.conditions
+    assert any(line.startswith("noise floor: fixed work is") for line in printed(results))
 
 
 def test_wrong_results_errors_and_deaths_are_failures_beside_what_was_measured(suite):

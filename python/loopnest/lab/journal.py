@@ -9,6 +9,7 @@ A line is the JSON of [kind, content]. The kinds are
     run          what was asked for: suites, quick, seconds, select, tests; the first line
     environment  versions and thread pools; the last one counts
     machine      the machine card that the limits are from
+    conditions   the noise floor, when it was measured, and with the machine's state at the end; the last one counts
     running      the test that begins
     record       its result; not_run, or failure: why it has none
     finished     the test has ended, with or without a result: a resumed run leaves it out
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .plausible import Conditions
 from .records import Environment, Failure, NotRun, Record, Results
 
 SUFFIX = ".journal"
@@ -63,6 +65,7 @@ class Collected:
         self.finished: set[str] = set()
         self._environment: Environment | None = None
         self._machine: Mapping[str, Any] | None = None
+        self._conditions: Conditions | None = None
         self._records: dict[tuple[str, str], Record] = {}  # a test that was cut off after its record is run again
         self._not_run: dict[NotRun, None] = {}
         self._failures: dict[str, Failure] = {}
@@ -78,6 +81,8 @@ class Collected:
             self._environment = Environment.from_json(content)
         elif kind == "machine":
             self._machine = content
+        elif kind == "conditions":
+            self._conditions = Conditions.from_json(content)
         elif kind == "record":
             record = Record.from_json(content)
             self._records[record.suite, record.name] = record
@@ -93,7 +98,9 @@ class Collected:
 
     def results(self, interrupted: bool = False) -> Results:
         found = tuple(self._records.values()), tuple(self._not_run), tuple(self._failures.values())
-        results = Results(self._environment, *found, interrupted=interrupted, machine=self._machine)
+        results = Results(
+            self._environment, *found, interrupted=interrupted, machine=self._machine, conditions=self._conditions
+        )
         return dataclasses.replace(results, datetime=self.run.started) if self.run and self.run.started else results
 
 

@@ -238,6 +238,25 @@ class Problem:
         args, _ = self.kernel_arguments()
         return functools.partial(implementation.kernel, *args)
 
+    def watched_call(self, implementation: Implementation) -> tuple[Callable[[], None], Callable[[], None]]:
+        """The same, and a check of what it has left in the results' arrays, which hold NaN until then.
+
+        What is updated in place has other values after each call, and is not checked.
+        """
+        args, results = self.kernel_arguments()
+        watched = () if self.contract.updates else results
+        for array in watched:
+            array.fill(np.nan)
+
+        def check() -> None:
+            for result, exact, bound in zip(watched, self.exact, self.bound, strict=False):
+                for problem in compare(result, exact, bound, self.dtype):
+                    raise WrongResult(
+                        f"{implementation.operation.name} {implementation.id}, after the timing: {problem}"
+                    )
+
+        return functools.partial(implementation.kernel, *args), check
+
     def kernel_arguments(self) -> tuple[tuple[Any, ...], tuple[Array, ...]]:
         """What the operation's checks let through to a kernel: its arguments; and the results' arrays among them, as
         the caller has them. The same ones each time, but for results that `out` does not take."""
@@ -339,13 +358,14 @@ class Bench:
             row = study, operation.name, implementation.id, workload.name
             return NotRun(suite, *row, reason=str(reason), section=section, case=case)
 
-        call = problem.kernel_call(implementation) if timed is None else timed(problem)
+        call, check = problem.watched_call(implementation) if timed is None else (timed(problem), lambda: None)
         seconds = first_call if who in self._warm and first_call > self.plan.seconds else _seconds(call)
         if seconds < 1e-3:  # a short call may take several times as long the first time that all it needs is there
             seconds = min(_seconds(call) for _ in range(5))
         rounds, iterations = self._repeats(seconds)
         self.clock.reset()
         benchmark.pedantic(call, rounds=rounds, iterations=iterations)
+        check()
         self._warm.add(who)
         if benchmark.stats is None:
             return None

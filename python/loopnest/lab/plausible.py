@@ -128,6 +128,21 @@ class Conditions:
         """What two figures must differ by, as a share, to be told from noise: the floor's farther bound."""
         return self.floor.reach(1.0)
 
+    def told(self) -> str:
+        """The same in a sentence.
+
+        >>> Conditions(Interval(1.0, 0.996, 1.003), spread=0.02, steal=None, drift=1.001).told().partition("; ")[2]
+        'a fixed loop ran at 1.001 of its rate at the start'
+        """
+        floor = f"{self.floor.estimate:.3f}× ({self.floor.low:.3f}–{self.floor.high:.3f})"
+        told = [
+            f"noise floor: fixed work is {floor} as fast as itself, its times spread by {self.spread:.1%}",
+            f"a fixed loop ran at {self.drift:.3f} of its rate at the start",
+        ]
+        if self.steal is not None:
+            told.append(f"the hypervisor took {self.steal:.1%} of the time")
+        return "; ".join(told)
+
     def warnings(self) -> list[str]:
         found = []
         if self.steal is not None and self.steal > STOLEN:

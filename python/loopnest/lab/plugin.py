@@ -28,6 +28,7 @@ from .environment import environment
 from .journal import Collected, Journal, Run
 from .machine import MachineCard, card
 from .measure import FULL, QUICK, Bench
+from .plausible import Watchman
 from .records import NotRun, Record
 
 LAB = pytest.StashKey["Lab"]()
@@ -104,7 +105,7 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
     before = [record.to_benchmark() for key, record in ours.items() if key not in seen]  # of the run that is continued
     output_json["benchmarks"][:0] = before
     whole = results.to_json()
-    output_json.update({key: whole[key] for key in ("machine", "not_run", "failures")})
+    output_json.update({key: whole[key] for key in ("machine", "conditions", "not_run", "failures")})
 
 
 class Lab:
@@ -121,6 +122,7 @@ class Lab:
         self._suite: Path | None = None
         self._study: tuple[Any, ...] | None = None
         self._journal: Journal | None = None
+        self._watchman: Watchman | None = None
         descriptor = config.getoption("events")
         self._events = os.fdopen(descriptor, "w", encoding="utf-8") if descriptor is not None else None
 
@@ -183,6 +185,13 @@ class Lab:
         self.bench.take_limits_from(self._card() if measured else None)
         if self.bench.card:
             self.tell("machine", self.bench.card.to_json())
+        if measured:
+            self._watchman = Watchman()
+            self._tell_conditions()
+
+    def _tell_conditions(self) -> None:
+        if self._watchman:
+            self.tell("conditions", dataclasses.asdict(self._watchman.conditions()))
 
     def _disabled(self) -> bool:
         session = getattr(self._config, "_benchmarksession", None)
@@ -243,6 +252,7 @@ class Lab:
         """pytest-benchmark writes its file here; a journal that was begun for it has then done its work."""
         if not self._disabled():
             self.tell("environment", dataclasses.asdict(environment()))
+            self._tell_conditions()
         yield
         if self._journal:
             self._journal.close()

@@ -1,8 +1,8 @@
 """What a benchmark run gives, as data: records, and the JSON file that holds them.
 
 The file has pytest-benchmark's format, so that its own commands read it too (`pytest-benchmark compare`); what it does
-not know lies in each benchmark's extra_info, and in `machine`, `not_run` and `failures` beside the benchmarks. Of the
-times of a benchmark's rounds at most 50 are kept, as its stats' `data`.
+not know lies in each benchmark's extra_info, and in `machine`, `conditions`, `not_run` and `failures` beside the
+benchmarks. Of the times of a benchmark's rounds at most 50 are kept, as its stats' `data`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+from .plausible import Conditions
 
 SAMPLES = 50
 """Times kept of a benchmark: enough for an interval of the median, and a tenth of the file that all would make."""
@@ -227,7 +229,8 @@ class Environment:
 class Results:
     """A run: all that was measured, and what was not, with the reason.
 
-    machine  the machine card that the limits are from, as its to_json() gives it
+    machine     the machine card that the limits are from, as its to_json() gives it
+    conditions  the state of the machine: the noise floor at the start, and what changed until the end
     """
 
     environment: Environment | None
@@ -237,6 +240,7 @@ class Results:
     interrupted: bool = False
     datetime: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     machine: Mapping[str, Any] | None = None
+    conditions: Conditions | None = None
 
     def save(self, path: Path) -> None:
         """Write the JSON file."""
@@ -269,6 +273,7 @@ class Results:
         return {
             "machine_info": dataclasses.asdict(self.environment) if self.environment else {},
             "machine": dict(self.machine) if self.machine else None,
+            "conditions": dataclasses.asdict(self.conditions) if self.conditions else None,
             "commit_info": {},
             "benchmarks": [record.to_benchmark() for record in self.records],
             "datetime": self.datetime,
@@ -280,7 +285,7 @@ class Results:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Results:
-        machine = data["machine_info"]
+        machine, conditions = data["machine_info"], data.get("conditions")
         return cls(
             environment=Environment.from_json(machine) if machine else None,
             records=tuple(Record.from_benchmark(b) for b in data["benchmarks"] if _is_ours(b)),
@@ -289,6 +294,7 @@ class Results:
             interrupted=data.get("interrupted", False),
             datetime=data["datetime"],
             machine=data.get("machine"),
+            conditions=Conditions.from_json(conditions) if conditions else None,
         )
 
 

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from . import explain
 from .claims import claims
+from .plausible import Conditions
 from .records import Environment, Record, Results
 
 COMPUTE_BOUND = 2.0
@@ -78,7 +79,10 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
     """
     if results.environment:
         yield about(results.environment)
-    for study, records in _by(results.records, lambda r: r.study):
+    if results.conditions:
+        yield _state(results.conditions)
+    believed = [record for record in results.records if not record.beyond_limit]
+    for study, records in _by(believed, lambda r: r.study):
         if not quick:
             for workload, same in _by(records, lambda r: r.workload):
                 yield table(f"{study} · {workload}", same, width)
@@ -89,6 +93,9 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
                 yield table(f"{study} · {workload}", same, width)
         yield from _claims(records)
     yield from _not_run(results)
+    for record in results.records:
+        if record.beyond_limit:
+            yield Text(beyond(record), style="bold yellow")
     for failure in results.failures:
         yield Text.assemble(("failed: ", "bold red"), f"{failure.name}\n", (failure.message, "red"), "\n")
 
@@ -124,9 +131,6 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
         if measuring.measure(result).maximum <= width:
             break
     parts: list[RenderableType] = [Text(f"\n{title} · {records[0].dtype}", style="bold"), result]
-    for record in records:
-        if record.beyond_limit and record.limit:
-            parts.append(Text(beyond(record), style="bold yellow"))
     if explain.columns(records):
         sentence = explain.sentence(records)
         parts += [Text(sentence, style="bold")] if sentence else []
@@ -185,23 +189,22 @@ def _table(records: Sequence[Record], in_unit: str, columns: Sequence[str], work
 
 
 def percent(record: Record) -> str:
-    """Per cent of the limit; a question mark where it cannot be true."""
+    """Per cent of the limit."""
     if record.percent is None:
         return ""
-    if record.beyond_limit:
-        return "?"
     digits = 0 if record.percent >= 9.95 else 1 if record.percent >= 0.095 else 2
     return f"{record.percent:.{digits}f}" if record.percent >= 0.005 else "<0.01"
 
 
 def beyond(record: Record) -> str:
-    """Why a time that beats the limit is not believed."""
+    """Why a time that beats the limit is refused, in place of it."""
     assert record.limit is not None
+    who = " ".join(filter(None, (record.operation, record.impl, record.case)))
+    factor = f"a factor of {record.limit.seconds / record.best:.3g}"
     return (
-        f"  {record.impl} {record.case}".rstrip()
-        + f" on {record.workload}: {duration(record.best)} beats the limit of "
-        f"{duration(record.limit.seconds)} ({record.limit.by}, {record.limit.level}); no program can: the limit or the "
-        "count is wrong. Measure the machine again: loopnest machine --refresh"
+        f"refused: {who} on {record.workload}: its time beats the limit of {duration(record.limit.seconds)} "
+        f"({record.limit.by}, {record.limit.level}) by {factor}; no program can: the limit or the count is wrong. "
+        "Measure the machine again: loopnest machine --refresh"
     )
 
 
@@ -225,6 +228,14 @@ def about(environment: Environment, how: str = HOW) -> Text:
         f"{how}\n"
     )
     for warning in environment.warnings:
+        text.append(f"warning: {warning}\n", style="yellow")
+    return text
+
+
+def _state(conditions: Conditions) -> Text:
+    """The state of the machine during the run."""
+    text = Text(f"{conditions.told()}\n")
+    for warning in conditions.warnings():
         text.append(f"warning: {warning}\n", style="yellow")
     return text
 

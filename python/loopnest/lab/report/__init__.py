@@ -113,6 +113,7 @@ def merge(results: Sequence[Results]) -> tuple[Results, list[str]]:
         failures=tuple(failures.values()),
         interrupted=any(run.interrupted for run in results),
         machine=next((r.machine for r in reversed(results) if r.machine), None),
+        conditions=next((r.conditions for r in reversed(results) if r.conditions), None),
     ), notes
 
 
@@ -166,11 +167,14 @@ def _about(results: Results, when: str) -> str:
         cores = f"{here.cores} core{'s' if here.cores > 1 else ''}"
         parts = [f"{here.cpu}, {cores}, {here.system}, ISA level {here.isa}", versions, when]
     parts.append(f"{len(results.records)} results")
+    if results.conditions:
+        parts.append(results.conditions.told())
     return html.escape(" · ".join(parts))
 
 
 def _warnings(results: Results, notes: Sequence[str]) -> str:
     told = [*notes, *(results.environment.warnings if results.environment else ())]
+    told += results.conditions.warnings() if results.conditions else ()
     if results.interrupted:
         told.append("The run was cut off: what it had measured until then is here.")
     paragraphs = [html.escape(text) for text in told]

@@ -33,10 +33,10 @@ class Figure:
 
 
 class Indexed:
-    """Records with the numbers by which the page's script knows them."""
+    """Records with the numbers by which the page's script knows them. Times that cannot be true are not drawn."""
 
     def __init__(self, records: Sequence[Record]) -> None:
-        self.records = records
+        self.records = [record for record in records if not record.beyond_limit]
         self._numbers = {id(record): number for number, record in enumerate(records)}
 
     def of(self, record: Record) -> int:
