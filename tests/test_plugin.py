@@ -10,15 +10,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import loopnest as ln
 import made_up
 import pytest
 from click.testing import CliRunner
 from loopnest.cli import main
-from loopnest.lab import bench, journal
+from loopnest.lab import bench, journal, measure
 from loopnest.lab.files import BadFileError, Files
-from loopnest.lab.measure import QUICK, Bench, Plan, limit_of
+from loopnest.lab.measure import QUICK, Bench, Clock, Plan, limit_of
 from loopnest.lab.records import NotRun, Record, Results, kept
 from loopnest.lab.tables import bar, beyond, duration, percent, report
 from rich.console import Console
@@ -166,6 +167,7 @@ def test_a_run_by_hand_that_is_cut_off_keeps_what_it_had_and_goes_on(folder, how
 BENCH = """
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 import click
 from loopnest import cli
 from loopnest.lab import bench, machine
@@ -352,6 +354,17 @@ def test_a_limit_is_that_of_the_cores_that_were_busy():
     assert (one.threads, two.threads) == (1, 2)
     assert two.seconds == pytest.approx(one.seconds / 2)
     assert limit_of(made_up.CARD, 1e9, 1e3, "float32", 64.0).threads == made_up.CARD.cores
+
+
+def test_the_best_time_is_held_to_the_cores_of_its_own_round(monkeypatch):
+    """Two threads that have two cores in one round of three, as beside another process."""
+    clock, elapsed, busy = Clock(), [0, 2, 10, 11, 20, 22], [0, 2, 2, 4, 4, 6]
+    made_up_time = SimpleNamespace(perf_counter=iter(elapsed).__next__, process_time=iter(busy).__next__)
+    monkeypatch.setattr(measure, "time", made_up_time)
+    assert (clock.cores(), clock.cores_at_best()) == (1.0, 1.0)
+    for _ in elapsed:
+        clock()
+    assert (clock.cores(), clock.cores_at_best()) == (1.0, 2.0)
 
 
 def test_bytes_are_held_by_the_cores_caches_together():
