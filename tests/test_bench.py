@@ -20,6 +20,7 @@ from loopnest.lab.claims import claims
 from loopnest.lab.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult, work_of
 from loopnest.lab.records import Environment, Failure, Limit, NotRun, Record, Results, ThreadPool
 from loopnest.lab.tables import comparable, duration, highest, report, three_digits, times
+from loopnest.threads import processors
 from rich.console import Console
 
 WORKLOADS = {workload.name: workload for workload in ln.matmul.contract.workloads}
@@ -509,6 +510,23 @@ def test_a_run_gives_its_records_and_tells_of_each(suite):
     assert results.conditions.floor.estimate == pytest.approx(1, rel=0.5)
     assert Results.from_json(results.to_json()).conditions == results.conditions
     assert any(line.startswith("noise floor: fixed work is") for line in printed(results))
+
+
+def test_all_libraries_have_one_thread_budget(suite, monkeypatch):
+    suite()
+    for threads in {1, processors()}:
+        monkeypatch.setenv("LOOPNEST_NUM_THREADS", str(threads))
+        pools = bench.run_suites(["tiny"], quick=True).environment.pools
+        assert {pool.threads for pool in pools} == {threads}, pools
+        assert "NumPy" in {pool.owner for pool in pools}
+
+
+def test_fewer_bits_than_float32_has_are_refused(suite, monkeypatch):
+    suite()
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
+    results = bench.run_suites(["tiny"], quick=True)
+    assert results.records == ()
+    assert "NVIDIA_TF32_OVERRIDE" in results.failures[0].message
 
 
 def test_wrong_results_errors_and_deaths_are_failures_beside_what_was_measured(suite):

@@ -16,14 +16,17 @@ import functools
 import json
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .. import OPERATIONS
-from . import journal
+from .. import OPERATIONS, num_threads
+from ..backends import BACKENDS
+from ..threads import processors
+from . import fairness, journal
 from .environment import environment
 from .journal import Collected, Journal, Run
 from .machine import MachineCard, card
@@ -123,6 +126,7 @@ class Lab:
         self._study: tuple[Any, ...] | None = None
         self._journal: Journal | None = None
         self._watchman: Watchman | None = None
+        self._equal_terms = ExitStack()
         descriptor = config.getoption("events")
         self._events = os.fdopen(descriptor, "w", encoding="utf-8") if descriptor is not None else None
 
@@ -181,6 +185,8 @@ class Lab:
         if not self.resumed:
             self.tell("run", dataclasses.asdict(self._run(measured)))
         self.tell("start", len(session.items))
+        if measured:
+            self._begin_equal_terms()
         self.tell("environment", dataclasses.asdict(environment()))
         self.bench.take_limits_from(self._card() if measured else None)
         if self.bench.card:
@@ -188,6 +194,17 @@ class Lab:
         if measured:
             self._watchman = Watchman()
             self._tell_conditions()
+
+    def _begin_equal_terms(self) -> None:
+        """One thread budget and full precision until the session ends; the environment tells what libraries say of it."""
+        if fairness.why_not_here() is not None:
+            return
+        if BACKENDS["torch"].why_unavailable() is None:
+            import torch  # noqa: F401 (what is loaded later would not be bound)
+        try:
+            self._equal_terms.enter_context(fairness.equal_terms(min(num_threads(), processors())))
+        except fairness.UnfairError as reason:
+            raise pytest.UsageError(str(reason)) from None
 
     def _tell_conditions(self) -> None:
         if self._watchman:
@@ -253,6 +270,7 @@ class Lab:
         if not self._disabled():
             self.tell("environment", dataclasses.asdict(environment()))
             self._tell_conditions()
+        self._equal_terms.close()
         yield
         if self._journal:
             self._journal.close()
