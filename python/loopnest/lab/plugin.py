@@ -196,7 +196,7 @@ class Lab:
             self._tell_conditions()
 
     def _begin_equal_terms(self) -> None:
-        """One thread budget and full precision until the session ends; the environment tells what libraries say of it."""
+        """One thread budget and full precision until the session ends; the environment tells what libraries say."""
         if fairness.why_not_here() is not None:
             return
         if BACKENDS["torch"].why_unavailable() is None:
