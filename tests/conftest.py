@@ -6,6 +6,13 @@ from loopnest import arrays
 
 
 @pytest.fixture(autouse=True)
+def no_worker(monkeypatch):
+    """Sessions that a test starts are none of pytest-xdist's workers, in which nothing is benchmarked."""
+    for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
 def results_poisoned():
     """New results hold NaN before a kernel runs, so that a kernel that leaves elements unwritten cannot pass."""
     with arrays.results_from(lambda shape, dtype: np.full(shape, np.nan, dtype)):

@@ -323,17 +323,6 @@ def test_the_largest_workload_is_chosen_that_the_slower_side_has_time_for(monkey
     assert lab._affordable(sides, np.dtype(np.float32), {})[-1].name == chosen
 
 
-def test_a_workload_without_an_error_bound_is_refused_by_name_and_never_chosen():
-    """float32 and k = 2²⁴: k·u = 1."""
-    with pytest.raises(ValueError, match=r"dot: n-16777216 sums so many float32 numbers.*float64"):
-        duel(ln.dot, "numpy", "cpp", **{**QUICK, "workload": "n-16777216"})
-    bounded = ln.dot.contract.workloads
-    stage = lab._largest_stage(ln.dot, bounded[-2:], np.dtype(np.float32))
-    assert stage.workload == bounded[-2]
-    stage = lab._largest_stage(ln.dot, bounded[:2], np.dtype(np.float32))
-    assert stage.workload == bounded[1]
-
-
 # --- who is refused
 
 

@@ -66,7 +66,7 @@ def test_torch_and_numba_get_the_budget_too(monkeypatch):
     with equal_terms(1) as terms:
         assert {(p.owner, p.threads) for p in terms.pools} >= {("torch", 1), ("Numba", 1)}
         assert precision == ["highest"]
-        assert terms.precision == ("torch float32 products: highest (no TF32, no bfloat16)",)
+        assert "torch float32 products: highest (no TF32, no bfloat16)" in terms.precision
     assert log == [("torch", 1), ("Numba", 1), ("torch", 5), ("Numba", 4)]
     assert precision == ["medium"]
 
@@ -103,7 +103,7 @@ def test_a_library_with_more_threads_than_the_budget_is_found_out_when_it_is_rea
     pools = (ThreadPool("NumPy", 1, "OpenBLAS"), ThreadPool("late", 8, "BLIS"))
     environment = dataclasses.replace(fairness.environment(), pools=pools)
     monkeypatch.setattr(fairness, "environment", lambda: environment)
-    with pytest.raises(UnfairError, match=r"late 8 \(BLIS\): more threads than the budget of 1"):
+    with pytest.raises(UnfairError, match=r"late 8 \(BLIS\).*: more threads than the budget of 1"):
         read_back(1)
     assert len(read_back(8)) >= 2
 

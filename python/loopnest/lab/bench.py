@@ -159,7 +159,7 @@ NO_TESTS = 5
 
 def _run(files: Iterable[str], options: Iterable[str], output: Any, take: Callable[[str], None]) -> int | None:
     """pytest's exit status, or None where Ctrl-C ended it."""
-    ours = {name: value for name, value in os.environ.items() if name not in ("PYTEST_ADDOPTS", "PYTEST_PLUGINS")}
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # another session's
     return run_telling(
         lambda send: [
             *("-m", "pytest", "-c", os.devnull, "--rootdir", str(suites_folder()), "-o", "python_files=bench_*.py"),

@@ -36,7 +36,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +52,7 @@ from .fairness import Terms, check_budget, check_cores, described, equal_terms, 
 from .from_file import returned_by, rung_from_file
 from .measure import WrongResult, work_of
 from .plausible import Again, Conditions, Limits, Watchman, Work, why_not
-from .sides import NoBoundError, Side, Stage
+from .sides import Side, Stage
 from .tables import duration
 from .timing import (
     LEGIBLE,
@@ -268,7 +268,7 @@ def duel(
         on_event("at", "choosing a workload" if workload is None else "the exact result")
         first_calls: dict[str, float] = {}
         fitting = [_workload(operation, workload)] if workload else _affordable(sides, dtype, first_calls)
-        stage = _largest_stage(operation, fitting, dtype)
+        stage = Stage(operation, fitting[-1], dtype)
         return _Fight(stage, sides, terms, given, card, first_calls, on_event).fight(seconds, precision, caches)
 
 
@@ -308,14 +308,6 @@ def _workload(operation: Operation, name: str) -> Workload:
     if name not in known:
         raise ValueError(f"{operation.name}: no workload is called {name!r}. Known: {', '.join(known)}")
     return known[name]
-
-
-def _largest_stage(operation: Operation, workloads: Sequence[Workload], dtype: np.dtype[Any]) -> Stage:
-    """That of the last of the workloads whose results can be judged."""
-    for workload in reversed(workloads[1:]):
-        with suppress(NoBoundError):
-            return Stage(operation, workload, dtype)
-    return Stage(operation, workloads[0], dtype)
 
 
 def _affordable(sides: Sequence[Implementation], dtype: np.dtype[Any], first_calls: dict[str, float]) -> list[Workload]:
