@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
@@ -166,8 +165,11 @@ class Clock:
         self._readings.clear()
 
     def cores(self) -> float:
-        """How many cores were busy between the readings at a round's start and at its end, in most rounds."""
-        return max(1.0, median(busy for _, busy in self._rounds() or [(0.0, 1.0)]))
+        """How many cores were busy between the readings at a round's start and at its end, in all rounds together: of
+        threads beside the caller's the system counts the time in ticks of some milliseconds, longer than a round."""
+        rounds = self._rounds()
+        elapsed = sum(seconds for seconds, _ in rounds)
+        return max(1.0, sum(seconds * busy for seconds, busy in rounds) / elapsed) if elapsed else 1.0
 
     def cores_at_best(self) -> float:
         """How many were in the fastest round. On a busy machine two threads have a core between them for most of the
