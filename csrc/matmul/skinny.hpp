@@ -2,15 +2,16 @@
 //
 // With m rows of a, each element of b that is fetched takes part in m multiply-adds. Where m is small, memory and L3
 // deliver too slowly to keep the multipliers busy, and a tile that walks down a sliver of b in steps of a row, 256 bytes
-// here and 256 bytes there, reads in the worst order. So b is read as it lies, in four streams, a quarter of b apart:
+// here and 256 bytes there, reads in the worst order. So b is read as it lies:
 //
 //     contiguous rows       four rows at a time: each row of c += four multiples of them; c's piece stays in L1
 //     contiguous columns    dot products, each vector of four of b's columns with the same part of some rows of a
 //
-// One stream alone keeps too few lines under way to fill the bus, and four neighbours, of which each ends where the next
-// began, make the hardware's prefetchers start anew with every row: a quarter apart they find each goes on where it ended.
-// For a single row even the loads themselves count, and one across two lines takes the time of two: so b is read by whole
-// lines, and what it is multiplied with, or added to, is copied beforehand to where its lines begin as b's do.
+// c, or the rows of a, are then read once for four rows or columns of b. These lie a quarter of b apart: of four
+// neighbours each ends where the next began, so that the hardware's prefetchers start anew with every row, while a
+// quarter apart each goes on where it ended. A single row of a needs no more than one stream of b's columns. There even
+// the loads themselves count, and one across two lines takes the time of two: so b is read by whole lines, and what it
+// is multiplied with, or added to, is copied beforehand to where its lines begin as b's do.
 //
 // A product with few columns is the transposed one: cᵀ = bᵀ aᵀ. And where a sum has few products (k <= 4), c is the large
 // operand: its rows are written straight ahead, whole cache lines at a time. The limit is the bandwidth of what holds the

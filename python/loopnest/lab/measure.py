@@ -239,9 +239,12 @@ class Problem:
         for array in self.out if isinstance(self.out, tuple) else (self.out,):
             array.fill(np.nan)
         results = self.contract.results(implementation(*self.inputs, **self.options, out=self.out))
+        self._hold(results, f"{implementation.operation.name} {implementation.id}")
+
+    def _hold(self, results: Sequence[Array], who: str) -> None:
         for result, exact, bound in zip(results, self.exact, self.bound, strict=True):
             for problem in compare(result, exact, bound, self.dtype):
-                raise WrongResult(f"{implementation.operation.name} {implementation.id}: {problem}")
+                raise WrongResult(f"{who}: {problem}")
 
     def kernel_call(self, implementation: Implementation) -> Callable[[], None]:
         """The call of the kernel that a call of the implementation comes down to."""
@@ -254,18 +257,13 @@ class Problem:
         What is updated in place has other values after each call, and is not checked.
         """
         args, results = self.kernel_arguments()
-        watched = () if self.contract.updates else results
-        for array in watched:
+        call = functools.partial(implementation.kernel, *args)
+        if self.contract.updates:
+            return call, lambda: None
+        for array in results:
             array.fill(np.nan)
-
-        def check() -> None:
-            for result, exact, bound in zip(watched, self.exact, self.bound, strict=False):
-                for problem in compare(result, exact, bound, self.dtype):
-                    raise WrongResult(
-                        f"{implementation.operation.name} {implementation.id}, after the timing: {problem}"
-                    )
-
-        return functools.partial(implementation.kernel, *args), check
+        who = f"{implementation.operation.name} {implementation.id}, after the timing"
+        return call, lambda: self._hold(results, who)
 
     def kernel_arguments(self) -> tuple[tuple[Any, ...], tuple[Array, ...]]:
         """What the operation's checks let through to a kernel: its arguments; and the results' arrays among them, as
