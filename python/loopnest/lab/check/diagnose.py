@@ -70,6 +70,15 @@ def named(failure: Failure) -> Named:
     return Named("wrong-values", "wrong")
 
 
+def remembers(failure: Failure) -> Named | None:
+    """The name, where what is wrong depends on the calls before."""
+    found = _history_dependent(failure)
+    if not found:
+        return None
+    trick, *details = found
+    return Named(trick, "cheats" if trick in CHEATS else "wrong", tuple(details))
+
+
 CHEATS = frozenset(
     ("cached-by-identity", "cached-by-pointer", "cached-by-shape", "cached-on-disk", "searches-memory", "lazy-result")
     + ("deferred-work", "skips-after-warm-up", "benchmarked-shapes-only")
@@ -117,7 +126,14 @@ def _near(failure: Failure, result: Any, other: Any, number: int = 0) -> bool:
 
 def _outside(failure: Failure) -> Found:
     if failure.run.outside:
-        return "writes-outside", failure.run.outside
+        subject = failure.subject
+        subject.close()
+        subject.start()
+        again = subject.run(failure.trial)
+        if again.outside:
+            return "writes-outside", failure.run.outside
+        late = None if again.right else _deferred(dataclasses.replace(failure, run=again))
+        return late or ("deferred-work", f"{failure.run.outside}, by an earlier call that had returned")
     return ("changes-input", failure.run.problems[0]) if "changed its input" in failure.run.problems[0] else None
 
 
@@ -125,7 +141,7 @@ def _deferred(failure: Failure) -> Found:
     """Let it go on for a while, and look whether the result changes after all."""
     subject, trial = failure.subject, failure.trial
     session = subject.session
-    if session is None or session.closed:
+    if session is None or session.closed or subject.last_trial is not trial:
         return None
     before = [r.copy() for r in subject.results(trial)]
     session.go_on()
@@ -190,7 +206,7 @@ def _history_dependent(failure: Failure) -> Found:
     told = f"in a new process the same call is right; it was wrong as call {calls}"
     if not wrong:
         return _by_count(failure, told)
-    return _caches(failure, told)
+    return _caches(failure, told) or ("not-deterministic", told)
 
 
 def _by_count(failure: Failure, told: str) -> Found:
@@ -203,7 +219,7 @@ def _by_count(failure: Failure, told: str) -> Found:
             if not any(again):
                 return "skips-after-warm-up", told, "and wrong again after a number of calls, and from then on"
             return "skips-after-warm-up", told, "and wrong again now and then"
-    return None
+    return "not-deterministic", told
 
 
 def _caches(failure: Failure, told: str) -> Found:
@@ -499,9 +515,9 @@ LOOKS: tuple[Callable[[Failure], Found], ...] = (
     _special,
     _layout,
     _searches,
+    _first_call,
     _reads_out,
     _unwritten,
-    _first_call,
     _history,
     _simple,
     _option,

@@ -16,10 +16,10 @@ import numpy as np
 from ...arrays import FLOATS
 from ...operation import Operation, Workload
 from ..plausible import Limits as Card
-from ..verify import Case, _as_large_as, layout_cases, size_cases, special_cases
+from ..verify import Case, _as_large_as, _uneven, layout_cases, size_cases, special_cases
 from . import build as building
 from .build import BuildError, NoCompilerError, compile_library, language
-from .diagnose import Failure, Named, crash_named, named
+from .diagnose import Failure, Named, crash_named, named, remembers
 from .faults import OUTCOMES, sentence
 from .form import (
     CForm,
@@ -48,6 +48,9 @@ LEGIBLE = 1e-3
 
 NECESSARY = 40
 """The lengths of axes up to which cases are judged however slow the submission is."""
+
+TELLING = ((19, 17, 22, 13), (32, 32, 32, 32), (35, 33, 34, 31))
+"""The lengths of the first cases: what is wrong is easier to name where sizes are uneven and beyond a tile's."""
 
 AGAIN = 5
 """Calls on the same arrays with new values, by which what remembers is found out."""
@@ -252,6 +255,11 @@ class _Trial:
             first, *rest = str(error).splitlines()
             raise Refusal("wrong-signature", f"{first} {rest[0] if rest else ''}".strip(), None, rest[1:]) from None
         subject.form = form
+        subject.names = {
+            what: name
+            for (kind, what, _), (_, name) in zip(form.arguments, function.parameters, strict=True)
+            if kind == "array" and name
+        }
         self.dtypes = (np.dtype(form.dtype),)
         told = subject.start()
         if "problem" in told:
@@ -285,6 +293,8 @@ class _Trial:
         subject.session.ask({"do": "watch"})
         run = subject.run(trial_of_case(self.operation, case, True, "sizes"), phase="its first call")
         problem = run.answer.problem
+        if problem is None:
+            self._refuse_if_wrong(run)
         wants = problem and problem.get("kind") in ("TypeError", "AttributeError", "RuntimeError", "type")
         if wants and "torch" in subject.uses:
             subject.arrive_as_tensors()
@@ -302,12 +312,10 @@ class _Trial:
                 if first.answer.problem is None:
                     self.declined.append(f"{self.dtypes[1]}: {other.answer.problem['text'].splitlines()[0][:120]}")
                     self.dtypes = self.dtypes[:1]
-                elif not first.answer.problem.get("returned"):
                     return
 
     def _first_case(self, dtype: np.dtype[Any]) -> Case:
-        axes = self.operation.contract.workloads[0].shape
-        return Case(self.operation, dtype, tuple((axis, 8) for axis in axes))
+        return Case(self.operation, dtype, _uneven(self.operation, TELLING[0]))
 
     def _no_function(self, functions: Sequence[str]) -> str:
         name = self.operation.name
@@ -351,7 +359,8 @@ class _Trial:
     def _judge_sizes(self, dtype: np.dtype[Any]) -> None:
         self.on_event("at", f"{dtype}: sizes")
         cases = sorted(self._varied(size_cases, dtype), key=lambda case: case.work())
-        for case in cases:
+        telling = [Case(self.operation, dtype, _uneven(self.operation, lengths)) for lengths in TELLING]
+        for case in (*telling, *cases):
             for at_end in (True, False):
                 self._hold(case, at_end, "sizes")
 
@@ -494,6 +503,15 @@ class _Trial:
             "nothing": ("wrong", "wrong-type"),
             "results": ("wrong", "wrong-type"),
         }
+        if kind in ("shape", "dtype"):
+            remembered = remembers(Failure(self.subject, run, self._varied))
+            if remembered:
+                return Refusal(
+                    remembered.outcome,
+                    f"{self.operation.name} is wrong: {remembered.text}",
+                    remembered.trick,
+                    (*details, *remembered.details),
+                )
         if problem.get("returned") and kind in tricks:
             outcome, trick = tricks[kind]
             outcome = "cheats" if trick == "lazy-result" else outcome

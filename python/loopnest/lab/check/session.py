@@ -166,12 +166,12 @@ class Zygote:
             self._process.wait()
 
 
-_zygotes: dict[tuple[int, int], Zygote] = {}
+_zygotes: dict[tuple[int, int, str], Zygote] = {}
 
 
-def zygote(threads: int) -> Zygote:
-    """The one of this process for so many threads; started at the first call."""
-    key = os.getpid(), threads
+def zygote(threads: int, who: str = "") -> Zygote:
+    """The one of this process for so many threads, and for one child at a time; started at the first call."""
+    key = os.getpid(), threads, who
     if key not in _zygotes or not _zygotes[key].alive():
         _zygotes[key] = Zygote(threads)
     return _zygotes[key]
@@ -180,7 +180,7 @@ def zygote(threads: int) -> Zygote:
 @atexit.register
 def close_all() -> None:
     """End the processes that submissions were started by."""
-    for (pid, _), started in list(_zygotes.items()):
+    for (pid, _, _), started in list(_zygotes.items()):
         if pid == os.getpid():
             started.close()
     _zygotes.clear()
@@ -198,15 +198,16 @@ class Session:
     """One process of a submission, from its start to its end.
 
     deadline  by time.monotonic, of the whole check
+    who       whose process it is, of those that live at the same time
     """
 
-    def __init__(self, file: Path, limits: Limits, deadline: float, threads: int = 1) -> None:
+    def __init__(self, file: Path, limits: Limits, deadline: float, threads: int = 1, who: str = "") -> None:
         self.limits, self.deadline = limits, deadline
         self.folder = Path(tempfile.mkdtemp(prefix="loopnest-check-"))
         self.output, self.printed = b"", 0
         self.slots: list[Slot] = []
         self.addresses: list[int] = []
-        self._zygote = zygote(threads)
+        self._zygote = zygote(threads, who)
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         for end in (ours, theirs):
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
@@ -337,6 +338,10 @@ class Session:
         if crowd > CROWD:
             raise self._ended_for("fork-bomb", f"{phase}: it started {crowd} processes and was stopped")
 
+    def round_trip(self) -> float:
+        """Seconds of a call that does nothing."""
+        return self.call(b'{"do": "call", "form": "nothing"}', "a call that does nothing").seconds
+
     def _late(self, phase: str, limit: float) -> EndedError:
         busy = self._processor()
         time.sleep(0.02)
@@ -423,10 +428,14 @@ class Session:
         self._drain_all()
         if os.WIFEXITED(status):
             code = os.WEXITSTATUS(status)
+            if code == runner.DEAF:
+                return EndedError("killed", f"{phase}: it closed the socket that it is judged through")
             return EndedError("exited", f"{phase}: it ended its process with status {code}")
         number = os.WTERMSIG(status)
         fields = CRASH.unpack(self._crash.bytes[: CRASH.size].tobytes())
         crash = Crash(*fields) if fields[0] == number else Crash(number)
+        if not self._zygote.alive():
+            return EndedError("killed-its-parent", f"{phase}: it ended the process that it was started by")
         if number == signal.SIGKILL:
             return EndedError("killed", f"{phase}: it closed the socket that it is judged through, or was killed")
         try:

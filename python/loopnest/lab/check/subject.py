@@ -172,7 +172,9 @@ class Subject:
     started: int = 0
     last_places: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     output: tuple[bytes, int] = (b"", 0)
-    _single: bool = False
+    last_trial: Trial | None = None
+    names: Mapping[int, str] = field(default_factory=dict)
+    only_last: bool = False
 
     # its process
 
@@ -180,7 +182,8 @@ class Subject:
         """A new process with the submission in it; what the runner says of loading it."""
         self.close()
         self.started += 1
-        self.session = Session(self.file, self.limits, self.deadline, self.threads)
+        who = f"ladder of {self.operation.name}" if self.rung else ""
+        self.session = Session(self.file, self.limits, self.deadline, self.threads, who)
         request: dict[str, Any] = {"do": "load", "name": self.operation.name, "file": str(self.file.resolve())}
         if self.rung:
             request |= {"kind": "rung", "rung": self.rung, "threads": self.threads}
@@ -226,6 +229,15 @@ class Subject:
         answer = session.call(message, phase or str(trial), limit)
         return self._judged(trial, answer, session, fill)
 
+    def take(self, trial: Trial, phase: str) -> Answer:
+        """Make one call; what it left is in `results`, and still to be judged."""
+        session = self.session
+        assert session is not None
+        session.stop()
+        message = self._place(trial, session, "poison")
+        self.calls += 1
+        return session.call(message, phase)
+
     def _place(self, trial: Trial, session: Session, fill: str) -> bytes:
         """Put inputs and poison into shared memory; the message for the runner."""
         known = plan(self.operation)
@@ -246,7 +258,7 @@ class Subject:
         places: dict[int, tuple[int, int]] = {}
         strides: dict[int, tuple[int, ...]] = {}
         descriptions: dict[int, list[Any]] = {}
-        self.last_places = {}
+        self.last_places, self.last_trial = {}, trial
         for slot_number, (p, nbytes) in enumerate(zip(arrays, wanted, strict=True)):
             number, slot = known.parameters.index(p), session.slots[slot_number]
             offset = slot.size - nbytes if trial.at_end else 0
@@ -301,8 +313,8 @@ class Subject:
             request["results"] = [] if given else [descriptions[i] for i in results]
             if self.new:
                 request["new"] = self.new
-            if self.rung and known.joined:
-                request["rows"] = True
+            if self.rung:
+                request |= {"rung": self.rung, "rows": known.joined}
         return json.dumps(request).encode()
 
     def _judged(self, trial: Trial, answer: Answer, session: Session, fill: str) -> Run:
@@ -328,8 +340,6 @@ class Subject:
         problems += self._changed(trial, session)
         kept = tuple(r.copy() for r in results) if problems else ()
         return Run(trial, answer, kept, unwritten, outside, tuple(problems))
-
-    only_last: bool = False
 
     def results(self, trial: Trial) -> list[np.ndarray[Any, Any]]:
         """The results as they lie in shared memory now, in the contract's order."""
@@ -391,8 +401,7 @@ class Subject:
 
     def name_of(self, number: int) -> str:
         """An array's name as the submission has it."""
-        p = plan(self.operation).parameters[number]
-        return p.name
+        return self.names.get(number) or plan(self.operation).parameters[number].name
 
     def with_fresh_values(self, trial: Trial, **facts: Any) -> Trial:
         """The same call with other values."""
