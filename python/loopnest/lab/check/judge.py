@@ -458,7 +458,7 @@ class _Trial:
             return None
         run = self.subject.run(trial_of_case(self.operation, case, at_end, kind))
         self._count(kind)
-        self.rate = max(self.rate, case.work() / max(run.answer.seconds, LEGIBLE))
+        self.rate = max(self.rate, case.work() / max(run.answer.counted, LEGIBLE))
         if may_raise and run.answer.problem is not None and not run.answer.problem.get("returned"):
             return run
         self._refuse_if_wrong(run)

@@ -1,7 +1,7 @@
 """How fast is it? Rounds in which the submission and the rungs that it lies between have a call each in turn.
 
 Rungs run in a process of the same kind, under the same protocol: fresh values before every call, the process stopped
-before and after it, the judge's clock. The values are those of a prepared problem, rearranged: rows and columns of
+before and after it, the judge's clock, less the time for which other processes had the processor (`Answer.counted`). The values are those of a prepared problem, rearranged: rows and columns of
 a product change places, elements move on. So each call has inputs that no call before had, and its result is known all
 the same. Every timed result is checked: a product by a random projection (Freivalds, *Probabilistic machines can use
 less running time*, IFIP 1977), others at elements drawn anew; and some, which the submission cannot foresee, everywhere.
@@ -44,6 +44,12 @@ LONG = 25e-3
 
 CALLS = 40
 """Calls that a contender should have of the seconds that there are, about: with fewer, workloads are smaller."""
+
+ILLEGIBLE = 3
+"""Times the round trip that a call has to take, for its work's time to be read from it."""
+
+FAR = 30
+"""The ratio of times from which on it needs no measuring who is faster."""
 
 WITNESSES = 512
 
@@ -149,6 +155,7 @@ class Contender:
     name: str
     subject: Subject
     seconds: list[float] = field(default_factory=list)
+    elapsed: list[float] = field(default_factory=list)
     processor: list[float] = field(default_factory=list)
 
     def call(self, problem: Prepared, rng: np.random.Generator, *, keep: bool = True) -> float:
@@ -162,9 +169,10 @@ class Contender:
         else:
             raise WrongWhileTimed(Run(trial, answer))
         if keep:
-            self.seconds.append(answer.seconds)
+            self.seconds.append(answer.counted)
+            self.elapsed.append(answer.seconds)
             self.processor.append(answer.processor)
-        return answer.seconds
+        return answer.counted
 
     def _check(self, problem: Prepared, trial: Trial, arrangement: Arrangement, rng: np.random.Generator) -> None:
         subject = self.subject
@@ -264,26 +272,35 @@ def candidates(operation: Operation, uses: Sequence[str], against: str | None) -
 
 
 def estimates(
-    operation: Operation, rungs: Sequence[Implementation], workload: Workload, dtype: np.dtype[Any], threads: int
+    operation: Operation,
+    rungs: Sequence[Implementation],
+    workload: Workload,
+    dtype: np.dtype[Any],
+    threads: int,
+    mine: float,
 ) -> dict[str, float]:
-    """Seconds of a call of each rung, about: measured with two calls, or foretold from the smallest workload."""
-    smallest = min(operation.contract.workloads, key=lambda w: work_of(operation.contract, w))
+    """Seconds of a call of each rung, about: measured with a few calls; or foretold from a smaller workload, where that
+    is far from the submission's `mine`."""
+    contract = operation.contract
+    climb = sorted(contract.workloads, key=lambda w: work_of(contract, w))
+    climb = [w for w in climb if work_of(contract, w) < work_of(contract, workload)][:2]
     kept = _estimates.setdefault((operation.name, workload.name, str(dtype), threads), {})
-    ladder = ladder_of(operation, threads)
-    rng = fresh()
+    ladder, rng = ladder_of(operation, threads), fresh()
     for k in rungs:
         if k.id in kept:
             continue
         contender = loaded(ladder, k.id)
-        small = prepared(operation, smallest.name, dtype)
-        trip = min(_session(ladder).round_trip() for _ in range(3))
-        first = max(min(contender.call(small, rng, keep=False) for _ in range(3)) - trip, 0.2 * trip)
-        ratio_of_work = work_of(operation.contract, workload) / work_of(operation.contract, smallest)
-        if first * ratio_of_work > 1.0 or smallest.name == workload.name:
-            kept[k.id] = first * ratio_of_work
-            continue
-        problem = prepared(operation, workload.name, dtype)
-        kept[k.id] = min(contender.call(problem, rng, keep=False) for _ in range(2))
+        trip = min(_session(ladder).round_trip() for _ in range(2))
+        for smaller in climb:
+            problem = prepared(operation, smaller.name, dtype)
+            best = min(contender.call(problem, rng, keep=False) for _ in range(2))
+            foretold = (best - trip) * work_of(contract, workload) / work_of(contract, smaller)
+            if best > ILLEGIBLE * trip and not mine / FAR < foretold < mine * FAR:
+                kept[k.id] = foretold
+                break
+        else:
+            problem = prepared(operation, workload.name, dtype)
+            kept[k.id] = min(contender.call(problem, rng, keep=False) for _ in range(3))
     return {k.id: kept[k.id] for k in rungs}
 
 
@@ -343,14 +360,15 @@ def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: 
         dense = contract.flops(**workload.shape) / contract.traffic(dtype.itemsize, **workload.shape)
         if dense < 0.9 * density:
             continue
-        if found and (work / rate > longest or contract.traffic(dtype.itemsize, **workload.shape) > 1 << 26):
+        foretold = rate and work / rate > longest
+        if found and (foretold or contract.traffic(dtype.itemsize, **workload.shape) > 1 << 26):
             break
         problem = prepared(operation, workload.name, dtype)
         best = min(me.call(problem, rng, keep=False) for _ in range(2 if found else 3))
         if found and best > 2 * longest:
             break
         found.append(workload)
-        rate, density = work / max(best - trip, 0.2 * trip), dense
+        rate, density = work / (best - trip) if best > ILLEGIBLE * trip else 0.0, dense
     return found[-3::2] if seconds >= 2 and len(found) >= 3 else found[-1:]
 
 
@@ -359,11 +377,12 @@ def around(
 ) -> tuple[list[Contender], list[tuple[str, float]]]:
     """The submission and its neighbours on the ladder, by estimate; and all estimates from slow to fast."""
     me.seconds.clear()
+    me.elapsed.clear()
     me.processor.clear()
     rng, problem = fresh(), prepared(operation, workload.name, dtype)
     mine = min(me.call(problem, rng, keep=False) for _ in range(3))
     rungs = candidates(operation, trial.subject.uses, trial.against)
-    known = estimates(operation, rungs, workload, dtype, trial.subject.threads)
+    known = estimates(operation, rungs, workload, dtype, trial.subject.threads, mine)
     places = sorted(known.items(), key=lambda item: -item[1])
     slower = [name for name, s in places if s >= mine][-1:]
     faster = [name for name, s in places if s < mine][:1]
@@ -401,7 +420,7 @@ def _raced(c: Contender, operation: Operation, workload: Workload, dtype: np.dty
         if not math.isfinite(share.low):
             share = Interval(share.estimate, float((limit / better).min()), float((limit / better).max()))
     return Raced(
-        c.name, workload.name, dict(workload.shape), tuple(c.seconds), tuple(c.processor), limit, bound, share
+        c.name, workload.name, dict(workload.shape), tuple(c.seconds), tuple(c.elapsed), tuple(c.processor), limit, bound, share
     )
 
 

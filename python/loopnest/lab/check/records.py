@@ -47,7 +47,8 @@ class Checked:
 class Raced:
     """One contender on one workload: the submission, or a rung.
 
-    seconds    of each call, from "go" to "done" by the judge's clock
+    seconds    of each call, from "go" to "done" by the judge's clock, less what other processes had of the processor
+    elapsed    the same, with it
     processor  seconds of processor time of each call
     share      of the machine's limit that it reaches, with its 95 % interval; None where there is no limit
     """
@@ -56,6 +57,7 @@ class Raced:
     workload: str
     shape: Mapping[str, int]
     seconds: tuple[float, ...]
+    elapsed: tuple[float, ...]
     processor: tuple[float, ...]
     limit: float
     bound: str

@@ -81,11 +81,26 @@ class Crash:
 
 @dataclass(frozen=True)
 class Answer:
-    """To one call: seconds by the judge's clock, processor seconds, and what went wrong."""
+    """To one call.
+
+    seconds    from "go" to "done" by the judge's clock
+    processor  seconds that the process's threads had a processor
+    queued     seconds for which the process's main thread or the judge could have run, and waited for a processor that
+               another process had: as the system's scheduler tells
+    problem    what went wrong
+    """
 
     seconds: float
     processor: float
+    queued: float = 0.0
     problem: Mapping[str, Any] | None = None
+
+    @property
+    def counted(self) -> float:
+        """Seconds, less those that other processes took; but all of them where more than one thread was at work, whose
+        main thread may be queued behind its own."""
+        left = self.seconds - self.queued
+        return left if 0 < left and self.processor <= 1.1 * left else self.seconds
 
 
 class Slot:
@@ -265,15 +280,16 @@ class Session:
     def call(self, message: bytes, phase: str, limit: float | None = None) -> Answer:
         """One call, timed. The process is stopped before and after it."""
         self.stop()
-        busy = self._processor()
+        busy, queued = self._processor(), self._queued()
         start = time.perf_counter()
         self.go_on()
         self._send(message, (), phase)
         answer, end = self._wait(phase, limit or self.limits.call)
+        queued = self._queued() - queued
         self.stop()
         busy = self._processor() - busy
         problem = None if answer == b"-" else self._problem(answer)
-        return Answer(end - start, busy, problem)
+        return Answer(end - start, busy, max(0.0, queued), problem)
 
     def _problem(self, answer: bytes) -> Mapping[str, Any]:
         with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -340,7 +356,7 @@ class Session:
 
     def round_trip(self) -> float:
         """Seconds of a call that does nothing."""
-        return self.call(b'{"do": "call", "form": "nothing"}', "a call that does nothing").seconds
+        return self.call(b'{"do": "call", "form": "nothing"}', "a call that does nothing").counted
 
     def _late(self, phase: str, limit: float) -> EndedError:
         busy = self._processor()
@@ -407,6 +423,17 @@ class Session:
             return time.clock_gettime(self._clock)
         except OSError:
             return 0.0
+
+    def _queued(self) -> float:
+        """Seconds that its main thread and this one have waited for a processor so far; 0 where nobody tells."""
+        total = 0
+        for task in (str(self.pid), "thread-self"):
+            try:
+                with open(f"/proc/{task}/schedstat", "rb") as file:
+                    total += int(file.read().split()[1])
+            except (OSError, IndexError, ValueError):
+                return 0.0
+        return total * 1e-9
 
     def _resident(self) -> int:
         """Bytes of memory of its own, less what it shares with the judge."""
