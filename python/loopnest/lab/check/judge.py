@@ -33,7 +33,7 @@ from .form import (
 )
 from .records import Build, Checked, Pace, Step, Verdict
 from .session import EndedError, Limits
-from .subject import Run, Subject, Trial, fresh, stated_cutoff, trial_of, trial_of_case
+from .subject import Run, Subject, Trial, fresh, names_of, stated_cutoff, trial_of, trial_of_case
 
 OnEvent = Callable[[str, Any], None]
 
@@ -240,13 +240,15 @@ class _Trial:
             raise Refusal("not-judged", str(error)) from None
         self.build = library.build
         subject.library = library
-        function = defined(source, name)
+        function = next(filter(None, (defined(source, known) for known in names_of(self.operation))), None)
         if function is None:
             raise Refusal("no-function", self._no_function(building.exported(library.file)))
-        if subject.language == "c++" and name not in building.exported(library.file) and not function.linkage:
+        subject.symbol = function.name
+        exported = building.exported(library.file)
+        if subject.language == "c++" and exported and function.name not in exported:
             raise Refusal(
                 "no-function",
-                f"{name} has the linkage of C++, so that its name in the library is another one: write "
+                f"{function.name} has the linkage of C++, so that its name in the library is another one: write "
                 f'extern "C" before it (line {function.line})',
             )
         try:
@@ -347,7 +349,7 @@ class _Trial:
     def judge(self) -> None:
         """Raises Refusal where it is not."""
         for dtype in self.dtypes:
-            self.budget_end = time.monotonic() + max(1.5, self.seconds)
+            self.budget_end = time.monotonic() + max(0.7, self.seconds / 2)
             self._judge_sizes(dtype)
             self._judge_again(dtype)
             self._judge_layouts(dtype)
@@ -437,7 +439,7 @@ class _Trial:
         """Whether a case is predicted to be short, or has to be judged anyhow."""
         if case is None:
             return True
-        if max(size for _, size in case.sizes) <= NECESSARY and not self._late(4.0):
+        if max(size for _, size in case.sizes) <= NECESSARY and not self._late(2.0):
             return True
         if not self.rate:
             return True

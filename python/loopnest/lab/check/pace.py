@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -56,9 +56,10 @@ WITNESSES = 512
 EVERYWHERE = 0.2
 """The share of timed calls whose result is looked at everywhere."""
 
-PRODUCTS = ("matmul", "linear")
-
 FEWEST_ROUNDS = 4
+
+MOST = 1 << 26
+"""Bytes of the arrays of the largest workload; a quarter where there is little time."""
 
 
 class NotRaced(Exception):
@@ -73,47 +74,69 @@ class Prepared:
     trial: Trial
 
     @functools.cached_property
-    def how(self) -> str:
-        if self.operation.name in PRODUCTS:
-            return "permute"
-        usual = self.operation.contract.usual
+    def how(self) -> How:
+        name, usual = self.operation.name, self.operation.contract.usual
+        if name in REARRANGED:
+            return REARRANGED[name]
         return "roll" if usual is not None and usual.shapes == "elementwise" else "new"
 
     def rearranged(self, rng: np.random.Generator) -> tuple[Trial, Arrangement]:
         """The same problem with values in other places; its `exact` and `bound` are only of the right shape, unless
         `Arrangement.whole` makes them right."""
-        trial = self.trial
-        if self.how == "permute":
+        trial, how = self.trial, self.how
+        if how == "product":
             a, b, *rest = trial.views
             rows, columns = rng.permutation(a.shape[0]), rng.permutation(b.shape[1])
             views = (a[rows], np.ascontiguousarray(b[:, columns]), *(x[columns] for x in rest))
             arrangement = Arrangement(rows, columns)
-        elif self.how == "roll":
+        elif how in ("rows", "transposed"):
+            (x,) = trial.views
+            rows, columns = rng.permutation(x.shape[0]), rng.permutation(x.shape[1])
+            views = (np.ascontiguousarray(x[rows][:, columns]),)
+            arrangement = Arrangement(rows, columns) if how == "rows" else Arrangement(columns, rows)
+        elif how == "roll":
             shift = int(rng.integers(1, max(2, trial.views[0].size)))
             views = tuple(np.roll(x, shift) for x in trial.views)
             arrangement = Arrangement(shift=shift)
+        elif how in ("scale", "scale squared"):
+            shift = int(rng.integers(1, max(2, trial.views[0].size)))
+            factor = 2.0 ** int(rng.integers(-20, 21))
+            others = 1.0 if how == "scale" else factor
+            factors = [factor, *[others] * (len(trial.views) - 1)]
+            views = tuple(np.roll(x, shift) * x.dtype.type(f) for x, f in zip(trial.views, factors, strict=True))
+            arrangement = Arrangement(factor=factor if how == "scale" else factor**2)
         else:
-            made = trial_of(
-                self.operation,
-                self.operation.contract.sample(trial.workload, trial.dtype, rng),
-                trial.workload,
-                trial.dtype,
-                text=str(trial),
-                kind="timed",
-            )
-            return made, Arrangement()
+            arguments = self.operation.contract.sample(trial.workload, trial.dtype, rng)
+            facts: Any = {"text": str(trial), "kind": "timed"}
+            return trial_of(self.operation, arguments, trial.workload, trial.dtype, **facts), Arrangement()
         memory = tuple(x.reshape(-1).view(np.uint8) for x in views)
         changed = dataclasses.replace(trial, views=views, memory=memory, at_end=bool(rng.integers(2)), kind="timed")
         return changed, arrangement
 
 
+How = Literal["product", "rows", "transposed", "roll", "scale", "scale squared", "new"]
+
+REARRANGED: Mapping[str, How] = {
+    **dict.fromkeys(("matmul", "linear"), "product"),
+    "softmax": "rows",
+    "transpose": "transposed",
+    **dict.fromkeys(("dot", "sum"), "scale"),
+    "mse": "scale squared",
+    **dict.fromkeys(("mse_backward", "sgd", "momentum", "rmsprop", "adam"), "roll"),
+}
+"""How values get other places, by operation: rows and columns are permuted; elements move on; one input, or all, is
+multiplied by a power of two, which rounds nothing, so that a single sum is another one. "new": the problem is made
+anew."""
+
+
 @dataclass(frozen=True, eq=False)
 class Arrangement:
-    """Where the values of a prepared problem went."""
+    """Where the values of a prepared problem's results went, and by what they were multiplied."""
 
     rows: np.ndarray[Any, Any] | None = None
     columns: np.ndarray[Any, Any] | None = None
     shift: int | None = None
+    factor: float = 1.0
 
     def whole(self, trial: Trial) -> Trial:
         """The trial with its exact results and bounds, rearranged likewise."""
@@ -121,7 +144,9 @@ class Arrangement:
         def moved(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             if self.rows is not None:
                 return np.ascontiguousarray(x[self.rows][:, self.columns])
-            return np.roll(x, self.shift) if self.shift is not None else x
+            if self.shift is not None:
+                return np.roll(x, self.shift)
+            return np.asarray(x * self.factor)
 
         return dataclasses.replace(trial, exact=tuple(map(moved, trial.exact)), bound=tuple(map(moved, trial.bound)))
 
@@ -167,7 +192,7 @@ class Contender:
         if answer.problem is None:
             self._check(problem, trial, arrangement, rng)
         else:
-            raise WrongWhileTimed(Run(trial, answer))
+            self._wrong(Run(trial, answer))
         if keep:
             self.seconds.append(answer.counted)
             self.elapsed.append(answer.seconds)
@@ -178,7 +203,7 @@ class Contender:
         subject = self.subject
         results = subject.results(trial)
         everywhere = not subject.rung and rng.random() < EVERYWHERE
-        if not everywhere and problem.how == "permute":
+        if not everywhere and problem.how == "product":
             if near_by_projection(subject, problem.trial, arrangement, results[0]):
                 return
         elif not everywhere and problem.how == "roll":
@@ -193,7 +218,13 @@ class Contender:
         whole = arrangement.whole(trial)
         run = subject._judged(whole, _no_problem(), _session(subject), "poison")
         if not run.right:
-            raise WrongWhileTimed(run)
+            self._wrong(run)
+
+    def _wrong(self, run: Run) -> None:
+        if self.subject.rung:
+            told = run.problems[0] if run.problems else (run.answer.problem or {}).get("text", "")
+            raise NotRaced(f"the rung {self.name} failed: {told}")
+        raise WrongWhileTimed(run)
 
 
 def _session(subject: Subject) -> Any:
@@ -354,6 +385,7 @@ def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: 
     contract = operation.contract
     longest = min(LONG, seconds / CALLS)
     rng, found = fresh(), []
+    most = MOST if seconds >= 2 else MOST // 4
     rate, density, trip = 0.0, 0.0, min(_session(me.subject).round_trip() for _ in range(5))
     for workload in sorted(contract.workloads, key=lambda w: work_of(contract, w)):
         work = work_of(contract, workload)
@@ -361,7 +393,7 @@ def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: 
         if dense < 0.9 * density:
             continue
         foretold = rate and work / rate > longest
-        if found and (foretold or contract.traffic(dtype.itemsize, **workload.shape) > 1 << 26):
+        if found and (foretold or contract.traffic(dtype.itemsize, **workload.shape) > most):
             break
         problem = prepared(operation, workload.name, dtype)
         best = min(me.call(problem, rng, keep=False) for _ in range(2 if found else 3))

@@ -287,8 +287,8 @@ class Child:
         sys.modules[name] = module
         spec.loader.exec_module(module)
         functions = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
-        function = getattr(module, request["name"], None)
-        if not callable(function):
+        function = next(filter(callable, (getattr(module, name, None) for name in request["names"])), None)
+        if function is None:
             return {"functions": functions}
         self._function = function
         return {"functions": functions, "found": True, "signature": self._signature(function), **self._uses()}
@@ -314,7 +314,7 @@ class Child:
 
     def _load_library(self, request: Request) -> Any:
         library = ctypes.CDLL(request["file"])
-        function = getattr(library, request["name"], None)
+        function = getattr(library, request["symbol"], None)
         if function is None:
             return {"functions": []}
         function.restype = getattr(ctypes, request["returns"]) if request.get("returns") else None
@@ -349,7 +349,7 @@ class Child:
             for kind, value in request["arguments"]
         ]
         if request.get("rows"):
-            values = [value.reshape(1, -1) if isinstance(value, np.ndarray) else value for value in values]
+            values = [v.reshape(1, -1) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
         if form == "given":
             given = functools.partial(function, *values)
 

@@ -146,6 +146,11 @@ class Run:
         return not self.problems and self.answer.problem is None
 
 
+def names_of(operation: Operation) -> tuple[str, str]:
+    """What the function may be called: as the operation, or `tanh_kernel` where C has a function of that name."""
+    return operation.name, f"{operation.name}_kernel"
+
+
 @dataclass
 class Subject:
     """A submission: what it is, how it is called, and the process that it runs in now.
@@ -172,6 +177,7 @@ class Subject:
     started: int = 0
     last_places: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     output: tuple[bytes, int] = (b"", 0)
+    symbol: str = ""
     last_trial: Trial | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     only_last: bool = False
@@ -189,9 +195,10 @@ class Subject:
             request |= {"kind": "rung", "rung": self.rung, "threads": self.threads}
         elif self.library:
             returns = self.form.returned if isinstance(self.form, CForm) else ""
-            request |= {"kind": "library", "file": str(self.library.file), "returns": returns}
+            symbol = self.symbol or self.operation.name
+            request |= {"kind": "library", "file": str(self.library.file), "returns": returns, "symbol": symbol}
         else:
-            request |= {"kind": "python"}
+            request |= {"kind": "python", "names": names_of(self.operation)}
         what = "when it was imported" if self.language == "python" else "when it was loaded"
         told = self.session.ask(request, phase=what, limit=load_limit)
         self.session.memory = self.session._resident() if not self.session.memory else self.session.memory
