@@ -80,8 +80,10 @@ def remembers(failure: Failure) -> Named | None:
 
 
 CHEATS = frozenset(
-    ("cached-by-identity", "cached-by-pointer", "cached-by-shape", "cached-on-disk", "searches-memory", "lazy-result")
-    + ("deferred-work", "skips-after-warm-up", "benchmarked-shapes-only")
+    (
+        *("cached-by-identity", "cached-by-pointer", "cached-by-shape", "cached-on-disk", "searches-memory"),
+        *("lazy-result", "deferred-work", "skips-after-warm-up", "benchmarked-shapes-only"),
+    )
 )
 """Tricks whose outcome is "cheats"; the others are "wrong", since they may be honest mistakes."""
 
@@ -371,7 +373,7 @@ def _sizes(failure: Failure, number: int) -> np.ndarray[Any, Any]:
     if failure.subject.operation.name in ("matmul", "linear"):
         a, b = (np.abs(x.astype(np.float64)) for x in trial.views[:2])
         total = a @ b
-        return np.sqrt(a.shape[-1]) * total / max(1, a.shape[-1]) + total / max(1, a.shape[-1])
+        return np.asarray(np.sqrt(a.shape[-1]) * total / max(1, a.shape[-1]) + total / max(1, a.shape[-1]))
     return np.maximum(np.abs(np.asarray(trial.exact[number], np.float64)), 1e-3)
 
 
@@ -549,7 +551,9 @@ def crash_named(subject: Subject, crash: Crash, text: str) -> NamedCrash:
             trick, told = found
             outcome = "wrong" if trick == "changes-input" else "crashed"
             return NamedCrash(trick, f"it crashed{where}: {told}", outcome, details)
-        return NamedCrash(None, f"it crashed{where} at the address {crash.address:#x}, which is none of its own", details=details)
+        return NamedCrash(
+            None, f"it crashed{where} at the address {crash.address:#x}, which is none of its own", details=details
+        )
     if number == signal.SIGFPE:
         return NamedCrash(None, f"it crashed{where}: an integer division by zero", details=details)
     if number == signal.SIGILL:
@@ -557,7 +561,9 @@ def crash_named(subject: Subject, crash: Crash, text: str) -> NamedCrash:
     printed = subject.session.output if subject.session else b""
     if number == signal.SIGABRT:
         if b"bad_alloc" in printed:
-            return NamedCrash(None, "it took more memory than the limit allows (std::bad_alloc)", "out-of-memory", details)
+            return NamedCrash(
+                None, "it took more memory than the limit allows (std::bad_alloc)", "out-of-memory", details
+            )
         last = printed.decode("utf-8", "replace").strip().splitlines()[-1:] or ["abort()"]
         return NamedCrash(None, f"it ended itself: {last[0]}", details=details)
     return NamedCrash(None, f"it was ended by {number.name}", details=details)

@@ -1,4 +1,4 @@
-"""The judge: does it build, is it right, how fast is it, what to try next. In this order, and it stops at the first no."""
+"""The judge: does it build, is it right, how fast is it, what to try next. It stops at the first no."""
 
 from __future__ import annotations
 
@@ -7,33 +7,32 @@ import difflib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from ...arrays import FLOATS
-from ...operation import Operation, Workload
+from ...operation import Operation
 from ..plausible import Limits as Card
 from ..verify import Case, _as_large_as, _uneven, layout_cases, size_cases, special_cases
 from . import build as building
-from .build import BuildError, NoCompilerError, compile_library, language
+from .build import BuildError, Library, NoCompilerError, compile_library, language
 from .diagnose import Failure, Named, crash_named, named, remembers
-from .faults import OUTCOMES, sentence
+from .faults import sentence
 from .form import (
     CForm,
+    CFunction,
     SignatureError,
     bound_to,
     c_forms,
     defined,
-    plan,
     python_form,
     python_forms,
 )
 from .records import Build, Checked, Pace, Step, Verdict
 from .session import EndedError, Limits
-from .subject import Run, Subject, Trial, fresh, names_of, stated_cutoff, trial_of, trial_of_case
+from .subject import Run, Subject, names_of, stated_cutoff, trial_of_case
 
 OnEvent = Callable[[str, Any], None]
 
@@ -131,15 +130,16 @@ class Refusal(Exception):
     """The judgement ends here."""
 
     def __init__(
-        self, outcome: str, text: str, trick: str | None = None, details: Sequence[str] = (), *, build: Build | None = None
+        self,
+        outcome: str,
+        text: str,
+        trick: str | None = None,
+        details: Sequence[str] = (),
+        *,
+        build: Build | None = None,
     ) -> None:
         super().__init__(text)
         self.outcome, self.text, self.trick, self.details, self.build = outcome, text, trick, tuple(details), build
-
-
-@dataclass
-class _Count:
-    calls: int = 0
 
 
 class _Trial:
@@ -174,27 +174,27 @@ class _Trial:
             self.make_ready(flags, compiler)
             self.judge()
             self.time()
-            outcome, text, trick, details = "right", self._right(), None, ()
+            end = Refusal("right", self._right())
         except Refusal as refusal:
-            outcome, text, trick, details = refusal.outcome, refusal.text, refusal.trick, refusal.details
-            self.build = refusal.build or self.build
+            end = refusal
         except EndedError as error:
-            refusal = self.refusal_of(error)
-            outcome, text, trick, details = refusal.outcome, refusal.text, refusal.trick, refusal.details
+            end = self.refusal_of(error)
         finally:
             self.subject.close()
-        accepted = outcome == "right"
+        accepted = end.outcome == "right"
         printed = self.subject.output
-        checked = Checked(self.subject.calls, dict(self.cases), tuple(self.skipped), tuple(dict.fromkeys(self.declined)))
+        checked = Checked(
+            self.subject.calls, dict(self.cases), tuple(self.skipped), tuple(dict.fromkeys(self.declined))
+        )
         return Verdict(
             self.operation.name,
             str(self.subject.file),
-            outcome,
+            end.outcome,
             accepted,
-            trick,
-            text,
-            tuple(details),
-            self.build,
+            end.trick,
+            end.text,
+            end.details,
+            end.build or self.build,
             checked,
             self.pace if accepted else None,
             self.steps,
@@ -230,7 +230,7 @@ class _Trial:
             self._compile(source, flags, compiler)
 
     def _compile(self, source: str, flags: str, compiler: str | None) -> None:
-        subject, name = self.subject, self.operation.name
+        subject = self.subject
         try:
             library = compile_library(subject.file, flags, compiler, subject.limits.call)
         except BuildError as error:
@@ -251,29 +251,69 @@ class _Trial:
                 f"{function.name} has the linkage of C++, so that its name in the library is another one: write "
                 f'extern "C" before it (line {function.line})',
             )
-        try:
-            form = bound_to(self.operation, function)
-        except SignatureError as error:
-            first, *rest = str(error).splitlines()
-            raise Refusal("wrong-signature", f"{first} {rest[0] if rest else ''}".strip(), None, rest[1:]) from None
-        subject.form = form
-        subject.names = {
-            what: name
-            for (kind, what, _), (_, name) in zip(form.arguments, function.parameters, strict=True)
-            if kind == "array" and name
-        }
-        self.dtypes = (np.dtype(form.dtype),)
+        self._bind(function)
         told = subject.start()
         if "problem" in told:
             raise Refusal("does-not-build", f"the library cannot be loaded: {told['problem']['text']}")
         if not told.get("found"):
             raise Refusal("no-function", self._no_function(building.exported(library.file)))
 
-    def _simulate(self, source: str) -> NoReturn:
-        raise Refusal("not-judged", "CUDA C++ is judged in the simulator, which is not in this version")
+    def _bind(self, function: CFunction) -> None:
+        """Find out how a C function is called."""
+        subject = self.subject
+        try:
+            form = bound_to(self.operation, function)
+        except SignatureError as error:
+            first, *rest = str(error).splitlines()
+            raise Refusal("wrong-signature", f"{first} {rest[0] if rest else ''}".strip(), None, rest[1:]) from None
+        subject.form = form
+        subject.parameter_names = tuple(name for _, name in function.parameters)
+        subject.names = {
+            what: name
+            for (kind, what, _), (_, name) in zip(form.arguments, function.parameters, strict=True)
+            if kind == "array" and name
+        }
+        if len(self.dtypes) == 1 and str(self.dtypes[0]) != form.dtype:
+            raise Refusal("wrong-signature", f"it takes {form.dtype}, and was to be judged in {self.dtypes[0]}")
+        self.dtypes = (np.dtype(form.dtype),)
+
+    def _simulate(self, source: str) -> None:
+        """CUDA C++ runs on the CPU, right and slowly: it is judged so, and never timed."""
+        from ..simulate import CudaBuildError, CudaSourceError, build_simulated  # type: ignore[import-not-found,unused-ignore]
+
+        subject = self.subject
+        start = time.monotonic()
+        build = Build("cuda", "loopnest's simulator of CUDA on the CPU")
+        try:
+            subject.simulated = build_simulated(subject.file)
+        except CudaBuildError as error:
+            first, *rest = str(error).splitlines()
+            text = f"it does not compile: {rest[0] if rest else first}"
+            raise Refusal("does-not-build", text, None, rest, build=build) from None
+        except CudaSourceError as error:
+            raise Refusal("no-function", str(error)) from None
+        self.build = dataclasses.replace(build, seconds=time.monotonic() - start)
+        subject.library = Library(subject.simulated.library, self.build)
+        names = [k.name for k in subject.simulated.kernels]
+        function = next(filter(None, (defined(source, known) for known in names_of(self.operation))), None)
+        if function is None:
+            raise Refusal("no-function", self._no_function(names))
+        subject.symbol = function.name
+        if subject.simulated.kernel(function.name).launch is None:
+            raise Refusal(
+                "wrong-signature",
+                f"how {function.name} is launched is not said: write it on a line above the kernel, such as "
+                "// launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16)",
+            )
+        self._bind(function)
+        self.notes.append("simulated: the kernel ran on the CPU, by loopnest's simulator; it is not timed")
+        self.seconds = 0.0
+        told = subject.start()
+        if "problem" in told:
+            raise Refusal("does-not-build", f"the library cannot be loaded: {told['problem']['text']}")
 
     def _import(self) -> None:
-        subject, name = self.subject, self.operation.name
+        subject = self.subject
         start = time.monotonic()
         told = subject.start()
         self.build = Build("python", seconds=time.monotonic() - start)
@@ -467,8 +507,9 @@ class _Trial:
         return run
 
     def _has_kernel_call(self, case: Case) -> bool:
-        """cross_entropy answers for an empty batch itself."""
-        return not (self.operation.name.startswith("cross_entropy") and 0 in dict(case.sizes).values())
+        """cross_entropy answers for an empty batch itself, and no GPU takes a launch without blocks."""
+        empty = 0 in dict(case.sizes).values()
+        return not (empty and (self.subject.simulated is not None or self.operation.name.startswith("cross_entropy")))
 
     def _count(self, kind: str, calls: int = 1) -> None:
         self.cases[kind] = self.cases.get(kind, 0) + calls
@@ -518,6 +559,8 @@ class _Trial:
             outcome, trick = tricks[kind]
             outcome = "cheats" if trick == "lazy-result" else outcome
             return Refusal(outcome, f"{self.operation.name} {text}: {sentence(trick)}", trick, details)
+        if kind == "launch":
+            return Refusal("wrong", f"the kernel cannot end its launch: {text}", None, details)
         if kind == "RecursionError":
             return Refusal("raised", f"{where}an endless recursion: {text}", "endless-recursion", details)
         if kind == "MemoryError":
@@ -595,6 +638,3 @@ def _shown(output: bytes, printed: int) -> str:
     shown = "\n".join(line[:200] for line in lines)
     more = printed - len(shown.encode())
     return f"{shown}\n… and {more:,} bytes more" if more > 1 and printed > len(shown.encode()) + len(lines) else shown
-
-
-__all__ = ["OUTCOMES", "Refusal", "Trial", "Workload", "check", "dataclasses", "fresh", "plan", "trial_of"]

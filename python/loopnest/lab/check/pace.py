@@ -1,10 +1,11 @@
 """How fast is it? Rounds in which the submission and the rungs that it lies between have a call each in turn.
 
 Rungs run in a process of the same kind, under the same protocol: fresh values before every call, the process stopped
-before and after it, the judge's clock, less the time for which other processes had the processor (`Answer.counted`). The values are those of a prepared problem, rearranged: rows and columns of
-a product change places, elements move on. So each call has inputs that no call before had, and its result is known all
-the same. Every timed result is checked: a product by a random projection (Freivalds, *Probabilistic machines can use
-less running time*, IFIP 1977), others at elements drawn anew; and some, which the submission cannot foresee, everywhere.
+before and after it, the judge's clock, less the time for which other processes had the processor (`Answer.counted`).
+The values are those of a prepared problem, rearranged: rows and columns of a product change places, elements move on.
+So each call has inputs that no call before had, and its result is known all the same. Every timed result is checked: a
+product by a random projection (Freivalds, *Probabilistic machines can use less running time*, IFIP 1977), others at
+elements drawn anew; and some, which the submission cannot foresee, everywhere.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ from ..tables import duration
 from ..timing import Interval, median_interval, ratio
 from .form import plan
 from .records import Pace, Raced, Step
-from .session import EndedError, Limits as ProcessLimits
+from .session import EndedError
+from .session import Limits as ProcessLimits
 from .subject import Run, Subject, Trial, fresh, trial_of
 
 if TYPE_CHECKING:
@@ -138,6 +140,12 @@ class Arrangement:
     shift: int | None = None
     factor: float = 1.0
 
+    def sources(self, picks: np.ndarray[Any, Any], shape: Sequence[int]) -> np.ndarray[Any, Any]:
+        """Where the elements of these numbers came from, in a result of this shape."""
+        if self.rows is None or self.columns is None:
+            return np.asarray((picks - (self.shift or 0)) % math.prod(shape))
+        return np.asarray(self.rows[picks // shape[1]] * shape[1] + self.columns[picks % shape[1]])
+
     def whole(self, trial: Trial) -> Trial:
         """The trial with its exact results and bounds, rearranged likewise."""
 
@@ -206,10 +214,9 @@ class Contender:
         if not everywhere and problem.how == "product":
             if near_by_projection(subject, problem.trial, arrangement, results[0]):
                 return
-        elif not everywhere and problem.how == "roll":
+        elif not everywhere and problem.how in ("roll", "rows", "transposed") and results[0].size:
             picks = rng.integers(0, results[0].size, WITNESSES)
-            shift = arrangement.shift or 0
-            sources = (picks - shift) % results[0].size
+            sources = arrangement.sources(picks, results[0].shape)
             if all(
                 _within(r.reshape(-1)[picks], e.reshape(-1)[sources], b.reshape(-1)[sources])
                 for r, e, b in zip(results, trial.exact, subject.bound(trial), strict=True)
@@ -279,7 +286,14 @@ def loaded(ladder: Subject, rung: str) -> Contender:
     if rung not in known:
         session = _session(ladder)
         told = session.ask(
-            {"do": "load", "kind": "rung", "name": ladder.operation.name, "rung": rung, "file": "", "threads": ladder.threads}
+            {
+                "do": "load",
+                "kind": "rung",
+                "name": ladder.operation.name,
+                "rung": rung,
+                "file": "",
+                "threads": ladder.threads,
+            }
         )
         if "problem" in told:
             raise NotRaced(f"{rung} cannot be loaded: {told['problem']['text']}")
@@ -384,7 +398,8 @@ def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: 
     """The workloads to race on: the largest whose calls leave time for some dozens of them, and a smaller one."""
     contract = operation.contract
     longest = min(LONG, seconds / CALLS)
-    rng, found = fresh(), []
+    rng = fresh()
+    found: list[Workload] = []
     most = MOST if seconds >= 2 else MOST // 4
     rate, density, trip = 0.0, 0.0, min(_session(me.subject).round_trip() for _ in range(5))
     for workload in sorted(contract.workloads, key=lambda w: work_of(contract, w)):
@@ -396,8 +411,11 @@ def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: 
         if found and (foretold or contract.traffic(dtype.itemsize, **workload.shape) > most):
             break
         problem = prepared(operation, workload.name, dtype)
-        best = min(me.call(problem, rng, keep=False) for _ in range(2 if found else 3))
-        if found and best > 2 * longest:
+        start = time.perf_counter()
+        calls = 2 if found else 3
+        best = min(me.call(problem, rng, keep=False) for _ in range(calls))
+        whole = (time.perf_counter() - start) / calls  # with its values, and the look at its result
+        if found and (best > 2 * longest or whole > max(LONG, seconds / 10)):
             break
         found.append(workload)
         rate, density = work / (best - trip) if best > ILLEGIBLE * trip else 0.0, dense
@@ -432,7 +450,8 @@ def run_rounds(contenders: Sequence[Contender], problem: Prepared, seconds: floa
         contender.call(problem, rng, keep=False)
     end, rounds = time.perf_counter() + seconds, 0
     order = list(contenders)
-    while rounds < FEWEST_ROUNDS or time.perf_counter() < end:
+    latest = end + seconds + 0.5
+    while time.perf_counter() < (latest if rounds < FEWEST_ROUNDS else end) or rounds < 2:
         coin.shuffle(order)
         for contender in (*order, *reversed(order)):
             contender.call(problem, rng)
@@ -452,7 +471,15 @@ def _raced(c: Contender, operation: Operation, workload: Workload, dtype: np.dty
         if not math.isfinite(share.low):
             share = Interval(share.estimate, float((limit / better).min()), float((limit / better).max()))
     return Raced(
-        c.name, workload.name, dict(workload.shape), tuple(c.seconds), tuple(c.elapsed), tuple(c.processor), limit, bound, share
+        c.name,
+        workload.name,
+        dict(workload.shape),
+        tuple(c.seconds),
+        tuple(c.elapsed),
+        tuple(c.processor),
+        limit,
+        bound,
+        share,
     )
 
 
@@ -550,7 +577,9 @@ def next_steps(trial: _Trial) -> tuple[Step, ...]:
         k = operation[pace.above]
         steps.append(Step(f"{k.id}: {k.headline}", f"loopnest show {operation.name} {k.id}"))
     elif pace.below:
-        steps.append(Step("it is at the top of the ladder", f"loopnest duel {operation.name} {pace.below} {trial.subject.file}"))
+        steps.append(
+            Step("it is at the top of the ladder", f"loopnest duel {operation.name} {pace.below} {trial.subject.file}")
+        )
     found = hot_loop(trial)
     if found:
         steps.append(Step(f"its hot loop: {found[1]}"))

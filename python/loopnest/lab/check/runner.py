@@ -222,9 +222,7 @@ class Child:
     def _map(self, request: Request, fds: Sequence[int]) -> Any:
         self._known.clear()
         self._arrays.clear()
-        self._slots = [
-            mapped(fd, size, writeable) for fd, (size, writeable) in zip(fds, request["slots"], strict=True)
-        ]
+        self._slots = [mapped(fd, size, writeable) for fd, (size, writeable) in zip(fds, request["slots"], strict=True)]
         for fd in fds:
             os.close(fd)
         return {"addresses": self._slots}
@@ -235,25 +233,26 @@ class Child:
         self._slots = []
         return {}
 
-    def _array(self, slot: int, offset: int, shape: Sequence[int], strides: Sequence[int], dtype: str, new: int) -> Any:
+    def _array(self, place: Sequence[Any], new: int = 0) -> Any:
         """The array at this place: the same object at each call, unless a new one is asked for.
 
         NumPy takes it for writeable, inputs too: kernels compiled for arrays that are would not take others. What
         writes to an input is stopped by the page.
         """
+        slot, offset, shape, strides, dtype = place
         key = (slot, offset, *shape, *strides, dtype, new)
         if key not in self._arrays:
             address = self._slots[slot] + offset
-            bytes_ = (ctypes.c_char * max(1, self._span(shape, strides, dtype))).from_address(address)
+            memory: Any = (ctypes.c_char * max(1, self._span(shape, strides, dtype))).from_address(address)
             first = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0 and n)
             if not self._span(shape, strides, dtype):
-                made = np.ndarray(shape, dtype, np.frombuffer(bytes_, np.uint8), 0)
+                made: Any = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), 0)
             else:
-                made = np.ndarray(shape, dtype, np.frombuffer(bytes_, np.uint8), -first, strides)
+                made = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), -first, strides)
             if self._tensors:
                 import torch
 
-                made = torch.from_numpy(made)  # type: ignore[assignment]
+                made = torch.from_numpy(made)
             self._arrays[key] = made
         return self._arrays[key]
 
@@ -307,9 +306,7 @@ class Child:
             return None
         return {
             "text": str(found),
-            "parameters": [
-                (p.name, p.default is not p.empty, p.kind.name.lower()) for p in found.parameters.values()
-            ],
+            "parameters": [(p.name, p.default is not p.empty, p.kind.name.lower()) for p in found.parameters.values()],
         }
 
     def _load_library(self, request: Request) -> Any:
@@ -344,8 +341,10 @@ class Child:
         assert function is not None
         if form == "c":
             return self._c_call(function, request)
+        if form == "cuda":
+            return self._cuda_launch(function, request)
         values = [
-            self._array(*value, request.get("new", 0)) if kind == "array" else value
+            self._array(value, request.get("new", 0)) if kind == "array" else value
             for kind, value in request["arguments"]
         ]
         if request.get("rows"):
@@ -361,7 +360,7 @@ class Child:
                 return b"-"
 
             return filling
-        places = [self._array(*place, 0) for place in request["results"]]
+        places = [self._array(place) for place in request["results"]]
         returning = functools.partial(function, *values)
 
         def taking() -> bytes:
@@ -380,7 +379,9 @@ class Child:
         if len(values) != len(places) and len(values) != 1:
             return _problem("results", f"returned {len(values)} results, expected {len(places)}")
         for value, place in zip(values, places[-len(values) :], strict=True):
-            if type(value) is np.ndarray or (self._tensors or type(value).__module__ == "torch") and _is_tensor(value):
+            if type(value) is np.ndarray or (
+                (self._tensors or type(value).__module__ == "torch") and _is_tensor(value)
+            ):
                 kind = str(value.dtype).removeprefix("torch.")
                 wanted = str(place.dtype).removeprefix("torch.")
                 if kind != wanted:
@@ -413,7 +414,7 @@ class Child:
                 )
         return b""
 
-    def _c_call(self, function: Any, request: Request) -> Callable[[], bytes]:
+    def _c_values(self, request: Request) -> list[Any]:
         values: list[Any] = []
         for kind, value in request["arguments"]:
             if kind == "pointer":
@@ -421,8 +422,28 @@ class Child:
                 values.append(ctypes.c_void_p(self._slots[slot] + offset))
             else:
                 values.append(getattr(ctypes, kind)(value))
+        return values
+
+    def _cuda_launch(self, launch: Any, request: Request) -> Callable[[], bytes]:
+        """A kernel run by loopnest's simulator, which is linked with it: csrc/cuda/on_cpu.cpp."""
+        values = self._c_values(request)
+        addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        sizes = (ctypes.c_uint * 6)(*request["grid"], *request["block"])
+        why = ctypes.create_string_buffer(600)
+        name, shared = request["kernel"].encode(), ctypes.c_size_t(request["shared"])
+        launch.restype = ctypes.c_int
+
+        def launching() -> bytes:
+            if launch(name, sizes, shared, addresses, 0, why, ctypes.c_size_t(600)):
+                return json.dumps({"problem": {"kind": "launch", "text": why.value.decode(errors="replace")}}).encode()
+            return b"-"
+
+        return launching
+
+    def _c_call(self, function: Any, request: Request) -> Callable[[], bytes]:
+        values = self._c_values(request)
         if request.get("returned"):
-            place = self._array(*request["returned"], 0)
+            place = self._array(request["returned"])
 
             def storing() -> bytes:
                 place[()] = function(*values)
@@ -475,9 +496,11 @@ class Child:
 
 
 WATCHED = frozenset(
-    ("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._getframe", "sys._current_frames", "open")
-    + ("_thread.start_new_thread", "os.fork", "os.forkpty", "subprocess.Popen", "os.posix_spawn", "os.kill")
-    + ("time.sleep", "socket.connect", "socket.__new__", "ctypes.dlopen", "ctypes.string_at", "os.listdir")
+    (
+        *("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._getframe", "sys._current_frames", "open"),
+        *("_thread.start_new_thread", "os.fork", "os.forkpty", "subprocess.Popen", "os.posix_spawn", "os.kill"),
+        *("time.sleep", "socket.connect", "socket.__new__", "ctypes.dlopen", "ctypes.string_at", "os.listdir"),
+    )
 )
 
 

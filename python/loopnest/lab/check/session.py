@@ -100,7 +100,7 @@ class Answer:
         """Seconds, less those that other processes took; but all of them where more than one thread was at work, whose
         main thread may be queued behind its own."""
         left = self.seconds - self.queued
-        return left if 0 < left and self.processor <= 1.1 * left else self.seconds
+        return left if left > 0 and self.processor <= 1.1 * left else self.seconds
 
 
 class Slot:
@@ -230,7 +230,9 @@ class Session:
         os.set_blocking(self._output, False)
         crash = Slot(CRASH_SIZE, sealed=False)
         self._crash = crash
-        environment = {name: str(self.folder) for name in ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+        environment = {
+            name: str(self.folder) for name in ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+        }
         self.baseline = 0
         answer = self._zygote.ask(
             {
@@ -310,8 +312,9 @@ class Session:
         """The answer, and when it came."""
         end = min(time.perf_counter() + limit, time.perf_counter() + self.deadline - time.monotonic())
         looked = time.perf_counter()
+        doors: list[Any] = [self._socket, self._output]
         while True:
-            ready, _, _ = select.select([self._socket, self._output], [], [], POLL)
+            ready, _, _ = select.select(doors, [], [], POLL)
             now = time.perf_counter()
             if self._socket in ready:
                 try:
@@ -324,7 +327,7 @@ class Session:
                     self._drain()
                 return answer, now
             if self._output in ready and not self._drain():
-                ready, _, _ = select.select([self._socket], [], [], POLL)  # it closed its output: no news
+                doors = [self._socket]  # it closed its output: there will be nothing more to read
             if now - looked > POLL:
                 looked = now
                 self._watch(phase)
@@ -346,10 +349,9 @@ class Session:
     def _watch(self, phase: str) -> None:
         took = self._resident() - self.memory
         if took > self.limits.memory:
-            raise self._ended_for(
-                "out-of-memory",
-                f"{phase}: it took {took / (1 << 20):,.0f} MiB, and the limit is {self.limits.memory / (1 << 20):,.0f} MiB",
-            )
+            mib, most = took / (1 << 20), self.limits.memory / (1 << 20)
+            text = f"{phase}: it took {mib:,.0f} MiB, and the limit is {most:,.0f} MiB"
+            raise self._ended_for("out-of-memory", text)
         crowd = len(self._descendants())
         if crowd > CROWD:
             raise self._ended_for("fork-bomb", f"{phase}: it started {crowd} processes and was stopped")
@@ -396,7 +398,8 @@ class Session:
 
     def _descendants(self) -> list[int]:
         """The submission's process and all that come from it, wherever they hide."""
-        found, new = [], children(self._zygote.pid)
+        found: list[int] = []
+        new = children(self._zygote.pid)
         while new and len(found) < 4 * CROWD:
             found += new
             new = [child for pid in new for child in children(pid)]

@@ -25,6 +25,9 @@ from .session import Answer, Limits, Session
 Arrays = tuple[np.ndarray[Any, Any], ...]
 
 CANARY = 0xA5
+OF_A_DEVICE = 256
+"""Bytes to a multiple of which the memory of a GPU is aligned."""
+
 MARGIN = 4096
 """Bytes beside a result that are looked at for writes, on the side that no guard page is on."""
 
@@ -178,6 +181,8 @@ class Subject:
     last_places: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     output: tuple[bytes, int] = (b"", 0)
     symbol: str = ""
+    simulated: Any = None
+    parameter_names: tuple[str, ...] = ()
     last_trial: Trial | None = None
     names: Mapping[int, str] = field(default_factory=dict)
     only_last: bool = False
@@ -195,7 +200,7 @@ class Subject:
             request |= {"kind": "rung", "rung": self.rung, "threads": self.threads}
         elif self.library:
             returns = self.form.returned if isinstance(self.form, CForm) else ""
-            symbol = self.symbol or self.operation.name
+            symbol = "loopnest_launch" if self.simulated is not None else self.symbol or self.operation.name
             request |= {"kind": "library", "file": str(self.library.file), "returns": returns, "symbol": symbol}
         else:
             request |= {"kind": "python", "names": names_of(self.operation)}
@@ -269,6 +274,8 @@ class Subject:
         for slot_number, (p, nbytes) in enumerate(zip(arrays, wanted, strict=True)):
             number, slot = known.parameters.index(p), session.slots[slot_number]
             offset = slot.size - nbytes if trial.at_end else 0
+            if self.simulated is not None:
+                offset -= offset % OF_A_DEVICE
             if p.role == "result":
                 shape: tuple[int, ...] = trial.exact[p.number].shape
                 steps = _c_strides(shape, itemsize)
@@ -305,6 +312,8 @@ class Subject:
         results = [i for i, p in enumerate(known.parameters) if p.role == "result"]
         if isinstance(form, CForm):
             request |= {"form": "c", "arguments": c_values(form, trial.workload, places, strides, trial.scalars)}
+            if self.simulated is not None:
+                request |= self._launch(request["arguments"])
             if form.returned:
                 request["returned"] = descriptions[results[0]]
         else:
@@ -323,6 +332,14 @@ class Subject:
             if self.rung:
                 request |= {"rung": self.rung, "rows": known.joined}
         return json.dumps(request).encode()
+
+    def _launch(self, arguments: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        """The sizes of a CUDA kernel's launch, by the comment above it."""
+        values = zip(self.parameter_names, arguments, strict=True)
+        integers = {name: value for name, (kind, value) in values if kind != "pointer" and isinstance(value, int)}
+        kernel = self.simulated.kernel(self.symbol)
+        grid, block, shared = kernel.launch.of({**self.simulated.constants, **integers})
+        return {"form": "cuda", "kernel": self.symbol, "grid": grid, "block": block, "shared": shared}
 
     def _judged(self, trial: Trial, answer: Answer, session: Session, fill: str) -> Run:
         results, unwritten = self.results(trial), 0
