@@ -562,7 +562,7 @@ def hot_loop(trial: _Trial) -> tuple[str, str] | None:
     try:
         from ..inspect import diagnose  # type: ignore[import-not-found,unused-ignore]
 
-        loop = diagnose(library.file, trial.operation.name)
+        loop = diagnose(library.file, trial.subject.symbol or trial.operation.name)
     except Exception:  # no capstone, another format: the rest of the verdict stands without it
         return None
     return (loop.bound.name, loop.bound.sentence) if loop is not None else None

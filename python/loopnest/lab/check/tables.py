@@ -41,9 +41,11 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
         yield Padding(races(verdict.timing), (0, 0, 0, 10))
     if not verdict.accepted:
         yield _row("verdict", "bold red", f"{verdict.outcome}{f' ({verdict.trick})' if verdict.trick else ''}")
-        yield _row("", "", verdict.sentence)
+        if not (verdict.outcome == "does-not-build" and verdict.details and verdict.build and verdict.build.command):
+            yield _row("", "", verdict.sentence)  # else the compiler's own words follow
         for line in verdict.details:
-            yield Padding(Text(line), (0, 0, 0, 10))
+            code = line.startswith(" ") or "|" in line[:12]  # a compiler's picture of a line: no line breaks in it
+            yield Padding(Text(line, no_wrap=code, overflow="ellipsis"), (0, 0, 0, 10))
     for note in verdict.notes:
         yield _row("note", "yellow", note)
     if verdict.output:
