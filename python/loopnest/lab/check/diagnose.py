@@ -15,7 +15,7 @@ from ..verify import POISON, Case, size_cases
 from .build import line_of
 from .faults import TRICKS, sentence
 from .form import plan
-from .runner import GUARD
+from .runner import GUARD, PERTURBED
 from .session import Crash
 from .subject import Run, Subject, Trial, trial_of_case
 
@@ -283,8 +283,26 @@ def _searches(failure: Failure) -> Found:
     session.ask({"do": "watch"})
     failure.subject.run(failure.subject.with_fresh_values(failure.trial))
     seen = session.ask({"do": "seen"})["events"]
-    doors = [e for e in seen if e.startswith(("gc.get", "sys._current_frames", "ctypes.string_at"))]
+    usual = {"numba", "torch", "triton", "jax"} & set(failure.subject.uses)  # which look at frames when they compile
+    names = (
+        "gc.get",
+        "sys._current_frames",
+        "ctypes.string_at",
+        "open r /proc/",
+        *(() if usual else ("sys._getframe",)),
+    )
+    doors = [e for e in seen if e.startswith(names)]
     return ("searches-memory", f"in the call it used {', '.join(doors)}") if doors else None
+
+
+def _uninitialised(failure: Failure) -> Found:
+    """The byte that new memory is filled with in a submission's process, or that of freed memory."""
+    for _, mask, result, _ in _wrong(failure):
+        bytes_ = result.reshape(-1).view(np.uint8).reshape(-1, result.itemsize)
+        found = (bytes_ == PERTURBED).all(axis=1) | (bytes_ == 0xFF ^ PERTURBED).all(axis=1)
+        if np.count_nonzero(found & mask.reshape(-1)) > max(1, result.size // 8):
+            return ("uninitialised-memory", f"{np.count_nonzero(found)} of {result.size} elements")
+    return None
 
 
 def _simple(failure: Failure) -> Found:
@@ -312,12 +330,15 @@ def _special(failure: Failure) -> Found:
         return None
     special = trial.case.special
     where = f"with {special} in input {trial.case.where[0]}"
-    if np.isfinite(special):
-        results = failure.run.results
-        if any(~np.isfinite(r).all() for r in results):
-            return "overflows", where
-        return None
-    return "nan-lost", where
+    large = failure.run
+    if np.isinf(special):
+        case = dataclasses.replace(trial.case, special=1e3, zeros=False)
+        large = failure.subject.run(trial_of_case(failure.subject.operation, case, True, "special"))
+    if not large.right and any(
+        (~np.isfinite(r) & np.isfinite(e)).any() for r, e in zip(large.results, large.trial.exact, strict=True)
+    ):
+        return "overflows", "with 1000 or -1000 in an input"
+    return None if np.isfinite(special) else ("nan-lost", where)
 
 
 def _layout(failure: Failure) -> Found:
@@ -329,8 +350,18 @@ def _layout(failure: Failure) -> Found:
 
 
 def _option(failure: Failure) -> Found:
-    case = failure.trial.case
-    if case is None or not case.variation:
+    case, trial, contract = failure.trial.case, failure.trial, failure.subject.operation.contract
+    if case is None:
+        return None
+    if not case.variation:
+        for name, change in contract.variations.items():
+            other = change(trial.arguments)
+            exact = contract.reference(*other.inputs, **other.options)
+            if all(
+                _near(failure, r, np.asarray(e), i)
+                for i, (r, e) in enumerate(zip(failure.run.results, exact, strict=True))
+            ):
+                return ("other-form", f"it computes that of {name}")
         return None
     plain = trial_of_case(failure.subject.operation, dataclasses.replace(case, variation=None), True, "sizes")
     if failure.subject.run(plain).right:
@@ -352,19 +383,52 @@ def _precision(failure: Failure) -> Found:
             return None
         errors.append(float(np.max(relative, initial=0.0)))
     worst = max(errors)
+    if worst > 0.03:
+        return None
+    told = f"relative errors up to {worst:.1e}"
+    if _cancels(failure):
+        return "cancels", "absolute errors are those of rounding, relative ones are not"
+    rounded = _as_rounded(failure)
+    if rounded:
+        return "lower-precision", f"{told}: it is the product of inputs that were rounded to {rounded}"
+    if failure.trial.dtype == np.float64 and 2.0**-34 < worst < 2.0**-14:
+        return "lower-precision", f"{told}, as of float32, whose unit roundoff is {2.0**-24:.1e}"
+    if worst > 2.0**-14:
+        return "lower-precision", f"{told}, as of float16 or bfloat16, whose unit roundoffs are 4.9e-04 and 3.9e-03"
+    return "rounding", told
+
+
+def _cancels(failure: Failure) -> bool:
+    """Errors of an elementwise function that are small beside 1 and large beside its result."""
+    usual = failure.subject.operation.contract.usual
+    if usual is None or usual.shapes != "elementwise":
+        return False
     u = unit_roundoff(failure.trial.dtype)
-    if worst > 0.02 or worst < 4 * u:
-        return ("rounding", f"relative errors up to {worst:.1e}") if worst < 0.02 else None
-    formats = [("bfloat16", 2.0**-9), ("float16 or TF32", 2.0**-11), ("float32", 2.0**-24)]
-    if failure.trial.dtype == np.float32:
-        formats = formats[:2]
-    for name, unit in formats:
-        if unit / 8 <= worst <= unit * 6:
-            return (
-                "lower-precision",
-                f"relative errors up to {worst:.1e}, as of {name}, whose unit roundoff is {unit:.1e}",
-            )
-    return "rounding", f"relative errors up to {worst:.1e}"
+    size = max([float(np.abs(x).max(initial=1.0)) for x in failure.trial.views])
+    return all(np.max(np.abs(np.asarray(r, e.dtype) - e)) < 16 * u * size for _, _, r, e in _wrong(failure))
+
+
+def _as_rounded(failure: Failure) -> str:
+    """The format of which a product's inputs have been, if the result is much nearer to that than to what is right."""
+    if failure.subject.operation.name != "matmul":
+        return ""
+    a, b = failure.trial.views
+    result, exact = np.asarray(failure.run.results[0], np.float64), np.asarray(failure.trial.exact[0], np.float64)
+    off = np.linalg.norm(result - exact)
+    bits = {"bfloat16": 8, "float16": 11, "TF32": 11}
+    if failure.trial.dtype == np.float64:
+        bits = {"float32": 24, **bits}
+    for name, kept in bits.items():
+        near = _rounded(a, kept) @ _rounded(b, kept)
+        if np.linalg.norm(result - near) < 0.25 * off:
+            return "float16 or TF32" if kept == 11 else name
+    return ""
+
+
+def _rounded(x: np.ndarray[Any, Any], bits: int) -> np.ndarray[Any, Any]:
+    """Rounded to so many bits."""
+    mantissa, exponent = np.frexp(np.asarray(x, np.float64))
+    return np.asarray(np.ldexp(np.round(np.ldexp(mantissa, bits)), exponent - bits))
 
 
 def _sizes(failure: Failure, number: int) -> np.ndarray[Any, Any]:
@@ -430,7 +494,10 @@ def _which_result(failure: Failure) -> Found:
     if len(wrong) == len(failure.run.results):
         return None
     names = [p.name for i in wrong for p in plan(operation).parameters if p.role == "result" and p.number == i]
-    return ("sum-left-out", f"wrong: {', '.join(names)}") if names else None
+    if not names or failure.run.unwritten == sum(r.size for r in failure.run.results):
+        return None
+    biases = all(name.startswith("db") for name in names)
+    return ("bias-left-out" if biases else "sum-left-out", f"wrong: {', '.join(names)}")
 
 
 def _algebra(failure: Failure) -> Found:
@@ -517,13 +584,14 @@ LOOKS: tuple[Callable[[Failure], Found], ...] = (
     _special,
     _layout,
     _searches,
+    _uninitialised,
     _first_call,
     _reads_out,
     _unwritten,
     _history,
+    _which_result,
     _simple,
     _option,
-    _which_result,
     _algebra,
     _precision,
     _left_out,
