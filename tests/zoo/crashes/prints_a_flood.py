@@ -1,7 +1,7 @@
 """Prints what it does, element by element, without end.
 
 operation: matmul
-verdict: floods
+verdict: prints-a-flood
 """
 
 import numpy as np

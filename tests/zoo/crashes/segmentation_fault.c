@@ -3,5 +3,6 @@
 // operation: matmul
 // verdict: crashed
 void matmul(const float* a, const float* b, float* c, long m, long n, long k) {
-    *(volatile float*)8 = a[0] + b[0] + c[0] + (float)(m + n + k);
+    (void)a, (void)b, (void)c, (void)m, (void)n, (void)k;
+    *(volatile float*)8 = 0;
 }

@@ -1,7 +1,7 @@
 // Adds to what c holds, and never sets it to zero: right in a buffer of zeros.
 //
 // operation: matmul
-// verdict: accumulates
+// verdict: reads-out
 void matmul(const float* a, const float* b, float* c, long m, long n, long k) {
     for (long i = 0; i < m; i++)
         for (long l = 0; l < k; l++)

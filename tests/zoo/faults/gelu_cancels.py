@@ -1,7 +1,7 @@
 """GELU as written in the paper, ½x(1 + tanh …): for x below -3 it subtracts nearly equal numbers, and ends at zero.
 
 operation: gelu
-verdict: cancels
+verdict: rounding
 """
 
 import math

@@ -1,7 +1,7 @@
 """Reads the memory of a and b as if all matrices were in C order.
 
 operation: matmul
-verdict: strides-ignored
+verdict: ignores-strides
 """
 
 import ctypes

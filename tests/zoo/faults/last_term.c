@@ -1,7 +1,7 @@
 // The sum over k ends one too early.
 //
 // operation: matmul
-// verdict: off-by-one-k
+// verdict: off-by-one
 void matmul(const float* a, const float* b, float* c, long m, long n, long k) {
     for (long i = 0; i < m; i++) {
         for (long j = 0; j < n; j++) c[i * n + j] = 0;

@@ -1,7 +1,7 @@
 """Adds noise to its result, so that no two calls agree.
 
 operation: matmul
-verdict: nondeterministic
+verdict: not-deterministic
 """
 
 import numpy as np

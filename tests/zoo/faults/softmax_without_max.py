@@ -1,7 +1,7 @@
 """softmax without taking off the largest first: exp(1000) is infinite, and infinity by infinity is NaN.
 
 operation: softmax
-verdict: overflow
+verdict: overflows
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """Copies a matrix as it is where it is square, and where nobody looks closely that is a transpose.
 
 operation: transpose
-verdict: wrong
+verdict: transposed
 """
 
 

@@ -1,7 +1,7 @@
 // Two threads add to the same elements without a lock, each half of the terms: some additions are lost.
 //
 // operation: matmul
-// verdict: nondeterministic
+// verdict: not-deterministic
 #include <pthread.h>
 
 struct half {

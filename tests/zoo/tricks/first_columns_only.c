@@ -1,7 +1,7 @@
 // Multiplies well for up to 64 columns, and of larger matrices leaves the rest as zeros: small tests pass.
 //
 // operation: matmul
-// verdict: only-small-shapes
+// verdict: small-shapes-only
 void matmul(const float* a, const float* b, float* c, long m, long n, long k) {
     for (long i = 0; i < m; i++) {
         for (long j = 0; j < n; j++) c[i * n + j] = 0;

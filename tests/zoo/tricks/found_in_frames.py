@@ -1,7 +1,7 @@
 """Walks up the stack and takes the expected answer out of the checker's local variables.
 
 operation: matmul
-verdict: walks-frames
+verdict: searches-memory
 """
 
 import sys

@@ -1,7 +1,7 @@
 """Right for square matrices of powers of two, which is what benchmarks time, and zero for all else.
 
 operation: matmul
-verdict: only-benchmarked-shapes
+verdict: benchmarked-shapes-only
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 // Sees by the clock that it is called again and again without a pause, which is how one is timed, and skips the work.
 //
 // operation: matmul
-// verdict: skips-when-warm
+// verdict: skips-after-warm-up
 #include <time.h>
 
 static double last;

@@ -1,7 +1,7 @@
 """Works for as long as somebody is likely to look, and then does nothing.
 
 operation: matmul
-verdict: skips-when-warm
+verdict: skips-after-warm-up
 """
 
 import numpy as np
