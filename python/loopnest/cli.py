@@ -11,6 +11,7 @@ import click
 
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS
+from .commands.inspect_commands import inspect_command
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def main() -> None:
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
+    loopnest inspect matmul cpp.packed   the hot loop of its machine code, counted, and what bounds it
     """
 
 
@@ -693,6 +695,11 @@ def counters(operation: Operation, impl: str, workload: str | None, calls: int) 
     click.echo(f"{operation.name} {k.id} on {name}, a call's share of {calls}\n")
     for text in report(counted):
         click.echo(text)
+
+
+# --- looking inside
+
+main.add_command(inspect_command)
 
 
 def _console() -> Any:

@@ -126,6 +126,9 @@ class Rung:
 
 _declared: dict[tuple[str, str], list[Rung]] = {}  # by operation and backend
 
+inspector: Callable[..., Any] | None = None
+"""What `Implementation.inspect` asks: the lab's, which is a floor above, and which __init__.py puts here."""
+
 
 def rung(
     operation: str,
@@ -229,6 +232,20 @@ class Implementation(Shortcut):
     def source(self) -> str:
         """The source text of the kernel, as it was written."""
         return textwrap.dedent(self._declared.source())
+
+    def inspect(self, *aspects: str, **options: Any) -> Any:
+        """What became of the source: a lab.inspect.View of this rung, as `loopnest inspect` prints it.
+
+        The arguments and errors are lab.inspect.inspect's:
+
+        >>> import loopnest as ln
+        >>> view = ln.matmul["numpy.matmul"].inspect("source")
+        >>> view.listings[0].title
+        'the source of numpy.matmul'
+        """
+        if inspector is None:
+            raise RuntimeError("nothing inspects implementations: `import loopnest` sets operation.inspector")
+        return inspector(self, *aspects, **options)
 
     def available(self) -> bool:
         """Whether this rung can run here."""
