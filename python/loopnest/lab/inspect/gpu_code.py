@@ -74,7 +74,7 @@ def read_ptx(text: str, name: str | None = None) -> Code:
     at: list[int] = []
     labels: dict[str, int] = {}
     source: SourceLine | None = None
-    for raw in _entry(text, name):
+    for raw in _folded(_entry(text, name)):
         told = raw.strip()
         if found := _LOC.match(told):
             number = int(found[2])
@@ -95,9 +95,9 @@ def read_ptx(text: str, name: str | None = None) -> Code:
         if found["guard"]:
             one = replace(one, operands=f"{one.operands} {found['guard'].strip()}")
         guard = (found["guard"] or "").strip()
-        shown = f"{guard:5} {found['opcode']:<18} {' '.join(found['operands'].split())};".rstrip()
+        shown = f"{guard:6}{found['opcode']:<18} {' '.join(found['operands'].split())};".rstrip()
         at.append(len(lines))
-        lines.append(Line(f"  {shown}", one.kind, source, address))
+        lines.append(Line(shown, one.kind, source))
         instructions.append(one)
     return Code(tuple(lines), tuple(instructions), tuple(at), labels)
 
@@ -115,6 +115,19 @@ def _entry(text: str, name: str | None) -> Iterator[str]:
         depth += line.count("{") - line.count("}")
         if depth <= 0 and "}" in line:
             return
+
+
+def _folded(lines: Iterator[str]) -> Iterator[str]:
+    """Without the list of parameters: an array has nine of them."""
+    parameters = 0
+    for line in lines:
+        if line.strip().startswith(".param"):
+            parameters += 1
+            continue
+        if parameters and line.strip() == ")":
+            yield f"  // {parameters} parameter{'s' if parameters > 1 else ''}"
+            parameters = 0
+        yield line
 
 
 def _ptx_instruction(address: int, opcode: str, operands: str, source: SourceLine | None) -> Instruction:
@@ -190,7 +203,7 @@ def read_sass(text: str, name: str | None = None) -> Code:
             operands = re.sub(r"`\((.*?)\)", r"\1", found["operands"])
             one = _sass_instruction(len(instructions), found["opcode"], operands, source)
             guard = (found["guard"] or "").strip()
-            shown = f"  {int(found[1], 16):04x}  {guard:4} {found['opcode']:<20} {operands}".rstrip()
+            shown = f"{guard:5}{found['opcode']:<20} {operands}".rstrip()
             at.append(len(lines))
             lines.append(Line(shown, one.kind, source, int(found[1], 16)))
             instructions.append(one)
@@ -246,11 +259,11 @@ def _sass_instruction(address: int, opcode: str, operands: str, source: SourceLi
 
 
 def jump_of(one: Instruction, code: Code) -> int | None:
-    """The number of the instruction that it jumps to, by a label that the code has."""
+    """The number of the instruction that it jumps to, by a label that the code has; of several the farthest back."""
     if one.kind != "branch":
         return None
-    names = re.findall(r"\.L_x_\w+|\$L\w+", one.operands)
-    return code.labels.get(names[-1]) if names else None
+    names = re.findall(r"\.L_x_\w+|\$L\w+|(?<=label %)[\w.$-]+|(?<=label %\")[^\"]+", one.operands)
+    return min((code.labels[name] for name in names if name in code.labels), default=None)
 
 
 def loops_in(code: Code) -> list[tuple[Instruction, ...]]:
