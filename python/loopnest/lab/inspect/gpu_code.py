@@ -173,7 +173,9 @@ def _ptx_kind(head: str, floating: bool) -> str:
 # --- SASS: CUDA Binary Utilities, "Instruction Set Reference"
 
 
-_SASS = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?P<guard>@!?U?P\w+\s+)?(?P<opcode>[A-Z][\w.]*)\s*(?P<operands>.*?)\s*;\s*$")
+_SASS = re.compile(
+    r"/\*([0-9a-f]{4,})\*/\s+(?P<guard>@!?U?P\w+\s+)?(?P<opcode>[A-Z][\w.]*)\s*(?P<operands>.*?)\s*;\s*$"
+)
 _SASS_FILE = re.compile(r'//## File "([^"]+)", line (\d+)')
 _SASS_LABEL = re.compile(r"^(\.L_x_\w+):")
 
@@ -268,7 +270,9 @@ def jump_of(one: Instruction, code: Code) -> int | None:
 
 def loops_in(code: Code) -> list[tuple[Instruction, ...]]:
     """The innermost loops: what lies between a backward jump and its target, and holds no other."""
-    spans = {(to, one.address) for one in code.instructions if (to := jump_of(one, code)) is not None and to <= one.address}
+    spans = {
+        (to, one.address) for one in code.instructions if (to := jump_of(one, code)) is not None and to <= one.address
+    }
     inner = [s for s in spans if not any(s != o and s[0] <= o[0] and o[1] <= s[1] for o in spans)]
     return [code.instructions[first : last + 1] for first, last in sorted(inner)]
 
@@ -418,6 +422,8 @@ def _bound(loop: Loop, cc: tuple[int, int]) -> Bound:
     if loop.latency > cycles:
         warps = -(-loop.latency // cycles)
         waiting = f" One warp alone waits for its own sums: {warps:.0f} on each scheduler hide that."
-    text = f"An iteration takes four warps, one on each scheduler, at least {cycles:.0f} cycles{of_peak}: {why}.{waiting}"
+    text = (
+        f"An iteration takes four warps, one on each scheduler, at least {cycles:.0f} cycles{of_peak}: {why}.{waiting}"
+    )
     del arithmetic
     return Bound(name, cycles, share, text, cycles_by, f"compute capability {cc[0]}.{cc[1]}")

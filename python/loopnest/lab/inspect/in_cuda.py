@@ -1,8 +1,8 @@
 """numba.cuda's rungs, without a GPU: PTX, SASS, registers, and how many warps a GPU holds of each kernel.
 
-    cc        the compute capability, "9.0"; that of the GPU where it is not given
-    gpu       the GPU whose occupancy is told, "H100"; another one of the compute capability where only that is given
-    workload  whose shapes decide grids; the operation's largest where it is not given
+cc        the compute capability, "9.0"; that of the GPU where it is not given
+gpu       the GPU whose occupancy is told, "H100"; another one of the compute capability where only that is given
+workload  whose shapes decide grids; the operation's largest where it is not given
 """
 
 from __future__ import annotations
@@ -168,9 +168,7 @@ class Launched:
         return self.grid[0] * self.grid[1] * self.grid[2]
 
 
-def listings_of(
-    aspect: str, ptx: str, symbol: str, launched: Launched, target: Target, dtype: str
-) -> list[Listing]:
+def listings_of(aspect: str, ptx: str, symbol: str, launched: Launched, target: Target, dtype: str) -> list[Listing]:
     """A kernel's listing for an aspect: "ptx", "sass", or "hot", which is the hot loop in SASS, or in PTX without
     nvdisasm."""
     facts, notes = facts_of(ptx, symbol, launched, target)
@@ -178,7 +176,10 @@ def listings_of(
         raise InspectError(why_no_assembler() or why_no_disassembler() or "")
     as_sass = aspect == "sass" or (aspect == "hot" and not why_no_assembler() and not why_no_disassembler())
     if aspect == "hot" and not as_sass:
-        notes = (*notes, f"This is PTX, which has no machine instructions: {why_no_assembler() or why_no_disassembler()}.")
+        notes = (
+            *notes,
+            f"This is PTX, which has no machine instructions: {why_no_assembler() or why_no_disassembler()}.",
+        )
     if as_sass:
         code = read_sass(disassemble(assemble(ptx, target.cc).cubin), symbol)
         loop = hot_loop(code, target.cc)

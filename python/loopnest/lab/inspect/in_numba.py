@@ -14,8 +14,10 @@ import contextlib
 import difflib
 import io
 import threading
-from collections.abc import Iterator, Sequence
+import types
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -83,9 +85,9 @@ def kernels_of(
 
 
 def _strided(called: Called) -> Called:
-    from numba import types
+    from numba.types import Array
 
-    kinds = (t.copy(layout="A") if isinstance(t, types.Array) else t for t in called.signature)
+    kinds = (t.copy(layout="A") if isinstance(t, Array) else t for t in called.signature)
     return replace(called, signature=tuple(kinds))
 
 
@@ -171,9 +173,9 @@ def _compile(called: Called, with_lines: bool) -> Compiled:
     from numba.core.compiler_lock import global_compiler_lock
 
     options = {name: set(v) if isinstance(v, frozenset) else v for name, v in called.options}
+    function = called.function
     if with_lines:
-        # What a debugger would want besides, and what makes other code of it, is left out.
-        options |= {"debug": True, "boundscheck": False, "_dbg_extend_lifetimes": False, "_dbg_optnone": False}
+        options, function = options | _DEBUG, _debuggable(function)
     with global_compiler_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if called.ufunc:
@@ -188,13 +190,32 @@ def _compile(called: Called, with_lines: bool) -> Compiled:
             )
             library, symbol = wrapped.library, wrapped.name
         else:
-            dispatcher = njit(**options)(called.function)
+            dispatcher = njit(**options)(function)
             dispatcher.compile(called.signature)
             of_all = dispatcher.overloads[called.signature]
             library, symbol = of_all.library, of_all.fndesc.llvm_func_name
         library._ensure_finalized()
         machine = library._codegen._tm
         return Compiled(symbol, library.get_llvm_str(), bytes(machine.emit_object(library._final_module)))
+
+
+# What a debugger would want besides, and what makes other code of it, is left out.
+_DEBUG = {"debug": True, "boundscheck": False, "_dbg_extend_lifetimes": False, "_dbg_optnone": False}
+
+
+def _debuggable(function: Any) -> Any:
+    """The function with the helpers that it calls compiled anew, so that what is inlined of them has lines too."""
+    from numba import njit
+
+    names = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        value = names.get(name)
+        if hasattr(value, "py_func") and hasattr(value, "targetoptions"):
+            options = {k: v for k, v in value.targetoptions.items() if k != "nopython"}
+            names[name] = njit(**{**options, **_DEBUG})(_debuggable(value.py_func))
+    copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
+    copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
+    return copy
 
 
 # --- listings
@@ -228,9 +249,9 @@ def _line(one: Instruction, hot: bool) -> Line:
 
 
 def _arrays(called: Called) -> str:
-    from numba import types
+    from numba.types import Array
 
-    layouts = {t.layout for t in called.signature if isinstance(t, types.Array)}
+    layouts = {t.layout for t in called.signature if isinstance(t, Array)}
     if called.ufunc:
         return "a NumPy ufunc's loop"
     if layouts == {"C"}:
@@ -276,7 +297,7 @@ def _with_lines(code: Sequence[Instruction], called: Called) -> tuple[tuple[Inst
     file = ObjectFile(debugged.object)
     function = file.function(debugged.symbol)
     other = file.code(function)
-    where = _debug_lines(debugged.object, function.section)
+    where = _debug_lines(debugged.object, Path(called.function.__code__.co_filename).parent)
     lines: list[SourceLine | None] = [None] * len(code)
     same = difflib.SequenceMatcher(
         None, [one.mnemonic for one in code], [one.mnemonic for one in other], autojunk=False
@@ -291,8 +312,11 @@ def _with_lines(code: Sequence[Instruction], called: Called) -> tuple[tuple[Inst
     return tuple(replace(one, line=line) for one, line in zip(code, lines, strict=True)), notes
 
 
-def _debug_lines(data: bytes, section: int) -> Any:
-    """A function from an address in an object file's section to the source line, by the file's DWARF."""
+def _debug_lines(data: bytes, folder: Path) -> Callable[[int], SourceLine | None]:
+    """A function from an address in an object file's code to the source line, by the file's DWARF.
+
+    folder  of the source, which the table of files leaves out
+    """
     import bisect
 
     from elftools.elf.elffile import ELFFile
@@ -310,9 +334,8 @@ def _debug_lines(data: bytes, section: int) -> Any:
             name = entry.name.decode()
             directories = header["include_directory"]
             index = entry.dir_index - (0 if version5 else 1)
-            if not name.startswith("/") and 0 <= index < len(directories):
-                name = f"{directories[index].decode()}/{name}"
-            names[n + (0 if version5 else 1)] = name
+            place = Path(directories[index].decode()) if 0 <= index < len(directories) else folder
+            names[n + (0 if version5 else 1)] = str(folder / place / name)
         for row in program.get_entries():
             state = row.state
             if state is not None:

@@ -14,7 +14,9 @@ from .gpu_code import Code, loops_in, source_line
 from .loops import heat
 from .records import ARITHMETIC, KINDS, Instruction, Line, Loop, SourceLine
 
-_INSTRUCTION = re.compile(r"\s+(?:(?P<result>%[\w.\"$-]+) = )?(?:(?:tail|musttail|notail) )?(?P<opcode>[a-z]+)\b(?P<rest>.*)")
+_INSTRUCTION = re.compile(
+    r"\s+(?:(?P<result>%[\w.\"$-]+) = )?(?:(?:tail|musttail|notail) )?(?P<opcode>[a-z]+)\b(?P<rest>.*)"
+)
 _LABEL = re.compile(r"^(\"[^\"]+\"|[\w.$-]+):")
 _TYPE = re.compile(r"(?:<(?P<lanes>\d+) x )?(?P<element>float|double|half|i\d+|ptr)>?")
 _SIZES = {"float": 4, "double": 8, "half": 2, "ptr": 8}
@@ -75,7 +77,9 @@ def read_ir(text: str, name: str) -> Code:
     at: list[int] = []
     labels: dict[str, int] = {}
     for raw in _function(text, name):
-        shown = re.sub(r"(, )?!(dbg|tbaa|noalias|alias\.scope|prof|range|nonnull|noundef|invariant\.load) !\d+", "", raw)
+        shown = re.sub(
+            r"(, )?!(dbg|tbaa|noalias|alias\.scope|prof|range|nonnull|noundef|invariant\.load) !\d+", "", raw
+        )
         shown = re.sub(r"(, )?!llvm\.loop !\d+", "", shown).rstrip()
         if found := _LABEL.match(raw):
             labels[found[1].strip('"')] = len(instructions)

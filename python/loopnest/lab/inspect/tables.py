@@ -103,7 +103,7 @@ def _source_text(source: SourceLine | None) -> str:
     if source is None:
         return ""
     file, number = source
-    lines = _file(file)
+    lines = source_lines(file)
     text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     return f"{file.rpartition('/')[2]}:{number}  {text}"
 
@@ -114,7 +114,8 @@ def source_path(name: str) -> Path:
 
 
 @functools.cache
-def _file(name: str) -> Sequence[str]:
+def source_lines(name: str) -> Sequence[str]:
+    """The file of a SourceLine, line by line; empty where it is not here."""
     path = Path(name) if name.startswith("/") else source_path(name)
     return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ()
 

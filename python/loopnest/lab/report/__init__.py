@@ -25,6 +25,7 @@ from ...backends import BACKENDS
 from ..machine import MachineCard
 from ..records import Record, Results, save_text
 from ..tables import three_digits
+from ..templates import fill, text
 from . import roof, touched
 from .figures import Figure, Indexed, figures
 from .findings import LINE, findings
@@ -72,8 +73,8 @@ def page(results: Sequence[Results]) -> str:
     links = [*named, ("rungs", "The rungs"), ("table", "All results")]
     what = ", ".join(dict.fromkeys(record.suite for record in merged.records))
     when = _when(merged.datetime)
-    return _fill(
-        "page.html",
+    return fill(
+        Path(__file__).with_name("page.html"),
         title=f"loopnest: {what}, {when}",
         heading="How fast is each way of writing it, and why?",
         about=_about(merged, when),
@@ -85,8 +86,8 @@ def page(results: Sequence[Results]) -> str:
         rungs="\n".join(_rungs(merged.records)),
         not_run=_not_run(merged),
         footer=f"Made by loopnest {__version__}, `loopnest report`. Every figure is in the results' JSON file.",
-        style=_file("page.css"),
-        script=_file("page.js"),
+        style=text(Path(__file__).with_name("page.css")),
+        script=text(Path(__file__).with_name("page.js")),
         data=_data(merged.records),
     )
 
@@ -327,17 +328,3 @@ def _data(records: Sequence[Record]) -> str:
                 rungs[key] = {"lesson": k.lesson, "source": k.source()}
     data = {"columns": [*COLUMNS, *more], "rows": rows, "rungs": rungs}
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-
-
-def _fill(template: str, **texts: str) -> str:
-    """The file with each {{name}} replaced; what is put in is not looked through again."""
-    pieces = _file(template).split("{{")
-    filled = [pieces[0]]
-    for piece in pieces[1:]:
-        name, _, rest = piece.partition("}}")
-        filled += [texts[name], rest]
-    return "".join(filled)
-
-
-def _file(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")
