@@ -25,6 +25,7 @@ from ...operation import Implementation
 from .elf import diagnose, functions_of, hot_loop_of_text
 from .loops import hot_loop
 from .records import Bound, InspectError, Instruction, Line, Listing, Loop, Measured, View
+from .trial import Trial, trial
 
 ASPECTS = {
     "source": "the source, with what became of each line",
@@ -45,6 +46,7 @@ class Request:
     """What is wanted of a rung.
 
     isa      a level of ln.isa_levels(); the one in force where it is None
+    trial    the rung ready to run, where it can and measuring was not declined
     options  of one backend alone, such as cc and gpu of cuda's
     """
 
@@ -52,6 +54,7 @@ class Request:
     aspect: str
     dtype: str
     isa: str | None
+    trial: Trial | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -90,7 +93,8 @@ def inspect(
     aspects  of ASPECTS; none is the first that the backend can show
     dtype    "float32" or "float64"
     isa      the level whose machine code is wanted; the one in force where it is None
-    measure  whether to time the rung, for the share of the machine's limit that it reaches
+    measure  whether to run the rung: for the share of the machine's limit that it reaches, and to see in which loop its
+             time goes. Otherwise, and where it cannot run, the hot loop is chosen by what it could do
     options  of the backend: see its module
 
     Raises InspectError, which is a ValueError, where something cannot be shown: the message says why, and the fix.
@@ -99,15 +103,18 @@ def inspect(
         raise InspectError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
     provider = provider_of(k.backend)
     shows = provider.SHOWS if provider is not None else ("source",)
+    aspects = aspects or shows[:1]
+    run = trial(k, dtype, isa) if measure and not {"hot", "mca", "asm"}.isdisjoint(aspects) else None
     listings: list[Listing] = []
-    for aspect in aspects or shows[:1]:
+    for aspect in aspects:
         if aspect not in ASPECTS:
             raise InspectError(f"aspect is {aspect!r}, expected one of {', '.join(ASPECTS)}")
         if aspect not in shows:
             raise InspectError(f"{k.id} has no {aspect} to show, but {', '.join(shows)}")
-        request = Request(k, aspect, dtype, isa, options)
+        request = Request(k, aspect, dtype, isa, run, options)
         listings += provider.show(request) if provider is not None else [source_listing(k)]
-    return View(k.operation.name, k.id, dtype, isa or "", k.headline, tuple(listings))
+    measured = run.measured() if run is not None and "hot" in aspects else None
+    return View(k.operation.name, k.id, dtype, isa or "", k.headline, tuple(listings), measured)
 
 
 __all__ = [

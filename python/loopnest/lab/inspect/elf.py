@@ -189,6 +189,13 @@ class ObjectFile:
         data = self._bytes_at(address, 256)
         return data.split(b"\0")[0].decode("utf-8", "replace")
 
+    def address_of(self, offset: int) -> int:
+        """The address of what lies at an offset in the file."""
+        for segment in self._elf.iter_segments("PT_LOAD"):
+            if segment["p_offset"] <= offset < segment["p_offset"] + segment["p_filesz"]:
+                return int(offset - segment["p_offset"] + segment["p_vaddr"])
+        return offset
+
     def _bytes_at(self, address: int, size: int) -> bytes:
         for section in self._elf.iter_sections():
             start = section["sh_addr"]
@@ -262,6 +269,53 @@ class ObjectFile:
                     found[callee] = function
                     waiting.append(callee)
         return found
+
+    def way(self, root: Function, to: Function) -> list[Function]:
+        """By which functions a call of `root` comes to another."""
+        callers = self.reached_from(root, inside="loopnest::")
+        path, at = [to], callers.get(to)
+        while at is not None:
+            path.append(at)
+            at = callers[at]
+        return path[::-1]
+
+    def called_name(self, call: Instruction) -> str:
+        """What a call calls: a function of this file, or of another that the loader puts in its table (PLT)."""
+        target = x86.target_of(call)
+        if target is None:
+            return "a function by its pointer"
+        found = self.function_at(target)
+        if found is not None:
+            return re.sub(r"\(.*", "", found.name)
+        return self._plt.get(target, f"{target:x}")
+
+    @functools.cached_property
+    def _plt(self) -> Mapping[int, str]:
+        """Of each stub of the procedure linkage table the function that it goes to."""
+        import capstone
+
+        slots = {}
+        for name in (".rela.plt", ".rela.dyn"):
+            section = self._elf.get_section_by_name(name)
+            symbols = self._elf.get_section(section["sh_link"]) if section is not None else None
+            for relocation in section.iter_relocations() if section is not None else ():
+                if relocation["r_info_sym"] and symbols is not None:
+                    slots[relocation["r_offset"]] = demangled(symbols.get_symbol(relocation["r_info_sym"]).name)
+        reader, stubs = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64), {}
+        for name in (".plt", ".plt.got", ".plt.sec"):
+            section = self._elf.get_section_by_name(name)
+            before = 0
+            for address, size, mnemonic, operands in (
+                reader.disasm_lite(section.data(), section["sh_addr"]) if section is not None else ()
+            ):
+                one = x86.instruction(address, size, mnemonic, operands)
+                slot = x86.referred_to(one) if "jmp" in mnemonic else None
+                if slot in slots:
+                    stubs[address] = slots[slot]
+                    if before:
+                        stubs[before] = slots[slot]
+                before = address if mnemonic.startswith("endbr") else 0
+        return stubs
 
 
 def _at(lines: tuple[list[int], list[SourceLine | None]], address: int) -> SourceLine | None:

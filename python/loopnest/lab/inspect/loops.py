@@ -101,16 +101,25 @@ def _dominators(next: Sequence[Sequence[int]], roots: Iterable[int]) -> list[int
     return [above.get(block, -1) for block in range(len(next))]
 
 
-def loops_in(code: Code) -> list[tuple[Instruction, ...]]:
-    """The innermost loops, each as its instructions in the order of their addresses."""
+@dataclass(frozen=True)
+class Found:
+    """A loop's usual way from its top back to its top, and all of its instructions, with those beside that way."""
+
+    path: tuple[Instruction, ...]
+    body: tuple[Instruction, ...]
+
+
+def loops_in(code: Code) -> list[Found]:
+    """The innermost loops, and those whose usual way enters no loop in them, in the order of their addresses.
+
+    Compilers lay the usual way out in one piece: a conditional jump forward is seldom taken. What is jumped to, or jumped
+    over, lies beside it.
+    """
     if not code:
         return []
     blocks = _blocks(code)
     next = [block.next for block in blocks]
-    reached = {follower for block in blocks for follower in block.next}
-    # A block that nothing jumps to begins the function, or is reached by a table of jumps.
-    roots = [n for n in range(len(blocks)) if n == 0 or n not in reached]
-    above = _dominators(next, roots)
+    above = _dominators(next, _roots(code, blocks))
     before: list[list[int]] = [[] for _ in blocks]
     for n, followers in enumerate(next):
         for follower in followers:
@@ -134,18 +143,52 @@ def loops_in(code: Code) -> list[tuple[Instruction, ...]]:
                     if block not in body:
                         body.add(block)
                         waiting.extend(before[block])
-    innermost = [b for head, b in by_head.items() if not any(h != head and h in b for h in by_head)]
+    found = []
+    for head, body in sorted(by_head.items()):
+        inner = {h for h in by_head if h != head and h in body}
+        path = _usual_way(head, body, next)
+        if path is None or inner.intersection(path):
+            if inner:
+                continue
+            path = sorted(body)
+        instructions = tuple(one for n in path for one in code[blocks[n].first : blocks[n].last])
+        whole = tuple(one for n in sorted(body) for one in code[blocks[n].first : blocks[n].last])
+        found.append(Found(instructions, whole))
+    return found
+
+
+def _roots(code: Code, blocks: Sequence[_Block]) -> list[int]:
+    """Where the function begins; and, if it has jumps to what a table says, the blocks that nothing else reaches."""
+    if all(one.kind != "branch" or target_of(one) is not None for one in code):
+        return [0]
+    reached = {follower for block in blocks for follower in block.next}
     return [
-        tuple(one for n in sorted(body) for one in code[blocks[n].first : blocks[n].last])
-        for body in sorted(innermost, key=min)
+        n
+        for n, block in enumerate(blocks)
+        if n == 0 or (n not in reached and any(one.kind != "other" for one in code[block.first : block.last]))
     ]
 
 
-def summary(instructions: tuple[Instruction, ...], family: Family | None = None, most_bits: int = 512) -> Loop:
+def _usual_way(head: int, body: set[int], next: Sequence[Sequence[int]]) -> list[int] | None:
+    """The blocks from the head back to it, straight on wherever that stays in the loop."""
+    path, at = [head], head
+    while True:
+        inside = [n for n in next[at] if n in body]
+        if head in next[at] and (len(inside) == 1 or at + 1 != inside[0] or len(path) > 1):
+            return path
+        followers = [n for n in inside if n not in path]
+        if not followers:
+            return None
+        at = followers[0]
+        path.append(at)
+
+
+def summary(found: Found, family: Family | None = None, most_bits: int = 512) -> Loop:
     """What a loop's instructions add up to, and what bounds them.
 
     most_bits  of vectors at the ISA level, for the peak that the bound's share is of
     """
+    instructions = found.path
     counts = {kind: n for kind in KINDS if (n := sum(one.kind == kind for one in instructions))}
     counts["loads"] = sum(one.reads for one in instructions)
     counts["stores"] = sum(one.writes for one in instructions)
@@ -164,6 +207,7 @@ def summary(instructions: tuple[Instruction, ...], family: Family | None = None,
         itemsize=max((one.itemsize for one in arithmetic), default=0),
         accumulators=accumulators,
         latency=latency,
+        beside=len(found.body) - len(found.path),
     )
     return bound_of(loop, family, most_bits) if family else loop
 
@@ -198,11 +242,12 @@ def _chains(instructions: Code, family: Family | None) -> tuple[int, float]:
 
 
 def heat(loop: Loop) -> tuple[float, ...]:
-    """By how much a loop is hot: flops a cycle and an iteration, or else bytes; then the shorter one."""
+    """By how much a loop is hot: flops a cycle, or else bytes. Of loops alike in this, one without side ways, with few
+    spills, many accumulators, many flops for each byte, and few instructions."""
     cycles = max(cycles_by(loop, USUAL).values())
-    if loop.flops:
-        return round(loop.flops / cycles, 1), loop.flops, -loop.counts["spills"], -len(loop.instructions)
-    return 0, 0, round(loop.bytes / cycles, 1), loop.bytes, -len(loop.instructions)
+    flops, moved = round(loop.flops / cycles, 1), round(loop.bytes / cycles, 1)
+    rest = not loop.beside, -loop.counts["spills"], loop.accumulators, round(loop.flops / max(loop.bytes, 1), 2)
+    return flops, 0.0 if flops else moved, *rest, -len(loop.instructions)
 
 
 def hot_loop(code: Code, family: Family | None = None, most_bits: int = 512) -> Loop | None:

@@ -6,7 +6,6 @@ The table holds what matters to loops of floating-point arithmetic: docs/inspect
 from __future__ import annotations
 
 import functools
-import platform
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,7 +143,9 @@ def bound_of(loop: Loop, family: Family, most_bits: int) -> Loop:
     cycles = cycles_by(loop, family)
     name = max(cycles, key=lambda resource: cycles[resource])
     most = cycles[name]
-    share = loop.flops / (most * family.peak(loop.itemsize, most_bits)) if loop.flops and most else None
+    share = None
+    if loop.flops and most:  # where additions have units of their own, more than the peak of multiply-adds is possible
+        share = min(1.0, loop.flops / (most * family.peak(loop.itemsize, most_bits)))
     bound = Bound(name, most, share, _sentence(loop, name, most, share, family), cycles, family.name)
     return replace(loop, bound=bound)
 
@@ -154,9 +155,9 @@ def cycles_by(loop: Loop, family: Family) -> dict[str, float]:
     fma = adds = shuffles = loads = stores = divides = 0.0
     for one in loop.instructions:
         bits = max(one.vector_bits, 128)
-        if one.kind in ("fma", "multiply") or (one.kind == "add" and family.adds is None):
+        if one.kind in ("fma", "multiply", "compare") or (one.kind == "add" and family.adds is None):
             fma += 1 / _of(family.fma, bits)
-        elif one.kind in ("add", "compare") and family.adds is not None:
+        elif one.kind == "add" and family.adds is not None:
             adds += 1 / _of(family.adds, bits)
         elif one.kind == "divide":
             divides += family.divide.get((bits, one.itemsize), 5.0)

@@ -105,7 +105,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Loop:
-    """A loop's instructions, in the order of their addresses, and what they add up to in one iteration.
+    """The instructions of a loop's usual iteration, and what they add up to.
 
     counts         how many instructions of each kind; besides: "loads" and "stores", all that read or write memory, and
                    "spills", those at the stack, whatever their kind
@@ -113,6 +113,9 @@ class Loop:
     vector_bits    of the arithmetic; of the moves where there is none; 0 where it is scalar
     accumulators   independent chains of arithmetic that go from one iteration to the next
     latency        cycles of the longest such chain in an iteration; 0 where no iteration waits for the one before
+    beside         further instructions of the loop, which usual iterations jump over
+    calls          what it calls in every iteration: what is done there is not counted
+    seen           the share of the time that was spent in it; None where nobody looked
     bound          None where nothing is known of the processor
     """
 
@@ -124,6 +127,9 @@ class Loop:
     itemsize: int
     accumulators: int
     latency: float
+    beside: int = 0
+    calls: tuple[str, ...] = ()
+    seen: float | None = None
     bound: Bound | None = None
 
     @property
@@ -192,9 +198,9 @@ class Listing:
 
 @dataclass(frozen=True)
 class Measured:
-    """How fast the rung was, here and now, on a workload that suits its hot loop.
+    """How fast the rung was, here and now, on a workload that suits its hot loop, with one thread.
 
-    share    of the machine's limit; limit: which it is, as in "peak flops" or "L2 bandwidth"
+    share    of the machine's limit at this ISA level; limit: which it is, as in "peak flops"
     """
 
     workload: str
@@ -203,6 +209,7 @@ class Measured:
     bytes_per_second: float
     share: float
     limit: str
+    isa: str
 
 
 @dataclass(frozen=True)
@@ -222,7 +229,8 @@ class View:
     notes: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        return to_json(self)
+        told: dict[str, Any] = to_json(self)
+        return told
 
 
 def to_json(record: Any) -> Any:
