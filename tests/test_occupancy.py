@@ -33,7 +33,7 @@ from loopnest.lab.inspect.occupancy import GPUS, LIMITS, WARP, gpu_named, occupa
         ("H100", 128, 32, 114 * 1024, 1, 6, ("shared memory",)),
         ("H100", 128, 32, 227 * 1024, 1, 6, ("shared memory",)),
         ("H100", 128, 32, 227 * 1024 + 1, 0, 0, ("shared memory",)),
-        # Ampere Tuning Guide: 164 KB and 163 KB (8.0), 100 KB and 99 KB (8.6). Turing Tuning Guide: 64 KB, none reserved.
+        # Ampere Tuning Guide: 164 and 163 KB (8.0), 100 and 99 KB (8.6). Turing Tuning Guide: 64 KB, none reserved.
         ("A100", 128, 32, 163 * 1024, 1, 6, ("shared memory",)),
         ("A100", 128, 32, 164 * 1024, 0, 0, ("shared memory",)),
         ("A10", 128, 32, 99 * 1024, 1, 8, ("shared memory",)),
@@ -107,7 +107,7 @@ def nvidias(tmp_path_factory):
 
 
 def test_nvidias_own_calculator_agrees(nvidias):
-    """On 1,500 random kernels for each compute capability: the blocks, what each resource allows, and what a block is given."""
+    """On 1,500 random kernels for each compute capability: blocks, what each resource allows, what a block is given."""
     rng = random.Random(5)
     launched = 0
     for cc, limits in LIMITS.items():

@@ -1,8 +1,8 @@
 """PTX and SASS as data: what kind each instruction is, its source line, and the hot loop.
 
 PTX is what the compiler's front writes, for a machine with as many registers as it likes; SASS is what the GPU runs.
-Both are read as text, PTX as numba.cuda or NVRTC give it and SASS as nvdisasm prints it. The figures of a loop are of one
-thread; 32 of them run an instruction at once.
+Both are read as text, PTX as numba.cuda or NVRTC give it and SASS as nvdisasm prints it. The figures of a loop are of
+one thread; 32 of them run an instruction at once.
 
 An innermost loop is a backward jump with no other inside. Hot is the one with the most flops an instruction, as on
 the CPU.
@@ -64,7 +64,7 @@ def read_ptx(text: str, name: str | None = None) -> Code:
 
     Instructions are numbered from 0; the number stands as their address.
 
-    >>> code = read_ptx(".visible .entry f() {\\n ld.global.f32 %f1, [%rd1];\\n fma.rn.f32 %f2, %f1, %f1, %f2;\\n ret;\\n}")
+    >>> code = read_ptx(".entry f() {\\n ld.global.f32 %f1, [%rd1];\\n fma.rn.f32 %f2, %f1, %f1, %f2;\\n ret;\\n}")
     >>> [one.kind for one in code.instructions]
     ['load', 'fma', 'branch']
     """
@@ -337,7 +337,7 @@ def _chains(instructions: Sequence[Instruction]) -> tuple[int, int]:
     flows = []
     for one in instructions:
         found = [name.lstrip("%") for name in _REGISTER.findall(one.operands.replace(".reuse", ""))]
-        no_result = one.writes and not one.reads or one.kind in ("branch", "barrier")
+        no_result = (one.writes and not one.reads) or one.kind in ("branch", "barrier")
         flows.append((one, None if no_result or not found else found[0], found if no_result else found[1:]))
     carried = {to for one, to, _ in flows if to and one.kind in ARITHMETIC}
     count = longest = 0

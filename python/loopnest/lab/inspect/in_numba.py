@@ -3,8 +3,8 @@
     workload  whose call is looked at; the operation's largest where it is not given
     strided   look at the form that takes any strides, in place of the one for arrays in C order
 
-A rung's host function is run once with kernels that only note how they are called. Each is then compiled anew, with its own
-options: Numba keeps no text of what comes from its cache on disk. Source lines are those of a second compile, with
+A rung's host function is run once with kernels that only note how they are called. Each is then compiled anew, with its
+own options: Numba keeps no text of what comes from its cache on disk. Source lines are those of a second compile, with
 debugging information: where the two give the same instructions, a line of the one is a line of the other.
 """
 
@@ -126,7 +126,7 @@ def _noting() -> Iterator[list[Called]]:
     users = [module for module in list(sys.modules.values()) if getattr(module, "ufunc", None) is real]
     with _one_at_a_time, contextlib.ExitStack() as stack:
         stack.callback(setattr, numba_kernels.CompiledKernel, "__call__", numba_kernels.CompiledKernel.__call__)
-        numba_kernels.CompiledKernel.__call__ = call  # type: ignore[method-assign]
+        numba_kernels.CompiledKernel.__call__ = call  # type: ignore[assignment,method-assign]
         for module in users:
             stack.callback(setattr, module, "ufunc", real)
             module.ufunc = ufunc  # type: ignore[attr-defined]
@@ -209,7 +209,7 @@ def _debuggable(function: Any) -> Any:
 
     names = dict(function.__globals__)
     for name in function.__code__.co_names:
-        value = names.get(name)
+        value: Any = names.get(name)
         if hasattr(value, "py_func") and hasattr(value, "targetoptions"):
             options = {k: v for k, v in value.targetoptions.items() if k != "nopython"}
             names[name] = njit(**{**options, **_DEBUG})(_debuggable(value.py_func))

@@ -45,7 +45,7 @@ class Launch:
         return int(np.prod(self.grid))
 
 
-class PretendedArray(np.ndarray):  # type: ignore[type-arg]
+class PretendedArray(np.ndarray):
     """Host memory in the place of a device's."""
 
     def copy_to_host(self, ary: Any = None, stream: Any = 0) -> Any:
@@ -113,7 +113,7 @@ def _triple(size: Any) -> tuple[int, ...]:
 
 def signature_of(launch: Launch) -> tuple[Any, ...]:
     """Numba's types of a launch's arguments: arrays in C or Fortran order, as they lie, or of any strides."""
-    from numba import from_dtype, types, typeof
+    from numba import from_dtype, typeof, types
 
     kinds = []
     for arg in launch.args:

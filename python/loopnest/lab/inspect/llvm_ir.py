@@ -1,6 +1,7 @@
 """LLVM IR as data: what kind each instruction is, its source line, and the hot loop.
 
-IR is what a compiler's optimiser hands to its code generator, with as many registers as it likes and vectors of any width.
+IR is what a compiler's optimiser hands to its code generator, with as many registers as it likes and vectors of any
+width.
 Language Reference: https://llvm.org/docs/LangRef.html
 """
 
@@ -109,25 +110,29 @@ def _function(text: str, name: str) -> Iterator[str]:
 
 def _locations(text: str) -> dict[int, SourceLine]:
     """Metadata by number: where in the source it is, as far as the file is known."""
-    files = {int(n): (name, folder) for n, name, folder in
-             re.findall(r'^!(\d+) = !DIFile\(filename: "([^"]+)", directory: "([^"]*)"', text, re.MULTILINE)}  # fmt: skip
+    named = re.findall(r'^!(\d+) = !DIFile\(filename: "([^"]+)", directory: "([^"]*)"', text, re.MULTILINE)
+    files = {int(n): (name, folder) for n, name, folder in named}
     scopes: dict[int, int] = {}
     for n, body in re.findall(r"^!(\d+) = (?:distinct )?!DI(?:Subprogram|LexicalBlock\w*)\((.*)\)", text, re.MULTILINE):
         if found := re.search(r"\bfile: !(\d+)", body):
             scopes[int(n)] = int(found[1])
-    found = {}
+    places: dict[int, SourceLine] = {}
     for n, body in re.findall(r"^!(\d+) = (?:distinct )?!DILocation\((.*)\)", text, re.MULTILINE):
         line, scope = re.search(r"\bline: (\d+)", body), re.search(r"\bscope: !(\d+)", body)
         file = files.get(scopes.get(int(scope[1]), -1)) if scope else None
         if line and file and int(line[1]):
             name, folder = file
-            found[int(n)] = source_line(name if name.startswith("/") else f"{folder}/{name}", int(line[1]))
-    return found
+            places[int(n)] = source_line(name if name.startswith("/") else f"{folder}/{name}", int(line[1]))
+    return places
+
+
+_FLAGS = re.compile(
+    r"\b(fast|contract|reassoc|nnan|ninf|nsz|arcp|afn|nuw|nsw|exact|inbounds|volatile|disjoint|samesign)\b"
+)
 
 
 def _instruction(address: int, opcode: str, rest: str, result: str, source: SourceLine | None) -> Instruction:
-    plain = re.sub(r"\b(fast|contract|reassoc|nnan|ninf|nsz|arcp|afn|nuw|nsw|exact|inbounds|volatile|disjoint|samesign)\b",
-                   "", rest)  # fmt: skip
+    plain = _FLAGS.sub("", rest)
     one = Instruction(address, 0, opcode, f"{result} {plain}".strip(), _KINDS.get(opcode, "scalar"), line=source)
     found = _TYPE.search(plain)
     lanes = int(found["lanes"] or 1) if found else 1

@@ -2,8 +2,8 @@
 
 A multiprocessor hides the latency of one warp's loads behind the instructions of others, so it matters how many it has.
 A block is taken in whole or not at all. Each of its warps takes registers, and the block takes shared memory, a place
-among the blocks and a barrier; what runs out first decides. The limits are NVIDIA's: *CUDA C++ Programming Guide*, tables
-of technical specifications by compute capability and of the carve-outs of shared memory.
+among the blocks and a barrier; what runs out first decides. The limits are NVIDIA's: *CUDA C++ Programming Guide*,
+tables of technical specifications by compute capability and of the carve-outs of shared memory.
 
 >>> found = occupancy("A100", threads=128, registers=37)
 >>> found.blocks, found.warps, found.percent

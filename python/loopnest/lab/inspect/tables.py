@@ -121,7 +121,7 @@ def source_lines(name: str) -> Sequence[str]:
 
 
 def facts_of(listing: Listing) -> list[str]:
-    """A listing's facts as lines. Whole records among them are for who reads the JSON; their sentences are in the notes."""
+    """A listing's facts as lines, without the records among them, which are for who reads the JSON."""
     lines = [f"{name}: {value}" for name, value in listing.facts.items() if not isinstance(value, Mapping)]
     counted = listing.facts.get("instructions")
     if isinstance(counted, Mapping):
