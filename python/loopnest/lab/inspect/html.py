@@ -7,8 +7,8 @@
 True
 
 Source and instructions stand beside each other; a line that has the pointer or the keyboard's focus lights those that
-it became, and they it. It is made from the records alone: page.html, view.css and view.js are what is around them, and the
-report's page.css is its look.
+it became, and they it. It is made from the records alone: page.html, view.css and view.js are what is around them, and
+the report's page.css is its look.
 """
 
 from __future__ import annotations
