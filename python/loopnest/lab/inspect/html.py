@@ -118,7 +118,7 @@ def _summary(listing: Listing) -> str:
     facts = facts_of(listing)
     if facts:
         rows = "".join(f"<li>{html.escape(fact)}</li>" for fact in facts)
-        parts.append(f'<details class="facts"><summary>{len(facts)} facts</summary><ul>{rows}</ul></details>')
+        parts.append(f'<details class="facts"><summary>facts</summary><ul>{rows}</ul></details>')
     held = listing.facts.get("occupancy")
     if isinstance(held, Mapping):
         parts.append(_occupancy(held))
