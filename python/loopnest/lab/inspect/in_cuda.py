@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...operation import Implementation, Workload
 from . import Request, source_listing
 from .cubin import Assembled, Kernel, assemble, disassemble, why_no_assembler, why_no_disassembler
 from .gpu_code import Code, families, hot_loop, read_ptx, read_sass
@@ -32,19 +33,26 @@ def show(request: Request) -> list[Listing]:
         raise InspectError(missing)
     target = Target.of(request)
     k = request.implementation
-    workload = request.options.get("workload") or k.operation.contract.workloads[-1].name
-    try:
-        launches = launches_of(k, workload, request.dtype)
-    except ValueError as error:
-        raise InspectError(str(error)) from None
+    workload = workload_of(k, request.options.get("workload"))
+    launches = launches_of(k, workload, request.dtype)
     listings = []
     for launch, times in _distinct(launches):
         name, ptx = compiled(launch.kernel, signature_of(launch), target.cc)
-        about = Launched(launch.kernel.py_func.__name__, launch.block, launch.grid, launch.shared, times, workload)
+        about = Launched(launch.kernel.py_func.__name__, launch.block, launch.grid, launch.shared, times, workload.name)
         listings += listings_of(request.aspect, ptx, name, about, target, request.dtype)
     if not listings:
-        raise InspectError(f"{k.id} launches no kernel on {workload}")
+        raise InspectError(f"{k.id} launches no kernel on {workload.name}")
     return listings
+
+
+def workload_of(k: Implementation, name: str | None) -> Workload:
+    """The workload of this name of the rung's operation; the largest where it is None. Raises InspectError."""
+    workloads = k.operation.contract.workloads
+    chosen = workloads[-1] if name is None else next((w for w in workloads if w.name == name), None)
+    if chosen is None:
+        known = ", ".join(w.name for w in workloads)
+        raise InspectError(f"workload is {name!r}, which {k.operation.name} does not have; it has {known}")
+    return chosen
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ import numpy as np
 from ...operation import Implementation
 from . import Request, source_listing
 from .elf import ObjectFile, object_file
+from .in_cuda import workload_of
 from .loops import heat, hot_loop
 from .ports import this_family
 from .records import InspectError, Line, Listing
@@ -42,7 +43,7 @@ def show(request: Request) -> list[Listing]:
         raise InspectError(f"{k.id} cannot run here: {reason}")
     if request.aspect == "ttir":
         raise InspectError(_no_triton(k))
-    chosen = _workload(k, request.options.get("workload"))
+    chosen = workload_of(k, request.options.get("workload") or k.operation.contract.workloads[0].name)
     if k.variant != "compiled":
         if request.aspect == "source":
             return [source_listing(k), _routines(k, chosen, request.dtype)]
@@ -68,15 +69,6 @@ def _no_triton(k: Implementation) -> str:
             f"Triton is not installed, and {k.id} runs on the CPU, for which Inductor writes C++: --source shows that"
         )
     return f"{k.id} runs on the CPU, for which Inductor writes C++ and no Triton: --source shows that"
-
-
-def _workload(k: Implementation, name: str | None) -> Any:
-    workloads = k.operation.contract.workloads
-    for workload in workloads:
-        if name is None or workload.name == name:
-            return workload
-    known = ", ".join(w.name for w in workloads)
-    raise InspectError(f"workload is {name!r}, which {k.operation.name} does not have; it has {known}")
 
 
 # --- eager rungs: whose routines run
