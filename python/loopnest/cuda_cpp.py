@@ -79,8 +79,8 @@ def compile_cu(
     folders  in which the file's own headers lie; those of csrc/cuda/ are found
     options  more of NVRTC's: "--maxrregcount=64"
 
-    Raises CudaBuildError with NVRTC's message, shortened, or where NVRTC is not here; ValueError for an arch that it does
-    not know.
+    Raises CudaBuildError with NVRTC's message, shortened, or where NVRTC is not here; ValueError for an arch that it
+    does not know.
 
     >>> from loopnest.cuda_cpp import compile_cu, why_no_nvrtc
     >>> text = "__global__ void twice(float* x) { x[threadIdx.x] *= 2; }"
@@ -105,11 +105,8 @@ def compile_cu(
         *options,
     ]
     stubs = [stub.encode() for stub in STUBS]
-    (program,) = _checked(
-        nvrtc.nvrtcCreateProgram(
-            source_text.encode(), name.encode(), len(stubs), [b"#pragma once\n"] * len(stubs), stubs
-        )
-    )
+    empty = [b"#pragma once\n"] * len(stubs)
+    (program,) = _checked(nvrtc.nvrtcCreateProgram(source_text.encode(), name.encode(), len(stubs), empty, stubs))
     try:
         for expression in names:
             _checked(nvrtc.nvrtcAddNameExpression(program, expression.encode()))

@@ -117,10 +117,9 @@ def kernels_of(text: str) -> tuple[KernelFunction, ...]:
     found = []
     after = 0
     pattern = re.compile(r"(?P<template>template\s*<[^;{}]*?>\s*)?(?:extern\s+\"C\"\s+)?(?:static\s+)?__global__\b")
+    up_to_name = re.compile(r"[^;{}()]*?(?:__launch_bounds__\s*\([^)]*\)[^;{}()]*?)?\b(\w+)\s*\(")
     for place in pattern.finditer(plain):
-        head = re.compile(r"[^;{}()]*?(?:__launch_bounds__\s*\([^)]*\)[^;{}()]*?)?\b(\w+)\s*\(").match(
-            plain, place.end()
-        )
+        head = up_to_name.match(plain, place.end())
         if head is None:
             continue
         end = _closing(plain, head.end() - 1)
@@ -142,9 +141,7 @@ def kernels_of(text: str) -> tuple[KernelFunction, ...]:
 def constants_of(text: str) -> dict[str, int]:
     """The integers that a file gives a name: `constexpr int TILE = 16;`, `#define TILE 16`."""
     plain = without_comments(text)
-    pattern = (
-        r"\bconst(?:expr)?\s+(?:static\s+)?[\w\s]*?\b(\w+)\s*=\s*([^;]+);|^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+(.+)$"
-    )
+    pattern = r"\bconst(?:expr)?\s[\w\s]*?\b(\w+)\s*=\s*([^;]+);|^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+(.+)$"
     known: dict[str, int] = {}
     for place in re.finditer(pattern, plain, re.MULTILINE):
         name, value = place[1] or place[3], place[2] or place[4]
@@ -224,7 +221,6 @@ _FUNCTIONS: dict[str, Callable[..., int]] = {
     "min": min,
     "max": max,
     "ceil_div": lambda a, b: -(-a // b),
-    "dim3": lambda *sizes: sizes,  # type: ignore[dict-item,return-value]
 }
 _BYTES = {"float": 4, "double": 8, "int": 4, "unsigned": 4, "half": 2, "char": 1, "float4": 16, "double2": 16}
 
@@ -253,12 +249,12 @@ def evaluated(expression: str, values: Mapping[str, int]) -> tuple[int, ...]:
             return _OPERATORS[type(node.op)](left, right)
         if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
             return -value(node.operand)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "dim3":
+            return tuple(map(value, node.args))
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FUNCTIONS:
             return _FUNCTIONS[node.func.id](*map(value, node.args))
         if isinstance(node, ast.Name):
-            raise CudaSourceError(
-                f"{expression!r}: {node.id} is not known; known here: {', '.join(values) or 'nothing'}"
-            )
+            raise CudaSourceError(f"{expression!r}: {node.id} is not known; known: {', '.join(values) or 'nothing'}")
         raise CudaSourceError(f"{expression!r}: expected integers, names, + - * / %, min, max, ceil_div")
 
     try:
@@ -302,7 +298,6 @@ STUBS = (
     "cuda.h",
     "device_launch_parameters.h",
     "device_functions.h",
-    "helper_cuda.h",
 )
 """Headers whose words csrc/cuda/on_cpu.hpp has, so that including them changes nothing."""
 
@@ -498,4 +493,5 @@ def device_array(shape: tuple[int, ...], dtype: Any) -> Array:
     size = math.prod(shape) * dtype.itemsize
     memory = np.full(size + 256, 0xFF, np.uint8)
     start = -memory.ctypes.data % 256
-    return memory[start : start + size].view(dtype).reshape(shape)
+    array: Array = memory[start : start + size].view(dtype).reshape(shape)
+    return array

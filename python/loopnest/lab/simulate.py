@@ -176,8 +176,7 @@ def build_simulated(
     if not wanted:
         templates = [kernel.name for kernel in kernels]
         hint = f"; of a template say which: names=['{templates[0]}<float>']" if templates else ""
-        raise CudaSourceError(
-            f"{file.name} has no __global__ function{' that is no template' if templates else ''}{hint}"
-        )
+        kind = " that is no template" if templates else ""
+        raise CudaSourceError(f"{file.name} has no __global__ function{kind}{hint}")
     library = build(text, str(file), wanted, sanitize=sanitize, opt=opt, folders=[file.absolute().parent])
     return Simulated(file, library, kernels, constants_of(text))
