@@ -12,8 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .cpp import csrc
+from .cpp import csrc, opening_comment
+from .cuda_device import name_expressions
 from .cuda_on_cpu import STUBS, CudaBuildError
+from .operation import Kernel, Rung, add_rung
 
 Kind = Literal["ptx", "cubin"]
 
@@ -92,7 +94,7 @@ def compile_cu(
         raise CudaBuildError(f"{name} cannot be compiled: {missing}", "")
     from cuda.bindings import nvrtc
 
-    known = [f"sm_{number}" for number in _checked(nvrtc.nvrtcGetSupportedArchs())[0]]
+    known = known_archs()
     if not re.fullmatch(r"sm_\d+[af]?", arch) or arch.rstrip("af") not in known:
         raise ValueError(f"compile_cu: arch is {arch!r}, expected one that NVRTC knows: {', '.join(known)}")
     given = [
@@ -124,6 +126,17 @@ def compile_cu(
     return Compiled(name, arch, kind, code, log, lowered)
 
 
+def known_archs() -> list[str]:
+    """The architectures that NVRTC compiles for, from the oldest to the newest: sm_75, …"""
+    from cuda.bindings import nvrtc
+
+    return [f"sm_{number}" for number in sorted(_checked(nvrtc.nvrtcGetSupportedArchs())[0])]
+
+
+def newest_arch() -> str:
+    return known_archs()[-1]
+
+
 def shortened(log: str, most: int = 3) -> str:
     """The first errors of NVRTC's log, each with its line of the source and the mark under it."""
     parts = re.split(r"\n(?=\S+\(\d+\): |\d+ errors? detected)", log.strip())
@@ -151,3 +164,53 @@ def _buffer(size_of: Any, read: Any, program: Any) -> bytes:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+# --- rungs
+
+
+def cu_rung(
+    operation: str, variant: str, files: Sequence[str], kernel: Kernel, *, faster_than: str | Sequence[str] = ()
+) -> None:
+    """Declare a host function that launches kernels of .cu files to be a rung.
+
+    files   below csrc/cuda/: the first is the rung's source, and its opening comment the lesson; the kernels of the
+            others are launched too
+    kernel  takes what the operation's kernels take, and carries it to the device and back; its attribute `cu_files`
+            becomes the paths, so that the sources can be compiled and looked at without a GPU
+    """
+    paths = tuple(csrc() / "cuda" / file for file in files)
+    kernel.cu_files = paths  # type: ignore[attr-defined]
+    add_rung(
+        operation,
+        "cuda_cpp",
+        Rung(
+            variant=variant,
+            kernel=kernel,
+            lesson=lambda: opening_comment(paths[0]),
+            source=lambda: paths[0].read_text(encoding="utf-8"),
+            faster_than=(faster_than,) if isinstance(faster_than, str) else tuple(faster_than),
+        ),
+    )
+
+
+def compile_file(file: Path, *, arch: str = "sm_90", kind: Kind = "ptx", options: Sequence[str] = ()) -> Compiled:
+    """A file of csrc/cuda/, its templates for both dtypes; `lowered` has the kernels' names in the code.
+
+    >>> from loopnest.cpp import csrc
+    >>> from loopnest.cuda_cpp import compile_file, why_no_nvrtc
+    >>> compiled = None if why_no_nvrtc() else compile_file(csrc() / "cuda" / "matmul_tiled.cu")
+    >>> compiled is None or sorted(compiled.lowered)
+    ['matmul_tiled<double>', 'matmul_tiled<float>']
+    """
+    text = file.read_text(encoding="utf-8")
+    return compile_cu(text, str(file), arch=arch, kind=kind, names=name_expressions(text), options=options)
+
+
+def compile_for_device(file: Path, arch: str) -> Compiled:
+    """Machine code for this architecture; PTX of the newest that NVRTC knows, for the driver to go on with, if it is
+    newer."""
+    try:
+        return compile_file(file, arch=arch, kind="cubin")
+    except ValueError:
+        return compile_file(file, arch=newest_arch(), kind="ptx")
