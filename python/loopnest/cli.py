@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import OPERATIONS, __version__, set_isa
-from .backends import BACKENDS
+from .backends import BACKENDS, SIMULATED
 from .commands.inspect_commands import inspect_command
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
@@ -102,6 +102,7 @@ def _list_ladder(operation: Operation) -> None:
         if k.backend != backend:
             backend = k.backend
             summary = BACKENDS[backend].summary if backend in BACKENDS else "registered"
+            summary += f"; {SIMULATED}" if k.simulated() else ""
             table.add_row()
             table.add_row(Text(backend, style="bold"), Text(summary, style="bold"))
         table.add_row(Text(k.id, style="" if k.available() else "dim"), _about(k))
@@ -116,6 +117,8 @@ def _about(k: Implementation) -> Text:
     from rich.text import Text
 
     text = Text(k.headline, style="" if k.available() else "dim")
+    if k.simulated():
+        text.append(" (simulated)", style="yellow")
     if k.study:
         text.append(" (for study)", style="dim")
     reason = k.why_unavailable()
@@ -142,11 +145,14 @@ def show(operation: Operation, impl: str) -> None:
     if not console.is_terminal:
         click.echo(f"{operation.name} {k.id}\n")
         click.echo(f"not here: {reason}\n" if reason else "", nl=False)
+        click.echo(f"{SIMULATED}\n" if k.simulated() else "", nl=False)
         click.echo(f"{k.lesson}\n\n{source}")
         return
     console.print(Text(f"{operation.name} {k.id}\n", style="bold"))
     if reason:
         console.print(Text(f"not here: {reason}\n", style="yellow"))
+    if k.simulated():
+        console.print(Text(f"{SIMULATED}\n", style="yellow"))
     for paragraph in k.lesson.split("\n\n"):
         console.print(Text(_reflowed(paragraph) + "\n"))
     language = {"cpp": "cpp", "cuda_cpp": "cuda"}.get(k.backend, "python")

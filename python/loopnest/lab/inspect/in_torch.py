@@ -206,7 +206,7 @@ def _calling(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def _written(k: Implementation, workload: Any, dtype: str) -> Sequence[str]:
-    """The texts that Inductor hands to Python as the rung is translated anew; from its cache on disk where it has them."""
+    """The texts that Inductor hands to Python as the rung is translated anew, from its cache where it is there."""
     from torch._inductor.graph import GraphLowering
 
     from ... import tensors
