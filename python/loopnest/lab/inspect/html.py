@@ -188,7 +188,7 @@ def _line(classes: str, place: str, text: str, source: int | None, title: str = 
 
 
 def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterator[str]:
-    """The source lines that became something and those around them, file by file; the one with the most comes first."""
+    """The source lines that became something and those around them, file by file; that of the hot loop comes first."""
     became: dict[SourceLine, int] = {}
     hot = {line.source for line in lines if line.hot}
     for line in lines:
@@ -197,7 +197,8 @@ def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterato
     by_file: dict[str, list[int]] = {}
     for file, number in became:
         by_file.setdefault(file, []).append(number)
-    order = sorted(by_file, key=lambda file: -sum(n for (of, _), n in became.items() if of == file))
+    in_loop = [line.source[0] for line in lines if line.hot and line.source]
+    order = sorted(by_file, key=lambda file: (-in_loop.count(file), -sum(became[file, n] for n in by_file[file])))
     for file in order:
         written = source_lines(file)
         yield f'<li class="file" role="presentation">{html.escape(file)}</li>'
