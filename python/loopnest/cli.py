@@ -324,7 +324,12 @@ def compare(old: Path, new: Path, threshold: float, everything: bool) -> None:
     callback=_in_a_folder,
     help="The HTML file; beside the first of the RESULTS where it is not given.",
 )
-def report(results: tuple[Path, ...], output: Path | None) -> None:
+@click.option(
+    "--inspect",
+    is_flag=True,
+    help="Look into the rungs too: their hot loops in the report, and a page of each in a folder beside it.",
+)
+def report(results: tuple[Path, ...], output: Path | None, inspect: bool) -> None:
     """Make one HTML file of RESULTS, which needs no network and no other file.
 
     RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Of several the last
@@ -339,7 +344,8 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
     try:
         runs = [load(path) for path in results]
         file = output or report_beside(results[0])
-        write(runs, file)
+        with _Progress() as progress:
+            write(runs, file, inspect=inspect, on_event=progress.show)
     except (BadFileError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"the report is in {file}")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
 from rich.text import Text
 
 from ...cpp import csrc
+from .gpu_code import PACKAGE
 from .records import ARITHMETIC, Line, Listing, Loop, Measured, SourceLine, View
 
 STYLES = {
@@ -17,6 +18,8 @@ STYLES = {
     "compare": "green",
     "convert": "green",
     "logic": "green",
+    "special": "bold green",
+    "barrier": "bold magenta",
     "shuffle": "magenta",
     "move": "cyan",
     "load": "blue",
@@ -30,6 +33,9 @@ STYLES = {
     "comment": "dim",
 }
 """Colours by the kind of a line."""
+
+MACHINE = ("asm", "llvm", "ptx", "sass")
+"""The languages of which a line is an instruction, of a kind and from a source line."""
 
 BESIDE = 110
 """Columns from which on the source stands beside the machine code, and two loops beside each other."""
@@ -51,10 +57,10 @@ def report(view: View, width: int) -> list[Text | Table]:
 def of_listing(listing: Listing, width: int) -> list[Text | Table]:
     """A listing: its title, its lines, what they add up to, and its notes."""
     parts: list[Text | Table] = [Text(listing.title, style="bold underline")]
-    parts += [Text(f"{name}: {value}") for name, value in listing.facts.items()]
-    parts.append(_code(listing, width) if listing.language == "asm" else _plain(listing))
+    parts += [Text(fact) for fact in facts_of(listing)]
+    parts.append(_code(listing, width) if listing.language in MACHINE else _plain(listing))
     if listing.loop is not None:
-        parts += [Text(""), *(Text(line) for line in told_of(listing.loop))]
+        parts += [Text(""), *(Text(line) for line in told_of(listing.loop, listing.language))]
     parts += [Text(note, style="yellow") for note in listing.notes]
     return parts
 
@@ -97,29 +103,47 @@ def _source_text(source: SourceLine | None) -> str:
     if source is None:
         return ""
     file, number = source
-    lines = _file(file)
+    lines = source_lines(file)
     text = lines[number - 1].strip() if 0 < number <= len(lines) else ""
     return f"{file.rpartition('/')[2]}:{number}  {text}"
 
 
+def source_path(name: str) -> Path:
+    """Where the project's own file lies: below csrc/, or the package's."""
+    return PACKAGE.parent / name if name.startswith(PACKAGE.name + "/") else csrc() / name
+
+
 @functools.cache
-def _file(name: str) -> Sequence[str]:
-    path = csrc() / name if not name.startswith("/") else Path(name)
+def source_lines(name: str) -> Sequence[str]:
+    """The file of a SourceLine, line by line; empty where it is not here."""
+    path = Path(name) if name.startswith("/") else source_path(name)
     return path.read_text(encoding="utf-8", errors="replace").splitlines() if path.is_file() else ()
 
 
-def told_of(loop: Loop) -> list[str]:
+def facts_of(listing: Listing) -> list[str]:
+    """A listing's facts as lines, without the records among them, which are for who reads the JSON."""
+    lines = [f"{name}: {value}" for name, value in listing.facts.items() if not isinstance(value, Mapping)]
+    counted = listing.facts.get("instructions")
+    if isinstance(counted, Mapping):
+        lines.append("in the loop: " + ", ".join(f"{n} {name}" for name, n in counted.items()))
+    return lines
+
+
+def told_of(loop: Loop, language: str = "asm") -> list[str]:
     """What a loop's instructions add up to, in a few lines."""
+    on_gpu = language in ("ptx", "sass")
     named = {"fma": "FMA"}
     kinds = [f"{n} {named.get(k, k)}" for k, n in loop.counts.items() if k not in ("loads", "stores", "spills")]
     width = f"{loop.vector_bits}-bit vectors" if loop.vector_bits else "scalar"
+    width = f"{loop.vector_bits} bits at most in an access" if on_gpu else width
     lines = [f"{len(loop.instructions)} instructions an iteration: {', '.join(kinds)}"]
     memory = [f"{loop.counts['loads']} read memory", f"{loop.counts['stores']} write it"]
     if loop.counts["spills"]:
         memory.append(f"{loop.counts['spills']} at the stack")
     lines.append(f"{', '.join(memory)}; {width}")
     chains = f", {loop.accumulators} accumulator{'s' * (loop.accumulators != 1)} in flight" if loop.accumulators else ""
-    lines.append(f"{loop.flops} flops and {loop.bytes} bytes an iteration{chains}")
+    each = " of a thread" if on_gpu else ""
+    lines.append(f"{loop.flops} flops and {loop.bytes} bytes an iteration{each}{chains}")
     if loop.bound is not None:
         lines.append(loop.bound.sentence)
     return lines
@@ -143,11 +167,11 @@ def plain(view: View) -> Iterable[str]:
     for listing in view.listings:
         yield ""
         yield listing.title
-        yield from (f"{name}: {value}" for name, value in listing.facts.items())
+        yield from facts_of(listing)
         yield from (_plain_line(listing, line, n) for n, line in enumerate(listing.lines))
         if listing.loop is not None:
             yield ""
-            yield from told_of(listing.loop)
+            yield from told_of(listing.loop, listing.language)
         yield from listing.notes
     if view.measured is not None:
         yield ""
@@ -155,7 +179,7 @@ def plain(view: View) -> Iterable[str]:
 
 
 def _plain_line(listing: Listing, line: Line, n: int) -> str:
-    if listing.language != "asm":
+    if listing.language not in MACHINE:
         return f"{listing.first + n}\t{line.text}" if listing.first is not None else line.text
     source = f"{line.source[0]}:{line.source[1]}" if line.source else ""
     mark = "*" if line.hot else ""
