@@ -116,7 +116,8 @@ def _source(opened: Opened) -> list[Listing]:
         if not path.is_file():
             continue
         text = path.read_text(encoding="utf-8").splitlines()
-        first = 1 if file == own else max(1, min(lines) - AROUND)
+        begin = next((n for n, line in enumerate(text, 1) if not line.startswith("//")), 1)  # behind the lesson
+        first = begin if file == own else max(1, min(lines) - AROUND)
         last = len(text) if file == own else min(len(text), max(lines) + AROUND)
         listings.append(
             Listing(
@@ -147,7 +148,7 @@ def _remarks(opened: Opened) -> list[Listing]:
     said = remarks_on(*_compiled(opened))
     notes = [f"By {here.version}, which compiled the header once more with {' '.join(_flags(opened, here.kind))}."]
     if opened.scalar:
-        without = " ".join(set(flags_of(opened.level, True, here.kind)) - set(flags_of(opened.level, False, here.kind)))
+        without = _scalar_flags(opened, here.kind)
         notes.append(f"The rung itself is compiled with vectorization off ({without}), so that it stays scalar.")
     listings = []
     own = opened.request.implementation.header or ""
@@ -168,7 +169,7 @@ def _sayings(said: tuple[Remark, ...], file: str, line: int) -> list[str]:
     of_line = [remark for remark in said if (remark.file, remark.line) == (file, line)]
     vectorized = [remark for remark in of_line if remark.vectorized]
     if vectorized:
-        return [f"vectorized: {'; '.join(remark.text for remark in vectorized)}"]
+        return [f"vectorized: {'; '.join(remark.told for remark in vectorized)}"]
     reasons = [remark for remark in of_line if "couldn't vectorize" not in remark.text] or of_line
     return [f"not vectorized: {remark.told}" for remark in reasons]
 
@@ -177,7 +178,7 @@ def _why_scalar(opened: Opened) -> list[str]:
     """Why a loop is scalar: what it was compiled with, and what the compiler says where vectorization is on."""
     notes = []
     if opened.scalar:
-        without = " ".join(flags_of(opened.level, True, "GNU")[len(flags_of(opened.level, False, "GNU")) :])
+        without = _scalar_flags(opened, "GNU")
         notes.append(f"Scalar: this rung is compiled with vectorization off ({without}), to show what that costs.")
     lines = {one.line for one in opened.loop.instructions} - {None} if opened.loop else set()
     try:
@@ -188,6 +189,11 @@ def _why_scalar(opened: Opened) -> list[str]:
     for file, line in sorted(line for line in lines if line is not None):
         notes += [f"{with_it} compiler says of line {line}: {saying}." for saying in _sayings(said, file, line)]
     return notes
+
+
+def _scalar_flags(opened: Opened, kind: str) -> str:
+    """The flags that switch vectorization off."""
+    return " ".join(flags_of(opened.level, True, kind)[len(flags_of(opened.level, False, kind)) :])
 
 
 def _compiled(opened: Opened) -> tuple[str, str, str]:
@@ -318,7 +324,7 @@ def _by_samples(
     for other, often in groups.items():
         if other != group:
             at = next(n for n in counts if alike(n) == other)
-            places[f"another loop of {short_name(loops[at][0].name)}"] += often
+            places[f"a loop of {short_name(loops[at][0].name)}"] += often
     share = times / samples.total
     others = [
         f"{100 * n / samples.total:.0f} % in {name}" for name, n in places.most_common(3) if n > samples.total / 20

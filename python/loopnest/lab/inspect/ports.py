@@ -327,7 +327,8 @@ _WHY = {
 
 def _sentence(loop: Loop, name: str, cycles: float, share: float | None, family: Family) -> str:
     reach = "" if share is None else f": at most {100 * share:.3g} % of the peak"
-    return f"Bound by {name} on {family.name}: {cycles:.3g} cycles an iteration, {_WHY[name]}{reach}."
+    count = f"{cycles:.3g} cycle{'' if cycles == 1 else 's'} an iteration"
+    return f"Bound by {name} on {family.name}: {count}, {_WHY[name]}{reach}."
 
 
 __all__ = ["ARITHMETIC", "FAMILIES", "Family", "bound_of", "cycles_by", "family_called", "this_family"]

@@ -63,7 +63,7 @@ class Remark:
     @property
     def told(self) -> str:
         """The compiler's words, and what they mean."""
-        text = self.text.removeprefix("not vectorized: ").rstrip(".;")
+        text = self.text.removeprefix("not vectorized: ").removeprefix("loop vectorized using ").rstrip(".;")
         return f"{text}: {self.meaning}" if self.meaning else text
 
 

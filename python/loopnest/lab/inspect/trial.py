@@ -21,7 +21,7 @@ from ..measure import Problem
 from .records import Measured
 from .samples import Samples, sample
 
-LIGHT, HEAVY = 2 << 20, 12 << 20
+LIGHT, HEAVY = 2 << 20, 8 << 20
 """The most bytes of a workload: of operations that move as much as they compute, so that some cache holds it; and of
 those with many flops for each byte, such as matmul, whose caches are part of the method."""
 
