@@ -122,6 +122,7 @@ class Rung:
     faster_than: tuple[str, ...] = ()
     study: bool = False
     slow_start: bool = False
+    header: str | None = None  # of a C++ rung, below csrc/
 
 
 _declared: dict[tuple[str, str], list[Rung]] = {}  # by operation and backend
@@ -207,6 +208,7 @@ class Implementation(Shortcut):
         self.faster_than = declared.faster_than
         self.study = declared.study
         self.slow_start = declared.slow_start
+        self.header = declared.header
         self._declared = declared
         self._called = False
 

@@ -13,12 +13,13 @@ import io
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from . import x86
+from .dwarf import SourceLines
 from .loops import heat, hot_loop
 from .ports import Family, this_family
 from .records import InspectError, Instruction, Loop, SourceLine
@@ -86,7 +87,7 @@ class ObjectFile:
                 f"the machine code is for {self.machine}; instructions are told apart for x86-64 alone. "
                 "`objdump -d` shows it"
             )
-        self._code: dict[int, tuple[Instruction, ...]] = {}
+        self._code: dict[tuple[int, int], tuple[Instruction, ...]] = {}
 
     @functools.cached_property
     def functions(self) -> tuple[Function, ...]:
@@ -128,17 +129,17 @@ class ObjectFile:
         return ordered[at] if at >= 0 and address < ordered[at].address + ordered[at].size else None
 
     def code(self, function: Function) -> tuple[Instruction, ...]:
-        """Its instructions, with source lines where the file has them."""
-        key = hash((function.section, function.address))
+        """Its instructions."""
+        key = function.section, function.address
         if key not in self._code:
             raw = list(self._objdump(function) if self.disassembler == "objdump" else self._capstone(function))
-            framed = any(re.match(r"rbp, rsp$", operands) for _, _, name, operands in raw[:24] if name == "mov")
-            lines = self._lines if self._elf["e_type"] != "ET_REL" else ([], [])
-            self._code[key] = tuple(
-                replace(x86.instruction(address, size, name, operands, frame_pointer=framed), line=_at(lines, address))
-                for address, size, name, operands in raw
-            )
+            framed = any(name == "mov" and operands == "rbp, rsp" for _, _, name, operands in raw[:24])
+            self._code[key] = tuple(x86.instruction(*one, frame_pointer=framed) for one in raw)
         return self._code[key]
+
+    def lines(self, function: Function) -> Callable[[int], SourceLine | None]:
+        """What tells the source line of each of its addresses, where the file knows."""
+        return self._lines.of(function.address, function.size)
 
     def _capstone(self, function: Function) -> Iterator[tuple[int, int, str, str]]:
         import capstone
@@ -165,24 +166,8 @@ class ObjectFile:
                 yield int(found[1], 16), len(found[2].split()), found[3], operands
 
     @functools.cached_property
-    def _lines(self) -> tuple[list[int], list[SourceLine | None]]:
-        """Addresses in order, and the source line from each on."""
-        if not self._elf.has_dwarf_info():
-            return [], []
-        rows: list[tuple[int, SourceLine | None]] = []
-        info = self._elf.get_dwarf_info()
-        for unit in info.iter_CUs():
-            program = info.line_program_for_CU(unit)
-            if program is None:
-                continue
-            names = _file_names(program)
-            for entry in program.get_entries():
-                state = entry.state
-                if state is not None:
-                    line = None if state.end_sequence else (names.get(state.file, "?"), state.line)
-                    rows.append((state.address, line))
-        rows.sort(key=lambda row: (row[0], row[1] is not None))
-        return [address for address, _ in rows], [line for _, line in rows]
+    def _lines(self) -> SourceLines:
+        return SourceLines(self._elf)
 
     def text_at(self, address: int) -> str:
         """The C string at an address."""
@@ -316,27 +301,6 @@ class ObjectFile:
                         stubs[before] = slots[slot]
                 before = address if mnemonic.startswith("endbr") else 0
         return stubs
-
-
-def _at(lines: tuple[list[int], list[SourceLine | None]], address: int) -> SourceLine | None:
-    addresses, sources = lines
-    at = bisect.bisect_right(addresses, address) - 1
-    return sources[at] if at >= 0 else None
-
-
-def _file_names(program: Any) -> dict[int, str]:
-    """The line program's files by number; the project's own from csrc/ on."""
-    header = program.header
-    version5 = header["version"] >= 5
-    names = {}
-    for n, entry in enumerate(header["file_entry"]):
-        name = entry.name.decode("utf-8", "replace")
-        directories = header["include_directory"]
-        index = entry.dir_index - (0 if version5 else 1)
-        if not name.startswith("/") and 0 <= index < len(directories):
-            name = directories[index].decode("utf-8", "replace") + "/" + name
-        names[n + (0 if version5 else 1)] = name.rpartition("csrc/")[2]
-    return names
 
 
 @functools.cache

@@ -112,8 +112,8 @@ class Found:
 def loops_in(code: Code) -> list[Found]:
     """The innermost loops, and those whose usual way enters no loop in them, in the order of their addresses.
 
-    Compilers lay the usual way out in one piece: a conditional jump forward is seldom taken. What is jumped to, or jumped
-    over, lies beside it.
+    Compilers lay the usual way out in one piece: a conditional jump forward is seldom taken. What is jumped to, or
+    jumped over, lies beside it.
     """
     if not code:
         return []

@@ -15,7 +15,9 @@ from .records import ARITHMETIC, Bound, Instruction, Loop
 
 @dataclass(frozen=True)
 class Family:
-    """What a core starts in a cycle, by the vectors' bits (128 stands for scalars too), and how long results take.
+    """What a core starts in a cycle, by the vectors' bits, and how long results take.
+
+    128 stands for scalars in vector registers too, 64 for general registers, where these differ.
 
     fma      multiplies and multiply-adds
     adds     additions; None where these run on the units of multiply-adds
@@ -24,7 +26,7 @@ class Family:
     width    instructions of any kind
     latency  cycles by kind
     divide   cycles that a division or a root keeps its unit busy, by the vectors' bits, float and double
-    peak     flops a cycle follow from fma
+    models   what compilers and llvm-mca call it, the best first
     """
 
     name: str
@@ -36,7 +38,7 @@ class Family:
     width: int
     latency: Mapping[str, float]
     divide: Mapping[tuple[int, int], float]
-    mca: str = ""
+    models: tuple[str, ...] = ()
 
     def latency_of(self, one: Instruction) -> float:
         return self.latency.get(one.kind, 0.0 if one.kind in ("move", "load", "spill") else 1.0)
@@ -46,48 +48,154 @@ class Family:
         return max(2 * bits / 8 / itemsize * n for bits, n in self.fma.items() if bits <= max(most_bits, 128))
 
 
-_ZEN_LATENCY = {"fma": 4, "multiply": 3, "add": 3, "divide": 11, "compare": 1, "logic": 1, "shuffle": 1, "convert": 3}
-_INTEL_LATENCY = {"fma": 4, "multiply": 4, "add": 4, "divide": 11, "compare": 4, "logic": 1, "shuffle": 1, "convert": 4}
+_AMD = {"fma": 4, "multiply": 3, "add": 3, "divide": 11, "compare": 2, "logic": 1, "shuffle": 1, "convert": 3}
+_INTEL = {"fma": 4, "multiply": 4, "add": 4, "divide": 11, "compare": 4, "logic": 1, "shuffle": 1, "convert": 4}
+
+
+def _same(each: float, *bits: int) -> dict[int, float]:
+    """The same number at each width."""
+    return dict.fromkeys(bits or (128, 256), each)
+
+
+def _divider(float32: tuple[float, ...], float64: tuple[float, ...]) -> dict[tuple[int, int], float]:
+    """Cycles of a division by the vectors' bits (128, 256, 512) and the elements' bytes."""
+    widths = (128, 256, 512)
+    rows = [(4, float32), (8, float64)]
+    return {(bits, size): n for size, row in rows for bits, n in zip(widths, row, strict=False)}
+
 
 FAMILIES = (
     Family(
-        "Zen 2",
-        fma={128: 2, 256: 2},
-        adds={128: 2, 256: 2},
-        shuffles={128: 2, 256: 2},
-        loads={128: 2, 256: 2},
-        stores={128: 1, 256: 1},
+        "Haswell",
+        fma=_same(2),
+        adds=_same(1),
+        shuffles=_same(1),
+        loads=_same(2),
+        stores=_same(1),
+        width=4,
+        latency={**_INTEL, "fma": 5, "multiply": 5, "add": 3, "compare": 3},
+        divide=_divider((7, 14), (14, 28)),
+        models=("haswell",),
+    ),
+    Family(
+        "Skylake",
+        fma=_same(2),
+        adds=None,
+        shuffles=_same(1),
+        loads=_same(2),
+        stores=_same(1),
+        width=4,
+        latency=_INTEL,
+        divide=_divider((3, 5), (4, 8)),
+        models=("skylake",),
+    ),
+    Family(
+        "Skylake-X",
+        fma=_same(2, 128, 256, 512),
+        adds=None,
+        shuffles=_same(1, 128, 256, 512),
+        loads=_same(2, 128, 256, 512),
+        stores=_same(1, 128, 256, 512),
+        width=4,
+        latency=_INTEL,
+        divide=_divider((3, 5, 10), (4, 8, 16)),
+        models=("skylake-avx512",),
+    ),
+    Family(
+        "Ice Lake server",
+        fma=_same(2, 128, 256, 512),
+        adds=None,
+        shuffles={128: 2, 256: 2, 512: 1},
+        loads=_same(2, 128, 256, 512),
+        stores={128: 2, 256: 2, 512: 1},
         width=5,
-        latency={**_ZEN_LATENCY, "fma": 5},
-        divide={(128, 4): 3, (256, 4): 6, (128, 8): 5, (256, 8): 8},
-        mca="znver2",
+        latency=_INTEL,
+        divide=_divider((3, 5, 10), (4, 8, 16)),
+        models=("icelake-server",),
+    ),
+    Family(
+        "Ice Lake",
+        fma={128: 2, 256: 2, 512: 1},
+        adds=None,
+        shuffles={128: 2, 256: 2, 512: 1},
+        loads=_same(2, 128, 256, 512),
+        stores={128: 2, 256: 2, 512: 1},
+        width=5,
+        latency=_INTEL,
+        divide=_divider((3, 5, 10), (4, 8, 16)),
+        models=("icelake-client",),
+    ),
+    Family(
+        "Golden Cove",
+        fma=_same(2, 128, 256, 512),
+        adds=_same(2, 128, 256, 512),
+        shuffles={128: 2, 256: 2, 512: 1},
+        loads={128: 3, 256: 3, 512: 2},
+        stores={128: 2, 256: 2, 512: 1},
+        width=6,
+        latency={**_INTEL, "add": 3},
+        divide=_divider((3, 5, 10), (4, 8, 16)),
+        models=("sapphirerapids", "alderlake"),
+    ),
+    Family(
+        "Zen 2",
+        fma=_same(2),
+        adds=_same(2),
+        shuffles=_same(2),
+        loads=_same(2),
+        stores=_same(1),
+        width=6,
+        latency={**_AMD, "fma": 5},
+        divide=_divider((3, 6), (5, 10)),
+        models=("znver2",),
     ),
     Family(
         "Zen 3",
-        fma={128: 2, 256: 2},
-        adds={128: 2, 256: 2},
-        shuffles={128: 2, 256: 2},
-        loads={128: 2, 256: 2},
-        stores={128: 1, 256: 1},
+        fma=_same(2),
+        adds=_same(2),
+        shuffles=_same(2),
+        loads={64: 3, 128: 2, 256: 2},
+        stores={64: 2, 128: 1, 256: 1},
         width=6,
-        latency=_ZEN_LATENCY,
-        divide={(128, 4): 3, (256, 4): 3, (128, 8): 5, (256, 8): 5},
-        mca="znver3",
+        latency=_AMD,
+        divide=_divider((3, 3), (5, 5)),
+        models=("znver3",),
     ),
     Family(
         "Zen 4",
         fma={128: 2, 256: 2, 512: 1},
         adds={128: 2, 256: 2, 512: 1},
         shuffles={128: 2, 256: 2, 512: 1},
-        loads={128: 2, 256: 2, 512: 1},
-        stores={128: 1, 256: 1, 512: 0.5},
+        loads={64: 3, 128: 2, 256: 2, 512: 1},
+        stores={64: 2, 128: 1, 256: 1, 512: 0.5},
         width=6,
-        latency=_ZEN_LATENCY,
-        divide={(128, 4): 3, (256, 4): 3, (512, 4): 6, (128, 8): 5, (256, 8): 5, (512, 8): 10},
-        mca="znver4",
+        latency=_AMD,
+        divide=_divider((3, 3, 6), (5, 5, 9)),
+        models=("znver4", "znver3"),
+    ),
+    Family(
+        "Zen 5",
+        fma=_same(2, 128, 256, 512),
+        adds=_same(2, 128, 256, 512),
+        shuffles=_same(2, 128, 256, 512),
+        loads={64: 4, 128: 2, 256: 2, 512: 2},
+        stores={128: 2, 256: 2, 512: 1},
+        width=8,
+        latency=_AMD,
+        divide=_divider((3, 3, 6), (5, 5, 10)),
+        models=("znver5", "znver4"),
     ),
 )
 
+_MODELS = {
+    "Haswell": (0x3C, 0x3F, 0x45, 0x46, 0x3D, 0x47, 0x4F, 0x56),  # and Broadwell
+    "Skylake": (0x4E, 0x5E, 0x8E, 0x9E, 0xA5, 0xA6),
+    "Skylake-X": (0x55,),
+    "Ice Lake server": (0x6A, 0x6C),
+    "Ice Lake": (0x7D, 0x7E, 0x8C, 0x8D, 0xA7),  # and Tiger Lake, Rocket Lake
+    "Golden Cove": (0x8F, 0xCF, 0xAD, 0xAE, 0x97, 0x9A, 0xB7, 0xBA, 0xBF),  # of hybrid ones the fast cores
+}
+"""Intel's models of family 6, as /proc/cpuinfo has them."""
 
 USUAL = Family(
     "usual",
@@ -97,8 +205,8 @@ USUAL = Family(
     loads={128: 2, 256: 2, 512: 2},
     stores={128: 1, 256: 1, 512: 1},
     width=4,
-    latency=_INTEL_LATENCY,
-    divide={(128, 4): 4, (256, 4): 5, (512, 4): 10, (128, 8): 4, (256, 8): 8, (512, 8): 16},
+    latency=_INTEL,
+    divide=_divider((4, 5, 10), (4, 8, 16)),
 )
 """No processor, and near to many: by it hot loops are chosen."""
 
@@ -118,7 +226,7 @@ def this_family() -> Family | None:
     if not file.exists():
         return None
     facts = dict(_pair(line) for line in file.read_text().split("\n\n")[0].splitlines() if ":" in line)
-    name = _name_of(facts)
+    name = name_of(facts)
     return family_called(name) if name else None
 
 
@@ -127,14 +235,18 @@ def _pair(line: str) -> tuple[str, str]:
     return key.strip(), value.strip()
 
 
-def _name_of(facts: Mapping[str, str]) -> str | None:
+def name_of(facts: Mapping[str, str]) -> str | None:
     """The family's name by what /proc/cpuinfo says of the processor."""
     family, model = int(facts.get("cpu family", 0)), int(facts.get("model", 0))
+    if facts.get("vendor_id") == "GenuineIntel" and family == 6:
+        return next((name for name, models in _MODELS.items() if model in models), None)
     if facts.get("vendor_id") == "AuthenticAMD":
         if family == 23:
             return "Zen 2" if model >= 0x30 else None
         if family == 25:
             return "Zen 4" if 0x10 <= model <= 0x1F or 0x60 <= model <= 0xAF else "Zen 3"
+        if family == 26:
+            return "Zen 5" if model < 0x20 or 0x40 <= model < 0x50 else None  # the others have narrower vector units
     return None
 
 
@@ -164,10 +276,9 @@ def cycles_by(loop: Loop, family: Family) -> dict[str, float]:
         elif one.kind == "shuffle":
             shuffles += 1 / _of(family.shuffles, bits)
         if one.reads:
-            wide = one.vector_bits if one.bytes * 8 >= one.vector_bits else 128  # a broadcast reads an element
-            loads += 1 / _of(family.loads, max(wide, 128))
+            loads += 1 / _of(family.loads, _moved(one))
         if one.writes:
-            stores += 1 / _of(family.stores, max(one.vector_bits, 128))
+            stores += 1 / _of(family.stores, _moved(one))
     instructions = len(loop.instructions) - _fused(loop)
     return {
         "FMA units": fma,
@@ -181,9 +292,16 @@ def cycles_by(loop: Loop, family: Family) -> dict[str, float]:
     }
 
 
+def _moved(one: Instruction) -> int:
+    """The column of a load or a store; a broadcast is as wide as what it fills."""
+    return max(one.vector_bits, 128) if one.lanes or one.vector_bits or "xmm" in one.operands else 64
+
+
 def _of(table: Mapping[int, float], bits: int) -> float:
     """Per cycle; of vectors wider than the family has, in pieces."""
     widest = max(table)
+    if bits == 64 and bits not in table:
+        bits = 128
     return table[bits] if bits in table else table[widest] * widest / bits
 
 
@@ -209,7 +327,8 @@ _WHY = {
 
 def _sentence(loop: Loop, name: str, cycles: float, share: float | None, family: Family) -> str:
     reach = "" if share is None else f": at most {100 * share:.3g} % of the peak"
-    return f"Bound by {name} on {family.name}: {cycles:.3g} cycles an iteration, {_WHY[name]}{reach}."
+    count = f"{cycles:.3g} cycle{'' if cycles == 1 else 's'} an iteration"
+    return f"Bound by {name} on {family.name}: {count}, {_WHY[name]}{reach}."
 
 
 __all__ = ["ARITHMETIC", "FAMILIES", "Family", "bound_of", "cycles_by", "family_called", "this_family"]

@@ -153,6 +153,7 @@ class Line:
     kind     an instruction's, or "label", "comment", ""
     source   the source line that it comes from
     address  of machine code
+    note     what there is to say to it: of a source line, what became of it
     """
 
     text: str
@@ -160,6 +161,7 @@ class Line:
     source: SourceLine | None = None
     address: int | None = None
     hot: bool = False
+    note: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Where a call spends its time: the kernel looks every quarter of a millisecond at which instruction the thread is.
 
-By perf_event_open with the kernel's own clock, which virtual machines have too. It tells a loop that is run from one that
-is only there: compilers make several of one, for rows with gaps and without, for what is left over.
+By perf_event_open with the kernel's own clock, which virtual machines have too. It tells a loop that is run from one
+that is only there: compilers make several of one, for rows with gaps and without, for what is left over.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from ..measure import Problem
 from .records import Measured
 from .samples import Samples, sample
 
-LIGHT, HEAVY = 2 << 20, 12 << 20
+LIGHT, HEAVY = 2 << 20, 8 << 20
 """The most bytes of a workload: of operations that move as much as they compute, so that some cache holds it; and of
 those with many flops for each byte, such as matmul, whose caches are part of the method."""
 
@@ -74,11 +74,15 @@ def _best(kinds: tuple[list[Piece], ...], seconds: float) -> list[float]:
     while rounds < 3 or time.perf_counter() < end:
         for n, pieces in enumerate(kinds):
             for piece in pieces:
-                start = time.perf_counter()
-                piece.run()
-                best[n] = max(best[n], piece.amount / (time.perf_counter() - start))
+                best[n] = max(best[n], piece.amount / _seconds(piece.run))
         rounds += 1
     return best
+
+
+def _seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
 
 
 def _size(nbytes: int) -> str:
@@ -106,10 +110,7 @@ def trial(k: Implementation, dtype: str = "float32", isa: str | None = None) -> 
             problem = Problem.sample(k.operation, workload, None, {}, dtype=np.dtype(dtype))
             problem.check(k)
             call = problem.kernel_call(k)
-            call()
-            start = time.perf_counter()
-            call()
-            rate = work / (time.perf_counter() - start)
+            rate = work / min(_seconds(call) for _ in range(3))
             chosen = Trial(k, workload, dtype, level, call)
     return chosen
 

@@ -176,7 +176,11 @@ def flow(one: Instruction) -> Flow:
     if re.match(r"v?p?xor", mnemonic) and sources == {target} and len({*registers} - {None}) == 1:
         return Flow(frozenset(), target)
     vex = mnemonic.startswith("v")
-    if one.kind == "fma" or mnemonic.startswith(("vpternlog", "vfixupimm", "vpermt2", "vpermi2", "vpdp")) or (not vex and one.kind not in ("move", "load", "spill", "convert") and not mnemonic.startswith("pshuf")):
+    if (
+        one.kind == "fma"
+        or mnemonic.startswith(("vpternlog", "vfixupimm", "vpermt2", "vpermi2", "vpdp"))
+        or (not vex and one.kind not in ("move", "load", "spill", "convert") and not mnemonic.startswith("pshuf"))
+    ):
         sources.add(target)
     elif "{k" in operands[0].replace(" ", "") and "{z}" not in one.operands:
         sources.add(target)  # lanes that the mask leaves out keep what they were
