@@ -397,7 +397,7 @@ def test_a_click_on_a_mark_or_a_rung_shows_lesson_and_source(opened):
     opened.run("document.querySelector('.rungs button[data-impl=\"cpp.packed\"]').click()")
     k = ln.matmul["cpp.packed"]
     assert opened.run("document.querySelector('dialog .lesson').textContent") == k.lesson
-    assert opened.run("document.querySelector('dialog code').textContent") == k.source()
+    assert opened.run("document.querySelector('dialog .source code').textContent") == k.source()
     assert visible(opened, "dialog") == 1
     opened.run("document.querySelector('dialog form button').click()")
     assert visible(opened, "dialog") == 0

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import OPERATIONS, __version__, set_isa
-from .backends import BACKENDS
+from .backends import BACKENDS, SIMULATED
+from .commands.inspect_commands import inspect_command
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ def main() -> None:
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
+    loopnest inspect matmul cpp.packed   the hot loop of its machine code, counted, and what bounds it
     """
 
 
@@ -100,6 +102,7 @@ def _list_ladder(operation: Operation) -> None:
         if k.backend != backend:
             backend = k.backend
             summary = BACKENDS[backend].summary if backend in BACKENDS else "registered"
+            summary += f"; {SIMULATED}" if k.simulated() else ""
             table.add_row()
             table.add_row(Text(backend, style="bold"), Text(summary, style="bold"))
         table.add_row(Text(k.id, style="" if k.available() else "dim"), _about(k))
@@ -114,6 +117,8 @@ def _about(k: Implementation) -> Text:
     from rich.text import Text
 
     text = Text(k.headline, style="" if k.available() else "dim")
+    if k.simulated():
+        text.append(" (simulated)", style="yellow")
     if k.study:
         text.append(" (for study)", style="dim")
     reason = k.why_unavailable()
@@ -140,11 +145,14 @@ def show(operation: Operation, impl: str) -> None:
     if not console.is_terminal:
         click.echo(f"{operation.name} {k.id}\n")
         click.echo(f"not here: {reason}\n" if reason else "", nl=False)
+        click.echo(f"{SIMULATED}\n" if k.simulated() else "", nl=False)
         click.echo(f"{k.lesson}\n\n{source}")
         return
     console.print(Text(f"{operation.name} {k.id}\n", style="bold"))
     if reason:
         console.print(Text(f"not here: {reason}\n", style="yellow"))
+    if k.simulated():
+        console.print(Text(f"{SIMULATED}\n", style="yellow"))
     for paragraph in k.lesson.split("\n\n"):
         console.print(Text(_reflowed(paragraph) + "\n"))
     language = {"cpp": "cpp", "cuda_cpp": "cuda"}.get(k.backend, "python")
@@ -322,7 +330,12 @@ def compare(old: Path, new: Path, threshold: float, everything: bool) -> None:
     callback=_in_a_folder,
     help="The HTML file; beside the first of the RESULTS where it is not given.",
 )
-def report(results: tuple[Path, ...], output: Path | None) -> None:
+@click.option(
+    "--inspect",
+    is_flag=True,
+    help="Look into the rungs too: their hot loops in the report, and a page of each in a folder beside it.",
+)
+def report(results: tuple[Path, ...], output: Path | None, inspect: bool) -> None:
     """Make one HTML file of RESULTS, which needs no network and no other file.
 
     RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Of several the last
@@ -337,7 +350,8 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
     try:
         runs = [load(path) for path in results]
         file = output or report_beside(results[0])
-        write(runs, file)
+        with _Progress() as progress:
+            write(runs, file, inspect=inspect, on_event=progress.show)
     except (BadFileError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"the report is in {file}")
@@ -693,6 +707,11 @@ def counters(operation: Operation, impl: str, workload: str | None, calls: int) 
     click.echo(f"{operation.name} {k.id} on {name}, a call's share of {calls}\n")
     for text in report(counted):
         click.echo(text)
+
+
+# --- looking inside
+
+main.add_command(inspect_command)
 
 
 def _console() -> Any:
