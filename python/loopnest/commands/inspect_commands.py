@@ -98,7 +98,7 @@ def inspect_command(
         if html_file is not None:
             from ..lab.inspect.html import write
 
-            write(views, html_file)
+            write(views, html_file, both.rows if both is not None else ())
     except InspectError as error:
         raise click.ClickException(str(error)) from None
     if as_json:
