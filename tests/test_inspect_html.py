@@ -40,7 +40,7 @@ def view(impl="numba.naive", notes=()):
         itemsize=4,
         accumulators=1,
         latency=4.0,
-        bound=Bound("latency", 4.0, 0.0156, "Bound by latency & nothing else.", {"latency": 4.0, "loads": 1.0}, "Zen 4"),
+        bound=Bound("latency", 4.0, 0.02, "Bound by latency & nothing else.", {"latency": 4.0, "loads": 1.0}, "Zen 4"),
     )
     held = {"gpu": "H100", "blocks": 3, "by": {"warps": 8, "registers": 3}}
     listing = Listing("naive <float32>", "asm", lines, loop, ("A note.",), {"compiler": "made up", "occupancy": held})
@@ -173,11 +173,13 @@ def lit(browser):
 
 
 FMA = "document.querySelector('.code .k-fma')"
+PANE = "document.querySelector('.code .lines')"
 
 
 def place_of(browser, script):
     browser.run(f"{script}.scrollIntoView({{block: 'center'}})")
-    return browser.run(f"(() => {{ const r = {script}.getBoundingClientRect(); return [r.x + 150, r.y + r.height / 2]; }})()")
+    place = f"const r = {script}.getBoundingClientRect(); return [r.x + 150, r.y + r.height / 2];"
+    return browser.run(f"(() => {{ {place} }})()")
 
 
 @needs_browser
@@ -205,8 +207,8 @@ def test_a_click_holds_the_light_and_brings_the_other_side_into_view(opened):
     opened.run(f"[...document.querySelectorAll('.source li')].find(l => l.textContent.startsWith('{KERNEL}')).click()")
     opened.hover(5, 5)
     assert len(lit(opened)) == 3
-    inside = f"(() => {{ const pane = {FMA}.closest('.lines').getBoundingClientRect(), r = {FMA}.getBoundingClientRect();"
-    assert opened.run(inside + " return r.top >= pane.top && r.bottom <= pane.bottom; })()")
+    pane, line = (opened.run(f"(r => [r.top, r.bottom])({what}.getBoundingClientRect())") for what in (PANE, FMA))
+    assert pane[0] <= line[0] < line[1] <= pane[1]
     opened.run("document.querySelector('h1').click()")
     assert lit(opened) == []
 

@@ -137,8 +137,7 @@ def test_ir_is_counted_line_by_line():
     code = read_ir(IR, "f")
     loop = hot_loop_of_ir(code)
     kinds = [one.kind for one in loop.instructions]
-    assert kinds == ["move", "move", "scalar", "load", "multiply", "fma", "shuffle", "store", "call", "scalar", "scalar",
-                     "branch"]  # fmt: skip
+    assert kinds == "move move scalar load multiply fma shuffle store call scalar scalar branch".split()
     assert (loop.flops, loop.bytes, loop.vector_bits, loop.accumulators) == (8 + 16, 64, 256, 1)
     assert loop.instructions[5].line == ("/somewhere/kernel.py", 42)
     assert len(code.instructions) == 14, "the other function's are not among them"

@@ -22,7 +22,8 @@ from loopnest.lab.inspect.records import ARITHMETIC
 
 needs_numba_cuda = [
     pytest.mark.skipif(
-        importlib.util.find_spec("numba_cuda") is None, reason="numba-cuda is not installed: pip install 'loopnest[cuda]'"
+        importlib.util.find_spec("numba_cuda") is None,
+        reason="numba-cuda is not installed: pip install 'loopnest[cuda]'",
     ),
     pytest.mark.skipif(cuda_simulated(), reason="the simulator compiles nothing"),
 ]
@@ -85,7 +86,7 @@ def test_ptx_is_counted_line_by_line():
     code = read_ptx(PTX, "product")
     loop = hot_loop(code)
     kinds = [one.kind for one in loop.instructions]
-    assert kinds == ["load", "load", "fma", "fma", "fma", "multiply", "barrier", "special", "scalar", "scalar", "branch"]
+    assert kinds == "load load fma fma fma multiply barrier special scalar scalar branch".split()
     assert (loop.flops, loop.bytes) == (7, 4 + 16)
     assert (loop.counts["loads"], loop.counts["stores"]) == (2, 0)
     assert (loop.accumulators, loop.latency) == (2, 8), "two sums, of which one is added to twice: 2 x 4 cycles"
