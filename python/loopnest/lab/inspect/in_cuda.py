@@ -70,24 +70,24 @@ class Target:
     def of(cls, request: Request) -> Target:
         """By the options `cc` and `gpu`. Raises InspectError."""
         cc, name = request.options.get("cc"), request.options.get("gpu")
+        known = supported()
         try:
             asked = capability(cc) if cc else None
-            gpu = gpu_named(name) if name else gpu_named(USUAL_GPU) if asked in (None, (9, 0)) else gpu_of(asked)
+            if asked is not None and asked not in known:
+                raise InspectError(
+                    f"cc is {_dotted(asked)}, for which the installed compiler writes no code; it knows "
+                    f"{', '.join(map(_dotted, known))}"
+                )
+            usual = gpu_named(USUAL_GPU)
+            gpu = gpu_named(name) if name else usual if asked in (None, usual.cc) else gpu_of(asked)
         except ValueError as error:
             raise InspectError(str(error)) from None
-        wanted = asked or gpu.cc
-        known = supported()
-        if wanted in known:
-            told = ""
-            if asked and asked != gpu.cc:
-                told = f"The code is for {_dotted(asked)}, and {gpu.name} has {gpu.capability}: the figures may differ."
-            return cls(wanted, gpu, told)
-        if asked:
-            raise InspectError(
-                f"cc is {_dotted(asked)}, for which the installed compiler writes no code; it knows "
-                f"{', '.join(map(_dotted, known))}"
-            )
-        nearest = min(known, key=lambda other: abs(10 * other[0] + other[1] - 10 * wanted[0] - wanted[1]))
+        if asked is not None and asked != gpu.cc:
+            told = f"The code is for {_dotted(asked)}, and {gpu.name} has {gpu.capability}: the figures may differ."
+            return cls(asked, gpu, told)
+        if gpu.cc in known:
+            return cls(gpu.cc, gpu)
+        nearest = min(known, key=lambda other: abs(10 * other[0] + other[1] - 10 * gpu.cc[0] - gpu.cc[1]))
         return cls(
             nearest,
             gpu,
