@@ -75,7 +75,8 @@ class ObjectFile:
         data = where.read_bytes() if isinstance(where, Path) else where
         if data[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):
             raise InspectError(
-                "machine code is read from ELF files, as Linux has; macOS has Mach-O: `otool -tvV` disassembles those"
+                "machine code is read from ELF files, as Linux has, and macOS has Mach-O: `otool -tvV` disassembles "
+                f"{self.path or 'those'}; --source and --remarks work there"
             )
         try:
             self._elf = ELFFile(io.BytesIO(data))
@@ -84,8 +85,8 @@ class ObjectFile:
         self.machine = self._elf.get_machine_arch()
         if self.machine != "x64":
             raise InspectError(
-                f"the machine code is for {self.machine}; instructions are told apart for x86-64 alone. "
-                "`objdump -d` shows it"
+                f"{self.path or 'the file'} is for {self.machine}, and instructions are told apart for x86-64 alone: "
+                "`objdump -d` disassembles it; --source and --remarks work there"
             )
         self._code: dict[tuple[int, int], tuple[Instruction, ...]] = {}
 
@@ -152,8 +153,7 @@ class ObjectFile:
     def _objdump(self, function: Function) -> Iterator[tuple[int, int, str, str]]:
         section = self._elf.get_section(function.section).name
         stop = function.address + function.size
-        command = ["objdump", "-d", "-w", "-M", "intel", "--no-addresses", "-j", section]
-        command = [c for c in command if c != "--no-addresses"]
+        command = ["objdump", "-d", "-w", "-M", "intel", "-j", section]
         command += [f"--start-address={function.address}", f"--stop-address={stop}", str(self.path)]
         told = subprocess.run(command, capture_output=True, text=True, check=False)
         if told.returncode:

@@ -65,7 +65,7 @@ def kind_of(mnemonic: str, operands: str) -> str:
         return "branch"
     if mnemonic.startswith("prefetch"):
         return "prefetch"
-    if mnemonic.startswith(("nop", "endbr", "vzero", "data16")):
+    if mnemonic.startswith(("nop", "endbr", "vzero", "data16", "sfence", "lfence", "mfence", "pause")):
         return "other"
     if _CONVERT.match(mnemonic):
         return "convert"
