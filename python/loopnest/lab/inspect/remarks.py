@@ -46,8 +46,8 @@ WORDS = {
 """Compilers' phrases in other words; the first that fits is told."""
 
 NOISE = re.compile(
-    r"no vectype for stmt|no grouped stores|basic block|bad data references|unsupported data-type|more than one data ref"
-    r"|relevant stmt not supported: (?![A-Za-z]\w* \()"
+    r"no vectype for stmt|no grouped stores|basic block|bad data references|unsupported data-type"
+    r"|more than one data ref|relevant stmt not supported: (?![A-Za-z]\w* \()"
 )
 """What GCC says of its further attempts and of code outside of loops; of what has no vector form, all but calls."""
 
