@@ -31,7 +31,7 @@ from ..machine import MEMORY, Bandwidth, MachineCard, Peak, as_it_is_now, caches
 from ..measure import limit_of, work_of
 from ..plausible import Limits, Work, why_not
 from ..tables import duration
-from ..timing import Interval, median_interval, ratio
+from ..timing import Interval, bootstrap, ratio
 from .form import plan
 from .records import Pace, Raced, Step
 from .session import EndedError
@@ -467,9 +467,8 @@ def _raced(c: Contender, operation: Operation, workload: Workload, dtype: np.dty
     if isinstance(card, MachineCard):
         found = limit_of(card, flops, nbytes, str(dtype), busy)
         limit, bound = found.seconds, found.by if found.by == "flops" else found.level
-        share = median_interval((limit / better).tolist())
-        if not math.isfinite(share.low):
-            share = Interval(share.estimate, float((limit / better).min()), float((limit / better).max()))
+        best = bootstrap(better.tolist(), "best")  # as all shares of the limit in the lab's tables
+        share = Interval(limit / best.estimate, limit / best.high, limit / best.low)
     return Raced(
         c.name,
         workload.name,

@@ -433,7 +433,7 @@ class Child:
         name, shared = request["kernel"].encode(), ctypes.c_size_t(request["shared"])
         launch.restype = ctypes.c_int
 
-        def launching() -> bytes:
+        def launching(kept: Sequence[Any] = values) -> bytes:  # `addresses` point into them
             if launch(name, sizes, shared, addresses, 0, why, ctypes.c_size_t(600)):
                 return json.dumps({"problem": {"kind": "launch", "text": why.value.decode(errors="replace")}}).encode()
             return b"-"
