@@ -203,7 +203,9 @@ class Child:
         sys.addaudithook(self._on_audit)
 
     def answer(self) -> None:
-        receive, send = self._connection.recv, self._connection.send
+        """Answer requests, and stand still after each call: so what the submission has left to do later stays undone
+        until the judge has looked, who may not be awake yet."""
+        receive, send, kill, stop = self._connection.recv, self._connection.send, os.kill, signal.SIGSTOP
         while True:
             message, fds, _, _ = socket.recv_fds(self._connection, 1 << 18, 16) if not self._slots else (b"", [], 0, 0)
             message = message or receive(1 << 18)
@@ -214,20 +216,25 @@ class Child:
                 if call is None:
                     break
                 send(call())
+                kill(0, stop)  # with all processes of its group
                 message = receive(1 << 18)
-            send(self._answered(message, fds))
+            answer, is_call = self._answered(message, fds)
+            send(answer)
+            if is_call:
+                kill(0, stop)
 
-    def _answered(self, message: bytes, fds: Sequence[int]) -> bytes:
+    def _answered(self, message: bytes, fds: Sequence[int]) -> tuple[bytes, bool]:
+        """The answer to a request, and whether that was a call."""
         request = json.loads(message)
         if request["do"] == "call":
             try:
                 call = self._prepared(request)
             except BaseException as error:
-                return self._told(error)
+                return self._told(error), True
             self._known[message] = call
-            return call()
+            return call(), True
         answer: Any = getattr(self, f"_{request['do']}")(request, fds)
-        return json.dumps(answer).encode()
+        return json.dumps(answer).encode(), False
 
     # memory
 
