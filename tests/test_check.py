@@ -21,7 +21,7 @@ from loopnest.cli import main
 from loopnest.lab.check import check, starters
 from loopnest.lab.check.build import shortened
 from loopnest.lab.check.diagnose import LOOKS
-from loopnest.lab.check.faults import FAULTS, OUTCOMES, TRICKS
+from loopnest.lab.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
 from loopnest.lab.check.form import SignatureError, bound_to, c_forms, defined
 from loopnest.lab.check.pace import Contender, WrongWhileTimed, near_by_projection, prepared, quick_card
 from loopnest.lab.check.rank import rank
@@ -494,10 +494,10 @@ def test_a_time_below_the_machines_limit_is_refused(judged, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "result", ["np.zeros_like(c)", "np.full_like(c, np.nan)", "c + 1e-3 * (np.arange(c.size) == 9).reshape(c.shape)"]
+    "result", ["np.zeros_like(c)", "np.full_like(c, np.nan)", "c + 1.0 * (np.arange(c.size) == 9).reshape(c.shape)"]
 )
 def test_a_kernel_that_is_wrong_only_while_it_is_timed_is_found_out(judged, result):
-    """The shapes of the benchmarks are the ones that it is timed on: it counts the calls with one of them."""
+    """It counts the calls with the shape that it is timed on."""
     verdict = judged(
         f"""
         import numpy as np
@@ -505,13 +505,14 @@ def test_a_kernel_that_is_wrong_only_while_it_is_timed_is_found_out(judged, resu
         def matmul(a, b):
             global calls
             c = a @ b
-            if a.shape == b.shape and len(a) in (128, 256, 512):
+            if a.shape == b.shape and len(a) == 128:
                 calls += 1
                 if calls > 4:
                     return {result}.astype(c.dtype)
             return c
         """,
         seconds=0.3,
+        workload="square-128",
     )
     assert not verdict.accepted
     assert verdict.outcome in ("wrong", "cheats")
@@ -616,10 +617,8 @@ def test_no_name_stands_for_two_things():
 
 def test_the_manual_lists_every_outcome_and_every_name():
     text = (Path(__file__).parents[1] / "docs" / "check.md").read_text(encoding="utf-8")
-    for name, (code, meaning) in OUTCOMES.items():
-        assert f"| {code} | `{name}` | {meaning} |" in text
-    for name, meaning in {**TRICKS, **FAULTS}.items():
-        assert f"| `{name}` | {meaning} |" in text
+    for table in markdown().split("\n\n"):
+        assert table in text
 
 
 def test_a_verdict_becomes_json(judged):
@@ -673,8 +672,10 @@ def test_an_empty_folder_is_an_error(tmp_path):
     assert "has no submissions" in run("rank", tmp_path).output
 
 
-@pytest.mark.parametrize("lang", ["cpp", "c", "python"])
-@pytest.mark.parametrize("operation", starters.STARTERS)
+@pytest.mark.parametrize(
+    ("operation", "lang"),
+    [*((name, lang) for name in starters.STARTERS for lang in ("cpp", "python")), ("matmul", "c"), ("tanh", "c")],
+)
 def test_a_new_file_is_right(tmp_path, operation, lang):
     file = starters.write_starter(operation, lang, tmp_path / f"mine{starters.SUFFIXES[lang]}")
     verdict = check(file, operation, seconds=0, dtype=None if lang != "python" else "float32", time_limit=60)

@@ -87,6 +87,16 @@ FAULTS: Mapping[str, str] = {
 """What an honest mistake looks like."""
 
 
+def markdown() -> str:
+    """The tables of docs/check.md."""
+    codes = [f"| {code} | `{name}` | {meaning} |" for name, (code, meaning) in OUTCOMES.items()]
+    tables = [["| exit code | outcome | what it means |", "| ---: | --- | --- |", *codes]]
+    for head, names in (("trick", TRICKS), ("fault", FAULTS)):
+        rows = [f"| `{name}` | {meaning} |" for name, meaning in names.items()]
+        tables.append([f"| {head} | what it is |", "| --- | --- |", *rows])
+    return "\n\n".join("\n".join(lines) for lines in tables)
+
+
 def sentence(name: str) -> str:
     """What a trick or fault is, in words."""
     return TRICKS.get(name) or FAULTS[name]

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import FLOATS
-from ...operation import Operation
+from ...operation import Operation, Workload
 from ..plausible import Limits as Card
 from ..verify import Case, _as_large_as, _uneven, layout_cases, size_cases, special_cases
 from . import build as building
@@ -73,6 +73,7 @@ def check(
     time_limit: float = 60.0,
     memory_limit: int = 2 << 30,
     seconds: float = 4.0,
+    workload: str | None = None,
     threads: int = 1,
     card: Card | None = None,
     on_event: OnEvent = lambda kind, content: None,
@@ -88,6 +89,7 @@ def check(
     time_limit    seconds of the whole; a call, the import and the compiler may each take a third of it
     memory_limit  bytes that the submission may take
     seconds       of the timing; 0 for none
+    workload      on which it is timed: its name; those that fit the time where it is None
     threads       that libraries are told to use, and rungs
     card          the machine's limits; the kept machine card where it is None
 
@@ -112,9 +114,13 @@ def check(
         raise ValueError(f"check: dtype is {dtypes[0]}, expected float32 or float64")
     if against is not None:
         checked[against]  # raises UnknownImplementationError, a LookupError
+    workloads = {w.name: w for w in checked.contract.workloads}
+    if workload is not None and workload not in workloads:
+        raise ValueError(f"check: {checked.name} has no workload {workload!r}. Known: {', '.join(workloads)}")
     limits = Limits(time_limit * CALL_SHARE, memory_limit)
     subject = Subject(checked, path, kind, limits, time.monotonic() + time_limit, threads)
     trial = _Trial(subject, tuple(dtypes), seconds, against, card, on_event)
+    trial.workload = workloads[workload] if workload else None
     return trial.verdict(flags, compiler)
 
 
@@ -170,6 +176,7 @@ class _Trial:
         self.rate = 0.0  # work a second, of the slowest call so far that was long enough to tell
         self.slowest = 0.0
         self.finite = False
+        self.workload: Workload | None = None
         self.pace: Pace | None = None
         self.steps: tuple[Step, ...] = ()
 
