@@ -7,6 +7,7 @@ workload  whose shapes decide grids; the operation's largest where it is not giv
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -220,20 +221,26 @@ def facts_of(ptx: str, symbol: str, launched: Launched, target: Target) -> tuple
         return facts, (*notes, f"Registers and occupancy are not known: {missing}")
     assembled = assemble(ptx, target.cc)
     kernel = assembled.kernel(symbol)
+    shared = kernel.shared + launched.shared
+    spilled = kernel.spill_stores + kernel.spill_loads
     facts |= {
-        "registers": kernel.registers,
-        "shared memory": kernel.shared + launched.shared,
-        "spill stores": kernel.spill_stores,
-        "spill loads": kernel.spill_loads,
-        "local memory": kernel.stack,
-        "barriers": kernel.barriers,
+        "resources": ", ".join(
+            (
+                f"{kernel.registers} registers a thread",
+                f"{shared:,} bytes of shared memory a block" if shared else "no shared memory",
+                f"{kernel.barriers} barrier{'s' if kernel.barriers > 1 else ''}" if kernel.barriers else "no barrier",
+                f"{spilled} bytes spilled and read back" if spilled else "nothing spilled",
+                *([f"{kernel.stack} bytes of local memory a thread"] if kernel.stack else []),
+            )
+        ),
         "assembler": assembled.tool,
+        "kernel": dataclasses.asdict(kernel) | {"shared": shared},
     }
     held = occupancy(
         target.gpu,
         threads=launched.threads,
         registers=kernel.registers,
-        shared=kernel.shared + launched.shared,
+        shared=shared,
         barriers=kernel.barriers,
     )
     facts["occupancy"] = held.to_json()
