@@ -197,6 +197,10 @@ def listings_of(aspect: str, ptx: str, symbol: str, launched: Launched, target: 
         loop = hot_loop(code)
     if loop is not None:
         facts["instructions"] = families(loop.instructions)
+        jumps = sum(one.mnemonic.startswith(("BRA", "bra")) for one in loop.instructions[:-1])
+        if jumps:
+            branches = f"{jumps} branches" if jumps > 1 else "a branch"
+            notes = (f"The loop has {branches} in it: what they pass over is counted as if it were run.", *notes)
     elif aspect == "hot":
         notes = (*notes, "No loop was found in it: each thread does its work once, or the compiler unrolled the loop.")
     lines = code.lit(loop)
