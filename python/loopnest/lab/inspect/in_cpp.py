@@ -291,9 +291,9 @@ def hottest(
     that could do the most flops a cycle.
     """
     loops = [
-        (function, found, summary(found, this_family(), VECTOR_BITS[level]))
+        (function, found, loop)
         for function in file.reached_from(root, inside=f"loopnest::{level}")
-        for found in loops_in(file.code(function))
+        for found, loop in _loops_of(file, function, VECTOR_BITS[level])
     ]
     if not loops:
         return root, None, [f"{short_name(root.name)} has no loop"]
@@ -314,6 +314,12 @@ def hottest(
     if loop.beside:
         notes.append(f"{loop.beside} more of the loop's instructions lie beside its usual way, and are not counted.")
     return function, replace(loop, calls=called, seen=seen), notes
+
+
+@functools.lru_cache(maxsize=4096)
+def _loops_of(file: ObjectFile, function: Function, most_bits: int) -> tuple[tuple[Found, Loop], ...]:
+    """A function's loops; many rungs come to the same functions."""
+    return tuple((found, summary(found, this_family(), most_bits)) for found in loops_in(file.code(function)))
 
 
 def _by_samples(
