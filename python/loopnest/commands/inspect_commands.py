@@ -32,6 +32,13 @@ def _aspects(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
+def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+    """The file, whose folder exists."""
+    if file is not None and not file.absolute().parent.is_dir():
+        raise click.BadParameter(f"there is no folder {file.absolute().parent}")
+    return file
+
+
 @click.command("inspect")
 @click.argument("operation")
 @click.argument("impl")
@@ -49,6 +56,7 @@ def _aspects(command: Callable[..., Any]) -> Callable[..., Any]:
     "--html",
     "html_file",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
+    callback=_in_a_folder,
     help="Write the view to this file, a page that needs no other file.",
 )
 @click.option("--plain", is_flag=True, help="No colours and no columns, for pipes.")
@@ -98,7 +106,7 @@ def inspect_command(
         if html_file is not None:
             from ..lab.inspect.html import write
 
-            write(views, html_file)
+            write(views, html_file, both.rows if both is not None else ())
     except InspectError as error:
         raise click.ClickException(str(error)) from None
     if as_json:

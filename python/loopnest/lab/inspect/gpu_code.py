@@ -15,6 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ...cpp import csrc
 from .records import ARITHMETIC, KINDS, Bound, Instruction, Line, Loop, SourceLine
 
 PACKAGE = Path(__file__).resolve().parents[2]
@@ -42,12 +43,12 @@ class Code:
 
 
 def source_line(file: str, number: int) -> SourceLine:
-    """Below the package's folder where it is the package's own file."""
-    path = Path(file)
-    try:
-        return str(path.resolve().relative_to(PACKAGE.parent)), number
-    except ValueError:
-        return file, number
+    """The project's own files from csrc/ or from the package's folder on, others as they are."""
+    path = Path(file).resolve()
+    for folder in (csrc().resolve(), PACKAGE.parent):
+        if path.is_relative_to(folder):
+            return str(path.relative_to(folder)), number
+    return file, number
 
 
 # --- PTX: PTX ISA, "Instruction Set"

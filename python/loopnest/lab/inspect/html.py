@@ -20,6 +20,7 @@ from pathlib import Path
 from ... import __version__
 from ..records import save_text
 from ..templates import fill, text
+from .compare import Row
 from .records import KINDS, Bound, Line, Listing, SourceLine, View
 from .tables import MACHINE, facts_of, sentence_of, source_lines, told_of
 
@@ -32,15 +33,17 @@ LANGUAGES = {"asm": "assembly", "llvm": "LLVM IR", "ptx": "PTX", "sass": "SASS",
              "python": "Python", "text": "text"}  # fmt: skip
 
 
-def write(views: Sequence[View], path: Path) -> None:
-    """Write the page of these views to a file; one that is there already is replaced."""
-    save_text(page(views), path)
+def write(views: Sequence[View], path: Path, compared: Sequence[Row] = ()) -> None:
+    """Write the page of these views to a file; one that is there already is replaced. See `page`."""
+    save_text(page(views, compared), path)
 
 
-def page(views: Sequence[View]) -> str:
+def page(views: Sequence[View], compared: Sequence[Row] = ()) -> str:
     """The HTML of one view, or of several beside each other.
 
-    Raises ValueError where there is none.
+    compared  of two, what their hot loops have: compare.Comparison.rows
+
+    Raises ValueError where there is no view.
     """
     if not views:
         raise ValueError("views is empty, expected at least one View")
@@ -52,6 +55,7 @@ def page(views: Sequence[View]) -> str:
         heading=html.escape(title),
         about=html.escape(_about(views)),
         legend="".join(_legend(kinds)),
+        compared=_compared(views, compared),
         views="\n".join(_view(view, number) for number, view in enumerate(views)),
         many="several" if len(views) > 1 else "one",
         footer=f"Made by loopnest {__version__}, <code>{html.escape(_command(views))}</code>.",
@@ -67,6 +71,24 @@ def _about(views: Sequence[View]) -> str:
 def _command(views: Sequence[View]) -> str:
     second = f" --diff {views[1].impl}" if len(views) > 1 else ""
     return f"loopnest inspect {views[0].operation} {views[0].impl}{second} --html FILE"
+
+
+def _compared(views: Sequence[View], rows: Sequence[Row]) -> str:
+    """What the hot loops of two have, a row for each thing that is counted."""
+    if not rows:
+        return ""
+    names = "".join(f'<th scope="col">{html.escape(view.impl)}</th>' for view in views)
+    cells = "".join(
+        f'<tr{"" if row.left == row.right else " class=differs"}><th scope="row">{html.escape(row.name)}</th>'
+        f"<td>{_figure(row.left)}</td><td>{_figure(row.right)}</td></tr>"
+        for row in rows
+    )
+    head = f'<thead><tr><th scope="col">an iteration has</th>{names}</tr></thead>'
+    return f'<div class="card compared"><table>{head}<tbody>{cells}</tbody></table></div>'
+
+
+def _figure(value: float | str) -> str:
+    return html.escape(value) if isinstance(value, str) else f"{value:g}"
 
 
 def _legend(kinds: set[str]) -> Iterator[str]:
@@ -86,15 +108,15 @@ def _view(view: View, number: int) -> str:
     if view.measured is not None:
         parts.append(f"<p>{html.escape(sentence_of(view.measured))}</p>")
     parts += [f'<p class="note">{html.escape(note)}</p>' for note in view.notes]
-    parts += [_listing(listing, f"{number}-{n}") for n, listing in enumerate(view.listings)]
+    numbers = _numbers(line for listing in view.listings for line in listing.lines)
+    parts += [_listing(listing, numbers, f"{number}-{n}") for n, listing in enumerate(view.listings)]
     return f'<section class="view">{"".join(parts)}</section>'
 
 
-def _listing(listing: Listing, name: str) -> str:
-    """What it adds up to, and below it the source beside the lines."""
-    numbers = _numbers(listing.lines)
+def _listing(listing: Listing, numbers: Mapping[SourceLine, int], name: str) -> str:
+    """What it adds up to, and below it the source beside the lines, where they are not the source themselves."""
     panes = []
-    if numbers:
+    if listing.language in MACHINE and any(line.source for line in listing.lines):
         panes.append(_pane("source", "the source", "".join(_source(numbers, listing.lines)), name))
     told = LANGUAGES.get(listing.language, listing.language)
     panes.append(_pane("code", told, "".join(_lines(listing, numbers)), name))
@@ -118,7 +140,7 @@ def _summary(listing: Listing) -> str:
     facts = facts_of(listing)
     if facts:
         rows = "".join(f"<li>{html.escape(fact)}</li>" for fact in facts)
-        parts.append(f'<details class="facts"><summary>{len(facts)} facts</summary><ul>{rows}</ul></details>')
+        parts.append(f'<details class="facts"><summary>facts</summary><ul>{rows}</ul></details>')
     held = listing.facts.get("occupancy")
     if isinstance(held, Mapping):
         parts.append(_occupancy(held))
@@ -176,7 +198,7 @@ def _lines(listing: Listing, numbers: Mapping[SourceLine, int]) -> Iterator[str]
         classes = " ".join(part for part in (kind if machine else "", "hot" if line.hot else "") if part)
         place = f"{listing.first + n}" if listing.first is not None else ""
         place = f"{line.address:x}" if line.address is not None else place
-        title = f"{line.source[0].rpartition('/')[2]}:{line.source[1]}" if line.source else ""
+        title = f"{line.source[0].rpartition('/')[2]}:{line.source[1]}" if line.source and machine else ""
         yield _line(classes, place, line.text, numbers.get(line.source) if line.source else None, title)
 
 
@@ -188,7 +210,7 @@ def _line(classes: str, place: str, text: str, source: int | None, title: str = 
 
 
 def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterator[str]:
-    """The source lines that became something and those around them, file by file; the one with the most comes first."""
+    """The source lines that became something and those around them, file by file; that of the hot loop comes first."""
     became: dict[SourceLine, int] = {}
     hot = {line.source for line in lines if line.hot}
     for line in lines:
@@ -197,7 +219,8 @@ def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterato
     by_file: dict[str, list[int]] = {}
     for file, number in became:
         by_file.setdefault(file, []).append(number)
-    order = sorted(by_file, key=lambda file: -sum(n for (of, _), n in became.items() if of == file))
+    in_loop = [line.source[0] for line in lines if line.hot and line.source]
+    order = sorted(by_file, key=lambda file: (-in_loop.count(file), -sum(became[file, n] for n in by_file[file])))
     for file in order:
         written = source_lines(file)
         yield f'<li class="file" role="presentation">{html.escape(file)}</li>'

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ...operation import Implementation, Workload
 from . import Request, source_listing
 from .cubin import Assembled, Kernel, assemble, disassemble, why_no_assembler, why_no_disassembler
 from .gpu_code import Code, families, hot_loop, read_ptx, read_sass
@@ -32,19 +33,26 @@ def show(request: Request) -> list[Listing]:
         raise InspectError(missing)
     target = Target.of(request)
     k = request.implementation
-    workload = request.options.get("workload") or k.operation.contract.workloads[-1].name
-    try:
-        launches = launches_of(k, workload, request.dtype)
-    except ValueError as error:
-        raise InspectError(str(error)) from None
+    workload = workload_of(k, request.options.get("workload"))
+    launches = launches_of(k, workload, request.dtype)
     listings = []
     for launch, times in _distinct(launches):
         name, ptx = compiled(launch.kernel, signature_of(launch), target.cc)
-        about = Launched(launch.kernel.py_func.__name__, launch.block, launch.grid, launch.shared, times, workload)
+        about = Launched(launch.kernel.py_func.__name__, launch.block, launch.grid, launch.shared, times, workload.name)
         listings += listings_of(request.aspect, ptx, name, about, target, request.dtype)
     if not listings:
-        raise InspectError(f"{k.id} launches no kernel on {workload}")
+        raise InspectError(f"{k.id} launches no kernel on {workload.name}")
     return listings
+
+
+def workload_of(k: Implementation, name: str | None) -> Workload:
+    """The workload of this name of the rung's operation; the largest where it is None. Raises InspectError."""
+    workloads = k.operation.contract.workloads
+    chosen = workloads[-1] if name is None else next((w for w in workloads if w.name == name), None)
+    if chosen is None:
+        known = ", ".join(w.name for w in workloads)
+        raise InspectError(f"workload is {name!r}, which {k.operation.name} does not have; it has {known}")
+    return chosen
 
 
 @dataclass(frozen=True)
@@ -62,24 +70,24 @@ class Target:
     def of(cls, request: Request) -> Target:
         """By the options `cc` and `gpu`. Raises InspectError."""
         cc, name = request.options.get("cc"), request.options.get("gpu")
+        known = supported()
         try:
             asked = capability(cc) if cc else None
-            gpu = gpu_named(name) if name else gpu_named(USUAL_GPU) if asked in (None, (9, 0)) else gpu_of(asked)
+            if asked is not None and asked not in known:
+                raise InspectError(
+                    f"cc is {_dotted(asked)}, for which the installed compiler writes no code; it knows "
+                    f"{', '.join(map(_dotted, known))}"
+                )
+            usual = gpu_named(USUAL_GPU)
+            gpu = gpu_named(name) if name else usual if asked in (None, usual.cc) else gpu_of(asked)
         except ValueError as error:
             raise InspectError(str(error)) from None
-        wanted = asked or gpu.cc
-        known = supported()
-        if wanted in known:
-            told = ""
-            if asked and asked != gpu.cc:
-                told = f"The code is for {_dotted(asked)}, and {gpu.name} has {gpu.capability}: the figures may differ."
-            return cls(wanted, gpu, told)
-        if asked:
-            raise InspectError(
-                f"cc is {_dotted(asked)}, for which the installed compiler writes no code; it knows "
-                f"{', '.join(map(_dotted, known))}"
-            )
-        nearest = min(known, key=lambda other: abs(10 * other[0] + other[1] - 10 * wanted[0] - wanted[1]))
+        if asked is not None and asked != gpu.cc:
+            told = f"The code is for {_dotted(asked)}, and {gpu.name} has {gpu.capability}: the figures may differ."
+            return cls(asked, gpu, told)
+        if gpu.cc in known:
+            return cls(gpu.cc, gpu)
+        nearest = min(known, key=lambda other: abs(10 * other[0] + other[1] - 10 * gpu.cc[0] - gpu.cc[1]))
         return cls(
             nearest,
             gpu,

@@ -26,6 +26,7 @@ from ...operation import Implementation
 from . import Request, source_listing
 from .elf import Function, ObjectFile
 from .gpu_code import source_line
+from .in_cuda import workload_of
 from .llvm_ir import hot_loop_of_ir, read_ir
 from .loops import heat, hot_loop
 from .ports import this_family
@@ -69,12 +70,7 @@ def kernels_of(
 
     Raises InspectError where there is none.
     """
-    operation = k.operation
-    workloads = operation.contract.workloads
-    chosen = workloads[-1] if workload is None else next((w for w in workloads if w.name == workload), None)
-    if chosen is None:
-        known = ", ".join(w.name for w in workloads)
-        raise InspectError(f"workload is {workload!r}, which {operation.name} does not have; it has {known}")
+    operation, chosen = k.operation, workload_of(k, workload)
     arguments = operation.contract.sample(chosen, np.dtype(dtype), np.random.default_rng(0))
     with _noting() as found, np.errstate(all="ignore"):
         operation.contract.run(k.kernel, *arguments.inputs, **arguments.options)

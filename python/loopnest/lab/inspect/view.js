@@ -1,9 +1,9 @@
 "use strict";
-// A line knows the number of its source line, data-s; lines of one listing with one number belong together.
+// A line knows the number of its source line, data-s; lines of one view with one number belong together.
 
 function others(line) {
-  const listing = line.closest(".listing");
-  return [...listing.querySelectorAll(`li[data-s="${line.dataset.s}"]`)];
+  const view = line.closest(".view");
+  return [...view.querySelectorAll(`li[data-s="${line.dataset.s}"]`)];
 }
 
 let lit = [];
