@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #if defined(LOOPNEST_TSAN)
+#include <initializer_list>
 #include <sanitizer/tsan_interface.h>
 #endif
 #if defined(LOOPNEST_ASAN)
@@ -176,6 +177,8 @@ char problem[600];
 bool strict;                 // whether a barrier that is not reached by threads that returned is a problem
 bool new_thread_for_each_block;
 [[maybe_unused]] void* scheduler_tsan;
+bool upwards_first = true;   // whether the threads of a block begin with the first one or the last
+unsigned polls;              // atomics since the running thread began to run
 thread_local char in_shared_memory;  // so that this module has thread-local memory, where shared arrays lie
 
 #if defined(LOOPNEST_ASAN)
@@ -192,11 +195,11 @@ unsigned barriers;
 void order(unsigned first, unsigned last, State state, unsigned mask = 0) {
 #if defined(LOOPNEST_TSAN)
     char* const at = &sync[barriers++ % sizeof sync];
-    for (const bool acquires : {false, true})
+    for (const auto through : {__tsan_release, __tsan_acquire})
         for (unsigned i = first; i < last; ++i)
             if (fibers[i].state == state && fibers[i].mask == mask) {
                 __tsan_switch_to_fiber(fibers[i].tsan, __tsan_switch_to_fiber_no_sync);
-                acquires ? __tsan_acquire(at) : __tsan_release(at);
+                through(at);
             }
     __tsan_switch_to_fiber(scheduler_tsan, __tsan_switch_to_fiber_no_sync);
 #else
@@ -240,6 +243,7 @@ void go_on(unsigned number) {
     void* fake_stack;
     __sanitizer_start_switch_fiber(&fake_stack, stacks + number * stack_bytes, stack_bytes);
 #endif
+    polls = 0;
     scheduler.go_to(fiber.context);
 #if defined(LOOPNEST_ASAN)
     __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
@@ -392,7 +396,7 @@ void run_block() {
                 __tsan_set_fiber_name(fiber.tsan, text);
 #endif
             }
-    for (bool upwards = true;; upwards = !upwards) {
+    for (bool upwards = upwards_first;; upwards = !upwards) {
         bool ran = false, left = false;
         for (unsigned i = 0; i < in_block; ++i) {
             const unsigned next = upwards ? i : in_block - 1 - i;
@@ -469,6 +473,11 @@ Seen exchange(unsigned mask, const void* value, size_t size, int line) {
     return {self->seen_mask, self->seen};
 }
 
+// A thread that does one atomic after another may wait for what another one writes: let the others run.
+void poll() {
+    if (++polls > 1000) back_to_scheduler();
+}
+
 void* dynamic_shared() {
     if (!dynamic_memory) dynamic_memory = static_cast<char*>(new_memory(nullptr, dynamic_bytes));
     return dynamic_memory;
@@ -542,3 +551,123 @@ EXPORTED int loopnest_launch(const char* kernel, const unsigned* sizes, size_t s
 
 // The name of the kernel of this number, or null.
 EXPORTED const char* loopnest_kernel(int number) { return loopnest_kernels[number].name; }
+
+#if defined(LOOPNEST_PROGRAM)
+// A program that launches what its standard input says, for sanitizers, which have to be there from a process's start:
+//
+//     limit 20                                      seconds, after which it tells where the threads are, and ends
+//     downwards                                     a block's last thread is the first to run
+//     array float 1000                              memory of so many elements, random ones in -1 … 1; integers are 0
+//     launch tiled<float> 2 3 1  16 16 1  0 5       kernel, grid, block, bytes of shared memory, how many parameters
+//     p 0                                           a pointer: the number of its array
+//     m 1 20 50 50 1                                a Matrix<T>: array, rows, cols, row_stride, col_stride
+//     i 7 | u 7 | l 7 | b 1 | f 0.5 | d 0.5         int, unsigned, long long, bool, float, double
+#include <signal.h>
+
+#include "view.hpp"
+
+namespace {
+
+void tell_where_threads_are(int) {
+    char text[200];
+    unsigned told = 0;
+    for (unsigned i = 0; i < in_block && told < 8; ++i) {
+        const Fiber& fiber = fibers[i];
+        if (fiber.state == State::done) continue;
+        const bool runs = &fiber == running || fiber.state == State::ready;
+        const int size = snprintf(text, sizeof text, "LOOPNEST hang block %u %u %u thread %u %u %u %s %d\n", block.x, block.y,
+                                  block.z, fiber.index.x, fiber.index.y, fiber.index.z, runs ? "runs" : "waits", fiber.line);
+        if (write(2, text, size_t(size)) < 0) break;
+        told += runs || told == 0;
+    }
+    _exit(3);
+}
+
+
+union Value {
+    void* pointer;
+    Matrix<void*> matrix;
+    int i;
+    unsigned u;
+    long long l;
+    bool b;
+    float f;
+    double d;
+    Value() : l(0) {}
+};
+
+}  // namespace
+
+int main() {
+    static void* arrays[64];
+    static Value values[64];
+    static void* addresses[64];
+    char word[512];
+    unsigned count = 0, seed = 1;
+    int failed = 0;
+    while (scanf("%511s", word) == 1) {
+        if (!strcmp(word, "limit")) {
+            unsigned seconds;
+            if (scanf("%u", &seconds) != 1) return 2;
+            signal(SIGALRM, tell_where_threads_are);
+            alarm(seconds);
+        } else if (!strcmp(word, "downwards")) {
+            upwards_first = false;
+        } else if (!strcmp(word, "array")) {
+            size_t size, elements;
+            if (count == 64 || scanf("%511s %zu", word, &elements) != 2) return 2;
+            const bool is_float = !strcmp(word, "float"), is_double = !strcmp(word, "double");
+            size = elements * (is_double || !strcmp(word, "long") ? 8 : 4);
+            void* memory = nullptr;
+            if (posix_memalign(&memory, 256, size ? size : 1)) return 2;
+            memset(memory, 0, size);
+            for (size_t i = 0; i < elements && (is_float || is_double); ++i) {
+                seed = seed * 1664525u + 1013904223u;
+                const double value = double(seed >> 8) / double(1 << 23) - 1;
+                if (is_float)
+                    static_cast<float*>(memory)[i] = float(value);
+                else
+                    static_cast<double*>(memory)[i] = value;
+            }
+            fprintf(stderr, "LOOPNEST array %u %p %zu\n", count, memory, size);
+            arrays[count++] = memory;
+        } else if (!strcmp(word, "launch")) {
+            unsigned s[6], parameters;
+            size_t shared;
+            char kernel[512], why[600];
+            if (scanf("%511s %u %u %u %u %u %u %zu %u", kernel, s, s + 1, s + 2, s + 3, s + 4, s + 5, &shared, &parameters) != 9 ||
+                parameters > 64)
+                return 2;
+            for (unsigned n = 0; n < parameters; ++n) {
+                Value& value = values[n];
+                addresses[n] = &value;
+                unsigned array = 0;
+                int b = 0, read = 0;
+                if (scanf(" %1s", word) != 1) return 2;
+                switch (word[0]) {
+                    case 'p': read = scanf("%u", &array), value.pointer = arrays[array % 64]; break;
+                    case 'm':
+                        read = scanf("%u %d %d %lld %lld", &array, &value.matrix.rows, &value.matrix.cols,
+                                     &value.matrix.row_stride, &value.matrix.col_stride) == 5;
+                        value.matrix.data = static_cast<void**>(arrays[array % 64]);
+                        break;
+                    case 'i': read = scanf("%d", &value.i); break;
+                    case 'u': read = scanf("%u", &value.u); break;
+                    case 'l': read = scanf("%lld", &value.l); break;
+                    case 'b': read = scanf("%d", &b), value.b = b != 0; break;
+                    case 'f': read = scanf("%f", &value.f); break;
+                    case 'd': read = scanf("%lf", &value.d); break;
+                }
+                if (read != 1) return 2;
+            }
+            fprintf(stderr, "LOOPNEST launch %s\n", kernel);
+            if (loopnest_launch(kernel, s, shared, addresses, 1, why, sizeof why)) {
+                fprintf(stderr, "LOOPNEST problem %s\n", why);
+                failed = 1;
+            }
+        }
+    }
+    fflush(stderr);
+    _exit(failed);
+}
+#endif

@@ -12,9 +12,11 @@
 // limits of registers.
 #pragma once
 
+#include <assert.h>
 #include <math.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 #define __global__
@@ -86,6 +88,7 @@ int count_in_block(int line, bool yes);    // waits, and returns how many said y
 void wait_for_warp(unsigned mask, int line);
 Seen exchange(unsigned mask, const void* value, size_t size, int line);
 unsigned lane();
+void poll();
 void* dynamic_shared();
 [[noreturn]] void trap(int line);
 
@@ -163,7 +166,7 @@ inline void __syncwarp(unsigned mask = ~0u, LOOPNEST_LINE) { loopnest::on_cpu::w
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
-inline void __nanosleep(unsigned) {}
+inline void __nanosleep(unsigned) { loopnest::on_cpu::poll(); }
 inline void __trap(LOOPNEST_LINE) { loopnest::on_cpu::trap(line); }
 
 template <class T>
@@ -211,6 +214,7 @@ T __reduce_min_sync(unsigned mask, T value, LOOPNEST_LINE) {
 namespace loopnest::on_cpu {
 template <class T, class Change>
 T change(T* place, Change of) {
+    poll();
     T old, wanted;
     __atomic_load(place, &old, __ATOMIC_RELAXED);
     do
@@ -246,6 +250,7 @@ LOOPNEST_ATOMIC(atomicXor, T(old ^ by))
 LOOPNEST_ATOMIC(atomicInc, old >= by ? T(0) : T(old + 1))
 template <class T>
 T atomicCAS(T* place, loopnest::on_cpu::As<T> expected, loopnest::on_cpu::As<T> wanted) {
+    loopnest::on_cpu::poll();
     __atomic_compare_exchange(place, &expected, &wanted, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
     return expected;
 }

@@ -11,6 +11,7 @@ import click
 
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS, SIMULATED
+from .commands import check_commands
 from .commands.inspect_commands import inspect_command
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
@@ -52,7 +53,15 @@ def main() -> None:
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
     loopnest inspect matmul cpp.packed   the hot loop of its machine code, counted, and what bounds it
+    loopnest racecheck FILE.cu       which barrier a CUDA C++ kernel lacks; without a GPU
+    loopnest new matmul --lang cpp   a file to start a kernel of one's own from
+    loopnest check FILE --op matmul  judge it: is it right, how fast is it, what to try next
+    loopnest rank FOLDER             judge a folder of kernels
     """
+
+
+for _command in check_commands.COMMANDS:
+    main.add_command(_command)
 
 
 @main.command("list")
@@ -712,6 +721,82 @@ def counters(operation: Operation, impl: str, workload: str | None, calls: int) 
 # --- looking inside
 
 main.add_command(inspect_command)
+
+
+# --- CUDA C++
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--kernel", help="Only the kernel of this name; all of the file where it is not given.")
+@click.option(
+    "--op", "operation", type=click.Choice(("matmul",)), help="What it computes, which says how large its arrays are."
+)
+@click.option(
+    "--size", "sizes", multiple=True, metavar="NAME=N", help="An integer parameter, as in n=100; may be repeated."
+)
+@click.option(
+    "--array", "arrays", multiple=True, metavar="NAME=N", help="A pointer's elements, as in a=m*k; may be repeated."
+)
+@click.option("--grid", help="Blocks, as in '((n+15)/16, (m+15)/16)'; in place of the file's comment `// launch: …`.")
+@click.option("--block", help="Threads of a block, as in '(16, 16)'.")
+@click.option("--shared", default="0", show_default=True, help="Bytes of dynamic shared memory.")
+@click.option("--bounds", is_flag=True, help="Look for accesses beside arrays, in place of races.")
+@click.option(
+    "--time-limit", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds of a kernel's run."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def racecheck(
+    file: Path,
+    kernel: str | None,
+    operation: str | None,
+    sizes: tuple[str, ...],
+    arrays: tuple[str, ...],
+    grid: str | None,
+    block: str | None,
+    shared: str,
+    bounds: bool,
+    time_limit: float,
+    as_json: bool,
+) -> None:
+    """Say where a CUDA C++ FILE lacks a barrier: which threads touch the same memory with nothing between them.
+
+    It needs no GPU: the kernels run simulated on the CPU, with ThreadSanitizer. A kernel is launched as the comment
+    above it says, in its own integer parameters:
+
+    \b
+        // launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16) shared=0
+
+    The exit status is 1 where something was found, 2 where the file cannot be run.
+    """
+    import json
+
+    from .cuda_on_cpu import CudaBuildError, CudaSourceError, LaunchSizes
+    from .lab import racecheck as lab
+
+    try:
+        if (grid is None) != (block is None):
+            raise click.UsageError("--grid and --block go together")
+        checked = lab.racecheck(
+            file,
+            kernel=kernel,
+            operation=operation,
+            sizes=lab.named_sizes(sizes),
+            arrays=lab.named(arrays),
+            launch=LaunchSizes(grid, block, shared) if grid and block else None,
+            bounds=bounds,
+            time_limit=time_limit,
+        )
+    except (CudaSourceError, CudaBuildError) as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(checked.to_json(), indent=1))
+    else:
+        console = _console()
+        for line in lab.report(checked):
+            console.print(line, markup=False)
+    if checked.findings:
+        raise SystemExit(1)
 
 
 def _console() -> Any:

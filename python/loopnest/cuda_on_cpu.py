@@ -10,6 +10,8 @@ What is built is kept in the user's cache folder, under a hash of everything tha
 from __future__ import annotations
 
 import ast
+import atexit
+import contextlib
 import ctypes
 import hashlib
 import math
@@ -19,6 +21,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -326,7 +329,8 @@ def build(
     """
     flags = ["-std=c++20", opt, "-g", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-ffp-contract=fast"]
     if sanitize:
-        flags += [f"-fsanitize={sanitize}", "-fno-omit-frame-pointer"]
+        checks = {"address": "address,bounds,alignment", "thread": "thread"}[sanitize]
+        flags += [f"-fsanitize={checks}", "-fno-omit-frame-pointer"]
     headers = csrc() / "cuda"
     table = ", ".join(f'{{"{k}", &loopnest::on_cpu::Caller<&{k}>::call}}' for k in kernels)
     unit = (
@@ -357,7 +361,7 @@ def _runtime(sanitize: str, program: bool) -> Path:
     """The object of on_cpu.cpp. It is not instrumented itself: what it does is no CUDA thread's doing."""
     source, header = csrc() / "cuda" / "on_cpu.cpp", csrc() / "cuda" / "on_cpu.hpp"
     flags = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns"]
-    flags += {"": [], "address": ["-DLOOPNEST_ASAN"], "thread": ["-DLOOPNEST_TSAN"]}[sanitize]
+    flags += {"": [], "address": ["-DLOOPNEST_ASAN", "-fsanitize=address"], "thread": ["-DLOOPNEST_TSAN"]}[sanitize]
     flags += ["-DLOOPNEST_PROGRAM"] if program else []
     texts = [path.read_text(encoding="utf-8") for path in (source, header)]
     built = _kept("".join([*texts, *flags, _compiler_version()]), "on_cpu", ".o")
@@ -392,14 +396,35 @@ def _contents(folder: Path) -> str:
     return "".join(f"{path.name}\0{path.read_text(encoding='utf-8', errors='replace')}\0" for path in found[:200])
 
 
+KEPT = 30 * 24 * 3600
+"""Seconds for which what was built is kept at least."""
+
+
 def _kept(ingredients: str, stem: str, suffix: str) -> Path:
+    """Where what is made of these is kept."""
     hashed = hashlib.sha256(ingredients.encode()).hexdigest()[:24]
-    return cache_directory() / "cuda" / f"{re.sub(r'[^A-Za-z0-9_]', '_', stem)}-{hashed}{suffix}"
+    folder = cache_directory() / "cuda"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        folder = _for_this_process()
+    return folder / f"{re.sub(r'[^A-Za-z0-9_]', '_', stem)}-{hashed}{suffix}"
+
+
+@cache
+def _for_this_process() -> Path:
+    """A folder that goes with the process, where the user's cache cannot be written."""
+    folder = tempfile.mkdtemp(prefix="loopnest-cuda-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder)
 
 
 def _keep(result: Path, built: Path) -> None:
     """Put a result into its place in one step, since others may build the same."""
-    built.parent.mkdir(parents=True, exist_ok=True)
+    for old in built.parent.iterdir():  # what a file that has changed since was built to
+        with contextlib.suppress(OSError):
+            if old.stat().st_mtime < time.time() - KEPT:
+                old.unlink()
     handle, name = tempfile.mkstemp(dir=built.parent)
     os.close(handle)
     shutil.copyfile(result, name)

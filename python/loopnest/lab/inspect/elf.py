@@ -13,6 +13,7 @@ import io
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,7 +76,8 @@ class ObjectFile:
         data = where.read_bytes() if isinstance(where, Path) else where
         if data[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):
             raise InspectError(
-                "machine code is read from ELF files, as Linux has; macOS has Mach-O: `otool -tvV` disassembles those"
+                "machine code is read from ELF files, as Linux has, and macOS has Mach-O: `otool -tvV` disassembles "
+                f"{self.path or 'those'}; --source and --remarks work there"
             )
         try:
             self._elf = ELFFile(io.BytesIO(data))
@@ -84,8 +86,8 @@ class ObjectFile:
         self.machine = self._elf.get_machine_arch()
         if self.machine != "x64":
             raise InspectError(
-                f"the machine code is for {self.machine}; instructions are told apart for x86-64 alone. "
-                "`objdump -d` shows it"
+                f"{self.path or 'the file'} is for {self.machine}, and instructions are told apart for x86-64 alone: "
+                "`objdump -d` disassembles it; --source and --remarks work there"
             )
         self._code: dict[tuple[int, int], tuple[Instruction, ...]] = {}
 
@@ -93,12 +95,24 @@ class ObjectFile:
     def functions(self) -> tuple[Function, ...]:
         """In the order of their addresses; of several names for one place the first."""
         found: dict[tuple[int, int], tuple[str, int]] = {}
+        labels: list[tuple[int, int, str]] = []  # of code, without a size: assembly that is written by hand
         for table in (".symtab", ".dynsym"):
             section = self._elf.get_section_by_name(table)
             for symbol in section.iter_symbols() if section is not None else ():
-                index = symbol["st_shndx"]
-                if symbol["st_info"]["type"] == "STT_FUNC" and isinstance(index, int) and symbol["st_size"]:
-                    found.setdefault((index, symbol["st_value"]), (symbol.name, symbol["st_size"]))
+                index, kind, place = symbol["st_shndx"], symbol["st_info"]["type"], symbol["st_value"]
+                if not isinstance(index, int) or kind not in ("STT_FUNC", "STT_NOTYPE") or not symbol.name:
+                    continue
+                if kind == "STT_FUNC" and symbol["st_size"]:
+                    found.setdefault((index, place), (symbol.name, symbol["st_size"]))
+                elif self._elf.get_section(index)["sh_flags"] & 4 and not symbol.name.startswith((".L", "$")):
+                    labels.append((index, place, symbol.name))
+        starts = sorted({*found, *((index, place) for index, place, _ in labels)})
+        for index, place, name in labels:
+            section = self._elf.get_section(index)
+            after = [start for at, start in starts if at == index and start > place]
+            end = min(after, default=section["sh_addr"] + section["sh_size"])
+            if end > place and not any(at == index and s <= place < s + n for (at, s), (_, n) in found.items()):
+                found[index, place] = name, end - place
         return tuple(
             Function(symbol, demangled(symbol), address, size, section)
             for (section, address), (symbol, size) in sorted(found.items())
@@ -152,8 +166,7 @@ class ObjectFile:
     def _objdump(self, function: Function) -> Iterator[tuple[int, int, str, str]]:
         section = self._elf.get_section(function.section).name
         stop = function.address + function.size
-        command = ["objdump", "-d", "-w", "-M", "intel", "--no-addresses", "-j", section]
-        command = [c for c in command if c != "--no-addresses"]
+        command = ["objdump", "-d", "-w", "-M", "intel", "-j", section]
         command += [f"--start-address={function.address}", f"--stop-address={stop}", str(self.path)]
         told = subprocess.run(command, capture_output=True, text=True, check=False)
         if told.returncode:
@@ -367,21 +380,40 @@ def diagnose(where: Path | bytes, symbol: str, family: Family | None = None, mos
     return max((loop for loop in loops if loop is not None), key=heat, default=None)
 
 
-def assembled(text: str, syntax: str = "att") -> bytes:
-    """An object file of assembly text, by the assembler that Numba brings along; `syntax` is "att" or "intel"."""
-    import llvmlite.binding as llvm
+_ASSEMBLE = r"""
+import sys
+import llvmlite.binding as llvm
 
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    llvm.initialize_native_asmparser()
+def quoted(byte):
+    c = chr(byte)
+    return c if 32 <= byte < 127 and c not in '"\\' else f"\\{byte:02X}"
+
+llvm.initialize_native_target()
+llvm.initialize_native_asmprinter()
+llvm.initialize_native_asmparser()
+machine = llvm.Target.from_default_triple().create_target_machine(reloc="pic")
+text = "".join(map(quoted, sys.stdin.buffer.read()))
+module = llvm.parse_assembly(f'target triple = "{machine.triple}"\nmodule asm "{text}"\n')
+sys.stdout.buffer.write(machine.emit_object(module))
+"""
+
+
+@functools.lru_cache(maxsize=16)
+def assembled(text: str, syntax: str = "att") -> bytes:
+    """An object file of assembly text, by the assembler that Numba brings along; `syntax` is "att" or "intel".
+
+    In a process of its own, for LLVM ends the one in which it finds an error. Raises InspectError for what it cannot
+    assemble.
+    """
+    if syntax not in ("att", "intel"):
+        raise InspectError(f"syntax is {syntax!r}, expected 'att' or 'intel'")
     body = (".intel_syntax noprefix\n" if syntax == "intel" else "") + text
-    quoted = "".join(c if c.isprintable() and c not in '"\\' else f"\\{ord(c):02X}" for c in body)
-    machine = llvm.Target.from_default_triple().create_target_machine(reloc="pic")
-    try:
-        module = llvm.parse_assembly(f'target triple = "{machine.triple}"\nmodule asm "{quoted}"\n')
-        return bytes(machine.emit_object(module))
-    except RuntimeError as error:
-        raise InspectError(f"the text cannot be assembled: {error}") from None
+    done = subprocess.run([sys.executable, "-c", _ASSEMBLE], input=body.encode(), capture_output=True, check=False)
+    if done.returncode or not done.stdout:
+        told = done.stderr.decode("utf-8", "replace").strip().splitlines()
+        reason = next((line for line in told if "error" in line), told[-1] if told else "no reason was given")
+        raise InspectError(f"the text cannot be assembled: {reason}")
+    return done.stdout
 
 
 def hot_loop_of_text(

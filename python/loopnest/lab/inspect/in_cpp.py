@@ -17,12 +17,12 @@ from pathlib import Path
 from ... import _core
 from ...cpp import csrc
 from ...operation import Implementation
-from . import Request
+from . import Request, source_listing
 from .elf import Function, ObjectFile, object_file
 from .loops import Found, heat, loops_in, summary
 from .mca import simulate
 from .ports import this_family
-from .records import InspectError, Line, Listing, Loop
+from .records import InspectError, Line, Listing, Loop, SourceLine
 from .remarks import Remark, compiler, flags_of, remarks_on
 from .samples import CannotSample, Samples
 from .trial import Trial
@@ -52,17 +52,20 @@ class Opened:
     notes: tuple[str, ...]
 
     @property
-    def scalar(self) -> bool:
-        """Whether the rung is one of those that are compiled with vectorization off."""
-        return f"::{self.level}_scalar::" in self.root.name
-
-    @property
     def title(self) -> str:
         return f"{short_name(self.function.name)} · {self.level} · {self.request.dtype}"
 
 
 def show(request: Request) -> list[Listing]:
-    aspects = {"hot": _hot, "asm": _asm, "source": _source, "remarks": _remarks, "mca": _mca}
+    if request.aspect == "remarks":
+        return _remarks(request)
+    if request.aspect == "source":
+        try:
+            return _source(request, _opened(request))
+        except InspectError as error:  # then there is nothing but the source
+            note = f"What became of the lines is not told: {error}."
+            return [replace(source_listing(request.implementation), notes=(note,))]
+    aspects = {"hot": _hot, "asm": _asm, "mca": _mca}
     return aspects[request.aspect](_opened(request))
 
 
@@ -102,9 +105,9 @@ def _facts(opened: Opened) -> dict[str, str]:
     return {"reached by": " → ".join(short_name(function.name) for function in way)}
 
 
-def _source(opened: Opened) -> list[Listing]:
+def _source(request: Request, opened: Opened) -> list[Listing]:
     """The rung's header, and of others the lines that the hot loop comes from, with what became of each."""
-    k, loop = opened.request.implementation, opened.loop
+    k, loop = request.implementation, opened.loop
     own = k.header or ""
     became: dict[str, dict[int, Counter[str]]] = {own: {}}
     for one in loop.instructions if loop else ():
@@ -142,25 +145,35 @@ def _told(kinds: Counter[str]) -> str:
     return ", ".join(f"{n} {'FMA' if kind == 'fma' else kind}" for kind, n in kinds.most_common())
 
 
-def _remarks(opened: Opened) -> list[Listing]:
+def _remarks(request: Request) -> list[Listing]:
     """The compiler's remarks below the lines that they are on."""
-    here = compiler()
-    said = remarks_on(*_compiled(opened))
-    notes = [f"By {here.version}, which compiled the header once more with {' '.join(_flags(opened, here.kind))}."]
-    if opened.scalar:
-        without = _scalar_flags(opened, here.kind)
+    here, level = compiler(), level_of(request.isa)
+    function, scalar = compiled_from(request.implementation, level, request.dtype)
+    own = request.implementation.header or ""
+    said = remarks_on(function, own, level)
+    flags = " ".join(flags_of(level, False, here.kind))
+    notes = [f"By {here.version}, which compiled the header once more with {flags}."]
+    if scalar:
+        without = _scalar_flags(level, here.kind)
         notes.append(f"The rung itself is compiled with vectorization off ({without}), so that it stays scalar.")
     listings = []
-    own = opened.request.implementation.header or ""
-    for file in sorted({remark.file for remark in said}, key=lambda name: (name != own, name)):
+    # Of other headers only what keeps a loop of this one scalar, such as a call of the C library's exp.
+    told = [remark for remark in said if remark.file == own or "not supported" in remark.text]
+    for file in sorted({remark.file for remark in told}, key=lambda name: (name != own, name)):
         text = (csrc() / file).read_text(encoding="utf-8").splitlines()
         lines = []
-        for number in sorted({remark.line for remark in said if remark.file == file}):
+        for number in sorted({remark.line for remark in told if remark.file == file}):
             lines.append(Line(text[number - 1], source=(file, number)))
             lines += [Line(f"// {saying}", "comment", (file, number)) for saying in _sayings(said, file, number)]
-        listings.append(Listing(f"what the compiler says of csrc/{file}", "cpp", tuple(lines)))
+        listings.append(
+            Listing(f"what the compiler says of csrc/{file} · {level} · {request.dtype}", "cpp", tuple(lines))
+        )
     if not listings:
-        listings = [Listing("what the compiler says", "text", (Line("nothing of any loop"),))]
+        nothing = Line("nothing: there is no loop that it could vectorize, or all is written with vectors")
+        listings = [Listing(f"what the compiler says of csrc/{own} · {level} · {request.dtype}", "text", (nothing,))]
+    others = sorted({remark.file for remark in said} - {remark.file for remark in told})
+    if others:
+        notes.append(f"It has remarks on other headers too: {', '.join(others)}.")
     return [*listings[:-1], replace(listings[-1], notes=tuple(notes))]
 
 
@@ -170,41 +183,57 @@ def _sayings(said: tuple[Remark, ...], file: str, line: int) -> list[str]:
     vectorized = [remark for remark in of_line if remark.vectorized]
     if vectorized:
         return [f"vectorized: {'; '.join(remark.told for remark in vectorized)}"]
-    reasons = [remark for remark in of_line if "couldn't vectorize" not in remark.text] or of_line
-    return [f"not vectorized: {remark.told}" for remark in reasons]
+    reasons = [remark for remark in of_line if "couldn't vectorize" not in remark.text]
+    return [f"not vectorized: {remark.told}" for remark in reasons] or ["not vectorized"]
 
 
 def _why_scalar(opened: Opened) -> list[str]:
     """Why a loop is scalar: what it was compiled with, and what the compiler says where vectorization is on."""
+    k = opened.request.implementation
+    function, scalar = compiled_from(k, opened.level, opened.request.dtype)
     notes = []
-    if opened.scalar:
-        without = _scalar_flags(opened, "GNU")
+    if scalar:
+        without = _scalar_flags(opened.level, "GNU")
         notes.append(f"Scalar: this rung is compiled with vectorization off ({without}), to show what that costs.")
-    lines = {one.line for one in opened.loop.instructions} - {None} if opened.loop else set()
+    lines = {one.line for one in opened.loop.instructions} if opened.loop else set()
     try:
-        said = remarks_on(*_compiled(opened))
+        said = remarks_on(function, k.header or "", opened.level)
     except InspectError as error:
-        return [*notes, f"Why it could not be vectorized is not known here: {error}"]
-    with_it = "With vectorization on, the" if opened.scalar else "The"
-    for file, line in sorted(line for line in lines if line is not None):
-        notes += [f"{with_it} compiler says of line {line}: {saying}." for saying in _sayings(said, file, line)]
+        return [*notes, f"What the compiler says of it is not known here: {error}."]
+    with_it = "With vectorization on, the" if scalar else "The"
+    for file, line in sorted({line for line in lines if line is not None} | _calls(said)):
+        where = f"line {line}" if file == k.header else f"line {line} of csrc/{file}"
+        notes += [f"{with_it} compiler says of {where}: {saying}." for saying in _sayings(said, file, line)]
     return notes
 
 
-def _scalar_flags(opened: Opened, kind: str) -> str:
+def _calls(said: tuple[Remark, ...]) -> set[SourceLine]:
+    """Where something is that has no vector form, which may be in a function that was inlined."""
+    return {(remark.file, remark.line) for remark in said if "not supported" in remark.text}
+
+
+def _scalar_flags(level: str, kind: str) -> str:
     """The flags that switch vectorization off."""
-    return " ".join(flags_of(opened.level, True, kind)[len(flags_of(opened.level, False, kind)) :])
+    return " ".join(flags_of(level, True, kind)[len(flags_of(level, False, kind)) :])
 
 
-def _compiled(opened: Opened) -> tuple[str, str, str]:
-    """What to compile for the compiler's remarks: the function, its header, and the level; with vectorization on."""
-    name = re.sub(r"\(.*", "", opened.root.name.replace("(anonymous namespace)::", ""))
-    name = name.split(" ", 1)[-1].replace(f"::{opened.level}_scalar::", f"::{opened.level}::")
-    return name, opened.request.implementation.header or "", opened.level
-
-
-def _flags(opened: Opened, kind: str) -> list[str]:
-    return flags_of(opened.level, False, kind)
+def compiled_from(k: Implementation, level: str, dtype: str) -> tuple[str, bool]:
+    """The function that a rung is, as the kernels' table in the sources has it; and whether the scalar table does."""
+    operation, element = k.operation.name, {"float32": "float", "float64": "double"}[dtype]
+    for file, scalar in (("kernels.cpp", False), ("kernels_scalar.cpp", True)):
+        text = (csrc() / "simd" / file).read_text(encoding="utf-8")
+        rungs = re.search(rf"\b{operation}_rungs\[\] = \{{(.*?)\n\}};", text, re.DOTALL)
+        for entry in rungs[1].splitlines() if rungs else ():
+            words = re.findall(
+                r"[\w:]+", entry
+            )  # RUNG(gelu, simd), SCALAR_RUNG(add, "scalar", loop), {"name", add::loop<…
+            if words[:1] == ["RUNG"] and words[2] == k.variant:
+                return f"loopnest::{level}::{operation}::{k.variant}<{element}>", scalar
+            if words[:1] == ["SCALAR_RUNG"] and words[2] == k.variant:
+                return f"loopnest::{level}::{operation}::{words[3]}<{element}>", scalar
+            if words[:1] == [k.variant]:
+                return f"loopnest::{level}::{words[1]}<{element}>", scalar
+    raise InspectError(f"{operation} {k.id}: the table in csrc/simd/kernels.cpp has no such kernel")
 
 
 def _mca(opened: Opened) -> list[Listing]:
@@ -227,7 +256,7 @@ def _mca(opened: Opened) -> list[Listing]:
 
 def level_of(isa: str | None) -> str:
     """The ISA level that is meant. Machine code of levels that do not run here can be looked at too."""
-    known = tuple(VECTOR_BITS)
+    known = tuple(VECTOR_BITS) if _core.isa() in VECTOR_BITS else tuple(_core.isa_levels())
     if isa is None:
         return _core.isa()
     if isa not in known:
@@ -262,9 +291,9 @@ def hottest(
     that could do the most flops a cycle.
     """
     loops = [
-        (function, found, summary(found, this_family(), VECTOR_BITS[level]))
+        (function, found, loop)
         for function in file.reached_from(root, inside=f"loopnest::{level}")
-        for found in loops_in(file.code(function))
+        for found, loop in _loops_of(file, function, VECTOR_BITS[level])
     ]
     if not loops:
         return root, None, [f"{short_name(root.name)} has no loop"]
@@ -285,6 +314,12 @@ def hottest(
     if loop.beside:
         notes.append(f"{loop.beside} more of the loop's instructions lie beside its usual way, and are not counted.")
     return function, replace(loop, calls=called, seen=seen), notes
+
+
+@functools.lru_cache(maxsize=4096)
+def _loops_of(file: ObjectFile, function: Function, most_bits: int) -> tuple[tuple[Found, Loop], ...]:
+    """A function's loops; many rungs come to the same functions."""
+    return tuple((found, summary(found, this_family(), most_bits)) for found in loops_in(file.code(function)))
 
 
 def _by_samples(

@@ -52,9 +52,11 @@ def _blocks(code: Code) -> list[_Block]:
     return blocks
 
 
-def _dominators(next: Sequence[Sequence[int]], roots: Iterable[int]) -> list[int]:
-    """Of each block the one that immediately dominates it; -1 is the entry before all roots (Cooper, Harvey, Kennedy,
-    A Simple, Fast Dominance Algorithm, 2001)."""
+def _dominators(next: Sequence[Sequence[int]], roots: Iterable[int]) -> dict[int, int]:
+    """Of each block that can be reached the one that immediately dominates it; -1 is the entry before all roots.
+
+    Cooper, Harvey, Kennedy, A Simple, Fast Dominance Algorithm, 2001.
+    """
     order: list[int] = []
     seen: set[int] = set()
     for root in roots:
@@ -98,7 +100,7 @@ def _dominators(next: Sequence[Sequence[int]], roots: Iterable[int]) -> list[int
                 new = common(new, other)
             if above.get(block) != new:
                 above[block], changed = new, True
-    return [above.get(block, -1) for block in range(len(next))]
+    return above
 
 
 @dataclass(frozen=True)
@@ -122,7 +124,7 @@ def loops_in(code: Code) -> list[Found]:
     above = _dominators(next, _roots(code, blocks))
     before: list[list[int]] = [[] for _ in blocks]
     for n, followers in enumerate(next):
-        for follower in followers:
+        for follower in followers if n in above else ():  # padding falls through to what it pads, and is never run
             before[follower].append(n)
 
     def dominates(a: int, b: int) -> bool:
@@ -134,7 +136,7 @@ def loops_in(code: Code) -> list[Found]:
 
     by_head: dict[int, set[int]] = {}
     for n, followers in enumerate(next):
-        for head in followers:
+        for head in followers if n in above else ():
             if dominates(head, n):
                 body = by_head.setdefault(head, {head})
                 waiting = [n]

@@ -24,21 +24,32 @@ TIME_LIMIT = 120
 
 WORDS = {
     "multiple nested loops": "it has loops in it; only innermost loops become vectors",
+    "two or more consecutive inner loops": "it has loops in it; only innermost loops become vectors",
     "control flow in loop": "a loop or a branch in it",
-    "couldn't vectorize loop": "",
-    "no vectype": "there are no vectors of such numbers at this level",
+    "relevant stmt not supported": "there is no vector form of this",
     "complicated access pattern": "its elements lie neither side by side nor at one constant distance",
-    "not suitable for gather": "its elements lie apart, and the level has no gather that would pay",
+    "not suitable for strided load": "its elements lie apart, and to collect them would cost more than vectors save",
+    "not suitable for gather": "its elements lie apart, and to collect them would cost more than vectors save",
+    "versioned for vectorization because of possible aliasing": "where the arrays overlap, a scalar copy of it runs",
     "possible alias": "two of the arrays might overlap",
     "number of iterations cannot be computed": "how often it runs is not known when it begins",
-    "reduction": "a sum must be made in the order in which it is written: IEEE 754 additions do not regroup",
+    "could not determine number of loop iterations": "how often it runs is not known when it begins",
     "unsupported use in stmt": "a value goes from one iteration to the next: a sum in a fixed order",
+    "unsafe dependent memory operations": "an iteration may need what another one writes",
+    "vectorization is not profitable": "the compiler reckons that vectors would be no faster",
+    "vectorization is not beneficial": "the compiler reckons that vectors would be no faster",
     "cost model": "the compiler reckons that vectors would be no faster",
-    "function calls or data references that cannot be analyzed": "it calls a function",
+    "call instruction cannot be vectorized": "it calls a function",
     "statement clobbers memory": "it calls a function",
     "cannot prove it is safe to reorder floating-point operations": "IEEE 754 additions do not regroup",
 }
 """Compilers' phrases in other words; the first that fits is told."""
+
+NOISE = re.compile(
+    r"no vectype for stmt|no grouped stores|basic block|bad data references|unsupported data-type"
+    r"|more than one data ref|relevant stmt not supported: (?![A-Za-z]\w* \()"
+)
+"""What GCC says of its further attempts and of code outside of loops; of what has no vector form, all but calls."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +74,8 @@ class Remark:
     @property
     def told(self) -> str:
         """The compiler's words, and what they mean."""
-        text = self.text.removeprefix("not vectorized: ").removeprefix("loop vectorized using ").rstrip(".;")
+        text = self.text.removeprefix("loop vectorized using ")
+        text = re.sub(r"^(?:loop )?not vectorized: ", "", text).rstrip(".;")
         return f"{text}: {self.meaning}" if self.meaning else text
 
 
@@ -125,7 +137,7 @@ def remarks_on(function: str, header: str, level: str, scalar: bool = False) -> 
         f'#include "kernels.hpp"\n#include "{header}"\nnamespace {{ [[gnu::used]] const auto kept = &{function}; }}\n'
     )
     say = (
-        ["-fopt-info-vec-missed", "-fopt-info-vec-optimized"]
+        ["-fopt-info-vec-missed-internals", "-fopt-info-vec-optimized"]
         if here.kind == "GNU"
         else [f"-R{what}=(loop|slp)-vectorize" for what in ("pass", "pass-missed", "pass-analysis")]
     )
@@ -159,9 +171,10 @@ def parsed(told: str) -> tuple[Remark, ...]:
         if match is None or "csrc/" not in match["file"]:
             continue
         text = re.sub(r" \[-R[^\]]*\]$", "", match["text"]).strip()
-        vectorized = text.startswith(
-            ("loop vectorized", "vectorized loop", "basic block part vectorized", "SLP vectorized")
-        )
-        if vectorized or "vectoriz" in text:
+        text = re.sub(r"\b[\w.]*_\d+ = ", "", text)  # GCC's names for what a line computes
+        text = re.sub(r"\*?\b[a-zA-Z]*_\d+\b", "…", text)
+        vectorized = text.startswith(("loop vectorized", "vectorized loop"))
+        said = vectorized or text.startswith(("not vectorized", "loop not vectorized", "couldn't vectorize loop"))
+        if said and not NOISE.search(text):
             found[Remark(match["file"].rpartition("csrc/")[2], int(match["line"]), vectorized, text)] = None
     return tuple(sorted(found, key=lambda r: (r.file, r.line, not r.vectorized)))

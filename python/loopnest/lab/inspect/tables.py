@@ -84,6 +84,7 @@ def _plain(listing: Listing) -> Table:
         else:
             text = colours.highlight(line.text)
             text.rstrip()
+            text.no_wrap = False
         table.add_row(*([number] if numbered else []), text)
         if line.note:
             indent = len(line.text) - len(line.text.lstrip())
@@ -183,7 +184,7 @@ def told_of(loop: Loop, language: str = "asm") -> list[str]:
 
 
 def sentence_of(measured: Measured) -> str:
-    """How fast it was, in the unit of its limit."""
+    """How fast it was, in the unit of its limit; flops as the operation's contract counts them."""
     by_flops = measured.limit == "peak flops"
     rates = [
         *([f"{measured.flops_per_second / 1e9:.4g} GFLOP/s"] if measured.flops_per_second else []),

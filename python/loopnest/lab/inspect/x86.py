@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from .records import Instruction
 
 _WIDTHS = {"byte": 1, "word": 2, "dword": 4, "qword": 8, "tbyte": 10, "xmmword": 16, "ymmword": 32, "zmmword": 64}
-_MEMORY = re.compile(r"(?:(\w+) ptr )?(?:[fg]s:)?\[([^\]]*)\]", re.IGNORECASE)
+_MEMORY = re.compile(r"(?:(\w+) (?:ptr|bcst) )?(?:[fg]s:)?\[([^\]]*)\]", re.IGNORECASE)
 _REGISTER = re.compile(
     r"\b([xyz]mm\d+|k[0-7]|st\(\d\)|r(?:ax|bx|cx|dx|si|di|bp|sp|\d+)[dwb]?|e(?:ax|bx|cx|dx|si|di|bp|sp)"
     r"|[abcd][xlh]|[sd]il?|[sb]pl?)\b"
@@ -65,7 +65,7 @@ def kind_of(mnemonic: str, operands: str) -> str:
         return "branch"
     if mnemonic.startswith("prefetch"):
         return "prefetch"
-    if mnemonic.startswith(("nop", "endbr", "vzero", "data16")):
+    if mnemonic.startswith(("nop", "endbr", "vzero", "data16", "sfence", "lfence", "mfence", "pause")):
         return "other"
     if _CONVERT.match(mnemonic):
         return "convert"
