@@ -356,3 +356,16 @@ def test_without_capstone_the_message_has_the_fix(known, monkeypatch):
     monkeypatch.setitem(sys.modules, "capstone", None)  # as if it were not there
     with pytest.raises(InspectError, match=r"^capstone is not installed: pip install 'loopnest\[inspect\]'$"):
         functions_of(known)
+
+
+def test_the_page_on_processors_has_the_table_that_bounds_are_made_from():
+    def cell(table):
+        return "with FMA" if table is None else " / ".join(f"{table[bits]:g}" for bits in sorted(table))
+
+    text = (Path(__file__).parents[1] / "docs" / "inspect.md").read_text()
+    for family in ports.FAMILIES:
+        units = [cell(table) for table in (family.fma, family.adds, family.shuffles, family.loads, family.stores)]
+        latency = ", ".join(str(family.latency[kind]) for kind in ("fma", "multiply", "add"))
+        divisions = [cell({b: n for (b, size), n in family.divide.items() if size == itemsize}) for itemsize in (4, 8)]
+        row = [family.name, *units, str(family.width), latency, *divisions]
+        assert f"| {' | '.join(row)} |" in text
