@@ -321,12 +321,16 @@ def test_a_users_compiled_kernel_is_diagnosed_through_what_it_calls(tmp_path):
         " float s = 0; for (long i = 0; i < n; i++) s += a[i]; return s; }\n"
         "float sum(const float *a, long n) { return one(a, n) + 1; }\n"
         "float first(const float *a) { return a[0]; }\n"
+        "float again(const float *a, long n) { return 2 * sum(a, n); }\n"  # through the table of symbols (PLT)
     )
-    subprocess.run([COMPILER, "-O2", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=60)
+    subprocess.run(
+        [COMPILER, "-O2", "-fno-inline", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=60
+    )
     assert {"sum", "first"} <= {function.symbol for function in functions_of(library)}
     loop = diagnose(library, "sum", ZEN_4)
     assert (loop.counts["add"], loop.accumulators, loop.flops) == (1, 1, 1)
     assert loop.bound.name == "latency"
+    assert diagnose(library, "again", ZEN_4) == loop
     assert diagnose(library, "first") is None
     with pytest.raises(InspectError, match=r"no function is called 'product'; there are .*sum"):
         diagnose(library, "product")
@@ -356,3 +360,16 @@ def test_without_capstone_the_message_has_the_fix(known, monkeypatch):
     monkeypatch.setitem(sys.modules, "capstone", None)  # as if it were not there
     with pytest.raises(InspectError, match=r"^capstone is not installed: pip install 'loopnest\[inspect\]'$"):
         functions_of(known)
+
+
+def test_the_page_on_processors_has_the_table_that_bounds_are_made_from():
+    def cell(table):
+        return "with FMA" if table is None else " / ".join(f"{table[bits]:g}" for bits in sorted(table))
+
+    text = (Path(__file__).parents[1] / "docs" / "inspect.md").read_text()
+    for family in ports.FAMILIES:
+        units = [cell(table) for table in (family.fma, family.adds, family.shuffles, family.loads, family.stores)]
+        latency = ", ".join(str(family.latency[kind]) for kind in ("fma", "multiply", "add"))
+        divisions = [cell({b: n for (b, size), n in family.divide.items() if size == itemsize}) for itemsize in (4, 8)]
+        row = [family.name, *units, str(family.width), latency, *divisions]
+        assert f"| {' | '.join(row)} |" in text

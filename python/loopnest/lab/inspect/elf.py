@@ -136,6 +136,10 @@ class ObjectFile:
         ordered = sorted(self.functions, key=lambda f: f.address)
         return [f.address for f in ordered], ordered
 
+    @functools.cached_property
+    def _by_symbol(self) -> Mapping[str, Function]:
+        return {function.symbol: function for function in self.functions}
+
     def function_at(self, address: int) -> Function | None:
         """The function that has this address in it; of files that are linked."""
         starts, ordered = self._by_address
@@ -237,7 +241,7 @@ class ObjectFile:
             for address in (x86.target_of(one), x86.referred_to(one)):
                 if address is None or function.address <= address < function.address + function.size:
                     continue
-                found = self.function_at(address)
+                found = self.function_at(address) or self._by_symbol.get(self._plt.get(address, ""))
                 if found is not None:
                     yield found
                 elif one.kind != "branch":
@@ -285,11 +289,11 @@ class ObjectFile:
         found = self.function_at(target)
         if found is not None:
             return re.sub(r"\(.*", "", found.name)
-        return self._plt.get(target, f"{target:x}")
+        return demangled(self._plt[target]) if target in self._plt else f"{target:x}"
 
     @functools.cached_property
     def _plt(self) -> Mapping[int, str]:
-        """Of each stub of the procedure linkage table the function that it goes to."""
+        """Of each stub of the procedure linkage table the symbol that it goes to."""
         import capstone
 
         slots = {}
@@ -298,7 +302,7 @@ class ObjectFile:
             symbols = self._elf.get_section(section["sh_link"]) if section is not None else None
             for relocation in section.iter_relocations() if section is not None else ():
                 if relocation["r_info_sym"] and symbols is not None:
-                    slots[relocation["r_offset"]] = demangled(symbols.get_symbol(relocation["r_info_sym"]).name)
+                    slots[relocation["r_offset"]] = symbols.get_symbol(relocation["r_info_sym"]).name
         reader, stubs = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64), {}
         for name in (".plt", ".plt.got", ".plt.sec"):
             section = self._elf.get_section_by_name(name)

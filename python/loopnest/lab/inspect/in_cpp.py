@@ -183,7 +183,7 @@ def _sayings(said: tuple[Remark, ...], file: str, line: int) -> list[str]:
     vectorized = [remark for remark in of_line if remark.vectorized]
     if vectorized:
         return [f"vectorized: {'; '.join(remark.told for remark in vectorized)}"]
-    reasons = [remark for remark in of_line if "couldn't vectorize" not in remark.text]
+    reasons = [remark for remark in of_line if remark.text not in ("couldn't vectorize loop", "loop not vectorized")]
     return [f"not vectorized: {remark.told}" for remark in reasons] or ["not vectorized"]
 
 
@@ -201,10 +201,16 @@ def _why_scalar(opened: Opened) -> list[str]:
     except InspectError as error:
         return [*notes, f"What the compiler says of it is not known here: {error}."]
     with_it = "With vectorization on, the" if scalar else "The"
+    found = []
     for file, line in sorted({line for line in lines if line is not None} | _calls(said)):
         where = f"line {line}" if file == k.header else f"line {line} of csrc/{file}"
-        notes += [f"{with_it} compiler says of {where}: {saying}." for saying in _sayings(said, file, line)]
-    return notes
+        found += [(f"{with_it} compiler says of {where}: {saying}.", saying) for saying in _sayings(said, file, line)]
+    reasons = [told for told, saying in found if saying != "not vectorized"]
+    if not scalar and any(saying.startswith("vectorized") for _, saying in found):
+        reasons.append(
+            "So it made another version of the loop too; this one runs for strides that the other is not for."
+        )
+    return [*notes, *(reasons or [told for told, _ in found])]
 
 
 def _calls(said: tuple[Remark, ...]) -> set[SourceLine]:
@@ -291,9 +297,9 @@ def hottest(
     that could do the most flops a cycle.
     """
     loops = [
-        (function, found, summary(found, this_family(), VECTOR_BITS[level]))
+        (function, found, loop)
         for function in file.reached_from(root, inside=f"loopnest::{level}")
-        for found in loops_in(file.code(function))
+        for found, loop in _loops_of(file, function, VECTOR_BITS[level])
     ]
     if not loops:
         return root, None, [f"{short_name(root.name)} has no loop"]
@@ -314,6 +320,12 @@ def hottest(
     if loop.beside:
         notes.append(f"{loop.beside} more of the loop's instructions lie beside its usual way, and are not counted.")
     return function, replace(loop, calls=called, seen=seen), notes
+
+
+@functools.lru_cache(maxsize=4096)
+def _loops_of(file: ObjectFile, function: Function, most_bits: int) -> tuple[tuple[Found, Loop], ...]:
+    """A function's loops; many rungs come to the same functions."""
+    return tuple((found, summary(found, this_family(), most_bits)) for found in loops_in(file.code(function)))
 
 
 def _by_samples(

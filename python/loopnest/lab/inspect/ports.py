@@ -1,6 +1,7 @@
 """How much of what a core does in a cycle, by processor family; and the bound of a loop that follows.
 
-The table holds what matters to loops of floating-point arithmetic: docs/inspect.md has the sources.
+The table holds what matters to loops of floating-point arithmetic: docs/inspect.md prints it, with the sources;
+scripts/measure_ports.py measures the machine that it runs on.
 """
 
 from __future__ import annotations

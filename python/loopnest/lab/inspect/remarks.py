@@ -74,8 +74,8 @@ class Remark:
     @property
     def told(self) -> str:
         """The compiler's words, and what they mean."""
-        text = self.text.removeprefix("loop vectorized using ")
-        text = re.sub(r"^(?:loop )?not vectorized: ", "", text).rstrip(".;")
+        text = re.sub(r"^(?:loop )?not vectorized: |^loop vectorized using |; allow reordering by .*", "", self.text)
+        text = re.sub(r"^vectorized loop \((.*)\)$", r"\1", text).rstrip(".; ")
         return f"{text}: {self.meaning}" if self.meaning else text
 
 

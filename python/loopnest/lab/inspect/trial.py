@@ -6,6 +6,7 @@ rung so that a moment that is slow is slow for both.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,7 +41,7 @@ class Trial:
     workload: Workload
     dtype: str
     isa: str
-    call: Callable[[], None]
+    call: functools.partial[None]
     _seen: dict[Path, Samples] = field(default_factory=dict, compare=False, repr=False)
 
     def samples(self, file: Path) -> Samples:
@@ -56,28 +57,48 @@ class Trial:
         itemsize = np.dtype(self.dtype).itemsize
         flops, nbytes = contract.flops(**shape), contract.traffic(itemsize, **shape)
         with _set(self.isa):
-            half = np.ones(max(nbytes // 2 // 4, 64), np.float32)
-            whole = np.ones(max(nbytes // 4, 64), np.float32)
-            peak = [multiply_adds(self.dtype)]
-            moves = [reading(whole), *copying(half, np.empty_like(half))]
-            own = [Piece(self.call, 1.0)]
-            calls, flops_limit, bytes_limit = _best((own, peak, moves), seconds)
+            kinds = (
+                [Piece(self.call, 1.0)],
+                [multiply_adds(self.dtype)],
+                _moves(self._footprint(), bool(contract.updates)),
+            )
+            calls, flops_limit, bytes_limit = _best(kinds, seconds)
         took = 1 / calls
         by_flops, by_bytes = flops / flops_limit, nbytes / bytes_limit
-        limit = "peak flops" if by_flops >= by_bytes else f"bandwidth with {_size(nbytes)}"
+        limit = "peak flops" if by_flops >= by_bytes else f"bandwidth with {_size(self._footprint())}"
         return Measured(
             self.workload.name, took, flops / took, nbytes / took, max(by_flops, by_bytes) / took, limit, self.isa
         )
 
+    def _footprint(self) -> int:
+        """Bytes of the arrays that a call touches; what is updated in place is one."""
+        arrays = {id(x): x.nbytes for x in self.call.args if isinstance(x, np.ndarray)}
+        return sum(arrays.values())
+
+
+def _moves(nbytes: int, in_place: bool) -> list[Piece]:
+    """Loops that do nothing but move bytes, over arrays of so many in all: a sum, a copy, and z = x + 3 y.
+
+    in_place  with x = x + 3 y too, which brings no other line into the cache to be written
+    """
+    one, half, third = (np.ones(max(nbytes // parts // 4, 64), np.float32) for parts in (1, 2, 3))
+    arrays = [(third, third.copy(), third.copy()), *([(half, np.zeros_like(half), half)] if in_place else [])]
+    triads = [
+        Piece(functools.partial(loop, *three, 1), 3.0 * three[0].nbytes)
+        for three in arrays
+        for loop in _core.limits["triad"].values()
+    ]
+    return [reading(one), *copying(half.copy(), half.copy()), *triads]
+
 
 def _best(kinds: tuple[list[Piece], ...], seconds: float) -> list[float]:
-    """The highest rate of each kind of pieces, called in turn."""
+    """The highest rate of each kind of pieces, called in turn; twice each, so that caches hold what they can."""
     best = [0.0 for _ in kinds]
     rounds, end = 0, time.perf_counter() + seconds
     while rounds < 3 or time.perf_counter() < end:
         for n, pieces in enumerate(kinds):
             for piece in pieces:
-                best[n] = max(best[n], piece.amount / _seconds(piece.run))
+                best[n] = max(best[n], piece.amount / min(_seconds(piece.run), _seconds(piece.run)))
         rounds += 1
     return best
 
@@ -113,7 +134,8 @@ def trial(k: Implementation, dtype: str = "float32", isa: str | None = None) -> 
             problem = Problem.sample(k.operation, workload, None, {}, dtype=np.dtype(dtype))
             if not contract.updates:
                 problem.check(k)
-            call = problem.kernel_call(k)
+            args, _ = problem.kernel_arguments()
+            call = functools.partial(k.kernel, *args)
             rate = work / min(_seconds(call) for _ in range(3))
             chosen = Trial(k, workload, dtype, level, call)
     return chosen
