@@ -582,7 +582,7 @@ def hot_loop(trial: _Trial) -> tuple[str, str] | None:
         loop = diagnose(library.file, trial.subject.symbol or trial.operation.name)
     except Exception:  # no capstone, another format: the rest of the verdict stands without it
         return None
-    return (loop.bound.name, loop.bound.sentence) if loop is not None else None
+    return (loop.bound.name, loop.bound.sentence) if loop is not None and loop.bound is not None else None
 
 
 def next_steps(trial: _Trial) -> tuple[Step, ...]:
