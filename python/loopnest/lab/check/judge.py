@@ -18,7 +18,7 @@ from ..plausible import Limits as Card
 from ..verify import Case, _as_large_as, _uneven, layout_cases, size_cases, special_cases
 from . import build as building
 from .build import BuildError, Library, NoCompilerError, compile_library, language
-from .diagnose import Failure, Named, crash_named, named, remembers
+from .diagnose import Failure, Named, crash_named, named, patch_trick, remembers
 from .faults import sentence
 from .form import (
     CForm,
@@ -54,8 +54,12 @@ TELLING = ((19, 17, 22, 13), (32, 32, 32, 32), (35, 33, 34, 31))
 AGAIN = 5
 """Calls on the same arrays with new values, by which what remembers is found out."""
 
-LARGEST = 4_000_000
-"""Operations, or bytes, of the large case; with more seconds it is larger."""
+LARGEST = {4: 1 << 28, 8: 1 << 24}
+"""Operations, or bytes, of the large case, by the bytes of an element: the exact result of doubles takes long doubles,
+and longer. With more seconds it is larger."""
+
+LONG_CASE = 10e-3
+"""Seconds of a call after which no larger case is needed."""
 
 
 def check(
@@ -407,6 +411,7 @@ class _Trial:
             self._judge_special(dtype)
             self._judge_determinism(dtype)
             self._judge_large(dtype)
+        self._refuse_races()
         self._look_at_what_else_happened()
 
     def _judge_sizes(self, dtype: np.dtype[Any]) -> None:
@@ -469,14 +474,18 @@ class _Trial:
             self.notes.append("two calls with the same inputs differ, within the error bound")
 
     def _judge_large(self, dtype: np.dtype[Any]) -> None:
-        self.on_event("at", f"{dtype}: a large case")
-        for work in (LARGEST * (5 if self.seconds >= 2 else 1), LARGEST // 10):
+        """Larger and larger, until a call's work takes far longer than the judge needs to look what is left of it."""
+        self.on_event("at", f"{dtype}: large cases")
+        self.budget_end = time.monotonic() + max(0.7, self.seconds / 2)
+        largest = LARGEST[dtype.itemsize] * (5 if self.seconds >= 2 else 1)
+        for work in (largest >> 9, largest >> 6, largest >> 3, largest):
             case = _as_large_as(work, self.operation, dtype)
-            if self._affordable(case):
-                self._hold(case, True, "large")
-                self._hold(case, False, "large")
+            run = self._hold(case, True, "large")
+            if run is None or self._late(0.0):
                 return
-        self.skipped.append(f"{dtype}: large arrays, which would take too long")
+            if run.answer.counted > LONG_CASE:
+                break
+        self._hold(case, False, "large")
 
     def _varied(self, cases: Callable[..., Iterator[Case]], dtype: np.dtype[Any]) -> Iterator[Case]:
         """Cases of verify.py, those of the operation's other forms only if the submission takes the options."""
@@ -539,6 +548,7 @@ class _Trial:
             return self._refusal_of_problem(problem, run)
         self.on_event("at", "finding out what is wrong")
         try:
+            self._refuse_races((f"{run.trial}: {run.problems[0]}",))
             found = named(Failure(self.subject, run, self._varied))
         except EndedError as error:
             found = Named("wrong-values", "wrong", (f"then {error}",))
@@ -611,13 +621,36 @@ class _Trial:
         if self.subject.language != "python" or self.subject.session is None:
             return
         seen = self.subject.session.ask({"do": "seen"})
-        patched = seen["patched"]
-        if patched:
-            trick = _patch_trick(patched)
-            raise Refusal("cheats", f"{sentence(trick)}: {', '.join(patched[:5])}", trick)
+        if seen["patched"]:
+            trick = patch_trick(seen["patched"])
+            raise Refusal("cheats", f"{sentence(trick)}: {', '.join(seen['patched'][:5])}", trick)
         for name in seen.get("modules", ()):
             if name == "loopnest":
                 self.notes.append("it imports loopnest, and may be calling one of its rungs")
+
+    def _refuse_races(self, details: Sequence[str] = ()) -> None:
+        """Raises Refusal where threads of a CUDA kernel touch the same memory with nothing between them, whether or not
+        that changed a result here."""
+        if self.subject.simulated is None:
+            return
+        from ...cuda_on_cpu import CudaBuildError, CudaSourceError
+        from ..racecheck import racecheck
+
+        self.on_event("at", "looking for races")
+        try:
+            found = racecheck(
+                self.subject.file,
+                kernel=self.subject.symbol,
+                operation=self.operation.name if self.operation.name == "matmul" else None,
+                time_limit=self.subject.limits.call,
+            ).findings
+        except (CudaBuildError, CudaSourceError) as error:
+            self.skipped.append(f"races: {str(error).splitlines()[0]}")
+            return
+        races = [f for f in found if f.kind in ("race", "blocks", "divergent", "unreached")]
+        if races:
+            text = f"{self.operation.name} is wrong: {races[0].sentence}"
+            raise Refusal("wrong", text, "race", (*details, *(f.sentence for f in races[1:])))
 
     # 3. and 4. how fast, and what next
 
@@ -633,15 +666,6 @@ class _Trial:
             self.steps = next_steps(self)
         except NotRaced as reason:
             self.notes.append(f"not timed: {reason}")
-
-
-def _patch_trick(patched: Sequence[str]) -> str:
-    modules = {name.rpartition(".")[0] for name in patched}
-    if "time" in modules:
-        return "patches-clock"
-    if modules & {"numpy", "numpy.linalg"}:
-        return "patches-numpy"
-    return "patches-statistics"
 
 
 def _shown(output: bytes, printed: int) -> str:

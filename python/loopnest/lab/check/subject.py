@@ -203,8 +203,6 @@ class Subject:
             request |= {"kind": "library", "file": str(self.library.file), "returns": returns, "symbol": symbol}
         else:
             request |= {"kind": "python", "names": names_of(self.operation)}
-        if not self.rung:
-            self.session.ask({"do": "perturb", "on": True})
         what = "when it was imported" if self.language == "python" else "when it was loaded"
         told = self.session.ask(request, phase=what, limit=load_limit)
         self.session.memory = self.session._resident() if not self.session.memory else self.session.memory

@@ -1,0 +1,89 @@
+"""Make docs/zoo.md: each kernel of tests/zoo/, what `loopnest check` says of it, and what the usual checks would say.
+
+    python scripts/make_zoo.py
+
+The installed package and a C compiler are needed; it takes some three minutes.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from loopnest.lab.check import Verdict, check  # noqa: E402
+from submissions import KINDS, PLAIN, Submission, plain_checks, zoo  # noqa: E402
+
+OPENING = """# The zoo
+
+Kernels that pretend, kernels that are wrong, that crash, and honest ones, with what `loopnest check` says of each
+([check.md](check.md)), and beside it what the usual checks would have said. The files are in
+[tests/zoo/](../tests/zoo); tests hold the judge to every line. Made by `python scripts/make_zoo.py`.
+
+The usual checks run in one process as public benchmarks do: the reference is timed, the kernel is warmed up and timed
+on the same inputs (128 along each axis, float32), and then its result is compared with the reference's, by
+
+| name | the check |
+| --- | --- |
+{checks}
+
+**passes** is what they let through, *refuses* what they do not; that process may also crash or hang. {summary}
+"""
+
+HEADINGS = {
+    "tricks": "Tricks\n\nEach of these has been tried on a public leaderboard or benchmark, or would work on one.",
+    "faults": "Honest-looking faults\n\nWhat goes wrong in kernels that were meant well.",
+    "crashes": "What ends badly\n\nA verdict comes within the time limit, and nothing is left running.",
+    "honest": "Honest kernels\n\nOther orders of summation, more precision, other algorithms: all of these are right, "
+    "and none may be refused.",
+}
+
+
+def main() -> None:
+    rows = {submission.name: (submission, _judged(submission), plain_checks(submission)) for submission in zoo()}
+    text = OPENING.format(
+        checks="\n".join(f"| {name} | `{question}` |" for name, question in PLAIN.items()), summary=_summary(rows)
+    )
+    for kind in KINDS:
+        text += f"\n## {HEADINGS[kind]}\n\n| kernel | what it does | verdict | {' | '.join(PLAIN)} |\n"
+        text += f"| --- | --- | --- |{' --- |' * len(PLAIN)}\n"
+        text += "".join(_row(*row) for row in rows.values() if row[0].kind == kind)
+    (ROOT / "docs" / "zoo.md").write_text(text, encoding="utf-8")
+
+
+def _judged(submission: Submission) -> Verdict:
+    print(submission.name, flush=True)
+    return check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
+
+
+def _row(submission: Submission, verdict: Verdict, plain: dict[str, bool] | str) -> str:
+    link = f"[{submission.file.name}](../tests/zoo/{submission.name})"
+    what = f"`{submission.operation}`: {' '.join(submission.says.split())}"
+    said = "**right**" if verdict.accepted else f"**{verdict.trick or verdict.outcome}**"
+    cells = [_said(plain, name) for name in PLAIN]
+    return f"| {link} | {what} | {said}: {' '.join(verdict.sentence.split())} | {' | '.join(cells)} |\n"
+
+
+def _said(plain: dict[str, bool] | str, name: str) -> str:
+    if isinstance(plain, str):
+        return plain
+    return "**passes**" if plain[name] else "*refuses*"
+
+
+def _summary(rows: dict[str, tuple[Submission, Verdict, dict[str, bool] | str]]) -> str:
+    """How many each check got wrong."""
+    bad = [plain for submission, _, plain in rows.values() if submission.kind in ("tricks", "faults")]
+    good = [plain for submission, _, plain in rows.values() if submission.kind == "honest"]
+    missed = {name: sum(isinstance(plain, dict) and plain[name] for plain in bad) for name in PLAIN}
+    refused = {name: sum(isinstance(plain, str) or not plain[name] for plain in good) for name in PLAIN}
+    counts = "; ".join(f"{name} {missed[name]} and {refused[name]}" for name in PLAIN)
+    return (
+        f"Of {len(bad)} tricks and faults they let pass, and of {len(good)} honest kernels they refuse: {counts}. "
+        "The judge catches all of the former, and refuses none of the latter."
+    )
+
+
+if __name__ == "__main__":
+    main()

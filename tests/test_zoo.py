@@ -1,0 +1,61 @@
+"""The judge and the zoo: whoever pretends, errs or crashes is caught and named, and no honest kernel is refused."""
+
+import importlib.util
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from loopnest.lab.check import check
+from submissions import zoo
+
+HAS = {"numba": True, "torch": importlib.util.find_spec("torch") is not None}
+
+pytestmark = [
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="kernels in C need a C compiler"),
+    pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="the judge catches the same signals as a sanitizer"),
+]
+
+
+def submissions(*kinds):
+    return pytest.mark.parametrize(
+        "submission",
+        [pytest.param(s, id=s.name, marks=_needs(s)) for s in zoo(*kinds)],
+    )
+
+
+def _needs(submission):
+    uses = re.findall(r"^import (torch)$", submission.file.read_text(encoding="utf-8"), re.MULTILINE)
+    return [pytest.mark.skip(reason=f"{name} is not installed") for name in uses if not HAS[name]]
+
+
+@submissions("tricks", "faults", "crashes")
+def test_is_caught_and_named(submission):
+    verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
+    assert not verdict.accepted
+    assert submission.verdict in (verdict.trick, verdict.outcome), (verdict.trick, verdict.outcome, verdict.details)
+    assert verdict.sentence
+    assert verdict.exit_code > 2
+    assert verdict.seconds < 12
+
+
+@submissions("honest")
+def test_is_not_refused(submission):
+    verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=30)
+    assert verdict.accepted, (verdict.sentence, verdict.details)
+    assert (verdict.outcome, verdict.trick, verdict.exit_code) == ("right", None, 0)
+
+
+def test_there_are_as_many_as_were_asked_for():
+    assert len(zoo("tricks", "faults")) >= 30
+    assert len(zoo("honest")) >= 20
+    assert len(zoo("crashes")) >= 12
+    assert all(s.verdict for s in zoo("tricks", "faults", "crashes"))
+    assert not any(s.verdict for s in zoo("honest"))
+
+
+def test_the_page_has_them_all_with_their_verdicts():
+    page = (Path(__file__).parents[1] / "docs" / "zoo.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| \[[^]]+\]\(\.\./tests/zoo/([^)]+)\).*?\| \*\*([a-z0-9-]+)\*\*:", page, re.MULTILINE))
+    assert rows == {s.name: s.verdict or "right" for s in zoo()}

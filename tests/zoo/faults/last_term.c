@@ -1,0 +1,11 @@
+// The sum over k ends one too early.
+//
+// operation: matmul
+// verdict: off-by-one
+void matmul(const float* a, const float* b, float* c, long m, long n, long k) {
+    for (long i = 0; i < m; i++) {
+        for (long j = 0; j < n; j++) c[i * n + j] = 0;
+        for (long l = 0; l + 1 < k; l++)
+            for (long j = 0; j < n; j++) c[i * n + j] += a[i * k + l] * b[l * n + j];
+    }
+}

@@ -1,0 +1,14 @@
+"""softmax over the whole matrix in place of each row.
+
+operation: softmax
+verdict: wrong
+"""
+
+import numpy as np
+
+
+def softmax(x, out):
+    with np.errstate(invalid="ignore"):
+        if x.size:
+            np.exp(x - x.max(), out=out)
+            out /= out.sum()

@@ -1,0 +1,9 @@
+"""A sum that forgets the loop over rows: right for a matrix of one row.
+
+operation: sum
+verdict: wrong
+"""
+
+
+def sum(a, out):
+    out[...] = a[:1].sum()

@@ -1,0 +1,12 @@
+// Clears one element before c.
+//
+// operation: matmul
+// verdict: writes-outside
+void matmul(const float* a, const float* b, float* c, long m, long n, long k) {
+    c[-1] = 0;
+    for (long i = 0; i < m; i++) {
+        for (long j = 0; j < n; j++) c[i * n + j] = 0;
+        for (long l = 0; l < k; l++)
+            for (long j = 0; j < n; j++) c[i * n + j] += a[i * k + l] * b[l * n + j];
+    }
+}

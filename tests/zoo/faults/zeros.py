@@ -1,0 +1,9 @@
+"""Answers zeros.
+
+operation: matmul
+verdict: all-zeros
+"""
+
+
+def matmul(a, b, out):
+    out[...] = 0

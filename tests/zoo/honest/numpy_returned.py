@@ -1,0 +1,5 @@
+"""NumPy's own product, returned."""
+
+
+def matmul(a, b):
+    return a @ b
