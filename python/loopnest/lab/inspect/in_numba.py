@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 
 from ...operation import Implementation
-from . import Request, source_listing
+from . import Request, source_listing, workload_of
 from .elf import Function, ObjectFile
 from .gpu_code import source_line
-from .in_cuda import workload_of
 from .llvm_ir import hot_loop_of_ir, read_ir
 from .loops import heat, hot_loop
 from .ports import this_family
