@@ -167,6 +167,11 @@ def test_which_kernel_runs_depends_on_the_workload():
     assert called.function.__name__ == "_stream_rows_of_b"
 
 
+def test_an_isa_level_of_the_c_plus_plus_rungs_is_told_to_change_nothing():
+    (ir,) = listings("matmul", "numba.naive", "llvm", isa="v3")
+    assert ir.notes[0] == "Numba compiles for this processor: v3 is a level of the C++ rungs."
+
+
 def test_bad_input_is_told():
     with pytest.raises(InspectError, match="workload is 'huge', which matmul does not have; it has square-16"):
         listings("matmul", "numba.naive", "llvm", workload="huge")

@@ -482,6 +482,8 @@ def test_machine_code_is_of_the_runs_isa_level(looked_into):
     page = (looked_into.parent / "run-inspect" / "matmul-cpp.packed.html").read_text(encoding="utf-8")
     assert "256-bit vectors" in page
     assert "zmm" not in page
+    numba = (looked_into.parent / "run-inspect" / "matmul-numba.naive.html").read_text(encoding="utf-8")
+    assert '<p class="about">float32</p>' in numba, "Numba has no such levels"
 
 
 def test_without_inspect_the_report_names_the_command_and_links_nothing(page):

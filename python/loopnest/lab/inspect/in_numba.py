@@ -57,6 +57,9 @@ def show(request: Request) -> list[Listing]:
         return [source_listing(k)]
     kernels = kernels_of(k, request.dtype, request.options.get("workload"), bool(request.options.get("strided")))
     listings = [_listing(request.aspect, kernel, request.dtype) for kernel in kernels]
+    if request.isa is not None:
+        note = f"Numba compiles for this processor: {request.isa} is a level of the C++ rungs."
+        listings = [replace(listing, notes=(note, *listing.notes)) for listing in listings]
     if request.aspect == "hot":  # the one that takes the time first
         listings.sort(key=lambda listing: heat(listing.loop) if listing.loop else (-1.0, -1.0), reverse=True)
     return listings
