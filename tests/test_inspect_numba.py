@@ -1,6 +1,7 @@
 """Looking into Numba's rungs: the hot loop of the machine code, LLVM IR, and source lines."""
 
 import json
+import os
 
 import loopnest as ln
 import numpy as np
@@ -12,6 +13,7 @@ from loopnest.lab.inspect.elf import why_not_here
 from loopnest.lab.inspect.llvm_ir import hot_loop_of_ir, read_ir
 from loopnest.lab.inspect.tables import source_lines
 
+pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
 needs_capstone = pytest.mark.skipif(bool(why_not_here()), reason=str(why_not_here()))
 
 
