@@ -27,7 +27,7 @@ MKL_VERBOSE SGEMM(N,T,256,128,64,0x7f,0x55,256,0x5,64,0x7,0x5,256) 13.01ms CNR:O
 MKL_VERBOSE SGEMM(N,T,256,128,64,0x7a,0x56,256,0x6,64,0x8,0x6,256) 12.01ms CNR:OFF Dyn:1 FastMM:1 TID:0  NThr:1
 onednn_verbose,v1,info,oneDNN v3.12.0 (commit 80afa71)
 onednn_verbose,v1,primitive,exec,cpu,matmul,brg_matmul:avx512_core,undef,src:f32::blocked:ab::f0,,,128x64:64x256,0.5
-loopnest: {"operators": [{"name": "aten::mm", "calls": 3, "microseconds": 5.0}], "torch": "2.13.0", "libraries": ["MKL"]}
+loopnest: {"operators": [{"name": "aten::mm", "calls": 3, "microseconds": 5}], "torch": "2.13.0", "libraries": ["MKL"]}
 """
 
 

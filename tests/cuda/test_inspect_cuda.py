@@ -86,7 +86,8 @@ def test_ptx_is_counted_line_by_line():
     code = read_ptx(PTX, "product")
     loop = hot_loop(code)
     kinds = [one.kind for one in loop.instructions]
-    assert kinds == "load load fma fma fma multiply barrier special scalar scalar branch".split()
+    assert kinds[:6] == ["load", "load", "fma", "fma", "fma", "multiply"]
+    assert kinds[6:] == ["barrier", "special", "scalar", "scalar", "branch"]
     assert (loop.flops, loop.bytes) == (7, 4 + 16)
     assert (loop.counts["loads"], loop.counts["stores"]) == (2, 0)
     assert (loop.accumulators, loop.latency) == (2, 8), "two sums, of which one is added to twice: 2 x 4 cycles"
@@ -203,10 +204,12 @@ def test_machine_code_for_any_gpu_has_the_register_tiles_arithmetic(cc):
     counts = sass.facts["instructions"]
     assert counts["FFMA"] % 16 == 0, "4 x 4 sums"
     assert counts["LDS"] * 2 == counts["FFMA"], "8 loads for 16 multiply-adds"
-    assert (sass.facts["spill stores"], sass.facts["local memory"]) == (0, 0)
-    assert sass.facts["shared memory"] == 2 * 8 * 64 * 4, "what the source declares, without what the system reserves"
+    kernel = sass.facts["kernel"]
+    assert (kernel["spill_stores"], kernel["spill_loads"], kernel["stack"], kernel["barriers"]) == (0, 0, 0, 1)
+    assert kernel["shared"] == 2 * 8 * 64 * 4, "what the source declares, without what the system reserves"
     assert sass.loop.accumulators == 16
-    assert 32 < sass.facts["registers"] < 128
+    assert 32 < kernel["registers"] < 128
+    assert sass.facts["resources"].startswith(f"{kernel['registers']} registers a thread, 4,096 bytes of shared memory")
     assert sass.facts["occupancy"]["capability"] == cc
     assert sum(line.kind == "barrier" for line in sass.lines) == 2
     hot = {source_text(line.source).strip() for line in sass.lines if line.hot and line.kind == "fma"}
@@ -258,7 +261,7 @@ def test_the_backward_pass_compiles_its_kernels_for_the_layouts_that_it_transpos
 def test_what_a_gpu_holds_follows_from_its_registers():
     for gpu, most in (("H100", 64), ("RTX 4090", 48), ("T4", 32)):
         (told,) = listings("matmul", "cuda.register_tiled", "ptx", gpu=gpu)
-        held, registers = told.facts["occupancy"], told.facts["registers"]
+        held, registers = told.facts["occupancy"], told.facts["kernel"]["registers"]
         of_warp = -(-registers * 32 // 256) * 256
         assert held["by"]["registers"] == 65536 // 4 // of_warp * 4 // 8, "8 warps a block"
         assert (held["most_warps"], held["gpu"]) == (most, gpu)
@@ -349,7 +352,7 @@ def test_the_ladder_of_cuda_cpp_climbs_in_the_machine_code():
         counts = hot.facts["instructions"]
         loads[rung] = (counts.get("LDS", 0) + counts.get("LDG", 0)) / counts["FFMA"]
         assert ("LDS" in counts) == ("tiled" in rung), rung
-        assert hot.facts["spill stores"] == 0, rung
+        assert "nothing spilled" in hot.facts["resources"], rung
     assert loads == {"naive": 2, "coalesced": 2, "tiled": 2, "register_tiled": 0.5, "warp_tiled": 1 / 16}
 
 
@@ -362,11 +365,22 @@ def test_vectorised_loads_are_seen_as_such():
 
 
 @needs_nvrtc
+@needs_nvdisasm
+def test_branches_in_a_loop_are_told_of_since_what_they_skip_is_counted():
+    (gelu,) = listings("gelu", "cuda_cpp.vectorized", "hot")
+    inside = sum(one.kind == "branch" and one.mnemonic.startswith("BRA") for one in gelu.loop.instructions) - 1
+    assert inside > 0
+    assert f"The loop has {inside} branches in it: what they pass over is counted as if it were run." in gelu.notes
+    (product,) = listings("matmul", "cuda_cpp.tiled", "hot")
+    assert not any("branches" in note for note in product.notes)
+
+
+@needs_nvrtc
 def test_every_kernel_that_a_cuda_cpp_rung_launches_is_shown_once():
     found = listings("mlp_forward", "cuda_cpp.fused", "ptx")
     assert len({listing.title for listing in found}) >= 2
     assert any("bias_gelu" in listing.title for listing in found)
-    assert all(listing.facts["registers"] > 0 for listing in found)
+    assert all(listing.facts["kernel"]["registers"] > 0 for listing in found)
 
 
 SPILLS = """

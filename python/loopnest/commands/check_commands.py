@@ -53,6 +53,7 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of libraries and rungs."
         ),
+        click.option("--workload", help="On which it is timed; those that fit the time where it is not given."),
         click.option("--json", "as_json", is_flag=True, help="Print the records as JSON."),
     )
     for option in reversed(options):

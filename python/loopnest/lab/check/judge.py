@@ -13,12 +13,12 @@ from typing import Any
 import numpy as np
 
 from ...arrays import FLOATS
-from ...operation import Operation
+from ...operation import Operation, Workload
 from ..plausible import Limits as Card
 from ..verify import Case, _as_large_as, _uneven, layout_cases, size_cases, special_cases
 from . import build as building
 from .build import BuildError, Library, NoCompilerError, compile_library, language
-from .diagnose import Failure, Named, crash_named, named, remembers
+from .diagnose import Failure, Named, crash_named, named, patch_trick, remembers
 from .faults import sentence
 from .form import (
     CForm,
@@ -32,7 +32,7 @@ from .form import (
 )
 from .records import Build, Checked, Pace, Step, Verdict
 from .session import EndedError, Limits
-from .subject import Run, Subject, names_of, stated_cutoff, trial_of_case
+from .subject import Run, Subject, names_of, stated_cutoff, states_finite, trial_of_case
 
 OnEvent = Callable[[str, Any], None]
 
@@ -54,8 +54,12 @@ TELLING = ((19, 17, 22, 13), (32, 32, 32, 32), (35, 33, 34, 31))
 AGAIN = 5
 """Calls on the same arrays with new values, by which what remembers is found out."""
 
-LARGEST = 4_000_000
-"""Operations, or bytes, of the large case; with more seconds it is larger."""
+LARGEST = {4: 1 << 28, 8: 1 << 24}
+"""Operations, or bytes, of the large case, by the bytes of an element: the exact result of doubles takes long doubles,
+and longer. With more seconds it is larger."""
+
+LONG_CASE = 10e-3
+"""Seconds of a call after which no larger case is needed."""
 
 
 def check(
@@ -69,6 +73,7 @@ def check(
     time_limit: float = 60.0,
     memory_limit: int = 2 << 30,
     seconds: float = 4.0,
+    workload: str | None = None,
     threads: int = 1,
     card: Card | None = None,
     on_event: OnEvent = lambda kind, content: None,
@@ -84,6 +89,7 @@ def check(
     time_limit    seconds of the whole; a call, the import and the compiler may each take a third of it
     memory_limit  bytes that the submission may take
     seconds       of the timing; 0 for none
+    workload      on which it is timed: its name; those that fit the time where it is None
     threads       that libraries are told to use, and rungs
     card          the machine's limits; the kept machine card where it is None
 
@@ -108,9 +114,13 @@ def check(
         raise ValueError(f"check: dtype is {dtypes[0]}, expected float32 or float64")
     if against is not None:
         checked[against]  # raises UnknownImplementationError, a LookupError
+    workloads = {w.name: w for w in checked.contract.workloads}
+    if workload is not None and workload not in workloads:
+        raise ValueError(f"check: {checked.name} has no workload {workload!r}. Known: {', '.join(workloads)}")
     limits = Limits(time_limit * CALL_SHARE, memory_limit)
     subject = Subject(checked, path, kind, limits, time.monotonic() + time_limit, threads)
     trial = _Trial(subject, tuple(dtypes), seconds, against, card, on_event)
+    trial.workload = workloads[workload] if workload else None
     return trial.verdict(flags, compiler)
 
 
@@ -165,6 +175,8 @@ class _Trial:
         self.cases: dict[str, int] = {}
         self.rate = 0.0  # work a second, of the slowest call so far that was long enough to tell
         self.slowest = 0.0
+        self.finite = False
+        self.workload: Workload | None = None
         self.pace: Pace | None = None
         self.steps: tuple[Step, ...] = ()
 
@@ -215,6 +227,9 @@ class _Trial:
         """Compile or import it, find the function, and how it is to be called."""
         self.on_event("at", "building" if self.subject.language != "python" else "importing")
         source = self.subject.file.read_text(encoding="utf-8", errors="replace")
+        self.finite = states_finite(source)
+        if self.finite:
+            self.notes.append("it says that it is for finite numbers: what it makes of infinities was not looked at")
         if self.operation.name == "matmul":
             self.subject.stated = stated_cutoff(source)
             if self.subject.stated:
@@ -389,13 +404,14 @@ class _Trial:
     def judge(self) -> None:
         """Raises Refusal where it is not."""
         for dtype in self.dtypes:
-            self.budget_end = time.monotonic() + max(0.7, self.seconds / 2)
+            self.budget_end = time.monotonic() + max(0.7, self.seconds / 2) * (3 if "numba" in self.subject.uses else 1)
             self._judge_sizes(dtype)
             self._judge_again(dtype)
             self._judge_layouts(dtype)
             self._judge_special(dtype)
             self._judge_determinism(dtype)
             self._judge_large(dtype)
+        self._refuse_races()
         self._look_at_what_else_happened()
 
     def _judge_sizes(self, dtype: np.dtype[Any]) -> None:
@@ -436,6 +452,8 @@ class _Trial:
     def _judge_special(self, dtype: np.dtype[Any]) -> None:
         self.on_event("at", f"{dtype}: NaN and infinity")
         for case in self._varied(special_cases, dtype):
+            if self.finite and case.special is not None and np.isinf(case.special):
+                continue
             self._hold(case, True, "special")
 
     def _judge_determinism(self, dtype: np.dtype[Any]) -> None:
@@ -456,14 +474,18 @@ class _Trial:
             self.notes.append("two calls with the same inputs differ, within the error bound")
 
     def _judge_large(self, dtype: np.dtype[Any]) -> None:
-        self.on_event("at", f"{dtype}: a large case")
-        for work in (LARGEST * (5 if self.seconds >= 2 else 1), LARGEST // 10):
+        """Larger and larger, until a call's work takes far longer than the judge needs to look what is left of it."""
+        self.on_event("at", f"{dtype}: large cases")
+        self.budget_end = time.monotonic() + max(0.7, self.seconds / 2)
+        largest = LARGEST[dtype.itemsize] * (5 if self.seconds >= 2 else 1)
+        for work in (largest >> 9, largest >> 6, largest >> 3, largest):
             case = _as_large_as(work, self.operation, dtype)
-            if self._affordable(case):
-                self._hold(case, True, "large")
-                self._hold(case, False, "large")
+            run = self._hold(case, True, "large")
+            if run is None or self._late(0.0):
                 return
-        self.skipped.append(f"{dtype}: large arrays, which would take too long")
+            if run.answer.counted > LONG_CASE:
+                break
+        self._hold(case, False, "large")
 
     def _varied(self, cases: Callable[..., Iterator[Case]], dtype: np.dtype[Any]) -> Iterator[Case]:
         """Cases of verify.py, those of the operation's other forms only if the submission takes the options."""
@@ -526,10 +548,12 @@ class _Trial:
             return self._refusal_of_problem(problem, run)
         self.on_event("at", "finding out what is wrong")
         try:
+            self._refuse_races((f"{run.trial}: {run.problems[0]}",))
             found = named(Failure(self.subject, run, self._varied))
         except EndedError as error:
             found = Named("wrong-values", "wrong", (f"then {error}",))
-        details = (f"{run.trial}: {run.problems[0]}", *found.details)
+        first = f"{run.trial}: {run.problems[0]}"
+        details = (first, *(line for line in found.details if line not in first))
         return Refusal(found.outcome, f"{self.operation.name} is wrong: {found.text}", found.trick, details)
 
     def _refusal_of_problem(self, problem: Mapping[str, Any], run: Run) -> Refusal:
@@ -597,13 +621,36 @@ class _Trial:
         if self.subject.language != "python" or self.subject.session is None:
             return
         seen = self.subject.session.ask({"do": "seen"})
-        patched = seen["patched"]
-        if patched:
-            trick = _patch_trick(patched)
-            raise Refusal("cheats", f"{sentence(trick)}: {', '.join(patched[:5])}", trick)
+        if seen["patched"]:
+            trick = patch_trick(seen["patched"])
+            raise Refusal("cheats", f"{sentence(trick)}: {', '.join(seen['patched'][:5])}", trick)
         for name in seen.get("modules", ()):
             if name == "loopnest":
                 self.notes.append("it imports loopnest, and may be calling one of its rungs")
+
+    def _refuse_races(self, details: Sequence[str] = ()) -> None:
+        """Raises Refusal where threads of a CUDA kernel touch the same memory with nothing between them, whether or not
+        that changed a result here."""
+        if self.subject.simulated is None:
+            return
+        from ...cuda_on_cpu import CudaBuildError, CudaSourceError
+        from ..racecheck import racecheck
+
+        self.on_event("at", "looking for races")
+        try:
+            found = racecheck(
+                self.subject.file,
+                kernel=self.subject.symbol,
+                operation=self.operation.name if self.operation.name == "matmul" else None,
+                time_limit=self.subject.limits.call,
+            ).findings
+        except (CudaBuildError, CudaSourceError) as error:
+            self.skipped.append(f"races: {str(error).splitlines()[0]}")
+            return
+        races = [f for f in found if f.kind in ("race", "blocks", "divergent", "unreached")]
+        if races:
+            text = f"{self.operation.name} is wrong: {races[0].sentence}"
+            raise Refusal("wrong", text, "race", (*details, *(f.sentence for f in races[1:])))
 
     # 3. and 4. how fast, and what next
 
@@ -619,15 +666,6 @@ class _Trial:
             self.steps = next_steps(self)
         except NotRaced as reason:
             self.notes.append(f"not timed: {reason}")
-
-
-def _patch_trick(patched: Sequence[str]) -> str:
-    modules = {name.rpartition(".")[0] for name in patched}
-    if "time" in modules:
-        return "patches-clock"
-    if modules & {"numpy", "numpy.linalg"}:
-        return "patches-numpy"
-    return "patches-statistics"
 
 
 def _shown(output: bytes, printed: int) -> str:

@@ -5,8 +5,8 @@ arrays' memory, and speak over a socket:
 
     the process is stopped; the judge writes new inputs, and NaN where results are to come
     the judge looks at its clock, lets the process go on, and says "call"
-    the process calls the kernel, and says "done"; the judge looks at its clock
-    the judge stops the process, and then looks at the results
+    the process calls the kernel, says "done", and stops itself; the judge looks at its clock
+    the judge sees to it that the process stands still, and then looks at the results
 
 So nothing can be computed before the clock runs, and what is computed after "done" is seen to be missing. Inputs are
 sealed: no mapping of them that the process makes can be written to.
@@ -347,6 +347,9 @@ class Session:
         return bool(got)
 
     def _watch(self, phase: str) -> None:
+        if self._state() == "T":  # it had not come to stopping itself when it was last told to go on
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGCONT)
         took = self._resident() - self.memory
         if took > self.limits.memory:
             mib, most = took / (1 << 20), self.limits.memory / (1 << 20)

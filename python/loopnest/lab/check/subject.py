@@ -405,11 +405,11 @@ class Subject:
             before, after = memory[max(0, offset - MARGIN) : offset], memory[offset + nbytes : offset + nbytes + MARGIN]
             name = self.name_of(i)
             if (before != CANARY).any():
-                distance = before.size - int(np.flatnonzero(before != CANARY)[-1])
-                return f"it wrote {distance} bytes before the start of {name}"
+                distance = before.size - int(np.flatnonzero(before != CANARY)[0])
+                return f"it wrote before the start of {name}, by up to {distance} bytes"
             if (after != CANARY).any():
-                distance = int(np.flatnonzero(after != CANARY)[0])
-                return f"it wrote {distance + 1} bytes past the end of {name}"
+                distance = int(np.flatnonzero(after != CANARY)[-1]) + 1
+                return f"it wrote past the end of {name}, by up to {distance} bytes"
         return ""
 
     def _changed(self, trial: Trial, session: Session) -> list[str]:
@@ -459,6 +459,15 @@ def strassen_bound(n: int, cutoff: int) -> float:
 
 
 STATED = re.compile(r"(?:#|//|\*)\s*loopnest:\s*strassen\s*\(\s*(\d+)\s*\)")
+
+
+FINITE = re.compile(r"(?:#|//|\*)\s*loopnest:\s*finite\b")
+
+
+def states_finite(source: str) -> bool:
+    """Whether the submission says, by a comment `loopnest: finite`, that it is for finite numbers: a compensated sum,
+    such as Kahan's, makes a NaN of an infinity."""
+    return bool(FINITE.search(source))
 
 
 def stated_cutoff(source: str) -> int:

@@ -144,7 +144,7 @@ def why_no_disassembler() -> str | None:
     """Why SASS cannot be shown here, and the fix; None where it can."""
     if nvdisasm() is None:
         return (
-            "nvdisasm is not installed, which prints a GPU's machine code: pip install nvidia-cuda-nvdisasm, or a CUDA "
+            "nvdisasm is not installed, which prints a GPU's machine code: pip install nvidia-cuda-nvdisasm or a CUDA "
             "toolkit; the variable NVDISASM may name it"
         )
     return None

@@ -206,7 +206,7 @@ def read_sass(text: str, name: str | None = None) -> Code:
             operands = re.sub(r"`\((.*?)\)", r"\1", found["operands"])
             one = _sass_instruction(len(instructions), found["opcode"], operands, source)
             guard = (found["guard"] or "").strip()
-            shown = f"{guard:5}{found['opcode']:<20} {operands}".rstrip()
+            shown = f"{guard:5}{found['opcode']:<14} {operands}".rstrip()
             at.append(len(lines))
             lines.append(Line(shown, one.kind, source, int(found[1], 16)))
             instructions.append(one)
@@ -399,7 +399,6 @@ def _bound(loop: Loop, cc: tuple[int, int]) -> Bound:
     double = sum(one.kind in ARITHMETIC and one.itemsize == 8 for one in loop.instructions)
     special = sum(one.mnemonic.split(".")[0] == "MUFU" for one in loop.instructions)
     memory = sum(one.reads or one.writes for one in loop.instructions)
-    arithmetic = single * warp_threads / rates.fp32 + double * warp_threads / rates.fp64
     cycles_by = {
         "FP32 units": single * warp_threads / rates.fp32,
         "FP64 units": double * warp_threads / rates.fp64,
@@ -411,7 +410,7 @@ def _bound(loop: Loop, cc: tuple[int, int]) -> Bound:
     name, cycles = max(cycles_by.items(), key=lambda item: item[1])
     peak = loop.flops / 2 * warp_threads / (rates.fp64 if double > single else rates.fp32)
     share = peak / cycles if loop.flops else None
-    of_peak = f", at most {100 * share:.0f} % of peak flops" if share is not None else ""
+    of_peak = f": at most {100 * share:.0f} % of the peak" if share is not None else ""
     why = {
         "FP32 units": "bound by the FP32 units",
         "FP64 units": "bound by the FP64 units",
@@ -423,8 +422,7 @@ def _bound(loop: Loop, cc: tuple[int, int]) -> Bound:
     if loop.latency > cycles:
         warps = -(-loop.latency // cycles)
         waiting = f" One warp alone waits for its own sums: {warps:.0f} on each scheduler hide that."
-    text = (
-        f"An iteration takes four warps, one on each scheduler, at least {cycles:.0f} cycles{of_peak}: {why}.{waiting}"
+    need = f"Four warps, one on each scheduler, need at least {cycles:.0f} cycles for an iteration"
+    return Bound(
+        name, cycles, share, f"{need}{of_peak}; {why}.{waiting}", cycles_by, f"compute capability {cc[0]}.{cc[1]}"
     )
-    del arithmetic
-    return Bound(name, cycles, share, text, cycles_by, f"compute capability {cc[0]}.{cc[1]}")

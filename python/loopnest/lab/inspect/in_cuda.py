@@ -7,6 +7,7 @@ workload  whose shapes decide grids; the operation's largest where it is not giv
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -196,6 +197,10 @@ def listings_of(aspect: str, ptx: str, symbol: str, launched: Launched, target: 
         loop = hot_loop(code)
     if loop is not None:
         facts["instructions"] = families(loop.instructions)
+        jumps = sum(one.mnemonic.startswith(("BRA", "bra")) for one in loop.instructions[:-1])
+        if jumps:
+            branches = f"{jumps} branches" if jumps > 1 else "a branch"
+            notes = (f"The loop has {branches} in it: what they pass over is counted as if it were run.", *notes)
     elif aspect == "hot":
         notes = (*notes, "No loop was found in it: each thread does its work once, or the compiler unrolled the loop.")
     lines = code.lit(loop)
@@ -220,20 +225,26 @@ def facts_of(ptx: str, symbol: str, launched: Launched, target: Target) -> tuple
         return facts, (*notes, f"Registers and occupancy are not known: {missing}")
     assembled = assemble(ptx, target.cc)
     kernel = assembled.kernel(symbol)
+    shared = kernel.shared + launched.shared
+    spilled = kernel.spill_stores + kernel.spill_loads
     facts |= {
-        "registers": kernel.registers,
-        "shared memory": kernel.shared + launched.shared,
-        "spill stores": kernel.spill_stores,
-        "spill loads": kernel.spill_loads,
-        "local memory": kernel.stack,
-        "barriers": kernel.barriers,
+        "resources": ", ".join(
+            (
+                f"{kernel.registers} registers a thread",
+                f"{shared:,} bytes of shared memory a block" if shared else "no shared memory",
+                f"{kernel.barriers} barrier{'s' if kernel.barriers > 1 else ''}" if kernel.barriers else "no barrier",
+                f"{spilled} bytes spilled and read back" if spilled else "nothing spilled",
+                *([f"{kernel.stack} bytes of local memory a thread"] if kernel.stack else []),
+            )
+        ),
         "assembler": assembled.tool,
+        "kernel": dataclasses.asdict(kernel) | {"shared": shared},
     }
     held = occupancy(
         target.gpu,
         threads=launched.threads,
         registers=kernel.registers,
-        shared=kernel.shared + launched.shared,
+        shared=shared,
         barriers=kernel.barriers,
     )
     facts["occupancy"] = held.to_json()

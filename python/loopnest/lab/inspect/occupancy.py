@@ -279,10 +279,9 @@ def _blocks_by(limits: Limits, threads: int, registers: int, shared: int, barrie
     by = {"warps": limits.warps // warps if threads <= MOST_THREADS else 0, "blocks": limits.blocks}
     if registers:
         of_warp = _registers_of_warp(registers)
-        # A block's warps are dealt to the partitions in turn, and for a launch to be let through they count as if each
-        # partition had as many as the fullest.
-        fits = of_warp * math.ceil(warps / PARTITIONS) * PARTITIONS <= REGISTERS and registers <= MOST_REGISTERS
-        by["registers"] = REGISTERS // PARTITIONS // of_warp * PARTITIONS // warps if fits else 0
+        # Warps are dealt to the partitions, each of which has whole ones.
+        most = REGISTERS // PARTITIONS // of_warp * PARTITIONS if registers <= MOST_REGISTERS else 0
+        by["registers"] = most // warps
     given = _given(shared, limits)
     if given:
         by["shared memory"] = limits.shared // given if given <= limits.block_shared + limits.reserved else 0
