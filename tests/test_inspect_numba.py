@@ -1,6 +1,7 @@
 """Looking into Numba's rungs: the hot loop of the machine code, LLVM IR, and source lines."""
 
 import json
+import os
 
 import loopnest as ln
 import numpy as np
@@ -12,6 +13,7 @@ from loopnest.lab.inspect.elf import why_not_here
 from loopnest.lab.inspect.llvm_ir import hot_loop_of_ir, read_ir
 from loopnest.lab.inspect.tables import source_lines
 
+pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
 needs_capstone = pytest.mark.skipif(bool(why_not_here()), reason=str(why_not_here()))
 
 
@@ -165,6 +167,11 @@ def test_which_kernel_runs_depends_on_the_workload():
     few_rows = next(w.name for w in ln.matmul.contract.workloads if w.shape["m"] == 1)
     (called,) = kernels_of(ln.matmul["numba.parallel"], workload=few_rows)
     assert called.function.__name__ == "_stream_rows_of_b"
+
+
+def test_an_isa_level_of_the_c_plus_plus_rungs_is_told_to_change_nothing():
+    (ir,) = listings("matmul", "numba.naive", "llvm", isa="v3")
+    assert ir.notes[0] == "Numba compiles for this processor: v3 is a level of the C++ rungs."
 
 
 def test_bad_input_is_told():

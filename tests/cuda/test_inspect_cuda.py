@@ -421,3 +421,11 @@ def test_ptx_that_cannot_be_assembled_gets_the_assemblers_message():
 def test_arithmetic_is_what_counts_flops():
     code = read_sass(SASS, "product")
     assert all((one.flops > 0) == (one.kind in ARITHMETIC) for one in code.instructions)
+
+
+@needs_nvrtc
+def test_nothing_is_timed_in_simulation(monkeypatch):
+    monkeypatch.setenv("LOOPNEST_CUDA_CPP", "simulated")
+    k = ln.matmul["cuda_cpp.tiled"]
+    assert k.available()
+    assert k.inspect("hot").measured is None

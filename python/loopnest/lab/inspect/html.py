@@ -14,6 +14,7 @@ the report's page.css is its look.
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -232,8 +233,9 @@ def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterato
             yield '<li class="gap" role="presentation">the file is not on this machine</li>'
         near = {at for number in by_file[file] for at in range(number - AROUND, number + AROUND + 1)}
         shown = sorted(at for at in near if 0 < at <= (len(written) or max(by_file[file])))
+        texts = textwrap.dedent("\n".join(written[at - 1] if written else "" for at in shown)).split("\n")
         before = shown[0] - 1 if shown else 0
-        for at in shown:
+        for at, text in zip(shown, texts, strict=True):
             if at != before + 1:
                 yield '<li class="gap" role="presentation">⋯</li>'
             before = at
@@ -241,4 +243,4 @@ def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterato
             count = became.get(source, 0)
             badge = f'<span class="made" title="instructions">{count or ""}</span>'
             classes = " ".join(part for part in ("" if count else "idle", "hot" if source in hot else "") if part)
-            yield _line(classes, str(at), written[at - 1] if written else "", numbers.get(source), more=badge)
+            yield _line(classes, str(at), text, numbers.get(source), more=badge)

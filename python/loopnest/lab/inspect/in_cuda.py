@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ...operation import Implementation, Workload
-from . import Request, source_listing
+from . import Request, source_listing, workload_of
 from .cubin import Assembled, Kernel, assemble, disassemble, why_no_assembler, why_no_disassembler
 from .gpu_code import Code, families, hot_loop, read_ptx, read_sass
 from .launches import Launch, launches_of, numba_cuda_missing, signature_of
@@ -22,6 +21,7 @@ from .occupancy import GPUS, LIMITS, Gpu, gpu_named, gpu_of, occupancy
 from .records import InspectError, Line, Listing
 
 SHOWS = ("hot", "source", "ptx", "sass")
+MEASURES = False  # this machine's limits, which are its processor's, say nothing of a GPU, nor of a simulated one
 
 USUAL_GPU = "H100"
 
@@ -44,16 +44,6 @@ def show(request: Request) -> list[Listing]:
     if not listings:
         raise InspectError(f"{k.id} launches no kernel on {workload.name}")
     return listings
-
-
-def workload_of(k: Implementation, name: str | None) -> Workload:
-    """The workload of this name of the rung's operation; the largest where it is None. Raises InspectError."""
-    workloads = k.operation.contract.workloads
-    chosen = workloads[-1] if name is None else next((w for w in workloads if w.name == name), None)
-    if chosen is None:
-        known = ", ".join(w.name for w in workloads)
-        raise InspectError(f"workload is {name!r}, which {k.operation.name} does not have; it has {known}")
-    return chosen
 
 
 @dataclass(frozen=True)

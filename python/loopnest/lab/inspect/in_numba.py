@@ -23,10 +23,9 @@ from typing import Any
 import numpy as np
 
 from ...operation import Implementation
-from . import Request, source_listing
+from . import Request, source_listing, workload_of
 from .elf import Function, ObjectFile
 from .gpu_code import source_line
-from .in_cuda import workload_of
 from .llvm_ir import hot_loop_of_ir, read_ir
 from .loops import heat, hot_loop
 from .ports import this_family
@@ -58,6 +57,9 @@ def show(request: Request) -> list[Listing]:
         return [source_listing(k)]
     kernels = kernels_of(k, request.dtype, request.options.get("workload"), bool(request.options.get("strided")))
     listings = [_listing(request.aspect, kernel, request.dtype) for kernel in kernels]
+    if request.isa is not None:
+        note = f"Numba compiles for this processor: {request.isa} is a level of the C++ rungs."
+        listings = [replace(listing, notes=(note, *listing.notes)) for listing in listings]
     if request.aspect == "hot":  # the one that takes the time first
         listings.sort(key=lambda listing: heat(listing.loop) if listing.loop else (-1.0, -1.0), reverse=True)
     return listings
