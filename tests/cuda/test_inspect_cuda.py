@@ -277,6 +277,13 @@ def test_a_gpu_that_the_compiler_no_longer_knows_is_told_to_be_one_by_another_co
 
 
 @marked()
+def test_a_capability_without_a_known_gpu_has_its_limits_all_the_same():
+    (told,) = listings("matmul", "cuda.naive", "ptx", cc="12.1")
+    assert any(note.startswith("a GPU of 12.1 holds ") for note in told.notes)
+    assert not any("multiprocessors" in note for note in told.notes)
+
+
+@marked()
 def test_code_of_one_capability_and_a_gpu_of_another_are_told_apart():
     (told,) = listings("matmul", "cuda.naive", "ptx", gpu="A100", cc="8.6")
     assert told.notes[0] == "The code is for 8.6, and A100 has 8.0: the figures may differ."
@@ -289,7 +296,10 @@ def test_code_of_one_capability_and_a_gpu_of_another_are_told_apart():
     [
         ({"gpu": "H10"}, "gpu is 'H10', which is not known; did you mean 'H100'"),
         ({"cc": "nine"}, "cc is 'nine', expected a compute capability such as 9.0"),
-        ({"cc": "5.0"}, "cc is 5.0, for which the installed compiler writes no code; it knows 7.5, 8.0"),
+        (
+            {"cc": "5.0"},
+            "cc is 5.0, expected one that the installed compiler knows: 7.5, 8.0",
+        ),
         ({"workload": "huge"}, "workload is 'huge', which matmul does not have; it has square-16"),
     ],
 )

@@ -396,6 +396,3 @@ def _ir_listing(title: str, called: Called, made: Compiled) -> Listing:
     short = called.function.__name__
     shown = tuple(replace(line, text=line.text.replace(made.symbol, short)) for line in code.lit(loop))
     return Listing(title, "llvm", shown, loop, (), {"compiler": _compiler(), "source": _place(called)})
-
-
-__all__ = ["SHOWS", "Called", "Compiled", "compiled", "kernels_of", "show"]
