@@ -439,3 +439,34 @@ def test_nothing_is_timed_in_simulation(monkeypatch):
     k = ln.matmul["cuda_cpp.tiled"]
     assert k.available()
     assert k.inspect("hot").measured is None
+
+
+def rungs(backend):
+    return [pytest.param(k, id=f"{operation.name}-{k.id}") for operation in ln.OPERATIONS.values() for k in operation
+            if k.backend == backend]  # fmt: skip
+
+
+@marked()
+@pytest.mark.parametrize("k", rungs("cuda"))
+def test_every_numba_cuda_rungs_launches_are_seen(k):
+    from loopnest.lab.inspect.launches import launches_of
+
+    launches = launches_of(k, k.operation.contract.workloads[0], "float32")
+    assert launches
+    assert all(0 < launch.threads <= 1024 and launch.blocks > 0 for launch in launches)
+
+
+@pytest.mark.parametrize("k", rungs("cuda_cpp"))
+def test_every_cuda_cpp_rungs_launches_are_seen(k):
+    from loopnest import cuda_device
+    from loopnest.cuda_device import name_expressions
+    from loopnest.lab.inspect.in_cuda_cpp import launches_of
+
+    before = cuda_device.device
+    launches = launches_of(k, k.operation.contract.workloads[0], "float64")
+    assert cuda_device.device is before
+    assert launches
+    for launch in launches:
+        assert launch.kernel.endswith("<double>")
+        assert launch.kernel in name_expressions(launch.file.read_text(encoding="utf-8"))
+        assert 0 < launch.block[0] * launch.block[1] * launch.block[2] <= 1024
