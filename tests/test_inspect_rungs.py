@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import loopnest as ln
 import pytest
@@ -49,8 +50,9 @@ with_a_compiler = pytest.mark.skipif(
 
 @functools.cache
 def hot(operation, impl, isa, dtype="float32"):
-    """The listing of a rung's hot loop, without running it."""
-    return inspect(ln.OPERATIONS[operation][impl], "hot", isa=isa, dtype=dtype, measure=False).listings[0]
+    """The listing of a rung's hot loop, without running it, and without asking the compiler about scalar ones."""
+    with mock.patch.object(in_cpp, "remarks_on", return_value=()):
+        return inspect(ln.OPERATIONS[operation][impl], "hot", isa=isa, dtype=dtype, measure=False).listings[0]
 
 
 def tile_of(level):
@@ -82,9 +84,11 @@ def test_the_micro_kernels_loop_is_its_tiles_rows_times_vectors(impl, level, dty
     assert set(loop.counts) <= {"fma", "load", "scalar", "branch", "loads", "stores", "spills"}
 
 
-def test_on_the_baseline_a_product_and_a_sum_stand_for_each_multiply_add():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("impl", ["cpp.packed", "cpp.register_tile"])
+def test_on_the_baseline_a_product_and_a_sum_stand_for_each_multiply_add(impl, dtype):
     rows, vectors = tile_of("v1")
-    loop = hot("matmul", "cpp.packed", "v1").loop
+    loop = hot("matmul", impl, "v1", dtype).loop
     assert (loop.counts["multiply"], loop.counts["add"]) == (rows * vectors, rows * vectors)
     assert "fma" not in loop.counts
 
@@ -265,7 +269,7 @@ def test_line_tables_change_no_instruction(tmp_path):
 
 @with_a_compiler
 def test_naive_is_scalar_and_says_why():
-    listing = hot("matmul", "cpp.naive", "v3")
+    (listing,) = inspect(ln.matmul["cpp.naive"], "hot", isa="v3", measure=False).listings
     assert [one.mnemonic for one in listing.loop.instructions if one.kind == "fma"] == ["vfmadd231ss"]
     notes = "\n".join(listing.notes)
     assert "Scalar: this rung is compiled with vectorization off (-fno-" in notes
