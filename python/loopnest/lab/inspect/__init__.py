@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
+from ... import _core
 from ...operation import Implementation, Workload
 from .elf import diagnose, functions_of, hot_loop_of_text
 from .loops import hot_loop
