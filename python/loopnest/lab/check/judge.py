@@ -356,7 +356,7 @@ class _Trial:
         if wants and "torch" in subject.uses:
             subject.arrive_as_tensors()
             again = subject.run(trial_of_case(self.operation, case, True, "sizes"), phase="its first call")
-            if again.answer.problem is None:
+            if again.answer.problem is None or again.answer.problem.get("returned"):
                 self.notes.append("it is called with torch's tensors, on the same memory")
             else:
                 subject.tensors = False

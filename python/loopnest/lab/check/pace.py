@@ -34,7 +34,7 @@ from ..tables import duration
 from ..timing import Interval, bootstrap, ratio
 from .form import plan
 from .records import Pace, Raced, Step
-from .session import EndedError
+from .session import Answer, EndedError
 from .session import Limits as ProcessLimits
 from .subject import Run, Subject, Trial, fresh, trial_of
 
@@ -213,7 +213,7 @@ class Contender:
         subject.rung = self.name if subject.rung else ""
         answer = subject.take(trial, f"{trial} while it was timed")
         if answer.problem is None:
-            self._check(problem, trial, arrangement, rng)
+            self._check(problem, trial, arrangement, rng, answer)
         else:
             self._wrong(Run(trial, answer))
         if keep:
@@ -222,7 +222,9 @@ class Contender:
             self.processor.append(answer.processor)
         return answer.counted
 
-    def _check(self, problem: Prepared, trial: Trial, arrangement: Arrangement, rng: np.random.Generator) -> None:
+    def _check(
+        self, problem: Prepared, trial: Trial, arrangement: Arrangement, rng: np.random.Generator, answer: Answer
+    ) -> None:
         subject = self.subject
         results = subject.results(trial)
         everywhere = not subject.rung and self._turn(rng)
@@ -238,7 +240,7 @@ class Contender:
             ):
                 return
         whole = arrangement.whole(trial)
-        run = subject._judged(whole, _no_problem(), _session(subject), "poison")
+        run = subject.judged(whole, answer)
         if not run.right:
             self._wrong(run)
 
@@ -252,12 +254,6 @@ class Contender:
 def _session(subject: Subject) -> Any:
     assert subject.session is not None
     return subject.session
-
-
-def _no_problem() -> Any:
-    from .session import Answer
-
-    return Answer(0.0, 0.0)
 
 
 def _within(result: Any, exact: Any, bound: Any) -> bool:

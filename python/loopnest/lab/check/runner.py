@@ -53,6 +53,9 @@ PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED = 1, 2, 0x10
 MAP_ANONYMOUS = 0x1000 if sys.platform == "darwin" else 0x20
 
+ONE = b"1"
+"""The answer to a call that returned the last of its results alone, where that will do."""
+
 DEAF = 97
 """The exit status of a child that cannot hear the judge any more."""
 
@@ -390,18 +393,23 @@ class Child:
 
         def taking() -> bytes:
             try:
-                problem = self._taken(returning(), places)
+                problem = self._taken(returning(), places, request.get("one", False))
             except BaseException as error:
                 return self._told(error)
             return problem or b"-"
 
         return taking
 
-    def _taken(self, returned: Any, places: Sequence[Any]) -> bytes:
+    def _taken(self, returned: Any, places: Sequence[Any], one: bool) -> bytes:
         """Copy what was returned to where the judge looks for it, if it is what it should be: arrays that are there
-        already, and no objects that would compute them when they are looked at."""
+        already, and no objects that would compute them when they are looked at.
+
+        one  whether the last result alone will do; the answer is then ONE
+        """
         values = returned if type(returned) is tuple else (returned,)
-        if len(values) != len(places) and len(values) != 1:
+        if len(values) != len(places) and not (one and len(values) == 1):
+            if len(values) == 1 and not isinstance(returned, np.ndarray | list | dict | set):
+                return _problem("nothing", f"returned {type(returned).__name__}, expected {len(places)} arrays")
             return _problem("results", f"returned {len(values)} results, expected {len(places)}")
         for value, place in zip(values, places[-len(values) :], strict=True):
             if type(value) is np.ndarray or (
@@ -437,7 +445,7 @@ class Child:
                 return _problem(
                     "lazy" if lazy else "type", f"returned a {name}, expected a NumPy array ({place.dtype})"
                 )
-        return b""
+        return ONE if len(values) < len(places) else b""
 
     def _c_values(self, request: Request) -> list[Any]:
         values: list[Any] = []

@@ -88,12 +88,14 @@ class Answer:
     queued     seconds for which the process's main thread or the judge could have run, and waited for a processor that
                another process had: as the system's scheduler tells
     problem    what went wrong
+    one        whether only the last result came, where that will do
     """
 
     seconds: float
     processor: float
     queued: float = 0.0
     problem: Mapping[str, Any] | None = None
+    one: bool = False
 
     @property
     def counted(self) -> float:
@@ -290,8 +292,8 @@ class Session:
         queued = self._queued() - queued
         self.stop()
         busy = self._processor() - busy
-        problem = None if answer == b"-" else self._problem(answer)
-        return Answer(end - start, busy, max(0.0, queued), problem)
+        problem = None if answer in (b"-", runner.ONE) else self._problem(answer)
+        return Answer(end - start, busy, max(0.0, queued), problem, answer == runner.ONE)
 
     def _problem(self, answer: bytes) -> Mapping[str, Any]:
         with contextlib.suppress(ValueError, KeyError, TypeError):

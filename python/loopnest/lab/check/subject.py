@@ -185,7 +185,6 @@ class Subject:
     parameter_names: tuple[str, ...] = ()
     last_trial: Trial | None = None
     names: Mapping[int, str] = field(default_factory=dict)
-    only_last: bool = False
 
     # its process
 
@@ -239,7 +238,7 @@ class Subject:
         message = self._place(trial, session, fill)
         self.calls += 1
         answer = session.call(message, phase or str(trial), limit)
-        return self._judged(trial, answer, session, fill)
+        return self.judged(trial, answer, fill)
 
     def take(self, trial: Trial, phase: str) -> Answer:
         """Make one call; what it left is in `results`, and still to be judged."""
@@ -327,6 +326,8 @@ class Subject:
                 for p in taken
             ]
             request["results"] = [] if given else [descriptions[i] for i in results]
+            if self.operation.contract.outs == 1 and len(results) > 1:
+                request["one"] = True
             if self.new:
                 request["new"] = self.new
             if self.rung:
@@ -341,7 +342,10 @@ class Subject:
         grid, block, shared = kernel.launch.of({**self.simulated.constants, **integers})
         return {"form": "cuda", "kernel": self.symbol, "grid": grid, "block": block, "shared": shared}
 
-    def _judged(self, trial: Trial, answer: Answer, session: Session, fill: str) -> Run:
+    def judged(self, trial: Trial, answer: Answer, fill: str = "poison") -> Run:
+        """Hold what the last call left to the contract."""
+        session = self.session
+        assert session is not None
         results, unwritten = self.results(trial), 0
         if answer.problem is not None:
             return Run(trial, answer, tuple(r.copy() for r in results))
@@ -350,10 +354,10 @@ class Subject:
         bound = self.bound(trial)
         for number, (result, exact, allowed) in enumerate(zip(results, trial.exact, bound, strict=True)):
             name = f"result {number}" if several else "the result"
-            if self.only_last and number:
-                break
+            if answer.one and number:
+                break  # the result that `out` takes is the first in the contract's order
             problems += compare(result, exact, allowed, trial.dtype, name)
-            if fill == "poison" and not self.operation.contract.updates:
+            if fill == "poison" and not answer.one and not self.operation.contract.updates:
                 bits = result.view(np.dtype(result.dtype.str.replace("f", "u")))
                 unwritten += int(np.count_nonzero(bits == POISON[trial.dtype]))
         outside = self._outside(session)
