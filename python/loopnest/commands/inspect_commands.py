@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Callable
@@ -103,8 +104,9 @@ def inspect_command(
     options |= {"disassembler": "objdump"} if objdump else {}
     options |= {"cpu": cpu, "cc": cc, "gpu": gpu, "workload": workload, "strided": strided}
     try:
-        both = compare(k, _rung(operation, other, "--diff"), **options) if other is not None else None
-        views = [both.left, both.right] if both is not None else [inspect(k, *aspects, **options)]
+        with _busy(f"looking into {operation} {k.id}"):
+            both = compare(k, _rung(operation, other, "--diff"), **options) if other is not None else None
+            views = [both.left, both.right] if both is not None else [inspect(k, *aspects, **options)]
         if html_file is not None:
             from ..lab.inspect.html import write
 
@@ -125,6 +127,14 @@ def inspect_command(
         tables.report_of_two(both, console.width) if both is not None else tables.report(views[0], console.width)
     ):
         console.print(part)
+
+
+def _busy(what: str) -> contextlib.AbstractContextManager[Any]:
+    """A sign of life on standard error, where that is a terminal: a compiler may take half a minute."""
+    from rich.console import Console
+
+    errors = Console(stderr=True)
+    return errors.status(what) if errors.is_terminal else contextlib.nullcontext()
 
 
 def _rung(operation: str, impl: str, parameter: str) -> Implementation:
