@@ -188,6 +188,17 @@ def test_the_table_of_kernels_in_the_extension_agrees_with_that_in_the_sources()
         assert f" {installed}(" in found
 
 
+@pytest.mark.skipif(shutil.which("strip") is None, reason="strip is not installed: it comes with binutils")
+def test_a_stripped_extension_is_told_with_the_fix(tmp_path, monkeypatch):
+    stripped = tmp_path / "stripped.so"
+    subprocess.run(["strip", "-o", str(stripped), str(in_cpp.extension().path)], check=True, timeout=60)
+    monkeypatch.setattr(in_cpp, "extension", lambda disassembler: elf_module.ObjectFile(stripped))
+    with pytest.raises(
+        InspectError, match=r"stripped\.so has no symbol of the kernels' table\. Was it stripped\? Install"
+    ):
+        inspect(ln.matmul["cpp.packed"], "hot", measure=False)
+
+
 # --- where the time goes
 
 

@@ -289,7 +289,10 @@ def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> 
                 found = file.function_at(address) if address is not None else None
                 if found is not None:
                     return found
-    raise InspectError(f"{k.operation.name} {k.id}: the extension's table has no such kernel; was it stripped?")
+    raise InspectError(
+        f"{k.operation.name} {k.id}: {file.path} has no symbol of the kernels' table. Was it stripped? Install loopnest "
+        "without install.strip, as its pyproject.toml says"
+    )
 
 
 def _family(request: Request) -> Family | None:
