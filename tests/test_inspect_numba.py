@@ -76,6 +76,8 @@ def test_a_call_in_the_loop_is_counted_and_named_and_a_polynomial_has_none():
     (scalar,) = listings("gelu", "numba.scalar", "hot")
     assert scalar.loop.counts["call"] > 0
     assert any(note.startswith("The loop calls exp and erfc") for note in scalar.notes), scalar.notes
+    (whole,) = listings("gelu", "numba.scalar", "asm")
+    assert any(line.text.endswith("offset exp") for line in whole.lines), "what the linker puts in is named"
     (polynomial,) = listings("gelu", "numba.polynomial", "asm")
     assert "call" not in polynomial.loop.counts
     assert polynomial.loop.vector_bits >= 256
@@ -159,6 +161,23 @@ def test_every_kernel_that_a_rung_calls_is_found_and_the_rung_is_left_as_it_was(
     assert len(set(names)) == len(names) >= 2
     a, b = np.eye(3, dtype=np.float32), np.arange(9, dtype=np.float32).reshape(3, 3)
     np.testing.assert_array_equal(ln.matmul(a, b, impl="numba.naive"), b)
+
+
+RUNGS = [
+    pytest.param(k, id=f"{operation.name}-{k.id}")
+    for operation in ln.OPERATIONS.values()
+    for k in operation
+    if k.backend == "numba"
+]
+
+
+@pytest.mark.parametrize("k", RUNGS)
+def test_every_rungs_kernels_are_found(k):
+    from loopnest.lab.inspect.in_numba import kernels_of
+
+    for called in kernels_of(k, "float64", k.operation.contract.workloads[0].name):
+        assert callable(called.function)
+        assert any("float64" in str(kind) for kind in called.signature)
 
 
 def test_which_kernel_runs_depends_on_the_workload():
