@@ -388,8 +388,11 @@ def race(trial: _Trial) -> Pace:
             against = operation[trial.against].id if trial.against else None
             rival = next((c for c in contenders[1:] if c.name == against), None)
             found = ratio(me.seconds, rival.seconds) if rival else None
+            if found and not (found.low and math.isfinite(found.high)):
+                found = None  # of too few rounds there is no interval
     except WrongWhileTimed as error:
         raise trial.refusal_of_run(error.run) from None
+    trial.notes += habits(me, subject.threads)
     below, above, same = outcome
     mine = [r for r in races if r.name == "it"][-1]
     pace = Pace(
@@ -404,6 +407,20 @@ def race(trial: _Trial) -> Pace:
         float(np.median(trips)),
     )
     return dataclasses.replace(pace, sentence=sentence_of(pace, mine, trial))
+
+
+def habits(me: Contender, threads: int) -> list[str]:
+    """What its processor time says of its calls: that it waits, or keeps more processors busy than it was given."""
+    if float(np.median(me.seconds)) < LEGIBLE:
+        return []
+    busy = float(np.median(np.asarray(me.processor) / np.asarray(me.seconds)))
+    if busy < 0.5:
+        return [f"it waits: its calls kept a processor busy for {busy:.0%} of their time"]
+    if busy > threads + 0.3:
+        return [
+            f"it kept {busy:.1f} processors busy, and rungs had {threads} thread{'s' if threads > 1 else ''}: --threads"
+        ]
+    return []
 
 
 def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: float) -> list[Workload]:
