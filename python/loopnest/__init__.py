@@ -10,6 +10,7 @@
 
 from ._core import isa, isa_levels, set_isa
 from .arrays import CopyWarning
+from .gradients import GradientCheck, GradientMismatchError, gradcheck
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 from .operations.activations import (
     relu,
@@ -45,6 +46,8 @@ OPERATIONS: dict[str, Operation] = {
 __all__ = [
     "OPERATIONS",
     "CopyWarning",
+    "GradientCheck",
+    "GradientMismatchError",
     "Implementation",
     "MLPCache",
     "Operation",
@@ -57,6 +60,7 @@ __all__ = [
     "dot",
     "gelu",
     "gelu_backward",
+    "gradcheck",
     "isa",
     "isa_levels",
     "linear",
