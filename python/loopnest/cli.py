@@ -11,6 +11,7 @@ import click
 
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS
+from .commands.train_commands import train
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
 if TYPE_CHECKING:
@@ -49,6 +50,7 @@ def main() -> None:
     loopnest accuracy gelu           the error of the C++ functions over every float32
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
+    loopnest train digits            a network trained on the lab's own operations; --compare: by each backend
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
     """
 
@@ -693,6 +695,12 @@ def counters(operation: Operation, impl: str, workload: str | None, calls: int) 
     click.echo(f"{operation.name} {k.id} on {name}, a call's share of {calls}\n")
     for text in report(counted):
         click.echo(text)
+
+
+# --- networks: commands of their own files
+
+
+main.add_command(train)
 
 
 def _console() -> Any:

@@ -55,6 +55,8 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
 
     Raises CheckpointError, naming the file, where it cannot be read, is damaged, or is none.
     """
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise CheckpointError(f"{path} is no checkpoint, which would be an .npz file, or is damaged")
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
@@ -62,8 +64,6 @@ def load(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
     except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{path} is no checkpoint, or damaged: {error}") from None
-    except AttributeError:  # a single array, which np.load takes too
-        raise CheckpointError(f"{path} is no checkpoint: it holds a single array") from None
     facts = arrays.pop("facts", np.zeros(0, np.uint8))
     try:
         told = json.loads(facts.tobytes())

@@ -159,6 +159,7 @@ class Training:
         self.losses: list[float] = []
         self.epochs: list[Epoch] = []
         self.notes = [*self.chosen.notes]
+        self.clock: Callable[[], float] = time.perf_counter  # what steps are timed by
         self._seconds = 0.0  # of this epoch's steps, so far
         dtype = self.network.dtype
         self._x, self._x_test = data.x.astype(dtype), data.x_test.astype(dtype)
@@ -174,12 +175,17 @@ class Training:
     def steps_an_epoch(self) -> int:
         return -(-len(self.data.labels) // self.config.batch)
 
+    @property
+    def seconds(self) -> float:
+        """Of its steps."""
+        return sum(epoch.seconds for epoch in self.epochs) + self._seconds
+
     def step(self, batch: Array) -> float:
         """One step with the examples of these indices; their loss before it."""
-        start = time.perf_counter()
+        start = self.clock()
         loss, gradients = self.network.gradients(self._x[batch], self._targets[batch])
         self.optimizer.step(gradients)
-        self._seconds += time.perf_counter() - start
+        self._seconds += self.clock() - start
         self.losses.append(loss)
         return loss
 
