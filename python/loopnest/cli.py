@@ -11,6 +11,7 @@ import click
 
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS
+from .commands.experiment_commands import experiment
 from .commands.train_commands import train
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
@@ -51,6 +52,7 @@ def main() -> None:
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
     loopnest train digits            a network trained on the lab's own operations; --compare: by each backend
+    loopnest experiment              questions about networks and numbers, answered by doing
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
     """
 
@@ -701,6 +703,7 @@ def counters(operation: Operation, impl: str, workload: str | None, calls: int) 
 
 
 main.add_command(train)
+main.add_command(experiment)
 
 
 def _console() -> Any:

@@ -18,7 +18,7 @@ OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
 FILE = click.Path(dir_okay=False, path_type=Path)
 
 
-def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+def in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
     """The file, whose folder exists."""
     if file is not None and not file.absolute().parent.is_dir():
         raise click.BadParameter(f"there is no folder {file.absolute().parent}")
@@ -37,15 +37,16 @@ def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) 
 @click.option("--init", type=click.Choice(("zeros", "constant", "xavier", "he")), default="he", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches.")
 @click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
-@click.option("--checkpoint", type=FILE, callback=_in_a_folder, help="Write a checkpoint here after each epoch.")
+@click.option("--checkpoint", type=FILE, callback=in_a_folder, help="Write a checkpoint here after each epoch.")
 @click.option("--resume", type=FILE, help="Go on with the training of this checkpoint, and write to it again.")
 @click.option("--compare", is_flag=True, help="Train by each backend, and draw their times to 95 % accuracy.")
 @click.option("--json", "as_json", is_flag=True, help="Print all as JSON: the loss of every step too.")
-@click.option("--svg", type=FILE, callback=_in_a_folder, help="Write the curves, or the comparison, to this file.")
-@click.option("--html", type=FILE, callback=_in_a_folder, help="The same as one HTML file.")
+@click.option("--svg", type=FILE, callback=in_a_folder, help="Write the curves, or the comparison, to this file.")
+@click.option("--html", type=FILE, callback=in_a_folder, help="The same as one HTML file.")
 @click.pass_context
 def train(
     ctx: click.Context,
+    /,
     data: str,
     checkpoint: Path | None,
     resume: Path | None,
@@ -68,7 +69,7 @@ def train(
     A training that goes on from a checkpoint makes the same numbers, bit for bit, as one that was never stopped.
     """
     _refuse_what_does_not_fit(ctx, resume, compare, checkpoint)
-    _need_matplotlib(svg, html)
+    need_matplotlib(svg, html)
     try:
         examples = _examples(data)
         if compare:
@@ -102,7 +103,7 @@ def _refuse_what_does_not_fit(ctx: click.Context, resume: Path | None, compare: 
             raise click.UsageError(f"{given[0]} is not for --compare, which trains by each backend and keeps nothing")
 
 
-def _need_matplotlib(*files: Path | None) -> None:
+def need_matplotlib(*files: Path | None) -> None:
     import importlib.util
 
     if any(files) and importlib.util.find_spec("matplotlib") is None:
@@ -125,17 +126,17 @@ def _config(options: dict[str, Any]) -> Config:
 def _train(training: Training, checkpoint: Path | None, as_json: bool, svg: Path | None, html: Path | None) -> None:
     from ..lab import training_tables as tables
 
-    console = _console()
+    out = console()
     if not as_json:
         for line in tables.heading(training):
-            console.print(line, markup=False)
+            out.print(line, markup=False)
     with _stopped_by_signals() as stopped, _Bar(training, quiet=as_json) as bar:
         run = training.run(on_step=bar.step, stop=lambda: bool(stopped), checkpoint=checkpoint)
     if as_json:
         click.echo(json.dumps(run.to_json()))
     else:
         for line in tables.summary(run):
-            console.print(line, markup=False)
+            out.print(line, markup=False)
     _write(run, svg, html, as_json)
     if stopped:
         where = f"go on with it: loopnest train {run.data} --resume {checkpoint}" if checkpoint else "nothing was kept"
@@ -170,18 +171,18 @@ def _compare(data: Data, config: Config, as_json: bool, svg: Path | None, html: 
     missing = fairness.why_not_here()
     if missing:
         raise click.ClickException(missing)
-    console = _console()
-    errors = _console(stderr=True)
+    out = console()
+    errors = console(stderr=True)
     with errors.status("training", spinner="line") as status:
         found = time_to_accuracy(
             data, config, on_event=lambda backend, accuracy: status.update(f"{backend}: {accuracy:.1%}")
         )
-    lines = report(found, min(console.width, 100))
+    lines = report(found, min(out.width, 100))
     if as_json:
         click.echo(json.dumps(found.to_json()))
     else:
         for line in lines:
-            console.print(line, markup=False, soft_wrap=True)
+            out.print(line, markup=False, soft_wrap=True)
     if svg or html:
         _write_pictures(lines[0], picture(found), "\n".join(lines[2:]), svg, html, as_json)
     if not any(t.steps for t in found.times):
@@ -215,7 +216,7 @@ class _Bar:
     def __init__(self, training: Training, quiet: bool) -> None:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-        console = _console(stderr=True)
+        errors = console(stderr=True)
         columns = (
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(),
@@ -223,8 +224,8 @@ class _Bar:
             TimeElapsedColumn(),
             TextColumn("loss {task.fields[loss]}  accuracy {task.fields[accuracy]}"),
         )
-        hidden = quiet or not console.is_terminal
-        self._progress = Progress(*columns, console=console, transient=True, disable=hidden)
+        hidden = quiet or not errors.is_terminal
+        self._progress = Progress(*columns, console=errors, transient=True, disable=hidden)
         total = training.steps_an_epoch * training.config.epochs
         facts = self._facts(training)
         self._task = self._progress.add_task("", total=total, completed=training.step_number, **facts)
@@ -246,7 +247,7 @@ class _Bar:
         return {"epoch": f"{min(len(training.epochs) + 1, training.config.epochs)}", "loss": loss, "accuracy": accuracy}
 
 
-def _console(stderr: bool = False) -> Any:
+def console(stderr: bool = False) -> Any:
     from rich.console import Console
 
     return Console(highlight=False, stderr=stderr)

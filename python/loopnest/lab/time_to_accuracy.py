@@ -167,7 +167,7 @@ def report(found: TimeToAccuracy, width: int = 80) -> list[str]:
     reached = [backend for backend in found.times if backend.steps is not None]
     if reached:
         rows = [(t.backend, _seconds(t.seconds), f"{_times(t.seconds / reached[0].seconds)}", t) for t in reached]
-        first, second, third = (max(len(row[k]) for row in rows) for k in range(3))
+        first, second, third = (max(len(text) for text in column) for column in list(zip(*rows, strict=True))[:3])
         room = max(10, width - first - second - third - 8)
         low, high = _decades(found)
         for name, seconds, ratio, t in rows:

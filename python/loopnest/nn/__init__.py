@@ -18,7 +18,7 @@ choose.py      which implementation of each operation an id such as "cpp" means
 from .checkpoint import CheckpointError
 from .choose import Chosen, choose
 from .data import Data, batches, digits, spirals, why_no_digits, xor
-from .initialise import INITIALISERS, constant, he, xavier, zeros
+from .initialise import INITIALISERS, constant, he, initialise, xavier, zeros
 from .network import ACTIVATIONS, LOSSES, Network, linear_backward
 from .optimize import LEARNING_RATES, OPTIMIZERS, Optimizer
 from .training import Config, Epoch, Run, Training, train
@@ -43,6 +43,7 @@ __all__ = [
     "constant",
     "digits",
     "he",
+    "initialise",
     "linear_backward",
     "spirals",
     "train",
