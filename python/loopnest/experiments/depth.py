@@ -10,6 +10,7 @@ Glorot and Bengio (2010); He et al., Delving Deep into Rectifiers (2015), sectio
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,14 +117,14 @@ def picture(data: Depth) -> str:
     made = Picture(7, 4, title=f"The gradient on its way back through {data.layers} layers")
     with made as grid:
         axes = grid[0, 0]
-        for stack, colour in zip(data.stacks, SERIES, strict=False):
+        low = -math.inf
+        for stack, colour in sorted(zip(data.stacks, SERIES, strict=False), key=lambda pair: pair[0].gradients[0]):
             layers = range(1, data.layers + 1)
+            low = max(math.log10(stack.gradients[0]), low + 0.9)  # no label over another
             axes.semilogy(layers, stack.gradients, color=colour, marker="o", markersize=2.5)
             axes.annotate(
                 f"{stack.name}: {stack.factor:.2f} a layer",
-                (1, stack.gradients[0]),
-                (-6, 0),
-                textcoords="offset points",
+                (0.7, 10**low),
                 ha="right",
                 va="center",
                 color=colour,

@@ -30,7 +30,8 @@ class Fit:
 
     accuracy  on the held-out points; of XOR, on its four
     collapse  the largest |network(x) - (x (W1 W2) + (b1 W2 + b2))|: 0 but for rounding where it is linear
-    map       (40, 40) the class that it gives to each place of the plane, [-1.4, 1.4]², the first row below
+    map       (40, 40) by how much it takes each place of the plane, [-1.4, 1.4]², for the second class rather than the
+              first: the difference of its outputs, the first row below
     """
 
     data: str
@@ -74,13 +75,14 @@ def _fit(data: nn.Data, activation: str, seed: int, impl: str | None) -> Fit:
     one_layer = data.x @ (p["w1"] @ p["w2"]) + (p["b1"] @ p["w2"] + p["b2"])
     side = np.linspace(-1.4, 1.4, 40)
     plane = np.stack(np.meshgrid(side, side), axis=-1).reshape(-1, 2)
+    outputs = training.network(plane)
     return Fit(
         data.name,
         activation,
         told.losses,
         told.accuracy,
         float(np.abs(training.network(data.x) - one_layer).max()),
-        np.argmax(training.network(plane), axis=1).reshape(40, 40),
+        (outputs[:, 1] - outputs[:, 0]).reshape(40, 40),
         data.x,
         data.labels,
     )
@@ -98,7 +100,7 @@ def finding(data: Nonlinearity) -> str:
 def text(data: Nonlinearity, width: int) -> list[str]:
     blocks = []
     for fit in data.fits:
-        rows = ["".join("█" if c else "·" for c in row[::2]) for row in fit.map[::-4]]
+        rows = ["".join("█" if margin > 0 else "·" for margin in row[::2]) for row in fit.map[::-4]]
         blocks.append([f"{fit.data}, {fit.activation}: {fit.accuracy:.0%}", *rows])
     lines = [*beside(*blocks[:2], gap=6), "", *beside(*blocks[2:], gap=6), ""]
     linear = [fit for fit in data.fits if fit.activation == "identity"]
@@ -114,7 +116,7 @@ def picture(data: Nonlinearity) -> str:
         for axes, fit in zip(grid.flat, data.fits, strict=True):
             side = np.linspace(-1.4, 1.4, 40)
             colours = [SERIES[0], SERIES[1]]
-            axes.contourf(side, side, fit.map, levels=[-0.5, 0.5, 1.5], colors=colours, alpha=0.22)
+            axes.contourf(side, side, fit.map, levels=[-1e9, 0, 1e9], colors=colours, alpha=0.22)
             for label in (0, 1):
                 these = fit.points[fit.labels == label][:60]
                 size = 70 if fit.data == "xor" else 9

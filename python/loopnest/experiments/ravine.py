@@ -130,10 +130,12 @@ def picture(data: Ravine) -> str:
 
     made = Picture(7.6, 4.4, 2, 2, title="Paths of four optimizers through a ravine")
     with made as grid:
-        x, y = np.meshgrid(np.linspace(-10, 3, 60), np.linspace(-2, 2, 40))
-        loss = 0.5 * (x**2 + data.kappa * y**2)
+        from matplotlib.patches import Ellipse
+
         for axes, d, colour in zip(grid.flat, data.along, SERIES, strict=False):
-            axes.contour(x, y, loss, levels=np.geomspace(0.3, 100, 8), colors=GRID, linewidths=0.7)
+            for level in np.geomspace(0.3, 100, 8):
+                wide = 2 * np.sqrt(2 * level)
+                axes.add_patch(Ellipse((0, 0), wide, wide / np.sqrt(data.kappa), fill=False, edgecolor=GRID))
             axes.plot(*d.path.T, color=colour, linewidth=1, marker="o", markersize=2)
             axes.plot(0, 0, marker="+", color="black", markersize=8)
             axes.set_title(f"{d.optimizer}: {len(d.losses) - 1} steps, rate {d.rate:.2g}", fontsize=9)

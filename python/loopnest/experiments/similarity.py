@@ -170,7 +170,7 @@ def finding(data: Similarity) -> str:
     lost, rest = data.within_and_between(data.shuffled)
     return (
         f"Two words of one subject have a mean cosine of {within:.2f}, two of different subjects {between:.2f}. In the "
-        f"same text with its words shuffled it is {lost:.2f} and {rest:.2f}: nothing is left."
+        f"same text with its words shuffled it is {lost:.2f} and {rest:.2f}: no difference is left."
     )
 
 
@@ -190,7 +190,7 @@ def text(data: Similarity, width: int) -> list[str]:
 def picture(data: Similarity) -> str:
     from ..pictures import Picture
 
-    made = Picture(7.4, 4.2, columns=2, title="Cosines of word vectors, made from the package's text, and shuffled")
+    made = Picture(7.4, 3.9, columns=2, title="Cosines of word vectors, made from the package's text, and shuffled")
     with made as grid:
         for axes, cosines, title in (
             (grid[0, 0], data.cosines, "Cosines, from the package's text"),

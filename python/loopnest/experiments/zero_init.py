@@ -105,7 +105,7 @@ def picture(data: ZeroInit) -> str:
     from ..pictures import Picture
 
     title = "The weights into each of 8 hidden units, after learning the digits from three beginnings"
-    made = Picture(7.2, 3.6, len(data.starts), HIDDEN, title=title)
+    made = Picture(7.2, 2.9, len(data.starts), HIDDEN, title=title)
     with made as grid:
         for row, start in zip(grid, data.starts, strict=True):
             size = float(np.abs(start.w1).max()) or 1.0
