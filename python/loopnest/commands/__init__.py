@@ -1,1 +1,1 @@
-"""Commands that take more than a few lines; cli.py adds them to the group."""
+"""The commands of `loopnest` that fill files of their own; cli.py adds them to the group."""
