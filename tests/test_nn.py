@@ -12,14 +12,14 @@ from test_messages import refused
 
 STEPS = 100
 FLOAT32 = 1e-5
-"""How far a float32 loss may be from the float64 one after 100 steps: docs/training.md says why, and what was measured."""
+"""How far a float32 loss may be from the float64 one after 100 steps: docs/training.md says why."""
 
 
 @pytest.fixture(autouse=True, scope="module")
 def one_thread():
     """These networks are too small to be shared out: threads that wait for each other would take all the time."""
     if importlib.util.find_spec("torch"):
-        pass  # noqa: F401: to be bound, it must be loaded
+        pass
     with equal_terms(1):
         yield
 

@@ -1,4 +1,4 @@
-"""`loopnest train`: the digits, checkpoints that are whole, trainings that go on as if nothing had been, comparisons."""
+"""`loopnest train`: the digits, whole checkpoints, trainings that go on as if nothing had been, comparisons."""
 
 import importlib.util
 import json

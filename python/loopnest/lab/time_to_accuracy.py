@@ -182,7 +182,8 @@ def report(found: TimeToAccuracy, width: int = 80) -> list[str]:
         lines.append("")
         steps = sorted({t.steps for t in reached if t.steps is not None})
         many = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
-        lines.append(f"{many} steps in all of them: the same numbers, up to rounding. The scale is logarithmic.")
+        lines.append(f"{many} steps in all of them: the same numbers, up to rounding")
+        lines.append("The scale is logarithmic: a step to the right is a factor.")
     lines += [
         f"{t.backend}: {t.accuracy:.1%} after {_seconds(t.seconds)}, and not {found.target:.0%}"
         for t in found.times
