@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import OPERATIONS, __version__, set_isa
-from .backends import BACKENDS
+from .backends import BACKENDS, SIMULATED
+from .commands import check_commands
 from .commands.experiment_commands import experiment
+from .commands.inspect_commands import inspect_command
 from .commands.train_commands import train
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
@@ -54,7 +56,16 @@ def main() -> None:
     loopnest train digits            a network trained on the lab's own operations; --compare: by each backend
     loopnest experiment              questions about networks and numbers, answered by doing
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
+    loopnest inspect matmul cpp.packed   the hot loop of its machine code, counted, and what bounds it
+    loopnest racecheck FILE.cu       which barrier a CUDA C++ kernel lacks; without a GPU
+    loopnest new matmul --lang cpp   a file to start a kernel of one's own from
+    loopnest check FILE --op matmul  judge it: is it right, how fast is it, what to try next
+    loopnest rank FOLDER             judge a folder of kernels
     """
+
+
+for _command in check_commands.COMMANDS:
+    main.add_command(_command)
 
 
 @main.command("list")
@@ -104,6 +115,7 @@ def _list_ladder(operation: Operation) -> None:
         if k.backend != backend:
             backend = k.backend
             summary = BACKENDS[backend].summary if backend in BACKENDS else "registered"
+            summary += f"; {SIMULATED}" if k.simulated() else ""
             table.add_row()
             table.add_row(Text(backend, style="bold"), Text(summary, style="bold"))
         table.add_row(Text(k.id, style="" if k.available() else "dim"), _about(k))
@@ -118,6 +130,8 @@ def _about(k: Implementation) -> Text:
     from rich.text import Text
 
     text = Text(k.headline, style="" if k.available() else "dim")
+    if k.simulated():
+        text.append(" (simulated)", style="yellow")
     if k.study:
         text.append(" (for study)", style="dim")
     reason = k.why_unavailable()
@@ -144,11 +158,14 @@ def show(operation: Operation, impl: str) -> None:
     if not console.is_terminal:
         click.echo(f"{operation.name} {k.id}\n")
         click.echo(f"not here: {reason}\n" if reason else "", nl=False)
+        click.echo(f"{SIMULATED}\n" if k.simulated() else "", nl=False)
         click.echo(f"{k.lesson}\n\n{source}")
         return
     console.print(Text(f"{operation.name} {k.id}\n", style="bold"))
     if reason:
         console.print(Text(f"not here: {reason}\n", style="yellow"))
+    if k.simulated():
+        console.print(Text(f"{SIMULATED}\n", style="yellow"))
     for paragraph in k.lesson.split("\n\n"):
         console.print(Text(_reflowed(paragraph) + "\n"))
     language = {"cpp": "cpp", "cuda_cpp": "cuda"}.get(k.backend, "python")
@@ -326,7 +343,12 @@ def compare(old: Path, new: Path, threshold: float, everything: bool) -> None:
     callback=_in_a_folder,
     help="The HTML file; beside the first of the RESULTS where it is not given.",
 )
-def report(results: tuple[Path, ...], output: Path | None) -> None:
+@click.option(
+    "--inspect",
+    is_flag=True,
+    help="Look into the rungs too: their hot loops in the report, and a page of each in a folder beside it.",
+)
+def report(results: tuple[Path, ...], output: Path | None, inspect: bool) -> None:
     """Make one HTML file of RESULTS, which needs no network and no other file.
 
     RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Of several the last
@@ -341,7 +363,8 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
     try:
         runs = [load(path) for path in results]
         file = output or report_beside(results[0])
-        write(runs, file)
+        with _Progress() as progress:
+            write(runs, file, inspect=inspect, on_event=progress.show)
     except (BadFileError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"the report is in {file}")
@@ -699,8 +722,88 @@ def counters(operation: Operation, impl: str, workload: str | None, calls: int) 
         click.echo(text)
 
 
-# --- networks: commands of their own files
+# --- looking inside
 
+main.add_command(inspect_command)
+
+
+# --- CUDA C++
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--kernel", help="Only the kernel of this name; all of the file where it is not given.")
+@click.option(
+    "--op", "operation", type=click.Choice(("matmul",)), help="What it computes, which says how large its arrays are."
+)
+@click.option(
+    "--size", "sizes", multiple=True, metavar="NAME=N", help="An integer parameter, as in n=100; may be repeated."
+)
+@click.option(
+    "--array", "arrays", multiple=True, metavar="NAME=N", help="A pointer's elements, as in a=m*k; may be repeated."
+)
+@click.option("--grid", help="Blocks, as in '((n+15)/16, (m+15)/16)'; in place of the file's comment `// launch: …`.")
+@click.option("--block", help="Threads of a block, as in '(16, 16)'.")
+@click.option("--shared", default="0", show_default=True, help="Bytes of dynamic shared memory.")
+@click.option("--bounds", is_flag=True, help="Look for accesses beside arrays, in place of races.")
+@click.option(
+    "--time-limit", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds of a kernel's run."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def racecheck(
+    file: Path,
+    kernel: str | None,
+    operation: str | None,
+    sizes: tuple[str, ...],
+    arrays: tuple[str, ...],
+    grid: str | None,
+    block: str | None,
+    shared: str,
+    bounds: bool,
+    time_limit: float,
+    as_json: bool,
+) -> None:
+    """Say where a CUDA C++ FILE lacks a barrier: which threads touch the same memory with nothing between them.
+
+    It needs no GPU: the kernels run simulated on the CPU, with ThreadSanitizer. A kernel is launched as the comment
+    above it says, in its own integer parameters:
+
+    \b
+        // launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16) shared=0
+
+    The exit status is 1 where something was found, 2 where the file cannot be run.
+    """
+    import json
+
+    from .cuda_on_cpu import CudaBuildError, CudaSourceError, LaunchSizes
+    from .lab import racecheck as lab
+
+    try:
+        if (grid is None) != (block is None):
+            raise click.UsageError("--grid and --block go together")
+        checked = lab.racecheck(
+            file,
+            kernel=kernel,
+            operation=operation,
+            sizes=lab.named_sizes(sizes),
+            arrays=lab.named(arrays),
+            launch=LaunchSizes(grid, block, shared) if grid and block else None,
+            bounds=bounds,
+            time_limit=time_limit,
+        )
+    except (CudaSourceError, CudaBuildError) as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(checked.to_json(), indent=1))
+    else:
+        console = _console()
+        for line in lab.report(checked):
+            console.print(line, markup=False)
+    if checked.findings:
+        raise SystemExit(1)
+
+
+# --- networks and experiments
 
 main.add_command(train)
 main.add_command(experiment)

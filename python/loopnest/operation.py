@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ._core import Shortcut, open_shortcut
-from .backends import BACKENDS, fastest_first
+from .backends import BACKENDS, fastest_first, simulated
 
 Kernel = Callable[..., Any]
 
@@ -122,9 +122,13 @@ class Rung:
     faster_than: tuple[str, ...] = ()
     study: bool = False
     slow_start: bool = False
+    header: str | None = None  # of a C++ rung, below csrc/
 
 
 _declared: dict[tuple[str, str], list[Rung]] = {}  # by operation and backend
+
+inspector: Callable[..., Any] | None = None
+"""What `Implementation.inspect` asks: the lab's, which is a floor above, and which __init__.py puts here."""
 
 
 def rung(
@@ -204,6 +208,7 @@ class Implementation(Shortcut):
         self.faster_than = declared.faster_than
         self.study = declared.study
         self.slow_start = declared.slow_start
+        self.header = declared.header
         self._declared = declared
         self._called = False
 
@@ -230,6 +235,20 @@ class Implementation(Shortcut):
         """The source text of the kernel, as it was written."""
         return textwrap.dedent(self._declared.source())
 
+    def inspect(self, *aspects: str, **options: Any) -> Any:
+        """What became of the source: a lab.inspect.View of this rung, as `loopnest inspect` prints it.
+
+        The arguments and errors are lab.inspect.inspect's:
+
+        >>> import loopnest as ln
+        >>> view = ln.matmul["numpy.matmul"].inspect("source")
+        >>> view.listings[0].title
+        'the source of numpy.matmul'
+        """
+        if inspector is None:
+            raise RuntimeError("nothing inspects implementations: `import loopnest` sets operation.inspector")
+        return inspector(self, *aspects, **options)
+
     def available(self) -> bool:
         """Whether this rung can run here."""
         return self.why_unavailable() is None
@@ -239,8 +258,12 @@ class Implementation(Shortcut):
         backend = BACKENDS.get(self.backend)
         return (backend.why_unavailable() if backend else None) or self._declared.why_unavailable()
 
+    def simulated(self) -> bool:
+        """Whether it runs in a simulator here: its results are right, and its times mean nothing."""
+        return simulated(self.backend)
+
     def __repr__(self) -> str:
-        return f"<{self.operation.name} {self.id}>"
+        return f"<{self.operation.name} {self.id}{' (simulated)' if self.simulated() else ''}>"
 
 
 class Operation(Shortcut):

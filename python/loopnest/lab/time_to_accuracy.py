@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..backends import BACKENDS, cuda_simulated
+from ..backends import BACKENDS, SIMULATED, simulated
 from ..nn import Config, Data, Training
 from ..operation import UnavailableError, UnknownImplementationError
 from .fairness import equal_terms, read_back
@@ -97,8 +97,8 @@ def time_to_accuracy(
     ready: dict[str, list[_Trained]] = {}
     missing: dict[str, str] = {}
     for backend in backends or BACKENDS:
-        if backend == "cuda" and cuda_simulated():
-            missing[backend] = "cuda is simulated: right results, and times that mean nothing"
+        if simulated(backend):
+            missing[backend] = f"{backend} is {SIMULATED}"
             continue
         try:
             _warm_up(data, dataclasses.replace(config, impl=backend))
