@@ -7,7 +7,9 @@ from loopnest.backends import BACKENDS
 
 DTYPES = (np.dtype(np.float32), np.dtype(np.float64))
 
-ELSEWHERE = {"cuda"}  # numba.cuda's simulator is chosen before numba is imported: tests/cuda/ has a process of its own
+# In simulators: Numba's is chosen before numba is imported, so tests/cuda/ has a process of its own; that of CUDA C++
+# is asked for by tests/cuda_cpp/.
+ELSEWHERE = {"cuda", "cuda_cpp"}
 HERE = tuple(backend for backend in BACKENDS if backend not in ELSEWHERE)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from . import OPERATIONS, __version__, set_isa
-from .backends import BACKENDS
+from .backends import BACKENDS, SIMULATED
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ def main() -> None:
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
+    loopnest racecheck FILE.cu       which barrier a CUDA C++ kernel lacks; without a GPU
     """
 
 
@@ -100,6 +101,7 @@ def _list_ladder(operation: Operation) -> None:
         if k.backend != backend:
             backend = k.backend
             summary = BACKENDS[backend].summary if backend in BACKENDS else "registered"
+            summary += f"; {SIMULATED}" if k.simulated() else ""
             table.add_row()
             table.add_row(Text(backend, style="bold"), Text(summary, style="bold"))
         table.add_row(Text(k.id, style="" if k.available() else "dim"), _about(k))
@@ -114,6 +116,8 @@ def _about(k: Implementation) -> Text:
     from rich.text import Text
 
     text = Text(k.headline, style="" if k.available() else "dim")
+    if k.simulated():
+        text.append(" (simulated)", style="yellow")
     if k.study:
         text.append(" (for study)", style="dim")
     reason = k.why_unavailable()
@@ -140,11 +144,14 @@ def show(operation: Operation, impl: str) -> None:
     if not console.is_terminal:
         click.echo(f"{operation.name} {k.id}\n")
         click.echo(f"not here: {reason}\n" if reason else "", nl=False)
+        click.echo(f"{SIMULATED}\n" if k.simulated() else "", nl=False)
         click.echo(f"{k.lesson}\n\n{source}")
         return
     console.print(Text(f"{operation.name} {k.id}\n", style="bold"))
     if reason:
         console.print(Text(f"not here: {reason}\n", style="yellow"))
+    if k.simulated():
+        console.print(Text(f"{SIMULATED}\n", style="yellow"))
     for paragraph in k.lesson.split("\n\n"):
         console.print(Text(_reflowed(paragraph) + "\n"))
     language = {"cpp": "cpp", "cuda_cpp": "cuda"}.get(k.backend, "python")
@@ -693,6 +700,82 @@ def counters(operation: Operation, impl: str, workload: str | None, calls: int) 
     click.echo(f"{operation.name} {k.id} on {name}, a call's share of {calls}\n")
     for text in report(counted):
         click.echo(text)
+
+
+# --- CUDA C++
+
+
+@main.command()
+@click.argument("file", type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--kernel", help="Only the kernel of this name; all of the file where it is not given.")
+@click.option(
+    "--op", "operation", type=click.Choice(("matmul",)), help="What it computes, which says how large its arrays are."
+)
+@click.option(
+    "--size", "sizes", multiple=True, metavar="NAME=N", help="An integer parameter, as in n=100; may be repeated."
+)
+@click.option(
+    "--array", "arrays", multiple=True, metavar="NAME=N", help="A pointer's elements, as in a=m*k; may be repeated."
+)
+@click.option("--grid", help="Blocks, as in '((n+15)/16, (m+15)/16)'; in place of the file's comment `// launch: …`.")
+@click.option("--block", help="Threads of a block, as in '(16, 16)'.")
+@click.option("--shared", default="0", show_default=True, help="Bytes of dynamic shared memory.")
+@click.option("--bounds", is_flag=True, help="Look for accesses beside arrays, in place of races.")
+@click.option(
+    "--time-limit", type=click.FloatRange(min=1), default=60.0, show_default=True, help="Seconds of a kernel's run."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+def racecheck(
+    file: Path,
+    kernel: str | None,
+    operation: str | None,
+    sizes: tuple[str, ...],
+    arrays: tuple[str, ...],
+    grid: str | None,
+    block: str | None,
+    shared: str,
+    bounds: bool,
+    time_limit: float,
+    as_json: bool,
+) -> None:
+    """Say where a CUDA C++ FILE lacks a barrier: which threads touch the same memory with nothing between them.
+
+    It needs no GPU: the kernels run simulated on the CPU, with ThreadSanitizer. A kernel is launched as the comment
+    above it says, in its own integer parameters:
+
+    \b
+        // launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16) shared=0
+
+    The exit status is 1 where something was found, 2 where the file cannot be run.
+    """
+    import json
+
+    from .cuda_on_cpu import CudaBuildError, CudaSourceError, LaunchSizes
+    from .lab import racecheck as lab
+
+    try:
+        if (grid is None) != (block is None):
+            raise click.UsageError("--grid and --block go together")
+        checked = lab.racecheck(
+            file,
+            kernel=kernel,
+            operation=operation,
+            sizes=lab.named_sizes(sizes),
+            arrays=lab.named(arrays),
+            launch=LaunchSizes(grid, block, shared) if grid and block else None,
+            bounds=bounds,
+            time_limit=time_limit,
+        )
+    except (CudaSourceError, CudaBuildError) as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(checked.to_json(), indent=1))
+    else:
+        console = _console()
+        for line in lab.report(checked):
+            console.print(line, markup=False)
+    if checked.findings:
+        raise SystemExit(1)
 
 
 def _console() -> Any:

@@ -13,13 +13,8 @@ import numpy as np
 from numba import cuda
 
 from .arrays import Array
-
-THREADS = 128
-"""Threads in a block of a one-dimensional grid: four warps, so that a multiprocessor has others to run while one
-waits."""
-
-MOST_BLOCKS = 1024
-"""Blocks of a grid-stride loop: several for each multiprocessor of any GPU; each thread then takes many elements."""
+from .cuda_device import MOST_BLOCKS, THREADS
+from .cuda_device import blocks as blocks
 
 
 def launches(**kernels: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -51,11 +46,6 @@ def to_device(array: Array) -> Any:
 def on_device(shape: tuple[int, ...], dtype: Any) -> Any:
     """New memory on the device."""
     return cuda.device_array(shape, dtype)
-
-
-def blocks(length: int, size: int) -> int:
-    """How many blocks of `size` cover `length`."""
-    return -(-length // size)
 
 
 def launch_flat(kernel: Any, length: int, *args: Any) -> None:

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ._core import Shortcut, open_shortcut
-from .backends import BACKENDS, fastest_first
+from .backends import BACKENDS, fastest_first, simulated
 
 Kernel = Callable[..., Any]
 
@@ -239,8 +239,12 @@ class Implementation(Shortcut):
         backend = BACKENDS.get(self.backend)
         return (backend.why_unavailable() if backend else None) or self._declared.why_unavailable()
 
+    def simulated(self) -> bool:
+        """Whether it runs in a simulator here: its results are right, and its times mean nothing."""
+        return simulated(self.backend)
+
     def __repr__(self) -> str:
-        return f"<{self.operation.name} {self.id}>"
+        return f"<{self.operation.name} {self.id}{' (simulated)' if self.simulated() else ''}>"
 
 
 class Operation(Shortcut):

@@ -28,6 +28,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ..backends import SIMULATED
+
 PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 
 HARDWARE, SOFTWARE, CACHE = 0, 1, 3
@@ -282,9 +284,12 @@ def count_implementation(implementation: Any, workload: Any, *, calls: int = 5) 
     2
 
     Threads that ran before, such as the pools of NumPy's BLAS and of loopnest, are not counted: set_num_threads(1).
-    Raises ValueError for a workload that the operation has not.
+    Raises ValueError for a workload that the operation has not, or a rung that runs in a simulator.
     """
     from .measure import Problem
+
+    if implementation.simulated():
+        raise ValueError(f"{implementation.id} is {SIMULATED}")
 
     operation = implementation.operation
     by_name = {known.name: known for known in operation.contract.workloads}

@@ -46,7 +46,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..arrays import FLOATS
-from ..backends import cuda_simulated
+from ..backends import SIMULATED
 from ..operation import Implementation, Operation, UnavailableError, Workload
 from .fairness import Terms, check_budget, check_cores, described, equal_terms, read_back
 from .from_file import returned_by, rung_from_file
@@ -289,8 +289,8 @@ def _check_available(implementation: Implementation) -> None:
     reason = implementation.why_unavailable()
     if reason:
         raise UnavailableError(f"{implementation.operation.name}: {implementation.id} cannot run here: {reason}")
-    if implementation.backend == "cuda" and cuda_simulated():
-        raise RefusedError(f"{implementation.id} runs in Numba's simulator here, whose times mean nothing")
+    if implementation.simulated():
+        raise RefusedError(f"{implementation.id} is {SIMULATED}")
     if implementation.backend == "torch":
         importlib.import_module("torch")  # before its threads are set
 

@@ -16,8 +16,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from .. import __version__, _core, isa_levels
+from ..user_cache import cache_directory as cache_directory
 from .environment import environment
 from .load import quota
 from .records import Environment, ThreadPool, save_json
@@ -292,14 +291,6 @@ def card_file() -> Path:
     here = environment()
     key = here.cpu, here.cores, here.system, isa_levels(), caches(), __version__
     return cache_directory() / f"machine-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.json"
-
-
-def cache_directory() -> Path:
-    """The user's, for loopnest: below XDG_CACHE_HOME, or what the system has in its place."""
-    if "XDG_CACHE_HOME" in os.environ:
-        return Path(os.environ["XDG_CACHE_HOME"]) / "loopnest"
-    home = Path.home()
-    return (home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache") / "loopnest"
 
 
 def caches(folder: Path | None = None) -> tuple[Cache, ...]:

@@ -19,6 +19,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..arrays import Array
+from ..backends import SIMULATED
 from ..operation import Contract, Implementation, Operation, Workload
 from .machine import MEMORY, MachineCard
 from .records import Limit, NotRun, Record, kept
@@ -418,6 +419,8 @@ class Bench:
         unavailable = implementation.why_unavailable()
         if unavailable:
             raise Refused(unavailable)
+        if implementation.simulated():
+            raise Refused(SIMULATED)
         if implementation.slow_start and not self.plan.slow_starts:
             raise Refused(SLOW_START)
         if contract.traffic(DTYPE.itemsize, **workload.shape) > self.plan.most_bytes:

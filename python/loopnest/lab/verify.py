@@ -134,7 +134,8 @@ def verify(
     for dtype in map(np.dtype, dtypes):
         for kind in cases or (size_cases, layout_cases, special_cases, large_cases):
             for case in kind(implementation, dtype):
-                findings += [Finding(str(case), problem) for problem in judge(implementation, case)]
+                name = f"{case}, simulated" if implementation.simulated() else str(case)
+                findings += [Finding(name, problem) for problem in judge(implementation, case)]
     return findings
 
 

@@ -1,0 +1,340 @@
+// The CUDA of a .cu file for a C++ compiler: the very same source runs on a CPU, to be judged and not to be timed.
+//
+//     __global__ void f(...)      a function; on_cpu.cpp calls it once for every thread of every block
+//     threadIdx, blockDim, …      set whenever a thread goes on
+//     __shared__                  memory of the block that runs, NaN before it starts: what nobody wrote shows
+//     __syncthreads()             all threads of the block arrive before one goes on
+//     __shfl_sync(), …            the threads of a warp that the mask names arrive, and see each other's values
+//
+// Blocks run in turn. A block's threads are fibers: each runs until it waits, and which one comes first changes from
+// barrier to barrier. That takes 20 ns a thread and barrier, where threads of the system would take 5 µs, and makes a missing
+// barrier show each time. What a GPU has and this has not: warps in lock step, caches that differ between blocks, and
+// limits of registers.
+#pragma once
+
+#include <assert.h>
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#define __global__
+#define __device__
+#define __host__
+#define __constant__ static
+#define __managed__
+#define __shared__ thread_local  // a block has a thread of the system at a time, so a block's memory is this thread's
+#define __forceinline__ inline __attribute__((always_inline))
+#define __launch_bounds__(...)
+#define __cluster_dims__(...)
+#define __grid_constant__
+#define __align__(bytes) __attribute__((aligned(bytes)))
+#define __CUDA_ARCH__ 900
+#define __CUDACC__ 1
+#define LOOPNEST_ON_CPU 1
+
+// --- vectors
+
+#define LOOPNEST_VECTOR2(T, name, alignment)                           \
+    struct alignas(alignment) name##2 {                                \
+        T x, y;                                                        \
+    };                                                                 \
+    inline name##2 make_##name##2(T x, T y) { return name##2 {x, y}; }
+#define LOOPNEST_VECTOR3(T, name)                                             \
+    struct name##3 {                                                          \
+        T x, y, z;                                                            \
+    };                                                                        \
+    inline name##3 make_##name##3(T x, T y, T z) { return name##3 {x, y, z}; }
+#define LOOPNEST_VECTOR4(T, name, alignment)                                          \
+    struct alignas(alignment) name##4 {                                               \
+        T x, y, z, w;                                                                 \
+    };                                                                                \
+    inline name##4 make_##name##4(T x, T y, T z, T w) { return name##4 {x, y, z, w}; }
+#define LOOPNEST_VECTORS(T, name, of_2, of_4) \
+    LOOPNEST_VECTOR2(T, name, of_2) LOOPNEST_VECTOR3(T, name) LOOPNEST_VECTOR4(T, name, of_4)
+LOOPNEST_VECTORS(float, float, 8, 16)
+LOOPNEST_VECTORS(double, double, 16, 16)
+LOOPNEST_VECTORS(int, int, 8, 16)
+LOOPNEST_VECTORS(unsigned, uint, 8, 16)
+LOOPNEST_VECTORS(short, short, 4, 8)
+LOOPNEST_VECTORS(unsigned short, ushort, 4, 8)
+LOOPNEST_VECTORS(signed char, char, 2, 4)
+LOOPNEST_VECTORS(unsigned char, uchar, 2, 4)
+LOOPNEST_VECTORS(long long, longlong, 16, 16)
+
+struct dim3 {
+    unsigned x, y, z;
+    constexpr dim3(unsigned x = 1, unsigned y = 1, unsigned z = 1) : x(x), y(y), z(z) {}
+    constexpr dim3(uint3 v) : x(v.x), y(v.y), z(v.z) {}
+};
+
+inline constexpr int warpSize = 32;
+
+// --- what on_cpu.cpp does
+
+namespace loopnest::on_cpu {
+
+extern uint3 thread, block;
+extern dim3 threads, blocks;  // of a block, and of the grid
+
+struct Seen {
+    unsigned mask;                         // of the threads that arrived
+    unsigned char const (*value)[16];      // what each of the 32 brought
+};
+
+void wait_for_block(int line);
+int count_in_block(int line, bool yes);    // waits, and returns how many said yes
+void wait_for_warp(unsigned mask, int line);
+Seen exchange(unsigned mask, const void* value, size_t size, int line);
+unsigned lane();
+void poll();
+void* dynamic_shared();
+[[noreturn]] void trap(int line);
+
+using Call = void (*)(void** arguments);
+struct Kernel {
+    const char* name;
+    Call call;
+};
+
+template <auto kernel>
+struct Caller;
+template <class... Parameters, void (*kernel)(Parameters...)>
+struct Caller<kernel> {
+    template <size_t... number>
+    struct Numbers {};
+    template <size_t n, size_t... rest>
+    static auto count() {
+        if constexpr (n == 0)
+            return Numbers<rest...>{};
+        else
+            return count<n - 1, n - 1, rest...>();
+    }
+    template <size_t... number>
+    static void unpack(void** arguments, Numbers<number...>) {
+        kernel(*static_cast<Parameters*>(arguments[number])...);
+    }
+    static void call(void** arguments) { unpack(arguments, count<sizeof...(Parameters)>()); }
+};
+
+template <class T>
+T value_of(const unsigned char* bytes) {
+    T value;
+    __builtin_memcpy(&value, bytes, sizeof(T));
+    return value;
+}
+
+// The value of the lane that `source` chooses, of this lane where it chooses none within the `width` lanes around it.
+template <class T>
+T shuffle(unsigned mask, T mine, int source, int line) {
+    static_assert(sizeof(T) <= 16);
+    const Seen seen = exchange(mask, &mine, sizeof(T), line);
+    return (seen.mask >> source & 1u) ? value_of<T>(seen.value[source]) : mine;
+}
+
+template <class T, class Combine>
+T reduce(unsigned mask, T mine, Combine combine, int line) {
+    const Seen seen = exchange(mask, &mine, sizeof(T), line);
+    bool first = true;
+    T all = mine;
+    for (int i = 0; i < 32; ++i)
+        if (seen.mask >> i & 1u) {
+            const T value = value_of<T>(seen.value[i]);
+            all = first ? value : combine(all, value);
+            first = false;
+        }
+    return all;
+}
+
+}  // namespace loopnest::on_cpu
+
+#define threadIdx (::loopnest::on_cpu::thread)
+#define blockIdx (::loopnest::on_cpu::block)
+#define blockDim (::loopnest::on_cpu::threads)
+#define gridDim (::loopnest::on_cpu::blocks)
+
+// --- barriers, and the exchange within a warp. __builtin_LINE() as a default is the line of the call.
+
+#define LOOPNEST_LINE int line = __builtin_LINE()
+
+inline void __syncthreads(LOOPNEST_LINE) { loopnest::on_cpu::wait_for_block(line); }
+inline int __syncthreads_count(int yes, LOOPNEST_LINE) { return loopnest::on_cpu::count_in_block(line, yes != 0); }
+inline int __syncthreads_or(int yes, LOOPNEST_LINE) { return loopnest::on_cpu::count_in_block(line, yes != 0) > 0; }
+inline int __syncthreads_and(int yes, LOOPNEST_LINE) { return loopnest::on_cpu::count_in_block(line, yes == 0) == 0; }
+inline void __syncwarp(unsigned mask = ~0u, LOOPNEST_LINE) { loopnest::on_cpu::wait_for_warp(mask, line); }
+inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+inline void __nanosleep(unsigned) { loopnest::on_cpu::poll(); }
+inline void __trap(LOOPNEST_LINE) { loopnest::on_cpu::trap(line); }
+
+template <class T>
+T __shfl_sync(unsigned mask, T value, int source, int width = 32, LOOPNEST_LINE) {
+    const int first = int(loopnest::on_cpu::lane()) & ~(width - 1);
+    return loopnest::on_cpu::shuffle(mask, value, first + (source & (width - 1)), line);
+}
+template <class T>
+T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32, LOOPNEST_LINE) {
+    const int lane = int(loopnest::on_cpu::lane()), source = lane - int(by);
+    return loopnest::on_cpu::shuffle(mask, value, source < (lane & ~(width - 1)) ? lane : source, line);
+}
+template <class T>
+T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32, LOOPNEST_LINE) {
+    const int lane = int(loopnest::on_cpu::lane()), source = lane + int(by);
+    return loopnest::on_cpu::shuffle(mask, value, source > (lane | (width - 1)) ? lane : source, line);
+}
+template <class T>
+T __shfl_xor_sync(unsigned mask, T value, int with, int width = 32, LOOPNEST_LINE) {
+    const int lane = int(loopnest::on_cpu::lane()), source = lane ^ with;
+    return loopnest::on_cpu::shuffle(mask, value, source > (lane | (width - 1)) ? lane : source, line);
+}
+inline unsigned __ballot_sync(unsigned mask, int yes, LOOPNEST_LINE) {
+    const unsigned bit = yes ? 1u << loopnest::on_cpu::lane() : 0u;
+    return loopnest::on_cpu::reduce(mask, bit, [](unsigned a, unsigned b) { return a | b; }, line);
+}
+inline int __any_sync(unsigned mask, int yes, LOOPNEST_LINE) { return __ballot_sync(mask, yes, line) != 0; }
+inline int __all_sync(unsigned mask, int yes, LOOPNEST_LINE) { return __ballot_sync(mask, !yes, line) == 0; }
+inline unsigned __activemask(LOOPNEST_LINE) { return __ballot_sync(~0u, 1, line); }
+template <class T>
+T __reduce_add_sync(unsigned mask, T value, LOOPNEST_LINE) {
+    return loopnest::on_cpu::reduce(mask, value, [](T a, T b) { return T(a + b); }, line);
+}
+template <class T>
+T __reduce_max_sync(unsigned mask, T value, LOOPNEST_LINE) {
+    return loopnest::on_cpu::reduce(mask, value, [](T a, T b) { return a < b ? b : a; }, line);
+}
+template <class T>
+T __reduce_min_sync(unsigned mask, T value, LOOPNEST_LINE) {
+    return loopnest::on_cpu::reduce(mask, value, [](T a, T b) { return b < a ? b : a; }, line);
+}
+
+// --- atomics
+
+namespace loopnest::on_cpu {
+template <class T, class Change>
+T change(T* place, Change of) {
+    poll();
+    T old, wanted;
+    __atomic_load(place, &old, __ATOMIC_RELAXED);
+    do
+        wanted = of(old);
+    while (!__atomic_compare_exchange(place, &old, &wanted, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED));
+    return old;
+}
+template <class T>
+struct Same {
+    using type = T;
+};
+template <class T>
+using As = typename Same<T>::type;
+}  // namespace loopnest::on_cpu
+
+#define LOOPNEST_ATOMIC(name, becomes)                                                     \
+    template <class T>                                                                     \
+    T name(T* place, loopnest::on_cpu::As<T> by) {                                         \
+        return loopnest::on_cpu::change(place, [by](T old) -> T { return (becomes); });    \
+    }                                                                                      \
+    template <class T>                                                                     \
+    T name##_block(T* place, loopnest::on_cpu::As<T> by) {                                 \
+        return name(place, by);                                                            \
+    }
+LOOPNEST_ATOMIC(atomicAdd, T(old + by))
+LOOPNEST_ATOMIC(atomicSub, T(old - by))
+LOOPNEST_ATOMIC(atomicMin, by < old ? by : old)
+LOOPNEST_ATOMIC(atomicMax, old < by ? by : old)
+LOOPNEST_ATOMIC(atomicExch, (void(old), by))
+LOOPNEST_ATOMIC(atomicAnd, T(old& by))
+LOOPNEST_ATOMIC(atomicOr, T(old | by))
+LOOPNEST_ATOMIC(atomicXor, T(old ^ by))
+LOOPNEST_ATOMIC(atomicInc, old >= by ? T(0) : T(old + 1))
+template <class T>
+T atomicCAS(T* place, loopnest::on_cpu::As<T> expected, loopnest::on_cpu::As<T> wanted) {
+    loopnest::on_cpu::poll();
+    __atomic_compare_exchange(place, &expected, &wanted, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+    return expected;
+}
+
+// --- loads, conversions, arithmetic
+
+#define LOOPNEST_LOAD(name)       \
+    template <class T>            \
+    T name(const T* place) {      \
+        return *place;            \
+    }
+LOOPNEST_LOAD(__ldg)
+LOOPNEST_LOAD(__ldca)
+LOOPNEST_LOAD(__ldcg)
+LOOPNEST_LOAD(__ldcs)
+LOOPNEST_LOAD(__ldcv)
+LOOPNEST_LOAD(__ldlu)
+template <class T>
+void __stcs(T* place, loopnest::on_cpu::As<T> value) {
+    *place = value;
+}
+template <class T>
+void __stcg(T* place, loopnest::on_cpu::As<T> value) {
+    *place = value;
+}
+
+inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
+inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
+inline float __fadd_rn(float a, float b) { return a + b; }
+inline float __fsub_rn(float a, float b) { return a - b; }
+inline float __fmul_rn(float a, float b) { return a * b; }
+inline float __fdiv_rn(float a, float b) { return a / b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline float __frcp_rn(float a) { return 1 / a; }
+inline float __fsqrt_rn(float a) { return sqrtf(a); }
+inline float __fdividef(float a, float b) { return a / b; }
+inline float __expf(float x) { return expf(x); }
+inline float __exp10f(float x) { return powf(10.0f, x); }
+inline float __logf(float x) { return logf(x); }
+inline float __log2f(float x) { return log2f(x); }
+inline float __sinf(float x) { return sinf(x); }
+inline float __cosf(float x) { return cosf(x); }
+inline float __powf(float x, float y) { return powf(x, y); }
+inline float __saturatef(float x) { return x < 0 ? 0 : x > 1 ? 1 : x == x ? x : 0; }
+inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+inline double rsqrt(double x) { return 1 / sqrt(x); }
+inline float normcdff(float x) { return 0.5f * erfcf(-x * 0.70710678118654752440f); }
+inline double normcdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
+inline int __float_as_int(float x) { return loopnest::on_cpu::value_of<int>(reinterpret_cast<unsigned char*>(&x)); }
+inline unsigned __float_as_uint(float x) {
+    return loopnest::on_cpu::value_of<unsigned>(reinterpret_cast<unsigned char*>(&x));
+}
+inline float __int_as_float(int x) { return loopnest::on_cpu::value_of<float>(reinterpret_cast<unsigned char*>(&x)); }
+inline float __uint_as_float(unsigned x) {
+    return loopnest::on_cpu::value_of<float>(reinterpret_cast<unsigned char*>(&x));
+}
+inline int __popc(unsigned x) { return __builtin_popcount(x); }
+inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
+inline int __ffs(int x) { return __builtin_ffs(x); }
+inline int __mul24(int a, int b) { return a * b; }
+inline long long clock64() { return 0; }
+
+#define LOOPNEST_MIN_MAX(T)                              \
+    inline T min(T a, T b) { return b < a ? b : a; }     \
+    inline T max(T a, T b) { return a < b ? b : a; }
+LOOPNEST_MIN_MAX(int)
+LOOPNEST_MIN_MAX(unsigned)
+LOOPNEST_MIN_MAX(long)
+LOOPNEST_MIN_MAX(unsigned long)
+LOOPNEST_MIN_MAX(long long)
+LOOPNEST_MIN_MAX(unsigned long long)
+inline float min(float a, float b) { return fminf(a, b); }
+inline float max(float a, float b) { return fmaxf(a, b); }
+inline double min(double a, double b) { return fmin(a, b); }
+inline double max(double a, double b) { return fmax(a, b); }
+
+// --- of the host's side, what a file with a launch in it needs to be compiled; the launches come from outside
+
+namespace loopnest::on_cpu {
+template <class... Arguments>
+void no_launch_from_here(Arguments&&...) {}
+}  // namespace loopnest::on_cpu
+
+using cudaStream_t = void*;
+using cudaError_t = int;
+inline constexpr cudaError_t cudaSuccess = 0;

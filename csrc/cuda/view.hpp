@@ -1,0 +1,56 @@
+// What a kernel's parameters are: a matrix with any strides. And 16 bytes of neighbours, which one instruction loads.
+#pragma once
+
+template <class T>
+struct Matrix {
+    T* data;
+    int rows, cols;
+    long long row_stride, col_stride;  // in elements
+
+    __device__ T& operator()(int i, int j) const { return data[i * row_stride + j * col_stride]; }
+    __device__ bool holds(int i, int j) const { return i < rows && j < cols; }
+};
+
+// The element, or 0, which adds nothing to a sum, beyond the edges.
+template <class T>
+__device__ T at_or_zero(Matrix<const T> a, int i, int j) {
+    return a.holds(i, j) ? a(i, j) : T(0);
+}
+
+// As float4 or double2: loaded and stored by one instruction where it lies at a multiple of 16 bytes.
+template <class T>
+struct __align__(16) Pack {
+    static constexpr int size = 16 / sizeof(T);
+    T lane[size];
+
+    __device__ static Pack from(const T* place) { return *reinterpret_cast<const Pack*>(place); }
+    __device__ void to(T* place) const { *reinterpret_cast<Pack*>(place) = *this; }
+};
+
+// Whether each group of `Pack<T>::size` columns, counted from 0, lies at a multiple of 16 bytes in every row.
+template <class T>
+__device__ bool in_packs(Matrix<T> a) {
+    return a.col_stride == 1 && a.row_stride % Pack<const T>::size == 0 && reinterpret_cast<size_t>(a.data) % 16 == 0;
+}
+
+// a(i, j), a(i, j + 1), …: one load where the matrix is `packed` and holds them all, else one each.
+template <class T>
+__device__ Pack<T> pack_or_zero(Matrix<const T> a, int i, int j, bool packed) {
+    if (packed && a.holds(i, j + Pack<T>::size - 1)) return Pack<T>::from(&a(i, j));
+    Pack<T> pack;
+#pragma unroll
+    for (int n = 0; n < Pack<T>::size; ++n) pack.lane[n] = at_or_zero(a, i, j + n);
+    return pack;
+}
+
+// The lanes to c(i, j), c(i, j + 1), …, as far as there are such: in one store where c is `packed` and holds them all.
+template <class T>
+__device__ void store_pack(const Pack<T>& pack, Matrix<T> c, int i, int j, bool packed) {
+    if (packed && c.holds(i, j + Pack<T>::size - 1)) {
+        pack.to(&c(i, j));
+        return;
+    }
+#pragma unroll
+    for (int n = 0; n < Pack<T>::size; ++n)
+        if (c.holds(i, j + n)) c(i, j + n) = pack.lane[n];
+}

@@ -1,0 +1,46 @@
+"""GELU in CUDA C++: a rung is a file csrc/cuda/gelu_*.cu, and here how its kernels are launched.
+
+Kernels take elements in a row, and results go back to C order. Inputs that are not in C order are gathered for the
+transfer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...arrays import Array
+from ...cpp import csrc
+from ...cuda_cpp import cu_rung
+from ...cuda_device import MOST_BLOCKS, THREADS, DeviceArray, blocks, launch, on_device, to_device, to_host
+
+
+def on_each(variant: str, kernel: str, inputs: tuple[DeviceArray, ...], out: DeviceArray, tanh_form: bool) -> None:
+    """Run an elementwise kernel of csrc/cuda/gelu_*.cu over arrays in C order on the device, none of them empty."""
+    file = csrc() / "cuda" / f"gelu_{variant}.cu"
+    at_once = 16 // out.dtype.itemsize if variant == "vectorized" else 1
+    grid = (min(blocks(out.size, THREADS * at_once), MOST_BLOCKS),)
+    addresses = [array.address() for array in (*inputs, out)]
+    launch(file, kernel, out.dtype, grid, (THREADS,), *addresses, np.int64(out.size), tanh_form)
+
+
+def _run(variant: str, kernel: str, inputs: tuple[Array, ...], out: Array, tanh_form: bool) -> None:
+    if not out.size:
+        return
+    result = on_device((out.size,), out.dtype)
+    on_each(variant, kernel, tuple(to_device(x.reshape(-1)) for x in inputs), result, tanh_form)
+    to_host(result, out)
+
+
+def _rungs(variant: str) -> None:
+    def gelu(x: Array, out: Array, tanh_form: bool) -> None:
+        _run(variant, f"gelu_{variant}", (x,), out, tanh_form)
+
+    def gelu_backward(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
+        _run(variant, f"gelu_backward_{variant}", (x, dy), out, tanh_form)
+
+    cu_rung("gelu", variant, [f"gelu_{variant}.cu"], gelu)
+    cu_rung("gelu_backward", variant, [f"gelu_{variant}.cu"], gelu_backward)
+
+
+_rungs("elementwise")
+_rungs("vectorized")

@@ -1,0 +1,118 @@
+"""The MLP in CUDA C++: composed of the kernels of csrc/cuda/, on the device throughout."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ...arrays import Array
+from ...cpp import csrc
+from ...cuda_cpp import cu_rung
+from ...cuda_device import MOST_BLOCKS, THREADS, DeviceArray, blocks, launch, on_device, to_device, to_host
+from ..gelu.in_cuda_cpp import on_each
+from ..matmul.in_cuda_cpp import product
+from . import in_numpy
+
+COMPOSED, FUSED = csrc() / "cuda" / "mlp_composed.cu", csrc() / "cuda" / "mlp_fused.cu"
+
+
+def _grid(elements: int) -> tuple[int]:
+    """Blocks of a grid-stride loop."""
+    return (min(blocks(elements, THREADS), MOST_BLOCKS),)
+
+
+def _add_bias(c: DeviceArray, bias: DeviceArray) -> None:
+    launch(COMPOSED, "mlp_add_bias", c.dtype, _grid(c.size), (THREADS,), c.matrix(), bias.address())
+
+
+def _column_sums(a: DeviceArray) -> DeviceArray:
+    sums = on_device(a.shape[1:], a.dtype)
+    grid = (blocks(a.shape[1], THREADS),)
+    launch(COMPOSED, "mlp_column_sums", a.dtype, grid, (THREADS,), a.matrix(), sums.address())
+    return sums
+
+
+def _forward(
+    fused: bool, x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
+) -> None:
+    if not (x.size and w1.size and w2.size):  # an axis without elements: nothing to launch a kernel for
+        in_numpy.mlp_forward_composed(x, w1, b1, w2, b2, z, h, y, tanh_form)
+        return
+    on_device_z, bias = product(to_device(x), to_device(w1)), to_device(b1)
+    on_device_h = on_device(h.shape, h.dtype)
+    if fused:
+        values = on_device_z.matrix(), bias.address(), on_device_h.matrix(), tanh_form
+        launch(FUSED, "mlp_bias_gelu", z.dtype, _grid(z.size), (THREADS,), *values)
+    else:
+        _add_bias(on_device_z, bias)
+        on_each("vectorized", "gelu_vectorized", (on_device_z,), on_device_h, tanh_form)
+    on_device_y = product(on_device_h, to_device(w2))
+    _add_bias(on_device_y, to_device(b2))
+    for result, host in ((on_device_z, z), (on_device_h, h), (on_device_y, y)):
+        to_host(result, host)
+
+
+def _backward(
+    fused: bool,
+    dy: Array,
+    x: Array,
+    w1: Array,
+    w2: Array,
+    z: Array,
+    h: Array,
+    dx: Array,
+    dw1: Array,
+    db1: Array,
+    dw2: Array,
+    db2: Array,
+    tanh_form: bool,
+) -> None:
+    if not (dy.size and x.size and z.size):  # an axis without elements: nothing to launch a kernel for
+        in_numpy.mlp_backward_composed(dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
+        return
+    on_device_dy, on_device_z = to_device(dy), to_device(np.ascontiguousarray(z))
+    dz = product(on_device_dy, to_device(w2).T)  # dh, as yet
+    if fused:
+        sums = on_device(db1.shape, db1.dtype)
+        values = on_device_z.matrix(), dz.matrix(), sums.address(), tanh_form
+        launch(FUSED, "mlp_slope_and_sums", z.dtype, (blocks(z.shape[1], 32),), (32, 8), *values)
+    else:
+        on_each("vectorized", "gelu_backward_vectorized", (on_device_z, dz), dz, tanh_form)
+        sums = _column_sums(dz)
+    to_host(product(to_device(h).T, on_device_dy), dw2)
+    to_host(product(to_device(x).T, dz), dw1)
+    to_host(product(dz, to_device(w1).T), dx)
+    to_host(sums, db1)
+    to_host(_column_sums(on_device_dy), db2)
+
+
+def _rungs(variant: str, fused: bool) -> None:
+    def mlp_forward(
+        x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
+    ) -> None:
+        _forward(fused, x, w1, b1, w2, b2, z, h, y, tanh_form)
+
+    def mlp_backward(
+        dy: Array,
+        x: Array,
+        w1: Array,
+        w2: Array,
+        z: Array,
+        h: Array,
+        dx: Array,
+        dw1: Array,
+        db1: Array,
+        dw2: Array,
+        db2: Array,
+        tanh_form: bool,
+    ) -> None:
+        _backward(fused, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
+
+    files = [f"mlp_{variant}.cu", *(["mlp_composed.cu"] if fused else []), "matmul_double_buffered.cu"]
+    if not fused:
+        files.append("gelu_vectorized.cu")
+    cu_rung("mlp_forward", variant, files, mlp_forward)
+    cu_rung("mlp_backward", variant, files, mlp_backward)
+
+
+_rungs("composed", fused=False)
+_rungs("fused", fused=True)

@@ -1,0 +1,15 @@
+"""Where what was measured or built once is kept for the next time."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+
+def cache_directory() -> Path:
+    """The user's, for loopnest: below XDG_CACHE_HOME, or what the system has in its place."""
+    if "XDG_CACHE_HOME" in os.environ:
+        return Path(os.environ["XDG_CACHE_HOME"]) / "loopnest"
+    home = Path.home()
+    return (home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache") / "loopnest"
