@@ -11,6 +11,7 @@ import click
 
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS, SIMULATED
+from .commands import check_commands
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
 if TYPE_CHECKING:
@@ -51,7 +52,14 @@ def main() -> None:
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
     loopnest racecheck FILE.cu       which barrier a CUDA C++ kernel lacks; without a GPU
+    loopnest new matmul --lang cpp   a file to start a kernel of one's own from
+    loopnest check FILE --op matmul  judge it: is it right, how fast is it, what to try next
+    loopnest rank FOLDER             judge a folder of kernels
     """
+
+
+for _command in check_commands.COMMANDS:
+    main.add_command(_command)
 
 
 @main.command("list")

@@ -105,9 +105,9 @@ class Case:
         contract, sizes = self.operation.contract, dict(self.sizes)
         return max(contract.flops(**sizes), contract.traffic(self.dtype.itemsize, **sizes), 1)
 
-    def arguments(self) -> Arguments:
-        """The values of the call, the same ones each time."""
-        rng = np.random.default_rng(sum(size for _, size in self.sizes))
+    def arguments(self, rng: np.random.Generator | None = None) -> Arguments:
+        """The values of the call: the same ones each time, or drawn by `rng`."""
+        rng = rng or np.random.default_rng(sum(size for _, size in self.sizes))
         sample = self.operation.contract.sample(Workload("case", dict(self.sizes)), self.dtype, rng)
         if self.variation:
             sample = self.operation.contract.variations[self.variation](sample)

@@ -1,0 +1,1 @@
+"""The commands of `loopnest` that fill files of their own; cli.py adds them to the group."""

@@ -1,0 +1,510 @@
+"""A submission's process, as the judge sees it: started, called, stopped, watched, ended.
+
+The judge has the inputs' originals, the expected results and the clock; the process has the kernel. They share the
+arrays' memory, and speak over a socket:
+
+    the process is stopped; the judge writes new inputs, and NaN where results are to come
+    the judge looks at its clock, lets the process go on, and says "call"
+    the process calls the kernel, and says "done"; the judge looks at its clock
+    the judge stops the process, and then looks at the results
+
+So nothing can be computed before the clock runs, and what is computed after "done" is seen to be missing. Inputs are
+sealed: no mapping of them that the process makes can be written to.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import json
+import mmap
+import os
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import runner
+from .runner import CRASH, CRASH_SIZE, children
+
+FLOOD = 1 << 20
+"""Bytes of output at which a submission is ended."""
+
+SHOWN = 2000
+"""Bytes of output that are kept to be shown."""
+
+CROWD = 200
+"""Processes at which a submission is ended."""
+
+POLL = 0.02
+"""Seconds between two looks at the memory and the children of a process that is at work."""
+
+THREADS = ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "LOOPNEST")
+
+
+class EndedError(Exception):
+    """The submission's process ended, or had to be ended."""
+
+    def __init__(self, why: str, text: str, crash: Crash | None = None) -> None:
+        super().__init__(text)
+        self.why, self.text, self.crash = why, text, crash
+
+
+@dataclass(frozen=True)
+class Crash:
+    """How a process ended: by which signal, at which address, and where it was.
+
+    code   of the signal, as in sigaction(2); 128 for a fault of which the processor tells no address
+    line   of the Python file
+    write  1 for a write, 0 for a read, -1 where that is not known
+    """
+
+    signal: int
+    code: int = 0
+    address: int = 0
+    instruction: int = 0
+    stack: int = 0
+    line: int = 0
+    write: int = -1
+
+
+@dataclass(frozen=True)
+class Answer:
+    """To one call.
+
+    seconds    from "go" to "done" by the judge's clock
+    processor  seconds that the process's threads had a processor
+    queued     seconds for which the process's main thread or the judge could have run, and waited for a processor that
+               another process had: as the system's scheduler tells
+    problem    what went wrong
+    """
+
+    seconds: float
+    processor: float
+    queued: float = 0.0
+    problem: Mapping[str, Any] | None = None
+
+    @property
+    def counted(self) -> float:
+        """Seconds, less those that other processes took; but all of them where more than one thread was at work, whose
+        main thread may be queued behind its own."""
+        left = self.seconds - self.queued
+        return left if 0 < left and self.processor <= 1.1 * left else self.seconds
+
+
+class Slot:
+    """Memory for one array, which the judge and a submission share.
+
+    sealed  whether the submission can only read it
+    """
+
+    def __init__(self, nbytes: int, sealed: bool) -> None:
+        page = mmap.PAGESIZE
+        self.size = max(1, -(-nbytes // page)) * page
+        self.sealed = False
+        if hasattr(os, "memfd_create"):
+            self.fd = os.memfd_create("array", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        else:
+            file = tempfile.TemporaryFile()  # noqa: SIM115 - its descriptor outlives it
+            self.fd = os.dup(file.fileno())
+            file.close()
+        os.ftruncate(self.fd, self.size)
+        self._map = mmap.mmap(self.fd, self.size)
+        self.bytes = np.frombuffer(self._map, np.uint8)
+        if sealed and hasattr(fcntl, "F_ADD_SEALS"):
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, 0x10)  # F_SEAL_FUTURE_WRITE
+                self.sealed = True
+
+    def close(self) -> None:
+        os.close(self.fd)
+
+
+class Zygote:
+    """The process from which submissions' processes are forked: runner.serve."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_"))},
+            **{f"{name}_NUM_THREADS": str(threads) for name in THREADS},
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", runner.__file__, str(theirs.fileno())],
+            pass_fds=[theirs.fileno()],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        theirs.close()
+        self._socket = ours
+
+    def ask(self, request: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
+        try:
+            socket.send_fds(self._socket, [json.dumps(request).encode()], list(fds))
+            answer = self._socket.recv(1 << 16)
+        except OSError:
+            answer = b""
+        if not answer:
+            raise EndedError("killed-its-parent", "the process that submissions are started by is gone")
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def close(self) -> None:
+        self._socket.close()
+        try:
+            self._process.wait(2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+_zygotes: dict[tuple[int, int, str], Zygote] = {}
+
+
+def zygote(threads: int, who: str = "") -> Zygote:
+    """The one of this process for so many threads, and for one child at a time; started at the first call."""
+    key = os.getpid(), threads, who
+    if key not in _zygotes or not _zygotes[key].alive():
+        _zygotes[key] = Zygote(threads)
+    return _zygotes[key]
+
+
+@atexit.register
+def close_all() -> None:
+    """End the processes that submissions were started by."""
+    for (pid, _, _), started in list(_zygotes.items()):
+        if pid == os.getpid():
+            started.close()
+    _zygotes.clear()
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a submission may take: seconds of one call, bytes of memory."""
+
+    call: float = 20.0
+    memory: int = 2 << 30
+
+
+class Session:
+    """One process of a submission, from its start to its end.
+
+    deadline  by time.monotonic, of the whole check
+    who       whose process it is, of those that live at the same time
+    """
+
+    def __init__(self, file: Path, limits: Limits, deadline: float, threads: int = 1, who: str = "") -> None:
+        self.limits, self.deadline = limits, deadline
+        self.folder = Path(tempfile.mkdtemp(prefix="loopnest-check-"))
+        self.output, self.printed = b"", 0
+        self.slots: list[Slot] = []
+        self.addresses: list[int] = []
+        self._zygote = zygote(threads, who)
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        for end in (ours, theirs):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._output, output = os.pipe()
+        os.set_blocking(self._output, False)
+        crash = Slot(CRASH_SIZE, sealed=False)
+        self._crash = crash
+        environment = {name: str(self.folder) for name in ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+        self.baseline = 0
+        answer = self._zygote.ask(
+            {
+                "do": "start",
+                "file": str(file),
+                "folder": str(self.folder),
+                "environment": environment,
+                "limits": {
+                    "RLIMIT_CORE": 0,
+                    "RLIMIT_FSIZE": 1 << 28,
+                    "RLIMIT_DATA": limits.memory + (1 << 30),
+                },
+            },
+            [theirs.fileno(), output, crash.fd],
+        )
+        theirs.close()
+        os.close(output)
+        self.pid: int = answer["pid"]
+        self.running, self.closed = True, False
+        self._socket = ours
+        self._socket.setblocking(False)
+        self._clock = (~self.pid << 3) | 2  # of the process's processor time: clock_getcpuclockid(3)
+        self.memory = self._resident()
+
+    # requests
+
+    def ask(
+        self, request: Mapping[str, Any], fds: Sequence[int] = (), phase: str = "", limit: float | None = None
+    ) -> dict[str, Any]:
+        """A request that is no call; the process runs for it, and on."""
+        self.go_on()
+        self._send(json.dumps(request).encode(), fds, phase)
+        answer, _ = self._wait(phase or request["do"], limit or self.limits.call)
+        found: dict[str, Any] = json.loads(answer)
+        return found
+
+    def share(self, sizes: Sequence[tuple[int, bool]]) -> None:
+        """Make new memory for arrays: for each its bytes, and whether it is only to be read."""
+        for slot in self.slots:
+            slot.close()
+        self.slots = []
+        self.ask({"do": "unmap"})
+        self.slots = [Slot(nbytes, sealed) for nbytes, sealed in sizes]
+        request = {"do": "map", "slots": [[slot.size, not slot.sealed] for slot in self.slots]}
+        self.addresses = self.ask(request, [slot.fd for slot in self.slots])["addresses"]
+
+    def call(self, message: bytes, phase: str, limit: float | None = None) -> Answer:
+        """One call, timed. The process is stopped before and after it."""
+        self.stop()
+        busy, queued = self._processor(), self._queued()
+        start = time.perf_counter()
+        self.go_on()
+        self._send(message, (), phase)
+        answer, end = self._wait(phase, limit or self.limits.call)
+        queued = self._queued() - queued
+        self.stop()
+        busy = self._processor() - busy
+        problem = None if answer == b"-" else self._problem(answer)
+        return Answer(end - start, busy, max(0.0, queued), problem)
+
+    def _problem(self, answer: bytes) -> Mapping[str, Any]:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            found: Mapping[str, Any] = json.loads(answer)["problem"]
+            return found
+        raise EndedError("talks-back", "it wrote to the socket that it is judged through")
+
+    def _send(self, message: bytes, fds: Sequence[int], phase: str) -> None:
+        try:
+            if fds:
+                socket.send_fds(self._socket, [message], list(fds))
+            else:
+                self._socket.send(message)
+        except OSError:
+            raise self._how_it_ended(phase) from None
+
+    def _wait(self, phase: str, limit: float) -> tuple[bytes, float]:
+        """The answer, and when it came."""
+        end = min(time.perf_counter() + limit, time.perf_counter() + self.deadline - time.monotonic())
+        looked = time.perf_counter()
+        while True:
+            ready, _, _ = select.select([self._socket, self._output], [], [], POLL)
+            now = time.perf_counter()
+            if self._socket in ready:
+                try:
+                    answer = self._socket.recv(1 << 18)
+                except OSError:
+                    answer = b""
+                if not answer:
+                    raise self._how_it_ended(phase)
+                if self._output in ready:
+                    self._drain()
+                return answer, now
+            if self._output in ready and not self._drain():
+                ready, _, _ = select.select([self._socket], [], [], POLL)  # it closed its output: no news
+            if now - looked > POLL:
+                looked = now
+                self._watch(phase)
+            if now > end:
+                raise self._late(phase, min(limit, limit + now - end))
+
+    def _drain(self) -> bool:
+        """Take what it printed; False where it will print nothing more."""
+        try:
+            got = os.read(self._output, 1 << 16)
+        except BlockingIOError:
+            return True
+        self.printed += len(got)
+        self.output = (self.output + got)[:SHOWN]
+        if self.printed > FLOOD:
+            raise self._ended_for("output-flood", f"it printed {self.printed / 1e6:,.1f} MB and was stopped")
+        return bool(got)
+
+    def _watch(self, phase: str) -> None:
+        took = self._resident() - self.memory
+        if took > self.limits.memory:
+            raise self._ended_for(
+                "out-of-memory",
+                f"{phase}: it took {took / (1 << 20):,.0f} MiB, and the limit is {self.limits.memory / (1 << 20):,.0f} MiB",
+            )
+        crowd = len(self._descendants())
+        if crowd > CROWD:
+            raise self._ended_for("fork-bomb", f"{phase}: it started {crowd} processes and was stopped")
+
+    def round_trip(self) -> float:
+        """Seconds of a call that does nothing."""
+        return self.call(b'{"do": "call", "form": "nothing"}', "a call that does nothing").counted
+
+    def _late(self, phase: str, limit: float) -> EndedError:
+        busy = self._processor()
+        time.sleep(0.02)
+        busy = self._processor() - busy
+        state = "it waits for something, and computes nothing" if busy < 0.002 else "it is computing"
+        why = "sleeps" if busy < 0.002 else "timed-out"
+        return self._ended_for(why, f"{phase}: no answer within {limit:.3g} s; {state}")
+
+    # the process
+
+    def stop(self) -> None:
+        """Stop it, and all processes of its group, and wait until it stands still."""
+        if not self.running:
+            return
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGSTOP)
+        for pid in self._descendants():
+            if pid != self.pid:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGSTOP)
+        self.running = False
+        end = time.perf_counter() + 0.5
+        while self._state() not in "TtZX" and time.perf_counter() < end:
+            pass
+
+    def go_on(self) -> None:
+        if not self.running:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGCONT)
+            for pid in self._others:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+            self.running = True
+
+    _others: tuple[int, ...] = ()
+
+    def _descendants(self) -> list[int]:
+        """The submission's process and all that come from it, wherever they hide."""
+        found, new = [], children(self._zygote.pid)
+        while new and len(found) < 4 * CROWD:
+            found += new
+            new = [child for pid in new for child in children(pid)]
+        self._others = tuple(pid for pid in found if pid != self.pid)
+        return found
+
+    def threads(self) -> int:
+        try:
+            return len(os.listdir(f"/proc/{self.pid}/task"))
+        except OSError:
+            return 1
+
+    def _state(self) -> str:
+        try:
+            with open(f"/proc/{self.pid}/stat", "rb") as file:
+                return chr(file.read().rpartition(b")")[2].split()[0][0])
+        except OSError:
+            if not os.path.exists("/proc/self"):
+                time.sleep(0.001)
+            return "X"
+
+    def _processor(self) -> float:
+        try:
+            return time.clock_gettime(self._clock)
+        except OSError:
+            return 0.0
+
+    def _queued(self) -> float:
+        """Seconds that its main thread and this one have waited for a processor so far; 0 where nobody tells."""
+        total = 0
+        for task in (str(self.pid), "thread-self"):
+            try:
+                with open(f"/proc/{task}/schedstat", "rb") as file:
+                    total += int(file.read().split()[1])
+            except (OSError, IndexError, ValueError):
+                return 0.0
+        return total * 1e-9
+
+    def _resident(self) -> int:
+        """Bytes of memory of its own, less what it shares with the judge."""
+        try:
+            with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
+                _, resident, shared, *_ = map(int, file.read().split())
+            return (resident - shared) * mmap.PAGESIZE
+        except (OSError, ValueError):
+            return 0
+
+    # the end
+
+    def _ended_for(self, why: str, text: str) -> EndedError:
+        self.end()
+        return EndedError(why, text)
+
+    def _how_it_ended(self, phase: str) -> EndedError:
+        status = self.end(patience=0.5)
+        self._drain_all()
+        if os.WIFEXITED(status):
+            code = os.WEXITSTATUS(status)
+            if code == runner.DEAF:
+                return EndedError("killed", f"{phase}: it closed the socket that it is judged through")
+            return EndedError("exited", f"{phase}: it ended its process with status {code}")
+        number = os.WTERMSIG(status)
+        fields = CRASH.unpack(self._crash.bytes[: CRASH.size].tobytes())
+        crash = Crash(*fields) if fields[0] == number else Crash(number)
+        if not self._zygote.alive():
+            return EndedError("killed-its-parent", f"{phase}: it ended the process that it was started by")
+        if number == signal.SIGKILL:
+            return EndedError("killed", f"{phase}: it closed the socket that it is judged through, or was killed")
+        try:
+            name = signal.Signals(number).name
+        except ValueError:
+            name = f"signal {number}"
+        return EndedError("crashed", f"{phase}: {name}", crash)
+
+    def _drain_all(self) -> None:
+        with contextlib.suppress(EndedError, OSError):
+            while select.select([self._output], [], [], 0)[0] and self._drain():
+                pass
+
+    def end(self, patience: float = 0.0) -> int:
+        """End it and all that it started; its exit status, as of os.wait."""
+        if self.closed:
+            return 0
+        self.closed = True
+        try:
+            status: int = self._zygote.ask({"do": "end", "patience": patience})["status"]
+        except EndedError:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+            status = signal.SIGKILL
+        self._drain_all()
+        self._socket.close()
+        return status
+
+    def close(self) -> None:
+        """End it, and give back what it was lent."""
+        self.end()
+        os.close(self._output)
+        for slot in (*self.slots, self._crash):
+            slot.close()
+        self.slots = []
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def empty_folder(self) -> None:
+        """Remove what it has written to its folder."""
+        for path in self.folder.iterdir():
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                with contextlib.suppress(OSError):
+                    path.unlink()
