@@ -1,0 +1,25 @@
+"""Exercise 4, solved: every block ends at the matrix's edge at the latest."""
+
+import numba
+
+ROWS = 64
+"""Rows of b in a block: with COLUMNS, 64 x 512 float32 = 128 KiB, which stay in an L2 cache of 512 KiB or more."""
+
+COLUMNS = 512
+
+
+@numba.njit
+def matmul(a, b, out):
+    """out = a @ b: all rows of a pass by one block of b."""
+    m, k = a.shape
+    n = b.shape[1]
+    out[:, :] = 0
+    for j0 in range(0, n, COLUMNS):
+        j1 = min(j0 + COLUMNS, n)
+        for p0 in range(0, k, ROWS):
+            p1 = min(p0 + ROWS, k)
+            for i in range(m):
+                for p in range(p0, p1):
+                    factor = a[i, p]
+                    for j in range(j0, j1):
+                        out[i, j] += factor * b[p, j]

@@ -1,0 +1,500 @@
+"""The exercises: what each asks, the cases by which it is checked, and the checking.
+
+A file is judged in three steps. Small cases, in a process of its own, of which the first that is wrong is drawn. Then,
+where it is a kernel of one of the lab's operations, the judge of `loopnest check`, which knows more. Then its time,
+beside rungs of the ladder.
+
+>>> from loopnest.learn import EXERCISES
+>>> EXERCISES[1].file
+'exercise_01.py'
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .lessons import folder
+from .runner import Answer, Call, Job
+
+if TYPE_CHECKING:
+    from ..lab.check import Verdict
+
+Array = np.ndarray[Any, Any]
+Named = Callable[[str], Callable[..., Any] | None]
+Contenders = list[tuple[str, Callable[[], object]]]
+
+PATIENCE = 30.0
+"""Seconds that all small cases together may take, imports and a compiler included."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call with what must come out of it.
+
+    shown      the arguments as they are drawn, by name
+    expected   what must come out, by name
+    tolerance  that an element may be off by, times the larger of its magnitude and 1
+    """
+
+    about: str
+    call: Call
+    shown: tuple[tuple[str, Any], ...]
+    expected: tuple[tuple[str, Any], ...]
+    tolerance: float = 1e-9
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One lesson's exercise.
+
+    file       the name of the learner's file
+    task       what is to be done, in a sentence
+    cases      makes the small cases, the simplest first
+    operation  the operation whose kernel it is, which `loopnest check` judges; "" where it is none
+    contenders what it is timed beside where it is none: (its functions) -> names and calls, its own first
+    requires   says why it cannot be checked on this machine, and the fix, or None
+    threads    that the judge gives it
+    """
+
+    number: int
+    suffix: str
+    task: str
+    cases: Callable[[], Iterator[Case]]
+    operation: str = ""
+    contenders: Callable[[Named], Contenders] | None = None
+    requires: Callable[[], str | None] = lambda: None
+    threads: int = 1
+
+    @property
+    def file(self) -> str:
+        return f"exercise_{self.number:02}{self.suffix}"
+
+    @property
+    def starter(self) -> Path:
+        return folder() / "exercises" / f"{self.number:02}_starter{self.suffix}"
+
+    @property
+    def solution(self) -> Path:
+        return folder() / "exercises" / f"{self.number:02}_solution{self.suffix}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came out beside what was expected. `wrong` is of the expected's shape, or None where the shapes differ."""
+
+    name: str
+    expected: Any
+    got: Any
+    wrong: Array | None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The first case that is wrong: what was given, and what came out, or the message of an error."""
+
+    function: str
+    about: str
+    shown: tuple[tuple[str, Any], ...]
+    results: tuple[Result, ...] = ()
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Timed:
+    """A contender's best time of one call, in seconds."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What is said of a learner's file.
+
+    outcome  "right", "wrong", "raised", "missing", "does-not-build", "crashed", "timed-out", "refused" (the small cases
+             were right, and the judge found what is not) or "not-here" (it cannot be checked on this machine)
+    passed   of how many small cases were right before the first that was not
+    reason   why it cannot be checked here, or was not timed
+    """
+
+    number: int
+    file: str
+    outcome: str
+    passed: int = 0
+    cases: int = 0
+    failure: Failure | None = None
+    verdict: Verdict | None = None
+    times: tuple[Timed, ...] = ()
+    reason: str = ""
+    starter: bool = field(default=False)
+
+    @property
+    def exit_code(self) -> int:
+        return {"right": 0, "not-here": 3}.get(self.outcome, 1)
+
+    def to_json(self) -> dict[str, Any]:
+        """What json.dumps takes."""
+        whole = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if f.name != "verdict"}
+        verdict = self.verdict.to_json() if self.verdict is not None else None
+        plain: dict[str, Any] = _plain({**whole, "exit_code": self.exit_code})
+        return {**plain, "verdict": verdict}
+
+
+def _plain(x: Any) -> Any:
+    """Arrays as lists, records as dictionaries."""
+    if dataclasses.is_dataclass(x) and not isinstance(x, type):
+        return {f.name: _plain(getattr(x, f.name)) for f in dataclasses.fields(x)}
+    if isinstance(x, Mapping):
+        return {key: _plain(value) for key, value in x.items()}
+    if isinstance(x, tuple | list):
+        return [_plain(value) for value in x]
+    if isinstance(x, np.ndarray | np.generic):
+        return x.tolist()
+    return x if isinstance(x, str | int | float | bool | None) else repr(x)
+
+
+def write_starter(number: int, into: Path | str = ".") -> Path:
+    """Write an exercise's starter into a folder; its path. Raises ValueError where the file is there already."""
+    one = EXERCISES[number]
+    path = Path(into) / one.file
+    if not path.parent.is_dir():
+        raise ValueError(f"exercise: there is no folder {path.parent}")
+    try:
+        with path.open("x", encoding="utf-8") as written:
+            written.write(one.starter.read_text(encoding="utf-8"))
+    except FileExistsError:
+        raise ValueError(
+            f"exercise: {path} is there already, and is left as it is. To check it: loopnest exercise {number} --check; "
+            "to begin anew, move it away"
+        ) from None
+    return path
+
+
+def check_exercise(number: int, file: Path | str | None = None, *, seconds: float = 2.0) -> Attempt:
+    """Check a learner's file: right, or the first case that is wrong; then how fast it is.
+
+    file     exercise_NN in this folder where it is None
+    seconds  of the timing; 0 for none
+
+    Raises ValueError where there is no such exercise or file.
+    """
+    if number not in EXERCISES:
+        raise ValueError(f"exercise: there is no exercise {number}; expected one of {', '.join(map(str, EXERCISES))}")
+    one = EXERCISES[number]
+    path = Path(file) if file is not None else Path(one.file)
+    if not path.is_file():
+        raise ValueError(f"exercise: there is no file {path}; `loopnest exercise {number}` writes it")
+    path = path.resolve()
+    reason = one.requires()
+    if reason is not None:
+        return Attempt(number, str(path), "not-here", reason=reason)
+    untouched = path.read_text(encoding="utf-8") == one.starter.read_text(encoding="utf-8")
+    attempt = dataclasses.replace(_small_cases(one, path), starter=untouched)
+    if attempt.outcome != "right":
+        return attempt
+    if one.operation:
+        return _judged(one, path, attempt, seconds)
+    if one.contenders and seconds:
+        return dataclasses.replace(attempt, times=_timed(one, path, seconds))
+    return attempt
+
+
+def _small_cases(one: Exercise, path: Path) -> Attempt:
+    cases = list(one.cases())
+    answers, how = _in_a_process(Job(str(path), tuple(case.call for case in cases)), PATIENCE)
+    for passed, case in enumerate(cases):
+        outcome, failure = (how, _ended(case, how)) if passed >= len(answers) else _judge(case, answers[passed])
+        if failure is not None:
+            return Attempt(one.number, str(path), outcome, passed, len(cases), failure)
+    return Attempt(one.number, str(path), "right", len(cases), len(cases))
+
+
+def _ended(case: Case, how: str) -> Failure:
+    message = (
+        f"no answer after {PATIENCE:g} seconds: does a loop not end?"
+        if how == "timed-out"
+        else "the process died: a read or a write outside of an array does that"
+    )
+    return Failure(case.call.function, case.about, case.shown, message=message)
+
+
+def _judge(case: Case, answer: Answer) -> tuple[str, Failure | None]:
+    """The outcome, and what is wrong where something is."""
+    failure = Failure(case.call.function, case.about, case.shown)
+    if answer.outcome != "returned":
+        return answer.outcome, dataclasses.replace(failure, message=answer.text)
+    values = answer.value if len(case.expected) > 1 else (answer.value,)
+    if len(case.expected) > 1 and (not isinstance(values, tuple | list) or len(values) != len(case.expected)):
+        names = ", ".join(name for name, _ in case.expected)
+        message = f"returned {_kind(answer.value)}, expected {len(case.expected)} values: {names}"
+        return "wrong", dataclasses.replace(failure, message=message)
+    results = tuple(
+        _compared(name, expected, got, case.tolerance) for (name, expected), got in zip(case.expected, values, strict=True)
+    )
+    if all(r.wrong is not None and not r.wrong.any() for r in results):
+        return "right", None
+    return "wrong", dataclasses.replace(failure, results=results)
+
+
+def _kind(value: Any) -> str:
+    if value is None:
+        return "nothing (is a return missing?)"
+    return f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+
+
+def _compared(name: str, expected: Any, got: Any, tolerance: float) -> Result:
+    right = np.asarray(expected)
+    try:
+        given = np.asarray(got, dtype=right.dtype if right.dtype.kind in "fi" else None)
+    except (TypeError, ValueError):
+        return Result(name, right, got, None)
+    if given.shape != right.shape or given.dtype == object:
+        return Result(name, right, got, None)
+    if right.dtype.kind != "f":
+        return Result(name, right, given, np.asarray(given != right))
+    with np.errstate(invalid="ignore"):
+        near = np.abs(given - right) <= tolerance * np.maximum(np.abs(right), 1)
+    return Result(name, right, given, ~near)
+
+
+def _in_a_process(job: Job, patience: float) -> tuple[list[Any], str]:
+    """What the runner sent, and how it ended where something is missing: "timed-out" or "crashed"."""
+    with tempfile.TemporaryDirectory() as empty:
+        command = [sys.executable, "-c", "from loopnest.learn.runner import main; main()"]
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=empty
+        ) as process:
+            try:
+                sent, said = process.communicate(pickle.dumps(job), timeout=patience)
+                how = "crashed"
+            except subprocess.TimeoutExpired:
+                process.kill()
+                sent, said = process.communicate()
+                how = "timed-out"
+    answers = []
+    stream = memoryview(sent)
+    while stream:
+        try:
+            one, length = _unpickled(stream)
+        except (EOFError, pickle.UnpicklingError):
+            break
+        answers.append(one)
+        stream = stream[length:]
+    if not answers and how == "crashed" and b"Traceback" in said and b"loopnest/learn/runner" in said:
+        raise RuntimeError(f"the runner failed: {said.decode(errors='replace')}")
+    return answers, how
+
+
+def _unpickled(stream: memoryview) -> tuple[Any, int]:
+    import io
+
+    file = io.BytesIO(stream)
+    return pickle.load(file), file.tell()
+
+
+def _judged(one: Exercise, path: Path, attempt: Attempt, seconds: float) -> Attempt:
+    """What `loopnest check` says of it, which also times it."""
+    from ..lab.check import check
+
+    verdict = check(path, one.operation, seconds=seconds, threads=one.threads)
+    outcome = "right" if verdict.accepted else "refused"
+    return dataclasses.replace(attempt, outcome=outcome, verdict=verdict)
+
+
+def _timed(one: Exercise, path: Path, seconds: float) -> tuple[Timed, ...]:
+    answers, _ = _in_a_process(Job(str(path), exercise=one.number, seconds=seconds), PATIENCE + 10 * seconds)
+    times = answers[0] if answers and isinstance(answers[0], list) else []
+    return tuple(Timed(name, best) for name, best in times)
+
+
+def time_rivals(one: Exercise, named: Named, seconds: float) -> list[tuple[str, float]]:
+    """The best time of each contender, all timed in turn; called in the process of its own."""
+    import time
+
+    from ..lab.timing import Turn, Watch, in_turn, no_collection
+
+    assert one.contenders is not None
+    contenders = one.contenders(named)
+    turns = [Turn(Watch(call)) for _, call in contenders]
+    for turn in turns:
+        turn.timeit(1)  # compiles and loads
+        turn.calibrate(min(0.01, seconds / 50))
+    end = time.perf_counter() + seconds
+    with no_collection():
+        for done in in_turn(turns):
+            if done >= 3 and time.perf_counter() >= end:
+                break
+    return [(name, turn.best) for (name, _), turn in zip(contenders, turns, strict=True)]
+
+
+def no_compiler() -> str | None:
+    """Why C++ cannot be compiled here, or None."""
+    import os
+
+    compiler = os.environ.get("CXX", "g++")
+    if shutil.which(compiler):
+        return None
+    return f"it is C++, and there is no compiler {compiler}: install g++, or set CXX"
+
+
+# --- the cases
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(20)
+
+
+def _small(*shape: int) -> Array:
+    """Small whole numbers, which are easy to check by hand."""
+    return _rng().integers(-3, 4, shape).astype(float)
+
+
+def _vectors() -> Iterator[Case]:
+    def dot(x: Sequence[float], y: Sequence[float], about: str) -> Case:
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        return Case(about, Call("dot", (x, y)), (("x", x), ("y", y)), (("dot(x, y)", float(sum(x * y))),))
+
+    def cosine(x: Sequence[float], y: Sequence[float], expected: float, about: str) -> Case:
+        x, y = np.asarray(x, float), np.asarray(y, float)
+        return Case(about, Call("cosine", (x, y)), (("x", x), ("y", y)), (("cosine(x, y)", expected),))
+
+    yield dot([1, 2, 3], [4, 5, 6], "three elements")
+    yield dot([2], [-3], "one element")
+    yield dot([1, 0, 2, 0, 3], [0, 5, 1, 5, -1], "five elements, with zeros")
+    yield dot([], [], "no element: an empty sum is 0")
+    yield cosine([1, 0], [0, 1], 0.0, "a right angle")
+    yield cosine([1, 2], [2, 4], 1.0, "one direction, two lengths")
+    yield cosine([1, 2], [-1, -2], -1.0, "opposite directions")
+    yield cosine([3, 4], [4, 3], 24 / 25, "two vectors of length 5")
+
+
+ORDERS = ("ijk", "ikj", "jik", "jki", "kij", "kji")
+
+
+def _loop_orders() -> Iterator[Case]:
+    m, k, n = 2, 3, 4
+    a = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+    b = [[1.0, 0.0, 2.0, -1.0], [0.0, 1.0, -1.0, 2.0], [1.0, 1.0, 0.0, 0.0]]
+    product = np.array(a) @ np.array(b)
+    sizes = {"i": m, "j": n, "k": k}
+    for order in ORDERS:
+        touches = {x: np.full(shape, -1) for x, shape in (("a", (m, k)), ("b", (k, n)), ("c", (m, n)))}
+        for at in np.ndindex(*(sizes[letter] for letter in order)):
+            i, j, p = (at[order.index(letter)] for letter in "ijk")
+            for x, place in (("a", (i, p)), ("b", (p, j)), ("c", (i, j))):
+                if touches[x][place] < 0:
+                    touches[x][place] = touches[x].max() + 1
+        yield Case(
+            f"2 x 3 by 3 x 4, loops in the order {', '.join(order)}",
+            Call(order, (a, b, np.zeros((m, n)).tolist()), "touches"),
+            (("a", np.array(a)), ("b", np.array(b))),
+            (
+                ("c", product),
+                ("order in which a's elements are first touched", touches["a"]),
+                ("order in which b's elements are first touched", touches["b"]),
+                ("order in which c's elements are first touched", touches["c"]),
+            ),
+        )
+
+
+def _loop_order_contenders(named: Named) -> Contenders:
+    import loopnest as ln
+
+    n = 64
+    a, b = (np.random.default_rng(seed).standard_normal((n, n)) for seed in (0, 1))
+    rows_a, rows_b = a.tolist(), b.tolist()
+
+    def own(order: str) -> Callable[[], object]:
+        function = named(order)
+        assert function is not None
+        return lambda: function(rows_a, rows_b, [[0.0] * n for _ in range(n)])
+
+    rungs = ("python.naive", "python.reordered", "numpy.naive", "cpp.naive", "cpp.reordered", "numpy.matmul")
+    return [
+        *((f"your {order}", own(order)) for order in ORDERS),
+        *((id, lambda k=ln.matmul[id]: k(a, b)) for id in rungs),  # type: ignore[misc]
+    ]
+
+
+def _strides() -> Iterator[Case]:
+    def of(function: str, arguments: dict[str, Any], expected: Any, about: str) -> Case:
+        shown = tuple(arguments.items())
+        return Case(about, Call(function, tuple(arguments.values())), shown, ((f"{function}(…)", np.array(expected)),))
+
+    yield of("strides_of", {"shape": (3, 4), "order": "C"}, (4, 1), "rows one after another")
+    yield of("strides_of", {"shape": (3, 4), "order": "F"}, (1, 3), "columns one after another")
+    yield of("strides_of", {"shape": (2, 3, 4), "order": "C"}, (12, 4, 1), "three axes")
+    yield of("strides_of", {"shape": (5,), "order": "F"}, (1,), "one axis")
+    yield of("offset", {"index": (2, 1), "strides": (4, 1)}, 9, "row 2, column 1 of a 3 x 4 matrix")
+    yield of("offset", {"index": (2, 1), "strides": (1, 3)}, 5, "the same in the other order")
+    yield of("offset", {"index": (1, 2, 3), "strides": (12, 4, 1)}, 23, "the last of three axes' elements")
+    b = "broadcast_strides"
+    yield of(b, {"shape": (1, 4), "strides": (4, 1), "to": (3, 4)}, (0, 1), "one row, read for every row")
+    yield of(b, {"shape": (3, 1), "strides": (1, 1), "to": (3, 4)}, (1, 0), "one column, read for every column")
+    yield of(b, {"shape": (4,), "strides": (1,), "to": (3, 4)}, (0, 1), "a missing axis is put in front")
+    yield of(b, {"shape": (3, 4), "strides": (4, 1), "to": (3, 4)}, (4, 1), "nothing to broadcast")
+    for shape in ((2, 3), (1, 4), (5, 2)):
+        a = np.arange(float(np.prod(shape))).reshape(shape)
+        call = Call("transpose", (a, np.full(shape[::-1], np.nan)), "writes", (1,))
+        yield Case(f"{shape[0]} x {shape[1]}", call, (("a", a),), (("out", a.T.copy()),))
+
+
+def _matmul_case(m: int, k: int, n: int, about: str = "") -> Case:
+    a, b = _small(m, k), _small(k, n)
+    call = Call("matmul", (a, b, np.full((m, n), np.nan)), "writes", (2,))
+    return Case(about or f"{m} x {k} by {k} x {n}", call, (("a", a), ("b", b)), (("out", a @ b),))
+
+
+def _blocked() -> Iterator[Case]:
+    yield _matmul_case(64, 64, 64, "64 x 64 by 64 x 64: whole blocks")
+    yield _matmul_case(40, 36, 38, "40 x 36 by 36 x 38: the last blocks are not whole")
+    yield _matmul_case(3, 2, 4)
+    yield _matmul_case(1, 1, 1)
+    yield _matmul_case(33, 70, 31)
+
+
+EXERCISES: dict[int, Exercise] = {
+    one.number: one
+    for one in (
+        Exercise(
+            1,
+            ".py",
+            "Write the dot product of two vectors, and the cosine of the angle between them.",
+            _vectors,
+            operation="dot",
+        ),
+        Exercise(
+            2,
+            ".py",
+            "Write the product of two matrices, lists of rows, in all six orders of its three loops.",
+            _loop_orders,
+            contenders=_loop_order_contenders,
+        ),
+        Exercise(
+            3,
+            ".py",
+            "Compute strides, offsets and broadcasts by hand, and write a transposed copy.",
+            _strides,
+            operation="transpose",
+        ),
+        Exercise(
+            4,
+            ".py",
+            "Block the product's loops so that any size is right, those that no block divides too.",
+            _blocked,
+            operation="matmul",
+        ),
+    )
+}
+"""By number; each belongs to the lesson of its number."""
