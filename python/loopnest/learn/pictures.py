@@ -128,7 +128,7 @@ def product() -> str:
 
 def strides() -> str:
     """One matrix in two orders in memory, and the steps that each axis takes."""
-    d = Drawing(680, 320, "The same 3 x 4 matrix in C order, strides (4, 1), and in Fortran order, strides (1, 3)")
+    d = Drawing(680, 345, "The same 3 x 4 matrix in C order, strides (4, 1), and in Fortran order, strides (1, 3)")
     matrix = np.arange(12).reshape(3, 4)
     side, colours = 34, (BLUE, GREEN, AMBER)
     d.text(30, 32, "the matrix", 14)
@@ -159,8 +159,8 @@ def lanes() -> str:
     """Eight additions: one after the other, in one vector, and in two chains of vectors."""
     d = Drawing(680, 300, "A chain of additions waits four cycles for each; several chains fill the waiting time")
     d.text(30, 30, "time, in cycles →", 13, FAINT)
-    unit, left = 15, 190
-    for tick in range(0, 33, 4):
+    unit, left = 13, 200
+    for tick in range(0, 37, 4):
         d.line(left + tick * unit, 38, left + tick * unit, 270, PALE[FAINT], 1)
         d.text(left + tick * unit, 286, str(tick), 11, FAINT, "middle")
     rows = (
@@ -182,7 +182,7 @@ def lanes() -> str:
 
 def registers() -> str:
     """A tile of c in registers: what one step of k loads, and how much it multiplies."""
-    d = Drawing(680, 290, "A 4 x 8 tile of c in registers: a step loads 4 + 8 elements and does 32 multiply-adds")
+    d = Drawing(720, 290, "A 4 x 8 tile of c in registers: a step loads 4 + 8 elements and does 32 multiply-adds")
     side, rows, cols = 26, 4, 8
     d.text(30, 30, "one step of k", 14)
     d.matrix(200, 40, [["b"] * cols], lambda *_: PALE[RED], side)
@@ -200,7 +200,7 @@ def registers() -> str:
 
 def threads() -> str:
     """Amdahl's law: what a part that runs on one thread does to many."""
-    d = Drawing(660, 330, "Amdahl's law: the speed-up of n threads where a part of the work runs on one")
+    d = Drawing(700, 330, "Amdahl's law: the speed-up of n threads where a part of the work runs on one")
     left, bottom, width, height = 70, 270, 440, 230
     top = 16.0
     for n in (1, 2, 4, 8, 16):
@@ -222,13 +222,13 @@ def threads() -> str:
 
 def gpu() -> str:
     """A grid of blocks of threads, and the two tiles that one block brings into its shared memory."""
-    d = Drawing(680, 330, "A block of threads computes a tile of c from tiles of a and b that it brings to shared memory")
+    d = Drawing(720, 335, "A block of threads computes a tile of c from tiles of a and b that it brings to shared memory")
     side = 24
     d.text(250, 28, "b", 14)
     d.matrix(250, 36, [[""] * 6] * 4, lambda i, j: PALE[RED if j // 2 == 1 and i // 2 == 0 else FAINT], side)
     d.text(90, 160, "a", 14)
     d.matrix(110, 150, [[""] * 4] * 6, lambda i, j: PALE[BLUE if i // 2 == 1 and j // 2 == 0 else FAINT], side)
-    d.text(400, 312, "c: a grid of 3 × 3 blocks", 14)
+    d.text(250, 316, "c: a grid of 3 × 3 blocks", 14)
     d.matrix(250, 150, [[""] * 6] * 6, lambda i, j: PALE[GREEN if (i // 2, j // 2) == (1, 1) else FAINT], side)
     for cut in range(4):
         d.line(250 + 2 * cut * side, 150, 250 + 2 * cut * side, 150 + 6 * side, FAINT, 1)
@@ -240,7 +240,7 @@ def gpu() -> str:
     d.text(420, 94, "and used by two of them", 13)
     d.arrow(110 + 2 * side, 150 + 3 * side, 110 + 4 * side - 4, 150 + 3 * side, BLUE)
     d.arrow(250 + 3 * side, 36 + 2 * side, 250 + 3 * side, 36 + 4 * side - 4, RED)
-    d.text(30, 325, "the tiles move on along k", 13, FAINT)
+    d.text(60, 316, "the tiles move on along k", 13, FAINT)
     return d.svg()
 
 
@@ -291,7 +291,7 @@ def ravine() -> str:
     """Four optimizers on f(x, y) = (x² + 25 y²) / 2, a ravine, by the lab's own steps."""
     import loopnest as ln
 
-    d = Drawing(680, 400, "SGD, momentum, RMSprop and Adam on a ravine, 40 steps each")
+    d = Drawing(700, 400, "SGD, momentum, RMSprop and Adam on a ravine, 40 steps each")
     states: dict[str, tuple[int, dict[str, Any], Any]] = {
         "sgd": (0, {"lr": 0.07}, ln.sgd),
         "momentum": (1, {"lr": 0.02, "mu": 0.9}, ln.momentum),
@@ -299,7 +299,7 @@ def ravine() -> str:
         "adam": (2, {"lr": 0.3}, ln.adam),
     }
     for number, (name, (count, options, step)) in enumerate(states.items()):
-        cx, cy, unit = 170 + 340 * (number % 2), 105 + 195 * (number // 2), 34
+        cx, cy, unit = 175 + 345 * (number % 2), 110 + 195 * (number // 2), 31
         for level in (0.5, 2, 4.5, 8, 12.5):
             d.ellipse(cx, cy, unit * np.sqrt(2 * level), unit * np.sqrt(2 * level / 25) * 2.2, FAINT)
         at, path = np.array([-4.0, 1.0]), []
@@ -340,12 +340,12 @@ def transformer() -> str:
     block(20, 230, 50, 50, "q", "t × d", BLUE)
     d.text(78, 260, "·", 20)
     block(92, 230, 50, 50, "kᵀ", "d × t", AMBER)
-    d.text(154, 260, "→ softmax of each row →", 13)
-    block(312, 230, 50, 50, "p", "t × t", GREEN)
-    d.text(372, 260, "·", 20)
-    block(386, 230, 50, 50, "v", "t × d", AMBER)
-    d.text(448, 260, "=", 18)
-    block(472, 230, 50, 50, "y", "t × d", BLUE)
+    d.text(152, 260, "→ softmax of each row →", 13)
+    block(322, 230, 50, 50, "p", "t × t", GREEN)
+    d.text(382, 260, "·", 20)
+    block(396, 230, 50, 50, "v", "t × d", AMBER)
+    d.text(458, 260, "=", 18)
+    block(482, 230, 50, 50, "y", "t × d", BLUE)
     return d.svg()
 
 
