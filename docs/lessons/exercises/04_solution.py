@@ -19,7 +19,8 @@ def matmul(a, b, out):
         for p0 in range(0, k, ROWS):
             p1 = min(p0 + ROWS, k)
             for i in range(m):
+                row = out[i, j0:j1]
                 for p in range(p0, p1):
-                    factor = a[i, p]
-                    for j in range(j0, j1):
-                        out[i, j] += factor * b[p, j]
+                    factor, b_row = a[i, p], b[p, j0:j1]
+                    for j in range(len(row)):  # from 0 to a length: LLVM makes vector instructions of that
+                        row[j] += factor * b_row[j]

@@ -65,6 +65,7 @@ class Exercise:
     contenders what it is timed beside where it is none: (its functions) -> names and calls, its own first
     requires   says why it cannot be checked on this machine, and the fix, or None
     threads    that the judge gives it
+    untimed    why it is not timed, where it is not
     """
 
     number: int
@@ -75,6 +76,7 @@ class Exercise:
     contenders: Callable[[Named], Contenders] | None = None
     requires: Callable[[], str | None] = lambda: None
     threads: int = 1
+    untimed: str = ""
 
     @property
     def file(self) -> str:
@@ -207,7 +209,7 @@ def check_exercise(number: int, file: Path | str | None = None, *, seconds: floa
         return _judged(one, path, attempt, seconds)
     if one.contenders and seconds:
         return dataclasses.replace(attempt, times=_timed(one, path, seconds))
-    return attempt
+    return dataclasses.replace(attempt, reason=one.untimed)
 
 
 def _small_cases(one: Exercise, path: Path) -> Attempt:
@@ -451,17 +453,211 @@ def _strides() -> Iterator[Case]:
 
 
 def _matmul_case(m: int, k: int, n: int, about: str = "") -> Case:
+    """A product in float64, written to a third argument: Python."""
     a, b = _small(m, k), _small(k, n)
     call = Call("matmul", (a, b, np.full((m, n), np.nan)), "writes", (2,))
     return Case(about or f"{m} x {k} by {k} x {n}", call, (("a", a), ("b", b)), (("out", a @ b),))
 
 
+def _c_matmul_case(m: int, k: int, n: int, about: str = "") -> Case:
+    """A product in float32, written to a third argument, with the sizes after it: C++ and CUDA C++. Sums of small whole
+    numbers are exact in any order."""
+    a, b = _small(m, k).astype(np.float32), _small(k, n).astype(np.float32)
+    call = Call("matmul", (a, b, np.full((m, n), np.nan, np.float32), m, n, k), "writes", (2,))
+    return Case(about or f"{m} x {k} by {k} x {n}", call, (("a", a), ("b", b)), (("c", a @ b),))
+
+
 def _blocked() -> Iterator[Case]:
     yield _matmul_case(64, 64, 64, "64 x 64 by 64 x 64: whole blocks")
-    yield _matmul_case(40, 36, 38, "40 x 36 by 36 x 38: the last blocks are not whole")
+    yield _matmul_case(40, 32, 38, "40 x 32 by 32 x 38: blocks at the edges that are not whole")
     yield _matmul_case(3, 2, 4)
     yield _matmul_case(1, 1, 1)
     yield _matmul_case(33, 70, 31)
+
+
+def _many_sums() -> Iterator[Case]:
+    for n, about in ((3, "3 elements"), (64, "64 elements"), (1, "1 element"), (0, "no element"), (100, "100 elements"), (1000, "1000 elements")):
+        x, y = _small(n).astype(np.float32), _small(n)[::-1].astype(np.float32)
+        call = Call("dot", (x, y, np.full(1, np.nan, np.float32), n), "writes", (2,))
+        yield Case(about, call, (("x", x), ("y", y)), (("out", np.array([x @ y])),))
+
+
+def _tiles() -> Iterator[Case]:
+    yield _c_matmul_case(4, 3, 32, "4 x 3 by 3 x 32: one whole tile")
+    yield _c_matmul_case(8, 5, 64, "8 x 5 by 5 x 64: four whole tiles")
+    yield _c_matmul_case(6, 4, 40, "6 x 4 by 4 x 40: a tile, and edges")
+    yield _c_matmul_case(1, 1, 1)
+    yield _c_matmul_case(3, 7, 5)
+    yield _c_matmul_case(35, 33, 70)
+
+
+def _shares() -> Iterator[Case]:
+    yield _matmul_case(12, 8, 8, "12 rows")
+    yield _matmul_case(13, 8, 8, "13 rows, which 2 threads or 4 cannot share equally")
+    yield _matmul_case(1, 3, 2, "one row")
+    yield _matmul_case(5, 2, 3)
+    yield _matmul_case(101, 40, 30)
+
+
+def _gpu_tiles() -> Iterator[Case]:
+    yield _c_matmul_case(16, 16, 16, "16 x 16 by 16 x 16: one tile")
+    yield _c_matmul_case(16, 40, 16, "16 x 40 by 40 x 16: three tiles along k")
+    yield _c_matmul_case(19, 17, 21, "19 x 17 by 17 x 21: edges")
+    yield _c_matmul_case(1, 33, 2)
+
+
+def _neurons() -> Iterator[Case]:
+    z = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
+    yield Case("from −2 to 2", Call("sigmoid", (z,)), (("z", z),), (("sigmoid(z)", 1 / (1 + np.exp(-z))),))
+    x, w, b = np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 1.0]]), np.array([[1.0, -1.0], [0.0, 2.0]]), np.array([0.5, -1.0])
+    expected = 1 / (1 + np.exp(-(x @ w + b)))
+    yield Case("3 examples, 2 neurons", Call("layer", (x, w, b)), (("x", x), ("w", w), ("b", b)), (("layer(x, w, b)", expected),))
+    rows = (
+        ([[0.0, 0.0]], [0], np.log(2), "two equal logits: log 2"),
+        ([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0]], [0, 1], None, "two examples, three classes"),
+        ([[1000.0, 0.0]], [0], 0.0, "large logits"),
+        ([[-1000.0, -1001.0]], [1], np.log(1 + np.e), "logits far below 0"),
+    )
+    for logits, labels, known, about in rows:
+        l, t = np.array(logits), np.array(labels)
+        loss = known if known is not None else float(np.mean(np.log(np.exp(l).sum(1)) - l[np.arange(len(t)), t]))
+        yield Case(about, Call("cross_entropy", (l, t)), (("logits", l), ("labels", t)), (("cross_entropy", loss),))
+
+
+def _network(examples: int, inputs: int, hidden: int, outputs: int) -> tuple[Array, ...]:
+    """x, t, w1, b1, w2, b2, in tenths."""
+    rng = _rng()
+    shapes = ((examples, inputs), (examples, outputs), (inputs, hidden), (hidden,), (hidden, outputs), (outputs,))
+    return tuple(rng.integers(-9, 10, shape) / 10 for shape in shapes)
+
+
+def _by_differences(x: Array, t: Array, *parameters: Array) -> tuple[Array, ...]:
+    """The gradients of the mean square error by central differences: no formula of the chain rule is in them."""
+
+    def loss() -> float:
+        w1, b1, w2, b2 = parameters
+        return float(np.mean((np.tanh(x @ w1 + b1) @ w2 + b2 - t) ** 2))
+
+    found = []
+    for parameter in parameters:
+        slope = np.empty_like(parameter)
+        for at in np.ndindex(*parameter.shape):
+            kept, h = parameter[at], 1e-5
+            parameter[at] = kept + h
+            above = loss()
+            parameter[at] = kept - h
+            slope[at] = (above - loss()) / (2 * h)
+            parameter[at] = kept
+        found.append(slope)
+    return tuple(found)
+
+
+def _gradients() -> Iterator[Case]:
+    for sizes in ((1, 1, 1, 1), (3, 2, 4, 2), (5, 4, 3, 1)):
+        arguments = _network(*sizes)
+        expected = _by_differences(*(np.array(x) for x in arguments))
+        examples, inputs, hidden, outputs = sizes
+        yield Case(
+            "one of everything" if max(sizes) == 1 else f"{examples} examples, {inputs} inputs, {hidden} hidden, {outputs} outputs",
+            Call("gradients", arguments),
+            tuple(zip(("x", "t", "w1", "b1", "w2", "b2"), arguments, strict=True)),
+            tuple(zip(("dw1", "db1", "dw2", "db2"), expected, strict=True)),
+            tolerance=1e-7,
+        )
+
+
+def _gradient_contenders(named: Named) -> Contenders:
+    import loopnest as ln
+
+    rng = np.random.default_rng(0)
+    shapes = ((64, 64), (64, 10), (64, 128), (128,), (128, 10), (10,))
+    x, t, w1, b1, w2, b2 = (rng.standard_normal(shape) for shape in shapes)
+
+    def composed(backend: str) -> None:
+        def product(a: Array, b: Array) -> Array:
+            result: Array = ln.matmul(a, b, impl=backend)
+            return result
+
+        z = ln.linear(x, w1, b1, impl=backend)
+        h = ln.tanh(z, impl=backend)
+        dy = ln.mse_backward(ln.linear(h, w2, b2, impl=backend), t, impl=backend)
+        dz = ln.tanh_backward(z, product(dy, w2.T), impl=backend)
+        product(h.T, dy), dy.sum(axis=0), product(x.T, dz), dz.sum(axis=0)
+
+    own = named("gradients")
+    assert own is not None
+    return [
+        ("yours", lambda: own(x, t, w1, b1, w2, b2)),
+        *((f"the lab's, in {b}", lambda b=b: composed(b)) for b in ("python", "numpy", "numba", "cpp")),  # type: ignore[misc]
+    ]
+
+
+def _adam_steps() -> Iterator[Case]:
+    options = (0.1, 0.9, 0.999, 1e-8)
+    start = np.array([1.0, -2.0, 3.0]), np.zeros(3), np.zeros(3)
+    for step, about in ((1, "the first step: each parameter moves by lr"), (2, "the second step"), (10, "the tenth step")):
+        param, m, v = (x.copy() for x in start)
+        grad = np.array([0.5, -4.0, 0.001])
+        arguments = (param.copy(), grad, m.copy(), v.copy(), step, *options)
+        lr, beta1, beta2, eps = options
+        m = beta1 * m + (1 - beta1) * grad
+        v = beta2 * v + (1 - beta2) * grad**2
+        param = param - lr * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
+        names = ("param", "grad", "m", "v", "step", "lr", "beta1", "beta2", "eps")
+        yield Case(
+            about,
+            Call("adam", arguments, "writes", (0, 2, 3)),
+            tuple(zip(names, arguments, strict=True)),
+            (("param", param), ("m", m), ("v", v)),
+        )
+        start = param, m, v
+
+
+def _adam_contenders(named: Named) -> Contenders:
+    import loopnest as ln
+
+    rng = np.random.default_rng(0)
+    n = 100_000
+    own = named("adam")
+    assert own is not None
+
+    def arrays() -> tuple[Array, ...]:
+        return rng.standard_normal(n), rng.standard_normal(n), np.zeros(n), np.zeros(n)
+
+    mine = arrays()
+    contenders: Contenders = [("yours", lambda: own(*mine, 3, 0.001, 0.9, 0.999, 1e-8))]
+    for backend in ("python", "numpy", "numba", "cpp"):
+        k, others = ln.adam[backend], arrays()
+        contenders.append((k.id, lambda k=k, others=others: k(*others, step=3)))  # type: ignore[misc]
+    return contenders
+
+
+def _attention() -> Iterator[Case]:
+    for tokens, d in ((2, 2), (3, 4), (7, 5)):
+        rng = _rng()
+        q, k, v = (rng.integers(-2, 3, (tokens, d)).astype(float) for _ in range(3))
+        scores = q @ k.T / np.sqrt(d)
+        p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+        shown = (("q", q), ("k", k), ("v", v))
+        yield Case(f"{tokens} tokens of {d} numbers", Call("attention", (q, k, v)), shown, (("attention", p @ v),))
+
+
+def _attention_contenders(named: Named) -> Contenders:
+    import loopnest as ln
+
+    rng = np.random.default_rng(0)
+    q, k, v = (rng.standard_normal((128, 64)).astype(np.float32) for _ in range(3))
+    own = named("attention")
+    assert own is not None
+
+    def composed(backend: str) -> None:
+        scores = ln.matmul(q * np.float32(1 / 8), k.T, impl=backend)
+        ln.matmul(ln.softmax(scores, impl=backend), v, impl=backend)
+
+    return [
+        ("yours", lambda: own(q, k, v)),
+        *((f"the lab's, in {b}", lambda b=b: composed(b)) for b in ("python", "numpy", "numba", "cpp")),  # type: ignore[misc]
+    ]
 
 
 EXERCISES: dict[int, Exercise] = {
@@ -494,6 +690,66 @@ EXERCISES: dict[int, Exercise] = {
             "Block the product's loops so that any size is right, those that no block divides too.",
             _blocked,
             operation="matmul",
+        ),
+        Exercise(
+            5,
+            ".cpp",
+            "Write a dot product with many sums side by side, in C++, which becomes vector instructions.",
+            _many_sums,
+            operation="dot",
+            requires=no_compiler,
+        ),
+        Exercise(
+            6,
+            ".cpp",
+            "Keep a tile of the product in registers, and compute the edges too, in C++.",
+            _tiles,
+            operation="matmul",
+            requires=no_compiler,
+        ),
+        Exercise(
+            7,
+            ".py",
+            "Share the product's rows out among threads, so that none is forgotten.",
+            _shares,
+            operation="matmul",
+            threads=2,
+        ),
+        Exercise(
+            8,
+            ".cu",
+            "Bring tiles into shared memory along all of k, in CUDA C++, which runs simulated without a GPU.",
+            _gpu_tiles,
+            requires=no_compiler,
+            untimed="Not timed: what runs simulated says nothing about a GPU's speed.",
+        ),
+        Exercise(
+            9,
+            ".py",
+            "Write a layer of neurons, and a cross-entropy that large logits do not break.",
+            _neurons,
+            operation="cross_entropy",
+        ),
+        Exercise(
+            10,
+            ".py",
+            "Go back through a two-layer network, and return the gradients of all its parameters.",
+            _gradients,
+            contenders=_gradient_contenders,
+        ),
+        Exercise(
+            11,
+            ".py",
+            "Write a step of Adam with its bias correction, in place.",
+            _adam_steps,
+            contenders=_adam_contenders,
+        ),
+        Exercise(
+            12,
+            ".py",
+            "Compose attention from the lab's matmul and softmax.",
+            _attention,
+            contenders=_attention_contenders,
         ),
     )
 }
