@@ -48,6 +48,6 @@ def bench(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The site, in build/site: without warnings, links within it checked, the lessons' pictures as their code draws them."""
+    """The site, in build/site: a warning, such as a link that leads nowhere, is an error."""
     session.install(*CONSTRAINTS, ".[docs]")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "build/site")

@@ -1,7 +1,7 @@
 """Exercise 2: one product, six orders of its loops.
 
-a, b and c are lists of rows: a is m x k, b is k x n, and c is m x n and holds zeros. Each function adds the product of a
-and b to c, element by element, and returns nothing. Its name says which loop is outside and which inside: in `ikj`, i
+a, b and c are lists of rows: a is m x k, b is k x n, and c is m x n and holds zeros. Each function adds the product of
+a and b to c, element by element, and returns nothing. Its name says which loop is outside and which inside: in `ikj`, i
 is the outermost loop and j the innermost. i counts rows of a, j columns of b, p (k in the name) what is summed over.
 
 The checker watches in which order you touch the elements.

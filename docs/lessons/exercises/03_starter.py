@@ -1,6 +1,6 @@
 """Exercise 3: strides by hand. Here they count elements, not bytes as NumPy's do.
 
-    loopnest exercise 3 --check
+loopnest exercise 3 --check
 """
 
 

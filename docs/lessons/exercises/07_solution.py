@@ -2,6 +2,7 @@
 
 import os
 import threading
+from itertools import pairwise
 
 import numba
 
@@ -30,7 +31,7 @@ def matmul(a, b, out):
     cuts = [m * t // threads for t in range(threads + 1)]
     workers = [
         threading.Thread(target=some_rows, args=(a, b, out, begin, end))
-        for begin, end in zip(cuts[1:-1], cuts[2:], strict=True)
+        for begin, end in pairwise(cuts[1:])
     ]
     for worker in workers:
         worker.start()

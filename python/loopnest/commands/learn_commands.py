@@ -43,27 +43,21 @@ def lesson(number: int | None, answers: bool) -> None:
         found = lesson_of(number)
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="N") from None
-    if console.is_terminal:
-        with console.pager(styles=True) if _long(console.height) else _no_pager():
+    if console.is_terminal and _less():
+        with console.pager(styles=True):
             console.print(in_terminal(found, answers), width=min(console.width, 100))
     else:
-        console.print(in_terminal(found, answers))
+        console.print(in_terminal(found, answers), width=min(console.width, 100))
 
 
-def _long(height: int) -> bool:
-    """Whether a lesson is longer than the window, and a pager that keeps colours is there."""
+def _less() -> bool:
+    """Whether there is a pager that keeps colours; the one that the user has chosen is left as it is."""
     import os
     import shutil
 
-    if "PAGER" not in os.environ and shutil.which("less"):
+    if "PAGER" not in os.environ and "MANPAGER" not in os.environ and shutil.which("less"):
         os.environ["PAGER"] = "less -R"
-    return height < 200 and "PAGER" in os.environ
-
-
-def _no_pager():  # type: ignore[no-untyped-def]
-    import contextlib
-
-    return contextlib.nullcontext()
+    return "PAGER" in os.environ or "MANPAGER" in os.environ
 
 
 @click.command()
@@ -71,11 +65,11 @@ def _no_pager():  # type: ignore[no-untyped-def]
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=".", required=False)
 @click.option("--check", "checks", is_flag=True, help="Check the file: right or wrong, then how fast.")
 @click.option("--solution", is_flag=True, help="Print a solution.")
-@click.option("--seconds", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Of the timing; 0 for none.")
+@click.option(
+    "--seconds", type=click.FloatRange(min=0), default=2.0, show_default=True, help="Of the timing; 0 for none."
+)
 @click.option("--json", "as_json", is_flag=True, help="With --check: print the records as JSON.")
-def exercise(
-    number: int | None, folder: Path, checks: bool, solution: bool, seconds: float, as_json: bool
-) -> None:
+def exercise(number: int | None, folder: Path, checks: bool, solution: bool, seconds: float, as_json: bool) -> None:
     """Write the file of exercise N into DIR (this folder unless it is given); with --check, check it there.
 
     Without a number, list the exercises. A file that is there already is left as it is. The exit code of --check is 0

@@ -103,14 +103,18 @@ def _result(result: Result, width: int) -> Iterator[RenderableType]:
     elif rows <= MAPPED and cols <= min(MAPPED, width - 2) and expected.ndim <= 2:
         yield _map(np.atleast_2d(wrong))
     first = tuple(int(i) for i in np.argwhere(wrong)[0])
-    yield Text(f"the first: [{', '.join(map(str, first))}] expected {_number(expected[first])}, got {_number(got[first])}")
+    yield Text(
+        f"the first: [{', '.join(map(str, first))}] expected {_number(expected[first])}, got {_number(got[first])}"
+    )
 
 
 def _value(name: str, x: Any, wrong: Array | None) -> RenderableType:
     """A matrix or vector as a small table of its numbers; anything else as it is."""
     array = np.asarray(x)
     if array.ndim not in (1, 2) or isinstance(x, tuple | str):
-        return Text(f"{name} = {x!r}" if array.ndim == 0 or isinstance(x, tuple | str) else f"{name}: shape {array.shape}")
+        return Text(
+            f"{name} = {x!r}" if array.ndim == 0 or isinstance(x, tuple | str) else f"{name}: shape {array.shape}"
+        )
     if max(array.shape, default=0) > DRAWN:
         return Text(f"{name}: {' x '.join(map(str, array.shape))}", style="dim")
     grid = Table.grid(padding=(0, 1))
@@ -119,7 +123,10 @@ def _value(name: str, x: Any, wrong: Array | None) -> RenderableType:
     for _ in range(matrix.shape[1]):
         grid.add_column(justify="right")
     for row, marked in zip(matrix, marks, strict=True):
-        cells = (Text(_number(v) + "*", style="bold red") if bad else Text(_number(v) + " ") for v, bad in zip(row, marked, strict=True))
+        cells = (
+            Text(_number(v) + "*", style="bold red") if bad else Text(_number(v) + " ")
+            for v, bad in zip(row, marked, strict=True)
+        )
         grid.add_row(*cells)
     return Group(Text(name, style="dim"), grid if array.size else Text("(empty)", style="dim"))
 

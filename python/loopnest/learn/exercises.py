@@ -177,17 +177,20 @@ def write_starter(number: int, into: Path | str = ".") -> Path:
             written.write(one.starter.read_text(encoding="utf-8"))
     except FileExistsError:
         raise ValueError(
-            f"exercise: {path} is there already, and is left as it is. To check it: loopnest exercise {number} --check; "
-            "to begin anew, move it away"
+            f"exercise: {path} is there already, and is left as it is. To check it: loopnest exercise {number} "
+            "--check; to begin anew, move it away"
         ) from None
     return path
 
 
-def check_exercise(number: int, file: Path | str | None = None, *, seconds: float = 2.0) -> Attempt:
+def check_exercise(
+    number: int, file: Path | str | None = None, *, seconds: float = 2.0, dtype: str | None = None
+) -> Attempt:
     """Check a learner's file: right, or the first case that is wrong; then how fast it is.
 
     file     exercise_NN in this folder where it is None
     seconds  of the timing; 0 for none
+    dtype    in which the judge calls a kernel, float32 or float64; in both where it is None
 
     Raises ValueError where there is no such exercise or file.
     """
@@ -206,7 +209,7 @@ def check_exercise(number: int, file: Path | str | None = None, *, seconds: floa
     if attempt.outcome != "right":
         return attempt
     if one.operation:
-        return _judged(one, path, attempt, seconds)
+        return _judged(one, path, attempt, seconds, dtype)
     if one.contenders and seconds:
         return dataclasses.replace(attempt, times=_timed(one, path, seconds))
     return dataclasses.replace(attempt, reason=one.untimed)
@@ -236,13 +239,17 @@ def _judge(case: Case, answer: Answer) -> tuple[str, Failure | None]:
     failure = Failure(case.call.function, case.about, case.shown)
     if answer.outcome != "returned":
         return answer.outcome, dataclasses.replace(failure, message=answer.text)
+    if answer.value is None:
+        message = f"{case.call.function} returned nothing: is a return missing?"
+        return "wrong", dataclasses.replace(failure, message=message)
     values = answer.value if len(case.expected) > 1 else (answer.value,)
     if len(case.expected) > 1 and (not isinstance(values, tuple | list) or len(values) != len(case.expected)):
         names = ", ".join(name for name, _ in case.expected)
         message = f"returned {_kind(answer.value)}, expected {len(case.expected)} values: {names}"
         return "wrong", dataclasses.replace(failure, message=message)
     results = tuple(
-        _compared(name, expected, got, case.tolerance) for (name, expected), got in zip(case.expected, values, strict=True)
+        _compared(name, expected, got, case.tolerance)
+        for (name, expected), got in zip(case.expected, values, strict=True)
     )
     if all(r.wrong is not None and not r.wrong.any() for r in results):
         return "right", None
@@ -250,8 +257,6 @@ def _judge(case: Case, answer: Answer) -> tuple[str, Failure | None]:
 
 
 def _kind(value: Any) -> str:
-    if value is None:
-        return "nothing (is a return missing?)"
     return f"an array of shape {value.shape}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
 
 
@@ -305,11 +310,11 @@ def _unpickled(stream: memoryview) -> tuple[Any, int]:
     return pickle.load(file), file.tell()
 
 
-def _judged(one: Exercise, path: Path, attempt: Attempt, seconds: float) -> Attempt:
+def _judged(one: Exercise, path: Path, attempt: Attempt, seconds: float, dtype: str | None) -> Attempt:
     """What `loopnest check` says of it, which also times it."""
     from ..lab.check import check
 
-    verdict = check(path, one.operation, seconds=seconds, threads=one.threads)
+    verdict = check(path, one.operation, dtype=dtype, seconds=seconds, threads=one.threads)
     outcome = "right" if verdict.accepted else "refused"
     return dataclasses.replace(attempt, outcome=outcome, verdict=verdict)
 
@@ -363,13 +368,15 @@ def _small(*shape: int) -> Array:
 
 
 def _vectors() -> Iterator[Case]:
+    def case(about: str, function: str, x: Sequence[float], y: Sequence[float], expected: float) -> Case:
+        a, b = np.asarray(x, float), np.asarray(y, float)
+        return Case(about, Call(function, (a, b)), (("x", a), ("y", b)), ((f"{function}(x, y)", expected),))
+
     def dot(x: Sequence[float], y: Sequence[float], about: str) -> Case:
-        x, y = np.asarray(x, float), np.asarray(y, float)
-        return Case(about, Call("dot", (x, y)), (("x", x), ("y", y)), (("dot(x, y)", float(sum(x * y))),))
+        return case(about, "dot", x, y, float(sum(p * q for p, q in zip(x, y, strict=True))))
 
     def cosine(x: Sequence[float], y: Sequence[float], expected: float, about: str) -> Case:
-        x, y = np.asarray(x, float), np.asarray(y, float)
-        return Case(about, Call("cosine", (x, y)), (("x", x), ("y", y)), (("cosine(x, y)", expected),))
+        return case(about, "cosine", x, y, expected)
 
     yield dot([1, 2, 3], [4, 5, 6], "three elements")
     yield dot([2], [-3], "one element")
@@ -476,7 +483,14 @@ def _blocked() -> Iterator[Case]:
 
 
 def _many_sums() -> Iterator[Case]:
-    for n, about in ((3, "3 elements"), (64, "64 elements"), (1, "1 element"), (0, "no element"), (100, "100 elements"), (1000, "1000 elements")):
+    for n, about in (
+        (3, "3 elements"),
+        (64, "64 elements"),
+        (1, "1 element"),
+        (0, "no element"),
+        (100, "100 elements"),
+        (1000, "1000 elements"),
+    ):
         x, y = _small(n).astype(np.float32), _small(n)[::-1].astype(np.float32)
         call = Call("dot", (x, y, np.full(1, np.nan, np.float32), n), "writes", (2,))
         yield Case(about, call, (("x", x), ("y", y)), (("out", np.array([x @ y])),))
@@ -509,9 +523,18 @@ def _gpu_tiles() -> Iterator[Case]:
 def _neurons() -> Iterator[Case]:
     z = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])
     yield Case("from −2 to 2", Call("sigmoid", (z,)), (("z", z),), (("sigmoid(z)", 1 / (1 + np.exp(-z))),))
-    x, w, b = np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 1.0]]), np.array([[1.0, -1.0], [0.0, 2.0]]), np.array([0.5, -1.0])
+    x, w, b = (
+        np.array([[1.0, 2.0], [0.0, -1.0], [3.0, 1.0]]),
+        np.array([[1.0, -1.0], [0.0, 2.0]]),
+        np.array([0.5, -1.0]),
+    )
     expected = 1 / (1 + np.exp(-(x @ w + b)))
-    yield Case("3 examples, 2 neurons", Call("layer", (x, w, b)), (("x", x), ("w", w), ("b", b)), (("layer(x, w, b)", expected),))
+    yield Case(
+        "3 examples, 2 neurons",
+        Call("layer", (x, w, b)),
+        (("x", x), ("w", w), ("b", b)),
+        (("layer(x, w, b)", expected),),
+    )
     rows = (
         ([[0.0, 0.0]], [0], np.log(2), "two equal logits: log 2"),
         ([[2.0, 1.0, 0.0], [0.0, 1.0, 3.0]], [0, 1], None, "two examples, three classes"),
@@ -519,9 +542,9 @@ def _neurons() -> Iterator[Case]:
         ([[-1000.0, -1001.0]], [1], np.log(1 + np.e), "logits far below 0"),
     )
     for logits, labels, known, about in rows:
-        l, t = np.array(logits), np.array(labels)
-        loss = known if known is not None else float(np.mean(np.log(np.exp(l).sum(1)) - l[np.arange(len(t)), t]))
-        yield Case(about, Call("cross_entropy", (l, t)), (("logits", l), ("labels", t)), (("cross_entropy", loss),))
+        z, t = np.array(logits), np.array(labels)
+        loss = known if known is not None else float(np.mean(np.log(np.exp(z).sum(1)) - z[np.arange(len(t)), t]))
+        yield Case(about, Call("cross_entropy", (z, t)), (("logits", z), ("labels", t)), (("cross_entropy", loss),))
 
 
 def _network(examples: int, inputs: int, hidden: int, outputs: int) -> tuple[Array, ...]:
@@ -558,7 +581,9 @@ def _gradients() -> Iterator[Case]:
         expected = _by_differences(*(np.array(x) for x in arguments))
         examples, inputs, hidden, outputs = sizes
         yield Case(
-            "one of everything" if max(sizes) == 1 else f"{examples} examples, {inputs} inputs, {hidden} hidden, {outputs} outputs",
+            "one of everything"
+            if max(sizes) == 1
+            else f"{examples} examples, {inputs} inputs, {hidden} hidden, {outputs} outputs",
             Call("gradients", arguments),
             tuple(zip(("x", "t", "w1", "b1", "w2", "b2"), arguments, strict=True)),
             tuple(zip(("dw1", "db1", "dw2", "db2"), expected, strict=True)),
@@ -595,7 +620,11 @@ def _gradient_contenders(named: Named) -> Contenders:
 def _adam_steps() -> Iterator[Case]:
     options = (0.1, 0.9, 0.999, 1e-8)
     start = np.array([1.0, -2.0, 3.0]), np.zeros(3), np.zeros(3)
-    for step, about in ((1, "the first step: each parameter moves by lr"), (2, "the second step"), (10, "the tenth step")):
+    for step, about in (
+        (1, "the first step: each parameter moves by lr"),
+        (2, "the second step"),
+        (10, "the tenth step"),
+    ):
         param, m, v = (x.copy() for x in start)
         grad = np.array([0.5, -4.0, 0.001])
         arguments = (param.copy(), grad, m.copy(), v.copy(), step, *options)

@@ -40,12 +40,14 @@ class Drawing:
 
     def box(self, x: float, y: float, width: float, height: float, fill: str, edge: str = "none") -> None:
         self._parts.append(
-            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="2" fill="{fill}" stroke="{edge}"/>\n'
+            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="2" '
+            f'fill="{fill}" stroke="{edge}"/>\n'
         )
 
     def line(self, x0: float, y0: float, x1: float, y1: float, colour: str = INK, width: float = 1.5) -> None:
         self._parts.append(
-            f'<line x1="{_n(x0)}" y1="{_n(y0)}" x2="{_n(x1)}" y2="{_n(y1)}" stroke="{colour}" stroke-width="{width:g}"/>\n'
+            f'<line x1="{_n(x0)}" y1="{_n(y0)}" x2="{_n(x1)}" y2="{_n(y1)}" '
+            f'stroke="{colour}" stroke-width="{width:g}"/>\n'
         )
 
     def arrow(self, x0: float, y0: float, x1: float, y1: float, colour: str = INK, width: float = 2) -> None:
@@ -55,7 +57,11 @@ class Drawing:
         head = min(9.0, length / 2)
         bx, by = x1 - head * ux, y1 - head * uy
         self.line(x0, y0, bx, by, colour, width)
-        corners = ((x1, y1), (bx - 0.45 * head * uy, by + 0.45 * head * ux), (bx + 0.45 * head * uy, by - 0.45 * head * ux))
+        corners = (
+            (x1, y1),
+            (bx - 0.45 * head * uy, by + 0.45 * head * ux),
+            (bx + 0.45 * head * uy, by - 0.45 * head * ux),
+        )
         points = " ".join(f"{_n(x)},{_n(y)}" for x, y in corners)
         self._parts.append(f'<polygon points="{points}" fill="{colour}"/>\n')
 
@@ -133,8 +139,10 @@ def strides() -> str:
     side, colours = 34, (BLUE, GREEN, AMBER)
     d.text(30, 32, "the matrix", 14)
     d.matrix(30, 45, [[str(v) for v in row] for row in matrix], lambda i, j: PALE[colours[i]], side)
-    orders = (("C order, strides (4, 1): a row down is 4 elements on, a column right is 1", "C", 4, 1),
-              ("Fortran order, strides (1, 3): a row down is 1 element on, a column right is 3", "F", 1, 3))  # fmt: skip
+    orders = (
+        ("C order, strides (4, 1): a row down is 4 elements on, a column right is 1", "C", 4, 1),
+        ("Fortran order, strides (1, 3): a row down is 1 element on, a column right is 3", "F", 1, 3),
+    )
     for number, (about, order, down, right) in enumerate(orders):
         top = 190 + 80 * number
         d.text(30, top - 8, about, 13)
@@ -193,7 +201,9 @@ def registers() -> str:
     d.matrix(200, 80, [["+="] * cols] * rows, lambda *_: PALE[GREEN], side)
     d.text(420, 130, "32 elements of c: in registers all the time", 13, GREEN)
     d.text(30, 220, f"{rows} + {cols} = {rows + cols} loads for {rows} · {cols} = {rows * cols} multiply-adds.", 14)
-    d.text(30, 244, "One element at a time, 2 loads of a and b serve 1 multiply-add; a larger tile needs fewer still,", 14)
+    d.text(
+        30, 244, "One element at a time, 2 loads of a and b serve 1 multiply-add; a larger tile needs fewer still,", 14
+    )
     d.text(30, 266, "until the tile no longer fits into the registers.", 14)
     return d.svg()
 
@@ -214,7 +224,10 @@ def threads() -> str:
     counts = 2 ** np.linspace(0, 4, 60)
     for serial, colour in ((0.0, GREEN), (0.01, BLUE), (0.05, AMBER), (0.2, RED)):
         gain = 1 / (serial + (1 - serial) / counts)
-        d.curve(((left + width * np.log2(n) / 4, bottom - height * g / top) for n, g in zip(counts, gain, strict=True)), colour)
+        d.curve(
+            ((left + width * np.log2(n) / 4, bottom - height * g / top) for n, g in zip(counts, gain, strict=True)),
+            colour,
+        )
         about = f"{100 * serial:g} % on one thread: {gain[-1]:.1f}"
         d.text(left + width + 8, bottom - height * gain[-1] / top + 4, about, 12, colour)
     return d.svg()
@@ -222,7 +235,9 @@ def threads() -> str:
 
 def gpu() -> str:
     """A grid of blocks of threads, and the two tiles that one block brings into its shared memory."""
-    d = Drawing(720, 335, "A block of threads computes a tile of c from tiles of a and b that it brings to shared memory")
+    d = Drawing(
+        720, 335, "A block of threads computes a tile of c from tiles of a and b that it brings to shared memory"
+    )
     side = 24
     d.text(250, 28, "b", 14)
     d.matrix(250, 36, [[""] * 6] * 4, lambda i, j: PALE[RED if j // 2 == 1 and i // 2 == 0 else FAINT], side)

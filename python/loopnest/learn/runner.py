@@ -40,7 +40,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Job:
-    """A file, and the calls to its functions; or, where `exercise` is not 0, its timing beside that exercise's rivals."""
+    """A file, and the calls to its functions; where `exercise` is not 0, its timing beside that exercise's others."""
 
     file: str
     calls: tuple[Call, ...] = ()
@@ -86,7 +86,9 @@ def _compiled(file: Path) -> Callable[[str], Callable[..., Any] | None]:
     library = Path.cwd() / "exercise.so"
     compiler = os.environ.get("CXX", "g++")
     flags = ("-std=c++20", "-O2", "-march=native", "-shared", "-fPIC", "-Wall")
-    built = subprocess.run([compiler, *flags, str(file), "-o", str(library)], capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        [compiler, *flags, str(file), "-o", str(library)], capture_output=True, text=True, check=False
+    )
     if built.returncode:
         raise BuildError(built.stderr.replace(str(file), file.name).strip())
     loaded = ctypes.CDLL(str(library))
@@ -210,7 +212,9 @@ def run(job: Job, results: BinaryIO) -> None:
             pickled = pickle.dumps(one)
         except Exception as error:  # a value that cannot be sent, such as a generator or a lambda
             kind = type(one.value).__name__
-            pickled = pickle.dumps(Answer("raised", text=f"{call.function} returned a {kind}, no number or array: {error}"))
+            pickled = pickle.dumps(
+                Answer("raised", text=f"{call.function} returned a {kind}, no number or array: {error}")
+            )
         results.write(pickled)
         results.flush()
 
