@@ -55,7 +55,7 @@ def main() -> None:
 
 def _judged(submission: Submission) -> Verdict:
     print(submission.name, flush=True)
-    return check(submission.file, submission.operation, seconds=0.2, time_limit=9)
+    return check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
 
 
 def _row(submission: Submission, verdict: Verdict, plain: dict[str, bool] | str) -> str:

@@ -58,7 +58,7 @@ def _submission(file: Path) -> Submission:
     else:
         head = "\n".join(line[2:].strip() for line in re.match(r"(//[^\n]*\n)*", text)[0].splitlines())
     facts = dict(re.findall(r"^(operation|verdict): (\S+)$", head, re.MULTILINE))
-    says = re.sub(r"^(operation|verdict|bound|launch): .*$", "", head, flags=re.MULTILINE).strip()
+    says = re.sub(r"^(operation|verdict|launch): .*$", "", head, flags=re.MULTILINE).strip()
     says = re.sub(r"\n{2,}", "\n\n", says)
     return Submission(file, file.parent.name, facts.get("operation", "matmul"), facts.get("verdict"), says)
 

@@ -32,7 +32,7 @@ def _needs(submission):
 
 @submissions("tricks", "faults", "crashes")
 def test_is_caught_and_named(submission):
-    verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=9)
+    verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
     assert not verdict.accepted
     assert submission.verdict in (verdict.trick, verdict.outcome), (verdict.trick, verdict.outcome, verdict.details)
     assert verdict.sentence

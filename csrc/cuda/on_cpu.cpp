@@ -179,7 +179,7 @@ bool new_thread_for_each_block;
 [[maybe_unused]] void* scheduler_tsan;
 bool upwards_first = true;   // whether the threads of a block begin with the first one or the last
 unsigned polls;              // atomics since the running thread began to run
-thread_local char in_shared_memory;  // so that this module has thread-local memory, where shared arrays lie
+thread_local volatile char in_shared_memory;  // so that this module has thread-local memory, where shared arrays lie
 
 #if defined(LOOPNEST_ASAN)
 const void* scheduler_stack;
@@ -371,9 +371,21 @@ void* new_memory(void* where, size_t size) {
     return memory;
 }
 
+#if defined(LOOPNEST_TSAN)
+// ThreadSanitizer takes a new fiber for the one that it has seen end, so that two blocks seem to be ordered. It knows 8,128
+// at a time.
+void* new_tsan_fiber() {
+    static void* made[4096];
+    static unsigned count = 0;
+    void*& mine = made[count++ % 4096];
+    if (mine) __tsan_destroy_fiber(mine);
+    return mine = __tsan_create_fiber(0);
+}
+#endif
+
 void run_block() {
     const bool fresh = new_thread_for_each_block;
-    if (fresh || !stacks) stacks = static_cast<char*>(new_memory(nullptr, most_threads * stack_bytes));
+    if (fresh || !stacks) stacks = static_cast<char*>(new_memory(nullptr, (fresh ? in_block : most_threads) * stack_bytes));
     if (fresh) dynamic_memory = static_cast<char*>(new_memory(dynamic_memory, dynamic_bytes));
     in_shared_memory = 0;
     dl_iterate_phdr(fill_shared, nullptr);
@@ -390,7 +402,7 @@ void run_block() {
                 fiber.index = {x, y, z};
                 fiber.context.begin(stacks + number * stack_bytes, run_thread);
 #if defined(LOOPNEST_TSAN)
-                fiber.tsan = __tsan_create_fiber(0);
+                fiber.tsan = new_tsan_fiber();
                 char text[80];
                 snprintf(text, sizeof text, "LOOPNEST block %u %u %u thread %u %u %u", block.x, block.y, block.z, x, y, z);
                 __tsan_set_fiber_name(fiber.tsan, text);
@@ -412,10 +424,7 @@ void run_block() {
         for (unsigned warp = 0; warp * 32 < in_block; ++warp) released |= release_warp(warp);
         if (!ran && !released && !release_block()) break;
     }
-#if defined(LOOPNEST_TSAN)
-    for (unsigned i = 0; i < in_block; ++i) __tsan_destroy_fiber(fibers[i].tsan);
-#endif
-    if (fresh) munmap(stacks, most_threads * stack_bytes);
+    if (fresh) munmap(stacks, (fresh ? in_block : most_threads) * stack_bytes);
 }
 
 void* run_block_in_thread(void*) {

@@ -8,6 +8,9 @@
 (2, 4)
 """
 
+from typing import Any
+
+from . import operation as _operation
 from ._core import isa, isa_levels, set_isa
 from .arrays import CopyWarning
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
@@ -29,6 +32,15 @@ from .operations.optimizers import adam, momentum, rmsprop, sgd
 from .threads import num_threads, set_num_threads
 
 __version__ = "0.1.0"
+
+
+def _inspect(k: Implementation, *aspects: str, **options: Any) -> Any:
+    from .lab.inspect import inspect  # at the first use: importing loopnest loads no lab
+
+    return inspect(k, *aspects, **options)
+
+
+_operation.inspector = _inspect
 
 OPERATIONS: dict[str, Operation] = {
     operation.name: operation

@@ -12,6 +12,7 @@ import click
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS, SIMULATED
 from .commands import check_commands, learn_commands
+from .commands.inspect_commands import inspect_command
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
 if TYPE_CHECKING:
@@ -53,6 +54,7 @@ def main() -> None:
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
+    loopnest inspect matmul cpp.packed   the hot loop of its machine code, counted, and what bounds it
     loopnest racecheck FILE.cu       which barrier a CUDA C++ kernel lacks; without a GPU
     loopnest new matmul --lang cpp   a file to start a kernel of one's own from
     loopnest check FILE --op matmul  judge it: is it right, how fast is it, what to try next
@@ -339,7 +341,12 @@ def compare(old: Path, new: Path, threshold: float, everything: bool) -> None:
     callback=_in_a_folder,
     help="The HTML file; beside the first of the RESULTS where it is not given.",
 )
-def report(results: tuple[Path, ...], output: Path | None) -> None:
+@click.option(
+    "--inspect",
+    is_flag=True,
+    help="Look into the rungs too: their hot loops in the report, and a page of each in a folder beside it.",
+)
+def report(results: tuple[Path, ...], output: Path | None, inspect: bool) -> None:
     """Make one HTML file of RESULTS, which needs no network and no other file.
 
     RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Of several the last
@@ -354,7 +361,8 @@ def report(results: tuple[Path, ...], output: Path | None) -> None:
     try:
         runs = [load(path) for path in results]
         file = output or report_beside(results[0])
-        write(runs, file)
+        with _Progress() as progress:
+            write(runs, file, inspect=inspect, on_event=progress.show)
     except (BadFileError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"the report is in {file}")
@@ -710,6 +718,11 @@ def counters(operation: Operation, impl: str, workload: str | None, calls: int) 
     click.echo(f"{operation.name} {k.id} on {name}, a call's share of {calls}\n")
     for text in report(counted):
         click.echo(text)
+
+
+# --- looking inside
+
+main.add_command(inspect_command)
 
 
 # --- CUDA C++

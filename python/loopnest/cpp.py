@@ -27,6 +27,7 @@ def header_rung(
             source=lambda: path.read_text(encoding="utf-8"),
             faster_than=(faster_than,) if isinstance(faster_than, str) else tuple(faster_than),
             study=study,
+            header=header,
         ),
     )
 

@@ -331,6 +331,7 @@ def build(
     if sanitize:
         checks = {"address": "address,bounds,alignment", "thread": "thread"}[sanitize]
         flags += [f"-fsanitize={checks}", "-fno-omit-frame-pointer"]
+        flags += ["-fsanitize-recover=address"] if sanitize == "address" else []
     headers = csrc() / "cuda"
     table = ", ".join(f'{{"{k}", &loopnest::on_cpu::Caller<&{k}>::call}}' for k in kernels)
     unit = (

@@ -94,14 +94,18 @@ class CompiledKernel:
             kernel = self._compiled[form] = self._compile(args, in_c_order)
         kernel(*args)
 
-    def _compile(self, args: tuple[Any, ...], in_c_order: bool) -> Callable[..., None]:
-        """The machine code for arguments like these. It takes read-only arrays as well: no kernel writes its inputs."""
-        signature = tuple(
+    def signature(self, args: tuple[Any, ...], in_c_order: bool) -> tuple[Any, ...]:
+        """Numba's types of the form for arguments like these."""
+        return tuple(
             types.Array(from_dtype(arg.dtype), arg.ndim, "A" if any_strides or not in_c_order else "C")
             if isinstance(arg, np.ndarray)
             else typeof(arg)
             for arg, any_strides in zip(args, self._any_strides, strict=True)
         )
+
+    def _compile(self, args: tuple[Any, ...], in_c_order: bool) -> Callable[..., None]:
+        """The machine code for arguments like these. It takes read-only arrays as well: no kernel writes its inputs."""
+        signature = self.signature(args, in_c_order)
         kernel: Callable[..., None] = self.dispatcher.compile(signature)
         if signature not in self.dispatcher.overloads:
             # The disk gave a form for other types: two processes that fill a cache at once can mix up its files.

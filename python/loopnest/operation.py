@@ -122,9 +122,13 @@ class Rung:
     faster_than: tuple[str, ...] = ()
     study: bool = False
     slow_start: bool = False
+    header: str | None = None  # of a C++ rung, below csrc/
 
 
 _declared: dict[tuple[str, str], list[Rung]] = {}  # by operation and backend
+
+inspector: Callable[..., Any] | None = None
+"""What `Implementation.inspect` asks: the lab's, which is a floor above, and which __init__.py puts here."""
 
 
 def rung(
@@ -204,6 +208,7 @@ class Implementation(Shortcut):
         self.faster_than = declared.faster_than
         self.study = declared.study
         self.slow_start = declared.slow_start
+        self.header = declared.header
         self._declared = declared
         self._called = False
 
@@ -229,6 +234,20 @@ class Implementation(Shortcut):
     def source(self) -> str:
         """The source text of the kernel, as it was written."""
         return textwrap.dedent(self._declared.source())
+
+    def inspect(self, *aspects: str, **options: Any) -> Any:
+        """What became of the source: a lab.inspect.View of this rung, as `loopnest inspect` prints it.
+
+        The arguments and errors are lab.inspect.inspect's:
+
+        >>> import loopnest as ln
+        >>> view = ln.matmul["numpy.matmul"].inspect("source")
+        >>> view.listings[0].title
+        'the source of numpy.matmul'
+        """
+        if inspector is None:
+            raise RuntimeError("nothing inspects implementations: `import loopnest` sets operation.inspector")
+        return inspector(self, *aspects, **options)
 
     def available(self) -> bool:
         """Whether this rung can run here."""

@@ -50,7 +50,10 @@ def _options(command: Callable[..., Any]) -> Callable[..., Any]:
             show_default=True,
             help="Of the timing; 0 for none.",
         ),
-        click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of libraries and rungs."),
+        click.option(
+            "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of libraries and rungs."
+        ),
+        click.option("--workload", help="On which it is timed; those that fit the time where it is not given."),
         click.option("--json", "as_json", is_flag=True, help="Print the records as JSON."),
     )
     for option in reversed(options):
@@ -147,7 +150,7 @@ def _stamp(file: Path) -> tuple[int, int] | None:
 @_options
 @click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
 def rank(folder: Path, as_json: bool, as_csv: bool, memory_limit: float, **options: Any) -> None:
-    """Judge all submissions in FOLDER, one after the other, and print one table: the right ones by speed, then the rest.
+    """Judge all kernels in FOLDER, one after the other, and print one table: the right ones by speed, then the rest.
 
     Files whose names begin with _ are left out. One that crashes or hangs spoils no other's verdict. The exit code is 0
     if every file got a verdict, whatever it was.
@@ -163,7 +166,9 @@ def rank(folder: Path, as_json: bool, as_csv: bool, memory_limit: float, **optio
     try:
         with _Progress() as progress:
             found = judge_all(
-                folder, on_verdict=lambda file, verdict: progress.show("at", f"{file.name}: {verdict.outcome}"), **options
+                folder,
+                on_verdict=lambda file, verdict: progress.show("at", f"{file.name}: {verdict.outcome}"),
+                **options,
             )
     except (ValueError, UnknownImplementationError) as error:
         raise click.UsageError(str(error)) from None

@@ -3,6 +3,9 @@
 // operation: matmul
 // verdict: not-deterministic
 #include <pthread.h>
+#include <sched.h>
+
+static volatile int here;  // of the two threads: they begin together
 
 struct half {
     const float *a, *b;
@@ -12,6 +15,8 @@ struct half {
 
 static void* add(void* given) {
     struct half h = *(struct half*)given;
+    __atomic_add_fetch(&here, 1, __ATOMIC_SEQ_CST);
+    while (here % 2) sched_yield();
     for (long i = 0; i < h.m; i++)
         for (long l = h.begin; l < h.end; l++)
             for (long j = 0; j < h.n; j++) h.c[i * h.n + j] += h.a[i * h.k + l] * h.b[l * h.n + j];

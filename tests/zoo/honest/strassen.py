@@ -2,9 +2,9 @@
 
 Its error is bounded by the largest elements of a and b, and not element by element as the operation's contract has it;
 so it states the bound that it is to be held to.
-
-bound: strassen 64
 """
+
+# loopnest: strassen(64)
 
 import numpy as np
 

@@ -141,11 +141,26 @@ def shortened(messages: str, file: Path) -> str:
     errors = [b for b in blocks if re.search(r"error|undefined", b[0]) and "note: " not in b[0][:6]]
     chosen = errors or [b for b in blocks if "warning" in b[0]]
     kept = ["\n".join(line.replace(str(file.resolve()), file.name) for line in block[:4]) for block in chosen[:SHOWN]]
-    kept = [block.replace(str(file), file.name) for block in kept]
+    kept = [_narrowed(block.replace(str(file), file.name)) for block in kept]
     more = len(chosen) - SHOWN
     if more > 0:
         kept.append(f"… and {more} more")
     return "\n".join(kept)
+
+
+def _narrowed(block: str, width: int = 68) -> str:
+    """The same with long lines of source cut to what is around the caret, so that it still points at its place."""
+    lines = block.splitlines()
+    carets = [line.index("^") for line in lines if "^" in line and "|" in line]
+    if not carets or max(map(len, lines[1:])) <= width:
+        return block
+    bar = next(line.index("|") for line in lines if "^" in line and "|" in line) + 2
+    start = max(bar, carets[0] - (width - bar) // 2)
+
+    def cut(line: str) -> str:
+        return line if "|" not in line[:bar] else line[:bar] + line[start : start + width - bar]
+
+    return "\n".join([lines[0], *map(cut, lines[1:])])
 
 
 def _first(messages: str) -> str:

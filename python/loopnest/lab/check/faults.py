@@ -29,7 +29,7 @@ TRICKS: Mapping[str, str] = {
     "cached-by-pointer": "it remembers results by the arrays' addresses",
     "cached-by-shape": "it remembers results by the arrays' shapes",
     "cached-on-disk": "it keeps results in a file and gives them back for other inputs",
-    "searches-memory": "it searches the process's memory for an answer that was computed elsewhere",
+    "searches-memory": "it searches its process's objects, frames or memory for an answer that was computed elsewhere",
     "changes-input": "it writes to an input",
     "lazy-result": "it returns an object that would compute the result only when it is looked at",
     "deferred-work": "it returns before the result is there, and goes on computing beside the timer",
@@ -40,6 +40,7 @@ TRICKS: Mapping[str, str] = {
     "unsynchronised-first-call": "its first call is wrong, later ones are right",
     "lower-precision": "it computes with fewer bits than the inputs have",
     "benchmarked-shapes-only": "it is right for the shapes of the benchmarks only",
+    "small-shapes-only": "it is right for small shapes only, which are those that tests have",
     "impossible-time": "its time is below what the machine's limits allow",
     "gives-up-its-process": "it ends or closes what it is judged through",
 }
@@ -48,7 +49,7 @@ TRICKS: Mapping[str, str] = {
 FAULTS: Mapping[str, str] = {
     "all-zeros": "the result is all zeros",
     "all-nan": "the result is all NaN, which compares unequal to everything, and so passes a careless check",
-    "unwritten": "it leaves elements of `out` as they were before the call",
+    "unwritten": "it leaves elements of the result unwritten: they are what that memory held before the call",
     "ignores-out": "it returns its result and leaves the `out` that it was given as it was",
     "reads-out": "it adds to what was in `out` before the call, and does not write it",
     "stale-result": "it gives the result for the inputs of an earlier call",
@@ -62,7 +63,8 @@ FAULTS: Mapping[str, str] = {
     "nan-lost": "a NaN or an infinity in an input does not reach the result as IEEE 754 says",
     "overflows": "an exponential overflows where the result does not: the maximum is not subtracted first",
     "bias-left-out": "a bias is left out",
-    "sum-left-out": "one of the results, such as a bias's gradient, is wrong where the others are right",
+    "other-form": "it computes another form of the operation than was asked for",
+    "sum-left-out": "one of the results is wrong where the others are right",
     "option-ignored": "it is right for one form of the operation and ignores the option for the other",
     "rounding": "the result is near, but farther off than the contract's error bound",
     "writes-outside": "it writes outside of its arrays",
@@ -71,6 +73,7 @@ FAULTS: Mapping[str, str] = {
     "null-pointer": "it follows a pointer to nowhere",
     "ignores-strides": "it takes arrays with strides for contiguous ones",
     "not-deterministic": "two calls with the same inputs differ, and not both are within the bound",
+    "race": "threads touch the same memory with nothing between them: a barrier is missing",
     "wrong-dtype": "the result has another dtype",
     "wrong-shape": "the result has another shape",
     "wrong-type": "what it returns is no array",
@@ -83,6 +86,16 @@ FAULTS: Mapping[str, str] = {
     "wrong-values": "the values are wrong, in a way that has no name here",
 }
 """What an honest mistake looks like."""
+
+
+def markdown() -> str:
+    """The tables of docs/check.md."""
+    codes = [f"| {code} | `{name}` | {meaning} |" for name, (code, meaning) in OUTCOMES.items()]
+    tables = [["| exit code | outcome | what it means |", "| ---: | --- | --- |", *codes]]
+    for head, names in (("trick", TRICKS), ("fault", FAULTS)):
+        rows = [f"| `{name}` | {meaning} |" for name, meaning in names.items()]
+        tables.append([f"| {head} | what it is |", "| --- | --- |", *rows])
+    return "\n\n".join("\n".join(lines) for lines in tables)
 
 
 def sentence(name: str) -> str:

@@ -1,4 +1,4 @@
-"""The judge: does it build, is it right, how fast is it, what to try next. In this order, and it stops at the first no."""
+"""The judge: does it build, is it right, how fast is it, what to try next. It stops at the first no."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import difflib
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -18,22 +17,22 @@ from ...operation import Operation, Workload
 from ..plausible import Limits as Card
 from ..verify import Case, _as_large_as, _uneven, layout_cases, size_cases, special_cases
 from . import build as building
-from .build import BuildError, NoCompilerError, compile_library, language
-from .diagnose import Failure, Named, crash_named, named, remembers
-from .faults import OUTCOMES, sentence
+from .build import BuildError, Library, NoCompilerError, compile_library, language
+from .diagnose import Failure, Named, crash_named, named, patch_trick, remembers
+from .faults import sentence
 from .form import (
     CForm,
+    CFunction,
     SignatureError,
     bound_to,
     c_forms,
     defined,
-    plan,
     python_form,
     python_forms,
 )
 from .records import Build, Checked, Pace, Step, Verdict
 from .session import EndedError, Limits
-from .subject import Run, Subject, Trial, fresh, names_of, stated_cutoff, trial_of, trial_of_case
+from .subject import Run, Subject, names_of, stated_cutoff, states_finite, trial_of_case
 
 OnEvent = Callable[[str, Any], None]
 
@@ -55,8 +54,12 @@ TELLING = ((19, 17, 22, 13), (32, 32, 32, 32), (35, 33, 34, 31))
 AGAIN = 5
 """Calls on the same arrays with new values, by which what remembers is found out."""
 
-LARGEST = 4_000_000
-"""Operations, or bytes, of the large case; with more seconds it is larger."""
+LARGEST = {4: 1 << 28, 8: 1 << 24}
+"""Operations, or bytes, of the large case, by the bytes of an element: the exact result of doubles takes long doubles,
+and longer. With more seconds it is larger."""
+
+LONG_CASE = 10e-3
+"""Seconds of a call after which no larger case is needed."""
 
 
 def check(
@@ -70,6 +73,7 @@ def check(
     time_limit: float = 60.0,
     memory_limit: int = 2 << 30,
     seconds: float = 4.0,
+    workload: str | None = None,
     threads: int = 1,
     card: Card | None = None,
     on_event: OnEvent = lambda kind, content: None,
@@ -85,6 +89,7 @@ def check(
     time_limit    seconds of the whole; a call, the import and the compiler may each take a third of it
     memory_limit  bytes that the submission may take
     seconds       of the timing; 0 for none
+    workload      on which it is timed: its name; those that fit the time where it is None
     threads       that libraries are told to use, and rungs
     card          the machine's limits; the kept machine card where it is None
 
@@ -109,9 +114,13 @@ def check(
         raise ValueError(f"check: dtype is {dtypes[0]}, expected float32 or float64")
     if against is not None:
         checked[against]  # raises UnknownImplementationError, a LookupError
+    workloads = {w.name: w for w in checked.contract.workloads}
+    if workload is not None and workload not in workloads:
+        raise ValueError(f"check: {checked.name} has no workload {workload!r}. Known: {', '.join(workloads)}")
     limits = Limits(time_limit * CALL_SHARE, memory_limit)
     subject = Subject(checked, path, kind, limits, time.monotonic() + time_limit, threads)
     trial = _Trial(subject, tuple(dtypes), seconds, against, card, on_event)
+    trial.workload = workloads[workload] if workload else None
     return trial.verdict(flags, compiler)
 
 
@@ -131,15 +140,16 @@ class Refusal(Exception):
     """The judgement ends here."""
 
     def __init__(
-        self, outcome: str, text: str, trick: str | None = None, details: Sequence[str] = (), *, build: Build | None = None
+        self,
+        outcome: str,
+        text: str,
+        trick: str | None = None,
+        details: Sequence[str] = (),
+        *,
+        build: Build | None = None,
     ) -> None:
         super().__init__(text)
         self.outcome, self.text, self.trick, self.details, self.build = outcome, text, trick, tuple(details), build
-
-
-@dataclass
-class _Count:
-    calls: int = 0
 
 
 class _Trial:
@@ -165,6 +175,8 @@ class _Trial:
         self.cases: dict[str, int] = {}
         self.rate = 0.0  # work a second, of the slowest call so far that was long enough to tell
         self.slowest = 0.0
+        self.finite = False
+        self.workload: Workload | None = None
         self.pace: Pace | None = None
         self.steps: tuple[Step, ...] = ()
 
@@ -174,27 +186,27 @@ class _Trial:
             self.make_ready(flags, compiler)
             self.judge()
             self.time()
-            outcome, text, trick, details = "right", self._right(), None, ()
+            end = Refusal("right", self._right())
         except Refusal as refusal:
-            outcome, text, trick, details = refusal.outcome, refusal.text, refusal.trick, refusal.details
-            self.build = refusal.build or self.build
+            end = refusal
         except EndedError as error:
-            refusal = self.refusal_of(error)
-            outcome, text, trick, details = refusal.outcome, refusal.text, refusal.trick, refusal.details
+            end = self.refusal_of(error)
         finally:
             self.subject.close()
-        accepted = outcome == "right"
+        accepted = end.outcome == "right"
         printed = self.subject.output
-        checked = Checked(self.subject.calls, dict(self.cases), tuple(self.skipped), tuple(dict.fromkeys(self.declined)))
+        checked = Checked(
+            self.subject.calls, dict(self.cases), tuple(self.skipped), tuple(dict.fromkeys(self.declined))
+        )
         return Verdict(
             self.operation.name,
             str(self.subject.file),
-            outcome,
+            end.outcome,
             accepted,
-            trick,
-            text,
-            tuple(details),
-            self.build,
+            end.trick,
+            end.text,
+            end.details,
+            end.build or self.build,
             checked,
             self.pace if accepted else None,
             self.steps,
@@ -215,6 +227,9 @@ class _Trial:
         """Compile or import it, find the function, and how it is to be called."""
         self.on_event("at", "building" if self.subject.language != "python" else "importing")
         source = self.subject.file.read_text(encoding="utf-8", errors="replace")
+        self.finite = states_finite(source)
+        if self.finite:
+            self.notes.append("it says that it is for finite numbers: what it makes of infinities was not looked at")
         if self.operation.name == "matmul":
             self.subject.stated = stated_cutoff(source)
             if self.subject.stated:
@@ -230,7 +245,7 @@ class _Trial:
             self._compile(source, flags, compiler)
 
     def _compile(self, source: str, flags: str, compiler: str | None) -> None:
-        subject, name = self.subject, self.operation.name
+        subject = self.subject
         try:
             library = compile_library(subject.file, flags, compiler, subject.limits.call)
         except BuildError as error:
@@ -251,29 +266,69 @@ class _Trial:
                 f"{function.name} has the linkage of C++, so that its name in the library is another one: write "
                 f'extern "C" before it (line {function.line})',
             )
-        try:
-            form = bound_to(self.operation, function)
-        except SignatureError as error:
-            first, *rest = str(error).splitlines()
-            raise Refusal("wrong-signature", f"{first} {rest[0] if rest else ''}".strip(), None, rest[1:]) from None
-        subject.form = form
-        subject.names = {
-            what: name
-            for (kind, what, _), (_, name) in zip(form.arguments, function.parameters, strict=True)
-            if kind == "array" and name
-        }
-        self.dtypes = (np.dtype(form.dtype),)
+        self._bind(function)
         told = subject.start()
         if "problem" in told:
             raise Refusal("does-not-build", f"the library cannot be loaded: {told['problem']['text']}")
         if not told.get("found"):
             raise Refusal("no-function", self._no_function(building.exported(library.file)))
 
-    def _simulate(self, source: str) -> NoReturn:
-        raise Refusal("not-judged", "CUDA C++ is judged in the simulator, which is not in this version")
+    def _bind(self, function: CFunction) -> None:
+        """Find out how a C function is called."""
+        subject = self.subject
+        try:
+            form = bound_to(self.operation, function)
+        except SignatureError as error:
+            first, *rest = str(error).splitlines()
+            raise Refusal("wrong-signature", f"{first} {rest[0] if rest else ''}".strip(), None, rest[1:]) from None
+        subject.form = form
+        subject.parameter_names = tuple(name for _, name in function.parameters)
+        subject.names = {
+            what: name
+            for (kind, what, _), (_, name) in zip(form.arguments, function.parameters, strict=True)
+            if kind == "array" and name
+        }
+        if len(self.dtypes) == 1 and str(self.dtypes[0]) != form.dtype:
+            raise Refusal("wrong-signature", f"it takes {form.dtype}, and was to be judged in {self.dtypes[0]}")
+        self.dtypes = (np.dtype(form.dtype),)
+
+    def _simulate(self, source: str) -> None:
+        """CUDA C++ runs on the CPU, right and slowly: it is judged so, and never timed."""
+        from ..simulate import CudaBuildError, CudaSourceError, build_simulated  # type: ignore[import-not-found,unused-ignore]
+
+        subject = self.subject
+        start = time.monotonic()
+        build = Build("cuda", "loopnest's simulator of CUDA on the CPU")
+        try:
+            subject.simulated = build_simulated(subject.file)
+        except CudaBuildError as error:
+            first, *rest = str(error).splitlines()
+            text = f"it does not compile: {rest[0] if rest else first}"
+            raise Refusal("does-not-build", text, None, rest, build=build) from None
+        except CudaSourceError as error:
+            raise Refusal("no-function", str(error)) from None
+        self.build = dataclasses.replace(build, seconds=time.monotonic() - start)
+        subject.library = Library(subject.simulated.library, self.build)
+        names = [k.name for k in subject.simulated.kernels]
+        function = next(filter(None, (defined(source, known) for known in names_of(self.operation))), None)
+        if function is None:
+            raise Refusal("no-function", self._no_function(names))
+        subject.symbol = function.name
+        if subject.simulated.kernel(function.name).launch is None:
+            raise Refusal(
+                "wrong-signature",
+                f"how {function.name} is launched is not said: write it on a line above the kernel, such as "
+                "// launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16)",
+            )
+        self._bind(function)
+        self.notes.append("simulated: the kernel ran on the CPU, by loopnest's simulator; it is not timed")
+        self.seconds = 0.0
+        told = subject.start()
+        if "problem" in told:
+            raise Refusal("does-not-build", f"the library cannot be loaded: {told['problem']['text']}")
 
     def _import(self) -> None:
-        subject, name = self.subject, self.operation.name
+        subject = self.subject
         start = time.monotonic()
         told = subject.start()
         self.build = Build("python", seconds=time.monotonic() - start)
@@ -301,7 +356,7 @@ class _Trial:
         if wants and "torch" in subject.uses:
             subject.arrive_as_tensors()
             again = subject.run(trial_of_case(self.operation, case, True, "sizes"), phase="its first call")
-            if again.answer.problem is None:
+            if again.answer.problem is None or again.answer.problem.get("returned"):
                 self.notes.append("it is called with torch's tensors, on the same memory")
             else:
                 subject.tensors = False
@@ -349,13 +404,14 @@ class _Trial:
     def judge(self) -> None:
         """Raises Refusal where it is not."""
         for dtype in self.dtypes:
-            self.budget_end = time.monotonic() + max(0.7, self.seconds / 2)
+            self.budget_end = time.monotonic() + max(0.7, self.seconds / 2) * (3 if "numba" in self.subject.uses else 1)
             self._judge_sizes(dtype)
             self._judge_again(dtype)
             self._judge_layouts(dtype)
             self._judge_special(dtype)
             self._judge_determinism(dtype)
             self._judge_large(dtype)
+        self._refuse_races()
         self._look_at_what_else_happened()
 
     def _judge_sizes(self, dtype: np.dtype[Any]) -> None:
@@ -396,6 +452,8 @@ class _Trial:
     def _judge_special(self, dtype: np.dtype[Any]) -> None:
         self.on_event("at", f"{dtype}: NaN and infinity")
         for case in self._varied(special_cases, dtype):
+            if self.finite and case.special is not None and np.isinf(case.special):
+                continue
             self._hold(case, True, "special")
 
     def _judge_determinism(self, dtype: np.dtype[Any]) -> None:
@@ -416,14 +474,18 @@ class _Trial:
             self.notes.append("two calls with the same inputs differ, within the error bound")
 
     def _judge_large(self, dtype: np.dtype[Any]) -> None:
-        self.on_event("at", f"{dtype}: a large case")
-        for work in (LARGEST * (5 if self.seconds >= 2 else 1), LARGEST // 10):
+        """Larger and larger, until a call's work takes far longer than the judge needs to look what is left of it."""
+        self.on_event("at", f"{dtype}: large cases")
+        self.budget_end = time.monotonic() + max(0.7, self.seconds / 2)
+        largest = LARGEST[dtype.itemsize] * (5 if self.seconds >= 2 else 1)
+        for work in (largest >> 9, largest >> 6, largest >> 3, largest):
             case = _as_large_as(work, self.operation, dtype)
-            if self._affordable(case):
-                self._hold(case, True, "large")
-                self._hold(case, False, "large")
+            run = self._hold(case, True, "large")
+            if run is None or self._late(0.0):
                 return
-        self.skipped.append(f"{dtype}: large arrays, which would take too long")
+            if run.answer.counted > LONG_CASE:
+                break
+        self._hold(case, False, "large")
 
     def _varied(self, cases: Callable[..., Iterator[Case]], dtype: np.dtype[Any]) -> Iterator[Case]:
         """Cases of verify.py, those of the operation's other forms only if the submission takes the options."""
@@ -467,8 +529,9 @@ class _Trial:
         return run
 
     def _has_kernel_call(self, case: Case) -> bool:
-        """cross_entropy answers for an empty batch itself."""
-        return not (self.operation.name.startswith("cross_entropy") and 0 in dict(case.sizes).values())
+        """cross_entropy answers for an empty batch itself, and no GPU takes a launch without blocks."""
+        empty = 0 in dict(case.sizes).values()
+        return not (empty and (self.subject.simulated is not None or self.operation.name.startswith("cross_entropy")))
 
     def _count(self, kind: str, calls: int = 1) -> None:
         self.cases[kind] = self.cases.get(kind, 0) + calls
@@ -485,10 +548,12 @@ class _Trial:
             return self._refusal_of_problem(problem, run)
         self.on_event("at", "finding out what is wrong")
         try:
+            self._refuse_races((f"{run.trial}: {run.problems[0]}",))
             found = named(Failure(self.subject, run, self._varied))
         except EndedError as error:
             found = Named("wrong-values", "wrong", (f"then {error}",))
-        details = (f"{run.trial}: {run.problems[0]}", *found.details)
+        first = f"{run.trial}: {run.problems[0]}"
+        details = (first, *(line for line in found.details if line not in first))
         return Refusal(found.outcome, f"{self.operation.name} is wrong: {found.text}", found.trick, details)
 
     def _refusal_of_problem(self, problem: Mapping[str, Any], run: Run) -> Refusal:
@@ -518,6 +583,8 @@ class _Trial:
             outcome, trick = tricks[kind]
             outcome = "cheats" if trick == "lazy-result" else outcome
             return Refusal(outcome, f"{self.operation.name} {text}: {sentence(trick)}", trick, details)
+        if kind == "launch":
+            return Refusal("wrong", f"the kernel cannot end its launch: {text}", None, details)
         if kind == "RecursionError":
             return Refusal("raised", f"{where}an endless recursion: {text}", "endless-recursion", details)
         if kind == "MemoryError":
@@ -554,13 +621,36 @@ class _Trial:
         if self.subject.language != "python" or self.subject.session is None:
             return
         seen = self.subject.session.ask({"do": "seen"})
-        patched = seen["patched"]
-        if patched:
-            trick = _patch_trick(patched)
-            raise Refusal("cheats", f"{sentence(trick)}: {', '.join(patched[:5])}", trick)
+        if seen["patched"]:
+            trick = patch_trick(seen["patched"])
+            raise Refusal("cheats", f"{sentence(trick)}: {', '.join(seen['patched'][:5])}", trick)
         for name in seen.get("modules", ()):
             if name == "loopnest":
                 self.notes.append("it imports loopnest, and may be calling one of its rungs")
+
+    def _refuse_races(self, details: Sequence[str] = ()) -> None:
+        """Raises Refusal where threads of a CUDA kernel touch the same memory with nothing between them, whether or not
+        that changed a result here."""
+        if self.subject.simulated is None:
+            return
+        from ...cuda_on_cpu import CudaBuildError, CudaSourceError
+        from ..racecheck import racecheck
+
+        self.on_event("at", "looking for races")
+        try:
+            found = racecheck(
+                self.subject.file,
+                kernel=self.subject.symbol,
+                operation=self.operation.name if self.operation.name == "matmul" else None,
+                time_limit=self.subject.limits.call,
+            ).findings
+        except (CudaBuildError, CudaSourceError) as error:
+            self.skipped.append(f"races: {str(error).splitlines()[0]}")
+            return
+        races = [f for f in found if f.kind in ("race", "blocks", "divergent", "unreached")]
+        if races:
+            text = f"{self.operation.name} is wrong: {races[0].sentence}"
+            raise Refusal("wrong", text, "race", (*details, *(f.sentence for f in races[1:])))
 
     # 3. and 4. how fast, and what next
 
@@ -578,15 +668,6 @@ class _Trial:
             self.notes.append(f"not timed: {reason}")
 
 
-def _patch_trick(patched: Sequence[str]) -> str:
-    modules = {name.rpartition(".")[0] for name in patched}
-    if "time" in modules:
-        return "patches-clock"
-    if modules & {"numpy", "numpy.linalg"}:
-        return "patches-numpy"
-    return "patches-statistics"
-
-
 def _shown(output: bytes, printed: int) -> str:
     """What it printed: the first lines, and how much more there was."""
     text = output.decode("utf-8", "replace")
@@ -595,6 +676,3 @@ def _shown(output: bytes, printed: int) -> str:
     shown = "\n".join(line[:200] for line in lines)
     more = printed - len(shown.encode())
     return f"{shown}\n… and {more:,} bytes more" if more > 1 and printed > len(shown.encode()) + len(lines) else shown
-
-
-__all__ = ["OUTCOMES", "Refusal", "Trial", "Workload", "check", "dataclasses", "fresh", "plan", "trial_of"]

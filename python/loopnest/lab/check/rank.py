@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,25 @@ def rank(
         verdict = check(file, operation, **options)
         on_verdict(file, verdict)
         verdicts.append(verdict)
+    if options.get("workload") is None:
+        verdicts = [_on_common(v, verdicts, operation, options) for v in verdicts]
     return ranked(verdicts)
+
+
+def _on_common(verdict: Verdict, verdicts: Sequence[Verdict], operation: str | Operation, options: Any) -> Verdict:
+    """A verdict with times on the workload that the slowest of the right ones could be timed on: the smallest of the
+    largest."""
+    largest = [v.timing.races[-1] for v in verdicts if v.accepted and v.timing is not None]
+    if verdict.timing is None or not largest:
+        return verdict
+    common = min(largest, key=lambda r: math.prod(r.shape.values())).workload
+    if any(r.workload == common for r in verdict.timing.races):
+        return verdict
+    again = check(verdict.file, operation, **{**options, "workload": common})
+    if again.timing is None:
+        return again
+    both = (*again.timing.races, *verdict.timing.races)
+    return dataclasses.replace(verdict, timing=dataclasses.replace(verdict.timing, races=both))
 
 
 def ranked(verdicts: list[Verdict]) -> Ranking:
@@ -87,6 +106,8 @@ def _common_workload(right: list[Verdict]) -> str:
     timed = [v.timing for v in right if v.timing is not None]
     if not timed:
         return ""
-    sizes: Mapping[str, float] = {r.workload: r.limit for pace in timed for r in pace.races if r.name == "it"}
+    sizes: Mapping[str, float] = {
+        r.workload: math.prod(r.shape.values()) for pace in timed for r in pace.races if r.name == "it"
+    }
     shared = [w for w in sizes if all(any(r.workload == w and r.name == "it" for r in pace.races) for pace in timed)]
     return max(shared, key=lambda w: sizes[w], default="")

@@ -30,6 +30,7 @@ import platform
 import resource
 import signal
 import socket
+import statistics  # noqa: F401  (so that it is seen whether its functions are replaced)
 import struct
 import sys
 import time
@@ -43,9 +44,17 @@ import numpy as np
 GUARD = 1 << 20
 """Bytes on each side of an array's memory that cannot be touched: also what is a row or two away is caught."""
 
+M_PERTURB = -6
+FREED, ALLOCATED = 0x01, 0xFE
+"""What glibc fills memory with that is given back, and that is allocated (mallopt(3)), while results are looked at: so
+that memory is known in which a submission has written nothing."""
+
 PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED = 1, 2, 0x10
 MAP_ANONYMOUS = 0x1000 if sys.platform == "darwin" else 0x20
+
+ONE = b"1"
+"""The answer to a call that returned the last of its results alone, where that will do."""
 
 DEAF = 97
 """The exit status of a child that cannot hear the judge any more."""
@@ -137,6 +146,11 @@ def _prctl(option: int, value: int) -> None:
         _libc().prctl(option, value, 0, 0, 0)
 
 
+def _fill_memory(on: bool) -> None:
+    with contextlib.suppress(AttributeError):  # another C library
+        _libc().mallopt(M_PERTURB, FREED if on else 0)
+
+
 @functools.cache
 def _libc() -> Any:
     return ctypes.CDLL(None, use_errno=True)
@@ -163,6 +177,7 @@ def _child(fds: Sequence[int], request: Request) -> None:
     os.chdir(request["folder"])
     os.environ.update(request["environment"])
     sys.argv = [request["file"]]
+    _fill_memory(True)
     np.seterr(all="ignore")  # NaN and infinity are asked for, and are no reason to print
     try:
         Child(socket.socket(fileno=connection), crash).answer()
@@ -191,7 +206,9 @@ class Child:
         sys.addaudithook(self._on_audit)
 
     def answer(self) -> None:
-        receive, send = self._connection.recv, self._connection.send
+        """Answer requests, and stand still after each call: so what the submission has left to do later stays undone
+        until the judge has looked, who may not be awake yet."""
+        receive, send, kill, stop = self._connection.recv, self._connection.send, os.kill, signal.SIGSTOP
         while True:
             message, fds, _, _ = socket.recv_fds(self._connection, 1 << 18, 16) if not self._slots else (b"", [], 0, 0)
             message = message or receive(1 << 18)
@@ -202,29 +219,32 @@ class Child:
                 if call is None:
                     break
                 send(call())
+                kill(0, stop)  # with all processes of its group
                 message = receive(1 << 18)
-            send(self._answered(message, fds))
+            answer, is_call = self._answered(message, fds)
+            send(answer)
+            if is_call:
+                kill(0, stop)
 
-    def _answered(self, message: bytes, fds: Sequence[int]) -> bytes:
+    def _answered(self, message: bytes, fds: Sequence[int]) -> tuple[bytes, bool]:
+        """The answer to a request, and whether that was a call."""
         request = json.loads(message)
         if request["do"] == "call":
             try:
                 call = self._prepared(request)
             except BaseException as error:
-                return self._told(error)
+                return self._told(error), True
             self._known[message] = call
-            return call()
+            return call(), True
         answer: Any = getattr(self, f"_{request['do']}")(request, fds)
-        return json.dumps(answer).encode()
+        return json.dumps(answer).encode(), False
 
     # memory
 
     def _map(self, request: Request, fds: Sequence[int]) -> Any:
         self._known.clear()
         self._arrays.clear()
-        self._slots = [
-            mapped(fd, size, writeable) for fd, (size, writeable) in zip(fds, request["slots"], strict=True)
-        ]
+        self._slots = [mapped(fd, size, writeable) for fd, (size, writeable) in zip(fds, request["slots"], strict=True)]
         for fd in fds:
             os.close(fd)
         return {"addresses": self._slots}
@@ -235,25 +255,26 @@ class Child:
         self._slots = []
         return {}
 
-    def _array(self, slot: int, offset: int, shape: Sequence[int], strides: Sequence[int], dtype: str, new: int) -> Any:
+    def _array(self, place: Sequence[Any], new: int = 0) -> Any:
         """The array at this place: the same object at each call, unless a new one is asked for.
 
         NumPy takes it for writeable, inputs too: kernels compiled for arrays that are would not take others. What
         writes to an input is stopped by the page.
         """
+        slot, offset, shape, strides, dtype = place
         key = (slot, offset, *shape, *strides, dtype, new)
         if key not in self._arrays:
             address = self._slots[slot] + offset
-            bytes_ = (ctypes.c_char * max(1, self._span(shape, strides, dtype))).from_address(address)
+            memory: Any = (ctypes.c_char * max(1, self._span(shape, strides, dtype))).from_address(address)
             first = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0 and n)
             if not self._span(shape, strides, dtype):
-                made = np.ndarray(shape, dtype, np.frombuffer(bytes_, np.uint8), 0)
+                made: Any = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), 0)
             else:
-                made = np.ndarray(shape, dtype, np.frombuffer(bytes_, np.uint8), -first, strides)
+                made = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), -first, strides)
             if self._tensors:
                 import torch
 
-                made = torch.from_numpy(made)  # type: ignore[assignment]
+                made = torch.from_numpy(made)
             self._arrays[key] = made
         return self._arrays[key]
 
@@ -307,9 +328,7 @@ class Child:
             return None
         return {
             "text": str(found),
-            "parameters": [
-                (p.name, p.default is not p.empty, p.kind.name.lower()) for p in found.parameters.values()
-            ],
+            "parameters": [(p.name, p.default is not p.empty, p.kind.name.lower()) for p in found.parameters.values()],
         }
 
     def _load_library(self, request: Request) -> Any:
@@ -324,9 +343,15 @@ class Child:
     def _load_rung(self, request: Request) -> Any:
         import loopnest
 
+        _fill_memory(False)
         loopnest.set_num_threads(request["threads"])
         self._rungs[request["rung"]] = loopnest.OPERATIONS[request["name"]][request["rung"]].kernel
         return {"functions": [request["name"]], "found": True, "modules": []}
+
+    def _time(self, request: Request, fds: Sequence[int]) -> Any:
+        """From now on it is timed: what it allocates costs what it costs elsewhere."""
+        _fill_memory(False)
+        return {}
 
     def _arrive(self, request: Request, fds: Sequence[int]) -> Any:
         """As tensors of torch's or as NumPy arrays."""
@@ -344,8 +369,10 @@ class Child:
         assert function is not None
         if form == "c":
             return self._c_call(function, request)
+        if form == "cuda":
+            return self._cuda_launch(function, request)
         values = [
-            self._array(*value, request.get("new", 0)) if kind == "array" else value
+            self._array(value, request.get("new", 0)) if kind == "array" else value
             for kind, value in request["arguments"]
         ]
         if request.get("rows"):
@@ -361,26 +388,33 @@ class Child:
                 return b"-"
 
             return filling
-        places = [self._array(*place, 0) for place in request["results"]]
+        places = [self._array(place) for place in request["results"]]
         returning = functools.partial(function, *values)
 
         def taking() -> bytes:
             try:
-                problem = self._taken(returning(), places)
+                problem = self._taken(returning(), places, request.get("one", False))
             except BaseException as error:
                 return self._told(error)
             return problem or b"-"
 
         return taking
 
-    def _taken(self, returned: Any, places: Sequence[Any]) -> bytes:
+    def _taken(self, returned: Any, places: Sequence[Any], one: bool) -> bytes:
         """Copy what was returned to where the judge looks for it, if it is what it should be: arrays that are there
-        already, and no objects that would compute them when they are looked at."""
+        already, and no objects that would compute them when they are looked at.
+
+        one  whether the last result alone will do; the answer is then ONE
+        """
         values = returned if type(returned) is tuple else (returned,)
-        if len(values) != len(places) and len(values) != 1:
+        if len(values) != len(places) and not (one and len(values) == 1):
+            if len(values) == 1 and not isinstance(returned, np.ndarray | list | dict | set):
+                return _problem("nothing", f"returned {type(returned).__name__}, expected {len(places)} arrays")
             return _problem("results", f"returned {len(values)} results, expected {len(places)}")
         for value, place in zip(values, places[-len(values) :], strict=True):
-            if type(value) is np.ndarray or (self._tensors or type(value).__module__ == "torch") and _is_tensor(value):
+            if type(value) is np.ndarray or (
+                (self._tensors or type(value).__module__ == "torch") and _is_tensor(value)
+            ):
                 kind = str(value.dtype).removeprefix("torch.")
                 wanted = str(place.dtype).removeprefix("torch.")
                 if kind != wanted:
@@ -411,9 +445,9 @@ class Child:
                 return _problem(
                     "lazy" if lazy else "type", f"returned a {name}, expected a NumPy array ({place.dtype})"
                 )
-        return b""
+        return ONE if len(values) < len(places) else b""
 
-    def _c_call(self, function: Any, request: Request) -> Callable[[], bytes]:
+    def _c_values(self, request: Request) -> list[Any]:
         values: list[Any] = []
         for kind, value in request["arguments"]:
             if kind == "pointer":
@@ -421,8 +455,28 @@ class Child:
                 values.append(ctypes.c_void_p(self._slots[slot] + offset))
             else:
                 values.append(getattr(ctypes, kind)(value))
+        return values
+
+    def _cuda_launch(self, launch: Any, request: Request) -> Callable[[], bytes]:
+        """A kernel run by loopnest's simulator, which is linked with it: csrc/cuda/on_cpu.cpp."""
+        values = self._c_values(request)
+        addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        sizes = (ctypes.c_uint * 6)(*request["grid"], *request["block"])
+        why = ctypes.create_string_buffer(600)
+        name, shared = request["kernel"].encode(), ctypes.c_size_t(request["shared"])
+        launch.restype = ctypes.c_int
+
+        def launching(kept: Sequence[Any] = values) -> bytes:  # `addresses` point into them
+            if launch(name, sizes, shared, addresses, 0, why, ctypes.c_size_t(600)):
+                return json.dumps({"problem": {"kind": "launch", "text": why.value.decode(errors="replace")}}).encode()
+            return b"-"
+
+        return launching
+
+    def _c_call(self, function: Any, request: Request) -> Callable[[], bytes]:
+        values = self._c_values(request)
         if request.get("returned"):
-            place = self._array(*request["returned"], 0)
+            place = self._array(request["returned"])
 
             def storing() -> bytes:
                 place[()] = function(*values)
@@ -462,6 +516,8 @@ class Child:
             if event == "open":
                 mode = arguments[2] if isinstance(arguments[2], int) else 0
                 told = f"open {'w' if mode & (os.O_WRONLY | os.O_RDWR) else 'r'} {arguments[0]}"
+            elif event == "sys._getframe" and arguments[0].f_code.co_filename != __file__:
+                return  # a library that looks at who has called it; not one that looks out of the submission
             self._events.append(told)
 
     def _watch(self, request: Request, fds: Sequence[int]) -> Any:
@@ -475,9 +531,11 @@ class Child:
 
 
 WATCHED = frozenset(
-    ("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._getframe", "sys._current_frames", "open")
-    + ("_thread.start_new_thread", "os.fork", "os.forkpty", "subprocess.Popen", "os.posix_spawn", "os.kill")
-    + ("time.sleep", "socket.connect", "socket.__new__", "ctypes.dlopen", "ctypes.string_at", "os.listdir")
+    (
+        *("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._getframe", "sys._current_frames", "open"),
+        *("_thread.start_new_thread", "os.fork", "os.forkpty", "subprocess.Popen", "os.posix_spawn", "os.kill"),
+        *("time.sleep", "socket.connect", "socket.__new__", "ctypes.dlopen", "ctypes.string_at", "os.listdir"),
+    )
 )
 
 

@@ -5,8 +5,8 @@ arrays' memory, and speak over a socket:
 
     the process is stopped; the judge writes new inputs, and NaN where results are to come
     the judge looks at its clock, lets the process go on, and says "call"
-    the process calls the kernel, and says "done"; the judge looks at its clock
-    the judge stops the process, and then looks at the results
+    the process calls the kernel, says "done", and stops itself; the judge looks at its clock
+    the judge sees to it that the process stands still, and then looks at the results
 
 So nothing can be computed before the clock runs, and what is computed after "done" is seen to be missing. Inputs are
 sealed: no mapping of them that the process makes can be written to.
@@ -88,19 +88,21 @@ class Answer:
     queued     seconds for which the process's main thread or the judge could have run, and waited for a processor that
                another process had: as the system's scheduler tells
     problem    what went wrong
+    one        whether only the last result came, where that will do
     """
 
     seconds: float
     processor: float
     queued: float = 0.0
     problem: Mapping[str, Any] | None = None
+    one: bool = False
 
     @property
     def counted(self) -> float:
         """Seconds, less those that other processes took; but all of them where more than one thread was at work, whose
         main thread may be queued behind its own."""
         left = self.seconds - self.queued
-        return left if 0 < left and self.processor <= 1.1 * left else self.seconds
+        return left if left > 0 and self.processor <= 1.1 * left else self.seconds
 
 
 class Slot:
@@ -230,7 +232,9 @@ class Session:
         os.set_blocking(self._output, False)
         crash = Slot(CRASH_SIZE, sealed=False)
         self._crash = crash
-        environment = {name: str(self.folder) for name in ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")}
+        environment = {
+            name: str(self.folder) for name in ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+        }
         self.baseline = 0
         answer = self._zygote.ask(
             {
@@ -288,8 +292,8 @@ class Session:
         queued = self._queued() - queued
         self.stop()
         busy = self._processor() - busy
-        problem = None if answer == b"-" else self._problem(answer)
-        return Answer(end - start, busy, max(0.0, queued), problem)
+        problem = None if answer in (b"-", runner.ONE) else self._problem(answer)
+        return Answer(end - start, busy, max(0.0, queued), problem, answer == runner.ONE)
 
     def _problem(self, answer: bytes) -> Mapping[str, Any]:
         with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -310,8 +314,9 @@ class Session:
         """The answer, and when it came."""
         end = min(time.perf_counter() + limit, time.perf_counter() + self.deadline - time.monotonic())
         looked = time.perf_counter()
+        doors: list[Any] = [self._socket, self._output]
         while True:
-            ready, _, _ = select.select([self._socket, self._output], [], [], POLL)
+            ready, _, _ = select.select(doors, [], [], POLL)
             now = time.perf_counter()
             if self._socket in ready:
                 try:
@@ -324,7 +329,7 @@ class Session:
                     self._drain()
                 return answer, now
             if self._output in ready and not self._drain():
-                ready, _, _ = select.select([self._socket], [], [], POLL)  # it closed its output: no news
+                doors = [self._socket]  # it closed its output: there will be nothing more to read
             if now - looked > POLL:
                 looked = now
                 self._watch(phase)
@@ -344,12 +349,14 @@ class Session:
         return bool(got)
 
     def _watch(self, phase: str) -> None:
+        if self._state() == "T":  # it had not come to stopping itself when it was last told to go on
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGCONT)
         took = self._resident() - self.memory
         if took > self.limits.memory:
-            raise self._ended_for(
-                "out-of-memory",
-                f"{phase}: it took {took / (1 << 20):,.0f} MiB, and the limit is {self.limits.memory / (1 << 20):,.0f} MiB",
-            )
+            mib, most = took / (1 << 20), self.limits.memory / (1 << 20)
+            text = f"{phase}: it took {mib:,.0f} MiB, and the limit is {most:,.0f} MiB"
+            raise self._ended_for("out-of-memory", text)
         crowd = len(self._descendants())
         if crowd > CROWD:
             raise self._ended_for("fork-bomb", f"{phase}: it started {crowd} processes and was stopped")
@@ -396,7 +403,8 @@ class Session:
 
     def _descendants(self) -> list[int]:
         """The submission's process and all that come from it, wherever they hide."""
-        found, new = [], children(self._zygote.pid)
+        found: list[int] = []
+        new = children(self._zygote.pid)
         while new and len(found) < 4 * CROWD:
             found += new
             new = [child for pid in new for child in children(pid)]

@@ -77,9 +77,10 @@ STARTERS: dict[str, Starter] = {
         "for (long i = 0; i < m; i++)\n    for (long j = 0; j < n; j++) {\n        T sum = 0;\n"
         "        for (long p = 0; p < k; p++)\n            sum += a[i * k + p] * b[p * n + j];\n"
         "        c[i * n + j] = sum;\n    }",
-        "m, k = a.shape\nn = b.shape[1]\nfor i in range(m):\n    for j in range(n):\n        total = out.dtype.type(0)\n"
+        "m, k = a.shape\nn = b.shape[1]\nfor i in range(m):\n    for j in range(n):\n"
+        "        total = out.dtype.type(0)\n"
         "        for p in range(k):\n            total += a[i, p] * b[p, j]\n        out[i, j] = total",
-        hint="the innermost loop walks down a column of b: exchange the loops over j and p, so that it runs along a row",
+        hint="the innermost loop walks down a column of b: exchange the loops over j and p, so that it follows a row",
     ),
     "linear": Starter(
         "a layer of perceptrons, out = x @ w + b; x is (m, k), w (k, n), b (n,)",
@@ -88,12 +89,13 @@ STARTERS: dict[str, Starter] = {
         "        out[i * n + j] = sum;\n    }",
         "m, k = x.shape\nn = w.shape[1]\nfor i in range(m):\n    for j in range(n):\n        total = b[j]\n"
         "        for p in range(k):\n            total += x[i, p] * w[p, j]\n        out[i, j] = total",
-        hint="the innermost loop walks down a column of w: exchange the loops over j and p, so that it runs along a row",
+        hint="the innermost loop walks down a column of w: exchange the loops over j and p, so that it follows a row",
     ),
     "relu": _elementwise(
-        "x where x > 0, else 0; NaN stays NaN", "out[i] = x[i] <= 0 ? 0 : x[i];",
+        "x where x > 0, else 0; NaN stays NaN",
+        "out[i] = x[i] <= 0 ? 0 : x[i];",
         "out[i, j] = 0 if x[i, j] <= 0 else x[i, j]",
-    ),  # fmt: skip
+    ),
     "sigmoid": _elementwise("1 / (1 + exp(-x))", f"out[i] = {SIGMOID_C};", f"out[i, j] = {SIGMOID_PY}"),
     "tanh": _elementwise("the hyperbolic tangent", "out[i] = tanh((double)x[i]);", "out[i, j] = math.tanh(x[i, j])"),
     "gelu": _elementwise(
@@ -117,8 +119,8 @@ STARTERS: dict[str, Starter] = {
     ),
     "mse": Starter(
         "the mean of (y - t)²",
-        "double total = 0;\nfor (long i = 0; i < n; i++) {\n    double d = (double)y[i] - t[i];\n    total += d * d;\n}\n"
-        "*out = total / n;",
+        "double total = 0;\nfor (long i = 0; i < n; i++) {\n    double d = (double)y[i] - t[i];\n    total += d * d;\n"
+        "}\n*out = total / n;",
         "total = 0.0\nfor i in range(y.shape[0]):\n    d = np.float64(y[i]) - np.float64(t[i])\n    total += d * d\n"
         "out[()] = total / y.shape[0] if y.shape[0] else math.nan",
         hint="one chain of additions, of which each waits for the one before: add into several sums",
@@ -154,7 +156,9 @@ def _python(operation: str, s: Starter, numba: bool) -> str:
     names = [p.name for p in plan(OPERATIONS[operation]).parameters]
     if operation == "gelu":
         names = ["x", "out"]
-    head = f'"""{operation}: {s.about}.\n\nRight, and slow. The arrays are NumPy\'s, and the results are written to them.'
+    head = (
+        f'"""{operation}: {s.about}.\n\nRight, and slow. The arrays are NumPy\'s, and the results are written to them.'
+    )
     how = " Numba\ncompiles it at the first call." if numba else ""
     uses = [m for m in ("math",) if f"{m}." in s.py]
     imports = [f"import {m}" for m in uses]
@@ -168,7 +172,7 @@ def _python(operation: str, s: Starter, numba: bool) -> str:
     body = textwrap.indent(s.py, "    ")
     return (
         f"{head}{how} What to try first: {s.hint}.\n\n"
-        f"    loopnest check {operation}.py --op {operation}\n\"\"\"{text}\n\n\n"
+        f'    loopnest check {operation}.py --op {operation}\n"""{text}\n\n\n'
         f"{decorator}def {operation}({', '.join(names)}):\n{body}\n"
     ).replace(". What to try first", ".\nWhat to try first")
 
@@ -235,7 +239,7 @@ def _cuda(operation: str, s: Starter, type_: str) -> str:
     signature = _wrapped(f'extern "C" __global__ void {name}(', _parameters(operation, type_))
     return (
         f"// {operation}: {s.about}.\n//\n// Right, and slow: a thread for each element of the result.\n"
-        f"// What to try first: a tile of the operands in shared memory, where a block's threads need the same elements.\n"
+        "// What to try first: a tile in shared memory, where a block's threads need the same elements.\n"
         f"//\n//     loopnest check {operation}.cu --op {operation}\n\n"
         f"// launch: {launch}\n{signature} {{\n{body}\n}}\n"
     )

@@ -25,6 +25,9 @@ from .session import Answer, Limits, Session
 Arrays = tuple[np.ndarray[Any, Any], ...]
 
 CANARY = 0xA5
+OF_A_DEVICE = 256
+"""Bytes to a multiple of which the memory of a GPU is aligned."""
+
 MARGIN = 4096
 """Bytes beside a result that are looked at for writes, on the side that no guard page is on."""
 
@@ -178,9 +181,10 @@ class Subject:
     last_places: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     output: tuple[bytes, int] = (b"", 0)
     symbol: str = ""
+    simulated: Any = None
+    parameter_names: tuple[str, ...] = ()
     last_trial: Trial | None = None
     names: Mapping[int, str] = field(default_factory=dict)
-    only_last: bool = False
 
     # its process
 
@@ -195,7 +199,7 @@ class Subject:
             request |= {"kind": "rung", "rung": self.rung, "threads": self.threads}
         elif self.library:
             returns = self.form.returned if isinstance(self.form, CForm) else ""
-            symbol = self.symbol or self.operation.name
+            symbol = "loopnest_launch" if self.simulated is not None else self.symbol or self.operation.name
             request |= {"kind": "library", "file": str(self.library.file), "returns": returns, "symbol": symbol}
         else:
             request |= {"kind": "python", "names": names_of(self.operation)}
@@ -234,7 +238,7 @@ class Subject:
         message = self._place(trial, session, fill)
         self.calls += 1
         answer = session.call(message, phase or str(trial), limit)
-        return self._judged(trial, answer, session, fill)
+        return self.judged(trial, answer, fill)
 
     def take(self, trial: Trial, phase: str) -> Answer:
         """Make one call; what it left is in `results`, and still to be judged."""
@@ -269,6 +273,8 @@ class Subject:
         for slot_number, (p, nbytes) in enumerate(zip(arrays, wanted, strict=True)):
             number, slot = known.parameters.index(p), session.slots[slot_number]
             offset = slot.size - nbytes if trial.at_end else 0
+            if self.simulated is not None:
+                offset -= offset % OF_A_DEVICE
             if p.role == "result":
                 shape: tuple[int, ...] = trial.exact[p.number].shape
                 steps = _c_strides(shape, itemsize)
@@ -305,6 +311,8 @@ class Subject:
         results = [i for i, p in enumerate(known.parameters) if p.role == "result"]
         if isinstance(form, CForm):
             request |= {"form": "c", "arguments": c_values(form, trial.workload, places, strides, trial.scalars)}
+            if self.simulated is not None:
+                request |= self._launch(request["arguments"])
             if form.returned:
                 request["returned"] = descriptions[results[0]]
         else:
@@ -318,13 +326,26 @@ class Subject:
                 for p in taken
             ]
             request["results"] = [] if given else [descriptions[i] for i in results]
+            if self.operation.contract.outs == 1 and len(results) > 1:
+                request["one"] = True
             if self.new:
                 request["new"] = self.new
             if self.rung:
                 request |= {"rung": self.rung, "rows": known.joined}
         return json.dumps(request).encode()
 
-    def _judged(self, trial: Trial, answer: Answer, session: Session, fill: str) -> Run:
+    def _launch(self, arguments: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+        """The sizes of a CUDA kernel's launch, by the comment above it."""
+        values = zip(self.parameter_names, arguments, strict=True)
+        integers = {name: value for name, (kind, value) in values if kind != "pointer" and isinstance(value, int)}
+        kernel = self.simulated.kernel(self.symbol)
+        grid, block, shared = kernel.launch.of({**self.simulated.constants, **integers})
+        return {"form": "cuda", "kernel": self.symbol, "grid": grid, "block": block, "shared": shared}
+
+    def judged(self, trial: Trial, answer: Answer, fill: str = "poison") -> Run:
+        """Hold what the last call left to the contract."""
+        session = self.session
+        assert session is not None
         results, unwritten = self.results(trial), 0
         if answer.problem is not None:
             return Run(trial, answer, tuple(r.copy() for r in results))
@@ -333,10 +354,10 @@ class Subject:
         bound = self.bound(trial)
         for number, (result, exact, allowed) in enumerate(zip(results, trial.exact, bound, strict=True)):
             name = f"result {number}" if several else "the result"
-            if self.only_last and number:
-                break
+            if answer.one and number:
+                break  # the result that `out` takes is the first in the contract's order
             problems += compare(result, exact, allowed, trial.dtype, name)
-            if fill == "poison" and not self.operation.contract.updates:
+            if fill == "poison" and not answer.one and not self.operation.contract.updates:
                 bits = result.view(np.dtype(result.dtype.str.replace("f", "u")))
                 unwritten += int(np.count_nonzero(bits == POISON[trial.dtype]))
         outside = self._outside(session)
@@ -388,11 +409,11 @@ class Subject:
             before, after = memory[max(0, offset - MARGIN) : offset], memory[offset + nbytes : offset + nbytes + MARGIN]
             name = self.name_of(i)
             if (before != CANARY).any():
-                distance = before.size - int(np.flatnonzero(before != CANARY)[-1])
-                return f"it wrote {distance} bytes before the start of {name}"
+                distance = before.size - int(np.flatnonzero(before != CANARY)[0])
+                return f"it wrote before the start of {name}, by up to {distance} bytes"
             if (after != CANARY).any():
-                distance = int(np.flatnonzero(after != CANARY)[0])
-                return f"it wrote {distance + 1} bytes past the end of {name}"
+                distance = int(np.flatnonzero(after != CANARY)[-1]) + 1
+                return f"it wrote past the end of {name}, by up to {distance} bytes"
         return ""
 
     def _changed(self, trial: Trial, session: Session) -> list[str]:
@@ -442,6 +463,15 @@ def strassen_bound(n: int, cutoff: int) -> float:
 
 
 STATED = re.compile(r"(?:#|//|\*)\s*loopnest:\s*strassen\s*\(\s*(\d+)\s*\)")
+
+
+FINITE = re.compile(r"(?:#|//|\*)\s*loopnest:\s*finite\b")
+
+
+def states_finite(source: str) -> bool:
+    """Whether the submission says, by a comment `loopnest: finite`, that it is for finite numbers: a compensated sum,
+    such as Kahan's, makes a NaN of an infinity."""
+    return bool(FINITE.search(source))
 
 
 def stated_cutoff(source: str) -> int:

@@ -29,7 +29,9 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
     if verdict.accepted and verdict.checked is not None:
         checked = verdict.checked
         kinds = ", ".join(f"{count} {KINDS.get(kind, kind)}" for kind, count in checked.cases.items())
-        yield _row("right", "green", f"{checked.calls} calls in {' and '.join(verdict.dtypes)}, each with new values: {kinds}")
+        yield _row(
+            "right", "green", f"{checked.calls} calls in {' and '.join(verdict.dtypes)}, each with new values: {kinds}"
+        )
         for line in checked.declined:
             yield _row("", "", f"declined with an error, which is honest: {line}")
         for line in checked.skipped:
@@ -39,9 +41,11 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
         yield Padding(races(verdict.timing), (0, 0, 0, 10))
     if not verdict.accepted:
         yield _row("verdict", "bold red", f"{verdict.outcome}{f' ({verdict.trick})' if verdict.trick else ''}")
-        yield _row("", "", verdict.sentence)
+        if not (verdict.outcome == "does-not-build" and verdict.details and verdict.build and verdict.build.command):
+            yield _row("", "", verdict.sentence)  # else the compiler's own words follow
         for line in verdict.details:
-            yield Padding(Text(line), (0, 0, 0, 10))
+            code = line.startswith(" ") or "|" in line[:12]  # a compiler's picture of a line: no line breaks in it
+            yield Padding(Text(line, no_wrap=code, overflow="ellipsis"), (0, 0, 0, 10))
     for note in verdict.notes:
         yield _row("note", "yellow", note)
     if verdict.output:
@@ -101,14 +105,19 @@ def races(pace: Pace) -> Table:
 def footer(pace: Pace) -> str:
     """How the times were taken."""
     threads = f"{pace.threads} thread{'s' if pace.threads > 1 else ''}"
-    return f"times from go to done by the judge's clock, {threads}; a call that does nothing takes {duration(pace.round_trip)}"
+    return (
+        f"times from go to done by the judge's clock, less what other processes took; {threads}; "
+        f"a call that does nothing takes {duration(pace.round_trip)}"
+    )
 
 
 def ranking(ranked: Ranking) -> RenderableType:
     """The table of a folder's submissions."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("", "file", "best", "of the limit", "verdict"):
-        table.add_column(name, justify="right" if name in ("", "best", "of the limit") else "left", no_wrap=name == "file")
+        table.add_column(
+            name, justify="right" if name in ("", "best", "of the limit") else "left", no_wrap=name == "file"
+        )
     for number, v in enumerate(ranked.verdicts, 1):
         mine = ranked.race_of(v)
         told = v.sentence if v.accepted else f"{v.outcome}{f' ({v.trick})' if v.trick else ''}: {v.sentence}"
@@ -126,7 +135,9 @@ def as_csv(ranked: Ranking) -> str:
     """The same as comma-separated values, a line for each submission."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(("place", "file", "outcome", "trick", "accepted", "workload", "seconds", "share of the limit", "sentence"))
+    writer.writerow(
+        ("place", "file", "outcome", "trick", "accepted", "workload", "seconds", "share of the limit", "sentence")
+    )
     for number, v in enumerate(ranked.verdicts, 1):
         mine = ranked.race_of(v)
         share = f"{mine.share.estimate:.4f}" if mine and mine.share else ""

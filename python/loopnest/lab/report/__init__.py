@@ -15,7 +15,7 @@ import dataclasses
 import html
 import importlib.util
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ from ...backends import BACKENDS
 from ..machine import MachineCard
 from ..records import Record, Results, save_text
 from ..tables import three_digits
+from ..templates import fill, text
 from . import roof, touched
 from .figures import Figure, Indexed, figures
 from .findings import LINE, findings
+from .inside import Inside, Rung, command_of, look_inside
 
 
 def why_not_here() -> str | None:
@@ -37,18 +39,37 @@ def why_not_here() -> str | None:
     return None
 
 
-def write(results: Sequence[Results], path: Path) -> None:
+def write(
+    results: Sequence[Results],
+    path: Path,
+    *,
+    inspect: bool = False,
+    on_event: Callable[[str, Any], None] | None = None,
+) -> None:
     """Write the report of these runs to an HTML file; one that is there already is replaced.
 
-    results  one run or several: of a benchmark that several have, the last one's record counts
+    results   one run or several: of a benchmark that several have, the last one's record counts
+    inspect   look into the rungs too: their hot loops are then in the report, and a page of each in a folder beside it
+    on_event  is called as the rungs are inspected: see inside.look_inside
 
     Raises ValueError where they have no records.
     """
-    save_text(page(results), path)
+    if not inspect:
+        save_text(page(results), path)
+        return
+    from ..inspect import InspectError
+    from ..inspect.elf import why_not_here as no_reader
+
+    if missing := no_reader():
+        raise InspectError(missing)
+    merged, _ = merge(results)
+    isa = merged.environment.isa if merged.environment else None
+    found, _ = look_inside(merged.records, path, isa if isa in ("v1", "v3", "v4") else None, on_event)
+    save_text(page(results, found), path)
 
 
-def page(results: Sequence[Results]) -> str:
-    """The HTML of the report of these runs. See `write`."""
+def page(results: Sequence[Results], insides: Mapping[Rung, Inside] | None = None) -> str:
+    """The HTML of the report of these runs, with what was seen inside of their rungs. See `write`."""
     merged, notes = merge(results)
     if not merged.records:
         raise ValueError("results is a run without records: there is nothing to report")
@@ -72,8 +93,8 @@ def page(results: Sequence[Results]) -> str:
     links = [*named, ("rungs", "The rungs"), ("table", "All results")]
     what = ", ".join(dict.fromkeys(record.suite for record in merged.records))
     when = _when(merged.datetime)
-    return _fill(
-        "page.html",
+    return fill(
+        Path(__file__).with_name("page.html"),
         title=f"loopnest: {what}, {when}",
         heading="How fast is each way of writing it, and why?",
         about=_about(merged, when),
@@ -82,12 +103,12 @@ def page(results: Sequence[Results]) -> str:
         findings="\n".join(_findings(merged.records, line, {name for name, _ in links})),
         key="".join(_key(merged.records)),
         parts="\n".join(sections[name] for name, _ in named),
-        rungs="\n".join(_rungs(merged.records)),
+        rungs="\n".join(_rungs(merged.records, insides or {})),
         not_run=_not_run(merged),
         footer=f"Made by loopnest {__version__}, `loopnest report`. Every figure is in the results' JSON file.",
-        style=_file("page.css"),
-        script=_file("page.js"),
-        data=_data(merged.records),
+        style=text(Path(__file__).with_name("page.css")),
+        script=text(Path(__file__).with_name("page.js")),
+        data=_data(merged.records, insides or {}),
     )
 
 
@@ -265,7 +286,7 @@ def _rows(rows: Any, headings: Sequence[str] = ()) -> str:
     return f"<table>{f'<thead><tr>{head}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>"
 
 
-def _rungs(records: Sequence[Record]) -> Iterator[str]:
+def _rungs(records: Sequence[Record], insides: Mapping[Rung, Inside]) -> Iterator[str]:
     """The rungs that were measured, by operation, in reading order."""
     measured: dict[str, list[str]] = {}
     for record in records:
@@ -281,9 +302,11 @@ def _rungs(records: Sequence[Record]) -> Iterator[str]:
             name = (backend if backend in BACKENDS else "other").replace("_", "-")
             headline = known[impl].headline if impl in known else ""
             data = f'data-operation="{operation}" data-backend="{backend}"'
+            inside = insides.get((operation, impl))
+            link = f' <a href="{html.escape(inside.page)}">its machine code</a>' if inside else ""
             items.append(
                 f'<li {data}><button type="button" data-operation="{operation}" data-impl="{impl}" '
-                f'style="--colour:var(--{name})">{html.escape(impl)}</button>{html.escape(headline)}</li>'
+                f'style="--colour:var(--{name})">{html.escape(impl)}</button>{html.escape(headline)}{link}</li>'
             )
         yield f"<details{' open' if operation == 'matmul' else ''}><summary>{operation}: {len(items)} rungs</summary>"
         yield f'<ul class="rungs">{"".join(items)}</ul></details>'
@@ -310,14 +333,14 @@ COLUMNS = (
 """What the page's script gets of a record, as it is in the JSON file."""
 
 
-def _data(records: Sequence[Record]) -> str:
+def _data(records: Sequence[Record], insides: Mapping[Rung, Inside]) -> str:
     """The records and the rungs' texts as JSON that may stand in a script element."""
     more = ("limit", "by", "level", "wrong", "traffic")
     rows = []
     for r in records:
         limit = (r.limit.seconds, r.limit.by, r.limit.level) if r.limit else (None, "", "")
         rows.append([*(getattr(r, name) for name in COLUMNS), *limit, r.beyond_limit, touched.moved(r)])
-    rungs: dict[str, Mapping[str, str]] = {}
+    rungs: dict[str, dict[str, Any]] = {}
     for record in records:
         key = f"{record.operation} {record.impl}"
         if key not in rungs and record.operation in OPERATIONS:
@@ -325,19 +348,8 @@ def _data(records: Sequence[Record]) -> str:
             if record.impl in known:
                 k = known[record.impl]
                 rungs[key] = {"lesson": k.lesson, "source": k.source()}
+                rungs[key]["command"] = command_of(record.operation, record.impl)
+                if inside := insides.get((record.operation, record.impl)):
+                    rungs[key] |= inside.to_json()
     data = {"columns": [*COLUMNS, *more], "rows": rows, "rungs": rungs}
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
-
-
-def _fill(template: str, **texts: str) -> str:
-    """The file with each {{name}} replaced; what is put in is not looked through again."""
-    pieces = _file(template).split("{{")
-    filled = [pieces[0]]
-    for piece in pieces[1:]:
-        name, _, rest = piece.partition("}}")
-        filled += [texts[name], rest]
-    return "".join(filled)
-
-
-def _file(name: str) -> str:
-    return Path(__file__).with_name(name).read_text(encoding="utf-8")

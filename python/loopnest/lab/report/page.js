@@ -166,11 +166,30 @@ function showRung(operation, impl, figures) {
   dialog.querySelector("h2").textContent = `${operation} · ${impl}`;
   dialog.querySelector(".figures").textContent = figures;
   dialog.querySelector(".lesson").textContent = rung ? rung.lesson : "This rung is not in the installation that made the page.";
-  dialog.querySelector("code").textContent = rung ? rung.source : "";
-  dialog.querySelector("pre").hidden = !rung;
+  dialog.querySelector(".source code").textContent = rung ? rung.source : "";
+  dialog.querySelector(".source").hidden = !rung;
+  showInside(dialog.querySelector(".inside"), rung);
   tip.hidden = true;
   dialog.showModal();
   dialog.scrollTop = 0;
+}
+
+// What the rung became: its hot loops where they were looked at, and else the command that does.
+function showInside(place, rung) {
+  place.replaceChildren();
+  const add = (to, name, text) => {
+    const made = to.appendChild(document.createElement(name));
+    made.textContent = text;
+    return made;
+  };
+  for (const loop of rung?.loops || []) {
+    const details = place.appendChild(document.createElement("details"));
+    add(details, "summary", `the hot loop: ${loop.title}`);
+    for (const line of loop.told) add(details, "p", line);
+    if (loop.code) add(add(details, "pre", ""), "code", loop.code);
+  }
+  if (rung?.page) add(place, "a", "source and machine code beside each other").href = rung.page;
+  else if (rung?.command) add(place, "p", `${rung.command} shows what became of it.`);
 }
 
 document.addEventListener("click", event => {

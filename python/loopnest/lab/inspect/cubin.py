@@ -1,0 +1,168 @@
+"""From PTX to a GPU's machine code without a GPU: assembled by nvJitLink, disassembled by nvdisasm.
+
+nvJitLink comes with numba-cuda and cuda.bindings (the extra `cuda`). Its report says what the assembler, ptxas, made of
+the kernel: registers, spills, shared memory. nvdisasm is a program of the CUDA toolkit, and a package of its own:
+`pip install nvidia-cuda-nvdisasm`.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from .records import InspectError
+
+RESERVED = 1024
+"""Of a cubin for 9.0 the linker's report counts the shared memory that the system reserves; of others it does not."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What the assembler says of one kernel; memory in bytes.
+
+    name            as the linker knows it
+    registers       of a thread
+    shared          static shared memory of a block
+    barriers        of a block
+    stack           of a thread: arrays in local memory, and what is spilled there
+    spill_stores    bytes that a thread writes because there were too few registers; spill_loads: and reads back
+    """
+
+    name: str
+    registers: int
+    shared: int
+    barriers: int
+    stack: int
+    spill_stores: int
+    spill_loads: int
+
+
+@dataclass(frozen=True)
+class Assembled:
+    """Machine code for one compute capability, with what the assembler reported."""
+
+    cubin: bytes
+    cc: tuple[int, int]
+    kernels: tuple[Kernel, ...]
+    tool: str
+
+    def kernel(self, name: str) -> Kernel:
+        """The one of this name. Raises InspectError where there is none."""
+        for kernel in self.kernels:
+            if kernel.name == name:
+                return kernel
+        raise InspectError(f"the assembler's report has no kernel {name!r}, but {[k.name for k in self.kernels]}")
+
+
+def why_no_assembler() -> str | None:
+    """Why PTX cannot be assembled here, and the fix; None where it can."""
+    for module in ("cuda", "cuda.bindings", "cuda.bindings.nvjitlink"):
+        if importlib.util.find_spec(module) is None:
+            return "nvJitLink is not installed, which makes machine code of PTX: pip install 'loopnest[cuda]'"
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def assemble(ptx: str, cc: tuple[int, int]) -> Assembled:
+    """PTX as machine code for a compute capability, by nvJitLink.
+
+    Raises InspectError with the assembler's message where it refuses.
+    """
+    missing = why_no_assembler()
+    if missing:
+        raise InspectError(missing)
+    from cuda.bindings import nvjitlink
+
+    options = [f"-arch=sm_{cc[0]}{cc[1]}", "-lineinfo", "-verbose"]
+    data = ptx.encode()
+    try:
+        handle = nvjitlink.create(len(options), options)
+    except nvjitlink.nvJitLinkError as error:
+        raise InspectError(f"nvJitLink does not know compute capability {cc[0]}.{cc[1]}: {error}") from None
+    try:
+        try:
+            nvjitlink.add_data(handle, nvjitlink.InputType.PTX, data, len(data), "kernel")
+            nvjitlink.complete(handle)
+        except nvjitlink.nvJitLinkError:
+            log = bytearray(nvjitlink.get_error_log_size(handle))
+            nvjitlink.get_error_log(handle, log)
+            told = log.decode(errors="replace").strip("\0\n ")
+            raise InspectError(f"nvJitLink cannot assemble this for {cc[0]}.{cc[1]}: {told}") from None
+        cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
+        nvjitlink.get_linked_cubin(handle, cubin)
+        log = bytearray(nvjitlink.get_info_log_size(handle))
+        if log:
+            nvjitlink.get_info_log(handle, log)
+    finally:
+        nvjitlink.destroy(handle)
+    major, minor = nvjitlink.version()
+    kernels = read_report(log.decode(errors="replace"), cc)
+    return Assembled(bytes(cubin), cc, kernels, f"nvJitLink {major}.{minor}")
+
+
+def read_report(log: str, cc: tuple[int, int]) -> tuple[Kernel, ...]:
+    """The kernels in a report of ptxas and the linker, as `-verbose` gives it."""
+    kernels = []
+    for part in re.split(r"(?=ptxas info\s+: Compiling entry function)", log)[1:]:
+        name = re.search(r"entry function '([^']+)'", part)
+        used = re.search(r"ptxas info\s+: Used (\d+) registers(?:, used (\d+) barriers)?(.*)", part)
+        frame = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part)
+        if not (name and used):
+            continue
+        stack, stores, loads = map(int, frame.groups()) if frame else (0, 0, 0)
+        linked = re.search(rf"info\s+: Function properties for '{re.escape(name[1])}':\s*\ninfo\s+: (.*)", log)
+        shared = re.search(r"(\d+) bytes smem", linked[1] if linked else used[3])
+        nbytes = int(shared[1]) if shared else 0
+        if linked and cc == (9, 0):
+            nbytes = max(nbytes - RESERVED, 0)
+        kernels.append(Kernel(name[1], int(used[1]), nbytes, int(used[2] or 0), stack, stores, loads))
+    return tuple(kernels)
+
+
+def nvdisasm() -> str | None:
+    """The program's path: what NVDISASM names, on PATH, from its package, or from a CUDA toolkit; None without it."""
+    if named := os.environ.get("NVDISASM"):
+        return named
+    if found := shutil.which("nvdisasm"):
+        return found
+    spec = importlib.util.find_spec("nvidia")
+    places = [Path(place) for place in (spec.submodule_search_locations or ()) if spec] if spec else []
+    candidates = [path for place in places for path in place.glob("*/bin/nvdisasm")]
+    toolkit = os.environ.get("CUDA_HOME") or os.environ.get("CUDA_PATH") or "/usr/local/cuda"
+    candidates.append(Path(toolkit, "bin", "nvdisasm"))
+    return next((str(path) for path in candidates if path.is_file()), None)
+
+
+def why_no_disassembler() -> str | None:
+    """Why SASS cannot be shown here, and the fix; None where it can."""
+    if nvdisasm() is None:
+        return (
+            "nvdisasm is not installed, which prints a GPU's machine code: pip install nvidia-cuda-nvdisasm or a CUDA "
+            "toolkit; the variable NVDISASM may name it"
+        )
+    return None
+
+
+@functools.lru_cache(maxsize=64)
+def disassemble(cubin: bytes) -> str:
+    """The machine code as nvdisasm prints it, with source lines. Raises InspectError."""
+    program = nvdisasm()
+    if program is None:
+        raise InspectError(why_no_disassembler() or "")
+    with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
+        file.write(cubin)
+        file.flush()
+        try:
+            ran = subprocess.run([program, "-c", "-g", file.name], capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise InspectError(f"{program} cannot be run: {error}") from None
+    if ran.returncode:
+        raise InspectError(f"nvdisasm cannot read this: {(ran.stderr or ran.stdout).strip().splitlines()[-1:]}")
+    return ran.stdout

@@ -1,0 +1,423 @@
+"""Looking into GPU kernels without a GPU: PTX and SASS read rightly, registers, launches and occupancy told."""
+
+import importlib.util
+import json
+import re
+
+import loopnest as ln
+import pytest
+from click.testing import CliRunner
+from loopnest.backends import cuda_simulated
+from loopnest.cli import main
+from loopnest.lab.inspect import InspectError, Request
+from loopnest.lab.inspect.cubin import (
+    assemble,
+    disassemble,
+    read_report,
+    why_no_assembler,
+    why_no_disassembler,
+)
+from loopnest.lab.inspect.gpu_code import families, hot_loop, read_ptx, read_sass
+from loopnest.lab.inspect.records import ARITHMETIC
+
+needs_numba_cuda = [
+    pytest.mark.skipif(
+        importlib.util.find_spec("numba_cuda") is None,
+        reason="numba-cuda is not installed: pip install 'loopnest[cuda]'",
+    ),
+    pytest.mark.skipif(cuda_simulated(), reason="the simulator compiles nothing"),
+]
+needs_nvdisasm = pytest.mark.skipif(
+    bool(why_no_assembler() or why_no_disassembler()), reason=str(why_no_assembler() or why_no_disassembler())
+)
+
+
+def marked(*marks):
+    def mark(test):
+        for one in (*needs_numba_cuda, *marks):
+            test = one(test)
+        return test
+
+    return mark
+
+
+def listings(operation, impl, aspect, dtype="float32", **options):
+    from loopnest.lab.inspect import inspect
+
+    return inspect(ln.OPERATIONS[operation][impl], aspect, dtype=dtype, measure=False, **options).listings
+
+
+# --- text that is known
+
+
+PTX = """
+.visible .entry product(
+	.param .u64 a, .param .u64 b
+)
+{
+	.reg .f32 	%f<9>;
+	ld.param.u64 	%rd1, [a];
+	.loc	1 10 3
+	setp.lt.s32 	%p1, %r1, 1;
+	@%p1 bra 	$L__BB0_3;
+$L__BB0_2:
+	.loc	1 12 5
+	ld.global.f32 	%f1, [%rd1];
+	ld.shared.v4.f32 	{%f2, %f3, %f4, %f5}, [%rd2];
+	.loc	1 13 5
+	fma.rn.f32 	%f6, %f1, %f2, %f6;
+	fma.rn.f32 	%f6, %f1, %f3, %f6;
+	fma.rn.f32 	%f7, %f1, %f4, %f7;
+	mul.f32 	%f8, %f1, %f5;
+	bar.sync 	0;
+	ex2.approx.f32 	%f8, %f8;
+	add.s32 	%r1, %r1, -1;
+	setp.ne.s32 	%p2, %r1, 0;
+	@%p2 bra 	$L__BB0_2;
+$L__BB0_3:
+	st.global.f32 	[%rd1], %f6;
+	ret;
+}
+	.file	1 "/somewhere/product.py"
+"""
+
+
+def test_ptx_is_counted_line_by_line():
+    code = read_ptx(PTX, "product")
+    loop = hot_loop(code)
+    kinds = [one.kind for one in loop.instructions]
+    assert kinds[:6] == ["load", "load", "fma", "fma", "fma", "multiply"]
+    assert kinds[6:] == ["barrier", "special", "scalar", "scalar", "branch"]
+    assert (loop.flops, loop.bytes) == (7, 4 + 16)
+    assert (loop.counts["loads"], loop.counts["stores"]) == (2, 0)
+    assert (loop.accumulators, loop.latency) == (2, 8), "two sums, of which one is added to twice: 2 x 4 cycles"
+    assert loop.instructions[2].line == ("/somewhere/product.py", 13)
+    assert loop.instructions[0].line == ("/somewhere/product.py", 12)
+    hot = [line.text.split()[0] for line in code.lit(loop) if line.hot]
+    assert hot[0] == "ld.global.f32"
+    assert hot[-1] == "@%p2"
+
+
+SASS = """
+	.section	.text.product,"ax",@progbits
+.text.product:
+	//## File "/somewhere/product.cu", line 5
+        /*0000*/                   LDC R1, c[0x0][0x28] ;
+        /*0010*/               @P0 BRA `(.L_x_1) ;
+.L_x_0:
+	//## File "/somewhere/product.cu", line 7
+        /*0020*/                   LDS.128 R4, [R2] ;
+        /*0030*/                   LDG.E.64 R8, desc[UR4][R2.64] ;
+        /*0040*/                   LDL R12, [R1+0x4] ;
+        /*0050*/                   IMAD.MOV.U32 R13, RZ, RZ, R12 ;
+        /*0060*/                   HFMA2.MMA R14, -RZ, RZ, 0, 0 ;
+	//## File "/somewhere/product.cu", line 8
+        /*0070*/                   FFMA R16, R4.reuse, R8, R16 ;
+        /*0080*/                   FFMA R17, R5, R8, R17 ;
+        /*0090*/                   MUFU.EX2 R18, R17 ;
+        /*00a0*/                   BAR.SYNC.DEFER_BLOCKING 0x0 ;
+        /*00b0*/                   IADD3 R2, R2, 0x10, RZ ;
+        /*00c0*/              @!P1 BRA `(.L_x_0) ;
+.L_x_1:
+        /*00d0*/                   STG.E desc[UR4][R2.64], R16 ;
+        /*00e0*/                   EXIT ;
+.L_x_2:
+        /*00f0*/                   BRA `(.L_x_2);
+        /*0100*/                   NOP ;
+"""
+
+
+def test_sass_is_counted_line_by_line():
+    code = read_sass(SASS, "product")
+    loop = hot_loop(code, (9, 0))
+    kinds = [one.kind for one in loop.instructions]
+    assert kinds == ["load", "load", "spill", "move", "move", "fma", "fma", "special", "barrier", "scalar", "branch"]
+    assert [one.bytes for one in loop.instructions[:3]] == [16, 8, 4]
+    assert (loop.flops, loop.counts["spills"], loop.accumulators) == (4, 1, 2)
+    assert loop.instructions[5].line == ("/somewhere/product.cu", 8)
+    assert families(loop.instructions)["FFMA"] == 2
+    assert code.instructions[-1].mnemonic == "BRA", "what fills the kernel up is left out"
+
+
+@pytest.mark.parametrize(
+    ("cc", "name", "cycles", "share"),
+    [
+        # *CUDA C++ Programming Guide*, "Throughput of Native Arithmetic Instructions": FP32 results a cycle and
+        # multiprocessor are 64 (8.0) and 128 (9.0), exponentials 16, loads 32; four warps have 128 threads.
+        ((9, 0), "loads and stores", 12, 2 / 12),
+        ((8, 0), "loads and stores", 12, 4 / 12),
+    ],
+)
+def test_a_loop_is_bound_by_what_the_guide_says_is_slowest(cc, name, cycles, share):
+    bound = hot_loop(read_sass(SASS, "product"), cc).bound
+    assert (bound.name, bound.cycles, bound.share) == (name, cycles, pytest.approx(share))
+    assert bound.cycles_by["FP32 units"] == {(9, 0): 2, (8, 0): 4}[cc]
+    assert bound.cycles_by["special functions"] == 8
+    assert bound.cycles_by["instructions"] == 11
+
+
+def test_double_precision_is_slow_where_the_guide_says_so():
+    text = SASS.replace("FFMA", "DFMA").replace("LDL", "MOV")
+    bound = {cc: hot_loop(read_sass(text, "product"), cc).bound for cc in ((8, 0), (8, 9), (9, 0))}
+    assert {cc: b.cycles_by["FP64 units"] for cc, b in bound.items()} == {(8, 0): 8, (8, 9): 128, (9, 0): 4}
+    assert bound[8, 9].name == "FP64 units"
+
+
+def test_the_assemblers_report_is_read():
+    (kernel,) = read_report(
+        "ptxas info    : Compiling entry function 'f' for 'sm_80'\n"
+        "ptxas info    : Function properties for f\n"
+        "ptxas         .     40 bytes stack frame, 36 bytes spill stores, 44 bytes spill loads\n"
+        "ptxas info    : Used 32 registers, used 1 barriers, 568 bytes cmem[0]\n"
+        "info    : Function properties for 'f':\n"
+        "info    : used 32 registers, used 1 barriers, 40 stack, 4096 bytes smem, 568 bytes cmem[0], 0 bytes lmem\n",
+        (8, 0),
+    )
+    assert (kernel.registers, kernel.barriers, kernel.shared, kernel.stack) == (32, 1, 4096, 40)
+    assert (kernel.spill_stores, kernel.spill_loads) == (36, 44)
+
+
+# --- numba.cuda's rungs
+
+
+@marked()
+def test_the_hot_loop_of_the_tiled_product_has_two_shared_loads_for_each_multiply_add():
+    (ptx,) = listings("matmul", "cuda.tiled", "ptx")
+    counts = ptx.facts["instructions"]
+    assert counts["ld.shared.f32"] == 2 * counts["fma.f32"] > 0
+    assert "ld.global.f32" not in counts
+    assert {line.kind for line in ptx.lines} >= {"fma", "load", "store", "barrier", "label"}
+    texts = [source_text(line.source) for line in ptx.lines if line.kind == "fma"]
+    assert all("total +=" in text for text in texts), texts
+
+
+def source_text(source):
+    from loopnest.lab.inspect.tables import source_lines
+
+    return source_lines(source[0])[source[1] - 1]
+
+
+@marked(needs_nvdisasm)
+@pytest.mark.parametrize("cc", ["7.5", "9.0", "12.0"])
+def test_machine_code_for_any_gpu_has_the_register_tiles_arithmetic(cc):
+    (sass,) = listings("matmul", "cuda.register_tiled", "sass", cc=cc)
+    counts = sass.facts["instructions"]
+    assert counts["FFMA"] % 16 == 0, "4 x 4 sums"
+    assert counts["LDS"] * 2 == counts["FFMA"], "8 loads for 16 multiply-adds"
+    kernel = sass.facts["kernel"]
+    assert (kernel["spill_stores"], kernel["spill_loads"], kernel["stack"], kernel["barriers"]) == (0, 0, 0, 1)
+    assert kernel["shared"] == 2 * 8 * 64 * 4, "what the source declares, without what the system reserves"
+    assert sass.loop.accumulators == 16
+    assert 32 < kernel["registers"] < 128
+    assert sass.facts["resources"].startswith(f"{kernel['registers']} registers a thread, 4,096 bytes of shared memory")
+    assert sass.facts["occupancy"]["capability"] == cc
+    assert sum(line.kind == "barrier" for line in sass.lines) == 2
+    hot = {source_text(line.source).strip() for line in sass.lines if line.hot and line.kind == "fma"}
+    assert hot == {"sums[i, j] += a_part[i] * b_part[j]"}
+
+
+@marked(needs_nvdisasm)
+def test_the_ladder_climbs_in_the_machine_code_too():
+    """The share of the peak that each rung's loop allows rises."""
+    rungs = ("naive", "tiled", "register_tiled")
+    naive, tiled, register_tiled = (listings("matmul", f"cuda.{rung}", "hot")[0].loop.bound.share for rung in rungs)
+    assert naive <= tiled < register_tiled < 1
+
+
+@marked()
+def test_launches_are_those_of_the_call():
+    from loopnest.lab.inspect.launches import launches_of
+    from numba import cuda
+    from numba.cuda.dispatcher import CUDADispatcher
+
+    before = CUDADispatcher.__getitem__, cuda.to_device, cuda.device_array
+    contract = ln.mlp_forward.contract
+    workload = next(w for w in contract.workloads if w.name == "gpt2-small-mlp-128")
+    launches = launches_of(ln.mlp_forward["cuda.composed"], workload, "float32")
+    assert (CUDADispatcher.__getitem__, cuda.to_device, cuda.device_array) == before
+    names = [launch.kernel.py_func.__name__ for launch in launches]
+    product, bias = "register_tiled_kernel", "add_bias_kernel"
+    assert names == [product, bias, "gelu_kernel", product, bias]
+    first = launches[0]
+    t, h = workload.shape["t"], workload.shape["h"]
+    assert first.grid == (-(-h // 64), -(-t // 64), 1)
+    assert first.block == (16, 16, 1)
+    (hot, *_) = listings("mlp_forward", "cuda.composed", "ptx", workload="gpt2-small-mlp-128")
+    assert hot.facts["grid"] == f"{-(-h // 64)} × {-(-t // 64)} blocks on gpt2-small-mlp-128"
+
+
+@marked()
+def test_the_backward_pass_compiles_its_kernels_for_the_layouts_that_it_transposes():
+    from loopnest.lab.inspect.launches import launches_of, signature_of
+
+    workload = ln.mlp_backward.contract.workloads[0]
+    launches = launches_of(ln.mlp_backward["cuda.composed"], workload, "float64")
+    layouts = {tuple(t.layout for t in signature_of(one) if hasattr(t, "layout")) for one in launches}
+    assert ("C", "F", "C") in layouts, "dy w2ᵀ: the second factor in column-major order"
+    assert ("F", "C", "C") in layouts, "xᵀ dz"
+
+
+@marked()
+def test_what_a_gpu_holds_follows_from_its_registers():
+    for gpu, most in (("H100", 64), ("RTX 4090", 48), ("T4", 32)):
+        (told,) = listings("matmul", "cuda.register_tiled", "ptx", gpu=gpu)
+        held, registers = told.facts["occupancy"], told.facts["kernel"]["registers"]
+        of_warp = -(-registers * 32 // 256) * 256
+        assert held["by"]["registers"] == 65536 // 4 // of_warp * 4 // 8, "8 warps a block"
+        assert (held["most_warps"], held["gpu"]) == (most, gpu)
+        assert held["sentence"] in told.notes
+        assert held["advice"] in told.notes
+
+
+@marked()
+def test_a_gpu_that_the_compiler_no_longer_knows_is_told_to_be_one_by_another_code():
+    (told,) = listings("matmul", "cuda.naive", "ptx", gpu="V100")
+    assert "no code for V100 (7.0): registers are those of code for 7.5" in told.notes[0]
+    assert told.facts["occupancy"]["capability"] == "7.0"
+
+
+@marked()
+def test_code_of_one_capability_and_a_gpu_of_another_are_told_apart():
+    (told,) = listings("matmul", "cuda.naive", "ptx", gpu="A100", cc="8.6")
+    assert told.notes[0] == "The code is for 8.6, and A100 has 8.0: the figures may differ."
+    assert "compute capability 8.6" in told.title
+
+
+@marked()
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"gpu": "H10"}, "gpu is 'H10', which is not known; did you mean 'H100'"),
+        ({"cc": "nine"}, "cc is 'nine', expected a compute capability such as 9.0"),
+        ({"cc": "5.0"}, "cc is 5.0, for which the installed compiler writes no code; it knows 7.5, 8.0"),
+        ({"workload": "huge"}, "workload is 'huge', which matmul does not have; it has square-16"),
+    ],
+)
+def test_bad_input_is_told(options, message):
+    with pytest.raises(InspectError, match=re.escape(message)):
+        listings("matmul", "cuda.naive", "ptx", **options)
+
+
+@marked()
+def test_without_nvdisasm_the_hot_loop_is_shown_in_ptx_and_sass_says_what_is_missing(monkeypatch):
+    from loopnest.lab.inspect import cubin, in_cuda
+
+    monkeypatch.setattr(cubin, "nvdisasm", lambda: None)
+    (hot,) = in_cuda.show(Request(ln.matmul["cuda.tiled"], "hot", "float32", None))
+    assert hot.language == "ptx"
+    assert any("nvdisasm is not installed" in note for note in hot.notes)
+    with pytest.raises(InspectError, match="pip install nvidia-cuda-nvdisasm"):
+        in_cuda.show(Request(ln.matmul["cuda.tiled"], "sass", "float32", None))
+
+
+def test_the_simulator_is_told_to_compile_nothing(monkeypatch):
+    from loopnest.lab.inspect import in_cuda
+
+    if importlib.util.find_spec("numba_cuda") is None:
+        with pytest.raises(InspectError, match=r"pip install 'loopnest\[cuda\]'"):
+            in_cuda.show(Request(ln.matmul["cuda.tiled"], "hot", "float32", None))
+        return
+    monkeypatch.setenv("NUMBA_ENABLE_CUDASIM", "1")
+    with pytest.raises(InspectError, match="NUMBA_ENABLE_CUDASIM is set"):
+        in_cuda.show(Request(ln.matmul["cuda.tiled"], "hot", "float32", None))
+
+
+@marked()
+def test_the_command_prints_and_gives_the_records():
+    command = ["inspect", "matmul", "cuda.coalesced", "--ptx", "--cc", "8.9", "--gpu", "L4"]
+    plain = CliRunner().invoke(main, [*command, "--plain"], catch_exceptions=False)
+    assert plain.exit_code == 0, plain.output
+    assert "coalesced_kernel, float32, PTX for compute capability 8.9" in plain.output
+    assert "L4 holds" in plain.output
+    told = json.loads(CliRunner().invoke(main, [*command, "--json"], catch_exceptions=False).output)
+    assert told["listings"][0]["facts"]["occupancy"]["gpu"] == "L4"
+    wrong = CliRunner().invoke(main, ["inspect", "matmul", "cuda.coalesced", "--gpu", "H10"])
+    assert wrong.exit_code == 1
+    assert "did you mean 'H100'" in wrong.output
+
+
+# --- CUDA C++
+
+
+needs_nvrtc = pytest.mark.skipif(bool(why_no_assembler()), reason=str(why_no_assembler()))
+
+
+@needs_nvrtc
+@needs_nvdisasm
+def test_the_ladder_of_cuda_cpp_climbs_in_the_machine_code():
+    """Each step's point is seen: coalescing not (it is the same code), then fewer loads for a multiply-add."""
+    loads = {}
+    for rung in ("naive", "coalesced", "tiled", "register_tiled", "warp_tiled"):
+        (hot,) = listings("matmul", f"cuda_cpp.{rung}", "hot")
+        counts = hot.facts["instructions"]
+        loads[rung] = (counts.get("LDS", 0) + counts.get("LDG", 0)) / counts["FFMA"]
+        assert ("LDS" in counts) == ("tiled" in rung), rung
+        assert "nothing spilled" in hot.facts["resources"], rung
+    assert loads == {"naive": 2, "coalesced": 2, "tiled": 2, "register_tiled": 0.5, "warp_tiled": 1 / 16}
+
+
+@needs_nvrtc
+@needs_nvdisasm
+def test_vectorised_loads_are_seen_as_such():
+    for rung, bits in (("register_tiled", 32), ("vectorized", 128)):
+        (hot,) = listings("matmul", f"cuda_cpp.{rung}", "hot")
+        assert max(one.vector_bits for one in hot.loop.instructions if one.reads) == bits, rung
+
+
+@needs_nvrtc
+@needs_nvdisasm
+def test_branches_in_a_loop_are_told_of_since_what_they_skip_is_counted():
+    (gelu,) = listings("gelu", "cuda_cpp.vectorized", "hot")
+    inside = sum(one.kind == "branch" and one.mnemonic.startswith("BRA") for one in gelu.loop.instructions) - 1
+    assert inside > 0
+    assert f"The loop has {inside} branches in it: what they pass over is counted as if it were run." in gelu.notes
+    (product,) = listings("matmul", "cuda_cpp.tiled", "hot")
+    assert not any("branches" in note for note in product.notes)
+
+
+@needs_nvrtc
+def test_every_kernel_that_a_cuda_cpp_rung_launches_is_shown_once():
+    found = listings("mlp_forward", "cuda_cpp.fused", "ptx")
+    assert len({listing.title for listing in found}) >= 2
+    assert any("bias_gelu" in listing.title for listing in found)
+    assert all(listing.facts["kernel"]["registers"] > 0 for listing in found)
+
+
+SPILLS = """
+extern "C" __global__ void __launch_bounds__(1024, 2) many(float* x, int n) {
+    float sums[64];
+    for (int i = 0; i < 64; ++i) sums[i] = x[i * 1024 + threadIdx.x];
+    for (int k = 0; k < n; ++k)
+        for (int i = 0; i < 64; ++i) sums[i] = sums[i] * sums[(i + 7) % 64] + x[k];
+    for (int i = 0; i < 64; ++i) x[i * 1024 + threadIdx.x] = sums[i];
+}
+"""
+
+
+@needs_nvrtc
+@needs_nvdisasm
+def test_spilled_registers_are_counted():
+    """64 sums in the 32 registers that two blocks of 1024 threads leave for each: most of them go to local memory."""
+    from loopnest.cuda_cpp import compile_cu
+
+    made = assemble(compile_cu(SPILLS, "many.cu", arch="sm_80").ptx, (8, 0))
+    kernel = made.kernel("many")
+    assert kernel.registers <= 32
+    assert kernel.spill_stores >= 4 * 32
+    assert kernel.spill_loads >= 4 * 32
+    code = read_sass(disassemble(made.cubin), "many")
+    spilled = [one for one in code.instructions if one.kind == "spill"]
+    assert sum(one.bytes for one in spilled if one.writes) == kernel.spill_stores
+    assert sum(one.bytes for one in spilled if one.reads) == kernel.spill_loads
+    assert hot_loop(code).counts["spills"] > 0
+
+
+@needs_nvrtc
+def test_ptx_that_cannot_be_assembled_gets_the_assemblers_message():
+    with pytest.raises(InspectError, match=r"nvJitLink cannot assemble this for 9\.0: .*line 3"):
+        assemble(".version 8.0\n.target sm_90\nnonsense;\n", (9, 0))
+
+
+def test_arithmetic_is_what_counts_flops():
+    code = read_sass(SASS, "product")
+    assert all((one.flops > 0) == (one.kind in ARITHMETIC) for one in code.instructions)

@@ -1,0 +1,241 @@
+"""racecheck: no file of ours has a race, each barrier taken away is named, and so is what else goes wrong."""
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+from loopnest.cli import main
+from loopnest.cpp import csrc
+from loopnest.cuda_on_cpu import CudaBuildError, CudaSourceError, LaunchSizes
+from loopnest.lab.racecheck import Racecheck, racecheck, report
+
+FILES = sorted((csrc() / "cuda").glob("*.cu"))
+
+files = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+
+BARRIERS = [
+    pytest.param(file, number, id=f"{file.stem}-{number}")
+    for file in FILES
+    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
+    if "__syncthreads();" in line
+]
+
+ONE_BLOCK = {"m": 11, "n": 13, "k": 37}
+"""Enough for what happens within a block: the last step of a product is ragged, and it is not the second."""
+
+
+def test_there_are_files_and_barriers():
+    assert {file.name for file in FILES} >= {"matmul_tiled.cu", "matmul_double_buffered.cu", "mlp_fused.cu"}
+    assert len(BARRIERS) >= 10
+
+
+@files
+def test_our_files_have_no_race(file):
+    checked = racecheck(file)
+    assert checked.findings == (), "\n".join(report(checked))
+    blocks = [re.search(r"grid (\d+) x (\d+)", launch) for launch in checked.launches]
+    assert all(int(found[1]) * int(found[2]) >= 2 for found in blocks), "one block alone cannot race with another"
+
+
+@files
+def test_our_files_touch_nothing_beside_their_arrays(file):
+    checked = racecheck(file, bounds=True)
+    assert checked.findings == (), "\n".join(report(checked))
+
+
+@pytest.mark.parametrize(("file", "number"), BARRIERS)
+def test_each_barrier_taken_away_is_reported_with_the_line_that_it_stood_on(file, number, tmp_path):
+    """And where it is not that line, barriers where it says are enough."""
+    lines = file.read_text(encoding="utf-8").splitlines()
+    lines[number - 1] = lines[number - 1].replace("__syncthreads();", ";")
+    broken = tmp_path / file.name
+    broken.write_text("\n".join(lines))
+    findings = racecheck(broken, sizes=ONE_BLOCK).findings
+    assert findings
+    for finding in findings:
+        assert finding.kind == "race"
+        first, second = finding.accesses
+        assert first.writes or second.writes
+        assert first.thread != second.thread
+        assert finding.memory in ("a_tile", "b_tile", "a_tiles", "b_tiles", "sums")
+        assert finding.memory in lines[first.line - 1] + lines[second.line - 1] or "tiles[" in lines[first.line - 1]
+        assert f"put one after line {finding.line}" in finding.sentence
+    where = {finding.line for finding in findings}
+    if where != {number - 1}:
+        for line in sorted(where, reverse=True):
+            lines.insert(line, "__syncthreads();")
+        broken.write_text("\n".join(lines))
+        assert racecheck(broken, sizes=ONE_BLOCK).findings == (), "the barriers that it asks for are not enough"
+
+
+# --- files of anybody's
+
+HEADS = {
+    "f": "// launch: grid=(n + 63) / 64 block=64\n__global__ void f(const float* x, float* y, int n) {\n",
+    "ints": "// launch: grid=2 block=64\n__global__ void f(int* x, int* y, int n) {\n",
+    "one": "// launch: grid=1 block=64 shared=64*sizeof(float)\n__global__ void f(const float* x, float* y, int n) {\n",
+    "warp": "// launch: grid=1 block=32\n__global__ void f(const float* x, float* y, int n) {\n",
+}
+
+
+def found(tmp_path, head, body, **options):
+    file = tmp_path / "mine.cu"
+    file.write_text(HEADS[head] + body + "\n}\n")
+    return racecheck(file, **options).findings
+
+
+def test_elements_that_all_threads_add_to(tmp_path):
+    (finding,) = found(tmp_path, "ints", "y[x[threadIdx.x]] += 1;")
+    assert (finding.kind, finding.memory, finding.line) == ("race", "y", 3)
+    assert "line 3 reads and writes the same element" in finding.sentence
+    assert "atomicAdd" in finding.sentence
+    assert found(tmp_path, "ints", "atomicAdd(&y[x[threadIdx.x]], 1);") == ()
+
+
+def test_two_blocks_that_touch_one_element(tmp_path):
+    body = "if (threadIdx.x == 0) y[0] = y[0] + blockIdx.x;"
+    finding, *_ = found(tmp_path, "f", body, sizes={"n": 100})
+    assert (finding.kind, finding.memory) == ("blocks", "y")
+    assert finding.accesses[0].block != finding.accesses[1].block
+    assert "Nothing orders blocks" in finding.sentence
+
+
+def test_dynamic_shared_memory_is_watched(tmp_path):
+    body = "extern __shared__ float p[];\np[threadIdx.x] = x[threadIdx.x];\n{}\ny[threadIdx.x] = p[63 - threadIdx.x];"
+    (finding,) = found(tmp_path, "one", body.replace("{}", ""))
+    assert (finding.kind, finding.memory, finding.line) == ("race", "the dynamic shared memory", 4)
+    assert found(tmp_path, "one", body.replace("{}", "__syncthreads();")) == ()
+
+
+def test_a_warp_needs_a_barrier_too_and_shuffles_are_none(tmp_path):
+    body = (
+        "__shared__ float part[32];\npart[threadIdx.x] = x[threadIdx.x];\n{}\ny[threadIdx.x] = part[31 - threadIdx.x];"
+    )
+    (finding,) = found(tmp_path, "warp", body.replace("{}", ""))
+    assert "with no __syncwarp() between: put one after line 4" in finding.sentence
+    assert found(tmp_path, "warp", body.replace("{}", "__shfl_sync(~0u, 1, 0);")) != ()
+    assert found(tmp_path, "warp", body.replace("{}", "__syncwarp();")) == ()
+
+
+def test_halves_of_a_warp_that_wait_apart_are_not_ordered(tmp_path):
+    body = (
+        "__shared__ float part[32];\npart[threadIdx.x] = x[threadIdx.x];\n"
+        "__syncwarp(threadIdx.x < 16 ? 0xffffu : 0xffff0000u);\ny[threadIdx.x] = part[{}];"
+    )
+    assert found(tmp_path, "warp", body.replace("{}", "threadIdx.x ^ 15")) == ()
+    assert found(tmp_path, "warp", body.replace("{}", "31 - threadIdx.x")) != ()
+
+
+def test_a_barrier_that_some_threads_return_before(tmp_path):
+    body = (
+        "__shared__ float part[64];\nint i = blockIdx.x * 64 + threadIdx.x;\nif (i >= n) return;\n"
+        "part[threadIdx.x] = x[i];\n__syncthreads();\ny[i] = part[threadIdx.x];"
+    )
+    (finding,) = found(tmp_path, "f", body, sizes={"n": 100})
+    assert (finding.kind, finding.line) == ("unreached", 7)
+    assert "28 have returned" in finding.sentence
+
+
+def test_barriers_in_divergent_code(tmp_path):
+    (finding,) = found(tmp_path, "f", "if (threadIdx.x < 9)\n__syncthreads();\nelse\n__syncthreads();")
+    assert (finding.kind, finding.line) == ("divergent", 4)
+
+
+@pytest.mark.parametrize("who", ["0", "63"])
+def test_a_thread_that_never_comes_to_the_barrier(tmp_path, who):
+    body = f"volatile const float* flag = x;\nif (threadIdx.x == {who}) while (flag[0] != 5) {{ }}\n__syncthreads();"
+    (finding,) = found(tmp_path, "one", body, time_limit=1)
+    assert (finding.kind, finding.line) == ("hang", 5)
+    assert f"thread {who} runs on, and never reaches the barrier in line 5" in finding.sentence
+
+
+def test_a_thread_that_waits_for_another_by_atomics_is_given_what_it_waits_for(tmp_path):
+    body = (
+        "if (threadIdx.x == 0) while (!atomicAdd(&y[0], 0)) { }\n"
+        "if (threadIdx.x == 63) atomicExch(&y[0], 1);\n__syncthreads();"
+    )
+    assert found(tmp_path, "ints", body, time_limit=5) == ()
+
+
+def test_accesses_beside_arrays(tmp_path):
+    body = "__shared__ float part[64];\npart[threadIdx.x + 1] = 0;\nif (threadIdx.x == 0) y[n] = 0;"
+    findings = found(tmp_path, "one", body, bounds=True, sizes={"n": 20}, arrays={"y": "n"})
+    assert {finding.line for finding in findings} == {4, 5}
+    assert any("line 4: index 64 out of bounds" in finding.sentence for finding in findings)
+    assert any("line 5 writes 4 bytes 0 bytes after y's end" in finding.sentence for finding in findings)
+
+
+def test_a_crash_is_told(tmp_path):
+    (finding,) = found(tmp_path, "one", "*(volatile int*)8 = 1;")
+    assert finding.kind == "crash"
+
+
+def test_arrays_are_as_large_as_a_comment_says(tmp_path):
+    file = tmp_path / "mine.cu"
+    head = "// arrays: y=2*n\n" + HEADS["one"]
+    file.write_text(head + "if (threadIdx.x < 2 * n) y[threadIdx.x] = 1;\nif (threadIdx.x == 0) y[2 * n] = 1;\n}\n")
+    (finding,) = racecheck(file, bounds=True, sizes={"n": 10}).findings
+    assert finding.line == 5
+
+
+# --- how it is asked
+
+
+def test_the_command_prints_findings_and_its_exit_code_tells(tmp_path):
+    file = tmp_path / "mine.cu"
+    body = "__shared__ float part[64];\npart[threadIdx.x] = x[0];\n{}\ny[threadIdx.x] = part[63 - threadIdx.x];\n}\n"
+    file.write_text(HEADS["one"] + body.replace("{}", ""))
+    result = CliRunner().invoke(main, ["racecheck", str(file), "--size", "n=70"])
+    assert result.exit_code == 1
+    assert "put one after line 4" in " ".join(result.output.split())
+    assert "simulated: f, grid 1 x 1 x 1, block 64 x 1 x 1, n = 70" in result.output
+    result = CliRunner().invoke(main, ["racecheck", str(file), "--json"])
+    told = json.loads(result.output)
+    assert told["simulated"] is True
+    assert told["findings"][0]["accesses"][0]["line"] in (4, 6)
+    file.write_text(HEADS["one"] + body.replace("{}", "__syncthreads();"))
+    result = CliRunner().invoke(main, ["racecheck", str(file), "--grid", "2", "--block", "(32, 2)"])
+    assert result.exit_code == 1  # two rows of threads write the same elements
+    result = CliRunner().invoke(main, ["racecheck", str(file)])
+    assert (result.exit_code, "no race" in result.output) == (0, True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--kernel", "g"], "has no __global__ function g; it has: f"),
+        (["--size", "n"], "'n', expected name=value"),
+        (["--grid", "1"], "--grid and --block go together"),
+        (["--grid", "q", "--block", "1"], "q is not known"),
+        (["--array", "y=z"], "z is not known"),
+    ],
+)
+def test_what_cannot_be_asked_is_refused(tmp_path, arguments, message):
+    file = tmp_path / "mine.cu"
+    file.write_text(HEADS["one"] + "y[threadIdx.x] = 1;\n}\n")
+    result = CliRunner().invoke(main, ["racecheck", str(file), *arguments])
+    assert result.exit_code == 2
+    assert message in result.output
+
+
+def test_files_that_cannot_be_run_are_refused(tmp_path):
+    with pytest.raises(CudaSourceError, match="cannot be read"):
+        racecheck(tmp_path / "nowhere.cu")
+    file = tmp_path / "mine.cu"
+    file.write_text("__global__ void f(float* x) { x[0] = 1; }")
+    with pytest.raises(CudaSourceError, match="// launch: grid="):
+        racecheck(file)
+    file.write_text("struct S { int i; };\n__global__ void f(S s) { }")
+    with pytest.raises(CudaSourceError, match="f's s is a S, expected pointers, numbers"):
+        racecheck(file, launch=LaunchSizes("1", "1"))
+    file.write_text("__global__ void f(float* x) { x[0] = nobody; }")
+    with pytest.raises(CudaBuildError, match=r"mine\.cu:1"):
+        racecheck(file, launch=LaunchSizes("1", "1"))
+
+
+def test_a_report_in_words():
+    assert report(Racecheck("f.cu", ("f, grid 1 x 1 x 1, block 1 x 1 x 1",), ())) == [
+        "no race, no barrier that threads miss",
+        "simulated: f, grid 1 x 1 x 1, block 1 x 1 x 1",
+    ]

@@ -1,0 +1,760 @@
+"""The judge's protocol: a submission's process, its guard pages and limits, messages, exit codes, and the commands.
+
+What is caught, and by which name, is in tests/zoo.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from pathlib import Path
+
+import loopnest as ln
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from loopnest.cli import main
+from loopnest.lab.check import check, starters
+from loopnest.lab.check.build import shortened
+from loopnest.lab.check.diagnose import LOOKS
+from loopnest.lab.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
+from loopnest.lab.check.form import SignatureError, bound_to, c_forms, defined
+from loopnest.lab.check.pace import Contender, WrongWhileTimed, near_by_projection, prepared, quick_card
+from loopnest.lab.check.rank import rank
+from loopnest.lab.check.session import Limits, Session, zygote
+from loopnest.lab.check.subject import Subject, fresh, trial_of
+
+C = "void matmul(const float* a, const float* b, float* c, long m, long n, long k) {"
+RIGHT = (
+    "for (long i = 0; i < m; i++) for (long j = 0; j < n; j++) { float s = 0;"
+    "for (long p = 0; p < k; p++) s += a[i * k + p] * b[p * n + j]; c[i * n + j] = s; }"
+)
+
+
+@pytest.fixture
+def judged(tmp_path):
+    """Writes a submission and judges it."""
+
+    def judge(text, name="mine.py", operation="matmul", **options):
+        file = tmp_path / name
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        return check(file, operation, **{"seconds": 0, "time_limit": 20, **options})
+
+    return judge
+
+
+def c(body):
+    return f"{C}\n{RIGHT}\n{body}\n}}\n"
+
+
+# --- between guard pages
+
+
+@pytest.mark.parametrize(
+    ("body", "trick", "words"),
+    [
+        ("c[m * n] = 0;", "writes-outside", "the element after its last: the array c"),
+        ("c[-1] = 0;", "writes-outside", "before the start of c|bytes before its start: the array c"),
+        ("c[m * n + 9000] = 0;", "writes-outside", r"36000 bytes past its end: the array c"),
+        ("volatile float x = a[m * k]; (void)x;", "reads-outside", "read from the element after its last: the array a"),
+        ("volatile float x = b[-1]; (void)x;", "reads-outside", "4 bytes before its start: the array b"),
+        ("((float*)b)[0] = 1;", "changes-input", "wrote to its input b"),
+        ("*(volatile int*)0 = 1;", "null-pointer", "null pointer"),
+    ],
+)
+def test_a_write_or_read_where_none_may_be_is_named_with_its_array_and_its_line(judged, body, trick, words):
+    verdict = judged(c(body), "mine.c")
+    assert (verdict.accepted, verdict.trick) == (False, trick)
+    assert re.search(words, verdict.sentence + " ".join(verdict.details))
+    if verdict.outcome == "crashed":
+        assert "at line 3 of mine.c" in verdict.sentence
+
+
+def test_an_input_stays_sealed_even_if_the_kernel_asks_for_the_right_to_write(judged):
+    verdict = judged(
+        """
+        #include <sys/mman.h>
+        #include <stdint.h>
+        """
+        + c("mprotect((void*)((uintptr_t)a & ~4095ul), 4096, PROT_READ | PROT_WRITE); ((float*)a)[0] = 1;"),
+        "mine.c",
+    )
+    assert verdict.trick == "changes-input"
+
+
+def test_a_python_kernel_that_writes_to_an_input_is_told_its_line(judged):
+    verdict = judged("def matmul(a, b, out):\n    out[...] = a @ b\n    b[0] = 1\n")
+    assert verdict.trick == "changes-input"
+    assert "line 3 of mine.py" in verdict.sentence
+
+
+def test_a_write_beside_the_result_within_its_page_is_seen(judged):
+    """Where no guard page is: at the other end of the memory."""
+    verdict = judged(c("if (((unsigned long)(c + m * n) & 4095) != 0 && m * n) c[m * n + 1] = 5;"), "mine.c")
+    assert verdict.trick == "writes-outside"
+    assert "past the end of c, by up to 8 bytes" in " ".join(verdict.details)
+
+
+# --- limits
+
+
+def test_an_endless_loop_is_ended_in_a_third_of_the_time_limit(judged):
+    start = time.monotonic()
+    verdict = judged(f'{C} for (;;) __asm__ volatile(""); }}', "mine.c", time_limit=3)
+    assert (verdict.outcome, verdict.trick) == ("timed-out", "endless-loop")
+    assert "it is computing" in verdict.sentence
+    assert time.monotonic() - start < 3
+
+
+def test_a_kernel_that_sleeps_is_told_from_one_that_computes(judged):
+    verdict = judged("import time\ndef matmul(a, b):\n    time.sleep(60)\n", time_limit=3)
+    assert (verdict.outcome, verdict.trick) == ("timed-out", "sleeps")
+
+
+def test_an_import_that_hangs_is_said_to_be_the_import(judged):
+    verdict = judged("import time\ntime.sleep(60)\n", time_limit=2)
+    assert verdict.outcome == "timed-out"
+    assert "when it was imported" in verdict.sentence
+
+
+def test_memory_is_limited(judged):
+    verdict = judged(
+        "import numpy as np\nkept = []\ndef matmul(a, b):\n    while True:\n        kept.append(np.ones(2_000_000))\n",
+        memory_limit=150 << 20,
+    )
+    assert verdict.outcome == "out-of-memory"
+
+
+def test_a_flood_of_output_is_stopped_and_its_beginning_shown(judged):
+    verdict = judged("def matmul(a, b):\n    while True:\n        print('water')\n")
+    assert (verdict.outcome, verdict.trick) == ("output-flood", "prints-a-flood")
+    assert verdict.output.startswith("water\nwater\n")
+    assert re.search(r"… and 1,\d+,\d+ bytes more", verdict.output)
+    assert len(verdict.output) < 3000
+
+
+def test_some_output_is_no_reason_to_refuse(judged):
+    verdict = judged("def matmul(a, b):\n    print('called')\n    return a @ b\n")
+    assert verdict.accepted
+    assert verdict.output.startswith("called\n")
+
+
+LEFT = "loopnest-test-left-over"
+
+
+def left_over():
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            found += [pid] if LEFT in Path(f"/proc/{pid}/cmdline").read_text() else []
+        except OSError:
+            continue
+    return found
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_nothing_is_left_of_processes_that_hide_in_sessions_of_their_own(judged):
+    verdict = judged(
+        f"""
+        import subprocess, sys
+        def matmul(a, b):
+            code = "import time; time.sleep(300)"
+            subprocess.Popen([sys.executable, "-c", code, {LEFT!r}], start_new_session=True)
+            nested = "import subprocess, sys; subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(300)', "
+            subprocess.run([sys.executable, "-c", nested + {LEFT!r}.join("''") + "], start_new_session=True)"])
+            raise ValueError("enough")
+        """,
+        time_limit=60,
+    )
+    assert verdict.outcome == "raised"
+    assert left_over() == []
+
+
+def test_a_fork_bomb_is_stopped(judged):
+    verdict = judged("import os\ndef matmul(a, b):\n    while True:\n        os.fork()\n", time_limit=60)
+    assert (verdict.outcome, verdict.trick) == ("crashed", "fork-bomb")
+
+
+# --- the process goes away
+
+
+@pytest.mark.parametrize(
+    ("line", "outcome", "trick"),
+    [
+        ("os._exit(0)", "crashed", "leaves-the-process"),
+        ("sys.exit(1)", "crashed", "leaves-the-process"),
+        ("os.closerange(0, 100)", "cheats", "gives-up-its-process"),
+        ("os.kill(os.getppid(), 9); time.sleep(5)", "cheats", "gives-up-its-process"),
+        ("os.kill(os.getpid(), 9)", "cheats", "gives-up-its-process"),
+        ("os.abort()", "crashed", None),
+        ("matmul(a, b)", "raised", "endless-recursion"),
+    ],
+)
+def test_a_kernel_that_ends_its_process_is_told_so_and_the_next_one_is_judged(judged, line, outcome, trick):
+    verdict = judged(f"import os, sys, time\ndef matmul(a, b):\n    {line}\n    return a @ b\n")
+    assert (verdict.outcome, verdict.trick) == (outcome, trick)
+    assert judged("def matmul(a, b):\n    return a @ b\n").accepted
+
+
+def test_an_endless_recursion_in_c_is_told_from_a_wild_pointer(judged):
+    text = "__attribute__((noinline)) int f(volatile int* x) { volatile int y[64]; y[0] = *x; return f(y) + y[0]; }\n"
+    verdict = judged(text + f"{C} int z = 1; c[0] = f(&z); }}", "mine.c")
+    assert verdict.trick == "endless-recursion"
+
+
+def test_a_division_by_zero_in_c_is_told(judged):
+    verdict = judged(f"{C} volatile int zero = 0; c[0] = k / zero; }}", "mine.c")
+    assert verdict.outcome == "crashed"
+    assert "division by zero" in verdict.sentence
+
+
+# --- messages
+
+
+def test_what_does_not_compile_is_told_in_the_compilers_words_with_its_flags(judged):
+    verdict = judged(f"{C}\n    float x = y;\n}}\n", "mine.c", flags="-O1 -Wall")
+    assert verdict.outcome == "does-not-build"
+    assert "mine.c:2:" in verdict.sentence
+    assert "-O1 -Wall" in verdict.build.command
+    assert "float x = y;" in verdict.build.messages
+    assert "note:" not in verdict.build.messages
+
+
+def test_no_more_than_three_errors_are_shown():
+    log = "".join(f"x.c:{n}:1: error: wrong {n}\n    {n} | text\n      | ^\n" for n in range(1, 8))
+    told = shortened(log, Path("x.c"))
+    assert told.count("error:") == 3
+    assert told.endswith("… and 4 more")
+
+
+def test_the_caret_of_a_long_line_still_points_at_its_place():
+    source = "x" * 100 + "WRONG" + "y" * 100
+    told = shortened(f"x.c:1:101: error: no\n    1 | {source}\n      | {' ' * 100}^~~~~\n", Path("x.c"))
+    _, line, caret = told.splitlines()
+    assert line[caret.index("^") :].startswith("WRONG")
+    assert len(line) < 80
+
+
+@pytest.mark.parametrize(
+    ("text", "outcome", "words"),
+    [
+        ("def matmul(a, b:\n    pass\n", "does-not-build", "mine.py:1: SyntaxError"),
+        ("import nonesuch_at_all\n", "does-not-build", "pip install nonesuch_at_all"),
+        ("x = 1 / 0\n", "does-not-build", "mine.py:1: it raised ZeroDivisionError"),
+        ("def mat_mul(a, b):\n    return a @ b\n", "no-function", "Is it mat_mul?"),
+        ("def matmul(a):\n    return a\n", "wrong-signature", r"def matmul\(a, b, out\) or def matmul\(a, b\)"),
+        ("def matmul(a, b):\n    raise KeyError('gone')\n", "raised", "mine.py:2: it raised KeyError: 'gone'"),
+    ],
+)
+def test_what_python_cannot_import_or_call_is_told_with_the_fix(judged, text, outcome, words):
+    verdict = judged(text)
+    assert verdict.outcome == outcome
+    assert re.search(words, verdict.sentence)
+
+
+def test_a_cpp_function_without_c_linkage_is_told_to_have_it(judged):
+    verdict = judged(c("").replace("matmul", "matmul", 1), "mine.cpp")
+    assert verdict.outcome == "no-function"
+    assert 'extern "C"' in verdict.sentence
+
+
+def test_a_c_function_of_other_parameters_is_shown_the_forms(judged):
+    verdict = judged("void matmul(const float* a, float* c, long n) {}\n", "mine.c")
+    assert verdict.outcome == "wrong-signature"
+    assert any("const float* b" in line for line in verdict.details)
+
+
+def test_a_missing_compiler_is_no_fault_of_the_submission(judged):
+    verdict = judged(c(""), "mine.c", compiler="no-such-compiler")
+    assert verdict.outcome == "not-judged"
+    assert "no-such-compiler" in verdict.sentence
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"operation": "matmull"}, "did you mean 'matmul'"),
+        ({"operation": "matmul", "time_limit": 0}, "time_limit is 0"),
+        ({"operation": "matmul", "dtype": "int32"}, "dtype is int32"),
+    ],
+)
+def test_bad_arguments_are_named(tmp_path, options, words):
+    (tmp_path / "mine.py").write_text("def matmul(a, b):\n    return a @ b\n")
+    with pytest.raises(ValueError, match=words):
+        check(tmp_path / "mine.py", **options)
+
+
+def test_a_file_that_is_not_there_and_one_of_no_known_language_are_errors(tmp_path):
+    with pytest.raises(ValueError, match="there is no file"):
+        check(tmp_path / "none.py", "matmul")
+    (tmp_path / "mine.txt").write_text("")
+    with pytest.raises(ValueError, match="no known language"):
+        check(tmp_path / "mine.txt", "matmul")
+
+
+# --- how C functions are called
+
+
+@pytest.mark.parametrize("operation", ln.OPERATIONS.values(), ids=ln.OPERATIONS)
+def test_the_c_forms_that_are_shown_can_be_called(operation):
+    plain, *strided = [bound_to(operation, defined(f"{form} {{}}", operation.name)) for form in c_forms(operation)]
+    assert not plain.strided
+    assert all(form.strided for form in strided)
+    doubled = defined(f"{c_forms(operation, 'double')[0]} {{}}", operation.name)
+    assert bound_to(operation, doubled).dtype == "float64"
+
+
+@pytest.mark.parametrize(
+    ("parameters", "sizes"),
+    [
+        ("const float* a, const float* b, float* c, long m, long n, long k", "mnk"),
+        ("const float* a, const float* b, float* c, int k, int m, int n", "kmn"),
+        ("const float* a, const float* b, float* c, size_t x, size_t y, size_t z", "mnk"),
+        ("std::size_t m, std::size_t n, std::size_t k, const float *a, const float *b, float *c", "mnk"),
+        ("float const* __restrict a, float const* __restrict b, float* __restrict c, long, long, long", "mnk"),
+        ("const real a[], const real b[], real c[], long rows, long columns, long depth", "mnk"),
+    ],
+)
+def test_sizes_are_found_by_name_and_else_by_order(parameters, sizes):
+    text = f'typedef float real;\n/* void matmul( */\nextern "C" void matmul({parameters}) {{ }}'
+    form = bound_to(ln.matmul, defined(text, "matmul"))
+    assert [what for kind, what, _ in form.arguments if kind == "size"] == list(sizes)
+
+
+def test_strides_are_found_by_names_in_blis_order_too():
+    text = (
+        "void matmul(long m, long n, long k, const double* a, long rs_a, long cs_a, const double* b, long rs_b, "
+        "long cs_b, double* c, long rs_c, long cs_c) {}"
+    )
+    form = bound_to(ln.matmul, defined(text, "matmul"))
+    assert [what for kind, what, _ in form.arguments if kind == "stride"] == [(n, x) for n in range(3) for x in (0, 1)]
+
+
+def test_a_declaration_or_a_call_is_no_definition():
+    assert defined("void matmul(const float*, const float*, float*, long, long, long);", "matmul") is None
+    assert defined("int main() { matmul(1); }", "matmul") is None
+
+
+def test_parameters_of_two_dtypes_are_refused():
+    function = defined("void matmul(const float* a, const double* b, float* c, long m, long n, long k) {}", "matmul")
+    with pytest.raises(SignatureError, match="or the same with double"):
+        bound_to(ln.matmul, function)
+
+
+def test_a_c_function_may_return_its_single_result(judged):
+    verdict = judged(
+        "float dot(const float* x, const float* y, long n) { float s = 0;"
+        "for (long i = 0; i < n; i++) s += x[i] * y[i]; return s; }",
+        "mine.c",
+        "dot",
+    )
+    assert verdict.accepted
+
+
+def test_a_strided_c_function_is_judged_with_strides(judged):
+    head = (
+        "void matmul(const float* a, long a_row_stride, long a_col_stride, const float* b, long b_row_stride, "
+        "long b_col_stride, float* c, long c_row_stride, long c_col_stride, long m, long n, long k) {"
+        "for (long i = 0; i < m; i++) for (long j = 0; j < n; j++) { float s = 0; for (long p = 0; p < k; p++) s += "
+    )
+    tail = "; c[i * c_row_stride + j * c_col_stride] = s; } }"
+    right = "a[i * a_row_stride + p * a_col_stride] * b[p * b_row_stride + j * b_col_stride]"
+    verdict = judged(head + right + tail, "mine.c")
+    assert verdict.accepted
+    assert verdict.checked.cases["layouts"] > 10
+    wrong = judged(head + "a[i * k + p] * b[p * n + j]" + tail, "wrong.c")
+    assert (wrong.outcome, wrong.trick) == ("wrong", "ignores-strides")
+
+
+# --- what is right
+
+
+def test_a_python_function_may_return_or_fill(judged):
+    assert judged("def matmul(a, b):\n    return a @ b\n").accepted
+    assert judged("def matmul(a, b, out):\n    out[...] = a @ b\n").accepted
+
+
+def test_layouts_that_are_refused_with_an_error_are_told_and_no_fault(judged):
+    verdict = judged(
+        """
+        def matmul(a, b):
+            if not (a.flags.c_contiguous and b.flags.c_contiguous):
+                raise ValueError("C order only")
+            return a @ b
+        """
+    )
+    assert verdict.accepted
+    assert any("C order only" in line for line in verdict.checked.declined)
+
+
+def test_a_dtype_that_is_refused_with_an_error_is_told_and_no_fault(judged):
+    verdict = judged(
+        "def matmul(a, b):\n    if a.dtype != 'float32':\n        raise TypeError('float32 only')\n    return a @ b\n"
+    )
+    assert verdict.accepted
+    assert verdict.dtypes == ("float32",)
+    assert any("float32 only" in line for line in verdict.checked.declined)
+
+
+STRASSEN = """
+import numpy as np
+
+def multiply(a, b):
+    n = len(a)
+    if n <= 32:
+        return a @ b
+    h = n // 2
+    a11, a12, a21, a22 = a[:h, :h], a[:h, h:], a[h:, :h], a[h:, h:]
+    b11, b12, b21, b22 = b[:h, :h], b[:h, h:], b[h:, :h], b[h:, h:]
+    m1, m2 = multiply(a11 + a22, b11 + b22), multiply(a21 + a22, b11)
+    m3, m4 = multiply(a11, b12 - b22), multiply(a22, b21 - b11)
+    m5, m6 = multiply(a11 + a12, b22), multiply(a21 - a11, b11 + b12)
+    m7 = multiply(a12 - a22, b21 + b22)
+    return np.block([[m1 + m4 - m5 + m7, m3 + m5], [m2 + m4, m1 - m2 + m3 + m6]])
+
+def matmul(a, b):
+    (m, k), n = a.shape, b.shape[1]
+    if min(m, k, n) <= 32:
+        return WITHIN
+    size = 1 << (max(m, k, n) - 1).bit_length()
+    pa, pb = np.zeros((size, size), a.dtype), np.zeros((size, size), a.dtype)
+    pa[:m, :k], pb[:k, :n] = a, b
+    return multiply(pa, pb)[:m, :n]
+"""
+
+
+def test_strassen_is_held_to_the_bound_that_it_states(judged):
+    stated = judged("# loopnest: strassen(32)\n" + STRASSEN.replace("WITHIN", "a @ b"))
+    assert stated.accepted
+    assert any("Strassen" in note for note in stated.notes)
+
+
+def test_stating_strassen_is_no_licence_for_fewer_bits(judged):
+    half = "(a.astype(np.float16) @ b.astype(np.float16)).astype(a.dtype)"
+    verdict = judged("# loopnest: strassen(32)\n" + STRASSEN.replace("WITHIN", half))
+    assert verdict.trick == "lower-precision"
+
+
+def test_every_call_has_values_of_its_own(judged, tmp_path):
+    seen = tmp_path / "seen"
+    verdict = judged(
+        f"""
+        def matmul(a, b):
+            with open({str(seen)!r}, "a") as file:
+                file.write(f"{{a.shape, b.shape, a.dtype, hash(a.tobytes()), hash(b.tobytes())}}\\n")
+            return a @ b
+        """,
+        dtype="float32",
+    )
+    assert verdict.accepted
+    calls = [line for line in seen.read_text().splitlines() if "(0," not in line and ", 0)" not in line]
+    # the same inputs come again where determinism is asked for, and as zeros beside a special value
+    assert len(calls) - len(set(calls)) < 25
+    assert len(calls) > 150
+
+
+# --- how fast
+
+
+def test_a_right_kernel_is_placed_on_the_ladder(judged):
+    verdict = judged(c(""), "mine.c", seconds=0.3, against="cpp.packed")
+    assert verdict.accepted
+    pace = verdict.timing
+    assert pace.against == "cpp.packed"
+    assert pace.ratio.high < 1
+    names = {race.name for race in pace.races}
+    assert {"it", "cpp.packed"} <= names
+    assert re.search(r"\d ± [\d.]+ % of the limit", verdict.sentence)
+    assert pace.above is not None
+    assert verdict.next_steps[0].command == f"loopnest show matmul {pace.above}"
+    assert 0 < pace.round_trip < 0.1
+
+
+class Slow:
+    """A machine that reaches a flop a second."""
+
+    def peak(self, *args, **options):
+        return 1.0
+
+    def least_seconds(self, flops, bytes, *args, **options):
+        return float(flops)
+
+
+def test_a_time_below_the_machines_limit_is_refused(judged, monkeypatch):
+    from loopnest.lab.plausible import Again
+
+    monkeypatch.setattr(Again, "__init__", lambda self: self.__dict__.update(peak=lambda *a: 1.0, copy=None, read=None))
+    verdict = judged(c(""), "mine.c", seconds=0.2, card=Slow())
+    assert (verdict.outcome, verdict.trick) == ("impossible", "impossible-time")
+    assert verdict.exit_code == 20
+
+
+@pytest.mark.parametrize(
+    "result", ["np.zeros_like(c)", "np.full_like(c, np.nan)", "c + 1.0 * (np.arange(c.size) == 9).reshape(c.shape)"]
+)
+def test_a_kernel_that_is_wrong_only_while_it_is_timed_is_found_out(judged, result):
+    """It counts the calls with the shape that it is timed on."""
+    verdict = judged(
+        f"""
+        import numpy as np
+        calls = 0
+        def matmul(a, b):
+            global calls
+            c = a @ b
+            if a.shape == b.shape and len(a) == 128:
+                calls += 1
+                if calls > 4:
+                    return {result}.astype(c.dtype)
+            return c
+        """,
+        seconds=0.3,
+        workload="square-128",
+    )
+    assert not verdict.accepted
+    assert verdict.outcome in ("wrong", "cheats")
+
+
+@pytest.mark.parametrize("operation", ln.OPERATIONS.values(), ids=ln.OPERATIONS)
+def test_rearranged_problems_have_the_results_that_are_said(operation):
+    workload = operation.contract.workloads[0]
+    problem = prepared(operation, workload.name, np.dtype(np.float32))
+    seen = set()
+    for _ in range(3):
+        trial, arrangement = problem.rearranged(fresh())
+        whole = arrangement.whole(trial)
+        values = _inputs(operation, trial)
+        exact = operation.contract.reference(*values, **trial.arguments.options)
+        bound = operation.contract.bound(*values, **trial.arguments.options)
+        for told, right, allowed in zip(whole.exact, exact, bound, strict=True):
+            np.testing.assert_allclose(told, right, rtol=1e-12, atol=1e-30)
+            assert np.all(np.abs(told - right) <= np.asarray(allowed) + 1e-30)
+        seen.add(b"".join(x.tobytes() for x in trial.views))
+        picks = np.arange(whole.exact[0].size)
+        if problem.how in ("roll", "rows", "transposed"):
+            moved = trial.exact[0].reshape(-1)[arrangement.sources(picks, trial.exact[0].shape)]
+            np.testing.assert_array_equal(moved, whole.exact[0].reshape(-1))
+    assert len(seen) == 3
+
+
+def _inputs(operation, trial):
+    from loopnest.lab.verify import _with_leaves
+
+    return _with_leaves(trial.arguments.inputs, trial.views)
+
+
+def test_the_projection_sees_one_wrong_element_and_lets_right_results_pass():
+    problem = prepared(ln.matmul, "square-64", np.dtype(np.float32))
+    trial, arrangement = problem.rearranged(fresh())
+    result = (trial.views[0] @ trial.views[1]).astype(np.float32)
+    subject = Subject(ln.matmul, Path("mine.py"), "python", Limits(), time.monotonic() + 9)
+    assert near_by_projection(subject, problem.trial, arrangement, result)
+    for wrong in (1.0, np.nan, np.inf):
+        changed = result.copy()
+        changed[3, 5] += wrong
+        assert not near_by_projection(subject, problem.trial, arrangement, changed)
+
+
+def test_a_quick_probe_stands_in_for_the_machine_card():
+    card = quick_card()
+    assert card.peak("float32", 1) > 1e8
+    assert card.least_seconds(1e9, 1e6, "float32", 1, None) > 0
+
+
+# --- the process
+
+
+def test_a_submissions_process_is_stopped_while_the_judge_writes_and_reads(tmp_path):
+    session = Session(tmp_path / "mine.py", Limits(), time.monotonic() + 20)
+    try:
+        assert session.ask({"do": "watch"}) == {}
+        session.stop()
+        assert Path(f"/proc/{session.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        assert session.round_trip() < 1
+        assert Path(f"/proc/{session.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    finally:
+        session.close()
+    assert not Path(f"/proc/{session.pid}").exists()
+    assert not session.folder.exists()
+
+
+def test_nothing_of_loopnest_is_in_a_submissions_process(judged):
+    verdict = judged(
+        """
+        import sys
+        assert not [name for name in sys.modules if name.startswith("loopnest")]
+        def matmul(a, b):
+            return a @ b
+        """
+    )
+    assert verdict.accepted, verdict.sentence
+
+
+def test_many_submissions_are_judged_from_one_starting_process(judged):
+    judged("def matmul(a, b):\n    return a @ b\n")
+    before = zygote(1).pid
+    judged("def matmul(a, b):\n    return a @ b\n")
+    assert zygote(1).pid == before
+
+
+# --- records
+
+
+def test_exit_codes_tell_outcomes_apart_and_leave_those_of_the_command():
+    codes = [code for code, _ in OUTCOMES.values()]
+    assert len(set(codes)) == len(codes)
+    assert OUTCOMES["right"][0] == 0
+    assert not {1, 2, 130} & set(codes)
+
+
+def test_no_name_stands_for_two_things():
+    assert not set(TRICKS) & set(FAULTS)
+    assert LOOKS
+
+
+def test_the_manual_lists_every_outcome_and_every_name():
+    text = (Path(__file__).parents[1] / "docs" / "check.md").read_text(encoding="utf-8")
+    for table in markdown().split("\n\n"):
+        assert table in text
+
+
+def test_a_verdict_becomes_json(judged):
+    verdict = judged("def matmul(a, b):\n    return a @ b\n", seconds=0.1)
+    told = json.loads(json.dumps(verdict.to_json()))
+    assert told["outcome"] == "right"
+    assert told["exit_code"] == 0
+    assert told["timing"]["races"][0]["seconds"]
+
+
+# --- the commands
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, [str(a) for a in arguments])
+
+
+def test_the_commands_exit_code_says_what_happened(tmp_path):
+    (tmp_path / "right.py").write_text("def matmul(a, b):\n    return a @ b\n")
+    (tmp_path / "wrong.py").write_text("def matmul(a, b):\n    return 0 * (a @ b)\n")
+    right = run("check", tmp_path / "right.py", "--seconds", 0)
+    assert right.exit_code == 0, right.output
+    wrong = run("check", tmp_path / "wrong.py", "--seconds", 0)
+    assert wrong.exit_code == OUTCOMES["wrong"][0]
+    assert "wrong (all-zeros)" in wrong.output
+    assert run("check", tmp_path / "none.py").exit_code == 2
+    as_json = run("check", tmp_path / "right.py", "--seconds", 0, "--json")
+    assert json.loads(as_json.stdout)["accepted"] is True
+
+
+def test_a_folder_is_ranked_and_a_crash_spoils_nothing(tmp_path):
+    (tmp_path / "fast.py").write_text("def matmul(a, b):\n    return a @ b\n")
+    (tmp_path / "slow.py").write_text(
+        "import numpy as np\ndef matmul(a, b):\n    return np.einsum('ik,kj->ij', np.repeat(a, 3, 0)[::3], b)\n"
+    )
+    (tmp_path / "crash.py").write_text("import os\ndef matmul(a, b):\n    os.abort()\n")
+    (tmp_path / "_left_out.py").write_text("raise ValueError\n")
+    ranking = rank(tmp_path, "matmul", seconds=0.2, time_limit=20)
+    assert [Path(v.file).name for v in ranking.verdicts] == ["fast.py", "slow.py", "crash.py"]
+    table = run("rank", tmp_path, "--seconds", 0, "--time-limit", 20)
+    assert table.exit_code == 0, table.output
+    assert "2 of 3 are right" in table.output
+    lines = run("rank", tmp_path, "--seconds", 0, "--csv").stdout.splitlines()
+    assert lines[0].startswith("place,file,outcome,trick")
+    assert len(lines) == 4
+    told = json.loads(run("rank", tmp_path, "--seconds", 0, "--json").stdout)
+    assert {v["outcome"] for v in told["verdicts"]} == {"right", "crashed"}
+
+
+def test_an_empty_folder_is_an_error(tmp_path):
+    assert "has no submissions" in run("rank", tmp_path).output
+
+
+@pytest.mark.parametrize(
+    ("operation", "lang"),
+    [*((name, lang) for name in starters.STARTERS for lang in ("cpp", "python")), ("matmul", "c"), ("tanh", "c")],
+)
+def test_a_new_file_is_right(tmp_path, operation, lang):
+    file = starters.write_starter(operation, lang, tmp_path / f"mine{starters.SUFFIXES[lang]}")
+    verdict = check(file, operation, seconds=0, dtype=None if lang != "python" else "float32", time_limit=60)
+    assert verdict.accepted, (verdict.sentence, file.read_text())
+
+
+def test_a_new_file_for_numba_and_one_in_double_are_right(tmp_path):
+    numba = starters.write_starter("matmul", "numba", tmp_path / "a.py")
+    assert "@njit" in numba.read_text()
+    assert check(numba, "matmul", seconds=0, dtype="float32", time_limit=120).accepted
+    double = starters.write_starter("matmul", "cpp", tmp_path / "b.cpp", "float64")
+    assert check(double, "matmul", seconds=0).dtypes == ("float64",)
+
+
+def test_a_new_file_overwrites_nothing(tmp_path):
+    file = tmp_path / "mine.cpp"
+    assert run("new", "matmul", file).exit_code == 0
+    file.write_text("my own work")
+    again = run("new", "matmul", file)
+    assert again.exit_code == 2
+    assert "is there already" in again.output
+    assert file.read_text() == "my own work"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ends it by Ctrl-C's signal")
+def test_watching_judges_again_when_the_file_is_saved_and_ends_with_ctrl_c(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def matmul(a, b):\n    return 0 * (a @ b)\n")
+    command = [
+        sys.executable,
+        "-c",
+        "from loopnest.cli import main; main()",
+        "check",
+        file,
+        "--watch",
+        "--seconds",
+        "0",
+    ]
+    watching = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        _read_until(watching, "judged again when it is saved", first := [])
+        assert "all-zeros" in "".join(first)
+        file.write_text("def matmul(a, b):\n    return a @ b + 0.0\n")
+        _read_until(watching, "judged again when it is saved", second := [])
+        assert "all-zeros" not in "".join(second)
+        assert "right" in "".join(second)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0
+    finally:
+        watching.kill()
+        watching.wait()
+        watching.stdout.close()
+
+
+def _read_until(process, words, lines):
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            return
+    raise AssertionError("".join(lines))
+
+
+def test_a_contender_that_is_wrong_is_told_from_one_that_is_right(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def matmul(a, b, out):\n    out[...] = a @ b\n    out[0, 0] += 1\n")
+    subject = Subject(ln.matmul, file, "python", Limits(), time.monotonic() + 20)
+    try:
+        subject.start()
+        problem = prepared(ln.matmul, "square-16", np.dtype(np.float32))
+        with pytest.raises(WrongWhileTimed):
+            Contender("it", subject).call(problem, fresh())
+    finally:
+        subject.close()
+
+
+def test_a_trial_computes_what_is_right():
+    workload = ln.matmul.contract.workloads[0]
+    arguments = ln.matmul.contract.sample(workload, np.float32, fresh())
+    trial = trial_of(ln.matmul, arguments, workload, np.dtype(np.float32))
+    np.testing.assert_allclose(trial.exact[0], arguments.inputs[0].astype(float) @ arguments.inputs[1], rtol=1e-12)

@@ -1,0 +1,375 @@
+"""Machine code: its instructions told apart, its loops found and counted, and what follows for a processor."""
+
+import dataclasses
+import importlib.util
+import platform
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from loopnest.lab.inspect import InspectError, diagnose, functions_of, hot_loop_of_text, ports, x86
+from loopnest.lab.inspect import elf as elf_module
+from loopnest.lab.inspect.elf import ObjectFile, assembled
+from loopnest.lab.inspect.loops import loops_in, summary
+from loopnest.lab.inspect.records import KINDS
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="x86-64 Linux alone"),
+    pytest.mark.skipif(
+        not all(map(importlib.util.find_spec, elf_module.NEEDED)),
+        reason="needs loopnest[inspect]: capstone, pyelftools",
+    ),
+]
+
+MACHINE = Path(__file__).parent / "machine"
+COMPILER = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
+with_a_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler is installed")
+
+ZEN_4 = ports.family_called("Zen 4")
+
+
+@pytest.fixture(scope="module")
+def known():
+    """Assembled by what Numba brings along: no compiler is needed."""
+    return assembled((MACHINE / "known_loops.S").read_text())
+
+
+def loop_of(known, name):
+    return diagnose(known, name, ZEN_4)
+
+
+# --- loops whose counts are known
+
+
+def test_an_add_that_reads_memory_is_an_add_and_a_load(known):
+    loop = loop_of(known, "two_chains")
+    assert loop.counts == {"add": 2, "scalar": 2, "branch": 1, "loads": 2, "stores": 0, "spills": 0}
+    assert (loop.flops, loop.bytes, loop.vector_bits, loop.itemsize) == (16, 64, 256, 4)
+    assert (loop.accumulators, loop.latency) == (2, 3)
+
+
+def test_a_chain_that_grows_twice_in_a_turn_takes_twice_the_latency(known):
+    loop = loop_of(known, "one_chain_twice")
+    assert loop.counts["fma"] == 2
+    assert (loop.flops, loop.bytes, loop.vector_bits) == (4, 16, 0)
+    assert loop.scalar
+    assert (loop.accumulators, loop.latency) == (1, 8)
+    assert (loop.bound.name, loop.bound.cycles) == ("latency", 8)
+    assert loop.bound.share == pytest.approx(4 / (8 * 16))  # 16 flops a cycle: 8 doubles, 2 flops, one unit
+
+
+def test_spills_are_fixed_places_on_the_stack_and_its_arrays_are_not(known):
+    loop = loop_of(known, "spills")
+    assert loop.counts == {
+        "fma": 1,
+        "load": 1,
+        "store": 1,
+        "spill": 2,
+        "scalar": 1,
+        "branch": 1,
+        "loads": 3,
+        "stores": 2,
+        "spills": 3,
+    }
+    assert loop.bytes == 5 * 64
+
+
+def test_rbp_is_the_stack_only_where_it_was_made_the_frame_pointer(known):
+    loop = loop_of(known, "rbp_is_a_pointer")
+    assert loop.counts["spills"] == 0
+    assert (loop.counts["load"], loop.counts["store"]) == (1, 1)
+    assert (loop.flops, loop.bytes, loop.vector_bits) == (0, 64, 256)
+
+
+def test_of_two_nested_loops_the_inner_one_is_hot(known):
+    loop = loop_of(known, "nested")
+    assert [one.mnemonic for one in loop.instructions] == ["vmulpd", "vaddpd", "sub", "jg"]
+    assert (loop.flops, loop.accumulators, loop.latency) == (4, 1, 3)  # the product waits for nothing
+
+
+def test_a_loop_that_is_entered_at_its_test_is_one(known):
+    loop = loop_of(known, "entered_at_its_test")
+    assert sorted(one.mnemonic for one in loop.instructions) == ["add", "dec", "jns", "vaddsd"]
+
+
+def test_what_lies_beside_the_usual_way_is_not_counted_and_is_told(known):
+    loop = loop_of(known, "with_a_side_way")
+    assert [one.mnemonic for one in loop.instructions] == [
+        *("vmovupd", "vucomisd", "ja", "vmulpd", "vmovupd", "add", "dec", "jne"),
+    ]
+    assert loop.beside == 3
+    assert loop.flops == 4
+
+
+def test_instructions_of_all_kinds_are_told_apart(known):
+    loop = loop_of(known, "all_kinds")
+    kinds = [one.kind for one in loop.instructions]
+    assert kinds == [
+        *("prefetch", "load", "multiply", "convert", "shuffle", "compare", "compare", "logic", "divide", "move"),
+        *("store", "scalar", "scalar", "branch"),
+    ]
+    assert loop.flops == 16 + 16  # the product and the root
+    assert loop.bytes == 64 + 4 + 64  # a broadcast operand is one element; a prefetch reads nothing
+
+
+def test_a_function_without_a_loop_has_no_hot_loop(known):
+    assert loop_of(known, "no_loop") is None
+
+
+@with_a_compiler
+@pytest.mark.parametrize(("level", "lanes", "chains"), [("v4", 64, 24), ("v3", 32, 12)])
+@pytest.mark.parametrize(("dtype", "itemsize"), [("float32", 4), ("float64", 8)])
+def test_the_peak_loop_by_hand_is_counted_as_it_was_written(tmp_path, level, lanes, chains, dtype, itemsize):
+    library = tmp_path / "fma_loop.so"
+    subprocess.run(
+        [COMPILER, "-shared", "-nostdlib", "-o", str(library), str(MACHINE / "fma_loop.S")], check=True, timeout=60
+    )
+    loop = diagnose(library, f"fma_{level}_{dtype}", ZEN_4)
+    assert loop.counts == {"fma": chains, "scalar": 1, "branch": 1, "loads": 0, "stores": 0, "spills": 0}
+    assert loop.flops == 2 * chains * lanes // itemsize
+    assert loop.accumulators == chains
+    assert loop.latency == 4
+    assert loop.bound.name == "FMA units"
+    assert loop.bound.cycles == (24 if level == "v4" else 6)
+    assert loop.bound.share == 1
+
+
+@with_a_compiler
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
+def test_objdump_and_capstone_agree_on_every_instruction_of_the_known_loops(tmp_path):
+    library = tmp_path / "known.so"
+    subprocess.run(
+        [COMPILER, "-shared", "-nostdlib", "-o", str(library), str(MACHINE / "known_loops.S")], check=True, timeout=60
+    )
+    ours, theirs = ObjectFile(library), ObjectFile(library, "objdump")
+    compared = 0
+    for function in ours.functions:
+        for a, b in zip(ours.code(function), theirs.code(function), strict=True):
+            told = [dataclasses.replace(one, mnemonic="", operands="") for one in (a, b)]
+            assert told[0] == told[1], (a.text, b.text)
+            compared += 1
+    assert compared > 60
+
+
+# --- single instructions
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "flops", "bytes"),
+    [
+        ("vfmadd231ps zmm1, zmm2, zmmword ptr [rax]", "fma", 32, 64),
+        ("vfmadd231ps zmm1, zmm2, dword ptr [rax]{1to16}", "fma", 32, 4),
+        ("vfnmsub213sd xmm1, xmm2, xmm3", "fma", 2, 0),
+        ("vfmaddsub132pd ymm1, ymm2, ymm3", "fma", 8, 0),
+        ("addps xmm0, xmmword ptr [rdi]", "add", 4, 16),
+        ("addss xmm0, xmm1", "add", 1, 0),
+        ("vhaddpd ymm0, ymm1, ymm2", "add", 4, 0),
+        ("vaddph zmm0, zmm1, zmm2", "add", 32, 0),
+        ("mulsd xmm0, qword ptr [rdi + rcx*8]", "multiply", 1, 8),
+        ("vdivpd zmm0, zmm1, zmm2", "divide", 8, 0),
+        ("vminps ymm0, ymm1, ymm2", "compare", 0, 0),
+        ("cmpltps xmm0, xmm1", "compare", 0, 0),
+        ("ucomisd xmm0, qword ptr [rdi]", "compare", 0, 8),
+        ("vxorps ymm0, ymm0, ymm0", "logic", 0, 0),
+        ("vpternlogd zmm0, zmm1, zmm2, 0x1b", "logic", 0, 0),
+        ("vpslld zmm0, zmm1, 0x17", "logic", 0, 0),
+        ("korw k1, k2, k3", "logic", 0, 0),
+        ("kmovw k1, eax", "move", 0, 0),
+        ("vmovaps zmm1, zmm2", "move", 0, 0),
+        ("movd xmm0, eax", "move", 0, 0),
+        ("vmovdqu64 zmm1, zmmword ptr [rax]", "load", 0, 64),
+        ("movss xmm0, dword ptr [rax]", "load", 0, 4),
+        ("vbroadcastss ymm1, dword ptr [rax]", "load", 0, 4),
+        ("vbroadcastss ymm1, xmm1", "shuffle", 0, 0),
+        ("vinsertps xmm1, xmm2, dword ptr [rax], 0x10", "shuffle", 0, 4),
+        ("vgatherdps ymm1, dword ptr [rax + ymm2*4], ymm3", "load", 0, 32),
+        ("vextractf128 xmmword ptr [rax], ymm1, 0x1", "store", 0, 16),
+        ("vmovntps zmmword ptr [rax], zmm1", "store", 0, 64),
+        ("mov qword ptr [rax], rcx", "store", 0, 8),
+        ("mov rcx, qword ptr [rax]", "load", 0, 8),
+        ("mov rcx, qword ptr [rsp + 0x10]", "spill", 0, 8),
+        ("vmovups ymmword ptr [rsp - 0x40], ymm3", "spill", 0, 32),
+        ("vmovups ymm3, ymmword ptr [rsp + rcx*4]", "load", 0, 32),
+        ("add qword ptr [rdi], 1", "scalar", 0, 16),
+        ("lea rax, [rdi + rsi*4]", "scalar", 0, 0),
+        ("prefetcht1 byte ptr [rax]", "prefetch", 0, 0),
+        ("vcvttps2dq ymm0, ymm1", "convert", 0, 0),
+        ("cmp rax, rdx", "scalar", 0, 0),
+        ("jne 0x1000", "branch", 0, 0),
+        ("call 0x1000", "call", 0, 0),
+        ("nop word ptr cs:[rax + rax]", "other", 0, 0),
+    ],
+)
+def test_what_an_instruction_is(text, kind, flops, bytes):
+    one = x86.instruction(0, 4, *text.split(" ", 1))
+    assert (one.kind, one.flops, one.bytes) == (kind, flops, bytes)
+    assert one.kind in KINDS
+
+
+def chain(*texts):
+    """The cycles from one iteration to the next on Zen 4, and how many chains there are."""
+    lines = [*texts, "jne 0x0"]
+    code = [x86.instruction(n, 1, *line.split(" ", 1)) for n, line in enumerate(lines)]
+    loop = summary(loops_in(code)[0], ZEN_4)
+    return loop.accumulators, loop.latency
+
+
+def test_chains_go_through_copies_masks_and_two_operand_arithmetic():
+    assert chain("addps xmm0, xmm1") == (1, 3)
+    assert chain("vaddps xmm0, xmm1, xmm2") == (0, 0)
+    assert chain("vmulps xmm2, xmm0, xmm1", "vaddps xmm3, xmm2, xmm1", "vmovaps xmm0, xmm3") == (1, 6)
+    assert chain("vaddps zmm0 {k1}, zmm1, zmm2", "vaddps zmm3 {k1} {z}, zmm1, zmm2") == (1, 3)
+    assert chain("vxorps xmm0, xmm0, xmm0", "vaddps xmm0, xmm0, xmm1") == (0, 0)
+    assert chain(*(f"vfmadd231ps zmm{n}, zmm30, zmm31" for n in range(8))) == (8, 4)
+
+
+# --- the bound
+
+
+def test_processors_are_known_by_what_the_kernel_tells():
+    def name(vendor, family, model):
+        return ports.name_of({"vendor_id": vendor, "cpu family": str(family), "model": str(model)})
+
+    assert name("AuthenticAMD", 25, 17) == "Zen 4"  # Genoa
+    assert name("AuthenticAMD", 25, 0x61) == "Zen 4"  # Raphael
+    assert name("AuthenticAMD", 25, 1) == "Zen 3"  # Milan
+    assert name("AuthenticAMD", 25, 0x21) == "Zen 3"  # Vermeer
+    assert name("AuthenticAMD", 23, 49) == "Zen 2"  # Rome
+    assert name("AuthenticAMD", 26, 2) == "Zen 5"  # Turin
+    assert name("GenuineIntel", 6, 85) == "Skylake-X"
+    assert name("GenuineIntel", 6, 106) == "Ice Lake server"
+    assert name("GenuineIntel", 6, 143) == "Golden Cove"  # Sapphire Rapids
+    assert name("GenuineIntel", 6, 63) == "Haswell"
+    assert name("GenuineIntel", 6, 1) is None
+    assert ports.name_of({}) is None
+
+
+def test_each_family_is_told_its_peak():
+    peaks = {"Zen 3": 32, "Zen 4": 32, "Zen 5": 64, "Skylake": 32, "Skylake-X": 64, "Golden Cove": 64, "Ice Lake": 32}
+    for name, flops in peaks.items():
+        assert ports.family_called(name).peak(4, 512) == flops, name
+        assert ports.family_called(name).peak(8, 512) == flops / 2, name
+    with pytest.raises(ValueError, match="family is 'Zen 9', expected one of Haswell"):
+        ports.family_called("Zen 9")
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "cycles"),
+    [("Zen 4", "loads", 16), ("Skylake-X", "loads", 8), ("Zen 5", "loads", 8)],
+)
+def test_a_dot_product_is_bound_by_its_loads(family, name, cycles):
+    lines = []
+    for n in range(8):
+        lines.append(f"vmovups zmm{n + 8}, zmmword ptr [rax + {64 * n}]")
+        lines.append(f"vfmadd231ps zmm{n}, zmm{n + 8}, zmmword ptr [rdx + {64 * n}]")
+    code = [x86.instruction(n, 1, *line.split(" ", 1)) for n, line in enumerate([*lines, "jne 0x0"])]
+    loop = summary(loops_in(code)[0], ports.family_called(family))
+    assert (loop.bound.name, loop.bound.cycles) == (name, cycles)
+    assert loop.bound.share == pytest.approx(0.5)
+    assert f"Bound by loads on {family}: {cycles} cycles an iteration" in loop.bound.sentence
+
+
+# --- assembly text, and what users compile
+
+
+TEXT = """
+        .text
+        .globl  saxpy
+        .type   saxpy,@function
+saxpy:
+.LBB0_1:
+        vmovups (%rsi,%rax,4), %ymm1
+        vfmadd213ps     (%rdi,%rax,4), %ymm0, %ymm1
+        vmovups %ymm1, (%rdi,%rax,4)
+        addq    $8, %rax
+        cmpq    %rdx, %rax
+        jne     .LBB0_1
+        retq
+        .size   saxpy, . - saxpy
+"""
+
+
+def test_assembly_text_has_its_hot_loop_in_either_syntax():
+    loop = hot_loop_of_text(TEXT, family=ZEN_4)
+    assert loop.counts == {
+        "fma": 1,
+        "load": 1,
+        "store": 1,
+        "scalar": 2,
+        "branch": 1,
+        "loads": 2,
+        "stores": 1,
+        "spills": 0,
+    }
+    assert (loop.flops, loop.bytes) == (16, 96)
+    intel = "f:\n1: vmulsd xmm0, xmm0, qword ptr [rdi]\n add rdi, 8\n dec rsi\n jnz 1b\n ret\n"
+    assert hot_loop_of_text(intel, syntax="intel", family=ZEN_4).counts["multiply"] == 1
+
+
+def test_text_that_is_no_assembly_is_refused():
+    with pytest.raises(InspectError, match="the text cannot be assembled"):
+        hot_loop_of_text("this is no assembly")
+
+
+@with_a_compiler
+def test_a_users_compiled_kernel_is_diagnosed_through_what_it_calls(tmp_path):
+    source, library = tmp_path / "mine.c", tmp_path / "mine.so"
+    source.write_text(
+        "__attribute__((noinline)) static float one(const float *a, long n) {"
+        " float s = 0; for (long i = 0; i < n; i++) s += a[i]; return s; }\n"
+        "float sum(const float *a, long n) { return one(a, n) + 1; }\n"
+        "float first(const float *a) { return a[0]; }\n"
+        "float again(const float *a, long n) { return 2 * sum(a, n); }\n"  # through the table of symbols (PLT)
+    )
+    subprocess.run(
+        [COMPILER, "-O2", "-fno-inline", "-shared", "-fPIC", "-o", str(library), str(source)], check=True, timeout=60
+    )
+    assert {"sum", "first"} <= {function.symbol for function in functions_of(library)}
+    loop = diagnose(library, "sum", ZEN_4)
+    assert (loop.counts["add"], loop.accumulators, loop.flops) == (1, 1, 1)
+    assert loop.bound.name == "latency"
+    assert diagnose(library, "again", ZEN_4) == loop
+    assert diagnose(library, "first") is None
+    with pytest.raises(InspectError, match=r"no function is called 'product'; there are .*sum"):
+        diagnose(library, "product")
+
+
+def test_files_that_are_no_machine_code_are_refused_with_the_reason(tmp_path):
+    with pytest.raises(InspectError, match="there is no file"):
+        functions_of(tmp_path / "nothing.so")
+    (tmp_path / "text.so").write_text("hello, this is text and no machine code at all")
+    with pytest.raises(InspectError, match=r"text\.so is no ELF file"):
+        functions_of(tmp_path / "text.so")
+    (tmp_path / "mac.so").write_bytes(b"\xcf\xfa\xed\xfe" + bytes(64))
+    with pytest.raises(InspectError, match="macOS has Mach-O: `otool -tvV` disassembles"):
+        functions_of(tmp_path / "mac.so")
+
+
+def test_code_for_another_processor_is_refused_with_what_works(known):
+    other = bytearray(known)
+    other[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
+    with pytest.raises(
+        InspectError, match="is for AArch64, and instructions are told apart for x86-64 alone: `objdump"
+    ):
+        functions_of(bytes(other))
+
+
+def test_without_capstone_the_message_has_the_fix(known, monkeypatch):
+    monkeypatch.setitem(sys.modules, "capstone", None)  # as if it were not there
+    with pytest.raises(InspectError, match=r"^capstone is not installed: pip install 'loopnest\[inspect\]'$"):
+        functions_of(known)
+
+
+def test_the_page_on_processors_has_the_table_that_bounds_are_made_from():
+    def cell(table):
+        return "with FMA" if table is None else " / ".join(f"{table[bits]:g}" for bits in sorted(table))
+
+    text = (Path(__file__).parents[1] / "docs" / "inspect.md").read_text()
+    for family in ports.FAMILIES:
+        units = [cell(table) for table in (family.fma, family.adds, family.shuffles, family.loads, family.stores)]
+        latency = ", ".join(str(family.latency[kind]) for kind in ("fma", "multiply", "add"))
+        divisions = [cell({b: n for (b, size), n in family.divide.items() if size == itemsize}) for itemsize in (4, 8)]
+        row = [family.name, *units, str(family.width), latency, *divisions]
+        assert f"| {' | '.join(row)} |" in text

@@ -1,0 +1,184 @@
+"""Looking into Numba's rungs: the hot loop of the machine code, LLVM IR, and source lines."""
+
+import json
+
+import loopnest as ln
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from loopnest.cli import main
+from loopnest.lab.inspect import InspectError, inspect
+from loopnest.lab.inspect.elf import why_not_here
+from loopnest.lab.inspect.llvm_ir import hot_loop_of_ir, read_ir
+from loopnest.lab.inspect.tables import source_lines
+
+needs_capstone = pytest.mark.skipif(bool(why_not_here()), reason=str(why_not_here()))
+
+
+def listings(operation, impl, aspect, dtype="float32", **options):
+    return inspect(ln.OPERATIONS[operation][impl], aspect, dtype=dtype, measure=False, **options).listings
+
+
+def text_of(source):
+    return source_lines(source[0])[source[1] - 1].strip()
+
+
+@needs_capstone
+def test_the_register_tiles_loop_is_12_multiply_adds_and_7_loads_in_vectors():
+    (hot,) = listings("matmul", "numba.register_tiled", "hot")
+    loop = hot.loop
+    turns = loop.counts["fma"] // 12  # the compiler may do several steps of p in a turn
+    assert loop.counts["fma"] == 12 * turns > 0
+    assert loop.counts["loads"] == 7 * turns
+    assert (loop.counts["stores"], loop.counts["spills"]) == (0, 0)
+    assert loop.vector_bits >= 256
+    assert loop.flops == 2 * 12 * turns * loop.vector_bits // 32
+    assert loop.bytes == 7 * turns * loop.vector_bits // 8
+    assert loop.accumulators == 12
+    assert hot.notes == (), "debugging information changes nothing of the code"
+    lines = {text_of(line.source) for line in hot.lines if line.kind == "fma"}
+    assert lines == {f"c{i}{j} += a{i}[p] * b{j}[p]" for i in range(4) for j in range(3)}
+
+
+@needs_capstone
+def test_the_naive_loop_is_scalar_and_waits_for_its_one_sum():
+    (hot,) = listings("matmul", "numba.naive", "hot")
+    assert hot.loop.scalar
+    assert hot.loop.accumulators == 1
+    assert hot.loop.flops == 2 * hot.loop.counts["fma"] > 0
+    if hot.loop.bound is not None:
+        assert hot.loop.bound.name == "latency"
+    assert {text_of(line.source) for line in hot.lines if line.kind == "fma"} == {"c_ij += a[i, p] * b[p, j]"}
+
+
+@needs_capstone
+def test_the_two_forms_differ_as_the_layouts_do():
+    """Neighbours in a row are neighbours in memory in the one form; in the other they may lie anywhere."""
+    (contiguous,) = listings("matmul", "numba.reordered", "hot")
+    (strided,) = listings("matmul", "numba.reordered", "hot", strided=True)
+    assert not contiguous.loop.scalar
+    assert strided.loop.scalar
+    assert contiguous.title.endswith("arrays in C order, some of any strides")
+    assert strided.title.endswith("arrays of any strides")
+
+
+@needs_capstone
+def test_dtypes_have_lanes_of_their_size():
+    (double,) = listings("matmul", "numba.reordered", "hot", "float64")
+    assert double.loop.itemsize == 8
+    assert all(one.lanes == one.vector_bits // 64 for one in double.loop.instructions if one.kind == "fma")
+
+
+@needs_capstone
+def test_a_call_in_the_loop_is_counted_and_named_and_a_polynomial_has_none():
+    (scalar,) = listings("gelu", "numba.scalar", "hot")
+    assert scalar.loop.counts["call"] > 0
+    assert any(note.startswith("The loop calls exp and erfc") for note in scalar.notes), scalar.notes
+    (polynomial,) = listings("gelu", "numba.polynomial", "asm")
+    assert "call" not in polynomial.loop.counts
+    assert polynomial.loop.vector_bits >= 256
+    assert 0 < len(polynomial.hot) < len(polynomial.lines)
+
+
+@needs_capstone
+def test_a_ufuncs_loop_is_that_of_the_ufunc():
+    (hot,) = listings("gelu", "numba.vectorize", "hot")
+    assert hot.loop.counts["call"] > 0
+    assert hot.title == "_gelu_by_exp, float32, a NumPy ufunc's loop"
+    assert "no source lines" in hot.notes[0]
+
+
+@needs_capstone
+def test_llvm_ir_is_the_kernels_function_with_its_vector_loop_marked():
+    (ir,) = listings("matmul", "numba.reordered", "llvm")
+    assert ir.language == "llvm"
+    assert ir.lines[0].text.startswith("define ")
+    assert ir.lines[-1].text == "}"
+    assert "@reordered(" in ir.lines[0].text, "its own name in place of the mangled one"
+    hot = [line for line in ir.lines if line.hot]
+    assert any("fmul" in line.text and " x float>" in line.text for line in hot)
+    assert ir.loop.vector_bits >= 256
+    assert ir.loop.flops == sum(one.flops for one in ir.loop.instructions) > 0
+    arithmetic = [line for line in hot if line.kind in ("multiply", "add", "fma")]
+    assert {text_of(line.source) for line in arithmetic} == {"out[i, j] += a_ip * b[p, j]"}
+    assert not any("!dbg" in line.text for line in ir.lines)
+
+
+IR = """
+define i32 @f(ptr %a, ptr %b, i64 %n) {
+entry:
+  br label %loop
+loop:                                             ; preds = %loop, %entry
+  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
+  %sum = phi <8 x float> [ zeroinitializer, %entry ], [ %more, %loop ]
+  %p = getelementptr float, ptr %a, i64 %i
+  %x = load <8 x float>, ptr %p, align 4, !tbaa !3
+  %y = fmul contract <8 x float> %x, %x
+  %more = tail call contract <8 x float> @llvm.fma.v8f32(<8 x float> %x, <8 x float> %y, <8 x float> %sum), !dbg !9
+  %w = call <8 x float> @llvm.fmuladd.v8f32(<8 x float> %x, <8 x float> %y, <8 x float> %x)
+  %z = shufflevector <8 x float> %x, <8 x float> poison, <8 x i32> zeroinitializer
+  store <8 x float> %z, ptr %b, align 4
+  %s = tail call float @expf(float 1.0)
+  %next = add nuw i64 %i, 8
+  %done = icmp eq i64 %next, %n
+  br i1 %done, label %end, label %loop, !llvm.loop !5
+end:
+  ret i32 0
+}
+
+define i32 @other() {
+  ret i32 1
+}
+!1 = !DIFile(filename: "kernel.py", directory: "/somewhere")
+!4 = distinct !DISubprogram(name: "f", file: !1, line: 1)
+!9 = !DILocation(line: 42, column: 1, scope: !4)
+"""
+
+
+def test_ir_is_counted_line_by_line():
+    code = read_ir(IR, "f")
+    loop = hot_loop_of_ir(code)
+    kinds = [one.kind for one in loop.instructions]
+    assert kinds[:5] == ["move", "move", "scalar", "load", "multiply"]
+    assert kinds[5:] == ["fma", "fma", "shuffle", "store", "call", "scalar", "scalar", "branch"]
+    assert (loop.flops, loop.bytes, loop.vector_bits, loop.accumulators) == (8 + 16 + 16, 64, 256, 1)
+    assert loop.instructions[5].line == ("/somewhere/kernel.py", 42)
+    assert len(code.instructions) == 15, "the other function's are not among them"
+
+
+def test_every_kernel_that_a_rung_calls_is_found_and_the_rung_is_left_as_it_was():
+    from loopnest.lab.inspect.in_numba import kernels_of
+    from loopnest.numba_kernels import CompiledKernel
+
+    call = CompiledKernel.__call__
+    names = [called.function.__name__ for called in kernels_of(ln.mlp_forward["numba.fused"])]
+    assert CompiledKernel.__call__ is call
+    assert "_register_tiled" in names
+    assert len(set(names)) == len(names) >= 2
+    a, b = np.eye(3, dtype=np.float32), np.arange(9, dtype=np.float32).reshape(3, 3)
+    np.testing.assert_array_equal(ln.matmul(a, b, impl="numba.naive"), b)
+
+
+def test_which_kernel_runs_depends_on_the_workload():
+    from loopnest.lab.inspect.in_numba import kernels_of
+
+    few_rows = next(w.name for w in ln.matmul.contract.workloads if w.shape["m"] == 1)
+    (called,) = kernels_of(ln.matmul["numba.parallel"], workload=few_rows)
+    assert called.function.__name__ == "_stream_rows_of_b"
+
+
+def test_bad_input_is_told():
+    with pytest.raises(InspectError, match="workload is 'huge', which matmul does not have; it has square-16"):
+        listings("matmul", "numba.naive", "llvm", workload="huge")
+    with pytest.raises(InspectError, match=r"numba\.naive has no ptx to show, but hot, source, asm, llvm"):
+        listings("matmul", "numba.naive", "ptx")
+
+
+@needs_capstone
+def test_the_command_prints_and_gives_the_records():
+    command = ["inspect", "matmul", "numba.naive", "--no-measure"]
+    plain = CliRunner().invoke(main, [*command, "--asm", "--plain"], catch_exceptions=False)
+    assert plain.exit_code == 0, plain.output
+    assert "loopnest/operations/matmul/in_numba.py:37" in plain.output
+    told = json.loads(CliRunner().invoke(main, [*command, "--hot", "--json"], catch_exceptions=False).output)
+    assert told["listings"][0]["loop"]["accumulators"] == 1

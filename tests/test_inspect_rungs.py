@@ -1,0 +1,497 @@
+"""`loopnest inspect` for the C++ rungs: the hot loops of what is installed, against what their sources say."""
+
+import functools
+import importlib.util
+import itertools
+import json
+import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
+
+import loopnest as ln
+import pytest
+from click.testing import CliRunner
+from loopnest.cli import main
+from loopnest.cpp import csrc
+from loopnest.lab.inspect import InspectError, Request, compare, in_cpp, inspect, mca, ports, remarks, tables
+from loopnest.lab.inspect import elf as elf_module
+from loopnest.lab.inspect.loops import hot_loop
+from loopnest.lab.inspect.records import ARITHMETIC, KINDS
+from loopnest.lab.inspect.samples import CannotSample
+from loopnest.lab.inspect.trial import trial
+
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="x86-64 Linux alone"),
+    pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build has other code"),
+    pytest.mark.skipif(
+        not all(map(importlib.util.find_spec, elf_module.NEEDED)),
+        reason="needs loopnest[inspect]: capstone, pyelftools",
+    ),
+]
+
+LEVELS = {"v1": 16, "v3": 32, "v4": 64}
+"""Bytes of a vector."""
+
+RUNGS = [(operation.name, k.id) for operation in ln.OPERATIONS.values() for k in operation if k.backend == "cpp"]
+SCALAR = [
+    *(("matmul", "cpp.naive"), ("matmul", "cpp.jik"), ("dot", "cpp.one_accumulator"), ("sum", "cpp.row_wise")),
+    *(("add", "cpp.scalar"), ("gelu", "cpp.scalar"), ("gelu_backward", "cpp.scalar")),
+]
+"""Those of csrc/simd/kernels_scalar.cpp."""
+
+with_a_compiler = pytest.mark.skipif(
+    not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no C++ compiler is installed"
+)
+
+
+@functools.cache
+def hot(operation, impl, isa, dtype="float32"):
+    """The listing of a rung's hot loop, without running it."""
+    return inspect(ln.OPERATIONS[operation][impl], "hot", isa=isa, dtype=dtype, measure=False).listings[0]
+
+
+def tile_of(level):
+    """The rows and the vectors of the micro-kernel's tile, as csrc/matmul/tile.hpp has them."""
+    text = (csrc() / "matmul" / "tile.hpp").read_text()
+    rows = int(re.search(r"tile_rows = (\d+);", text)[1])
+    many, few = re.search(r"tile_vectors = vector_registers == 32 \? (\d+) : (\d+);", text).groups()
+    return rows, int(many if level == "v4" else few)
+
+
+# --- the micro-kernel
+
+
+@pytest.mark.parametrize("level", ["v3", "v4"])
+@pytest.mark.parametrize(("dtype", "itemsize"), [("float32", 4), ("float64", 8)])
+@pytest.mark.parametrize("impl", ["cpp.packed", "cpp.register_tile", "cpp.prefetched", "cpp.parallel"])
+def test_the_micro_kernels_loop_is_its_tiles_rows_times_vectors(impl, level, dtype, itemsize):
+    rows, vectors = tile_of(level)
+    loop = hot("matmul", impl, level, dtype).loop
+    assert loop.counts["fma"] == rows * vectors
+    assert loop.counts["loads"] == rows + vectors  # an element of a for each row, and a row of b
+    assert loop.counts["stores"] == 0
+    assert loop.counts["spills"] == 0
+    assert loop.flops == 2 * rows * vectors * LEVELS[level] // itemsize
+    assert loop.bytes == vectors * LEVELS[level] + rows * itemsize
+    assert loop.accumulators == rows * vectors
+    assert loop.vector_bits == 8 * LEVELS[level]
+    assert loop.itemsize == itemsize
+    assert set(loop.counts) <= {"fma", "load", "scalar", "branch", "loads", "stores", "spills"}
+
+
+def test_on_the_baseline_a_product_and_a_sum_stand_for_each_multiply_add():
+    rows, vectors = tile_of("v1")
+    loop = hot("matmul", "cpp.packed", "v1").loop
+    assert (loop.counts["multiply"], loop.counts["add"]) == (rows * vectors, rows * vectors)
+    assert "fma" not in loop.counts
+
+
+def test_its_bound_is_the_multiply_add_units_on_every_family_with_avx2():
+    code = hot("matmul", "cpp.packed", "v3").loop.instructions
+    file = in_cpp.extension()
+    function = file.function_at(code[0].address)
+    for family in ports.FAMILIES:
+        loop = hot_loop(file.code(function), family, 256)
+        assert loop.bound.name == "FMA units", family.name
+        assert loop.bound.share == 1, family.name
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
+@pytest.mark.parametrize("level", ["v3", "v4"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_objdump_counts_the_same_multiply_adds_between_the_same_addresses(level, dtype):
+    loop = hot("matmul", "cpp.packed", level, dtype).loop
+    last = loop.instructions[-1]
+    command = ["objdump", "-d", f"--start-address={loop.first}", f"--stop-address={last.address + last.size}"]
+    told = subprocess.run([*command, in_cpp.extension().path], capture_output=True, text=True, check=True).stdout
+    rows, vectors = tile_of(level)
+    register = "%zmm" if level == "v4" else "%ymm"
+    lines = [line for line in told.splitlines() if "vfmadd" in line and register in line]
+    assert len(lines) == rows * vectors
+    assert len(re.findall(r"\n +[0-9a-f]+:", told)) == len(loop.instructions)
+
+
+@pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
+def test_objdump_in_place_of_capstone_gives_the_same_counts():
+    view = inspect(ln.matmul["cpp.packed"], "hot", isa="v4", measure=False, disassembler="objdump")
+    ours = hot("matmul", "cpp.packed", "v4").loop
+    theirs = view.listings[0].loop
+    assert theirs.counts == ours.counts
+    assert [(a.address, a.size, a.kind) for a in theirs.instructions] == [
+        (a.address, a.size, a.kind) for a in ours.instructions
+    ]
+
+
+# --- every rung
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("operation", "impl"), RUNGS)
+def test_every_rung_has_a_hot_loop_or_the_reason_why_not(operation, impl, level):
+    listing = hot(operation, impl, level)
+    loop = listing.loop
+    if loop is None:
+        assert "has no loop" in " ".join(listing.notes)
+        return
+    counts = loop.counts
+    assert sum(counts[kind] for kind in KINDS if kind in counts) == len(loop.instructions)
+    assert counts.get("other", 0) <= 1, [one.text for one in loop.instructions if one.kind == "other"]
+    assert counts["branch"] >= 1
+    assert loop.bytes > 0
+    moves_alone = operation in ("transpose", "relu", "relu_backward")
+    assert (loop.flops == 0) == moves_alone
+    if not moves_alone:
+        assert any(kind in counts for kind in ARITHMETIC)
+    assert loop.bound is None or loop.bound.cycles >= loop.latency
+    if "call" in counts:
+        assert "in every iteration" in " ".join(listing.notes)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize(("operation", "impl"), RUNGS)
+def test_scalar_rungs_are_scalar_and_the_others_are_not(operation, impl, level):
+    loop = hot(operation, impl, level).loop
+    if (operation, impl) in SCALAR:
+        assert loop.scalar
+    elif impl.endswith((".simd", ".vectorized", ".fused", ".packed", ".register_tile", ".prefetched", ".parallel")):
+        assert not loop.scalar
+        assert operation in ("rmsprop", "adam") or loop.vector_bits == 8 * LEVELS[level]
+
+
+def test_the_table_of_kernels_in_the_extension_agrees_with_that_in_the_sources():
+    file = in_cpp.extension()
+    for (operation, impl), level in itertools.product(RUNGS, LEVELS):
+        k = ln.OPERATIONS[operation][impl]
+        name, scalar = in_cpp.compiled_from(k, level, "float64")
+        found = in_cpp.function_of(file, k, level, "float64").name
+        assert scalar == ((operation, impl) in SCALAR)
+        installed = name.replace(f"::{level}::", f"::{level}_scalar::") if scalar else name
+        assert f" {installed}(" in found
+
+
+# --- where the time goes
+
+
+@pytest.mark.parametrize(
+    ("operation", "impl"),
+    [("matmul", "cpp.packed"), ("matmul", "cpp.naive"), ("dot", "cpp.simd"), ("sigmoid", "cpp.simd")],
+)
+def test_the_loop_that_could_be_hot_is_the_one_that_is(operation, impl):
+    k, level = ln.OPERATIONS[operation][impl], ln.isa()
+    run = trial(k)
+    try:
+        run.samples(in_cpp.extension().path)
+    except CannotSample as error:
+        pytest.skip(f"the system lets nobody look: {error}")
+    (listing,) = in_cpp.show(Request(k, "hot", "float32", level, run))
+    guessed = hot(operation, impl, level)
+    assert listing.loop.seen is None or listing.loop.seen > 0.3
+    assert sorted(one.mnemonic for one in listing.loop.instructions if one.kind in ARITHMETIC) == sorted(
+        one.mnemonic for one in guessed.loop.instructions if one.kind in ARITHMETIC
+    )
+    assert "% of the time was spent in this loop" in " ".join(listing.notes)
+
+
+def test_the_measured_share_is_of_the_limit_at_the_level_that_was_asked_for():
+    before, threads = ln.isa(), ln.num_threads()
+    view = inspect(ln.matmul["cpp.naive"], "hot", isa="v1")
+    assert (ln.isa(), ln.num_threads()) == (before, threads)
+    measured = view.measured
+    assert measured.isa == "v1"
+    assert measured.limit == "peak flops"
+    assert 0 < measured.share < 0.5  # a naive loop is far from any peak
+    assert "one thread" in tables.sentence_of(measured)
+
+
+def test_a_level_that_does_not_run_here_is_read_and_not_run(monkeypatch):
+    monkeypatch.setattr("loopnest._core.isa_levels", lambda: ["v1"])
+    view = inspect(ln.matmul["cpp.packed"], "hot", isa="v3")
+    assert view.measured is None
+    assert view.listings[0].loop.counts["fma"] == 12
+    assert trial(ln.matmul["cpp.packed"], "float32", "v3") is None
+
+
+# --- source lines
+
+
+def with_lines():
+    loop = hot("matmul", "cpp.packed", "v3").loop
+    if all(one.line is None for one in loop.instructions):
+        pytest.skip("this build of the extension has no line tables")
+    return loop
+
+
+def test_multiply_adds_come_from_the_line_that_multiplies_and_adds():
+    text = (csrc() / "matmul" / "tile.hpp").read_text().splitlines()
+    for one in with_lines().instructions:
+        if one.kind == "fma":
+            assert one.line[0] == "matmul/tile.hpp"
+            assert "sum[i][v] += a[" in text[one.line[1] - 1]
+
+
+def test_the_source_says_what_became_of_each_line():
+    with_lines()
+    view = inspect(ln.matmul["cpp.packed"], "source", isa="v3", measure=False)
+    assert [listing.title for listing in view.listings] == ["csrc/matmul/packed.hpp", "csrc/matmul/tile.hpp"]
+    noted = {line.text.strip(): line.note for listing in view.listings for line in listing.lines if line.note}
+    (note,) = (note for text, note in noted.items() if "sum[i][v] +=" in text)
+    assert note == "12 FMA, 6 load"
+    assert not view.listings[0].lines[0].text.startswith("//")  # the lesson is `loopnest show`'s
+
+
+@with_a_compiler
+def test_line_tables_change_no_instruction(tmp_path):
+    flags = remarks.flags()["lines"]
+    kind = remarks.compiler().kind
+    texts = []
+    for extra in ([], flags):
+        source, made = tmp_path / "rung.cpp", tmp_path / "rung.o"
+        function = "loopnest::v3::dot::simd<float>"
+        source.write_text(f'#include "linalg/dot_simd.hpp"\n[[gnu::used]] static const auto kept = &{function};\n')
+        command = [remarks.compiler().command, "-std=gnu++20", f"-I{csrc()}", "-DLOOPNEST_ISA=v3", "-fPIC"]
+        command += [*remarks.flags_of("v3", False, kind), *extra, "-c", str(source), "-o", str(made)]
+        subprocess.run(command, check=True, capture_output=True, timeout=120)
+        file = elf_module.ObjectFile(made)
+        texts.append([(one.address, one.text) for f in file.functions for one in file.code(f)])
+    assert len(texts[0]) > 50
+    assert texts[0] == texts[1]
+
+
+# --- the compiler's remarks
+
+
+@with_a_compiler
+def test_naive_is_scalar_and_says_why():
+    listing = hot("matmul", "cpp.naive", "v3")
+    assert [one.mnemonic for one in listing.loop.instructions if one.kind == "fma"] == ["vfmadd231ss"]
+    notes = "\n".join(listing.notes)
+    assert "Scalar: this rung is compiled with vectorization off (-fno-" in notes
+    text = (csrc() / "matmul" / "naive.hpp").read_text().splitlines()
+    line = next(n for n, told in enumerate(text, 1) if "sum += a(i, k) * b(k, j)" in told)
+    assert f"With vectorization on, the compiler says of line {line}: " in notes
+    assert listing.loop.bound is None or listing.loop.bound.name == "latency"
+
+
+@with_a_compiler
+def test_a_call_of_the_c_library_is_why_geluss_formulas_stay_scalar():
+    view = inspect(ln.gelu["cpp.scalar"], "remarks", isa="v3")
+    told = "\n".join(line.text for listing in view.listings for line in listing.lines)
+    if remarks.compiler().kind == "GNU":
+        assert "expf (…): there is no vector form of this" in told
+        assert "return ::expf(x);" in told
+    assert "vectorization off" in " ".join(view.listings[-1].notes)
+
+
+@with_a_compiler
+def test_remarks_stand_below_their_lines():
+    (listing,) = inspect(ln.matmul["cpp.reordered"], "remarks", isa="v3").listings
+    texts = [line.text for line in listing.lines]
+    inner = next(n for n, text in enumerate(texts) if "c(i, j) += " in text or "+=" in text)
+    assert texts[inner + 1].startswith("// vectorized: ")
+    numbers = [line.source[1] for line in listing.lines]
+    assert numbers == sorted(numbers)
+
+
+def test_gccs_and_clangs_remarks_are_read():
+    gcc = (
+        "/x/csrc/matmul/naive.hpp:19:29: missed: couldn't vectorize loop\n"
+        "/x/csrc/matmul/naive.hpp:19:29: missed:  not vectorized: control flow in loop.\n"
+        "/x/csrc/matmul/naive.hpp:21:33: optimized: loop vectorized using 32 byte vectors\n"
+        "/x/csrc/matmul/naive.hpp:21:63: missed: not vectorized: no vectype for stmt: _1 = *_38;\n"
+        " scalar_type: const float\n"
+        "/x/csrc/simd/libm.hpp:11:56: missed:   not vectorized: relevant stmt not supported: _45 = expf (_44);\n"
+        "/usr/include/stdlib.h:1:1: missed: couldn't vectorize loop\n"
+    )
+    found = remarks.parsed(gcc)
+    assert [(r.file, r.line, r.vectorized) for r in found] == [
+        *(("matmul/naive.hpp", 19, False), ("matmul/naive.hpp", 19, False), ("matmul/naive.hpp", 21, True)),
+        ("simd/libm.hpp", 11, False),
+    ]
+    assert found[1].told == "control flow in loop: a loop or a branch in it"
+    assert found[2].told == "32 byte vectors"
+    assert found[3].told == "relevant stmt not supported: expf (…): there is no vector form of this"
+    clang = (
+        "csrc/matmul/naive.hpp:21:57: remark: loop not vectorized: cannot prove it is safe to reorder floating-point "
+        "operations; allow reordering by specifying '#pragma clang loop vectorize(enable)' "
+        "[-Rpass-analysis=loop-vectorize]\n"
+        "csrc/matmul/reordered.hpp:23:13: remark: vectorized loop (vectorization width: 8, interleaved count: 4) "
+        "[-Rpass=loop-vectorize]\n"
+    )
+    missed, made = remarks.parsed(clang)
+    assert missed.meaning == "IEEE 754 additions do not regroup"
+    assert "[-R" not in missed.text
+    assert made.vectorized
+
+
+def test_without_a_compiler_the_remarks_say_what_to_install(monkeypatch):
+    remarks.compiler.cache_clear()
+    remarks.remarks_on.cache_clear()
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    try:
+        with pytest.raises(InspectError, match="CXX is 'no-such-compiler', and no such command was found"):
+            inspect(ln.matmul["cpp.naive"], "remarks")
+        in_cpp_notes = inspect(ln.matmul["cpp.naive"], "hot", isa="v3", measure=False).listings[0].notes
+        assert any("What the compiler says of it is not known here" in note for note in in_cpp_notes)
+        monkeypatch.delenv("CXX")
+        monkeypatch.setenv("PATH", "")
+        remarks.compiler.cache_clear()
+        with pytest.raises(InspectError, match=r"no g\+\+, clang\+\+ or c\+\+ was found.*apt install g\+\+"):
+            remarks.compiler()
+    finally:
+        remarks.compiler.cache_clear()
+
+
+def test_the_flags_of_every_level_are_in_the_file_that_cmake_reads():
+    told = remarks.flags()
+    assert set(ln.isa_levels()) <= set(told["levels"])
+    assert "-march=x86-64-v3" in remarks.flags_of("v3", False, "GNU")
+    assert remarks.flags_of("v3", True, "GNU")[-1] == "-fno-tree-slp-vectorize"
+    assert remarks.flags_of("v3", True, "Clang")[-1] == "-fno-slp-vectorize"
+
+
+# --- llvm-mca
+
+
+def has_mca():
+    try:
+        mca.tool()
+    except InspectError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not has_mca(), reason="llvm-mca is not installed")
+@pytest.mark.parametrize("level", ["v3", "v4"])
+def test_llvm_mca_agrees_that_a_tile_takes_its_multiply_adds_time(level):
+    loop = hot("matmul", "cpp.packed", level).loop
+    found = mca.simulate(loop, ports.family_called("Skylake-X"))
+    assert (found.model, found.exact) == ("skylake-avx512", True)
+    rows, vectors = tile_of(level)
+    assert rows * vectors / 2 <= found.cycles < rows * vectors / 2 * 1.35
+    assert found.pressure
+
+
+@pytest.mark.skipif(not has_mca(), reason="llvm-mca is not installed")
+def test_a_model_that_is_another_processors_is_named_with_a_warning(monkeypatch):
+    unknown = ports.Family(**{**vars(ports.family_called("Zen 4")), "name": "Zen 99", "models": ("znver99",)})
+    monkeypatch.setattr(in_cpp, "this_family", lambda: unknown)
+    (listing,) = inspect(ln.matmul["cpp.packed"], "mca", isa="v3", measure=False).listings
+    assert listing.facts["model"] == "icelake-server"
+    assert re.search(r"has no model of Zen 99: this is icelake-server's, another core", " ".join(listing.notes))
+
+
+def test_without_llvm_mca_the_message_has_the_fix(monkeypatch):
+    monkeypatch.setattr(mca.shutil, "which", lambda name: None)
+    with pytest.raises(InspectError, match=r"llvm-mca is not installed: on Debian, apt install llvm"):
+        inspect(ln.matmul["cpp.packed"], "mca", isa="v3", measure=False)
+
+
+# --- two against each other, and the command
+
+
+def test_two_rungs_are_compared_by_what_their_iterations_have():
+    both = compare.compare(ln.matmul["cpp.reordered"], ln.matmul["cpp.packed"], isa="v3", measure=False)
+    assert (both["FMA"].left, both["FMA"].right) == (1, 12)
+    assert (both["flops"].left, both["flops"].right) == (16, 192)
+    assert (both["accumulators"].left, both["accumulators"].right) == (0, 12)
+    assert both["flops a byte"].left == pytest.approx(16 / 96, rel=0.01)
+    with pytest.raises(KeyError, match="no row is called 'nonsense'; there are instructions, FMA"):
+        both["nonsense"]
+    wide = "\n".join(printed(tables.report_of_two(both, 140), 140))
+    narrow = "\n".join(printed(tables.report_of_two(both, 80), 80))
+    first = both.right.listings[0].lines[0].text
+    left = both.left.listings[0].lines[0].text
+    assert any(left in line and first in line for line in wide.splitlines())
+    assert not any(left in line and first in line for line in narrow.splitlines())
+    assert all(len(line) <= 80 for line in narrow.splitlines())
+
+
+def printed(parts, width):
+    from rich.console import Console
+
+    console = Console(width=width, color_system=None)
+    with console.capture() as captured:
+        for part in parts:
+            console.print(part)
+    return captured.get().splitlines()
+
+
+def run(*args):
+    return CliRunner().invoke(main, ["inspect", *args])
+
+
+def test_the_command_prints_the_loop_and_what_it_adds_up_to():
+    done = run("matmul", "cpp.packed", "--hot", "--isa", "v3", "--dtype", "float64", "--no-measure")
+    assert done.exit_code == 0, done.output
+    assert "matmul::multiply_tile_fetching<6, 2, whole, false, double> · v3 · float64" in done.output
+    assert "24 instructions an iteration: 12 FMA, 8 load, 3 scalar, 1 branch" in done.output
+    assert "96 flops and 112 bytes an iteration, 12 accumulators in flight" in done.output
+    assert "\x1b[" not in done.output
+
+
+def test_plain_output_is_the_same_each_time():
+    args = ["matmul", "cpp.naive", "--plain", "--isa", "v3", "--no-measure", "--asm", "--hot"]
+    assert run(*args).output == run(*args).output
+    lines = run(*args).output.splitlines()
+    hot_lines = [line for line in lines if re.match(r"[0-9a-f]+\t\*\t", line)]
+    assert [line.split("\t")[2] for line in hot_lines].count("fma") == 2  # in the function, and in the loop alone
+
+
+def test_json_has_the_records():
+    told = json.loads(run("matmul", "cpp.packed", "--isa", "v4", "--json", "--no-measure").output)
+    loop = told["listings"][0]["loop"]
+    assert (told["operation"], told["impl"]) == ("matmul", "cpp.packed")
+    assert loop["counts"]["fma"] == 24
+    assert {"address", "mnemonic", "kind", "line"} <= set(loop["instructions"][0])
+    both = json.loads(
+        run("matmul", "cpp.naive", "--diff", "cpp.packed", "--isa", "v3", "--json", "--no-measure").output
+    )
+    assert {row["name"] for row in both["rows"]} >= {"FMA", "flops", "accumulators"}
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (("matmull", "cpp.packed"), "no operation is called 'matmull'; did you mean matmul"),
+        (("matmul", "cpp.paked"), "no implementation has the id 'cpp.paked'; did you mean 'cpp.packed'"),
+        (("matmul", "cpp.packed", "--isa", "v9"), "isa is 'v9', expected one of v1, v3, v4"),
+        (("matmul", "cpp.packed", "--ptx"), "cpp.packed has no ptx to show, but hot, source, asm, remarks, mca"),
+        (("matmul", "cpp.packed", "--diff", "cpp.naive", "--asm"), "--diff compares hot loops, and takes no --asm"),
+        (("matmul", "cpp.packed", "--diff", "cpp.naiv"), "no implementation has the id 'cpp.naiv'"),
+        (("matmul", "python.naive", "--hot"), "python.naive has no hot to show, but source"),
+    ],
+)
+def test_what_cannot_be_shown_is_refused_with_what_can(args, message):
+    done = run(*args)
+    assert done.exit_code != 0
+    assert message in " ".join(done.output.replace("│", " ").split())
+
+
+def test_without_capstone_the_source_is_shown_and_the_rest_says_what_to_install(monkeypatch):
+    elf_module._opened.cache_clear()
+    monkeypatch.setitem(sys.modules, "capstone", None)
+    done = run("matmul", "cpp.packed", "--isa", "v3", "--no-measure")
+    assert done.exit_code == 1
+    assert "capstone is not installed: pip install 'loopnest[inspect]'" in done.output
+    shown = run("matmul", "cpp.packed", "--source", "--no-measure")
+    assert shown.exit_code == 0
+    assert "What became of the lines is not told: capstone is not installed" in shown.output
+    assert "void packed(" in shown.output
+
+
+def test_an_implementation_inspects_itself():
+    view = ln.matmul["cpp.packed"].inspect("hot", isa="v3", measure=False)
+    assert view.listings[0].loop.counts["fma"] == 12
+    with pytest.raises(InspectError, match="aspect is 'nonsense', expected one of source, hot"):
+        ln.matmul["cpp.packed"].inspect("nonsense")
+    with pytest.raises(InspectError, match="dtype is 'float16', expected 'float32' or 'float64'"):
+        ln.matmul["cpp.packed"].inspect(dtype="float16")
+
+
+def test_importing_loopnest_loads_no_lab():
+    program = "import sys, loopnest; print([name for name in sys.modules if name.startswith('loopnest.lab')])"
+    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert told.stdout.strip() == "[]"

@@ -1,0 +1,206 @@
+"""The occupancy calculator against NVIDIA's own, and against figures that NVIDIA's guides publish."""
+
+import ctypes
+import importlib.util
+import random
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from loopnest.lab.inspect.occupancy import GPUS, LIMITS, WARP, gpu_named, occupancy
+
+
+@pytest.mark.parametrize(
+    ("gpu", "threads", "registers", "shared", "blocks", "percent", "limited_by"),
+    [
+        # CUDA C++ Best Practices Guide, "Calculating Occupancy", compute capability 7.0: 128 threads with 37 registers
+        # are 75 % with 12 blocks; with 320 threads "only four 320-thread blocks can reside", 63 %.
+        ("V100", 128, 37, 0, 12, 75, ("registers",)),
+        ("V100", 320, 37, 0, 4, 63, ("registers",)),
+        # The same: "to have 100% occupancy each thread can use at most 32 registers".
+        ("V100", 256, 32, 0, 8, 100, ("warps", "registers")),
+        ("V100", 256, 33, 0, 6, 75, ("registers",)),
+        # NVIDIA Ampere GPU Architecture Tuning Guide, "Occupancy": 8.0 has 64 warps and 32 blocks, 8.6 has 48 and 16.
+        ("A100", 64, 16, 0, 32, 100, ("warps", "blocks")),
+        ("RTX 3090", 64, 16, 0, 16, 67, ("blocks",)),
+        # Ada Tuning Guide: 48 warps and 24 blocks. Hopper Tuning Guide: 64 and 32.
+        ("RTX 4090", 64, 16, 0, 24, 100, ("warps", "blocks")),
+        ("H100", 64, 16, 0, 32, 100, ("warps", "blocks")),
+        # Hopper Tuning Guide, "Unified Shared Memory/L1/Texture Cache": 228 KB, of which a block may have 227, since
+        # 1 KB is reserved for each block: so two blocks of 113 KB fit and two of 114 KB do not.
+        ("H100", 128, 32, 113 * 1024, 2, 13, ("shared memory",)),
+        ("H100", 128, 32, 114 * 1024, 1, 6, ("shared memory",)),
+        ("H100", 128, 32, 227 * 1024, 1, 6, ("shared memory",)),
+        ("H100", 128, 32, 227 * 1024 + 1, 0, 0, ("shared memory",)),
+        # Ampere Tuning Guide: 164 and 163 KB (8.0), 100 and 99 KB (8.6). Turing Tuning Guide: 64 KB, none reserved.
+        ("A100", 128, 32, 163 * 1024, 1, 6, ("shared memory",)),
+        ("A100", 128, 32, 164 * 1024, 0, 0, ("shared memory",)),
+        ("A10", 128, 32, 99 * 1024, 1, 8, ("shared memory",)),
+        ("T4", 128, 32, 64 * 1024, 1, 13, ("shared memory",)),
+        ("T4", 128, 32, 32 * 1024, 2, 25, ("shared memory",)),
+    ],
+)
+def test_published_figures(gpu, threads, registers, shared, blocks, percent, limited_by):
+    found = occupancy(gpu, threads=threads, registers=registers, shared=shared)
+    assert (found.blocks, found.percent, found.limited_by) == (blocks, percent, limited_by)
+
+
+ORACLE = """
+#include <climits>
+#include <cuda_occupancy.h>
+extern "C" int ask(int major, int minor, int warps, int shared, int block_shared, int reserved,
+                   int threads, int registers, int bytes, int barriers, int* by) {
+  cudaOccDeviceProp device;
+  device.computeMajor = major;
+  device.computeMinor = minor;
+  device.maxThreadsPerBlock = 1024;
+  device.maxThreadsPerMultiprocessor = 32 * warps;
+  device.regsPerBlock = device.regsPerMultiprocessor = 65536;
+  device.warpSize = 32;
+  device.numSms = 1;
+  device.sharedMemPerBlock = 48 * 1024;
+  device.sharedMemPerMultiprocessor = shared;
+  device.sharedMemPerBlockOptin = block_shared;
+  device.reservedSharedMemPerBlock = reserved;
+  cudaOccFuncAttributes kernel;
+  kernel.maxThreadsPerBlock = INT_MAX;
+  kernel.numRegs = registers;
+  kernel.shmemLimitConfig = FUNC_SHMEM_LIMIT_OPTIN;
+  kernel.maxDynamicSharedSizeBytes = bytes;  // all of it dynamic, as more than 48 KiB must be
+  kernel.numBlockBarriers = barriers;
+  cudaOccDeviceState state;
+  cudaOccResult result;
+  if (cudaOccMaxActiveBlocksPerMultiprocessor(&result, &device, &kernel, &state, threads, bytes)) return -1;
+  by[0] = result.blockLimitWarps, by[1] = result.blockLimitBlocks, by[2] = result.blockLimitRegs;
+  by[3] = result.blockLimitSharedMem, by[4] = result.blockLimitBarriers;
+  by[5] = result.allocatedRegistersPerBlock, by[6] = static_cast<int>(result.allocatedSharedMemPerBlock);
+  return result.activeBlocksPerMultiprocessor;
+}
+"""
+
+
+def _header():
+    """The folder of NVIDIA's cuda_occupancy.h: from the extra `cuda`, or of a CUDA toolkit."""
+    found = importlib.util.find_spec("nvidia")
+    roots = [Path(place) for place in (found.submodule_search_locations if found else ())]
+    toolkit = shutil.which("nvcc")
+    roots += [Path(toolkit).resolve().parents[1], Path("/usr/local/cuda")] if toolkit else [Path("/usr/local/cuda")]
+    for root in roots:
+        for place in (*root.glob("*/include"), root / "include"):
+            if (place / "cuda_occupancy.h").exists():
+                return place
+    return None
+
+
+@pytest.fixture(scope="module")
+def nvidias(tmp_path_factory):
+    """NVIDIA's calculator, which its toolkit has as a header: cuda_occupancy.h."""
+    header = _header()
+    if header is None:
+        pytest.skip("NVIDIA's cuda_occupancy.h is not here: pip install 'loopnest[cuda]'")
+    folder = tmp_path_factory.mktemp("oracle")
+    (folder / "ask.cpp").write_text(ORACLE)
+    command = ["g++", "-shared", "-fPIC", f"-I{header}", str(folder / "ask.cpp"), "-o", str(folder / "ask.so")]
+    subprocess.run(command, check=True, capture_output=True)
+    return ctypes.CDLL(str(folder / "ask.so")).ask
+
+
+def test_nvidias_own_calculator_agrees(nvidias):
+    """On 1,500 random kernels for each compute capability: blocks, what each resource allows, what a block is given."""
+    rng = random.Random(5)
+    launched = 0
+    for cc, limits in LIMITS.items():
+        gpu = next(gpu for gpu in GPUS.values() if gpu.cc == cc)
+        for _ in range(1500):
+            threads, registers = rng.randint(1, 1024), rng.randint(1, 255)
+            shared = rng.choice((0, rng.randint(0, 8192), rng.randint(0, limits.block_shared + 2048)))
+            barriers = rng.choice((1, 1, 2, 3, 16))
+            by = (ctypes.c_int * 7)()
+            capacity = (limits.shared, limits.block_shared, limits.reserved)
+            blocks = nvidias(*cc, limits.warps, *capacity, threads, registers, shared, barriers, by)
+            found = occupancy(gpu, threads=threads, registers=registers, shared=shared, barriers=barriers, advise=False)
+            case = (gpu.name, threads, registers, shared, barriers, found)
+            assert found.blocks == blocks, case
+            ours = [
+                found.by.get(name, 2**31 - 1) for name in ("warps", "blocks", "registers", "shared memory", "barriers")
+            ]
+            assert ours == list(by[:5]), case
+            assert (found.block_registers, found.block_shared) == (by[5], by[6]), case
+            assert found.warps == blocks * -(-threads // WARP)
+            launched += blocks > 0
+    assert launched > 5000, "most of the cases say something"
+
+
+def test_advice_is_the_least_change_that_fits_one_block_more():
+    """What it says is tried: with the change there are more blocks, with a little less of it there are not."""
+    found = occupancy("H100", threads=256, registers=72, shared=4096)
+    assert found.advice == "One block more fits with at most 64 registers a thread (now 72)."
+    assert occupancy("H100", threads=256, registers=64, shared=4096).blocks == found.blocks + 1
+    assert occupancy("H100", threads=256, registers=65, shared=4096).blocks == found.blocks
+
+    found = occupancy("RTX 4090", threads=256, registers=40, shared=49_000)
+    assert found.advice == "One block more fits with at most 33,024 bytes of shared memory a block (now 49,000)."
+    assert occupancy("RTX 4090", threads=256, registers=40, shared=33_024).blocks == found.blocks + 1
+    assert occupancy("RTX 4090", threads=256, registers=40, shared=33_025).blocks == found.blocks
+
+    both = occupancy("H100", threads=256, registers=128, shared=102_400)
+    assert both.limited_by == ("registers", "shared memory")
+    assert "80 registers" in both.advice
+    assert "76,800 bytes" in both.advice
+    assert occupancy("H100", threads=256, registers=80, shared=76_800).blocks == both.blocks + 1
+
+    wide = occupancy("RTX 4090", threads=1024, registers=32)
+    assert wide.advice == "More warps fit with blocks of 768 threads (now 1024): 48 of 48 warps."
+    assert occupancy("RTX 4090", threads=768, registers=32).warps == 48
+
+    assert occupancy("A100", threads=256, registers=32).advice == "All warps are taken: there is nothing to gain."
+
+
+@pytest.mark.parametrize("gpu", GPUS)
+def test_advice_can_be_followed_on_every_gpu(gpu):
+    """Random kernels: whoever does what the advice says has more warps, or the same kernel can be launched."""
+    import re
+
+    rng = random.Random(gpu)
+    followed = 0
+    for _ in range(40):
+        threads, registers, shared = rng.randint(1, 32) * 32, rng.randint(16, 255), rng.randint(0, 90_000)
+        found = occupancy(gpu, threads=threads, registers=registers, shared=shared)
+        now = {"threads": threads, "registers": registers, "shared": shared}
+        for what, pattern in (
+            ("threads", r"blocks of (\d+) threads"),
+            ("registers", r"at most (\d+) registers"),
+            ("shared", r"at most ([\d,]+) bytes"),
+        ):
+            if asked := re.search(pattern, found.advice):
+                now[what] = int(asked[1].replace(",", ""))
+        if now != {"threads": threads, "registers": registers, "shared": shared}:
+            followed += 1
+            assert occupancy(gpu, **now).warps > found.warps, (gpu, threads, registers, shared, found.advice)
+    assert followed > 10
+
+
+def test_a_kernel_that_cannot_be_launched_is_said_to_be_so():
+    found = occupancy("A100", threads=1024, registers=80)
+    assert (found.blocks, found.limited_by) == (0, ("registers",))
+    assert "cannot launch" in found.sentence
+    assert found.advice == "It can be launched with at most 64 registers a thread (now 80)."
+
+
+def test_names_are_found_however_they_are_written_and_others_get_a_hint():
+    assert gpu_named("rtx4090") is gpu_named("NVIDIA GeForce RTX 4090") is GPUS["RTX 4090"]
+    assert gpu_named("h100-pcie") is GPUS["H100 PCIe"]
+    with pytest.raises(ValueError, match=r"gpu is 'H10', which is not known; did you mean 'H100'\? Known: V100, T4"):
+        gpu_named("H10")
+    with pytest.raises(ValueError, match="threads is 0, expected at least 1"):
+        occupancy("H100", threads=0, registers=32)
+
+
+def test_the_record_is_plain_data():
+    import json
+
+    told = json.loads(json.dumps(occupancy("H100", threads=256, registers=72).to_json()))
+    assert told["limited_by"] == ["registers"]
+    assert told["share"] == pytest.approx(24 / 64)
+    assert told["by"]["warps"] == 8
