@@ -12,7 +12,9 @@ import click
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS, SIMULATED
 from .commands import check_commands, learn_commands
+from .commands.experiment_commands import experiment
 from .commands.inspect_commands import inspect_command
+from .commands.train_commands import train
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
 if TYPE_CHECKING:
@@ -53,6 +55,8 @@ def main() -> None:
     loopnest accuracy gelu           the error of the C++ functions over every float32
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
+    loopnest train digits            a network trained on the lab's own operations; --compare: by each backend
+    loopnest experiment              questions about networks and numbers, answered by doing
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
     loopnest inspect matmul cpp.packed   the hot loop of its machine code, counted, and what bounds it
     loopnest racecheck FILE.cu       which barrier a CUDA C++ kernel lacks; without a GPU
@@ -799,6 +803,13 @@ def racecheck(
             console.print(line, markup=False)
     if checked.findings:
         raise SystemExit(1)
+
+
+# --- networks: commands of their own files
+
+
+main.add_command(train)
+main.add_command(experiment)
 
 
 def _console() -> Any:
