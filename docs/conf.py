@@ -9,7 +9,10 @@ extensions = ["myst_parser"]
 source_suffix = {".md": "markdown"}
 exclude_patterns = ["lessons/exercises"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.header"]  # a page may go from its title to a heading of the third level
+suppress_warnings = [
+    "myst.header",  # a page may go from its title to a heading of the third level
+    "misc.highlighting_failure",  # code on pages may leave something out: …
+]
 
 html_theme = "furo"
 html_title = "loopnest"

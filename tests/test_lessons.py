@@ -71,7 +71,10 @@ ANSWERS = {
     (2, 1): [f"= {v}" for v in (np.array([[1, 2], [3, 4]]) @ [[5, 6], [7, 8]]).ravel()],
     (2, 2): [f"= {v}" for v in (np.array([[5, 6], [7, 8]]) @ [[1, 2], [3, 4]]).ravel()],
     (2, 3): [f"{2 * 1024**3:,}", f"**{2 * 1024**3 / 100e9 * 1e3:.0f} ms**"],
-    (3, 1): ["(**{}, {}**)".format(*np.empty((5, 7), np.int8).strides), "a[{}, {}]".format(*np.unravel_index(23, (5, 7)))],
+    (3, 1): [
+        "(**{}, {}**)".format(*np.empty((5, 7), np.int8).strides),
+        "a[{}, {}]".format(*np.unravel_index(23, (5, 7))),
+    ],
     (3, 2): [f"**{np.empty((2, 3, 4), np.int8).strides}**"],
     (3, 3): [f"**{np.broadcast_shapes((8, 1, 6), (7, 1))}**"],
     (4, 1): [f"**{32 * 1024 // 64}**", f"**{32 * 1024 // 4}**", "**90 × 90**"],

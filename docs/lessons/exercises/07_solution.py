@@ -29,10 +29,7 @@ def matmul(a, b, out):
     m, k = a.shape
     threads = THREADS if m * k * b.shape[1] > SMALL else 1
     cuts = [m * t // threads for t in range(threads + 1)]
-    workers = [
-        threading.Thread(target=some_rows, args=(a, b, out, begin, end))
-        for begin, end in pairwise(cuts[1:])
-    ]
+    workers = [threading.Thread(target=some_rows, args=(a, b, out, begin, end)) for begin, end in pairwise(cuts[1:])]
     for worker in workers:
         worker.start()
     some_rows(a, b, out, 0, cuts[1])  # this thread does a share, too

@@ -432,7 +432,7 @@ def _loop_order_contenders(named: Named) -> Contenders:
     rungs = ("python.naive", "python.reordered", "numpy.naive", "cpp.naive", "cpp.reordered", "numpy.matmul")
     return [
         *((f"your {order}", own(order)) for order in ORDERS),
-        *((id, lambda k=ln.matmul[id]: k(a, b)) for id in rungs),  # type: ignore[misc]
+        *((id, lambda k=ln.matmul[id]: k(a, b)) for id in rungs),
     ]
 
 
@@ -613,7 +613,7 @@ def _gradient_contenders(named: Named) -> Contenders:
     assert own is not None
     return [
         ("yours", lambda: own(x, t, w1, b1, w2, b2)),
-        *((f"the lab's, in {b}", lambda b=b: composed(b)) for b in ("python", "numpy", "numba", "cpp")),  # type: ignore[misc]
+        *((f"the lab's, in {b}", lambda b=b: composed(b)) for b in ("python", "numpy", "numba", "cpp")),
     ]
 
 
@@ -685,7 +685,7 @@ def _attention_contenders(named: Named) -> Contenders:
 
     return [
         ("yours", lambda: own(q, k, v)),
-        *((f"the lab's, in {b}", lambda b=b: composed(b)) for b in ("python", "numpy", "numba", "cpp")),  # type: ignore[misc]
+        *((f"the lab's, in {b}", lambda b=b: composed(b)) for b in ("python", "numpy", "numba", "cpp")),
     ]
 
 
