@@ -85,7 +85,7 @@ def functions_of(file: Path) -> Callable[[str], Callable[..., Any] | None]:
 def _compiled(file: Path) -> Callable[[str], Callable[..., Any] | None]:
     library = Path.cwd() / "exercise.so"
     compiler = os.environ.get("CXX", "g++")
-    flags = ("-std=c++20", "-O2", "-march=native", "-shared", "-fPIC", "-Wall")
+    flags = ("-std=c++20", "-O2", "-shared", "-fPIC", "-Wall")
     built = subprocess.run(
         [compiler, *flags, str(file), "-o", str(library)], capture_output=True, text=True, check=False
     )
