@@ -429,6 +429,7 @@ def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: 
     longest = min(LONG, seconds / CALLS)
     rng = fresh()
     found: list[Workload] = []
+    legible: list[Workload] = []
     most = MOST if seconds >= 2 else MOST // 4
     rate, density, trip = 0.0, 0.0, min(_session(me.subject).round_trip() for _ in range(5))
     for workload in sorted(contract.workloads, key=lambda w: work_of(contract, w)):
@@ -449,8 +450,11 @@ def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: 
         if found and (best > 2 * longest or whole > max(LONG, seconds / 10)):
             break
         found.append(workload)
+        if best > ILLEGIBLE * trip:
+            legible.append(workload)
         rate, density = work / (best - trip) if best > max(ILLEGIBLE * trip, LEGIBLE) else 0.0, dense
-    return found[-3::2] if seconds >= 2 and len(found) >= 3 else found[-1:]
+    smaller = [w for w in legible if w is not found[-1]][-2:][:1] if seconds >= 2 else []
+    return [*smaller, found[-1]]
 
 
 def around(
