@@ -408,7 +408,8 @@ void run_block() {
                 __tsan_set_fiber_name(fiber.tsan, text);
 #endif
             }
-    for (bool upwards = upwards_first;; upwards = !upwards) {
+    const bool even = (block.x + block.y + block.z) % 2 == 0;
+    for (bool upwards = upwards_first == even;; upwards = !upwards) {
         bool ran = false, left = false;
         for (unsigned i = 0; i < in_block; ++i) {
             const unsigned next = upwards ? i : in_block - 1 - i;
