@@ -205,8 +205,11 @@ def _why_scalar(opened: Opened) -> list[str]:
     except InspectError as error:
         return [*notes, f"What the compiler says of it is not known here: {error}."]
     with_it = "With vectorization on, the" if scalar else "The"
+    known = {line for line in lines if line is not None}
+    if not known:  # without line tables all that is said of the header
+        known = {(remark.file, remark.line) for remark in said if remark.file == k.header}
     found = []
-    for file, line in sorted({line for line in lines if line is not None} | _calls(said)):
+    for file, line in sorted(known | _calls(said)):
         where = f"line {line}" if file == k.header else f"line {line} of csrc/{file}"
         found += [(f"{with_it} compiler says of {where}: {saying}.", saying) for saying in _sayings(said, file, line)]
     reasons = [told for told, saying in found if saying != "not vectorized"]
@@ -290,8 +293,8 @@ def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> 
                 if found is not None:
                     return found
     raise InspectError(
-        f"{k.operation.name} {k.id}: {file.path} has no symbol of the kernels' table. Was it stripped? Install loopnest "
-        "without install.strip, as its pyproject.toml says"
+        f"{k.operation.name} {k.id}: {file.path} has no symbol of the kernels' table. Was it stripped? Install "
+        "loopnest without install.strip, as its pyproject.toml says"
     )
 
 
