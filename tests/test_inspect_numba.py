@@ -210,3 +210,13 @@ def test_the_command_prints_and_gives_the_records():
     assert "loopnest/operations/matmul/in_numba.py:37" in plain.output
     told = json.loads(CliRunner().invoke(main, [*command, "--hot", "--json"], catch_exceptions=False).output)
     assert told["listings"][0]["loop"]["accumulators"] == 1
+
+
+@needs_capstone
+def test_two_rungs_stand_beside_each_other_on_a_page(tmp_path):
+    command = ["inspect", "matmul", "numba.naive", "--diff", "numba.reordered", "--no-measure"]
+    told = CliRunner().invoke(main, [*command, "--html", str(tmp_path / "both.html")], catch_exceptions=False)
+    assert told.exit_code == 0, told.output
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert page.count('<section class="view">') == 2
+    assert '<th scope="row">accumulators</th><td>1</td><td>0</td>' in page
