@@ -13,6 +13,7 @@ from typing import Any
 from . import operation as _operation
 from ._core import isa, isa_levels, set_isa
 from .arrays import CopyWarning
+from .gradients import GradientCheck, GradientMismatchError, gradcheck
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 from .operations.activations import (
     relu,
@@ -57,6 +58,8 @@ OPERATIONS: dict[str, Operation] = {
 __all__ = [
     "OPERATIONS",
     "CopyWarning",
+    "GradientCheck",
+    "GradientMismatchError",
     "Implementation",
     "MLPCache",
     "Operation",
@@ -69,6 +72,7 @@ __all__ = [
     "dot",
     "gelu",
     "gelu_backward",
+    "gradcheck",
     "isa",
     "isa_levels",
     "linear",

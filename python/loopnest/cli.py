@@ -11,8 +11,10 @@ import click
 
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS, SIMULATED
-from .commands import check_commands
+from .commands import check_commands, learn_commands
+from .commands.experiment_commands import experiment
 from .commands.inspect_commands import inspect_command
+from .commands.train_commands import train
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ def main() -> None:
     """A performance lab: one set of operations, written many ways, behind one interface.
 
     \b
+    loopnest lesson                  twelve lessons, from the dot product to the transformer's MLP
+    loopnest exercise 1              a lesson's exercise: a file to fill in, and its check
     loopnest list                    the operations
     loopnest list matmul             one operation's ladder
     loopnest show matmul numpy.rows  one rung: its lesson and its source
@@ -51,6 +55,8 @@ def main() -> None:
     loopnest accuracy gelu           the error of the C++ functions over every float32
     loopnest machine                 what this machine reaches, measured: the limits, and the roofline
     loopnest layout matmul ijk       in which order elements are touched, and which of them miss the cache
+    loopnest train digits            a network trained on the lab's own operations; --compare: by each backend
+    loopnest experiment              questions about networks and numbers, answered by doing
     loopnest counters matmul cpp.packed  cycles, instructions, cache misses, where the machine counts them
     loopnest inspect matmul cpp.packed   the hot loop of its machine code, counted, and what bounds it
     loopnest racecheck FILE.cu       which barrier a CUDA C++ kernel lacks; without a GPU
@@ -60,7 +66,7 @@ def main() -> None:
     """
 
 
-for _command in check_commands.COMMANDS:
+for _command in (*check_commands.COMMANDS, *learn_commands.COMMANDS):
     main.add_command(_command)
 
 
@@ -797,6 +803,12 @@ def racecheck(
             console.print(line, markup=False)
     if checked.findings:
         raise SystemExit(1)
+
+
+# --- networks and experiments
+
+main.add_command(train)
+main.add_command(experiment)
 
 
 def _console() -> Any:

@@ -1,0 +1,169 @@
+"""A network: linear layers with an activation between them, and its gradients by back-propagation.
+
+    h0 = x,  z_l = h_(l-1) @ w_l + b_l,  h_l = activation(z_l),  and y = z of the last layer
+
+Two layers with GELU are the transformer's MLP, and run as its one operation, mlp_forward and mlp_backward, with the
+fused rungs that they have. Any others are composed of linear, matmul and the activation's two operations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import OPERATIONS
+from ..arrays import FLOATS, Array
+from .choose import Chosen, choose
+from .initialise import initialise
+
+ACTIVATIONS = ("gelu", "relu", "tanh", "sigmoid", "identity")
+LOSSES = ("cross_entropy", "mse")
+
+
+@dataclass(frozen=True, eq=False)
+class Trace:
+    """What a forward pass keeps for the backward one: each layer's input and z; or the MLP's own cache."""
+
+    inputs: tuple[Array, ...] = ()
+    z: tuple[Array, ...] = ()
+    cache: Any = None
+
+
+def linear_backward(x: Array, w: Array, b: Array, dy: Array, matmul: Any = None) -> tuple[Array, Array, Array]:
+    """The gradients of linear, y = x @ w + b: dx = dy wᵀ, dw = xᵀ dy, and db the sum of dy's rows, all by matmul.
+
+    The derivation is in `ln.mlp_backward`'s docstring.
+
+    >>> import numpy as np, loopnest as ln
+    >>> from loopnest import nn
+    >>> x, w, b = np.ones((3, 2)), np.ones((2, 4)), np.ones(4)
+    >>> ln.gradcheck(ln.linear, x, w, b, backward=nn.linear_backward).passed
+    True
+    """
+    matmul = OPERATIONS["matmul"] if matmul is None else matmul
+    return matmul(dy, w.T), matmul(x.T, dy), matmul(np.ones((1, len(dy)), dy.dtype), dy)[0]
+
+
+def _is_mlp(layers: int, activation: str) -> bool:
+    return layers == 2 and activation == "gelu"
+
+
+def operations_of(layers: int, activation: str, loss: str) -> tuple[str, ...]:
+    """The operations that a network of so many layers is made of, its loss included."""
+    losses = (loss, f"{loss}_backward")
+    if _is_mlp(layers, activation):
+        return ("mlp_forward", "mlp_backward", *losses)
+    between = () if activation == "identity" or layers == 1 else (activation, f"{activation}_backward")
+    return ("linear", "matmul", *between, *losses)
+
+
+class Network:
+    """Linear layers with an activation between them.
+
+    sizes       features of the input, of each hidden layer, of the output: (64, 128, 10) has two layers
+    activation  gelu (its tanh form), relu, tanh, sigmoid, or identity, which leaves a linear network
+    init, seed  how the weights begin: zeros, constant, xavier or he; biases begin as 0
+    dtype       float32 or float64, of all arrays
+    impl        an id as `nn.choose` takes it
+    parameters  w1, b1, w2, b2 …: arrays of shapes (inputs, outputs) and (outputs,), which optimizers update in place
+
+    Raises ValueError or TypeError, naming the argument, for what is none of these.
+
+    >>> import numpy as np
+    >>> from loopnest import nn
+    >>> network = nn.Network((2, 8, 3), seed=1, dtype=np.float64)
+    >>> network(np.ones((5, 2))).shape
+    (5, 3)
+    >>> loss, gradients = network.gradients(np.ones((5, 2)), np.array([0, 1, 2, 0, 1]))
+    >>> gradients["w1"].shape
+    (2, 8)
+    """
+
+    def __init__(
+        self,
+        sizes: Iterable[int],
+        *,
+        activation: str = "gelu",
+        init: str = "he",
+        seed: int = 0,
+        dtype: Any = np.float32,
+        impl: str | Chosen | None = None,
+        loss: str = "cross_entropy",
+    ) -> None:
+        self.sizes = tuple(int(size) for size in sizes)
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            raise ValueError(f"sizes is {self.sizes}, expected two or more numbers of features, 1 or more each")
+        if activation not in ACTIVATIONS:
+            raise ValueError(f"activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
+        if loss not in LOSSES:
+            raise ValueError(f"loss is {loss!r}, expected one of {', '.join(LOSSES)}")
+        if np.dtype(dtype) not in FLOATS:
+            raise TypeError(f"dtype is {dtype}, expected float32 or float64")
+        self.activation = activation
+        self.loss = loss
+        self.dtype = np.dtype(dtype)
+        self.parameters = initialise(self.sizes, init, seed, self.dtype)
+        self.chosen: Chosen = choose(impl, operations_of(self.layers, activation, loss))
+
+    @property
+    def layers(self) -> int:
+        return len(self.sizes) - 1
+
+    @property
+    def is_mlp(self) -> bool:
+        """Whether it is the transformer's MLP, which has operations of its own."""
+        return _is_mlp(self.layers, self.activation)
+
+    def __call__(self, x: Array) -> Array:
+        """The outputs (batch, last size) for inputs (batch, first size)."""
+        return self.forward(x)[0]
+
+    def forward(self, x: Array) -> tuple[Array, Trace]:
+        """The outputs, and what `backward` needs to know of how they came about."""
+        p = self.parameters
+        if self.is_mlp:
+            y, cache = self.chosen["mlp_forward"](x, p["w1"], p["b1"], p["w2"], p["b2"])
+            return y, Trace(cache=cache)
+        inputs, zs = [], []
+        h = z = x
+        for layer in range(1, self.layers + 1):
+            inputs.append(h)
+            z = self.chosen["linear"](h, p[f"w{layer}"], p[f"b{layer}"])
+            zs.append(z)
+            if layer < self.layers:
+                h = z if self.activation == "identity" else self.chosen[self.activation](z)
+        return z, Trace(tuple(inputs), tuple(zs))
+
+    def backward(self, dy: Array, trace: Trace) -> dict[str, Array]:
+        """The gradients by each parameter, for the loss whose gradient by the outputs is dy."""
+        if self.is_mlp:
+            _, dw1, db1, dw2, db2 = self.chosen["mlp_backward"](dy, trace.cache)
+            return {"w1": dw1, "b1": db1, "w2": dw2, "b2": db2}
+        gradients: dict[str, Array] = {}
+        for layer in range(self.layers, 0, -1):
+            w, b = self.parameters[f"w{layer}"], self.parameters[f"b{layer}"]
+            dh, dw, db = linear_backward(trace.inputs[layer - 1], w, b, dy, self.chosen["matmul"])
+            gradients[f"w{layer}"], gradients[f"b{layer}"] = dw, db
+            if layer > 1:
+                z = trace.z[layer - 2]
+                dy = dh if self.activation == "identity" else self.chosen[f"{self.activation}_backward"](z, dh)
+        return gradients
+
+    def gradients(self, x: Array, targets: Array) -> tuple[float, dict[str, Array]]:
+        """The loss, a mean over the batch, and its gradients by each parameter.
+
+        targets  of cross_entropy the classes, int64 (batch,); of mse arrays of the outputs' shape and dtype
+        """
+        y, trace = self.forward(x)
+        loss = float(self.chosen[self.loss](y, targets))
+        return loss, self.backward(self.chosen[f"{self.loss}_backward"](y, targets), trace)
+
+    def accuracy(self, x: Array, labels: Array) -> float:
+        """The share of inputs whose largest output is that of their class."""
+        return float(np.mean(np.argmax(self(x), axis=1) == labels)) if len(labels) else 0.0
+
+    def __repr__(self) -> str:
+        return f"<network {'-'.join(map(str, self.sizes))} {self.activation} {self.dtype}>"
