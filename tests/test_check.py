@@ -3,6 +3,7 @@
 What is caught, and by which name, is in tests/zoo.
 """
 
+import io
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest.cli import main
-from loopnest.lab.check import check, starters
+from loopnest.lab.check import check, starters, tables
 from loopnest.lab.check.build import shortened
 from loopnest.lab.check.diagnose import LOOKS
 from loopnest.lab.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
@@ -27,6 +28,7 @@ from loopnest.lab.check.pace import Contender, WrongWhileTimed, near_by_projecti
 from loopnest.lab.check.rank import rank
 from loopnest.lab.check.session import Limits, Session, zygote
 from loopnest.lab.check.subject import Subject, fresh, trial_of
+from rich.console import Console
 
 C = "void matmul(const float* a, const float* b, float* c, long m, long n, long k) {"
 RIGHT = (
@@ -144,7 +146,7 @@ def test_some_output_is_no_reason_to_refuse(judged):
     assert verdict.output.startswith("called\n")
 
 
-LEFT = "loopnest-test-left-over"
+LEFT = f"loopnest-test-left-over-{os.urandom(6).hex()}"
 
 
 def left_over():
@@ -669,14 +671,20 @@ def test_a_folder_is_ranked_and_a_crash_spoils_nothing(tmp_path):
     (tmp_path / "_left_out.py").write_text("raise ValueError\n")
     ranking = rank(tmp_path, "matmul", seconds=0.2, time_limit=20)
     assert [Path(v.file).name for v in ranking.verdicts] == ["fast.py", "slow.py", "crash.py"]
-    table = run("rank", tmp_path, "--seconds", 0, "--time-limit", 20)
-    assert table.exit_code == 0, table.output
-    assert "2 of 3 are right" in table.output
-    lines = run("rank", tmp_path, "--seconds", 0, "--csv").stdout.splitlines()
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(tables.ranking(ranking))
+    assert "2 of 3 are right, timed on square-" in console.export_text()
+    lines = tables.as_csv(ranking).splitlines()
     assert lines[0].startswith("place,file,outcome,trick")
-    assert len(lines) == 4
-    told = json.loads(run("rank", tmp_path, "--seconds", 0, "--json").stdout)
-    assert {v["outcome"] for v in told["verdicts"]} == {"right", "crashed"}
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["1", "fast.py", "right"],
+        ["2", "slow.py", "right"],
+        ["", "crash.py", "crashed"],
+    ]
+    (tmp_path / "slow.py").unlink()
+    told = run("rank", tmp_path, "--seconds", 0, "--dtype", "float32", "--json")
+    assert told.exit_code == 0
+    assert [v["outcome"] for v in json.loads(told.stdout)["verdicts"]] == ["right", "crashed"]
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
@@ -782,3 +790,23 @@ def test_a_librarys_product_is_honest_and_told(judged):
     verdict = judged("import numpy as np\n\ndef matmul(a, b):\n    return np.matmul(a, b)\n")
     assert verdict.accepted
     assert "the product is a library's (line 4)" in verdict.notes
+
+
+def test_a_result_that_is_returned_and_not_put_into_out_is_told(judged):
+    verdict = judged("def matmul(a, b, out):\n    return a @ b\n")
+    assert verdict.trick == "ignores-out"
+
+
+def test_the_result_of_the_call_before_is_known(judged):
+    verdict = judged(
+        """
+        import numpy as np
+        kept = {}
+        def matmul(a, b):
+            key = a.shape, b.shape, a.dtype
+            before = kept.get(key, np.zeros((a.shape[0], b.shape[1]), a.dtype))
+            kept[key] = a @ b
+            return before
+        """
+    )
+    assert verdict.trick == "stale-result"
