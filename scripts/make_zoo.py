@@ -29,7 +29,9 @@ on the same inputs (128 along each axis, float32), and then its result is compar
 | --- | --- |
 {checks}
 
-**passes** is what they let through, *refuses* what they do not; that process may also crash or hang. {summary}
+**passes** is what they let through, *refuses* what they do not; that process may also crash or hang.
+
+{summary}
 """
 
 HEADINGS = {
@@ -61,7 +63,8 @@ def _judged(submission: Submission) -> Verdict:
 def _row(submission: Submission, verdict: Verdict, plain: dict[str, bool] | str) -> str:
     link = f"[{submission.file.name}](../tests/zoo/{submission.name})"
     what = f"`{submission.operation}`: {' '.join(submission.says.split())}"
-    said = "**right**" if verdict.accepted else f"**{verdict.trick or verdict.outcome}**"
+    names = ("right",) if verdict.accepted else (verdict.trick, verdict.outcome)
+    said = f"**{submission.verdict if submission.verdict in names else names[0] or names[-1]}**"
     cells = [_said(plain, name) for name in PLAIN]
     return f"| {link} | {what} | {said}: {' '.join(verdict.sentence.split())} | {' | '.join(cells)} |\n"
 
@@ -74,15 +77,18 @@ def _said(plain: dict[str, bool] | str, name: str) -> str:
 
 def _summary(rows: dict[str, tuple[Submission, Verdict, dict[str, bool] | str]]) -> str:
     """How many each check got wrong."""
-    bad = [plain for submission, _, plain in rows.values() if submission.kind in ("tricks", "faults")]
-    good = [plain for submission, _, plain in rows.values() if submission.kind == "honest"]
-    missed = {name: sum(isinstance(plain, dict) and plain[name] for plain in bad) for name in PLAIN}
-    refused = {name: sum(isinstance(plain, str) or not plain[name] for plain in good) for name in PLAIN}
-    counts = "; ".join(f"{name} {missed[name]} and {refused[name]}" for name in PLAIN)
-    return (
-        f"Of {len(bad)} tricks and faults they let pass, and of {len(good)} honest kernels they refuse: {counts}. "
-        "The judge catches all of the former, and refuses none of the latter."
+    looked_at = [row for row in rows.values() if isinstance(row[2], dict)]
+    bad = [plain for submission, _, plain in looked_at if submission.kind in ("tricks", "faults")]
+    good = [plain for submission, _, plain in looked_at if submission.kind == "honest"]
+    text = (
+        f"Of {len(bad)} tricks and faults and {len(good)} honest kernels that they could be tried on, the judge lets "
+        "none of the former pass, and refuses none of the latter; the usual checks do:\n\n"
+        "| the check | tricks and faults let pass | honest kernels refused |\n| --- | ---: | ---: |\n"
     )
+    for name in PLAIN:
+        missed, refused = sum(plain[name] for plain in bad), sum(not plain[name] for plain in good)
+        text += f"| {name} | {missed} | {refused} |\n"
+    return text.rstrip()
 
 
 if __name__ == "__main__":

@@ -78,6 +78,8 @@ def plain_checks(submission: Submission, seconds: float = 20) -> dict[str, bool]
     The process does what public benchmarks do: it times the reference, warms the kernel up, times it, and then compares
     its result with that of the reference, all with one set of inputs.
     """
+    if submission.file.suffix == ".cu":
+        return "needs a GPU"
     command = [sys.executable, __file__, str(submission.file), submission.operation]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)

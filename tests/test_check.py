@@ -465,9 +465,9 @@ def test_a_right_kernel_is_placed_on_the_ladder(judged):
     assert verdict.accepted
     pace = verdict.timing
     assert pace.against == "cpp.packed"
-    assert pace.ratio.high < 1
-    names = {race.name for race in pace.races}
-    assert {"it", "cpp.packed"} <= names
+    assert pace.ratio is None or pace.ratio.high < 1  # None where the machine is so busy that rounds are few
+    best = {race.name: race.best for race in pace.races}
+    assert best["it"] > best["cpp.packed"]
     assert re.search(r"\d ± [\d.]+ % of the limit", verdict.sentence)
     assert pace.above is not None
     assert verdict.next_steps[0].command == f"loopnest show matmul {pace.above}"
@@ -758,3 +758,16 @@ def test_a_trial_computes_what_is_right():
     arguments = ln.matmul.contract.sample(workload, np.float32, fresh())
     trial = trial_of(ln.matmul, arguments, workload, np.dtype(np.float32))
     np.testing.assert_allclose(trial.exact[0], arguments.inputs[0].astype(float) @ arguments.inputs[1], rtol=1e-12)
+
+
+def test_a_kernel_that_waits_is_right_and_told_to_wait(judged):
+    text = "import time\ndef matmul(a, b):\n    time.sleep(0.002 * (len(a) == 64))\n    return a @ b\n"
+    verdict = judged(text, seconds=0.2, workload="square-64", dtype="float32")
+    assert verdict.accepted
+    assert any("it waits" in note for note in verdict.notes)
+
+
+def test_a_librarys_product_is_honest_and_told(judged):
+    verdict = judged("import numpy as np\n\ndef matmul(a, b):\n    return np.matmul(a, b)\n")
+    assert verdict.accepted
+    assert "the product is a library's (line 4)" in verdict.notes

@@ -222,6 +222,7 @@ def test_chains_go_through_copies_masks_and_two_operand_arithmetic():
     assert chain("vmulps xmm2, xmm0, xmm1", "vaddps xmm3, xmm2, xmm1", "vmovaps xmm0, xmm3") == (1, 6)
     assert chain("vaddps zmm0 {k1}, zmm1, zmm2", "vaddps zmm3 {k1} {z}, zmm1, zmm2") == (1, 3)
     assert chain("vxorps xmm0, xmm0, xmm0", "vaddps xmm0, xmm0, xmm1") == (0, 0)
+    assert chain("vmovaps xmm1, xmm0", "vmovaps xmm0, xmm1") == (0, 0)  # carried, and nothing computed
     assert chain(*(f"vfmadd231ps zmm{n}, zmm30, zmm31" for n in range(8))) == (8, 4)
 
 

@@ -97,6 +97,13 @@ def test_each_line_has_the_number_of_its_source_line_and_the_source_has_it_too(f
     assert source[2].strip() == "c_ij += a[i, p] * b[p, j]"
 
 
+def test_source_is_shown_without_the_indentation_that_all_of_it_has(tmp_path):
+    (tmp_path / "deep.cu").write_text("        for (;;)\n            f();\n")
+    deep = (Line("a", "load", (str(tmp_path / "deep.cu"), 2), 1),)
+    text = html.page([View("matmul", "mine.deep", "float32", "", "", (Listing("", "sass", deep),))])
+    assert re.findall(r'<span class="made"[^>]*>\d*</span><code>(.*?)</code>', text) == ["for (;;)", "    f();"]
+
+
 def test_what_is_far_from_all_lines_of_source_is_left_out():
     far = (line("a", "load", 20, 1), line("b", "store", 200, 2))
     text = html.page([View("matmul", "numba.naive", "float32", "", "", (Listing("", "asm", far),))])

@@ -1,6 +1,7 @@
 """Looking into Numba's rungs: the hot loop of the machine code, LLVM IR, and source lines."""
 
 import json
+import os
 
 import loopnest as ln
 import numpy as np
@@ -12,6 +13,7 @@ from loopnest.lab.inspect.elf import why_not_here
 from loopnest.lab.inspect.llvm_ir import hot_loop_of_ir, read_ir
 from loopnest.lab.inspect.tables import source_lines
 
+pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
 needs_capstone = pytest.mark.skipif(bool(why_not_here()), reason=str(why_not_here()))
 
 
@@ -74,6 +76,8 @@ def test_a_call_in_the_loop_is_counted_and_named_and_a_polynomial_has_none():
     (scalar,) = listings("gelu", "numba.scalar", "hot")
     assert scalar.loop.counts["call"] > 0
     assert any(note.startswith("The loop calls exp and erfc") for note in scalar.notes), scalar.notes
+    (whole,) = listings("gelu", "numba.scalar", "asm")
+    assert any(line.text.endswith("offset exp") for line in whole.lines), "what the linker puts in is named"
     (polynomial,) = listings("gelu", "numba.polynomial", "asm")
     assert "call" not in polynomial.loop.counts
     assert polynomial.loop.vector_bits >= 256
@@ -159,12 +163,34 @@ def test_every_kernel_that_a_rung_calls_is_found_and_the_rung_is_left_as_it_was(
     np.testing.assert_array_equal(ln.matmul(a, b, impl="numba.naive"), b)
 
 
+RUNGS = [
+    pytest.param(k, id=f"{operation.name}-{k.id}")
+    for operation in ln.OPERATIONS.values()
+    for k in operation
+    if k.backend == "numba"
+]
+
+
+@pytest.mark.parametrize("k", RUNGS)
+def test_every_rungs_kernels_are_found(k):
+    from loopnest.lab.inspect.in_numba import kernels_of
+
+    for called in kernels_of(k, "float64", k.operation.contract.workloads[0].name):
+        assert callable(called.function)
+        assert any("float64" in str(kind) for kind in called.signature)
+
+
 def test_which_kernel_runs_depends_on_the_workload():
     from loopnest.lab.inspect.in_numba import kernels_of
 
     few_rows = next(w.name for w in ln.matmul.contract.workloads if w.shape["m"] == 1)
     (called,) = kernels_of(ln.matmul["numba.parallel"], workload=few_rows)
     assert called.function.__name__ == "_stream_rows_of_b"
+
+
+def test_an_isa_level_of_the_c_plus_plus_rungs_is_told_to_change_nothing():
+    (ir,) = listings("matmul", "numba.naive", "llvm", isa="v3")
+    assert ir.notes[0] == "Numba compiles for this processor: v3 is a level of the C++ rungs."
 
 
 def test_bad_input_is_told():

@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import sys
+from unittest import mock
 
 import loopnest as ln
 import pytest
@@ -49,8 +50,9 @@ with_a_compiler = pytest.mark.skipif(
 
 @functools.cache
 def hot(operation, impl, isa, dtype="float32"):
-    """The listing of a rung's hot loop, without running it."""
-    return inspect(ln.OPERATIONS[operation][impl], "hot", isa=isa, dtype=dtype, measure=False).listings[0]
+    """The listing of a rung's hot loop, without running it, and without asking the compiler about scalar ones."""
+    with mock.patch.object(in_cpp, "remarks_on", return_value=()):
+        return inspect(ln.OPERATIONS[operation][impl], "hot", isa=isa, dtype=dtype, measure=False).listings[0]
 
 
 def tile_of(level):
@@ -82,9 +84,11 @@ def test_the_micro_kernels_loop_is_its_tiles_rows_times_vectors(impl, level, dty
     assert set(loop.counts) <= {"fma", "load", "scalar", "branch", "loads", "stores", "spills"}
 
 
-def test_on_the_baseline_a_product_and_a_sum_stand_for_each_multiply_add():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("impl", ["cpp.packed", "cpp.register_tile"])
+def test_on_the_baseline_a_product_and_a_sum_stand_for_each_multiply_add(impl, dtype):
     rows, vectors = tile_of("v1")
-    loop = hot("matmul", "cpp.packed", "v1").loop
+    loop = hot("matmul", impl, "v1", dtype).loop
     assert (loop.counts["multiply"], loop.counts["add"]) == (rows * vectors, rows * vectors)
     assert "fma" not in loop.counts
 
@@ -97,6 +101,18 @@ def test_its_bound_is_the_multiply_add_units_on_every_family_with_avx2():
         loop = hot_loop(file.code(function), family, 256)
         assert loop.bound.name == "FMA units", family.name
         assert loop.bound.share == 1, family.name
+
+
+def test_the_bound_may_be_asked_for_another_processor():
+    listings = {
+        cpu: inspect(ln.dot["cpp.simd"], "hot", isa="v4", measure=False, cpu=cpu).listings[0]
+        for cpu in ("Zen 4", "Golden Cove")
+    }
+    cycles = {cpu: listing.loop.bound.cycles for cpu, listing in listings.items()}
+    loads = listings["Zen 4"].loop.counts["loads"]
+    assert cycles == {"Zen 4": loads, "Golden Cove": loads / 2}  # 512-bit loads: one a cycle, and two
+    with pytest.raises(InspectError, match=r"family is 'Pentium', expected one of Haswell, .*Zen 5"):
+        inspect(ln.dot["cpp.simd"], "hot", measure=False, cpu="Pentium")
 
 
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
@@ -170,6 +186,17 @@ def test_the_table_of_kernels_in_the_extension_agrees_with_that_in_the_sources()
         assert scalar == ((operation, impl) in SCALAR)
         installed = name.replace(f"::{level}::", f"::{level}_scalar::") if scalar else name
         assert f" {installed}(" in found
+
+
+@pytest.mark.skipif(shutil.which("strip") is None, reason="strip is not installed: it comes with binutils")
+def test_a_stripped_extension_is_told_with_the_fix(tmp_path, monkeypatch):
+    stripped = tmp_path / "stripped.so"
+    subprocess.run(["strip", "-o", str(stripped), str(in_cpp.extension().path)], check=True, timeout=60)
+    monkeypatch.setattr(in_cpp, "extension", lambda disassembler: elf_module.ObjectFile(stripped))
+    with pytest.raises(
+        InspectError, match=r"stripped\.so has no symbol of the kernels' table\. Was it stripped\? Install"
+    ):
+        inspect(ln.matmul["cpp.packed"], "hot", measure=False)
 
 
 # --- where the time goes
@@ -265,7 +292,7 @@ def test_line_tables_change_no_instruction(tmp_path):
 
 @with_a_compiler
 def test_naive_is_scalar_and_says_why():
-    listing = hot("matmul", "cpp.naive", "v3")
+    (listing,) = inspect(ln.matmul["cpp.naive"], "hot", isa="v3", measure=False).listings
     assert [one.mnemonic for one in listing.loop.instructions if one.kind == "fma"] == ["vfmadd231ss"]
     notes = "\n".join(listing.notes)
     assert "Scalar: this rung is compiled with vectorization off (-fno-" in notes
@@ -378,6 +405,7 @@ def test_llvm_mca_agrees_that_a_tile_takes_its_multiply_adds_time(level):
 def test_a_model_that_is_another_processors_is_named_with_a_warning(monkeypatch):
     unknown = ports.Family(**{**vars(ports.family_called("Zen 4")), "name": "Zen 99", "models": ("znver99",)})
     monkeypatch.setattr(in_cpp, "this_family", lambda: unknown)
+    monkeypatch.setattr(in_cpp, "family_called", lambda name: unknown)
     (listing,) = inspect(ln.matmul["cpp.packed"], "mca", isa="v3", measure=False).listings
     assert listing.facts["model"] == "icelake-server"
     assert re.search(r"has no model of Zen 99: this is icelake-server's, another core", " ".join(listing.notes))

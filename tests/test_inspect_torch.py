@@ -1,6 +1,7 @@
 """Looking into torch's rungs: what Inductor wrote, and whose routines the eager ones run."""
 
 import importlib.util
+import os
 import re
 
 import loopnest as ln
@@ -9,6 +10,7 @@ from loopnest.lab.inspect import InspectError, inspect
 from loopnest.lab.inspect.elf import why_not_here
 from loopnest.lab.inspect.in_torch import Routine, read_told
 
+pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
 
 

@@ -805,8 +805,7 @@ def racecheck(
         raise SystemExit(1)
 
 
-# --- networks: commands of their own files
-
+# --- networks and experiments
 
 main.add_command(train)
 main.add_command(experiment)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -184,7 +185,7 @@ def _compare(data: Data, config: Config, as_json: bool, svg: Path | None, html: 
         for line in lines:
             out.print(line, markup=False, soft_wrap=True)
     if svg or html:
-        _write_pictures(lines[0], picture(found), "\n".join(lines[2:]), svg, html, as_json)
+        _write_pictures(lines[0], picture(found), "\n".join(lines[1:]), svg, html, as_json)
     if not any(t.steps for t in found.times):
         raise SystemExit(1)
 
@@ -202,7 +203,8 @@ def _stopped_by_signals() -> Iterator[list[int]]:
             raise SystemExit(128 + number)
         came.append(number)
 
-    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
+    here = threading.current_thread() is threading.main_thread()  # others may not set handlers
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM) if here}
     try:
         yield came
     finally:

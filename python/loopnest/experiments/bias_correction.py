@@ -82,13 +82,13 @@ def finding(data: BiasCorrection) -> str:
 
 
 def text(data: BiasCorrection, width: int) -> list[str]:
-    lines = ["length of a step for a constant gradient, in learning rates (steps are logarithmic)"]
+    lines = ["length of a step for a constant gradient, in learning rates"]
     shown = sorted({int(t) for t in np.geomspace(1, len(data.without), 60)})
     curves = {
         "without the correction": (shown, [data.without[t - 1] for t in shown]),
         "with it": (shown, [data.with_correction[t - 1] for t in shown]),
     }
-    lines += [*chart(curves, width, 10, log_x=True, x_label="step"), ""]
+    lines += [*chart(curves, width, 10, log_x=True, x_label="step, logarithmic"), ""]
     steps = list(range(1, len(data.losses_with) + 1))
     losses = {"without the correction": (steps, data.losses_without), "with it": (steps, data.losses_with)}
     return [*lines, "loss of two spirals, learning rate 0.1", *chart(losses, width, 10, x_label="step")]

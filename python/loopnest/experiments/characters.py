@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ..arrays import Array
 
@@ -55,11 +55,22 @@ def chart(
         middle = (room - len(x_label)) // 2
         ends = ends[:middle] + x_label + ends[middle + len(x_label) :]
     lines.append(" " * 8 + ends)
-    lines.append("  ".join(f"{mark} {name}" for mark, name in zip(MARKS, curves, strict=False)))
+    return lines + _legend([f"{mark} {name}" for mark, name in zip(MARKS, curves, strict=False)], width)
+
+
+def _legend(names: Sequence[str], width: int) -> list[str]:
+    """The names, as many on a line as it takes."""
+    lines = [""]
+    for name in names:
+        longer = f"{lines[-1]}  {name}" if lines[-1] else name
+        if len(longer) <= width:
+            lines[-1] = longer
+        else:
+            lines.append(name)
     return lines
 
 
-def _scale(values: Sequence[float], cells: int, log: bool):  # type: ignore[no-untyped-def]
+def _scale(values: Sequence[float], cells: int, log: bool) -> tuple[Callable[[float], int], tuple[float, float]]:
     """A function from a value to its cell, and the ends."""
     low, high = min(values), max(values)
     begin, end = (math.log10(low), math.log10(high)) if log else (low, high)

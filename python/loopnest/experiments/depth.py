@@ -104,7 +104,7 @@ def finding(data: Depth) -> str:
 def text(data: Depth, width: int) -> list[str]:
     numbers = range(1, data.layers + 1)
     curves = {stack.name: (list(numbers), list(stack.gradients)) for stack in data.stacks}
-    lines = ["the gradient by each layer's input, as a part of that by the output (logarithmic)"]
+    lines = ["the gradient by each layer's input, as a part of that by the output"]
     lines += [*chart(curves, width, 15, log_y=True, x_label="layer, the output on the right"), ""]
     wide = max(len(stack.name) for stack in data.stacks)
     lines.append(f"{'':{wide}}  a layer  first layer")

@@ -105,7 +105,7 @@ def text(data: Nonlinearity, width: int) -> list[str]:
     lines = [*beside(*blocks[:2], gap=6), "", *beside(*blocks[2:], gap=6), ""]
     linear = [fit for fit in data.fits if fit.activation == "identity"]
     worst = max(fit.collapse for fit in linear)
-    return [*lines, f"Linear network against the one layer W1 W2: no output differs by more than {worst:.0e}."]
+    return [*lines, f"The linear network against one layer W1 W2: outputs differ by {worst:.0e} at most."]
 
 
 def picture(data: Nonlinearity) -> str:

@@ -93,11 +93,11 @@ def finding(data: ZeroInit) -> str:
 
 
 def text(data: ZeroInit, width: int) -> list[str]:
-    lines = [f"{'':22}" + "".join(f"{'unit ' + str(unit + 1):>8}" for unit in range(HIDDEN))]
+    lines = [f"{'':22}" + "".join(f"{'unit ' + str(unit + 1):>7}" for unit in range(HIDDEN))]
     for start in data.starts:
         lines.append(f"{STARTS[start.init]}: {start.accuracy:.1%} right")
-        lines.append(f"  {'moved from its start':20}" + "".join(f"{distance:8.2g}" for distance in start.moved))
-        lines.append(f"  {'away from unit 1':20}" + "".join(f"{distance:8.2g}" for distance in start.apart))
+        lines.append(f"  {'moved from its start':20}" + "".join(f"{distance:7.2g}" for distance in start.moved))
+        lines.append(f"  {'away from unit 1':20}" + "".join(f"{distance:7.2g}" for distance in start.apart))
     return lines
 
 

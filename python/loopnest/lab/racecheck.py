@@ -324,7 +324,7 @@ def _run(program: Path, script: str, time_limit: float) -> tuple[str, int]:
             text=True,
             errors="replace",
             timeout=time_limit + 10,
-            env={**os.environ, **options},
+            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | options,
             preexec_fn=_same_addresses if hasattr(ctypes.CDLL(None), "personality") else None,
             check=False,
         )

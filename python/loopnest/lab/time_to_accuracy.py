@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ..backends import BACKENDS
+from ..backends import BACKENDS, SIMULATED, simulated
 from ..nn import Config, Data, Training
 from ..operation import UnavailableError, UnknownImplementationError
 from .fairness import equal_terms, read_back
@@ -97,6 +97,9 @@ def time_to_accuracy(
     ready: dict[str, list[_Trained]] = {}
     missing: dict[str, str] = {}
     for backend in backends or BACKENDS:
+        if simulated(backend):
+            missing[backend] = f"{backend} is {SIMULATED}"
+            continue
         try:
             _warm_up(data, dataclasses.replace(config, impl=backend))
             ready[backend] = []
@@ -163,12 +166,12 @@ def _told(backend: str, runs: list[_Trained], target: float) -> BackendTime:
 
 def report(found: TimeToAccuracy, width: int = 80) -> list[str]:
     """Lines of text: a table with bars, in which every step to the right is as many times as long."""
-    lines = [_heading(found), ""]
+    lines = [*_heading(found), ""]
     reached = [backend for backend in found.times if backend.steps is not None]
     if reached:
         rows = [(t.backend, _seconds(t.seconds), f"{_times(t.seconds / reached[0].seconds)}", t) for t in reached]
         first, second, third = (max(len(text) for text in column) for column in list(zip(*rows, strict=True))[:3])
-        room = max(10, width - first - second - third - 8)
+        room = max(10, width - first - second - third - 6 - len("100 ms"))
         low, high = _decades(found)
         for name, seconds, ratio, t in rows:
             share = (math.log10(t.seconds) - low) / (high - low)
@@ -179,7 +182,8 @@ def report(found: TimeToAccuracy, width: int = 80) -> list[str]:
         lines.append("")
         steps = sorted({t.steps for t in reached if t.steps is not None})
         many = f"{steps[0]}" if len(steps) == 1 else f"{steps[0]} to {steps[-1]}"
-        lines.append(f"{many} steps in all of them: the same numbers, up to rounding. The scale is logarithmic.")
+        lines.append(f"{many} steps in all of them: the same numbers, up to rounding")
+        lines.append("The scale is logarithmic: a step to the right is a factor.")
     lines += [
         f"{t.backend}: {t.accuracy:.1%} after {_seconds(t.seconds)}, and not {found.target:.0%}"
         for t in found.times
@@ -189,12 +193,10 @@ def report(found: TimeToAccuracy, width: int = 80) -> list[str]:
     return lines
 
 
-def _heading(found: TimeToAccuracy) -> str:
-    config = found.config
-    return (
-        f"time to {found.target:.0%} on the held-out {found.data}: {config.optimizer}, batches of {config.batch}, "
-        f"{config.hidden} hidden units, {config.dtype}, {found.threads} thread{'s' if found.threads > 1 else ''} each"
-    )
+def _heading(found: TimeToAccuracy) -> tuple[str, str]:
+    config, threads = found.config, f"{found.threads} thread{'s' if found.threads > 1 else ''} each"
+    what = f"{config.optimizer}, batches of {config.batch}, {config.hidden} hidden units, {config.dtype}, {threads}"
+    return f"Time to {found.target:.0%} on the held-out {found.data}", what
 
 
 def _decades(found: TimeToAccuracy) -> tuple[int, int]:
@@ -206,7 +208,7 @@ def _decades(found: TimeToAccuracy) -> tuple[int, int]:
 
 
 def _scale(low: int, high: int, room: int) -> str:
-    text = [" "] * (room + 8)
+    text = [" "] * (room + 6)
     for decade in range(low, high + 1):
         at = round(room * (decade - low) / (high - low))
         label = _seconds(10.0**decade)
@@ -231,15 +233,15 @@ def picture(found: TimeToAccuracy) -> str:
     from ..pictures import FAINT, Picture
 
     reached = [t for t in found.times if t.steps is not None]
-    made = Picture(7, 1.0 + 0.38 * max(len(reached), 1), title=_heading(found))
+    made = Picture(7, 1.0 + 0.38 * max(len(reached), 1), title=": ".join(_heading(found)))
     with made as grid:
         axes = grid[0, 0]
-        axes.set_title(f"Time to {found.target:.0%} on the held-out {found.data}")
+        axes.set_title(_heading(found)[0])
         if reached:
             low = 10.0 ** _decades(found)[0]
             for place, t in enumerate(reversed(reached)):
                 axes.barh(place, t.seconds - low, left=low, color=COLOURS[t.backend], height=0.65)
-                label = f" {_seconds(t.seconds)}"
+                label = f"  {_seconds(t.seconds)}"
                 axes.text(t.seconds, place, label, va="center", color=FAINT, size=8)
             axes.set_yticks(range(len(reached)), [t.backend for t in reversed(reached)])
             axes.set_xscale("log")
@@ -247,5 +249,5 @@ def picture(found: TimeToAccuracy) -> str:
             axes.xaxis.set_major_formatter(lambda x, _: _seconds(x))
         axes.grid(axis="y", visible=False)
         axes.minorticks_off()
-        axes.set_xlabel("of its steps; the scale is logarithmic")
+        axes.set_xlabel(f"{_heading(found)[1]}; logarithmic")
     return made.svg

@@ -1,7 +1,7 @@
 """Adam without the correction of its averages, which begin at zero.
 
 operation: adam
-verdict: wrong
+verdict: other-form
 """
 
 import numpy as np

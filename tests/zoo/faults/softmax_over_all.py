@@ -1,7 +1,7 @@
 """softmax over the whole matrix in place of each row.
 
 operation: softmax
-verdict: wrong
+verdict: wrong-values
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """A sum that forgets the loop over rows: right for a matrix of one row.
 
 operation: sum
-verdict: wrong
+verdict: wrong-values
 """
 
 

@@ -1,7 +1,7 @@
 // Leaves out the last term of one element in a thousand: a check of a handful of elements will hardly meet one.
 //
 // operation: matmul
-// verdict: wrong
+// verdict: wrong-values
 void matmul(const float* a, const float* b, float* c, long m, long n, long k) {
     for (long i = 0; i < m; i++) {
         for (long j = 0; j < n; j++) c[i * n + j] = 0;

@@ -9,6 +9,7 @@
 
     SHOWS                            what it can show, of ASPECTS
     show(request) -> [Listing, …]    for one aspect; raises InspectError with the reason and the fix
+    MEASURES                         False where its rungs are not to be timed on this machine; may be left out
 
 The records are in records.py. `functions_of`, `diagnose` and `hot_loop_of_text` are for anybody's machine code.
 """
@@ -21,7 +22,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
-from ...operation import Implementation
+from ... import _core
+from ...operation import Implementation, Workload
 from .elf import diagnose, functions_of, hot_loop_of_text
 from .loops import hot_loop
 from .records import Bound, InspectError, Instruction, Line, Listing, Loop, Measured, View
@@ -80,6 +82,16 @@ def source_listing(k: Implementation) -> Listing:
     return Listing(f"the source of {k.id}", language, lines, first=1)  # type: ignore[arg-type]
 
 
+def workload_of(k: Implementation, name: str | None) -> Workload:
+    """The workload of this name of the rung's operation; the largest where it is None. Raises InspectError."""
+    workloads = k.operation.contract.workloads
+    chosen = workloads[-1] if name is None else next((w for w in workloads if w.name == name), None)
+    if chosen is None:
+        known = ", ".join(w.name for w in workloads)
+        raise InspectError(f"workload is {name!r}, which {k.operation.name} does not have; it has {known}")
+    return chosen
+
+
 def inspect(
     k: Implementation,
     *aspects: str,
@@ -104,6 +116,7 @@ def inspect(
     provider = provider_of(k.backend)
     shows = provider.SHOWS if provider is not None else ("source",)
     aspects = aspects or shows[:1]
+    measure = measure and getattr(provider, "MEASURES", True)
     run = trial(k, dtype, isa) if measure and not {"hot", "mca", "asm"}.isdisjoint(aspects) else None
     listings: list[Listing] = []
     for aspect in aspects:
@@ -114,7 +127,8 @@ def inspect(
         request = Request(k, aspect, dtype, isa, run, options)
         listings += provider.show(request) if provider is not None else [source_listing(k)]
     measured = run.measured() if run is not None and "hot" in aspects else None
-    return View(k.operation.name, k.id, dtype, isa or "", k.headline, tuple(listings), measured)
+    level = isa or (_core.isa() if k.backend == "cpp" else "")
+    return View(k.operation.name, k.id, dtype, level, k.headline, tuple(listings), measured)
 
 
 __all__ = [
@@ -134,4 +148,5 @@ __all__ = [
     "hot_loop_of_text",
     "inspect",
     "source_listing",
+    "workload_of",
 ]

@@ -14,6 +14,7 @@ the report's page.css is its look.
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from ..records import save_text
 from ..templates import fill, text
 from .compare import Row
 from .records import KINDS, Bound, Line, Listing, SourceLine, View
-from .tables import MACHINE, facts_of, sentence_of, source_lines, told_of
+from .tables import MACHINE, facts_of, number_of, sentence_of, source_lines, told_of
 
 REPORT = Path(__file__).parents[1] / "report"
 
@@ -196,17 +197,21 @@ def _lines(listing: Listing, numbers: Mapping[SourceLine, int]) -> Iterator[str]
     for n, line in enumerate(listing.lines):
         kind = f"k-{line.kind}" if line.kind in KINDS else line.kind
         classes = " ".join(part for part in (kind if machine else "", "hot" if line.hot else "") if part)
-        place = f"{listing.first + n}" if listing.first is not None else ""
-        place = f"{line.address:x}" if line.address is not None else place
+        place = f"{line.address:x}" if line.address is not None else "" if machine else number_of(listing, n)
         title = f"{line.source[0].rpartition('/')[2]}:{line.source[1]}" if line.source and machine else ""
-        yield _line(classes, place, line.text, numbers.get(line.source) if line.source else None, title)
+        source = numbers.get(line.source) if line.source else None
+        yield _line(classes, place, line.text, source, title, note=line.note)
 
 
-def _line(classes: str, place: str, text: str, source: int | None, title: str = "", more: str = "") -> str:
+def _line(
+    classes: str, place: str, text: str, source: int | None, title: str = "", more: str = "", note: str = ""
+) -> str:
     of = f' class="{classes}"' if classes else ""
     key = f' data-s="{source}"' if source is not None else ""
     told = f' title="{html.escape(title)}"' if title else ""
-    return f'<li role="option"{of}{key}{told}><span class="n">{place}</span>{more}<code>{html.escape(text)}</code></li>'
+    became = f'<em class="became">{html.escape(note)}</em>' if note else ""
+    code = f"<code>{html.escape(text)}</code>{became}"
+    return f'<li role="option"{of}{key}{told}><span class="n">{place}</span>{more}{code}</li>'
 
 
 def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterator[str]:
@@ -228,8 +233,9 @@ def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterato
             yield '<li class="gap" role="presentation">the file is not on this machine</li>'
         near = {at for number in by_file[file] for at in range(number - AROUND, number + AROUND + 1)}
         shown = sorted(at for at in near if 0 < at <= (len(written) or max(by_file[file])))
+        texts = textwrap.dedent("\n".join(written[at - 1] if written else "" for at in shown)).split("\n")
         before = shown[0] - 1 if shown else 0
-        for at in shown:
+        for at, words in zip(shown, texts, strict=True):
             if at != before + 1:
                 yield '<li class="gap" role="presentation">⋯</li>'
             before = at
@@ -237,4 +243,4 @@ def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterato
             count = became.get(source, 0)
             badge = f'<span class="made" title="instructions">{count or ""}</span>'
             classes = " ".join(part for part in ("" if count else "idle", "hot" if source in hot else "") if part)
-            yield _line(classes, str(at), written[at - 1] if written else "", numbers.get(source), more=badge)
+            yield _line(classes, str(at), words, numbers.get(source), more=badge)

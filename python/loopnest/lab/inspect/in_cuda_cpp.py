@@ -19,11 +19,12 @@ from ... import cuda_device
 from ...cuda_cpp import compile_file, why_no_nvrtc
 from ...cuda_on_cpu import CudaBuildError
 from ...operation import Implementation, Workload
-from . import Request, source_listing
-from .in_cuda import Launched, Target, listings_of, workload_of
+from . import Request, source_listing, workload_of
+from .in_cuda import Launched, Target, listings_of
 from .records import InspectError, Listing
 
 SHOWS = ("hot", "source", "ptx", "sass")
+MEASURES = False  # see in_cuda.py
 
 _one_at_a_time = threading.Lock()
 
@@ -116,6 +117,3 @@ def _pretending() -> Iterator[list[Launch]]:
         stack.callback(setattr, cuda_device, "device", cuda_device.device)
         cuda_device.device = lambda: pretended
         yield pretended.launches
-
-
-__all__ = ["SHOWS", "Launch", "compiled", "launches_of", "show"]

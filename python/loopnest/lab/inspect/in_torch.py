@@ -24,9 +24,8 @@ from typing import Any
 import numpy as np
 
 from ...operation import Implementation
-from . import Request, source_listing
+from . import Request, source_listing, workload_of
 from .elf import ObjectFile, object_file
-from .in_cuda import workload_of
 from .loops import heat, hot_loop
 from .ports import this_family
 from .records import InspectError, Line, Listing

@@ -244,12 +244,12 @@ def _chains(instructions: Code, family: Family | None) -> tuple[int, float]:
 
 
 def heat(loop: Loop) -> tuple[float, ...]:
-    """By how much a loop is hot: flops a cycle, or else bytes. Of loops alike in this, one without side ways, with few
-    spills, many accumulators, many flops for each byte, and few instructions."""
+    """By how much a loop is hot: flops a cycle, or else bytes. Of loops alike in this, one without side ways, with many
+    accumulators, many flops for each byte, and few instructions."""
     cycles = max(cycles_by(loop, USUAL).values())
     flops, moved = round(loop.flops / cycles, 1), round(loop.bytes / cycles, 1)
-    rest = not loop.beside, -loop.counts["spills"], loop.accumulators, round(loop.flops / max(loop.bytes, 1), 2)
-    return flops, 0.0 if flops else moved, *rest, -len(loop.instructions)
+    intensity = round(loop.flops / max(loop.bytes, 1), 2)
+    return flops, 0.0 if flops else moved, not loop.beside, loop.accumulators, intensity, -len(loop.instructions)
 
 
 def hot_loop(code: Code, family: Family | None = None, most_bits: int = 512) -> Loop | None:

@@ -71,7 +71,8 @@ def look_inside(
         if on_event is not None:
             on_event("round", (" ".join(rung), done, len(wanted)))
         try:
-            view = inspect(OPERATIONS[operation][impl], "hot", dtype=dtype, isa=isa, measure=False)
+            k = OPERATIONS[operation][impl]
+            view = inspect(k, "hot", dtype=dtype, isa=isa if k.backend == "cpp" else None, measure=False)
         except InspectError as error:
             missing[rung] = str(error)
             continue

@@ -26,21 +26,40 @@ DEPTH = 8
 
 SPAN = TILE * THREAD_TILE
 
+SQUARE = (TILE, TILE)
+"""Threads of a block, x and y."""
 
-def _multiply(kernel: Any, a: Array, b: Array, out: Array, tile: int, rows_first: bool = False) -> None:
-    """Run `kernel` with a block of TILE x TILE threads for each tile of the result."""
+WARPS = (4 * 32,)
+"""Threads of a block of four warps, which cover its tile of SPAN x SPAN as 2 x 2."""
+
+WARP_SPAN = 32
+"""Rows and columns of a warp's tile: its lanes, 4 x 8, have 8 x 4 elements each."""
+
+LANES_DOWN, LANES_ACROSS = 4, 8
+ROWS, COLS = WARP_SPAN // LANES_DOWN, WARP_SPAN // LANES_ACROSS
+
+SHARE = DEPTH * SPAN // WARPS[0]
+"""Elements of each of a step's two tiles that a thread brings."""
+
+
+def _multiply(
+    kernel: Any, a: Array, b: Array, out: Array, tile: int, rows_first: bool = False, block: Any = SQUARE
+) -> None:
+    """Run `kernel` with a block of threads for each tile of the result."""
     if not a.size or not b.size:
         out[...] = 0
         return
     c = on_device(out.shape, out.dtype)
-    multiply_on_device(kernel, to_device(a), to_device(b), c, tile, rows_first)
+    multiply_on_device(kernel, to_device(a), to_device(b), c, tile, rows_first, block)
     c.copy_to_host(out)
 
 
-def multiply_on_device(kernel: Any, a: Any, b: Any, c: Any, tile: int, rows_first: bool = False) -> None:
+def multiply_on_device(
+    kernel: Any, a: Any, b: Any, c: Any, tile: int, rows_first: bool = False, block: Any = SQUARE
+) -> None:
     """c = a b for arrays on the device."""
     grid = blocks(c.shape[1], tile), blocks(c.shape[0], tile)
-    kernel[grid[::-1] if rows_first else grid, (TILE, TILE)](a, b, c)
+    kernel[grid[::-1] if rows_first else grid, block](a, b, c)
 
 
 @cuda.jit
@@ -165,6 +184,123 @@ def register_tiled(a: Array, b: Array, out: Array) -> None:
     For 16 multiply-adds it loads 8 elements from shared memory, where `tiled` loads 32. A block's tile is 64 x 64, so
     each element that it brings is used 64 times. The thread's rows and columns are 16 apart, so that a warp's loads of
     b and its stores of c lie side by side. The limit is now the number of instructions for indices and loads beside the
-    arithmetic; wider loads, larger tiles and loading the next tile meanwhile are the rungs above.
+    arithmetic. Wider loads, of 16 bytes by one instruction, are the rung `cuda_cpp.vectorized`: numba.cuda has float4
+    values, but no way to load an array's elements as one.
     """
     _multiply(register_tiled_kernel, a, b, out, SPAN)
+
+
+@cuda.jit
+def warp_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+    a_tile = cuda.shared.array((DEPTH, SPAN), dtype=c.dtype)
+    b_tile = cuda.shared.array((DEPTH, SPAN), dtype=c.dtype)
+    sums = cuda.local.array((ROWS, COLS), dtype=c.dtype)
+    a_part = cuda.local.array(ROWS, dtype=c.dtype)
+    b_part = cuda.local.array(COLS, dtype=c.dtype)
+    me = cuda.threadIdx.x
+    warp, lane = me // 32, me % 32
+    y = warp // 2 * WARP_SPAN + lane // LANES_ACROSS  # the thread's first row and column in the block's tile
+    x = warp % 2 * WARP_SPAN + lane % LANES_ACROSS
+    i0, j0 = cuda.blockIdx.y * SPAN, cuda.blockIdx.x * SPAN
+    zero = c.dtype.type(0)
+    for i in range(ROWS):
+        for j in range(COLS):
+            sums[i, j] = zero
+    for k0 in range(0, a.shape[1], DEPTH):
+        for n in range(me, DEPTH * SPAN, 128):
+            i, k = i0 + n // DEPTH, k0 + n % DEPTH
+            a_tile[n % DEPTH, n // DEPTH] = a[i, k] if i < a.shape[0] and k < a.shape[1] else zero
+            k, j = k0 + n // SPAN, j0 + n % SPAN
+            b_tile[n // SPAN, n % SPAN] = b[k, j] if k < b.shape[0] and j < b.shape[1] else zero
+        cuda.syncthreads()  # the tiles are complete
+        for k in range(min(DEPTH, a.shape[1] - k0)):
+            for i in range(ROWS):
+                a_part[i] = a_tile[k, y + i * LANES_DOWN]
+            for j in range(COLS):
+                b_part[j] = b_tile[k, x + j * LANES_ACROSS]
+            for i in range(ROWS):
+                for j in range(COLS):
+                    sums[i, j] += a_part[i] * b_part[j]
+        cuda.syncthreads()  # nobody reads the tiles any more
+    for i in range(ROWS):
+        for j in range(COLS):
+            row, col = i0 + y + i * LANES_DOWN, j0 + x + j * LANES_ACROSS
+            if row < c.shape[0] and col < c.shape[1]:
+                c[row, col] = sums[i, j]
+
+
+@rung("matmul", faster_than="cuda.tiled")
+@launches(kernel=warp_tiled_kernel)
+def warp_tiled(a: Array, b: Array, out: Array) -> None:
+    """Each warp has a square tile of its own, 32 x 32, in a block's 64 x 64: what its threads load, they share.
+
+    For one k a warp reads 32 elements of a and 32 of b from shared memory, and multiplies 1,024 times; in two rows of
+    16 threads with 4 x 4 elements each, as in `register_tiled`, it reads 8 and 64 and multiplies 512 times. Lanes that
+    want the same element are served by one access. With 32 sums each, half as many threads cover the tile.
+    The limit is that all warps wait at a barrier while the next tiles come from memory.
+    """
+    _multiply(warp_tiled_kernel, a, b, out, SPAN, block=WARPS)
+
+
+@cuda.jit
+def double_buffered_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+    a_tiles = cuda.shared.array((2, DEPTH, SPAN), dtype=c.dtype)
+    b_tiles = cuda.shared.array((2, DEPTH, SPAN), dtype=c.dtype)
+    sums = cuda.local.array((ROWS, COLS), dtype=c.dtype)
+    a_part = cuda.local.array(ROWS, dtype=c.dtype)
+    b_part = cuda.local.array(COLS, dtype=c.dtype)
+    a_next = cuda.local.array(SHARE, dtype=c.dtype)
+    b_next = cuda.local.array(SHARE, dtype=c.dtype)
+    me = cuda.threadIdx.x
+    warp, lane = me // 32, me % 32
+    y = warp // 2 * WARP_SPAN + lane // LANES_ACROSS
+    x = warp % 2 * WARP_SPAN + lane % LANES_ACROSS
+    i0, j0 = cuda.blockIdx.y * SPAN, cuda.blockIdx.x * SPAN
+    zero = c.dtype.type(0)
+    for i in range(ROWS):
+        for j in range(COLS):
+            sums[i, j] = zero
+    # Step -1 multiplies nothing: it only brings the first tiles.
+    now = 1
+    for k0 in range(-DEPTH, a.shape[1], DEPTH):
+        if k0 + DEPTH < a.shape[1]:
+            for p in range(SHARE):  # the next tiles are asked for, and arrive while these are multiplied
+                n = me + p * 128
+                i, k = i0 + n // DEPTH, k0 + DEPTH + n % DEPTH
+                a_next[p] = a[i, k] if i < a.shape[0] and k < a.shape[1] else zero
+                k, j = k0 + DEPTH + n // SPAN, j0 + n % SPAN
+                b_next[p] = b[k, j] if k < b.shape[0] and j < b.shape[1] else zero
+        if k0 >= 0:
+            for k in range(min(DEPTH, a.shape[1] - k0)):
+                for i in range(ROWS):
+                    a_part[i] = a_tiles[now, k, y + i * LANES_DOWN]
+                for j in range(COLS):
+                    b_part[j] = b_tiles[now, k, x + j * LANES_ACROSS]
+                for i in range(ROWS):
+                    for j in range(COLS):
+                        sums[i, j] += a_part[i] * b_part[j]
+        now = 1 - now
+        if k0 + DEPTH < a.shape[1]:
+            for p in range(SHARE):
+                n = me + p * 128
+                a_tiles[now, n % DEPTH, n // DEPTH] = a_next[p]
+                b_tiles[now, n // SPAN, n % SPAN] = b_next[p]
+        cuda.syncthreads()  # the next tiles are complete, and nobody reads these any more
+    for i in range(ROWS):
+        for j in range(COLS):
+            row, col = i0 + y + i * LANES_DOWN, j0 + x + j * LANES_ACROSS
+            if row < c.shape[0] and col < c.shape[1]:
+                c[row, col] = sums[i, j]
+
+
+@rung("matmul", faster_than="cuda.tiled")
+@launches(kernel=double_buffered_kernel)
+def double_buffered(a: Array, b: Array, out: Array) -> None:
+    """Two pairs of tiles: while the warps multiply one, the next is on its way from memory.
+
+    A load from the device's memory takes some 500 cycles. Asked for before the multiplications of a step and stored
+    after them, it has their time to arrive. With two pairs of tiles one barrier a step is enough: nobody writes the
+    pair that others may still read. The tiles are those of `warp_tiled`. The limit is that of instructions again:
+    elements come one by one, where CUDA C++ loads four at once.
+    """
+    _multiply(double_buffered_kernel, a, b, out, SPAN, block=WARPS)

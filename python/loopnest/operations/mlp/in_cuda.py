@@ -7,13 +7,17 @@ backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
+import numpy as np
 from numba import cuda
 
 from ...arrays import Array
-from ...cuda_launch import Matrix, Vector, launch_flat, launches, on_device, to_device
+from ...cuda_launch import Matrix, Vector, blocks, launch_flat, launches, on_device, to_device
 from ...operation import rung
+from ..gelu.in_cuda import FARTHEST
 from ..gelu.in_cuda import kernels as gelu_kernels
 from ..matmul.in_cuda import SPAN, multiply_on_device, register_tiled_kernel
 from . import in_numpy
@@ -34,6 +38,68 @@ def column_sums_kernel(a: Matrix, sums: Vector) -> None:
         sums[j] = total
 
 
+COLUMNS, ROWS = 32, 4
+"""Threads of the block that sums columns: a warp reads 32 neighbours, and a column has four threads."""
+
+
+@functools.cache
+def fused_kernels(dtype: Any) -> tuple[Any, Any]:
+    """Bias and GELU in one pass; the slope and the sums of columns in one pass.
+
+    GELU is written out as in ../gelu/in_cuda.py: numba.cuda compiles a function that kernels call only where there is a
+    device, and these kernels are to be compiled and read without one. The constants are of the dtype, as there.
+    """
+    t = np.dtype(dtype).type
+    zero, half, one, two, farthest = t(0), t(0.5), t(1), t(2), t(FARTHEST)
+    linear, cubic = t(2 * math.sqrt(2 / math.pi)), t(0.044715)
+    root_half, density = t(math.sqrt(0.5)), t(1 / math.sqrt(2 * math.pi))
+    slope_cubic = t(3 * 0.044715)
+
+    @cuda.jit
+    def bias_gelu_kernel(z: Matrix, bias: Vector, h: Matrix, tanh_form: bool) -> None:
+        for n in range(cuda.grid(1), z.size, cuda.gridsize(1)):
+            i, j = n // z.shape[1], n % z.shape[1]
+            value = z[i, j] + bias[j]
+            z[i, j] = value
+            if tanh_form:
+                near = min(max(value, -farthest), farthest)
+                w = linear * near * (one + cubic * near * near)
+                power = math.exp(-abs(w))
+                h[i, j] = value * ((one if w >= 0 else power) / (one + power))
+            else:
+                h[i, j] = value * half * math.erfc(-value * root_half)
+
+    @cuda.jit
+    def slope_and_sums_kernel(z: Matrix, dh: Matrix, db1: Vector, tanh_form: bool) -> None:
+        sums = cuda.shared.array((ROWS, COLUMNS), dtype=db1.dtype)
+        x, y = cuda.threadIdx.x, cuda.threadIdx.y
+        j = cuda.blockIdx.x * COLUMNS + x
+        total = zero
+        if j < z.shape[1]:
+            for i in range(y, z.shape[0], ROWS):
+                value = z[i, j]
+                near = min(max(value, -farthest), farthest)
+                if tanh_form:
+                    w = linear * near * (one + cubic * near * near)
+                    power = math.exp(-abs(w))
+                    below = one + power
+                    rise = linear * (one + slope_cubic * near * near)
+                    slope = (one if w >= 0 else power) / below + value * (power / (below * below)) * rise
+                else:
+                    slope = half * math.erfc(-value * root_half) + value * (density * math.exp(-near * near / two))
+                dz = dh[i, j] * slope
+                dh[i, j] = dz
+                total += dz
+        sums[y, x] = total
+        cuda.syncthreads()  # all sums of the block are there
+        if y == 0 and j < z.shape[1]:
+            for row in range(1, ROWS):
+                total += sums[row, x]
+            db1[j] = total
+
+    return bias_gelu_kernel, slope_and_sums_kernel
+
+
 def _product(a: Any, b: Any, shape: tuple[int, int], dtype: Any) -> Any:
     c = on_device(shape, dtype)
     multiply_on_device(register_tiled_kernel, a, b, c, SPAN)
@@ -50,14 +116,36 @@ def mlp_forward_composed(
     Inputs go to the device once and z, h and y come back once; nothing is transferred in between. Bias and GELU are
     kernels of their own, which read and write the (t, h) hidden layer once each: fused into the product they would not.
     """
+    _forward(False, x, w1, b1, w2, b2, z, h, y, tanh_form)
+
+
+@rung("mlp_forward")
+@launches(product=register_tiled_kernel, bias=add_bias_kernel, fused=lambda dtype: fused_kernels(dtype)[0])
+def mlp_forward_fused(
+    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
+) -> None:
+    """Bias and GELU in one pass over the hidden layer.
+
+    It is read once and written twice, as z and as h, where `composed` reads it twice and writes it twice. The limit is
+    the products; on their way to memory the hidden layer could have had its GELU already.
+    """
+    _forward(True, x, w1, b1, w2, b2, z, h, y, tanh_form)
+
+
+def _forward(
+    fused: bool, x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
+) -> None:
     if not (x.size and w1.size and w2.size):  # an axis without elements: nothing to launch a kernel for
         in_numpy.mlp_forward_composed(x, w1, b1, w2, b2, z, h, y, tanh_form)
         return
     dtype = z.dtype
-    on_device_z = _product(to_device(x), to_device(w1), z.shape, dtype)
-    launch_flat(add_bias_kernel, z.size, on_device_z, to_device(b1))
+    on_device_z, bias = _product(to_device(x), to_device(w1), z.shape, dtype), to_device(b1)
     on_device_h = on_device(h.shape, dtype)
-    launch_flat(gelu_kernels(dtype)[0], h.size, on_device_z.reshape(z.size), on_device_h.reshape(h.size), tanh_form)
+    if fused:
+        launch_flat(fused_kernels(dtype)[0], z.size, on_device_z, bias, on_device_h, tanh_form)
+    else:
+        launch_flat(add_bias_kernel, z.size, on_device_z, bias)
+        launch_flat(gelu_kernels(dtype)[0], h.size, on_device_z.reshape(z.size), on_device_h.reshape(h.size), tanh_form)
     on_device_y = _product(on_device_h, to_device(w2), y.shape, dtype)
     launch_flat(add_bias_kernel, y.size, on_device_y, to_device(b2))
     for result, host in ((on_device_z, z), (on_device_h, h), (on_device_y, y)):
@@ -85,22 +173,71 @@ def mlp_backward_composed(
     Transposed factors are transferred as views in column-major order, and the product kernel's loads of them are then
     not coalesced. dh and dz, of z's size, are scratch memory on the device. The bias gradients take a thread a column.
     """
+    _backward(False, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
+
+
+@rung("mlp_backward")
+@launches(product=register_tiled_kernel, sums=column_sums_kernel, fused=lambda dtype: fused_kernels(dtype)[1])
+def mlp_backward_fused(
+    dy: Array,
+    x: Array,
+    w1: Array,
+    w2: Array,
+    z: Array,
+    h: Array,
+    dx: Array,
+    dw1: Array,
+    db1: Array,
+    dw2: Array,
+    db2: Array,
+    tanh_form: bool,
+) -> None:
+    """gelu' and the sums for db1 in one pass: dz is not read again.
+
+    A block has 32 columns and four threads for each, which take every fourth row and leave their sums in shared memory;
+    after a barrier one of them adds up. That is four times as many threads as `composed` has, which takes one a column.
+    """
+    _backward(True, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
+
+
+def _backward(
+    fused: bool,
+    dy: Array,
+    x: Array,
+    w1: Array,
+    w2: Array,
+    z: Array,
+    h: Array,
+    dx: Array,
+    dw1: Array,
+    db1: Array,
+    dw2: Array,
+    db2: Array,
+    tanh_form: bool,
+) -> None:
     if not (dy.size and x.size and z.size):  # an axis without elements: nothing to launch a kernel for
         in_numpy.mlp_backward_composed(dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
         return
     dtype = dy.dtype
     on_device_dy = to_device(dy)
     dh = _product(on_device_dy, to_device(w2.T), z.shape, dtype)
-    dz = on_device(z.shape, dtype)
-    flat = [array.reshape(z.size) for array in (to_device(_row_major(z)), dh, dz)]
-    launch_flat(gelu_kernels(dtype)[1], z.size, *flat, tanh_form)
+    sums = on_device(db1.shape, dtype)
+    on_device_z = to_device(_row_major(z))
+    if fused:
+        dz = dh  # takes its place
+        fused_kernels(dtype)[1][blocks(z.shape[1], COLUMNS), (COLUMNS, ROWS)](on_device_z, dh, sums, tanh_form)
+    else:
+        dz = on_device(z.shape, dtype)
+        flat = [array.reshape(z.size) for array in (on_device_z, dh, dz)]
+        launch_flat(gelu_kernels(dtype)[1], z.size, *flat, tanh_form)
+        launch_flat(column_sums_kernel, sums.size, dz, sums)
     _product(to_device(h.T), on_device_dy, dw2.shape, dtype).copy_to_host(dw2)
     _product(to_device(x.T), dz, dw1.shape, dtype).copy_to_host(dw1)
     _product(dz, to_device(w1.T), dx.shape, dtype).copy_to_host(dx)
-    for matrix, sums in ((on_device_dy, db2), (dz, db1)):
-        on_device_sums = on_device(sums.shape, dtype)
-        launch_flat(column_sums_kernel, sums.size, matrix, on_device_sums)
-        on_device_sums.copy_to_host(sums)
+    sums.copy_to_host(db1)
+    sums_of_dy = on_device(db2.shape, dtype)
+    launch_flat(column_sums_kernel, db2.size, on_device_dy, sums_of_dy)
+    sums_of_dy.copy_to_host(db2)
 
 
 def _row_major(array: Array) -> Array:
