@@ -30,7 +30,20 @@ def text(result):
 def test_help_names_the_commands():
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("list", "show", "bench", "compare", "report", "duel", "layout", "counters", "machine", "accuracy"):
+    for command in (
+        "list",
+        "show",
+        "bench",
+        "compare",
+        "report",
+        "duel",
+        "layout",
+        "counters",
+        "machine",
+        "accuracy",
+        "train",
+        "experiment",
+    ):
         assert f"\n  {command} " in result.output
 
 

@@ -143,6 +143,21 @@ def test_an_id_that_an_operation_has_not_is_the_backends_fastest_and_that_is_sai
     assert set(nn.Training(nn.xor(), nn.Config(impl="cpp.composed")).chosen.ids.values()) >= {"cpp.composed"}
 
 
+def test_every_operation_runs_by_the_implementation_that_is_told(monkeypatch):
+    training = nn.Training(nn.spirals(), nn.Config(impl="python", hidden=4))
+    called = set()
+    for name, k in training.chosen.operations.items():
+
+        def counted(*args, name=name, kernel=k.kernel):
+            called.add(name)
+            return kernel(*args)
+
+        monkeypatch.setattr(k, "kernel", counted)
+    training.step(np.arange(8))
+    assert called == set(training.chosen.operations)
+    assert {k.backend for k in training.chosen.operations.values()} == {"python"}
+
+
 def test_a_rung_that_starts_slowly_is_taken_by_id_alone():
     pytest.importorskip("torch")
     assert nn.choose("torch", ["mlp_forward"]).ids == {"mlp_forward": "torch.eager"}

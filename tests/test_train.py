@@ -103,6 +103,16 @@ def test_the_same_seed_prints_the_same_losses_and_another_one_others():
     assert losses[0] == losses[1] != losses[2]
 
 
+def test_a_training_that_diverges_says_so_and_its_json_is_json():
+    result = run("spirals", "--optimizer", "momentum", "--lr", "1e200", "--dtype", "float64", "--epochs", 2)
+    assert result.exit_code == 0
+    assert "the loss is no finite number from step" in result.output
+    assert "try a smaller learning rate than 1e+200" in result.output
+    options = ["--optimizer", "momentum", "--lr", "1e200", "--dtype", "float64", "--epochs", 2, "--json"]
+    told = json.loads(run("spirals", *options).output, parse_constant=lambda name: pytest.fail(name))
+    assert None in told["losses"]
+
+
 @drawn
 def test_the_curves_are_drawn(tmp_path):
     result = run("xor", "--epochs", 5, "--svg", tmp_path / "a.svg", "--html", tmp_path / "a.html")
@@ -183,6 +193,19 @@ training.run(stop=lambda: training.step_number >= 30)
 os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)  # all is written, and not yet renamed
 training.save(sys.argv[1])
 """
+
+
+def test_a_new_checkpoint_takes_the_place_of_the_old_one_in_one_step(tmp_path):
+    """Who has the old file open keeps it, whole: the new one is another file, renamed."""
+    training = trained()
+    training.save(tmp_path / "c.npz")
+    with open(tmp_path / "c.npz", "rb") as old:
+        training.step(np.arange(32))
+        training.save(tmp_path / "c.npz")
+        held = old.read()
+    assert held != (tmp_path / "c.npz").read_bytes()
+    (tmp_path / "c.npz").write_bytes(held)
+    assert nn.Training.resume(tmp_path / "c.npz", nn.spirals()).step_number == training.step_number - 1
 
 
 def test_killed_in_the_midst_of_writing_the_old_checkpoint_is_there_whole(tmp_path):

@@ -10,12 +10,14 @@ Bottou, Curtis and Nocedal, Optimization Methods for Large-Scale Machine Learnin
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import numpy as np
 
 from .. import nn
 from ..arrays import Array
+from ..threads import num_threads, set_num_threads
 from .characters import chart
 from .experiment import Experiment
 
@@ -26,7 +28,8 @@ TARGET = 0.2
 
 @dataclass(frozen=True)
 class Curve:
-    """A descent with one batch size: the loss over all examples to learn from, after so many steps and seconds."""
+    """A descent with one batch size: the loss over all examples to learn from, after so many steps, and seconds of one
+    processor."""
 
     batch: int
     steps: tuple[int, ...]
@@ -77,6 +80,7 @@ def _gradient(network: nn.Network, x: Array, labels: Array) -> Array:
 def _descent(data: nn.Data, batch: int, seed: int, impl: str | None, epochs: int) -> Curve:
     config = nn.Config(impl=impl, optimizer="sgd", lr=0.05, batch=batch, hidden=32, seed=seed, epochs=epochs)
     training = nn.Training(data, config)
+    training.clock = time.process_time
     x = data.x.astype(np.float32)
     every = max(1, training.steps_an_epoch // 8)
     steps, seconds, losses = [], [], []
@@ -87,7 +91,12 @@ def _descent(data: nn.Data, batch: int, seed: int, impl: str | None, epochs: int
             seconds.append(training.seconds)
             losses.append(training.network.gradients(x, data.labels)[0])
 
-    training.run(on_step=note)
+    threads = num_threads()
+    set_num_threads(1)
+    try:
+        training.run(on_step=note)
+    finally:
+        set_num_threads(threads)
     return Curve(batch, tuple(steps), tuple(seconds), tuple(losses))
 
 

@@ -42,13 +42,21 @@ def summary(run: Run) -> list[str]:
         if epoch is None:
             lines.append("    …")
         else:
-            lines.append(f"{epoch.number:5}  {epoch.loss:6.4f}  {epoch.accuracy:8.1%}  {epoch.seconds:7.3f}")
+            lines.append(f"{epoch.number:5}  {_four(epoch.loss):>6}  {epoch.accuracy:8.1%}  {epoch.seconds:7.3f}")
     if not run.epochs:
         return [f"{run.steps} steps, no whole epoch"]
     rate = run.steps / run.seconds if run.seconds else 0.0
     lines += ["", f"{run.accuracy:.1%} of the held-out {run.data} are right after {run.steps} steps"]
     lines.append(f"{run.seconds:.2f} s of steps, {rate:,.0f} a second")
+    if run.diverged is not None:
+        lines.append(f"the loss is no finite number from step {run.diverged} on: try a smaller learning rate than")
+        lines[-1] += f" {run.config.rate:g}"
     return lines
+
+
+def _four(loss: float) -> str:
+    """Four decimals, and four digits of what is large."""
+    return f"{loss:.4f}" if loss < 1000 else f"{loss:.3g}"
 
 
 def title(run: Run) -> str:

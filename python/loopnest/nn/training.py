@@ -7,7 +7,7 @@ that goes on from a checkpoint takes the same batches as one that was never stop
 from __future__ import annotations
 
 import dataclasses
-import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -126,8 +126,18 @@ class Run:
     def seconds(self) -> float:
         return sum(epoch.seconds for epoch in self.epochs)
 
+    @property
+    def diverged(self) -> int | None:
+        """The number of the first step whose loss was no finite number; None where all were."""
+        return next((step for step, loss in enumerate(self.losses, 1) if not math.isfinite(loss)), None)
+
     def to_json(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "accuracy": self.accuracy if self.epochs else None, "seconds": self.seconds}
+        """Losses that are no finite numbers, which JSON has not, are None."""
+        told = dataclasses.asdict(self)
+        told["losses"] = [loss if math.isfinite(loss) else None for loss in self.losses]
+        for epoch in told["epochs"]:
+            epoch["loss"] = epoch["loss"] if math.isfinite(epoch["loss"]) else None
+        return {**told, "accuracy": self.accuracy if self.epochs else None, "seconds": self.seconds}
 
 
 class Training:
@@ -327,8 +337,3 @@ def _fill(array: Array, kept: Array, what: str) -> None:
 def train(data: Data, config: Config | None = None, **how: Any) -> Run:
     """Train a network and return what that told: `Training(data, config).run(**how)`."""
     return Training(data, config).run(**how)
-
-
-def dumps(run: Run) -> str:
-    """The run as JSON."""
-    return json.dumps(run.to_json(), indent=1)
