@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numba
 
-THREADS = max(os.cpu_count() or 1, 2)
+THREADS = min(max(os.cpu_count() or 1, 2), 8)
 
 SMALL = 100_000
 """Multiplications below which starting a thread (some 50 µs) costs more than it saves."""

@@ -10,7 +10,7 @@ import threading
 
 import numba
 
-THREADS = max(os.cpu_count() or 1, 2)
+THREADS = min(max(os.cpu_count() or 1, 2), 8)
 
 
 @numba.njit(nogil=True)

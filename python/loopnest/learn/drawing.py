@@ -52,11 +52,14 @@ def report(attempt: Attempt, width: int = 80) -> Iterator[RenderableType]:
 
 
 def _verdict(attempt: Attempt) -> Iterator[RenderableType]:
+    from ..lab.check.tables import footer
     from ..lab.check.tables import report as judged
 
     assert attempt.verdict is not None
     yield Text("")
     yield from judged(attempt.verdict)
+    if attempt.verdict.timing is not None:
+        yield Text(footer(attempt.verdict.timing), style="dim")
 
 
 def _wrong(attempt: Attempt, failure: Failure, width: int) -> Iterator[RenderableType]:
