@@ -810,3 +810,27 @@ def test_the_result_of_the_call_before_is_known(judged):
         """
     )
     assert verdict.trick == "stale-result"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_nothing_is_left_where_the_judge_itself_is_killed(tmp_path):
+    (tmp_path / "mine.py").write_text("import os\nopen(PID, 'w').write(str(os.getpid()))\nwhile True: pass\n".replace(
+        "PID", repr(str(tmp_path / "pid"))))  # fmt: skip
+    folders = tmp_path / "folders"
+    folders.mkdir()
+    code = f"from loopnest.lab.check import check; check({str(tmp_path / 'mine.py')!r}, 'matmul', time_limit=300)"
+    judge = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(folders)})
+    try:
+        _until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())
+    finally:
+        judge.kill()
+        judge.wait()
+    pid = (tmp_path / "pid").read_text()
+    _until(lambda: not Path(f"/proc/{pid}").exists() and not list(folders.glob("loopnest-check-*")))
+
+
+def _until(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.02)

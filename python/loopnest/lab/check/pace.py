@@ -10,11 +10,13 @@ elements drawn anew; and some, which the submission cannot foresee, everywhere.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import dataclasses
 import functools
 import json
 import math
+import os
 import random
 import time
 from collections.abc import Mapping, Sequence
@@ -272,18 +274,27 @@ class WrongWhileTimed(Exception):
 # --- the ladder
 
 
-_ladders: dict[tuple[str, int], Subject] = {}
+_ladders: dict[tuple[str, int, int], Subject] = {}
 _estimates: dict[tuple[str, str, str, int], dict[str, float]] = {}
 
 
 def ladder_of(operation: Operation, threads: int) -> Subject:
     """The process in which rungs of the operation run; kept for the next check."""
-    key = operation.name, threads
+    key = operation.name, threads, os.getpid()
     kept = _ladders.get(key)
     if kept is None or kept.session is None or kept.session.closed:
         limits = ProcessLimits(call=60.0, memory=8 << 30)
         kept = _ladders[key] = Subject(operation, Path("the ladder"), "python", limits, math.inf, threads)
     return kept
+
+
+@atexit.register
+def close_ladders() -> None:
+    """End the processes in which rungs ran."""
+    for (_, _, pid), ladder in _ladders.items():
+        if pid == os.getpid():
+            ladder.close()
+    _ladders.clear()
 
 
 def loaded(ladder: Subject, rung: str) -> Contender:

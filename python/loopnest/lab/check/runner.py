@@ -28,6 +28,7 @@ import json
 import os
 import platform
 import resource
+import shutil
 import signal
 import socket
 import statistics  # noqa: F401  (so that it is seen whether its functions are replaced)
@@ -74,13 +75,14 @@ def serve(control: socket.socket) -> None:
     """Fork a child a request, and end it, and whatever it has started, when asked."""
     _prctl(36, 1)  # PR_SET_CHILD_SUBREAPER: what a child leaves behind becomes ours, and ends with it
     gc.freeze()
-    child = 0
+    child, folder = 0, ""
     while True:
         message, fds, _, _ = socket.recv_fds(control, 1 << 16, 8)
         if not message:
             break
         request = json.loads(message)
         if request["do"] == "start":
+            folder = request["folder"]
             child = os.fork()
             if not child:
                 control.close()
@@ -91,8 +93,9 @@ def serve(control: socket.socket) -> None:
         else:
             control.send(json.dumps({"status": _ended(child, request.get("patience", 0.0))}).encode())
             child = 0
-    if child:
+    if child:  # the judge is gone: nobody else will clear up
         _ended(child, 0.0)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _ended(child: int, patience: float) -> int:
