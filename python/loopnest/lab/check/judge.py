@@ -55,6 +55,9 @@ TELLING = ((19, 17, 22, 13), (32, 32, 32, 32), (35, 33, 34, 31))
 AGAIN = 5
 """Calls on the same arrays with new values, by which what remembers is found out."""
 
+MOST_BYTES = 1 << 25
+"""Of the arrays of a large case: in higher precision, with what is exact and its bound, that is ten times as much."""
+
 LARGEST = {4: 1 << 28, 8: 1 << 24}
 """Operations, or bytes, of the large case, by the bytes of an element: the exact result of doubles takes long doubles,
 and longer. With more seconds it is larger."""
@@ -480,13 +483,19 @@ class _Trial:
         self.budget_end = time.monotonic() + max(0.7, self.seconds / 2)
         largest = LARGEST[dtype.itemsize] * (5 if self.seconds >= 2 else 1)
         for work in (largest >> 9, largest >> 6, largest >> 3, largest):
-            case = _as_large_as(work, self.operation, dtype)
+            case = self._large_case(work, dtype)
             run = self._hold(case, True, "large")
             if run is None or self._late(0.0):
                 return
             if run.answer.counted > LONG_CASE:
                 break
         self._hold(case, False, "large")
+
+    def _large_case(self, work: int, dtype: np.dtype[Any]) -> Case:
+        """Of so much work, or of less where that is done on more bytes than the judge can look at in a moment."""
+        case = _as_large_as(work, self.operation, dtype)
+        nbytes = self.operation.contract.traffic(dtype.itemsize, **dict(case.sizes))
+        return case if nbytes <= MOST_BYTES else _as_large_as(work * MOST_BYTES / nbytes, self.operation, dtype)
 
     def _varied(self, cases: Callable[..., Iterator[Case]], dtype: np.dtype[Any]) -> Iterator[Case]:
         """Cases of verify.py, those of the operation's other forms only if the submission takes the options."""
