@@ -328,7 +328,8 @@ inline float max(float a, float b) { return fmaxf(a, b); }
 inline double min(double a, double b) { return fmin(a, b); }
 inline double max(double a, double b) { return fmax(a, b); }
 
-// --- of the host's side, what a file with a launch in it needs to be compiled; the launches come from outside
+// --- of the host's side, what a file with its own launches and main() needs to be compiled. None of it is run: kernels are
+// launched from outside.
 
 namespace loopnest::on_cpu {
 template <class... Arguments>
@@ -336,5 +337,46 @@ void no_launch_from_here(Arguments&&...) {}
 }  // namespace loopnest::on_cpu
 
 using cudaStream_t = void*;
+using cudaEvent_t = void*;
 using cudaError_t = int;
-inline constexpr cudaError_t cudaSuccess = 0;
+enum { cudaSuccess = 0 };
+enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice,
+                      cudaMemcpyDefault };
+struct cudaDeviceProp {
+    char name[256];
+    size_t totalGlobalMem, sharedMemPerBlock;
+    int major, minor, multiProcessorCount, warpSize, maxThreadsPerBlock;
+};
+inline const char* cudaGetErrorString(cudaError_t) { return ""; }
+inline const char* cudaGetErrorName(cudaError_t) { return ""; }
+
+#define LOOPNEST_HOST(name)                \
+    template <class... Arguments>          \
+    cudaError_t name(Arguments&&...) {     \
+        return cudaSuccess;                \
+    }
+LOOPNEST_HOST(cudaMalloc)
+LOOPNEST_HOST(cudaMallocManaged)
+LOOPNEST_HOST(cudaMallocHost)
+LOOPNEST_HOST(cudaFree)
+LOOPNEST_HOST(cudaFreeHost)
+LOOPNEST_HOST(cudaMemcpy)
+LOOPNEST_HOST(cudaMemcpyAsync)
+LOOPNEST_HOST(cudaMemcpyToSymbol)
+LOOPNEST_HOST(cudaMemset)
+LOOPNEST_HOST(cudaDeviceSynchronize)
+LOOPNEST_HOST(cudaGetLastError)
+LOOPNEST_HOST(cudaPeekAtLastError)
+LOOPNEST_HOST(cudaSetDevice)
+LOOPNEST_HOST(cudaGetDevice)
+LOOPNEST_HOST(cudaGetDeviceProperties)
+LOOPNEST_HOST(cudaFuncSetAttribute)
+LOOPNEST_HOST(cudaStreamCreate)
+LOOPNEST_HOST(cudaStreamSynchronize)
+LOOPNEST_HOST(cudaStreamDestroy)
+LOOPNEST_HOST(cudaEventCreate)
+LOOPNEST_HOST(cudaEventRecord)
+LOOPNEST_HOST(cudaEventSynchronize)
+LOOPNEST_HOST(cudaEventElapsedTime)
+LOOPNEST_HOST(cudaEventDestroy)
+#define cudaFuncAttributeMaxDynamicSharedMemorySize 8

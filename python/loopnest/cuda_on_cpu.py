@@ -351,7 +351,8 @@ def build(
         for stub in STUBS:
             Path(folder, stub).write_text("#pragma once\n", encoding="utf-8")
         includes = [f"-I{path}" for path in (*local, folder)]
-        options = [*flags, *WARNINGS, *(f"-D{define}" for define in defines), *includes]
+        # A main() of the file's own is compiled, and is none.
+        options = [*flags, *WARNINGS, "-Dmain=main_of_the_file", *(f"-D{define}" for define in defines), *includes]
         result = Path(folder, "built")
         kind = ["-Wl,-E", "-lpthread"] if program else ["-shared", "-lpthread"]
         _compile([*options, str(source), str(runtime), "-o", str(result), *kind], name)

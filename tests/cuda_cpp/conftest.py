@@ -9,7 +9,8 @@ collect_ignore_glob = [] if sys.platform == "linux" else ["*"]  # the simulation
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory, monkeypatch):
-    folder = tmp_path_factory.getbasetemp() / "cuda-cache"
+    mine = tmp_path_factory.getbasetemp()  # of one of xdist's workers: the folder around it is all workers'
+    folder = (mine.parent if mine.name.startswith("popen-gw") else mine) / "cuda-cache"
     folder.mkdir(exist_ok=True)
     monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
 

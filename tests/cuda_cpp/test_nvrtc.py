@@ -1,6 +1,7 @@
 """The .cu files compiled for NVIDIA GPUs, by NVRTC or nvcc and with no GPU; and launched by a driver that is none."""
 
 import ctypes
+import functools
 import re
 import shutil
 import subprocess
@@ -26,6 +27,9 @@ from loopnest.cuda_on_cpu import kernels_of
 FILES = sorted((csrc() / "cuda").glob("*.cu"))
 
 files = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+ptx_of = functools.cache(compile_file)
+"""Each file is compiled once."""
+
 needs_nvrtc = pytest.mark.skipif(why_no_nvrtc() is not None, reason=str(why_no_nvrtc()))
 
 
@@ -50,7 +54,7 @@ def test_every_file_compiles_without_spills(file, arch):
 @needs_nvrtc
 @files
 def test_float32_stays_float32_and_lines_are_known(file):
-    compiled = compile_file(file)
+    compiled = ptx_of(file)
     assert ".target sm_90" in compiled.ptx
     assert ".loc" in compiled.ptx
     kernels = of_each_kernel(compiled.ptx)
@@ -64,7 +68,7 @@ def test_float32_stays_float32_and_lines_are_known(file):
 def test_matmuls_multiply_and_add_in_one_and_load_as_their_lessons_say():
     for rung in (k for k in OPERATIONS["matmul"] if k.backend == "cuda_cpp"):
         (file,) = rung.kernel.cu_files
-        compiled = compile_file(file)
+        compiled = ptx_of(file)
         kernels = of_each_kernel(compiled.ptx)
         for kind, letters, lanes in (("float", "f32", "v4"), ("double", "f64", "v2")):
             ptx = kernels[compiled.lowered[f"matmul_{rung.variant}<{kind}>"]]
@@ -83,7 +87,7 @@ def test_matmuls_multiply_and_add_in_one_and_load_as_their_lessons_say():
 @needs_nvrtc
 def test_vectorized_gelu_loads_and_stores_16_bytes():
     for variant, wide in (("elementwise", False), ("vectorized", True)):
-        ptx = compile_file(csrc() / "cuda" / f"gelu_{variant}.cu").ptx
+        ptx = ptx_of(csrc() / "cuda" / f"gelu_{variant}.cu").ptx
         assert (re.search(r"ld\.global\S*\.v4\.", ptx) is not None) == wide
         assert (re.search(r"st\.global\S*\.v4\.", ptx) is not None) == wide
         assert (re.search(r"ld\.global\S*\.v2\.", ptx) is not None) == wide
@@ -185,7 +189,7 @@ class FakeDriver(types.ModuleType):
             lowered: (file, expression, len(kernel.parameters))
             for file in FILES
             for kernel in kernels_of(file.read_text(encoding="utf-8"))
-            for expression, lowered in compile_file(file).lowered.items()
+            for expression, lowered in ptx_of(file).lowered.items()
             if expression.startswith(kernel.name + "<")
         }
 

@@ -130,6 +130,16 @@ __global__ void scaled(const T* x, T* y, int n) {
 }
 
 void on_the_host(int* out) { indices<<<dim3(2, 3, 2), dim3(4, 2, 2)>>>(out); }
+
+int main() {
+    float *x = nullptr, *y = nullptr;
+    if (cudaMalloc(&x, 4) != cudaSuccess) printf("%s", cudaGetErrorString(cudaGetLastError()));
+    cudaMemcpy(x, y, 4, cudaMemcpyHostToDevice);
+    scaled<float, 3><<<1, 8>>>(x, y, 8);
+    reversed<<<2, 64, 0, 0>>>(
+        x, y);
+    return cudaDeviceSynchronize() + cudaFree(x);
+}
 """
 
 

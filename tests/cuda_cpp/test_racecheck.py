@@ -166,6 +166,14 @@ def test_accesses_beside_arrays(tmp_path):
     assert any("line 5 writes 4 bytes 0 bytes after y's end" in finding.sentence for finding in findings)
 
 
+def test_a_file_with_a_main_of_its_own_is_checked_all_the_same(tmp_path):
+    file = tmp_path / "mine.cu"
+    host = "#include <vector>\nint main() { std::vector<float> v(9); f<<<1, 64>>>(v.data(), v.data(), 9); }\n"
+    file.write_text(HEADS["f"] + "y[0] = x[0];\n}\n" + host)
+    finding, *_ = racecheck(file).findings
+    assert (finding.kind, finding.line) == ("race", 3)
+
+
 def test_a_crash_is_told(tmp_path):
     (finding,) = found(tmp_path, "one", "*(volatile int*)8 = 1;")
     assert finding.kind == "crash"
