@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 
 import loopnest as ln
 import numpy as np
@@ -14,7 +15,8 @@ from loopnest.lab.inspect.llvm_ir import hot_loop_of_ir, read_ir
 from loopnest.lab.inspect.tables import source_lines
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
-needs_capstone = pytest.mark.skipif(bool(why_not_here()), reason=str(why_not_here()))
+_missing = why_not_here() or ("" if platform.machine() == "x86_64" else "instructions are told apart for x86-64 alone")
+needs_capstone = pytest.mark.skipif(bool(_missing), reason=str(_missing))
 
 
 def listings(operation, impl, aspect, dtype="float32", **options):
@@ -208,3 +210,13 @@ def test_the_command_prints_and_gives_the_records():
     assert "loopnest/operations/matmul/in_numba.py:37" in plain.output
     told = json.loads(CliRunner().invoke(main, [*command, "--hot", "--json"], catch_exceptions=False).output)
     assert told["listings"][0]["loop"]["accumulators"] == 1
+
+
+@needs_capstone
+def test_two_rungs_stand_beside_each_other_on_a_page(tmp_path):
+    command = ["inspect", "matmul", "numba.naive", "--diff", "numba.reordered", "--no-measure"]
+    told = CliRunner().invoke(main, [*command, "--html", str(tmp_path / "both.html")], catch_exceptions=False)
+    assert told.exit_code == 0, told.output
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert page.count('<section class="view">') == 2
+    assert '<th scope="row">accumulators</th><td>1</td><td>0</td>' in page

@@ -464,6 +464,9 @@ class _Memory:
                 return self._symbol(address - shared)
             if dynamic <= address < dynamic + used:
                 return "the dynamic shared memory"
+        for start, size, name in self._arrays:
+            if start + size <= address < start + size + (1 << 16):
+                return f"the memory beyond {name}'s end"
         return "memory"
 
     def _symbol(self, offset: int) -> str:

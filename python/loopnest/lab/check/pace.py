@@ -17,7 +17,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,9 +32,8 @@ from ..measure import limit_of, work_of
 from ..plausible import Limits, Work, why_not
 from ..tables import duration
 from ..timing import Interval, bootstrap, ratio
-from .form import plan
 from .records import Pace, Raced, Step
-from .session import Answer, EndedError
+from .session import Answer
 from .session import Limits as ProcessLimits
 from .subject import Run, Subject, Trial, fresh, trial_of
 
@@ -655,6 +654,3 @@ def quick_card() -> MachineCard:
         best = max(probes.read_bandwidth(size, seconds=0.02), probes.copy_bandwidth(size // 2, seconds=0.02))
         bandwidths += [Bandwidth(level, "read", threads, best * threads) for threads in sorted({1, cores})]
     return MachineCard("", cores, "", (), known, tuple(peaks), tuple(bandwidths))
-
-
-__all__ = ["Callable", "EndedError", "Mapping", "NotRaced", "next_steps", "plan", "quick_card", "race"]
