@@ -1,6 +1,10 @@
 """The site: `nox -s docs`, or sphinx-build -W -b html docs build/site. It needs no network, and its pages load nothing
 from one."""
 
+from pathlib import Path
+
+from sphinx import addnodes
+
 project = "loopnest"
 author = "loopnest"
 copyright = "the authors of loopnest"
@@ -21,3 +25,15 @@ html_show_sphinx = False
 html_theme_options = {"sidebar_hide_name": False}
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
+
+
+def setup(app):
+    app.connect("doctree-read", folders_as_text)
+
+
+def folders_as_text(app, doctree):
+    """A link to a folder of the repository leads nowhere on the site, and stays as its text."""
+    page = Path(app.env.doc2path(app.env.docname))
+    for link in list(doctree.findall(addnodes.pending_xref)):
+        if (page.parent / link.get("reftarget", "")).is_dir():
+            link.replace_self(link.children)

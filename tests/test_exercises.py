@@ -144,7 +144,7 @@ def test_where_there_is_no_compiler_that_is_said(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     attempt = check_exercise(5, EXERCISES[5].solution)
     assert (attempt.outcome, attempt.exit_code) == ("not-here", 3)
-    assert "there is no compiler no-such-compiler: install g++" in drawn(attempt)
+    assert "there is no compiler no-such-compiler: install g++ or clang++" in drawn(attempt, width=200)
 
 
 def test_what_a_compiler_says_is_shown(tmp_path):

@@ -12,8 +12,8 @@ beside rungs of the ladder.
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .lessons import folder
-from .runner import Answer, Call, Job
+from .runner import Answer, Call, Job, cpp_compiler
 
 if TYPE_CHECKING:
     from ..lab.check import Verdict
@@ -347,12 +347,11 @@ def time_rivals(one: Exercise, named: Named, seconds: float) -> list[tuple[str, 
 
 def no_compiler() -> str | None:
     """Why C++ cannot be compiled here, or None."""
-    import os
-
-    compiler = os.environ.get("CXX", "g++")
-    if shutil.which(compiler):
+    if cpp_compiler():
         return None
-    return f"it is C++, and there is no compiler {compiler}: install g++, or set CXX"
+    named = os.environ.get("CXX")
+    lacking = f"no compiler {named}" if named else "no C++ compiler"
+    return f"it is C++, and there is {lacking}: install g++ or clang++, or set CXX"
 
 
 # --- the cases

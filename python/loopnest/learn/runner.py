@@ -11,6 +11,7 @@ import ctypes
 import importlib.util
 import os
 import pickle
+import shutil
 import subprocess
 import sys
 import traceback
@@ -82,9 +83,15 @@ def functions_of(file: Path) -> Callable[[str], Callable[..., Any] | None]:
     return _compiled(file)
 
 
+def cpp_compiler() -> str | None:
+    """CXX of the environment, or else the first of the usual ones that is here; None where there is none."""
+    named = os.environ.get("CXX")
+    return next(filter(shutil.which, [named] if named else ["g++", "clang++", "c++"]), None)
+
+
 def _compiled(file: Path) -> Callable[[str], Callable[..., Any] | None]:
     library = Path.cwd() / "exercise.so"
-    compiler = os.environ.get("CXX", "g++")
+    compiler = cpp_compiler() or "g++"
     flags = ("-std=c++20", "-O2", "-shared", "-fPIC", "-Wall")
     built = subprocess.run(
         [compiler, *flags, str(file), "-o", str(library)], capture_output=True, text=True, check=False
