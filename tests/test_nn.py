@@ -1,6 +1,7 @@
 """Networks on the lab's operations: the same numbers by every backend, and by torch; and right gradients."""
 
 import importlib.util
+import os
 
 import loopnest as ln
 import numpy as np
@@ -9,6 +10,8 @@ from ladders import HERE, backends
 from loopnest import nn
 from loopnest.lab.fairness import equal_terms
 from test_messages import refused
+
+pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="most of it has no C++ in it")
 
 STEPS = 100
 FLOAT32 = 1e-5
