@@ -44,3 +44,10 @@ def bench(session: nox.Session) -> None:
     """The README's benchmark command. Arguments go to loopnest bench: nox -s bench -- layout."""
     session.install(*CONSTRAINTS, ".[all]")
     session.run("loopnest", "bench", *(session.posargs or ["--quick"]))
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The site, in build/site: a warning, such as a link that leads nowhere, is an error."""
+    session.install(*CONSTRAINTS, "sphinx", "myst-parser", "furo")  # the extra docs, without compiling loopnest
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "build/site")

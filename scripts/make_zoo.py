@@ -20,7 +20,7 @@ OPENING = """# The zoo
 
 Kernels that pretend, kernels that are wrong, that crash, and honest ones, with what `loopnest check` says of each
 ([check.md](check.md)), and beside it what the usual checks would have said. The files are in
-[tests/zoo/](../tests/zoo); tests hold the judge to every line. Made by `python scripts/make_zoo.py`.
+`tests/zoo/`; tests hold the judge to every line. Made by `python scripts/make_zoo.py`.
 
 The usual checks run in one process as public benchmarks do: the reference is timed, the kernel is warmed up and timed
 on the same inputs (128 along each axis, float32), and then its result is compared with the reference's, by

@@ -3,6 +3,7 @@
 What is caught, and by which name, is in tests/zoo.
 """
 
+import io
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest.cli import main
-from loopnest.lab.check import check, starters
+from loopnest.lab.check import check, starters, tables
 from loopnest.lab.check.build import shortened
 from loopnest.lab.check.diagnose import LOOKS
 from loopnest.lab.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
@@ -27,6 +28,7 @@ from loopnest.lab.check.pace import Contender, WrongWhileTimed, near_by_projecti
 from loopnest.lab.check.rank import rank
 from loopnest.lab.check.session import Limits, Session, zygote
 from loopnest.lab.check.subject import Subject, fresh, trial_of
+from rich.console import Console
 
 C = "void matmul(const float* a, const float* b, float* c, long m, long n, long k) {"
 RIGHT = (
@@ -84,6 +86,7 @@ def test_an_input_stays_sealed_even_if_the_kernel_asks_for_the_right_to_write(ju
         "mine.c",
     )
     assert verdict.trick == "changes-input"
+    assert "it wrote to its input a, which is only to be read" in verdict.sentence  # it was stopped, and not found out
 
 
 def test_a_python_kernel_that_writes_to_an_input_is_told_its_line(judged):
@@ -143,7 +146,7 @@ def test_some_output_is_no_reason_to_refuse(judged):
     assert verdict.output.startswith("called\n")
 
 
-LEFT = "loopnest-test-left-over"
+LEFT = f"loopnest-test-left-over-{os.urandom(6).hex()}"
 
 
 def left_over():
@@ -433,6 +436,14 @@ def test_strassen_is_held_to_the_bound_that_it_states(judged):
     assert any("Strassen" in note for note in stated.notes)
 
 
+def test_an_error_within_the_stated_bound_alone_is_accepted_only_where_it_is_stated(judged):
+    """1e-3 is beyond γ_k |a||b| for products of 33 x 33 and the like, and within Strassen's bound after one level."""
+    text = "def matmul(a, b):\n    return a @ b + a.dtype.type(1e-3 * (32 < min(*a.shape, b.shape[1])))\n"
+    assert judged("# loopnest: strassen(32)\n" + text, dtype="float32").accepted
+    assert not judged(text, dtype="float32").accepted
+    assert not judged("# loopnest: strassen(64)\n" + text, dtype="float32").accepted
+
+
 def test_stating_strassen_is_no_licence_for_fewer_bits(judged):
     half = "(a.astype(np.float16) @ b.astype(np.float16)).astype(a.dtype)"
     verdict = judged("# loopnest: strassen(32)\n" + STRASSEN.replace("WITHIN", half))
@@ -465,9 +476,9 @@ def test_a_right_kernel_is_placed_on_the_ladder(judged):
     assert verdict.accepted
     pace = verdict.timing
     assert pace.against == "cpp.packed"
-    assert pace.ratio.high < 1
-    names = {race.name for race in pace.races}
-    assert {"it", "cpp.packed"} <= names
+    assert pace.ratio is None or pace.ratio.high < 1  # None where the machine is so busy that rounds are few
+    best = {race.name: race.best for race in pace.races}
+    assert best["it"] > best["cpp.packed"]
     assert re.search(r"\d ± [\d.]+ % of the limit", verdict.sentence)
     assert pace.above is not None
     assert verdict.next_steps[0].command == f"loopnest show matmul {pace.above}"
@@ -522,8 +533,8 @@ def test_a_kernel_that_is_wrong_only_while_it_is_timed_is_found_out(judged, resu
 def test_rearranged_problems_have_the_results_that_are_said(operation):
     workload = operation.contract.workloads[0]
     problem = prepared(operation, workload.name, np.dtype(np.float32))
-    seen = set()
-    for _ in range(3):
+    seen, results = set(), set()
+    for _ in range(6):
         trial, arrangement = problem.rearranged(fresh())
         whole = arrangement.whole(trial)
         values = _inputs(operation, trial)
@@ -533,11 +544,13 @@ def test_rearranged_problems_have_the_results_that_are_said(operation):
             np.testing.assert_allclose(told, right, rtol=1e-12, atol=1e-30)
             assert np.all(np.abs(told - right) <= np.asarray(allowed) + 1e-30)
         seen.add(b"".join(x.tobytes() for x in trial.views))
+        results.add(b"".join(x.tobytes() for x in whole.exact))
         picks = np.arange(whole.exact[0].size)
         if problem.how in ("roll", "rows", "transposed"):
             moved = trial.exact[0].reshape(-1)[arrangement.sources(picks, trial.exact[0].shape)]
             np.testing.assert_array_equal(moved, whole.exact[0].reshape(-1))
-    assert len(seen) == 3
+    assert len(seen) == 6
+    assert len(results) > 1, "a result that is remembered would be right"
 
 
 def _inputs(operation, trial):
@@ -658,14 +671,20 @@ def test_a_folder_is_ranked_and_a_crash_spoils_nothing(tmp_path):
     (tmp_path / "_left_out.py").write_text("raise ValueError\n")
     ranking = rank(tmp_path, "matmul", seconds=0.2, time_limit=20)
     assert [Path(v.file).name for v in ranking.verdicts] == ["fast.py", "slow.py", "crash.py"]
-    table = run("rank", tmp_path, "--seconds", 0, "--time-limit", 20)
-    assert table.exit_code == 0, table.output
-    assert "2 of 3 are right" in table.output
-    lines = run("rank", tmp_path, "--seconds", 0, "--csv").stdout.splitlines()
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(tables.ranking(ranking))
+    assert "2 of 3 are right, timed on square-" in console.export_text()
+    lines = tables.as_csv(ranking).splitlines()
     assert lines[0].startswith("place,file,outcome,trick")
-    assert len(lines) == 4
-    told = json.loads(run("rank", tmp_path, "--seconds", 0, "--json").stdout)
-    assert {v["outcome"] for v in told["verdicts"]} == {"right", "crashed"}
+    assert [line.split(",")[:3] for line in lines[1:]] == [
+        ["1", "fast.py", "right"],
+        ["2", "slow.py", "right"],
+        ["", "crash.py", "crashed"],
+    ]
+    (tmp_path / "slow.py").unlink()
+    told = run("rank", tmp_path, "--seconds", 0, "--dtype", "float32", "--json")
+    assert told.exit_code == 0
+    assert [v["outcome"] for v in json.loads(told.stdout)["verdicts"]] == ["right", "crashed"]
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
@@ -758,3 +777,36 @@ def test_a_trial_computes_what_is_right():
     arguments = ln.matmul.contract.sample(workload, np.float32, fresh())
     trial = trial_of(ln.matmul, arguments, workload, np.dtype(np.float32))
     np.testing.assert_allclose(trial.exact[0], arguments.inputs[0].astype(float) @ arguments.inputs[1], rtol=1e-12)
+
+
+def test_a_kernel_that_waits_is_right_and_told_to_wait(judged):
+    text = "import time\ndef matmul(a, b):\n    time.sleep(0.002 * (len(a) == 64))\n    return a @ b\n"
+    verdict = judged(text, seconds=0.2, workload="square-64", dtype="float32")
+    assert verdict.accepted
+    assert any("it waits" in note for note in verdict.notes)
+
+
+def test_a_librarys_product_is_honest_and_told(judged):
+    verdict = judged("import numpy as np\n\ndef matmul(a, b):\n    return np.matmul(a, b)\n")
+    assert verdict.accepted
+    assert "the product is a library's (line 4)" in verdict.notes
+
+
+def test_a_result_that_is_returned_and_not_put_into_out_is_told(judged):
+    verdict = judged("def matmul(a, b, out):\n    return a @ b\n")
+    assert verdict.trick == "ignores-out"
+
+
+def test_the_result_of_the_call_before_is_known(judged):
+    verdict = judged(
+        """
+        import numpy as np
+        kept = {}
+        def matmul(a, b):
+            key = a.shape, b.shape, a.dtype
+            before = kept.get(key, np.zeros((a.shape[0], b.shape[1]), a.dtype))
+            kept[key] = a @ b
+            return before
+        """
+    )
+    assert verdict.trick == "stale-result"

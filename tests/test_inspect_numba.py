@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 
 import loopnest as ln
 import numpy as np
@@ -14,7 +15,8 @@ from loopnest.lab.inspect.llvm_ir import hot_loop_of_ir, read_ir
 from loopnest.lab.inspect.tables import source_lines
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
-needs_capstone = pytest.mark.skipif(bool(why_not_here()), reason=str(why_not_here()))
+_missing = why_not_here() or ("" if platform.machine() == "x86_64" else "instructions are told apart for x86-64 alone")
+needs_capstone = pytest.mark.skipif(bool(_missing), reason=str(_missing))
 
 
 def listings(operation, impl, aspect, dtype="float32", **options):
@@ -76,6 +78,8 @@ def test_a_call_in_the_loop_is_counted_and_named_and_a_polynomial_has_none():
     (scalar,) = listings("gelu", "numba.scalar", "hot")
     assert scalar.loop.counts["call"] > 0
     assert any(note.startswith("The loop calls exp and erfc") for note in scalar.notes), scalar.notes
+    (whole,) = listings("gelu", "numba.scalar", "asm")
+    assert any(line.text.endswith("offset exp") for line in whole.lines), "what the linker puts in is named"
     (polynomial,) = listings("gelu", "numba.polynomial", "asm")
     assert "call" not in polynomial.loop.counts
     assert polynomial.loop.vector_bits >= 256
@@ -161,6 +165,23 @@ def test_every_kernel_that_a_rung_calls_is_found_and_the_rung_is_left_as_it_was(
     np.testing.assert_array_equal(ln.matmul(a, b, impl="numba.naive"), b)
 
 
+RUNGS = [
+    pytest.param(k, id=f"{operation.name}-{k.id}")
+    for operation in ln.OPERATIONS.values()
+    for k in operation
+    if k.backend == "numba"
+]
+
+
+@pytest.mark.parametrize("k", RUNGS)
+def test_every_rungs_kernels_are_found(k):
+    from loopnest.lab.inspect.in_numba import kernels_of
+
+    for called in kernels_of(k, "float64", k.operation.contract.workloads[0].name):
+        assert callable(called.function)
+        assert any("float64" in str(kind) for kind in called.signature)
+
+
 def test_which_kernel_runs_depends_on_the_workload():
     from loopnest.lab.inspect.in_numba import kernels_of
 
@@ -189,3 +210,13 @@ def test_the_command_prints_and_gives_the_records():
     assert "loopnest/operations/matmul/in_numba.py:37" in plain.output
     told = json.loads(CliRunner().invoke(main, [*command, "--hot", "--json"], catch_exceptions=False).output)
     assert told["listings"][0]["loop"]["accumulators"] == 1
+
+
+@needs_capstone
+def test_two_rungs_stand_beside_each_other_on_a_page(tmp_path):
+    command = ["inspect", "matmul", "numba.naive", "--diff", "numba.reordered", "--no-measure"]
+    told = CliRunner().invoke(main, [*command, "--html", str(tmp_path / "both.html")], catch_exceptions=False)
+    assert told.exit_code == 0, told.output
+    page = (tmp_path / "both.html").read_text(encoding="utf-8")
+    assert page.count('<section class="view">') == 2
+    assert '<th scope="row">accumulators</th><td>1</td><td>0</td>' in page

@@ -103,6 +103,18 @@ def test_its_bound_is_the_multiply_add_units_on_every_family_with_avx2():
         assert loop.bound.share == 1, family.name
 
 
+def test_the_bound_may_be_asked_for_another_processor():
+    listings = {
+        cpu: inspect(ln.dot["cpp.simd"], "hot", isa="v4", measure=False, cpu=cpu).listings[0]
+        for cpu in ("Zen 4", "Golden Cove")
+    }
+    cycles = {cpu: listing.loop.bound.cycles for cpu, listing in listings.items()}
+    loads = listings["Zen 4"].loop.counts["loads"]
+    assert cycles == {"Zen 4": loads, "Golden Cove": loads / 2}  # 512-bit loads: one a cycle, and two
+    with pytest.raises(InspectError, match=r"family is 'Pentium', expected one of Haswell, .*Zen 5"):
+        inspect(ln.dot["cpp.simd"], "hot", measure=False, cpu="Pentium")
+
+
 @pytest.mark.skipif(shutil.which("objdump") is None, reason="objdump is not installed")
 @pytest.mark.parametrize("level", ["v3", "v4"])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -174,6 +186,17 @@ def test_the_table_of_kernels_in_the_extension_agrees_with_that_in_the_sources()
         assert scalar == ((operation, impl) in SCALAR)
         installed = name.replace(f"::{level}::", f"::{level}_scalar::") if scalar else name
         assert f" {installed}(" in found
+
+
+@pytest.mark.skipif(shutil.which("strip") is None, reason="strip is not installed: it comes with binutils")
+def test_a_stripped_extension_is_told_with_the_fix(tmp_path, monkeypatch):
+    stripped = tmp_path / "stripped.so"
+    subprocess.run(["strip", "-o", str(stripped), str(in_cpp.extension().path)], check=True, timeout=60)
+    monkeypatch.setattr(in_cpp, "extension", lambda disassembler: elf_module.ObjectFile(stripped))
+    with pytest.raises(
+        InspectError, match=r"stripped\.so has no symbol of the kernels' table\. Was it stripped\? Install"
+    ):
+        inspect(ln.matmul["cpp.packed"], "hot", measure=False)
 
 
 # --- where the time goes
@@ -382,6 +405,7 @@ def test_llvm_mca_agrees_that_a_tile_takes_its_multiply_adds_time(level):
 def test_a_model_that_is_another_processors_is_named_with_a_warning(monkeypatch):
     unknown = ports.Family(**{**vars(ports.family_called("Zen 4")), "name": "Zen 99", "models": ("znver99",)})
     monkeypatch.setattr(in_cpp, "this_family", lambda: unknown)
+    monkeypatch.setattr(in_cpp, "family_called", lambda name: unknown)
     (listing,) = inspect(ln.matmul["cpp.packed"], "mca", isa="v3", measure=False).listings
     assert listing.facts["model"] == "icelake-server"
     assert re.search(r"has no model of Zen 99: this is icelake-server's, another core", " ".join(listing.notes))

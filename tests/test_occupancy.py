@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from loopnest.lab.inspect.occupancy import GPUS, LIMITS, WARP, gpu_named, occupancy
+from loopnest.lab.inspect.occupancy import GPUS, LIMITS, WARP, gpu_named, gpu_of, occupancy
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_nvidias_own_calculator_agrees(nvidias):
     rng = random.Random(5)
     launched = 0
     for cc, limits in LIMITS.items():
-        gpu = next(gpu for gpu in GPUS.values() if gpu.cc == cc)
+        gpu = gpu_of(cc)
         for _ in range(1500):
             threads, registers = rng.randint(1, 1024), rng.randint(1, 255)
             shared = rng.choice((0, rng.randint(0, 8192), rng.randint(0, limits.block_shared + 2048)))

@@ -175,7 +175,11 @@ char* dynamic_memory;
 size_t dynamic_used;
 char problem[600];
 bool strict;                 // whether a barrier that is not reached by threads that returned is a problem
-bool new_thread_for_each_block;
+#if defined(LOOPNEST_TSAN)
+constexpr bool new_thread_for_each_block = true;
+#else
+constexpr bool new_thread_for_each_block = false;
+#endif
 [[maybe_unused]] void* scheduler_tsan;
 bool upwards_first = true;   // whether the threads of a block begin with the first one or the last
 unsigned polls;              // atomics since the running thread began to run
@@ -408,7 +412,9 @@ void run_block() {
                 __tsan_set_fiber_name(fiber.tsan, text);
 #endif
             }
-    for (bool upwards = upwards_first;; upwards = !upwards) {
+    const bool even = (block.x + block.y + block.z) % 2 == 0;
+    bool upwards = upwards_first == even;
+    while (true) {
         bool ran = false, left = false;
         for (unsigned i = 0; i < in_block; ++i) {
             const unsigned next = upwards ? i : in_block - 1 - i;
@@ -422,7 +428,9 @@ void run_block() {
         if (!left || problem[0]) break;
         bool released = false;
         for (unsigned warp = 0; warp * 32 < in_block; ++warp) released |= release_warp(warp);
-        if (!ran && !released && !release_block()) break;
+        if (ran && !released) continue;
+        if (!released && !release_block()) break;
+        upwards = !upwards;
     }
     if (fresh) munmap(stacks, (fresh ? in_block : most_threads) * stack_bytes);
 }
@@ -529,9 +537,6 @@ EXPORTED int loopnest_launch(const char* kernel, const unsigned* sizes, size_t s
     arguments = values;
     dynamic_used = shared;
     strict = be_strict != 0;
-#if defined(LOOPNEST_TSAN)
-    new_thread_for_each_block = true;
-#endif
 #if defined(LOOPNEST_ASAN)
     if (!problem[0]) {
         __asan_unpoison_memory_region(dynamic_shared(), dynamic_bytes);
@@ -628,8 +633,10 @@ int main() {
             const bool is_float = !strcmp(word, "float"), is_double = !strcmp(word, "double");
             size = elements * (is_double || !strcmp(word, "long") ? 8 : 4);
             void* memory = nullptr;
-            if (posix_memalign(&memory, 256, size ? size : 1)) return 2;
-            memset(memory, 0, size);
+            // An access far beside an array is to be no race with one to the next array.
+            const size_t slack = new_thread_for_each_block ? 1 << 16 : 0;
+            if (posix_memalign(&memory, 256, size + slack + !size)) return 2;
+            memset(memory, 0, size + slack);
             for (size_t i = 0; i < elements && (is_float || is_double); ++i) {
                 seed = seed * 1664525u + 1013904223u;
                 const double value = double(seed >> 8) / double(1 << 23) - 1;

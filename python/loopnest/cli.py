@@ -11,7 +11,7 @@ import click
 
 from . import OPERATIONS, __version__, set_isa
 from .backends import BACKENDS, SIMULATED
-from .commands import check_commands
+from .commands import check_commands, learn_commands
 from .commands.experiment_commands import experiment
 from .commands.inspect_commands import inspect_command
 from .commands.train_commands import train
@@ -43,6 +43,8 @@ def main() -> None:
     """A performance lab: one set of operations, written many ways, behind one interface.
 
     \b
+    loopnest lesson                  twelve lessons, from the dot product to the transformer's MLP
+    loopnest exercise 1              a lesson's exercise: a file to fill in, and its check
     loopnest list                    the operations
     loopnest list matmul             one operation's ladder
     loopnest show matmul numpy.rows  one rung: its lesson and its source
@@ -64,7 +66,7 @@ def main() -> None:
     """
 
 
-for _command in check_commands.COMMANDS:
+for _command in (*check_commands.COMMANDS, *learn_commands.COMMANDS):
     main.add_command(_command)
 
 

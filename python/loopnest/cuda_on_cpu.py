@@ -20,6 +20,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -375,7 +376,10 @@ def _runtime(sanitize: str, program: bool) -> Path:
 
 
 def compiler() -> str:
-    """The system's C++ compiler: what CXX names, or g++, clang++ or c++."""
+    """The system's C++ compiler: what CXX names, or g++, clang++ or c++. Raises CudaBuildError where there is none, or
+    where the simulation does not run: it finds shared memory as Linux lays it out."""
+    if sys.platform != "linux":
+        raise CudaBuildError(f"CUDA C++ is simulated on Linux, and this is {sys.platform}", "")
     for name in (os.environ.get("CXX"), "g++", "clang++", "c++"):
         if name and shutil.which(name):
             return name

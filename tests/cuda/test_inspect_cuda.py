@@ -277,6 +277,13 @@ def test_a_gpu_that_the_compiler_no_longer_knows_is_told_to_be_one_by_another_co
 
 
 @marked()
+def test_a_capability_without_a_known_gpu_has_its_limits_all_the_same():
+    (told,) = listings("matmul", "cuda.naive", "ptx", cc="12.1")
+    assert any(note.startswith("a GPU of 12.1 holds ") for note in told.notes)
+    assert not any("multiprocessors" in note for note in told.notes)
+
+
+@marked()
 def test_code_of_one_capability_and_a_gpu_of_another_are_told_apart():
     (told,) = listings("matmul", "cuda.naive", "ptx", gpu="A100", cc="8.6")
     assert told.notes[0] == "The code is for 8.6, and A100 has 8.0: the figures may differ."
@@ -289,7 +296,10 @@ def test_code_of_one_capability_and_a_gpu_of_another_are_told_apart():
     [
         ({"gpu": "H10"}, "gpu is 'H10', which is not known; did you mean 'H100'"),
         ({"cc": "nine"}, "cc is 'nine', expected a compute capability such as 9.0"),
-        ({"cc": "5.0"}, "cc is 5.0, for which the installed compiler writes no code; it knows 7.5, 8.0"),
+        (
+            {"cc": "5.0"},
+            "cc is 5.0, expected one that the installed compiler knows: 7.5, 8.0",
+        ),
         ({"workload": "huge"}, "workload is 'huge', which matmul does not have; it has square-16"),
     ],
 )
@@ -429,3 +439,34 @@ def test_nothing_is_timed_in_simulation(monkeypatch):
     k = ln.matmul["cuda_cpp.tiled"]
     assert k.available()
     assert k.inspect("hot").measured is None
+
+
+def rungs(backend):
+    return [pytest.param(k, id=f"{operation.name}-{k.id}") for operation in ln.OPERATIONS.values() for k in operation
+            if k.backend == backend]  # fmt: skip
+
+
+@marked()
+@pytest.mark.parametrize("k", rungs("cuda"))
+def test_every_numba_cuda_rungs_launches_are_seen(k):
+    from loopnest.lab.inspect.launches import launches_of
+
+    launches = launches_of(k, k.operation.contract.workloads[0], "float32")
+    assert launches
+    assert all(0 < launch.threads <= 1024 and launch.blocks > 0 for launch in launches)
+
+
+@pytest.mark.parametrize("k", rungs("cuda_cpp"))
+def test_every_cuda_cpp_rungs_launches_are_seen(k):
+    from loopnest import cuda_device
+    from loopnest.cuda_device import name_expressions
+    from loopnest.lab.inspect.in_cuda_cpp import launches_of
+
+    before = cuda_device.device
+    launches = launches_of(k, k.operation.contract.workloads[0], "float64")
+    assert cuda_device.device is before
+    assert launches
+    for launch in launches:
+        assert launch.kernel.endswith("<double>")
+        assert launch.kernel in name_expressions(launch.file.read_text(encoding="utf-8"))
+        assert 0 < launch.block[0] * launch.block[1] * launch.block[2] <= 1024

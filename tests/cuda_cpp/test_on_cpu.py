@@ -51,18 +51,21 @@ __global__ void unwritten(float* y, double* z, int* i) {
 // launch: grid=1 block=HALF shared=HALF * sizeof(float)
 __global__ void dynamic(float* y) {
     extern __shared__ float part[];
+    y[HALF + threadIdx.x] = part[threadIdx.x];
     part[threadIdx.x] = threadIdx.x;
     __syncthreads();
     y[threadIdx.x] = part[HALF - 1 - threadIdx.x];
 }
 
 // launch: grid=1 block=64
-__global__ void shuffles(float* down, int* up, double* swapped, int* first) {
+__global__ void shuffles(float* down, int* up, double* swapped, int* first, int* within) {
     int t = threadIdx.x;
     down[t] = __shfl_down_sync(0xffffffffu, float(t), 1);
     up[t] = __shfl_up_sync(0xffffffffu, t, 2, 8);
     swapped[t] = __shfl_xor_sync(~0u, double(t), 16);
     first[t] = __shfl_sync(~0u, t, 3, 8);
+    within[t] = __shfl_down_sync(~0u, t, 3, 8);
+    within[64 + t] = __shfl_xor_sync(~0u, t, 5, 4);
 }
 
 // launch: grid=1 block=48
@@ -80,6 +83,14 @@ __global__ void halves(int* y) {
     int t = threadIdx.x;
     if (t < 16) y[t] = __shfl_sync(0x0000ffffu, t, 5);
     else y[t] = __shfl_sync(0xffff0000u, t, 20);
+}
+
+// launch: grid=2 block=4
+__global__ void turns(int* order, int* count) {
+    int* mine = order + 8 * blockIdx.x;
+    mine[atomicAdd(&count[blockIdx.x], 1)] = threadIdx.x;
+    __syncthreads();
+    mine[atomicAdd(&count[blockIdx.x], 1)] = threadIdx.x;
 }
 
 // launch: grid=4 block=100
@@ -163,19 +174,24 @@ def test_shared_memory_that_a_block_has_not_written_is_nan_whatever_the_block_be
 
 
 def test_dynamic_shared_memory(kernels):
-    y = filled(8)
-    kernels.launch("dynamic", y)
-    np.testing.assert_array_equal(y, np.arange(8)[::-1])
+    for _ in range(2):
+        y = filled(16)
+        kernels.launch("dynamic", y)
+        np.testing.assert_array_equal(y[:8], np.arange(8)[::-1])
+        assert np.isnan(y[8:]).all(), "what nobody has written yet"
 
 
 def test_shuffles(kernels):
     t = np.arange(64)
     down, up, swapped, first = filled(64), filled(64, np.int32), filled(64, np.float64), filled(64, np.int32)
-    kernels.launch("shuffles", down, up, swapped, first)
+    within = filled(128, np.int32)
+    kernels.launch("shuffles", down, up, swapped, first, within)
     np.testing.assert_array_equal(down, np.where(t % 32 == 31, t, t + 1))
     np.testing.assert_array_equal(up, np.where(t % 8 < 2, t, t - 2))
     np.testing.assert_array_equal(swapped, t ^ 16)
     np.testing.assert_array_equal(first, t // 8 * 8 + 3)
+    np.testing.assert_array_equal(within[:64], np.where(t % 8 > 4, t, t + 3))
+    np.testing.assert_array_equal(within[64:], np.where((t ^ 5) // 4 > t // 4, t, t ^ 5))
 
 
 def test_votes_in_a_whole_warp_and_in_a_half_one(kernels):
@@ -221,6 +237,12 @@ def test_a_template_is_launched_by_its_name_expression(kernels):
     arguments = np.arange(8.0), y, ctypes.c_int(5)
     Library(kernels.library).launch("scaled<double, 3>", (1, 1, 1), (8, 1, 1), arguments)
     np.testing.assert_array_equal(y, [12, 9, 6, 3, 0])
+
+
+def test_which_thread_comes_first_changes_from_barrier_to_barrier_and_from_block_to_block(kernels):
+    order = filled(16, np.int32)
+    kernels.launch("turns", order, np.zeros(2, np.int32))
+    assert order.reshape(4, 4).tolist() == [[0, 1, 2, 3], [3, 2, 1, 0], [3, 2, 1, 0], [0, 1, 2, 3]]
 
 
 def test_it_is_deterministic(kernels):

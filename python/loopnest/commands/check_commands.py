@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import OPERATIONS
 from ..operation import UnknownImplementationError
 
 if TYPE_CHECKING:
@@ -203,4 +202,3 @@ def new(operation: str, file: Path | None, lang: str, dtype: str) -> None:
 
 
 COMMANDS = (check, rank, new)
-_ = OPERATIONS

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import json
 from collections.abc import Callable
@@ -46,6 +47,7 @@ def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) 
 @click.option("--diff", "other", metavar="IMPL2", help="Its hot loop beside that of a second rung, and both counted.")
 @click.option("--isa", help="The ISA level of the machine code: v1, v3 or v4; the one in force where it is not given.")
 @click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
+@click.option("--cpu", help="The processor whose bound is told, as in 'Zen 3' or 'Golden Cove'; this machine's.")
 @click.option("--no-measure", is_flag=True, help="Do not run the rung: only read its code.")
 @click.option("--objdump", is_flag=True, help="Disassemble with objdump in place of capstone.")
 @click.option("--cc", help="The compute capability of PTX and SASS, as in 9.0; the GPU's where it is not given.")
@@ -68,6 +70,7 @@ def inspect_command(
     other: str | None,
     isa: str | None,
     dtype: str,
+    cpu: str | None,
     no_measure: bool,
     objdump: bool,
     cc: str | None,
@@ -99,10 +102,11 @@ def inspect_command(
     k = _rung(operation, impl, "IMPL")
     options: dict[str, Any] = {"dtype": dtype, "isa": isa, "measure": not no_measure}
     options |= {"disassembler": "objdump"} if objdump else {}
-    options |= {"cc": cc, "gpu": gpu, "workload": workload, "strided": strided}
+    options |= {"cpu": cpu, "cc": cc, "gpu": gpu, "workload": workload, "strided": strided}
     try:
-        both = compare(k, _rung(operation, other, "--diff"), **options) if other is not None else None
-        views = [both.left, both.right] if both is not None else [inspect(k, *aspects, **options)]
+        with _busy(f"looking into {operation} {k.id}"):
+            both = compare(k, _rung(operation, other, "--diff"), **options) if other is not None else None
+            views = [both.left, both.right] if both is not None else [inspect(k, *aspects, **options)]
         if html_file is not None:
             from ..lab.inspect.html import write
 
@@ -123,6 +127,14 @@ def inspect_command(
         tables.report_of_two(both, console.width) if both is not None else tables.report(views[0], console.width)
     ):
         console.print(part)
+
+
+def _busy(what: str) -> contextlib.AbstractContextManager[Any]:
+    """A sign of life on standard error, where that is a terminal: a compiler may take half a minute."""
+    from rich.console import Console
+
+    errors = Console(stderr=True)
+    return errors.status(what) if errors.is_terminal else contextlib.nullcontext()
 
 
 def _rung(operation: str, impl: str, parameter: str) -> Implementation:

@@ -208,7 +208,7 @@ def _paranoid() -> int | None:
         return None
 
 
-class _Attributes(ctypes.Structure):
+class Attributes(ctypes.Structure):
     """perf_event_attr as far as its first version goes, 64 bytes (PERF_ATTR_SIZE_VER0)."""
 
     _fields_ = (
@@ -231,29 +231,30 @@ _ENABLE, _DISABLE = 0x2400, 0x2401  # PERF_EVENT_IOC_…
 _CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
 
 
+def perf_event_open(attributes: Attributes) -> int:
+    """A descriptor of an event of this thread, on whatever processor it runs. Raises OSError."""
+    this_thread, any_processor, no_group = ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1)
+    number, flags = ctypes.c_long(_SYSTEM_CALLS[platform.machine()]), ctypes.c_ulong(_CLOSE_ON_EXEC)
+    call = ctypes.CDLL(None, use_errno=True).syscall
+    descriptor: int = call(number, ctypes.byref(attributes), this_thread, any_processor, no_group, flags)
+    if descriptor < 0:
+        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+    return descriptor
+
+
 class LinuxKernel:
     """The system calls, through the C library."""
 
-    def __init__(self) -> None:
-        self._call = ctypes.CDLL(None, use_errno=True).syscall
-        self._number = _SYSTEM_CALLS[platform.machine()]
-
     def open(self, event: Event) -> int:
         user_only = 0 if event.in_kernel else _EXCLUDE_KERNEL | _EXCLUDE_HV
-        attributes = _Attributes(
+        attributes = Attributes(
             type=event.type,
-            size=ctypes.sizeof(_Attributes),
+            size=ctypes.sizeof(Attributes),
             config=event.config,
             read_format=_TOTAL_TIMES,
             flags=_DISABLED | _INHERIT | user_only,
         )
-        this_thread, any_processor, no_group = ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1)
-        number, flags = ctypes.c_long(self._number), ctypes.c_ulong(_CLOSE_ON_EXEC)
-        where = this_thread, any_processor, no_group
-        descriptor: int = self._call(number, ctypes.byref(attributes), *where, flags)
-        if descriptor < 0:
-            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-        return descriptor
+        return perf_event_open(attributes)
 
     def start(self, counter: int) -> None:
         self._control(counter, _ENABLE)

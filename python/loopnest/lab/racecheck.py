@@ -324,7 +324,7 @@ def _run(program: Path, script: str, time_limit: float) -> tuple[str, int]:
             text=True,
             errors="replace",
             timeout=time_limit + 10,
-            env={**os.environ, **options},
+            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | options,
             preexec_fn=_same_addresses if hasattr(ctypes.CDLL(None), "personality") else None,
             check=False,
         )
@@ -464,6 +464,9 @@ class _Memory:
                 return self._symbol(address - shared)
             if dynamic <= address < dynamic + used:
                 return "the dynamic shared memory"
+        for start, size, name in self._arrays:
+            if start + size <= address < start + size + (1 << 16):
+                return f"the memory beyond {name}'s end"
         return "memory"
 
     def _symbol(self, offset: int) -> str:

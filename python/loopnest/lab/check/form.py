@@ -95,10 +95,8 @@ def plan(operation: Operation) -> Plan:
             found.append(Parameter(name, role, leaf, dtype, leaves[leaf].ndim))
             joined |= leaves[leaf].shape != arg.shape
         else:
-            number = sum(p.role == "result" for p in found)
             result = next(n for n, x in enumerate(results) if np.shares_memory(x, arg))
             found.append(Parameter(name, "result", result, dtype, results[result].ndim))
-            del number
     scalars = tuple(arg for arg in args if not isinstance(arg, np.ndarray))
     return Plan(tuple(found), joined, scalars)
 
@@ -170,15 +168,9 @@ def python_form(operation: Operation, signature: Mapping[str, Any] | None) -> Py
         ways = [(True, known.parameters)]
     for given, taken in ways:
         if fits(signature, len(taken)):
-            if not given and [p.role for p in taken] == ["input"] and _looks_given(signature, known):
-                continue
             return PythonForm(given, tuple(taken))
     forms = " or ".join(python_forms(operation))
     raise SignatureError(f"{operation.name} takes {signature['text']}, expected {forms}")
-
-
-def _looks_given(signature: Mapping[str, Any], known: Plan) -> bool:
-    return False
 
 
 # --- C and C++

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import difflib
 import re
@@ -624,9 +625,11 @@ class _Trial:
         if seen["patched"]:
             trick = patch_trick(seen["patched"])
             raise Refusal("cheats", f"{sentence(trick)}: {', '.join(seen['patched'][:5])}", trick)
-        for name in seen.get("modules", ()):
-            if name == "loopnest":
-                self.notes.append("it imports loopnest, and may be calling one of its rungs")
+        if "loopnest" in seen.get("modules", ()):
+            self.notes.append("it imports loopnest, and may be calling one of its rungs")
+        line = library_product(self.subject.file.read_text(encoding="utf-8", errors="replace"))
+        if line and self.operation.name in ("matmul", "linear"):
+            self.notes.append(f"the product is a library's (line {line})")
 
     def _refuse_races(self, details: Sequence[str] = ()) -> None:
         """Raises Refusal where threads of a CUDA kernel touch the same memory with nothing between them, whether or not
@@ -666,6 +669,23 @@ class _Trial:
             self.steps = next_steps(self)
         except NotRaced as reason:
             self.notes.append(f"not timed: {reason}")
+
+
+PRODUCTS = frozenset(("matmul", "dot", "einsum", "tensordot", "inner", "vdot", "mm", "bmm", "addmm", "multi_dot"))
+
+
+def library_product(source: str) -> int:
+    """The line of a Python text in which a library multiplies matrices; 0 where there is none.
+
+    >>> library_product("def matmul(a, b):\\n    return a @ b"), library_product("def matmul(a, b): pass")
+    (2, 0)
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+            return node.lineno
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PRODUCTS:
+            return node.lineno
+    return 0
 
 
 def _shown(output: bytes, printed: int) -> str:

@@ -17,7 +17,7 @@ import json
 import math
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -32,9 +32,8 @@ from ..measure import limit_of, work_of
 from ..plausible import Limits, Work, why_not
 from ..tables import duration
 from ..timing import Interval, bootstrap, ratio
-from .form import plan
 from .records import Pace, Raced, Step
-from .session import Answer, EndedError
+from .session import Answer
 from .session import Limits as ProcessLimits
 from .subject import Run, Subject, Trial, fresh, trial_of
 
@@ -388,8 +387,11 @@ def race(trial: _Trial) -> Pace:
             against = operation[trial.against].id if trial.against else None
             rival = next((c for c in contenders[1:] if c.name == against), None)
             found = ratio(me.seconds, rival.seconds) if rival else None
+            if found and not (found.low and math.isfinite(found.high)):
+                found = None  # of too few rounds there is no interval
     except WrongWhileTimed as error:
         raise trial.refusal_of_run(error.run) from None
+    trial.notes += habits(me, subject.threads)
     below, above, same = outcome
     mine = [r for r in races if r.name == "it"][-1]
     pace = Pace(
@@ -406,12 +408,27 @@ def race(trial: _Trial) -> Pace:
     return dataclasses.replace(pace, sentence=sentence_of(pace, mine, trial))
 
 
+def habits(me: Contender, threads: int) -> list[str]:
+    """What its processor time says of its calls: that it waits, or keeps more processors busy than it was given."""
+    if float(np.median(me.seconds)) < LEGIBLE:
+        return []
+    busy = float(np.median(np.asarray(me.processor) / np.asarray(me.seconds)))
+    if busy < 0.5:
+        return [f"it waits: its calls kept a processor busy for {busy:.0%} of their time"]
+    if busy > threads + 0.3:
+        return [
+            f"it kept {busy:.1f} processors busy, and rungs had {threads} thread{'s' if threads > 1 else ''}: --threads"
+        ]
+    return []
+
+
 def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: float) -> list[Workload]:
     """The workloads to race on: the largest whose calls leave time for some dozens of them, and a smaller one."""
     contract = operation.contract
     longest = min(LONG, seconds / CALLS)
     rng = fresh()
     found: list[Workload] = []
+    legible: list[Workload] = []
     most = MOST if seconds >= 2 else MOST // 4
     rate, density, trip = 0.0, 0.0, min(_session(me.subject).round_trip() for _ in range(5))
     for workload in sorted(contract.workloads, key=lambda w: work_of(contract, w)):
@@ -432,8 +449,11 @@ def fitting(me: Contender, operation: Operation, dtype: np.dtype[Any], seconds: 
         if found and (best > 2 * longest or whole > max(LONG, seconds / 10)):
             break
         found.append(workload)
+        if best > ILLEGIBLE * trip:
+            legible.append(workload)
         rate, density = work / (best - trip) if best > max(ILLEGIBLE * trip, LEGIBLE) else 0.0, dense
-    return found[-3::2] if seconds >= 2 and len(found) >= 3 else found[-1:]
+    smaller = [w for w in legible if w is not found[-1]][-2:][:1] if seconds >= 2 else []
+    return [*smaller, found[-1]]
 
 
 def around(
@@ -634,6 +654,3 @@ def quick_card() -> MachineCard:
         best = max(probes.read_bandwidth(size, seconds=0.02), probes.copy_bandwidth(size // 2, seconds=0.02))
         bandwidths += [Bandwidth(level, "read", threads, best * threads) for threads in sorted({1, cores})]
     return MachineCard("", cores, "", (), known, tuple(peaks), tuple(bandwidths))
-
-
-__all__ = ["Callable", "EndedError", "Mapping", "NotRaced", "next_steps", "plan", "quick_card", "race"]

@@ -73,7 +73,8 @@ class Pace:
     """How fast it is, beside rungs of the ladder that ran in the same rounds.
 
     below, above  the rungs that it lies between; None where it is the slowest or the fastest of all
-    against       the ratio of its speed to that of the rung that it was to be compared with
+    against       the rung that it was to be compared with
+    ratio         of its speed to that rung's; None where there is none, or too few rounds for an interval
     round_trip    seconds from "go" to "done" of a call that does nothing: part of every time
     """
 

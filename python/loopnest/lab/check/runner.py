@@ -53,6 +53,9 @@ PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
 MAP_SHARED, MAP_PRIVATE, MAP_FIXED = 1, 2, 0x10
 MAP_ANONYMOUS = 0x1000 if sys.platform == "darwin" else 0x20
 
+RETURNED = b"r"
+"""The answer to a call that was given arrays for its results, and returned something else."""
+
 ONE = b"1"
 """The answer to a call that returned the last of its results alone, where that will do."""
 
@@ -382,10 +385,10 @@ class Child:
 
             def filling() -> bytes:
                 try:
-                    given()
+                    returned = given()
                 except BaseException as error:
                     return self._told(error)
-                return b"-"
+                return b"-" if returned is None or any(returned is value for value in values) else RETURNED
 
             return filling
         places = [self._array(place) for place in request["results"]]

@@ -89,6 +89,7 @@ class Answer:
                another process had: as the system's scheduler tells
     problem    what went wrong
     one        whether only the last result came, where that will do
+    returned   whether it returned something beside the arrays that it was given for its results
     """
 
     seconds: float
@@ -96,6 +97,7 @@ class Answer:
     queued: float = 0.0
     problem: Mapping[str, Any] | None = None
     one: bool = False
+    returned: bool = False
 
     @property
     def counted(self) -> float:
@@ -292,8 +294,9 @@ class Session:
         queued = self._queued() - queued
         self.stop()
         busy = self._processor() - busy
-        problem = None if answer in (b"-", runner.ONE) else self._problem(answer)
-        return Answer(end - start, busy, max(0.0, queued), problem, answer == runner.ONE)
+        fine = answer in (b"-", runner.ONE, runner.RETURNED)
+        problem = None if fine else self._problem(answer)
+        return Answer(end - start, busy, max(0.0, queued), problem, answer == runner.ONE, answer == runner.RETURNED)
 
     def _problem(self, answer: bytes) -> Mapping[str, Any]:
         with contextlib.suppress(ValueError, KeyError, TypeError):

@@ -7,7 +7,6 @@ import json
 import math
 import os
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -483,7 +482,3 @@ def stated_cutoff(source: str) -> int:
     """
     found = STATED.search(source)
     return int(found[1]) if found else 0
-
-
-def clock() -> float:
-    return time.perf_counter()

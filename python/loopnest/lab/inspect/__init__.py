@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
+from ... import _core
 from ...operation import Implementation, Workload
 from .elf import diagnose, functions_of, hot_loop_of_text
 from .loops import hot_loop
@@ -126,7 +127,8 @@ def inspect(
         request = Request(k, aspect, dtype, isa, run, options)
         listings += provider.show(request) if provider is not None else [source_listing(k)]
     measured = run.measured() if run is not None and "hot" in aspects else None
-    return View(k.operation.name, k.id, dtype, isa or "", k.headline, tuple(listings), measured)
+    level = isa or (_core.isa() if k.backend == "cpp" else "")
+    return View(k.operation.name, k.id, dtype, level, k.headline, tuple(listings), measured)
 
 
 __all__ = [

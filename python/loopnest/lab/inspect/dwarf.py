@@ -15,7 +15,7 @@ from typing import Any
 
 from .records import SourceLine
 
-_HELPERS = ("simd/", "/usr/", "/opt/")
+HELPERS = ("simd/", "/usr/", "/opt/")
 """Files in which nobody looks for a kernel."""
 
 
@@ -45,8 +45,9 @@ class SourceLines:
         self._tables: dict[int, _Table] = {}
         self._ranges: list[tuple[int, int, Any]] | None = None
 
-    def of(self, address: int, size: int) -> Callable[[int], SourceLine | None]:
-        """For a function, what tells the line of each of its addresses."""
+    def of(self, address: int, size: int, helpers: tuple[str, ...] = HELPERS) -> Callable[[int], SourceLine | None]:
+        """For a function, what tells the line of each of its addresses; of what was inlined from files that begin as
+        one of `helpers`, the line that it was inlined to."""
         unit = self._unit_at(address)
         if unit is None:
             return lambda at: None
@@ -59,7 +60,7 @@ class SourceLines:
             innermost = table.at(at)
             calls = [call for low, high, call in inlined if low <= at < high]
             for place in (innermost, *reversed(calls)):
-                if place is not None and not place[0].startswith(_HELPERS):
+                if place is not None and not place[0].startswith(helpers):
                     return place
             return innermost
 

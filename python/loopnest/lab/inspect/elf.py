@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from . import x86
-from .dwarf import SourceLines
+from .dwarf import HELPERS, SourceLines
 from .loops import heat, hot_loop
 from .ports import Family, this_family
 from .records import InspectError, Instruction, Loop, SourceLine
@@ -155,9 +155,9 @@ class ObjectFile:
             self._code[key] = tuple(x86.instruction(*one, frame_pointer=framed) for one in raw)
         return self._code[key]
 
-    def lines(self, function: Function) -> Callable[[int], SourceLine | None]:
-        """What tells the source line of each of its addresses, where the file knows."""
-        return self._lines.of(function.address, function.size)
+    def lines(self, function: Function, helpers: tuple[str, ...] = HELPERS) -> Callable[[int], SourceLine | None]:
+        """What tells the source line of each of its addresses, where the file knows. See SourceLines.of."""
+        return self._lines.of(function.address, function.size, helpers)
 
     def _capstone(self, function: Function) -> Iterator[tuple[int, int, str, str]]:
         import capstone

@@ -235,7 +235,7 @@ def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterato
         shown = sorted(at for at in near if 0 < at <= (len(written) or max(by_file[file])))
         texts = textwrap.dedent("\n".join(written[at - 1] if written else "" for at in shown)).split("\n")
         before = shown[0] - 1 if shown else 0
-        for at, text in zip(shown, texts, strict=True):
+        for at, words in zip(shown, texts, strict=True):
             if at != before + 1:
                 yield '<li class="gap" role="presentation">⋯</li>'
             before = at
@@ -243,4 +243,4 @@ def _source(numbers: Mapping[SourceLine, int], lines: Sequence[Line]) -> Iterato
             count = became.get(source, 0)
             badge = f'<span class="made" title="instructions">{count or ""}</span>'
             classes = " ".join(part for part in ("" if count else "idle", "hot" if source in hot else "") if part)
-            yield _line(classes, str(at), text, numbers.get(source), more=badge)
+            yield _line(classes, str(at), words, numbers.get(source), more=badge)

@@ -1,5 +1,8 @@
 """The C++ rungs' machine code, from the installed extension.
 
+    cpu           the processor family whose bound is told, such as "Zen 3"; this machine's where it is not given
+    disassembler  "capstone" or "objdump"
+
 The extension has the kernels' table in it (csrc/simd/kernels.cpp), once for each ISA level and once more for the scalar
 rungs: the variable `loopnest::v4::matmul_rungs` is an array of a name and two functions, float's and double's. It says
 which function a rung is. What that calls is found by its calls, and by the tables of functions that it reads, such as
@@ -21,7 +24,7 @@ from . import Request, source_listing
 from .elf import Function, ObjectFile, object_file
 from .loops import Found, heat, loops_in, summary
 from .mca import simulate
-from .ports import this_family
+from .ports import Family, family_called, this_family
 from .records import InspectError, Line, Listing, Loop, SourceLine
 from .remarks import Remark, compiler, flags_of, remarks_on
 from .samples import CannotSample, Samples
@@ -73,7 +76,8 @@ def _opened(request: Request) -> Opened:
     level = level_of(request.isa)
     file = extension(request.options.get("disassembler", "capstone"))
     root = function_of(file, request.implementation, level, request.dtype)
-    function, loop, notes = hottest(file, root, level, request.trial)
+    family = _family(request)
+    function, loop, notes = hottest(file, root, level, request.trial, family)
     if loop is not None:
         line = file.lines(function)
         loop = replace(loop, instructions=tuple(replace(one, line=line(one.address)) for one in loop.instructions))
@@ -201,8 +205,11 @@ def _why_scalar(opened: Opened) -> list[str]:
     except InspectError as error:
         return [*notes, f"What the compiler says of it is not known here: {error}."]
     with_it = "With vectorization on, the" if scalar else "The"
+    known = {line for line in lines if line is not None}
+    if not known:  # without line tables all that is said of the header
+        known = {(remark.file, remark.line) for remark in said if remark.file == k.header}
     found = []
-    for file, line in sorted({line for line in lines if line is not None} | _calls(said)):
+    for file, line in sorted(known | _calls(said)):
         where = f"line {line}" if file == k.header else f"line {line} of csrc/{file}"
         found += [(f"{with_it} compiler says of {where}: {saying}.", saying) for saying in _sayings(said, file, line)]
     reasons = [told for told, saying in found if saying != "not vectorized"]
@@ -245,7 +252,7 @@ def compiled_from(k: Implementation, level: str, dtype: str) -> tuple[str, bool]
 def _mca(opened: Opened) -> list[Listing]:
     if opened.loop is None:
         raise InspectError(f"{opened.request.implementation.id}: there is no loop to simulate")
-    family = this_family()
+    family = _family(opened.request)
     found = simulate(opened.loop, family)
     notes = [f"{found.cycles:.3g} cycles an iteration, {found.instructions_per_cycle:.3g} instructions a cycle."]
     if opened.loop.bound is not None:
@@ -285,11 +292,20 @@ def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> 
                 found = file.function_at(address) if address is not None else None
                 if found is not None:
                     return found
-    raise InspectError(f"{k.operation.name} {k.id}: the extension's table has no such kernel; was it stripped?")
+    raise InspectError(
+        f"{k.operation.name} {k.id}: {file.path} has no symbol of the kernels' table. Was it stripped? Install "
+        "loopnest without install.strip, as its pyproject.toml says"
+    )
+
+
+def _family(request: Request) -> Family | None:
+    """The processor whose bound is wanted: this one where none is named."""
+    name = request.options.get("cpu")
+    return family_called(name) if name else this_family()
 
 
 def hottest(
-    file: ObjectFile, root: Function, level: str, run: Trial | None = None
+    file: ObjectFile, root: Function, level: str, run: Trial | None = None, family: Family | None = None
 ) -> tuple[Function, Loop | None, list[str]]:
     """The hot loop of all that a rung comes to, the function that it is in, and what there is to say to that.
 
@@ -299,7 +315,7 @@ def hottest(
     loops = [
         (function, found, loop)
         for function in file.reached_from(root, inside=f"loopnest::{level}")
-        for found, loop in _loops_of(file, function, VECTOR_BITS[level])
+        for found, loop in _loops_of(file, function, VECTOR_BITS[level], family.name if family else "")
     ]
     if not loops:
         return root, None, [f"{short_name(root.name)} has no loop"]
@@ -323,9 +339,10 @@ def hottest(
 
 
 @functools.lru_cache(maxsize=4096)
-def _loops_of(file: ObjectFile, function: Function, most_bits: int) -> tuple[tuple[Found, Loop], ...]:
+def _loops_of(file: ObjectFile, function: Function, bits: int, cpu: str) -> tuple[tuple[Found, Loop], ...]:
     """A function's loops; many rungs come to the same functions."""
-    return tuple((found, summary(found, this_family(), most_bits)) for found in loops_in(file.code(function)))
+    family = family_called(cpu) if cpu else None
+    return tuple((found, summary(found, family, bits)) for found in loops_in(file.code(function)))
 
 
 def _by_samples(

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from . import Request, source_listing, workload_of
-from .cubin import Assembled, Kernel, assemble, disassemble, why_no_assembler, why_no_disassembler
-from .gpu_code import Code, families, hot_loop, read_ptx, read_sass
+from .cubin import assemble, disassemble, why_no_assembler, why_no_disassembler
+from .gpu_code import families, hot_loop, read_ptx, read_sass
 from .launches import Launch, launches_of, numba_cuda_missing, signature_of
-from .occupancy import GPUS, LIMITS, Gpu, gpu_named, gpu_of, occupancy
-from .records import InspectError, Line, Listing
+from .occupancy import LIMITS, Gpu, gpu_named, gpu_of, occupancy
+from .records import InspectError, Listing
 
 SHOWS = ("hot", "source", "ptx", "sass")
 MEASURES = False  # this machine's limits, which are its processor's, say nothing of a GPU, nor of a simulated one
@@ -65,10 +66,8 @@ class Target:
         try:
             asked = capability(cc) if cc else None
             if asked is not None and asked not in known:
-                raise InspectError(
-                    f"cc is {_dotted(asked)}, for which the installed compiler writes no code; it knows "
-                    f"{', '.join(map(_dotted, known))}"
-                )
+                listed = ", ".join(map(_dotted, known))
+                raise InspectError(f"cc is {_dotted(asked)}, expected one that the installed compiler knows: {listed}")
             usual = gpu_named(USUAL_GPU)
             gpu = gpu_named(name) if name else usual if asked in (None, usual.cc) else gpu_of(asked)
         except ValueError as error:
@@ -127,8 +126,6 @@ def _distinct(launches: Sequence[Launch]) -> list[tuple[Launch, int]]:
 @functools.lru_cache(maxsize=64)
 def compiled(kernel: Any, signature: tuple[Any, ...], cc: tuple[int, int]) -> tuple[str, str]:
     """A kernel's mangled name and its PTX."""
-    import re
-
     from numba import cuda
 
     ptx, _ = cuda.compile_ptx(kernel.py_func, signature, device=False, cc=cc, lineinfo=True)
@@ -244,7 +241,7 @@ def facts_of(ptx: str, symbol: str, launched: Launched, target: Target) -> tuple
             f"There are too few registers: a thread writes {kernel.spill_stores} bytes to local memory and reads "
             f"{kernel.spill_loads} back."
         )
-    if held.blocks:
+    if held.blocks and target.gpu.multiprocessors:
         places = held.blocks * target.gpu.multiprocessors
         waves = launched.blocks / places
         notes.append(
@@ -259,7 +256,3 @@ def _trimmed(sizes: tuple[int, ...]) -> tuple[int, ...]:
     while len(sizes) > 1 and sizes[-1] == 1:
         sizes = sizes[:-1]
     return sizes
-
-
-__all__ = ["GPUS", "SHOWS", "Assembled", "Code", "Kernel", "Launched", "Line", "Target", "capability", "compiled",
-           "facts_of", "listings_of", "show", "supported"]  # fmt: skip

@@ -117,6 +117,3 @@ def _pretending() -> Iterator[list[Launch]]:
         stack.callback(setattr, cuda_device, "device", cuda_device.device)
         cuda_device.device = lambda: pretended
         yield pretended.launches
-
-
-__all__ = ["SHOWS", "Launch", "compiled", "launches_of", "show"]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import io
+import re
 import threading
 import types
 from collections.abc import Callable, Iterator, Sequence
@@ -228,6 +229,7 @@ def _listing(aspect: str, called: Called, dtype: str) -> Listing:
     file = ObjectFile(made.object)
     function = file.function(made.symbol)
     code, notes = _with_lines(file.code(function), called)
+    code = _resolved(code, file, function)
     loop = hot_loop(code, this_family())
     inside = {one.address for one in loop.instructions} if loop is not None else set()
     lines = tuple(_line(one, one.address in inside) for one in code if aspect != "hot" or one.address in inside)
@@ -271,20 +273,45 @@ def _place(called: Called) -> str:
     return f"{file}:{line}"
 
 
-def _outside(file: ObjectFile, function: Function) -> list[str]:
-    """The functions of other libraries that it refers to, by the names that the linker would look up."""
+def _resolved(code: Sequence[Instruction], file: ObjectFile, function: Function) -> tuple[Instruction, ...]:
+    """The instructions with what is to be put in by the linker in place of the zeros that are there until then: the
+    functions that are called, the constants that are read. Numba's code holds whole addresses of them."""
+    places = {
+        at: name + (f" + {addend:#x}" if addend > 0 and name.startswith(".") else "")
+        for at, name, addend in _relocations(file, function)
+    }
+    found = []
+    for one in code:
+        place = next((places[at] for at in range(one.address, one.address + one.size) if at in places), None)
+        if place and one.mnemonic == "movabs":
+            one = replace(one, operands=re.sub(r", (0x[0-9a-f]+|0)$", f", offset {place}", one.operands))
+        found.append(one)
+    return tuple(found)
+
+
+def _relocations(file: ObjectFile, function: Function) -> Iterator[tuple[int, str, int]]:
+    """What the linker is to put into a function: where, the address of what, and how far behind it."""
     from elftools.elf.relocation import RelocationSection
 
-    names = []
     for section in file._elf.iter_sections():
         if isinstance(section, RelocationSection) and section["sh_info"] == function.section:
             symbols = file._elf.get_section(section["sh_link"])
             for relocation in section.iter_relocations():
                 symbol = symbols.get_symbol(relocation["r_info_sym"])
-                inside = function.address <= relocation["r_offset"] < function.address + function.size
-                if inside and symbol["st_shndx"] == "SHN_UNDEF" and symbol.name and not symbol.name.startswith("_Z"):
-                    names.append(symbol.name)
-    return [name for name in dict.fromkeys(names) if not name.startswith(("NRT_", "numba_", "Py", "_Py"))]
+                name: str = symbol.name
+                if not name and isinstance(symbol["st_shndx"], int):  # a section's own symbol
+                    name = file._elf.get_section(symbol["st_shndx"]).name
+                at = relocation["r_offset"]
+                if function.address <= at < function.address + function.size:
+                    yield at, name, relocation["r_addend"]
+
+
+def _outside(file: ObjectFile, function: Function) -> list[str]:
+    """The functions of other libraries that it refers to, by the names that the linker would look up."""
+    inside = {known.symbol for known in file.functions}
+    names = dict.fromkeys(name for _, name, _ in _relocations(file, function) if name not in inside)
+    ours = (".", "_Z", "NRT_", "numba_", "Py", "_Py")
+    return [name for name in names if name and not name.startswith(ours)]
 
 
 def _with_lines(code: Sequence[Instruction], called: Called) -> tuple[tuple[Instruction, ...], tuple[str, ...]]:
@@ -396,6 +423,3 @@ def _ir_listing(title: str, called: Called, made: Compiled) -> Listing:
     short = called.function.__name__
     shown = tuple(replace(line, text=line.text.replace(made.symbol, short)) for line in code.lit(loop))
     return Listing(title, "llvm", shown, loop, (), {"compiler": _compiler(), "source": _place(called)})
-
-
-__all__ = ["SHOWS", "Called", "Compiled", "compiled", "kernels_of", "show"]

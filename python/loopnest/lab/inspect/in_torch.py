@@ -25,6 +25,7 @@ import numpy as np
 
 from ...operation import Implementation
 from . import Request, source_listing, workload_of
+from .dwarf import HELPERS
 from .elf import ObjectFile, object_file
 from .loops import heat, hot_loop
 from .ports import this_family
@@ -239,8 +240,9 @@ def _machine_code(k: Implementation, kernels: Sequence[Listing], aspect: str) ->
             continue
         function, loop = max(found, key=lambda pair: heat(pair[1]))
         inside = {one.address for one in loop.instructions}
+        line_of = file.lines(function, (*HELPERS, _torch_headers()))
         lines = tuple(
-            Line(one.text, one.kind, one.line, one.address, one.address in inside)
+            Line(one.text, one.kind, line_of(one.address), one.address, one.address in inside)
             for one in file.code(function)
             if aspect != "hot" or one.address in inside
         )
@@ -252,6 +254,13 @@ def _machine_code(k: Implementation, kernels: Sequence[Listing], aspect: str) ->
             else ()
         )
         yield Listing(f"{name}, {function.name}", "asm", lines, loop, notes, {"compiler": _compiler(path)})
+
+
+def _torch_headers() -> str:
+    """Where torch's headers lie, whose vector types Inductor's code is written in."""
+    import torch
+
+    return str(Path(torch.__file__).parent)
 
 
 def _functions(file: ObjectFile) -> Iterator[Any]:

@@ -76,14 +76,20 @@ LIMITS: dict[tuple[int, int], Limits] = {
     (8, 9): _limits(48, 24, "0 8 16 32 64 100", 99),
     (9, 0): _limits(64, 32, "0 8 16 32 64 100 132 164 196 228", 227, barriers=64),
     (10, 0): _limits(64, 32, "0 8 16 32 64 100 132 164 196 228", 227, barriers=64),
+    (10, 3): _limits(64, 32, "0 8 16 32 64 100 132 164 196 228", 227, barriers=32),
+    (11, 0): _limits(48, 24, "0 8 16 32 64 100 132 164 196 228", 227, barriers=24),
     (12, 0): _limits(48, 24, "0 8 16 32 64 100", 99, barriers=24),
+    (12, 1): _limits(48, 24, "0 8 16 32 64 100", 99, barriers=24),
 }
 """By compute capability."""
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU by the name under which it is sold."""
+    """A GPU by the name under which it is sold.
+
+    multiprocessors  0 where only the compute capability is known
+    """
 
     name: str
     cc: tuple[int, int]
@@ -150,10 +156,16 @@ def _plain(name: str) -> str:
 
 
 def gpu_of(cc: tuple[int, int]) -> Gpu:
-    """The first GPU of a compute capability. Raises ValueError where none is known."""
+    """The first known GPU of a compute capability, or one without a name. Raises ValueError where limits are not known.
+
+    >>> gpu_of((8, 9)).name, gpu_of((12, 1)).name
+    ('L4', 'a GPU of 12.1')
+    """
     for gpu in GPUS.values():
         if gpu.cc == cc:
             return gpu
+    if cc in LIMITS:
+        return Gpu(f"a GPU of {cc[0]}.{cc[1]}", cc, 0)
     known = ", ".join(f"{major}.{minor}" for major, minor in LIMITS)
     raise ValueError(f"cc is {cc[0]}.{cc[1]}, whose limits are not known; known: {known}")
 

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from .records import ARITHMETIC, Bound, Instruction, Loop
+from .records import ARITHMETIC, Bound, InspectError, Instruction, Loop
 
 
 @dataclass(frozen=True)
@@ -213,11 +213,11 @@ USUAL = Family(
 
 
 def family_called(name: str) -> Family:
-    """The family of this name. Raises ValueError."""
+    """The family of this name, such as "Zen 4" or "zen4". Raises InspectError."""
     for family in FAMILIES:
         if family.name.lower().replace(" ", "") == name.lower().replace(" ", ""):
             return family
-    raise ValueError(f"family is {name!r}, expected one of {', '.join(f.name for f in FAMILIES)}")
+    raise InspectError(f"family is {name!r}, expected one of {', '.join(f.name for f in FAMILIES)}")
 
 
 @functools.cache

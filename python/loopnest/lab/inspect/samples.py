@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import mmap
 import os
-import platform
 import struct
 import time
 from collections import Counter
@@ -17,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+from ..counters import Attributes, perf_event_open
 from ..counters import why_not_here as why_no_events
 
 PERIOD = 250_000
@@ -87,23 +87,6 @@ def _maps() -> list[tuple[int, int, int, str]]:
     return rows
 
 
-class _Attributes(ctypes.Structure):
-    """perf_event_attr as far as its first version goes."""
-
-    _fields_ = (
-        ("type", ctypes.c_uint32),
-        ("size", ctypes.c_uint32),
-        ("config", ctypes.c_uint64),
-        ("sample_period", ctypes.c_uint64),
-        ("sample_type", ctypes.c_uint64),
-        ("read_format", ctypes.c_uint64),
-        ("flags", ctypes.c_uint64),
-        ("wakeup_events", ctypes.c_uint32),
-        ("bp_type", ctypes.c_uint32),
-        ("config1", ctypes.c_uint64),
-    )
-
-
 class _Ring:
     """The kernel's ring of samples for this thread."""
 
@@ -111,20 +94,18 @@ class _Ring:
         reason = why_no_events()
         if reason:
             raise CannotSample(reason)
-        attributes = _Attributes(
+        attributes = Attributes(
             type=_SOFTWARE,
-            size=ctypes.sizeof(_Attributes),
+            size=ctypes.sizeof(Attributes),
             config=_CPU_CLOCK,
             sample_period=PERIOD,
             sample_type=_SAMPLE_IP,
             flags=_DISABLED | _EXCLUDE_KERNEL | _EXCLUDE_HV,
         )
-        number = {"x86_64": 298, "aarch64": 241}[platform.machine()]
-        call = ctypes.CDLL(None, use_errno=True).syscall
-        here, anywhere, alone = ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1)
-        self._file = call(ctypes.c_long(number), ctypes.byref(attributes), here, anywhere, alone, ctypes.c_ulong(8))
-        if self._file < 0:
-            raise CannotSample(f"perf_event_open: {os.strerror(ctypes.get_errno())}")
+        try:
+            self._file = perf_event_open(attributes)
+        except OSError as error:
+            raise CannotSample(f"perf_event_open: {error.strerror}") from None
         try:
             self._map = mmap.mmap(self._file, (1 + _PAGES) * mmap.PAGESIZE)
         except OSError as error:

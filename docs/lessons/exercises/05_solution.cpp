@@ -1,0 +1,18 @@
+// Exercise 5, solved. The loop over s has a constant length: the compiler makes vector instructions of it, and keeps the
+// sums in registers.
+
+constexpr long SUMS = 128;  // 8 vectors of 16 floats: 2 multiply-adds begin in a cycle, and each takes 4 cycles
+
+extern "C" void dot(const float* x, const float* y, float* out, long n) {
+    float sums[SUMS] = {};
+    long i = 0;
+    for (; i + SUMS <= n; i += SUMS)
+        for (long s = 0; s < SUMS; s++)
+            sums[s] += x[i + s] * y[i + s];
+    for (long s = 0; i < n; i++, s++)
+        sums[s] += x[i] * y[i];
+    float total = 0;
+    for (long s = 0; s < SUMS; s++)
+        total += sums[s];
+    *out = total;
+}

@@ -1,0 +1,124 @@
+"""The lessons: found, taken apart, and shown in a terminal.
+
+A lesson is one Markdown file, NN-name.md. Its ```python blocks run in order in one namespace; a block that is followed
+by an ```output block prints exactly that. Answers stand in <details>, and are hidden until they are asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+
+def folder() -> Path:
+    """The folder of the lessons: installed beside the package's modules, or docs/lessons of the source tree."""
+    package = Path(__file__).parents[1]
+    installed = package / "lessons"
+    return installed if installed.exists() else package.parents[1] / "docs" / "lessons"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A ```python block: what it says, where it begins, and what it prints where the lesson shows that."""
+
+    source: str
+    line: int
+    output: str | None
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """One lesson.
+
+    >>> from loopnest.learn import lesson
+    >>> lesson(1).title
+    'Vectors, the dot product and similarity'
+    """
+
+    number: int
+    file: Path
+
+    @property
+    def text(self) -> str:
+        return self.file.read_text(encoding="utf-8")
+
+    @property
+    def title(self) -> str:
+        """The heading, less its number."""
+        return self.text.partition("\n")[0].lstrip("# ").partition(". ")[2]
+
+    @property
+    def summary(self) -> str:
+        """The first paragraph, on one line."""
+        return " ".join(self.text.split("\n\n")[1].split())
+
+    def blocks(self) -> Iterator[Block]:
+        """The Python code, in order."""
+        fences = list(re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL))
+        for fence, after in zip(fences, [*fences[1:], None], strict=True):
+            if fence[1] != "python":
+                continue
+            follows = after is not None and after[1] == "output" and not self.text[fence.end() : after.start()].strip()
+            line = self.text.count("\n", 0, fence.start(2)) + 1
+            yield Block(fence[2], line, after[2] if after is not None and follows else None)
+
+    def pictures(self) -> Iterator[tuple[str, Path]]:
+        """What each picture shows, in words, and its file."""
+        for words, file in PICTURE.findall(self.text):
+            yield " ".join(words.split()), self.file.parent / file
+
+
+PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")
+LINK = re.compile(r"(?<!!)\[([^\]]*)\]\((?!https?:)([^)\s]+)\)")
+DETAILS = re.compile(r"<details>\s*<summary>(.*?)</summary>(.*?)</details>", re.DOTALL)
+
+
+def lessons() -> list[Lesson]:
+    """All lessons, in order."""
+    return [Lesson(int(file.name[:2]), file) for file in sorted(folder().glob("[0-9][0-9]-*.md"))]
+
+
+def lesson(number: int) -> Lesson:
+    """The lesson of this number. Raises ValueError, with those that there are, where there is none."""
+    found = {one.number: one for one in lessons()}
+    if number not in found:
+        raise ValueError(f"lesson: there is no lesson {number}; expected a number from {min(found)} to {max(found)}")
+    return found[number]
+
+
+def in_terminal(one: Lesson, answers: bool = False) -> RenderableType:
+    """The lesson as rich prints it: pictures in words with their files, answers hidden unless they are asked for."""
+    from rich.markdown import Markdown
+
+    return Markdown(terminal_text(one, answers), code_theme="ansi_dark", hyperlinks=False)
+
+
+def terminal_text(one: Lesson, answers: bool = False) -> str:
+    """Its Markdown without what a terminal cannot show."""
+
+    def details(found: re.Match[str]) -> str:
+        question = found[1].strip()
+        if answers:
+            return f"**{question}**\n\n{found[2].strip()}"
+        return f"*{question}: hidden; `loopnest lesson {one.number} --answers` shows it.*"
+
+    def picture(found: re.Match[str]) -> str:
+        words = " ".join(found[1].split())
+        return f"> **Picture.** {words} `{one.file.parent / found[2]}`"
+
+    def link(found: re.Match[str]) -> str:
+        target = found[2].partition("#")[0]
+        number = re.match(r"(\d\d)-", target)
+        if number:
+            return f"{found[1]} (`loopnest lesson {int(number[1])}`)"
+        return found[1] if f"`{target}`" == found[1] or not target else f"{found[1]} (`{Path(target).name}`)"
+
+    text = DETAILS.sub(details, one.text)
+    text = PICTURE.sub(picture, text)
+    return re.sub(r"^```output$", "```text", LINK.sub(link, text), flags=re.MULTILINE)

@@ -1,0 +1,225 @@
+"""Runs a learner's file in a process of its own, which exercises.py starts.
+
+From standard input comes a pickled Job. To standard output go pickles, one for each call, in order; whoever reads them
+sees by the first that is missing which call crashed or did not end. What the file itself prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import copy
+import ctypes
+import importlib.util
+import os
+import pickle
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+
+Way = Literal["returns", "writes", "touches"]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call that is made to the file's function.
+
+    way      how the result comes back: it is returned; it is written to `places`, the numbers of arguments; or what
+             counts beside it is the order in which elements of lists of lists are touched
+    """
+
+    function: str
+    arguments: tuple[Any, ...]
+    way: Way = "returns"
+    places: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Job:
+    """A file, and the calls to its functions; where `exercise` is not 0, its timing beside that exercise's others."""
+
+    file: str
+    calls: tuple[Call, ...] = ()
+    exercise: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came of a call: a value; or what went wrong, and its text.
+
+    outcome  "returned", "raised", "missing" (there is no such function), "does-not-build"
+    """
+
+    outcome: str
+    value: Any = None
+    text: str = ""
+
+
+class BuildError(Exception):
+    """The file cannot be compiled or imported; the text is what the compiler or Python said."""
+
+
+def functions_of(file: Path) -> Callable[[str], Callable[..., Any] | None]:
+    """A way to the file's functions, by name. Raises BuildError."""
+    if file.suffix == ".py":
+        spec = importlib.util.spec_from_file_location(file.stem, file)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[file.stem] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException as error:
+            raise BuildError(_told(error, file)) from None
+        return lambda name: getattr(module, name, None)
+    if file.suffix == ".cu":
+        return _simulated(file)
+    return _compiled(file)
+
+
+def _compiled(file: Path) -> Callable[[str], Callable[..., Any] | None]:
+    library = Path.cwd() / "exercise.so"
+    compiler = os.environ.get("CXX", "g++")
+    flags = ("-std=c++20", "-O2", "-shared", "-fPIC", "-Wall")
+    built = subprocess.run(
+        [compiler, *flags, str(file), "-o", str(library)], capture_output=True, text=True, check=False
+    )
+    if built.returncode:
+        raise BuildError(built.stderr.replace(str(file), file.name).strip())
+    loaded = ctypes.CDLL(str(library))
+
+    def named(name: str) -> Callable[..., Any] | None:
+        function = getattr(loaded, name, None)
+        if function is None:
+            return None
+        function.restype = None
+
+        def call(*arguments: Any) -> None:
+            function(*(_as_c(x) for x in arguments))
+
+        return call
+
+    return named
+
+
+def _as_c(argument: Any) -> Any:
+    return ctypes.c_void_p(argument.ctypes.data) if isinstance(argument, np.ndarray) else ctypes.c_long(argument)
+
+
+def _simulated(file: Path) -> Callable[[str], Callable[..., Any] | None]:
+    from ..lab.simulate import build_simulated
+
+    try:
+        library = build_simulated(file)
+    except Exception as error:  # whatever the compiler of the simulation found
+        raise BuildError(str(error)) from None
+    kernels = {kernel.name for kernel in library.kernels}
+    return lambda name: (lambda *arguments: library.launch(name, *arguments)) if name in kernels else None
+
+
+class Touched:
+    """A matrix as a list of rows, which notes in which order its elements are first touched."""
+
+    def __init__(self, rows: Sequence[Sequence[float]]) -> None:
+        self.rows = [list(row) for row in rows]
+        self.order: dict[tuple[int, int], int] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> _Row:
+        self.rows[i]  # an IndexError, as a list would raise
+        return _Row(self, i % len(self.rows))
+
+    def touch(self, i: int, j: int) -> None:
+        self.order.setdefault((i, j), len(self.order))
+
+    def touches(self) -> np.ndarray[Any, Any]:
+        """By element, when it was first touched: 0 for the first; -1 for never."""
+        return np.array([[self.order.get((i, j), -1) for j in range(len(row))] for i, row in enumerate(self.rows)])
+
+
+class _Row:
+    def __init__(self, matrix: Touched, i: int) -> None:
+        self.matrix, self.i = matrix, i
+
+    def __len__(self) -> int:
+        return len(self.matrix.rows[self.i])
+
+    def __getitem__(self, j: int) -> float:
+        value = self.matrix.rows[self.i][j]
+        self.matrix.touch(self.i, j % len(self))
+        return value
+
+    def __setitem__(self, j: int, value: float) -> None:
+        self.matrix.rows[self.i][j] = value
+        self.matrix.touch(self.i, j % len(self))
+
+
+def answer(call: Call, function: Callable[..., Any] | None, file: Path) -> Answer:
+    """Make the call."""
+    if function is None:
+        return Answer("missing", text=f"{file.name} has no function {call.function}")
+    arguments: Any = copy.deepcopy(call.arguments)
+    if call.way == "touches":
+        arguments = tuple(Touched(x) for x in arguments)
+    try:
+        returned = function(*arguments)
+    except Exception as error:
+        return Answer("raised", text=_told(error, file))
+    if call.way == "writes":
+        values = tuple(arguments[place] for place in call.places)
+        return Answer("returned", values[0] if len(values) == 1 else values)
+    if call.way == "touches":
+        a, b, c = arguments
+        return Answer("returned", (np.array(c.rows), a.touches(), b.touches(), c.touches()))
+    return Answer("returned", returned)
+
+
+def _told(error: BaseException, file: Path) -> str:
+    """The error's text, with the line of the learner's file in which it came up."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if Path(frame.filename).name == file.name]
+    if own:
+        where = f"{file.name}, line {own[-1].lineno}: {own[-1].line}\n"
+    elif isinstance(error, SyntaxError) and error.lineno:
+        where = f"{file.name}, line {error.lineno}: {(error.text or '').strip()}\n"
+    else:
+        where = ""
+    return f"{where}{type(error).__name__}: {error}"
+
+
+def run(job: Job, results: BinaryIO) -> None:
+    """Do what the job says; an Answer for each call, or the times, go to `results`."""
+    file = Path(job.file)
+    try:
+        named = functions_of(file)
+    except BuildError as error:
+        pickle.dump(Answer("does-not-build", text=str(error)), results)
+        return
+    if job.exercise:
+        from .exercises import EXERCISES, time_rivals
+
+        pickle.dump(time_rivals(EXERCISES[job.exercise], named, job.seconds), results)
+    for call in job.calls:
+        one = answer(call, named(call.function), file)
+        try:
+            pickled = pickle.dumps(one)
+        except Exception as error:  # a value that cannot be sent, such as a generator or a lambda
+            kind = type(one.value).__name__
+            pickled = pickle.dumps(
+                Answer("raised", text=f"{call.function} returned a {kind}, no number or array: {error}")
+            )
+        results.write(pickled)
+        results.flush()
+
+
+def main() -> None:
+    with os.fdopen(os.dup(1), "wb") as results:
+        os.dup2(2, 1)
+        run(pickle.load(sys.stdin.buffer), results)
