@@ -214,8 +214,9 @@ def test_killed_in_the_midst_of_writing_the_old_checkpoint_is_there_whole(tmp_pa
     assert len(list(tmp_path.iterdir())) == 2  # and what was left of the new one
     resumed = nn.Training.resume(tmp_path / "c.npz", nn.spirals())
     assert resumed.step_number == 20
-    resumed.run()
+    resumed.run(checkpoint=tmp_path / "c.npz")
     same(resumed, trained())
+    assert [path.name for path in tmp_path.iterdir()] == ["c.npz"]  # the next one clears it away
 
 
 @pytest.mark.parametrize("bad", [OSError("no space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"])
