@@ -149,6 +149,8 @@ def _train(
         return accuracy >= target or training.seconds > limit
 
     training.run(stop=reached)
+    if accuracy < target:
+        accuracy = training.accuracy()  # the last steps have not been looked at
     return _Trained(training.seconds, training.step_number, accuracy, training.chosen.ids)
 
 
