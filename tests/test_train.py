@@ -1,5 +1,6 @@
 """`loopnest train`: the digits, whole checkpoints, trainings that go on as if nothing had been, comparisons."""
 
+import dataclasses
 import importlib.util
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -14,11 +16,13 @@ import pytest
 from click.testing import CliRunner
 from loopnest import nn
 from loopnest.cli import main
+from loopnest.lab import time_to_accuracy as lab
 from loopnest.lab.time_to_accuracy import picture, report, time_to_accuracy
 from test_messages import refused
 
 digits = pytest.mark.skipif(nn.why_no_digits() is not None, reason=str(nn.why_no_digits()))
 drawn = pytest.mark.skipif(importlib.util.find_spec("matplotlib") is None, reason="matplotlib is not installed")
+DOCS = Path(__file__).parents[1] / "docs" / "training"
 RUN = "from loopnest.cli import main; main(prog_name='loopnest')"
 CONFIG = nn.Config(hidden=16, batch=32, epochs=6, seed=4)
 
@@ -148,8 +152,6 @@ def test_what_does_not_fit_is_refused(arguments, said):
 @pytest.mark.parametrize("optimizer", nn.OPTIMIZERS)
 @pytest.mark.parametrize("stop", [0, 1, 13, 26, 40])  # in the midst of an epoch of 13 steps, and between two
 def test_a_stopped_training_goes_on_bit_for_bit(tmp_path, optimizer, stop):
-    import dataclasses
-
     config = dataclasses.replace(CONFIG, optimizer=optimizer)
     stopped = nn.Training(nn.spirals(), config)
     told = stopped.run(stop=lambda: stopped.step_number >= stop, checkpoint=tmp_path / "c.npz")
@@ -166,8 +168,6 @@ def test_more_epochs_can_be_asked_for_and_not_fewer_than_there_are(tmp_path):
     trained().save(tmp_path / "c.npz")
     longer = nn.Training.resume(tmp_path / "c.npz", nn.spirals(), epochs=8)
     longer.run()
-    import dataclasses
-
     same(longer, trained(dataclasses.replace(CONFIG, epochs=8)))
     refused(
         nn.CheckpointError,
@@ -214,8 +214,9 @@ def test_killed_in_the_midst_of_writing_the_old_checkpoint_is_there_whole(tmp_pa
     assert len(list(tmp_path.iterdir())) == 2  # and what was left of the new one
     resumed = nn.Training.resume(tmp_path / "c.npz", nn.spirals())
     assert resumed.step_number == 20
-    resumed.run()
+    resumed.run(checkpoint=tmp_path / "c.npz")
     same(resumed, trained())
+    assert [path.name for path in tmp_path.iterdir()] == ["c.npz"]  # the next one clears it away
 
 
 @pytest.mark.parametrize("bad", [OSError("no space left on device"), KeyboardInterrupt()], ids=["full", "Ctrl-C"])
@@ -323,7 +324,10 @@ def _written(path):
 
 @pytest.fixture(scope="module")
 def compared():
-    return time_to_accuracy(nn.spirals(), nn.Config(hidden=8, lr=0.05, epochs=60), backends=("python", "numpy", "cpp"))
+    config = nn.Config(hidden=8, lr=0.05, epochs=60, dtype="float64")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(lab, "ENOUGH", 0.2)
+        return time_to_accuracy(nn.spirals(), config, backends=("python", "numpy", "cpp"))
 
 
 def test_all_backends_need_the_same_steps_and_the_fastest_is_first(compared):
@@ -353,6 +357,25 @@ def test_the_comparisons_picture_names_every_backend(compared):
     text = "".join(ElementTree.fromstring(picture(compared)).itertext())
     for t in compared.times:
         assert t.backend in text
+
+
+def words(svg):
+    """The words in a picture that do not depend on the machine."""
+    root = ElementTree.fromstring(svg)
+    texts = ["".join(element.itertext()) for element in root.iter() if element.tag.endswith(("}text", "}title"))]
+    return {word for text in texts for word in text.replace(":", " ").replace(",", " ").split() if word.isalpha()}
+
+
+@drawn
+@digits
+def test_the_docs_pictures_can_be_made_again(tmp_path, compared):
+    assert run("digits", "--impl", "cpp", "--svg", tmp_path / "digits.svg").exit_code == 0
+    kept = (DOCS / "digits.svg").read_text(encoding="utf-8")
+    assert words((tmp_path / "digits.svg").read_text(encoding="utf-8")) == words(kept)
+    kept = (DOCS / "time-to-accuracy.svg").read_text(encoding="utf-8")
+    made = words(picture(dataclasses.replace(compared, data="digits")))
+    assert made <= words(kept)
+    assert words(kept) - made <= {"numba", "torch", "ms", "s"}
 
 
 def test_what_is_not_reached_is_said():

@@ -133,6 +133,17 @@ def gradcheck(
     True
     >>> ln.gradcheck(lambda x: x**3, np.array([1.0, 2.0]), backward=lambda x, dy: 3 * x**2 * dy).passed
     True
+
+    softmax has no backward of its own in the lab; with y = softmax(x) its gradient is y ⊙ (dy - Σ y ⊙ dy):
+
+    >>> def softmax_backward(x, dy):
+    ...     y = ln.softmax(x)
+    ...     return y * (dy - (y * dy).sum(axis=-1, keepdims=True))
+    >>> ln.gradcheck(ln.softmax, np.array([[1.0, 2.0, 3.0]]), backward=softmax_backward).passed
+    True
+
+    What is wrong is told:
+
     >>> wrong = ln.gradcheck(lambda x: (x**2).sum(), np.array([1.0, 2.0]), backward=lambda x: x, raises=False)
     >>> print(str(wrong).replace("; ", ";" + chr(10)))
     <lambda>: the gradient is wrong

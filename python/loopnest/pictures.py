@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import io
 import re
+from collections.abc import Sequence
 from typing import Any
 
 INK, FAINT, GRID, LIMIT = "#1c1e21", "#5d646d", "#d9dbd6", "#c2255c"
@@ -97,11 +98,16 @@ def _small(svg: str, title: str) -> str:
     )
 
 
-def page(title: str, svgs: list[str], text: str = "") -> str:
-    """One HTML file with these pictures, which needs no network and no other file."""
+def page(title: str, svgs: list[str], *, paragraphs: Sequence[str] = (), table: str = "") -> str:
+    """One HTML file with these pictures, which needs no network and no other file.
+
+    paragraphs  prose below them
+    table       lines of text, as they are
+    """
     name = html.escape(title)
     figures = "\n".join(f"<figure>{svg}</figure>" for svg in svgs)
-    words = f"<pre>{html.escape(text)}</pre>" if text else ""
+    words = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs)
+    words += f"<pre>{html.escape(table)}</pre>" if table else ""
     return f"""<!doctype html>
 <html lang="en">
 <meta charset="utf-8">
@@ -109,10 +115,12 @@ def page(title: str, svgs: list[str], text: str = "") -> str:
 <meta name="generator" content="loopnest">
 <title>{name}</title>
 <style>
-body {{ margin: 2rem auto; max-width: 60rem; padding: 0 1rem; font-family: system-ui, sans-serif; color: {INK};
-background: #fbfbf9; }} figure {{ margin: 1rem 0; }}
+body {{ margin: 2rem auto; max-width: 52rem; padding: 0 1rem; font-family: system-ui, sans-serif; line-height: 1.5; }}
+body {{ color: {INK}; background: #fff; }}
+h1 {{ font-size: 1.4rem; }}
+figure {{ margin: 1rem 0; }}
 figure svg {{ max-width: 100%; height: auto; }}
-pre {{ overflow-x: auto; }}
+pre {{ overflow-x: auto; line-height: 1.2; }}
 </style>
 <h1>{name}</h1>
 {figures}

@@ -67,7 +67,9 @@ def experiment(name: str | None, svg: Path | None, html: Path | None, as_json: b
         if svg:
             svg.write_text(drawn, encoding="utf-8")
         if html:
-            html.write_text(page(chosen.question, [drawn], f"{finding}\n\n{chosen.about}"), encoding="utf-8")
+            html.write_text(
+                page(chosen.question, [drawn], paragraphs=[finding, *chosen.about.split("\n\n")]), encoding="utf-8"
+            )
         for file in (svg, html):
             if file and not as_json:
                 click.echo(f"written: {file}")

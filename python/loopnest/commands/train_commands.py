@@ -159,7 +159,7 @@ def _write_pictures(title: str, drawn: str, text: str, svg: Path | None, html: P
     if svg:
         svg.write_text(drawn, encoding="utf-8")
     if html:
-        html.write_text(page(title, [drawn], text), encoding="utf-8")
+        html.write_text(page(title, [drawn], table=text), encoding="utf-8")
     for file in (svg, html):
         if file and not quiet:
             click.echo(f"written: {file}")

@@ -6,8 +6,9 @@ they do not, across it: √κ steps. RMSprop and Adam divide each coordinate by 
 notice that the two differ, as long as the ravine runs along an axis; turned by 45° it is harder for them.
 
 Each optimizer has the best rate of a grid, the one that comes below a thousandth of the first loss soonest, as a mean
-over twelve starts. Polyak
-(1964) is the source for √κ.
+over twelve starts.
+
+Polyak, Some methods of speeding up the convergence of iteration methods (1964), is the source for √κ.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Ravine:
         return next(d for d in (self.turned if turned else self.along) if d.optimizer == optimizer)
 
 
-def run(impl: str | None = None, limit: int = 400) -> Ravine:
+def run(impl: str | None = None, limit: int = 200) -> Ravine:
     """All four optimizers, each with the best of 36 learning rates, along an axis and turned."""
     turns = [
         tuple(

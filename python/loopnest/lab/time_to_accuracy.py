@@ -149,6 +149,8 @@ def _train(
         return accuracy >= target or training.seconds > limit
 
     training.run(stop=reached)
+    if accuracy < target:
+        accuracy = training.accuracy()  # the last steps have not been looked at
     return _Trained(training.seconds, training.step_number, accuracy, training.chosen.ids)
 
 
@@ -241,8 +243,8 @@ def picture(found: TimeToAccuracy) -> str:
             low = 10.0 ** _decades(found)[0]
             for place, t in enumerate(reversed(reached)):
                 axes.barh(place, t.seconds - low, left=low, color=COLOURS[t.backend], height=0.65)
-                label = f"  {_seconds(t.seconds)}"
-                axes.text(t.seconds, place, label, va="center", color=FAINT, size=8)
+                near = {"textcoords": "offset points", "va": "center", "color": FAINT, "size": 8}
+                axes.annotate(_seconds(t.seconds), (t.seconds, place), (4, 0), **near)
             axes.set_yticks(range(len(reached)), [t.backend for t in reversed(reached)])
             axes.set_xscale("log")
             axes.set_xlim(low, 4 * max(t.seconds for t in reached))

@@ -8,6 +8,7 @@ reader finds the old file or the new one, and never a part of it.
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import zipfile
@@ -39,6 +40,7 @@ def save(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> N
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
+        _clear(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
@@ -48,6 +50,24 @@ def save(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> N
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+def _clear(path: Path) -> None:
+    """Remove what processes that have ended in the midst of writing this file left beside it."""
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
+        process = left.name.split(".")[-2]
+        if process.isdigit() and not _runs(int(process)):
+            left.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)  # no signal: it only asks
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
 
 
 def load(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
