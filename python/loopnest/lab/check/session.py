@@ -50,6 +50,9 @@ CROWD = 200
 POLL = 0.02
 """Seconds between two looks at the memory and the children of a process that is at work."""
 
+REST = 5e-3
+"""Seconds that a process has for stopping itself after a call, before it is stopped."""
+
 THREADS = ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "LOOPNEST")
 
 
@@ -292,6 +295,7 @@ class Session:
         self._send(message, (), phase)
         answer, end = self._wait(phase, limit or self.limits.call)
         queued = self._queued() - queued
+        self._come_to_rest()
         self.stop()
         busy = self._processor() - busy
         fine = answer in (b"-", runner.ONE, runner.RETURNED)
@@ -392,6 +396,13 @@ class Session:
         end = time.perf_counter() + 0.5
         while self._state() not in "TtZX" and time.perf_counter() < end:
             pass
+
+    def _come_to_rest(self) -> None:
+        """Wait for the process to stop itself, as it does after a call. Stopped from here before that, it would do so as
+        soon as it is told to go on."""
+        end = time.perf_counter() + REST
+        while self._state() not in "TtZX" and time.perf_counter() < end:
+            time.sleep(20e-6)
 
     def go_on(self) -> None:
         if not self.running:
