@@ -42,7 +42,7 @@ def test_is_caught_and_named(submission):
 
 @submissions("honest")
 def test_is_not_refused(submission):
-    verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=30)
+    verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=60)
     assert verdict.accepted, (verdict.sentence, verdict.details)
     assert (verdict.outcome, verdict.trick, verdict.exit_code) == ("right", None, 0)
 

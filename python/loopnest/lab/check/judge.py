@@ -37,8 +37,10 @@ from .subject import Run, Subject, names_of, stated_cutoff, states_finite, trial
 
 OnEvent = Callable[[str, Any], None]
 
-CALL_SHARE = 1 / 3
-"""The part of the time limit that one call, or the import, may take."""
+CALL_SHARE, COMPILING_SHARE = 1 / 3, 0.8
+"""The part of the time limit that a call, or the import, may take; and a call of what is compiled at its first."""
+
+COMPILERS = frozenset(("numba", "torch", "triton", "jax"))
 
 SLOW_CASE = 0.25
 """Seconds of a call that is predicted to be too long for a case that is no necessity."""
@@ -344,6 +346,12 @@ class _Trial:
             subject.form = python_form(self.operation, told["signature"])
         except SignatureError as error:
             raise Refusal("wrong-signature", str(error)) from None
+        if COMPILERS & set(subject.uses):
+            subject.limits = dataclasses.replace(
+                subject.limits, call=subject.limits.call * COMPILING_SHARE / CALL_SHARE
+            )
+            assert subject.session is not None
+            subject.session.limits = subject.limits
         self._call_for_the_first_time()
 
     def _call_for_the_first_time(self) -> None:

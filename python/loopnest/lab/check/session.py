@@ -376,8 +376,9 @@ class Session:
         busy = self._processor()
         time.sleep(0.02)
         busy = self._processor() - busy
-        state = "it waits for something, and computes nothing" if busy < 0.002 else "it is computing"
-        why = "sleeps" if busy < 0.002 else "timed-out"
+        waits = busy < 0.002 and self._state() != "R"  # R: it may be waiting for a processor alone
+        state = "it waits for something, and computes nothing" if waits else "it is computing"
+        why = "sleeps" if waits else "timed-out"
         return self._ended_for(why, f"{phase}: no answer within {limit:.3g} s; {state}")
 
     # the process
@@ -398,8 +399,8 @@ class Session:
             pass
 
     def _come_to_rest(self) -> None:
-        """Wait for the process to stop itself, as it does after a call. Stopped from here before that, it would do so as
-        soon as it is told to go on."""
+        """Wait for the process to stop itself, as it does after a call. Were it stopped from here before that, it would
+        do so as soon as it is told to go on."""
         end = time.perf_counter() + REST
         while self._state() not in "TtZX" and time.perf_counter() < end:
             time.sleep(20e-6)
