@@ -59,6 +59,9 @@ FAR = 30
 
 WITNESSES = 512
 
+FEW = 1 << 18
+"""Elements up to which they are permuted. To move them on is quicker, but of few, two calls might get the same."""
+
 EVERYWHERE = 5
 """Of so many timed calls in a row, the result of one is looked at everywhere; which of them, a draw decides."""
 
@@ -100,6 +103,10 @@ class Prepared:
             rows, columns = rng.permutation(x.shape[0]), rng.permutation(x.shape[1])
             views = (np.ascontiguousarray(x[rows][:, columns]),)
             arrangement = Arrangement(rows, columns) if how == "rows" else Arrangement(columns, rows)
+        elif how == "roll" and trial.views[0].size <= FEW:
+            order = rng.permutation(trial.views[0].size)
+            views = tuple(x.reshape(-1)[order].reshape(x.shape) for x in trial.views)
+            arrangement = Arrangement(order=order)
         elif how == "roll":
             shift = int(rng.integers(1, max(2, trial.views[0].size)))
             views = tuple(np.roll(x, shift) for x in trial.views)
@@ -141,11 +148,14 @@ class Arrangement:
 
     rows: np.ndarray[Any, Any] | None = None
     columns: np.ndarray[Any, Any] | None = None
+    order: np.ndarray[Any, Any] | None = None
     shift: int | None = None
     factor: float = 1.0
 
     def sources(self, picks: np.ndarray[Any, Any], shape: Sequence[int]) -> np.ndarray[Any, Any]:
         """Where the elements of these numbers came from, in a result of this shape."""
+        if self.order is not None:
+            return np.asarray(self.order[picks])
         if self.rows is None or self.columns is None:
             return np.asarray((picks - (self.shift or 0)) % math.prod(shape))
         return np.asarray(self.rows[picks // shape[1]] * shape[1] + self.columns[picks % shape[1]])
@@ -156,6 +166,8 @@ class Arrangement:
         def moved(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
             if self.rows is not None:
                 return np.ascontiguousarray(x[self.rows][:, self.columns])
+            if self.order is not None:
+                return np.asarray(x.reshape(-1)[self.order].reshape(x.shape))
             if self.shift is not None:
                 return np.roll(x, self.shift)
             return np.asarray(x * self.factor)
