@@ -27,6 +27,9 @@ SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
 PEERS = "peers"
 """Run by its name alone: it takes minutes, and is a comparison of libraries and not of rungs."""
 
+NARROW = 100
+"""Columns of a terminal below which what an operation computes goes below its name."""
+
 
 def _named(ctx: click.Context, param: click.Parameter, name: str | None) -> Operation | None:
     """The operation of this name."""
@@ -83,16 +86,19 @@ def list_command(operation: Operation | None) -> None:
 def _list_operations() -> None:
     from rich.table import Table
 
+    console = _console()
+    narrow = console.width < NARROW
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("operation", no_wrap=True)
-    table.add_column("what it computes")
+    table.add_column("operation", no_wrap=not narrow)
+    if not narrow:
+        table.add_column("what it computes")
     for backend in BACKENDS:
         table.add_column(backend, justify="right", no_wrap=True)
     for operation in OPERATIONS.values():
         backends = [k.backend for k in operation]
         counts = [str(backends.count(backend) or "·") for backend in BACKENDS]
-        table.add_row(*_texts(operation.name, _what(operation).partition(":")[0].partition(",")[0], *counts))
-    console = _console()
+        what = _what(operation).partition(":")[0].partition(",")[0]
+        table.add_row(*_texts(f"{operation.name}\n  {what}" if narrow else operation.name, *[what][narrow:], *counts))
     console.print(table)
     console.print("\nThe figures count rungs. Go on with one operation:")
     console.print("loopnest list matmul            its ladder: what each rung is about")
