@@ -122,7 +122,7 @@ def _noting() -> Iterator[list[Called]]:
         return run
 
     real = numba_kernels.ufunc
-    users = [module for module in list(sys.modules.values()) if getattr(module, "ufunc", None) is real]
+    users = [module for module in list(sys.modules.values()) if getattr(module, "__dict__", {}).get("ufunc") is real]
     with _one_at_a_time, contextlib.ExitStack() as stack:
         stack.callback(setattr, numba_kernels.CompiledKernel, "__call__", numba_kernels.CompiledKernel.__call__)
         numba_kernels.CompiledKernel.__call__ = call  # type: ignore[assignment,method-assign]
