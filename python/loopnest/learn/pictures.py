@@ -30,7 +30,6 @@ class Drawing:
             f'role="img" style="max-width:100%;height:auto">\n<title>{escape(title)}</title>\n'
             f'<rect width="{width}" height="{height}" fill="#fff"/>\n'
         ]
-        self._arrows: set[str] = set()
 
     def text(self, x: float, y: float, content: str, size: int = 13, colour: str = INK, anchor: str = "start") -> None:
         self._parts.append(

@@ -17,7 +17,7 @@ from ...numerics import unit_roundoff
 from ...operation import Arguments
 from ..verify import POISON, Case, _leaves, _with_leaves
 from .build import line_of
-from .faults import TRICKS, sentence
+from .faults import sentence
 from .form import plan
 from .runner import ALLOCATED, FREED, GUARD
 from .session import Crash
@@ -57,7 +57,6 @@ class Failure:
     subject: Subject
     run: Run
     cases: Callable[..., Iterator[Case]]
-    history: Sequence[Trial] = ()
 
     @property
     def trial(self) -> Trial:
@@ -67,16 +66,18 @@ class Failure:
 def named(failure: Failure) -> Named:
     """The best name that there is for what is wrong."""
     for look in LOOKS:
-        found = look(failure)
+        found = _as_named(look(failure))
         if found:
-            trick, *details = found
-            return Named(trick, "cheats" if trick in TRICKS and trick in CHEATS else "wrong", tuple(details))
+            return found
     return Named("wrong-values", "wrong")
 
 
 def remembers(failure: Failure) -> Named | None:
     """The name, where what is wrong depends on the calls before."""
-    found = _history_dependent(failure)
+    return _as_named(_history_dependent(failure))
+
+
+def _as_named(found: Found) -> Named | None:
     if not found:
         return None
     trick, *details = found
@@ -289,10 +290,6 @@ def _stale(failure: Failure) -> Found:
     return "stale-result", "each call gave the result for the inputs of the call before it"
 
 
-def _history(failure: Failure) -> Found:
-    return _history_dependent(failure)
-
-
 def _first_call(failure: Failure) -> Found:
     """Wrong at the first call in a process, right at all later ones, of a size that leaves work for later."""
     subject, axes = failure.subject, failure.subject.operation.contract.workloads[0].shape
@@ -317,10 +314,7 @@ def _first_call(failure: Failure) -> Found:
 
 def _patches(failure: Failure) -> Found:
     """Functions of others that it has replaced."""
-    session = failure.subject.session
-    if failure.subject.language != "python" or session is None or session.closed:
-        return None
-    patched = session.ask({"do": "seen"})["patched"]
+    patched = failure.subject.seen()["patched"]
     return (patch_trick(patched), ", ".join(patched[:5])) if patched else None
 
 
@@ -341,8 +335,7 @@ def _searches(failure: Failure) -> Found:
         return None
     session.ask({"do": "watch"})
     failure.subject.run(failure.subject.with_fresh_values(failure.trial))
-    seen = session.ask({"do": "seen"})["events"]
-    doors = [e for e in seen if e.startswith(("gc.get", "sys._", "ctypes.string_at"))]
+    doors = [e for e in failure.subject.seen()["events"] if e.startswith(("gc.get", "sys._", "ctypes.string_at"))]
     return ("searches-memory", f"in the call it used {', '.join(doors)}") if doors else None
 
 
@@ -705,7 +698,7 @@ LOOKS: tuple[Callable[[Failure], Found], ...] = (
     _own_memory,
     _stale,
     _unwritten,
-    _history,
+    _history_dependent,
     _not_deterministic,
     _option,
     _some_shapes_only,

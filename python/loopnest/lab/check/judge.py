@@ -638,7 +638,7 @@ class _Trial:
         """What it replaced in Python, and what else it did."""
         if self.subject.language != "python" or self.subject.session is None:
             return
-        seen = self.subject.session.ask({"do": "seen"})
+        seen = self.subject.seen()
         if seen["patched"]:
             trick = patch_trick(seen["patched"])
             raise Refusal("cheats", f"{sentence(trick)}: {', '.join(seen['patched'][:5])}", trick)

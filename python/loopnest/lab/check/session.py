@@ -51,7 +51,8 @@ POLL = 0.02
 """Seconds between two looks at the memory and the children of a process that is at work."""
 
 REST = 5e-3
-"""Seconds that a process has for stopping itself after a call, before it is stopped."""
+"""Seconds that a process has for stopping itself after a call. Were it stopped from here before that, it would do so as
+soon as it is told to go on."""
 
 THREADS = ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "LOOPNEST")
 
@@ -295,7 +296,7 @@ class Session:
         self._send(message, (), phase)
         answer, end = self._wait(phase, limit or self.limits.call)
         queued = self._queued() - queued
-        self._come_to_rest()
+        self._come_to_rest(REST)
         self.stop()
         busy = self._processor() - busy
         fine = answer in (b"-", runner.ONE, runner.RETURNED)
@@ -394,14 +395,11 @@ class Session:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGSTOP)
         self.running = False
-        end = time.perf_counter() + 0.5
-        while self._state() not in "TtZX" and time.perf_counter() < end:
-            pass
+        self._come_to_rest(0.5)
 
-    def _come_to_rest(self) -> None:
-        """Wait for the process to stop itself, as it does after a call. Were it stopped from here before that, it would
-        do so as soon as it is told to go on."""
-        end = time.perf_counter() + REST
+    def _come_to_rest(self, seconds: float) -> None:
+        """Wait until the process stands still, or has ended; so long at most."""
+        end = time.perf_counter() + seconds
         while self._state() not in "TtZX" and time.perf_counter() < end:
             time.sleep(20e-6)
 
@@ -522,12 +520,3 @@ class Session:
             slot.close()
         self.slots = []
         shutil.rmtree(self.folder, ignore_errors=True)
-
-    def empty_folder(self) -> None:
-        """Remove what it has written to its folder."""
-        for path in self.folder.iterdir():
-            if path.is_dir() and not path.is_symlink():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                with contextlib.suppress(OSError):
-                    path.unlink()

@@ -225,6 +225,12 @@ class Subject:
         assert self.session is not None
         self.session.ask({"do": "arrive", "tensors": True})
 
+    def seen(self) -> Mapping[str, Any]:
+        """What a Python submission has replaced, and which doors it knocked at while watched; nothing of others."""
+        if self.language != "python" or self.session is None or self.session.closed:
+            return {"patched": [], "events": []}
+        return self.session.ask({"do": "seen"})
+
     # its calls
 
     def run(self, trial: Trial, *, fill: str = "poison", phase: str = "", limit: float | None = None) -> Run:
