@@ -9,6 +9,7 @@ import importlib
 import os
 import sys
 import traceback
+from types import TracebackType
 
 import click
 
@@ -40,15 +41,16 @@ def run() -> None:
         if _rank() == 0:  # all ranks were given the same command
             error.show()
         _end(error, error.exit_code)
+    except RankLostError as error:
+        if error.teller == _rank():
+            _say(str(error))
+        _end(error, 1)
     except (ValueError, LookupError, UnavailableError, OSError) as error:
         _say(f"Error: {error}")
         _end(error, 1)
-    except RankLostError as error:
-        _say(f"{error}")
-        _end(error, 1)
     except Exception as error:
         _say(traceback.format_exc().rstrip())
-        _end(error, 1)
+        _end(error, 1, error.__traceback__)
 
 
 def _rank() -> int:
@@ -60,15 +62,19 @@ def _say(text: str) -> None:
     """On standard error, in one piece, so that the ranks' lines do not mix."""
     who = f"rank {_rank()}: " if "RANK" in os.environ else ""
     sys.stderr.write(f"{who}{text}\n")
-    sys.stderr.flush()
 
 
-def _end(error: Exception, code: int) -> None:
-    """End this process at once: what a usual end would wait for are the other ranks, which may never come."""
+def _end(error: Exception, code: int, where: TracebackType | None = None) -> None:
+    """End this process at once: what a usual end would wait for are the other ranks, which may never come.
+
+    where  the lines of code that led to it, for torchrun's table; none where the message says what is to be done
+    """
     if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        importlib.import_module(
-            "torch.distributed.elastic.multiprocessing.errors"
-        ).get_error_handler().record_exception(error)
+        errors = importlib.import_module("torch.distributed.elastic.multiprocessing.errors")
+        try:
+            raise error.with_traceback(where) from None
+        except Exception:
+            errors.get_error_handler().record_exception(error)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

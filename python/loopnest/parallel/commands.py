@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from ..commands import train_commands
-from .ranks import TIMEOUT, Ranks, start
+from .ranks import TIMEOUT, RankLostError, Ranks, start
 
 _timeout = click.option(
     "--timeout",
@@ -101,15 +101,12 @@ def train(
         if ranks.rank == 0 and not as_json:
             for line in _heading(ranks, training.config.batch):
                 click.echo(line)
-        ended = train_commands.go(
-            training,
-            checkpoint or resume,
-            as_json,
-            svg,
-            html,
-            command=_command(ranks),
-            silent=ranks.rank > 0,
-        )
+        kept, command = checkpoint or resume, _command(ranks)
+        try:
+            ended = train_commands.go(training, kept, as_json, svg, html, command=command, silent=ranks.rank > 0)
+        except RankLostError as error:
+            after = f"go on after the last checkpoint: {command} {data} --resume {kept}" if kept else "nothing was kept"
+            raise RankLostError(f"{error}\n{after}", error.teller) from error
         if training.spans and ranks.rank == 0 and not as_json:
             from .timeline import drawn
 

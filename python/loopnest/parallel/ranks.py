@@ -45,7 +45,14 @@ BACKENDS = ("gloo", "nccl")
 
 
 class RankLostError(RuntimeError):
-    """A rank has ended, or does not come; the message names it. The other ranks can do no more than end too."""
+    """A rank has ended, or does not come; the message names it. The other ranks can do no more than end too.
+
+    teller  the rank that tells of it, the first of those that are left; the others need not say the same
+    """
+
+    def __init__(self, message: str, teller: int = 0) -> None:
+        super().__init__(message)
+        self.teller = teller
 
 
 @dataclass(frozen=True)
@@ -262,27 +269,34 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
-            raise RankLostError(self._who_is_missing(what, call, error)) from error
+            raise self._who_is_missing(what, call, error) from error
         self._waits_for = ""
 
-    def _who_is_missing(self, what: str, call: int, error: RuntimeError) -> str:
+    def _who_is_missing(self, what: str, call: int, error: RuntimeError) -> RankLostError:
         first = " ".join(str(error).split())
         try:
+            if self._store.check(["verdict"]):  # another rank has called the roll before, and ends
+                said, teller = json.loads(self._store.get("verdict"))
+                return RankLostError(said, teller)
             answers = self._call_the_roll(call)
+            failures = {place: self._failure(place) for place in self.places}
         except RuntimeError:
-            return f"{what} failed, and the ranks cannot be asked who is there, since torchrun's store is gone: {first}"
-        failed = [f"{place} failed: {self._failure(place)}" for place in self.places if self._failure(place)]
+            said = f"{what} failed, and nobody can be asked who is there, since torchrun's store is gone: {first}"
+            return RankLostError(said, self.rank)
+        failed = [f"{place} failed: {failure}" for place, failure in failures.items() if failure]
+        lost = [str(place) for place in self.places if place.rank not in answers]
+        late = [str(place) for place in self.places if not answers.get(place.rank, {}).get("waits_for")]
         if failed:
-            return "; ".join(failed)
-        lost = [place for place in self.places if place.rank not in answers]
-        if lost:
-            names = ", ".join(map(str, lost))
-            return f"{names} {'is' if len(lost) == 1 else 'are'} lost: it has ended or hangs; {what} needs all ranks"
-        late = [place for place in self.places if not answers[place.rank]["waits_for"]]
-        if late:
-            names = ", ".join(map(str, late))
-            return f"{names} did not come to {what} within {self.timeout:g} s: at work on something else, or too slow"
-        return f"{what} failed, though all ranks are there: {first}"
+            said = "; ".join(failed)
+        elif lost:
+            said = f"lost: {', '.join(lost)} has ended or hangs, and {what} needs all ranks"
+        elif late:
+            said = f"late: {', '.join(late)} did not come to {what} within {self.timeout:g} s, and works on"
+        else:
+            said = f"{what} failed, though all ranks are there: {first}"
+        teller = min(answers, default=self.rank)
+        self._store.set("verdict", json.dumps([said, teller]))
+        return RankLostError(said, teller)
 
     def _failure(self, place: Place) -> str:
         key = f"failed/{place.rank}"
