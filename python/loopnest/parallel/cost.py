@@ -1,4 +1,4 @@
-"""What many ranks cost: arithmetic at the measured limit, bytes on the wire, and latency. docs/cost-model.md derives it.
+"""What many ranks cost: arithmetic at the measured limit, bytes on the wire, latency. docs/cost-model.md derives it.
 
 A message of n bytes takes α + n/B seconds: α until its first byte is there, the latency, and then B bytes a second
 (Hockney, The communication challenge for MPP, 1994). An all-reduce of n bytes over p ranks is made of messages:
@@ -11,14 +11,15 @@ A message of n bytes takes α + n/B seconds: α until its first byte is there, t
 Collective communication: theory, practice, and experience, 2007.) Each rank must send 2 (p - 1)/p · n bytes in any case
 (Patarasuk and Yuan, 2009), so ring and halving differ in latency alone.
 
-The work is a stack of MLPs, forward and backward, in float32: 12 t d h flops a layer of t tokens, d features and h hidden
-ones. `tensor_parallel` shares its hidden units out among the ranks, `data_parallel` gives each rank t tokens of its own.
+The work is a stack of MLPs, forward and backward: 12 t d h flops a layer of t tokens, d features and h hidden ones.
+`tensor_parallel` shares its hidden units out among the ranks, `data_parallel` gives each rank t tokens of its own.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -55,8 +56,8 @@ class Network:
     def __post_init__(self) -> None:
         if self.latency < 0 or not self.bandwidth > 0:
             raise ValueError(
-                f"Network: latency is {self.latency} and bandwidth {self.bandwidth}, expected 0 s or more, and more than "
-                f"0 bytes a second"
+                f"Network: latency is {self.latency} and bandwidth {self.bandwidth}, expected 0 s or more, and more "
+                f"than 0 bytes a second"
             )
         if self.algorithm not in ("ring", "halving", "doubling"):
             raise ValueError(f"Network: algorithm is {self.algorithm!r}, expected 'ring', 'halving' or 'doubling'")
@@ -255,14 +256,14 @@ def stops_paying(work: Work, processor: Processor, network: Network) -> Stops:
 
         p = √((w - 4 n/B) / 4 α)
 
-    and there is no such p where w < 4 n/B: then each rank more is a loss. By halving, whose latency is 4 log₂ p α, it is
-    p = (w - 4 n/B) · ln 2 / 4 α. The efficiency is a half where w = p (T(p) - w/p): over a ring, where
+    and there is no such p where w < 4 n/B: then each rank more is a loss. By halving, whose latency is 4 log₂ p α, it
+    is p = (w - 4 n/B) · ln 2 / 4 α. The efficiency is a half where w = p (T(p) - w/p): over a ring, where
     4 (p - 1)(p α + n/B) = w; without latency, at p = 1 + w B / 4 n = 1 + 3 h B / (F · itemsize).
 
     >>> rank = Processor("a core", 100e9)
     >>> found = stops_paying(Work("an MLP", 512, 768, 3072), rank, Network("10 Gb/s", 30e-6, 1.25e9))
     >>> found.fastest, found.half, round(found.half_bound, 1)
-    (34, 18, 29.8)
+    (34, 20, 29.8)
     """
     one = dataclasses.replace(work, layers=1)  # all layers are alike
     limit = min(network.most or one.hidden, one.hidden)
@@ -444,34 +445,36 @@ def _heading(work: Work, processor: Processor, network: Network) -> list[str]:
 
 
 def _rows(costs: Sequence[Cost]) -> Iterator[str]:
-    yield f"{'ranks':>6} {'compute':>10} {'wire':>10} {'latency':>10} {'step':>10} {'efficiency':>11} {'sent a rank':>13}"
+    names = " ".join(f"{name:>10}" for name in ("compute", "wire", "latency", "step"))
+    yield f"{'ranks':>6} {names} {'efficiency':>11} {'sent a rank':>13}"
     for c in costs:
         times = " ".join(f"{_time(x):>10}" for x in (c.compute, c.wire, c.latency, c.total))
         yield f"{c.ranks:>6,} {times} {c.efficiency:>11.1%} {_rate(c.bytes, 'B'):>13}"
 
 
 def verdict(work: Work, processor: Processor, network: Network) -> list[str]:
-    """Where tensor parallelism stops paying, in words of 80 columns."""
+    """Where tensor parallelism stops paying, in words, as lines of 80 columns."""
     found = stops_paying(work, processor, network)
     if not found.pays:
-        return [
-            "Tensor parallelism does not pay here: two ranks are slower than one.",
-            f"Sending costs more than half of the work: h is {work.hidden:,}, and even without",
-            f"latency it must be more than {_rate(work.hidden / max(found.half_bound - 1, 1e-9), '').strip()}.",
-        ]
-    most = f"all {found.fastest:,}" if found.fastest >= min(network.most or work.hidden, work.hidden) else "more than"
-    first = (
-        f"Tensor parallelism pays up to the {found.fastest:,} ranks there can be: {found.speedup:.3g} x as fast as one."
-        if most.startswith("all")
-        else f"Tensor parallelism stops paying at {found.fastest:,} ranks, {found.speedup:.3g} x as fast as one:"
+        least = work.hidden / (found.half_bound - 1)  # w > 4 n/B says h > F · itemsize / 3 B
+        why = f"h is {work.hidden:,}, and must be more than {_three(least)} for the wire alone"
+        if least < work.hidden:
+            why = f"the wire alone would let it ({why}), its latency does not"
+        return textwrap.wrap(f"Tensor parallelism does not pay: two ranks are slower than one. {_capital(why)}.", 80)
+    gain = f"{found.speedup:.3g} times as fast as one"
+    most = min(network.most or work.hidden, work.hidden)
+    pays = f"Tensor parallelism stops paying at {found.fastest:,} ranks, {gain}: more are slower."
+    if found.fastest >= most:
+        pays = f"Tensor parallelism pays up to {most:,} ranks, all that there can be: {gain}."
+    half = (
+        f"Half of the time is lost from {found.half + 1:,} ranks on" if found.half < most else "Less than half is lost"
     )
-    second = [] if most.startswith("all") else ["more ranks than these are slower."]
-    return [
-        first,
-        *second,
-        f"Half of the time is lost from {found.half + 1:,} ranks on; without latency, from "
-        f"1 + 3 h B / (F · {processor.itemsize}) = {found.half_bound:.3g} on.",
-    ]
+    alone = f"without latency it would be from 1 + 3 h B / (F · {processor.itemsize}) = {_three(found.half_bound)} on"
+    return textwrap.wrap(f"{pays} {half}; {alone}.", 80)
+
+
+def _capital(text: str) -> str:
+    return text[0].upper() + text[1:]
 
 
 def _time(seconds: float) -> str:
@@ -507,3 +510,27 @@ def network_table(work: Work, pairs: Sequence[tuple[Processor, Network]]) -> lis
             f"{found.speedup:>9.3g} {found.half + 1:>15,}"
         )
     return lines
+
+
+def efficiency_picture(work: Work, pairs: Sequence[tuple[Processor, Network]], most: int = 1024) -> str:
+    """Efficiency against the number of ranks, of both splits on each network, as an SVG file."""
+    from ..pictures import FAINT, SERIES, Picture
+
+    made = Picture(9, 3.4, columns=2, title=f"Efficiency against ranks: {work.name}, {work.layers} layers", sharey=True)
+    with made as grid:
+        for axes, split in zip(grid[0], ("tensor parallel", "data parallel"), strict=True):
+            for (processor, network), colour in zip(pairs, SERIES, strict=False):
+                numbers = _reached([2**r for r in range(most.bit_length())], network)
+                of = tensor_parallel if split == "tensor parallel" else data_parallel
+                shares = [100 * of(work, p, processor, network).efficiency for p in numbers]
+                label = f"{network.name}, {processor.name}"
+                axes.plot(numbers, shares, color=colour, marker="o", markersize=3, label=label)
+            axes.axhline(50, color=FAINT, linewidth=1, linestyle="--")
+            axes.set_xscale("log", base=2)
+            axes.set_xticks(RANKS, [f"{p:,}" for p in RANKS])
+            axes.set_ylim(0, 103)
+            axes.set_title(split.capitalize())
+            axes.set_xlabel("ranks")
+        grid[0, 0].set_ylabel("efficiency, %")
+        grid[0, 1].legend()
+    return made.svg

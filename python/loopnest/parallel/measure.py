@@ -241,9 +241,7 @@ def _tensor_step(ranks: Ranks, weights: Sequence[Weights], x: Array) -> Callable
     return step
 
 
-def _data_step(
-    ranks: Ranks, weights: Sequence[Weights], x: Array, overlap: bool
-) -> tuple[Callable[[], None], int]:
+def _data_step(ranks: Ranks, weights: Sequence[Weights], x: Array, overlap: bool) -> tuple[Callable[[], None], int]:
     """A step, and in how many all-reduces its gradients are summed: one for each of the large matrices."""
     from .data_parallel import Buckets
 

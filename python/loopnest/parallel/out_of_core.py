@@ -241,8 +241,8 @@ def _too_small(limit: int, baseline: int, a: OnDisk, b: OnDisk, blocks: Blocks |
     least = -(-(baseline + _scratch() + _buffers(blocks, a, b)) // 2**20) + 1
     return (
         f"{WHERE}: memory_limit is {size_text(limit)}, and the process takes {size_text(baseline)} already; with "
-        f"{size_text(_scratch())} for the kernel's own use, blocks of {blocks} take {least} MiB: the least that works is "
-        f"memory_limit={least << 20}"
+        f"{size_text(_scratch())} for the kernel's own use, blocks of {blocks} take {least} MiB: the least that works "
+        f"is memory_limit={least << 20}"
     )
 
 

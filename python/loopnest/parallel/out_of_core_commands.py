@@ -30,6 +30,10 @@ class Size(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
+class Interrupted(click.ClickException):
+    exit_code = 130
+
+
 @click.command("matmul")
 @click.argument("a", type=FILE)
 @click.argument("b", type=FILE)
@@ -60,6 +64,8 @@ def matmul_command(a: Path, b: Path, out: Path, limit: int, impl: str | None, ch
         sampled = check_product(a, b, out, rows=check, columns=check) if check else None
     except (ValueError, TypeError, LookupError, RuntimeError, OSError) as error:
         raise click.ClickException(str(error)) from None
+    except KeyboardInterrupt:
+        raise Interrupted(f"interrupted: {out} is as it was before") from None
     if as_json:
         click.echo(json.dumps({**made.to_json(timeline=True), "check": _as_json(sampled)}))
     else:
