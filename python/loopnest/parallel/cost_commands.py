@@ -32,11 +32,11 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
 
 def _of_the_work(command: Any) -> Any:
     names = click.Choice(tuple(workloads()))
-    default = "gpt2-small-mlp-512"
-    command = click.option("--workload", type=names, default=default, show_default=True, help="Shapes of an MLP.")(
-        command
+    workload = click.option(
+        "--workload", type=names, default="gpt2-small-mlp-512", show_default=True, help="Shapes of an MLP."
     )
-    return click.option("--layers", type=click.IntRange(min=1), help="How many MLPs; GPT-2 small has 12.")(command)
+    layers = click.option("--layers", type=click.IntRange(min=1), help="How many MLPs; GPT-2 small has 12.")
+    return workload(layers(command))
 
 
 @click.command("cost")
@@ -124,7 +124,7 @@ def _names(network: str | None, found: Any) -> list[str]:
 
 def _processor(name: str | None, network: str, found: Any) -> Processor:
     """What was asked for; else a GPU where the network joins these, and a core of this machine where it does not."""
-    if name in PROCESSORS:
+    if name is not None and name in PROCESSORS:
         return PROCESSORS[name]
     if name is None and network in ("nvlink-4", "infiniband-400"):
         return PROCESSORS["h100-float32"]
@@ -188,17 +188,11 @@ def told(found: Any) -> list[str]:
     from .cost import _rate, _time
     from .measure import check_table, network_lines
 
-    lines = [
-        f"machine    {found.machine}",
-        f"a rank     {found.processor.name}: {_rate(found.processor.flops, 'FLOP/s')}",
-    ]
-    if found.network:
-        network = found.network
-        lines += [
-            f"network    {network.name}: {_time(network.latency)} a message, {_rate(network.bandwidth, 'B/s')}, fitted to:",
-            "",
-            *network_lines(found),
-        ]
+    core, network = found.processor, found.network
+    lines = [f"machine    {found.machine}", f"a rank     {core.name}: {_rate(core.flops, 'FLOP/s')}"]
+    if network:
+        figures = f"{_time(network.latency)} a message, {_rate(network.bandwidth, 'B/s')}"
+        lines += [f"network    {network.name}: {figures}, fitted to:", "", *network_lines(found)]
     if found.steps:
         work: Work = found.steps[0].work
         layers = "a layer" if work.layers == 1 else f"{work.layers} layers"

@@ -7,6 +7,7 @@ calls that all ranks make together, as rank 0's clock has them.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
 import statistics
 import time
@@ -65,7 +66,7 @@ class Measured:
 
     machine    which it is
     processor  what a rank computes with: the limit of one core while the others are at work too
-    network    between its ranks; None where one rank alone was measured. samples is what it was fitted to, ranks how many
+    network    between its ranks, how many they were, and the samples that it was fitted to; None where it was one
     notes      what disturbed the measurement
     """
 
@@ -115,7 +116,7 @@ class Measured:
 
 
 def load(path: str | Path) -> Measured:
-    """What was written to a file. Raises OSError or ValueError, naming it, where it cannot be read or is no such file."""
+    """What was written to a file. Raises OSError or ValueError, naming it, where it cannot be read or is another's."""
     try:
         return Measured.from_json(json.loads(Path(path).read_text(encoding="utf-8")))
     except json.JSONDecodeError as error:
@@ -175,10 +176,11 @@ def _one_thread() -> Iterator[None]:
 
 def network_samples(ranks: Ranks, sizes: Sequence[int] = SIZES, seconds: float = 0.5) -> list[Sample]:
     """The seconds of an all-reduce of arrays of so many bytes, each a multiple of 4."""
-    return [
-        Sample(size, _timed(ranks, lambda x=np.zeros(size // 4, np.float32): ranks.sum(x), seconds)[0])  # type: ignore[misc]
-        for size in sizes
-    ]
+    samples = []
+    for size in sizes:
+        x = np.zeros(size // 4, np.float32)
+        samples.append(Sample(size, _timed(ranks, functools.partial(ranks.sum, x), seconds)[0]))
+    return samples
 
 
 def _timed(ranks: Ranks, step: Callable[[], object], seconds: float) -> tuple[float, float]:
@@ -253,7 +255,7 @@ def _data_step(ranks: Ranks, weights: Sequence[Weights], x: Array, overlap: bool
     }
     large = weights[0][0].nbytes
     buckets = Buckets(parameters, ranks, large, large)
-    gradients, dx = buckets.gradients, np.empty_like(x)
+    gradients = buckets.gradients
 
     def step() -> None:
         y, caches = x, list[MLPCache]()
@@ -262,10 +264,10 @@ def _data_step(ranks: Ranks, weights: Sequence[Weights], x: Array, overlap: bool
             caches.append(cache)
         dy = y
         made: list[str] = []
-        for layer in reversed(range(len(weights))):
-            theirs = [f"{name}.{layer}" for name in names]
-            out = (np.empty_like(dx), *(gradients[name] for name in theirs))
-            dy = mlp_backward(dy, caches[layer], out=out)[0]
+        for number in reversed(range(len(weights))):
+            theirs = [f"{name}.{number}" for name in names]
+            out = (np.empty_like(x), *(gradients[name] for name in theirs))
+            dy = mlp_backward(dy, caches[number], out=out)[0]
             made += reversed(theirs)
             while overlap and made:
                 buckets.ready(made.pop(0))

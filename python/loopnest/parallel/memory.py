@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-STATM = Path("/proc/self/statm")
+STATM, STATUS = Path("/proc/self/statm"), Path("/proc/self/status")
 INTERVAL = 0.005
 """Seconds between two looks at the resident size."""
 
@@ -30,9 +30,14 @@ def resident() -> int:
 
 
 def largest() -> int:
-    """The largest resident size of the process so far, in bytes."""
+    """The largest resident size of the process so far, in bytes.
+
+    Linux's ru_maxrss is that of the process which started this one, too, where that was larger; VmHWM is not.
+    """
+    with contextlib.suppress(OSError, IndexError, ValueError):
+        return int(STATUS.read_bytes().split(b"VmHWM:")[1].split()[0]) * 1024
     told = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return told if sys.platform == "darwin" else told * 1024  # macOS counts bytes, Linux KiB
+    return told if sys.platform == "darwin" else told * 1024  # macOS counts bytes, others KiB
 
 
 def let_go(*arrays: Any) -> None:

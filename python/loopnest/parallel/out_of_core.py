@@ -305,11 +305,12 @@ def _strip(rows: int) -> int:
 def _columns_that_fit(
     rows: int, k: int, n: int, depth: int, itemsize: int, budget: int, a_unit: int, b_unit: int
 ) -> int:
-    """How many columns a block of so many rows can have; 0 where not even TILE, or all n, fit."""
+    """How many columns a block of so many rows can have; 0 where not even some TILE, or all n, fit."""
     product = _strip(rows) if depth < k else 0  # of a strip, before it is added
     left = budget - 2 * depth * rows * a_unit
     columns = min(n, left // ((rows + product) * itemsize + 2 * depth * b_unit))
-    return columns if columns >= min(n, TILE) else 0
+    least = -(-n // -(-n // TILE))  # in blocks as wide as one another
+    return columns if columns >= least else 0
 
 
 def _buffers(blocks: Blocks, a: OnDisk, b: OnDisk) -> int:
