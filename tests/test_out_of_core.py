@@ -258,9 +258,7 @@ def test_bytes_read_are_those_of_the_formula(tmp_path):
 def in_a_process(code, *, timeout=120, **environment):
     """Run code in a fresh Python; what it prints, and the largest resident size that the system saw of it."""
     environment = {**os.environ, "LOOPNEST_NUM_THREADS": "2", **environment}
-    program = (
-        textwrap.dedent(code) + "\nimport resource; print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
-    )
+    program = textwrap.dedent(code) + "\nfrom loopnest.parallel.memory import largest; print(largest())"
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=timeout, env=environment, check=False
     )
