@@ -18,7 +18,7 @@ import loopnest as ln
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from loopnest.parallel import Blocks, check_product, make_operands, matmul_out_of_core, out_of_core
+from loopnest.parallel import Blocks, check_product, make_operands, matmul_out_of_core, memory, out_of_core
 from loopnest.parallel import out_of_core_commands as commands
 from loopnest.parallel.files import open_matrix
 from loopnest.parallel.memory import parse_size, resident
@@ -274,6 +274,8 @@ def test_the_resident_size_of_a_fresh_process_stays_below_the_limit(tmp_path):
     lines, peak = in_a_process(f"""
         import json, numpy as np
         from loopnest.parallel import matmul_out_of_core
+        from loopnest.parallel.memory import resident
+        print(resident())
         a, b = (np.load(path, mmap_mode="r") for path in ({str(a)!r}, {str(b)!r}))
         a.sum()  # all of it is in the resident size now
         made = matmul_out_of_core(a, b, {str(tmp_path / "c.npy")!r}, memory_limit={limit})
@@ -281,6 +283,7 @@ def test_the_resident_size_of_a_fresh_process_stays_below_the_limit(tmp_path):
         """)
     made = json.loads(lines[-1])
     assert made["held"]
+    assert made["baseline"] < int(lines[0]) + (20 << 20)  # a's pages have been let go
     operands = 4 * (2 * 7000 * 2000 + 7000 * 7000)
     assert operands > 2 * limit > 2 * made["buffers"] + 2 * made["baseline"]
     assert made["baseline"] + made["buffers"] / 2 < made["peak"] <= limit
@@ -317,15 +320,33 @@ def test_a_limit_is_told_as_not_held_when_it_was_not(tmp_path):
 
 
 @LINUX
-def test_the_peak_is_seen_however_short_it_was():
-    from loopnest.parallel.memory import Watch
-
-    with Watch() as watch:
+@pytest.mark.parametrize("blind", ["looking", "the system"])
+def test_the_peak_is_seen_by_looking_and_is_told_by_the_system(monkeypatch, blind):
+    monkeypatch.setattr(*((memory, "INTERVAL", 100) if blind == "looking" else (memory, "largest", lambda: 0)))
+    rest = np.ones(max(memory.largest() - resident(), 0) if blind == "looking" else 0, np.uint8)
+    with memory.Watch() as watch:
         before = resident()
         x = np.ones(40 << 20, np.uint8)
-        time.sleep(0.05)
+        time.sleep(0.1)
         del x
     assert watch.peak - before > 35 << 20
+    del rest
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fadvise"), reason="this system has no posix_fadvise")
+def test_the_system_is_told_to_drop_what_was_read(tmp_path, monkeypatch):
+    a, b = pair(64, 3000, 2)
+    files = save(tmp_path, "a", a), save(tmp_path, "b", b)
+    dropped = set()
+
+    def noted(file, start, length, advice):
+        if advice == os.POSIX_FADV_DONTNEED and os.path.samestat(os.fstat(file), os.stat(files[0])):
+            assert start % 4096 == length % 4096 == 0
+            dropped.update(range(start // 4096, (start + length) // 4096))
+
+    monkeypatch.setattr(os, "posix_fadvise", noted)
+    matmul_out_of_core(*files, tmp_path / "c.npy", memory_limit=PLENTY, blocks=Blocks(64, 2, 700, 64))
+    assert dropped == set(range((files[0].stat().st_size) // 4096))
 
 
 # --- at the same time
@@ -365,20 +386,21 @@ def test_panels_are_read_while_those_before_them_are_multiplied(tmp_path, slow, 
 
 
 def test_strips_are_written_while_others_are_multiplied(tmp_path, slow, monkeypatch):
-    writing = threading.Event()
-    write = out_of_core._Run._write
+    second = threading.Event()
+    seen, write = [], out_of_core._Run._write
 
     def noted(self, i, j, strip):
-        writing.set()
+        if i == 0:
+            seen.append(second.wait(5))  # comes while this strip is being written, or never
         write(self, i, j, strip)
 
     monkeypatch.setattr(out_of_core._Run, "_write", noted)
-    seen, calls = [], iter(range(-1, 100))
+    calls = iter(range(-1, 100))  # the first call is the warming up
 
     @ln.matmul.register("test.writes")
     def writes(a, b, out):
-        if next(calls) == 1:  # the second strip: the first is being written
-            seen.append(writing.wait(5))
+        if next(calls) == 1:
+            second.set()
         out[:] = a @ b
 
     a, b = pair(6, 5, 4)
@@ -518,6 +540,26 @@ def test_ctrl_c_leaves_the_file_that_was_there(tmp_path, when):
     assert (np.load(out) == np.arange(3.0)).all()
     assert left(tmp_path) == ["a.npy", "b.npy", "c.npy"]
     assert threads() == []
+
+
+def test_reading_ends_soon_after_ctrl_c(tmp_path, monkeypatch):
+    a, b = save(tmp_path, "a", np.ones((300, 8))), save(tmp_path, "b", np.ones((8, 8)))
+    calls, preadv = [], os.preadv
+
+    def slowly(*args):
+        calls.append(args)
+        time.sleep(0.002)
+        return preadv(*args)
+
+    def interrupt(done):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "preadv", slowly)
+    with pytest.raises(KeyboardInterrupt):
+        matmul_out_of_core(
+            a, b, tmp_path / "c.npy", memory_limit=PLENTY, blocks=Blocks(300, 8, 4, 300), on_progress=interrupt
+        )
+    assert 300 < len(calls) < 550  # not all of the second panel's lines
 
 
 @pytest.mark.parametrize("call", ["preadv", "pwrite"])

@@ -80,8 +80,7 @@ def check_product(a: Any, b: Any, c: Any, *, rows: int = 16, columns: int = 16, 
     x, y = precise(x), precise(y)
     errors, allowed = abs(precise(z) - x @ y), gamma(k, left.dtype) * (abs(x) @ abs(y))
     ratios = np.where(errors == 0, 0.0, errors / np.maximum(allowed, np.finfo(left.dtype).tiny))
-    ratios[np.isnan(ratios)] = np.inf
-    worst = np.unravel_index(np.argmax(ratios), ratios.shape)
+    worst = np.unravel_index(np.argmax(ratios), ratios.shape)  # a NaN, where there is one: it is no right element
     numbers = [j for begin, end in chosen for j in range(begin, end)]
     at = lines[int(worst[0])], numbers[int(worst[1])]
     return Sampled(tuple(lines), tuple(numbers), ratios.size, float(ratios[worst]), at)
