@@ -40,7 +40,7 @@ def parallelized(model: Any, ranks: Ranks) -> Any:
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
     mesh = init_device_mesh(ranks.device.type, (ranks.size,))
-    plan = {"0": ColwiseParallel(), "2": RowwiseParallel()}
+    plan = {"0": ColwiseParallel(use_local_output=False), "2": RowwiseParallel()}
     return parallelize_module(model.to(ranks.device), mesh, plan)
 
 
