@@ -11,6 +11,7 @@ import this package: it needs torch (`pip install 'loopnest[torch]'`).
 
 operators.py    torch.ops.loopnest.*: schemas, kernels, fake kernels, gradients
 functional.py   the same as functions: matmul, linear, gelu, mlp
+threads.py      the kernels run on torch's threads, so that no two pools fight for the cores
 module.py       MLP, a torch.nn.Module
 """
 
@@ -23,5 +24,8 @@ except ImportError as error:
 
 from .functional import gelu, linear, matmul, mlp
 from .module import MLP
+from .threads import share_threads
+
+share_threads()
 
 __all__ = ["MLP", "gelu", "linear", "matmul", "mlp"]
