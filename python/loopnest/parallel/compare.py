@@ -271,16 +271,17 @@ def table(found: Comparison) -> list[str]:
     form = "GELU's tanh form" if found.approximate == "tanh" else "the exact GELU"
     lines = [
         f"the MLP of {found.size}, {found.dtype}, {form}",
-        f"{found.ranks} ranks by {found.backend}, {found.threads} thread{'s' * (found.threads > 1)} each",
+        f"{found.ranks} rank{'s' * (found.ranks > 1)} by {found.backend}, {found.threads} "
+        f"thread{'s' * (found.threads > 1)} each",
         "",
-        f"{'':{width}}  {'forward':>10}  {'backward':>10}  {'all-reduces':>11}  {'bytes':>10}  {'error':>7}",
+        f"{'':{width}}  {'forward':>10}  {'backward':>10}  {'collectives':>11}  {'bytes':>9}  {'error':>6}",
     ]
     for side in found.sides:
         traffic = [t for t in (side.forward_traffic, side.backward_traffic) if t is not None]
         count = " + ".join(str(sum(t.collectives.values())) for t in traffic) or "-"
         size = f"{sum(t.bytes for t in traffic):,}" if traffic else "-"
         times = f"{1e3 * side.forward:7.2f} ms  {1e3 * side.backward:7.2f} ms"
-        lines.append(f"{side.by:{width}}  {times}  {count:>11}  {size:>10}  {max(side.errors.values()):7.1%}")
+        lines.append(f"{side.by:{width}}  {times}  {count:>11}  {size:>9}  {max(side.errors.values()):6.1%}")
     kinds = {
         kind
         for side in found.sides
@@ -291,7 +292,7 @@ def table(found: Comparison) -> list[str]:
     others = sorted(kinds - {"all-reduce"})
     lines += ["", "error: the largest of all results, of what the contract allows"]
     if others:
-        lines.append(f"among the all-reduces are other collectives: {', '.join(others)}")
+        lines.append(f"the collectives are all-reduces, but for {', '.join(others)}")
     verdict = "agree" if found.agree else "DO NOT AGREE"
     lines.append(f"the two {verdict}: they are {max(found.apart.values()):.1%} of it apart, and each is within it")
     if not found.agree:
