@@ -9,6 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest import nn, parallel
+from loopnest.parallel import ranks as ranks_module
 from loopnest.parallel.__main__ import main
 from loopnest.parallel.compare import counted
 from loopnest.parallel.data_parallel import Buckets
@@ -107,9 +109,11 @@ linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="a jo
 def found(tmp_path_factory):
     """What each of two ranks found, by rank."""
     folder = tmp_path_factory.mktemp("ranks")
-    with Job(folder, SCRIPT, "everything", folder) as job:
-        assert job.wait() == 0, job.err
-    return [json.loads((folder / f"{rank}.json").read_text()) | {"folder": folder} for rank in range(2)]
+    with Job(folder, SCRIPT, folder) as job:
+        status = job.wait()
+        assert all((folder / f"{rank}.json").exists() for rank in range(2)), job.err
+        more = {"folder": folder, "status": status, "said": job.err, "left": job.running()}
+    return [json.loads((folder / f"{rank}.json").read_text()) | more for rank in range(2)]
 
 
 @needs_ranks
@@ -231,15 +235,23 @@ def test_what_does_not_fit_is_refused_on_all_ranks(found, name, parts):
 
 
 @needs_ranks
-def test_ranks_share_the_processors_and_give_them_back(found):
-    processors = ln.threads.processors()
+def test_ranks_share_the_processors(found):
     asked = os.environ.get("LOOPNEST_NUM_THREADS")
     for told in found:
-        assert told["threads"] == (int(asked) if asked else max(1, processors // 2))
-        before, after = told["threads_after"]
-        assert before == after
+        share = int(asked) if asked else max(1, ln.threads.processors() // 2)
+        assert told["threads"] == [share, share]
         assert [place.partition(" (")[0] for place in told["places"]] == ["rank 0", "rank 1"]
         assert all(place.endswith(f"on {socket.gethostname()})") for place in told["places"])
+
+
+@needs_ranks
+@linux
+def test_an_error_in_one_rank_ends_all_and_torchrun_names_it(found):
+    told = found[0]
+    assert told["status"] != 0
+    assert told["left"] == []
+    assert "ZeroDivisionError: this rank's own fault" in told["said"]
+    assert "rank      : 1 " in told["said"][told["said"].index("Root Cause") :]
 
 
 # --- the command
@@ -283,22 +295,38 @@ def test_the_mlp_of_one_rank_needs_no_collective():
 # --- ranks that are lost
 
 
-def alive(job, checkpoint):
-    """Wait until the training has written a checkpoint, and so is under way; the second rank's process."""
-    job.until(checkpoint.exists)
+def under_way(job, checkpoint, than=0.0):
+    """Wait until the training has written a checkpoint later than this; the second rank's process."""
+    job.until(lambda: checkpoint.exists() and checkpoint.stat().st_mtime > than)
     (second,) = job.running(rank=1)
     return second
 
 
-TRAIN = ["-m", "loopnest.parallel", "train", "spirals", "--hidden", "16", "--batch", "32", "--epochs", "100000"]
+TRAIN = ["-m", "loopnest.parallel", "train", "spirals"]
+LONG = ["--hidden", "16", "--batch", "32", "--seed", "4", "--epochs", "100000"]
+
+
+class TwoInOne(nn.Training):
+    """One process that does what two ranks do, and adds what they add: the same numbers, bit for bit."""
+
+    ranks = 2
+
+    def _gradients(self, batch):
+        parts = [batch[part] for part in parallel.split(len(batch), 2)]
+        made = []
+        for part in parts:
+            share = len(part) / len(batch)
+            made.append(self.network.gradients(self._x[part], self._targets[part], share=share))
+        (first_loss, first), (second_loss, second) = made
+        return first_loss + second_loss, {name: first[name] + second[name] for name in first}
 
 
 @needs_ranks
 @linux
 def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_for_bit(tmp_path):
     path = tmp_path / "killed.npz"
-    with Job(tmp_path, *TRAIN, "--checkpoint", path) as job:
-        second = alive(job, path)
+    with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path) as job:
+        second = under_way(job, path)
         os.kill(second, signal.SIGKILL)
         begin = time.monotonic()
         assert job.wait() != 0
@@ -310,21 +338,33 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_f
     root = said[said.index("Root Cause") :]  # torchrun's own table
     assert f"(pid: {second})" in root
     assert "SIGKILL" in root
-    with Job(tmp_path, SCRIPT, "resumed", tmp_path) as job:
-        assert job.wait() == 0, job.err
-    for rank in range(2):
-        told = json.loads((tmp_path / f"{rank}.json").read_text())
-        assert told["same"]
-        assert told["steps"] >= 13
-        assert told["notes"] == []
+
+    written = path.stat().st_mtime
+    before = nn.Training.resume(path, nn.spirals()).step_number
+    with Job(tmp_path, *TRAIN, "--resume", path) as job:
+        under_way(job, path, than=written)
+        os.kill(job.process.pid, signal.SIGTERM)  # torchrun passes it on
+        assert job.wait() != 0
+        assert job.running() == []
+        out, said = job.out, job.err
+    assert f"going on after {before} steps" in out
+    assert "bit for bit" not in out  # no note says that the curve may differ
+    resumed = TwoInOne.resume(path, nn.spirals())
+    assert resumed.step_number > before >= 13
+    assert f"stopped after {resumed.step_number} steps; go on with it: torchrun --nproc-per-node 2" in said
+    straight = TwoInOne(nn.spirals(), resumed.config)
+    straight.run(stop=lambda: straight.step_number >= resumed.step_number)
+    assert straight.losses == resumed.losses
+    for name, array in straight.network.parameters.items():
+        np.testing.assert_array_equal(array, resumed.network.parameters[name])
 
 
 @needs_ranks
 @linux
 def test_a_rank_that_hangs_is_named_when_the_collectives_time_is_over(tmp_path):
     path = tmp_path / "c.npz"
-    with Job(tmp_path, *TRAIN, "--checkpoint", path, "--timeout", "2") as job:
-        second = alive(job, path)
+    with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path, "--timeout", "2") as job:
+        second = under_way(job, path)
         os.kill(second, signal.SIGSTOP)
         begin = time.monotonic()
         job.until(lambda: "lost:" in job.err)
@@ -338,38 +378,63 @@ def test_a_rank_that_hangs_is_named_when_the_collectives_time_is_over(tmp_path):
 
 @needs_ranks
 @linux
-def test_an_error_in_one_rank_ends_all_and_the_others_name_it(tmp_path):
-    with Job(tmp_path, SCRIPT, "failing", tmp_path) as job:
-        assert job.wait() != 0
+def test_ranks_whose_torchrun_is_killed_write_their_checkpoint_and_end(tmp_path):
+    path = tmp_path / "c.npz"
+    with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path) as job:
+        under_way(job, path)
+        os.kill(job.process.pid, signal.SIGKILL)
+        limit = time.monotonic() + 30
+        while job.running() and time.monotonic() < limit:
+            time.sleep(0.05)
         assert job.running() == []
         said = job.err
-    assert "ZeroDivisionError: this rank's own fault" in said
-    root = said[said.index("Root Cause") :]
-    assert "rank      : 1 " in root
+    assert "since the torchrun that started it has ended" in said
+    assert f"stopped after {nn.Training.resume(path, nn.spirals()).step_number} steps" in said
+
+
+def three(store, monkeypatch):
+    """The first of three ranks that share this store, and the two others."""
+    monkeypatch.setattr(ranks_module, "ROLL_CALL", 0.3)
+    places = [parallel.Place(rank, "here", 100 + rank) for rank in range(3)]
+    return [parallel.Ranks(rank, 3, places, 1, "gloo", 5.0, store) for rank in range(3)]
+
+
+def fails(ranks):
+    """What is said where this rank waits for a collective that fails."""
+    with pytest.raises(parallel.RankLostError) as said, ranks._waiting("the sum of y"):
+        raise RuntimeError("connection closed")
+    return str(said.value), said.value.teller
 
 
 @needs_ranks
-@linux
-def test_a_stopped_job_writes_its_checkpoint_and_so_does_one_whose_torchrun_is_killed(tmp_path):
-    path = tmp_path / "c.npz"
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        path.unlink(missing_ok=True)
-        with Job(tmp_path, *TRAIN, "--checkpoint", path) as job:
-            alive(job, path)
-            os.kill(job.process.pid, number)
-            assert job.wait() != 0
-            limit = time.monotonic() + 30
-            while job.running() and time.monotonic() < limit:
-                time.sleep(0.05)
-            assert job.running() == []
-            assert "stopped after" in job.err
-            assert f"train spirals --resume {path}" in job.err
-        stopped = nn.Training.resume(path, nn.spirals())
-        assert f"stopped after {stopped.step_number} steps" in job_text(tmp_path)
+@pytest.mark.parametrize(
+    ("answering", "waiting", "failed", "said", "teller"),
+    [
+        ([0, 1], True, None, "lost: rank 2 (pid 102 on here) has ended or hangs, and the sum of y needs all ranks", 0),
+        ([1], True, None, "lost: rank 0 (pid 100 on here), rank 2 (pid 102 on here) have ended or hang", 1),
+        ([0, 1, 2], False, None, "late: rank 2 (pid 102 on here) did not come to the sum of y within 5 s", 0),
+        ([0, 1, 2], True, None, "the sum of y failed, though all ranks are there: connection closed", 0),
+        ([0, 1], True, "KeyError: 'w3'", "rank 2 (pid 102 on here) failed: KeyError: 'w3'", 0),
+    ],
+)
+def test_the_roll_call_names_the_rank(monkeypatch, answering, waiting, failed, said, teller):
+    from torch.distributed import HashStore
 
-
-def job_text(folder):
-    return (folder / "job.err").read_text()
+    store = HashStore()
+    team = three(store, monkeypatch)
+    for ranks in team[:2] if not waiting else team:
+        ranks._waits_for = "the sum of y"
+    if failed:
+        store.set("failed/2", failed)
+    threads = [threading.Thread(target=team[rank]._answer, args=(store,), daemon=True) for rank in answering]
+    for thread in threads:
+        thread.start()
+    message, told_by = fails(team[1])
+    assert said in message
+    assert told_by == teller
+    assert fails(team[0]) == (message, told_by)  # whoever asks later is told the same
+    for thread in threads:
+        thread.join(5)
 
 
 # --- without a start
@@ -430,6 +495,20 @@ def test_shares_of_a_batch_add_up_to_the_whole_ones_loss_and_gradients():
     assert abs(sum(part[0] for part in parts) - loss) < 1e-15
     for name, gradient in gradients.items():
         np.testing.assert_allclose(sum(part[1][name] for part in parts), gradient, rtol=0, atol=1e-15)
+
+
+@needs_ranks
+@pytest.mark.parametrize("asked", [None, "1"])
+def test_a_rank_uses_its_share_of_the_processors_or_what_is_asked_for_and_gives_it_back(monkeypatch, asked):
+    torch = pytest.importorskip("torch")
+    monkeypatch.delenv("LOOPNEST_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("LOOPNEST_NUM_THREADS", asked)
+    before = ln.num_threads(), torch.get_num_threads()
+    with parallel.start() as ranks:
+        assert ranks.threads == ln.num_threads() == torch.get_num_threads()
+        assert ranks.threads == (int(asked) if asked else ln.threads.processors())
+    assert (ln.num_threads(), torch.get_num_threads()) == before
 
 
 @needs_ranks

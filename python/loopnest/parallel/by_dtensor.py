@@ -43,8 +43,8 @@ def parallelized(model: Any, ranks: Ranks) -> Any:
     if type(model).forward is not torch.nn.Sequential.forward:
         raise TypeError(
             f"model is a {type(model).__name__}, whose forward is not its layers' own, and DTensor has no rules for "
-            f"other operators: load its state dict into a torch.nn.Sequential(Linear, GELU, Linear), or give its weights "
-            f"to loopnest.parallel.TensorParallelMLP"
+            f"other operators: load its state dict into a torch.nn.Sequential(Linear, GELU, Linear), or give its "
+            f"weights to loopnest.parallel.TensorParallelMLP"
         )
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
