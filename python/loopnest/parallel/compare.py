@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import OPERATIONS
 from ..arrays import Array
 from ..nn import choose
 from ..operation import Workload
-from ..operations.mlp import contract
-from ..operations.mlp.contract import MLPCache
 from .by_dtensor import DTensorMLP
 from .ranks import Ranks
-from .tensor_parallel import OPERATIONS, TensorParallelMLP
+from .tensor_parallel import NAMES, TensorParallelMLP
 
 RESULTS = ("y", "dx", "dw1", "db1", "dw2", "db2")
 REPEATS = 5
@@ -119,7 +118,7 @@ def compare(
     rng = np.random.default_rng(seed)  # the same on all ranks
     shape = {"t": size.t, "d": size.d, "h": size.h, "e": size.d}
     workload = Workload("tensor parallel", shape)
-    x, w1, b1, w2, b2 = contract.forward_sample(workload, np.dtype(dtype), rng).inputs
+    x, w1, b1, w2, b2 = OPERATIONS["mlp_forward"].contract.sample(workload, np.dtype(dtype), rng).inputs
     dy = rng.standard_normal(x.shape).astype(dtype)
     exact, allowed = reference(x, w1, b1, w2, b2, dy, approximate)
 
@@ -157,7 +156,7 @@ def reference(
     exact = dict(
         zip(RESULTS, (y, *contract.backward_reference(dy, MLPCache(x, w1, w2, z, h, approximate))), strict=True)
     )
-    bounds = contract.backward_bound(dy, cache)
+    bounds = backward.bound(dy, cache)
     wide, rows, columns = np.abs(dy), np.abs(w1), np.abs(x)
     # z and h as rounded above are half an ulp from the exact ones, which is less than the errors that are passed on.
     dz_error = 0.8 * 2 * z_error * (wide @ np.abs(w2).T)
@@ -180,11 +179,11 @@ class _Alone:
     impl: str | None
 
     def forward(self, x: Array) -> Any:
-        run = choose(self.impl, OPERATIONS)["mlp_forward"]
+        run = choose(self.impl, NAMES)["mlp_forward"]
         return run(x, self.w1, self.b1, self.w2, self.b2, approximate=self.approximate)
 
     def backward(self, dy: Array, cache: Any) -> Any:
-        return choose(self.impl, OPERATIONS)["mlp_backward"](dy, cache)
+        return choose(self.impl, NAMES)["mlp_backward"](dy, cache)
 
 
 def _pass(mlp: Any, x: Array, dy: Array) -> tuple[Any, ...]:
