@@ -8,6 +8,11 @@
 // part of dw1 = xᵀ dz is finished, and of dx = dz w1ᵀ their share is added to dx, before the next ones take their place.
 // Scratch memory, kept between calls by each thread: that block of dz, and the blocks that the products pack. The limit
 // is the products' arithmetic.
+//
+// A result without rows is one that is not wanted. Forward, h then lies in scratch memory and z nowhere: the next call
+// finds its pages where a new array's would have to be made, and nothing is kept for a backward pass. Backward, the
+// products of what is not wanted are left out, as where weights are frozen. dw1 and dw2 may have contiguous columns
+// instead of rows, as they have where the caller's weights are stored transposed.
 #pragma once
 
 #include "linalg/linear.hpp"
@@ -41,6 +46,10 @@ struct BiasAndGelu {
 template <bool tanh_form, class T>
 void fused_form(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matrix<const T> w2, Vector<const T> b2,
                 Matrix<T> z, Matrix<T> h, Matrix<T> y) {
+    if (h.rows < x.rows) {  // not wanted: each element of z gives way to h's
+        T* const memory = scratch<T>(Slot::activations, x.rows * w1.cols);
+        z = h = {memory, x.rows, w1.cols, w1.cols, 1};
+    }
     matmul::multiply_shared<T>(x, w1, z, BiasAndGelu<tanh_form, T>{b1, h});
     linear::fused<T>(h, w2, b2, y);
 }
@@ -80,21 +89,31 @@ struct TimesSlope {
     }
 };
 
+// c = a b, or the transposed product where c has contiguous columns.
+template <class T>
+void multiply_into(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (c.rows == 0) return;  // not wanted
+    c.contiguous_rows() ? matmul::parallel<T>(a, b, c)
+                        : matmul::parallel<T>(b.transposed(), a.transposed(), c.transposed());
+}
+
 // db1 and dw1 of these hidden columns, and their share of dx.
 template <bool tanh_form, class T>
 void hidden_columns(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, Matrix<const T> w2, Matrix<const T> z,
                     Matrix<T> dz, Matrix<T> dx, Matrix<T> dw1, Vector<T> db1, bool add_to_dx) {
     for (index j = 0; j < db1.size; ++j) db1[j] = 0;
     matmul::multiply_shared<T>(dy, w2.transposed(), dz, TimesSlope<tanh_form, T>{z, db1}, matmul::Cut::columns);
-    matmul::parallel<T>(x.transposed(), dz, dw1);
-    matmul::multiply_shared<T>(dz, w1.transposed(), dx, matmul::Nothing{}, matmul::Cut::anyhow, add_to_dx);
+    multiply_into<T>(x.transposed(), dz, dw1);
+    if (dx.rows > 0)
+        matmul::multiply_shared<T>(dz, w1.transposed(), dx, matmul::Nothing{}, matmul::Cut::anyhow, add_to_dx);
 }
 
 template <bool tanh_form, class T>
 void fused_form(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, Matrix<const T> w2, Matrix<const T> z,
                 Matrix<const T> h, Matrix<T> dx, Matrix<T> dw1, Vector<T> db1, Matrix<T> dw2, Vector<T> db2) {
-    matmul::parallel<T>(h.transposed(), dy, dw2);
+    multiply_into<T>(h.transposed(), dy, dw2);
     sum_of_rows(dy, db2);
+    if (db1.size < z.cols) return;  // not wanted, nor is anything else that needs dz
     const index most = larger(2 * cache_sizes().l2 / (larger(z.rows, 1) * index(sizeof(T))), 256);
     const index width = matmul::even_blocks(z.cols, most, matmul::tile_cols<T>);
     T* const memory = scratch<T>(Slot::activations, z.rows * smaller(width, z.cols));

@@ -45,7 +45,7 @@ _OPTIONS = (
     click.option("--checkpoint", type=FILE, callback=in_a_folder, help="Write a checkpoint here after each epoch."),
     click.option("--resume", type=FILE, help="Go on with the training of this checkpoint, and write to it again."),
     click.option("--json", "as_json", is_flag=True, help="Print all as JSON: the loss of every step too."),
-    click.option("--svg", type=FILE, callback=in_a_folder, help="Write the curves, or the comparison, to this file."),
+    click.option("--svg", type=FILE, callback=in_a_folder, help="Write what is drawn to this file."),
     click.option("--html", type=FILE, callback=in_a_folder, help="The same as one HTML file."),
 )
 

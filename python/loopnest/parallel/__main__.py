@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+import time
 import traceback
 from types import TracebackType
 
@@ -44,6 +45,8 @@ def run() -> None:
     except click.ClickException as error:
         if _rank() == 0:  # all ranks were given the same command
             error.show()
+        else:
+            time.sleep(3)  # or torchrun would end rank 0 before it has said so
         _end(error, error.exit_code)
     except RankLostError as error:
         if error.teller == _rank():

@@ -34,13 +34,23 @@ def sequential(w1: Array, b1: Array, w2: Array, b2: Array, approximate: str = "t
 def parallelized(model: Any, ranks: Ranks) -> Any:
     """A `torch.nn.Sequential(Linear, GELU, Linear)`, shared out among the ranks in place, and returned.
 
-    Its own layers must do the work: DTensor has no rules for custom operators, such as `loopnest.torch.MLP` calls.
+    Its own layers must do the work: DTensor has no rules for custom operators, such as `loopnest.torch.MLP` calls, and
+    a TypeError says so. Between the layers stays a DTensor (use_local_output=False), so that the ranks need not divide
+    the number of hidden units.
     """
+    import torch
+
+    if type(model).forward is not torch.nn.Sequential.forward:
+        raise TypeError(
+            f"model is a {type(model).__name__}, whose forward is not its layers' own, and DTensor has no rules for "
+            f"other operators: load its state dict into a torch.nn.Sequential(Linear, GELU, Linear), or give its "
+            f"weights to loopnest.parallel.TensorParallelMLP"
+        )
     from torch.distributed.device_mesh import init_device_mesh
     from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
 
     mesh = init_device_mesh(ranks.device.type, (ranks.size,))
-    plan = {"0": ColwiseParallel(), "2": RowwiseParallel()}
+    plan = {"0": ColwiseParallel(use_local_output=False), "2": RowwiseParallel()}
     return parallelize_module(model.to(ranks.device), mesh, plan)
 
 

@@ -42,7 +42,9 @@ _backend = click.option(
 def mlp(
     tokens: int, features: int, hidden: int, as_json: bool, timeout: float, backend: str | None, **options: Any
 ) -> None:
-    """The MLP with its hidden units shared out among the ranks: by loopnest, by torch's DTensor, and by one process.
+    """An MLP shared out among the ranks: by loopnest, by DTensor and by one process.
+
+    Each rank has a part of the hidden units. The results are held to the contract, and the collectives counted.
 
     \b
     torchrun --nproc-per-node 2 -m loopnest.parallel mlp
@@ -77,7 +79,9 @@ def train(
     backend: str | None,
     **options: Any,
 ) -> None:
-    """Train on DATA by all ranks, each with a part of every batch: the same curve as `loopnest train` makes.
+    """Train by all ranks, each with a part of every batch.
+
+    The curve is that of `loopnest train` with the same options. DATA is digits, spirals or xor.
 
     \b
     torchrun --nproc-per-node 2 -m loopnest.parallel train digits

@@ -19,14 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from .. import OPERATIONS
 from ..arrays import Array
 from ..nn import choose
 from ..operation import Workload
-from ..operations.mlp import contract
-from ..operations.mlp.contract import MLPCache
 from .by_dtensor import DTensorMLP
 from .ranks import Ranks
-from .tensor_parallel import OPERATIONS, TensorParallelMLP
+from .tensor_parallel import NAMES, TensorParallelMLP
 
 RESULTS = ("y", "dx", "dw1", "db1", "dw2", "db2")
 REPEATS = 5
@@ -119,7 +118,7 @@ def compare(
     rng = np.random.default_rng(seed)  # the same on all ranks
     shape = {"t": size.t, "d": size.d, "h": size.h, "e": size.d}
     workload = Workload("tensor parallel", shape)
-    x, w1, b1, w2, b2 = contract.forward_sample(workload, np.dtype(dtype), rng).inputs
+    x, w1, b1, w2, b2 = OPERATIONS["mlp_forward"].contract.sample(workload, np.dtype(dtype), rng).inputs
     dy = rng.standard_normal(x.shape).astype(dtype)
     exact, allowed = reference(x, w1, b1, w2, b2, dy, approximate)
 
@@ -157,7 +156,7 @@ def reference(
     exact = dict(
         zip(RESULTS, (y, *contract.backward_reference(dy, MLPCache(x, w1, w2, z, h, approximate))), strict=True)
     )
-    bounds = contract.backward_bound(dy, cache)
+    bounds = backward.bound(dy, cache)
     wide, rows, columns = np.abs(dy), np.abs(w1), np.abs(x)
     # z and h as rounded above are half an ulp from the exact ones, which is less than the errors that are passed on.
     dz_error = 0.8 * 2 * z_error * (wide @ np.abs(w2).T)
@@ -180,11 +179,11 @@ class _Alone:
     impl: str | None
 
     def forward(self, x: Array) -> Any:
-        run = choose(self.impl, OPERATIONS)["mlp_forward"]
+        run = choose(self.impl, NAMES)["mlp_forward"]
         return run(x, self.w1, self.b1, self.w2, self.b2, approximate=self.approximate)
 
     def backward(self, dy: Array, cache: Any) -> Any:
-        return choose(self.impl, OPERATIONS)["mlp_backward"](dy, cache)
+        return choose(self.impl, NAMES)["mlp_backward"](dy, cache)
 
 
 def _pass(mlp: Any, x: Array, dy: Array) -> tuple[Any, ...]:
@@ -271,16 +270,17 @@ def table(found: Comparison) -> list[str]:
     form = "GELU's tanh form" if found.approximate == "tanh" else "the exact GELU"
     lines = [
         f"the MLP of {found.size}, {found.dtype}, {form}",
-        f"{found.ranks} ranks by {found.backend}, {found.threads} thread{'s' * (found.threads > 1)} each",
+        f"{found.ranks} rank{'s' * (found.ranks > 1)} by {found.backend}, {found.threads} "
+        f"thread{'s' * (found.threads > 1)} each",
         "",
-        f"{'':{width}}  {'forward':>10}  {'backward':>10}  {'all-reduces':>11}  {'bytes':>10}  {'error':>7}",
+        f"{'':{width}}  {'forward':>10}  {'backward':>10}  {'collectives':>11}  {'bytes':>9}  {'error':>6}",
     ]
     for side in found.sides:
         traffic = [t for t in (side.forward_traffic, side.backward_traffic) if t is not None]
         count = " + ".join(str(sum(t.collectives.values())) for t in traffic) or "-"
         size = f"{sum(t.bytes for t in traffic):,}" if traffic else "-"
         times = f"{1e3 * side.forward:7.2f} ms  {1e3 * side.backward:7.2f} ms"
-        lines.append(f"{side.by:{width}}  {times}  {count:>11}  {size:>10}  {max(side.errors.values()):7.1%}")
+        lines.append(f"{side.by:{width}}  {times}  {count:>11}  {size:>9}  {max(side.errors.values()):6.1%}")
     kinds = {
         kind
         for side in found.sides
@@ -291,7 +291,7 @@ def table(found: Comparison) -> list[str]:
     others = sorted(kinds - {"all-reduce"})
     lines += ["", "error: the largest of all results, of what the contract allows"]
     if others:
-        lines.append(f"among the all-reduces are other collectives: {', '.join(others)}")
+        lines.append(f"the collectives are all-reduces, but for {', '.join(others)}")
     verdict = "agree" if found.agree else "DO NOT AGREE"
     lines.append(f"the two {verdict}: they are {max(found.apart.values()):.1%} of it apart, and each is within it")
     if not found.agree:

@@ -289,7 +289,8 @@ class Ranks:
         if failed:
             said = "; ".join(failed)
         elif lost:
-            said = f"lost: {', '.join(lost)} has ended or hangs, and {what} needs all ranks"
+            state = "has ended or hangs" if len(lost) == 1 else "have ended or hang"
+            said = f"lost: {', '.join(lost)} {state}, and {what} needs all ranks"
         elif late:
             said = f"late: {', '.join(late)} did not come to {what} within {self.timeout:g} s, and works on"
         else:

@@ -24,10 +24,10 @@ from typing import Any
 import numpy as np
 
 from ..nn import Chosen, choose
-from ..operations.mlp.contract import MLPCache
 from .ranks import Ranks, split
 
-OPERATIONS = ("mlp_forward", "mlp_backward")
+NAMES = ("mlp_forward", "mlp_backward")
+"""The operations that it is made of."""
 
 
 class TensorParallelMLP:
@@ -110,7 +110,7 @@ class TensorParallelMLP:
     ) -> None:
         self.ranks = ranks
         self.approximate = approximate
-        self.chosen = choose(impl, OPERATIONS)
+        self.chosen = choose(impl, NAMES)
         self.parameters = {name: _copy(part) for name, part in parts.items()}
         self.lengths = tuple(lengths)
         b2 = self.parameters["b2"]
@@ -124,7 +124,7 @@ class TensorParallelMLP:
         (d, n), e = self.parameters["w1"].shape, len(self.parameters["b2"])
         return f"<MLP {d}-{self.hidden}-{e}, {n} hidden units on rank {self.ranks.rank} of {self.ranks.size}>"
 
-    def forward(self, x: Any) -> tuple[Any, MLPCache]:
+    def forward(self, x: Any) -> tuple[Any, Any]:
         """y (t, e) for x (t, d), the same on all ranks, and the cache for `backward`, with this rank's z and h."""
         p = self.parameters
         b2 = p["b2"] if self.ranks.rank == 0 else self._no_bias
@@ -132,7 +132,7 @@ class TensorParallelMLP:
         self.ranks.sum(y, "y")
         return y, cache
 
-    def backward(self, dy: Any, cache: MLPCache) -> tuple[Any, Any, Any, Any, Any]:
+    def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any, Any, Any]:
         """dx (t, d) and db2, the same on all ranks, and this rank's dw1 (d, n), db1 (n,) and dw2 (n, e), for dy (t, e).
 
         Returned in the order of mlp_backward: (dx, dw1, db1, dw2, db2).

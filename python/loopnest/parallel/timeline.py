@@ -5,9 +5,9 @@
 >>> spans = [Span("gradient", "w2", 0.0, 1e-3), Span("all-reduce", "w2's gradient", 1e-3, 3e-3)]
 >>> print("\\n".join(drawn([*spans, Span("gradient", "w1", 1e-3, 4e-3)], width=70)))
 0 to 4.00 ms of this rank's step
-gradient    w2             █████████
-all-reduce  w2's gradient           ░░░░░░░░░░░░░░░░░░░
-gradient    w1                      ████████████████████████████
+gradient    w2             ██████████
+all-reduce  w2's gradient            ░░░░░░░░░░░░░░░░░░░░░░
+gradient    w1                       █████████████████████████████████
 """
 
 from __future__ import annotations

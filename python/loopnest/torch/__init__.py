@@ -1,0 +1,31 @@
+"""The fastest kernels for users of torch: operators that autograd and torch.compile know, and the MLP as a module.
+
+    import loopnest.torch
+
+    mlp = loopnest.torch.MLP(768, 3072)              # in the place of nn.Sequential(Linear, GELU, Linear)
+    y = loopnest.torch.linear(x, weight, bias)       # in the place of torch.nn.functional.linear
+
+Everything follows torch's conventions: weights are (out, in), GELU is exact unless approximate="tanh". float32 and
+float64 on the CPU; others raise an error, or go to torch's own kernels with fallback=True. `import loopnest` does not
+import this package: it needs torch (`pip install 'loopnest[torch]'`).
+
+operators.py    torch.ops.loopnest.*: schemas, kernels, fake kernels, gradients
+functional.py   the same as functions: matmul, linear, gelu, mlp
+threads.py      the kernels run on torch's threads, so that no two pools fight for the cores
+module.py       MLP, a torch.nn.Module
+"""
+
+try:
+    import torch  # noqa: F401
+except ImportError as error:
+    from ..operation import UnavailableError
+
+    raise UnavailableError(f"loopnest.torch needs torch ({error}): pip install 'loopnest[torch]'") from error
+
+from .functional import gelu, linear, matmul, mlp
+from .module import MLP
+from .threads import share_threads
+
+share_threads()
+
+__all__ = ["MLP", "gelu", "linear", "matmul", "mlp"]

@@ -1,0 +1,141 @@
+"""The operators as functions, with torch's conventions: weights (out, in), and GELU's exact form unless asked."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from ..tensors import Tensor
+from . import operators
+from .operators import FLOATS, mlp_in_torch
+
+
+def matmul(a: Tensor, b: Tensor, *, fallback: bool = False) -> Tensor:
+    """The matrix product, as torch.matmul: (…, m, k), (…, k, n) -> (…, m, n); vectors too.
+
+    a, b      float32 or float64 tensors on the CPU, of one dtype, any strides; leading axes broadcast
+    fallback  whether tensors of other dtypes and devices go to torch's own kernel, instead of an error
+
+    Held to ln.matmul's bound, |c - exact| <= γ_k |a||b|. Raises ValueError or TypeError, naming the argument.
+
+    >>> import torch, loopnest.torch
+    >>> loopnest.torch.matmul(torch.ones(5, 2, 3), torch.ones(3, 4)).shape
+    torch.Size([5, 2, 4])
+    """
+    if _left_to_torch("matmul", fallback, a=a, b=b):
+        return torch.matmul(a, b)
+    for name, tensor in (("a", a), ("b", b)):
+        if tensor.ndim == 0:
+            raise ValueError(f"matmul: {name} has no axes, expected one or more; * multiplies by a number")
+    matrix = operators.matmul(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
+    matrix = matrix.squeeze(-2) if a.ndim == 1 else matrix
+    return matrix.squeeze(-1) if b.ndim == 1 else matrix
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fallback: bool = False) -> Tensor:
+    """A layer, as torch.nn.functional.linear: x @ weightᵀ + bias, with the bias added inside the product's last pass.
+
+    x         (…, in), any strides and any leading axes
+    weight    (out, in), any strides: a weight stored (in, out) is passed as weight.t(), which copies nothing
+    bias      (out,) or None
+    fallback  whether other dtypes and devices go to torch's own kernel, instead of an error
+
+    Returns (…, out). float32 or float64, of one dtype. Raises ValueError or TypeError, naming the argument.
+
+    >>> import torch, loopnest.torch
+    >>> loopnest.torch.linear(torch.ones(2, 3), torch.ones(4, 3), torch.zeros(4))[0]
+    tensor([3., 3., 3., 3.])
+    """
+    if _left_to_torch("linear", fallback, x=x, weight=weight, bias=bias):
+        return F.linear(x, weight, bias)
+    return operators.linear(x, weight, bias)
+
+
+def gelu(x: Tensor, approximate: str = "none", *, fallback: bool = False) -> Tensor:
+    """GELU, as torch.nn.functional.gelu: x Φ(x), or its tanh form (Hendrycks and Gimpel 2016).
+
+    x            any shape and strides; the result has its shape, and its order of axes in memory
+    approximate  "none" or "tanh"
+    fallback     whether other dtypes and devices go to torch's own kernel, instead of an error
+
+    float32 or float64. Held to ln.gelu's bound, some 2 ULP into the tails. Raises ValueError or TypeError.
+
+    >>> import torch, loopnest.torch
+    >>> loopnest.torch.gelu(torch.tensor([0.0, 1.0]))
+    tensor([0.0000, 0.8413])
+    """
+    if _left_to_torch("gelu", fallback, x=x):
+        return F.gelu(x, approximate=approximate)
+    return operators.gelu(x, approximate)
+
+
+def mlp(
+    x: Tensor,
+    weight1: Tensor,
+    bias1: Tensor | None,
+    weight2: Tensor,
+    bias2: Tensor | None,
+    approximate: str = "none",
+    *,
+    fallback: bool = False,
+) -> Tensor:
+    """The transformer's MLP: gelu(x @ weight1ᵀ + bias1) @ weight2ᵀ + bias2, with biases and GELU fused.
+
+    x               (…, d), any strides and any leading axes, as (batch, time, features)
+    weight1, bias1  (h, d) and (h,), any strides; no bias where it is None
+    weight2, bias2  (e, h) and (e,), likewise
+    approximate     "none" or "tanh", as torch.nn.functional.gelu
+    fallback        whether other dtypes and devices go to torch's own kernels, instead of an error
+
+    Returns (…, e). float32 or float64, of one dtype, on the CPU. Where a gradient will be asked for, z and h, (…, h) each,
+    are kept for the backward pass, as torch keeps them; else the hidden layer stays in scratch memory. Gradients of
+    what does not require any are not computed. Second derivatives are torch's own.
+    Raises ValueError or TypeError, naming the argument. The formulas are in ln.mlp_backward's docstring.
+
+    >>> import torch, loopnest.torch
+    >>> x, weight1, weight2 = torch.ones(2, 5, 3), torch.ones(8, 3), torch.ones(3, 8)
+    >>> loopnest.torch.mlp(x, weight1, None, weight2, None).shape
+    torch.Size([2, 5, 3])
+    """
+    if _left_to_torch("mlp", fallback, x=x, weight1=weight1, bias1=bias1, weight2=weight2, bias2=bias2):
+        return mlp_in_torch(x, weight1, bias1, weight2, bias2, approximate)
+    if torch.is_grad_enabled() and (
+        x.requires_grad
+        or weight1.requires_grad
+        or weight2.requires_grad
+        or (bias1 is not None and bias1.requires_grad)
+        or (bias2 is not None and bias2.requires_grad)
+    ):
+        y: Tensor = operators.mlp_forward(x, weight1, bias1, weight2, bias2, approximate)[0]
+        return y
+    return operators.mlp(x, weight1, bias1, weight2, bias2, approximate)
+
+
+_DEVICES = ("cpu", "meta")  # meta tensors have shapes and no elements
+
+
+def _left_to_torch(operator: str, fallback: bool, **tensors: Tensor | None) -> bool:
+    """Whether torch's own kernel is to run: where ours cannot, and `fallback` allows it; else an error says why."""
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError(
+                f"{operator}: {name} is a {type(tensor).__name__}, expected a torch.Tensor; NumPy arrays go to "
+                f"ln.{'mlp_forward' if operator == 'mlp' else operator}, or through torch.from_numpy({name})"
+            )
+        if tensor.dtype in FLOATS and tensor.device.type in _DEVICES and tensor.layout is torch.strided:
+            continue
+        if fallback:
+            return True
+        otherwise = "or pass fallback=True for torch's own kernel"
+        where = f"{operator}: {name}"
+        if tensor.dtype not in FLOATS:
+            raise TypeError(
+                f"{where} has dtype {tensor.dtype}, expected torch.float32 or torch.float64; convert it with "
+                f"{name}.float(), {otherwise}"
+            )
+        if tensor.device.type not in _DEVICES:
+            raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu(), {otherwise}")
+        raise ValueError(f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense()")
+    return False

@@ -1,0 +1,68 @@
+"""The transformer's MLP as a module of torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..tensors import Tensor
+from .functional import mlp
+
+
+class MLP(torch.nn.Sequential):  # type: ignore[misc]  # torch is not typed for mypy here
+    """Linear, GELU and Linear, computed as one: what nn.Sequential(Linear(d, h), GELU(), Linear(h, d)) computes.
+
+    It is that nn.Sequential, with the same parameters under the same names, drawn from the same random numbers, so
+    `mlp.load_state_dict(stack.state_dict())` and back just work; only its forward differs. Weights stay as torch stores
+    them, (out, in): the kernels read them through exchanged strides, and nothing is copied.
+
+    d, h         features of the input, and of the hidden layer
+    e            features of the output; d where it is None
+    approximate  GELU's form, "none" or "tanh"
+    bias         whether the layers have biases
+    fallback     whether other dtypes and devices go to torch's own kernels, instead of an error
+    device, dtype  of the parameters, as for nn.Linear
+
+    Its forward takes (…, d) and gives (…, e), and raises what `loopnest.torch.mlp` raises.
+
+    >>> import torch, loopnest.torch
+    >>> stack = torch.nn.Sequential(torch.nn.Linear(16, 64), torch.nn.GELU(), torch.nn.Linear(64, 16))
+    >>> mlp = loopnest.torch.MLP(16, 64)
+    >>> mlp.load_state_dict(stack.state_dict())
+    <All keys matched successfully>
+    >>> x = torch.randn(2, 5, 16)
+    >>> torch.allclose(mlp(x), stack(x), atol=1e-5)
+    True
+    """
+
+    def __init__(
+        self,
+        d: int,
+        h: int,
+        e: int | None = None,
+        *,
+        approximate: str = "none",
+        bias: bool = True,
+        fallback: bool = False,
+        device: Any = None,
+        dtype: Any = None,
+    ) -> None:
+        if approximate not in ("none", "tanh"):
+            raise ValueError(f"MLP: approximate is {approximate!r}, expected 'none' or 'tanh'")
+        for name, size in (("d", d), ("h", h), ("e", d if e is None else e)):
+            if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+                raise ValueError(f"MLP: {name} is {size!r}, expected a number of features, 1 or more")
+        super().__init__(
+            torch.nn.Linear(d, h, bias=bias, device=device, dtype=dtype),
+            torch.nn.GELU(approximate=approximate),
+            torch.nn.Linear(h, d if e is None else e, bias=bias, device=device, dtype=dtype),
+        )
+        self.fallback = fallback
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, gelu, second = self
+        return mlp(x, first.weight, first.bias, second.weight, second.bias, gelu.approximate, fallback=self.fallback)
+
+    def extra_repr(self) -> str:
+        return "fallback=True" if self.fallback else ""
