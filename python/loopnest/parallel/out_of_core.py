@@ -357,21 +357,29 @@ class _Run:
 
     def all(self) -> None:
         self.began = time.perf_counter()
-        reader = ThreadPoolExecutor(1, thread_name_prefix="loopnest-reader")
-        writer = ThreadPoolExecutor(1, thread_name_prefix="loopnest-writer")
-        try:
-            if self.k and self.m and self.n:
-                with self.a.opened(), self.b.opened():
-                    self._blocks(reader, writer)
-            else:
-                self.target.fill_with_zeros()
-        finally:
-            self.stopping.set()
-            reader.shutdown(cancel_futures=True)  # what has begun is waited for: it holds the buffers and the files
-            writer.shutdown(cancel_futures=True)
+        if self.k and self.m and self.n:
+            with self.a.opened(), self.b.opened(), self._threads() as (reader, writer):
+                self._blocks(reader, writer)
+        else:
+            self.target.fill_with_zeros()
         with self._span("write"):
             self.target.flush()
         self.seconds = time.perf_counter() - self.began
+
+    @contextlib.contextmanager
+    def _threads(self) -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+        """The thread that reads and the one that writes. What they are at is waited for: it has buffers and files."""
+        with (
+            ThreadPoolExecutor(1, thread_name_prefix="loopnest-reader") as reader,
+            ThreadPoolExecutor(1, thread_name_prefix="loopnest-writer") as writer,
+        ):
+            try:
+                yield reader, writer
+            except BaseException:
+                self.stopping.set()
+                for thread in (reader, writer):
+                    thread.shutdown(wait=False, cancel_futures=True)
+                raise
 
     def _blocks(self, reader: ThreadPoolExecutor, writer: ThreadPoolExecutor) -> None:
         size = self.blocks
