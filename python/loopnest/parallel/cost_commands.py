@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +81,10 @@ def cost_command(
     except (ValueError, OSError) as error:
         raise click.ClickException(str(error)) from None
     work = workloads(layers or 12)[workload]
-    pairs = [(_processor(processor, name, found), _network(name, found, algorithm)) for name in _names(network, found)]
+    core = functools.cache(measure.processor_of)
+    pairs = [
+        (_processor(processor, name, found, core), _network(name, found, algorithm)) for name in _names(network, found)
+    ]
     overlap = not no_overlap
     if as_json:
         told = [
@@ -104,9 +110,11 @@ def cost_command(
     else:
         first = f"{work.name}, {'a layer' if work.layers == 1 else f'{work.layers} layers'}: tensor parallelism"
         click.echo("\n".join([first, "", *network_table(work, pairs)]))
-        click.echo("\nAll ranks of one network: --network NAME. The figures' sources:")
+        click.echo("\nOne network, by number of ranks: --network NAME. Where the figures are from:")
         for _, joined in pairs:
-            click.echo(f"{joined.name:<15} {joined.source}")
+            click.echo(
+                textwrap.fill(joined.source, 80, initial_indent=f"{joined.name:<16}", subsequent_indent=16 * " ")
+            )
     if found and not as_json:
         click.echo("\n".join(["", f"measured: {found.machine}", *measure.check_table(found)]))
     if svg:
@@ -122,7 +130,7 @@ def _names(network: str | None, found: Any) -> list[str]:
     return [network] if network else [*([LOOPBACK] if found and found.network else []), *PUBLISHED]
 
 
-def _processor(name: str | None, network: str, found: Any) -> Processor:
+def _processor(name: str | None, network: str, found: Any, core: Callable[[], Processor]) -> Processor:
     """What was asked for; else a GPU where the network joins these, and a core of this machine where it does not."""
     if name is not None and name in PROCESSORS:
         return PROCESSORS[name]
@@ -131,9 +139,7 @@ def _processor(name: str | None, network: str, found: Any) -> Processor:
     if found is not None:
         measured: Processor = found.processor
         return measured
-    from .measure import processor_of
-
-    return processor_of()
+    return core()
 
 
 def _network(name: str, found: Any, algorithm: str | None) -> Network:
@@ -156,13 +162,9 @@ def measure_command(workload: str, layers: int | None, seconds: float, out: Path
 
     Each rank computes with one thread.
     """
-    import os
-
     from . import measure
     from .ranks import start
 
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        measure.processor_of()  # measures the machine where nobody has: before others wait for this rank
     work = workloads(layers or 2)[workload]
     with start() as ranks:
         mine = measure.measure(ranks, work, seconds=seconds)

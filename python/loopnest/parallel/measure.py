@@ -22,7 +22,7 @@ import numpy as np
 from ..arrays import Array
 from ..lab.load import between, disturbances, usage
 from ..operations.mlp import MLPCache, mlp_backward, mlp_forward
-from ..threads import num_threads, set_num_threads
+from ..threads import num_threads, processors, set_num_threads
 from .cost import Network, Processor, Sample, Work, data_parallel, fit, tensor_parallel
 
 if TYPE_CHECKING:
@@ -136,6 +136,7 @@ def measure(ranks: Ranks, work: Work, *, seconds: float = 1.0, sizes: Sequence[i
     here = environment()
     start = usage()
     with _one_thread():
+        processor = _processor(ranks)
         samples = network_samples(ranks, sizes, seconds / 2) if ranks.size > 1 else ()
         steps = measure_steps(ranks, work, seconds)
     mine = between(start, usage())
@@ -145,8 +146,8 @@ def measure(ranks: Ranks, work: Work, *, seconds: float = 1.0, sizes: Sequence[i
     torch = here.versions.get("torch", "?")
     return Measured(
         machine=f"{here.cpu}, {here.cores} processors, {here.system}, torch {torch}",
-        processor=processor_of(ranks.size),
-        network=fit(samples, ranks.size, "loopback") if samples else None,
+        processor=processor,
+        network=_fitted(samples, ranks.size, here.cpu) if samples else None,
         ranks=ranks.size,
         samples=tuple(samples),
         steps=tuple(steps),
@@ -154,14 +155,27 @@ def measure(ranks: Ranks, work: Work, *, seconds: float = 1.0, sizes: Sequence[i
     )
 
 
-def processor_of(ranks: int = 1, dtype: Any = "float32") -> Processor:
-    """One core of this machine, at the limit that it was measured to reach while so many are at work."""
-    from ..lab.machine import card
+def _fitted(samples: Sequence[Sample], ranks: int, cpu: str) -> Network:
+    found = fit(samples, ranks, "loopback")
+    return dataclasses.replace(found, source=f"measured: gloo between {ranks} processes of one machine, {cpu}")
 
-    here = card()
-    busy = max(1, min(ranks, here.cores))
-    flops = here.peak(dtype, threads=busy) / busy
-    return Processor("one core", flops, np.dtype(dtype).itemsize, f"measured: {here.cpu}")
+
+def processor_of(dtype: Any = "float32", threads: int | None = None) -> Processor:
+    """One core of this machine, at the limit that it is now measured to reach while so many are at work: all of them
+    where threads is None. It takes half a second."""
+    from ..lab.environment import environment
+    from ..lab.limits import peak_flops
+
+    busy = threads or processors()
+    flops = peak_flops(dtype, busy, seconds=0.5) / busy
+    return Processor("one core", flops, np.dtype(dtype).itemsize, f"measured: {environment().cpu}")
+
+
+def _processor(ranks: Ranks) -> Processor:
+    """One core while all ranks compute, each on its own: the mean of what they reach."""
+    ranks.barrier("the measurement of a core's limit")
+    mine = processor_of(threads=1)
+    return dataclasses.replace(mine, flops=statistics.fmean(ranks.gather_facts(mine.flops)))
 
 
 @contextmanager
