@@ -113,11 +113,11 @@ class OnDisk:
         """Read lines of so many bytes, which begin so many bytes apart, one behind the other into the buffer."""
         target = buffer.data
         short = lines > 1 and length < SHORT
-        _advise(self.file, 0, 0, "POSIX_FADV_RANDOM" if short else "POSIX_FADV_NORMAL")
+        advise(self.file, 0, 0, "POSIX_FADV_RANDOM" if short else "POSIX_FADV_NORMAL")
         for line in range(lines):
             if short and line % AHEAD == 0:
                 for soon in range(line, min(line + AHEAD, lines)):
-                    _advise(self.file, first + soon * apart, length, "POSIX_FADV_WILLNEED")
+                    advise(self.file, first + soon * apart, length, "POSIX_FADV_WILLNEED")
             if stopping.is_set():
                 raise Stopped
             self._fill(first + line * apart, target[line * length : (line + 1) * length], stopping)
@@ -137,10 +137,10 @@ class OnDisk:
         # Whole pages that end here are done with; the one that goes on belongs to the next panel too.
         start, end = begin - begin % PAGE, position - position % PAGE
         if end > start:
-            _advise(self.file, start, end - start, "POSIX_FADV_DONTNEED")
+            advise(self.file, start, end - start, "POSIX_FADV_DONTNEED")
 
 
-def _advise(file: int, start: int, length: int, how: str) -> None:
+def advise(file: int, start: int, length: int, how: str) -> None:
     """What the system's cache should do with these bytes, where there is a way to say so."""
     advice = getattr(os, how, None)
     if advice is not None:
@@ -271,7 +271,7 @@ class Output:
         """All that was written is in storage, and no longer in the system's cache, which drops no page that waits."""
         os.fsync(self._file)
         self._waiting = 0
-        _advise(self._file, 0, 0, "POSIX_FADV_DONTNEED")
+        advise(self._file, 0, 0, "POSIX_FADV_DONTNEED")
 
     def finish(self) -> None:
         """The file gets its name."""

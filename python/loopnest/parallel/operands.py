@@ -15,7 +15,7 @@ import numpy as np
 
 from ..arrays import FLOATS, Array
 from ..numerics import gamma, precise
-from .files import OnDisk, open_matrix
+from .files import OnDisk, advise, open_matrix
 from .memory import size_text
 
 WHERE = "check_product"
@@ -155,3 +155,4 @@ def _write(path: Path, shape: tuple[int, int], dtype: np.dtype[Any], rng: np.ran
             file.write(block.data)
         file.flush()
         os.fsync(file.fileno())
+        advise(file.fileno(), 0, 0, "POSIX_FADV_DONTNEED")  # so that it will be read from storage

@@ -175,7 +175,7 @@ def matmul_out_of_core(
 
     Where `out` is a path, c is written beside it, flushed and renamed: the file is the whole product, or what was there
     before. An np.memmap is written to as blocks are done, so an error or Ctrl-C leaves parts of it new and parts old.
-    Bytes of a and b that were read are dropped from the system's cache of files, so that this does not grow either.
+    The system is told that what was read of a and b, and what was written, need not stay in its cache of files.
 
     Raises ValueError or TypeError, naming the argument, for what cannot be multiplied, or a limit that is too small,
     with the least that works; OSError where a file cannot be read or written or the disk is full. Nothing of the
