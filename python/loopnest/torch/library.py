@@ -71,8 +71,8 @@ def _check_transforms(operator: Any, args: tuple[Any, ...]) -> None:
     )
     if tangents or kinds.Jvp in levels or levels.count(kinds.Grad) > 1:
         raise NotImplementedError(
-            f"{operator.name()} has reverse-mode gradients, and under torch.func these of one level: for forward mode use "
-            f"torch's own layers; for second derivatives torch.autograd.grad(…, create_graph=True)"
+            f"{operator.name()} has reverse-mode gradients, and under torch.func these of one level: for forward mode "
+            f"use torch's own layers; for second derivatives torch.autograd.grad(…, create_graph=True)"
         )
 
 
