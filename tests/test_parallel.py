@@ -36,17 +36,25 @@ LIMIT = 120  # seconds; a job takes less than ten where the machine is not busy
 class Job:
     """Ranks that torchrun starts on loopback; all of it has ended when the block has."""
 
-    def __init__(self, folder, *command, size=2, **environment):
+    def __init__(self, folder, *command, size=2, nodes=1, port=0, name="job"):
         self.mark = f"LOOPNEST_TEST_JOB={uuid.uuid4()}"
-        name, value = self.mark.split("=")
+        variable, value = self.mark.split("=")
         started_by = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
         inherited = {key: text for key, text in os.environ.items() if key not in started_by}
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "1", "--nproc-per-node", str(size)]
-        loopback = ["--rdzv-backend", "c10d", "--rdzv-endpoint", "127.0.0.1:0", "--local-addr", "127.0.0.1"]
-        self._files = [open(folder / f"job.{stream}", "w+") for stream in ("out", "err")]  # noqa: SIM115
+        torchrun = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nnodes",
+            str(nodes),
+            "--nproc-per-node",
+            str(size),
+        ]
+        loopback = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1"]
+        self._files = [open(folder / f"{name}.{stream}", "w+") for stream in ("out", "err")]  # noqa: SIM115
         self.process = subprocess.Popen(
             [*torchrun, *loopback, *map(str, command)],
-            env={**inherited, "OMP_NUM_THREADS": "1", name: value, **environment},
+            env={**inherited, "OMP_NUM_THREADS": "1", variable: value},
             stdout=self._files[0],
             stderr=self._files[1],
             start_new_session=True,
@@ -361,14 +369,38 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_f
 
 @needs_ranks
 @linux
+def test_the_rank_of_another_torchrun_is_named_when_it_is_killed(tmp_path):
+    """As on two machines. Either torchrun may be the one that keeps the store, in which the roll is called."""
+    path = tmp_path / "c.npz"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [*TRAIN, *LONG, "--checkpoint", path]
+    both = {"size": 1, "nodes": 2, "port": port}
+    with Job(tmp_path, *command, name="a", **both) as a, Job(tmp_path, *command, name="b", **both) as b:
+        a.until(path.exists)
+        killed, left = (a, b) if a.running(rank=1) else (b, a)
+        (second,) = killed.running(rank=1)
+        os.kill(second, signal.SIGKILL)
+        begin = time.monotonic()
+        assert killed.wait() != 0
+        assert left.wait() != 0
+        assert time.monotonic() - begin < 30
+        assert a.running() == b.running() == []
+        assert f"rank 0: lost: rank 1 (pid {second} on" in left.err
+        assert "SIGKILL" in killed.err
+
+
+@needs_ranks
+@linux
 def test_a_rank_that_hangs_is_named_when_the_collectives_time_is_over(tmp_path):
     path = tmp_path / "c.npz"
-    with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path, "--timeout", "2") as job:
+    with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path, "--timeout", "4") as job:
         second = under_way(job, path)
         os.kill(second, signal.SIGSTOP)
         begin = time.monotonic()
         job.until(lambda: "lost:" in job.err)
-        assert 1 < time.monotonic() - begin < 30
+        assert 3 < time.monotonic() - begin < 30
         assert f"lost: rank 1 (pid {second} on" in job.err
         os.kill(second, signal.SIGCONT)  # or torchrun would wait half a minute before it kills it
         assert job.wait() != 0
@@ -435,6 +467,33 @@ def test_the_roll_call_names_the_rank(monkeypatch, answering, waiting, failed, s
     assert fails(team[0]) == (message, told_by)  # whoever asks later is told the same
     for thread in threads:
         thread.join(5)
+
+
+class Gone:
+    """A store whose torchrun has ended."""
+
+    def check(self, keys):
+        raise RuntimeError("connection refused")
+
+
+@needs_ranks
+def test_without_torchruns_store_the_lost_rank_is_named_where_it_can_only_be_one():
+    here, there = socket.gethostname(), "another"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait(30)
+
+    def said(*others):
+        places = [parallel.Place(0, here, os.getpid())]
+        places += [parallel.Place(rank, *other) for rank, other in enumerate(others, 1)]
+        message, teller = fails(parallel.Ranks(0, len(places), places, 1, "gloo", 5.0, Gone()))
+        assert teller == 0
+        return message
+
+    alive = (here, os.getpid())
+    assert said(alive, (here, ended.pid)).startswith(f"lost: rank 2 (pid {ended.pid} on {here}) has ended")
+    assert said((there, 7)).startswith("lost: rank 1 (pid 7 on another) has ended")
+    assert "lost: one of rank 1 (pid 7 on another), rank 2 (pid 8 on another)" in said((there, 7), (there, 8))
+    assert "lost: some rank" in said(alive)
 
 
 # --- without a start

@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..arrays import Array
+from ..nn.checkpoint import runs
 from ..operation import UnavailableError
 from ..threads import num_threads, processors, set_num_threads, threads_wanted
 
@@ -281,8 +282,7 @@ class Ranks:
             answers = self._call_the_roll(call)
             failures = {place: self._failure(place) for place in self.places}
         except RuntimeError:
-            said = f"{what} failed, and nobody can be asked who is there, since torchrun's store is gone: {first}"
-            return RankLostError(said, self.rank)
+            return RankLostError(self._suspected(what, first), self.rank)
         failed = [f"{place} failed: {failure}" for place, failure in failures.items() if failure]
         lost = [str(place) for place in self.places if place.rank not in answers]
         late = [str(place) for place in self.places if not answers.get(place.rank, {}).get("waits_for")]
@@ -298,6 +298,17 @@ class Ranks:
         teller = min(answers, default=self.rank)
         self._store.set("verdict", json.dumps([said, teller]))
         return RankLostError(said, teller)
+
+    def _suspected(self, what: str, first: str) -> str:
+        """What can be said where torchrun's store is gone, with the torchrun that kept it, and nobody can be asked."""
+        others = [place for place in self.places if place.rank != self.rank]
+        gone = [str(place) for place in others if place.host != self.place.host or not runs(place.pid)]
+        if len(gone) == 1:
+            return (
+                f"lost: {gone[0]} has ended, and so has the torchrun that kept the ranks' store; {what} needs all ranks"
+            )
+        among = f"one of {', '.join(gone)}" if gone else "some rank"
+        return f"lost: {among}, and so is the torchrun that kept the ranks' store, so nobody can be asked: {first}"
 
     def _failure(self, place: Place) -> str:
         key = f"failed/{place.rank}"
