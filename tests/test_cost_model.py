@@ -64,6 +64,8 @@ def by(algorithm):
         ("halving", 1024, 20, 2e6 * 1023 / 1024),
         ("doubling", 2, 1, 1e6),
         ("doubling", 8, 3, 3e6),
+        ("halving", 5, 6, 1.6e6),  # the rounds of 8
+        ("doubling", 5, 3, 3e6),
     ],
 )
 def test_an_all_reduce_of_a_million_bytes(algorithm, ranks, messages, sent):
@@ -107,6 +109,7 @@ def test_data_parallel_by_hand():
     each, backward = exchange / 2 + 60e-6, 2 / 3 * WORK
     assert each < backward / 2
     assert two.total == pytest.approx(WORK + each)
+    assert two.efficiency == pytest.approx(WORK / two.total)
     slow = dataclasses.replace(NET, bandwidth=1e8)
     two = data_parallel(MLP, 4, CORE, slow, bucket=-(-nbytes // 2))
     each = 10 * exchange / 2 + 60e-6
@@ -182,6 +185,14 @@ def test_the_closed_forms_find_what_trying_all_numbers_of_ranks_finds(work, core
     assert found.pays == (times[1] < times[0])
     shares = [tensor_parallel(work, p, core, network).efficiency for p in range(1, most + 1)]
     assert found.half == max(p for p, share in enumerate(shares, 1) if share >= 0.5)
+
+
+def test_by_halving_it_is_fastest_near_where_its_derivative_is_zero():
+    for latency in (1e-4, 3e-4, 1e-3):
+        network = dataclasses.replace(by("halving"), latency=latency)
+        w, n = WORK, 4 * MLP.activation / NET.bandwidth
+        p = (w - 4 * n) * math.log(2) / (4 * latency)
+        assert p / 2 < stops_paying(MLP, CORE, network).fastest < 2 * p < MLP.hidden
 
 
 def test_half_of_the_time_is_lost_where_the_quadratic_equation_says():
@@ -371,6 +382,27 @@ def test_measurements_are_joined_by_their_ranks():
 
 
 # --- measured
+
+
+@needs_torch
+@pytest.mark.parametrize("overlap", [False, True])
+def test_sums_are_begun_during_the_backward_pass_where_they_are_to_overlap(monkeypatch, overlap):
+    from loopnest.parallel import data_parallel as dp
+    from loopnest.parallel import measure
+
+    events = []
+    backward, ready = measure.mlp_backward, dp.Buckets.ready
+    monkeypatch.setattr(measure, "mlp_backward", lambda *a, **how: events.append("backward") or backward(*a, **how))
+    monkeypatch.setattr(dp.Buckets, "ready", lambda self, name: events.append(name) or ready(self, name))
+    work = Work("x", 4, 3, 5, 2)
+    step, buckets = measure._data_step(None, [measure._weights(work, i) for i in (0, 1)], measure._x(work), overlap)
+    step()
+    layers = [[f"{name}.{layer}" for name in ("b2", "w2", "b1", "w1")] for layer in (1, 0)]
+    if overlap:
+        assert events == ["backward", *layers[0], "backward", *layers[1]]
+    else:
+        assert events == ["backward", "backward", *layers[0], *layers[1]]
+    assert buckets == 4
 
 
 @needs_torch

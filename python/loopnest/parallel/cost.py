@@ -257,7 +257,7 @@ def stops_paying(work: Work, processor: Processor, network: Network) -> Stops:
         p = √((w - 4 n/B) / 4 α)
 
     and there is no such p where w < 4 n/B: then each rank more is a loss. By halving, whose latency is 4 log₂ p α, it
-    is p = (w - 4 n/B) · ln 2 / 4 α. The efficiency is a half where w = p (T(p) - w/p): over a ring, where
+    is near p = (w - 4 n/B) · ln 2 / 4 α: at a power of two, as rounds are whole. The efficiency is a half where w = p (T(p) - w/p): over a ring, where
     4 (p - 1)(p α + n/B) = w; without latency, at p = 1 + w B / 4 n = 1 + 3 h B / (F · itemsize).
 
     >>> rank = Processor("a core", 100e9)
@@ -267,13 +267,16 @@ def stops_paying(work: Work, processor: Processor, network: Network) -> Stops:
     """
     one = dataclasses.replace(work, layers=1)  # all layers are alike
     limit = min(network.most or one.hidden, one.hidden)
-    seconds: Callable[[int], float] = lambda p: tensor_parallel(one, p, processor, network).total  # noqa: E731
-    near = _fastest(one, processor, network)
-    candidates = {1, 2, limit, *(p for p in (math.floor(near), math.ceil(near)) if 1 <= p <= limit)}
-    if network.algorithm != "ring":  # rounds of a tree are whole: T(p) falls between powers of two
-        powers = [2**r for r in range(limit.bit_length())]
-        candidates |= set(powers)
-    fastest = min((p for p in candidates if p <= limit), key=lambda p: (seconds(p), p))
+
+    def seconds(ranks: int) -> float:
+        return tensor_parallel(one, ranks, processor, network).total
+
+    if network.algorithm == "ring":
+        near = _fastest(one, processor, network)
+        candidates = {1, math.floor(near), math.ceil(near), limit}
+    else:  # the rounds of a tree are whole: T falls from each power of two to the next, but for latency
+        candidates = {limit, *(2**r for r in range(limit.bit_length()))}
+    fastest = min((p for p in candidates if 1 <= p <= limit), key=lambda p: (seconds(p), p))
     return Stops(
         pays=limit > 1 and seconds(2) < seconds(1),
         fastest=fastest,
@@ -284,19 +287,12 @@ def stops_paying(work: Work, processor: Processor, network: Network) -> Stops:
 
 
 def _fastest(work: Work, processor: Processor, network: Network) -> float:
-    """Where the derivative of T is zero, a number of ranks that need not be whole."""
+    """Where the derivative of T over a ring is zero, a number of ranks that need not be whole."""
     w = (work.forward + work.backward) / processor.flops
     gain = w - 4 * work.activation * processor.itemsize / network.bandwidth
-    if network.algorithm == "doubling":
-        of_a_doubling = 2 * (network.latency + work.activation * processor.itemsize / network.bandwidth)
-        return w * math.log(2) / of_a_doubling
     if gain <= 0:
         return 1.0
-    if not network.latency:
-        return float(work.hidden)
-    if network.algorithm == "halving":
-        return min(gain * math.log(2) / (4 * network.latency), float(work.hidden))
-    return min(math.sqrt(gain / (4 * network.latency)), float(work.hidden))
+    return math.sqrt(gain / (4 * network.latency)) if network.latency else float(work.hidden)
 
 
 def _half(work: Work, processor: Processor, network: Network, limit: int) -> int:

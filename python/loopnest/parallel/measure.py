@@ -219,7 +219,7 @@ def measure_steps(ranks: Ranks, work: Work, seconds: float = 1.0) -> list[Step]:
     """A step of each split: tensor-parallel, data-parallel, and this with its sums overlapped."""
     found = []
     weights = [_weights(work, layer) for layer in range(work.layers)]
-    x = np.random.default_rng(0).standard_normal((work.tokens, work.features)).astype(np.float32)
+    x = _x(work)
     step = _tensor_step(ranks, weights, x)
     found.append(Step("tensor", ranks.size, work, 0, *_timed(ranks, step, seconds)))
     for overlap in (False, True) if ranks.size > 1 else (False,):
@@ -230,6 +230,10 @@ def measure_steps(ranks: Ranks, work: Work, seconds: float = 1.0) -> list[Step]:
 
 
 Weights = tuple[Array, Array, Array, Array]
+
+
+def _x(work: Work) -> Array:
+    return np.random.default_rng(0).standard_normal((work.tokens, work.features)).astype(np.float32)
 
 
 def _weights(work: Work, layer: int) -> Weights:
@@ -257,7 +261,9 @@ def _tensor_step(ranks: Ranks, weights: Sequence[Weights], x: Array) -> Callable
     return step
 
 
-def _data_step(ranks: Ranks, weights: Sequence[Weights], x: Array, overlap: bool) -> tuple[Callable[[], None], int]:
+def _data_step(
+    ranks: Ranks | None, weights: Sequence[Weights], x: Array, overlap: bool
+) -> tuple[Callable[[], None], int]:
     """A step, and in how many all-reduces its gradients are summed: one for each of the large matrices."""
     from .data_parallel import Buckets
 
