@@ -304,7 +304,6 @@ def run(*args):
 @pytest.fixture
 def measured(tmp_path):
     """A file of made-up measurements."""
-    pytest.importorskip("torch", reason="measure needs torch")
     from loopnest.parallel.measure import Measured, Step
 
     work = Work("gpt2-small-mlp-512", 512, 768, 3072, 2)
@@ -356,7 +355,6 @@ def test_a_wrong_command_is_refused(args, words):
 
 
 def test_a_file_that_is_no_measurement_is_refused(tmp_path):
-    pytest.importorskip("torch", reason="measure needs torch")
     file = tmp_path / "x.json"
     for text, words in (("{", "is no JSON"), ("[]", "measured costs of format 'list'"), ('{"format": 1}', "format 1")):
         file.write_text(text)
@@ -365,7 +363,6 @@ def test_a_file_that_is_no_measurement_is_refused(tmp_path):
         assert words in done.output
 
 
-@needs_torch
 def test_measurements_are_joined_by_their_ranks():
     from loopnest.parallel.measure import Measured, Step
 
@@ -384,7 +381,6 @@ def test_measurements_are_joined_by_their_ranks():
 # --- measured
 
 
-@needs_torch
 @pytest.mark.parametrize("overlap", [False, True])
 def test_sums_are_begun_during_the_backward_pass_where_they_are_to_overlap(monkeypatch, overlap):
     from loopnest.parallel import data_parallel as dp
@@ -444,7 +440,6 @@ def blocks():
     return re.findall(r"```bash\npython -m loopnest\.parallel (cost [^\n]*)\n```\n+```text\n(.*?)```", text, re.DOTALL)
 
 
-@needs_torch
 def test_the_pages_tables_are_what_the_commands_beside_them_print():
     found = blocks()
     assert len(found) >= 2
@@ -455,7 +450,6 @@ def test_the_pages_tables_are_what_the_commands_beside_them_print():
         assert done.output.strip() == output.strip()
 
 
-@needs_torch
 def test_the_pages_words_about_where_it_stops_are_the_models():
     from loopnest.parallel.measure import load
 
@@ -467,7 +461,6 @@ def test_the_pages_words_about_where_it_stops_are_the_models():
 
 
 @drawn
-@needs_torch
 def test_the_pages_picture_is_the_commands(tmp_path):
     made = tmp_path / "efficiency.svg"
     done = run("--measured", FILE, "--svg", made)

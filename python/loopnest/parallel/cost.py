@@ -20,7 +20,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -257,8 +257,9 @@ def stops_paying(work: Work, processor: Processor, network: Network) -> Stops:
         p = √((w - 4 n/B) / 4 α)
 
     and there is no such p where w < 4 n/B: then each rank more is a loss. By halving, whose latency is 4 log₂ p α, it
-    is near p = (w - 4 n/B) · ln 2 / 4 α: at a power of two, as rounds are whole. The efficiency is a half where w = p (T(p) - w/p): over a ring, where
-    4 (p - 1)(p α + n/B) = w; without latency, at p = 1 + w B / 4 n = 1 + 3 h B / (F · itemsize).
+    is near p = (w - 4 n/B) · ln 2 / 4 α: at a power of two, as rounds are whole. The efficiency is a half where
+    w = p (T(p) - w/p): over a ring, where 4 (p - 1)(p α + n/B) = w; without latency, at p = 1 + w B / 4 n =
+    1 + 3 h B / (F · itemsize).
 
     >>> rank = Processor("a core", 100e9)
     >>> found = stops_paying(Work("an MLP", 512, 768, 3072), rank, Network("10 Gb/s", 30e-6, 1.25e9))
