@@ -225,7 +225,7 @@ def test_narrow_layers_do_not_pay_at_all():
     assert "does not pay: two ranks are slower than one" in text
     assert "H is 100, and must be more than 133 for the wire alone" in text
     far = dataclasses.replace(NET, latency=1.0)
-    assert "its latency does not" in " ".join(cost.verdict(MLP, CORE, far))
+    assert "as h is more than 133; the latency does not" in " ".join(cost.verdict(MLP, CORE, far))
 
 
 # --- a network from measurements

@@ -416,10 +416,11 @@ def table(
 ) -> list[str]:
     """The costs of both splits by number of ranks, as lines of 80 columns."""
     lines = _heading(work, processor, network)
-    tensor = f"tensor parallel: the {work.tokens} tokens by all ranks, hidden units shared out"
+    tokens = f"{work.tokens} token{'s'[: work.tokens != 1]}"
+    tensor = f"tensor parallel: {tokens} by all ranks, hidden units shared out"
     lines += ["", tensor, *_rows([tensor_parallel(work, p, processor, network) for p in _reached(ranks, network)])]
     how = "sums overlapped with the backward pass" if overlap else "sums after the backward pass"
-    lines += ["", f"data parallel: {work.tokens} tokens a rank, {how}"]
+    lines += ["", f"data parallel: {tokens} a rank, {how}"]
     lines += _rows([data_parallel(work, p, processor, network, overlap=overlap) for p in _reached(ranks, network)])
     if network.most and max(ranks) > network.most:
         lines += ["", f"{network.name} joins {network.most} ranks at most."]
@@ -433,8 +434,7 @@ def _reached(ranks: Sequence[int], network: Network) -> list[int]:
 def _heading(work: Work, processor: Processor, network: Network) -> list[str]:
     layers = "a layer" if work.layers == 1 else f"{work.layers} layers"
     return [
-        f"work       {work.name}: {layers} of {work.features} -> {work.hidden} -> {work.features}, "
-        f"{work.tokens} tokens",
+        f"work       {work.name}: {layers} of {work.features} -> {work.hidden} -> {work.features}, t = {work.tokens}",
         f"a rank     {processor.name}: {_rate(processor.flops, 'FLOP/s')}, {8 * processor.itemsize}-bit numbers",
         f"network    {network.name}: {_time(network.latency)} a message, {_rate(network.bandwidth, 'B/s')}, "
         f"all-reduce by {network.algorithm}",
@@ -454,9 +454,9 @@ def verdict(work: Work, processor: Processor, network: Network) -> list[str]:
     found = stops_paying(work, processor, network)
     if not found.pays:
         least = work.hidden / (found.half_bound - 1)  # w > 4 n/B says h > F · itemsize / 3 B
-        why = f"h is {work.hidden:,}, and must be more than {_three(least)} for the wire alone"
+        why = f"h is {work.hidden:,}, and must be more than {least:,.0f} for the wire alone"
         if least < work.hidden:
-            why = f"the wire alone would let it ({why}), its latency does not"
+            why = f"the wire alone would let it, as h is more than {least:,.0f}; the latency does not"
         return textwrap.wrap(f"Tensor parallelism does not pay: two ranks are slower than one. {_capital(why)}.", 80)
     gain = f"{found.speedup:.3g} times as fast as one"
     most = min(network.most or work.hidden, work.hidden)

@@ -36,7 +36,12 @@ class Numbers(click.ParamType):  # type: ignore[type-arg]
 def _of_the_work(command: Any) -> Any:
     names = click.Choice(tuple(workloads()))
     workload = click.option(
-        "--workload", type=names, default="gpt2-small-mlp-512", show_default=True, help="Shapes of an MLP."
+        "--workload",
+        type=names,
+        metavar="NAME",
+        default="gpt2-small-mlp-512",
+        show_default=True,
+        help="Shapes of an MLP: gpt2-small-mlp-1, -32, -128 or -512, mlp-4x16x64, mlp-16x64x256, mlp-64x256x1024.",
     )
     layers = click.option("--layers", type=click.IntRange(min=1), help="How many MLPs; GPT-2 small has 12.")
     return workload(layers(command))
@@ -70,7 +75,7 @@ def cost_command(
     \b
     python -m loopnest.parallel cost --network ethernet-100
     python -m loopnest.parallel cost --network nvlink-4 --rank h100-float32
-    python -m loopnest.parallel cost --measured measured.json      all networks, and the model's check
+    python -m loopnest.parallel cost --measured FILE       all networks, and the model's check
     """
     from . import measure
     from .cost import data_parallel, efficiency_picture, network_table, stops_paying, table, tensor_parallel
@@ -156,9 +161,9 @@ def measure_command(workload: str, layers: int | None, seconds: float, out: Path
     """Measure the network between the ranks, and steps of both splits beside what the model says of them.
 
     \b
-    python -m loopnest.parallel measure --out measured.json                              of one rank
-    torchrun --nproc-per-node 2 -m loopnest.parallel measure --out measured.json         of two, and of the loopback
-    python -m loopnest.parallel cost --measured measured.json
+    python -m loopnest.parallel measure --out FILE                         one rank
+    torchrun --nproc-per-node 2 -m loopnest.parallel measure --out FILE    two, and what is between them
+    python -m loopnest.parallel cost --measured FILE
 
     Each rank computes with one thread.
     """

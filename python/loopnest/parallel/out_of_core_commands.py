@@ -30,6 +30,13 @@ class Size(click.ParamType):  # type: ignore[type-arg]
             self.fail(str(error), param, ctx)
 
 
+def _words(error: Exception) -> str:
+    """What it says, without an error number."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.strerror}: {error.filename}" if error.filename else error.strerror
+    return str(error)
+
+
 class Interrupted(click.ClickException):
     exit_code = 130
 
@@ -63,7 +70,7 @@ def matmul_command(a: Path, b: Path, out: Path, limit: int, impl: str | None, ch
             made = matmul_out_of_core(a, b, out, memory_limit=limit, impl=impl, on_progress=progress)
         sampled = check_product(a, b, out, rows=check, columns=check) if check else None
     except (ValueError, TypeError, LookupError, RuntimeError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_words(error)) from None
     except KeyboardInterrupt:
         raise Interrupted(f"interrupted: {out} is as it was before") from None
     if as_json:
@@ -128,7 +135,7 @@ def make_operands_command(folder: Path, m: int, k: int, n: int, dtype: str, seed
         for path in make_operands(folder, m, k, n, dtype=dtype, seed=seed):
             click.echo(f"{path}  {size_text(path.stat().st_size)}")
     except (ValueError, OSError) as error:
-        raise click.ClickException(str(error)) from None
+        raise click.ClickException(_words(error)) from None
 
 
 class _Progress:
