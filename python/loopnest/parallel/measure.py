@@ -139,9 +139,11 @@ def measure(ranks: Ranks, work: Work, *, seconds: float = 1.0, sizes: Sequence[i
         processor = _processor(ranks)
         samples = network_samples(ranks, sizes, seconds / 2) if ranks.size > 1 else ()
         steps = measure_steps(ranks, work, seconds)
-    mine = between(start, usage())
+    end = usage()
+    mine = between(start, end)
+    of_all = sum(ranks.gather_facts(end.own - start.own)) - (end.own - start.own)
     # What the other ranks of this machine did is no disturbance.
-    others = None if mine.others is None else max(0.0, mine.others - (ranks.size - 1))
+    others = None if mine.others is None else max(0.0, mine.others - of_all / (end.passed - start.passed))
     notes = tuple(disturbances(dataclasses.replace(mine, others=others)))
     torch = here.versions.get("torch", "?")
     return Measured(
