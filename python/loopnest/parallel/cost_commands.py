@@ -120,7 +120,7 @@ def cost_command(
             click.echo(
                 textwrap.fill(joined.source, 80, initial_indent=f"{joined.name:<16}", subsequent_indent=16 * " ")
             )
-    if found and not as_json:
+    if found and not as_json and not network:
         click.echo("\n".join(["", f"measured: {found.machine}", *measure.check_table(found)]))
     if svg:
         svg.write_text(efficiency_picture(work, pairs), encoding="utf-8")
