@@ -513,7 +513,7 @@ def efficiency_picture(work: Work, pairs: Sequence[tuple[Processor, Network]], m
     """Efficiency against the number of ranks, of both splits on each network, as an SVG file."""
     from ..pictures import FAINT, SERIES, Picture
 
-    made = Picture(9, 3.4, columns=2, title=f"Efficiency against ranks: {work.name}, {work.layers} layers", sharey=True)
+    made = Picture(9, 3.8, columns=2, title=f"Efficiency against ranks: {work.name}, {work.layers} layers", sharey=True)
     with made as grid:
         for axes, split in zip(grid[0], ("tensor parallel", "data parallel"), strict=True):
             for (processor, network), colour in zip(pairs, SERIES, strict=False):
@@ -529,5 +529,5 @@ def efficiency_picture(work: Work, pairs: Sequence[tuple[Processor, Network]], m
             axes.set_title(split.capitalize())
             axes.set_xlabel("ranks")
         grid[0, 0].set_ylabel("efficiency, %")
-        grid[0, 1].legend()
+        made.figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return made.svg

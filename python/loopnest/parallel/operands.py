@@ -6,7 +6,6 @@ import errno
 import os
 import shutil
 import threading
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -70,7 +69,9 @@ def check_product(a: Any, b: Any, c: Any, *, rows: int = 16, columns: int = 16, 
     if not m or not n:
         return Sampled((), (), 0, 0.0, (0, 0))
     rng = np.random.default_rng(seed)
-    chosen, lines = _groups(rng, n, columns), sorted({0, m - 1, *rng.integers(0, m, max(rows - 2, 0)).tolist()})
+    rows = max(rows, 2)
+    lines = range(m) if rows >= m else [0, *sorted(1 + rng.choice(m - 2, rows - 2, replace=False)), m - 1]
+    chosen = _groups(rng, n, columns)
     with left.opened(), right.opened(), made.opened():
         x = np.concatenate([_block(left, (i, i + 1), (0, k)) for i in lines])
         y = np.concatenate([_block(right, (0, k), group) for group in chosen], axis=1)
@@ -82,17 +83,18 @@ def check_product(a: Any, b: Any, c: Any, *, rows: int = 16, columns: int = 16, 
     ratios = np.where(errors == 0, 0.0, errors / np.maximum(allowed, np.finfo(left.dtype).tiny))
     worst = np.unravel_index(np.argmax(ratios), ratios.shape)  # a NaN, where there is one: it is no right element
     numbers = [j for begin, end in chosen for j in range(begin, end)]
-    at = lines[int(worst[0])], numbers[int(worst[1])]
-    return Sampled(tuple(lines), tuple(numbers), ratios.size, float(ratios[worst]), at)
+    at = int(lines[int(worst[0])]), numbers[int(worst[1])]
+    return Sampled(tuple(map(int, lines)), tuple(numbers), ratios.size, float(ratios[worst]), at)
 
 
-def _groups(rng: np.random.Generator, n: int, columns: int) -> Sequence[tuple[int, int]]:
-    """Groups of neighbouring columns, the last ones among them, that do not overlap."""
-    width = min(GROUP, n, max(columns, 1))
-    begins = sorted(
-        {n - width, *(int(rng.integers(0, n - width + 1)) // width * width for _ in range(columns // width - 1))}
-    )
-    return [(begin, min(begin + width, end)) for begin, end in zip(begins, [*begins[1:], n], strict=True)]
+def _groups(rng: np.random.Generator, n: int, columns: int) -> list[tuple[int, int]]:
+    """Groups of neighbouring columns that do not overlap, the last ones among them; all where there are no more."""
+    if columns >= n:
+        return [(0, n)]
+    width = min(GROUP, max(columns, 1))
+    others = (n - width) // width  # begin at multiples of the width
+    begins = rng.choice(others, min(columns // width - 1, others), replace=False)
+    return [(int(i) * width, (int(i) + 1) * width) for i in sorted(begins)] + [(n - width, n)]
 
 
 def _block(matrix: OnDisk, rows: tuple[int, int], columns: tuple[int, int]) -> Array:

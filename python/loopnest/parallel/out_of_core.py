@@ -261,7 +261,7 @@ def plan(
     so q is known, and the best of all p is the answer: nearly square blocks, but where a matrix is small.
 
     >>> plan(32_000, 16_000, 24_000, 4, 10**9)
-    Blocks(rows=10667, columns=12000, depth=1000, strip=667)
+    Blocks(rows=10667, columns=12000, depth=942, strip=667)
     """
     a_unit, b_unit = a_unit or itemsize, b_unit or itemsize
     if budget <= 0:
