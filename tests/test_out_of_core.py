@@ -620,6 +620,23 @@ def test_a_full_disk_is_told_before_the_work(tmp_path):
     assert left(tmp_path) == ["a.npy", "b.npy", "c.npy"]
 
 
+def test_what_killed_processes_have_left_is_removed_and_what_others_are_at_stays(tmp_path):
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    (tmp_path / f".c.npy.{ended.pid}.unfinished").write_bytes(b"part")
+    (tmp_path / ".c.npy.1.unfinished").write_bytes(b"process 1 runs")
+    (tmp_path / f".d.npy.{ended.pid}.unfinished").write_bytes(b"another's")
+    product(tmp_path, *pair(3, 4, 5))
+    assert left(tmp_path) == [".c.npy.1.unfinished", f".d.npy.{ended.pid}.unfinished", "a.npy", "b.npy", "c.npy"]
+
+
+def test_a_mapped_file_that_was_removed_is_told(tmp_path):
+    a = mapped(tmp_path, "a", np.ones((4, 4)))
+    (tmp_path / "a.bin").unlink()
+    with pytest.raises(FileNotFoundError, match=r"a: its file is no longer there.*a\.bin"):
+        matmul_out_of_core(a, save(tmp_path, "b", np.ones((4, 4))), tmp_path / "c.npy", memory_limit=PLENTY)
+
+
 def test_inputs_are_never_changed(tmp_path):
     a, b = pair(33, 44, 22)
     files = [save(tmp_path, "a", a), save(tmp_path, "b", b)]

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import FLOATS, Array
+from ..nn.checkpoint import clear_unfinished
 
 WHERE = "matmul_out_of_core"
 AHEAD = 256
@@ -166,6 +167,8 @@ def open_matrix(name: str, given: Any) -> OnDisk:
     else:
         raise TypeError(f"{where} is a {type(given).__name__}, expected an np.memmap or the path of an .npy file")
     _check_dtype(where, matrix.dtype)
+    if not matrix.path.is_file():
+        raise FileNotFoundError(errno.ENOENT, f"{where}: its file is no longer there", str(matrix.path))
     size, end = matrix.path.stat().st_size, matrix.extent()[1]
     if end > size:
         raise ValueError(f"{where}: {matrix.path} has {size:,} bytes, expected {end:,}: it was cut off")
@@ -343,6 +346,7 @@ def _new_file(
     path = path.resolve()  # a link stays, and what it leads to is replaced
     header = _header(shape, dtype)
     size = shape[0] * shape[1] * dtype.itemsize
+    clear_unfinished(path)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
         file = os.open(unfinished, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_CLOEXEC", 0), 0o666)
