@@ -320,7 +320,7 @@ def test_the_command_tells_all_networks_or_one(measured):
     for name in ("loopback", *PUBLISHED):
         assert name in all_of_them.output
     assert "measured: a machine" in all_of_them.output
-    one = run("--measured", measured, "--network", "loopback", "--ranks", "1,2")
+    one = run("--measured", measured, "--network", "measured", "--ranks", "1,2")
     assert "network    loopback: 20.0 µs a message, 1.00 GB/s, all-reduce by ring" in one.output
     told = json.loads(run("--measured", measured, "--json", "--ranks", "1,1024").output)
     assert [n["network"]["name"] for n in told["networks"]] == ["loopback", *PUBLISHED]
@@ -342,7 +342,7 @@ def test_the_command_uses_this_machine_where_nothing_was_measured():
 @pytest.mark.parametrize(
     ("args", "words"),
     [
-        (("--network", "loopback"), "the loopback must be measured: torchrun"),
+        (("--network", "measured"), "there is no measured network: torchrun"),
         (("--network", "carrier-pigeon"), "carrier-pigeon"),
         (("--ranks", "1,zero"), "'1,zero' is not a list of whole numbers"),
         (("--measured", "/nowhere.json"), "does not exist"),
@@ -426,6 +426,8 @@ def test_two_ranks_measure_their_network_and_their_steps(tmp_path):
     assert [sample.bytes for sample in found.samples] == list(SIZES)
     assert 1e-6 < found.network.latency < 0.1
     assert 1e7 < found.network.bandwidth < 1e12
+    assert (found.network.name, found.ranks) == ("loopback", 2)
+    assert "gloo between 2 ranks on one machine" in found.network.source
     assert found.steps[-1].buckets == 4  # w2 and w1 of two layers
     for step in found.steps[:2]:
         assert step.seconds > 0.8 * step.predicted(found.processor, None)  # no step of one core beats its limit

@@ -324,7 +324,7 @@ PUBLISHED: Mapping[str, Network] = {
             "ethernet-100",
             9.6e-6,
             100e9 / 8,
-            source="100 Gb/s (IEEE 802.3ba); α: NCCL's figure for a step between machines (src/graph/tuning.cc of 2020)",
+            source="100 Gb/s (IEEE 802.3ba); α: NCCL's for a step between machines (src/graph/tuning.cc of 2020)",
         ),
         Network(
             "infiniband-400",

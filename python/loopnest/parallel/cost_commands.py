@@ -15,8 +15,8 @@ import click
 from ..commands.train_commands import FILE, in_a_folder, need_matplotlib
 from .cost import PROCESSORS, PUBLISHED, RANKS, Network, Processor, Work, workloads
 
-LOOPBACK = "loopback"
-NETWORKS = (LOOPBACK, *PUBLISHED)
+MEASURED = "measured"
+NETWORKS = (MEASURED, *PUBLISHED)
 
 
 class Numbers(click.ParamType):  # type: ignore[type-arg]
@@ -51,7 +51,7 @@ def _of_the_work(command: Any) -> Any:
 @click.option("--network", type=click.Choice(NETWORKS), help="What joins the ranks; where it is left out, all of them.")
 @click.option("--rank", "processor", type=click.Choice(("core", *PROCESSORS)), help="What a rank computes with.")
 @click.option("--measured", type=click.Path(exists=True, dir_okay=False, path_type=Path),
-              help="The file of `measure`: its core and its loopback, and the model's check.")  # fmt: skip
+              help="The file of `measure`: its core, its network, and the model's check.")  # fmt: skip
 @_of_the_work
 @click.option("--ranks", type=Numbers(), default=",".join(map(str, RANKS)), show_default=True)
 @click.option("--algorithm", type=click.Choice(("ring", "halving", "doubling")), help="Of the all-reduce.")
@@ -127,12 +127,12 @@ def cost_command(
 
 
 def _names(network: str | None, found: Any) -> list[str]:
-    if network == LOOPBACK and (found is None or found.network is None):
+    if network == MEASURED and (found is None or found.network is None):
         raise click.UsageError(
-            "the loopback must be measured: torchrun --nproc-per-node 2 -m loopnest.parallel measure --out FILE, and "
+            "there is no measured network: torchrun --nproc-per-node 2 -m loopnest.parallel measure --out FILE, and "
             "then --measured FILE"
         )
-    return [network] if network else [*([LOOPBACK] if found and found.network else []), *PUBLISHED]
+    return [network] if network else [*([MEASURED] if found and found.network else []), *PUBLISHED]
 
 
 def _processor(name: str | None, network: str, found: Any, core: Callable[[], Processor]) -> Processor:
@@ -148,7 +148,7 @@ def _processor(name: str | None, network: str, found: Any, core: Callable[[], Pr
 
 
 def _network(name: str, found: Any, algorithm: str | None) -> Network:
-    network = found.network if name == LOOPBACK else PUBLISHED[name]
+    network = found.network if name == MEASURED else PUBLISHED[name]
     return dataclasses.replace(network, algorithm=algorithm) if algorithm else network
 
 

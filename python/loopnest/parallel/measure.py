@@ -149,7 +149,7 @@ def measure(ranks: Ranks, work: Work, *, seconds: float = 1.0, sizes: Sequence[i
     return Measured(
         machine=f"{here.cpu}, {here.cores} processors, {here.system}, torch {torch}",
         processor=processor,
-        network=_fitted(samples, ranks.size, here.cpu) if samples else None,
+        network=_fitted(samples, ranks, here.cpu) if samples else None,
         ranks=ranks.size,
         samples=tuple(samples),
         steps=tuple(steps),
@@ -157,9 +157,11 @@ def measure(ranks: Ranks, work: Work, *, seconds: float = 1.0, sizes: Sequence[i
     )
 
 
-def _fitted(samples: Sequence[Sample], ranks: int, cpu: str) -> Network:
-    found = fit(samples, ranks, "loopback")
-    return dataclasses.replace(found, source=f"measured: gloo between {ranks} processes of one machine, {cpu}")
+def _fitted(samples: Sequence[Sample], ranks: Ranks, cpu: str) -> Network:
+    hosts = len({place.host for place in ranks.places})
+    where = "one machine" if hosts == 1 else f"{hosts} machines"
+    found = fit(samples, ranks.size, "loopback" if hosts == 1 else "network")
+    return dataclasses.replace(found, source=f"measured: {ranks.backend} between {ranks.size} ranks on {where}, {cpu}")
 
 
 def processor_of(dtype: Any = "float32", threads: int | None = None) -> Processor:
