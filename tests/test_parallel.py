@@ -171,6 +171,7 @@ def test_dtensor_and_ours_agree_with_one_all_reduce_forward_and_one_backward(fou
             assert max(side["errors"].values()) <= 1
             for traffic in (side["forward_traffic"], side["backward_traffic"]):
                 assert traffic == {"collectives": {"all-reduce": 1}, "bytes": 8 * 6 * 8}  # y and dx: t x d of float64
+        assert result["two"] == {"collectives": {"all-reduce": 2}, "bytes": 8 * (3 + 5)}
         assert max(map(len, result["table"])) <= 80
 
 

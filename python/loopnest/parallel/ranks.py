@@ -215,7 +215,8 @@ class Ranks:
         return facts
 
     def from_first(self, make: Callable[[], T], what: str = "facts") -> T:
-        """What rank 0 makes, on all ranks; what is raised there is raised on all."""
+        """What rank 0 makes, on all ranks, who wait for it for as long as ranks may take to start; what is raised there
+        is raised on all."""
         if self.size == 1:
             return make()
         import torch.distributed as dist
@@ -226,6 +227,7 @@ class Ranks:
                 made[0] = make()
             except Exception as error:
                 made[1] = error
+        self.barrier(f"{what} from rank 0", START)
         with self._waiting(f"{what} from rank 0"):
             dist.broadcast_object_list(made, src=0)
         if made[1] is not None:
@@ -411,7 +413,7 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
         ranks = Ranks(rank, size, places, threads, backend, timeout, store)
         with ranks._answering(_store) if size > 1 else contextlib.nullcontext():
             yield ranks
-            ranks.barrier("the end")
+            ranks.barrier("the end", START)  # rank 0 may still be drawing or writing
     dist.destroy_process_group()  # and where an error was raised it is left alone, for it would wait for lost ranks
 
 
