@@ -145,6 +145,12 @@ class Ranks:
     def place(self) -> Place:
         return self.places[self.rank]
 
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for each other where rank 0 alone has something to do: the others wait for it as for a start,
+        and it need not wait long for them."""
+        return self.timeout if self.rank == 0 else START
+
     def __repr__(self) -> str:
         return f"<rank {self.rank} of {self.size}, {self.backend}>"
 
@@ -227,7 +233,7 @@ class Ranks:
                 made[0] = make()
             except Exception as error:
                 made[1] = error
-        self.barrier(f"{what} from rank 0", START)
+        self.barrier(f"{what} from rank 0", self.patience)
         with self._waiting(f"{what} from rank 0"):
             dist.broadcast_object_list(made, src=0)
         if made[1] is not None:
@@ -413,7 +419,7 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
         ranks = Ranks(rank, size, places, threads, backend, timeout, store)
         with ranks._answering(_store) if size > 1 else contextlib.nullcontext():
             yield ranks
-            ranks.barrier("the end", START)  # rank 0 may still be drawing or writing
+            ranks.barrier("the end", ranks.patience)  # rank 0 may still be drawing or writing
     dist.destroy_process_group()  # and where an error was raised it is left alone, for it would wait for lost ranks
 
 
