@@ -12,7 +12,7 @@ Li et al., PyTorch Distributed: Experiences on Accelerating Data Parallel Traini
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -93,7 +93,7 @@ class Buckets:
         for name, part in zip(names, np.split(array, np.cumsum(sizes[:-1])), strict=True):
             self.gradients[name] = part.reshape(parameters[name].shape)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Bucket]:
         return iter(self._buckets)
 
     def __len__(self) -> int:

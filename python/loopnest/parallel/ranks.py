@@ -415,12 +415,17 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
     allowed = datetime.timedelta(seconds=timeout)
     theirs = dist.PrefixStore("torch", store)
     dist.init_process_group(backend, store=theirs, rank=rank, world_size=size, timeout=allowed)
-    with _share_of_processors(local_size) as threads:
-        ranks = Ranks(rank, size, places, threads, backend, timeout, store)
-        with ranks._answering(_store) if size > 1 else contextlib.nullcontext():
-            yield ranks
-            ranks.barrier("the end", ranks.patience)  # rank 0 may still be drawing or writing
-    dist.destroy_process_group()  # and where an error was raised it is left alone, for it would wait for lost ranks
+    whole = size == 1  # a rank that fails among others leaves the group alone: to take it down could wait for lost ones
+    try:
+        with _share_of_processors(local_size) as threads:
+            ranks = Ranks(rank, size, places, threads, backend, timeout, store)
+            with ranks._answering(_store) if size > 1 else contextlib.nullcontext():
+                yield ranks
+                ranks.barrier("the end", ranks.patience)  # rank 0 may still be drawing or writing
+        whole = True
+    finally:
+        if whole:
+            dist.destroy_process_group()
 
 
 def _from_environment() -> tuple[int, int, int, int]:
