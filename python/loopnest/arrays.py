@@ -268,7 +268,7 @@ def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
     tensors = [name for name, value in inputs.items() if isinstance(value, torch.Tensor)]
     if not tensors:
         return None
-    _introduce(torch)
+    introduce(torch)
     for name, value in inputs.items():
         if name not in tensors:
             raise TypeError(
@@ -279,7 +279,7 @@ def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
 
 
 @functools.cache
-def _introduce(torch: Any) -> None:
+def introduce(torch: Any) -> None:
     """Tell the extension what a tensor is, so that calls with tensors may take shortcuts."""
     _core.accept_tensors(torch.Tensor)
 

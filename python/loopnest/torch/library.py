@@ -1,0 +1,92 @@
+"""How a kernel becomes an operator of torch's.
+
+An operator is four things: a schema; a kernel, which hands the memory of its tensors to the fastest rung; a fake
+kernel, which tells the compiler the shapes and strides of the results; and an autograd.Function, the formula of its
+gradient.
+
+The kernel stands for all devices, so that its checks, and no table of the dispatcher's, say what is wrong with a tensor
+on another one. The autograd.Function is ours, since that which torch.library.register_autograd makes takes 20 µs more
+for each call.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
+
+from .. import OPERATIONS
+from ..arrays import introduce
+from ..tensors import Tensor
+
+introduce(torch)  # the extension reads tensors where they lie
+
+_library = torch.library.Library("loopnest", "DEF")
+
+
+def operator(schema: str, *, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+    """Declare an operator: `fake` makes results of the right shapes and strides, the decorated function fills them."""
+
+    def define(kernel: Callable[..., Any]) -> Any:
+        name = schema.partition("(")[0]
+        _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
+        _library.impl(name, kernel, "CompositeExplicitAutograd")
+        torch.library.register_fake(f"loopnest::{name}", fake, lib=_library)
+        return getattr(torch.ops.loopnest, name).default
+
+    return define
+
+
+def differentiate(operator: Any, function: Any) -> None:
+    """Let the gradients of an operator be those of an autograd.Function, whose forward calls it `below_autograd`."""
+
+    # The dispatcher is already at one level of torch.func's transforms, so this is the apply of a single one.
+    apply = super(torch.autograd.Function, function).apply
+
+    def autograd(*args: Any) -> Any:
+        transformed = torch._C._are_functorch_transforms_active()
+        if transformed or forward_ad._current_level >= 0:
+            _check_transforms(operator, args)
+        if torch.is_grad_enabled() and any(isinstance(arg, torch.Tensor) and arg.requires_grad for arg in args):
+            if not transformed:
+                return apply(*args)
+            with enable_single_level_autograd_function():
+                return apply(*args)
+        with below_autograd():
+            return operator(*args)
+
+    _library.impl(operator.name().partition("::")[2], autograd, "Autograd")
+
+
+def _check_transforms(operator: Any, args: tuple[Any, ...]) -> None:
+    """Refuse forward mode, and torch.func's gradients of gradients, whose tangents and inner levels would be lost."""
+    levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+    kinds = torch._C._functorch.TransformType
+    tangents = forward_ad._current_level >= 0 and any(
+        isinstance(arg, torch.Tensor) and forward_ad.unpack_dual(arg).tangent is not None for arg in args
+    )
+    if tangents or kinds.Jvp in levels or levels.count(kinds.Grad) > 1:
+        raise NotImplementedError(
+            f"{operator.name()} has reverse-mode gradients, and under torch.func these of one level: for forward mode "
+            f"use torch's own layers; for second derivatives torch.autograd.grad(…, create_graph=True)"
+        )
+
+
+below_autograd = torch._C._AutoDispatchBelowAutograd
+"""A context in which operators are called without a graph being recorded."""
+
+
+@functools.cache
+def kernel_of(operation: str) -> Callable[..., Any]:
+    """The kernel of the fastest rung in C++, which runs wherever the package does."""
+    kernel: Callable[..., Any] = OPERATIONS[operation]["cpp"].kernel
+    return kernel
+
+
+def rows(x: Tensor) -> Tensor:
+    """x as a matrix whose rows are its last axis: a view where its leading axes can be joined, else a copy."""
+    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
