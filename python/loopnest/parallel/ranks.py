@@ -385,15 +385,14 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
     Raises UnavailableError, with the install command, where torch.distributed is missing, ValueError for a backend that
     cannot run here or an environment that torchrun did not make, and RankLostError where a rank does not start.
 
+    >>> import numpy as np
     >>> from loopnest import parallel
-    >>> parallel.why_unavailable() is None and parallel.split(10, 2)[1]  # the second of two ranks' share of ten
-    slice(5, 10, None)
-
-    ```python
-    with parallel.start() as ranks:          # torchrun --nproc-per-node 2 this_file.py
-        x = np.full(3, ranks.rank + 1.0)
-        ranks.sum(x)                         # 1 + 2 on both
-    ```
+    >>> x = np.arange(3.0)
+    >>> if parallel.why_unavailable() is None:
+    ...     with parallel.start() as ranks:  # torchrun --nproc-per-node 2 FILE starts two, and here it is one
+    ...         ranks.sum(x)  # of all ranks' arrays, in place
+    >>> x
+    array([0., 1., 2.])
     """
     missing = why_unavailable()
     if missing:
