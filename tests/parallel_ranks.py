@@ -205,7 +205,16 @@ def collectives(ranks):
     x = np.asfortranarray(layers(7, "float32")[0])  # strides of another order
     ours = parallel.TensorParallelMLP(*weights, ranks=ranks).forward(x)[0]
     theirs = DTensorMLP(*weights, ranks=ranks).forward(np.ascontiguousarray(x))[0]
-    return {**found.to_json(), "table": compare.table(found), "apart_y": float(np.max(np.abs(ours - theirs)))}
+    with compare.counted() as traffic:
+        for size in (3, 5):
+            ranks.sum(np.ones(size), "ones")
+    two = {"collectives": traffic().collectives, "bytes": traffic().bytes}
+    return {
+        **found.to_json(),
+        "two": two,
+        "table": compare.table(found),
+        "apart_y": float(np.max(np.abs(ours - theirs))),
+    }
 
 
 def main(folder):

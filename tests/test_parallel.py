@@ -3,6 +3,7 @@
 A start of ranks takes seconds, most of it torch's import in each: tests/parallel_ranks.py does much with one.
 """
 
+import importlib
 import json
 import os
 import signal
@@ -171,6 +172,7 @@ def test_dtensor_and_ours_agree_with_one_all_reduce_forward_and_one_backward(fou
             assert max(side["errors"].values()) <= 1
             for traffic in (side["forward_traffic"], side["backward_traffic"]):
                 assert traffic == {"collectives": {"all-reduce": 1}, "bytes": 8 * 6 * 8}  # y and dx: t x d of float64
+        assert result["two"] == {"collectives": {"all-reduce": 2}, "bytes": 8 * (3 + 5)}
         assert max(map(len, result["table"])) <= 80
 
 
@@ -289,6 +291,27 @@ def test_without_torchrun_one_rank_trains_as_loopnest_train_does_bit_for_bit():
     assert result.exit_code == 0, result.output
     assert tuple(json.loads(result.output)["losses"]) == nn.train(nn.spirals(), nn.Config(epochs=2)).losses
     assert "more of them: torchrun --nproc-per-node 2 -m loopnest.parallel train" in run("train", "xor").output
+
+
+@needs_ranks
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "xor", "--resume", "nowhere.npz"], "nowhere.npz cannot be read"),
+        (["train", "xor", "--resume", "a.npz", "--seed", "1"], "--seed is in the checkpoint"),
+        (["train", "xor", "--timeline"], "--timeline draws sums over ranks, and there is one: torchrun"),
+        (["train", "xor", "--impl", "fortran"], "has an implementation 'fortran'"),
+        (["train", "xor", "--lr", "-1"], "lr is -1.0"),
+        (["train", "letters"], "'letters' is not one of"),
+        (["mlp", "--backend", "nccl"], "backend is nccl"),
+    ],
+)
+def test_what_the_command_cannot_do_it_refuses(arguments, said):
+    if "nccl" in arguments and importlib.import_module("torch").cuda.is_available():
+        pytest.skip("there is a GPU, which nccl runs on")
+    result = run(*arguments)
+    assert result.exit_code != 0
+    assert said in f"{result.output} {result.exception}"
 
 
 @needs_ranks

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,8 @@ import click
 
 from ..commands import train_commands
 from .ranks import TIMEOUT, RankLostError, Ranks, start
+
+START = "torchrun --nproc-per-node 2 -m loopnest.parallel train"
 
 _timeout = click.option(
     "--timeout",
@@ -94,13 +95,18 @@ def train(
 
     train_commands.refuse_what_is_kept(ctx, resume)
     train_commands.need_matplotlib(svg, html)
+    try:
+        examples, config = train_commands.examples(data), train_commands.config(options)
+    except (ValueError, RuntimeError) as error:
+        raise click.ClickException(str(error)) from None
     with start(timeout=timeout, backend=backend) as ranks:
-        examples = train_commands.examples(data)
+        if timeline and ranks.size == 1:
+            raise click.UsageError(f"--timeline draws sums over ranks, and there is one: {START} --timeline")
         if resume is not None:
             given = {name: options[name] for name in ("epochs", "impl") if train_commands.typed(ctx, name)}
             training = DataParallel.resume(resume, examples, ranks=ranks, **given)
         else:
-            training = DataParallel(examples, train_commands.config(options), ranks=ranks)
+            training = DataParallel(examples, config, ranks=ranks)
         training.timeline = timeline
         if ranks.rank == 0 and not as_json:
             for line in _heading(ranks, training.config.batch):
@@ -125,7 +131,7 @@ def train(
 def _heading(ranks: Ranks, batch: int) -> list[str]:
     each = f"{ranks.threads} thread{'s' * (ranks.threads > 1)} each"
     if ranks.size == 1:
-        return [f"1 rank, {each}; more of them: torchrun --nproc-per-node 2 -m loopnest.parallel train"]
+        return [f"1 rank, {each}; more of them: {START}"]
     hosts = list(dict.fromkeys(place.host for place in ranks.places))
     where = "one machine" if len(hosts) == 1 else f"{len(hosts)} machines"
     least, more = divmod(batch, ranks.size)
@@ -142,4 +148,4 @@ def _command(ranks: Ranks) -> str:
         return f"{Path(sys.executable).name} -m loopnest.parallel train"
     local = int(os.environ["LOCAL_WORLD_SIZE"])
     nodes = f" --nnodes {ranks.size // local}" if ranks.size > local else ""
-    return f"torchrun{nodes} --nproc-per-node {shlex.quote(str(local))} -m loopnest.parallel train"
+    return f"torchrun{nodes} --nproc-per-node {local} -m loopnest.parallel train"

@@ -24,7 +24,7 @@ from ..arrays import Array
 from ..nn import choose
 from ..operation import Workload
 from .by_dtensor import DTensorMLP
-from .ranks import START, Ranks
+from .ranks import Ranks
 from .tensor_parallel import NAMES, TensorParallelMLP
 
 RESULTS = ("y", "dx", "dw1", "db1", "dw2", "db2")
@@ -137,7 +137,6 @@ def compare(
         results = dict(zip(RESULTS, _pass(alone, x, dy), strict=True))
         times = [_time(alone, x, dy) for _ in range(repeats)]
         of_one = Side("one process", *_medians(times), None, None, _shares(results, exact, allowed))
-    ranks.barrier("one process's times", START)
     one = ranks.from_first(lambda: of_one, "one process's times")
     apart = _shares(made[0], made[1], allowed)
     common = (ranks.size, ranks.threads, ranks.backend)

@@ -12,7 +12,7 @@ Li et al., PyTorch Distributed: Experiences on Accelerating Data Parallel Traini
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
@@ -93,7 +93,7 @@ class Buckets:
         for name, part in zip(names, np.split(array, np.cumsum(sizes[:-1])), strict=True):
             self.gradients[name] = part.reshape(parameters[name].shape)
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Bucket]:
         return iter(self._buckets)
 
     def __len__(self) -> int:
@@ -178,7 +178,10 @@ class DataParallel(Training):
 
     def _compile(self) -> None:
         """Run what may compile with its first call, before the time in which ranks must come to a collective counts."""
-        first = np.arange(min(1, len(self._x)))
+        n = min(self.config.batch, len(self._x))
+        first = np.arange(n)[split(n, self.ranks)[self.group.rank]]  # as many as in a step: torch.compile cares
+        if len(first) == 0:
+            return
         self.network.gradients(self._x[first], self._targets[first], out=self.buckets.gradients)
         tiny = {"w": np.zeros((1, 1), self.network.dtype), "b": np.zeros(1, self.network.dtype)}
         Optimizer(self.config.optimizer, tiny, impl=self.chosen).step(
@@ -249,9 +252,12 @@ class DataParallel(Training):
         return super().run(on_step, lambda: self._stopping, checkpoint)
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint, by rank 0 alone: the whole of it or nothing, whenever the process ends."""
-        if self.group.rank == 0:
-            super().save(path)
+        """Write a checkpoint, by rank 0 alone: the whole of it or nothing, whenever the process ends.
+
+        The others wait for it, longer than for a collective, as disks may be slow; where it fails, it fails on all.
+        """
+        write = super().save
+        self.group.from_first(lambda: write(path), "the checkpoint")
 
     @classmethod
     def _load(cls, path: Path, **how: Any) -> tuple[dict[str, Any], dict[str, Array]]:

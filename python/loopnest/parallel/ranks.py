@@ -145,6 +145,12 @@ class Ranks:
     def place(self) -> Place:
         return self.places[self.rank]
 
+    @property
+    def patience(self) -> float:
+        """Seconds to wait for each other where rank 0 alone has something to do: the others wait for it as for a start,
+        and it need not wait long for them."""
+        return self.timeout if self.rank == 0 else START
+
     def __repr__(self) -> str:
         return f"<rank {self.rank} of {self.size}, {self.backend}>"
 
@@ -215,7 +221,8 @@ class Ranks:
         return facts
 
     def from_first(self, make: Callable[[], T], what: str = "facts") -> T:
-        """What rank 0 makes, on all ranks; what is raised there is raised on all."""
+        """What rank 0 makes, on all ranks, who wait for it for as long as ranks may take to start; what is raised there
+        is raised on all."""
         if self.size == 1:
             return make()
         import torch.distributed as dist
@@ -226,6 +233,7 @@ class Ranks:
                 made[0] = make()
             except Exception as error:
                 made[1] = error
+        self.barrier(f"{what} from rank 0", self.patience)
         with self._waiting(f"{what} from rank 0"):
             dist.broadcast_object_list(made, src=0)
         if made[1] is not None:
@@ -377,15 +385,14 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
     Raises UnavailableError, with the install command, where torch.distributed is missing, ValueError for a backend that
     cannot run here or an environment that torchrun did not make, and RankLostError where a rank does not start.
 
+    >>> import numpy as np
     >>> from loopnest import parallel
-    >>> parallel.why_unavailable() is None and parallel.split(10, 2)[1]  # the second of two ranks' share of ten
-    slice(5, 10, None)
-
-    ```python
-    with parallel.start() as ranks:          # torchrun --nproc-per-node 2 this_file.py
-        x = np.full(3, ranks.rank + 1.0)
-        ranks.sum(x)                         # 1 + 2 on both
-    ```
+    >>> x = np.arange(3.0)
+    >>> if parallel.why_unavailable() is None:
+    ...     with parallel.start() as ranks:  # torchrun --nproc-per-node 2 FILE starts two, and here it is one
+    ...         ranks.sum(x)  # of all ranks' arrays, in place
+    >>> x
+    array([0., 1., 2.])
     """
     missing = why_unavailable()
     if missing:
@@ -407,12 +414,17 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
     allowed = datetime.timedelta(seconds=timeout)
     theirs = dist.PrefixStore("torch", store)
     dist.init_process_group(backend, store=theirs, rank=rank, world_size=size, timeout=allowed)
-    with _share_of_processors(local_size) as threads:
-        ranks = Ranks(rank, size, places, threads, backend, timeout, store)
-        with ranks._answering(_store) if size > 1 else contextlib.nullcontext():
-            yield ranks
-            ranks.barrier("the end")
-    dist.destroy_process_group()  # and where an error was raised it is left alone, for it would wait for lost ranks
+    whole = size == 1  # a rank that fails among others leaves the group alone: to take it down could wait for lost ones
+    try:
+        with _share_of_processors(local_size) as threads:
+            ranks = Ranks(rank, size, places, threads, backend, timeout, store)
+            with ranks._answering(_store) if size > 1 else contextlib.nullcontext():
+                yield ranks
+                ranks.barrier("the end", ranks.patience)  # rank 0 may still be drawing or writing
+        whole = True
+    finally:
+        if whole:
+            dist.destroy_process_group()
 
 
 def _from_environment() -> tuple[int, int, int, int]:
