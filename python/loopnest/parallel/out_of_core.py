@@ -209,7 +209,7 @@ def matmul_out_of_core(
     with open_output(out, (m, n), left.dtype, {"a": left, "b": right}) as target:
         run = _Run(left, right, target, pieces, kernel, on_progress)
         with Watch() as watch:
-            run.all()
+            run.make()
         target.finish()
     return run.record(limit, baseline, watch)
 
@@ -355,7 +355,7 @@ class _Run:
         self.bytes_read = 0
         self.stopping = threading.Event()
 
-    def all(self) -> None:
+    def make(self) -> None:
         self.began = time.perf_counter()
         if self.k and self.m and self.n:
             with self.a.opened(), self.b.opened(), self._threads() as (reader, writer):
