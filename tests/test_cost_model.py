@@ -458,8 +458,17 @@ def test_the_pages_words_about_where_it_stops_are_the_models():
     here = load(FILE)
     text = " ".join(PAGE.read_text(encoding="utf-8").split())
     found = stops_paying(workloads()["gpt2-small-mlp-512"], here.processor, here.network)
-    assert f"{found.fastest} ranks" in text
-    assert {step.ranks for step in here.steps} == {1, 2}
+    assert f"On the loopback above it is at {found.fastest} ranks." in text
+    on_nvlink = stops_paying(workloads()["gpt2-small-mlp-512"], PROCESSORS["h100-float32"], PUBLISHED["nvlink-4"])
+    assert f"no gain to share these 768 → 3,072 layers among more than {on_nvlink.fastest}:" in text
+    told = {
+        ("tensor", 1): r"\*\*One rank\*\* takes ([\d.]+) times the model's time",
+        ("tensor", 2): r"\*\*Two ranks, tensor parallel\*\*: ([\d.]+)\.",
+        ("data", 2): r"\*\*Two ranks, data parallel\*\*, summed after the backward pass: ([\d.]+),",
+    }
+    ratios = {(s.split, s.ranks): s.fastest / s.predicted(here.processor, here.network) for s in here.steps}
+    for step, words in told.items():
+        assert re.search(words, text)[1] == f"{ratios[step]:.2f}"
 
 
 @drawn
