@@ -12,6 +12,7 @@ import this package: it needs torch (`pip install 'loopnest[torch]'`).
 operators.py    torch.ops.loopnest.*: schemas, kernels, fake kernels, gradients
 functional.py   the same as functions: matmul, linear, gelu, mlp
 module.py       MLP, a torch.nn.Module
+replace.py      replace_mlps: the MLPs of a model, found (recognise.py), swapped (swapped.py) and compared (probe.py)
 """
 
 try:
@@ -23,5 +24,6 @@ except ImportError as error:
 
 from .functional import gelu, linear, matmul, mlp
 from .module import MLP
+from .replace import Block, Replaced, replace_mlps, restore_mlps
 
-__all__ = ["MLP", "gelu", "linear", "matmul", "mlp"]
+__all__ = ["MLP", "Block", "Replaced", "gelu", "linear", "matmul", "mlp", "replace_mlps", "restore_mlps"]
