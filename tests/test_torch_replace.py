@@ -5,6 +5,7 @@ import functools
 import importlib.util
 import io
 import pickle
+import re
 
 import pytest
 
@@ -278,14 +279,18 @@ def test_compiled_as_one_graph(name):
     torch.testing.assert_close(compiled(some()), model(some()), atol=1e-12, rtol=0)
 
 
-def test_compiled_by_inductor_it_calls_the_operator():
-    model, other, _ = pair("BERT", torch.float32)
+def test_a_compiled_block_calls_the_operator():
+    _, other, _ = pair("BERT")
+    called = []
+
+    def backend(graph, _):
+        called.extend(node.target for node in graph.graph.nodes if node.op == "call_function")
+        return graph.forward
+
     torch._dynamo.reset()
-    with torch.no_grad():
-        compiled = torch.compile(other, fullgraph=True)
-        torch.testing.assert_close(compiled(some(torch.float32)), model(some(torch.float32)), atol=1e-5, rtol=0)
-    graph = torch._dynamo.export(other)(some(torch.float32)).graph_module
-    assert torch.ops.loopnest.mlp_forward.default in {node.target for node in graph.graph.nodes}
+    torch.compile(other, fullgraph=True, backend=backend)(some())
+    assert torch.ops.loopnest.mlp_forward.default in called
+    assert F.linear not in called
 
 
 @models
@@ -362,19 +367,20 @@ def test_hooks_on_the_block_itself_go_on(calls):
     assert calls
 
 
-@pytest.mark.parametrize("register", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"])
+@pytest.mark.parametrize("register", ["forward_hook", "forward_pre_hook", "full_backward_hook"])
+@pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 @models
 def test_hooks_on_layers_are_a_reason_and_go_on_when_they_come_later(name, register):
     model = MODELS[name]()
-    layer = next(m for m in model.modules() if isinstance(m, nn.Linear | Conv1D) and m.weight.shape[0] != m.weight.shape[1])
+    layer = next(m for m in model.modules() if hasattr(m, "weight") and sorted(m.weight.shape) == [D, H])
     fired = []
-    handle = getattr(layer, register)(lambda *_: fired.append(1))
+    handle = getattr(layer, f"register_{register}")(lambda *_: fired.append(1))
     first = lt.replace_mlps(model).blocks[0]
     assert not first.swapped
     assert "has hooks" in first.why
     handle.remove()
     assert lt.replace_mlps(model).blocks[-1].swapped
-    getattr(layer, register)(lambda *_: fired.append(1))
+    getattr(layer, f"register_{register}")(lambda *_: fired.append(1))
     model(some(torch.float32)).sum().backward()
     assert fired
 
@@ -431,7 +437,9 @@ def test_new_weights_are_read_where_they_are(calls):
 def test_half_is_refused_with_the_fix_and_back_again_it_works(name):
     model, other, _ = pair(name)
     other.half()
-    with pytest.raises(TypeError, match=r"weights of torch\.float16 on cpu, expected .* restore_mlps\(model\), or swap with"):
+    with pytest.raises(
+        TypeError, match=r"weights of torch\.float16 on cpu, expected .* restore_mlps\(model\), or swap with"
+    ):
         other(some(torch.float16))
     other.double()
     model.half().double()
@@ -443,7 +451,10 @@ def test_half_with_fallback_is_torchs_own(name):
     torch.manual_seed(0)
     model = MODELS[name]().half().eval()
     other = copy.deepcopy(model)
-    assert "has dtype float16, not float32 or float64; fallback=True leaves it to torch" in lt.replace_mlps(other).blocks[0].why
+    assert (
+        "has dtype float16, not float32 or float64; fallback=True leaves it to torch"
+        in lt.replace_mlps(other).blocks[0].why
+    )
     assert lt.replace_mlps(other, fallback=True).swapped
     torch.testing.assert_close(other(some(torch.float16)), model(some(torch.float16)), atol=1e-2, rtol=1e-2)
 
@@ -462,6 +473,7 @@ def test_autocast_is_torchs_own(calls):
 
 
 @pytest.mark.parametrize("nested", [False, True])
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
 def test_an_encoder_without_gradients_runs_the_mlp_but_on_nested_tensors(nested, calls):
     torch.manual_seed(0)
     model = nn.TransformerEncoder(encoder_layer(), 2, enable_nested_tensor=nested).eval()
@@ -546,12 +558,13 @@ def patched():
     return model
 
 
-class NoChunk(BertLayer):
-    feed_forward_chunk = property()  # as if the class had none
-
+class NoChunk(nn.Module):
     def __init__(self):
         super().__init__()
-        self.only = 1
+        self.intermediate, self.output = BertIntermediate(F.gelu), BertOutput()
+
+    def forward(self, x):
+        return self.output(self.intermediate(x), x)
 
 
 class OwnForward(nn.TransformerEncoderLayer):
@@ -589,12 +602,15 @@ NOT_SWAPPED = {
     "meta": (lambda: stack().to("meta"), r"0\.weight is on the meta device"),
     "tied": (tied, r"0\.weight is tied: it belongs to 0\.0 and 1\.0"),
     "parametrized": (spectral, r"2 is a torch\.ParametrizedLinear, not a plain nn\.Linear"),
-    "LoRA": (lambda: with_(GPT2MLP(layer=nn.Linear), c_fc=LoraLinear()), "c_fc is a .*LoraLinear, not a plain nn.Linear"),
+    "LoRA": (
+        lambda: with_(GPT2MLP(layer=nn.Linear), c_fc=LoraLinear()),
+        "c_fc is a .*LoraLinear, not a plain nn.Linear",
+    ),
     "a patched forward": (patched, "its forward was replaced on this object"),
-    "a residual": (Residual, "does more than"),
+    "a residual": (Residual, "the sum with its input follows the second layer, where only dropout may"),
     "branches": (Branching, "cannot trace its forward"),
     "another function in training": (OnlyInEval, "another function in training mode"),
-    "BERT without its method": (NoChunk, "."),
+    "BERT without its method": (NoChunk, "no feed_forward_chunk to swap"),
     "BERT with a norm before": (PreNorm, "it begins with ln, not with its first layer"),
     "an encoder layer's own forward": (lambda: OwnForward(D, 2, H, activation="gelu"), "a forward of its own"),
     "layer norm in between": (lambda: stack(between=[]).insert(2, nn.LayerNorm(H)), None),
@@ -614,12 +630,10 @@ def test_what_is_left_alone_and_why(name):
         assert not replaced.blocks
         assert str(replaced).startswith("no MLPs found: nothing was swapped.")
     else:
-        assert len(replaced.blocks) >= 1
-        import re
-
         assert re.search(why, replaced.blocks[0].why), replaced.blocks[0].why
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_dynamically_quantized_layers_are_left_alone():
     engine = next((e for e in torch.backends.quantized.supported_engines if e != "none"), None)
     if engine is None:
@@ -656,8 +670,7 @@ def test_a_kernel_that_raises_is_told_and_nothing_is_swapped(monkeypatch):
 
 @models
 @floats
-def test_the_probes_bound_holds_for_the_original_against_itself_in_float64(name, dtype):
-    """Sound: rounding alone stays far below it."""
+def test_the_probe_finds_nothing_in_right_blocks(name, dtype):
     torch.manual_seed(0)
     model = MODELS[name]().to(dtype)
     for found in lt.replace.recognise.blocks_of(model):
@@ -683,18 +696,20 @@ def test_the_record_as_a_table_of_80_columns():
         }
     )
     replaced = lt.replace_mlps(model)
-    assert len(replaced.blocks) == 14
+    assert len(replaced.blocks) == 15
     assert len(replaced.swapped) == 13
     assert (
         str(replaced)
         == """\
-13 of 14 MLPs swapped
+13 of 15 MLPs swapped
 
-swapped  module          class       d x h    GELU
-yes      layers.{0…11}   GPT2MLP     12 x 40  tanh
-no       head[1:4]       Sequential  12 x 40
+swapped  module         class       d x h    GELU
+yes      layers.{0…11}  GPT2MLP     12 x 40  tanh
+no       head[1:4]      Sequential  12 x 40
            its activation is nn.ReLU, not GELU
-yes      head[5:9]       Sequential  12 x 40  exact
+no       head[3:6]      Sequential  40 x 12
+           its activation is nn.Tanh, not GELU
+yes      head[5:9]      Sequential  12 x 40  exact
            in training its own forward runs, for its dropout of 0.1 after GELU"""
     )
     assert replaced.blocks[0] == lt.Block("layers.0", "GPT2MLP", D, H, "tanh", True, "")

@@ -10,15 +10,17 @@ The bound is the operation's (operations/mlp/contract.py), for each of the two r
     |h - exact| <= e_h = 1.13 e_z + 8 u |z|                 |gelu'| < 1.13, and gelu's own rounding
     |y - exact| <= γ_{h+1} ((|h| + e_h) |w2| + |b2|) + e_h |w2|
 
-so that a difference beyond twice that is none of rounding (Higham, Accuracy and Stability, §3.5). BERT's block ends with
-LayerNorm of y + x, which divides by the standard deviation σ of a row v: an error δ of v becomes at most, to first order,
-|weight| / σ · (|δ| + mean |δ| + |v̂| · rms δ), with v̂ the normalised row.
+so that a difference beyond twice that is none of rounding (Higham, Accuracy and Stability, §3.5). BERT's block ends
+with LayerNorm of v = y + x, which divides by the standard deviation σ of a row: an error δ of v becomes at most, to
+first order, |weight| / σ · (|δ| + mean |δ| + |v̂| · rms δ), with v̂ the normalised row.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..numerics import gamma, unit_roundoff
@@ -27,8 +29,6 @@ from . import swapped
 from .operators import FLOATS
 from .recognise import Found, twin
 from .swapped import Module, Plan
-
-import numpy as np  # isort: skip
 
 ROUNDED_CONSTANT = 1e-11
 """Some libraries write √(2/π) with ten digits: so much of |z| their GELU is away from the formula, more than float64's
@@ -54,7 +54,7 @@ def why_unlike(found: Found, plan: Plan) -> str:
 
 
 def _run(found: Found, plan: Plan) -> Module:
-    """The block, or of an nn.Sequential the modules that are swapped alone: what is before them may take no tensor (…, d)."""
+    """The block; of an nn.Sequential the MLP alone, since what comes before it may not take a tensor (…, d)."""
     if found.how is not swapped.SwappedSequential:
         return found.block
     run = found.block.__class__.__new__(found.block.__class__)
@@ -66,8 +66,6 @@ def _run(found: Found, plan: Plan) -> Module:
 
 def _compare(block: Module, found: Found, plan: Plan, precision: Any, dtype: Any) -> str:
     assert found.how is not None
-    from dataclasses import replace
-
     convert = precision if precision is not dtype else None
     original = twin(block, dtype=convert)
     changed = twin(block, dtype=convert)

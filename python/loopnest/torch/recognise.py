@@ -70,7 +70,7 @@ class _No(Exception):
 
 
 def is_layer(module: Module) -> bool:
-    """Whether a module is a linear layer of any make: torch's, transformers' Conv1D, a quantized one, LoRA's around one."""
+    """Whether a module is a linear layer of any make: torch's, transformers' Conv1D, quantized, with LoRA around it."""
     return isinstance(module, torch.nn.Linear) or bool(re.search("Linear|Conv1D$", type(module).__name__))
 
 
@@ -128,7 +128,7 @@ def _class(thing: Any) -> str:
 
 
 def twin(module: Module, *, training: bool = False, dtype: Any = None) -> Module:
-    """A copy of a module and its children over the same parameters, without hooks; or over copies of them in `dtype`."""
+    """A module and its children once more, without hooks, over the same parameters, or over copies in `dtype`."""
     other = swapped._with_class(module, type(module))
     for hooks in (name for name in module.__dict__ if name.endswith(("_hooks", "_hooks_with_kwargs"))):
         other.__dict__[hooks] = type(module.__dict__[hooks])()
@@ -169,7 +169,7 @@ class _Step:
 
     @property
     def name(self) -> str:
-        return ".".join(self.path) or ("the function gelu" if self.form else "adding the input")
+        return ".".join(self.path) or ("the function gelu" if self.form else "the sum with its input")
 
 
 def _steps(block: Module, method: str) -> list[_Step]:
@@ -191,7 +191,7 @@ def _trace(block: Module, method: str) -> list[_Step]:
         if not node.users and node.op not in ("call_module", "output"):
             graph.erase_node(node)
     given, *nodes = graph.nodes
-    last, steps = given, []
+    last, steps = given, list[_Step]()
     for node in nodes:
         if given.op == "placeholder" and node.op == "output" and node.args == (last,):
             return steps
@@ -203,12 +203,20 @@ def _trace(block: Module, method: str) -> list[_Step]:
 def _step(node: Any, given: Any, last: Any) -> _Step:
     if node.op == "call_module" and node.args == (last,) and not node.kwargs:
         return _Step(path=tuple(node.target.split(".")))
-    if node.op == "call_function" and node.args == (last,) and node.target is torch.nn.functional.gelu:
-        if not node.kwargs.keys() - {"approximate"}:
-            return _Step(form=node.kwargs.get("approximate", "none"))
-    if node.op == "call_function" and node.target in (operator.add, torch.add) and not node.kwargs:
-        if set(node.args) == {given, last}:
-            return _Step()
+    if (
+        node.op == "call_function"
+        and node.target is torch.nn.functional.gelu
+        and node.args == (last,)
+        and node.kwargs.keys() <= {"approximate"}
+    ):
+        return _Step(form=node.kwargs.get("approximate", "none"))
+    if (
+        node.op == "call_function"
+        and node.target in (operator.add, torch.add)
+        and set(node.args) == {given, last}
+        and not node.kwargs
+    ):
+        return _Step()
     what = getattr(node.target, "__name__", node.target)
     raise _No(f"it does more than layer, GELU, layer: {what}")
 
@@ -229,7 +237,7 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
         raise _No(f"it calls {len(layers)} layers, not two")
     if layers[0] != 0:
         raise _No(f"it begins with {steps[0].name}, not with its first layer")
-    first, second = layers
+    second = layers[1]
     between = list(range(2, second))
     if second < 2:
         raise _No("there is no activation between its layers")
@@ -240,11 +248,11 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
         raise _No(f"{steps[1].name} follows the first layer, not GELU")
     for position in between:
         if type(modules[position]) not in (torch.nn.Dropout, torch.nn.Identity):
-            raise _No(f"{steps[position].name} stands between GELU and the second layer, and is no dropout")
+            raise _No(f"{steps[position].name} stands between GELU and the second layer, where only dropout may")
     after = list(range(second + 1, len(steps) - 2 if with_norm else len(steps)))
     for position in after:
         if type(modules[position]) not in (torch.nn.Dropout, torch.nn.Identity):
-            raise _No(f"{steps[position].name} follows its second layer, and is no dropout")
+            raise _No(f"{steps[position].name} follows the second layer, where only dropout may")
     norm: Path = ()
     if with_norm:
         added, norm = steps[-2], steps[-1].path
@@ -351,8 +359,7 @@ def _in_sequential(path: str, block: Module) -> Iterator[Found]:
         if end is None:
             start += 1
             continue
-        whole = start == 0 and all(type(child) is torch.nn.Dropout for child in children[end:])
-        where = path if whole else f"{path}[{start}:{end}]"
+        where = _place(path, children, start, end)
         d, h = sizes(children[start]) or (0, 0)
         try:
             if "forward" in block.__dict__:
@@ -365,6 +372,16 @@ def _in_sequential(path: str, block: Module) -> Iterator[Found]:
             continue
         yield Found(where, block, d, h, plan.approximate, swapped.SwappedSequential, plan, hooked(block, plan))
         start = end
+
+
+def place(path: str, block: Module, plan: Plan) -> str:
+    """The name of an MLP in an nn.Sequential: the Sequential's, with a slice where it holds more."""
+    return _place(path, list(block._modules.values()), plan.start, plan.start + len(plan.classes))
+
+
+def _place(path: str, children: Sequence[Module], start: int, end: int) -> str:
+    whole = start == 0 and all(type(child) is torch.nn.Dropout for child in children[end:])
+    return path if whole else f"{path}[{start}:{end}]"
 
 
 def _run_end(children: Sequence[Module], start: int) -> int | None:

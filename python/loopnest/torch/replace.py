@@ -76,11 +76,12 @@ def replace_mlps(model: Module, *, fallback: bool = False) -> Replaced:
     model     a torch.nn.Module, in any mode
     fallback  whether blocks of other dtypes and devices are swapped too, and run by torch's own kernels
 
-    It finds them in nn.Sequential, nn.TransformerEncoderLayer, BERT's and GPT-2's layers with all their copies, and modules
-    built as ViT's MLP: by tracing what they compute, not by their names. Each is held to the original on random input
-    before the model gets it. A block keeps its children and parameters, so that optimizers, state dicts, hooks on the
-    block, train() and eval(), deepcopy and pickle go on as before; where a swapped block has more to do than the kernels can
-    (dropout between GELU and the second layer in training, hooks on its layers, autocast), its original forward runs.
+    It finds them in nn.Sequential, nn.TransformerEncoderLayer, BERT's and GPT-2's layers with all their copies, and
+    modules built as ViT's MLP: by tracing what they compute, not by their names. Each is held to the original on random
+    input before the model gets it. A block keeps its children and parameters, so that optimizers, state dicts, hooks on
+    the block, train() and eval(), deepcopy and pickle go on as before. Where a swapped block has more to do than the
+    kernels can (dropout between GELU and the second layer in training, hooks on its layers, autocast), its original
+    forward runs.
 
     Returns a `Replaced`: what was swapped, and what not and why. `restore_mlps(model)` puts the originals back.
     Raises TypeError where model is no module.
@@ -135,10 +136,10 @@ def _already(model: Module) -> list[Block]:
     """The blocks that an earlier call has swapped."""
     return [
         Block(
-            path=path,
+            path=recognise.place(path, module, plan) if type(module).__mro__[1] is swapped.SwappedSequential else path,
             kind=type(module).__name__,
-            d=0,
-            h=0,
+            d=d,
+            h=h,
             approximate=plan.approximate,
             swapped=True,
             why="by an earlier call",
@@ -146,6 +147,7 @@ def _already(model: Module) -> list[Block]:
         for path, module in model.named_modules()
         if isinstance(module, swapped.Swapped)
         for plan in module.loopnest_plans
+        for d, h in [recognise.sizes(swapped.modules_of(module, plan)[plan.first]) or (0, 0)]
     ]
 
 
@@ -192,14 +194,11 @@ def _why_not(found: Found, owners: dict[int, list[str]], fallback: bool) -> str:
             if tensor.device.type == "meta":
                 return f"{where} is on the meta device, without values to compare"
             if not fallback and tensor.dtype not in FLOATS:
-                return f"{where} has dtype {_short(tensor.dtype)}, not float32 or float64; fallback=True leaves it to torch"
+                dtype = str(tensor.dtype).removeprefix("torch.")
+                return f"{where} has dtype {dtype}, not float32 or float64; fallback=True leaves it to torch"
             if not fallback and tensor.device.type != "cpu":
                 return f"{where} is on {tensor.device}, not the CPU; fallback=True leaves it to torch"
     return ""
-
-
-def _short(dtype: Any) -> str:
-    return str(dtype).removeprefix("torch.")
 
 
 # --- the table

@@ -28,6 +28,7 @@ from .functional import mlp
 from .operators import FLOATS
 
 Module = Any  # torch.nn.Module: torch is not typed for mypy here
+Class = Any  # of modules
 Path = tuple[str, ...]
 
 
@@ -50,7 +51,7 @@ class Plan:
     """
 
     left_out: tuple[Path, ...]
-    classes: tuple[type, ...]
+    classes: tuple[Class, ...]
     first: int
     second: int
     transposed: tuple[bool, bool]
@@ -68,6 +69,17 @@ def at(module: Module, path: Path) -> Module:
     for name in path:
         module = getattr(module, name)
     return module
+
+
+def modules_of(block: Module, plan: Plan) -> list[Module]:
+    """The modules that a swapped block leaves out."""
+    if isinstance(block, SwappedSequential):
+        return _children(block)[plan.start : plan.start + len(plan.classes)]
+    return [at(block, path) for path in plan.left_out]
+
+
+def _children(block: Module) -> list[Module]:
+    return list(block._modules.values())
 
 
 def has_hooks(module: Module) -> bool:
@@ -112,7 +124,7 @@ def _mlp(plan: Plan, modules: Sequence[Module], x: Tensor) -> Tensor:
 
 def _block(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
     """The block's result, or None where its original method is to run."""
-    modules = [at(block, path) for path in plan.left_out]
+    modules = modules_of(block, plan)
     if not _may_run(plan, modules, x):
         return None
     y = _mlp(plan, modules, x)
@@ -125,7 +137,7 @@ class Swapped:
     """What all swapped blocks derive from. Their class is made by `swapped_class`, from one of those below."""
 
     method: str
-    original: type
+    original: Class
     loopnest_plans: tuple[Plan, ...] = ()  # none in what a block's class makes anew, such as a slice of a Sequential
 
     def extra_repr(self) -> str:
@@ -153,12 +165,12 @@ class SwappedSequential(Swapped):
     method = "forward"
 
     def forward(self, input: Tensor) -> Tensor:
-        children = list(self._modules.values())  # type: ignore[attr-defined]
+        children = _children(self)
         done = 0
         for plan in self.loopnest_plans:
             input = _in_turn(children[done : plan.start], input)
             done = plan.start + len(plan.classes)
-            run = children[plan.start : done]
+            run = modules_of(self, plan)
             input = _mlp(plan, run, input) if _may_run(plan, run, input) else _in_turn(run, input)
         return _in_turn(children[done:], input)
 
@@ -194,9 +206,10 @@ class SwappedFeedForward(Swapped):
 
 
 class SwappedEncoderLayer(SwappedFeedForward):
-    """In eval mode and without gradients, torch has a fast path, one operator for a whole layer, which reads the weights
-    itself. It is closed here by the attribute that it asks for (activation_relu_or_gelu), so that _ff_block runs;
-    self_attn keeps its own. Nested tensors, which nn.TransformerEncoder makes of padded batches, have no other path."""
+    """In eval mode and without gradients, torch has a fast path, one operator for a whole layer, which reads the
+    weights itself. It is closed here by the attribute that it asks for (activation_relu_or_gelu), so that _ff_block
+    runs; self_attn keeps its own. Nested tensors, which nn.TransformerEncoder makes of padded batches, have no other.
+    """
 
     def forward(self, src: Tensor, *args: Any, **kwargs: Any) -> Any:
         if src.is_nested and self.loopnest_plans:
@@ -206,7 +219,7 @@ class SwappedEncoderLayer(SwappedFeedForward):
         return super().forward(src, *args, **kwargs)  # type: ignore[misc]
 
 
-def _with_class(module: Module, cls: type, **attributes: Any) -> Module:
+def _with_class(module: Module, cls: Class, **attributes: Any) -> Module:
     """Another object of this class, over the same children and parameters."""
     other = cls.__new__(cls)
     other.__dict__.update(module.__dict__, **attributes)
@@ -214,18 +227,18 @@ def _with_class(module: Module, cls: type, **attributes: Any) -> Module:
 
 
 @functools.cache
-def swapped_class(original: type, how: type[Swapped]) -> type:
+def swapped_class(original: Class, how: Class) -> Class:
     """The class of a swapped block: named as its original, since some libraries go by names of classes."""
     names = {"__module__": original.__module__, "__qualname__": original.__qualname__, "original": original}
     return type(original.__name__, (how, original), names)
 
 
-def _made_anew(original: type, how: type[Swapped]) -> Module:
+def _made_anew(original: Class, how: Class) -> Module:
     cls = swapped_class(original, how)
     return cls.__new__(cls)
 
 
-def swap(block: Module, how: type[Swapped], plans: tuple[Plan, ...]) -> None:
+def swap(block: Module, how: Class, plans: tuple[Plan, ...]) -> None:
     block.__class__ = swapped_class(type(block), how)
     block.loopnest_plans = plans
     if how is SwappedEncoderLayer:
@@ -233,7 +246,8 @@ def swap(block: Module, how: type[Swapped], plans: tuple[Plan, ...]) -> None:
 
 
 def restore(block: Module) -> None:
-    if isinstance(block, SwappedEncoderLayer) and block.loopnest_plans:
-        block.activation_relu_or_gelu = block.loopnest_plans[0].fast_path
+    for plan in block.loopnest_plans:
+        if plan.fast_path is not None:
+            block.activation_relu_or_gelu = plan.fast_path
     block.__dict__.pop("loopnest_plans", None)
     block.__class__ = block.original
