@@ -22,7 +22,7 @@ struct DataType {
     std::uint8_t code, bits;
     std::uint16_t lanes;
 };
-constexpr std::uint8_t floating = 2;  // a DataType's code
+constexpr std::uint8_t signed_ = 0, floating = 2;  // a DataType's code
 
 struct Tensor {
     void* data;

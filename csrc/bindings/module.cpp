@@ -12,6 +12,7 @@
 
 #include "bindings/cache_simulator.hpp"
 #include "bindings/shortcut.hpp"
+#include "bindings/strided.hpp"
 #include "kernels.hpp"
 #include "machine/accuracy.hpp"
 #include "machine/caches.hpp"
@@ -33,39 +34,36 @@ struct Python {
 };
 
 template <class T>
-T* data_of(const py::array& array, int axes) {
-    if (array.ndim() != axes)
-        throw py::type_error("an array has " + std::to_string(array.ndim()) + " axes, expected " + std::to_string(axes));
-    if (!array.dtype().is(py::dtype::of<std::remove_const_t<T>>()) &&
-        !array.dtype().equal(py::dtype::of<std::remove_const_t<T>>()))
-        throw py::type_error("arrays of different dtypes");
-    if (!std::is_const_v<T> && !array.writeable()) throw py::type_error("a result's array is read-only");
-    return static_cast<T*>(const_cast<void*>(array.data()));
+T* data_of(const Strided& array, index axes) {
+    if (array.axes != axes)
+        throw py::type_error("an array has " + std::to_string(array.axes) + " axes, expected " + std::to_string(axes));
+    if (array.dtype != dtype_of<std::remove_const_t<T>>) throw py::type_error("arrays of different dtypes");
+    if (!std::is_const_v<T> && !array.writeable) throw py::type_error("a result's array is read-only");
+    return static_cast<T*>(array.data);
 }
 
 template <class T>
 struct Python<Matrix<T>> {
-    using type = py::array;
-    static Matrix<T> pass(const py::array& array) {
+    using type = Strided;
+    static Matrix<T> pass(const Strided& array) {
         T* const data = data_of<T>(array, 2);
-        const index size = sizeof(T);
-        return {data, array.shape(0), array.shape(1), array.strides(0) / size, array.strides(1) / size};
+        return {data, array.shape[0], array.shape[1], array.stride(0), array.stride(1)};
     }
 };
 
 template <class T>
 struct Python<Vector<T>> {
-    using type = py::array;
-    static Vector<T> pass(const py::array& array) {
+    using type = Strided;
+    static Vector<T> pass(const Strided& array) {
         T* const data = data_of<T>(array, 1);
-        return {data, array.shape(0), array.strides(0) / index(sizeof(T))};
+        return {data, array.shape[0], array.stride(0)};
     }
 };
 
 template <class T>
 struct Python<T*> {  // a scalar result: an array without axes
-    using type = py::array;
-    static T* pass(const py::array& array) { return data_of<T>(array, 0); }
+    using type = Strided;
+    static T* pass(const Strided& array) { return data_of<T>(array, 0); }
 };
 
 template <class Result, class... Args>
@@ -89,7 +87,7 @@ template <class T>
 void run(GeluBackwardFn<T> kernel, const Operand* x, bool tanh_form) { kernel(x[0], x[1], x[2], tanh_form); }
 
 template <class... Rest>
-const py::array& first_array(const py::array& first, const Rest&...) {
+const Strided& first_array(const Strided& first, const Rest&...) {
     return first;
 }
 
@@ -105,11 +103,9 @@ void define(py::dict& kernels, const char* operation, Rungs<Fn> Kernels::*rungs,
         const py::cpp_function kernel(
             [=](typename Python<Args>::type... args) -> Result {
                 const Rung<Fn>& rung = active();
-                const auto dtype = first_array(args...).dtype().num();
-                if (dtype == py::dtype::of<float>().num())
-                    return call(rung.f32, args...);
-                if (dtype == py::dtype::of<double>().num())
-                    return call(rung.f64, args...);
+                const DType dtype = first_array(args...).dtype;
+                if (dtype == DType::f32) return call(rung.f32, args...);
+                if (dtype == DType::f64) return call(rung.f64, args...);
                 throw py::type_error("expected arrays of float32 or float64");
             },
             py::name(names.first[i].name));
@@ -187,9 +183,9 @@ void define_in_step(py::dict& in_step, Rungs<Fn> Kernels::*rungs, Result (*)(Arg
             [=](const std::string& isa, const Calls& calls, const Calls& warm_up) {
                 if (calls.empty()) throw py::value_error("calls is empty, expected the arguments of one thread at least");
                 const Rung<Fn>& rung = (level_called(isa).kernels->*rungs).first[i];
-                const auto dtype = std::get<0>(calls.front()).dtype().num();
-                if (dtype == py::dtype::of<float>().num()) return run_in_step(rung.f32, calls, warm_up);
-                if (dtype == py::dtype::of<double>().num()) return run_in_step(rung.f64, calls, warm_up);
+                const DType dtype = std::get<0>(calls.front()).dtype;
+                if (dtype == DType::f32) return run_in_step(rung.f32, calls, warm_up);
+                if (dtype == DType::f64) return run_in_step(rung.f64, calls, warm_up);
                 throw py::type_error("expected arrays of float32 or float64");
             },
             py::name(names.first[i].name), py::arg("isa"), py::arg("calls"), py::arg("warm_up") = Calls{});
@@ -247,7 +243,7 @@ PYBIND11_MODULE(_core, module) {
     module.attr("in_step") = in_step;
     module.def("bind_as_thread", &bind_as_thread, py::arg("n"),
                "Bind the calling thread to the processor that seconds_in_step gives the n-th thread; False where none is bound.");
-    module.def("chase", [](const py::array& next, index place, index steps) {
+    module.def("chase", [](const Strided& next, index place, index steps) {
         const auto places = Python<Vector<const std::int64_t>>::pass(next);
         py::gil_scoped_release without_gil;
         return chase(places, place, steps);
@@ -267,6 +263,16 @@ PYBIND11_MODULE(_core, module) {
     module.def("num_threads", [] { return num_threads(); }, "How many threads one call may use.");
     module.def("set_num_threads", [](index count) { set_num_threads(count); }, py::arg("count"),
                py::call_guard<py::gil_scoped_release>());
+    module.def("use_openmp", [](std::uintptr_t parallel, std::uintptr_t max_threads) {
+        OpenMP runtime;
+        if (parallel && max_threads) {
+            runtime.parallel = reinterpret_cast<decltype(runtime.parallel)>(parallel);
+            runtime.max_threads = reinterpret_cast<decltype(runtime.max_threads)>(max_threads);
+        }
+        use_openmp(runtime);
+    }, py::arg("parallel"), py::arg("max_threads"), py::call_guard<py::gil_scoped_release>(),
+       "Share work among the threads of a loaded OpenMP runtime, given the addresses of its GOMP_parallel and its "
+       "omp_get_max_threads; 0 and 0: among our own.");
     module.def("cache_sizes", [] {
         const CacheSizes cache = cache_sizes();
         return py::make_tuple(cache.l1d, cache.l2, cache.l3);
@@ -282,7 +288,7 @@ PYBIND11_MODULE(_core, module) {
 
     module.def("functions_with_exact_results", &functions_with_exact_results,
                "The functions that errors_in_ulp knows.");
-    module.def("errors_in_ulp", [](const std::string& function, const py::array& x, const py::array& y) {
+    module.def("errors_in_ulp", [](const std::string& function, const Strided& x, const Strided& y) {
         const auto from = Python<Vector<const float>>::pass(x), to = Python<Vector<const float>>::pass(y);
         Errors errors;
         {

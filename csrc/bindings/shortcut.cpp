@@ -20,7 +20,7 @@
 #include <unordered_map>
 #include <utility>
 
-#include "bindings/dlpack.hpp"
+#include "bindings/strided.hpp"
 
 namespace py = pybind11;
 
@@ -313,6 +313,11 @@ Shortcut& shortcut_of(const py::object& object) {
 }
 
 }  // namespace
+
+bool describe_tensor(PyObject* object, dlpack::Tensor& tensor) {
+    return the.tensor && PyObject_TypeCheck(object, the.tensor) &&
+           the.exchange->tensor_from_object(object, &tensor) == 0 && tensor.device.type == dlpack::cpu;
+}
 
 void add_runner(const py::object& kernel, Runner runner) {
     the.runners.insert_or_assign(kernel.inc_ref().ptr(), std::move(runner));

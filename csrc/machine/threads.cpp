@@ -110,6 +110,7 @@ struct Shared {
     std::atomic<bool> busy{false};  // with the work of some caller
     Pool* pool = nullptr;
     std::atomic<index> threads{1};
+    OpenMP openmp;
 };
 
 Shared* shared = new Shared;
@@ -124,7 +125,10 @@ Shared* shared = new Shared;
 
 }  // namespace
 
-index num_threads() { return shared->threads.load(std::memory_order_relaxed); }
+index num_threads() {
+    const index ours = shared->threads.load(std::memory_order_relaxed);
+    return shared->openmp.parallel ? smaller(ours, index(shared->openmp.max_threads())) : ours;
+}
 
 void set_num_threads(index count) {
     while (shared->busy.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
@@ -134,15 +138,27 @@ void set_num_threads(index count) {
     shared->busy.store(false, std::memory_order_release);
 }
 
+void use_openmp(OpenMP runtime) {
+    while (shared->busy.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
+    shared->openmp = runtime;
+    shared->busy.store(false, std::memory_order_release);
+}
+
 void share(index count, void (*work)(void* context, index piece), void* context) {
-    if (count <= 1 || num_threads() == 1 || shared->busy.exchange(true, std::memory_order_acquire)) {
+    const index threads = num_threads();
+    if (count <= 1 || threads <= 1 || shared->busy.exchange(true, std::memory_order_acquire)) {
         for (index piece = 0; piece < count; ++piece) work(context, piece);
         return;
     }
     Job job{work, context, count, {}, {}, {}};
     try {
-        if (shared->pool == nullptr) shared->pool = new Pool(num_threads() - 1);
-        shared->pool->run(job);
+        if (shared->openmp.parallel) {
+            const auto take_pieces = [](void* job) { static_cast<Job*>(job)->take_pieces(); };
+            shared->openmp.parallel(take_pieces, &job, unsigned(threads), 0);
+        } else {
+            if (shared->pool == nullptr) shared->pool = new Pool(threads - 1);
+            shared->pool->run(job);
+        }
     } catch (...) {  // no memory, or no more threads: what was not done is done here
         job.take_pieces();
     }

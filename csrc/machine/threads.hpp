@@ -2,6 +2,10 @@
 //
 // With OpenMP the order in which torch, Numba and this extension are imported would decide whose runtime runs a kernel,
 // and a fork after a parallel region would hang.
+//
+// But where torch's own kernels run before and after ours, two pools fight: a thread of OpenMP's that has nothing to do
+// spins for some milliseconds, on the core that ours needs. So loopnest.torch has the pieces taken by torch's threads
+// (use_openmp), by the very runtime that torch has loaded.
 #pragma once
 
 #include "view.hpp"
@@ -10,6 +14,14 @@ namespace loopnest {
 
 index num_threads();             // that one call may use, the caller's among them
 void set_num_threads(index count);
+
+// From now on pieces are taken by the threads of a loaded OpenMP runtime with GCC's entry points, and by no more than its
+// omp_get_max_threads() allows the caller; by our own pool again where `parallel` is null, and in a forked child.
+struct OpenMP {
+    void (*parallel)(void (*function)(void*), void* context, unsigned threads, unsigned flags) = nullptr;  // GOMP_parallel
+    int (*max_threads)() = nullptr;  // omp_get_max_threads
+};
+void use_openmp(OpenMP runtime);
 
 // work(context, 0) … work(context, count - 1), each once, on the caller's thread and the pool's; returns when all are
 // done. Pieces are handed out in order to whoever is free. An exception of a piece is thrown again here, when the others

@@ -23,14 +23,26 @@ struct Grid {
     index rows, cols;  // of pieces
 };
 
+// The grid by which the busiest thread has the least to do: so many pieces, of so many tiles each. Among equal ones that
+// with the fewest cuts of rows, each of which makes the threads pack b once more, and then that with the most pieces.
 template <class T>
 Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
-    const index pieces = threads > 1 ? 2 * threads : 1;
+    if (threads == 1) return {1, 1};
     const index row_units = (c.rows + tile_rows - 1) / tile_rows, col_units = (c.cols + tile_cols<T> - 1) / tile_cols<T>;
-    if (cut == Cut::columns) return {1, smaller(col_units, pieces)};
-    if (!read_in_place(a) && row_units >= pieces) return {pieces, 1};
-    const index cols = smaller(col_units, pieces);
-    return {smaller(row_units, (pieces + cols - 1) / cols), cols};
+    const index most = 4 * threads;
+    const bool rows_first = cut == Cut::anyhow && !read_in_place(a) && row_units >= 2 * threads;
+    Grid best = {1, 1};
+    double least = 0;
+    for (index rows = 1; rows <= smaller(cut == Cut::columns ? 1 : row_units, most); ++rows)
+        for (index cols = 1; cols <= smaller(rows_first ? 1 : col_units, most / rows); ++cols) {
+            const index height = (row_units + rows - 1) / rows, width = (col_units + cols - 1) / cols;
+            const double busiest = double((rows * cols + threads - 1) / threads * height * width);
+            if (least == 0 || busiest < least || (busiest == least && rows == best.rows)) {
+                least = busiest;
+                best = {rows, cols};
+            }
+        }
+    return best;
 }
 
 // The parts of a sum that is cut, added in order.

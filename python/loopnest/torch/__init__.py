@@ -9,10 +9,14 @@ Everything follows torch's conventions: weights are (out, in), GELU is exact unl
 float64 on the CPU; others raise an error, or go to torch's own kernels with fallback=True. `import loopnest` does not
 import this package: it needs torch (`pip install 'loopnest[torch]'`).
 
-operators.py    torch.ops.loopnest.*: schemas, kernels, fake kernels, gradients
-functional.py   the same as functions: matmul, linear, gelu, mlp
-module.py       MLP, a torch.nn.Module
-replace.py      replace_mlps: the MLPs of a model, found (recognise.py), swapped (swapped.py) and compared (probe.py)
+library.py        how a kernel becomes an operator of torch's
+operators.py      torch.ops.loopnest.matmul, linear, gelu, gelu_backward
+mlp_operators.py  torch.ops.loopnest.mlp, mlp_forward, mlp_backward
+checks.py         what they refuse, and how they say so
+functional.py     the same as functions: matmul, linear, gelu, mlp
+threads.py        the kernels run on torch's threads, so that no two pools fight for the cores
+module.py         MLP, a torch.nn.Module
+replace.py        replace_mlps: the MLPs of a model, found (recognise.py), compared (probe.py), swapped (swapped.py)
 """
 
 try:
@@ -25,5 +29,8 @@ except ImportError as error:
 from .functional import gelu, linear, matmul, mlp
 from .module import MLP
 from .replace import Block, Replaced, replace_mlps, restore_mlps
+from .threads import share_threads
+
+share_threads()
 
 __all__ = ["MLP", "Block", "Replaced", "gelu", "linear", "matmul", "mlp", "replace_mlps", "restore_mlps"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
 from ..tensors import Tensor
-from . import operators
-from .operators import FLOATS, mlp_in_torch
+from . import mlp_operators, operators
+from .checks import runs_here
+from .mlp_operators import mlp_in_torch
 
 
 def matmul(a: Tensor, b: Tensor, *, fallback: bool = False) -> Tensor:
@@ -22,14 +25,15 @@ def matmul(a: Tensor, b: Tensor, *, fallback: bool = False) -> Tensor:
     >>> loopnest.torch.matmul(torch.ones(5, 2, 3), torch.ones(3, 4)).shape
     torch.Size([5, 2, 4])
     """
-    if _left_to_torch("matmul", fallback, a=a, b=b):
+    _check_tensors("matmul", a=a, b=b)
+    if fallback and not runs_here(a, b):
         return torch.matmul(a, b)
     for name, tensor in (("a", a), ("b", b)):
         if tensor.ndim == 0:
             raise ValueError(f"matmul: {name} has no axes, expected one or more; * multiplies by a number")
-    matrix = operators.matmul(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
-    matrix = matrix.squeeze(-2) if a.ndim == 1 else matrix
-    return matrix.squeeze(-1) if b.ndim == 1 else matrix
+    product = operators.matmul(a[None] if a.ndim == 1 else a, b[:, None] if b.ndim == 1 else b)
+    product = product.squeeze(-2) if a.ndim == 1 else product
+    return product.squeeze(-1) if b.ndim == 1 else product
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fallback: bool = False) -> Tensor:
@@ -46,7 +50,8 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fallback: b
     >>> loopnest.torch.linear(torch.ones(2, 3), torch.ones(4, 3), torch.zeros(4))[0]
     tensor([3., 3., 3., 3.])
     """
-    if _left_to_torch("linear", fallback, x=x, weight=weight, bias=bias):
+    _check_tensors("linear", x=x, weight=weight, bias=bias)
+    if fallback and not runs_here(x, weight, bias):
         return F.linear(x, weight, bias)
     return operators.linear(x, weight, bias)
 
@@ -64,7 +69,8 @@ def gelu(x: Tensor, approximate: str = "none", *, fallback: bool = False) -> Ten
     >>> loopnest.torch.gelu(torch.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8413])
     """
-    if _left_to_torch("gelu", fallback, x=x):
+    _check_tensors("gelu", x=x)
+    if fallback and not runs_here(x):
         return F.gelu(x, approximate=approximate)
     return operators.gelu(x, approximate)
 
@@ -87,9 +93,9 @@ def mlp(
     approximate     "none" or "tanh", as torch.nn.functional.gelu
     fallback        whether other dtypes and devices go to torch's own kernels, instead of an error
 
-    Returns (…, e). float32 or float64, of one dtype, on the CPU. Where a gradient will be asked for, z and h, (…, h) each,
-    are kept for the backward pass, as torch keeps them; else the hidden layer stays in scratch memory. Gradients of
-    what does not require any are not computed. Second derivatives are torch's own.
+    Returns (…, e). float32 or float64, of one dtype, on the CPU. Where a gradient will be asked for, z and h, each
+    (…, h), are kept for the backward pass, as torch keeps them; else the hidden layer stays in scratch memory.
+    Gradients of what does not require any are not computed. Second derivatives are torch's own.
     Raises ValueError or TypeError, naming the argument. The formulas are in ln.mlp_backward's docstring.
 
     >>> import torch, loopnest.torch
@@ -97,45 +103,20 @@ def mlp(
     >>> loopnest.torch.mlp(x, weight1, None, weight2, None).shape
     torch.Size([2, 5, 3])
     """
-    if _left_to_torch("mlp", fallback, x=x, weight1=weight1, bias1=bias1, weight2=weight2, bias2=bias2):
-        return mlp_in_torch(x, weight1, bias1, weight2, bias2, approximate)
-    if torch.is_grad_enabled() and (
-        x.requires_grad
-        or weight1.requires_grad
-        or weight2.requires_grad
-        or (bias1 is not None and bias1.requires_grad)
-        or (bias2 is not None and bias2.requires_grad)
-    ):
-        y: Tensor = operators.mlp_forward(x, weight1, bias1, weight2, bias2, approximate)[0]
+    tensors = x, weight1, bias1, weight2, bias2
+    _check_tensors("mlp", x=x, weight1=weight1, bias1=bias1, weight2=weight2, bias2=bias2)
+    if fallback and not runs_here(*tensors):
+        return mlp_in_torch(*tensors, approximate)
+    if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
+        y: Tensor = mlp_operators.mlp_forward(*tensors, approximate)[0]
         return y
-    return operators.mlp(x, weight1, bias1, weight2, bias2, approximate)
+    return mlp_operators.mlp(*tensors, approximate)
 
 
-_DEVICES = ("cpu", "meta")  # meta tensors have shapes and no elements
-
-
-def _left_to_torch(operator: str, fallback: bool, **tensors: Tensor | None) -> bool:
-    """Whether torch's own kernel is to run: where ours cannot, and `fallback` allows it; else an error says why."""
-    for name, tensor in tensors.items():
-        if tensor is None:
-            continue
-        if not isinstance(tensor, torch.Tensor):
+def _check_tensors(operator: str, **values: Any) -> None:
+    for name, value in values.items():
+        if not isinstance(value, torch.Tensor) and not (value is None and name.startswith("bias")):
             raise TypeError(
-                f"{operator}: {name} is a {type(tensor).__name__}, expected a torch.Tensor; NumPy arrays go to "
-                f"ln.{'mlp_forward' if operator == 'mlp' else operator}, or through torch.from_numpy({name})"
+                f"{operator}: {name} is a {type(value).__name__}, expected a torch.Tensor; torch.from_numpy({name}) "
+                f"makes one of a NumPy array, without a copy"
             )
-        if tensor.dtype in FLOATS and tensor.device.type in _DEVICES and tensor.layout is torch.strided:
-            continue
-        if fallback:
-            return True
-        otherwise = "or pass fallback=True for torch's own kernel"
-        where = f"{operator}: {name}"
-        if tensor.dtype not in FLOATS:
-            raise TypeError(
-                f"{where} has dtype {tensor.dtype}, expected torch.float32 or torch.float64; convert it with "
-                f"{name}.float(), {otherwise}"
-            )
-        if tensor.device.type not in _DEVICES:
-            raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu(), {otherwise}")
-        raise ValueError(f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense()")
-    return False

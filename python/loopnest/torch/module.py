@@ -10,7 +10,7 @@ from ..tensors import Tensor
 from .functional import mlp
 
 
-class MLP(torch.nn.Sequential):  # type: ignore[misc]  # torch is not typed for mypy here
+class MLP(torch.nn.Sequential):
     """Linear, GELU and Linear, computed as one: what nn.Sequential(Linear(d, h), GELU(), Linear(h, d)) computes.
 
     It is that nn.Sequential, with the same parameters under the same names, drawn from the same random numbers, so

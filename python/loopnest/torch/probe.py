@@ -26,7 +26,7 @@ import torch
 from ..numerics import gamma, unit_roundoff
 from ..tensors import Tensor
 from . import swapped
-from .operators import FLOATS
+from .checks import FLOATS
 from .recognise import Found, twin
 from .swapped import Module, Plan
 

@@ -150,7 +150,7 @@ def _as(tensor: Tensor, dtype: Any) -> Tensor:
     return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
 
-class _Tracer(torch.fx.Tracer):  # type: ignore[misc]
+class _Tracer(torch.fx.Tracer):
     def __init__(self, method: str) -> None:
         super().__init__()
         self.traced_func_name = method

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from . import probe, recognise, swapped
-from .operators import FLOATS
+from .checks import FLOATS
 from .recognise import Found
 from .swapped import Module
 

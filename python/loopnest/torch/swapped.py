@@ -24,8 +24,8 @@ from typing import Any
 import torch
 
 from ..tensors import Tensor
+from .checks import FLOATS
 from .functional import mlp
-from .operators import FLOATS
 
 Module = Any  # torch.nn.Module: torch is not typed for mypy here
 Class = Any  # of modules
@@ -239,7 +239,7 @@ def _made_anew(original: Class, how: Class) -> Module:
 
 
 def swap(block: Module, how: Class, plans: tuple[Plan, ...]) -> None:
-    block.__class__ = swapped_class(type(block), how)
+    block.__class__ = swapped_class(block.__class__, how)
     block.loopnest_plans = plans
     if how is SwappedEncoderLayer:
         block.activation_relu_or_gelu = 0

@@ -1,0 +1,120 @@
+"""What the operators refuse, and how they say so: the argument, what it was, what was expected, the fix.
+
+Each operator has one function here. It first asks whether all is as usual, in a microsecond, and looks for what is not
+only where something is.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from ..tensors import Tensor
+
+FLOATS = (torch.float32, torch.float64)
+
+
+def check_matmul(a: Tensor, b: Tensor) -> None:
+    _check_alike("matmul", a=a, b=b)
+    for name, tensor in (("a", a), ("b", b)):
+        if tensor.ndim < 2:
+            raise ValueError(f"matmul: {name} has shape {tuple(tensor.shape)}, expected two axes or more")
+    if a.shape[-1] != b.shape[-2]:
+        expected = [*map(str, b.shape[:-2]), str(a.shape[-1]), str(b.shape[-1])]
+        raise ValueError(
+            f"matmul: b has shape {tuple(b.shape)}, expected ({', '.join(expected)}) to match a's {tuple(a.shape)}"
+        )
+
+
+def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
+    _check_alike("linear", x=x, weight=weight, bias=bias)
+    _check_layer("linear", {"x": x, "weight": weight, "bias": bias})
+
+
+def check_elementwise(operator: str, approximate: str, **tensors: Tensor) -> None:
+    _check_alike(operator, **tensors)
+    _check_approximate(operator, approximate)
+    (first, shape), *others = ((name, tensor.shape) for name, tensor in tensors.items())
+    for name, other in others:
+        if other != shape:
+            raise ValueError(f"{operator}: {name} has shape {tuple(other)}, expected {tuple(shape)} to match {first}")
+
+
+def check_mlp(
+    x: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, approximate: str
+) -> None:
+    _check_alike("mlp", x=x, weight1=weight1, bias1=bias1, weight2=weight2, bias2=bias2)
+    _check_layer("mlp", {"x": x, "weight1": weight1, "bias1": bias1})
+    if weight2.ndim != 2 or weight2.shape[1] != weight1.shape[0]:
+        raise ValueError(
+            f"mlp: weight2 has shape {tuple(weight2.shape)}, expected (…, {weight1.shape[0]}) to match weight1's "
+            f"{tuple(weight1.shape)}; both are (out, in), and a weight of (in, out) is passed as weight2.t()"
+        )
+    _check_bias("mlp", "bias2", bias2, "weight2", weight2)
+    _check_approximate("mlp", approximate)
+
+
+def _check_layer(operator: str, layer: dict[str, Any]) -> None:
+    """`layer` has the names and values of x, of the weight and of the bias."""
+    (x_name, x), (name, weight), (bias_name, bias) = layer.items()
+    if weight.ndim != 2:
+        raise ValueError(f"{operator}: {name} has shape {tuple(weight.shape)}, expected two axes, (out, in)")
+    if x.ndim < 1 or x.shape[-1] != weight.shape[1]:
+        raise ValueError(
+            f"{operator}: {x_name} has shape {tuple(x.shape)}, expected (…, {weight.shape[1]}) to match {name}'s "
+            f"{tuple(weight.shape)}, (out, in); a weight of (in, out) is passed as {name}.t()"
+        )
+    _check_bias(operator, bias_name, bias, name, weight)
+
+
+def _check_bias(operator: str, bias_name: str, bias: Tensor | None, name: str, weight: Tensor) -> None:
+    if bias is not None and (bias.ndim != 1 or bias.shape[0] != weight.shape[0]):
+        raise ValueError(
+            f"{operator}: {bias_name} has shape {tuple(bias.shape)}, expected ({weight.shape[0]},) to match {name}'s "
+            f"{tuple(weight.shape)}, (out, in)"
+        )
+
+
+def _check_approximate(operator: str, approximate: str) -> None:
+    if approximate not in ("none", "tanh"):
+        raise ValueError(f"{operator}: approximate is {approximate!r}, expected 'none' or 'tanh'")
+
+
+def _check_alike(operator: str, **tensors: Tensor | None) -> None:
+    """All are of one dtype, float32 or float64, with their elements on the CPU."""
+    dtype = None
+    for name, tensor in tensors.items():
+        if tensor is None:
+            continue
+        if dtype is None:
+            dtype, first = tensor.dtype, name
+        if tensor.dtype is not dtype or dtype not in FLOATS or not _here(tensor):
+            _refuse(operator, name, tensor, first, dtype)
+
+
+def _here(tensor: Tensor) -> bool:
+    return bool(tensor.is_cpu or tensor.is_meta)  # meta tensors have shapes and no elements
+
+
+def _refuse(operator: str, name: str, tensor: Tensor, first: str, dtype: Any) -> None:
+    where, otherwise = f"{operator}: {name}", "or pass fallback=True for torch's own kernel"
+    if not _here(tensor):
+        raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu(), {otherwise}")
+    if tensor.dtype not in FLOATS:
+        raise TypeError(
+            f"{where} has dtype {tensor.dtype}, expected torch.float32 or torch.float64; convert it with "
+            f"{name}.float(), {otherwise}"
+        )
+    raise TypeError(
+        f"{where} has dtype {tensor.dtype}, expected {dtype} to match {first}; convert one of them, as in "
+        f"{name}.to({dtype})"
+    )
+
+
+def runs_here(*tensors: Tensor | None) -> bool:
+    """Whether the operators take tensors of these dtypes and devices: for `fallback`, which asks before it calls."""
+    present = [tensor for tensor in tensors if tensor is not None]
+    return all(
+        tensor.dtype in FLOATS and tensor.dtype == present[0].dtype and _here(tensor) for tensor in present
+    ) and all(tensor.layout is torch.strided for tensor in present)
