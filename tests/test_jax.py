@@ -1,6 +1,7 @@
 """JAX arrays in and out without a copy, never changed; and what is refused."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 
@@ -276,7 +277,7 @@ print(ln.matmul(one, one).devices() == {devices[1]})
     done = subprocess.run(
         [sys.executable, "-c", program],
         env={
-            **__import__("os").environ,
+            **os.environ,
             "XLA_FLAGS": "--xla_force_host_platform_device_count=2",
             "JAX_PLATFORMS": "cpu",
         },
