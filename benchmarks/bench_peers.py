@@ -14,15 +14,18 @@ from loopnest.lab import limits
 from loopnest.lab.peers import memory
 from loopnest.lab.peers.bars import COPY, FMA, ONE_THREAD, READ
 from loopnest.lab.peers.child import NotHere, Work, main
-from loopnest.lab.peers.contenders import Loopnest
+from loopnest.lab.peers.contenders import Loopnest, why_not_here
 from loopnest.lab.peers.records import OURS, Item
 from loopnest.lab.peers.rounds import Statement
 from loopnest.lab.verify import compare
 from loopnest.numerics import gamma, precise
+from loopnest.operation import Workload
+from loopnest.operations.mlp.contract import MLPCache
 from loopnest.threads import processors
 
 SQUARES = (256, 384, 512, 768, 1024, 1536, 2048, 3072)
 TOKENS = (1, 4, 16, 64, 128, 512, 2048)
+WIDTHS = (384, 768, 1024)  # of MiniLM, of BERT base and GPT-2 small, of BERT large and GPT-2 medium; hidden: 4 times
 MODEL, HIDDEN = 768, 3072  # GPT-2 small's width, and that of its MLP
 ODD = (  # m, k, n
     *((333, 777, 555), (1000, 1, 1000), (17, 4096, 33), (4096, 64, 4096), (64, 4096, 64)),
@@ -216,12 +219,13 @@ def mlp_passes(workload):
 
 def mlp_check(layers, dy, cache):
     """Holds y, and the gradients where there are any, to the contracts' bounds."""
+    form = {"approximate": cache.approximate}
 
     @functools.cache
     def exact_and_bound():
         forward, backward = ln.mlp_forward.contract, ln.mlp_backward.contract
-        exact = forward.reference(*layers)[0], *backward.reference(dy, cache)
-        bounds = forward.bound(*layers)[0], *gradient_bounds(layers, dy, cache)
+        exact = forward.reference(*layers, **form)[0], *backward.reference(dy, cache)
+        bounds = forward.bound(*layers, **form)[0], *gradient_bounds(layers, dy, cache)
         return list(zip(exact, bounds, strict=True))
 
     def problems(results):
@@ -236,7 +240,7 @@ def mlp_check(layers, dy, cache):
 
 def gradient_bounds(layers, dy, cache):
     """The backward pass's own bounds, and what the errors of the forward pass's z and h add, with |gelu''| <= 0.8."""
-    _, z_error, h_error = ln.mlp_forward.contract.bound(*layers)
+    _, z_error, h_error = ln.mlp_forward.contract.bound(*layers, approximate=cache.approximate)
     x, w1, _, w2, _ = (precise(array) for array in layers)
     dz_error = 0.8 * abs(precise(dy) @ w2.T) * z_error
     passed_on = dz_error @ abs(w1.T), abs(x.T) @ dz_error, dz_error.sum(axis=0), h_error.T @ abs(precise(dy)), 0
@@ -251,6 +255,77 @@ def mlp_memory(quick):
     yield Item("memory", f"512 x {MODEL} x {HIDDEN}", (), "MB", 1, costs, statements=memory.STATEMENTS)
 
 
+# --- the MLP as torch's users call it
+
+
+def torch_mlp(quick, part="torch-mlp"):
+    """loopnest.torch.MLP and the nn.Sequential that it replaces, at transformers' widths, from one token to a batch."""
+    for width in WIDTHS[1:2] if quick else WIDTHS:
+        for tokens in (1, 128, 512) if quick else TOKENS:
+            yield from module_passes(part, tokens, width, 4 * width)
+
+
+def torch_mlp_threads(quick):
+    if processors() < 2:
+        raise NotHere("this process may run on one processor only")
+    yield from torch_mlp(quick, "torch-mlp-threads")
+
+
+def torch_calls(quick):
+    """What calls cost where there is next to nothing to compute."""
+    for work in module_passes("torch-calls", 1, 8, 8):
+        yield dataclasses.replace(work, unit="ns", amount=1, limits={}, more=parts_of_a_call(1, 8, 8))
+
+
+def parts_of_a_call(t, d, h):
+    """Of the forward pass: the rung's kernel, and what torch takes for an operator in Python that does nothing."""
+    import torch
+
+    library = torch.library.Library("loopnest_bench", "FRAGMENT")
+    if not hasattr(torch.ops.loopnest_bench, "nothing"):
+        library.define("nothing(Tensor x) -> Tensor")
+        library.impl("nothing", lambda x: x.new_empty(0), "CPU")
+        LIBRARIES.append(library)  # an operator lives as long as its library
+    arrays = [np.ones(shape, np.float32) for shape in ((t, d), (d, h), h, (h, d), d, (t, h), (t, h), (t, d))]
+    kernel = {"kernel": ln.mlp_forward.fastest().kernel, "arrays": arrays}
+    operator = {"nothing": torch.ops.loopnest_bench.nothing.default, "x": torch.ones(1)}
+    return {
+        "the kernel": Statement("kernel(*arrays, False)", kernel, list),
+        "no kernel": Statement("nothing(x)", operator, list),
+    }
+
+
+LIBRARIES = []
+
+
+def module_passes(part, t, d, h):
+    reason = why_not_here("torch")
+    if reason:
+        raise NotHere(reason)
+    workload = Workload(f"{t} x {d} x {h}", {"t": t, "d": d, "h": h, "e": d})
+    rng = np.random.default_rng(0)
+    layers = ln.mlp_forward.contract.sample(workload, np.float32, rng).inputs
+    dy = rng.standard_normal((t, d), np.float32)
+    form = {"approximate": "none"}
+    _, z, hidden = (array.astype(np.float32) for array in ln.mlp_forward.contract.reference(*layers, **form))
+    x, w1, _, w2, _ = layers
+    problems = mlp_check(layers, dy, MLPCache(x, w1, w2, z, hidden, **form))
+    products = 4 * t * d * h
+    for name, flops, gradient in (("forward", products, None), ("forward and backward", 3 * products, dy)):
+        yield Work(
+            part=part,
+            name=f"{workload}, {name}",
+            tags=(name, workload.name),
+            unit="GFLOP/s",
+            amount=flops,
+            operation="mlp_forward",
+            ask=lambda contender, gradient=gradient: contender.mlp_module(layers, gradient),
+            problems=problems,
+            limits={FMA: (flops, [limits.multiply_adds(threads=ln.num_threads())])},
+            peers=("torch",),
+        )
+
+
 PARTS = {
     "matmul-square": squares,
     "matmul-tiny": tiny,
@@ -261,6 +336,9 @@ PARTS = {
     "gelu": gelu,
     "mlp": mlp,
     "memory": mlp_memory,
+    "torch-mlp": torch_mlp,
+    "torch-mlp-threads": torch_mlp_threads,
+    "torch-calls": torch_calls,
 }
 
 if __name__ == "__main__":

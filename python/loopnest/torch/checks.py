@@ -94,11 +94,16 @@ def _check_alike(operator: str, **tensors: Tensor | None) -> None:
 
 
 def _here(tensor: Tensor) -> bool:
-    return bool(tensor.is_cpu or tensor.is_meta)  # meta tensors have shapes and no elements
+    """On the CPU, or with a shape and no elements; of plain strides."""
+    return (tensor.is_cpu or tensor.is_meta) and tensor.layout is torch.strided
 
 
 def _refuse(operator: str, name: str, tensor: Tensor, first: str, dtype: Any) -> None:
     where, otherwise = f"{operator}: {name}", "or pass fallback=True for torch's own kernel"
+    if tensor.layout is not torch.strided:
+        raise ValueError(
+            f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense(), {otherwise}"
+        )
     if not _here(tensor):
         raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu(), {otherwise}")
     if tensor.dtype not in FLOATS:
@@ -116,5 +121,6 @@ def runs_here(*tensors: Tensor | None) -> bool:
     """Whether the operators take tensors of these dtypes and devices: for `fallback`, which asks before it calls."""
     present = [tensor for tensor in tensors if tensor is not None]
     return all(
-        tensor.dtype in FLOATS and tensor.dtype == present[0].dtype and _here(tensor) for tensor in present
-    ) and all(tensor.layout is torch.strided for tensor in present)
+        tensor.dtype in FLOATS and tensor.dtype == present[0].dtype and _here(tensor) and not tensor.is_nested
+        for tensor in present
+    )

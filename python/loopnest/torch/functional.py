@@ -25,7 +25,7 @@ def matmul(a: Tensor, b: Tensor, *, fallback: bool = False) -> Tensor:
     >>> loopnest.torch.matmul(torch.ones(5, 2, 3), torch.ones(3, 4)).shape
     torch.Size([5, 2, 4])
     """
-    _check_tensors("matmul", a=a, b=b)
+    _check_tensors("matmul", fallback, a=a, b=b)
     if fallback and not runs_here(a, b):
         return torch.matmul(a, b)
     for name, tensor in (("a", a), ("b", b)):
@@ -50,7 +50,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fallback: b
     >>> loopnest.torch.linear(torch.ones(2, 3), torch.ones(4, 3), torch.zeros(4))[0]
     tensor([3., 3., 3., 3.])
     """
-    _check_tensors("linear", x=x, weight=weight, bias=bias)
+    _check_tensors("linear", fallback, x=x, weight=weight, bias=bias)
     if fallback and not runs_here(x, weight, bias):
         return F.linear(x, weight, bias)
     return operators.linear(x, weight, bias)
@@ -69,7 +69,7 @@ def gelu(x: Tensor, approximate: str = "none", *, fallback: bool = False) -> Ten
     >>> loopnest.torch.gelu(torch.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8413])
     """
-    _check_tensors("gelu", x=x)
+    _check_tensors("gelu", fallback, x=x)
     if fallback and not runs_here(x):
         return F.gelu(x, approximate=approximate)
     return operators.gelu(x, approximate)
@@ -104,7 +104,7 @@ def mlp(
     torch.Size([2, 5, 3])
     """
     tensors = x, weight1, bias1, weight2, bias2
-    _check_tensors("mlp", x=x, weight1=weight1, bias1=bias1, weight2=weight2, bias2=bias2)
+    _check_tensors("mlp", fallback, x=x, weight1=weight1, bias1=bias1, weight2=weight2, bias2=bias2)
     if fallback and not runs_here(*tensors):
         return mlp_in_torch(*tensors, approximate)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
@@ -113,10 +113,17 @@ def mlp(
     return mlp_operators.mlp(*tensors, approximate)
 
 
-def _check_tensors(operator: str, **values: Any) -> None:
+def _check_tensors(operator: str, fallback: bool, **values: Any) -> None:
     for name, value in values.items():
-        if not isinstance(value, torch.Tensor) and not (value is None and name.startswith("bias")):
+        if value is None and name.startswith("bias"):
+            continue
+        if not isinstance(value, torch.Tensor):
             raise TypeError(
                 f"{operator}: {name} is a {type(value).__name__}, expected a torch.Tensor; torch.from_numpy({name}) "
                 f"makes one of a NumPy array, without a copy"
+            )
+        if value.is_nested and not fallback:
+            raise ValueError(
+                f"{operator}: {name} is a nested tensor, expected one of a single shape; pass "
+                f"{name}.to_padded_tensor(0), or pass fallback=True for torch's own kernel"
             )

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch._functorch.utils import enable_single_level_autograd_function
+from torch.autograd import forward_ad
 
 from .. import OPERATIONS
 from ..arrays import introduce
@@ -42,13 +44,36 @@ def operator(schema: str, *, fake: Callable[..., Any]) -> Callable[[Callable[...
 def differentiate(operator: Any, function: Any) -> None:
     """Let the gradients of an operator be those of an autograd.Function, whose forward calls it `below_autograd`."""
 
+    # The dispatcher is already at one level of torch.func's transforms, so this is the apply of a single one.
+    apply = super(torch.autograd.Function, function).apply
+
     def autograd(*args: Any) -> Any:
+        transformed = torch._C._are_functorch_transforms_active()
+        if transformed or forward_ad._current_level >= 0:
+            _check_transforms(operator, args)
         if torch.is_grad_enabled() and any(isinstance(arg, torch.Tensor) and arg.requires_grad for arg in args):
-            return function.apply(*args)
+            if not transformed:
+                return apply(*args)
+            with enable_single_level_autograd_function():
+                return apply(*args)
         with below_autograd():
             return operator(*args)
 
     _library.impl(operator.name().partition("::")[2], autograd, "Autograd")
+
+
+def _check_transforms(operator: Any, args: tuple[Any, ...]) -> None:
+    """Refuse forward mode, and torch.func's gradients of gradients, whose tangents and inner levels would be lost."""
+    levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
+    kinds = torch._C._functorch.TransformType
+    tangents = forward_ad._current_level >= 0 and any(
+        isinstance(arg, torch.Tensor) and forward_ad.unpack_dual(arg).tangent is not None for arg in args
+    )
+    if tangents or kinds.Jvp in levels or levels.count(kinds.Grad) > 1:
+        raise NotImplementedError(
+            f"{operator.name()} has reverse-mode gradients, and under torch.func these of one level: for forward mode "
+            f"use torch's own layers; for second derivatives torch.autograd.grad(…, create_graph=True)"
+        )
 
 
 below_autograd = torch._C._AutoDispatchBelowAutograd

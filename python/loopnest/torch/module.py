@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import torch
 
 from ..tensors import Tensor
 from .functional import mlp
+
+
+def _hooked(layer: Any) -> bool:
+    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 class MLP(torch.nn.Sequential):
@@ -23,6 +28,9 @@ class MLP(torch.nn.Sequential):
     bias         whether the layers have biases
     fallback     whether other dtypes and devices go to torch's own kernels, instead of an error
     device, dtype  of the parameters, as for nn.Linear
+
+    Its layers are not called. Where one of them has hooks, it is: the three then run as in an nn.Sequential, by torch's
+    kernels, and a warning says so.
 
     Its forward takes (…, d) and gives (…, e), and raises what `loopnest.torch.mlp` raises.
 
@@ -61,7 +69,18 @@ class MLP(torch.nn.Sequential):
         self.fallback = fallback
 
     def forward(self, x: Tensor) -> Tensor:
-        first, gelu, second = self
+        first, gelu, second = self._modules.values()
+        if not isinstance(first, torch.nn.Linear) or not isinstance(second, torch.nn.Linear):
+            name, layer = ("0", first) if not isinstance(first, torch.nn.Linear) else ("2", second)
+            raise TypeError(
+                f"MLP: layer {name} is a {type(layer).__name__}, expected a torch.nn.Linear; "
+                f"torch.nn.Sequential(*mlp) runs any layers"
+            )
+        if _hooked(first) or _hooked(gelu) or _hooked(second):
+            warnings.warn(
+                "MLP: a layer has hooks, so the layers are called one by one, with torch's kernels", stacklevel=2
+            )
+            return super().forward(x)
         return mlp(x, first.weight, first.bias, second.weight, second.bias, gelu.approximate, fallback=self.fallback)
 
     def extra_repr(self) -> str:

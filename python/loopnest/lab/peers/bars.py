@@ -61,8 +61,11 @@ TITLES = {
     "gelu": "GELU",
     "mlp": "MLP 512 x 768 x 3072",
     "memory": "extra memory of mlp_backward",
+    "torch-mlp": "loopnest.torch.MLP beside nn.Sequential",
+    "torch-mlp-threads": "the same on two threads",
+    "torch-calls": "calls of the MLP, 1 x 8 x 8",
 }
-"""The parts of a run, in order. All but `threads` and `memory` run on one thread, pinned to one processor."""
+"""The parts of a run, in order. All but those of threads and `memory` run on one thread, pinned to one processor."""
 
 FMA, READ, COPY = "FMA loop", "read", "copy"
 """The machine's limits: lab/limits.py."""
@@ -93,6 +96,11 @@ BARS = (
         for against, bar in (("torch", 2.0), ("best peer", 1.0), (FMA, 0.92))
     ),
     Bar("memory", (), "torch", 1.0, cost=True),
+    *(
+        Bar(part, tags, "torch", bar)
+        for part in ("torch-mlp", "torch-mlp-threads")
+        for tags, bar in (((), 1.0), (("512 x 768 x 3072",), 2.0))
+    ),
 )
 
 

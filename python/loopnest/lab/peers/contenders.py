@@ -32,6 +32,7 @@ class Contender(Protocol):
     gelu             of x, the form as in gelu's `approximate`
     mlp_forward      y
     mlp_both         y, and the gradients for dy: dx, dw1, db1, dw2, db2
+    mlp_module       the same of a torch.nn.Module, with the erf form of GELU; y alone where dy is None
     """
 
     name: str
@@ -41,6 +42,7 @@ class Contender(Protocol):
     def gelu(self, x: Array, approximate: str) -> list[Statement]: ...
     def mlp_forward(self, layers: Layers) -> list[Statement]: ...
     def mlp_both(self, layers: Layers, dy: Array) -> list[Statement]: ...
+    def mlp_module(self, layers: Layers, dy: Array | None) -> list[Statement]: ...
 
 
 def _arrays(results: Any) -> list[Any]:
@@ -82,6 +84,12 @@ class Loopnest:
         names = {**self._names, **_named(layers), "dy": dy, "y": y, "gradients": gradients}
         return [Statement(code, names, lambda gradients: _arrays((y, *gradients)))]
 
+    def mlp_module(self, layers: Layers, dy: Array | None) -> list[Statement]:
+        import loopnest.torch
+
+        (d, h), e = layers[1].shape, layers[3].shape[1]
+        return _of_module("mlp", loopnest.torch.MLP(d, h, e), layers, dy)
+
 
 class NumPy:
     """`np.matmul`; GELU and the MLP have no function of their own in it."""
@@ -102,6 +110,9 @@ class NumPy:
         return []
 
     def mlp_both(self, layers: Layers, dy: Array) -> list[Statement]:
+        return []
+
+    def mlp_module(self, layers: Layers, dy: Array | None) -> list[Statement]:
         return []
 
 
@@ -150,6 +161,11 @@ class Torch:
             self._training(self._products, layers, dy, _arrays),
             self._training(self._layers, _out_in(layers), dy, lambda results: _in_out(*_arrays(results))),
         ]
+
+    def mlp_module(self, layers: Layers, dy: Array | None) -> list[Statement]:
+        nn = self._torch.nn
+        (d, h), e = layers[1].shape, layers[3].shape[1]
+        return _of_module("stack", nn.Sequential(nn.Linear(d, h), nn.GELU(), nn.Linear(h, e)), layers, dy)
 
     def _products(self, x: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
         """The MLP of weights (in, out)."""
@@ -236,11 +252,33 @@ class JAX:
         }
         return [Statement("jax.block_until_ready(forward_and_backward(dy, x, w1, b1, w2, b2))", names, _arrays)]
 
+    def mlp_module(self, layers: Layers, dy: Array | None) -> list[Statement]:
+        return []
+
     def _mlp(self, x: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
         return self._jax.nn.gelu(x @ w1 + b1, approximate=True) @ w2 + b2
 
     def _array(self, x: Array) -> Any:
         return self._jax.block_until_ready(self._jax.numpy.array(x))
+
+
+def _of_module(name: str, module: Any, layers: Layers, dy: Array | None) -> list[Statement]:
+    """A call of a module that has been given these weights, or with dy of it and of its gradients."""
+    import torch
+
+    x, *weights = (torch.tensor(array) for array in _out_in(layers))
+    with torch.no_grad():
+        for parameter, weight in zip(module.parameters(), weights, strict=True):
+            parameter.copy_(weight)
+    if dy is None:
+        return [Statement(f"{name}(x)", {name: module.requires_grad_(False), "x": x}, _arrays)]
+
+    def gradients(module: Any, x: Any, dy: Any) -> tuple[Any, ...]:
+        y = module(x)
+        return y, *torch.autograd.grad(y, (x, *module.parameters()), dy)
+
+    names = {"gradients": gradients, name: module, "x": x.requires_grad_(), "dy": torch.from_numpy(dy)}
+    return [Statement(f"gradients({name}, x, dy)", names, lambda results: _in_out(*_arrays(results)))]
 
 
 def _named(layers: Sequence[Any]) -> dict[str, Any]:

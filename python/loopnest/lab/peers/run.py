@@ -23,7 +23,7 @@ from .records import Absent, Item, PeerResults
 
 PARTS = tuple(TITLES)
 
-THREADS = {"threads": 2}
+THREADS = {"threads": 2, "torch-mlp-threads": 2}
 """How many threads a part's process may use; one where it is not here."""
 
 THREAD_VARIABLES = (
