@@ -54,21 +54,22 @@ def why_unlike(found: Found, plan: Plan) -> str:
 
 
 def _run(found: Found, plan: Plan) -> Module:
-    """The block; of an nn.Sequential the MLP alone, since what comes before it may not take a tensor (…, d)."""
-    if found.how is not swapped.SwappedSequential:
-        return found.block
-    run = found.block.__class__.__new__(found.block.__class__)
-    run.__dict__.update(found.block.__dict__)
-    children = list(found.block._modules.items())[plan.start : plan.start + len(plan.classes)]
-    run.__dict__["_modules"] = dict(children)
-    return run
+    """The block with no other children than the MLP's: attention's weights need no copies in float64, and what comes
+    before the MLP in an nn.Sequential may take no tensor (…, d)."""
+    children = list(found.block._modules.items())
+    if found.how is swapped.SwappedSequential:
+        children = children[plan.start : plan.start + len(plan.classes)]
+    else:
+        used = {path[0] for path in (*plan.left_out, *plan.after, plan.norm) if path}
+        children = [(name, child) for name, child in children if name in used]
+    return swapped.with_class(found.block, type(found.block), _modules=dict(children))
 
 
 def _compare(block: Module, found: Found, plan: Plan, precision: Any, dtype: Any) -> str:
     assert found.how is not None
     convert = precision if precision is not dtype else None
     original = twin(block, dtype=convert)
-    changed = twin(block, dtype=convert)
+    changed = swapped.with_class(original, type(original))
     swapped.swap(changed, found.how, (replace(plan, start=0),))
     x = torch.randn(2, 3, found.d, dtype=precision, generator=torch.Generator().manual_seed(0))
     before = getattr(original, found.how.method)(x)
@@ -101,7 +102,8 @@ def _bound(block: Module, plan: Plan, x: Tensor, dtype: Any) -> Tensor:
     z = x @ w1 + b1
     e_h = 1.13 * e_z + (8 * u + (ROUNDED_CONSTANT if dtype is torch.float32 else 0)) * z.abs()
     hidden = torch.nn.functional.gelu(z, approximate=plan.approximate).abs() + e_h
-    e_y = gamma(h + 1, as_numpy) * (hidden @ w2.abs() + b2.abs()) + e_h @ w2.abs()
+    w2_size = w2.abs()
+    e_y = gamma(h + 1, as_numpy) * (hidden @ w2_size + b2.abs()) + e_h @ w2_size
     if not plan.norm:
         return 2 * e_y
     norm = swapped.at(block, plan.norm)

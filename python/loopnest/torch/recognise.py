@@ -129,7 +129,7 @@ def _class(thing: Any) -> str:
 
 def twin(module: Module, *, training: bool = False, dtype: Any = None) -> Module:
     """A module and its children once more, without hooks, over the same parameters, or over copies in `dtype`."""
-    other = swapped._with_class(module, type(module))
+    other = swapped.with_class(module, type(module))
     for hooks in (name for name in module.__dict__ if name.endswith(("_hooks", "_hooks_with_kwargs"))):
         other.__dict__[hooks] = type(module.__dict__[hooks])()
 

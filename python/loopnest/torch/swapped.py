@@ -213,13 +213,13 @@ class SwappedEncoderLayer(SwappedFeedForward):
 
     def forward(self, src: Tensor, *args: Any, **kwargs: Any) -> Any:
         if src.is_nested and self.loopnest_plans:
-            return _with_class(self, self.original, activation_relu_or_gelu=self.loopnest_plans[0].fast_path).forward(
+            return with_class(self, self.original, activation_relu_or_gelu=self.loopnest_plans[0].fast_path).forward(
                 src, *args, **kwargs
             )
         return super().forward(src, *args, **kwargs)  # type: ignore[misc]
 
 
-def _with_class(module: Module, cls: Class, **attributes: Any) -> Module:
+def with_class(module: Module, cls: Class, **attributes: Any) -> Module:
     """Another object of this class, over the same children and parameters."""
     other = cls.__new__(cls)
     other.__dict__.update(module.__dict__, **attributes)
