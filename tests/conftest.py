@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from loopnest import arrays
+from loopnest import _core, arrays
 
 
 @pytest.fixture(autouse=True)
@@ -10,6 +10,12 @@ def no_worker(monkeypatch):
     """Sessions that a test starts are none of pytest-xdist's workers, in which nothing is benchmarked."""
     for name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT"):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def own_threads():
+    """Kernels run on threads of our own, also where another module's tests have imported loopnest.torch before."""
+    _core.use_openmp(0, 0)
 
 
 @pytest.fixture(autouse=True)
