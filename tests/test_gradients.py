@@ -6,6 +6,7 @@ import loopnest as ln
 import numpy as np
 import pytest
 from ladders import OPERATIONS, rungs
+from loopnest.operations.mlp.contract import MLPCache
 
 STEP = 1e-5  # the difference's own error is about step² from the curvature and u / step from rounding, 1e-10 both
 
@@ -71,3 +72,31 @@ def test_mlp(implementation, form):
     assert len(gradients) == 5
     for gradient, right in zip(gradients, expected, strict=True):
         close(gradient, right)
+
+
+@pytest.mark.parametrize("t", [1, 5, 40])
+@pytest.mark.parametrize("approximate", ["none", "tanh"])
+def test_the_fused_mlp_of_cpp_leaves_out_what_has_no_rows_and_fills_columns(t, approximate):
+    rng = np.random.default_rng(0)
+    d, h, e = 33, 70, 18
+    x, w1, b1, w2, b2 = (rng.standard_normal(s) for s in ((t, d), (d, h), h, (h, e), e))
+    z, hidden, y = np.empty((t, h)), np.empty((t, h)), np.empty((t, e))
+    forward, backward = (ln.OPERATIONS[name]["cpp.fused"].kernel for name in ("mlp_forward", "mlp_backward"))
+    forward(x, w1, b1, w2, b2, z, hidden, y, approximate == "tanh")
+    again = np.empty_like(y)
+    forward(x, w1, b1, w2, b2, np.empty((0, h)), np.empty((0, h)), again, approximate == "tanh")
+    np.testing.assert_array_equal(again, y)
+
+    dy = rng.standard_normal((t, e))
+    cache = MLPCache(x, w1, w2, z, hidden, approximate)
+    exact = dict(zip(("dx", "dw1", "db1", "dw2", "db2"), ln.mlp_backward.contract.reference(dy, cache), strict=True))
+    for wanted in ("dx", "dw1", "dw2", "dx dw1 dw2"):
+        results = {name: np.full(np.shape(array), np.nan) for name, array in exact.items()}
+        for name in ("dw1", "dw2"):
+            results[name] = np.full(results[name].shape[::-1], np.nan).T
+        for name in ("dx", "dw1", "dw2"):
+            if name not in wanted:
+                results[name] = results[name][:0]
+        backward(dy, x, w1, w2, z, hidden, *results.values(), approximate == "tanh")
+        for name in wanted.split():
+            np.testing.assert_allclose(results[name], exact[name], rtol=1e-9, atol=1e-9, err_msg=name)

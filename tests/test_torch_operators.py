@@ -11,7 +11,6 @@ import warnings
 import loopnest as ln
 import numpy as np
 import pytest
-from loopnest.operations.mlp.contract import MLPCache
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'loopnest[torch]'")
 
@@ -227,7 +226,7 @@ def test_without_gradients_the_hidden_layer_is_not_kept(given):
         mlp(torch.ones(5, 6))
     mlp.requires_grad_(False)(torch.ones(5, 6))
     for _, args in given:
-        assert args[5].shape == args[6].shape == (0, 24)
+        assert args[5].shape[0] == args[6].shape[0] == 0
 
 
 @pytest.mark.parametrize("frozen", ["x", "0.weight", "0.bias", "2.weight", "2.bias", "0.weight 0.bias", "x 2.weight"])
@@ -553,37 +552,6 @@ def test_without_torch_the_package_says_what_to_install():
             raise AssertionError("it was imported")
     """)
     assert done.returncode == 0, done.stderr
-
-
-# --- C++: results that are not wanted, and weights' gradients with contiguous columns
-
-
-@pytest.mark.parametrize("t", [1, 5, 40])
-@forms
-def test_the_fused_kernel_leaves_out_what_has_no_rows(t, approximate):
-    rng = np.random.default_rng(0)
-    d, h, e = 33, 70, 18
-    x, w1, b1, w2, b2 = (rng.standard_normal(s) for s in ((t, d), (d, h), h, (h, e), e))
-    z, hidden, y = np.empty((t, h)), np.empty((t, h)), np.empty((t, e))
-    forward, backward = (ln.OPERATIONS[name]["cpp.fused"].kernel for name in ("mlp_forward", "mlp_backward"))
-    forward(x, w1, b1, w2, b2, z, hidden, y, approximate == "tanh")
-    again = np.empty_like(y)
-    forward(x, w1, b1, w2, b2, np.empty((0, h)), np.empty((0, h)), again, approximate == "tanh")
-    np.testing.assert_array_equal(again, y)
-
-    dy = rng.standard_normal((t, e))
-    cache = MLPCache(x, w1, w2, z, hidden, approximate)
-    exact = dict(zip(("dx", "dw1", "db1", "dw2", "db2"), ln.mlp_backward.contract.reference(dy, cache), strict=True))
-    for wanted in ("dx", "dw1", "dw2", "dx dw1 dw2"):
-        results = {name: np.full(np.shape(array), np.nan) for name, array in exact.items()}
-        for name in ("dw1", "dw2"):
-            results[name] = np.full(results[name].shape[::-1], np.nan).T
-        for name in ("dx", "dw1", "dw2"):
-            if name not in wanted:
-                results[name] = results[name][:0]
-        backward(dy, x, w1, w2, z, hidden, *results.values(), approximate == "tanh")
-        for name in wanted.split():
-            np.testing.assert_allclose(results[name], exact[name], rtol=1e-9, atol=1e-9, err_msg=name)
 
 
 def test_memory_of_results_is_freed(two_threads):

@@ -125,12 +125,18 @@ LOOPNEST_INLINE V slope_of(V x, bool tanh_form) {
     return tanh_form ? Slope<T, true>{}(x) : Slope<T, false>{}(x);
 }
 
+// A piece of the whole, by whose size its results are streamed past the caches.
+template <class T>
+void simd_piece(Matrix<const T> x, Matrix<T> y, bool tanh_form, bool streamed) {
+    if (tanh_form)
+        map(streamed, y, Gelu<T, true>{}, x);
+    else
+        map(streamed, y, Gelu<T, false>{}, x);
+}
+
 template <class T>
 void simd(Matrix<const T> x, Matrix<T> y, bool tanh_form) {
-    if (tanh_form)
-        map(y, Gelu<T, true>{}, x);
-    else
-        map(y, Gelu<T, false>{}, x);
+    simd_piece(x, y, tanh_form, outgrows_caches(y));
 }
 
 }  // namespace gelu
@@ -160,11 +166,16 @@ struct Backward {
 };
 
 template <class T>
-void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx, bool tanh_form) {
+void simd_piece(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx, bool tanh_form, bool streamed) {
     if (tanh_form)
-        map(dx, Backward<T, true>{}, x, dy);
+        map(streamed, dx, Backward<T, true>{}, x, dy);
     else
-        map(dx, Backward<T, false>{}, x, dy);
+        map(streamed, dx, Backward<T, false>{}, x, dy);
+}
+
+template <class T>
+void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx, bool tanh_form) {
+    simd_piece(x, dy, dx, tanh_form, outgrows_caches(dx));
 }
 
 }  // namespace gelu_backward

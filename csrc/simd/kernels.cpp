@@ -77,10 +77,12 @@ constexpr Rung<UnaryFn> softmax_rungs[] = {
 constexpr Rung<GeluFn> gelu_rungs[] = {
     RUNG(gelu, polynomial),
     RUNG(gelu, simd),
+    RUNG(gelu, parallel),
 };
 constexpr Rung<GeluBackwardFn> gelu_backward_rungs[] = {
     RUNG(gelu_backward, polynomial),
     RUNG(gelu_backward, simd),
+    RUNG(gelu_backward, parallel),
 };
 
 constexpr Rung<MseFn> mse_rungs[] = {

@@ -110,12 +110,22 @@ LOOPNEST_INLINE void map_row(Vector<T> y, F f, Rows... x) {
     for (; j < y.size; j += lanes<T>) part(j, smaller(lanes<T>, y.size - j));
 }
 
+template <class T>
+LOOPNEST_INLINE bool outgrows_caches(Matrix<T> y) {
+    return y.rows * y.cols * index(sizeof(T)) > cache_sizes().l3;
+}
+
 template <class T, class F, class... Inputs>
-LOOPNEST_INLINE void map(Matrix<T> y, F f, Inputs... x) {
-    if (y.rows * y.cols * index(sizeof(T)) > cache_sizes().l3)
+LOOPNEST_INLINE void map(bool streamed, Matrix<T> y, F f, Inputs... x) {
+    if (streamed)
         for (index i = 0; i < y.rows; ++i) map_row<true>(y.row(i), f, x.row(i)...);
     else
         for (index i = 0; i < y.rows; ++i) map_row(y.row(i), f, x.row(i)...);
+}
+
+template <class T, class F, class... Inputs>
+LOOPNEST_INLINE void map(Matrix<T> y, F f, Inputs... x) {
+    map(outgrows_caches(y), y, f, x...);
 }
 
 }  // namespace loopnest::LOOPNEST_ISA

@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 
 from ..tensors import Tensor
-from .checks import check_mlp
+from .checks import FLOATS, check_mlp
 from .library import below_autograd, differentiate, kernel_of, operator, rows
 
 _PARAMETERS = "Tensor x, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor? bias2, str approximate"
@@ -46,9 +46,12 @@ def mlp(
     x: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, approximate: str
 ) -> Tensor:
     y = _output(x, weight1, bias1, weight2, bias2, approximate)
-    unwanted = x.new_empty((0, weight1.shape[0]))
+    unwanted = _NOTHING[x.dtype]
     _run_forward(x, weight1, bias1, weight2, bias2, unwanted, unwanted, y, approximate)
     return y
+
+
+_NOTHING = {dtype: torch.empty((0, 0), dtype=dtype) for dtype in FLOATS}
 
 
 def _outputs(

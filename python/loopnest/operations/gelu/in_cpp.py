@@ -5,7 +5,9 @@ from ...cpp import header_rung
 header_rung("gelu", "scalar", "gelu/scalar.hpp")
 header_rung("gelu", "polynomial", "gelu/polynomial.hpp", faster_than="cpp.scalar")
 header_rung("gelu", "simd", "gelu/simd.hpp", faster_than="cpp.scalar")
+header_rung("gelu", "parallel", "gelu/parallel.hpp")
 
 header_rung("gelu_backward", "scalar", "gelu/scalar.hpp")
 header_rung("gelu_backward", "polynomial", "gelu/polynomial.hpp", faster_than="cpp.scalar")
 header_rung("gelu_backward", "simd", "gelu/simd.hpp", faster_than="cpp.scalar")
+header_rung("gelu_backward", "parallel", "gelu/parallel.hpp")
