@@ -203,6 +203,15 @@ def calls(monkeypatch):
     return seen
 
 
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """These arrays are small: on a busy machine threads would wait for each other for most of the time."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 # --- what is swapped computes what it did
 
 
