@@ -506,7 +506,7 @@ def test_an_encoder_without_gradients_runs_the_mlp_but_on_nested_tensors(nested,
         calls.clear()
         mine, theirs = other(x, **options), model(x, **options)
         if nested and "src_key_padding_mask" in options:
-            assert torch.equal(mine, theirs)  # by the same fast path
+            assert torch.equal(mine, theirs)  # by the same kernels
             assert not calls
         else:
             torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)

@@ -207,16 +207,10 @@ class SwappedFeedForward(Swapped):
 
 class SwappedEncoderLayer(SwappedFeedForward):
     """In eval mode and without gradients, torch has a fast path, one operator for a whole layer, which reads the
-    weights itself. It is closed here by the attribute that it asks for (activation_relu_or_gelu), so that _ff_block
-    runs; self_attn keeps its own. Nested tensors, which nn.TransformerEncoder makes of padded batches, have no other.
+    weights itself. `swap` closes it by the attribute that it asks for (activation_relu_or_gelu), so that _ff_block
+    runs; self_attn keeps its own. Nested tensors, which nn.TransformerEncoder makes of padded batches, pass through the
+    original _ff_block.
     """
-
-    def forward(self, src: Tensor, *args: Any, **kwargs: Any) -> Any:
-        if src.is_nested and self.loopnest_plans:
-            return with_class(self, self.original, activation_relu_or_gelu=self.loopnest_plans[0].fast_path).forward(
-                src, *args, **kwargs
-            )
-        return super().forward(src, *args, **kwargs)  # type: ignore[misc]
 
 
 def with_class(module: Module, cls: Class, **attributes: Any) -> Module:
