@@ -312,6 +312,17 @@ def test_a_compiled_block_calls_the_operator():
     assert F.linear not in called
 
 
+def test_a_model_that_was_compiled_before_takes_the_swap_and_its_undoing(calls):
+    model = stack().eval()
+    torch._dynamo.reset()
+    compiled, expected = torch.compile(model, backend="eager"), model(some(torch.float32))
+    for swap, runs in ((lambda: None, 0), (lambda: lt.replace_mlps(compiled), 1), (lambda: lt.restore_mlps(model), 0)):
+        swap()
+        calls.clear()
+        torch.testing.assert_close(compiled(some(torch.float32)), expected, atol=1e-6, rtol=0)
+        assert len(calls) == runs
+
+
 @models
 def test_deepcopy_pickle_and_torch_save(name, calls):
     _, other, replaced = pair(name)
@@ -596,6 +607,16 @@ class OwnForward(nn.TransformerEncoderLayer):
         return self._ff_block(x)
 
 
+class Packed(torch.Tensor):
+    """As quantizing libraries put weights of their own into a plain nn.Linear."""
+
+
+def packed():
+    model = stack()
+    model[0].weight = nn.Parameter(model[0].weight.detach().as_subclass(Packed))
+    return model
+
+
 def poisoned():
     model = stack()
     nn.init.constant_(model[0].weight, float("nan"))
@@ -632,6 +653,7 @@ NOT_SWAPPED = {
     "meta": (lambda: stack().to("meta"), r"0\.weight is on the meta device"),
     "tied": (tied, r"0\.weight is tied: it belongs to 0\.0 and 1\.0"),
     "parametrized": (spectral, r"2 is a torch\.ParametrizedLinear, not a plain nn\.Linear"),
+    "a weight of another class": (packed, r"0\.weight is a \S*Packed, not a plain tensor"),
     "LoRA": (
         lambda: with_(GPT2MLP(layer=nn.Linear), c_fc=LoraLinear()),
         "c_fc is a .*LoraLinear, not a plain nn.Linear",
