@@ -100,6 +100,11 @@ def test_gradients_without_biases_and_with_weights_as_gpt2_has_them(approximate)
     assert gradcheck(lambda x, a, b: lt.mlp(x, a.t(), None, b.t(), None, approximate), (x, first, second))
 
 
+def test_what_is_kept_for_the_backward_pass_has_no_gradient():
+    y, z, h = OPS.mlp_forward(random(4, 3), *layers(), "none")
+    assert (y.requires_grad, z.requires_grad, h.requires_grad) == (True, False, False)
+
+
 def test_the_mlp_that_keeps_nothing_has_gradients_all_the_same():
     assert gradcheck(lambda *inputs: OPS.mlp(*inputs, "none"), (random(4, 3), *layers()))
 

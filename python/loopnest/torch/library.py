@@ -65,11 +65,10 @@ def differentiate(operator: Any, function: Any) -> None:
 def _check_transforms(operator: Any, args: tuple[Any, ...]) -> None:
     """Refuse forward mode, and torch.func's gradients of gradients, whose tangents and inner levels would be lost."""
     levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
-    kinds = torch._C._functorch.TransformType
     tangents = forward_ad._current_level >= 0 and any(
         isinstance(arg, torch.Tensor) and forward_ad.unpack_dual(arg).tangent is not None for arg in args
     )
-    if tangents or kinds.Jvp in levels or levels.count(kinds.Grad) > 1:
+    if tangents or levels.count(torch._C._functorch.TransformType.Grad) > 1:
         raise NotImplementedError(
             f"{operator.name()} has reverse-mode gradients, and under torch.func these of one level: for forward mode "
             f"use torch's own layers; for second derivatives torch.autograd.grad(…, create_graph=True)"
