@@ -353,13 +353,17 @@ def test_undo_puts_back_what_was(name, calls):
     assert lt.restore_mlps(other) == ()
 
 
-def test_a_second_call_finds_what_the_first_has_swapped():
-    model = nn.Sequential(nn.Linear(D, D), GPT2MLP())
-    lt.replace_mlps(model)
-    (block,) = lt.replace_mlps(model).blocks
-    assert block.swapped
-    assert (block.path, block.d, block.h, block.why) == ("1", D, H, "by an earlier call")
-    assert lt.restore_mlps(model) == ("1",)
+def test_a_second_call_looks_at_all_anew():
+    model = nn.Sequential(nn.Linear(D, D), GPT2MLP(), nn.Sequential(*stack())).eval()
+    first = lt.replace_mlps(model)
+    assert lt.replace_mlps(model).blocks == first.blocks
+    assert [block.path for block in first.swapped] == ["1", "2"]
+    model.half()
+    assert not lt.replace_mlps(model).swapped
+    assert not any(isinstance(m, swapped.Swapped) for m in model.modules())
+    assert len(lt.replace_mlps(model, fallback=True).swapped) == 2
+    assert model(some(torch.float16)).dtype == torch.float16
+    assert lt.restore_mlps(model) == ("1", "2")
 
 
 # --- the search itself changes nothing
@@ -397,6 +401,18 @@ def test_hooks_on_the_block_itself_go_on(calls):
     assert calls
 
 
+def test_hooks_on_what_follows_the_second_layer_go_on_and_do_not_see_the_search():
+    fired, gpt2, bert = [], GPT2MLP(), BertLayer()
+    gpt2.dropout.register_forward_hook(lambda *_: fired.append("dropout"))
+    bert.output.LayerNorm.register_forward_hook(lambda *_: fired.append("norm"))
+    for model in (gpt2, bert):
+        assert lt.replace_mlps(model).swapped
+    assert not fired
+    gpt2(some(torch.float32))
+    bert(some(torch.float32))
+    assert fired == ["dropout", "norm"]
+
+
 @pytest.mark.parametrize("register", ["forward_hook", "forward_pre_hook", "full_backward_hook"])
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
 @models
@@ -430,6 +446,20 @@ def test_what_is_put_in_the_place_of_a_module_runs(calls):
     model.act = nn.GELU()
     torch.nn.utils.parametrizations.weight_norm(model.c_fc)
     torch.testing.assert_close(model(x), model.c_proj(F.gelu(model.c_fc(x))))
+    assert not calls
+
+
+def test_a_function_that_is_put_in_the_place_of_gelu_runs(calls):
+    layer, bert = encoder_layer().eval(), BertLayer().eval()
+    bert.requires_grad_(False)
+    assert lt.replace_mlps(layer).swapped
+    assert lt.replace_mlps(bert).swapped
+    layer.activation = F.relu
+    bert.intermediate.intermediate_act_fn = nn.ReLU()
+    calls.clear()
+    x = some(torch.float32)
+    torch.testing.assert_close(layer._ff_block(x), layer.linear2(F.relu(layer.linear1(x))))
+    torch.testing.assert_close(bert(x), bert.output(F.relu(bert.intermediate.dense(x)), x))
     assert not calls
 
 
@@ -607,6 +637,20 @@ class OwnForward(nn.TransformerEncoderLayer):
         return self._ff_block(x)
 
 
+class OldConv1D(nn.Module):
+    nf = H
+
+    def __init__(self):
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(D, H))
+
+    def forward(self, x):
+        return x @ self.w
+
+
+OldConv1D.__name__ = "Conv1D"
+
+
 class Packed(torch.Tensor):
     """As quantizing libraries put weights of their own into a plain nn.Linear."""
 
@@ -653,6 +697,7 @@ NOT_SWAPPED = {
     "meta": (lambda: stack().to("meta"), r"0\.weight is on the meta device"),
     "tied": (tied, r"0\.weight is tied: it belongs to 0\.0 and 1\.0"),
     "parametrized": (spectral, r"2 is a torch\.ParametrizedLinear, not a plain nn\.Linear"),
+    "a layer without a weight": (lambda: with_(GPT2MLP(), c_fc=OldConv1D()), "c_fc has no weight"),
     "a weight of another class": (packed, r"0\.weight is a \S*Packed, not a plain tensor"),
     "LoRA": (
         lambda: with_(GPT2MLP(layer=nn.Linear), c_fc=LoraLinear()),

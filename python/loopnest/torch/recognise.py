@@ -96,8 +96,10 @@ def _fit(first: Module, second: Module) -> bool:
 def _check_layer(name: str, layer: Module) -> None:
     if type(layer) is not torch.nn.Linear and not is_conv1d(layer):
         raise _No(f"{name} is a {_class(layer)}, not a plain nn.Linear")
+    if getattr(layer, "weight", None) is None:
+        raise _No(f"{name} has no weight")
     for kind in ("weight", "bias"):
-        tensor = getattr(layer, kind)
+        tensor = getattr(layer, kind, None)
         if tensor is not None and type(tensor) not in (torch.nn.Parameter, torch.Tensor):
             raise _No(f"{name}.{kind} is a {_class(tensor)}, not a plain tensor")
 
@@ -174,15 +176,15 @@ class _Step:
 
 def _steps(block: Module, method: str) -> list[_Step]:
     """The block's chain of steps; raises _No where it is no chain, or another one in training."""
-    in_eval, in_training = (_trace(twin(block, training=training), method) for training in (False, True))
+    in_eval, in_training = (_trace(block, method, training) for training in (False, True))
     if in_eval != in_training:
         raise _No("it computes another function in training mode")
     return in_eval
 
 
-def _trace(block: Module, method: str) -> list[_Step]:
+def _trace(block: Module, method: str, training: bool) -> list[_Step]:
     try:
-        graph = _Tracer(method).trace(block)
+        graph = _Tracer(method).trace(twin(block, training=training))
     except Exception as error:
         if len([child for child in block.children() if any(map(is_layer, child.modules()))]) > 2:
             raise _No(f"its {method} does more than the MLP, and cannot be traced") from error
@@ -266,6 +268,12 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
     holders = dict.fromkeys(path[:n] for path in (*paths, norm) for n in range(1, len(path)))
     left_out = [*holders, *paths]
     place = {i: len(holders) + inside.index(i) for i in inside}
+    functions = [
+        (path, name, value)
+        for path in ((), *holders)
+        for name, value in vars(swapped.at(block, path)).items()
+        if callable(value) and not isinstance(value, type)
+    ]
     return Plan(
         left_out=tuple(left_out),
         classes=tuple(type(swapped.at(block, path)) for path in left_out),
@@ -277,6 +285,7 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
         between=tuple(place[i] for i in between if type(modules[i]) is torch.nn.Dropout),
         after=tuple(steps[i].path for i in after),
         norm=norm,
+        functions=tuple(functions) if modules[1] is None else (),
     )
 
 
@@ -359,7 +368,8 @@ def _in_sequential(path: str, block: Module) -> Iterator[Found]:
         if end is None:
             start += 1
             continue
-        where = _place(path, children, start, end)
+        whole = start == 0 and all(type(child) is torch.nn.Dropout for child in children[end:])
+        where = path if whole else f"{path}[{start}:{end}]"
         d, h = sizes(children[start]) or (0, 0)
         try:
             if "forward" in block.__dict__:
@@ -372,16 +382,6 @@ def _in_sequential(path: str, block: Module) -> Iterator[Found]:
             continue
         yield Found(where, block, d, h, plan.approximate, swapped.SwappedSequential, plan, hooked(block, plan))
         start = end
-
-
-def place(path: str, block: Module, plan: Plan) -> str:
-    """The name of an MLP in an nn.Sequential: the Sequential's, with a slice where it holds more."""
-    return _place(path, list(block._modules.values()), plan.start, plan.start + len(plan.classes))
-
-
-def _place(path: str, children: Sequence[Module], start: int, end: int) -> str:
-    whole = start == 0 and all(type(child) is torch.nn.Dropout for child in children[end:])
-    return path if whole else f"{path}[{start}:{end}]"
 
 
 def _run_end(children: Sequence[Module], start: int) -> int | None:

@@ -83,7 +83,8 @@ def replace_mlps(model: Module, *, fallback: bool = False) -> Replaced:
     kernels can (dropout between GELU and the second layer in training, hooks on its layers, autocast), its original
     forward runs.
 
-    Returns a `Replaced`: what was swapped, and what not and why. `restore_mlps(model)` puts the originals back.
+    Returns a `Replaced`: what was swapped, and what not and why. `restore_mlps(model)` puts the originals back. A
+    second call begins with that, and looks at all blocks anew.
     Raises TypeError where model is no module.
 
     >>> import torch, loopnest.torch
@@ -95,7 +96,8 @@ def replace_mlps(model: Module, *, fallback: bool = False) -> Replaced:
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"replace_mlps: model is a {type(model).__name__}, expected a torch.nn.Module")
-    blocks = _already(model)
+    restore_mlps(model)  # what an earlier call has swapped is looked at anew
+    blocks = []
     owners = _owners(model)
     plans: dict[Module, list[Any]] = defaultdict(list)  # an nn.Sequential may hold several
     hows: dict[Module, Any] = {}
@@ -130,25 +132,6 @@ def restore_mlps(model: Module) -> tuple[str, ...]:
             swapped.restore(module)
             paths.append(path)
     return tuple(paths)
-
-
-def _already(model: Module) -> list[Block]:
-    """The blocks that an earlier call has swapped."""
-    return [
-        Block(
-            path=recognise.place(path, module, plan) if type(module).__mro__[1] is swapped.SwappedSequential else path,
-            kind=type(module).__name__,
-            d=d,
-            h=h,
-            approximate=plan.approximate,
-            swapped=True,
-            why="by an earlier call",
-        )
-        for path, module in model.named_modules()
-        if isinstance(module, swapped.Swapped)
-        for plan in module.loopnest_plans
-        for d, h in [recognise.sizes(swapped.modules_of(module, plan)[plan.first]) or (0, 0)]
-    ]
 
 
 def _block_of(found: Found, why: str) -> Block:

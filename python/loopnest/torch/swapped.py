@@ -46,6 +46,8 @@ class Plan:
     start          in an nn.Sequential, the index of the first layer
     after          the paths of what follows the second layer: dropouts
     norm           the path of the norm of the sum with the input, which ends BERT's block; () in all others
+    functions      the attributes of the block and its parts that are functions, where one of them may be GELU:
+                   the path of the module, the attribute's name, and what it was
     fallback       whether torch's own kernels may run where ours cannot
     fast_path      what an encoder layer had as `activation_relu_or_gelu`
     """
@@ -61,6 +63,7 @@ class Plan:
     start: int = 0
     after: tuple[Path, ...] = ()
     norm: Path = ()
+    functions: tuple[tuple[Path, str, Any], ...] = ()
     fallback: bool = False
     fast_path: int | None = None
 
@@ -127,6 +130,9 @@ def _block(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
     modules = modules_of(block, plan)
     if not _may_run(plan, modules, x):
         return None
+    for path, name, function in plan.functions:
+        if getattr(at(block, path), name, None) is not function:
+            return None
     y = _mlp(plan, modules, x)
     for path in plan.after:
         y = at(block, path)(y)
@@ -215,7 +221,7 @@ class SwappedEncoderLayer(SwappedFeedForward):
 
 def with_class(module: Module, cls: Class, **attributes: Any) -> Module:
     """Another object of this class, over the same children and parameters."""
-    other = cls.__new__(cls)
+    other = object.__new__(cls)
     other.__dict__.update(module.__dict__, **attributes)
     return other
 
@@ -228,8 +234,7 @@ def swapped_class(original: Class, how: Class) -> Class:
 
 
 def _made_anew(original: Class, how: Class) -> Module:
-    cls = swapped_class(original, how)
-    return cls.__new__(cls)
+    return object.__new__(swapped_class(original, how))
 
 
 def swap(block: Module, how: Class, plans: tuple[Plan, ...]) -> None:
