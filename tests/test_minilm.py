@@ -37,7 +37,7 @@ def unreachable(*args, **options):
 def comparison(loaded):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(minilm, "load", lambda: loaded)
-        return minilm.compare(sizes=[(2, 16)], rounds=8)
+        return minilm.compare(sizes=[(2, 16)], threads=[2], rounds=8)
 
 
 def test_hidden_states_and_embeddings_are_the_originals_and_the_times_are_told(comparison, capsys):
@@ -102,7 +102,7 @@ def test_a_wrong_mlp_would_be_seen(loaded, monkeypatch):
 
 
 def test_the_command_prints_the_table_and_writes_the_figures(comparison, monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(minilm, "compare", lambda rounds: comparison)
+    monkeypatch.setattr(minilm, "compare", lambda rounds, threads: comparison)
     monkeypatch.setattr(sys, "argv", ["minilm", "--rounds", "3", "--json", str(tmp_path / "figures.json")])
     with pytest.raises(SystemExit, match=r"^0$"):
         minilm.main()

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import torch
@@ -67,9 +68,11 @@ class Layer:
 class Times:
     """The best times of a batch, in seconds, and how many times as fast the swapped model is.
 
+    threads  of torch, on which loopnest's kernels run too; the processor's time where it is one
     mlps_before, mlps_after  of the six layers' MLPs alone, with their dropout and norm
     """
 
+    threads: int
     sentences: int
     tokens: int
     before: float
@@ -130,19 +133,31 @@ def embeddings(hidden: Tensor, mask: Tensor) -> Tensor:
 
 
 def compare(
-    sentences: Sequence[str] = SENTENCES, sizes: Sequence[tuple[int, int]] = SIZES, *, rounds: int = 8
+    sentences: Sequence[str] = SENTENCES,
+    sizes: Sequence[tuple[int, int]] = SIZES,
+    *,
+    threads: Sequence[int] | None = None,
+    rounds: int = 8,
 ) -> Comparison:
     """Run the model and its copy with swapped MLPs on the sentences, and time both on batches of these sizes.
 
-    rounds  of two calls each, in an order that a coin decides
+    threads  on how many the batches are timed; on one, and on as many as torch has now, where it is None
+    rounds   of two calls each, in an order that a coin decides
     """
     tokenizer, model = load()
     swapped = copy.deepcopy(model)
     replaced = replace_mlps(swapped)
     with torch.inference_mode():
         layers, cosine = _states(tokenizer(list(sentences), padding=True, return_tensors="pt"), model, swapped)
-        times = tuple(_times(model, swapped, *size, rounds) for size in sizes)
-    return Comparison(replaced.blocks, layers, cosine, times, environment())
+        usual = torch.get_num_threads()
+        times = []
+        try:
+            for count in dict.fromkeys((1, usual) if threads is None else threads):
+                torch.set_num_threads(count)
+                times += [_times(model, swapped, count, *size, rounds) for size in sizes]
+        finally:
+            torch.set_num_threads(usual)
+    return Comparison(replaced.blocks, layers, cosine, tuple(times), environment())
 
 
 def _states(batch: Any, model: Module, swapped: Module) -> tuple[tuple[Layer, ...], float]:
@@ -165,7 +180,7 @@ def _states(batch: Any, model: Module, swapped: Module) -> tuple[tuple[Layer, ..
     return tuple(layer(*same) for same in zip(*states, strict=True)), float((before * after).sum(-1).min())
 
 
-def _times(model: Module, swapped: Module, sentences: int, tokens: int, rounds: int) -> Times:
+def _times(model: Module, swapped: Module, threads: int, sentences: int, tokens: int, rounds: int) -> Times:
     generator = torch.Generator().manual_seed(0)
     ids = torch.randint(1000, 20_000, (sentences, tokens), generator=generator)  # words; below are signs
     batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
@@ -175,14 +190,16 @@ def _times(model: Module, swapped: Module, sentences: int, tokens: int, rounds: 
         for layer in m.encoder.layer:
             layer.feed_forward_chunk(hidden)
 
-    before, after = (_turn(partial(m, **batch)) for m in (model, swapped))
-    mlps_before, mlps_after = (_turn(partial(mlps, m)) for m in (model, swapped))
+    clock = time.process_time if threads == 1 else time.perf_counter  # one thread waits for nothing but the processor
+    before, after = (_turn(partial(m, **batch), clock) for m in (model, swapped))
+    mlps_before, mlps_after = (_turn(partial(mlps, m), clock) for m in (model, swapped))
     for pair in ((before, after), (mlps_before, mlps_after)):
         timing.calibrate_alike(*pair)
         for done in timing.rounds_of_two(*pair):
             if done == rounds:
                 break
     return Times(
+        threads,
         sentences,
         tokens,
         before=before.best,
@@ -194,12 +211,12 @@ def _times(model: Module, swapped: Module, sentences: int, tokens: int, rounds: 
     )
 
 
-def _turn(call: Callable[[], object]) -> Turn:
+def _turn(call: Callable[[], object], clock: Callable[[], float]) -> Turn:
     def timeit(calls: int) -> float:
-        start = time.perf_counter()
+        start = clock()
         for _ in range(calls):
             call()
-        return time.perf_counter() - start
+        return clock() - start
 
     return Turn(timeit)
 
@@ -225,23 +242,19 @@ def _told(comparison: Comparison) -> list[str]:
         )
     lines += ["", f"sentence embeddings: cosine at least 1 - {max(0.0, 1 - comparison.cosine):.1e}"]
     if comparison.times:
+        lines += ["", "ms a batch, the best of several; times as fast, with an interval of 95 %"]
+    for threads, same in groupby(comparison.times, lambda t: t.threads):
         lines += [
             "",
-            "ms a batch, the best of several; times as fast, with an interval of 95 %",
+            f"{'1 thread, its processor time' if threads == 1 else f'{threads} threads'}",
             "sentences     the model                       its MLPs alone",
             "x tokens   torch swapped                       torch swapped",
         ]
-    for t in comparison.times:
-        model = f"{t.before * 1e3:8.2f}{t.after * 1e3:8.2f}  {_interval(t.ratio):<18}"
-        mlps = f"{t.mlps_before * 1e3:8.2f}{t.mlps_after * 1e3:8.2f}  {_interval(t.mlps_ratio)}"
-        lines.append(f"{t.sentences:>2} x {t.tokens:<3}{model}{mlps}")
-    pools = ", ".join(f"{p.owner} {p.threads}" for p in env.pools if p.owner in ("torch", "loopnest"))
-    return [
-        *lines,
-        "",
-        f"{env.cpu}, {env.cores} cores, {env.system}, ISA level {env.isa}",
-        f"{versions}; threads: {pools}",
-    ]
+        for t in same:
+            model = f"{t.before * 1e3:8.2f}{t.after * 1e3:8.2f}  {_interval(t.ratio):<18}"
+            mlps = f"{t.mlps_before * 1e3:8.2f}{t.mlps_after * 1e3:8.2f}  {_interval(t.mlps_ratio)}"
+            lines.append(f"{t.sentences:>2} x {t.tokens:<3}{model}{mlps}")
+    return [*lines, "", f"{env.cpu}, {env.cores} cores, {env.system}, ISA level {env.isa}", versions]
 
 
 def _interval(ratio: Interval) -> str:
@@ -255,8 +268,9 @@ def main() -> None:
     @click.command(help=__doc__)
     @click.option("--rounds", default=8, show_default=True, help="Rounds of two calls each, for each size.")
     @click.option("--json", "file", type=click.Path(dir_okay=False), help="Write the figures to this file, too.")
-    def command(rounds: int, file: str | None) -> None:
-        comparison = compare(rounds=rounds)
+    @click.option("--threads", type=int, multiple=True, help="Of torch; may be given twice.  [default: 1, and all]")
+    def command(rounds: int, file: str | None, threads: tuple[int, ...]) -> None:
+        comparison = compare(rounds=rounds, threads=threads or None)
         click.echo(str(comparison))
         if file:
             with open(file, "w", encoding="utf-8") as out:
