@@ -26,24 +26,40 @@ def in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) -
     return file
 
 
+_OPTIONS = (
+    click.argument("data", type=click.Choice(("digits", "spirals", "xor")), default="digits"),
+    click.option("--impl", help="A backend or a rung's id, as cpp or numpy.vectorized; the fastest of each operation."),
+    click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adam", show_default=True),
+    click.option("--lr", type=float, help="The learning rate; each optimizer has its own."),
+    click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Examples in a step."),
+    click.option(
+        "--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Passes over all examples."
+    ),
+    click.option(
+        "--hidden", type=click.IntRange(min=1), default=128, show_default=True, help="Units of the hidden layer."
+    ),
+    click.option("--loss", type=click.Choice(("cross_entropy", "mse")), default="cross_entropy", show_default=True),
+    click.option("--init", type=click.Choice(("zeros", "constant", "xavier", "he")), default="he", show_default=True),
+    click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches."),
+    click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True),
+    click.option("--checkpoint", type=FILE, callback=in_a_folder, help="Write a checkpoint here after each epoch."),
+    click.option("--resume", type=FILE, help="Go on with the training of this checkpoint, and write to it again."),
+    click.option("--json", "as_json", is_flag=True, help="Print all as JSON: the loss of every step too."),
+    click.option("--svg", type=FILE, callback=in_a_folder, help="Write what is drawn to this file."),
+    click.option("--html", type=FILE, callback=in_a_folder, help="The same as one HTML file."),
+)
+
+
+def of_a_training(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The argument and the options of `loopnest train`, which `python -m loopnest.parallel train` has too."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
 @click.command()
-@click.argument("data", type=click.Choice(("digits", "spirals", "xor")), default="digits")
-@click.option("--impl", help="A backend or a rung's id, as cpp or numpy.vectorized; the fastest of each operation.")
-@click.option("--optimizer", type=click.Choice(OPTIMIZERS), default="adam", show_default=True)
-@click.option("--lr", type=float, help="The learning rate; each optimizer has its own.")
-@click.option("--batch", type=click.IntRange(min=1), default=64, show_default=True, help="Examples in a step.")
-@click.option("--epochs", type=click.IntRange(min=1), default=20, show_default=True, help="Passes over all examples.")
-@click.option("--hidden", type=click.IntRange(min=1), default=128, show_default=True, help="Units of the hidden layer.")
-@click.option("--loss", type=click.Choice(("cross_entropy", "mse")), default="cross_entropy", show_default=True)
-@click.option("--init", type=click.Choice(("zeros", "constant", "xavier", "he")), default="he", show_default=True)
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches.")
-@click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
-@click.option("--checkpoint", type=FILE, callback=in_a_folder, help="Write a checkpoint here after each epoch.")
-@click.option("--resume", type=FILE, help="Go on with the training of this checkpoint, and write to it again.")
+@of_a_training
 @click.option("--compare", is_flag=True, help="Train by each backend, and draw their times to 95 % accuracy.")
-@click.option("--json", "as_json", is_flag=True, help="Print all as JSON: the loss of every step too.")
-@click.option("--svg", type=FILE, callback=in_a_folder, help="Write the curves, or the comparison, to this file.")
-@click.option("--html", type=FILE, callback=in_a_folder, help="The same as one HTML file.")
 @click.pass_context
 def train(
     ctx: click.Context,
@@ -69,39 +85,41 @@ def train(
 
     A training that goes on from a checkpoint makes the same numbers, bit for bit, as one that was never stopped.
     """
-    _refuse_what_does_not_fit(ctx, resume, compare, checkpoint)
+    refuse_what_is_kept(ctx, resume)
+    if compare:
+        refused = [f"--{name}" for name in ("impl", "checkpoint", "resume") if typed(ctx, name)]
+        if refused:
+            raise click.UsageError(f"{refused[0]} is not for --compare, which trains by each backend and keeps nothing")
     need_matplotlib(svg, html)
     try:
-        examples = _examples(data)
+        learnt = examples(data)
         if compare:
-            _compare(examples, _config(options), as_json, svg, html)
+            _compare(learnt, config(options), as_json, svg, html)
         elif resume is not None:
             from ..nn import Training
 
-            given = {name: options[name] for name in ("epochs", "impl") if _typed(ctx, name)}
-            _train(Training.resume(resume, examples, **given), checkpoint or resume, as_json, svg, html)
+            given = {name: options[name] for name in ("epochs", "impl") if typed(ctx, name)}
+            _go(Training.resume(resume, learnt, **given), checkpoint or resume, as_json, svg, html)
         else:
             from ..nn import Training
 
-            _train(Training(examples, _config(options)), checkpoint, as_json, svg, html)
+            _go(Training(learnt, config(options)), checkpoint, as_json, svg, html)
     except (ValueError, LookupError, RuntimeError, OSError) as error:
         raise click.ClickException(str(error)) from None
 
 
-def _typed(ctx: click.Context, name: str) -> bool:
+def typed(ctx: click.Context, name: str) -> bool:
+    """Whether this option was given, and is not its default."""
     return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
-def _refuse_what_does_not_fit(ctx: click.Context, resume: Path | None, compare: bool, checkpoint: Path | None) -> None:
+def refuse_what_is_kept(ctx: click.Context, resume: Path | None) -> None:
+    """Options that are in a checkpoint are not given again."""
     kept = ("optimizer", "lr", "batch", "hidden", "loss", "init", "seed", "dtype")
     if resume is not None:
-        given = [f"--{name}" for name in kept if _typed(ctx, name)]
+        given = [f"--{name}" for name in kept if typed(ctx, name)]
         if given:
             raise click.UsageError(f"{given[0]} is in the checkpoint: --resume takes --epochs and --impl alone")
-    if compare:
-        given = [f"--{name}" for name in ("impl", "checkpoint", "resume") if _typed(ctx, name)]
-        if given:
-            raise click.UsageError(f"{given[0]} is not for --compare, which trains by each backend and keeps nothing")
 
 
 def need_matplotlib(*files: Path | None) -> None:
@@ -111,38 +129,63 @@ def need_matplotlib(*files: Path | None) -> None:
         raise click.ClickException("matplotlib, which draws, is not installed: pip install 'loopnest[bench]'")
 
 
-def _examples(name: str) -> Data:
+def examples(name: str) -> Data:
+    """The data of this name."""
     from .. import nn
 
     makers: dict[str, Callable[[], Data]] = {"digits": nn.digits, "spirals": nn.spirals, "xor": nn.xor}
     return makers[name]()
 
 
-def _config(options: dict[str, Any]) -> Config:
+def config(options: dict[str, Any]) -> Config:
+    """What the options ask for."""
     from ..nn import Config
 
     return Config(**options)
 
 
-def _train(training: Training, checkpoint: Path | None, as_json: bool, svg: Path | None, html: Path | None) -> None:
+def _go(training: Training, checkpoint: Path | None, as_json: bool, svg: Path | None, html: Path | None) -> None:
+    ended = go(training, checkpoint, as_json, svg, html)
+    if ended:
+        raise SystemExit(ended)
+
+
+def go(
+    training: Training,
+    checkpoint: Path | None,
+    as_json: bool,
+    svg: Path | None,
+    html: Path | None,
+    *,
+    command: str = "loopnest train",
+    silent: bool = False,
+) -> int:
+    """Train, and tell of it; what the process should exit with: 0, 128 and the signal that stopped it, or 1.
+
+    command  by which the training can be gone on with
+    silent   whether to tell nothing
+    """
     from ..lab import training_tables as tables
 
     out = console()
-    if not as_json:
+    if not (as_json or silent):
         for line in tables.heading(training):
             out.print(line, markup=False)
-    with _stopped_by_signals() as stopped, _Bar(training, quiet=as_json) as bar:
+    with _stopped_by_signals() as stopped, _Bar(training, quiet=as_json or silent) as bar:
         run = training.run(on_step=bar.step, stop=lambda: bool(stopped), checkpoint=checkpoint)
+    status = 128 + stopped[0] if stopped else int(not run.finished)  # another rank may have been stopped
+    if silent:
+        return status
     if as_json:
         click.echo(json.dumps(run.to_json()))
     else:
         for line in tables.summary(run):
             out.print(line, markup=False)
     _write(run, svg, html, as_json)
-    if stopped:
-        where = f"go on with it: loopnest train {run.data} --resume {checkpoint}" if checkpoint else "nothing was kept"
+    if not run.finished:
+        where = f"go on with it: {command} {run.data} --resume {checkpoint}" if checkpoint else "nothing was kept"
         click.echo(f"stopped after {run.steps} steps; {where}", err=True)
-        raise SystemExit(128 + stopped[0])
+    return status
 
 
 def _write(run: Run, svg: Path | None, html: Path | None, as_json: bool) -> None:

@@ -56,11 +56,12 @@ def _clear(path: Path) -> None:
     """Remove what processes that have ended in the midst of writing this file left beside it."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
         process = left.name.split(".")[-2]
-        if process.isdigit() and not _runs(int(process)):
+        if process.isdigit() and not runs(int(process)):
             left.unlink(missing_ok=True)
 
 
-def _runs(process: int) -> bool:
+def runs(process: int) -> bool:
+    """Whether this machine has a process of this number."""
     try:
         os.kill(process, 0)  # no signal: it only asks
     except ProcessLookupError:

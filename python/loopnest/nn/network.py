@@ -8,7 +8,7 @@ fused rungs that they have. Any others are composed of linear, matmul and the ac
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -44,18 +44,28 @@ def linear_backward(x: Array, w: Array, b: Array, dy: Array, matmul: Any = None)
     True
     """
     matmul = OPERATIONS["matmul"] if matmul is None else matmul
-    return matmul(dy, w.T), matmul(x.T, dy), matmul(np.ones((1, len(dy)), dy.dtype), dy)[0]
+    return matmul(dy, w.T), matmul(x.T, dy), _column_sums(dy, matmul)
+
+
+def _column_sums(dy: Array, matmul: Any, out: Array | None = None) -> Array:
+    into = None if out is None else out[np.newaxis]
+    sums: Array = matmul(np.ones((1, len(dy)), dy.dtype), dy, out=into)[0]
+    return sums
 
 
 def _is_mlp(layers: int, activation: str) -> bool:
     return layers == 2 and activation == "gelu"
 
 
-def operations_of(layers: int, activation: str, loss: str) -> tuple[str, ...]:
-    """The operations that a network of so many layers is made of, its loss included."""
+def operations_of(layers: int, activation: str, loss: str, layerwise: bool = False) -> tuple[str, ...]:
+    """The operations that a network of so many layers is made of, its loss included.
+
+    layerwise  whether its gradients are made one layer after the other: `Network.backward`
+    """
     losses = (loss, f"{loss}_backward")
     if _is_mlp(layers, activation):
-        return ("mlp_forward", "mlp_backward", *losses)
+        backward = ("gelu_backward", "matmul") if layerwise else ("mlp_backward",)
+        return ("mlp_forward", *backward, *losses)
     between = () if activation == "identity" or layers == 1 else (activation, f"{activation}_backward")
     return ("linear", "matmul", *between, *losses)
 
@@ -68,6 +78,8 @@ class Network:
     init, seed  how the weights begin: zeros, constant, xavier or he; biases begin as 0
     dtype       float32 or float64, of all arrays
     impl        an id as `nn.choose` takes it
+    layerwise   whether gradients are made one layer after the other, and told of as they are ready: an MLP's backward
+                pass is then composed of matmul and gelu_backward, and not one operation
     parameters  w1, b1, w2, b2 …: arrays of shapes (inputs, outputs) and (outputs,), which optimizers update in place
 
     Raises ValueError or TypeError, naming the argument, for what is none of these.
@@ -92,6 +104,7 @@ class Network:
         dtype: Any = np.float32,
         impl: str | Chosen | None = None,
         loss: str = "cross_entropy",
+        layerwise: bool = False,
     ) -> None:
         self.sizes = tuple(int(size) for size in sizes)
         if len(self.sizes) < 2 or min(self.sizes) < 1:
@@ -104,9 +117,10 @@ class Network:
             raise TypeError(f"dtype is {dtype}, expected float32 or float64")
         self.activation = activation
         self.loss = loss
+        self.layerwise = layerwise
         self.dtype = np.dtype(dtype)
         self.parameters = initialise(self.sizes, init, seed, self.dtype)
-        self.chosen: Chosen = choose(impl, operations_of(self.layers, activation, loss))
+        self.chosen: Chosen = choose(impl, operations_of(self.layers, activation, loss, layerwise))
 
     @property
     def layers(self) -> int:
@@ -137,29 +151,69 @@ class Network:
                 h = z if self.activation == "identity" else self.chosen[self.activation](z)
         return z, Trace(tuple(inputs), tuple(zs))
 
-    def backward(self, dy: Array, trace: Trace) -> dict[str, Array]:
-        """The gradients by each parameter, for the loss whose gradient by the outputs is dy."""
-        if self.is_mlp:
+    def backward(
+        self,
+        dy: Array,
+        trace: Trace,
+        *,
+        ready: Callable[[str], None] = lambda name: None,
+        out: Mapping[str, Array] | None = None,
+    ) -> dict[str, Array]:
+        """The gradients by each parameter, for the loss whose gradient by the outputs is dy.
+
+        ready  is called with a parameter's name as soon as its gradient is there: of a layerwise network the last
+               layer's bias and weights first, while the layers before it are still to be worked on
+        out    for a layerwise network, an array for each gradient, in C order, to receive it; new ones where it is None
+        """
+        if self.is_mlp and not self.layerwise:
             _, dw1, db1, dw2, db2 = self.chosen["mlp_backward"](dy, trace.cache)
-            return {"w1": dw1, "b1": db1, "w2": dw2, "b2": db2}
-        gradients: dict[str, Array] = {}
+            gradients = {"w1": dw1, "b1": db1, "w2": dw2, "b2": db2}
+            for name in reversed(gradients):
+                ready(name)
+            return gradients
+        inputs, zs, gelu_form = trace.inputs, trace.z, {}
+        if trace.cache is not None:
+            inputs, zs = (trace.cache.x, trace.cache.h), (trace.cache.z,)
+            gelu_form = {"approximate": trace.cache.approximate}
+        matmul = self.chosen["matmul"]
+        into = out or {}
+        gradients = {}
         for layer in range(self.layers, 0, -1):
-            w, b = self.parameters[f"w{layer}"], self.parameters[f"b{layer}"]
-            dh, dw, db = linear_backward(trace.inputs[layer - 1], w, b, dy, self.chosen["matmul"])
-            gradients[f"w{layer}"], gradients[f"b{layer}"] = dw, db
-            if layer > 1:
-                z = trace.z[layer - 2]
-                dy = dh if self.activation == "identity" else self.chosen[f"{self.activation}_backward"](z, dh)
+            w, b = f"w{layer}", f"b{layer}"
+            gradients[b] = _column_sums(dy, matmul, into.get(b))
+            ready(b)
+            gradients[w] = matmul(inputs[layer - 1].T, dy, out=into.get(w))
+            ready(w)
+            if layer > 1:  # by the network's input no gradient is wanted
+                dy = matmul(dy, self.parameters[w].T)
+                if self.activation != "identity":
+                    dy = self.chosen[f"{self.activation}_backward"](zs[layer - 2], dy, **gelu_form)
         return gradients
 
-    def gradients(self, x: Array, targets: Array) -> tuple[float, dict[str, Array]]:
+    def gradients(
+        self,
+        x: Array,
+        targets: Array,
+        *,
+        share: float = 1.0,
+        told: Callable[[float], None] = lambda loss: None,
+        **how: Any,
+    ) -> tuple[float, dict[str, Array]]:
         """The loss, a mean over the batch, and its gradients by each parameter.
 
         targets  of cross_entropy the classes, int64 (batch,); of mse arrays of the outputs' shape and dtype
+        share    what both are multiplied by: where these are n of a batch's N examples, the losses and the gradients
+                 of its parts, each with the share n / N, add up to the whole batch's
+        told     is called with the loss before the backward pass
+        how      `ready` and `out`, which `backward` takes
         """
         y, trace = self.forward(x)
         loss = float(self.chosen[self.loss](y, targets))
-        return loss, self.backward(self.chosen[f"{self.loss}_backward"](y, targets), trace)
+        dy = self.chosen[f"{self.loss}_backward"](y, targets)
+        if share != 1:
+            loss, dy = loss * share, dy * dy.dtype.type(share)
+        told(loss)
+        return loss, self.backward(dy, trace, **how)
 
     def accuracy(self, x: Array, labels: Array) -> float:
         """The share of inputs whose largest output is that of their class."""

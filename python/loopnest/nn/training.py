@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -151,10 +151,13 @@ class Training:
     40
     """
 
+    ranks = 1  # processes that train together: parallel/data_parallel.py
+
     def __init__(self, data: Data, config: Config | None = None) -> None:
         self.data = data
         self.config = config = config or Config()
-        names = (*operations_of(2, config.activation, config.loss), config.optimizer)
+        layerwise = self.ranks > 1
+        names = (*operations_of(2, config.activation, config.loss, layerwise), config.optimizer)
         self.chosen: Chosen = choose(config.impl, names)
         self.network = Network(
             (data.features, config.hidden, data.classes),
@@ -164,6 +167,7 @@ class Training:
             dtype=config.dtype,
             impl=self.chosen,
             loss=config.loss,
+            layerwise=layerwise,
         )
         self.optimizer = Optimizer(config.optimizer, self.network.parameters, config.lr, impl=self.chosen)
         self.losses: list[float] = []
@@ -193,11 +197,15 @@ class Training:
     def step(self, batch: Array) -> float:
         """One step with the examples of these indices; their loss before it."""
         start = self.clock()
-        loss, gradients = self.network.gradients(self._x[batch], self._targets[batch])
+        loss, gradients = self._gradients(batch)
         self.optimizer.step(gradients)
         self._seconds += self.clock() - start
         self.losses.append(loss)
         return loss
+
+    def _gradients(self, batch: Array) -> tuple[float, dict[str, Array]]:
+        """The loss of these examples, and its gradients."""
+        return self.network.gradients(self._x[batch], self._targets[batch])
 
     def accuracy(self) -> float:
         """On the held-out examples."""
@@ -261,17 +269,20 @@ class Training:
         checkpoint.save(Path(path), facts, arrays)
 
     @classmethod
-    def resume(cls, path: str | Path, data: Data, *, epochs: int | None = None, impl: str | None = None) -> Training:
+    def resume(
+        cls, path: str | Path, data: Data, *, epochs: int | None = None, impl: str | None = None, **how: Any
+    ) -> Self:
         """The training of this checkpoint, to go on with by `run`.
 
         data    the same as before
         epochs  how many in all; as before where it is None
         impl    another one than before; a note then says that the curve goes on within rounding, not bit for bit
+        how     what else the class takes beside data and config
 
         Raises CheckpointError for a file that cannot be gone on with.
         """
         path = Path(path)
-        facts, arrays = checkpoint.load(path)
+        facts, arrays = cls._load(path, **how)
         try:
             config = Config(**facts["config"])
             was = facts["data"]
@@ -281,7 +292,7 @@ class Training:
                 config = dataclasses.replace(config, epochs=epochs)
             if impl is not None:
                 config = dataclasses.replace(config, impl=impl)
-            training = cls(data, config)
+            training = cls(data, config, **how)
             training._restore(facts, arrays)
         except (KeyError, TypeError) as error:
             raise CheckpointError(f"{path} lacks what a training needs: {error}") from None
@@ -292,6 +303,10 @@ class Training:
             )
         training._tell_of_rounding(facts["rounding"])
         return training
+
+    @classmethod
+    def _load(cls, path: Path, **how: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+        return checkpoint.load(path)
 
     def _restore(self, facts: dict[str, Any], arrays: dict[str, Array]) -> None:
         for name, parameter in self.network.parameters.items():
@@ -308,18 +323,21 @@ class Training:
     def _rounding(self) -> dict[str, Any]:
         """On what the last bits of the numbers depend."""
         ids = self.chosen.ids
-        return {"loopnest": __version__, "isa": isa(), "threads": num_threads(), "implementations": ids}
+        common = {"loopnest": __version__, "isa": isa(), "threads": num_threads(), "ranks": self.ranks}
+        return {**common, "implementations": ids}
 
     def _tell_of_rounding(self, was: dict[str, Any]) -> None:
-        now = self._rounding()
-        changed = [name for name in now if now[name] != was.get(name)]
+        was, now = {"ranks": 1, **was}, self._rounding()
+        theirs, ours = was.get("implementations", {}), now["implementations"]
+        if now["ranks"] != was["ranks"]:  # one rank's backward pass is one operation, and several ranks' is composed
+            ours = {operation: id for operation, id in ours.items() if operation in theirs}
+        others = [operation for operation, id in ours.items() if theirs.get(operation) != id]
+        changed = [name for name in now if (others if name == "implementations" else now[name] != was.get(name))]
         if changed:
             whats = []
             for name in changed:
                 if name == "implementations":
-                    theirs = was.get(name, {})
-                    other = next(op for op in now[name] if now[name][op] != theirs.get(op))
-                    whats.append(f"{other} by {theirs.get(other)}, here {now[name][other]}")
+                    whats.append(f"{others[0]} by {theirs.get(others[0])}, here {ours[others[0]]}")
                 else:
                     whats.append(f"{name} {was.get(name)}, here {now[name]}")
             self.notes.append(

@@ -1,0 +1,265 @@
+"""Data-parallel training: every rank has the whole network, and a part of each batch.
+
+The batch's loss is a mean over its N examples, so its gradient is the sum of what the ranks make of their n: each
+weights its own by n / N, and all are added up. After that all ranks take the same step, and their networks stay alike.
+
+What is added up is a few large arrays, buckets, and not each parameter's gradient: a message costs some time however
+small it is. And the adding up is overlapped with the backward pass, which goes from the last layer to the first: as
+soon as the last layer's gradients are there, their bucket is under way, while the layers before it are worked on.
+Li et al., PyTorch Distributed: Experiences on Accelerating Data Parallel Training (VLDB 2020), §3.2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..nn import Config, Data, Optimizer, Run, Training
+from ..nn import checkpoint as checkpoints
+from .ranks import START, Pending, Ranks, Span, split
+
+FIRST_BYTES = 4096
+"""The first bucket is under way when it has this much, so that the wire is not idle during the backward pass."""
+
+BUCKET_BYTES = 25 << 20
+"""The others have this much: far more than a message's fixed cost is worth on any network (the same as torch's)."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bucket:
+    """The gradients of some parameters, in one array.
+
+    names  of the parameters, in the order in which their gradients are made
+    array  (n,) their gradients, one after the other
+    """
+
+    names: tuple[str, ...]
+    array: Array
+
+    def __str__(self) -> str:
+        return f"the gradients of {', '.join(self.names)}" if len(self.names) > 1 else f"{self.names[0]}'s gradient"
+
+
+class Buckets:
+    """The gradients' memory, in the order in which a backward pass makes them: the last layer's first.
+
+    parameters   arrays of one dtype by name, the first layer's first
+    ranks        by whom they are summed
+    first_bytes, bucket_bytes  how large a bucket is when it is closed: the first one, and the others
+    gradients    by name, the array for that parameter's gradient: a part of its bucket
+
+    >>> import numpy as np
+    >>> from loopnest.parallel import Buckets
+    >>> layers = {"w1": np.ones((4, 3)), "b1": np.ones(3), "w2": np.ones((3, 2)), "b2": np.ones(2)}
+    >>> [bucket.names for bucket in Buckets(layers, first_bytes=64)]
+    [('b2', 'w2'), ('b1', 'w1')]
+    """
+
+    def __init__(
+        self,
+        parameters: Mapping[str, Array],
+        ranks: Ranks | None = None,
+        first_bytes: int = FIRST_BYTES,
+        bucket_bytes: int = BUCKET_BYTES,
+    ) -> None:
+        for name, value in (("first_bytes", first_bytes), ("bucket_bytes", bucket_bytes)):
+            if value < 1:
+                raise ValueError(f"{name} is {value}, expected a number of bytes of 1 or more")
+        self._ranks = ranks
+        self.gradients: dict[str, Array] = {}
+        self._buckets: list[Bucket] = []
+        names: list[str] = []
+        order = list(reversed(list(parameters)))
+        for name in order:
+            names.append(name)
+            size = sum(parameters[n].nbytes for n in names)
+            if name == order[-1] or size >= (bucket_bytes if self._buckets else first_bytes):
+                self._close(names, parameters)
+                names = []
+        self._bucket_of = {name: i for i, bucket in enumerate(self._buckets) for name in bucket.names}
+        self._begin()
+
+    def _close(self, names: list[str], parameters: Mapping[str, Array]) -> None:
+        sizes = [parameters[name].size for name in names]
+        array = np.zeros(sum(sizes), parameters[names[0]].dtype)
+        self._buckets.append(Bucket(tuple(names), array))
+        for name, part in zip(names, np.split(array, np.cumsum(sizes[:-1])), strict=True):
+            self.gradients[name] = part.reshape(parameters[name].shape)
+
+    def __iter__(self) -> Iterator[Bucket]:
+        return iter(self._buckets)
+
+    def __len__(self) -> int:
+        return len(self._buckets)
+
+    def _begin(self) -> None:
+        self._missing = [len(bucket.names) for bucket in self._buckets]
+        self._pending: list[Pending] = []
+
+    def ready(self, name: str) -> None:
+        """This parameter's gradient has been made: with the last one of its bucket, the bucket's sum begins."""
+        i = self._bucket_of[name]
+        self._missing[i] -= 1
+        if self._missing[i] == 0 and self._ranks is not None:
+            self._pending.append(self._ranks.sum_later(self._buckets[i].array, str(self._buckets[i])))
+
+    def wait(self) -> None:
+        """Wait for all sums: `gradients` are then those of all ranks."""
+        if any(self._missing):
+            raise RuntimeError(f"the gradients of {sum(self._missing)} parameters have not been made")
+        for pending in self._pending:
+            pending.wait()
+        self._begin()
+
+
+class DataParallel(Training):
+    """A training by several ranks, each with a part of every batch: the same curve as that of one process, to rounding.
+
+    data, config  as `nn.Training` takes them, the same on all ranks; `config.batch` is the joined batch, of all ranks
+    ranks         from `parallel.start`
+    first_bytes, bucket_bytes  of the buckets
+    buckets       what is summed
+    timeline      whether to note, of each step, when gradients were made and when they were summed
+    spans         what was noted of the last step
+
+    Its methods are collectives: all ranks call them in the same order. `stop`, which `run` takes, is heard one step
+    later than in one process, for it travels with the next step's loss; all ranks then stop after the same step.
+    Checkpoints are written by rank 0, and read by it and sent to the others. With the same number of ranks a training
+    goes on bit for bit, and with another within rounding, which a note says.
+
+    Raises ValueError, on all ranks, where there are more ranks than examples in a batch, or where the ranks' data,
+    config or implementations are not the same.
+
+    >>> from loopnest import nn, parallel
+    >>> if parallel.why_unavailable() is None:
+    ...     with parallel.start() as ranks:  # one rank, where torchrun has not started this process
+    ...         training = parallel.DataParallel(nn.xor(), nn.Config(batch=4, epochs=40, lr=0.05), ranks=ranks)
+    ...         run = training.run()
+    ...     assert run.accuracy == 1
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        config: Config | None = None,
+        *,
+        ranks: Ranks,
+        first_bytes: int = FIRST_BYTES,
+        bucket_bytes: int = BUCKET_BYTES,
+    ) -> None:
+        self.group = ranks
+        self.ranks = ranks.size
+        batch = (config or Config()).batch
+        if batch < self.ranks:
+            raise ValueError(
+                f"batch is {batch} and there are {self.ranks} ranks, of which {self.ranks - batch} would never have an "
+                f"example: take a batch of {self.ranks} or more, or fewer ranks"
+            )
+        super().__init__(data, config)
+        self.buckets = Buckets(self.network.parameters, ranks, first_bytes, bucket_bytes)
+        self._loss = np.zeros(2)  # the loss, and how many ranks wish to stop
+        self._wish: Callable[[], bool] = lambda: False
+        self._stopping = False
+        self.timeline = False
+        self.spans: list[Span] = []
+        if self.ranks > 1:
+            ranks.agree("the data", f"{data.name} {data.fingerprint()}")
+            ranks.agree("the config", dataclasses.asdict(self.config))
+            ranks.agree("the implementation of each operation", self.chosen.ids, "name one that all have: impl")
+            self._compile()
+            ranks.barrier("the start of the training", START)
+
+    def _compile(self) -> None:
+        """Run what may compile with its first call, before the time in which ranks must come to a collective counts."""
+        n = min(self.config.batch, len(self._x))
+        first = np.arange(n)[split(n, self.ranks)[self.group.rank]]  # as many as in a step: torch.compile cares
+        if len(first) == 0:
+            return
+        self.network.gradients(self._x[first], self._targets[first], out=self.buckets.gradients)
+        tiny = {"w": np.zeros((1, 1), self.network.dtype), "b": np.zeros(1, self.network.dtype)}
+        Optimizer(self.config.optimizer, tiny, impl=self.chosen).step(
+            {name: array.copy() for name, array in tiny.items()}
+        )
+
+    def _gradients(self, batch: Array) -> tuple[float, dict[str, Array]]:
+        if self.ranks == 1:
+            return super()._gradients(batch)
+        part = batch[split(len(batch), self.ranks)[self.group.rank]]
+        spans: list[Span] = []
+        self.group.spans = spans if self.timeline else None
+        loss: list[Pending] = []
+        since = perf_counter()
+
+        def note(kind: str, what: str) -> None:
+            if self.timeline:
+                spans.append(Span(kind, what, since, perf_counter()))
+
+        def told(value: float) -> None:
+            nonlocal since
+            note("forward", "the loss")
+            self._loss[:] = value, self._wish() or self.group.orphaned()
+            loss.append(self.group.sum_later(self._loss, "the loss"))
+            since = perf_counter()
+
+        def ready(name: str) -> None:
+            nonlocal since
+            note("gradient", name)
+            self.buckets.ready(name)
+            since = perf_counter()
+
+        if len(part):
+            share, out = len(part) / len(batch), self.buckets.gradients
+            x, targets = self._x[part], self._targets[part]
+            self.network.gradients(x, targets, share=share, told=told, ready=ready, out=out)
+        else:  # no example of the last batch is left for this rank
+            told(0.0)
+            for bucket in self.buckets:
+                bucket.array[:] = 0
+                for name in bucket.names:
+                    ready(name)
+        loss[0].wait()
+        self.buckets.wait()
+        self.group.spans, self.spans = None, spans
+        self._stopping = self._loss[1] > 0
+        return float(self._loss[0]), self.buckets.gradients
+
+    def accuracy(self) -> float:
+        """On the held-out examples, of which each rank judges a part."""
+        n = len(self.data.test_labels)
+        part = split(n, self.ranks)[self.group.rank]
+        right = np.zeros(1)
+        if part.stop > part.start:
+            right[0] = np.sum(np.argmax(self.network(self._x_test[part]), axis=1) == self.data.test_labels[part])
+        self.group.sum(right, "the right answers")
+        return float(right[0] / n) if n else 0.0
+
+    def run(
+        self,
+        on_step: Callable[[Training], None] = lambda training: None,
+        stop: Callable[[], bool] = lambda: False,
+        checkpoint: str | Path | None = None,
+    ) -> Run:
+        if self.ranks == 1:
+            return super().run(on_step, stop, checkpoint)
+        self._wish, self._stopping = stop, False
+        return super().run(on_step, lambda: self._stopping, checkpoint)
+
+    def save(self, path: str | Path) -> None:
+        """Write a checkpoint, by rank 0 alone: the whole of it or nothing, whenever the process ends.
+
+        The others wait for it, longer than for a collective, as disks may be slow; where it fails, it fails on all.
+        """
+        write = super().save
+        self.group.from_first(lambda: write(path), "the checkpoint")
+
+    @classmethod
+    def _load(cls, path: Path, **how: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+        ranks: Ranks = how["ranks"]
+        return ranks.from_first(lambda: checkpoints.load(path), "the checkpoint")

@@ -1,0 +1,170 @@
+"""The tensor-parallel MLP: each rank has a part of the hidden units, and the ranks add up what comes of them.
+
+    y = gelu(x w1 + b1) w2 + b2
+
+w1 is split by columns and w2 by rows. Column j of x w1 + b1 needs column j of w1 alone, and gelu acts on each element
+alone, so a rank with some columns makes these columns of h = gelu(x w1 + b1) with no word from the others. And h w2 is
+a sum over j of (column j of h)(row j of w2): with the rows j of w2, a rank makes its terms of that sum, and one
+all-reduce adds all ranks' terms up. b2 is added once, by rank 0.
+
+Backward, dh = dy w2ᵀ and dz need a rank's rows of w2 alone, and so do its parts of dw1, db1 and dw2; db2 is the same on
+all. dx = dz w1ᵀ is again a sum over j, and is the second all-reduce.
+
+So a pass forward and backward has two all-reduces of (t, d) and (t, e) elements, and each rank has 1/N of the weights,
+of the optimizer's state and of the work. Had the first weight been split by rows, gelu would have to wait for a sum, as
+gelu(a + b) is not gelu(a) + gelu(b). Shoeybi et al., Megatron-LM (2019), §3: its f is the identity forward and the
+all-reduce backward, its g the other way round.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..nn import Chosen, choose
+from .ranks import Ranks, split
+
+NAMES = ("mlp_forward", "mlp_backward")
+"""The operations that it is made of."""
+
+
+class TensorParallelMLP:
+    """The transformer's MLP with its hidden units shared out among the ranks.
+
+    w1, b1       (d, h), (h,) the whole layer into the h hidden features, the same on all ranks; NumPy arrays of float32
+                 or float64, or CPU tensors of torch's. This rank's part is copied, and the whole not kept
+    w2, b2       (h, e), (e,) the layer out of them
+    ranks        from `parallel.start`
+    approximate  GELU's form, "tanh" or "none", by erf
+    impl         an id as `nn.choose` takes it: "cpp", "numpy", "numba", "torch", "python"; each rank may have its own
+
+    parameters   this rank's w1 (d, n), b1 (n,), w2 (n, e) and the whole b2 (e,), by name, which an `nn.Optimizer` may
+                 update: all ranks then have the same b2, as they have the same gradient of it
+    hidden       h; lengths: each rank's n. Where the ranks do not divide h, the first ones have one unit more
+
+    Its methods are collectives: all ranks call them, in the same order, with the same x or dy.
+    The results are within the contract's bound of one process's: it holds for every order of summation.
+    Raises ValueError or TypeError, naming the argument, for shapes and dtypes that do not fit.
+
+    >>> import numpy as np
+    >>> from loopnest import parallel
+    >>> w1, b1, w2, b2 = np.ones((2, 8)), np.zeros(8), np.ones((8, 3)), np.ones(3)
+    >>> if parallel.why_unavailable() is None:
+    ...     with parallel.start() as ranks:  # one rank, where torchrun has not started this process
+    ...         mlp = parallel.TensorParallelMLP(w1, b1, w2, b2, ranks=ranks)
+    ...         y, cache = mlp.forward(np.ones((4, 2)))
+    ...         dx, dw1, db1, dw2, db2 = mlp.backward(np.ones_like(y), cache)
+    ...     assert y.shape == (4, 3) and dx.shape == (4, 2)
+    """
+
+    def __init__(
+        self,
+        w1: Any,
+        b1: Any,
+        w2: Any,
+        b2: Any,
+        *,
+        ranks: Ranks,
+        approximate: str = "tanh",
+        impl: str | Chosen | None = None,
+    ) -> None:
+        shapes = {"w1": tuple(w1.shape), "b1": tuple(b1.shape), "w2": tuple(w2.shape), "b2": tuple(b2.shape)}
+        _check(shapes)
+        ranks.agree("the shapes of the weights", shapes, "give all ranks the same weights")
+        mine = split(shapes["b1"][0], ranks.size)[ranks.rank]
+        parts = {"w1": w1[:, mine], "b1": b1[mine], "w2": w2[mine], "b2": b2}
+        self._begin(parts, ranks, approximate, impl, [part.stop - part.start for part in split(len(b1), ranks.size)])
+
+    @classmethod
+    def from_shard(
+        cls,
+        w1: Any,
+        b1: Any,
+        w2: Any,
+        b2: Any,
+        *,
+        ranks: Ranks,
+        approximate: str = "tanh",
+        impl: str | Chosen | None = None,
+    ) -> TensorParallelMLP:
+        """The MLP whose parts the ranks have already: w1 (d, n), b1 (n,), w2 (n, e), and the whole b2 (e,), the same on
+        all. Each rank may have another n; the units stand in the ranks' order."""
+        shapes = {"w1": tuple(w1.shape), "b1": tuple(b1.shape), "w2": tuple(w2.shape), "b2": tuple(b2.shape)}
+        _check(shapes)
+        d, e = shapes["w1"][0], shapes["b2"][0]
+        ranks.agree("the number of features in and out", (d, e), "give all ranks parts of the same weights")
+        mlp = cls.__new__(cls)
+        lengths = ranks.gather_facts(shapes["b1"][0], "the numbers of hidden units")
+        mlp._begin({"w1": w1, "b1": b1, "w2": w2, "b2": b2}, ranks, approximate, impl, lengths)
+        return mlp
+
+    def _begin(
+        self,
+        parts: Mapping[str, Any],
+        ranks: Ranks,
+        approximate: str,
+        impl: str | Chosen | None,
+        lengths: Sequence[int],
+    ) -> None:
+        self.ranks = ranks
+        self.approximate = approximate
+        self.chosen = choose(impl, NAMES)
+        self.parameters = {name: _copy(part) for name, part in parts.items()}
+        self.lengths = tuple(lengths)
+        b2 = self.parameters["b2"]
+        self._no_bias = np.zeros_like(b2) if isinstance(b2, np.ndarray) else b2.new_zeros(b2.shape)
+
+    @property
+    def hidden(self) -> int:
+        return sum(self.lengths)
+
+    def __repr__(self) -> str:
+        (d, n), e = self.parameters["w1"].shape, len(self.parameters["b2"])
+        return f"<MLP {d}-{self.hidden}-{e}, {n} hidden units on rank {self.ranks.rank} of {self.ranks.size}>"
+
+    def forward(self, x: Any) -> tuple[Any, Any]:
+        """y (t, e) for x (t, d), the same on all ranks, and the cache for `backward`, with this rank's z and h."""
+        p = self.parameters
+        b2 = p["b2"] if self.ranks.rank == 0 else self._no_bias
+        y, cache = self.chosen["mlp_forward"](x, p["w1"], p["b1"], p["w2"], b2, approximate=self.approximate)
+        self.ranks.sum(y, "y")
+        return y, cache
+
+    def backward(self, dy: Any, cache: Any) -> tuple[Any, Any, Any, Any, Any]:
+        """dx (t, d) and db2, the same on all ranks, and this rank's dw1 (d, n), db1 (n,) and dw2 (n, e), for dy (t, e).
+
+        Returned in the order of mlp_backward: (dx, dw1, db1, dw2, db2).
+        """
+        dx, dw1, db1, dw2, db2 = self.chosen["mlp_backward"](dy, cache)
+        self.ranks.sum(dx, "dx")
+        return dx, dw1, db1, dw2, db2
+
+    def gather(self, parts: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The whole of this rank's parts, on all ranks: of the parameters, or of their gradients or what an optimizer
+        keeps of them, by the names w1, b1, w2 and b2. For checkpoints, which any number of ranks may then go on with.
+
+        Bit for bit what was split: nothing is computed.
+        """
+        parts = self.parameters if parts is None else parts
+        axes = {"w1": 1, "b1": 0, "w2": 0}
+        return {
+            name: self.ranks.gather(part, self.lengths, axes[name], name) if name in axes else _copy(part)
+            for name, part in parts.items()
+        }
+
+
+def _check(shapes: Mapping[str, tuple[int, ...]]) -> None:
+    for name, axes in (("w1", 2), ("b1", 1), ("w2", 2), ("b2", 1)):
+        if len(shapes[name]) != axes:
+            raise ValueError(f"{name} has shape {shapes[name]}, expected {axes} {'axis' if axes == 1 else 'axes'}")
+    (d, h), e = shapes["w1"], shapes["w2"][1]
+    for name, expected, other in (("b1", (h,), f"w1's {(d, h)}"), ("w2", (h, e), "w1"), ("b2", (e,), "w2")):
+        if shapes[name] != expected:
+            raise ValueError(f"{name} has shape {shapes[name]}, expected {expected} to match {other}")
+
+
+def _copy(array: Any) -> Any:
+    """A copy in C order, of the array's kind."""
+    return np.array(array, order="C") if isinstance(array, np.ndarray) else array.detach().clone().contiguous()

@@ -1,0 +1,249 @@
+"""What two ranks do in the tests of loopnest.parallel, started by torchrun: `parallel_ranks.py FOLDER`.
+
+Each rank writes what it found to FOLDER/rank.json, and the tests judge it. Starting takes seconds, so one start does
+much. At the end the second rank fails, and so does the job.
+"""
+
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import loopnest as ln
+import numpy as np
+from loopnest import nn, parallel
+from loopnest.operations.mlp import contract
+from loopnest.operations.mlp.contract import MLPCache
+from loopnest.parallel import compare
+from loopnest.parallel.by_dtensor import DTensorMLP, parallelized
+
+FORMS = [("float32", "tanh"), ("float64", "none")]
+T, D, E = 9, 6, 5
+
+
+def layers(h, dtype):
+    workload = ln.operation.Workload("uneven", {"t": T, "d": D, "h": h, "e": E})
+    x, w1, b1, w2, b2 = contract.forward_sample(workload, np.dtype(dtype), np.random.default_rng(3)).inputs
+    dy = np.random.default_rng(4).standard_normal((T, E)).astype(dtype)
+    return x, (w1, b1, w2, b2), dy
+
+
+def worst(result, exact, bound):
+    """The largest error as a share of the bound; infinite where something is no number or has another shape."""
+    if result.shape != exact.shape or not np.isfinite(result).all():
+        return float("inf")
+    error = np.abs(result.astype(np.longdouble) - exact)
+    return float(np.max(error / np.maximum(bound, np.finfo(np.float64).tiny), initial=0))
+
+
+def tensor_parallel(ranks, h, dtype, form, impl):
+    """Each result's error as a share of the contract's bound, of a pass with the hidden units shared out."""
+    x, weights, dy = layers(h, dtype)
+    mlp = parallel.TensorParallelMLP(*weights, ranks=ranks, approximate=form, impl=impl)
+    y, cache = mlp.forward(x)
+    dx, dw1, db1, dw2, db2 = mlp.backward(dy, cache)
+    whole = mlp.gather({"w1": dw1, "b1": db1, "w2": dw2, "b2": db2})
+    made = y, dx, whole["w1"], whole["b1"], whole["w2"], whole["b2"]
+    z, hidden = (ranks.gather(part, mlp.lengths, axis=1) for part in (cache.z, cache.h))
+    joined = MLPCache(x, weights[0], weights[2], z, hidden, form)
+    exact = (
+        contract.forward_reference(x, *weights, approximate=form)[0],
+        *contract.backward_reference(dy, joined),
+    )
+    bounds = (
+        contract.forward_bound(x, *weights, approximate=form)[0],
+        *contract.backward_bound(dy, joined),
+    )
+    shares = [worst(*of_one) for of_one in zip(made, exact, bounds, strict=True)]
+    held = mlp.parameters["w1"].shape[1]
+    again = mlp.gather()
+    kept = all(np.array_equal(again[name], part) for name, part in zip(("w1", "b1", "w2", "b2"), weights, strict=True))
+    return {"shares": shares, "held": held, "gathered": kept, "db2": db2.tolist()}
+
+
+def from_shards(ranks):
+    """The same from parts of unlike sizes that the ranks have already; and from torch's tensors."""
+    import torch
+
+    x, (w1, b1, w2, b2), dy = layers(7, "float32")
+    mine = slice(0, 2) if ranks.rank == 0 else slice(2, 7)
+    mlp = parallel.TensorParallelMLP.from_shard(w1[:, mine], b1[mine], w2[mine], b2, ranks=ranks)
+    y, cache = mlp.forward(x)
+    tensors = [torch.from_numpy(array) for array in (w1, b1, w2, b2)]
+    theirs = parallel.TensorParallelMLP(*tensors, ranks=ranks)
+    other, other_cache = theirs.forward(torch.from_numpy(x))
+    dx = mlp.backward(dy, cache)[0]
+    dx_other = theirs.backward(torch.from_numpy(dy), other_cache)[0]
+    before = w1.copy()
+    mlp.parameters["w1"][:] = 0  # its own copy
+    return {
+        "lengths": mlp.lengths,
+        "y": float(np.max(np.abs(y - other.numpy()))),
+        "dx": float(np.max(np.abs(dx - dx_other.numpy()))),
+        "kind": type(other).__name__,
+        "untouched": bool(np.array_equal(before, w1)),
+        "whole": list(theirs.gather()["w1"].shape),
+    }
+
+
+def trained_apart(ranks):
+    """An MLP trained in parts by the lab's optimizer, and whole: the largest difference of a weight after 20 steps."""
+    x, weights, target = layers(7, "float64")
+    mlp = parallel.TensorParallelMLP(*weights, ranks=ranks)
+    whole = dict(zip(("w1", "b1", "w2", "b2"), (w.copy() for w in weights), strict=True))
+    steps, alone = nn.Optimizer("adam", mlp.parameters), nn.Optimizer("adam", whole)
+    for _ in range(20):
+        y, cache = mlp.forward(x)
+        steps.step(dict(zip(whole, mlp.backward(ln.mse_backward(y, target), cache)[1:], strict=True)))
+        y, cache = ln.mlp_forward(x, *whole.values())
+        alone.step(dict(zip(whole, ln.mlp_backward(ln.mse_backward(y, target), cache)[1:], strict=True)))
+    parts = mlp.gather()
+    moved = max(float(np.max(np.abs(whole[name] - w))) for name, w in zip(whole, weights, strict=True))
+    return {"apart": max(float(np.max(np.abs(whole[name] - parts[name]))) for name in whole), "moved": moved}
+
+
+CURVES = {
+    "float64": nn.Config(hidden=16, batch=32, epochs=8, seed=4, dtype="float64"),
+    "float32": nn.Config(hidden=16, batch=32, epochs=8, seed=4),
+    "momentum, mse": nn.Config(
+        hidden=16, batch=32, epochs=3, seed=4, dtype="float64", optimizer="momentum", loss="mse"
+    ),
+    "tanh": nn.Config(hidden=16, batch=32, epochs=3, seed=4, dtype="float64", activation="tanh"),
+    "uneven": nn.Config(hidden=16, batch=47, epochs=8, seed=4, dtype="float64"),  # 24 + 23, the last 12 + 12
+    "empty": nn.Config(hidden=16, batch=57, epochs=8, seed=4, dtype="float64"),  # 29 + 28, the last 1 + 0
+    "buckets": nn.Config(hidden=16, batch=32, epochs=2, seed=4, dtype="float64"),
+}
+"""Trainings on spirals with 400 examples, which 47 leave a batch of 24 and 57 a batch of 1."""
+
+
+def curves(ranks):
+    found = {}
+    for name, config in CURVES.items():
+        sizes = {"first_bytes": 1, "bucket_bytes": 1} if name == "buckets" else {}
+        training = parallel.DataParallel(nn.spirals(), config, ranks=ranks, **sizes)
+        run = training.run()
+        found[name] = {
+            "losses": run.losses,
+            "accuracy": run.accuracy,
+            "buckets": [bucket.names for bucket in training.buckets],
+            "parameters": {key: value.tolist() for key, value in training.network.parameters.items()},
+        }
+    return found
+
+
+def overlap(ranks):
+    """The spans of a step of a network whose first layer takes a while."""
+    config = nn.Config(hidden=256, batch=4096, epochs=1, dtype="float32")
+    rng = np.random.default_rng(0)
+    x, labels = rng.standard_normal((4096, 512)), rng.integers(0, 10, 4096)
+    training = parallel.DataParallel(nn.Data("noise", x, labels, x[:4], labels[:4], 10), config, ranks=ranks)
+    training.step(np.arange(4096))
+    training.timeline = True
+    training.step(np.arange(4096))
+    limit = time.monotonic() + 10
+    while len(training.spans) < 8 and time.monotonic() < limit:  # the sums are noted by threads of gloo's
+        time.sleep(0.01)
+    return [[span.kind, span.what, span.begin, span.end] for span in training.spans]
+
+
+def stopped_and_resumed(ranks, folder):
+    """Stopped by one rank's wish within an epoch, gone on with from rank 0's file; beside one that never stopped."""
+    config = replace(CURVES["float32"], epochs=3)
+    straight = parallel.DataParallel(nn.spirals(), config, ranks=ranks)
+    straight.run()
+    path = folder / f"of_{ranks.rank}.npz"  # only rank 0's is written
+    stopped = parallel.DataParallel(nn.spirals(), config, ranks=ranks)
+    told = stopped.run(stop=lambda: ranks.rank == 1 and stopped.step_number >= 17, checkpoint=path)
+    resumed = parallel.DataParallel.resume(path, nn.spirals(), ranks=ranks)
+    after = resumed.step_number
+    resumed.run()
+    same = all(np.array_equal(a, resumed.network.parameters[n]) for n, a in straight.network.parameters.items())
+    return {
+        "finished": told.finished,
+        "steps": len(told.losses),
+        "resumed": after,
+        "same": same and resumed.losses == straight.losses,
+        "notes": resumed.notes,
+        "written": path.exists(),
+    }
+
+
+def refusals(ranks):
+    """What is refused, on all ranks alike; the ranks go on after it."""
+    import loopnest.torch
+
+    spirals, config = nn.spirals(), nn.Config(batch=2)
+    impl = ("cpp", "numpy")[ranks.rank]
+    w1, b1, w2, b2 = layers(6 + ranks.rank, "float32")[1]
+
+    def fails():
+        raise FileNotFoundError("nothing there")
+
+    tries = {
+        "batch": lambda: parallel.DataParallel(spirals, nn.Config(batch=1), ranks=ranks),
+        "data": lambda: parallel.DataParallel(nn.spirals(seed=ranks.rank), config, ranks=ranks),
+        "config": lambda: parallel.DataParallel(spirals, nn.Config(impl=impl), ranks=ranks),
+        "weights": lambda: parallel.TensorParallelMLP(w1, b1, w2, b2, ranks=ranks),
+        "first": lambda: ranks.from_first(fails),
+        "module": lambda: parallelized(loopnest.torch.MLP(4, 8), ranks),
+        "twice": lambda: parallel.start().__enter__(),
+    }
+    said = {}
+    for name, attempt in tries.items():
+        try:
+            attempt()
+        except Exception as error:
+            said[name] = f"{type(error).__name__}: {error}"
+    return said
+
+
+def collectives(ranks):
+    """A pass of each way, and what crossed."""
+    found = compare.compare(ranks, compare.Size(8, 6, 7), dtype="float64", approximate="none", impl="numpy", repeats=1)
+    weights = layers(7, "float32")[1]
+    x = np.asfortranarray(layers(7, "float32")[0])  # strides of another order
+    ours = parallel.TensorParallelMLP(*weights, ranks=ranks).forward(x)[0]
+    theirs = DTensorMLP(*weights, ranks=ranks).forward(np.ascontiguousarray(x))[0]
+    with compare.counted() as traffic:
+        for size in (3, 5):
+            ranks.sum(np.ones(size), "ones")
+    two = {"collectives": traffic().collectives, "bytes": traffic().bytes}
+    return {
+        **found.to_json(),
+        "two": two,
+        "table": compare.table(found),
+        "apart_y": float(np.max(np.abs(ours - theirs))),
+    }
+
+
+def main(folder):
+    with parallel.start() as ranks:
+        backends = [name for name in ("python", "numpy", "numba", "cpp", "torch") if ln.mlp_forward[name].available()]
+        found = {
+            "rank": ranks.rank,
+            "threads": [ranks.threads, ln.num_threads()],
+            "places": [str(place) for place in ranks.places],
+            "tensor": {
+                f"{impl} {h} {dtype} {form}": tensor_parallel(ranks, h, dtype, form, impl)
+                for impl in backends
+                for dtype, form in FORMS
+                for h in ((7, 1) if impl == "cpp" else (7,))
+            },
+            "shards": from_shards(ranks),
+            "trained": trained_apart(ranks),
+            "collectives": collectives(ranks),
+            "curves": curves(ranks),
+            "overlap": overlap(ranks),
+            "stopped": stopped_and_resumed(ranks, folder),
+            "refusals": refusals(ranks),
+        }
+        (folder / f"{ranks.rank}.json").write_text(json.dumps(found))
+        ranks.barrier("what comes last")
+        if ranks.rank == 1:
+            raise ZeroDivisionError("this rank's own fault")
+        ranks.sum(np.ones(3), "three ones")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,629 @@
+"""loopnest.parallel: two ranks on loopback, which these tests start and end; the same results as one process.
+
+A start of ranks takes seconds, most of it torch's import in each: tests/parallel_ranks.py does much with one.
+"""
+
+import importlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import uuid
+from pathlib import Path
+
+import loopnest as ln
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from loopnest import nn, parallel
+from loopnest.parallel import ranks as ranks_module
+from loopnest.parallel.__main__ import main
+from loopnest.parallel.compare import counted
+from loopnest.parallel.data_parallel import Buckets
+from loopnest.parallel.timeline import drawn
+from parallel_ranks import CURVES
+from test_messages import refused
+
+pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="it has no C++ of its own")
+needs_ranks = pytest.mark.skipif(parallel.why_unavailable() is not None, reason=str(parallel.why_unavailable()))
+SCRIPT = Path(__file__).with_name("parallel_ranks.py")
+LIMIT = 120  # seconds; a job takes less than ten where the machine is not busy
+
+
+class Job:
+    """Ranks that torchrun starts on loopback; all of it has ended when the block has."""
+
+    def __init__(self, folder, *command, size=2, nodes=1, port=0, name="job"):
+        self.mark = f"LOOPNEST_TEST_JOB={uuid.uuid4()}"
+        variable, value = self.mark.split("=")
+        started_by = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+        inherited = {key: text for key, text in os.environ.items() if key not in started_by}
+        torchrun = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--nnodes",
+            str(nodes),
+            "--nproc-per-node",
+            str(size),
+        ]
+        loopback = ["--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}", "--local-addr", "127.0.0.1"]
+        self._files = [open(folder / f"{name}.{stream}", "w+") for stream in ("out", "err")]  # noqa: SIM115
+        self.process = subprocess.Popen(
+            [*torchrun, *loopback, *map(str, command)],
+            env={**inherited, "OMP_NUM_THREADS": "1", variable: value},
+            stdout=self._files[0],
+            stderr=self._files[1],
+            start_new_session=True,
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        for pid in self.running():
+            os.kill(pid, signal.SIGKILL)
+        self.process.wait(30)
+        for file in self._files:
+            file.close()
+
+    def wait(self):
+        return self.process.wait(LIMIT)
+
+    @property
+    def out(self):
+        return self._read(0)
+
+    @property
+    def err(self):
+        return self._read(1)
+
+    def _read(self, i):
+        self._files[i].seek(0)
+        return self._files[i].read()
+
+    def running(self, rank=None):
+        """The processes of this job, or those of one rank."""
+        wanted = {self.mark, *([] if rank is None else [f"RANK={rank}"])}
+        found = []
+        for folder in Path("/proc").glob("[0-9]*"):
+            try:
+                environment = (folder / "environ").read_bytes().decode(errors="replace").split("\0")
+                state = (folder / "stat").read_text().rpartition(")")[2].split()[0]
+            except OSError:
+                continue  # ended, or another user's
+            if wanted <= set(environment) and state != "Z":
+                found.append(int(folder.name))
+        return found
+
+    def until(self, happened):
+        limit = time.monotonic() + LIMIT
+        while not happened():
+            assert self.process.poll() is None or happened(), self.err
+            assert time.monotonic() < limit, self.err
+            time.sleep(0.05)
+
+
+linux = pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="a job's processes are found in /proc")
+
+
+# --- much with one start
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory):
+    """What each of two ranks found, by rank."""
+    folder = tmp_path_factory.mktemp("ranks")
+    with Job(folder, SCRIPT, folder) as job:
+        status = job.wait()
+        assert all((folder / f"{rank}.json").exists() for rank in range(2)), job.err
+        more = {"folder": folder, "status": status, "said": job.err, "left": job.running()}
+    return [json.loads((folder / f"{rank}.json").read_text()) | more for rank in range(2)]
+
+
+@needs_ranks
+def test_an_mlp_in_parts_is_within_the_contracts_bound_by_every_backend(found):
+    for told in found:
+        assert len(told["tensor"]) >= 2 * 4  # two forms, and at least the backends that need nothing else
+        for name, result in told["tensor"].items():
+            assert max(result["shares"]) <= 1, name
+            assert result["gathered"], name
+            assert result["held"] == (4, 3)[told["rank"]] if " 7 " in name else result["held"] == (1, 0)[told["rank"]]
+    for name, result in found[0]["tensor"].items():
+        assert result["db2"] == found[1]["tensor"][name]["db2"], name  # the bias stays alike without a word
+    assert any(share > 0 for result in found[0]["tensor"].values() for share in result["shares"])
+
+
+@needs_ranks
+def test_parts_of_unlike_sizes_and_tensors_are_taken_and_the_callers_weights_left_alone(found):
+    for told in found:
+        shards = told["shards"]
+        assert shards["lengths"] == [2, 5]
+        assert shards["y"] < 1e-5
+        assert shards["dx"] < 1e-5
+        assert shards["kind"] == "Tensor"
+        assert shards["whole"] == [6, 7]
+        assert shards["untouched"]
+
+
+@needs_ranks
+def test_an_mlp_is_trained_in_parts_as_it_is_whole(found):
+    for told in found:
+        assert told["trained"]["apart"] < 1e-12
+        assert told["trained"]["moved"] > 1e-2
+
+
+@needs_ranks
+def test_dtensor_and_ours_agree_with_one_all_reduce_forward_and_one_backward(found):
+    for told in found:
+        result = told["collectives"]
+        assert result["agree"]
+        assert result["apart_y"] < 1e-5
+        assert [side["by"] for side in result["sides"]] == [
+            "loopnest, numpy.composed",
+            "torch's DTensor",
+            "one process",
+        ]
+        for side in result["sides"][:2]:
+            assert max(side["errors"].values()) <= 1
+            for traffic in (side["forward_traffic"], side["backward_traffic"]):
+                assert traffic == {"collectives": {"all-reduce": 1}, "bytes": 8 * 6 * 8}  # y and dx: t x d of float64
+        assert result["two"] == {"collectives": {"all-reduce": 2}, "bytes": 8 * (3 + 5)}
+        assert max(map(len, result["table"])) <= 80
+
+
+@needs_ranks
+@pytest.mark.parametrize("name", CURVES)
+def test_ranks_train_to_the_curve_of_one_process_with_the_joined_batch(found, name):
+    config = CURVES[name]
+    alone = nn.train(nn.spirals(), config)
+    bound = 1e-9 if config.dtype == "float64" else 1e-5
+    for told in found:
+        curve = told["curves"][name]
+        np.testing.assert_allclose(curve["losses"], alone.losses, rtol=0, atol=bound)
+        assert abs(curve["accuracy"] - alone.accuracy) <= 1 / 200
+    assert found[0]["curves"][name] == found[1]["curves"][name]  # bit for bit: the ranks' networks stay alike
+    assert abs(alone.losses[0] - alone.losses[-1]) > 0.01  # it learns
+
+
+@needs_ranks
+def test_each_gradient_has_a_bucket_of_its_own_where_buckets_are_small(found):
+    assert found[0]["curves"]["buckets"]["buckets"] == [["b2"], ["w2"], ["b1"], ["w1"]]
+
+
+@needs_ranks
+def test_the_last_layers_sum_is_under_way_while_the_first_layers_gradient_is_made(found):
+    for told in found:
+        spans = {(kind, what): (begin, end) for kind, what, begin, end in told["overlap"]}
+        last, first = spans["all-reduce", "the gradients of b2, w2"], spans["gradient", "w1"]
+        assert spans["gradient", "w2"][1] <= last[0] < first[1]
+        assert last[0] < spans["gradient", "b1"][1] < spans["all-reduce", "the gradients of b1, w1"][0]
+        assert spans["all-reduce", "the loss"][0] < spans["gradient", "b2"][1]
+        assert all(begin <= end for begin, end in spans.values())
+
+
+@needs_ranks
+def test_ranks_stop_after_the_same_step_when_one_wishes_to_and_go_on_bit_for_bit(found):
+    for told in found:
+        stopped = told["stopped"]
+        assert not stopped["finished"]
+        assert stopped["steps"] == stopped["resumed"] == 18  # the wish, after step 17, travels with the 18th's loss
+        assert stopped["same"]
+        assert stopped["notes"] == []
+        assert stopped["written"] == (told["rank"] == 0)
+
+
+@needs_ranks
+def test_one_rank_goes_on_with_the_training_of_two_to_the_same_curve_and_says_so(found):
+    resumed = nn.Training.resume(found[0]["folder"] / "of_0.npz", nn.spirals())
+    assert any("ranks 2, here 1" in note and "within rounding" in note for note in resumed.notes)
+    run = resumed.run()
+    np.testing.assert_allclose(run.losses, nn.train(nn.spirals(), run.config).losses, rtol=0, atol=1e-5)
+
+
+@needs_ranks
+@pytest.mark.parametrize(
+    ("name", "parts"),
+    [
+        ("batch", ("ValueError", "batch is 1 and there are 2 ranks", "take a batch of 2 or more")),
+        ("data", ("ValueError", "the data is spirals", "on rank 1", "on rank 0")),
+        ("config", ("ValueError", "'impl': 'numpy'", "on rank 1 (pid")),
+        ("weights", ("ValueError", "the shapes of the weights", "(6, 7)", "give all ranks the same weights")),
+        ("first", ("FileNotFoundError: nothing there",)),
+        ("module", ("TypeError: model is a MLP", "TensorParallelMLP")),
+        ("twice", ("RuntimeError: torch.distributed has been started",)),
+    ],
+)
+def test_what_does_not_fit_is_refused_on_all_ranks(found, name, parts):
+    for told in found:
+        for part in parts:
+            assert part in told["refusals"][name]
+
+
+@needs_ranks
+def test_ranks_share_the_processors(found):
+    asked = os.environ.get("LOOPNEST_NUM_THREADS")
+    for told in found:
+        share = int(asked) if asked else max(1, ln.threads.processors() // 2)
+        assert told["threads"] == [share, share]
+        assert [place.partition(" (")[0] for place in told["places"]] == ["rank 0", "rank 1"]
+        assert all(place.endswith(f"on {socket.gethostname()})") for place in told["places"])
+
+
+@needs_ranks
+@linux
+def test_an_error_in_one_rank_ends_all_and_torchrun_names_it(found):
+    told = found[0]
+    assert told["status"] != 0
+    assert told["left"] == []
+    assert "ZeroDivisionError: this rank's own fault" in told["said"]
+    assert "rank      : 1 " in told["said"][told["said"].index("Root Cause") :]
+
+
+# --- the command
+
+
+@needs_ranks
+@pytest.mark.skipif(nn.why_no_digits() is not None, reason=str(nn.why_no_digits()))
+def test_torchrun_trains_the_digits_to_the_curve_of_one_process(tmp_path):
+    options = ["train", "digits", "--epochs", "4", "--impl", "cpp"]
+    with Job(tmp_path, "-m", "loopnest.parallel", *options, "--json", "--checkpoint", tmp_path / "c.npz") as job:
+        assert job.wait() == 0, job.err
+        told = json.loads(job.out)  # rank 0's alone
+    alone = nn.train(nn.digits(), nn.Config(impl="cpp", epochs=4))
+    np.testing.assert_allclose(told["losses"], alone.losses, rtol=0, atol=1e-5)
+    assert told["accuracy"] > 0.95
+    assert abs(told["accuracy"] - alone.accuracy) <= 2 / 179
+    assert len(nn.Training.resume(tmp_path / "c.npz", nn.digits()).losses) == len(alone.losses)
+
+
+def run(*arguments):
+    return CliRunner().invoke(main, list(map(str, arguments)))
+
+
+@needs_ranks
+def test_without_torchrun_one_rank_trains_as_loopnest_train_does_bit_for_bit():
+    result = run("train", "spirals", "--epochs", 2, "--json")
+    assert result.exit_code == 0, result.output
+    assert tuple(json.loads(result.output)["losses"]) == nn.train(nn.spirals(), nn.Config(epochs=2)).losses
+    assert "more of them: torchrun --nproc-per-node 2 -m loopnest.parallel train" in run("train", "xor").output
+
+
+@needs_ranks
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "xor", "--resume", "nowhere.npz"], "nowhere.npz cannot be read"),
+        (["train", "xor", "--resume", "a.npz", "--seed", "1"], "--seed is in the checkpoint"),
+        (["train", "xor", "--timeline"], "--timeline draws sums over ranks, and there is one: torchrun"),
+        (["train", "xor", "--impl", "fortran"], "has an implementation 'fortran'"),
+        (["train", "xor", "--lr", "-1"], "lr is -1.0"),
+        (["train", "letters"], "'letters' is not one of"),
+        (["mlp", "--backend", "nccl"], "backend is nccl"),
+    ],
+)
+def test_what_the_command_cannot_do_it_refuses(arguments, said):
+    if "nccl" in arguments and importlib.import_module("torch").cuda.is_available():
+        pytest.skip("there is a GPU, which nccl runs on")
+    result = run(*arguments)
+    assert result.exit_code != 0
+    assert said in f"{result.output} {result.exception}"
+
+
+@needs_ranks
+def test_the_mlp_of_one_rank_needs_no_collective():
+    result = run("mlp", "--tokens", 4, "--features", 3, "--hidden", 5, "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.output)
+    assert told["agree"]
+    assert told["sides"][0]["forward_traffic"] == {"collectives": {}, "bytes": 0}
+
+
+# --- ranks that are lost
+
+
+def under_way(job, checkpoint, than=0.0):
+    """Wait until the training has written a checkpoint later than this; the second rank's process."""
+    job.until(lambda: checkpoint.exists() and checkpoint.stat().st_mtime > than)
+    (second,) = job.running(rank=1)
+    return second
+
+
+TRAIN = ["-m", "loopnest.parallel", "train", "spirals"]
+LONG = ["--hidden", "16", "--batch", "32", "--seed", "4", "--epochs", "100000"]
+
+
+class TwoInOne(nn.Training):
+    """One process that does what two ranks do, and adds what they add: the same numbers, bit for bit."""
+
+    ranks = 2
+
+    def _gradients(self, batch):
+        parts = [batch[part] for part in parallel.split(len(batch), 2)]
+        made = []
+        for part in parts:
+            share = len(part) / len(batch)
+            made.append(self.network.gradients(self._x[part], self._targets[part], share=share))
+        (first_loss, first), (second_loss, second) = made
+        return first_loss + second_loss, {name: first[name] + second[name] for name in first}
+
+
+@needs_ranks
+@linux
+def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_for_bit(tmp_path):
+    path = tmp_path / "killed.npz"
+    with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path) as job:
+        second = under_way(job, path)
+        os.kill(second, signal.SIGKILL)
+        begin = time.monotonic()
+        assert job.wait() != 0
+        assert time.monotonic() - begin < 30
+        assert job.running() == []
+        said = job.err
+    assert f"rank 0: lost: rank 1 (pid {second} on {socket.gethostname()}) has ended or hangs" in said
+    assert f"--nproc-per-node 2 -m loopnest.parallel train spirals --resume {path}" in said
+    root = said[said.index("Root Cause") :]  # torchrun's own table
+    assert f"(pid: {second})" in root
+    assert "SIGKILL" in root
+
+    written = path.stat().st_mtime
+    before = nn.Training.resume(path, nn.spirals()).step_number
+    with Job(tmp_path, *TRAIN, "--resume", path) as job:
+        under_way(job, path, than=written)
+        os.kill(job.process.pid, signal.SIGTERM)  # torchrun passes it on
+        assert job.wait() != 0
+        assert job.running() == []
+        out, said = job.out, job.err
+    assert f"going on after {before} steps" in out
+    assert "bit for bit" not in out  # no note says that the curve may differ
+    resumed = TwoInOne.resume(path, nn.spirals())
+    assert resumed.step_number > before >= 13
+    assert f"stopped after {resumed.step_number} steps; go on with it: torchrun --nproc-per-node 2" in said
+    straight = TwoInOne(nn.spirals(), resumed.config)
+    straight.run(stop=lambda: straight.step_number >= resumed.step_number)
+    assert straight.losses == resumed.losses
+    for name, array in straight.network.parameters.items():
+        np.testing.assert_array_equal(array, resumed.network.parameters[name])
+
+
+@needs_ranks
+@linux
+def test_the_rank_of_another_torchrun_is_named_when_it_is_killed(tmp_path):
+    """As on two machines. Either torchrun may be the one that keeps the store, in which the roll is called."""
+    path = tmp_path / "c.npz"
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [*TRAIN, *LONG, "--checkpoint", path]
+    both = {"size": 1, "nodes": 2, "port": port}
+    with Job(tmp_path, *command, name="a", **both) as a, Job(tmp_path, *command, name="b", **both) as b:
+        a.until(path.exists)
+        killed, left = (a, b) if a.running(rank=1) else (b, a)
+        (second,) = killed.running(rank=1)
+        os.kill(second, signal.SIGKILL)
+        begin = time.monotonic()
+        assert killed.wait() != 0
+        assert left.wait() != 0
+        assert time.monotonic() - begin < 30
+        assert a.running() == b.running() == []
+        assert f"rank 0: lost: rank 1 (pid {second} on" in left.err
+        assert "SIGKILL" in killed.err
+
+
+@needs_ranks
+@linux
+def test_a_rank_that_hangs_is_named_when_the_collectives_time_is_over(tmp_path):
+    path = tmp_path / "c.npz"
+    with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path, "--timeout", "4") as job:
+        second = under_way(job, path)
+        os.kill(second, signal.SIGSTOP)
+        begin = time.monotonic()
+        job.until(lambda: "lost:" in job.err)
+        assert 3 < time.monotonic() - begin < 30
+        assert f"lost: rank 1 (pid {second} on" in job.err
+        os.kill(second, signal.SIGCONT)  # or torchrun would wait half a minute before it kills it
+        assert job.wait() != 0
+        assert job.running() == []
+    assert nn.Training.resume(path, nn.spirals()).step_number >= 13  # whole
+
+
+@needs_ranks
+@linux
+def test_ranks_whose_torchrun_is_killed_write_their_checkpoint_and_end(tmp_path):
+    path = tmp_path / "c.npz"
+    with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path) as job:
+        under_way(job, path)
+        os.kill(job.process.pid, signal.SIGKILL)
+        limit = time.monotonic() + 30
+        while job.running() and time.monotonic() < limit:
+            time.sleep(0.05)
+        assert job.running() == []
+        said = job.err
+    assert "since the torchrun that started it has ended" in said
+    assert f"stopped after {nn.Training.resume(path, nn.spirals()).step_number} steps" in said
+
+
+def three(store, monkeypatch):
+    """The first of three ranks that share this store, and the two others."""
+    monkeypatch.setattr(ranks_module, "ROLL_CALL", 0.3)
+    places = [parallel.Place(rank, "here", 100 + rank) for rank in range(3)]
+    return [parallel.Ranks(rank, 3, places, 1, "gloo", 5.0, store) for rank in range(3)]
+
+
+def fails(ranks):
+    """What is said where this rank waits for a collective that fails."""
+    with pytest.raises(parallel.RankLostError) as said, ranks._waiting("the sum of y"):
+        raise RuntimeError("connection closed")
+    return str(said.value), said.value.teller
+
+
+@needs_ranks
+@pytest.mark.parametrize(
+    ("answering", "waiting", "failed", "said", "teller"),
+    [
+        ([0, 1], True, None, "lost: rank 2 (pid 102 on here) has ended or hangs, and the sum of y needs all ranks", 0),
+        ([1], True, None, "lost: rank 0 (pid 100 on here), rank 2 (pid 102 on here) have ended or hang", 1),
+        ([0, 1, 2], False, None, "late: rank 2 (pid 102 on here) did not come to the sum of y within 5 s", 0),
+        ([0, 1, 2], True, None, "the sum of y failed, though all ranks are there: connection closed", 0),
+        ([0, 1], True, "KeyError: 'w3'", "rank 2 (pid 102 on here) failed: KeyError: 'w3'", 0),
+    ],
+)
+def test_the_roll_call_names_the_rank(monkeypatch, answering, waiting, failed, said, teller):
+    from torch.distributed import HashStore
+
+    store = HashStore()
+    team = three(store, monkeypatch)
+    for ranks in team[:2] if not waiting else team:
+        ranks._waits_for = "the sum of y"
+    if failed:
+        store.set("failed/2", failed)
+    threads = [threading.Thread(target=team[rank]._answer, args=(store,), daemon=True) for rank in answering]
+    for thread in threads:
+        thread.start()
+    message, told_by = fails(team[1])
+    assert said in message
+    assert told_by == teller
+    assert fails(team[0]) == (message, told_by)  # whoever asks later is told the same
+    for thread in threads:
+        thread.join(5)
+
+
+class Gone:
+    """A store whose torchrun has ended."""
+
+    def check(self, keys):
+        raise RuntimeError("connection refused")
+
+
+@needs_ranks
+def test_without_torchruns_store_the_lost_rank_is_named_where_it_can_only_be_one():
+    here, there = socket.gethostname(), "another"
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait(30)
+
+    def said(*others):
+        places = [parallel.Place(0, here, os.getpid())]
+        places += [parallel.Place(rank, *other) for rank, other in enumerate(others, 1)]
+        message, teller = fails(parallel.Ranks(0, len(places), places, 1, "gloo", 5.0, Gone()))
+        assert teller == 0
+        return message
+
+    alive = (here, os.getpid())
+    assert said(alive, (here, ended.pid)).startswith(f"lost: rank 2 (pid {ended.pid} on {here}) has ended")
+    assert said((there, 7)).startswith("lost: rank 1 (pid 7 on another) has ended")
+    assert "lost: one of rank 1 (pid 7 on another), rank 2 (pid 8 on another)" in said((there, 7), (there, 8))
+    assert "lost: some rank" in said(alive)
+
+
+# --- without a start
+
+
+def test_without_torch_the_package_is_there_and_says_how_to_get_it():
+    program = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from loopnest import parallel, UnavailableError\n"
+        "try:\n    parallel.start().__enter__()\n"
+        "except UnavailableError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert "pip install 'loopnest[torch]'" in done.stdout, done.stderr
+
+
+@pytest.mark.parametrize("length", [0, 1, 7, 64])
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+def test_parts_are_contiguous_and_differ_by_one_at_most(length, parts):
+    slices = parallel.split(length, parts)
+    assert [i for part in slices for i in range(part.start, part.stop)] == list(range(length))
+    sizes = [part.stop - part.start for part in slices]
+    assert max(sizes) - min(sizes) <= 1
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_buckets_are_parts_of_flat_arrays_in_the_order_of_the_backward_pass():
+    parameters = {"w1": np.ones((4, 3)), "b1": np.ones(3), "w2": np.ones((3, 2)), "b2": np.ones(2)}
+    buckets = Buckets(parameters, first_bytes=17, bucket_bytes=1000)
+    assert [bucket.names for bucket in buckets] == [("b2", "w2"), ("b1", "w1")]
+    for bucket in buckets:
+        bucket.array[:] = np.arange(bucket.array.size)
+    np.testing.assert_array_equal(buckets.gradients["w2"], [[2, 3], [4, 5], [6, 7]])
+    assert all(buckets.gradients[name].shape == array.shape for name, array in parameters.items())
+    refused(ValueError, lambda: Buckets(parameters, first_bytes=0), "first_bytes is 0")
+    refused(RuntimeError, buckets.wait, "gradients of 4 parameters have not been made")
+
+
+def test_a_layerwise_network_tells_of_gradients_last_layer_first_and_makes_them_where_it_is_told():
+    x, labels = nn.spirals().x[:40], nn.spirals().labels[:40]
+    whole = nn.Network((2, 8, 2), dtype=np.float64)
+    layerwise = nn.Network((2, 8, 2), dtype=np.float64, layerwise=True)
+    loss, gradients = whole.gradients(x, labels)
+    order, out = [], {name: np.full_like(array, np.nan) for name, array in layerwise.parameters.items()}
+    other, made = layerwise.gradients(x, labels, ready=order.append, out=out)
+    assert loss == other
+    assert order == ["b2", "w2", "b1", "w1"]
+    for name, gradient in gradients.items():
+        assert np.shares_memory(made[name], out[name])
+        np.testing.assert_allclose(made[name], gradient, rtol=0, atol=1e-14)
+
+
+def test_shares_of_a_batch_add_up_to_the_whole_ones_loss_and_gradients():
+    x, labels = nn.spirals().x[:40], nn.spirals().labels[:40]
+    network = nn.Network((2, 8, 2), dtype=np.float64)
+    loss, gradients = network.gradients(x, labels)
+    parts = [network.gradients(x[p], labels[p], share=(p.stop - p.start) / 40) for p in (slice(0, 27), slice(27, 40))]
+    assert abs(sum(part[0] for part in parts) - loss) < 1e-15
+    for name, gradient in gradients.items():
+        np.testing.assert_allclose(sum(part[1][name] for part in parts), gradient, rtol=0, atol=1e-15)
+
+
+@needs_ranks
+@pytest.mark.parametrize("asked", [None, "1"])
+def test_a_rank_uses_its_share_of_the_processors_or_what_is_asked_for_and_gives_it_back(monkeypatch, asked):
+    torch = pytest.importorskip("torch")
+    monkeypatch.delenv("LOOPNEST_NUM_THREADS", raising=False)
+    if asked:
+        monkeypatch.setenv("LOOPNEST_NUM_THREADS", asked)
+    before = ln.num_threads(), torch.get_num_threads()
+    with parallel.start() as ranks:
+        assert ranks.threads == ln.num_threads() == torch.get_num_threads()
+        assert ranks.threads == (int(asked) if asked else ln.threads.processors())
+    assert (ln.num_threads(), torch.get_num_threads()) == before
+
+
+@needs_ranks
+def test_wrong_environments_and_backends_are_refused(monkeypatch):
+    enter = lambda **how: parallel.start(**how).__enter__()  # noqa: E731
+    refused(ValueError, lambda: enter(backend="mpi"), "backend is 'mpi'", "gloo", "nccl")
+    refused(ValueError, lambda: enter(timeout=0), "timeout is 0")
+    monkeypatch.setenv("RANK", "0")
+    refused(ValueError, enter, "RANK=0", "WORLD_SIZE", "torchrun --nproc-per-node 2")
+    for name, value in (("WORLD_SIZE", "2"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    refused(ValueError, enter, "MASTER_ADDR=''", "torchrun")
+
+
+@needs_ranks
+def test_wrong_weights_are_refused():
+    ones = np.ones
+    with parallel.start() as ranks:
+        make = lambda *weights: parallel.TensorParallelMLP(*weights, ranks=ranks)  # noqa: E731
+        refused(ValueError, lambda: make(ones(3), ones(4), ones((4, 2)), ones(2)), "w1 has shape (3,)", "2 axes")
+        refused(ValueError, lambda: make(ones((3, 4)), ones(5), ones((4, 2)), ones(2)), "b1 has shape (5,)", "(4,)")
+        refused(ValueError, lambda: make(ones((3, 4)), ones(4), ones((5, 2)), ones(2)), "w2 has shape (5, 2)", "(4, 2)")
+        mlp = make(ones((3, 4)), ones(4), ones((4, 2)), ones(2))
+        with counted() as traffic:
+            mlp.forward(ones((5, 3)))
+        assert traffic().collectives == {}
+
+
+def test_a_timeline_is_drawn_within_its_width():
+    spans = [parallel.Span("gradient", "w2", 1.0, 2.0), parallel.Span("all-reduce", "w2's gradient", 2.0, 3.0)]
+    lines = drawn(spans, 60)
+    assert max(map(len, lines)) <= 60
+    assert "█" in lines[1]
+    assert lines[2].index("░") > lines[1].rindex("█")
+    assert drawn([]) == []
