@@ -22,11 +22,12 @@ from loopnest.torch import minilm, swapped  # noqa: E402
 
 @pytest.fixture(scope="module")
 def loaded():
-    """The tokenizer and the model, loaded while nothing can be reached."""
+    """The tokenizer and the model, loaded and used while nothing can be reached."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOKENIZERS_PARALLELISM", "false")  # its threads and forks of other tests do not go together
         patch.setattr(socket, "getaddrinfo", unreachable)
         patch.setattr(socket.socket, "connect", unreachable)
-        return minilm.load()
+        yield minilm.load()
 
 
 def unreachable(*args, **options):
@@ -77,6 +78,21 @@ def test_the_weights_run_through_the_module_too(loaded):
     mine, theirs = (minilm.embeddings(h[-1].double(), batch["attention_mask"]) for h in (states, expected))
     assert (mine * theirs).sum(-1).min() >= 1 - 1e-6
     assert (mine @ mine.T).fill_diagonal_(0).max() < 0.9  # sentences that differ are told apart
+
+
+def test_an_embedding_is_the_mean_over_its_own_tokens(loaded):
+    """So it is the same beside longer sentences, whose padding it does not see."""
+    tokenizer, model = loaded
+
+    def embedded(sentences):
+        batch = tokenizer(sentences, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            return minilm.embeddings(model(**batch).last_hidden_state, batch["attention_mask"])
+
+    together = embedded(list(minilm.SENTENCES))
+    for sentence, expected in zip(minilm.SENTENCES, together, strict=True):
+        torch.testing.assert_close(embedded([sentence])[0], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together.norm(dim=-1), torch.ones(len(together)))
 
 
 def through_a_module(layer):
