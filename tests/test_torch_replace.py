@@ -801,16 +801,26 @@ def test_the_record_as_a_table_of_80_columns():
         == """\
 13 of 15 MLPs swapped
 
-swapped  module         class       d x h    GELU
-yes      layers.{0…11}  GPT2MLP     12 x 40  tanh
-no       head[1:4]      Sequential  12 x 40
+swapped  class       d x h    GELU   module
+yes      GPT2MLP     12 x 40  tanh   layers.{0…11}
+no       Sequential  12 x 40         head[1:4]
            its activation is nn.ReLU, not GELU
-no       head[3:6]      Sequential  40 x 12
+no       Sequential  40 x 12         head[3:6]
            its activation is nn.Tanh, not GELU
-yes      head[5:9]      Sequential  12 x 40  exact
+yes      Sequential  12 x 40  exact  head[5:9]
            in training its own forward runs, for its dropout of 0.1 after GELU"""
     )
     assert replaced.blocks[0] == lt.Block("layers.0", "GPT2MLP", D, H, "tanh", True, "")
+
+
+def test_long_names_are_folded_into_80_columns():
+    model = GPT2MLP()
+    for name in ("a_module_of_a_rather_long_name", "another_one_of_these", "and_so_on_and_so_on_and_so_on"):
+        model = nn.ModuleDict({name: model})
+    replaced = lt.replace_mlps(model)
+    *_, first, second = str(replaced).splitlines()
+    assert len(first) == 80
+    assert first.split()[-1] + second.strip() == replaced.blocks[0].path
 
 
 # --- transformers' own classes

@@ -187,28 +187,28 @@ def _why_not(found: Found, owners: dict[int, list[str]], fallback: bool) -> str:
 # --- the table
 
 
-def _table(blocks: tuple[Block, ...]) -> str:
+def _table(blocks: tuple[Block, ...], width: int = 80) -> str:
     rows = _alike(blocks)
+    header = ("swapped", "class", "d x h", "GELU", "module")
     cells = [
         (
             "yes" if block.swapped else "no",
-            names,
             block.kind,
             f"{block.d} x {block.h}" if block.d else "",
             {"none": "exact"}.get(block.approximate, block.approximate),
         )
-        for names, block in rows
+        for _, block in rows
     ]
-    header = ("swapped", "module", "class", "d x h", "GELU")
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=True)]
-    in_columns = [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in (header, *cells)
-    ]
-    lines = [f"{sum(block.swapped for block in blocks)} of {len(blocks)} MLPs swapped", "", in_columns[0]]
-    for line, (_, block) in zip(in_columns[1:], rows, strict=True):
+    widths = [max(map(len, column)) for column in zip(header, *cells, strict=False)]
+    lines = [f"{sum(block.swapped for block in blocks)} of {len(blocks)} MLPs swapped", ""]
+    for (names, why), cell in zip(
+        [(header[-1], ""), *((names, block.why) for names, block in rows)], [header[:-1], *cells], strict=True
+    ):
+        line = "".join(text.ljust(size + 2) for text, size in zip(cell, widths, strict=True))
+        room = max(width - len(line), 12)
+        lines += [line + names[:room], *(" " * len(line) + names[i : i + room] for i in range(room, len(names), room))]
         indent = " " * (widths[0] + 4)
-        lines += [line, *textwrap.wrap(block.why, 78, initial_indent=indent, subsequent_indent=indent)]
+        lines += textwrap.wrap(why, width, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines)
 
 
