@@ -71,7 +71,7 @@ def _compare(block: Module, found: Found, plan: Plan, precision: Any, dtype: Any
     original = twin(block, dtype=convert)
     changed = swapped.with_class(original, type(original))
     swapped.swap(changed, found.how, (replace(plan, start=0),))
-    x = torch.randn(2, 3, found.d, dtype=precision, generator=torch.Generator().manual_seed(0))
+    x = torch.randn(2, 3, found.d, dtype=precision, device="cpu", generator=torch.Generator().manual_seed(0))
     before = getattr(original, found.how.method)(x)
     after = getattr(changed, found.how.method)(x)
     if not isinstance(before, torch.Tensor) or before.shape != after.shape or before.dtype != after.dtype:
