@@ -1,12 +1,15 @@
-"""NumPy arrays and torch tensors as strided views, and every check of an argument.
+"""NumPy arrays, torch tensors and JAX arrays as strided views, and every check of an argument.
 
-The rest of the package sees NumPy arrays only. A torch tensor on the CPU shares its memory with the array that the
-kernels get, and a result is handed back as a tensor over the memory that they filled: nothing is copied.
+The rest of the package sees NumPy arrays only. A torch tensor or a JAX array on the CPU shares its memory with the
+array that the kernels get, and a result is handed back as a tensor or a JAX array over the memory that they filled:
+nothing is copied. JAX arrays are read through DLPack, as read-only memory: they never change, so they are no `out` and
+no parameter of an optimizer. JAX takes memory as it is where it begins at a multiple of 64 bytes; its results do.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -46,6 +49,7 @@ class Call:
         self._integers = integers
         self._updated = updated
         self._torch = _torch_of(operation, inputs)
+        self._jax: Any = _jax_of(operation, inputs) if self._torch is None else None
         self._named = {name: self._unwrap(name, value) for name, value in inputs.items()}
         self._given: list[tuple[Array, Any]] = []  # the results' arrays, and what the caller gave for each
         self.inputs = tuple(self._named.values())
@@ -65,7 +69,10 @@ class Call:
     def output(self, out: Any, shape: tuple[int, ...], name: str = "out") -> Array:
         """The array that receives a result: `out` after its checks, or a new one."""
         if out is None:
-            return empty(shape, self.dtype)
+            return empty(shape, self.dtype) if self._jax is None else _aligned(shape, self.dtype)
+        if self._jax is not None or _is_jax(out):
+            why = "JAX arrays cannot be written" if _is_jax(out) else "the results of JAX arrays are JAX arrays"
+            raise TypeError(f"{self.operation}: {name} is {_kind(out)}, expected None for a new one: {why}")
         is_tensor = self._torch is not None and isinstance(out, self._torch.Tensor)
         array = self._memory(name, out) if is_tensor else out
         if is_tensor != (self._torch is not None) or not _is_plain_array(array):
@@ -112,11 +119,18 @@ class Call:
                 return given
         if self._torch is not None:
             return self._torch.from_numpy(array)
+        if self._jax is not None:
+            return self._jax.device_put(array, self._device, may_alias=True)
         return array if array.ndim else array[()]
 
     def _unwrap(self, name: str, value: Any) -> Array:
         """The array over `value`'s memory."""
-        array = self._memory(name, value) if self._torch is not None else value
+        if self._torch is not None:
+            array = self._memory(name, value)
+        elif self._jax is not None:
+            array = self._jax_memory(name, value)
+        else:
+            array = value
         if type(array) is np.ndarray and name not in self._integers and array.dtype in FLOATS and array.flags.aligned:
             return array  # the usual case, before the rare ones
         where = f"{self.operation}: {name}"
@@ -124,8 +138,8 @@ class Call:
             array = np.asarray(array)
         if not _is_plain_array(array):
             raise TypeError(
-                f"{where} is {_kind(value)}, expected a NumPy array or a torch tensor on the CPU; np.asarray({name}) "
-                f"makes one"
+                f"{where} is {_kind(value)}, expected a NumPy array, or a torch tensor or a JAX array on the CPU; "
+                f"np.asarray({name}) makes one"
             )
         wanted = (np.dtype(np.int64),) if name in self._integers else FLOATS
         if array.dtype not in wanted:
@@ -174,6 +188,43 @@ class Call:
         array: Array = tensor.numpy()
         return array
 
+    def _jax_memory(self, name: str, value: Any) -> Array:
+        """The read-only array that shares a JAX array's memory."""
+        where = f"{self.operation}: {name}"
+        if isinstance(value, self._jax.core.Tracer):
+            raise TypeError(
+                f"{where} is traced, inside of jax.jit, jax.grad or jax.vmap, and has no values yet, expected a JAX "
+                f"array that has: these kernels are none of JAX's; call them outside, or through jax.pure_callback"
+            )
+        if name in self._updated:
+            raise TypeError(
+                f"{where} is a JAX array, which cannot be changed, expected a NumPy array or a torch tensor: it is "
+                f"updated in place; pass np.array({name}), a copy"
+            )
+        if value.is_deleted():
+            raise ValueError(f"{where} was deleted or donated, expected a JAX array that still has its memory")
+        devices = value.devices()
+        if len(devices) > 1 or next(iter(devices)).platform != "cpu":
+            place = " and ".join(sorted(map(str, devices)))
+            raise ValueError(
+                f"{where} is on {place}, expected one CPU device; pass jax.device_put({name}, jax.devices('cpu')[0])"
+            )
+        (self._device,) = devices
+        wanted = (np.dtype(np.int64),) if name in self._integers else FLOATS
+        if value.dtype not in wanted:
+            names = " or ".join(str(dtype) for dtype in wanted)
+            wide = "; jax.config.update('jax_enable_x64', True) lets JAX have int64" if name in self._integers else ""
+            raise TypeError(
+                f"{where} has dtype {value.dtype}, expected {names}; convert it with "
+                f"{name}.{self._cast(wanted[0])}{wide}"
+            )
+        if value.dtype == np.float64 and not self._jax.config.jax_enable_x64:
+            raise TypeError(
+                f"{where} has dtype float64, which JAX would now make float32 of in the result; "
+                f"jax.config.update('jax_enable_x64', True) lets it have float64"
+            )
+        return np.from_dlpack(value.block_until_ready())
+
     def _check_updated(self, name: str) -> None:
         array, where = self._named[name], f"{self.operation}: {name}"
         if not array.flags.writeable:
@@ -188,7 +239,9 @@ class Call:
                 raise ValueError(f"{where} overlaps {other} in memory, expected memory of its own; pass a copy")
 
     def _cast(self, dtype: np.dtype[Any]) -> str:
-        return f"to(torch.{dtype})" if self._torch is not None else f"astype(np.{dtype})"
+        if self._torch is not None:
+            return f"to(torch.{dtype})"
+        return f"astype(np.{dtype})" if self._jax is None else f"astype(jax.numpy.{dtype})"
 
 
 Allocator = Callable[[tuple[int, ...], np.dtype[Any]], Array]
@@ -199,6 +252,18 @@ _allocate: Allocator = np.empty
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """New memory for a result. All results are allocated here or, on the shortcut, by the same function there."""
     return _allocate(shape, dtype)
+
+
+LINE = 64
+"""The bytes at whose multiples memory must begin for JAX to take it as it is, and copy nothing."""
+
+
+def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """New memory for a result that JAX will take."""
+    size = math.prod(shape)
+    memory = empty((size + LINE // dtype.itemsize,), dtype)
+    start = -memory.__array_interface__["data"][0] % LINE // dtype.itemsize
+    return memory[start : start + size].reshape(shape)
 
 
 @contextmanager
@@ -271,11 +336,34 @@ def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
     introduce(torch)
     for name, value in inputs.items():
         if name not in tensors:
+            convert = "from_dlpack" if _is_jax(value) else "from_numpy"
             raise TypeError(
                 f"{operation}: {name} is {_kind(value)}, expected a torch tensor like {tensors[0]}; convert one of "
-                f"them, as in torch.from_numpy({name}) or {tensors[0]}.numpy()"
+                f"them, as in torch.{convert}({name}) or {tensors[0]}.numpy()"
             )
     return torch
+
+
+def _jax_of(operation: str, inputs: dict[str, Any]) -> Any:
+    """The jax module where the inputs are JAX arrays, or None where they are NumPy arrays."""
+    jax = sys.modules.get("jax")  # who has a JAX array has imported jax
+    if jax is None or {*map(type, inputs.values())} == {np.ndarray}:
+        return None
+    arrays = [name for name, value in inputs.items() if _is_jax(value)]
+    if not arrays:
+        return None
+    for name, value in inputs.items():
+        if name not in arrays:
+            raise TypeError(
+                f"{operation}: {name} is {_kind(value)}, expected a JAX array like {arrays[0]}; convert one of them, "
+                f"as in jax.numpy.asarray({name}) or np.asarray({arrays[0]})"
+            )
+    return jax
+
+
+def _is_jax(value: Any) -> bool:
+    jax = sys.modules.get("jax")
+    return jax is not None and isinstance(value, getattr(jax, "Array", ()))
 
 
 @functools.cache
@@ -290,6 +378,8 @@ def _is_plain_array(value: Any) -> bool:
 
 def _kind(value: Any) -> str:
     """What `value` is, for an error message."""
+    if _is_jax(value):
+        return "a JAX array"
     kind = type(value)
     module = "" if kind.__module__ == "builtins" else kind.__module__.split(".")[0] + "."
     return f"a {module}{kind.__qualname__}" if value is not None else "None"

@@ -160,7 +160,7 @@ def go(
     command: str = "loopnest train",
     silent: bool = False,
 ) -> int:
-    """Train, and tell of it; what the process should exit with: 0, or 128 and the signal that stopped it.
+    """Train, and tell of it; what the process should exit with: 0, 128 and the signal that stopped it, or 1.
 
     command  by which the training can be gone on with
     silent   whether to tell nothing
@@ -173,8 +173,9 @@ def go(
             out.print(line, markup=False)
     with _stopped_by_signals() as stopped, _Bar(training, quiet=as_json or silent) as bar:
         run = training.run(on_step=bar.step, stop=lambda: bool(stopped), checkpoint=checkpoint)
+    status = 128 + stopped[0] if stopped else int(not run.finished)  # another rank may have been stopped
     if silent:
-        return 128 + stopped[0] if stopped else 0
+        return status
     if as_json:
         click.echo(json.dumps(run.to_json()))
     else:
@@ -184,7 +185,7 @@ def go(
     if not run.finished:
         where = f"go on with it: {command} {run.data} --resume {checkpoint}" if checkpoint else "nothing was kept"
         click.echo(f"stopped after {run.steps} steps; {where}", err=True)
-    return 128 + stopped[0] if stopped else 0
+    return status
 
 
 def _write(run: Run, svg: Path | None, html: Path | None, as_json: bool) -> None:

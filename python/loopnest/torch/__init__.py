@@ -16,6 +16,7 @@ checks.py         what they refuse, and how they say so
 functional.py     the same as functions: matmul, linear, gelu, mlp
 threads.py        the kernels run on torch's threads, so that no two pools fight for the cores
 module.py         MLP, a torch.nn.Module
+replace.py        replace_mlps: the MLPs of a model, found (recognise.py), compared (probe.py), swapped (swapped.py)
 """
 
 try:
@@ -27,8 +28,9 @@ except ImportError as error:
 
 from .functional import gelu, linear, matmul, mlp
 from .module import MLP
+from .replace import Block, Replaced, replace_mlps, restore_mlps
 from .threads import share_threads
 
 share_threads()
 
-__all__ = ["MLP", "gelu", "linear", "matmul", "mlp"]
+__all__ = ["MLP", "Block", "Replaced", "gelu", "linear", "matmul", "mlp", "replace_mlps", "restore_mlps"]

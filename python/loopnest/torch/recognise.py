@@ -1,0 +1,396 @@
+"""Which modules of a model are MLPs, and why others are not: by what they compute, and not by what they are called.
+
+A block of unknown class is traced by torch.fx: its method runs on a symbol in the place of a tensor, and what it calls
+is written down. An MLP is a block whose whole trace is
+
+    Linear, GELU, dropouts, Linear, dropouts     and for BERT's layers: + input, LayerNorm
+
+in one chain, each step given the result of the step before it and nothing else. So no library is imported, and copies
+of a class are as good as the original. Traces run on copies of the modules that share their parameters, since a
+method that keeps something in its module would keep a symbol there.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+import torch.fx
+
+from ..tensors import Tensor
+from . import swapped
+from .module import MLP
+from .swapped import Module, Path, Plan, Swapped, has_hooks
+
+GELUS = {
+    "GELU": "none",  # as timm's and others' own classes; torch's own is asked for its form
+    "GELUActivation": "none",
+    "GELUTanh": "tanh",
+    "PytorchGELUTanh": "tanh",
+    "NewGELU": "tanh",
+    "NewGELUActivation": "tanh",
+    "FastGELUActivation": "tanh",
+    "FastGELU": "tanh",
+    "AccurateGELUActivation": "tanh",
+}
+"""The classes that are GELU and the form that each computes; what their forward gives is checked against it."""
+
+LAYER_NAMES = (("c_fc", "c_proj"), ("fc1", "fc2"), ("lin1", "lin2"), ("linear1", "linear2"), ("w1", "w2"))
+"""What the two layers of an MLP are usually called: where a block has these, and is none, its user is told why."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """A block that is an MLP, or looks like one.
+
+    path  of the module that holds it; in an nn.Sequential with others, with its place there, as net[0:3]
+    how   the class that overrides the block's method; None where it cannot be swapped
+    why   the reason if so
+    """
+
+    path: str
+    block: Module
+    d: int
+    h: int
+    approximate: str
+    how: type[Swapped] | None
+    plan: Plan | None
+    why: str = ""
+
+
+class _No(Exception):
+    """Why a block is no MLP that can be swapped."""
+
+
+# --- layers and activations
+
+
+def is_layer(module: Module) -> bool:
+    """Whether a module is a linear layer of any make: torch's, transformers' Conv1D, quantized, with LoRA around it."""
+    return isinstance(module, torch.nn.Linear) or bool(re.search("Linear|Conv1D$", type(module).__name__))
+
+
+def is_conv1d(module: Module) -> bool:
+    """Whether a module is transformers' Conv1D, a linear layer whose weight is (in, out)."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def sizes(layer: Module) -> tuple[int, int] | None:
+    """(in, out) of a layer, where its weight can be read."""
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
+        inner, outer = getattr(layer, "in_features", None), getattr(layer, "out_features", None)
+        return (inner, outer) if isinstance(inner, int) and isinstance(outer, int) else None
+    return tuple(weight.shape) if is_conv1d(layer) else tuple(reversed(weight.shape))
+
+
+def _fit(first: Module, second: Module) -> bool:
+    a, b = sizes(first), sizes(second)
+    return a is not None and b is not None and a[1] == b[0]
+
+
+def _check_layer(name: str, layer: Module) -> None:
+    if type(layer) is not torch.nn.Linear and not is_conv1d(layer):
+        raise _No(f"{name} is a {_class(layer)}, not a plain nn.Linear")
+    if getattr(layer, "weight", None) is None:
+        raise _No(f"{name} has no weight")
+    for kind in ("weight", "bias"):
+        tensor = getattr(layer, kind, None)
+        if tensor is not None and type(tensor) not in (torch.nn.Parameter, torch.Tensor):
+            raise _No(f"{name}.{kind} is a {_class(tensor)}, not a plain tensor")
+
+
+def form_of(activation: Module) -> str:
+    """GELU's form; raises _No where the activation is another."""
+    if type(activation) is torch.nn.GELU:
+        return str(activation.approximate)
+    form = GELUS.get(type(activation).__name__)
+    if form is None:
+        raise _No(f"its activation is {_class(activation)}, not GELU")
+    weight = next(activation.parameters(), None)
+    if weight is not None:
+        raise _No(f"its activation {_class(activation)} has parameters, as GELU has none")
+    return form
+
+
+def _class(thing: Any) -> str:
+    """A class as people know it: nn.ReLU, transformers.SiLUActivation."""
+    kind = type(thing)
+    if kind.__module__.startswith("torch.nn.modules"):
+        return f"nn.{kind.__name__}"
+    library = kind.__module__.partition(".")[0]
+    return f"{library}.{kind.__name__}" if library not in ("__main__", "builtins") else kind.__name__
+
+
+# --- the trace
+
+
+def twin(module: Module, *, training: bool = False, dtype: Any = None) -> Module:
+    """A module and its children once more, without hooks, over the same parameters, or over copies in `dtype`."""
+    other = swapped.with_class(module, type(module))
+    for hooks in (name for name in module.__dict__ if name.endswith(("_hooks", "_hooks_with_kwargs"))):
+        other.__dict__[hooks] = type(module.__dict__[hooks])()
+
+    def tensors(of: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
+        return {name: None if t is None else _as(t.detach(), dtype) for name, t in of.items()}
+
+    other.__dict__["_parameters"] = tensors(module._parameters)
+    other.__dict__["_buffers"] = tensors(module._buffers)
+    other.__dict__["_modules"] = {
+        name: None if child is None else twin(child, training=training, dtype=dtype)
+        for name, child in module._modules.items()
+    }
+    other.__dict__["training"] = training
+    return other
+
+
+def _as(tensor: Tensor, dtype: Any) -> Tensor:
+    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
+
+
+class _Tracer(torch.fx.Tracer):
+    def __init__(self, method: str) -> None:
+        super().__init__()
+        self.traced_func_name = method
+
+    def is_leaf_module(self, module: Module, name: str) -> bool:
+        """All but modules in which layers lie, such as BERT's intermediate and output."""
+        return is_layer(module) or not any(map(is_layer, module.modules()))
+
+
+@dataclass(frozen=True)
+class _Step:
+    """What a block does next: it calls a module of its own, GELU's function (in a form), or adds its input."""
+
+    path: Path = ()
+    form: str = ""
+
+    @property
+    def name(self) -> str:
+        return ".".join(self.path) or ("the function gelu" if self.form else "the sum with its input")
+
+
+def _steps(block: Module, method: str) -> list[_Step]:
+    """The block's chain of steps; raises _No where it is no chain, or another one in training."""
+    in_eval, in_training = (_trace(block, method, training) for training in (False, True))
+    if in_eval != in_training:
+        raise _No("it computes another function in training mode")
+    return in_eval
+
+
+def _trace(block: Module, method: str, training: bool) -> list[_Step]:
+    try:
+        graph = _Tracer(method).trace(twin(block, training=training))
+    except Exception as error:
+        if len([child for child in block.children() if any(map(is_layer, child.modules()))]) > 2:
+            raise _No(f"its {method} does more than the MLP, and cannot be traced") from error
+        raise _No(f"torch.fx cannot trace its {method}: {_in_short(error)}") from error
+    for node in reversed(graph.nodes):  # sizes that were asked for and not used, arguments that are left out
+        if not node.users and node.op not in ("call_module", "output"):
+            graph.erase_node(node)
+    given, *nodes = graph.nodes
+    last, steps = given, list[_Step]()
+    for node in nodes:
+        if given.op == "placeholder" and node.op == "output" and node.args == (last,):
+            return steps
+        steps.append(_step(node, given, last))
+        last = node
+    raise _No(f"its {method} gives more than one tensor")
+
+
+def _step(node: Any, given: Any, last: Any) -> _Step:
+    if node.op == "call_module" and node.args == (last,) and not node.kwargs:
+        return _Step(path=tuple(node.target.split(".")))
+    if (
+        node.op == "call_function"
+        and node.target is torch.nn.functional.gelu
+        and node.args == (last,)
+        and node.kwargs.keys() <= {"approximate"}
+    ):
+        return _Step(form=node.kwargs.get("approximate", "none"))
+    if (
+        node.op == "call_function"
+        and node.target in (operator.add, torch.add)
+        and set(node.args) == {given, last}
+        and not node.kwargs
+    ):
+        return _Step()
+    what = getattr(node.target, "__name__", node.target)
+    raise _No(f"it does more than layer, GELU, layer: {what}")
+
+
+def _in_short(error: Exception) -> str:
+    text = str(error).strip().partition("\n")[0]
+    return f"{type(error).__name__}: {text[:80]}"
+
+
+# --- from steps to a plan
+
+
+def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> Plan:
+    """The plan of a block with these steps; raises _No where they are not an MLP's."""
+    modules = [swapped.at(block, step.path) if step.path else None for step in steps]
+    layers = [i for i, module in enumerate(modules) if module is not None and is_layer(module)]
+    if len(layers) != 2:
+        raise _No(f"it calls {len(layers)} layers, not two")
+    if layers[0] != 0:
+        raise _No(f"it begins with {steps[0].name}, not with its first layer")
+    second = layers[1]
+    between = list(range(2, second))
+    if second < 2:
+        raise _No("there is no activation between its layers")
+    for position in (0, second):
+        _check_layer(steps[position].name, modules[position])
+    form = steps[1].form or (form_of(modules[1]) if modules[1] is not None else "")
+    if not form:
+        raise _No(f"{steps[1].name} follows the first layer, not GELU")
+    for position in between:
+        if type(modules[position]) not in (torch.nn.Dropout, torch.nn.Identity):
+            raise _No(f"{steps[position].name} stands between GELU and the second layer, where only dropout may")
+    after = list(range(second + 1, len(steps) - 2 if with_norm else len(steps)))
+    for position in after:
+        if type(modules[position]) not in (torch.nn.Dropout, torch.nn.Identity):
+            raise _No(f"{steps[position].name} follows the second layer, where only dropout may")
+    norm: Path = ()
+    if with_norm:
+        added, norm = steps[-2], steps[-1].path
+        if added.path or added.form or type(modules[-1]) is not torch.nn.LayerNorm:
+            raise _No("its second layer is not followed by a LayerNorm of the sum with its input, as BERT's is")
+    if not _fit(modules[0], modules[second]):
+        raise _No(f"{steps[0].name} and {steps[second].name} do not fit each other")
+
+    inside = [i for i in range(second + 1) if modules[i] is not None]
+    paths = [steps[i].path for i in inside]
+    holders = dict.fromkeys(path[:n] for path in (*paths, norm) for n in range(1, len(path)))
+    left_out = [*holders, *paths]
+    place = {i: len(holders) + inside.index(i) for i in inside}
+    functions = [
+        (path, name, value)
+        for path in ((), *holders)
+        for name, value in vars(swapped.at(block, path)).items()
+        if callable(value) and not isinstance(value, type)
+    ]
+    return Plan(
+        left_out=tuple(left_out),
+        classes=tuple(type(swapped.at(block, path)) for path in left_out),
+        first=place[0],
+        second=place[second],
+        transposed=(is_conv1d(modules[0]), is_conv1d(modules[second])),
+        gelu=place.get(1),
+        approximate=form,
+        between=tuple(place[i] for i in between if type(modules[i]) is torch.nn.Dropout),
+        after=tuple(steps[i].path for i in after),
+        norm=norm,
+        functions=tuple(functions) if modules[1] is None else (),
+    )
+
+
+# --- the blocks of a model
+
+
+def blocks_of(model: Module) -> Iterator[Found]:
+    """The blocks of a model that are MLPs or look like one, in the order of its modules."""
+    for path, module in list(model.named_modules()):
+        if isinstance(module, MLP | Swapped | torch.jit.ScriptModule):
+            continue
+        if type(module).forward is torch.nn.Sequential.forward:
+            yield from _in_sequential(path, module)
+        elif isinstance(module, torch.nn.TransformerEncoderLayer):
+            yield _found(path, module, swapped.SwappedEncoderLayer, (module.linear1, module.linear2))
+        elif isinstance(module, torch.nn.TransformerDecoderLayer):
+            yield _found(path, module, swapped.SwappedFeedForward, (module.linear1, module.linear2))
+        elif (layers := _bert_layers(module)) is not None:
+            yield _found(path, module, swapped.SwappedChunk, layers)
+        elif (layers := _pair(module)) is not None:
+            how = swapped.SwappedShortChunk if hasattr(type(module), "ff_chunk") else swapped.SwappedModule
+            found = _found(path, module, how, layers)
+            if found.how or _are_named(module, layers) or "activation" in found.why:
+                yield found
+
+
+def _bert_layers(module: Module) -> tuple[Module, Module] | None:
+    """The layers of a block built as BERT's: `intermediate` (a layer, an activation), `output` (a layer, …)."""
+    holders = [module._modules.get(name) for name in ("intermediate", "output")]
+    layers = [getattr(holder, "dense", None) for holder in holders]
+    return (layers[0], layers[1]) if all(map(is_layer, layers)) and _fit(*layers) else None
+
+
+def _pair(module: Module) -> tuple[Module, Module] | None:
+    """A module's two layers, the one that fits behind the other second."""
+    layers = [child for child in module._modules.values() if child is not None and is_layer(child)]
+    for first, second in LAYER_NAMES:
+        a, b = module._modules.get(first), module._modules.get(second)
+        if a is not None and b is not None and is_layer(a) and is_layer(b):
+            return a, b
+    return (layers[0], layers[1]) if len(layers) == 2 and _fit(*layers) else None
+
+
+def _are_named(module: Module, layers: tuple[Module, Module]) -> bool:
+    return any(layers == (module._modules.get(a), module._modules.get(b)) for a, b in LAYER_NAMES)
+
+
+def _found(path: str, block: Module, how: type[Swapped], layers: tuple[Module, Module]) -> Found:
+    d, h = sizes(layers[0]) or (0, 0)
+    try:
+        if how is swapped.SwappedChunk and not hasattr(type(block), how.method):
+            raise _No("it has intermediate and output as BERT's layers, but no feed_forward_chunk to swap")
+        if "forward" in block.__dict__ or how.method in block.__dict__:
+            raise _No("its forward was replaced on this object, and would not run")
+        for base in (torch.nn.TransformerEncoderLayer, torch.nn.TransformerDecoderLayer):
+            if isinstance(block, base) and type(block).forward is not base.forward:
+                raise _No(f"its class has a forward of its own, not nn.{base.__name__}'s")
+        plan = _plan(block, _steps(block, how.method), with_norm=how is swapped.SwappedChunk)
+    except _No as no:
+        return Found(path, block, d, h, "", None, None, str(no))
+    if how is swapped.SwappedEncoderLayer:
+        plan = replace(plan, fast_path=block.activation_relu_or_gelu)
+    return Found(path, block, d, h, plan.approximate, how, plan, hooked(block, plan))
+
+
+def hooked(block: Module, plan: Plan) -> str:
+    """The reason not to swap that lies in hooks of what would be left out, or nothing."""
+    for path in plan.left_out:
+        if has_hooks(swapped.at(block, path)):
+            return f"{'.'.join(path)} has hooks or a forward of its own, which would not run"
+    return ""
+
+
+def _in_sequential(path: str, block: Module) -> Iterator[Found]:
+    """The runs Linear, activation, dropouts, Linear."""
+    names, children = list(block._modules), list(block._modules.values())
+    start = 0
+    while start < len(children) - 2:
+        end = _run_end(children, start)
+        if end is None:
+            start += 1
+            continue
+        whole = start == 0 and all(type(child) is torch.nn.Dropout for child in children[end:])
+        where = path if whole else f"{path}[{start}:{end}]"
+        d, h = sizes(children[start]) or (0, 0)
+        try:
+            if "forward" in block.__dict__:
+                raise _No("its forward was replaced on this object, and would not run")
+            steps = [_Step(path=(name,)) for name in names[start:end]]
+            plan = replace(_plan(block, steps), start=start)
+        except _No as no:
+            yield Found(where, block, d, h, "", None, None, str(no))
+            start += 1
+            continue
+        yield Found(where, block, d, h, plan.approximate, swapped.SwappedSequential, plan, hooked(block, plan))
+        start = end
+
+
+def _run_end(children: Sequence[Module], start: int) -> int | None:
+    """Where a run that begins at `start` ends, or None where none begins there."""
+    second = start + 2
+    while second < len(children) and type(children[second]) in (torch.nn.Dropout, torch.nn.Identity):
+        second += 1
+    if second >= len(children) or not (is_layer(children[start]) and is_layer(children[second])):
+        return None
+    between = children[start + 1]
+    plain = not is_layer(between) and next(between.parameters(), None) is None
+    return second + 1 if plain and _fit(children[start], children[second]) else None

