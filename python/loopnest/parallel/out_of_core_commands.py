@@ -107,7 +107,8 @@ def told(made: OutOfCoreProduct, sampled: Sampled | None) -> Iterator[str]:
             made.bytes_bound
         )
     if made.storage_read is not None:
-        yield f"           {size_text(made.storage_read)} came from storage, the rest from the system's cache"
+        rest = ", the rest from the system's cache" if made.storage_read < made.bytes_read else ", in whole pages"
+        yield f"           {size_text(made.storage_read)} came from storage{rest}"
     yield f"time       {made.seconds:.2f} s: {made.flops / 1e9:.3g} GFLOP/s"
     yield f"           multiplying {made.computing:.2f} s, reading {made.reading:.2f} s, writing {made.writing:.2f} s"
     moving = made.reading + made.writing
