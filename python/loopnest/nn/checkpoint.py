@@ -40,7 +40,7 @@ def save(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> N
             file.flush()
             os.fsync(file.fileno())
         os.replace(unfinished, path)
-        _clear(path)
+        clear_unfinished(path)
     except BaseException:
         unfinished.unlink(missing_ok=True)
         raise
@@ -52,7 +52,7 @@ def save(path: Path, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> N
             os.close(folder)
 
 
-def _clear(path: Path) -> None:
+def clear_unfinished(path: Path) -> None:
     """Remove what processes that have ended in the midst of writing this file left beside it."""
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
         process = left.name.split(".")[-2]

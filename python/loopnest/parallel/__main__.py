@@ -15,6 +15,7 @@ from types import TracebackType
 import click
 
 from .. import UnavailableError
+from . import cost_commands, out_of_core_commands
 from .commands import mlp, train
 from .ranks import RankLostError
 
@@ -26,10 +27,13 @@ def main() -> None:
     \b
     torchrun --nproc-per-node 2 -m loopnest.parallel train digits   a training by two ranks
     torchrun --nproc-per-node 2 -m loopnest.parallel mlp            an MLP's hidden units shared out between two
+    torchrun --nproc-per-node 2 -m loopnest.parallel measure        the network between ranks, and the model's check
+    python -m loopnest.parallel cost                                what 1 to 1,024 ranks cost
+    python -m loopnest.parallel matmul A.npy B.npy C.npy            matrices larger than memory
     """
 
 
-for _command in (mlp, train):
+for _command in (mlp, train, *cost_commands.COMMANDS, *out_of_core_commands.COMMANDS):
     main.add_command(_command)
 
 
@@ -82,6 +86,9 @@ def _end(error: Exception, code: int, where: TracebackType | None = None) -> Non
     sys.stderr.flush()
     os._exit(code)
 
+
+for _command in out_of_core_commands.COMMANDS:
+    main.add_command(_command)
 
 if __name__ == "__main__":
     run()
