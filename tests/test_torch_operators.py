@@ -552,7 +552,7 @@ def test_without_torch_the_package_says_what_to_install():
         try:
             import loopnest.torch
         except loopnest.UnavailableError as error:
-            assert "pip install 'loopnest[torch]'" in str(error)
+            assert "pip install 'loopnest[torch]'" in str(error) and isinstance(error, ImportError)
         else:
             raise AssertionError("it was imported")
     """)

@@ -24,7 +24,10 @@ try:
 except ImportError as error:
     from ..operation import UnavailableError
 
-    raise UnavailableError(f"loopnest.torch needs torch ({error}): pip install 'loopnest[torch]'") from error
+    class _NoTorchError(UnavailableError, ImportError):
+        """Both, for who looks for a package that cannot be imported, and for who knows loopnest's errors."""
+
+    raise _NoTorchError(f"loopnest.torch needs torch ({error}): pip install 'loopnest[torch]'") from error
 
 from .functional import gelu, linear, matmul, mlp
 from .module import MLP
