@@ -42,6 +42,9 @@ def run() -> None:
     what failed has it too."""
     try:
         main(prog_name="python -m loopnest.parallel", standalone_mode=False)
+    except click.Abort as error:  # Ctrl-C, in a command that has nothing to finish
+        _say("stopped")
+        _end(error, 130)
     except click.ClickException as error:
         if _rank() == 0:  # all ranks were given the same command
             error.show()
@@ -86,9 +89,6 @@ def _end(error: Exception, code: int, where: TracebackType | None = None) -> Non
     sys.stderr.flush()
     os._exit(code)
 
-
-for _command in out_of_core_commands.COMMANDS:
-    main.add_command(_command)
 
 if __name__ == "__main__":
     run()
