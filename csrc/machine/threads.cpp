@@ -117,9 +117,10 @@ Shared* shared = new Shared;
 
 #ifndef _WIN32
 [[maybe_unused]] const int at_fork = pthread_atfork(nullptr, nullptr, [] {
-    const index threads = shared->threads;
+    const Shared* const before = shared;
     shared = new Shared;
-    shared->threads = threads;
+    shared->threads = before->threads.load();
+    shared->openmp.max_threads = before->openmp.max_threads;  // still what the caller allows, though by our own pool
 });
 #endif
 
@@ -127,7 +128,7 @@ Shared* shared = new Shared;
 
 index num_threads() {
     const index ours = shared->threads.load(std::memory_order_relaxed);
-    return shared->openmp.parallel ? smaller(ours, index(shared->openmp.max_threads())) : ours;
+    return shared->openmp.max_threads ? smaller(ours, index(shared->openmp.max_threads())) : ours;
 }
 
 void set_num_threads(index count) {

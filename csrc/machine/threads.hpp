@@ -16,7 +16,8 @@ index num_threads();             // that one call may use, the caller's among th
 void set_num_threads(index count);
 
 // From now on pieces are taken by the threads of a loaded OpenMP runtime with GCC's entry points, and by no more than its
-// omp_get_max_threads() allows the caller; by our own pool again where `parallel` is null, and in a forked child.
+// omp_get_max_threads() allows the caller. By our own pool again where both are null; and in a forked child, where the
+// runtime's threads are gone, by as many of our own as it allows.
 struct OpenMP {
     void (*parallel)(void (*function)(void*), void* context, unsigned threads, unsigned flags) = nullptr;  // GOMP_parallel
     int (*max_threads)() = nullptr;  // omp_get_max_threads
