@@ -1,8 +1,11 @@
 """loopnest.torch: operators that torch's dispatcher, autograd and compiler accept, and the MLP as a module."""
 
+import contextlib
 import copy
 import gc
+import os
 import pickle
+import signal
 import subprocess
 import sys
 import textwrap
@@ -517,9 +520,16 @@ def test_two_threads_of_the_users_may_call_at_once(torchs_threads):
 
 
 def in_process(code):
-    return subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, timeout=60, check=False
+    """Run it in a process of its own; what that has forked ends with it, also where it hangs."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(code)], stderr=subprocess.PIPE, text=True, start_new_session=True
     )
+    try:
+        _, errors = process.communicate(timeout=60)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(code, process.returncode, stderr=errors)
 
 
 def test_a_forked_child_computes_with_threads_of_our_own():
