@@ -33,7 +33,9 @@ Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
     const bool rows_first = cut == Cut::anyhow && !read_in_place(a) && row_units >= 2 * threads;
     Grid best = {1, 1};
     double least = 0;
-    for (index rows = 1; rows <= smaller(cut == Cut::columns ? 1 : row_units, most); ++rows)
+    const double even_share = double((row_units * col_units + threads - 1) / threads);  // no grid's busiest has less
+    const index most_rows = smaller(cut == Cut::columns ? 1 : row_units, most);
+    for (index rows = 1; rows <= most_rows && (rows == 1 || least > even_share); ++rows)
         for (index cols = 1; cols <= smaller(rows_first ? 1 : col_units, most / rows); ++cols) {
             const index height = (row_units + rows - 1) / rows, width = (col_units + cols - 1) / cols;
             const double busiest = double((rows * cols + threads - 1) / threads * height * width);
