@@ -70,8 +70,7 @@ class TensorParallelMLP:
         approximate: str = "tanh",
         impl: str | Chosen | None = None,
     ) -> None:
-        shapes = {"w1": tuple(w1.shape), "b1": tuple(b1.shape), "w2": tuple(w2.shape), "b2": tuple(b2.shape)}
-        _check(shapes)
+        shapes = _shapes(w1=w1, b1=b1, w2=w2, b2=b2)
         ranks.agree("the shapes of the weights", shapes, "give all ranks the same weights")
         mine = split(shapes["b1"][0], ranks.size)[ranks.rank]
         parts = {"w1": w1[:, mine], "b1": b1[mine], "w2": w2[mine], "b2": b2}
@@ -91,8 +90,7 @@ class TensorParallelMLP:
     ) -> TensorParallelMLP:
         """The MLP whose parts the ranks have already: w1 (d, n), b1 (n,), w2 (n, e), and the whole b2 (e,), the same on
         all. Each rank may have another n; the units stand in the ranks' order."""
-        shapes = {"w1": tuple(w1.shape), "b1": tuple(b1.shape), "w2": tuple(w2.shape), "b2": tuple(b2.shape)}
-        _check(shapes)
+        shapes = _shapes(w1=w1, b1=b1, w2=w2, b2=b2)
         d, e = shapes["w1"][0], shapes["b2"][0]
         ranks.agree("the number of features in and out", (d, e), "give all ranks parts of the same weights")
         mlp = cls.__new__(cls)
@@ -155,7 +153,9 @@ class TensorParallelMLP:
         }
 
 
-def _check(shapes: Mapping[str, tuple[int, ...]]) -> None:
+def _shapes(**arrays: Any) -> dict[str, tuple[int, ...]]:
+    """The shapes of w1, b1, w2 and b2, which fit."""
+    shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     for name, axes in (("w1", 2), ("b1", 1), ("w2", 2), ("b2", 1)):
         if len(shapes[name]) != axes:
             raise ValueError(f"{name} has shape {shapes[name]}, expected {axes} {'axis' if axes == 1 else 'axes'}")
@@ -163,6 +163,7 @@ def _check(shapes: Mapping[str, tuple[int, ...]]) -> None:
     for name, expected, other in (("b1", (h,), f"w1's {(d, h)}"), ("w2", (h, e), "w1"), ("b2", (e,), "w2")):
         if shapes[name] != expected:
             raise ValueError(f"{name} has shape {shapes[name]}, expected {expected} to match {other}")
+    return shapes
 
 
 def _copy(array: Any) -> Any:

@@ -34,7 +34,7 @@ def check_linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> None:
 
 def check_elementwise(operator: str, approximate: str, **tensors: Tensor) -> None:
     _check_alike(operator, **tensors)
-    _check_approximate(operator, approximate)
+    check_approximate(operator, approximate)
     (first, shape), *others = ((name, tensor.shape) for name, tensor in tensors.items())
     for name, other in others:
         if other != shape:
@@ -52,7 +52,7 @@ def check_mlp(
             f"{tuple(weight1.shape)}; both are (out, in), and a weight of (in, out) is passed as weight2.t()"
         )
     _check_bias("mlp", "bias2", bias2, "weight2", weight2)
-    _check_approximate("mlp", approximate)
+    check_approximate("mlp", approximate)
 
 
 def _check_layer(operator: str, layer: dict[str, Any]) -> None:
@@ -76,7 +76,7 @@ def _check_bias(operator: str, bias_name: str, bias: Tensor | None, name: str, w
         )
 
 
-def _check_approximate(operator: str, approximate: str) -> None:
+def check_approximate(operator: str, approximate: str) -> None:
     if approximate not in ("none", "tanh"):
         raise ValueError(f"{operator}: approximate is {approximate!r}, expected 'none' or 'tanh'")
 
@@ -123,4 +123,15 @@ def runs_here(*tensors: Tensor | None) -> bool:
     return all(
         tensor.dtype in FLOATS and tensor.dtype == present[0].dtype and _here(tensor) and not tensor.is_nested
         for tensor in present
+    )
+
+
+def has_hooks(module: Any) -> bool:
+    """Whether a module's call does more than its class's forward."""
+    return bool(
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
+        or "forward" in module.__dict__
     )

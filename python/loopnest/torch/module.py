@@ -8,11 +8,8 @@ from typing import Any
 import torch
 
 from ..tensors import Tensor
+from .checks import check_approximate, has_hooks
 from .functional import mlp
-
-
-def _hooked(layer: Any) -> bool:
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks or layer._backward_pre_hooks)
 
 
 class MLP(torch.nn.Sequential):
@@ -56,8 +53,7 @@ class MLP(torch.nn.Sequential):
         device: Any = None,
         dtype: Any = None,
     ) -> None:
-        if approximate not in ("none", "tanh"):
-            raise ValueError(f"MLP: approximate is {approximate!r}, expected 'none' or 'tanh'")
+        check_approximate("MLP", approximate)
         for name, size in (("d", d), ("h", h), ("e", d if e is None else e)):
             if isinstance(size, bool) or not isinstance(size, int) or size < 1:
                 raise ValueError(f"MLP: {name} is {size!r}, expected a number of features, 1 or more")
@@ -76,7 +72,7 @@ class MLP(torch.nn.Sequential):
                 f"MLP: layer {name} is a {type(layer).__name__}, expected a torch.nn.Linear; "
                 f"torch.nn.Sequential(*mlp) runs any layers"
             )
-        if _hooked(first) or _hooked(gelu) or _hooked(second):
+        if has_hooks(first) or has_hooks(gelu) or has_hooks(second):
             warnings.warn(
                 "MLP: a layer has hooks, so the layers are called one by one, with torch's kernels", stacklevel=2
             )

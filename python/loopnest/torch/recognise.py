@@ -23,8 +23,9 @@ import torch.fx
 
 from ..tensors import Tensor
 from . import swapped
+from .checks import has_hooks
 from .module import MLP
-from .swapped import Module, Path, Plan, Swapped, has_hooks
+from .swapped import Module, Path, Plan, Swapped
 
 GELUS = {
     "GELU": "none",  # as timm's and others' own classes; torch's own is asked for its form

@@ -24,7 +24,7 @@ from typing import Any
 import torch
 
 from ..tensors import Tensor
-from .checks import FLOATS
+from .checks import FLOATS, has_hooks, runs_here
 from .functional import mlp
 
 Module = Any  # torch.nn.Module: torch is not typed for mypy here
@@ -85,17 +85,6 @@ def _children(block: Module) -> list[Module]:
     return list(block._modules.values())
 
 
-def has_hooks(module: Module) -> bool:
-    """Whether a module's call does more than its class's forward."""
-    return bool(
-        module._forward_hooks
-        or module._forward_pre_hooks
-        or module._backward_hooks
-        or module._backward_pre_hooks
-        or "forward" in module.__dict__
-    )
-
-
 def _may_run(plan: Plan, modules: Sequence[Module], x: Tensor) -> bool:
     """Whether the MLP may run as one now: its modules are those that were swapped, and have no more to do."""
     if len(modules) != len(plan.classes) or x.is_nested or torch.is_autocast_enabled("cpu"):
@@ -115,7 +104,7 @@ def _mlp(plan: Plan, modules: Sequence[Module], x: Tensor) -> Tensor:
     first, second = modules[plan.first], modules[plan.second]
     weight1 = first.weight.t() if plan.transposed[0] else first.weight
     weight2 = second.weight.t() if plan.transposed[1] else second.weight
-    if not plan.fallback and (weight1.dtype not in FLOATS or weight1.device.type not in ("cpu", "meta")):
+    if not plan.fallback and not runs_here(weight1):
         error = TypeError if weight1.dtype not in FLOATS else ValueError
         raise error(
             f"replace_mlps: a swapped block now has weights of {weight1.dtype} on {weight1.device}, expected "
