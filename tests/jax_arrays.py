@@ -1,11 +1,12 @@
 """JAX arrays in and out without a copy, never changed; and what is refused. Run by test_jax.py."""
 
-import dataclasses
+import functools
 import os
 import subprocess
 import sys
 
 import jax
+import ladders
 import loopnest as ln
 import numpy as np
 import pytest
@@ -26,20 +27,8 @@ def wide():
         yield
 
 
-def mapped(values, change):
-    """The values with `change` applied to every array among them, those of a cache too."""
-    if dataclasses.is_dataclass(values):
-        fields = {f.name: mapped(getattr(values, f.name), change) for f in dataclasses.fields(values)}
-        return dataclasses.replace(values, **fields)
-    if isinstance(values, list | tuple):
-        return type(values)(mapped(value, change) for value in values)
-    return change(values) if isinstance(values, np.ndarray | jax.Array) else values
-
-
-def leaves(values):
-    found = []
-    mapped(values, found.append)
-    return found
+mapped = functools.partial(ladders.mapped, kinds=np.ndarray | jax.Array)
+leaves = functools.partial(ladders.leaves, kinds=np.ndarray | jax.Array)
 
 
 def case_of(operation, dtype=FLOAT64, sizes=(7, 5, 6, 4)):

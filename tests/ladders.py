@@ -1,5 +1,7 @@
 """The operations and the rungs that tests are parametrised over: what is on a ladder is tested."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from loopnest import OPERATIONS
@@ -37,3 +39,20 @@ dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def _parameter(value: object, id: str, why_unavailable: str | None) -> object:
     marks = pytest.mark.skip(reason=why_unavailable) if why_unavailable else ()
     return pytest.param(value, id=id, marks=marks)
+
+
+def mapped(values, change, kinds):
+    """The values with `change` applied to every array of these kinds among them, those of a cache too."""
+    if dataclasses.is_dataclass(values):
+        fields = {f.name: mapped(getattr(values, f.name), change, kinds) for f in dataclasses.fields(values)}
+        return dataclasses.replace(values, **fields)
+    if isinstance(values, list | tuple):
+        return type(values)(mapped(value, change, kinds) for value in values)
+    return change(values) if isinstance(values, kinds) else values
+
+
+def leaves(values, kinds):
+    """The arrays of these kinds among the values."""
+    found = []
+    mapped(values, found.append, kinds)
+    return found

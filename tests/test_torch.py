@@ -1,9 +1,10 @@
 """What is special to torch: tensors in and out without a copy, its errors, its gradients, optimizers and compiler."""
 
-import dataclasses
+import functools
 import math
 import warnings
 
+import ladders
 import loopnest as ln
 import numpy as np
 import pytest
@@ -41,21 +42,8 @@ def case_of(operation, dtype=FLOAT64, sizes=(7, 5, 6, 4)):
     return Case(operation, dtype, tuple(zip(operation.contract.workloads[0].shape, sizes, strict=False)))
 
 
-def mapped(values, change):
-    """The values with `change` applied to every array among them, those of a cache too."""
-    if dataclasses.is_dataclass(values):
-        fields = {f.name: mapped(getattr(values, f.name), change) for f in dataclasses.fields(values)}
-        return dataclasses.replace(values, **fields)
-    if isinstance(values, list | tuple):
-        return type(values)(mapped(value, change) for value in values)
-    return change(values) if isinstance(values, np.ndarray | torch.Tensor) else values
-
-
-def leaves(values):
-    """The arrays or tensors among the values."""
-    found = []
-    mapped(values, found.append)
-    return found
+mapped = functools.partial(ladders.mapped, kinds=np.ndarray | torch.Tensor)
+leaves = functools.partial(ladders.leaves, kinds=np.ndarray | torch.Tensor)
 
 
 def as_tensors(values):
