@@ -6,7 +6,7 @@ import loopnest as ln
 import numpy as np
 import pytest
 from loopnest._core import kernels
-from loopnest.lab.traffic import Stream
+from loopnest.layout.traffic import Stream
 from loopnest.operation import Implementation, Rung
 
 COMPILED = ("numba", "cpp", "torch")

@@ -1,8 +1,9 @@
 """loopnest beside NumPy, torch and JAX, and beside the machine's limits: what `loopnest bench peers` measures.
 
 Each function is a part: for a quick run or for a full one it makes one piece of work after another, and
-loopnest/lab/peers/ asks the contenders to do it, in turn. `python benchmarks/bench_peers.py gelu --quick` measures one
-part in this process's own environment; the bars are in loopnest/lab/peers/bars.py.
+loopnest/bench/peers/ asks the contenders to do it, in turn.
+`python benchmarks/bench_peers.py gelu --quick` measures one
+part in this process's own environment; the bars are in loopnest/bench/peers/bars.py.
 """
 
 import dataclasses
@@ -10,18 +11,18 @@ import functools
 
 import loopnest as ln
 import numpy as np
-from loopnest.lab import limits
-from loopnest.lab.peers import memory
-from loopnest.lab.peers.bars import COPY, FMA, ONE_THREAD, READ
-from loopnest.lab.peers.child import NotHere, Work, main
-from loopnest.lab.peers.contenders import Loopnest, why_not_here
-from loopnest.lab.peers.records import OURS, Item
-from loopnest.lab.peers.rounds import Statement
-from loopnest.lab.verify import compare
+from loopnest.backends.threads import processors
+from loopnest.bench.peers import memory
+from loopnest.bench.peers.bars import COPY, FMA, ONE_THREAD, READ
+from loopnest.bench.peers.child import NotHere, Work, main
+from loopnest.bench.peers.contenders import Loopnest, why_not_here
+from loopnest.bench.peers.records import OURS, Item
+from loopnest.bench.peers.rounds import Statement
+from loopnest.machine import limits
 from loopnest.numerics import gamma, precise
 from loopnest.operation import Workload
 from loopnest.operations.mlp.contract import MLPCache
-from loopnest.threads import processors
+from loopnest.verify import compare
 
 SQUARES = (256, 384, 512, 768, 1024, 1536, 2048, 3072)
 TOKENS = (1, 4, 16, 64, 128, 512, 2048)

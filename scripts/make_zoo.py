@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from loopnest.lab.check import Verdict, check  # noqa: E402
+from loopnest.check import Verdict, check  # noqa: E402
 from submissions import KINDS, PLAIN, Submission, plain_checks, zoo  # noqa: E402
 
 OPENING = """# The zoo

@@ -1,5 +1,5 @@
 """What this machine's core starts in a cycle, measured: a loop of one instruction for each entry of a processor
-family's table in python/loopnest/lab/inspect/ports.py. A throughput is that of independent instructions, a latency that
+family's table in python/loopnest/inspect/ports.py. A throughput is that of independent instructions, a latency that
 of a chain.
 
     python scripts/measure_ports.py        # needs cc, on x86-64 Linux; some seconds

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ladders import OPERATIONS, dtypes
 from loopnest import arrays
-from loopnest.lab.verify import Case, compare, exact_and_bound
+from loopnest.verify import Case, compare, exact_and_bound
 
 UPDATED = ("sgd", "momentum", "rmsprop", "adam")
 FUNCTIONS = {name: operation for name, operation in OPERATIONS.items() if name not in UPDATED}

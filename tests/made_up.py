@@ -5,10 +5,10 @@ import json
 import random
 
 import loopnest as ln
-from loopnest.lab.machine import Bandwidth, Cache, MachineCard, Peak
-from loopnest.lab.measure import limit_of, work_of
-from loopnest.lab.records import Environment, Failure, NotRun, Record, Results, ThreadPool
-from loopnest.lab.traffic import Traffic
+from loopnest.bench.measure import limit_of, work_of
+from loopnest.bench.records import Environment, Failure, NotRun, Record, Results, ThreadPool
+from loopnest.layout.traffic import Traffic
+from loopnest.machine.card import Bandwidth, Cache, MachineCard, Peak
 
 CARD = MachineCard(
     cpu="a processor",

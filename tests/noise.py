@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from loopnest.lab.timing import Turn
+from loopnest.timing.engine import Turn
 
 KINDS = ("spikes", "drift", "bursts")
 

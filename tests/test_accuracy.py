@@ -6,7 +6,7 @@ import mpmath
 import numpy as np
 import pytest
 from loopnest import _core
-from loopnest.lab import accuracy
+from loopnest.verify import accuracy
 
 STEP = 4099
 """A prime, so that every part of the mantissa and every exponent is met: a million numbers a function."""

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from ladders import OPERATIONS, dtypes
 from loopnest.arrays import as_matrices
-from loopnest.lab.verify import Case, results_of
+from loopnest.verify import Case, results_of
 
 X = np.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
 

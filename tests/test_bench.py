@@ -14,13 +14,14 @@ from pathlib import Path
 import loopnest as ln
 import numpy as np
 import pytest
+from loopnest.backends.threads import processors
+from loopnest.bench import measure
+from loopnest.bench import suites as bench
+from loopnest.bench.claims import claims
+from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult, work_of
+from loopnest.bench.records import Environment, Failure, Limit, NotRun, Record, Results, ThreadPool
+from loopnest.bench.tables import comparable, duration, highest, report, three_digits, times
 from loopnest.cli import PEERS, SUITES
-from loopnest.lab import bench, measure
-from loopnest.lab.claims import claims
-from loopnest.lab.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult, work_of
-from loopnest.lab.records import Environment, Failure, Limit, NotRun, Record, Results, ThreadPool
-from loopnest.lab.tables import comparable, duration, highest, report, three_digits, times
-from loopnest.threads import processors
 from rich.console import Console
 
 WORKLOADS = {workload.name: workload for workload in ln.matmul.contract.workloads}
@@ -439,7 +440,7 @@ def test_the_header_names_threads_blas_kernel_and_warnings():
 
 
 def test_a_variable_that_slows_numpy_is_told_with_the_command_that_unsets_it(monkeypatch):
-    from loopnest.lab.environment import environment
+    from loopnest.timing.environment import environment
 
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         monkeypatch.delenv(name, raising=False)

@@ -12,8 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopnest import _core
-from loopnest.lab import machine, traffic
-from loopnest.lab.traffic import CacheLevel, Replay, Stream, Traffic, estimate, expected, simulate, stream_of
+from loopnest.layout import traffic
+from loopnest.layout.traffic import (
+    CacheLevel,
+    Replay,
+    Stream,
+    Traffic,
+    estimate,
+    expected,
+    simulate,
+    stream_of,
+)
+from loopnest.machine import card as machine
 
 CSRC = Path(__file__).parents[1] / "csrc"
 ISA_LEVELS = ["v1", "v3", "v4"] if "v1" in ln.isa_levels() else ln.isa_levels()

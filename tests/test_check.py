@@ -19,16 +19,16 @@ import loopnest as ln
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from loopnest.check import check, starters, tables
+from loopnest.check.build import shortened
+from loopnest.check.diagnose import LOOKS
+from loopnest.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
+from loopnest.check.form import SignatureError, bound_to, c_forms, defined
+from loopnest.check.pace import Contender, WrongWhileTimed, near_by_projection, prepared, quick_card
+from loopnest.check.rank import rank
+from loopnest.check.session import Limits, Session, zygote
+from loopnest.check.subject import Subject, fresh, trial_of
 from loopnest.cli import main
-from loopnest.lab.check import check, starters, tables
-from loopnest.lab.check.build import shortened
-from loopnest.lab.check.diagnose import LOOKS
-from loopnest.lab.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
-from loopnest.lab.check.form import SignatureError, bound_to, c_forms, defined
-from loopnest.lab.check.pace import Contender, WrongWhileTimed, near_by_projection, prepared, quick_card
-from loopnest.lab.check.rank import rank
-from loopnest.lab.check.session import Limits, Session, zygote
-from loopnest.lab.check.subject import Subject, fresh, trial_of
 from rich.console import Console
 
 pytestmark = [
@@ -503,7 +503,7 @@ class Slow:
 
 
 def test_a_time_below_the_machines_limit_is_refused(judged, monkeypatch):
-    from loopnest.lab.plausible import Again
+    from loopnest.timing.plausible import Again
 
     monkeypatch.setattr(Again, "__init__", lambda self: self.__dict__.update(peak=lambda *a: 1.0, copy=None, read=None))
     verdict = judged(c(""), "mine.c", seconds=0.2, card=Slow())
@@ -562,7 +562,7 @@ def test_rearranged_problems_have_the_results_that_are_said(operation):
 
 
 def _inputs(operation, trial):
-    from loopnest.lab.verify import _with_leaves
+    from loopnest.verify import _with_leaves
 
     return _with_leaves(trial.arguments.inputs, trial.views)
 
@@ -826,7 +826,7 @@ def test_nothing_is_left_where_the_judge_itself_is_killed(tmp_path):
         "PID", repr(str(tmp_path / "pid"))))  # fmt: skip
     folders = tmp_path / "folders"
     folders.mkdir()
-    code = f"from loopnest.lab.check import check; check({str(tmp_path / 'mine.py')!r}, 'matmul', time_limit=300)"
+    code = f"from loopnest.check import check; check({str(tmp_path / 'mine.py')!r}, 'matmul', time_limit=300)"
     judge = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "TMPDIR": str(folders)})
     try:
         _until(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text())

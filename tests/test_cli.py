@@ -10,9 +10,9 @@ import loopnest as ln
 import pytest
 from click.testing import CliRunner
 from loopnest.backends import BACKENDS
+from loopnest.bench import suites as bench
+from loopnest.bench.records import Failure, Results
 from loopnest.cli import main
-from loopnest.lab import bench
-from loopnest.lab.records import Failure, Results
 from rich.cells import cell_len
 
 RUN = "from loopnest.cli import main; main(prog_name='loopnest')"

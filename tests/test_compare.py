@@ -8,9 +8,9 @@ import made_up
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from loopnest.bench import compare as lab
+from loopnest.bench.records import Results
 from loopnest.cli import main
-from loopnest.lab import compare as lab
-from loopnest.lab.records import Results
 from rich.console import Console
 
 

@@ -1,8 +1,8 @@
-"""Every implementation is held to its operation's contract: see loopnest/lab/verify.py for what the cases are."""
+"""Every implementation is held to its operation's contract: see loopnest/verify/__init__.py for what the cases are."""
 
 from ladders import dtypes, rungs
-from loopnest.lab import verify as judge_by
-from loopnest.lab.verify import verify
+from loopnest import verify as judge_by
+from loopnest.verify import verify
 
 
 def check(implementation, dtype, cases):

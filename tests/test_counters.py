@@ -11,8 +11,17 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest.cli import main
-from loopnest.lab import counters
-from loopnest.lab.counters import EVENTS, Count, Event, count, count_implementation, explained, report, usual_workload
+from loopnest.layout import counters
+from loopnest.layout.counters import (
+    EVENTS,
+    Count,
+    Event,
+    count,
+    count_implementation,
+    explained,
+    report,
+    usual_workload,
+)
 
 CYCLES, MISSES, SWITCHES = EVENTS[0], EVENTS[3], EVENTS[9]
 

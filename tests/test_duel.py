@@ -10,15 +10,16 @@ import loopnest as ln
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from loopnest.backends.from_file import rung_from_file
+from loopnest.bench import duel as lab
+from loopnest.bench.duel import Bout, Duel, RefusedError, duel, looks, rounds_until_certain
+from loopnest.bench.duel_tables import line, not_told_apart, report, tally
+from loopnest.bench.measure import WrongResult
 from loopnest.cli import main
-from loopnest.lab import duel as lab
-from loopnest.lab import machine, plausible
-from loopnest.lab.duel import Bout, Duel, RefusedError, duel, looks, rounds_until_certain
-from loopnest.lab.duel_tables import line, not_told_apart, report, tally
-from loopnest.lab.fairness import UnfairError
-from loopnest.lab.from_file import rung_from_file
-from loopnest.lab.measure import WrongResult
-from loopnest.lab.timing import Interval, Reading, Timing, ratio
+from loopnest.machine import card as machine
+from loopnest.timing import plausible
+from loopnest.timing.engine import Interval, Reading, Timing, ratio
+from loopnest.timing.fairness import UnfairError
 from noise import KINDS, FakeClock, turns_of
 from rich.console import Console
 

@@ -6,9 +6,9 @@ import mpmath
 import numpy as np
 import pytest
 from ladders import OPERATIONS, dtypes, rungs
-from loopnest.lab.verify import LAYOUTS, judge_call
 from loopnest.numerics import ulp
 from loopnest.operation import Arguments
+from loopnest.verify import LAYOUTS, judge_call
 
 mpmath.mp.dps = 50
 

@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from loopnest import nn
 from loopnest.cli import main
-from loopnest.experiments import EXPERIMENTS, bias_correction, similarity, summation, to_json
+from loopnest.learn.experiments import EXPERIMENTS, bias_correction, similarity, summation, to_json
 from test_messages import refused
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="what they call is tested elsewhere")

@@ -8,11 +8,19 @@ import types
 import loopnest as ln
 import numpy as np
 import pytest
-from loopnest.lab import fairness
-from loopnest.lab.fairness import Terms, UnfairError, check_budget, check_cores, described, equal_terms, read_back
-from loopnest.lab.records import ThreadPool
-from loopnest.lab.timing import Reading
-from loopnest.threads import processors
+from loopnest.backends.threads import processors
+from loopnest.bench.records import ThreadPool
+from loopnest.timing import fairness
+from loopnest.timing.engine import Reading
+from loopnest.timing.fairness import (
+    Terms,
+    UnfairError,
+    check_budget,
+    check_cores,
+    described,
+    equal_terms,
+    read_back,
+)
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
 

@@ -9,11 +9,11 @@ import sys
 from pathlib import Path
 
 import pytest
-from loopnest.lab.inspect import InspectError, diagnose, functions_of, hot_loop_of_text, ports, x86
-from loopnest.lab.inspect import elf as elf_module
-from loopnest.lab.inspect.elf import ObjectFile, assembled
-from loopnest.lab.inspect.loops import loops_in, summary
-from loopnest.lab.inspect.records import KINDS
+from loopnest.inspect import InspectError, diagnose, functions_of, hot_loop_of_text, ports, x86
+from loopnest.inspect import elf as elf_module
+from loopnest.inspect.elf import ObjectFile, assembled
+from loopnest.inspect.loops import loops_in, summary
+from loopnest.inspect.records import KINDS
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="x86-64 Linux alone"),

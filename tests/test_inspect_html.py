@@ -8,9 +8,9 @@ import pytest
 from browser import CHROMIUM, Browser
 from click.testing import CliRunner
 from loopnest.cli import main
-from loopnest.lab.inspect import html
-from loopnest.lab.inspect.compare import Row
-from loopnest.lab.inspect.records import Bound, Instruction, Line, Listing, Loop, View
+from loopnest.inspect import html
+from loopnest.inspect.compare import Row
+from loopnest.inspect.records import Bound, Instruction, Line, Listing, Loop, View
 
 SOURCE = "loopnest/operations/matmul/in_numba.py"
 KERNEL = next(n for n, line in enumerate(html.source_lines(SOURCE), 1) if "c_ij += a[i, p] * b[p, j]" in line)

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest.cli import main
-from loopnest.lab.inspect import InspectError, inspect
-from loopnest.lab.inspect.elf import why_not_here
-from loopnest.lab.inspect.llvm_ir import hot_loop_of_ir, read_ir
-from loopnest.lab.inspect.tables import source_lines
+from loopnest.inspect import InspectError, inspect
+from loopnest.inspect.elf import why_not_here
+from loopnest.inspect.llvm_ir import hot_loop_of_ir, read_ir
+from loopnest.inspect.tables import source_lines
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
 _missing = why_not_here() or ("" if platform.machine() == "x86_64" else "instructions are told apart for x86-64 alone")
@@ -153,8 +153,8 @@ def test_ir_is_counted_line_by_line():
 
 
 def test_every_kernel_that_a_rung_calls_is_found_and_the_rung_is_left_as_it_was():
-    from loopnest.lab.inspect.in_numba import kernels_of
-    from loopnest.numba_kernels import CompiledKernel
+    from loopnest.backends.numba import CompiledKernel
+    from loopnest.inspect.in_numba import kernels_of
 
     call = CompiledKernel.__call__
     names = [called.function.__name__ for called in kernels_of(ln.mlp_forward["numba.fused"])]
@@ -175,7 +175,7 @@ RUNGS = [
 
 @pytest.mark.parametrize("k", RUNGS)
 def test_every_rungs_kernels_are_found(k):
-    from loopnest.lab.inspect.in_numba import kernels_of
+    from loopnest.inspect.in_numba import kernels_of
 
     for called in kernels_of(k, "float64", k.operation.contract.workloads[0].name):
         assert callable(called.function)
@@ -183,7 +183,7 @@ def test_every_rungs_kernels_are_found(k):
 
 
 def test_which_kernel_runs_depends_on_the_workload():
-    from loopnest.lab.inspect.in_numba import kernels_of
+    from loopnest.inspect.in_numba import kernels_of
 
     few_rows = next(w.name for w in ln.matmul.contract.workloads if w.shape["m"] == 1)
     (called,) = kernels_of(ln.matmul["numba.parallel"], workload=few_rows)

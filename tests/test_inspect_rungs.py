@@ -15,14 +15,24 @@ from unittest import mock
 import loopnest as ln
 import pytest
 from click.testing import CliRunner
+from loopnest.backends.cpp import csrc
 from loopnest.cli import main
-from loopnest.cpp import csrc
-from loopnest.lab.inspect import InspectError, Request, compare, in_cpp, inspect, mca, ports, remarks, tables
-from loopnest.lab.inspect import elf as elf_module
-from loopnest.lab.inspect.loops import hot_loop
-from loopnest.lab.inspect.records import ARITHMETIC, KINDS
-from loopnest.lab.inspect.samples import CannotSample
-from loopnest.lab.inspect.trial import trial
+from loopnest.inspect import (
+    InspectError,
+    Request,
+    compare,
+    in_cpp,
+    inspect,
+    mca,
+    ports,
+    remarks,
+    tables,
+)
+from loopnest.inspect import elf as elf_module
+from loopnest.inspect.loops import hot_loop
+from loopnest.inspect.records import ARITHMETIC, KINDS
+from loopnest.inspect.samples import CannotSample
+from loopnest.inspect.trial import trial
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="x86-64 Linux alone"),

@@ -7,9 +7,9 @@ import re
 
 import loopnest as ln
 import pytest
-from loopnest.lab.inspect import InspectError, inspect, tables
-from loopnest.lab.inspect.elf import why_not_here
-from loopnest.lab.inspect.in_torch import Routine, read_told
+from loopnest.inspect import InspectError, inspect, tables
+from loopnest.inspect.elf import why_not_here
+from loopnest.inspect.in_torch import Routine, read_told
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
 needs_torch = pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="torch is not installed")
@@ -72,7 +72,7 @@ def test_what_has_no_loops_of_its_own_says_so_and_what_shows_more():
 @needs_torch
 def test_a_compiled_product_is_inductors_call_of_the_same_routine():
     needs_compiler()
-    from loopnest import tensors
+    from loopnest.backends import torch as tensors
 
     before = dict(tensors._compiled)
     source, wrapper = listings("matmul", "torch.compiled", "source")

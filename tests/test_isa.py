@@ -9,8 +9,8 @@ import loopnest as ln
 import numpy as np
 import pytest
 from ladders import dtypes, rungs
-from loopnest.lab import verify as judge_by
-from loopnest.lab.verify import verify
+from loopnest import verify as judge_by
+from loopnest.verify import verify
 
 
 @pytest.fixture(params=ln.isa_levels())

@@ -9,13 +9,14 @@ import loopnest as ln
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from loopnest.bench.measure import Bench, Plan, Problem
+from loopnest.bench.records import Record
+from loopnest.bench.tables import table
 from loopnest.cli import main
-from loopnest.lab import explain, layout
-from loopnest.lab.layout import MISS, Walk, animation_svg, picture, picture_svg, walk
-from loopnest.lab.measure import Bench, Plan, Problem
-from loopnest.lab.records import Record
-from loopnest.lab.tables import table
-from loopnest.lab.traffic import CacheLevel, Replay, Stream
+from loopnest.layout import explain
+from loopnest.layout import walk as layout
+from loopnest.layout.traffic import CacheLevel, Replay, Stream
+from loopnest.layout.walk import MISS, Walk, animation_svg, picture, picture_svg, walk
 from rich.console import Console
 
 SVG = "{http://www.w3.org/2000/svg}"

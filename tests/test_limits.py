@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from ladders import dtypes
 from loopnest import _core
-from loopnest.lab import limits
-from loopnest.lab.peers.rounds import Pace, Statement, time_in_turn
+from loopnest.bench.peers.rounds import Pace, Statement, time_in_turn
+from loopnest.machine import limits
 
 timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")
 SIZES = [0, 1, 3, 4, 7, 16, 63, 64, 65, 255, 256, 257, 1000, 4099]

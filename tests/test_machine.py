@@ -14,12 +14,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest import _core
+from loopnest.bench.records import Environment, ThreadPool
 from loopnest.cli import main
-from loopnest.lab import load, machine, measure_machine, probes
-from loopnest.lab.environment import SLOWING
-from loopnest.lab.machine import Bandwidth, Cache, Latency, MachineCard, Peak
-from loopnest.lab.machine_tables import report
-from loopnest.lab.records import Environment, ThreadPool
+from loopnest.machine import card as machine
+from loopnest.machine import measure as measure_machine
+from loopnest.machine import probes
+from loopnest.machine.card import Bandwidth, Cache, Latency, MachineCard, Peak
+from loopnest.machine.tables import report
+from loopnest.timing import load
+from loopnest.timing.environment import SLOWING
 from rich.console import Console
 
 timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")
@@ -256,7 +259,7 @@ def test_an_interruption_while_it_is_written_leaves_the_file_that_was_there(meas
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("loopnest.lab.records.json.dumps", lambda *args, **kwargs: Interrupted("{"))
+        patch.setattr("loopnest.bench.records.json.dumps", lambda *args, **kwargs: Interrupted("{"))
         with pytest.raises(KeyboardInterrupt):
             machine.card(refresh=True)
     assert machine.card() == before

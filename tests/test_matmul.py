@@ -4,8 +4,8 @@ import loopnest as ln
 import numpy as np
 import pytest
 from ladders import dtypes, rungs
-from loopnest.lab.verify import judge_call
 from loopnest.operation import Arguments
+from loopnest.verify import judge_call
 
 RNG = np.random.default_rng(2)
 

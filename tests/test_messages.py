@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from ladders import OPERATIONS
 from loopnest.backends import BACKENDS, Backend
-from loopnest.lab.verify import Case, results_of
+from loopnest.verify import Case, results_of
 
 operations = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
 

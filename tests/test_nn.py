@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from ladders import HERE, backends
 from loopnest import nn
-from loopnest.lab.fairness import equal_terms
+from loopnest.timing.fairness import equal_terms
 from test_messages import refused
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="most of it has no C++ in it")

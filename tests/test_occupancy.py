@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from loopnest.lab.inspect.occupancy import GPUS, LIMITS, WARP, gpu_named, gpu_of, occupancy
+from loopnest.inspect.occupancy import GPUS, LIMITS, WARP, gpu_named, gpu_of, occupancy
 
 
 @pytest.mark.parametrize(

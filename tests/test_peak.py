@@ -11,7 +11,7 @@ from pathlib import Path
 
 import loopnest as ln
 import pytest
-from loopnest.lab import probes
+from loopnest.machine import probes
 
 SOURCE = Path(__file__).parent / "machine" / "fma_loop.S"
 COMPILER = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)

@@ -10,17 +10,25 @@ import loopnest as ln
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from loopnest.bench.measure import WrongResult
+from loopnest.bench.peers import contenders, memory, run
+from loopnest.bench.peers.bars import BARS, EACH, FMA, MEAN, TITLES, Bar, judge, verdicts
+from loopnest.bench.peers.child import measure
+from loopnest.bench.peers.records import OURS, PEERS, Absent, Item, PeerResults
+from loopnest.bench.peers.rounds import (
+    NEARLY,
+    Pace,
+    Statement,
+    Turn,
+    fastest_form,
+    play,
+    time_in_turn,
+)
+from loopnest.bench.peers.tables import figures, grids, markdown, report
+from loopnest.bench.records import Failure
+from loopnest.bench.suites import suites_folder
 from loopnest.cli import SUITES, main
-from loopnest.lab.bench import suites_folder
-from loopnest.lab.limits import Piece
-from loopnest.lab.measure import WrongResult
-from loopnest.lab.peers import contenders, memory, run
-from loopnest.lab.peers.bars import BARS, EACH, FMA, MEAN, TITLES, Bar, judge, verdicts
-from loopnest.lab.peers.child import measure
-from loopnest.lab.peers.records import OURS, PEERS, Absent, Item, PeerResults
-from loopnest.lab.peers.rounds import NEARLY, Pace, Statement, Turn, fastest_form, play, time_in_turn
-from loopnest.lab.peers.tables import figures, grids, markdown, report
-from loopnest.lab.records import Failure
+from loopnest.machine.limits import Piece
 from rich.console import Console
 
 ONCE = Pace(rounds=1)

@@ -4,8 +4,8 @@ import dataclasses
 import json
 
 import pytest
-from loopnest.lab.plausible import Again, Conditions, Watchman, Work, noise_floor, why_not
-from loopnest.lab.timing import Interval, Reading
+from loopnest.timing.engine import Interval, Reading
+from loopnest.timing.plausible import Again, Conditions, Watchman, Work, noise_floor, why_not
 from noise import FakeClock, turns_of
 
 

@@ -16,12 +16,13 @@ import loopnest as ln
 import made_up
 import pytest
 from click.testing import CliRunner
+from loopnest.bench import journal, measure
+from loopnest.bench import suites as bench
+from loopnest.bench.files import BadFileError, Files
+from loopnest.bench.measure import QUICK, Bench, Clock, Plan, limit_of
+from loopnest.bench.records import NotRun, Record, Results, kept
+from loopnest.bench.tables import bar, beyond, duration, percent, report
 from loopnest.cli import main
-from loopnest.lab import bench, journal, measure
-from loopnest.lab.files import BadFileError, Files
-from loopnest.lab.measure import QUICK, Bench, Clock, Plan, limit_of
-from loopnest.lab.records import NotRun, Record, Results, kept
-from loopnest.lab.tables import bar, beyond, duration, percent, report
 from rich.console import Console
 
 SUITE = """
@@ -119,7 +120,7 @@ def test_others_benchmarks_keep_pytest_benchmarks_table(folder):
 
 def test_a_suite_of_ones_own_needs_the_plug_in_alone(folder):
     (folder / "conftest.py").unlink()
-    done = pytest_on(folder, "-p", "loopnest.lab.plugin", "-k", "numpy.matmul", "--benchmark-json=mine.json")
+    done = pytest_on(folder, "-p", "loopnest.bench.plugin", "-k", "numpy.matmul", "--benchmark-json=mine.json")
     assert done.returncode == 0, done.stdout + done.stderr
     results = Results.load(folder / "mine.json")
     assert impls(results) == ["numpy.matmul"]
@@ -171,7 +172,7 @@ from types import SimpleNamespace
 import click
 from loopnest import cli
 from loopnest.lab import bench, machine
-from loopnest.lab.machine import MachineCard
+from loopnest.machine.card import MachineCard
 import json
 folder = Path({folder!r})
 bench.suites_folder = lambda: folder

@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ladders import DTYPES, rungs
-from loopnest.lab.verify import judge_call
 from loopnest.operation import Arguments
+from loopnest.verify import judge_call
 
 few = settings(max_examples=25, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 

@@ -13,15 +13,15 @@ import made_up
 import pytest
 from browser import CHROMIUM, Browser
 from click.testing import CliRunner
+from loopnest import report
+from loopnest.bench.files import BadFileError, report_beside
+from loopnest.bench.records import Results
+from loopnest.bench.tables import duration, percent, three_digits, times
 from loopnest.cli import main
-from loopnest.lab import report
-from loopnest.lab.files import BadFileError, report_beside
-from loopnest.lab.inspect.elf import why_not_here as no_reader
-from loopnest.lab.records import Results
-from loopnest.lab.report import touched
-from loopnest.lab.report.figures import Indexed, figures
-from loopnest.lab.report.findings import findings
-from loopnest.lab.tables import duration, percent, three_digits, times
+from loopnest.inspect.elf import why_not_here as no_reader
+from loopnest.report import touched
+from loopnest.report.figures import Indexed, figures
+from loopnest.report.findings import findings
 
 pytest.importorskip("matplotlib", reason="reports need matplotlib: pip install 'loopnest[bench]'")
 

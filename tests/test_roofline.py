@@ -5,7 +5,7 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
-from loopnest.lab.roofline import INK, Canvas, roofline, roofline_svg, roofline_text
+from loopnest.machine.roofline import INK, Canvas, roofline, roofline_svg, roofline_text
 from test_machine import CARD
 
 pytest.importorskip("matplotlib", reason="matplotlib draws the SVG")

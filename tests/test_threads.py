@@ -5,7 +5,7 @@ import threading
 import loopnest as ln
 import numpy as np
 import pytest
-from loopnest.threads import processors, share, share_elements, threads_wanted
+from loopnest.backends.threads import processors, share, share_elements, threads_wanted
 
 
 @pytest.fixture(params=[1, 2, 7])

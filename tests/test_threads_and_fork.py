@@ -12,7 +12,7 @@ import loopnest as ln
 import numpy as np
 import pytest
 from ladders import HERE, OPERATIONS, rungs
-from loopnest.lab.verify import Case, compare, exact_and_bound, large_cases, results_of
+from loopnest.verify import Case, compare, exact_and_bound, large_cases, results_of
 
 FLOAT32 = np.dtype(np.float32)
 COMPILED = ("numba", "cpp", "torch")

@@ -8,8 +8,8 @@ import time
 
 import numpy as np
 import pytest
-from loopnest.lab import timing
-from loopnest.lab.timing import (
+from loopnest.timing import engine as timing
+from loopnest.timing.engine import (
     Eviction,
     Interval,
     Timing,

@@ -9,13 +9,12 @@ import loopnest as ln
 import numpy as np
 import pytest
 from ladders import OPERATIONS, dtypes, rungs
-from loopnest import arrays
-from loopnest.lab import verify
-from loopnest.lab.verify import Case, compare, exact_and_bound
+from loopnest import arrays, verify
+from loopnest.verify import Case, compare, exact_and_bound
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'loopnest[torch]'")
 
-from loopnest import tensors  # noqa: E402
+from loopnest.backends import torch as tensors  # noqa: E402
 
 FLOAT64 = np.dtype(np.float64)
 UPDATED = {"sgd": (0,), "momentum": (0, 2), "rmsprop": (0, 2), "adam": (0, 2, 3)}

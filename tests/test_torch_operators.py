@@ -184,8 +184,8 @@ def test_outputs_and_gradients_of_the_mlp_and_of_the_stack_are_within_the_contra
 def suite():
     import importlib.util
 
-    from loopnest.lab.bench import suites_folder
-    from loopnest.lab.peers import contenders
+    from loopnest.bench.peers import contenders
+    from loopnest.bench.suites import suites_folder
 
     spec = importlib.util.spec_from_file_location("bench_peers", suites_folder() / "bench_peers.py")
     module = importlib.util.module_from_spec(spec)

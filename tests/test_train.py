@@ -16,8 +16,8 @@ import pytest
 from click.testing import CliRunner
 from loopnest import nn
 from loopnest.cli import main
-from loopnest.lab import time_to_accuracy as lab
-from loopnest.lab.time_to_accuracy import picture, report, time_to_accuracy
+from loopnest.nn import time_to_accuracy as lab
+from loopnest.nn.time_to_accuracy import picture, report, time_to_accuracy
 from test_messages import refused
 
 digits = pytest.mark.skipif(nn.why_no_digits() is not None, reason=str(nn.why_no_digits()))

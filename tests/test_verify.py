@@ -4,8 +4,8 @@ import loopnest as ln
 import numpy as np
 import pytest
 from ladders import DTYPES, OPERATIONS, dtypes
-from loopnest.lab import verify as judge_by
-from loopnest.lab.verify import Case, compare, verify
+from loopnest import verify as judge_by
+from loopnest.verify import Case, compare, verify
 
 SMALL = (judge_by.size_cases, judge_by.layout_cases, judge_by.special_cases)
 

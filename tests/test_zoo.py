@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from loopnest.lab.check import check
+from loopnest.check import check
 from submissions import zoo
 
 HAS = {"numba": True, "torch": importlib.util.find_spec("torch") is not None}

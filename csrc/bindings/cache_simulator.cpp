@@ -132,7 +132,7 @@ private:
 void define_cache_simulator(py::module_& module) {
     PYBIND11_NUMPY_DTYPE(Access, address, offset, bytes, region, found, write);
     const py::metaclass plain(reinterpret_cast<PyObject*>(&PyType_Type));  // as its stub says: no static properties
-    py::class_<Simulator>(module, "CacheSimulator", plain, "Caches that are asked for addresses; see loopnest.lab.traffic.")
+    py::class_<Simulator>(module, "CacheSimulator", plain, "Caches that are asked for addresses; see loopnest.layout.traffic.")
         .def(py::init<const std::vector<std::tuple<index, index, index>>&>(), py::arg("caches"))
         .def("access", &Simulator::access, py::arg("addresses"), py::arg("writes"))
         .def("run", &Simulator::run, py::arg("operation"), py::arg("variant"), py::arg("isa"), py::arg("operands"),

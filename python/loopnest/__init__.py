@@ -13,7 +13,7 @@ from typing import Any
 from . import operation as _operation
 from ._core import isa, isa_levels, set_isa
 from .arrays import CopyWarning
-from .gradients import GradientCheck, GradientMismatchError, gradcheck
+from .backends.threads import num_threads, set_num_threads
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 from .operations.activations import (
     relu,
@@ -30,13 +30,13 @@ from .operations.losses import cross_entropy, cross_entropy_backward, mse, mse_b
 from .operations.matmul import matmul
 from .operations.mlp import MLPCache, mlp_backward, mlp_forward
 from .operations.optimizers import adam, momentum, rmsprop, sgd
-from .threads import num_threads, set_num_threads
+from .verify.gradients import GradientCheck, GradientMismatchError, gradcheck
 
 __version__ = "0.1.0"
 
 
 def _inspect(k: Implementation, *aspects: str, **options: Any) -> Any:
-    from .lab.inspect import inspect  # at the first use: importing loopnest loads no lab
+    from .inspect import inspect  # at the first use: importing loopnest loads no lab
 
     return inspect(k, *aspects, **options)
 

@@ -12,7 +12,7 @@ from .arrays import Array
 kernels: dict[str, dict[str, Callable[..., None]]]
 
 # limits["peak" | "read" | "copy" | "triad"][loop]: what the machine's limits are measured with; see
-# csrc/machine/limits.hpp and lab/limits.py, which times them.
+# csrc/machine/limits.hpp and machine/limits.py, which times them.
 limits: dict[str, dict[str, Callable[..., float]]]
 
 # in_step[loop](isa, [(arguments…), …], warm_up=[]): the same loops, one thread for each of these calls; the seconds

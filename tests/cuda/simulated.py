@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from loopnest import OPERATIONS
 from loopnest.backends import cuda_simulated
-from loopnest.lab.verify import LAYOUTS, Case, judge
+from loopnest.verify import LAYOUTS, Case, judge
 
 assert cuda_simulated(), "run tests/cuda/test_simulator.py, which starts this file with NUMBA_ENABLE_CUDASIM=1"
 

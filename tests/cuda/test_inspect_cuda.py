@@ -9,16 +9,16 @@ import pytest
 from click.testing import CliRunner
 from loopnest.backends import cuda_simulated
 from loopnest.cli import main
-from loopnest.lab.inspect import InspectError, Request
-from loopnest.lab.inspect.cubin import (
+from loopnest.inspect import InspectError, Request
+from loopnest.inspect.cubin import (
     assemble,
     disassemble,
     read_report,
     why_no_assembler,
     why_no_disassembler,
 )
-from loopnest.lab.inspect.gpu_code import families, hot_loop, read_ptx, read_sass
-from loopnest.lab.inspect.records import ARITHMETIC
+from loopnest.inspect.gpu_code import families, hot_loop, read_ptx, read_sass
+from loopnest.inspect.records import ARITHMETIC
 
 needs_numba_cuda = [
     pytest.mark.skipif(
@@ -42,7 +42,7 @@ def marked(*marks):
 
 
 def listings(operation, impl, aspect, dtype="float32", **options):
-    from loopnest.lab.inspect import inspect
+    from loopnest.inspect import inspect
 
     return inspect(ln.OPERATIONS[operation][impl], aspect, dtype=dtype, measure=False, **options).listings
 
@@ -192,7 +192,7 @@ def test_the_hot_loop_of_the_tiled_product_has_two_shared_loads_for_each_multipl
 
 
 def source_text(source):
-    from loopnest.lab.inspect.tables import source_lines
+    from loopnest.inspect.tables import source_lines
 
     return source_lines(source[0])[source[1] - 1]
 
@@ -226,7 +226,7 @@ def test_the_ladder_climbs_in_the_machine_code_too():
 
 @marked()
 def test_launches_are_those_of_the_call():
-    from loopnest.lab.inspect.launches import launches_of
+    from loopnest.inspect.launches import launches_of
     from numba import cuda
     from numba.cuda.dispatcher import CUDADispatcher
 
@@ -248,7 +248,7 @@ def test_launches_are_those_of_the_call():
 
 @marked()
 def test_the_backward_pass_compiles_its_kernels_for_the_layouts_that_it_transposes():
-    from loopnest.lab.inspect.launches import launches_of, signature_of
+    from loopnest.inspect.launches import launches_of, signature_of
 
     workload = ln.mlp_backward.contract.workloads[0]
     launches = launches_of(ln.mlp_backward["cuda.composed"], workload, "float64")
@@ -310,7 +310,7 @@ def test_bad_input_is_told(options, message):
 
 @marked()
 def test_without_nvdisasm_the_hot_loop_is_shown_in_ptx_and_sass_says_what_is_missing(monkeypatch):
-    from loopnest.lab.inspect import cubin, in_cuda
+    from loopnest.inspect import cubin, in_cuda
 
     monkeypatch.setattr(cubin, "nvdisasm", lambda: None)
     (hot,) = in_cuda.show(Request(ln.matmul["cuda.tiled"], "hot", "float32", None))
@@ -321,7 +321,7 @@ def test_without_nvdisasm_the_hot_loop_is_shown_in_ptx_and_sass_says_what_is_mis
 
 
 def test_the_simulator_is_told_to_compile_nothing(monkeypatch):
-    from loopnest.lab.inspect import in_cuda
+    from loopnest.inspect import in_cuda
 
     if importlib.util.find_spec("numba_cuda") is None:
         with pytest.raises(InspectError, match=r"pip install 'loopnest\[cuda\]'"):
@@ -408,7 +408,7 @@ extern "C" __global__ void __launch_bounds__(1024, 2) many(float* x, int n) {
 @needs_nvdisasm
 def test_spilled_registers_are_counted():
     """64 sums in the 32 registers that two blocks of 1024 threads leave for each: most of them go to local memory."""
-    from loopnest.cuda_cpp import compile_cu
+    from loopnest.backends.cuda_cpp import compile_cu
 
     made = assemble(compile_cu(SPILLS, "many.cu", arch="sm_80").ptx, (8, 0))
     kernel = made.kernel("many")
@@ -449,7 +449,7 @@ def rungs(backend):
 @marked()
 @pytest.mark.parametrize("k", rungs("cuda"))
 def test_every_numba_cuda_rungs_launches_are_seen(k):
-    from loopnest.lab.inspect.launches import launches_of
+    from loopnest.inspect.launches import launches_of
 
     launches = launches_of(k, k.operation.contract.workloads[0], "float32")
     assert launches
@@ -458,9 +458,9 @@ def test_every_numba_cuda_rungs_launches_are_seen(k):
 
 @pytest.mark.parametrize("k", rungs("cuda_cpp"))
 def test_every_cuda_cpp_rungs_launches_are_seen(k):
-    from loopnest import cuda_device
-    from loopnest.cuda_device import name_expressions
-    from loopnest.lab.inspect.in_cuda_cpp import launches_of
+    from loopnest.backends import cuda_device
+    from loopnest.backends.cuda_device import name_expressions
+    from loopnest.inspect.in_cuda_cpp import launches_of
 
     before = cuda_device.device
     launches = launches_of(k, k.operation.contract.workloads[0], "float64")

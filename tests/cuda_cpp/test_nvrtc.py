@@ -11,9 +11,9 @@ import types
 import numpy as np
 import pytest
 from ladders import OPERATIONS
-from loopnest import cuda_device
-from loopnest.cpp import csrc
-from loopnest.cuda_cpp import (
+from loopnest.backends import cuda_device
+from loopnest.backends.cpp import csrc
+from loopnest.backends.cuda_cpp import (
     CudaBuildError,
     compile_cu,
     compile_file,
@@ -22,7 +22,7 @@ from loopnest.cuda_cpp import (
     newest_arch,
     why_no_nvrtc,
 )
-from loopnest.cuda_on_cpu import kernels_of
+from loopnest.backends.cuda_on_cpu import kernels_of
 
 FILES = sorted((csrc() / "cuda").glob("*.cu"))
 

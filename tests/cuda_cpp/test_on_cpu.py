@@ -5,8 +5,15 @@ import re
 
 import numpy as np
 import pytest
-from loopnest.cuda_on_cpu import Library, build, constants_of, evaluated, kernels_of, translated
-from loopnest.lab.simulate import (
+from loopnest.backends.cuda_on_cpu import (
+    Library,
+    build,
+    constants_of,
+    evaluated,
+    kernels_of,
+    translated,
+)
+from loopnest.backends.simulate import (
     CudaBuildError,
     CudaLaunchError,
     CudaSourceError,
@@ -432,7 +439,7 @@ def test_a_translated_file_has_every_line_where_it_was():
 def test_what_was_built_is_not_built_again(tmp_path, monkeypatch):
     text = "__global__ void f(int* x) { x[0] = 1; }"
     first = build(text, "mine.cu", ["f"])
-    monkeypatch.setattr("loopnest.cuda_on_cpu._compile", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr("loopnest.backends.cuda_on_cpu._compile", lambda *_: pytest.fail("compiled again"))
     assert build(text, "mine.cu", ["f"]) == first
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(first.parents[2]))

@@ -5,10 +5,10 @@ import re
 
 import pytest
 from click.testing import CliRunner
+from loopnest.backends.cpp import csrc
+from loopnest.backends.cuda_on_cpu import CudaBuildError, CudaSourceError, LaunchSizes
+from loopnest.check.racecheck import Racecheck, racecheck, report
 from loopnest.cli import main
-from loopnest.cpp import csrc
-from loopnest.cuda_on_cpu import CudaBuildError, CudaSourceError, LaunchSizes
-from loopnest.lab.racecheck import Racecheck, racecheck, report
 
 FILES = sorted((csrc() / "cuda").glob("*.cu"))
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from ladders import DTYPES, OPERATIONS
+from loopnest import verify as judge_by
 from loopnest.backends import SIMULATED
+from loopnest.bench.duel import RefusedError, duel
 from loopnest.cli import main
-from loopnest.lab import verify as judge_by
-from loopnest.lab.counters import count_implementation
-from loopnest.lab.duel import RefusedError, duel
-from loopnest.lab.verify import Case, judge, verify
+from loopnest.layout.counters import count_implementation
+from loopnest.verify import Case, judge, verify
 
 RUNGS = [k for operation in OPERATIONS.values() for k in operation if k.backend == "cuda_cpp"]
 
@@ -128,7 +128,7 @@ def test_nothing_times_what_is_simulated():
 def test_bench_leaves_simulated_rungs_out_with_the_reason(tmp_path):
     """In a process of its own, whose records say why there is no time."""
     code = (
-        "from loopnest.lab.bench import run_suites\n"
+        "from loopnest.bench.suites import run_suites\n"
         "results = run_suites(('matmul',), quick=True, select='cuda_cpp and 16')\n"
         "print(len(results.records), *{row.reason for row in results.not_run}, sep='\\n')\n"
     )

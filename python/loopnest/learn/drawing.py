@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..lab.tables import duration
+from ..bench.tables import duration
 from .exercises import EXERCISES, Attempt, Failure, Result
 
 Array = np.ndarray[Any, Any]
@@ -52,8 +52,8 @@ def report(attempt: Attempt, width: int = 80) -> Iterator[RenderableType]:
 
 
 def _verdict(attempt: Attempt) -> Iterator[RenderableType]:
-    from ..lab.check.tables import footer
-    from ..lab.check.tables import report as judged
+    from ..check.tables import footer
+    from ..check.tables import report as judged
 
     assert attempt.verdict is not None
     yield Text("")

@@ -28,7 +28,7 @@ from .lessons import folder
 from .runner import Answer, Call, Job, cpp_compiler
 
 if TYPE_CHECKING:
-    from ..lab.check import Verdict
+    from ..check import Verdict
 
 Array = np.ndarray[Any, Any]
 Named = Callable[[str], Callable[..., Any] | None]
@@ -312,7 +312,7 @@ def _unpickled(stream: memoryview) -> tuple[Any, int]:
 
 def _judged(one: Exercise, path: Path, attempt: Attempt, seconds: float, dtype: str | None) -> Attempt:
     """What `loopnest check` says of it, which also times it."""
-    from ..lab.check import check
+    from ..check import check
 
     verdict = check(path, one.operation, dtype=dtype, seconds=seconds, threads=one.threads)
     outcome = "right" if verdict.accepted else "refused"
@@ -329,7 +329,7 @@ def time_rivals(one: Exercise, named: Named, seconds: float) -> list[tuple[str, 
     """The best time of each contender, all timed in turn; called in the process of its own."""
     import time
 
-    from ..lab.timing import Turn, Watch, in_turn, no_collection
+    from ..timing.engine import Turn, Watch, in_turn, no_collection
 
     assert one.contenders is not None
     contenders = one.contenders(named)

@@ -157,7 +157,7 @@ def strides() -> str:
 
 def walk_of(order: str) -> str:
     """A product's walk through a small cache, as `loopnest layout` draws it."""
-    from ..lab.layout import picture_svg, walk
+    from ..layout.walk import picture_svg, walk
 
     return picture_svg(walk("matmul", order), background="white")
 

@@ -119,7 +119,7 @@ def _as_c(argument: Any) -> Any:
 
 
 def _simulated(file: Path) -> Callable[[str], Callable[..., Any] | None]:
-    from ..lab.simulate import build_simulated
+    from ..backends.simulate import build_simulated
 
     try:
         library = build_simulated(file)

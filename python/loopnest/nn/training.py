@@ -18,7 +18,7 @@ import numpy as np
 
 from .. import __version__, isa
 from ..arrays import Array
-from ..threads import num_threads
+from ..backends.threads import num_threads
 from . import checkpoint
 from .checkpoint import CheckpointError
 from .choose import Chosen, choose

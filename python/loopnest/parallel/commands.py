@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from ..commands import train_commands
+from ..cli.train import config, examples, go, need_matplotlib, of_a_training, refuse_what_is_kept, typed
 from .ranks import TIMEOUT, RankLostError, Ranks, start
 
 START = "torchrun --nproc-per-node 2 -m loopnest.parallel train"
@@ -61,7 +61,7 @@ def mlp(
 
 
 @click.command()
-@train_commands.of_a_training
+@of_a_training
 @click.option("--timeline", is_flag=True, help="Draw the last step: when gradients were made, and when summed.")
 @_timeout
 @_backend
@@ -93,27 +93,27 @@ def train(
     """
     from .data_parallel import DataParallel
 
-    train_commands.refuse_what_is_kept(ctx, resume)
-    train_commands.need_matplotlib(svg, html)
+    refuse_what_is_kept(ctx, resume)
+    need_matplotlib(svg, html)
     try:
-        examples, config = train_commands.examples(data), train_commands.config(options)
+        held, chosen = examples(data), config(options)
     except (ValueError, RuntimeError) as error:
         raise click.ClickException(str(error)) from None
     with start(timeout=timeout, backend=backend) as ranks:
         if timeline and ranks.size == 1:
             raise click.UsageError(f"--timeline draws sums over ranks, and there is one: {START} --timeline")
         if resume is not None:
-            given = {name: options[name] for name in ("epochs", "impl") if train_commands.typed(ctx, name)}
-            training = DataParallel.resume(resume, examples, ranks=ranks, **given)
+            given = {name: options[name] for name in ("epochs", "impl") if typed(ctx, name)}
+            training = DataParallel.resume(resume, held, ranks=ranks, **given)
         else:
-            training = DataParallel(examples, config, ranks=ranks)
+            training = DataParallel(held, chosen, ranks=ranks)
         training.timeline = timeline
         if ranks.rank == 0 and not as_json:
             for line in _heading(ranks, training.config.batch):
                 click.echo(line)
         kept, command = checkpoint or resume, _command(ranks)
         try:
-            ended = train_commands.go(training, kept, as_json, svg, html, command=command, silent=ranks.rank > 0)
+            ended = go(training, kept, as_json, svg, html, command=command, silent=ranks.rank > 0)
         except RankLostError as error:
             after = f"go on after the last checkpoint: {command} {data} --resume {kept}" if kept else "nothing was kept"
             raise RankLostError(f"{error}\n{after}", error.teller) from error

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..commands.train_commands import FILE, in_a_folder, need_matplotlib
+from ..cli.train import FILE, in_a_folder, need_matplotlib
 from .cost import PROCESSORS, PUBLISHED, RANKS, Network, Processor, Work, workloads
 
 MEASURED = "measured"
@@ -78,7 +78,14 @@ def cost_command(
     python -m loopnest.parallel cost --measured FILE       all networks, and the model's check
     """
     from . import measure
-    from .cost import data_parallel, efficiency_picture, network_table, stops_paying, table, tensor_parallel
+    from .cost import (
+        data_parallel,
+        efficiency_picture,
+        network_table,
+        stops_paying,
+        table,
+        tensor_parallel,
+    )
 
     need_matplotlib(svg)
     try:

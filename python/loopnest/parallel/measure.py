@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Array
-from ..lab.load import between, disturbances, usage
+from ..backends.threads import num_threads, processors, set_num_threads
 from ..operations.mlp import MLPCache, mlp_backward, mlp_forward
-from ..threads import num_threads, processors, set_num_threads
+from ..timing.load import between, disturbances, usage
 from .cost import Network, Processor, Sample, Work, data_parallel, fit, tensor_parallel
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def measure(ranks: Ranks, work: Work, *, seconds: float = 1.0, sizes: Sequence[i
     work     of the steps
     seconds  that each kind of step, and each size of array, is timed for, about
     """
-    from ..lab.environment import environment
+    from ..timing.environment import environment
 
     here = environment()
     start = usage()
@@ -167,8 +167,8 @@ def _fitted(samples: Sequence[Sample], ranks: Ranks, cpu: str) -> Network:
 def processor_of(dtype: Any = "float32", threads: int | None = None) -> Processor:
     """One core of this machine, at the limit that it is now measured to reach while so many are at work: all of them
     where threads is None. It takes half a second."""
-    from ..lab.environment import environment
-    from ..lab.limits import peak_flops
+    from ..machine.limits import peak_flops
+    from ..timing.environment import environment
 
     busy = threads or processors()
     flops = peak_flops(dtype, busy, seconds=0.5) / busy

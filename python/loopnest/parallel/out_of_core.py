@@ -25,9 +25,9 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
+from ..backends.threads import num_threads
 from ..operation import Implementation
 from ..operations.matmul import matmul
-from ..threads import num_threads
 from .files import WHERE, OnDisk, Output, open_matrix, open_output
 from .memory import Watch, let_go, resident, size_text
 

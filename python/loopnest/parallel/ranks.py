@@ -27,9 +27,9 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..arrays import Array
+from ..backends.threads import num_threads, processors, set_num_threads, threads_wanted
 from ..nn.checkpoint import runs
 from ..operation import UnavailableError
-from ..threads import num_threads, processors, set_num_threads, threads_wanted
 
 T = TypeVar("T")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from ..tensors import Tensor
+from ..backends.torch import Tensor
 
 FLOATS = (torch.float32, torch.float64)
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..tensors import Tensor
+from ..backends.torch import Tensor
 from . import mlp_operators, operators
 from .checks import runs_here
 from .mlp_operators import mlp_in_torch

@@ -21,7 +21,7 @@ from torch.autograd import forward_ad
 
 from .. import OPERATIONS
 from ..arrays import introduce
-from ..tensors import Tensor
+from ..backends.torch import Tensor
 
 introduce(torch)  # the extension reads tensors where they lie
 

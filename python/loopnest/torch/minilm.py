@@ -21,12 +21,12 @@ from typing import Any
 
 import torch
 
-from ..lab import timing
-from ..lab.environment import environment
-from ..lab.records import Environment
-from ..lab.timing import Interval, Turn
+from ..backends.torch import Tensor
+from ..bench.records import Environment
 from ..operation import UnavailableError
-from ..tensors import Tensor
+from ..timing import engine as timing
+from ..timing.engine import Interval, Turn
+from ..timing.environment import environment
 from .replace import Block, replace_mlps
 from .swapped import Module
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
-from ..tensors import Tensor
+from ..backends.torch import Tensor
 from .checks import FLOATS, check_mlp
 from .library import below_autograd, differentiate, kernel_of, operator, rows
 

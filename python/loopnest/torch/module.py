@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ..tensors import Tensor
+from ..backends.torch import Tensor
 from .checks import check_approximate, has_hooks
 from .functional import mlp
 

@@ -17,7 +17,7 @@ import torch
 
 from .. import OPERATIONS
 from ..arrays import as_matrices
-from ..tensors import Tensor
+from ..backends.torch import Tensor
 from .checks import check_elementwise, check_linear, check_matmul
 from .library import below_autograd, differentiate, kernel_of, operator, rows
 

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..backends.torch import Tensor
 from ..numerics import gamma, unit_roundoff
-from ..tensors import Tensor
 from . import swapped
 from .checks import FLOATS
 from .recognise import Found, twin

@@ -21,7 +21,7 @@ from typing import Any
 import torch
 import torch.fx
 
-from ..tensors import Tensor
+from ..backends.torch import Tensor
 from . import swapped
 from .checks import has_hooks
 from .module import MLP

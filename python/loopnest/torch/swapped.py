@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from ..tensors import Tensor
+from ..backends.torch import Tensor
 from .checks import FLOATS, has_hooks, runs_here
 from .functional import mlp
 

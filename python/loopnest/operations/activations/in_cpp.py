@@ -1,6 +1,6 @@
 """The activation functions, their gradients and softmax in C++: the headers below csrc/activations/."""
 
-from ...cpp import header_rung
+from ...backends.cpp import header_rung
 
 header_rung("relu", "simd", "activations/simd.hpp")
 header_rung("relu_backward", "simd", "activations/simd.hpp")

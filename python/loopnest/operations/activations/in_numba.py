@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from ...arrays import Array
-from ...numba_kernels import compiled, helper
-from ...numba_math import exp_of_minus
+from ...backends.numba import compiled, helper
+from ...backends.numba_math import exp_of_minus
 from ...operation import rung
 
 

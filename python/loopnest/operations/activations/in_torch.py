@@ -4,8 +4,8 @@ Each call of a chain is one pass over the array. In place, the passes after the 
 fits; a fresh array for every intermediate result would cost page faults besides.
 """
 
+from ...backends.torch import Tensor, on_tensors
 from ...operation import rung
-from ...tensors import Tensor, on_tensors
 
 
 @rung("relu")

@@ -1,6 +1,6 @@
 """GELU and its gradient in C++: a rung is a header below csrc/gelu/ and a line of the kernel table."""
 
-from ...cpp import header_rung
+from ...backends.cpp import header_rung
 
 header_rung("gelu", "scalar", "gelu/scalar.hpp")
 header_rung("gelu", "polynomial", "gelu/polynomial.hpp", faster_than="cpp.scalar")

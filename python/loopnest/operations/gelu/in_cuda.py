@@ -10,7 +10,7 @@ import numpy as np
 from numba import cuda
 
 from ...arrays import Array
-from ...cuda_launch import Vector, launch_flat, launches, on_device, to_device
+from ...backends.cuda import Vector, launch_flat, launches, on_device, to_device
 from ...operation import rung
 
 FARTHEST = 40

@@ -9,9 +9,18 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import Array
-from ...cpp import csrc
-from ...cuda_cpp import cu_rung
-from ...cuda_device import MOST_BLOCKS, THREADS, DeviceArray, blocks, launch, on_device, to_device, to_host
+from ...backends.cpp import csrc
+from ...backends.cuda_cpp import cu_rung
+from ...backends.cuda_device import (
+    MOST_BLOCKS,
+    THREADS,
+    DeviceArray,
+    blocks,
+    launch,
+    on_device,
+    to_device,
+    to_host,
+)
 
 
 def on_each(variant: str, kernel: str, inputs: tuple[DeviceArray, ...], out: DeviceArray, tanh_form: bool) -> None:

@@ -13,10 +13,10 @@ import math
 import numpy as np
 
 from ...arrays import Array
-from ...numba_kernels import compiled, helper, ufunc
-from ...numba_math import exp_of_minus
+from ...backends.numba import compiled, helper, ufunc
+from ...backends.numba_math import exp_of_minus
+from ...backends.threads import share_elements
 from ...operation import rung
-from ...threads import share_elements
 from .erfc import CENTRE, FLOAT32, FLOAT64
 
 _LINEAR = 2 * math.sqrt(2 / math.pi)  # z = _LINEAR · x + _CUBIC · x³

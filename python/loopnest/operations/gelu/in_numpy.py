@@ -11,7 +11,14 @@ import numpy as np
 from ...arrays import Array
 from ...operation import rung
 from . import erfc
-from .in_python import CUBIC, LINEAR, gelu_exact_form, gelu_tanh_form, slope_exact_form, slope_tanh_form
+from .in_python import (
+    CUBIC,
+    LINEAR,
+    gelu_exact_form,
+    gelu_tanh_form,
+    slope_exact_form,
+    slope_tanh_form,
+)
 
 FARTHEST = 40.0
 """Beyond ±40, exp(-t²/2) is 0 in float64 too; nearer, no square overflows."""

@@ -1,6 +1,6 @@
 """dot, sum, add, transpose and linear in C++: a rung is a header below csrc/linalg/ and a line of the kernel table."""
 
-from ...cpp import header_rung
+from ...backends.cpp import header_rung
 
 header_rung("dot", "one_accumulator", "linalg/dot_one_accumulator.hpp")
 header_rung("dot", "many_accumulators", "linalg/dot_many_accumulators.hpp", faster_than="cpp.one_accumulator")

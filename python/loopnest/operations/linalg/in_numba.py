@@ -8,9 +8,9 @@ import numpy as np
 
 from ..._core import cache_sizes
 from ...arrays import Array
-from ...numba_kernels import compiled
+from ...backends.numba import compiled
+from ...backends.threads import share, share_elements
 from ...operation import rung
-from ...threads import share, share_elements
 
 
 @rung("dot")

@@ -1,7 +1,7 @@
 """The linear algebra in PyTorch: one call each, into `out` where torch offers it."""
 
+from ...backends.torch import Tensor, on_tensors
 from ...operation import rung
-from ...tensors import Tensor, on_tensors
 
 
 @rung("dot")

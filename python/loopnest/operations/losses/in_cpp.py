@@ -1,6 +1,6 @@
 """The losses and their gradients in C++: the headers below csrc/losses/."""
 
-from ...cpp import header_rung
+from ...backends.cpp import header_rung
 
 header_rung("mse", "vectorized", "losses/mse.hpp")
 header_rung("mse_backward", "vectorized", "losses/mse.hpp")

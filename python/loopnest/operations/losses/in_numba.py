@@ -7,8 +7,8 @@ import math
 import numpy as np
 
 from ...arrays import Array
-from ...numba_kernels import compiled
-from ...numba_math import exp_of_minus
+from ...backends.numba import compiled
+from ...backends.numba_math import exp_of_minus
 from ...operation import rung
 from ..activations.in_numba import largest_of
 

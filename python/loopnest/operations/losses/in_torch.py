@@ -1,7 +1,7 @@
 """The losses in PyTorch."""
 
+from ...backends.torch import Tensor, on_tensors
 from ...operation import rung
-from ...tensors import Tensor, on_tensors
 
 
 @rung("mse")

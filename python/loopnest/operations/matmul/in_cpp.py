@@ -1,6 +1,6 @@
 """matmul in C++: a rung is a header below csrc/matmul/ and a line of the table in csrc/simd/kernels.cpp."""
 
-from ...cpp import header_rung
+from ...backends.cpp import header_rung
 
 header_rung("matmul", "naive", "matmul/naive.hpp")
 header_rung("matmul", "jik", "matmul/loop_orders.hpp", study=True)

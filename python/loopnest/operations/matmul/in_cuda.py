@@ -12,7 +12,7 @@ from typing import Any
 from numba import cuda
 
 from ...arrays import Array
-from ...cuda_launch import Matrix, blocks, launches, on_device, to_device
+from ...backends.cuda import Matrix, blocks, launches, on_device, to_device
 from ...operation import rung
 
 TILE = 16

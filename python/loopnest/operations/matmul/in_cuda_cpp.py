@@ -9,9 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from ...arrays import Array
-from ...cpp import csrc
-from ...cuda_cpp import cu_rung
-from ...cuda_device import DeviceArray, blocks, launch, on_device, to_device, to_host
+from ...backends.cpp import csrc
+from ...backends.cuda_cpp import cu_rung
+from ...backends.cuda_device import DeviceArray, blocks, launch, on_device, to_device, to_host
 
 
 def multiply_on_device(

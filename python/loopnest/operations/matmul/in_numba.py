@@ -10,9 +10,9 @@ import numpy as np
 
 from ..._core import cache_sizes
 from ...arrays import Array
-from ...numba_kernels import compiled, helper
+from ...backends.numba import compiled, helper
+from ...backends.threads import num_threads, share
 from ...operation import rung
-from ...threads import num_threads, share
 
 _L1, _L2, _ = cache_sizes()
 

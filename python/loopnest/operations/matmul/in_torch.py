@@ -1,7 +1,7 @@
 """matmul in PyTorch: its BLAS library, called at once and out of a compiled graph."""
 
+from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
 from ...operation import rung
-from ...tensors import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
 
 
 @rung("matmul", faster_than="numpy.rows")

@@ -10,7 +10,14 @@ import numpy as np
 from ...arrays import Array, Call
 from ...numerics import gamma, precise
 from ...operation import Arguments, Contract, Kernel, Workload
-from ..gelu.contract import VARIATIONS, exact_gelu, gelu_backward_bound, gelu_error, is_tanh, slope_terms
+from ..gelu.contract import (
+    VARIATIONS,
+    exact_gelu,
+    gelu_backward_bound,
+    gelu_error,
+    is_tanh,
+    slope_terms,
+)
 
 
 @dataclass(frozen=True, eq=False)

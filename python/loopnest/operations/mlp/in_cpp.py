@@ -1,6 +1,6 @@
 """The MLP in C++: a rung is a header below csrc/mlp/ and a line of the kernel table."""
 
-from ...cpp import header_rung
+from ...backends.cpp import header_rung
 
 header_rung("mlp_forward", "composed", "mlp/composed.hpp")
 header_rung("mlp_forward", "fused", "mlp/fused.hpp")

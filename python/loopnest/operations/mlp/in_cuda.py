@@ -15,7 +15,7 @@ import numpy as np
 from numba import cuda
 
 from ...arrays import Array
-from ...cuda_launch import Matrix, Vector, blocks, launch_flat, launches, on_device, to_device
+from ...backends.cuda import Matrix, Vector, blocks, launch_flat, launches, on_device, to_device
 from ...operation import rung
 from ..gelu.in_cuda import FARTHEST
 from ..gelu.in_cuda import kernels as gelu_kernels

@@ -5,9 +5,18 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import Array
-from ...cpp import csrc
-from ...cuda_cpp import cu_rung
-from ...cuda_device import MOST_BLOCKS, THREADS, DeviceArray, blocks, launch, on_device, to_device, to_host
+from ...backends.cpp import csrc
+from ...backends.cuda_cpp import cu_rung
+from ...backends.cuda_device import (
+    MOST_BLOCKS,
+    THREADS,
+    DeviceArray,
+    blocks,
+    launch,
+    on_device,
+    to_device,
+    to_host,
+)
 from ..gelu.in_cuda_cpp import on_each
 from ..matmul.in_cuda_cpp import product
 from . import in_numpy

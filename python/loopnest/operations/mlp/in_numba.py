@@ -14,9 +14,9 @@ from collections.abc import Callable
 import numpy as np
 
 from ...arrays import Array
-from ...numba_kernels import compiled
+from ...backends.numba import compiled
+from ...backends.threads import share
 from ...operation import rung
-from ...threads import share
 from ..gelu.in_numba import gelu_backward_parallel, gelu_erf, gelu_tanh, slope_erf, slope_tanh
 from ..gelu.in_numba import parallel as gelu_parallel
 from ..matmul.in_numba import fill_columns, pieces_and_cols

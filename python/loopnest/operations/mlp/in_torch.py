@@ -11,8 +11,8 @@ Every row is a token; the sums run over all of them.
 from collections.abc import Callable
 from typing import Any
 
+from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
 from ...operation import rung
-from ...tensors import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
 from ..gelu.in_torch import backward, forward
 
 

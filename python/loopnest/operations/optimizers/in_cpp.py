@@ -1,6 +1,6 @@
 """The optimizers' steps in C++: csrc/optimizers/steps.hpp."""
 
-from ...cpp import header_rung
+from ...backends.cpp import header_rung
 
 header_rung("sgd", "vectorized", "optimizers/steps.hpp")
 header_rung("momentum", "vectorized", "optimizers/steps.hpp")

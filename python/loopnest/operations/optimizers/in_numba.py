@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 
 from ...arrays import Array
-from ...numba_kernels import compiled
+from ...backends.numba import compiled
 from ...operation import rung
 
 

@@ -4,8 +4,8 @@ Each call is one pass over the parameter's size, so a step's time is its number 
 some of them: a + value·b·c and a + value·b/c in one pass.
 """
 
+from ...backends.torch import Tensor, on_tensors
 from ...operation import rung
-from ...tensors import Tensor, on_tensors
 
 
 @rung("sgd")

@@ -1,0 +1,53 @@
+"""Launching numba.cuda kernels: arrays to the device, a grid large enough, results back.
+
+The transfers are part of the method: host memory is not the device's. An array that is contiguous in neither order is
+gathered for its transfer; transposed ones go as they are, in column-major order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+import numpy as np
+from numba import cuda
+
+from ..arrays import Array
+from .cuda_device import MOST_BLOCKS, THREADS
+from .cuda_device import blocks as blocks
+
+
+def launches(**kernels: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Note which device kernels a rung launches, in its attribute `device_kernels`.
+
+    A value is a kernel for all dtypes, or a function that gives the kernel for a dtype. Its parameters' annotations say
+    what it takes (Matrix, Vector, bool), so that the tests can compile it to PTX without a GPU.
+    """
+
+    def note(rung: Callable[..., None]) -> Callable[..., None]:
+        rung.device_kernels = kernels  # type: ignore[attr-defined]
+        return rung
+
+    return note
+
+
+# What a device kernel's parameter is: a 2-D or a 1-D array on the device.
+Matrix: TypeAlias = Array
+Vector: TypeAlias = Array
+
+
+def to_device(array: Array) -> Any:
+    """The array's elements on the device."""
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        array = np.ascontiguousarray(array)
+    return cuda.to_device(array)
+
+
+def on_device(shape: tuple[int, ...], dtype: Any) -> Any:
+    """New memory on the device."""
+    return cuda.device_array(shape, dtype)
+
+
+def launch_flat(kernel: Any, length: int, *args: Any) -> None:
+    """Run a grid-stride kernel over `length` elements."""
+    kernel[min(blocks(length, THREADS), MOST_BLOCKS), THREADS](*args)

@@ -1,0 +1,277 @@
+"""Device memory and launches of CUDA C++ kernels: on the GPU, by the driver, or simulated on the CPU.
+
+The transfers are part of the method: host memory is not the device's. An array that is contiguous in neither order is
+gathered for its transfer; transposed ones go as they are, and the kernel gets their strides.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import math
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from ..arrays import Array
+from . import cuda_cpp_simulated
+from .cuda_on_cpu import Library, Sizes, as_c, build, device_array, kernels_of
+
+C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+"""What a dtype is called in a template's argument."""
+
+
+THREADS = 128
+"""Threads in a block of a one-dimensional grid: four warps, so that a multiprocessor has others to run while one
+waits."""
+
+MOST_BLOCKS = 1024
+"""Blocks of a grid-stride loop: several for each multiprocessor of any GPU; each thread then takes many elements."""
+
+
+def blocks(length: int, size: int) -> int:
+    """How many blocks of `size` cover `length`."""
+    return -(-length // size)
+
+
+class MatrixParameter(ctypes.Structure):
+    """A kernel's Matrix<T>, as csrc/cuda/view.hpp has it."""
+
+    _fields_ = (
+        ("data", ctypes.c_void_p),
+        ("rows", ctypes.c_int),
+        ("cols", ctypes.c_int),
+        ("row_stride", ctypes.c_longlong),
+        ("col_stride", ctypes.c_longlong),
+    )
+
+
+@dataclass(frozen=True)
+class DeviceArray:
+    """An array on the device, of one or two axes.
+
+    memory   what keeps it there
+    pointer  its first element's address
+    strides  in elements
+    """
+
+    memory: Any
+    pointer: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def T(self) -> DeviceArray:
+        """The transposed view."""
+        return DeviceArray(self.memory, self.pointer, self.shape[::-1], self.strides[::-1], self.dtype)
+
+    def matrix(self) -> MatrixParameter:
+        """As a Matrix<T>."""
+        (rows, cols), (row_stride, col_stride) = self.shape, self.strides
+        return MatrixParameter(self.pointer, rows, cols, row_stride, col_stride)
+
+    def address(self) -> ctypes.c_void_p:
+        """As a T*, for kernels that take elements in a row."""
+        return ctypes.c_void_p(self.pointer)
+
+
+class Device(Protocol):
+    """Where kernels run."""
+
+    def allocate(self, nbytes: int) -> tuple[Any, int]:
+        """New memory that goes with the object that is returned, and its address."""
+
+    def write(self, pointer: int, array: Array) -> None:
+        """Copy a contiguous array to the device."""
+
+    def read(self, pointer: int, array: Array) -> None:
+        """Copy from the device, after all launches, to an array in C order."""
+
+    def launch(self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any]) -> None:
+        """Run a kernel of a .cu file, by its name expression."""
+
+
+def why_no_device() -> str | None:
+    """Why there is no GPU to launch on, or None where there is one."""
+    try:
+        _gpu()
+    except Exception as error:  # no driver, no device, a driver too old: what is raised differs between versions
+        return (str(error).splitlines() or [type(error).__name__])[0]
+    return None
+
+
+def device() -> Device:
+    """The GPU, or the simulated one where it was asked for."""
+    return _SIMULATED if cuda_cpp_simulated() else _gpu()
+
+
+def to_device(array: Array) -> DeviceArray:
+    """The array's elements on the device, in its own order where it is contiguous."""
+    if not (array.flags.c_contiguous or array.flags.f_contiguous):
+        array = np.ascontiguousarray(array)
+    made = on_device(array.shape, array.dtype)
+    if array.flags.c_contiguous:
+        device().write(made.pointer, array)
+        return made
+    device().write(made.pointer, array.T)
+    return DeviceArray(made.memory, made.pointer, array.shape, (1, array.shape[0]), array.dtype)
+
+
+def on_device(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
+    """New memory on the device, in C order."""
+    dtype = np.dtype(dtype)
+    memory, pointer = device().allocate(max(1, math.prod(shape) * dtype.itemsize))
+    strides = tuple(math.prod(shape[axis + 1 :]) for axis in range(len(shape)))
+    return DeviceArray(memory, pointer, shape, strides, dtype)
+
+
+def to_host(array: DeviceArray, out: Array) -> None:
+    """Copy an array in C order to `out`, of any strides, when all launches before have ended."""
+    if out.flags.c_contiguous:
+        device().read(array.pointer, out)
+        return
+    gathered = np.empty(out.shape, out.dtype)
+    device().read(array.pointer, gathered)
+    out[...] = gathered
+
+
+def launch(file: Path, kernel: str, dtype: Any, grid: Sequence[int], block: Sequence[int], *values: Any) -> None:
+    """Run a kernel template of a .cu file for a dtype; `grid` and `block` have one to three sizes, x first."""
+    expression = f"{kernel}<{C_TYPES[np.dtype(dtype)]}>"
+    x, y, z = (*grid, 1, 1)[:3]
+    u, v, w = (*block, 1, 1)[:3]
+    device().launch(file, expression, (x, y, z), (u, v, w), [as_c(value) for value in values])
+
+
+def name_expressions(text: str) -> list[str]:
+    """Each kernel template of a .cu file for each dtype."""
+    return [f"{kernel.name}<{kind}>" for kernel in kernels_of(text) for kind in C_TYPES.values()]
+
+
+# --- the CPU
+
+
+class _Simulated:
+    def allocate(self, nbytes: int) -> tuple[Any, int]:
+        memory = device_array((nbytes,), np.uint8)
+        return memory, memory.ctypes.data
+
+    def write(self, pointer: int, array: Array) -> None:
+        ctypes.memmove(pointer, array.ctypes.data, array.nbytes)
+
+    def read(self, pointer: int, array: Array) -> None:
+        ctypes.memmove(array.ctypes.data, pointer, array.nbytes)
+
+    def launch(self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any]) -> None:
+        _library(file).launch(kernel, grid, block, values)
+
+
+_SIMULATED = _Simulated()
+
+
+@functools.cache
+def _library(file: Path) -> Library:
+    text = file.read_text(encoding="utf-8")
+    return Library(build(text, str(file), name_expressions(text), opt="-O2"))
+
+
+# --- the GPU
+
+
+class _Memory:
+    """A device allocation, freed with the object."""
+
+    def __init__(self, free: Callable[[], None]) -> None:
+        self._free = free
+
+    def __del__(self) -> None:
+        self._free()
+
+
+class _Gpu:
+    """The first GPU, in its primary context, which torch and Numba use too."""
+
+    def __init__(self) -> None:
+        from cuda.bindings import driver
+
+        self._driver = driver
+        self._call(driver.cuInit, 0)
+        (count,) = self._call(driver.cuDeviceGetCount)
+        if not count:
+            raise RuntimeError("the driver knows of no device")
+        (number,) = self._call(driver.cuDeviceGet, 0)
+        (self._context,) = self._call(driver.cuDevicePrimaryCtxRetain, number)
+        attribute = driver.CUdevice_attribute
+        major, minor = (
+            self._call(driver.cuDeviceGetAttribute, which, number)[0]
+            for which in (
+                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
+            )
+        )
+        self.arch = f"sm_{major}{minor}"
+        self._functions: dict[tuple[Path, str], Any] = {}
+        self._lock = threading.Lock()
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
+        """What a call returned beside its status, which has to be success."""
+        status, *values = function(*arguments)
+        if int(status) != 0:
+            raise RuntimeError(f"{function.__name__} failed: {status.name}")
+        return tuple(values)
+
+    def allocate(self, nbytes: int) -> tuple[Any, int]:
+        self._enter()
+        (pointer,) = self._call(self._driver.cuMemAlloc, nbytes)
+        return _Memory(lambda: self._free(pointer)), int(pointer)
+
+    def _free(self, pointer: Any) -> None:
+        self._enter()
+        self._driver.cuMemFree(pointer)
+
+    def write(self, pointer: int, array: Array) -> None:
+        self._enter()
+        if array.nbytes:
+            self._call(self._driver.cuMemcpyHtoD, pointer, array.ctypes.data, array.nbytes)
+
+    def read(self, pointer: int, array: Array) -> None:
+        self._enter()
+        self._call(self._driver.cuCtxSynchronize)  # an error of a kernel is told here
+        if array.nbytes:
+            self._call(self._driver.cuMemcpyDtoH, array.ctypes.data, pointer, array.nbytes)
+
+    def launch(self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any]) -> None:
+        self._enter()
+        addresses = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
+        function = self._function(file, kernel)
+        self._call(self._driver.cuLaunchKernel, function, *grid, *block, 0, 0, ctypes.addressof(addresses), 0)
+
+    def _enter(self) -> None:
+        self._call(self._driver.cuCtxSetCurrent, self._context)
+
+    def _function(self, file: Path, kernel: str) -> Any:
+        """The kernel, compiled for this GPU at its first launch."""
+        with self._lock:
+            if (file, kernel) not in self._functions:
+                from .cuda_cpp import compile_for_device
+
+                compiled = compile_for_device(file, self.arch)
+                (module,) = self._call(self._driver.cuModuleLoadData, compiled.code)
+                for expression, lowered in compiled.lowered.items():
+                    (function,) = self._call(self._driver.cuModuleGetFunction, module, lowered.encode())
+                    self._functions[file, expression] = function
+            return self._functions[file, kernel]
+
+
+@functools.cache
+def _gpu() -> _Gpu:
+    return _Gpu()

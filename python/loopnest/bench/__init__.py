@@ -1,0 +1,1 @@
+"""Who is faster? Suites, duels and comparisons, made of timings into records."""

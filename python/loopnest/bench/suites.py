@@ -1,0 +1,172 @@
+"""Running the benchmark suites: pytest in a process of its own, of which every result arrives here as it is made.
+
+>>> from loopnest.bench.suites import run_suites
+>>> results = run_suites(["matmul"], quick=True)            # doctest: +SKIP
+>>> max(results.records, key=lambda r: r.gflops).impl       # doctest: +SKIP
+'numpy.matmul'
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..machine.card import MachineCard
+from . import journal
+from .journal import Collected, Journal
+from .measure import QUICK
+from .process import how_it_ended, run_telling
+from .records import Results, save_json
+
+NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark", "threadpoolctl": "threadpoolctl"}
+
+
+def suites_folder() -> Path:
+    """The folder of the bench_*.py files: installed with the package, or in the source tree."""
+    package = Path(__file__).parents[1]
+    installed = package / "benchmarks"
+    return installed if installed.exists() else package.parents[1] / "benchmarks"
+
+
+def why_not_here() -> str | None:
+    """Which packages a benchmark run lacks and how to get them, or None where it has all."""
+    missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if not missing:
+        return None
+    are = "are" if len(missing) > 1 else "is"
+    return f"{' and '.join(missing)} {are} not installed, and benchmarks need them: pip install 'loopnest[bench]'"
+
+
+def run_suites(
+    suites: Sequence[str],
+    *,
+    quick: bool = False,
+    seconds: float | None = None,
+    select: str | None = None,
+    card: MachineCard | None = None,
+    journal_file: Path | None = None,
+    on_event: Callable[[str, Any], None] = lambda kind, content: None,
+) -> Results:
+    """Run these suites, and return what was measured, be it all or what was done when Ctrl-C came.
+
+    quick         fewer and smaller workloads, in under a minute
+    seconds       after about which the whole run ends
+    select        run the benchmarks of matching names only, as pytest's -k does
+    card          the machine's, for the records' limits
+    journal_file  gets every result as it is made; it stays, for the caller to remove
+    on_event      is called with ("start", the number of benchmarks), ("running", a name), and what becomes a record,
+                  not_run or failure
+
+    A benchmark that ends the process, by a crash or for lack of memory, is a failure, and the rest are run without it.
+
+    Raises ValueError where journal_file exists: it is what an unfinished run has left, for `resume`.
+    """
+    if journal_file is not None and journal_file.exists():
+        raise ValueError(f"journal_file is {journal_file}, which exists; continue that run with resume(), or remove it")
+    with tempfile.TemporaryDirectory() as folder:
+        path = journal_file or Path(folder, "run.jsonl")
+        asked = _Asked(tuple(suites), quick, seconds, select)
+        return _run_to_the_end(asked, Collected(), path, card, on_event)
+
+
+def resume(
+    journal_file: Path,
+    *,
+    card: MachineCard | None = None,
+    on_event: Callable[[str, Any], None] = lambda kind, content: None,
+) -> Results:
+    """Go on with a run that was cut off: what it had measured, and the rest of what it was asked for.
+
+    journal_file  that run's; it gets what is measured now. The other arguments are as for `run_suites`
+
+    Raises OSError where the journal cannot be read, and ValueError where it is none.
+    """
+    before = journal.read(journal_file)
+    run = before.run
+    if run is None:
+        raise ValueError(f"{journal_file} does not say what was asked for")
+    asked = _Asked(run.suites, run.quick, run.seconds, run.select)
+    return _run_to_the_end(asked, before, journal_file, card, on_event)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    suites: tuple[str, ...]
+    quick: bool
+    seconds: float | None
+    select: str | None
+
+    def options(self, elapsed: float) -> list[str]:
+        """pytest's, when so much of the time has passed."""
+        total = self.seconds or (QUICK.total if self.quick else math.inf)
+        options = ["--quick"] if self.quick else []
+        options += [f"--seconds={max(1.0, total - elapsed)}"] if total < math.inf else []
+        return [*options, "-k", self.select] if self.select is not None else options
+
+
+def _run_to_the_end(
+    asked: _Asked, collected: Collected, path: Path, card: MachineCard | None, on_event: Callable[[str, Any], None]
+) -> Results:
+    files = [str(suites_folder() / f"bench_{suite}.py") for suite in asked.suites]
+    started = time.perf_counter()
+
+    def take(line: str) -> None:
+        kind, content = json.loads(line)
+        collected.add(kind, content)
+        on_event(kind, content)
+
+    with tempfile.TemporaryDirectory() as folder:
+        card_file = "none"
+        if card is not None:
+            card_file = str(Path(folder, "machine.json"))
+            save_json(card.to_json(), Path(card_file))
+        while True:
+            options = [*asked.options(time.perf_counter() - started), f"--machine-card={card_file}"]
+            options += [f"--journal={path}", *(["--resume"] if path.exists() else [])]
+            collected.running, failures = "", collected.failures
+            with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+                status = _run(files, options, output, take)
+                if status is None:
+                    return collected.results(interrupted=True)
+                nothing_left = status == NO_TESTS and bool(collected.finished)
+                if status in (0, 1) or nothing_left or (status > 1 and collected.failures > failures):
+                    return collected.results()
+                failure = {"name": collected.running.partition("::")[2] or "pytest"}
+                failure["message"] = how_it_ended(status, output)
+            collected.add("failure", failure)
+            died = collected.running
+            if status > 0 or not died or died in collected.finished:
+                return collected.results()
+            if path.exists():
+                note = Journal(path)
+                note.tell("failure", failure)
+                note.tell("finished", died)
+                note.close()
+            collected.add("finished", died)
+
+
+NO_TESTS = 5
+"""pytest's exit status where it has run none."""
+
+
+def _run(files: Iterable[str], options: Iterable[str], output: Any, take: Callable[[str], None]) -> int | None:
+    """pytest's exit status, or None where Ctrl-C ended it."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # another session's
+    return run_telling(
+        lambda send: [
+            *("-m", "pytest", "-c", os.devnull, "--rootdir", str(suites_folder()), "-o", "python_files=bench_*.py"),
+            *("-p", "pytest_benchmark.plugin", "--benchmark-quiet", "-p", "no:cacheprovider", "--assert=plain"),
+            *("--events", str(send), *options, *files),
+        ],
+        {**ours, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        output,
+        take,
+    )

@@ -1,0 +1,300 @@
+"""The terminal's tables, made from records."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from ..layout import explain
+from ..timing.plausible import Conditions
+from .claims import claims
+from .records import Environment, Record, Results
+
+COMPUTE_BOUND = 2.0
+"""Operations a byte from which a study is told in GFLOP/s; below, the memory decides, and it is told in GB/s."""
+
+HOW = "Times are the best of several rounds, of the kernel alone unless a call is named; NumPy arrays in, `out` given."
+
+
+@dataclass(frozen=True)
+class Row:
+    """A record beside those that it is compared with.
+
+    over_slowest, under_fastest  how many times as fast as the slowest it is, and the fastest as it
+    """
+
+    record: Record
+    rate: float
+    over_slowest: float
+    under_fastest: float
+
+
+def unit(records: Sequence[Record]) -> str:
+    return "GFLOP/s" if max(r.flops / r.bytes for r in records) >= COMPUTE_BOUND else "GB/s"
+
+
+def rate(record: Record, unit: str) -> float:
+    return record.gflops if unit == "GFLOP/s" else record.gbytes
+
+
+def rows(records: Sequence[Record], unit: str) -> list[Row]:
+    """The rows of one section: records that are compared by their rates, since their workloads may differ."""
+    rates = [rate(record, unit) for record in records]
+    slowest, fastest = min(rates), max(rates)
+    return [Row(record, r, r / slowest, fastest / r) for record, r in zip(records, rates, strict=True)]
+
+
+def highest(records: Sequence[Record]) -> list[Record]:
+    """Each rung's record on the largest workload that it ran."""
+    largest: dict[tuple[str, str], Record] = {}
+    for record in records:
+        rung = record.impl, record.case
+        if rung not in largest or record.work > largest[rung].work:
+            largest[rung] = record
+    return list(largest.values())
+
+
+def comparable(records: Sequence[Record]) -> list[Record]:
+    """For each section the records of the largest workload that all of its rows ran (or else the most of them)."""
+    chosen: list[Record] = []
+    for _, section in _sections(records):
+        workloads = [same for _, same in _by(section, lambda r: r.workload)]
+        most = max(map(len, workloads))
+        full = {same[0].work: same for same in workloads if len(same) == most}
+        chosen += full[max(full)]
+    return chosen
+
+
+def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType]:
+    """All that `loopnest bench` prints, one renderable after another.
+
+    quick  a table for each study, of what tells the most; else one for each workload too
+    width  of the terminal, in characters
+    """
+    if results.environment:
+        yield about(results.environment)
+    if results.conditions:
+        yield _state(results.conditions)
+    believed = [record for record in results.records if not record.beyond_limit]
+    for study, records in _by(believed, lambda r: r.study):
+        if not quick:
+            for workload, same in _by(records, lambda r: r.workload):
+                yield table(f"{study} · {workload}", same, width)
+        if records[0].ladder:
+            yield ladder(study, records, width)
+        elif quick:
+            for workload, same in _by(comparable(records), lambda r: r.workload):
+                yield table(f"{study} · {workload}", same, width)
+        yield from _claims(records)
+    yield from _not_run(results)
+    for record in results.records:
+        if record.beyond_limit:
+            yield Text(beyond(record), style="bold yellow")
+    for failure in results.failures:
+        yield Text.assemble(("failed: ", "bold red"), f"{failure.name}\n", (failure.message, "red"), "\n")
+
+
+def ladder(study: str, records: Sequence[Record], width: int) -> RenderableType:
+    """The rungs in reading order, each on the largest workload that it ran, and how far the ladder reaches."""
+    top = highest(records)
+    ranked = sorted(top, key=lambda r: rate(r, unit(records)))
+    slowest, fastest = ranked[0], ranked[-1]
+    factor = rate(fastest, unit(records)) / rate(slowest, unit(records))
+    span = Text.assemble(
+        f"{slowest.impl} to {fastest.impl}: ",
+        (f"{times(factor)}, {math.log10(factor):.1f} orders of magnitude", "bold"),
+    )
+    title = f"{study} · each rung on the largest workload that fits its time"
+    return Group(table(title, top, width), span)
+
+
+def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
+    """One row a record. Where the records have sections, a row is compared with those of its own section.
+
+    It has as many columns as fit the width.
+    """
+    in_unit = unit(records)
+    same_workload = len({r.workload for r in records}) == 1
+    if same_workload and records[0].workload not in title:
+        title += f" · {records[0].workload}"
+    whole = [column for column in COLUMNS if not (column == "limit" and all(r.limit is None for r in records))]
+    measuring = Console(width=1000, color_system=None)
+    for without in range(len(WIDE) + 1):
+        columns = [column for column in whole if column not in WIDE[:without]]
+        result = _table(records, in_unit, columns, not same_workload, width)
+        if measuring.measure(result).maximum <= width:
+            break
+    parts: list[RenderableType] = [Text(f"\n{title} · {records[0].dtype}", style="bold"), result]
+    if explain.columns(records):
+        sentence = explain.sentence(records)
+        parts += [Text(sentence, style="bold")] if sentence else []
+        parts.append(Text(explain.footnote(records), style="dim"))
+    return Group(*parts)
+
+
+COLUMNS = ("time", "rate", "other", "slowest", "fastest", "limit", "bar", "cores", "moved")
+WIDE = ("other", "fastest", "bar", "slowest", "cores")
+"""Columns that a narrow terminal does without, the first of them first."""
+
+BAR = 10
+"""Characters of a bar that reaches the limit."""
+
+
+def _table(records: Sequence[Record], in_unit: str, columns: Sequence[str], workloads: bool, width: int) -> Table:
+    result = Table(box=box.SIMPLE_HEAD, padding=(0, int(width >= 84), 0, 0), pad_edge=False, show_edge=False)
+    other = "GB/s" if in_unit == "GFLOP/s" else "GFLOP/s"
+    cases = any(r.case for r in records)
+    result.add_column("implementation", no_wrap=True, overflow="fold")
+    if cases:
+        result.add_column("case", no_wrap=True)
+    if workloads:
+        result.add_column("workload", no_wrap=True)
+    titles = {"time": "time", "rate": in_unit, "other": other, "cores": "cores", "limit": "% of\nlimit", "bar": ""}
+    titles |= {"slowest": "faster\nthan\nslowest", "fastest": "slower\nthan\nfastest"}
+    limits = "limit" in columns
+    for column in columns:
+        if column in titles and (column != "bar" or limits):
+            result.add_column(titles[column], justify="left" if column == "bar" else "right", no_wrap=True)
+    moved = explain.columns(records) if "moved" in columns else []
+    for extra in moved:
+        result.add_column(extra.title, justify="right", no_wrap=True)
+    for _, section in _sections(records):
+        for number, row in enumerate(rows(section, in_unit)):
+            record = row.record
+            repeated = number > 0 and record.impl == section[number - 1].impl
+            cells = ["" if repeated else record.impl]
+            cells += [record.case] if cases else []
+            cells += [record.workload] if workloads else []
+            told = {
+                "time": duration(record.best),
+                "rate": three_digits(row.rate),
+                "other": three_digits(rate(record, other)),
+                "slowest": times(row.over_slowest),
+                "fastest": times(row.under_fastest),
+                "limit": percent(record),
+                "bar": bar(record.percent or 0.0),
+                "cores": str(record.threads),
+            }
+            cells += [told[column] for column in columns if column in told and (column != "bar" or limits)]
+            cells += explain.cells(record, moved) if moved else []
+            style = "green" if row.under_fastest == 1 else ""
+            result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
+    return result
+
+
+def percent(record: Record) -> str:
+    """Per cent of the limit."""
+    if record.percent is None:
+        return ""
+    digits = 0 if record.percent >= 9.95 else 1 if record.percent >= 0.095 else 2
+    return f"{record.percent:.{digits}f}" if record.percent >= 0.005 else "<0.01"
+
+
+def beyond(record: Record) -> str:
+    """Why a time that beats the limit is refused, in place of it."""
+    assert record.limit is not None
+    who = " ".join(filter(None, (record.operation, record.impl, record.case)))
+    factor = f"a factor of {record.limit.seconds / record.best:.3g}"
+    return (
+        f"refused: {who} on {record.workload}: its time beats the limit of {duration(record.limit.seconds)} "
+        f"({record.limit.by}, {record.limit.level}) by {factor}; no program can: the limit or the count is wrong. "
+        "Measure the machine again: loopnest machine --refresh"
+    )
+
+
+def bar(percent: float, width: int = BAR) -> str:
+    """A bar of eighths of a character, as long as the per cents of `width`.
+
+    >>> bar(50.0), bar(3.0)
+    ('█████', '▎')
+    """
+    eighths = round(min(percent, 100.0) / 100 * width * 8)
+    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
+
+
+def about(environment: Environment, how: str = HOW) -> Text:
+    """What the figures were taken on, and how: the lines above all tables."""
+    versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
+    cores = f"{environment.cores} core{'s' if environment.cores > 1 else ''}"
+    text = Text(
+        f"{environment.cpu}, {cores}, {environment.system}, ISA level {environment.isa} · {versions}\n"
+        f"threads: {', '.join(map(str, environment.pools))}\n"
+        f"{how}\n"
+    )
+    for warning in environment.warnings:
+        text.append(f"warning: {warning}\n", style="yellow")
+    return text
+
+
+def _state(conditions: Conditions) -> Text:
+    """The state of the machine during the run."""
+    text = Text(f"{conditions.told()}\n")
+    for warning in conditions.warnings():
+        text.append(f"warning: {warning}\n", style="yellow")
+    return text
+
+
+def _claims(records: Sequence[Record]) -> Iterator[Text]:
+    found = claims(records)
+    if not found:
+        return
+    holding = sum(claim.holds for claim in found)
+    yield Text(f"the lessons' claims of being faster: {holding} of {len(found)} hold")
+    for claim in found:
+        if not claim.holds:
+            yield Text(
+                f"  not here: {claim.impl} is {three_digits(claim.ratio)} times as fast as {claim.other} "
+                f"on {claim.workload}",
+                style="yellow",
+            )
+
+
+def _not_run(results: Results) -> Iterator[Text]:
+    """What has no time on any workload, by reason."""
+    ran = {(r.study, r.impl, r.case) for r in results.records}
+    reasons: dict[str, dict[str, set[str]]] = {}
+    for row in results.not_run:
+        if (row.study, row.impl, row.case) not in ran:
+            reasons.setdefault(row.reason, {}).setdefault(row.study, set()).add(row.impl)
+    for reason, studies in reasons.items():
+        yield Text(f"\nnot run: {reason}")
+        for study, impls in studies.items():
+            yield Text(f"  {study}: {', '.join(sorted(impls))}", style="dim")
+
+
+def _sections(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
+    return _by(records, lambda r: r.section)
+
+
+def _by(records: Iterable[Record], key: Callable[[Record], str]) -> Iterator[tuple[str, list[Record]]]:
+    """The records with the same key together, in the order in which the keys first appear."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(key(record), []).append(record)
+    yield from groups.items()
+
+
+def three_digits(x: float) -> str:
+    """Three significant digits, without an exponent: 0.0152, 1.24, 12.4, 124, 12,400."""
+    if not x:
+        return "0"
+    digits = 2 - math.floor(math.log10(abs(x)))
+    return f"{round(x, digits):,.{max(digits, 0)}f}"
+
+
+def times(factor: float) -> str:
+    return f"{three_digits(factor) if factor >= 10 else f'{factor:.1f}'}×"
+
+
+def duration(seconds: float) -> str:
+    """Three significant digits, in the unit in which they read best."""
+    for scale, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):
+        if seconds >= scale:
+            return f"{three_digits(seconds / scale)} {name}"
+    return f"{three_digits(seconds / 1e-9)} ns"

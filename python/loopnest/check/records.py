@@ -1,0 +1,137 @@
+"""What is said of a submission: records, from which text, tables and JSON are made."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..timing.engine import Interval
+from .faults import OUTCOMES
+
+
+@dataclass(frozen=True)
+class Build:
+    """How the submission was made ready to run.
+
+    language  "python", "c", "c++" or "cuda"
+    command   the compiler's, as it was called; "" for Python
+    messages  what the compiler said, shortened to what matters
+    seconds   of compiling, or of importing
+    """
+
+    language: str
+    command: str = ""
+    messages: str = ""
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What was looked at to say that it is right.
+
+    calls     in all, each with inputs of its own
+    cases     kinds of calls, and how many of each
+    skipped   what was not looked at, and why
+    declined  layouts or forms that it refuses with an error, which is honest, and told
+    """
+
+    calls: int = 0
+    cases: Mapping[str, int] = field(default_factory=dict)
+    skipped: tuple[str, ...] = ()
+    declined: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Raced:
+    """One contender on one workload: the submission, or a rung.
+
+    seconds    of each call, from "go" to "done" by the judge's clock, less what other processes had of the processor
+    elapsed    the same, with it
+    processor  seconds of processor time of each call
+    share      of the machine's limit that it reaches, with its 95 % interval; None where there is no limit
+    """
+
+    name: str
+    workload: str
+    shape: Mapping[str, int]
+    seconds: tuple[float, ...]
+    elapsed: tuple[float, ...]
+    processor: tuple[float, ...]
+    limit: float
+    bound: str
+    share: Interval | None
+
+    @property
+    def best(self) -> float:
+        return min(self.seconds)
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast it is, beside rungs of the ladder that ran in the same rounds.
+
+    below, above  the rungs that it lies between; None where it is the slowest or the fastest of all
+    against       the rung that it was to be compared with
+    ratio         of its speed to that rung's; None where there is none, or too few rounds for an interval
+    round_trip    seconds from "go" to "done" of a call that does nothing: part of every time
+    """
+
+    dtype: str
+    threads: int
+    races: tuple[Raced, ...]
+    below: str | None
+    above: str | None
+    same_as: str | None = None
+    against: str | None = None
+    ratio: Interval | None = None
+    round_trip: float = 0.0
+    sentence: str = ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something to try next: what it is, and the command that shows more."""
+
+    text: str
+    command: str = ""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What the judge says of one submission.
+
+    outcome     one of faults.OUTCOMES
+    accepted    whether it is right, and was timed by what it computed
+    trick       the name of the trick or fault that was recognised, from faults.TRICKS and faults.FAULTS, or None
+    sentence    the verdict in one sentence
+    details     how that was seen: in which call, with which values
+    notes       what a reader should know beside it, and what is no reason to refuse
+    output      what it printed: the beginning, and how much more there was
+    dtypes      that it was judged in
+    """
+
+    operation: str
+    file: str
+    outcome: str
+    accepted: bool
+    trick: str | None
+    sentence: str
+    details: tuple[str, ...] = ()
+    build: Build | None = None
+    checked: Checked | None = None
+    timing: Pace | None = None
+    next_steps: tuple[Step, ...] = ()
+    notes: tuple[str, ...] = ()
+    output: str = ""
+    dtypes: tuple[str, ...] = ()
+    seconds: float = 0.0
+
+    @property
+    def exit_code(self) -> int:
+        """0 where it is right; else that of the outcome's class."""
+        return OUTCOMES[self.outcome][0]
+
+    def to_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "exit_code": self.exit_code}

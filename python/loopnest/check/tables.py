@@ -1,0 +1,147 @@
+"""Verdicts as text for the terminal, made from their records."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from ..bench.tables import duration
+from .pace import per_cent
+from .rank import Ranking
+from .records import Pace, Verdict
+
+
+def report(verdict: Verdict) -> Iterator[RenderableType]:
+    """A verdict as it is printed: it builds, it is right, how fast, what next; then the verdict itself."""
+    yield Text(f"{Path(verdict.file).name} as {verdict.operation}", style="bold")
+    build = verdict.build
+    if build is not None:
+        yield _row("builds", "red" if verdict.outcome == "does-not-build" else "green", _built(verdict))
+        if build.messages and verdict.outcome != "does-not-build":
+            yield Padding(Text(build.messages, style="yellow"), (0, 0, 0, 10))
+    if verdict.accepted and verdict.checked is not None:
+        checked = verdict.checked
+        kinds = ", ".join(f"{count} {KINDS.get(kind, kind)}" for kind, count in checked.cases.items())
+        yield _row(
+            "right", "green", f"{checked.calls} calls in {' and '.join(verdict.dtypes)}, each with new values: {kinds}"
+        )
+        for line in checked.declined:
+            yield _row("", "", f"declined with an error, which is honest: {line}")
+        for line in checked.skipped:
+            yield _row("", "", f"not looked at: {line}")
+    if verdict.timing is not None:
+        yield _row("fast", "green", verdict.timing.sentence)
+        yield Padding(races(verdict.timing), (0, 0, 0, 10))
+    if not verdict.accepted:
+        yield _row("verdict", "bold red", f"{verdict.outcome}{f' ({verdict.trick})' if verdict.trick else ''}")
+        if not (verdict.outcome == "does-not-build" and verdict.details and verdict.build and verdict.build.command):
+            yield _row("", "", verdict.sentence)  # else the compiler's own words follow
+        for line in verdict.details:
+            code = line.startswith(" ") or "|" in line[:12]  # a compiler's picture of a line: no line breaks in it
+            yield Padding(Text(line, no_wrap=code, overflow="ellipsis"), (0, 0, 0, 10))
+    for note in verdict.notes:
+        yield _row("note", "yellow", note)
+    if verdict.output:
+        yield _row("printed", "yellow", verdict.output)
+    for step in verdict.next_steps:
+        yield _row("next", "cyan", step.text)
+        if step.command:
+            yield _row("", "", step.command)
+
+
+KINDS = {
+    "sizes": "of sizes around lanes and tiles",
+    "again": "with new values in the same arrays",
+    "layouts": "with strides",
+    "special": "with NaN, infinity and large numbers",
+    "deterministic": "with the same inputs",
+    "large": "of large arrays",
+}
+
+
+def _row(word: str, style: str, text: str) -> RenderableType:
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(width=9)
+    grid.add_column()
+    grid.add_row(Text(word, style=style), Text(text))
+    return grid
+
+
+def _built(verdict: Verdict) -> str:
+    build = verdict.build
+    assert build is not None
+    if build.language == "python":
+        return "it imports" if verdict.outcome != "does-not-build" else "it cannot be imported"
+    compiled = f" ({build.seconds:.2f} s)" if build.seconds else ""
+    return f"{build.command}{compiled}"
+
+
+def races(pace: Pace) -> Table:
+    """Who reached what: best and median times, and the share of the machine's limit."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("workload", "", "best", "median", "of the limit"):
+        table.add_column(name, justify="left" if name in ("workload", "") else "right", no_wrap=name != "")
+    last = ""
+    for workload in dict.fromkeys(r.workload for r in pace.races):
+        same = sorted((r for r in pace.races if r.workload == workload), key=lambda r: -r.best)
+        for r in same:
+            ordered = sorted(r.seconds)
+            share = per_cent(r.share) if r.share else ""
+            name = "this file" if r.name == "it" else r.name
+            style = "bold" if r.name == "it" else ""
+            cells = ("" if workload == last else workload, name, duration(r.best), duration(ordered[len(ordered) // 2]))
+            table.add_row(*(Text(cell, style=style) for cell in (*cells, share)))
+            last = workload
+    return table
+
+
+def footer(pace: Pace) -> str:
+    """How the times were taken."""
+    threads = f"{pace.threads} thread{'s' if pace.threads > 1 else ''}"
+    return (
+        f"times from go to done by the judge's clock, less what other processes took; {threads}; "
+        f"a call that does nothing takes {duration(pace.round_trip)}"
+    )
+
+
+def ranking(ranked: Ranking) -> RenderableType:
+    """The table of a folder's submissions."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("", "file", "best", "of the limit", "verdict"):
+        table.add_column(
+            name, justify="right" if name in ("", "best", "of the limit") else "left", no_wrap=name == "file"
+        )
+    for number, v in enumerate(ranked.verdicts, 1):
+        mine = ranked.race_of(v)
+        told = v.sentence if v.accepted else f"{v.outcome}{f' ({v.trick})' if v.trick else ''}: {v.sentence}"
+        best = duration(mine.best) if mine else ""
+        share = per_cent(mine.share) if mine and mine.share else ""
+        place = str(number) if v.accepted else ""
+        style = "" if v.accepted else "dim"
+        table.add_row(*(Text(cell, style=style) for cell in (place, Path(v.file).name, best, share, told)))
+    right = sum(v.accepted for v in ranked.verdicts)
+    where = f", timed on {ranked.workload}" if ranked.workload else ""
+    return Group(table, Text(f"\n{right} of {len(ranked.verdicts)} are right{where}"))
+
+
+def as_csv(ranked: Ranking) -> str:
+    """The same as comma-separated values, a line for each submission."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(
+        ("place", "file", "outcome", "trick", "accepted", "workload", "seconds", "share of the limit", "sentence")
+    )
+    for number, v in enumerate(ranked.verdicts, 1):
+        mine = ranked.race_of(v)
+        share = f"{mine.share.estimate:.4f}" if mine and mine.share else ""
+        seconds: Sequence[str] = (mine.workload, f"{mine.best:.9f}") if mine else ("", "")
+        place = str(number) if v.accepted else ""
+        writer.writerow((place, Path(v.file).name, v.outcome, v.trick or "", v.accepted, *seconds, share, v.sentence))
+    return file.getvalue()

@@ -1,1 +1,0 @@
-"""The lab: is a kernel right (verify), how fast is it (measure, bench), what do the figures say (claims, tables)."""

@@ -1,0 +1,415 @@
+"""What crosses between the caches: a rung's own addresses, replayed in a simulator of this machine's caches.
+
+>>> import numpy as np, loopnest as ln
+>>> from loopnest.layout.traffic import CacheLevel, simulate
+>>> a = np.ones((64, 128), np.float32)[:, :64]                  # rows 512 bytes apart
+>>> small = (CacheLevel(size=4096, ways=4, line=64),)           # 64 lines, in 16 sets
+>>> down = simulate(ln.sum["cpp.column_wise"], a, caches=small, warm=False)
+>>> down.accesses, down.misses("L1")                            # a column's 64 lines compete for the 8 of two sets
+(4097, 4097)
+>>> along = simulate(ln.sum["cpp.row_wise"], a, caches=small, warm=False)
+>>> along.misses("L1")                                          # each of 256 lines once, and the sum
+257
+
+The addresses are those of the C++ rungs' templates, run on elements that tell of every load and store
+(csrc/machine/traced.hpp); the caches are set-associative, with the least recently used line replaced, write-allocate
+and write-back (csrc/machine/cache_simulator.hpp). docs/layouts.md says what that leaves out.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from .. import _core, isa
+from ..arrays import Array
+from ..bench.records import save_json
+from ..machine import card as machine
+from ..operation import Implementation
+
+_T = TypeVar("_T")
+
+MEMORY = "memory"
+
+OPERANDS = {
+    "matmul": ("a", "b", "c"),
+    "transpose": ("a", "out"),
+    "sum": ("a", "sum"),
+    "add": ("a", "b", "c"),
+}
+"""What the rungs call their parameters: the inputs, and then the result."""
+
+BESIDE = ("packed a", "packed b", "buffer")
+"""The memory that a rung uses beside its operands, in the order of csrc/machine/tracer.hpp."""
+
+FIRST_BESIDE = 4
+
+
+@dataclass(frozen=True)
+class CacheLevel:
+    """A cache: its size and a line's in bytes, and how many lines of memory that share a place it can hold.
+
+    One way is a direct-mapped cache; as many as it has lines, a fully associative one. A TLB is one too, of pages.
+    """
+
+    size: int
+    ways: int
+    line: int = 64
+
+
+@functools.cache
+def this_machine() -> tuple[CacheLevel, ...]:
+    """This machine's data caches as one core sees them, from L1 on; common ones where the system does not tell."""
+    found = machine.caches()
+    return tuple(map(_possible, found)) or tuple(CacheLevel(size, 8) for size in _core.cache_sizes())
+
+
+def _possible(cache: machine.Cache) -> CacheLevel:
+    """What a virtual machine tells need not fit together: then the size gives way."""
+    line, ways = cache.line or 64, cache.ways or 8
+    return CacheLevel(max(cache.size // (ways * line), 1) * ways * line, ways, line)
+
+
+@dataclass(frozen=True)
+class Stream:
+    """The loops that are replayed: a variant of the C++ ladder, with block sizes of one's own for `blocked_with`."""
+
+    operation: str
+    variant: str
+    blocks: tuple[int, int, int] = (0, 0, 0)
+
+
+SAME_LOOPS = {
+    ("matmul", "numba.naive"): "naive",
+    ("matmul", "numba.reordered"): "reordered",
+    ("sum", "numba.row_wise"): "row_wise",
+    ("sum", "numba.column_wise"): "column_wise",
+    ("transpose", "numba.naive"): "naive",
+    ("add", "numba.loop"): "scalar",
+}
+"""Rungs of other backends with the loops of one in C++, on the same memory."""
+
+
+@functools.cache
+def _traced(level: str) -> frozenset[tuple[str, str]]:
+    return frozenset(_core.traced_rungs(level))
+
+
+def stream_of(implementation: Implementation) -> Stream | None:
+    """The loops by which an implementation is replayed; None for one that the simulator does not know."""
+    operation = implementation.operation.name
+    variant = SAME_LOOPS.get((operation, implementation.id))
+    if implementation.backend == "cpp":
+        variant = implementation.variant
+    return Stream(operation, variant) if variant and (operation, variant) in _traced(isa()) else None
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """How many lines a call looked for, and where they were found.
+
+    line          bytes
+    levels        the caches' names, L1 first
+    found         by operand: the lines found in L1, in L2, …, and in memory
+    asked         by operand: the bytes that were read or written
+    written_back  changed lines that left L1 for L2, L2 for L3, …, the last level for memory
+    how           what was replayed, where it is not this call whole
+    """
+
+    line: int
+    levels: tuple[str, ...]
+    found: Mapping[str, tuple[int, ...]]
+    asked: Mapping[str, int]
+    written_back: tuple[int, ...]
+    how: str = ""
+
+    @property
+    def accesses(self) -> int:
+        """A load or store counts once for each line that it touches."""
+        return sum(map(sum, self.found.values()))
+
+    def misses(self, level: str, operand: str | None = None) -> int:
+        """The lines that a level did not have, of one operand or of all."""
+        beyond = self.levels.index(level) + 1
+        return sum(sum(found[beyond:]) for name, found in self.found.items() if operand in (None, name))
+
+    def bytes(self, level: str) -> int:
+        """What crosses between a level and the one below it: lines fetched, and changed lines written back."""
+        return self.line * (self.misses(level) + self.written_back[self.levels.index(level)])
+
+    def below(self, level: str) -> str:
+        """Where a level's misses are looked for."""
+        return (*self.levels, MEMORY)[self.levels.index(level) + 1]
+
+    def to_json(self) -> dict[str, Any]:
+        """With the bytes by level, for who reads the file without this class."""
+        return {**asdict(self), "accesses": self.accesses, "bytes": {level: self.bytes(level) for level in self.levels}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Traffic:
+        found = {name: tuple(counts) for name, counts in data["found"].items()}
+        return cls(
+            data["line"], tuple(data["levels"]), found, dict(data["asked"]), tuple(data["written_back"]), data["how"]
+        )
+
+
+def simulate(
+    implementation: Implementation,
+    *inputs: Any,
+    caches: Sequence[CacheLevel] | None = None,
+    warm: bool = True,
+    stream: Stream | None = None,
+    out: Any = None,
+    **options: Any,
+) -> Traffic:
+    """Replay one call, and count.
+
+    inputs  as the implementation takes them, of float32; their strides count, not their numbers
+    caches  from L1 on, at most four; this machine's where it is None
+    warm    whether the call is the second of two alike, as in a benchmark, or finds the caches empty
+    stream  the loops, where they are not those that the implementation's name says
+    out     in which the result is put, as in a call of the operation
+
+    Raises ValueError for an implementation that cannot be replayed or for caches that cannot be, TypeError for another
+    dtype.
+    """
+    replay = Replay.of(implementation, inputs, caches, stream, out, options)
+    if warm:
+        replay.run()
+    return replay.run()
+
+
+def estimate(
+    implementation: Implementation,
+    *inputs: Any,
+    most: int,
+    caches: Sequence[CacheLevel] | None = None,
+    stream: Stream | None = None,
+    **options: Any,
+) -> Traffic | None:
+    """The same for a warm call, within about `most` simulated accesses; None where that is not enough.
+
+    A call that is too large is replayed in part: a few turns of its outermost loop, of which each does the same, on the
+    whole operands' memory. `how` then says which part. Results are kept in the user's cache directory.
+    """
+    try:
+        replay = Replay.of(implementation, inputs, caches, stream, None, options)
+    except (ValueError, TypeError):
+        return None
+    kept = machine.cache_directory() / "traffic" / f"{replay.key(most)}.json"
+    try:
+        data = json.loads(kept.read_text(encoding="utf-8"))
+        return None if data is None else Traffic.from_json(data)
+    except (OSError, ValueError, KeyError, TypeError):
+        found = replay.within(most)
+    try:
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        save_json(None if found is None else found.to_json(), kept)
+    except OSError:
+        pass  # a cache directory that cannot be written costs time, and nothing else
+    return found
+
+
+# --- how a call is cut into parts
+
+
+@dataclass(frozen=True)
+class _Loops:
+    """accesses for each multiply-add or element, and the axis of the outermost loop; None where a part tells nothing
+    of the whole."""
+
+    accesses: float
+    outermost: str | None
+
+
+_LOOPS = {
+    ("matmul", "naive"): _Loops(2, "rows"),
+    ("matmul", "jik"): _Loops(2, "cols"),
+    ("matmul", "reordered"): _Loops(4, "rows"),
+    ("matmul", "jki"): _Loops(4, "cols"),
+    ("matmul", "kij"): _Loops(4, "inner"),
+    ("matmul", "kji"): _Loops(4, "inner"),
+    ("matmul", "blocked"): _Loops(2.5, None),
+    ("matmul", "blocked_with"): _Loops(2.5, None),
+    ("matmul", "register_tile"): _Loops(0.25, None),
+    ("matmul", "packed"): _Loops(0.25, None),
+    ("matmul", "prefetched"): _Loops(0.25, None),
+    ("transpose", "naive"): _Loops(2, "rows"),
+    ("transpose", "column_wise"): _Loops(2, "cols"),
+    ("transpose", "blocked"): _Loops(4, "rows"),
+    ("sum", "row_wise"): _Loops(1, "rows"),
+    ("sum", "column_wise"): _Loops(1, "cols"),
+    ("sum", "simd"): _Loops(1, "rows"),
+    ("add", "scalar"): _Loops(3, "rows"),
+    ("add", "vectorized"): _Loops(3, "rows"),
+    ("add", "simd"): _Loops(3, "rows"),
+}
+
+_TURNS = 16
+"""Of the outermost loop: the elements of a line, of which the first turn alone pays for the line."""
+
+_PARTS: Mapping[tuple[str, str], Callable[..., tuple[Array, ...]]] = {
+    ("matmul", "rows"): lambda part, a, b, c: (a[part], b, c[part]),
+    ("matmul", "cols"): lambda part, a, b, c: (a, b[:, part], c[:, part]),
+    ("matmul", "inner"): lambda part, a, b, c: (a[:, part], b[part], c),
+    ("transpose", "rows"): lambda part, a, out: (a[part], out[:, part]),
+    ("transpose", "cols"): lambda part, a, out: (a[:, part], out[part]),
+    ("sum", "rows"): lambda part, a, out: (a[part], out),
+    ("sum", "cols"): lambda part, a, out: (a[:, part], out),
+    ("add", "rows"): lambda part, a, b, c: (a[part], b[part], c[part]),
+}
+
+
+class Replay:
+    """The arguments of a kernel's call, and the caches that it runs with."""
+
+    def __init__(self, stream: Stream, operands: Sequence[Array], caches: Sequence[CacheLevel]) -> None:
+        self.stream, self.operands, self.caches = stream, tuple(operands), tuple(caches)
+        self._simulator = _core.CacheSimulator([(level.size, level.ways, level.line) for level in caches])
+
+    @classmethod
+    def of(
+        cls,
+        implementation: Implementation,
+        inputs: Sequence[Any],
+        caches: Sequence[CacheLevel] | None,
+        stream: Stream | None,
+        out: Any,
+        options: Mapping[str, Any],
+    ) -> Replay:
+        operation = implementation.operation
+        stream = stream or stream_of(implementation)
+        if stream is None:
+            known = ", ".join(f"cpp.{variant}" for name, variant in _core.traced_rungs(isa()) if name == operation.name)
+            expected = f"expected one of {known}" if known else "no rung of this operation can be"
+            raise ValueError(f"{operation.name}: {implementation.id} cannot be replayed; {expected}")
+        calls: list[tuple[Array, ...]] = []
+        operation.contract.run(lambda *args: calls.append(args), *inputs, **options, out=out)
+        if len(calls) != 1:
+            raise ValueError(f"{operation.name}: {len(calls)} calls of the kernel, expected inputs for one")
+        if calls[0][0].dtype != np.float32:
+            raise TypeError(f"{operation.name}: inputs of {calls[0][0].dtype}, expected float32")
+        return cls(stream, calls[0], this_machine() if caches is None else caches)
+
+    def run(self, operands: Sequence[Array] | None = None) -> Traffic:
+        """The whole call, or the part of it on these views of the operands."""
+        found, asked, written_back, _ = self._run(self.operands if operands is None else operands, record=False)
+        by_name = self._by_name(list(map(tuple, found.tolist())))
+        used = {name: count for name, count in self._by_name(asked).items() if name in by_name}
+        return Traffic(self.caches[0].line, self.levels, by_name, used, tuple(written_back))
+
+    def accesses(self) -> Array:
+        """Each access of the whole call, in order: offset and bytes in the memory of its region, found, write."""
+        return self._run(self.operands, record=True)[3]
+
+    def _run(self, operands: Sequence[Array], record: bool) -> tuple[Array, list[int], list[int], Array]:
+        stream = self.stream
+        return self._simulator.run(
+            stream.operation, stream.variant, isa(), list(operands), list(self.operands), stream.blocks, record
+        )
+
+    @property
+    def levels(self) -> tuple[str, ...]:
+        return tuple(f"L{number + 1}" for number in range(len(self.caches)))
+
+    def _by_name(self, regions: Sequence[_T]) -> dict[str, _T]:
+        """What was counted for each region, by its name; that beside the operands only where there is any."""
+        names = OPERANDS[self.stream.operation]
+        beside = zip(BESIDE, regions[FIRST_BESIDE:], strict=True)
+        used = {name: count for name, count in beside if count and count != (0,) * (len(self.caches) + 1)}
+        return {**dict(zip(names, regions, strict=False)), **used}
+
+    def key(self, most: int) -> str:
+        """What the result depends on, and the extension that it comes from."""
+        extension = os.stat(Path(_core.__file__ or ""))
+        layouts = [(x.shape, x.strides, _offset(x)) for x in self.operands]
+        facts = self.stream, isa(), layouts, self.caches, most, extension.st_size, extension.st_mtime_ns
+        return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
+
+    # The sizes of the loops: matmul's (m, k, n), or a matrix's (m, n).
+
+    def _sizes(self) -> tuple[int, ...]:
+        first = self.operands[0].shape
+        return (*first, self.operands[1].shape[1]) if self.stream.operation == "matmul" else first
+
+    def _turns(self, axis: str) -> int:
+        return int(self._sizes()[{"rows": 0, "cols": -1, "inner": 1}[axis]])
+
+    def within(self, most: int) -> Traffic | None:
+        loops = _LOOPS[self.stream.operation, self.stream.variant]
+        whole = loops.accesses * float(np.prod(self._sizes(), dtype=float))
+        if 2 * whole <= most:
+            self.run()
+            return self.run()
+        if loops.outermost is None and whole <= most:
+            self._simulator.read_all(list(self.operands))
+            return dataclasses.replace(self.run(), how="after each operand was read once, in place of a first call")
+        if loops.outermost is None or self._turns(loops.outermost) < 4 * _TURNS:
+            return None
+        if 2 * whole * _TURNS / self._turns(loops.outermost) > most:
+            return None
+        return self._in_part(loops.outermost)
+
+    def _in_part(self, axis: str) -> Traffic:
+        """Two parts, of which the first brings the caches into the state that the second is counted in. What a rung
+        does but once, whatever the number of turns (clearing c), is counted by a call without any turn."""
+        turns, cut = self._turns(axis), _PARTS[self.stream.operation, axis]
+        self._simulator.read_all(list(self.operands))
+        self.run(cut(slice(0, _TURNS), *self.operands))
+        counted = self.run(cut(slice(_TURNS, 2 * _TURNS), *self.operands))
+        once = self.run(cut(slice(0, 0), *self.operands)) if axis == "inner" else None
+        how = f"{_TURNS} of {turns} turns of the outermost loop replayed"
+        return _scaled(counted, once, turns / _TURNS, how)
+
+
+def _offset(x: Array) -> int:
+    """From the first byte of its memory to its element [0, 0]."""
+    return int(-sum(min(0, (n - 1) * stride) for n, stride in zip(x.shape, x.strides, strict=True)))
+
+
+def _scaled(part: Traffic, once: Traffic | None, factor: float, how: str) -> Traffic:
+    def whole(count: int, fixed: int) -> int:
+        return int(fixed + factor * (count - fixed) + 0.5)
+
+    def each(counts: Sequence[int], fixed: Sequence[int] | None) -> tuple[int, ...]:
+        return tuple(map(whole, counts, fixed or [0] * len(counts)))
+
+    return Traffic(
+        part.line,
+        part.levels,
+        found={name: each(counts, once.found[name] if once else None) for name, counts in part.found.items()},
+        asked={name: whole(count, once.asked[name] if once else 0) for name, count in part.asked.items()},
+        written_back=each(part.written_back, once.written_back if once else None),
+        how=how,
+    )
+
+
+def expected(
+    implementation: Implementation, inputs: Sequence[Any], *, most: int, stream: Stream | None = None
+) -> Traffic | None:
+    """What a benchmark's call moves: itself, in part, or halved until it fits; None where the simulator cannot tell."""
+    found = estimate(implementation, *inputs, most=most, stream=stream)
+    if found is not None or (stream or stream_of(implementation)) is None:
+        return found
+    for divisor in (2, 4):
+        smaller = tuple(_corner(x, divisor) for x in inputs)
+        found = estimate(implementation, *smaller, most=most, stream=stream)
+        if found is not None:
+            sizes = " x ".join(str(n // divisor) for n in np.shape(inputs[0]))
+            return dataclasses.replace(found, how=f"of matrices of {sizes}")
+    return None
+
+
+def _corner(x: Any, divisor: int) -> Any:
+    """A matrix of a 1/divisor of the rows and columns, in the same order and as far apart."""
+    rows, cols = (max(n // divisor, 1) for n in x.shape)
+    return x[:rows, :cols]

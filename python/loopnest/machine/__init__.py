@@ -1,0 +1,1 @@
+"""What can this machine do? Its limits, measured and kept; the roofline made from them."""

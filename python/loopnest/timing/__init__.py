@@ -1,0 +1,1 @@
+"""How long does a call take, and how sure is that? Turns, samples, intervals, equal terms."""

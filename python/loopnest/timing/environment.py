@@ -1,0 +1,77 @@
+"""What a benchmark's figures depend on beside the code: processor, versions, thread pools, BLAS kernels."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from .. import __version__, isa
+from ..backends import threads
+from ..bench.records import Environment, ThreadPool
+
+SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+"""Variables that make OpenBLAS choose kernels or block sizes for another processor than this one."""
+
+
+def environment() -> Environment:
+    """Of this process, as it is now: torch's threads are known once torch is imported."""
+    return Environment(
+        cpu=_cpu(),
+        cores=threads.processors(),
+        system=f"{platform.system()} {platform.machine()}",
+        isa=isa(),
+        versions={"loopnest": __version__, "Python": platform.python_version(), **dict(_versions())},
+        pools=tuple(_pools()),
+        warnings=tuple(_warnings(os.environ)),
+    )
+
+
+def _cpu() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    if sys.platform == "darwin":
+        query = ["sysctl", "-n", "machdep.cpu.brand_string"]
+        return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
+    return platform.processor() or platform.machine()
+
+
+def _versions() -> Iterator[tuple[str, str]]:
+    for name, package in (("NumPy", "numpy"), ("Numba", "numba"), ("torch", "torch"), ("JAX", "jax")):
+        try:
+            yield name, importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+
+
+def _pools() -> Iterator[ThreadPool]:
+    from threadpoolctl import threadpool_info
+
+    for pool in threadpool_info():
+        if pool["user_api"] == "blas":
+            library = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}.get(pool["internal_api"], "BLAS")
+            owner = next((name for name in ("NumPy", "SciPy", "torch") if name.lower() in pool["filepath"]), "BLAS")
+            version = f"{library} {pool['version'] or ''}".strip()
+            yield ThreadPool(owner, pool["num_threads"], version, pool.get("architecture") or "")
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        yield ThreadPool("torch", torch.get_num_threads(), "MKL" if torch.backends.mkl.is_available() else "")
+    yield ThreadPool("loopnest", threads.num_threads())
+
+
+def _warnings(variables: Mapping[str, str]) -> Iterator[str]:
+    found = [name for name in SLOWING if name in variables]
+    if found:
+        are_set = " and ".join(f"{name}={variables[name]}" for name in found)
+        unset = " ".join(f"-u {name}" for name in found)
+        yield (
+            f"{are_set} in the environment: it can halve NumPy's speed, and flatters every comparison with it; "
+            f"without it: env {unset} loopnest bench"
+        )

@@ -1,0 +1,247 @@
+"""The fairness contract: what holds for all sides of a comparison, enforced, read back, and told beside the figures.
+
+- one thread budget for BLAS, torch, Numba and loopnest: set, then read back from each, at the end again; and what the
+  sides did with it is measured: whoever keeps more processors busy than it was given is found out
+- the same inputs, in the same memory, with one dtype and one layout
+- full precision: TF32 and whatever else computes float32 with fewer bits is switched off, or the comparison refused
+- what a first call compiles is told apart; what each call packs or copies counts
+- results go into memory that is given to all, or all allocate their own
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from .. import num_threads, set_num_threads
+from ..backends.threads import processors
+from ..bench.records import ThreadPool
+from .engine import LEGIBLE, Reading
+from .environment import environment
+
+ALLOWANCE = 0.1
+"""How much processor time beyond the budget, as a share of it, is put down to the clocks."""
+
+FEWER_BITS = {
+    "NVIDIA_TF32_OVERRIDE": ("0", ""),
+    "TORCH_ALLOW_TF32_CUBLAS_OVERRIDE": ("0", ""),
+    "ONEDNN_DEFAULT_FPMATH_MODE": ("STRICT", "strict", ""),
+    "DNNL_DEFAULT_FPMATH_MODE": ("STRICT", "strict", ""),
+}
+"""Variables by which libraries compute float32 with fewer bits, which they read when they are loaded, and the values
+with which they do not."""
+
+
+class UnfairError(RuntimeError):
+    """A comparison would not be, or was not, on equal terms; the message says whose and why."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """The terms of a comparison, as they were read back.
+
+    threads    the budget
+    pools      what each library says of its own threads
+    precision  what each library says of float32
+    inputs     each array: dtype, shape, order in memory
+    out        where results go
+    counted    what is in the times, and what is not
+    warnings   what distorts the comparison all the same
+    """
+
+    threads: int
+    pools: tuple[ThreadPool, ...]
+    precision: tuple[str, ...]
+    inputs: tuple[str, ...] = ()
+    out: str = ""
+    counted: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def lines(self) -> list[tuple[str, str]]:
+        """What to print: a word, and what holds."""
+        rows = [
+            ("threads", f"{self.threads} each, read back: {', '.join(map(str, self.pools))}"),
+            ("precision", "; ".join(self.precision)),
+            ("inputs", "; ".join(self.inputs)),
+            ("results", self.out),
+            *(("counted", line) for line in self.counted),
+            *(("warning", line) for line in self.warnings),
+        ]
+        return [row for row in rows if row[1]]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Terms:
+        lists = {name: tuple(data[name]) for name in ("precision", "inputs", "counted", "warnings")}
+        return cls(**{**data, **lists, "pools": tuple(ThreadPool(**pool) for pool in data["pools"])})
+
+
+def why_not_here() -> str | None:
+    """The package that is missing for it and how to get it, or None."""
+    if importlib.util.find_spec("threadpoolctl") is None:
+        return "threadpoolctl, which sets the threads of BLAS, is not installed: pip install 'loopnest[bench]'"
+    return None
+
+
+def check_budget(threads: int) -> None:
+    """Raises ValueError for a number of threads that this process has no processors for."""
+    if not 1 <= threads <= processors():
+        raise ValueError(
+            f"threads is {threads}, expected 1 to {processors()}, the processors that this process may run on"
+        )
+
+
+@contextmanager
+def equal_terms(threads: int, *, numba_threads: bool = False) -> Iterator[Terms]:
+    """Inside, all libraries have this thread budget and full precision; afterwards what they had before.
+
+    threads        of each library, from 1 to the processors of this process
+    numba_threads  whether to start Numba's own threads, for code with `prange`. loopnest's Numba rungs do without them
+
+    Gives the terms as the libraries tell them. Libraries that are loaded later are not bound: import them before, and
+    call `read_back` at the end. Raises ValueError for another number of threads, UnfairError where a library does not
+    do what it was told.
+
+    >>> with equal_terms(1) as terms:
+    ...     terms.threads, {pool.threads for pool in terms.pools}
+    (1, {1})
+    """
+    from threadpoolctl import threadpool_limits
+
+    check_budget(threads)
+    missing = _fewer_bits(os.environ)
+    if missing:
+        raise UnfairError(missing)
+    before, torch, numba = num_threads(), sys.modules.get("torch"), _numba(numba_threads)
+    torch_before = torch.get_num_threads() if torch else 0
+    numba_before = numba.get_num_threads() if numba else 0
+    with threadpool_limits(threads), _full_precision() as precision:
+        try:
+            set_num_threads(threads)
+            if torch:
+                torch.set_num_threads(threads)
+            if numba:
+                numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
+            yield Terms(threads, read_back(threads), precision, warnings=environment().warnings)
+        finally:
+            set_num_threads(before)
+            if torch:
+                torch.set_num_threads(torch_before)
+            if numba:
+                numba.set_num_threads(numba_before)
+
+
+def read_back(threads: int) -> tuple[ThreadPool, ...]:
+    """What each library that is loaded says of its threads. Raises UnfairError where one has more than the budget."""
+    from threadpoolctl import threadpool_info
+
+    pools = list(environment().pools)
+    for pool in threadpool_info():
+        if pool["user_api"] == "openmp":
+            pools.append(ThreadPool("OpenMP", pool["num_threads"], pool["prefix"]))
+    numba = _numba(start=False)
+    if numba:
+        pools.append(ThreadPool("Numba", numba.get_num_threads(), "prange"))
+    over = [pool for pool in pools if pool.threads > threads]
+    if over:
+        raise UnfairError(
+            f"{', '.join(map(str, over))}: more threads than the budget of {threads}. The library did not do as it was "
+            f"told, or was loaded after it: import it before the comparison begins"
+        )
+    return tuple(pools)
+
+
+def _numba(start: bool) -> Any:
+    """The module, if its own threads run or are to be started; asking for their number would start them, too."""
+    numba = sys.modules.get("numba")
+    if numba is None:
+        return None
+    from numba.np.ufunc import parallel
+
+    return numba if start or parallel._is_initialized else None
+
+
+def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:
+    """Raises UnfairError where somebody kept more processors busy than it had threads, in most of its samples, but for
+    those that are too short for the processor's clock.
+
+    >>> check_cores("a", [Reading(1.0, 1.9, 0)] * 3, threads=2)
+    >>> check_cores("a", [Reading(1.0, 1.9, 0)] * 3, threads=1)  # doctest: +ELLIPSIS
+    Traceback (most recent call last):
+    loopnest.timing.fairness.UnfairError: a kept 1.9 processors busy with a budget of 1 thread...
+    """
+    busy = median([r.processor / r.elapsed for r in readings if r.elapsed >= LEGIBLE] or [0.0])
+    if busy > (1 + ALLOWANCE) * threads:
+        raise UnfairError(
+            f"{who} kept {busy:.1f} processors busy with a budget of {threads} thread{'s' if threads > 1 else ''}: it "
+            f"starts threads of its own that heed no setting, so its time cannot be compared. Give all as many: "
+            f"--threads {round(busy)}"
+        )
+
+
+def described(name: str, array: np.ndarray[Any, Any]) -> str:
+    """An array in words.
+
+    >>> described("a", np.zeros((2, 3)).T)
+    'a float64 (3, 2) in Fortran order'
+    """
+    order = "C" if array.flags.c_contiguous else "Fortran" if array.flags.f_contiguous else ""
+    where = f"in {order} order" if order else f"with strides of {array.strides} bytes"
+    return f"{name} {array.dtype} {array.shape} {where}"
+
+
+def _fewer_bits(variables: Mapping[str, str]) -> str | None:
+    for name, harmless in FEWER_BITS.items():
+        if variables.get(name, "") not in harmless:
+            return (
+                f"{name}={variables[name]} in the environment makes a library compute float32 with fewer bits, and so "
+                f"with less work than the others; without it: env -u {name} loopnest …"
+            )
+    return None
+
+
+@contextmanager
+def _full_precision() -> Iterator[tuple[str, ...]]:
+    """Inside, torch and JAX compute float32 as float32, if they are loaded; gives what they say of it."""
+    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
+    told = []
+    if torch:
+        usual = _torch_precision(torch)
+        torch.set_float32_matmul_precision("highest")
+        told.append(_checked("torch", _torch_precision(torch)))
+    if jax:
+        usual_jax = jax.config.jax_default_matmul_precision
+        jax.config.update("jax_default_matmul_precision", "highest")
+        told.append(_checked("JAX", jax.config.jax_default_matmul_precision))
+    try:
+        yield tuple(told) or ("no library is loaded that has a reduced one",)
+    finally:
+        if torch and usual in ("high", "medium"):
+            torch.set_float32_matmul_precision(usual)
+        if jax:
+            jax.config.update("jax_default_matmul_precision", usual_jax)
+
+
+def _torch_precision(torch: Any) -> str:
+    """torch's word for it, or that of the backend that computes with less; newer versions keep one for each."""
+    for backend in (torch.backends.mkldnn, torch.backends.cuda):
+        found = getattr(getattr(backend, "matmul", None), "fp32_precision", "ieee")
+        if found not in ("ieee", "none"):
+            return {"tf32": "high", "bf16": "medium"}.get(found, str(found))
+    try:
+        return str(torch.get_float32_matmul_precision())
+    except RuntimeError:  # set by the newer interface, which the loop above has asked
+        return "highest"
+
+
+def _checked(library: str, precision: str) -> str:
+    if precision != "highest":
+        raise UnfairError(f"{library} computes float32 products with {precision!r} precision, expected 'highest'")
+    return f"{library} float32 products: highest (no TF32, no bfloat16)"

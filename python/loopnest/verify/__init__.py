@@ -1,0 +1,488 @@
+"""Is an implementation right? It is called with inputs chosen to be hard, and held to its operation's contract.
+
+>>> import loopnest as ln
+>>> from loopnest.verify import verify
+>>> verify(ln.matmul["numpy.matmul"])
+[]
+
+It looks for the ways in which kernels go wrong:
+- sizes around those of vector registers and tiles, where a loop over full tiles leaves a rest;
+- memory layouts, where an index forgets a stride;
+- NaN and infinity, which a tile's padding makes, and a product left out because one factor is zero loses;
+- numbers whose exponential overflows;
+- elements that are never written: new results are filled with a NaN of our own before the call;
+- writes beside a result and reads beside an input: both lie between guard elements;
+- inputs that are changed.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+import math
+import time
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import arrays
+from ..arrays import FLOATS, Array
+from ..operation import Arguments, Contract, Implementation, Operation, Workload
+
+SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 97)
+"""Around the numbers of lanes and the sizes of tiles, and a prime."""
+
+LONG = (1100, 4200)
+"""Longer than the blocks that fit a cache, so that a second block follows the first."""
+
+LARGE = 28_000_000
+"""The most operations, and the most bytes, of the case that has all axes long: work for several threads."""
+
+PATIENCE = 0.5
+"""Seconds that a call of the largest case may take."""
+
+GUARD = 33
+"""Guard elements on each side of an array. An odd number, so that arrays do not start at a vector's boundary."""
+
+Arrays = tuple[Array, ...]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong: in which case, and what."""
+
+    case: str
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.case}: {self.problem}"
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call to judge: inputs of some sizes, laid out in memory in some way, perhaps with a special value in them.
+
+    sizes     the axes of the operation's workloads, and their lengths
+    layouts   names from LAYOUTS: one for each input in turn, from the start again where they are fewer
+    special   a value to put into an input, or None
+    where     the number of the input that gets it, and the element: 0 the first, -1 the last
+    zeros     whether the other inputs are zero then: 0 · inf is NaN, so a factor of zero is no reason to skip
+    give_out  whether the call is given arrays for its results
+    variation one of the contract's variations, or none of them
+    """
+
+    operation: Operation
+    dtype: np.dtype[Any]
+    sizes: tuple[tuple[str, int], ...]
+    layouts: tuple[str, ...] = ("in C order",)
+    special: float | None = None
+    where: tuple[int, int] = (0, 0)
+    zeros: bool = False
+    give_out: bool = False
+    variation: str | None = None
+
+    def __str__(self) -> str:
+        words = [str(self.dtype), " ".join(f"{axis}={size}" for axis, size in self.sizes)]
+        if self.layouts != ("in C order",):
+            words.append("inputs " + " and ".join(self.layouts))
+        if self.special is not None:
+            words.append(f"{self.special} as {'last' if self.where[1] else 'first'} element of input {self.where[0]}")
+        if self.zeros:
+            words.append("the others zero")
+        if self.give_out:
+            words.append("out given")
+        if self.variation:
+            words.append(self.variation)
+        return ", ".join(words)
+
+    def work(self) -> int:
+        """What the call costs: operations, or bytes where there are more of these."""
+        contract, sizes = self.operation.contract, dict(self.sizes)
+        return max(contract.flops(**sizes), contract.traffic(self.dtype.itemsize, **sizes), 1)
+
+    def arguments(self, rng: np.random.Generator | None = None) -> Arguments:
+        """The values of the call: the same ones each time, or drawn by `rng`."""
+        rng = rng or np.random.default_rng(sum(size for _, size in self.sizes))
+        sample = self.operation.contract.sample(Workload("case", dict(self.sizes)), self.dtype, rng)
+        if self.variation:
+            sample = self.operation.contract.variations[self.variation](sample)
+        if self.special is None:
+            return sample
+        leaves = _leaves(sample.inputs)
+        number, element = self.where
+        changed = [
+            np.zeros_like(x) if self.zeros and i != number and x.dtype in FLOATS else x.copy()
+            for i, x in enumerate(leaves)
+        ]
+        changed[number].reshape(-1)[element] = self.special
+        return Arguments(_with_leaves(sample.inputs, changed), sample.options)
+
+
+def verify(
+    implementation: Implementation, dtypes: Iterable[Any] = FLOATS, cases: Iterable[Cases] | None = None
+) -> list[Finding]:
+    """Judge an implementation by all cases, or by those of these kinds, such as [size_cases, layout_cases].
+
+    Returns what is wrong: nothing where all is right.
+    """
+    findings = []
+    for dtype in map(np.dtype, dtypes):
+        for kind in cases or (size_cases, layout_cases, special_cases, large_cases):
+            for case in kind(implementation, dtype):
+                name = f"{case}, simulated" if implementation.simulated() else str(case)
+                findings += [Finding(name, problem) for problem in judge(implementation, case)]
+    return findings
+
+
+Cases = Callable[[Implementation, np.dtype[Any]], Iterator[Case]]
+
+
+def _varied(cases: Cases) -> Cases:
+    """The same cases, each of them followed by its variations."""
+
+    @functools.wraps(cases)
+    def with_variations(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
+        for case in cases(implementation, dtype):
+            for variation in (None, *implementation.operation.contract.variations):
+                yield dataclasses.replace(case, variation=variation)
+
+    return with_variations
+
+
+@_varied
+def size_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
+    """Every axis in turn with each of SIZES and LONG, and empty; then all axes with each of SIZES."""
+    operation = implementation.operation
+    axes = list(operation.contract.workloads[0].shape)
+    shapes = [dict.fromkeys(axes, size) for size in (0, *SIZES)]
+    for axis in axes:
+        for size in (0, *SIZES, *LONG):
+            others = itertools.cycle((3, 5, 2))
+            shapes.append({other: size if other == axis else next(others) for other in axes})
+    for shape in shapes:
+        yield Case(operation, dtype, tuple(shape.items()))
+    if not operation.contract.updates:
+        yield Case(operation, dtype, tuple(shapes[3].items()), give_out=True)
+
+
+@_varied
+def layout_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
+    """All inputs in each layout, and the inputs in two layouts by turns."""
+    operation = implementation.operation
+    sizes = _uneven(operation, (13, 9, 18, 5))
+    for layout in LAYOUTS:
+        yield Case(operation, dtype, sizes, (layout,))
+    for pair in itertools.permutations(("in C order", "in Fortran order", "stepped"), 2):
+        yield Case(operation, dtype, sizes, pair)
+
+
+@_varied
+def special_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
+    """NaN, the infinities, and numbers whose exponential overflows as the first and the last element of each input."""
+    operation = implementation.operation
+    sizes = _uneven(operation, (5, 9, 18, 3))
+    inputs = _leaves(Case(operation, dtype, sizes).arguments().inputs)
+    for i, element, special in itertools.product(range(len(inputs)), (0, -1), (np.nan, np.inf, -np.inf, 1e3, -1e3)):
+        if inputs[i].dtype in FLOATS:
+            yield Case(operation, dtype, sizes, special=special, where=(i, element))
+            yield Case(operation, dtype, sizes, special=special, where=(i, element), zeros=True)
+
+
+@_varied
+def large_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
+    """All axes long, so that threads have something to share; for slow rungs a tenth or a hundredth of the work."""
+    probe, larger, largest = (_as_large_as(LARGE // n, implementation.operation, dtype) for n in (100, 10, 1))
+    judge(implementation, probe)  # compiles what is compiled at the first call
+    start = time.perf_counter()
+    judge(implementation, probe)
+    affordable = probe.work() * PATIENCE / (time.perf_counter() - start)
+    yield next((case for case in (largest, larger) if case.work() <= affordable), probe)
+
+
+def _as_large_as(work: float, operation: Operation, dtype: np.dtype[Any]) -> Case:
+    length = float(1 << 23)
+    while True:
+        sizes = _uneven(operation, [int(length * share) for share in (1, 1.5, 0.5, 0.9)])
+        case = Case(operation, dtype, tuple((axis, size + 3) for axis, size in sizes))
+        if case.work() <= work or length < 1:
+            return case
+        length *= 0.95
+
+
+def _uneven(operation: Operation, lengths: Iterable[int]) -> tuple[tuple[str, int], ...]:
+    return tuple(zip(operation.contract.workloads[0].shape, itertools.cycle(lengths), strict=False))
+
+
+def judge(implementation: Implementation, case: Case) -> list[str]:
+    """What is wrong with one call."""
+    return judge_call(implementation, case.arguments(), case.layouts, case.give_out, exact_and_bound(case))
+
+
+def judge_call(
+    implementation: Implementation,
+    arguments: Arguments,
+    layouts: Sequence[str] | None = ("in C order",),
+    give_out: bool = False,
+    answer: tuple[Arrays, Arrays] | None = None,
+) -> list[str]:
+    """What is wrong with a call with these arguments; the layouts are dealt out to the inputs as in `Case`.
+
+    layouts  None: the inputs stay where they are
+    answer  the exact results and the bounds on their errors, where they are known already
+    """
+    contract = implementation.operation.contract
+    inputs = _lay_out(arguments, layouts, contract.updates)
+    values = _with_leaves(arguments.inputs, [memory.view for memory in inputs])
+    dtype = inputs[0].view.dtype
+    exact, bound = answer or _exact_and_bound(contract, values, arguments.options)
+    options = dict(arguments.options)
+    given = [_Memory.poisoned(x.shape, dtype) for x in exact[: contract.outs]] if give_out else []
+    if given:
+        options["out"] = given[0].view if len(given) == 1 else tuple(memory.view for memory in given)
+
+    problems: list[str] = []
+    ordinary = all(np.isfinite(x).all() for x in (*_leaves(values), *exact))
+    with new_results_poisoned() as new, warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always" if ordinary else "ignore")
+        try:
+            returned = implementation(*values, **options)
+        except Exception as error:
+            return [f"raised {type(error).__name__}: {error}"]
+    problems += [f"warned: {warning.message}" for warning in told if _is_the_kernels(warning)]
+    for memory in (*new, *given):
+        problems += memory.problems_as_result()
+    for number, memory in enumerate(inputs):
+        if memory.changed_around() if number in contract.updates else memory.changed():
+            problems.append(f"changed input {number}, or memory next to it")
+    results = results_of(implementation.operation, values, returned)
+    if any(result is not memory.view for result, memory in zip(results, given, strict=False)):
+        problems.append("returned something else than the `out` that it was given")
+    if len(results) != len(exact):
+        return [*problems, f"returned {len(results)} results, expected {len(exact)}"]
+    for number, (result, right, allowed) in enumerate(zip(results, exact, bound, strict=True)):
+        problems += compare(result, right, allowed, dtype, "the result" if len(exact) == 1 else f"result {number}")
+    return problems
+
+
+def _is_the_kernels(warning: warnings.WarningMessage) -> bool:
+    """Whether a warning is about what the kernel computed. BLAS libraries compute in lanes beyond a matrix's edge, from
+    what memory holds there, and leave the processor's flag behind, of which NumPy then warns (its issue 24067)."""
+    return issubclass(warning.category, RuntimeWarning) and not str(warning.message).endswith("in matmul")
+
+
+def results_of(operation: Operation, inputs: Sequence[Any], returned: Any) -> list[Any]:
+    """The arrays that a call returned, or the inputs that it updated."""
+    contract = operation.contract
+    return [inputs[i] for i in contract.updates] or list(contract.results(returned))
+
+
+def compare(result: Any, exact: Array, bound: Array, dtype: np.dtype[Any], name: str = "the result") -> list[str]:
+    """What is wrong with a result: its kind, shape or dtype, or |result - exact| > bound somewhere.
+
+    NaN and infinity must stand where the exact result has them and nowhere else; but where |exact| + bound is beyond
+    the dtype's largest number, the result may be infinite.
+    """
+    if not isinstance(result, np.ndarray | np.generic):
+        return [f"{name} is a {type(result).__name__}, expected a NumPy array"]
+    if result.dtype != dtype or result.shape != exact.shape:
+        return [f"{name} has dtype {result.dtype} and shape {result.shape}, expected {dtype} and {exact.shape}"]
+    with np.errstate(all="ignore"):
+        wide = np.asarray(result, exact.dtype)
+        error = abs(wide - exact)
+        same = (wide == exact) | (np.isnan(wide) & np.isnan(exact))
+        overflow = np.isinf(wide) & (wide * exact > 0) & (abs(exact) + bound > np.finfo(dtype).max)
+        wrong = ~(same | overflow | ((error <= bound) & np.isfinite(error)))
+        if not wrong.any():
+            return []
+        ratio = np.where(wrong, np.nan_to_num(error / bound, nan=np.inf), -1)
+    worst = np.unravel_index(np.argmax(ratio), wrong.shape)
+    place = str([int(i) for i in worst]) if worst else ""
+    return [
+        f"{name}{place} is {wide[worst]}, expected {exact[worst]} ± {float(bound[worst]):.2g}; "
+        f"{np.count_nonzero(wrong)} of {wrong.size} elements are wrong"
+    ]
+
+
+@contextmanager
+def new_results_poisoned() -> Iterator[list[_Memory]]:
+    """Inside, new results lie between guard elements and hold the NaN by which elements that no kernel wrote show."""
+    made: list[_Memory] = []
+
+    def poisoned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+        made.append(_Memory.poisoned(shape, dtype))
+        return made[-1].view
+
+    with arrays.results_from(poisoned):
+        yield made
+
+
+POISON = {np.dtype(np.float32): np.uint32(0x7FC0DEAD), np.dtype(np.float64): np.uint64(0x7FF8_0000_DEAD_BEEF)}
+"""The bits of a NaN that no computation makes of other numbers."""
+
+
+class _Memory:
+    """An array (`view`) somewhere in memory of its own (`base`), with guard elements around it."""
+
+    def __init__(self, base: Array, view: Array) -> None:
+        self.base, self.view = base, view
+        self._base_before, self._view_before = base.copy(), view.copy()
+
+    @classmethod
+    def poisoned(cls, shape: Sequence[int], dtype: np.dtype[Any]) -> _Memory:
+        base, view = _guarded(shape, dtype)
+        _bits(base)[:] = POISON[dtype]
+        return cls(base, view)
+
+    def changed(self) -> bool:
+        return self.base.tobytes() != self._base_before.tobytes()
+
+    def changed_around(self) -> bool:
+        now = self.view.copy()
+        self.view[...] = self._view_before
+        changed = self.changed()
+        self.view[...] = now
+        return changed
+
+    def problems_as_result(self) -> list[str]:
+        problems = []
+        unwritten = np.count_nonzero(_bits(self.view) == POISON[self.view.dtype])
+        if unwritten:
+            problems.append(f"{unwritten} of a result's {self.view.size} elements were never written")
+        if self.changed_around():
+            problems.append("memory next to a result was written to")
+        return problems
+
+
+def _guarded(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, Array]:
+    """New memory with guard elements, NaN for floats, and an array of this shape in the midst of it."""
+    size = math.prod(shape)
+    base = np.full(GUARD + size + GUARD, np.nan if dtype in FLOATS else 0, dtype)
+    return base, base[GUARD : GUARD + size].reshape(shape)
+
+
+def _bits(x: Array) -> Array:
+    return x.view(np.uint32 if x.itemsize == 4 else np.uint64)
+
+
+Layout = Callable[[Array], tuple[Array, Array]]
+
+
+def _view_of(shape: Callable[[tuple[int, ...]], Sequence[int]], view: Callable[[Array], Array]) -> Layout:
+    """The layout in which x is `view` of an array of another shape."""
+
+    def lay_out(x: Array) -> tuple[Array, Array]:
+        base, whole = _guarded(shape(x.shape), x.dtype)
+        part = view(whole)
+        part[...] = x
+        return base, part
+
+    return lay_out
+
+
+def _repeated(axis: int) -> Layout:
+    """The layout in which x's first slice along an axis stands for all: a stride of 0."""
+
+    def lay_out(x: Array) -> tuple[Array, Array]:
+        if not x.size:
+            return LAYOUTS["in C order"](x)
+        base, first = LAYOUTS["in C order"](np.take(x, [0], axis if x.ndim > 1 else 0))
+        return base, np.broadcast_to(first, x.shape)
+
+    return lay_out
+
+
+def _read_only(x: Array) -> tuple[Array, Array]:
+    base, view = LAYOUTS["in C order"](x)
+    view.flags.writeable = False
+    return base, view
+
+
+def _each(x: Array, axis: slice) -> Array:
+    index: Any = (..., *(axis,) * x.ndim)
+    view: Array = x[index]
+    return view
+
+
+LAYOUTS: dict[str, Layout] = {
+    "in C order": _view_of(lambda shape: shape, lambda x: x),
+    "in Fortran order": _view_of(lambda shape: shape[::-1], lambda x: x.T),
+    "with padded rows": _view_of(lambda shape: (*shape[:-1], shape[-1] + 3), lambda x: x[..., :-3]),
+    "with padded columns": _view_of(lambda shape: (*shape[:0:-1], shape[0] + 3), lambda x: x[..., :-3].T),
+    "stepped": _view_of(lambda shape: [2 * n + 1 for n in shape], lambda x: _each(x, slice(1, None, 2))),
+    "backwards": _view_of(lambda shape: shape, lambda x: _each(x, slice(None, None, -1))),
+    "backwards in Fortran order, stepped": _view_of(
+        lambda shape: [3 * n for n in shape[::-1]], lambda x: _each(x, slice(None, None, -3)).T
+    ),
+    "with one row for all": _repeated(0),
+    "with one column for all": _repeated(-1),
+    "read-only": _read_only,
+}
+"""Ways for an array to lie in memory, by name: each gives the memory and the array. All are aligned to their elements'
+size and to nothing more."""
+
+UNWRITEABLE = ("with one row for all", "with one column for all", "read-only")
+"""The layouts in which an array cannot be updated."""
+
+
+def _lay_out(arguments: Arguments, layouts: Sequence[str] | None, updates: Sequence[int] = ()) -> list[_Memory]:
+    if layouts is None:
+        return [_Memory(x, x) for x in _leaves(arguments.inputs)]
+    leaves = _leaves(arguments.inputs)
+    return [
+        _Memory(*LAYOUTS["in C order" if i in updates and layout in UNWRITEABLE else layout](x))
+        for i, (x, layout) in enumerate(zip(leaves, itertools.cycle(layouts), strict=False))
+    ]
+
+
+def _leaves(values: Sequence[Any]) -> list[Any]:
+    """The arrays among the values, those inside a dataclass (a cache) too."""
+    leaves = []
+    for value in values:
+        if dataclasses.is_dataclass(value):
+            fields = (getattr(value, field.name) for field in dataclasses.fields(value))
+            leaves += [x for x in fields if isinstance(x, np.ndarray)]
+        else:
+            leaves.append(value)
+    return leaves
+
+
+def _with_leaves(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, ...]:
+    """The values with other arrays in the places of theirs."""
+    following = iter(leaves)
+    changed: list[Any] = []
+    for value in values:
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            names = [f.name for f in dataclasses.fields(value) if isinstance(getattr(value, f.name), np.ndarray)]
+            changed.append(dataclasses.replace(value, **{name: next(following) for name in names}))
+        else:
+            changed.append(next(following))
+    return tuple(changed)
+
+
+def exact_and_bound(case: Case) -> tuple[Arrays, Arrays]:
+    """The exact results of a case and, elementwise, how far a result may be from them; kept for the next rung."""
+    return _small_answer(case) if case.work() <= LARGE // 100 else _large_answer(case)
+
+
+def _answer(case: Case) -> tuple[Arrays, Arrays]:
+    arguments, contract = case.arguments(), case.operation.contract
+    values = _with_leaves(
+        arguments.inputs, [memory.view for memory in _lay_out(arguments, case.layouts, contract.updates)]
+    )
+    return _exact_and_bound(contract, values, arguments.options)
+
+
+_small_answer = functools.lru_cache(maxsize=2000)(_answer)
+_large_answer = functools.lru_cache(maxsize=4)(_answer)
+
+
+def _exact_and_bound(contract: Contract, values: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
+    with np.errstate(all="ignore"):
+        exact = tuple(np.asarray(x) for x in contract.reference(*values, **options))
+        bound = tuple(np.asarray(x) for x in contract.bound(*values, **options))
+    return exact, bound

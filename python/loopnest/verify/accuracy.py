@@ -1,0 +1,94 @@
+"""The error of the C++ kernels' float32 functions, measured over every float32 or a strided sample of them.
+
+An error is counted in ULP, units in the last place: the distance of float32's neighbours around the exact result y,
+2^(e - 23) where 2^e <= |y| < 2^(e+1), and 2^-149 where that would be less, among the subnormal numbers. So a correctly
+rounded result is off by at most 0.5 ULP, a subnormal or zero one too. Where the formula gives NaN, or rounds to an
+infinity, so must the kernel: else its error is infinite. A gradient is a sum of terms that cancel where the function
+has its extremum, and its error is counted in ULP of the sum of their magnitudes. (csrc/machine/accuracy.hpp)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from .. import _core
+from ..backends import threads
+
+ALL = 2**32
+BLOCK = 2**20
+"""Arguments at a time: 4 MiB, and their results as much."""
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """What was measured of one function in one form."""
+
+    function: str  # "gelu tanh": the kernel, and its form where it has two
+    isa: str
+    count: int  # how many arguments
+    largest: float  # in ULP
+    at: float  # an argument with the largest error
+    above: dict[float, float]  # share of the arguments whose results are off by more than so many ULP
+
+
+def functions(operations: Iterable[str] = (), variant: str = "simd") -> list[str]:
+    """The functions that can be measured of a rung of the C++ ladder, or those that belong to the operations named.
+
+    >>> functions(["gelu"])
+    ['gelu tanh', 'gelu none']
+    """
+    known = [
+        function
+        for function in _core.functions_with_exact_results()
+        if variant in _core.kernels[function.partition(" ")[0]]
+    ]
+    names = dict.fromkeys(function.partition(" ")[0] for function in known)
+    wanted = list(operations)
+    for name in wanted:
+        if name not in names:
+            expected = f"expected one of {', '.join(names)}" if names else f"and no operation has a rung cpp.{variant}"
+            raise ValueError(f"accuracy: operation is {name!r}, {expected}")
+    return [function for function in known if not wanted or function.partition(" ")[0] in wanted]
+
+
+def measure(function: str, *, step: int = 1, variant: str = "simd") -> Accuracy:
+    """The error of a C++ kernel over every `step`-th float32, on the ISA level that is set (`loopnest.set_isa`).
+
+    function  one of functions(), "gelu tanh": a kernel, and its form where it has two
+    step      1 for all of the 2^32 float32 numbers, NaNs included
+    variant   the rung of the C++ ladder
+
+    >>> measure("sigmoid", step=2**20 + 1).largest < 2
+    True
+    """
+    name, _, form = function.partition(" ")
+    kernel = _core.kernels[name][variant]
+    backward = name.endswith("_backward")
+    options = (form == "tanh",) if form else ()
+    found: list[tuple[float, float, int, int, int]] = []
+
+    def measure_block(start: int, stop: int) -> None:
+        bits = np.arange(start * step, stop * step, step, dtype=np.uint64)
+        x = bits.astype(np.uint32).view(np.float32)
+        y = np.empty_like(x)
+        inputs = (x[None], np.ones_like(x)[None]) if backward else (x[None],)
+        kernel(*inputs, y[None], *options)
+        found.append(_core.errors_in_ulp(function, x, y))
+
+    count = -(-ALL // step)
+    threads.share(measure_block, count, BLOCK)
+    largest, at = max(((error, at) for error, at, *_ in found), key=lambda worst: (worst[0], -abs(worst[1])))
+    above = np.sum([counts for _, _, *counts in found], axis=0) / count
+    return Accuracy(function, _core.isa(), count, largest, at, dict(zip((0.5, 1.0, 2.0), above.tolist(), strict=True)))
+
+
+HEADER = "function            isa   largest error       at    above 0.5        1         2 ULP"
+
+
+def line(result: Accuracy) -> str:
+    """A line of the table below HEADER."""
+    shares = "".join(f"{share:10.3%}" if share else f"{'0':>10}" for share in result.above.values())
+    return f"{result.function:19} {result.isa:4} {result.largest:8.3f} ULP {result.at:14.7g} {shares}"
