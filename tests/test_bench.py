@@ -20,8 +20,9 @@ from loopnest.bench import suites as bench
 from loopnest.bench.claims import claims
 from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult, work_of
 from loopnest.bench.records import Environment, Failure, Limit, NotRun, Record, Results, ThreadPool
-from loopnest.bench.tables import comparable, duration, highest, report, three_digits, times
+from loopnest.bench.tables import comparable, highest, report
 from loopnest.cli import PEERS, SUITES
+from loopnest.output.text import duration, three_digits, times
 from rich.console import Console
 
 WORKLOADS = {workload.name: workload for workload in ln.matmul.contract.workloads}

@@ -21,8 +21,9 @@ from loopnest.bench import suites as bench
 from loopnest.bench.files import BadFileError, Files
 from loopnest.bench.measure import QUICK, Bench, Clock, Plan, limit_of
 from loopnest.bench.records import NotRun, Record, Results, kept
-from loopnest.bench.tables import bar, beyond, duration, percent, report
+from loopnest.bench.tables import bar, beyond, percent, report
 from loopnest.cli import main
+from loopnest.output.text import duration
 from rich.console import Console
 
 SUITE = """

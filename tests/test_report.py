@@ -16,9 +16,10 @@ from click.testing import CliRunner
 from loopnest import report
 from loopnest.bench.files import BadFileError, report_beside
 from loopnest.bench.records import Results
-from loopnest.bench.tables import duration, percent, three_digits, times
+from loopnest.bench.tables import percent
 from loopnest.cli import main
 from loopnest.inspect.elf import why_not_here as no_reader
+from loopnest.output.text import duration, three_digits, times
 from loopnest.report import touched
 from loopnest.report.figures import Indexed, figures
 from loopnest.report.findings import findings

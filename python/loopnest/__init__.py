@@ -12,9 +12,11 @@ from typing import Any
 
 from . import operation as _operation
 from ._core import isa, isa_levels, set_isa
+from ._version import __version__
 from .arrays import CopyWarning
 from .backends.threads import num_threads, set_num_threads
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
+from .operations import OPERATIONS
 from .operations.activations import (
     relu,
     relu_backward,
@@ -32,8 +34,6 @@ from .operations.mlp import MLPCache, mlp_backward, mlp_forward
 from .operations.optimizers import adam, momentum, rmsprop, sgd
 from .verify.gradients import GradientCheck, GradientMismatchError, gradcheck
 
-__version__ = "0.1.0"
-
 
 def _inspect(k: Implementation, *aspects: str, **options: Any) -> Any:
     from .inspect import inspect  # at the first use: importing loopnest loads no lab
@@ -43,17 +43,6 @@ def _inspect(k: Implementation, *aspects: str, **options: Any) -> Any:
 
 _operation.inspector = _inspect
 
-OPERATIONS: dict[str, Operation] = {
-    operation.name: operation
-    for operation in (
-        *(dot, sum, add, transpose, matmul, linear),
-        *(relu, relu_backward, sigmoid, sigmoid_backward, tanh, tanh_backward, softmax, gelu, gelu_backward),
-        *(mse, mse_backward, cross_entropy, cross_entropy_backward),
-        *(mlp_forward, mlp_backward),
-        *(sgd, momentum, rmsprop, adam),
-    )
-}
-"""All operations by name, in the order in which they are best read."""
 
 __all__ = [
     "OPERATIONS",
@@ -65,6 +54,7 @@ __all__ = [
     "Operation",
     "UnavailableError",
     "UnknownImplementationError",
+    "__version__",
     "adam",
     "add",
     "cross_entropy",

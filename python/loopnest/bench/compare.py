@@ -25,8 +25,8 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..output.text import duration, three_digits
 from .records import Record, Results
-from .tables import duration, three_digits
 
 DRAWS = 1000
 """Of a bootstrap: the ends of the interval are then the 25th ratio from either end."""

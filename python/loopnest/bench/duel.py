@@ -49,6 +49,7 @@ from ..arrays import FLOATS
 from ..backends import SIMULATED
 from ..backends.from_file import returned_by, rung_from_file
 from ..operation import Implementation, Operation, UnavailableError, Workload
+from ..output.text import duration
 from ..timing.engine import (
     LEGIBLE,
     WINDOW,
@@ -69,7 +70,6 @@ from ..timing.plausible import Again, Conditions, Limits, Watchman, Work, why_no
 from ..verify import judge_call
 from .measure import WrongResult, work_of
 from .sides import Side, Stage
-from .tables import duration
 
 CONFIDENCE = 0.95
 """Of the interval that is told."""

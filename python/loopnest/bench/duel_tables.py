@@ -8,9 +8,9 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..output.text import duration, three_digits
 from ..timing.engine import Caches, Interval, Timing
 from .duel import Bout, Duel
-from .tables import duration, three_digits
 
 
 def report(duel: Duel) -> Iterator[RenderableType]:

@@ -23,10 +23,10 @@ from typing import Any
 
 import pytest
 
-from .. import OPERATIONS, num_threads
 from ..backends import BACKENDS
-from ..backends.threads import processors
+from ..backends.threads import num_threads, processors
 from ..machine.card import MachineCard, card
+from ..operations import OPERATIONS
 from ..timing import fairness
 from ..timing.environment import environment
 from ..timing.plausible import Watchman

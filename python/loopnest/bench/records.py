@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ..output.files import save_text
 from ..timing.plausible import Conditions
 
 SAMPLES = 50
@@ -306,18 +306,3 @@ def _is_ours(benchmark: Mapping[str, Any]) -> bool:
 def _lines(rows: Sequence[Any]) -> str:
     """JSON with a line for each row: small, and what differs between two files is seen."""
     return ",\n".join(map(json.dumps, rows))
-
-
-def save_json(data: Any, path: Path) -> None:
-    """Write a JSON file; one that is there already is replaced when the new one is complete."""
-    save_text(json.dumps(data, indent=1) + "\n", path)
-
-
-def save_text(text: str, path: Path) -> None:
-    """Write a file; one that is there already is replaced when the new one is complete."""
-    unfinished = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)

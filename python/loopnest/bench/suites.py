@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from ..machine.card import MachineCard
+from ..output.files import save_json
 from . import journal
 from .journal import Collected, Journal
 from .measure import QUICK
 from .process import how_it_ended, run_telling
-from .records import Results, save_json
+from .records import Results
 
 NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark", "threadpoolctl": "threadpoolctl"}
 

@@ -131,7 +131,7 @@ def check(
 
 
 def _operation(operation: str | Operation) -> Operation:
-    from .. import OPERATIONS
+    from ..operations import OPERATIONS
 
     if isinstance(operation, Operation):
         return operation

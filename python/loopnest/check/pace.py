@@ -28,10 +28,10 @@ import numpy as np
 
 from ..backends.threads import processors
 from ..bench.measure import limit_of, work_of
-from ..bench.tables import duration
 from ..machine import limits as probes
 from ..machine.card import MEMORY, Bandwidth, MachineCard, Peak, as_it_is_now, caches, card_file
 from ..operation import Implementation, Operation, Workload
+from ..output.text import duration
 from ..timing.engine import Interval, bootstrap, ratio
 from ..timing.plausible import Limits, Work, why_not
 from .records import Pace, Raced, Step

@@ -12,7 +12,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..bench.tables import duration
+from ..output.text import duration
 from .pace import per_cent
 from .rank import Ranking
 from .records import Pace, Verdict

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .. import OPERATIONS, __version__, set_isa
+from .._core import set_isa
+from .._version import __version__
 from ..backends import BACKENDS, SIMULATED
 from ..operation import Implementation, Operation, UnavailableError, UnknownImplementationError
+from ..operations import OPERATIONS
 from . import check as check_commands
 from . import learn as learn_commands
 from .experiment import experiment

@@ -61,7 +61,7 @@ def experiment(name: str | None, svg: Path | None, html: Path | None, as_json: b
             out.print(line, markup=False, soft_wrap=True)
         out.print(f"\n{finding}", markup=False)
     if svg or html:
-        from ..show.pictures import page
+        from ..output.pictures import page
 
         drawn = chosen.picture(data)
         if svg:

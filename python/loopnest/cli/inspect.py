@@ -11,8 +11,8 @@ from typing import Any
 
 import click
 
-from .. import OPERATIONS
 from ..operation import Implementation, UnknownImplementationError
+from ..operations import OPERATIONS
 
 ASPECTS = {
     "source": "The source, with what became of each line.",

@@ -197,7 +197,7 @@ def _write(run: Run, svg: Path | None, html: Path | None, as_json: bool) -> None
 
 
 def _write_pictures(title: str, drawn: str, text: str, svg: Path | None, html: Path | None, quiet: bool) -> None:
-    from ..show.pictures import page
+    from ..output.pictures import page
 
     if svg:
         svg.write_text(drawn, encoding="utf-8")

@@ -18,9 +18,9 @@ import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .. import __version__
-from ..bench.records import save_text
-from ..show.templates import fill, text
+from .._version import __version__
+from ..output.files import save_text
+from ..output.page import fill, text
 from .compare import Row
 from .records import KINDS, Bound, Line, Listing, SourceLine, View
 from .tables import MACHINE, facts_of, number_of, sentence_of, source_lines, told_of

@@ -16,7 +16,7 @@ def main() -> None:
     import torch
     from torch.profiler import ProfilerActivity, profile
 
-    from .. import OPERATIONS
+    from ..operations import OPERATIONS
 
     operation, impl, workload, dtype = sys.argv[1:]
     contract = OPERATIONS[operation].contract

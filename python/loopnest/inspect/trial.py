@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import _core, num_threads, set_num_threads
+from .. import _core
+from ..backends.threads import num_threads, set_num_threads
 from ..bench.measure import Problem
 from ..machine.limits import Piece, copying, multiply_adds, reading
 from ..operation import Implementation, Workload

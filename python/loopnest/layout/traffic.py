@@ -30,11 +30,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from .. import _core, isa
+from .. import _core
+from .._core import isa
 from ..arrays import Array
-from ..bench.records import save_json
 from ..machine import card as machine
 from ..operation import Implementation
+from ..output.files import save_json
 
 _T = TypeVar("_T")
 

@@ -23,9 +23,12 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, _core, isa_levels
+from .. import _core
+from .._core import isa_levels
+from .._version import __version__
 from ..backends.user_cache import cache_directory as cache_directory
-from ..bench.records import Environment, ThreadPool, save_json
+from ..bench.records import Environment, ThreadPool
+from ..output.files import save_json
 from ..timing.environment import environment
 from ..timing.load import quota
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 
 import numpy as np
 
-from .. import isa_levels
+from .._core import isa_levels
 from ..operations.matmul import matmul
 from ..timing.environment import environment
 from ..timing.load import between, disturbances, usage

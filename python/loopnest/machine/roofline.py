@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..bench.tables import three_digits
+from ..output.text import three_digits
 from .card import MachineCard
 
 INK = "#123456"

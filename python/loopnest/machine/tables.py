@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..bench.tables import duration, three_digits
+from ..output.text import duration, three_digits
 from .card import FMA, KINDS, MachineCard
 from .roofline import roofline_text
 

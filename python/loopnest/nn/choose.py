@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from .. import OPERATIONS
 from ..backends import BACKENDS
 from ..operation import Implementation, Operation, UnavailableError, UnknownImplementationError
+from ..operations import OPERATIONS
 
 
 @dataclass(frozen=True)

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from .. import OPERATIONS
 from ..arrays import FLOATS, Array
+from ..operations import OPERATIONS
 from .choose import Chosen, choose
 from .initialise import initialise
 

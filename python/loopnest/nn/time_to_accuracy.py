@@ -231,8 +231,8 @@ def _times(ratio: float) -> str:
 
 def picture(found: TimeToAccuracy) -> str:
     """The same as an SVG file."""
-    from ..show.pictures import BACKENDS as COLOURS
-    from ..show.pictures import FAINT, Picture
+    from ..output.pictures import BACKENDS as COLOURS
+    from ..output.pictures import FAINT, Picture
 
     reached = [t for t in found.times if t.steps is not None]
     made = Picture(7, 1.0 + 0.38 * max(len(reached), 1), title=": ".join(_heading(found)))

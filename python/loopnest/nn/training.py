@@ -16,7 +16,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from .. import __version__, isa
+from .._core import isa
+from .._version import __version__
 from ..arrays import Array
 from ..backends.threads import num_threads
 from . import checkpoint

@@ -67,7 +67,7 @@ def title(run: Run) -> str:
 
 def picture(run: Run) -> str:
     """The loss of every step, and the accuracy after every epoch, as an SVG file."""
-    from ..show.pictures import SERIES, Picture
+    from ..output.pictures import SERIES, Picture
 
     made = Picture(7, 3, columns=2, title=title(run))
     with made as grid:

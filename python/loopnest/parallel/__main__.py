@@ -14,7 +14,7 @@ from types import TracebackType
 
 import click
 
-from .. import UnavailableError
+from ..operation import UnavailableError
 from . import cost_commands, out_of_core_commands
 from .commands import mlp, train
 from .ranks import RankLostError

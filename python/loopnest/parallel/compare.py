@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import OPERATIONS
 from ..arrays import Array
 from ..nn import choose
 from ..operation import Workload
+from ..operations import OPERATIONS
 from .by_dtensor import DTensorMLP
 from .ranks import Ranks
 from .tensor_parallel import NAMES, TensorParallelMLP

@@ -511,7 +511,7 @@ def network_table(work: Work, pairs: Sequence[tuple[Processor, Network]]) -> lis
 
 def efficiency_picture(work: Work, pairs: Sequence[tuple[Processor, Network]], most: int = 1024) -> str:
     """Efficiency against the number of ranks, of both splits on each network, as an SVG file."""
-    from ..show.pictures import FAINT, SERIES, Picture
+    from ..output.pictures import FAINT, SERIES, Picture
 
     made = Picture(9, 3.8, columns=2, title=f"Efficiency against ranks: {work.name}, {work.layers} layers", sharey=True)
     with made as grid:

@@ -20,12 +20,14 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .. import OPERATIONS, __version__
+from .._version import __version__
 from ..backends import BACKENDS
-from ..bench.records import Record, Results, save_text
-from ..bench.tables import three_digits
+from ..bench.records import Record, Results
 from ..machine.card import MachineCard
-from ..show.templates import fill, text
+from ..operations import OPERATIONS
+from ..output.files import save_text
+from ..output.page import fill, text
+from ..output.text import three_digits
 from . import roof, touched
 from .figures import Figure, Indexed, figures
 from .findings import LINE, findings

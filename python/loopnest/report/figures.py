@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..bench.records import Record
-from ..bench.tables import comparable, duration, highest, percent, rate, three_digits, times, unit
+from ..bench.tables import comparable, highest, percent, rate, unit
+from ..output.text import duration, three_digits, times
 from . import touched
 from .findings import BLOCKS, LOOP_ORDERS, OPERANDS, POWERS_OF_TWO, STRIDES, SUM_BY
 from .svg import FAINT, LIMIT, PAPER, colour, figure, mark, marks, to_svg

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..bench.records import Record
-from ..bench.tables import duration, highest, rate, three_digits, times, unit
+from ..bench.tables import highest, rate, unit
+from ..output.text import duration, three_digits, times
 from . import touched
 
 LINE = 64

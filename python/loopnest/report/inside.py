@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import OPERATIONS
 from ..bench.records import Record
 from ..inspect import InspectError, View, inspect, provider_of
 from ..inspect.html import write
 from ..inspect.tables import told_of
 from ..operation import UnknownImplementationError
+from ..operations import OPERATIONS
 
 Rung = tuple[str, str]
 """The names of an operation and of an implementation."""

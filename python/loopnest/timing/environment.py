@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from .. import __version__, isa
+from .._core import isa
+from .._version import __version__
 from ..backends import threads
 from ..bench.records import Environment, ThreadPool
 

@@ -21,8 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import num_threads, set_num_threads
-from ..backends.threads import processors
+from ..backends.threads import num_threads, processors, set_num_threads
 from ..bench.records import ThreadPool
 from .engine import LEGIBLE, Reading
 from .environment import environment

@@ -19,9 +19,9 @@ import torch
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
 
-from .. import OPERATIONS
 from ..arrays import introduce
 from ..backends.torch import Tensor
+from ..operations import OPERATIONS
 
 introduce(torch)  # the extension reads tensors where they lie
 

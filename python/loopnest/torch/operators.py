@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 
-from .. import OPERATIONS
 from ..arrays import as_matrices
 from ..backends.torch import Tensor
+from ..operations import OPERATIONS
 from .checks import check_elementwise, check_linear, check_matmul
 from .library import below_autograd, differentiate, kernel_of, operator, rows
 

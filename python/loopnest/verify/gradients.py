@@ -152,7 +152,7 @@ def gradcheck(
     they are 2.0e+00 apart, 4.0e-06 is allowed;
     the difference is 2 times the backward's
     """
-    from .. import OPERATIONS
+    from ..operations import OPERATIONS
 
     if isinstance(op, str):
         if op not in OPERATIONS:
@@ -246,7 +246,7 @@ def _note(
 
 def _checkable() -> list[str]:
     """The operations that have a backward of their own."""
-    from .. import OPERATIONS
+    from ..operations import OPERATIONS
 
     return [name for name in OPERATIONS if _backward_name(name) in OPERATIONS and not name.endswith("_backward")]
 
@@ -316,7 +316,7 @@ def _gradients(
     options: Mapping[str, Any],
 ) -> tuple[Array, ...]:
     """What the backward returns, checked: the gradients by the float inputs, or by the first of them."""
-    from .. import OPERATIONS
+    from ..operations import OPERATIONS
 
     copies = [array.copy() for array in given]
     if backward is not None:

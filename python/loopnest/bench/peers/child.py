@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from ... import OPERATIONS, num_threads
-from ...backends.threads import processors
+from ...backends.threads import num_threads, processors
 from ...machine.limits import Piece
+from ...operations import OPERATIONS
 from ...timing.engine import Clock
 from ...timing.environment import environment
 from ..measure import WrongResult

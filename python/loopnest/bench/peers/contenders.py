@@ -15,8 +15,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from ... import num_threads
 from ...arrays import Array
+from ...backends.threads import num_threads
 from .records import OURS
 from .rounds import Statement
 

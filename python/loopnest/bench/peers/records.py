@@ -9,7 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ..records import Environment, Failure, save_json
+from ...output.files import save_json
+from ..records import Environment, Failure
 
 OURS = "loopnest"
 PEERS = ("NumPy", "torch", "JAX")

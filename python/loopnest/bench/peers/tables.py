@@ -10,7 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..tables import about, three_digits
+from ...output.text import three_digits
+from ..tables import about
 from .bars import MEAN, TITLES, Verdict, verdicts
 from .records import OURS, PEERS, Item, PeerResults
 

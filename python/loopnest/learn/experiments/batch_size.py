@@ -133,7 +133,7 @@ def text(data: BatchSize, width: int) -> list[str]:
 
 
 def picture(data: BatchSize) -> str:
-    from ...show.pictures import FAINT, SERIES, Picture
+    from ...output.pictures import FAINT, SERIES, Picture
 
     made = Picture(9.6, 3.2, columns=3, title="Batch size: the gradient's variance, loss against steps and seconds")
     with made as grid:

@@ -95,7 +95,7 @@ def text(data: BiasCorrection, width: int) -> list[str]:
 
 
 def picture(data: BiasCorrection) -> str:
-    from ...show.pictures import SERIES, Picture
+    from ...output.pictures import SERIES, Picture
 
     made = Picture(8, 3.2, columns=2, title="Adam with and without bias correction: its steps, and a training's loss")
     with made as grid:

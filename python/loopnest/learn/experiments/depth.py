@@ -112,7 +112,7 @@ def text(data: Depth, width: int) -> list[str]:
 
 
 def picture(data: Depth) -> str:
-    from ...show.pictures import SERIES, Picture
+    from ...output.pictures import SERIES, Picture
 
     made = Picture(7, 4, title=f"The gradient on its way back through {data.layers} layers")
     with made as grid:

@@ -109,7 +109,7 @@ def text(data: Nonlinearity, width: int) -> list[str]:
 
 
 def picture(data: Nonlinearity) -> str:
-    from ...show.pictures import SERIES, Picture
+    from ...output.pictures import SERIES, Picture
 
     made = Picture(6.4, 6.4, 2, 2, title="XOR and two spirals, learnt without an activation and with GELU")
     with made as grid:

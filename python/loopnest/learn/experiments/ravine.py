@@ -127,7 +127,7 @@ def text(data: Ravine, width: int) -> list[str]:
 
 
 def picture(data: Ravine) -> str:
-    from ...show.pictures import GRID, SERIES, Picture
+    from ...output.pictures import GRID, SERIES, Picture
 
     made = Picture(7.6, 4.4, 2, 2, title="Paths of four optimizers through a ravine")
     with made as grid:

@@ -188,7 +188,7 @@ def text(data: Similarity, width: int) -> list[str]:
 
 
 def picture(data: Similarity) -> str:
-    from ...show.pictures import Picture
+    from ...output.pictures import Picture
 
     made = Picture(7.4, 3.9, columns=2, title="Cosines of word vectors, made from the package's text, and shuffled")
     with made as grid:

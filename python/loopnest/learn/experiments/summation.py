@@ -85,7 +85,7 @@ def text(data: Summation, width: int) -> list[str]:
 
 
 def picture(data: Summation) -> str:
-    from ...show.pictures import FAINT, SERIES, Picture
+    from ...output.pictures import FAINT, SERIES, Picture
 
     u = unit_roundoff(np.float32)
     made = Picture(7, 4, title="The relative error of a float32 sum against how many numbers are added")

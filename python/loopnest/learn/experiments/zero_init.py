@@ -102,7 +102,7 @@ def text(data: ZeroInit, width: int) -> list[str]:
 
 
 def picture(data: ZeroInit) -> str:
-    from ...show.pictures import Picture
+    from ...output.pictures import Picture
 
     title = "The weights into each of 8 hidden units, after learning the digits from three beginnings"
     made = Picture(7.2, 2.9, len(data.starts), HIDDEN, title=title)
