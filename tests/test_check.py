@@ -26,7 +26,7 @@ from loopnest.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
 from loopnest.check.form import SignatureError, bound_to, c_forms, defined
 from loopnest.check.pace import Contender, WrongWhileTimed, near_by_projection, prepared, quick_card
 from loopnest.check.rank import rank
-from loopnest.check.session import Limits, Session, zygote
+from loopnest.check.session import EndedError, FailedInChildError, Limits, Session, zygote
 from loopnest.check.subject import Subject, fresh, trial_of
 from loopnest.cli import main
 from rich.console import Console
@@ -600,6 +600,26 @@ def test_a_submissions_process_is_stopped_while_the_judge_writes_and_reads(tmp_p
         session.close()
     assert not Path(f"/proc/{session.pid}").exists()
     assert not session.folder.exists()
+
+
+def test_a_function_is_called_in_a_child_and_its_result_comes_back(tmp_path):
+    with Session(tmp_path / "mine.py", Limits(call=5), time.monotonic() + 20) as child:
+        assert child.run(divmod, 17, 5) == (3, 2)
+        assert child.run(np.ones, (400, 400)).shape == (400, 400)
+        with pytest.raises(FailedInChildError, match="by zero") as raised:
+            child.run(divmod, 1, 0)
+        assert raised.value.kind == "ZeroDivisionError"
+        with pytest.raises(EndedError) as late:
+            child.run(time.sleep, 30, limit=0.2)
+        assert late.value.why == "sleeps"
+
+
+def test_a_child_that_ends_in_a_function_says_how(tmp_path):
+    with Session(tmp_path / "mine.py", Limits(call=5), time.monotonic() + 20) as child, pytest.raises(
+        EndedError, match="status 3"
+    ) as ended:
+        child.run(os._exit, 3)
+    assert ended.value.why == "exited"
 
 
 def test_nothing_of_loopnest_is_in_a_submissions_process(judged):

@@ -20,6 +20,7 @@ import fcntl
 import json
 import mmap
 import os
+import pickle
 import select
 import shutil
 import signal
@@ -28,7 +29,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,17 @@ class EndedError(Exception):
     def __init__(self, why: str, text: str, crash: Crash | None = None) -> None:
         super().__init__(text)
         self.why, self.text, self.crash = why, text, crash
+
+
+class FailedInChildError(RuntimeError):
+    """A function that `Session.run` called raised an exception.
+
+    kind  the exception's class, such as "ValueError"; line, code  of the file's line that it passed last, or None, ""
+    """
+
+    def __init__(self, problem: Mapping[str, Any]) -> None:
+        super().__init__(problem["text"])
+        self.kind, self.line, self.code = problem["kind"], problem.get("line"), problem.get("code", "")
 
 
 @dataclass(frozen=True)
@@ -276,6 +288,21 @@ class Session:
         answer, _ = self._wait(phase or request["do"], limit or self.limits.call)
         found: dict[str, Any] = json.loads(answer)
         return found
+
+    def run(self, function: Callable[..., Any], *arguments: Any, limit: float | None = None) -> Any:
+        """Call a module-level function in the process, with arguments that can be pickled; what it returns.
+
+        limit  seconds that it may take; those of a call where it is None
+
+        The answer is unpickled: this is for a learner's own file, and never for a verdict. Raises FailedInChildError
+        for an exception of the function, EndedError where the process ended or had to be ended.
+        """
+        path = self.folder / "call.pickle"
+        path.write_bytes(pickle.dumps((function, arguments)))
+        answer = self.ask({"do": "run", "path": str(path)}, phase=function.__name__, limit=limit)
+        if "problem" in answer:
+            raise FailedInChildError(answer["problem"])
+        return pickle.loads(path.read_bytes())
 
     def share(self, sizes: Sequence[tuple[int, bool]]) -> None:
         """Make new memory for arrays: for each its bytes, and whether it is only to be read."""
@@ -511,6 +538,12 @@ class Session:
         self._drain_all()
         self._socket.close()
         return status
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End it, and give back what it was lent."""
