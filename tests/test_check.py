@@ -615,9 +615,10 @@ def test_a_function_is_called_in_a_child_and_its_result_comes_back(tmp_path):
 
 
 def test_a_child_that_ends_in_a_function_says_how(tmp_path):
-    with Session(tmp_path / "mine.py", Limits(call=5), time.monotonic() + 20) as child, pytest.raises(
-        EndedError, match="status 3"
-    ) as ended:
+    with (
+        Session(tmp_path / "mine.py", Limits(call=5), time.monotonic() + 20) as child,
+        pytest.raises(EndedError, match="status 3") as ended,
+    ):
         child.run(os._exit, 3)
     assert ended.value.why == "exited"
 
