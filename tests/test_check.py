@@ -19,8 +19,8 @@ import loopnest as ln
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from loopnest.backends.compiler import shortened
 from loopnest.check import check, starters, tables
-from loopnest.check.build import shortened
 from loopnest.check.diagnose import LOOKS
 from loopnest.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
 from loopnest.check.form import SignatureError, bound_to, c_forms, defined

@@ -10,11 +10,11 @@ import loopnest as ln
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from loopnest.backends.from_file import rung_from_file
 from loopnest.bench import duel as lab
 from loopnest.bench.duel import Bout, Duel, RefusedError, duel, looks, rounds_until_certain
 from loopnest.bench.duel_tables import line, not_told_apart, report, tally
 from loopnest.bench.measure import WrongResult
+from loopnest.bench.user_rung import rung_from_file
 from loopnest.cli import main
 from loopnest.machine import card as machine
 from loopnest.timing import plausible

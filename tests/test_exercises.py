@@ -63,9 +63,17 @@ DOT = "def dot(x, y):\n    return sum(a * b for a, b in zip(x, y))\n"
 @pytest.mark.parametrize(
     ("text", "outcome", "said"),
     [
-        ("def dot(x, y):\n    return x[0] * y[99]\n", "raised", "line 2: return x[0] * y[99]"),
+        (
+            "def dot(x, y):\n    return x[0] * y[99]\n",
+            "raised",
+            "exercise_01.py, line 2: IndexError: index 99 is out of bounds",
+        ),
         ("def product(x, y):\n    return 0\n", "missing", "has no function dot"),
-        ("def dot(x, y)\n    return 0\n", "does-not-build", "line 1: def dot(x, y)"),
+        (
+            "def dot(x, y)\n    return 0\n",
+            "does-not-build",
+            "line 1: SyntaxError: expected ':', in `def dot(x, y)`",
+        ),
         ("import no_such_module\n", "does-not-build", "No module named 'no_such_module'"),
         ("def dot(x, y):\n    pass\n", "wrong", "dot returned nothing: is a return missing?"),
         ("def dot(x, y):\n    return x * y\n", "wrong", "expected shape (), got (3,)"),

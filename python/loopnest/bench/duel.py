@@ -47,7 +47,6 @@ import numpy as np
 
 from ..arrays import FLOATS
 from ..backends import SIMULATED
-from ..backends.from_file import returned_by, rung_from_file
 from ..operation import Implementation, Operation, UnavailableError, Workload
 from ..output.text import duration
 from ..timing.engine import (
@@ -70,6 +69,7 @@ from ..timing.plausible import Again, Conditions, Limits, Watchman, Work, why_no
 from ..verify import judge_call
 from .measure import WrongResult, work_of
 from .sides import Side, Stage
+from .user_rung import returned_by, rung_from_file
 
 CONFIDENCE = 0.95
 """Of the interval that is told."""
@@ -233,7 +233,7 @@ def duel(
 ) -> Duel:
     """Compare two implementations.
 
-    a, b       ids, such as "cpp.packed" or "numpy"; implementations; or Python files, see from_file.py
+    a, b       ids, such as "cpp.packed" or "numpy"; implementations; or Python files, see user_rung.py
     workload   its name; the largest in which a call of the slower one takes 25 ms where it is None
     dtype      float32 or float64
     threads    that each may use, see fairness.py

@@ -14,11 +14,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..backends.from_file import places_of, returned_by
 from ..operation import Implementation, Operation, Workload
 from ..timing.engine import Caches, Reading, Turn, Watch
 from ..verify import compare
 from .measure import Problem, WrongResult
+from .user_rung import places_of, returned_by
 
 WITNESSES = 1024
 """Elements of a result that are looked at after every sample."""

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from ..arrays import FLOATS
+from ..backends.compiler import line_of
 from ..numerics import unit_roundoff
 from ..operation import Arguments
 from ..verify import POISON, Case, _leaves, _with_leaves
-from .build import line_of
 from .faults import sentence
 from .form import plan
 from .runner import ALLOCATED, FREED, GUARD

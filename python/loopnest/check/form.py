@@ -20,8 +20,8 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..backends.from_file import places_of
 from ..bench.measure import Problem
+from ..bench.user_rung import places_of
 from ..operation import Arguments, Operation, Workload
 from ..verify import _leaves
 

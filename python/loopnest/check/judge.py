@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from ..arrays import FLOATS
+from ..backends.compiler import FLAGS, Build, BuildError, Library, NoCompilerError, compile_library, exported
+from ..backends.user_file import LANGUAGES, language
 from ..operation import Operation, Workload
 from ..timing.plausible import Limits as Card
 from ..verify import Case, _as_large_as, _uneven, layout_cases, size_cases, special_cases
-from . import build as building
-from .build import BuildError, Library, NoCompilerError, compile_library, language
 from .diagnose import Failure, Named, crash_named, named, patch_trick, remembers
 from .faults import sentence
 from .form import (
@@ -31,7 +31,7 @@ from .form import (
     python_form,
     python_forms,
 )
-from .records import Build, Checked, Pace, Step, Verdict
+from .records import Checked, Pace, Step, Verdict
 from .session import EndedError, Limits
 from .subject import Run, Subject, names_of, stated_cutoff, states_finite, trial_of_case
 
@@ -74,7 +74,7 @@ def check(
     *,
     against: str | None = None,
     dtype: Any = None,
-    flags: str = building.FLAGS,
+    flags: str = FLAGS,
     compiler: str | None = None,
     time_limit: float = 60.0,
     memory_limit: int = 2 << 30,
@@ -108,7 +108,7 @@ def check(
         raise ValueError(f"check: there is no file {path}")
     kind = language(path)
     if kind is None:
-        known = ", ".join(building.LANGUAGES)
+        known = ", ".join(LANGUAGES)
         raise ValueError(f"check: {path} is of no known language: expected a name that ends in one of {known}")
     for name, value in (("time_limit", time_limit), ("memory_limit", memory_limit)):
         if value <= 0:
@@ -253,20 +253,20 @@ class _Trial:
     def _compile(self, source: str, flags: str, compiler: str | None) -> None:
         subject = self.subject
         try:
-            library = compile_library(subject.file, flags, compiler, subject.limits.call)
-        except BuildError as error:
-            text = f"it does not compile: {error.text}"
-            raise Refusal("does-not-build", text, None, error.build.messages.splitlines(), build=error.build) from None
+            library = compile_library(subject.file, subject.language, flags, compiler, subject.limits.call)
         except NoCompilerError as error:
             raise Refusal("not-judged", str(error)) from None
+        except BuildError as error:
+            text = f"it does not compile: {error.first}"
+            raise Refusal("does-not-build", text, None, error.build.messages.splitlines(), build=error.build) from None
         self.build = library.build
         subject.library = library
         function = next(filter(None, (defined(source, known) for known in names_of(self.operation))), None)
         if function is None:
-            raise Refusal("no-function", self._no_function(building.exported(library.file)))
+            raise Refusal("no-function", self._no_function(exported(library.file)))
         subject.symbol = function.name
-        exported = building.exported(library.file)
-        if subject.language == "c++" and exported and function.name not in exported:
+        symbols = exported(library.file)
+        if subject.language == "c++" and symbols and function.name not in symbols:
             raise Refusal(
                 "no-function",
                 f"{function.name} has the linkage of C++, so that its name in the library is another one: write "
@@ -277,7 +277,7 @@ class _Trial:
         if "problem" in told:
             raise Refusal("does-not-build", f"the library cannot be loaded: {told['problem']['text']}")
         if not told.get("found"):
-            raise Refusal("no-function", self._no_function(building.exported(library.file)))
+            raise Refusal("no-function", self._no_function(symbols))
 
     def _bind(self, function: CFunction) -> None:
         """Find out how a C function is called."""

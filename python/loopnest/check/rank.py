@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..backends.user_file import LANGUAGES
 from ..operation import Operation
-from .build import LANGUAGES
 from .judge import check
 from .records import Raced, Verdict
 

@@ -7,24 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..backends.compiler import Build
 from ..timing.engine import Interval
 from .faults import OUTCOMES
-
-
-@dataclass(frozen=True)
-class Build:
-    """How the submission was made ready to run.
-
-    language  "python", "c", "c++" or "cuda"
-    command   the compiler's, as it was called; "" for Python
-    messages  what the compiler said, shortened to what matters
-    seconds   of compiling, or of importing
-    """
-
-    language: str
-    command: str = ""
-    messages: str = ""
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from ..backends.compiler import Library
 from ..numerics import unit_roundoff
 from ..operation import Arguments, Operation, Workload
 from ..verify import LAYOUTS, POISON, UNWRITEABLE, Case, _leaves, _with_leaves, compare
-from .build import Library
 from .form import CForm, PythonForm, c_values, plan, scalars
 from .session import Answer, Limits, Session
 

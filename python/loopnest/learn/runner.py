@@ -7,20 +7,18 @@ sees by the first that is missing which call crashed or did not end. What the fi
 from __future__ import annotations
 
 import copy
-import ctypes
-import importlib.util
 import os
 import pickle
 import shutil
-import subprocess
 import sys
-import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
 import numpy as np
+
+from ..backends.user_file import UserFileError, described, load
 
 Way = Literal["returns", "writes", "touches"]
 
@@ -61,72 +59,13 @@ class Answer:
     text: str = ""
 
 
-class BuildError(Exception):
-    """The file cannot be compiled or imported; the text is what the compiler or Python said."""
-
-
-def functions_of(file: Path) -> Callable[[str], Callable[..., Any] | None]:
-    """A way to the file's functions, by name. Raises BuildError."""
-    if file.suffix == ".py":
-        spec = importlib.util.spec_from_file_location(file.stem, file)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[file.stem] = module
-        try:
-            spec.loader.exec_module(module)
-        except BaseException as error:
-            raise BuildError(_told(error, file)) from None
-        return lambda name: getattr(module, name, None)
-    if file.suffix == ".cu":
-        return _simulated(file)
-    return _compiled(file)
+FLAGS = "-std=c++20 -O2 -Wall"
 
 
 def cpp_compiler() -> str | None:
     """CXX of the environment, or else the first of the usual ones that is here; None where there is none."""
     named = os.environ.get("CXX")
     return next(filter(shutil.which, [named] if named else ["g++", "clang++", "c++"]), None)
-
-
-def _compiled(file: Path) -> Callable[[str], Callable[..., Any] | None]:
-    library = Path.cwd() / "exercise.so"
-    compiler = cpp_compiler() or "g++"
-    flags = ("-std=c++20", "-O2", "-shared", "-fPIC", "-Wall")
-    built = subprocess.run(
-        [compiler, *flags, str(file), "-o", str(library)], capture_output=True, text=True, check=False
-    )
-    if built.returncode:
-        raise BuildError(built.stderr.replace(str(file), file.name).strip())
-    loaded = ctypes.CDLL(str(library))
-
-    def named(name: str) -> Callable[..., Any] | None:
-        function = getattr(loaded, name, None)
-        if function is None:
-            return None
-        function.restype = None
-
-        def call(*arguments: Any) -> None:
-            function(*(_as_c(x) for x in arguments))
-
-        return call
-
-    return named
-
-
-def _as_c(argument: Any) -> Any:
-    return ctypes.c_void_p(argument.ctypes.data) if isinstance(argument, np.ndarray) else ctypes.c_long(argument)
-
-
-def _simulated(file: Path) -> Callable[[str], Callable[..., Any] | None]:
-    from ..backends.simulate import build_simulated
-
-    try:
-        library = build_simulated(file)
-    except Exception as error:  # whatever the compiler of the simulation found
-        raise BuildError(str(error)) from None
-    kernels = {kernel.name for kernel in library.kernels}
-    return lambda name: (lambda *arguments: library.launch(name, *arguments)) if name in kernels else None
 
 
 class Touched:
@@ -178,7 +117,7 @@ def answer(call: Call, function: Callable[..., Any] | None, file: Path) -> Answe
     try:
         returned = function(*arguments)
     except Exception as error:
-        return Answer("raised", text=_told(error, file))
+        return Answer("raised", text=described(error, file))
     if call.way == "writes":
         values = tuple(arguments[place] for place in call.places)
         return Answer("returned", values[0] if len(values) == 1 else values)
@@ -188,25 +127,12 @@ def answer(call: Call, function: Callable[..., Any] | None, file: Path) -> Answe
     return Answer("returned", returned)
 
 
-def _told(error: BaseException, file: Path) -> str:
-    """The error's text, with the line of the learner's file in which it came up."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if Path(frame.filename).name == file.name]
-    if own:
-        where = f"{file.name}, line {own[-1].lineno}: {own[-1].line}\n"
-    elif isinstance(error, SyntaxError) and error.lineno:
-        where = f"{file.name}, line {error.lineno}: {(error.text or '').strip()}\n"
-    else:
-        where = ""
-    return f"{where}{type(error).__name__}: {error}"
-
-
 def run(job: Job, results: BinaryIO) -> None:
     """Do what the job says; an Answer for each call, or the times, go to `results`."""
     file = Path(job.file)
     try:
-        named = functions_of(file)
-    except BuildError as error:
+        named = load(file, flags=FLAGS)
+    except UserFileError as error:
         pickle.dump(Answer("does-not-build", text=str(error)), results)
         return
     if job.exercise:

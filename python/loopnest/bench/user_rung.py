@@ -1,10 +1,8 @@
-"""A kernel of the user's, from a Python file, as a rung for as long as it is needed."""
+"""A kernel from a user's Python file, as a rung for as long as a comparison needs it."""
 
 from __future__ import annotations
 
-import importlib.util
 import inspect
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,30 +10,33 @@ from typing import Any
 
 import numpy as np
 
-from ..bench.measure import Problem
+from ..backends.user_file import language, load
 from ..operation import Implementation, Kernel, Operation
+from .measure import Problem
 
 
 @contextmanager
 def rung_from_file(operation: Operation, file: Path | str) -> Iterator[Implementation]:
-    """Inside, the file's function named for the operation is a rung of it, `file.<the file's name>`.
+    """Inside, the file's function with the operation's name is a rung, `file.<the file's name>`.
 
     operation  such as ln.matmul
     file       a Python file with a function of the operation's name, in one of two forms:
 
-        def matmul(a, b, out): ...     fills the results: what Operation.register takes
-        def matmul(a, b): return ...   returns the result, of the inputs' dtype, or a tuple of the results
+        def matmul(a, b, out): ...     fills the results, as the kernels of operations/ do
+        def matmul(a, b): return ...   returns the result, of the inputs' dtype, or a tuple of results
 
-    The arguments are those that the operation's kernels take, as in the files of its folder: arrays, in NumPy's C order
-    here, and then options, such as GELU's `tanh_form`, which the second form may leave out.
+    The arguments are those that the operation's kernels take: arrays, here in C order, and then options, such as GELU's
+    `tanh_form`. A function that returns its result may leave the options out.
 
-    Raises ValueError for a file that is not there, has no such function, or one that takes other arguments; what the
-    file raises when it is imported goes through.
+    Raises ValueError for a file that is missing, cannot be imported, or has no such function, and for a function that
+    takes other arguments.
     """
     path = Path(file)
     if not path.is_file():
         raise ValueError(f"{operation.name}: there is no file {path}; an implementation's id has no / and no .py")
-    function = getattr(_module(path), operation.name, None)
+    if language(path) != "python":
+        raise ValueError(f"{operation.name}: {path} is no Python file: expected a name that ends in .py")
+    function = load(path)(operation.name)
     if not callable(function):
         raise ValueError(
             f"{operation.name}: {path} has no function {operation.name}; expected {' or '.join(_forms(operation))}"
@@ -51,20 +52,10 @@ def rung_from_file(operation: Operation, file: Path | str) -> Iterator[Implement
 
 
 def returned_by(implementation: Implementation) -> Callable[..., Any] | None:
-    """The function of a file that returns its results, for the arguments of a kernel without the results; else None."""
+    """A file's function that returns its results, to be called with a kernel's arguments less the results; None for
+    every other implementation."""
     function: Callable[..., Any] | None = getattr(implementation.kernel, "returning", None)
     return function
-
-
-def _module(path: Path) -> Any:
-    name = f"loopnest_file_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ValueError(f"{path} is no Python file: expected one that ends in .py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # where dataclasses and pickle look for it
-    spec.loader.exec_module(module)
-    return module
 
 
 def _kernel(operation: Operation, function: Callable[..., Any], path: Path) -> Kernel:
@@ -73,7 +64,7 @@ def _kernel(operation: Operation, function: Callable[..., Any], path: Path) -> K
     arrays = [arg for arg in others if isinstance(arg, np.ndarray)]
     try:
         signature = inspect.signature(getattr(function, "py_func", function))
-    except ValueError:  # a function of C that does not tell: as np.matmul, it takes inputs and returns the result
+    except ValueError:  # a function of C without a signature: as np.matmul, it takes inputs and returns the result
         count = len(arrays)
     else:
         if _fit(signature, args):
@@ -110,7 +101,7 @@ def _same_kind(who: str, value: Any, place: np.ndarray[Any, Any]) -> None:
 
 
 def _fit(signature: inspect.Signature, args: Sequence[Any]) -> bool:
-    """Whether a function of this signature can be called with these."""
+    """Whether a function of this signature accepts these arguments."""
     try:
         signature.bind(*args)
     except TypeError:
@@ -119,14 +110,14 @@ def _fit(signature: inspect.Signature, args: Sequence[Any]) -> bool:
 
 
 def _arguments(operation: Operation) -> tuple[tuple[Any, ...], tuple[int, ...]]:
-    """What a kernel gets, in the smallest workload, and which of these are results."""
+    """A kernel's arguments for the smallest workload, and which of them are results."""
     problem = Problem.sample(operation, operation.contract.workloads[0], None, {})
     args, results = problem.kernel_arguments()
     return args, places_of(results, args) if not operation.contract.updates else ()
 
 
 def places_of(results: Sequence[Any], args: Sequence[Any]) -> tuple[int, ...]:
-    """Where among a kernel's arguments the results' arrays are."""
+    """The positions of the results' arrays among a kernel's arguments."""
     return tuple(
         i
         for i, arg in enumerate(args)

@@ -1,0 +1,241 @@
+"""The C and C++ compiler of this machine: found, called, and its messages shortened.
+
+>>> from loopnest.backends.compiler import find
+>>> find("c++").kind in ("GNU", "Clang")
+True
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+FLAGS = "-O3 -march=native"
+"""Flags for a user's file where none are given."""
+
+COMMANDS = {"c": ("gcc", "clang", "cc"), "c++": ("g++", "clang++", "c++")}
+"""The commands that are tried, in order, where neither CC nor CXX names one."""
+
+SHOWN = 3
+"""How many errors are shown; the first one usually causes the others."""
+
+
+@dataclass(frozen=True)
+class Build:
+    """How a source file was made ready to run.
+
+    language  "python", "c", "c++" or "cuda"
+    command   the compiler's command line; "" for Python
+    messages  the compiler's errors or warnings, shortened
+    seconds   of compiling, or of importing
+    """
+
+    language: str
+    command: str = ""
+    messages: str = ""
+    seconds: float = 0.0
+
+
+class BuildError(RuntimeError):
+    """A source file that does not compile.
+
+    The message holds the compiler's first errors, each with its line of source; `build` the command; `log` everything
+    that the compiler printed.
+    """
+
+    def __init__(self, message: str, build: Build, log: str = "") -> None:
+        super().__init__(message)
+        self.build, self.log = build, log
+
+    @property
+    def first(self) -> str:
+        """The first line of the compiler's messages."""
+        return (self.build.messages or str(self)).partition("\n")[0]
+
+
+class NoCompilerError(BuildError):
+    """There is no compiler; the message says which commands were tried, and what to install."""
+
+
+@dataclass(frozen=True)
+class Compiler:
+    """A compiler of this machine.
+
+    command  the words that start it
+    kind     "GNU" or "Clang", for flags that differ
+    version  the first line of `--version`
+    """
+
+    command: tuple[str, ...]
+    kind: str
+    version: str
+
+    def __call__(self, arguments: Sequence[str], limit: float | None = None) -> subprocess.CompletedProcess[str]:
+        """Run it with its messages in English. Raises subprocess.TimeoutExpired after `limit` seconds."""
+        return subprocess.run(
+            [*self.command, *arguments],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit,
+            check=False,
+            env={**os.environ, "LC_ALL": "C"},
+        )
+
+
+def find(language: str = "c++", command: str | None = None) -> Compiler:
+    """The compiler for "c" or "c++": `command`, else what CC or CXX names, else the first one installed of COMMANDS.
+
+    Raises NoCompilerError where there is none.
+    """
+    variable = {"c": "CC", "c++": "CXX"}[language]
+    named = command or os.environ.get(variable)
+    for candidate in [named] if named else COMMANDS[language]:
+        words = tuple(shlex.split(candidate))
+        path = shutil.which(words[0])
+        if path is not None:
+            version = _version(path)
+            return Compiler((path, *words[1:]), "Clang" if "clang" in version else "GNU", version)
+    if named:
+        missing = f"{variable} is {named!r}, and there is no such command" if not command else f"there is no {named!r}"
+        fix = f"Name another one in {variable}"
+    else:
+        missing = f"no {', '.join(COMMANDS[language][:-1])} or {COMMANDS[language][-1]} was found"
+        fix = "Install one (Debian: apt install g++)"
+    raise NoCompilerError(f"no compiler for {language}: {missing}. {fix}", Build(language))
+
+
+@functools.cache
+def _version(path: str) -> str:
+    printed = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
+    return printed.partition("\n")[0]
+
+
+@dataclass(frozen=True)
+class Library:
+    """A shared library, and how it was built."""
+
+    file: Path
+    build: Build
+
+
+def compile_library(
+    file: Path, language: str, flags: str = FLAGS, compiler: str | None = None, limit: float = 60.0
+) -> Library:
+    """Compile one file of C or C++ to a shared library, which is kept until the process ends.
+
+    language  "c" or "c++"
+    flags     as on a command line
+    compiler  a command; see `find` where it is None
+    limit     seconds for the compiler
+
+    Raises BuildError where the file does not compile, NoCompilerError where there is no compiler.
+    """
+    found = find(language, compiler)
+    arguments = [*shlex.split(flags), "-g1", "-shared", "-fPIC"]
+    shown = shlex.join([Path(found.command[0]).name, *found.command[1:], *arguments, file.name])
+    ingredients = found, arguments, str(file.resolve()), file.read_bytes()
+    library = _folder() / f"{file.stem}-{hashlib.sha256(repr(ingredients).encode()).hexdigest()[:16]}.so"
+    if library.exists():
+        return Library(library, Build(language, shown))
+    start = time.perf_counter()
+    try:
+        made = found([*arguments, str(file.resolve()), "-o", str(library)], limit)
+    except subprocess.TimeoutExpired:
+        message = f"the compiler did not finish within {limit:.3g} s"
+        raise BuildError(message, Build(language, shown, message, limit)) from None
+    build = Build(language, shown, shortened(made.stderr, file), time.perf_counter() - start)
+    if made.returncode:
+        raise BuildError(f"{file.name} does not compile:\n{build.messages}", build, made.stderr)
+    return Library(library, build)
+
+
+@functools.cache
+def _folder() -> Path:
+    import atexit
+
+    folder = Path(tempfile.mkdtemp(prefix="loopnest-build-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def shortened(messages: str, file: Path) -> str:
+    """The compiler's first errors, or its first warnings where there is no error: each with its line of source, without
+    notes and without the stacks of includes and templates.
+
+    >>> print(shortened('''/tmp/x.c: In function 'f':
+    ... /tmp/x.c:3:5: error: expected ';' before '}' token
+    ...     3 | a = 1 }
+    ...       |      ^
+    ... /tmp/x.c:1:1: note: something else
+    ... ''', Path("/tmp/x.c")))
+    x.c:3:5: error: expected ';' before '}' token
+        3 | a = 1 }
+          |      ^
+    """
+    blocks: list[list[str]] = []
+    for line in messages.splitlines():
+        if re.match(r"\S.*?(\d+:\d+|ld|collect2|linker)\b.*?:? ?(fatal )?(error|warning|note|undefined)", line) or (
+            "undefined reference" in line or "undefined symbol" in line
+        ):
+            blocks.append([line])
+        elif blocks and re.match(r"\s*\d*\s*\|", line):
+            blocks[-1].append(line)
+        elif line.strip():
+            blocks.append([f"note: {line}"])
+    errors = [b for b in blocks if re.search(r"error|undefined", b[0]) and "note: " not in b[0][:6]]
+    chosen = errors or [b for b in blocks if "warning" in b[0]]
+    kept = []
+    for block in chosen[:SHOWN]:
+        text = "\n".join(block[:4]).replace(str(file.resolve()), file.name)
+        kept.append(_narrowed(text.replace(str(file), file.name)))
+    if len(chosen) > SHOWN:
+        kept.append(f"… and {len(chosen) - SHOWN} more")
+    return "\n".join(kept)
+
+
+def _narrowed(block: str, width: int = 68) -> str:
+    """Long lines of source cut to the part around the caret, which still points at its place."""
+    lines = block.splitlines()
+    carets = [line.index("^") for line in lines if "^" in line and "|" in line]
+    if not carets or max(map(len, lines[1:])) <= width:
+        return block
+    bar = next(line.index("|") for line in lines if "^" in line and "|" in line) + 2
+    start = max(bar, carets[0] - (width - bar) // 2)
+
+    def cut(line: str) -> str:
+        return line if "|" not in line[:bar] else line[:bar] + line[start : start + width - bar]
+
+    return "\n".join([lines[0], *map(cut, lines[1:])])
+
+
+def line_of(library: Path, offset: int) -> int:
+    """The line of source that an instruction came from; 0 where that is not known."""
+    if not shutil.which("addr2line"):
+        return 0
+    command = ["addr2line", "-e", str(library), hex(offset)]
+    try:
+        printed = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
+    except subprocess.TimeoutExpired:
+        return 0
+    found = re.search(r":(\d+)", printed)
+    return int(found[1]) if found else 0
+
+
+def exported(library: Path) -> Sequence[str]:
+    """The functions that a library exports, by their names for the linker; empty where nm is missing."""
+    if not shutil.which("nm"):
+        return ()
+    printed = subprocess.run(["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True, check=False)
+    rows = [line.split() for line in printed.stdout.splitlines()]
+    return [row[2] for row in rows if len(row) == 3 and row[1] in "TW"]

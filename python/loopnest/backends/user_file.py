@@ -1,0 +1,144 @@
+"""A user's file as functions: Python is imported, C and C++ compiled, CUDA C++ compiled for the CPU.
+
+>>> language(Path("mine.cpp")), language(Path("mine.txt"))
+('c++', None)
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from .compiler import FLAGS, BuildError, compile_library
+
+LANGUAGES = {
+    ".py": "python",
+    ".c": "c",
+    **dict.fromkeys((".cpp", ".cc", ".cxx", ".c++"), "c++"),
+    ".cu": "cuda",
+}
+
+Functions = Callable[[str], Callable[..., Any] | None]
+"""Gives a file's function by its name, or None where the file has none of that name."""
+
+
+class UserFileError(ValueError):
+    """A file that cannot be loaded. The message is one line, with the file's name and the line in it where that is known;
+    or the compiler's errors, shortened."""
+
+
+def language(file: Path) -> str | None:
+    """ "python", "c", "c++" or "cuda" by the file's suffix; None for any other."""
+    return LANGUAGES.get(file.suffix.lower())
+
+
+def load(file: Path | str, *, flags: str = FLAGS) -> Functions:
+    """The functions of a file, by name, to be called in this process.
+
+    Python functions are called as they are. Functions of C and C++ (`extern "C"`), and kernels of CUDA C++ with a
+    `// launch:` comment, take NumPy arrays in C order for pointers and whole numbers for `long` (CUDA C++: for the
+    parameter's own type); they return nothing.
+
+    flags  for the compiler of C and C++
+
+    Raises UserFileError for a file that is missing, has another suffix, or cannot be imported or compiled.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "mine.py"
+    >>> _ = file.write_text("def twice(x):\\n    return 2 * x")
+    >>> load(file)("twice")(21)
+    42
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise UserFileError(f"there is no file {path}")
+    kind = language(path)
+    if kind is None:
+        raise UserFileError(f"{path} ends in {path.suffix!r}, expected one of {', '.join(LANGUAGES)}")
+    if kind == "python":
+        module = python_module(path)
+        return lambda name: getattr(module, name, None)
+    try:
+        return _kernels(path) if kind == "cuda" else _exports(compile_library(path, kind, flags).file)
+    except BuildError as error:
+        raise UserFileError(error.build.messages or str(error)) from None
+
+
+def python_module(path: Path) -> ModuleType:
+    """A Python file, imported anew. Raises UserFileError where it is missing or raises an exception."""
+    name = f"loopnest_file_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UserFileError(f"{path} is no Python file: expected a name that ends in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and pickle look for it there
+    try:
+        spec.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
+        raise UserFileError(described(error, path)) from error
+    return module
+
+
+def described(error: BaseException, path: Path) -> str:
+    """An exception in one line: file, line, the exception, and the line's source.
+
+    >>> try:
+    ...     compile("x = (1,", "mine.py", "exec")
+    ... except SyntaxError as error:
+    ...     print(described(error, Path("mine.py")))
+    mine.py, line 1: SyntaxError: '(' was never closed, in `x = (1,`
+    """
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
+    text, where, source = str(error), path.name, ""
+    if isinstance(error, SyntaxError) and error.lineno and Path(error.filename or "").name == path.name:
+        text, where, source = error.msg, f"{path.name}, line {error.lineno}", (error.text or "").strip()
+    elif frames:
+        where, source = f"{path.name}, line {frames[-1].lineno}", frames[-1].line or ""
+    text = " ".join(text.split())
+    return f"{where}: {type(error).__name__}{f': {text}' if text else ''}{f', in `{source}`' if source else ''}"
+
+
+def _exports(library: Path) -> Functions:
+    loaded = ctypes.CDLL(str(library))
+
+    def function(name: str) -> Callable[..., None] | None:
+        found = getattr(loaded, name, None)
+        if found is None:
+            return None
+        found.restype = None
+
+        def call(*arguments: Any) -> None:
+            found(*(_as_c(argument) for argument in arguments))
+
+        return call
+
+    return function
+
+
+def _as_c(argument: Any) -> Any:
+    return ctypes.c_void_p(argument.ctypes.data) if isinstance(argument, np.ndarray) else ctypes.c_long(argument)
+
+
+def _kernels(path: Path) -> Functions:
+    from .cuda_on_cpu import CudaSourceError
+    from .simulate import build_simulated
+
+    try:
+        built = build_simulated(path)
+    except CudaSourceError as error:
+        raise UserFileError(str(error)) from None
+
+    def function(name: str) -> Callable[..., None] | None:
+        if name not in {kernel.name for kernel in built.kernels}:
+            return None
+        return lambda *arguments: built.launch(name, *arguments)
+
+    return function
