@@ -31,7 +31,7 @@ Functions = Callable[[str], Callable[..., Any] | None]
 
 
 class UserFileError(ValueError):
-    """A file that cannot be loaded. The message is one line, with the file's name and the line in it where that is known;
+    """A file that cannot be loaded. The message is one line, with the file and the line where that is known;
     or the compiler's errors, shortened."""
 
 
