@@ -21,7 +21,7 @@ from loopnest.bench.claims import claims
 from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult, work_of
 from loopnest.bench.records import Environment, Failure, Limit, NotRun, Record, Results, ThreadPool
 from loopnest.bench.tables import comparable, highest, report
-from loopnest.cli import PEERS, SUITES
+from loopnest.cli.bench import PEERS, SUITES
 from loopnest.output.text import duration, three_digits, times
 from rich.console import Console
 
@@ -573,9 +573,10 @@ def test_long(measure):
 import click
 from pathlib import Path
 from loopnest import cli
-from loopnest.lab import bench
+from loopnest.bench import suites as bench
+from loopnest.cli.bench import command
 bench.suites_folder = lambda: Path({str(folder)!r})
-cli.bench.params[0].type = click.STRING
+command.params[0].type = click.STRING
 cli.main(["bench", "tiny", "--quick", "--no-limits", "--json", {str(tmp_path / "kept.json")!r}])
 """
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True)

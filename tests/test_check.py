@@ -711,13 +711,13 @@ def test_a_folder_is_ranked_and_a_crash_spoils_nothing(tmp_path):
         ["", "crash.py", "crashed"],
     ]
     (tmp_path / "slow.py").unlink()
-    told = run("rank", tmp_path, "--seconds", 0, "--dtype", "float32", "--json")
+    told = run("check", tmp_path, "--seconds", 0, "--dtype", "float32", "--json")
     assert told.exit_code == 0
     assert [v["outcome"] for v in json.loads(told.stdout)["verdicts"]] == ["right", "crashed"]
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
-    assert "has no submissions" in run("rank", tmp_path).output
+    assert "has no submissions" in run("check", tmp_path).output
 
 
 @pytest.mark.parametrize(
@@ -740,9 +740,9 @@ def test_a_new_file_for_numba_and_one_in_double_are_right(tmp_path):
 
 def test_a_new_file_overwrites_nothing(tmp_path):
     file = tmp_path / "mine.cpp"
-    assert run("new", "matmul", file).exit_code == 0
+    assert run("check", file, "--op", "matmul", "--new").exit_code == 0
     file.write_text("my own work")
-    again = run("new", "matmul", file)
+    again = run("check", file, "--op", "matmul", "--new")
     assert again.exit_code == 2
     assert "is there already" in again.output
     assert file.read_text() == "my own work"

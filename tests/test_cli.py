@@ -12,10 +12,10 @@ from click.testing import CliRunner
 from loopnest.backends import BACKENDS
 from loopnest.bench import suites as bench
 from loopnest.bench.records import Failure, Results
-from loopnest.cli import main
+from loopnest.cli import COMMANDS, main
 from rich.cells import cell_len
 
-RUN = "from loopnest.cli import main; main(prog_name='loopnest')"
+RUN = "from loopnest.cli import COMMANDS, main; main(prog_name='loopnest')"
 
 
 def run(*args):
@@ -30,20 +30,8 @@ def text(result):
 def test_help_names_the_commands():
     result = run("--help")
     assert result.exit_code == 0
-    for command in (
-        "list",
-        "show",
-        "bench",
-        "compare",
-        "report",
-        "duel",
-        "layout",
-        "counters",
-        "machine",
-        "accuracy",
-        "train",
-        "experiment",
-    ):
+    assert len(COMMANDS) <= 15
+    for command in COMMANDS:
         assert f"\n  {command} " in result.output
 
 
@@ -186,7 +174,7 @@ def test_bench_refuses_what_it_cannot_do_before_it_starts(tmp_path):
 
 
 def test_accuracy_prints_a_line_for_each_form():
-    result = run("accuracy", "gelu", "--step", "1000003", "--isa", ln.isa())
+    result = run("inspect", "gelu", "cpp.simd", "--accuracy", "--step", "1000003", "--isa", ln.isa())
     assert result.exit_code == 0
     header, tanh_form, exact_form = result.output.splitlines()
     assert header.split()[:4] == ["function", "isa", "largest", "error"]
@@ -198,13 +186,21 @@ def test_accuracy_prints_a_line_for_each_form():
 def test_accuracy_forces_an_isa_level():
     usual, oldest = ln.isa(), ln.isa_levels()[0]
     try:
-        result = run("accuracy", "exp", "--step", "1000003", "--isa", oldest)
+        result = run("inspect", "softmax", "cpp.simd", "--accuracy", "--step", "1000003", "--isa", oldest)
     finally:
         ln.set_isa(usual)
     assert f"exp {oldest}" in text(result)
 
 
 def test_accuracy_refuses_what_it_cannot_measure():
-    assert "operation is 'matmul', expected one of exp, sigmoid" in text(run("accuracy", "matmul"))
-    assert "isa is 'v9', expected one of" in text(run("accuracy", "exp", "--isa", "v9"))
-    assert "no operation has a rung cpp.none" in text(run("accuracy", "exp", "--variant", "none"))
+    arguments = ("--accuracy", "--step", "1000003")
+    refused = text(run("inspect", "dot", "cpp.simd", *arguments))
+    assert "operation is 'dot', expected one of exp, sigmoid" in refused
+    assert "isa is 'v9', expected one of" in text(run("inspect", "gelu", "cpp.simd", *arguments, "--isa", "v9"))
+    assert "--accuracy measures C++ rungs" in text(run("inspect", "gelu", "numpy", *arguments))
+
+
+def test_an_unknown_command_is_reported_with_the_nearest():
+    result = run("bensh")
+    assert result.exit_code == 2
+    assert "no command is called 'bensh'; did you mean bench?" in text(result)

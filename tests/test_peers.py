@@ -27,7 +27,8 @@ from loopnest.bench.peers.rounds import (
 from loopnest.bench.peers.tables import figures, grids, markdown, report
 from loopnest.bench.records import Failure
 from loopnest.bench.suites import suites_folder
-from loopnest.cli import SUITES, main
+from loopnest.cli import main
+from loopnest.cli.bench import SUITES
 from loopnest.machine.limits import Piece
 from rich.console import Console
 

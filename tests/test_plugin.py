@@ -172,13 +172,15 @@ from pathlib import Path
 from types import SimpleNamespace
 import click
 from loopnest import cli
-from loopnest.lab import bench, machine
+from loopnest.bench import suites as bench
+from loopnest.cli.bench import command
+from loopnest.machine import card as machine
 from loopnest.machine.card import MachineCard
 import json
 folder = Path({folder!r})
 bench.suites_folder = lambda: folder
 machine.card = lambda **how: MachineCard.from_json(json.loads((folder / "card.json").read_text()))
-cli.bench.params[0].type = click.STRING
+command.params[0].type = click.STRING
 cli.main(["bench", *sys.argv[1:]])
 """
 

@@ -194,18 +194,18 @@ def test_the_command_prints_findings_and_its_exit_code_tells(tmp_path):
     file = tmp_path / "mine.cu"
     body = "__shared__ float part[64];\npart[threadIdx.x] = x[0];\n{}\ny[threadIdx.x] = part[63 - threadIdx.x];\n}\n"
     file.write_text(HEADS["one"] + body.replace("{}", ""))
-    result = CliRunner().invoke(main, ["racecheck", str(file), "--size", "n=70"])
+    result = CliRunner().invoke(main, ["check", str(file), "--races", "--size", "n=70"])
     assert result.exit_code == 1
     assert "put one after line 4" in " ".join(result.output.split())
     assert "simulated: f, grid 1 x 1 x 1, block 64 x 1 x 1, n = 70" in result.output
-    result = CliRunner().invoke(main, ["racecheck", str(file), "--json"])
+    result = CliRunner().invoke(main, ["check", str(file), "--races", "--json"])
     told = json.loads(result.output)
     assert told["simulated"] is True
     assert told["findings"][0]["accesses"][0]["line"] in (4, 6)
     file.write_text(HEADS["one"] + body.replace("{}", "__syncthreads();"))
-    result = CliRunner().invoke(main, ["racecheck", str(file), "--grid", "2", "--block", "(32, 2)"])
+    result = CliRunner().invoke(main, ["check", str(file), "--races", "--grid", "2", "--block", "(32, 2)"])
     assert result.exit_code == 1  # two rows of threads write the same elements
-    result = CliRunner().invoke(main, ["racecheck", str(file)])
+    result = CliRunner().invoke(main, ["check", str(file), "--races"])
     assert (result.exit_code, "no race" in result.output) == (0, True)
 
 
@@ -222,7 +222,7 @@ def test_the_command_prints_findings_and_its_exit_code_tells(tmp_path):
 def test_what_cannot_be_asked_is_refused(tmp_path, arguments, message):
     file = tmp_path / "mine.cu"
     file.write_text(HEADS["one"] + "y[threadIdx.x] = 1;\n}\n")
-    result = CliRunner().invoke(main, ["racecheck", str(file), *arguments])
+    result = CliRunner().invoke(main, ["check", str(file), "--races", *arguments])
     assert result.exit_code == 2
     assert message in result.output
 

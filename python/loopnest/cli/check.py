@@ -1,4 +1,4 @@
-"""`loopnest check`, `loopnest rank` and `loopnest new`."""
+"""`loopnest check`: is a user's kernel right, and how fast is it? One file, a folder, or a first file to edit."""
 
 from __future__ import annotations
 
@@ -10,87 +10,96 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..operation import UnknownImplementationError
+from .options import JSON, POSITIVE
+from .progress import Progress, console, show
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..check import Verdict
 
 LANGUAGES = ("python", "numba", "c", "cpp", "cuda")
+RACES_ONLY = ("kernel", "sizes", "arrays", "grid", "block", "shared", "bounds")
 
 
-def _options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that `check` and `rank` share."""
-    options = (
-        click.option("--op", "operation", default="matmul", show_default=True, help="The operation: `loopnest list`."),
-        click.option("--against", metavar="IMPL", help="A rung to be compared with, such as cpp.packed."),
-        click.option("--dtype", type=click.Choice(("float32", "float64")), help="Both where it is not given."),
-        click.option("--flags", default="-O3 -march=native", show_default=True, help="Of the compiler."),
-        click.option("--compiler", help="Its name or path; g++ or gcc, or CXX or CC of the environment."),
-        click.option(
-            "--time-limit",
-            type=click.FloatRange(min=0, min_open=True),
-            default=60.0,
-            show_default=True,
-            help="Seconds of the whole; one call may take a third of it.",
-        ),
-        click.option(
-            "--memory-limit",
-            type=click.FloatRange(min=0, min_open=True),
-            default=2048.0,
-            show_default=True,
-            metavar="MIB",
-            help="MiB that it may take.",
-        ),
-        click.option(
-            "--seconds",
-            type=click.FloatRange(min=0),
-            default=4.0,
-            show_default=True,
-            help="Of the timing; 0 for none.",
-        ),
-        click.option(
-            "--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of libraries and rungs."
-        ),
-        click.option("--workload", help="On which it is timed; those that fit the time where it is not given."),
-        click.option("--json", "as_json", is_flag=True, help="Print the records as JSON."),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-@click.command()
+@click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
-@_options
-@click.option("--watch", is_flag=True, help="Judge it again whenever it is saved, until Ctrl-C.")
-def check(file: Path, as_json: bool, watch: bool, memory_limit: float, **options: Any) -> None:
+@click.option("--op", "operation", help="The operation, as in `loopnest list`.  [default: matmul]")
+@click.option("--against", metavar="IMPL", help="Compare with this rung too, such as cpp.packed.")
+@click.option("--dtype", type=click.Choice(("float32", "float64")), help="By default both.")
+@click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler.")
+@click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")
+@click.option(
+    "--time-limit", type=POSITIVE, default=60.0, show_default=True, help="Seconds in all; a call may take a third."
+)
+@click.option(
+    "--memory-limit", type=POSITIVE, default=2048.0, show_default=True, metavar="MIB", help="Memory it may take."
+)
+@click.option("--seconds", type=click.FloatRange(min=0), default=4.0, show_default=True, help="For timing; 0: none.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of libraries and rungs.")
+@click.option("--workload", help="Time it on this workload; by default on those that fit the time.")
+@JSON
+@click.option("--csv", "as_csv", is_flag=True, help="Of a folder: print comma-separated values.")
+@click.option("--watch", is_flag=True, help="Judge the file again whenever it is saved, until Ctrl-C.")
+@click.option("--new", is_flag=True, help="Write FILE: a kernel to start from, right and slow.")
+@click.option("--lang", type=click.Choice(LANGUAGES), help="With --new; by default what FILE's suffix says.")
+@click.option("--races", is_flag=True, help="Of a .cu file: only say which threads race, and where. No GPU needed.")
+@click.option("--kernel", help="With --races: only the kernel of this name.")
+@click.option("--size", "sizes", multiple=True, metavar="NAME=N", help="With --races: an integer parameter, as n=100.")
+@click.option(
+    "--array", "arrays", multiple=True, metavar="NAME=N", help="With --races: a pointer's elements, as a=m*k."
+)
+@click.option("--grid", help="With --races: blocks, in place of the file's comment `// launch: …`.")
+@click.option("--block", help="With --races: threads of a block, as '(16, 16)'.")
+@click.option("--shared", default="0", help="With --races: bytes of dynamic shared memory.")
+@click.option("--bounds", is_flag=True, help="With --races: look for accesses outside of arrays instead.")
+def command(
+    file: Path,
+    operation: str | None,
+    as_json: bool,
+    as_csv: bool,
+    watch: bool,
+    new: bool,
+    lang: str | None,
+    races: bool,
+    memory_limit: float,
+    **options: Any,
+) -> None:
     """Judge the kernel in FILE: does it build, is it right, how fast is it, and what to try next.
 
-    FILE is Python, with a function of the operation's name; C or C++; or CUDA C++, which is judged and not timed. It
-    runs in a process of its own. docs/check.md has the forms, and the exit codes: 0 says that it is right.
+    FILE is Python, with a function of the operation's name; C or C++; or CUDA C++, which is judged and not timed; or a
+    folder of such files, which gives one table. A kernel runs in a process of its own. docs/check.md has the forms,
+    and the exit codes: 0 says that it is right; for a folder, that every file got a verdict.
 
     \b
-    loopnest new matmul --lang cpp mine.cpp    a file to start from
-    loopnest check mine.cpp --op matmul        its verdict
-    loopnest check mine.cpp --watch            and again whenever it is saved
+    loopnest check mine.cpp --op matmul --new   a file to start from
+    loopnest check mine.cpp --op matmul         its verdict
+    loopnest check mine.cpp --watch             and again whenever it is saved
+    loopnest check kernels/ --op matmul         all of a folder, ranked
+    loopnest check mine.cu --races              which barrier is missing
     """
-    options["memory_limit"] = int(memory_limit * (1 << 20))
-    if watch:
-        _watch(file, as_json, options)
+    for_races = {name: options.pop(name) for name in RACES_ONLY}
+    if new:
+        _start(file, operation or "matmul", lang, options["dtype"])
         return
-    verdict = _judged(file, options)
-    _show(verdict, as_json)
-    raise SystemExit(verdict.exit_code)
+    if races:
+        _races(file, operation, as_json, options["time_limit"], for_races)
+        return
+    options |= {"operation": operation or "matmul", "memory_limit": int(memory_limit * (1 << 20))}
+    if file.is_dir():
+        _rank(file, as_json, as_csv, options)
+    elif watch:
+        _watch(file, as_json, options)
+    else:
+        verdict = _judged(file, options)
+        _show(verdict, as_json)
+        raise SystemExit(verdict.exit_code)
 
 
 def _judged(file: Path, options: dict[str, Any]) -> Verdict:
-    from ..check import check as judge
-    from . import _Progress
+    from ..check import check
 
     try:
-        with _Progress() as progress:
-            return judge(file, on_event=progress.show, **options)
+        with Progress() as progress:
+            return check(file, on_event=progress.on_event, **options)
     except (ValueError, UnknownImplementationError) as error:
         raise click.UsageError(str(error)) from None
     except KeyboardInterrupt:
@@ -99,18 +108,14 @@ def _judged(file: Path, options: dict[str, Any]) -> Verdict:
 
 
 def _show(verdict: Verdict, as_json: bool) -> None:
-    from rich.console import Console
-
     from ..check.tables import footer, report
 
     if as_json:
         click.echo(json.dumps(verdict.to_json(), indent=1))
         return
-    console = Console(highlight=False)
-    for part in report(verdict):
-        console.print(part)
+    show(report(verdict))
     if verdict.timing is not None:
-        console.print(footer(verdict.timing), style="dim", markup=False)
+        console().print(footer(verdict.timing), style="dim", markup=False)
 
 
 def _watch(file: Path, as_json: bool, options: dict[str, Any]) -> None:
@@ -132,8 +137,7 @@ def _watch(file: Path, as_json: bool, options: dict[str, Any]) -> None:
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
-    """The file's time and size. Editors that write a new file and rename it leave none for a moment: that is waited
-    for."""
+    """The file's time and size. An editor that saves by rename leaves no file for a moment, so this waits for it."""
     for _ in range(25):
         try:
             stat = file.stat()
@@ -144,29 +148,20 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     return None
 
 
-@click.command()
-@click.argument("folder", type=click.Path(path_type=Path))
-@_options
-@click.option("--csv", "as_csv", is_flag=True, help="Print comma-separated values.")
-def rank(folder: Path, as_json: bool, as_csv: bool, memory_limit: float, **options: Any) -> None:
-    """Judge all kernels in FOLDER, one after the other, and print one table: the right ones by speed, then the rest.
+def _rank(folder: Path, as_json: bool, as_csv: bool, options: dict[str, Any]) -> None:
+    """Judge all kernels in a folder, and print one table: the right ones by speed, then the rest.
 
-    Files whose names begin with _ are left out. One that crashes or hangs spoils no other's verdict. The exit code is 0
-    if every file got a verdict, whatever it was.
+    Files whose names begin with _ are left out. One that crashes or hangs spoils no other's verdict.
     """
-    from rich.console import Console
-
-    from ..check.rank import rank as judge_all
+    from ..check.rank import rank
     from ..check.tables import as_csv as csv_of
     from ..check.tables import ranking
-    from . import _Progress
 
-    options["memory_limit"] = int(memory_limit * (1 << 20))
     try:
-        with _Progress() as progress:
-            found = judge_all(
+        with Progress() as progress:
+            found = rank(
                 folder,
-                on_verdict=lambda file, verdict: progress.show("at", f"{file.name}: {verdict.outcome}"),
+                on_verdict=lambda file, verdict: progress.on_event("at", f"{file.name}: {verdict.outcome}"),
                 **options,
             )
     except (ValueError, UnknownImplementationError) as error:
@@ -179,26 +174,50 @@ def rank(folder: Path, as_json: bool, as_csv: bool, memory_limit: float, **optio
     elif as_csv:
         click.echo(csv_of(found), nl=False)
     else:
-        Console(highlight=False).print(ranking(found))
+        console().print(ranking(found))
 
 
-@click.command()
-@click.argument("operation")
-@click.argument("file", type=click.Path(path_type=Path), required=False)
-@click.option("--lang", type=click.Choice(LANGUAGES), default="cpp", show_default=True)
-@click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
-def new(operation: str, file: Path | None, lang: str, dtype: str) -> None:
-    """Write a file to start from: a kernel of OPERATION that is right and slow, and explains itself.
-
-    FILE is OPERATION with the language's suffix where it is not given. A file that is there already is left as it is.
-    """
+def _start(file: Path, operation: str, lang: str | None, dtype: str | None) -> None:
+    """Write a kernel that is right and slow, and explains itself. A file that exists is left as it is."""
     from ..check.starters import write_starter
 
+    suffixes = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cuda"}
+    if lang is None and file.suffix not in suffixes:
+        known = ", ".join(suffixes)
+        raise click.UsageError(f"FILE is {file}, expected one of the suffixes {known}, or --lang to say the language")
     try:
-        written = write_starter(operation, lang, file, dtype)
+        written = write_starter(operation, lang or suffixes[file.suffix], file, dtype or "float32")
     except (ValueError, OSError) as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"written: {written}\nloopnest check {written} --op {operation}")
 
 
-COMMANDS = (check, rank, new)
+def _races(file: Path, operation: str | None, as_json: bool, time_limit: float, options: dict[str, Any]) -> None:
+    """Say which threads of a .cu file's kernels touch the same memory with no barrier between them."""
+    from ..backends.cuda_on_cpu import CudaBuildError, CudaSourceError, LaunchSizes
+    from ..check.racecheck import named, named_sizes, racecheck, report
+
+    grid, block, shared = (options.pop(name) for name in ("grid", "block", "shared"))
+    if (grid is None) != (block is None):
+        raise click.UsageError("--grid and --block go together")
+    try:
+        checked = racecheck(
+            file,
+            kernel=options["kernel"],
+            operation=operation,
+            sizes=named_sizes(options["sizes"]),
+            arrays=named(options["arrays"]),
+            launch=LaunchSizes(grid, block, shared) if grid and block else None,
+            bounds=options["bounds"],
+            time_limit=time_limit,
+        )
+    except (CudaSourceError, CudaBuildError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    if as_json:
+        click.echo(json.dumps(checked.to_json(), indent=1))
+    else:
+        out = console()
+        for line in report(checked):
+            out.print(line, markup=False)
+    if checked.findings:
+        raise SystemExit(1)

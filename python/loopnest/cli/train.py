@@ -12,19 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .options import DTYPE, JSON, need_matplotlib, output_file, typed, write_pictures
+from .progress import console
+
 if TYPE_CHECKING:
     from ..nn import Config, Data, Run, Training
 
+CHECKPOINT = click.Path(dir_okay=False, path_type=Path)
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
-FILE = click.Path(dir_okay=False, path_type=Path)
-
-
-def in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
-    """The file, whose folder exists."""
-    if file is not None and not file.absolute().parent.is_dir():
-        raise click.BadParameter(f"there is no folder {file.absolute().parent}")
-    return file
-
 
 _OPTIONS = (
     click.argument("data", type=click.Choice(("digits", "spirals", "xor")), default="digits"),
@@ -41,12 +36,16 @@ _OPTIONS = (
     click.option("--loss", type=click.Choice(("cross_entropy", "mse")), default="cross_entropy", show_default=True),
     click.option("--init", type=click.Choice(("zeros", "constant", "xavier", "he")), default="he", show_default=True),
     click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights and batches."),
-    click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True),
-    click.option("--checkpoint", type=FILE, callback=in_a_folder, help="Write a checkpoint here after each epoch."),
-    click.option("--resume", type=FILE, help="Go on with the training of this checkpoint, and write to it again."),
-    click.option("--json", "as_json", is_flag=True, help="Print all as JSON: the loss of every step too."),
-    click.option("--svg", type=FILE, callback=in_a_folder, help="Write what is drawn to this file."),
-    click.option("--html", type=FILE, callback=in_a_folder, help="The same as one HTML file."),
+    DTYPE,
+    output_file("--checkpoint", help="Write a checkpoint here after each epoch."),
+    click.option(
+        "--resume",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="Go on with the training of this checkpoint, and write to it again.",
+    ),
+    JSON,
+    output_file("--svg", help="Write what is drawn to this file."),
+    output_file("--html", help="The same as one HTML file."),
 )
 
 
@@ -57,11 +56,11 @@ def of_a_training(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-@click.command()
+@click.command("train")
 @of_a_training
 @click.option("--compare", is_flag=True, help="Train by each backend, and draw their times to 95 % accuracy.")
 @click.pass_context
-def train(
+def command(
     ctx: click.Context,
     /,
     data: str,
@@ -108,11 +107,6 @@ def train(
         raise click.ClickException(str(error)) from None
 
 
-def typed(ctx: click.Context, name: str) -> bool:
-    """Whether this option was given, and is not its default."""
-    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
-
-
 def refuse_what_is_kept(ctx: click.Context, resume: Path | None) -> None:
     """Options that are in a checkpoint are not given again."""
     kept = ("optimizer", "lr", "batch", "hidden", "loss", "init", "seed", "dtype")
@@ -120,13 +114,6 @@ def refuse_what_is_kept(ctx: click.Context, resume: Path | None) -> None:
         given = [f"--{name}" for name in kept if typed(ctx, name)]
         if given:
             raise click.UsageError(f"{given[0]} is in the checkpoint: --resume takes --epochs and --impl alone")
-
-
-def need_matplotlib(*files: Path | None) -> None:
-    import importlib.util
-
-    if any(files) and importlib.util.find_spec("matplotlib") is None:
-        raise click.ClickException("matplotlib, which draws, is not installed: pip install 'loopnest[bench]'")
 
 
 def examples(name: str) -> Data:
@@ -192,20 +179,8 @@ def _write(run: Run, svg: Path | None, html: Path | None, as_json: bool) -> None
     from ..nn import training_tables as tables
 
     if svg or html:
-        drawn = tables.picture(run)
-        _write_pictures(tables.title(run), drawn, "\n".join(tables.summary(run)), svg, html, as_json)
-
-
-def _write_pictures(title: str, drawn: str, text: str, svg: Path | None, html: Path | None, quiet: bool) -> None:
-    from ..output.pictures import page
-
-    if svg:
-        svg.write_text(drawn, encoding="utf-8")
-    if html:
-        html.write_text(page(title, [drawn], table=text), encoding="utf-8")
-    for file in (svg, html):
-        if file and not quiet:
-            click.echo(f"written: {file}")
+        for file in write_pictures(tables.title(run), tables.picture(run), tables.summary(run), svg, html):
+            click.echo(f"written: {file}", err=as_json)
 
 
 def _compare(data: Data, config: Config, as_json: bool, svg: Path | None, html: Path | None) -> None:
@@ -228,7 +203,8 @@ def _compare(data: Data, config: Config, as_json: bool, svg: Path | None, html: 
         for line in lines:
             out.print(line, markup=False, soft_wrap=True)
     if svg or html:
-        _write_pictures(lines[0], picture(found), "\n".join(lines[1:]), svg, html, as_json)
+        for file in write_pictures(lines[0], picture(found), lines[1:], svg, html):
+            click.echo(f"written: {file}", err=as_json)
     if not any(t.steps for t in found.times):
         raise SystemExit(1)
 
@@ -290,9 +266,3 @@ class _Bar:
         accuracy = f"{training.epochs[-1].accuracy:.1%}" if training.epochs else "-"
         loss = f"{training.losses[-1]:.4f}" if training.losses else "-"
         return {"epoch": f"{min(len(training.epochs) + 1, training.config.epochs)}", "loss": loss, "accuracy": accuracy}
-
-
-def console(stderr: bool = False) -> Any:
-    from rich.console import Console
-
-    return Console(highlight=False, stderr=stderr)

@@ -1,8 +1,10 @@
-"""Numbers as text: three digits, times, durations."""
+"""Numbers and names as text: three digits, times, durations, and what a misspelt name may have meant."""
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 
 
 def three_digits(x: float) -> str:
@@ -23,3 +25,15 @@ def duration(seconds: float) -> str:
         if seconds >= scale:
             return f"{three_digits(seconds / scale)} {name}"
     return f"{three_digits(seconds / 1e-9)} ns"
+
+
+def unknown(kind: str, name: str, known: Iterable[str]) -> str:
+    """The message for a name that is not known, with the nearest ones.
+
+    >>> unknown("operation", "matmull", ["matmul", "gelu"])
+    "no operation is called 'matmull'; did you mean matmul? Known: matmul, gelu."
+    """
+    names = list(known)
+    near = difflib.get_close_matches(name, names, n=2)
+    hint = f"; did you mean {' or '.join(near)}?" if near else "."
+    return f"no {kind} is called {name!r}{hint} Known: {', '.join(names)}."

@@ -10,7 +10,8 @@ from typing import Any
 
 import click
 
-from ..cli.train import config, examples, go, need_matplotlib, of_a_training, refuse_what_is_kept, typed
+from ..cli.options import need_matplotlib, typed
+from ..cli.train import config, examples, go, of_a_training, refuse_what_is_kept
 from .ranks import TIMEOUT, RankLostError, Ranks, start
 
 START = "torchrun --nproc-per-node 2 -m loopnest.parallel train"

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from ..cli.train import FILE, in_a_folder, need_matplotlib
+from ..cli.options import need_matplotlib, output_file
 from .cost import PROCESSORS, PUBLISHED, RANKS, Network, Processor, Work, workloads
 
 MEASURED = "measured"
@@ -57,7 +57,7 @@ def _of_the_work(command: Any) -> Any:
 @click.option("--algorithm", type=click.Choice(("ring", "halving", "doubling")), help="Of the all-reduce.")
 @click.option("--no-overlap", is_flag=True, help="Gradients are summed after the backward pass, and not beside it.")
 @click.option("--json", "as_json", is_flag=True, help="Print all as JSON.")
-@click.option("--svg", type=FILE, callback=in_a_folder, help="Draw efficiency against ranks into this file.")
+@output_file("--svg", help="Draw efficiency against ranks into this file.")
 def cost_command(
     network: str | None,
     processor: str | None,
@@ -162,7 +162,7 @@ def _network(name: str, found: Any, algorithm: str | None) -> Network:
 @click.command("measure")
 @_of_the_work
 @click.option("--seconds", type=click.FloatRange(min=0.01), default=1.0, show_default=True, help="Of each measurement.")
-@click.option("--out", type=FILE, callback=in_a_folder, help="Write it to this file, to what it has of other ranks.")
+@output_file("--out", help="Write it to this file, to what it has of other ranks.")
 @click.option("--json", "as_json", is_flag=True, help="Print it as JSON.")
 def measure_command(workload: str, layers: int | None, seconds: float, out: Path | None, as_json: bool) -> None:
     """Measure the network between the ranks, and steps of both splits beside what the model says of them.

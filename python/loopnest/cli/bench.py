@@ -1,0 +1,138 @@
+"""`loopnest bench`: the benchmark suites, and loopnest next to NumPy, torch and JAX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import POSITIVE, output_file
+from .progress import Progress, console, show
+
+if TYPE_CHECKING:
+    from ..bench.records import Results
+
+SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
+PEERS = "peers"
+"""Runs only by its name: it takes minutes, and compares libraries and not rungs."""
+
+
+@click.command("bench")
+@click.argument("suites", nargs=-1, type=click.Choice((*SUITES, PEERS)), metavar=f"[{'|'.join((*SUITES, PEERS))}]...")
+@click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
+@output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
+@output_file("--report", "report_file", help="Write the report to this HTML file.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    is_flag=False,
+    flag_value=Path(),
+    metavar="[JOURNAL]",
+    help="Go on with a run that was cut off: the last one in loopnest-results/, or the one of this journal.",
+)
+@click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
+@click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
+@output_file("--markdown", "markdown_file", help="Of peers: write the tables to this file.")
+@click.option("--seconds", type=POSITIVE, hidden=True, help="End after about this time.")
+@click.option("-k", "select", hidden=True, help="Only the benchmarks that pytest's -k selects.")
+def command(
+    suites: tuple[str, ...],
+    quick: bool,
+    json_file: Path | None,
+    report_file: Path | None,
+    resume: Path | None,
+    no_limits: bool,
+    only: tuple[str, ...],
+    markdown_file: Path | None,
+    seconds: float | None,
+    select: str | None,
+) -> None:
+    """Run benchmark suites, print their tables, and write the results and a report; all but peers unless named.
+
+    Results and report go to a new folder in loopnest-results/, or where --json and --report say. A run that is cut off,
+    by Ctrl-C or otherwise, keeps what it has measured: --resume goes on with it.
+
+    `loopnest bench peers` compares with NumPy, torch, JAX and the machine's limits, and says which bars are met.
+    """
+    if suites == (PEERS,):
+        if report_file or resume:
+            raise click.UsageError(f"{'--report' if report_file else '--resume'} is not for peers")
+        _peers(quick, only, json_file, markdown_file)
+        return
+    if PEERS in suites:
+        raise click.UsageError("peers runs by itself: loopnest bench peers")
+    if only or markdown_file:
+        raise click.UsageError(f"{'--only' if only else '--markdown'} is for peers: loopnest bench peers")
+    if resume is not None and (suites or quick or json_file or report_file or seconds or select):
+        raise click.UsageError("--resume goes on with what that run was asked for, and takes no suites and no options")
+    from ..bench import suites as lab
+    from ..bench.files import BadFileError, Files
+
+    missing = lab.why_not_here()
+    if missing:
+        raise click.ClickException(missing)
+    try:
+        files = Files.unfinished(resume) if resume is not None else Files.of(json_file, report_file)
+        with Progress() as progress:
+            card = None if no_limits else _card(progress)
+            how: dict[str, Any] = {"card": card, "on_event": progress.on_event}
+            if resume is not None:
+                results = lab.resume(files.journal, **how)
+            else:
+                how |= {"quick": quick, "seconds": seconds, "select": select, "journal_file": files.journal}
+                results = lab.run_suites(suites or SUITES, **how)
+    except (BadFileError, ValueError) as error:
+        raise click.ClickException(str(error)) from None
+    written = files.write(results)
+    _print(results, quick, written)
+    if results.interrupted:
+        raise SystemExit(130)
+    if results.failures:
+        raise SystemExit(1)
+
+
+def _card(progress: Progress) -> Any:
+    from ..machine.card import card
+
+    return card(on_event=progress.on_event)
+
+
+def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_file: Path | None) -> None:
+    """The comparison with the peers; bars that are not met are no failure."""
+    from ..bench.peers.run import PARTS, run_peers, why_not_here
+    from ..bench.peers.tables import markdown, report
+
+    missing = why_not_here()
+    if missing:
+        raise click.ClickException(missing)
+    unknown = [part for part in only if part not in PARTS]
+    if unknown:
+        raise click.BadParameter(f"no part is called {unknown[0]!r}. Known: {', '.join(PARTS)}.", param_hint="--only")
+    with Progress() as progress:
+        results = run_peers(
+            [part for part in PARTS if part in (only or PARTS)], quick=quick, on_event=progress.on_event
+        )
+    show(report(results))
+    if json_file is not None:
+        results.save(json_file)
+    if markdown_file is not None:
+        options = [*(["--quick"] if quick else []), *(f"--only {part}" for part in only)]
+        command = " ".join(["loopnest bench peers", *options])
+        markdown_file.write_text(markdown(results, command), encoding="utf-8")
+    if results.interrupted:
+        raise SystemExit(130)
+    if results.failures:
+        raise SystemExit(1)
+
+
+def _print(results: Results, quick: bool, written: list[str]) -> None:
+    from ..bench.tables import report
+
+    out = console()
+    for part in report(results, quick, out.width):
+        out.print(part)
+    if results.interrupted:
+        out.print("interrupted: the tables hold what was measured until then")
+    for line in written:
+        out.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,40 @@
+"""`loopnest compare`: two runs, and what became slower or faster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .progress import console, show
+
+
+@click.command("compare")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.argument("new", type=click.Path(path_type=Path))
+@click.option(
+    "--threshold",
+    type=click.FloatRange(min=0),
+    default=5.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="Smaller changes count as unchanged.",
+)
+@click.option("--all", "everything", is_flag=True, help="Print the benchmarks that have not changed too.")
+def command(old: Path, new: Path, threshold: float, everything: bool) -> None:
+    """Compare two runs: files that `loopnest bench` wrote, their folders, or journals of unfinished runs.
+
+    For each benchmark the ratio of the new median time to the old one is printed with its 95 % interval. The exit
+    status is 1 where a benchmark became slower by more than the threshold, by its interval and by its best time; else
+    0; 2 where a file cannot be used.
+    """
+    from ..bench import compare as lab
+    from ..bench.files import BadFileError, load
+
+    try:
+        comparison = lab.compare(load(old), load(new), threshold=threshold / 100)
+    except (BadFileError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    show(lab.report(comparison, console().width, everything))
+    if comparison.slower:
+        raise SystemExit(1)

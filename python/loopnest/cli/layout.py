@@ -1,0 +1,60 @@
+"""`loopnest layout`: the order in which a rung touches its elements, and which of them a cache has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import output_file
+from .progress import console
+
+
+@click.command("layout")
+@click.argument("operation")
+@click.argument("variant", metavar="[ORDER|VARIANT]", required=False)
+@click.option("--n", default=8, show_default=True, help="The matrices have n x n elements; at most 32.")
+@click.option("--layout", default="C", show_default=True, help="C or F, of all inputs; or a letter for each, as CF.")
+@click.option("--cache", "size", type=int, default=256, show_default=True, help="Bytes of the cache.")
+@click.option("--ways", type=int, default=4, show_default=True, help="Lines of a set.")
+@click.option("--line", type=int, default=16, show_default=True, help="Bytes of a line: 4 for each element.")
+@output_file("--svg", "svg_file", help="Write the picture to this file.")
+@output_file("--animate", "animation_file", help="Write the walk, step by step, to this file: SVG that moves.")
+def command(
+    operation: str,
+    variant: str | None,
+    n: int,
+    layout: str,
+    size: int,
+    ways: int,
+    line: int,
+    svg_file: Path | None,
+    animation_file: Path | None,
+) -> None:
+    """Show in which order a C++ rung touches its elements, and which of them a cache has.
+
+    The OPERATION is matmul, transpose, sum or add; for matmul the rung may be a loop order.
+
+    \b
+    loopnest layout matmul ijk               down the columns of b
+    loopnest layout matmul ikj               along its rows
+    loopnest layout matmul ijk --layout CF   down the columns, which now are contiguous
+    """
+    from ..layout.traffic import CacheLevel
+    from ..layout.walk import animation_svg, picture, picture_svg, walk
+
+    try:
+        walked = walk(operation, variant, n=n, layout=layout, cache=CacheLevel(size, ways, line))
+        files = []
+        if svg_file is not None:
+            files.append((svg_file, picture_svg(walked, background="white")))
+        if animation_file is not None:
+            files.append((animation_file, animation_svg(walked, background="white")))
+    except ValueError as error:
+        raise click.ClickException(str(error)) from None
+    out = console()
+    for part in picture(walked, out.width, coloured=out.color_system is not None):
+        out.print(part)
+    for file, svg in files:
+        file.write_text(svg, encoding="utf-8")
+        out.print(f"written: {file}", markup=False, highlight=False)

@@ -1,0 +1,101 @@
+"""`loopnest list`: the operations, or the ladder of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from ..backends import BACKENDS, SIMULATED
+from ..operation import Implementation, Operation
+from ..operations import OPERATIONS
+from .options import an_operation
+from .progress import console
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+NARROW = 100
+"""Columns of a terminal below which what an operation computes goes below its name."""
+
+
+@click.command("list")
+@click.argument("operation", callback=an_operation, required=False)
+def command(operation: Operation | None) -> None:
+    """List the operations, or the ladder of one OPERATION."""
+    if operation is None:
+        _list_operations()
+    else:
+        _list_ladder(operation)
+
+
+def _list_operations() -> None:
+    from rich.table import Table
+
+    out = console()
+    narrow = out.width < NARROW
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("operation", no_wrap=not narrow)
+    if not narrow:
+        table.add_column("what it computes")
+    for backend in BACKENDS:
+        table.add_column(backend, justify="right", no_wrap=True)
+    for operation in OPERATIONS.values():
+        backends = [k.backend for k in operation]
+        counts = [str(backends.count(backend) or "·") for backend in BACKENDS]
+        what = _what(operation).partition(":")[0].partition(",")[0]
+        table.add_row(*_texts(f"{operation.name}\n  {what}" if narrow else operation.name, *[what][narrow:], *counts))
+    out.print(table)
+    out.print("\nThe figures count rungs. Go on with one operation:")
+    out.print("loopnest list matmul            its ladder: what each rung is about")
+    out.print("loopnest show matmul cpp.naive  one rung's lesson and source")
+    out.print("loopnest bench matmul --quick   how fast they are")
+
+
+def _what(operation: Operation) -> str:
+    """The first line of its docstring, less the full stop."""
+    return (operation.__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def _list_ladder(operation: Operation) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column()
+    backend = None
+    for k in operation:
+        if k.backend != backend:
+            backend = k.backend
+            summary = BACKENDS[backend].summary if backend in BACKENDS else "registered"
+            summary += f"; {SIMULATED}" if k.simulated() else ""
+            table.add_row()
+            table.add_row(Text(backend, style="bold"), Text(summary, style="bold"))
+        table.add_row(Text(k.id, style="" if k.available() else "dim"), _about(k))
+    out = console()
+    out.print(Text(f"{operation.name}: {_what(operation)}"))
+    out.print(table)
+    out.print(Text(f"\nloopnest show {operation.name} {operation.fastest().id}  a rung's lesson and source"))
+
+
+def _about(k: Implementation) -> Text:
+    """The lesson's first line, and why the rung cannot run here where it cannot."""
+    from rich.text import Text
+
+    text = Text(k.headline, style="" if k.available() else "dim")
+    if k.simulated():
+        text.append(" (simulated)", style="yellow")
+    if k.study:
+        text.append(" (for study)", style="dim")
+    reason = k.why_unavailable()
+    if reason:
+        text.append(f"\nnot here: {reason}", style="yellow")
+    return text
+
+
+def _texts(*cells: str) -> list[Text]:
+    """Cells as they are: rich would take the [torch] of a pip command for markup."""
+    from rich.text import Text
+
+    return [Text(cell) for cell in cells]

@@ -1,0 +1,58 @@
+"""The terminal: one console, one progress bar."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from rich.console import Console, RenderableType
+
+
+def console(stderr: bool = False) -> Console:
+    """The console of all commands: text is printed as it is, without guessed highlights."""
+    from rich.console import Console
+
+    return Console(highlight=False, stderr=stderr)
+
+
+def show(parts: Iterable[RenderableType]) -> None:
+    """Print the parts of a report."""
+    out = console()
+    for part in parts:
+        out.print(part)
+
+
+class Progress:
+    """A bar on standard error while something runs; hidden where that is no terminal.
+
+    `on_event` takes what the rooms below report: ("start", how many items), ("running", an item), ("at", a text),
+    ("round", (text, done, most)).
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+        columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+        errors = console(stderr=True)
+        self._bar = Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal)
+        self._task = self._bar.add_task("starting", total=None)
+
+    def __enter__(self) -> Progress:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._bar.stop()
+
+    def on_event(self, event: str, content: Any) -> None:
+        if event == "start":
+            self._bar.update(self._task, total=content)
+        elif event == "running":
+            self._bar.update(self._task, description=content.rpartition("::")[2], advance=1)
+        elif event == "at":
+            self._bar.update(self._task, description=content)
+        elif event == "round":
+            what, done, most = content
+            self._bar.update(self._task, description=what, completed=done, total=most)

@@ -1,0 +1,36 @@
+"""`loopnest report`: a run as one HTML page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import output_file
+from .progress import Progress
+
+
+@click.command("report")
+@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
+@output_file("-o", "--output", help="The HTML file; by default next to the first of the RESULTS.")
+@click.option("--inspect", is_flag=True, help="Look into the rungs too: their hot loops, and a page of each.")
+def command(results: tuple[Path, ...], output: Path | None, inspect: bool) -> None:
+    """Make one HTML file of RESULTS, which needs no network and no other file.
+
+    RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Where several have the
+    same benchmark, the last one counts.
+    """
+    from ..bench.files import BadFileError, load, report_beside
+    from ..report import why_not_here, write
+
+    missing = why_not_here()
+    if missing:
+        raise click.ClickException(missing)
+    try:
+        runs = [load(path) for path in results]
+        file = output or report_beside(results[0])
+        with Progress() as progress:
+            write(runs, file, inspect=inspect, on_event=progress.on_event)
+    except (BadFileError, ValueError) as error:
+        raise click.UsageError(str(error)) from None
+    click.echo(f"the report is in {file}")
