@@ -6,8 +6,8 @@ import loopnest as ln
 import numpy as np
 import pytest
 from loopnest._core import kernels
+from loopnest.backends import CPP
 from loopnest.layout.traffic import Stream
-from loopnest.operation import Implementation, Rung
 
 COMPILED = ("numba", "cpp", "torch")
 
@@ -136,7 +136,9 @@ def blocked_with(rows, inner, cols):
     def blocked(a, b, out):
         kernel(a, b, out, rows, inner, cols)
 
-    return Implementation(ln.matmul, "cpp", Rung("blocked", blocked, lambda: whole.lesson, whole.source))
+    k = CPP.rung(blocked, files=whole.files)
+    k.operation = ln.matmul
+    return k
 
 
 @each("cols", [16, 64, 256, 1024])

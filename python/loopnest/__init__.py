@@ -8,9 +8,9 @@
 (2, 4)
 """
 
-from typing import Any
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from . import operation as _operation
 from ._core import isa, isa_levels, set_isa
 from ._version import __version__
 from .arrays import CopyWarning
@@ -32,16 +32,9 @@ from .operations.losses import cross_entropy, cross_entropy_backward, mse, mse_b
 from .operations.matmul import matmul
 from .operations.mlp import MLPCache, mlp_backward, mlp_forward
 from .operations.optimizers import adam, momentum, rmsprop, sgd
-from .verify.gradients import GradientCheck, GradientMismatchError, gradcheck
 
-
-def _inspect(k: Implementation, *aspects: str, **options: Any) -> Any:
-    from .inspect import inspect  # at the first use: importing loopnest loads no lab
-
-    return inspect(k, *aspects, **options)
-
-
-_operation.inspector = _inspect
+if TYPE_CHECKING:
+    from .verify.gradients import GradientCheck, GradientMismatchError, gradcheck
 
 
 __all__ = [
@@ -87,3 +80,13 @@ __all__ = [
     "tanh_backward",
     "transpose",
 ]
+
+_LATER = dict.fromkeys(("GradientCheck", "GradientMismatchError", "gradcheck"), "loopnest.verify.gradients")
+"""Names from rooms above the operations, and their modules: they are imported at their first use."""
+
+if not TYPE_CHECKING:  # mypy sees the names above, and would take every other name for one of these
+
+    def __getattr__(name: str) -> Any:
+        if name not in _LATER:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(importlib.import_module(_LATER[name]), name)

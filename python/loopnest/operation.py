@@ -1,15 +1,16 @@
-"""Operations, their implementations, and the ladder between them.
+"""Operations, and the ladder of rungs of each.
 
 An `Operation` is what is computed; an `Implementation` is one way of computing it, one rung of the operation's
-ladder. Calling either runs the operation's contract: check the arguments, allocate the result, call the kernel.
+ladder. A call goes these steps:
 
-    ln.matmul(a, b)  ->  Operation._call  ->  Implementation._call  ->  contract's run()  ->  the kernel
+    ln.matmul(a, b, impl="cpp.blocked")
+      Operation.__call__         picks the rung: the named one, or the fastest that runs here
+      Implementation.__call__    asks the fast path first (csrc/bindings/fast_path.cpp), which may decline
+      CONTRACT.run               checks the arguments, allocates the result (operations/matmul/contract.py)
+      the kernel                 operations/matmul/in_cpp.py names it: csrc/matmul/blocked.hpp
 
-Both derive from the extension's `Shortcut`, which takes the usual calls of C++ rungs from the first line to the kernel
-itself, and gives all others to `_call` (csrc/bindings/shortcut.cpp).
-
-An operation lives in one folder. Beside its contract.py lie the files in_python.py, in_numpy.py, …; each defines its
-rungs in the order in which they are best read, which is also the order from slow to fast.
+An operation lives in one folder. Next to its contract.py lie the files in_python.py, in_numpy.py, …, one a backend.
+Each ends in RUNGS, which lists its rungs by operation in reading order, from slow to fast.
 """
 
 from __future__ import annotations
@@ -18,20 +19,25 @@ import difflib
 import importlib
 import inspect
 import re
-import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ._core import Shortcut, open_shortcut
-from .backends import BACKENDS, fastest_first, simulated
+from .backends import BACKENDS, fastest_first
+from .backends.rung import Backend, Implementation, Kernel, UnavailableError
 
-Kernel = Callable[..., Any]
-
-
-class UnavailableError(RuntimeError):
-    """An implementation was asked for by id, and cannot run on this machine; the message says why, and the fix."""
+__all__ = [
+    "Arguments",
+    "Contract",
+    "FastPath",
+    "Implementation",
+    "Kernel",
+    "Operation",
+    "UnavailableError",
+    "UnknownImplementationError",
+    "Workload",
+]
 
 
 class UnknownImplementationError(LookupError):
@@ -58,13 +64,14 @@ class Arguments:
 
 
 @dataclass(frozen=True)
-class Usual:
-    """What an operation's usual call is like: the one for which C++ rungs have a shortcut.
+class FastPath:
+    """The calls that C++ rungs take without Python's checks (csrc/bindings/fast_path.cpp).
 
     shapes  "product"      two matrices of any strides, (m, k) and (k, n), give a third, (m, n)
             "elementwise"  arrays of one shape in C order give another, and kernels get each as one row
             "rows"         the same, but kernels get matrices whose rows are the last axis
-    option  whether kernels take a form after the arrays, as GELU's do: the tanh form unless approximate="none" is asked
+    option  whether kernels take a form after the arrays, as GELU's do: the tanh form, or the exact form for
+            approximate="none"
     """
 
     shapes: Literal["product", "elementwise", "rows"]
@@ -87,13 +94,12 @@ class Contract:
     flops      (**shape) -> floating-point operations of one call.
     traffic    (itemsize, **shape) -> compulsory bytes: every input read once, every result written once.
     workloads  from the smallest to the largest.
-    results    (returned value) -> the arrays in it that reference and bound speak of, in their order.
+    results    (returned value) -> the arrays in it that reference and bound describe, in their order.
     outs       how many of the results `out` takes; all where it is None.
-    updates    the numbers of the inputs that a call updates in place, where these are its results; reference and bound
-               then speak of what these inputs become, and take what they were.
-    variations by name, what else a rung is judged with: each makes other arguments of a sample's, such as GELU's other
-               form.
-    usual      what the usual call is like, which the extension may take without `run`; None where there is none.
+    updates    indices of inputs that a call modifies in place; they are then its results: reference and bound take
+               their old values and describe their new ones.
+    variations by name, further arguments to judge a rung with, each made of a sample's: GELU's other form, for example.
+    fast_path  the calls that C++ rungs take without `run`; None where there are none.
     """
 
     run: Callable[..., Any]
@@ -107,166 +113,10 @@ class Contract:
     outs: int | None = None
     updates: tuple[int, ...] = ()
     variations: Mapping[str, Callable[[Arguments], Arguments]] = field(default_factory=dict)
-    usual: Usual | None = None
+    fast_path: FastPath | None = None
 
 
-@dataclass(frozen=True)
-class Rung:
-    """A kernel as its file declares it, before it belongs to an operation."""
-
-    variant: str
-    kernel: Kernel
-    lesson: Callable[[], str]
-    source: Callable[[], str]
-    why_unavailable: Callable[[], str | None] = lambda: None
-    faster_than: tuple[str, ...] = ()
-    study: bool = False
-    slow_start: bool = False
-    header: str | None = None  # of a C++ rung, below csrc/
-
-
-_declared: dict[tuple[str, str], list[Rung]] = {}  # by operation and backend
-
-inspector: Callable[..., Any] | None = None
-"""What `Implementation.inspect` asks: the lab's, which is a floor above, and which __init__.py puts here."""
-
-
-def rung(
-    operation: str,
-    *,
-    faster_than: str | Sequence[str] = (),
-    study: bool = False,
-    slow_start: bool = False,
-    requires: Callable[[], str | None] = lambda: None,
-) -> Callable[[Kernel], Kernel]:
-    """Declare a function of an in_*.py file to be a rung of `operation`; its docstring is the lesson.
-
-    The variant is the function's name, less the operation's where it starts with that: the function `dot_unrolled`
-    is the variant `unrolled` of dot. The backend is the file's: in_numba.py holds `numba`.
-
-    faster_than  ids which this rung's lesson claims to beat; `loopnest bench` checks the claim.
-    study        the rung is there to be compared, and is never picked by the backend's name alone.
-    slow_start   the first call takes many seconds (torch.compile calls a C++ compiler); a quick benchmark leaves it
-    out. requires     returns why this rung cannot run here (and the fix), or None; its backend's own reason comes
-    first.
-    """
-
-    def declare(kernel: Kernel) -> Kernel:
-        function = getattr(kernel, "py_func", kernel)  # a Numba dispatcher keeps the function that was written
-        backend = function.__module__.rpartition(".")[2].removeprefix("in_")
-        declared = _described(
-            kernel,
-            variant=function.__name__.removeprefix(operation + "_"),
-            faster_than=(faster_than,) if isinstance(faster_than, str) else tuple(faster_than),
-            study=study,
-            slow_start=slow_start,
-            why_unavailable=requires,
-        )
-        add_rung(operation, backend, declared)
-        return kernel
-
-    return declare
-
-
-def _described(kernel: Kernel, variant: str, **facts: Any) -> Rung:
-    """A rung whose lesson and source are those of the Python function that was written."""
-    function = getattr(kernel, "py_func", kernel)
-    return Rung(
-        variant=variant,
-        kernel=kernel,
-        lesson=lambda: inspect.getdoc(function) or "",
-        source=lambda: inspect.getsource(function),
-        **facts,
-    )
-
-
-def add_rung(operation: str, backend: str, declared: Rung) -> None:
-    """Put a rung on top of those that this backend has for `operation`."""
-    rungs = _declared.setdefault((operation, backend), [])
-    if any(known.variant == declared.variant for known in rungs):
-        raise ValueError(f"{operation}: {backend}.{declared.variant} is declared twice; give one another name")
-    rungs.append(declared)
-
-
-class Implementation(Shortcut):
-    """One rung: callable like its operation, and able to explain itself.
-
-    >>> import loopnest as ln
-    >>> k = ln.matmul["cpp.blocked"]
-    >>> k.id, k.backend, k.variant
-    ('cpp.blocked', 'cpp', 'blocked')
-    >>> k.available()
-    True
-    """
-
-    def __init__(self, operation: Operation, backend: str, declared: Rung) -> None:
-        self.operation = operation
-        self.backend = backend
-        self.variant = declared.variant
-        self.id = f"{backend}.{declared.variant}"
-        self.kernel = declared.kernel
-        self.faster_than = declared.faster_than
-        self.study = declared.study
-        self.slow_start = declared.slow_start
-        self.header = declared.header
-        self._declared = declared
-        self._called = False
-
-    def _call(self, *args: Any, **kwargs: Any) -> Any:
-        reason = self.why_unavailable()
-        if reason is not None:
-            raise UnavailableError(f"{self.operation.name}: {self.id} cannot run here: {reason}")
-        if not self._called:
-            self._called = True
-            self.operation._open_shortcut(self, self)
-        return self.operation.contract.run(self.kernel, *args, **kwargs)
-
-    @property
-    def lesson(self) -> str:
-        """What this rung changes, why that is faster, and what limits it now."""
-        return self._declared.lesson()
-
-    @property
-    def headline(self) -> str:
-        """The lesson's first paragraph on one line."""
-        return " ".join(self.lesson.split("\n\n")[0].split())
-
-    def source(self) -> str:
-        """The source text of the kernel, as it was written."""
-        return textwrap.dedent(self._declared.source())
-
-    def inspect(self, *aspects: str, **options: Any) -> Any:
-        """What became of the source: a lab.inspect.View of this rung, as `loopnest inspect` prints it.
-
-        The arguments and errors are lab.inspect.inspect's:
-
-        >>> import loopnest as ln
-        >>> view = ln.matmul["numpy.matmul"].inspect("source")
-        >>> view.listings[0].title
-        'the source of numpy.matmul'
-        """
-        if inspector is None:
-            raise RuntimeError("nothing inspects implementations: `import loopnest` sets operation.inspector")
-        return inspector(self, *aspects, **options)
-
-    def available(self) -> bool:
-        """Whether this rung can run here."""
-        return self.why_unavailable() is None
-
-    def why_unavailable(self) -> str | None:
-        """Why this rung cannot run here and how to mend that, or None where it can."""
-        backend = BACKENDS.get(self.backend)
-        return (backend.why_unavailable() if backend else None) or self._declared.why_unavailable()
-
-    def simulated(self) -> bool:
-        """Whether it runs in a simulator here: its results are right, and its times mean nothing."""
-        return simulated(self.backend)
-
-    def __repr__(self) -> str:
-        return f"<{self.operation.name} {self.id}{' (simulated)' if self.simulated() else ''}>"
-
-
-class Operation(Shortcut):
+class Operation:
     """What is computed: callable, with a ladder of implementations.
 
     >>> import numpy as np, loopnest as ln
@@ -280,28 +130,21 @@ class Operation(Shortcut):
         self.name = name
         self.contract = contract
         self._folder = folder
-        self._loaded: dict[str, dict[str, Implementation]] = {}
+        self._built_in: dict[str, dict[str, Implementation]] = {}  # by backend and id
         self._registered: dict[str, Implementation] = {}
-        self._default: Implementation | None = None  # what calls without `impl` use, asked for once
+        self._default: Implementation | None = None  # the rung of calls without `impl`, once it is known
         self.__name__ = name
         self.__doc__ = inspect.getdoc(contract.run)
         parameters = list(inspect.signature(contract.run).parameters.values())[1:]  # all but the kernel
         impl = inspect.Parameter("impl", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
         self.__signature__ = inspect.Signature([*parameters, impl])
 
-    def _call(self, *args: Any, impl: str | None = None, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, impl: str | None = None, **kwargs: Any) -> Any:
         if impl is not None:
             return self[impl](*args, **kwargs)
         if self._default is None:
             self._default = self.fastest()
-            self._open_shortcut(self, self._default)
-        return self._default._call(*args, **kwargs)
-
-    def _open_shortcut(self, caller: Shortcut, implementation: Implementation) -> None:
-        """Let usual calls of `caller` go straight to the implementation's kernel, where the extension has it."""
-        usual = self.contract.usual
-        if usual is not None:
-            open_shortcut(caller, implementation.kernel, usual.shapes, usual.option)
+        return self._default(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, and what is sent to another process, are the operation of this name there."""
@@ -314,7 +157,7 @@ class Operation(Shortcut):
         backend = id.partition(".")[0]
         if id in self._registered:
             return self._registered[id]
-        rungs = self._backend(backend)
+        rungs = self._rungs(backend)
         if id in rungs:
             return rungs[id]
         if id == backend and rungs:
@@ -334,15 +177,15 @@ class Operation(Shortcut):
 
     def ladder(self) -> list[Implementation]:
         """All implementations in reading order, those that cannot run here too."""
-        built_in = [k for backend in BACKENDS for k in self._backend(backend).values()]
+        built_in = [k for backend in BACKENDS for k in self._rungs(backend).values()]
         return built_in + list(self._registered.values())
 
     def fastest(self) -> Implementation:
         """The implementation that a call without `impl` uses."""
         for backend in fastest_first():
-            for implementation in reversed(self._backend(backend).values()):
-                if not implementation.study and implementation.available():
-                    return implementation
+            for k in reversed(self._rungs(backend).values()):
+                if not k.study and k.available():
+                    return k
         raise UnavailableError(f"{self.name}: no implementation can run here; `loopnest list {self.name}` says why")
 
     def register(self, id: str) -> Callable[[Kernel], Kernel]:
@@ -361,7 +204,7 @@ class Operation(Shortcut):
             if not callable(kernel):
                 raise TypeError(f"{self.name}: {id} is {kernel!r}, expected a function of the inputs and `out`")
             backend, variant = id.split(".")
-            self._registered[id] = Implementation(self, backend, _described(kernel, variant))
+            self._registered[id] = self._with(Backend(backend, "registered", speed=-1).rung(kernel, variant))
             return kernel
 
         return add
@@ -372,19 +215,28 @@ class Operation(Shortcut):
             raise UnknownImplementationError(f"{self.name}: no registered implementation has the id {id!r}")
         del self._registered[id]
 
-    def _backend(self, backend: str) -> dict[str, Implementation]:
+    def _rungs(self, backend: str) -> dict[str, Implementation]:
         """The rungs of one backend by id; its file is imported at the first look."""
-        if backend not in self._loaded:
-            built = [Implementation(self, backend, declared) for declared in self._declared(backend)]
-            self._loaded[backend] = {k.id: k for k in built}
-        return self._loaded[backend]
+        if backend not in self._built_in:
+            self._built_in[backend] = {k.id: self._with(k) for k in self._listed(backend)}
+        return self._built_in[backend]
 
-    def _declared(self, backend: str) -> Sequence[Rung]:
+    def _listed(self, backend: str) -> Sequence[Implementation]:
+        """What the backend's in_*.py file lists for this operation."""
         package = importlib.import_module(self._folder)
         if backend not in BACKENDS or not Path(package.__path__[0], f"in_{backend}.py").exists():
             return ()
-        importlib.import_module(f"{self._folder}.in_{backend}")
-        return _declared.get((self.name, backend), ())
+        rungs: Mapping[str, Sequence[Implementation]]
+        rungs = importlib.import_module(f"{self._folder}.in_{backend}").RUNGS
+        return rungs.get(self.name, ())
+
+    def _with(self, k: Implementation) -> Implementation:
+        """The rung as one of this operation's."""
+        k.operation = self
+        path = self.contract.fast_path
+        if path is not None:
+            k.open_fast_path(path.shapes, path.option)
+        return k
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"

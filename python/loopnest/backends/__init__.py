@@ -1,30 +1,36 @@
-"""The backends: the ways of writing a kernel, in reading order, and what each needs to run here."""
+"""How does a source become a rung? The ways of writing a kernel, in reading order, and what each needs to run here.
+
+A function, a C++ header or a .cu file comes in; a rung goes out, which can be called and which explains itself.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 
+from .. import _core
+from .rung import Backend, Implementation, UnavailableError
 
-@dataclass(frozen=True)
-class Backend:
-    """A way of writing kernels.
-
-    why_unavailable returns why none of its rungs can run here, with the fix, or None where they can.
-    speed           the larger, the earlier a call without `impl` asks this backend for a rung.
-    """
-
-    name: str
-    summary: str
-    why_unavailable: Callable[[], str | None]
-    speed: int
-
-
-def _nothing_missing() -> str | None:
-    return None
+__all__ = [
+    "BACKENDS",
+    "CPP",
+    "CUDA",
+    "CUDA_CPP",
+    "NUMBA",
+    "NUMPY",
+    "PYTHON",
+    "SIMULATED",
+    "TORCH",
+    "Backend",
+    "Implementation",
+    "UnavailableError",
+    "cpp_rung",
+    "cuda_simulated",
+    "fastest_first",
+    "simulated",
+]
 
 
 @functools.cache
@@ -55,16 +61,17 @@ def _cuda_missing() -> str | None:
     return None
 
 
-def cuda_cpp_simulated() -> bool:
-    """Whether CUDA C++ runs on the CPU: right results, no meaningful times."""
-    return os.environ.get("LOOPNEST_CUDA_CPP", "") == "simulated"
+def _cuda_cpp_simulated() -> bool:
+    from .cuda_on_cpu import cuda_cpp_simulated
+
+    return cuda_cpp_simulated()
 
 
 def _cuda_cpp_missing() -> str | None:
-    asked = os.environ.get("LOOPNEST_CUDA_CPP", "")
-    if asked not in ("", "simulated"):
-        return f"LOOPNEST_CUDA_CPP is {asked!r}, expected 'simulated', or nothing for a GPU"
-    return _no_compiler() if asked else _no_nvrtc_or_device()
+    wanted = os.environ.get("LOOPNEST_CUDA_CPP", "")
+    if wanted not in ("", "simulated"):
+        return f"LOOPNEST_CUDA_CPP is {wanted!r}, expected 'simulated', or nothing for a GPU"
+    return _no_compiler() if wanted else _no_nvrtc_or_device()
 
 
 @functools.cache
@@ -89,33 +96,38 @@ def _no_nvrtc_or_device() -> str | None:
     return missing
 
 
-def simulated(backend: str) -> bool:
-    """Whether this backend's rungs run in a simulator here: right results, and times that mean nothing."""
-    return (backend == "cuda" and cuda_simulated()) or (backend == "cuda_cpp" and cuda_cpp_simulated())
+PYTHON = Backend("python", "pure Python on lists", speed=0)
+NUMPY = Backend("numpy", "NumPy, whole arrays at a time", speed=2)
+NUMBA = Backend("numba", "Python loops compiled by Numba", speed=3)
+# The GPU's backends have speed -1: they would move the arrays to the device and back in every call.
+CUDA = Backend("cuda", "Python kernels for NVIDIA GPUs by numba.cuda", -1, _cuda_missing, cuda_simulated)
+CUDA_CPP = Backend(
+    "cuda_cpp", "CUDA C++ for NVIDIA GPUs, compiled by NVRTC at run time", -1, _cuda_cpp_missing, _cuda_cpp_simulated
+)
+CPP = Backend("cpp", "C++ by pybind11, one compile per ISA level", speed=4)
+TORCH = Backend("torch", "PyTorch on the CPU", 1, _torch_missing)
 
-
-BACKENDS: dict[str, Backend] = {
-    backend.name: backend
-    for backend in (
-        Backend("python", "pure Python on lists", _nothing_missing, speed=0),
-        Backend("numpy", "NumPy, whole arrays at a time", _nothing_missing, speed=2),
-        Backend("numba", "Python loops compiled by Numba", _nothing_missing, speed=3),
-        Backend("cuda", "Python kernels for NVIDIA GPUs by numba.cuda", _cuda_missing, speed=-1),
-        Backend("cuda_cpp", "CUDA C++ for NVIDIA GPUs, compiled by NVRTC at run time", _cuda_cpp_missing, speed=-1),
-        Backend("cpp", "C++ by pybind11, one compile per ISA level", _nothing_missing, speed=4),
-        Backend("torch", "PyTorch on the CPU", _torch_missing, speed=1),
-    )
-}
-
+BACKENDS = {backend.name: backend for backend in (PYTHON, NUMPY, NUMBA, CUDA, CUDA_CPP, CPP, TORCH)}
+"""The backends by name, in reading order."""
 
 SIMULATED = "simulated on the CPU: right results, and times that mean nothing, so none is measured"
-"""What is told of rungs that run in a simulator."""
+"""What tables say about rungs that run in a simulator."""
+
+
+def simulated(backend: str) -> bool:
+    """Whether this backend's rungs run in a simulator here."""
+    return backend in BACKENDS and BACKENDS[backend].simulated()
 
 
 def fastest_first() -> Iterator[str]:
-    """The backends that a call without `impl` tries in turn.
-
-    cuda and cuda_cpp are not among them: they would move the arrays to the device and back.
-    """
+    """The backends that a call without `impl` tries in turn."""
     usable = [backend for backend in BACKENDS.values() if backend.speed >= 0]
     return (backend.name for backend in sorted(usable, key=lambda backend: -backend.speed))
+
+
+def cpp_rung(
+    operation: str, variant: str, header: str, *, faster_than: str | tuple[str, ...] = (), study: bool = False
+) -> Implementation:
+    """The rung of a kernel that the extension holds; its header, below csrc/, is its source and lesson."""
+    kernel = _core.kernels[operation][variant]
+    return CPP.rung(kernel, variant, files=[header], faster_than=faster_than, study=study)

@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ..operation import Kernel, Rung, add_rung
-from .cpp import csrc, opening_comment
+from .cpp import csrc
 from .cuda_device import name_expressions
 from .cuda_on_cpu import STUBS, CudaBuildError
 
@@ -164,34 +163,6 @@ def _buffer(size_of: Any, read: Any, program: Any) -> bytes:
 
 def _first_line(error: BaseException) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-# --- rungs
-
-
-def cu_rung(
-    operation: str, variant: str, files: Sequence[str], kernel: Kernel, *, faster_than: str | Sequence[str] = ()
-) -> None:
-    """Declare a host function that launches kernels of .cu files to be a rung.
-
-    files   below csrc/cuda/: the first is the rung's source, and its opening comment the lesson; the kernels of the
-            others are launched too
-    kernel  takes what the operation's kernels take, and carries it to the device and back; its attribute `cu_files`
-            becomes the paths, so that the sources can be compiled and looked at without a GPU
-    """
-    paths = tuple(csrc() / "cuda" / file for file in files)
-    kernel.cu_files = paths  # type: ignore[attr-defined]
-    add_rung(
-        operation,
-        "cuda_cpp",
-        Rung(
-            variant=variant,
-            kernel=kernel,
-            lesson=lambda: opening_comment(paths[0]),
-            source=lambda: paths[0].read_text(encoding="utf-8"),
-            faster_than=(faster_than,) if isinstance(faster_than, str) else tuple(faster_than),
-        ),
-    )
 
 
 def compile_file(file: Path, *, arch: str = "sm_90", kind: Kind = "ptx", options: Sequence[str] = ()) -> Compiled:

@@ -18,8 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..arrays import Array
-from . import cuda_cpp_simulated
-from .cuda_on_cpu import Library, Sizes, as_c, build, device_array, kernels_of
+from .cuda_on_cpu import Library, Sizes, as_c, build, cuda_cpp_simulated, device_array, kernels_of
 
 C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 """What a dtype is called in a template's argument."""

@@ -376,6 +376,11 @@ def _runtime(sanitize: str, program: bool) -> Path:
     return built
 
 
+def cuda_cpp_simulated() -> bool:
+    """Whether CUDA C++ runs on the CPU: right results, no meaningful times."""
+    return os.environ.get("LOOPNEST_CUDA_CPP", "") == "simulated"
+
+
 def compiler() -> str:
     """The system's C++ compiler: what CXX names, or g++, clang++ or c++. Raises CudaBuildError where there is none, or
     where the simulation does not run: it finds shared memory as Linux lays it out."""

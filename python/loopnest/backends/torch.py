@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, CopyWarning, levels_to_caller
-from ..operation import Kernel
+from .rung import Kernel
 
 Tensor = Any  # torch.Tensor, which is not there to be named before torch is
 

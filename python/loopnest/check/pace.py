@@ -84,7 +84,7 @@ class Prepared:
 
     @functools.cached_property
     def how(self) -> How:
-        name, usual = self.operation.name, self.operation.contract.usual
+        name, usual = self.operation.name, self.operation.contract.fast_path
         if name in REARRANGED:
             return REARRANGED[name]
         return "roll" if usual is not None and usual.shapes == "elementwise" else "new"

@@ -112,7 +112,7 @@ def _facts(opened: Opened) -> dict[str, str]:
 def _source(request: Request, opened: Opened) -> list[Listing]:
     """The rung's header, and of others the lines that the hot loop comes from, with what became of each."""
     k, loop = request.implementation, opened.loop
-    own = k.header or ""
+    own = "".join(k.files[:1])
     became: dict[str, dict[int, Counter[str]]] = {own: {}}
     for one in loop.instructions if loop else ():
         if one.line is not None:
@@ -153,7 +153,7 @@ def _remarks(request: Request) -> list[Listing]:
     """The compiler's remarks below the lines that they are on."""
     here, level = compiler(), level_of(request.isa)
     function, scalar = compiled_from(request.implementation, level, request.dtype)
-    own = request.implementation.header or ""
+    own = "".join(request.implementation.files[:1])
     said = remarks_on(function, own, level)
     flags = " ".join(flags_of(level, False, here.kind))
     notes = [f"By {here.version}, which compiled the header once more with {flags}."]
@@ -201,16 +201,16 @@ def _why_scalar(opened: Opened) -> list[str]:
         notes.append(f"Scalar: this rung is compiled with vectorization off ({without}), to show what that costs.")
     lines = {one.line for one in opened.loop.instructions} if opened.loop else set()
     try:
-        said = remarks_on(function, k.header or "", opened.level)
+        said = remarks_on(function, "".join(k.files[:1]), opened.level)
     except InspectError as error:
         return [*notes, f"What the compiler says of it is not known here: {error}."]
     with_it = "With vectorization on, the" if scalar else "The"
     known = {line for line in lines if line is not None}
     if not known:  # without line tables all that is said of the header
-        known = {(remark.file, remark.line) for remark in said if remark.file == k.header}
+        known = {(remark.file, remark.line) for remark in said if remark.file in k.files[:1]}
     found = []
     for file, line in sorted(known | _calls(said)):
-        where = f"line {line}" if file == k.header else f"line {line} of csrc/{file}"
+        where = f"line {line}" if file in k.files[:1] else f"line {line} of csrc/{file}"
         found += [(f"{with_it} compiler says of {where}: {saying}.", saying) for saying in _sayings(said, file, line)]
     reasons = [told for told, saying in found if saying != "not vectorized"]
     if not scalar and any(saying.startswith("vectorized") for _, saying in found):

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...arrays import Array, Call, as_matrices
 from ...numerics import gamma, precise, unit_roundoff
-from ...operation import Arguments, Contract, Kernel, Usual, Workload
+from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
 def run_forward(operation: str, kernel: Kernel, x: Any, out: Any, *options: Any) -> Any:
@@ -82,7 +82,7 @@ def contract(
         flops=lambda m, n: flops * m * n,
         traffic=lambda itemsize, m, n: (3 if backward else 2) * itemsize * m * n,
         workloads=WORKLOADS,
-        usual=Usual(shapes),
+        fast_path=FastPath(shapes),
     )
 
 

@@ -7,12 +7,11 @@ import math
 import numpy as np
 
 from ...arrays import Array
+from ...backends import NUMBA
 from ...backends.numba import compiled, helper
 from ...backends.numba_math import exp_of_minus
-from ...operation import rung
 
 
-@rung("relu")
 @compiled
 def relu_loop(x: Array, out: Array) -> None:
     """0 where x <= 0, else x: one comparison an element.
@@ -27,7 +26,6 @@ def relu_loop(x: Array, out: Array) -> None:
             out[i, j] = zero if x[i, j] <= zero else x[i, j]
 
 
-@rung("relu_backward")
 @compiled
 def relu_backward_loop(x: Array, dy: Array, out: Array) -> None:
     """dy where x > 0 and 0 where x <= 0: the slope of relu is 1 or 0.
@@ -40,7 +38,6 @@ def relu_backward_loop(x: Array, dy: Array, out: Array) -> None:
             out[i, j] = zero if x[i, j] <= zero else dy[i, j]
 
 
-@rung("sigmoid")
 @compiled
 def sigmoid_loop(x: Array, out: Array) -> None:
     """σ(x) = 1 / (1 + exp(-x)), from t = exp(-|x|), which cannot overflow: 1 / (1 + t), or t / (1 + t) for x < 0.
@@ -56,7 +53,6 @@ def sigmoid_loop(x: Array, out: Array) -> None:
             out[i, j] = (t if x[i, j] < T(0) else T(1)) / (T(1) + t)
 
 
-@rung("sigmoid_backward")
 @compiled
 def sigmoid_backward_loop(x: Array, dy: Array, out: Array) -> None:
     """dy σ'(x) = dy σ(x) σ(-x) = dy t / (1 + t)², with t = exp(-|x|): symmetric in x, so one formula serves both sides.
@@ -70,7 +66,6 @@ def sigmoid_backward_loop(x: Array, dy: Array, out: Array) -> None:
             out[i, j] = dy[i, j] * (t / ((T(1) + t) * (T(1) + t)))
 
 
-@rung("tanh")
 @compiled
 def tanh_loop(x: Array, out: Array) -> None:
     """The C library's tanh for each element, in float64 for both dtypes.
@@ -83,7 +78,6 @@ def tanh_loop(x: Array, out: Array) -> None:
             out[i, j] = math.tanh(np.float64(x[i, j]))
 
 
-@rung("tanh_backward")
 @compiled
 def tanh_backward_loop(x: Array, dy: Array, out: Array) -> None:
     """dy tanh'(x) = dy / cosh²(x) = dy 4t / (1 + t)², with t = exp(-2|x|).
@@ -97,7 +91,6 @@ def tanh_backward_loop(x: Array, dy: Array, out: Array) -> None:
             out[i, j] = dy[i, j] * (T(4) * t / ((T(1) + t) * (T(1) + t)))
 
 
-@rung("softmax")
 @compiled(reorder_sums=True)
 def softmax_loop(x: Array, out: Array) -> None:
     """exp(x - max) / Σ exp(x - max) over each row, in three passes.
@@ -125,3 +118,28 @@ def largest_of(row: Array) -> float:
     for j in range(1, row.size):
         largest = max(largest, row[j])
     return largest
+
+
+RUNGS = {
+    "relu": [
+        NUMBA.rung(relu_loop, "loop"),
+    ],
+    "relu_backward": [
+        NUMBA.rung(relu_backward_loop, "loop"),
+    ],
+    "sigmoid": [
+        NUMBA.rung(sigmoid_loop, "loop"),
+    ],
+    "sigmoid_backward": [
+        NUMBA.rung(sigmoid_backward_loop, "loop"),
+    ],
+    "tanh": [
+        NUMBA.rung(tanh_loop, "loop"),
+    ],
+    "tanh_backward": [
+        NUMBA.rung(tanh_backward_loop, "loop"),
+    ],
+    "softmax": [
+        NUMBA.rung(softmax_loop, "loop"),
+    ],
+}

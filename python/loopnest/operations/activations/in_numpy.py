@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import NUMPY
 
 
 def sigmoid(x: Array, out: Array) -> None:
@@ -13,7 +13,6 @@ def sigmoid(x: Array, out: Array) -> None:
         np.divide(np.where(x >= 0, x.dtype.type(1), power), 1 + power, out=out)
 
 
-@rung("relu")
 def relu_vectorized(x: Array, out: Array) -> None:
     """One call: the larger of x and 0, with vector instructions; NaN passes.
 
@@ -22,7 +21,6 @@ def relu_vectorized(x: Array, out: Array) -> None:
     np.maximum(x, 0, out=out)
 
 
-@rung("relu_backward")
 def relu_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
     """A comparison into a new array of booleans, and a selection by it.
 
@@ -31,7 +29,6 @@ def relu_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
     out[...] = np.where(x <= 0, x.dtype.type(0), dy)
 
 
-@rung("sigmoid")
 def sigmoid_vectorized(x: Array, out: Array) -> None:
     """The formula by exp(-|x|), a pass for each of its seven operations.
 
@@ -40,7 +37,6 @@ def sigmoid_vectorized(x: Array, out: Array) -> None:
     sigmoid(x, out)
 
 
-@rung("sigmoid_backward")
 def sigmoid_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
     """dy · t / (1 + t)² with t = exp(-|x|), which is σ(x) · σ(-x) with one exponential and without a difference.
 
@@ -52,7 +48,6 @@ def sigmoid_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
         np.multiply(dy, slope, out=out)
 
 
-@rung("tanh")
 def tanh_vectorized(x: Array, out: Array) -> None:
     """One call, with vector instructions where NumPy has them for this processor.
 
@@ -61,7 +56,6 @@ def tanh_vectorized(x: Array, out: Array) -> None:
     np.tanh(x, out=out)
 
 
-@rung("tanh_backward")
 def tanh_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
     """dy · 4 t / (1 + t)² with t = exp(-2|x|), which is 1 - tanh²(x) without a difference that cancels.
 
@@ -73,7 +67,6 @@ def tanh_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
         np.multiply(dy, slope, out=out)
 
 
-@rung("softmax")
 def softmax_vectorized(x: Array, out: Array) -> None:
     """A pass for each of maximum, difference, exp, sum and quotient, the last three in `out`.
 
@@ -83,3 +76,28 @@ def softmax_vectorized(x: Array, out: Array) -> None:
         np.subtract(x, x.max(axis=1, keepdims=True), out=out)
         np.exp(out, out=out)
         np.divide(out, out.sum(axis=1, keepdims=True), out=out)
+
+
+RUNGS = {
+    "relu": [
+        NUMPY.rung(relu_vectorized, "vectorized"),
+    ],
+    "relu_backward": [
+        NUMPY.rung(relu_backward_vectorized, "vectorized"),
+    ],
+    "sigmoid": [
+        NUMPY.rung(sigmoid_vectorized, "vectorized"),
+    ],
+    "sigmoid_backward": [
+        NUMPY.rung(sigmoid_backward_vectorized, "vectorized"),
+    ],
+    "tanh": [
+        NUMPY.rung(tanh_vectorized, "vectorized"),
+    ],
+    "tanh_backward": [
+        NUMPY.rung(tanh_backward_vectorized, "vectorized"),
+    ],
+    "softmax": [
+        NUMPY.rung(softmax_vectorized, "vectorized"),
+    ],
+}

@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import PYTHON
 
 
 def each(f: Callable[..., float], *arrays: Array) -> list[list[float]]:
@@ -20,7 +20,6 @@ def sigmoid(x: float) -> float:
     return (1.0 if x >= 0 else power) / (1 + power)
 
 
-@rung("relu")
 def relu_loop(x: Array, out: Array) -> None:
     """A comparison an element: 0 where x <= 0, and else x, so that NaN passes.
 
@@ -29,7 +28,6 @@ def relu_loop(x: Array, out: Array) -> None:
     out[...] = each(lambda x_i: 0.0 if x_i <= 0 else x_i, x)
 
 
-@rung("relu_backward")
 def relu_backward_loop(x: Array, dy: Array, out: Array) -> None:
     """A comparison an element: 0 where x <= 0, and else dy.
 
@@ -38,7 +36,6 @@ def relu_backward_loop(x: Array, dy: Array, out: Array) -> None:
     out[...] = each(lambda x_i, dy_i: 0.0 if x_i <= 0 else dy_i, x, dy)
 
 
-@rung("sigmoid")
 def sigmoid_loop(x: Array, out: Array) -> None:
     """The formula by exp(-|x|), which cannot overflow and keeps the digits of both tails.
 
@@ -47,7 +44,6 @@ def sigmoid_loop(x: Array, out: Array) -> None:
     out[...] = each(sigmoid, x)
 
 
-@rung("sigmoid_backward")
 def sigmoid_backward_loop(x: Array, dy: Array, out: Array) -> None:
     """dy · σ(x) · σ(-x): since 1 - σ(x) = σ(-x), nothing cancels.
 
@@ -56,7 +52,6 @@ def sigmoid_backward_loop(x: Array, dy: Array, out: Array) -> None:
     out[...] = each(lambda x_i, dy_i: dy_i * (sigmoid(x_i) * sigmoid(-x_i)), x, dy)
 
 
-@rung("tanh")
 def tanh_loop(x: Array, out: Array) -> None:
     """The standard library's tanh, an element at a time.
 
@@ -71,7 +66,6 @@ def slope_of_tanh(x: float) -> float:
     return 4 * power / ((1 + power) * (1 + power))
 
 
-@rung("tanh_backward")
 def tanh_backward_loop(x: Array, dy: Array, out: Array) -> None:
     """dy · 4 t / (1 + t)² with t = exp(-2|x|), which is 1 - tanh²(x) without a difference that cancels.
 
@@ -80,7 +74,6 @@ def tanh_backward_loop(x: Array, dy: Array, out: Array) -> None:
     out[...] = each(lambda x_i, dy_i: dy_i * slope_of_tanh(x_i), x, dy)
 
 
-@rung("softmax")
 def softmax_loop(x: Array, out: Array) -> None:
     """Row by row: the maximum, the exponentials, their sum, the quotients.
 
@@ -91,3 +84,28 @@ def softmax_loop(x: Array, out: Array) -> None:
         powers = [math.exp(x_ij - largest) for x_ij in row]
         total = sum(powers)
         out[i] = [power / total for power in powers]
+
+
+RUNGS = {
+    "relu": [
+        PYTHON.rung(relu_loop, "loop"),
+    ],
+    "relu_backward": [
+        PYTHON.rung(relu_backward_loop, "loop"),
+    ],
+    "sigmoid": [
+        PYTHON.rung(sigmoid_loop, "loop"),
+    ],
+    "sigmoid_backward": [
+        PYTHON.rung(sigmoid_backward_loop, "loop"),
+    ],
+    "tanh": [
+        PYTHON.rung(tanh_loop, "loop"),
+    ],
+    "tanh_backward": [
+        PYTHON.rung(tanh_backward_loop, "loop"),
+    ],
+    "softmax": [
+        PYTHON.rung(softmax_loop, "loop"),
+    ],
+}

@@ -4,11 +4,10 @@ Each call of a chain is one pass over the array. In place, the passes after the 
 fits; a fresh array for every intermediate result would cost page faults besides.
 """
 
+from ...backends import TORCH
 from ...backends.torch import Tensor, on_tensors
-from ...operation import rung
 
 
-@rung("relu")
 @on_tensors()
 def relu_eager(x: Tensor, out: Tensor) -> None:
     """One call of torch.clamp with a lower bound of 0; NaN passes.
@@ -20,7 +19,6 @@ def relu_eager(x: Tensor, out: Tensor) -> None:
     torch.clamp(x, min=0, out=out)
 
 
-@rung("relu_backward")
 @on_tensors()
 def relu_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
     """The kernel behind autograd's relu: dy where x > 0, else 0, chosen by a mask without a branch.
@@ -32,7 +30,6 @@ def relu_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
     torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=out)
 
 
-@rung("sigmoid")
 @on_tensors()
 def sigmoid_eager(x: Tensor, out: Tensor) -> None:
     """σ(x) = e^min(x, 0) / (1 + e^-|x|), in seven passes: neither exponential can overflow.
@@ -48,7 +45,6 @@ def sigmoid_eager(x: Tensor, out: Tensor) -> None:
     torch.clamp(x, max=0, out=out).exp_().div_(below)
 
 
-@rung("sigmoid_backward")
 @on_tensors()
 def sigmoid_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
     """dy · σ(x)·σ(-x) = dy · t / (1 + t)² with t = e^-|x|: no branch, and no 1 - σ that cancels.
@@ -62,7 +58,6 @@ def sigmoid_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
     t.div_(below).div_(below).mul_(dy)
 
 
-@rung("tanh")
 @on_tensors()
 def tanh_eager(x: Tensor, out: Tensor) -> None:
     """One call of torch.tanh: a vectorized polynomial, within 1 ULP.
@@ -75,7 +70,6 @@ def tanh_eager(x: Tensor, out: Tensor) -> None:
     torch.tanh(x, out=out)
 
 
-@rung("tanh_backward")
 @on_tensors()
 def tanh_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
     """dy · (1 - tanh² x), written as dy · 4t / (1 + t)² with t = e^-2|x|: nothing cancels.
@@ -90,7 +84,6 @@ def tanh_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
     t.div_(below).div_(below).mul_(4).mul_(dy)
 
 
-@rung("softmax")
 @on_tensors()
 def softmax_eager(x: Tensor, out: Tensor) -> None:
     """One call of torch.softmax: each row's maximum, exponentials and sum while the row is in the cache.
@@ -101,3 +94,28 @@ def softmax_eager(x: Tensor, out: Tensor) -> None:
     import torch
 
     torch.softmax(x, dim=1, out=out)
+
+
+RUNGS = {
+    "relu": [
+        TORCH.rung(relu_eager, "eager"),
+    ],
+    "relu_backward": [
+        TORCH.rung(relu_backward_eager, "eager"),
+    ],
+    "sigmoid": [
+        TORCH.rung(sigmoid_eager, "eager"),
+    ],
+    "sigmoid_backward": [
+        TORCH.rung(sigmoid_backward_eager, "eager"),
+    ],
+    "tanh": [
+        TORCH.rung(tanh_eager, "eager"),
+    ],
+    "tanh_backward": [
+        TORCH.rung(tanh_backward_eager, "eager"),
+    ],
+    "softmax": [
+        TORCH.rung(softmax_eager, "eager"),
+    ],
+}

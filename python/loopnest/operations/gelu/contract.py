@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...numerics import precise, unit_roundoff
-from ...operation import Arguments, Contract, Kernel, Usual, Workload
+from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 from ..activations.contract import (
     elements,
     run_backward,
@@ -158,7 +158,7 @@ GELU = Contract(
     traffic=lambda itemsize, m, n: 2 * itemsize * m * n,
     workloads=WORKLOADS,
     variations=VARIATIONS,
-    usual=Usual("elementwise", option=True),  # the tanh form
+    fast_path=FastPath("elementwise", option=True),  # the tanh form
 )
 
 
@@ -231,5 +231,5 @@ GELU_BACKWARD = Contract(
     traffic=lambda itemsize, m, n: 3 * itemsize * m * n,
     workloads=WORKLOADS,
     variations=VARIATIONS,
-    usual=Usual("elementwise", option=True),  # the tanh form
+    fast_path=FastPath("elementwise", option=True),  # the tanh form
 )

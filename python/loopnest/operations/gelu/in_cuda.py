@@ -10,8 +10,8 @@ import numpy as np
 from numba import cuda
 
 from ...arrays import Array
+from ...backends import CUDA
 from ...backends.cuda import Vector, launch_flat, launches, on_device, to_device
-from ...operation import rung
 
 FARTHEST = 40
 """Beyond ±40 the exponentials are 0; nearer, no square overflows."""
@@ -65,7 +65,6 @@ def _run(kernel: Any, inputs: tuple[Array, ...], out: Array, tanh_form: bool) ->
     out[...] = on_host.reshape(out.shape)
 
 
-@rung("gelu")
 @launches(kernel=lambda dtype: kernels(dtype)[0])
 def elementwise(x: Array, out: Array, tanh_form: bool) -> None:
     """A thread for every element or several: each starts at its own number and strides by the grid's size.
@@ -78,7 +77,6 @@ def elementwise(x: Array, out: Array, tanh_form: bool) -> None:
     _run(kernels(x.dtype)[0], (x,), out, tanh_form)
 
 
-@rung("gelu_backward")
 @launches(kernel=lambda dtype: kernels(dtype)[1])
 def gelu_backward_elementwise(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
     """The same grid-stride loop with the slope: two arrays in, one out.
@@ -87,3 +85,13 @@ def gelu_backward_elementwise(x: Array, dy: Array, out: Array, tanh_form: bool) 
     that. x and dy are gathered into row-major order for the transfer where they are in another.
     """
     _run(kernels(x.dtype)[1], (x, dy), out, tanh_form)
+
+
+RUNGS = {
+    "gelu": [
+        CUDA.rung(elementwise),
+    ],
+    "gelu_backward": [
+        CUDA.rung(gelu_backward_elementwise, "elementwise"),
+    ],
+}

@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import Array
+from ...backends import CUDA_CPP, Implementation
 from ...backends.cpp import csrc
-from ...backends.cuda_cpp import cu_rung
 from ...backends.cuda_device import (
     MOST_BLOCKS,
     THREADS,
@@ -40,16 +40,21 @@ def _run(variant: str, kernel: str, inputs: tuple[Array, ...], out: Array, tanh_
     to_host(result, out)
 
 
-def _rungs(variant: str) -> None:
+def _rung(variant: str) -> Implementation:
     def gelu(x: Array, out: Array, tanh_form: bool) -> None:
         _run(variant, f"gelu_{variant}", (x,), out, tanh_form)
 
+    return CUDA_CPP.rung(gelu, variant, files=[f"cuda/gelu_{variant}.cu"])
+
+
+def _backward_rung(variant: str) -> Implementation:
     def gelu_backward(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
         _run(variant, f"gelu_backward_{variant}", (x, dy), out, tanh_form)
 
-    cu_rung("gelu", variant, [f"gelu_{variant}.cu"], gelu)
-    cu_rung("gelu_backward", variant, [f"gelu_{variant}.cu"], gelu_backward)
+    return CUDA_CPP.rung(gelu_backward, variant, files=[f"cuda/gelu_{variant}.cu"])
 
 
-_rungs("elementwise")
-_rungs("vectorized")
+RUNGS = {
+    "gelu": [_rung("elementwise"), _rung("vectorized")],
+    "gelu_backward": [_backward_rung("elementwise"), _backward_rung("vectorized")],
+}

@@ -13,10 +13,10 @@ import math
 import numpy as np
 
 from ...arrays import Array
+from ...backends import NUMBA
 from ...backends.numba import compiled, helper, ufunc
 from ...backends.numba_math import exp_of_minus
 from ...backends.threads import share_elements
-from ...operation import rung
 from .erfc import CENTRE, FLOAT32, FLOAT64
 
 _LINEAR = 2 * math.sqrt(2 / math.pi)  # z = _LINEAR · x + _CUBIC · x³
@@ -59,7 +59,6 @@ def _gradient_by_erfc(x: float, dy: float) -> float:
     return dy * ((q if x < 0.0 else 1.0 - q) + x * (_DENSITY_AT_0 * math.exp(-0.5 * (x * x))))
 
 
-@rung("gelu")
 @compiled
 def scalar(x: Array, out: Array, tanh_form: bool) -> None:
     """One element at a time, with the C library's exp (tanh form) or erfc (erf form).
@@ -77,7 +76,6 @@ def scalar(x: Array, out: Array, tanh_form: bool) -> None:
                 out[i, j] = _gelu_by_erfc(x[i, j])
 
 
-@rung("gelu")
 def vectorize(x: Array, out: Array, tanh_form: bool) -> None:
     """The same formula for one number, made a NumPy ufunc by `@vectorize`: NumPy runs the loop.
 
@@ -150,7 +148,6 @@ def slope_erf(x: float) -> float:
     return (q if x < T(0) else T(1) - q) + x * (T(_DENSITY_AT_0) * power)
 
 
-@rung("gelu", faster_than=("numba.scalar", "numba.vectorize"))
 @compiled
 def polynomial(x: Array, out: Array, tanh_form: bool) -> None:
     """exp and erfc as polynomials in the loop itself: nothing is called, so LLVM vectorizes it.
@@ -175,7 +172,6 @@ def polynomial(x: Array, out: Array, tanh_form: bool) -> None:
 _LEAST = 1 << 17  # elements that are worth another thread: 100 µs of polynomials, about the time it takes to wake one
 
 
-@rung("gelu", faster_than=("numba.scalar", "numba.vectorize"))
 def parallel(x: Array, out: Array, tanh_form: bool) -> None:
     """The polynomials on all cores, each over rows or columns of its own.
 
@@ -186,7 +182,6 @@ def parallel(x: Array, out: Array, tanh_form: bool) -> None:
     share_elements(lambda x, out: polynomial(x, out, tanh_form), _LEAST, x, out)
 
 
-@rung("gelu_backward")
 @compiled
 def gelu_backward_scalar(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
     """One element at a time, with the C library's exp and erfc.
@@ -202,7 +197,6 @@ def gelu_backward_scalar(x: Array, dy: Array, out: Array, tanh_form: bool) -> No
                 out[i, j] = _gradient_by_erfc(x[i, j], dy[i, j])
 
 
-@rung("gelu_backward")
 def gelu_backward_vectorize(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
     """The same formula for two numbers, made a NumPy ufunc by `@vectorize`.
 
@@ -214,7 +208,6 @@ def gelu_backward_vectorize(x: Array, dy: Array, out: Array, tanh_form: bool) ->
         ufunc(formula, x.dtype)(x, dy, out=out)
 
 
-@rung("gelu_backward", faster_than=("numba.scalar", "numba.vectorize"))
 @compiled
 def gelu_backward_polynomial(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
     """Vectorized polynomials, as in gelu: one exponential serves both terms of the derivative.
@@ -231,10 +224,25 @@ def gelu_backward_polynomial(x: Array, dy: Array, out: Array, tanh_form: bool) -
                 out[i, j] = dy[i, j] * slope_erf(x[i, j])
 
 
-@rung("gelu_backward", faster_than=("numba.scalar", "numba.vectorize"))
 def gelu_backward_parallel(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
     """The polynomials on all cores, each over rows or columns of its own.
 
     Three arrays pass through memory instead of gelu's two, so its bandwidth is reached with fewer cores.
     """
     share_elements(lambda x, dy, out: gelu_backward_polynomial(x, dy, out, tanh_form), _LEAST, x, dy, out)
+
+
+RUNGS = {
+    "gelu": [
+        NUMBA.rung(scalar),
+        NUMBA.rung(vectorize),
+        NUMBA.rung(polynomial, faster_than=("numba.scalar", "numba.vectorize")),
+        NUMBA.rung(parallel, faster_than=("numba.scalar", "numba.vectorize")),
+    ],
+    "gelu_backward": [
+        NUMBA.rung(gelu_backward_scalar, "scalar"),
+        NUMBA.rung(gelu_backward_vectorize, "vectorize"),
+        NUMBA.rung(gelu_backward_polynomial, "polynomial", faster_than=("numba.scalar", "numba.vectorize")),
+        NUMBA.rung(gelu_backward_parallel, "parallel", faster_than=("numba.scalar", "numba.vectorize")),
+    ],
+}

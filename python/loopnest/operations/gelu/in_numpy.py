@@ -9,7 +9,7 @@ import math
 import numpy as np
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import NUMPY
 from . import erfc
 from .in_python import (
     CUBIC,
@@ -48,7 +48,6 @@ def exponent(x: Array) -> tuple[Array, Array]:
     return w, np.exp(-np.abs(w))
 
 
-@rung("gelu")
 def gelu_scalar(x: Array, out: Array, tanh_form: bool) -> None:
     """np.frompyfunc: a Python function called for each element.
 
@@ -59,7 +58,6 @@ def gelu_scalar(x: Array, out: Array, tanh_form: bool) -> None:
     out[...] = f(x.astype(object))
 
 
-@rung("gelu", faster_than="numpy.scalar")
 def gelu_vectorized(x: Array, out: Array, tanh_form: bool) -> None:
     """Whole arrays: a call, and a pass over memory, for each operation of the formula.
 
@@ -75,7 +73,6 @@ def gelu_vectorized(x: Array, out: Array, tanh_form: bool) -> None:
             np.multiply(x, distribution(x), out=out)
 
 
-@rung("gelu_backward")
 def gelu_backward_scalar(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
     """np.frompyfunc again: the slope by a Python function called for each element.
 
@@ -86,7 +83,6 @@ def gelu_backward_scalar(x: Array, dy: Array, out: Array, tanh_form: bool) -> No
         np.multiply(dy, slope(x.astype(object)).astype(x.dtype), out=out)
 
 
-@rung("gelu_backward", faster_than="numpy.scalar")
 def gelu_backward_vectorized(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
     """Whole arrays: a pass for each operation of the slope.
 
@@ -103,3 +99,15 @@ def gelu_backward_vectorized(x: Array, dy: Array, out: Array, tanh_form: bool) -
             slope = distribution(x)
             slope += x * (np.exp(-0.5 * (near * near)) * (1 / math.sqrt(2 * math.pi)))
         np.multiply(dy, slope, out=out)
+
+
+RUNGS = {
+    "gelu": [
+        NUMPY.rung(gelu_scalar, "scalar"),
+        NUMPY.rung(gelu_vectorized, "vectorized", faster_than="numpy.scalar"),
+    ],
+    "gelu_backward": [
+        NUMPY.rung(gelu_backward_scalar, "scalar"),
+        NUMPY.rung(gelu_backward_vectorized, "vectorized", faster_than="numpy.scalar"),
+    ],
+}

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import PYTHON
 from ..activations.in_python import each, sigmoid
 
 LINEAR = 2 * math.sqrt(2 / math.pi)
@@ -39,7 +39,6 @@ def slope_exact_form(x: float) -> float:
     return math.erfc(-x / math.sqrt(2)) / 2 + x * density
 
 
-@rung("gelu")
 def gelu_loop(x: Array, out: Array, tanh_form: bool) -> None:
     """The formula for each element, in a Python loop.
 
@@ -50,7 +49,6 @@ def gelu_loop(x: Array, out: Array, tanh_form: bool) -> None:
     out[...] = each(f, x)
 
 
-@rung("gelu_backward")
 def gelu_backward_loop(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
     """dy · gelu'(x) for each element, in a Python loop.
 
@@ -58,3 +56,13 @@ def gelu_backward_loop(x: Array, dy: Array, out: Array, tanh_form: bool) -> None
     """
     slope: Callable[[float], float] = slope_tanh_form if tanh_form else slope_exact_form
     out[...] = each(lambda x_i, dy_i: dy_i * slope(x_i), x, dy)
+
+
+RUNGS = {
+    "gelu": [
+        PYTHON.rung(gelu_loop, "loop"),
+    ],
+    "gelu_backward": [
+        PYTHON.rung(gelu_backward_loop, "loop"),
+    ],
+}

@@ -11,8 +11,8 @@ same functions without the sum:
 import math
 from collections.abc import Callable
 
+from ...backends import TORCH
 from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
-from ...operation import rung
 
 LINEAR = 2 * math.sqrt(2 / math.pi)  # z = LINEAR·x + CUBIC·x³
 CUBIC = LINEAR * 0.044715
@@ -65,7 +65,6 @@ def backward(tanh_form: bool) -> Callable[..., None]:
     return gelu_by_tanh_backward if tanh_form else gelu_by_erf_backward
 
 
-@rung("gelu")
 @on_tensors()
 def eager(x: Tensor, out: Tensor, tanh_form: bool) -> None:
     """A chain of torch calls, each a vectorized pass over the whole array.
@@ -78,7 +77,6 @@ def eager(x: Tensor, out: Tensor, tanh_form: bool) -> None:
     forward(tanh_form)(x, out)
 
 
-@rung("gelu", requires=why_no_compiler, slow_start=True, faster_than="torch.eager")
 @on_tensors()
 def compiled(x: Tensor, out: Tensor, tanh_form: bool) -> None:
     """torch.compile turns the chain into one C++ loop: x is read once, and `out` written once.
@@ -96,7 +94,6 @@ def compiled(x: Tensor, out: Tensor, tanh_form: bool) -> None:
     run_compiled(forward(tanh_form), in_c_order(x, -1), in_c_order(out, -1))
 
 
-@rung("gelu_backward")
 @on_tensors()
 def gelu_backward_eager(x: Tensor, dy: Tensor, out: Tensor, tanh_form: bool) -> None:
     """The gradient as a chain of torch calls: nineteen passes in the tanh form, ten in the erf form.
@@ -107,7 +104,6 @@ def gelu_backward_eager(x: Tensor, dy: Tensor, out: Tensor, tanh_form: bool) -> 
     backward(tanh_form)(x, dy, out)
 
 
-@rung("gelu_backward", requires=why_no_compiler, slow_start=True, faster_than="torch.eager")
 @on_tensors()
 def gelu_backward_compiled(x: Tensor, dy: Tensor, out: Tensor, tanh_form: bool) -> None:
     """The same chain compiled into one loop: x and dy are read once, `out` written once, no scratch is left.
@@ -116,3 +112,17 @@ def gelu_backward_compiled(x: Tensor, dy: Tensor, out: Tensor, tanh_form: bool) 
     times at eight million (one core, AMD Zen 4). The limits are those of gelu's `compiled`, the layouts' too.
     """
     run_compiled(backward(tanh_form), in_c_order(x, -1), in_c_order(dy, -1), in_c_order(out, -1))
+
+
+RUNGS = {
+    "gelu": [
+        TORCH.rung(eager),
+        TORCH.rung(compiled, requires=why_no_compiler, slow_start=True, faster_than="torch.eager"),
+    ],
+    "gelu_backward": [
+        TORCH.rung(gelu_backward_eager, "eager"),
+        TORCH.rung(
+            gelu_backward_compiled, "compiled", requires=why_no_compiler, slow_start=True, faster_than="torch.eager"
+        ),
+    ],
+}

@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import Array, Call, as_matrices, empty
 from ...numerics import gamma, precise, unit_roundoff
-from ...operation import Arguments, Contract, Kernel, Usual, Workload
+from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
 def _normal(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> Array:
@@ -190,7 +190,7 @@ ADD = Contract(
     flops=lambda m, n: m * n,
     traffic=lambda itemsize, m, n: itemsize * 3 * m * n,
     workloads=_squares(64, 256, 1024, 4096),
-    usual=Usual("elementwise"),
+    fast_path=FastPath("elementwise"),
 )
 
 

@@ -8,12 +8,11 @@ import numpy as np
 
 from ..._core import cache_sizes
 from ...arrays import Array
+from ...backends import NUMBA
 from ...backends.numba import compiled
 from ...backends.threads import share, share_elements
-from ...operation import rung
 
 
-@rung("dot")
 @compiled
 def dot_one_accumulator(x: Array, y: Array, out: Array) -> None:
     """The definition: one sum, to which each product is added in turn.
@@ -28,7 +27,6 @@ def dot_one_accumulator(x: Array, y: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("dot", faster_than="numba.one_accumulator")
 @compiled
 def dot_many_accumulators(x: Array, y: Array, out: Array) -> None:
     """Eight sums side by side: 8 = 2 multiply-adds begun a cycle x 4 cycles until each is done.
@@ -55,7 +53,6 @@ def dot_many_accumulators(x: Array, y: Array, out: Array) -> None:
     out[()] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
-@rung("dot", faster_than="numba.one_accumulator")
 @compiled(reorder_sums=True)
 def dot_vectorized(x: Array, y: Array, out: Array) -> None:
     """The definition again, with leave to reorder the additions: LLVM keeps many sums in vector registers.
@@ -75,7 +72,6 @@ def dot_vectorized(x: Array, y: Array, out: Array) -> None:
 _LEAST = 1 << 19
 
 
-@rung("dot")
 def dot_parallel(x: Array, y: Array, out: Array) -> None:
     """The vectorized sum on all cores, each over pieces of its own, whose sums are added at the end.
 
@@ -94,7 +90,6 @@ def dot_parallel(x: Array, y: Array, out: Array) -> None:
     sum_vectorized(pieces, out)
 
 
-@rung("sum", study=True)
 @compiled
 def sum_column_wise(a: Array, out: Array) -> None:
     """One sum, taken down the columns: in a row-major matrix, the wrong way round.
@@ -110,7 +105,6 @@ def sum_column_wise(a: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("sum")
 @compiled
 def sum_row_wise(a: Array, out: Array) -> None:
     """One sum, taken along the rows, in the order of the memory.
@@ -125,7 +119,6 @@ def sum_row_wise(a: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("sum", faster_than="numba.row_wise")
 @compiled
 def sum_many_accumulators(a: Array, out: Array) -> None:
     """Eight sums side by side, of every eighth element each.
@@ -151,7 +144,6 @@ def sum_many_accumulators(a: Array, out: Array) -> None:
     out[()] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
-@rung("sum", faster_than="numba.row_wise")
 @compiled(reorder_sums=True)
 def sum_vectorized(a: Array, out: Array) -> None:
     """The plain loop along the rows, with leave to reorder the additions: a vector of sums to a register.
@@ -167,7 +159,6 @@ def sum_vectorized(a: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("add")
 @compiled
 def add_loop(a: Array, b: Array, out: Array) -> None:
     """Two loops over rows and columns, one addition an element.
@@ -182,7 +173,6 @@ def add_loop(a: Array, b: Array, out: Array) -> None:
             out[i, j] = a[i, j] + b[i, j]
 
 
-@rung("add")
 def add_parallel(a: Array, b: Array, out: Array) -> None:
     """The same loop on all cores, each over rows or columns of its own.
 
@@ -192,7 +182,6 @@ def add_parallel(a: Array, b: Array, out: Array) -> None:
     share_elements(add_loop, _LEAST, a, b, out)
 
 
-@rung("transpose")
 @compiled(any_strides=("a",))
 def transpose_naive(a: Array, out: Array) -> None:
     """Row by row of a, which is column by column of the result: out[j, i] = a[i, j].
@@ -207,7 +196,6 @@ def transpose_naive(a: Array, out: Array) -> None:
             out[j, i] = a[i, j]
 
 
-@rung("transpose", faster_than="numba.naive")
 def transpose_blocked(a: Array, out: Array) -> None:
     """Square tiles through a small buffer: rows in, columns out, every cache line used whole.
 
@@ -242,7 +230,6 @@ def _transpose_blocked(a: Array, out: Array, side: int) -> None:
                     row[i] = tile[i, j]
 
 
-@rung("linear")
 @compiled(any_strides=("x", "b"))
 def linear_loop(x: Array, w: Array, b: Array, out: Array) -> None:
     """matmul's reordered loops, on a result that starts from the bias instead of from zero.
@@ -260,3 +247,30 @@ def linear_loop(x: Array, w: Array, b: Array, out: Array) -> None:
             x_ip = x[i, p]
             for j in range(n):
                 out[i, j] += x_ip * w[p, j]
+
+
+RUNGS = {
+    "dot": [
+        NUMBA.rung(dot_one_accumulator, "one_accumulator"),
+        NUMBA.rung(dot_many_accumulators, "many_accumulators", faster_than="numba.one_accumulator"),
+        NUMBA.rung(dot_vectorized, "vectorized", faster_than="numba.one_accumulator"),
+        NUMBA.rung(dot_parallel, "parallel"),
+    ],
+    "sum": [
+        NUMBA.rung(sum_column_wise, "column_wise", study=True),
+        NUMBA.rung(sum_row_wise, "row_wise"),
+        NUMBA.rung(sum_many_accumulators, "many_accumulators", faster_than="numba.row_wise"),
+        NUMBA.rung(sum_vectorized, "vectorized", faster_than="numba.row_wise"),
+    ],
+    "add": [
+        NUMBA.rung(add_loop, "loop"),
+        NUMBA.rung(add_parallel, "parallel"),
+    ],
+    "transpose": [
+        NUMBA.rung(transpose_naive, "naive"),
+        NUMBA.rung(transpose_blocked, "blocked", faster_than="numba.naive"),
+    ],
+    "linear": [
+        NUMBA.rung(linear_loop, "loop"),
+    ],
+}

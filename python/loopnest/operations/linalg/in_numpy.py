@@ -3,10 +3,9 @@
 import numpy as np
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import NUMPY
 
 
-@rung("dot")
 def dot_loop(x: Array, y: Array, out: Array) -> None:
     """A Python loop over array elements: slower than over a list's.
 
@@ -19,7 +18,6 @@ def dot_loop(x: Array, y: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("dot", faster_than="numpy.loop")
 def dot_dot(x: Array, y: Array, out: Array) -> None:
     """One call: NumPy hands vectors with an even stride to its BLAS library's dot.
 
@@ -29,7 +27,6 @@ def dot_dot(x: Array, y: Array, out: Array) -> None:
     np.dot(x, y, out=out)
 
 
-@rung("sum")
 def sum_loop(a: Array, out: Array) -> None:
     """A Python loop over array elements, row by row.
 
@@ -42,7 +39,6 @@ def sum_loop(a: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("sum", study=True)
 def sum_column_wise(a: Array, out: Array) -> None:
     """One NumPy call a column: each steps down its column with the stride of a row.
 
@@ -55,7 +51,6 @@ def sum_column_wise(a: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("sum", faster_than="numpy.loop")
 def sum_row_wise(a: Array, out: Array) -> None:
     """One NumPy call a row: the elements are neighbours, and a cache line is used whole.
 
@@ -68,7 +63,6 @@ def sum_row_wise(a: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("sum", faster_than="numpy.loop")
 def sum_sum(a: Array, out: Array) -> None:
     """One call for all elements, which NumPy adds pairwise.
 
@@ -79,7 +73,6 @@ def sum_sum(a: Array, out: Array) -> None:
     np.sum(a, out=out)
 
 
-@rung("add")
 def add_loop(a: Array, b: Array, out: Array) -> None:
     """A Python loop over array elements.
 
@@ -90,7 +83,6 @@ def add_loop(a: Array, b: Array, out: Array) -> None:
             out[i, j] = a[i, j] + b[i, j]
 
 
-@rung("add", faster_than="numpy.loop")
 def add_add(a: Array, b: Array, out: Array) -> None:
     """One call: a compiled loop with vector instructions for rows without gaps.
 
@@ -100,7 +92,6 @@ def add_add(a: Array, b: Array, out: Array) -> None:
     np.add(a, b, out=out)
 
 
-@rung("transpose")
 def transpose_loop(a: Array, out: Array) -> None:
     """A Python loop over array elements.
 
@@ -111,7 +102,6 @@ def transpose_loop(a: Array, out: Array) -> None:
             out[j, i] = a[i, j]
 
 
-@rung("transpose", faster_than="numpy.loop")
 def transpose_copy(a: Array, out: Array) -> None:
     """One assignment from the transposed view: NumPy walks one side with the stride of a row.
 
@@ -121,7 +111,6 @@ def transpose_copy(a: Array, out: Array) -> None:
     out[...] = a.T
 
 
-@rung("transpose")
 def transpose_blocked(a: Array, out: Array) -> None:
     """The same assignment by square blocks that fit in the cache.
 
@@ -134,7 +123,6 @@ def transpose_blocked(a: Array, out: Array) -> None:
             out[j : j + block, i : i + block] = a[i : i + block, j : j + block].T
 
 
-@rung("linear")
 def linear_matmul(x: Array, w: Array, b: Array, out: Array) -> None:
     """BLAS for the product, then a second pass for the bias, both into `out`.
 
@@ -143,3 +131,29 @@ def linear_matmul(x: Array, w: Array, b: Array, out: Array) -> None:
     """
     np.matmul(x, w, out=out)
     np.add(out, b, out=out)
+
+
+RUNGS = {
+    "dot": [
+        NUMPY.rung(dot_loop, "loop"),
+        NUMPY.rung(dot_dot, "dot", faster_than="numpy.loop"),
+    ],
+    "sum": [
+        NUMPY.rung(sum_loop, "loop"),
+        NUMPY.rung(sum_column_wise, "column_wise", study=True),
+        NUMPY.rung(sum_row_wise, "row_wise", faster_than="numpy.loop"),
+        NUMPY.rung(sum_sum, "sum", faster_than="numpy.loop"),
+    ],
+    "add": [
+        NUMPY.rung(add_loop, "loop"),
+        NUMPY.rung(add_add, "add", faster_than="numpy.loop"),
+    ],
+    "transpose": [
+        NUMPY.rung(transpose_loop, "loop"),
+        NUMPY.rung(transpose_copy, "copy", faster_than="numpy.loop"),
+        NUMPY.rung(transpose_blocked, "blocked"),
+    ],
+    "linear": [
+        NUMPY.rung(linear_matmul, "matmul"),
+    ],
+}

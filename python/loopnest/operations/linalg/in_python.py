@@ -4,11 +4,10 @@ As in matmul, `tolist` takes the numbers out of the arrays first, as Python's fl
 """
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import PYTHON
 from ..matmul.in_python import reordered
 
 
-@rung("dot")
 def dot_loop(x: Array, y: Array, out: Array) -> None:
     """The definition: multiply the elements pairwise and add them up.
 
@@ -21,7 +20,6 @@ def dot_loop(x: Array, y: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("sum", study=True)
 def sum_column_wise(a: Array, out: Array) -> None:
     """Down the columns of nested lists, by index.
 
@@ -36,7 +34,6 @@ def sum_column_wise(a: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("sum", faster_than="python.column_wise")
 def sum_row_wise(a: Array, out: Array) -> None:
     """Row by row: the loop hands out the elements without an index expression.
 
@@ -50,7 +47,6 @@ def sum_row_wise(a: Array, out: Array) -> None:
     out[()] = total
 
 
-@rung("add")
 def add_loop(a: Array, b: Array, out: Array) -> None:
     """The definition: one addition an element, row by row.
 
@@ -62,7 +58,6 @@ def add_loop(a: Array, b: Array, out: Array) -> None:
     ]
 
 
-@rung("transpose")
 def transpose_loop(a: Array, out: Array) -> None:
     """The definition: element (i, j) goes to (j, i).
 
@@ -78,7 +73,6 @@ def transpose_loop(a: Array, out: Array) -> None:
         out[...] = columns
 
 
-@rung("linear")
 def linear_loop(x: Array, w: Array, b: Array, out: Array) -> None:
     """matmul's `reordered`, and then the bias added to every row.
 
@@ -88,3 +82,23 @@ def linear_loop(x: Array, w: Array, b: Array, out: Array) -> None:
     bias = b.tolist()
     for i, row in enumerate(out.tolist()):
         out[i] = [y_ij + b_j for y_ij, b_j in zip(row, bias, strict=True)]
+
+
+RUNGS = {
+    "dot": [
+        PYTHON.rung(dot_loop, "loop"),
+    ],
+    "sum": [
+        PYTHON.rung(sum_column_wise, "column_wise", study=True),
+        PYTHON.rung(sum_row_wise, "row_wise", faster_than="python.column_wise"),
+    ],
+    "add": [
+        PYTHON.rung(add_loop, "loop"),
+    ],
+    "transpose": [
+        PYTHON.rung(transpose_loop, "loop"),
+    ],
+    "linear": [
+        PYTHON.rung(linear_loop, "loop"),
+    ],
+}

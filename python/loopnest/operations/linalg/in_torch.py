@@ -1,10 +1,9 @@
 """The linear algebra in PyTorch: one call each, into `out` where torch offers it."""
 
+from ...backends import TORCH
 from ...backends.torch import Tensor, on_tensors
-from ...operation import rung
 
 
-@rung("dot")
 @on_tensors()
 def dot_eager(x: Tensor, y: Tensor, out: Tensor) -> None:
     """One call of torch.dot, which hands the vectors and their strides to BLAS.
@@ -18,7 +17,6 @@ def dot_eager(x: Tensor, y: Tensor, out: Tensor) -> None:
     torch.dot(x, y, out=out)
 
 
-@rung("sum")
 @on_tensors()
 def sum_eager(a: Tensor, out: Tensor) -> None:
     """One call of torch.sum, which adds in a cascade of partial sums.
@@ -32,7 +30,6 @@ def sum_eager(a: Tensor, out: Tensor) -> None:
     torch.sum(a, dim=(0, 1), out=out)
 
 
-@rung("add")
 @on_tensors()
 def add_eager(a: Tensor, b: Tensor, out: Tensor) -> None:
     """One call of torch.add, vectorized and shared among threads.
@@ -46,7 +43,6 @@ def add_eager(a: Tensor, b: Tensor, out: Tensor) -> None:
     torch.add(a, b, out=out)
 
 
-@rung("transpose")
 @on_tensors()
 def transpose_eager(a: Tensor, out: Tensor) -> None:
     """One copy of the transposed view, blocked by torch where the matrix is large.
@@ -58,7 +54,6 @@ def transpose_eager(a: Tensor, out: Tensor) -> None:
     out.copy_(a.t())
 
 
-@rung("linear")
 @on_tensors()
 def linear_eager(x: Tensor, w: Tensor, b: Tensor, out: Tensor) -> None:
     """One call of torch.addmm: the bias is written to `out` first, and the product added to it.
@@ -69,3 +64,22 @@ def linear_eager(x: Tensor, w: Tensor, b: Tensor, out: Tensor) -> None:
     import torch
 
     torch.addmm(b, x, w, out=out)
+
+
+RUNGS = {
+    "dot": [
+        TORCH.rung(dot_eager, "eager"),
+    ],
+    "sum": [
+        TORCH.rung(sum_eager, "eager"),
+    ],
+    "add": [
+        TORCH.rung(add_eager, "eager"),
+    ],
+    "transpose": [
+        TORCH.rung(transpose_eager, "eager"),
+    ],
+    "linear": [
+        TORCH.rung(linear_eager, "eager"),
+    ],
+}

@@ -7,13 +7,12 @@ import math
 import numpy as np
 
 from ...arrays import Array
+from ...backends import NUMBA
 from ...backends.numba import compiled
 from ...backends.numba_math import exp_of_minus
-from ...operation import rung
 from ..activations.in_numba import largest_of
 
 
-@rung("mse")
 @compiled(reorder_sums=True)
 def mse_loop(y: Array, t: Array, out: Array) -> None:
     """The mean of (y - t)² over all elements, in one pass.
@@ -30,7 +29,6 @@ def mse_loop(y: Array, t: Array, out: Array) -> None:
     out[()] = total / (y.shape[0] * y.shape[1])
 
 
-@rung("mse_backward")
 @compiled
 def mse_backward_loop(y: Array, t: Array, out: Array, count: int) -> None:
     """∂L/∂y = 2 (y - t) / count, for the mean over `count` elements.
@@ -43,7 +41,6 @@ def mse_backward_loop(y: Array, t: Array, out: Array, count: int) -> None:
             out[i, j] = 2.0 * (np.float64(y[i, j]) - np.float64(t[i, j])) / count
 
 
-@rung("cross_entropy")
 @compiled(reorder_sums=True)
 def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
     """The mean over the rows of log Σ exp(logit) - logit[label].
@@ -62,7 +59,6 @@ def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
     out[()] = mean
 
 
-@rung("cross_entropy_backward")
 @compiled(reorder_sums=True)
 def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> None:
     """(softmax(logits) - onehot(labels)) / rows: of the chain rule through logarithm and softmax no more is left.
@@ -80,3 +76,19 @@ def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> Non
         out[i, labels[i]] -= total
         for j in range(logits.shape[1]):
             out[i, j] /= total * rows
+
+
+RUNGS = {
+    "mse": [
+        NUMBA.rung(mse_loop, "loop"),
+    ],
+    "mse_backward": [
+        NUMBA.rung(mse_backward_loop, "loop"),
+    ],
+    "cross_entropy": [
+        NUMBA.rung(cross_entropy_loop, "loop"),
+    ],
+    "cross_entropy_backward": [
+        NUMBA.rung(cross_entropy_backward_loop, "loop"),
+    ],
+}

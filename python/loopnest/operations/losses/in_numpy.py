@@ -3,10 +3,9 @@
 import numpy as np
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import NUMPY
 
 
-@rung("mse")
 def mse_vectorized(y: Array, t: Array, out: Array) -> None:
     """Three passes: the difference, its square in place, and the mean.
 
@@ -17,7 +16,6 @@ def mse_vectorized(y: Array, t: Array, out: Array) -> None:
     np.mean(np.square(error, out=error), out=out)
 
 
-@rung("mse_backward")
 def mse_backward_vectorized(y: Array, t: Array, out: Array, count: int) -> None:
     """Two passes into `out`: the difference, and its scaling by 2/N.
 
@@ -27,7 +25,6 @@ def mse_backward_vectorized(y: Array, t: Array, out: Array, count: int) -> None:
     np.multiply(out, y.dtype.type(2 / count), out=out)
 
 
-@rung("cross_entropy")
 def cross_entropy_vectorized(logits: Array, labels: Array, out: Array) -> None:
     """A pass for each of maximum, difference, exp and sum; the labels' logits by one look-up.
 
@@ -41,7 +38,6 @@ def cross_entropy_vectorized(logits: Array, labels: Array, out: Array) -> None:
         np.mean(np.log(shifted.sum(axis=1)) - label, out=out)
 
 
-@rung("cross_entropy_backward")
 def cross_entropy_backward_vectorized(logits: Array, labels: Array, out: Array) -> None:
     """Softmax in `out`, 1 subtracted at the labels, and the division by n, a pass for each step.
 
@@ -54,3 +50,19 @@ def cross_entropy_backward_vectorized(logits: Array, labels: Array, out: Array) 
         np.divide(out, out.sum(axis=1, keepdims=True), out=out)
         out[np.arange(n), labels] -= 1
         np.divide(out, n, out=out)
+
+
+RUNGS = {
+    "mse": [
+        NUMPY.rung(mse_vectorized, "vectorized"),
+    ],
+    "mse_backward": [
+        NUMPY.rung(mse_backward_vectorized, "vectorized"),
+    ],
+    "cross_entropy": [
+        NUMPY.rung(cross_entropy_vectorized, "vectorized"),
+    ],
+    "cross_entropy_backward": [
+        NUMPY.rung(cross_entropy_backward_vectorized, "vectorized"),
+    ],
+}

@@ -3,10 +3,9 @@
 import math
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import PYTHON
 
 
-@rung("mse")
 def mse_loop(y: Array, t: Array, out: Array) -> None:
     """The definition: the mean of (y - t)².
 
@@ -19,7 +18,6 @@ def mse_loop(y: Array, t: Array, out: Array) -> None:
     out[()] = total / y.size
 
 
-@rung("mse_backward")
 def mse_backward_loop(y: Array, t: Array, out: Array, count: int) -> None:
     """The definition: 2 (y - t) / N for every element.
 
@@ -37,7 +35,6 @@ def _powers(row: list[float]) -> tuple[float, list[float]]:
     return largest, [math.exp(element - largest) for element in row]
 
 
-@rung("cross_entropy")
 def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
     """The definition row by row: log Σ exp(l - max) - (l[label] - max), and the mean of these.
 
@@ -51,7 +48,6 @@ def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
     out[()] = total / len(labels)
 
 
-@rung("cross_entropy_backward")
 def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> None:
     """The definition row by row: (softmax - onehot) / n.
 
@@ -62,3 +58,19 @@ def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> Non
         _, powers = _powers(row)
         total = sum(powers)
         out[i] = [(power / total - (j == label)) / n for j, power in enumerate(powers)]
+
+
+RUNGS = {
+    "mse": [
+        PYTHON.rung(mse_loop, "loop"),
+    ],
+    "mse_backward": [
+        PYTHON.rung(mse_backward_loop, "loop"),
+    ],
+    "cross_entropy": [
+        PYTHON.rung(cross_entropy_loop, "loop"),
+    ],
+    "cross_entropy_backward": [
+        PYTHON.rung(cross_entropy_backward_loop, "loop"),
+    ],
+}

@@ -1,10 +1,9 @@
 """The losses in PyTorch."""
 
+from ...backends import TORCH
 from ...backends.torch import Tensor, on_tensors
-from ...operation import rung
 
 
-@rung("mse")
 @on_tensors()
 def mse_eager(y: Tensor, t: Tensor, out: Tensor) -> None:
     """One call of torch's mse_loss: the squares into scratch, then their mean.
@@ -17,7 +16,6 @@ def mse_eager(y: Tensor, t: Tensor, out: Tensor) -> None:
     out.copy_(torch.nn.functional.mse_loss(y, t))
 
 
-@rung("mse_backward")
 @on_tensors()
 def mse_backward_eager(y: Tensor, t: Tensor, out: Tensor, count: int) -> None:
     """Two passes: y - t into `out`, which is then scaled by 2 / count in place.
@@ -30,7 +28,6 @@ def mse_backward_eager(y: Tensor, t: Tensor, out: Tensor, count: int) -> None:
     torch.sub(y, t, out=out).mul_(2 / count)
 
 
-@rung("cross_entropy")
 @on_tensors()
 def cross_entropy_eager(logits: Tensor, labels: Tensor, out: Tensor) -> None:
     """One call of torch's cross_entropy: log_softmax into scratch, of which it picks n values.
@@ -43,7 +40,6 @@ def cross_entropy_eager(logits: Tensor, labels: Tensor, out: Tensor) -> None:
     out.copy_(torch.nn.functional.cross_entropy(logits, labels))
 
 
-@rung("cross_entropy_backward")
 @on_tensors()
 def cross_entropy_backward_eager(logits: Tensor, labels: Tensor, out: Tensor) -> None:
     """softmax into `out`, 1 taken from each label's element, then one pass that divides by n.
@@ -56,3 +52,19 @@ def cross_entropy_backward_eager(logits: Tensor, labels: Tensor, out: Tensor) ->
     torch.softmax(logits, dim=1, out=out)
     out.scatter_add_(1, labels[:, None], torch.full_like(out[:, :1], -1))
     out.div_(len(out))
+
+
+RUNGS = {
+    "mse": [
+        TORCH.rung(mse_eager, "eager"),
+    ],
+    "mse_backward": [
+        TORCH.rung(mse_backward_eager, "eager"),
+    ],
+    "cross_entropy": [
+        TORCH.rung(cross_entropy_eager, "eager"),
+    ],
+    "cross_entropy_backward": [
+        TORCH.rung(cross_entropy_backward_eager, "eager"),
+    ],
+}

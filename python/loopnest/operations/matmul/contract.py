@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import Array, Call
 from ...numerics import gamma, precise
-from ...operation import Arguments, Contract, Kernel, Usual, Workload
+from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
 def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
@@ -105,5 +105,5 @@ CONTRACT = Contract(
         *(_square(n) for n in (16, 64, 128, 256, 512, 1024, 2048)),
         *(_gpt2(tokens) for tokens in (1, 32, 128, 512)),
     ),
-    usual=Usual("product"),
+    fast_path=FastPath("product"),
 )

@@ -12,8 +12,8 @@ from typing import Any
 from numba import cuda
 
 from ...arrays import Array
+from ...backends import CUDA
 from ...backends.cuda import Matrix, blocks, launches, on_device, to_device
-from ...operation import rung
 
 TILE = 16
 """Rows and columns of a block's tile, and the depth of k that it takes at a time: 256 threads, 8 warps."""
@@ -72,7 +72,6 @@ def naive_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
         c[i, j] = total
 
 
-@rung("matmul")
 @launches(kernel=naive_kernel)
 def naive(a: Array, b: Array, out: Array) -> None:
     """One thread an element, neighbouring threads in neighbouring rows.
@@ -95,7 +94,6 @@ def coalesced_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
         c[i, j] = total
 
 
-@rung("matmul", faster_than="cuda.naive")
 @launches(kernel=coalesced_kernel)
 def coalesced(a: Array, b: Array, out: Array) -> None:
     """The same thread, but x is the column: a warp's loads of b lie side by side.
@@ -128,7 +126,6 @@ def tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
         c[i, j] = total
 
 
-@rung("matmul", faster_than="cuda.coalesced")
 @launches(kernel=tiled_kernel)
 def tiled(a: Array, b: Array, out: Array) -> None:
     """A block brings a tile of a and one of b into shared memory, and each of its elements is used 16 times there.
@@ -176,7 +173,6 @@ def register_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
                 c[row, col] = sums[i, j]
 
 
-@rung("matmul", faster_than="cuda.tiled")
 @launches(kernel=register_tiled_kernel)
 def register_tiled(a: Array, b: Array, out: Array) -> None:
     """Each thread computes 4 x 4 elements, and keeps them and what they need in registers.
@@ -229,7 +225,6 @@ def warp_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
                 c[row, col] = sums[i, j]
 
 
-@rung("matmul", faster_than="cuda.tiled")
 @launches(kernel=warp_tiled_kernel)
 def warp_tiled(a: Array, b: Array, out: Array) -> None:
     """Each warp has a square tile of its own, 32 x 32, in a block's 64 x 64: what its threads load, they share.
@@ -293,7 +288,6 @@ def double_buffered_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
                 c[row, col] = sums[i, j]
 
 
-@rung("matmul", faster_than="cuda.tiled")
 @launches(kernel=double_buffered_kernel)
 def double_buffered(a: Array, b: Array, out: Array) -> None:
     """Two pairs of tiles: while the warps multiply one, the next is on its way from memory.
@@ -304,3 +298,15 @@ def double_buffered(a: Array, b: Array, out: Array) -> None:
     elements come one by one, where CUDA C++ loads four at once.
     """
     _multiply(double_buffered_kernel, a, b, out, SPAN, block=WARPS)
+
+
+RUNGS = {
+    "matmul": [
+        CUDA.rung(naive),
+        CUDA.rung(coalesced, faster_than="cuda.naive"),
+        CUDA.rung(tiled, faster_than="cuda.coalesced"),
+        CUDA.rung(register_tiled, faster_than="cuda.tiled"),
+        CUDA.rung(warp_tiled, faster_than="cuda.tiled"),
+        CUDA.rung(double_buffered, faster_than="cuda.tiled"),
+    ],
+}

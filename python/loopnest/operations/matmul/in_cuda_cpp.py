@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import Any
 
 from ...arrays import Array
+from ...backends import CUDA_CPP, Implementation
 from ...backends.cpp import csrc
-from ...backends.cuda_cpp import cu_rung
 from ...backends.cuda_device import DeviceArray, blocks, launch, on_device, to_device, to_host
 
 
@@ -26,7 +26,7 @@ def multiply_on_device(
 
 def _rung(
     variant: str, span: int, *, block: tuple[int, ...] = (16, 16), rows_first: bool = False, **facts: Any
-) -> None:
+) -> Implementation:
     def multiply(a: Array, b: Array, out: Array) -> None:
         if not a.size or not b.size:
             out[...] = 0
@@ -35,7 +35,7 @@ def _rung(
         multiply_on_device(variant, to_device(a), to_device(b), c, span, block, rows_first)
         to_host(c, out)
 
-    cu_rung("matmul", variant, [f"matmul_{variant}.cu"], multiply, **facts)
+    return CUDA_CPP.rung(multiply, variant, files=[f"cuda/matmul_{variant}.cu"], **facts)
 
 
 def product(a: DeviceArray, b: DeviceArray) -> DeviceArray:
@@ -45,10 +45,14 @@ def product(a: DeviceArray, b: DeviceArray) -> DeviceArray:
     return c
 
 
-_rung("naive", 16, rows_first=True)
-_rung("coalesced", 16, faster_than="cuda_cpp.naive")
-_rung("tiled", 16, faster_than="cuda_cpp.coalesced")
-_rung("register_tiled", 64, faster_than="cuda_cpp.tiled")
-_rung("vectorized", 128, block=(256,), faster_than="cuda_cpp.register_tiled")
-_rung("warp_tiled", 128, block=(256,), faster_than="cuda_cpp.register_tiled")
-_rung("double_buffered", 128, block=(256,), faster_than="cuda_cpp.register_tiled")
+RUNGS = {
+    "matmul": [
+        _rung("naive", 16, rows_first=True),
+        _rung("coalesced", 16, faster_than="cuda_cpp.naive"),
+        _rung("tiled", 16, faster_than="cuda_cpp.coalesced"),
+        _rung("register_tiled", 64, faster_than="cuda_cpp.tiled"),
+        _rung("vectorized", 128, block=(256,), faster_than="cuda_cpp.register_tiled"),
+        _rung("warp_tiled", 128, block=(256,), faster_than="cuda_cpp.register_tiled"),
+        _rung("double_buffered", 128, block=(256,), faster_than="cuda_cpp.register_tiled"),
+    ],
+}

@@ -10,14 +10,13 @@ import numpy as np
 
 from ..._core import cache_sizes
 from ...arrays import Array
+from ...backends import NUMBA
 from ...backends.numba import compiled, helper
 from ...backends.threads import num_threads, share
-from ...operation import rung
 
 _L1, _L2, _ = cache_sizes()
 
 
-@rung("matmul", faster_than=("python.reordered", "numpy.naive"))
 @compiled
 def naive(a: Array, b: Array, out: Array) -> None:
     """The definition, compiled: c[i, j] is the sum over p of a[i, p] · b[p, j].
@@ -38,7 +37,6 @@ def naive(a: Array, b: Array, out: Array) -> None:
             out[i, j] = c_ij
 
 
-@rung("matmul", faster_than="numba.naive")
 @compiled(any_strides=("a",))
 def reordered(a: Array, b: Array, out: Array) -> None:
     """The loops in the order i, p, j: the innermost runs along a row of b and a row of c.
@@ -66,7 +64,6 @@ def _block_sizes(itemsize: int) -> tuple[int, int]:
     return max(_L2 // 2 // (cols * itemsize), 1), cols
 
 
-@rung("matmul")
 def blocked(a: Array, b: Array, out: Array) -> None:
     """The loops of reordered over blocks of b that stay in the L2 cache while every row of a passes by.
 
@@ -110,7 +107,6 @@ def _tile_sizes(itemsize: int) -> tuple[int, int]:
     return max(depth, 16), max(cols, _TILE_COLS)
 
 
-@rung("matmul", faster_than=("numba.reordered", "numba.blocked"))
 def register_tiled(a: Array, b: Array, out: Array) -> None:
     """A tile of c, 4 x 3, stays in registers while a block of 4 rows of a meets 3 columns of b.
 
@@ -188,7 +184,6 @@ def _tile(a: Array, b: Array, depth: int, c: Array) -> None:
 _LEAST_FLOPS = 8_000_000
 
 
-@rung("matmul", faster_than="numba.register_tiled")
 def parallel(a: Array, b: Array, out: Array) -> None:
     """The register-tiled product on all cores: each thread takes blocks of c until there are none left.
 
@@ -247,3 +242,14 @@ def _stream_rows_of_b(a: Array, b: Array, out: Array, start: int, stop: int) -> 
             c_row = out[i, start:stop]
             for j in range(b_row.size):
                 c_row[j] += a_ip * b_row[j]
+
+
+RUNGS = {
+    "matmul": [
+        NUMBA.rung(naive, faster_than=("python.reordered", "numpy.naive")),
+        NUMBA.rung(reordered, faster_than="numba.naive"),
+        NUMBA.rung(blocked),
+        NUMBA.rung(register_tiled, faster_than=("numba.reordered", "numba.blocked")),
+        NUMBA.rung(parallel, faster_than="numba.register_tiled"),
+    ],
+}

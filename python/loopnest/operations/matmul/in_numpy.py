@@ -3,10 +3,9 @@
 import numpy as np
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import NUMPY
 
 
-@rung("matmul")
 def naive(a: Array, b: Array, out: Array) -> None:
     """The triple loop over array elements: slower than the same loop over lists.
 
@@ -24,7 +23,6 @@ def naive(a: Array, b: Array, out: Array) -> None:
             out[i, j] = c_ij
 
 
-@rung("matmul", faster_than=("numpy.naive", "python.reordered"))
 def rows(a: Array, b: Array, out: Array) -> None:
     """One NumPy call a row of the result: c[i, :] = a[i, :] · b.
 
@@ -36,7 +34,6 @@ def rows(a: Array, b: Array, out: Array) -> None:
         np.matmul(a[i], b, out=out[i])
 
 
-@rung("matmul", faster_than="numpy.rows")
 def matmul(a: Array, b: Array, out: Array) -> None:
     """One call for the whole product: NumPy hands it to its BLAS library (OpenBLAS, MKL or Accelerate).
 
@@ -45,3 +42,12 @@ def matmul(a: Array, b: Array, out: Array) -> None:
     any other stride it copies first into a buffer of its own, which is its choice and not this package's.
     """
     np.matmul(a, b, out=out)
+
+
+RUNGS = {
+    "matmul": [
+        NUMPY.rung(naive),
+        NUMPY.rung(rows, faster_than=("numpy.naive", "python.reordered")),
+        NUMPY.rung(matmul, faster_than="numpy.rows"),
+    ],
+}

@@ -5,10 +5,9 @@ These are float64 whatever the arrays' dtype; the result is rounded once, when i
 """
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import PYTHON
 
 
-@rung("matmul")
 def naive(a: Array, b: Array, out: Array) -> None:
     """The definition: c[i][j] is the sum over p of a[i][p] · b[p][j].
 
@@ -26,7 +25,6 @@ def naive(a: Array, b: Array, out: Array) -> None:
         out[i] = c[i]
 
 
-@rung("matmul", faster_than="python.naive")
 def reordered(a: Array, b: Array, out: Array) -> None:
     """The same products row by row: c[i] += a[i][p] · b[p], with the row loop left to a list comprehension.
 
@@ -40,3 +38,11 @@ def reordered(a: Array, b: Array, out: Array) -> None:
         for a_ip, b_row in zip(a_row, b_rows, strict=True):
             c_row = [c_ij + a_ip * b_pj for c_ij, b_pj in zip(c_row, b_row)]  # noqa: B905 - strict costs time here
         out[i] = c_row
+
+
+RUNGS = {
+    "matmul": [
+        PYTHON.rung(naive),
+        PYTHON.rung(reordered, faster_than="python.naive"),
+    ],
+}

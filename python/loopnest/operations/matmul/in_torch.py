@@ -1,10 +1,9 @@
 """matmul in PyTorch: its BLAS library, called at once and out of a compiled graph."""
 
+from ...backends import TORCH
 from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
-from ...operation import rung
 
 
-@rung("matmul", faster_than="numpy.rows")
 @on_tensors()
 def eager(a: Tensor, b: Tensor, out: Tensor) -> None:
     """One call of torch.mm: PyTorch hands the product to its BLAS library (MKL, OpenBLAS or Accelerate).
@@ -26,7 +25,6 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
         return torch.mm(a, b)
 
 
-@rung("matmul", study=True, requires=why_no_compiler, slow_start=True)
 @on_tensors()
 def compiled(a: Tensor, b: Tensor, out: Tensor) -> None:
     """torch.compile on a single product: the graph calls the same BLAS routine, so nothing is won.
@@ -41,3 +39,11 @@ def compiled(a: Tensor, b: Tensor, out: Tensor) -> None:
         out.copy_(run_compiled(_product, in_c_order(a, *a.shape), in_c_order(b, *b.shape)))
     else:
         out.zero_()
+
+
+RUNGS = {
+    "matmul": [
+        TORCH.rung(eager, faster_than="numpy.rows"),
+        TORCH.rung(compiled, study=True, requires=why_no_compiler, slow_start=True),
+    ],
+}

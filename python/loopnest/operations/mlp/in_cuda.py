@@ -15,8 +15,8 @@ import numpy as np
 from numba import cuda
 
 from ...arrays import Array
+from ...backends import CUDA
 from ...backends.cuda import Matrix, Vector, blocks, launch_flat, launches, on_device, to_device
-from ...operation import rung
 from ..gelu.in_cuda import FARTHEST
 from ..gelu.in_cuda import kernels as gelu_kernels
 from ..matmul.in_cuda import SPAN, multiply_on_device, register_tiled_kernel
@@ -106,7 +106,6 @@ def _product(a: Any, b: Any, shape: tuple[int, int], dtype: Any) -> Any:
     return c
 
 
-@rung("mlp_forward")
 @launches(product=register_tiled_kernel, bias=add_bias_kernel, gelu=lambda dtype: gelu_kernels(dtype)[0])
 def mlp_forward_composed(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
@@ -119,7 +118,6 @@ def mlp_forward_composed(
     _forward(False, x, w1, b1, w2, b2, z, h, y, tanh_form)
 
 
-@rung("mlp_forward")
 @launches(product=register_tiled_kernel, bias=add_bias_kernel, fused=lambda dtype: fused_kernels(dtype)[0])
 def mlp_forward_fused(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
@@ -152,7 +150,6 @@ def _forward(
         result.copy_to_host(host)
 
 
-@rung("mlp_backward")
 @launches(product=register_tiled_kernel, sums=column_sums_kernel, slope=lambda dtype: gelu_kernels(dtype)[1])
 def mlp_backward_composed(
     dy: Array,
@@ -176,7 +173,6 @@ def mlp_backward_composed(
     _backward(False, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
 
 
-@rung("mlp_backward")
 @launches(product=register_tiled_kernel, sums=column_sums_kernel, fused=lambda dtype: fused_kernels(dtype)[1])
 def mlp_backward_fused(
     dy: Array,
@@ -242,3 +238,15 @@ def _backward(
 
 def _row_major(array: Array) -> Array:
     return array if array.flags.c_contiguous else array.copy()
+
+
+RUNGS = {
+    "mlp_forward": [
+        CUDA.rung(mlp_forward_composed, "composed"),
+        CUDA.rung(mlp_forward_fused, "fused"),
+    ],
+    "mlp_backward": [
+        CUDA.rung(mlp_backward_composed, "composed"),
+        CUDA.rung(mlp_backward_fused, "fused"),
+    ],
+}

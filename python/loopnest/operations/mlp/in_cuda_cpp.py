@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ...arrays import Array
+from ...backends import CUDA_CPP, Implementation
 from ...backends.cpp import csrc
-from ...backends.cuda_cpp import cu_rung
 from ...backends.cuda_device import (
     MOST_BLOCKS,
     THREADS,
@@ -94,12 +94,16 @@ def _backward(
     to_host(_column_sums(on_device_dy), db2)
 
 
-def _rungs(variant: str, fused: bool) -> None:
+def _forward_rung(variant: str, fused: bool) -> Implementation:
     def mlp_forward(
         x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
     ) -> None:
         _forward(fused, x, w1, b1, w2, b2, z, h, y, tanh_form)
 
+    return CUDA_CPP.rung(mlp_forward, variant, files=_files(variant, fused))
+
+
+def _backward_rung(variant: str, fused: bool) -> Implementation:
     def mlp_backward(
         dy: Array,
         x: Array,
@@ -116,12 +120,15 @@ def _rungs(variant: str, fused: bool) -> None:
     ) -> None:
         _backward(fused, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
 
-    files = [f"mlp_{variant}.cu", *(["mlp_composed.cu"] if fused else []), "matmul_double_buffered.cu"]
-    if not fused:
-        files.append("gelu_vectorized.cu")
-    cu_rung("mlp_forward", variant, files, mlp_forward)
-    cu_rung("mlp_backward", variant, files, mlp_backward)
+    return CUDA_CPP.rung(mlp_backward, variant, files=_files(variant, fused))
 
 
-_rungs("composed", fused=False)
-_rungs("fused", fused=True)
+def _files(variant: str, fused: bool) -> list[str]:
+    others = ["mlp_composed"] if fused else ["gelu_vectorized"]
+    return [f"cuda/{name}.cu" for name in (f"mlp_{variant}", *others, "matmul_double_buffered")]
+
+
+RUNGS = {
+    "mlp_forward": [_forward_rung("composed", fused=False), _forward_rung("fused", fused=True)],
+    "mlp_backward": [_backward_rung("composed", fused=False), _backward_rung("fused", fused=True)],
+}

@@ -14,16 +14,15 @@ from collections.abc import Callable
 import numpy as np
 
 from ...arrays import Array
+from ...backends import NUMBA
 from ...backends.numba import compiled
 from ...backends.threads import share
-from ...operation import rung
 from ..gelu.in_numba import gelu_backward_parallel, gelu_erf, gelu_tanh, slope_erf, slope_tanh
 from ..gelu.in_numba import parallel as gelu_parallel
 from ..matmul.in_numba import fill_columns, pieces_and_cols
 from ..matmul.in_numba import parallel as matmul_parallel
 
 
-@rung("mlp_forward")
 def mlp_forward_composed(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
 ) -> None:
@@ -40,7 +39,6 @@ def mlp_forward_composed(
     _add_bias(y, b2, 0, b2.size)
 
 
-@rung("mlp_forward")
 def mlp_forward_fused(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
 ) -> None:
@@ -65,7 +63,6 @@ def mlp_forward_fused(
     _share_columns(output, y, h.shape[1])
 
 
-@rung("mlp_backward")
 def mlp_backward_composed(
     dy: Array,
     x: Array,
@@ -96,7 +93,6 @@ def mlp_backward_composed(
     matmul_parallel(dz, w1.T, dx)
 
 
-@rung("mlp_backward")
 def mlp_backward_fused(
     dy: Array,
     x: Array,
@@ -195,3 +191,15 @@ def _sum_rows(x: Array, sums: Array, start: int, stop: int) -> None:
         row = x[i, start:stop]
         for j in range(row.size):
             total[j] += row[j]
+
+
+RUNGS = {
+    "mlp_forward": [
+        NUMBA.rung(mlp_forward_composed, "composed"),
+        NUMBA.rung(mlp_forward_fused, "fused"),
+    ],
+    "mlp_backward": [
+        NUMBA.rung(mlp_backward_composed, "composed"),
+        NUMBA.rung(mlp_backward_fused, "fused"),
+    ],
+}

@@ -8,12 +8,11 @@ backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
 import numpy as np
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import NUMPY
 from ..gelu.in_numpy import gelu_backward_vectorized, gelu_vectorized
 from ..linalg.in_numpy import linear_matmul
 
 
-@rung("mlp_forward")
 def mlp_forward_composed(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
 ) -> None:
@@ -27,7 +26,6 @@ def mlp_forward_composed(
     linear_matmul(h, w2, b2, y)
 
 
-@rung("mlp_backward")
 def mlp_backward_composed(
     dy: Array,
     x: Array,
@@ -55,3 +53,13 @@ def mlp_backward_composed(
     np.matmul(x.T, dz, out=dw1)
     np.sum(dz, axis=0, out=db1)
     np.matmul(dz, w1.T, out=dx)
+
+
+RUNGS = {
+    "mlp_forward": [
+        NUMPY.rung(mlp_forward_composed, "composed"),
+    ],
+    "mlp_backward": [
+        NUMPY.rung(mlp_backward_composed, "composed"),
+    ],
+}

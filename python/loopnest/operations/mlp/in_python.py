@@ -8,13 +8,12 @@ backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
 import numpy as np
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import PYTHON
 from ..gelu.in_python import gelu_backward_loop, gelu_loop
 from ..linalg.in_python import linear_loop
 from ..matmul.in_python import reordered
 
 
-@rung("mlp_forward")
 def mlp_forward_composed(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
 ) -> None:
@@ -34,7 +33,6 @@ def _column_sums(a: Array, out: Array) -> None:
     out[...] = [sum(column) for column in zip(*rows, strict=True)] if rows else 0
 
 
-@rung("mlp_backward")
 def mlp_backward_composed(
     dy: Array,
     x: Array,
@@ -63,3 +61,13 @@ def mlp_backward_composed(
     reordered(x.T, dz, dw1)
     _column_sums(dz, db1)
     reordered(dz, w1.T, dx)
+
+
+RUNGS = {
+    "mlp_forward": [
+        PYTHON.rung(mlp_forward_composed, "composed"),
+    ],
+    "mlp_backward": [
+        PYTHON.rung(mlp_backward_composed, "composed"),
+    ],
+}

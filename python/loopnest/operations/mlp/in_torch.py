@@ -11,12 +11,11 @@ Every row is a token; the sums run over all of them.
 from collections.abc import Callable
 from typing import Any
 
+from ...backends import TORCH
 from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
-from ...operation import rung
 from ..gelu.in_torch import backward, forward
 
 
-@rung("mlp_forward")
 @on_tensors()
 def mlp_forward_eager(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, z: Tensor, h: Tensor, y: Tensor, tanh_form: bool
@@ -34,7 +33,6 @@ def mlp_forward_eager(
     torch.addmm(b2, h, w2, out=y)
 
 
-@rung("mlp_forward", requires=why_no_compiler, slow_start=True)
 @on_tensors()
 def mlp_forward_compiled(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, z: Tensor, h: Tensor, y: Tensor, tanh_form: bool
@@ -81,7 +79,6 @@ def _gradients(
     torch.mm(dz, w1.t(), out=dx)
 
 
-@rung("mlp_backward")
 @on_tensors()
 def mlp_backward_eager(
     dy: Tensor,
@@ -107,7 +104,6 @@ def mlp_backward_eager(
     _gradients(backward(tanh_form), dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2)
 
 
-@rung("mlp_backward", requires=why_no_compiler, slow_start=True)
 @on_tensors()
 def mlp_backward_compiled(
     dy: Tensor,
@@ -134,3 +130,15 @@ def mlp_backward_compiled(
             run_compiled(backward(tanh_form), in_c_order(z, -1), in_c_order(dh, -1), in_c_order(dz, -1))
 
     _gradients(gelu_backward, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2)
+
+
+RUNGS = {
+    "mlp_forward": [
+        TORCH.rung(mlp_forward_eager, "eager"),
+        TORCH.rung(mlp_forward_compiled, "compiled", requires=why_no_compiler, slow_start=True),
+    ],
+    "mlp_backward": [
+        TORCH.rung(mlp_backward_eager, "eager"),
+        TORCH.rung(mlp_backward_compiled, "compiled", requires=why_no_compiler, slow_start=True),
+    ],
+}

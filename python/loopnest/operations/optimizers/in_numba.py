@@ -10,11 +10,10 @@ from __future__ import annotations
 import math
 
 from ...arrays import Array
+from ...backends import NUMBA
 from ...backends.numba import compiled
-from ...operation import rung
 
 
-@rung("sgd")
 @compiled
 def sgd_loop(param: Array, grad: Array, lr: float) -> None:
     """param -= lr · grad, in place.
@@ -26,7 +25,6 @@ def sgd_loop(param: Array, grad: Array, lr: float) -> None:
             param[i, j] -= lr * grad[i, j]
 
 
-@rung("momentum")
 @compiled
 def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
     """velocity = mu · velocity + grad, then param -= lr · velocity, in one pass.
@@ -41,7 +39,6 @@ def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: flo
             param[i, j] -= lr * v
 
 
-@rung("rmsprop")
 @compiled
 def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
     """s = rho · s + (1 - rho) · grad², then param -= lr · grad / (sqrt(s) + eps), in one pass.
@@ -57,7 +54,6 @@ def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rh
             param[i, j] -= lr * g / (math.sqrt(s) + eps)
 
 
-@rung("adam")
 @compiled
 def adam_loop(
     param: Array,
@@ -90,3 +86,19 @@ def adam_loop(
                 param[i, j] -= lr * (m_ij / correction1) / math.sqrt(v_ij / correction2 + eps)
             else:
                 param[i, j] -= lr / correction1 * m_ij / (math.sqrt(v_ij / correction2) + eps)
+
+
+RUNGS = {
+    "sgd": [
+        NUMBA.rung(sgd_loop, "loop"),
+    ],
+    "momentum": [
+        NUMBA.rung(momentum_loop, "loop"),
+    ],
+    "rmsprop": [
+        NUMBA.rung(rmsprop_loop, "loop"),
+    ],
+    "adam": [
+        NUMBA.rung(adam_loop, "loop"),
+    ],
+}

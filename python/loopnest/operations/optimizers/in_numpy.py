@@ -3,10 +3,9 @@
 import numpy as np
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import NUMPY
 
 
-@rung("sgd")
 def sgd_vectorized(param: Array, grad: Array, lr: float) -> None:
     """Two passes: lr · grad into a new array, and its subtraction in place.
 
@@ -15,7 +14,6 @@ def sgd_vectorized(param: Array, grad: Array, lr: float) -> None:
     np.subtract(param, lr * grad, out=param)
 
 
-@rung("momentum")
 def momentum_vectorized(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
     """Four passes, the velocity's two in place.
 
@@ -26,7 +24,6 @@ def momentum_vectorized(param: Array, grad: Array, velocity: Array, lr: float, m
     np.subtract(param, lr * velocity, out=param)
 
 
-@rung("rmsprop")
 def rmsprop_vectorized(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
     """A pass for each operation, with two scratch arrays of the parameter's size.
 
@@ -42,7 +39,6 @@ def rmsprop_vectorized(param: Array, grad: Array, square_average: Array, lr: flo
     np.subtract(param, np.divide(step, scratch, out=step), out=param)
 
 
-@rung("adam")
 def adam_vectorized(
     param: Array,
     grad: Array,
@@ -75,3 +71,19 @@ def adam_vectorized(
         np.add(np.sqrt(divisor, out=divisor), eps, out=divisor)
     step = (lr / correction1) * m
     np.subtract(param, np.divide(step, divisor, out=step), out=param)
+
+
+RUNGS = {
+    "sgd": [
+        NUMPY.rung(sgd_vectorized, "vectorized"),
+    ],
+    "momentum": [
+        NUMPY.rung(momentum_vectorized, "vectorized"),
+    ],
+    "rmsprop": [
+        NUMPY.rung(rmsprop_vectorized, "vectorized"),
+    ],
+    "adam": [
+        NUMPY.rung(adam_vectorized, "vectorized"),
+    ],
+}

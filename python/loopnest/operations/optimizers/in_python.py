@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 
 from ...arrays import Array
-from ...operation import rung
+from ...backends import PYTHON
 
 
 def _elements(*arrays: Array) -> Iterator[tuple[int, int, list[float]]]:
@@ -23,7 +23,6 @@ def _root(x: float) -> float:
     return math.sqrt(x) if x >= 0 else math.nan
 
 
-@rung("sgd")
 def sgd_loop(param: Array, grad: Array, lr: float) -> None:
     """One step against the gradient for each parameter.
 
@@ -33,7 +32,6 @@ def sgd_loop(param: Array, grad: Array, lr: float) -> None:
         param[i, j] = p - lr * g
 
 
-@rung("momentum")
 def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
     """The velocity first, a decaying sum of gradients; then a step along it.
 
@@ -45,7 +43,6 @@ def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: flo
         param[i, j] = p - lr * new
 
 
-@rung("rmsprop")
 def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
     """Each parameter's step is divided by the root of the decaying mean of its squared gradients.
 
@@ -57,7 +54,6 @@ def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rh
         param[i, j] = p - lr * g / (_root(new) + eps)
 
 
-@rung("adam")
 def adam_loop(
     param: Array,
     grad: Array,
@@ -82,3 +78,19 @@ def adam_loop(
         corrected = square / correction2
         divisor = _root(corrected + eps) if eps_inside else _root(corrected) + eps
         param[i, j] = p - lr * (mean / correction1) / divisor
+
+
+RUNGS = {
+    "sgd": [
+        PYTHON.rung(sgd_loop, "loop"),
+    ],
+    "momentum": [
+        PYTHON.rung(momentum_loop, "loop"),
+    ],
+    "rmsprop": [
+        PYTHON.rung(rmsprop_loop, "loop"),
+    ],
+    "adam": [
+        PYTHON.rung(adam_loop, "loop"),
+    ],
+}

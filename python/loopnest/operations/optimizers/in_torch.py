@@ -4,11 +4,10 @@ Each call is one pass over the parameter's size, so a step's time is its number 
 some of them: a + value·b·c and a + value·b/c in one pass.
 """
 
+from ...backends import TORCH
 from ...backends.torch import Tensor, on_tensors
-from ...operation import rung
 
 
-@rung("sgd")
 @on_tensors(updated=("param",))
 def sgd_eager(param: Tensor, grad: Tensor, lr: float) -> None:
     """One pass: param -= lr · grad, with the factor inside the subtraction.
@@ -18,7 +17,6 @@ def sgd_eager(param: Tensor, grad: Tensor, lr: float) -> None:
     param.sub_(grad, alpha=lr)
 
 
-@rung("momentum")
 @on_tensors(updated=("param", "velocity"))
 def momentum_eager(param: Tensor, grad: Tensor, velocity: Tensor, lr: float, mu: float) -> None:
     """Three passes: velocity is scaled, the gradient added, and the parameter moved along it.
@@ -29,7 +27,6 @@ def momentum_eager(param: Tensor, grad: Tensor, velocity: Tensor, lr: float, mu:
     param.sub_(velocity, alpha=lr)
 
 
-@rung("rmsprop")
 @on_tensors(updated=("param", "square_average"))
 def rmsprop_eager(param: Tensor, grad: Tensor, square_average: Tensor, lr: float, rho: float, eps: float) -> None:
     """Five passes, with one scratch array for √s + ε.
@@ -41,7 +38,6 @@ def rmsprop_eager(param: Tensor, grad: Tensor, square_average: Tensor, lr: float
     param.addcdiv_(grad, square_average.sqrt().add_(eps), value=-lr)
 
 
-@rung("adam")
 @on_tensors(updated=("param", "m", "v"))
 def adam_eager(
     param: Tensor,
@@ -69,3 +65,19 @@ def adam_eager(
     else:
         root.sqrt_().add_(eps)
     param.addcdiv_(m, root, value=-lr / correction1)
+
+
+RUNGS = {
+    "sgd": [
+        TORCH.rung(sgd_eager, "eager"),
+    ],
+    "momentum": [
+        TORCH.rung(momentum_eager, "eager"),
+    ],
+    "rmsprop": [
+        TORCH.rung(rmsprop_eager, "eager"),
+    ],
+    "adam": [
+        TORCH.rung(adam_eager, "eager"),
+    ],
+}

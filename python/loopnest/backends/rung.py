@@ -1,0 +1,172 @@
+"""A rung: one way of computing an operation, with what it says of itself; and the backend that it belongs to."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import textwrap
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from .._core import Shortcut, open_shortcut
+from .cpp import csrc, opening_comment
+
+if TYPE_CHECKING:  # a rung knows its operation, which stands above
+    from ..operation import Operation
+
+Kernel = Callable[..., Any]
+
+
+class UnavailableError(RuntimeError):
+    """An implementation was asked for by id, and cannot run on this machine; the message says why, and the fix."""
+
+
+def nothing_missing() -> str | None:
+    """The reason why something cannot run here, where there is none."""
+    return None
+
+
+@dataclass(frozen=True)
+class Backend:
+    """A way of writing kernels.
+
+    speed            the larger, the earlier a call without `impl` asks this backend for a rung; below 0: never
+    why_unavailable  returns why none of its rungs can run here, with the fix, or None where they can
+    simulated        returns whether its rungs run in a simulator here: right results, and times that mean nothing
+    """
+
+    name: str
+    summary: str
+    speed: int
+    why_unavailable: Callable[[], str | None] = nothing_missing
+    simulated: Callable[[], bool] = lambda: False
+
+    def rung(
+        self,
+        kernel: Kernel,
+        variant: str | None = None,
+        *,
+        files: Sequence[str] = (),
+        faster_than: str | Sequence[str] = (),
+        study: bool = False,
+        slow_start: bool = False,
+        requires: Callable[[], str | None] = nothing_missing,
+    ) -> Implementation:
+        """A rung of this backend, for the list RUNGS of an in_*.py file.
+
+        variant      its name; the function's where it is None
+        files        the kernel's sources below csrc/, where it is not written in Python: the first one's opening
+                     comment is the lesson. Without files the kernel's docstring is.
+        faster_than  ids that the lesson claims to beat; `loopnest bench` checks the claim
+        study        the rung is there to be compared: the backend's name alone never picks it
+        slow_start   the first call takes many seconds (torch.compile calls a C++ compiler); a quick benchmark skips it
+        requires     returns why this rung cannot run here, with the fix, or None; the backend's own reason comes first
+        """
+        claims = (faster_than,) if isinstance(faster_than, str) else tuple(faster_than)
+        name: str = variant or kernel.__name__
+        return Implementation(self, name, kernel, tuple(files), claims, study, slow_start, requires)
+
+
+def _decline(*_args: Any, **_kwargs: Any) -> Any:
+    return NotImplemented
+
+
+class _Fast(Shortcut):
+    def _call(self, *_args: Any, **_kwargs: Any) -> Any:
+        return NotImplemented
+
+
+@dataclass(eq=False, repr=False)
+class Implementation:
+    """One rung of an operation's ladder: callable like its operation, and able to explain itself.
+
+    An in_*.py file makes it by `Backend.rung`; the operation that reads the file's list sets `operation`.
+
+    >>> import loopnest as ln
+    >>> k = ln.matmul["cpp.blocked"]
+    >>> k.id, k.backend, k.variant
+    ('cpp.blocked', 'cpp', 'blocked')
+    >>> k.available()
+    True
+    """
+
+    made_by: Backend
+    variant: str
+    kernel: Kernel
+    files: tuple[str, ...]
+    faster_than: tuple[str, ...]
+    study: bool
+    slow_start: bool
+    requires: Callable[[], str | None]
+
+    def __post_init__(self) -> None:
+        self.backend = self.made_by.name
+        self.id = f"{self.backend}.{self.variant}"
+        self.operation: Operation
+        self._fast: Callable[..., Any] = _decline
+
+    def open_fast_path(self, shapes: str, option: bool) -> None:
+        """Let ordinary calls skip Python's checks, where the kernel is one of the extension's."""
+        fast = _Fast()
+        if open_shortcut(fast, self.kernel, shapes, option):
+            self._fast = fast
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        result = self._fast(*args, **kwargs)
+        if result is not NotImplemented:
+            return result
+        reason = self.why_unavailable()
+        if reason is not None:
+            raise UnavailableError(f"{self.operation.name}: {self.id} cannot run here: {reason}")
+        return self.operation.contract.run(self.kernel, *args, **kwargs)
+
+    @property
+    def lesson(self) -> str:
+        """What this rung changes, why that is faster, and what limits it now."""
+        return opening_comment(csrc() / self.files[0]) if self.files else inspect.getdoc(self._function) or ""
+
+    @property
+    def headline(self) -> str:
+        """The lesson's first paragraph on one line."""
+        return " ".join(self.lesson.split("\n\n")[0].split())
+
+    def source(self) -> str:
+        """The source text of the kernel, as it was written."""
+        if self.files:
+            return (csrc() / self.files[0]).read_text(encoding="utf-8")
+        return textwrap.dedent(inspect.getsource(self._function))
+
+    @property
+    def _function(self) -> Kernel:
+        """The Python function that was written; Numba keeps it in `py_func`."""
+        function: Kernel = getattr(self.kernel, "py_func", self.kernel)
+        return function
+
+    def inspect(self, *aspects: str, **options: Any) -> Any:
+        """What the compiler made of the source: a loopnest.inspect.View, as `loopnest inspect` prints it.
+
+        The arguments and errors are those of loopnest.inspect.inspect:
+
+        >>> import loopnest as ln
+        >>> view = ln.matmul["numpy.matmul"].inspect("source")
+        >>> view.listings[0].title
+        'the source of numpy.matmul'
+        """
+        room = importlib.import_module("loopnest.inspect")  # by name, since it stands above
+        return room.inspect(self, *aspects, **options)
+
+    def available(self) -> bool:
+        """Whether this rung can run here."""
+        return self.why_unavailable() is None
+
+    def why_unavailable(self) -> str | None:
+        """Why this rung cannot run here, with the fix, or None where it can."""
+        return self.made_by.why_unavailable() or self.requires()
+
+    def simulated(self) -> bool:
+        """Whether it runs in a simulator here: its results are right, and its times mean nothing."""
+        return self.made_by.simulated()
+
+    def __repr__(self) -> str:
+        return f"<{self.operation.name} {self.id}{' (simulated)' if self.simulated() else ''}>"
