@@ -63,7 +63,7 @@ def test_an_id_gives_its_rung_and_a_backends_name_its_fastest_that_is_no_study(o
 
 @operations
 def test_a_call_without_impl_takes_the_fastest_backend(operation):
-    usable = (operation[backend] for backend in fastest_first() if operation._backend(backend))
+    usable = (operation[backend] for backend in fastest_first() if operation._rungs(backend))
     assert operation.fastest() is next(k for k in usable if k.available())
 
 
