@@ -1,0 +1,41 @@
+"""The rooms of the package: imports go down only, and none goes in a circle."""
+
+import ast
+from pathlib import Path
+
+import loopnest
+import pytest
+from importlinter.cli import lint_imports
+
+PACKAGE = Path(loopnest.__file__).parent
+CONTRACTS = Path(__file__).parents[1] / ".importlinter"
+
+# Still to go: modules that import the root package.
+IMPORT_THE_ROOT = {
+    *("bench/peers/contenders.py", "bench/peers/memory.py", "check/runner.py", "inspect/trial.py", "layout/walk.py"),
+    *("learn/exercises.py", "learn/pictures.py", "learn/experiments/bias_correction.py"),
+    *("learn/experiments/depth.py", "learn/experiments/summation.py", "learn/experiments/similarity.py"),
+}
+
+
+def test_imports_go_down_and_in_no_circle(capsys):
+    status = lint_imports(str(CONTRACTS), no_cache=True, no_logo=True)
+    assert status == 0, capsys.readouterr().out
+
+
+@pytest.mark.parametrize("file", sorted(PACKAGE.rglob("*.py")), ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_no_module_imports_the_root_package(file):
+    """The root package is a facade and imports nearly everything. Its extension `_core` is no part of it."""
+    place = file.relative_to(PACKAGE)
+    depth = len(place.parts)  # of dots in a relative import of the root
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names if alias.name == "loopnest"}
+        elif isinstance(node, ast.ImportFrom) and not node.module and node.level == depth:
+            rooms = {path.stem for path in PACKAGE.iterdir()} | {"_core"}
+            found |= {alias.name for alias in node.names} - rooms
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "loopnest":
+            found.add("loopnest")
+    if place.as_posix() not in IMPORT_THE_ROOT:
+        assert not found
