@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import loopnest as ln
+import msgspec
 import numpy as np
 from loopnest import nn, parallel
 from loopnest.operations.mlp import contract
@@ -200,7 +201,7 @@ def refusals(ranks):
 
 def collectives(ranks):
     """A pass of each way, and what crossed."""
-    found = compare.compare(ranks, compare.Size(8, 6, 7), dtype="float64", approximate="none", impl="numpy", repeats=1)
+    found = compare.compare(ranks, 8, 6, 7, dtype="float64", approximate="none", impl="numpy", rounds=1)
     weights = layers(7, "float32")[1]
     x = np.asfortranarray(layers(7, "float32")[0])  # strides of another order
     ours = parallel.TensorParallelMLP(*weights, ranks=ranks).forward(x)[0]
@@ -210,7 +211,8 @@ def collectives(ranks):
             ranks.sum(np.ones(size), "ones")
     two = {"collectives": traffic().collectives, "bytes": traffic().bytes}
     return {
-        **found.to_json(),
+        **msgspec.to_builtins(found),
+        "agree": found.agree,
         "two": two,
         "table": compare.table(found),
         "apart_y": float(np.max(np.abs(ours - theirs))),

@@ -10,7 +10,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import uuid
 from pathlib import Path
@@ -20,8 +19,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest import nn, parallel
+from loopnest.backends.threads import processors
+from loopnest.cli.parallel import command
 from loopnest.parallel import ranks as ranks_module
-from loopnest.parallel.__main__ import main
 from loopnest.parallel.compare import counted
 from loopnest.parallel.data_parallel import Buckets
 from loopnest.parallel.timeline import drawn
@@ -163,14 +163,14 @@ def test_dtensor_and_ours_agree_with_one_all_reduce_forward_and_one_backward(fou
         result = told["collectives"]
         assert result["agree"]
         assert result["apart_y"] < 1e-5
-        assert [side["by"] for side in result["sides"]] == [
+        assert [side["name"] for side in result["contenders"]] == [
             "loopnest, numpy.composed",
             "torch's DTensor",
             "one process",
         ]
-        for side in result["sides"][:2]:
+        for side in result["contenders"][:2]:
             assert max(side["errors"].values()) <= 1
-            for traffic in (side["forward_traffic"], side["backward_traffic"]):
+            for traffic in side["traffic"]:
                 assert traffic == {"collectives": {"all-reduce": 1}, "bytes": 8 * 6 * 8}  # y and dx: t x d of float64
         assert result["two"] == {"collectives": {"all-reduce": 2}, "bytes": 8 * (3 + 5)}
         assert max(map(len, result["table"])) <= 80
@@ -248,7 +248,7 @@ def test_what_does_not_fit_is_refused_on_all_ranks(found, name, parts):
 def test_ranks_share_the_processors(found):
     asked = os.environ.get("LOOPNEST_NUM_THREADS")
     for told in found:
-        share = int(asked) if asked else max(1, ln.threads.processors() // 2)
+        share = int(asked) if asked else max(1, processors() // 2)
         assert told["threads"] == [share, share]
         assert [place.partition(" (")[0] for place in told["places"]] == ["rank 0", "rank 1"]
         assert all(place.endswith(f"on {socket.gethostname()})") for place in told["places"])
@@ -271,7 +271,7 @@ def test_an_error_in_one_rank_ends_all_and_torchrun_names_it(found):
 @pytest.mark.skipif(nn.why_no_digits() is not None, reason=str(nn.why_no_digits()))
 def test_torchrun_trains_the_digits_to_the_curve_of_one_process(tmp_path):
     options = ["train", "digits", "--epochs", "4", "--impl", "cpp"]
-    with Job(tmp_path, "-m", "loopnest.parallel", *options, "--json", "--checkpoint", tmp_path / "c.npz") as job:
+    with Job(tmp_path, "-m", "loopnest.cli.parallel", *options, "--json", "--checkpoint", tmp_path / "c.npz") as job:
         assert job.wait() == 0, job.err
         told = json.loads(job.out)  # rank 0's alone
     alone = nn.train(nn.digits(), nn.Config(impl="cpp", epochs=4))
@@ -282,7 +282,7 @@ def test_torchrun_trains_the_digits_to_the_curve_of_one_process(tmp_path):
 
 
 def run(*arguments):
-    return CliRunner().invoke(main, list(map(str, arguments)))
+    return CliRunner().invoke(command, list(map(str, arguments)))
 
 
 @needs_ranks
@@ -290,7 +290,7 @@ def test_without_torchrun_one_rank_trains_as_loopnest_train_does_bit_for_bit():
     result = run("train", "spirals", "--epochs", 2, "--json")
     assert result.exit_code == 0, result.output
     assert tuple(json.loads(result.output)["losses"]) == nn.train(nn.spirals(), nn.Config(epochs=2)).losses
-    assert "more of them: torchrun --nproc-per-node 2 -m loopnest.parallel train" in run("train", "xor").output
+    assert "for more: torchrun --nproc-per-node 2 -m loopnest.cli.parallel train" in run("train", "xor").output
 
 
 @needs_ranks
@@ -299,7 +299,7 @@ def test_without_torchrun_one_rank_trains_as_loopnest_train_does_bit_for_bit():
     [
         (["train", "xor", "--resume", "nowhere.npz"], "nowhere.npz cannot be read"),
         (["train", "xor", "--resume", "a.npz", "--seed", "1"], "--seed is in the checkpoint"),
-        (["train", "xor", "--timeline"], "--timeline draws sums over ranks, and there is one: torchrun"),
+        (["train", "xor", "--timeline"], "--timeline needs two ranks or more: torchrun"),
         (["train", "xor", "--impl", "fortran"], "has an implementation 'fortran'"),
         (["train", "xor", "--lr", "-1"], "lr is -1.0"),
         (["train", "letters"], "'letters' is not one of"),
@@ -320,7 +320,7 @@ def test_the_mlp_of_one_rank_needs_no_collective():
     assert result.exit_code == 0, result.output
     told = json.loads(result.output)
     assert told["agree"]
-    assert told["sides"][0]["forward_traffic"] == {"collectives": {}, "bytes": 0}
+    assert told["contenders"][0]["traffic"] == [{"collectives": {}, "bytes": 0}] * 2
 
 
 # --- ranks that are lost
@@ -333,7 +333,7 @@ def under_way(job, checkpoint, than=0.0):
     return second
 
 
-TRAIN = ["-m", "loopnest.parallel", "train", "spirals"]
+TRAIN = ["-m", "loopnest.cli.parallel", "train", "spirals"]
 LONG = ["--hidden", "16", "--batch", "32", "--seed", "4", "--epochs", "100000"]
 
 
@@ -364,8 +364,8 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_f
         assert time.monotonic() - begin < 30
         assert job.running() == []
         said = job.err
-    assert f"rank 0: lost: rank 1 (pid {second} on {socket.gethostname()}) has ended or hangs" in said
-    assert f"--nproc-per-node 2 -m loopnest.parallel train spirals --resume {path}" in said
+    assert f"rank 0: lost: rank 1 (pid {second} on {socket.gethostname()}) has ended" in said
+    assert f"--nproc-per-node 2 -m loopnest.cli.parallel train spirals --resume {path}" in said
     root = said[said.index("Root Cause") :]  # torchrun's own table
     assert f"(pid: {second})" in root
     assert "SIGKILL" in root
@@ -393,7 +393,7 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_f
 @needs_ranks
 @linux
 def test_the_rank_of_another_torchrun_is_named_when_it_is_killed(tmp_path):
-    """As on two machines. Either torchrun may be the one that keeps the store, in which the roll is called."""
+    """As on two machines. Either torchrun may be the one that keeps the store."""
     path = tmp_path / "c.npz"
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -447,49 +447,15 @@ def test_ranks_whose_torchrun_is_killed_write_their_checkpoint_and_end(tmp_path)
     assert f"stopped after {nn.Training.resume(path, nn.spirals()).step_number} steps" in said
 
 
-def three(store, monkeypatch):
-    """The first of three ranks that share this store, and the two others."""
-    monkeypatch.setattr(ranks_module, "ROLL_CALL", 0.3)
-    places = [parallel.Place(rank, "here", 100 + rank) for rank in range(3)]
-    return [parallel.Ranks(rank, 3, places, 1, "gloo", 5.0, store) for rank in range(3)]
-
-
-def fails(ranks):
-    """What is said where this rank waits for a collective that fails."""
+def lost(places, store, waiting, monkeypatch):
+    """What rank 1 says if a collective fails and the ranks in `waiting` notice it too."""
+    monkeypatch.setattr(ranks_module, "NOTICE", 0.2)
+    for rank in waiting:
+        store.set(f"noticed/{rank}", "")
+    ranks = parallel.Ranks(1, len(places), places, 1, "gloo", 5.0, store)
     with pytest.raises(parallel.RankLostError) as said, ranks._waiting("the sum of y"):
         raise RuntimeError("connection closed")
-    return str(said.value), said.value.teller
-
-
-@needs_ranks
-@pytest.mark.parametrize(
-    ("answering", "waiting", "failed", "said", "teller"),
-    [
-        ([0, 1], True, None, "lost: rank 2 (pid 102 on here) has ended or hangs, and the sum of y needs all ranks", 0),
-        ([1], True, None, "lost: rank 0 (pid 100 on here), rank 2 (pid 102 on here) have ended or hang", 1),
-        ([0, 1, 2], False, None, "late: rank 2 (pid 102 on here) did not come to the sum of y within 5 s", 0),
-        ([0, 1, 2], True, None, "the sum of y failed, though all ranks are there: connection closed", 0),
-        ([0, 1], True, "KeyError: 'w3'", "rank 2 (pid 102 on here) failed: KeyError: 'w3'", 0),
-    ],
-)
-def test_the_roll_call_names_the_rank(monkeypatch, answering, waiting, failed, said, teller):
-    from torch.distributed import HashStore
-
-    store = HashStore()
-    team = three(store, monkeypatch)
-    for ranks in team[:2] if not waiting else team:
-        ranks._waits_for = "the sum of y"
-    if failed:
-        store.set("failed/2", failed)
-    threads = [threading.Thread(target=team[rank]._answer, args=(store,), daemon=True) for rank in answering]
-    for thread in threads:
-        thread.start()
-    message, told_by = fails(team[1])
-    assert said in message
-    assert told_by == teller
-    assert fails(team[0]) == (message, told_by)  # whoever asks later is told the same
-    for thread in threads:
-        thread.join(5)
+    return str(said.value)
 
 
 class Gone:
@@ -498,25 +464,33 @@ class Gone:
     def check(self, keys):
         raise RuntimeError("connection refused")
 
+    def set(self, key, value):
+        raise RuntimeError("connection refused")
+
 
 @needs_ranks
-def test_without_torchruns_store_the_lost_rank_is_named_where_it_can_only_be_one():
-    here, there = socket.gethostname(), "another"
+def test_a_rank_that_does_not_notice_the_failure_is_named(monkeypatch):
+    from torch.distributed import HashStore
+
+    places = [parallel.Place(rank, "elsewhere", 100 + rank) for rank in range(3)]
+    assert lost(places, HashStore(), [0, 2], monkeypatch) == (
+        "the sum of y failed, though all ranks are there: connection closed"
+    )
+    assert lost(places, HashStore(), [0], monkeypatch) == (
+        "lost: rank 2 (pid 102 on elsewhere) has ended, hangs or is late, and the sum of y needs all ranks"
+    )
+    both = "lost: rank 0 (pid 100 on elsewhere), rank 2 (pid 102 on elsewhere) have ended"
+    assert lost(places, HashStore(), [], monkeypatch).startswith(both)
+    assert lost(places, Gone(), [], monkeypatch).startswith(both)
+
+
+@needs_ranks
+def test_of_the_silent_ranks_the_one_whose_process_has_ended_is_named(monkeypatch):
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait(30)
-
-    def said(*others):
-        places = [parallel.Place(0, here, os.getpid())]
-        places += [parallel.Place(rank, *other) for rank, other in enumerate(others, 1)]
-        message, teller = fails(parallel.Ranks(0, len(places), places, 1, "gloo", 5.0, Gone()))
-        assert teller == 0
-        return message
-
-    alive = (here, os.getpid())
-    assert said(alive, (here, ended.pid)).startswith(f"lost: rank 2 (pid {ended.pid} on {here}) has ended")
-    assert said((there, 7)).startswith("lost: rank 1 (pid 7 on another) has ended")
-    assert "lost: one of rank 1 (pid 7 on another), rank 2 (pid 8 on another)" in said((there, 7), (there, 8))
-    assert "lost: some rank" in said(alive)
+    here = socket.gethostname()
+    places = [parallel.Place(rank, here, pid) for rank, pid in enumerate((os.getpid(), os.getpid(), ended.pid))]
+    assert lost(places, Gone(), [], monkeypatch).startswith(f"lost: rank 2 (pid {ended.pid} on {here}) has ended")
 
 
 # --- without a start
@@ -589,7 +563,7 @@ def test_a_rank_uses_its_share_of_the_processors_or_what_is_asked_for_and_gives_
     before = ln.num_threads(), torch.get_num_threads()
     with parallel.start() as ranks:
         assert ranks.threads == ln.num_threads() == torch.get_num_threads()
-        assert ranks.threads == (int(asked) if asked else ln.threads.processors())
+        assert ranks.threads == (int(asked) if asked else processors())
     assert (ln.num_threads(), torch.get_num_threads()) == before
 
 

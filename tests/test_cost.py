@@ -1,0 +1,72 @@
+"""The cost model: its formulas against sums written out by hand, and its table."""
+
+import pytest
+from click.testing import CliRunner
+from loopnest.cli.parallel import command
+from loopnest.parallel import cost
+from loopnest.parallel.cost import NETWORKS, PROCESSORS, Network, Processor, Work
+from test_messages import refused
+
+WIRE = Network("wire", latency=1e-3, bandwidth=1e6)
+RANK = Processor("rank", flops=1e6, itemsize=4)
+WORK = Work(tokens=5, features=10, hidden=20, layers=2)
+
+
+def test_a_ring_passes_every_part_round_twice():
+    p, n = 4, 1000
+    messages = [1e-3 + n / p / 1e6 for _ in range(2 * (p - 1))]
+    assert cost.all_reduce(n, p, WIRE) == pytest.approx(sum(messages))
+    assert cost.all_reduce(n, 1, WIRE) == 0
+
+
+def test_tensor_parallelism_waits_for_two_sums_a_layer():
+    found = cost.tensor_parallel(WORK, 4, RANK, WIRE)
+    flops = 2 * 6 * 2 * 5 * 10 * 20  # layers, products, a multiply and an add, t d h
+    assert found.compute == pytest.approx(flops / 4 / 1e6)
+    assert found.total == pytest.approx(found.compute + 2 * 2 * cost.all_reduce(5 * 10 * 4, 4, WIRE))
+    assert found.efficiency == pytest.approx(found.compute / found.total)
+
+
+@pytest.mark.parametrize("bandwidth", [1e4, 1e9])  # the wire is the limit, or the gradients are
+def test_sums_of_gradients_overlap_with_the_backward_pass(bandwidth):
+    """The formula against a walk through the buckets: each waits for its gradients and for the bucket before it."""
+    network = Network("wire", 1e-6, bandwidth)
+    nbytes = 4 * WORK.parameters
+    count = -(-nbytes // 1000)
+    each = cost.all_reduce(nbytes / count, 3, network)
+    forward, backward = WORK.flops / 3 / 1e6, 2 * WORK.flops / 3 / 1e6
+    wire_free = 0.0
+    for bucket in range(1, count + 1):
+        wire_free = max(wire_free, forward + backward * bucket / count) + each
+    assert cost.data_parallel(WORK, 3, RANK, network, bucket=1000).total == pytest.approx(wire_free)
+    assert cost.data_parallel(WORK, 1, RANK, network).efficiency == pytest.approx(1)
+
+
+def test_tensor_parallelism_is_fastest_where_the_formulas_derivative_is_zero():
+    work, core, network = cost.workload("gpt2-small-mlp-512"), PROCESSORS["core"], NETWORKS["loopback"]
+    w, n = work.flops / work.layers / core.flops, 4 * work.tokens * work.features
+    expected = ((w - 4 * n / network.bandwidth) / (4 * network.latency)) ** 0.5
+    assert abs(cost.fastest(work, core, network) - expected) < 1
+    slow = Network("slow", 1.0, 1.0)
+    assert cost.fastest(work, core, slow) == 1
+    assert "does not pay" in "\n".join(cost.table(work, core, [slow]))
+
+
+def test_the_command_prints_the_table_of_each_network_within_80_columns():
+    for arguments in ([], ["--processor", "h100-float32"], ["--network", "nvlink-4", "--layers", "1"]):
+        result = CliRunner().invoke(command, ["cost", *arguments])
+        assert result.exit_code == 0, result.output
+        assert max(map(len, result.output.splitlines())) <= 80
+    assert "loopback" not in result.output
+    assert "1,024" not in result.output  # nvlink-4 joins 256 at most
+
+
+def test_what_the_model_does_not_take_it_refuses():
+    refused(ValueError, lambda: Network("x", -1, 1), "latency is -1", "expected")
+    refused(ValueError, lambda: Processor("x", 0), "flops is 0", "expected")
+    refused(ValueError, lambda: Work(1, 1, 0), "hidden is 0", "expected")
+    refused(ValueError, lambda: cost.all_reduce(1, 0, WIRE), "ranks is 0", "expected")
+    refused(ValueError, lambda: cost.data_parallel(WORK, 2, RANK, WIRE, bucket=0), "bucket is 0", "expected")
+    refused(ValueError, lambda: cost.workload("gpt"), "workload is 'gpt'", "gpt2-small-mlp-512")
+    for option in ("--network", "--processor", "--workload"):
+        assert "none" in CliRunner().invoke(command, ["cost", option, "none"]).output
