@@ -50,7 +50,7 @@ _OPTIONS = (
 
 
 def of_a_training(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument and the options of `loopnest train`, which `python -m loopnest.parallel train` has too."""
+    """The argument and the options of `loopnest train`, which `python -m loopnest.cli.parallel train` has too."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
