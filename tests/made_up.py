@@ -5,10 +5,12 @@ import json
 import random
 
 import loopnest as ln
-from loopnest.bench.measure import limit_of, work_of
-from loopnest.bench.records import Environment, Failure, NotRun, Record, Results, ThreadPool
+from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.layout.traffic import Traffic
 from loopnest.machine.card import Bandwidth, Cache, MachineCard, Peak
+from loopnest.machine.plausible import limit_of
+from loopnest.timing.budget import work_of
+from loopnest.timing.environment import Environment, ThreadPool
 
 CARD = MachineCard(
     cpu="a processor",

@@ -3,7 +3,7 @@
 import itertools
 
 import numpy as np
-from loopnest.timing.engine import Turn
+from loopnest.timing.turns import Turn
 
 KINDS = ("spikes", "drift", "bursts")
 
@@ -44,6 +44,6 @@ def turns_of(clock, *seconds, rng=None, kind="spikes", most=2000):
             clock.now += took * calls
             return took * calls
 
-        return Turn(timeit)
+        return Turn(str(second), sample=timeit)
 
     return [turn(second) for second in seconds]

@@ -18,11 +18,14 @@ from loopnest.backends.threads import processors
 from loopnest.bench import measure
 from loopnest.bench import suites as bench
 from loopnest.bench.claims import claims
-from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult, work_of
-from loopnest.bench.records import Environment, Failure, Limit, NotRun, Record, Results, ThreadPool
+from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult
+from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.bench.tables import comparable, highest, report
 from loopnest.cli.bench import PEERS, SUITES
+from loopnest.machine.plausible import Limit
 from loopnest.output.text import duration, three_digits, times
+from loopnest.timing.budget import work_of
+from loopnest.timing.environment import Environment, ThreadPool, environment
 from rich.console import Console
 
 WORKLOADS = {workload.name: workload for workload in ln.matmul.contract.workloads}
@@ -55,12 +58,10 @@ def test_slow_rungs_stop_at_the_workload_that_their_time_allows():
 
 def test_the_first_workload_is_always_tried_and_the_best_rate_predicts_the_next():
     budget = Budget(Plan(seconds=0.1, patience=1.0))
-    assert budget.predicted("rung", 10**9) is None
     assert budget.why_not("rung", 10**9) is None
     budget.note("rung", 100, 1.0)
     budget.note("rung", 1000, 1.0)
     budget.note("rung", 200, 1.0)
-    assert budget.predicted("rung", 400) == pytest.approx(0.4)
     assert budget.why_not("rung", 400) is None
     assert budget.why_not("rung", 600) == measure.TOO_SLOW
 
@@ -441,8 +442,6 @@ def test_the_header_names_threads_blas_kernel_and_warnings():
 
 
 def test_a_variable_that_slows_numpy_is_told_with_the_command_that_unsets_it(monkeypatch):
-    from loopnest.timing.environment import environment
-
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"):
         monkeypatch.delenv(name, raising=False)
     assert environment().warnings == ()

@@ -503,9 +503,10 @@ class Slow:
 
 
 def test_a_time_below_the_machines_limit_is_refused(judged, monkeypatch):
-    from loopnest.timing.plausible import Again
+    from loopnest.machine.plausible import MeasuredNow
 
-    monkeypatch.setattr(Again, "__init__", lambda self: self.__dict__.update(peak=lambda *a: 1.0, copy=None, read=None))
+    slow = {"peak": lambda *a: 1.0, "copy": None, "read": None}
+    monkeypatch.setattr(MeasuredNow, "__init__", lambda self: self.__dict__.update(slow))
     verdict = judged(c(""), "mine.c", seconds=0.2, card=Slow())
     assert (verdict.outcome, verdict.trick) == ("impossible", "impossible-time")
     assert verdict.exit_code == 20

@@ -6,12 +6,12 @@ import sys
 import types
 
 import loopnest as ln
+import msgspec
 import numpy as np
 import pytest
 from loopnest.backends.threads import processors
-from loopnest.bench.records import ThreadPool
 from loopnest.timing import fairness
-from loopnest.timing.engine import Reading
+from loopnest.timing.environment import ThreadPool
 from loopnest.timing.fairness import (
     Terms,
     UnfairError,
@@ -21,6 +21,7 @@ from loopnest.timing.fairness import (
     equal_terms,
     read_back,
 )
+from loopnest.timing.turns import Reading
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
 
@@ -140,6 +141,6 @@ def test_layouts_are_told_in_words():
 
 def test_terms_are_told_and_survive_json():
     terms = Terms(1, (ThreadPool("NumPy", 1, "OpenBLAS", "Zen"),), ("full",), ("a",), "given", ("packing",), ("loud",))
-    assert Terms.from_json(json.loads(json.dumps(dataclasses.asdict(terms)))) == terms
+    assert msgspec.convert(json.loads(json.dumps(dataclasses.asdict(terms))), Terms) == terms
     assert ("threads", "1 each, read back: NumPy 1 (OpenBLAS, kernel Zen)") in terms.lines()
     assert ("warning", "loud") in terms.lines()

@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest import _core
-from loopnest.bench.records import Environment, ThreadPool
 from loopnest.cli import main
 from loopnest.machine import card as machine
 from loopnest.machine import measure as measure_machine
@@ -22,7 +21,7 @@ from loopnest.machine import probes
 from loopnest.machine.card import Bandwidth, Cache, Latency, MachineCard, Peak
 from loopnest.machine.tables import report
 from loopnest.timing import load
-from loopnest.timing.environment import SLOWING
+from loopnest.timing.environment import SLOWING, Environment, ThreadPool
 from rich.console import Console
 
 timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")

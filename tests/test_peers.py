@@ -19,9 +19,8 @@ from loopnest.bench.peers.rounds import (
     NEARLY,
     Pace,
     Statement,
-    Turn,
     fastest_form,
-    play,
+    settled,
     time_in_turn,
 )
 from loopnest.bench.peers.tables import figures, grids, markdown, report
@@ -30,6 +29,7 @@ from loopnest.bench.suites import suites_folder
 from loopnest.cli import main
 from loopnest.cli.bench import SUITES
 from loopnest.machine.limits import Piece
+from loopnest.timing.turns import Turn
 from rich.console import Console
 
 ONCE = Pace(rounds=1)
@@ -57,73 +57,22 @@ def contender(request):
 # --- rounds
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-def turns_of(clock, log, **seconds):
-    """Contenders whose n-th window takes the n-th of so many seconds, and the last from then on."""
-
-    def turn(name, durations):
-        durations = list(durations)
-
-        def timeit(calls):
-            log.append(name)
-            took = durations.pop(0) if len(durations) > 1 else durations[0]
-            clock.now += took * calls
-            return took * calls
-
-        return Turn(timeit)
-
-    return {name: turn(name, durations) for name, durations in seconds.items()}
+def test_a_turn_is_settled_when_its_fastest_sample_is_nearly_reached_again():
+    seconds = iter([2.0, 1.0, 1.2, 0.99 * NEARLY])
+    turn = Turn("x", sample=lambda calls: next(seconds))
+    found = []
+    for _ in range(4):
+        turn.take()
+        found.append(settled(turn))
+    assert found == [False, False, False, True]
 
 
-def test_everybody_has_a_turn_in_every_round_and_the_order_alternates():
-    log, clock = [], Clock()
-    turns = turns_of(clock, log, a=[1.0], b=[1.0], c=[1.0])
-    assert play(list(turns.values()), Pace(rounds=3), clock) == 3
-    assert "".join(log) == "abccbaabc"
-
-
-def test_the_fastest_window_counts():
-    turns = turns_of(Clock(), [], a=[3.0, 1.0, 2.0])
-    play(list(turns.values()), Pace(rounds=3))
-    assert (turns["a"].best, turns["a"].second) == (1.0, 2.0)
-
-
-def test_rounds_go_on_until_the_fastest_is_nearly_reached_again():
-    clock = Clock()
-    turns = turns_of(clock, [], steady=[1.0], unsteady=[2.0, 1.0, 2.0, 1.5, 1.2, 0.99 * NEARLY, 3.0])
-    assert play(list(turns.values()), Pace(rounds=2, patience=math.inf), clock) == 6
-    clock = Clock()
-    turns = turns_of(clock, [], restless=[1.0 / n for n in range(1, 1000)])
-    play(list(turns.values()), Pace(rounds=2, patience=3.0), clock)
-    assert 3.0 <= clock.now < 4.0
-
-
-def test_rounds_go_on_for_the_seconds_that_are_asked():
-    clock = Clock()
-    turns = turns_of(clock, [], a=[1.0])
-    assert play(list(turns.values()), Pace(rounds=2, seconds=10.0), clock) == 10
-
-
-def test_short_calls_are_made_many_times_in_a_window_and_long_ones_once():
-    turns = turns_of(Clock(), [], short=[1e-6], long=[1.0])
-    for turn in turns.values():
-        turn.calibrate(window=1e-3)
-    assert 900 < turns["short"].calls < 1100
-    assert turns["long"].calls == 1
-
-
-def test_what_a_turn_prepares_is_not_timed():
+def test_what_a_statement_prepares_is_not_timed():
     log = []
-    turn = Turn(lambda calls: log.append(calls) or 1.0, prepare=lambda: log.append("prepare"), calls=7)
+    turn = Statement("log.append(1)", {"log": log}, list, prepare=lambda: log.append("prepare")).turn("x", "elapsed")
+    turn.calls = 2
     turn.take()
-    assert log == ["prepare", 1, 7]
-    assert turn.best == pytest.approx(1 / 7)
+    assert log == ["prepare", 1, 1, 1]
 
 
 def test_a_library_is_compared_by_its_fastest_form():

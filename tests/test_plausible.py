@@ -3,9 +3,12 @@
 import dataclasses
 import json
 
+import msgspec
 import pytest
-from loopnest.timing.engine import Interval, Reading
-from loopnest.timing.plausible import Again, Conditions, Watchman, Work, noise_floor, why_not
+from loopnest.machine.plausible import MeasuredNow, Work, why_impossible
+from loopnest.timing.conditions import Conditions, Monitor, noise_floor
+from loopnest.timing.interval import Interval
+from loopnest.timing.turns import Reading
 from noise import FakeClock, turns_of
 
 
@@ -19,15 +22,15 @@ class Card:
         return max(flops / self.peak(dtype, threads), bytes / 50e9)
 
 
-SLOWER = Again(peak=lambda dtype, threads: 90e9, read=lambda nbytes: 40e9, copy=lambda nbytes: 45e9)
-FASTER = Again(peak=lambda dtype, threads: 200e9, read=lambda nbytes: 40e9, copy=lambda nbytes: 90e9)
+SLOWER = MeasuredNow(peak=lambda dtype, threads: 90e9, read=lambda nbytes: 40e9, copy=lambda nbytes: 45e9)
+FASTER = MeasuredNow(peak=lambda dtype, threads: 200e9, read=lambda nbytes: 40e9, copy=lambda nbytes: 90e9)
 COMPUTE = Work(flops=2e9, bytes=1e6, dtype="float32", threads=1)  # 20 ms at the peak
 MOVE = Work(flops=1e6, bytes=1e9, dtype="float32", threads=1)  # 20 ms
 
 
 @pytest.mark.parametrize(("work", "unit", "rate"), [(COMPUTE, "GFLOP/s", "200"), (MOVE, "GB/s", "100")])
 def test_a_time_that_beats_the_limit_is_refused_and_explained(work, unit, rate):
-    reason = why_not("mine", work, 0.010, Card(), SLOWER)
+    reason = why_impossible("mine", work, 0.010, Card(), SLOWER)
     assert f"mine would reach {rate} {unit}" in reason
     assert f"measured to reach {'100' if work is COMPUTE else '50'}" in reason
     assert "factor of 2 is not believed" in reason
@@ -35,27 +38,27 @@ def test_a_time_that_beats_the_limit_is_refused_and_explained(work, unit, rate):
 
 @pytest.mark.parametrize("work", [COMPUTE, MOVE])
 def test_a_time_at_the_limit_is_believed_with_two_per_cent_for_the_noise(work):
-    assert why_not("mine", work, 0.0200, Card(), SLOWER) is None
-    assert why_not("mine", work, 0.0197, Card(), SLOWER) is None
-    assert why_not("mine", work, 0.0195, Card(), SLOWER) is not None
+    assert why_impossible("mine", work, 0.0200, Card(), SLOWER) is None
+    assert why_impossible("mine", work, 0.0197, Card(), SLOWER) is None
+    assert why_impossible("mine", work, 0.0195, Card(), SLOWER) is not None
 
 
 @pytest.mark.parametrize("work", [COMPUTE, MOVE])
 def test_a_limit_is_measured_again_before_anybody_is_refused(work):
     """A kept card may be from a slower hour; at 200 GFLOP/s and 90 GB/s it can be true, and at more it cannot."""
-    assert why_not("mine", work, 0.0115, Card(), FASTER) is None
-    assert why_not("mine", work, 0.0050, Card(), FASTER) is not None
+    assert why_impossible("mine", work, 0.0115, Card(), FASTER) is None
+    assert why_impossible("mine", work, 0.0050, Card(), FASTER) is not None
 
 
 def test_more_threads_have_a_higher_limit():
     two = dataclasses.replace(COMPUTE, threads=2)
-    again = Again(peak=lambda dtype, threads: 1.0)
-    assert why_not("mine", two, 0.0105, Card(), again) is None
-    assert why_not("mine", COMPUTE, 0.0105, Card(), again) is not None
+    again = MeasuredNow(peak=lambda dtype, threads: 1.0)
+    assert why_impossible("mine", two, 0.0105, Card(), again) is None
+    assert why_impossible("mine", COMPUTE, 0.0105, Card(), again) is not None
 
 
 def test_the_limits_are_really_measured_where_nothing_else_is_given():
-    again = Again()
+    again = MeasuredNow()
     assert again.peak("float32", 1) > 1e8
     assert again.read(1 << 14) > 1e8
     assert again.copy(1 << 14) > 1e8
@@ -70,7 +73,7 @@ def stat_file(path, user, idle, steal):
 
 def watchman(stat, rates=(1.0, 1.0)):
     rates = iter(rates)
-    return Watchman(stat, lambda: next(rates), turns_of(FakeClock(), 4e-3, 4e-3))
+    return Monitor(stat, lambda: next(rates), turns_of(FakeClock(), 4e-3, 4e-3))
 
 
 def test_stolen_time_is_told_as_a_share_of_the_busy_time(tmp_path):
@@ -114,7 +117,7 @@ def test_the_noise_floor_is_fixed_work_against_itself():
 
 
 def test_the_real_noise_floor_is_near_one():
-    found = Watchman().conditions()
+    found = Monitor().conditions()
     assert 0.5 < found.floor.estimate < 2.0
     assert found.floor.low <= found.floor.estimate <= found.floor.high
     assert 0.2 < found.drift < 5.0
@@ -122,5 +125,5 @@ def test_the_real_noise_floor_is_near_one():
 
 def test_conditions_survive_json():
     found = Conditions(Interval(1.0, 0.99, 1.01), 0.02, None, 1.0, 0.9)
-    assert Conditions.from_json(json.loads(json.dumps(dataclasses.asdict(found)))) == found
+    assert msgspec.convert(json.loads(json.dumps(dataclasses.asdict(found))), Conditions) == found
     assert found.least_difference == pytest.approx(0.01)

@@ -19,10 +19,11 @@ from click.testing import CliRunner
 from loopnest.bench import journal, measure
 from loopnest.bench import suites as bench
 from loopnest.bench.files import BadFileError, Files
-from loopnest.bench.measure import QUICK, Bench, Clock, Plan, limit_of
+from loopnest.bench.measure import QUICK, Bench, Clock, Plan
 from loopnest.bench.records import NotRun, Record, Results, kept
 from loopnest.bench.tables import bar, beyond, percent, report
 from loopnest.cli import main
+from loopnest.machine.plausible import limit_of
 from loopnest.output.text import duration
 from rich.console import Console
 

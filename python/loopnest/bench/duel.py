@@ -33,8 +33,6 @@ import functools
 import importlib
 import inspect
 import math
-import random
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -43,49 +41,37 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Literal
 
+import msgspec
 import numpy as np
 
 from ..arrays import FLOATS
 from ..backends import SIMULATED
+from ..machine.card import MachineCard
+from ..machine.plausible import Work, why_impossible
 from ..operation import Implementation, Operation, UnavailableError, Workload
 from ..output.text import duration
-from ..timing.engine import (
+from ..timing.budget import fitting
+from ..timing.conditions import Conditions, Monitor
+from ..timing.fairness import Terms, check_budget, check_cores, described, equal_terms, read_back
+from ..timing.interval import Interval
+from ..timing.turns import (
+    CERTAIN,
     LEGIBLE,
     WINDOW,
     Caches,
     Clock,
     Eviction,
-    Interval,
     Timing,
-    Turn,
-    Watch,
-    calibrate_alike,
-    no_collection,
-    ratio,
-    rounds_of_two,
+    TooSlowError,
+    calibrate,
+    clock_step,
+    run_until_certain,
+    seconds_of,
 )
-from ..timing.fairness import Terms, check_budget, check_cores, described, equal_terms, read_back
-from ..timing.plausible import Again, Conditions, Limits, Watchman, Work, why_not
 from ..verify import judge_call
-from .measure import WrongResult, work_of
+from .measure import WrongResult
 from .sides import Side, Stage
 from .user_rung import returned_by, rung_from_file
-
-CONFIDENCE = 0.95
-"""Of the interval that is told."""
-
-CERTAIN = 0.99
-"""Of the interval by which somebody is said to be faster. With 95 %, two of twenty duels of an implementation against
-itself would come out as resolved in every fourth run of twenty."""
-
-LOOKS = 5
-"""How often at most the interval is looked at."""
-
-FEWEST = 10
-"""Rounds at least: of fewer no interval has the confidence that five looks take to be certain together, 99.8 %."""
-
-PATIENCE = 20.0
-"""Seconds that the fewest rounds may take at most, if that is more than the time that was asked for."""
 
 LONG = 25e-3
 """Seconds of a call in the workload that is chosen where none is named: short enough for a hundred rounds in a few
@@ -138,7 +124,7 @@ class Bout:
         """The answer in words; the faster one first."""
         r = self.ratio
         if self.faster == "b":
-            inverse = dataclasses.replace(self, ratio=_inverse(r), certain=_inverse(self.certain))
+            inverse = dataclasses.replace(self, ratio=r.over(1), certain=self.certain.over(1))
             return inverse.sentence(b, a)
         b = "itself" if a == b else b
         bounds = f"({_times(r.low, r)}–{_times(r.high, r)})"
@@ -150,17 +136,6 @@ class Bout:
         unsure = f", {within} {self.difference:.1%}" if within else f", and not yet {CERTAIN:.0%} certain"
         reason = "" if r.holds(1.0) else unsure
         return f"unresolved: {a} is {_times(r.estimate, r)}× {bounds} as fast as {b}{reason}"
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Bout:
-        timings = {side: Timing.from_json(data[side]) for side in ("a", "b")}
-        known = {f.name: data[f.name] for f in dataclasses.fields(cls)}
-        intervals = {name: Interval(**data[name]) for name in ("ratio", "certain")}
-        return cls(**{**known, **timings, **intervals})
-
-
-def _inverse(r: Interval) -> Interval:
-    return Interval(1 / r.estimate, 1 / r.high, 1 / r.low, r.confidence)
 
 
 def _times(value: float, interval: Interval) -> str:
@@ -199,21 +174,11 @@ class Duel:
         return [*self.terms.warnings, *self.conditions.warnings()]
 
     def to_json(self) -> dict[str, Any]:
-        bouts = [
-            {**dataclasses.asdict(bout), "a": bout.a.to_json(), "b": bout.b.to_json(), "faster": bout.faster}
-            for bout in self.bouts
-        ]
-        return {**dataclasses.asdict(self), "bouts": bouts}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Duel:
-        parts = {
-            "terms": Terms.from_json(data["terms"]),
-            "conditions": Conditions.from_json(data["conditions"]),
-            "bouts": tuple(map(Bout.from_json, data["bouts"])),
-            "notes": tuple(data["notes"]),
-        }
-        return cls(**{**data, **parts})
+        """The record as JSON has it, with the winner of each bout."""
+        data: dict[str, Any] = msgspec.to_builtins(self)
+        for bout, row in zip(self.bouts, data["bouts"], strict=True):
+            row["faster"] = bout.faster
+        return data
 
 
 def duel(
@@ -228,7 +193,7 @@ def duel(
     precision: float = 0.01,
     caches: Sequence[Caches] = ("warm", "cold"),
     out: bool = True,
-    card: Limits | None = None,
+    card: MachineCard | None = None,
     on_event: OnEvent = lambda kind, content: None,
 ) -> Duel:
     """Compare two implementations.
@@ -267,8 +232,8 @@ def duel(
             card = kept_card()
         on_event("at", "choosing a workload" if workload is None else "the exact result")
         first_calls: dict[str, float] = {}
-        fitting = [_workload(operation, workload)] if workload else _affordable(sides, dtype, first_calls)
-        stage = Stage(operation, fitting[-1], dtype)
+        chosen = _workload(operation, workload) if workload else _largest(sides, dtype, first_calls)
+        stage = Stage(operation, chosen, dtype)
         return _Fight(stage, sides, terms, given, card, first_calls, on_event).fight(seconds, precision, caches)
 
 
@@ -310,33 +275,20 @@ def _workload(operation: Operation, name: str) -> Workload:
     return known[name]
 
 
-def _affordable(sides: Sequence[Implementation], dtype: np.dtype[Any], first_calls: dict[str, float]) -> list[Workload]:
-    """The workloads in which a call of the slower side takes LONG at most, by the time of the one before each.
-
-    Those that do less with each byte than a smaller one, as a product with a single row does, are of another kind, and
-    left out.
-    """
+def _largest(sides: Sequence[Implementation], dtype: np.dtype[Any], first_calls: dict[str, float]) -> Workload:
+    """The largest workload in which a call of the slower side takes LONG at most."""
     contract = sides[0].operation.contract
-    fitting: list[Workload] = []
-    rate, density = 0.0, 0.0
-    for workload in sorted(contract.workloads, key=lambda w: work_of(contract, w)):
-        work = work_of(contract, workload)
-        dense = contract.flops(**workload.shape) / contract.traffic(dtype.itemsize, **workload.shape)
-        if dense < 0.9 * density:
-            continue
-        if fitting and (work / rate > LONG or contract.traffic(dtype.itemsize, **workload.shape) > 1 << 28):
-            break
+
+    def measure(workload: Workload) -> float:
         arguments = contract.sample(workload, dtype, np.random.default_rng(0))
         slowest = 0.0
-        for k in sides:
-            watch = Watch(functools.partial(k, *arguments.inputs, **arguments.options))
-            first_calls.setdefault(k.id, watch(1))
-            slowest = max(slowest, min(watch(1) for _ in range(3)))
-        if fitting and slowest > 2 * LONG:
-            break
-        fitting.append(workload)
-        rate, density = work / slowest, dense
-    return fitting
+        for side in sides:
+            call = functools.partial(side, *arguments.inputs, **arguments.options)
+            first_calls.setdefault(side.id, seconds_of(call))
+            slowest = max(slowest, min(seconds_of(call) for _ in range(3)))
+        return slowest
+
+    return fitting(contract, LONG, measure, itemsize=dtype.itemsize)[-1]
 
 
 class _Fight:
@@ -348,7 +300,7 @@ class _Fight:
         implementations: Sequence[Implementation],
         terms: Terms,
         given: bool,
-        card: Limits,
+        card: MachineCard,
         first_calls: dict[str, float],
         on_event: OnEvent,
     ) -> None:
@@ -369,12 +321,12 @@ class _Fight:
     def fight(self, seconds: float, precision: float, caches: Sequence[Caches]) -> Duel:
         self._check_results()
         self.on_event("at", "the noise floor")
-        watchman = Watchman()
+        monitor = Monitor()
         evict = Eviction()
         bouts, refused = [], ""
         try:
             for kind in caches:
-                bout = self._bout(kind, seconds, precision, watchman, evict)
+                bout = self._bout(kind, seconds, precision, monitor, evict)
                 if bout is not None:
                     bouts.append(bout)
             self._check_results_again()
@@ -382,7 +334,7 @@ class _Fight:
         except (WrongResult, RefusedError) as reason:
             bouts, refused = [], str(reason)
         single = self.terms.threads == 1 and not self._waits()
-        readings = [reading for side in self.sides for reading in side.all_readings] if single else []
+        readings = [reading for side in self.sides for reading in side.readings] if single else []
         contract = self.operation.contract
         return Duel(
             self.operation.name,
@@ -395,7 +347,7 @@ class _Fight:
             contract.traffic(self.dtype.itemsize, **self.workload.shape),
             self.card.least_seconds(self.work.flops, self.work.bytes, self.work.dtype, self.work.threads, None),
             dataclasses.replace(self.terms, inputs=self._inputs(), out=self._out(), counted=self._counted()),
-            watchman.conditions(readings),
+            monitor.conditions(readings),
             tuple(bouts),
             refused,
             tuple(self.notes),
@@ -408,7 +360,7 @@ class _Fight:
             self.on_event("at", f"checking {side.id}")
             self.stage.poison(self.stage.results, everywhere=True)
             try:
-                first = side.watch(1)
+                first = seconds_of(side.call)
             except Exception as error:
                 raise WrongResult(
                     f"{self.operation.name} {side.id} raised {type(error).__name__} at its first call: {error}"
@@ -439,55 +391,48 @@ class _Fight:
         finally:
             self.stage.problem = usual
 
-    def _bout(
-        self, caches: Caches, seconds: float, precision: float, watchman: Watchman, evict: Eviction
-    ) -> Bout | None:
+    def _bout(self, caches: Caches, seconds: float, precision: float, monitor: Monitor, evict: Eviction) -> Bout | None:
         a, b = turns = [side.turn(caches, evict) for side in self.sides]
         if caches == "warm":
-            calibrate_alike(a, b, WINDOW)
+            calibrate(turns, WINDOW)
         else:
-            step = clock_step()
-            for side, turn in zip(self.sides, turns, strict=True):
-                if turn.timeit(1) < SHORTEST * step:
-                    self.notes.append(f"no cold caches: a single call of {side.id} is too short for the clock")
+            for turn in turns:
+                if turn.read().elapsed < SHORTEST * clock_step():
+                    self.notes.append(f"no cold caches: a single call of {turn.name} is too short for the clock")
                     return None
-
-        def found(confidence: float) -> Interval:
-            clock, (first, second) = self._clock(), self.sides
-            return ratio(first.seconds(clock, a.calls), second.seconds(clock, b.calls), confidence)
-
         names = " against ".join(side.id for side in self.sides)
-        with no_collection():
-            rounds, interval, certain, ended = rounds_until_certain(
+        try:
+            outcome = run_until_certain(
                 a,
                 b,
-                found,
                 seconds=seconds,
                 precision=precision,
+                choose_clock=self._clock,
                 on_round=lambda done, most: self.on_event("round", (f"{names}, {caches} caches", done, most)),
             )
-        clock = self._clock()
-        timings = [
-            Timing(side.id, tuple(side.seconds(clock, t.calls)), t.calls, self.first_calls[side.id], caches, clock)
-            for side, t in zip(self.sides, turns, strict=True)
-        ]
-        for side, timing in zip(self.sides, timings, strict=True):
-            check_cores(side.id, side.readings, self.terms.threads)
-            reason = why_not(f"{side.id} ({caches} caches)", self.work, timing.best, self.card, Again())
+        except TooSlowError as error:
+            raise RefusedError(str(error)) from None
+        timings = [turn.timing(self.first_calls[turn.name], caches) for turn in turns]
+        for turn, timing in zip(turns, timings, strict=True):
+            check_cores(turn.name, turn.readings, self.terms.threads)
+            reason = why_impossible(f"{turn.name} ({caches} caches)", self.work, timing.best, self.card)
             if reason:
                 raise RefusedError(reason)
-        return Bout(caches, timings[0], timings[1], interval, rounds, ended, watchman.floor.reach(1.0), certain)
+        difference = monitor.floor.reach(1.0)
+        return Bout(
+            caches, timings[0], timings[1], outcome.ratio, outcome.rounds, outcome.ended, difference, outcome.certain
+        )
 
-    def _clock(self) -> Literal["elapsed", "processor"]:
-        """The processor's time for work of one thread that never waits: what other processes take is not in it. For
-        samples that are short beside the reading of that clock, and for work that waits for something (another process,
-        a device), the time that passes."""
-        readings = [side.readings for side in self.sides]
-        short = any(median(r.elapsed for r in taken) < LEGIBLE for taken in readings)
+    def _clock(self) -> Clock:
+        """The processor's time for one thread that never waits: the time that other processes take is not in it. The
+        time that passes for several threads, for samples that are short compared with reading the processor's clock,
+        and for work that waits for something, such as another process or a device."""
+        taken = [side.turns[-1].readings for side in self.sides]
+        short = any(median(reading.elapsed for reading in readings) < LEGIBLE for readings in taken)
         return "elapsed" if self.terms.threads > 1 or short or self._waits() else "processor"
 
     def _waits(self) -> bool:
-        return any(median([r.waits for r in side.all_readings] or [0]) > 0 for side in self.sides)
+        return any(median([reading.waits for reading in side.readings] or [0]) > 0 for side in self.sides)
 
     def _inputs(self) -> tuple[str, ...]:
         names = inspect.signature(self.operation.contract.run).parameters
@@ -510,64 +455,3 @@ class _Fight:
             "what a call packs, copies or converts is in its time",
             f"first calls are not, with what they compile and load: {firsts}",
         )
-
-
-def looks(most: int) -> list[int]:
-    """After how many rounds the interval is looked at, of so many that there are at most.
-
-    >>> looks(400), looks(37), looks(4)
-    ([25, 50, 100, 200, 400], [18, 37], [10])
-    """
-    most = max(most, FEWEST)
-    return [most >> halvings for halvings in reversed(range(LOOKS)) if most >> halvings >= FEWEST]
-
-
-def rounds_until_certain(
-    a: Turn,
-    b: Turn,
-    found: Callable[[float], Interval],
-    *,
-    seconds: float,
-    precision: float,
-    clock: Clock = time.perf_counter,
-    coin: random.Random | None = None,
-    on_round: Callable[[int, int], None] = lambda done, most: None,
-) -> tuple[int, Interval, Interval, Literal["narrow", "time"]]:
-    """Rounds until the interval is narrow enough or the time is up: how many, the intervals, which of the two it was.
-
-    found  gives the interval of the samples so far, with the confidence asked of it
-    coin   see timing.rounds_of_two
-
-    The intervals are that of CONFIDENCE, which is to be narrow, and the one that is CERTAIN. Looks are few and set
-    beforehand, and share the 5 % and the 1 % between them: see above. Intervals are said to have the confidence that
-    those of all looks have together. Raises RefusedError where even the fewest rounds take too long.
-    """
-    start, planned, most = clock(), [FEWEST], FEWEST
-    rounds = rounds_of_two(a, b, coin)
-    while True:
-        done, passed = next(rounds), clock() - start
-        if done == 1:
-            most = max(FEWEST, int(seconds / passed))
-            planned = looks(most)
-            if FEWEST * passed > max(seconds, PATIENCE):
-                raise RefusedError(
-                    f"a round takes {passed:.3g} s, and {FEWEST} are needed for an interval: choose a smaller "
-                    f"workload, or --seconds {math.ceil(FEWEST * passed)}"
-                )
-        on_round(done, most)
-        late = done >= FEWEST and passed > seconds
-        if done in planned or late:
-            told, certain = (
-                dataclasses.replace(found(1 - (1 - together) / len(planned)), confidence=together)
-                for together in (CONFIDENCE, CERTAIN)
-            )
-            narrow = told.width <= precision
-            if narrow or late or done >= most:
-                return done, told, certain, "narrow" if narrow else "time"
-
-
-@functools.cache
-def clock_step() -> float:
-    """Seconds that an empty sample takes by the clock: its step, or what reading it costs."""
-    watch = Watch(lambda: None)
-    return min(watch(1) for _ in range(100))

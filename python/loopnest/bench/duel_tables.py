@@ -9,7 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output.text import duration, three_digits
-from ..timing.engine import Caches, Interval, Timing
+from ..timing.interval import Interval
+from ..timing.turns import Caches, Timing
 from .duel import Bout, Duel
 
 

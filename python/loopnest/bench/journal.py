@@ -24,8 +24,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..timing.plausible import Conditions
-from .records import Environment, Failure, NotRun, Record, Results
+import msgspec
+
+from ..timing.conditions import Conditions
+from ..timing.environment import Environment
+from .records import Failure, NotRun, Record, Results
 
 SUFFIX = ".journal"
 
@@ -78,11 +81,11 @@ class Collected:
         elif kind == "finished":
             self.finished.add(content)
         elif kind == "environment":
-            self._environment = Environment.from_json(content)
+            self._environment = msgspec.convert(content, Environment)
         elif kind == "machine":
             self._machine = content
         elif kind == "conditions":
-            self._conditions = Conditions.from_json(content)
+            self._conditions = msgspec.convert(content, Conditions)
         elif kind == "record":
             record = Record.from_json(content)
             self._records[record.suite, record.name] = record

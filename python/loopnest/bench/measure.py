@@ -21,10 +21,13 @@ import numpy as np
 from ..arrays import Array
 from ..backends import SIMULATED
 from ..layout.traffic import Stream, expected
-from ..machine.card import MEMORY, MachineCard
+from ..machine.card import MachineCard
+from ..machine.plausible import Limit, limit_of
 from ..operation import Contract, Implementation, Operation, Workload
+from ..timing.budget import Rates, by_work, work_of
+from ..timing.turns import seconds_of
 from ..verify import compare
-from .records import Limit, NotRun, Record, kept
+from .records import NotRun, Record, kept
 
 DTYPE = np.dtype(np.float32)
 
@@ -72,7 +75,7 @@ class Plan:
     def climb(self, contract: Contract) -> list[Workload]:
         """The workloads of a ladder, from the least work to the most."""
         chosen: list[Workload] = []
-        for workload in sorted(contract.workloads, key=lambda w: work_of(contract, w)):
+        for workload in by_work(contract):
             if not chosen or work_of(contract, workload) >= self.step * work_of(contract, chosen[-1]):
                 chosen.append(workload)
         return chosen
@@ -91,19 +94,12 @@ QUICK = Plan(
 )
 
 
-def work_of(contract: Contract, workload: Workload) -> int:
-    """Operations, or bytes where there are more of these."""
-    return max(contract.flops(**workload.shape), contract.traffic(DTYPE.itemsize, **workload.shape))
-
-
 class Budget:
-    """Says who may run what, by the time that it took them to run less.
+    """Decides which rung may run which workload, and shares the time of a run between suites and studies.
 
     >>> budget = Budget(Plan(seconds=0.1, patience=1.0))
     >>> budget.why_not("a rung", work=1_000)      # the first workload is always tried
     >>> budget.note("a rung", work=1_000, seconds=0.01)
-    >>> budget.predicted("a rung", work=10_000)
-    0.1
     >>> budget.why_not("a rung", work=10_000)
     >>> budget.why_not("a rung", work=60_000)     # 2 calls of 0.6 s
     'its time, predicted from a smaller workload, is over the limit'
@@ -113,7 +109,7 @@ class Budget:
         self.plan = plan
         self._clock = clock
         self._end = self._suite_end = self._study_end = clock() + plan.total
-        self._rates: dict[Hashable, float] = {}
+        self._rates = Rates()
 
     def start_suite(self, share: float) -> None:
         """Give the suite that begins its share of the time that is left; what it leaves goes to those after it."""
@@ -132,15 +128,11 @@ class Budget:
         return min(self.plan.patience, (self._study_end - self._clock()) / 10)
 
     def note(self, who: Hashable, work: int, seconds: float) -> None:
-        self._rates[who] = max(work / seconds, self._rates.get(who, 0.0))
-
-    def predicted(self, who: Hashable, work: int) -> float | None:
-        """Seconds of a call, at the highest rate that it has reached so far; None before the first."""
-        return work / self._rates[who] if who in self._rates else None
+        self._rates.note(who, work, seconds)
 
     def why_not(self, who: Hashable, work: int) -> str | None:
         """The reason, or None. While the run lasts each has its first workload, whatever its study's share of it."""
-        predicted = self.predicted(who, work)
+        predicted = self._rates.predicted(who, work)
         if predicted is None:
             return TOO_LATE if self._clock() >= self._end else None
         patience = self.patience()
@@ -181,18 +173,6 @@ class Clock:
         """Of each its seconds, and how many cores were busy."""
         starts, ends = self._readings[0::2], self._readings[1::2]
         return [(t1 - t0, (cpu1 - cpu0) / (t1 - t0)) for (t0, cpu0), (t1, cpu1) in zip(starts, ends, strict=False)]
-
-
-def limit_of(card: MachineCard, flops: float, nbytes: float, dtype: str, cores: float) -> Limit:
-    """The machine's limit for work that keeps so many cores busy and is repeated, so that caches hold what they can.
-
-    A core that is busy a tenth of the time counts as one: a limit may be too generous, but no program beats it.
-    """
-    threads = min(card.cores, max(1, math.ceil(cores - 0.1)))
-    seconds = card.least_seconds(flops, nbytes, dtype, threads, level=None)
-    computing = flops / card.peak(dtype, threads)
-    holding = (c.name for c in card.caches if nbytes <= c.size * (1 if c.shared else threads))
-    return Limit(seconds, "flops" if computing >= seconds else "bytes", next(holding, MEMORY), threads)
 
 
 class Refused(Exception):
@@ -368,9 +348,9 @@ class Bench:
             return NotRun(suite, *row, reason=str(reason), section=section, case=case)
 
         call, check = problem.watched_call(implementation) if timed is None else (timed(problem), lambda: None)
-        seconds = first_call if who in self._warm and first_call > self.plan.seconds else _seconds(call)
+        seconds = first_call if who in self._warm and first_call > self.plan.seconds else seconds_of(call)
         if seconds < 1e-3:  # a short call may take several times as long the first time that all it needs is there
-            seconds = min(_seconds(call) for _ in range(5))
+            seconds = min(seconds_of(call) for _ in range(5))
         rounds, iterations = self._repeats(seconds)
         self.clock.reset()
         benchmark.pedantic(call, rounds=rounds, iterations=iterations)
@@ -434,7 +414,7 @@ class Bench:
     def _first_call(self, problem: Problem, implementation: Implementation, who: Hashable) -> float:
         """Check the result; seconds of that call. Raises Refused where another would take longer than there is time."""
         patience = self.budget.patience()
-        seconds = _seconds(lambda: problem.check(implementation))
+        seconds = seconds_of(lambda: problem.check(implementation))
         if who in self._warm and seconds > patience:
             raise Refused(TOO_SLOW_AFTER_ALL)
         return seconds
@@ -469,9 +449,3 @@ class Bench:
                 del self._problems[next(iter(self._problems))]
             self._problems[key] = Problem.sample(operation, workload, arrange, options)
         return self._problems[key]
-
-
-def _seconds(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

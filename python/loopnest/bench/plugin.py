@@ -28,8 +28,8 @@ from ..backends.threads import num_threads, processors
 from ..machine.card import MachineCard, card
 from ..operations import OPERATIONS
 from ..timing import fairness
+from ..timing.conditions import Monitor
 from ..timing.environment import environment
-from ..timing.plausible import Watchman
 from . import journal
 from .journal import Collected, Journal, Run
 from .measure import FULL, QUICK, Bench
@@ -126,7 +126,7 @@ class Lab:
         self._suite: Path | None = None
         self._study: tuple[Any, ...] | None = None
         self._journal: Journal | None = None
-        self._watchman: Watchman | None = None
+        self._monitor: Monitor | None = None
         self._equal_terms = ExitStack()
         descriptor = config.getoption("events")
         self._events = os.fdopen(descriptor, "w", encoding="utf-8") if descriptor is not None else None
@@ -193,7 +193,7 @@ class Lab:
         if self.bench.card:
             self.tell("machine", self.bench.card.to_json())
         if measured:
-            self._watchman = Watchman()
+            self._monitor = Monitor()
             self._tell_conditions()
 
     def _begin_equal_terms(self) -> None:
@@ -208,8 +208,8 @@ class Lab:
             raise pytest.UsageError(str(reason)) from None
 
     def _tell_conditions(self) -> None:
-        if self._watchman:
-            self.tell("conditions", dataclasses.asdict(self._watchman.conditions()))
+        if self._monitor:
+            self.tell("conditions", dataclasses.asdict(self._monitor.conditions()))
 
     def _disabled(self) -> bool:
         session = getattr(self._config, "_benchmarksession", None)

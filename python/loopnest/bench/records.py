@@ -15,8 +15,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
+from ..machine.plausible import Limit
 from ..output.files import save_text
-from ..timing.plausible import Conditions
+from ..timing.conditions import Conditions
+from ..timing.environment import Environment
 
 SAMPLES = 50
 """Times kept of a benchmark: enough for an interval of the median, and a tenth of the file that all would make."""
@@ -35,23 +39,6 @@ def kept(seconds: Sequence[float], most: int = SAMPLES) -> list[float]:
     if len(ordered) > most:
         ordered = [ordered[round(i * (len(ordered) - 1) / (most - 1))] for i in range(most)]
     return [float(f"{x:.7g}") for x in ordered]
-
-
-@dataclass(frozen=True)
-class Limit:
-    """The least time that the machine, as it was measured, needs for a call.
-
-    seconds  the flops at the peak, or the compulsory bytes at the bandwidth of the caches that can hold them,
-             whichever takes longer
-    by       which it is: "flops" or "bytes"
-    level    the smallest cache that holds the bytes, or "memory"
-    threads  whose peak and bandwidth it is
-    """
-
-    seconds: float
-    by: str
-    level: str
-    threads: int
 
 
 @dataclass(frozen=True)
@@ -194,38 +181,6 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class ThreadPool:
-    """The threads that a library runs its loops with, and for a BLAS library the kernels that it has chosen."""
-
-    owner: str
-    threads: int
-    library: str = ""
-    kernel: str = ""
-
-    def __str__(self) -> str:
-        about = ", ".join(filter(None, (self.library, self.kernel and f"kernel {self.kernel}")))
-        return f"{self.owner} {self.threads}" + (f" ({about})" if about else "")
-
-
-@dataclass(frozen=True)
-class Environment:
-    """What the figures were taken on and with."""
-
-    cpu: str
-    cores: int
-    system: str
-    isa: str
-    versions: Mapping[str, str]
-    pools: tuple[ThreadPool, ...]
-    warnings: tuple[str, ...] = ()
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Environment:
-        pools = tuple(ThreadPool(**pool) for pool in data["pools"])
-        return cls(**{**data, "pools": pools, "warnings": tuple(data["warnings"])})
-
-
-@dataclass(frozen=True)
 class Results:
     """A run: all that was measured, and what was not, with the reason.
 
@@ -287,14 +242,14 @@ class Results:
     def from_json(cls, data: Mapping[str, Any]) -> Results:
         machine, conditions = data["machine_info"], data.get("conditions")
         return cls(
-            environment=Environment.from_json(machine) if machine else None,
+            environment=msgspec.convert(machine, Environment) if machine else None,
             records=tuple(Record.from_benchmark(b) for b in data["benchmarks"] if _is_ours(b)),
             not_run=tuple(NotRun(**row) for row in data.get("not_run", ())),
             failures=tuple(Failure(**failure) for failure in data.get("failures", ())),
             interrupted=data.get("interrupted", False),
             datetime=data["datetime"],
             machine=data.get("machine"),
-            conditions=Conditions.from_json(conditions) if conditions else None,
+            conditions=msgspec.convert(conditions, Conditions) if conditions else None,
         )
 
 

@@ -10,12 +10,12 @@ import dataclasses
 import functools
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..operation import Implementation, Operation, Workload
-from ..timing.engine import Caches, Reading, Turn, Watch
+from ..timing.turns import Caches, Reading, Turn
 from ..verify import compare
 from .measure import Problem, WrongResult
 from .user_rung import places_of, returned_by
@@ -97,11 +97,9 @@ class Side:
         self.id = implementation.id
         self.stage = stage
         self.implementation = implementation
-        self.readings: list[Reading] = []
-        self.all_readings: list[Reading] = []
+        self.turns: list[Turn] = []
         self.last: Sequence[Any] = stage.results
         self.call = self._call(implementation, given)
-        self.watch = Watch(self.call)
 
     def _call(self, implementation: Implementation, given: bool) -> Callable[[], object]:
         kernel, args, places = implementation.kernel, self.stage.args, self.stage.places
@@ -129,30 +127,32 @@ class Side:
 
     def turn(self, caches: Caches, evict: Callable[[], None]) -> Turn:
         """Warm: a call that is not timed, then a sample of many. Cold: the caches emptied, then a sample of one."""
-        self.readings = []
 
-        def before() -> None:
+        def prepare() -> None:
+            if caches == "warm":
+                self.call()
             self.stage.poison(self.last)
             if caches == "cold":
                 evict()
 
-        return Turn(self.watch, warm_up=caches == "warm", before=before, after=self._after)
+        def check() -> None:
+            self.hold(self.stage.problems(self.last), "while it was timed")
 
-    def _after(self) -> None:
-        self.readings.append(self.watch.last)
-        self.all_readings.append(self.watch.last)
-        self.hold(self.stage.problems(self.last), "while it was timed")
+        self.turns.append(Turn(self.id, self.call, prepare, check))
+        return self.turns[-1]
+
+    @property
+    def readings(self) -> list[Reading]:
+        """All samples so far."""
+        return [reading for turn in self.turns for reading in turn.readings]
 
     def check_all(self, when: str) -> None:
         """One more call, into results full of NaN, held to the contract everywhere."""
         self.stage.poison(self.last, everywhere=True)
-        self.watch(1)
+        self.call()
         self.hold(self.stage.problems(self.last, everywhere=True), when)
 
     def hold(self, problems: Sequence[str], when: str) -> None:
         if problems:
             name = self.implementation.operation.name
             raise WrongResult(f"{name} {self.id} breaks its contract {when}: {problems[0]}")
-
-    def seconds(self, clock: Literal["elapsed", "processor"], calls: int) -> list[float]:
-        return [getattr(reading, clock) / calls for reading in self.readings]

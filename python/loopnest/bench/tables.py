@@ -13,9 +13,10 @@ from rich.text import Text
 
 from ..layout import explain
 from ..output.text import duration, three_digits, times
-from ..timing.plausible import Conditions
+from ..timing.conditions import Conditions
+from ..timing.environment import Environment
 from .claims import claims
-from .records import Environment, Record, Results
+from .records import Record, Results
 
 COMPUTE_BOUND = 2.0
 """Operations a byte from which a study is told in GFLOP/s; below, the memory decides, and it is told in GB/s."""
@@ -235,7 +236,7 @@ def about(environment: Environment, how: str = HOW) -> Text:
 
 def _state(conditions: Conditions) -> Text:
     """The state of the machine during the run."""
-    text = Text(f"{conditions.told()}\n")
+    text = Text(f"{conditions.sentence()}\n")
     for warning in conditions.warnings():
         text.append(f"warning: {warning}\n", style="yellow")
     return text

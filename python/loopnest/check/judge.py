@@ -16,8 +16,8 @@ import numpy as np
 from ..arrays import FLOATS
 from ..backends.compiler import FLAGS, Build, BuildError, Library, NoCompilerError, compile_library, exported
 from ..backends.user_file import LANGUAGES, language
+from ..machine.card import MachineCard
 from ..operation import Operation, Workload
-from ..timing.plausible import Limits as Card
 from ..verify import Case, _as_large_as, _uneven, layout_cases, size_cases, special_cases
 from .diagnose import Failure, Named, crash_named, named, patch_trick, remembers
 from .faults import sentence
@@ -81,7 +81,7 @@ def check(
     seconds: float = 4.0,
     workload: str | None = None,
     threads: int = 1,
-    card: Card | None = None,
+    card: MachineCard | None = None,
     on_event: OnEvent = lambda kind, content: None,
 ) -> Verdict:
     """Judge a kernel in a file: does it build, is it right, how fast is it, what to try next.
@@ -167,7 +167,7 @@ class _Trial:
         dtypes: tuple[np.dtype[Any], ...],
         seconds: float,
         against: str | None,
-        card: Card | None,
+        card: MachineCard | None,
         on_event: OnEvent,
     ) -> None:
         self.subject, self.dtypes, self.seconds = subject, dtypes, seconds

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..backends.threads import processors
-from ..bench.measure import limit_of, work_of
 from ..machine import limits as probes
 from ..machine.card import MEMORY, Bandwidth, MachineCard, Peak, as_it_is_now, caches, card_file
+from ..machine.plausible import Work, limit_of, why_impossible
 from ..operation import Implementation, Operation, Workload
 from ..output.text import duration
-from ..timing.engine import Interval, bootstrap, ratio
-from ..timing.plausible import Limits, Work, why_not
+from ..timing.budget import work_of
+from ..timing.interval import Interval, median_interval, ratio
 from .records import Pace, Raced, Step
 from .session import Answer
 from .session import Limits as ProcessLimits
@@ -515,17 +515,16 @@ def run_rounds(contenders: Sequence[Contender], problem: Prepared, seconds: floa
         rounds += 1
 
 
-def _raced(c: Contender, operation: Operation, workload: Workload, dtype: np.dtype[Any], card: Limits) -> Raced:
+def _raced(c: Contender, operation: Operation, workload: Workload, dtype: np.dtype[Any], card: MachineCard) -> Raced:
     contract = operation.contract
     flops, nbytes = contract.flops(**workload.shape), contract.traffic(dtype.itemsize, **workload.shape)
-    better = np.asarray(c.seconds).reshape(-1, 2).min(axis=1)
     busy = float(np.median(np.asarray(c.processor) / np.asarray(c.seconds))) if c.seconds else 1.0
     limit, bound, share = 0.0, "", None
     if isinstance(card, MachineCard):
         found = limit_of(card, flops, nbytes, str(dtype), busy)
         limit, bound = found.seconds, found.by if found.by == "flops" else found.level
-        best = bootstrap(better.tolist(), "best")  # as all shares of the limit in the lab's tables
-        share = Interval(limit / best.estimate, limit / best.high, limit / best.low)
+        median = median_interval(c.seconds)
+        share = median.over(limit) if median.bounded else None
     return Raced(
         c.name,
         workload.name,
@@ -540,7 +539,7 @@ def _raced(c: Contender, operation: Operation, workload: Workload, dtype: np.dty
 
 
 def _believe(
-    trial: _Trial, mine: Raced, operation: Operation, workload: Workload, dtype: np.dtype[Any], card: Limits
+    trial: _Trial, mine: Raced, operation: Operation, workload: Workload, dtype: np.dtype[Any], card: MachineCard
 ) -> None:
     """Refuse a time that is below what the machine's limits allow with all of its processors."""
     from .judge import Refusal
@@ -552,7 +551,7 @@ def _believe(
         str(dtype),
         processors(),
     )
-    reason = why_not(trial.subject.file.name, work, mine.best, card)
+    reason = why_impossible(trial.subject.file.name, work, mine.best, card)
     if reason:
         raise Refusal("impossible", reason, "impossible-time", (f"on {workload.name}: {duration(mine.best)}",))
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..backends.compiler import Build
-from ..timing.engine import Interval
+from ..timing.interval import Interval
 from .faults import OUTCOMES
 
 

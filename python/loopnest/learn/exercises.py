@@ -327,22 +327,15 @@ def _timed(one: Exercise, path: Path, seconds: float) -> tuple[Timed, ...]:
 
 def time_rivals(one: Exercise, named: Named, seconds: float) -> list[tuple[str, float]]:
     """The best time of each contender, all timed in turn; called in the process of its own."""
-    import time
-
-    from ..timing.engine import Turn, Watch, in_turn, no_collection
+    from ..timing.turns import Turn, calibrate, run_rounds
 
     assert one.contenders is not None
-    contenders = one.contenders(named)
-    turns = [Turn(Watch(call)) for _, call in contenders]
+    turns = [Turn(name, call) for name, call in one.contenders(named)]
     for turn in turns:
-        turn.timeit(1)  # compiles and loads
-        turn.calibrate(min(0.01, seconds / 50))
-    end = time.perf_counter() + seconds
-    with no_collection():
-        for done in in_turn(turns):
-            if done >= 3 and time.perf_counter() >= end:
-                break
-    return [(name, turn.best) for (name, _), turn in zip(contenders, turns, strict=True)]
+        turn.read()  # compiles and loads
+    calibrate(turns, min(0.01, seconds / 50))
+    run_rounds(turns, seconds=seconds, least=2)
+    return [(turn.name, turn.best) for turn in turns]
 
 
 def no_compiler() -> str | None:

@@ -27,9 +27,8 @@ from .. import _core
 from .._core import isa_levels
 from .._version import __version__
 from ..backends.user_cache import cache_directory as cache_directory
-from ..bench.records import Environment, ThreadPool
 from ..output.files import save_json
-from ..timing.environment import environment
+from ..timing.environment import Environment, ThreadPool, environment
 from ..timing.load import quota
 
 FORMAT = 1

@@ -191,7 +191,7 @@ def _about(results: Results, when: str) -> str:
         parts = [f"{here.cpu}, {cores}, {here.system}, ISA level {here.isa}", versions, when]
     parts.append(f"{len(results.records)} results")
     if results.conditions:
-        parts.append(results.conditions.told())
+        parts.append(results.conditions.sentence())
     return html.escape(" · ".join(parts))
 
 

@@ -1,4 +1,4 @@
-"""What a benchmark's figures depend on beside the code: processor, versions, thread pools, BLAS kernels."""
+"""What figures depend on apart from the code: processor, versions, thread pools, BLAS kernels."""
 
 from __future__ import annotations
 
@@ -8,19 +8,46 @@ import platform
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from .._core import isa
 from .._version import __version__
 from ..backends import threads
-from ..bench.records import Environment, ThreadPool
 
 SLOWING = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 """Variables that make OpenBLAS choose kernels or block sizes for another processor than this one."""
 
 
+@dataclass(frozen=True)
+class ThreadPool:
+    """The threads of a library, and for a BLAS library the kernels that it has chosen."""
+
+    owner: str
+    threads: int
+    library: str = ""
+    kernel: str = ""
+
+    def __str__(self) -> str:
+        about = ", ".join(filter(None, (self.library, self.kernel and f"kernel {self.kernel}")))
+        return f"{self.owner} {self.threads}" + (f" ({about})" if about else "")
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What figures were taken on and with."""
+
+    cpu: str
+    cores: int
+    system: str
+    isa: str
+    versions: Mapping[str, str]
+    pools: tuple[ThreadPool, ...]
+    warnings: tuple[str, ...] = ()
+
+
 def environment() -> Environment:
-    """Of this process, as it is now: torch's threads are known once torch is imported."""
+    """The environment of this process as it is now. torch's threads are known once torch is imported."""
     return Environment(
         cpu=_cpu(),
         cores=threads.processors(),

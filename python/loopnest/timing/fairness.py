@@ -1,11 +1,12 @@
-"""The fairness contract: what holds for all sides of a comparison, enforced, read back, and told beside the figures.
+"""The fairness contract: equal terms for all contenders, enforced, read back, and printed with the figures.
 
-- one thread budget for BLAS, torch, Numba and loopnest: set, then read back from each, at the end again; and what the
-  sides did with it is measured: whoever keeps more processors busy than it was given is found out
-- the same inputs, in the same memory, with one dtype and one layout
-- full precision: TF32 and whatever else computes float32 with fewer bits is switched off, or the comparison refused
-- what a first call compiles is told apart; what each call packs or copies counts
-- results go into memory that is given to all, or all allocate their own
+- One thread budget for BLAS, torch, Numba and loopnest. It is set, then read back from each library, at the end again;
+  and what the contenders do with it is measured, so one that keeps more processors busy is found out.
+- The same inputs, in the same memory, with one dtype and one layout.
+- Full precision: TF32 and everything else that computes float32 with fewer bits is switched off, or the comparison
+  refused.
+- What a first call compiles is reported apart; what each call packs or copies counts.
+- Results go into memory that all are given, or all allocate their own.
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ from typing import Any
 import numpy as np
 
 from ..backends.threads import num_threads, processors, set_num_threads
-from ..bench.records import ThreadPool
-from .engine import LEGIBLE, Reading
-from .environment import environment
+from .environment import ThreadPool, environment
+from .turns import LEGIBLE, Reading
 
 ALLOWANCE = 0.1
-"""How much processor time beyond the budget, as a share of it, is put down to the clocks."""
+"""The fraction of the budget by which processor time may exceed it: the clocks are that inexact."""
 
 FEWER_BITS = {
     "NVIDIA_TF32_OVERRIDE": ("0", ""),
@@ -35,12 +35,12 @@ FEWER_BITS = {
     "ONEDNN_DEFAULT_FPMATH_MODE": ("STRICT", "strict", ""),
     "DNNL_DEFAULT_FPMATH_MODE": ("STRICT", "strict", ""),
 }
-"""Variables by which libraries compute float32 with fewer bits, which they read when they are loaded, and the values
-with which they do not."""
+"""Variables that make libraries compute float32 with fewer bits, and their harmless values. Libraries read them when
+they are loaded."""
 
 
 class UnfairError(RuntimeError):
-    """A comparison would not be, or was not, on equal terms; the message says whose and why."""
+    """A comparison is not on equal terms; the message says whose terms differ and why."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Terms:
     """The terms of a comparison, as they were read back.
 
     threads    the budget
-    pools      what each library says of its own threads
-    precision  what each library says of float32
+    pools      each library's own threads, as it reports them
+    precision  each library's precision of float32, as it reports it
     inputs     each array: dtype, shape, order in memory
     out        where results go
     counted    what is in the times, and what is not
@@ -65,7 +65,7 @@ class Terms:
     warnings: tuple[str, ...] = ()
 
     def lines(self) -> list[tuple[str, str]]:
-        """What to print: a word, and what holds."""
+        """Rows to print: a word, and the term."""
         rows = [
             ("threads", f"{self.threads} each, read back: {', '.join(map(str, self.pools))}"),
             ("precision", "; ".join(self.precision)),
@@ -76,21 +76,16 @@ class Terms:
         ]
         return [row for row in rows if row[1]]
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Terms:
-        lists = {name: tuple(data[name]) for name in ("precision", "inputs", "counted", "warnings")}
-        return cls(**{**data, **lists, "pools": tuple(ThreadPool(**pool) for pool in data["pools"])})
-
 
 def why_not_here() -> str | None:
-    """The package that is missing for it and how to get it, or None."""
+    """The package that is missing here and how to get it, or None."""
     if importlib.util.find_spec("threadpoolctl") is None:
         return "threadpoolctl, which sets the threads of BLAS, is not installed: pip install 'loopnest[bench]'"
     return None
 
 
 def check_budget(threads: int) -> None:
-    """Raises ValueError for a number of threads that this process has no processors for."""
+    """Raises ValueError for more threads than this process has processors, or for less than one."""
     if not 1 <= threads <= processors():
         raise ValueError(
             f"threads is {threads}, expected 1 to {processors()}, the processors that this process may run on"
@@ -104,9 +99,9 @@ def equal_terms(threads: int, *, numba_threads: bool = False) -> Iterator[Terms]
     threads        of each library, from 1 to the processors of this process
     numba_threads  whether to start Numba's own threads, for code with `prange`. loopnest's Numba rungs do without them
 
-    Gives the terms as the libraries tell them. Libraries that are loaded later are not bound: import them before, and
-    call `read_back` at the end. Raises ValueError for another number of threads, UnfairError where a library does not
-    do what it was told.
+    Yields the terms as the libraries report them. Libraries that are loaded later are not bound: import them before,
+    and call `read_back` at the end. Raises ValueError for another number of threads, UnfairError where a library does
+    not follow.
 
     >>> with equal_terms(1) as terms:
     ...     terms.threads, {pool.threads for pool in terms.pools}
@@ -138,7 +133,7 @@ def equal_terms(threads: int, *, numba_threads: bool = False) -> Iterator[Terms]
 
 
 def read_back(threads: int) -> tuple[ThreadPool, ...]:
-    """What each library that is loaded says of its threads. Raises UnfairError where one has more than the budget."""
+    """The threads of each loaded library, as it reports them. Raises UnfairError where one has more than the budget."""
     from threadpoolctl import threadpool_info
 
     pools = list(environment().pools)
@@ -151,14 +146,14 @@ def read_back(threads: int) -> tuple[ThreadPool, ...]:
     over = [pool for pool in pools if pool.threads > threads]
     if over:
         raise UnfairError(
-            f"{', '.join(map(str, over))}: more threads than the budget of {threads}. The library did not do as it was "
-            f"told, or was loaded after it: import it before the comparison begins"
+            f"{', '.join(map(str, over))}: more threads than the budget of {threads}. The library ignored the "
+            f"budget, or was loaded after it was set: import it before the comparison begins"
         )
     return tuple(pools)
 
 
 def _numba(start: bool) -> Any:
-    """The module, if its own threads run or are to be started; asking for their number would start them, too."""
+    """The module, if its own threads run or are to be started; asking for their number would start them too."""
     numba = sys.modules.get("numba")
     if numba is None:
         return None
@@ -168,8 +163,8 @@ def _numba(start: bool) -> Any:
 
 
 def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:
-    """Raises UnfairError where somebody kept more processors busy than it had threads, in most of its samples, but for
-    those that are too short for the processor's clock.
+    """Raises UnfairError where a contender kept more processors busy than it had threads, in most of its samples.
+    Samples that are too short for the processor's clock do not count.
 
     >>> check_cores("a", [Reading(1.0, 1.9, 0)] * 3, threads=2)
     >>> check_cores("a", [Reading(1.0, 1.9, 0)] * 3, threads=1)  # doctest: +ELLIPSIS
@@ -180,8 +175,8 @@ def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:
     if busy > (1 + ALLOWANCE) * threads:
         raise UnfairError(
             f"{who} kept {busy:.1f} processors busy with a budget of {threads} thread{'s' if threads > 1 else ''}: it "
-            f"starts threads of its own that heed no setting, so its time cannot be compared. Give all as many: "
-            f"--threads {round(busy)}"
+            f"starts threads of its own that no setting reaches, so its time cannot be compared. Give all of them as "
+            f"many: --threads {round(busy)}"
         )
 
 
@@ -208,28 +203,28 @@ def _fewer_bits(variables: Mapping[str, str]) -> str | None:
 
 @contextmanager
 def _full_precision() -> Iterator[tuple[str, ...]]:
-    """Inside, torch and JAX compute float32 as float32, if they are loaded; gives what they say of it."""
+    """Inside, torch and JAX compute float32 as float32, if they are loaded; yields it as they report it."""
     torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
-    told = []
+    reported = []
     if torch:
-        usual = _torch_precision(torch)
+        torch_before = _torch_precision(torch)
         torch.set_float32_matmul_precision("highest")
-        told.append(_checked("torch", _torch_precision(torch)))
+        reported.append(_checked("torch", _torch_precision(torch)))
     if jax:
-        usual_jax = jax.config.jax_default_matmul_precision
+        jax_before = jax.config.jax_default_matmul_precision
         jax.config.update("jax_default_matmul_precision", "highest")
-        told.append(_checked("JAX", jax.config.jax_default_matmul_precision))
+        reported.append(_checked("JAX", jax.config.jax_default_matmul_precision))
     try:
-        yield tuple(told) or ("no library is loaded that has a reduced one",)
+        yield tuple(reported) or ("no library with a reduced precision is loaded",)
     finally:
-        if torch and usual in ("high", "medium"):
-            torch.set_float32_matmul_precision(usual)
+        if torch and torch_before in ("high", "medium"):
+            torch.set_float32_matmul_precision(torch_before)
         if jax:
-            jax.config.update("jax_default_matmul_precision", usual_jax)
+            jax.config.update("jax_default_matmul_precision", jax_before)
 
 
 def _torch_precision(torch: Any) -> str:
-    """torch's word for it, or that of the backend that computes with less; newer versions keep one for each."""
+    """torch's name for the precision of its backend with the lowest one; newer versions have one for each."""
     for backend in (torch.backends.mkldnn, torch.backends.cuda):
         found = getattr(getattr(backend, "matmul", None), "fp32_precision", "ieee")
         if found not in ("ieee", "none"):

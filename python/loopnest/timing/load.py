@@ -1,4 +1,4 @@
-"""What else the machine does: processor time of other processes, and time that a hypervisor gave to others (steal)."""
+"""What else does the machine do? Processor time of other processes, time that a hypervisor gave to others, quotas."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 @dataclass(frozen=True)
 class Usage:
-    """Seconds since some beginning: that passed, that all processors were busy, that were stolen, that were our own.
+    """Seconds since some beginning: that passed, that all processors were busy, that were stolen, and our own.
 
-    busy and stolen are None where the system does not tell (it is Linux that does).
+    busy and stolen are None where the system does not say; Linux does.
     """
 
     passed: float
@@ -28,9 +28,9 @@ class Usage:
 
 @dataclass(frozen=True)
 class Load:
-    """Between two usages.
+    """What happened between two usages.
 
-    others  how many processors other processes kept busy, on average; of how many, processors
+    others  how many processors other processes kept busy, on average, out of `processors`
     steal   the share of the processors' time that the hypervisor gave to others: 0.01 is 1 %
     """
 
@@ -60,7 +60,7 @@ def between(start: Usage, end: Usage) -> Load:
 
 
 def disturbances(load: Load) -> Iterator[str]:
-    """What of a load distorts figures, in words."""
+    """The parts of a load that distort figures, in words."""
     if load.others is not None and load.others > 0.1 + 0.02 * load.processors:
         yield (
             f"other processes kept {load.others:.1f} of {load.processors} processors busy while it was measured: "
@@ -74,12 +74,12 @@ def disturbances(load: Load) -> Iterator[str]:
 
 
 def quota(file: Path = QUOTA) -> float | None:
-    """How many processors' time this process's control group may use, or None where there is no such limit.
+    """How many processors' time this process's control group may use; None where there is no such limit.
 
     cgroup v2's cpu.max has the microseconds that may be used in each period, and the period: `150000 100000`.
     """
     try:
         allowed, period = file.read_text(encoding="ascii").split()
         return int(allowed) / int(period)
-    except (OSError, ValueError):  # none, or `max`
+    except (OSError, ValueError):  # no such file, or `max`
         return None

@@ -12,8 +12,7 @@ import copy
 import dataclasses
 import json
 import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
@@ -22,11 +21,10 @@ from typing import Any
 import torch
 
 from ..backends.torch import Tensor
-from ..bench.records import Environment
 from ..operation import UnavailableError
-from ..timing import engine as timing
-from ..timing.engine import Interval, Turn
-from ..timing.environment import environment
+from ..timing.environment import Environment, environment
+from ..timing.interval import Interval, ratio
+from ..timing.turns import Clock, Turn, calibrate, run_rounds
 from .replace import Block, replace_mlps
 from .swapped import Module
 
@@ -188,35 +186,23 @@ def _times(model: Module, swapped: Module, threads: int, sentences: int, tokens:
         for layer in m.encoder.layer:
             layer.feed_forward_chunk(hidden)
 
-    clock = time.process_time if threads == 1 else time.perf_counter  # one thread waits for nothing but the processor
-    before, after = (_turn(partial(m, **batch), clock) for m in (model, swapped))
-    mlps_before, mlps_after = (_turn(partial(mlps, m), clock) for m in (model, swapped))
+    clock: Clock = "processor" if threads == 1 else "elapsed"  # one thread waits for nothing but the processor
+    before, after = (Turn("the model", partial(m, **batch), clock=clock) for m in (model, swapped))
+    mlps_before, mlps_after = (Turn("its MLPs", partial(mlps, m), clock=clock) for m in (model, swapped))
     for pair in ((before, after), (mlps_before, mlps_after)):
-        timing.calibrate_alike(*pair)
-        for done in timing.rounds_of_two(*pair):
-            if done == rounds:
-                break
+        calibrate(pair)
+        run_rounds(pair, seconds=0.0, least=rounds)
     return Times(
         threads,
         sentences,
         tokens,
         before=before.best,
         after=after.best,
-        ratio=timing.ratio(after.samples, before.samples),
+        ratio=ratio(after.samples, before.samples),
         mlps_before=mlps_before.best,
         mlps_after=mlps_after.best,
-        mlps_ratio=timing.ratio(mlps_after.samples, mlps_before.samples),
+        mlps_ratio=ratio(mlps_after.samples, mlps_before.samples),
     )
-
-
-def _turn(call: Callable[[], object], clock: Callable[[], float]) -> Turn:
-    def timeit(calls: int) -> float:
-        start = clock()
-        for _ in range(calls):
-            call()
-        return clock() - start
-
-    return Turn(timeit)
 
 
 def _told(comparison: Comparison) -> list[str]:

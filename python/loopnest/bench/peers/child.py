@@ -10,7 +10,6 @@ import argparse
 import dataclasses
 import json
 import os
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,8 +17,8 @@ from typing import Any
 from ...backends.threads import num_threads, processors
 from ...machine.limits import Piece
 from ...operations import OPERATIONS
-from ...timing.engine import Clock
 from ...timing.environment import environment
+from ...timing.turns import Clock
 from ..measure import WrongResult
 from .contenders import KNOWN, Contender, why_not_here
 from .records import OURS, PEERS, Absent, Item
@@ -93,11 +92,11 @@ def bind(threads: int) -> None:
 def clock_for(threads: int) -> Clock:
     """What times the work of a process of so many threads: see rounds.py. It is chosen once, at the start: a
     contender's turn may leave another number of threads behind, and two threads by processor time look like one."""
-    return time.process_time if threads == 1 else time.perf_counter
+    return "processor" if threads == 1 else "elapsed"
 
 
 def measure_part(
-    works: Iterable[Work | Item], pace: Pace, tell: Callable[[str, Any], None], clock: Clock = time.perf_counter
+    works: Iterable[Work | Item], pace: Pace, tell: Callable[[str, Any], None], clock: Clock = "elapsed"
 ) -> None:
     contenders: dict[str, Contender | None] = {}
     for work in works:
@@ -122,7 +121,7 @@ def _contender(name: str, tell: Callable[[str, Any], None]) -> Contender | None:
     return None
 
 
-def measure(work: Work, contenders: Sequence[Contender], pace: Pace, clock: Clock = time.perf_counter) -> Item:
+def measure(work: Work, contenders: Sequence[Contender], pace: Pace, clock: Clock = "elapsed") -> Item:
     """Hold everyone's results to the bound, then time them. Raises WrongResult where ours are wrong."""
     chosen: dict[str, Statement] = {}
     notes = {}

@@ -9,8 +9,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from ...output.files import save_json
-from ..records import Environment, Failure
+from ...timing.environment import Environment
+from ..records import Failure
 
 OURS = "loopnest"
 PEERS = ("NumPy", "torch", "JAX")
@@ -94,7 +97,7 @@ class PeerResults:
         return cls(
             **{
                 **data,
-                "environment": Environment.from_json(environment) if environment else None,
+                "environment": msgspec.convert(environment, Environment) if environment else None,
                 "items": tuple(map(Item.from_json, data["items"])),
                 "absent": tuple(Absent(**absent) for absent in data["absent"]),
                 "failures": tuple(Failure(**failure) for failure in data["failures"]),

@@ -12,6 +12,7 @@ shared machine idle.
 
 from __future__ import annotations
 
+import itertools
 import time
 import timeit
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...machine.limits import Piece
-from ...timing.engine import WINDOW, Clock, Turn, in_turn
+from ...timing.turns import WINDOW, Clock, Turn, calibrate, clocked, run_rounds
 
 NEARLY = 1.01
 """How far a contender's second fastest window may be from its fastest for its time to count as settled."""
@@ -46,13 +47,20 @@ class Statement:
             self.prepare()
         return self.arrays(eval(self.code, dict(self.names)))
 
-    def turn(self, clock: Clock) -> Turn:
-        return Turn(timeit.Timer(self.code, timer=clock, globals=dict(self.names)).timeit, self.prepare)
+    def turn(self, name: str, clock: Clock) -> Turn:
+        loop = timeit.Timer(self.code, globals=dict(self.names)).timeit
+
+        def prepare() -> None:
+            if self.prepare:
+                self.prepare()
+                loop(1)  # what was prepared, such as threads, starts outside of the time
+
+        return Turn(name, prepare=prepare, sample=clocked(loop), clock=clock)
 
 
 def settled(turn: Turn) -> bool:
     """Whether its fastest window has nearly been reached a second time."""
-    return turn.second <= NEARLY * turn.best
+    return turn.second_best <= NEARLY * turn.best
 
 
 @dataclass(frozen=True)
@@ -65,51 +73,35 @@ class Pace:
     patience: float = 0.0
 
 
-def limit_turn(piece: Piece, clock: Clock) -> Turn:
-    return Turn(timeit.Timer(piece.run, timer=clock).timeit)
-
-
-def fastest_form(forms: Sequence[Statement], clock: Clock = time.perf_counter) -> Statement:
-    """Of several ways of asking a library for the same, that which takes it the least time here."""
+def fastest_form(forms: Sequence[Statement], clock: Clock = "elapsed") -> Statement:
+    """Of several ways of asking a library for the same, the fastest here."""
     if len(forms) == 1:
         return forms[0]
-    turns = [form.turn(clock) for form in forms]
-    for turn in turns:
-        turn.calibrate(WINDOW / 2)
-    play(turns, Pace(rounds=3))
+    turns = [form.turn(form.code, clock) for form in forms]
+    calibrate(turns, WINDOW / 2, longest=LONGEST)
+    run_rounds(turns, seconds=0.0, least=2)
     return forms[min(range(len(forms)), key=lambda i: turns[i].best)]
-
-
-def play(turns: Sequence[Turn], pace: Pace, clock: Clock = time.perf_counter) -> int:
-    """Rounds of turns, as many as the pace wants; returns how many there were."""
-    start = clock()
-
-    def enough(rounds: int) -> bool:
-        passed = clock() - start
-        least = rounds >= pace.rounds and passed >= pace.seconds
-        return least and (passed >= pace.patience or all(map(settled, turns)))
-
-    return next(rounds for rounds in in_turn(turns) if enough(rounds))
 
 
 def time_in_turn(
     statements: Mapping[str, Statement],
     limits: Mapping[str, Sequence[Piece]],
     pace: Pace,
-    clock: Clock = time.perf_counter,
+    clock: Clock = "elapsed",
 ) -> tuple[dict[str, float], dict[str, float], int]:
-    """The seconds of each contender's fastest call; the highest rate of each limit; how many rounds there were.
+    """The seconds of each contender's fastest call; the highest rate of each limit; how many rounds there were."""
+    contenders = [statement.turn(name, clock) for name, statement in statements.items()]
+    pieces = {name: [Turn(name, piece.run, clock=clock) for piece in limit] for name, limit in limits.items()}
+    turns = [*contenders, *itertools.chain(*pieces.values())]
+    calibrate(turns, longest=LONGEST)
+    start = time.perf_counter()
 
-    clock  what a turn's seconds are read from
-    """
-    contenders = {name: statement.turn(clock) for name, statement in statements.items()}
-    pieces = {name: [limit_turn(piece, clock) for piece in limit] for name, limit in limits.items()}
-    call = max((turn.calibrate(WINDOW) for turn in contenders.values()), default=WINDOW)
-    for turn in (turn for ways in pieces.values() for turn in ways):
-        turn.calibrate(min(max(call, WINDOW), LONGEST))
-    rounds = play([*contenders.values(), *(turn for ways in pieces.values() for turn in ways)], pace)
+    def enough(rounds: int) -> bool:
+        return rounds >= pace.rounds and time.perf_counter() - start >= pace.seconds and all(map(settled, turns))
+
+    rounds = run_rounds(turns, seconds=max(pace.seconds, pace.patience), least=pace.rounds, until=enough)
     rates = {
         name: max(piece.amount / turn.best for piece, turn in zip(limits[name], ways, strict=True))
         for name, ways in pieces.items()
     }
-    return {name: turn.best for name, turn in contenders.items()}, rates, rounds
+    return {turn.name: turn.best for turn in contenders}, rates, rounds

@@ -14,9 +14,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ...timing.environment import SLOWING
+import msgspec
+
+from ...timing.environment import SLOWING, Environment
 from ..process import how_it_ended, run_telling
-from ..records import Environment, Failure
+from ..records import Failure
 from ..suites import suites_folder
 from .bars import TITLES
 from .records import Absent, Item, PeerResults
@@ -103,7 +105,7 @@ class _Collected:
         if kind == "at":
             self.at = content
         elif kind == "environment":
-            self.environment = self.environment or Environment.from_json(content)
+            self.environment = self.environment or msgspec.convert(content, Environment)
         elif kind == "item":
             self.items.append(Item.from_json(content))
         elif kind == "absent" and Absent(**content) not in self.absent:

@@ -1,0 +1,110 @@
+"""Can this time be true? The machine's limit for a piece of work, and times that beat it.
+
+Impossible figures get published, such as 3,530 GB/s on a card that reaches 864 GB/s (llm.c, issue 851). loopnest
+refuses and explains a time that beats the machine's limit, and does not print it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from . import limits
+from .card import MEMORY, MachineCard
+
+TOLERANCE = 1.02
+"""The factor by which a time may beat a limit: both are measured."""
+
+
+@dataclass(frozen=True)
+class Limit:
+    """The least time that the machine, as it was measured, needs for a call.
+
+    seconds  for the flops at the peak, or for the compulsory bytes at the bandwidth of the caches that can hold them,
+             whichever takes longer
+    by       which it is: "flops" or "bytes"
+    level    the smallest cache that holds the bytes, or "memory"
+    threads  whose peak and bandwidth it is
+    """
+
+    seconds: float
+    by: str
+    level: str
+    threads: int
+
+
+def limit_of(card: MachineCard, flops: float, nbytes: float, dtype: str, cores: float) -> Limit:
+    """The machine's limit for work that keeps this many cores busy and is repeated, so that caches hold what they can.
+
+    A core that is busy a tenth of the time counts as one: a limit may be too generous, but no program beats it.
+    """
+    threads = min(card.cores, max(1, math.ceil(cores - 0.1)))
+    seconds = card.least_seconds(flops, nbytes, dtype, threads, level=None)
+    computing = flops / card.peak(dtype, threads)
+    holding = (c.name for c in card.caches if nbytes <= c.size * (1 if c.shared else threads))
+    return Limit(seconds, "flops" if computing >= seconds else "bytes", next(holding, MEMORY), threads)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one call does, at least: flops, and bytes of its inputs and results."""
+
+    flops: float
+    bytes: float
+    dtype: str
+    threads: int
+
+
+@dataclass(frozen=True)
+class MeasuredNow:
+    """The limits, measured once more before a time is refused: the card may be from a slower hour.
+
+    peak   flops a second
+    read   bytes a second at which arrays of a size are read
+    copy   bytes a second, read and written
+    """
+
+    peak: Callable[[str, int], float] = lambda dtype, threads: limits.peak_flops(dtype, threads)
+    read: Callable[[int], float] = lambda nbytes: limits.read_bandwidth(nbytes)
+    copy: Callable[[int], float] = lambda nbytes: limits.copy_bandwidth(nbytes // 2)
+
+
+def why_impossible(
+    who: str, work: Work, seconds: float, card: MachineCard, now: MeasuredNow | None = None
+) -> str | None:
+    """Why this time cannot be true, or None.
+
+    who      whose time it is, for the message
+    seconds  of a call: the best sample
+    card     the machine's limits
+    now      measures a limit again that the time beats; only a time that beats both is refused
+    """
+    now = now or MeasuredNow()
+    least = work.flops / card.peak(work.dtype, work.threads)
+    if seconds * TOLERANCE < least:
+        peak = max(card.peak(work.dtype, work.threads), now.peak(work.dtype, work.threads))
+        if seconds * TOLERANCE < work.flops / peak:
+            return _explanation(who, work.flops / seconds, peak, "GFLOP/s", work)
+    least = card.least_seconds(0.0, work.bytes, work.dtype, work.threads, None)
+    if seconds * TOLERANCE < least:
+        size = int(work.bytes)
+        roof = max(work.bytes / least, work.threads * max(now.read(size), now.copy(size)))
+        if seconds * TOLERANCE < work.bytes / roof:
+            return _explanation(who, work.bytes / seconds, roof, "GB/s", work)
+    return None
+
+
+def _explanation(who: str, rate: float, limit: float, unit: str, work: Work) -> str:
+    threads = f"{work.threads} thread{'s' if work.threads > 1 else ''}"
+    if unit == "GFLOP/s":
+        measured = f"multiply-adds in registers with {threads}, {work.dtype}"
+        reasons = "does not compute all of its result, or uses an algorithm of fewer operations, or other hardware"
+    else:
+        measured = f"the roof of the caches that can hold {work.bytes / 1e6:,.3g} MB, {threads}"
+        reasons = "does not read all of its inputs or write all of its results, or not at each call"
+    return (
+        f"{who} would reach {rate / 1e9:,.4g} {unit}. This machine was measured to reach {limit / 1e9:,.4g} "
+        f"({measured}). A time that beats the limit by a factor of {rate / limit:.3g} is not believed: the "
+        f"implementation {reasons}; or the limit was measured while the machine was slower: loopnest machine --refresh"
+    )
