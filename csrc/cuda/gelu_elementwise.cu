@@ -8,14 +8,14 @@
 // bandwidth, and before that the transfer from the host and back, which is part of the call.
 #include "gelu.hpp"
 
-// launch: grid=ceil_div(n, 128) block=128
+// launch: grid=min(ceil_div(n, 128), 1024) block=128
 template <class T>
 __global__ void gelu_elementwise(const T* x, T* y, long long n, bool tanh_form) {
     const long long stride = (long long)gridDim.x * blockDim.x;
     for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride) y[i] = gelu(x[i], tanh_form);
 }
 
-// launch: grid=ceil_div(n, 128) block=128
+// launch: grid=min(ceil_div(n, 128), 1024) block=128
 template <class T>
 __global__ void gelu_backward_elementwise(const T* x, const T* dy, T* dx, long long n, bool tanh_form) {
     const long long stride = (long long)gridDim.x * blockDim.x;

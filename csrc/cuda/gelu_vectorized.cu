@@ -9,7 +9,7 @@
 #include "gelu.hpp"
 #include "view.hpp"
 
-// launch: grid=ceil_div(n, 512) block=128
+// launch: grid=min(ceil_div(n, 512), 1024) block=128
 template <class T>
 __global__ void gelu_vectorized(const T* x, T* y, long long n, bool tanh_form) {
     constexpr int WIDE = Pack<T>::size;
@@ -23,7 +23,7 @@ __global__ void gelu_vectorized(const T* x, T* y, long long n, bool tanh_form) {
     if (rest < n) y[rest] = gelu(x[rest], tanh_form);
 }
 
-// launch: grid=ceil_div(n, 512) block=128
+// launch: grid=min(ceil_div(n, 512), 1024) block=128
 template <class T>
 __global__ void gelu_backward_vectorized(const T* x, const T* dy, T* dx, long long n, bool tanh_form) {
     constexpr int WIDE = Pack<T>::size;

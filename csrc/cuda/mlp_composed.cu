@@ -11,7 +11,7 @@
 // GELU, and that a sum over the rows has only as many threads as there are columns.
 #include "view.hpp"
 
-// launch: grid=ceil_div(m * n, 128) block=128
+// launch: grid=min(ceil_div(m * n, 128), 1024) block=128
 template <class T>
 __global__ void mlp_add_bias(Matrix<T> c, const T* bias) {
     const long long size = (long long)c.rows * c.cols, stride = (long long)gridDim.x * blockDim.x;

@@ -13,7 +13,7 @@
 
 constexpr int COLUMNS = 32, ROWS = 8;  // of a block's threads: a warp reads 32 neighbours
 
-// launch: grid=ceil_div(m * n, 128) block=128
+// launch: grid=min(ceil_div(m * n, 128), 1024) block=128
 template <class T>
 __global__ void mlp_bias_gelu(Matrix<T> z, const T* bias, Matrix<T> h, bool tanh_form) {
     const long long size = (long long)z.rows * z.cols, stride = (long long)gridDim.x * blockDim.x;

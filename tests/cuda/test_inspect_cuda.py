@@ -459,7 +459,7 @@ def test_every_numba_cuda_rungs_launches_are_seen(k):
 @pytest.mark.parametrize("k", rungs("cuda_cpp"))
 def test_every_cuda_cpp_rungs_launches_are_seen(k):
     from loopnest.backends import cuda_device
-    from loopnest.backends.cuda_device import name_expressions
+    from loopnest.backends.cuda_source import name_expressions
     from loopnest.inspect.in_cuda_cpp import launches_of
 
     before = cuda_device.device

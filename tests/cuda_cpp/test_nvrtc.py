@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from ladders import OPERATIONS
 from loopnest.backends import cuda_device
+from loopnest.backends.compiler import BuildError
 from loopnest.backends.cpp import csrc
 from loopnest.backends.cuda_cpp import (
-    CudaBuildError,
     compile_cu,
     compile_file,
     compile_for_device,
@@ -22,7 +22,7 @@ from loopnest.backends.cuda_cpp import (
     newest_arch,
     why_no_nvrtc,
 )
-from loopnest.backends.cuda_on_cpu import kernels_of
+from loopnest.backends.cuda_source import kernels_of
 
 FILES = sorted((csrc() / "cuda").glob("*.cu"))
 
@@ -96,7 +96,7 @@ def test_vectorized_gelu_loads_and_stores_16_bytes():
 @needs_nvrtc
 def test_an_error_of_nvrtc_is_shortened_and_has_the_line():
     text = "__global__ void f(float* x) {\n    x[0] = y;\n" + "".join(f"    z{i} = 1;\n" for i in range(9)) + "}\n"
-    with pytest.raises(CudaBuildError) as error:
+    with pytest.raises(BuildError) as error:
         compile_cu(text, "mine.cu")
     message = str(error.value)
     assert message.startswith("mine.cu does not compile:\nmine.cu(2): error: identifier")
@@ -134,7 +134,7 @@ def test_macros_and_options_are_taken():
 def test_without_nvrtc_the_reason_has_the_fix(monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda.bindings", None)
     assert why_no_nvrtc() == "cuda-bindings is not installed: pip install 'loopnest[cuda]'"
-    with pytest.raises(CudaBuildError, match=r"mine\.cu cannot be compiled: cuda-bindings is not installed"):
+    with pytest.raises(BuildError, match=r"mine\.cu cannot be compiled: cuda-bindings is not installed"):
         compile_cu("", "mine.cu")
 
 
@@ -250,7 +250,7 @@ class FakeDriver(types.ModuleType):
     def cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra):
         file, expression, count = self.kernels[function]
         addresses = (ctypes.c_void_p * count).from_address(parameters)
-        library = cuda_device._library(file)._library
+        library = ctypes.CDLL(str(cuda_device._for_cpu(file).library))
         why = ctypes.create_string_buffer(600)
         sizes = (ctypes.c_uint * 6)(gx, gy, gz, bx, by, bz)
         failed = library.loopnest_launch(expression.encode(), sizes, shared, addresses, 0, why, ctypes.c_size_t(600))

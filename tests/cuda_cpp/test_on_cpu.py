@@ -1,25 +1,13 @@
 """What a word of CUDA means on the CPU: each of these kernels has a result that can be worked out by hand."""
 
-import ctypes
 import re
 
 import numpy as np
 import pytest
-from loopnest.backends.cuda_on_cpu import (
-    Library,
-    build,
-    constants_of,
-    evaluated,
-    kernels_of,
-    translated,
-)
-from loopnest.backends.simulate import (
-    CudaBuildError,
-    CudaLaunchError,
-    CudaSourceError,
-    LaunchSizes,
-    build_simulated,
-)
+from loopnest.backends import cuda_on_cpu
+from loopnest.backends.compiler import BuildError
+from loopnest.backends.cuda_on_cpu import CudaLaunchError, build, build_simulated, translated
+from loopnest.backends.cuda_source import CudaSourceError, LaunchSizes, constants_of, evaluated, kernels_of
 
 KERNELS = """
 #include <cuda_runtime.h>
@@ -251,8 +239,7 @@ def test_arithmetic(kernels):
 
 def test_a_template_is_launched_by_its_name_expression(kernels):
     y = filled(5, np.float64)
-    arguments = np.arange(8.0), y, ctypes.c_int(5)
-    Library(kernels.library).launch("scaled<double, 3>", (1, 1, 1), (8, 1, 1), arguments)
+    kernels.launch("scaled<double, 3>", np.arange(8.0), y, 5, sizes=LaunchSizes("1", "8"))
     np.testing.assert_array_equal(y, [12, 9, 6, 3, 0])
 
 
@@ -357,7 +344,7 @@ def test_files_that_cannot_be_used_are_refused(tmp_path):
 
 
 def test_a_file_that_does_not_compile_gets_the_compilers_message_with_the_line_shortened(tmp_path):
-    with pytest.raises(CudaBuildError) as error:
+    with pytest.raises(BuildError) as error:
         built(tmp_path, "__global__ void f(float* x) {\n    x[0] = y;\n    z = 1;\n}\n")
     message = str(error.value)
     assert re.search(r"mine\.cu:2:\d+: error: .y. was not declared", message), message
@@ -439,7 +426,7 @@ def test_a_translated_file_has_every_line_where_it_was():
 def test_what_was_built_is_not_built_again(tmp_path, monkeypatch):
     text = "__global__ void f(int* x) { x[0] = 1; }"
     first = build(text, "mine.cu", ["f"])
-    monkeypatch.setattr("loopnest.backends.cuda_on_cpu._compile", lambda *_: pytest.fail("compiled again"))
+    monkeypatch.setattr(cuda_on_cpu.tempfile, "mkstemp", lambda **_: pytest.fail("compiled again"))
     assert build(text, "mine.cu", ["f"]) == first
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(first.parents[2]))

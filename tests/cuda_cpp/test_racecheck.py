@@ -5,8 +5,9 @@ import re
 
 import pytest
 from click.testing import CliRunner
+from loopnest.backends.compiler import BuildError
 from loopnest.backends.cpp import csrc
-from loopnest.backends.cuda_on_cpu import CudaBuildError, CudaSourceError, LaunchSizes
+from loopnest.backends.cuda_source import CudaSourceError, LaunchSizes
 from loopnest.check.racecheck import Racecheck, racecheck, report
 from loopnest.cli import main
 
@@ -238,7 +239,7 @@ def test_files_that_cannot_be_run_are_refused(tmp_path):
     with pytest.raises(CudaSourceError, match="f's s is a S, expected pointers, numbers"):
         racecheck(file, launch=LaunchSizes("1", "1"))
     file.write_text("__global__ void f(float* x) { x[0] = nobody; }")
-    with pytest.raises(CudaBuildError, match=r"mine\.cu:1"):
+    with pytest.raises(BuildError, match=r"mine\.cu:1"):
         racecheck(file, launch=LaunchSizes("1", "1"))
 
 

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 from .. import _core
+from .cuda_source import cuda_cpp_simulated
 from .rung import Backend, Implementation, UnavailableError
 
 __all__ = [
@@ -61,12 +62,6 @@ def _cuda_missing() -> str | None:
     return None
 
 
-def _cuda_cpp_simulated() -> bool:
-    from .cuda_on_cpu import cuda_cpp_simulated
-
-    return cuda_cpp_simulated()
-
-
 def _cuda_cpp_missing() -> str | None:
     wanted = os.environ.get("LOOPNEST_CUDA_CPP", "")
     if wanted not in ("", "simulated"):
@@ -74,15 +69,10 @@ def _cuda_cpp_missing() -> str | None:
     return _no_compiler() if wanted else _no_nvrtc_or_device()
 
 
-@functools.cache
 def _no_compiler() -> str | None:
-    from .cuda_on_cpu import CudaBuildError, compiler
+    from .cuda_on_cpu import why_not_here
 
-    try:
-        compiler()
-    except CudaBuildError as error:
-        return str(error)
-    return None
+    return why_not_here()
 
 
 @functools.cache
@@ -102,7 +92,7 @@ NUMBA = Backend("numba", "Python loops compiled by Numba", speed=3)
 # The GPU's backends have speed -1: they would move the arrays to the device and back in every call.
 CUDA = Backend("cuda", "Python kernels for NVIDIA GPUs by numba.cuda", -1, _cuda_missing, cuda_simulated)
 CUDA_CPP = Backend(
-    "cuda_cpp", "CUDA C++ for NVIDIA GPUs, compiled by NVRTC at run time", -1, _cuda_cpp_missing, _cuda_cpp_simulated
+    "cuda_cpp", "CUDA C++ for NVIDIA GPUs, compiled by NVRTC at run time", -1, _cuda_cpp_missing, cuda_cpp_simulated
 )
 CPP = Backend("cpp", "C++ by pybind11, one compile per ISA level", speed=4)
 TORCH = Backend("torch", "PyTorch on the CPU", 1, _torch_missing)

@@ -145,7 +145,7 @@ def compile_library(
     arguments = [*shlex.split(flags), "-g1", "-shared", "-fPIC"]
     shown = shlex.join([Path(found.command[0]).name, *found.command[1:], *arguments, file.name])
     ingredients = found, arguments, str(file.resolve()), file.read_bytes()
-    library = _folder() / f"{file.stem}-{hashlib.sha256(repr(ingredients).encode()).hexdigest()[:16]}.so"
+    library = temporary_folder() / f"{file.stem}-{hashlib.sha256(repr(ingredients).encode()).hexdigest()[:16]}.so"
     if library.exists():
         return Library(library, Build(language, shown))
     start = time.perf_counter()
@@ -161,7 +161,8 @@ def compile_library(
 
 
 @functools.cache
-def _folder() -> Path:
+def temporary_folder() -> Path:
+    """A folder that is removed when this process ends."""
     import atexit
 
     folder = Path(tempfile.mkdtemp(prefix="loopnest-build-"))

@@ -13,8 +13,18 @@ import numpy as np
 from numba import cuda
 
 from ..arrays import Array
-from .cuda_device import MOST_BLOCKS, THREADS
-from .cuda_device import blocks as blocks
+
+THREADS = 128
+"""Threads in a block of a one-dimensional grid: four warps, so that a multiprocessor can switch to another while one
+waits."""
+
+MOST_BLOCKS = 1024
+"""Blocks of a grid-stride loop: several for each multiprocessor of any GPU. Each thread then computes many elements."""
+
+
+def blocks(length: int, size: int) -> int:
+    """How many blocks of `size` cover `length`."""
+    return -(-length // size)
 
 
 def launches(**kernels: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:

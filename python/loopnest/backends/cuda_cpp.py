@@ -1,7 +1,7 @@
-"""CUDA C++ for NVIDIA GPUs: compiled by NVRTC at run time, launched where there is a device.
+"""CUDA C++ for NVIDIA GPUs, compiled by NVRTC at run time.
 
-NVRTC compiles on any machine: it needs no GPU, no driver and no nvcc, but the extra `cuda`. Where there is no device,
-LOOPNEST_CUDA_CPP=simulated runs the same sources on the CPU (cuda_on_cpu.py): right, slow, and never timed.
+NVRTC compiles on any machine: it needs the extra `cuda`, but no GPU, no driver and no nvcc. cuda_device.py launches the
+kernels, on a GPU or, with LOOPNEST_CUDA_CPP=simulated, on the CPU (cuda_on_cpu.py).
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from .compiler import Build, BuildError, NoCompilerError
 from .cpp import csrc
-from .cuda_device import name_expressions
-from .cuda_on_cpu import STUBS, CudaBuildError
+from .cuda_source import STUBS, name_expressions
 
 Kind = Literal["ptx", "cubin"]
 
 
 @dataclass(frozen=True)
 class Compiled:
-    """What NVRTC made of a .cu file.
+    """A .cu file compiled by NVRTC.
 
-    name     the file's
-    arch     the architecture: sm_90
-    kind     "ptx", as text, or "cubin", the machine code of that architecture
-    code     it
-    log      what the compiler said, warnings and registers
-    lowered  for each name expression, such as `tiled<float>`, the name in the code
+    name     of the file
+    arch     the architecture, such as "sm_90"
+    kind     "ptx", text, or "cubin", machine code of that architecture
+    code     the PTX or the machine code
+    log      the compiler's warnings, and registers where they were asked for
+    lowered  the name in the code of each name expression, such as `tiled<float>`
     """
 
     name: str
@@ -76,21 +76,22 @@ def compile_cu(
     arch     "sm_80" (A100), "sm_89" (RTX 4090), "sm_90" (H100) …
     kind     "ptx", or "cubin": machine code, as cuobjdump and nvdisasm read it
     defines  macros: "TILE=16"
-    names    name expressions of the kernels that are templates: "tiled<float>"; others are compiled in any case
-    folders  in which the file's own headers lie; those of csrc/cuda/ are found
-    options  more of NVRTC's: "--maxrregcount=64"
+    names    name expressions of the kernels that are templates: "tiled<float>"; other kernels are always compiled
+    folders  with the file's own headers; the headers of csrc/cuda/ are found without
+    options  further options for NVRTC: "--maxrregcount=64"
 
-    Raises CudaBuildError with NVRTC's message, shortened, or where NVRTC is not here; ValueError for an arch that it
-    does not know.
+    Raises BuildError with NVRTC's first errors, NoCompilerError where NVRTC is not installed, ValueError for an arch
+    that it does not know.
 
     >>> from loopnest.backends.cuda_cpp import compile_cu, why_no_nvrtc
     >>> text = "__global__ void twice(float* x) { x[threadIdx.x] *= 2; }"
-    >>> why_no_nvrtc() is not None or "ld.global" in compile_cu(text, "twice.cu").ptx
+    >>> compiled = None if why_no_nvrtc() else compile_cu(text, "twice.cu")
+    >>> compiled is None or "ld.global" in compiled.ptx
     True
     """
     missing = why_no_nvrtc()
     if missing:
-        raise CudaBuildError(f"{name} cannot be compiled: {missing}", "")
+        raise NoCompilerError(f"{name} cannot be compiled: {missing}", Build("cuda"))
     from cuda.bindings import nvrtc
 
     known = known_archs()
@@ -114,7 +115,8 @@ def compile_cu(
         (result,) = nvrtc.nvrtcCompileProgram(program, len(given), [option.encode() for option in given])
         log = _buffer(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program).rstrip(b"\0").decode()
         if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            raise CudaBuildError(f"{name} does not compile:\n{shortened(log) or result.name}", log)
+            build = Build("cuda", "NVRTC", shortened(log) or result.name)
+            raise BuildError(f"{name} does not compile:\n{build.messages}", build, log)
         if kind == "ptx":
             code = _buffer(nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, program)
         else:
@@ -140,14 +142,14 @@ def shortened(log: str, most: int = 3) -> str:
     """The first errors of NVRTC's log, each with its line of the source and the mark under it."""
     parts = re.split(r"\n(?=\S+\(\d+\): |\d+ errors? detected)", log.strip())
     errors = [part for part in parts if re.match(r"\S+\(\d+\): (catastrophic )?error", part)]
-    told = ["\n".join(line for line in part.splitlines() if line.strip()) for part in errors[:most]]
+    shown = ["\n".join(line for line in part.splitlines() if line.strip()) for part in errors[:most]]
     if len(errors) > most:
-        told.append(f"and {len(errors) - most} more errors")
-    return "\n".join(told)
+        shown.append(f"and {len(errors) - most} more errors")
+    return "\n".join(shown)
 
 
 def _checked(answer: Any) -> tuple[Any, ...]:
-    """What a call of cuda.bindings returned beside its status, which has to be success."""
+    """The results of a call of cuda.bindings after its status. Raises RuntimeError where that is not success."""
     status, *values = answer
     if int(status) != 0:
         raise RuntimeError(f"NVRTC: {status.name}")
@@ -166,7 +168,7 @@ def _first_line(error: BaseException) -> str:
 
 
 def compile_file(file: Path, *, arch: str = "sm_90", kind: Kind = "ptx", options: Sequence[str] = ()) -> Compiled:
-    """A file of csrc/cuda/, its templates for both dtypes; `lowered` has the kernels' names in the code.
+    """Compile one of csrc's .cu files, its templates for both dtypes.
 
     >>> from loopnest.backends.cpp import csrc
     >>> from loopnest.backends.cuda_cpp import compile_file, why_no_nvrtc
@@ -179,8 +181,8 @@ def compile_file(file: Path, *, arch: str = "sm_90", kind: Kind = "ptx", options
 
 
 def compile_for_device(file: Path, arch: str) -> Compiled:
-    """Machine code for this architecture; PTX of the newest that NVRTC knows, for the driver to go on with, if it is
-    newer."""
+    """Machine code for this architecture; where NVRTC does not know it, PTX for the newest that NVRTC knows, which the
+    driver then compiles."""
     try:
         return compile_file(file, arch=arch, kind="cubin")
     except ValueError:

@@ -1,7 +1,7 @@
 """Device memory and launches of CUDA C++ kernels: on the GPU, by the driver, or simulated on the CPU.
 
 The transfers are part of the method: host memory is not the device's. An array that is contiguous in neither order is
-gathered for its transfer; transposed ones go as they are, and the kernel gets their strides.
+gathered for its transfer; a transposed one goes as it is, and the kernel gets its strides.
 """
 
 from __future__ import annotations
@@ -18,27 +18,23 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..arrays import Array
-from .cuda_on_cpu import Library, Sizes, as_c, build, cuda_cpp_simulated, device_array, kernels_of
-
-C_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-"""What a dtype is called in a template's argument."""
-
-
-THREADS = 128
-"""Threads in a block of a one-dimensional grid: four warps, so that a multiprocessor has others to run while one
-waits."""
-
-MOST_BLOCKS = 1024
-"""Blocks of a grid-stride loop: several for each multiprocessor of any GPU; each thread then takes many elements."""
-
-
-def blocks(length: int, size: int) -> int:
-    """How many blocks of `size` cover `length`."""
-    return -(-length // size)
+from .cuda_cpp import compile_for_device
+from .cuda_on_cpu import Simulated, build_simulated
+from .cuda_source import (
+    TEMPLATE_TYPES,
+    KernelFunction,
+    Sizes,
+    constants_of,
+    cuda_cpp_simulated,
+    kernel_named,
+    kernels_of,
+    name_expressions,
+    read_source,
+)
 
 
 class MatrixParameter(ctypes.Structure):
-    """A kernel's Matrix<T>, as csrc/cuda/view.hpp has it."""
+    """A kernel's Matrix<T>, as view.hpp declares it."""
 
     _fields_ = (
         ("data", ctypes.c_void_p),
@@ -53,8 +49,8 @@ class MatrixParameter(ctypes.Structure):
 class DeviceArray:
     """An array on the device, of one or two axes.
 
-    memory   what keeps it there
-    pointer  its first element's address
+    memory   the object that owns the memory
+    pointer  the first element's address
     strides  in elements
     """
 
@@ -73,21 +69,19 @@ class DeviceArray:
         """The transposed view."""
         return DeviceArray(self.memory, self.pointer, self.shape[::-1], self.strides[::-1], self.dtype)
 
-    def matrix(self) -> MatrixParameter:
-        """As a Matrix<T>."""
+    def as_c(self, matrix: bool) -> MatrixParameter | ctypes.c_void_p:
+        """As a kernel's Matrix<T>, or as a T*, for kernels whose elements lie in a row."""
+        if not matrix:
+            return ctypes.c_void_p(self.pointer)
         (rows, cols), (row_stride, col_stride) = self.shape, self.strides
         return MatrixParameter(self.pointer, rows, cols, row_stride, col_stride)
-
-    def address(self) -> ctypes.c_void_p:
-        """As a T*, for kernels that take elements in a row."""
-        return ctypes.c_void_p(self.pointer)
 
 
 class Device(Protocol):
     """Where kernels run."""
 
     def allocate(self, nbytes: int) -> tuple[Any, int]:
-        """New memory that goes with the object that is returned, and its address."""
+        """New memory: the object that owns it, and its address."""
 
     def write(self, pointer: int, array: Array) -> None:
         """Copy a contiguous array to the device."""
@@ -109,7 +103,7 @@ def why_no_device() -> str | None:
 
 
 def device() -> Device:
-    """The GPU, or the simulated one where it was asked for."""
+    """The GPU, or the CPU if LOOPNEST_CUDA_CPP=simulated."""
     return _SIMULATED if cuda_cpp_simulated() else _gpu()
 
 
@@ -134,7 +128,7 @@ def on_device(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
 
 
 def to_host(array: DeviceArray, out: Array) -> None:
-    """Copy an array in C order to `out`, of any strides, when all launches before have ended."""
+    """Copy an array in C order to `out`, of any strides, after all launches have ended."""
     if out.flags.c_contiguous:
         device().read(array.pointer, out)
         return
@@ -143,17 +137,34 @@ def to_host(array: DeviceArray, out: Array) -> None:
     out[...] = gathered
 
 
-def launch(file: Path, kernel: str, dtype: Any, grid: Sequence[int], block: Sequence[int], *values: Any) -> None:
-    """Run a kernel template of a .cu file for a dtype; `grid` and `block` have one to three sizes, x first."""
-    expression = f"{kernel}<{C_TYPES[np.dtype(dtype)]}>"
-    x, y, z = (*grid, 1, 1)[:3]
-    u, v, w = (*block, 1, 1)[:3]
-    device().launch(file, expression, (x, y, z), (u, v, w), [as_c(value) for value in values])
+def launch(file: Path, kernel: str, *arguments: DeviceArray | float) -> None:
+    """Run a kernel template of a .cu file for the arrays' dtype, with the sizes in the comment `// launch:` above it.
+
+    arguments  in the kernel's order: device arrays for matrices and pointers, numbers for the others
+    """
+    kernels, constants = _source(file)
+    function = kernel_named(kernels, kernel, file.name)
+    names: dict[str, int] = dict(constants)
+    values: list[Any] = []
+    for parameter, argument in zip(function.parameters, arguments, strict=True):
+        if not isinstance(argument, DeviceArray):
+            values.append(argument)
+            if parameter.integer:
+                names[parameter.name] = int(argument)
+            continue
+        values.append(argument.as_c(parameter.matrix is not None))
+        if parameter.matrix is not None:
+            names["m"], names["n"] = argument.shape
+    dtype = next(argument.dtype for argument in arguments if isinstance(argument, DeviceArray))
+    grid, block, _ = function.sizes(file.name).of(names)
+    expression = f"{kernel}<{TEMPLATE_TYPES[dtype]}>"
+    device().launch(file, expression, grid, block, function.c_values(values, file.name))
 
 
-def name_expressions(text: str) -> list[str]:
-    """Each kernel template of a .cu file for each dtype."""
-    return [f"{kernel.name}<{kind}>" for kernel in kernels_of(text) for kind in C_TYPES.values()]
+@functools.cache
+def _source(file: Path) -> tuple[tuple[KernelFunction, ...], dict[str, int]]:
+    text = read_source(file)
+    return kernels_of(text), constants_of(text)
 
 
 # --- the CPU
@@ -161,8 +172,9 @@ def name_expressions(text: str) -> list[str]:
 
 class _Simulated:
     def allocate(self, nbytes: int) -> tuple[Any, int]:
-        memory = device_array((nbytes,), np.uint8)
-        return memory, memory.ctypes.data
+        """Memory as a device gives it: at a multiple of 256 bytes, with arbitrary contents (here 0xFF)."""
+        memory = np.full(nbytes + 256, 0xFF, np.uint8)
+        return memory, memory.ctypes.data + -memory.ctypes.data % 256
 
     def write(self, pointer: int, array: Array) -> None:
         ctypes.memmove(pointer, array.ctypes.data, array.nbytes)
@@ -171,16 +183,15 @@ class _Simulated:
         ctypes.memmove(array.ctypes.data, pointer, array.nbytes)
 
     def launch(self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any]) -> None:
-        _library(file).launch(kernel, grid, block, values)
+        _for_cpu(file).run(kernel, grid, block, values)
 
 
 _SIMULATED = _Simulated()
 
 
 @functools.cache
-def _library(file: Path) -> Library:
-    text = file.read_text(encoding="utf-8")
-    return Library(build(text, str(file), name_expressions(text), opt="-O2"))
+def _for_cpu(file: Path) -> Simulated:
+    return build_simulated(file, names=name_expressions(read_source(file)), opt="-O2")
 
 
 # --- the GPU
@@ -222,7 +233,7 @@ class _Gpu:
         self._lock = threading.Lock()
 
     def _call(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
-        """What a call returned beside its status, which has to be success."""
+        """A driver call's results after its status. Raises RuntimeError where that is not success."""
         status, *values = function(*arguments)
         if int(status) != 0:
             raise RuntimeError(f"{function.__name__} failed: {status.name}")
@@ -244,7 +255,7 @@ class _Gpu:
 
     def read(self, pointer: int, array: Array) -> None:
         self._enter()
-        self._call(self._driver.cuCtxSynchronize)  # an error of a kernel is told here
+        self._call(self._driver.cuCtxSynchronize)  # a kernel's error is reported here
         if array.nbytes:
             self._call(self._driver.cuMemcpyDtoH, array.ctypes.data, pointer, array.nbytes)
 
@@ -261,8 +272,6 @@ class _Gpu:
         """The kernel, compiled for this GPU at its first launch."""
         with self._lock:
             if (file, kernel) not in self._functions:
-                from .cuda_cpp import compile_for_device
-
                 compiled = compile_for_device(file, self.arch)
                 (module,) = self._call(self._driver.cuModuleLoadData, compiled.code)
                 for expression, lowered in compiled.lowered.items():

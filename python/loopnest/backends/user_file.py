@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 
 from .compiler import FLAGS, BuildError, compile_library
+from .cuda_on_cpu import build_simulated
+from .cuda_source import CudaSourceError
 
 LANGUAGES = {
     ".py": "python",
@@ -128,9 +130,6 @@ def _as_c(argument: Any) -> Any:
 
 
 def _kernels(path: Path) -> Functions:
-    from .cuda_on_cpu import CudaSourceError
-    from .simulate import build_simulated
-
     try:
         built = build_simulated(path)
     except CudaSourceError as error:

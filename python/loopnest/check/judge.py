@@ -300,17 +300,17 @@ class _Trial:
 
     def _simulate(self, source: str) -> None:
         """CUDA C++ runs on the CPU, right and slowly: it is judged so, and never timed."""
-        from ..backends.simulate import CudaBuildError, CudaSourceError, build_simulated  # type: ignore[import-not-found,unused-ignore]
+        from ..backends.cuda_on_cpu import build_simulated
+        from ..backends.cuda_source import CudaSourceError
 
         subject = self.subject
         start = time.monotonic()
         build = Build("cuda", "loopnest's simulator of CUDA on the CPU")
         try:
             subject.simulated = build_simulated(subject.file)
-        except CudaBuildError as error:
-            first, *rest = str(error).splitlines()
-            text = f"it does not compile: {rest[0] if rest else first}"
-            raise Refusal("does-not-build", text, None, rest, build=build) from None
+        except BuildError as error:
+            text = f"it does not compile: {error.first}"
+            raise Refusal("does-not-build", text, None, error.build.messages.splitlines(), build=build) from None
         except CudaSourceError as error:
             raise Refusal("no-function", str(error)) from None
         self.build = dataclasses.replace(build, seconds=time.monotonic() - start)
@@ -653,7 +653,7 @@ class _Trial:
         that changed a result here."""
         if self.subject.simulated is None:
             return
-        from ..backends.cuda_on_cpu import CudaBuildError, CudaSourceError
+        from ..backends.cuda_source import CudaSourceError
         from .racecheck import racecheck
 
         self.on_event("at", "looking for races")
@@ -664,7 +664,7 @@ class _Trial:
                 operation=self.operation.name if self.operation.name == "matmul" else None,
                 time_limit=self.subject.limits.call,
             ).findings
-        except (CudaBuildError, CudaSourceError) as error:
+        except (BuildError, CudaSourceError) as error:
             self.skipped.append(f"races: {str(error).splitlines()[0]}")
             return
         races = [f for f in found if f.kind in ("race", "blocks", "divergent", "unreached")]

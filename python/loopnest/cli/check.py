@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from ..operation import UnknownImplementationError
 from .options import JSON, POSITIVE
@@ -194,7 +195,8 @@ def _start(file: Path, operation: str, lang: str | None, dtype: str | None) -> N
 
 def _races(file: Path, operation: str | None, as_json: bool, time_limit: float, options: dict[str, Any]) -> None:
     """Say which threads of a .cu file's kernels touch the same memory with no barrier between them."""
-    from ..backends.cuda_on_cpu import CudaBuildError, CudaSourceError, LaunchSizes
+    from ..backends.compiler import BuildError
+    from ..backends.cuda_source import LaunchSizes
     from ..check.racecheck import named, named_sizes, racecheck, report
 
     grid, block, shared = (options.pop(name) for name in ("grid", "block", "shared"))
@@ -211,10 +213,10 @@ def _races(file: Path, operation: str | None, as_json: bool, time_limit: float, 
             bounds=options["bounds"],
             time_limit=time_limit,
         )
-    except (CudaSourceError, CudaBuildError, ValueError) as error:
+    except (BuildError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     if as_json:
-        click.echo(json.dumps(checked.to_json(), indent=1))
+        click.echo(json.dumps(msgspec.to_builtins(checked), indent=1))
     else:
         out = console()
         for line in report(checked):

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ..backends import cuda_device
+from ..backends.compiler import BuildError
 from ..backends.cuda_cpp import compile_file, why_no_nvrtc
-from ..backends.cuda_on_cpu import CudaBuildError
 from ..operation import Implementation, Workload
 from . import Request, source_listing, workload_of
 from .in_cuda import Launched, Target, listings_of
@@ -68,7 +68,7 @@ def compiled(file: Path, kernel: str, cc: tuple[int, int]) -> tuple[str, str]:
     """The PTX of a .cu file, and what a kernel's name expression became in it. Raises InspectError."""
     try:
         made = compile_file(file, arch=f"sm_{cc[0]}{cc[1]}")
-    except (CudaBuildError, ValueError) as error:
+    except (BuildError, ValueError) as error:
         raise InspectError(str(error)) from None
     if kernel not in made.lowered:
         raise InspectError(f"{file.name} has no kernel {kernel!r}, but {', '.join(made.lowered)}")

@@ -1,35 +1,20 @@
-"""GELU in CUDA C++: a rung is a file csrc/cuda/gelu_*.cu, and here how its kernels are launched.
+"""GELU in CUDA C++: a rung is a .cu file, whose `// launch:` comments say how its kernels are launched.
 
-Kernels take elements in a row, and results go back to C order. Inputs that are not in C order are gathered for the
-transfer.
+Kernels take contiguous elements, and results are in C order. Inputs that are not in C order are gathered for the copy
+to the device.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
 from ...arrays import Array
 from ...backends import CUDA_CPP, Implementation
 from ...backends.cpp import csrc
-from ...backends.cuda_device import (
-    MOST_BLOCKS,
-    THREADS,
-    DeviceArray,
-    blocks,
-    launch,
-    on_device,
-    to_device,
-    to_host,
-)
+from ...backends.cuda_device import DeviceArray, launch, on_device, to_device, to_host
 
 
 def on_each(variant: str, kernel: str, inputs: tuple[DeviceArray, ...], out: DeviceArray, tanh_form: bool) -> None:
-    """Run an elementwise kernel of csrc/cuda/gelu_*.cu over arrays in C order on the device, none of them empty."""
-    file = csrc() / "cuda" / f"gelu_{variant}.cu"
-    at_once = 16 // out.dtype.itemsize if variant == "vectorized" else 1
-    grid = (min(blocks(out.size, THREADS * at_once), MOST_BLOCKS),)
-    addresses = [array.address() for array in (*inputs, out)]
-    launch(file, kernel, out.dtype, grid, (THREADS,), *addresses, np.int64(out.size), tanh_form)
+    """Run an elementwise kernel over arrays in C order on the device, none of them empty."""
+    launch(csrc() / "cuda" / f"gelu_{variant}.cu", kernel, *inputs, out, out.size, tanh_form)
 
 
 def _run(variant: str, kernel: str, inputs: tuple[Array, ...], out: Array, tanh_form: bool) -> None:

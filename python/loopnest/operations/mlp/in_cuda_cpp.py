@@ -7,16 +7,7 @@ import numpy as np
 from ...arrays import Array
 from ...backends import CUDA_CPP, Implementation
 from ...backends.cpp import csrc
-from ...backends.cuda_device import (
-    MOST_BLOCKS,
-    THREADS,
-    DeviceArray,
-    blocks,
-    launch,
-    on_device,
-    to_device,
-    to_host,
-)
+from ...backends.cuda_device import DeviceArray, launch, on_device, to_device, to_host
 from ..gelu.in_cuda_cpp import on_each
 from ..matmul.in_cuda_cpp import product
 from . import in_numpy
@@ -24,19 +15,13 @@ from . import in_numpy
 COMPOSED, FUSED = csrc() / "cuda" / "mlp_composed.cu", csrc() / "cuda" / "mlp_fused.cu"
 
 
-def _grid(elements: int) -> tuple[int]:
-    """Blocks of a grid-stride loop."""
-    return (min(blocks(elements, THREADS), MOST_BLOCKS),)
-
-
 def _add_bias(c: DeviceArray, bias: DeviceArray) -> None:
-    launch(COMPOSED, "mlp_add_bias", c.dtype, _grid(c.size), (THREADS,), c.matrix(), bias.address())
+    launch(COMPOSED, "mlp_add_bias", c, bias)
 
 
 def _column_sums(a: DeviceArray) -> DeviceArray:
     sums = on_device(a.shape[1:], a.dtype)
-    grid = (blocks(a.shape[1], THREADS),)
-    launch(COMPOSED, "mlp_column_sums", a.dtype, grid, (THREADS,), a.matrix(), sums.address())
+    launch(COMPOSED, "mlp_column_sums", a, sums)
     return sums
 
 
@@ -49,8 +34,7 @@ def _forward(
     on_device_z, bias = product(to_device(x), to_device(w1)), to_device(b1)
     on_device_h = on_device(h.shape, h.dtype)
     if fused:
-        values = on_device_z.matrix(), bias.address(), on_device_h.matrix(), tanh_form
-        launch(FUSED, "mlp_bias_gelu", z.dtype, _grid(z.size), (THREADS,), *values)
+        launch(FUSED, "mlp_bias_gelu", on_device_z, bias, on_device_h, tanh_form)
     else:
         _add_bias(on_device_z, bias)
         on_each("vectorized", "gelu_vectorized", (on_device_z,), on_device_h, tanh_form)
@@ -82,8 +66,7 @@ def _backward(
     dz = product(on_device_dy, to_device(w2).T)  # dh, as yet
     if fused:
         sums = on_device(db1.shape, db1.dtype)
-        values = on_device_z.matrix(), dz.matrix(), sums.address(), tanh_form
-        launch(FUSED, "mlp_slope_and_sums", z.dtype, (blocks(z.shape[1], 32),), (32, 8), *values)
+        launch(FUSED, "mlp_slope_and_sums", on_device_z, dz, sums, tanh_form)
     else:
         on_each("vectorized", "gelu_backward_vectorized", (on_device_z, dz), dz, tanh_form)
         sums = _column_sums(dz)

@@ -1,0 +1,356 @@
+"""What a .cu file says: its kernels, their parameters, its named integers, and how each kernel is launched.
+
+The launch stands once, in a comment above the kernel:
+
+    // launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16) shared=0
+    __global__ void matmul(const float* a, const float* b, float* c, int m, int n, int k) { … }
+
+`grid` and `block` have one to three sizes, x first. `shared` is the number of bytes of dynamic shared memory, 0 by
+default. An expression computes with integers as in C: + - * / % << >>, min, max, ceil_div(a, b), sizeof(float). Its
+names are the kernel's integer parameters and the file's constants; where the kernel takes matrices (csrc's view.hpp), m
+and n are the rows and columns of the last one.
+"""
+
+from __future__ import annotations
+
+import ast
+import ctypes
+import operator
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Sizes = tuple[int, int, int]
+
+TEMPLATE_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
+"""The template argument for a dtype."""
+
+STUBS = (
+    "cuda_runtime.h",
+    "cuda_runtime_api.h",
+    "cuda.h",
+    "device_launch_parameters.h",
+    "device_functions.h",
+)
+"""Headers that a file may include and that are empty here: compilers of device code have their contents built in."""
+
+
+class CudaSourceError(ValueError):
+    """A .cu file that cannot be used as it is. The message says what was expected, and the fix."""
+
+
+def cuda_cpp_simulated() -> bool:
+    """Whether CUDA C++ runs on the CPU: right results, no meaningful times."""
+    return os.environ.get("LOOPNEST_CUDA_CPP", "") == "simulated"
+
+
+# --- kernels
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a kernel: `const float* a` is ("a", "float", pointer, const)."""
+
+    name: str
+    type: str
+    pointer: bool
+    const: bool
+
+    @property
+    def matrix(self) -> str | None:
+        """The element type of a `Matrix<T>`; None for any other parameter."""
+        found = re.fullmatch(r"Matrix\s*<\s*(.*?)\s*>", self.type)
+        return None if found is None or self.pointer else found[1]
+
+    @property
+    def integer(self) -> bool:
+        return not self.pointer and self.type in C_TYPES and self.type not in ("float", "double", "bool")
+
+
+@dataclass(frozen=True)
+class LaunchSizes:
+    """The sizes of a launch, as expressions.
+
+    >>> sizes = LaunchSizes.parsed("grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16) shared=4 * k")
+    >>> sizes.of({"m": 33, "n": 16, "k": 100})
+    ((1, 3, 1), (16, 16, 1), 400)
+    """
+
+    grid: str
+    block: str
+    shared: str = "0"
+
+    @classmethod
+    def parsed(cls, text: str) -> LaunchSizes:
+        """From `grid=… block=… shared=…`, in any order; shared is optional."""
+        places = [*re.finditer(r"\b(grid|block|shared)\s*=", text)]
+        ends = [place.start() for place in places[1:]] + [len(text)]
+        found = {place[1]: text[place.end() : end].strip(" ,;") for place, end in zip(places, ends, strict=True)}
+        if not {"grid", "block"} <= set(found):
+            raise CudaSourceError(f"launch: {text.strip()!r}, expected grid=(…) block=(…), and shared=… if it is used")
+        return cls(**found)
+
+    def of(self, values: Mapping[str, int]) -> tuple[Sizes, Sizes, int]:
+        """Grid, block and bytes of dynamic shared memory for these values of the names."""
+        grid, block = (_three(name, evaluated(getattr(self, name), values)) for name in ("grid", "block"))
+        (shared,) = evaluated(self.shared, values)
+        return grid, block, shared
+
+
+@dataclass(frozen=True)
+class KernelFunction:
+    """A `__global__` function in a file.
+
+    line      of its name
+    template  whether it is a template, which is launched as `tiled<float>`
+    launch    the sizes in the comment `// launch: …` above it, or None
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    line: int
+    template: bool
+    launch: LaunchSizes | None
+
+    def sizes(self, file: str) -> LaunchSizes:
+        """The launch's sizes; raises CudaSourceError where the comment is missing."""
+        if self.launch is None:
+            raise CudaSourceError(
+                f"{file}: how to launch {self.name} is not known; write it on a line above the kernel, as in\n"
+                "    // launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16)"
+            )
+        return self.launch
+
+    def c_values(self, arguments: Sequence[Any], file: str) -> list[Any]:
+        """The arguments as C values of the parameters' types.
+
+        arguments  NumPy arrays in C order for pointers, numbers for the others; ctypes values are kept
+
+        Raises CudaSourceError for arguments that do not fit the parameters.
+        """
+        if len(arguments) != len(self.parameters):
+            wanted = ", ".join(parameter.name for parameter in self.parameters)
+            raise CudaSourceError(
+                f"{file}: {self.name} was given {len(arguments)} arguments, expected {len(self.parameters)}: {wanted}"
+            )
+        values: list[Any] = []
+        for parameter, argument in zip(self.parameters, arguments, strict=True):
+            where = f"{file}: {self.name}'s {parameter.name}"
+            if isinstance(argument, ctypes._SimpleCData | ctypes.Structure):
+                values.append(argument)
+            elif parameter.pointer:
+                dtype = _DTYPES.get(parameter.type)
+                if not isinstance(argument, np.ndarray) or (dtype is not None and argument.dtype != dtype):
+                    was = f"an array of {argument.dtype}" if isinstance(argument, np.ndarray) else repr(argument)
+                    raise CudaSourceError(f"{where} is {parameter.type}*, and was given {was}")
+                if not argument.flags.c_contiguous:
+                    raise CudaSourceError(f"{where} is a pointer, and was given an array that is not in C order")
+                values.append(ctypes.c_void_p(argument.ctypes.data))
+            elif parameter.type in C_TYPES:
+                values.append(C_TYPES[parameter.type](argument))
+            else:
+                raise CudaSourceError(f"{where} is a {parameter.type}, expected a pointer or a number")
+        return values
+
+
+C_TYPES: dict[str, Any] = {
+    "float": ctypes.c_float,
+    "double": ctypes.c_double,
+    "bool": ctypes.c_bool,
+    "char": ctypes.c_byte,
+    "short": ctypes.c_short,
+    "int": ctypes.c_int,
+    "unsigned": ctypes.c_uint,
+    "unsigned int": ctypes.c_uint,
+    "long": ctypes.c_long,
+    "unsigned long": ctypes.c_ulong,
+    "long long": ctypes.c_longlong,
+    "unsigned long long": ctypes.c_ulonglong,
+    "size_t": ctypes.c_size_t,
+    "ptrdiff_t": ctypes.c_ssize_t,
+    **{f"{sign}int{bits}_t": getattr(ctypes, f"c_{sign}int{bits}") for sign in ("", "u") for bits in (32, 64)},
+}
+_DTYPES = {"float": np.float32, "double": np.float64, "int": np.int32, "long long": np.int64, "int64_t": np.int64}
+
+
+def kernels_of(text: str) -> tuple[KernelFunction, ...]:
+    """The kernels of a source text, in its order."""
+    plain = without_comments(text)
+    found = []
+    after = 0
+    pattern = re.compile(r"(?P<template>template\s*<[^;{}]*?>\s*)?(?:extern\s+\"C\"\s+)?(?:static\s+)?__global__\b")
+    up_to_name = re.compile(r"[^;{}()]*?(?:__launch_bounds__\s*\([^)]*\)[^;{}()]*?)?\b(\w+)\s*\(")
+    for place in pattern.finditer(plain):
+        head = up_to_name.match(plain, place.end())
+        if head is None:
+            continue
+        end = _closing(plain, head.end() - 1)
+        if not plain[end + 1 :].lstrip().startswith("{"):
+            continue  # a declaration
+        comments = re.findall(r"//\s*launch:([^\n]*)|/\*\s*launch:(.*?)\*/", text[after : place.start()], re.DOTALL)
+        found.append(
+            KernelFunction(
+                name=head[1],
+                parameters=tuple(_parameter(part) for part in _split(plain[head.end() : end])),
+                line=plain.count("\n", 0, head.start(1)) + 1,
+                template=place["template"] is not None,
+                launch=LaunchSizes.parsed("".join(comments[-1])) if comments else None,
+            )
+        )
+        after = end
+    return tuple(found)
+
+
+def kernel_named(kernels: Sequence[KernelFunction], name: str, file: str) -> KernelFunction:
+    """The kernel of this name or name expression; raises CudaSourceError, with the names that exist."""
+    for kernel in kernels:
+        if kernel.name == name.partition("<")[0]:
+            return kernel
+    known = ", ".join(kernel.name for kernel in kernels) or "none"
+    raise CudaSourceError(f"{file} has no __global__ function {name}; it has: {known}")
+
+
+def name_expressions(text: str) -> list[str]:
+    """Every kernel template of a .cu file for every dtype: `tiled<float>`, …"""
+    return [f"{kernel.name}<{kind}>" for kernel in kernels_of(text) for kind in TEMPLATE_TYPES.values()]
+
+
+def read_source(file: Path) -> str:
+    """The text of a .cu file; raises CudaSourceError where it cannot be read."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise CudaSourceError(f"{file} cannot be read: {error}") from None
+
+
+def constants_of(text: str) -> dict[str, int]:
+    """The integers that a file gives a name: `constexpr int TILE = 16;`, `#define TILE 16`."""
+    plain = without_comments(text)
+    pattern = r"\bconst(?:expr)?\s[\w\s]*?\b(\w+)\s*=\s*([^;]+);|^[ \t]*#[ \t]*define[ \t]+(\w+)[ \t]+(.+)$"
+    known: dict[str, int] = {}
+    for place in re.finditer(pattern, plain, re.MULTILINE):
+        name, value = place[1] or place[3], place[2] or place[4]
+        try:
+            (known[name],) = evaluated(value, known)
+        except (CudaSourceError, ValueError):
+            continue
+    return known
+
+
+def without_comments(text: str) -> str:
+    """The text with blanks in place of comments and of the contents of strings; all other text keeps its place."""
+    pattern = r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\""
+
+    def blank(place: re.Match[str]) -> str:
+        found = place[0]
+        if found.startswith('"'):
+            return '"' + found[1:-1] + '"' if found == '"C"' else '"' + " " * (len(found) - 2) + '"'
+        return re.sub(r"[^\n]", " ", found)
+
+    return re.sub(pattern, blank, text, flags=re.DOTALL)
+
+
+def _closing(text: str, opening: int) -> int:
+    """The index of the parenthesis that closes the one at `opening`."""
+    depth = 0
+    for i in range(opening, len(text)):
+        depth += {"(": 1, ")": -1}.get(text[i], 0)
+        if depth == 0:
+            return i
+    raise CudaSourceError(f"line {text.count(chr(10), 0, opening) + 1}: a parenthesis that is not closed")
+
+
+def _split(text: str) -> list[str]:
+    """The parts between commas that stand in no brackets."""
+    parts, depth = [""], 0
+    for letter in text:
+        depth += {"(": 1, "<": 1, "[": 1, "{": 1, ")": -1, ">": -1, "]": -1, "}": -1}.get(letter, 0)
+        if letter == "," and depth == 0:
+            parts.append("")
+        else:
+            parts[-1] += letter
+    return [part.strip() for part in parts if part.strip()]
+
+
+def _parameter(text: str) -> Parameter:
+    words = re.sub(r"\b(__restrict__|__restrict|restrict|__grid_constant__|volatile)\b", " ", text)
+    words = words.partition("=")[0]
+    array = re.search(r"\[\w*\]\s*$", words)
+    words = words[: array.start()] if array else words
+    name = re.search(r"(\w+)\s*$", words)
+    kind = words[: name.start()] if name else words
+    const = bool(re.search(r"\bconst\b", kind.partition("*")[0]))
+    pointer = "*" in kind or array is not None
+    return Parameter(name[1] if name else "", " ".join(re.sub(r"\bconst\b|\*", " ", kind).split()), pointer, const)
+
+
+# --- expressions
+
+_OPERATORS: dict[type, Callable[[int, int], int]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: lambda a, b: int(a / b) if a * b < 0 else a // b,  # as C divides integers
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.LShift: operator.lshift,
+    ast.RShift: operator.rshift,
+}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "min": min,
+    "max": max,
+    "ceil_div": lambda a, b: -(-a // b),
+    "dim3": lambda *sizes: sizes,
+}
+_BYTES = {"float": 4, "double": 8, "int": 4, "unsigned": 4, "half": 2, "char": 1, "float4": 16, "double2": 16}
+
+
+def evaluated(expression: str, values: Mapping[str, int]) -> tuple[int, ...]:
+    """The integers of an expression such as `((n + 15) / 16, 2)`, whose names have these values.
+
+    Raises CudaSourceError for anything but + - * / % << >>, min, max, ceil_div, dim3, sizeof, integers and known names.
+    """
+    text = re.sub(r"\bsizeof\s*\(\s*(\w+)\s*\)", lambda place: str(_BYTES.get(place[1], place[0])), expression)
+    text = re.sub(r"\b(\d+)[uUlL]+\b", r"\1", text)
+
+    def value(node: ast.AST) -> Any:
+        match node:
+            case ast.Expression():
+                return value(node.body)
+            case ast.Tuple():
+                return tuple(map(value, node.elts))
+            case ast.Constant() if type(node.value) is int:
+                return node.value
+            case ast.Name() if node.id in values:
+                return int(values[node.id])
+            case ast.Name():
+                known = ", ".join(values) or "nothing"
+                raise CudaSourceError(f"{expression!r}: {node.id} is not known; known: {known}")
+            case ast.BinOp() if type(node.op) in _OPERATORS:
+                left, right = value(node.left), value(node.right)
+                if isinstance(node.op, ast.LShift) and right > 40:
+                    raise CudaSourceError(f"{expression!r}: {right} is too far to shift")
+                return _OPERATORS[type(node.op)](left, right)
+            case ast.UnaryOp(op=ast.USub()):
+                return -value(node.operand)
+            case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS:
+                return _FUNCTIONS[name](*map(value, node.args))
+        raise CudaSourceError(f"{expression!r}: expected integers, names, + - * / %, min, max, ceil_div")
+
+    try:
+        found = value(ast.parse(text.strip(), mode="eval"))
+    except (SyntaxError, TypeError, ZeroDivisionError) as error:
+        raise CudaSourceError(f"{expression!r} cannot be evaluated: {error}") from None
+    return found if isinstance(found, tuple) else (found,)
+
+
+def _three(name: str, sizes: tuple[int, ...]) -> Sizes:
+    if not 1 <= len(sizes) <= 3:
+        raise CudaSourceError(f"{name} has {len(sizes)} sizes, expected one to three")
+    x, y, z = (*sizes, 1, 1)[:3]
+    return x, y, z
