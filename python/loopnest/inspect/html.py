@@ -8,7 +8,7 @@ True
 
 Source and instructions stand beside each other; a line that has the pointer or the keyboard's focus lights those that
 it became, and they it. It is made from the records alone: page.html, view.css and view.js are what is around them, and
-the report's page.css is its look.
+output/page.css is its look.
 """
 
 from __future__ import annotations
@@ -21,11 +21,12 @@ from pathlib import Path
 from .._version import __version__
 from ..output.files import save_text
 from ..output.page import fill, text
+from ..output.pictures import css_variables
 from .compare import Row
 from .records import KINDS, Bound, Line, Listing, SourceLine, View
 from .tables import MACHINE, facts_of, number_of, sentence_of, source_lines, told_of
 
-REPORT = Path(__file__).parents[1] / "report"
+OUTPUT = Path(__file__).parents[1] / "output"
 
 AROUND = 3
 """Lines of source that are shown around those that became something; what lies farther from all is left out."""
@@ -60,7 +61,7 @@ def page(views: Sequence[View], compared: Sequence[Row] = ()) -> str:
         views="\n".join(_view(view, number) for number, view in enumerate(views)),
         many="several" if len(views) > 1 else "one",
         footer=f"Made by loopnest {__version__}, <code>{html.escape(_command(views))}</code>.",
-        style=text(REPORT / "page.css") + text(Path(__file__).with_name("view.css")),
+        style=css_variables() + text(OUTPUT / "page.css") + text(Path(__file__).with_name("view.css")),
         script=text(Path(__file__).with_name("view.js")),
     )
 

@@ -1,4 +1,4 @@
-"""Which layout is slow, and why: a sentence made of the times and of what the cache simulator says.
+"""Which layout is slow, and why: a sentence made of measured times and of simulated traffic.
 
 A sentence claims no more than its figures: where the slow row moves no more than the fast one, it says that the caches
 are not the reason.
@@ -8,38 +8,69 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
-from ..bench.records import Record
+import msgspec
+
 from .traffic import Traffic
 
 LATENCIES = (4e-9, 15e-9, 100e-9)
-"""Seconds that a line from L2, from L3 and from memory takes at most, about, where nothing hides it: by these the level
-to speak of is chosen, and whether what a row moves more can be why it takes longer."""
+"""Seconds that a line from L2, L3 and memory takes at most, about, if nothing hides it. They decide which level a
+sentence names, and whether the additional lines can be the reason for the additional time."""
 
 ENOUGH = 0.3
-"""Of the additional time, what additional lines must be able to take to be called the reason."""
+"""Additional lines are the reason if they can take this share of the additional time."""
 
 SAME = 1.15
-"""Times nearer than this are told as the same."""
+"""Times nearer than this factor are called equal."""
 
 MORE = 1.3
-"""How many times the traffic explains a slower row."""
+"""Traffic explains a slower row only if it is larger by this factor."""
 
 SMALLER = "of matrices of "
-"""How `Traffic.how` begins where another size was replayed."""
+"""How `Traffic.how` begins where smaller matrices were replayed."""
+
+
+class Row(Protocol):
+    """A timed call in a table, such as a benchmark's record.
+
+    best     seconds
+    bytes    compulsory: each input read once, each result written once
+    traffic  a Traffic, or one as JSON; None where nothing was simulated
+    """
+
+    @property
+    def impl(self) -> str: ...
+    @property
+    def case(self) -> str: ...
+    @property
+    def section(self) -> str: ...
+    @property
+    def workload(self) -> str: ...
+    @property
+    def best(self) -> float: ...
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def traffic(self) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of bytes: those that cross between two neighbouring levels."""
+    """A column of bytes: those that cross between a level and the next one."""
 
     level: str
     title: str
 
 
-def columns(records: Sequence[Record]) -> list[Column]:
-    """For each pair of levels between which some row moves anything; none where no row was replayed."""
-    found = [_traffic(record) for record in records if record.traffic is not None]
+def traffic_of(row: Row) -> Traffic | None:
+    """What was simulated for a row."""
+    return msgspec.convert(row.traffic, Traffic | None, from_attributes=True)
+
+
+def columns(rows: Sequence[Row]) -> list[Column]:
+    """One for each pair of levels between which some row moves bytes. None where no row was replayed."""
+    found = [traffic for row in rows if (traffic := traffic_of(row)) is not None]
     if not found:
         return []
     first = found[0]
@@ -49,98 +80,99 @@ def columns(records: Sequence[Record]) -> list[Column]:
     ]
 
 
-def cells(record: Record, shown: Sequence[Column]) -> list[str]:
-    """The bytes of each column; for a row that was not replayed the compulsory bytes, which are the least."""
-    if record.traffic is None:
-        return [f"≥{size(record.bytes)}", *("" for _ in shown[1:])]
-    traffic = _traffic(record)
+def cells(row: Row, shown: Sequence[Column]) -> list[str]:
+    """The bytes of each column. A row that was not replayed has its compulsory bytes, a lower bound."""
+    traffic = traffic_of(row)
+    if traffic is None:
+        return [f"≥{size(row.bytes)}", *("" for _ in shown[1:])]
     mark = "~" if traffic.how.startswith(SMALLER) else ""
     return [mark + size(traffic.bytes(column.level)) for column in shown]
 
 
-def footnote(records: Sequence[Record]) -> str:
-    """What the columns of bytes are, and what of them is not the row's own call."""
-    hows = sorted({r.traffic["how"] for r in records if r.traffic and r.traffic["how"].startswith(SMALLER)})
+def footnote(rows: Sequence[Row]) -> str:
+    """What the columns of bytes are, and which of them are not of the row's own call."""
+    found = list(map(traffic_of, rows))
+    hows = sorted({traffic.how for traffic in found if traffic and traffic.how.startswith(SMALLER)})
     text = "bytes: what a second call moves between the caches, simulated"
-    if any(record.traffic is None for record in records):
+    if None in found:
         text += "; ≥: not simulated, each operand once"
     if hows:
         text += "; ~: " + ", ".join(hows)
     return text
 
 
-def sentence(records: Sequence[Record]) -> str:
-    """One sentence about the rows of one table; of its sections, the one in which the layout matters most. Empty where
-    nothing was replayed."""
-    sections: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        if record.traffic and not record.traffic["how"].startswith(SMALLER):
-            sections.setdefault((record.section, record.workload), []).append(record)
+def sentence(rows: Sequence[Row]) -> str:
+    """One sentence about the rows of a table, on the section in which the layout matters most. Empty where nothing was
+    replayed."""
+    sections: dict[tuple[str, str], list[Row]] = {}
+    for row in rows:
+        traffic = traffic_of(row)
+        if traffic and not traffic.how.startswith(SMALLER):
+            sections.setdefault((row.section, row.workload), []).append(row)
     compared = [section for section in sections.values() if len(section) > 1]
     if not compared:
         return ""
-    return _about(max(compared, key=_spread), named=len({r.impl for r in records}) > 1)
+    spreads = [max(r.best for r in section) / min(r.best for r in section) for section in compared]
+    return _about(compared[spreads.index(max(spreads))], named=len({r.impl for r in rows}) > 1)
 
 
-def _spread(section: Sequence[Record]) -> float:
-    return max(r.best for r in section) / min(r.best for r in section)
+def between(slow: Row, fast: Row) -> str:
+    """The bytes of two rows between the levels where they differ most. Empty where something was not replayed."""
+    of_slow, of_fast = traffic_of(slow), traffic_of(fast)
+    if of_slow is None or of_fast is None:
+        return ""
+    level = max(of_slow.levels, key=lambda level: of_slow.bytes(level) / max(of_fast.bytes(level), of_slow.line))
+    if of_slow.bytes(level) < MORE * of_fast.bytes(level):
+        return "But the simulated caches move no more for it: the instructions differ."
+    moved, instead = size(of_slow.bytes(level)), size(of_fast.bytes(level))
+    return f"Simulated: {moved} between {level} and {of_slow.below(level)} instead of {instead}."
 
 
-def _about(section: Sequence[Record], named: bool) -> str:
+def _about(section: Sequence[Row], named: bool) -> str:
     slow, fast = max(section, key=lambda r: r.best), min(section, key=lambda r: r.best)
     ratio = slow.best / fast.best
 
-    def name(record: Record) -> str:
-        if not record.case or record.impl.endswith(f".{record.case}"):
-            return record.impl
-        return f"{record.impl} {record.case}" if named else record.case
+    def name(row: Row) -> str:
+        if not row.case or row.impl.endswith(f".{row.case}"):
+            return row.impl
+        return f"{row.impl} {row.case}" if named else row.case
 
     if ratio < SAME:
         return f"No row is slow here: {name(slow)} takes {ratio:.2f} times as long as {name(fast)}."
-    its, other = _traffic(slow), _traffic(fast)
-    begin, not_caches = (
-        f"{name(slow)} is slow, {_times(ratio)} times as long as {name(fast)}",
-        "and not because of the caches",
-    )
-    level = _level_that_differs(slow, fast)
+    of_slow, of_fast = traffic_of(slow), traffic_of(fast)
+    assert of_slow and of_fast
+    begin = f"{name(slow)} is slow, {ratio:.1f}" if ratio < 10 else f"{name(slow)} is slow, {ratio:,.0f}"
+    begin += f" times as long as {name(fast)}"
+    level = _level_that_differs(of_slow, of_fast, slow.best - fast.best)
     if level is None:
-        return f"{begin}, {not_caches}: what it moves more is too little for that; the instructions differ."
+        return f"{begin}, and not because of the caches: its additional bytes cost too little; the instructions differ."
     for also in section:
-        if also.best * SAME > slow.best and its.bytes(level) >= 2 * _traffic(also).bytes(level):
-            return f"{begin}, {not_caches}: {name(also)} moves less and takes as long; the instructions differ."
-    operand = max(its.found, key=lambda o: its.misses(level, o))
-    looked_for, missed = sum(its.found[operand]), its.misses(level, operand)
-    share = f"{_percent(missed / looked_for)} of the accesses to {operand} miss"
-    who = f"every access to {operand} misses" if missed > 0.995 * looked_for else share
-    use = its.asked[operand] / missed
-    for_it = f", for {use:.0f} bytes read or written of a line's {its.line}" if use < its.line / 2 else ""
-    moved = f"{size(its.bytes(level))} cross between {level} and {its.below(level)}"
-    return f"{begin}: {who} {level}{for_it}, and {moved} instead of {size(other.bytes(level))}."
+        traffic = traffic_of(also)
+        if traffic and also.best * SAME > slow.best and of_slow.bytes(level) >= 2 * traffic.bytes(level):
+            return (
+                f"{begin}, and not because of the caches: {name(also)} moves less and takes as long; the instructions "
+                "differ."
+            )
+    operand = max(of_slow.found, key=lambda o: of_slow.misses(level, o))
+    accesses, missed = sum(of_slow.found[operand]), of_slow.misses(level, operand)
+    share = missed / accesses
+    per_cent = f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %"
+    which = f"every access to {operand} misses" if share > 0.995 else f"{per_cent} of the accesses to {operand} miss"
+    used = of_slow.asked[operand] / missed
+    part = f", to use {used:.0f} bytes of a line's {of_slow.line}" if used < of_slow.line / 2 else ""
+    moved = f"{size(of_slow.bytes(level))} cross between {level} and {of_slow.below(level)}"
+    return f"{begin}: {which} {level}{part}, and {moved} instead of {size(of_fast.bytes(level))}."
 
 
-def _traffic(record: Record) -> Traffic:
-    assert record.traffic is not None
-    return Traffic.from_json(record.traffic)
-
-
-def _level_that_differs(slow: Record, fast: Record) -> str | None:
-    """The level at which the slow row's additional lines may take the longest, if long enough to be a reason."""
-    its, other = _traffic(slow), _traffic(fast)
+def _level_that_differs(slow: Traffic, fast: Traffic, seconds: float) -> str | None:
+    """The level whose additional lines may take the longest, if they can explain the additional seconds."""
     takes = {
-        level: latency * (its.bytes(level) - other.bytes(level)) / its.line
-        for level, latency in zip(its.levels, LATENCIES, strict=False)
-        if level in other.levels and its.bytes(level) >= MORE * other.bytes(level) and its.misses(level)
+        level: latency * (slow.bytes(level) - fast.bytes(level)) / slow.line
+        for level, latency in zip(slow.levels, LATENCIES, strict=False)
+        if level in fast.levels and slow.bytes(level) >= MORE * fast.bytes(level) and slow.misses(level)
     }
     most = max(takes, key=lambda level: takes[level], default=None)
-    return most if most is not None and takes[most] >= ENOUGH * (slow.best - fast.best) else None
-
-
-def _times(ratio: float) -> str:
-    return f"{ratio:.1f}" if ratio < 10 else f"{ratio:,.0f}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %"
+    return most if most is not None and takes[most] >= ENOUGH * seconds else None
 
 
 def size(count: float) -> str:

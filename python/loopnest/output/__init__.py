@@ -1,1 +1,5 @@
-"""How is a result shown? One palette, SVG, pages and numbers as text; it knows nothing of what is shown."""
+"""How does a result become something to look at? Numbers as text, pictures in one palette, pages, saved files.
+
+Comes in: numbers, lines and bars to draw, pieces of HTML. Goes out: text, SVG and HTML that need no other file. Nothing
+here knows what it shows.
+"""

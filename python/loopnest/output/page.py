@@ -1,12 +1,77 @@
-"""Filling pages: a template's {{names}} are replaced by texts."""
+"""Pages: one HTML file each, which needs no network and no other file, dark or light as the reader's system is.
+
+>>> "<h1>Ladders</h1>" in page("Ladders", "<p>of matmul</p>")
+True
+
+page.html is the frame of every page; page.css and page.js are its look and the switch between dark and light. A room
+that shows more adds its own style and script.
+"""
 
 from __future__ import annotations
 
+import html
+import json
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
+
+from .pictures import css_variables, themed
+
+
+def page(
+    title: str, body: str, *, heading: str = "", about: str = "", footer: str = "", kind: str = "",
+    style: str = "", script: str = "", data: Any = None,
+) -> str:  # fmt: skip
+    """The HTML of a page.
+
+    title          the window's; heading: the page's, the title where it is empty; about: a line below it. All are text
+    body, footer   HTML
+    kind           a class of the body element, for `style`
+    style, script  CSS and JavaScript that this page has besides what all pages have
+    data           what the script finds as `data`, if it is JSON
+    """
+    return fill(
+        Path(__file__).with_name("page.html"),
+        title=html.escape(title),
+        kind=kind,
+        style=css_variables() + text(Path(__file__).with_name("page.css")) + style,
+        heading=html.escape(heading or title),
+        about=f'<p class="about">{html.escape(about)}</p>' if about else "",
+        body=body,
+        footer=f"<footer>{footer}</footer>" if footer else "",
+        data=json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c"),
+        script=text(Path(__file__).with_name("page.js")) + script,
+    )
+
+
+def page_of_pictures(title: str, svgs: Sequence[str], *, paragraphs: Sequence[str] = (), table: str = "") -> str:
+    """A page with these pictures.
+
+    paragraphs  prose below them
+    table       lines of text, as they are
+    """
+    parts = [figure(svg) for svg in svgs]
+    parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs]
+    parts += [f"<pre>{html.escape(table)}</pre>"] if table else []
+    return page(title, "\n".join(parts), kind="pictures")
+
+
+def figure(svg: str, title: str = "", caption: str = "", attributes: str = "") -> str:
+    """A picture of pictures.py in a card, with its title and its caption."""
+    heading = f"<h3>{html.escape(title)}</h3>" if title else ""
+    words = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    return f'<figure {attributes}>{heading}{words}<div class="scroll">{themed(svg)}</div></figure>'
+
+
+def table(rows: Iterable[Iterable[object]], headings: Sequence[str] = ()) -> str:
+    """A table of texts."""
+    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in headings)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
+    return f"<table>{f'<thead><tr>{head}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>"
 
 
 def fill(template: Path, **texts: str) -> str:
-    """The file with each {{name}} replaced; what is put in is not looked through again."""
+    """The file with each {{name}} replaced; the texts themselves are not searched for names."""
     pieces = text(template).split("{{")
     filled = [pieces[0]]
     for piece in pieces[1:]:

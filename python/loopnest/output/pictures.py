@@ -1,37 +1,130 @@
-"""matplotlib's figures as small SVG files that stand alone: on white, their text as text, the same file every time."""
+"""Pictures in one palette: matplotlib's figures as small SVG, on white as a file, dark and light in a page.
+
+>>> picture = Picture(4, 3, title="a line")
+>>> with picture as axes:
+...     _ = axes[0, 0].plot([1, 2, 3], color=INK)
+>>> picture.svg.startswith("<svg"), INK in picture.svg
+(True, True)
+>>> "var(--ink)" in themed(picture.svg)
+True
+"""
 
 from __future__ import annotations
 
-import html
 import io
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
+from xml.etree import ElementTree
 
-INK, FAINT, GRID, LIMIT = "#1c1e21", "#5d646d", "#d9dbd6", "#c2255c"
-SERIES = ("#3b7dd8", "#e8710a", "#12a08a", "#8d5bd1", "#c2255c", "#8a8f98", "#6f9a10")
-"""The colours of lines that belong to no backend."""
-
-BACKENDS = {
+LIGHT: Mapping[str, str] = {
+    "paper": "#fbfbf9",
+    "card": "#ffffff",
+    "ink": "#1c1e21",
+    "faint": "#5d646d",
+    "grid": "#d9dbd6",
+    "line": "#e4e5e0",
+    "limit": "#c2255c",
+    "accent": "#1864ab",
+    "warn-paper": "#fff4d6",
+    "warn-ink": "#7a4d00",
     "python": "#8a8f98",
     "numpy": "#3b7dd8",
     "numba": "#12a08a",
     "cuda": "#6f9a10",
-    "cuda_cpp": "#a3b818",
+    "cuda-cpp": "#a3b818",
     "cpp": "#e8710a",
     "torch": "#8d5bd1",
+    "other": "#2f3640",
 }
-"""The report's colours (report/page.css)."""
+"""The palette: what each colour is for, as the pages' variables are called. No two are equal."""
+
+DARK: Mapping[str, str] = {
+    "paper": "#14171a",
+    "card": "#1b1f24",
+    "ink": "#e8e9ea",
+    "faint": "#a0a7b0",
+    "grid": "#363c44",
+    "line": "#2b3037",
+    "limit": "#ff6b9a",
+    "accent": "#74b9ff",
+    "warn-paper": "#3a2f12",
+    "warn-ink": "#ffd98a",
+    "python": "#9aa1ab",
+    "numpy": "#5d9bf0",
+    "numba": "#2fc4ab",
+    "cuda": "#9acb34",
+    "cuda-cpp": "#c9dc4a",
+    "cpp": "#ff9440",
+    "torch": "#b48af0",
+    "other": "#d5dae0",
+}
+
+INK, FAINT, GRID, LIMIT, CARD = (LIGHT[name] for name in ("ink", "faint", "grid", "limit", "card"))
+BACKENDS = {name: LIGHT[name.replace("_", "-")] for name in ("python", "numpy", "numba", "cuda", "cuda_cpp", "cpp", "torch")}
+SERIES = tuple(LIGHT[name] for name in ("numpy", "cpp", "numba", "torch", "limit", "python", "cuda"))
+"""The colours of lines that belong to no backend."""
+
+Colour = tuple[int, int, int]
+FIRST_TO_LAST: tuple[Colour, ...] = ((68, 1, 84), (59, 82, 139), (33, 145, 140), (94, 201, 98), (253, 231, 37))
+GOOD_TO_BAD: tuple[Colour, ...] = ((46, 139, 87), (240, 200, 60), (200, 40, 40))
+"""Scales: red, green and blue at equal distances from the low end to the high one."""
+
+
+def on_scale(stops: Sequence[Colour], share: float) -> str:
+    """The colour at a share of a scale, from 0 to 1.
+
+    >>> on_scale(GOOD_TO_BAD, 0.0), on_scale(GOOD_TO_BAD, 0.75)
+    ('#2e8b57', '#dc7832')
+    """
+    place = min(max(share, 0.0), 1.0) * (len(stops) - 1)
+    low = min(int(place), len(stops) - 2)
+    mixed = (round(x + (place - low) * (y - x)) for x, y in zip(stops[low], stops[low + 1], strict=True))
+    return "#" + "".join(f"{part:02x}" for part in mixed)
+
+
+def text_on(colour: str) -> str:
+    """Black or white, whichever reads better on a colour. Both are the same on dark and light pages.
+
+    >>> text_on("#2e8b57"), text_on("#fde725")
+    ('#fff', '#000')
+    """
+    red, green, blue = (int(colour[n : n + 2], 16) for n in (1, 3, 5))
+    return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
+
+
+def colour_of(impl: str) -> str:
+    """The colour of an implementation's backend: `cpp.packed` has C++'s."""
+    return BACKENDS.get(impl.partition(".")[0], LIGHT["other"])
+
+
+def css_variables() -> str:
+    """The palette as a style sheet's variables, for light and for dark pages."""
+    light, dark = (" ".join(f"--{name}: {colour};" for name, colour in colours.items()) for colours in (LIGHT, DARK))
+    return (
+        f":root {{ {light} color-scheme: light; }}\n"
+        f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} color-scheme: dark; }} }}\n'
+        f':root[data-theme="dark"] {{ {dark} color-scheme: dark; }}\n'
+    )
+
+
+def themed(svg: str) -> str:
+    """A picture for a page: the palette's colours become the page's variables, which differ on dark and light."""
+    for name, colour in LIGHT.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg
+
 
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text: small, and it can be searched
-    "svg.hashsalt": "loopnest",
     "path.simplify_threshold": 0.3,  # of a pixel: long curves lose points that nobody sees
     "font.size": 9,
     "font.family": "sans-serif",
+    "figure.facecolor": CARD,
+    "axes.facecolor": CARD,
     "text.color": INK,
     "axes.labelcolor": FAINT,
-    "axes.edgecolor": "#b9bcb6",
+    "axes.edgecolor": GRID,
     "axes.titlesize": 10,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
@@ -43,6 +136,7 @@ STYLE: dict[Any, Any] = {
     "grid.linewidth": 0.6,
     "xtick.color": FAINT,
     "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
     "legend.frameon": False,
     "legend.fontsize": 8,
     "lines.linewidth": 1.5,
@@ -54,13 +148,9 @@ class Picture:
     """A figure with `rows` x `columns` axes, in this style and not in matplotlib's global state.
 
     width, height  in inches of 72 units
-    title          what a screen reader says it is
+    title          what a screen reader says it is; pictures of one page need different titles
 
-    >>> picture = Picture(4, 3, title="a line")
-    >>> with picture as axes:
-    ...     _ = axes[0, 0].plot([1, 2, 3])
-    >>> picture.svg.startswith("<svg")
-    True
+    The same drawing gives the same `svg` every time.
     """
 
     def __init__(self, width: float, height: float, rows: int = 1, columns: int = 1, *, title: str, **how: Any) -> None:
@@ -71,7 +161,7 @@ class Picture:
         import matplotlib
         from matplotlib.figure import Figure
 
-        self._style = matplotlib.rc_context(STYLE)
+        self._style = matplotlib.rc_context({**STYLE, "svg.hashsalt": self._title})
         self._style.__enter__()
         self.figure = Figure(figsize=self._size, layout="constrained")
         return self.figure.subplots(*self._grid, squeeze=False, **self._how)
@@ -81,49 +171,44 @@ class Picture:
             if error is None:
                 stream = io.StringIO()
                 self.figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
-                self.svg = _small(stream.getvalue(), self._title)
+                self.svg = _finished(stream.getvalue(), self._title)
         finally:
             self._style.__exit__(error, *rest)
 
 
-def _small(svg: str, title: str) -> str:
-    """matplotlib's file without metadata, with two decimals for coordinates, and a name for screen readers."""
-    svg = svg[svg.index("<svg") :]
-    svg = re.sub(r"(?s)<metadata>.*?</metadata>|<!--.*?-->", "", svg)
-    svg = re.sub(r"<(?!image)[^>]*>", lambda tag: re.sub(r"(\d+\.\d{2})\d+", r"\1", tag[0]), svg)
-    svg = re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><")
-    name = html.escape(title)
-    return (
-        re.sub("<svg ([^>]*)>", rf'<svg \1 role="img" aria-label="{name}"><title>{name}</title>', svg, count=1) + "\n"
-    )
+def marks(*records: int) -> str:
+    """A gid for what is drawn of one record, or for a line whose markers are those of several, in their order.
 
-
-def page(title: str, svgs: list[str], *, paragraphs: Sequence[str] = (), table: str = "") -> str:
-    """One HTML file with these pictures, which needs no network and no other file.
-
-    paragraphs  prose below them
-    table       lines of text, as they are
+    The page's script finds the elements by their `data-record`.
     """
-    name = html.escape(title)
-    figures = "\n".join(f"<figure>{svg}</figure>" for svg in svgs)
-    words = "\n".join(f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs)
-    words += f"<pre>{html.escape(table)}</pre>" if table else ""
-    return f"""<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="generator" content="loopnest">
-<title>{name}</title>
-<style>
-body {{ margin: 2rem auto; max-width: 52rem; padding: 0 1rem; font-family: system-ui, sans-serif; line-height: 1.5; }}
-body {{ color: {INK}; background: #fff; }}
-h1 {{ font-size: 1.4rem; }}
-figure {{ margin: 1rem 0; }}
-figure svg {{ max-width: 100%; height: auto; }}
-pre {{ overflow-x: auto; line-height: 1.2; }}
-</style>
-<h1>{name}</h1>
-{figures}
-{words}
-</html>
-"""
+    return "-".join(("record", *map(str, records)))
+
+
+SVG = "http://www.w3.org/2000/svg"
+
+
+def _finished(svg: str, title: str) -> str:
+    """matplotlib's file with its marks and a name for screen readers, without metadata, ids and needless decimals."""
+    ElementTree.register_namespace("", SVG)
+    root = ElementTree.fromstring(svg[svg.index("<svg") :].replace("xlink:href", "href"))
+    for metadata in root.findall(f"{{{SVG}}}metadata"):
+        root.remove(metadata)
+    referred_to = set(re.findall(r"#(\w+)", svg))
+    for element in list(root.iter()):
+        element.tail = None
+        element.text = (element.text or "").strip() or None
+        id = element.get("id", "")
+        if id not in referred_to:
+            element.attrib.pop("id", None)
+        kind, *records = id.split("-")
+        if kind == "record":
+            shapes = [element] if len(records) == 1 else element.iter(f"{{{SVG}}}use")
+            for shape, record in zip(shapes, records, strict=True):
+                shape.set("class", "mark")
+                shape.set("data-record", record)
+        if not element.tag.endswith("image"):
+            for name, value in element.attrib.items():
+                element.set(name, re.sub(r"(\d+\.\d{2})\d+", r"\1", value))
+    root.set("role", "img")
+    root.set("aria-label", title)
+    return ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -1,12 +1,12 @@
-"""The report: a run as one HTML file, which needs no network and no other file.
+"""What did a run show? One HTML page that needs no network and no other file.
+
+Comes in: the results of one run or several. Goes out: the page. findings.py writes the sentences, figures.py draws, and
+report.html, report.css and report.js are the parts that only this page has; output/page.py is the frame of all pages.
 
 >>> from pathlib import Path
 >>> from loopnest.bench.files import load
 >>> from loopnest.report import write
 >>> write([load(Path("results.json"))], Path("report.html"))      # doctest: +SKIP
-
-It is made from the records alone: findings.py says in sentences what they show, figures.py draws them, and page.html,
-page.css and page.js are the page around that. The page's script has the records too, for its table and its tips.
 """
 
 from __future__ import annotations
@@ -14,24 +14,30 @@ from __future__ import annotations
 import dataclasses
 import html
 import importlib.util
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from .._version import __version__
 from ..backends import BACKENDS
 from ..bench.records import Record, Results
+from ..layout import explain
 from ..machine.card import MachineCard
+from ..operation import Implementation
 from ..operations import OPERATIONS
 from ..output.files import save_text
-from ..output.page import fill, text
+from ..output.page import figure, fill, table, text
+from ..output.page import page as framed
+from ..output.pictures import LIGHT
 from ..output.text import three_digits
-from . import roof, touched
-from .figures import Figure, Indexed, figures
+from .figures import PARTS, Figure, Indexed, figures
 from .findings import LINE, findings
 from .inside import Inside, Rung, command_of, look_inside
+
+HERE = Path(__file__).parent
 
 
 def why_not_here() -> str | None:
@@ -50,72 +56,62 @@ def write(
 ) -> None:
     """Write the report of these runs to an HTML file; one that is there already is replaced.
 
-    results   one run or several: of a benchmark that several have, the last one's record counts
-    inspect   look into the rungs too: their hot loops are then in the report, and a page of each in a folder beside it
+    results   one run or several: where several have a benchmark, the last one's record counts
+    inspect   show the rungs' machine code too: hot loops in the report, and a page of each rung in a folder next to it
     on_event  is called as the rungs are inspected: see inside.look_inside
 
     Raises ValueError where they have no records.
     """
-    if not inspect:
-        save_text(page(results), path)
-        return
-    from ..inspect import InspectError
-    from ..inspect.elf import why_not_here as no_reader
+    insides: Mapping[Rung, Inside] = {}
+    if inspect:
+        from ..inspect import InspectError
+        from ..inspect.elf import why_not_here as no_reader
 
-    if missing := no_reader():
-        raise InspectError(missing)
-    merged, _ = merge(results)
-    isa = merged.environment.isa if merged.environment else None
-    found, _ = look_inside(merged.records, path, isa if isa in ("v1", "v3", "v4") else None, on_event)
-    save_text(page(results, found), path)
+        if missing := no_reader():
+            raise InspectError(missing)
+        merged, _ = merge(results)
+        isa = merged.environment.isa if merged.environment else None
+        insides = look_inside(merged.records, path, isa if isa in ("v1", "v3", "v4") else None, on_event)
+    save_text(page(results, insides), path)
 
 
 def page(results: Sequence[Results], insides: Mapping[Rung, Inside] | None = None) -> str:
-    """The HTML of the report of these runs, with what was seen inside of their rungs. See `write`."""
+    """The HTML of the report of these runs, with what was found inside of their rungs. See `write`."""
     merged, notes = merge(results)
     if not merged.records:
         raise ValueError("results is a run without records: there is nothing to report")
-    records = Indexed(merged.records)
-    card = _card(merged)
+    card = card_of(merged)
     line = card.caches[0].line if card and card.caches else LINE
-    drawn = figures(records)
-    layout = _of(drawn, "layout")
-    parts = [
-        ("layout", "Memory layout", [*layout, *(_pictures() if layout else ())]),
-        ("roofline", "The roofline", _roofline(card, records)),
-        ("ladders", "The ladders", _of(drawn, "ladders")),
-        ("vectorization", "Vectorization", _of(drawn, "vectorization")),
-        ("sizes", "Speed by size", _of(drawn, "sizes")),
-        ("calls", "What a call costs", _of(drawn, "calls")),
-    ]
-    shown = [(name, title, made) for name, title, made in parts if made]
-    machine = _machine(merged, card)
-    sections = {name: _part(name, title, made) for name, title, made in shown} | {"machine": machine}
-    named = [*((name, title) for name, title, _ in shown), ("machine", "The machine")]
-    links = [*named, ("rungs", "The rungs"), ("table", "All results")]
+    drawn = figures(Indexed(merged.records), card)
+    sections = {part: _part(part, [f for f in drawn if f.part == part]) for part in PARTS}
+    headings = {part: heading for part, (heading, _) in PARTS.items() if sections[part]}
+    headings |= {"machine": "The machine", "rungs": "The rungs", "table": "All results"}
+    links = {"findings": "What was found", **headings}
     what = ", ".join(dict.fromkeys(record.suite for record in merged.records))
-    when = _when(merged.datetime)
-    return fill(
-        Path(__file__).with_name("page.html"),
-        title=f"loopnest: {what}, {when}",
-        heading="How fast is each way of writing it, and why?",
-        about=_about(merged, when),
+    body = fill(
+        HERE / "report.html",
         warnings=_warnings(merged, notes),
-        nav="".join(f'<a href="#{name}">{title}</a>' for name, title in [("findings", "What was found"), *links]),
-        findings="\n".join(_findings(merged.records, line, {name for name, _ in links})),
+        nav="".join(f'<a href="#{part}">{heading}</a>' for part, heading in links.items()),
+        findings="\n".join(_findings(merged.records, line, headings)),
         key="".join(_key(merged.records)),
-        parts="\n".join(sections[name] for name, _ in named),
+        parts="\n".join([*sections.values(), _machine(merged, card)]),
         rungs="\n".join(_rungs(merged.records, insides or {})),
         not_run=_not_run(merged),
+    )
+    return framed(
+        f"loopnest: {what}, {_when(merged)}",
+        body,
+        heading="How fast is each way of writing it, and why?",
+        about=_about(merged),
         footer=f"Made by loopnest {__version__}, `loopnest report`. Every figure is in the results' JSON file.",
-        style=text(Path(__file__).with_name("page.css")),
-        script=text(Path(__file__).with_name("page.js")),
+        style=text(HERE / "report.css"),
+        script=text(HERE / "report.js"),
         data=_data(merged.records, insides or {}),
     )
 
 
 def merge(results: Sequence[Results]) -> tuple[Results, list[str]]:
-    """One run of several: of a benchmark that several have, the last record. And what makes that doubtful."""
+    """Several runs as one, with the last record of each benchmark; and what makes the result doubtful."""
     if not results:
         raise ValueError("results is empty, expected at least one run")
     if len(results) == 1:
@@ -125,113 +121,105 @@ def merge(results: Sequence[Results]) -> tuple[Results, list[str]]:
     if len(cpus) > 1:
         names = " and ".join(sorted(f"{cpu} ({cores} cores)" for cpu, cores in cpus))
         notes.append(f"the results are from several machines: {names}")
-    records = {(record.suite, record.name): record for run in results for record in run.records}
-    failures = {failure.name: failure for run in results for failure in run.failures}
-    last = results[-1]
+    newest = list(reversed(results))
     return dataclasses.replace(
-        last,
-        environment=next((r.environment for r in reversed(results) if r.environment), None),
-        records=tuple(records.values()),
+        results[-1],
+        environment=next((r.environment for r in newest if r.environment), None),
+        records=tuple({(record.suite, record.name): record for run in results for record in run.records}.values()),
         not_run=tuple(dict.fromkeys(row for run in results for row in run.not_run)),
-        failures=tuple(failures.values()),
+        failures=tuple({failure.name: failure for run in results for failure in run.failures}.values()),
         interrupted=any(run.interrupted for run in results),
-        machine=next((r.machine for r in reversed(results) if r.machine), None),
-        conditions=next((r.conditions for r in reversed(results) if r.conditions), None),
+        machine=next((r.machine for r in newest if r.machine), None),
+        conditions=next((r.conditions for r in newest if r.conditions), None),
     ), notes
 
 
-def _card(results: Results) -> MachineCard | None:
-    if not results.machine:
-        return None
+def card_of(results: Results) -> MachineCard | None:
+    """The run's machine card; None where it has none that this version can read."""
     try:
-        return MachineCard.from_json(results.machine)
-    except ValueError:  # of another version, whose figures are in the records' limits all the same
+        return msgspec.convert(results.machine, MachineCard | None)
+    except msgspec.ValidationError:  # the records' limits have its figures all the same
         return None
 
 
-def _of(drawn: Sequence[Figure], part: str) -> list[str]:
-    return [_figure(figure) for figure in drawn if figure.part == part]
+# --- the parts of the page
 
 
-def _figure(figure: Figure, wide: bool = False) -> str:
-    kind = "wide" if wide else "usual"
+def _part(part: str, drawn: Sequence[Figure]) -> str:
+    """A section with its figures. A caption that several figures have stands with the first of them."""
+    if not drawn:
+        return ""
+    heading, words = PARTS[part]
+    shown: set[str] = set()
+    figures = []
+    for f in drawn:
+        caption = f"{f.caption if f.caption not in shown else ''} {f.note}".strip()
+        kind = "wide" if part == "roofline" else ""
+        attributes = f'data-operation="{f.operation}" class="{kind}"'
+        figures.append(figure(f.svg, f.title, caption, attributes))
+        shown.add(f.caption)
     return (
-        f'<figure data-operation="{figure.operation}" class="{kind}"><h3>{html.escape(figure.title)}</h3>'
-        f"<figcaption>{html.escape(figure.caption)}</figcaption>"
-        f'<div class="scroll">{figure.svg}</div></figure>'
+        f'<section id="{part}" class="part"><h2>{heading}</h2><p>{words}</p>'
+        f'<div class="figures-grid">{"".join(figures)}</div></section>'
     )
 
 
-def _pictures() -> Iterator[str]:
-    for title, caption, svg in touched.pictures():
-        yield _figure(Figure("layout", title, caption, svg, ""))
+def _when(results: Results) -> str:
+    return f"{datetime.fromisoformat(results.datetime):%Y-%m-%d %H:%M} UTC"
 
 
-def _roofline(card: MachineCard | None, records: Indexed) -> list[str]:
-    made = roof.figure(card, records) if card else None
-    return [_figure(made, wide=True)] if made else []
-
-
-def _part(name: str, title: str, made: Sequence[str]) -> str:
-    return (
-        f'<section id="{name}" class="part"><h2>{title}</h2><div class="figures-grid">{"".join(made)}</div></section>'
-    )
-
-
-def _when(moment: str) -> str:
-    return f"{datetime.fromisoformat(moment):%Y-%m-%d %H:%M} UTC"
-
-
-def _about(results: Results, when: str) -> str:
-    parts = [when]
-    here = results.environment
+def _about(results: Results) -> str:
+    here, parts = results.environment, []
     if here:
         versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
         cores = f"{here.cores} core{'s' if here.cores > 1 else ''}"
-        parts = [f"{here.cpu}, {cores}, {here.system}, ISA level {here.isa}", versions, when]
-    parts.append(f"{len(results.records)} results")
-    if results.conditions:
-        parts.append(results.conditions.sentence())
-    return html.escape(" · ".join(parts))
+        parts = [f"{here.cpu}, {cores}, {here.system}, ISA level {here.isa}", versions]
+    parts += [_when(results), f"{len(results.records)} results"]
+    return " · ".join(parts + ([results.conditions.told()] if results.conditions else []))
 
 
 def _warnings(results: Results, notes: Sequence[str]) -> str:
-    told = [*notes, *(results.environment.warnings if results.environment else ())]
-    told += results.conditions.warnings() if results.conditions else ()
+    warnings = [*notes, *(results.environment.warnings if results.environment else ())]
+    warnings += results.conditions.warnings() if results.conditions else ()
     if results.interrupted:
-        told.append("The run was cut off: what it had measured until then is here.")
-    paragraphs = [html.escape(text) for text in told]
+        warnings.append("The run was interrupted. The page has what was measured until then.")
+    paragraphs = [html.escape(warning) for warning in warnings]
     if results.failures:
         count = len(results.failures)
-        rows = _rows((failure.name, failure.message) for failure in results.failures)
+        rows = table((failure.name, failure.message) for failure in results.failures)
         what = f"{count} benchmark{'s' if count > 1 else ''} failed"
         paragraphs.append(f"<details><summary>{what}</summary>{rows}</details>")
-    shown = "".join(f"<div>{text}</div>" for text in paragraphs)
+    shown = "".join(f"<div>{paragraph}</div>" for paragraph in paragraphs)
     return f'<div class="warnings">{shown}</div>' if shown else ""
 
 
-def _findings(records: Sequence[Record], line: int, parts: set[str]) -> Iterator[str]:
-    for number, finding in enumerate(findings(records, line)):
+def _findings(records: Sequence[Record], line: int, parts: Mapping[str, str]) -> Iterator[str]:
+    for finding in findings(records, line):
         link = f' <a href="#{finding.about}">more</a>' if finding.about in parts else ""
-        kind = "first" if number == 0 else "next"
         yield (
-            f'<li class="{kind}"><span class="claim">{html.escape(finding.claim)}</span>'
+            f'<li><span class="claim">{html.escape(finding.claim)}</span>'
             f'<span class="reason">{html.escape(finding.reason)}{link}</span></li>'
         )
 
 
+def _colour(impl: str) -> str:
+    """A style that gives an element its backend's colour."""
+    name = impl.partition(".")[0].replace("_", "-")
+    return f'style="--colour:var(--{name if name in LIGHT else "other"})"'
+
+
 def _key(records: Sequence[Record]) -> Iterator[str]:
     for backend in dict.fromkeys(r.impl.partition(".")[0] for r in records):
-        name = backend if backend in BACKENDS else "other"
-        yield f'<span style="--colour:var(--{name.replace("_", "-")})">{html.escape(backend)}</span>'
+        yield f"<span {_colour(backend)}>{html.escape(backend)}</span>"
     if any(r.limit for r in records):
         yield '<span style="--colour:var(--limit)">the machine’s limit</span>'
 
 
 def _machine(results: Results, card: MachineCard | None) -> str:
-    cards = list(_machine_cards(results, card))
-    grid = "".join(f'<div class="card"><h3>{title}</h3>{table}</div>' for title, table in cards)
-    return f'<section id="machine"><h2>The machine</h2><div class="card-grid">{grid}</div></section>'
+    cards = "".join(
+        f'<div class="card"><h3>{title}</h3>{rows}</div>' for title, rows in _machine_cards(results, card)
+    )
+    return f'<section id="machine"><h2>The machine</h2><div class="card-grid">{cards}</div></section>'
 
 
 def _machine_cards(results: Results, card: MachineCard | None) -> Iterator[tuple[str, str]]:
@@ -244,22 +232,22 @@ def _machine_cards(results: Results, card: MachineCard | None) -> Iterator[tuple
         for cache in card.caches:
             ways = f", {cache.ways} ways" if cache.ways else ""
             shared = ", shared" if cache.shared else ""
-            facts[cache.name] = f"{_size(cache.size)}{ways}, lines of {cache.line} bytes{shared}"
+            facts[cache.name] = f"{cache.size_as_text}{ways}, lines of {cache.line} bytes{shared}"
         facts |= {"noise": f"{100 * card.noise:.1f} %"} if card.noise else {}
         facts |= {"a call from Python": f"{card.call * 1e9:.0f} ns"} if card.call else {}
         facts |= {"measured": card.measured}
-    yield "What it is", _rows(facts.items())
+    yield "What it is", table(facts.items())
     if card:
         yield "Peak, GFLOP/s", _crossed({(p.isa, _runs(p.dtype, p.threads)): p.flops / 1e9 for p in card.peaks})
         moved = {(b.level, _runs(b.kind, b.threads)): b.bytes / 1e9 for b in card.bandwidths}
         yield "Bandwidth, GB/s", _crossed(moved)
         if card.latencies:
-            yield "Latency", _rows((x.what, f"{three_digits(x.seconds * 1e9)} ns") for x in card.latencies)
+            yield "Latency", table((x.what, f"{three_digits(x.seconds * 1e9)} ns") for x in card.latencies)
     if here:
-        yield "Versions", _rows(here.versions.items())
-        yield "Threads", _rows((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools)
+        yield "Versions", table(here.versions.items())
+        yield "Threads", table((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools)
     if card and card.warnings:
-        yield "To know", _rows((warning,) for warning in card.warnings)
+        yield "Warnings", table((warning,) for warning in card.warnings)
 
 
 def _runs(what: str, threads: int) -> str:
@@ -268,54 +256,40 @@ def _runs(what: str, threads: int) -> str:
 
 def _crossed(figures: Mapping[tuple[str, str], float]) -> str:
     """A table with the first names down its side and the second ones along its top."""
-    down = list(dict.fromkeys(row for row, _ in figures))
-    along = list(dict.fromkeys(column for _, column in figures))
-    rows = ((row, *(_told(figures.get((row, column))) for column in along)) for row in down)
-    return _rows(rows, ("", *along))
+    columns = list(dict.fromkeys(column for _, column in figures))
+    rows = dict.fromkeys(row for row, _ in figures)
+    cells = {key: three_digits(figure) for key, figure in figures.items()}
+    return table(((row, *(cells.get((row, column), "") for column in columns)) for row in rows), ("", *columns))
 
 
-def _told(figure: float | None) -> str:
-    return "" if figure is None else three_digits(figure)
-
-
-def _size(nbytes: int) -> str:
-    return f"{nbytes >> 20} MiB" if nbytes >= 1 << 20 else f"{nbytes >> 10} KiB"
-
-
-def _rows(rows: Any, headings: Sequence[str] = ()) -> str:
-    head = "".join(f'<th scope="col">{html.escape(name)}</th>' for name in headings)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows)
-    return f"<table>{f'<thead><tr>{head}</tr></thead>' if head else ''}<tbody>{body}</tbody></table>"
+def _installed(record: Record) -> Implementation | None:
+    """The record's rung, if this installation has it."""
+    operation = OPERATIONS.get(record.operation)
+    return next((k for k in operation if k.id == record.impl), None) if operation else None
 
 
 def _rungs(records: Sequence[Record], insides: Mapping[Rung, Inside]) -> Iterator[str]:
-    """The rungs that were measured, by operation, in reading order."""
-    measured: dict[str, list[str]] = {}
+    """The measured rungs by operation, in reading order."""
+    measured: dict[str, dict[str, Record]] = {}
     for record in records:
-        rungs = measured.setdefault(record.operation, [])
-        if record.impl not in rungs:
-            rungs.append(record.impl)
-    for operation, impls in measured.items():
-        known = {k.id: k for k in OPERATIONS[operation]} if operation in OPERATIONS else {}
-        ordered = [id for id in known if id in impls] + [id for id in impls if id not in known]
+        measured.setdefault(record.operation, {}).setdefault(record.impl, record)
+    for operation, of_impl in measured.items():
+        order = [k.id for k in OPERATIONS[operation]] if operation in OPERATIONS else []
         items = []
-        for impl in ordered:
-            backend = impl.partition(".")[0]
-            name = (backend if backend in BACKENDS else "other").replace("_", "-")
-            headline = known[impl].headline if impl in known else ""
-            data = f'data-operation="{operation}" data-backend="{backend}"'
-            inside = insides.get((operation, impl))
+        for impl in sorted(of_impl, key=lambda impl: order.index(impl) if impl in order else len(order)):
+            k, inside = _installed(of_impl[impl]), insides.get((operation, impl))
             link = f' <a href="{html.escape(inside.page)}">its machine code</a>' if inside else ""
             items.append(
-                f'<li {data}><button type="button" data-operation="{operation}" data-impl="{impl}" '
-                f'style="--colour:var(--{name})">{html.escape(impl)}</button>{html.escape(headline)}{link}</li>'
+                f'<li data-operation="{operation}" data-backend="{impl.partition(".")[0]}"><button type="button" '
+                f'data-operation="{operation}" data-impl="{impl}" {_colour(impl)}>{html.escape(impl)}</button>'
+                f"{html.escape(k.headline if k else '')}{link}</li>"
             )
         yield f"<details{' open' if operation == 'matmul' else ''}><summary>{operation}: {len(items)} rungs</summary>"
         yield f'<ul class="rungs">{"".join(items)}</ul></details>'
 
 
 def _not_run(results: Results) -> str:
-    """What has no time on any workload, by reason."""
+    """The benchmarks that have no time on any workload, by reason."""
     ran = {(r.study, r.impl, r.case) for r in results.records}
     reasons: dict[str, dict[str, None]] = {}
     for row in results.not_run:
@@ -323,35 +297,40 @@ def _not_run(results: Results) -> str:
             reasons.setdefault(row.reason, {})[f"{row.study} {row.impl} {row.case}".rstrip()] = None
     if not reasons:
         return ""
-    rows = _rows((reason, f"{len(names)}: {', '.join(list(names)[:8])}{', …' if len(names) > 8 else ''}")
-                 for reason, names in reasons.items())  # fmt: skip
+    rows = table(
+        (reason, f"{len(names)}: {', '.join(list(names)[:8])}{', …' if len(names) > 8 else ''}")
+        for reason, names in reasons.items()
+    )
     return f'<details><summary>What was not run, and why</summary><div class="card">{rows}</div></details>'
 
+
+# --- what the page's script gets
 
 COLUMNS = (
     *("suite", "study", "section", "operation", "impl", "workload", "case", "dtype", "flops", "bytes", "threads"),
     *("first_call", "best", "median", "gflops", "gbytes", "percent"),
 )
-"""What the page's script gets of a record, as it is in the JSON file."""
+"""Of a record, as it is in the JSON file."""
 
 
-def _data(records: Sequence[Record], insides: Mapping[Rung, Inside]) -> str:
-    """The records and the rungs' texts as JSON that may stand in a script element."""
-    more = ("limit", "by", "level", "wrong", "traffic")
-    rows = []
+def _data(records: Sequence[Record], insides: Mapping[Rung, Inside]) -> dict[str, Any]:
+    """The records, and the rungs' texts."""
+    rows, rungs = [], dict[str, dict[str, Any]]()
     for r in records:
         limit = (r.limit.seconds, r.limit.by, r.limit.level) if r.limit else (None, "", "")
-        rows.append([*(getattr(r, name) for name in COLUMNS), *limit, r.beyond_limit, touched.moved(r)])
-    rungs: dict[str, dict[str, Any]] = {}
-    for record in records:
-        key = f"{record.operation} {record.impl}"
-        if key not in rungs and record.operation in OPERATIONS:
-            known = {k.id: k for k in OPERATIONS[record.operation]}
-            if record.impl in known:
-                k = known[record.impl]
-                rungs[key] = {"lesson": k.lesson, "source": k.source()}
-                rungs[key]["command"] = command_of(record.operation, record.impl)
-                if inside := insides.get((record.operation, record.impl)):
-                    rungs[key] |= inside.to_json()
-    data = {"columns": [*COLUMNS, *more], "rows": rows, "rungs": rungs}
-    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c")
+        rows.append([*(getattr(r, name) for name in COLUMNS), *limit, r.beyond_limit, _moved(r)])
+        key, k = f"{r.operation} {r.impl}", _installed(r)
+        if k and key not in rungs:
+            rungs[key] = {"lesson": k.lesson, "source": k.source(), "command": command_of(r.operation, r.impl)}
+            if inside := insides.get((r.operation, r.impl)):
+                rungs[key] |= inside.for_page()
+    return {"columns": [*COLUMNS, "limit", "by", "level", "wrong", "traffic"], "rows": rows, "rungs": rungs}
+
+
+def _moved(record: Record) -> dict[str, str] | None:
+    """The bytes that cross between two levels, as text, by the levels; None where nothing was simulated."""
+    traffic = explain.traffic_of(record)
+    if traffic is None:
+        return None
+    crossing = {f"{level}–{traffic.below(level)}": explain.size(traffic.bytes(level)) for level in traffic.levels}
+    return crossing | ({"simulated": traffic.how} if traffic.how else {})

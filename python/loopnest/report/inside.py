@@ -1,4 +1,4 @@
-"""What the report has of the machine code of its rungs: pages beside it, and their hot loops in it."""
+"""The machine code of a report's rungs: a page of each in a folder next to the report, and their hot loops in it."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ Rung = tuple[str, str]
 
 @dataclass(frozen=True)
 class Inside:
-    """A rung as it was inspected.
+    """An inspected rung.
 
-    page  the file's path from the report's folder; view: what is on it
+    page  the file's path from the report's folder; view: what it shows
     """
 
     page: str
     view: View
 
-    def to_json(self) -> dict[str, Any]:
-        """What the report's page shows of it: each listing's title, what its loop adds up to, and the loop."""
+    def for_page(self) -> dict[str, Any]:
+        """What the report itself shows: each listing's title, what its loop adds up to, and the loop."""
         return {
             "page": self.page,
             "loops": [
                 {
                     "title": listing.title,
-                    "told": [*(told_of(listing.loop, listing.language) if listing.loop else ()), *listing.notes],
+                    "summary": [*(told_of(listing.loop, listing.language) if listing.loop else ()), *listing.notes],
                     "code": "\n".join(line.text for line in listing.lines if line.hot),
                 }
                 for listing in self.view.listings
@@ -44,28 +44,22 @@ class Inside:
         }
 
 
-def folder_beside(report: Path) -> Path:
-    """Where the pages of a report lie: `report.html` has `report-inspect/`."""
-    return report.with_name(f"{report.stem}-inspect")
-
-
 def look_inside(
     records: Sequence[Record], report: Path, isa: str | None = None, on_event: Callable[[str, Any], None] | None = None
-) -> tuple[Mapping[Rung, Inside], Mapping[Rung, str]]:
-    """Inspect the rungs of these records, and write a page of each into the folder beside the report.
+) -> Mapping[Rung, Inside]:
+    """Inspect the rungs of these records, and write a page of each: `report.html` has the folder `report-inspect/`.
 
-    isa       the level of C++'s machine code: that of the run; the one in force where it is None
-    on_event  is called with "round" and (the rung, how many are done, how many there are)
+    isa       the ISA level of C++'s machine code: the run's; None: the one in force
+    on_event  is called with "round" and (the rung, the number done, the number of all)
 
-    Returns what was found by rung, and for those of which there is nothing to show, why.
+    Rungs that cannot be inspected here are left out.
     """
-    folder = folder_beside(report)
+    folder = report.with_name(f"{report.stem}-inspect")
     dtypes: dict[Rung, str] = {}
     for record in records:
         dtypes.setdefault((record.operation, record.impl), record.dtype)
     wanted = {rung: dtype for rung, dtype in dtypes.items() if command_of(*rung)}
     found: dict[Rung, Inside] = {}
-    missing: dict[Rung, str] = {}
     for done, (rung, dtype) in enumerate(wanted.items()):
         operation, impl = rung
         if on_event is not None:
@@ -73,19 +67,17 @@ def look_inside(
         try:
             k = OPERATIONS[operation][impl]
             view = inspect(k, "hot", dtype=dtype, isa=isa if k.backend == "cpp" else None, measure=False)
-        except InspectError as error:
-            missing[rung] = str(error)
+        except InspectError:
             continue
         folder.mkdir(exist_ok=True)
         file = folder / f"{re.sub(r'[^A-Za-z0-9_.-]', '_', f'{operation}-{impl}')}.html"
         write([view], file)
         found[rung] = Inside(f"{folder.name}/{file.name}", view)
-    return found, missing
+    return found
 
 
 def command_of(operation: str, impl: str) -> str:
-    """The command that looks into a rung; "" where nothing can: it is not installed, or of a backend without machine
-    code."""
+    """The command that shows a rung's machine code; empty for a rung that is not installed or has none."""
     if operation not in OPERATIONS:
         return ""
     try:
@@ -93,5 +85,4 @@ def command_of(operation: str, impl: str) -> str:
     except UnknownImplementationError:
         return ""
     provider = provider_of(k.backend)
-    shows = provider.SHOWS if provider is not None else ()
-    return f"loopnest inspect {operation} {impl}" if "hot" in shows else ""
+    return f"loopnest inspect {operation} {impl}" if provider is not None and "hot" in provider.SHOWS else ""

@@ -1,13 +1,10 @@
-"use strict";
-// The page's data are records, one a row; everything that is shown of a record comes from there.
-const data = JSON.parse(document.getElementById("data").textContent);
+// The page's data are records, one a row. Everything that is shown of a record comes from there.
 const records = data.rows.map(row => Object.fromEntries(data.columns.map((name, i) => [name, row[i]])));
 records.forEach((r, i) => {
   r.number = i;
   r.backend = r.impl.split(".")[0];
   r.text = [r.study, r.section, r.operation, r.impl, r.case, r.workload, r.dtype].join(" ").toLowerCase();
 });
-const element = id => document.getElementById(id);
 
 // --- figures as the terminal writes them
 
@@ -83,7 +80,7 @@ function fillTable() {
     const order = (a, b) => typeof a === "string" ? a.localeCompare(b) : a - b;
     rows.sort((a, b) => sorting.direction * order(key(a), key(b)));
   }
-  element("results").tBodies[0].innerHTML = rows.map(r => `<tr data-r="${r.number}">${COLUMNS.map(([name, text, value]) => {
+  element("results").tBodies[0].innerHTML = rows.map(r => `<tr data-record="${r.number}">${COLUMNS.map(([name, text, value]) => {
     const part = name === "% of limit" && r.percent !== null && !r.wrong ? ` style="--part:${Math.min(100, r.percent).toFixed(1)}%"` : "";
     const kind = (value && name !== "workload" ? "number" : "") + (name === "% of limit" ? " percent" : "") + (name === "% of limit" && r.wrong ? " wrong" : "");
     return `<td class="${kind}"${part}>${escaped(text(r))}</td>`;
@@ -131,7 +128,7 @@ function filter() {
   const visible = new Set(shown.map(r => r.number));
   for (const figure of document.querySelectorAll("figure")) {
     const marks = [...figure.querySelectorAll(".mark")];
-    for (const mark of marks) mark.classList.toggle("out", !visible.has(Number(mark.dataset.r)));
+    for (const mark of marks) mark.classList.toggle("out", !visible.has(Number(mark.dataset.record)));
     figure.hidden = marks.length > 0 && marks.every(mark => mark.classList.contains("out"));
   }
   for (const part of document.querySelectorAll("section.part"))
@@ -146,14 +143,14 @@ function filter() {
   fillTable();
 }
 
-// --- what a mark is, and what its rung is about
+// --- the figures of a mark, and the lesson of its rung
 
 const tip = element("tip");
 document.addEventListener("pointermove", event => {
   const mark = event.target.closest?.(".mark");
   tip.hidden = !mark;
   if (!mark) return;
-  tip.textContent = about(records[Number(mark.dataset.r)]);
+  tip.textContent = about(records[Number(mark.dataset.record)]);
   const x = Math.min(event.clientX + 14, innerWidth - tip.offsetWidth - 8);
   const y = event.clientY + 14 + tip.offsetHeight > innerHeight ? event.clientY - tip.offsetHeight - 10 : event.clientY + 14;
   tip.style.left = `${Math.max(4, x)}px`;
@@ -174,7 +171,7 @@ function showRung(operation, impl, figures) {
   dialog.scrollTop = 0;
 }
 
-// What the rung became: its hot loops where they were looked at, and else the command that does.
+// The rung's hot loops where the report has them, and otherwise the command that shows them.
 function showInside(place, rung) {
   place.replaceChildren();
   const add = (to, name, text) => {
@@ -185,30 +182,22 @@ function showInside(place, rung) {
   for (const loop of rung?.loops || []) {
     const details = place.appendChild(document.createElement("details"));
     add(details, "summary", `the hot loop: ${loop.title}`);
-    for (const line of loop.told) add(details, "p", line);
+    for (const line of loop.summary) add(details, "p", line);
     if (loop.code) add(add(details, "pre", ""), "code", loop.code);
   }
-  if (rung?.page) add(place, "a", "source and machine code beside each other").href = rung.page;
-  else if (rung?.command) add(place, "p", `${rung.command} shows what became of it.`);
+  if (rung?.page) add(place, "a", "the source next to its machine code").href = rung.page;
+  else if (rung?.command) add(place, "p", `${rung.command} shows its machine code.`);
 }
 
 document.addEventListener("click", event => {
   const of = event.target.closest?.(".mark, #results tbody tr");
   if (of) {
-    const r = records[Number(of.dataset.r)];
+    const r = records[Number(of.dataset.record)];
     showRung(r.operation, r.impl, about(r));
   }
   const button = event.target.closest?.(".rungs button");
   if (button) showRung(button.dataset.operation, button.dataset.impl, "");
-  if (event.target === element("rung")) element("rung").close(); // beside the dialog
-});
-
-// --- dark and light
-
-const dark = matchMedia("(prefers-color-scheme: dark)");
-element("theme").addEventListener("click", () => {
-  const now = document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
-  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
+  if (event.target === element("rung")) element("rung").close(); // a click outside the dialog
 });
 
 makeHeadings();
