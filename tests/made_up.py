@@ -5,9 +5,10 @@ import json
 import random
 
 import loopnest as ln
+import msgspec
 from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.layout.traffic import Traffic
-from loopnest.machine.card import Bandwidth, Cache, MachineCard, Peak
+from loopnest.machine.records import Bandwidth, Cache, MachineCard, Peak
 from loopnest.machine.plausible import limit_of
 from loopnest.timing.budget import work_of
 from loopnest.timing.environment import Environment, ThreadPool
@@ -133,7 +134,7 @@ def run():
             for way, percent, misses in (("column_wise", 10.0, 16_000), ("row_wise", 73.0, 1_000)):
                 found = Traffic(64, ("L1", "L2"), {"a": (16_000 - misses, misses, 0)}, {"a": 64_000}, (0, 0))
                 how = {"study": "sum, along rows or down columns", "section": backend, **layout}
-                how["traffic"] = through_json(found.to_json())
+                how["traffic"] = through_json(msgspec.to_builtins(found))
                 records.append(at_percent("sum", f"{backend}.{way}", workload, percent, **how))
     for step, percent in (("element", 60.0), ("2nd", 30.0), ("16th", 6.0)):
         how = {"study": "sum, every element or every n-th", "section": "cpp.simd", "case": f"every {step}", **layout}
@@ -151,7 +152,7 @@ def run():
         records.append(at_percent("transpose", impl, "square-1024", percent, study=study, **layout))
     not_run = NotRun("matmul", "matmul", "matmul", "torch.missing", "square-64", "pip install 'loopnest[torch]'")
     failure = Failure("bench_gelu.py::test_gelu[x]", "WrongResult: <off by one>")
-    return Results(ENVIRONMENT, tuple(records), (not_run,), (failure,), machine=through_json(CARD.to_json()))
+    return Results(ENVIRONMENT, tuple(records), (not_run,), (failure,), machine=through_json(msgspec.to_builtins(CARD)))
 
 
 def through_json(data):

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 import numpy as np
 
 from ..arrays import Array
 from ..backends import SIMULATED
 from ..layout.traffic import Stream, expected
-from ..machine.card import MachineCard
 from ..machine.plausible import Limit, limit_of
+from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Operation, Workload
 from ..timing.budget import Rates, by_work, work_of
 from ..timing.turns import seconds_of
@@ -292,7 +292,7 @@ class Bench:
     def take_limits_from(self, card: MachineCard | None) -> None:
         """Give the records that follow this card's limits; none where it is None."""
         self.card = card
-        told = json.dumps(card.to_json(), sort_keys=True).encode() if card else b""
+        told = msgspec.json.encode(card, order="deterministic") if card else b""
         self._fingerprint = hashlib.sha256(told).hexdigest()[:12] if card else ""
 
     def remember(self, contract: Contract, record: Record) -> None:
@@ -425,7 +425,7 @@ class Bench:
         """After the timing, so that the simulator's work does not disturb it."""
         stream = replay if isinstance(replay, Stream) else None
         found = expected(implementation, problem.inputs, most=self.plan.accesses, stream=stream)
-        return found.to_json() if found else None
+        return msgspec.to_builtins(found) if found else None
 
     def _repeats(self, seconds: float) -> tuple[int, int]:
         """Rounds, and calls in each, for calls of so many seconds: as the plan says, or three if these fit."""

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import os
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack
@@ -21,11 +20,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from ..backends import BACKENDS
 from ..backends.threads import num_threads, processors
-from ..machine.card import MachineCard, card
+from ..machine.card import card
+from ..machine.records import MachineCard
 from ..operations import OPERATIONS
 from ..timing import fairness
 from ..timing.conditions import Monitor
@@ -191,7 +192,7 @@ class Lab:
         self.tell("environment", dataclasses.asdict(environment()))
         self.bench.take_limits_from(self._card() if measured else None)
         if self.bench.card:
-            self.tell("machine", self.bench.card.to_json())
+            self.tell("machine", msgspec.to_builtins(self.bench.card))
         if measured:
             self._monitor = Monitor()
             self._tell_conditions()
@@ -226,7 +227,7 @@ class Lab:
         if file == "none":
             return None
         if file is not None:
-            return MachineCard.from_json(json.loads(Path(file).read_text(encoding="utf-8")))
+            return msgspec.json.decode(Path(file).read_bytes(), type=MachineCard)
         return card()
 
     # --- how the time is shared

@@ -19,7 +19,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..machine.card import MachineCard
+import msgspec
+
+from ..machine.records import MachineCard
 from ..output.files import save_json
 from . import journal
 from .journal import Collected, Journal
@@ -128,7 +130,7 @@ def _run_to_the_end(
         card_file = "none"
         if card is not None:
             card_file = str(Path(folder, "machine.json"))
-            save_json(card.to_json(), Path(card_file))
+            save_json(msgspec.to_builtins(card), Path(card_file))
         while True:
             options = [*asked.options(time.perf_counter() - started), f"--machine-card={card_file}"]
             options += [f"--journal={path}", *(["--resume"] if path.exists() else [])]

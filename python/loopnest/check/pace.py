@@ -11,10 +11,8 @@ elements drawn anew; and some, which the submission cannot foresee, everywhere.
 from __future__ import annotations
 
 import atexit
-import contextlib
 import dataclasses
 import functools
-import json
 import math
 import os
 import random
@@ -27,9 +25,9 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ..backends.threads import processors
-from ..machine import limits as probes
-from ..machine.card import MEMORY, Bandwidth, MachineCard, Peak, as_it_is_now, caches, card_file
+from ..machine.card import card
 from ..machine.plausible import Work, limit_of, why_impossible
+from ..machine.records import MachineCard
 from ..operation import Implementation, Operation, Workload
 from ..output.text import duration
 from ..timing.budget import work_of
@@ -644,35 +642,9 @@ def next_steps(trial: _Trial) -> tuple[Step, ...]:
 # --- the machine's limits
 
 
-_card: list[MachineCard] = []
-
-
 def machine_card(notes: list[str]) -> MachineCard:
-    """The kept machine card; where there is none, the result of a quick probe, kept for this process."""
-    if not _card:
-        path = card_file()
-        if path.exists():
-            with contextlib.suppress(ValueError, OSError):
-                _card.append(as_it_is_now(MachineCard.from_json(json.loads(path.read_text(encoding="utf-8")))))
-        if not _card:
-            _card.append(quick_card())
-    if not _card[0].measured:
+    """The kept machine card; where there is none, the rough limits of a quick probe, with a note."""
+    here = card(quick=True)
+    if not here.measured:
         notes.append("the machine's limits are those of a quick probe: `loopnest machine` measures them well")
-    return _card[0]
-
-
-def quick_card() -> MachineCard:
-    """The limits that a share is told of, measured in half a second."""
-    cores = processors()
-    peaks = [
-        Peak("here", str(np.dtype(dtype)), threads, probes.peak_flops(dtype, threads, seconds=0.04))
-        for dtype in (np.float32, np.float64)
-        for threads in sorted({1, cores})
-    ]
-    known = caches()
-    sizes = {cache.name: cache.size // 2 for cache in known} | {MEMORY: 2 * max([c.size for c in known] or [1 << 25])}
-    bandwidths = []
-    for level, size in sizes.items():
-        best = max(probes.read_bandwidth(size, seconds=0.02), probes.copy_bandwidth(size // 2, seconds=0.02))
-        bandwidths += [Bandwidth(level, "read", threads, best * threads) for threads in sorted({1, cores})]
-    return MachineCard("", cores, "", (), known, tuple(peaks), tuple(bandwidths))
+    return here

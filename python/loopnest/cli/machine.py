@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from .options import JSON, output_file
 from .progress import Progress, console
@@ -41,18 +42,18 @@ def command(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
             progress.on_event(event, content)
 
         try:
-            here = card(refresh, on_event)
+            here = card(refresh, on_event=on_event)
         except KeyboardInterrupt:
             click.echo("interrupted: nothing was kept of this measurement", err=True)
             raise SystemExit(130) from None
     for note in notes:
         click.echo(note, err=True)
     if as_json:
-        click.echo(json.dumps(here.to_json(), indent=1))
+        click.echo(json.dumps(msgspec.to_builtins(here), indent=1))
     else:
         out = console()
-        for part in report(here, out.width):
+        for part in report(here):
             out.print(part)
         out.print(f"\nkept in {card_file()}", markup=False, highlight=False, soft_wrap=True)
     if svg_file is not None:
-        svg_file.write_text(roofline_svg(here, standalone=True), encoding="utf-8")
+        svg_file.write_text(roofline_svg(here), encoding="utf-8")

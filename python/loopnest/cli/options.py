@@ -59,10 +59,10 @@ def need_matplotlib(*files: Path | None) -> None:
 
 def write_pictures(title: str, svg: str, text: list[str], svg_file: Path | None, html_file: Path | None) -> list[Path]:
     """Write a picture, and the same with its text as a page; return the files that were asked for."""
-    from ..output.pictures import page
+    from ..output.page import page_of_pictures
 
     if svg_file:
         svg_file.write_text(svg, encoding="utf-8")
     if html_file:
-        html_file.write_text(page(title, [svg], paragraphs=text), encoding="utf-8")
+        html_file.write_text(page_of_pictures(title, [svg], text), encoding="utf-8")
     return [file for file in (svg_file, html_file) if file]

@@ -140,7 +140,8 @@ def _about(section: Sequence[Row], named: bool) -> str:
     if ratio < SAME:
         return f"No row is slow here: {name(slow)} takes {ratio:.2f} times as long as {name(fast)}."
     of_slow, of_fast = traffic_of(slow), traffic_of(fast)
-    assert of_slow and of_fast
+    assert of_slow is not None
+    assert of_fast is not None
     begin = f"{name(slow)} is slow, {ratio:.1f}" if ratio < 10 else f"{name(slow)} is slow, {ratio:,.0f}"
     begin += f" times as long as {name(fast)}"
     level = _level_that_differs(of_slow, of_fast, slow.best - fast.best)

@@ -1,4 +1,4 @@
-"""What crosses between the caches: a rung's own addresses, replayed in a simulator of this machine's caches.
+"""The bytes that cross between the caches: a rung's own addresses, replayed in a simulator of this machine's caches.
 
 >>> import numpy as np, loopnest as ln
 >>> from loopnest.layout.traffic import CacheLevel, simulate
@@ -11,35 +11,36 @@
 >>> along.misses("L1")                                          # each of 256 lines once, and the sum
 257
 
-The addresses are those of the C++ rungs' templates, run on elements that tell of every load and store
-(csrc/machine/traced.hpp); the caches are set-associative, with the least recently used line replaced, write-allocate
-and write-back (csrc/machine/cache_simulator.hpp). docs/layouts.md says what that leaves out.
+The addresses come from the C++ rungs' templates, run on elements that record every load and store
+(csrc/machine/traced.hpp). The caches are set-associative, replace the least recently used line, allocate on writes and
+write back (csrc/machine/cache_simulator.hpp). docs/layouts.md lists what that leaves out.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import hashlib
-import json
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import msgspec
 import numpy as np
 
 from .. import _core
 from .._core import isa
 from ..arrays import Array
-from ..machine import card as machine
+from ..backends.user_cache import cache_directory
+from ..machine.measure import caches as machine_caches
+from ..machine.records import MEMORY, Cache
 from ..operation import Implementation
 from ..output.files import save_json
 
 _T = TypeVar("_T")
-
-MEMORY = "memory"
 
 OPERANDS = {
     "matmul": ("a", "b", "c"),
@@ -47,19 +48,20 @@ OPERANDS = {
     "sum": ("a", "sum"),
     "add": ("a", "b", "c"),
 }
-"""What the rungs call their parameters: the inputs, and then the result."""
+"""The rungs' parameters: the inputs, then the result."""
 
-BESIDE = ("packed a", "packed b", "buffer")
-"""The memory that a rung uses beside its operands, in the order of csrc/machine/tracer.hpp."""
+SCRATCH = ("packed a", "packed b", "buffer")
+"""Memory that a rung uses besides its operands, in the order of csrc/machine/tracer.hpp."""
 
-FIRST_BESIDE = 4
+FIRST_SCRATCH = 4
 
 
 @dataclass(frozen=True)
 class CacheLevel:
-    """A cache: its size and a line's in bytes, and how many lines of memory that share a place it can hold.
+    """A cache: its size and its lines' in bytes, and the lines of a set.
 
-    One way is a direct-mapped cache; as many as it has lines, a fully associative one. A TLB is one too, of pages.
+    One way is a direct-mapped cache. As many ways as lines is a fully associative one. A TLB is one too, with pages as
+    lines.
     """
 
     size: int
@@ -70,19 +72,19 @@ class CacheLevel:
 @functools.cache
 def this_machine() -> tuple[CacheLevel, ...]:
     """This machine's data caches as one core sees them, from L1 on; common ones where the system does not tell."""
-    found = machine.caches()
+    found = machine_caches()
     return tuple(map(_possible, found)) or tuple(CacheLevel(size, 8) for size in _core.cache_sizes())
 
 
-def _possible(cache: machine.Cache) -> CacheLevel:
-    """What a virtual machine tells need not fit together: then the size gives way."""
+def _possible(cache: Cache) -> CacheLevel:
+    """The figures of a virtual machine need not fit together: then the size gives way."""
     line, ways = cache.line or 64, cache.ways or 8
     return CacheLevel(max(cache.size // (ways * line), 1) * ways * line, ways, line)
 
 
 @dataclass(frozen=True)
 class Stream:
-    """The loops that are replayed: a variant of the C++ ladder, with block sizes of one's own for `blocked_with`."""
+    """The loops that are replayed: a variant of the C++ ladder; `blocked_with` has the given block sizes."""
 
     operation: str
     variant: str
@@ -106,7 +108,7 @@ def _traced(level: str) -> frozenset[tuple[str, str]]:
 
 
 def stream_of(implementation: Implementation) -> Stream | None:
-    """The loops by which an implementation is replayed; None for one that the simulator does not know."""
+    """The loops that stand for an implementation; None for one that the simulator does not know."""
     operation = implementation.operation.name
     variant = SAME_LOOPS.get((operation, implementation.id))
     if implementation.backend == "cpp":
@@ -116,14 +118,14 @@ def stream_of(implementation: Implementation) -> Stream | None:
 
 @dataclass(frozen=True)
 class Traffic:
-    """How many lines a call looked for, and where they were found.
+    """The lines that a call accessed, and where they were found.
 
     line          bytes
     levels        the caches' names, L1 first
     found         by operand: the lines found in L1, in L2, …, and in memory
     asked         by operand: the bytes that were read or written
-    written_back  changed lines that left L1 for L2, L2 for L3, …, the last level for memory
-    how           what was replayed, where it is not this call whole
+    written_back  changed lines that moved from L1 to L2, from L2 to L3, …, from the last level to memory
+    how           what was replayed, if not the whole call
     """
 
     line: int
@@ -139,28 +141,17 @@ class Traffic:
         return sum(map(sum, self.found.values()))
 
     def misses(self, level: str, operand: str | None = None) -> int:
-        """The lines that a level did not have, of one operand or of all."""
+        """The accesses that a level did not serve, to one operand or to all."""
         beyond = self.levels.index(level) + 1
         return sum(sum(found[beyond:]) for name, found in self.found.items() if operand in (None, name))
 
     def bytes(self, level: str) -> int:
-        """What crosses between a level and the one below it: lines fetched, and changed lines written back."""
+        """Bytes that cross between a level and the one below it: lines fetched, and changed lines written back."""
         return self.line * (self.misses(level) + self.written_back[self.levels.index(level)])
 
     def below(self, level: str) -> str:
-        """Where a level's misses are looked for."""
+        """The level that serves a level's misses."""
         return (*self.levels, MEMORY)[self.levels.index(level) + 1]
-
-    def to_json(self) -> dict[str, Any]:
-        """With the bytes by level, for who reads the file without this class."""
-        return {**asdict(self), "accesses": self.accesses, "bytes": {level: self.bytes(level) for level in self.levels}}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Traffic:
-        found = {name: tuple(counts) for name, counts in data["found"].items()}
-        return cls(
-            data["line"], tuple(data["levels"]), found, dict(data["asked"]), tuple(data["written_back"]), data["how"]
-        )
 
 
 def simulate(
@@ -174,11 +165,11 @@ def simulate(
 ) -> Traffic:
     """Replay one call, and count.
 
-    inputs  as the implementation takes them, of float32; their strides count, not their numbers
-    caches  from L1 on, at most four; this machine's where it is None
-    warm    whether the call is the second of two alike, as in a benchmark, or finds the caches empty
-    stream  the loops, where they are not those that the implementation's name says
-    out     in which the result is put, as in a call of the operation
+    inputs  as the implementation takes them, of float32; only their shapes and strides matter
+    caches  from L1 on, at most four; None: this machine's
+    warm    whether the call is the second of two equal ones, as in a benchmark, or finds the caches empty
+    stream  the loops, if not the implementation's own
+    out     for the result, as in a call of the operation
 
     Raises ValueError for an implementation that cannot be replayed or for caches that cannot be, TypeError for another
     dtype.
@@ -197,26 +188,22 @@ def estimate(
     stream: Stream | None = None,
     **options: Any,
 ) -> Traffic | None:
-    """The same for a warm call, within about `most` simulated accesses; None where that is not enough.
+    """The traffic of a warm call, found with about `most` simulated accesses; None where that is not enough.
 
-    A call that is too large is replayed in part: a few turns of its outermost loop, of which each does the same, on the
-    whole operands' memory. `how` then says which part. Results are kept in the user's cache directory.
+    A call that is too large is replayed in part: some turns of its outermost loop, which all do the same, on the whole
+    operands' memory. `how` then says which part. Results are kept in the user's cache directory.
     """
     try:
         replay = Replay.of(implementation, inputs, caches, stream, None, options)
     except (ValueError, TypeError):
         return None
-    kept = machine.cache_directory() / "traffic" / f"{replay.key(most)}.json"
-    try:
-        data = json.loads(kept.read_text(encoding="utf-8"))
-        return None if data is None else Traffic.from_json(data)
-    except (OSError, ValueError, KeyError, TypeError):
-        found = replay.within(most)
-    try:
+    kept = cache_directory() / "traffic" / f"{replay.key(most)}.json"
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        return msgspec.json.decode(kept.read_bytes(), type=Traffic | None)
+    found = replay.within(most)
+    with contextlib.suppress(OSError):  # a cache directory that cannot be written costs time, and nothing else
         kept.parent.mkdir(parents=True, exist_ok=True)
-        save_json(None if found is None else found.to_json(), kept)
-    except OSError:
-        pass  # a cache directory that cannot be written costs time, and nothing else
+        save_json(msgspec.to_builtins(found), kept)
     return found
 
 
@@ -225,8 +212,8 @@ def estimate(
 
 @dataclass(frozen=True)
 class _Loops:
-    """accesses for each multiply-add or element, and the axis of the outermost loop; None where a part tells nothing
-    of the whole."""
+    """Accesses for each multiply-add or element, and the axis of the outermost loop; None where a part of that loop
+    does not stand for the whole."""
 
     accesses: float
     outermost: str | None
@@ -256,7 +243,7 @@ _LOOPS = {
 }
 
 _TURNS = 16
-"""Of the outermost loop: the elements of a line, of which the first turn alone pays for the line."""
+"""Of the outermost loop: the elements of a line, since the first of them pays for the line."""
 
 _PARTS: Mapping[tuple[str, str], Callable[..., tuple[Array, ...]]] = {
     ("matmul", "rows"): lambda part, a, b, c: (a[part], b, c[part]),
@@ -271,7 +258,7 @@ _PARTS: Mapping[tuple[str, str], Callable[..., tuple[Array, ...]]] = {
 
 
 class Replay:
-    """The arguments of a kernel's call, and the caches that it runs with."""
+    """A kernel's call and the caches that it runs with."""
 
     def __init__(self, stream: Stream, operands: Sequence[Array], caches: Sequence[CacheLevel]) -> None:
         self.stream, self.operands, self.caches = stream, tuple(operands), tuple(caches)
@@ -323,14 +310,14 @@ class Replay:
         return tuple(f"L{number + 1}" for number in range(len(self.caches)))
 
     def _by_name(self, regions: Sequence[_T]) -> dict[str, _T]:
-        """What was counted for each region, by its name; that beside the operands only where there is any."""
+        """The count of each operand, and of scratch memory that was used."""
         names = OPERANDS[self.stream.operation]
-        beside = zip(BESIDE, regions[FIRST_BESIDE:], strict=True)
-        used = {name: count for name, count in beside if count and count != (0,) * (len(self.caches) + 1)}
+        scratch = zip(SCRATCH, regions[FIRST_SCRATCH:], strict=True)
+        used = {name: count for name, count in scratch if count and count != (0,) * (len(self.caches) + 1)}
         return {**dict(zip(names, regions, strict=False)), **used}
 
     def key(self, most: int) -> str:
-        """What the result depends on, and the extension that it comes from."""
+        """A name for the result: a hash of all that it depends on, the extension's build included."""
         extension = os.stat(Path(_core.__file__ or ""))
         layouts = [(x.shape, x.strides, _offset(x)) for x in self.operands]
         facts = self.stream, isa(), layouts, self.caches, most, extension.st_size, extension.st_mtime_ns
@@ -361,8 +348,8 @@ class Replay:
         return self._in_part(loops.outermost)
 
     def _in_part(self, axis: str) -> Traffic:
-        """Two parts, of which the first brings the caches into the state that the second is counted in. What a rung
-        does but once, whatever the number of turns (clearing c), is counted by a call without any turn."""
+        """Replay two parts: the first brings the caches into their state, the second is counted. Work that a rung does
+        once for any number of turns (clearing c) is counted by a call without turns."""
         turns, cut = self._turns(axis), _PARTS[self.stream.operation, axis]
         self._simulator.read_all(list(self.operands))
         self.run(cut(slice(0, _TURNS), *self.operands))
@@ -397,7 +384,8 @@ def _scaled(part: Traffic, once: Traffic | None, factor: float, how: str) -> Tra
 def expected(
     implementation: Implementation, inputs: Sequence[Any], *, most: int, stream: Stream | None = None
 ) -> Traffic | None:
-    """What a benchmark's call moves: itself, in part, or halved until it fits; None where the simulator cannot tell."""
+    """The traffic of a benchmark's call: of the whole, of a part, or of matrices of half the size or a quarter; None
+    where the simulator cannot tell."""
     found = estimate(implementation, *inputs, most=most, stream=stream)
     if found is not None or (stream or stream_of(implementation)) is None:
         return found
@@ -411,6 +399,6 @@ def expected(
 
 
 def _corner(x: Any, divisor: int) -> Any:
-    """A matrix of a 1/divisor of the rows and columns, in the same order and as far apart."""
+    """1/divisor of a matrix's rows and columns, at the same strides."""
     rows, cols = (max(n // divisor, 1) for n in x.shape)
     return x[:rows, :cols]

@@ -1,9 +1,8 @@
-"""The machine's limits, measured: what no kernel on these cores and this memory can beat.
+"""Pieces of known work, timed: multiply-adds in registers, reading and copying arrays. No kernel is faster than they.
 
 Each is a loop in C++ that does one thing (csrc/machine/limits.hpp), compiled for every ISA level like the kernels; the
-level in force is the one that is measured. The best of many short timings counts: the machine's limit is what it does
-when nothing else disturbs it. A comparison that wants the limit of the very moment takes a `Piece` and times it in turn
-with the kernels (bench/peers/rounds.py).
+level in force is measured. The best of many short timings counts: that is what the machine does when nothing disturbs
+it. A comparison that wants the limit of this very moment takes a `Piece` and times it in turn with the kernels.
 """
 
 from __future__ import annotations
@@ -20,18 +19,18 @@ import numpy as np
 from .. import _core
 
 PIECE = 1e-3
-"""Seconds that a piece of multiply-adds takes: 1,000 times what reading the clock and calling it from Python do."""
+"""Seconds of a piece of multiply-adds: 1,000 times as long as reading the clock and calling it from Python."""
 
 THREADED_PIECE = 20e-3
-"""The same where several threads run it, which takes some 50 µs to hand out and to collect."""
+"""Seconds of a piece on several threads: handing out and collecting takes some 50 µs."""
 
 BEYOND_CACHES = 1 << 28
-"""Bytes of an array of which no cache keeps a part that would show: 256 MiB."""
+"""Bytes of an array so large that caches keep next to nothing of it: 256 MiB."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """A call that does a known amount of one kind of work: flops, or bytes moved."""
+    """A call and the amount of work that it does: flops, or bytes moved."""
 
     run: Callable[[], object]
     amount: float
@@ -44,7 +43,7 @@ def peak_flops(dtype: Any = np.float32, threads: int = 1, *, seconds: float = 0.
     threads  how many run the loop at once, each on its own operands; their flops are added
     seconds  that the measurement takes
 
-    On an ISA level without fused multiply-adds it is products and sums in equal numbers.
+    An ISA level without fused multiply-adds does products and sums in equal numbers.
     """
     return best_rate([multiply_adds(dtype, threads)], seconds)
 
@@ -73,7 +72,7 @@ def copy_bandwidth(nbytes: int = BEYOND_CACHES, *, seconds: float = 0.4) -> floa
 
 
 def multiply_adds(dtype: Any = np.float32, threads: int = 1) -> Piece:
-    """Multiply-adds in registers, run by so many threads at once."""
+    """Multiply-adds in registers, on several threads at once."""
     seconds = PIECE if threads == 1 else THREADED_PIECE
     rounds = 1000
     while (took := min(_seconds(_registers_only(dtype, rounds)) for _ in range(3))) < seconds / 4:
@@ -97,14 +96,14 @@ def reading(x: np.ndarray[Any, Any]) -> Piece:
 
 
 def copying(source: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> list[Piece]:
-    """A copy of one contiguous array to another, in each way that there is: the faster one is the limit."""
+    """A copy of one contiguous array to another, by each loop that does it: the faster one is the limit."""
     x, y = source.reshape(-1), target.reshape(-1)
     loops = _core.limits["copy"].values()
     return [Piece(functools.partial(loop, x, y, 1), x.nbytes + y.nbytes) for loop in loops]
 
 
 def best_rate(pieces: Sequence[Piece], seconds: float) -> float:
-    """The highest rate of any piece in any of its calls, made in turn for so many seconds; 3 of each at least."""
+    """The highest rate of any piece in any of its calls, which are made in turn; at least 3 of each."""
     best, calls, end = 0.0, 0, time.perf_counter() + seconds
     while calls < 3 or time.perf_counter() < end:
         best = max(best, *(piece.amount / _seconds(piece.run) for piece in pieces))

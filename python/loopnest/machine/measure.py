@@ -1,169 +1,154 @@
-"""Measuring a machine card: which probes there are, and what is watched while they run."""
+"""Measuring a machine card: the probes, and what is watched while they run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .. import _core
 from .._core import isa_levels
 from ..operations.matmul import matmul
 from ..timing.environment import environment
 from ..timing.load import between, disturbances, usage
-from .card import (
-    FMA,
-    KINDS,
-    MEMORY,
-    SECONDS,
-    Bandwidth,
-    Cache,
-    Latency,
-    MachineCard,
-    OnEvent,
-    Peak,
-    as_it_is_now,
-    caches,
-)
-from .probes import (
-    LINE,
-    LOOPS,
-    PAGE,
-    Probe,
-    available_memory,
-    buffer,
-    buffers,
-    cache_traffic,
-    call_overhead,
-    chase,
-    clock_cycles,
-    fixed_work,
-    memory_traffic,
-    multiply_add_chain,
-    multiply_adds,
-    play,
-    spread,
-    timer_step,
-    working_set,
-)
+from . import probes
+from .probes import LINE, LOOPS, PAGE, Probe, working_set
+from .records import FMA, KINDS, MEMORY, Bandwidth, Cache, Latency, MachineCard, Peak
+
+SECONDS = 10.0
+"""Seconds that measuring a machine takes, about."""
 
 ROUNDS = 6
 """Turns of each probe, more than a second apart: a disturbance of a second leaves five of them."""
 
-GUESSED = tuple(Cache(n + 1, size, 0, LINE, n == 2) for n, size in enumerate((32 << 10, 512 << 10, 8 << 20)))
-"""The caches where the system tells none: common sizes, as the kernels take them too (csrc/machine/caches.hpp)."""
-
-NOT_TOLD = "the system does not tell the caches' sizes: common ones were taken, and the levels may be mixed up"
+COMMON = tuple(Cache(n + 1, size, 0, LINE, n == 2) for n, size in enumerate((32 << 10, 512 << 10, 8 << 20)))
+"""Common caches, for a system that does not tell its own; the kernels assume the same (csrc/machine/caches.hpp)."""
 
 STEADY = 0.03
-"""By how much the clock may move, and the times of a fixed piece of work differ, before it is a warning: on an idle
-machine it is below 1 %."""
+"""By more than this, a moving clock or the spread of a fixed piece of work is a warning. On an idle machine it is below
+1 %."""
+
+Traffic = Mapping[tuple[str, str, int], Sequence[Probe]]
+"""By level, kind and threads: the probes of each loop that may be the fastest of its kind."""
 
 
-def measure(seconds: float = SECONDS, on_event: OnEvent = lambda kind, content: None) -> MachineCard:
-    """Measure this machine in about so many seconds, whatever is kept."""
-    before, here, found = usage(), environment(), caches()
-    told = [*([] if found else [NOT_TOLD]), *_cramped(found or GUESSED, here.cores)]
-    probes = Probes.of(found or GUESSED, here.cores, on_event)
-    everything = probes.all()
+def caches(folder: Path | None = None) -> tuple[Cache, ...]:
+    """This machine's data caches, from the nearest to the core on; empty where the system does not tell.
+
+    folder  of Linux's /sys/devices/system/cpu/cpu0/cache, to read another machine's
+    """
+    found = _core.caches(str(folder) if folder else "")
+    of_a_core = min((users for *_, users in found if users), default=1)  # its hyper-threads: no two cores share an L1
+    return tuple(Cache(level, size, ways, line, users > of_a_core, users) for level, size, ways, line, users in found)
+
+
+def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lambda kind, content: None) -> MachineCard:
+    """Measure this machine in about these seconds, whether or not a card is kept."""
+    before, here, found, newest = usage(), environment(), caches() or COMMON, isa_levels()[-1]
+    on_event("at", "choosing the sizes of what is measured")
+    counts = sorted({1, here.cores})
+    clock, fixed = probes.clock_cycles("clock"), probes.fixed_work()
+    peaks = {
+        (isa, dtype, threads): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
+        for isa in isa_levels()
+        for dtype in ("float32", "float64")
+        for threads in counts
+    }
+    traffic = _traffic(found, counts, newest)
+    latencies = _latencies(found, newest)
+    everything = [clock, *peaks.values(), *(p for ways in traffic.values() for p in ways), *latencies.values()]
     on_event("start", ROUNDS * len(everything))
     samples: list[float] = []
 
     def next_turn(probe: Probe) -> None:
-        samples.append(probes.fixed.run())
+        samples.append(fixed.run())
         on_event("at" if len(probe.rounds) >= ROUNDS else "running", probe.name)
 
-    play(everything, ROUNDS, seconds / ROUNDS / len(everything), next_turn)
-    clocks, noise = [probes.clock.amount / best for best in probes.clock.rounds], spread(samples)
-    load = tuple(disturbances(between(before, usage())))
-    return as_it_is_now(
-        MachineCard(
-            cpu=here.cpu,
-            cores=here.cores,
-            system=here.system,
-            isa_levels=tuple(isa_levels()),
-            caches=found or GUESSED,
-            peaks=tuple(Peak(*what, probe.rate) for what, probe in probes.peaks.items()),
-            bandwidths=tuple(Bandwidth(*what, _fastest(ways).rate) for what, ways in probes.traffic.items()),
-            latencies=tuple(Latency(what, probe.seconds) for what, probe in probes.latencies.items()),
-            clock=probes.clock.rate,
-            timer=timer_step(),
-            call=_call(),
-            noise=noise,
-            disturbances=(*told, *load, *_unsteady(clocks, noise), *_unsettled(probes.deciding())),
-            measured=datetime.now(UTC).isoformat(timespec="seconds"),
-        )
+    probes.play(everything, ROUNDS, seconds / ROUNDS / len(everything), next_turn)
+    fastest = {what: max(ways, key=lambda probe: probe.rate) for what, ways in traffic.items()}
+    noise = probes.spread(samples)
+    distorting = [
+        *([] if caches() else ["the system does not tell the caches' sizes: common ones are assumed"]),
+        *_cramped(found, here.cores),
+        *disturbances(between(before, usage())),
+        *_unsteady([clock.amount / best for best in clock.rounds], noise),
+        *_unsettled([*peaks.values(), *fastest.values(), *latencies.values()]),
+    ]
+    return MachineCard(
+        cpu=here.cpu,
+        cores=here.cores,
+        system=here.system,
+        isa_levels=tuple(isa_levels()),
+        caches=found,
+        peaks=tuple(Peak(*what, probe.rate) for what, probe in peaks.items()),
+        bandwidths=tuple(Bandwidth(*what, probe.rate) for what, probe in fastest.items()),
+        latencies=tuple(Latency(what, probe.seconds) for what, probe in latencies.items()),
+        clock=clock.rate,
+        timer=probes.timer_step(),
+        call=_call(),
+        noise=noise,
+        disturbances=tuple(distorting),
+        measured=datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
-@dataclass(frozen=True)
-class Probes:
-    """What is run, by what it measures."""
-
-    peaks: Mapping[tuple[str, str, int], Probe]
-    traffic: Mapping[tuple[str, str, int], Sequence[Probe]]
-    latencies: Mapping[str, Probe]
-    clock: Probe
-    fixed: Probe
-
-    def all(self) -> list[Probe]:
-        """In the order in which they have their turns; the fixed work is run between them."""
-        ways = [probe for several in self.traffic.values() for probe in several]
-        return [self.clock, *self.peaks.values(), *ways, *self.latencies.values()]
-
-    def deciding(self) -> list[Probe]:
-        """Those that the card's figures are from: of several loops the fastest."""
-        return [*self.peaks.values(), *map(_fastest, self.traffic.values()), *self.latencies.values()]
-
-    @classmethod
-    def of(cls, caches: Sequence[Cache], processors: int, on_event: OnEvent) -> Probes:
-        """For one thread, and for as many as there are processors."""
-        on_event("at", "choosing the sizes of what is measured")
-        counts, newest = sorted({1, processors}), isa_levels()[-1]
-        return cls(
-            peaks={
-                (isa, dtype, threads): multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
-                for isa in isa_levels()
-                for dtype in ("float32", "float64")
-                for threads in counts
-            },
-            traffic=dict(_traffic(caches, counts, newest)),
-            latencies=dict(_latencies(caches, newest)),
-            clock=clock_cycles("clock"),
-            fixed=fixed_work(),
-        )
+def quick() -> MachineCard:
+    """Rough limits in half a second: the peak of the newest ISA level, and what one thread reads and copies. Several
+    threads are credited with a multiple of it. The card has no date."""
+    here, found, newest = environment(), caches() or COMMON, isa_levels()[-1]
+    counts = sorted({1, here.cores})
+    peaks = {
+        (newest, dtype, threads): probes.multiply_adds("", newest, dtype, threads)
+        for dtype in ("float32", "float64")
+        for threads in counts
+    }
+    sizes = {cache.name: cache.size // 2 for cache in found} | {MEMORY: 2 * found[-1].size}
+    memory = [probes.buffer(sizes[MEMORY])]
+    ways = {
+        level: [probes.cache_traffic("", newest, loop, memory, size) for loop in ("read", "copy")]
+        for level, size in sizes.items()
+    }
+    probes.play([*peaks.values(), *(probe for both in ways.values() for probe in both)], 1, 0.02)
+    rates = {level: max(probe.rate for probe in both) for level, both in ways.items()}
+    return MachineCard(
+        here.cpu,
+        here.cores,
+        here.system,
+        tuple(isa_levels()),
+        found,
+        tuple(Peak(*what, probe.rate) for what, probe in peaks.items()),
+        tuple(Bandwidth(level, "read", count, count * rate) for level, rate in rates.items() for count in counts),
+    )
 
 
-def _fastest(ways: Sequence[Probe]) -> Probe:
-    return max(ways, key=lambda probe: probe.rate)
-
-
-def _traffic(
-    caches: Sequence[Cache], counts: Sequence[int], isa: str
-) -> Iterator[tuple[tuple[str, str, int], list[Probe]]]:
-    """The bandwidths' probes: each loop that may be the fastest of its kind."""
+def _traffic(caches: Sequence[Cache], counts: Sequence[int], isa: str) -> Traffic:
     sets = {threads: dict(_sets(caches, threads)) for threads in counts}
     largest = {threads: max(places.values()) for threads, places in sets.items()}
-    memory = buffers([max(size for threads, size in largest.items() if threads > n) for n in range(max(counts))])
+    memory = probes.buffers([max(size for threads, size in largest.items() if threads > n) for n in range(max(counts))])
+    found = {}
     for threads, places in sets.items():
         for level, nbytes in places.items():
-            probe = memory_traffic if level == MEMORY else cache_traffic
+            probe = probes.memory_traffic if level == MEMORY else probes.cache_traffic
             for kind in KINDS:
                 name = f"{kind} bandwidth of {level}{_by(threads)}"
                 loops = LOOPS[kind] if level == MEMORY else LOOPS[kind][:1]
-                yield (level, kind, threads), [probe(name, isa, loop, memory[:threads], nbytes) for loop in loops]
+                found[level, kind, threads] = [probe(name, isa, loop, memory[:threads], nbytes) for loop in loops]
+    return found
 
 
-def _latencies(caches: Sequence[Cache], isa: str) -> Iterator[tuple[str, Probe]]:
-    yield FMA, multiply_add_chain("latency of a multiply-add", isa, "float32")
+def _latencies(caches: Sequence[Cache], isa: str) -> dict[str, Probe]:
+    found = {FMA: probes.multiply_add_chain("latency of a multiply-add", isa, "float32")}
     for level, nbytes in _sets(caches, 1):
-        line = caches[0].line or LINE
-        yield level, chase(f"latency of {level}", buffer(nbytes), nbytes, line, cached=level != MEMORY)
+        line, memory = caches[0].line or LINE, probes.buffer(nbytes)
+        found[level] = probes.chase(f"latency of {level}", memory, nbytes, line, cached=level != MEMORY)
+    return found
 
 
 def _sets(caches: Sequence[Cache], threads: int) -> Iterator[tuple[str, int]]:
-    """Each level, and how many bytes a thread goes through to measure it."""
+    """Each level, and the bytes that a thread goes through to measure it."""
     sizes = [cache.size for cache in caches]
     for n, cache in enumerate(caches):
         yield cache.name, working_set(sizes, n, cache.users(threads))
@@ -172,17 +157,7 @@ def _sets(caches: Sequence[Cache], threads: int) -> Iterator[tuple[str, int]]:
 
 def _available(threads: int) -> int:
     """Bytes of memory for each thread. A quarter, since there are arrays for one thread, for all, and for latencies."""
-    return max(available_memory() // 4 // threads // PAGE * PAGE, PAGE)
-
-
-def _cramped(caches: Sequence[Cache], processors: int) -> Iterator[str]:
-    """Whether too little memory is left to tell memory from the caches."""
-    sizes = [cache.size for cache in caches]
-    if any(2 * _available(n) < working_set(sizes, len(sizes), n) for n in (1, processors)):
-        yield (
-            f"only {available_memory() >> 20} MiB of memory are free: its figures may in part be those of caches, "
-            "and too high"
-        )
+    return max(probes.available_memory() // 4 // threads // PAGE * PAGE, PAGE)
 
 
 def _by(threads: int) -> str:
@@ -191,11 +166,24 @@ def _by(threads: int) -> str:
 
 def _call() -> float:
     x, out = np.ones((2, 2), np.float32), np.empty((2, 2), np.float32)
-    return call_overhead(lambda: matmul(x, x, out=out))
+    return probes.call_overhead(lambda: matmul(x, x, out=out))
+
+
+# --- what distorts the figures
+
+
+def _cramped(caches: Sequence[Cache], processors: int) -> Iterator[str]:
+    """Too little memory is left to tell memory from the caches."""
+    sizes = [cache.size for cache in caches]
+    if any(2 * _available(n) < working_set(sizes, len(sizes), n) for n in (1, processors)):
+        yield (
+            f"only {probes.available_memory() >> 20} MiB of memory are free: its figures may in part be those of "
+            "caches, and too high"
+        )
 
 
 def _unsteady(clocks: Sequence[float], noise: float) -> Iterator[str]:
-    """What was not the same from the beginning to the end."""
+    """The machine was not the same from the beginning to the end."""
     if max(clocks) > (1 + STEADY) * min(clocks):
         yield (
             f"the clock moved between {min(clocks) / 1e9:.2f} and {max(clocks) / 1e9:.2f} GHz while it was measured: "
@@ -206,7 +194,7 @@ def _unsteady(clocks: Sequence[float], noise: float) -> Iterator[str]:
 
 
 def _unsettled(probes: Sequence[Probe]) -> Iterator[str]:
-    """What was reached only once."""
+    """Figures that were reached only once."""
     names = [probe.name for probe in probes if not probe.settled()]
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from . import limits
-from .card import MEMORY, MachineCard
+from .records import MEMORY, MachineCard
 
 TOLERANCE = 1.02
 """The factor by which a time may beat a limit: both are measured."""

@@ -1,8 +1,8 @@
-"""What a machine card is measured with: probes, each a known amount of one kind of work, timed in rounds.
+"""Probes: each does a known amount of one kind of work, and all are timed in turn, in rounds.
 
-Every probe has its turn in every round, and what counts is its fastest run in any of them: a neighbour that disturbs
-the machine for a second spoils one turn of some probes and no figure. Threads begin together, on processors of their
-own, and their time is that of the last to end (csrc/machine/in_step.hpp): several reach what they reach at once.
+A probe's figure is its fastest run in any round: a neighbour that disturbs the machine for a second spoils one turn of
+some probes and no figure. Threads begin together, on processors of their own, and their time ends with the last of them
+(csrc/machine/in_step.hpp): that is what they reach at once.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import math
 import mmap
 import os
 import time
+import timeit
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -28,31 +29,33 @@ from ..arrays import Array
 from .limits import BEYOND_CACHES
 
 RUN = 1e-3
-"""Seconds that a run takes: 1,000 times what reading the clock takes and threads begin apart, and short enough to fit
-between the turns that a system gives to other processes, which are 3 ms and more."""
+"""Seconds of a run: 1,000 times as long as reading the clock. A system lets a process run for 3 ms and more, so that
+some runs are undisturbed."""
 
 PART = 1 << 25
-"""Bytes of memory that a run goes through: 32 MiB, another part of the arrays each time. It takes some RUN, too."""
+"""Bytes of memory that a run goes through: 32 MiB, another part of the arrays each time. It takes about RUN, too."""
 
 NEARLY = 1.03
-"""How far the fastest runs of two rounds may be from each other for a probe to have settled."""
+"""A probe has settled when the fastest runs of two rounds are this close."""
 
 FAR = 1 << 26
-"""Bytes that each of many threads moves where memory is meant: 64 MiB, which is 2 to 60 times a core's share of L3."""
+"""Bytes that each of many threads moves to measure memory: 64 MiB, which is 2 to 60 times a core's share of L3."""
 
 PAGE, HUGE_PAGE, LINE = 4096, 1 << 21, 64
 
 LOOPS = {"read": ["read"], "copy": ["copy", "copy_past_caches"], "triad": ["triad", "triad_past_caches"]}
-"""The loops of each kind of traffic. The second ones, with stores past the caches, are tried where memory is meant."""
+"""The loops of each kind of traffic. The second ones store past the caches, and are tried for memory."""
 
 ARRAYS = {"read": 1, "copy": 2, "copy_past_caches": 2, "triad": 3, "triad_past_caches": 3}
-"""How many arrays each loop goes through."""
+"""The number of arrays that each loop goes through."""
 
 
 @dataclass
 class Probe:
-    """Work that can be timed: an amount of flops, bytes or steps, and a call that does it and tells its seconds.
+    """Work that can be timed.
 
+    amount   of a run: flops, bytes or steps
+    run      does it, and returns its seconds
     prepare  is called before each turn, outside of the time
     rounds   the seconds of the fastest run in each round
     """
@@ -64,26 +67,21 @@ class Probe:
     rounds: list[float] = field(default_factory=list)
 
     @property
-    def best(self) -> float:
-        """Seconds of the fastest run."""
-        return min(self.rounds)
-
-    @property
     def rate(self) -> float:
-        """What is done in a second, at best."""
-        return self.amount / self.best
+        """Flops, bytes or steps a second, at best."""
+        return self.amount / min(self.rounds)
 
     @property
     def seconds(self) -> float:
-        """What one flop, byte or step takes, at best."""
-        return self.best / self.amount
+        """Seconds of one flop, byte or step, at best."""
+        return min(self.rounds) / self.amount
 
     def settled(self) -> bool:
-        """Whether the fastest run was nearly reached in another round: it was no luck, nor the only one undisturbed."""
-        return len(self.rounds) > 1 and sorted(self.rounds)[1] <= NEARLY * self.best
+        """Whether another round nearly reached the fastest run, so that it was not luck."""
+        return len(self.rounds) > 1 and sorted(self.rounds)[1] <= NEARLY * min(self.rounds)
 
     def turn(self, seconds: float, clock: Callable[[], float] = time.perf_counter) -> None:
-        """Run again and again for so many seconds, once at least."""
+        """Run again and again for some seconds, once at least."""
         if self.prepare:
             self.prepare()
         end, best = clock() + seconds, self.run()
@@ -99,9 +97,9 @@ def play(
     on_turn: Callable[[Probe], object] = lambda probe: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> None:
-    """Give each probe a turn of so many seconds in each of the rounds, which go forwards and backwards alternately.
+    """Give each probe a turn in each round. Rounds go forwards and backwards alternately.
 
-    Then those that have not settled have as many turns more, until they have.
+    Probes that have not settled then get up to as many turns more.
     """
     for number in range(2 * rounds):
         for probe in probes if number % 2 == 0 else reversed(probes):
@@ -111,15 +109,15 @@ def play(
 
 
 def repeated(name: str, work: float, run: Callable[[int], float], alone: Callable[[int], float] | None = None) -> Probe:
-    """A probe that repeats a loop so often that a run takes about RUN.
+    """A probe that repeats a loop until a run takes about RUN.
 
     work   of one repeat: flops, bytes or steps
-    run    repeats the loop so many times, and tells the seconds
-    alone  the same on one thread, where `run` has several: others disturb it less while it is found out how often
+    run    repeats the loop a number of times, and returns the seconds
+    alone  the same on one thread, where `run` has several: fewer disturbances while the number is found
     """
     probed = alone or run
     times, best, enough = 1, 0.0, 0
-    while enough < 2:  # the second time with four times as many: the first runs may have been disturbed, and seem long
+    while enough < 2:  # the second time with four times as many: disturbed first runs would seem long
         best = max(best, *(times / max(probed(times), 1e-9) for _ in range(2)))
         enough = enough + 1 if RUN * best <= 2 * times else 0
         times = 4 * times if enough else min(8 * times, math.ceil(RUN * best))
@@ -148,24 +146,25 @@ def multiply_add_chain(name: str, isa: str, dtype: str) -> Probe:
 
 
 def cache_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
-    """A loop over arrays that stay in a cache, one thread for each buffer: bytes that it asks for, read or written.
+    """A loop over arrays that stay in a cache, one thread for each buffer: bytes read and written.
 
     loop    of LOOPS
-    nbytes  of all arrays of a thread together, which lie in its buffer
+    nbytes  of all arrays of a thread together; they lie in its buffer
     """
     arrays = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
 
     def run(times: int, threads: int = len(buffers)) -> float:
-        calls, warm_up = ([(*its, n) for its in arrays[:threads]] for n in (times, 1))
+        calls, warm_up = ([(*of_thread, n) for of_thread in arrays[:threads]] for n in (times, 1))
         seconds, _ = _core.in_step[loop](isa, calls, warm_up)
         return seconds
 
-    return repeated(name, sum(x.nbytes for its in arrays for x in its), run, functools.partial(run, threads=1))
+    total = sum(x.nbytes for of_thread in arrays for x in of_thread)
+    return repeated(name, total, run, functools.partial(run, threads=1))
 
 
 def memory_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
-    """The same of arrays too large for the caches. A run goes through a part of them, the next run through the next: to
-    go through all of them would take longer than a busy system lets a process run."""
+    """The same for arrays too large for the caches. Each run goes through the next part of them: all of them would take
+    longer than a busy system lets a process run."""
     count = max(1, nbytes // PART)
     calls = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
     each = calls[0][0].size // count // (LINE // 4) * (LINE // 4)
@@ -179,10 +178,10 @@ def memory_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nby
 
 
 def chase(name: str, buffer: Array, nbytes: int, line: int = LINE, *, cached: bool = True) -> Probe:
-    """Loads, each from where the one before says, over so many bytes in random order: steps.
+    """Loads, each from the address that the one before gives, in random order: steps.
 
-    cached  whether a cache is meant: before each turn all lines are loaded once in a row, which is fast, and once in
-            their order, so that what nearer caches hold is what comes last
+    cached  whether to measure a cache: before each turn all lines are loaded once in a row, which is fast, and once in
+            their order, so that the nearer caches hold the lines that come last
     """
     places, place = random_cycle(buffer[: nbytes // 4].view(np.int64), line), 0
 
@@ -208,7 +207,7 @@ def clock_cycles(name: str) -> Probe:
 
 
 def fixed_work() -> Probe:
-    """A piece of work of which every run is the same: what its times differ by is the machine's noise."""
+    """A piece of work whose runs are all alike: their times differ by the machine's noise."""
     loop, values = _core.limits["peak"]["multiply_add"], np.array([1, 0.001, 0], np.float32)
     return repeated("a fixed piece of work", 1, lambda times: timed(lambda: loop(values, times)))
 
@@ -224,14 +223,14 @@ def timed(call: Callable[[], object]) -> float:
 
 
 def working_set(sizes: Sequence[int], level: int, threads: int = 1) -> int:
-    """Bytes that a thread goes through so that they come from the level, and from none before it.
+    """Bytes that a thread goes through so that they come from a level, and from none before it.
 
     sizes    bytes of the caches from the nearest on
     level    of these; len(sizes) is memory
     threads  that share it: each has its part
 
-    Half of the first cache; for the others three times the cache before, of which then nothing is left when its turn
-    comes again, or where they are small, half way between the two. Not more: on a shared machine others push it out.
+    Half of the first cache. For the others three times the cache before, which then has nothing left when its turn
+    comes again; or half way between the two where they are small. Not more: on a shared machine others push it out.
 
     >>> [working_set([32 << 10, 1 << 20, 32 << 20], level) >> 10 for level in range(4)]
     [16, 96, 3072, 262144]
@@ -253,16 +252,15 @@ def buffers(sizes: Sequence[int]) -> list[Array]:
         return buffer(sizes[n])
 
     pools = [ThreadPoolExecutor(1) for _ in sizes]  # a bound thread is of no further use
-    made = [pool.submit(make, n) for n, pool in enumerate(pools)]
-    found = [future.result() for future in made]
+    found = [made.result() for made in [pool.submit(make, n) for n, pool in enumerate(pools)]]
     for pool in pools:
         pool.shutdown()
     return found
 
 
 def buffer(nbytes: int) -> Array:
-    """float32 ones that begin at a huge page, in huge pages where the system gives them, so that the addresses'
-    translation delays nothing."""
+    """float32 ones that begin at a huge page. They are in huge pages where the system gives them, so that the
+    translation of addresses costs nothing."""
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}  # shared memory, the default, has small pages only
     memory = mmap.mmap(-1, nbytes + 2 * HUGE_PAGE, **private)
     if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -276,10 +274,10 @@ def buffer(nbytes: int) -> Array:
 
 
 def arrays_in(buffer: Array, count: int, nbytes: int) -> tuple[Array, ...]:
-    """So many arrays, of so many bytes together, each of whole lines.
+    """Arrays in a buffer, of `nbytes` together, each of whole lines.
 
-    Their addresses differ by parts of a page: were they equal in their last 12 bits, processors would take a load for
-    one from the place of the store before it, and wait (4K aliasing).
+    Their addresses differ by parts of a page. If their last 12 bits were equal, processors would take a load for one
+    from the place of the store before it, and wait (4K aliasing).
 
     >>> x, y = arrays_in(np.zeros(8192, np.float32), 2, 16384)
     >>> x.nbytes, y.nbytes, (y.ctypes.data - x.ctypes.data) % 4096
@@ -299,13 +297,13 @@ def random_cycle(places: Array, line: int = LINE, seed: int = 0) -> Array:
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process could be given; where the system does not tell, half of its memory, or 4 GiB.
+    """Bytes that this process can get; half of the machine's memory, or 4 GiB, where the system does not tell.
 
-    group  the folder of the control group, whose limit is often less than what the machine has
+    group  the folder of the control group, whose limit is often lower
     """
     with contextlib.suppress(OSError, ValueError):
-        told = dict(row.split(":") for row in meminfo.read_text(encoding="ascii").splitlines())
-        available = int(told["MemAvailable"].split()[0]) << 10
+        rows = dict(row.split(":") for row in meminfo.read_text(encoding="ascii").splitlines())
+        available = int(rows["MemAvailable"].split()[0]) << 10
         with contextlib.suppress(OSError, ValueError):  # no such limit, or `max`
             limit, used = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
             available = min(available, limit - used)
@@ -315,11 +313,11 @@ def available_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("
     return 4 << 30
 
 
-# --- what is no loop of its own
+# --- figures that need no probe
 
 
 def spread(samples: Iterable[float]) -> float:
-    """How much longer than the fastest the sample at the 9th decile took: 0.02 is 2 %.
+    """By how much the sample at the 9th decile exceeds the fastest: 0.02 is 2 %.
 
     >>> spread([1.0, 1.0, 1.0, 1.02, 1.01, 1.0, 1.0, 1.0, 1.0, 1.0, 5.0])
     0.02
@@ -329,16 +327,14 @@ def spread(samples: Iterable[float]) -> float:
 
 
 def timer_step(clock: Callable[[], float] = time.perf_counter, readings: int = 10000) -> float:
-    """Seconds of the smallest difference between two readings of a clock that are not equal: its resolution, or what a
-    reading takes where that is more."""
+    """The smallest difference between two unequal readings of a clock: its resolution, or the time of a reading where
+    that is longer."""
     times = [clock() for _ in range(readings)]
     return min((b - a for a, b in itertools.pairwise(times) if b > a), default=math.inf)
 
 
 def call_overhead(call: Callable[[], Any], seconds: float = 0.1) -> float:
     """Seconds of a call that has next to nothing to do: the best of many blocks of calls."""
-    import timeit
-
     call()  # the first may import and compile
     timer, best, end = timeit.Timer(call), math.inf, time.perf_counter() + seconds
     while time.perf_counter() < end:

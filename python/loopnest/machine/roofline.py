@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from ..output.pictures import INK, SERIES, Picture
 from ..output.text import three_digits
-from .card import MachineCard
+from .records import MachineCard
 
 ALIKE = 1.12
 """Rates closer than this factor look like one line."""

@@ -44,15 +44,10 @@ def page(
     )
 
 
-def page_of_pictures(title: str, svgs: Sequence[str], *, paragraphs: Sequence[str] = (), table: str = "") -> str:
-    """A page with these pictures.
-
-    paragraphs  prose below them
-    table       lines of text, as they are
-    """
+def page_of_pictures(title: str, svgs: Sequence[str], paragraphs: Sequence[str] = ()) -> str:
+    """A page with these pictures, and prose below them."""
     parts = [figure(svg) for svg in svgs]
     parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs]
-    parts += [f"<pre>{html.escape(table)}</pre>"] if table else []
     return page(title, "\n".join(parts), kind="pictures")
 
 

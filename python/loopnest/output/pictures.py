@@ -61,7 +61,9 @@ DARK: Mapping[str, str] = {
 }
 
 INK, FAINT, GRID, LIMIT, CARD = (LIGHT[name] for name in ("ink", "faint", "grid", "limit", "card"))
-BACKENDS = {name: LIGHT[name.replace("_", "-")] for name in ("python", "numpy", "numba", "cuda", "cuda_cpp", "cpp", "torch")}
+BACKENDS = {
+    name: LIGHT[name.replace("_", "-")] for name in ("python", "numpy", "numba", "cuda", "cuda_cpp", "cpp", "torch")
+}
 SERIES = tuple(LIGHT[name] for name in ("numpy", "cpp", "numba", "torch", "limit", "python", "cuda"))
 """The colours of lines that belong to no backend."""
 

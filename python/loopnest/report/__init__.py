@@ -22,10 +22,9 @@ from typing import Any
 import msgspec
 
 from .._version import __version__
-from ..backends import BACKENDS
 from ..bench.records import Record, Results
 from ..layout import explain
-from ..machine.card import MachineCard
+from ..machine.records import MachineCard
 from ..operation import Implementation
 from ..operations import OPERATIONS
 from ..output.files import save_text
@@ -175,7 +174,7 @@ def _about(results: Results) -> str:
         cores = f"{here.cores} core{'s' if here.cores > 1 else ''}"
         parts = [f"{here.cpu}, {cores}, {here.system}, ISA level {here.isa}", versions]
     parts += [_when(results), f"{len(results.records)} results"]
-    return " · ".join(parts + ([results.conditions.told()] if results.conditions else []))
+    return " · ".join(parts + ([results.conditions.sentence()] if results.conditions else []))
 
 
 def _warnings(results: Results, notes: Sequence[str]) -> str:
@@ -216,9 +215,7 @@ def _key(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _machine(results: Results, card: MachineCard | None) -> str:
-    cards = "".join(
-        f'<div class="card"><h3>{title}</h3>{rows}</div>' for title, rows in _machine_cards(results, card)
-    )
+    cards = "".join(f'<div class="card"><h3>{title}</h3>{rows}</div>' for title, rows in _machine_cards(results, card))
     return f'<section id="machine"><h2>The machine</h2><div class="card-grid">{cards}</div></section>'
 
 

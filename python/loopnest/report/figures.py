@@ -6,13 +6,12 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from ..bench.records import Record
 from ..bench.tables import comparable, highest, percent, rate, unit
 from ..layout import explain
 from ..layout.walk import TOY, picture_svg, walk
-from ..machine.card import MachineCard
+from ..machine.records import MachineCard
 from ..machine.roofline import roofline_svg
 from ..output.pictures import CARD, FAINT, LIMIT, Picture, colour_of, marks, text_on
 from ..output.text import duration, three_digits, times
@@ -43,17 +42,26 @@ class Figure:
 
 
 PARTS = {
-    "layout": ("Memory layout", "The same arithmetic, in another order or on rows further apart. Times are multiples of the "
-               "fastest time in a group."),
-    "roofline": ("The roofline", "How fast each rung is, by the flops it does for each byte that has to move. On a slope, "
-                 "moving bytes from that cache decides; under the flat roof, arithmetic does. Each rung is shown on the "
-                 "largest workload that it ran."),
-    "ladders": ("The ladders", "Each rung on the largest workload that its time allows. A tick is the machine's limit."),
-    "vectorization": ("Vectorization", "The smaller arrays fit a cache and show the instructions. The larger ones (pale) "
-                      "show the memory."),
+    "layout": (
+        "Memory layout",
+        "The same arithmetic in another order or on rows further apart. Times are multiples of the fastest in a group.",
+    ),
+    "roofline": (
+        "The roofline",
+        "How fast each rung is, by the flops that it does for each byte it has to move. On a slope, moving bytes from "
+        "that cache decides; under the flat roof, arithmetic does. Each rung is on the largest workload that it ran.",
+    ),
+    "ladders": (
+        "The ladders",
+        "Each rung on the largest workload that its time allows. A tick is the machine's limit.",
+    ),
+    "vectorization": (
+        "Vectorization",
+        "The smaller arrays fit a cache and show the instructions. The larger ones (pale) show the memory.",
+    ),
     "sizes": ("Speed by size", "The thick line is the machine's limit."),
     "calls": ("What a call costs", "Small inputs, where most of the time is Python's and not the kernel's."),
-}  # fmt: skip
+}
 """The parts of the page that have figures: id, heading, and what holds for all of the part's figures."""
 
 
@@ -229,10 +237,10 @@ CAPTIONS = {
     "b's columns. Over i it goes down the columns of a and of c: a cache line for each element.",
     SUM_BY: "The same sum of the same row-major matrix. Down the columns each element costs a cache line of its own.",
     STRIDES: "The number of elements is the same, but they lie further apart: more cache lines for the same data.",
-    "transpose, element by element or in blocks": "One side of a transpose goes down columns. In blocks, its cache lines "
-    "are used again before they leave the cache.",
-    POWERS_OF_TWO: "When rows lie a power of two apart, the elements of a column map to the same few sets of a cache and "
-    "evict each other. With 16 elements more they spread.",
+    "transpose, element by element or in blocks": "One side of a transpose goes down columns. In blocks, its cache "
+    "lines are used again before they leave the cache.",
+    POWERS_OF_TWO: "When rows lie a power of two apart, the elements of a column map to the same few sets of a cache "
+    "and evict each other. With 16 elements more they spread.",
 }
 
 
@@ -382,7 +390,9 @@ def _roofline(card: MachineCard, records: Indexed) -> list[Figure]:
     if not shown:
         return []
     points = [(r.impl, r.flops, r.bytes, r.best, colour_of(r.impl), records.mark(r)) for r in shown]
-    return [Figure("roofline", "Every rung under the machine's roofs", roofline_svg(card, points, dtype=shown[0].dtype))]
+    return [
+        Figure("roofline", "Every rung under the machine's roofs", roofline_svg(card, points, dtype=shown[0].dtype))
+    ]
 
 
 def rungs(records: Indexed) -> list[Record]:

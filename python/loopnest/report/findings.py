@@ -112,13 +112,16 @@ def _innermost(order: str) -> str:
 
 def _strides(records: Sequence[Record]) -> Iterator[Finding]:
     for slow, fast in _widest(
-        records, lambda r: r.case == "every 16th", lambda r: r.case == "every element", lambda r: (r.workload, r.section)
+        records,
+        lambda r: r.case == "every 16th",
+        lambda r: r.case == "every element",
+        lambda r: (r.workload, r.section),
     ):
         size = {"float32": 4, "float64": 8}.get(slow.dtype, 4)
         yield Finding(
             f"Summing every 16th element took {times(slow.best / fast.best)} as long as summing neighbours",
-            f"{slow.impl}, {_shape(slow)} elements both times. A step of 16 elements is {16 * size} bytes: each element "
-            "has a cache line to itself, and no vector can be loaded from one.",
+            f"{slow.impl}, {_shape(slow)} elements both times. A step of 16 elements is {16 * size} bytes: each "
+            "element has a cache line to itself, and no vector can be loaded from one.",
             "layout",
             (slow, fast),
         )
@@ -135,8 +138,8 @@ def _powers_of_two(records: Sequence[Record]) -> Iterator[Finding]:
         yield Finding(
             f"Rows a power of two apart cost {times(slow.best / fast.best)} the time of rows {further} elements "
             "further apart",
-            f"{slow.operation}, {slow.impl}, {_shape(slow)}. The lower bits of an address choose its set in a cache, so "
-            "all elements of such a column compete for a few sets and evict each other.",
+            f"{slow.operation}, {slow.impl}, {_shape(slow)}. The lower bits of an address choose its set in a cache, "
+            "so all elements of such a column compete for a few sets and evict each other.",
             "layout",
             (slow, fast),
         )
@@ -146,8 +149,8 @@ def _blocks(swept: Sequence[Record]) -> Iterator[Finding]:
     for slow, fast in _extremes(swept):
         yield Finding(
             f"The worst block of b ({slow.case}) took {times(slow.best / fast.best)} as long as the best ({fast.case})",
-            f"cpp.blocked, {_shape(slow)}. A block has to stay in a cache while all rows of a pass over it, and be large "
-            "enough that the cost of starting on it disappears.",
+            f"cpp.blocked, {_shape(slow)}. A block has to stay in a cache while all rows of a pass over it, and be "
+            "large enough that the cost of starting on it disappears.",
             "layout",
             (slow, fast),
         )

@@ -1,0 +1,216 @@
+"""The machine card as data: what a machine is, and what it was measured to reach, in flops, bytes and seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._version import __version__
+from ..timing.environment import ThreadPool
+
+KINDS = ("read", "copy", "triad")
+MEMORY = "memory"
+FMA = "FMA"
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A data cache as one core sees it.
+
+    level       1 to 3
+    size        bytes
+    ways        associativity: lines of a set; 0 where the system does not say
+    line        bytes of a line
+    shared      whether other cores use it too
+    processors  that use it, hyper-threads of one core included; 0 where that is not known
+    """
+
+    level: int
+    size: int
+    ways: int
+    line: int
+    shared: bool
+    processors: int = 0
+
+    @property
+    def name(self) -> str:
+        return f"L{self.level}"
+
+    @property
+    def size_as_text(self) -> str:
+        mib = self.size >> 20
+        return f"{mib} MiB" if mib and self.size == mib << 20 else f"{self.size >> 10} KiB"
+
+    def users(self, processors: int) -> int:
+        """The number of threads, one on each of some processors, that use one such cache."""
+        return min(processors, self.processors or (processors if self.shared else 1))
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Flops a second of multiply-adds in registers."""
+
+    isa: str
+    dtype: str
+    threads: int
+    flops: float
+
+
+@dataclass(frozen=True)
+class Bandwidth:
+    """Bytes a second of a loop whose arrays lie at a level: L1, L2, L3 or memory.
+
+    kind   read: a sum; copy: y = x; triad: z = x + 3 y
+    bytes  that the loop asks for, read or written
+    """
+
+    level: str
+    kind: str
+    threads: int
+    bytes: float
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Seconds until a result can be used: of a fused multiply-add (`FMA`), or of a load from L1, L2, L3 or memory."""
+
+    what: str
+    seconds: float
+
+
+@dataclass(frozen=True)
+class MachineCard:
+    """A machine, described and measured.
+
+    cores          processors that the process may run on; figures are for 1 thread and for one on each
+    clock          cycles a second, measured
+    timer          seconds of the smallest step that Python's clock was seen to make
+    call           seconds of `ln.matmul` with matrices of 2 x 2: the cost of a call without its work
+    noise          a fixed piece of work takes this much longer than at best in a tenth of its runs: 0.02 is 2 %
+    disturbances   what distorted the figures while they were measured
+    warnings       the disturbances, and what distorts figures of this process now
+    measured       when, in ISO 8601; empty for the rough limits of a quick probe
+    """
+
+    cpu: str
+    cores: int
+    system: str
+    isa_levels: tuple[str, ...]
+    caches: tuple[Cache, ...]
+    peaks: tuple[Peak, ...]
+    bandwidths: tuple[Bandwidth, ...]
+    latencies: tuple[Latency, ...] = ()
+    clock: float = 0.0
+    timer: float = 0.0
+    call: float = 0.0
+    noise: float = 0.0
+    disturbances: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    pools: tuple[ThreadPool, ...] = ()
+    version: str = __version__
+    measured: str = ""
+
+    def peak(self, dtype: Any = "float32", threads: int = 1, isa: str | None = None) -> float:
+        """Flops a second that no loop of this dtype exceeds.
+
+        isa  an ISA level; None: the fastest
+
+        For a number of threads that was not measured it is the highest peak that they can have.
+        """
+        name = np.dtype(dtype).name
+        found: dict[int, float] = {}
+        for p in self.peaks:
+            if p.dtype == name and p.isa == (isa or p.isa):
+                found[p.threads] = max(p.flops, found.get(p.threads, 0.0))
+        return _at(found, threads, f"peak of dtype {name!r}" + (f" and isa {isa!r}" if isa else ""))
+
+    def bandwidth(self, level: str = MEMORY, kind: str | None = "read", threads: int = 1) -> float:
+        """Bytes a second from a level: "L1", "L2", "L3" or "memory".
+
+        kind  "read", "copy" or "triad"; None: the highest of them, the level's roof
+        """
+        found: dict[int, float] = {}
+        for b in self.bandwidths:
+            if b.level == level and b.kind == (kind or b.kind):
+                found[b.threads] = max(b.bytes, found.get(b.threads, 0.0))
+        return _at(found, threads, f"bandwidth of level {level!r}" + (f" and kind {kind!r}" if kind else ""))
+
+    def latency(self, what: str = MEMORY) -> float:
+        """Seconds of a load from "L1", "L2", "L3" or "memory", or of a multiply-add, "FMA"."""
+        found = {latency.what: latency.seconds for latency in self.latencies}
+        if what not in found:
+            raise ValueError(f"the machine card has no latency of {what!r}; it has {', '.join(found) or 'none'}")
+        return found[what]
+
+    def levels(self) -> list[str]:
+        """The levels that have bandwidths, from the nearest to the core to memory."""
+        return list(dict.fromkeys(b.level for b in self.bandwidths))
+
+    def least_seconds(
+        self,
+        flops: float,
+        bytes: float,
+        dtype: Any = "float32",
+        threads: int = 1,
+        level: str | None = MEMORY,
+        *,
+        kind: str | None = None,
+    ) -> float:
+        """The least seconds that work takes: the flops at the peak or the bytes at a bandwidth, whichever is longer.
+
+        level  where the bytes come from and go to. None: wherever they lie after a run over all of them, as in a
+               benchmark that repeats a call; bytes that the caches in front of a level hold need not come from there
+        kind   "read" for work that writes next to nothing, such as a sum; None for work of any kind
+        """
+        moving = bytes / self.bandwidth(level, kind, threads) if level else self._warm(bytes, threads, kind)
+        return max(flops / self.peak(dtype, threads), moving)
+
+    def _warm(self, bytes: float, threads: int, kind: str | None) -> float:
+        seconds, held = 0.0, 0.0
+        sizes = {}
+        for cache in self.caches:
+            number = -(-self.cores // cache.users(self.cores))  # of such caches; each thread may have one to itself
+            sizes[cache.name] = cache.size * min(threads, number)
+        for level in self.levels():
+            seconds = max(seconds, (bytes - held) / self.bandwidth(level, kind, threads))
+            held += sizes.get(level, 0.0)
+        return seconds
+
+    def attainable(
+        self,
+        flops: float,
+        bytes: float,
+        dtype: Any = "float32",
+        threads: int = 1,
+        level: str | None = MEMORY,
+        *,
+        kind: str | None = None,
+    ) -> float:
+        """The roofline: the most flops a second that work of these flops and bytes reaches.
+
+        min(peak, bandwidth · flops / bytes): Williams, Waterman, Patterson, Roofline (CACM 52:4, 2009). `least_seconds`
+        explains `level` and `kind`, and serves for work without flops.
+
+        >>> here = MachineCard("a CPU", 1, "Linux x86_64", ("v3",), (Cache(1, 32 << 10, 8, 64, False),),
+        ...     (Peak("v3", "float32", 1, 100e9),),
+        ...     (Bandwidth("L1", "read", 1, 200e9), Bandwidth("memory", "read", 1, 20e9)))
+        >>> round(here.attainable(flops=1e6, bytes=1e6) / 1e9)              # a flop a byte: memory decides
+        20
+        >>> round(here.attainable(flops=1e6, bytes=1e6, level="L1") / 1e9)  # arithmetic does
+        100
+        """
+        return flops / self.least_seconds(flops, bytes, dtype, threads, level, kind=kind)
+
+
+def _at(found: Mapping[int, float], threads: int, what: str) -> float:
+    """The figure for some threads: measured, or at most a multiple of fewer threads' figure or that of more threads."""
+    if not found:
+        raise ValueError(f"the machine card has no {what}")
+    if threads in found:
+        return found[threads]
+    more = [figure for count, figure in found.items() if count > threads]
+    fewer = [figure * threads / count for count, figure in found.items() if count < threads]
+    return min(more + fewer) if more else max(found.values())
