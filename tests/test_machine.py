@@ -22,7 +22,7 @@ from loopnest.machine import probes
 from loopnest.machine.records import Bandwidth, Cache, Latency, MachineCard, Peak
 from loopnest.machine.tables import report
 from loopnest.timing import load
-from loopnest.timing.environment import SLOWING, Environment, ThreadPool, Environment, ThreadPool
+from loopnest.timing.environment import SLOWING, Environment, ThreadPool
 from rich.console import Console
 
 timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")

@@ -46,7 +46,7 @@ import numpy as np
 
 from ..arrays import FLOATS
 from ..backends import SIMULATED
-from ..machine.card import MachineCard
+from ..machine.records import MachineCard
 from ..machine.plausible import Work, why_impossible
 from ..operation import Implementation, Operation, UnavailableError, Workload
 from ..output.text import duration

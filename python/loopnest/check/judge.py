@@ -16,7 +16,7 @@ import numpy as np
 from ..arrays import FLOATS
 from ..backends.compiler import FLAGS, Build, BuildError, Library, NoCompilerError, compile_library, exported
 from ..backends.user_file import LANGUAGES, language
-from ..machine.card import MachineCard
+from ..machine.records import MachineCard
 from ..operation import Operation, Workload
 from ..verify import Case, _as_large_as, _uneven, layout_cases, size_cases, special_cases
 from .diagnose import Failure, Named, crash_named, named, patch_trick, remembers
