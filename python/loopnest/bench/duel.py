@@ -46,8 +46,8 @@ import numpy as np
 
 from ..arrays import FLOATS
 from ..backends import SIMULATED
-from ..machine.records import MachineCard
 from ..machine.plausible import Work, why_impossible
+from ..machine.records import MachineCard
 from ..operation import Implementation, Operation, UnavailableError, Workload
 from ..output.text import duration
 from ..timing.budget import fitting
