@@ -54,7 +54,7 @@ def command(name: str | None, svg: Path | None, html: Path | None, as_json: bool
         click.echo(json.dumps({"name": name, "question": chosen.question, "finding": finding, **to_json(data)}))
     else:
         out.print(f"[bold]{chosen.question}[/bold]\n")
-        for line in chosen.text(data, max(40, min(out.width, 100))):
+        for line in chosen.table(data):
             out.print(line, markup=False, soft_wrap=True)
         out.print(f"\n{finding}", markup=False)
     if svg or html:

@@ -1,4 +1,7 @@
-"""Questions answered by experiment: each is a function that returns data, and the answer, a text and a picture of them.
+"""What happens if …? Eight questions about networks and numbers, answered by experiment.
+
+An experiment's options come in: a seed, sizes. Data come out, and from them the answer in a sentence, a small table and
+a picture; docs/experiments.md shows them.
 
 >>> from loopnest.learn.experiments import EXPERIMENTS
 >>> depth = EXPERIMENTS["depth"]
@@ -8,16 +11,7 @@ True
 >>> picture = depth.picture(data)  # SVG; needs matplotlib
 """
 
-from . import (
-    batch_size,
-    bias_correction,
-    depth,
-    nonlinearity,
-    ravine,
-    similarity,
-    summation,
-    zero_init,
-)
+from . import batch_size, bias_correction, depth, nonlinearity, ravine, similarity, summation, zero_init
 from .experiment import Experiment, to_json
 
 EXPERIMENTS: dict[str, Experiment] = {

@@ -1,63 +1,58 @@
-"""What an experiment is: a question, what to do to answer it, and how the answer is told and drawn."""
+"""An experiment: a question, a function that measures, and the answer as a sentence, a table and a picture."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable
+import inspect
+import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
+import msgspec
 
-
-def _nothing_missing() -> str | None:
-    return None
+Rows = Sequence[Sequence[str]]
 
 
 @dataclass(frozen=True)
 class Experiment:
-    """One question that is answered by doing it.
+    """A question that is answered by measuring.
 
     name     as in `loopnest experiment NAME`
-    question what it asks
-    run      (**options) -> data, a frozen dataclass: what was measured
-    finding  (data) -> the answer in a sentence or two, made from the data
-    text     (data, width) -> lines for the terminal
+    run      (**options) -> data, a frozen dataclass
+    finding  (data) -> the answer in a sentence or two
+    rows     (data) -> a small table: the header, then a row for each case
     picture  (data) -> an SVG file
-    missing  why it cannot run here, with the fix, or None
+    missing  why the experiment cannot run here, with the fix, or None
     """
 
     name: str
     question: str
     run: Callable[..., Any]
     finding: Callable[[Any], str]
-    text: Callable[[Any, int], list[str]]
+    rows: Callable[[Any], Rows]
     picture: Callable[[Any], str]
-    missing: Callable[[], str | None] = _nothing_missing
+    missing: Callable[[], str | None] = lambda: None
 
     @property
     def about(self) -> str:
-        """The module's docstring, which says what is done and why."""
-        import inspect
-        import sys
-
+        """The module's docstring: the mathematics and the sources."""
         return inspect.cleandoc(sys.modules[self.run.__module__].__doc__ or "")
+
+    def table(self, data: Any) -> list[str]:
+        """The rows as lines of text: the first column on the left, numbers on the right."""
+        rows = self.rows(data)
+        first, *others = (max(map(len, column)) for column in zip(*rows, strict=True))
+        return [
+            f"{name:<{first}}  {'  '.join(f'{cell:>{width}}' for cell, width in zip(cells, others, strict=True))}"
+            for name, *cells in rows
+        ]
 
 
 def to_json(data: Any) -> Any:
-    """An experiment's data as JSON can hold them: arrays become lists, dataclasses objects.
+    """An experiment's data as lists, dictionaries and numbers, for JSON.
 
-    >>> to_json((np.float64(1.5), np.arange(2)))
-    [1.5, [0, 1]]
+    >>> import numpy as np
+    >>> to_json({"x": np.arange(2), "y": (0.5,)})
+    {'x': [0, 1], 'y': [0.5]}
     """
-    if dataclasses.is_dataclass(data) and not isinstance(data, type):
-        return {field.name: to_json(getattr(data, field.name)) for field in dataclasses.fields(data)}
-    if isinstance(data, dict):
-        return {str(key): to_json(value) for key, value in data.items()}
-    if isinstance(data, (list, tuple)):
-        return [to_json(value) for value in data]
-    if isinstance(data, np.ndarray):
-        return data.tolist()
-    if isinstance(data, np.generic):
-        return data.item()
-    return data
+    return msgspec.to_builtins(data, enc_hook=lambda array: array.tolist())

@@ -1,14 +1,12 @@
-"""In a ravine, steep across and shallow along, plain gradient descent zigzags; the others were made for it.
+"""In a ravine, steep across and shallow along, plain gradient descent zigzags.
 
-The loss is ½ (x² + κ y²), κ times as steep in y as in x. SGD's rate must stay below 2/κ, or y blows up, and with that
-it creeps along x: it needs some κ steps. Momentum adds up what gradients agree on, along the ravine, and cancels what
-they do not, across it: √κ steps. RMSprop and Adam divide each coordinate by its own gradients' size, and so do not
-notice that the two differ, as long as the ravine runs along an axis; turned by 45° it is harder for them.
+The loss is ½ (x² + κ y²), κ times as steep in y as in x. SGD's rate must stay below 2/κ, or y blows up; with that rate
+it needs about κ steps along x. Momentum adds up what the gradients agree on, along the ravine, and cancels the rest: √κ
+steps. RMSprop and Adam divide each coordinate by the size of its own gradients, so the two directions look alike while
+the ravine runs along an axis. Turned by 45° it is harder for them.
 
-Each optimizer has the best rate of a grid, the one that comes below a thousandth of the first loss soonest, as a mean
-over twelve starts.
-
-Polyak, Some methods of speeding up the convergence of iteration methods (1964), is the source for √κ.
+Each optimizer has the best learning rate of a grid: the one with the fewest steps to a thousandth of the first loss, as
+a mean over twelve starts. Polyak, Some methods of speeding up the convergence of iteration methods (1964), has √κ.
 """
 
 from __future__ import annotations
@@ -20,12 +18,11 @@ import numpy as np
 
 from ... import nn
 from ...arrays import Array
-from .characters import chart
-from .experiment import Experiment
+from .experiment import Experiment, Rows
 
 KAPPA = 50.0
 STARTS = np.array([(x, y) for x in (-9.0, -7.0, -5.0, 8.0) for y in (1.5, -1.2, 0.7)])
-"""Twelve, so that no rate is the best for having hit the minimum by luck. The first one's path is drawn."""
+"""Twelve, so that no rate wins by hitting the minimum by luck. The picture shows the path from the first."""
 PART = 1e-3
 RATES = tuple(float(rate) for rate in np.geomspace(1e-3, 3, 36))
 OPTIONS: dict[str, dict[str, Any]] = {"rmsprop": {"rho": 0.9}}
@@ -35,21 +32,19 @@ OPTIONS: dict[str, dict[str, Any]] = {"rmsprop": {"rho": 0.9}}
 class Descent:
     """One optimizer with its best rate.
 
-    path    (steps + 1, 2) where it was, from the first start on, in the ravine's own axes
-    losses  there, as a part of the first one
-    steps   until the loss was first below a thousandth: the mean over all starts
+    path   (steps + 1, 2) the path from the first start, in the ravine's own axes
+    steps  until the loss is below a thousandth: the mean over all starts
     """
 
     optimizer: str
     rate: float
     path: Array
-    losses: tuple[float, ...]
     steps: float
 
 
 @dataclass(frozen=True, eq=False)
 class Ravine:
-    """along: the ravine runs along x; turned: by 45°."""
+    """The descents with the ravine along x, and turned by 45°."""
 
     kappa: float
     along: tuple[Descent, ...]
@@ -60,7 +55,7 @@ class Ravine:
 
 
 def run(impl: str | None = None, limit: int = 200) -> Ravine:
-    """All four optimizers, each with the best of 36 learning rates, along an axis and turned."""
+    """Let four optimizers descend, each with the best of 36 learning rates, along an axis and turned."""
     turns = [
         tuple(
             min((_descent(name, rate, angle, impl, limit) for rate in RATES), key=lambda descent: descent.steps)
@@ -72,58 +67,50 @@ def run(impl: str | None = None, limit: int = 200) -> Ravine:
 
 
 def _descent(name: str, rate: float, angle: float, impl: str | None, limit: int) -> Descent:
-    """From all starts at once: the optimizers update each number by itself. It ends `limit` steps on, or when all are
-    below. A rate with which a loss rises above its first value does not count: that it comes down again is luck."""
+    """Descend from all starts at once, since the optimizers update each number by itself, for at most `limit` steps.
+
+    A rate with which a loss rises above its first value counts as failed: it comes down again by luck only.
+    """
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     curvature = turn @ np.diag([1.0, KAPPA]) @ turn.T
     places = STARTS @ turn.T
     optimizer = nn.Optimizer(name, {"places": places}, rate, impl=impl, **OPTIONS.get(name, {}))
     first = _losses(places, curvature)
     reached = np.full(len(STARTS), limit + 1)
-    path, losses = [places[0].copy()], [1.0]
+    path = [places[0].copy()]
     for step in range(1, limit + 1):
         optimizer.step({"places": places @ curvature})
         parts = _losses(places, curvature) / first
         reached = np.where((parts < PART) & (reached > limit), step, reached)
-        if reached[0] >= step:  # the drawn one goes on until it is there
+        if reached[0] >= step:
             path.append(places[0].copy())
-            losses.append(float(parts[0]))
         if parts.max() > 1:
             reached = np.full(len(STARTS), limit + 1)
             break
         if (reached <= limit).all():
             break
-    return Descent(name, rate, np.array(path) @ turn, tuple(losses), float(reached.mean()))
+    return Descent(name, rate, np.array(path) @ turn, float(reached.mean()))
 
 
 def _losses(places: Array, curvature: Array) -> Array:
-    """½ pᵀ H p of each place."""
+    """½ pᵀ H p for each place p."""
     result: Array = 0.5 * np.einsum("ni,ij,nj->n", places, curvature, places)
     return result
 
 
 def finding(data: Ravine) -> str:
-    along = ", ".join(f"{d.optimizer} {d.steps:.0f}" for d in data.along)
-    turned = ", ".join(f"{d.optimizer} {d.steps:.0f}" for d in data.turned)
+    along, turned = (", ".join(f"{d.optimizer} {d.steps:.0f}" for d in found) for found in (data.along, data.turned))
     return (
         f"In a ravine {data.kappa:g} times as steep across as along, steps to a thousandth of the loss: {along}. "
-        f"Turned by 45°: {turned}. SGD and momentum do not notice the turn; those that scale each coordinate do."
+        f"Turned by 45°: {turned}. The turn changes nothing for SGD and momentum; it slows those that scale each "
+        f"coordinate."
     )
 
 
-def text(data: Ravine, width: int) -> list[str]:
-    curves = {d.optimizer: (list(range(len(d.losses))), list(d.losses)) for d in data.along}
-    lines = [
-        "loss, as a part of the first one (logarithmic)",
-        *chart(curves, width, 14, log_y=True, x_label="step"),
-        "",
-    ]
-    lines.append(f"{'':9} rate   steps   turned by 45°: rate   steps")
-    for along, turned in zip(data.along, data.turned, strict=True):
-        lines.append(
-            f"{along.optimizer:9} {along.rate:<6.3g} {along.steps:5.0f}   {turned.rate:19.3g} {turned.steps:7.0f}"
-        )
-    return lines
+def rows(data: Ravine) -> Rows:
+    pairs = zip(data.along, data.turned, strict=True)
+    table = [[a.optimizer, f"{a.rate:.3g}", f"{a.steps:.0f}", f"{t.rate:.3g}", f"{t.steps:.0f}"] for a, t in pairs]
+    return [["optimizer", "rate", "steps", "turned: rate", "steps"], *table]
 
 
 def picture(data: Ravine) -> str:
@@ -139,13 +126,11 @@ def picture(data: Ravine) -> str:
                 axes.add_patch(Ellipse((0, 0), wide, wide / np.sqrt(data.kappa), fill=False, edgecolor=GRID))
             axes.plot(*d.path.T, color=colour, linewidth=1, marker="o", markersize=2)
             axes.plot(0, 0, marker="+", color="black", markersize=8)
-            axes.set_title(f"{d.optimizer}: {len(d.losses) - 1} steps, rate {d.rate:.2g}", fontsize=9)
-            axes.set_xlim(-10, 3)
-            axes.set_ylim(-2, 2)
+            axes.set_title(f"{d.optimizer}: {len(d.path) - 1} steps, rate {d.rate:.2g}", fontsize=9)
+            axes.set(xlim=(-10, 3), ylim=(-2, 2))
             axes.grid(False)
     return made.svg
 
 
-EXPERIMENT = Experiment(
-    "ravine", "How do SGD, momentum, RMSprop and Adam get through a ravine?", run, finding, text, picture
-)
+QUESTION = "How do SGD, momentum, RMSprop and Adam get through a ravine?"
+EXPERIMENT = Experiment("ravine", QUESTION, run, finding, rows, picture)

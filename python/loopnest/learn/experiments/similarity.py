@@ -1,12 +1,12 @@
-"""A dot product measures similarity: words that keep the same company have vectors that point the same way.
+"""A dot product measures similarity: words with the same neighbours have vectors with the same direction.
 
-Each word gets a vector with a place for every other word: how much more often the two stand near each other in a text
-than they would by chance, PMI(a, b) = log p(a, b) / (p(a) p(b)), and 0 where it is less often (PPMI). The dot product
-x·y = |x| |y| cos θ adds up over all words that both meet: large where they meet the same ones. Divided by the lengths
-it is the cosine, and the words with the largest cosine are a word's neighbours in meaning.
+A word's vector has an element for every other word: how much more often the two stand near each other than by chance,
+PMI(a, b) = log p(a, b) / (p(a) p(b)), and 0 if less often (PPMI). The dot product x·y = |x| |y| cos θ is large if both
+words have the same neighbours. Divided by the lengths it is the cosine; the words with the largest cosines are a word's
+neighbours in meaning.
 
-The text is this package's own: the lessons, docstrings and comments of its Python and C++ files. As a control the same
-text is read with its words shuffled: then no company is left to be kept, and the similarities go.
+The text is this package's own: lessons, docstrings and comments. As a control, the words of the same text are shuffled:
+the similarities disappear.
 
 Levy and Goldberg, Neural Word Embedding as Implicit Matrix Factorization (2014); Church and Hanks (1990) for PMI.
 """
@@ -22,19 +22,17 @@ from pathlib import Path
 
 import numpy as np
 
-import loopnest as ln
-
 from ...arrays import Array
 from ...backends.cpp import csrc
-from .characters import shades
-from .experiment import Experiment
+from ...operations.linalg import dot
+from .experiment import Experiment, Rows
 
 WINDOW = 4
-"""How many words to the left and to the right are near."""
+"""Words to the left and to the right that count as near."""
 RARE = 8
-"""Words that are found less often have no vector: too little is known of them."""
+"""Words with fewer occurrences have no vector: too little is known of them."""
 SMOOTHING = 0.75
-"""The power of the context's frequency, which keeps rare neighbours from counting too much (Levy et al. 2015, §3.2)."""
+"""The power of a neighbour's frequency: it keeps rare neighbours from counting too much (Levy et al. 2015, §3.2)."""
 
 STOP = frozenset(
     """
@@ -50,31 +48,26 @@ GROUPS = (
     ("softmax", "logits", "entropy", "loss"),
     ("thread", "threads", "cores", "processors"),
 )
-"""Words of four subjects; those that the text has are compared."""
+"""Words of four subjects, which are compared."""
 
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """words: with a vector each; vectors: (n, n) PPMI; cosines: by the groups' words, and with the text shuffled."""
+    """vectors: (n, n) the PPMI of `words`; cosines: of the words `shown`; shuffled: the same for the shuffled text"""
 
-    texts: int
-    count: int
     words: tuple[str, ...]
     vectors: Array
     shown: tuple[str, ...]
     cosines: Array
     shuffled: Array
 
-    def neighbours(self, word: str, many: int = 5) -> list[tuple[str, float]]:
-        """The words whose vectors have the largest cosine with this one's.
-
-        Raises ValueError for a word that has no vector.
-        """
+    def neighbours(self, word: str, count: int = 5) -> list[tuple[str, float]]:
+        """The words with the largest cosines to this word. Raises ValueError for a word without a vector."""
         if word not in self.words:
             raise ValueError(f"word is {word!r}, expected one of {len(self.words)} words, such as {self.words[0]!r}")
         x = self.vectors[self.words.index(word)]
         found = [(other, cosine(x, y)) for other, y in zip(self.words, self.vectors, strict=True) if other != word]
-        return sorted(found, key=lambda pair: -pair[1])[:many]
+        return sorted(found, key=lambda pair: -pair[1])[:count]
 
     def within_and_between(self, cosines: Array) -> tuple[float, float]:
         """The mean cosine of two words of one group, and of two words of different groups."""
@@ -85,34 +78,25 @@ class Similarity:
 
 
 def cosine(x: Array, y: Array) -> float:
-    """x·y / (|x| |y|), all three of them dot products; 0 where a vector is.
+    """x·y / (|x| |y|), by three dot products; 0 for a vector of zeros.
 
     >>> cosine(np.array([1.0, 0.0]), np.array([2.0, 2.0])).__round__(4)
     0.7071
     """
-    size = float(ln.dot(x, x)) * float(ln.dot(y, y))
-    return float(ln.dot(x, y)) / size**0.5 if size > 0 else 0.0
+    size = float(dot(x, x)) * float(dot(y, y))
+    return float(dot(x, y)) / size**0.5 if size > 0 else 0.0
 
 
 def run(seed: int = 0) -> Similarity:
-    """The words' vectors from the package's text, and the cosines of those of GROUPS."""
+    """Make the words' vectors from the package's text, and the cosines of the words in GROUPS."""
     texts = [re.findall(r"[a-z]{3,}", text.lower()) for text in package_text()]
     words, vectors = ppmi(texts)
     shown = tuple(word for group in GROUPS for word in group if word in words)
-    every = [word for text in texts for word in text]
-    np.random.default_rng(seed).shuffle(every)
-    cuts = np.cumsum([len(text) for text in texts])[:-1]
-    mixed = [list(map(str, part)) for part in np.split(np.array(every), cuts)]
-    mixed_words, mixed_vectors = ppmi(mixed)
-    return Similarity(
-        len(texts),
-        len(every),
-        words,
-        vectors,
-        shown,
-        _cosines(words, vectors, shown),
-        _cosines(mixed_words, mixed_vectors, shown),
-    )
+    shuffled = [word for text in texts for word in text]
+    np.random.default_rng(seed).shuffle(shuffled)
+    ends = np.cumsum([len(text) for text in texts])[:-1]
+    mixed = ppmi([part.tolist() for part in np.split(np.array(shuffled), ends)])
+    return Similarity(words, vectors, shown, _cosines(words, vectors, shown), _cosines(*mixed, shown))
 
 
 def _cosines(words: tuple[str, ...], vectors: Array, shown: tuple[str, ...]) -> Array:
@@ -121,7 +105,7 @@ def _cosines(words: tuple[str, ...], vectors: Array, shown: tuple[str, ...]) -> 
 
 
 def ppmi(texts: list[list[str]]) -> tuple[tuple[str, ...], Array]:
-    """The words that are found often enough, and the PPMI of each pair.
+    """The words that occur often enough, and the PPMI of each pair.
 
     >>> words, vectors = ppmi([["tea", "cup"], ["tea", "cup"], ["axe", "log"]] * 8)
     >>> bool(vectors[words.index("tea"), words.index("cup")] > 0 == vectors[words.index("tea"), words.index("log")])
@@ -147,44 +131,28 @@ def ppmi(texts: list[list[str]]) -> tuple[tuple[str, ...], Array]:
 
 
 def package_text() -> Iterator[str]:
-    """The docstrings of the package's Python files and the comments of its C++ files, a text each."""
-    for path in sorted(Path(ln.__file__).parent.rglob("*.py")):
+    """The docstrings of the package's Python files and the comments of its C++ files, one by one."""
+    for path in sorted(Path(__file__).parents[2].rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, (ast.Module, ast.ClassDef, ast.FunctionDef)):
-                docstring = ast.get_docstring(node)
-                if docstring:
-                    yield re.sub(r"(?m)^>>> .*(\n(?!\n).*)*", "", docstring)
+                yield re.sub(r"(?m)^>>> .*(\n(?!\n).*)*", "", ast.get_docstring(node) or "")
     for path in sorted([*csrc().rglob("*.hpp"), *csrc().rglob("*.cpp")]):
-        lines: list[str] = []
-        for line in [*path.read_text(encoding="utf-8").splitlines(), ""]:
-            comment = re.match(r"\s*//+ ?(.*)", line)
-            if comment:
-                lines.append(comment[1])
-            elif lines:
-                yield " ".join(lines)
-                lines = []
+        yield from re.findall(r"(?m)(?:^\s*//.*\n)+", path.read_text(encoding="utf-8"))
 
 
 def finding(data: Similarity) -> str:
     within, between = data.within_and_between(data.cosines)
-    lost, rest = data.within_and_between(data.shuffled)
+    within_shuffled, between_shuffled = data.within_and_between(data.shuffled)
     return (
-        f"Two words of one subject have a mean cosine of {within:.2f}, two of different subjects {between:.2f}. In the "
-        f"same text with its words shuffled it is {lost:.2f} and {rest:.2f}: no difference is left."
+        f"Two words of one subject have a mean cosine of {within:.2f}, two of different subjects {between:.2f}. With "
+        f"the words shuffled it is {within_shuffled:.2f} and {between_shuffled:.2f}."
     )
 
 
-def text(data: Similarity, width: int) -> list[str]:
-    lines = [f"{data.count:,} words in {data.texts:,} texts; {len(data.words):,} words have a vector", ""]
-    wide = max(map(len, data.shown))
-    for word, row in zip(data.shown, shades(data.cosines, 0, 0.5), strict=True):
-        lines.append(f"{word:>{wide}} {row}")
-    lines += ["", "nearest, with their cosines"]
-    for group in GROUPS:
-        for word in [word for word in group if word in data.shown][:1]:
-            near = ", ".join(f"{other} {angle:.2f}" for other, angle in data.neighbours(word))
-            lines.append(f"{word:>{wide}} {near}")
-    return lines
+def rows(data: Similarity) -> Rows:
+    firsts = [word for group in GROUPS for word in group[:1] if word in data.shown]
+    table = [[word, ", ".join(f"{near} {size:.2f}" for near, size in data.neighbours(word, 4))] for word in firsts]
+    return [["word", "nearest, with their cosines"], *table]
 
 
 def picture(data: Similarity) -> str:
@@ -204,4 +172,4 @@ def picture(data: Similarity) -> str:
     return made.svg
 
 
-EXPERIMENT = Experiment("similarity", "Why does a dot product measure similarity?", run, finding, text, picture)
+EXPERIMENT = Experiment("similarity", "Why does a dot product measure similarity?", run, finding, rows, picture)

@@ -1,11 +1,11 @@
 """Hidden units that begin alike stay alike: the network is as wide as one of them.
 
-What a hidden unit learns depends on its incoming and outgoing weights alone. Where these are the same for all units, so
-are all gradients, and after every step they are the same still: 8 units then do the work of one. With all weights 0 and
-GELU it is worse: the hidden layer's output is gelu(0) = 0 and nothing flows back through weights of 0, so that the
-outputs' biases alone are learnt. Random weights break the symmetry; it is all that they have to do.
+A hidden unit's gradient depends on its own incoming and outgoing weights alone. If these are the same for all units, so
+are the gradients, and they remain the same after every step: 8 units do the work of one. With all weights 0 and GELU it
+is worse: the hidden layer's output is gelu(0) = 0 and no gradient flows back through weights of 0, so only the biases
+of the outputs are learnt. Random weights break the symmetry; that is their whole purpose.
 
-Here a network with 8 hidden units learns the digits from three beginnings, and every unit is shown.
+Here a network with 8 hidden units learns the digits from three initialisations.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 from ... import nn
 from ...arrays import Array
-from .experiment import Experiment
+from .experiment import Experiment, Rows
 
 HIDDEN = 8
 STARTS = {"zeros": "all weights 0", "constant": "all weights alike", "he": "random weights (He)"}
@@ -26,24 +26,21 @@ STARTS = {"zeros": "all weights 0", "constant": "all weights alike", "he": "rand
 class Start:
     """One network after its training.
 
-    w1        (64, 8) the weights into each hidden unit, a column each
-    w2        (8, 10) the weights out of each, a row each
-    moved     by unit, how far its weights are from where they began: the norm of the difference
-    apart     by unit, how far its weights are from those of the first unit
+    w1     (64, 8) the weights into each hidden unit, a column each
+    moved  by unit, the distance of its weights from their initial values
+    apart  by unit, the distance of its weights from the first unit's
     """
 
     init: str
-    losses: tuple[float, ...]
     accuracy: float
     w1: Array
-    w2: Array
     moved: tuple[float, ...]
     apart: tuple[float, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class ZeroInit:
-    """single: how many digits are right with a single hidden unit."""
+    """starts: by initialisation; single: the accuracy with a single hidden unit"""
 
     starts: tuple[Start, ...]
     single: float
@@ -53,7 +50,7 @@ class ZeroInit:
 
 
 def run(seed: int = 0, impl: str | None = None, epochs: int = 10) -> ZeroInit:
-    """The digits, learnt with 8 hidden units from zeros, from weights that are all alike, and from random ones."""
+    """Learn the digits with 8 hidden units from zeros, from weights that are all alike, and from random ones."""
     data = nn.digits()
     single = nn.train(data, nn.Config(impl=impl, hidden=1, seed=seed, epochs=epochs, dtype="float64"))
     return ZeroInit(tuple(_start(data, init, seed, impl, epochs) for init in STARTS), single.accuracy)
@@ -63,22 +60,14 @@ def _start(data: nn.Data, init: str, seed: int, impl: str | None, epochs: int) -
     config = nn.Config(impl=impl, hidden=HIDDEN, init=init, seed=seed, epochs=epochs, dtype="float64")
     training = nn.Training(data, config)
     before = _units(training)
-    told = training.run()
+    accuracy = training.run().accuracy
     after = _units(training)
-    p = training.network.parameters
-    return Start(
-        init,
-        told.losses,
-        told.accuracy,
-        p["w1"].copy(),
-        p["w2"].copy(),
-        tuple(np.linalg.norm(after - before, axis=1).tolist()),
-        tuple(np.linalg.norm(after - after[0], axis=1).tolist()),
-    )
+    moved, apart = (tuple(np.linalg.norm(after - other, axis=1).tolist()) for other in (before, after[0]))
+    return Start(init, accuracy, training.network.parameters["w1"].copy(), moved, apart)
 
 
 def _units(training: nn.Training) -> Array:
-    """All that belongs to each hidden unit, a row each: weights in, bias, weights out."""
+    """The weights in, the bias and the weights out of each hidden unit, a row each."""
     p = training.network.parameters
     return np.hstack([p["w1"].T, p["b1"][:, None], p["w2"]])
 
@@ -87,18 +76,17 @@ def finding(data: ZeroInit) -> str:
     zeros, alike, random = (data.start(init) for init in STARTS)
     return (
         f"From zeros no hidden unit moves, and {zeros.accuracy:.0%} of the digits are right. From weights that are all "
-        f"alike the units move, but together: {alike.accuracy:.0%}, where a single unit reaches {data.single:.0%}. "
-        f"From random weights each learns something else: {random.accuracy:.0%}."
+        f"alike the units move together: {alike.accuracy:.0%}, and a single unit reaches {data.single:.0%}. From "
+        f"random weights each unit learns something else: {random.accuracy:.0%}."
     )
 
 
-def text(data: ZeroInit, width: int) -> list[str]:
-    lines = [f"{'':22}" + "".join(f"{'unit ' + str(unit + 1):>7}" for unit in range(HIDDEN))]
-    for start in data.starts:
-        lines.append(f"{STARTS[start.init]}: {start.accuracy:.1%} right")
-        lines.append(f"  {'moved from its start':20}" + "".join(f"{distance:7.2g}" for distance in start.moved))
-        lines.append(f"  {'away from unit 1':20}" + "".join(f"{distance:7.2g}" for distance in start.apart))
-    return lines
+def rows(data: ZeroInit) -> Rows:
+    table = [
+        [STARTS[s.init], f"{s.accuracy:.1%}", f"{min(s.moved):.2g} to {max(s.moved):.2g}", f"{max(s.apart):.2g}"]
+        for s in data.starts
+    ]
+    return [["initialisation", "right", "units moved by", "at most apart"], *table]
 
 
 def picture(data: ZeroInit) -> str:
@@ -111,11 +99,9 @@ def picture(data: ZeroInit) -> str:
             size = float(np.abs(start.w1).max()) or 1.0
             for unit, axes in enumerate(row):
                 axes.imshow(start.w1[:, unit].reshape(8, 8), vmin=-size, vmax=size, interpolation="nearest")
-                axes.set_xticks([])
-                axes.set_yticks([])
+                axes.set(xticks=[], yticks=[])
                 axes.grid(False)
-                for spine in axes.spines.values():
-                    spine.set_visible(True)
+                axes.spines[:].set_visible(True)
                 if start is data.starts[0]:
                     axes.set_title(f"unit {unit + 1}", fontsize=8, fontweight="normal", loc="center")
             label = f"{STARTS[start.init]}\n{start.accuracy:.0%} right"
@@ -123,4 +109,4 @@ def picture(data: ZeroInit) -> str:
     return made.svg
 
 
-EXPERIMENT = Experiment("zero-init", "What does zero initialisation do?", run, finding, text, picture, nn.why_no_digits)
+EXPERIMENT = Experiment("zero-init", "What does zero initialisation do?", run, finding, rows, picture, nn.why_no_digits)
