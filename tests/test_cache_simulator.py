@@ -17,13 +17,12 @@ from loopnest.layout.traffic import (
     CacheLevel,
     Replay,
     Stream,
-    Traffic,
     estimate,
     expected,
     simulate,
     stream_of,
 )
-from loopnest.machine import card as machine
+from loopnest.machine.records import Cache
 
 CSRC = Path(__file__).parents[1] / "csrc"
 ISA_LEVELS = ["v1", "v3", "v4"] if "v1" in ln.isa_levels() else ln.isa_levels()
@@ -334,12 +333,6 @@ def test_what_is_too_large_is_told_by_smaller_matrices(own_cache_directory):
     assert expected(ln.matmul["numpy.matmul"], (a, b), most=10**9) is None
 
 
-def test_traffic_survives_json():
-    found = simulate(ln.matmul["cpp.packed"], *np.ones((2, 20, 20), np.float32))
-    assert Traffic.from_json(found.to_json()) == found
-    assert found.to_json()["bytes"] == {level: found.bytes(level) for level in found.levels}
-
-
 # --- what is refused
 
 
@@ -380,11 +373,11 @@ def test_operands_outside_of_their_memory_are_refused():
 
 def test_this_machines_caches_make_a_simulator(monkeypatch):
     assert len(traffic.this_machine()) >= 1
-    odd = (machine.Cache(1, 48 << 10, 12, 64, False), machine.Cache(2, 1_310_720, 0, 0, True))
-    monkeypatch.setattr(machine, "caches", lambda: odd)
+    odd = (Cache(1, 48 << 10, 12, 64, False), Cache(2, 1_310_720, 0, 0, True))
+    monkeypatch.setattr(traffic, "machine_caches", lambda: odd)
     caches = traffic.this_machine.__wrapped__()
     assert caches == (CacheLevel(48 << 10, 12, 64), CacheLevel(1_310_720, 8, 64))
-    monkeypatch.setattr(machine, "caches", lambda: ())
+    monkeypatch.setattr(traffic, "machine_caches", lambda: ())
     assert [level.size for level in traffic.this_machine.__wrapped__()] == list(_core.cache_sizes())
 
 

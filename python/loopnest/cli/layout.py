@@ -19,7 +19,6 @@ from .progress import console
 @click.option("--ways", type=int, default=4, show_default=True, help="Lines of a set.")
 @click.option("--line", type=int, default=16, show_default=True, help="Bytes of a line: 4 for each element.")
 @output_file("--svg", "svg_file", help="Write the picture to this file.")
-@output_file("--animate", "animation_file", help="Write the walk, step by step, to this file: SVG that moves.")
 def command(
     operation: str,
     variant: str | None,
@@ -29,7 +28,6 @@ def command(
     ways: int,
     line: int,
     svg_file: Path | None,
-    animation_file: Path | None,
 ) -> None:
     """Show in which order a C++ rung touches its elements, and which of them a cache has.
 
@@ -41,20 +39,15 @@ def command(
     loopnest layout matmul ijk --layout CF   down the columns, which now are contiguous
     """
     from ..layout.traffic import CacheLevel
-    from ..layout.walk import animation_svg, picture, picture_svg, walk
+    from ..layout.walk import picture, picture_svg, walk
 
     try:
         walked = walk(operation, variant, n=n, layout=layout, cache=CacheLevel(size, ways, line))
-        files = []
-        if svg_file is not None:
-            files.append((svg_file, picture_svg(walked, background="white")))
-        if animation_file is not None:
-            files.append((animation_file, animation_svg(walked, background="white")))
     except ValueError as error:
         raise click.ClickException(str(error)) from None
     out = console()
     for part in picture(walked, out.width, coloured=out.color_system is not None):
         out.print(part)
-    for file, svg in files:
-        file.write_text(svg, encoding="utf-8")
-        out.print(f"written: {file}", markup=False, highlight=False)
+    if svg_file is not None:
+        svg_file.write_text(picture_svg(walked), encoding="utf-8")
+        out.print(f"written: {svg_file}", markup=False, highlight=False)

@@ -1,17 +1,16 @@
-"""What the processor and the kernel counted while a call ran: cycles, instructions, cache misses, page faults.
+"""The processor's and the kernel's counts of a call: cycles, instructions, cache misses, page faults.
 
 >>> from loopnest.layout.counters import count
 >>> counted = count(lambda: sum(range(10_000)))
 >>> for event in counted.events:                                       # doctest: +SKIP
 ...     print(event.name, event.value if event.reason is None else event.reason)
-cycles ENOENT: this processor, or the virtual machine that it is, has no such counter
+cycles ENOENT: this processor, or this virtual machine, has no such counter
 ...
 page faults 0
 
-On Linux, by the system call perf_event_open, in user mode alone, for this thread and those that it starts from then
-on. A counter that is not there has a reason and no value; so has one that the kernel never got to run. Where the
-processor has fewer counters than events, the kernel lets them take turns: such a value is an estimate, and says what
-share of the time it was counted.
+Linux only, by the system call perf_event_open, in user mode, for this thread and the threads that it starts from then
+on. A counter that does not exist or never ran has a reason and no value. If the processor has fewer counters than there
+are events, the kernel lets them take turns: such a value is an estimate, with the share of the time that it covers.
 """
 
 from __future__ import annotations
@@ -26,9 +25,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
+
+import numpy as np
 
 from ..backends import SIMULATED
+from ..timing.budget import by_work
 
 PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 
@@ -38,9 +40,9 @@ HARDWARE, SOFTWARE, CACHE = 0, 1, 3
 
 @dataclass(frozen=True)
 class Event:
-    """What may be counted: a name, and what perf_event_open calls it.
+    """An event to count, with its type and config for perf_event_open.
 
-    in_kernel  whether it happens in the kernel alone, so that who may not look there would count none
+    in_kernel  whether it happens only in the kernel, so that the kernel's share must be counted
     """
 
     name: str
@@ -50,7 +52,7 @@ class Event:
 
 
 def _cache_misses(cache: int) -> int:
-    """Of reads: PERF_COUNT_HW_CACHE_OP_READ is 0, PERF_COUNT_HW_CACHE_RESULT_MISS 1."""
+    """Misses of reads: PERF_COUNT_HW_CACHE_OP_READ is 0, PERF_COUNT_HW_CACHE_RESULT_MISS 1."""
     return cache | 0 << 8 | 1 << 16
 
 
@@ -67,16 +69,16 @@ EVENTS = (
     Event("context switches", SOFTWARE, 3, in_kernel=True),
     Event("CPU migrations", SOFTWARE, 4, in_kernel=True),
 )
-"""The processor's, and then the kernel's own."""
+"""The processor's events, then the kernel's."""
 
 
 @dataclass(frozen=True)
 class Count:
-    """What was counted of an event.
+    """An event's count.
 
     value   None where it was not counted
-    share   of the time that it was counted; below 1 the value is an estimate, scaled to the whole time
-    reason  why there is no value, and how to mend that where one can
+    share   of the time that was counted; below 1 the value is an estimate, scaled to the whole time
+    reason  why there is no value, and what would help
     """
 
     name: str
@@ -87,7 +89,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Counted:
-    """A call's events, and how often the call was made."""
+    """The events of all calls together."""
 
     events: tuple[Count, ...]
     calls: int = 1
@@ -99,45 +101,28 @@ class Counted:
         raise KeyError(f"no event is called {name!r}; there are {', '.join(e.name for e in self.events)}")
 
     def ratio(self, above: str, below: str) -> float | None:
-        """One event for each of another, such as instructions for each of the cycles; None where either is missing."""
+        """One event by another, such as instructions by cycles; None where either is missing."""
         one, other = self[above].value, self[below].value
         return one / other if one is not None and other else None
 
 
-class Kernel(Protocol):
-    """What is asked of the operating system; the tests have one of their own."""
-
-    def open(self, event: Event) -> int:
-        """A descriptor of a counter that stands still. Raises OSError."""
-
-    def start(self, counter: int) -> None: ...
-    def stop(self, counter: int) -> None: ...
-    def read(self, counter: int) -> bytes:
-        """Three 64-bit numbers: the value, the ns that the counter was wanted, and those that it ran."""
-
-    def close(self, counter: int) -> None: ...
-
-
 def count(
-    call: Callable[[], object], *, calls: int = 1, events: Sequence[Event] = EVENTS, kernel: Kernel | None = None
+    call: Callable[[], object], *, calls: int = 1, events: Sequence[Event] = EVENTS, kernel: Any = None
 ) -> Counted:
-    """Make the call so many times, and count: each event's sum over all calls.
+    """Count the events of some calls: each event's sum over all of them.
 
-    Never raises for a counter that is not there: its reason says why. What `call` raises goes through.
+    kernel  has LinuxKernel's functions; tests have one of their own
+
+    Does not raise for a counter that does not exist: its reason says why. Exceptions of `call` pass through.
     """
     if calls < 1:
         raise ValueError(f"count: calls is {calls}, expected 1 or more")
-    if kernel is None:
-        reason = why_not_here()
-        if reason:
-            for _ in range(calls):
-                call()
-            return Counted(tuple(Count(event.name, None, 0.0, reason) for event in events), calls)
-        kernel = LinuxKernel()
+    nowhere = None if kernel else why_not_here()
+    kernel = kernel or LinuxKernel()
     counters: dict[Event, int] = {}
-    reasons: dict[Event, str] = {}
+    reasons: dict[Event, str] = dict.fromkeys(events, nowhere) if nowhere else {}
     with ExitStack() as open_ones:
-        for event in events:
+        for event in events if not nowhere else ():
             try:
                 counters[event] = kernel.open(event)
             except OSError as error:
@@ -151,20 +136,16 @@ def count(
         for counter in counters.values():
             kernel.stop(counter)
         found = {event: _count(event, kernel.read(counter)) for event, counter in counters.items()}
-    return Counted(
-        tuple(found[e] if e in found else Count(e.name, None, 0.0, reasons[e]) for e in events),
-        calls,
-    )
+    return Counted(tuple(found[e] if e in found else Count(e.name, None, 0.0, reasons[e]) for e in events), calls)
 
 
 def _count(event: Event, data: bytes) -> Count:
     if len(data) != 24:
-        return Count(event.name, None, 0.0, f"the kernel gave {len(data)} bytes in place of 24")
+        return Count(event.name, None, 0.0, f"the kernel gave {len(data)} bytes, expected 24")
     value, wanted, ran = struct.unpack("=QQQ", data)
     if not ran:
-        return Count(
-            event.name, None, 0.0, "the kernel never ran it: other events held the processor's counters all the time"
-        )
+        reason = "the kernel never ran it: other events held the processor's counters all the time"
+        return Count(event.name, None, 0.0, reason)
     share = min(ran / wanted, 1.0) if wanted else 1.0
     return Count(event.name, round(value / share), share)
 
@@ -182,10 +163,10 @@ _SYSTEM_CALLS = {"x86_64": 298, "aarch64": 241}
 
 
 def explained(event: Event, error: OSError) -> str:
-    """An error of perf_event_open in words, with what to do about it."""
+    """An error of perf_event_open in words, with a fix where there is one."""
     name = errno.errorcode.get(error.errno or 0, str(error.errno))
     if error.errno in (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV):
-        return f"{name}: this processor, or the virtual machine that it is, has no such counter"
+        return f"{name}: this processor, or this virtual machine, has no such counter"
     if error.errno in (errno.EACCES, errno.EPERM):
         level, enough = _paranoid(), 1 if event.in_kernel else 2
         if level is not None and level > enough:
@@ -193,7 +174,7 @@ def explained(event: Event, error: OSError) -> str:
             return f"{name}: kernel.perf_event_paranoid is {level}; {fix}"
         return f"{name}: a container or a security module forbids it; in Docker: --cap-add PERFMON"
     if error.errno == errno.ENOSYS:
-        return f"{name}: this kernel, or the sandbox that it is, has no perf_event_open"
+        return f"{name}: this kernel, or this sandbox, has no perf_event_open"
     if error.errno == errno.EMFILE:
         return f"{name}: too many open files; raise the limit with: ulimit -n 1024"
     if error.errno == errno.EBUSY:
@@ -209,7 +190,7 @@ def _paranoid() -> int | None:
 
 
 class Attributes(ctypes.Structure):
-    """perf_event_attr as far as its first version goes, 64 bytes (PERF_ATTR_SIZE_VER0)."""
+    """The first version of perf_event_attr, 64 bytes (PERF_ATTR_SIZE_VER0)."""
 
     _fields_ = (
         ("type", ctypes.c_uint32),
@@ -232,7 +213,7 @@ _CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
 
 
 def perf_event_open(attributes: Attributes) -> int:
-    """A descriptor of an event of this thread, on whatever processor it runs. Raises OSError."""
+    """A descriptor of an event of this thread, on any processor. Raises OSError."""
     this_thread, any_processor, no_group = ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1)
     number, flags = ctypes.c_long(_SYSTEM_CALLS[platform.machine()]), ctypes.c_ulong(_CLOSE_ON_EXEC)
     call = ctypes.CDLL(None, use_errno=True).syscall
@@ -246,6 +227,7 @@ class LinuxKernel:
     """The system calls, through the C library."""
 
     def open(self, event: Event) -> int:
+        """A descriptor of a counter that stands still. Raises OSError."""
         user_only = 0 if event.in_kernel else _EXCLUDE_KERNEL | _EXCLUDE_HV
         attributes = Attributes(
             type=event.type,
@@ -269,6 +251,7 @@ class LinuxKernel:
         fcntl.ioctl(counter, request, 0)
 
     def read(self, counter: int) -> bytes:
+        """Three 64-bit numbers: the value, the ns that the counter was wanted, and the ns that it ran."""
         return os.read(counter, 24)
 
     def close(self, counter: int) -> None:
@@ -276,7 +259,7 @@ class LinuxKernel:
 
 
 def count_implementation(implementation: Any, workload: Any, *, calls: int = 5) -> Counted:
-    """Count one implementation's kernel on a workload of its operation: `calls` calls, after one that is not counted.
+    """Count an implementation's kernel on a workload of its operation: `calls` calls, after one that is not counted.
 
     >>> import loopnest as ln
     >>> from loopnest.layout.counters import count_implementation
@@ -284,11 +267,9 @@ def count_implementation(implementation: Any, workload: Any, *, calls: int = 5) 
     >>> counted.calls
     2
 
-    Threads that ran before, such as the pools of NumPy's BLAS and of loopnest, are not counted: set_num_threads(1).
-    Raises ValueError for a workload that the operation has not, or a rung that runs in a simulator.
+    Threads that exist already, such as the pools of NumPy's BLAS and of loopnest, are not counted: set_num_threads(1).
+    Raises ValueError for a workload that the operation does not have, and for a rung that runs in a simulator.
     """
-    from ..bench.measure import Problem
-
     if implementation.simulated():
         raise ValueError(f"{implementation.id} is {SIMULATED}")
 
@@ -296,22 +277,27 @@ def count_implementation(implementation: Any, workload: Any, *, calls: int = 5) 
     by_name = {known.name: known for known in operation.contract.workloads}
     if str(workload) not in by_name:
         raise ValueError(f"{operation.name}: no workload is called {str(workload)!r}; there are {', '.join(by_name)}")
-    problem = Problem.sample(operation, by_name[str(workload)], None, {})
-    problem.check(implementation)
-    call = problem.kernel_call(implementation)
+    arguments = operation.contract.sample(by_name[str(workload)], np.dtype(np.float32), np.random.default_rng(0))
+    kernel_calls: list[tuple[Any, ...]] = []
+    operation.contract.run(lambda *args: kernel_calls.append(args), *arguments.inputs, **arguments.options)
+
+    def call() -> None:
+        for args in kernel_calls:
+            implementation.kernel(*args)
+
     call()
     return count(call, calls=calls)
 
 
 def usual_workload(operation: Any) -> str:
-    """One that takes a while and not long: the first with 65,536 elements of traffic or more, or the largest."""
+    """A workload whose call takes a while and not long: the first with 65,536 elements of traffic, or the largest."""
     contract = operation.contract
-    sizes = [(contract.traffic(1, **w.shape), w.name) for w in contract.workloads]
-    return next((str(name) for size, name in sizes if size >= 65_536), str(sizes[-1][1]))
+    workloads = by_work(contract)
+    return str(next((w for w in workloads if contract.traffic(1, **w.shape) >= 65_536), workloads[-1]).name)
 
 
 def report(counted: Counted) -> list[str]:
-    """A line for each event, and the ratios that can be made; what is missing for one reason is told once."""
+    """A line for each event and ratio, and one for each reason why events are missing."""
     width = max(len(event.name) for event in counted.events)
     lines = []
     for event in counted.events:

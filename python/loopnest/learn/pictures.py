@@ -159,7 +159,7 @@ def walk_of(order: str) -> str:
     """A product's walk through a small cache, as `loopnest layout` draws it."""
     from ..layout.walk import picture_svg, walk
 
-    return picture_svg(walk("matmul", order), background="white")
+    return picture_svg(walk("matmul", order))
 
 
 def lanes() -> str:
