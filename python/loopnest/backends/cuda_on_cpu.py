@@ -91,6 +91,7 @@ class Simulated:
         Raises CudaSourceError for arguments that do not fit the parameters, or where no sizes are known;
         CudaLaunchError where threads wait for ever.
 
+        >>> import numpy as np
         >>> from loopnest.backends.cuda_on_cpu import build_simulated
         >>> file = Path(__import__("tempfile").mkdtemp()) / "twice.cu"
         >>> _ = file.write_text('''
