@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import importlib.util
 import sys
 import traceback
@@ -17,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from .compiler import FLAGS, BuildError, compile_library
-from .cuda_on_cpu import build_simulated
+from .compiler import FLAGS, BuildError, Library, compile_library
+from .cuda_on_cpu import Simulated, build_simulated
 from .cuda_source import CudaSourceError
 
 LANGUAGES = {
@@ -27,6 +28,8 @@ LANGUAGES = {
     **dict.fromkeys((".cpp", ".cc", ".cxx", ".c++"), "c++"),
     ".cu": "cuda",
 }
+
+Built = Library | Simulated | None
 
 Functions = Callable[[str], Callable[..., Any] | None]
 """Gives a file's function by its name, or None where the file has none of that name."""
@@ -42,22 +45,12 @@ def language(file: Path) -> str | None:
     return LANGUAGES.get(file.suffix.lower())
 
 
-def load(file: Path | str, *, flags: str = FLAGS) -> Functions:
-    """The functions of a file, by name, to be called in this process.
-
-    Python functions are called as they are. Functions of C and C++ (`extern "C"`), and kernels of CUDA C++ with a
-    `// launch:` comment, take NumPy arrays in C order for pointers and whole numbers for `long` (CUDA C++: for the
-    parameter's own type); they return nothing.
+def build(file: Path | str, *, flags: str = FLAGS) -> Built:
+    """Compile a file, and run nothing of it: a Library of C or C++, a Simulated of CUDA C++; None for Python.
 
     flags  for the compiler of C and C++
 
-    Raises UserFileError for a file that is missing, has another suffix, or cannot be imported or compiled.
-
-    >>> import tempfile
-    >>> file = Path(tempfile.mkdtemp()) / "mine.py"
-    >>> _ = file.write_text("def twice(x):\\n    return 2 * x")
-    >>> load(file)("twice")(21)
-    42
+    Raises UserFileError for a file that is missing, has another suffix, or does not compile.
     """
     path = Path(file)
     if not path.is_file():
@@ -65,13 +58,38 @@ def load(file: Path | str, *, flags: str = FLAGS) -> Functions:
     kind = language(path)
     if kind is None:
         raise UserFileError(f"{path} ends in {path.suffix!r}, expected one of {', '.join(LANGUAGES)}")
-    if kind == "python":
-        module = python_module(path)
-        return lambda name: getattr(module, name, None)
     try:
-        return _kernels(path) if kind == "cuda" else _exports(compile_library(path, kind, flags).file)
+        if kind == "cuda":
+            return build_simulated(path)
+        return None if kind == "python" else compile_library(path, kind, flags)
+    except CudaSourceError as error:
+        raise UserFileError(str(error)) from None
     except BuildError as error:
         raise UserFileError(error.build.messages or str(error)) from None
+
+
+def load(file: Path | str, built: Built = None, *, flags: str = FLAGS) -> Functions:
+    """The functions of a file, by name, to be called in this process.
+
+    Python functions are called as they are. Functions of C and C++ (`extern "C"`), and kernels of CUDA C++ with a
+    `// launch:` comment, take NumPy arrays in C order for pointers and whole numbers for `long` (CUDA C++: for the
+    parameter's own type); they return nothing.
+
+    built  what `build` made of the file, perhaps in another process; compiled here where it is None
+
+    Raises UserFileError as `build` does, and for a Python file that cannot be imported.
+
+    >>> import tempfile
+    >>> file = Path(tempfile.mkdtemp()) / "mine.py"
+    >>> _ = file.write_text("def twice(x):\\n    return 2 * x")
+    >>> load(file)("twice")(21)
+    42
+    """
+    built = built or build(file, flags=flags)
+    if built is None:
+        module = python_module(Path(file))
+        return lambda name: getattr(module, name, None)
+    return _exports(built.file) if isinstance(built, Library) else _kernels(built)
 
 
 def python_module(path: Path) -> ModuleType:
@@ -129,15 +147,6 @@ def _as_c(argument: Any) -> Any:
     return ctypes.c_void_p(argument.ctypes.data) if isinstance(argument, np.ndarray) else ctypes.c_long(argument)
 
 
-def _kernels(path: Path) -> Functions:
-    try:
-        built = build_simulated(path)
-    except CudaSourceError as error:
-        raise UserFileError(str(error)) from None
-
-    def function(name: str) -> Callable[..., None] | None:
-        if name not in {kernel.name for kernel in built.kernels}:
-            return None
-        return lambda *arguments: built.launch(name, *arguments)
-
-    return function
+def _kernels(built: Simulated) -> Functions:
+    names = {kernel.name for kernel in built.kernels}
+    return lambda name: functools.partial(built.launch, name) if name in names else None

@@ -80,7 +80,7 @@ def _wrong(attempt: Attempt, failure: Failure, width: int) -> Iterator[Renderabl
 
 
 def _drawn(failure: Failure, width: int) -> Iterator[RenderableType]:
-    yield Columns([_value(name, x, None) for name, x in failure.shown], padding=(0, 4))
+    yield Columns([_value(name, x, None) for name, x in failure.shown.items()], padding=(0, 4))
     for result in failure.results:
         if result.wrong is not None and not result.wrong.any():
             continue

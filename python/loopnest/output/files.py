@@ -21,3 +21,14 @@ def save_text(text: str, path: Path) -> None:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def save_new(text: str, path: Path) -> None:
+    """Write a file that does not exist yet. Raises ValueError where it exists, or its folder does not."""
+    if not path.parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent}")
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise ValueError(f"{path} exists and is left as it is; move it away, or name another file") from None

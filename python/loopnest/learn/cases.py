@@ -1,0 +1,221 @@
+"""The exercises' small cases: calls whose results are known, the simplest first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .in_child import Watched
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One call, and its results.
+
+    arguments  by name, in the function's order; arrays full of NaN are memory for results
+    expected   by name: an argument that the function writes to, or a value that it returns
+    tolerance  the largest error of an element, relative to the larger of its magnitude and 1
+    """
+
+    about: str
+    function: str
+    arguments: Mapping[str, Any]
+    expected: Mapping[str, Any]
+    tolerance: float = 1e-9
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The arguments to be drawn: all but memory for results."""
+        values = {name: np.array(x.rows) if isinstance(x, Watched) else x for name, x in self.arguments.items()}
+        return {name: x for name, x in values.items() if not isinstance(x, np.ndarray) or not _is_memory(x)}
+
+
+def _is_memory(x: Array) -> bool:
+    return x.size > 0 and x.dtype.kind == "f" and bool(np.isnan(x).all())
+
+
+def _rng() -> np.random.Generator:
+    return np.random.default_rng(20)
+
+
+def _small(*shape: int) -> Array:
+    """Small whole numbers, which are easy to check by hand; their sums are exact in any order."""
+    return _rng().integers(-3, 4, shape).astype(float)
+
+
+def vectors() -> Iterator[Case]:
+    calls: tuple[tuple[str, list[int], list[int], float, str], ...] = (
+        ("dot", [1, 2, 3], [4, 5, 6], 32.0, "three elements"),
+        ("dot", [2], [-3], -6.0, "one element"),
+        ("dot", [1, 0, 2, 0, 3], [0, 5, 1, 5, -1], -1.0, "five elements, with zeros"),
+        ("dot", [], [], 0.0, "no element: an empty sum is 0"),
+        ("cosine", [1, 0], [0, 1], 0.0, "a right angle"),
+        ("cosine", [1, 2], [2, 4], 1.0, "one direction, two lengths"),
+        ("cosine", [1, 2], [-1, -2], -1.0, "opposite directions"),
+        ("cosine", [3, 4], [4, 3], 24 / 25, "two vectors of length 5"),
+    )
+    for function, x, y, expected, about in calls:
+        yield Case(about, function, {"x": np.array(x, float), "y": np.array(y, float)}, {f"{function}(x, y)": expected})
+
+
+ORDERS = ("ijk", "ikj", "jik", "jki", "kij", "kji")
+
+
+def loop_orders() -> Iterator[Case]:
+    a, b = np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([[1.0, 0, 2, -1], [0, 1, -1, 2], [1, 1, 0, 0]])
+    sizes = {"i": 2, "k": 3, "j": 4}
+    for order in ORDERS:
+        right = {name: Watched(x) for name, x in (("a", a.tolist()), ("b", b.tolist()), ("c", [[0.0] * 4] * 2))}
+        for at in np.ndindex(*(sizes[letter] for letter in order)):
+            i, j, p = (at[order.index(letter)] for letter in "ijk")
+            right["c"][i][j] += right["a"][i][p] * right["b"][p][j]
+        arguments = {"a": Watched(a.tolist()), "b": Watched(b.tolist()), "c": Watched([[0.0] * 4] * 2)}
+        orders = {f"order in which {name}'s elements are first touched": x.order() for name, x in right.items()}
+        about = f"2 x 3 by 3 x 4, loops in the order {', '.join(order)}"
+        yield Case(about, order, arguments, {"c": a @ b, **orders})
+
+
+def strides() -> Iterator[Case]:
+    rows, broadcast = {"strides": (4, 1)}, "broadcast_strides"
+    calls: tuple[tuple[str, dict[str, Any], Any, str], ...] = (
+        ("strides_of", {"shape": (3, 4), "order": "C"}, (4, 1), "rows one after another"),
+        ("strides_of", {"shape": (3, 4), "order": "F"}, (1, 3), "columns one after another"),
+        ("strides_of", {"shape": (2, 3, 4), "order": "C"}, (12, 4, 1), "three axes"),
+        ("strides_of", {"shape": (5,), "order": "F"}, (1,), "one axis"),
+        ("offset", {"index": (2, 1), **rows}, 9, "row 2, column 1 of a 3 x 4 matrix"),
+        ("offset", {"index": (2, 1), "strides": (1, 3)}, 5, "the same in the other order"),
+        ("offset", {"index": (1, 2, 3), "strides": (12, 4, 1)}, 23, "the last element of three axes"),
+        (broadcast, {"shape": (1, 4), **rows, "to": (3, 4)}, (0, 1), "one row, read for every row"),
+        (broadcast, {"shape": (3, 1), "strides": (1, 1), "to": (3, 4)}, (1, 0), "one column, read for every column"),
+        (broadcast, {"shape": (4,), "strides": (1,), "to": (3, 4)}, (0, 1), "a missing axis is put in front"),
+        (broadcast, {"shape": (3, 4), **rows, "to": (3, 4)}, (4, 1), "nothing to broadcast"),
+    )
+    for function, arguments, expected, about in calls:
+        yield Case(about, function, arguments, {f"{function}(…)": np.array(expected)})
+    for shape in ((2, 3), (1, 4), (5, 2)):
+        a = np.arange(float(np.prod(shape))).reshape(shape)
+        arguments = {"a": a, "out": np.full(shape[::-1], np.nan)}
+        yield Case(f"{shape[0]} x {shape[1]}", "transpose", arguments, {"out": a.T.copy()})
+
+
+def _matmul(m: int, k: int, n: int, about: str = "", *, c: bool = False) -> Case:
+    """A product that is written to a third argument. c: in C++ and CUDA C++, in float32 with the sizes after it."""
+    dtype = np.float32 if c else np.float64
+    a: Array = _small(m, k).astype(dtype)
+    b: Array = _small(k, n).astype(dtype)
+    result = "c" if c else "out"
+    arguments = {"a": a, "b": b, result: np.full((m, n), np.nan, dtype)} | ({"m": m, "n": n, "k": k} if c else {})
+    sizes = f"{m} x {k} by {k} x {n}"
+    return Case(f"{sizes}: {about}" if about else sizes, "matmul", arguments, {result: a @ b})
+
+
+def blocked() -> Iterator[Case]:
+    yield _matmul(64, 64, 64, "whole blocks")
+    yield _matmul(40, 32, 38, "blocks at the edges that are not whole")
+    yield _matmul(3, 2, 4)
+    yield _matmul(1, 1, 1)
+    yield _matmul(33, 70, 31)
+
+
+def many_sums() -> Iterator[Case]:
+    for n in (3, 64, 1, 0, 100, 1000):
+        x, y = _small(n).astype(np.float32), _small(n)[::-1].astype(np.float32)
+        arguments = {"x": x, "y": y, "out": np.full(1, np.nan, np.float32), "n": n}
+        yield Case(f"{n} element{'' if n == 1 else 's'}", "dot", arguments, {"out": np.array([x @ y])})
+
+
+def tiles() -> Iterator[Case]:
+    yield _matmul(4, 3, 32, "one whole tile", c=True)
+    yield _matmul(8, 5, 64, "four whole tiles", c=True)
+    yield _matmul(6, 4, 40, "a tile, and edges", c=True)
+    yield _matmul(1, 1, 1, c=True)
+    yield _matmul(3, 7, 5, c=True)
+    yield _matmul(35, 33, 70, c=True)
+
+
+def shares() -> Iterator[Case]:
+    yield _matmul(12, 8, 8, "12 rows")
+    yield _matmul(13, 8, 8, "13 rows, which 2 threads or 4 cannot share equally")
+    yield _matmul(1, 3, 2, "one row")
+    yield _matmul(5, 2, 3)
+    yield _matmul(101, 40, 30)
+
+
+def gpu_tiles() -> Iterator[Case]:
+    yield _matmul(16, 16, 16, "one tile", c=True)
+    yield _matmul(16, 40, 16, "three tiles along k", c=True)
+    yield _matmul(19, 17, 21, "edges", c=True)
+    yield _matmul(1, 33, 2, c=True)
+
+
+def neurons() -> Iterator[Case]:
+    z = np.array([-2.0, -1, 0, 1, 2])
+    yield Case("from −2 to 2", "sigmoid", {"z": z}, {"sigmoid(z)": 1 / (1 + np.exp(-z))})
+    x, w, b = np.array([[1.0, 2], [0, -1], [3, 1]]), np.array([[1.0, -1], [0, 2]]), np.array([0.5, -1])
+    layer = 1 / (1 + np.exp(-(x @ w + b)))
+    yield Case("3 examples, 2 neurons", "layer", {"x": x, "w": w, "b": b}, {"layer(x, w, b)": layer})
+    z = np.array([[2.0, 1, 0], [0, 1, 3]])
+    two = float(np.mean(np.log(np.exp(z).sum(axis=1)) - z[[0, 1], [0, 1]]))
+    for logits, labels, loss, about in (
+        ([[0.0, 0.0]], [0], np.log(2), "two equal logits: log 2"),
+        (z, [0, 1], two, "two examples, three classes"),
+        ([[1000.0, 0.0]], [0], 0.0, "large logits"),
+        ([[-1000.0, -1001.0]], [1], np.log(1 + np.e), "logits far below 0"),
+    ):
+        arguments = {"logits": np.array(logits), "labels": np.array(labels)}
+        yield Case(about, "cross_entropy", arguments, {"cross_entropy": loss})
+
+
+def gradients() -> Iterator[Case]:
+    names = ("x", "t", "w1", "b1", "w2", "b2")
+    for examples, inputs, hidden, outputs in ((1, 1, 1, 1), (3, 2, 4, 2), (5, 4, 3, 1)):
+        shapes = (examples, inputs), (examples, outputs), (inputs, hidden), (hidden,), (hidden, outputs), (outputs,)
+        rng = _rng()
+        arguments = {name: rng.integers(-9, 10, shape) / 10 for name, shape in zip(names, shapes, strict=True)}
+        about = f"{examples} examples, {inputs} inputs, {hidden} hidden, {outputs} outputs"
+        expected = {f"d{name}": _slopes(name, {n: x.copy() for n, x in arguments.items()}) for name in names[2:]}
+        yield Case("one of everything" if examples == 1 else about, "gradients", arguments, expected, tolerance=1e-7)
+
+
+def _slopes(name: str, of: dict[str, Array], h: float = 1e-5) -> Array:
+    """The gradient of the mean square error for one parameter by central differences, without the chain rule."""
+
+    def loss() -> float:
+        return float(np.mean((np.tanh(of["x"] @ of["w1"] + of["b1"]) @ of["w2"] + of["b2"] - of["t"]) ** 2))
+
+    slopes = np.empty_like(of[name])
+    for at in np.ndindex(*slopes.shape):
+        kept = of[name][at]
+        of[name][at] = kept + h
+        above = loss()
+        of[name][at] = kept - h
+        slopes[at] = (above - loss()) / (2 * h)
+        of[name][at] = kept
+    return slopes
+
+
+def adam_steps() -> Iterator[Case]:
+    lr, beta1, beta2, eps = options = 0.1, 0.9, 0.999, 1e-8
+    param, m, v = np.array([1.0, -2, 3]), np.zeros(3), np.zeros(3)
+    grad = np.array([0.5, -4, 0.001])
+    names = ("param", "grad", "m", "v", "step", "lr", "beta1", "beta2", "eps")
+    for step, about in ((1, "first step: each parameter moves by lr"), (2, "second step"), (10, "tenth step")):
+        arguments = dict(zip(names, (param, grad, m, v, step, *options), strict=True))
+        m = beta1 * m + (1 - beta1) * grad
+        v = beta2 * v + (1 - beta2) * grad**2
+        param = param - lr * (m / (1 - beta1**step)) / (np.sqrt(v / (1 - beta2**step)) + eps)
+        yield Case(f"the {about}", "adam", arguments, {"param": param, "m": m, "v": v})
+
+
+def attention() -> Iterator[Case]:
+    for tokens, d in ((2, 2), (3, 4), (7, 5)):
+        rng = _rng()
+        q, k, v = (rng.integers(-2, 3, (tokens, d)).astype(float) for _ in range(3))
+        scores = np.exp(q @ k.T / np.sqrt(d))
+        p = scores / scores.sum(axis=1, keepdims=True)
+        yield Case(f"{tokens} tokens of {d} numbers", "attention", {"q": q, "k": k, "v": v}, {"attention": p @ v})
