@@ -505,7 +505,7 @@ class Slow:
 def test_a_time_below_the_machines_limit_is_refused(judged, monkeypatch):
     from loopnest.machine.plausible import MeasuredNow
 
-    slow = {"peak": lambda *a: 1.0, "copy": None, "read": None}
+    slow = {"peak": lambda *a: 1.0, "bandwidth": None}
     monkeypatch.setattr(MeasuredNow, "__init__", lambda self: self.__dict__.update(slow))
     verdict = judged(c(""), "mine.c", seconds=0.2, card=Slow())
     assert (verdict.outcome, verdict.trick) == ("impossible", "impossible-time")

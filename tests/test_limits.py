@@ -97,7 +97,9 @@ def test_a_double_takes_the_room_of_two_floats():
 
 @timed
 def test_bandwidths_are_those_of_the_cache_that_holds_the_array_and_of_memory():
-    assert limits.read_bandwidth(1 << 18, seconds=0.05) > limits.read_bandwidth(1 << 27, seconds=0.05)
+    small, large = (np.ones(size, np.float32) for size in (1 << 16, 1 << 25))
+    rates = [limits.best_rate([limits.reading(array)], seconds=0.05) for array in (small, large)]
+    assert rates[0] > rates[1]
     x, y = np.ones((2, 1 << 24), np.float32)
     copies = {"numpy": Statement("copyto(y, x)", {"copyto": np.copyto, "x": x, "y": y}, list)}
     costs, rates, _ = time_in_turn(copies, {"copy": limits.copying(x, y)}, Pace(rounds=3, patience=1.0), "processor")

@@ -22,8 +22,8 @@ class Card:
         return max(flops / self.peak(dtype, threads), bytes / 50e9)
 
 
-SLOWER = MeasuredNow(peak=lambda dtype, threads: 90e9, read=lambda nbytes: 40e9, copy=lambda nbytes: 45e9)
-FASTER = MeasuredNow(peak=lambda dtype, threads: 200e9, read=lambda nbytes: 40e9, copy=lambda nbytes: 90e9)
+SLOWER = MeasuredNow(peak=lambda dtype, threads: 90e9, bandwidth=lambda nbytes: 45e9)
+FASTER = MeasuredNow(peak=lambda dtype, threads: 200e9, bandwidth=lambda nbytes: 90e9)
 COMPUTE = Work(flops=2e9, bytes=1e6, dtype="float32", threads=1)  # 20 ms at the peak
 MOVE = Work(flops=1e6, bytes=1e9, dtype="float32", threads=1)  # 20 ms
 
@@ -60,8 +60,7 @@ def test_more_threads_have_a_higher_limit():
 def test_the_limits_are_really_measured_where_nothing_else_is_given():
     again = MeasuredNow()
     assert again.peak("float32", 1) > 1e8
-    assert again.read(1 << 14) > 1e8
-    assert again.copy(1 << 14) > 1e8
+    assert again.bandwidth(1 << 14) > 1e8
 
 
 # --- the state of the machine

@@ -37,7 +37,7 @@ def card(refresh: bool = False, quick: bool = False, on_event: OnEvent = lambda 
     """This machine's card: the kept one, or one that is measured now, in some 15 seconds, and kept.
 
     refresh   measure in any case
-    quick     where none is kept, return rough limits in place of measuring: half a second, kept for this process
+    quick     where none is kept, return rough limits in place of measuring: a second, kept for this process
     on_event  is called with ("start", the number of measurements), ("running", a name), ("note", a sentence)
 
     A file that cannot be read as a card is measured anew.

@@ -15,6 +15,8 @@ from ..operations.matmul import matmul
 from ..timing.environment import environment
 from ..timing.load import between, disturbances, usage
 from . import probes
+from .limits import best_rate, multiply_adds
+from .plausible import bandwidth_now
 from .probes import LINE, LOOPS, PAGE, Probe, working_set
 from .records import FMA, KINDS, MEMORY, Bandwidth, Cache, Latency, MachineCard, Peak
 
@@ -96,30 +98,24 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
 
 
 def quick() -> MachineCard:
-    """Rough limits in half a second: the peak of the newest ISA level, and what one thread reads and copies. Several
-    threads are credited with a multiple of it. The card has no date."""
-    here, found, newest = environment(), caches() or COMMON, isa_levels()[-1]
+    """Rough limits in a second: the peak of the active ISA level, and what one thread reads and copies. Several threads
+    are credited with a multiple of it. The card has no date."""
+    here, found = environment(), caches() or COMMON
     counts = sorted({1, here.cores})
     peaks = {
-        (newest, dtype, threads): probes.multiply_adds("", newest, dtype, threads)
+        (here.isa, dtype, threads): best_rate([multiply_adds(dtype, threads)], 0.04)
         for dtype in ("float32", "float64")
         for threads in counts
     }
     sizes = {cache.name: cache.size // 2 for cache in found} | {MEMORY: 2 * found[-1].size}
-    memory = [probes.buffer(sizes[MEMORY])]
-    ways = {
-        level: [probes.cache_traffic("", newest, loop, memory, size) for loop in ("read", "copy")]
-        for level, size in sizes.items()
-    }
-    probes.play([*peaks.values(), *(probe for both in ways.values() for probe in both)], 1, 0.02)
-    rates = {level: max(probe.rate for probe in both) for level, both in ways.items()}
+    rates = {level: bandwidth_now(size, 0.02) for level, size in sizes.items()}
     return MachineCard(
         here.cpu,
         here.cores,
         here.system,
         tuple(isa_levels()),
         found,
-        tuple(Peak(*what, probe.rate) for what, probe in peaks.items()),
+        tuple(Peak(*what, rate) for what, rate in peaks.items()),
         tuple(Bandwidth(level, "read", count, count * rate) for level, rate in rates.items() for count in counts),
     )
 

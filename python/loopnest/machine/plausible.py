@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from . import limits
+import numpy as np
+
+from .limits import best_rate, copying, multiply_adds, reading
 from .records import MEMORY, MachineCard
 
 TOLERANCE = 1.02
@@ -60,14 +62,19 @@ class Work:
 class MeasuredNow:
     """The limits, measured once more before a time is refused: the card may be from a slower hour.
 
-    peak   flops a second
-    read   bytes a second at which arrays of a size are read
-    copy   bytes a second, read and written
+    peak       flops a second, of a dtype on some threads
+    bandwidth  bytes a second of one thread that reads or copies arrays of a size
     """
 
-    peak: Callable[[str, int], float] = lambda dtype, threads: limits.peak_flops(dtype, threads)
-    read: Callable[[int], float] = lambda nbytes: limits.read_bandwidth(nbytes)
-    copy: Callable[[int], float] = lambda nbytes: limits.copy_bandwidth(nbytes // 2)
+    peak: Callable[[str, int], float] = lambda dtype, threads: best_rate([multiply_adds(dtype, threads)])
+    bandwidth: Callable[[int], float] = lambda nbytes: bandwidth_now(nbytes)
+
+
+def bandwidth_now(nbytes: int, seconds: float = 0.2) -> float:
+    """Bytes a second at which one thread reads arrays of a size, or copies half of it to the other half."""
+    source, target = np.ones((2, max(nbytes // 8, 1)), np.float32)
+    whole = reading(np.ones(max(nbytes // 4, 1), np.float32))
+    return best_rate([whole, *copying(source, target)], seconds)
 
 
 def why_impossible(
@@ -89,7 +96,7 @@ def why_impossible(
     least = card.least_seconds(0.0, work.bytes, work.dtype, work.threads, None)
     if seconds * TOLERANCE < least:
         size = int(work.bytes)
-        roof = max(work.bytes / least, work.threads * max(now.read(size), now.copy(size)))
+        roof = max(work.bytes / least, work.threads * now.bandwidth(size))
         if seconds * TOLERANCE < work.bytes / roof:
             return _explanation(who, work.bytes / seconds, roof, "GB/s", work)
     return None

@@ -26,7 +26,6 @@ import numpy as np
 
 from .. import _core
 from ..arrays import Array
-from .limits import BEYOND_CACHES
 
 RUN = 1e-3
 """Seconds of a run: 1,000 times as long as reading the clock. A system lets a process run for 3 ms and more, so that
@@ -40,6 +39,9 @@ NEARLY = 1.03
 
 FAR = 1 << 26
 """Bytes that each of many threads moves to measure memory: 64 MiB, which is 2 to 60 times a core's share of L3."""
+
+BEYOND_CACHES = 1 << 28
+"""Bytes of an array so large that caches keep next to nothing of it: 256 MiB."""
 
 PAGE, HUGE_PAGE, LINE = 4096, 1 << 21, 64
 
