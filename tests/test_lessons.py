@@ -5,6 +5,7 @@ import contextlib
 import io
 import math
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -15,10 +16,10 @@ from click.testing import CliRunner
 from loopnest.cli import main
 from loopnest.learn import EXERCISES, lesson, lessons
 from loopnest.learn.lessons import DETAILS, terminal_text
-from loopnest.learn.pictures import PICTURES
 
 ROOT = Path(__file__).parents[1]
 LESSONS = {one.file.stem: one for one in lessons()}
+PICTURES = runpy.run_path(str(ROOT / "scripts" / "lesson_pictures.py"))["PICTURES"]
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
 
 
@@ -52,7 +53,7 @@ def test_a_lessons_code_runs_and_prints_what_is_shown(one):
 @pytest.mark.parametrize("name", PICTURES)
 def test_a_picture_is_what_the_code_draws(name):
     file = lessons()[0].file.parent / "pictures" / f"{name}.svg"
-    assert file.read_text(encoding="utf-8") == PICTURES[name](), "python -m loopnest.learn.pictures draws it anew"
+    assert file.read_text(encoding="utf-8") == PICTURES[name](), "python scripts/lesson_pictures.py draws it anew"
 
 
 def test_every_picture_is_shown_and_says_in_words_what_it_shows():

@@ -1,96 +1,88 @@
-"""The lessons' pictures, made by code: `python -m loopnest.learn.pictures` writes them all into docs/lessons/pictures.
+"""The lessons' pictures: `python scripts/lesson_pictures.py` draws them all into docs/lessons/pictures.
 
-Curves and paths are computed with the lab's own operations, walks through matrices by its cache simulator. Each picture
-is a function that returns SVG, on white, so that it reads on a dark page too.
+Curves and paths are computed by loopnest's own operations, walks through matrices by its cache simulator. Each picture
+is a function that returns an SVG, on white, so that it reads on a dark page too.
 """
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
 
+import loopnest as ln
 import numpy as np
+from loopnest.layout.walk import picture_svg, walk
+from loopnest.output.pictures import FAINT, GRID, INK, SERIES
 
-from .lessons import folder
-
-INK, FAINT, BLUE, RED, GREEN, AMBER = "#1f2430", "#9aa3b2", "#2563b8", "#c0392b", "#2e8b57", "#c77f0a"
-PALE = {BLUE: "#d6e4f7", RED: "#f8d9d5", GREEN: "#d5eddf", AMBER: "#faeaca", FAINT: "#eef0f4"}
-FONT = 'font-family="system-ui,Helvetica,Arial,sans-serif"'
+BLUE, AMBER, GREEN, _, RED, GREY, _ = SERIES
 
 
 class Drawing:
-    """An SVG picture, built from left to right and from top to bottom; lengths are in pixels."""
+    """An SVG picture; lengths are in pixels, from the upper left corner."""
 
     def __init__(self, width: int, height: int, title: str) -> None:
         self._parts = [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-            f'role="img" style="max-width:100%;height:auto">\n<title>{escape(title)}</title>\n'
-            f'<rect width="{width}" height="{height}" fill="#fff"/>\n'
+            'font-family="system-ui,Helvetica,Arial,sans-serif" role="img" style="max-width:100%;height:auto">\n'
+            f"<title>{escape(title)}</title>\n"
         ]
+        self._add("rect", width=width, height=height, fill="#fff")
+
+    def _add(self, element: str, content: str = "", **attributes: float | str) -> None:
+        """An element; lengths are rounded to a tenth of a pixel, so that the last bit of a result changes no file."""
+        pairs = [
+            f'{name.replace("_", "-")}="{x if isinstance(x, str) else _rounded(x)}"' for name, x in attributes.items()
+        ]
+        end = f">{escape(content)}</{element}>" if content else "/>"
+        self._parts.append(f"<{element} {' '.join(pairs)}{end}\n")
 
     def text(self, x: float, y: float, content: str, size: int = 13, colour: str = INK, anchor: str = "start") -> None:
-        self._parts.append(
-            f'<text x="{_n(x)}" y="{_n(y)}" {FONT} font-size="{size}" fill="{colour}" text-anchor="{anchor}">'
-            f"{escape(content)}</text>\n"
-        )
+        self._add("text", content, x=x, y=y, font_size=size, fill=colour, text_anchor=anchor)
 
-    def box(self, x: float, y: float, width: float, height: float, fill: str, edge: str = "none") -> None:
-        self._parts.append(
-            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" rx="2" '
-            f'fill="{fill}" stroke="{edge}"/>\n'
-        )
+    def box(self, x: float, y: float, width: float, height: float, colour: str, edge: bool = False) -> None:
+        """A box in a light tone of the colour, with an edge in the colour itself if asked for."""
+        stroke = colour if edge else "none"
+        self._add("rect", x=x, y=y, width=width, height=height, rx=2, fill=colour, fill_opacity=0.2, stroke=stroke)
 
     def line(self, x0: float, y0: float, x1: float, y1: float, colour: str = INK, width: float = 1.5) -> None:
-        self._parts.append(
-            f'<line x1="{_n(x0)}" y1="{_n(y0)}" x2="{_n(x1)}" y2="{_n(y1)}" '
-            f'stroke="{colour}" stroke-width="{width:g}"/>\n'
-        )
+        self._add("line", x1=x0, y1=y0, x2=x1, y2=y1, stroke=colour, stroke_width=width)
 
     def arrow(self, x0: float, y0: float, x1: float, y1: float, colour: str = INK, width: float = 2) -> None:
         """A line with a head at its end."""
-        length = float(np.hypot(x1 - x0, y1 - y0))
-        ux, uy = (x1 - x0) / length, (y1 - y0) / length
-        head = min(9.0, length / 2)
-        bx, by = x1 - head * ux, y1 - head * uy
-        self.line(x0, y0, bx, by, colour, width)
-        corners = (
-            (x1, y1),
-            (bx - 0.45 * head * uy, by + 0.45 * head * ux),
-            (bx + 0.45 * head * uy, by - 0.45 * head * ux),
-        )
-        points = " ".join(f"{_n(x)},{_n(y)}" for x, y in corners)
-        self._parts.append(f'<polygon points="{points}" fill="{colour}"/>\n')
+        tip, along = np.array([x1, y1], float), np.array([x1 - x0, y1 - y0], float)
+        along /= np.hypot(*along)
+        neck = tip - along * min(9.0, np.hypot(x1 - x0, y1 - y0) / 2)
+        side = 0.45 * np.hypot(*(tip - neck)) * np.array([-along[1], along[0]])
+        self.line(x0, y0, *neck, colour, width)
+        self._add("polygon", points=_points((tip, neck + side, neck - side)), fill=colour)
 
-    def curve(self, points: Iterable[tuple[float, float]], colour: str, width: float = 2) -> None:
-        path = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
-        self._parts.append(f'<polyline points="{path}" fill="none" stroke="{colour}" stroke-width="{width:g}"/>\n')
+    def curve(self, points: Iterable[Sequence[float]], colour: str, width: float = 2) -> None:
+        self._add("polyline", points=_points(points), fill="none", stroke=colour, stroke_width=width)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, colour: str) -> None:
-        self._parts.append(
-            f'<ellipse cx="{_n(x)}" cy="{_n(y)}" rx="{_n(rx)}" ry="{_n(ry)}" fill="none" stroke="{colour}"/>\n'
-        )
+        self._add("ellipse", cx=x, cy=y, rx=rx, ry=ry, fill="none", stroke=colour)
 
-    def matrix(
-        self, x: float, y: float, cells: Sequence[Sequence[str]], fill: Callable[[int, int], str], side: float = 30
-    ) -> None:
-        """A grid of cells with their texts."""
+    def matrix(self, x: float, y: float, cells: Any, colour: Callable[[int, int], str], side: float = 30) -> None:
+        """A grid of cells, each with its content as text."""
         for i, row in enumerate(cells):
             for j, content in enumerate(row):
                 left, top = x + j * side, y + i * side
-                self.box(left + 1, top + 1, side - 2, side - 2, fill(i, j))
-                if content:
-                    self.text(left + side / 2, top + side / 2 + 4, content, 12, anchor="middle")
+                self.box(left + 1, top + 1, side - 2, side - 2, colour(i, j))
+                if content != "":
+                    self.text(left + side / 2, top + side / 2 + 4, str(content), 12, anchor="middle")
 
     def svg(self) -> str:
         return "".join((*self._parts, "</svg>\n"))
 
 
-def _n(x: float) -> str:
-    """A length to a tenth of a pixel: what a last bit of a result decides is not in the file."""
+def _rounded(x: float) -> str:
     return f"{round(float(x) + 0.0, 1):g}"
+
+
+def _points(points: Iterable[Sequence[float]]) -> str:
+    return " ".join(f"{_rounded(x)},{_rounded(y)}" for x, y in points)
 
 
 def vectors() -> str:
@@ -117,15 +109,13 @@ def product() -> str:
     a, b = np.array([[1, 2, 3], [4, 5, 6]]), np.array([[1, 0, 2, 1], [0, 1, 1, 2], [1, 1, 0, 3]])
     c, side, i, j = a @ b, 34, 1, 2
     d.text(40, 40, "a, 2 × 3", 14)
-    d.matrix(40, 90, [[str(v) for v in row] for row in a], lambda r, _: PALE[BLUE if r == i else FAINT], side)
+    d.matrix(40, 90, a, lambda r, _: BLUE if r == i else GREY, side)
     d.text(180, 130, "·", 24)
     d.text(210, 40, "b, 3 × 4", 14)
-    d.matrix(210, 73, [[str(v) for v in row] for row in b], lambda _, q: PALE[RED if q == j else FAINT], side)
+    d.matrix(210, 73, b, lambda _, q: RED if q == j else GREY, side)
     d.text(372, 130, "=", 20)
     d.text(410, 40, "c, 2 × 4", 14)
-    d.matrix(
-        410, 90, [[str(v) for v in row] for row in c], lambda r, q: PALE[GREEN if (r, q) == (i, j) else FAINT], side
-    )
+    d.matrix(410, 90, c, lambda r, q: GREEN if (r, q) == (i, j) else GREY, side)
     products = " + ".join(f"{u}·{v}" for u, v in zip(a[i], b[:, j], strict=True))
     d.text(40, 215, f"c[{i}, {j}] = Σ a[{i}, k]·b[k, {j}] = {products} = {c[i, j]}", 15, GREEN)
     return d.svg()
@@ -137,7 +127,7 @@ def strides() -> str:
     matrix = np.arange(12).reshape(3, 4)
     side, colours = 34, (BLUE, GREEN, AMBER)
     d.text(30, 32, "the matrix", 14)
-    d.matrix(30, 45, [[str(v) for v in row] for row in matrix], lambda i, j: PALE[colours[i]], side)
+    d.matrix(30, 45, matrix, lambda i, j: colours[i], side)
     orders = (
         ("C order, strides (4, 1): a row down is 4 elements on, a column right is 1", "C", 4, 1),
         ("Fortran order, strides (1, 3): a row down is 1 element on, a column right is 3", "F", 1, 3),
@@ -146,7 +136,7 @@ def strides() -> str:
         top = 190 + 80 * number
         d.text(30, top - 8, about, 13)
         memory = matrix.ravel(order=order)  # type: ignore[arg-type]
-        d.matrix(30, top, [[str(v) for v in memory]], lambda _, j, m=memory: PALE[colours[m[j] // 4]], side)  # type: ignore[misc]
+        d.matrix(30, top, [memory], lambda _, j, m=memory: colours[m[j] // 4], side)  # type: ignore[misc]
         for step, colour, height in ((down, RED, 44), (right, INK, 52)):
             y = top + height - 4
             d.arrow(30 + side / 2, y, 30 + side / 2 + step * side, y, colour, 1.5)
@@ -157,8 +147,6 @@ def strides() -> str:
 
 def walk_of(order: str) -> str:
     """A product's walk through a small cache, as `loopnest layout` draws it."""
-    from ..layout.walk import picture_svg, walk
-
     return picture_svg(walk("matmul", order))
 
 
@@ -168,7 +156,7 @@ def lanes() -> str:
     d.text(30, 30, "time, in cycles →", 13, FAINT)
     unit, left = 13, 200
     for tick in range(0, 37, 4):
-        d.line(left + tick * unit, 38, left + tick * unit, 270, PALE[FAINT], 1)
+        d.line(left + tick * unit, 38, left + tick * unit, 270, GRID, 1)
         d.text(left + tick * unit, 286, str(tick), 11, FAINT, "middle")
     rows = (
         ("one sum, 8 numbers", [(4 * i, BLUE, "+") for i in range(8)], 1),
@@ -180,7 +168,7 @@ def lanes() -> str:
         d.text(30, top + 14 + 9 * (chains - 1), name, 13)
         for start, colour, label in steps:
             chain = start % 4
-            d.box(left + start * unit + 1, top + 18 * chain, 4 * unit - 2, 16, PALE[colour], colour)
+            d.box(left + start * unit + 1, top + 18 * chain, 4 * unit - 2, 16, colour, edge=True)
             d.text(left + start * unit + 2 * unit, top + 18 * chain + 12, label, 11, anchor="middle")
         top += 18 * chains + 26
     d.text(30, top + 10, "A box is an addition: begun in one cycle, done four later. +8 adds eight pairs at once.", 13)
@@ -192,12 +180,12 @@ def registers() -> str:
     d = Drawing(720, 290, "A 4 x 8 tile of c in registers: a step loads 4 + 8 elements and does 32 multiply-adds")
     side, rows, cols = 26, 4, 8
     d.text(30, 30, "one step of k", 14)
-    d.matrix(200, 40, [["b"] * cols], lambda *_: PALE[RED], side)
+    d.matrix(200, 40, [["b"] * cols], lambda *_: RED, side)
     d.text(420, 58, "8 elements of a row of b: loaded", 13, RED)
-    d.matrix(150, 80, [["a"]] * rows, lambda *_: PALE[BLUE], side)
+    d.matrix(150, 80, [["a"]] * rows, lambda *_: BLUE, side)
     d.text(30, 130, "4 elements of", 13, BLUE)
     d.text(30, 147, "a column of a", 13, BLUE)
-    d.matrix(200, 80, [["+="] * cols] * rows, lambda *_: PALE[GREEN], side)
+    d.matrix(200, 80, [["+="] * cols] * rows, lambda *_: GREEN, side)
     d.text(420, 130, "32 elements of c: in registers all the time", 13, GREEN)
     d.text(30, 220, f"{rows} + {cols} = {rows + cols} loads for {rows} · {cols} = {rows * cols} multiply-adds.", 14)
     d.text(
@@ -214,8 +202,8 @@ def threads() -> str:
     top = 16.0
     for n in (1, 2, 4, 8, 16):
         x, y = left + width * np.log2(n) / 4, bottom - height * n / top
-        d.line(x, bottom, x, bottom - height, PALE[FAINT], 1)
-        d.line(left, y, left + width, y, PALE[FAINT], 1)
+        d.line(x, bottom, x, bottom - height, GRID, 1)
+        d.line(left, y, left + width, y, GRID, 1)
         d.text(x, bottom + 18, str(n), 12, FAINT, "middle")
         d.text(left - 8, y + 4, str(n), 12, FAINT, "end")
     d.text(left + width / 2, bottom + 40, "threads", 13, anchor="middle")
@@ -239,11 +227,11 @@ def gpu() -> str:
     )
     side = 24
     d.text(250, 28, "b", 14)
-    d.matrix(250, 36, [[""] * 6] * 4, lambda i, j: PALE[RED if j // 2 == 1 and i // 2 == 0 else FAINT], side)
+    d.matrix(250, 36, [[""] * 6] * 4, lambda i, j: RED if j // 2 == 1 and i // 2 == 0 else GREY, side)
     d.text(90, 160, "a", 14)
-    d.matrix(110, 150, [[""] * 4] * 6, lambda i, j: PALE[BLUE if i // 2 == 1 and j // 2 == 0 else FAINT], side)
+    d.matrix(110, 150, [[""] * 4] * 6, lambda i, j: BLUE if i // 2 == 1 and j // 2 == 0 else GREY, side)
     d.text(250, 316, "c: a grid of 3 × 3 blocks", 14)
-    d.matrix(250, 150, [[""] * 6] * 6, lambda i, j: PALE[GREEN if (i // 2, j // 2) == (1, 1) else FAINT], side)
+    d.matrix(250, 150, [[""] * 6] * 6, lambda i, j: GREEN if (i // 2, j // 2) == (1, 1) else GREY, side)
     for cut in range(4):
         d.line(250 + 2 * cut * side, 150, 250 + 2 * cut * side, 150 + 6 * side, FAINT, 1)
         d.line(250, 150 + 2 * cut * side, 250 + 6 * side, 150 + 2 * cut * side, FAINT, 1)
@@ -259,9 +247,7 @@ def gpu() -> str:
 
 
 def activations() -> str:
-    """The curves of relu, sigmoid, tanh and GELU, computed by the lab's operations."""
-    import loopnest as ln
-
+    """The curves of relu, sigmoid, tanh and GELU, computed by loopnest's operations."""
     d = Drawing(660, 330, "relu, sigmoid, tanh and GELU between -4 and 4")
     x = np.linspace(-4, 4, 161)
     cx, cy, unit = 260, 230, 52
@@ -289,7 +275,7 @@ def graph() -> str:
     back = ("dL/dx = −8·3 = −24", "dL/dz = −2·2z = −8", "dL/dh = 2(h − 5) = −2", "dL/dL = 1")
     for number, ((name, value), gradient) in enumerate(zip(stops, back, strict=True)):
         x = 20 + 165 * number
-        d.box(x, 70, 120, 56, PALE[FAINT], FAINT)
+        d.box(x, 70, 120, 56, GREY, edge=True)
         d.text(x + 60, 94, name, 14, anchor="middle")
         d.text(x + 60, 115, value, 13, BLUE, "middle")
         d.text(x + 60, 164, gradient, 12, RED, "middle")
@@ -302,9 +288,7 @@ def graph() -> str:
 
 
 def ravine() -> str:
-    """Four optimizers on f(x, y) = (x² + 25 y²) / 2, a ravine, by the lab's own steps."""
-    import loopnest as ln
-
+    """Four optimizers on f(x, y) = (x² + 25 y²) / 2, a ravine, by loopnest's own steps."""
     d = Drawing(700, 400, "SGD, momentum, RMSprop and Adam on a ravine, 40 steps each")
     states: dict[str, tuple[int, dict[str, Any], Any]] = {
         "sgd": (0, {"lr": 0.07}, ln.sgd),
@@ -336,7 +320,7 @@ def transformer() -> str:
     d = Drawing(700, 330, "The MLP and attention are products of matrices, with one function between them")
 
     def block(x: float, y: float, wide: float, high: float, name: str, shape: str, colour: str) -> None:
-        d.box(x, y, wide, high, PALE[colour], colour)
+        d.box(x, y, wide, high, colour, edge=True)
         d.text(x + wide / 2, y + high / 2 + 5, name, 14, anchor="middle")
         d.text(x + wide / 2, y + high + 15, shape, 11, FAINT, "middle")
 
@@ -381,16 +365,12 @@ PICTURES: dict[str, Callable[[], str]] = {
 """By the name of the file, less its .svg."""
 
 
-def write(into: Path) -> list[Path]:
-    """Write all pictures into a folder; their files."""
+def write(into: Path) -> None:
+    """Write all pictures into a folder."""
     into.mkdir(parents=True, exist_ok=True)
-    files = []
     for name, draw in PICTURES.items():
-        files.append(into / f"{name}.svg")
-        files[-1].write_text(draw(), encoding="utf-8")
-    return files
+        (into / f"{name}.svg").write_text(draw(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    for file in write(Path(sys.argv[1]) if len(sys.argv) > 1 else folder() / "pictures"):
-        print(file)
+    write(Path(__file__).parents[1] / "docs" / "lessons" / "pictures")
