@@ -11,7 +11,7 @@
 #include <tuple>
 
 #include "bindings/cache_simulator.hpp"
-#include "bindings/shortcut.hpp"
+#include "bindings/fast_path.hpp"
 #include "bindings/strided.hpp"
 #include "kernels.hpp"
 #include "machine/accuracy.hpp"
@@ -75,7 +75,7 @@ Result call(Result (*kernel)(Args...), typename Python<Args>::type... args) {
     return run(Python<Args>::pass(args)...);
 }
 
-// The kernels that the shortcut can run: the matrices that they read come first, then the one that they fill, then at
+// The kernels that the fast path can run: the matrices that they read come first, then the one that they fill, then at
 // most a form of the formula.
 template <class T>
 void run(UnaryFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1]); }
@@ -225,7 +225,8 @@ PYBIND11_MODULE(_core, module) {
     define(kernels, "mlp_forward", &Kernels::mlp_forward);
     define(kernels, "mlp_backward", &Kernels::mlp_backward);
     module.attr("kernels") = kernels;
-    define_shortcut(module);
+    define_views(module);
+    define_fast_path(module);
     define_cache_simulator(module);
 
     py::dict limits;

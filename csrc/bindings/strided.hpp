@@ -1,21 +1,15 @@
-// What Python passes to a kernel: a NumPy array, or a torch tensor on the CPU, seen as an address, a shape and strides.
-//
-// A tensor is asked by DLPack (bindings/dlpack.hpp), in 50 ns, and as it is: whether it requires grad, is a lazy negation or
-// has a device of its own is for the caller to know, who is an operator of torch's (python/loopnest/torch/) below autograd.
-// Once torch has been introduced, tensors are known here too (accept_tensors in bindings/shortcut.cpp).
+// What Python passes to a kernel: a NumPy array, or a torch tensor on the CPU, as an address, a shape and strides.
 #pragma once
 
 #include <pybind11/numpy.h>
 
 #include <cstdint>
+#include <utility>
 
 #include "bindings/dlpack.hpp"
 #include "view.hpp"
 
 namespace loopnest {
-
-// torch's description of a tensor, valid while that lives; false for what is no tensor on the CPU.
-bool describe_tensor(PyObject* object, dlpack::Tensor& tensor);
 
 enum class DType { f32, f64, i64, other };
 template <class T>
@@ -33,56 +27,44 @@ struct Strided {
     index axes = 0;
     const index* shape = nullptr;
     const index* strides = nullptr;
-    index step = 1;  // what strides count, in strides to an element
+    int shift = 0;  // strides are in elements << shift: NumPy counts bytes, torch elements
     DType dtype = DType::other;
     bool writeable = false;
 
-    index stride(index axis) const { return strides[axis] / step; }
+    index stride(index axis) const { return strides[axis] >> shift; }
+    index size() const;
+    bool in_c_order() const;
+    bool has_shape_of(const Strided& other) const;
+    // The first element's first byte, and the byte behind the last element.
+    std::pair<const char*, const char*> extent() const;
 };
 
-inline bool view_of_array(PyObject* object, Strided& view) {
-    namespace py = pybind11;
-    if (!py::isinstance<py::array>(object)) return false;
-    const auto& array = *py::detail::array_proxy(object);
-    const auto descriptor = py::reinterpret_borrow<py::dtype>(array.descr);
-    const auto is = [&](auto like) {
-        const auto native = py::dtype::of<decltype(like)>();
-        return descriptor.is(native) || descriptor.equal(native);
-    };
-    view = {.data = array.data, .axes = array.nd, .shape = array.dimensions, .strides = array.strides,
-            .step = index(descriptor.itemsize()),
-            .dtype = is(0.0f) ? DType::f32 : is(0.0) ? DType::f64 : is(std::int64_t(0)) ? DType::i64 : DType::other,
-            .writeable = bool(array.flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_)};
-    return true;
-}
+// Any array or any tensor on the CPU. A tensor is read as it lies: whether it requires grad or is a lazy negation is
+// for torch's operators to know, which call from below autograd (python/loopnest/torch/).
+bool view_of(PyObject* object, Strided& view);
 
-inline bool view_of_tensor(PyObject* object, Strided& view) {
-    static_assert(sizeof(index) == sizeof(std::int64_t), "torch counts in 64 bits");
-    dlpack::Tensor tensor;
-    if (!describe_tensor(object, tensor)) return false;
-    const auto [code, bits, lanes] = tensor.dtype;
-    const bool single = code == dlpack::floating && bits == 32, twice = code == dlpack::floating && bits == 64;
-    view = {.data = static_cast<char*>(tensor.data) + tensor.byte_offset,
-            .axes = tensor.axes,
-            .shape = reinterpret_cast<const index*>(tensor.shape),
-            .strides = reinterpret_cast<const index*>(tensor.strides),
-            .step = 1,
-            .dtype = single                                  ? DType::f32
-                     : twice                                 ? DType::f64
-                     : code == dlpack::signed_ && bits == 64 ? DType::i64
-                                                             : DType::other,
-            .writeable = true};
-    return true;
-}
+// The same for inputs that need no further look: no subclass, float32 or float64 in this machine's byte order,
+// aligned; and tensors that require no grad and are no lazy negation. False for all others.
+bool view_of_plain(PyObject* object, Strided& view);
+
+// NumPy's dtype objects of plain arrays.
+PyObject* float_dtype(bool single);
+
+bool is_plain_array(PyObject* object);
+bool is_plain_tensor(PyObject* object);
+
+// A tensor over a plain array's memory, which keeps the array alive: what torch.from_numpy gives, in half the time.
+pybind11::object tensor_over(const pybind11::object& array);
+
+// Defines accept_tensors, by which Python shows what a tensor is.
+void define_views(pybind11::module_& module);
 
 }  // namespace loopnest
 
 template <>
 struct pybind11::detail::type_caster<loopnest::Strided> {
     PYBIND11_TYPE_CASTER(loopnest::Strided, const_name("numpy.ndarray | torch.Tensor"));
-    bool load(handle source, bool) {
-        return loopnest::view_of_array(source.ptr(), value) || loopnest::view_of_tensor(source.ptr(), value);
-    }
+    bool load(handle source, bool) { return loopnest::view_of(source.ptr(), value); }
     // Views go in and never come out; pybind11's tuples want both ways.
     static handle cast(const loopnest::Strided&, return_value_policy, handle) { throw cast_error("a view of an array"); }
 };

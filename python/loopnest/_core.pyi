@@ -3,8 +3,6 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from typing_extensions import disjoint_base
-
 from .arrays import Array
 
 # kernels[operation][variant](inputs…, results…): NumPy arrays in, the results filled. The table in
@@ -60,21 +58,17 @@ class CacheSimulator:
 def traced_rungs(isa: str) -> list[tuple[str, str]]:
     """The operations and variants that CacheSimulator.run knows."""
 
-@disjoint_base
-class Shortcut:
-    """What Operation and Implementation derive from: takes their usual calls, and hands all others to their _call."""
+def fast_path(
+    kernel: Callable[..., Any], shapes: str, option: bool
+) -> Callable[[tuple[Any, ...], dict[str, Any]], Any] | None:
+    """fast(args, kwargs), which runs `kernel` in ordinary calls and returns NotImplemented for all others; None for a
+    kernel that takes other arguments, or is none of `kernels`."""
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Shortcut: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
-
-def open_shortcut(shortcut: Shortcut, kernel: Callable[..., Any], shapes: str, option: bool) -> bool:
-    """Let usual calls go to `kernel`; False for a kernel that takes other arguments, or is none of `kernels`."""
-
-def shortcuts_taken() -> int:
-    """How many calls of this process have gone by a shortcut."""
+def fast_path_calls() -> int:
+    """How many calls of this process a fast path has taken."""
 
 def accept_tensors(tensor: type) -> bool:
-    """Let shortcuts take arrays of this type, torch.Tensor; False where it lacks DLPack's C interface."""
+    """Read objects of this type, torch.Tensor, too; False where it lacks DLPack's C interface."""
 
 def set_allocator(allocate: Callable[..., Any] | None) -> None:
-    """What makes a shortcut's new results from a shape and a dtype, in place of NumPy's empty()."""
+    """Let `allocate` make the fast path's new results from a shape and a dtype, in place of NumPy's empty()."""

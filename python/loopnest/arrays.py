@@ -250,7 +250,7 @@ _allocate: Allocator = np.empty
 
 
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """New memory for a result. All results are allocated here or, on the shortcut, by the same function there."""
+    """New memory for a result. All results are allocated here or, on the fast path, by the same function there."""
     return _allocate(shape, dtype)
 
 
@@ -368,7 +368,7 @@ def _is_jax(value: Any) -> bool:
 
 @functools.cache
 def introduce(torch: Any) -> None:
-    """Tell the extension what a tensor is, so that calls with tensors may take shortcuts."""
+    """Show the extension what a tensor is, so that calls with tensors may take the fast path."""
     _core.accept_tensors(torch.Tensor)
 
 

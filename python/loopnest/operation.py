@@ -142,9 +142,11 @@ class Operation:
     def __call__(self, *args: Any, impl: str | None = None, **kwargs: Any) -> Any:
         if impl is not None:
             return self[impl](*args, **kwargs)
-        if self._default is None:
-            self._default = self.fastest()
-        return self._default(*args, **kwargs)
+        k = self._default
+        if k is None:
+            k = self._default = self.fastest()
+        result = k.fast(args, kwargs)  # as k(*args, **kwargs) does; one Python call less is a quarter of the time
+        return k.checked(*args, **kwargs) if result is NotImplemented else result
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, and what is sent to another process, are the operation of this name there."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .._core import Shortcut, open_shortcut
+from .. import _core
 from .cpp import csrc, opening_comment
 
 if TYPE_CHECKING:  # a rung knows its operation, which stands above
@@ -68,13 +68,9 @@ class Backend:
         return Implementation(self, name, kernel, tuple(files), claims, study, slow_start, requires)
 
 
-def _decline(*_args: Any, **_kwargs: Any) -> Any:
+def decline(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
+    """The fast path of a rung that has none."""
     return NotImplemented
-
-
-class _Fast(Shortcut):
-    def _call(self, *_args: Any, **_kwargs: Any) -> Any:
-        return NotImplemented
 
 
 @dataclass(eq=False, repr=False)
@@ -104,18 +100,18 @@ class Implementation:
         self.backend = self.made_by.name
         self.id = f"{self.backend}.{self.variant}"
         self.operation: Operation
-        self._fast: Callable[..., Any] = _decline
+        self.fast: Callable[[tuple[Any, ...], dict[str, Any]], Any] = decline
 
     def open_fast_path(self, shapes: str, option: bool) -> None:
         """Let ordinary calls skip Python's checks, where the kernel is one of the extension's."""
-        fast = _Fast()
-        if open_shortcut(fast, self.kernel, shapes, option):
-            self._fast = fast
+        self.fast = _core.fast_path(self.kernel, shapes, option) or decline
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        result = self._fast(*args, **kwargs)
-        if result is not NotImplemented:
-            return result
+        result = self.fast(args, kwargs)
+        return self.checked(*args, **kwargs) if result is NotImplemented else result
+
+    def checked(self, *args: Any, **kwargs: Any) -> Any:
+        """The call by its contract: every argument checked, every case handled."""
         reason = self.why_unavailable()
         if reason is not None:
             raise UnavailableError(f"{self.operation.name}: {self.id} cannot run here: {reason}")

@@ -1,4 +1,4 @@
-// The shortcut of usual calls through the bindings; shortcut.cpp says what it is.
+// The fast path of ordinary calls; fast_path.cpp explains it.
 #pragma once
 
 #include <pybind11/pybind11.h>
@@ -21,14 +21,14 @@ struct Operand {
     }
 };
 
-// A kernel as the shortcut runs it: on its inputs and then the result, all of float (single) or double.
+// Runs a kernel on its inputs and then its result, all of float (single) or double.
 struct Runner {
     int inputs;
     std::function<void(const Operand* operands, bool single, bool option)> run;
 };
 
-// `kernel` is the object by which Python knows the kernel, and for which it may ask for a shortcut.
+// Makes a fast path possible for `kernel`, the object by which Python knows it.
 void add_runner(const pybind11::object& kernel, Runner runner);
-void define_shortcut(pybind11::module_& module);
+void define_fast_path(pybind11::module_& module);
 
 }  // namespace loopnest

@@ -1,0 +1,176 @@
+// Arrays and tensors as views. NumPy's arrays are read by pybind11's own struct of them, tensors by DLPack
+// (bindings/dlpack.hpp) once Python has shown what a tensor is: both take some 20 to 50 ns.
+#include "bindings/strided.hpp"
+
+namespace py = pybind11;
+
+namespace loopnest {
+namespace {
+
+// Looked up once, and kept for as long as the process lives.
+struct {
+    PyTypeObject* array = nullptr;
+    PyObject *f64 = nullptr, *f32 = nullptr, *i64 = nullptr;  // the dtypes of plain arrays
+    PyTypeObject* tensor = nullptr;                           // these two: null until accept_tensors
+    const dlpack::ExchangeApi* exchange = nullptr;
+    PyObject *requires_grad = nullptr, *is_neg = nullptr;  // interned names
+} known;
+
+int shift_of(DType dtype) { return dtype == DType::f32 ? 2 : dtype == DType::other ? 0 : 3; }
+
+DType dtype_of_array(PyObject* descriptor) {
+    if (descriptor == known.f32) return DType::f32;
+    if (descriptor == known.f64) return DType::f64;
+    if (descriptor == known.i64) return DType::i64;
+    const auto dtype = py::reinterpret_borrow<py::dtype>(descriptor);  // another object may mean the same
+    const auto is = [&](PyObject* like) { return dtype.equal(py::handle(like)); };
+    return is(known.f32) ? DType::f32 : is(known.f64) ? DType::f64 : is(known.i64) ? DType::i64 : DType::other;
+}
+
+void view_array(PyObject* object, DType dtype, Strided& view) {
+    const auto& array = *py::detail::array_proxy(object);
+    view = {.data = array.data,
+            .axes = array.nd,
+            .shape = array.dimensions,
+            .strides = array.strides,
+            .shift = shift_of(dtype),
+            .dtype = dtype,
+            .writeable = bool(array.flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_)};
+}
+
+bool view_tensor(PyObject* object, Strided& view) {
+    static_assert(sizeof(index) == sizeof(std::int64_t), "torch counts in 64 bits");
+    dlpack::Tensor tensor;
+    if (known.exchange->tensor_from_object(object, &tensor) != 0 || tensor.device.type != dlpack::cpu) return false;
+    const auto [code, bits, lanes] = tensor.dtype;
+    const bool is_float = code == dlpack::floating && lanes == 1;
+    view = {.data = static_cast<char*>(tensor.data) + tensor.byte_offset,
+            .axes = tensor.axes,
+            .shape = reinterpret_cast<const index*>(tensor.shape),
+            .strides = reinterpret_cast<const index*>(tensor.strides),
+            .shift = 0,
+            .dtype = is_float && bits == 32                 ? DType::f32
+                     : is_float && bits == 64               ? DType::f64
+                     : code == dlpack::signed_ && bits == 64 ? DType::i64
+                                                             : DType::other,
+            .writeable = true};
+    return true;
+}
+
+bool is_false(PyObject* value) {
+    Py_XDECREF(value);
+    return value == Py_False;
+}
+
+}  // namespace
+
+index Strided::size() const {
+    index product = 1;
+    for (index axis = 0; axis < axes; ++axis) product *= shape[axis];
+    return product;
+}
+
+bool Strided::in_c_order() const {
+    index step = 1;
+    for (index axis = axes; axis-- > 0; step *= shape[axis])
+        if (shape[axis] != 1 && strides[axis] != step << shift) return false;
+    return true;
+}
+
+bool Strided::has_shape_of(const Strided& other) const {
+    if (axes != other.axes) return false;
+    for (index axis = 0; axis < axes; ++axis)
+        if (shape[axis] != other.shape[axis]) return false;
+    return true;
+}
+
+std::pair<const char*, const char*> Strided::extent() const {
+    const index element = dtype == DType::f32 ? 4 : 8;
+    const char *first = static_cast<const char*>(data), *end = first + element;
+    for (index axis = 0; axis < axes; ++axis) {
+        const index reach = stride(axis) * (shape[axis] - 1) * element;
+        (reach < 0 ? first : end) += reach;
+    }
+    return {first, end};
+}
+
+bool view_of(PyObject* object, Strided& view) {
+    if (PyObject_TypeCheck(object, known.array)) {
+        view_array(object, dtype_of_array(py::detail::array_proxy(object)->descr), view);
+        return true;
+    }
+    return known.tensor && PyObject_TypeCheck(object, known.tensor) && view_tensor(object, view);
+}
+
+bool is_plain_array(PyObject* object) { return Py_TYPE(object) == known.array; }
+bool is_plain_tensor(PyObject* object) { return Py_TYPE(object) == known.tensor; }
+
+bool view_of_plain(PyObject* object, Strided& view) {
+    if (is_plain_array(object)) {
+        const auto& array = *py::detail::array_proxy(object);
+        const bool single = array.descr == known.f32;
+        if (!single && array.descr != known.f64) return false;
+        if (!(array.flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return false;
+        view_array(object, single ? DType::f32 : DType::f64, view);
+        return true;
+    }
+    if (!is_plain_tensor(object) || !is_false(PyObject_GetAttr(object, known.requires_grad)) ||
+        !is_false(PyObject_CallMethodNoArgs(object, known.is_neg)) || !view_tensor(object, view))
+        return false;
+    const std::uintptr_t element = view.dtype == DType::f32 ? 4 : 8;
+    return (view.dtype == DType::f32 || view.dtype == DType::f64) && view.data &&  // tensors of zeros have no memory
+           reinterpret_cast<std::uintptr_t>(view.data) % element == 0;
+}
+
+PyObject* float_dtype(bool single) { return single ? known.f32 : known.f64; }
+
+py::object tensor_over(const py::object& array) {
+    const auto& memory = *py::detail::array_proxy(array.ptr());
+    auto* lent = new dlpack::ManagedTensor{
+        .version = {dlpack::major_version, 0},
+        .owner = array.inc_ref().ptr(),
+        .deleter = [](dlpack::ManagedTensor* lent) {
+            if (Py_IsInitialized()) {
+                py::gil_scoped_acquire gil;
+                Py_DECREF(static_cast<PyObject*>(lent->owner));
+            }
+            delete lent;
+        },
+        .flags = 0,
+        .tensor = {.data = memory.data,
+                   .device = {dlpack::cpu, 0},
+                   .axes = memory.nd,
+                   .dtype = {dlpack::floating, std::uint8_t(memory.descr == known.f32 ? 32 : 64), 1},
+                   .shape = reinterpret_cast<std::int64_t*>(memory.dimensions),
+                   .strides = nullptr,  // C order
+                   .byte_offset = 0},
+    };
+    void* tensor = nullptr;
+    // DLPack does not say who owns `lent` after a failure, so it is leaked then.
+    if (known.exchange->object_from_managed(lent, &tensor) != 0) return {};
+    return py::reinterpret_steal<py::object>(static_cast<PyObject*>(tensor));
+}
+
+void define_views(py::module_& module) {
+    const auto& numpy = py::detail::npy_api::get();
+    known.array = numpy.PyArray_Type_;
+    known.f64 = py::dtype::of<double>().release().ptr();
+    known.f32 = py::dtype::of<float>().release().ptr();
+    known.i64 = py::dtype::of<std::int64_t>().release().ptr();
+    known.requires_grad = PyUnicode_InternFromString("requires_grad");
+    known.is_neg = PyUnicode_InternFromString("is_neg");
+
+    module.def("accept_tensors", [](const py::type& tensor) {
+        if (!py::hasattr(tensor, "__dlpack_c_exchange_api__")) return false;
+        const py::object capsule = tensor.attr("__dlpack_c_exchange_api__");
+        if (!PyCapsule_IsValid(capsule.ptr(), dlpack::capsule_name)) return false;
+        auto* api = static_cast<const dlpack::ExchangeApi*>(PyCapsule_GetPointer(capsule.ptr(), dlpack::capsule_name));
+        while (api && api->version.major != dlpack::major_version) api = api->older;
+        if (!api || !api->tensor_from_object) return false;
+        known.exchange = api;
+        known.tensor = reinterpret_cast<PyTypeObject*>(py::object(tensor).release().ptr());
+        return true;
+    }, py::arg("tensor"), "Read objects of this type, torch.Tensor, too; False where it lacks DLPack's C interface.");
+}
+
+}  // namespace loopnest
