@@ -24,7 +24,7 @@ from loopnest.check import check, starters, tables
 from loopnest.check.diagnose import LOOKS
 from loopnest.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
 from loopnest.check.form import SignatureError, bound_to, c_forms, defined
-from loopnest.check.pace import Contender, WrongWhileTimed, near_by_projection, prepared, quick_card
+from loopnest.check.pace import Contender, WrongWhileTimed, near_by_projection, prepared
 from loopnest.check.rank import rank
 from loopnest.check.session import EndedError, FailedInChildError, Limits, Session, zygote
 from loopnest.check.subject import Subject, fresh, trial_of
@@ -578,12 +578,6 @@ def test_the_projection_sees_one_wrong_element_and_lets_right_results_pass():
         changed = result.copy()
         changed[3, 5] += wrong
         assert not near_by_projection(subject, problem.trial, arrangement, changed)
-
-
-def test_a_quick_probe_stands_in_for_the_machine_card():
-    card = quick_card()
-    assert card.peak("float32", 1) > 1e8
-    assert card.least_seconds(1e9, 1e6, "float32", 1, None) > 0
 
 
 # --- the process
