@@ -3,6 +3,7 @@
 What is caught, and by which name, is in tests/zoo.
 """
 
+import dataclasses
 import io
 import json
 import os
@@ -21,14 +22,20 @@ import pytest
 from click.testing import CliRunner
 from loopnest.backends.compiler import shortened
 from loopnest.check import check, starters, tables
-from loopnest.check.diagnose import LOOKS
+from loopnest.check.explain import EXPLANATIONS
 from loopnest.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
-from loopnest.check.form import SignatureError, bound_to, c_forms, defined
-from loopnest.check.pace import Contender, WrongWhileTimed, near_by_projection, prepared
+from loopnest.check.form import PythonForm, SignatureError, bound_to, c_forms, defined, plan
+from loopnest.check.kernel import Host, Kernel
+from loopnest.check.probes import fresh, probe_of
+from loopnest.check.race import MEASURED_NOW, Contender
 from loopnest.check.rank import rank
-from loopnest.check.session import EndedError, FailedInChildError, Limits, Session, zygote
-from loopnest.check.subject import Subject, fresh, trial_of
+from loopnest.check.rearrange import near_by_projection, problem_of
+from loopnest.check.records import Refusal
+from loopnest.check.session import EndedError, FailedInChildError, ProcessLimits, Session
+from loopnest.check.zygote import zygote
 from loopnest.cli import main
+from loopnest.machine.card import card as machine_card
+from loopnest.verify import _with_leaves
 from rich.console import Console
 
 pytestmark = [
@@ -492,22 +499,11 @@ def test_a_right_kernel_is_placed_on_the_ladder(judged):
     assert 0 < pace.round_trip < 0.1
 
 
-class Slow:
-    """A machine that reaches a flop a second."""
-
-    def peak(self, *args, **options):
-        return 1.0
-
-    def least_seconds(self, flops, bytes, *args, **options):
-        return float(flops)
-
-
 def test_a_time_below_the_machines_limit_is_refused(judged, monkeypatch):
-    from loopnest.machine.plausible import MeasuredNow
-
-    slow = {"peak": lambda *a: 1.0, "bandwidth": None}
-    monkeypatch.setattr(MeasuredNow, "__init__", lambda self: self.__dict__.update(slow))
-    verdict = judged(c(""), "mine.c", seconds=0.2, card=Slow())
+    monkeypatch.setattr("loopnest.check.race.MEASURED_NOW", dataclasses.replace(MEASURED_NOW, peak=lambda *a: 1.0))
+    card = machine_card(quick=True)
+    slow = dataclasses.replace(card, peaks=tuple(dataclasses.replace(peak, flops=1.0) for peak in card.peaks))
+    verdict = judged(c(""), "mine.c", seconds=0.2, card=slow)
     assert (verdict.outcome, verdict.trick) == ("impossible", "impossible-time")
     assert verdict.exit_code == 20
 
@@ -541,50 +537,47 @@ def test_a_kernel_that_is_wrong_only_while_it_is_timed_is_found_out(judged, resu
 @pytest.mark.parametrize("operation", ln.OPERATIONS.values(), ids=ln.OPERATIONS)
 def test_rearranged_problems_have_the_results_that_are_said(operation):
     workload = operation.contract.workloads[0]
-    problem = prepared(operation, workload.name, np.dtype(np.float32))
-    seen, results = set(), set()
+    problem = problem_of(operation, workload.name, np.dtype(np.float32))
+    inputs, results = set(), set()
     for _ in range(6):
-        trial, arrangement = problem.rearranged(fresh())
-        whole = arrangement.whole(trial)
-        values = _inputs(operation, trial)
-        exact = operation.contract.reference(*values, **trial.arguments.options)
-        bound = operation.contract.bound(*values, **trial.arguments.options)
-        for told, right, allowed in zip(whole.exact, exact, bound, strict=True):
-            np.testing.assert_allclose(told, right, rtol=1e-12, atol=1e-30)
-            assert np.all(np.abs(told - right) <= np.asarray(allowed) + 1e-30)
-        seen.add(b"".join(x.tobytes() for x in trial.views))
+        probe, arrangement = problem.rearranged(fresh())
+        whole = arrangement.whole(probe)
+        values, options = _with_leaves(probe.arguments.inputs, probe.views), probe.arguments.options
+        bounds = operation.contract.bound(*values, **options)
+        for said, right, allowed in zip(
+            whole.exact, operation.contract.reference(*values, **options), bounds, strict=True
+        ):
+            np.testing.assert_allclose(said, right, rtol=1e-12, atol=1e-30)
+            assert np.all(np.abs(said - right) <= np.asarray(allowed) + 1e-30)
+        inputs.add(b"".join(x.tobytes() for x in probe.views))
         results.add(b"".join(x.tobytes() for x in whole.exact))
-        picks = np.arange(whole.exact[0].size)
-        if problem.how in ("roll", "rows", "transposed"):
-            moved = trial.exact[0].reshape(-1)[arrangement.sources(picks, trial.exact[0].shape)]
-            np.testing.assert_array_equal(moved, whole.exact[0].reshape(-1))
-    assert len(seen) == 6
+    assert len(inputs) == 6
     assert len(results) > 1, "a result that is remembered would be right"
 
 
-def _inputs(operation, trial):
-    from loopnest.verify import _with_leaves
-
-    return _with_leaves(trial.arguments.inputs, trial.views)
-
-
-def test_the_projection_sees_one_wrong_element_and_lets_right_results_pass():
-    problem = prepared(ln.matmul, "square-64", np.dtype(np.float32))
-    trial, arrangement = problem.rearranged(fresh())
-    result = (trial.views[0] @ trial.views[1]).astype(np.float32)
-    subject = Subject(ln.matmul, Path("mine.py"), "python", Limits(), time.monotonic() + 9)
-    assert near_by_projection(subject, problem.trial, arrangement, result)
+def test_the_projection_sees_one_wrong_element_and_lets_right_results_pass(tmp_path):
+    problem = problem_of(ln.matmul, "square-64", np.dtype(np.float32))
+    probe, arrangement = problem.rearranged(fresh())
+    result = (probe.views[0] @ probe.views[1]).astype(np.float32)
+    kernel = matmul_kernel(tmp_path / "mine.py")
+    assert near_by_projection(kernel, problem.probe, arrangement, result)
     for wrong in (1.0, np.nan, np.inf):
         changed = result.copy()
         changed[3, 5] += wrong
-        assert not near_by_projection(subject, problem.trial, arrangement, changed)
+        assert not near_by_projection(kernel, problem.probe, arrangement, changed)
+
+
+def matmul_kernel(file):
+    """A kernel in Python that writes to `out`, in a process that has not been started."""
+    host = Host(file, ProcessLimits(), time.monotonic() + 20)
+    return Kernel(ln.matmul, file, "python", host, "matmul", PythonForm(True, plan(ln.matmul).parameters))
 
 
 # --- the process
 
 
 def test_a_submissions_process_is_stopped_while_the_judge_writes_and_reads(tmp_path):
-    session = Session(tmp_path / "mine.py", Limits(), time.monotonic() + 20)
+    session = Session(tmp_path / "mine.py", ProcessLimits(), time.monotonic() + 20)
     try:
         assert session.ask({"do": "watch"}) == {}
         session.stop()
@@ -598,7 +591,7 @@ def test_a_submissions_process_is_stopped_while_the_judge_writes_and_reads(tmp_p
 
 
 def test_a_function_is_called_in_a_child_and_its_result_comes_back(tmp_path):
-    with Session(tmp_path / "mine.py", Limits(call=5), time.monotonic() + 20) as child:
+    with Session(tmp_path / "mine.py", ProcessLimits(call=5), time.monotonic() + 20) as child:
         assert child.run(divmod, 17, 5) == (3, 2)
         assert child.run(np.ones, (400, 400)).shape == (400, 400)
         with pytest.raises(FailedInChildError, match="by zero") as raised:
@@ -611,7 +604,7 @@ def test_a_function_is_called_in_a_child_and_its_result_comes_back(tmp_path):
 
 def test_a_child_that_ends_in_a_function_says_how(tmp_path):
     with (
-        Session(tmp_path / "mine.py", Limits(call=5), time.monotonic() + 20) as child,
+        Session(tmp_path / "mine.py", ProcessLimits(call=5), time.monotonic() + 20) as child,
         pytest.raises(EndedError, match="status 3") as ended,
     ):
         child.run(os._exit, 3)
@@ -649,7 +642,7 @@ def test_exit_codes_tell_outcomes_apart_and_leave_those_of_the_command():
 
 def test_no_name_stands_for_two_things():
     assert not set(TRICKS) & set(FAULTS)
-    assert LOOKS
+    assert EXPLANATIONS
 
 
 def test_the_manual_lists_every_outcome_and_every_name():
@@ -783,24 +776,21 @@ def _read_until(process, words, lines):
     raise AssertionError("".join(lines))
 
 
-def test_a_contender_that_is_wrong_is_told_from_one_that_is_right(tmp_path):
+def test_a_contender_that_is_wrong_is_refused(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def matmul(a, b, out):\n    out[...] = a @ b\n    out[0, 0] += 1\n")
-    subject = Subject(ln.matmul, file, "python", Limits(), time.monotonic() + 20)
-    try:
-        subject.start()
-        problem = prepared(ln.matmul, "square-16", np.dtype(np.float32))
-        with pytest.raises(WrongWhileTimed):
-            Contender("it", subject).call(problem, fresh())
-    finally:
-        subject.close()
+    with matmul_kernel(file) as kernel:
+        kernel.host.load("matmul", {"kind": "python", "file": str(file), "names": ["matmul"]})
+        problem = problem_of(ln.matmul, "square-16", np.dtype(np.float32))
+        with pytest.raises(Refusal, match="matmul is wrong"):
+            Contender("it", kernel, problem).once()
 
 
-def test_a_trial_computes_what_is_right():
+def test_a_probe_knows_what_is_right():
     workload = ln.matmul.contract.workloads[0]
     arguments = ln.matmul.contract.sample(workload, np.float32, fresh())
-    trial = trial_of(ln.matmul, arguments, workload, np.dtype(np.float32))
-    np.testing.assert_allclose(trial.exact[0], arguments.inputs[0].astype(float) @ arguments.inputs[1], rtol=1e-12)
+    probe = probe_of(ln.matmul, arguments, workload, np.dtype(np.float32))
+    np.testing.assert_allclose(probe.exact[0], arguments.inputs[0].astype(float) @ arguments.inputs[1], rtol=1e-12)
 
 
 def test_a_kernel_that_waits_is_right_and_told_to_wait(judged):

@@ -1,4 +1,7 @@
-"""The judge of anybody's kernel: `loopnest check FILE`. docs/check.md is its manual.
+"""Is this kernel right, honest and fast? The judge of anybody's kernel: `loopnest check FILE`, docs/check.md.
+
+In comes a file with a function that computes an operation. It is built, held to the operation's contract and raced
+against the ladder, in a process of its own; out comes a verdict that names what is wrong.
 
 >>> from loopnest.check import check
 >>> verdict = check("mine.py", "matmul")   # doctest: +SKIP

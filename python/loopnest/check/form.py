@@ -1,7 +1,7 @@
 """How a submission is called: the arguments that an operation's kernels take, and how a C function declares them.
 
 >>> import loopnest as ln
->>> [str(p) for p in parameters(ln.matmul)]
+>>> [p.name for p in plan(ln.matmul).parameters]
 ['a', 'b', 'out']
 >>> f = defined("void matmul(const float* a, const float* b, float* c, long m, long n, long k) {}", "matmul")
 >>> form = bound_to(ln.matmul, f)
@@ -20,9 +20,10 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..backends.cuda_source import without_comments
 from ..bench.measure import Problem
 from ..bench.user_rung import places_of
-from ..operation import Arguments, Operation, Workload
+from ..operation import Arguments, Operation
 from ..verify import _leaves
 
 
@@ -46,9 +47,6 @@ class Parameter:
     dtype: str
     axes: int = 0
 
-    def __str__(self) -> str:
-        return self.name
-
 
 @dataclass(frozen=True)
 class Plan:
@@ -62,13 +60,12 @@ class Plan:
     joined: bool
     defaults: tuple[Any, ...]
 
+    @property
+    def arrays(self) -> list[Parameter]:
+        return [p for p in self.parameters if p.role != "scalar"]
+
     def of(self, *roles: str) -> list[Parameter]:
         return [p for p in self.parameters if p.role in roles]
-
-
-def parameters(operation: Operation) -> tuple[Parameter, ...]:
-    """What the operation's kernels take, in order: `plan(operation).parameters`."""
-    return plan(operation).parameters
 
 
 @functools.cache
@@ -116,7 +113,7 @@ def scalars(operation: Operation, arguments: Arguments) -> tuple[Any, ...]:
 def python_forms(operation: Operation) -> list[str]:
     """The two forms of a Python function, in words."""
     known = plan(operation)
-    full = f"def {operation.name}({', '.join(map(str, known.parameters))})"
+    full = f"def {operation.name}({', '.join(p.name for p in known.parameters)})"
     if not known.of("result"):
         return [full]
     rest = [p.name for p in known.parameters if p.role != "result"]
@@ -145,7 +142,7 @@ class PythonForm:
     taken: tuple[Parameter, ...]
 
     @property
-    def all_options(self) -> bool:
+    def takes_options(self) -> bool:
         """Whether it takes the operation's options, such as GELU's form, and so has to heed them."""
         return any(p.role == "scalar" for p in self.taken)
 
@@ -158,14 +155,11 @@ def python_form(operation: Operation, signature: Mapping[str, Any] | None) -> Py
     known = plan(operation)
     inputs = known.of("input", "updated")
     others = [p for p in known.parameters if p.role != "result"]
-    arrays = [p for p in known.parameters if p.role != "scalar"]
     if signature is None:
         return PythonForm(not known.of("result"), tuple(inputs))
-    ways = [(True, known.parameters), (True, arrays)]
+    ways: list[tuple[bool, Sequence[Parameter]]] = [(True, known.parameters)]
     if known.of("result"):
-        ways += [(False, others), (False, inputs)]
-    else:
-        ways = [(True, known.parameters)]
+        ways += [(True, known.arrays), (False, others), (False, inputs)]
     for given, taken in ways:
         if fits(signature, len(taken)):
             return PythonForm(given, tuple(taken))
@@ -199,7 +193,7 @@ SIZE_NAMES: Mapping[str, tuple[str, ...]] = {
     "h": ("h", "hidden", "H", "n_hidden"),
     "e": ("e", "outputs", "E"),
 }
-"""What a parameter may be called that holds the length of an axis, besides the axis's own name."""
+"""What a parameter may be called that holds the length of an axis, next to the axis's own name."""
 
 DEFAULT_ORDER = {"matmul": "mnk", "linear": "mnk"}
 """The order of sizes that have no names of their own: BLAS's; of other operations that of the workloads' axes."""
@@ -212,7 +206,6 @@ class CFunction:
     name: str
     returns: str
     parameters: tuple[tuple[str, str], ...]
-    linkage: bool
     line: int
 
     def __str__(self) -> str:
@@ -224,70 +217,49 @@ class CFunction:
 class CForm:
     """How a C function is called.
 
-    arguments  for each parameter in order: ("array", number among the plan's parameters), ("size", axis),
-               ("stride", (number, axis of the array)) or ("scalar", number among the plan's scalars); and its C type
+    arguments  for each parameter in order what it takes, and its C type: ("array", number among the plan's parameters),
+               ("size", axis), ("stride", (number, axis of the array)), ("scalar", number among the plan's scalars)
     returned   the C type of a result that is returned and not written
     """
 
     dtype: str
     arguments: tuple[tuple[str, Any, str], ...]
-    strided: bool
     returned: str = ""
 
     @property
-    def all_options(self) -> bool:
+    def strided(self) -> bool:
+        return any(kind == "stride" for kind, _, _ in self.arguments)
+
+    @property
+    def takes_options(self) -> bool:
         return any(kind == "scalar" for kind, _, _ in self.arguments)
-
-
-def without_comments(text: str) -> str:
-    """The text with comments and strings blanked, lines kept."""
-
-    def blank(found: re.Match[str]) -> str:
-        return re.sub(r"[^\n]", " ", found[0])
-
-    return re.sub(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", blank, text, flags=re.S)
 
 
 def defined(source: str, name: str) -> CFunction | None:
     """The definition of the function of this name in a text of C or C++; None where there is none."""
-    c_blocks = [m.start() for m in re.finditer(r'extern\s+"C"\s*\{', source)]
     text = without_comments(source)
     for alias, meaning in _aliases(text).items():
         text = re.sub(rf"\b{re.escape(alias)}\b", meaning, text)
-    for found in re.finditer(rf"\b{re.escape(name)}\s*\(", text):
-        closing = _closing(text, found.end() - 1)
-        if closing is None or not re.match(r"\s*(noexcept\s*)?\{", text[closing + 1 :]):
-            continue
+    inside = r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)"
+    for found in re.finditer(rf"\b{re.escape(name)}\s*{inside}\s*(?:noexcept\s*)?\{{", text):
         start = max(text.rfind(mark, 0, found.start()) for mark in ";}{#") + 1
         before = text[start : found.start()]
         before = before.partition("\n")[2] if text[max(start - 1, 0)] == "#" else before
         line = text.count("\n", 0, found.start()) + 1
-        whole = source.splitlines()[max(0, line - 4) : line]
-        linkage = 'extern "C"' in " ".join(whole) or bool(c_blocks and c_blocks[0] < found.start())
-        parts = [part.strip() for part in text[found.end() : closing].split(",")]
-        inside = tuple(_parameter(part) for part in parts if part and part != "void")
-        words = [word for word in _words(before) if word not in ("extern", "inline", "static", "__global__")]
-        return CFunction(name, " ".join(words) or "void", inside, linkage, line)
+        parts = [part.strip() for part in found[1].split(",")]
+        words = [word for word in _words(before) if word not in ("extern", "inline", "static", "__global__", "C")]
+        parameters = tuple(_parameter(part) for part in parts if part and part != "void")
+        return CFunction(name, " ".join(words) or "void", parameters, line)
     return None
 
 
 def _aliases(text: str) -> dict[str, str]:
     """Names that stand for a number's type: typedef, using, #define."""
-    kinds = sorted({*POINTEES, *INTEGERS}, key=len, reverse=True)
-    kind = "|".join(map(re.escape, kinds))
+    kind = "|".join(map(re.escape, sorted({*POINTEES, *INTEGERS}, key=len, reverse=True)))
     found = {m[2]: m[1] for m in re.finditer(rf"typedef\s+({kind})\s+(\w+)\s*;", text)}
     found |= {m[1]: m[2] for m in re.finditer(rf"using\s+(\w+)\s*=\s*({kind})\s*;", text)}
     found |= {m[1]: m[2] for m in re.finditer(rf"#\s*define\s+(\w+)\s+({kind})\s*$", text, flags=re.M)}
     return found
-
-
-def _closing(text: str, opening: int) -> int | None:
-    depth = 0
-    for i in range(opening, len(text)):
-        depth += {"(": 1, ")": -1}.get(text[i], 0)
-        if not depth:
-            return i
-    return None
 
 
 def _words(text: str) -> list[str]:
@@ -314,76 +286,66 @@ def _parameter(text: str) -> tuple[str, str]:
 def bound_to(operation: Operation, function: CFunction) -> CForm:
     """How to call a C function as the operation. Raises SignatureError where its parameters cannot be that."""
     known = plan(operation)
-    arrays = [p for p in known.parameters if p.role != "scalar"]
-    pointers = [(i, kind[:-1], name) for i, (kind, name) in enumerate(function.parameters) if kind.endswith("*")]
-    returned = REALS.get(function.returns, "")
+    arrays = known.of("input", "result", "updated")
+    pointers = [(place, kind[:-1]) for place, (kind, _) in enumerate(function.parameters) if kind.endswith("*")]
     results = known.of("result")
-    returning = bool(returned) and len(results) == 1 and not results[0].axes and len(pointers) == len(arrays) - 1
-    if returning:
-        arrays = [p for p in arrays if p.role != "result"]
-    if len(pointers) != len(arrays) or (function.returns != "void" and not returning):
+    returned = REALS.get(function.returns, "")
+    if returned and len(results) == 1 and not results[0].axes and len(pointers) == len(arrays) - 1:
+        arrays = known.of("input", "updated")
+    elif function.returns != "void":
         raise SignatureError(_expected(operation, function))
-    dtypes = {POINTEES.get(kind, kind) for (_, kind, _), p in zip(pointers, arrays, strict=True) if not p.dtype}
-    if len(dtypes) != 1 or not dtypes <= {"float32", "float64"}:
+    if len(pointers) != len(arrays):
         raise SignatureError(_expected(operation, function))
-    for (_, kind, _), p in zip(pointers, arrays, strict=True):
-        if p.dtype and INTEGERS.get(kind) not in ("c_long", "c_longlong"):
-            raise SignatureError(_expected(operation, function))
-    bound: list[tuple[str, Any, str] | None] = [None] * len(function.parameters)
-    numbers = [known.parameters.index(p) for p in arrays]
-    for (place, _, _), number in zip(pointers, numbers, strict=True):
-        bound[place] = ("array", number, "pointer")
-    _bind_numbers(operation, function, known, pointers, arrays, numbers, bound)
-    if any(entry is None for entry in bound):
+    dtypes = {POINTEES.get(kind) for (_, kind), p in zip(pointers, arrays, strict=True) if not p.dtype}
+    integers = {INTEGERS.get(kind) for (_, kind), p in zip(pointers, arrays, strict=True) if p.dtype}
+    if dtypes not in ({"float32"}, {"float64"}) or not integers <= {"c_long", "c_longlong"}:
         raise SignatureError(_expected(operation, function))
-    whole = tuple(entry for entry in bound if entry is not None)
-    return CForm(dtypes.pop(), whole, any(kind == "stride" for kind, _, _ in whole), returned if returning else "")
+    placed = {place: p for (place, _), p in zip(pointers, arrays, strict=True)}
+    arguments = _with_numbers(operation, function, placed)
+    if None in arguments:
+        raise SignatureError(_expected(operation, function))
+    returned = returned if len(arrays) < len(known.arrays) else ""
+    return CForm(str(dtypes.pop()), tuple(filter(None, arguments)), returned)
 
 
-def _bind_numbers(
-    operation: Operation,
-    function: CFunction,
-    known: Plan,
-    pointers: Sequence[tuple[int, str, str]],
-    arrays: Sequence[Parameter],
-    numbers: Sequence[int],
-    bound: list[tuple[str, Any, str] | None],
-) -> None:
-    """Strides and sizes and scalars, by their names; sizes without one by their order."""
-    axes = list(operation.contract.workloads[0].shape)
-    total = len(axes) == 2 and sum(kind in INTEGERS and INTEGERS[kind] != "c_bool" for kind, _ in function.parameters)
+def _with_numbers(
+    operation: Operation, function: CFunction, placed: Mapping[int, Parameter]
+) -> list[tuple[str, Any, str] | None]:
+    """What each parameter takes: arrays where they are placed; strides, sizes and scalars by their names; sizes without
+    a known name by their order. None for a parameter that stays unknown."""
+    known, axes = plan(operation), list(operation.contract.workloads[0].shape)
     strides = {
-        pattern: (number, axis)
-        for (_, _, name), p, number in zip(pointers, arrays, numbers, strict=True)
+        name: (known.parameters.index(p), axis)
+        for place, p in placed.items()
         for axis in range(p.axes)
-        for pattern in _stride_names(name, axis, p.axes)
+        for name in _stride_names(function.parameters[place][1], axis, p.axes)
     }
-    scalar_names = {p.name: p for p in known.of("scalar")}
-    unnamed: list[int] = []
+    options = {p.name: p.number for p in known.of("scalar")}
+    found: list[tuple[str, Any, str] | None] = []
+    named: list[str] = []
     for place, (kind, name) in enumerate(function.parameters):
-        if bound[place] is not None:
-            continue
         integer, real = INTEGERS.get(kind), REALS.get(kind)
-        if name in scalar_names and (integer or real):
-            bound[place] = ("scalar", scalar_names[name].number, integer or real or "")
+        axis = next((a for a in axes if a not in named and name in (a, *SIZE_NAMES.get(a, ()))), None)
+        if place in placed:
+            found.append(("array", known.parameters.index(placed[place]), "pointer"))
+        elif name in options and (integer or real):
+            found.append(("scalar", options[name], integer or real or ""))
         elif integer and name.lower() in strides:
-            bound[place] = ("stride", strides[name.lower()], integer)
-        elif integer:
-            axis = next((a for a in axes if name == a or name in SIZE_NAMES.get(a, ())), None)
-            if axis is not None and not any(entry and entry[:2] == ("size", axis) for entry in bound):
-                bound[place] = ("size", axis, integer)
-            else:
-                unnamed.append(place)
-    sizes = [entry[1] for entry in bound if entry and entry[0] == "size"]
-    elementwise = total and known.joined
-    if elementwise and len(sizes) + len(unnamed) == 1:
-        place = unnamed[0] if unnamed else next(i for i, e in enumerate(bound) if e and e[0] == "size")
-        bound[place] = ("size", "*", INTEGERS[function.parameters[place][0]])
-        return
-    rest = [axis for axis in DEFAULT_ORDER.get(operation.name, axes) if axis not in sizes]
+            found.append(("stride", strides[name.lower()], integer))
+        elif integer and axis is not None:
+            named.append(axis)
+            found.append(("size", axis, integer))
+        else:
+            found.append(None)
+    unnamed = [i for i, (kind, _) in enumerate(function.parameters) if found[i] is None and kind in INTEGERS]
+    sizes = [i for i, entry in enumerate(found) if i in unnamed or (entry and entry[0] == "size")]
+    rest = [axis for axis in DEFAULT_ORDER.get(operation.name, axes) if axis not in named]
+    if known.joined and len(axes) == 2 and len(sizes) == 1:
+        unnamed, rest = sizes, ["*"]
     if len(unnamed) == len(rest):
-        for place, axis in zip(unnamed, rest, strict=True):
-            bound[place] = ("size", axis, INTEGERS[function.parameters[place][0]])
+        for i, axis in zip(unnamed, rest, strict=True):
+            found[i] = ("size", axis, INTEGERS[function.parameters[i][0]])
+    return found
 
 
 def _stride_names(name: str, axis: int, axes: int) -> list[str]:
@@ -400,61 +362,35 @@ def _stride_names(name: str, axis: int, axes: int) -> list[str]:
     return names
 
 
+def c_parameters(
+    operation: Operation, dtype: str = "float", *, strided: bool = False, options: bool = True
+) -> list[str]:
+    """The parameters of the operation's C form, such as "const float* a": arrays, with strides if asked for; then
+    sizes; then the options."""
+    known = plan(operation)
+    found = []
+    for p in known.arrays:
+        name = "c" if operation.name == "matmul" and p.name == "out" else p.name
+        found.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else dtype}* {name}")
+        if strided and p.axes == 1:
+            found.append(f"long {name}_stride")
+        elif strided and p.axes == 2:
+            found += [f"long {name}_row_stride", f"long {name}_col_stride"]
+    axes = list(operation.contract.workloads[0].shape)
+    taken = {p.name for p in known.parameters}
+    order = [a if a not in taken else SIZE_NAMES[a][1] for a in DEFAULT_ORDER.get(operation.name, axes)]
+    found += ["long n"] if known.joined and not strided else [f"long {a}" for a in order]
+    kinds = {"bool": "int", "int": "long", "float": "double"}
+    return found + [f"{kinds[p.dtype]} {p.name}" for p in known.of("scalar") if options]
+
+
 def c_forms(operation: Operation, dtype: str = "float") -> list[str]:
     """The C forms in words: contiguous arrays, and with strides where the arrays have rows and columns."""
-    known = plan(operation)
-    axes = list(operation.contract.workloads[0].shape)
-    pointers, strided = [], []
-    for p in known.parameters:
-        if p.role == "scalar":
-            continue
-        kind = "long" if p.dtype else dtype
-        name = "c" if operation.name == "matmul" and p.name == "out" else p.name
-        pointers.append(f"{'const ' if p.role == 'input' else ''}{kind}* {name}")
-        strided.append(pointers[-1])
-        if p.axes == 2:
-            strided += [f"long {name}_row_stride", f"long {name}_col_stride"]
-        elif p.axes == 1:
-            strided.append(f"long {name}_stride")
-    names = {p.name for p in known.parameters}
-    order = [a if a not in names else SIZE_NAMES[a][1] for a in DEFAULT_ORDER.get(operation.name, axes)]
-    sizes = [f"long {a}" for a in order]
-    kinds = {"bool": "int", "int": "long", "float": "double"}
-    numbers = [f"{kinds[p.dtype]} {p.name}" for p in known.of("scalar")]
-    plain = ["long n"] if known.joined else sizes
-    forms = [", ".join([*pointers, *plain, *numbers])]
-    if any(p.axes for p in known.parameters):
-        forms.append(", ".join([*strided, *sizes, *numbers]))
+    ways = (False, True) if any(p.axes for p in plan(operation).parameters) else (False,)
+    forms = (", ".join(c_parameters(operation, dtype, strided=strided)) for strided in ways)
     return [f'extern "C" void {operation.name}({form})' for form in forms]
 
 
 def _expected(operation: Operation, function: CFunction) -> str:
     forms = "\n  ".join(c_forms(operation))
     return f"{function}\ncannot be called as {operation.name}. Expected\n  {forms}\nor the same with double"
-
-
-def c_values(
-    form: CForm,
-    workload: Workload,
-    places: Mapping[int, tuple[int, int]],
-    strides: Mapping[int, Sequence[int]],
-    scalars: Sequence[Any],
-) -> list[tuple[str, Any]]:
-    """The arguments of one call as the runner takes them.
-
-    places   for each array its slot and offset; strides  in elements
-    """
-    values: list[tuple[str, Any]] = []
-    for kind, what, c_type in form.arguments:
-        if kind == "array":
-            values.append(("pointer", places[what]))
-        elif kind == "size":
-            sizes = workload.shape
-            values.append((c_type, int(np.prod(list(sizes.values()))) if what == "*" else sizes[what]))
-        elif kind == "stride":
-            number, axis = what
-            values.append((c_type, strides[number][axis]))
-        else:
-            value = scalars[what]
-            values.append((c_type, int(value) if isinstance(value, bool) else value))
-    return values

@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
+
 from ..backends.compiler import Build
 from ..timing.interval import Interval
-from .faults import OUTCOMES
+from .faults import OUTCOMES, sentence
+
+
+class Refusal(Exception):
+    """Why a kernel is not accepted. The judgement ends here.
+
+    outcome  one of faults.OUTCOMES
+    text     the verdict in one sentence; the sentence of the trick where it is ""
+    trick    a name from faults.TRICKS or faults.FAULTS, or None
+    """
+
+    def __init__(self, outcome: str, text: str = "", trick: str | None = None, *details: str) -> None:
+        super().__init__(text)
+        self.outcome, self.trick, self.details = outcome, trick, details
+        self.text = text or sentence(trick or "")
 
 
 @dataclass(frozen=True)
@@ -19,7 +34,7 @@ class Checked:
     calls     in all, each with inputs of its own
     cases     kinds of calls, and how many of each
     skipped   what was not looked at, and why
-    declined  layouts or forms that it refuses with an error, which is honest, and told
+    declined  layouts or forms that it refuses with an error, which is honest
     """
 
     calls: int = 0
@@ -29,13 +44,24 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Findings:
+    """What `verify` found: the refusal, or None where the kernel is right."""
+
+    checked: Checked
+    notes: tuple[str, ...] = ()
+    refusal: Refusal | None = None
+
+
+@dataclass(frozen=True)
 class Raced:
-    """One contender on one workload: the submission, or a rung.
+    """One contender on one workload: the submission, called "it", or a rung.
 
     seconds    of each call, from "go" to "done" by the judge's clock, less what other processes had of the processor
-    elapsed    the same, with it
+    elapsed    the same, without that subtraction
     processor  seconds of processor time of each call
-    share      of the machine's limit that it reaches, with its 95 % interval; None where there is no limit
+    limit      seconds that the machine needs at least; 0 where it is not known
+    bound      what that limit is set by: "flops", or the level of memory
+    share      of the limit that it reaches, with its 95 % interval
     """
 
     name: str
@@ -54,12 +80,12 @@ class Raced:
 
 
 @dataclass(frozen=True)
-class Pace:
-    """How fast it is, beside rungs of the ladder that ran in the same rounds.
+class Placing:
+    """How fast it is, next to rungs of the ladder that ran in the same rounds.
 
     below, above  the rungs that it lies between; None where it is the slowest or the fastest of all
-    against       the rung that it was to be compared with
-    ratio         of its speed to that rung's; None where there is none, or too few rounds for an interval
+    same_as       a rung that it cannot be told from
+    ratio         how many times as fast as `against` it is; None where there are too few rounds for an interval
     round_trip    seconds from "go" to "done" of a call that does nothing: part of every time
     """
 
@@ -73,10 +99,16 @@ class Pace:
     ratio: Interval | None = None
     round_trip: float = 0.0
     sentence: str = ""
+    notes: tuple[str, ...] = ()
+
+    @property
+    def own(self) -> list[Raced]:
+        """The submission's times, on each workload."""
+        return [r for r in self.races if r.name == "it"]
 
 
 @dataclass(frozen=True)
-class Step:
+class Advice:
     """Something to try next: what it is, and the command that shows more."""
 
     text: str
@@ -92,7 +124,7 @@ class Verdict:
     trick       the name of the trick or fault that was recognised, from faults.TRICKS and faults.FAULTS, or None
     sentence    the verdict in one sentence
     details     how that was seen: in which call, with which values
-    notes       what a reader should know beside it, and what is no reason to refuse
+    notes       what else a reader should know, and what is no reason to refuse
     output      what it printed: the beginning, and how much more there was
     dtypes      that it was judged in
     """
@@ -106,8 +138,8 @@ class Verdict:
     details: tuple[str, ...] = ()
     build: Build | None = None
     checked: Checked | None = None
-    timing: Pace | None = None
-    next_steps: tuple[Step, ...] = ()
+    timing: Placing | None = None
+    next_steps: tuple[Advice, ...] = ()
     notes: tuple[str, ...] = ()
     output: str = ""
     dtypes: tuple[str, ...] = ()
@@ -115,8 +147,8 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0 where it is right; else that of the outcome's class."""
+        """0 where it is right; else the exit code of the outcome's class."""
         return OUTCOMES[self.outcome][0]
 
     def to_json(self) -> dict[str, Any]:
-        return {**dataclasses.asdict(self), "exit_code": self.exit_code}
+        return {**msgspec.to_builtins(self), "exit_code": self.exit_code}

@@ -6,7 +6,7 @@ arrays' memory, and speak over a socket:
     the process is stopped; the judge writes new inputs, and NaN where results are to come
     the judge looks at its clock, lets the process go on, and says "call"
     the process calls the kernel, says "done", and stops itself; the judge looks at its clock
-    the judge sees to it that the process stands still, and then looks at the results
+    the judge makes sure that the process stands still, and then looks at the results
 
 So nothing can be computed before the clock runs, and what is computed after "done" is seen to be missing. Inputs are
 sealed: no mapping of them that the process makes can be written to.
@@ -14,9 +14,7 @@ sealed: no mapping of them that the process makes can be written to.
 
 from __future__ import annotations
 
-import atexit
 import contextlib
-import fcntl
 import json
 import mmap
 import os
@@ -25,8 +23,6 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,10 +30,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from . import runner
-from .runner import CRASH, CRASH_SIZE, children
+from .child import DEAF, ONE, RETURNED
+from .child.system import CRASH, CRASH_SIZE, children
+from .zygote import Slot, zygote
 
 FLOOD = 1 << 20
 """Bytes of output at which a submission is ended."""
@@ -54,8 +49,6 @@ POLL = 0.02
 REST = 5e-3
 """Seconds that a process has for stopping itself after a call. Were it stopped from here before that, it would do so as
 soon as it is told to go on."""
-
-THREADS = ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "LOOPNEST")
 
 
 class EndedError(Exception):
@@ -81,7 +74,7 @@ class FailedInChildError(RuntimeError):
 class Crash:
     """How a process ended: by which signal, at which address, and where it was.
 
-    code   of the signal, as in sigaction(2); 128 for a fault of which the processor tells no address
+    code   of the signal, as in sigaction(2); 128 for a fault for which the processor gives no address
     line   of the Python file
     write  1 for a write, 0 for a read, -1 where that is not known
     """
@@ -96,16 +89,16 @@ class Crash:
 
 
 @dataclass(frozen=True)
-class Answer:
-    """To one call.
+class Reply:
+    """What came of one call.
 
     seconds    from "go" to "done" by the judge's clock
     processor  seconds that the process's threads had a processor
     queued     seconds for which the process's main thread or the judge could have run, and waited for a processor that
-               another process had: as the system's scheduler tells
+               another process had, by the system's scheduler
     problem    what went wrong
     one        whether only the last result came, where that will do
-    returned   whether it returned something beside the arrays that it was given for its results
+    returned   whether it returned something else than the arrays that it was given for its results
     """
 
     seconds: float
@@ -117,112 +110,14 @@ class Answer:
 
     @property
     def counted(self) -> float:
-        """Seconds, less those that other processes took; but all of them where more than one thread was at work, whose
-        main thread may be queued behind its own."""
+        """Seconds, less those that other processes took. With several threads at work all seconds count, since the main
+        thread may be queued behind its own."""
         left = self.seconds - self.queued
         return left if left > 0 and self.processor <= 1.1 * left else self.seconds
 
 
-class Slot:
-    """Memory for one array, which the judge and a submission share.
-
-    sealed  whether the submission can only read it
-    """
-
-    def __init__(self, nbytes: int, sealed: bool) -> None:
-        page = mmap.PAGESIZE
-        self.size = max(1, -(-nbytes // page)) * page
-        self.sealed = False
-        if hasattr(os, "memfd_create"):
-            self.fd = os.memfd_create("array", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        else:
-            file = tempfile.TemporaryFile()  # noqa: SIM115 - its descriptor outlives it
-            self.fd = os.dup(file.fileno())
-            file.close()
-        os.ftruncate(self.fd, self.size)
-        self._map = mmap.mmap(self.fd, self.size)
-        self.bytes = np.frombuffer(self._map, np.uint8)
-        if sealed and hasattr(fcntl, "F_ADD_SEALS"):
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, 0x10)  # F_SEAL_FUTURE_WRITE
-                self.sealed = True
-
-    def close(self) -> None:
-        os.close(self.fd)
-
-
-class Zygote:
-    """The process from which submissions' processes are forked: runner.serve."""
-
-    def __init__(self, threads: int) -> None:
-        self.threads = threads
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_"))},
-            **{f"{name}_NUM_THREADS": str(threads) for name in THREADS},
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", runner.__file__, str(theirs.fileno())],
-            pass_fds=[theirs.fileno()],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        theirs.close()
-        self._socket = ours
-
-    def ask(self, request: Mapping[str, Any], fds: Sequence[int] = ()) -> dict[str, Any]:
-        try:
-            socket.send_fds(self._socket, [json.dumps(request).encode()], list(fds))
-            answer = self._socket.recv(1 << 16)
-        except OSError:
-            answer = b""
-        if not answer:
-            raise EndedError("killed-its-parent", "the process that submissions are started by is gone")
-        found: dict[str, Any] = json.loads(answer)
-        return found
-
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
-    @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    def close(self) -> None:
-        self._socket.close()
-        try:
-            self._process.wait(2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-
-
-_zygotes: dict[tuple[int, int, str], Zygote] = {}
-
-
-def zygote(threads: int, who: str = "") -> Zygote:
-    """The one of this process for so many threads, and for one child at a time; started at the first call."""
-    key = os.getpid(), threads, who
-    if key not in _zygotes or not _zygotes[key].alive():
-        _zygotes[key] = Zygote(threads)
-    return _zygotes[key]
-
-
-@atexit.register
-def close_all() -> None:
-    """End the processes that submissions were started by."""
-    for (pid, _, _), started in list(_zygotes.items()):
-        if pid == os.getpid():
-            started.close()
-    _zygotes.clear()
-
-
 @dataclass(frozen=True)
-class Limits:
+class ProcessLimits:
     """What a submission may take: seconds of one call, bytes of memory."""
 
     call: float = 20.0
@@ -236,7 +131,7 @@ class Session:
     who       whose process it is, of those that live at the same time
     """
 
-    def __init__(self, file: Path, limits: Limits, deadline: float, threads: int = 1, who: str = "") -> None:
+    def __init__(self, file: Path, limits: ProcessLimits, deadline: float, threads: int = 1, who: str = "") -> None:
         self.limits, self.deadline = limits, deadline
         self.folder = Path(tempfile.mkdtemp(prefix="loopnest-check-"))
         self.output, self.printed = b"", 0
@@ -250,24 +145,15 @@ class Session:
         os.set_blocking(self._output, False)
         crash = Slot(CRASH_SIZE, sealed=False)
         self._crash = crash
-        environment = {
+        limited = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 1 << 28, "RLIMIT_DATA": limits.memory + (1 << 30)}
+        request = {"do": "start", "file": str(file), "folder": str(self.folder), "limits": limited}
+        request["environment"] = {
             name: str(self.folder) for name in ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
         }
-        self.baseline = 0
-        answer = self._zygote.ask(
-            {
-                "do": "start",
-                "file": str(file),
-                "folder": str(self.folder),
-                "environment": environment,
-                "limits": {
-                    "RLIMIT_CORE": 0,
-                    "RLIMIT_FSIZE": 1 << 28,
-                    "RLIMIT_DATA": limits.memory + (1 << 30),
-                },
-            },
-            [theirs.fileno(), output, crash.fd],
-        )
+        try:
+            answer = self._zygote.ask(request, [theirs.fileno(), output, crash.fd])
+        except ConnectionError as error:
+            raise EndedError("killed-its-parent", str(error)) from None
         theirs.close()
         os.close(output)
         self.pid: int = answer["pid"]
@@ -314,7 +200,7 @@ class Session:
         request = {"do": "map", "slots": [[slot.size, not slot.sealed] for slot in self.slots]}
         self.addresses = self.ask(request, [slot.fd for slot in self.slots])["addresses"]
 
-    def call(self, message: bytes, phase: str, limit: float | None = None) -> Answer:
+    def call(self, message: bytes, phase: str, limit: float | None = None) -> Reply:
         """One call, timed. The process is stopped before and after it."""
         self.stop()
         busy, queued = self._processor(), self._queued()
@@ -326,9 +212,9 @@ class Session:
         self._come_to_rest(REST)
         self.stop()
         busy = self._processor() - busy
-        fine = answer in (b"-", runner.ONE, runner.RETURNED)
+        fine = answer in (b"-", ONE, RETURNED)
         problem = None if fine else self._problem(answer)
-        return Answer(end - start, busy, max(0.0, queued), problem, answer == runner.ONE, answer == runner.RETURNED)
+        return Reply(end - start, busy, max(0.0, queued), problem, answer == ONE, answer == RETURNED)
 
     def _problem(self, answer: bytes) -> Mapping[str, Any]:
         with contextlib.suppress(ValueError, KeyError, TypeError):
@@ -451,12 +337,6 @@ class Session:
         self._others = tuple(pid for pid in found if pid != self.pid)
         return found
 
-    def threads(self) -> int:
-        try:
-            return len(os.listdir(f"/proc/{self.pid}/task"))
-        except OSError:
-            return 1
-
     def _state(self) -> str:
         try:
             with open(f"/proc/{self.pid}/stat", "rb") as file:
@@ -473,7 +353,7 @@ class Session:
             return 0.0
 
     def _queued(self) -> float:
-        """Seconds that its main thread and this one have waited for a processor so far; 0 where nobody tells."""
+        """Seconds that its main thread and this one have waited for a processor so far; 0 where that is not known."""
         total = 0
         for task in (str(self.pid), "thread-self"):
             try:
@@ -503,7 +383,7 @@ class Session:
         self._drain_all()
         if os.WIFEXITED(status):
             code = os.WEXITSTATUS(status)
-            if code == runner.DEAF:
+            if code == DEAF:
                 return EndedError("killed", f"{phase}: it closed the socket that it is judged through")
             return EndedError("exited", f"{phase}: it ended its process with status {code}")
         number = os.WTERMSIG(status)
@@ -531,7 +411,7 @@ class Session:
         self.closed = True
         try:
             status: int = self._zygote.ask({"do": "end", "patience": patience})["status"]
-        except EndedError:
+        except ConnectionError:
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
             status = signal.SIGKILL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output.text import duration
-from .pace import per_cent
+from .judge import per_cent
 from .rank import Ranking
-from .records import Pace, Verdict
+from .records import Placing, Verdict
 
 
 def report(verdict: Verdict) -> Iterator[RenderableType]:
@@ -32,15 +33,13 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
         yield _row(
             "right", "green", f"{checked.calls} calls in {' and '.join(verdict.dtypes)}, each with new values: {kinds}"
         )
-        for line in checked.declined:
-            yield _row("", "", f"declined with an error, which is honest: {line}")
-        for line in checked.skipped:
-            yield _row("", "", f"not looked at: {line}")
+        yield from (_row("", "", f"declined with an error, which is honest: {line}") for line in checked.declined)
+        yield from (_row("", "", f"not looked at: {line}") for line in checked.skipped)
     if verdict.timing is not None:
         yield _row("fast", "green", verdict.timing.sentence)
         yield Padding(races(verdict.timing), (0, 0, 0, 10))
     if not verdict.accepted:
-        yield _row("verdict", "bold red", f"{verdict.outcome}{f' ({verdict.trick})' if verdict.trick else ''}")
+        yield _row("verdict", "bold red", _refused(verdict))
         if not (verdict.outcome == "does-not-build" and verdict.details and verdict.build and verdict.build.command):
             yield _row("", "", verdict.sentence)  # else the compiler's own words follow
         for line in verdict.details:
@@ -66,6 +65,10 @@ KINDS = {
 }
 
 
+def _refused(verdict: Verdict) -> str:
+    return f"{verdict.outcome} ({verdict.trick})" if verdict.trick else verdict.outcome
+
+
 def _row(word: str, style: str, text: str) -> RenderableType:
     grid = Table.grid(padding=(0, 1))
     grid.add_column(width=9)
@@ -83,31 +86,28 @@ def _built(verdict: Verdict) -> str:
     return f"{build.command}{compiled}"
 
 
-def races(pace: Pace) -> Table:
+def races(placing: Placing) -> Table:
     """Who reached what: best and median times, and the share of the machine's limit."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("workload", "", "best", "median", "of the limit"):
         table.add_column(name, justify="left" if name in ("workload", "") else "right", no_wrap=name != "")
-    last = ""
-    for workload in dict.fromkeys(r.workload for r in pace.races):
-        same = sorted((r for r in pace.races if r.workload == workload), key=lambda r: -r.best)
-        for r in same:
-            ordered = sorted(r.seconds)
+    for workload in dict.fromkeys(r.workload for r in placing.races):
+        shown = workload
+        for r in sorted((r for r in placing.races if r.workload == workload), key=lambda r: -r.best):
+            name, style = ("this file", "bold") if r.name == "it" else (r.name, "")
             share = per_cent(r.share) if r.share else ""
-            name = "this file" if r.name == "it" else r.name
-            style = "bold" if r.name == "it" else ""
-            cells = ("" if workload == last else workload, name, duration(r.best), duration(ordered[len(ordered) // 2]))
-            table.add_row(*(Text(cell, style=style) for cell in (*cells, share)))
-            last = workload
+            cells = (shown, name, duration(r.best), duration(statistics.median(r.seconds)), share)
+            table.add_row(*(Text(cell, style=style) for cell in cells))
+            shown = ""
     return table
 
 
-def footer(pace: Pace) -> str:
+def footer(placing: Placing) -> str:
     """How the times were taken."""
-    threads = f"{pace.threads} thread{'s' if pace.threads > 1 else ''}"
+    threads = f"{placing.threads} thread{'s' if placing.threads > 1 else ''}"
     return (
         f"times from go to done by the judge's clock, less what other processes took; {threads}; "
-        f"a call that does nothing takes {duration(pace.round_trip)}"
+        f"a call that does nothing takes {duration(placing.round_trip)}"
     )
 
 
@@ -119,13 +119,13 @@ def ranking(ranked: Ranking) -> RenderableType:
             name, justify="right" if name in ("", "best", "of the limit") else "left", no_wrap=name == "file"
         )
     for number, v in enumerate(ranked.verdicts, 1):
-        mine = ranked.race_of(v)
-        told = v.sentence if v.accepted else f"{v.outcome}{f' ({v.trick})' if v.trick else ''}: {v.sentence}"
-        best = duration(mine.best) if mine else ""
-        share = per_cent(mine.share) if mine and mine.share else ""
+        own = ranked.race_of(v)
+        words = v.sentence if v.accepted else f"{_refused(v)}: {v.sentence}"
+        best = duration(own.best) if own else ""
+        share = per_cent(own.share) if own and own.share else ""
         place = str(number) if v.accepted else ""
         style = "" if v.accepted else "dim"
-        table.add_row(*(Text(cell, style=style) for cell in (place, Path(v.file).name, best, share, told)))
+        table.add_row(*(Text(cell, style=style) for cell in (place, Path(v.file).name, best, share, words)))
     right = sum(v.accepted for v in ranked.verdicts)
     where = f", timed on {ranked.workload}" if ranked.workload else ""
     return Group(table, Text(f"\n{right} of {len(ranked.verdicts)} are right{where}"))
@@ -139,9 +139,9 @@ def as_csv(ranked: Ranking) -> str:
         ("place", "file", "outcome", "trick", "accepted", "workload", "seconds", "share of the limit", "sentence")
     )
     for number, v in enumerate(ranked.verdicts, 1):
-        mine = ranked.race_of(v)
-        share = f"{mine.share.estimate:.4f}" if mine and mine.share else ""
-        seconds: Sequence[str] = (mine.workload, f"{mine.best:.9f}") if mine else ("", "")
+        own = ranked.race_of(v)
+        share = f"{own.share.estimate:.4f}" if own and own.share else ""
+        seconds: Sequence[str] = (own.workload, f"{own.best:.9f}") if own else ("", "")
         place = str(number) if v.accepted else ""
         writer.writerow((place, Path(v.file).name, v.outcome, v.trick or "", v.accepted, *seconds, share, v.sentence))
     return file.getvalue()

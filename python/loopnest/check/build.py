@@ -1,0 +1,269 @@
+"""Does it build? From a file to a kernel: compiled or imported, its function found, and how that is called."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..backends.compiler import FLAGS, Build, BuildError, NoCompilerError, compile_library, exported
+from ..backends.user_file import LANGUAGES, language
+from ..operation import Operation
+from .ends import explained_end
+from .explain import refusal_of
+from .form import CForm, CFunction, PythonForm, SignatureError, bound_to, c_forms, defined, python_form, python_forms
+from .kernel import Host, Kernel, Observation
+from .probes import FIRST, case_of, probe_of_case
+from .records import Refusal
+from .session import EndedError, ProcessLimits
+
+CALL_SHARE, COMPILING_SHARE = 1 / 3, 0.8
+"""The part of the time limit that a call, or the import, may take; and a call to a function that is compiled then."""
+
+COMPILERS = frozenset(("numba", "torch", "triton", "jax"))
+
+STRASSEN = re.compile(r"(?:#|//|\*)\s*loopnest:\s*strassen\s*\(\s*(\d+)\s*\)")
+FINITE = re.compile(r"(?:#|//|\*)\s*loopnest:\s*finite\b")
+"""Comments in which a file says what it does not promise: docs/check.md."""
+
+
+class NotBuilt(Exception):
+    """A file that cannot be built or called: why, and as much of the kernel as there is."""
+
+    def __init__(self, kernel: Kernel, refusal: Refusal) -> None:
+        super().__init__(str(refusal))
+        self.kernel, self.refusal = kernel, refusal
+
+
+def build(
+    file: Path | str,
+    operation: Operation,
+    *,
+    dtypes: Sequence[np.dtype[Any]],
+    flags: str = FLAGS,
+    compiler: str | None = None,
+    time_limit: float = 60.0,
+    memory_limit: int = 2 << 30,
+    threads: int = 1,
+) -> Kernel:
+    """A kernel of the function in a file, in a process of its own. Close it: `with build(…) as kernel`.
+
+    dtypes  in which it is to be judged; the kernel's `dtypes` are those that it takes
+
+    Raises ValueError for a file that is missing or of an unknown language, NotBuilt for one that cannot be built, or
+    whose first call goes wrong.
+    """
+    path = Path(file)
+    if not path.is_file():
+        raise ValueError(f"check: there is no file {path}")
+    kind = language(path)
+    if kind is None:
+        known = ", ".join(LANGUAGES)
+        raise ValueError(f"check: {path} is of no known language: expected a name that ends in one of {known}")
+    source = path.read_text(encoding="utf-8", errors="replace")
+    host = Host(path, ProcessLimits(time_limit * CALL_SHARE, memory_limit), time.monotonic() + time_limit, threads)
+    kernel = Kernel(operation, path, kind, host, operation.name, PythonForm(True, ()), tuple(dtypes))
+    _note_promises(kernel, source)
+    try:
+        if kind == "python":
+            _import(kernel)
+        elif kind == "cuda":
+            _simulate(kernel, source)
+        else:
+            _compile(kernel, source, flags, compiler)
+    except (Refusal, EndedError) as reason:
+        refusal = reason if isinstance(reason, Refusal) else explained_end(kernel, reason)
+        host.close()
+        raise NotBuilt(kernel, refusal) from None
+    except BaseException:
+        host.close()
+        raise
+    return kernel
+
+
+def names_of(operation: Operation) -> tuple[str, str]:
+    """What the function may be called: as the operation, or `tanh_kernel` where C has a function of that name."""
+    return operation.name, f"{operation.name}_kernel"
+
+
+def _note_promises(kernel: Kernel, source: str) -> None:
+    """What the file says that it does not promise."""
+    stated = STRASSEN.search(source)
+    if FINITE.search(source):
+        kernel.finite = True
+        kernel.notes += ("it says that it is for finite numbers: what it makes of infinities was not looked at",)
+    if stated and kernel.operation.name == "matmul":
+        kernel.strassen = int(stated[1])
+        kernel.notes += (
+            f"it says that it is Strassen's algorithm on blocks above {stated[1]}: held to that algorithm's bound "
+            "there (Higham, §23.2.2), which is wider than the contract's",
+        )
+
+
+# --- C and C++
+
+
+def _compile(kernel: Kernel, source: str, flags: str, compiler: str | None) -> None:
+    try:
+        library = compile_library(kernel.file, kernel.language, flags, compiler, kernel.host.limits.call)
+    except NoCompilerError as error:
+        raise Refusal("not-judged", str(error)) from None
+    except BuildError as error:
+        kernel.build = error.build
+        lines = error.build.messages.splitlines()
+        raise Refusal("does-not-build", f"it does not compile: {error.first}", None, *lines) from None
+    kernel.build, kernel.library = library.build, library.file
+    names = exported(library.file)
+    function = _function(kernel, source, names)
+    if kernel.language == "c++" and names and function.name not in names:
+        raise Refusal(
+            "no-function",
+            f"{function.name} has the linkage of C++, so that its name in the library is another one: write "
+            f'extern "C" before it (line {function.line})',
+        )
+    _bind(kernel, function)
+    _load(kernel, function.name)
+
+
+def _function(kernel: Kernel, source: str, others: Sequence[str]) -> CFunction:
+    """The definition in the source. Raises Refusal, which lists the other functions, where there is none."""
+    found = next(filter(None, (defined(source, name) for name in names_of(kernel.operation))), None)
+    if found is None:
+        raise _no_function(kernel, others)
+    return found
+
+
+def _bind(kernel: Kernel, function: CFunction) -> None:
+    """Find out how a C function is called."""
+    try:
+        form = bound_to(kernel.operation, function)
+    except SignatureError as error:
+        first, *rest = str(error).splitlines()
+        raise Refusal("wrong-signature", f"{first} {rest[0] if rest else ''}".strip(), None, *rest[1:]) from None
+    if len(kernel.dtypes) == 1 and str(kernel.dtypes[0]) != form.dtype:
+        raise Refusal("wrong-signature", f"it takes {form.dtype}, and was to be judged in {kernel.dtypes[0]}")
+    kernel.form, kernel.symbol, kernel.dtypes = form, function.name, (np.dtype(form.dtype),)
+    kernel.parameters = tuple(name for _, name in function.parameters)
+    kernel.names = {
+        what: name
+        for (kind, what, _), name in zip(form.arguments, kernel.parameters, strict=True)
+        if kind == "array" and name
+    }
+
+
+def _load(kernel: Kernel, symbol: str) -> None:
+    """Load the library into the kernel's process."""
+    assert isinstance(kernel.form, CForm)
+    request = {"kind": "library", "file": str(kernel.library), "symbol": symbol, "returns": kernel.form.returned}
+    answer = kernel.host.load(kernel.key, request)
+    if "problem" in answer:
+        raise Refusal("does-not-build", f"the library cannot be loaded: {answer['problem']['text']}")
+    if not answer["found"]:
+        assert kernel.library is not None
+        raise _no_function(kernel, exported(kernel.library))
+
+
+def _simulate(kernel: Kernel, source: str) -> None:
+    """CUDA C++ runs on the CPU, right and slowly: it is judged so, and never timed."""
+    from ..backends.cuda_on_cpu import build_simulated
+    from ..backends.cuda_source import CudaSourceError
+
+    start = time.monotonic()
+    kernel.build = Build("cuda", "loopnest's simulator of CUDA on the CPU")
+    try:
+        simulated = build_simulated(kernel.file)
+    except BuildError as error:
+        lines = error.build.messages.splitlines()
+        raise Refusal("does-not-build", f"it does not compile: {error.first}", None, *lines) from None
+    except CudaSourceError as error:
+        raise Refusal("no-function", str(error)) from None
+    kernel.build = dataclasses.replace(kernel.build, seconds=time.monotonic() - start)
+    kernel.simulated, kernel.library = simulated, simulated.library
+    function = _function(kernel, source, [k.name for k in simulated.kernels])
+    if simulated.kernel(function.name).launch is None:
+        raise Refusal(
+            "wrong-signature",
+            f"how {function.name} is launched is not said: write it on a line above the kernel, such as "
+            "// launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16)",
+        )
+    _bind(kernel, function)
+    kernel.notes += ("simulated: the kernel ran on the CPU, by loopnest's simulator; it is not timed",)
+    _load(kernel, "loopnest_launch")
+
+
+# --- Python
+
+
+def _import(kernel: Kernel) -> None:
+    start, host, names = time.monotonic(), kernel.host, names_of(kernel.operation)
+    answer = host.load(kernel.key, {"kind": "python", "file": str(kernel.file.resolve()), "names": names})
+    kernel.build = Build("python", seconds=time.monotonic() - start)
+    if "problem" in answer:
+        raise _import_refusal(kernel.file.name, answer["problem"])
+    if not answer["found"]:
+        raise _no_function(kernel, answer["functions"])
+    try:
+        kernel.form = python_form(kernel.operation, answer["signature"])
+    except SignatureError as error:
+        raise Refusal("wrong-signature", str(error)) from None
+    kernel.uses = tuple(answer["modules"])
+    if COMPILERS & set(kernel.uses):
+        host.limit_calls(host.limits.call * COMPILING_SHARE / CALL_SHARE)
+    _call_once(kernel)
+
+
+def _call_once(kernel: Kernel) -> None:
+    """Find out whether it wants NumPy's arrays or torch's tensors, and whether it takes each dtype."""
+
+    def first_call(dtype: np.dtype[Any]) -> Observation:
+        return kernel.observe(probe_of_case(case_of(kernel.operation, dtype, FIRST[0])), phase="its first call")
+
+    kernel.host.live().ask({"do": "watch"})
+    seen = first_call(kernel.dtypes[0])
+    if seen.reply.problem is None and not seen.right:
+        raise refusal_of(kernel, seen)
+    kind = (seen.reply.problem or {}).get("kind")
+    if kind in ("TypeError", "AttributeError", "RuntimeError", "type") and "torch" in kernel.uses:
+        kernel.host.arrive_as_tensors(True)
+        if first_call(kernel.dtypes[0]).raised:
+            kernel.host.arrive_as_tensors(False)
+        else:
+            kernel.notes += ("it is called with torch's tensors, on the same memory",)
+    if len(kernel.dtypes) > 1:
+        other = first_call(kernel.dtypes[1]).reply.problem
+        if other and not other.get("returned") and first_call(kernel.dtypes[0]).reply.problem is None:
+            kernel.declined = (f"{kernel.dtypes[1]}: {other['text'].splitlines()[0][:120]}",)
+            kernel.dtypes = kernel.dtypes[:1]
+
+
+def _import_refusal(file: str, problem: Mapping[str, Any]) -> Refusal:
+    kind, text, line = problem["kind"], problem["text"], problem.get("line")
+    where = f"{file}:{line}" if line else file
+    code = [f"  {problem['code']}"] if problem.get("code") else []
+    if kind in ("SyntaxError", "IndentationError", "TabError"):
+        return Refusal("does-not-build", f"{where}: {kind}: {text}", None, *code)
+    if kind in ("ImportError", "ModuleNotFoundError"):
+        module = (problem.get("module") or "").partition(".")[0]
+        fix = f": pip install {module}" if kind == "ModuleNotFoundError" and module else ""
+        return Refusal("does-not-build", f"{where}: {text}{fix}", None, *code)
+    if kind == "MemoryError":
+        return Refusal("out-of-memory", f"{where}: it took more memory than the limit when it was imported")
+    if kind == "SystemExit":
+        return Refusal("crashed", f"{where}: it ended its process when it was imported", "leaves-the-process", *code)
+    return Refusal("does-not-build", f"{where}: it raised {kind} when it was imported: {text}", None, *code)
+
+
+def _no_function(kernel: Kernel, functions: Sequence[str]) -> Refusal:
+    name = kernel.operation.name
+    near = difflib.get_close_matches(name, functions, n=1)
+    others = [f for f in functions if not f.startswith("_")][:8]
+    has = f"; it has {', '.join(others)}" if others else ""
+    hint = f". Is it {near[0]}? Call it {name}" if near else ""
+    forms = (python_forms if kernel.language == "python" else c_forms)(kernel.operation)
+    return Refusal("no-function", f"{kernel.file.name} has no function {name}{has}{hint}. Expected {forms[0]}")

@@ -1,0 +1,17 @@
+"""The process in which a submission runs. It knows no reference, no expected result and no timer: see session.py.
+
+In come requests over a socket, and a submission's file or compiled library. Out go answers, results in memory that is
+shared with the judge, and a crash's address. It is imported as a package of its own, `child`, and imports nothing of
+loopnest, so that nothing of loopnest lies in its memory:
+
+    python -P -c "…; import child.server; child.server.main()" CONTROL          CONTROL: the number of a socket
+"""
+
+RETURNED = b"r"
+"""The answer to a call that was given arrays for its results, and returned something else."""
+
+ONE = b"1"
+"""The answer to a call that returned the last of its results alone, where that will do."""
+
+DEAF = 97
+"""The exit status of a child that cannot hear the judge any more."""

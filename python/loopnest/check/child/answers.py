@@ -1,0 +1,434 @@
+"""Answers the judge's requests about one submission, over a socket:
+
+    map    memory shared with the judge; each array lies between pages that nobody may touch
+    load   a function: from a Python file, from a compiled library, or a rung of loopnest
+    call   the arrays and numbers of one call; the answer says that it returned, or what went wrong
+    run    a function of an importable module, for the learner's exercises
+
+The bytes of a call's message are the key under which the prepared call is kept, so that nothing is decoded while the
+judge's clock runs.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import inspect
+import json
+import os
+import pickle
+import signal
+import socket
+import statistics  # noqa: F401  (so that it is seen whether its functions are replaced)
+import sys
+import traceback
+import types
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import ONE, RETURNED
+from .system import CrashReport, base_of, fill_memory, mapped
+
+Request = dict[str, Any]
+
+
+class Child:
+    """Answers the judge's requests about one submission."""
+
+    def __init__(self, connection: socket.socket, crash: int) -> None:
+        self._connection = connection
+        self._slots: list[int] = []
+        self._arrays: dict[Any, Any] = {}
+        self._known: dict[bytes, Callable[[], bytes]] = {}
+        self._file = sys.argv[0]
+        self._functions: dict[str, Callable[..., Any]] = {}
+        self._tensors = False
+        self._events: list[str] = []
+        self._watching = False
+        self._before = _snapshot()
+        self._crash = CrashReport(crash)
+        sys.addaudithook(self._on_audit)
+
+    def answer(self) -> None:
+        """Answer requests, and stand still after each call: so what the submission has left to do later stays undone
+        until the judge has looked, who may not be awake yet."""
+        receive, send, kill, stop = self._connection.recv, self._connection.send, os.kill, signal.SIGSTOP
+        while True:
+            message, fds, _, _ = socket.recv_fds(self._connection, 1 << 18, 16) if not self._slots else (b"", [], 0, 0)
+            message = message or receive(1 << 18)
+            while True:
+                if not message:
+                    return
+                call = self._known.get(message)
+                if call is None:
+                    break
+                send(call())
+                kill(0, stop)  # with all processes of its group
+                message = receive(1 << 18)
+            answer, is_call = self._answered(message, fds)
+            send(answer)
+            if is_call:
+                kill(0, stop)
+
+    def _answered(self, message: bytes, fds: Sequence[int]) -> tuple[bytes, bool]:
+        """The answer to a request, and whether that was a call."""
+        request = json.loads(message)
+        if request["do"] == "call":
+            try:
+                call = self._prepared(request)
+            except BaseException as error:
+                return self._told(error), True
+            self._known[message] = call
+            return call(), True
+        answer: Any = getattr(self, f"_{request['do']}")(request, fds)
+        return json.dumps(answer).encode(), False
+
+    # memory
+
+    def _map(self, request: Request, fds: Sequence[int]) -> Any:
+        self._known.clear()
+        self._arrays.clear()
+        self._slots = [mapped(fd, size, writeable) for fd, (size, writeable) in zip(fds, request["slots"], strict=True)]
+        for fd in fds:
+            os.close(fd)
+        return {"addresses": self._slots}
+
+    def _unmap(self, request: Request, fds: Sequence[int]) -> Any:
+        self._known.clear()
+        self._arrays.clear()
+        self._slots = []
+        return {}
+
+    def _array(self, place: Sequence[Any], new: int = 0) -> Any:
+        """The array at this place: the same object at each call, unless a new one is asked for.
+
+        NumPy takes it for writeable, inputs too: kernels compiled for arrays that are would not take others. What
+        writes to an input is stopped by the page.
+        """
+        slot, offset, shape, strides, dtype = place
+        key = (slot, offset, *shape, *strides, dtype, new)
+        if key not in self._arrays:
+            address = self._slots[slot] + offset
+            memory: Any = (ctypes.c_char * max(1, self._span(shape, strides, dtype))).from_address(address)
+            first = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0 and n)
+            if not self._span(shape, strides, dtype):
+                made: Any = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), 0)
+            else:
+                made = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), -first, strides)
+            if self._tensors:
+                import torch
+
+                made = torch.from_numpy(made)
+            self._arrays[key] = made
+        return self._arrays[key]
+
+    @staticmethod
+    def _span(shape: Sequence[int], strides: Sequence[int], dtype: str) -> int:
+        if 0 in shape:
+            return 0
+        return sum((n - 1) * abs(s) for n, s in zip(shape, strides, strict=True)) + np.dtype(dtype).itemsize
+
+    # what is judged
+
+    def _load(self, request: Request, fds: Sequence[int]) -> Any:
+        """Load a function, which calls then name by the request's `key`."""
+        self._known.clear()
+        self._file = request["file"]
+        try:
+            function, answer = getattr(self, f"_load_{request['kind']}")(request)
+        except BaseException as error:
+            return {"problem": self._described(error)}
+        finally:
+            self._crash.install(self._file)
+        if function is not None:
+            self._functions[request["key"]] = function
+        names = ("numba", "torch", "triton", "jax", "loopnest", "scipy", "numexpr", "cupy")
+        return {"found": function is not None, "modules": [n for n in names if n in sys.modules], **answer}
+
+    def _load_python(self, request: Request) -> Any:
+        sys.path.append(os.path.dirname(request["file"]))
+        spec = importlib.util.spec_from_file_location("submission", request["file"])
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules["submission"] = module
+        spec.loader.exec_module(module)
+        public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
+        function = next(filter(callable, (getattr(module, name, None) for name in request["names"])), None)
+        return function, {"functions": public, "signature": self._signature(function)}
+
+    @staticmethod
+    def _signature(function: Any) -> Any:
+        """Its parameters: name, whether it has a default, and its kind. None where they cannot be known."""
+        function = getattr(function, "py_func", getattr(function, "fn", function))
+        try:
+            found = inspect.signature(function)
+        except (ValueError, TypeError):
+            return None
+        return {
+            "text": str(found),
+            "parameters": [(p.name, p.default is not p.empty, p.kind.name.lower()) for p in found.parameters.values()],
+        }
+
+    def _load_library(self, request: Request) -> Any:
+        function = getattr(ctypes.CDLL(request["file"]), request["symbol"], None)
+        if function is not None:
+            function.restype = getattr(ctypes, request["returns"]) if request["returns"] else None
+        return function, {"base": base_of(request["file"])}
+
+    def _load_rung(self, request: Request) -> Any:
+        import loopnest
+
+        fill_memory(False)
+        loopnest.set_num_threads(request["threads"])
+        return loopnest.OPERATIONS[request["name"]][request["key"]].kernel, {}
+
+    def _time(self, request: Request, fds: Sequence[int]) -> Any:
+        """From now on it is timed: what it allocates costs what it costs elsewhere."""
+        fill_memory(False)
+        return {}
+
+    def _arrive(self, request: Request, fds: Sequence[int]) -> Any:
+        """As tensors of torch's or as NumPy arrays."""
+        self._tensors = request["tensors"]
+        self._known.clear()
+        self._arrays.clear()
+        return {}
+
+    def _run(self, request: Request, fds: Sequence[int]) -> Any:
+        """Call a function of an importable module: it and its arguments are pickled in a file, and so is its result."""
+        self._crash.install(self._file)
+        try:
+            with open(request["path"], "rb") as file:
+                function, arguments = pickle.load(file)
+            returned = pickle.dumps(function(*arguments))
+        except BaseException as error:
+            return {"problem": self._described(error)}
+        with open(request["path"], "wb") as file:
+            file.write(returned)
+        return {}
+
+    # calls
+
+    def _prepared(self, request: Request) -> Callable[[], bytes]:
+        form = request["form"]
+        if form == "nothing":
+            return lambda: b"-"
+        function = self._functions[request["function"]]
+        if form == "c":
+            return self._c_call(function, request)
+        if form == "cuda":
+            return self._cuda_launch(function, request)
+        values = [
+            self._array(value, request.get("new", 0)) if kind == "array" else value
+            for kind, value in request["arguments"]
+        ]
+        if request.get("rows"):
+            values = [v.reshape(1, -1) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
+        call = functools.partial(function, *values)
+        if form == "given":
+
+            def filling() -> bytes:
+                try:
+                    returned = call()
+                except BaseException as error:
+                    return self._told(error)
+                return b"-" if returned is None or any(returned is value for value in values) else RETURNED
+
+            return filling
+        places = [self._array(place) for place in request["results"]]
+
+        def returning() -> bytes:
+            try:
+                return self._store(call(), places, request.get("one", False))
+            except BaseException as error:
+                return self._told(error)
+
+        return returning
+
+    def _store(self, returned: Any, places: Sequence[Any], one: bool) -> bytes:
+        """Copy what was returned to where the judge looks for it.
+
+        Only arrays that are there already are copied, and no objects that would compute them when they are looked at.
+
+        one  whether the last result alone will do; the answer is then ONE
+        """
+        values = returned if type(returned) is tuple else (returned,)
+        if len(values) != len(places) and not (one and len(values) == 1):
+            if len(values) == 1 and not isinstance(returned, np.ndarray | list | dict | set):
+                raise ReturnError("nothing", f"returned {type(returned).__name__}, expected {len(places)} arrays")
+            raise ReturnError("results", f"returned {len(values)} results, expected {len(places)}")
+        for value, place in zip(values, places[-len(values) :], strict=True):
+            if type(value) is np.ndarray or _is_tensor(value):
+                self._store_array(value, place)
+            elif place.ndim == 0 and type(value) in (float, int, np.float32, np.float64):
+                if isinstance(value, np.generic) and value.dtype != place.dtype:
+                    raise ReturnError("dtype", f"returned {value.dtype}, expected {place.dtype}")
+                place[()] = value
+            elif value is None:
+                raise ReturnError("nothing", "returned None")
+            else:
+                lazy = type(value) is not list and (
+                    hasattr(value, "__array__") or isinstance(value, np.ndarray) or callable(value)
+                )
+                text = f"returned a {type(value).__name__}, expected a NumPy array ({place.dtype})"
+                raise ReturnError("lazy" if lazy else "type", text)
+        return ONE if len(values) < len(places) else b"-"
+
+    @staticmethod
+    def _store_array(value: Any, place: Any) -> None:
+        """Copy an array or a tensor to an array or a tensor."""
+        kind, wanted = (str(x.dtype).removeprefix("torch.") for x in (value, place))
+        if kind != wanted:
+            raise ReturnError("dtype", f"returned {kind}, expected {wanted}")
+        shape, expected = tuple(value.shape), tuple(place.shape)
+        if shape != expected:
+            raise ReturnError("shape", f"returned an array of shape {shape}, expected {expected}")
+        if type(value) is np.ndarray:
+            place[...] = value
+        elif value.device.type != "cpu":
+            raise ReturnError("lazy", f"returned a tensor on {value.device}, expected one on the CPU")
+        elif type(place) is np.ndarray:
+            place[...] = value.detach().numpy()
+        else:
+            place.copy_(value)
+
+    def _c_values(self, request: Request) -> list[Any]:
+        values: list[Any] = []
+        for kind, value in request["arguments"]:
+            if kind == "pointer":
+                slot, offset = value
+                values.append(ctypes.c_void_p(self._slots[slot] + offset))
+            else:
+                values.append(getattr(ctypes, kind)(value))
+        return values
+
+    def _cuda_launch(self, launch: Any, request: Request) -> Callable[[], bytes]:
+        """A kernel run by loopnest's simulator, which is linked with it: csrc/cuda/on_cpu.cpp."""
+        values = self._c_values(request)
+        addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        sizes = (ctypes.c_uint * 6)(*request["grid"], *request["block"])
+        why = ctypes.create_string_buffer(600)
+        name, shared = request["kernel"].encode(), ctypes.c_size_t(request["shared"])
+        launch.restype = ctypes.c_int
+
+        def launching(kept: Sequence[Any] = values) -> bytes:  # `addresses` point into them
+            if launch(name, sizes, shared, addresses, 0, why, ctypes.c_size_t(600)):
+                return self._told(LaunchError(why.value.decode(errors="replace")))
+            return b"-"
+
+        return launching
+
+    def _c_call(self, function: Any, request: Request) -> Callable[[], bytes]:
+        values = self._c_values(request)
+        if request.get("returned"):
+            place = self._array(request["returned"])
+
+            def storing() -> bytes:
+                place[()] = function(*values)
+                return b"-"
+
+            return storing
+        call = functools.partial(function, *values)
+
+        def calling() -> bytes:
+            call()
+            return b"-"
+
+        return calling
+
+    # what went wrong, and what else happened
+
+    def _told(self, error: BaseException) -> bytes:
+        return json.dumps({"problem": self._described(error)}).encode()
+
+    def _described(self, error: BaseException) -> Request:
+        """An exception: its kind, its message, and the last line of the submission that it passed."""
+        lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self._file]
+        told: Request = {"kind": type(error).__name__, "text": str(error)[:2000]}
+        if isinstance(error, ReturnError):
+            return {"kind": error.kind, "text": error.text, "returned": True}
+        if isinstance(error, SyntaxError) and error.filename == self._file:
+            told |= {"line": error.lineno, "code": (error.text or "").strip(), "text": error.msg}
+        elif lines:
+            told |= {"line": lines[-1].lineno, "code": lines[-1].line or ""}
+        if isinstance(error, ImportError):
+            told |= {"module": error.name or ""}
+        if isinstance(error, SystemExit):
+            told |= {"text": f"{error.code}"}
+        return told
+
+    def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._watching and event in WATCHED and len(self._events) < 500:
+            told = event
+            if event == "open":
+                mode = arguments[2] if isinstance(arguments[2], int) else 0
+                told = f"open {'w' if mode & (os.O_WRONLY | os.O_RDWR) else 'r'} {arguments[0]}"
+            elif event == "sys._getframe" and arguments[0].f_code.co_filename != __file__:
+                return  # a library that looks at who has called it; not one that looks out of the submission
+            self._events.append(told)
+
+    def _watch(self, request: Request, fds: Sequence[int]) -> Any:
+        self._watching = True
+        return {}
+
+    def _seen(self, request: Request, fds: Sequence[int]) -> Any:
+        """What of Python it patched, and which doors it knocked at."""
+        self._watching = False
+        return {
+            "patched": _patched(self._before),
+            "events": list(dict.fromkeys(self._events)),
+            "loopnest": "loopnest" in sys.modules,
+        }
+
+
+WATCHED = frozenset(
+    (
+        *("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._getframe", "sys._current_frames", "open"),
+        *("_thread.start_new_thread", "os.fork", "os.forkpty", "subprocess.Popen", "os.posix_spawn", "os.kill"),
+        *("time.sleep", "socket.connect", "socket.__new__", "ctypes.dlopen", "ctypes.string_at", "os.listdir"),
+    )
+)
+
+
+class ReturnError(Exception):
+    """What a function returned cannot be its result; the kind of reason: nothing, results, dtype, shape, lazy, type."""
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind, self.text = kind, text
+
+
+class LaunchError(Exception):
+    """A simulated CUDA kernel did not come to its end."""
+
+
+def _is_tensor(value: Any) -> bool:
+    """A plain tensor of torch's whose memory is there: no subclass, no fake one, none on the device `meta`."""
+    torch = sys.modules.get("torch")
+    if torch is None or type(value) is not torch.Tensor:
+        return False
+    return value.device.type != "meta" and value.layout is torch.strided
+
+
+PATCHABLE = ("time", "numpy", "numpy.linalg", "statistics", "math", "builtins", "gc", "ctypes")
+
+
+def _snapshot() -> dict[str, dict[str, Any]]:
+    return {name: dict(vars(sys.modules[name])) for name in PATCHABLE if name in sys.modules}
+
+
+def _patched(before: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The functions of these modules that are others now than they were."""
+    return [
+        f"{module}.{name}"
+        for module, names in before.items()
+        for name, value in names.items()
+        if not name.startswith("__")
+        and (callable(value) or name == "pi")
+        and not isinstance(value, types.ModuleType)
+        and vars(sys.modules[module]).get(name) is not value
+    ]

@@ -1,0 +1,94 @@
+"""Says in words how a kernel's process ended: which array it left, on which side, and on which line."""
+
+from __future__ import annotations
+
+import signal
+
+from ..backends.compiler import line_of
+from .child.system import GUARD
+from .form import plan
+from .kernel import Kernel
+from .records import Refusal
+from .session import Crash, EndedError
+
+ENDS = {
+    "timed-out": ("timed-out", "endless-loop"),
+    "sleeps": ("timed-out", "sleeps"),
+    "out-of-memory": ("out-of-memory", None),
+    "output-flood": ("output-flood", "prints-a-flood"),
+    "fork-bomb": ("crashed", "fork-bomb"),
+    "exited": ("crashed", "leaves-the-process"),
+    **dict.fromkeys(("killed", "talks-back", "killed-its-parent"), ("cheats", "gives-up-its-process")),
+}
+"""EndedError.why, and the outcome and the trick or fault for it."""
+
+
+def explained_end(kernel: Kernel, error: EndedError) -> Refusal:
+    """The refusal of a kernel whose process ended, or had to be ended."""
+    if error.why in ENDS:
+        outcome, trick = ENDS[error.why]
+        return Refusal(outcome, error.text, trick)
+    assert error.crash is not None
+    crash, line = error.crash, error.crash.line
+    if not line and kernel.library and kernel.base and crash.instruction:
+        line = line_of(kernel.library, crash.instruction - kernel.base)
+    crashed = f"it crashed{f' at line {line} of {kernel.file.name}' if line else ''}"
+    during = f"in the call {error.text.rpartition(': ')[0]}"
+    number = signal.Signals(crash.signal)
+    if number in (signal.SIGSEGV, signal.SIGBUS):
+        trick, reason = _reason(kernel, crash)
+        if trick is None:
+            return Refusal("crashed", f"{crashed} {reason}", None, during)
+        return Refusal("wrong" if trick == "changes-input" else "crashed", f"{crashed}: {reason}", trick, during)
+    if number == signal.SIGFPE:
+        return Refusal("crashed", f"{crashed}: an integer division by zero", None, during)
+    if number == signal.SIGILL:
+        return Refusal("crashed", f"{crashed}: an instruction that this processor does not have", None, during)
+    if number == signal.SIGABRT:
+        printed = kernel.host.session.output if kernel.host.session else b""
+        if b"bad_alloc" in printed:
+            text = "it took more memory than the limit allows (std::bad_alloc)"
+            return Refusal("out-of-memory", text, None, during)
+        last = printed.decode("utf-8", "replace").strip().splitlines()[-1:] or ["abort()"]
+        return Refusal("crashed", f"it ended itself: {last[0]}", None, during)
+    return Refusal("crashed", f"it was ended by {number.name}", None, during)
+
+
+def _reason(kernel: Kernel, crash: Crash) -> tuple[str | None, str]:
+    """What a fault at an address means: arrays lie between pages that nobody may touch."""
+    if crash.code == 128 and crash.address == 0:
+        return (
+            "assumes-alignment",
+            "a load or store that needs an aligned address, or an address that cannot be: arrays are aligned to their "
+            "elements, and to nothing more",
+        )
+    found = _array_at(kernel, crash)
+    if found:
+        return found
+    if abs(crash.address - crash.stack) < 1 << 20 and crash.stack:
+        return "endless-recursion", "the stack is full, as after an endless recursion"
+    if 0 <= crash.address < 1 << 16:
+        return "null-pointer", "it followed a null pointer"
+    return None, f"at the address {crash.address:#x}, which is none of its own"
+
+
+def _array_at(kernel: Kernel, crash: Crash) -> tuple[str, str] | None:
+    """Which array's memory, or guard pages, the address lies in."""
+    session = kernel.host.session
+    for number, (slot, offset, nbytes) in (kernel.last_places if session else {}).items():
+        assert session is not None
+        start, size = session.addresses[slot], session.slots[slot].size
+        name, is_input = kernel.name_of(number), plan(kernel.operation).parameters[number].role == "input"
+        if is_input and start <= crash.address < start + size:
+            return "changes-input", f"it wrote to its input {name}, which is only to be read"
+        if not start - GUARD <= crash.address < start + size + GUARD:
+            continue
+        writes = crash.write == 1 if crash.write >= 0 else not is_input
+        trick, verb = ("writes-outside", "wrote to") if writes else ("reads-outside", "read from")
+        past, before = crash.address - (start + offset + nbytes), start + offset - crash.address
+        if past < 0:
+            place = f"{before} bytes before its start"
+        else:
+            place = "the element after its last" if past < 4 else f"{past} bytes past its end"
+        return trick, f"it {verb} {place}: the array {name} ({nbytes} bytes)"
+    return None

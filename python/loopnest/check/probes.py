@@ -1,0 +1,169 @@
+"""Probes: calls with inputs that no call before had, whose right results are known. And which probes a kernel gets."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..operation import Arguments, Operation, Workload
+from ..verify import (
+    LAYOUTS,
+    UNWRITEABLE,
+    Case,
+    _as_large_as,
+    _leaves,
+    _uneven,
+    _with_leaves,
+    layout_cases,
+    size_cases,
+    special_cases,
+)
+from .form import scalars
+
+Arrays = tuple[np.ndarray[Any, Any], ...]
+
+FIRST = ((19, 17, 22, 13), (32, 32, 32, 32), (35, 33, 34, 31))
+"""Lengths of the first cases. A fault is easier to name where sizes are uneven and larger than a tile."""
+
+REPEATED = (16, 33, 64)
+"""Lengths at which new values come in the same arrays, several times in a row."""
+
+MOST_BYTES = 1 << 25
+"""Bytes of the arrays of a large case. Exact results and bounds in higher precision take ten times as much."""
+
+LARGEST = {4: 1 << 28, 8: 1 << 24}
+"""Operations, or bytes, of the largest case, by the bytes of an element: the exact result of doubles takes long
+doubles, and longer. Five times as much if there are seconds for it."""
+
+
+def fresh() -> np.random.Generator:
+    """Numbers that nobody can foresee."""
+    return np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """One call: its inputs as they lie in memory, and what is right.
+
+    views   the inputs' arrays, in their layouts; memory  for each the bytes from its first element to its last
+    scalars the numbers that kernels get next to the arrays
+    at_end  whether arrays end where memory ends, or begin where it begins
+    kind    "sizes", "again", "layouts", "special", "deterministic", "large" or "timed"
+    """
+
+    operation: Operation
+    workload: Workload
+    dtype: np.dtype[Any]
+    arguments: Arguments
+    views: Arrays
+    memory: Arrays
+    scalars: tuple[Any, ...]
+    exact: Arrays
+    bound: Arrays
+    at_end: bool = True
+    text: str = ""
+    kind: str = "sizes"
+    case: Case | None = None
+
+    def __str__(self) -> str:
+        return self.text or f"{self.dtype}, {' '.join(f'{a}={n}' for a, n in self.workload.shape.items())}"
+
+    def renewed(self, **facts: Any) -> Probe:
+        """The same call with other values."""
+        if self.case is not None:
+            made = probe_of_case(self.case, self.kind, at_end=self.at_end)
+        else:
+            arguments = self.operation.contract.sample(self.workload, self.dtype, fresh())
+            made = probe_of(
+                self.operation, arguments, self.workload, self.dtype, at_end=self.at_end, text=self.text, kind=self.kind
+            )
+        return dataclasses.replace(made, **facts) if facts else made
+
+
+def probe_of(
+    operation: Operation,
+    arguments: Arguments,
+    workload: Workload,
+    dtype: np.dtype[Any],
+    *,
+    layouts: Sequence[str] = ("in C order",),
+    **facts: Any,
+) -> Probe:
+    """A probe of these values, laid out in memory so."""
+    contract = operation.contract
+    views, memory = [], []
+    for i, x in enumerate(_leaves(arguments.inputs)):
+        layout = layouts[i % len(layouts)]
+        if layout == "in C order" or (i in contract.updates and layout in UNWRITEABLE):
+            base = view = np.ascontiguousarray(x).reshape(x.shape)
+        else:
+            base, view = LAYOUTS[layout](x)
+        views.append(view)
+        memory.append(_span(base, view))
+    placed = Arguments(_with_leaves(arguments.inputs, views), arguments.options)
+    with np.errstate(all="ignore"):
+        exact = tuple(np.asarray(x) for x in contract.reference(*placed.inputs, **placed.options))
+        bound = tuple(np.asarray(x) for x in contract.bound(*placed.inputs, **placed.options))
+    numbers = scalars(operation, placed)
+    return Probe(operation, workload, dtype, placed, tuple(views), tuple(memory), numbers, exact, bound, **facts)
+
+
+def probe_of_case(case: Case, kind: str = "sizes", *, at_end: bool = True) -> Probe:
+    """A case of verify with values that were never there before."""
+    workload = Workload("case", dict(case.sizes))
+    facts: dict[str, Any] = {"layouts": case.layouts, "at_end": at_end, "text": str(case), "kind": kind, "case": case}
+    return probe_of(case.operation, case.arguments(fresh()), workload, case.dtype, **facts)
+
+
+def probe_of_size(operation: Operation, dtype: np.dtype[Any], size: int) -> Probe:
+    """All axes of this length."""
+    return probe_of_case(case_of(operation, dtype, (size,)))
+
+
+def case_of(operation: Operation, dtype: np.dtype[Any], lengths: Sequence[int]) -> Case:
+    """The axes have these lengths in turn."""
+    return Case(operation, dtype, _uneven(operation, lengths))
+
+
+def _span(base: np.ndarray[Any, Any], view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The bytes of memory between a view's first element and its last."""
+    if not view.size:
+        return np.empty(0, np.uint8)
+    low, high = np.lib.array_utils.byte_bounds(view)
+    start = base.__array_interface__["data"][0]
+    return base.reshape(-1).view(np.uint8)[low - start : high - start]
+
+
+# --- which cases a kernel is judged by
+
+
+def cases(kind: str, operation: Operation, dtype: np.dtype[Any], *, options: bool) -> Iterator[tuple[Case, bool]]:
+    """The cases of a kind, in order, each with whether arrays end where memory ends.
+
+    options  whether the kernel takes the operation's options, and so is judged with all of their values
+    """
+    rung = next(iter(operation))
+    if kind == "sizes":
+        first = [case_of(operation, dtype, lengths) for lengths in FIRST]
+        chosen: Iterator[Case] = iter([*first, *sorted(size_cases(rung, dtype), key=Case.work)])
+        ends: tuple[bool, ...] = (True, False)
+    elif kind == "again":
+        chosen, ends = (case_of(operation, dtype, (n,)) for n in REPEATED), (True,) * 5
+    else:
+        chosen, ends = {"layouts": layout_cases, "special": special_cases}[kind](rung, dtype), (True,)
+    for case in chosen:
+        if case.give_out or (case.variation and not options):
+            continue
+        yield from ((case, at_end) for at_end in ends)
+
+
+def large_case(work: int, operation: Operation, dtype: np.dtype[Any]) -> Case:
+    """A case of this work, or of less if its arrays would have more bytes than the judge can look at in a moment."""
+    case = _as_large_as(work, operation, dtype)
+    nbytes = operation.contract.traffic(dtype.itemsize, **dict(case.sizes))
+    return case if nbytes <= MOST_BYTES else _as_large_as(work * MOST_BYTES / nbytes, operation, dtype)

@@ -1,0 +1,218 @@
+"""Is it right? A kernel is held to its operation's contract, by cases of many kinds, each with new values."""
+
+from __future__ import annotations
+
+import ast
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from ..verify import Case
+from .ends import explained_end
+from .explain import patch_trick, refusal_of
+from .faults import sentence
+from .form import CForm
+from .kernel import Kernel, Observation
+from .probes import LARGEST, case_of, cases, large_case, probe_of_case
+from .records import Checked, Findings, Refusal
+from .session import EndedError
+
+OnEvent = Callable[[str, Any], None]
+
+KINDS = {
+    "sizes": "sizes",
+    "again": "new values in the same arrays",
+    "layouts": "layouts",
+    "special": "NaN and infinity",
+    "deterministic": "the same inputs twice",
+    "large": "large cases",
+}
+"""The kinds of cases, in order, and what a progress bar calls them."""
+
+SLOW_CASE = 0.25
+"""Seconds of a call from which on a case that is not necessary is left out."""
+
+LEGIBLE = 1e-3
+"""Seconds that a call counts at least, where the next one is predicted from it."""
+
+NECESSARY = 40
+"""Lengths of axes up to which cases are judged, however slow the kernel is."""
+
+LONG_CASE = 10e-3
+"""Seconds of a call after which no larger case is needed."""
+
+
+def verify(kernel: Kernel, *, seconds: float = 4.0, on_event: OnEvent = lambda kind, content: None) -> Findings:
+    """Hold a kernel to its operation's contract, in each of its dtypes, up to the first wrong call.
+
+    seconds  of the timing that follows: with more of it, more is looked at
+    """
+    looked = _Verification(kernel, seconds, on_event)
+    refusal = None
+    try:
+        for dtype in kernel.dtypes:
+            looked.hold_all(dtype)
+        refuse_races(kernel, on_event)
+        looked.refuse_patches()
+    except Refusal as reason:
+        refusal = reason
+    except EndedError as error:
+        refusal = explained_end(kernel, error)
+    skipped, declined = (tuple(dict.fromkeys(lines)) for lines in (looked.skipped, looked.declined))
+    checked = Checked(kernel.calls, looked.counts, skipped, (*kernel.declined, *declined))
+    return Findings(checked, tuple(dict.fromkeys(looked.notes)), refusal)
+
+
+class _Verification:
+    """What was looked at so far, and how fast the kernel is."""
+
+    def __init__(self, kernel: Kernel, seconds: float, on_event: OnEvent) -> None:
+        self.kernel, self.seconds, self.on_event = kernel, seconds, on_event
+        self.counts: dict[str, int] = {}
+        self.skipped: list[str] = []
+        self.declined: list[str] = []
+        self.notes: list[str] = []
+        self._rate = 0.0  # the highest work a second of a call so far
+        self._end = 0.0
+
+    def hold_all(self, dtype: np.dtype[Any]) -> None:
+        """All kinds of cases in one dtype. Raises Refusal where a call is wrong."""
+        budget = max(0.7, self.seconds / 2)
+        self._end = time.monotonic() + budget * (3 if "numba" in self.kernel.uses else 1)
+        for kind, words in KINDS.items():
+            self.on_event("at", f"{dtype}: {words}")
+            if kind == "layouts":
+                self._hold_layouts(dtype)
+            elif kind == "deterministic":
+                self._hold_determinism(dtype)
+            elif kind == "large":
+                self._end = time.monotonic() + budget
+                self._hold_large(dtype)
+            else:
+                for case, at_end in cases(kind, self.kernel.operation, dtype, options=self.kernel.form.takes_options):
+                    self._hold(case, kind, at_end)
+
+    def _hold(self, case: Case, kind: str, at_end: bool = True, *, may_raise: bool = False) -> Observation | None:
+        """Judge one case; None where it is left out."""
+        operation, sizes = self.kernel.operation, dict(case.sizes).values()
+        if self.kernel.finite and case.special is not None and np.isinf(case.special):
+            return None
+        if 0 in sizes and (self.kernel.simulated is not None or operation.name.startswith("cross_entropy")):
+            return None  # no GPU takes a launch without blocks; cross_entropy answers for an empty batch itself
+        if not self._affordable(case):
+            self.skipped.append(f"sizes above {NECESSARY}, in part: it is too slow for all of them in this time")
+            return None
+        seen = self.kernel.observe(probe_of_case(case, kind, at_end=at_end))
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        self._rate = max(self._rate, case.work() / max(seen.reply.counted, LEGIBLE))
+        if not (may_raise and seen.raised):
+            self._refuse_if_wrong(seen)
+        return seen
+
+    def _refuse_if_wrong(self, seen: Observation) -> None:
+        if seen.right:
+            return
+        if seen.reply.problem is None:
+            self.on_event("at", "finding out what is wrong")
+            refuse_races(self.kernel, self.on_event, f"{seen.probe}: {seen.problems[0]}")
+        raise refusal_of(self.kernel, seen)
+
+    def _affordable(self, case: Case) -> bool:
+        """Whether a case is predicted to be short, or has to be judged anyhow."""
+        late = time.monotonic() - self._end
+        if max(size for _, size in case.sizes) <= NECESSARY and late <= 2:
+            return True
+        return not self._rate or (case.work() / self._rate <= SLOW_CASE and late <= 0)
+
+    def _hold_layouts(self, dtype: np.dtype[Any]) -> None:
+        form, refused = self.kernel.form, dict[str, str]()
+        if isinstance(form, CForm) and not form.strided:
+            self.skipped.append("strides: its form takes contiguous arrays")
+            return
+        for case, _ in cases("layouts", self.kernel.operation, dtype, options=form.takes_options):
+            if any(layout in refused for layout in case.layouts):
+                continue
+            seen = self._hold(case, "layouts", may_raise=True)
+            if seen is not None and seen.reply.problem is not None:
+                layout = next(name for name in case.layouts if name != "in C order")
+                refused[layout] = seen.reply.problem["text"].splitlines()[0][:100]
+        if refused:
+            self.declined.append(f"arrays {', '.join(refused)}: {min(refused.values())}")
+
+    def _hold_determinism(self, dtype: np.dtype[Any]) -> None:
+        case = case_of(self.kernel.operation, dtype, (65,))
+        if not self._affordable(case):
+            return
+        probe, results = probe_of_case(case, "deterministic"), set()
+        for _ in range(3):
+            self._refuse_if_wrong(self.kernel.observe(probe))
+            results.add(b"".join(r.tobytes() for r in self.kernel.results(probe)))
+        self.counts["deterministic"] = self.counts.get("deterministic", 0) + 3
+        if len(results) > 1:
+            self.notes.append("two calls with the same inputs differ, within the error bound")
+
+    def _hold_large(self, dtype: np.dtype[Any]) -> None:
+        """Larger and larger, until a call takes far longer than the judge needs to see what is left of it."""
+        largest = LARGEST[dtype.itemsize] * (5 if self.seconds >= 2 else 1)
+        for work in (largest >> 9, largest >> 6, largest >> 3, largest):
+            case = large_case(work, self.kernel.operation, dtype)
+            seen = self._hold(case, "large")
+            if seen is None or time.monotonic() > self._end:
+                return
+            if seen.reply.counted > LONG_CASE:
+                break
+        self._hold(case, "large", at_end=False)
+
+    def refuse_patches(self) -> None:
+        """What it replaced in Python is no honest mistake; what it calls is told."""
+        seen = self.kernel.seen()
+        if seen["patched"]:
+            trick = patch_trick(seen["patched"])
+            raise Refusal("cheats", f"{sentence(trick)}: {', '.join(seen['patched'][:5])}", trick)
+        if seen["loopnest"]:
+            self.notes.append("it imports loopnest, and may be calling one of its rungs")
+        if self.kernel.language == "python" and self.kernel.operation.name in ("matmul", "linear"):
+            line = library_product(self.kernel.file.read_text(encoding="utf-8", errors="replace"))
+            if line:
+                self.notes.append(f"the product is a library's (line {line})")
+
+
+def refuse_races(kernel: Kernel, on_event: OnEvent, *details: str) -> None:
+    """Raises Refusal where threads of a CUDA kernel touch the same memory with nothing between them, whether or not
+    that changed a result here."""
+    if kernel.simulated is None:
+        return
+    from ..backends.compiler import BuildError
+    from ..backends.cuda_source import CudaSourceError
+    from .racecheck import racecheck
+
+    on_event("at", "looking for races")
+    operation = kernel.operation.name if kernel.operation.name == "matmul" else None
+    limit = kernel.host.limits.call
+    try:
+        found = racecheck(kernel.file, kernel=kernel.symbol, operation=operation, time_limit=limit).findings
+    except (BuildError, CudaSourceError):
+        return  # the kernel ran; what cannot be looked at for races is no fault
+    races = [f for f in found if f.kind in ("race", "blocks", "divergent", "unreached")]
+    if races:
+        text = f"{kernel.operation.name} is wrong: {races[0].sentence}"
+        raise Refusal("wrong", text, "race", *details, *(f.sentence for f in races[1:]))
+
+
+PRODUCTS = frozenset(("matmul", "dot", "einsum", "tensordot", "inner", "vdot", "mm", "bmm", "addmm", "multi_dot"))
+
+
+def library_product(source: str) -> int:
+    """The line of a Python text in which a library multiplies matrices; 0 where there is none.
+
+    >>> library_product("def matmul(a, b):\\n    return a @ b"), library_product("def matmul(a, b): pass")
+    (2, 0)
+    """
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+            return node.lineno
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PRODUCTS:
+            return node.lineno
+    return 0
