@@ -20,7 +20,7 @@ import numpy as np
 from ..backends.rung import Implementation
 from ..backends.threads import processors
 from ..machine import limits
-from ..machine.card import MEMORY, Bandwidth, MachineCard, Peak, caches
+from ..machine.card import card as machine_card
 from ..machine.plausible import MeasuredNow, Work, limit_of, why_impossible
 from ..machine.records import MachineCard
 from ..operation import Operation, Workload

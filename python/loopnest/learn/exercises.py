@@ -228,7 +228,7 @@ def check_exercise(
 
 def _tried(exercise: Exercise, path: Path, seconds: float) -> Attempt:
     """The small cases, and the race against the rivals, in one process."""
-    from ..check.session import EndedError, Limits, Session
+    from ..check.session import EndedError, ProcessLimits, Session
 
     small = list(exercise.cases())
     attempt = Attempt(exercise.number, str(path), "right", cases=len(small))
@@ -237,7 +237,7 @@ def _tried(exercise: Exercise, path: Path, seconds: float) -> Attempt:
     except user_file.UserFileError as error:
         return _failed(attempt, "does-not-build", 0, small[0], str(error))
     end = time.monotonic() + PATIENCE
-    with Session(path, Limits(PATIENCE, MEMORY), end + 10 * seconds) as child:
+    with Session(path, ProcessLimits(PATIENCE, MEMORY), end + 10 * seconds) as child:
         for passed, case in enumerate(small):
             try:
                 outcome, failure = _case(child, path, built, case, end)
