@@ -19,7 +19,6 @@ import numpy as np
 
 from ..backends.rung import Implementation
 from ..backends.threads import processors
-from ..machine import limits
 from ..machine.card import card as machine_card
 from ..machine.plausible import MeasuredNow, Work, limit_of, why_impossible
 from ..machine.records import MachineCard
@@ -62,7 +61,7 @@ MOST_BYTES = 1 << 26
 
 
 MEASURED_NOW = MeasuredNow(
-    peak=lambda dtype, threads: max(limits.peak_flops(dtype, threads), threads * limits.peak_flops(dtype, 1))
+    peak=lambda dtype, threads: max(MeasuredNow().peak(dtype, threads), threads * MeasuredNow().peak(dtype, 1))
 )
 """Limits that are measured before a time is refused. Where other processes have the other cores, all threads together
 reach less than they would alone, so that one thread's peak for each counts too."""
