@@ -1,9 +1,9 @@
-"""loopnest beside NumPy, torch and JAX, and beside the machine's limits: what `loopnest bench peers` measures.
+"""What `loopnest bench peers` asks loopnest, NumPy, torch and JAX to do, and how their results are judged.
 
-Each function is a part: for a quick run or for a full one it makes one piece of work after another, and
-loopnest/bench/peers/ asks the contenders to do it, in turn.
-`python benchmarks/bench_peers.py gelu --quick` measures one
-part in this process's own environment; the bars are in loopnest/bench/peers/bars.py.
+Each function is a part, and yields one piece of work after another for a quick run or a full one. A work has forms, the
+lines of Python that are timed: every public way that a library has, and the fastest counts. Inputs are the library's
+own arrays, with the same numbers in the same order in memory. `python benchmarks/bench_peers.py gelu --quick` measures
+one part with this process's own environment.
 """
 
 import dataclasses
@@ -12,12 +12,20 @@ import functools
 import loopnest as ln
 import numpy as np
 from loopnest.backends.threads import processors
-from loopnest.bench.peers import memory
-from loopnest.bench.peers.bars import COPY, FMA, ONE_THREAD, READ
-from loopnest.bench.peers.child import NotHere, Work, main
-from loopnest.bench.peers.contenders import Loopnest, why_not_here
-from loopnest.bench.peers.records import OURS, Item
-from loopnest.bench.peers.rounds import Statement
+from loopnest.bench.peers import (
+    COPY,
+    FMA,
+    ONE_THREAD,
+    OURS,
+    READ,
+    Form,
+    Item,
+    NotHere,
+    Work,
+    arrays,
+    library,
+    main,
+)
 from loopnest.machine import limits
 from loopnest.numerics import gamma, precise
 from loopnest.operation import Workload
@@ -27,7 +35,6 @@ from loopnest.verify import compare
 SQUARES = (256, 384, 512, 768, 1024, 1536, 2048, 3072)
 TOKENS = (1, 4, 16, 64, 128, 512, 2048)
 WIDTHS = (384, 768, 1024)  # of MiniLM, of BERT base and GPT-2 small, of BERT large and GPT-2 medium; hidden: 4 times
-MODEL, HIDDEN = 768, 3072  # GPT-2 small's width, and that of its MLP
 ODD = (  # m, k, n
     *((333, 777, 555), (1000, 1, 1000), (17, 4096, 33), (4096, 64, 4096), (64, 4096, 64)),
     *((1023, 1025, 1027), (7, 100_003, 5), (3000, 3, 3000), (100_003, 13, 7), (97, 2048, 1531)),
@@ -43,40 +50,34 @@ def squares(quick):
             yield square("matmul-square", n, dtype)
 
 
-def square(part, n, dtype, **facts):
+def square(part, n, dtype):
     name = np.dtype(dtype).name
-    tags = (name, "n >= 512" if n >= 512 else "n < 512")
-    a, b = operands(n, n, n, dtype)
     limit = {FMA: (2 * n**3, [limits.multiply_adds(dtype)])}
-    return product(part, f"{name}, n = {n}", a, b, tags=tags, limits=limit, **facts)
+    tags = (name, "n >= 512" if n >= 512 else "n < 512")
+    return product(part, f"{name}, n = {n}", *operands(n, n, n, dtype), tags, limit)
 
 
 def tiny(quick):
-    """From Python and into a new array, as one writes it. np.dot, which knows no stacks of matrices and so has less to
-    find out before it starts, stands beside the peers and is not one of them."""
+    """From Python and into a new array, as one writes it. np.dot takes no stacks of matrices and so has less to find
+    out before it starts; it is shown and is not one of the peers."""
     for n in (4, 16, 64) if quick else (4, 8, 16, 32, 64, 128):
         a, b = operands(n, n, n)
-        yield dataclasses.replace(
-            product("matmul-tiny", f"n = {n}", a, b),
-            unit="ns",
-            amount=1,
-            ask=lambda contender, a=a, b=b: contender.new_matmul(a, b),
-            more={"np.dot": Statement("np.dot(a, b)", {"np": np, "a": a, "b": b}, list)},
-        )
+        work = product("matmul-tiny", f"n = {n}", a, b, new=True)
+        yield dataclasses.replace(work, item=dataclasses.replace(work.item, unit="ns", amount=1))
 
 
 def transformer(quick):
-    """NN, NT and TN: an operand with T is the transposed view of an array in row-major order."""
+    """NN, NT and TN: an operand with T is the transposed view of a row-major array."""
     for m in (1, 128) if quick else TOKENS:
-        for k, n in ((MODEL, HIDDEN), (HIDDEN, MODEL)):
+        for k, n in ((768, 3072), (3072, 768)):
             for layout in ("NN", "NT", "TN"):
                 a, b = operands(m, k, n)
                 a = np.ascontiguousarray(a.T).T if layout[0] == "T" else a
                 b = np.ascontiguousarray(b.T).T if layout[1] == "T" else b
-                # One row reads b once: the limit is a reading of as much memory, again and again as b is.
+                # One row reads b once: the limit is reading as much memory, again and again as b is.
                 limit = {READ: (b.nbytes, [limits.reading(np.ones(b.size, b.dtype))])} if m == 1 else {}
                 tags = (layout, *(["m = 1"] if m == 1 else []))
-                yield product("matmul-transformer", f"{m} x {k} -> {n}, {layout}", a, b, tags=tags, limits=limit)
+                yield product("matmul-transformer", f"{m} x {k} -> {n}, {layout}", a, b, tags, limit)
 
 
 def odd(quick):
@@ -86,20 +87,18 @@ def odd(quick):
 
 def two_threads(quick):
     """Our own calls on two threads and on one, in turn; the peers on two."""
+    two_processors()
+    for n in (1024,) if quick else (1024, 2048, 3072):
+        limit = {FMA: (2 * n**3, [limits.multiply_adds(threads=2)])}
+        work = product("threads", f"n = {n}", *operands(n, n, n), limits=limit)
+        ours, *theirs = work.forms
+        two, one = (dataclasses.replace(ours, prepare=functools.partial(ln.set_num_threads, n)) for n in (2, 1))
+        yield dataclasses.replace(work, forms=[two, dataclasses.replace(one, contender=ONE_THREAD), *theirs])
+
+
+def two_processors():
     if processors() < 2:
         raise NotHere("this process may run on one processor only")
-    for n in (1024,) if quick else (1024, 2048, 3072):
-        a, b = operands(n, n, n)
-        limit = {FMA: (2 * n**3, [limits.multiply_adds(threads=2)])}
-        work = product("threads", f"n = {n}", a, b, limits=limit)
-        (alone,) = on_threads(1, a, b, Loopnest())
-        yield dataclasses.replace(work, ask=functools.partial(on_threads, 2, a, b), more={ONE_THREAD: alone})
-
-
-def on_threads(count, a, b, contender):
-    """The contender's statements; our own are told how many threads to use before each turn."""
-    prepare = functools.partial(ln.set_num_threads, count) if contender.name == OURS else None
-    return [dataclasses.replace(form, prepare=prepare) for form in contender.matmul(a, b)]
 
 
 def avx2(quick):
@@ -110,43 +109,75 @@ def avx2(quick):
         yield square("isa-v3", n, np.float32)
 
 
-def product(part, name, a, b, **facts):
-    (m, k), n = a.shape, b.shape[1]
-    return Work(
-        part=part,
-        name=name,
-        unit="GFLOP/s",
-        amount=2 * m * k * n,
-        operation="matmul",
-        ask=lambda contender: contender.matmul(a, b),
-        problems=product_check(a, b),
-        **{"tags": (), **facts},
-    )
-
-
 def operands(m, k, n, dtype=np.float32):
     rng = np.random.default_rng(0)
     return rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)
 
 
+def product(part, name, a, b, tags=(), limits=None, new=False):
+    """a @ b, into memory that is there, or into a new array."""
+    (m, k), n = a.shape, b.shape[1]
+    names = {"ln": ln, "np": np, "a": a, "b": b, "c": np.zeros((m, n), a.dtype)}
+    if new:
+        codes = {OURS: "ln.matmul(a, b)", "NumPy": "np.matmul(a, b)", "np.dot": "np.dot(a, b)"}
+        forms = [Form(contender, code, names) for contender, code in codes.items()]
+    else:
+        forms = [Form(OURS, "ln.matmul(a, b, out=c)", names)]
+        forms += [Form("NumPy", code, names) for code in ("np.matmul(a, b, out=c)", "np.dot(a, b, out=c)")]
+    if torch := library("torch"):
+        tensors = {"torch": torch, **{name: torch.from_numpy(names[name]) for name in "abc"}}
+        codes = [
+            "torch.mm(a, b, out=c)",
+            "torch.mm(a, b)",
+            *(["torch.mv(b.T, a[0], out=c[0])[None]"] if m == 1 else []),
+        ]
+        forms += [Form("torch", code, tensors) for code in (["torch.matmul(a, b)"] if new else codes)]
+    if jax := library("jax"):
+        forms += jax_products(jax, a, b)[: 1 if new else 2]
+    return Work(Item(part, name, "GFLOP/s", 2 * m * k * n, tags), forms, product_check(a, b), limits or {})
+
+
+def jax_products(jax, a, b):
+    """A compiled function; and one that gives the memory of its last result back for the next, which is JAX's `out`.
+
+    JAX's arrays are row-major, so the function transposes an operand that is a transposed view.
+    """
+    a_transposed, b_transposed = (not x.flags.c_contiguous for x in (a, b))
+    matmul = jax.jit(lambda a, b: (a.T if a_transposed else a) @ (b.T if b_transposed else b))
+    again = jax.jit(lambda a, b, c: matmul(a, b), donate_argnums=2, keep_unused=True)
+    a, b = (jax.numpy.array(x.T if t else x) for x, t in ((a, a_transposed), (b, b_transposed)))
+    last = matmul(a, b)
+
+    def matmul_again():
+        nonlocal last
+        last = again(a, b, last)
+        return last
+
+    return [
+        Form("JAX", "matmul(a, b).block_until_ready()", {"matmul": matmul, "a": a, "b": b}),
+        Form("JAX", "matmul_again().block_until_ready()", {"matmul_again": matmul_again}),
+    ]
+
+
 def product_check(a, b):
     """Holds rows and columns of a product to the contract's bound: the first, the last, and some between."""
 
-    @functools.cache
-    def exact_and_bound():
-        return [part(a[some(len(a))], b), part(a, b[:, some(b.shape[1])])]
+    def exact_and_bound(x, y):
+        return precise(x) @ precise(y), gamma(x.shape[1], x.dtype) * (
+            abs(x).astype(np.float64) @ abs(y).astype(np.float64)
+        )
 
-    def part(x, y):
-        size = abs(x).astype(np.float64) @ abs(y).astype(np.float64)
-        return precise(x) @ precise(y), gamma(x.shape[1], x.dtype) * size
+    @functools.cache
+    def expected():
+        return exact_and_bound(a[some(len(a))], b), exact_and_bound(a, b[:, some(b.shape[1])])
 
     def problems(results):
         (c,) = results
-        samples = c[some(len(c))], c[:, some(c.shape[1])]
+        samples = zip((c[some(len(c))], c[:, some(c.shape[1])]), expected(), strict=True)
         return [
-            problem
-            for sample, (exact, bound) in zip(samples, exact_and_bound(), strict=True)
-            for problem in compare(sample, exact, bound, a.dtype, "a sample of the result")
+            p
+            for found, (exact, bound) in samples
+            for p in compare(found, exact, bound, a.dtype, "a sample of the result")
         ]
 
     return problems
@@ -163,31 +194,33 @@ def gelu(quick):
     """Of standard normal numbers, as layers get them, and without a bar of numbers three times as far, of which a tenth
     lies where GELU's tail is steep."""
     x = np.random.default_rng(0).standard_normal(65_536, np.float32)
-    for form, approximate in (("tanh form", "tanh"), ("erf form", "none")):
-        yield gelu_work(form, x, approximate, tags=(form,), unit="ns/element", amount=x.size)
-        yield gelu_work(f"{form}, 3 x", 3 * x, approximate, tags=(), unit="ns/element", amount=x.size)
-    n = 1 << (22 if quick else 24)
-    x = np.random.default_rng(0).standard_normal(n, np.float32)
+    for form, approximate in (("tanh form", "tanh"), ("exact form", "none")):
+        yield gelu_work(form, x, approximate, "ns/element", x.size, (form,))
+        yield gelu_work(f"{form}, 3 x", 3 * x, approximate, "ns/element", x.size)
+    x = np.random.default_rng(0).standard_normal(1 << (22 if quick else 24), np.float32)
     copy = {COPY: (2 * x.nbytes, limits.copying(x, np.empty_like(x)))}
-    yield gelu_work("tanh form", x, "tanh", tags=("into out",), unit="GB/s", amount=2 * x.nbytes, limits=copy)
+    yield gelu_work("tanh form", x, "tanh", "GB/s", 2 * x.nbytes, ("into out",), copy)
 
 
-def gelu_work(form, x, approximate, **facts):
+def gelu_work(form, x, approximate, unit, amount, tags=(), limits=None):
     step = -(-x.size // 65_536)
-    sample = x[::step]
-    (exact,) = ln.gelu.contract.reference(sample, approximate=approximate)
-    (bound,) = ln.gelu.contract.bound(sample, approximate=approximate)
-    return Work(
-        part="gelu",
-        name=f"{form}, {x.size:,} floats",
-        operation="gelu",
-        ask=lambda contender: contender.gelu(x, approximate),
-        problems=lambda results: compare(results[0][::step], exact, bound, x.dtype),
-        **facts,
-    )
+    contract, sample = ln.gelu.contract, x[::step]
+    (exact,), (bound,) = (f(sample, approximate=approximate) for f in (contract.reference, contract.bound))
+    forms = [Form(OURS, f"ln.gelu(x, approximate={approximate!r}, out=y)", {"ln": ln, "x": x, "y": np.empty_like(x)})]
+    if torch := library("torch"):
+        tensors = {"torch": torch, "F": torch.nn.functional, "x": torch.from_numpy(x), "y": torch.empty(x.shape)}
+        codes = "F.gelu(x, approximate={!r})", "torch.ops.aten.gelu.out(x, approximate={!r}, out=y)"
+        forms += [Form("torch", code.format(approximate), tensors) for code in codes]
+    if jax := library("jax"):
+        compiled = jax.jit(lambda x: jax.nn.gelu(x, approximate=approximate == "tanh"))
+        forms += [Form("JAX", "gelu(x).block_until_ready()", {"gelu": compiled, "x": jax.numpy.array(x)})]
+    item = Item("gelu", f"{form}, {x.size:,} floats", unit, amount, tags)
+    return Work(item, forms, lambda results: compare(results[0][::step], exact, bound, x.dtype), limits or {})
 
 
 # --- the MLP
+
+LAYERS = ("x", "w1", "b1", "w2", "b2")
 
 
 def mlp(quick):
@@ -196,45 +229,93 @@ def mlp(quick):
 
 def mlp_passes(workload):
     """The flops that count are those of the products: two forward and four backward, all of one size."""
-    shape = {axis: workload.shape[axis] for axis in "tdhe"}
+    t, d, h, e = (workload.shape[axis] for axis in "tdhe")
     layers = ln.mlp_forward.contract.sample(workload, np.float32, np.random.default_rng(0)).inputs
     dy, cache = ln.mlp_backward.contract.sample(workload, np.float32, np.random.default_rng(0)).inputs
-    products = 2 * shape["t"] * shape["h"] * (shape["d"] + shape["e"])
-    passes = {
-        "forward": (products, lambda contender: contender.mlp_forward(layers)),
-        "forward and backward": (3 * products, lambda contender: contender.mlp_both(layers, dy)),
-    }
-    for name, (flops, ask) in passes.items():
-        yield Work(
-            part="mlp",
-            name=name,
-            tags=(name,),
-            unit="GFLOP/s",
-            amount=flops,
-            operation="mlp_forward",
-            ask=ask,
-            problems=mlp_check(layers, dy, cache),
-            limits={FMA: (flops, [limits.multiply_adds()])},
-        )
+    for name, flops, gradient in passes(2 * t * h * (d + e), dy):
+        item = Item("mlp", name, "GFLOP/s", flops, (name,))
+        limit = {FMA: (flops, [limits.multiply_adds()])}
+        yield Work(item, mlp_forms(layers, gradient), mlp_check(layers, dy, cache), limit)
+
+
+def passes(products, dy):
+    return ("forward", products, None), ("forward and backward", 3 * products, dy)
+
+
+def mlp_forms(layers, dy):
+    """y; with dy, also the gradients dx, dw1, db1, dw2, db2. torch gets weights (in, out) and its own (out, in)."""
+    names, y = (
+        {"ln": ln, **dict(zip(LAYERS, layers, strict=True))},
+        np.empty((len(layers[0]), len(layers[-1])), np.float32),
+    )
+    forward = "ln.mlp_forward(x, w1, b1, w2, b2, out=y)"
+    if dy is None:
+        forms = [Form(OURS, forward, {**names, "y": y}, lambda results: [results[0]])]
+    else:
+        out = {"y": y, "dy": dy, "gradients": tuple(map(np.empty_like, layers))}
+        code = f"ln.mlp_backward(dy, {forward}[1], out=gradients)"
+        forms = [Form(OURS, code, {**names, **out}, lambda gradients: [y, *gradients])]
+    if torch := library("torch"):
+        F = torch.nn.functional
+
+        def in_out(x, w1, b1, w2, b2):
+            return torch.addmm(b2, F.gelu(torch.addmm(b1, x, w1), approximate="tanh"), w2)
+
+        def out_in(x, w1, b1, w2, b2):
+            return F.linear(F.gelu(F.linear(x, w1, b1), approximate="tanh"), w2, b2)
+
+        for mlp, weights, results in ((in_out, layers, arrays), (out_in, transposed(layers), transposed_back)):
+            tensors = [torch.tensor(x, requires_grad=dy is not None) for x in weights]
+            call = (
+                mlp if dy is None else functools.partial(torch_training, torch.autograd.grad, mlp, torch.from_numpy(dy))
+            )
+            names = {"mlp": call, **dict(zip(LAYERS, tensors, strict=True))}
+            forms.append(Form("torch", "mlp(x, w1, b1, w2, b2)", names, results))
+    if jax := library("jax"):
+
+        def mlp(x, w1, b1, w2, b2):
+            return jax.nn.gelu(x @ w1 + b1, approximate=True) @ w2 + b2
+
+        def training(*layers):
+            y, backward = jax.vjp(mlp, *layers)
+            return y, *backward(gradient)
+
+        gradient = None if dy is None else jax.numpy.array(dy)
+        inputs = dict(zip(LAYERS, map(jax.numpy.array, layers), strict=True))
+        names = {"jax": jax, "mlp": jax.jit(mlp if dy is None else training), **inputs}
+        forms.append(Form("JAX", "jax.block_until_ready(mlp(x, w1, b1, w2, b2))", names))
+    return forms
+
+
+def torch_training(grad, mlp, dy, *layers):
+    y = mlp(*layers)
+    return y, *grad(y, layers, dy)
+
+
+def transposed(layers):
+    """The same with weights (out, in)."""
+    x, w1, b1, w2, b2 = layers
+    return x, np.ascontiguousarray(w1.T), b1, np.ascontiguousarray(w2.T), b2
+
+
+def transposed_back(results):
+    """y, or y and the gradients, for weights (out, in), as they are for weights (in, out)."""
+    return [x.T if place in (2, 4) else x for place, x in enumerate(arrays(results))]
 
 
 def mlp_check(layers, dy, cache):
     """Holds y, and the gradients where there are any, to the contracts' bounds."""
     form = {"approximate": cache.approximate}
+    forward, backward = ln.mlp_forward.contract, ln.mlp_backward.contract
 
     @functools.cache
-    def exact_and_bound():
-        forward, backward = ln.mlp_forward.contract, ln.mlp_backward.contract
+    def expected():
         exact = forward.reference(*layers, **form)[0], *backward.reference(dy, cache)
         bounds = forward.bound(*layers, **form)[0], *gradient_bounds(layers, dy, cache)
         return list(zip(exact, bounds, strict=True))
 
     def problems(results):
-        return [
-            problem
-            for result, (exact, bound) in zip(results, exact_and_bound(), strict=False)
-            for problem in compare(result, exact, bound, dy.dtype)
-        ]
+        return [p for found, both in zip(results, expected(), strict=False) for p in compare(found, *both, dy.dtype)]
 
     return problems
 
@@ -248,14 +329,6 @@ def gradient_bounds(layers, dy, cache):
     return [own + more for own, more in zip(ln.mlp_backward.contract.bound(dy, cache), passed_on, strict=True)]
 
 
-def mlp_memory(quick):
-    reason = memory.why_not_here()
-    if reason:
-        raise NotHere(reason)
-    costs = {name: memory.growth(name, 512, MODEL, HIDDEN) for name in memory.contenders()}
-    yield Item("memory", f"512 x {MODEL} x {HIDDEN}", (), "MB", 1, costs, statements=memory.STATEMENTS)
-
-
 # --- the MLP as torch's users call it
 
 
@@ -267,64 +340,63 @@ def torch_mlp(quick, part="torch-mlp"):
 
 
 def torch_mlp_threads(quick):
-    if processors() < 2:
-        raise NotHere("this process may run on one processor only")
+    two_processors()
     yield from torch_mlp(quick, "torch-mlp-threads")
 
 
 def torch_calls(quick):
-    """What calls cost where there is next to nothing to compute."""
+    """What calls cost where there is next to nothing to compute; "no kernel" is an operator in Python that does
+    nothing."""
     for work in module_passes("torch-calls", 1, 8, 8):
-        yield dataclasses.replace(work, unit="ns", amount=1, limits={}, more=parts_of_a_call(1, 8, 8))
-
-
-def parts_of_a_call(t, d, h):
-    """Of the forward pass: the rung's kernel, and what torch takes for an operator in Python that does nothing."""
-    import torch
-
-    library = torch.library.Library("loopnest_bench", "FRAGMENT")
-    if not hasattr(torch.ops.loopnest_bench, "nothing"):
-        library.define("nothing(Tensor x) -> Tensor")
-        library.impl("nothing", lambda x: x.new_empty(0), "CPU")
-        LIBRARIES.append(library)  # an operator lives as long as its library
-    arrays = [np.ones(shape, np.float32) for shape in ((t, d), (d, h), h, (h, d), d, (t, h), (t, h), (t, d))]
-    kernel = {"kernel": ln.mlp_forward.fastest().kernel, "arrays": arrays}
-    operator = {"nothing": torch.ops.loopnest_bench.nothing.default, "x": torch.ones(1)}
-    return {
-        "the kernel": Statement("kernel(*arrays, False)", kernel, list),
-        "no kernel": Statement("nothing(x)", operator, list),
-    }
-
-
-LIBRARIES = []
+        torch = library("torch")
+        nothing = torch.library.custom_op(
+            "loopnest_bench::nothing", lambda x: x.new_empty(0), mutates_args=(), schema="(Tensor x) -> Tensor"
+        )
+        no_kernel = Form("no kernel", "nothing(x)", {"nothing": nothing, "x": torch.ones(1)})
+        item = dataclasses.replace(work.item, unit="ns", amount=1)
+        yield dataclasses.replace(work, item=item, forms=[*work.forms, no_kernel], limits={})
 
 
 def module_passes(part, t, d, h):
-    reason = why_not_here("torch")
-    if reason:
-        raise NotHere(reason)
+    torch = library("torch")
+    if torch is None:
+        raise NotHere("torch is not installed: pip install 'loopnest[torch]'")
+    import loopnest.torch
+
+    nn, F = torch.nn, {"approximate": "none"}
     workload = Workload(f"{t} x {d} x {h}", {"t": t, "d": d, "h": h, "e": d})
     rng = np.random.default_rng(0)
     layers = ln.mlp_forward.contract.sample(workload, np.float32, rng).inputs
     dy = rng.standard_normal((t, d), np.float32)
-    form = {"approximate": "none"}
-    _, z, hidden = (array.astype(np.float32) for array in ln.mlp_forward.contract.reference(*layers, **form))
     x, w1, _, w2, _ = layers
-    problems = mlp_check(layers, dy, MLPCache(x, w1, w2, z, hidden, **form))
-    products = 4 * t * d * h
-    for name, flops, gradient in (("forward", products, None), ("forward and backward", 3 * products, dy)):
-        yield Work(
-            part=part,
-            name=f"{workload}, {name}",
-            tags=(name, workload.name),
-            unit="GFLOP/s",
-            amount=flops,
-            operation="mlp_forward",
-            ask=lambda contender, gradient=gradient: contender.mlp_module(layers, gradient),
-            problems=problems,
-            limits={FMA: (flops, [limits.multiply_adds(threads=ln.num_threads())])},
-            peers=("torch",),
-        )
+    _, z, hidden = (array.astype(np.float32) for array in ln.mlp_forward.contract.reference(*layers, **F))
+    problems = mlp_check(layers, dy, MLPCache(x, w1, w2, z, hidden, **F))
+    for name, flops, gradient in passes(4 * t * d * h, dy):
+        item = Item(part, f"{workload}, {name}", "GFLOP/s", flops, (name, workload.name))
+        modules = {
+            OURS: loopnest.torch.MLP(d, h, d),
+            "torch": nn.Sequential(nn.Linear(d, h), nn.GELU(), nn.Linear(h, d)),
+        }
+        forms = [module_form(contender, module, layers, gradient) for contender, module in modules.items()]
+        yield Work(item, forms, problems, {FMA: (flops, [limits.multiply_adds(threads=ln.num_threads())])})
+
+
+def module_form(contender, module, layers, dy):
+    """A call of a module that has these weights, or with dy of it and of its gradients."""
+    torch = library("torch")
+    x, *weights = (torch.tensor(array) for array in transposed(layers))
+    with torch.no_grad():
+        for parameter, weight in zip(module.parameters(), weights, strict=True):
+            parameter.copy_(weight)
+    if dy is None:
+        return Form(contender, "mlp(x)", {"mlp": module.requires_grad_(False), "x": x}, transposed_back)
+
+    def gradients(mlp, x, dy):
+        y = mlp(x)
+        return y, *torch.autograd.grad(y, (x, *mlp.parameters()), dy)
+
+    names = {"gradients": gradients, "mlp": module, "x": x.requires_grad_(), "dy": torch.from_numpy(dy)}
+    return Form(contender, "gradients(mlp, x, dy)", names, transposed_back)
 
 
 PARTS = {
@@ -336,7 +408,6 @@ PARTS = {
     "isa-v3": avx2,
     "gelu": gelu,
     "mlp": mlp,
-    "memory": mlp_memory,
     "torch-mlp": torch_mlp,
     "torch-mlp-threads": torch_mlp_threads,
     "torch-calls": torch_calls,

@@ -92,8 +92,7 @@ def plain_checks(submission: Submission, seconds: float = 20) -> dict[str, bool]
 def _benchmark(file: Path, name: str) -> dict[str, bool]:
     """The plain benchmark: the reference timed, the kernel warmed up and timed, one result compared."""
     from loopnest import OPERATIONS
-    from loopnest.bench.measure import Problem
-    from loopnest.bench.user_rung import places_of
+    from loopnest.verify.problem import Problem, places_of
     from loopnest.operation import Workload
 
     operation = OPERATIONS[name]

@@ -18,7 +18,7 @@ from loopnest.backends.threads import processors
 from loopnest.bench import measure
 from loopnest.bench import suites as bench
 from loopnest.bench.claims import claims
-from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan, WrongResult
+from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan
 from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.bench.tables import comparable, highest, report
 from loopnest.cli.bench import PEERS, SUITES
@@ -26,6 +26,7 @@ from loopnest.machine.plausible import Limit
 from loopnest.output.text import duration, three_digits, times
 from loopnest.timing.budget import work_of
 from loopnest.timing.environment import Environment, ThreadPool, environment
+from loopnest.verify.problem import WrongResult
 from rich.console import Console
 
 WORKLOADS = {workload.name: workload for workload in ln.matmul.contract.workloads}
@@ -51,7 +52,7 @@ def test_slow_rungs_stop_at_the_workload_that_their_time_allows():
         for workload in workloads:
             work = work_of(ln.matmul.contract, workload)
             if budget.why_not(rate, work) is None:
-                budget.note(rate, work, work / rate)
+                budget.rates.note(rate, work, work / rate)
                 reached[rate] = workload.name
     assert reached == {1e6: "square-16", 1e9: "square-512", 1e11: "square-2048"}
 
@@ -59,9 +60,9 @@ def test_slow_rungs_stop_at_the_workload_that_their_time_allows():
 def test_the_first_workload_is_always_tried_and_the_best_rate_predicts_the_next():
     budget = Budget(Plan(seconds=0.1, patience=1.0))
     assert budget.why_not("rung", 10**9) is None
-    budget.note("rung", 100, 1.0)
-    budget.note("rung", 1000, 1.0)
-    budget.note("rung", 200, 1.0)
+    budget.rates.note("rung", 100, 1.0)
+    budget.rates.note("rung", 1000, 1.0)
+    budget.rates.note("rung", 200, 1.0)
     assert budget.why_not("rung", 400) is None
     assert budget.why_not("rung", 600) == measure.TOO_SLOW
 
@@ -75,7 +76,7 @@ def test_suites_and_studies_share_the_time_and_hand_on_what_they_leave():
     assert budget.patience() == pytest.approx(1.0)
     clock.now = 10.0
     assert budget.why_not("rung", 1) is None  # whatever the time, each has its first workload
-    budget.note("rung", 1, 1e-9)
+    budget.rates.note("rung", 1, 1e-9)
     assert budget.why_not("rung", 1) == measure.TOO_LATE
     budget.start_study(share=1.0)
     assert budget.patience() == pytest.approx(4.0)  # the suite has 40 s left

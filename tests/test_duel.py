@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from loopnest.bench import duel as lab
 from loopnest.bench.duel import Bout, Duel, duel
 from loopnest.bench.duel_tables import line, not_told_apart, report, tally
-from loopnest.bench.measure import WrongResult
 from loopnest.bench.user_rung import rung_from_file
 from loopnest.cli import main
 from loopnest.machine import card as machine
@@ -21,6 +20,7 @@ from loopnest.timing import conditions, turns
 from loopnest.timing.fairness import UnfairError
 from loopnest.timing.interval import Interval
 from loopnest.timing.turns import Reading, Timing
+from loopnest.verify.problem import WrongResult
 from rich.console import Console
 
 timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")

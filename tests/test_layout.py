@@ -9,10 +9,11 @@ import loopnest as ln
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from loopnest.bench.measure import Bench, Plan, Problem
+from loopnest.bench.measure import Bench, Plan
 from loopnest.bench.records import Record
 from loopnest.bench.tables import table
 from loopnest.cli import main
+from loopnest.verify.problem import Problem
 from loopnest.layout import explain
 from loopnest.layout import walk as layout
 from loopnest.layout.traffic import CacheLevel, Replay, Stream

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backends.user_file import language, load
 from ..operation import Implementation, Kernel, Operation
-from .measure import Problem
+from ..verify.problem import Problem, places_of
 
 
 @contextmanager
@@ -114,15 +114,6 @@ def _arguments(operation: Operation) -> tuple[tuple[Any, ...], tuple[int, ...]]:
     problem = Problem.sample(operation, operation.contract.workloads[0], None, {})
     args, results = problem.kernel_arguments()
     return args, places_of(results, args) if not operation.contract.updates else ()
-
-
-def places_of(results: Sequence[Any], args: Sequence[Any]) -> tuple[int, ...]:
-    """The positions of the results' arrays among a kernel's arguments."""
-    return tuple(
-        i
-        for i, arg in enumerate(args)
-        if isinstance(arg, np.ndarray) and any(np.shares_memory(arg, result) for result in results)
-    )
 
 
 def _forms(operation: Operation) -> list[str]:

@@ -21,10 +21,9 @@ from typing import Any, Literal
 import numpy as np
 
 from ..backends.cuda_source import without_comments
-from ..bench.measure import Problem
-from ..bench.user_rung import places_of
 from ..operation import Arguments, Operation
 from ..verify import _leaves
+from ..verify.problem import Problem, places_of
 
 
 class SignatureError(ValueError):

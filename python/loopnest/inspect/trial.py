@@ -17,7 +17,7 @@ import numpy as np
 
 from .. import _core
 from ..backends.threads import num_threads, set_num_threads
-from ..bench.measure import Problem
+from ..verify.problem import Problem
 from ..machine.limits import Piece, copying, multiply_adds, reading
 from ..operation import Implementation, Workload
 from .records import Measured

@@ -1,0 +1,451 @@
+"""loopnest next to NumPy, torch and JAX, and next to the machine's limits: `loopnest bench peers`.
+
+benchmarks/bench_peers.py says what the libraries are asked to do. Here are the bars that loopnest is to reach, the
+process that measures a part of them, and the tables. docs/performance.md explains the figures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import importlib
+import importlib.util
+import json
+import math
+import os
+import tempfile
+import time
+import timeit
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import numpy as np
+from rich.console import RenderableType
+from rich.markdown import Markdown
+
+from ..backends.threads import num_threads, processors
+from ..machine.limits import Piece
+from ..output.text import three_digits
+from ..timing.environment import SLOWING, Environment, environment
+from ..timing.turns import Clock, Turn, calibrate, clocked, run_rounds
+from ..verify.problem import WrongResult
+from .process import how_it_ended, run_telling
+from .records import Failure
+from .suites import suites_folder
+from .tables import about
+
+OURS, PEERS = "loopnest", ("NumPy", "torch", "JAX")
+FMA, READ, COPY, ONE_THREAD = "FMA loop", "read", "copy", "one thread"
+
+TITLES = {
+    "matmul-square": "square matmul",
+    "matmul-tiny": "tiny matmul from Python",
+    "matmul-transformer": "transformer matmul",
+    "matmul-odd": "odd matmul",
+    "threads": "two threads",
+    "isa-v3": "ISA level v3 (AVX2)",
+    "gelu": "GELU",
+    "mlp": "MLP 512 x 768 x 3072",
+    "torch-mlp": "loopnest.torch.MLP and nn.Sequential",
+    "torch-mlp-threads": "the same on two threads",
+    "torch-calls": "calls of the MLP, 1 x 8 x 8",
+}
+"""The parts of a run, in order. Each has a process of its own, pinned to as many processors as it has threads."""
+
+THREADS = {"threads": 2, "torch-mlp-threads": 2}
+"""The threads of a part's process; one where it is not here."""
+
+# --- the bars
+
+
+@dataclass(frozen=True)
+class Item:
+    """One piece of work, done by all contenders in the same rounds.
+
+    part, name  such as `matmul-square` and `float32, n = 512`
+    tags        bars choose it by these
+    amount      of the work in one call: flops for the unit "GFLOP/s", bytes for "GB/s", elements for "ns/element"
+    costs       by contender: seconds of its fastest call
+    floors      by limit of the machine: seconds in which its loop, timed in the same rounds, does as much work
+    statements  by contender: the line of Python that was timed
+    notes       by contender: what a reader should know about its figure
+    """
+
+    part: str
+    name: str
+    unit: str
+    amount: float
+    tags: tuple[str, ...] = ()
+    costs: Mapping[str, float] = field(default_factory=dict)
+    floors: Mapping[str, float] = field(default_factory=dict)
+    statements: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, str] = field(default_factory=dict)
+    rounds: int = 1
+
+    def ratio(self, against: str) -> float | None:
+        """How many times as fast as a contender, the "best peer" or a limit we are; None where a time is missing."""
+        costs = {**self.floors, **self.costs}
+        peers = [self.costs[name] for name in PEERS if name in self.costs]
+        theirs = min(peers, default=None) if against == "best peer" else costs.get(against)
+        return None if theirs is None or OURS not in costs else theirs / costs[OURS]
+
+
+@dataclass(frozen=True)
+class Bar:
+    """The least ratio for the items of `part` that have all of these tags: of each, or of their geometric mean."""
+
+    part: str
+    tags: tuple[str, ...]
+    against: str
+    least: float
+    mean: bool = False
+
+
+BARS = (
+    Bar("matmul-square", ("float32", "n < 512"), FMA, 0.90),
+    Bar("matmul-square", ("float32", "n >= 512"), FMA, 0.95),
+    Bar("matmul-square", ("float32",), "best peer", 1.00),
+    Bar("matmul-square", ("float32",), "best peer", 1.05, mean=True),
+    Bar("matmul-square", ("float64",), FMA, 0.93),
+    Bar("matmul-square", ("float64",), "NumPy", 1.10),
+    Bar("matmul-tiny", (), "best peer", 1.00),
+    Bar("matmul-tiny", (), "best peer", 1.50, mean=True),
+    Bar("matmul-transformer", (), "best peer", 1.00),
+    Bar("matmul-transformer", ("m = 1",), READ, 0.95),
+    Bar("matmul-odd", (), "best peer", 1.00),
+    Bar("threads", (), ONE_THREAD, 1.85),
+    Bar("isa-v3", (), FMA, 0.90),
+    Bar("isa-v3", (), "torch", 1.00),
+    Bar("gelu", ("tanh form",), "torch", 6.0),
+    Bar("gelu", ("exact form",), "torch", 1.5),
+    Bar("gelu", ("into out",), COPY, 0.9),
+    *(
+        Bar("mlp", (passes,), against, least)
+        for passes in ("forward", "forward and backward")
+        for against, least in (("torch", 2.0), ("best peer", 1.0), (FMA, 0.92))
+    ),
+    *(
+        Bar(part, tags, "torch", least)
+        for part in ("torch-mlp", "torch-mlp-threads")
+        for tags, least in (((), 1.0), (("512 x 768 x 3072",), 2.0))
+    ),
+)
+
+
+def judge(bar: Bar, items: Iterable[Item]) -> tuple[float | None, str]:
+    """The ratio that decides about a bar, None where nothing was measured, and the item with the lowest."""
+    ratios = {
+        item.name: ratio
+        for item in items
+        if item.part == bar.part and set(bar.tags) <= set(item.tags) and (ratio := item.ratio(bar.against)) is not None
+    }
+    if not ratios:
+        return None, ""
+    worst = min(ratios, key=lambda name: ratios[name])
+    mean = math.exp(math.fsum(map(math.log, ratios.values())) / len(ratios))
+    return mean if bar.mean else ratios[worst], worst if len(ratios) > 1 else ""
+
+
+# --- the process that measures one part
+
+
+class NotHere(Exception):
+    """Why a part cannot be measured on this machine."""
+
+
+def arrays(results: Any) -> list[Any]:
+    """NumPy's views of an array or of several, of any library."""
+    several = results if isinstance(results, list | tuple) else (results,)
+    return [np.asarray(x.detach() if hasattr(x, "detach") else x) for x in several]
+
+
+@dataclass(frozen=True)
+class Form:
+    """One way to ask a contender for the work: a line of Python as its user would write it, with the names in it.
+
+    results  makes NumPy arrays of what the line returns
+    prepare  is called before every sample, outside of the time
+    """
+
+    contender: str
+    code: str
+    names: Mapping[str, Any]
+    results: Callable[[Any], list[Any]] = arrays
+    prepare: Callable[[], object] | None = None
+
+    def run(self) -> list[Any]:
+        if self.prepare:
+            self.prepare()
+        return self.results(eval(self.code, dict(self.names)))
+
+    def turn(self, clock: Clock) -> Turn:
+        loop = timeit.Timer(self.code, globals=dict(self.names)).timeit
+
+        def prepare() -> None:
+            if self.prepare:
+                self.prepare()
+                loop(1)  # threads start outside of the time
+
+        return Turn(self.contender, prepare=prepare, sample=clocked(loop), clock=clock)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What the contenders are asked to do.
+
+    item      to be filled with the times
+    forms     all ways of all contenders; the fastest of each counts
+    problems  says what is wrong with a form's results
+    limits    by name: how much of the limit's work is in a call, and the loops that do it
+    """
+
+    item: Item
+    forms: Sequence[Form]
+    problems: Callable[[Sequence[Any]], list[str]]
+    limits: Mapping[str, tuple[float, Sequence[Piece]]] = field(default_factory=dict)
+
+
+@functools.cache
+def library(name: str) -> Any:
+    """torch or jax, set up to compute on this process's threads; None where it is not installed."""
+    if importlib.util.find_spec(name) is None:
+        return None
+    module = importlib.import_module(name)
+    if name == "torch":
+        module.set_num_threads(num_threads())
+    else:
+        module.config.update("jax_enable_x64", True)  # float64 arrays; float32 ones stay what they are
+        module.config.update("jax_cpu_enable_async_dispatch", False)  # it would hand each call to another thread
+    return module
+
+
+def measure(work: Work, clock: Clock, quick: bool) -> Item:
+    """Check every form's results, then time all forms and limits in turn. Raises WrongResult where ours are wrong.
+
+    The rounds end when every turn has reached its best time twice, within 1 %, or after 5 seconds.
+    """
+    notes = {}
+    for form in work.forms:
+        problems = work.problems(form.run())
+        if problems and form.contender == OURS:
+            raise WrongResult(problems[0])
+        if problems:
+            notes[form.contender] = f"not within the bound: {problems[0]}"
+    turns = [form.turn(clock) for form in work.forms]
+    loops = {
+        name: [Turn(name, piece.run, clock=clock) for piece in pieces] for name, (_, pieces) in work.limits.items()
+    }
+    everybody = [*turns, *(turn for ways in loops.values() for turn in ways)]
+    calibrate(everybody, longest=20e-3)
+    least, seconds, patience = (2, 0.1, 0.5) if quick else (3, 1.0, 5.0)
+    start = time.perf_counter()
+
+    def settled(rounds: int) -> bool:
+        enough = rounds >= least and time.perf_counter() - start >= seconds
+        return enough and all(turn.second_best <= 1.01 * turn.best for turn in everybody)
+
+    rounds = run_rounds(everybody, seconds=patience, least=least, until=settled)
+    slowest_first = sorted(zip(turns, work.forms, strict=True), key=lambda pair: -pair[0].best)
+    seconds_of_limit = {
+        name: min(turn.best * amount / piece.amount for piece, turn in zip(pieces, loops[name], strict=True))
+        for name, (amount, pieces) in work.limits.items()
+    }
+    return dataclasses.replace(
+        work.item,
+        costs={form.contender: turn.best for turn, form in slowest_first},  # a contender's fastest form comes last
+        floors=seconds_of_limit,
+        statements={form.contender: form.code for _, form in slowest_first},
+        notes=notes,
+        rounds=rounds,
+    )
+
+
+def main(parts: Mapping[str, Callable[[bool], Iterable[Work]]]) -> None:
+    """Measure the part that the command line names, and write what comes of it as lines of JSON.
+
+    The process binds itself to as many processors as it has threads before torch and JAX are loaded: a library that
+    starts more threads all the same, as XLA does, shares them. One thread is timed by its processor time.
+    """
+    parser = argparse.ArgumentParser(description="One part of `loopnest bench peers`, as lines of JSON.")
+    parser.add_argument("part", choices=parts)
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--events", type=int, default=1, metavar="FD", help="the descriptor to write to")
+    asked = parser.parse_args()
+    with os.fdopen(asked.events, "w", encoding="utf-8") as stream:
+
+        def tell(event: str, content: Any) -> None:
+            stream.write(json.dumps([event, msgspec.to_builtins(content)]) + "\n")
+            stream.flush()
+
+        cores, threads = processors(), num_threads()
+        if hasattr(os, "sched_setaffinity"):  # the last processors: they serve fewer interrupts
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
+        clock: Clock = "processor" if threads == 1 else "elapsed"
+        for name, extra in (("torch", "torch"), ("JAX", "peers")):
+            if library(name.lower()) is None:
+                tell("absent", Failure(name, f"{name} is not installed: pip install 'loopnest[{extra}]'"))
+        try:
+            for work in parts[asked.part](asked.quick):
+                name = f"{work.item.part}: {work.item.name}"
+                tell("at", name)
+                try:
+                    tell("item", measure(work, clock, asked.quick))
+                except WrongResult as wrong:
+                    tell("failure", Failure(name, str(wrong)))
+        except NotHere as reason:
+            tell("absent", Failure(asked.part, str(reason)))
+        tell("environment", dataclasses.replace(environment(), cores=cores))
+
+
+# --- a run
+
+
+@dataclass(frozen=True)
+class PeerResults:
+    """A run. `absent` is what could not be measured, a contender or a whole part, and why."""
+
+    environment: Environment | None
+    items: tuple[Item, ...] = ()
+    absent: tuple[Failure, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    quick: bool = False
+    interrupted: bool = False
+    datetime: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+
+def child_environment(threads: int, variables: Mapping[str, str]) -> dict[str, str]:
+    """The variables of a process that measures: a number of threads for every library, and nothing that makes OpenBLAS
+    use another processor's kernels."""
+    libraries = ("OPENBLAS", "MKL", "OMP", "NUMBA", "LOOPNEST")
+    counts = {f"{library}_NUM_THREADS": str(threads) for library in libraries} | {
+        "VECLIB_MAXIMUM_THREADS": str(threads)
+    }
+    xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
+    kept = {name: value for name, value in variables.items() if name not in SLOWING}
+    return {**kept, **counts, "XLA_FLAGS": f"{kept.get('XLA_FLAGS', '')} {xla}".strip(), "JAX_PLATFORMS": "cpu"}
+
+
+def run_peers(
+    parts: Sequence[str] = tuple(TITLES),
+    *,
+    quick: bool = False,
+    on_event: Callable[[str, Any], None] = lambda kind, content: None,
+) -> PeerResults:
+    """Compare loopnest with its peers in these parts; what was measured until the end or Ctrl-C.
+
+    quick     fewer sizes, each for a shorter time
+    on_event  is called with ("start", the number of parts), ("running", a part), ("at", a piece of work), and what
+              becomes an item, absent or failure
+    """
+    found: dict[str, list[Any]] = {"item": [], "absent": [], "failure": [], "environment": [None]}
+    at = ""
+
+    def take(line: str) -> None:
+        nonlocal at
+        kind, content = json.loads(line)
+        if kind == "at":
+            at = content
+        elif content not in found[kind]:
+            found[kind].append(content)
+        on_event(kind, content)
+
+    on_event("start", len(parts))
+    status: int | None = 0
+    for part in parts:
+        at = part
+        on_event("running", part)
+        command = [str(suites_folder() / "bench_peers.py"), part, *(["--quick"] if quick else [])]
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+            variables = child_environment(THREADS.get(part, 1), os.environ)
+            status = run_telling(lambda send: [*command, "--events", str(send)], variables, output, take)  # noqa: B023
+            if status is None:
+                break
+            if status:
+                found["failure"].append({"name": at, "message": how_it_ended(status, output)})
+    here, items = found["environment"][-1], msgspec.convert(found["item"], tuple[Item, ...])
+    absent, failures = (msgspec.convert(found[kind], tuple[Failure, ...]) for kind in ("absent", "failure"))
+    return PeerResults(here and msgspec.convert(here, Environment), items, absent, failures, quick, status is None)
+
+
+# --- tables
+
+HOW = (
+    "Every figure is the best of many rounds in which all contenders and the machine's limit are timed in turn, on one "
+    "thread pinned to one processor unless it says otherwise."
+)
+
+
+def report(results: PeerResults) -> Iterator[RenderableType]:
+    """What `loopnest bench peers` prints."""
+    if results.environment:
+        yield about(results.environment, HOW)
+    yield Markdown("\n".join(tables(results)))
+
+
+def markdown(results: PeerResults, command: str) -> str:
+    """The same as a Markdown document, with the lines of Python that were timed."""
+    lines = [f"# loopnest next to its peers\n\nMade by `{command}` at {results.datetime}.\n"]
+    if results.environment:
+        lines += [f"- {line}" for line in about(results.environment, HOW).plain.strip().splitlines()]
+    statements = (
+        (TITLES[item.part], name, f"`{code}`") for item in results.items for name, code in item.statements.items()
+    )
+    timed = _table("What was timed", ["work", "contender", "statement"], sorted(dict.fromkeys(statements)))
+    return "\n".join([*lines, *tables(results), *timed]).rstrip() + "\n"
+
+
+def tables(results: PeerResults) -> Iterator[str]:
+    """Lines of Markdown: a table for each part and unit, the verdicts on the bars, and remarks."""
+    groups: dict[tuple[str, str], list[Item]] = {}
+    for item in results.items:
+        groups.setdefault((item.part, item.unit), []).append(item)
+    for items in groups.values():
+        yield from _figures(items)
+    bars = []
+    for bar in (bar for bar in BARS if bar.part in {part for part, _ in groups}):
+        ratio, lowest = judge(bar, results.items)
+        verdict = "not measured" if ratio is None else "met" if ratio >= bar.least else "not met"
+        against = f"{bar.against}, mean" if bar.mean else bar.against
+        work = ", ".join((TITLES[bar.part], *bar.tags))
+        bars.append([work, against, f"≥ {bar.least:.2f}", _ratio(ratio), verdict, lowest])
+    yield from _table("The bars", ["work", "against", "bar", "figure", "", "lowest at"], bars)
+    yield from (f"- not measured: {absent.name}: {absent.message}" for absent in results.absent)
+    for item in results.items:
+        yield from (f"- {TITLES[item.part]}, {item.name}: {name}: {note}" for name, note in item.notes.items())
+    yield from (f"- failed: {failure.name}: {failure.message}" for failure in results.failures)
+    if results.interrupted:
+        yield "- interrupted: the tables hold what was measured until then"
+
+
+def _figures(items: Sequence[Item]) -> Iterator[str]:
+    """One row an item: all figures, then our speed as a multiple of the best peer's and as a share of the limits."""
+    names = list(dict.fromkeys(name for item in items for name in item.costs))
+    names.sort(key=lambda name: (OURS, *PEERS, name).index(name))
+    limits = list(dict.fromkeys(name for item in items for name in item.floors))
+    against = [*(["best peer"] if any(item.ratio("best peer") for item in items) else []), *limits]
+    rows = []
+    for item in items:
+        costs = {**item.costs, **item.floors}
+        figures = [_figure(item, costs[name]) if name in costs else "" for name in (*names, *limits)]
+        rows.append([item.name, *figures, *(_ratio(item.ratio(name)) for name in against)])
+    ratios = ["times peer" if name == "best peer" else f"of {name}" for name in against]
+    yield from _table(f"{TITLES[items[0].part]}, {items[0].unit}", ["", *names, *limits, *ratios], rows)
+
+
+def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    if rows:
+        right = ["---", *["---" if "work" in head else "---:"] * (len(head) - 1)]
+        cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, right, *rows)]
+        yield from (f"## {title}", "", *(f"| {' | '.join(row)} |" for row in cells), "")
+
+
+def _figure(item: Item, seconds: float) -> str:
+    return three_digits(item.amount / seconds / 1e9 if item.unit.endswith("/s") else seconds / item.amount * 1e9)
+
+
+def _ratio(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.3f}" if ratio < 2 else three_digits(ratio)
