@@ -92,8 +92,8 @@ def plain_checks(submission: Submission, seconds: float = 20) -> dict[str, bool]
 def _benchmark(file: Path, name: str) -> dict[str, bool]:
     """The plain benchmark: the reference timed, the kernel warmed up and timed, one result compared."""
     from loopnest import OPERATIONS
-    from loopnest.verify.problem import Problem, places_of
     from loopnest.operation import Workload
+    from loopnest.verify.problem import Problem, places_of
 
     operation = OPERATIONS[name]
     sizes = dict.fromkeys(operation.contract.workloads[0].shape, 128)

@@ -15,7 +15,6 @@ from loopnest.bench.duel import Bout, Duel, duel
 from loopnest.bench.duel_tables import line, not_told_apart, report, tally
 from loopnest.bench.user_rung import rung_from_file
 from loopnest.cli import main
-from loopnest.machine import card as machine
 from loopnest.timing import conditions, turns
 from loopnest.timing.fairness import UnfairError
 from loopnest.timing.interval import Interval
@@ -415,7 +414,7 @@ def test_a_function_that_returns_another_dtype_is_told(tmp_path):
 
 def run(*args, card=Card(1e15)):  # noqa: B008
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine, "card", lambda: card)
+        patch.setattr(lab, "kept_card", lambda: card)
         return CliRunner(env={"COLUMNS": "100"}).invoke(main, ["duel", *args], prog_name="loopnest")
 
 

@@ -13,12 +13,12 @@ from loopnest.bench.measure import Bench, Plan
 from loopnest.bench.records import Record
 from loopnest.bench.tables import table
 from loopnest.cli import main
-from loopnest.verify.problem import Problem
 from loopnest.layout import explain
 from loopnest.layout import walk as layout
 from loopnest.layout.traffic import CacheLevel, Replay, Stream
 from loopnest.layout.walk import SCALES, Walk, picture, picture_svg, walk
 from loopnest.output.pictures import on_scale
+from loopnest.verify.problem import Problem
 from rich.console import Console
 
 SVG = "{http://www.w3.org/2000/svg}"

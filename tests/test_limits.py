@@ -4,14 +4,15 @@ import os
 import re
 import shutil
 import subprocess
+from functools import partial
 
 import loopnest as ln
 import numpy as np
 import pytest
 from ladders import dtypes
 from loopnest import _core
-from loopnest.bench.peers.rounds import Pace, Statement, time_in_turn
 from loopnest.machine import limits
+from loopnest.timing.turns import Turn, calibrate, run_rounds
 
 timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")
 SIZES = [0, 1, 3, 4, 7, 16, 63, 64, 65, 255, 256, 257, 1000, 4099]
@@ -65,34 +66,39 @@ def test_the_triad_fills_every_element_and_no_more(way, dtype, level):
             assert (z[offset + size :] == -1).all()
 
 
+def rates(seconds=1.0, **work):
+    """The best rates of calls that are timed in turn: each is a call and the amount of its work."""
+    turns = [Turn(name, call, clock="processor") for name, (call, _) in work.items()]
+    calibrate(turns, longest=20e-3)
+    run_rounds(turns, seconds=seconds)
+    return {turn.name: work[turn.name][1] / turn.best for turn in turns}
+
+
+def multiply_adds(dtype=np.float32):
+    piece = limits.multiply_adds(dtype)
+    return piece.run, piece.amount
+
+
 @timed
 def test_multiply_adds_in_registers_leave_a_scalar_loop_far_behind():
     """One running sum, one element at a time: a flop for every two cycles or so, of some 30 or 60 in a cycle."""
     x, out = np.ones(4096, np.float32), np.empty((), np.float32)
-    loop = {
-        "loop": Statement("dot(x, x, out)", {"dot": _core.kernels["dot"]["one_accumulator"], "x": x, "out": out}, list)
-    }
-    costs, rates, _ = time_in_turn(loop, {"peak": [limits.multiply_adds()]}, Pace(rounds=5), "processor")
-    assert rates["peak"] > 4 * 2 * x.size / costs["loop"]
+    loop = partial(_core.kernels["dot"]["one_accumulator"], x, x, out)
+    found = rates(0.1, loop=(loop, 2 * x.size), peak=multiply_adds())
+    assert found["peak"] > 4 * found["loop"]
 
 
 @timed
 def test_no_product_passes_the_peak():
     a, b, c = np.ones((3, 256, 256), np.float32)
-    product = {
-        "matmul": Statement("matmul(a, b, out=c)", {"matmul": ln.matmul["cpp.packed"], "a": a, "b": b, "c": c}, list)
-    }
-    costs, rates, _ = time_in_turn(
-        product, {"peak": [limits.multiply_adds()]}, Pace(rounds=5, patience=1.0), "processor"
-    )
-    assert 2 * 256**3 / costs["matmul"] < 1.02 * rates["peak"]
+    found = rates(product=(partial(ln.matmul["cpp.packed"], a, b, out=c), 2 * 256**3), peak=multiply_adds())
+    assert found["product"] < 1.02 * found["peak"]
 
 
 @timed
 def test_a_double_takes_the_room_of_two_floats():
-    pieces = {name: [limits.multiply_adds(name)] for name in ("float32", "float64")}
-    _, rates, _ = time_in_turn({}, pieces, Pace(rounds=5, patience=1.0), "processor")
-    assert rates["float32"] / rates["float64"] == pytest.approx(2, rel=0.1)
+    found = rates(float32=multiply_adds(np.float32), float64=multiply_adds(np.float64))
+    assert found["float32"] / found["float64"] == pytest.approx(2, rel=0.1)
 
 
 @timed
@@ -101,9 +107,9 @@ def test_bandwidths_are_those_of_the_cache_that_holds_the_array_and_of_memory():
     rates = [limits.best_rate([limits.reading(array)], seconds=0.05) for array in (small, large)]
     assert rates[0] > rates[1]
     x, y = np.ones((2, 1 << 24), np.float32)
-    copies = {"numpy": Statement("copyto(y, x)", {"copyto": np.copyto, "x": x, "y": y}, list)}
-    costs, rates, _ = time_in_turn(copies, {"copy": limits.copying(x, y)}, Pace(rounds=3, patience=1.0), "processor")
-    assert rates["copy"] > 0.9 * 2 * x.nbytes / costs["numpy"]
+    ways = {f"way {i}": (piece.run, piece.amount) for i, piece in enumerate(limits.copying(x, y))}
+    found = rates(numpy=(partial(np.copyto, y, x), 2 * x.nbytes), **ways)
+    assert max(found[way] for way in ways) > 0.9 * found["numpy"]
 
 
 def test_every_thread_does_the_whole_piece_and_all_flops_count():

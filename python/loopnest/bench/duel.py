@@ -1,29 +1,18 @@
-"""Which of two implementations is faster, and by how much? Timed in turn, on the same memory, until the answer is
-certain.
+"""Which of two implementations is faster, and by how much? Timed in turn, on the same memory, until it is certain.
 
 >>> import loopnest as ln
 >>> from loopnest.bench.duel import duel
->>> fought = duel(ln.matmul, "cpp.packed", "cpp.naive")   # doctest: +SKIP
->>> print(fought.bouts[0].sentence("cpp.packed", "cpp.naive"))   # doctest: +SKIP
+>>> found = duel(ln.matmul, "cpp.packed", "cpp.naive")   # doctest: +SKIP
+>>> print(found.bouts[0].sentence("cpp.packed", "cpp.naive"))   # doctest: +SKIP
 cpp.packed is 47.1× (46.8–47.5) as fast as cpp.naive
 
-**In turn.** A round is A B B A or B A A B, as a coin decides. What disturbs the machine longer than a round disturbs
-both; what comes with being first, or in a rhythm, comes to each with equal odds (`timing.rounds_of_two`).
+The rounds, their interval and when they end are `timing.turns.run_until_certain`'s. One side is called faster only if
+the interval that holds the truth in 99 % of duels leaves 1 out, and if the difference is larger than the noise floor, a
+fixed piece of work against itself. Everything else is *unresolved*.
 
-**The ratio** is the median of the rounds' ratios, and its interval that of the sign test, which needs no assumption of
-how the noise is distributed and holds for ten rounds (`timing.ratio`).
-
-**When it ends.** Whoever looks after each round and stops when the interval happens to be narrow has an interval that
-holds the truth less often than it says (optional stopping). So the looks are few and set beforehand: at a 16th, an
-8th, … of the rounds that the time allows; and with k looks each interval has the confidence 1 - 0.05 / k, so that all
-of them together hold the truth in 95 % of duels, whichever one it ends at (Bonferroni).
-
-**Said is "faster"** only if an interval that holds the truth in 99 % of duels leaves 1 out, and if the difference is
-larger than the noise floor, which is that of a fixed piece of work against itself. All else is *unresolved*.
-
-**The same memory.** There is one set of inputs and one of results; results are filled with NaN at up to 1,024 places
-before each sample, and held to the contract there after it. After the last sample all of it is checked, and so is a
-call with other values in the same arrays, by which a kernel shows that remembers its results.
+There is one set of inputs and one of results (stage.py). Results are checked before, while and after they are timed,
+and again with other values in the same arrays, which catches a kernel that remembers its results. docs/measuring.md
+gives the reasons.
 """
 
 from __future__ import annotations
@@ -46,6 +35,7 @@ import numpy as np
 
 from ..arrays import FLOATS
 from ..backends import SIMULATED
+from ..machine.card import card as kept_card
 from ..machine.plausible import Work, why_impossible
 from ..machine.records import MachineCard
 from ..operation import Implementation, Operation, UnavailableError, Workload
@@ -69,26 +59,25 @@ from ..timing.turns import (
     seconds_of,
 )
 from ..verify import judge_call
-from .measure import WrongResult
-from .sides import Side, Stage
+from ..verify.problem import WrongResult
+from .stage import Side, Stage
 from .user_rung import returned_by, rung_from_file
 
 LONG = 25e-3
-"""Seconds of a call in the workload that is chosen where none is named: short enough for a hundred rounds in a few
-seconds, and long enough that most of a call is work."""
+"""Seconds of a call in the workload that is chosen by default: short enough for a hundred rounds in a few seconds, and
+long enough that most of a call is work."""
 
 SHORTEST = 20
-"""A single call is timed only if it takes so many of the clock's steps; shorter ones have no figure for cold caches."""
+"""A single call must take this number of the clock's steps; shorter calls have no figure for cold caches."""
 
 SLOW_REFERENCE = 3.0
 """Seconds of the exact result from which on it is not computed a second time, for other values."""
 
-Winner = Literal["a", "b"]
 OnEvent = Callable[[str, Any], None]
 
 
 class RefusedError(RuntimeError):
-    """A comparison that is not made, or whose figures are not shown; the message says why."""
+    """A comparison is not made, or its figures are not shown; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +87,8 @@ class Bout:
     ratio       how many times as fast a is as b, with the interval in which it lies in 95 % of duels
     rounds      of two samples of each
     ended       "narrow": the interval was as narrow as was asked; "time": the time was up
-    difference  what the ratio must be away from 1, as a share, to be told from noise
-    certain     the interval in which the ratio lies in 99 % of duels, by which somebody is faster or nobody
+    difference  the noise floor: the fraction by which the ratio must differ from 1
+    certain     the interval in which the ratio lies in 99 % of duels, by which one is faster or neither
     """
 
     caches: Caches
@@ -112,7 +101,7 @@ class Bout:
     certain: Interval
 
     @property
-    def faster(self) -> Winner | None:
+    def faster(self) -> Literal["a", "b"] | None:
         """The faster one; None where it is unresolved."""
         if self.certain.low > 1 and self.ratio.estimate > 1 + self.difference:
             return "a"
@@ -124,22 +113,22 @@ class Bout:
         """The answer in words; the faster one first."""
         r = self.ratio
         if self.faster == "b":
-            inverse = dataclasses.replace(self, ratio=r.over(1), certain=self.certain.over(1))
-            return inverse.sentence(b, a)
+            return dataclasses.replace(self, ratio=r.over(1), certain=self.certain.over(1)).sentence(b, a)
         b = "itself" if a == b else b
-        bounds = f"({_times(r.low, r)}–{_times(r.high, r)})"
+        answer = f"{a} is {_times(r.estimate, r)}× ({_times(r.low, r)}–{_times(r.high, r)}) as fast as {b}"
         if self.faster == "a":
-            return f"{a} is {_times(r.estimate, r)}× {bounds} as fast as {b}"
-        if math.isinf(r.low) or r.low == 0:
+            return answer
+        if not r.bounded:
             return f"unresolved: {self.rounds} rounds are too few for an interval"
-        within = "within the noise floor of" if abs(math.log(r.estimate)) <= math.log1p(self.difference) else ""
-        unsure = f", {within} {self.difference:.1%}" if within else f", and not yet {CERTAIN:.0%} certain"
-        reason = "" if r.holds(1.0) else unsure
-        return f"unresolved: {a} is {_times(r.estimate, r)}× {bounds} as fast as {b}{reason}"
+        if r.holds(1.0):
+            return f"unresolved: {answer}"
+        if abs(math.log(r.estimate)) <= math.log1p(self.difference):
+            return f"unresolved: {answer}, within the noise floor of {self.difference:.1%}"
+        return f"unresolved: {answer}, and not yet {CERTAIN:.0%} certain"
 
 
 def _times(value: float, interval: Interval) -> str:
-    """With as many digits as the interval's width leaves some meaning; three for a ratio near 1."""
+    """With the digits that the interval's width leaves meaningful; three for a ratio near 1."""
     if value >= 100:
         return f"{value:,.0f}"
     return f"{value:.3f}" if value < 2 and interval.width < 0.01 else f"{value:.3g}" if value >= 10 else f"{value:.2f}"
@@ -147,11 +136,11 @@ def _times(value: float, interval: Interval) -> str:
 
 @dataclass(frozen=True)
 class Duel:
-    """Two implementations, compared: all samples, on what terms, and in which state the machine was.
+    """Two implementations, compared: all samples, the terms, and the state of the machine.
 
-    limit    seconds that the work of a call takes at least, by the machine's limits, with warm caches
-    refused  why no figures are here: one was too good to be true, or a result was wrong once the clock ran
-    notes    what a reader should know beside the figures
+    limit    seconds that the machine needs for a call at least, with warm caches
+    refused  why there are no figures: a time was too good to be true, or a result was wrong while it was timed
+    notes    what a reader should know about the figures
     """
 
     operation: str
@@ -199,49 +188,43 @@ def duel(
     """Compare two implementations.
 
     a, b       ids, such as "cpp.packed" or "numpy"; implementations; or Python files, see user_rung.py
-    workload   its name; the largest in which a call of the slower one takes 25 ms where it is None
+    workload   its name; by default the largest in which a call of the slower one takes at most 25 ms
     dtype      float32 or float64
-    threads    that each may use, see fairness.py
-    seconds    of a comparison at most; there is one for each kind of caches
-    precision  the half width of the interval, as a share of the ratio, at which a comparison ends before that
+    threads    that each may use
+    seconds    the longest time of a comparison; there is one for each kind of caches
+    precision  stop early once the interval's half-width is below this fraction of the ratio
     caches     "warm", "cold" or both
-    out        whether results go into memory that both are given, or both allocate their own. Where one is a file's
-               function that returns its result, both do
-    card       the machine's limits; the kept machine card where it is None, which is measured if there is none yet
+    out        whether both are given memory for their results, or both allocate it. Where one is a file's function
+               that returns its result, both allocate
+    card       the machine's limits; by default the kept machine card, which is measured if there is none yet
 
     Raises ValueError for arguments that cannot be, UnavailableError for what cannot run here, WrongResult where a
     result is not within its contract's bound before anything is timed, UnfairError where the terms would not be equal.
-    A result that is wrong while it is timed, and a time that beats the machine's limit, are told in the Duel's
-    `refused`.
+    If a result is wrong while it is timed, or a time beats the machine's limit, the Duel's `refused` says so.
     """
-    dtype = _checked_dtype(dtype)
+    dtype = np.dtype(dtype)
+    if dtype not in FLOATS:
+        raise ValueError(f"duel: dtype is {dtype}, expected float32 or float64")
     check_budget(threads)
-    if seconds <= 0 or precision <= 0:
-        name, value = ("seconds", seconds) if seconds <= 0 else ("precision", precision)
-        raise ValueError(f"duel: {name} is {value}, expected more than 0")
+    for name, value in (("seconds", seconds), ("precision", precision)):
+        if value <= 0:
+            raise ValueError(f"duel: {name} is {value}, expected more than 0")
     with ExitStack() as stack:
-        sides = [_implementation(operation, side, stack) for side in (a, b)]
-        for implementation in sides:
+        implementations = [_implementation(operation, side, stack) for side in (a, b)]
+        for implementation in implementations:
             _check_available(implementation)
-        terms = stack.enter_context(equal_terms(threads, numba_threads=any(map(_is_file_with_numba, (a, b)))))
-        given = out and not any(map(returned_by, sides))
+        numba_threads = any(_is_file(side) and "numba" in Path(str(side)).read_text("utf-8") for side in (a, b))
+        terms = stack.enter_context(equal_terms(threads, numba_threads=numba_threads))
         on_event("at", "the machine card, measured at the first time")
-        if card is None:
-            from ..machine.card import card as kept_card
-
-            card = kept_card()
+        card = card or kept_card()
         on_event("at", "choosing a workload" if workload is None else "the exact result")
         first_calls: dict[str, float] = {}
-        chosen = _workload(operation, workload) if workload else _largest(sides, dtype, first_calls)
+        chosen = _workload(operation, workload) if workload else _largest(implementations, dtype, first_calls)
         stage = Stage(operation, chosen, dtype)
-        return _Fight(stage, sides, terms, given, card, first_calls, on_event).fight(seconds, precision, caches)
-
-
-def _checked_dtype(dtype: Any) -> np.dtype[Any]:
-    checked: np.dtype[Any] = np.dtype(dtype)
-    if checked not in FLOATS:
-        raise ValueError(f"duel: dtype is {checked}, expected float32 or float64")
-    return checked
+        given = out and not any(map(returned_by, implementations))
+        sides = [Side(implementation, stage, given) for implementation in implementations]
+        terms = dataclasses.replace(terms, inputs=_inputs(stage), out=_out(stage, given))
+        return _Contest(stage, sides, terms, card, first_calls, on_event).run(seconds, precision, caches)
 
 
 def _implementation(operation: Operation, side: str | Path | Implementation, stack: ExitStack) -> Implementation:
@@ -264,10 +247,6 @@ def _is_file(side: str | Path | Implementation) -> bool:
     return isinstance(side, Path) or (isinstance(side, str) and (side.endswith(".py") or "/" in side))
 
 
-def _is_file_with_numba(side: str | Path | Implementation) -> bool:
-    return _is_file(side) and "numba" in Path(str(side)).read_text(encoding="utf-8")
-
-
 def _workload(operation: Operation, name: str) -> Workload:
     known = {workload.name: workload for workload in operation.contract.workloads}
     if name not in known:
@@ -275,58 +254,66 @@ def _workload(operation: Operation, name: str) -> Workload:
     return known[name]
 
 
-def _largest(sides: Sequence[Implementation], dtype: np.dtype[Any], first_calls: dict[str, float]) -> Workload:
+def _largest(
+    implementations: Sequence[Implementation], dtype: np.dtype[Any], first_calls: dict[str, float]
+) -> Workload:
     """The largest workload in which a call of the slower side takes LONG at most."""
-    contract = sides[0].operation.contract
+    contract = implementations[0].operation.contract
 
     def measure(workload: Workload) -> float:
         arguments = contract.sample(workload, dtype, np.random.default_rng(0))
         slowest = 0.0
-        for side in sides:
-            call = functools.partial(side, *arguments.inputs, **arguments.options)
-            first_calls.setdefault(side.id, seconds_of(call))
+        for implementation in implementations:
+            call = functools.partial(implementation, *arguments.inputs, **arguments.options)
+            first_calls.setdefault(implementation.id, seconds_of(call))
             slowest = max(slowest, min(seconds_of(call) for _ in range(3)))
         return slowest
 
     return fitting(contract, LONG, measure, itemsize=dtype.itemsize)[-1]
 
 
-class _Fight:
-    """A duel that is going on."""
+def _inputs(stage: Stage) -> tuple[str, ...]:
+    names = inspect.signature(stage.operation.contract.run).parameters
+    values = zip([name for name in names if name != "kernel"], stage.problem.inputs, strict=False)
+    arrays = [described(name, x) if isinstance(x, np.ndarray) else f"{name} a {type(x).__name__}" for name, x in values]
+    return (*arrays, "the same memory for both")
 
-    def __init__(
-        self,
-        stage: Stage,
-        implementations: Sequence[Implementation],
-        terms: Terms,
-        given: bool,
-        card: MachineCard,
-        first_calls: dict[str, float],
-        on_event: OnEvent,
-    ) -> None:
-        operation, workload, dtype = implementations[0].operation, stage.workload, stage.dtype
-        self.operation, self.workload, self.dtype, self.terms = operation, workload, dtype, terms
-        self.card, self.first_calls, self.on_event = card, first_calls, on_event
-        self.stage = stage
-        self.sides = [Side(k, self.stage, given) for k in implementations]
-        self.work = Work(
-            operation.contract.flops(**workload.shape),
-            operation.contract.traffic(dtype.itemsize, **workload.shape),
-            str(dtype),
-            terms.threads,
-        )
-        self.notes: list[str] = []
-        self.given = given
 
-    def fight(self, seconds: float, precision: float, caches: Sequence[Caches]) -> Duel:
+def _out(stage: Stage, given: bool) -> str:
+    if stage.updates:
+        return "in place: inputs are restored before each sample"
+    if given:
+        return "written into memory that both are given, the same for both"
+    return "both allocate their own at each call, which counts"
+
+
+@dataclass
+class _Contest:
+    """A duel that is going on.
+
+    first_calls  seconds of each side's very first call
+    """
+
+    stage: Stage
+    sides: Sequence[Side]
+    terms: Terms
+    card: MachineCard
+    first_calls: dict[str, float]
+    on_event: OnEvent
+    notes: list[str] = field(default_factory=list)
+
+    def run(self, seconds: float, precision: float, caches: Sequence[Caches]) -> Duel:
+        operation, workload, dtype = self.stage.operation, self.stage.workload, self.stage.dtype
+        flops = operation.contract.flops(**workload.shape)
+        nbytes = operation.contract.traffic(dtype.itemsize, **workload.shape)
+        work = Work(flops, nbytes, str(dtype), self.terms.threads)
         self._check_results()
         self.on_event("at", "the noise floor")
         monitor = Monitor()
-        evict = Eviction()
         bouts, refused = [], ""
         try:
             for kind in caches:
-                bout = self._bout(kind, seconds, precision, monitor, evict)
+                bout = self._bout(kind, seconds, precision, monitor.floor.reach(1.0), work)
                 if bout is not None:
                     bouts.append(bout)
             self._check_results_again()
@@ -334,64 +321,59 @@ class _Fight:
         except (WrongResult, RefusedError) as reason:
             bouts, refused = [], str(reason)
         single = self.terms.threads == 1 and not self._waits()
-        readings = [reading for side in self.sides for reading in side.readings] if single else []
-        contract = self.operation.contract
+        firsts = ", ".join(f"{side} {duration(s)}" for side, s in self.first_calls.items())
+        counted = (
+            "what a call packs, copies or converts is in its time",
+            f"first calls are not, with what they compile and load: {firsts}",
+        )
         return Duel(
-            self.operation.name,
+            operation.name,
             self.sides[0].id,
             self.sides[1].id,
-            self.workload.name,
-            dict(self.workload.shape),
-            str(self.dtype),
-            contract.flops(**self.workload.shape),
-            contract.traffic(self.dtype.itemsize, **self.workload.shape),
-            self.card.least_seconds(self.work.flops, self.work.bytes, self.work.dtype, self.work.threads, None),
-            dataclasses.replace(self.terms, inputs=self._inputs(), out=self._out(), counted=self._counted()),
-            monitor.conditions(readings),
+            workload.name,
+            dict(workload.shape),
+            str(dtype),
+            flops,
+            nbytes,
+            self.card.least_seconds(flops, nbytes, str(dtype), self.terms.threads, None),
+            dataclasses.replace(self.terms, counted=counted),
+            monitor.conditions([reading for side in self.sides for reading in side.readings] if single else []),
             tuple(bouts),
             refused,
             tuple(self.notes),
         )
 
     def _check_results(self) -> None:
-        """Before anything is timed. The first call of all is timed apart."""
-        problem = self.stage.problem
+        """Before anything is timed. The very first call is timed apart."""
+        stage, name = self.stage, self.stage.operation.name
+        exact, bound = tuple(stage.problem.exact), tuple(stage.problem.bound)
         for side in self.sides:
             self.on_event("at", f"checking {side.id}")
-            self.stage.poison(self.stage.results, everywhere=True)
+            stage.poison(stage.results, everywhere=True)
             try:
-                first = seconds_of(side.call)
+                self.first_calls.setdefault(side.id, seconds_of(side.call))
             except Exception as error:
                 raise WrongResult(
-                    f"{self.operation.name} {side.id} raised {type(error).__name__} at its first call: {error}"
+                    f"{name} {side.id} raised {type(error).__name__} at its first call: {error}"
                 ) from error
-            self.first_calls.setdefault(side.id, first)
-            side.hold(self.stage.problems(side.last, everywhere=True), "at its first call")
-            arguments = self.operation.contract.sample(self.workload, self.dtype, np.random.default_rng(0))
-            side.hold(
-                judge_call(side.implementation, arguments, None, answer=(tuple(problem.exact), tuple(problem.bound))),
-                "in a call",
-            )
+            side.hold(stage.problems(side.last, everywhere=True), "at its first call")
+            arguments = stage.operation.contract.sample(stage.workload, stage.dtype, np.random.default_rng(0))
+            side.hold(judge_call(side.implementation, arguments, None, answer=(exact, bound)), "in a call")
 
     def _check_results_again(self) -> None:
         """On the arrays that were timed: with the values that they have, and with others."""
         for side in self.sides:
             side.check_all("after it was timed")
         if self.stage.seconds_of_reference > SLOW_REFERENCE:
-            self.notes.append(
-                "results were not checked with a second set of values, since the exact ones take too long"
-            )
+            self.notes.append("results were not checked with other values, since the exact ones take too long")
             return
         self.on_event("at", "checking with other values")
-        usual = self.stage.problem
-        self.stage.problem = self.stage.other_values()
-        try:
-            for side in self.sides:
-                side.check_all("with other values in the arrays that were timed: does it remember results?")
-        finally:
-            self.stage.problem = usual
+        self.stage.change_values()
+        for side in self.sides:
+            side.check_all("with other values in the arrays that were timed: does it remember results?")
 
-    def _bout(self, caches: Caches, seconds: float, precision: float, monitor: Monitor, evict: Eviction) -> Bout | None:
+    def _bout(self, caches: Caches, seconds: float, precision: float, difference: float, work: Work) -> Bout | None:
+        evict = Eviction()
         a, b = turns = [side.turn(caches, evict) for side in self.sides]
         if caches == "warm":
             calibrate(turns, WINDOW)
@@ -400,7 +382,7 @@ class _Fight:
                 if turn.read().elapsed < SHORTEST * clock_step():
                     self.notes.append(f"no cold caches: a single call of {turn.name} is too short for the clock")
                     return None
-        names = " against ".join(side.id for side in self.sides)
+        title = f"{a.name} against {b.name}, {caches} caches"
         try:
             outcome = run_until_certain(
                 a,
@@ -408,20 +390,18 @@ class _Fight:
                 seconds=seconds,
                 precision=precision,
                 choose_clock=self._clock,
-                on_round=lambda done, most: self.on_event("round", (f"{names}, {caches} caches", done, most)),
+                on_round=lambda rounds, most: self.on_event("round", (title, rounds, most)),
             )
         except TooSlowError as error:
             raise RefusedError(str(error)) from None
         timings = [turn.timing(self.first_calls[turn.name], caches) for turn in turns]
         for turn, timing in zip(turns, timings, strict=True):
             check_cores(turn.name, turn.readings, self.terms.threads)
-            reason = why_impossible(f"{turn.name} ({caches} caches)", self.work, timing.best, self.card)
+            reason = why_impossible(f"{turn.name} ({caches} caches)", work, timing.best, self.card)
             if reason:
                 raise RefusedError(reason)
-        difference = monitor.floor.reach(1.0)
-        return Bout(
-            caches, timings[0], timings[1], outcome.ratio, outcome.rounds, outcome.ended, difference, outcome.certain
-        )
+        ratio, ended = outcome.ratio, outcome.ended
+        return Bout(caches, timings[0], timings[1], ratio, outcome.rounds, ended, difference, outcome.certain)
 
     def _clock(self) -> Clock:
         """The processor's time for one thread that never waits: the time that other processes take is not in it. The
@@ -432,26 +412,5 @@ class _Fight:
         return "elapsed" if self.terms.threads > 1 or short or self._waits() else "processor"
 
     def _waits(self) -> bool:
+        """Whether a side gives its processor up, in most of its samples."""
         return any(median([reading.waits for reading in side.readings] or [0]) > 0 for side in self.sides)
-
-    def _inputs(self) -> tuple[str, ...]:
-        names = inspect.signature(self.operation.contract.run).parameters
-        values = zip([name for name in names if name != "kernel"], self.stage.problem.inputs, strict=False)
-        arrays = [
-            described(name, x) if isinstance(x, np.ndarray) else f"{name} a {type(x).__name__}" for name, x in values
-        ]
-        return (*arrays, "the same memory for both")
-
-    def _out(self) -> str:
-        if self.operation.contract.updates:
-            return "in place: inputs are restored before each sample"
-        if self.given:
-            return "written into memory that both are given, the same for both"
-        return "both allocate their own at each call, which counts"
-
-    def _counted(self) -> tuple[str, ...]:
-        firsts = ", ".join(f"{k} {duration(s)}" for k, s in self.first_calls.items())
-        return (
-            "what a call packs, copies or converts is in its time",
-            f"first calls are not, with what they compile and load: {firsts}",
-        )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping
@@ -205,7 +204,7 @@ class Bench:
     def take_limits_from(self, card: MachineCard | None) -> None:
         """Give the records that follow this card's limits; no limits where it is None."""
         self.card = card
-        data = json.dumps(msgspec.to_builtins(card), sort_keys=True).encode() if card else b""
+        data = msgspec.json.encode(card, order="deterministic") if card else b""
         self._fingerprint = hashlib.sha256(data).hexdigest()[:12] if card else ""
 
     def remember(self, contract: Contract, record: Record) -> None:

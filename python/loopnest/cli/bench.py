@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
+from ..output.text import unknown as unknown_name
 from .options import POSITIVE, output_file
 from .progress import Progress, console, show
 
@@ -100,26 +102,26 @@ def _card(progress: Progress) -> Any:
 
 def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_file: Path | None) -> None:
     """The comparison with the peers; bars that are not met are no failure."""
-    from ..bench.peers.run import PARTS, run_peers, why_not_here
-    from ..bench.peers.tables import markdown, report
+    from ..bench import peers
+    from ..output.files import save_json
+    from ..timing.fairness import why_not_here
 
     missing = why_not_here()
     if missing:
         raise click.ClickException(missing)
-    unknown = [part for part in only if part not in PARTS]
+    unknown = [part for part in only if part not in peers.TITLES]
     if unknown:
-        raise click.BadParameter(f"no part is called {unknown[0]!r}. Known: {', '.join(PARTS)}.", param_hint="--only")
+        raise click.BadParameter(unknown_name("part", unknown[0], peers.TITLES), param_hint="--only")
     with Progress() as progress:
-        results = run_peers(
-            [part for part in PARTS if part in (only or PARTS)], quick=quick, on_event=progress.on_event
-        )
-    show(report(results))
+        parts = [part for part in peers.TITLES if part in (only or peers.TITLES)]
+        results = peers.run_peers(parts, quick=quick, on_event=progress.on_event)
+    show(peers.report(results))
     if json_file is not None:
-        results.save(json_file)
+        save_json(msgspec.to_builtins(results), json_file)
     if markdown_file is not None:
         options = [*(["--quick"] if quick else []), *(f"--only {part}" for part in only)]
         command = " ".join(["loopnest bench peers", *options])
-        markdown_file.write_text(markdown(results, command), encoding="utf-8")
+        markdown_file.write_text(peers.markdown(results, command), encoding="utf-8")
     if results.interrupted:
         raise SystemExit(130)
     if results.failures:

@@ -55,7 +55,7 @@ def command(
     and on equal terms, which are printed; their results are checked before, between and after.
     """
     from ..bench import duel as lab
-        from ..timing.fairness import UnfairError, why_not_here
+    from ..timing.fairness import UnfairError, why_not_here
     from ..verify.problem import WrongResult
 
     missing = why_not_here()

@@ -17,9 +17,9 @@ import numpy as np
 
 from .. import _core
 from ..backends.threads import num_threads, set_num_threads
-from ..verify.problem import Problem
 from ..machine.limits import Piece, copying, multiply_adds, reading
 from ..operation import Implementation, Workload
+from ..verify.problem import Problem
 from .records import Measured
 from .samples import Samples, sample
 

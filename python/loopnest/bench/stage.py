@@ -1,40 +1,42 @@
-"""What a comparison is fought on and by: one set of arrays, and the sides that work on them.
+"""One set of arrays for both sides of a duel, and the sides' calls on them.
 
-Results are watched while they are timed: NaN is put where they are to come before each sample, and after it what lies
-there is held to the contract, outside of the time.
+Results are watched while they are timed. Before each sample NaN is put into the results' arrays, and after it the
+elements there are held to the contract, both outside of the time.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..operation import Implementation, Operation, Workload
-from ..timing.turns import Caches, Reading, Turn
+from ..timing.turns import Caches, Eviction, Reading, Turn, seconds_of
 from ..verify import compare
-from .measure import Problem, WrongResult
-from .user_rung import places_of, returned_by
+from ..verify.problem import Problem, WrongResult, places_of
+from .user_rung import returned_by
 
 WITNESSES = 1024
-"""Elements of a result that are looked at after every sample."""
+"""Elements of a result that are checked after every sample."""
 
 
 class Stage:
-    """The one set of arrays on which both sides work, and what is right."""
+    """The one set of arrays on which both sides work, and the exact results."""
 
     def __init__(self, operation: Operation, workload: Workload, dtype: np.dtype[Any]) -> None:
-        self.contract, self.workload, self.dtype = operation.contract, workload, dtype
-        start = time.perf_counter()
-        self.problem: Problem = Problem.sample(operation, workload, None, {}, dtype=dtype)
-        self.seconds_of_reference = time.perf_counter() - start
+        self.operation, self.workload, self.dtype = operation, workload, dtype
+
+        def sample() -> None:
+            self.problem = Problem.sample(operation, workload, dtype=dtype)
+
+        self.seconds_of_reference = seconds_of(sample)
         self.args, self.results = self.problem.kernel_arguments()
         self.places = places_of(self.results, self.args)
-        self._originals = {i: self.args[i].copy() for i in self.places} if self.contract.updates else {}
+        self.updates = operation.contract.updates
+        self._originals = {i: self.args[i].copy() for i in self.places} if self.updates else {}
         rng = np.random.default_rng(1)
         self._witnesses = [
             np.unique(np.concatenate([[0, x.size - 1], rng.integers(0, x.size, min(x.size, WITNESSES) - 1)]))
@@ -42,10 +44,10 @@ class Stage:
         ]
 
     def poison(self, results: Sequence[Any], everywhere: bool = False) -> None:
-        """Put NaN where results are to come, at the witnesses or everywhere; restore what is updated in place."""
+        """Put NaN into the results, at the witnesses or everywhere; restore inputs that are updated in place."""
         for place, original in self._originals.items():
             self.args[place][...] = original
-        if self._originals:
+        if self.updates:
             return
         for result, witnesses in zip(results, self._witnesses, strict=False):
             if isinstance(result, np.ndarray) and result.flags.writeable and result.flags.c_contiguous:
@@ -54,19 +56,19 @@ class Stage:
     def problems(self, results: Sequence[Any], everywhere: bool = False) -> list[str]:
         """What is wrong with the results, at the witnesses or everywhere.
 
-        Those of updates are looked at everywhere only, since a sample may have updated them several times.
+        Inputs that are updated in place are only checked everywhere, since a sample may update them several times.
         """
-        found = []
-        if self._originals and not everywhere:
-            return []
+        found: list[str] = []
+        if self.updates and not everywhere:
+            return found
         if len(results) != len(self.results):
             return [f"{len(results)} results, expected {len(self.results)}"]
-        for result, mine, witnesses, exact, bound in zip(
+        for result, place, witnesses, exact, bound in zip(
             results, self.results, self._witnesses, self.problem.exact, self.problem.bound, strict=True
         ):
             value = np.asarray(result)
-            if value.size == mine.size and value.dtype == mine.dtype:
-                value = value.reshape(mine.shape)  # kernels get some arrays as rows
+            if value.size == place.size and value.dtype == place.dtype:
+                value = value.reshape(place.shape)  # kernels get some arrays as rows
             if everywhere or value.shape != exact.shape:
                 found += compare(value, exact, bound, self.dtype)
             else:
@@ -74,38 +76,36 @@ class Stage:
                 found += compare(flat[0], flat[1], flat[2], self.dtype, f"of {len(witnesses)} elements, the result")
         return found
 
-    def other_values(self) -> Problem:
-        """Put other values into the inputs, in place; the problem for them, whose arrays are these."""
-        other = self.contract.sample(self.workload, self.dtype, np.random.default_rng(2))
-        with np.errstate(all="ignore"):
-            exact = [np.asarray(x) for x in self.contract.reference(*other.inputs, **other.options)]
-            bound = [np.asarray(x) for x in self.contract.bound(*other.inputs, **other.options)]
-        problem = dataclasses.replace(self.problem, inputs=other.inputs, options=other.options)
-        values, _ = problem.kernel_arguments()
+    def change_values(self) -> None:
+        """Put other values into the inputs, in place, and their exact results beside them."""
+        other = Problem.sample(self.operation, self.workload, dtype=self.dtype, seed=2)
+        values, _ = dataclasses.replace(other, out=self.problem.out).kernel_arguments()
         for i, (mine, new) in enumerate(zip(self.args, values, strict=True)):
-            if isinstance(mine, np.ndarray) and (i not in self.places or self._originals):
+            if isinstance(mine, np.ndarray) and (i not in self.places or self.updates):
                 mine[...] = new
                 if i in self._originals:
                     self._originals[i][...] = new
-        return dataclasses.replace(self.problem, exact=exact, bound=bound)
+        self.problem = other
 
 
 class Side:
-    """One of the two: its calls, and the samples of the bout that is going on."""
+    """One of the two: its call on the stage's arrays, and its turns.
+
+    given  whether it gets memory for its results, or allocates it at each call
+    """
 
     def __init__(self, implementation: Implementation, stage: Stage, given: bool) -> None:
         self.id = implementation.id
-        self.stage = stage
-        self.implementation = implementation
+        self.implementation, self.stage = implementation, stage
         self.turns: list[Turn] = []
         self.last: Sequence[Any] = stage.results
-        self.call = self._call(implementation, given)
+        self.call = self._call(given)
 
-    def _call(self, implementation: Implementation, given: bool) -> Callable[[], object]:
-        kernel, args, places = implementation.kernel, self.stage.args, self.stage.places
-        if given or self.stage.contract.updates:
+    def _call(self, given: bool) -> Callable[[], object]:
+        kernel, args, places = self.implementation.kernel, self.stage.args, self.stage.places
+        if given or self.stage.updates:
             return functools.partial(kernel, *args)
-        function = returned_by(implementation)
+        function = returned_by(self.implementation)
         if function is not None:
             others = tuple(arg for i, arg in enumerate(args) if i not in places)
 
@@ -125,7 +125,7 @@ class Side:
 
         return allocating
 
-    def turn(self, caches: Caches, evict: Callable[[], None]) -> Turn:
+    def turn(self, caches: Caches, evict: Eviction) -> Turn:
         """Warm: a call that is not timed, then a sample of many. Cold: the caches emptied, then a sample of one."""
 
         def prepare() -> None:
@@ -153,6 +153,6 @@ class Side:
         self.hold(self.stage.problems(self.last, everywhere=True), when)
 
     def hold(self, problems: Sequence[str], when: str) -> None:
+        """Raises WrongResult where there is a problem."""
         if problems:
-            name = self.implementation.operation.name
-            raise WrongResult(f"{name} {self.id} breaks its contract {when}: {problems[0]}")
+            raise WrongResult(f"{self.stage.operation.name} {self.id} breaks its contract {when}: {problems[0]}")
