@@ -110,7 +110,7 @@ def test_the_same_seed_prints_the_same_losses_and_another_one_others():
 def test_a_training_that_diverges_says_so_and_its_json_is_json():
     result = run("spirals", "--optimizer", "momentum", "--lr", "1e200", "--dtype", "float64", "--epochs", 2)
     assert result.exit_code == 0
-    assert "the loss is no finite number from step" in result.output
+    assert "the loss is not finite from step" in result.output
     assert "try a smaller learning rate than 1e+200" in result.output
     options = ["--optimizer", "momentum", "--lr", "1e200", "--dtype", "float64", "--epochs", 2, "--json"]
     told = json.loads(run("spirals", *options).output, parse_constant=lambda name: pytest.fail(name))
@@ -342,14 +342,11 @@ def test_all_backends_need_the_same_steps_and_the_fastest_is_first(compared):
     assert compared.threads == 1
 
 
-def test_the_comparison_is_told_in_bars_and_drawn(compared):
-    for width in (80, 140):
-        lines = report(compared, width)
-        assert max(map(len, lines)) <= width
-        bars = {line.split()[0]: line.count("█") for line in lines if "█" in line}
-        assert list(bars) == [t.backend for t in compared.times]
-        assert list(bars.values()) == sorted(bars.values())
+def test_the_comparison_is_a_table(compared):
+    lines = report(compared)
     assert "Time to 95% on the held-out spirals" in lines[0]
+    assert max(map(len, lines)) <= 80
+    assert [line.split()[0] for line in lines[4:]] == [t.backend for t in compared.times]
 
 
 @drawn

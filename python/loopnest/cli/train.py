@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+import msgspec
 
 from .options import DTYPE, JSON, need_matplotlib, output_file, typed, write_pictures
 from .progress import console
@@ -164,7 +164,8 @@ def go(
     if silent:
         return status
     if as_json:
-        click.echo(json.dumps(run.to_json()))
+        record = {**msgspec.to_builtins(run), "accuracy": run.accuracy, "seconds": run.seconds}
+        click.echo(msgspec.json.encode(record))  # a loss that is not finite becomes null
     else:
         for line in tables.summary(run):
             out.print(line, markup=False)
@@ -196,9 +197,9 @@ def _compare(data: Data, config: Config, as_json: bool, svg: Path | None, html: 
         found = time_to_accuracy(
             data, config, on_event=lambda backend, accuracy: status.update(f"{backend}: {accuracy:.1%}")
         )
-    lines = report(found, min(out.width, 100))
+    lines = report(found)
     if as_json:
-        click.echo(json.dumps(found.to_json()))
+        click.echo(msgspec.json.encode(found))
     else:
         for line in lines:
             out.print(line, markup=False, soft_wrap=True)

@@ -1,4 +1,7 @@
-"""Networks trained on the lab's own operations: no framework; each product, activation and step is a rung.
+"""How is a network trained on loopnest's own operations, without a framework?
+
+Data and a Config come in; a Run comes out, with the loss of every step and the accuracy after every epoch. Each
+product, activation and step is a rung, chosen by one id for all operations.
 
 >>> from loopnest import nn
 >>> data = nn.spirals(seed=0)
@@ -7,12 +10,13 @@
 True
 
 network.py     Network: linear layers with an activation between them, their outputs and gradients
-initialise.py  the weights that a network begins with: zeros, Xavier, He
+initialise.py  initial weights: zeros, Xavier, He
 optimize.py    Optimizer: sgd, momentum, rmsprop and adam over all of a network's parameters
 data.py        Data, mini-batches; the digits, XOR and spirals
-training.py    Config, Training, train: the loop, what it tells, and going on where it was stopped
-checkpoint.py  files that are whole or not there
-choose.py      which implementation of each operation an id such as "cpp" means
+training.py    Config, Training, train: the loop and its record; training_tables.py prints and draws it
+checkpoint.py  a stopped training in a file
+choose.py      the implementation of each operation that an id such as "cpp" means
+time_to_accuracy.py  each backend's time to an accuracy
 """
 
 from .checkpoint import CheckpointError

@@ -1,4 +1,4 @@
-"""Which implementation of each operation an id means: one id for a whole training."""
+"""The implementation of each operation that one id means: for a whole training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..operations import OPERATIONS
 
 @dataclass(frozen=True)
 class Chosen:
-    """An implementation for each operation by name, and what was not as it was asked for."""
+    """An implementation for each operation by name, and notes on substitutes."""
 
     operations: Mapping[str, Implementation]
     notes: tuple[str, ...] = field(default=())
@@ -27,16 +27,15 @@ class Chosen:
 
 
 def choose(impl: str | Chosen | None, names: Iterable[str]) -> Chosen:
-    """The implementations of the operations with these names that `impl` means.
+    """The implementations that `impl` means of the operations with these names.
 
-    impl  None: the fastest of each that runs here. A backend's name, "cpp": its fastest of each. A rung's id,
-          "numpy.vectorized": that rung, and for an operation that has none of this id the backend's fastest; a note
-          says which. A rung that takes many seconds to start (torch.compile) is taken where it is asked for by id
-          alone. What `choose` returned is returned as it is
-    names  of all operations that belong together: it is enough that one of them has the id
+    impl   None: the fastest of each that runs here. A backend's name, "cpp": its fastest of each. A rung's id,
+           "numpy.vectorized": that rung; an operation without this id gets the backend's fastest, and a note says so.
+           Only its own id chooses a rung that takes many seconds to start (torch.compile). A Chosen is returned as is
+    names  all operations that belong together; one of them must have the id
 
-    Raises UnknownImplementationError where no operation has the id or one has no rung of this backend, and
-    UnavailableError where it cannot run here.
+    Raises UnknownImplementationError if no operation has the id, or one has no rung of this backend, and
+    UnavailableError if a rung cannot run here.
 
     >>> from loopnest import nn
     >>> nn.choose("numpy.vectorized", ["adam", "mlp_forward"]).ids
@@ -53,25 +52,24 @@ def choose(impl: str | Chosen | None, names: Iterable[str]) -> Chosen:
     ladders = {op.name: {k.id: k for k in op.ladder()} for op in operations}
     if impl not in BACKENDS and not any(impl in ladder for ladder in ladders.values()):
         known = sorted({k.id for op in operations for k in op.ladder() if k.backend == backend})
-        hint = f"Those of {backend}: {', '.join(known)}" if known else f"Backends: {', '.join(BACKENDS)}"
-        theirs = ", ".join(ladders)
-        raise UnknownImplementationError(f"none of {theirs} has an implementation {impl!r}. {hint}")
+        hint = f"{backend} has {', '.join(known)}" if known else f"Backends: {', '.join(BACKENDS)}"
+        raise UnknownImplementationError(f"none of {', '.join(ladders)} has an implementation {impl!r}. {hint}")
     chosen: dict[str, Implementation] = {}
-    others: dict[str, list[str]] = {}
+    substitutes: dict[str, list[str]] = {}
     for op in operations:
         k = ladders[op.name].get(impl) or _fastest_of(op, backend)
         reason = k.why_unavailable()
         if reason is not None:
             raise UnavailableError(f"{op.name}: {k.id} cannot run here: {reason}")
         if k.id != impl != backend:
-            others.setdefault(k.id, []).append(op.name)
+            substitutes.setdefault(k.id, []).append(op.name)
         chosen[op.name] = k
-    notes = [f"no {impl} of {', '.join(theirs)}: {id} instead" for id, theirs in others.items()]
+    notes = [f"no {impl} of {', '.join(lacking)}: {id} instead" for id, lacking in substitutes.items()]
     return Chosen(chosen, tuple(notes))
 
 
 def _fastest_of(op: Operation, backend: str) -> Implementation:
-    """The backend's fastest that runs here and starts at once."""
+    """The backend's fastest rung that runs here and starts at once."""
     rungs = [k for k in op.ladder() if k.backend == backend and not k.study]
     if not rungs:
         raise UnknownImplementationError(f"{op.name}: {backend} has no implementation of it, so it cannot train alone")

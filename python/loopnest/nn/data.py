@@ -1,4 +1,4 @@
-"""What networks learn from: the digits, XOR and two spirals; and mini-batches."""
+"""Examples to learn from: the digits, XOR and two spirals; and mini-batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .initialise import random
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """Examples to learn from, and others, held out, to be judged by.
+    """Examples to learn from, and held-out ones to measure the accuracy.
 
     x, labels          (n, features) float64 and (n,) int64, 0 <= label < classes
     x_test, test_labels  the held-out examples
@@ -34,7 +34,7 @@ class Data:
         return int(self.x.shape[1])
 
     def fingerprint(self) -> str:
-        """By which a checkpoint knows that it goes on with the same examples."""
+        """A hash of all examples: a checkpoint resumes with the same ones only."""
         digest = hashlib.sha256()
         for array in (self.x, self.labels, self.x_test, self.test_labels):
             digest.update(str(array.shape).encode() + np.ascontiguousarray(array).tobytes())
@@ -44,7 +44,7 @@ class Data:
 def batches(n: int, size: int, seed: int, epoch: int) -> Iterator[Array]:
     """The indices of an epoch's mini-batches: every example once, in an order that depends on seed and epoch alone.
 
-    The last one is smaller where `size` does not divide n.
+    The last batch is smaller if `size` does not divide n.
 
     >>> from loopnest import nn
     >>> [len(batch) for batch in nn.batches(10, 4, seed=0, epoch=0)]
@@ -55,7 +55,7 @@ def batches(n: int, size: int, seed: int, epoch: int) -> Iterator[Array]:
 
 
 def why_no_digits() -> str | None:
-    """Why the digits are not here, with the fix, or None where they are."""
+    """Why the digits are missing, with the fix; None if they are here."""
     if importlib.util.find_spec("sklearn") is None:
         return "scikit-learn, which ships the digits, is not installed: pip install 'loopnest[train]'"
     return None
@@ -64,10 +64,10 @@ def why_no_digits() -> str | None:
 def digits() -> Data:
     """The 1,797 handwritten digits that scikit-learn ships: 8 x 8 pixels of 0 to 16, here -1 to 1.
 
-    A tenth of each class, 180 in all, is held out: the first of one fixed order, whatever the training's seed, so that
-    accuracies can be compared. Alpaydin and Kaynak, Optical Recognition of Handwritten Digits (UCI, 1998).
+    A tenth of each class is held out, the same for every seed, so that accuracies can be compared. Alpaydin and Kaynak,
+    Optical Recognition of Handwritten Digits (UCI, 1998).
 
-    Raises RuntimeError with the install command where scikit-learn is not installed.
+    Raises RuntimeError with the install command if scikit-learn is not installed.
     """
     missing = why_no_digits()
     if missing:
@@ -79,13 +79,13 @@ def digits() -> Data:
     x, labels = np.asarray(loaded.data, np.float64)[order] / 8 - 1, np.asarray(loaded.target, np.int64)[order]
     held_out = np.zeros(len(labels), bool)
     for digit in range(10):
-        theirs = np.flatnonzero(labels == digit)
-        held_out[theirs[: round(len(theirs) / 10)]] = True
+        examples = np.flatnonzero(labels == digit)
+        held_out[examples[: round(len(examples) / 10)]] = True
     return Data("digits", x[~held_out], labels[~held_out], x[held_out], labels[held_out], 10)
 
 
 def xor() -> Data:
-    """The four corners of a square, of which opposite ones belong together: no line parts them.
+    """The four corners of a square; opposite ones have the same label, so no line separates the labels.
 
     >>> from loopnest import nn
     >>> nn.xor().labels
@@ -97,7 +97,7 @@ def xor() -> Data:
 
 
 def spirals(count: int = 200, seed: int = 0, turns: float = 1.0, noise: float = 0.02) -> Data:
-    """Two spirals, wound around each other; `count` points of each, and half as many held out.
+    """Two spirals, wound around each other: `count` points of each, and half as many held out.
 
     After Lang and Witbrock, Learning to Tell Two Spirals Apart (1988), with fewer turns.
     """

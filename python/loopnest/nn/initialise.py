@@ -1,11 +1,10 @@
-"""The weights that a network begins with.
+"""The initial weights of a network.
 
-A layer of n inputs adds n products up: with weights of variance s², its outputs have n·s² times the inputs' variance,
-and its gradients, on their way back, as many times as it has outputs. What keeps both near 1 through many layers is s
-of about 1/√n; the initialisers differ in the factor. `loopnest experiment depth` shows what happens with others.
+A layer of n inputs and m outputs with weights of variance s² multiplies the variance of its inputs by n s², and the
+variance of the gradients, on their way back, by m s². With s near 1/√n both stay near 1 through many layers; the
+initialisers differ in the factor. `loopnest experiment depth` shows what other factors do.
 
-All of them draw float64 numbers, which are then rounded to the dtype: the same seed begins float32 and float64 networks
-alike.
+All weights are drawn in float64 and then rounded to the dtype, so one seed begins float32 and float64 networks alike.
 """
 
 from __future__ import annotations
@@ -23,23 +22,22 @@ Initialiser = Callable[[int, int, np.random.Generator], Array]
 
 
 def random(seed: int, *key: int) -> np.random.Generator:
-    """A generator for one purpose: another key, another stream, whatever else has been drawn before."""
+    """A generator for one purpose: each key has a stream of its own, independent of earlier draws."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=key))
 
 
 def zeros(inputs: int, outputs: int, rng: np.random.Generator) -> Array:
-    """All weights 0: the hidden units are alike, and stay so (`loopnest experiment zero-init`)."""
+    """All weights 0: the hidden units are alike, and stay alike (`loopnest experiment zero-init`)."""
     return np.zeros((inputs, outputs))
 
 
 def constant(inputs: int, outputs: int, rng: np.random.Generator) -> Array:
-    """All weights 1/√inputs: alike as with zeros, but not without effect."""
+    """All weights 1/√inputs: all units alike, as with zeros, but they learn."""
     return np.full((inputs, outputs), 1 / math.sqrt(max(inputs, 1)))
 
 
 def xavier(inputs: int, outputs: int, rng: np.random.Generator) -> Array:
-    """Uniform of variance 2 / (inputs + outputs): between what keeps the outputs' variance and what keeps the
-    gradients'.
+    """Uniform of variance 2 / (inputs + outputs): a compromise that keeps the variance of outputs and of gradients.
 
     Glorot and Bengio, Understanding the difficulty of training deep feedforward neural networks (2010), equation 16.
 
@@ -53,7 +51,7 @@ def xavier(inputs: int, outputs: int, rng: np.random.Generator) -> Array:
 
 
 def he(inputs: int, outputs: int, rng: np.random.Generator) -> Array:
-    """Normal of variance 2 / inputs: relu and its kin let half of the variance pass, and the 2 makes up for it.
+    """Normal of variance 2 / inputs: relu lets half of the variance pass, and the 2 makes up for it.
 
     He et al., Delving Deep into Rectifiers (2015), equation 10.
     """

@@ -2,8 +2,8 @@
 
     h0 = x,  z_l = h_(l-1) @ w_l + b_l,  h_l = activation(z_l),  and y = z of the last layer
 
-Two layers with GELU are the transformer's MLP, and run as its one operation, mlp_forward and mlp_backward, with the
-fused rungs that they have. Any others are composed of linear, matmul and the activation's two operations.
+Two layers with GELU are the transformer's MLP and run as its fused operations, mlp_forward and mlp_backward. Other
+networks are composed of linear, matmul and the activation's two operations.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LOSSES = ("cross_entropy", "mse")
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """What a forward pass keeps for the backward one: each layer's input and z; or the MLP's own cache."""
+    """What a forward pass saves for the backward pass: each layer's input and z, or the MLP's own cache."""
 
     inputs: tuple[Array, ...] = ()
     z: tuple[Array, ...] = ()
@@ -58,10 +58,7 @@ def _is_mlp(layers: int, activation: str) -> bool:
 
 
 def operations_of(layers: int, activation: str, loss: str, layerwise: bool = False) -> tuple[str, ...]:
-    """The operations that a network of so many layers is made of, its loss included.
-
-    layerwise  whether its gradients are made one layer after the other: `Network.backward`
-    """
+    """The operations of a network with this number of layers, its loss included."""
     losses = (loss, f"{loss}_backward")
     if _is_mlp(layers, activation):
         backward = ("gelu_backward", "matmul") if layerwise else ("mlp_backward",)
@@ -75,14 +72,14 @@ class Network:
 
     sizes       features of the input, of each hidden layer, of the output: (64, 128, 10) has two layers
     activation  gelu (its tanh form), relu, tanh, sigmoid, or identity, which leaves a linear network
-    init, seed  how the weights begin: zeros, constant, xavier or he; biases begin as 0
+    init, seed  of the weights: zeros, constant, xavier or he; biases begin as 0
     dtype       float32 or float64, of all arrays
     impl        an id as `nn.choose` takes it
-    layerwise   whether gradients are made one layer after the other, and told of as they are ready: an MLP's backward
-                pass is then composed of matmul and gelu_backward, and not one operation
+    layerwise   compute gradients layer by layer and announce each (`backward`): an MLP's backward pass is then composed
+                of matmul and gelu_backward instead of one operation
     parameters  w1, b1, w2, b2 …: arrays of shapes (inputs, outputs) and (outputs,), which optimizers update in place
 
-    Raises ValueError or TypeError, naming the argument, for what is none of these.
+    Raises ValueError or TypeError, naming the argument, for other values.
 
     >>> import numpy as np
     >>> from loopnest import nn
@@ -128,7 +125,7 @@ class Network:
 
     @property
     def is_mlp(self) -> bool:
-        """Whether it is the transformer's MLP, which has operations of its own."""
+        """Whether this is the transformer's MLP, which has operations of its own."""
         return _is_mlp(self.layers, self.activation)
 
     def __call__(self, x: Array) -> Array:
@@ -136,7 +133,7 @@ class Network:
         return self.forward(x)[0]
 
     def forward(self, x: Array) -> tuple[Array, Trace]:
-        """The outputs, and what `backward` needs to know of how they came about."""
+        """The outputs, and what `backward` needs of their computation."""
         p = self.parameters
         if self.is_mlp:
             y, cache = self.chosen["mlp_forward"](x, p["w1"], p["b1"], p["w2"], p["b2"])
@@ -159,11 +156,11 @@ class Network:
         ready: Callable[[str], None] = lambda name: None,
         out: Mapping[str, Array] | None = None,
     ) -> dict[str, Array]:
-        """The gradients by each parameter, for the loss whose gradient by the outputs is dy.
+        """The gradients of the loss by each parameter, for dy, its gradient by the outputs.
 
-        ready  is called with a parameter's name as soon as its gradient is there: of a layerwise network the last
-               layer's bias and weights first, while the layers before it are still to be worked on
-        out    for a layerwise network, an array for each gradient, in C order, to receive it; new ones where it is None
+        ready  is called with a parameter's name as soon as its gradient is computed: in a layerwise network the last
+               layer's bias and weights first
+        out    for a layerwise network, an array in C order for each gradient; None: new arrays
         """
         if self.is_mlp and not self.layerwise:
             _, dw1, db1, dw2, db2 = self.chosen["mlp_backward"](dy, trace.cache)
@@ -184,7 +181,7 @@ class Network:
             ready(b)
             gradients[w] = matmul(inputs[layer - 1].T, dy, out=into.get(w))
             ready(w)
-            if layer > 1:  # by the network's input no gradient is wanted
+            if layer > 1:  # no gradient by the network's input is needed
                 dy = matmul(dy, self.parameters[w].T)
                 if self.activation != "identity":
                     dy = self.chosen[f"{self.activation}_backward"](zs[layer - 2], dy, **gelu_form)
@@ -196,27 +193,26 @@ class Network:
         targets: Array,
         *,
         share: float = 1.0,
-        told: Callable[[float], None] = lambda loss: None,
+        on_loss: Callable[[float], None] = lambda loss: None,
         **how: Any,
     ) -> tuple[float, dict[str, Array]]:
         """The loss, a mean over the batch, and its gradients by each parameter.
 
-        targets  of cross_entropy the classes, int64 (batch,); of mse arrays of the outputs' shape and dtype
-        share    what both are multiplied by: where these are n of a batch's N examples, the losses and the gradients
-                 of its parts, each with the share n / N, add up to the whole batch's
-        told     is called with the loss before the backward pass
-        how      `ready` and `out`, which `backward` takes
+        targets  for cross_entropy the classes, int64 (batch,); for mse an array of the outputs' shape and dtype
+        share    a factor of both results: n / N for n of a batch's N examples makes the parts add up to the whole batch
+        on_loss  is called with the loss before the backward pass
+        how      `ready` and `out`, as for `backward`
         """
         y, trace = self.forward(x)
         loss = float(self.chosen[self.loss](y, targets))
         dy = self.chosen[f"{self.loss}_backward"](y, targets)
         if share != 1:
             loss, dy = loss * share, dy * dy.dtype.type(share)
-        told(loss)
+        on_loss(loss)
         return loss, self.backward(dy, trace, **how)
 
     def accuracy(self, x: Array, labels: Array) -> float:
-        """The share of inputs whose largest output is that of their class."""
+        """The share of inputs whose largest output belongs to their class."""
         return float(np.mean(np.argmax(self(x), axis=1) == labels)) if len(labels) else 0.0
 
     def __repr__(self) -> str:

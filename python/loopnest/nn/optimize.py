@@ -16,30 +16,30 @@ STATES: dict[str, tuple[str, ...]] = {
     "rmsprop": ("square_average",),
     "adam": ("m", "v"),
 }
-"""By optimizer, what it keeps for each parameter from step to step."""
+"""By optimizer, the arrays that it keeps for each parameter."""
 
 OPTIMIZERS = tuple(STATES)
 
 LEARNING_RATES = {"sgd": 0.5, "momentum": 0.1, "rmsprop": 5e-3, "adam": 1e-2}
-"""What each takes where no rate is given: the digits are learnt with it in a few epochs."""
+"""The default rates: each learns the digits in a few epochs."""
 
 
 class Optimizer:
     """sgd, momentum, rmsprop or adam over a dictionary of parameters, which `step` updates in place.
 
-    name        which of them; their formulas are in `ln.sgd`, `ln.momentum`, `ln.rmsprop` and `ln.adam`
+    name        of the optimizer; the formulas are in `ln.sgd`, `ln.momentum`, `ln.rmsprop` and `ln.adam`
     parameters  arrays by name
-    lr          the learning rate; the optimizer's own where it is None
-    options     the operation's others, such as beta1=0.8 or bias_correction=False
-    state       by parameter, what the optimizer keeps: zeros before the first step
-    steps       how many steps it has taken
+    lr          the learning rate; None: the optimizer's default
+    options     the operation's other options, such as beta1=0.8 or bias_correction=False
+    state       by parameter, the arrays that the optimizer keeps: zeros before the first step
+    steps       the number of steps so far
 
     >>> import numpy as np
     >>> from loopnest import nn
     >>> w = {"w": np.array([1.0, -2.0])}
     >>> descent = nn.Optimizer("sgd", w, lr=0.25)
     >>> for _ in range(3):
-    ...     descent.step({"w": 2 * w["w"]})  # of w², the minimum is at 0
+    ...     descent.step({"w": 2 * w["w"]})  # the gradient of w², whose minimum is at 0
     >>> w["w"]
     array([ 0.125, -0.25 ])
     """
@@ -69,7 +69,7 @@ class Optimizer:
         self.chosen: Chosen = choose(impl, [name])
 
     def step(self, gradients: Mapping[str, Array]) -> None:
-        """One step of every parameter against its gradient."""
+        """Move every parameter one step against its gradient."""
         self.steps += 1
         options: dict[str, Any] = {"lr": self.lr, **self.options}
         if self.name == "adam":

@@ -1,7 +1,7 @@
-"""The training loop: mini-batches, losses, gradients, steps; what it tells; and going on where it was stopped.
+"""The training loop: mini-batches, losses, gradients, steps; its record; and resuming after a stop.
 
-All that is random depends on the seed and on the step's number alone, never on what was drawn before: so a training
-that goes on from a checkpoint takes the same batches as one that was never stopped, and makes the same numbers of them.
+Random numbers depend on the seed and the step's number alone, never on earlier draws. So a resumed training takes the
+same batches as one that was never stopped, and computes the same numbers.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from .optimize import LEARNING_RATES, OPTIMIZERS, Optimizer
 
 @dataclass(frozen=True)
 class Config:
-    """What a training is asked for. With the same data it decides every number, up to the rounding of `impl`.
+    """The settings of a training. With the same data they decide every number, up to the rounding of `impl`.
 
     impl        an id as `nn.choose` takes it: "cpp", "numpy.vectorized"; None is the fastest of each operation
     optimizer   sgd, momentum, rmsprop or adam, with learning rate lr, or its own where it is None
     batch       examples in a step; epochs passes over all examples
     hidden      units of the hidden layer
-    seed        of the initial weights and of the batches' order
+    seed        of the initial weights and of the order of the batches
     dtype       float32 or float64
     loss        cross_entropy, or mse against 1 for the class and 0 for the others
     init        zeros, constant, xavier or he
     activation  gelu, relu, tanh, sigmoid or identity
 
-    Raises ValueError, naming the argument, for what is none of these.
+    Raises ValueError, naming the argument, for other values.
     """
 
     impl: str | None = None
@@ -76,7 +76,7 @@ class Config:
 
     @property
     def rate(self) -> float:
-        """The learning rate that is used."""
+        """The learning rate in use."""
         return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
 
 
@@ -87,7 +87,7 @@ class Epoch:
     number    1 for the first
     loss      the mean of its steps' losses
     accuracy  on the held-out examples, after it
-    seconds   of its steps, without the time that judging took
+    seconds   of its steps, without the time of computing the accuracy
     """
 
     number: int
@@ -98,12 +98,12 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Run:
-    """What a training told, from its first step on, also where it went on from a checkpoint.
+    """The record of a training, from its first step, also if it resumed a checkpoint.
 
     losses           each step's loss, on its own batch and before its step: the loss curve
     implementations  the id of each operation's implementation
-    notes            what was not as asked for
-    finished         False where it was stopped
+    notes            deviations from the request
+    finished         False if it was stopped
     """
 
     data: str
@@ -129,20 +129,29 @@ class Run:
 
     @property
     def diverged(self) -> int | None:
-        """The number of the first step whose loss was no finite number; None where all were."""
+        """The number of the first step whose loss is not finite; None if all are."""
         return next((step for step, loss in enumerate(self.losses, 1) if not math.isfinite(loss)), None)
 
-    def to_json(self) -> dict[str, Any]:
-        """Losses that are no finite numbers, which JSON has not, are None."""
-        told = dataclasses.asdict(self)
-        told["losses"] = [loss if math.isfinite(loss) else None for loss in self.losses]
-        for epoch in told["epochs"]:
-            epoch["loss"] = epoch["loss"] if math.isfinite(epoch["loss"]) else None
-        return {**told, "accuracy": self.accuracy if self.epochs else None, "seconds": self.seconds}
+
+@dataclass(frozen=True)
+class State:
+    """The facts of a checkpoint; the arrays are parameters, the optimizer's state, losses and epochs.
+
+    data, fingerprint  the data's name, and what identifies the examples
+    seconds            of the unfinished epoch's steps
+    rounding           what the last bits of all numbers depend on
+    """
+
+    data: str
+    fingerprint: str
+    config: Config
+    steps: int
+    seconds: float
+    rounding: dict[str, str | int]
 
 
 class Training:
-    """A network, its optimizer, and how far they have come.
+    """A network, its optimizer, and their progress.
 
     >>> from loopnest import nn
     >>> training = nn.Training(nn.xor(), nn.Config(hidden=8, batch=4, epochs=40, lr=0.05))
@@ -152,7 +161,8 @@ class Training:
     40
     """
 
-    ranks = 1  # processes that train together: parallel/data_parallel.py
+    ranks = 1
+    """The number of processes that train together: parallel/data_parallel.py."""
 
     def __init__(self, data: Data, config: Config | None = None) -> None:
         self.data = data
@@ -174,8 +184,8 @@ class Training:
         self.losses: list[float] = []
         self.epochs: list[Epoch] = []
         self.notes = [*self.chosen.notes]
-        self.clock: Callable[[], float] = time.perf_counter  # what steps are timed by
-        self._seconds = 0.0  # of this epoch's steps, so far
+        self.clock: Callable[[], float] = time.perf_counter  # times the steps
+        self._seconds = 0.0  # of this epoch's steps
         dtype = self.network.dtype
         self._x, self._x_test = data.x.astype(dtype), data.x_test.astype(dtype)
         labels = data.labels
@@ -183,7 +193,7 @@ class Training:
 
     @property
     def step_number(self) -> int:
-        """How many steps have been taken."""
+        """The number of steps so far."""
         return self.optimizer.steps
 
     @property
@@ -192,11 +202,11 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """Of its steps."""
+        """The time of all steps."""
         return sum(epoch.seconds for epoch in self.epochs) + self._seconds
 
     def step(self, batch: Array) -> float:
-        """One step with the examples of these indices; their loss before it."""
+        """Take one step with the examples of these indices; return their loss before it."""
         start = self.clock()
         loss, gradients = self._gradients(batch)
         self.optimizer.step(gradients)
@@ -218,15 +228,15 @@ class Training:
         stop: Callable[[], bool] = lambda: False,
         checkpoint: str | Path | None = None,
     ) -> Run:
-        """Train to the config's last epoch, from wherever it is.
+        """Train to the config's last epoch, from the current step.
 
-        on_step     is called after each step, an epoch's last one included, with this training
-        stop        is asked after each step whether to end there
-        checkpoint  a file that is written after each epoch and at the end, also of a training that was stopped
+        on_step     is called after each step with this training
+        stop        is called before each step; True ends the training there
+        checkpoint  a file to write after each epoch and at the end, also if the training is stopped
         """
         finished = True
         for epoch in range(len(self.epochs), self.config.epochs):
-            done = self.step_number - epoch * self.steps_an_epoch  # by a training that was stopped in this epoch
+            done = self.step_number - epoch * self.steps_an_epoch  # in an epoch that was stopped and resumed
             for number, batch in enumerate(batches(len(self.data.labels), self.config.batch, self.config.seed, epoch)):
                 if number < done:
                     continue
@@ -241,10 +251,6 @@ class Training:
                 self.save(checkpoint)
             if not finished:
                 break
-        return self.told(finished)
-
-    def told(self, finished: bool = True) -> Run:
-        """What it has told so far."""
         epochs, notes = tuple(self.epochs), tuple(self.notes)
         return Run(self.data.name, self.config, tuple(self.losses), epochs, self.chosen.ids, notes, finished)
 
@@ -254,105 +260,85 @@ class Training:
         self._seconds = 0.0
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint: the whole of it or nothing, whenever the process ends (checkpoint.py)."""
-        facts = {
-            "data": {"name": self.data.name, "fingerprint": self.data.fingerprint()},
-            "config": dataclasses.asdict(self.config),
-            "epochs": [dataclasses.asdict(epoch) for epoch in self.epochs],
-            "steps": self.optimizer.steps,
-            "seconds": self._seconds,
-            "rounding": self._rounding(),
-        }
+        """Write a checkpoint, whole or not at all."""
+        identity = self.data.name, self.data.fingerprint()
+        state = State(*identity, self.config, self.optimizer.steps, self._seconds, self._rounding())
+        arrays = self._arrays()
+        arrays["losses"] = np.array(self.losses, np.float64)
+        arrays["epochs"] = np.array([[e.loss, e.accuracy, e.seconds] for e in self.epochs], np.float64).reshape(-1, 3)
+        checkpoint.save(Path(path), state, arrays)
+
+    def _arrays(self) -> dict[str, Array]:
+        """The arrays that a step updates, by name."""
         arrays = {f"parameter.{name}": array for name, array in self.network.parameters.items()}
         for name, states in self.optimizer.state.items():
             arrays |= {f"state.{name}.{state}": array for state, array in states.items()}
-        arrays["losses"] = np.array(self.losses, np.float64)
-        checkpoint.save(Path(path), facts, arrays)
+        return arrays
 
     @classmethod
     def resume(
         cls, path: str | Path, data: Data, *, epochs: int | None = None, impl: str | None = None, **how: Any
     ) -> Self:
-        """The training of this checkpoint, to go on with by `run`.
+        """The training of a checkpoint, which `run` continues.
 
         data    the same as before
-        epochs  how many in all; as before where it is None
-        impl    another one than before; a note then says that the curve goes on within rounding, not bit for bit
-        how     what else the class takes beside data and config
+        epochs  the number of epochs in all; None: as before
+        impl    another implementation than before; a note then says that the curve is the same within rounding only
+        how     the class's other arguments
 
-        Raises CheckpointError for a file that cannot be gone on with.
+        Raises CheckpointError for a file that does not fit.
         """
         path = Path(path)
-        facts, arrays = cls._load(path, **how)
+        state, arrays = cls._load(path, **how)
+        if (state.data, state.fingerprint) != (data.name, data.fingerprint()):
+            raise CheckpointError(f"{path} is of a training with other data ({state.data}), expected {data.name}")
+        changes: dict[str, Any] = {"epochs": epochs, "impl": impl}
+        changes = {name: value for name, value in changes.items() if value is not None}
+        training = cls(data, dataclasses.replace(state.config, **changes), **how)
         try:
-            config = Config(**facts["config"])
-            was = facts["data"]
-            if was != {"name": data.name, "fingerprint": data.fingerprint()}:
-                raise CheckpointError(f"{path} is of a training with other data ({was['name']}), expected {data.name}")
-            if epochs is not None:
-                config = dataclasses.replace(config, epochs=epochs)
-            if impl is not None:
-                config = dataclasses.replace(config, impl=impl)
-            training = cls(data, config, **how)
-            training._restore(facts, arrays)
-        except (KeyError, TypeError) as error:
+            training._restore(state, arrays)
+        except KeyError as error:
             raise CheckpointError(f"{path} lacks what a training needs: {error}") from None
-        if config.epochs < len(training.epochs):
+        if training.config.epochs < len(training.epochs):
             raise CheckpointError(
-                f"{path} has {len(training.epochs)} epochs behind it, and {config.epochs} were asked for; "
+                f"{path} has {len(training.epochs)} epochs behind it, and {training.config.epochs} were asked for; "
                 f"expected as many or more"
             )
-        training._tell_of_rounding(facts["rounding"])
         return training
 
     @classmethod
-    def _load(cls, path: Path, **how: Any) -> tuple[dict[str, Any], dict[str, Array]]:
-        return checkpoint.load(path)
+    def _load(cls, path: Path, **how: Any) -> tuple[State, dict[str, Array]]:
+        return checkpoint.load(path, State)
 
-    def _restore(self, facts: dict[str, Any], arrays: dict[str, Array]) -> None:
-        for name, parameter in self.network.parameters.items():
-            _fill(parameter, arrays[f"parameter.{name}"], name)
-            for state, array in self.optimizer.state[name].items():
-                _fill(array, arrays[f"state.{name}.{state}"], f"{name}'s {state}")
+    def _restore(self, state: State, arrays: dict[str, Array]) -> None:
+        for name, array in self._arrays().items():
+            saved = arrays[name]
+            if saved.shape != array.shape or saved.dtype != array.dtype:
+                raise KeyError(f"{name} of {array.dtype} {array.shape}, it has {saved.dtype} {saved.shape}")
+            array[...] = saved
         self.losses = arrays["losses"].tolist()
-        self.epochs = [Epoch(**epoch) for epoch in facts["epochs"]]
-        self.optimizer.steps = int(facts["steps"])
-        self._seconds = float(facts["seconds"])
-        if len(self.losses) != self.optimizer.steps:
-            raise KeyError(f"{self.optimizer.steps} losses, it has {len(self.losses)}")
-
-    def _rounding(self) -> dict[str, Any]:
-        """On what the last bits of the numbers depend."""
-        ids = self.chosen.ids
-        common = {"loopnest": __version__, "isa": isa(), "threads": num_threads(), "ranks": self.ranks}
-        return {**common, "implementations": ids}
-
-    def _tell_of_rounding(self, was: dict[str, Any]) -> None:
-        was, now = {"ranks": 1, **was}, self._rounding()
-        theirs, ours = was.get("implementations", {}), now["implementations"]
-        if now["ranks"] != was["ranks"]:  # one rank's backward pass is one operation, and several ranks' is composed
-            ours = {operation: id for operation, id in ours.items() if operation in theirs}
-        others = [operation for operation, id in ours.items() if theirs.get(operation) != id]
-        changed = [name for name in now if (others if name == "implementations" else now[name] != was.get(name))]
-        if changed:
-            whats = []
-            for name in changed:
-                if name == "implementations":
-                    whats.append(f"{others[0]} by {theirs.get(others[0])}, here {ours[others[0]]}")
-                else:
-                    whats.append(f"{name} {was.get(name)}, here {now[name]}")
+        self.epochs = [Epoch(number, *values) for number, values in enumerate(arrays["epochs"].tolist(), 1)]
+        self.optimizer.steps = state.steps
+        self._seconds = state.seconds
+        if len(self.losses) != state.steps:
+            raise KeyError(f"{state.steps} losses, it has {len(self.losses)}")
+        differences = [
+            f"{name} {state.rounding[name]}, here {value}"
+            for name, value in self._rounding().items()
+            if state.rounding.get(name, value) != value
+        ]
+        if differences:
             self.notes.append(
-                f"the checkpoint was written with {'; '.join(whats)}: the curve goes on within rounding, not bit for "
-                f"bit"
+                f"the checkpoint was written with {'; '.join(differences)}: the curve goes on within rounding, not bit "
+                f"for bit"
             )
 
-
-def _fill(array: Array, kept: Array, what: str) -> None:
-    if kept.shape != array.shape or kept.dtype != array.dtype:
-        raise KeyError(f"{what} of {array.dtype} {array.shape}, it has {kept.dtype} {kept.shape}")
-    array[...] = kept
+    def _rounding(self) -> dict[str, str | int]:
+        """What the last bits of all numbers depend on."""
+        threads = {"threads": num_threads(), "ranks": self.ranks}
+        return {"loopnest": __version__, "isa": isa(), **threads, **self.chosen.ids}
 
 
 def train(data: Data, config: Config | None = None, **how: Any) -> Run:
-    """Train a network and return what that told: `Training(data, config).run(**how)`."""
+    """Train a network: `Training(data, config).run(**how)`."""
     return Training(data, config).run(**how)

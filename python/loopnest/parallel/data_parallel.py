@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..nn import Config, Data, Optimizer, Run, Training
-from ..nn import checkpoint as checkpoints
+from ..nn import Config, Data, Optimizer, Run, Training, checkpoint
+from ..nn.training import State
 from .ranks import START, Pending, Ranks, Span, split
 
 FIRST_BYTES = 4096
@@ -201,7 +201,7 @@ class DataParallel(Training):
             if self.timeline:
                 spans.append(Span(kind, what, since, perf_counter()))
 
-        def told(value: float) -> None:
+        def on_loss(value: float) -> None:
             nonlocal since
             note("forward", "the loss")
             self._loss[:] = value, self._wish() or self.group.orphaned()
@@ -217,9 +217,9 @@ class DataParallel(Training):
         if len(part):
             share, out = len(part) / len(batch), self.buckets.gradients
             x, targets = self._x[part], self._targets[part]
-            self.network.gradients(x, targets, share=share, told=told, ready=ready, out=out)
+            self.network.gradients(x, targets, share=share, on_loss=on_loss, ready=ready, out=out)
         else:  # no example of the last batch is left for this rank
-            told(0.0)
+            on_loss(0.0)
             for bucket in self.buckets:
                 bucket.array[:] = 0
                 for name in bucket.names:
@@ -260,6 +260,6 @@ class DataParallel(Training):
         self.group.from_first(lambda: write(path), "the checkpoint")
 
     @classmethod
-    def _load(cls, path: Path, **how: Any) -> tuple[dict[str, Any], dict[str, Array]]:
+    def _load(cls, path: Path, **how: Any) -> tuple[State, dict[str, Array]]:
         ranks: Ranks = how["ranks"]
-        return ranks.from_first(lambda: checkpoints.load(path), "the checkpoint")
+        return ranks.from_first(lambda: checkpoint.load(path, State), "the checkpoint")

@@ -26,8 +26,8 @@ import numpy as np
 
 from ..arrays import Array
 from ..backends.threads import num_threads, processors, set_num_threads, threads_wanted
-from ..nn.checkpoint import runs
 from ..operation import UnavailableError
+from ..output.files import is_running
 
 T = TypeVar("T")
 
@@ -281,7 +281,7 @@ class Ranks:
             self._store.set(f"noticed/{self.rank}", "")
         while True:
             silent = [place for place in others if not self._noticed(place)]
-            ended = [place for place in silent if place.host == self.place.host and not runs(place.pid)]
+            ended = [place for place in silent if place.host == self.place.host and not is_running(place.pid)]
             if ended or not silent or time.monotonic() > limit:
                 return ended or silent
             time.sleep(0.05)
