@@ -732,7 +732,7 @@ def test_a_new_file_overwrites_nothing(tmp_path):
     file.write_text("my own work")
     again = run("check", file, "--op", "matmul", "--new")
     assert again.exit_code == 2
-    assert "is there already" in again.output
+    assert "exists and is left as it is" in again.output
     assert file.read_text() == "my own work"
 
 

@@ -1,4 +1,6 @@
-"""Files to start from: kernels that are right and slow, and explain themselves. `loopnest new matmul --lang cpp`.
+"""Files to start from: kernels that are right and slow. `loopnest check FILE --op OPERATION --new` writes one.
+
+Each operation has one body, in Python. C, C++ and CUDA C++ are translated from it.
 
 >>> print(starter("dot", "python").splitlines()[0])
 \"\"\"dot: the dot product of two vectors, out = Σ_i x[i] · y[i].
@@ -6,254 +8,261 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..operations import OPERATIONS
+from ..output.files import save_new
+from ..output.text import unknown
 from .form import plan
 
 SUFFIXES = {"python": ".py", "numba": ".py", "c": ".c", "cpp": ".cpp", "cuda": ".cu"}
 
+TYPES = {"float32": "float", "float64": "double"}
+
 
 @dataclass(frozen=True)
 class Starter:
-    """An operation's definition, in C and in Python.
+    """An operation's definition.
 
     about   the formula
-    c, py   the function's body: in C with T for the type of the elements, in Python of loops that Numba compiles too
-    thread  for CUDA: what the thread of element i of n does, or "" where one thread an element is not the way
+    body    Python loops, which Numba compiles too; where `over` is given, what is done for element [i] alone
+    over    an array over whose elements the body is repeated: all arrays of two axes, in C one after another
+    axes    the number of axes of `over`
+    before  a line before the loop over elements, after: one after it
+    shapes  Python lines that name the sizes
+    widths  the length of a row of each array with two axes, for C
     hint    what to try first
     """
 
     about: str
-    c: str
-    py: str
-    thread: str = ""
-    hint: str = "see which loop is innermost, and whether its neighbours are neighbours in memory"
+    body: str
+    over: str = ""
+    axes: int = 2
+    before: str = ""
+    after: str = ""
+    shapes: str = ""
+    widths: Mapping[str, str] = field(default_factory=dict)
+    hint: str = "the compiler makes vector instructions of a loop without branches and without calls"
 
 
-def _elementwise(about: str, c: str, py: str, hint: str = "", result: str = "out") -> Starter:
-    hint = hint or "the compiler makes vector instructions of a loop without branches and without calls"
-    loop = f"for (long i = 0; i < n; i++) {{\n    {c}\n}}"
-    loops = "for i in range(m):\n    for j in range(n):\n        " + py.replace("\n", "\n        ")
-    shape = f"m, n = {result}.shape\n"
-    return Starter(about, loop, shape + loops, c, hint)
-
-
-def _one_axis(about: str, c: str, py: str, hint: str = "", first: str = "y") -> Starter:
-    hint = hint or "the compiler makes vector instructions of a loop without branches and without calls"
-    loop = f"for (long i = 0; i < n; i++) {{\n    {c.replace(chr(10), chr(10) + '    ')}\n}}"
-    loops = f"for i in range({first}.shape[0]):\n    " + py.replace("\n", "\n    ")
-    return Starter(about, loop, loops, "", hint)
-
-
-SIGMOID_C = "1 / (1 + exp(-(double)x[i]))"
-SIGMOID_PY = "1 / (1 + math.exp(-x[i, j])) if x[i, j] > -80 else math.exp(x[i, j])"
+ONE_CHAIN = "the additions form one chain, and each waits for the one before: add into several sums"
+PRODUCT = """\
+for i in range(m):
+    for j in range(n):
+        total = {start}
+        for p in range(k):
+            total += {a}[i, p] * {b}[p, j]
+        out[i, j] = total"""
 
 STARTERS: dict[str, Starter] = {
     "dot": Starter(
         "the dot product of two vectors, out = Σ_i x[i] · y[i]",
-        "T total = 0;\nfor (long i = 0; i < n; i++)\n    total += x[i] * y[i];\n*out = total;",
-        "total = out.dtype.type(0)\nfor i in range(x.shape[0]):\n    total += x[i] * y[i]\nout[()] = total",
-        hint="one chain of additions, of which each waits for the one before: add into several sums",
+        "total += x[i] * y[i]",
+        over="x", axes=1, before="total = out.dtype.type(0)", after="out[()] = total", hint=ONE_CHAIN,
     ),
     "sum": Starter(
         "the sum of all elements",
-        "T total = 0;\nfor (long i = 0; i < n; i++)\n    total += a[i];\n*out = total;",
-        "total = out.dtype.type(0)\nfor i in range(a.shape[0]):\n    for j in range(a.shape[1]):\n"
-        "        total += a[i, j]\nout[()] = total",
-        hint="one chain of additions, of which each waits for the one before: add into several sums",
+        "total += a[i]",
+        over="a", before="total = out.dtype.type(0)", after="out[()] = total", hint=ONE_CHAIN,
     ),
-    "add": _elementwise("out = a + b, element by element", "out[i] = a[i] + b[i];", "out[i, j] = a[i, j] + b[i, j]"),
+    "add": Starter("out = a + b, element by element", "out[i] = a[i] + b[i]", over="out"),
     "transpose": Starter(
         "out[j, i] = a[i, j]",
-        "for (long i = 0; i < m; i++)\n    for (long j = 0; j < n; j++)\n        out[j * m + i] = a[i * n + j];",
-        "m, n = a.shape\nfor i in range(m):\n    for j in range(n):\n        out[j, i] = a[i, j]",
+        "for i in range(m):\n    for j in range(n):\n        out[j, i] = a[i, j]",
+        shapes="m, n = a.shape", widths={"a": "n", "out": "m"},
         hint="every store goes to another cache line: go through a and out in square blocks",
     ),
     "matmul": Starter(
         "the product of two matrices, c[i, j] = Σ_p a[i, p] · b[p, j]; a is (m, k), b (k, n), c (m, n)",
-        "for (long i = 0; i < m; i++)\n    for (long j = 0; j < n; j++) {\n        T sum = 0;\n"
-        "        for (long p = 0; p < k; p++)\n            sum += a[i * k + p] * b[p * n + j];\n"
-        "        c[i * n + j] = sum;\n    }",
-        "m, k = a.shape\nn = b.shape[1]\nfor i in range(m):\n    for j in range(n):\n"
-        "        total = out.dtype.type(0)\n"
-        "        for p in range(k):\n            total += a[i, p] * b[p, j]\n        out[i, j] = total",
+        PRODUCT.format(start="out.dtype.type(0)", a="a", b="b"),
+        shapes="m, k = a.shape\nn = b.shape[1]", widths={"a": "k", "b": "n", "out": "n"},
         hint="the innermost loop walks down a column of b: exchange the loops over j and p, so that it follows a row",
     ),
     "linear": Starter(
         "a layer of perceptrons, out = x @ w + b; x is (m, k), w (k, n), b (n,)",
-        "for (long i = 0; i < m; i++)\n    for (long j = 0; j < n; j++) {\n        T sum = b[j];\n"
-        "        for (long p = 0; p < k; p++)\n            sum += x[i * k + p] * w[p * n + j];\n"
-        "        out[i * n + j] = sum;\n    }",
-        "m, k = x.shape\nn = w.shape[1]\nfor i in range(m):\n    for j in range(n):\n        total = b[j]\n"
-        "        for p in range(k):\n            total += x[i, p] * w[p, j]\n        out[i, j] = total",
+        PRODUCT.format(start="b[j]", a="x", b="w"),
+        shapes="m, k = x.shape\nn = w.shape[1]", widths={"x": "k", "w": "n", "out": "n"},
         hint="the innermost loop walks down a column of w: exchange the loops over j and p, so that it follows a row",
     ),
-    "relu": _elementwise(
-        "x where x > 0, else 0; NaN stays NaN",
-        "out[i] = x[i] <= 0 ? 0 : x[i];",
-        "out[i, j] = 0 if x[i, j] <= 0 else x[i, j]",
-    ),
-    "sigmoid": _elementwise("1 / (1 + exp(-x))", f"out[i] = {SIGMOID_C};", f"out[i, j] = {SIGMOID_PY}"),
-    "tanh": _elementwise("the hyperbolic tangent", "out[i] = tanh((double)x[i]);", "out[i, j] = math.tanh(x[i, j])"),
-    "gelu": _elementwise(
+    "relu": Starter("x where x > 0, else 0; NaN stays NaN", "out[i] = 0 if x[i] <= 0 else x[i]", over="out"),
+    "sigmoid": Starter("1 / (1 + exp(-x))", "out[i] = 1 / (1 + np.exp(-np.float64(x[i])))", over="out"),
+    "tanh": Starter("the hyperbolic tangent", "out[i] = np.tanh(np.float64(x[i]))", over="out"),
+    "gelu": Starter(
         "GELU in its tanh form, x · σ(w) with w = 2 √(2/π) (x + 0.044715 x³) and σ(w) = 1 / (1 + exp(-w))",
-        "double v = x[i], w = 1.5957691216057308 * (v + 0.044715 * v * v * v);\n    out[i] = v / (1 + exp(-w));",
-        "v = np.float64(x[i, j])\nw = 1.5957691216057308 * (v + 0.044715 * v * v * v)\n"
-        "out[i, j] = v / (1 + math.exp(-w)) if w > -700 else v * math.exp(w)",
-        "exp is a call, an element at a time: a polynomial of your own can be computed in vectors",
+        "v = np.float64(x[i])\nw = 1.5957691216057308 * (v + 0.044715 * v * v * v)\nout[i] = v / (1 + np.exp(-w))",
+        over="out", hint="exp is a call for each element: a polynomial of your own can be computed in vectors",
     ),
     "softmax": Starter(
         "out[i, j] = exp(x[i, j]) / Σ_j exp(x[i, j]), over each row; the row's maximum is subtracted first",
-        "for (long i = 0; i < m; i++) {\n    const T* row = x + i * n;\n    T most = n ? row[0] : 0;\n"
-        "    for (long j = 0; j < n; j++)\n        if (row[j] > most || row[j] != row[j]) most = row[j];\n"
-        "    double total = 0;\n    for (long j = 0; j < n; j++)\n        total += exp((double)row[j] - most);\n"
-        "    for (long j = 0; j < n; j++)\n        out[i * n + j] = exp((double)row[j] - most) / total;\n}",
-        "m, n = x.shape\nfor i in range(m):\n    most = -math.inf\n    for j in range(n):\n"
-        "        if x[i, j] > most or x[i, j] != x[i, j]:\n            most = np.float64(x[i, j])\n    total = 0.0\n"
-        "    for j in range(n):\n        total += math.exp(x[i, j] - most)\n"
-        "    for j in range(n):\n        out[i, j] = math.exp(x[i, j] - most) / total",
+        """\
+for i in range(m):
+    most = np.float64(-np.inf)
+    for j in range(n):
+        if x[i, j] > most or x[i, j] != x[i, j]:
+            most = np.float64(x[i, j])
+    total = 0.0
+    for j in range(n):
+        total += np.exp(x[i, j] - most)
+    for j in range(n):
+        out[i, j] = np.exp(x[i, j] - most) / total""",
+        shapes="m, n = x.shape", widths={"x": "n", "out": "n"},
         hint="each exponential is computed twice: keep the first ones in out",
     ),
     "mse": Starter(
         "the mean of (y - t)²",
-        "double total = 0;\nfor (long i = 0; i < n; i++) {\n    double d = (double)y[i] - t[i];\n    total += d * d;\n"
-        "}\n*out = total / n;",
-        "total = 0.0\nfor i in range(y.shape[0]):\n    d = np.float64(y[i]) - np.float64(t[i])\n    total += d * d\n"
-        "out[()] = total / y.shape[0] if y.shape[0] else math.nan",
-        hint="one chain of additions, of which each waits for the one before: add into several sums",
+        "d = np.float64(y[i]) - np.float64(t[i])\ntotal += d * d",
+        over="y", axes=1, before="total = 0.0", after="out[()] = total / n if n else np.nan", hint=ONE_CHAIN,
     ),
-    "sgd": _one_axis(
-        "param ← param - lr · grad, in place", "param[i] -= lr * grad[i];", "param[i] -= lr * grad[i]", first="param"
-    ),
-    "momentum": _one_axis(
+    "sgd": Starter("param ← param - lr · grad, in place", "param[i] -= lr * grad[i]", over="param", axes=1),
+    "momentum": Starter(
         "velocity ← mu · velocity + grad; param ← param - lr · velocity, in place",
-        "velocity[i] = mu * velocity[i] + grad[i];\nparam[i] -= lr * velocity[i];",
         "velocity[i] = mu * velocity[i] + grad[i]\nparam[i] -= lr * velocity[i]",
-        first="param",
+        over="param", axes=1,
     ),
-}
+}  # fmt: skip
 
 
 def starter(operation: str, lang: str, dtype: str = "float32") -> str:
     """The text of a file to start from. Raises ValueError for an operation or a language that has none."""
     if operation not in OPERATIONS:
-        raise ValueError(f"new: no operation is called {operation!r}. Known: {', '.join(OPERATIONS)}")
+        raise ValueError(f"new: {unknown('operation', operation, OPERATIONS)}")
     if operation not in STARTERS:
         raise ValueError(f"new: {operation} has no file to start from. Those that have: {', '.join(STARTERS)}")
     if lang not in SUFFIXES:
         raise ValueError(f"new: lang is {lang!r}, expected one of {', '.join(SUFFIXES)}")
+    s = STARTERS[operation]
     if lang in ("python", "numba"):
-        return _python(operation, STARTERS[operation], lang == "numba")
-    if lang == "cuda":
-        return _cuda(operation, STARTERS[operation], {"float32": "float", "float64": "double"}[dtype])
-    return _c(operation, STARTERS[operation], lang, {"float32": "float", "float64": "double"}[dtype])
+        return _python(operation, s, numba=lang == "numba")
+    return _cuda(operation, s, TYPES[dtype]) if lang == "cuda" else _c(operation, s, lang, TYPES[dtype])
 
 
-def _python(operation: str, s: Starter, numba: bool) -> str:
-    names = [p.name for p in plan(OPERATIONS[operation]).parameters]
-    if operation == "gelu":
-        names = ["x", "out"]
-    head = (
-        f'"""{operation}: {s.about}.\n\nRight, and slow. The arrays are NumPy\'s, and the results are written to them.'
-    )
-    how = " Numba\ncompiles it at the first call." if numba else ""
-    uses = [m for m in ("math",) if f"{m}." in s.py]
-    imports = [f"import {m}" for m in uses]
-    if "np." in s.py:
-        imports += [*([""] if imports else []), "import numpy as np"]
-    if numba:
-        imports += [*([""] if uses and "np." not in s.py else []), "from numba import njit"]
-    text = "\n".join(imports)
-    text = f"\n\n{text}" if text else ""
-    decorator = "@njit\n" if numba else ""
-    body = textwrap.indent(s.py, "    ")
+def write_starter(operation: str, lang: str = "cpp", file: Path | None = None, dtype: str = "float32") -> Path:
+    """Write a file to start from; its path. Raises ValueError where the file exists, or its folder does not."""
+    text = starter(operation, lang, dtype)
+    path = file or Path(f"{operation}{SUFFIXES[lang]}")
+    try:
+        save_new(text, path)
+    except ValueError as error:
+        raise ValueError(f"new: {error}") from None
+    return path
+
+
+def _python(operation: str, s: Starter, *, numba: bool) -> str:
+    names = [p.name for p in plan(OPERATIONS[operation]).parameters if operation != "gelu" or p.role != "scalar"]
+    body = "\n".join(filter(None, (s.shapes, s.body)))
+    if s.over:
+        two = s.axes == 2
+        loops = f"for i in range({'m' if two else 'n'}):\n" + ("    for j in range(n):\n" if two else "")
+        element = textwrap.indent(s.body.replace("[i]", "[i, j]") if two else s.body, "        " if two else "    ")
+        shape = f"m, n = {s.over}.shape" if two else f"n = {s.over}.shape[0]"
+        body = "\n".join(filter(None, (shape, s.before, loops + element, s.after)))
+    how = " Numba compiles\nit at the first call." if numba else ""
+    imports = "\n".join(["import numpy as np"] * ("np." in body) + ["from numba import njit"] * numba)
     return (
-        f"{head}{how} What to try first: {s.hint}.\n\n"
-        f'    loopnest check {operation}.py --op {operation}\n"""{text}\n\n\n'
-        f"{decorator}def {operation}({', '.join(names)}):\n{body}\n"
-    ).replace(". What to try first", ".\nWhat to try first")
-
-
-def _parameters(operation: str, type_: str) -> list[str]:
-    known = plan(OPERATIONS[operation])
-    kinds = {"bool": "int", "int": "long", "float": "double"}
-    found = []
-    for p in known.parameters:
-        if p.role == "scalar":
-            if operation != "gelu":
-                found.append(f"{kinds[p.dtype]} {p.name}")
-            continue
-        name = "c" if operation == "matmul" and p.name == "out" else p.name
-        found.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else type_}* {name}")
-    arrays = [f for f in found if "*" in f]
-    numbers = [f for f in found if "*" not in f]
-    axes = list(OPERATIONS[operation].contract.workloads[0].shape)
-    order = ["m", "n", "k"] if operation in ("matmul", "linear") else ["n"] if known.joined else axes
-    return [*arrays, *(f"long {a}" for a in order), *numbers]
+        f'"""{operation}: {s.about}.\n\nRight, and slow. The arrays are NumPy\'s; results are written to them.{how}\n'
+        f'What to try first: {s.hint}.\n\n    loopnest check {operation}.py --op {operation}\n"""\n\n'
+        + (f"{imports}\n\n" if imports else "")
+        + ("\n@njit\n" if numba else "\n")
+        + f"def {operation}({', '.join(names)}):\n{textwrap.indent(body, '    ')}\n"
+    )
 
 
 def _c(operation: str, s: Starter, lang: str, type_: str) -> str:
-    linkage = 'extern "C" ' if lang == "cpp" else ""
-    suffix = SUFFIXES[lang]
-    include = "#include <math.h>\n\n" if _calls_maths(s.c) else ""
-    body = textwrap.indent(s.c, "    ").replace("T ", f"{type_} ").replace("T*", f"{type_}*")
-    name = "tanh_kernel" if operation == "tanh" else operation  # C has a function tanh
-    signature = _wrapped(f"{linkage}void {name}(", _parameters(operation, type_))
-    return (
-        f"// {operation}: {s.about}.\n//\n// Right, and slow. Arrays are in C order: rows one after another.\n"
-        f"// What to try first: {s.hint}.\n//\n//     loopnest check {operation}{suffix} --op {operation}\n\n"
-        f"{include}{signature} {{\n{body}\n}}\n"
-    )
-
-
-def _calls_maths(body: str) -> bool:
-    return "exp(" in body or "tanh(" in body
-
-
-def _wrapped(start: str, parameters: list[str]) -> str:
-    line = start + ", ".join(parameters) + ")"
-    if len(line) <= 100:
-        return line
-    half = (len(parameters) + 1) // 2
-    return f"{start}{', '.join(parameters[:half])},\n{' ' * len(start)}{', '.join(parameters[half:])})"
+    python = s.body
+    if s.over:
+        loop = f"for i in range(n):\n{textwrap.indent(s.body, '    ')}"
+        python = "\n".join(filter(None, (s.before, loop, s.after)))
+    body = textwrap.indent(_translated(python, s, operation, type_), "    ")
+    include = "#include <math.h>\n\n" if re.search(r"exp\(|tanh\(|NAN|INFINITY", body) else ""
+    signature = _signature('extern "C" void' if lang == "cpp" else "void", operation, type_)
+    about = "Right, and slow. Arrays are in C order: rows one after another."
+    return _head(operation, s, about, s.hint, SUFFIXES[lang]) + f"{include}{signature} {{\n{body}\n}}\n"
 
 
 def _cuda(operation: str, s: Starter, type_: str) -> str:
     if operation == "matmul":
         launch = "grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16)"
-        body = (
-            "    long i = blockIdx.y * blockDim.y + threadIdx.y, j = blockIdx.x * blockDim.x + threadIdx.x;\n"
-            f"    if (i >= m || j >= n) return;\n    {type_} sum = 0;\n"
-            "    for (long p = 0; p < k; p++)\n        sum += a[i * k + p] * b[p * n + j];\n    c[i * n + j] = sum;"
-        )
-    elif s.thread:
+        index = "long i = blockIdx.y * blockDim.y + threadIdx.y, j = blockIdx.x * blockDim.x + threadIdx.x;"
+        outside, python = "i >= m || j >= n", textwrap.dedent(s.body.split("\n", 2)[2])  # a thread for each i and j
+    elif s.over and not s.after:
         launch = "grid=((n + 255) / 256) block=(256)"
-        body = f"    long i = (long)blockIdx.x * blockDim.x + threadIdx.x;\n    if (i >= n) return;\n    {s.thread}"
+        index = "long i = (long)blockIdx.x * blockDim.x + threadIdx.x;"
+        outside, python = "i >= n", s.body
     else:
-        known = [name for name, other in STARTERS.items() if other.thread or name == "matmul"]
+        known = [name for name, other in STARTERS.items() if (other.over and not other.after) or name == "matmul"]
         raise ValueError(f"new: {operation} has no file in CUDA to start from. Those that have: {', '.join(known)}")
-    name = "tanh_kernel" if operation == "tanh" else operation
-    signature = _wrapped(f'extern "C" __global__ void {name}(', _parameters(operation, type_))
-    return (
-        f"// {operation}: {s.about}.\n//\n// Right, and slow: a thread for each element of the result.\n"
-        "// What to try first: a tile in shared memory, where a block's threads need the same elements.\n"
-        f"//\n//     loopnest check {operation}.cu --op {operation}\n\n"
-        f"// launch: {launch}\n{signature} {{\n{body}\n}}\n"
-    )
+    body = f"{index}\nif ({outside}) return;\n{_translated(python, s, operation, type_)}"
+    about = "Right, and slow: a thread for each element of the result."
+    hint = "a tile in shared memory, where a block's threads need the same elements"
+    signature = _signature('extern "C" __global__ void', operation, type_)
+    text = _head(operation, s, about, hint, ".cu")
+    return f"{text}// launch: {launch}\n{signature} {{\n{textwrap.indent(body, '    ')}\n}}\n"
 
 
-def write_starter(operation: str, lang: str = "cpp", file: Path | None = None, dtype: str = "float32") -> Path:
-    """Write a file to start from; its path. Raises ValueError where a file is there already, and leaves it as it is."""
-    text = starter(operation, lang, dtype)
-    path = file or Path(f"{operation}{SUFFIXES.get(lang, '')}")
-    try:
-        with path.open("x", encoding="utf-8") as written:
-            written.write(text)
-    except FileExistsError:
-        raise ValueError(f"new: {path} is there already, and is left as it is: name another file") from None
-    except FileNotFoundError:
-        raise ValueError(f"new: there is no folder {path.parent}") from None
-    return path
+def _head(operation: str, s: Starter, about: str, hint: str, suffix: str) -> str:
+    """The opening comment of a file in C, C++ or CUDA C++."""
+    command = f"    loopnest check {operation}{suffix} --op {operation}"
+    lines = [f"{operation}: {s.about}.", "", about, f"What to try first: {hint}.", "", command]
+    return "".join(f"// {line}".rstrip() + "\n" for line in lines) + "\n"
+
+
+def _signature(start: str, operation: str, type_: str) -> str:
+    """A function's head in C; on two lines where one would be long."""
+    name = "tanh_kernel" if operation == "tanh" else operation  # C has a function tanh
+    kinds = {"bool": "int", "int": "long", "float": "double"}
+    known = plan(OPERATIONS[operation])
+    arrays, numbers = [], []
+    for p in known.parameters:
+        if p.role == "scalar":
+            numbers += [f"{kinds[p.dtype]} {p.name}"] if operation != "gelu" else []
+            continue
+        array = "c" if operation == "matmul" and p.name == "out" else p.name
+        arrays.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else type_}* {array}")
+    axes = list(OPERATIONS[operation].contract.workloads[0].shape)
+    sizes = ["m", "n", "k"] if operation in ("matmul", "linear") else ["n"] if known.joined else axes
+    parameters = [*arrays, *(f"long {size}" for size in sizes), *numbers]
+    head = f"{start} {name}("
+    line = f"{head}{', '.join(parameters)})"
+    if len(line) <= 100:
+        return line
+    half = (len(parameters) + 1) // 2
+    return f"{head}{', '.join(parameters[:half])},\n{' ' * len(head)}{', '.join(parameters[half:])})"
+
+
+def _translated(python: str, s: Starter, operation: str, type_: str) -> str:
+    """The body in C. A name is declared at its first assignment: a double where doubles are assigned to it."""
+    declared: set[str] = set()
+    lines: list[str] = []
+    depth = 0
+    for line in [*python.splitlines(), ""]:
+        new = (len(line) - len(line.lstrip())) // 4
+        lines += [f"{'    ' * d}}}" for d in range(depth - 1, new - 1, -1)]
+        depth = new
+        if line:
+            text = _line(line.strip(), s.widths, declared, type_)
+            lines.append("    " * depth + (re.sub(r"\bout\b", "c", text) if operation == "matmul" else text))
+    return "\n".join(lines)
+
+
+def _line(line: str, widths: Mapping[str, str], declared: set[str], type_: str) -> str:
+    loop = re.fullmatch(r"for (\w) in range\((\w)\):", line)
+    if loop:
+        return f"for (long {loop[1]} = 0; {loop[1]} < {loop[2]}; {loop[1]}++) {{"
+    name = re.match(r"(\w+) = ", line)
+    kind = ""
+    if name and name[1] not in declared:
+        declared.add(name[1])
+        kind = "double " if re.search(r"np\.|\d\.\d", line) else f"{type_} "
+    line = re.sub(r"= (.*) if (.*) else (.*)", r"= \2 ? \1 : \3", line)
+    line = re.sub(r"(\w+)\[(\w), (\w)\]", lambda at: f"{at[1]}[{at[2]} * {widths[at[1]]} + {at[3]}]", line)
+    words: Sequence[tuple[str, str]] = (
+        ("out.dtype.type(0)", "0"), ("out[()]", "*out"), ("np.inf", "INFINITY"), ("np.nan", "NAN"), (" or ", " || "),
+    )  # fmt: skip
+    for word, other in words:
+        line = line.replace(word, other)
+    line = re.sub(r"np\.float64\(([^()]*)\)", r"(double)\1", line).replace("np.", "")
+    return f"if ({line[3:-1]}) {{" if line.startswith("if ") else f"{kind}{line};"
