@@ -1,17 +1,18 @@
-"""Looking into a rung: its machine code, the hot loop in it, and what bounds that.
+"""What did the compiler make of it? In comes a rung; out comes a `View`: its machine code, the hot loop in it, counted,
+the bound of that loop on this processor, and the share of the machine's limit that the rung reaches.
 
 >>> import loopnest as ln
 >>> view = ln.matmul["cpp.packed"].inspect("hot", isa="v3", measure=False)      # doctest: +SKIP
 >>> view.listings[0].loop.counts["fma"]                                         # doctest: +SKIP
 12
 
-`inspect` asks the rung's backend: the module in_<backend>.py beside this one, which has
+A backend is a module in_<backend>.py with
 
-    SHOWS                            what it can show, of ASPECTS
-    show(request) -> [Listing, …]    for one aspect; raises InspectError with the reason and the fix
-    MEASURES                         False where its rungs are not to be timed on this machine; may be left out
+    SHOWS                            the aspects that it can show
+    show(request) -> [Listing, …]    the listings of one aspect; raises InspectError with the reason and the fix
+    MEASURES                         False if its rungs are not timed on this machine; may be left out
 
-The records are in records.py. `functions_of`, `diagnose` and `hot_loop_of_text` are for anybody's machine code.
+records.py has the records, elf.py and loops.py read anybody's machine code.
 """
 
 from __future__ import annotations
@@ -24,31 +25,35 @@ from typing import Any, Protocol, cast
 
 from .. import _core
 from ..operation import Implementation, Workload
-from .elf import diagnose, functions_of, hot_loop_of_text
-from .loops import hot_loop
+from .elf import diagnose
 from .records import Bound, InspectError, Instruction, Line, Listing, Loop, Measured, View
+from .source import source_listing
 from .trial import Trial, trial
 
 ASPECTS = {
-    "source": "the source, with what became of each line",
-    "hot": "the hot loop, counted, and its bound",
-    "asm": "the machine code of the function that the hot loop is in",
-    "remarks": "what the compiler could not vectorize, and why",
-    "mca": "llvm-mca's view of the hot loop",
-    "llvm": "optimised LLVM IR",
-    "ptx": "PTX, NVIDIA's portable assembly",
-    "sass": "SASS, the GPU's machine code",
-    "ttir": "Triton's IR",
+    "source": "The source, with the instructions of each line.",
+    "hot": "The hot loop, counted, and its bound: the default.",
+    "asm": "The machine code of the function that the hot loop is in.",
+    "remarks": "The loops that the compiler did not vectorize, and why, by source line.",
+    "mca": "llvm-mca's simulation of the hot loop, if llvm-mca is installed.",
+    "llvm": "Optimised LLVM IR.",
+    "ptx": "PTX, NVIDIA's portable assembly.",
+    "sass": "SASS, a GPU's machine code.",
+    "counters": "Cycles, instructions, cache misses of a call, as far as this machine counts them.",
+    "accuracy": "The largest error over float32 numbers, in ULP; of C++ elementwise functions.",
 }
-"""What can be asked for, and what that is."""
+"""The aspects, and the help of each."""
+
+MEASURED_WITH = ("hot", "mca", "asm")
+"""The aspects that need to know where the time goes."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is wanted of a rung.
+    """One aspect of one rung.
 
-    isa      a level of ln.isa_levels(); the one in force where it is None
-    trial    the rung ready to run, where it can and measuring was not declined
+    isa      a level of ln.isa_levels(); None is the active one
+    trial    the rung ready to run, if it can run and measuring was not declined
     options  of one backend alone, such as cc and gpu of cuda's
     """
 
@@ -61,7 +66,7 @@ class Request:
 
 
 class Provider(Protocol):
-    """What a module in_<backend>.py has."""
+    """A module in_<backend>.py."""
 
     SHOWS: tuple[str, ...]
 
@@ -69,21 +74,14 @@ class Provider(Protocol):
 
 
 def provider_of(backend: str) -> Provider | None:
-    """The module that looks into this backend's rungs, where there is one."""
+    """The module that looks into this backend's rungs, if there is one."""
     if importlib.util.find_spec(f"{__name__}.in_{backend}") is None:
         return None
     return cast(Provider, importlib.import_module(f"{__name__}.in_{backend}"))
 
 
-def source_listing(k: Implementation) -> Listing:
-    """A rung's source as it was written."""
-    language = {"cpp": "cpp", "cuda_cpp": "cuda"}.get(k.backend, "python")
-    lines = tuple(Line(text) for text in k.source().splitlines())
-    return Listing(f"the source of {k.id}", language, lines, first=1)  # type: ignore[arg-type]
-
-
 def workload_of(k: Implementation, name: str | None) -> Workload:
-    """The workload of this name of the rung's operation; the largest where it is None. Raises InspectError."""
+    """The workload with this name of the rung's operation; None is the largest. Raises InspectError."""
     workloads = k.operation.contract.workloads
     chosen = workloads[-1] if name is None else next((w for w in workloads if w.name == name), None)
     if chosen is None:
@@ -100,24 +98,24 @@ def inspect(
     measure: bool = True,
     **options: Any,
 ) -> View:
-    """Look into an implementation: a View with a listing, or more, for each of the aspects.
+    """Look into an implementation: a View with the listings of each aspect.
 
-    aspects  of ASPECTS; none is the first that the backend can show
+    aspects  of ASPECTS; none is the first one that the backend has
     dtype    "float32" or "float64"
-    isa      the level whose machine code is wanted; the one in force where it is None
-    measure  whether to run the rung: for the share of the machine's limit that it reaches, and to see in which loop its
-             time goes. Otherwise, and where it cannot run, the hot loop is chosen by what it could do
-    options  of the backend: see its module
+    isa      the level of the machine code; None is the active one
+    measure  whether to run the rung: for the share of the machine's limit that it reaches, and to sample in which loop
+             its time goes. Otherwise, or if it cannot run, the hot loop is the one that could be the fastest
+    options  of the backend (see its module); `workload` and `calls` of "counters", `step` of "accuracy"
 
-    Raises InspectError, which is a ValueError, where something cannot be shown: the message says why, and the fix.
+    Raises InspectError, a ValueError, if something cannot be shown: the message says why, and the fix.
     """
     if dtype not in ("float32", "float64"):
         raise InspectError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
     provider = provider_of(k.backend)
-    shows = provider.SHOWS if provider is not None else ("source",)
+    shows = (*(provider.SHOWS if provider is not None else ("source",)), "counters", "accuracy")
     aspects = aspects or shows[:1]
     measure = measure and getattr(provider, "MEASURES", True)
-    run = trial(k, dtype, isa) if measure and not {"hot", "mca", "asm"}.isdisjoint(aspects) else None
+    run = trial(k, dtype, isa) if measure and set(aspects) & set(MEASURED_WITH) else None
     listings: list[Listing] = []
     for aspect in aspects:
         if aspect not in ASPECTS:
@@ -125,10 +123,18 @@ def inspect(
         if aspect not in shows:
             raise InspectError(f"{k.id} has no {aspect} to show, but {', '.join(shows)}")
         request = Request(k, aspect, dtype, isa, run, options)
-        listings += provider.show(request) if provider is not None else [source_listing(k)]
+        listings += _common(request) if aspect in shows[-2:] or provider is None else provider.show(request)
     measured = run.measured() if run is not None and "hot" in aspects else None
     level = isa or (_core.isa() if k.backend == "cpp" else "")
     return View(k.operation.name, k.id, dtype, level, k.headline, tuple(listings), measured)
+
+
+def _common(request: Request) -> list[Listing]:
+    """The aspects that do not depend on the backend."""
+    if request.aspect == "source":
+        return [source_listing(request.implementation)]
+    module = importlib.import_module(f"{__name__}.{request.aspect}")
+    return [module.listing(request)]
 
 
 __all__ = [
@@ -143,10 +149,6 @@ __all__ = [
     "Request",
     "View",
     "diagnose",
-    "functions_of",
-    "hot_loop",
-    "hot_loop_of_text",
     "inspect",
-    "source_listing",
     "workload_of",
 ]

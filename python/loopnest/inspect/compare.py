@@ -1,4 +1,4 @@
-"""Two rungs' hot loops against each other: what each has of everything that is counted.
+"""The hot loops of two rungs, count by count.
 
 >>> import loopnest as ln
 >>> from loopnest.inspect.compare import compare
@@ -14,12 +14,12 @@ from typing import Any
 
 from ..operation import Implementation
 from . import inspect
-from .records import KINDS, InspectError, Loop, View, to_json
+from .records import KINDS, InspectError, Loop, View
 
 
 @dataclass(frozen=True)
 class Row:
-    """One thing that both loops have: how much of it, in an iteration of each."""
+    """One count, for an iteration of each loop."""
 
     name: str
     left: float | str
@@ -40,56 +40,52 @@ class Comparison:
                 return row
         raise KeyError(f"no row is called {name!r}; there are {', '.join(row.name for row in self.rows)}")
 
-    def to_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = to_json(self)
-        return told
-
 
 def compare(k: Implementation, other: Implementation, **options: Any) -> Comparison:
     """The hot loops of two implementations. The options are those of `inspect`.
 
-    Raises InspectError where one of them has no hot loop to show.
+    Raises InspectError if one of them has no hot loop.
     """
-    left, right = inspect(k, "hot", **options), inspect(other, "hot", **options)
-    loops = []
-    for view in (left, right):
+    columns = []
+    views = inspect(k, "hot", **options), inspect(other, "hot", **options)
+    for view in views:
         loop = next((listing.loop for listing in view.listings if listing.loop is not None), None)
         if loop is None:
             raise InspectError(f"{view.impl} has no hot loop to compare")
-        loops.append(loop)
-    return Comparison(left, right, tuple(rows(loops[0], loops[1], left, right)))
+        columns.append(_counts(loop, view))
+    left, right = columns
+    names = [name for name in left | right if left.get(name) or right.get(name)]
+    both = [name for name in names if name not in ONLY_IN_BOTH or (name in left and name in right)]
+    return Comparison(*views, tuple(Row(name, left.get(name, 0), right.get(name, 0)) for name in both))
 
 
-def rows(a: Loop, b: Loop, left: View, right: View) -> list[Row]:
-    """What is counted in either of the two."""
-    found = [Row("instructions", len(a.instructions), len(b.instructions))]
-    kinds = [kind for kind in (*KINDS, "loads", "stores", "spills") if a.counts.get(kind) or b.counts.get(kind)]
+ONLY_IN_BOTH = ("cycles at least", "bound by", "flops a cycle at most", "% of the peak at most", "% of the limit, measured")
+
+
+def _counts(loop: Loop, view: View) -> dict[str, float | str]:
+    """All counts of a loop by name, in the order in which they are shown."""
     names = {"fma": "FMA", "loads": "all that read memory", "stores": "all that write memory", "spills": "at the stack"}
-    found += [Row(names.get(kind, kind), a.counts.get(kind, 0), b.counts.get(kind, 0)) for kind in kinds]
-    found += [
-        Row("bits of a vector", a.vector_bits or "scalar", b.vector_bits or "scalar"),
-        Row("flops", a.flops, b.flops),
-        Row("bytes", a.bytes, b.bytes),
-        Row("accumulators", a.accumulators, b.accumulators),
-        Row("flops an instruction", _ratio(a.flops, len(a.instructions)), _ratio(b.flops, len(b.instructions))),
-        Row("flops a byte", _ratio(a.flops, a.bytes), _ratio(b.flops, b.bytes)),
-    ]
-    if a.bound is not None and b.bound is not None:
-        found += [
-            Row("cycles at least", _short(a.bound.cycles), _short(b.bound.cycles)),
-            Row("bound by", a.bound.name, b.bound.name),
-            Row("flops a cycle at most", _ratio(a.flops, a.bound.cycles), _ratio(b.flops, b.bound.cycles)),
-        ]
-        if a.bound.share is not None and b.bound.share is not None:
-            found.append(Row("% of the peak at most", _short(100 * a.bound.share), _short(100 * b.bound.share)))
-    if left.measured is not None and right.measured is not None:
-        shares = _short(100 * left.measured.share), _short(100 * right.measured.share)
-        found.append(Row("% of the limit, measured", *shares))
+    counts = {names.get(kind, kind): loop.counts.get(kind, 0) for kind in (*KINDS, "loads", "stores", "spills")}
+    found: dict[str, float | str] = {"instructions": len(loop.instructions), **counts}
+    found |= {
+        "bits of a vector": loop.vector_bits or "scalar",
+        "flops": loop.flops,
+        "bytes": loop.bytes,
+        "accumulators": loop.accumulators,
+        "flops an instruction": _short(loop.flops / len(loop.instructions)),
+        "flops a byte": _short(loop.flops / max(loop.bytes, 1)),
+    }
+    if loop.bound is not None:
+        found |= {
+            "cycles at least": _short(loop.bound.cycles),
+            "bound by": loop.bound.name,
+            "flops a cycle at most": _short(loop.flops / loop.bound.cycles) if loop.bound.cycles else 0.0,
+        }
+        if loop.bound.share is not None:
+            found["% of the peak at most"] = _short(100 * loop.bound.share)
+    if view.measured is not None:
+        found["% of the limit, measured"] = _short(100 * view.measured.share)
     return found
-
-
-def _ratio(above: float, below: float) -> float:
-    return _short(above / below) if below else 0.0
 
 
 def _short(number: float) -> float:

@@ -1,6 +1,6 @@
 """From PTX to a GPU's machine code without a GPU: assembled by nvJitLink, disassembled by nvdisasm.
 
-nvJitLink comes with numba-cuda and cuda.bindings (the extra `cuda`). Its report says what the assembler, ptxas, made of
+nvJitLink comes with numba-cuda and cuda.bindings (the extra `cuda`). Its report has what ptxas, the assembler, made of
 the kernel: registers, spills, shared memory. nvdisasm is a program of the CUDA toolkit, and a package of its own:
 `pip install nvidia-cuda-nvdisasm`.
 """
@@ -20,19 +20,20 @@ from pathlib import Path
 from .records import InspectError
 
 RESERVED = 1024
-"""Of a cubin for 9.0 the linker's report counts the shared memory that the system reserves; of others it does not."""
+"""Bytes of shared memory that the system reserves: the linker's report counts them for 9.0, but not for others."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """What the assembler says of one kernel; memory in bytes.
+    """The assembler's report on one kernel; memory in bytes.
 
-    name            as the linker knows it
+    name            the linker's
     registers       of a thread
     shared          static shared memory of a block
     barriers        of a block
-    stack           of a thread: arrays in local memory, and what is spilled there
-    spill_stores    bytes that a thread writes because there were too few registers; spill_loads: and reads back
+    stack           of a thread: arrays in local memory, and spilled registers
+    spill_stores    bytes that a thread writes because there were too few registers
+    spill_loads     bytes that it reads back
     """
 
     name: str
@@ -46,15 +47,14 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Assembled:
-    """Machine code for one compute capability, with what the assembler reported."""
+    """Machine code for one compute capability, with the assembler's report."""
 
     cubin: bytes
-    cc: tuple[int, int]
     kernels: tuple[Kernel, ...]
     tool: str
 
     def kernel(self, name: str) -> Kernel:
-        """The one of this name. Raises InspectError where there is none."""
+        """The one with this name. Raises InspectError if there is none."""
         for kernel in self.kernels:
             if kernel.name == name:
                 return kernel
@@ -62,21 +62,27 @@ class Assembled:
 
 
 def why_no_assembler() -> str | None:
-    """Why PTX cannot be assembled here, and the fix; None where it can."""
+    """Why PTX cannot be assembled here, and the fix; None if it can."""
     for module in ("cuda", "cuda.bindings", "cuda.bindings.nvjitlink"):
         if importlib.util.find_spec(module) is None:
-            return "nvJitLink is not installed, which makes machine code of PTX: pip install 'loopnest[cuda]'"
+            return "nvJitLink, which makes machine code of PTX, is not installed: pip install 'loopnest[cuda]'"
     return None
+
+
+def why_no_disassembler() -> str | None:
+    """Why SASS cannot be shown here, and the fix; None if it can."""
+    if nvdisasm() is None:
+        return (
+            "nvdisasm, which prints a GPU's machine code, is not installed: pip install nvidia-cuda-nvdisasm or a CUDA "
+            "toolkit; the variable NVDISASM may name it"
+        )
+    return why_no_assembler()
 
 
 @functools.lru_cache(maxsize=64)
 def assemble(ptx: str, cc: tuple[int, int]) -> Assembled:
-    """PTX as machine code for a compute capability, by nvJitLink.
-
-    Raises InspectError with the assembler's message where it refuses.
-    """
-    missing = why_no_assembler()
-    if missing:
+    """PTX as machine code for a compute capability. Raises InspectError with the assembler's message if it refuses."""
+    if missing := why_no_assembler():
         raise InspectError(missing)
     from cuda.bindings import nvjitlink
 
@@ -93,8 +99,8 @@ def assemble(ptx: str, cc: tuple[int, int]) -> Assembled:
         except nvjitlink.nvJitLinkError:
             log = bytearray(nvjitlink.get_error_log_size(handle))
             nvjitlink.get_error_log(handle, log)
-            told = log.decode(errors="replace").strip("\0\n ")
-            raise InspectError(f"nvJitLink cannot assemble this for {cc[0]}.{cc[1]}: {told}") from None
+            message = log.decode(errors="replace").strip("\0\n ")
+            raise InspectError(f"nvJitLink cannot assemble this for {cc[0]}.{cc[1]}: {message}") from None
         cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
         nvjitlink.get_linked_cubin(handle, cubin)
         log = bytearray(nvjitlink.get_info_log_size(handle))
@@ -103,8 +109,7 @@ def assemble(ptx: str, cc: tuple[int, int]) -> Assembled:
     finally:
         nvjitlink.destroy(handle)
     major, minor = nvjitlink.version()
-    kernels = read_report(log.decode(errors="replace"), cc)
-    return Assembled(bytes(cubin), cc, kernels, f"nvJitLink {major}.{minor}")
+    return Assembled(bytes(cubin), read_report(log.decode(errors="replace"), cc), f"nvJitLink {major}.{minor}")
 
 
 def read_report(log: str, cc: tuple[int, int]) -> tuple[Kernel, ...]:
@@ -127,7 +132,7 @@ def read_report(log: str, cc: tuple[int, int]) -> tuple[Kernel, ...]:
 
 
 def nvdisasm() -> str | None:
-    """The program's path: what NVDISASM names, on PATH, from its package, or from a CUDA toolkit; None without it."""
+    """The program's path: from NVDISASM, PATH, its package or a CUDA toolkit; None without it."""
     if named := os.environ.get("NVDISASM"):
         return named
     if found := shutil.which("nvdisasm"):
@@ -140,19 +145,9 @@ def nvdisasm() -> str | None:
     return next((str(path) for path in candidates if path.is_file()), None)
 
 
-def why_no_disassembler() -> str | None:
-    """Why SASS cannot be shown here, and the fix; None where it can."""
-    if nvdisasm() is None:
-        return (
-            "nvdisasm is not installed, which prints a GPU's machine code: pip install nvidia-cuda-nvdisasm or a CUDA "
-            "toolkit; the variable NVDISASM may name it"
-        )
-    return None
-
-
 @functools.lru_cache(maxsize=64)
 def disassemble(cubin: bytes) -> str:
-    """The machine code as nvdisasm prints it, with source lines. Raises InspectError."""
+    """The machine code in nvdisasm's text, with source lines. Raises InspectError."""
     program = nvdisasm()
     if program is None:
         raise InspectError(why_no_disassembler() or "")

@@ -24,7 +24,8 @@ from ..output.page import fill, text
 from ..output.pictures import css_variables
 from .compare import Row
 from .records import KINDS, Bound, Line, Listing, SourceLine, View
-from .tables import MACHINE, facts_of, number_of, sentence_of, source_lines, told_of
+from .source import source_lines
+from .tables import MACHINE, facts_of, number_of, sentence_of, sums_of
 
 OUTPUT = Path(__file__).parents[1] / "output"
 
@@ -134,7 +135,7 @@ def _summary(listing: Listing) -> str:
         counts = [(kind, n) for kind, n in listing.loop.counts.items() if kind in KINDS]
         chips = "".join(f'<li class="k-{kind}"><b>{n}</b> {_named(kind)}</li>' for kind, n in counts)
         parts.append(f'<ul class="counts" aria-label="instructions of the hot loop">{chips}</ul>')
-        told = told_of(listing.loop, listing.language)
+        told = sums_of(listing.loop, listing.language)
         if listing.loop.bound is not None:
             parts.append(f'<p class="bound">{html.escape(told.pop())}</p>{_bars(listing.loop.bound)}')
         parts += [f"<p>{html.escape(line)}</p>" for line in told[1:]]

@@ -1,12 +1,10 @@
 """The C++ rungs' machine code, from the installed extension.
 
-    cpu           the processor family whose bound is told, such as "Zen 3"; this machine's where it is not given
-    disassembler  "capstone" or "objdump"
+    cpu  the processor family of the bound, such as "Zen 3"; this machine's by default
 
-The extension has the kernels' table in it (csrc/simd/kernels.cpp), once for each ISA level and once more for the scalar
-rungs: the variable `loopnest::v4::matmul_rungs` is an array of a name and two functions, float's and double's. It says
-which function a rung is. What that calls is found by its calls, and by the tables of functions that it reads, such as
-the micro-kernel's for each height and width of a tile.
+A rung is a function of the extension, once for each ISA level: `loopnest::v4::matmul::packed<float>`. Its hot loop may
+be in a function that it calls, by name or through a table of functions, such as the micro-kernel for each height and
+width of a tile.
 """
 
 from __future__ import annotations
@@ -20,14 +18,15 @@ from pathlib import Path
 from .. import _core
 from ..backends.cpp import csrc
 from ..operation import Implementation
-from . import Request, source_listing
+from . import Request
 from .elf import Function, ObjectFile, object_file
+from .families import Family, family_called, this_family
 from .loops import Found, heat, loops_in, summary
 from .mca import simulate
-from .ports import Family, family_called, this_family
 from .records import InspectError, Line, Listing, Loop, SourceLine
-from .remarks import Remark, compiler, flags_of, remarks_on
+from .remarks import compiler, explained, flags_of, remarks_on, scalar_flags
 from .samples import CannotSample, Samples
+from .source import source_lines, source_listing
 from .trial import Trial
 
 SHOWS = ("hot", "source", "asm", "remarks", "mca")
@@ -36,23 +35,23 @@ VECTOR_BITS = {"v1": 128, "v3": 256, "v4": 512}
 """Of the vectors at an ISA level."""
 
 FEW = 20
-"""Looks at a running rung that say too little."""
+"""Fewer samples than this decide nothing."""
 
 AROUND = 6
-"""Lines shown before and behind those of another header that the hot loop comes from."""
+"""Lines shown around those of another header that the hot loop comes from."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A rung's machine code: the function that the kernels' table has, the one with the hot loop, and that."""
+    """A rung's machine code: the function with its hot loop."""
 
     request: Request
     level: str
     file: ObjectFile
-    root: Function
     function: Function
     loop: Loop | None
     notes: tuple[str, ...]
+    callers: tuple[str, ...]
 
     @property
     def title(self) -> str:
@@ -64,189 +63,123 @@ def show(request: Request) -> list[Listing]:
         return _remarks(request)
     if request.aspect == "source":
         try:
-            return _source(request, _opened(request))
+            return _source(_opened(request))
         except InspectError as error:  # then there is nothing but the source
-            note = f"What became of the lines is not told: {error}."
+            note = f"The instructions of each line are not shown: {error}."
             return [replace(source_listing(request.implementation), notes=(note,))]
-    aspects = {"hot": _hot, "asm": _asm, "mca": _mca}
-    return aspects[request.aspect](_opened(request))
+    opened = _opened(request)
+    return _mca(opened) if request.aspect == "mca" else _machine_code(opened, whole=request.aspect == "asm")
 
 
 def _opened(request: Request) -> Opened:
-    level = level_of(request.isa)
-    file = extension(request.options.get("disassembler", "capstone"))
+    level, file = level_of(request.isa), extension()
     root = function_of(file, request.implementation, level, request.dtype)
-    family = _family(request)
-    function, loop, notes = hottest(file, root, level, request.trial, family)
+    function, loop, notes = hottest(file, root, level, request.trial, _family(request))
     if loop is not None:
         line = file.lines(function)
         loop = replace(loop, instructions=tuple(replace(one, line=line(one.address)) for one in loop.instructions))
-    return Opened(request, level, file, root, function, loop, tuple(notes))
+    callers, reached = [function], file.reached_from(root, "loopnest::")
+    while (caller := reached.get(callers[0])) is not None:
+        callers.insert(0, caller)
+    return Opened(request, level, file, function, loop, tuple(notes), tuple(short_name(f.name) for f in callers))
 
 
-def _hot(opened: Opened) -> list[Listing]:
-    if opened.loop is None:
-        return [replace(_asm(opened)[0], title=f"{opened.title}: no loop")]
-    lines = tuple(Line(one.text, one.kind, one.line, one.address, hot=True) for one in opened.loop.instructions)
-    notes = (*opened.notes, *(_why_scalar(opened) if opened.loop.scalar else ()))
-    return [Listing(f"the hot loop of {opened.title}", "asm", lines, opened.loop, notes, _facts(opened))]
+def _machine_code(opened: Opened, whole: bool) -> list[Listing]:
+    """The hot loop, or the whole function that it is in."""
+    loop, notes = opened.loop, opened.notes
+    code, title = opened.file.code(opened.function), opened.title
+    if not whole and loop is not None:
+        code, title = loop.instructions, f"the hot loop of {title}"
+        notes += tuple(_why_scalar(opened)) if loop.scalar else ()
+    hot, line = loop.addresses if loop else frozenset(), opened.file.lines(opened.function)
+    lines = tuple(Line(one.text, one.kind, line(one.address), one.address, one.address in hot) for one in code)
+    facts = {"reached by": " → ".join(opened.callers)} if len(opened.callers) > 1 else {}
+    return [Listing(title, "asm", lines, loop, notes, facts)]
 
 
-def _asm(opened: Opened) -> list[Listing]:
-    line = opened.file.lines(opened.function)
-    hot = {one.address for one in opened.loop.instructions} if opened.loop else set()
-    lines = tuple(
-        Line(one.text, one.kind, line(one.address), one.address, hot=one.address in hot)
-        for one in opened.file.code(opened.function)
-    )
-    return [Listing(opened.title, "asm", lines, opened.loop, opened.notes, _facts(opened))]
-
-
-def _facts(opened: Opened) -> dict[str, str]:
-    if opened.function == opened.root:
-        return {}
-    way = opened.file.way(opened.root, opened.function)
-    return {"reached by": " → ".join(short_name(function.name) for function in way)}
-
-
-def _source(request: Request, opened: Opened) -> list[Listing]:
-    """The rung's header, and of others the lines that the hot loop comes from, with what became of each."""
-    k, loop = request.implementation, opened.loop
-    own = "".join(k.files[:1])
+def _source(opened: Opened) -> list[Listing]:
+    """The rung's header, and the lines of other headers that the hot loop comes from, with what became of each."""
+    own = opened.request.implementation.files[0]
     became: dict[str, dict[int, Counter[str]]] = {own: {}}
-    for one in loop.instructions if loop else ():
+    instructions = opened.loop.instructions if opened.loop else ()
+    for one in instructions:
         if one.line is not None:
             became.setdefault(one.line[0], {}).setdefault(one.line[1], Counter())[one.kind] += 1
     listings = []
-    for file, lines in became.items():
-        path = csrc() / file
-        if not path.is_file():
+    for file, counts in became.items():
+        text = source_lines(file)
+        if not text:
             continue
-        text = path.read_text(encoding="utf-8").splitlines()
         begin = next((n for n, line in enumerate(text, 1) if not line.startswith("//")), 1)  # behind the lesson
-        first = begin if file == own else max(1, min(lines) - AROUND)
-        last = len(text) if file == own else min(len(text), max(lines) + AROUND)
-        listings.append(
-            Listing(
-                f"csrc/{file}",
-                "cpp",
-                tuple(
-                    Line(text[n - 1], source=(file, n), hot=n in lines, note=_told(lines.get(n, Counter())))
-                    for n in range(first, last + 1)
-                ),
-                first=first,
-            )
+        first = begin if file == own else max(1, min(counts) - AROUND)
+        last = len(text) if file == own else min(len(text), max(counts) + AROUND)
+        notes = {
+            number: ", ".join(f"{n} {'FMA' if kind == 'fma' else kind}" for kind, n in kinds.most_common())
+            for number, kinds in counts.items()
+        }
+        lines = tuple(
+            Line(text[n - 1], source=(file, n), hot=n in counts, note=notes.get(n, "")) for n in range(first, last + 1)
         )
-    without = loop is not None and all(one.line is None for one in loop.instructions)
-    notes = (
-        ("This build of the extension has no line tables (-g1), so no instruction knows its line.",) if without else ()
-    )
-    return [*listings[:-1], replace(listings[-1], notes=notes)]
-
-
-def _told(kinds: Counter[str]) -> str:
-    """What a line became in the hot loop."""
-    return ", ".join(f"{n} {'FMA' if kind == 'fma' else kind}" for kind, n in kinds.most_common())
+        listings.append(Listing(f"csrc/{file}", "cpp", lines, first=first))
+    if instructions and all(one.line is None for one in instructions):
+        note = "No source lines: they need addr2line (of binutils) and an extension built with line tables (-g1)."
+        listings[-1] = replace(listings[-1], notes=(note,))
+    return listings
 
 
 def _remarks(request: Request) -> list[Listing]:
-    """The compiler's remarks below the lines that they are on."""
+    """The compiler's remarks below their lines."""
     here, level = compiler(), level_of(request.isa)
-    function, scalar = compiled_from(request.implementation, level, request.dtype)
-    own = "".join(request.implementation.files[:1])
-    said = remarks_on(function, own, level)
-    flags = " ".join(flags_of(level, False, here.kind))
-    notes = [f"By {here.version}, which compiled the header once more with {flags}."]
-    if scalar:
-        without = _scalar_flags(level, here.kind)
+    k = request.implementation
+    own = k.files[0]
+    remarks = remarks_on(compiled_from(k, level, request.dtype), own, level)
+    notes = [f"By {here.version}, which compiled the header again with {' '.join(flags_of(level))}."]
+    if is_scalar(k):
+        without = " ".join(scalar_flags(here.kind))
         notes.append(f"The rung itself is compiled with vectorization off ({without}), so that it stays scalar.")
     listings = []
     # Of other headers only what keeps a loop of this one scalar, such as a call of the C library's exp.
-    told = [remark for remark in said if remark.file == own or "not supported" in remark.text]
-    for file in sorted({remark.file for remark in told}, key=lambda name: (name != own, name)):
-        text = (csrc() / file).read_text(encoding="utf-8").splitlines()
+    shown = [remark for remark in remarks if remark.file == own or "not supported" in remark.text]
+    for file in sorted({remark.file for remark in shown}, key=lambda name: (name != own, name)):
         lines = []
-        for number in sorted({remark.line for remark in told if remark.file == file}):
-            lines.append(Line(text[number - 1], source=(file, number)))
-            lines += [Line(f"// {saying}", "comment", (file, number)) for saying in _sayings(said, file, number)]
-        listings.append(
-            Listing(f"what the compiler says of csrc/{file} · {level} · {request.dtype}", "cpp", tuple(lines))
-        )
+        for number in sorted({remark.line for remark in shown if remark.file == file}):
+            lines.append(Line(source_lines(file)[number - 1], source=(file, number)))
+            lines += [Line(f"// {words}", "comment", (file, number)) for words in explained(remarks, file, number)]
+        title = f"the compiler's remarks on csrc/{file} · {level} · {request.dtype}"
+        listings.append(Listing(title, "cpp", tuple(lines)))
     if not listings:
         nothing = Line("nothing: there is no loop that it could vectorize, or all is written with vectors")
-        listings = [Listing(f"what the compiler says of csrc/{own} · {level} · {request.dtype}", "text", (nothing,))]
-    others = sorted({remark.file for remark in said} - {remark.file for remark in told})
+        listings = [Listing(f"the compiler's remarks on csrc/{own} · {level} · {request.dtype}", "text", (nothing,))]
+    others = sorted({remark.file for remark in remarks} - {remark.file for remark in shown})
     if others:
         notes.append(f"It has remarks on other headers too: {', '.join(others)}.")
     return [*listings[:-1], replace(listings[-1], notes=tuple(notes))]
 
 
-def _sayings(said: tuple[Remark, ...], file: str, line: int) -> list[str]:
-    """What is said of a line; where its loop became vectors, nothing of the attempts that failed before."""
-    of_line = [remark for remark in said if (remark.file, remark.line) == (file, line)]
-    vectorized = [remark for remark in of_line if remark.vectorized]
-    if vectorized:
-        return [f"vectorized: {'; '.join(remark.told for remark in vectorized)}"]
-    reasons = [remark for remark in of_line if remark.text not in ("couldn't vectorize loop", "loop not vectorized")]
-    return [f"not vectorized: {remark.told}" for remark in reasons] or ["not vectorized"]
-
-
 def _why_scalar(opened: Opened) -> list[str]:
-    """Why a loop is scalar: what it was compiled with, and what the compiler says where vectorization is on."""
-    k = opened.request.implementation
-    function, scalar = compiled_from(k, opened.level, opened.request.dtype)
+    """Why a loop is scalar: how it was compiled, and the compiler's remarks with vectorization on."""
+    k, scalar = opened.request.implementation, is_scalar(opened.request.implementation)
     notes = []
     if scalar:
-        without = _scalar_flags(opened.level, "GNU")
+        without = " ".join(scalar_flags("GNU"))
         notes.append(f"Scalar: this rung is compiled with vectorization off ({without}), to show what that costs.")
-    lines = {one.line for one in opened.loop.instructions} if opened.loop else set()
     try:
-        said = remarks_on(function, "".join(k.files[:1]), opened.level)
+        remarks = remarks_on(compiled_from(k, opened.level, opened.request.dtype), k.files[0], opened.level)
     except InspectError as error:
-        return [*notes, f"What the compiler says of it is not known here: {error}."]
-    with_it = "With vectorization on, the" if scalar else "The"
-    known = {line for line in lines if line is not None}
-    if not known:  # without line tables all that is said of the header
-        known = {(remark.file, remark.line) for remark in said if remark.file in k.files[:1]}
+        return [*notes, f"The compiler's remarks are not known here: {error}."]
+    lines: set[SourceLine] = {one.line for one in opened.loop.instructions if one.line} if opened.loop else set()
+    if not lines:  # without line tables, the remarks on all of the header
+        lines = {(remark.file, remark.line) for remark in remarks if remark.file == k.files[0]}
+    calls = {(remark.file, remark.line) for remark in remarks if "not supported" in remark.text}
     found = []
-    for file, line in sorted(known | _calls(said)):
-        where = f"line {line}" if file in k.files[:1] else f"line {line} of csrc/{file}"
-        found += [(f"{with_it} compiler says of {where}: {saying}.", saying) for saying in _sayings(said, file, line)]
-    reasons = [told for told, saying in found if saying != "not vectorized"]
-    if not scalar and any(saying.startswith("vectorized") for _, saying in found):
-        reasons.append(
-            "So it made another version of the loop too; this one runs for strides that the other is not for."
-        )
-    return [*notes, *(reasons or [told for told, _ in found])]
-
-
-def _calls(said: tuple[Remark, ...]) -> set[SourceLine]:
-    """Where something is that has no vector form, which may be in a function that was inlined."""
-    return {(remark.file, remark.line) for remark in said if "not supported" in remark.text}
-
-
-def _scalar_flags(level: str, kind: str) -> str:
-    """The flags that switch vectorization off."""
-    return " ".join(flags_of(level, True, kind)[len(flags_of(level, False, kind)) :])
-
-
-def compiled_from(k: Implementation, level: str, dtype: str) -> tuple[str, bool]:
-    """The function that a rung is, as the kernels' table in the sources has it; and whether the scalar table does."""
-    operation, element = k.operation.name, {"float32": "float", "float64": "double"}[dtype]
-    for file, scalar in (("kernels.cpp", False), ("kernels_scalar.cpp", True)):
-        text = (csrc() / "simd" / file).read_text(encoding="utf-8")
-        rungs = re.search(rf"\b{operation}_rungs\[\] = \{{(.*?)\n\}};", text, re.DOTALL)
-        for entry in rungs[1].splitlines() if rungs else ():
-            words = re.findall(
-                r"[\w:]+", entry
-            )  # RUNG(gelu, simd), SCALAR_RUNG(add, "scalar", loop), {"name", add::loop<…
-            if words[:1] == ["RUNG"] and words[2] == k.variant:
-                return f"loopnest::{level}::{operation}::{k.variant}<{element}>", scalar
-            if words[:1] == ["SCALAR_RUNG"] and words[2] == k.variant:
-                return f"loopnest::{level}::{operation}::{words[3]}<{element}>", scalar
-            if words[:1] == [k.variant]:
-                return f"loopnest::{level}::{words[1]}<{element}>", scalar
-    raise InspectError(f"{operation} {k.id}: the table in csrc/simd/kernels.cpp has no such kernel")
+    for file, line in sorted(lines | calls):
+        where = f"line {line}" if file == k.files[0] else f"line {line} of csrc/{file}"
+        intro = f"{'With vectorization on, the' if scalar else 'The'} compiler says of {where}"
+        found += [(f"{intro}: {words}.", words) for words in explained(remarks, file, line)]
+    reasons = [note for note, words in found if words != "not vectorized"]
+    if not scalar and any(words.startswith("vectorized") for _, words in found):
+        reasons.append("So it made a vector version too; this one runs for other strides.")
+    return [*notes, *(reasons or [note for note, _ in found])]
 
 
 def _mca(opened: Opened) -> list[Listing]:
@@ -259,16 +192,16 @@ def _mca(opened: Opened) -> list[Listing]:
         notes.append(f"The bound of --hot is {opened.loop.bound.cycles:.3g} cycles, by {opened.loop.bound.name}.")
     if not found.exact:
         here = family.name if family else "this CPU"
-        notes.append(
-            f"llvm-mca {found.version} has no model of {here}: this is {found.model}'s, another core. Take care."
-        )
+        notes.append(f"llvm-mca {found.version} has no model of {here}: this is {found.model}'s, another core.")
     facts = {"model": found.model, "llvm-mca": found.version}
-    lines = tuple(Line(text) for text in (*found.summary, "", "busy, cycles of an iteration:", *found.pressure))
-    return [Listing(f"llvm-mca's view of {opened.title}", "text", lines, None, tuple(notes), facts)]
+    return [Listing(f"llvm-mca's view of {opened.title}", "text", tuple(map(Line, found.lines)), None, tuple(notes), facts)]
+
+
+# --- which function a rung is
 
 
 def level_of(isa: str | None) -> str:
-    """The ISA level that is meant. Machine code of levels that do not run here can be looked at too."""
+    """The requested ISA level, by default the active one. Levels that do not run here can be read all the same."""
     known = tuple(VECTOR_BITS) if _core.isa() in VECTOR_BITS else tuple(_core.isa_levels())
     if isa is None:
         return _core.isa()
@@ -277,39 +210,52 @@ def level_of(isa: str | None) -> str:
     return isa
 
 
-def extension(disassembler: str = "capstone") -> ObjectFile:
-    return object_file(Path(str(_core.__file__)), disassembler)
-
-
-def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> Function:
-    """The function that the kernels' table has for a rung."""
-    for namespace in (level, f"{level}_scalar"):
-        table = f"loopnest::{namespace}::(anonymous namespace)::{k.operation.name}_rungs"
-        pointers = file.pointers_in(table)
-        for name, f32, f64 in zip(pointers[0::3], pointers[1::3], pointers[2::3], strict=True):
-            if name is not None and file.text_at(name) == k.variant:
-                address = f32 if dtype == "float32" else f64
-                found = file.function_at(address) if address is not None else None
-                if found is not None:
-                    return found
-    raise InspectError(
-        f"{k.operation.name} {k.id}: {file.path} has no symbol of the kernels' table. Was it stripped? Install "
-        "loopnest without install.strip, as its pyproject.toml says"
-    )
+def extension() -> ObjectFile:
+    return object_file(Path(str(_core.__file__)))
 
 
 def _family(request: Request) -> Family | None:
-    """The processor whose bound is wanted: this one where none is named."""
+    """The processor family of the bound: this machine's by default."""
     name = request.options.get("cpu")
     return family_called(name) if name else this_family()
+
+
+def is_scalar(k: Implementation) -> bool:
+    """Whether the rung is compiled with vectorization off."""
+    if not (csrc() / "rungs.def").exists():  # until the C++ sources have it
+        scalar = (csrc() / "simd" / "kernels_scalar.cpp").read_text(encoding="utf-8")
+        return f'RUNG({k.operation.name}, "{k.variant}"' in scalar
+    rungs = (csrc() / "rungs.def").read_text(encoding="utf-8")
+    return re.search(rf"^RUNG\({k.operation.name}, \w+, {k.variant}, scalar,", rungs, re.MULTILINE) is not None
+
+
+def compiled_from(k: Implementation, level: str, dtype: str) -> str:
+    """The function template that a rung is, for one level and element."""
+    element = {"float32": "float", "float64": "double"}[dtype]
+    name = k.variant
+    if not (csrc() / "rungs.def").exists() and k.operation.name == "add" and name != "simd":
+        name = "loop"
+    return f"loopnest::{level}::{k.operation.name}::{name}<{element}>"
+
+
+def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> Function:
+    """The function that a rung is. Raises InspectError if the file has no symbol for it."""
+    name = compiled_from(k, f"{level}_scalar" if is_scalar(k) else level, dtype)
+    found = next((f for f in file.functions if f" {name}(" in f.name), None)
+    if found is None:
+        raise InspectError(
+            f"{k.operation.name} {k.id}: {file.path} has no symbol {name}. Was it stripped? Install loopnest without "
+            "install.strip, as its pyproject.toml says"
+        )
+    return found
 
 
 def hottest(
     file: ObjectFile, root: Function, level: str, run: Trial | None = None, family: Family | None = None
 ) -> tuple[Function, Loop | None, list[str]]:
-    """The hot loop of all that a rung comes to, the function that it is in, and what there is to say to that.
+    """The hot loop among all functions that a rung reaches, the function that it is in, and notes.
 
-    Where the rung can run and the system lets us look, it is the loop in which the most time goes; otherwise the one
+    If the rung can run and the system allows samples, it is the loop in which most of the time goes; otherwise the one
     that could do the most flops a cycle.
     """
     loops = [
@@ -325,39 +271,40 @@ def hottest(
         try:
             samples = run.samples(file.path)
         except CannotSample as error:
-            notes.append(f"Chosen by what it could do: where the time goes could not be seen ({error}).")
+            notes.append(f"Chosen by its possible speed: where the time goes could not be sampled ({error}).")
         else:
-            chosen, seen, told = _by_samples(file, loops, samples, chosen)
-            notes += told
+            chosen, seen, note = _by_samples(file, loops, samples, chosen)
+            notes.append(note)
     function, found, loop = loops[chosen]
     called = tuple(dict.fromkeys(file.called_name(one) for one in found.path if one.mnemonic == "call"))
     if called:
-        notes.append(f"It calls {', '.join(called)} in every iteration: what that does is not counted here.")
-    if loop.beside:
-        notes.append(f"{loop.beside} more of the loop's instructions lie beside its usual way, and are not counted.")
+        notes.append(f"It calls {', '.join(called)} in every iteration: the work of these is not counted here.")
+    if loop.skipped:
+        notes.append(f"The common path skips {loop.skipped} more of the loop's instructions, which are not counted.")
     return function, replace(loop, calls=called, seen=seen), notes
 
 
 @functools.lru_cache(maxsize=4096)
 def _loops_of(file: ObjectFile, function: Function, bits: int, cpu: str) -> tuple[tuple[Found, Loop], ...]:
-    """A function's loops; many rungs come to the same functions."""
+    """A function's loops; many rungs reach the same functions."""
     family = family_called(cpu) if cpu else None
     return tuple((found, summary(found, family, bits)) for found in loops_in(file.code(function)))
 
 
 def _by_samples(
     file: ObjectFile, loops: list[tuple[Function, Found, Loop]], samples: Samples, otherwise: int
-) -> tuple[int, float | None, list[str]]:
-    """The number of the loop that was seen most, its share of all samples, and where else the time went.
+) -> tuple[int, float | None, str]:
+    """The index of the loop with the most samples, its share of them, and a note on where else the time went.
 
-    Compilers make copies of a loop, one for each way to come to it: those that do the same count as one.
+    Compilers copy a loop, once for each way to reach it: copies with the same instructions count as one.
     """
-    counts: Counter[int] = Counter()
-    innermost: dict[int, int] = {}  # of each address the smallest loop around it
+    innermost: dict[int, int] = {}  # the smallest loop around each address
     for n, (_, found, _) in enumerate(loops):
         for one in found.body:
             if one.address not in innermost or len(found.body) < len(loops[innermost[one.address]][1].body):
                 innermost[one.address] = n
+    kind_of = [(function.name, tuple(sorted(one.mnemonic for one in found.path))) for function, found, _ in loops]
+    counts: Counter[int] = Counter()
     places: Counter[str] = Counter(samples.elsewhere)
     for offset, n in samples.inside.items():
         address = file.address_of(offset)
@@ -367,63 +314,33 @@ def _by_samples(
             function = file.function_at(address)
             places[short_name(function.name) if function else "the extension"] += n
     if counts.total() < FEW:
-        return otherwise, None, [f"Chosen by what it could do: only {counts.total()} looks fell into a loop."]
-
-    def alike(n: int) -> tuple[object, ...]:
-        function, found, _ = loops[n]
-        return function.name, tuple(sorted(one.mnemonic for one in found.path))
-
-    groups: Counter[tuple[object, ...]] = Counter()
+        return otherwise, None, f"Chosen by its possible speed: only {counts.total()} samples fell into a loop."
+    groups: Counter[tuple[str, tuple[str, ...]]] = Counter()
     for n, often in counts.items():
-        groups[alike(n)] += often
-    group, times = groups.most_common(1)[0]
-    most = max((n for n in counts if alike(n) == group), key=lambda n: counts[n])
-    copies = sum(alike(n) == group for n in counts) - 1
-    for other, often in groups.items():
-        if other != group:
-            at = next(n for n in counts if alike(n) == other)
-            places[f"a loop of {short_name(loops[at][0].name)}"] += often
-    share = times / samples.total
-    others = [
-        f"{100 * n / samples.total:.0f} % in {name}" for name, n in places.most_common(3) if n > samples.total / 20
-    ]
-    here = f"in this loop and {copies} cop{'y' if copies == 1 else 'ies'} of it" if copies else "in this loop"
-    return (
-        most,
-        share,
-        [f"{100 * share:.0f} % of the time was spent {here}{'; ' if others else ''}{', '.join(others)}."],
-    )
+        groups[kind_of[n]] += often
+    (group, often), *others = groups.most_common()
+    places.update({f"a loop of {short_name(other[0])}": n for other, n in others})
+    copies = [n for n in counts if kind_of[n] == group]
+    where = f"in this loop and {len(copies) - 1} cop{'y' if len(copies) == 2 else 'ies'} of it"
+    rest = [f"{100 * n / samples.total:.0f} % in {name}" for name, n in places.most_common(3) if n > samples.total / 20]
+    share = often / samples.total
+    spent = f"{100 * share:.0f} % of the time was spent {where if len(copies) > 1 else 'in this loop'}"
+    return max(copies, key=lambda n: counts[n]), share, f"{'; '.join([spent, ', '.join(rest)] if rest else [spent])}."
 
 
 def short_name(name: str) -> str:
-    """A function's name without its namespace, its parameters and what it returns; enumerators by their names.
+    """A function's name without its namespace, its parameters and its result.
 
     >>> short_name("void loopnest::v4::matmul::tile<6, (loopnest::v4::matmul::Reading)0, float>(float const*)")
-    'matmul::tile<6, whole, float>'
+    'matmul::tile<6, Reading(0), float>'
     """
     name = re.sub(r"loopnest::(?:v\d|neon|native)(?:_scalar)?::", "", name)
-    name = re.sub(r"\((?:\w+::)*(\w+)\)(\d+)", lambda found: _enumerator(found[1], int(found[2])), name)
+    name = re.sub(r"\((?:\w+::)*(\w+)\)(\d+)", r"\1<<\2>>", name)  # an enumerator
     depth, end = 0, len(name)
     for n, c in enumerate(name):
         depth += (c == "<") - (c == ">")
         if c == "(" and depth == 0 and n and not name.startswith("(anonymous", n):
             end = n
             break
-    name = name[:end]
+    name = re.sub(r"<<(\d+)>>", r"(\1)", name[:end])
     return name.split(" ", 1)[-1] if " " in name.split("<")[0] else name
-
-
-def _enumerator(kind: str, number: int) -> str:
-    """Its name, where an enumeration of csrc/ is meant."""
-    names = _enumerations().get(kind, ())
-    return names[number] if number < len(names) else f"({kind}){number}"
-
-
-@functools.cache
-def _enumerations() -> dict[str, tuple[str, ...]]:
-    found = {}
-    for path in csrc().glob("*/*.hpp"):
-        text = re.sub(r"//.*", "", path.read_text(encoding="utf-8"))
-        for kind, names in re.findall(r"enum class (\w+)\s*\{([^}=]*)\}", text):
-            found[kind] = tuple(name.strip() for name in names.split(",") if name.strip())
-    return found

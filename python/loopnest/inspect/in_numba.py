@@ -1,36 +1,35 @@
-"""Numba's rungs: optimised LLVM IR, machine code and the hot loop of each kernel that a rung calls.
+"""Numba's rungs: machine code, the hot loop and optimised LLVM IR of each kernel that a rung calls.
 
-    workload  whose call is looked at; the operation's largest where it is not given
-    strided   look at the form that takes any strides, in place of the one for arrays in C order
+    workload  of the call; the operation's largest by default
+    strided   show the form for arrays of any strides, in place of the one for arrays in C order
 
-A rung's host function is run once with kernels that only note how they are called. Each is then compiled anew, with its
-own options: Numba keeps no text of what comes from its cache on disk. Source lines are those of a second compile, with
-debugging information: where the two give the same instructions, a line of the one is a line of the other.
+The rung's host function is run once with kernels that only note their arguments. Each kernel is then compiled anew with
+its own options, since Numba keeps no text of kernels from its cache on disk. Source lines come from a second compile
+with debugging information: instructions that both have share their lines.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import io
 import re
+import sys
 import threading
 import types
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..operation import Implementation
-from . import Request, source_listing, workload_of
+from . import Request, workload_of
 from .elf import Function, ObjectFile
-from .gpu_code import source_line
-from .llvm_ir import hot_loop_of_ir, read_ir
+from .families import this_family
+from .gpu_code import families, read_ir
 from .loops import heat, hot_loop
-from .ports import this_family
-from .records import InspectError, Instruction, Line, Listing, SourceLine
+from .records import InspectError, Instruction, Line, Listing
+from .source import source_line, source_listing
 
 SHOWS = ("hot", "source", "asm", "llvm")
 
@@ -39,11 +38,11 @@ _one_at_a_time = threading.Lock()
 
 @dataclass(frozen=True)
 class Called:
-    """A kernel as a rung calls it.
+    """A kernel, as a rung calls it.
 
-    function   the Python function that was written
+    function   the Python function as it was written
     signature  Numba's types of its arguments
-    options    that Numba compiles it with
+    options    Numba's, which it is compiled with
     """
 
     function: Any
@@ -51,27 +50,42 @@ class Called:
     options: tuple[tuple[str, Any], ...]
     ufunc: bool = False
 
+    @property
+    def layout(self) -> str:
+        from numba.types import Array
+
+        layouts = {t.layout for t in self.signature if isinstance(t, Array)}
+        if self.ufunc:
+            return "a NumPy ufunc's loop"
+        if layouts == {"C"}:
+            return "arrays in C order"
+        return "arrays of any strides" if layouts == {"A"} else "arrays in C order, some of any strides"
+
 
 def show(request: Request) -> list[Listing]:
     k = request.implementation
     if request.aspect == "source":
         return [source_listing(k)]
     kernels = kernels_of(k, request.dtype, request.options.get("workload"), bool(request.options.get("strided")))
-    listings = [_listing(request.aspect, kernel, request.dtype) for kernel in kernels]
+    shown = _ir if request.aspect == "llvm" else _machine_code
+    listings = [shown(request, kernel) for kernel in kernels]
     if request.isa is not None:
         note = f"Numba compiles for this processor: {request.isa} is a level of the C++ rungs."
         listings = [replace(listing, notes=(note, *listing.notes)) for listing in listings]
-    if request.aspect == "hot":  # the one that takes the time first
+    if request.aspect == "hot":  # the kernel that takes the time first
         listings.sort(key=lambda listing: heat(listing.loop) if listing.loop else (-1.0, -1.0), reverse=True)
     return listings
+
+
+# --- which kernels a rung calls
 
 
 def kernels_of(
     k: Implementation, dtype: str = "float32", workload: str | None = None, strided: bool = False
 ) -> list[Called]:
-    """The compiled kernels that one call of a rung comes to, each once for its types, in the order of the calls.
+    """The compiled kernels of one call of a rung, each once for its types, in the order of the calls.
 
-    Raises InspectError where there is none.
+    Raises InspectError if there is none.
     """
     operation, chosen = k.operation, workload_of(k, workload)
     arguments = operation.contract.sample(chosen, np.dtype(dtype), np.random.default_rng(0))
@@ -93,14 +107,12 @@ def _strided(called: Called) -> Called:
 @contextlib.contextmanager
 def _noting() -> Iterator[list[Called]]:
     """While it lasts, kernels are noted in place of being run."""
-    import sys
-
     from numba import from_dtype
 
     from ..backends import numba as numba_kernels
 
     found: list[Called] = []
-    noted = threading.Lock()
+    noted = threading.Lock()  # a rung may call its kernels from several threads
 
     def call(kernel: Any, *args: Any) -> None:
         in_c_order = all(
@@ -124,16 +136,17 @@ def _noting() -> Iterator[list[Called]]:
     real = numba_kernels.ufunc
     users = [module for module in list(sys.modules.values()) if getattr(module, "__dict__", {}).get("ufunc") is real]
     with _one_at_a_time, contextlib.ExitStack() as stack:
-        stack.callback(setattr, numba_kernels.CompiledKernel, "__call__", numba_kernels.CompiledKernel.__call__)
-        numba_kernels.CompiledKernel.__call__ = call  # type: ignore[assignment,method-assign]
-        for module in users:
-            stack.callback(setattr, module, "ufunc", real)
-            module.ufunc = ufunc  # type: ignore[attr-defined]
+        for owner, name, stand_in in [
+            (numba_kernels.CompiledKernel, "__call__", call),
+            *((module, "ufunc", ufunc) for module in users),
+        ]:
+            stack.callback(setattr, owner, name, getattr(owner, name))
+            setattr(owner, name, stand_in)
         yield found
 
 
 def _options(dispatcher: Any) -> tuple[tuple[str, Any], ...]:
-    """What the kernel is compiled with, in a form that can be compared."""
+    """A kernel's options, in a form that can be compared."""
     kept = {name: value for name, value in dispatcher.targetoptions.items() if name not in ("nopython", "boundscheck")}
     return tuple(sorted((name, frozenset(v) if isinstance(v, set) else v) for name, v in kept.items()))
 
@@ -143,10 +156,11 @@ def _options(dispatcher: Any) -> tuple[tuple[str, Any], ...]:
 
 @dataclass(frozen=True)
 class Compiled:
-    """What Numba made of a kernel.
+    """Numba's output for a kernel.
 
     symbol  of the function that holds its loops
-    ir      optimised LLVM IR of the module; object: its machine code as an ELF file
+    ir      optimised LLVM IR of the module
+    object  its machine code as an ELF file
     """
 
     symbol: str
@@ -158,17 +172,21 @@ _compiled: dict[tuple[Called, bool], Compiled] = {}
 
 
 def compiled(called: Called, with_lines: bool = False) -> Compiled:
-    """The kernel, compiled anew as it is for its calls, with debugging information where lines are wanted."""
+    """The kernel, compiled anew with its own options; with debugging information if lines are wanted."""
     key = (called, with_lines)
     if key not in _compiled:
         _compiled[key] = _compile(called, with_lines)
     return _compiled[key]
 
 
+# Other debugging options change the code: they are off.
+_DEBUG = {"debug": True, "boundscheck": False, "_dbg_extend_lifetimes": False, "_dbg_optnone": False}
+
+
 def _compile(called: Called, with_lines: bool) -> Compiled:
     import warnings
 
-    from numba import njit, vectorize
+    from numba import njit
     from numba.core.compiler_lock import global_compiler_lock
 
     options = {name: set(v) if isinstance(v, frozenset) else v for name, v in called.options}
@@ -178,32 +196,33 @@ def _compile(called: Called, with_lines: bool) -> Compiled:
     with global_compiler_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         if called.ufunc:
-            from numba.core.typing import signature
-            from numba.np.ufunc.wrappers import build_ufunc_wrapper
-
-            result, *arguments = called.signature
-            made = vectorize([signature(result, *arguments)], **options)(called.function)
-            of_one = next(iter(made._dispatcher.overloads.values()))
-            wrapped = build_ufunc_wrapper(
-                of_one.library, of_one.target_context, of_one.fndesc.llvm_func_name, of_one.signature, False, of_one
-            )
-            library, symbol = wrapped.library, wrapped.name
+            library, symbol = _compiled_ufunc(called)
         else:
             dispatcher = njit(**options)(function)
             dispatcher.compile(called.signature)
-            of_all = dispatcher.overloads[called.signature]
-            library, symbol = of_all.library, of_all.fndesc.llvm_func_name
+            overload = dispatcher.overloads[called.signature]
+            library, symbol = overload.library, overload.fndesc.llvm_func_name
         library._ensure_finalized()
         machine = library._codegen._tm
         return Compiled(symbol, library.get_llvm_str(), bytes(machine.emit_object(library._final_module)))
 
 
-# What a debugger would want besides, and what makes other code of it, is left out.
-_DEBUG = {"debug": True, "boundscheck": False, "_dbg_extend_lifetimes": False, "_dbg_optnone": False}
+def _compiled_ufunc(called: Called) -> tuple[Any, str]:
+    """The loop over arrays that Numba makes of a function of one element."""
+    from numba import vectorize
+    from numba.core.typing import signature
+    from numba.np.ufunc.wrappers import build_ufunc_wrapper
+
+    result, *arguments = called.signature
+    made = vectorize([signature(result, *arguments)])(called.function)
+    inner = next(iter(made._dispatcher.overloads.values()))
+    name = inner.fndesc.llvm_func_name
+    wrapped = build_ufunc_wrapper(inner.library, inner.target_context, name, inner.signature, False, inner)
+    return wrapped.library, wrapped.name
 
 
 def _debuggable(function: Any) -> Any:
-    """The function with the helpers that it calls compiled anew, so that what is inlined of them has lines too."""
+    """The function with its helpers compiled anew, so that code inlined from them has lines too."""
     from numba import njit
 
     names = dict(function.__globals__)
@@ -220,206 +239,107 @@ def _debuggable(function: Any) -> Any:
 # --- listings
 
 
-def _listing(aspect: str, called: Called, dtype: str) -> Listing:
-    made = compiled(called)
-    arrays = _arrays(called)
-    title = f"{called.function.__name__}, {dtype}, {arrays}"
-    if aspect == "llvm":
-        return _ir_listing(f"{title}: optimised LLVM IR", called, made)
+def _machine_code(request: Request, called: Called) -> Listing:
+    made, notes = compiled(called), []
     file = ObjectFile(made.object)
     function = file.function(made.symbol)
-    code, notes = _with_lines(file.code(function), called)
-    code = _resolved(code, file, function)
+    code, note = _with_lines(file.code(function), called)
+    notes += [note] if note else []
+    places = relocations(file, function)
+    code = tuple(_with_name(one, places) for one in code)
     loop = hot_loop(code, this_family())
-    inside = {one.address for one in loop.instructions} if loop is not None else set()
-    lines = tuple(_line(one, one.address in inside) for one in code if aspect != "hot" or one.address in inside)
+    inside = loop.addresses if loop is not None else frozenset()
     if loop is None:
-        notes += ("It has no loop of its own.",)
-    calls = sum(one.kind == "call" and one.address in inside for one in code)
+        notes.append("It has no loop of its own.")
+    calls = sum(one.kind == "call" for one in loop.instructions) if loop is not None else 0
     if calls:
-        names = " and ".join(_outside(file, function)) or "a function"
-        many = f"{calls} times" if calls > 1 else "once"
-        notes += (f"The loop calls {names} {many} an iteration: a call computes one element, whatever is around it.",)
-    facts = {"compiler": _compiler(), "source": _place(called)}
-    return Listing(title, "asm", lines, loop, notes, facts)
+        ours = (".", "_Z", "NRT_", "numba_", "Py", "_Py", *(known.symbol for known in file.functions))
+        names = dict.fromkeys(name for name, _ in places.values() if name and not name.startswith(ours))
+        times = f"{calls} times" if calls > 1 else "once"
+        called_names = " and ".join(names) or "a function"
+        notes.append(f"The loop calls {called_names} {times} an iteration: a call computes one element.")
+    lines = tuple(
+        Line(one.text, one.kind, one.line, one.address, one.address in inside)
+        for one in code
+        if request.aspect != "hot" or one.address in inside
+    )
+    title = f"{called.function.__name__}, {request.dtype}, {called.layout}"
+    return Listing(title, "asm", lines, loop, tuple(notes), _facts(called))
 
 
-def _line(one: Instruction, hot: bool) -> Line:
-    return Line(one.text, one.kind, one.line, one.address, hot)
+def _ir(request: Request, called: Called) -> Listing:
+    made = compiled(called)
+    code = read_ir(made.ir, made.symbol)
+    lines = list(code.lines)
+    if not called.ufunc:
+        debugged = compiled(called, with_lines=True)
+        others = list(read_ir(debugged.ir, debugged.symbol).instructions.values())
+        for at, n in _matched(list(code.instructions.values()), others).items():
+            place = list(code.instructions)[at]
+            lines[place] = replace(lines[place], source=others[n].line)
+    name = called.function.__name__
+    shown = tuple(replace(line, text=line.text.replace(made.symbol, name)) for line in lines)
+    title = f"{name}, {request.dtype}, {called.layout}: optimised LLVM IR"
+    facts = _facts(called) | {"instructions": families(code.instructions.values())}
+    return Listing(title, "llvm", shown, facts=facts)
 
 
-def _arrays(called: Called) -> str:
-    from numba.types import Array
-
-    layouts = {t.layout for t in called.signature if isinstance(t, Array)}
-    if called.ufunc:
-        return "a NumPy ufunc's loop"
-    if layouts == {"C"}:
-        return "arrays in C order"
-    return "arrays of any strides" if layouts == {"A"} else "arrays in C order, some of any strides"
-
-
-def _compiler() -> str:
+def _facts(called: Called) -> dict[str, Any]:
     import llvmlite.binding as llvm
     import numba
 
     version = ".".join(map(str, llvm.llvm_version_info))
-    return f"Numba {numba.__version__}, LLVM {version}, for {llvm.get_host_cpu_name()}"
+    file, line = source_line(called.function.__code__.co_filename, called.function.__code__.co_firstlineno)
+    compiler = f"Numba {numba.__version__}, LLVM {version}, for {llvm.get_host_cpu_name()}"
+    return {"compiler": compiler, "source": f"{file}:{line}"}
 
 
-def _place(called: Called) -> str:
-    code = called.function.__code__
-    file, line = source_line(code.co_filename, code.co_firstlineno)
-    return f"{file}:{line}"
+def _matched(code: Sequence[Instruction], other: Sequence[Instruction]) -> dict[int, int]:
+    """The instructions that two compiles share: the index in the other one for indices in the one."""
+    names = ([one.mnemonic for one in some] for some in (code, other))
+    blocks = difflib.SequenceMatcher(None, *names, autojunk=False).get_matching_blocks()
+    return {block.a + n: block.b + n for block in blocks for n in range(block.size)}
 
 
-def _resolved(code: Sequence[Instruction], file: ObjectFile, function: Function) -> tuple[Instruction, ...]:
-    """The instructions with what is to be put in by the linker in place of the zeros that are there until then: the
-    functions that are called, the constants that are read. Numba's code holds whole addresses of them."""
-    places = {
-        at: name + (f" + {addend:#x}" if addend > 0 and name.startswith(".") else "")
-        for at, name, addend in _relocations(file, function)
-    }
-    found = []
-    for one in code:
-        place = next((places[at] for at in range(one.address, one.address + one.size) if at in places), None)
-        if place and one.mnemonic == "movabs":
-            one = replace(one, operands=re.sub(r", (0x[0-9a-f]+|0)$", f", offset {place}", one.operands))
-        found.append(one)
-    return tuple(found)
-
-
-def _relocations(file: ObjectFile, function: Function) -> Iterator[tuple[int, str, int]]:
-    """What the linker is to put into a function: where, the address of what, and how far behind it."""
-    from elftools.elf.relocation import RelocationSection
-
-    for section in file._elf.iter_sections():
-        if isinstance(section, RelocationSection) and section["sh_info"] == function.section:
-            symbols = file._elf.get_section(section["sh_link"])
-            for relocation in section.iter_relocations():
-                symbol = symbols.get_symbol(relocation["r_info_sym"])
-                name: str = symbol.name
-                if not name and isinstance(symbol["st_shndx"], int):  # a section's own symbol
-                    name = file._elf.get_section(symbol["st_shndx"]).name
-                at = relocation["r_offset"]
-                if function.address <= at < function.address + function.size:
-                    yield at, name, relocation["r_addend"]
-
-
-def _outside(file: ObjectFile, function: Function) -> list[str]:
-    """The functions of other libraries that it refers to, by the names that the linker would look up."""
-    inside = {known.symbol for known in file.functions}
-    names = dict.fromkeys(name for _, name, _ in _relocations(file, function) if name not in inside)
-    ours = (".", "_Z", "NRT_", "numba_", "Py", "_Py")
-    return [name for name in names if name and not name.startswith(ours)]
-
-
-def _with_lines(code: Sequence[Instruction], called: Called) -> tuple[tuple[Instruction, ...], tuple[str, ...]]:
-    """The instructions with the source lines that a compile with debugging information has for the same ones."""
+def _with_lines(code: Sequence[Instruction], called: Called) -> tuple[tuple[Instruction, ...], str]:
+    """The instructions with their source lines, and a note if some have none."""
     if called.ufunc:
-        return tuple(code), ("Numba's ufuncs have no debugging information, so there are no source lines.",)
+        return tuple(code), "Numba's ufuncs have no debugging information, so there are no source lines."
     debugged = compiled(called, with_lines=True)
     file = ObjectFile(debugged.object)
     function = file.function(debugged.symbol)
-    other = file.code(function)
-    where = _debug_lines(debugged.object, Path(called.function.__code__.co_filename).parent)
-    lines: list[SourceLine | None] = [None] * len(code)
-    same = difflib.SequenceMatcher(
-        None, [one.mnemonic for one in code], [one.mnemonic for one in other], autojunk=False
-    )
-    for block in same.get_matching_blocks():
-        for n in range(block.size):
-            lines[block.a + n] = where(other[block.b + n].address)
-    share = sum(block.size for block in same.get_matching_blocks()) / max(len(code), 1)
-    notes = () if share > 0.9 else (
-        f"With debugging information Numba compiles other code: {100 * share:.0f} % of the instructions have a line.",
-    )  # fmt: skip
-    return tuple(replace(one, line=line) for one, line in zip(code, lines, strict=True)), notes
+    other, line = file.code(function), file.lines(function)
+    matched = _matched(code, other)
+    share = len(matched) / max(len(code), 1)
+    note = f"With debugging information Numba compiles other code: {100 * share:.0f} % of the instructions have a line."
+    placed = (replace(one, line=line(other[matched[n]].address)) if n in matched else one for n, one in enumerate(code))
+    return tuple(placed), note if share < 0.9 else ""
 
 
-def _debug_lines(data: bytes, folder: Path) -> Callable[[int], SourceLine | None]:
-    """A function from an address in an object file's code to the source line, by the file's DWARF.
-
-    folder  of the source, which the table of files leaves out
-    """
-    import bisect
-
-    from elftools.elf.elffile import ELFFile
-
-    rows: list[tuple[int, SourceLine | None]] = []
-    info = ELFFile(io.BytesIO(_linked(data))).get_dwarf_info(relocate_dwarf_sections=False)
-    for unit in info.iter_CUs():
-        program = info.line_program_for_CU(unit)
-        if program is None:
-            continue
-        header = program.header
-        version5 = header["version"] >= 5
-        names = {}
-        for n, entry in enumerate(header["file_entry"]):
-            name = entry.name.decode()
-            directories = header["include_directory"]
-            index = entry.dir_index - (0 if version5 else 1)
-            place = Path(directories[index].decode()) if 0 <= index < len(directories) else folder
-            names[n + (0 if version5 else 1)] = str(folder / place / name)
-        for row in program.get_entries():
-            state = row.state
-            if state is not None:
-                known = not state.end_sequence and state.line and state.file in names
-                rows.append((state.address, source_line(names[state.file], state.line) if known else None))
-    rows.sort(key=lambda row: (row[0], row[1] is not None))
-    addresses = [address for address, _ in rows]
-
-    def at(address: int) -> SourceLine | None:
-        place = bisect.bisect_right(addresses, address) - 1
-        return rows[place][1] if place >= 0 else None
-
-    return at
-
-
-def _linked(data: bytes) -> bytes:
-    """The object file with the places filled in that its debugging sections leave to the linker.
-
-    pyelftools does this too, but refuses whole files for one kind of relocation in .eh_frame that it does not know.
-    """
-    from elftools.elf.elffile import ELFFile
+def relocations(file: ObjectFile, function: Function) -> dict[int, tuple[str, int]]:
+    """The addresses in a function that the linker fills in: the symbol, and the offset from it."""
     from elftools.elf.relocation import RelocationSection
 
-    elf = ELFFile(io.BytesIO(data))
-    filled = bytearray(data)
-    widths = {1: 8, 10: 4, 11: 4}  # R_X86_64_64, _32 and _32S
-    for section in elf.iter_sections():
-        if not isinstance(section, RelocationSection) or not section.name.startswith(".rela.debug"):
+    found = {}
+    for section in file.elf.iter_sections():
+        if not isinstance(section, RelocationSection) or section["sh_info"] != function.section:
             continue
-        start = elf.get_section(section["sh_info"])["sh_offset"]
-        symbols = elf.get_section(section["sh_link"])
-        for relocation in section.iter_relocations():
-            if width := widths.get(relocation["r_info_type"]):
-                value = symbols.get_symbol(relocation["r_info_sym"])["st_value"] + relocation["r_addend"]
-                at = start + relocation["r_offset"]
-                filled[at : at + width] = value.to_bytes(width, "little")
-    return bytes(filled)
+        symbols = file.elf.get_section(section["sh_link"])
+        for one in section.iter_relocations():
+            symbol = symbols.get_symbol(one["r_info_sym"])
+            name = symbol.name
+            if not name and isinstance(symbol["st_shndx"], int):  # a section's own symbol
+                name = file.elf.get_section(symbol["st_shndx"]).name
+            if one["r_offset"] in function:
+                found[one["r_offset"]] = name, one["r_addend"]
+    return found
 
 
-def _ir_listing(title: str, called: Called, made: Compiled) -> Listing:
-    debugged = made if called.ufunc else compiled(called, with_lines=True)
-    code = read_ir(made.ir, made.symbol)
-    other = read_ir(debugged.ir, debugged.symbol)
-    same = difflib.SequenceMatcher(
-        None,
-        [one.mnemonic for one in code.instructions],
-        [one.mnemonic for one in other.instructions],
-        autojunk=False,
-    )
-    instructions = list(code.instructions)
-    lines = list(code.lines)
-    for block in same.get_matching_blocks():
-        for n in range(block.size):
-            source = other.instructions[block.b + n].line
-            instructions[block.a + n] = replace(instructions[block.a + n], line=source)
-            at = code.at[block.a + n]
-            lines[at] = replace(lines[at], source=source)
-    code = replace(code, instructions=tuple(instructions), lines=tuple(lines))
-    loop = hot_loop_of_ir(code)
-    short = called.function.__name__
-    shown = tuple(replace(line, text=line.text.replace(made.symbol, short)) for line in code.lit(loop))
-    return Listing(title, "llvm", shown, loop, (), {"compiler": _compiler(), "source": _place(called)})
+def _with_name(one: Instruction, places: dict[int, tuple[str, int]]) -> Instruction:
+    """`movabs rax, offset exp` in place of the zero until the linker fills in the address."""
+    at = next((at for at in range(one.address, one.address + one.size) if at in places), None)
+    if at is None or one.mnemonic != "movabs":
+        return one
+    name, addend = places[at]
+    offset = f" + {addend:#x}" if addend > 0 and name.startswith(".") else ""
+    return replace(one, operands=re.sub(r", (0x[0-9a-f]+|0)$", f", offset {name}{offset}", one.operands))

@@ -1,26 +1,32 @@
-"""Finding a function's loops, and which of them is hot.
+"""Finding a function's loops, and which of them is hot: the same for x86-64, PTX and SASS.
 
-A loop is what a backward jump closes: in the function's graph of basic blocks, an edge to a block that every way to the
-jump passes through (which dominates it), with all blocks between the two (Aho, Lam, Sethi, Ullman, Compilers, §9.6). An
-innermost loop contains no other.
+A loop is closed by an edge in the graph of basic blocks that leads back to a block on the way there; its body is all
+blocks from which that edge is reached without leaving through the loop's head (Aho, Lam, Sethi, Ullman, Compilers,
+§9.6). An innermost loop contains no other.
 
-Hot is the innermost loop that could do the most flops a cycle, by the bound of `ports.py` for a usual processor (the
-same everywhere, so that the loop does not depend on the machine that looks): so a vector loop wins over the scalar one
-that does what is left over, and an unrolled one, or a full tile, over its remainder. Of several the one with the most
-flops an iteration is taken. Where no loop computes, it is the one that moves the most bytes a cycle.
+The hot loop is the innermost one that could do the most flops a cycle, by the bound of families.py for a typical
+processor (the same on every machine). So a vector loop wins over the scalar loop for the remainder, and a full tile
+over its edge cases. Where no loop computes, it is the loop that moves the most bytes a cycle.
 """
 
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
-from .ports import USUAL, Family, bound_of, cycles_by
+from .families import TYPICAL, Family, bound_of, cycles_by
 from .records import ARITHMETIC, KINDS, Instruction, Loop
-from .x86 import falls_through, flow, target_of
 
 Code = Sequence[Instruction]
+
+
+@dataclass(frozen=True)
+class Found:
+    """A loop's common path from its top back to its top, and all of its instructions."""
+
+    path: tuple[Instruction, ...]
+    body: tuple[Instruction, ...]
 
 
 @dataclass(frozen=True)
@@ -32,136 +38,62 @@ class _Block:
 
 def _blocks(code: Code) -> list[_Block]:
     index_of = {one.address: n for n, one in enumerate(code)}
-    starts = {0}
-    for n, one in enumerate(code):
-        if one.kind == "branch" or not falls_through(one):
-            starts.add(n + 1)
-            if (target := target_of(one)) is not None and one.kind == "branch" and target in index_of:
-                starts.add(index_of[target])
-    ordered = sorted(n for n in starts if n < len(code))
+
+    def jump(one: Instruction) -> int | None:
+        return index_of.get(one.target) if one.kind == "branch" and one.target is not None else None
+
+    ends = [n + 1 for n, one in enumerate(code) if one.kind == "branch" or not one.continues]
+    targets = [to for one in code if (to := jump(one)) is not None]
+    starts = sorted(n for n in {0, *ends, *targets} if n < len(code))
     blocks = []
-    for at, first in enumerate(ordered):
-        last = ordered[at + 1] if at + 1 < len(ordered) else len(code)
+    for at, (first, last) in enumerate(zip(starts, [*starts[1:], len(code)], strict=True)):
         end = code[last - 1]
-        next: list[int] = []
-        if falls_through(end) and last < len(code):
-            next.append(at + 1)
-        if end.kind == "branch" and (target := target_of(end)) in index_of:
-            next.append(bisect.bisect_left(ordered, index_of[target]))
+        next = [at + 1] if end.continues and last < len(code) else []
+        if (to := jump(end)) is not None:
+            next.append(bisect.bisect_left(starts, to))
         blocks.append(_Block(first, last, tuple(dict.fromkeys(next))))
     return blocks
 
 
-def _dominators(next: Sequence[Sequence[int]], roots: Iterable[int]) -> dict[int, int]:
-    """Of each block that can be reached the one that immediately dominates it; -1 is the entry before all roots.
-
-    Cooper, Harvey, Kennedy, A Simple, Fast Dominance Algorithm, 2001.
-    """
-    order: list[int] = []
-    seen: set[int] = set()
-    for root in roots:
-        stack = [(root, iter(next[root]))] if root not in seen else []
-        seen.add(root)
-        while stack:
-            block, followers = stack[-1]
-            for follower in followers:
-                if follower not in seen:
-                    seen.add(follower)
-                    stack.append((follower, iter(next[follower])))
-                    break
-            else:
-                order.append(block)
-                stack.pop()
-    number = {block: n for n, block in enumerate(order)}  # in postorder
-    number[-1] = len(order)
-    before: dict[int, list[int]] = {block: [] for block in order}
-    for block in order:
-        for follower in next[block]:
-            before[follower].append(block)
-    for root in roots:
-        before[root].append(-1)
-    above: dict[int, int] = {-1: -1}
-
-    def common(a: int, b: int) -> int:
-        while a != b:
-            while number[a] < number[b]:
-                a = above[a]
-            while number[b] < number[a]:
-                b = above[b]
-        return a
-
-    changed = True
-    while changed:
-        changed = False
-        for block in reversed(order):
-            known = [b for b in before[block] if b in above]
-            new = known[0]
-            for other in known[1:]:
-                new = common(new, other)
-            if above.get(block) != new:
-                above[block], changed = new, True
-    return above
-
-
-@dataclass(frozen=True)
-class Found:
-    """A loop's usual way from its top back to its top, and all of its instructions, with those beside that way."""
-
-    path: tuple[Instruction, ...]
-    body: tuple[Instruction, ...]
-
-
 def loops_in(code: Code) -> list[Found]:
-    """The innermost loops, and those whose usual way enters no loop in them, in the order of their addresses.
+    """The innermost loops, and those whose common path enters no loop in them, in the order of their addresses.
 
-    Compilers lay the usual way out in one piece: a conditional jump forward is seldom taken. What is jumped to, or
-    jumped over, lies beside it.
+    Compilers lay the common path out in one piece: conditional jumps forward are seldom taken.
     """
     if not code:
         return []
     blocks = _blocks(code)
-    next = [block.next for block in blocks]
-    above = _dominators(next, _roots(code, blocks))
     before: list[list[int]] = [[] for _ in blocks]
-    for n, followers in enumerate(next):
-        for follower in followers if n in above else ():  # padding falls through to what it pads, and is never run
+    closing, reached = _back_edges(blocks, _roots(code, blocks))
+    for n in reached:  # padding falls through to the code behind it, and is never run
+        for follower in blocks[n].next:
             before[follower].append(n)
-
-    def dominates(a: int, b: int) -> bool:
-        while b != -1:
-            if a == b:
-                return True
-            b = above[b]
-        return False
-
-    by_head: dict[int, set[int]] = {}
-    for n, followers in enumerate(next):
-        for head in followers if n in above else ():
-            if dominates(head, n):
-                body = by_head.setdefault(head, {head})
-                waiting = [n]
-                while waiting:
-                    block = waiting.pop()
-                    if block not in body:
-                        body.add(block)
-                        waiting.extend(before[block])
+    bodies: dict[int, set[int]] = {}
+    for n, head in closing:
+        body = bodies.setdefault(head, {head})
+        waiting = [n]
+        while waiting:
+            block = waiting.pop()
+            if block not in body:
+                body.add(block)
+                waiting.extend(before[block])
     found = []
-    for head, body in sorted(by_head.items()):
-        inner = {h for h in by_head if h != head and h in body}
-        path = _usual_way(head, body, next)
+    for head, body in sorted(bodies.items()):
+        inner = {other for other in bodies if other != head and other in body}
+        path = _common_path(head, body, blocks)
         if path is None or inner.intersection(path):
             if inner:
                 continue
             path = sorted(body)
-        instructions = tuple(one for n in path for one in code[blocks[n].first : blocks[n].last])
-        whole = tuple(one for n in sorted(body) for one in code[blocks[n].first : blocks[n].last])
-        found.append(Found(instructions, whole))
+        parts = [tuple(one for n in some for one in code[blocks[n].first : blocks[n].last])
+                 for some in (path, sorted(body))]  # fmt: skip
+        found.append(Found(*parts))
     return found
 
 
 def _roots(code: Code, blocks: Sequence[_Block]) -> list[int]:
-    """Where the function begins; and, if it has jumps to what a table says, the blocks that nothing else reaches."""
-    if all(one.kind != "branch" or target_of(one) is not None for one in code):
+    """The first block; and, if the function has computed jumps (of a `switch`), the blocks that no edge reaches."""
+    if all(one.kind != "branch" or one.target is not None for one in code):
         return [0]
     reached = {follower for block in blocks for follower in block.next}
     return [
@@ -171,12 +103,37 @@ def _roots(code: Code, blocks: Sequence[_Block]) -> list[int]:
     ]
 
 
-def _usual_way(head: int, body: set[int], next: Sequence[Sequence[int]]) -> list[int] | None:
+def _back_edges(blocks: Sequence[_Block], roots: Sequence[int]) -> tuple[list[tuple[int, int]], set[int]]:
+    """By a search in depth, the edges to a block that is still on the way; and all blocks that were reached."""
+    edges: list[tuple[int, int]] = []
+    seen: set[int] = set()
+    for root in roots:
+        if root in seen:
+            continue
+        seen.add(root)
+        stack: list[tuple[int, Iterator[int]]] = [(root, iter(blocks[root].next))]
+        on_the_way = {root}
+        while stack:
+            block, followers = stack[-1]
+            follower = next(followers, None)
+            if follower is None:
+                stack.pop()
+                on_the_way.discard(block)
+            elif follower in on_the_way:
+                edges.append((block, follower))
+            elif follower not in seen:
+                seen.add(follower)
+                on_the_way.add(follower)
+                stack.append((follower, iter(blocks[follower].next)))
+    return edges, seen
+
+
+def _common_path(head: int, body: set[int], blocks: Sequence[_Block]) -> list[int] | None:
     """The blocks from the head back to it, straight on wherever that stays in the loop."""
     path, at = [head], head
     while True:
-        inside = [n for n in next[at] if n in body]
-        if head in next[at] and (len(inside) == 1 or at + 1 != inside[0] or len(path) > 1):
+        inside = [n for n in blocks[at].next if n in body]
+        if head in inside and (len(inside) == 1 or at + 1 != inside[0] or len(path) > 1):
             return path
         followers = [n for n in inside if n not in path]
         if not followers:
@@ -186,9 +143,9 @@ def _usual_way(head: int, body: set[int], next: Sequence[Sequence[int]]) -> list
 
 
 def summary(found: Found, family: Family | None = None, most_bits: int = 512) -> Loop:
-    """What a loop's instructions add up to, and what bounds them.
+    """The sums over a loop's instructions, and its bound on a processor family.
 
-    most_bits  of vectors at the ISA level, for the peak that the bound's share is of
+    most_bits  of vectors at the ISA level: the bound's share is of the peak with these
     """
     instructions = found.path
     counts = {kind: n for kind in KINDS if (n := sum(one.kind == kind for one in instructions))}
@@ -196,46 +153,40 @@ def summary(found: Found, family: Family | None = None, most_bits: int = 512) ->
     counts["stores"] = sum(one.writes for one in instructions)
     counts["spills"] = sum(one.stack for one in instructions)
     arithmetic = [one for one in instructions if one.kind in ARITHMETIC]
-    moves = [one for one in instructions if one.reads or one.writes]
-    widths = [one.vector_bits for one in arithmetic or moves]
-    bits = max(set(widths), key=lambda b: (sum(w == b for w in widths), b)) if widths else 0
+    widths = [one.vector_bits for one in arithmetic or instructions if arithmetic or one.reads or one.writes]
     accumulators, latency = _chains(instructions, family)
     loop = Loop(
         instructions=instructions,
         counts=counts,
         flops=sum(one.flops for one in instructions),
         bytes=sum(one.bytes for one in instructions),
-        vector_bits=bits,
+        vector_bits=max(set(widths), key=lambda bits: (widths.count(bits), bits), default=0),
         itemsize=max((one.itemsize for one in arithmetic), default=0),
         accumulators=accumulators,
         latency=latency,
-        beside=len(found.body) - len(found.path),
+        skipped=len(found.body) - len(found.path),
     )
-    return bound_of(loop, family, most_bits) if family else loop
+    return replace(loop, bound=bound_of(loop, family, most_bits)) if family else loop
 
 
 def _chains(instructions: Code, family: Family | None) -> tuple[int, float]:
-    """How many registers carry arithmetic from one iteration to the next, and the longest that one waits for itself.
+    """How many registers carry arithmetic from one iteration to the next, and the cycles of the longest such chain.
 
-    For each register in turn: how many cycles after its value at the top of the loop is its value at the bottom there?
+    For each register: how many cycles after its value at the loop's top is its value at the bottom there?
     """
-    flows = [(one, flow(one)) for one in instructions]
-    carried = {f.writes for _, f in flows if f.writes is not None}
+    writers = [one for one in instructions if one.gives is not None]
     count, longest = 0, 0.0
-    for register in sorted(carried):
-        since: dict[int, tuple[float, int]] = {register: (0.0, 0)}  # cycles, and how much of it was arithmetic
-        for one, f in flows:
-            if f.writes is None:
-                continue
-            taken = [since[r] for r in f.reads if r in since]
+    for register in sorted({one.gives for one in writers if one.gives is not None}):
+        since: dict[int, tuple[float, int]] = {register: (0.0, 0)}  # cycles, and how many instructions computed
+        for one in writers:
+            assert one.gives is not None
+            taken = [since[r] for r in one.needs if r in since]
             if taken:
                 cycles, computed = max(taken)
-                since[f.writes] = (
-                    cycles + (family.latency_of(one) if family else 1.0),
-                    computed + (one.kind in ARITHMETIC or one.kind == "compare"),
-                )
+                latency = family.latency_of(one) if family else 1.0
+                since[one.gives] = cycles + latency, computed + (one.kind in (*ARITHMETIC, "compare"))
             else:
-                since.pop(f.writes, None)
+                since.pop(one.gives, None)
         cycles, computed = since.get(register, (0.0, 0))
         if computed:
             count += 1
@@ -244,20 +195,21 @@ def _chains(instructions: Code, family: Family | None) -> tuple[int, float]:
 
 
 def heat(loop: Loop) -> tuple[float, ...]:
-    """By how much a loop is hot: flops a cycle, or else bytes. Of loops alike in this, one without side ways, with many
-    accumulators, many flops for each byte, and few instructions."""
-    cycles = max(cycles_by(loop, USUAL).values())
+    """How hot a loop is: flops a cycle, or else bytes. Among equals, a loop without skipped instructions, with many
+    accumulators, many flops a byte, and few instructions."""
+    cycles = max(cycles_by(loop, TYPICAL).values())
     flops, moved = round(loop.flops / cycles, 1), round(loop.bytes / cycles, 1)
     intensity = round(loop.flops / max(loop.bytes, 1), 2)
-    return flops, 0.0 if flops else moved, not loop.beside, loop.accumulators, intensity, -len(loop.instructions)
+    return flops, 0.0 if flops else moved, not loop.skipped, loop.accumulators, intensity, -len(loop.instructions)
 
 
 def hot_loop(code: Code, family: Family | None = None, most_bits: int = 512) -> Loop | None:
-    """The hot loop of a function's instructions; None where it has no loop.
+    """The hot loop of a function's instructions; None if it has no loop.
 
-    >>> from loopnest.inspect import x86
-    >>> text = ["vmovss xmm1, dword ptr [rax]", "vaddss xmm0, xmm0, xmm1", "add rax, 4", "cmp rax, rdx", "jne 0x0"]
-    >>> loop = hot_loop([x86.instruction(n, 1, *line.split(" ", 1)) for n, line in enumerate(text)])
+    >>> from loopnest.inspect.records import Instruction
+    >>> load = Instruction(0, 4, "vmovss", "xmm1, [rax]", "load", bytes=4, reads=True, gives=1)
+    >>> add = Instruction(4, 4, "vaddss", "xmm0, xmm0, xmm1", "add", lanes=1, itemsize=4, needs=(0, 1), gives=0)
+    >>> loop = hot_loop([load, add, Instruction(8, 2, "jne", "0", "branch", target=0)])
     >>> loop.flops, loop.bytes, loop.accumulators, loop.counts["loads"]
     (1, 4, 1, 1)
     """

@@ -1,9 +1,9 @@
 """How many warps of a kernel a GPU's multiprocessor holds at once, what limits that, and what to change.
 
-A multiprocessor hides the latency of one warp's loads behind the instructions of others, so it matters how many it has.
-A block is taken in whole or not at all. Each of its warps takes registers, and the block takes shared memory, a place
-among the blocks and a barrier; what runs out first decides. The limits are NVIDIA's: *CUDA C++ Programming Guide*,
-tables of technical specifications by compute capability and of the carve-outs of shared memory.
+A multiprocessor hides the latency of one warp's loads behind the instructions of others, so their number matters. It
+takes whole blocks. Each warp of a block needs registers, and the block needs shared memory, a place among the blocks
+and a barrier; the resource that runs out first decides. The limits are NVIDIA's: *CUDA C++ Programming Guide*, tables
+of technical specifications by compute capability and of the carve-outs of shared memory.
 
 >>> found = occupancy("A100", threads=128, registers=37)
 >>> found.blocks, found.warps, found.percent
@@ -16,12 +16,10 @@ tables of technical specifications by compute capability and of the carve-outs o
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 WARP = 32
 REGISTERS = 65536
@@ -34,6 +32,24 @@ MOST_REGISTERS = 255
 MOST_THREADS = 1024
 KIB = 1024
 
+TABLE = """
+cc   | warps | blocks | shared | block | barriers | GPUs and their multiprocessors
+7.0  | 64    | 32     | 96     | 96    |          | V100 80
+7.5  | 32    | 16     | 64     | 64    |          | T4 40, RTX 2080 Ti 68
+8.0  | 64    | 32     | 164    | 163   |          | A100 108, A30 56
+8.6  | 48    | 16     | 100    | 99    |          | A10 72, A40 84, RTX A6000 84, RTX 3080 68, RTX 3090 82
+8.7  | 48    | 16     | 164    | 163   |          | AGX Orin 16
+8.9  | 48    | 24     | 100    | 99    |          | L4 58, L40S 142, RTX 4080 76, RTX 4090 128
+9.0  | 64    | 32     | 228    | 227   | 64       | H100 132, H100 PCIe 114, H200 132
+10.0 | 64    | 32     | 228    | 227   | 64       | B200 148
+10.3 | 64    | 32     | 228    | 227   | 32       |
+11.0 | 48    | 24     | 228    | 227   | 24       |
+12.0 | 48    | 24     | 100    | 99    | 24       | RTX 5080 84, RTX 5090 170
+12.1 | 48    | 24     | 100    | 99    | 24       |
+"""
+"""A multiprocessor's limits by compute capability: resident warps and blocks; KiB of shared memory at the largest
+carve-out, and of those one block's; barriers of all blocks, where they can run out. H100 is the one with SXM sockets."""
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -41,11 +57,10 @@ class Limits:
 
     warps, blocks    resident at once
     shared           shared memory at the largest carve-out
-    block_shared     what one block may have of it; more than 48 KiB only as dynamic memory that the program asks for
-    reserved         what the system takes of it for each block
-    unit             shared memory is given out in such pieces
-    carveouts        the sizes that shared memory may have, the rest being L1 cache
-    barriers         for all blocks together; None where they are never what runs out
+    block_shared     the part that one block may have; above 48 KiB only as dynamic memory that the program asks for
+    reserved         the part that the system takes for each block
+    unit             shared memory is allocated in such pieces
+    barriers         for all blocks together; None if they never run out
     """
 
     warps: int
@@ -54,41 +69,14 @@ class Limits:
     block_shared: int
     reserved: int
     unit: int
-    carveouts: tuple[int, ...]
-    barriers: int | None = None
-
-
-def _limits(
-    warps: int, blocks: int, carveouts: str, block: int, *, old: bool = False, barriers: int | None = None
-) -> Limits:
-    """From figures in KiB, as the guide has them."""
-    sizes = tuple(int(size) * KIB for size in carveouts.split())
-    unit, reserved = (256, 0) if old else (128, KIB)
-    return Limits(warps, blocks, sizes[-1], block * KIB, reserved, unit, sizes, barriers)
-
-
-LIMITS: dict[tuple[int, int], Limits] = {
-    (7, 0): _limits(64, 32, "0 8 16 32 64 96", 96, old=True),
-    (7, 5): _limits(32, 16, "32 64", 64, old=True),
-    (8, 0): _limits(64, 32, "0 8 16 32 64 100 132 164", 163),
-    (8, 6): _limits(48, 16, "0 8 16 32 64 100", 99),
-    (8, 7): _limits(48, 16, "0 8 16 32 64 100 132 164", 163),
-    (8, 9): _limits(48, 24, "0 8 16 32 64 100", 99),
-    (9, 0): _limits(64, 32, "0 8 16 32 64 100 132 164 196 228", 227, barriers=64),
-    (10, 0): _limits(64, 32, "0 8 16 32 64 100 132 164 196 228", 227, barriers=64),
-    (10, 3): _limits(64, 32, "0 8 16 32 64 100 132 164 196 228", 227, barriers=32),
-    (11, 0): _limits(48, 24, "0 8 16 32 64 100 132 164 196 228", 227, barriers=24),
-    (12, 0): _limits(48, 24, "0 8 16 32 64 100", 99, barriers=24),
-    (12, 1): _limits(48, 24, "0 8 16 32 64 100", 99, barriers=24),
-}
-"""By compute capability."""
+    barriers: int | None
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """A GPU by the name under which it is sold.
+    """A GPU by its product name.
 
-    multiprocessors  0 where only the compute capability is known
+    multiprocessors  0 if only the compute capability is known
     """
 
     name: str
@@ -104,49 +92,36 @@ class Gpu:
         return f"{self.cc[0]}.{self.cc[1]}"
 
 
-GPUS: dict[str, Gpu] = {
-    gpu.name: gpu
-    for gpu in (
-        Gpu("V100", (7, 0), 80),
-        Gpu("T4", (7, 5), 40),
-        Gpu("RTX 2080 Ti", (7, 5), 68),
-        Gpu("A100", (8, 0), 108),
-        Gpu("A30", (8, 0), 56),
-        Gpu("A10", (8, 6), 72),
-        Gpu("A40", (8, 6), 84),
-        Gpu("RTX A6000", (8, 6), 84),
-        Gpu("RTX 3080", (8, 6), 68),
-        Gpu("RTX 3090", (8, 6), 82),
-        Gpu("AGX Orin", (8, 7), 16),
-        Gpu("L4", (8, 9), 58),
-        Gpu("L40S", (8, 9), 142),
-        Gpu("RTX 4080", (8, 9), 76),
-        Gpu("RTX 4090", (8, 9), 128),
-        Gpu("H100", (9, 0), 132),
-        Gpu("H100 PCIe", (9, 0), 114),
-        Gpu("H200", (9, 0), 132),
-        Gpu("B200", (10, 0), 148),
-        Gpu("RTX 5080", (12, 0), 84),
-        Gpu("RTX 5090", (12, 0), 170),
-    )
-}
-"""By name; the H100 without more is the one with SXM sockets."""
+LIMITS: dict[tuple[int, int], Limits] = {}
+"""By compute capability."""
+GPUS: dict[str, Gpu] = {}
+"""By name."""
+
+for _line in TABLE.strip().splitlines()[1:]:
+    _name, *_numbers, _gpus = (_cell.strip() for _cell in _line.split("|"))
+    _cc = (int(_name.split(".")[0]), int(_name.split(".")[1]))
+    _warps, _blocks, _shared, _block, _barriers = (int(_number) if _number else None for _number in _numbers)
+    assert _warps and _blocks and _shared and _block
+    _unit, _reserved = (256, 0) if _cc < (8, 0) else (128, KIB)
+    LIMITS[_cc] = Limits(_warps, _blocks, _shared * KIB, _block * KIB, _reserved, _unit, _barriers)
+    for _gpu in filter(None, _gpus.split(", ")):
+        _name, _, _count = _gpu.rpartition(" ")
+        GPUS[_name] = Gpu(_name, _cc, int(_count))
 
 
 def gpu_named(name: str) -> Gpu:
-    """The GPU of this name: `H100`, `rtx4090`, `NVIDIA A100`; case, spaces and the maker's name do not matter.
+    """The GPU with this name: `H100`, `rtx4090`, `NVIDIA A100`; case, spaces and the maker's name do not matter.
 
-    Raises ValueError for a name that is none of GPUS.
+    Raises ValueError for a name that is not in GPUS.
 
     >>> gpu_named("rtx4090").capability
     '8.9'
     """
-    plain = _plain(name)
-    for gpu in GPUS.values():
-        if _plain(gpu.name) == plain:
-            return gpu
-    near = difflib.get_close_matches(plain, [_plain(known) for known in GPUS], n=1)
-    hint = next((f"; did you mean {known!r}?" for known in GPUS if near and _plain(known) == near[0]), ".")
+    by_name = {_plain(known): gpu for known, gpu in GPUS.items()}
+    if _plain(name) in by_name:
+        return by_name[_plain(name)]
+    near = difflib.get_close_matches(_plain(name), by_name, n=1)
+    hint = f"; did you mean {by_name[near[0]].name!r}?" if near else "."
     raise ValueError(f"gpu is {name!r}, which is not known{hint} Known: {', '.join(GPUS)}")
 
 
@@ -156,35 +131,30 @@ def _plain(name: str) -> str:
 
 
 def gpu_of(cc: tuple[int, int]) -> Gpu:
-    """The first known GPU of a compute capability, or one without a name. Raises ValueError where limits are not known.
+    """The first known GPU of a compute capability, or one without a name. Raises ValueError for an unknown one.
 
     >>> gpu_of((8, 9)).name, gpu_of((12, 1)).name
     ('L4', 'a GPU of 12.1')
     """
-    for gpu in GPUS.values():
-        if gpu.cc == cc:
-            return gpu
-    if cc in LIMITS:
-        return Gpu(f"a GPU of {cc[0]}.{cc[1]}", cc, 0)
-    known = ", ".join(f"{major}.{minor}" for major, minor in LIMITS)
-    raise ValueError(f"cc is {cc[0]}.{cc[1]}, whose limits are not known; known: {known}")
+    if cc not in LIMITS:
+        known = ", ".join(f"{major}.{minor}" for major, minor in LIMITS)
+        raise ValueError(f"cc is {cc[0]}.{cc[1]}, whose limits are not known; known: {known}")
+    return next((gpu for gpu in GPUS.values() if gpu.cc == cc), Gpu(f"a GPU of {cc[0]}.{cc[1]}", cc, 0))
 
 
 @dataclass(frozen=True)
 class Occupancy:
     """What a multiprocessor holds of one kernel.
 
-    threads            of a block
-    registers          of a thread, as the compiler says
-    shared             bytes of a block, static and dynamic together, without what the system reserves
+    threads            of a block; registers: of a thread, as the compiler reports them
+    shared             bytes of a block, static and dynamic together, without the system's
     barriers           of a block
-    blocks, warps      resident at once; 0 where the kernel cannot be launched
+    blocks, warps      resident at once; 0 if the kernel cannot be launched
     most_warps         that the multiprocessor can hold
-    by                 how many blocks each resource would allow; what sets no limit is not there
+    by                 how many blocks each resource allows
     limited_by         the resources that allow the fewest
-    block_registers    what a block is given: whole pieces of REGISTER_UNIT for each warp
-    block_shared       likewise, in whole units and with what is reserved; bytes
-    carveout           the least shared memory that holds these blocks, in bytes; the rest stays L1 cache
+    block_registers    a block's registers: whole pieces of REGISTER_UNIT for each warp
+    block_shared       a block's shared memory: whole units, with the reserved part; bytes
     """
 
     gpu: str
@@ -200,35 +170,23 @@ class Occupancy:
     limited_by: tuple[str, ...]
     block_registers: int
     block_shared: int
-    carveout: int
     advice: str
 
     @property
-    def share(self) -> float:
-        """Of the warps that the multiprocessor can hold."""
-        return self.warps / self.most_warps
-
-    @property
     def percent(self) -> int:
-        """The share in whole per cent, a half rounded up."""
-        return int(100 * self.share + 0.5)
+        """The resident warps' share of those that the multiprocessor can hold, a half rounded up."""
+        return int(100 * self.warps / self.most_warps + 0.5)
 
     @property
     def sentence(self) -> str:
-        """What was found, in words."""
-        if not self.blocks:
-            what = " and ".join(self.limited_by)
-            return f"{self.gpu} cannot launch this kernel: one block of {self.threads} threads has not enough {what}."
-        blocks = f"{self.blocks} block{'s' if self.blocks > 1 else ''}"
+        """The result in words."""
         limit = " and ".join(self.limited_by)
+        if not self.blocks:
+            return f"{self.gpu} cannot launch this kernel: one block of {self.threads} threads has not enough {limit}."
         return (
-            f"{self.gpu} holds {blocks} of {self.threads} threads a multiprocessor, {self.warps} of {self.most_warps} "
-            f"warps ({self.percent} %), limited by {limit}."
+            f"{self.gpu} holds {self.blocks} block{'s' if self.blocks > 1 else ''} of {self.threads} threads a "
+            f"multiprocessor, {self.warps} of {self.most_warps} warps ({self.percent} %), limited by {limit}."
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """The record and its share as plain values."""
-        return dataclasses.asdict(self) | {"share": self.share, "sentence": self.sentence}
 
 
 def occupancy(
@@ -240,20 +198,18 @@ def occupancy(
     threads    of a block, 1 to 1024
     registers  of a thread, as the compiler reports them
     shared     bytes of a block, static and dynamic together
-    barriers   that a block uses; 1 where it synchronises at all
-    advise     also look for what would fit one block more
+    barriers   that a block uses; 1 if it synchronises at all
+    advise     also look for a change that fits one block more
 
-    The carve-out of shared memory is taken to be the largest, which is what a program can ask for. Raises ValueError
-    for arguments that no launch can have.
+    The carve-out of shared memory is the largest, which a program can ask for. Raises ValueError for arguments that no
+    launch can have.
     """
     gpu = gpu_named(gpu) if isinstance(gpu, str) else gpu
     for name, value, least in (("threads", threads, 1), ("registers", registers, 0), ("shared", shared, 0)):
         if value < least:
             raise ValueError(f"{name} is {value}, expected at least {least}")
     by = _blocks_by(gpu.limits, threads, registers, shared, barriers)
-    blocks = min(by.values())
-    warps = _warps(threads)
-    given = _given(shared, gpu.limits)
+    blocks, warps = min(by.values()), math.ceil(threads / WARP)
     return Occupancy(
         gpu=gpu.name,
         capability=gpu.capability,
@@ -267,79 +223,61 @@ def occupancy(
         by=by,
         limited_by=tuple(name for name, most in by.items() if most == blocks),
         block_registers=_registers_of_warp(registers) * warps,
-        block_shared=given,
-        carveout=next((size for size in gpu.limits.carveouts if size >= blocks * given), gpu.limits.shared),
-        advice=_advice(gpu, by, threads, registers, shared, barriers) if advise else "",
+        block_shared=_allocated(shared, gpu.limits),
+        advice=_advice(gpu.limits, by, threads, registers, shared, barriers) if advise else "",
     )
-
-
-def _warps(threads: int) -> int:
-    return math.ceil(threads / WARP)
 
 
 def _registers_of_warp(registers: int) -> int:
     return math.ceil(registers * WARP / REGISTER_UNIT) * REGISTER_UNIT
 
 
-def _given(shared: int, limits: Limits) -> int:
+def _allocated(shared: int, limits: Limits) -> int:
     return math.ceil((shared + limits.reserved) / limits.unit) * limits.unit
 
 
 def _blocks_by(limits: Limits, threads: int, registers: int, shared: int, barriers: int) -> dict[str, int]:
     """How many blocks each resource allows."""
-    warps = _warps(threads)
+    warps = math.ceil(threads / WARP)
     by = {"warps": limits.warps // warps if threads <= MOST_THREADS else 0, "blocks": limits.blocks}
     if registers:
-        of_warp = _registers_of_warp(registers)
-        # Warps are dealt to the partitions, each of which has whole ones.
-        most = REGISTERS // PARTITIONS // of_warp * PARTITIONS if registers <= MOST_REGISTERS else 0
-        by["registers"] = most // warps
-    given = _given(shared, limits)
-    if given:
-        by["shared memory"] = limits.shared // given if given <= limits.block_shared + limits.reserved else 0
+        # Warps are dealt to the partitions, and each partition has whole ones.
+        most = REGISTERS // PARTITIONS // _registers_of_warp(registers) * PARTITIONS
+        by["registers"] = most // warps if registers <= MOST_REGISTERS else 0
+    allocated = _allocated(shared, limits)
+    if allocated:
+        by["shared memory"] = limits.shared // allocated if allocated <= limits.block_shared + limits.reserved else 0
     if limits.barriers is not None and barriers:
         by["barriers"] = limits.barriers // barriers
     return by
 
 
-def _advice(gpu: Gpu, by: Mapping[str, int], threads: int, registers: int, shared: int, barriers: int) -> str:
-    """What to change so that one block more fits, or why that would gain nothing."""
-    limits, blocks = gpu.limits, min(by.values())
+def _advice(limits: Limits, by: Mapping[str, int], threads: int, registers: int, shared: int, barriers: int) -> str:
+    """The least change that fits one block more; or the block size nearest to this one with which more warps fit."""
+    blocks, warps = min(by.values()), math.ceil(threads / WARP)
     wanted = blocks + 1
-    if blocks and blocks * _warps(threads) == limits.warps:
+    if blocks and blocks * warps == limits.warps:
         return "All warps are taken: there is nothing to gain."
-
-    def most(low: int, high: int, fits: Callable[[int], bool]) -> int | None:
-        """The largest number of the range that fits; more of a resource never fits where less does not."""
-        return next((value for value in range(high, low - 1, -1) if fits(value)), None)
-
-    changes = []
-    if by["warps"] < wanted or by["blocks"] < wanted or by.get("barriers", wanted) < wanted:
-        return _advice_on_threads(gpu, blocks, threads, registers, shared, barriers)
+    changes, fixed = [], any(by.get(name, wanted) < wanted for name in ("warps", "blocks", "barriers"))
     if by.get("registers", wanted) < wanted:
-        least = most(1, registers, lambda n: _blocks_by(limits, threads, n, 0, 0)["registers"] >= wanted)
-        if least is None:
-            return _advice_on_threads(gpu, blocks, threads, registers, shared, barriers)
-        changes.append(f"at most {least} registers a thread (now {registers})")
+        of_a_warp = REGISTERS // PARTITIONS // math.ceil(wanted * warps / PARTITIONS)
+        fewer = min(of_a_warp // REGISTER_UNIT * REGISTER_UNIT // WARP, registers, MOST_REGISTERS)
+        fixed = fixed or not fewer
+        changes.append(f"at most {fewer} registers a thread (now {registers})")
     if by.get("shared memory", wanted) < wanted:
         room = min(limits.shared // wanted, limits.block_shared + limits.reserved) // limits.unit * limits.unit
         if room < limits.reserved:
             return "Shared memory is what the system reserves for each block: larger blocks use it better."
         changes.append(f"at most {room - limits.reserved:,} bytes of shared memory a block (now {shared:,})")
-    more = "It can be launched" if not blocks else "One block more fits"
-    return f"{more} with {' and '.join(changes)}."
-
-
-def _advice_on_threads(gpu: Gpu, blocks: int, threads: int, registers: int, shared: int, barriers: int) -> str:
-    """The block size nearest to this one with which more warps are resident."""
+    if changes and not fixed:
+        return f"{'One block more fits' if blocks else 'It can be launched'} with {' and '.join(changes)}."
 
     def held(size: int) -> int:
-        return min(_blocks_by(gpu.limits, size, registers, shared, barriers).values()) * _warps(size)
+        return min(_blocks_by(limits, size, registers, shared, barriers).values()) * math.ceil(size / WARP)
 
-    now = blocks * _warps(threads)
     sizes = sorted(range(WARP, MOST_THREADS + 1, WARP), key=lambda size: (abs(size - threads), size))
-    better = next((size for size in sizes if held(size) > now), None)
+    better = next((size for size in sizes if held(size) > blocks * warps), None)
     if better is None:
         return "No other size of a block holds more warps."
-    what = "More warps fit" if blocks else "It can be launched"
-    return f"{what} with blocks of {better} threads (now {threads}): {held(better)} of {gpu.limits.warps} warps."
+    more = "More warps fit" if blocks else "It can be launched"
+    return f"{more} with blocks of {better} threads (now {threads}): {held(better)} of {limits.warps} warps."

@@ -1,43 +1,42 @@
-"""What inspecting a rung gives, as data: instructions, loops, listings. Tables, text and HTML are made from these.
+"""What an inspection returns, as data: instructions, loops, listings. Text, tables and pages are made from these.
 
-A `View` is what was asked of one rung: a few `Listing`s. A listing is text in one language, line by line; of machine
-code each line knows what kind of instruction it is and which source line it came from, and the listing knows its hot
-loop.
+A `View` is the answer about one rung: a few `Listing`s. A listing is text in one language, line by line. In machine
+code each line knows its kind and its source line, and the listing knows its hot loop. `msgspec.to_builtins(view)` makes
+JSON of it.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 SourceLine = tuple[str, int]
-"""A file, below csrc/ where it is the project's own, and a line in it, from 1."""
+"""A file (below csrc/, or from the package's folder on, where it is the project's own) and a line in it, from 1."""
 
 KINDS = {
     "fma": "multiply and add in one instruction: 2 flops an element",
     "multiply": "multiply",
     "add": "add or subtract",
     "divide": "divide, or take a square root",
-    "special": "an exponential, a logarithm or a sine by a GPU's unit for special functions",
+    "special": "an exponential, a logarithm or a sine in a GPU's special-function unit",
     "compare": "minimum, maximum, comparison",
-    "logic": "bits of floating-point numbers: signs, exponents, masks; integer arithmetic on vectors",
-    "convert": "from one format of numbers to another",
+    "logic": "bits of floating-point numbers (signs, exponents, masks), and integer arithmetic on vectors",
+    "convert": "from one number format to another",
     "shuffle": "moves elements between lanes, or copies one to all",
     "move": "copies a vector register",
     "load": "reads memory into a register",
     "store": "writes a register to memory",
     "spill": "reads or writes a register's place on the stack: there were too few registers",
     "prefetch": "asks for a cache line",
-    "barrier": "waits for the block's other threads, or orders their memory",
+    "barrier": "waits for the block's other threads, or orders their memory accesses",
     "scalar": "integers: addresses, counters, conditions",
     "branch": "jumps",
     "call": "calls a function, or returns",
     "other": "none of these",
 }
-"""The kinds of instructions. An instruction that computes with an operand from memory has the kind of what it computes,
-and counts as a load besides."""
+"""The kinds of instructions. An instruction that computes with an operand from memory has the kind of its computation,
+and also counts as a load."""
 
 ARITHMETIC = ("fma", "multiply", "add", "divide")
 """The kinds that are flops."""
@@ -49,15 +48,19 @@ Language = Literal["asm", "llvm", "ptx", "sass", "python", "cpp", "cuda", "text"
 class Instruction:
     """One machine instruction.
 
-    operands     as they are written in Intel's syntax: the destination first
+    operands     in Intel's syntax: the destination first
     kind         one of KINDS
     bytes        of memory that it reads or writes
     reads        whether it reads memory; writes: whether it writes memory
-    stack        whether that memory is its function's own, at a fixed place: a spilled register
-    vector_bits  of the widest vector register that it names; 0 where there is none
-    lanes        elements that its arithmetic works on: 1 is scalar; 0 where it is no floating-point arithmetic
+    stack        whether that memory is a fixed place in its function's stack frame: a spilled register
+    vector_bits  of the widest vector register among its operands; 0 for scalar arithmetic
+    lanes        elements per arithmetic operation; 1 is scalar, 0 is no floating-point arithmetic
     itemsize     bytes of such an element
-    line         the source line that it comes from, where the file knows
+    needs        numbers of the vector registers that it reads; gives: the one that it writes
+    target       the address that a jump or a call goes to, where the instruction has it
+    refers_to    the address that it reads, or takes, relative to its own
+    continues    whether the next instruction may follow it
+    line         the source line that it comes from, where the file has line tables
     """
 
     address: int
@@ -72,6 +75,11 @@ class Instruction:
     vector_bits: int = 0
     lanes: int = 0
     itemsize: int = 0
+    needs: tuple[int, ...] = ()
+    gives: int | None = None
+    target: int | None = None
+    refers_to: int | None = None
+    continues: bool = True
     line: SourceLine | None = None
 
     @property
@@ -85,14 +93,14 @@ class Instruction:
 
 @dataclass(frozen=True)
 class Bound:
-    """What limits a loop whose data lies in L1, by the throughputs of a processor family.
+    """The limit of a loop whose data lies in L1, from the throughputs of a processor family.
 
-    name      what is the limit: "FMA units", "loads", "stores", "latency", "instructions", …
-    cycles    an iteration, at the least
-    share     of the family's peak flops in this format that the loop can reach; None of a loop without flops
+    name      the limit: "FMA units", "loads", "stores", "latency", "instructions", …
+    cycles    an iteration, at least
+    share     of the family's peak flops in this format that the loop can reach; None for a loop without flops
     sentence  the same in words
-    cycles_by what each resource takes, an iteration
-    family    whose figures they are: "Zen 4"
+    cycles_by cycles of an iteration, by resource
+    family    the processor family: "Zen 4"
     """
 
     name: str
@@ -105,18 +113,19 @@ class Bound:
 
 @dataclass(frozen=True)
 class Loop:
-    """The instructions of a loop's usual iteration, and what they add up to.
+    """The instructions of a loop's common path, and their sums.
 
-    counts         how many instructions of each kind; besides: "loads" and "stores", all that read or write memory, and
-                   "spills", those at the stack, whatever their kind
+    counts         instructions by kind; also "loads" and "stores" (all that read or write memory) and "spills" (all
+                   that do so in the stack frame), whatever their kind
     flops          and bytes: of one iteration
-    vector_bits    of the arithmetic; of the moves where there is none; 0 where it is scalar
-    accumulators   independent chains of arithmetic that go from one iteration to the next
-    latency        cycles of the longest such chain in an iteration; 0 where no iteration waits for the one before
-    beside         further instructions of the loop, which usual iterations jump over
-    calls          what it calls in every iteration: what is done there is not counted
-    seen           the share of the time that was spent in it; None where nobody looked
-    bound          None where nothing is known of the processor
+    vector_bits    of the arithmetic, or of the moves where there is none; 0 if it is scalar. On a GPU: of the widest
+                   access
+    accumulators   independent chains of arithmetic from one iteration to the next
+    latency        cycles of the longest such chain in an iteration; 0 if no iteration waits for the one before
+    skipped        further instructions of the loop, which the common path jumps over
+    calls          functions called in every iteration; their work is not counted
+    seen           share of the time that was spent in this loop; None if it was not sampled
+    bound          None if the processor is unknown
     """
 
     instructions: tuple[Instruction, ...]
@@ -127,33 +136,29 @@ class Loop:
     itemsize: int
     accumulators: int
     latency: float
-    beside: int = 0
+    skipped: int = 0
     calls: tuple[str, ...] = ()
     seen: float | None = None
     bound: Bound | None = None
 
     @property
     def scalar(self) -> bool:
-        """Whether its arithmetic, or what it moves, is one element at a time."""
+        """Whether it computes, or moves, one element at a time."""
         return self.vector_bits == 0
 
     @property
-    def first(self) -> int:
-        return self.instructions[0].address
-
-    @property
-    def last(self) -> int:
-        return self.instructions[-1].address
+    def addresses(self) -> frozenset[int]:
+        return frozenset(one.address for one in self.instructions)
 
 
 @dataclass(frozen=True)
 class Line:
     """A line of a listing.
 
-    kind     an instruction's, or "label", "comment", ""
+    kind     an instruction's kind, or "label", "comment", ""
     source   the source line that it comes from
     address  of machine code
-    note     what there is to say to it: of a source line, what became of it
+    note     a remark on this line: for a source line, the instructions that it became
     """
 
     text: str
@@ -168,11 +173,11 @@ class Line:
 class Listing:
     """Text in one language.
 
-    title  what it is, as in "v4 float32: matmul::multiply_tile<6, 4>"
-    loop   its hot loop, where it has one; the lines of that are `hot`
-    notes  sentences, such as warnings and what to read into it
-    facts  by name, what there is to tell: registers, occupancy, the compiler
-    first  the number of the first line where lines have numbers, as a source's have
+    title  such as "matmul::multiply_tile<6, 4> · v4 · float32"
+    loop   its hot loop, if it has one; the loop's lines are `hot`
+    notes  sentences: warnings, and how to read it
+    facts  further facts by name: registers, occupancy, the compiler
+    first  the number of the first line where lines are numbered, as in a source file
     """
 
     title: str
@@ -193,16 +198,13 @@ class Listing:
     def text(self) -> str:
         return "\n".join(line.text for line in self.lines)
 
-    @property
-    def source_lines(self) -> tuple[SourceLine | None, ...]:
-        return tuple(line.source for line in self.lines)
-
 
 @dataclass(frozen=True)
 class Measured:
-    """How fast the rung was, here and now, on a workload that suits its hot loop, with one thread.
+    """The rung's speed, here and now, on a workload that suits its hot loop, with one thread.
 
-    share    of the machine's limit at this ISA level; limit: which it is, as in "peak flops"
+    share    of the machine's limit at this ISA level
+    limit    which limit: "peak flops", or a bandwidth
     """
 
     workload: str
@@ -216,7 +218,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class View:
-    """What was asked of one rung.
+    """The answer about one rung.
 
     isa  the level of the machine code; "" where there is none
     """
@@ -230,15 +232,6 @@ class View:
     measured: Measured | None = None
     notes: tuple[str, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = to_json(self)
-        return told
-
-
-def to_json(record: Any) -> Any:
-    """A record, with all that is in it, as what the json module writes."""
-    return dataclasses.asdict(record)
-
 
 class InspectError(ValueError):
-    """What was asked for cannot be shown; the message says why, and the fix."""
+    """Something cannot be shown; the message says why, and the fix."""

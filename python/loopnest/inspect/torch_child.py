@@ -1,4 +1,4 @@
-"""Run one torch rung once, in a process of its own whose libraries tell what they run: see in_torch.routines_of.
+"""Run one torch rung once, in a process whose libraries report their routines: see in_torch.routines_of.
 
     MKL_VERBOSE=1 ONEDNN_VERBOSE=1 python -m loopnest.inspect.torch_child matmul torch.eager square-256 float32
 
@@ -19,20 +19,16 @@ def main() -> None:
     from ..operations import OPERATIONS
 
     operation, impl, workload, dtype = sys.argv[1:]
-    contract = OPERATIONS[operation].contract
+    contract, k = OPERATIONS[operation].contract, OPERATIONS[operation][impl]
     chosen = next(w for w in contract.workloads if w.name == workload)
     arguments = contract.sample(chosen, np.dtype(dtype), np.random.default_rng(0))
-    k = OPERATIONS[operation][impl]
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
         contract.run(k.kernel, *arguments.inputs, **arguments.options)
-    told = [
-        {"name": event.key, "calls": event.count, "microseconds": event.self_cpu_time_total}
-        for event in profiled.key_averages()
-        if event.key.startswith(("aten::", "mkldnn", "onednn"))
-    ]
+    events = profiled.key_averages()
+    operators = [(e.key, e.count) for e in events if e.key.startswith(("aten::", "mkldnn", "onednn"))]
     config = [line.strip(" -\n") for line in torch.__config__.show().splitlines()]
     libraries = [line for line in config if line.startswith(("Intel(R)", "OpenMP", "CPU capability", "ATen"))]
-    print("\nloopnest: " + json.dumps({"operators": told, "torch": torch.__version__, "libraries": libraries}))
+    print("\nloopnest: " + json.dumps({"operators": operators, "torch": torch.__version__, "libraries": libraries}))
 
 
 if __name__ == "__main__":

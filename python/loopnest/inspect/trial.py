@@ -1,7 +1,7 @@
-"""Running the rung that is looked into: where its time goes, and how much of the machine's limit it reaches.
+"""Running the inspected rung: where its time goes, and the share of the machine's limit that it reaches.
 
-One thread, as a loop's bound is one core's; the ISA level that was asked for, and its limit, measured in turn with the
-rung so that a moment that is slow is slow for both.
+With one thread, since a loop's bound is one core's, at the requested ISA level. The limit is measured in turn with the
+rung, so that a slow moment slows both.
 """
 
 from __future__ import annotations
@@ -12,96 +12,102 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import _core
 from ..backends.threads import num_threads, set_num_threads
-from ..machine.limits import Piece, copying, multiply_adds, reading
+from ..machine import limits
 from ..operation import Implementation, Workload
-from ..verify.problem import Problem
 from .records import Measured
 from .samples import Samples, sample
 
 LIGHT, HEAVY = 2 << 20, 8 << 20
-"""The most bytes of a workload: of operations that move as much as they compute, so that some cache holds it; and of
-those with many flops for each byte, such as matmul, whose caches are part of the method."""
+"""The largest workload in bytes: of operations that move as much as they compute, so that a cache holds it; and of those
+with many flops a byte, such as matmul, whose method includes the caches."""
 
 FLOPS_PER_BYTE = 8
-"""From which on an operation is of the second kind."""
+"""Operations with more are of the second kind."""
 
-PATIENCE = 0.04
+LONGEST = 0.04
 """Seconds that a call may take."""
+
+ROUNDS = 5
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A rung on a workload that suits its hot loop, ready to run."""
+    """A rung on a workload that suits its hot loop, ready to run.
+
+    footprint  bytes of the arrays that a call touches
+    """
 
     implementation: Implementation
     workload: Workload
     dtype: str
     isa: str
-    call: functools.partial[None]
+    call: Callable[[], object]
+    footprint: int
     _seen: dict[Path, Samples] = field(default_factory=dict, compare=False, repr=False)
 
     def samples(self, file: Path) -> Samples:
-        """Where its time goes, in a file's addresses; looked at once. Raises samples.CannotSample."""
+        """Where its time goes, in a file's addresses; sampled once. Raises samples.CannotSample."""
         if file not in self._seen:
-            with _set(self.isa):
+            with _setting(self.isa):
                 self._seen[file] = sample(self.call, file)
         return self._seen[file]
 
-    def measured(self, seconds: float = 0.25) -> Measured:
-        """How fast it is beside the limits, each at its best."""
+    def measured(self) -> Measured:
+        """Its best speed, and the limits'."""
         contract, shape = self.implementation.operation.contract, self.workload.shape
-        itemsize = np.dtype(self.dtype).itemsize
-        flops, nbytes = contract.flops(**shape), contract.traffic(itemsize, **shape)
-        with _set(self.isa):
-            kinds = (
-                [Piece(self.call, 1.0)],
-                [multiply_adds(self.dtype)],
-                _moves(self._footprint(), bool(contract.updates)),
-            )
-            calls, flops_limit, bytes_limit = _best(kinds, seconds)
-        took = 1 / calls
-        by_flops, by_bytes = flops / flops_limit, nbytes / bytes_limit
-        limit = "peak flops" if by_flops >= by_bytes else f"bandwidth with {_size(self._footprint())}"
-        return Measured(
-            self.workload.name, took, flops / took, nbytes / took, max(by_flops, by_bytes) / took, limit, self.isa
-        )
-
-    def _footprint(self) -> int:
-        """Bytes of the arrays that a call touches; what is updated in place is one."""
-        arrays = {id(x): x.nbytes for x in self.call.args if isinstance(x, np.ndarray)}
-        return sum(arrays.values())
+        flops, nbytes = contract.flops(**shape), contract.traffic(np.dtype(self.dtype).itemsize, **shape)
+        took, peak, bandwidth = float("inf"), 0.0, 0.0
+        with _setting(self.isa):
+            for _ in range(ROUNDS):
+                took = min(took, *(_seconds(self.call) for _ in range(3)))
+                peak = max(peak, limits.peak_flops(self.dtype, seconds=0.02))
+                bandwidth = max(
+                    bandwidth,
+                    limits.read_bandwidth(self.footprint, seconds=0.01),
+                    limits.copy_bandwidth(self.footprint // 2, seconds=0.02),
+                )
+        by_flops, by_bytes = flops / peak, nbytes / bandwidth
+        limit = "peak flops" if by_flops >= by_bytes else f"bandwidth with {self.footprint / 2**20:.3g} MiB"
+        share = max(by_flops, by_bytes) / took
+        return Measured(self.workload.name, took, flops / took, nbytes / took, share, limit, self.isa)
 
 
-def _moves(nbytes: int, in_place: bool) -> list[Piece]:
-    """Loops that do nothing but move bytes, over arrays of so many in all: a sum, a copy, and z = x + 3 y.
+def trial(k: Implementation, dtype: str = "float32", isa: str | None = None) -> Trial | None:
+    """The rung on the largest workload that suits; None if it cannot run here at this ISA level."""
+    level = isa or _core.isa()
+    if not k.available() or level not in _core.isa_levels():
+        return None
+    contract, itemsize = k.operation.contract, np.dtype(dtype).itemsize
+    chosen: Trial | None = None
+    with _setting(level):
+        rate = 0.0  # of the workload before: flops, or bytes, a second
+        for workload in sorted(contract.workloads, key=lambda w: contract.traffic(1, **w.shape)):
+            nbytes = contract.traffic(itemsize, **workload.shape)
+            work = max(contract.flops(**workload.shape), nbytes)
+            most = HEAVY if work > FLOPS_PER_BYTE * nbytes else LIGHT
+            if chosen is not None and (nbytes > most or (rate and work / rate > LONGEST)):
+                continue
+            call, footprint = _call(k, workload, dtype)
+            rate = work / min(_seconds(call) for _ in range(3))
+            chosen = Trial(k, workload, dtype, level, call, footprint)
+    return chosen
 
-    in_place  with x = x + 3 y too, which brings no other line into the cache to be written
-    """
-    one, half, third = (np.ones(max(nbytes // parts // 4, 64), np.float32) for parts in (1, 2, 3))
-    arrays = [(third, third.copy(), third.copy()), *([(half, np.zeros_like(half), half)] if in_place else [])]
-    triads = [
-        Piece(functools.partial(loop, *three, 1), 3.0 * three[0].nbytes)
-        for three in arrays
-        for loop in _core.limits["triad"].values()
-    ]
-    return [reading(one), *copying(half.copy(), half.copy()), *triads]
 
-
-def _best(kinds: tuple[list[Piece], ...], seconds: float) -> list[float]:
-    """The highest rate of each kind of pieces, called in turn; twice each, so that caches hold what they can."""
-    best = [0.0 for _ in kinds]
-    rounds, end = 0, time.perf_counter() + seconds
-    while rounds < 3 or time.perf_counter() < end:
-        for n, pieces in enumerate(kinds):
-            for piece in pieces:
-                best[n] = max(best[n], piece.amount / min(_seconds(piece.run), _seconds(piece.run)))
-        rounds += 1
-    return best
+def _call(k: Implementation, workload: Workload, dtype: str) -> tuple[Callable[[], object], int]:
+    """A call that allocates nothing, and the bytes of its arrays."""
+    contract = k.operation.contract
+    arguments = contract.sample(workload, np.dtype(dtype), np.random.default_rng(0))
+    out = k(*arguments.inputs, **arguments.options)
+    given = {} if contract.updates else {"out": out}
+    results = () if contract.updates else contract.results(out)
+    arrays: list[Any] = [x for x in (*arguments.inputs, *results) if isinstance(x, np.ndarray)]
+    return functools.partial(k, *arguments.inputs, **arguments.options, **given), sum(x.nbytes for x in arrays)
 
 
 def _seconds(call: Callable[[], object]) -> float:
@@ -110,41 +116,9 @@ def _seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def _size(nbytes: int) -> str:
-    return f"{nbytes / (1 << 20):.3g} MiB" if nbytes >= 1_000_000 else f"{nbytes / 1024:.3g} KiB"
-
-
-def trial(k: Implementation, dtype: str = "float32", isa: str | None = None) -> Trial | None:
-    """The rung on the largest workload that suits; None where it cannot run here, at this ISA level.
-
-    Its result has been held to the operation's bound, but for steps in place, whose results change at every call.
-    """
-    level = isa or _core.isa()
-    if not k.available() or level not in _core.isa_levels():
-        return None
-    contract, itemsize = k.operation.contract, np.dtype(dtype).itemsize
-    chosen: Trial | None = None
-    with _set(level):
-        rate = 0.0  # work a second, of the workload before
-        for workload in sorted(contract.workloads, key=lambda w: contract.traffic(1, **w.shape)):
-            nbytes = contract.traffic(itemsize, **workload.shape)
-            work = max(contract.flops(**workload.shape), nbytes)
-            most = HEAVY if work > FLOPS_PER_BYTE * nbytes else LIGHT
-            if chosen is not None and (nbytes > most or (rate and work / rate > PATIENCE)):
-                continue
-            problem = Problem.sample(k.operation, workload, None, {}, dtype=np.dtype(dtype))
-            if not contract.updates:
-                problem.check(k)
-            args, _ = problem.kernel_arguments()
-            call = functools.partial(k.kernel, *args)
-            rate = work / min(_seconds(call) for _ in range(3))
-            chosen = Trial(k, workload, dtype, level, call)
-    return chosen
-
-
 @contextmanager
-def _set(isa: str) -> Iterator[None]:
-    """This ISA level and one thread, and what was before again."""
+def _setting(isa: str) -> Iterator[None]:
+    """This ISA level and one thread; the settings of before afterwards."""
     before, threads = _core.isa(), num_threads()
     _core.set_isa(isa)
     set_num_threads(1)

@@ -1,219 +1,134 @@
-"""What an x86-64 instruction does, from its text in Intel's syntax: kind, memory, lanes, registers.
+"""x86-64 machine code as instructions: capstone decodes operands, registers and memory; this file names the kinds.
 
-Only what floating-point loops are made of is told apart; the rest is "scalar" or "other". The text is that of capstone,
-of objdump -M intel, or of an assembler's listing: `vfmadd231ps zmm1, zmm2, dword ptr [rax + rdx*4]{1to16}`.
+Only the instructions of floating-point loops have kinds of their own; all others are "scalar" or "other".
 """
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Any
 
-from .records import Instruction
+from .records import ARITHMETIC, Instruction
 
-_WIDTHS = {"byte": 1, "word": 2, "dword": 4, "qword": 8, "tbyte": 10, "xmmword": 16, "ymmword": 32, "zmmword": 64}
-_MEMORY = re.compile(r"(?:(\w+) (?:ptr|bcst) )?(?:[fg]s:)?\[([^\]]*)\]", re.IGNORECASE)
-_REGISTER = re.compile(
-    r"\b([xyz]mm\d+|k[0-7]|st\(\d\)|r(?:ax|bx|cx|dx|si|di|bp|sp|\d+)[dwb]?|e(?:ax|bx|cx|dx|si|di|bp|sp)"
-    r"|[abcd][xlh]|[sd]il?|[sb]pl?)\b"
-)
-_VECTOR = re.compile(r"\b([xyz])mm(\d+)\b")
-_BITS = {"x": 128, "y": 256, "z": 512}
-
-_FMA = re.compile(r"vf(?:n?m(?:add|sub)|maddsub|msubadd)(?:132|213|231)?([ps])([sdh])$")
-_FLOAT = re.compile(
-    r"v?(add|sub|addsub|hadd|hsub|mul|div|sqrt|min|max|cmp\w*|rcp14|rsqrt14|rcp|rsqrt|round|rndscale|scalef"
-    r"|getexp|getmant|range|reduce|fixupimm|dp)([ps])([sdh])$"
-)
-_FLOAT_KINDS = {
+FMA = ("fmadd", "fmsub", "fnmadd", "fnmsub", "fmaddsub", "fmsubadd")
+FLOAT = {
+    **dict.fromkeys(FMA, "fma"),
     **dict.fromkeys(("add", "sub", "addsub", "hadd", "hsub"), "add"),
-    "mul": "multiply",
-    "div": "divide",
-    "sqrt": "divide",
-    "min": "compare",
-    "max": "compare",
+    **dict.fromkeys(("mul",), "multiply"),
+    **dict.fromkeys(("div", "sqrt"), "divide"),
+    **dict.fromkeys(("min", "max", "cmp", "comi", "ucomi"), "compare"),
+    **dict.fromkeys(("and", "andn", "or", "xor", "blend", "blendv", "blendm", "movmsk", "test"), "logic"),
+    **dict.fromkeys(("round", "rndscale", "getexp", "getmant", "scalef", "reduce"), "convert"),
+    **dict.fromkeys(("shuf", "unpckl", "unpckh", "perm", "permil", "permi2", "permt2", "insert", "extract"), "shuffle"),
+    **dict.fromkeys(("movl", "movh", "compress", "expand"), "shuffle"),
+    **dict.fromkeys(("mova", "movu", "mov", "movnt", "maskmov"), "move"),
 }
-_LOGIC = re.compile(
-    r"v?(?:p?andn?|p?x?or|pternlog|blend[mv]?|pblend[mv]?\w*|ptest\w*|movmsk|pmovmsk)(?:ps|pd|[bwdq])?$"
-)
-_SHUFFLE = re.compile(
-    r"v?(?:p?shuf\w*|p?perm\w*|unpck\w*|punpck\w*|p?broadcast\w*|broadcast\w*|extract\w*|pextr\w*|insert\w*|pinsr\w*"
-    r"|palignr|valign\w*|movhl\w*|movlh\w*|movddup|movs[hl]dup|p?compress\w*|p?expand\w*|pack\w+|mov[hl]p[sd])$"
-)
-_VECTOR_MOVE = re.compile(
-    r"v?(?:mov(?:[au]p[sd]|dq[au]\d*|nt\w+|s[sd]|[dq]|q2dq|dq2q)|lddqu|maskmov\w*|pmaskmov\w*"
-    r"|p?gather\w*|p?scatter\w*|pgather\w*|pmov[sz]x\w+)$"
-)
-_CONVERT = re.compile(r"v?cvt\w+$")
-_JUMP = re.compile(r"j[a-z]+$|loop(?:n?e)?$")
-_NEVER_WRITES_FIRST = re.compile(r"(?:v?u?comis[sdh]|v?ptest\w*|cmp|test|push|bt|v?testp[sd]|prefetch\w*)$")
-_COMPARES = re.compile(r"v?u?comis[sdh]$|v?cmp\w*[ps][sdh]$|vp?cmp\w+$|pcmp\w+$")
+"""Kinds of floating-point instructions by their stem: `add` of vaddps."""
+
+_STEM = re.compile(r"v?(?P<stem>[a-z]+?2?)(?:132|213|231)?(?P<lanes>[ps])(?P<element>[sdh])$")
+_COMPARE = re.compile(r"v?p?cmp\w+$")
+_CONVERT = re.compile(r"v?cvt")
+_MOVE = re.compile(r"v?(mov(d|q|dq[au]\d*|ntdqa?|q2dq|dq2q)|lddqu|p?gather\w+|p?scatter\w+|pmaskmov\w|pmov[sz]x\w+)$|kmov")
+_SHUFFLE = re.compile(r"v?(p(shuf|erm|unpck|insr|extr|ack|alignr|compress|expand)|p?broadcast|align|insert|extract|perm"
+                      r"|movddup|movs[hl]dup|mov(hl|lh)ps|shuf)")  # fmt: skip
+_LOGIC = re.compile(r"v?(p|kor|kand|kxor|knot|kxnor|ktest|kshift|kunpck|kadd)")
+_OTHER = ("nop", "endbr64", "vzeroupper", "vzeroall", "sfence", "lfence", "mfence", "pause", "ud2", "hlt", "int3")
+_STOPS = ("jmp", "ret", "ud2", "hlt", "int3")
+_NEVER_STORES = ("nop", "lea", "cmp", "test", "bt", "push", "call", "jmp")
 
 
-def kind_of(mnemonic: str, operands: str) -> str:
-    """One of records.KINDS, but for "spill", which depends on the place."""
-    memory = _MEMORY.search(operands)
-    if _FMA.match(mnemonic):
-        return "fma"
-    if (found := _FLOAT.match(mnemonic)) and not _COMPARES.match(mnemonic):
-        return _FLOAT_KINDS.get(found[1], "convert" if found[1].startswith(("r", "get", "scale")) else "other")
-    if _COMPARES.match(mnemonic):
-        return "compare"
-    if mnemonic in ("call", "ret", "leave"):
-        return "call"
-    if _JUMP.match(mnemonic):
-        return "branch"
-    if mnemonic.startswith("prefetch"):
-        return "prefetch"
-    if mnemonic.startswith(("nop", "endbr", "vzero", "data16", "sfence", "lfence", "mfence", "pause")):
-        return "other"
-    if _CONVERT.match(mnemonic):
-        return "convert"
-    if _VECTOR_MOVE.match(mnemonic) or mnemonic.startswith("kmov"):
-        if memory is None:
-            return "move" if _VECTOR.search(operands) or mnemonic.startswith("k") else "scalar"
-        return "store" if operands.lstrip().startswith(memory[0]) else "load"
-    if _SHUFFLE.match(mnemonic):
-        if memory is None:
-            return "shuffle"
-        if operands.lstrip().startswith(memory[0]):
-            return "store"  # extracts to memory
-        return "load" if "broadcast" in mnemonic or mnemonic.endswith("movddup") else "shuffle"
-    if _LOGIC.match(mnemonic) and _VECTOR.search(operands):
-        return "logic"
-    if _VECTOR.search(operands) or re.match(r"k[a-z]+[bwdq]$", mnemonic):
-        return "logic" if mnemonic.lstrip("v").startswith(("p", "k")) else "other"
-    if mnemonic in ("mov", "movabs", "movzx", "movsx", "movsxd", "movbe") and memory is not None:
-        return "store" if operands.lstrip().startswith(memory[0]) else "load"
-    return "scalar"
+def decode(code: bytes, address: int) -> Iterator[Instruction]:
+    """The instructions of a function's bytes, which begin at an address. Needs capstone."""
+    import capstone
+
+    reader = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
+    reader.detail = True
+    found = list(reader.disasm(code, address))
+    framed = any(one.mnemonic == "mov" and one.op_str == "rbp, rsp" for one in found[:24])
+    return (_instruction(one, framed) for one in found)
 
 
-def instruction(address: int, size: int, mnemonic: str, operands: str, *, frame_pointer: bool = False) -> Instruction:
-    """All that the text tells.
+def _instruction(one: Any, framed: bool) -> Instruction:
+    from capstone import CS_AC_READ, CS_AC_WRITE, CS_GRP_CALL, CS_GRP_JUMP, CS_GRP_RET
+    from capstone.x86 import X86_OP_IMM, X86_OP_MEM, X86_OP_REG, X86_REG_RIP
 
-    frame_pointer  whether rbp points into the function's stack, as in functions that begin with `mov rbp, rsp`
-    """
-    mnemonic = mnemonic.lower()
-    words = mnemonic.split()
-    if len(words) > 1 and words[0] in ("rep", "repe", "repne", "repz", "lock", "notrack", "bnd", "data16"):
-        mnemonic = words[-1]
-    kind = kind_of(mnemonic, operands)
-    memory = _MEMORY.search(operands)
-    touches = memory is not None and mnemonic not in ("lea", "nop") and kind not in ("prefetch", "branch")
-    first = bool(memory) and operands.lstrip().startswith(memory[0] if memory else "")
-    writes = touches and first and not _NEVER_WRITES_FIRST.match(mnemonic) and kind != "call"
-    reads = touches and not (writes and kind in ("store",)) and not mnemonic.startswith("set")
-    stack = touches and memory is not None and _at_stack(memory[2], frame_pointer)
-    lanes, itemsize = _lanes(mnemonic, operands)
-    vectors = _VECTOR.findall(operands)
-    bits = max((_BITS[letter] for letter, _ in vectors), default=0)
+    name = one.mnemonic.split()[-1]  # without `rep`, `lock`, `notrack`
+    operands = one.operands
+    memory = next((o for o in operands if o.type == X86_OP_MEM), None)
+    registers = [(one.reg_name(o.reg), o) for o in operands if o.type == X86_OP_REG]
+    vectors = [(int(r[3:]), o) for r, o in registers if r[1:3] == "mm" and r[0] in "xyz"]
+    first = operands[0] if operands else None
+    jumps, calls = one.group(CS_GRP_JUMP), one.group(CS_GRP_CALL)
+    target = first.imm if first is not None and (jumps or calls) and first.type == X86_OP_IMM else None
+
+    found = _STEM.match(name)
+    stem = found["stem"] if found else ""
+    kind = "branch" if jumps else "call" if calls or one.group(CS_GRP_RET) or name == "leave" else _kind(name, stem)
+    if kind == "scalar" and (vectors or name.startswith("k")):
+        kind = "logic" if _LOGIC.match(name) else "other"
+
+    touches = memory is not None and name not in ("lea", "nop") and not jumps and kind != "prefetch"
+    # Of AVX's stores capstone calls the place in memory read; but only `v…` instructions' first operand is in doubt.
+    stores = touches and memory is first and (name[0] in "vk" or bool(memory.access & CS_AC_WRITE))
+    stores = stores and not name.startswith(_NEVER_STORES) and not calls
+    reads = touches and not (stores and (name[0] in "vk" or not memory.access & CS_AC_READ))
+    plain_move = kind == "scalar" and name.startswith("mov")
+    if kind == "move" and not vectors and not name.startswith("k"):
+        plain_move, kind = True, "scalar"
+    if touches and (kind == "move" or plain_move):
+        kind = "store" if stores else "load"
+    elif touches and kind == "shuffle" and (stores or "broadcast" in name or "dup" in name):
+        kind = "store" if stores else "load"
+    stack = touches and _in_frame(one, memory, framed)
+    computes = kind in ARITHMETIC and found is not None
+    itemsize = {"s": 4, "d": 8, "h": 2}[found["element"]] if found and computes else 0
+    widest = max((o.size for _, o in vectors), default=0)
+    lanes = 0 if not computes or found is None else 1 if found["lanes"] == "s" else widest // itemsize
+    cleared = stem in ("xor", "pxor") or "pxor" in name
+    if cleared and len({number for number, _ in vectors}) == 1:
+        vectors = vectors[:1]
+    gives = vectors[0][0] if vectors and vectors[0][1] is first and first.access & CS_AC_WRITE else None
+    needs = [number for number, o in vectors if o is not first or o.access & CS_AC_READ and not cleared]
     return Instruction(
-        address=address,
-        size=size,
-        mnemonic=mnemonic,
-        operands=operands,
+        address=one.address,
+        size=one.size,
+        mnemonic=name,
+        operands=one.op_str,
         kind="spill" if stack and kind in ("load", "store") else kind,
-        bytes=_bytes(mnemonic, operands, memory) * (1 + (reads and writes)) if touches else 0,
+        bytes=memory.size * (stores + reads) if touches else 0,
         reads=reads,
-        writes=writes,
+        writes=stores,
         stack=stack,
-        vector_bits=0 if lanes == 1 else bits,
+        vector_bits=0 if lanes == 1 else 8 * widest,
         lanes=lanes,
         itemsize=itemsize,
+        needs=tuple(needs),
+        gives=gives,
+        target=target,
+        refers_to=one.address + one.size + memory.mem.disp if memory and memory.mem.base == X86_REG_RIP else None,
+        continues=not name.startswith(_STOPS),
     )
 
 
-def _at_stack(place: str, frame_pointer: bool) -> bool:
+def _kind(name: str, stem: str) -> str:
+    """By the mnemonic alone; "scalar" for all that is not about vectors."""
+    if name.startswith("prefetch"):
+        return "prefetch"
+    if name in _OTHER:
+        return "other"
+    if _COMPARE.match(name) and name != "cmpxchg":
+        return "compare" if name[0] in "vp" or stem else "scalar"
+    if _CONVERT.match(name):
+        return "convert"
+    if stem in FLOAT:
+        return FLOAT[stem]
+    if _MOVE.match(name):
+        return "move"
+    return "shuffle" if _SHUFFLE.match(name) else "scalar"
+
+
+def _in_frame(one: Any, memory: Any, framed: bool) -> bool:
     """Whether this is a fixed place in the function's stack frame. With an index it is an array's element."""
-    terms = [term.strip() for term in re.split(r"[+-]", place)]
-    registers = [term for term in terms if re.match(r"[a-z]", term)]
-    return registers in (["rsp"], ["esp"]) or (frame_pointer and registers == ["rbp"])
-
-
-def _lanes(mnemonic: str, operands: str) -> tuple[int, int]:
-    found = _FMA.match(mnemonic) or (None if _COMPARES.match(mnemonic) else _FLOAT.match(mnemonic))
-    if found is None:
-        return 0, 0
-    how, element = found.groups()[-2:]
-    itemsize = {"s": 4, "d": 8, "h": 2}[element]
-    if how == "s":
-        return 1, itemsize
-    bits = max((_BITS[letter] for letter, _ in _VECTOR.findall(operands)), default=128)
-    return bits // 8 // itemsize, itemsize
-
-
-def _bytes(mnemonic: str, operands: str, memory: re.Match[str] | None) -> int:
-    if memory is None:
-        return 0
-    if memory[1] and memory[1].lower() in _WIDTHS:
-        width = _WIDTHS[memory[1].lower()]
-        if "gather" in mnemonic or "scatter" in mnemonic:  # an element a lane of the index
-            vectors = [_BITS[letter] for letter, _ in _VECTOR.findall(operands)]
-            return max(vectors, default=128) // 8
-        return width
-    vectors = [_BITS[letter] for letter, _ in _VECTOR.findall(operands)]
-    return max(vectors, default=64) // 8
-
-
-@dataclass(frozen=True)
-class Flow:
-    """The vector registers that an instruction reads and writes, by number: xmm3, ymm3 and zmm3 are one."""
-
-    reads: frozenset[int]
-    writes: int | None
-
-
-def flow(one: Instruction) -> Flow:
-    """Where values of vector registers go. A register that is cleared by xor with itself depends on nothing."""
-    operands = _split(one.operands)
-    registers = [_number(operand) for operand in operands]
-    if not operands or registers[0] is None:
-        return Flow(frozenset(r for r in registers if r is not None), None)
-    target, sources = registers[0], {r for r in registers[1:] if r is not None}
-    mnemonic = one.mnemonic
-    if _NEVER_WRITES_FIRST.match(mnemonic):
-        return Flow(frozenset(sources | {target}), None)
-    if re.match(r"v?p?xor", mnemonic) and sources == {target} and len({*registers} - {None}) == 1:
-        return Flow(frozenset(), target)
-    vex = mnemonic.startswith("v")
-    if (
-        one.kind == "fma"
-        or mnemonic.startswith(("vpternlog", "vfixupimm", "vpermt2", "vpermi2", "vpdp"))
-        or (not vex and one.kind not in ("move", "load", "spill", "convert") and not mnemonic.startswith("pshuf"))
-    ):
-        sources.add(target)
-    elif "{k" in operands[0].replace(" ", "") and "{z}" not in one.operands:
-        sources.add(target)  # lanes that the mask leaves out keep what they were
-    return Flow(frozenset(sources), target)
-
-
-def _split(operands: str) -> list[str]:
-    """Operands, at the commas outside brackets."""
-    return [operand.strip() for operand in re.split(r",(?![^\[]*\])", operands) if operand.strip()]
-
-
-def _number(operand: str) -> int | None:
-    found = _VECTOR.match(operand)
-    return int(found[2]) if found else None
-
-
-def target_of(one: Instruction) -> int | None:
-    """The address that a jump or a call goes to; None where a register or memory says it."""
-    if one.kind not in ("branch", "call"):
-        return None
-    found = re.match(r"(?:0x)?([0-9a-f]+)\b(?!\])", one.operands.strip())
-    return int(found[1], 16) if found and not _REGISTER.match(one.operands.strip()) else None
-
-
-def falls_through(one: Instruction) -> bool:
-    """Whether the next instruction may be the one behind it."""
-    return not one.mnemonic.startswith("jmp") and one.mnemonic not in ("ret", "ud2", "hlt", "int3")
-
-
-def referred_to(one: Instruction) -> int | None:
-    """The address of `[rip + …]`."""
-    found = re.search(r"\[rip(?: ([+-]) (0x[0-9a-f]+|\d+))?\]", one.operands)
-    if found is None:
-        return None
-    offset = int(found[2], 0) if found[2] else 0
-    return one.address + one.size + (offset if found[1] != "-" else -offset)
+    base = one.reg_name(memory.mem.base) if memory.mem.base else ""
+    return not memory.mem.index and (base == "rsp" or (framed and base == "rbp"))

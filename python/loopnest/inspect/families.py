@@ -1,0 +1,190 @@
+"""What a core does in a cycle, by processor family, and the bound of a loop that follows from it.
+
+The table has what matters to loops of floating-point arithmetic. docs/inspect.md prints it, with the sources;
+scripts/measure_ports.py measures the machine that it runs on.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .records import Bound, InspectError, Instruction, Loop
+
+TABLE = """
+family          | FMA   | adds     | shuffles | loads   | stores    | instructions | latency   | float32 | float64 | models
+Haswell         | 2/2   | 1/1      | 1/1      | 2/2     | 1/1       | 4            | 5,5,3,3,4 | 7/14    | 14/28   | haswell
+Skylake         | 2/2   | with FMA | 1/1      | 2/2     | 1/1       | 4            | 4,4,4,4,4 | 3/5     | 4/8     | skylake
+Skylake-X       | 2/2/2 | with FMA | 1/1/1    | 2/2/2   | 1/1/1     | 4            | 4,4,4,4,4 | 3/5/10  | 4/8/16  | skylake-avx512
+Ice Lake server | 2/2/2 | with FMA | 2/2/1    | 2/2/2   | 2/2/1     | 5            | 4,4,4,4,4 | 3/5/10  | 4/8/16  | icelake-server
+Ice Lake        | 2/2/1 | with FMA | 2/2/1    | 2/2/2   | 2/2/1     | 5            | 4,4,4,4,4 | 3/5/10  | 4/8/16  | icelake-client
+Golden Cove     | 2/2/2 | 2/2/2    | 2/2/1    | 3/3/2   | 2/2/1     | 6            | 4,4,3,4,4 | 3/5/10  | 4/8/16  | sapphirerapids alderlake
+Zen 2           | 2/2   | 2/2      | 2/2      | 2/2     | 1/1       | 6            | 5,3,3,2,3 | 3/6     | 5/10    | znver2
+Zen 3           | 2/2   | 2/2      | 2/2      | 3:2/2   | 2:1/1     | 6            | 4,3,3,2,3 | 3/3     | 5/5     | znver3
+Zen 4           | 2/2/1 | 2/2/1    | 2/2/1    | 3:2/2/1 | 2:1/1/0.5 | 6            | 4,3,3,2,3 | 3/3/6   | 5/5/9   | znver4 znver3
+Zen 5           | 2/2/2 | 2/2/2    | 2/2/2    | 4:2/2/2 | 2:2/2/1   | 8            | 4,3,3,2,3 | 3/3/6   | 5/5/10  | znver5 znver4
+typical         | 2/2/2 | with FMA | 1/1/1    | 2/2/2   | 1/1/1     | 4            | 4,4,4,4,4 | 4/5/10  | 4/8/16  |
+"""  # noqa: E501
+"""Per cycle with vectors of 128/256/512 bits, before a colon with general registers. Latency: cycles of an FMA, a
+multiply, an add, a comparison, a conversion. float32 and float64: cycles that a division keeps its unit busy. Models:
+the names in compilers and llvm-mca, the best first."""
+
+WIDTHS = (128, 256, 512)
+"""Bits of vectors. 128 also stands for scalars in vector registers; 64 for general registers, where these differ."""
+
+
+@dataclass(frozen=True)
+class Family:
+    """A row of the table; adds is None where additions run on the FMA units."""
+
+    name: str
+    fma: Mapping[int, float]
+    adds: Mapping[int, float] | None
+    shuffles: Mapping[int, float]
+    loads: Mapping[int, float]
+    stores: Mapping[int, float]
+    width: int
+    latency: Mapping[str, float]
+    divide: Mapping[int, Mapping[int, float]]
+    models: tuple[str, ...] = ()
+
+    def latency_of(self, one: Instruction) -> float:
+        return self.latency.get(one.kind, 0.0 if one.kind in ("move", "load", "spill") else 1.0)
+
+    def peak(self, itemsize: int, most_bits: int) -> float:
+        """Flops a cycle of FMAs, with vectors of at most this many bits."""
+        return max(2 * bits / 8 / itemsize * n for bits, n in self.fma.items() if bits <= max(most_bits, 128))
+
+
+def _row(line: str) -> Family:
+    name, fma, adds, shuffles, loads, stores, width, latency, single, double, models = (
+        cell.strip() for cell in line.split("|")
+    )
+    cycles = dict(zip(("fma", "multiply", "add", "compare", "convert"), map(float, latency.split(",")), strict=True))
+    return Family(
+        name,
+        _by_bits(fma),
+        None if adds == "with FMA" else _by_bits(adds),
+        _by_bits(shuffles),
+        _by_bits(loads),
+        _by_bits(stores),
+        int(width),
+        cycles | {"divide": 11.0},
+        {4: _by_bits(single), 8: _by_bits(double)},
+        tuple(models.split()),
+    )
+
+
+def _by_bits(cell: str) -> dict[int, float]:
+    general, _, vectors = cell.rpartition(":")
+    found = dict(zip(WIDTHS, map(float, vectors.split("/")), strict=False))
+    return {64: float(general), **found} if general else found
+
+
+*FAMILIES, TYPICAL = map(_row, TABLE.strip().splitlines()[1:])
+
+INTEL = {
+    "Haswell": (0x3C, 0x3F, 0x45, 0x46, 0x3D, 0x47, 0x4F, 0x56),  # and Broadwell
+    "Skylake": (0x4E, 0x5E, 0x8E, 0x9E, 0xA5, 0xA6),
+    "Skylake-X": (0x55,),
+    "Ice Lake server": (0x6A, 0x6C),
+    "Ice Lake": (0x7D, 0x7E, 0x8C, 0x8D, 0xA7),  # and Tiger Lake, Rocket Lake
+    "Golden Cove": (0x8F, 0xCF, 0xAD, 0xAE, 0x97, 0x9A, 0xB7, 0xBA, 0xBF),  # of hybrid ones the fast cores
+}
+"""Models of Intel's family 6 in /proc/cpuinfo."""
+
+
+def family_called(name: str) -> Family:
+    """The family with this name, such as "Zen 4" or "zen4". Raises InspectError."""
+    for family in FAMILIES:
+        if family.name.lower().replace(" ", "") == name.lower().replace(" ", ""):
+            return family
+    raise InspectError(f"family is {name!r}, expected one of {', '.join(f.name for f in FAMILIES)}")
+
+
+@functools.cache
+def this_family() -> Family | None:
+    """The family of this machine's processor; None if it is not in the table."""
+    file = Path("/proc/cpuinfo")
+    if not file.exists():
+        return None
+    pairs = (line.partition(":") for line in file.read_text().split("\n\n")[0].splitlines())
+    name = name_of({key.strip(): value.strip() for key, _, value in pairs})
+    return family_called(name) if name else None
+
+
+def name_of(facts: Mapping[str, str]) -> str | None:
+    """The family's name from the facts in /proc/cpuinfo."""
+    family, model = int(facts.get("cpu family", 0)), int(facts.get("model", 0))
+    if facts.get("vendor_id") == "GenuineIntel" and family == 6:
+        return next((name for name, models in INTEL.items() if model in models), None)
+    if facts.get("vendor_id") == "AuthenticAMD":
+        if family == 23:
+            return "Zen 2" if model >= 0x30 else None
+        if family == 25:
+            return "Zen 4" if 0x10 <= model <= 0x1F or 0x60 <= model <= 0xAF else "Zen 3"
+        if family == 26:
+            return "Zen 5" if model < 0x20 or 0x40 <= model < 0x50 else None  # the others have narrower vector units
+    return None
+
+
+WHY = {
+    "FMA units": "the units for multiply-adds are busy in every cycle",
+    "add units": "the units for additions are busy in every cycle",
+    "divider": "the divider is busy all the time",
+    "shuffles": "the units that move elements between lanes are busy in every cycle",
+    "loads": "every cycle reads as much memory as it can",
+    "stores": "every cycle writes as much memory as it can",
+    "latency": "each iteration waits for the one before",
+    "instructions": "no cycle can start more instructions",
+}
+
+
+def bound_of(loop: Loop, family: Family, most_bits: int) -> Bound:
+    """A loop's limit: the resource that takes the most cycles an iteration."""
+    cycles = cycles_by(loop, family)
+    name, most = max(cycles.items(), key=lambda item: item[1])
+    share = None
+    if loop.flops and most:  # with units of its own for additions, a core can do more than the peak of multiply-adds
+        share = min(1.0, loop.flops / (most * family.peak(loop.itemsize, most_bits)))
+    reach = "" if share is None else f": at most {100 * share:.3g} % of the peak"
+    count = f"{most:.3g} cycle{'' if most == 1 else 's'} an iteration"
+    sentence = f"Bound by {name} on {family.name}: {count}, {WHY[name]}{reach}."
+    return Bound(name, most, share, sentence, cycles, family.name)
+
+
+def cycles_by(loop: Loop, family: Family) -> dict[str, float]:
+    """The cycles of an iteration by resource."""
+    cycles = dict.fromkeys(WHY, 0.0)
+    for one in loop.instructions:
+        bits = max(one.vector_bits, 128)
+        if one.kind == "add" and family.adds is not None:
+            cycles["add units"] += 1 / _of(family.adds, bits)
+        elif one.kind in ("fma", "multiply", "add", "compare"):
+            cycles["FMA units"] += 1 / _of(family.fma, bits)
+        elif one.kind == "divide":
+            cycles["divider"] += family.divide.get(one.itemsize, {}).get(bits, 5.0)
+        elif one.kind == "shuffle":
+            cycles["shuffles"] += 1 / _of(family.shuffles, bits)
+        moved = bits if one.lanes or one.vector_bits else 64
+        cycles["loads"] += one.reads / _of(family.loads, moved)
+        cycles["stores"] += one.writes / _of(family.stores, moved)
+    cycles["latency"] = loop.latency
+    cycles["instructions"] = (len(loop.instructions) - _fused(loop)) / family.width
+    return cycles
+
+
+def _of(table: Mapping[int, float], bits: int) -> float:
+    """Per cycle; vectors wider than the family's are done in pieces."""
+    bits = 128 if bits == 64 and bits not in table else bits
+    widest = max(table)
+    return table[bits] if bits in table else table[widest] * widest / bits
+
+
+def _fused(loop: Loop) -> int:
+    """Pairs of a comparison and the jump behind it: the decoder makes one of them."""
+    pairs = zip(loop.instructions, loop.instructions[1:], strict=False)
+    compares = ("cmp", "test", "sub", "add", "and", "dec", "inc")
+    return sum(b.kind == "branch" and a.mnemonic in compares for a, b in pairs)
