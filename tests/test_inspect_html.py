@@ -11,9 +11,10 @@ from loopnest.cli import main
 from loopnest.inspect import html
 from loopnest.inspect.compare import Row
 from loopnest.inspect.records import Bound, Instruction, Line, Listing, Loop, View
+from loopnest.inspect.source import source_lines
 
 SOURCE = "loopnest/operations/matmul/in_numba.py"
-KERNEL = next(n for n, line in enumerate(html.source_lines(SOURCE), 1) if "c_ij += a[i, p] * b[p, j]" in line)
+KERNEL = next(n for n, line in enumerate(source_lines(SOURCE), 1) if "c_ij += a[i, p] * b[p, j]" in line)
 
 
 def line(text, kind, number=None, address=None, hot=False):

@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import random
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -83,22 +84,24 @@ extern "C" int ask(int major, int minor, int warps, int shared, int block_shared
 def _header():
     """The folder of NVIDIA's cuda_occupancy.h: from the extra `cuda`, or of a CUDA toolkit."""
     found = importlib.util.find_spec("nvidia")
-    roots = [Path(place) for place in (found.submodule_search_locations if found else ())]
-    toolkit = shutil.which("nvcc")
-    roots += [Path(toolkit).resolve().parents[1], Path("/usr/local/cuda")] if toolkit else [Path("/usr/local/cuda")]
-    for root in roots:
-        for place in (*root.glob("*/include"), root / "include"):
-            if (place / "cuda_occupancy.h").exists():
-                return place
-    return None
+    packages = [Path(place) for place in (found.submodule_search_locations if found else ())]
+    toolkits = [Path(nvcc).resolve().parents[1] for nvcc in [shutil.which("nvcc")] if nvcc]
+    folders = [place for package in packages for place in package.glob("*/include")]
+    folders += [toolkit / "include" for toolkit in (*toolkits, Path("/usr/local/cuda"))]
+    return next((folder for folder in folders if (folder / "cuda_occupancy.h").exists()), None)
 
 
 @pytest.fixture(scope="module")
-def nvidias(tmp_path_factory):
-    """NVIDIA's calculator, which its toolkit has as a header: cuda_occupancy.h."""
-    header = _header()
-    if header is None:
+def header():
+    found = _header()
+    if found is None:
         pytest.skip("NVIDIA's cuda_occupancy.h is not here: pip install 'loopnest[cuda]'")
+    return found
+
+
+@pytest.fixture(scope="module")
+def nvidias(header, tmp_path_factory):
+    """NVIDIA's calculator, which is a header of its toolkit: cuda_occupancy.h."""
     folder = tmp_path_factory.mktemp("oracle")
     (folder / "ask.cpp").write_text(ORACLE)
     command = ["g++", "-shared", "-fPIC", f"-I{header}", str(folder / "ask.cpp"), "-o", str(folder / "ask.so")]
@@ -106,30 +109,31 @@ def nvidias(tmp_path_factory):
     return ctypes.CDLL(str(folder / "ask.so")).ask
 
 
-def test_nvidias_own_calculator_agrees(nvidias):
-    """On 1,500 random kernels for each compute capability: blocks, what each resource allows, what a block is given."""
+@pytest.mark.parametrize("cc", LIMITS, ids=lambda cc: f"{cc[0]}.{cc[1]}")
+def test_nvidias_own_calculator_agrees(header, nvidias, cc):
+    """On 1,500 random kernels: blocks, what each resource allows, what a block is given."""
+    version = int(re.search(r"define CUDART_VERSION +(\d+)", (header / "cuda_runtime_api.h").read_text())[1])
+    if cc == (10, 3) and version < 13050:
+        pytest.skip(f"the header of CUDA {version} counts twice as many barriers for 10.3 as that of 13050 does")
     rng = random.Random(5)
+    gpu, limits = gpu_of(cc), LIMITS[cc]
     launched = 0
-    for cc, limits in LIMITS.items():
-        gpu = gpu_of(cc)
-        for _ in range(1500):
-            threads, registers = rng.randint(1, 1024), rng.randint(1, 255)
-            shared = rng.choice((0, rng.randint(0, 8192), rng.randint(0, limits.block_shared + 2048)))
-            barriers = rng.choice((1, 1, 2, 3, 16))
-            by = (ctypes.c_int * 7)()
-            capacity = (limits.shared, limits.block_shared, limits.reserved)
-            blocks = nvidias(*cc, limits.warps, *capacity, threads, registers, shared, barriers, by)
-            found = occupancy(gpu, threads=threads, registers=registers, shared=shared, barriers=barriers, advise=False)
-            case = (gpu.name, threads, registers, shared, barriers, found)
-            assert found.blocks == blocks, case
-            ours = [
-                found.by.get(name, 2**31 - 1) for name in ("warps", "blocks", "registers", "shared memory", "barriers")
-            ]
-            assert ours == list(by[:5]), case
-            assert (found.block_registers, found.block_shared) == (by[5], by[6]), case
-            assert found.warps == blocks * -(-threads // WARP)
-            launched += blocks > 0
-    assert launched > 5000, "most of the cases say something"
+    for _ in range(1500):
+        threads, registers = rng.randint(1, 1024), rng.randint(1, 255)
+        shared = rng.choice((0, rng.randint(0, 8192), rng.randint(0, limits.block_shared + 2048)))
+        barriers = rng.choice((1, 1, 2, 3, 16))
+        by = (ctypes.c_int * 7)()
+        capacity = (limits.shared, limits.block_shared, limits.reserved)
+        blocks = nvidias(*cc, limits.warps, *capacity, threads, registers, shared, barriers, by)
+        found = occupancy(gpu, threads=threads, registers=registers, shared=shared, barriers=barriers, advise=False)
+        case = (gpu.name, threads, registers, shared, barriers, found)
+        assert found.blocks == blocks, case
+        resources = ("warps", "blocks", "registers", "shared memory", "barriers")
+        assert [found.by.get(name, 2**31 - 1) for name in resources] == list(by[:5]), case
+        assert (found.block_registers, found.block_shared) == (by[5], by[6]), case
+        assert found.warps == blocks * -(-threads // WARP)
+        launched += blocks > 0
+    assert launched > 500, "most of the cases can be launched"
 
 
 def test_advice_is_the_least_change_that_fits_one_block_more():
@@ -159,9 +163,7 @@ def test_advice_is_the_least_change_that_fits_one_block_more():
 
 @pytest.mark.parametrize("gpu", GPUS)
 def test_advice_can_be_followed_on_every_gpu(gpu):
-    """Random kernels: whoever does what the advice says has more warps, or the same kernel can be launched."""
-    import re
-
+    """Random kernels: with the advised change more warps are resident, or the kernel can be launched."""
     rng = random.Random(gpu)
     followed = 0
     for _ in range(40):
@@ -195,12 +197,3 @@ def test_names_are_found_however_they_are_written_and_others_get_a_hint():
         gpu_named("H10")
     with pytest.raises(ValueError, match="threads is 0, expected at least 1"):
         occupancy("H100", threads=0, registers=32)
-
-
-def test_the_record_is_plain_data():
-    import json
-
-    told = json.loads(json.dumps(occupancy("H100", threads=256, registers=72).to_json()))
-    assert told["limited_by"] == ["registers"]
-    assert told["share"] == pytest.approx(24 / 64)
-    assert told["by"]["warps"] == 8

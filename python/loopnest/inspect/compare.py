@@ -59,7 +59,13 @@ def compare(k: Implementation, other: Implementation, **options: Any) -> Compari
     return Comparison(*views, tuple(Row(name, left.get(name, 0), right.get(name, 0)) for name in both))
 
 
-ONLY_IN_BOTH = ("cycles at least", "bound by", "flops a cycle at most", "% of the peak at most", "% of the limit, measured")
+ONLY_IN_BOTH = (
+    "cycles at least",
+    "bound by",
+    "flops a cycle at most",
+    "% of the peak at most",
+    "% of the limit, measured",
+)
 
 
 def _counts(loop: Loop, view: View) -> dict[str, float | str]:

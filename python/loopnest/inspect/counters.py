@@ -1,7 +1,7 @@
 """What the processor counts while a rung runs: cycles, instructions, cache misses.
 
-    workload  of the call; by default one that takes a while
-    calls     how many calls are counted; 5
+workload  of the call; by default one that takes a while
+calls     how many calls are counted; 5
 """
 
 from __future__ import annotations

@@ -68,7 +68,7 @@ def families(instructions: Iterable[Instruction]) -> dict[str, int]:
     for one in instructions:
         name, *rest = one.mnemonic.split(".")
         kept = [part for part in rest if re.fullmatch(r"global|shared|local|sync|f16|f32|f64|v2|v4", part)]
-        counted[".".join([name, *kept]) if name.islower() and name != "llvm" else name] += 1
+        counted[one.mnemonic if name == "llvm" else ".".join([name, *kept]) if name.islower() else name] += 1
     return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
 
 
@@ -106,7 +106,9 @@ def _classified(address: int, name: str, operands: str, guarded: bool) -> Instru
     if head == "MUFU" and rest[:1] and rest[0] in ("RCP", "RSQ", "SQRT", "RCP64H", "RSQ64H"):
         kind = "divide"
     factors = [piece.strip().lstrip("-") for piece in operands.split(",")[1:3]]
-    if (head in ("HFMA2", "FADD") and "RZ" in factors) or (head == "IMAD" and (rest[:1] == ["MOV"] or factors == ["RZ"] * 2)):
+    if (head in ("HFMA2", "FADD") and "RZ" in factors) or (
+        head == "IMAD" and (rest[:1] == ["MOV"] or factors == ["RZ"] * 2)
+    ):
         kind = "move"  # adding zero, or multiplying by it, is how SASS writes a copy or a constant
     one = Instruction(address, 0, name, operands, kind, continues=guarded or head not in _STOPS)
     if kind in ("load", "store"):
@@ -134,7 +136,7 @@ def read_ptx(text: str, name: str | None = None) -> Code:
     >>> [one.kind for one in code.instructions.values()]
     ['load', 'fma', 'branch']
     """
-    files = {number: path for number, path in re.findall(r'\.file\s+(\d+)\s+"([^"]+)"', text)}
+    files = dict(re.findall(r'\.file\s+(\d+)\s+"([^"]+)"', text))
     reader, source = _Reader(), None
     for raw in _entry(text, name):
         line = raw.strip()
@@ -145,7 +147,9 @@ def read_ptx(text: str, name: str | None = None) -> Code:
             reader.label(line[:-1], raw.rstrip())
         elif (found := _PTX.match(line)) and not line.startswith("."):
             guard, operands = (found["guard"] or "").strip(), " ".join(found["operands"].split())
-            reader.instruction(found["name"], operands, f"{guard:6}{found['name']:<18} {operands};", source, bool(guard))
+            reader.instruction(
+                found["name"], operands, f"{guard:6}{found['name']:<18} {operands};", source, bool(guard)
+            )
         elif not line.startswith(".param"):
             reader.lines.append(Line(raw.replace("\t", "  ").rstrip()))
     return reader.code()
@@ -215,9 +219,11 @@ def read_ir(text: str, name: str) -> Code:
             intrinsic = re.search(r"@(llvm\.[a-z.]+?)\.(?:v\d+)?(?:f\d+|p0|i\d+)", found["operands"])
             opcode = intrinsic[1] if intrinsic else found["name"]
             place = re.search(r"!dbg !(\d+)", raw)
-            one = Instruction(len(reader.instructions), 0, opcode, "", _KIND_OF.get(opcode, "scalar"))
-            one = replace(one, kind="other") if intrinsic and one.kind == "scalar" else one
-            one = replace(one, line=places.get(place[1]) if place else None)
+            kind = _KIND_OF.get(opcode, "other" if intrinsic else "scalar")
+            if kind in _FLOATING and not opcode.startswith(("f", "llvm")):
+                kind = "scalar"  # `add` and `mul` are integers'
+            source = places.get(place[1]) if place else None
+            one = Instruction(len(reader.instructions), 0, opcode, "", kind, line=source)
             reader.instructions[len(reader.lines)] = one
             reader.lines.append(Line(shown, one.kind, one.line))
         else:

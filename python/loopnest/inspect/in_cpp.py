@@ -194,7 +194,9 @@ def _mca(opened: Opened) -> list[Listing]:
         here = family.name if family else "this CPU"
         notes.append(f"llvm-mca {found.version} has no model of {here}: this is {found.model}'s, another core.")
     facts = {"model": found.model, "llvm-mca": found.version}
-    return [Listing(f"llvm-mca's view of {opened.title}", "text", tuple(map(Line, found.lines)), None, tuple(notes), facts)]
+    return [
+        Listing(f"llvm-mca's view of {opened.title}", "text", tuple(map(Line, found.lines)), None, tuple(notes), facts)
+    ]
 
 
 # --- which function a rung is

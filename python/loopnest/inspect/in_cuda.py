@@ -109,7 +109,9 @@ def _listing(
     language = "ptx" if aspect == "ptx" or missing else "sass"
     if aspect == "hot" and missing:
         notes.append(f"This is PTX, which has no machine instructions: {missing}.")
-    code = read_ptx(ptx, symbol) if language == "ptx" else read_sass(disassemble(assemble(ptx, target.cc).cubin), symbol)
+    code = (
+        read_ptx(ptx, symbol) if language == "ptx" else read_sass(disassemble(assemble(ptx, target.cc).cubin), symbol)
+    )
     loop = code.loop
     if loop is not None:
         facts["instructions"] = families(loop.instructions)

@@ -47,7 +47,7 @@ def compiled(launch: Launch, cc: tuple[int, int]) -> tuple[str, str]:
 def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launch]:
     """The launches of one call of a CUDA C++ rung on a workload, in their order."""
     noting = _NoDevice()
-    with _one_at_a_time, mock.patch.object(cuda_device, "device", lambda: noting):
+    with _one_at_a_time, mock.patch.object(cuda_device, "device", return_value=noting):
         run_once(k, workload, dtype)
     return noting.launches
 

@@ -296,8 +296,8 @@ def _facts(called: Called) -> dict[str, Any]:
 
 def _matched(code: Sequence[Instruction], other: Sequence[Instruction]) -> dict[int, int]:
     """The instructions that two compiles share: the index in the other one for indices in the one."""
-    names = ([one.mnemonic for one in some] for some in (code, other))
-    blocks = difflib.SequenceMatcher(None, *names, autojunk=False).get_matching_blocks()
+    left, right = ([one.mnemonic for one in some] for some in (code, other))
+    blocks = difflib.SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks()
     return {block.a + n: block.b + n for block in blocks for n in range(block.size)}
 
 

@@ -48,7 +48,7 @@ cc   | warps | blocks | shared | block | barriers | GPUs and their multiprocesso
 12.1 | 48    | 24     | 100    | 99    | 24       |
 """
 """A multiprocessor's limits by compute capability: resident warps and blocks; KiB of shared memory at the largest
-carve-out, and of those one block's; barriers of all blocks, where they can run out. H100 is the one with SXM sockets."""
+carve-out, and one block's part of it; barriers of all blocks, if they can run out. H100 is the one with SXM sockets."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,9 @@ GPUS: dict[str, Gpu] = {}
 for _line in TABLE.strip().splitlines()[1:]:
     _name, *_numbers, _gpus = (_cell.strip() for _cell in _line.split("|"))
     _cc = (int(_name.split(".")[0]), int(_name.split(".")[1]))
-    _warps, _blocks, _shared, _block, _barriers = (int(_number) if _number else None for _number in _numbers)
-    assert _warps and _blocks and _shared and _block
+    _warps, _blocks, _shared, _block, _barriers = (int(_number or 0) for _number in _numbers)
     _unit, _reserved = (256, 0) if _cc < (8, 0) else (128, KIB)
-    LIMITS[_cc] = Limits(_warps, _blocks, _shared * KIB, _block * KIB, _reserved, _unit, _barriers)
+    LIMITS[_cc] = Limits(_warps, _blocks, _shared * KIB, _block * KIB, _reserved, _unit, _barriers or None)
     for _gpu in filter(None, _gpus.split(", ")):
         _name, _, _count = _gpu.rpartition(" ")
         GPUS[_name] = Gpu(_name, _cc, int(_count))

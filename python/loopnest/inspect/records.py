@@ -118,8 +118,7 @@ class Loop:
     counts         instructions by kind; also "loads" and "stores" (all that read or write memory) and "spills" (all
                    that do so in the stack frame), whatever their kind
     flops          and bytes: of one iteration
-    vector_bits    of the arithmetic, or of the moves where there is none; 0 if it is scalar. On a GPU: of the widest
-                   access
+    vector_bits    of the arithmetic, or of the moves where there is none; 0 if it is scalar
     accumulators   independent chains of arithmetic from one iteration to the next
     latency        cycles of the longest such chain in an iteration; 0 if no iteration waits for the one before
     skipped        further instructions of the loop, which the common path jumps over

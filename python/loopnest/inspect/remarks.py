@@ -49,7 +49,7 @@ _NOISE = re.compile(
     r"no vectype for stmt|no grouped stores|basic block|bad data references|unsupported data-type"
     r"|more than one data ref|relevant stmt not supported: (?![A-Za-z]\w* \()"
 )
-"""GCC's remarks on further attempts and on code outside of loops; and on statements without a vector form, but calls."""
+"""GCC's remarks on further attempts, on code outside of loops, and on statements without a vector form (but calls)."""
 
 _REMARK = re.compile(r"(?P<file>[^:\n]+):(?P<line>\d+):\d+: (?P<how>missed|optimized|remark|note): +(?P<text>.*)")
 

@@ -97,15 +97,15 @@ def _addresses(ring: mmap.mmap) -> list[int]:
 def _by_file(addresses: list[int], wanted: str) -> Samples:
     mapped = []  # from, to, the offset in the file, the file
     for line in Path("/proc/self/maps").read_text().splitlines():
-        span, _, offset, _, _, *name = line.split(maxsplit=5)
-        start, stop = (int(number, 16) for number in span.split("-"))
-        mapped.append((start, stop, int(offset, 16), name[0] if name else "[anonymous]"))
+        words = line.split(maxsplit=5)
+        first, last = (int(number, 16) for number in words[0].split("-"))
+        mapped.append((first, last, int(words[2], 16), words[5] if len(words) > 5 else "[anonymous]"))
     inside: Counter[int] = Counter()
     elsewhere: Counter[str] = Counter()
     for address in addresses:
-        start, _, offset, name = next((one for one in mapped if one[0] <= address < one[1]), (0, 0, 0, "?"))
-        if name == wanted:
+        start, _, offset, file = next((one for one in mapped if one[0] <= address < one[1]), (0, 0, 0, "?"))
+        if file == wanted:
             inside[address - start + offset] += 1
         else:
-            elsewhere[Path(name).name] += 1
+            elsewhere[Path(file).name] += 1
     return Samples(inside, elsewhere)

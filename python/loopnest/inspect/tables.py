@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .compare import Comparison
-from .records import ARITHMETIC, Line, Listing, Loop, Measured, SourceLine, View
+from .records import ARITHMETIC, KINDS, Line, Listing, Loop, Measured, SourceLine, View
 from .source import source_lines
 
 STYLES = {
@@ -151,8 +151,10 @@ def facts_of(listing: Listing) -> list[str]:
 def sums_of(loop: Loop, language: str = "asm") -> list[str]:
     """The sums over a loop's instructions, in a few lines; the last one is its bound if that is known."""
     on_gpu = language in ("ptx", "sass")
-    kinds = [f"{n} {'FMA' if k == 'fma' else k}" for k, n in loop.counts.items() if k not in ("loads", "stores", "spills")]
+    kinds = [f"{loop.counts[k]} {'FMA' if k == 'fma' else k}" for k in KINDS if k in loop.counts]
     width = f"{loop.vector_bits}-bit vectors" if loop.vector_bits else "scalar"
+    if on_gpu:
+        width = f"at most {max(one.vector_bits for one in loop.instructions)} bits an access"
     memory = [f"{loop.counts['loads']} read memory", f"{loop.counts['stores']} write it"]
     if loop.counts["spills"]:
         memory.append(f"{loop.counts['spills']} at the stack")
@@ -160,7 +162,7 @@ def sums_of(loop: Loop, language: str = "asm") -> list[str]:
     each = " of a thread" if on_gpu else ""
     return [
         f"{len(loop.instructions)} instructions an iteration: {', '.join(kinds)}",
-        f"{', '.join(memory)}; {f'at most {loop.vector_bits} bits an access' if on_gpu else width}",
+        f"{', '.join(memory)}; {width}",
         f"{loop.flops} flops and {loop.bytes} bytes an iteration{each}{chains}",
         *([loop.bound.sentence] if loop.bound is not None else []),
     ]

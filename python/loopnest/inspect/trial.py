@@ -24,8 +24,8 @@ from .records import Measured
 from .samples import Samples, sample
 
 LIGHT, HEAVY = 2 << 20, 8 << 20
-"""The largest workload in bytes: of operations that move as much as they compute, so that a cache holds it; and of those
-with many flops a byte, such as matmul, whose method includes the caches."""
+"""Bytes of the largest workload: for operations that move as much as they compute, so that a cache holds it; and for
+those with many flops a byte, such as matmul, whose method includes the caches."""
 
 FLOPS_PER_BYTE = 8
 """Operations with more are of the second kind."""
@@ -104,7 +104,7 @@ def _call(k: Implementation, workload: Workload, dtype: str) -> tuple[Callable[[
     contract = k.operation.contract
     arguments = contract.sample(workload, np.dtype(dtype), np.random.default_rng(0))
     out = k(*arguments.inputs, **arguments.options)
-    given = {} if contract.updates else {"out": out}
+    given = {} if contract.updates or not isinstance(out, np.ndarray | tuple) else {"out": out}
     results = () if contract.updates else contract.results(out)
     arrays: list[Any] = [x for x in (*arguments.inputs, *results) if isinstance(x, np.ndarray)]
     return functools.partial(k, *arguments.inputs, **arguments.options, **given), sum(x.nbytes for x in arrays)

@@ -5,8 +5,10 @@ Only the instructions of floating-point loops have kinds of their own; all other
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from .records import ARITHMETIC, Instruction
@@ -29,7 +31,7 @@ FLOAT = {
 _STEM = re.compile(r"v?(?P<stem>[a-z]+?2?)(?:132|213|231)?(?P<lanes>[ps])(?P<element>[sdh])$")
 _COMPARE = re.compile(r"v?p?cmp\w+$")
 _CONVERT = re.compile(r"v?cvt")
-_MOVE = re.compile(r"v?(mov(d|q|dq[au]\d*|ntdqa?|q2dq|dq2q)|lddqu|p?gather\w+|p?scatter\w+|pmaskmov\w|pmov[sz]x\w+)$|kmov")
+_MOVE = re.compile(r"v?(mov(d|q|dq[au]\d*|ntdqa?|q2dq|dq2q)|lddqu|p?(gather|scatter)\w+|pmaskmov\w|pmov[sz]x\w+)$|kmov")
 _SHUFFLE = re.compile(r"v?(p(shuf|erm|unpck|insr|extr|ack|alignr|compress|expand)|p?broadcast|align|insert|extract|perm"
                       r"|movddup|movs[hl]dup|mov(hl|lh)ps|shuf)")  # fmt: skip
 _LOGIC = re.compile(r"v?(p|kor|kand|kxor|knot|kxnor|ktest|kshift|kunpck|kadd)")
@@ -40,13 +42,28 @@ _NEVER_STORES = ("nop", "lea", "cmp", "test", "bt", "push", "call", "jmp")
 
 def decode(code: bytes, address: int) -> Iterator[Instruction]:
     """The instructions of a function's bytes, which begin at an address. Needs capstone."""
+    found = list(_reader(detail=False).disasm_lite(code, address))
+    framed = any(name == "mov" and operands == "rbp, rsp" for _, _, name, operands in found[:24])
+    for at, size, _, operands in found:
+        one = _decoded(code[at - address : at - address + size], framed)
+        target = at + one.target if one.target is not None else None
+        refers_to = at + one.refers_to if one.refers_to is not None else None
+        yield replace(one, address=at, operands=operands, target=target, refers_to=refers_to)
+
+
+@functools.cache
+def _reader(detail: bool) -> Any:
     import capstone
 
     reader = capstone.Cs(capstone.CS_ARCH_X86, capstone.CS_MODE_64)
-    reader.detail = True
-    found = list(reader.disasm(code, address))
-    framed = any(one.mnemonic == "mov" and one.op_str == "rbp, rsp" for one in found[:24])
-    return (_instruction(one, framed) for one in found)
+    reader.detail = detail
+    return reader
+
+
+@functools.lru_cache(maxsize=1 << 16)
+def _decoded(code: bytes, framed: bool) -> Instruction:
+    """One instruction as if it were at address 0: detail takes time, and a program repeats its instructions."""
+    return _instruction(next(_reader(detail=True).disasm(code, 0)), framed)
 
 
 def _instruction(one: Any, framed: bool) -> Instruction:
@@ -55,10 +72,10 @@ def _instruction(one: Any, framed: bool) -> Instruction:
 
     name = one.mnemonic.split()[-1]  # without `rep`, `lock`, `notrack`
     operands = one.operands
-    memory = next((o for o in operands if o.type == X86_OP_MEM), None)
+    memory: Any = next((o for o in operands if o.type == X86_OP_MEM), None)
     registers = [(one.reg_name(o.reg), o) for o in operands if o.type == X86_OP_REG]
     vectors = [(int(r[3:]), o) for r, o in registers if r[1:3] == "mm" and r[0] in "xyz"]
-    first = operands[0] if operands else None
+    first: Any = operands[0] if operands else None
     jumps, calls = one.group(CS_GRP_JUMP), one.group(CS_GRP_CALL)
     target = first.imm if first is not None and (jumps or calls) and first.type == X86_OP_IMM else None
 
@@ -73,12 +90,11 @@ def _instruction(one: Any, framed: bool) -> Instruction:
     stores = touches and memory is first and (name[0] in "vk" or bool(memory.access & CS_AC_WRITE))
     stores = stores and not name.startswith(_NEVER_STORES) and not calls
     reads = touches and not (stores and (name[0] in "vk" or not memory.access & CS_AC_READ))
-    plain_move = kind == "scalar" and name.startswith("mov")
-    if kind == "move" and not vectors and not name.startswith("k"):
-        plain_move, kind = True, "scalar"
-    if touches and (kind == "move" or plain_move):
-        kind = "store" if stores else "load"
-    elif touches and kind == "shuffle" and (stores or "broadcast" in name or "dup" in name):
+    plain = name.startswith("mov") and kind in ("scalar", "move")
+    if kind == "move" and not vectors and name[0] != "k":
+        kind = "scalar"
+    copies = kind == "shuffle" and (stores or "broadcast" in name or "dup" in name)
+    if touches and (kind == "move" or plain or copies):
         kind = "store" if stores else "load"
     stack = touches and _in_frame(one, memory, framed)
     computes = kind in ARITHMETIC and found is not None
@@ -89,7 +105,7 @@ def _instruction(one: Any, framed: bool) -> Instruction:
     if cleared and len({number for number, _ in vectors}) == 1:
         vectors = vectors[:1]
     gives = vectors[0][0] if vectors and vectors[0][1] is first and first.access & CS_AC_WRITE else None
-    needs = [number for number, o in vectors if o is not first or o.access & CS_AC_READ and not cleared]
+    needs = [number for number, o in vectors if o is not first or (o.access & CS_AC_READ and not cleared)]
     return Instruction(
         address=one.address,
         size=one.size,

@@ -11,7 +11,7 @@ from typing import Any
 from ..bench.records import Record
 from ..inspect import InspectError, View, inspect, provider_of
 from ..inspect.html import write
-from ..inspect.tables import told_of
+from ..inspect.tables import sums_of
 from ..operation import UnknownImplementationError
 from ..operations import OPERATIONS
 
@@ -36,7 +36,7 @@ class Inside:
             "loops": [
                 {
                     "title": listing.title,
-                    "summary": [*(told_of(listing.loop, listing.language) if listing.loop else ()), *listing.notes],
+                    "summary": [*(sums_of(listing.loop, listing.language) if listing.loop else ()), *listing.notes],
                     "code": "\n".join(line.text for line in listing.lines if line.hot),
                 }
                 for listing in self.view.listings
