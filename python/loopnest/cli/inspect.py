@@ -15,10 +15,21 @@ from ..operation import Operation
 from .options import DTYPE, JSON, an_operation, output_file, rung
 from .progress import console
 
+ASPECTS = {
+    "source": "The source, with the instructions of each line.",
+    "hot": "The hot loop, counted, and its bound: the default.",
+    "asm": "The machine code of the function that the hot loop is in.",
+    "remarks": "The loops that the compiler did not vectorize, and why, by source line.",
+    "mca": "llvm-mca's simulation of the hot loop, if llvm-mca is installed.",
+    "llvm": "Optimised LLVM IR.",
+    "ptx": "PTX, NVIDIA's portable assembly.",
+    "sass": "SASS, a GPU's machine code.",
+    "counters": "Cycles, instructions, cache misses of a call, as far as this machine counts them.",
+    "accuracy": "The largest error over float32 numbers, in ULP; of C++ elementwise functions.",
+}
+
 
 def _aspects(command: Callable[..., Any]) -> Callable[..., Any]:
-    from ..inspect import ASPECTS
-
     for aspect, text in reversed(ASPECTS.items()):
         command = click.option(f"--{aspect}", "aspects", flag_value=aspect, multiple=True, help=text)(command)
     return command

@@ -22,7 +22,7 @@ HEADER = "function            isa   largest error       at    above 0.5        1
 def listing(request: Request) -> Listing:
     k, step = request.implementation, request.options.get("step") or STEP
     if k.backend != "cpp":
-        raise InspectError(f"{k.id} is no C++ rung, expected one, such as cpp.simd, to measure the accuracy of")
+        raise InspectError(f"accuracy is measured of C++ rungs, and {k.id} is none; try cpp.simd")
     # softmax is measured by the exponential that it is made of.
     name = "exp" if k.operation.name == "softmax" else k.operation.name
     before = _core.isa()

@@ -19,6 +19,7 @@ import numpy as np
 from .. import _core
 from ..backends.threads import num_threads, set_num_threads
 from ..machine import limits
+from ..machine.plausible import bandwidth_now
 from ..operation import Implementation, Workload
 from .records import Measured
 from .samples import Samples, sample
@@ -64,14 +65,11 @@ class Trial:
         flops, nbytes = contract.flops(**shape), contract.traffic(np.dtype(self.dtype).itemsize, **shape)
         took, peak, bandwidth = float("inf"), 0.0, 0.0
         with _setting(self.isa):
+            multiply_adds = limits.multiply_adds(self.dtype)
             for _ in range(ROUNDS):
                 took = min(took, *(_seconds(self.call) for _ in range(3)))
-                peak = max(peak, limits.peak_flops(self.dtype, seconds=0.02))
-                bandwidth = max(
-                    bandwidth,
-                    limits.read_bandwidth(self.footprint, seconds=0.01),
-                    limits.copy_bandwidth(self.footprint // 2, seconds=0.02),
-                )
+                peak = max(peak, limits.best_rate([multiply_adds], seconds=0.02))
+                bandwidth = max(bandwidth, bandwidth_now(self.footprint, seconds=0.03))
         by_flops, by_bytes = flops / peak, nbytes / bandwidth
         limit = "peak flops" if by_flops >= by_bytes else f"bandwidth with {self.footprint / 2**20:.3g} MiB"
         share = max(by_flops, by_bytes) / took
