@@ -362,9 +362,9 @@ def picture_svg(walked: Walk) -> str:
     size = f'viewBox="0 0 {width:g} {top + 8:g}" width="{width:g}" height="{top + 8:g}"'
     paper = _tag("rect", width=width, height=top + 8, fill=CARD)
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" style="max-width:100%;height:auto" '
-        f'font-family="ui-sans-serif, system-ui, sans-serif"><title>{escape(walked.title)}: '
-        f"{escape(walked.sentence())}</title>{paper}{''.join(parts)}</svg>"
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(walked.title)}" '
+        f'style="max-width:100%;height:auto" font-family="ui-sans-serif, system-ui, sans-serif">'
+        f"<title>{escape(walked.title)}: {escape(walked.sentence())}</title>{paper}{''.join(parts)}</svg>"
     )
 
 

@@ -111,7 +111,9 @@ def css_variables() -> str:
 
 
 def themed(svg: str) -> str:
-    """A picture for a page: the palette's colours become the page's variables, which differ on dark and light."""
+    """A picture for a page: the palette's colours become the page's variables, which differ on dark and light. The
+    title goes, because browsers show it as a tip; the label for screen readers stays."""
+    svg = re.sub("(?s)<title>.*?</title>", "", svg, count=1)
     for name, colour in LIGHT.items():
         svg = svg.replace(colour, f"var(--{name})")
     return svg
@@ -213,4 +215,7 @@ def _finished(svg: str, title: str) -> str:
                 element.set(name, re.sub(r"(\d+\.\d{2})\d+", r"\1", value))
     root.set("role", "img")
     root.set("aria-label", title)
+    name = ElementTree.Element(f"{{{SVG}}}title")
+    name.text = title
+    root.insert(0, name)
     return ElementTree.tostring(root, encoding="unicode") + "\n"

@@ -39,6 +39,74 @@ class Finding:
     records: tuple[Record, ...]
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A sentence about two records that differ in one thing. Of all such pairs, the one that differs most is named.
+
+    slow, fast  which records can be either
+    same        what the two have in common
+    claim, reason  templates: the records are {slow} and {fast}; {size} and {line} are the bytes of an element and of a
+                   cache line; {per_line} elements fit into a line
+    """
+
+    about: str
+    slow: Callable[[Record], bool]
+    fast: Callable[[Record], bool]
+    same: Callable[[Record], object]
+    claim: str
+    reason: str
+
+
+SCALAR = {"add": "cpp.scalar", "dot": "cpp.one_accumulator", "sum": "cpp.row_wise"}
+
+COLUMNS = Pair(
+    "layout",
+    lambda r: r.study == SUM_BY and r.impl.endswith(".column_wise"),
+    lambda r: r.study == SUM_BY and r.impl.endswith(".row_wise"),
+    lambda r: (r.workload, r.section),
+    "Walking a row-major matrix by columns took {factor} as long as by rows",
+    "{slow.impl} and {fast.impl}, a sum over {shape} elements. Memory comes in cache lines of {line} bytes. Along"
+    " a row all {per_line} elements of a line are used one after another; down a column each element costs a line"
+    " of its own: {line} bytes for {size}.",
+)
+EVERY_16TH = Pair(
+    "layout",
+    lambda r: r.study == STRIDES and r.case == "every 16th",
+    lambda r: r.study == STRIDES and r.case == "every element",
+    lambda r: (r.workload, r.section),
+    "Summing every 16th element took {factor} as long as summing neighbours",
+    "{slow.impl}, {shape} elements both times. 16 elements apart, each element has a cache line to "
+    "itself, and no vector can be loaded from one.",
+)
+ROWS_APART = Pair(
+    "layout",
+    lambda r: r.study.endswith(POWERS_OF_TWO) and r.case == "2ⁿ",
+    lambda r: r.study.endswith(POWERS_OF_TWO) and r.case.startswith("2ⁿ +"),
+    lambda r: (r.study, r.workload, r.section),
+    "Rows a power of two apart took {factor} as long as rows 16 elements further apart",
+    "{slow.operation}, {slow.impl}, {shape}. The lower bits of an address choose its set in a cache, so all "
+    "elements of such a column compete for a few sets and evict each other.",
+)
+VECTORS = Pair(
+    "vectorization",
+    lambda r: r.suite == "vectorization" and r.impl == SCALAR.get(r.operation),
+    lambda r: r.suite == "vectorization" and r.impl == "cpp.simd" and r.operation in SCALAR,
+    lambda r: (r.operation, r.workload),
+    "Vector instructions made {slow.operation} {factor} as fast",
+    "{fast.impl} and {slow.impl}, {slow.workload}. The scalar loop takes one number at a time, and in a sum each "
+    "addition waits for the last. The other one takes a full register, and uses several registers at once.",
+)
+NO_CALLS = Pair(
+    "vectorization",
+    lambda r: r.suite == "vectorization" and r.operation == "gelu" and r.impl == "cpp.scalar",
+    lambda r: r.suite == "vectorization" and r.operation == "gelu" and r.impl == "cpp.simd",
+    lambda r: r.workload,
+    "GELU without a library call for each element became {factor} as fast",
+    "{fast.impl} and {slow.impl}, {slow.workload}. A loop that calls exp cannot be vectorized. Written as "
+    "polynomials it can: a vector of elements then takes about as long as one call did.",
+)
+
+
 def findings(records: Sequence[Record], line: int = LINE) -> list[Finding]:
     """The findings, memory layout first.
 
@@ -48,19 +116,33 @@ def findings(records: Sequence[Record], line: int = LINE) -> list[Finding]:
     []
     """
     layout = [
-        *_columns([r for r in records if r.study == SUM_BY], line),
+        *_pair(COLUMNS, records, line),
         *_loop_orders(_largest([r for r in records if r.study == LOOP_ORDERS])),
-        *_strides([r for r in records if r.study == STRIDES]),
-        *_powers_of_two([r for r in records if r.study.endswith(POWERS_OF_TWO)]),
+        *_pair(EVERY_16TH, records, line),
+        *_pair(ROWS_APART, records, line),
         *_blocks(_largest([r for r in records if r.study == BLOCKS and " x " in r.case])),
     ]
     return [
         *map(_with_traffic, layout),
-        *_vectors([r for r in records if r.suite == "vectorization"]),
+        *_pair(VECTORS, records, line),
+        *_pair(NO_CALLS, records, line),
         *_ladder([r for r in records if r.ladder and r.study == "matmul"]),
         *_limits(records),
         *_impossible([r for r in records if r.beyond_limit]),
     ]
+
+
+def _pair(pair: Pair, records: Sequence[Record], line: int) -> Iterator[Finding]:
+    rivals = {pair.same(r): r for r in records if pair.fast(r)}
+    pairs = [(r, rivals[pair.same(r)]) for r in records if pair.slow(r) and pair.same(r) in rivals]
+    compiled = [
+        both for both in pairs if both[0].impl.startswith(("cpp", "numba"))
+    ]  # interpreters hide what memory costs
+    for slow, fast in _apart(max(compiled or pairs, key=lambda both: both[0].best / both[1].best, default=None)):
+        size = {"float32": 4, "float64": 8}.get(slow.dtype, 4)
+        words = {"slow": slow, "fast": fast, "factor": times(slow.best / fast.best), "shape": _shape(slow)}
+        words |= {"line": line, "size": size, "per_line": line // size}
+        yield Finding(pair.claim.format(**words), pair.reason.format(**words), pair.about, (slow, fast))
 
 
 def _with_traffic(finding: Finding) -> Finding:
@@ -69,31 +151,13 @@ def _with_traffic(finding: Finding) -> Finding:
     return dataclasses.replace(finding, reason=f"{finding.reason} {simulated}") if simulated else finding
 
 
-def _columns(records: Sequence[Record], line: int) -> Iterator[Finding]:
-    for slow, fast in _widest(
-        records,
-        lambda r: r.impl.endswith(".column_wise"),
-        lambda r: r.impl.endswith(".row_wise"),
-        lambda r: (r.workload, r.section),
-    ):
-        size = {"float32": 4, "float64": 8}.get(slow.dtype, 4)
-        yield Finding(
-            f"Walking a row-major matrix by columns took {times(slow.best / fast.best)} as long as by rows",
-            f"{slow.impl} and {fast.impl}, a sum over {_shape(slow)} elements. Memory comes in cache lines of {line} "
-            f"bytes. Along a row all {line // size} elements of a line are used one after another; down a column each "
-            f"element costs a line of its own: {line} bytes for {size}.",
-            "layout",
-            (slow, fast),
-        )
-
-
 def _loop_orders(same: Sequence[Record]) -> Iterator[Finding]:
     for slow, fast in _extremes(same):
+        loops = (f"{r.case}'s innermost loop, over {r.case[-1]}, {INNERMOST[r.case[-1]]}." for r in (slow, fast))
         yield Finding(
             f"Of the six orders of matmul's three loops, {slow.case} took {times(slow.best / fast.best)} as long as "
             f"{fast.case}",
-            f"Matrices of {_shape(slow)}, the same multiplications and additions. {_innermost(slow.case)} "
-            f"{_innermost(fast.case)}",
+            f"Matrices of {_shape(slow)}, the same multiplications and additions. {' '.join(loops)}",
             "layout",
             (slow, fast),
         )
@@ -106,45 +170,6 @@ INNERMOST = {
 }
 
 
-def _innermost(order: str) -> str:
-    return f"{order}'s innermost loop, over {order[-1]}, {INNERMOST[order[-1]]}."
-
-
-def _strides(records: Sequence[Record]) -> Iterator[Finding]:
-    for slow, fast in _widest(
-        records,
-        lambda r: r.case == "every 16th",
-        lambda r: r.case == "every element",
-        lambda r: (r.workload, r.section),
-    ):
-        size = {"float32": 4, "float64": 8}.get(slow.dtype, 4)
-        yield Finding(
-            f"Summing every 16th element took {times(slow.best / fast.best)} as long as summing neighbours",
-            f"{slow.impl}, {_shape(slow)} elements both times. A step of 16 elements is {16 * size} bytes: each "
-            "element has a cache line to itself, and no vector can be loaded from one.",
-            "layout",
-            (slow, fast),
-        )
-
-
-def _powers_of_two(records: Sequence[Record]) -> Iterator[Finding]:
-    for slow, fast in _widest(
-        records,
-        lambda r: r.case == "2ⁿ",
-        lambda r: r.case.startswith("2ⁿ +"),
-        lambda r: (r.study, r.workload, r.section),
-    ):
-        further = fast.case.rpartition(" ")[2]
-        yield Finding(
-            f"Rows a power of two apart cost {times(slow.best / fast.best)} the time of rows {further} elements "
-            "further apart",
-            f"{slow.operation}, {slow.impl}, {_shape(slow)}. The lower bits of an address choose its set in a cache, "
-            "so all elements of such a column compete for a few sets and evict each other.",
-            "layout",
-            (slow, fast),
-        )
-
-
 def _blocks(swept: Sequence[Record]) -> Iterator[Finding]:
     for slow, fast in _extremes(swept):
         yield Finding(
@@ -152,37 +177,6 @@ def _blocks(swept: Sequence[Record]) -> Iterator[Finding]:
             f"cpp.blocked, {_shape(slow)}. A block has to stay in a cache while all rows of a pass over it, and be "
             "large enough that the cost of starting on it disappears.",
             "layout",
-            (slow, fast),
-        )
-
-
-def _vectors(records: Sequence[Record]) -> Iterator[Finding]:
-    scalar = {"add": "cpp.scalar", "dot": "cpp.one_accumulator", "sum": "cpp.row_wise"}
-    for slow, fast in _widest(
-        records,
-        lambda r: r.impl == scalar.get(r.operation),
-        lambda r: r.impl == "cpp.simd" and r.operation in scalar,
-        lambda r: (r.operation, r.workload),
-    ):
-        chained = "" if slow.operation == "add" else ", and each of its additions waits for the last"
-        yield Finding(
-            f"Vector instructions made {slow.operation} {times(slow.best / fast.best)} as fast",
-            f"{fast.impl} and {slow.impl}, {slow.workload}. The scalar loop takes one number at a time{chained}; the "
-            "other one takes a full register, and uses several registers at once.",
-            "vectorization",
-            (slow, fast),
-        )
-    for slow, fast in _widest(
-        [r for r in records if r.operation == "gelu"],
-        lambda r: r.impl == "cpp.scalar",
-        lambda r: r.impl == "cpp.simd",
-        lambda r: r.workload,
-    ):
-        yield Finding(
-            f"GELU without a library call for each element became {times(slow.best / fast.best)} as fast",
-            f"{fast.impl} and {slow.impl}, {slow.workload}. A loop that calls exp cannot be vectorized. Written as "
-            "polynomials it can: a vector of elements then takes about as long as one call did.",
-            "vectorization",
             (slow, fast),
         )
 
@@ -232,28 +226,16 @@ def _impossible(wrong: Sequence[Record]) -> Iterator[Finding]:
 # --- which records a sentence compares
 
 
-def _widest(
-    records: Sequence[Record],
-    slow: Callable[[Record], bool],
-    fast: Callable[[Record], bool],
-    same: Callable[[Record], object],
-) -> Iterator[tuple[Record, Record]]:
-    """The slow and the fast record that are the same otherwise and differ the most, if they differ: compiled rungs
-    where there are any, since interpreters hide what memory costs."""
-    rivals = {same(r): r for r in records if fast(r)}
-    pairs = [(r, rivals[same(r)]) for r in records if slow(r) and same(r) in rivals]
-    pairs = [pair for pair in pairs if pair[0].impl.startswith(("cpp", "numba"))] or pairs
-    widest = max(pairs, key=lambda pair: pair[0].best / pair[1].best, default=None)
-    if widest and widest[0].best > WORTH_SAYING * widest[1].best:
-        yield widest
-
-
-def _extremes(records: Sequence[Record]) -> Iterator[tuple[Record, Record]]:
+def _extremes(records: Sequence[Record]) -> list[tuple[Record, Record]]:
     """The slowest and the fastest, if they differ."""
-    if len(records) > 1:
-        slow, fast = max(records, key=lambda r: r.best), min(records, key=lambda r: r.best)
-        if slow.best > WORTH_SAYING * fast.best:
-            yield slow, fast
+    if not records:
+        return []
+    return _apart((max(records, key=lambda r: r.best), min(records, key=lambda r: r.best)))
+
+
+def _apart(both: tuple[Record, Record] | None) -> list[tuple[Record, Record]]:
+    """The two, if the first is slower than the second by more than WORTH_SAYING."""
+    return [both] if both and both[0].best > WORTH_SAYING * both[1].best else []
 
 
 def _largest(records: Sequence[Record]) -> list[Record]:
