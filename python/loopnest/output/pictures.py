@@ -215,7 +215,7 @@ def _finished(svg: str, title: str) -> str:
                 element.set(name, re.sub(r"(\d+\.\d{2})\d+", r"\1", value))
     root.set("role", "img")
     root.set("aria-label", title)
-    name = ElementTree.Element(f"{{{SVG}}}title")
-    name.text = title
-    root.insert(0, name)
+    label = ElementTree.Element(f"{{{SVG}}}title")
+    label.text = title
+    root.insert(0, label)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
