@@ -16,7 +16,7 @@ import pytest
 def test_every_operation_takes_jax_arrays_and_gives_them_without_a_copy():
     tests = Path(__file__).with_name("jax_arrays.py")
     run = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", tests],
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", tests],
         env=os.environ | {"JAX_PLATFORMS": "cpu"},
         capture_output=True,
         text=True,

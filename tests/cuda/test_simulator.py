@@ -15,7 +15,17 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_every_cuda_rung_meets_its_contract_in_the_simulator():
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", Path(__file__).with_name("simulated.py")]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-n",
+        "0",
+        "-p",
+        "no:cacheprovider",
+        Path(__file__).with_name("simulated.py"),
+    ]
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500, check=False)
     counted = re.search(r"^(\d+) passed in", run.stdout, re.MULTILINE)  # and none failed or skipped
