@@ -1,0 +1,79 @@
+"""Draw README's picture, docs/ladder.svg: the ladder of matmul at n = 512 in float32, every rung that runs here.
+
+    pip install '.[all]' && python scripts/make_ladder.py
+
+It takes some two minutes, most of them for the two slowest rungs. The rungs that take less than a second are timed in
+turn, in rounds; the others once. The lines are this machine's limits for one thread and for all.
+"""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+
+import numpy as np
+from loopnest.machine.card import card
+from loopnest.operations.matmul import matmul
+from loopnest.output.pictures import BACKENDS, INK, LIMIT, Picture
+from loopnest.output.text import three_digits
+from loopnest.timing.environment import environment
+from loopnest.timing.turns import Turn, run_rounds, time_call
+
+N = 512
+FLOPS = 2 * N**3
+FILE = Path(__file__).parents[1] / "docs" / "ladder.svg"
+
+
+def measured() -> dict[str, float]:
+    """GFLOP/s of each rung that runs here, by id, in reading order."""
+    rng = np.random.default_rng(0)
+    a, b = (rng.standard_normal((N, N)).astype(np.float32) for _ in range(2))
+    out = np.empty_like(a)
+    seconds, quick = {}, []
+    for k in matmul.ladder():
+        if not k.available() or k.simulated():
+            continue
+        call = functools.partial(k, a, b, out=out)
+        k(a[:8, :8].copy(), b[:8, :8].copy())  # what compiles does it here
+        first = time_call(call, k.id, seconds=0).best
+        print(f"{k.id}: {first:.3g} s", flush=True)
+        seconds[k.id] = first
+        if first < 1:
+            quick.append(Turn(k.id, call))
+    run_rounds(quick, seconds=30)
+    seconds |= {turn.name: turn.best for turn in quick}
+    return {id: FLOPS / s / 1e9 for id, s in seconds.items()}
+
+
+def draw(rates: dict[str, float]) -> str:
+    """The bars, slowest first, on a logarithmic scale."""
+    ordered = sorted(rates.items(), key=lambda item: item[1])
+    here = card()
+    threads = max(p.threads for p in here.peaks)
+    limits = {f"limit, {n} thread{'s' * (n > 1)}": here.peak("float32", n) / 1e9 for n in sorted({1, threads})}
+    absent = [k.id for k in matmul.ladder() if k.backend in ("cuda", "cuda_cpp")]
+    title = f"matmul, n = {N}, float32, GFLOP/s, on {environment().cpu}"
+    picture = Picture(8.6, 0.2 * len(ordered) + 1.1, title=title)
+    with picture as axes:
+        ax = axes[0, 0]
+        for row, (id, rate) in enumerate(ordered):
+            ax.barh(row, rate, color=BACKENDS[id.partition(".")[0]], height=0.72)
+            ax.text(rate * 1.08, row, three_digits(rate), va="center", fontsize=8, color=INK)
+        for name, limit in limits.items():
+            ax.axvline(limit, color=LIMIT, linewidth=1, linestyle="--")
+            ax.text(limit, -0.9, f"{name} ", color=LIMIT, fontsize=7.5, ha="right", va="center")
+        ax.set_yticks(range(len(ordered)), [id for id, _ in ordered], fontsize=8, family="monospace")
+        ax.set_xscale("log")
+        ax.set_xlim(min(rates.values()) / 2, max(limits.values()) * 3)
+        ax.set_ylim(-1.5, len(ordered) - 0.4)
+        ax.grid(visible=False, axis="y")
+        ax.set_title(title)
+        names = ", ".join(absent)
+        half = names.index(", ", len(names) // 2) + 2
+        ax.set_xlabel(f"not timed, they need a GPU: {names[:half]}\n{names[half:]}", fontsize=7.5)
+    return picture.svg
+
+
+if __name__ == "__main__":
+    FILE.write_text(draw(measured()), encoding="utf-8")
+    print(f"written: {FILE}")
