@@ -1,6 +1,6 @@
 """Exercise 1: the dot product, and how similar two vectors are.
 
-x and y are NumPy arrays of one axis and of the same length. Use a loop, and no function of NumPy's but sqrt.
+x and y are NumPy arrays of one axis and of the same length. Use a loop; sqrt is the only NumPy function that you need.
 
     loopnest exercise 1 --check
 """

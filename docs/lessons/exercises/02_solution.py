@@ -1,4 +1,4 @@
-"""Exercise 2, solved. What does not change in the innermost loop is looked up before it."""
+"""Exercise 2, solved. Elements that do not change in the innermost loop are read before it."""
 
 
 def ijk(a, b, c):

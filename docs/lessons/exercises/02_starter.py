@@ -2,9 +2,9 @@
 
 a, b and c are lists of rows: a is m x k, b is k x n, and c is m x n and holds zeros. Each function adds the product of
 a and b to c, element by element, and returns nothing. Its name says which loop is outside and which inside: in `ikj`, i
-is the outermost loop and j the innermost. i counts rows of a, j columns of b, p (k in the name) what is summed over.
+is the outermost loop and j the innermost. i is a row of a, j a column of b, and p (k in the name) the index of the sum.
 
-The checker watches in which order you touch the elements.
+The check records in which order you touch the elements.
 
     loopnest exercise 2 --check
 """

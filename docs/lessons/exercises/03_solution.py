@@ -30,7 +30,7 @@ TILE = 64
 
 
 def transpose(a, out):
-    """Tile by tile, so that a line of the cache is still there when its next element is wanted."""
+    """Tile by tile, so that a line is still in the cache when its next element is needed."""
     rows, cols = a.shape
     for i in range(0, rows, TILE):
         for j in range(0, cols, TILE):

@@ -20,8 +20,8 @@ def offset(index, strides):
 def broadcast_strides(shape, strides, to):
     """The strides with which an array of `shape` is read as if it had the shape `to`.
 
-    An axis of length 1 that becomes longer has the stride 0: the same element again and again. Axes that are missing
-    are put in front, as with NumPy, with the stride 0.
+    An axis of length 1 that becomes longer has the stride 0: the same element again and again. Missing axes are put in
+    front, as in NumPy, with the stride 0.
     """
     return strides
 

@@ -1,14 +1,14 @@
 """Exercise 4: a product in blocks.
 
-The three outer loops go from block to block, the three inner ones through a block. As it stands, what is left over at
-the edges, where no whole block fits, is never computed.
+The three outer loops go from block to block, the three inner ones through a block. The edges, where no whole block
+fits, are not computed yet.
 
     loopnest exercise 4 --check
 """
 
 import numba
 
-BLOCK = 32  # when it is right, try other sizes
+BLOCK = 32  # once the product is right, try other sizes
 
 
 @numba.njit

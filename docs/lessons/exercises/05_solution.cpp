@@ -1,7 +1,7 @@
-// Exercise 5, solved. The loop over s has a constant length: the compiler makes vector instructions of it, and keeps the
-// sums in registers.
+// Exercise 5, solved. The loop over s has a constant length, so the compiler turns it into vector instructions and keeps
+// the sums in registers.
 
-constexpr long SUMS = 128;  // 8 vectors of 16 floats: 2 multiply-adds begin in a cycle, and each takes 4 cycles
+constexpr long SUMS = 128;  // 8 vectors of 16 floats: 2 multiply-adds start in a cycle, and each takes 4 cycles
 
 extern "C" void dot(const float* x, const float* y, float* out, long n) {
     float sums[SUMS] = {};

@@ -1,8 +1,8 @@
-// Exercise 6: a product by tiles of 4 rows and 32 columns, each kept in registers while k passes by.
+// Exercise 6: a product by tiles of 4 rows and 32 columns, each kept in registers for all p.
 //
 // a is m x k, b is k x n, c is m x n, row after row: a[i, p] is a[i * k + p].
-// `tile` computes one tile of c. Its sums are a small array with loops of constant length around it: the compiler keeps
-// them in registers, and makes vector instructions of the loop over columns.
+// `tile` computes one tile of c. The loops over its small array of sums have a constant length, so the compiler keeps the
+// sums in registers, and turns the loop over columns into vector instructions.
 //
 //     loopnest exercise 6 --check
 
@@ -23,5 +23,5 @@ extern "C" void matmul(const float* a, const float* b, float* c, long m, long n,
     for (long i = 0; i + ROWS <= m; i += ROWS)
         for (long j = 0; j + COLS <= n; j += COLS)
             tile(a + i * k, b + j, c + i * n + j, n, k);
-    // the edges, where no whole tile fits, are not computed yet: three plain loops will do
+    // the edges, where no whole tile fits, are not computed yet: three plain loops are enough
 }

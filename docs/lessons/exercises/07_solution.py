@@ -1,4 +1,4 @@
-"""Exercise 7, solved: the cuts are m · t / THREADS, so that every row is somebody's, and shares differ by one row."""
+"""Exercise 7, solved: cuts at m · t / THREADS leave out no row, and shares differ by one row at most."""
 
 import os
 import threading
@@ -9,7 +9,7 @@ import numba
 THREADS = min(max(os.cpu_count() or 1, 2), 8)
 
 SMALL = 100_000
-"""Multiplications below which starting a thread (some 50 µs) costs more than it saves."""
+"""Multiplications below which starting a thread (about 50 µs) costs more than it saves."""
 
 
 @numba.njit(nogil=True)
@@ -32,6 +32,6 @@ def matmul(a, b, out):
     workers = [threading.Thread(target=some_rows, args=(a, b, out, begin, end)) for begin, end in pairwise(cuts[1:])]
     for worker in workers:
         worker.start()
-    some_rows(a, b, out, 0, cuts[1])  # this thread does a share, too
+    some_rows(a, b, out, 0, cuts[1])  # this thread computes a share, too
     for worker in workers:
         worker.join()

@@ -1,6 +1,6 @@
-"""Exercise 7: a product on all cores, each thread with rows of its own.
+"""Exercise 7: a product on all cores, each thread with its own rows.
 
-`some_rows` is compiled, and does not hold Python's lock while it runs (nogil), so that several threads can be in it.
+`some_rows` is compiled and runs without Python's lock (nogil), so several threads can run it at the same time.
 
     loopnest exercise 7 --check
 """
@@ -27,7 +27,7 @@ def some_rows(a, b, out, begin, end):
 
 def matmul(a, b, out):
     """out = a @ b."""
-    share = len(a) // THREADS  # 7 rows and 2 threads: who does the last row?
+    share = len(a) // THREADS  # 7 rows and 2 threads: which thread computes the last row?
     workers = []
     for t in range(THREADS):
         worker = threading.Thread(target=some_rows, args=(a, b, out, t * share, (t + 1) * share))

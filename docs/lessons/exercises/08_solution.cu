@@ -1,4 +1,4 @@
-// Exercise 8, solved: a loop over the tiles along k, with a barrier before and one after each tile's use.
+// Exercise 8, solved: a loop over the tiles along k, with one barrier before and one after their use.
 
 constexpr int TILE = 16;
 
@@ -13,10 +13,10 @@ extern "C" __global__ void matmul(const float* a, const float* b, float* c, long
     for (long p0 = 0; p0 < k; p0 += TILE) {
         a_tile[y][x] = i < m && p0 + x < k ? a[i * k + p0 + x] : 0.0f;
         b_tile[y][x] = p0 + y < k && j < n ? b[(p0 + y) * n + j] : 0.0f;
-        __syncthreads();  // all have loaded
+        __syncthreads();  // all threads have loaded
         for (int p = 0; p < TILE; p++)
             sum += a_tile[y][p] * b_tile[p][x];
-        __syncthreads();  // all have used the tiles: they may be overwritten
+        __syncthreads();  // all threads have used the tiles: they may be overwritten
     }
     if (i < m && j < n)
         c[i * n + j] = sum;

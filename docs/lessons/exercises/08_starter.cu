@@ -1,9 +1,9 @@
-// Exercise 8: a product on the GPU, by tiles in shared memory. Without a GPU it runs simulated, a CPU thread's turn for
-// each of the GPU's threads: right or wrong can be seen, how fast cannot.
+// Exercise 8: a product on the GPU, by tiles in shared memory. Here it runs simulated on the CPU, one GPU thread after the
+// other: the check says whether it is right, but not how fast it is.
 //
 // Each block of 16 x 16 threads computes a tile of c, each thread one element. For every tile of a and b along k, the
-// threads load one element each into shared memory, wait for one another, and then multiply what lies there.
-// This starter only does the first tile.
+// threads load one element each into shared memory, wait for one another, and then multiply the tiles.
+// This starter only uses the first tiles.
 //
 //     loopnest exercise 8 --check
 
@@ -24,7 +24,7 @@ extern "C" __global__ void matmul(const float* a, const float* b, float* c, long
         __syncthreads();  // all have loaded
         for (int p = 0; p < TILE; p++)
             sum += a_tile[y][p] * b_tile[p][x];
-        // before the next tile is loaded, all must have used this one
+        // before the next tiles are loaded, all threads must have used these
     }
     if (i < m && j < n)
         c[i * n + j] = sum;

@@ -2,7 +2,7 @@
 
     z = x @ w1 + b1        h = tanh(z)        y = h @ w2 + b2        L = mean((y − t)²)
 
-The last layer's gradients are there. Go on from the end to the beginning.
+The gradients of the last layer are right. Continue backward from there.
 
     loopnest exercise 10 --check
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 
 def gradients(x, t, w1, b1, w2, b2):
-    """dL/dw1, dL/db1, dL/dw2 and dL/db2, each of its parameter's shape."""
+    """dL/dw1, dL/db1, dL/dw2 and dL/db2, each with the shape of its parameter."""
     h = np.tanh(x @ w1 + b1)
     y = h @ w2 + b2
 

@@ -4,7 +4,7 @@
     m̂ = m / (1 − β1ᵗ)              v̂ = v / (1 − β2ᵗ)            t = 1 in the first step
     param ← param − lr · m̂ / (√v̂ + ε)
 
-param, m and v are NumPy arrays, and are changed in place: `m *= 2` changes m, `m = 2 * m` makes another array.
+param, m and v are NumPy arrays; change them in place: `m *= 2` changes m, but `m = 2 * m` makes another array.
 
     loopnest exercise 11 --check
 """

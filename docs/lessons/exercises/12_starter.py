@@ -1,4 +1,4 @@
-"""Exercise 12: attention, from the lab's matmul and softmax.
+"""Exercise 12: attention, from loopnest's matmul and softmax.
 
     scores = q · kᵀ / √d        p = softmax of each row of the scores        y = p · v
 
@@ -11,7 +11,7 @@ import loopnest as ln
 
 
 def attention(q, k, v):
-    """What each token takes from all tokens: of shape (tokens, d)."""
+    """The weighted mean of the values for each token, of shape (tokens, d)."""
     scores = ln.matmul(q, k.T)  # divide by √d
     p = scores  # softmax
     return ln.matmul(p, v)
