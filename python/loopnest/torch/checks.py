@@ -1,7 +1,7 @@
-"""What the operators refuse, and how they say so: the argument, what it was, what was expected, the fix.
+"""The operators' checks. An error names the argument, what it was, what was expected, and the fix.
 
-Each operator has one function here. It first asks whether all is as usual, in a microsecond, and looks for what is not
-only where something is.
+Each operator has one function here. It first checks everything quickly, in a microsecond, and looks for the reason only
+if something is wrong.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def check_mlp(
 
 
 def _check_layer(operator: str, layer: dict[str, Any]) -> None:
-    """`layer` has the names and values of x, of the weight and of the bias."""
+    """`layer` has the names and values of x, the weight and the bias."""
     (x_name, x), (name, weight), (bias_name, bias) = layer.items()
     if weight.ndim != 2:
         raise ValueError(f"{operator}: {name} has shape {tuple(weight.shape)}, expected two axes, (out, in)")
@@ -82,7 +82,7 @@ def check_approximate(operator: str, approximate: str) -> None:
 
 
 def _check_alike(operator: str, **tensors: Tensor | None) -> None:
-    """All are of one dtype, float32 or float64, with their elements on the CPU."""
+    """All tensors have one dtype, float32 or float64, and are on the CPU."""
     dtype = None
     for name, tensor in tensors.items():
         if tensor is None:
@@ -94,22 +94,22 @@ def _check_alike(operator: str, **tensors: Tensor | None) -> None:
 
 
 def _here(tensor: Tensor) -> bool:
-    """On the CPU, or with a shape and no elements; of plain strides."""
+    """Whether a tensor is on the CPU, or a meta tensor, with plain strides."""
     return (tensor.is_cpu or tensor.is_meta) and tensor.layout is torch.strided
 
 
 def _refuse(operator: str, name: str, tensor: Tensor, first: str, dtype: Any) -> None:
-    where, otherwise = f"{operator}: {name}", "or pass fallback=True for torch's own kernel"
+    where, fallback = f"{operator}: {name}", "or pass fallback=True for torch's own kernel"
     if tensor.layout is not torch.strided:
         raise ValueError(
-            f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense(), {otherwise}"
+            f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense(), {fallback}"
         )
     if not _here(tensor):
-        raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu(), {otherwise}")
+        raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu(), {fallback}")
     if tensor.dtype not in FLOATS:
         raise TypeError(
             f"{where} has dtype {tensor.dtype}, expected torch.float32 or torch.float64; convert it with "
-            f"{name}.float(), {otherwise}"
+            f"{name}.float(), {fallback}"
         )
     raise TypeError(
         f"{where} has dtype {tensor.dtype}, expected {dtype} to match {first}; convert one of them, as in "
@@ -118,7 +118,7 @@ def _refuse(operator: str, name: str, tensor: Tensor, first: str, dtype: Any) ->
 
 
 def runs_here(*tensors: Tensor | None) -> bool:
-    """Whether the operators take tensors of these dtypes and devices: for `fallback`, which asks before it calls."""
+    """Whether the operators take tensors of these dtypes and devices; `fallback` asks before it calls."""
     present = [tensor for tensor in tensors if tensor is not None]
     return all(
         tensor.dtype in FLOATS and tensor.dtype == present[0].dtype and _here(tensor) and not tensor.is_nested

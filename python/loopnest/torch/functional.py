@@ -1,4 +1,4 @@
-"""The operators as functions, with torch's conventions: weights (out, in), and GELU's exact form unless asked."""
+"""The operators as functions, with torch's conventions: weights are (out, in), and GELU's default form is exact."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ def matmul(a: Tensor, b: Tensor, *, fallback: bool = False) -> Tensor:
     """The matrix product, as torch.matmul: (…, m, k), (…, k, n) -> (…, m, n); vectors too.
 
     a, b      float32 or float64 tensors on the CPU, of one dtype, any strides; leading axes broadcast
-    fallback  whether tensors of other dtypes and devices go to torch's own kernel, instead of an error
+    fallback  whether torch's own kernel takes other dtypes and devices, instead of an error
 
-    Held to ln.matmul's bound, |c - exact| <= γ_k |a||b|. Raises ValueError or TypeError, naming the argument.
+    The error is within ln.matmul's bound, |c - exact| <= γ_k |a||b|. Raises ValueError or TypeError.
 
     >>> import torch, loopnest.torch
     >>> loopnest.torch.matmul(torch.ones(5, 2, 3), torch.ones(3, 4)).shape
@@ -40,9 +40,9 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fallback: b
     """A layer, as torch.nn.functional.linear: x @ weightᵀ + bias, with the bias added inside the product's last pass.
 
     x         (…, in), any strides and any leading axes
-    weight    (out, in), any strides: a weight stored (in, out) is passed as weight.t(), which copies nothing
+    weight    (out, in), any strides; pass a weight stored (in, out) as weight.t(), which copies nothing
     bias      (out,) or None
-    fallback  whether other dtypes and devices go to torch's own kernel, instead of an error
+    fallback  whether torch's own kernel takes other dtypes and devices, instead of an error
 
     Returns (…, out). float32 or float64, of one dtype. Raises ValueError or TypeError, naming the argument.
 
@@ -61,9 +61,9 @@ def gelu(x: Tensor, approximate: str = "none", *, fallback: bool = False) -> Ten
 
     x            any shape and strides; the result has its shape, and its order of axes in memory
     approximate  "none" or "tanh"
-    fallback     whether other dtypes and devices go to torch's own kernel, instead of an error
+    fallback     whether torch's own kernel takes other dtypes and devices, instead of an error
 
-    float32 or float64. Held to ln.gelu's bound, some 2 ULP into the tails. Raises ValueError or TypeError.
+    float32 or float64. The error is within ln.gelu's bound, about 2 ULP. Raises ValueError or TypeError.
 
     >>> import torch, loopnest.torch
     >>> loopnest.torch.gelu(torch.tensor([0.0, 1.0]))
@@ -88,14 +88,14 @@ def mlp(
     """The transformer's MLP: gelu(x @ weight1ᵀ + bias1) @ weight2ᵀ + bias2, with biases and GELU fused.
 
     x               (…, d), any strides and any leading axes, as (batch, time, features)
-    weight1, bias1  (h, d) and (h,), any strides; no bias where it is None
-    weight2, bias2  (e, h) and (e,), likewise
+    weight1, bias1  (h, d) and (h,), any strides; the bias may be None
+    weight2, bias2  (e, h) and (e,), any strides; the bias may be None
     approximate     "none" or "tanh", as torch.nn.functional.gelu
-    fallback        whether other dtypes and devices go to torch's own kernels, instead of an error
+    fallback        whether torch's own kernels take other dtypes and devices, instead of an error
 
-    Returns (…, e). float32 or float64, of one dtype, on the CPU. Where a gradient will be asked for, z and h, each
-    (…, h), are kept for the backward pass, as torch keeps them; else the hidden layer stays in scratch memory.
-    Gradients of what does not require any are not computed. Second derivatives are torch's own.
+    Returns (…, e). float32 or float64, of one dtype, on the CPU. If an input requires a gradient, z and h, each (…, h),
+    are saved for the backward pass, as in torch; else the hidden layer stays in scratch memory. Only required gradients
+    are computed. Second derivatives are torch's own.
     Raises ValueError or TypeError, naming the argument. The formulas are in ln.mlp_backward's docstring.
 
     >>> import torch, loopnest.torch

@@ -1,12 +1,10 @@
-"""How a kernel becomes an operator of torch's.
+"""How a kernel becomes an operator of torch.
 
-An operator is four things: a schema; a kernel, which hands the memory of its tensors to the fastest rung; a fake
-kernel, which tells the compiler the shapes and strides of the results; and an autograd.Function, the formula of its
-gradient.
+An operator has a schema; a kernel, which passes the memory of its tensors to the fastest rung; a fake kernel, which
+gives the compiler the shapes and strides of the results; and an autograd.Function, the formula of its gradient.
 
-The kernel stands for all devices, so that its checks, and no table of the dispatcher's, say what is wrong with a tensor
-on another one. The autograd.Function is ours, since that which torch.library.register_autograd makes takes 20 µs more
-for each call.
+The kernel is registered for all devices, so that its own checks report a tensor on the wrong one. The autograd.Function
+is written here: the one that torch.library.register_autograd makes takes 20 µs more per call.
 """
 
 from __future__ import annotations
@@ -29,7 +27,7 @@ _library = torch.library.Library("loopnest", "DEF")
 
 
 def operator(schema: str, *, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
-    """Declare an operator: `fake` makes results of the right shapes and strides, the decorated function fills them."""
+    """Declare an operator with the decorated function as its kernel; `fake` makes results of its shapes and strides."""
 
     def define(kernel: Callable[..., Any]) -> Any:
         name = schema.partition("(")[0]
@@ -42,7 +40,7 @@ def operator(schema: str, *, fake: Callable[..., Any]) -> Callable[[Callable[...
 
 
 def differentiate(operator: Any, function: Any) -> None:
-    """Let the gradients of an operator be those of an autograd.Function, whose forward calls it `below_autograd`."""
+    """Give an operator the gradients of an autograd.Function, whose forward calls the operator `below_autograd`."""
 
     # The dispatcher is already at one level of torch.func's transforms, so this is the apply of a single one.
     apply = super(torch.autograd.Function, function).apply
@@ -63,29 +61,29 @@ def differentiate(operator: Any, function: Any) -> None:
 
 
 def _check_transforms(operator: Any, args: tuple[Any, ...]) -> None:
-    """Refuse forward mode, and torch.func's gradients of gradients, whose tangents and inner levels would be lost."""
+    """Refuse forward mode and torch.func's gradients of gradients: tangents and inner levels would be lost."""
     levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
     tangents = forward_ad._current_level >= 0 and any(
         isinstance(arg, torch.Tensor) and forward_ad.unpack_dual(arg).tangent is not None for arg in args
     )
     if tangents or levels.count(torch._C._functorch.TransformType.Grad) > 1:
         raise NotImplementedError(
-            f"{operator.name()} has reverse-mode gradients, and under torch.func these of one level: for forward mode "
-            f"use torch's own layers; for second derivatives torch.autograd.grad(…, create_graph=True)"
+            f"{operator.name()} has reverse-mode gradients only, and under torch.func of one level only: for forward "
+            f"mode use torch's own layers; for second derivatives torch.autograd.grad(…, create_graph=True)"
         )
 
 
 below_autograd = torch._C._AutoDispatchBelowAutograd
-"""A context in which operators are called without a graph being recorded."""
+"""A context in which calls of operators record no graph."""
 
 
 @functools.cache
 def kernel_of(operation: str) -> Callable[..., Any]:
-    """The kernel of the fastest rung in C++, which runs wherever the package does."""
+    """The kernel of the fastest rung in C++, which runs everywhere."""
     kernel: Callable[..., Any] = OPERATIONS[operation]["cpp"].kernel
     return kernel
 
 
 def rows(x: Tensor) -> Tensor:
-    """x as a matrix whose rows are its last axis: a view where its leading axes can be joined, else a copy."""
+    """x as a matrix whose rows are its last axis: a view if the leading axes can be joined, else a copy."""
     return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])

@@ -4,8 +4,9 @@
     torch.ops.loopnest.mlp_forward   (the same) -> y, z, h
     torch.ops.loopnest.mlp_backward  (dy, the same, z, h, wanted) -> dx, dweight1, dbias1, dweight2, dbias2
 
-`mlp` keeps nothing for a backward pass: the hidden layer stays in the kernel's scratch memory. Weights are (out, in),
-in any layout, and their gradients come in the layout of each. What backward need not compute has no elements.
+`mlp` saves nothing for a backward pass: the hidden layer stays in the kernel's scratch memory. Weights are (out, in),
+in any layout, and their gradients have the same layout. `wanted` says for each input whether its gradient is computed;
+the others have no elements.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _GRADIENTS = "Tensor dx, Tensor dweight1, Tensor dbias1, Tensor dweight2, Tensor
 def mlp_in_torch(
     x: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, approximate: str
 ) -> Tensor:
-    """The MLP by torch's own kernels: what `fallback` means, and what second derivatives are taken of."""
+    """The MLP by torch's own kernels: for `fallback`, and for second derivatives."""
     hidden = F.gelu(F.linear(x, weight1, bias1), approximate=approximate)
     return F.linear(hidden, weight2, bias2)
 
@@ -41,47 +42,33 @@ def _output(
     return x.new_empty((*x.shape[:-1], weight2.shape[0]))
 
 
-@operator(f"mlp({_PARAMETERS}) -> Tensor", fake=_output)
-def mlp(
-    x: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, approximate: str
-) -> Tensor:
-    y = _output(x, weight1, bias1, weight2, bias2, approximate)
-    unwanted = _NOTHING[x.dtype]
-    _run_forward(x, weight1, bias1, weight2, bias2, unwanted, unwanted, y, approximate)
-    return y
-
-
-_NOTHING = {dtype: torch.empty((0, 0), dtype=dtype) for dtype in FLOATS}
-
-
-def _outputs(
-    x: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, approximate: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    y = _output(x, weight1, bias1, weight2, bias2, approximate)
+def _outputs(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    y = _output(*inputs)
+    x, weight1 = inputs[:2]
     hidden = (*x.shape[:-1], weight1.shape[0])
     return y, x.new_empty(hidden), x.new_empty(hidden)
 
 
+_NOTHING = {dtype: torch.empty((0, 0), dtype=dtype) for dtype in FLOATS}
+"""By dtype, a matrix without elements in place of an unwanted z and h."""
+
+
+@operator(f"mlp({_PARAMETERS}) -> Tensor", fake=_output)
+def mlp(*inputs: Any) -> Tensor:
+    y = _output(*inputs)
+    _run_forward(inputs, _NOTHING[y.dtype], _NOTHING[y.dtype], y)
+    return y
+
+
 @operator(f"mlp_forward({_PARAMETERS}) -> (Tensor y, Tensor z, Tensor h)", fake=_outputs)
-def mlp_forward(
-    x: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, approximate: str
-) -> tuple[Tensor, Tensor, Tensor]:
-    y, z, h = _outputs(x, weight1, bias1, weight2, bias2, approximate)
-    _run_forward(x, weight1, bias1, weight2, bias2, rows(z), rows(h), y, approximate)
+def mlp_forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
+    y, z, h = _outputs(*inputs)
+    _run_forward(inputs, rows(z), rows(h), y)
     return y, z, h
 
 
-def _run_forward(
-    x: Tensor,
-    weight1: Tensor,
-    bias1: Tensor | None,
-    weight2: Tensor,
-    bias2: Tensor | None,
-    z: Tensor,
-    h: Tensor,
-    y: Tensor,
-    approximate: str,
-) -> None:
+def _run_forward(inputs: tuple[Any, ...], z: Tensor, h: Tensor, y: Tensor) -> None:
+    x, weight1, bias1, weight2, bias2, approximate = inputs
     bias1 = weight1.new_zeros(weight1.shape[0]) if bias1 is None else bias1
     bias2 = weight2.new_zeros(weight2.shape[0]) if bias2 is None else bias2
     layers = weight1.t(), bias1, weight2.t(), bias2
@@ -91,19 +78,9 @@ def _run_forward(
 # --- backward
 
 
-def _gradients(
-    dy: Tensor,
-    x: Tensor,
-    weight1: Tensor,
-    bias1: Tensor | None,
-    weight2: Tensor,
-    bias2: Tensor | None,
-    z: Tensor,
-    h: Tensor,
-    approximate: str,
-    wanted: list[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Memory for the gradients that are wanted, and tensors without elements in the places of the others."""
+def _gradients(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Memory for the wanted gradients; tensors without elements for the others."""
+    _, x, weight1, _, weight2, *_, wanted = inputs
     return (
         x.new_empty(x.shape if wanted[0] else 0),
         _memory_like(weight1) if wanted[1] else x.new_empty(0),
@@ -114,7 +91,7 @@ def _gradients(
 
 
 def _memory_like(weight: Tensor) -> Tensor:
-    """Memory for a weight's gradient: with contiguous columns where the weight's are, else in C order."""
+    """Memory for a weight's gradient: with contiguous columns if the weight's are, else in C order."""
     out, inner = weight.shape
     columns = weight.stride(0) == 1 and weight.stride(1) != 1
     return weight.new_empty((inner, out)).t() if columns else weight.new_empty((out, inner))
@@ -125,23 +102,12 @@ def _memory_like(weight: Tensor) -> Tensor:
     f"bool[5] wanted) -> ({_GRADIENTS})",
     fake=_gradients,
 )
-def mlp_backward(
-    dy: Tensor,
-    x: Tensor,
-    weight1: Tensor,
-    bias1: Tensor | None,
-    weight2: Tensor,
-    bias2: Tensor | None,
-    z: Tensor,
-    h: Tensor,
-    approximate: str,
-    wanted: list[bool],
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    results = _gradients(dy, x, weight1, bias1, weight2, bias2, z, h, approximate, wanted)
+def mlp_backward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    results = _gradients(*inputs)
     dx, dweight1, dbias1, dweight2, dbias2 = results
-    hidden, d = weight1.shape
-    out = weight2.shape[0]
-    if not wanted[2] and (wanted[0] or wanted[1]):  # it is summed up on the way to what is wanted
+    dy, x, weight1, _, weight2, _, z, h, approximate, wanted = inputs
+    (hidden, d), out = weight1.shape, weight2.shape[0]
+    if not wanted[2] and (wanted[0] or wanted[1]):  # the kernel sums it on its way to the wanted ones
         dbias1 = x.new_empty(hidden)
     kernel_of("mlp_backward")(
         rows(dy),
@@ -164,14 +130,14 @@ def mlp_backward(
 
 
 def _backward(ctx: Any, dy: Tensor, tensors: tuple[Tensor | None, ...], z: Tensor, h: Tensor) -> tuple[Any, ...]:
-    """What an autograd.Function's backward returns, for x, the layers, and `approximate`."""
+    """The gradients by x, the layers and `approximate`, as an autograd.Function's backward returns them."""
     wanted = list(ctx.needs_input_grad[:5])
     gradients = mlp_backward(dy, *tensors, z, h, ctx.approximate, wanted)
     return (*(gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)), None)
 
 
 class _Mlp(torch.autograd.Function):
-    """z and h are computed once more: `mlp` keeps its inputs alone."""
+    """The backward pass computes z and h again: `mlp` saves only its inputs."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> Tensor:
@@ -213,7 +179,7 @@ differentiate(mlp_forward, _MlpForward)
 
 
 class _MlpBackward(torch.autograd.Function):
-    """Second derivatives by torch's own formulas, from x and the layers on: z and h are functions of these."""
+    """Second derivatives by torch's own formulas, as functions of x and the layers, as z and h are."""
 
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
@@ -232,17 +198,16 @@ class _MlpBackward(torch.autograd.Function):
             y = mlp_in_torch(x, weight1, bias1, weight2, bias2, ctx.approximate)
             present = [tensor for tensor in tensors if tensor is not None]
             firsts = iter(torch.autograd.grad(y, present, dy, create_graph=True))
-        by_place = [None if tensor is None else next(firsts) for tensor in tensors]
-        asked = [
+        by_input = [None if tensor is None else next(firsts) for tensor in tensors]
+        pairs = [
             (first, second)
-            for first, second, want in zip(by_place, seconds, ctx.wanted, strict=True)
+            for first, second, want in zip(by_input, seconds, ctx.wanted, strict=True)
             if want and first is not None and second is not None
         ]
-        given = [dy, *present]
-        if not asked:
+        if not pairs:
             return (None,) * 10
-        outputs, weights = zip(*asked, strict=True)
-        found = iter(torch.autograd.grad(outputs, given, weights, allow_unused=True))
+        outputs, weights = zip(*pairs, strict=True)
+        found = iter(torch.autograd.grad(outputs, [dy, *present], weights, allow_unused=True))
         return (*(None if tensor is None else next(found) for tensor in (dy, *tensors)), None, None, None, None)
 
 

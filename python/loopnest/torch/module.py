@@ -13,23 +13,21 @@ from .functional import mlp
 
 
 class MLP(torch.nn.Sequential):
-    """Linear, GELU and Linear, computed as one: what nn.Sequential(Linear(d, h), GELU(), Linear(h, d)) computes.
+    """nn.Sequential(Linear(d, h), GELU(), Linear(h, d)), computed as one operation.
 
-    It is that nn.Sequential, with the same parameters under the same names, drawn from the same random numbers, so
+    It is an nn.Sequential with the same parameters under the same names, drawn from the same random numbers, so
     `mlp.load_state_dict(stack.state_dict())` and back just work; only its forward differs. Weights stay as torch stores
     them, (out, in): the kernels read them through exchanged strides, and nothing is copied.
 
-    d, h         features of the input, and of the hidden layer
-    e            features of the output; d where it is None
+    d, h         features of the input and of the hidden layer
+    e            features of the output; None: d
     approximate  GELU's form, "none" or "tanh"
     bias         whether the layers have biases
-    fallback     whether other dtypes and devices go to torch's own kernels, instead of an error
+    fallback     whether torch's own kernels take other dtypes and devices, instead of an error
     device, dtype  of the parameters, as for nn.Linear
 
-    Its layers are not called. Where one of them has hooks, it is: the three then run as in an nn.Sequential, by torch's
-    kernels, and a warning says so.
-
-    Its forward takes (…, d) and gives (…, e), and raises what `loopnest.torch.mlp` raises.
+    forward takes (…, d), returns (…, e), and raises the errors of `loopnest.torch.mlp`. It does not call the layers,
+    unless one of them has hooks: then the three run as in an nn.Sequential, by torch's kernels, with a warning.
 
     >>> import torch, loopnest.torch
     >>> stack = torch.nn.Sequential(torch.nn.Linear(16, 64), torch.nn.GELU(), torch.nn.Linear(64, 16))

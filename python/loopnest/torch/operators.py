@@ -1,12 +1,12 @@
-"""matmul, linear and GELU as operators of torch: what its dispatcher, autograd and compiler know them by.
+"""matmul, linear and GELU as operators of torch, for its dispatcher, autograd and compiler.
 
     torch.ops.loopnest.matmul         (a, b) -> c
     torch.ops.loopnest.linear         (x, weight, bias) -> y
     torch.ops.loopnest.gelu           (x, approximate) -> y
     torch.ops.loopnest.gelu_backward  (x, dy, approximate) -> dx
 
-A weight is (out, in), as torch stores it. The rungs take it (in, out): that is a view with the strides exchanged.
-What has no view as a matrix, an x whose leading axes cannot be joined, is copied, as torch does for its own products.
+A weight is (out, in), as torch stores it. The rungs take (in, out): a view with exchanged strides. An x whose leading
+axes cannot be joined has no view as a matrix and is copied, as in torch's own products.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 @operator("matmul(Tensor a, Tensor b) -> Tensor", fake=_product)
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     c = _product(a, b)
-    if b.ndim == 2:  # one product, however many leading axes a has
+    if b.ndim == 2:  # one product for any number of leading axes of a
         kernel_of("matmul")(rows(a), b, rows(c))
     else:
         arrays = (tensor.detach().numpy() for tensor in (a, b))
@@ -44,7 +44,7 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
 
 
 class _Matmul(torch.autograd.Function):
-    """da = dc bᵀ and db = aᵀ dc, summed over the axes along which a or b was repeated."""
+    """da = dc bᵀ and db = aᵀ dc, summed over the axes along which a or b was broadcast."""
 
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
@@ -133,7 +133,7 @@ def gelu_backward(x: Tensor, dy: Tensor, approximate: str) -> Tensor:
 
 
 def _run_elementwise(operation: str, tensors: tuple[Tensor, ...], approximate: str) -> None:
-    """Call the kernel on matrices that cover the elements, in the order in which those of the result, the last, lie."""
+    """Call the kernel on matrices that cover the elements, in the memory order of the result, the last tensor."""
     kernel, tanh_form = kernel_of(operation), approximate == "tanh"
     if all(tensor.is_contiguous() for tensor in tensors):
         kernel(*(tensor.reshape(1, -1) for tensor in tensors), tanh_form)
@@ -162,7 +162,7 @@ differentiate(gelu, _Gelu)
 
 
 class _GeluBackward(torch.autograd.Function):
-    """Second derivatives by torch's own formula: they have no kernel here."""
+    """Second derivatives by torch's own formula."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dy: Tensor, approximate: str) -> Tensor:

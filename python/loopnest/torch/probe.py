@@ -1,18 +1,18 @@
-"""Whether a swapped block computes what the original does, before a model gets it.
+"""Does a swapped block compute the same as the original? The check before a model gets it.
 
-Both run on a small random input, in copies of the block that share its parameters, in eval mode and without its hooks:
-the model itself is not called, so its mode, buffers, gradients and torch's random numbers stay as they are. A block of
-float32 is compared in float64 too, on copies of its weights: there rounding cannot hide anything else.
+Both run on a small random input, in copies of the block that share its parameters, in eval mode and without hooks. The
+model itself is not called, so its mode, buffers, gradients and torch's random numbers do not change. A float32 block is
+compared in float64 too, on copies of its weights: there rounding cannot hide a difference.
 
-The bound is the operation's (operations/mlp/contract.py), for each of the two results: with γ_k = k·u / (1 - k·u),
+The bound is the operation's (operations/mlp/contract.py). With γ_k = k·u / (1 - k·u), for each of the two results:
 
     |z - exact| <= e_z = γ_{d+1} (|x| |w1| + |b1|)         the first layer, a sum of d + 1 terms
     |h - exact| <= e_h = 1.13 e_z + 8 u |z|                 |gelu'| < 1.13, and gelu's own rounding
     |y - exact| <= γ_{h+1} ((|h| + e_h) |w2| + |b2|) + e_h |w2|
 
-so that a difference beyond twice that is none of rounding (Higham, Accuracy and Stability, §3.5). BERT's block ends
-with LayerNorm of v = y + x, which divides by the standard deviation σ of a row: an error δ of v becomes at most, to
-first order, |weight| / σ · (|δ| + mean |δ| + |v̂| · rms δ), with v̂ the normalised row.
+A difference of more than twice the bound does not come from rounding (Higham, Accuracy and Stability, §3.5). BERT's
+block ends with LayerNorm of v = y + x, which divides by the standard deviation σ of a row: to first order an error δ of
+v becomes at most |weight| / σ · (|δ| + mean |δ| + |v̂| · rms δ), with v̂ the normalised row.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ from .recognise import Found, twin
 from .swapped import Module, Plan
 
 ROUNDED_CONSTANT = 1e-11
-"""Some libraries write √(2/π) with ten digits: so much of |z| their GELU is away from the formula, more than float64's
-rounding. In a model of float64 that is a difference, in one of float32 it is none."""
+"""Some libraries write √(2/π) with ten digits, so their GELU is off by this share of |z|: more than float64's rounding.
+It counts as a difference in a float64 model, but not in a float32 one."""
 
 
 def why_unlike(found: Found, plan: Plan) -> str:
-    """Why the swapped block is not what the original is, or nothing where it is."""
-    block = _run(found, plan)
-    layer = swapped.at(block, plan.left_out[plan.first])
+    """Why the swapped block differs from the original; empty if it does not."""
+    block = _part(found, plan)
+    layer = swapped.at(block, plan.bypassed[plan.first])
     dtype = layer.weight.dtype
     if dtype not in FLOATS or layer.weight.device.type != "cpu":
         return ""  # torch's own kernels will run, as fallback=True allows
@@ -53,14 +53,14 @@ def why_unlike(found: Found, plan: Plan) -> str:
     return ""
 
 
-def _run(found: Found, plan: Plan) -> Module:
-    """The block with no other children than the MLP's: attention's weights need no copies in float64, and what comes
-    before the MLP in an nn.Sequential may take no tensor (…, d)."""
+def _part(found: Found, plan: Plan) -> Module:
+    """The block with the MLP's children only: attention's weights need no copies in float64, and modules before the MLP
+    in an nn.Sequential may not take a tensor (…, d)."""
     children = list(found.block._modules.items())
     if found.how is swapped.SwappedSequential:
         children = children[plan.start : plan.start + len(plan.classes)]
     else:
-        used = {path[0] for path in (*plan.left_out, *plan.after, plan.norm) if path}
+        used = {path[0] for path in (*plan.bypassed, *plan.after, plan.norm) if path}
         children = [(name, child) for name, child in children if name in used]
     return swapped.with_class(found.block, type(found.block), _modules=dict(children))
 
@@ -75,7 +75,7 @@ def _compare(block: Module, found: Found, plan: Plan, precision: Any, dtype: Any
     before = getattr(original, found.how.method)(x)
     after = getattr(changed, found.how.method)(x)
     if not isinstance(before, torch.Tensor) or before.shape != after.shape or before.dtype != after.dtype:
-        return f"the block gives {_what(before)}, the swapped one {_what(after)}"
+        return f"the block returns {_described(before)}, the swapped one {_described(after)}"
     difference, allowed = (after - before).abs(), _bound(original, plan, x, dtype)
     wrong = ~(difference <= allowed)  # NaN is wrong too
     if not wrong.any():
@@ -87,33 +87,33 @@ def _compare(block: Module, found: Found, plan: Plan, precision: Any, dtype: Any
     )
 
 
-def _what(value: Any) -> str:
+def _described(value: Any) -> str:
     return f"{tuple(value.shape)} {value.dtype}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
 
 
 def _bound(block: Module, plan: Plan, x: Tensor, dtype: Any) -> Tensor:
-    """How far two correct results may be apart."""
-    first, second = (swapped.at(block, plan.left_out[i]) for i in (plan.first, plan.second))
+    """The allowed difference of two correct results."""
+    first, second = (swapped.at(block, plan.bypassed[i]) for i in (plan.first, plan.second))
     (w1, b1), (w2, b2) = (_parts(*pair) for pair in zip((first, second), plan.transposed, strict=True))
-    as_numpy = np.dtype(str(x.dtype).removeprefix("torch."))
-    u = unit_roundoff(as_numpy)
+    numpy_dtype = np.dtype(str(x.dtype).removeprefix("torch."))
+    u = unit_roundoff(numpy_dtype)
     d, h = w1.shape
-    e_z = gamma(d + 1, as_numpy) * (x.abs() @ w1.abs() + b1.abs())
+    e_z = gamma(d + 1, numpy_dtype) * (x.abs() @ w1.abs() + b1.abs())
     z = x @ w1 + b1
     e_h = 1.13 * e_z + (8 * u + (ROUNDED_CONSTANT if dtype is torch.float32 else 0)) * z.abs()
     hidden = torch.nn.functional.gelu(z, approximate=plan.approximate).abs() + e_h
     w2_size = w2.abs()
-    e_y = gamma(h + 1, as_numpy) * (hidden @ w2_size + b2.abs()) + e_h @ w2_size
+    e_y = gamma(h + 1, numpy_dtype) * (hidden @ w2_size + b2.abs()) + e_h @ w2_size
     if not plan.norm:
         return 2 * e_y
     norm = swapped.at(block, plan.norm)
     v = torch.nn.functional.gelu(z, approximate=plan.approximate) @ w2 + b2 + x
     sigma = (v.var(-1, correction=0, keepdim=True) + norm.eps).sqrt()
-    n = (v - v.mean(-1, keepdim=True)) / sigma
+    normalised = ((v - v.mean(-1, keepdim=True)) / sigma).abs()
     delta = 2 * e_y + 2 * u * v.abs()
     weight = 1 if norm.weight is None else norm.weight.abs()
-    passed = delta + delta.mean(-1, keepdim=True) + n.abs() * delta.square().mean(-1, keepdim=True).sqrt()
-    return 2 * weight / sigma * passed + 16 * u * weight * (1 + n.abs())
+    passed = delta + delta.mean(-1, keepdim=True) + normalised * delta.square().mean(-1, keepdim=True).sqrt()
+    return 2 * weight / sigma * passed + 16 * u * weight * (1 + normalised)
 
 
 def _parts(layer: Module, transposed: bool) -> tuple[Tensor, Tensor]:

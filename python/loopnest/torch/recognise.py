@@ -1,13 +1,13 @@
-"""Which modules of a model are MLPs, and why others are not: by what they compute, and not by what they are called.
+"""Which modules of a model are MLPs, and why are others not? Computations decide, not names.
 
-A block of unknown class is traced by torch.fx: its method runs on a symbol in the place of a tensor, and what it calls
-is written down. An MLP is a block whose whole trace is
+torch.fx traces a block: it runs the block's method on a symbol instead of a tensor, and records the calls. An MLP is a
+block whose whole trace is
 
     Linear, GELU, dropouts, Linear, dropouts     and for BERT's layers: + input, LayerNorm
 
-in one chain, each step given the result of the step before it and nothing else. So no library is imported, and copies
-of a class are as good as the original. Traces run on copies of the modules that share their parameters, since a
-method that keeps something in its module would keep a symbol there.
+in one chain, each step applied to the result of the step before. So no library is imported, and copies of a class are
+recognised like the original. Traces run on copies of the modules that share their parameters: a method that stores
+something in its module would store a symbol there.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .module import MLP
 from .swapped import Module, Path, Plan, Swapped
 
 GELUS = {
-    "GELU": "none",  # as timm's and others' own classes; torch's own is asked for its form
+    "GELU": "none",  # timm's and others' classes; torch's own has its form in an attribute
     "GELUActivation": "none",
     "GELUTanh": "tanh",
     "PytorchGELUTanh": "tanh",
@@ -38,19 +38,19 @@ GELUS = {
     "FastGELU": "tanh",
     "AccurateGELUActivation": "tanh",
 }
-"""The classes that are GELU and the form that each computes; what their forward gives is checked against it."""
+"""The classes that are GELU, and the form of each; probe.py checks what they compute."""
 
 LAYER_NAMES = (("c_fc", "c_proj"), ("fc1", "fc2"), ("lin1", "lin2"), ("linear1", "linear2"), ("w1", "w2"))
-"""What the two layers of an MLP are usually called: where a block has these, and is none, its user is told why."""
+"""Common names of an MLP's two layers: a block with these names that is no MLP is listed with the reason."""
 
 
 @dataclass(frozen=True)
 class Found:
     """A block that is an MLP, or looks like one.
 
-    path  of the module that holds it; in an nn.Sequential with others, with its place there, as net[0:3]
-    how   the class that overrides the block's method; None where it cannot be swapped
-    why   the reason if so
+    path  of its module; in a longer nn.Sequential with its place there, as net[0:3]
+    how   the class that overrides the block's method; None if it cannot be swapped
+    why   the reason if it cannot
     """
 
     path: str
@@ -63,15 +63,15 @@ class Found:
     why: str = ""
 
 
-class _No(Exception):
-    """Why a block is no MLP that can be swapped."""
+class _NotAnMLPError(Exception):
+    """The reason why a block cannot be swapped."""
 
 
 # --- layers and activations
 
 
 def is_layer(module: Module) -> bool:
-    """Whether a module is a linear layer of any make: torch's, transformers' Conv1D, quantized, with LoRA around it."""
+    """Whether a module is a linear layer of any kind: torch's, transformers' Conv1D, quantized, with LoRA."""
     return isinstance(module, torch.nn.Linear) or bool(re.search("Linear|Conv1D$", type(module).__name__))
 
 
@@ -81,7 +81,7 @@ def is_conv1d(module: Module) -> bool:
 
 
 def sizes(layer: Module) -> tuple[int, int] | None:
-    """(in, out) of a layer, where its weight can be read."""
+    """(in, out) of a layer; None if they cannot be read."""
     weight = getattr(layer, "weight", None)
     if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
         inner, outer = getattr(layer, "in_features", None), getattr(layer, "out_features", None)
@@ -96,30 +96,30 @@ def _fit(first: Module, second: Module) -> bool:
 
 def _check_layer(name: str, layer: Module) -> None:
     if type(layer) is not torch.nn.Linear and not is_conv1d(layer):
-        raise _No(f"{name} is a {_class(layer)}, not a plain nn.Linear")
+        raise _NotAnMLPError(f"{name} is a {_class(layer)}, not a plain nn.Linear")
     if getattr(layer, "weight", None) is None:
-        raise _No(f"{name} has no weight")
+        raise _NotAnMLPError(f"{name} has no weight")
     for kind in ("weight", "bias"):
         tensor = getattr(layer, kind, None)
         if tensor is not None and type(tensor) not in (torch.nn.Parameter, torch.Tensor):
-            raise _No(f"{name}.{kind} is a {_class(tensor)}, not a plain tensor")
+            raise _NotAnMLPError(f"{name}.{kind} is a {_class(tensor)}, not a plain tensor")
 
 
 def form_of(activation: Module) -> str:
-    """GELU's form; raises _No where the activation is another."""
+    """GELU's form; raises _NotAnMLPError for another activation."""
     if type(activation) is torch.nn.GELU:
         return str(activation.approximate)
     form = GELUS.get(type(activation).__name__)
     if form is None:
-        raise _No(f"its activation is {_class(activation)}, not GELU")
+        raise _NotAnMLPError(f"its activation is {_class(activation)}, not GELU")
     weight = next(activation.parameters(), None)
     if weight is not None:
-        raise _No(f"its activation {_class(activation)} has parameters, as GELU has none")
+        raise _NotAnMLPError(f"its activation {_class(activation)} has parameters, as GELU has none")
     return form
 
 
 def _class(thing: Any) -> str:
-    """A class as people know it: nn.ReLU, transformers.SiLUActivation."""
+    """A class by its common name: nn.ReLU, transformers.SiLUActivation."""
     kind = type(thing)
     if kind.__module__.startswith("torch.nn.modules"):
         return f"nn.{kind.__name__}"
@@ -131,7 +131,7 @@ def _class(thing: Any) -> str:
 
 
 def twin(module: Module, *, training: bool = False, dtype: Any = None) -> Module:
-    """A module and its children once more, without hooks, over the same parameters, or over copies in `dtype`."""
+    """A copy of a module and its children without hooks, with the same parameters, or with copies in `dtype`."""
     other = swapped.with_class(module, type(module))
     for hooks in (name for name in module.__dict__ if name.endswith(("_hooks", "_hooks_with_kwargs"))):
         other.__dict__[hooks] = type(module.__dict__[hooks])()
@@ -159,13 +159,13 @@ class _Tracer(torch.fx.Tracer):
         self.traced_func_name = method
 
     def is_leaf_module(self, module: Module, name: str) -> bool:
-        """All but modules in which layers lie, such as BERT's intermediate and output."""
+        """All but containers of layers, such as BERT's intermediate and output."""
         return is_layer(module) or not any(map(is_layer, module.modules()))
 
 
 @dataclass(frozen=True)
 class _Step:
-    """What a block does next: it calls a module of its own, GELU's function (in a form), or adds its input."""
+    """One step of a block: a call of a module (path) or of GELU's function (form); neither: the sum with its input."""
 
     path: Path = ()
     form: str = ""
@@ -176,10 +176,10 @@ class _Step:
 
 
 def _steps(block: Module, method: str) -> list[_Step]:
-    """The block's chain of steps; raises _No where it is no chain, or another one in training."""
+    """The block's chain of steps; raises _NotAnMLPError for no chain, or another one in training mode."""
     in_eval, in_training = (_trace(block, method, training) for training in (False, True))
     if in_eval != in_training:
-        raise _No("it computes another function in training mode")
+        raise _NotAnMLPError("it computes another function in training mode")
     return in_eval
 
 
@@ -188,22 +188,22 @@ def _trace(block: Module, method: str, training: bool) -> list[_Step]:
         graph = _Tracer(method).trace(twin(block, training=training))
     except Exception as error:
         if len([child for child in block.children() if any(map(is_layer, child.modules()))]) > 2:
-            raise _No(f"its {method} does more than the MLP, and cannot be traced") from error
-        raise _No(f"torch.fx cannot trace its {method}: {_in_short(error)}") from error
-    for node in reversed(graph.nodes):  # sizes that were asked for and not used, arguments that are left out
+            raise _NotAnMLPError(f"its {method} does more than the MLP, and cannot be traced") from error
+        raise _NotAnMLPError(f"torch.fx cannot trace its {method}: {_in_short(error)}") from error
+    for node in reversed(graph.nodes):  # unused sizes and arguments
         if not node.users and node.op not in ("call_module", "output"):
             graph.erase_node(node)
-    given, *nodes = graph.nodes
-    last, steps = given, list[_Step]()
+    x, *nodes = graph.nodes
+    last, steps = x, list[_Step]()
     for node in nodes:
-        if given.op == "placeholder" and node.op == "output" and node.args == (last,):
+        if x.op == "placeholder" and node.op == "output" and node.args == (last,):
             return steps
-        steps.append(_step(node, given, last))
+        steps.append(_step(node, x, last))
         last = node
-    raise _No(f"its {method} gives more than one tensor")
+    raise _NotAnMLPError(f"its {method} returns more than one tensor")
 
 
-def _step(node: Any, given: Any, last: Any) -> _Step:
+def _step(node: Any, x: Any, last: Any) -> _Step:
     if node.op == "call_module" and node.args == (last,) and not node.kwargs:
         return _Step(path=tuple(node.target.split(".")))
     if (
@@ -216,12 +216,12 @@ def _step(node: Any, given: Any, last: Any) -> _Step:
     if (
         node.op == "call_function"
         and node.target in (operator.add, torch.add)
-        and set(node.args) == {given, last}
+        and set(node.args) == {x, last}
         and not node.kwargs
     ):
         return _Step()
     what = getattr(node.target, "__name__", node.target)
-    raise _No(f"it does more than layer, GELU, layer: {what}")
+    raise _NotAnMLPError(f"it does more than layer, GELU, layer: {what}")
 
 
 def _in_short(error: Exception) -> str:
@@ -233,41 +233,41 @@ def _in_short(error: Exception) -> str:
 
 
 def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> Plan:
-    """The plan of a block with these steps; raises _No where they are not an MLP's."""
+    """The plan of a block with these steps; raises _NotAnMLPError if they are not an MLP's."""
     modules = [swapped.at(block, step.path) if step.path else None for step in steps]
     layers = [i for i, module in enumerate(modules) if module is not None and is_layer(module)]
     if len(layers) != 2:
-        raise _No(f"it calls {len(layers)} layers, not two")
+        raise _NotAnMLPError(f"it calls {len(layers)} layers, not two")
     if layers[0] != 0:
-        raise _No(f"it begins with {steps[0].name}, not with its first layer")
+        raise _NotAnMLPError(f"it begins with {steps[0].name}, not with its first layer")
     second = layers[1]
     between = list(range(2, second))
     if second < 2:
-        raise _No("there is no activation between its layers")
+        raise _NotAnMLPError("there is no activation between its layers")
     for position in (0, second):
         _check_layer(steps[position].name, modules[position])
     form = steps[1].form or (form_of(modules[1]) if modules[1] is not None else "")
     if not form:
-        raise _No(f"{steps[1].name} follows the first layer, not GELU")
-    for position in between:
-        if type(modules[position]) not in (torch.nn.Dropout, torch.nn.Identity):
-            raise _No(f"{steps[position].name} stands between GELU and the second layer, where only dropout may")
+        raise _NotAnMLPError(f"{steps[1].name} follows the first layer, not GELU")
     after = list(range(second + 1, len(steps) - 2 if with_norm else len(steps)))
-    for position in after:
+    for position in (*between, *after):
         if type(modules[position]) not in (torch.nn.Dropout, torch.nn.Identity):
-            raise _No(f"{steps[position].name} follows the second layer, where only dropout may")
+            where = "stands between GELU and" if position < second else "follows"
+            raise _NotAnMLPError(f"{steps[position].name} {where} the second layer, where only dropout may")
     norm: Path = ()
     if with_norm:
         added, norm = steps[-2], steps[-1].path
         if added.path or added.form or type(modules[-1]) is not torch.nn.LayerNorm:
-            raise _No("its second layer is not followed by a LayerNorm of the sum with its input, as BERT's is")
+            raise _NotAnMLPError(
+                "its second layer is not followed by a LayerNorm of the sum with its input, as BERT's is"
+            )
     if not _fit(modules[0], modules[second]):
-        raise _No(f"{steps[0].name} and {steps[second].name} do not fit each other")
+        raise _NotAnMLPError(f"{steps[0].name} and {steps[second].name} do not fit each other")
 
     inside = [i for i in range(second + 1) if modules[i] is not None]
     paths = [steps[i].path for i in inside]
     holders = dict.fromkeys(path[:n] for path in (*paths, norm) for n in range(1, len(path)))
-    left_out = [*holders, *paths]
+    bypassed = [*holders, *paths]
     place = {i: len(holders) + inside.index(i) for i in inside}
     functions = [
         (path, name, value)
@@ -276,8 +276,8 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
         if callable(value) and not isinstance(value, type)
     ]
     return Plan(
-        left_out=tuple(left_out),
-        classes=tuple(type(swapped.at(block, path)) for path in left_out),
+        bypassed=tuple(bypassed),
+        classes=tuple(type(swapped.at(block, path)) for path in bypassed),
         first=place[0],
         second=place[second],
         transposed=(is_conv1d(modules[0]), is_conv1d(modules[second])),
@@ -321,7 +321,7 @@ def _bert_layers(module: Module) -> tuple[Module, Module] | None:
 
 
 def _pair(module: Module) -> tuple[Module, Module] | None:
-    """A module's two layers, the one that fits behind the other second."""
+    """A module's two layers, in the order in which they fit together."""
     layers = [child for child in module._modules.values() if child is not None and is_layer(child)]
     for first, second in LAYER_NAMES:
         a, b = module._modules.get(first), module._modules.get(second)
@@ -338,23 +338,23 @@ def _found(path: str, block: Module, how: type[Swapped], layers: tuple[Module, M
     d, h = sizes(layers[0]) or (0, 0)
     try:
         if how is swapped.SwappedChunk and not hasattr(type(block), how.method):
-            raise _No("it has intermediate and output as BERT's layers, but no feed_forward_chunk to swap")
+            raise _NotAnMLPError("it has intermediate and output as BERT's layers, but no feed_forward_chunk to swap")
         if "forward" in block.__dict__ or how.method in block.__dict__:
-            raise _No("its forward was replaced on this object, and would not run")
+            raise _NotAnMLPError("its forward was replaced on this object, and would not run")
         for base in (torch.nn.TransformerEncoderLayer, torch.nn.TransformerDecoderLayer):
             if isinstance(block, base) and type(block).forward is not base.forward:
-                raise _No(f"its class has a forward of its own, not nn.{base.__name__}'s")
+                raise _NotAnMLPError(f"its class has a forward of its own, not nn.{base.__name__}'s")
         plan = _plan(block, _steps(block, how.method), with_norm=how is swapped.SwappedChunk)
-    except _No as no:
-        return Found(path, block, d, h, "", None, None, str(no))
+    except _NotAnMLPError as error:
+        return Found(path, block, d, h, "", None, None, str(error))
     if how is swapped.SwappedEncoderLayer:
         plan = replace(plan, fast_path=block.activation_relu_or_gelu)
     return Found(path, block, d, h, plan.approximate, how, plan, hooked(block, plan))
 
 
 def hooked(block: Module, plan: Plan) -> str:
-    """The reason not to swap that lies in hooks of what would be left out, or nothing."""
-    for path in plan.left_out:
+    """Why hooks of the bypassed modules forbid a swap; empty if they do not."""
+    for path in plan.bypassed:
         if has_hooks(swapped.at(block, path)):
             return f"{'.'.join(path)} has hooks or a forward of its own, which would not run"
     return ""
@@ -374,11 +374,11 @@ def _in_sequential(path: str, block: Module) -> Iterator[Found]:
         d, h = sizes(children[start]) or (0, 0)
         try:
             if "forward" in block.__dict__:
-                raise _No("its forward was replaced on this object, and would not run")
+                raise _NotAnMLPError("its forward was replaced on this object, and would not run")
             steps = [_Step(path=(name,)) for name in names[start:end]]
             plan = replace(_plan(block, steps), start=start)
-        except _No as no:
-            yield Found(where, block, d, h, "", None, None, str(no))
+        except _NotAnMLPError as error:
+            yield Found(where, block, d, h, "", None, None, str(error))
             start += 1
             continue
         yield Found(where, block, d, h, plan.approximate, swapped.SwappedSequential, plan, hooked(block, plan))
@@ -386,7 +386,7 @@ def _in_sequential(path: str, block: Module) -> Iterator[Found]:
 
 
 def _run_end(children: Sequence[Module], start: int) -> int | None:
-    """Where a run that begins at `start` ends, or None where none begins there."""
+    """The end of the run that begins at `start`; None if none begins there."""
     second = start + 2
     while second < len(children) and type(children[second]) in (torch.nn.Dropout, torch.nn.Identity):
         second += 1

@@ -1,8 +1,8 @@
-"""The MLPs of a model, found and swapped for loopnest's kernels, and put back.
+"""Replacing the MLPs of a model by loopnest's kernels, and restoring them.
 
     print(loopnest.torch.replace_mlps(model))
 
-recognise.py finds them, probe.py holds each to what it computed before, swapped.py has what they become.
+recognise.py finds the MLPs, probe.py compares each with the original, swapped.py has the classes of swapped blocks.
 """
 
 from __future__ import annotations
@@ -24,15 +24,14 @@ from .swapped import Module
 
 @dataclass(frozen=True)
 class Block:
-    """An MLP in a model, or what looks like one, and what became of it.
+    """An MLP in a model, or a block that looks like one.
 
-    path         the module that holds it, as in model.get_submodule(path); of an nn.Sequential's children the part that
-                 is the MLP, as net[0:3]
+    path         of the module, as in model.get_submodule(path); in a longer nn.Sequential with its place, as net[0:3]
     kind         the module's class
-    d, h         features of its input and of its hidden layer; 0 where they cannot be read
-    approximate  GELU's form, "none" or "tanh"; "" where it is not GELU or not known
+    d, h         features of the input and of the hidden layer; 0 if they cannot be read
+    approximate  GELU's form, "none" or "tanh"; "" for another activation
     swapped      whether loopnest computes it now
-    why          the reason where not; else what is worth knowing, or ""
+    why          the reason if not; else a note, or ""
     """
 
     path: str
@@ -46,7 +45,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Replaced:
-    """What `replace_mlps` found in a model; its str() is a table for people, `undo()` puts the originals back."""
+    """The blocks that `replace_mlps` found. str() is a table; `undo()` restores the originals."""
 
     blocks: tuple[Block, ...]
     model: Any = field(repr=False, compare=False)
@@ -56,36 +55,33 @@ class Replaced:
         return tuple(block for block in self.blocks if block.swapped)
 
     def undo(self) -> None:
-        """Put the originals back, as `restore_mlps(model)` does."""
+        """Restore the originals, as `restore_mlps(model)` does."""
         restore_mlps(self.model)
 
     def __str__(self) -> str:
-        if not self.blocks:
-            return NOTHING
-        return _table(self.blocks)
+        return _table(self.blocks) if self.blocks else NOTHING
 
 
-NOTHING = """no MLPs found: nothing was swapped. What is looked for is Linear, GELU, Linear, with dropouts:
-in an nn.Sequential, in nn.TransformerEncoderLayer, in the layers of BERT and GPT-2 and in modules built as ViT's MLP.
-Gated MLPs, as Llama's with three layers, are another function."""
+NOTHING = """no MLPs found: nothing was swapped. An MLP is Linear, GELU, Linear, with dropouts: in an nn.Sequential, in
+nn.TransformerEncoderLayer, in the layers of BERT and GPT-2, and in modules built like ViT's MLP.
+Gated MLPs with three layers, such as Llama's, are another function."""
 
 
 def replace_mlps(model: Module, *, fallback: bool = False) -> Replaced:
     """Find the MLPs of a model, Linear, GELU, Linear, and let loopnest's kernels compute them, in place.
 
     model     a torch.nn.Module, in any mode
-    fallback  whether blocks of other dtypes and devices are swapped too, and run by torch's own kernels
+    fallback  whether blocks of other dtypes and devices are swapped too; torch's own kernels run them
 
-    It finds them in nn.Sequential, nn.TransformerEncoderLayer, BERT's and GPT-2's layers with all their copies, and
-    modules built as ViT's MLP: by tracing what they compute, not by their names. Each is held to the original on random
-    input before the model gets it. A block keeps its children and parameters, so that optimizers, state dicts, hooks on
-    the block, train() and eval(), deepcopy and pickle go on as before. Where a swapped block has more to do than the
-    kernels can (dropout between GELU and the second layer in training, hooks on its layers, autocast), its original
-    forward runs.
+    Finds MLPs in nn.Sequential, nn.TransformerEncoderLayer, BERT's and GPT-2's layers and their copies, and modules
+    built like ViT's MLP, by tracing what they compute. Each swapped block is compared with the original on random input
+    before the model gets it. A block keeps its children and parameters, so optimizers, state dicts, hooks on the block,
+    train() and eval(), deepcopy and pickle work as before. The original forward runs where the kernels cannot do all of
+    its work: dropout between GELU and the second layer in training, hooks on its layers, autocast.
 
-    Returns a `Replaced`: what was swapped, and what not and why. `restore_mlps(model)` puts the originals back. A
-    second call begins with that, and looks at all blocks anew.
-    Raises TypeError where model is no module.
+    Returns a `Replaced`: the blocks, which of them are swapped, and why others are not. `restore_mlps(model)` restores
+    the originals; a second call of `replace_mlps` begins with it.
+    Raises TypeError if model is no module.
 
     >>> import torch, loopnest.torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(16, 64), torch.nn.GELU(), torch.nn.Linear(64, 16))
@@ -96,7 +92,7 @@ def replace_mlps(model: Module, *, fallback: bool = False) -> Replaced:
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"replace_mlps: model is a {type(model).__name__}, expected a torch.nn.Module")
-    restore_mlps(model)  # what an earlier call has swapped is looked at anew
+    restore_mlps(model)
     blocks = []
     owners = _owners(model)
     plans: dict[Module, list[Any]] = defaultdict(list)  # an nn.Sequential may hold several
@@ -110,13 +106,13 @@ def replace_mlps(model: Module, *, fallback: bool = False) -> Replaced:
                 plans[found.block].append(plan)
                 hows[found.block] = found.how
         blocks.append(_block_of(found, why))
-    for module, its_plans in plans.items():
-        swapped.swap(module, hows[module], tuple(its_plans))
+    for module, module_plans in plans.items():
+        swapped.swap(module, hows[module], tuple(module_plans))
     return Replaced(tuple(blocks), model)
 
 
 def restore_mlps(model: Module) -> tuple[str, ...]:
-    """Put the originals back in the place of all swapped blocks; returns the paths of their modules.
+    """Restore the originals of all swapped blocks; return the paths of their modules.
 
     >>> import torch, loopnest.torch
     >>> model = torch.nn.Sequential(torch.nn.Linear(16, 64), torch.nn.GELU(), torch.nn.Linear(64, 16))
@@ -137,7 +133,7 @@ def restore_mlps(model: Module) -> tuple[str, ...]:
 def _block_of(found: Found, why: str) -> Block:
     note = why
     if not why and found.plan is not None:
-        between = [swapped.at(found.block, found.plan.left_out[i]).p for i in found.plan.between]
+        between = [swapped.at(found.block, found.plan.bypassed[i]).p for i in found.plan.between]
         if any(p > 0 for p in between):
             note = f"in training its own forward runs, for its dropout of {max(between):g} after GELU"
     return Block(
@@ -152,7 +148,7 @@ def _block_of(found: Found, why: str) -> Block:
 
 
 def _owners(model: Module) -> dict[int, list[str]]:
-    """The modules that have each parameter as their own, by the parameter's id."""
+    """The paths of the modules that own each parameter, by the parameter's id."""
     owners: dict[int, list[str]] = defaultdict(list)
     for path, module in model.named_modules():
         for parameter in module._parameters.values():
@@ -162,10 +158,10 @@ def _owners(model: Module) -> dict[int, list[str]]:
 
 
 def _why_not(found: Found, owners: dict[int, list[str]], fallback: bool) -> str:
-    """The reason that lies in a block's parameters, or nothing."""
+    """Why a block's parameters forbid a swap; empty if they do not."""
     assert found.plan is not None
     for position in (found.plan.first, found.plan.second):
-        path = found.plan.left_out[position]
+        path = found.plan.bypassed[position]
         layer = swapped.at(found.block, path)
         for name in ("weight", "bias"):
             tensor = getattr(layer, name)
@@ -187,33 +183,27 @@ def _why_not(found: Found, owners: dict[int, list[str]], fallback: bool) -> str:
 # --- the table
 
 
-def _table(blocks: tuple[Block, ...], width: int = 80) -> str:
-    rows = _alike(blocks)
-    header = ("swapped", "class", "d x h", "GELU", "module")
-    cells = [
-        (
-            "yes" if block.swapped else "no",
-            block.kind,
-            f"{block.d} x {block.h}" if block.d else "",
-            {"none": "exact"}.get(block.approximate, block.approximate),
-        )
-        for _, block in rows
-    ]
-    widths = [max(map(len, column)) for column in zip(header, *cells, strict=False)]
+def _table(blocks: tuple[Block, ...]) -> str:
+    """The blocks as lines of 80 columns; the reason of a block follows its line."""
+    rows = [("swapped", "class", "d x h", "GELU", "module", "")]
+    for path, block in _grouped(blocks):
+        size = f"{block.d} x {block.h}" if block.d else ""
+        form = "exact" if block.approximate == "none" else block.approximate
+        rows.append(("yes" if block.swapped else "no", block.kind, size, form, path, block.why))
+    widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [f"{sum(block.swapped for block in blocks)} of {len(blocks)} MLPs swapped", ""]
-    for (names, why), cell in zip(
-        [(header[-1], ""), *((names, block.why) for names, block in rows)], [header[:-1], *cells], strict=True
-    ):
-        line = "".join(text.ljust(size + 2) for text, size in zip(cell, widths, strict=True))
-        room = max(width - len(line), 12)
-        lines += [line + names[:room], *(" " * len(line) + names[i : i + room] for i in range(room, len(names), room))]
+    for *cells, path, why in rows:
+        start = "".join(f"{cell:{width}}  " for cell, width in zip(cells, widths, strict=True))
+        room = max(80 - len(start), 12)
+        lines.append(start + path[:room])
+        lines += [" " * len(start) + path[i : i + room] for i in range(room, len(path), room)]
         indent = " " * (widths[0] + 4)
-        lines += textwrap.wrap(why, width, initial_indent=indent, subsequent_indent=indent)
+        lines += textwrap.wrap(why, 80, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines)
 
 
-def _alike(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
-    """The rows: blocks that differ in one number of their path alone, as the layers of a model do, share one."""
+def _grouped(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
+    """A path and a block for each row. Blocks whose paths differ in one number only, such as layers, share a row."""
     rows = []
     for _, same in groupby(blocks, lambda block: (re.sub(r"\d+", "#", block.path), replace(block, path=""))):
         group = list(same)

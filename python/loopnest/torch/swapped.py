@@ -1,17 +1,16 @@
-"""Blocks of a model whose MLP runs as one: what `replace_mlps` makes of them, and how they say when it does not.
+"""Swapped blocks: blocks of a model whose MLP runs as one operation.
 
-A swapped block stays the object that it was, with its children, parameters, buffers and hooks, so that state dicts,
-optimizers and everything that holds a reference go on as before. Only its class changes: to one derived from its own,
-with the one method overridden that runs the MLP (torch.nn.utils.parametrize works so too).
+A swapped block remains the same object, with its children, parameters, buffers and hooks, so state dicts, optimizers
+and all references stay valid. Only its class changes, to a class derived from its own that overrides the one method
+that runs the MLP (as torch.nn.utils.parametrize does).
 
     forward             nn.Sequential, modules such as GPT-2's and ViT's MLP
     _ff_block           nn.TransformerEncoderLayer and nn.TransformerDecoderLayer
     feed_forward_chunk  BERT's layer and its copies
     ff_chunk            DistilBERT's and ALBERT's
 
-The override asks at each call whether the modules that it would leave out are still those that were swapped, and have
-nothing to do at their own call: no hook, no dropout that is at work. Where they have, the original method runs. That
-question takes 3 to 8 µs.
+At each call the override checks that the modules it bypasses are still the same and have no more to do: no hooks, no
+active dropout. Otherwise the original method runs. The check takes 3 to 8 µs.
 """
 
 from __future__ import annotations
@@ -34,25 +33,25 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Plan:
-    """Where an MLP lies in its block. Positions count the modules that are left out.
+    """The place of an MLP in its block. Positions are indices into `bypassed`.
 
-    left_out       these modules' paths, in the order of their calls, the modules that contain them first
+    bypassed       the paths of the modules that are not called, in the order of their calls, containers first
     classes        their classes
     first, second  the positions of the two layers
-    transposed     whether each of them stores its weight as (in, out), as transformers' Conv1D
-    gelu           the position of GELU, or None where the block calls a function
-    approximate    its form, "none" or "tanh"
+    transposed     whether each layer stores its weight as (in, out), as transformers' Conv1D does
+    gelu           the position of GELU; None if the block calls a function
+    approximate    GELU's form, "none" or "tanh"
     between        the positions of dropouts between GELU and the second layer
     start          in an nn.Sequential, the index of the first layer
-    after          the paths of what follows the second layer: dropouts
-    norm           the path of the norm of the sum with the input, which ends BERT's block; () in all others
-    functions      the attributes of the block and its parts that are functions, where one of them may be GELU:
-                   the path of the module, the attribute's name, and what it was
-    fallback       whether torch's own kernels may run where ours cannot
-    fast_path      what an encoder layer had as `activation_relu_or_gelu`
+    after          the paths of the dropouts after the second layer
+    norm           the path of the norm of the sum with the input, which ends BERT's block; () in others
+    functions      attributes of the block and its containers that are functions, if one of them may be GELU: the
+                   module's path, the attribute's name, and its value
+    fallback       whether torch's own kernels may run where loopnest's cannot
+    fast_path      an encoder layer's original `activation_relu_or_gelu`
     """
 
-    left_out: tuple[Path, ...]
+    bypassed: tuple[Path, ...]
     classes: tuple[Class, ...]
     first: int
     second: int
@@ -75,10 +74,10 @@ def at(module: Module, path: Path) -> Module:
 
 
 def modules_of(block: Module, plan: Plan) -> list[Module]:
-    """The modules that a swapped block leaves out."""
+    """The modules that a swapped block bypasses."""
     if isinstance(block, SwappedSequential):
         return _children(block)[plan.start : plan.start + len(plan.classes)]
-    return [at(block, path) for path in plan.left_out]
+    return [at(block, path) for path in plan.bypassed]
 
 
 def _children(block: Module) -> list[Module]:
@@ -86,7 +85,7 @@ def _children(block: Module) -> list[Module]:
 
 
 def _may_run(plan: Plan, modules: Sequence[Module], x: Tensor) -> bool:
-    """Whether the MLP may run as one now: its modules are those that were swapped, and have no more to do."""
+    """Whether the MLP may run as one operation now: its modules are the same, and have no more to do."""
     if len(modules) != len(plan.classes) or x.is_nested or torch.is_autocast_enabled("cpu"):
         return False
     for module, expected in zip(modules, plan.classes, strict=True):
@@ -115,7 +114,7 @@ def _mlp(plan: Plan, modules: Sequence[Module], x: Tensor) -> Tensor:
 
 
 def _block(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
-    """The block's result, or None where its original method is to run."""
+    """The block's result; None if the original method must run."""
     modules = modules_of(block, plan)
     if not _may_run(plan, modules, x):
         return None
@@ -129,28 +128,27 @@ def _block(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
 
 
 class Swapped:
-    """What all swapped blocks derive from. Their class is made by `swapped_class`, from one of those below."""
+    """The base of all swapped blocks; `swapped_class` derives their classes from one of the classes below."""
 
     method: str
     original: Class
-    loopnest_plans: tuple[Plan, ...] = ()  # none in what a block's class makes anew, such as a slice of a Sequential
+    loopnest_plans: tuple[Plan, ...] = ()  # empty in new objects of the class, such as a slice of a Sequential
 
     def extra_repr(self) -> str:
-        said = super().extra_repr()  # type: ignore[misc]
-        return ", ".join(filter(None, [said, "swapped: loopnest.torch.replace_mlps"]))
+        return ", ".join(filter(None, [super().extra_repr(), "swapped: loopnest.torch.replace_mlps"]))  # type: ignore[misc]
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """As pickle and deepcopy make it anew: the class is made, not imported."""
-        return _made_anew, (self.original, type(self).__mro__[1]), self.__getstate__()
+        """For pickle and deepcopy: the class is made, not imported."""
+        return _empty, (self.original, type(self).__mro__[1]), self.__getstate__()
 
 
 class SwappedModule(Swapped):
     method = "forward"
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        given = (*args, *kwargs.values())
-        if len(given) == 1 and self.loopnest_plans:
-            y = _block(self.loopnest_plans[0], self, given[0])
+        arguments = (*args, *kwargs.values())
+        if len(arguments) == 1 and self.loopnest_plans:
+            y = _block(self.loopnest_plans[0], self, arguments[0])
             if y is not None:
                 return y
         return super().forward(*args, **kwargs)  # type: ignore[misc]
@@ -179,7 +177,7 @@ def _in_turn(modules: Iterable[Module], x: Tensor) -> Tensor:
 class SwappedChunk(Swapped):
     method = "feed_forward_chunk"
 
-    def feed_forward_chunk(self, attention_output: Tensor) -> Any:  # transformers counts its parameters
+    def feed_forward_chunk(self, attention_output: Tensor) -> Any:  # transformers counts the parameters
         y = _block(self.loopnest_plans[0], self, attention_output) if self.loopnest_plans else None
         return super().feed_forward_chunk(attention_output) if y is None else y  # type: ignore[misc]
 
@@ -201,28 +199,28 @@ class SwappedFeedForward(Swapped):
 
 
 class SwappedEncoderLayer(SwappedFeedForward):
-    """In eval mode and without gradients, torch has a fast path, one operator for a whole layer, which reads the
-    weights itself. `swap` closes it by the attribute that it asks for (activation_relu_or_gelu), so that _ff_block
-    runs; self_attn keeps its own. Nested tensors, which nn.TransformerEncoder makes of padded batches, pass through the
-    original _ff_block.
+    """torch's fast path for eval mode without gradients is one operator for a whole layer, which reads the weights
+    itself. `swap` closes it by the attribute that torch checks (activation_relu_or_gelu), so _ff_block runs; self_attn
+    keeps its own fast path. Nested tensors, which nn.TransformerEncoder makes of padded batches, run the original
+    _ff_block.
     """
 
 
 def with_class(module: Module, cls: Class, **attributes: Any) -> Module:
-    """Another object of this class, over the same children and parameters."""
-    other = object.__new__(cls)
-    other.__dict__.update(module.__dict__, **attributes)
-    return other
+    """A new object of this class with the same children and parameters."""
+    copy = object.__new__(cls)
+    copy.__dict__.update(module.__dict__, **attributes)
+    return copy
 
 
 @functools.cache
 def swapped_class(original: Class, how: Class) -> Class:
-    """The class of a swapped block: named as its original, since some libraries go by names of classes."""
+    """The class of a swapped block. It has the original's name, since some libraries look at names of classes."""
     names = {"__module__": original.__module__, "__qualname__": original.__qualname__, "original": original}
     return type(original.__name__, (how, original), names)
 
 
-def _made_anew(original: Class, how: Class) -> Module:
+def _empty(original: Class, how: Class) -> Module:
     return object.__new__(swapped_class(original, how))
 
 

@@ -1,11 +1,12 @@
 """The kernels on torch's threads.
 
-torch's kernels share their work among the threads of an OpenMP runtime, and these spin for some milliseconds after
-each, in case that another comes. Threads of our own would compete with them for the cores: on two cores, an MLP between
-torch's own operators took 1.3 times as long. So from the import of loopnest.torch on the pieces of our kernels are
-taken by torch's threads, by the very runtime that it has loaded, and torch.set_num_threads holds for them too.
+torch's kernels run on the threads of an OpenMP runtime, which spin for some milliseconds after each kernel, in case
+another comes. loopnest's own threads would compete with them for the cores: on two cores, an MLP between torch's own
+operators took 1.3 times as long. So from the import of loopnest.torch on, torch's threads run loopnest's kernels, by
+the runtime that torch has loaded, and torch.set_num_threads applies to both.
 
-A forked child goes back to threads of our own: there OpenMP's are gone, and to wait for them would be for ever.
+A forked child returns to loopnest's own threads: OpenMP's threads do not exist there, and waiting for them would never
+end.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from .. import _core
 
 
 def share_threads() -> bool:
-    """Let torch's threads run our kernels from now on; False where its runtime has no such entry, and ours do."""
+    """Let torch's threads run the kernels from now on; False if torch's runtime lacks the entry points."""
     runtime = _runtime()
     if runtime is None:
         return False
@@ -29,24 +30,24 @@ def share_threads() -> bool:
 
 
 def use_own_threads() -> None:
-    """Let our own threads run the kernels again, as before the import."""
+    """Let loopnest's own threads run the kernels again, as before the import."""
     _core.use_openmp(0, 0)
 
 
 def _runtime() -> ctypes.CDLL | None:
-    """What finds the functions of torch's CPU library and of the OpenMP runtime that it was linked with."""
+    """torch's CPU library, which also finds the functions of its OpenMP runtime."""
     folder = Path(torch.__file__).parent / "lib"
     library = next((folder / name for name in _NAMES if (folder / name).exists()), None)
     if not torch.backends.openmp.is_available() or library is None:
         return None
-    return ctypes.CDLL(str(library))  # it is loaded: this is the same one once more
+    return ctypes.CDLL(str(library))  # it is loaded already: this returns the same one
 
 
 _NAMES = ("libtorch_cpu.so", "libtorch_cpu.dylib")
 
 
 def _address(library: ctypes.CDLL, name: str) -> int:
-    """Where a function lies, or 0 where the library has none of this name."""
+    """The address of a function; 0 if the library lacks it."""
     try:
         return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
     except AttributeError:
