@@ -6,4 +6,4 @@ cd "$(dirname "$0")/.."
 build=${LOOPNEST_BUILD_DIR:-build}
 cmake -S . -B "$build" -G Ninja -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" -DPython_EXECUTABLE="$(command -v python)" "$@" >/dev/null
 cmake --build "$build"
-cp "$build"/_core*.so python/loopnest/
+cp --remove-destination "$build"/_core*.so python/loopnest/  # a running Python keeps the old file

@@ -58,7 +58,7 @@ if ! wait $aarch64; then
   cat "$build/aarch64.log" >&2
   exit 1
 fi
-kernels=$build/aarch64/CMakeFiles/kernels_neon.dir/csrc/simd/kernels.cpp.o
+kernels=$build/aarch64/CMakeFiles/products_neon.dir/csrc/dispatch/rungs.cpp.o
 fused=$(aarch64-linux-gnu-objdump -d "$kernels" | grep -c 'fmla.*v[0-9]*\.4s')
 echo "the kernels of neon have $fused multiply-adds of four floats"
 expect "run here: neon; active: neon" qemu-aarch64 -L /usr/aarch64-linux-gnu "$build/aarch64/kernels_test"

@@ -252,7 +252,7 @@ def test_every_loop_order_and_block_and_transpose_of_the_layout_study_can_be_rep
         "kji",
         "reordered",
         "blocked",
-        "register_tile",
+        "register_tiled",
         "packed",
         "prefetched",
     ):
@@ -459,7 +459,7 @@ def cachegrind(tmp_path_factory):
     source, program, result = folder / "driver.cpp", folder / "driver", folder / "cachegrind.out"
     source.write_text(driver_source())
     no_vectors = ["-fno-tree-vectorize"] if COMPILER == "g++" else ["-fno-vectorize", "-fno-slp-vectorize"]
-    files = [str(source), str(CSRC / "machine/caches.cpp")]
+    files = [str(source), str(CSRC / "runtime/caches.cpp")]
     subprocess.run(
         [COMPILER, "-std=c++20", "-O1", "-g", *no_vectors, "-I", str(CSRC), *files, "-o", str(program)], check=True
     )

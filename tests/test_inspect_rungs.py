@@ -50,7 +50,7 @@ SCALAR = [
     *(("matmul", "cpp.naive"), ("matmul", "cpp.jik"), ("dot", "cpp.one_accumulator"), ("sum", "cpp.row_wise")),
     *(("add", "cpp.scalar"), ("gelu", "cpp.scalar"), ("gelu_backward", "cpp.scalar")),
 ]
-"""Those of csrc/simd/kernels_scalar.cpp."""
+"""The rungs that csrc/rungs.def has compiled with vectorization off."""
 
 with_a_compiler = pytest.mark.skipif(
     not any(map(shutil.which, ("g++", "clang++", "c++"))), reason="no C++ compiler is installed"
@@ -65,8 +65,8 @@ def hot(operation, impl, isa, dtype="float32"):
 
 
 def tile_of(level):
-    """The rows and the vectors of the micro-kernel's tile, as csrc/matmul/tile.hpp has them."""
-    text = (csrc() / "matmul" / "tile.hpp").read_text()
+    """The rows and the vectors of the micro-kernel's tile, as csrc/matmul/kernel/tile.hpp has them."""
+    text = (csrc() / "matmul" / "kernel" / "tile.hpp").read_text()
     rows = int(re.search(r"tile_rows = (\d+);", text)[1])
     many, few = re.search(r"tile_vectors = vector_registers == 32 \? (\d+) : (\d+);", text).groups()
     return rows, int(many if level == "v4" else few)
@@ -77,7 +77,7 @@ def tile_of(level):
 
 @pytest.mark.parametrize("level", ["v3", "v4"])
 @pytest.mark.parametrize(("dtype", "itemsize"), [("float32", 4), ("float64", 8)])
-@pytest.mark.parametrize("impl", ["cpp.packed", "cpp.register_tile", "cpp.prefetched", "cpp.parallel"])
+@pytest.mark.parametrize("impl", ["cpp.packed", "cpp.register_tiled", "cpp.prefetched", "cpp.parallel"])
 def test_the_micro_kernels_loop_is_its_tiles_rows_times_vectors(impl, level, dtype, itemsize):
     rows, vectors = tile_of(level)
     loop = hot("matmul", impl, level, dtype).loop
@@ -94,7 +94,7 @@ def test_the_micro_kernels_loop_is_its_tiles_rows_times_vectors(impl, level, dty
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("impl", ["cpp.packed", "cpp.register_tile"])
+@pytest.mark.parametrize("impl", ["cpp.packed", "cpp.register_tiled"])
 def test_on_the_baseline_a_product_and_a_sum_stand_for_each_multiply_add(impl, dtype):
     rows, vectors = tile_of("v1")
     loop = hot("matmul", impl, "v1", dtype).loop
@@ -175,7 +175,7 @@ def test_scalar_rungs_are_scalar_and_the_others_are_not(operation, impl, level):
     loop = hot(operation, impl, level).loop
     if (operation, impl) in SCALAR:
         assert loop.scalar
-    elif impl.endswith((".simd", ".vectorized", ".fused", ".packed", ".register_tile", ".prefetched", ".parallel")):
+    elif impl.endswith((".simd", ".vectorized", ".fused", ".packed", ".register_tiled", ".prefetched", ".parallel")):
         assert not loop.scalar
         assert operation in ("rmsprop", "adam") or loop.vector_bits == 8 * LEVELS[level]
 
@@ -244,17 +244,17 @@ def with_lines():
 
 
 def test_multiply_adds_come_from_the_line_that_multiplies_and_adds():
-    text = (csrc() / "matmul" / "tile.hpp").read_text().splitlines()
+    text = (csrc() / "matmul" / "kernel" / "tile.hpp").read_text().splitlines()
     for one in with_lines().instructions:
         if one.kind == "fma":
-            assert one.line[0] == "matmul/tile.hpp"
+            assert one.line[0] == "matmul/kernel/tile.hpp"
             assert "sum[i][v] += a[" in text[one.line[1] - 1]
 
 
 def test_the_source_says_what_became_of_each_line():
     with_lines()
     view = inspect(ln.matmul["cpp.packed"], "source", isa="v3", measure=False)
-    assert [listing.title for listing in view.listings] == ["csrc/matmul/packed.hpp", "csrc/matmul/tile.hpp"]
+    assert [listing.title for listing in view.listings] == ["csrc/matmul/packed.hpp", "csrc/matmul/kernel/tile.hpp"]
     noted = {line.text.strip(): line.note for listing in view.listings for line in listing.lines if line.note}
     (note,) = (note for text, note in noted.items() if "sum[i][v] +=" in text)
     assert note == "12 FMA, 6 load"

@@ -21,7 +21,7 @@ PROMISED_RUNGS = {
     "numba.blocked numba.register_tiled numba.parallel cuda.naive cuda.coalesced cuda.tiled cuda.register_tiled "
     "cuda.warp_tiled cuda.double_buffered cuda_cpp.naive cuda_cpp.coalesced cuda_cpp.tiled cuda_cpp.register_tiled "
     "cuda_cpp.vectorized cuda_cpp.warp_tiled cuda_cpp.double_buffered "
-    "cpp.naive cpp.reordered cpp.jik cpp.jki cpp.kij cpp.kji cpp.blocked cpp.register_tile cpp.packed cpp.prefetched "
+    "cpp.naive cpp.reordered cpp.jik cpp.jki cpp.kij cpp.kji cpp.blocked cpp.register_tiled cpp.packed cpp.prefetched "
     "cpp.parallel torch.eager torch.compiled"
 }
 

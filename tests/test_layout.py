@@ -60,7 +60,7 @@ def test_each_loop_order_touches_in_its_own_order(order):
 
 
 @pytest.mark.parametrize("layout_letters", ["C", "F", "CF", "FC"])
-@pytest.mark.parametrize("variant", ["naive", "blocked", "packed", "register_tile"])
+@pytest.mark.parametrize("variant", ["naive", "blocked", "packed", "register_tiled"])
 def test_every_element_of_every_operand_is_touched_whatever_the_layout(variant, layout_letters):
     walked = walk("matmul", variant, n=9, layout=layout_letters)
     for operand in walked.operands:

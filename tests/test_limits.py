@@ -125,7 +125,7 @@ def test_every_thread_does_the_whole_piece_and_all_flops_count():
 @pytest.mark.parametrize("letter", ["f", "d"])
 def test_the_loop_is_multiply_adds_in_registers_alone(isa, letter):
     """Disassembled: between the backward jump and its target nothing but them, and the counting of rounds."""
-    symbol = f"_ZN8loopnest{len(isa)}{isa}6limits12multiply_addI{letter}EElNS_6VectorIT_EEl"
+    symbol = f"_ZN8loopnest{len(isa)}{isa}4peak12multiply_addI{letter}EElNS_6VectorIT_EEl"
     command = ["objdump", "-d", "--no-show-raw-insn", f"--disassemble={symbol}", _core.__file__]
     listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     code = [(int(at, 16), does) for at, does in re.findall(r"^ *([0-9a-f]+):\t(.*)$", listing, re.MULTILINE)]

@@ -15,7 +15,7 @@
 // a division; within the caches these are the limit, and beyond them the memory's bandwidth is.
 #pragma once
 
-#include "simd/map.hpp"
+#include "activations/kernel/map.hpp"
 #include "simd/pieces.hpp"
 
 namespace loopnest::LOOPNEST_ISA {

@@ -7,7 +7,7 @@
 // for rows that fit in L1 is exp's arithmetic, some 14 operations a vector (simd/math.hpp).
 #pragma once
 
-#include "simd/map.hpp"
+#include "activations/kernel/map.hpp"
 #include "simd/math.hpp"
 
 namespace loopnest::LOOPNEST_ISA {

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <tuple>
 
-#include "machine/traced_rungs.hpp"
+#include "measure/traced_rungs.hpp"
 
 namespace py = pybind11;
 

@@ -8,7 +8,7 @@
 #pragma once
 
 #include "gelu/simd.hpp"
-#include "machine/threads.hpp"
+#include "runtime/threads.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
 

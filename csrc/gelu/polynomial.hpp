@@ -7,7 +7,7 @@
 // two, are the slowest.
 #pragma once
 
-#include "gelu/formulas.hpp"
+#include "gelu/kernel/formulas.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
 

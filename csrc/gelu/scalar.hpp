@@ -7,7 +7,7 @@
 // besides. The limit is the latency and the branches of the library's functions; the arithmetic units are mostly idle.
 #pragma once
 
-#include "gelu/formulas.hpp"
+#include "gelu/kernel/formulas.hpp"
 #include "simd/libm.hpp"
 
 namespace loopnest::LOOPNEST_ISA {

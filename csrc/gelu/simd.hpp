@@ -24,8 +24,8 @@
 
 #include <type_traits>
 
-#include "gelu/formulas.hpp"
-#include "simd/map.hpp"
+#include "gelu/kernel/formulas.hpp"
+#include "activations/kernel/map.hpp"
 #include "simd/pieces.hpp"
 
 namespace loopnest::LOOPNEST_ISA {

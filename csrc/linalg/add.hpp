@@ -13,9 +13,19 @@
 namespace loopnest::LOOPNEST_ISA::add {
 
 template <class T>
-void loop(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+LOOPNEST_INLINE void loop(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     for (index i = 0; i < c.rows; ++i)
         for (index j = 0; j < c.cols; ++j) c(i, j) = a(i, j) + b(i, j);
+}
+
+template <class T>
+void scalar(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    loop(a, b, c);
+}
+
+template <class T>
+void vectorized(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    loop(a, b, c);
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::add

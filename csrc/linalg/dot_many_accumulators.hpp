@@ -5,7 +5,7 @@
 // long sum. The limit moves from latency to loads: two for each multiply-add, and beyond L1 to the cache's bandwidth.
 #pragma once
 
-#include "simd/reduce.hpp"
+#include "linalg/kernel/sum_of_terms.hpp"
 
 namespace loopnest::LOOPNEST_ISA::dot {
 

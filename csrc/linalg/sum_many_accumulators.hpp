@@ -5,7 +5,7 @@
 // vectors a cycle each; beyond L2 it is the memory's bandwidth.
 #pragma once
 
-#include "simd/reduce.hpp"
+#include "linalg/kernel/sum_of_terms.hpp"
 
 namespace loopnest::LOOPNEST_ISA::sum {
 

@@ -6,7 +6,7 @@
 // sum_of_terms in simd/reduce.hpp). It reads 8 bytes for 3 operations in float32, so beyond L2 the limit is memory.
 #pragma once
 
-#include "simd/reduce.hpp"
+#include "linalg/kernel/sum_of_terms.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
 

@@ -8,7 +8,7 @@
 // units half idle. The next rung keeps c in registers for the whole block.
 #pragma once
 
-#include "machine/caches.hpp"
+#include "runtime/caches.hpp"
 #include "view.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {

@@ -9,9 +9,9 @@
 // the time.
 #pragma once
 
-#include "machine/caches.hpp"
-#include "machine/scratch.hpp"
-#include "matmul/pack.hpp"
+#include "runtime/caches.hpp"
+#include "runtime/scratch.hpp"
+#include "matmul/kernel/pack.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 

@@ -9,8 +9,8 @@
 // would come too late. What limits it: the cores' clock, and the memory and the L3 cache that they share.
 #pragma once
 
-#include "machine/threads.hpp"
-#include "matmul/by_shape.hpp"
+#include "runtime/threads.hpp"
+#include "matmul/kernel/by_shape.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 

@@ -6,16 +6,16 @@ from typing import Any
 from .arrays import Array
 
 # kernels[operation][variant](inputs…, results…): NumPy arrays in, the results filled. The table in
-# csrc/simd/kernels.cpp is the one list of them.
+# csrc/rungs.def is the one list of them.
 kernels: dict[str, dict[str, Callable[..., None]]]
 
 # limits["peak" | "read" | "copy" | "triad"][loop]: what the machine's limits are measured with; see
-# csrc/machine/limits.hpp and machine/limits.py, which times them.
+# csrc/measure/limits.hpp and machine/limits.py, which times them.
 limits: dict[str, dict[str, Callable[..., float]]]
 
 # in_step[loop](isa, [(arguments…), …], warm_up=[]): the same loops, one thread for each of these calls; the seconds
 # from their common beginning to the last's end, and what each returned. Before, each thread makes its call of warm_up.
-# See csrc/machine/in_step.hpp.
+# See csrc/measure/in_step.hpp.
 in_step: dict[str, Callable[..., tuple[float, list[Any]]]]
 
 def isa_levels() -> list[str]: ...

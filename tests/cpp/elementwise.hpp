@@ -53,7 +53,7 @@ void for_elementwise_cases(Test test) {
 }
 
 template <class T, template <class> class Fn, class F, class... Options>
-void unary(Rungs<Fn> Kernels::*rungs, F exact, Options... options) {
+void unary(const Rungs<Fn>& rungs, F exact, Options... options) {
     for_elementwise_cases([&](index rows, index cols, Layout layout, Layout of_result) {
         for (double scale : {3., 30.}) {
             const Input<T> x(rows, cols, layout, Spread<T>{scale, scale == 3});
@@ -66,7 +66,7 @@ void unary(Rungs<Fn> Kernels::*rungs, F exact, Options... options) {
 }
 
 template <class T, template <class> class Fn, class F, class... Options>
-void binary(Rungs<Fn> Kernels::*rungs, F exact, Options... options) {
+void binary(const Rungs<Fn>& rungs, F exact, Options... options) {
     for_elementwise_cases([&](index rows, index cols, Layout layout, Layout of_result) {
         for (index step : {0, 3}) {
             const Input<T> a(rows, cols, layout, 3), b(rows, cols, next(layout, step));
@@ -81,17 +81,17 @@ void binary(Rungs<Fn> Kernels::*rungs, F exact, Options... options) {
 }
 
 template <class T>
-void gelu(Rungs<GeluFn> Kernels::*rungs) {
+void gelu(const Rungs<GeluFn>& rungs) {
     for (bool tanh_form : {false, true}) unary<T>(rungs, exact::gelu<T>, tanh_form);
 }
 
 template <class T>
-void gelu_backward(Rungs<GeluBackwardFn> Kernels::*rungs) {
+void gelu_backward(const Rungs<GeluBackwardFn>& rungs) {
     for (bool tanh_form : {false, true}) binary<T>(rungs, exact::gelu_backward<T>, tanh_form);
 }
 
 template <class T>
-void transpose(Rungs<UnaryFn> Kernels::*rungs) {
+void transpose(const Rungs<UnaryFn>& rungs) {
     for (index rows : {1, 3, 16, 17, 33})
         for_elementwise_cases([&](index, index cols, Layout layout, Layout of_result) {
             const Input<T> a(rows, cols, layout);

@@ -1,5 +1,4 @@
-// The judge: every rung of a list, on every ISA level that is tested, against what is exact and how far a rung may be
-// from it.
+// The judge: rungs on every ISA level that is tested, against exact results and a bound for each.
 #pragma once
 
 #include <cmath>
@@ -11,7 +10,7 @@
 #include <vector>
 
 #include "arrays.hpp"
-#include "simd/dispatch.hpp"
+#include "dispatch/levels.hpp"
 
 namespace loopnest::tests {
 
@@ -139,30 +138,49 @@ inline struct {
     std::string what;
 } running;
 
-// Hold all of an operation's rungs of type T, on all levels, to the results: call(rung) calls a rung on the case's
-// arrays.
+// The lines of rungs.def with one operation and signature.
+template <template <class> class Fn>
+struct Rungs {
+    std::vector<std::size_t> lines;
+};
+
+template <template <class> class Fn>
+Rungs<Fn> rungs_of(const char* operation) {
+    Rungs<Fn> rungs;
+    const Table& table = *isa_levels().front().kernels;
+    for (std::size_t line = 0; line < table.size(); ++line)
+        if (!std::strcmp(table[line].operation, operation) && table[line].signature == &signature_id<Fn>)
+            rungs.lines.push_back(line);
+    return rungs;
+}
+
+inline std::vector<bool> tested_lines(isa_levels().front().kernels->size());
+
+// Hold rungs of type T, on all levels, to the results: call(rung) calls a rung on the case's arrays.
 template <class T, template <class> class Fn, class Call, class... Results>
-void hold(Rungs<Fn> Kernels::*rungs, const std::string& what, Call call, Results&... results) {
+void hold(const Rungs<Fn>& rungs, const std::string& what, Call call, Results&... results) {
     running.what = what;
     running.dtype = std::is_same_v<T, float> ? "float" : "double";
     for (Tally& tally : tallies)
-        for (const Kernels* table : {tally.level->kernels, tally.level->scalar})
-            for (index i = 0; i < (table->*rungs).count; ++i) {
-                const Rung<Fn>& rung = (table->*rungs).first[i];
-                running.level = tally.level->name;
-                running.rung = rung.name;
-                if constexpr (std::is_same_v<T, float>)
-                    call(rung.f32);
-                else
-                    call(rung.f64);
-                ++tally.calls;
-                std::string wrong;
-                ((wrong += results.verdict()), ...);
-                if (wrong.empty()) continue;
-                ++tally.wrong;
-                std::printf("%s %s.%s, %s, %s:%s\n", running.level, running.operation, running.rung, running.dtype,
-                            what.c_str(), wrong.c_str());
-            }
+        for (const std::size_t line : rungs.lines) {
+            const Rung& rung = (*tally.level->kernels)[line];
+            const Kernel<Fn>& kernel = rung.template as<Fn>();
+            tested_lines[line] = true;
+            running.level = tally.level->name;
+            running.operation = rung.operation;
+            running.rung = rung.variant;
+            if constexpr (std::is_same_v<T, float>)
+                call(kernel.f32);
+            else
+                call(kernel.f64);
+            ++tally.calls;
+            std::string wrong;
+            ((wrong += results.verdict()), ...);
+            if (wrong.empty()) continue;
+            ++tally.wrong;
+            std::printf("%s %s.%s, %s, %s:%s\n", running.level, running.operation, running.rung, running.dtype,
+                        what.c_str(), wrong.c_str());
+        }
 }
 
 }  // namespace loopnest::tests

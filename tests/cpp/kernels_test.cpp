@@ -1,4 +1,4 @@
-// Every rung of every table of kernels, on every ISA level that runs here, held to its operation's contract.
+// Every kernel of rungs.def, on every ISA level that runs here, held to its operation's contract.
 //
 //     cmake -S . -B build/tests -DLOOPNEST_PYTHON=OFF -DLOOPNEST_CPP_TESTS=ON && cmake --build build/tests
 //     build/tests/kernels_test
@@ -14,7 +14,7 @@
 
 #include "elementwise.hpp"
 #include "limits.hpp"
-#include "machine/threads.hpp"
+#include "runtime/threads.hpp"
 #include "optimizers.hpp"
 #include "products.hpp"
 #include "reductions.hpp"
@@ -23,57 +23,53 @@
 namespace loopnest::tests {
 namespace {
 
-struct Operation {
-    const char* name;
-    void (*test)();
-};
+#define OPERATION(name, Signature)                           \
+    [] {                                                     \
+        name<float>(rungs_of<Signature##Fn>(#name));         \
+        name<double>(rungs_of<Signature##Fn>(#name));        \
+    }
+#define ELEMENTWISE(name, Signature, arity)                                      \
+    [] {                                                                         \
+        arity<float>(rungs_of<Signature##Fn>(#name), exact::name<float>);        \
+        arity<double>(rungs_of<Signature##Fn>(#name), exact::name<double>);      \
+    }
 
-#define OPERATION(name)                \
-    {#name, [] {                       \
-         name<float>(&Kernels::name);  \
-         name<double>(&Kernels::name); \
-     }}
-#define ELEMENTWISE(name, arity)                             \
-    {#name, [] {                                             \
-         arity<float>(&Kernels::name, exact::name<float>);   \
-         arity<double>(&Kernels::name, exact::name<double>); \
-     }}
-
-constexpr Operation operations[] = {
-    OPERATION(matmul),
-    OPERATION(matmul_by_blocks),
-    OPERATION(dot),
-    OPERATION(sum),
-    ELEMENTWISE(add, binary),
-    OPERATION(transpose),
-    OPERATION(linear),
-    ELEMENTWISE(exp, unary),
-    ELEMENTWISE(relu, unary),
-    ELEMENTWISE(sigmoid, unary),
-    ELEMENTWISE(tanh, unary),
-    OPERATION(softmax),
-    ELEMENTWISE(relu_backward, binary),
-    ELEMENTWISE(sigmoid_backward, binary),
-    ELEMENTWISE(tanh_backward, binary),
-    OPERATION(gelu),
-    OPERATION(gelu_backward),
-    OPERATION(mse),
-    OPERATION(mse_backward),
-    OPERATION(cross_entropy),
-    OPERATION(cross_entropy_backward),
-    OPERATION(sgd),
-    OPERATION(momentum),
-    OPERATION(rmsprop),
-    OPERATION(adam),
-    OPERATION(mlp_forward),
-    OPERATION(mlp_backward),
-    OPERATION(multiply_add_limit),
-    OPERATION(read_limit),
-    OPERATION(copy_limit),
-    OPERATION(triad_limit),
+constexpr void (*tests[])() = {
+    OPERATION(matmul, Binary),
+    [] {
+        blocked_with<float>(rungs_of<ByBlocksFn>("matmul"));
+        blocked_with<double>(rungs_of<ByBlocksFn>("matmul"));
+    },
+    OPERATION(dot, Dot),
+    OPERATION(sum, Sum),
+    ELEMENTWISE(add, Binary, binary),
+    OPERATION(transpose, Unary),
+    OPERATION(linear, Linear),
+    ELEMENTWISE(exp, Unary, unary),
+    ELEMENTWISE(relu, Unary, unary),
+    ELEMENTWISE(sigmoid, Unary, unary),
+    ELEMENTWISE(tanh, Unary, unary),
+    OPERATION(softmax, Unary),
+    ELEMENTWISE(relu_backward, Binary, binary),
+    ELEMENTWISE(sigmoid_backward, Binary, binary),
+    ELEMENTWISE(tanh_backward, Binary, binary),
+    OPERATION(gelu, Gelu),
+    OPERATION(gelu_backward, GeluBackward),
+    OPERATION(mse, Mse),
+    OPERATION(mse_backward, MseBackward),
+    OPERATION(cross_entropy, CrossEntropy),
+    OPERATION(cross_entropy_backward, CrossEntropyBackward),
+    OPERATION(sgd, Sgd),
+    OPERATION(momentum, Momentum),
+    OPERATION(rmsprop, Rmsprop),
+    OPERATION(adam, Adam),
+    OPERATION(mlp_forward, MlpForward),
+    OPERATION(mlp_backward, MlpBackward),
+    OPERATION(peak, MultiplyAdd),
+    OPERATION(read, Read),
+    OPERATION(copy, Copy),
+    OPERATION(triad, Triad),
 };
-static_assert(sizeof(Kernels) == std::size(operations) * sizeof(Rungs<UnaryFn>),
-              "each list of Kernels has its line here");
 
 // A level is forced or refused as the CPU has it, and what was forced is active. Returns how many levels did otherwise.
 int wrong_dispatches() {
@@ -120,15 +116,13 @@ int test(int count, char** chosen) {
     set_num_threads(3);  // for the rungs that share their work; the others do not know
     long wrong = wrong_dispatches();
     for (int signal : {SIGILL, SIGSEGV, SIGBUS}) std::signal(signal, killed_by);
-    for (const Operation& operation : operations) {
-        running.operation = operation.name;
-        const long calls = tallies[0].calls;
-        operation.test();
-        if (tallies[0].calls == calls) {
+    for (const auto test : tests) test();
+    for (std::size_t line = 0; line < tested_lines.size(); ++line)
+        if (!tested_lines[line]) {
+            const Rung& rung = (*isa_levels().front().kernels)[line];
             ++wrong;
-            std::printf("%s has no rung\n", operation.name);
+            std::printf("%s %s has no test\n", rung.operation, rung.variant);
         }
-    }
     for (const Tally& tally : tallies) {
         wrong += tally.wrong;
         std::printf("%s: %ld calls, %ld wrong\n", tally.level->name, tally.calls, tally.wrong);

@@ -8,7 +8,7 @@ namespace loopnest::tests {
 // Of x = y = 1, every multiply-add, or every addition where there is none, adds 1: `rounds` more rounds add half of the
 // flops that they are said to have, in whole numbers that T holds.
 template <class T>
-void multiply_add_limit(Rungs<MultiplyAddFn> Kernels::*rungs) {
+void peak(const Rungs<MultiplyAddFn>& rungs) {
     for (index rounds : {1, 2, 100}) {
         Result<T> gained("gained", Layout::contiguous, one<T>({0, 0}));
         hold<T>(
@@ -27,7 +27,7 @@ inline constexpr index lengths_to_stream[] = {0, 1, 15, 16, 17, 255, 256, 257, 5
 inline constexpr index passes_over[] = {1, 3};
 
 template <class T>
-void read_limit(Rungs<ReadFn> Kernels::*rungs) {
+void read(const Rungs<ReadFn>& rungs) {
     for (index n : lengths_to_stream)
         for (index passes : passes_over) {
             const Input<T> x(1, n, Layout::contiguous);
@@ -45,7 +45,7 @@ void read_limit(Rungs<ReadFn> Kernels::*rungs) {
 }
 
 template <class T>
-void copy_limit(Rungs<CopyFn> Kernels::*rungs) {
+void copy(const Rungs<CopyFn>& rungs) {
     for (index n : lengths_to_stream)
         for (index passes : passes_over) {
             const Input<T> x(1, n, Layout::contiguous);
@@ -56,7 +56,7 @@ void copy_limit(Rungs<CopyFn> Kernels::*rungs) {
 }
 
 template <class T>
-void triad_limit(Rungs<TriadFn> Kernels::*rungs) {
+void triad(const Rungs<TriadFn>& rungs) {
     for (index n : lengths_to_stream)
         for (index passes : passes_over) {
             const Input<T> x(1, n, Layout::contiguous), y(1, n, Layout::contiguous);

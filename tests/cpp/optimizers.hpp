@@ -33,7 +33,7 @@ void for_steps(Test test) {
 }
 
 template <class T>
-void sgd(Rungs<SgdFn> Kernels::*rungs) {
+void sgd(const Rungs<SgdFn>& rungs) {
     const double lr = 0.1;
     for_steps([&](index rows, index cols, Layout of_states, Layout of_gradient) {
         const Input<T> grad(rows, cols, of_gradient);
@@ -47,7 +47,7 @@ void sgd(Rungs<SgdFn> Kernels::*rungs) {
 }
 
 template <class T>
-void momentum(Rungs<MomentumFn> Kernels::*rungs) {
+void momentum(const Rungs<MomentumFn>& rungs) {
     const double lr = 0.1, mu = 0.9;
     for_steps([&](index rows, index cols, Layout of_states, Layout of_gradient) {
         const Input<T> grad(rows, cols, of_gradient);
@@ -69,7 +69,7 @@ void momentum(Rungs<MomentumFn> Kernels::*rungs) {
 }
 
 template <class T>
-void rmsprop(Rungs<RmspropFn> Kernels::*rungs) {
+void rmsprop(const Rungs<RmspropFn>& rungs) {
     const double lr = 0.1, rho = 0.9, eps = 1e-8;
     for_steps([&](index rows, index cols, Layout of_states, Layout of_gradient) {
         const Input<T> grad(rows, cols, of_gradient);
@@ -90,7 +90,7 @@ void rmsprop(Rungs<RmspropFn> Kernels::*rungs) {
 }
 
 template <class T>
-void adam(Rungs<AdamFn> Kernels::*rungs) {
+void adam(const Rungs<AdamFn>& rungs) {
     const double lr = 1e-3, beta1 = 0.9, beta2 = 0.999, eps = 1e-8, correction1 = 0.271,
                  correction2 = 2.997e-3;  // step 3
     for (bool eps_inside : {false, true})

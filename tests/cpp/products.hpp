@@ -66,7 +66,7 @@ inline std::string text_of_product(index m, index k, index n, Layout of_a, Layou
 }
 
 template <class T>
-void matmul(Rungs<BinaryFn> Kernels::*rungs) {
+void matmul(const Rungs<BinaryFn>& rungs) {
     for_products([&](index m, index k, index n, Layout of_a, Layout of_b) {
         const Input<T> a(m, k, of_a), b(k, n, of_b);
         Result<T> c("c", layouts_of_results[(m + n) % 2], product_with_bound<T>(wide(a), wide(b)));
@@ -75,7 +75,7 @@ void matmul(Rungs<BinaryFn> Kernels::*rungs) {
 }
 
 template <class T>
-void matmul_by_blocks(Rungs<ByBlocksFn> Kernels::*rungs) {
+void blocked_with(const Rungs<ByBlocksFn>& rungs) {
     for (index block : {5, 32})
         for_products([&](index m, index k, index n, Layout of_a, Layout of_b) {
             if (of_a == Layout::contiguous || of_b != Layout::contiguous) return;
@@ -88,7 +88,7 @@ void matmul_by_blocks(Rungs<ByBlocksFn> Kernels::*rungs) {
 }
 
 template <class T>
-void linear(Rungs<LinearFn> Kernels::*rungs) {
+void linear(const Rungs<LinearFn>& rungs) {
     for_products([&](index m, index k, index n, Layout of_x, Layout of_w) {
         const Input<T> x(m, k, of_x), w(k, n, of_w), b(1, n, of_x);
         const Grid<Wide<T>> bias = wide(b);
@@ -111,7 +111,7 @@ void for_mlps(Test test) {
 }
 
 template <class T>
-void mlp_forward(Rungs<MlpForwardFn> Kernels::*rungs) {
+void mlp_forward(const Rungs<MlpForwardFn>& rungs) {
     for_mlps([&](index t, index d, index h, index e, Layout layout, bool tanh_form) {
         const Input<T> x(t, d, layout), w1(d, h, next(layout), 0.5), b1(1, h, layout), w2(h, e, next(layout, 2), 0.3);
         const Input<T> b2(1, e, next(layout));
@@ -133,7 +133,7 @@ void mlp_forward(Rungs<MlpForwardFn> Kernels::*rungs) {
 }
 
 template <class T>
-void mlp_backward(Rungs<MlpBackwardFn> Kernels::*rungs) {
+void mlp_backward(const Rungs<MlpBackwardFn>& rungs) {
     for_mlps([&](index t, index d, index h, index e, Layout layout, bool tanh_form) {
         const Input<T> dy(t, e, layout), x(t, d, next(layout)), w1(d, h, layout, 0.5), w2(h, e, next(layout, 2), 0.3);
         const Input<T> z(t, h, Layout::contiguous, 2), hidden(t, h, Layout::contiguous);

@@ -6,7 +6,7 @@
 namespace loopnest::tests {
 
 template <class T>
-void dot(Rungs<DotFn> Kernels::*rungs) {
+void dot(const Rungs<DotFn>& rungs) {
     for (index n : {0, 1, 7, 8, 9, 15, 16, 17, 33, 63, 64, 65, 127, 128, 129, 257, 1000})
         for (Layout of_x : {Layout::contiguous, Layout::stepped, Layout::negative, Layout::repeated_column})
             for (Layout of_y : {Layout::contiguous, Layout::negative}) {
@@ -25,7 +25,7 @@ void dot(Rungs<DotFn> Kernels::*rungs) {
 }
 
 template <class T>
-void sum(Rungs<SumFn> Kernels::*rungs) {
+void sum(const Rungs<SumFn>& rungs) {
     for_elementwise_cases([&](index rows, index cols, Layout layout, Layout) {
         const Input<T> a(rows, cols, layout);
         Wide<T> sum = 0, size = 0;
@@ -39,7 +39,7 @@ void sum(Rungs<SumFn> Kernels::*rungs) {
 }
 
 template <class T>
-void mse(Rungs<MseFn> Kernels::*rungs) {
+void mse(const Rungs<MseFn>& rungs) {
     for_elementwise_cases([&](index rows, index cols, Layout layout, Layout) {
         const Input<T> y(rows, cols, layout), t(rows, cols, next(layout));
         Wide<T> sum = 0;
@@ -52,7 +52,7 @@ void mse(Rungs<MseFn> Kernels::*rungs) {
 }
 
 template <class T>
-void mse_backward(Rungs<MseBackwardFn> Kernels::*rungs) {
+void mse_backward(const Rungs<MseBackwardFn>& rungs) {
     const index count = 1000;  // the whole array's elements, of which this is a piece
     binary<T>(
         rungs,

@@ -40,7 +40,7 @@ Near<T> softmax_at(const SoftmaxRow<T>& row, index j) {
 }
 
 template <class T>
-void softmax(Rungs<UnaryFn> Kernels::*rungs) {
+void softmax(const Rungs<UnaryFn>& rungs) {
     for_elementwise_cases([&](index rows, index cols, Layout layout, Layout of_result) {
         for (double scale : {3., 300.}) {
             const Input<T> x(rows, cols, layout, scale);
@@ -65,7 +65,7 @@ struct Labels : Input<std::int64_t> {
 };
 
 template <class T>
-void cross_entropy(Rungs<CrossEntropyFn> Kernels::*rungs) {
+void cross_entropy(const Rungs<CrossEntropyFn>& rungs) {
     for_batches([&](index batch, index classes, Layout layout) {
         const Input<T> logits(batch, classes, layout, 3);
         const Labels labels(batch, classes);
@@ -88,7 +88,7 @@ void cross_entropy(Rungs<CrossEntropyFn> Kernels::*rungs) {
 }
 
 template <class T>
-void cross_entropy_backward(Rungs<CrossEntropyBackwardFn> Kernels::*rungs) {
+void cross_entropy_backward(const Rungs<CrossEntropyBackwardFn>& rungs) {
     for_batches([&](index batch, index classes, Layout layout) {
         const Input<T> logits(batch, classes, layout, 3);
         const Labels labels(batch, classes);

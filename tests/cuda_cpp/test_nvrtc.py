@@ -24,9 +24,9 @@ from loopnest.backends.cuda_cpp import (
 )
 from loopnest.backends.cuda_source import kernels_of
 
-FILES = sorted((csrc() / "cuda").glob("*.cu"))
+FILES = sorted(csrc().glob("*/cuda/*.cu"))
 
-files = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+files = pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parts[-3]}_{file.stem}")
 ptx_of = functools.cache(compile_file)
 """Each file is compiled once."""
 
@@ -87,7 +87,7 @@ def test_matmuls_multiply_and_add_in_one_and_load_as_their_lessons_say():
 @needs_nvrtc
 def test_vectorized_gelu_loads_and_stores_16_bytes():
     for variant, wide in (("elementwise", False), ("vectorized", True)):
-        ptx = ptx_of(csrc() / "cuda" / f"gelu_{variant}.cu").ptx
+        ptx = ptx_of(csrc() / "gelu" / "cuda" / f"{variant}.cu").ptx
         assert (re.search(r"ld\.global\S*\.v4\.", ptx) is not None) == wide
         assert (re.search(r"st\.global\S*\.v4\.", ptx) is not None) == wide
         assert (re.search(r"ld\.global\S*\.v2\.", ptx) is not None) == wide
@@ -119,7 +119,7 @@ def test_what_cannot_be_compiled_for_is_refused():
 
 @needs_nvrtc
 def test_a_gpu_that_nvrtc_does_not_know_gets_ptx_of_the_newest_that_it_knows():
-    file = csrc() / "cuda" / "matmul_naive.cu"
+    file = csrc() / "matmul" / "cuda" / "naive.cu"
     assert compile_for_device(file, "sm_90").kind == "cubin"
     compiled = compile_for_device(file, "sm_999")
     assert (compiled.kind, compiled.arch) == ("ptx", newest_arch())
@@ -148,14 +148,15 @@ def test_nvcc_compiles_them_too(arch, tmp_path):
         explicit = "".join(
             f"auto* const {name}_{kind} = &{name}<{kind}>;\n" for name in names for kind in ("float", "double")
         )
-        texts.append(f'namespace {file.stem} {{\n#include "{file}"\n{explicit}}}\n')
-    headers = "".join(f'#include "{csrc() / "cuda" / name}"\n' for name in ("view.hpp", "gelu.hpp"))
+        texts.append(f'namespace {file.parts[-3]}_{file.stem} {{\n#include "{file}"\n{explicit}}}\n')
+    headers = "".join(f'#include "{csrc() / name}"\n' for name in ("cuda/view.hpp", "gelu/cuda/formulas.hpp"))
     everything = tmp_path / "everything.cu"
     everything.write_text(headers + "".join(texts))
     cubin = tmp_path / "everything.cubin"
     command = [
         "nvcc",
         "-std=c++17",
+        f"-I{csrc()}",
         "--cubin",
         f"-arch={arch}",
         "--Werror",

@@ -11,9 +11,9 @@ from loopnest.backends.cuda_source import CudaSourceError, LaunchSizes
 from loopnest.check.racecheck import Racecheck, racecheck, report
 from loopnest.cli import main
 
-FILES = sorted((csrc() / "cuda").glob("*.cu"))
+FILES = sorted(csrc().glob("*/cuda/*.cu"))
 
-files = pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+files = pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parts[-3]}_{file.stem}")
 
 BARRIERS = [
     pytest.param(file, number, id=f"{file.stem}-{number}")
@@ -27,7 +27,7 @@ ONE_BLOCK = {"m": 11, "n": 13, "k": 37}
 
 
 def test_there_are_files_and_barriers():
-    assert {file.name for file in FILES} >= {"matmul_tiled.cu", "matmul_double_buffered.cu", "mlp_fused.cu"}
+    assert {f"{file.parts[-3]} {file.stem}" for file in FILES} >= {"matmul tiled", "matmul double_buffered", "mlp fused"}
     assert len(BARRIERS) >= 10
 
 

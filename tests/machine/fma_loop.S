@@ -1,5 +1,5 @@
 // The peak by hand: nothing but fused multiply-adds in registers, and the counting of rounds. What the compiler made of the
-// loop in csrc/machine/limits.hpp must be as fast (tests/test_peak.py).
+// loop in csrc/measure/limits.hpp must be as fast (tests/test_peak.py).
 //
 // long name(long rounds): runs so many, returns its flops. zmm24 or ymm14 is x, zmm25 or ymm15 is y; 24 chains of AVX-512
 // and 12 of AVX2, more than 2 units with 4 cycles of latency keep busy.

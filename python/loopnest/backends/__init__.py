@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 
 from .. import _core
+from .cpp import kernel_lines
 from .cuda_source import cuda_cpp_simulated
 from .rung import Backend, Implementation, UnavailableError
 
@@ -116,8 +117,8 @@ def fastest_first() -> Iterator[str]:
 
 
 def cpp_rung(
-    operation: str, variant: str, header: str, *, faster_than: str | tuple[str, ...] = (), study: bool = False
+    operation: str, variant: str, *, faster_than: str | tuple[str, ...] = (), study: bool = False
 ) -> Implementation:
-    """The rung of a kernel that the extension holds; its header, below csrc/, is its source and lesson."""
-    kernel = _core.kernels[operation][variant]
+    """The rung of a kernel that the extension holds; the header in its line of csrc/rungs.def is its source and lesson."""
+    kernel, header = _core.kernels[operation][variant], kernel_lines()[operation, variant].header
     return CPP.rung(kernel, variant, files=[header], faster_than=faster_than, study=study)

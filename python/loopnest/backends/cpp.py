@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 
@@ -9,6 +12,37 @@ def csrc() -> Path:
     """The folder of the C++ sources: installed inside the package, or in the source tree."""
     installed = Path(__file__).parents[1] / "csrc"
     return installed if installed.exists() else Path(__file__).parents[3] / "csrc"
+
+
+@dataclass(frozen=True)
+class KernelLine:
+    """A line of csrc/rungs.def, which says what each column means.
+
+    kind    RUNG, KERNEL or LIMIT
+    scalar  compiled with vectorization off
+    header  below csrc/
+    """
+
+    kind: str
+    operation: str
+    signature: str
+    variant: str
+    scalar: bool
+    header: str
+
+
+@cache
+def kernel_lines() -> dict[tuple[str, str], KernelLine]:
+    """The C++ kernels by operation and variant, in the order of csrc/rungs.def.
+
+    >>> from loopnest.backends.cpp import kernel_lines
+    >>> kernel_lines()["matmul", "packed"].header
+    'matmul/packed.hpp'
+    """
+    text = (csrc() / "rungs.def").read_text(encoding="utf-8")
+    found = re.findall(r'^(\w+)\((\w+), (\w+), (\w+), (\w+), \w+, "(.+)"\)$', text, re.MULTILINE)
+    lines = (KernelLine(*names, compiled == "scalar", header) for *names, compiled, header in found)
+    return {(line.operation, line.variant): line for line in lines}
 
 
 def opening_comment(path: Path) -> str:

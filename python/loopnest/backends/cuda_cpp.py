@@ -77,7 +77,7 @@ def compile_cu(
     kind     "ptx", or "cubin": machine code, as cuobjdump and nvdisasm read it
     defines  macros: "TILE=16"
     names    name expressions of the kernels that are templates: "tiled<float>"; other kernels are always compiled
-    folders  with the file's own headers; the headers of csrc/cuda/ are found without
+    folders  with the file's own headers; csrc/ is searched after them
     options  further options for NVRTC: "--maxrregcount=64"
 
     Raises BuildError with NVRTC's first errors, NoCompilerError where NVRTC is not installed, ValueError for an arch
@@ -102,7 +102,7 @@ def compile_cu(
         f"--gpu-architecture={arch if kind == 'cubin' else arch.replace('sm_', 'compute_')}",
         "--generate-line-info",
         "--device-as-default-execution-space",
-        *(f"--include-path={path}" for path in (*folders, csrc() / "cuda")),
+        *(f"--include-path={path}" for path in (*folders, csrc())),
         *(f"--define-macro={define}" for define in defines),
         *options,
     ]
@@ -172,7 +172,7 @@ def compile_file(file: Path, *, arch: str = "sm_90", kind: Kind = "ptx", options
 
     >>> from loopnest.backends.cpp import csrc
     >>> from loopnest.backends.cuda_cpp import compile_file, why_no_nvrtc
-    >>> compiled = None if why_no_nvrtc() else compile_file(csrc() / "cuda" / "matmul_tiled.cu")
+    >>> compiled = None if why_no_nvrtc() else compile_file(csrc() / "matmul" / "cuda" / "tiled.cu")
     >>> compiled is None or sorted(compiled.lowered)
     ['matmul_tiled<double>', 'matmul_tiled<float>']
     """

@@ -184,22 +184,22 @@ def build(
         flags += ["-fsanitize-recover=address"] if sanitize == "address" else []
     table = ", ".join(f'{{"{k}", &loopnest::on_cpu::Caller<&{k}>::call}}' for k in kernels)
     unit = (
-        f'#include "on_cpu.hpp"\n#line 1 "{name}"\n{translated(text)}\n#line 1 "the kernels that are called"\n'
+        f'#include "cuda_on_cpu/on_cpu.hpp"\n#line 1 "{name}"\n{translated(text)}\n#line 1 "the kernels that are called"\n'
         f'extern "C" const loopnest::on_cpu::Kernel loopnest_kernels[] = {{{table}, {{nullptr, nullptr}}}};\n'
     )
-    local = [*folders, csrc() / "cuda"]
+    own_headers = [csrc() / "cuda_on_cpu", csrc() / "cuda", *sorted(csrc().glob("*/cuda"))]
     with tempfile.TemporaryDirectory(prefix="loopnest-") as folder:
         source = Path(folder, "unit.cpp")
         source.write_text(unit, encoding="utf-8")
         for stub in STUBS:
             Path(folder, stub).write_text("#pragma once\n", encoding="utf-8")
-        includes = [f"-I{path}" for path in (*local, folder)]
+        includes = [f"-I{path}" for path in (*folders, csrc(), folder)]
         # The file's own main(), if it has one, is compiled under another name and never called.
         options = [*flags, *WARNINGS, "-Dmain=main_of_the_file"]
         kind = ["-Wl,-E", "-lpthread"] if program else ["-shared", "-lpthread"]
         return _built(
             [*options, *includes, str(source), str(_runtime(sanitize, program)), *kind],
-            [unit, *options, *kind, *map(_headers, local)],
+            [unit, *options, *kind, *map(_headers, [*folders, *own_headers])],
             name,
             ".out" if program else ".so",
         )
@@ -207,7 +207,7 @@ def build(
 
 def _runtime(sanitize: str, program: bool) -> Path:
     """The object file of on_cpu.cpp. It is not instrumented: its accesses are not those of CUDA threads."""
-    source, header = csrc() / "cuda" / "on_cpu.cpp", csrc() / "cuda" / "on_cpu.hpp"
+    source, header = (csrc() / "cuda_on_cpu" / name for name in ("on_cpu.cpp", "on_cpu.hpp"))
     flags = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns"]
     flags += {"": [], "address": ["-DLOOPNEST_ASAN", "-fsanitize=address"], "thread": ["-DLOOPNEST_TSAN"]}[sanitize]
     flags += ["-DLOOPNEST_PROGRAM"] if program else []

@@ -1,6 +1,6 @@
 """How many threads one call may use; and Python's own threads, for the Numba kernels, each running a piece of the work.
 
-The C++ kernels share their work among the threads of a pool of their own (csrc/machine/threads.hpp). Numba's are
+The C++ kernels share their work among the threads of a pool of their own (csrc/runtime/threads.hpp). Numba's are
 compiled without the GIL, and called by Python's threads.
 
 Numba has a way of its own, `prange` with `parallel=True`, and it is not used here: of the pools behind it, GNU OpenMP's

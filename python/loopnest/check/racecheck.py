@@ -7,7 +7,7 @@ is seen: another size may take another branch.
 
 >>> from loopnest.backends.cpp import csrc
 >>> from loopnest.check.racecheck import racecheck
->>> racecheck(csrc() / "cuda" / "matmul_tiled.cu").findings
+>>> racecheck(csrc() / "matmul" / "cuda" / "tiled.cu").findings
 ()
 """
 

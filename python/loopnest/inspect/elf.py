@@ -28,7 +28,7 @@ from .x86 import decode
 
 NEEDED = {"capstone": "capstone", "elftools": "pyelftools"}
 
-HELPERS = ("simd/", "/usr/", "/opt/")
+HELPERS = ("simd/", "activations/kernel/", "linalg/kernel/", "/usr/", "/opt/")
 """Folders whose files hold no kernels: code inlined from there counts as the line that it was inlined to."""
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import _core
-from ..backends.cpp import csrc
+from ..backends.cpp import csrc, kernel_lines
 from ..operation import Implementation
 from . import Request
 from .elf import Function, ObjectFile, object_file
@@ -224,20 +224,13 @@ def _family(request: Request) -> Family | None:
 
 def is_scalar(k: Implementation) -> bool:
     """Whether the rung is compiled with vectorization off."""
-    if not (csrc() / "rungs.def").exists():  # until the C++ sources have it
-        scalar = (csrc() / "simd" / "kernels_scalar.cpp").read_text(encoding="utf-8")
-        return f'RUNG({k.operation.name}, "{k.variant}"' in scalar
-    rungs = (csrc() / "rungs.def").read_text(encoding="utf-8")
-    return re.search(rf"^RUNG\({k.operation.name}, \w+, {k.variant}, scalar,", rungs, re.MULTILINE) is not None
+    return kernel_lines()[k.operation.name, k.variant].scalar
 
 
 def compiled_from(k: Implementation, level: str, dtype: str) -> str:
     """The function template that a rung is, for one level and element."""
     element = {"float32": "float", "float64": "double"}[dtype]
-    name = k.variant
-    if not (csrc() / "rungs.def").exists() and k.operation.name == "add" and name != "simd":
-        name = "loop"
-    return f"loopnest::{level}::{k.operation.name}::{name}<{element}>"
+    return f"loopnest::{level}::{k.operation.name}::{k.variant}<{element}>"
 
 
 def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> Function:

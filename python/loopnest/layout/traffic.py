@@ -12,8 +12,8 @@
 257
 
 The addresses come from the C++ rungs' templates, run on elements that record every load and store
-(csrc/machine/traced.hpp). The caches are set-associative, replace the least recently used line, allocate on writes and
-write back (csrc/machine/cache_simulator.hpp). docs/layouts.md lists what that leaves out.
+(csrc/measure/traced.hpp). The caches are set-associative, replace the least recently used line, allocate on writes and
+write back (csrc/measure/cache_simulator.hpp). docs/layouts.md lists what that leaves out.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ OPERANDS = {
 """The rungs' parameters: the inputs, then the result."""
 
 SCRATCH = ("packed a", "packed b", "buffer")
-"""Memory that a rung uses besides its operands, in the order of csrc/machine/tracer.hpp."""
+"""Memory that a rung uses besides its operands, in the order of csrc/measure/tracer.hpp."""
 
 FIRST_SCRATCH = 4
 
@@ -228,7 +228,7 @@ _LOOPS = {
     ("matmul", "kji"): _Loops(4, "inner"),
     ("matmul", "blocked"): _Loops(2.5, None),
     ("matmul", "blocked_with"): _Loops(2.5, None),
-    ("matmul", "register_tile"): _Loops(0.25, None),
+    ("matmul", "register_tiled"): _Loops(0.25, None),
     ("matmul", "packed"): _Loops(0.25, None),
     ("matmul", "prefetched"): _Loops(0.25, None),
     ("transpose", "naive"): _Loops(2, "rows"),

@@ -1,6 +1,6 @@
 """Pieces of known work: multiply-adds in registers, reading and copying arrays. No kernel is faster than they.
 
-Each is a loop in C++ that does one thing (csrc/machine/limits.hpp), compiled for every ISA level like the kernels; the
+Each is a loop in C++ that does one thing (csrc/measure/limits.hpp), compiled for every ISA level like the kernels; the
 active level is measured. A comparison that wants the limit of this very moment times a `Piece` in turn with kernels.
 
 >>> best_rate([multiply_adds("float32")], seconds=0.01) > 1e8

@@ -27,7 +27,7 @@ ROUNDS = 6
 """Turns of each probe, more than a second apart: a disturbance of a second leaves five of them."""
 
 COMMON = tuple(Cache(n + 1, size, 0, LINE, n == 2) for n, size in enumerate((32 << 10, 512 << 10, 8 << 20)))
-"""Common caches, for a system that does not tell its own; the kernels assume the same (csrc/machine/caches.hpp)."""
+"""Common caches, for a system that does not tell its own; the kernels assume the same (csrc/runtime/caches.hpp)."""
 
 STEADY = 0.03
 """By more than this, a moving clock or the spread of a fixed piece of work is a warning. On an idle machine it is below

@@ -2,7 +2,7 @@
 
 A probe's figure is its fastest run in any round: a neighbour that disturbs the machine for a second spoils one turn of
 some probes and no figure. Threads begin together, on processors of their own, and their time ends with the last of them
-(csrc/machine/in_step.hpp): that is what they reach at once.
+(csrc/measure/in_step.hpp): that is what they reach at once.
 """
 
 from __future__ import annotations

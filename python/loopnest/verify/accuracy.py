@@ -4,7 +4,7 @@ An error is counted in ULP, units in the last place: the distance of float32's n
 2^(e - 23) where 2^e <= |y| < 2^(e+1), and 2^-149 where that would be less, among the subnormal numbers. So a correctly
 rounded result is off by at most 0.5 ULP, a subnormal or zero one too. Where the formula gives NaN, or rounds to an
 infinity, so must the kernel: else its error is infinite. A gradient is a sum of terms that cancel where the function
-has its extremum, and its error is counted in ULP of the sum of their magnitudes. (csrc/machine/accuracy.hpp)
+has its extremum, and its error is counted in ULP of the sum of their magnitudes. (csrc/measure/accuracy.hpp)
 """
 
 from __future__ import annotations

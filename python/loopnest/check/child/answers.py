@@ -307,7 +307,7 @@ class Child:
         return values
 
     def _cuda_launch(self, launch: Any, request: Request) -> Callable[[], bytes]:
-        """A kernel run by loopnest's simulator, which is linked with it: csrc/cuda/on_cpu.cpp."""
+        """A kernel run by loopnest's simulator, which is linked with it: csrc/cuda_on_cpu/on_cpu.cpp."""
         values = self._c_values(request)
         addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         sizes = (ctypes.c_uint * 6)(*request["grid"], *request["block"])

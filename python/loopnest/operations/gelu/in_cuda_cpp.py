@@ -14,7 +14,7 @@ from ...backends.cuda_device import DeviceArray, launch, on_device, to_device, t
 
 def on_each(variant: str, kernel: str, inputs: tuple[DeviceArray, ...], out: DeviceArray, tanh_form: bool) -> None:
     """Run an elementwise kernel over arrays in C order on the device, none of them empty."""
-    launch(csrc() / "cuda" / f"gelu_{variant}.cu", kernel, *inputs, out, out.size, tanh_form)
+    launch(csrc() / "gelu" / "cuda" / f"{variant}.cu", kernel, *inputs, out, out.size, tanh_form)
 
 
 def _run(variant: str, kernel: str, inputs: tuple[Array, ...], out: Array, tanh_form: bool) -> None:
@@ -29,14 +29,14 @@ def _rung(variant: str) -> Implementation:
     def gelu(x: Array, out: Array, tanh_form: bool) -> None:
         _run(variant, f"gelu_{variant}", (x,), out, tanh_form)
 
-    return CUDA_CPP.rung(gelu, variant, files=[f"cuda/gelu_{variant}.cu"])
+    return CUDA_CPP.rung(gelu, variant, files=[f"gelu/cuda/{variant}.cu"])
 
 
 def _backward_rung(variant: str) -> Implementation:
     def gelu_backward(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
         _run(variant, f"gelu_backward_{variant}", (x, dy), out, tanh_form)
 
-    return CUDA_CPP.rung(gelu_backward, variant, files=[f"cuda/gelu_{variant}.cu"])
+    return CUDA_CPP.rung(gelu_backward, variant, files=[f"gelu/cuda/{variant}.cu"])
 
 
 RUNGS = {

@@ -4,15 +4,15 @@ from ...backends import cpp_rung
 
 RUNGS = {
     "mse": [
-        cpp_rung("mse", "vectorized", "losses/mse.hpp"),
+        cpp_rung("mse", "vectorized"),
     ],
     "mse_backward": [
-        cpp_rung("mse_backward", "vectorized", "losses/mse.hpp"),
+        cpp_rung("mse_backward", "vectorized"),
     ],
     "cross_entropy": [
-        cpp_rung("cross_entropy", "loop", "losses/cross_entropy.hpp"),
+        cpp_rung("cross_entropy", "loop"),
     ],
     "cross_entropy_backward": [
-        cpp_rung("cross_entropy_backward", "loop", "losses/cross_entropy.hpp"),
+        cpp_rung("cross_entropy_backward", "loop"),
     ],
 }

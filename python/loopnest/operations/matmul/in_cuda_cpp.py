@@ -16,7 +16,7 @@ from ...backends.cuda_device import DeviceArray, launch, on_device, to_device, t
 
 def multiply_on_device(variant: str, a: DeviceArray, b: DeviceArray, c: DeviceArray) -> None:
     """c = a b for arrays on the device, none of them empty."""
-    launch(csrc() / "cuda" / f"matmul_{variant}.cu", f"matmul_{variant}", a, b, c)
+    launch(csrc() / "matmul" / "cuda" / f"{variant}.cu", f"matmul_{variant}", a, b, c)
 
 
 def _rung(variant: str, **facts: Any) -> Implementation:
@@ -28,7 +28,7 @@ def _rung(variant: str, **facts: Any) -> Implementation:
         multiply_on_device(variant, to_device(a), to_device(b), c)
         to_host(c, out)
 
-    return CUDA_CPP.rung(multiply, variant, files=[f"cuda/matmul_{variant}.cu"], **facts)
+    return CUDA_CPP.rung(multiply, variant, files=[f"matmul/cuda/{variant}.cu"], **facts)
 
 
 def product(a: DeviceArray, b: DeviceArray) -> DeviceArray:

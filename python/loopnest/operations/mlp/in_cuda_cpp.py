@@ -1,4 +1,4 @@
-"""The MLP in CUDA C++: composed of the kernels of csrc/cuda/, on the device throughout."""
+"""The MLP in CUDA C++: composed of the kernels of csrc/*/cuda/, on the device throughout."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..gelu.in_cuda_cpp import on_each
 from ..matmul.in_cuda_cpp import product
 from . import in_numpy
 
-COMPOSED, FUSED = csrc() / "cuda" / "mlp_composed.cu", csrc() / "cuda" / "mlp_fused.cu"
+COMPOSED, FUSED = csrc() / "mlp" / "cuda" / "composed.cu", csrc() / "mlp" / "cuda" / "fused.cu"
 
 
 def _add_bias(c: DeviceArray, bias: DeviceArray) -> None:
@@ -107,8 +107,8 @@ def _backward_rung(variant: str, fused: bool) -> Implementation:
 
 
 def _files(variant: str, fused: bool) -> list[str]:
-    others = ["mlp_composed"] if fused else ["gelu_vectorized"]
-    return [f"cuda/{name}.cu" for name in (f"mlp_{variant}", *others, "matmul_double_buffered")]
+    other = "mlp/cuda/composed.cu" if fused else "gelu/cuda/vectorized.cu"
+    return [f"mlp/cuda/{variant}.cu", other, "matmul/cuda/double_buffered.cu"]
 
 
 RUNGS = {

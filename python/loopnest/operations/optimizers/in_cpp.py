@@ -4,15 +4,15 @@ from ...backends import cpp_rung
 
 RUNGS = {
     "sgd": [
-        cpp_rung("sgd", "vectorized", "optimizers/steps.hpp"),
+        cpp_rung("sgd", "vectorized"),
     ],
     "momentum": [
-        cpp_rung("momentum", "vectorized", "optimizers/steps.hpp"),
+        cpp_rung("momentum", "vectorized"),
     ],
     "rmsprop": [
-        cpp_rung("rmsprop", "vectorized", "optimizers/steps.hpp"),
+        cpp_rung("rmsprop", "vectorized"),
     ],
     "adam": [
-        cpp_rung("adam", "vectorized", "optimizers/steps.hpp"),
+        cpp_rung("adam", "vectorized"),
     ],
 }

@@ -1,0 +1,131 @@
+// What the elementwise rungs share: y = f(x), a vector at a time.
+//
+// What is shorter than a vector (a row's end, or its start until the first aligned address) and rows with gaps go through
+// a vector's worth of memory. Results larger than the last cache are streamed past it (see stream in simd/native.hpp):
+// 2^24 floats are then 128 MiB to move instead of 192, and a cheap function takes the time of such a copy. What is to be
+// read is asked for a page ahead: the processor's own prefetcher stops at the pages' ends, and GELU took a fifth longer.
+#pragma once
+
+#include <utility>
+
+#include "runtime/caches.hpp"
+#include "simd/native.hpp"
+
+namespace loopnest::LOOPNEST_ISA {
+
+inline constexpr index ahead = 4096;  // bytes
+
+template <class T>
+LOOPNEST_INLINE Vec<T> gather(Vector<const T> row, index j, index count) {
+    T buffer[lanes<T>] = {};
+    for (index lane = 0; lane < count; ++lane) buffer[lane] = row[j + lane];
+    return load(buffer);
+}
+
+template <class T>
+LOOPNEST_INLINE void scatter(Vec<T> v, Vector<T> row, index j, index count) {
+    for (index lane = 0; lane < count; ++lane) row[j + lane] = v[lane];
+}
+
+// f may be fast for most arguments, the near ones, and slow for some, the far ones. It then has beside f(x…), which is right
+// for all, f.near(x…) and f.far(x…); f.any_far(x…); and f.settle(result, x…), which corrects what takes no effort and
+// returns a bit for each lane that is left. These are put aside until they fill some vectors, so that one far argument
+// does not make its neighbours slow.
+template <class F, class... V>
+concept HasFarArguments = requires(F f, V... x) { f.any_far(x...); };
+
+template <class T, int inputs>
+struct PutAside {
+    static constexpr index capacity = 8 * lanes<T>;
+    T x[inputs][capacity + lanes<T>];
+    index at[capacity + lanes<T>];
+    index count = 0;
+
+    template <class... Rows>
+    LOOPNEST_INLINE void put(unsigned far, index j, Rows... rows) {
+        for (; far; far &= far - 1) {
+            const index i = j + __builtin_ctz(far);
+            int input = 0;
+            ((x[input++][count] = rows.data[i]), ...);
+            at[count++] = i;
+        }
+    }
+};
+
+template <class F, class T, int... input>
+[[gnu::noinline]] void finish(PutAside<T, sizeof...(input)>& aside, T* y, std::integer_sequence<int, input...>) {
+    for (index i = 0; i < aside.count; i += lanes<T>) {
+        const Vec<T> result = F::far(load(aside.x[input] + i)...);
+        for (index lane = 0; lane < smaller(lanes<T>, aside.count - i); ++lane) y[aside.at[i + lane]] = result[lane];
+    }
+    aside.count = 0;
+}
+
+// One vector of a row, and how it is stored.
+template <bool streamed, class T>
+LOOPNEST_INLINE void put(T* to, Vec<T> v) {
+    streamed ? stream<T>(to, v) : store<T>(to, v);
+}
+
+template <bool streamed, class T, class F, class... Rows>
+LOOPNEST_INLINE index map_vectors(index j, Vector<T> y, const F& f, Rows... x) {
+    const auto prefetch = [=](index j) {
+        if constexpr (streamed) (__builtin_prefetch(x.data + j + ahead / index(sizeof(T))), ...);
+    };
+    if constexpr (HasFarArguments<F, decltype(load(x.data))...>) {
+        PutAside<T, sizeof...(Rows)> aside;
+        constexpr std::make_integer_sequence<int, sizeof...(Rows)> inputs;
+        for (; j + lanes<T> <= y.size; j += lanes<T>) {
+            prefetch(j);
+            Vec<T> result = f.near(load(x.data + j)...);
+            if (f.any_far(load(x.data + j)...)) [[unlikely]] {
+                if (aside.count > aside.capacity) finish<F>(aside, y.data, inputs);
+                aside.put(f.settle(result, load(x.data + j)...), j, x...);
+            }
+            put<streamed, T>(y.data + j, result);
+        }
+        if (aside.count) finish<F>(aside, y.data, inputs);
+    } else {
+        for (; j + lanes<T> <= y.size; j += lanes<T>) {
+            prefetch(j);
+            put<streamed, T>(y.data + j, f(load(x.data + j)...));
+        }
+    }
+    if constexpr (streamed) end_of_stream();
+    return j;
+}
+
+template <bool streamed = false, class T, class F, class... Rows>
+LOOPNEST_INLINE void map_row(Vector<T> y, F f, Rows... x) {
+    const auto part = [=](index j, index count) { scatter<T>(f(gather<T>(x, j, count)...), y, j, count); };
+    index j = 0;
+    if (y.contiguous() && (x.contiguous() && ...)) {
+        if constexpr (streamed) {
+            const index past = index(reinterpret_cast<std::uintptr_t>(y.data) % vector_bytes / sizeof(T));
+            j = smaller(past ? lanes<T> - past : 0, y.size);
+            if (j > 0) part(0, j);
+        }
+        j = map_vectors<streamed>(j, y, f, x...);
+    }
+    for (; j < y.size; j += lanes<T>) part(j, smaller(lanes<T>, y.size - j));
+}
+
+template <class T>
+LOOPNEST_INLINE bool outgrows_caches(Matrix<T> y) {
+    return y.rows * y.cols * index(sizeof(T)) > cache_sizes().l3;
+}
+
+template <class T, class F, class... Inputs>
+LOOPNEST_INLINE void map(bool streamed, Matrix<T> y, F f, Inputs... x) {
+    if (streamed)
+        for (index i = 0; i < y.rows; ++i) map_row<true>(y.row(i), f, x.row(i)...);
+    else
+        for (index i = 0; i < y.rows; ++i) map_row(y.row(i), f, x.row(i)...);
+}
+
+template <class T, class F, class... Inputs>
+LOOPNEST_INLINE void map(Matrix<T> y, F f, Inputs... x) {
+    map(outgrows_caches(y), y, f, x...);
+}
+
+}  // namespace loopnest::LOOPNEST_ISA

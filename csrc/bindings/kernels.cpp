@@ -1,0 +1,163 @@
+// The kernels of rungs.def as Python functions: arrays in, pointers and strides out.
+//
+// Each signature has one instance of a few templates, and pybind11 knows one type of function for all of them.
+#include "bindings/kernels.hpp"
+
+#include <type_traits>
+#include <vector>
+
+#include "bindings/arguments.hpp"
+#include "bindings/fast_path.hpp"
+#include "dispatch/levels.hpp"
+#include "measure/in_step.hpp"
+
+namespace loopnest {
+namespace {
+
+DType dtype_of_first(py::handle call) {
+    const auto arguments = py::reinterpret_borrow<py::tuple>(call);
+    if (!py::isinstance<py::tuple>(call) || arguments.empty()) throw py::type_error("expected an array");
+    const DType dtype = strided(arguments[0]).dtype;
+    if (dtype != DType::f32 && dtype != DType::f64) throw py::type_error("expected arrays of float32 or float64");
+    return dtype;
+}
+
+// What a kernel returns, in Python's terms.
+template <class Run>
+py::object result_of(Run run) {
+    if constexpr (std::is_void_v<decltype(run())>) {
+        run();
+        return py::none();
+    } else {
+        return py::cast(run());
+    }
+}
+
+template <class Result, class... Parameters>
+py::object call(Result (*kernel)(Parameters...), py::handle arguments) {
+    const auto passed = arguments_of<Parameters...>(arguments);
+    return result_of([&] {
+        const py::gil_scoped_release without_gil;
+        return std::apply(kernel, passed);
+    });
+}
+
+template <template <class> class Fn>
+py::object call_rung(const Rung& rung, py::handle arguments) {
+    const Kernel<Fn>& kernel = rung.as<Fn>();
+    return dtype_of_first(arguments) == DType::f32 ? call(kernel.f32, arguments) : call(kernel.f64, arguments);
+}
+
+// The kernels that the fast path can run: the matrices that they read come first, then the one that they fill, then at
+// most a form of the formula.
+template <class T>
+void run(UnaryFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1]); }
+template <class T>
+void run(BinaryFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1], x[2]); }
+template <class T>
+void run(GeluFn<T> kernel, const Operand* x, bool tanh_form) { kernel(x[0], x[1], tanh_form); }
+template <class T>
+void run(GeluBackwardFn<T> kernel, const Operand* x, bool tanh_form) { kernel(x[0], x[1], x[2], tanh_form); }
+
+template <class... Parameters>
+constexpr int inputs_of(void (*)(Parameters...)) {
+    return (... + int(std::is_same_v<Parameters, Matrix<const float>>));
+}
+
+template <template <class> class Fn>
+void open_to_fast_path(const py::object& function, std::size_t n) {
+    if constexpr (requires(Fn<float> any) { run(any, nullptr, true); })
+        add_runner(function, {inputs_of(Fn<float>{}), [n](const Operand* operands, bool single, bool option) {
+                                  const Kernel<Fn>& kernel = (*active_isa().kernels)[n].template as<Fn>();
+                                  single ? run(kernel.f32, operands, option) : run(kernel.f64, operands, option);
+                              }});
+}
+
+// The loop with the arguments of each call on a thread of its own: the seconds from the common beginning to the last end,
+// and what each returned. Each thread first makes its call of warm_up, if there is one.
+template <class Result, class... Parameters>
+py::object run_in_step(Result (*loop)(Parameters...), const py::list& calls, const py::list& warm_up) {
+    struct Work {
+        Result (*loop)(Parameters...);
+        std::vector<std::tuple<Parameters...>> calls, warm_up;
+        std::vector<std::conditional_t<std::is_void_v<Result>, char, Result>> results;
+
+        static void warm(void* work, index thread) {
+            const Work& its = *static_cast<Work*>(work);
+            if (std::size_t(thread) < its.warm_up.size()) std::apply(its.loop, its.warm_up[std::size_t(thread)]);
+        }
+        static void run(void* work, index thread) {
+            Work& its = *static_cast<Work*>(work);
+            if constexpr (std::is_void_v<Result>)
+                std::apply(its.loop, its.calls[std::size_t(thread)]);
+            else
+                its.results[std::size_t(thread)] = std::apply(its.loop, its.calls[std::size_t(thread)]);
+        }
+    };
+    Work work = {loop, {}, {}, {}};
+    for (const py::handle one : calls) work.calls.push_back(arguments_of<Parameters...>(one));
+    for (const py::handle one : warm_up) work.warm_up.push_back(arguments_of<Parameters...>(one));
+    work.results.resize(work.calls.size());
+    double seconds;
+    {
+        const py::gil_scoped_release without_gil;
+        seconds = seconds_in_step(index(work.calls.size()), Work::warm, Work::run, &work);
+    }
+    py::list results;
+    for (const auto& result : work.results) {
+        if constexpr (std::is_void_v<Result>)
+            results.append(py::none());
+        else
+            results.append(result);
+    }
+    return py::make_tuple(seconds, results);
+}
+
+template <template <class> class Fn>
+py::object run_rung_in_step(const Rung& rung, const py::list& calls, const py::list& warm_up) {
+    const Kernel<Fn>& loop = rung.as<Fn>();
+    return dtype_of_first(calls[0]) == DType::f32 ? run_in_step(loop.f32, calls, warm_up)
+                                                  : run_in_step(loop.f64, calls, warm_up);
+}
+
+using Call = py::object (*)(const Rung&, py::handle arguments);
+using CallInStep = py::object (*)(const Rung&, const py::list& calls, const py::list& warm_up);
+
+// The function of line n of rungs.def. Which ISA level's kernel runs is looked up at the call.
+py::object add_function(py::dict& functions, std::size_t n, Call call) {
+    const Rung& line = (*isa_levels().front().kernels)[n];
+    const py::cpp_function function(
+        [n, call](const py::args& arguments) { return call((*active_isa().kernels)[n], arguments); },
+        py::name(line.variant));
+    functions.attr("setdefault")(line.operation, py::dict())[line.variant] = function;
+    return function;
+}
+
+// in_step[variant](isa, calls, warm_up): on the ISA level of this name, whichever is active.
+void add_in_step(py::dict& functions, std::size_t n, CallInStep call) {
+    const Rung& line = (*isa_levels().front().kernels)[n];
+    functions[line.variant] = py::cpp_function(
+        [n, call](const std::string& isa, const py::list& calls, const py::list& warm_up) {
+            if (calls.empty()) throw py::value_error("calls is empty, expected the arguments of one thread at least");
+            return call((*level_called(isa).kernels)[n], calls, warm_up);
+        },
+        py::name(line.variant), py::arg("isa"), py::arg("calls"), py::arg("warm_up") = py::list());
+}
+
+}  // namespace
+
+void define_kernels(py::module_& module) {
+    py::dict kernels, limits, in_step;
+    std::size_t n = 0;
+#define RUNG(operation, Signature, variant, compiled, simulated, header) \
+    open_to_fast_path<Signature##Fn>(add_function(kernels, n, call_rung<Signature##Fn>), n), ++n;
+#define LIMIT(operation, Signature, variant, compiled, simulated, header) \
+    add_function(limits, n, call_rung<Signature##Fn>);                    \
+    add_in_step(in_step, n, run_rung_in_step<Signature##Fn>), ++n;
+#include "rungs.def"
+    module.attr("kernels") = kernels;
+    module.attr("limits") = limits;
+    module.attr("in_step") = in_step;
+}
+
+}  // namespace loopnest

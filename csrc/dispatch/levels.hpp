@@ -1,0 +1,23 @@
+// Which ISA level's kernels run: the best that this CPU and its operating system support, or the one that was forced.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "dispatch/table.hpp"
+
+namespace loopnest {
+
+struct IsaLevel {
+    const char* name;     // "v1", "v3", "v4": x86-64-v1 and so on; "neon" on aarch64; "native" elsewhere
+    const Table* kernels;  // compiled with the level's instructions
+    bool (*supported)();
+};
+
+const std::vector<IsaLevel>& isa_levels();  // from the oldest to the newest
+const IsaLevel& active_isa();
+// The level of this name. Throws std::invalid_argument if there is none or it does not run here.
+const IsaLevel& level_called(const std::string& name);
+void set_isa(const std::string& name);  // throws the same
+
+}  // namespace loopnest

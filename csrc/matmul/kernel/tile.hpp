@@ -1,0 +1,143 @@
+// The micro-kernel: a tile of c in vector registers, the innermost loop of every rung from register_tiled upwards.
+//
+//     c(i, j) (+)= sum over p of a(i, p) b(p, j)        6 rows i, 4 vectors of columns j (2 where there are 16 registers)
+//
+// A step of p loads a row of b, 4 vectors, and broadcasts 6 elements of a: 10 loads for 24 vector multiply-adds. c is
+// loaded and stored once for all steps. At the edges of c a tile has fewer rows and columns: each height and number of
+// vectors has a function of its own, so that no work is done for elements that do not exist.
+#pragma once
+
+#include "simd/vector.hpp"
+
+namespace loopnest::LOOPNEST_ISA::matmul {
+
+// The tile's accumulators, with a row of b and one broadcast element of a beside them, must fit the registers:
+// 6 x 4 + 4 + 1 = 29 of 32, or 6 x 2 + 2 + 1 = 15 of 16. Two multiply-add units with a latency of 4 cycles need 8 or
+// more independent accumulators to stay busy; there are 24, or 12.
+inline constexpr int tile_rows = 6;
+inline constexpr int tile_vectors = vector_registers == 32 ? 4 : 2;
+template <class T>
+inline constexpr int tile_cols = tile_vectors * lanes<T>;
+
+// c = a b, or c += a b, for a c of at most tile_rows x tile_cols, with contiguous rows. Of a one element is read at a time,
+// so it may lie anyhow.
+template <class T>
+struct Tile {
+    Matrix<const T> a, b;
+    Matrix<T> c;
+    bool add;
+    const T* next_a = nullptr;    // the next tile's a, laid out like a, which is fetched into the cache meanwhile
+    const T* beside = nullptr;    // a tile of another matrix, likewise
+    index beside_row_stride = 0;
+    T* packed_b = nullptr;        // a copy of b is left here, its rows padded with zeros to whole vectors
+};
+
+enum class Reading {
+    whole,     // a row of b as whole vectors, which may be more than c's columns: packed, or no edge
+    ragged,    // the last vector only as far as the row goes
+    gathered,  // element by element, whatever the stride
+};
+
+// In how many steps of p a row of b is needed that is fetched into the cache now. The rows lie a row of the whole matrix
+// apart, often more than a page, where the hardware's prefetchers do not follow. 8 steps are 200 cycles.
+inline constexpr int steps_ahead = 8;
+
+// Vectors seldom begin where lines do, and a row of n of them then touches n + 1 lines. Of these the first has been there
+// since the tile to the left, so what is prefetched is the line in which a vector ends.
+template <bool to_write = false, class T>
+LOOPNEST_INLINE void prefetch_end(const T* vector) {
+    __builtin_prefetch(vector + lanes<T> - 1, to_write);
+}
+
+// How much of what the tile does not need yet it brings into the cache.
+enum class Fetching { nothing, next_tile };
+
+template <int rows, int vectors, Reading reading, bool packing, Fetching fetching, class T>
+LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
+    constexpr index line = 64 / sizeof(T);
+    const index inner = tile.a.cols, a_row_stride = tile.a.row_stride, a_step = tile.a.col_stride;
+    const index b_step = tile.b.row_stride, last = tile.c.cols - (vectors - 1) * lanes<T>;
+    const T *a = tile.a.data, *b = tile.b.data, *next_a = tile.next_a;
+    T* packed_b = tile.packed_b;
+    Vec<T> sum[rows][vectors] = {};
+
+    const auto step = [&]() __attribute__((always_inline)) {
+        Vec<T> b_row[vectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) {
+            const T* const from = b + v * lanes<T>;
+            if constexpr (reading == Reading::gathered)
+                b_row[v] = gather(b + v * lanes<T> * tile.b.col_stride, tile.b.col_stride, tile.c.cols - v * lanes<T>);
+            else if (reading == Reading::ragged && v + 1 == vectors)
+                b_row[v] = load_first(from, last);
+            else
+                b_row[v] = load(from);
+            if constexpr (packing) {
+                store<T>(packed_b + v * lanes<T>, b_row[v]);
+                prefetch_end(from + steps_ahead * b_step);
+            }
+        }
+#pragma GCC unroll 6
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; ++v) sum[i][v] += a[i * a_row_stride] * b_row[v];
+        a += a_step;
+        b += b_step;
+        if constexpr (packing) packed_b += vectors * lanes<T>;
+    };
+
+    index p = 0;
+    if constexpr (fetching == Fetching::next_tile) {
+        // A few lines at a time: 24 prefetches in a row were measured to cost 50 cycles.
+        constexpr index lines = rows * vectors;
+        const index at_once = (lines * line + inner - 1) / larger(inner, 1);
+        index fetched = 0;
+        for (; p + line <= inner; p += line, next_a += line * a_step) {
+            for (const index until = smaller(fetched + at_once, lines); fetched < until; ++fetched) {
+                const index i = fetched / vectors, j = fetched % vectors * lanes<T>;
+                prefetch_end<true>(tile.c.data + i * tile.c.row_stride + j);
+                if (tile.beside) prefetch_end(tile.beside + i * tile.beside_row_stride + j);
+            }
+#pragma GCC unroll 6
+            for (int i = 0; i < rows; ++i) __builtin_prefetch(next_a + i * a_row_stride, 0, 2);
+            for (int n = 0; n < line; ++n) step();
+        }
+    }
+    for (; p < inner; ++p) step();
+
+#pragma GCC unroll 6
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) {
+            T* const at = tile.c.data + i * tile.c.row_stride + v * lanes<T>;
+            if (v + 1 < vectors || last == lanes<T>)
+                store<T>(at, tile.add ? load(at) + sum[i][v] : sum[i][v]);
+            else
+                store_first<T>(at, tile.add ? load_first(at, last) + sum[i][v] : sum[i][v], last);
+        }
+}
+
+template <int rows, int vectors, Reading reading, bool packing, class T>
+void multiply_tile_fetching(const Tile<T>& tile) {
+    multiply_tile<rows, vectors, reading, packing, Fetching::next_tile>(tile);
+}
+
+// The same as a function for each height and each number of vectors.
+template <class T>
+struct TileFunctions {
+    void (*of[tile_rows][tile_vectors])(const Tile<T>&);
+};
+
+template <Reading reading, bool packing, class T, int... at>
+constexpr TileFunctions<T> tile_functions(std::integer_sequence<int, at...>) {
+    return {{multiply_tile_fetching<at / tile_vectors + 1, at % tile_vectors + 1, reading, packing, T>...}};
+}
+
+template <Reading reading, bool packing = false, class T>
+void multiply(const Tile<T>& tile) {
+    static constexpr auto functions =
+        tile_functions<reading, packing, T>(std::make_integer_sequence<int, tile_rows * tile_vectors>{});
+    functions.of[tile.c.rows - 1][(tile.c.cols - 1) / lanes<T>](tile);
+}
+
+}  // namespace loopnest::LOOPNEST_ISA::matmul

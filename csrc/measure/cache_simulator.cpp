@@ -1,0 +1,88 @@
+#include "measure/cache_simulator.hpp"
+
+#include <bit>
+#include <stdexcept>
+#include <string>
+
+namespace loopnest {
+namespace {
+
+constexpr CacheSimulator::Address empty = ~CacheSimulator::Address(0);
+
+void check(const CacheGeometry& cache, const CacheGeometry& first, std::size_t level) {
+    const std::string name = "caches: level " + std::to_string(level + 1) + " has ";
+    if (cache.line < 1 || !std::has_single_bit(std::size_t(cache.line)))
+        throw std::invalid_argument(name + "lines of " + std::to_string(cache.line) + " bytes, expected a power of two");
+    if (cache.line != first.line)
+        throw std::invalid_argument(name + "lines of " + std::to_string(cache.line) + " bytes, expected those of level 1, " +
+                                    std::to_string(first.line));
+    if (cache.ways < 1) throw std::invalid_argument(name + std::to_string(cache.ways) + " ways, expected 1 or more");
+    if (cache.size < 1 || cache.size % (cache.ways * cache.line) != 0)
+        throw std::invalid_argument(name + std::to_string(cache.size) + " bytes, expected a multiple of ways x line = " +
+                                    std::to_string(cache.ways * cache.line));
+}
+
+}  // namespace
+
+CacheSimulator::CacheSimulator(const std::vector<CacheGeometry>& geometry) {
+    if (geometry.empty()) throw std::invalid_argument("caches: there is none, expected one or more levels");
+    for (std::size_t level = 0; level < geometry.size(); ++level) {
+        const CacheGeometry& cache = geometry[level];
+        check(cache, geometry.front(), level);
+        const index lines = cache.size / cache.line, sets = lines / cache.ways;
+        caches_.push_back({std::vector<Address>(std::size_t(lines), empty), cache.ways, sets,
+                           std::has_single_bit(std::size_t(sets)) ? Address(sets - 1) : 0});
+        // one set: line % 1 is 0, as it should be
+    }
+    written_back_.assign(geometry.size(), 0);
+    line_bits_ = std::countr_zero(std::size_t(geometry.front().line));
+}
+
+void CacheSimulator::clear() {
+    for (Cache& cache : caches_) cache.entries.assign(cache.entries.size(), empty);
+    forget_written_back();
+}
+
+// A set's entries are kept in the order of use, so that the last one is the one that goes.
+index CacheSimulator::fetch(index level, Address line, bool write) {
+    if (level == levels()) return level;
+    Cache& cache = caches_[std::size_t(level)];
+    Address* const set = cache.set_of(line);
+    Address newer = set[0], entry = line << 1;
+    if ((newer ^ entry) <= 1) {
+        set[0] |= Address(write);
+        return level;
+    }
+    for (index way = 1; way < cache.ways; ++way) {
+        const Address older = set[way];
+        set[way] = newer;  // one place further from the front
+        if ((older ^ entry) <= 1) {
+            set[0] = older | Address(write);
+            return level;
+        }
+        newer = older;
+    }
+    set[0] = entry | Address(write);
+    if (newer != empty && newer & 1) {
+        ++written_back_[std::size_t(level)];
+        write_back(level + 1, newer >> 1);
+    }
+    return fetch(level + 1, line, false);
+}
+
+// A changed line goes to the first level below that has it, and to memory where none has. This is no use of the line, and
+// changes no order.
+void CacheSimulator::write_back(index level, Address line) {
+    for (; level < levels(); ++level) {
+        Cache& cache = caches_[std::size_t(level)];
+        Address* const set = cache.set_of(line);
+        for (index way = 0; way < cache.ways; ++way)
+            if ((set[way] ^ line << 1) <= 1) {
+                set[way] |= 1;
+                return;
+            }
+        ++written_back_[std::size_t(level)];
+    }
+}
+
+}  // namespace loopnest

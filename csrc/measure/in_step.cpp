@@ -1,0 +1,109 @@
+#include "measure/in_step.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <thread>
+#include <vector>
+
+#ifdef __linux__
+#include <pthread.h>
+#include <sched.h>
+#endif
+
+namespace loopnest {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct Times {
+    Clock::time_point start, end;
+};
+
+#ifdef __linux__
+// The n-th of the processors that are allowed, counted round.
+bool bind(const cpu_set_t& allowed, index n) {
+    index skip = CPU_COUNT(&allowed) ? n % CPU_COUNT(&allowed) : 0;
+    for (int processor = 0; processor < CPU_SETSIZE; ++processor)
+        if (CPU_ISSET(processor, &allowed) && skip-- == 0) {
+            cpu_set_t one;
+            CPU_ZERO(&one);
+            CPU_SET(processor, &one);
+            return pthread_setaffinity_np(pthread_self(), sizeof one, &one) == 0;
+        }
+    return false;
+}
+#endif
+
+// Where threads wait until all are there. Twice: first each gives its processor away while it waits, which may be long, and
+// does not get it back at once where other processes are waiting, too. Then, all awake, they turn in a loop, and leave it
+// within a fraction of a microsecond of each other.
+class Start {
+public:
+    explicit Start(index threads) : coming_(threads), awake_(threads) {}
+
+    // False where it was cancelled.
+    bool wait() {
+        for (coming_.fetch_sub(1); coming_.load(std::memory_order_acquire) > 0;) {
+            if (cancelled_) return false;
+            std::this_thread::yield();
+        }
+        awake_.fetch_sub(1);
+        for (int look = 0; awake_.load(std::memory_order_acquire) > 0; ++look)
+            if (look > looks) std::this_thread::yield();  // there are fewer processors than threads
+        return true;
+    }
+    void cancel() { cancelled_ = true; }
+
+private:
+    static constexpr int looks = 1 << 24;  // some 10 ms
+    std::atomic<index> coming_, awake_;
+    std::atomic<bool> cancelled_{false};
+};
+
+}  // namespace
+
+bool bind_as_thread([[maybe_unused]] index n) {
+#ifdef __linux__
+    cpu_set_t allowed;
+    return sched_getaffinity(0, sizeof allowed, &allowed) == 0 && bind(allowed, n);
+#else
+    return false;
+#endif
+}
+
+double seconds_in_step(index threads, void (*warm_up)(void* context, index thread),
+                       void (*work)(void* context, index thread), void* context) {
+#ifdef __linux__
+    cpu_set_t allowed;
+    const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
+#endif
+    Start start(threads);
+    std::vector<Times> times(std::size_t(threads), Times{});
+    std::vector<std::thread> others;
+    const auto run = [&](index n) {
+#ifdef __linux__
+        if (known) bind(allowed, n);
+#endif
+        warm_up(context, n);
+        if (!start.wait()) return;
+        const Clock::time_point begun = Clock::now();
+        work(context, n);
+        times[std::size_t(n)] = {begun, Clock::now()};
+    };
+    try {
+        for (index n = 0; n < threads; ++n) others.emplace_back(run, n);
+    } catch (...) {  // no more threads: those that wait for them need not
+        start.cancel();
+        for (std::thread& other : others) other.join();
+        throw;
+    }
+    for (std::thread& other : others) other.join();
+    Times all = times.front();
+    for (const Times& one : times) {
+        if (one.start < all.start) all.start = one.start;
+        if (one.end > all.end) all.end = one.end;
+    }
+    return std::chrono::duration<double>(all.end - all.start).count();
+}
+
+}  // namespace loopnest

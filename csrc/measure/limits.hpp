@@ -1,0 +1,157 @@
+// The machine's limits, as loops that do one thing: multiply and add in registers, read, copy, or copy and add.
+//
+// What a kernel reaches is judged as a share of these. Each does a known amount of work and leaves the clock to the
+// caller, so that a limit can be timed in turn with the kernels that it is the limit of. Arrays are gone through `passes`
+// times in one call: to go through L1 once takes less time than to call a function from Python.
+#pragma once
+
+#include "simd/native.hpp"
+#include "simd/vector.hpp"
+
+namespace loopnest::LOOPNEST_ISA {
+
+namespace peak {
+
+#if defined(__FMA__) || defined(__aarch64__)
+inline constexpr bool fused = true;
+#else
+inline constexpr bool fused = false;
+#endif
+
+// Chains of operations that do not wait for each other. Two FMA units with 4 cycles of latency need 8. Without FMA, two
+// units for products and two for sums, with 3 to 4 cycles, need 8 chains each. Two registers hold the operands that
+// all share: of 16 registers 14 are left, of 32 there is room to spare.
+inline constexpr int chains = vector_registers == 32 ? 24 : 14;
+
+// chain = chain * x + y in every lane of every chain, `rounds` times, in registers alone; where no instruction does both,
+// every second chain is multiplied and the others are added to, which none has to wait for. x and y are values[0] and
+// values[1], which the compiler does not know (1 and 0.001 keep all numbers normal), and values[2] receives what came out,
+// so that it cannot drop the loop. Returns the flops done: a multiply-add is two.
+template <class T>
+index multiply_add(Vector<T> values, index rounds) {
+    const Vec<T> x = broadcast(values[0]), y = broadcast(values[1]);
+    Vec<T> chain[chains];
+    for (int n = 0; n < chains; ++n) chain[n] = y * T(n);
+    for (index round = 0; round < rounds; ++round)
+#pragma GCC unroll 24
+        for (int n = 0; n < chains; ++n) {
+            if (fused)
+                chain[n] = chain[n] * x + y;
+            else
+                chain[n] = n % 2 ? chain[n] + y : chain[n] * x;
+        }
+    for (int n = 1; n < chains; ++n) chain[0] += chain[n];
+    values[2] = sum_of_lanes<T>(chain[0]);
+    return (fused ? 2 : 1) * index(chains) * lanes<T> * rounds;
+}
+
+// The same in one chain, which has to wait for each result: what a multiply-add takes until its result can be used, or
+// where no instruction does both, a product and a sum one after the other. Returns the flops.
+template <class T>
+index multiply_add_chain(Vector<T> values, index rounds) {
+    const Vec<T> x = broadcast(values[0]), y = broadcast(values[1]);
+    Vec<T> chain = {};
+    for (index round = 0; round < rounds; ++round) chain = chain * x + y;
+    values[2] = sum_of_lanes<T>(chain);
+    return 2 * index(lanes<T>) * rounds;
+}
+
+}  // namespace peak
+
+namespace read {
+
+// Streams that are read side by side. A core's prefetcher follows each by itself, and one alone keeps too few lines
+// under way to fill the bus.
+inline constexpr int streams = 4;
+
+// The sum of x, contiguous, read `passes` times in vectors, as fast as memory delivers it: `passes` times the sum of x.
+template <class T>
+T read(Vector<const T> x, index passes) {
+    constexpr index vectors = 4;  // of a stream at a time: chains of additions, as above
+    constexpr index step = vectors * lanes<T>;
+    const index length = x.size / streams / step * step;
+    Vec<T> sums[streams][vectors] = {};
+    T total = 0;
+    for (index pass = 0; pass < passes; ++pass) {
+        for (index i = 0; i < length; i += step)
+#pragma GCC unroll 4
+            for (int s = 0; s < streams; ++s)
+#pragma GCC unroll 4
+                for (index n = 0; n < vectors; ++n) sums[s][n] += load(x.data + s * length + i + n * lanes<T>);
+        for (index i = streams * length; i < x.size; ++i) total += x.data[i];
+    }
+    for (auto& stream : sums)
+        for (Vec<T>& sum : stream) total += sum_of_lanes<T>(sum);
+    return total;
+}
+
+}  // namespace read
+
+// How many elements precede the first that stream() can store a vector to, or all.
+template <class T>
+LOOPNEST_INLINE index unaligned(Vector<T> y) {
+    index i = 0;
+    while (i < y.size && reinterpret_cast<std::uintptr_t>(y.data + i) % vector_bytes != 0) ++i;
+    return i;
+}
+
+namespace copy {
+
+// y = x, both contiguous. A store to a line that is not in the cache reads the line first.
+template <class T>
+void copy(Vector<const T> x, Vector<T> y, index passes) {
+    for (index pass = 0; pass < passes; ++pass) {
+        index i = 0;
+#pragma GCC unroll 4
+        for (; i + lanes<T> <= x.size; i += lanes<T>) store<T>(y.data + i, load(x.data + i));
+        for (; i < x.size; ++i) y.data[i] = x.data[i];
+    }
+}
+
+// y = x, both contiguous, with stores that go past the caches, so that no line is read to be written.
+template <class T>
+void copy_past_caches(Vector<const T> x, Vector<T> y, index passes) {
+    for (index pass = 0; pass < passes; ++pass) {
+        const index head = unaligned(y);
+        index i = 0;
+        for (; i < head; ++i) y.data[i] = x.data[i];
+        for (; i + lanes<T> <= x.size; i += lanes<T>) stream<T>(y.data + i, load(x.data + i));
+        for (; i < x.size; ++i) y.data[i] = x.data[i];
+        end_of_stream();
+    }
+}
+
+}  // namespace copy
+
+namespace triad {
+
+// z = x + 3 y, all contiguous: STREAM's triad (McCalpin, Memory bandwidth and machine balance, 1995), two arrays read and
+// one written.
+template <class T>
+void triad(Vector<const T> x, Vector<const T> y, Vector<T> z, index passes) {
+    for (index pass = 0; pass < passes; ++pass) {
+        index i = 0;
+#pragma GCC unroll 4
+        for (; i + lanes<T> <= x.size; i += lanes<T>)
+            store<T>(z.data + i, load(x.data + i) + T(3) * load(y.data + i));
+        for (; i < x.size; ++i) z.data[i] = x.data[i] + T(3) * y.data[i];
+    }
+}
+
+// z = x + 3 y, all contiguous, with such stores.
+template <class T>
+void triad_past_caches(Vector<const T> x, Vector<const T> y, Vector<T> z, index passes) {
+    for (index pass = 0; pass < passes; ++pass) {
+        const index head = unaligned(z);
+        index i = 0;
+        for (; i < head; ++i) z.data[i] = x.data[i] + T(3) * y.data[i];
+        for (; i + lanes<T> <= x.size; i += lanes<T>)
+            stream<T>(z.data + i, load(x.data + i) + T(3) * load(y.data + i));
+        for (; i < x.size; ++i) z.data[i] = x.data[i] + T(3) * y.data[i];
+        end_of_stream();
+    }
+}
+
+}  // namespace triad
+
+}  // namespace loopnest::LOOPNEST_ISA

@@ -1,0 +1,116 @@
+// An element type that tells the tracer of every load and store: with it a rung's own template gives its addresses.
+//
+//     matmul::naive<Traced<float>>(a, b, c)
+//
+// is the loop of matmul::naive<float>, on the same numbers and with the same result, and each a(i, k) that it reads, each
+// c(i, j) that it writes goes to the simulator. So the addresses cannot drift from the code. They are those of the source:
+// a compiler that keeps an element in a register, or takes sixteen at once, makes fewer accesses, but touches the same lines
+// in the same order, and what it saves are hits in L1.
+//
+// The vector rungs' loads and stores (simd/vector.hpp) are an access for each vector. The vectors are as wide as the ISA
+// level's, LOOPNEST_VECTOR_BYTES, with the tiles and blocks that follow from it, and are computed with the baseline's
+// instructions. __builtin_prefetch fetches nothing here.
+#pragma once
+
+#include <type_traits>
+
+#include "measure/tracer.hpp"
+#include "simd/vector.hpp"
+
+namespace loopnest::LOOPNEST_ISA {
+
+template <class T>
+struct Traced {
+    T value;
+
+    Traced() = default;
+    LOOPNEST_INLINE Traced(T x) : value(x) {}  // a new local variable: a register
+    LOOPNEST_INLINE Traced(const Traced& other) : value(T(other)) {}
+    LOOPNEST_INLINE Traced& operator=(T x) {
+        tracer->access(this, sizeof(T), true);
+        value = x;
+        return *this;
+    }
+    LOOPNEST_INLINE Traced& operator=(const Traced& other) { return *this = T(other); }
+    LOOPNEST_INLINE Traced& operator+=(T x) { return *this = T(*this) + x; }
+    LOOPNEST_INLINE operator T() const {
+        tracer->access(this, sizeof(T), false);
+        return value;
+    }
+};
+
+template <class T>
+inline constexpr bool is_traced = false;
+template <class T>
+inline constexpr bool is_traced<Traced<T>> = true;
+template <class T>
+concept IsTraced = is_traced<T>;
+
+// A vector is in a register, and of plain numbers.
+template <class T>
+struct VectorOf<Traced<T>> {
+    using type = Vec<T>;
+};
+
+template <class T>
+LOOPNEST_INLINE Vec<T> operator*(const Traced<T>& s, typename VectorOf<T>::type v) {
+    return T(s) * v;
+}
+template <class T>
+LOOPNEST_INLINE Vec<T> operator-(const Traced<T>& s, typename VectorOf<T>::type v) {
+    return T(s) - v;
+}
+
+// Not inlined: a rung has hundreds of these.
+__attribute__((noinline)) inline void vector_access(const void* at, index bytes, bool write) {
+    tracer->access(at, bytes, write);
+}
+
+template <IsTraced T>
+LOOPNEST_INLINE Vec<T> load(const T* from) {
+    vector_access(from, vector_bytes, false);
+    Vec<T> v;
+    __builtin_memcpy(&v, static_cast<const void*>(from), sizeof v);
+    return v;
+}
+
+template <IsTraced T>
+LOOPNEST_INLINE void store(T* to, Vec<T> v) {
+    vector_access(to, vector_bytes, true);
+    __builtin_memcpy(static_cast<void*>(to), &v, sizeof v);
+}
+
+template <IsTraced T>
+LOOPNEST_INLINE Vec<T> load_first(const T* from, index count) {
+    vector_access(from, count * index(sizeof(T)), false);
+    Vec<T> v = {};
+    __builtin_memcpy(&v, static_cast<const void*>(from), std::size_t(count) * sizeof(T));
+    return v;
+}
+
+template <IsTraced T>
+LOOPNEST_INLINE void store_first(T* to, Vec<T> v, index count) {
+    vector_access(to, count * index(sizeof(T)), true);
+    __builtin_memcpy(static_cast<void*>(to), &v, std::size_t(count) * sizeof(T));
+}
+
+template <int count, IsTraced T>
+LOOPNEST_INLINE void copy_elements(T* to, const T* from) {
+    vector_access(from, count * index(sizeof(T)), false);
+    vector_access(to, count * index(sizeof(T)), true);
+    __builtin_memcpy(static_cast<void*>(to), static_cast<const void*>(from), count * sizeof(T));
+}
+
+}  // namespace loopnest::LOOPNEST_ISA
+
+namespace loopnest {
+
+template <class T>
+    requires LOOPNEST_ISA::IsTraced<T>
+LOOPNEST_INLINE T* scratch(Slot slot, index count) {
+    T* const memory = static_cast<T*>(scratch(slot, count * index(sizeof(T))));
+    tracer->add_scratch(slot, memory, count * index(sizeof(T)));
+    return memory;
+}
+
+}  // namespace loopnest

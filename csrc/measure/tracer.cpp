@@ -1,0 +1,30 @@
+#include "measure/tracer.hpp"
+
+namespace loopnest {
+
+constinit thread_local Tracer* tracer = nullptr;
+
+// Where on the stack a buffer lies differs from run to run. In the simulated memory its first element that is used begins
+// a page.
+bool Tracer::find_local(std::uintptr_t address) {
+    if (locals_ == Locals::registers) return false;
+    if (spans_[local_region].begin == 0)
+        spans_[local_region] = {address, address, locals_begin - address};
+    return true;
+}
+
+index Tracer::across(CacheSimulator::Address first, CacheSimulator::Address last, bool write, index region, index found) {
+    for (CacheSimulator::Address line = first; line <= last; ++line) {
+        const index here = simulator_.touch(line, write);
+        ++found_[region][here];
+        found = larger(found, here);
+    }
+    return found;
+}
+
+void Tracer::keep(CacheSimulator::Address at, std::uintptr_t offset, index bytes, bool write, index region, index found) {
+    record_->push_back({std::int64_t(at), std::int64_t(offset), std::int32_t(bytes), std::uint8_t(region),
+                        std::uint8_t(found), write});
+}
+
+}  // namespace loopnest

@@ -1,0 +1,96 @@
+// Addresses of a running kernel, fed to the cache simulator as they come.
+//
+// The kernel works on real memory; what the caches see is a memory of its own, in which each operand begins at a page
+// (as a large allocation does), one after another. So the same call gives the same misses, wherever its arrays happen to lie.
+#pragma once
+
+#include <vector>
+
+#include "measure/cache_simulator.hpp"
+#include "runtime/scratch.hpp"
+
+namespace loopnest {
+
+// What is counted apart: the operands, in the order of the kernel's parameters, and the memory that kernels use beside.
+inline constexpr index most_operands = 4;
+inline constexpr index packed_a_region = most_operands, packed_b_region = packed_a_region + 1,
+                       local_region = packed_b_region + 1, regions = local_region + 1;
+inline constexpr index most_levels = 4;
+
+struct Access {
+    std::int64_t address;  // in the simulated memory
+    std::int64_t offset;   // bytes from the region's begin
+    std::int32_t bytes;
+    std::uint8_t region, found;  // found: as CacheSimulator::touch
+    bool write;
+};
+
+// Where, in the simulated memory, what is no operand lies: far enough apart for any size.
+inline constexpr CacheSimulator::Address page = 4096, scratch_begins = CacheSimulator::Address(1) << 40,
+                                         scratch_apart = CacheSimulator::Address(1) << 34,
+                                         locals_begin = CacheSimulator::Address(1) << 42;
+
+class Tracer {
+public:
+    // Local variables of a kernel are registers in compiled code, but for a buffer, which is memory.
+    enum class Locals { registers, memory };
+
+    Tracer(CacheSimulator& simulator, std::vector<Access>* record) : simulator_(simulator), record_(record) {}
+
+    void add_operand(const void* begin, const void* end) {
+        const index size = static_cast<const char*>(end) - static_cast<const char*>(begin);
+        spans_[operands_++] = {std::uintptr_t(begin), std::uintptr_t(end), next_ - std::uintptr_t(begin)};
+        next_ += (CacheSimulator::Address(size) + page - 1) / page * page;
+    }
+    void add_scratch(Slot slot, const void* begin, index bytes) {
+        const index number = slot == Slot::pack_a ? 0 : 1;
+        const CacheSimulator::Address at = scratch_begins + CacheSimulator::Address(number) * scratch_apart;
+        spans_[packed_a_region + number] = {std::uintptr_t(begin), std::uintptr_t(begin) + std::uintptr_t(bytes),
+                                            at - std::uintptr_t(begin)};
+    }
+    void keep_locals_in(Locals locals) { locals_ = locals; }
+
+    LOOPNEST_INLINE void access(const void* at, index bytes, bool write) {
+        const auto address = std::uintptr_t(at);
+        index region = 0;
+        while (region < packed_b_region + 1 && address - spans_[region].begin >= spans_[region].size()) ++region;
+        if (region == local_region && !find_local(address)) return;
+        const CacheSimulator::Address from = address + spans_[region].offset;
+        const CacheSimulator::Address first = from >> simulator_.line_bits();
+        index found = simulator_.touch(first, write);
+        ++found_[region][found];
+        asked_[region] += bytes;
+        const CacheSimulator::Address last = (from + CacheSimulator::Address(bytes) - 1) >> simulator_.line_bits();
+        if (first != last) found = across(first + 1, last, write, region, found);
+        if (record_) keep(from, address - spans_[region].begin, bytes, write, region, found);
+    }
+
+    // found(region, level): how many lines of a region were looked for and found in a level.
+    index found(index region, index level) const { return found_[region][level]; }
+    // How many bytes were read or written: few of a line that is walked across, again and again where it is used again.
+    index asked(index region) const { return asked_[region]; }
+
+private:
+    struct Span {
+        std::uintptr_t begin = 0, end = 0;
+        CacheSimulator::Address offset = 0;  // from an address of the kernel's to one of the simulated memory
+        std::uintptr_t size() const { return end - begin; }
+    };
+
+    bool find_local(std::uintptr_t address);
+    index across(CacheSimulator::Address first, CacheSimulator::Address last, bool write, index region, index found);
+    void keep(CacheSimulator::Address at, std::uintptr_t offset, index bytes, bool write, index region, index found);
+
+    CacheSimulator& simulator_;
+    std::vector<Access>* const record_;
+    Span spans_[regions];
+    index found_[regions][most_levels + 1] = {}, asked_[regions] = {};
+    index operands_ = 0;
+    CacheSimulator::Address next_ = page;
+    Locals locals_ = Locals::registers;
+};
+
+// The tracer of the kernel that this thread runs.
+extern constinit thread_local Tracer* tracer;
+
+}  // namespace loopnest

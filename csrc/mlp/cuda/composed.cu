@@ -1,0 +1,30 @@
+// The products, biases and GELUs as kernels in a row, with everything between them left on the device.
+//
+//     forward    z = x w1 + b1      h = gelu(z)      y = h w2 + b2
+//     backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
+//                dx = dz w1ᵀ        dw1 = xᵀ dz      db1 = Σ dz        dw2 = hᵀ dy      db2 = Σ dy
+//
+// The products are matmul_double_buffered.cu's, GELU is gelu_vectorized.cu's; here are a bias for each column, and the sums
+// of columns, a thread a column: the threads of a warp then read neighbours. Inputs go to the device once, and results
+// come back once. A transposed factor is a view with its strides exchanged, whose elements the product then loads one by
+// one. The limit, beside the products, is that the hidden layer is read and written once for the bias and once more for
+// GELU, and that a sum over the rows has only as many threads as there are columns.
+#include "cuda/view.hpp"
+
+// launch: grid=min(ceil_div(m * n, 128), 1024) block=128
+template <class T>
+__global__ void mlp_add_bias(Matrix<T> c, const T* bias) {
+    const long long size = (long long)c.rows * c.cols, stride = (long long)gridDim.x * blockDim.x;
+    for (long long n = (long long)blockIdx.x * blockDim.x + threadIdx.x; n < size; n += stride)
+        c(int(n / c.cols), int(n % c.cols)) += bias[n % c.cols];
+}
+
+// launch: grid=ceil_div(n, 128) block=128
+template <class T>
+__global__ void mlp_column_sums(Matrix<const T> a, T* sums) {
+    const int j = blockIdx.x * blockDim.x + threadIdx.x;
+    if (j >= a.cols) return;
+    T sum = 0;
+    for (int i = 0; i < a.rows; ++i) sum += a(i, j);
+    sums[j] = sum;
+}
