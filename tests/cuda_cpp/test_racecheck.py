@@ -27,7 +27,11 @@ ONE_BLOCK = {"m": 11, "n": 13, "k": 37}
 
 
 def test_there_are_files_and_barriers():
-    assert {f"{file.parts[-3]} {file.stem}" for file in FILES} >= {"matmul tiled", "matmul double_buffered", "mlp fused"}
+    assert {f"{file.parts[-3]} {file.stem}" for file in FILES} >= {
+        "matmul tiled",
+        "matmul double_buffered",
+        "mlp fused",
+    }
     assert len(BARRIERS) >= 10
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import _core
-from ..backends.cpp import csrc, kernel_lines
+from ..backends.cpp import kernel_lines
 from ..operation import Implementation
 from . import Request
 from .elf import Function, ObjectFile, object_file
