@@ -119,6 +119,6 @@ def fastest_first() -> Iterator[str]:
 def cpp_rung(
     operation: str, variant: str, *, faster_than: str | tuple[str, ...] = (), study: bool = False
 ) -> Implementation:
-    """The rung of a kernel that the extension holds; the header in its line of csrc/rungs.def is its source and lesson."""
+    """The rung of a kernel in the extension. Its header, which csrc/rungs.def names, is its source and lesson."""
     kernel, header = _core.kernels[operation][variant], kernel_lines()[operation, variant].header
     return CPP.rung(kernel, variant, files=[header], faster_than=faster_than, study=study)

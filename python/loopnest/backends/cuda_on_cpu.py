@@ -184,7 +184,8 @@ def build(
         flags += ["-fsanitize-recover=address"] if sanitize == "address" else []
     table = ", ".join(f'{{"{k}", &loopnest::on_cpu::Caller<&{k}>::call}}' for k in kernels)
     unit = (
-        f'#include "cuda_on_cpu/on_cpu.hpp"\n#line 1 "{name}"\n{translated(text)}\n#line 1 "the kernels that are called"\n'
+        f'#include "cuda_on_cpu/on_cpu.hpp"\n#line 1 "{name}"\n{translated(text)}\n'
+        '#line 1 "the kernels that are called"\n'
         f'extern "C" const loopnest::on_cpu::Kernel loopnest_kernels[] = {{{table}, {{nullptr, nullptr}}}};\n'
     )
     own_headers = [csrc() / "cuda_on_cpu", csrc() / "cuda", *sorted(csrc().glob("*/cuda"))]
