@@ -41,7 +41,9 @@ def kernel_lines() -> dict[tuple[str, str], KernelLine]:
     """
     text = (csrc() / "rungs.def").read_text(encoding="utf-8")
     found = re.findall(r'^(\w+)\((\w+), (\w+), (\w+), (\w+), \w+, "(.+)"\)$', text, re.MULTILINE)
-    lines = (KernelLine(*names, compiled == "scalar", header) for *names, compiled, header in found)
+    lines = (
+        KernelLine(kind, op, sig, variant, way == "scalar", header) for kind, op, sig, variant, way, header in found
+    )
     return {(line.operation, line.variant): line for line in lines}
 
 
