@@ -510,7 +510,7 @@ def test_a_run_gives_its_records_and_tells_of_each(suite):
         *("running", "record", "finished", "environment", "conditions"),
     ]
     assert results.conditions.floor.estimate == pytest.approx(1, rel=0.5)
-    assert Results.from_json(results.to_json()).conditions == results.conditions
+    assert Results.from_file(results.to_file()).conditions == results.conditions
     assert any(line.startswith("noise floor: fixed work is") for line in printed(results))
 
 

@@ -66,7 +66,7 @@ def test_the_triad_fills_every_element_and_no_more(way, dtype, level):
             assert (z[offset + size :] == -1).all()
 
 
-def rates(seconds=1.0, **work):
+def rates_of(seconds=1.0, **work):
     """The best rates of calls that are timed in turn: each is a call and the amount of its work."""
     turns = [Turn(name, call, clock="processor") for name, (call, _) in work.items()]
     calibrate(turns, longest=20e-3)
@@ -84,20 +84,20 @@ def test_multiply_adds_in_registers_leave_a_scalar_loop_far_behind():
     """One running sum, one element at a time: a flop for every two cycles or so, of some 30 or 60 in a cycle."""
     x, out = np.ones(4096, np.float32), np.empty((), np.float32)
     loop = partial(_core.kernels["dot"]["one_accumulator"], x, x, out)
-    found = rates(0.1, loop=(loop, 2 * x.size), peak=multiply_adds())
+    found = rates_of(0.1, loop=(loop, 2 * x.size), peak=multiply_adds())
     assert found["peak"] > 4 * found["loop"]
 
 
 @timed
 def test_no_product_passes_the_peak():
     a, b, c = np.ones((3, 256, 256), np.float32)
-    found = rates(product=(partial(ln.matmul["cpp.packed"], a, b, out=c), 2 * 256**3), peak=multiply_adds())
+    found = rates_of(product=(partial(ln.matmul["cpp.packed"], a, b, out=c), 2 * 256**3), peak=multiply_adds())
     assert found["product"] < 1.02 * found["peak"]
 
 
 @timed
 def test_a_double_takes_the_room_of_two_floats():
-    found = rates(float32=multiply_adds(np.float32), float64=multiply_adds(np.float64))
+    found = rates_of(float32=multiply_adds(np.float32), float64=multiply_adds(np.float64))
     assert found["float32"] / found["float64"] == pytest.approx(2, rel=0.1)
 
 
@@ -108,7 +108,7 @@ def test_bandwidths_are_those_of_the_cache_that_holds_the_array_and_of_memory():
     assert rates[0] > rates[1]
     x, y = np.ones((2, 1 << 24), np.float32)
     ways = {f"way {i}": (piece.run, piece.amount) for i, piece in enumerate(limits.copying(x, y))}
-    found = rates(numpy=(partial(np.copyto, y, x), 2 * x.nbytes), **ways)
+    found = rates_of(numpy=(partial(np.copyto, y, x), 2 * x.nbytes), **ways)
     assert max(found[way] for way in ways) > 0.9 * found["numpy"]
 
 

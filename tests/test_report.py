@@ -14,7 +14,7 @@ import pytest
 from browser import CHROMIUM, Browser
 from click.testing import CliRunner
 from loopnest import report
-from loopnest.bench.files import BadFileError, report_beside
+from loopnest.bench.files import BadFileError, report_for
 from loopnest.bench.records import Results
 from loopnest.bench.tables import percent
 from loopnest.cli import main
@@ -251,7 +251,7 @@ def test_the_command_writes_beside_the_results_and_says_where(tmp_path):
 def test_a_file_that_is_no_report_is_not_overwritten(tmp_path):
     (tmp_path / "mine.html").write_text("my own page")
     with pytest.raises(BadFileError, match="is no report of loopnest's; name another file with -o"):
-        report_beside(tmp_path / "mine.json")
+        report_for(tmp_path / "mine.json")
     dataclasses.replace(RUN, records=RUN.records[:3]).save(tmp_path / "mine.json")
     assert loopnest_report(tmp_path / "mine.json").exit_code == 2
     assert (tmp_path / "mine.html").read_text() == "my own page"

@@ -1,8 +1,7 @@
-"""Where a run's files lie, and reading them back.
+"""Where a run's files are, and reading them back.
 
-Without a word about it a run's results go to a new folder below loopnest-results/ in the current one, named after the
-time: results.json, report.html and, while it runs or when it was cut off, results.json.journal. No file that is there
-already is touched, unless it is named.
+By default a run's results go to a new folder in loopnest-results/, named after the time: results.json, report.html and,
+while the run goes on or when it was cut off, results.json.journal. Files that exist are not touched unless named.
 """
 
 from __future__ import annotations
@@ -16,6 +15,10 @@ from .records import Results
 
 FOLDER = Path("loopnest-results")
 RESULTS, REPORT = "results.json", "report.html"
+JOURNAL = journal.next_to(Path(RESULTS)).name
+
+REPORT_MARK = b'<meta name="generator" content="loopnest">'
+"""Reports of loopnest have this line."""
 
 
 class BadFileError(ValueError):
@@ -32,11 +35,11 @@ class Files:
 
     @classmethod
     def of(cls, json: Path | None, report: Path | None) -> Files:
-        """The files that were named, or those of a new folder where none was."""
+        """The files that were named, or the files of a new folder where none was."""
         if json is None and report is None:
             folder = _new_folder()
-            return cls(journal.beside(folder / RESULTS), folder / RESULTS, folder / REPORT)
-        files = cls(journal.beside(json or report or Path(RESULTS)), json, report)
+            return cls(folder / JOURNAL, folder / RESULTS, folder / REPORT)
+        files = cls(journal.next_to(json or report or Path(RESULTS)), json, report)
         if files.journal.exists():
             raise BadFileError(
                 f"{files.journal} holds what an earlier run had measured when it was cut off. "
@@ -46,13 +49,13 @@ class Files:
 
     @classmethod
     def unfinished(cls, path: Path) -> Files:
-        """Those of the run that this journal is of, or this folder's; of the last one that was cut off for "."."""
+        """The files of an unfinished run: of this journal's, of this folder's, or of the last one for "."."""
         if path == Path():
             found = sorted(FOLDER.glob(f"*/*{journal.SUFFIX}"))
             if not found:
                 raise BadFileError(f"no run in {FOLDER}/ was cut off; name the journal to go on with another one's")
             path = found[-1]
-        path = _in_folder(path, [journal.beside(Path(RESULTS)).name])
+        path = _in_folder(path, [JOURNAL])
         _readable(path)
         if not journal.is_journal(path):
             raise BadFileError(f"{path} is no journal of a run; its name would end with {journal.SUFFIX}")
@@ -61,30 +64,17 @@ class Files:
             return cls(path, None, written)
         return cls(path, written, path.with_name(REPORT) if written.name == RESULTS else None)
 
-    def write(self, results: Results) -> list[str]:
-        """Write the results and the report; what a user should know about where they are.
-
-        The journal goes when all that it holds is in the results, and none is left to measure.
-        """
-        from ..report import why_not_here, write
-
-        told = []
+    def save(self, results: Results) -> list[str]:
+        """Write the results; lines for the user about where they are. The journal goes when the run is complete."""
+        lines = []
         if self.json is not None:
             results.save(self.json)
             count = len(results.records)
-            told.append(f"{count} result{'' if count == 1 else 's'}: {_named(self.json)}")
-        if self.report is not None:
-            missing = why_not_here()
-            if missing is None and results.records:
-                write([results], self.report)
-                told.append(f"report: {_named(self.report)}")
-            elif missing:
-                told.append(f"no report: {missing}")
+            lines.append(f"{count} result{'' if count == 1 else 's'}: {as_typed(self.json)}")
         if results.interrupted:
-            told.append(f"to go on with it: loopnest bench --resume {_named(self.journal)}")
-        else:
-            self.journal.unlink(missing_ok=True)
-        return told
+            return [*lines, f"to go on with it: loopnest bench --resume {as_typed(self.journal)}"]
+        self.journal.unlink(missing_ok=True)
+        return lines
 
 
 def load(path: Path) -> Results:
@@ -92,7 +82,7 @@ def load(path: Path) -> Results:
 
     Raises BadFileError, with the path and the reason, for anything else.
     """
-    path = _in_folder(path, [RESULTS, journal.beside(Path(RESULTS)).name])
+    path = _in_folder(path, [RESULTS, JOURNAL])
     _readable(path)
     try:
         results = journal.load(path)
@@ -103,23 +93,27 @@ def load(path: Path) -> Results:
     return results
 
 
-def report_beside(path: Path) -> Path:
-    """Where the report of these results goes: report.html in a run's folder, a.html beside a.json.
+def report_for(path: Path) -> Path:
+    """Where the report of these results goes: report.html in a run's folder, a.html next to a.json.
 
-    Raises BadFileError where that is a file which is no report of ours.
+    Raises BadFileError where that is a file which is no report of loopnest's.
     """
     name = path.name.removesuffix(journal.SUFFIX)
     if path.is_dir():
         file = path / REPORT
     else:
         file = path.with_name(REPORT if name == RESULTS else Path(name).stem + ".html")
-    if file.exists() and MARK not in file.read_bytes()[:1000]:
+    if file.exists() and REPORT_MARK not in file.read_bytes()[:1000]:
         raise BadFileError(f"{file} exists and is no report of loopnest's; name another file with -o")
     return file
 
 
-MARK = b'<meta name="generator" content="loopnest">'
-"""By which a report is known."""
+def as_typed(path: Path) -> str:
+    """The path as a user would type it here."""
+    try:
+        return str(path.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
 
 
 def _new_folder() -> Path:
@@ -139,7 +133,7 @@ def _new_folder() -> Path:
 
 
 def _in_folder(path: Path, names: list[str]) -> Path:
-    """The path itself, or the first of these files in it where it is a folder."""
+    """The path itself; for a folder, the first of these files that it has."""
     if not path.is_dir():
         return path
     found = [path / name for name in names if (path / name).exists()]
@@ -153,11 +147,3 @@ def _readable(path: Path) -> None:
         path.open("rb").close()
     except OSError as error:
         raise BadFileError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def _named(path: Path) -> str:
-    """The path as it would be typed here."""
-    try:
-        return str(path.absolute().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

@@ -1,4 +1,4 @@
-"""A run's journal: a file that gets a line for everything that a run tells, when it tells it.
+"""A run's journal: a file that gets a line for everything that happens in a run, when it happens.
 
 A benchmark run may end at any moment, by Ctrl-C, by kill -9, by a full memory. What it had measured is in the journal,
 of which at most the last line is cut off. It can be reported and compared like a finished run, and `loopnest bench
@@ -6,7 +6,7 @@ of which at most the last line is cut off. It can be reported and compared like 
 
 A line is the JSON of [kind, content]. The kinds are
 
-    run          what was asked for: suites, quick, seconds, select, tests; the first line
+    run          the request: suites, quick, seconds, select; the first line
     environment  versions and thread pools; the last one counts
     machine      the machine card that the limits are from
     conditions   the noise floor, when it was measured, and with the machine's state at the end; the last one counts
@@ -33,17 +33,17 @@ from .records import Failure, NotRun, Record, Results
 SUFFIX = ".journal"
 
 
-def beside(results: Path) -> Path:
+def next_to(results: Path) -> Path:
     """The journal of a run that is to write this file.
 
-    >>> beside(Path("some/results.json")).name
+    >>> next_to(Path("some/results.json")).name
     'results.json.journal'
     """
     return results.with_name(results.name + SUFFIX)
 
 
 @dataclass(frozen=True)
-class Run:
+class Request:
     """What a run was asked for."""
 
     suites: tuple[str, ...]
@@ -53,8 +53,22 @@ class Run:
     started: str = ""
 
 
+TYPES: Mapping[str, Any] = {
+    "run": Request,
+    "environment": Environment,
+    "machine": dict[str, Any],
+    "conditions": Conditions,
+    "running": str,
+    "finished": str,
+    "record": Record,
+    "not_run": NotRun,
+    "failure": Failure,
+}
+"""The content of a line, by its kind; lines of other kinds are for the progress bar."""
+
+
 class Collected:
-    """What a run has told so far.
+    """What has happened in a run so far.
 
     >>> collected = Collected()
     >>> collected.add("failure", {"name": "test_gelu[numpy]", "message": "off by one"})
@@ -63,52 +77,50 @@ class Collected:
     """
 
     def __init__(self) -> None:
-        self.run: Run | None = None
-        self.running = ""
         self.finished: set[str] = set()
-        self._environment: Environment | None = None
-        self._machine: Mapping[str, Any] | None = None
-        self._conditions: Conditions | None = None
-        self._records: dict[tuple[str, str], Record] = {}  # a test that was cut off after its record is run again
-        self._not_run: dict[NotRun, None] = {}
-        self._failures: dict[str, Failure] = {}
+        self._last: dict[str, Any] = {}
+        self._rows: dict[str, dict[Any, Any]] = {"record": {}, "not_run": {}, "failure": {}}
 
     def add(self, kind: str, content: Any) -> None:
-        if kind == "run":
-            self.run = Run(**{**content, "suites": tuple(content["suites"])})
-        elif kind == "running":
-            self.running = content
-        elif kind == "finished":
-            self.finished.add(content)
-        elif kind == "environment":
-            self._environment = msgspec.convert(content, Environment)
-        elif kind == "machine":
-            self._machine = content
-        elif kind == "conditions":
-            self._conditions = msgspec.convert(content, Conditions)
-        elif kind == "record":
-            record = Record.from_json(content)
-            self._records[record.suite, record.name] = record
-        elif kind == "not_run":
-            self._not_run[NotRun(**content)] = None
-        elif kind == "failure":
-            self._failures[content["name"]] = Failure(**content)
+        """Take a line's kind and content, as JSON has them. Raises msgspec.ValidationError for another content."""
+        if kind not in TYPES:
+            return
+        found = msgspec.convert(content, TYPES[kind])
+        if kind == "finished":
+            self.finished.add(found)
+        elif kind in self._rows:
+            # A test that was cut off after its record is run again, and counts once.
+            key = (found.suite, found.name) if kind == "record" else found.name if kind == "failure" else found
+            self._rows[kind][key] = found
+        else:
+            self._last[kind] = found
+
+    @property
+    def request(self) -> Request | None:
+        """What the run was asked for."""
+        request: Request | None = self._last.get("run")
+        return request
+
+    @property
+    def running(self) -> str:
+        """The test that began last."""
+        return str(self._last.get("running", ""))
 
     @property
     def failures(self) -> int:
-        """How many there were."""
-        return len(self._failures)
+        """The number of failures."""
+        return len(self._rows["failure"])
 
     def results(self, interrupted: bool = False) -> Results:
-        found = tuple(self._records.values()), tuple(self._not_run), tuple(self._failures.values())
-        results = Results(
-            self._environment, *found, interrupted=interrupted, machine=self._machine, conditions=self._conditions
-        )
-        return dataclasses.replace(results, datetime=self.run.started) if self.run and self.run.started else results
+        records, not_run, failures = (tuple(rows.values()) for rows in self._rows.values())
+        last = {name: self._last.get(name) for name in ("environment", "machine", "conditions")}
+        results = Results(records=records, not_run=not_run, failures=failures, interrupted=interrupted, **last)  # type: ignore[arg-type]
+        started = self.request.started if self.request else ""
+        return dataclasses.replace(results, datetime=started) if started else results
 
 
 class Journal:
-    """A journal that is being written. What `tell` has written stays, whatever happens to this process."""
+    """A journal that is being written. What `write` has written stays, whatever happens to this process."""
 
     def __init__(self, path: Path) -> None:
         """Begin a file, or go on with one that is there."""
@@ -121,7 +133,7 @@ class Journal:
         self._file.seek(-1, 2)
         return self._file.read(1) == b"\n"
 
-    def tell(self, kind: str, content: Any) -> None:
+    def write(self, kind: str, content: Any) -> None:
         self._file.write(line(kind, content).encode())
         self._file.flush()
 
@@ -130,7 +142,8 @@ class Journal:
 
 
 def line(kind: str, content: Any) -> str:
-    return json.dumps([kind, content]) + "\n"
+    """A line of a journal; `content` may be a record."""
+    return json.dumps([kind, msgspec.to_builtins(content)]) + "\n"
 
 
 def is_journal(path: Path) -> bool:
@@ -161,7 +174,7 @@ def read(path: Path, on_event: Callable[[str, Any], None] = lambda kind, content
 
 
 def load(path: Path) -> Results:
-    """The results in a JSON file or in a journal; those of a journal count as interrupted.
+    """The results in a JSON file or in a journal; a journal's results count as interrupted.
 
     Raises OSError where the file cannot be read, and ValueError where it holds something else.
     """

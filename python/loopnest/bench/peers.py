@@ -230,7 +230,7 @@ def measure(work: Work, clock: Clock, quick: bool) -> Item:
     """
     notes = {}
     for form in work.forms:
-        problems = work.problems(form.run())
+        problems = work.problems(form.run()) if form.contender in (OURS, *PEERS) else []
         if problems and form.contender == OURS:
             raise WrongResult(problems[0])
         if problems:
@@ -414,8 +414,12 @@ def tables(results: PeerResults) -> Iterator[str]:
         bars.append([work, against, f"≥ {bar.least:.2f}", _ratio(ratio), verdict, lowest])
     yield from _table("The bars", ["work", "against", "bar", "figure", "", "lowest at"], bars)
     yield from (f"- not measured: {absent.name}: {absent.message}" for absent in results.absent)
+    notes: dict[tuple[str, str], list[str]] = {}
     for item in results.items:
-        yield from (f"- {TITLES[item.part]}, {item.name}: {name}: {note}" for name, note in item.notes.items())
+        for name, note in item.notes.items():
+            notes.setdefault((item.part, name), []).append(f"{item.name}: {note}")
+    for (part, name), (first, *more) in notes.items():
+        yield f"- {TITLES[part]}: {name}: {first}" + (f", and {len(more)} more" if more else "")
     yield from (f"- failed: {failure.name}: {failure.message}" for failure in results.failures)
     if results.interrupted:
         yield "- interrupted: the tables hold what was measured until then"

@@ -1,8 +1,8 @@
 """The plug-in for pytest-benchmark: `pytest benchmarks/` loads it, and so does `pytest -p loopnest.bench.plugin`.
 
 It gives tests the fixture `measure` and the mark `ladder`. A record of each benchmark, with its workload, flops, bytes
-and the machine's limit, goes into pytest-benchmark's JSON, and as it is made into a journal beside that, which survives
-whatever ends the run. At the end the records are printed as tables with GFLOP/s, GB/s and per cent of the limit.
+and the machine's limit, goes into pytest-benchmark's JSON. As it is made, it also goes into a journal next to that
+file, which survives whatever ends the run. At the end the records are printed as tables.
 
     pytest benchmarks/bench_matmul.py --quick
     pytest benchmarks/bench_gelu.py --benchmark-json=gelu.json       # gelu.json.journal while it runs
@@ -32,11 +32,11 @@ from ..timing import fairness
 from ..timing.conditions import Monitor
 from ..timing.environment import environment
 from . import journal
-from .journal import Collected, Journal, Run
+from .journal import Collected, Journal, Request
 from .measure import FULL, QUICK, Bench
-from .records import NotRun, Record
+from .records import Failure, NotRun, Record
 
-LAB = pytest.StashKey["Lab"]()
+SESSION = pytest.StashKey["Session"]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,15 +51,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "ladder(*operations): run for each rung and workload of these operations")
-    config.stash[LAB] = lab = Lab(config)
-    config.pluginmanager.register(lab, "loopnest-lab")
+    config.stash[SESSION] = session = Session(config)
+    config.pluginmanager.register(session, "loopnest-bench")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     mark = metafunc.definition.get_closest_marker("ladder")
     if mark is None:
         return
-    plan = metafunc.config.stash[LAB].bench.plan
+    plan = metafunc.config.stash[SESSION].bench.plan
     params = [
         pytest.param(workload, rung, id=f"{operation.name}-{workload}-{rung.id}")
         for operation in map(OPERATIONS.__getitem__, mark.args)
@@ -72,20 +72,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_itemcollected(item: pytest.Item) -> None:
     if _measures(item):
-        item.add_marker(pytest.mark.benchmark(timer=item.config.stash[LAB].bench.clock))
+        item.add_marker(pytest.mark.benchmark(timer=item.config.stash[SESSION].bench.clock))
 
 
 @pytest.fixture
 def measure(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
-    """Bench.measure for this test; what does not run is skipped, with the reason."""
-    lab: Lab = request.config.stash[LAB]
+    """Bench.measure for this test; a row that does not run is skipped, with the reason."""
+    session: Session = request.config.stash[SESSION]
 
-    @functools.wraps(lab.bench.measure)
+    @functools.wraps(session.bench.measure)
     def measure_or_skip(implementation: Any, workload: Any, **how: Any) -> None:
         suite = request.module.__name__.removeprefix("bench_")
-        result = lab.bench.measure(benchmark, implementation, workload, suite=suite, **how)
+        result = session.bench.measure(benchmark, implementation, workload, suite=suite, **how)
         if result is not None:  # benchmarks are not disabled
-            lab.tell("not_run" if isinstance(result, NotRun) else "record", dataclasses.asdict(result))
+            session.report("not_run" if isinstance(result, NotRun) else "record", result)
         if isinstance(result, NotRun):
             pytest.skip(result.reason)
 
@@ -94,12 +94,12 @@ def measure(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
 
 @pytest.hookimpl(tryfirst=True)  # pytest-benchmark's own would be the first where this plug-in is loaded by -p
 def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
-    return dataclasses.asdict(environment())
+    return msgspec.to_builtins(environment())  # type: ignore[no-any-return]
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """What was measured by `measure` as our own files have it: few of the rounds' times, and why what is missing is."""
-    results = config.stash[LAB].collected.results()
+    """Our records as our own files have them: fewer of the rounds' times, and the reasons of rows without a time."""
+    results = config.stash[SESSION].collected.results()
     ours = {f"{record.suite}::{record.name}": record for record in results.records}
     seen = set()
     for benchmark in output_json["benchmarks"]:
@@ -109,12 +109,12 @@ def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, A
             benchmark |= {"stats": dict(ours[key].stats), "extra_info": ours[key].extra_info()}
     before = [record.to_benchmark() for key, record in ours.items() if key not in seen]  # of the run that is continued
     output_json["benchmarks"][:0] = before
-    whole = results.to_json()
+    whole = results.to_file()
     output_json.update({key: whole[key] for key in ("machine", "conditions", "not_run", "failures")})
 
 
-class Lab:
-    """One session's: measures by a plan, and tells of it while it goes on."""
+class Session:
+    """A pytest session: measures by a plan, and reports events as they happen."""
 
     def __init__(self, config: pytest.Config) -> None:
         plan = QUICK if config.getoption("quick") else FULL
@@ -132,10 +132,12 @@ class Lab:
         descriptor = config.getoption("events")
         self._events = os.fdopen(descriptor, "w", encoding="utf-8") if descriptor is not None else None
 
-    def tell(self, kind: str, content: Any) -> None:
+    def report(self, kind: str, content: Any) -> None:
+        """Report an event; `content` may be a record. journal.py has the kinds."""
+        content = msgspec.to_builtins(content)
         self.collected.add(kind, content)
         if self._journal:
-            self._journal.tell(kind, content)
+            self._journal.write(kind, content)
         if self._events:
             try:
                 self._events.write(journal.line(kind, content))
@@ -168,10 +170,10 @@ class Lab:
         items[:] = [item for item in items if short(item.nodeid) not in earlier.finished]
 
     def _journal_file(self) -> Path | None:
-        """The file that was asked for, or the one beside pytest-benchmark's."""
+        """The file that was asked for, or the one next to pytest-benchmark's."""
         given: Path | None = self._config.getoption("journal")
         json_file = self._config.getoption("benchmark_json", None)
-        return given if given or json_file is None else journal.beside(Path(json_file))
+        return given if given or json_file is None else journal.next_to(Path(json_file))
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         measured = [item for item in session.items if _measures(item)]
@@ -185,50 +187,48 @@ class Lab:
                 )
             self._journal = Journal(path)
         if not self.resumed:
-            self.tell("run", dataclasses.asdict(self._run(measured)))
-        self.tell("start", len(session.items))
+            self.report("run", self._request(measured))
+        self.report("start", len(session.items))
         if measured:
             self._begin_equal_terms()
-        self.tell("environment", dataclasses.asdict(environment()))
+        self.report("environment", environment())
         self.bench.take_limits_from(self._card() if measured else None)
         if self.bench.card:
-            self.tell("machine", msgspec.to_builtins(self.bench.card))
+            self.report("machine", self.bench.card)
         if measured:
             self._monitor = Monitor()
-            self._tell_conditions()
+            self._report_conditions()
 
     def _begin_equal_terms(self) -> None:
-        """One thread budget and full precision until the session ends; the environment tells what libraries say."""
+        """One thread budget and full precision until the session ends; the environment has what libraries report."""
         if fairness.why_not_here() is not None:
             return
         if BACKENDS["torch"].why_unavailable() is None:
-            import torch  # noqa: F401 (what is loaded later would not be bound)
+            import torch  # noqa: F401 (a library that is loaded later would not be bound)
         try:
             self._equal_terms.enter_context(fairness.equal_terms(min(num_threads(), processors())))
         except fairness.UnfairError as reason:
             raise pytest.UsageError(str(reason)) from None
 
-    def _tell_conditions(self) -> None:
+    def _report_conditions(self) -> None:
         if self._monitor:
-            self.tell("conditions", dataclasses.asdict(self._monitor.conditions()))
+            self.report("conditions", self._monitor.conditions())
 
     def _disabled(self) -> bool:
         session = getattr(self._config, "_benchmarksession", None)
         return session is None or session.disabled or session.skip
 
-    def _run(self, items: Iterable[pytest.Item]) -> Run:
+    def _request(self, items: Iterable[pytest.Item]) -> Request:
         option = self._config.option
         suites = tuple(dict.fromkeys(item.path.stem.removeprefix("bench_") for item in items))
         started = datetime.now(UTC).isoformat()
-        return Run(suites, option.quick, option.seconds, option.keyword or None, started)
+        return Request(suites, option.quick, option.seconds, option.keyword or None, started)
 
     def _card(self) -> MachineCard | None:
         file = self._config.getoption("machine_card")
         if file == "none":
             return None
-        if file is not None:
-            return msgspec.json.decode(Path(file).read_bytes(), type=MachineCard)
-        return card()
+        return card() if file is None else msgspec.json.decode(Path(file).read_bytes(), type=MachineCard)
 
     # --- how the time is shared
 
@@ -246,32 +246,31 @@ class Lab:
             to_come = [_study(test) for test in tests[tests.index(item) :] if test.path == item.path]
             budget.start_study(share=to_come.count(_study(item)) / len(to_come))
 
-    # --- what is told
+    # --- what is reported
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.tell("running", short(nodeid))
+        self.report("running", short(nodeid))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.failed:
-            self._fail(report)
+        self._report_failure(report)
 
     def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self.tell("finished", short(nodeid))
+        self.report("finished", short(nodeid))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        if report.failed:
-            self._fail(report)
+        self._report_failure(report)
 
-    def _fail(self, report: pytest.TestReport | pytest.CollectReport) -> None:
-        crash = getattr(report.longrepr, "reprcrash", None)
-        self.tell("failure", {"name": report.nodeid, "message": crash.message if crash else str(report.longrepr)})
+    def _report_failure(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if report.failed:
+            crash = getattr(report.longrepr, "reprcrash", None)
+            self.report("failure", Failure(report.nodeid, crash.message if crash else str(report.longrepr)))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, exitstatus: int) -> Generator[None, None, None]:
         """pytest-benchmark writes its file here; a journal that was begun for it has then done its work."""
         if not self._disabled():
-            self.tell("environment", dataclasses.asdict(environment()))
-            self._tell_conditions()
+            self.report("environment", environment())
+            self._report_conditions()
         self._equal_terms.close()
         yield
         if self._journal:
@@ -281,7 +280,7 @@ class Lab:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Our tables in place of pytest-benchmark's, but for what others have measured, and where it compares."""
+        """Our tables replace pytest-benchmark's, except for benchmarks of others, and where it compares."""
         session = getattr(self._config, "_benchmarksession", None)
         records = self.collected.results().records
         if session is None or not records or self._events or session.quiet:
@@ -323,7 +322,7 @@ def _measures(item: pytest.Item) -> bool:
 
 
 def short(nodeid: str) -> str:
-    """A test's name in its file, wherever the file lies.
+    """A test's name in its file, wherever the file is.
 
     >>> short("benchmarks/bench_gelu.py::test_gelu[a/b]")
     'bench_gelu.py::test_gelu[a/b]'

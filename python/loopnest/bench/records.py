@@ -1,13 +1,12 @@
 """What a benchmark run gives, as data: records, and the JSON file that holds them.
 
-The file has pytest-benchmark's format, so that its own commands read it too (`pytest-benchmark compare`); what it does
-not know lies in each benchmark's extra_info, and in `machine`, `conditions`, `not_run` and `failures` beside the
-benchmarks. Of the times of a benchmark's rounds at most 50 are kept, as its stats' `data`.
+The file has pytest-benchmark's format, so that its own commands read it too (`pytest-benchmark compare`). What
+pytest-benchmark does not know is in each benchmark's extra_info, and in the file's `machine`, `conditions`, `not_run`
+and `failures`. At most 50 times of a benchmark's rounds are kept, as its stats' `data`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,7 +16,7 @@ from typing import Any
 
 import msgspec
 
-from ..machine.plausible import Limit
+from ..machine.plausible import TOLERANCE, Limit
 from ..output.files import save_text
 from ..timing.conditions import Conditions
 from ..timing.environment import Environment
@@ -25,12 +24,9 @@ from ..timing.environment import Environment
 SAMPLES = 50
 """Times kept of a benchmark: enough for an interval of the median, and a tenth of the file that all would make."""
 
-NOISE = 1.02
-"""A rung may seem this much faster than the limit: both are measured, and a clock moves that much."""
-
 
 def kept(seconds: Sequence[float], most: int = SAMPLES) -> list[float]:
-    """Of many times, evenly spaced ones in ascending order, the smallest and the largest among them.
+    """Evenly spaced times in ascending order, with the shortest and the longest.
 
     >>> kept([5.0, 1.0, 4.0, 3.0, 2.0], most=3)
     [1.0, 3.0, 5.0]
@@ -46,17 +42,17 @@ class Record:
     """One implementation, timed on one workload.
 
     study    what is compared, such as `matmul` or `sum, strided`; a study has a table for each workload
-    section  the rows of a study that are compared with one another, where these are not all: an implementation's id
-    case     what else tells two rows apart: a layout, a block size
+    section  groups the rows of a study that are compared with one another, where these are not all
+    case     what else distinguishes two rows: a layout, a block size
     ladder   whether the study is a ladder: rungs, each climbing to the largest workload that its time allows
     bytes    the compulsory traffic: each input read once, each result written once
-    threads  the cores that it kept busy: processor time by elapsed time, rounded
+    threads  the cores that it kept busy: processor time divided by elapsed time, rounded
     first_call  seconds, with what the first call compiles and loads
     stats    pytest-benchmark's statistics of a call's seconds: min, median, rounds, iterations, …, and as `data` at
              most 50 of the rounds' times, evenly spaced from the shortest to the longest
     limit    the machine's, where it was measured
     machine  the fingerprint of the machine card that the limit is from
-    traffic  what the cache simulator says of the call: lab.traffic.Traffic as JSON; None where it was not asked
+    traffic  what the cache simulator says of the call, a layout.traffic.Traffic as JSON; None where it was not asked
     """
 
     name: str
@@ -102,7 +98,7 @@ class Record:
     @property
     def beyond_limit(self) -> bool:
         """Whether it beats the limit, which no program can: the limit or the count of flops or bytes is wrong."""
-        return self.limit is not None and self.best * NOISE < self.limit.seconds
+        return self.limit is not None and self.best * TOLERANCE < self.limit.seconds
 
     @property
     def gflops(self) -> float:
@@ -136,26 +132,14 @@ class Record:
         }
 
     def extra_info(self) -> dict[str, Any]:
-        """All that pytest-benchmark does not know by itself; what follows from the rest too, for those who read it."""
-        info = {key: value for key, value in dataclasses.asdict(self).items() if key not in ("name", "stats")}
-        return {**info, **{name: getattr(self, name) for name in _DERIVED}}
+        """All that pytest-benchmark does not know by itself, and rates for programs that compute nothing."""
+        info = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("name", "stats")}
+        return {**info, "gflops": self.gflops, "gbytes": self.gbytes, "percent": self.percent}
 
     @classmethod
     def from_benchmark(cls, benchmark: Mapping[str, Any]) -> Record:
-        return cls.from_json({**benchmark["extra_info"], "name": benchmark["name"], "stats": benchmark["stats"]})
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Record:
-        """The record of which `data` is `dataclasses.asdict`, with or without what follows from the rest."""
-        known = {field.name for field in dataclasses.fields(cls)}
-        facts = {key: value for key, value in data.items() if key in known}
-        limit = facts.get("limit")
-        facts |= {"faster_than": tuple(facts["faster_than"]), "limit": Limit(**limit) if limit else None}
-        return cls(**facts)
-
-
-_DERIVED = ("gflops", "gbytes", "percent")
-"""Of a record, what its extra_info repeats."""
+        data = {**benchmark["extra_info"], "name": benchmark["name"], "stats": benchmark["stats"]}
+        return msgspec.convert(data, cls)
 
 
 @dataclass(frozen=True)
@@ -174,7 +158,7 @@ class NotRun:
 
 @dataclass(frozen=True)
 class Failure:
-    """A benchmark that raised an error or gave a wrong result."""
+    """A benchmark that raised an error or gave a wrong result, or that cannot run here, and why."""
 
     name: str
     message: str
@@ -184,7 +168,7 @@ class Failure:
 class Results:
     """A run: all that was measured, and what was not, with the reason.
 
-    machine     the machine card that the limits are from, as its to_json() gives it
+    machine     the machine card that the limits are from
     conditions  the state of the machine: the noise floor at the start, and what changed until the end
     """
 
@@ -198,10 +182,11 @@ class Results:
     conditions: Conditions | None = None
 
     def save(self, path: Path) -> None:
-        """Write the JSON file."""
-        data = self.to_json()
+        """Write the JSON file, with a line for each benchmark: small, and a diff of two files is legible."""
+        data = self.to_file()
         long = {name: data.pop(name) for name in ("not_run", "benchmarks")}
-        lists = [f' "{name}": [\n{_lines(rows)}\n ]' for name, rows in long.items()]
+        lines = {name: ",\n".join(map(json.dumps, rows)) for name, rows in long.items()}
+        lists = [f' "{name}": [\n{rows}\n ]' for name, rows in lines.items()]
         rest = json.dumps(data, indent=1).removesuffix("\n}")
         save_text(",\n".join([rest, *lists]) + "\n}\n", path)
 
@@ -218,46 +203,30 @@ class Results:
         if not isinstance(data, dict) or "benchmarks" not in data:
             raise ValueError(f"{path} holds no benchmarks; expected a file that `loopnest bench` wrote")
         try:
-            return cls.from_json(data)
-        except (KeyError, TypeError, AttributeError) as error:
+            return cls.from_file(data)
+        except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
             raise ValueError(
                 f"{path} holds benchmarks of another program than `loopnest bench`: {error!r} in its records"
             ) from None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_file(self) -> dict[str, Any]:
+        """The content of the file, in pytest-benchmark's format."""
+        rest = msgspec.to_builtins({name: getattr(self, name) for name in _OUR_OWN})
         return {
-            "machine_info": dataclasses.asdict(self.environment) if self.environment else {},
-            "machine": dict(self.machine) if self.machine else None,
-            "conditions": dataclasses.asdict(self.conditions) if self.conditions else None,
+            "machine_info": msgspec.to_builtins(self.environment) if self.environment else {},
             "commit_info": {},
             "benchmarks": [record.to_benchmark() for record in self.records],
-            "datetime": self.datetime,
             "version": "5.0.0",  # of pytest-benchmark's format
-            "not_run": [dataclasses.asdict(row) for row in self.not_run],
-            "failures": [dataclasses.asdict(failure) for failure in self.failures],
-            "interrupted": self.interrupted,
+            **rest,
         }
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Results:
-        machine, conditions = data["machine_info"], data.get("conditions")
-        return cls(
-            environment=msgspec.convert(machine, Environment) if machine else None,
-            records=tuple(Record.from_benchmark(b) for b in data["benchmarks"] if _is_ours(b)),
-            not_run=tuple(NotRun(**row) for row in data.get("not_run", ())),
-            failures=tuple(Failure(**failure) for failure in data.get("failures", ())),
-            interrupted=data.get("interrupted", False),
-            datetime=data["datetime"],
-            machine=data.get("machine"),
-            conditions=msgspec.convert(conditions, Conditions) if conditions else None,
-        )
+    def from_file(cls, data: Mapping[str, Any]) -> Results:
+        """The results in the content of a file. Benchmarks that do not use the fixture `measure` are left out."""
+        records = [Record.from_benchmark(b) for b in data["benchmarks"] if "impl" in b["extra_info"]]
+        rest = {name: data[name] for name in _OUR_OWN if data.get(name) is not None}
+        return msgspec.convert({**rest, "environment": data["machine_info"] or None, "records": records}, cls)
 
 
-def _is_ours(benchmark: Mapping[str, Any]) -> bool:
-    """Whether pytest-benchmark's file has it from the fixture `measure`, and not from another test beside these."""
-    return "impl" in benchmark["extra_info"]
-
-
-def _lines(rows: Sequence[Any]) -> str:
-    """JSON with a line for each row: small, and what differs between two files is seen."""
-    return ",\n".join(map(json.dumps, rows))
+_OUR_OWN = ("datetime", "machine", "conditions", "not_run", "failures", "interrupted")
+"""Fields of the results that the file has under the same name."""

@@ -1,4 +1,4 @@
-"""Running the benchmark suites: pytest in a process of its own, of which every result arrives here as it is made.
+"""Running the benchmark suites: pytest in a process of its own; every result arrives here as it is made.
 
 >>> from loopnest.bench.suites import run_suites
 >>> results = run_suites(["matmul"], quick=True)            # doctest: +SKIP
@@ -15,7 +15,6 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ import msgspec
 from ..machine.records import MachineCard
 from ..output.files import save_json
 from . import journal
-from .journal import Collected, Journal
+from .journal import Collected, Journal, Request
 from .measure import QUICK
 from .process import how_it_ended, run_telling
 from .records import Results
@@ -58,26 +57,25 @@ def run_suites(
     journal_file: Path | None = None,
     on_event: Callable[[str, Any], None] = lambda kind, content: None,
 ) -> Results:
-    """Run these suites, and return what was measured, be it all or what was done when Ctrl-C came.
+    """Run these suites, and return what was measured until the end, or until Ctrl-C.
 
     quick         fewer and smaller workloads, in under a minute
-    seconds       after about which the whole run ends
-    select        run the benchmarks of matching names only, as pytest's -k does
+    seconds       the whole run ends after about this time
+    select        run only the benchmarks of matching names, as pytest's -k does
     card          the machine's, for the records' limits
-    journal_file  gets every result as it is made; it stays, for the caller to remove
+    journal_file  gets every result as it is made; the caller removes it
     on_event      is called with ("start", the number of benchmarks), ("running", a name), and what becomes a record,
                   not_run or failure
 
     A benchmark that ends the process, by a crash or for lack of memory, is a failure, and the rest are run without it.
 
-    Raises ValueError where journal_file exists: it is what an unfinished run has left, for `resume`.
+    Raises ValueError where journal_file exists: an unfinished run has left it, for `resume`.
     """
     if journal_file is not None and journal_file.exists():
         raise ValueError(f"journal_file is {journal_file}, which exists; continue that run with resume(), or remove it")
     with tempfile.TemporaryDirectory() as folder:
         path = journal_file or Path(folder, "run.jsonl")
-        asked = _Asked(tuple(suites), quick, seconds, select)
-        return _run_to_the_end(asked, Collected(), path, card, on_event)
+        return _run_to_the_end(Request(tuple(suites), quick, seconds, select), Collected(), path, card, on_event)
 
 
 def resume(
@@ -93,32 +91,23 @@ def resume(
     Raises OSError where the journal cannot be read, and ValueError where it is none.
     """
     before = journal.read(journal_file)
-    run = before.run
-    if run is None:
+    if before.request is None:
         raise ValueError(f"{journal_file} does not say what was asked for")
-    asked = _Asked(run.suites, run.quick, run.seconds, run.select)
-    return _run_to_the_end(asked, before, journal_file, card, on_event)
+    return _run_to_the_end(before.request, before, journal_file, card, on_event)
 
 
-@dataclass(frozen=True)
-class _Asked:
-    suites: tuple[str, ...]
-    quick: bool
-    seconds: float | None
-    select: str | None
-
-    def options(self, elapsed: float) -> list[str]:
-        """pytest's, when so much of the time has passed."""
-        total = self.seconds or (QUICK.total if self.quick else math.inf)
-        options = ["--quick"] if self.quick else []
-        options += [f"--seconds={max(1.0, total - elapsed)}"] if total < math.inf else []
-        return [*options, "-k", self.select] if self.select is not None else options
+def _options(request: Request, elapsed: float) -> list[str]:
+    """pytest's options, when this time has passed."""
+    total = request.seconds or (QUICK.total if request.quick else math.inf)
+    options = ["--quick"] if request.quick else []
+    options += [f"--seconds={max(1.0, total - elapsed)}"] if total < math.inf else []
+    return [*options, "-k", request.select] if request.select is not None else options
 
 
 def _run_to_the_end(
-    asked: _Asked, collected: Collected, path: Path, card: MachineCard | None, on_event: Callable[[str, Any], None]
+    request: Request, collected: Collected, path: Path, card: MachineCard | None, on_event: Callable[[str, Any], None]
 ) -> Results:
-    files = [str(suites_folder() / f"bench_{suite}.py") for suite in asked.suites]
+    files = [str(suites_folder() / f"bench_{suite}.py") for suite in request.suites]
     started = time.perf_counter()
 
     def take(line: str) -> None:
@@ -132,9 +121,10 @@ def _run_to_the_end(
             card_file = str(Path(folder, "machine.json"))
             save_json(msgspec.to_builtins(card), Path(card_file))
         while True:
-            options = [*asked.options(time.perf_counter() - started), f"--machine-card={card_file}"]
+            options = [*_options(request, time.perf_counter() - started), f"--machine-card={card_file}"]
             options += [f"--journal={path}", *(["--resume"] if path.exists() else [])]
-            collected.running, failures = "", collected.failures
+            failures = collected.failures
+            collected.add("running", "")
             with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
                 status = _run(files, options, output, take)
                 if status is None:
@@ -150,8 +140,8 @@ def _run_to_the_end(
                 return collected.results()
             if path.exists():
                 note = Journal(path)
-                note.tell("failure", failure)
-                note.tell("finished", died)
+                note.write("failure", failure)
+                note.write("finished", died)
                 note.close()
             collected.add("finished", died)
 

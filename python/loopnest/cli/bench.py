@@ -86,12 +86,28 @@ def command(
                 results = lab.run_suites(suites or SUITES, **how)
     except (BadFileError, ValueError) as error:
         raise click.ClickException(str(error)) from None
-    written = files.write(results)
+    written = files.save(results)
+    if files.report is not None:
+        written += _report(results, files.report)
     _print(results, quick, written)
     if results.interrupted:
         raise SystemExit(130)
     if results.failures:
         raise SystemExit(1)
+
+
+def _report(results: Results, file: Path) -> list[str]:
+    """Write the report; a line about where it is, or why there is none."""
+    from ..bench.files import as_typed
+    from ..report import why_not_here, write
+
+    missing = why_not_here()
+    if missing:
+        return [f"no report: {missing}"]
+    if not results.records:
+        return []
+    write([results], file)
+    return [f"report: {as_typed(file)}"]
 
 
 def _card(progress: Progress) -> Any:

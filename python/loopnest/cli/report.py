@@ -20,7 +20,7 @@ def command(results: tuple[Path, ...], output: Path | None, inspect: bool) -> No
     RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Where several have the
     same benchmark, the last one counts.
     """
-    from ..bench.files import BadFileError, load, report_beside
+    from ..bench.files import BadFileError, load, report_for
     from ..report import why_not_here, write
 
     missing = why_not_here()
@@ -28,7 +28,7 @@ def command(results: tuple[Path, ...], output: Path | None, inspect: bool) -> No
         raise click.ClickException(missing)
     try:
         runs = [load(path) for path in results]
-        file = output or report_beside(results[0])
+        file = output or report_for(results[0])
         with Progress() as progress:
             write(runs, file, inspect=inspect, on_event=progress.on_event)
     except (BadFileError, ValueError) as error:
