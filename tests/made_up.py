@@ -9,35 +9,47 @@ import msgspec
 from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.layout.traffic import Traffic
 from loopnest.machine.plausible import limit_of
-from loopnest.machine.records import Bandwidth, Cache, MachineCard, Peak
+from loopnest.machine.records import Bandwidth, Cache, Latency, MachineCard, Peak
 from loopnest.timing.budget import work_of
 from loopnest.timing.environment import Environment, ThreadPool
 
+GB = 1e9
+CACHES = (Cache(1, 32 << 10, 8, 64, False), Cache(2, 1 << 20, 8, 64, False), Cache(3, 32 << 20, 16, 64, True))
 CARD = MachineCard(
     cpu="a processor",
-    cores=2,
+    cores=4,
     system="Linux x86_64",
     isa_levels=("v1", "v3"),
-    caches=(Cache(1, 32 << 10, 8, 64, False), Cache(2, 1 << 20, 8, 64, False), Cache(3, 32 << 20, 16, 64, True)),
+    caches=CACHES,
     peaks=tuple(
-        Peak(isa, dtype, threads, flops * threads / size)
-        for isa, flops in (("v1", 64e9), ("v3", 128e9))
-        for dtype, size in (("float32", 1), ("float64", 2))
-        for threads in (1, 2)
+        Peak(isa, dtype, threads, figure * threads * GB / wide)
+        for isa, figure in (("v1", 25.0), ("v3", 100.0))
+        for dtype, wide in (("float32", 1), ("float64", 2))
+        for threads in (1, 4)
     ),
     bandwidths=tuple(
-        Bandwidth(level, kind, threads, rate * share * (1 if level == "memory" else threads))
-        for level, rate in (("L1", 200e9), ("L2", 100e9), ("L3", 50e9), ("memory", 20e9))
-        for kind, share in (("read", 1.0), ("copy", 0.8), ("triad", 0.9))
-        for threads in (1, 2)
+        Bandwidth(level, kind, threads, figure * factor * times * GB)
+        for level, figure, at_once in (("L1", 200.0, 4), ("L2", 100.0, 4), ("L3", 50.0, 4), ("memory", 20.0, 2))
+        for kind, factor in (("read", 1.0), ("copy", 1.1), ("triad", 0.9))
+        for threads, times in ((1, 1), (4, at_once))
     ),
-    noise=0.01,
-    measured="2026-01-01T00:00:00+00:00",
+    latencies=tuple(
+        Latency(what, seconds * 1e-9)
+        for what, seconds in (("FMA", 1.25), ("L1", 1.25), ("L2", 4.0), ("L3", 15.0), ("memory", 100.0))
+    ),
+    clock=3.2e9,
+    timer=3e-8,
+    call=2e-7,
+    noise=0.004,
+    disturbances=("it rained",),
+    warnings=("it rained",),
+    pools=(ThreadPool("NumPy", 4, "OpenBLAS 0.3", "Haswell"),),
+    measured="2020-02-02T20:20:20+00:00",
 )
 
 ENVIRONMENT = Environment(
     cpu="a processor",
-    cores=2,
+    cores=4,
     system="Linux x86_64",
     isa="v3",
     versions={"loopnest": "0.1.0", "NumPy": "2.4.6"},

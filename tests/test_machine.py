@@ -19,47 +19,16 @@ from loopnest.cli import main
 from loopnest.machine import card as machine
 from loopnest.machine import measure as measure_machine
 from loopnest.machine import probes
-from loopnest.machine.records import Bandwidth, Cache, Latency, MachineCard, Peak
+from loopnest.machine.records import Cache, MachineCard
 from loopnest.machine.tables import report
 from loopnest.timing import load
 from loopnest.timing.environment import SLOWING, Environment, ThreadPool
+from made_up import CACHES, CARD
 from rich.console import Console
 
 timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")
 
 GB = 1e9
-CACHES = (Cache(1, 32 << 10, 8, 64, False), Cache(2, 1 << 20, 8, 64, False), Cache(3, 32 << 20, 16, 64, True))
-CARD = MachineCard(
-    cpu="Imagined CPU",
-    cores=4,
-    system="Linux x86_64",
-    isa_levels=("v1", "v3"),
-    caches=CACHES,
-    peaks=tuple(
-        Peak(isa, dtype, threads, figure * threads * GB / wide)
-        for isa, figure in (("v1", 25.0), ("v3", 100.0))
-        for dtype, wide in (("float32", 1), ("float64", 2))
-        for threads in (1, 4)
-    ),
-    bandwidths=tuple(
-        Bandwidth(level, kind, threads, figure * factor * times * GB)
-        for level, figure, at_once in (("L1", 200.0, 4), ("L2", 100.0, 4), ("L3", 50.0, 4), ("memory", 20.0, 2))
-        for kind, factor in (("read", 1.0), ("copy", 1.1), ("triad", 0.9))
-        for threads, times in ((1, 1), (4, at_once))
-    ),
-    latencies=tuple(
-        Latency(what, seconds * 1e-9)
-        for what, seconds in (("FMA", 1.25), ("L1", 1.25), ("L2", 4.0), ("L3", 15.0), ("memory", 100.0))
-    ),
-    clock=3.2e9,
-    timer=3e-8,
-    call=2e-7,
-    noise=0.004,
-    disturbances=("it rained",),
-    warnings=("it rained",),
-    pools=(ThreadPool("NumPy", 4, "OpenBLAS 0.3", "Haswell"),),
-    measured="2020-02-02T20:20:20+00:00",
-)
 
 
 # --- figures and limits
@@ -688,7 +657,7 @@ def test_the_command_shows_the_card_in_the_terminals_width(columns, measured):
     assert result.exit_code == 0, result.output
     assert max(map(len, result.stdout.splitlines()[:-1])) <= columns  # the last has a path
     for figure in (
-        "Imagined CPU, 4 processors",
+        "a processor, 4 processors",
         "3.20 GHz",
         "400",
         "110",
@@ -722,7 +691,7 @@ def test_the_command_tells_notes_on_standard_error(measured):
     machine.card_file().write_text("broken")
     result = run("--json")
     assert "measured anew" in result.stderr
-    assert json.loads(result.stdout)["cpu"] == "Imagined CPU"
+    assert json.loads(result.stdout)["cpu"] == "a processor"
 
 
 @pytest.mark.parametrize(("missing", "options"), [("threadpoolctl", []), ("matplotlib", ["--svg", "roofline.svg"])])

@@ -222,7 +222,7 @@ def test_of_several_runs_the_last_record_of_a_benchmark_counts():
     merged, notes = report.merge([RUN, Results(other, (again,))])
     assert len(merged.records) == len(RUN.records)
     assert merged.records[0].best == 1e-9
-    assert notes == ["the results are from several machines: a processor (2 cores) and another processor (2 cores)"]
+    assert notes == ["the results are from several machines: a processor (4 cores) and another processor (4 cores)"]
 
 
 def test_a_run_without_records_is_refused():

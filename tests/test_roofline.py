@@ -6,10 +6,10 @@ import xml.etree.ElementTree as ET
 
 import pytest
 from loopnest.machine.roofline import roofline, roofline_svg
-from loopnest.machine.tables import roofline_table
-from loopnest.output.pictures import SERIES, marks
+from loopnest.machine.tables import rendered, roofline_sheet
+from loopnest.output.pictures import LIMIT, marks
+from made_up import CARD
 from rich.console import Console
-from test_machine import CARD
 
 pytest.importorskip("matplotlib", reason="matplotlib draws the SVG")
 
@@ -71,11 +71,9 @@ def test_the_svg_has_every_roof_and_point_at_its_place():
     drawn = {g.get("data-record"): places(g) for g in svg.iter(f"{SVG}g") if g.get("class") == "mark"}
     ((first_x, first_y),), ((second_x, second_y),) = drawn["0"], drawn["2"]
     roofs = [
-        places([path])
-        for path in svg.iter(f"{SVG}path")
-        if path.get("clip-path") and any(colour in path.get("style", "") for colour in SERIES[:4])
+        places([path]) for path in svg.iter(f"{SVG}path") if path.get("clip-path") and LIMIT in path.get("style", "")
     ]
-    assert len(roofs) == 4
+    assert len(roofs) == 5  # the last one is flat
     (x1, y1), (x2, y2) = roofs[0][1], roofs[3][1]
     assert y1 == pytest.approx(y2, abs=0.01)
     decade = (x2 - x1) / math.log10(line.roofs[-1].ridge / line.roofs[0].ridge)
@@ -103,10 +101,10 @@ def test_the_same_card_gives_the_same_svg_which_is_small_and_asks_for_nothing():
 def test_the_table_has_every_roof_ceiling_and_point_in_the_terminals_width(width):
     console = Console(width=width, record=True)
     with console.capture() as captured:
-        console.print(roofline_table(CARD, POINTS))
+        console.print(rendered(roofline_sheet(CARD, POINTS)))
     lines = captured.get().splitlines()
     assert max(map(len, lines)) <= width
-    assert "Roofline: float32, 4 threads" in lines[1]
+    assert "Roofline: float32, 4 threads" in lines[0]
     text = " ".join(" ".join(lines).split())
     assert "peak 400" in text
     assert "1 thread, v1 only 100" in text

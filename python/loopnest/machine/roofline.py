@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from ..output.pictures import INK, SERIES, Picture
+from ..output.pictures import INK, LIMIT, Picture
 from ..output.text import three_digits
 from .records import MachineCard
 
@@ -162,10 +162,9 @@ def _draw(axes: Any, line: Roofline, steepness: float) -> None:
     decades = math.log10(right / left) / math.log10(line.rates[1] / line.rates[0])
     tilt = math.atan(decades * steepness)  # of a line of slope 1
     for number, roof in enumerate(line.roofs):
-        colour = SERIES[number % len(SERIES)]
         start = max(left, line.rates[0] / roof.bandwidth)
         corners = [start, roof.ridge, right]
-        axes.plot(corners, [line.at(roof, x) for x in corners], color=colour, linewidth=1.8)
+        axes.plot(corners, [line.at(roof, x) for x in corners], color=LIMIT, linewidth=1.8)
         middle = math.sqrt(start * roof.ridge)
         below = number > 0 and line.roofs[number - 1].bandwidth < 1.6 * roof.bandwidth  # no room between the two
         away = -4 if below else 4
@@ -174,14 +173,13 @@ def _draw(axes: Any, line: Roofline, steepness: float) -> None:
             (middle, line.at(roof, middle)),
             (-away * math.sin(tilt), away * math.cos(tilt)),
             textcoords="offset points",
-            color=colour,
             ha="center",
             va="top" if below else "baseline",
             rotation=math.degrees(tilt),
             rotation_mode="anchor",
         )
     beside = {"textcoords": "offset points", "ha": "right"}
-    axes.plot([min(roof.ridge for roof in line.roofs), right], [line.peak] * 2, color=INK, linewidth=1.8)
+    axes.plot([min(roof.ridge for roof in line.roofs), right], [line.peak] * 2, color=LIMIT, linewidth=1.8)
     axes.annotate(f"{three_digits(line.peak / 1e9)} GFLOP/s: {line.label}", (right, line.peak), (0, 4), **beside)
     for ceiling in line.ceilings:
         start = ceiling.flops / line.roofs[0].bandwidth

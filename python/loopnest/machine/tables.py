@@ -1,8 +1,9 @@
-"""The machine card for the terminal: `loopnest machine`."""
+"""The machine card as tables: for the terminal (`loopnest machine`), and for the report's page."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from rich import box
@@ -18,17 +19,42 @@ VECTOR_BITS = {"v1": 128, "v3": 256, "v4": 512, "neon": 128}
 """Of a register, by ISA level."""
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A table of texts. The first column is names; without headings the others are sentences."""
+
+    title: str
+    rows: tuple[tuple[str, ...], ...]
+    headings: tuple[str, ...] = ()
+    note: str = ""
+
+
+def sheets(card: MachineCard) -> list[Sheet]:
+    """All tables of a card."""
+    return [about(card), peaks(card), levels(card), roofline_sheet(card)]
+
+
 def report(card: MachineCard) -> Iterator[RenderableType]:
     """All that the command prints, one renderable after another."""
-    yield about(card)
-    yield peaks(card)
-    yield levels(card)
-    yield roofline_table(card)
+    yield from map(rendered, sheets(card))
     for warning in card.warnings:
-        yield Text(f"\nwarning: {warning}", style="yellow")
+        yield Text(f"warning: {warning}", style="yellow")
 
 
-def about(card: MachineCard) -> RenderableType:
+def rendered(sheet: Sheet) -> RenderableType:
+    """A table for the terminal."""
+    table = Table(box=box.SIMPLE_HEAD if sheet.headings else None, show_header=bool(sheet.headings), pad_edge=False,
+                  padding=(0, 1 if sheet.headings else 2, 0, 0), show_edge=False)  # fmt: skip
+    for number in range(len(sheet.rows[0])):
+        name = Text(sheet.headings[number]) if sheet.headings else ""
+        table.add_column(name, justify="right" if number and sheet.headings else "left", no_wrap=not number)
+    for row in sheet.rows:
+        table.add_row(*map(Text, row))
+    note = [Text(sheet.note, style="dim")] if sheet.note else []
+    return Group(Text(sheet.title, style="bold"), table, *note, Text())
+
+
+def about(card: MachineCard) -> Sheet:
     """What it is, and what holds for all of its figures."""
     facts = {
         "processor": f"{card.cpu}, {card.cores} {'processor' if card.cores == 1 else 'processors'}, {card.system}",
@@ -40,76 +66,71 @@ def about(card: MachineCard) -> RenderableType:
         "threads": ", ".join(map(str, card.pools)),
         "measured": f"{card.measured}, loopnest {card.version}",
     }
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column()
-    for name, fact in facts.items():
-        table.add_row(name, Text(fact))
-    return table
+    return Sheet("What it is", tuple(facts.items()))
 
 
 def _vector(level: str) -> str:
     return f"{VECTOR_BITS[level]}-bit vectors" if level in VECTOR_BITS else "the compiler's vectors"
 
 
-def peaks(card: MachineCard) -> RenderableType:
+def peaks(card: MachineCard) -> Sheet:
     """GFLOP/s of multiply-adds in registers, by ISA level, dtype and threads, and flops in a cycle."""
     counts = sorted({peak.threads for peak in card.peaks})
     dtypes = list(dict.fromkeys(peak.dtype for peak in card.peaks))
-    table = _table("ISA", *(f"{dtype}{_by(count)}" for count in counts for dtype in dtypes), "flops/cycle")
-    for level in card.isa_levels:
+    rows, note = [], ""
+    for level in dict.fromkeys(peak.isa for peak in card.peaks):
         rates = [card.peak(dtype, count, level) for count in counts for dtype in dtypes]
-        a_cycle = "/".join(f"{card.peak(dtype, 1, level) / card.clock:.3g}" for dtype in dtypes)
-        table.add_row(level, *(three_digits(rate / 1e9) for rate in rates), a_cycle)
-    cycles = f"{card.latency(FMA) * card.clock:.1f} cycles"
-    note = f"A multiply-add, of two flops, takes {duration(card.latency(FMA))} ({cycles}) until its result can be used."
-    return _part("Peak, GFLOP/s: multiply-adds in registers", table, note)
+        per_cycle = [f"{card.peak(dtype, 1, level) / card.clock:.3g}" for dtype in dtypes if card.clock]
+        rows.append((level, *(three_digits(rate / 1e9) for rate in rates), "/".join(per_cycle)))
+    if card.latencies:
+        seconds = card.latency(FMA)
+        cycles = f"{seconds * card.clock:.1f} cycles"
+        note = f"A multiply-add, of two flops, takes {duration(seconds)} ({cycles}) until its result can be used."
+    headings = ("ISA", *(f"{dtype}{_by(count)}" for count in counts for dtype in dtypes), "flops/cycle")
+    return Sheet("Peak, GFLOP/s: multiply-adds in registers", tuple(rows), headings, note)
 
 
-def levels(card: MachineCard) -> RenderableType:
+def levels(card: MachineCard) -> Sheet:
     """GB/s and latency of each cache and of memory."""
-    counts = sorted({b.threads for b in card.bandwidths})
-    table = _table("level", "size", *(f"{k}{_by(n)}" for n in counts for k in KINDS), "latency", "cycles")
-    sizes = {cache.name: cache for cache in card.caches}
+    counts, rows = sorted({b.threads for b in card.bandwidths}), []
+    caches = {cache.name: cache for cache in card.caches}
     for level in card.levels():
-        cache, latency = sizes.get(level), card.latency(level)
         rates = [card.bandwidth(level, kind, count) for count in counts for kind in KINDS]
-        size = cache.size_as_text + ("*" if cache.shared else "") if cache else ""
-        figures = [three_digits(rate / 1e9) for rate in rates]
-        table.add_row(level, size, *figures, duration(latency), f"{latency * card.clock:.0f}")
+        cache, latency = caches.get(level), card.latency(level) if card.latencies else 0.0
+        rows.append(
+            (
+                level,
+                cache.size_as_text + ("*" if cache.shared else "") if cache else "",
+                *(three_digits(rate / 1e9) for rate in rates),
+                duration(latency) if latency else "",
+                f"{latency * card.clock:.0f}" if latency else "",
+            )
+        )
     ways = ", ".join(f"{c.name} {c.ways}" for c in card.caches if c.ways)
     lines = "/".join(map(str, sorted({c.line for c in card.caches if c.line})))
     notes = [f"Lines of {lines} bytes." if lines else "", f"Ways: {ways}." if ways else ""]
     notes += ["* shared with other cores."] if any(cache.shared for cache in card.caches) else []
-    return _part("Bandwidth, GB/s: bytes read and written", table, " ".join(filter(None, notes)))
+    headings = ("level", "size", *(f"{k}{_by(n)}" for n in counts for k in KINDS), "latency", "cycles")
+    return Sheet("Bandwidth, GB/s: bytes read and written", tuple(rows), headings, " ".join(filter(None, notes)))
 
 
-def roofline_table(card: MachineCard, points: Iterable[Sequence[Any]] = (), **which: Any) -> RenderableType:
+def roofline_sheet(card: MachineCard, points: Iterable[Sequence[Any]] = (), **which: Any) -> Sheet:
     """The roofline: its roofs and ceilings, and points with their share of their limit. Arguments as for `roofline`."""
     line = roofline(card, points, **which)
-    table = _table("", "GFLOP/s", "flops/byte", "of its limit")
-    table.add_row("peak", three_digits(line.peak / 1e9), "", "")
-    for ceiling in reversed(line.ceilings):
-        table.add_row(ceiling.label, three_digits(ceiling.flops / 1e9), "", "")
+    rows = [("peak", three_digits(line.peak / 1e9), "", "")]
+    rows += [(ceiling.label, three_digits(ceiling.flops / 1e9), "", "") for ceiling in reversed(line.ceilings)]
     for roof in line.roofs:
         slope = f"{three_digits(roof.bandwidth / 1e9)} × flops/byte"
-        table.add_row(f"from {roof.level}", slope, f"up to {three_digits(roof.ridge)}", "")
+        rows.append((f"from {roof.level}", slope, f"up to {three_digits(roof.ridge)}", ""))
     for point, share in zip(line.points, line.shares, strict=True):
-        rate, intensity = three_digits(point.rate / 1e9), three_digits(point.intensity)
-        table.add_row(Text(point.label), rate, intensity, f"{share:.1%}")
-    note = "Below a level's flops/byte its bandwidth decides; above, the peak."
-    return _part(f"Roofline: {line.label}", table, note)
-
-
-def _part(title: str, table: Table, note: str) -> RenderableType:
-    return Group(Text(f"\n{title}", style="bold"), table, Text(note, style="dim"))
-
-
-def _table(*head: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    for number, name in enumerate(head):
-        table.add_column(name, justify="right" if number else "left", no_wrap=not number)
-    return table
+        rows.append((point.label, three_digits(point.rate / 1e9), three_digits(point.intensity), f"{share:.1%}"))
+    columns = 4 if line.points else 3
+    return Sheet(
+        f"Roofline: {line.label}",
+        tuple(row[:columns] for row in rows),
+        ("", "GFLOP/s", "flops/byte", "of its limit")[:columns],
+        "Below a level's flops/byte its bandwidth decides; above, the peak.",
+    )
 
 
 def _by(threads: int) -> str:

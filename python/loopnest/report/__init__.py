@@ -25,13 +25,13 @@ from .._version import __version__
 from ..bench.records import Record, Results
 from ..layout import explain
 from ..machine.records import MachineCard
+from ..machine.tables import Sheet, sheets
 from ..operation import Implementation
 from ..operations import OPERATIONS
 from ..output.files import save_text
 from ..output.page import figure, fill, table, text
 from ..output.page import page as framed
 from ..output.pictures import LIGHT
-from ..output.text import three_digits
 from .figures import PARTS, Figure, Indexed, figures
 from .findings import LINE, findings
 from .inside import Inside, Rung, command_of, look_inside
@@ -215,48 +215,22 @@ def _key(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _machine(results: Results, card: MachineCard | None) -> str:
-    cards = "".join(f'<div class="card"><h3>{title}</h3>{rows}</div>' for title, rows in _machine_cards(results, card))
-    return f'<section id="machine"><h2>The machine</h2><div class="card-grid">{cards}</div></section>'
-
-
-def _machine_cards(results: Results, card: MachineCard | None) -> Iterator[tuple[str, str]]:
     here = results.environment
-    facts = {"processor": here.cpu, "cores": here.cores, "system": here.system} if here else {}
-    if card:
-        facts = {"processor": card.cpu, "cores": card.cores, "system": card.system}
-        facts |= {"ISA levels": ", ".join(card.isa_levels)}
-        facts |= {"clock": f"{card.clock / 1e9:.2f} GHz"} if card.clock else {}
-        for cache in card.caches:
-            ways = f", {cache.ways} ways" if cache.ways else ""
-            shared = ", shared" if cache.shared else ""
-            facts[cache.name] = f"{cache.size_as_text}{ways}, lines of {cache.line} bytes{shared}"
-        facts |= {"noise": f"{100 * card.noise:.1f} %"} if card.noise else {}
-        facts |= {"a call from Python": f"{card.call * 1e9:.0f} ns"} if card.call else {}
-        facts |= {"measured": card.measured}
-    yield "What it is", table(facts.items())
-    if card:
-        yield "Peak, GFLOP/s", _crossed({(p.isa, _runs(p.dtype, p.threads)): p.flops / 1e9 for p in card.peaks})
-        moved = {(b.level, _runs(b.kind, b.threads)): b.bytes / 1e9 for b in card.bandwidths}
-        yield "Bandwidth, GB/s", _crossed(moved)
-        if card.latencies:
-            yield "Latency", table((x.what, f"{three_digits(x.seconds * 1e9)} ns") for x in card.latencies)
+    cards = sheets(card)[:-1] if card else []
+    if here and not card:
+        facts = {"processor": here.cpu, "cores": str(here.cores), "system": here.system}
+        cards.append(Sheet("What it is", tuple(facts.items())))
     if here:
-        yield "Versions", table(here.versions.items())
-        yield "Threads", table((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools)
+        cards.append(Sheet("Versions", tuple(here.versions.items())))
+        cards.append(Sheet("Threads", tuple((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools)))
     if card and card.warnings:
-        yield "Warnings", table((warning,) for warning in card.warnings)
-
-
-def _runs(what: str, threads: int) -> str:
-    return what if threads == 1 else f"{what}, {threads} threads"
-
-
-def _crossed(figures: Mapping[tuple[str, str], float]) -> str:
-    """A table with the first names down its side and the second ones along its top."""
-    columns = list(dict.fromkeys(column for _, column in figures))
-    rows = dict.fromkeys(row for row, _ in figures)
-    cells = {key: three_digits(figure) for key, figure in figures.items()}
-    return table(((row, *(cells.get((row, column), "") for column in columns)) for row in rows), ("", *columns))
+        cards.append(Sheet("Warnings", tuple((warning,) for warning in card.warnings)))
+    shown = "".join(
+        f'<div class="card"><h3>{html.escape(sheet.title)}</h3>{table(sheet.rows, sheet.headings)}'
+        f"<p>{html.escape(sheet.note)}</p></div>"
+        for sheet in cards
+    )
+    return f'<section id="machine"><h2>The machine</h2><div class="card-grid">{shown}</div></section>'
 
 
 def _installed(record: Record) -> Implementation | None:
