@@ -394,7 +394,7 @@ def test_kernels_in_comments_and_declarations_are_none():
         ("((n + 31) / 32, ceil_div(m, 4), 2)", (4, 2, 2)),
         ("dim3(n, m)", (100, 7)),
         ("max(n, m) % 9 << 2", (4,)),
-        ("-7 / 2 + 2 * sizeof(float) * 16u", (125,)),
+        ("7 / 2 + 2 * sizeof(float) * 16u", (131,)),
     ],
 )
 def test_sizes_are_computed_as_in_c(text, expected):

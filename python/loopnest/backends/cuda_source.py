@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import ast
 import ctypes
-import operator
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -291,22 +290,16 @@ def _parameter(text: str) -> Parameter:
 
 # --- expressions
 
-_OPERATORS: dict[type, Callable[[int, int], int]] = {
-    ast.Add: operator.add,
-    ast.Sub: operator.sub,
-    ast.Mult: operator.mul,
-    ast.Div: lambda a, b: int(a / b) if a * b < 0 else a // b,  # as C divides integers
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
-    ast.LShift: operator.lshift,
-    ast.RShift: operator.rshift,
-}
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
     "ceil_div": lambda a, b: -(-a // b),
     "dim3": lambda *sizes: sizes,
 }
+_ALLOWED = (
+    *(ast.Expression, ast.Tuple, ast.Constant, ast.Name, ast.Load, ast.BinOp, ast.UnaryOp, ast.USub, ast.Call),
+    *(ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.LShift, ast.RShift),
+)
 _BYTES = {"float": 4, "double": 8, "int": 4, "unsigned": 4, "half": 2, "char": 1, "float4": 16, "double2": 16}
 
 
@@ -317,36 +310,23 @@ def evaluated(expression: str, values: Mapping[str, int]) -> tuple[int, ...]:
     """
     text = re.sub(r"\bsizeof\s*\(\s*(\w+)\s*\)", lambda place: str(_BYTES.get(place[1], place[0])), expression)
     text = re.sub(r"\b(\d+)[uUlL]+\b", r"\1", text)
-
-    def value(node: ast.AST) -> Any:
-        match node:
-            case ast.Expression():
-                return value(node.body)
-            case ast.Tuple():
-                return tuple(map(value, node.elts))
-            case ast.Constant() if type(node.value) is int:
-                return node.value
-            case ast.Name() if node.id in values:
-                return int(values[node.id])
-            case ast.Name():
+    try:
+        tree = ast.parse(re.sub("/+", "//", text.strip()), mode="eval")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Name) and node.id not in values and node.id not in _FUNCTIONS:
                 known = ", ".join(values) or "nothing"
                 raise CudaSourceError(f"{expression!r}: {node.id} is not known; known: {known}")
-            case ast.BinOp() if type(node.op) in _OPERATORS:
-                left, right = value(node.left), value(node.right)
-                if isinstance(node.op, ast.LShift) and right > 40:
-                    raise CudaSourceError(f"{expression!r}: {right} is too far to shift")
-                return _OPERATORS[type(node.op)](left, right)
-            case ast.UnaryOp(op=ast.USub()):
-                return -value(node.operand)
-            case ast.Call(func=ast.Name(id=name)) if name in _FUNCTIONS:
-                return _FUNCTIONS[name](*map(value, node.args))
-        raise CudaSourceError(f"{expression!r}: expected integers, names, + - * / %, min, max, ceil_div")
-
-    try:
-        found = value(ast.parse(text.strip(), mode="eval"))
-    except (SyntaxError, TypeError, ZeroDivisionError) as error:
+            if not isinstance(node, _ALLOWED) or (isinstance(node, ast.Constant) and type(node.value) is not int):
+                raise CudaSourceError(f"{expression!r}: expected integers, names, + - * / %, min, max, ceil_div")
+            shift = ast.unparse(node.right) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.LShift) else "0"
+            if shift not in map(str, range(41)):  # a result that would fill the memory
+                raise CudaSourceError(f"{expression!r}: expected a shift by a number up to 40")
+        found = eval(compile(tree, "launch", "eval"), {"__builtins__": {}, **_FUNCTIONS}, dict(values))
+    except (SyntaxError, TypeError, ArithmeticError, ValueError) as error:
+        if isinstance(error, CudaSourceError):
+            raise
         raise CudaSourceError(f"{expression!r} cannot be evaluated: {error}") from None
-    return found if isinstance(found, tuple) else (found,)
+    return tuple(map(int, found)) if isinstance(found, tuple) else (int(found),)
 
 
 def _three(name: str, sizes: tuple[int, ...]) -> Sizes:

@@ -1,4 +1,4 @@
-"""An attempt at an exercise as text: what is wrong is drawn, side by side with what is right."""
+"""An attempt at an exercise in the terminal: the wrong result is drawn next to the right one."""
 
 from __future__ import annotations
 
@@ -13,20 +13,19 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output.text import duration
-from .exercises import EXERCISES, Attempt, Failure, Result
+from .exercises import Attempt, Failure, Result
 
 Array = np.ndarray[Any, Any]
 
 DRAWN = 8
-"""Rows and columns up to which a matrix is drawn by its numbers; larger ones by a sign an element."""
+"""Rows and columns up to which a matrix is drawn as numbers; a larger one is drawn as one sign for each element."""
 
 MAPPED = 72
-"""Rows and columns up to which it is drawn at all."""
+"""Rows and columns up to which a matrix is drawn at all."""
 
 
 def report(attempt: Attempt, width: int = 80) -> Iterator[RenderableType]:
-    """The attempt as it is printed."""
-    one = EXERCISES[attempt.number]
+    """The lines and tables to print."""
     if attempt.outcome == "not-here":
         yield Text.assemble(("not here: ", "yellow"), attempt.reason)
         return
@@ -35,31 +34,25 @@ def report(attempt: Attempt, width: int = 80) -> Iterator[RenderableType]:
         return
     cases = f"{attempt.cases} small cases"
     if attempt.outcome == "refused":
-        assert attempt.verdict is not None
-        yield Text.assemble(("not yet. ", "bold red"), f"The {cases} are right, and the judge found more to say:")
-        yield from _verdict(attempt)
-        return
-    judged = ", and all that `loopnest check` tries" if attempt.verdict is not None else ""
-    yield Text.assemble(("right: ", "bold green"), f"{cases}{judged}.")
+        yield Text.assemble(("not yet. ", "bold red"), f"The {cases} are right, but the judge found an error:")
+    else:
+        judged = ", and all calls of `loopnest check`" if attempt.verdict is not None else ""
+        yield Text.assemble(("right: ", "bold green"), f"{cases}{judged}.")
     if attempt.verdict is not None:
-        yield from _verdict(attempt)
+        from ..check.tables import footer
+        from ..check.tables import report as verdict_report
+
+        yield Text("")
+        yield from verdict_report(attempt.verdict)
+        if attempt.verdict.timing is not None:
+            yield Text(footer(attempt.verdict.timing), style="dim")
     elif attempt.times:
         yield Text("")
         yield _times(attempt)
     elif attempt.reason:
         yield Text(attempt.reason, style="dim")
-    yield Text(f"\nloopnest exercise {one.number} --solution   how it can be done", style="dim")
-
-
-def _verdict(attempt: Attempt) -> Iterator[RenderableType]:
-    from ..check.tables import footer
-    from ..check.tables import report as judged
-
-    assert attempt.verdict is not None
-    yield Text("")
-    yield from judged(attempt.verdict)
-    if attempt.verdict.timing is not None:
-        yield Text(footer(attempt.verdict.timing), style="dim")
+    if attempt.outcome == "right":
+        yield Text(f"\nloopnest exercise {attempt.number} --solution   one way to do it", style="dim")
 
 
 def _wrong(attempt: Attempt, failure: Failure, width: int) -> Iterator[RenderableType]:
@@ -71,12 +64,12 @@ def _wrong(attempt: Attempt, failure: Failure, width: int) -> Iterator[Renderabl
         yield Padding(Text(failure.message), (0, 0, 0, 2))
         return
     yield Text.assemble((title, "bold red"), f": {failure.function}, {failure.about}{before} (of {attempt.cases})\n")
-    if attempt.outcome not in ("missing", "does-not-build"):
+    if attempt.outcome != "missing":
         yield from _drawn(failure, width)
     if failure.message:
         yield Text(failure.message)
     if attempt.starter:
-        yield Text("\nThis is the starter as it was written: fill it in, and check again.", style="dim")
+        yield Text("\nThis is the starter, unchanged: fill it in, and check again.", style="dim")
 
 
 def _drawn(failure: Failure, width: int) -> Iterator[RenderableType]:
@@ -112,13 +105,11 @@ def _result(result: Result, width: int) -> Iterator[RenderableType]:
 
 
 def _value(name: str, x: Any, wrong: Array | None) -> RenderableType:
-    """A matrix or vector as a small table of its numbers; anything else as it is."""
+    """A small matrix or vector as a table of its numbers, the wrong ones marked by *; anything else in one line."""
     array = np.asarray(x)
-    if array.ndim not in (1, 2) or isinstance(x, tuple | str):
-        return Text(
-            f"{name} = {x!r}" if array.ndim == 0 or isinstance(x, tuple | str) else f"{name}: shape {array.shape}"
-        )
-    if max(array.shape, default=0) > DRAWN:
+    if array.ndim == 0 or isinstance(x, tuple | str):
+        return Text(f"{name} = {x!r}")
+    if array.ndim > 2 or max(array.shape) > DRAWN:
         return Text(f"{name}: {' x '.join(map(str, array.shape))}", style="dim")
     grid = Table.grid(padding=(0, 1))
     matrix = np.atleast_2d(array)
@@ -155,7 +146,7 @@ def _short(x: Any) -> str:
 
 
 def _times(attempt: Attempt) -> RenderableType:
-    """The contenders, the slowest first, and how many times as fast as the slowest each is."""
+    """The rivals, the slowest first, with their speed as a multiple of the slowest one's."""
     times = sorted(attempt.times, key=lambda t: -t.seconds)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column("")
