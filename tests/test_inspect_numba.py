@@ -79,8 +79,6 @@ def test_a_call_in_the_loop_is_counted_and_named_and_a_polynomial_has_none():
     (scalar,) = listings("gelu", "numba.scalar", "hot")
     assert scalar.loop.counts["call"] > 0
     assert any(note.startswith("The loop calls exp and erfc") for note in scalar.notes), scalar.notes
-    (whole,) = listings("gelu", "numba.scalar", "asm")
-    assert any(line.text.endswith("offset exp") for line in whole.lines), "what the linker puts in is named"
     (polynomial,) = listings("gelu", "numba.polynomial", "asm")
     assert "call" not in polynomial.loop.counts
     assert polynomial.loop.vector_bits >= 256
@@ -216,4 +214,4 @@ def test_two_rungs_stand_beside_each_other_on_a_page(tmp_path):
     assert told.exit_code == 0, told.output
     page = (tmp_path / "both.html").read_text(encoding="utf-8")
     assert page.count('<section class="view">') == 2
-    assert '<th scope="row">accumulators</th><td>1</td><td>0</td>' in page
+    assert "<td>accumulators</td><td>1</td><td>0</td>" in page

@@ -9,7 +9,6 @@ import re
 import shutil
 import subprocess
 import sys
-from unittest import mock
 
 import loopnest as ln
 import pytest
@@ -59,9 +58,8 @@ with_a_compiler = pytest.mark.skipif(
 
 @functools.cache
 def hot(operation, impl, isa, dtype="float32"):
-    """The listing of a rung's hot loop, without running it, and without asking the compiler about scalar ones."""
-    with mock.patch.object(in_cpp, "remarks_on", return_value=()):
-        return inspect(ln.OPERATIONS[operation][impl], "hot", isa=isa, dtype=dtype, measure=False).listings[0]
+    """The listing of a rung's hot loop, without running it."""
+    return inspect(ln.OPERATIONS[operation][impl], "hot", isa=isa, dtype=dtype, measure=False).listings[0]
 
 
 def tile_of(level):
@@ -211,7 +209,7 @@ def test_the_loop_that_could_be_hot_is_the_one_that_is(operation, impl):
     assert sorted(one.mnemonic for one in listing.loop.instructions if one.kind in ARITHMETIC) == sorted(
         one.mnemonic for one in guessed.loop.instructions if one.kind in ARITHMETIC
     )
-    assert "% of the time was spent in this loop" in " ".join(listing.notes)
+    assert "% of the time was spent in" in " ".join(listing.notes)
 
 
 def test_the_measured_share_is_of_the_limit_at_the_level_that_was_asked_for():
@@ -285,12 +283,12 @@ def test_line_tables_change_no_instruction(tmp_path):
 def test_naive_is_scalar_and_says_why():
     (listing,) = inspect(ln.matmul["cpp.naive"], "hot", isa="v3", measure=False).listings
     assert [one.mnemonic for one in listing.loop.instructions if one.kind == "fma"] == ["vfmadd231ss"]
-    notes = "\n".join(listing.notes)
-    assert "Scalar: this rung is compiled with vectorization off (-fno-" in notes
-    text = (csrc() / "matmul" / "naive.hpp").read_text().splitlines()
-    line = next(n for n, told in enumerate(text, 1) if "sum += a(i, k) * b(k, j)" in told)
-    assert f"With vectorization on, the compiler says of line {line}: " in notes
+    assert "Scalar: this rung is compiled with vectorization off" in "\n".join(listing.notes)
     assert listing.loop.bound is None or listing.loop.bound.name == "latency"
+    view = inspect(ln.matmul["cpp.naive"], "remarks", isa="v3")
+    remarked = [line.text for listing in view.listings for line in listing.lines]
+    inner = next(n for n, text in enumerate(remarked) if "sum += a(i, k) * b(k, j)" in text)
+    assert remarked[inner + 1].startswith(("// not vectorized", "// vectorized"))
 
 
 @with_a_compiler
@@ -349,8 +347,6 @@ def test_without_a_compiler_the_remarks_say_what_to_install(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(InspectError, match=r"need a C\+\+ compiler: .*CXX is 'no-such-compiler'"):
         inspect(ln.matmul["cpp.naive"], "remarks")
-    notes = inspect(ln.matmul["cpp.naive"], "hot", isa="v3", measure=False).listings[0].notes
-    assert any("The compiler's remarks are not known here" in note for note in notes)
 
 
 def test_the_flags_of_every_level_are_in_the_file_that_cmake_reads():
@@ -375,11 +371,12 @@ def has_mca():
 @pytest.mark.parametrize("level", ["v3", "v4"])
 def test_llvm_mca_agrees_that_a_tile_takes_its_multiply_adds_time(level):
     loop = hot("matmul", "cpp.packed", level).loop
-    found = mca.simulate(loop, families.family_called("Skylake-X"))
-    assert (found.model, found.exact) == ("skylake-avx512", True)
+    found = mca.simulate(loop, families.family_called("Skylake-X"), "a tile")
+    assert found.facts["model"] == "skylake-avx512"
+    assert not any("another core" in note for note in found.notes)
     rows, vectors = tile_of(level)
-    assert rows * vectors / 2 <= found.cycles < rows * vectors / 2 * 1.35
-    assert "busy, cycles of an iteration:" in found.lines[:-1]
+    assert rows * vectors / 2 <= found.facts["cycles"] < rows * vectors / 2 * 1.35
+    assert "busy, cycles of an iteration:" in found.text
 
 
 @pytest.mark.skipif(not has_mca(), reason="llvm-mca is not installed")

@@ -46,8 +46,7 @@ def _aspects(command: Callable[..., Any]) -> Callable[..., Any]:
 @DTYPE
 @click.option("--cpu", help="The processor that the bound is for, as 'Zen 3' or 'Golden Cove'; by default this one.")
 @click.option("--no-measure", is_flag=True, help="Do not run the rung: only read its code.")
-@click.option("--cc", help="The compute capability of PTX and SASS, as 9.0; by default the GPU's.")
-@click.option("--gpu", help="The GPU whose occupancy is shown: A100, H100, 'RTX 4090', …; by default H100.")
+@click.option("--gpu", help="The GPU of PTX, SASS and occupancy: H100 (the default), 'RTX 4090', or 9.0.")
 @click.option("--workload", help="The workload of the call; by default the largest.")
 @click.option("--strided", is_flag=True, help="Of Numba: the form for arrays of any strides.")
 @output_file("--html", "html_file", help="Write the view to this file, a page that needs no other file.")

@@ -14,6 +14,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,6 @@ RESERVED = 1024
 class Kernel:
     """The assembler's report on one kernel; memory in bytes.
 
-    name            the linker's
     registers       of a thread
     shared          static shared memory of a block
     barriers        of a block
@@ -36,7 +36,6 @@ class Kernel:
     spill_loads     bytes that it reads back
     """
 
-    name: str
     registers: int
     shared: int
     barriers: int
@@ -47,18 +46,11 @@ class Kernel:
 
 @dataclass(frozen=True)
 class Assembled:
-    """Machine code for one compute capability, with the assembler's report."""
+    """Machine code for one compute capability, with the assembler's report by kernel."""
 
     cubin: bytes
-    kernels: tuple[Kernel, ...]
+    kernels: Mapping[str, Kernel]
     tool: str
-
-    def kernel(self, name: str) -> Kernel:
-        """The one with this name. Raises InspectError if there is none."""
-        for kernel in self.kernels:
-            if kernel.name == name:
-                return kernel
-        raise InspectError(f"the assembler's report has no kernel {name!r}, but {[k.name for k in self.kernels]}")
 
 
 def why_no_assembler() -> str | None:
@@ -112,9 +104,9 @@ def assemble(ptx: str, cc: tuple[int, int]) -> Assembled:
     return Assembled(bytes(cubin), read_report(log.decode(errors="replace"), cc), f"nvJitLink {major}.{minor}")
 
 
-def read_report(log: str, cc: tuple[int, int]) -> tuple[Kernel, ...]:
-    """The kernels in a report of ptxas and the linker, as `-verbose` gives it."""
-    kernels = []
+def read_report(log: str, cc: tuple[int, int]) -> dict[str, Kernel]:
+    """The kernels by name in a report of ptxas and the linker, as `-verbose` gives it."""
+    kernels = {}
     for part in re.split(r"(?=ptxas info\s+: Compiling entry function)", log)[1:]:
         name = re.search(r"entry function '([^']+)'", part)
         used = re.search(r"ptxas info\s+: Used (\d+) registers(?:, used (\d+) barriers)?(.*)", part)
@@ -127,8 +119,8 @@ def read_report(log: str, cc: tuple[int, int]) -> tuple[Kernel, ...]:
         nbytes = int(shared[1]) if shared else 0
         if linked and cc == (9, 0):
             nbytes = max(nbytes - RESERVED, 0)
-        kernels.append(Kernel(name[1], int(used[1]), nbytes, int(used[2] or 0), stack, stores, loads))
-    return tuple(kernels)
+        kernels[name[1]] = Kernel(int(used[1]), nbytes, int(used[2] or 0), stack, stores, loads)
+    return kernels
 
 
 def nvdisasm() -> str | None:

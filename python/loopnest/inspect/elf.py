@@ -140,6 +140,12 @@ class ObjectFile:
             self._code[function] = tuple(decode(data, function.address))
         return self._code[function]
 
+    def undefined(self, ignored: tuple[str, ...] = ()) -> list[str]:
+        """The symbols of other files that it refers to."""
+        table = self.elf.get_section_by_name(".symtab")
+        names = [symbol.name for symbol in table.iter_symbols() if symbol["st_shndx"] == "SHN_UNDEF"]
+        return [name for name in names if name and not name.startswith(ignored)]
+
     def lines(self, function: Function, helpers: tuple[str, ...] = HELPERS) -> Callable[[int], SourceLine | None]:
         """A function from an address to its source line. For inlined code it is the innermost place outside of files
         that begin with one of `helpers`."""

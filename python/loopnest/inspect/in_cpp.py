@@ -23,7 +23,7 @@ from .elf import Function, ObjectFile, object_file
 from .families import Family, family_called, this_family
 from .loops import Found, heat, loops_in, summary
 from .mca import simulate
-from .records import InspectError, Line, Listing, Loop, SourceLine
+from .records import InspectError, Line, Listing, Loop
 from .remarks import compiler, explained, flags_of, remarks_on, scalar_flags
 from .samples import CannotSample, Samples
 from .source import source_lines, source_listing
@@ -33,6 +33,8 @@ SHOWS = ("hot", "source", "asm", "remarks", "mca")
 
 VECTOR_BITS = {"v1": 128, "v3": 256, "v4": 512}
 """Of the vectors at an ISA level."""
+
+OFF = "this rung is compiled with vectorization off, to show what that costs"
 
 FEW = 20
 """Fewer samples than this decide nothing."""
@@ -90,7 +92,9 @@ def _machine_code(opened: Opened, whole: bool) -> list[Listing]:
     code, title = opened.file.code(opened.function), opened.title
     if not whole and loop is not None:
         code, title = loop.instructions, f"the hot loop of {title}"
-        notes += tuple(_why_scalar(opened)) if loop.scalar else ()
+    if loop is not None and loop.scalar:
+        off = is_scalar(opened.request.implementation)
+        notes += (f"Scalar: {OFF if off else 'the compiler made no vectors of it'}; --remarks has the reasons.",)
     hot, line = loop.addresses if loop else frozenset(), opened.file.lines(opened.function)
     lines = tuple(Line(one.text, one.kind, line(one.address), one.address, one.address in hot) for one in code)
     facts = {"reached by": " → ".join(opened.callers)} if len(opened.callers) > 1 else {}
@@ -136,7 +140,7 @@ def _remarks(request: Request) -> list[Listing]:
     notes = [f"By {here.version}, which compiled the header again with {' '.join(flags_of(level))}."]
     if is_scalar(k):
         without = " ".join(scalar_flags(here.kind))
-        notes.append(f"The rung itself is compiled with vectorization off ({without}), so that it stays scalar.")
+        notes.append(f"With vectorization on: {OFF} ({without}).")
     listings = []
     # Of other headers only what keeps a loop of this one scalar, such as a call of the C library's exp.
     shown = [remark for remark in remarks if remark.file == own or "not supported" in remark.text]
@@ -156,47 +160,10 @@ def _remarks(request: Request) -> list[Listing]:
     return [*listings[:-1], replace(listings[-1], notes=tuple(notes))]
 
 
-def _why_scalar(opened: Opened) -> list[str]:
-    """Why a loop is scalar: how it was compiled, and the compiler's remarks with vectorization on."""
-    k, scalar = opened.request.implementation, is_scalar(opened.request.implementation)
-    notes = []
-    if scalar:
-        without = " ".join(scalar_flags("GNU"))
-        notes.append(f"Scalar: this rung is compiled with vectorization off ({without}), to show what that costs.")
-    try:
-        remarks = remarks_on(compiled_from(k, opened.level, opened.request.dtype), k.files[0], opened.level)
-    except InspectError as error:
-        return [*notes, f"The compiler's remarks are not known here: {error}."]
-    lines: set[SourceLine] = {one.line for one in opened.loop.instructions if one.line} if opened.loop else set()
-    if not lines:  # without line tables, the remarks on all of the header
-        lines = {(remark.file, remark.line) for remark in remarks if remark.file == k.files[0]}
-    calls = {(remark.file, remark.line) for remark in remarks if "not supported" in remark.text}
-    found = []
-    for file, line in sorted(lines | calls):
-        where = f"line {line}" if file == k.files[0] else f"line {line} of csrc/{file}"
-        intro = f"{'With vectorization on, the' if scalar else 'The'} compiler says of {where}"
-        found += [(f"{intro}: {words}.", words) for words in explained(remarks, file, line)]
-    reasons = [note for note, words in found if words != "not vectorized"]
-    if not scalar and any(words.startswith("vectorized") for _, words in found):
-        reasons.append("So it made a vector version too; this one runs for other strides.")
-    return [*notes, *(reasons or [note for note, _ in found])]
-
-
 def _mca(opened: Opened) -> list[Listing]:
     if opened.loop is None:
         raise InspectError(f"{opened.request.implementation.id}: there is no loop to simulate")
-    family = _family(opened.request)
-    found = simulate(opened.loop, family)
-    notes = [f"{found.cycles:.3g} cycles an iteration, {found.instructions_per_cycle:.3g} instructions a cycle."]
-    if opened.loop.bound is not None:
-        notes.append(f"The bound of --hot is {opened.loop.bound.cycles:.3g} cycles, by {opened.loop.bound.name}.")
-    if not found.exact:
-        here = family.name if family else "this CPU"
-        notes.append(f"llvm-mca {found.version} has no model of {here}: this is {found.model}'s, another core.")
-    facts = {"model": found.model, "llvm-mca": found.version}
-    return [
-        Listing(f"llvm-mca's view of {opened.title}", "text", tuple(map(Line, found.lines)), None, tuple(notes), facts)
-    ]
+    return [simulate(opened.loop, _family(opened.request), opened.title)]
 
 
 # --- which function a rung is
@@ -291,36 +258,35 @@ def _by_samples(
 ) -> tuple[int, float | None, str]:
     """The index of the loop with the most samples, its share of them, and a note on where else the time went.
 
-    Compilers copy a loop, once for each way to reach it: copies with the same instructions count as one.
+    Compilers copy a loop, once for each way to reach it: loops of a function with the same instructions count as one.
     """
     innermost: dict[int, int] = {}  # the smallest loop around each address
-    for n, (_, found, _) in enumerate(loops):
-        for one in found.body:
-            if one.address not in innermost or len(found.body) < len(loops[innermost[one.address]][1].body):
-                innermost[one.address] = n
-    kind_of = [(function.name, tuple(sorted(one.mnemonic for one in found.path))) for function, found, _ in loops]
+    for n in sorted(range(len(loops)), key=lambda n: -len(loops[n][1].body)):
+        innermost |= {one.address: n for one in loops[n][1].body}
+    kinds = [(function.name, *sorted(one.mnemonic for one in found.path)) for function, found, _ in loops]
     counts: Counter[int] = Counter()
     places: Counter[str] = Counter(samples.elsewhere)
     for offset, n in samples.inside.items():
         address = file.address_of(offset)
+        function = file.function_at(address)
         if address in innermost:
             counts[innermost[address]] += n
         else:
-            function = file.function_at(address)
             places[short_name(function.name) if function else "the extension"] += n
     if counts.total() < FEW:
         return otherwise, None, f"Chosen by its possible speed: only {counts.total()} samples fell into a loop."
-    groups: Counter[tuple[str, tuple[str, ...]]] = Counter()
+    by_kind: Counter[tuple[str, ...]] = Counter()
     for n, often in counts.items():
-        groups[kind_of[n]] += often
-    (group, often), *others = groups.most_common()
+        by_kind[kinds[n]] += often
+    (kind, often), *others = by_kind.most_common()
     places.update({f"a loop of {short_name(other[0])}": n for other, n in others})
-    copies = [n for n in counts if kind_of[n] == group]
-    where = f"in this loop and {len(copies) - 1} cop{'y' if len(copies) == 2 else 'ies'} of it"
-    rest = [f"{100 * n / samples.total:.0f} % in {name}" for name, n in places.most_common(3) if n > samples.total / 20]
-    share = often / samples.total
-    spent = f"{100 * share:.0f} % of the time was spent {where if len(copies) > 1 else 'in this loop'}"
-    return max(copies, key=lambda n: counts[n]), share, f"{'; '.join([spent, ', '.join(rest)] if rest else [spent])}."
+    share, copies = often / samples.total, [n for n in counts if kinds[n] == kind]
+    where = f"in {len(copies)} copies of this loop" if len(copies) > 1 else "in this loop"
+    rest = (
+        f", {100 * n / samples.total:.0f} % in {name}" for name, n in places.most_common(3) if n > samples.total / 20
+    )
+    note = f"{100 * share:.0f} % of the time was spent {where}{''.join(rest)}."
+    return max(copies, key=lambda n: counts[n]), share, note
 
 
 def short_name(name: str) -> str:

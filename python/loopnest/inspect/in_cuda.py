@@ -1,7 +1,6 @@
 """numba.cuda's rungs, without a GPU: SASS, PTX, registers, and how many warps a GPU holds of each kernel.
 
-    cc        the compute capability, "9.0"; the GPU's by default
-    gpu       the GPU whose occupancy is shown, "H100"; with `cc` alone, another one of that compute capability
+    gpu       the GPU of the code and of the occupancy, "H100", or a compute capability, "9.0"; by default H100
     workload  whose shapes decide grids; the operation's largest by default
 
 The rung's host function is run with host memory in place of the device's, and with launches that are noted: so grids,
@@ -28,7 +27,7 @@ from ..operation import Implementation, Workload
 from . import Request, workload_of
 from .cubin import assemble, disassemble, why_no_assembler, why_no_disassembler
 from .gpu_code import families, read_ptx, read_sass
-from .occupancy import LIMITS, Gpu, gpu_named, gpu_of, occupancy
+from .occupancy import Gpu, gpu_named, occupancy
 from .records import InspectError, Listing
 from .source import source_listing
 
@@ -81,7 +80,7 @@ def shown(
         return [source_listing(k)]
     if missing:
         raise InspectError(missing)
-    target, workload = Target.of(request), workload_of(k, request.options.get("workload"))
+    gpu, workload = gpu_of(request), workload_of(k, request.options.get("workload"))
     largest: dict[Any, Launch] = {}  # each kernel once for its types and block, with its largest grid
     times: Counter[Any] = Counter()
     for launch in launches_of(k, workload, request.dtype):
@@ -92,15 +91,15 @@ def shown(
         raise InspectError(f"{k.id} launches no kernel on {workload.name}")
     listings = []
     for key, launch in largest.items():
-        symbol, ptx = compiled(launch, target.cc)
-        facts, notes = facts_of(ptx, symbol, launch, target)
+        symbol, ptx = compiled(launch, gpu.cc)
+        facts, notes = facts_of(ptx, symbol, launch, gpu)
         facts["grid"] += f" on {workload.name}" + (f", launched {times[key]} times in a call" if times[key] > 1 else "")
-        listings.append(_listing(request, ptx, symbol, launch, target, facts, notes))
+        listings.append(_listing(request, ptx, symbol, launch, gpu, facts, notes))
     return listings
 
 
 def _listing(
-    request: Request, ptx: str, symbol: str, launch: Launch, target: Target, facts: dict[str, Any], notes: list[str]
+    request: Request, ptx: str, symbol: str, launch: Launch, gpu: Gpu, facts: dict[str, Any], notes: list[str]
 ) -> Listing:
     """A kernel's SASS or PTX; for "hot" the loop alone, in SASS, or in PTX without nvdisasm."""
     aspect, missing = request.aspect, why_no_disassembler()
@@ -109,9 +108,7 @@ def _listing(
     language = "ptx" if aspect == "ptx" or missing else "sass"
     if aspect == "hot" and missing:
         notes.append(f"This is PTX, which has no machine instructions: {missing}.")
-    code = (
-        read_ptx(ptx, symbol) if language == "ptx" else read_sass(disassemble(assemble(ptx, target.cc).cubin), symbol)
-    )
+    code = read_ptx(ptx, symbol) if language == "ptx" else read_sass(disassemble(assemble(ptx, gpu.cc).cubin), symbol)
     loop = code.loop
     if loop is not None:
         facts["instructions"] = families(loop.instructions)
@@ -121,21 +118,20 @@ def _listing(
     if aspect == "hot" and loop is not None:
         lines = tuple(line for line in lines if line.hot)
     lines = tuple(replace(line, text=line.text.replace(symbol, launch.name)) for line in lines)
-    title = f"{launch.name}, {request.dtype}, {language.upper()} for compute capability {_dotted(target.cc)}"
+    title = f"{launch.name}, {request.dtype}, {language.upper()} for compute capability {gpu.capability}"
     return Listing(title, "ptx" if language == "ptx" else "sass", lines, loop, tuple(notes), facts)
 
 
-def facts_of(ptx: str, symbol: str, launch: Launch, target: Target) -> tuple[dict[str, Any], list[str]]:
+def facts_of(ptx: str, symbol: str, launch: Launch, gpu: Gpu) -> tuple[dict[str, Any], list[str]]:
     """Registers, memory and occupancy, and notes on them."""
     facts: dict[str, Any] = {
         "block": f"{_sizes(launch.block)} threads",
         "grid": f"{_sizes(launch.grid)} blocks",
     }
-    notes = [target.note] if target.note else []
     if missing := why_no_assembler():
-        return facts, [*notes, f"Registers and occupancy are not known: {missing}"]
-    assembled = assemble(ptx, target.cc)
-    kernel = assembled.kernel(symbol)
+        return facts, [f"Registers and occupancy are not known: {missing}"]
+    assembled = assemble(ptx, gpu.cc)
+    kernel = assembled.kernels[symbol]
     shared = kernel.shared + launch.shared
     spilled = kernel.spill_stores + kernel.spill_loads
     resources = (
@@ -145,22 +141,20 @@ def facts_of(ptx: str, symbol: str, launch: Launch, target: Target) -> tuple[dic
         f"{spilled} bytes spilled and read back" if spilled else "nothing spilled",
         *([f"{kernel.stack} bytes of local memory a thread"] if kernel.stack else []),
     )
-    held = occupancy(
-        target.gpu, threads=launch.threads, registers=kernel.registers, shared=shared, barriers=kernel.barriers
-    )
+    held = occupancy(gpu, threads=launch.threads, registers=kernel.registers, shared=shared, barriers=kernel.barriers)
     facts |= {
         "resources": ", ".join(resources),
         "assembler": assembled.tool,
         "kernel": dataclasses.asdict(kernel) | {"shared": shared},
         "occupancy": dataclasses.asdict(held),
     }
-    notes += [held.sentence, held.advice]
+    notes = [held.sentence, held.advice]
     if spilled:
         notes.append(
             f"There are too few registers: a thread writes {kernel.spill_stores} bytes to local memory and reads "
             f"{kernel.spill_loads} back."
         )
-    multiprocessors = target.gpu.multiprocessors
+    multiprocessors = gpu.multiprocessors
     if held.blocks and multiprocessors:
         idle = " Some of them have nothing to do." if launch.blocks < multiprocessors else ""
         notes.append(
@@ -180,70 +174,19 @@ def _sizes(sizes: tuple[int, ...]) -> str:
     return " × ".join(map(str, sizes[: kept + 1]))
 
 
-# --- the GPU
-
-
-@dataclass(frozen=True)
-class Target:
-    """The compute capability of the code, and the GPU whose occupancy is shown.
-
-    note  says so if the code is not for the GPU's own compute capability
-    """
-
-    cc: tuple[int, int]
-    gpu: Gpu
-    note: str = ""
-
-    @classmethod
-    def of(cls, request: Request) -> Target:
-        """By the options `cc` and `gpu`. Raises InspectError."""
-        cc, name = request.options.get("cc"), request.options.get("gpu")
-        known = supported()
-        try:
-            asked = capability(cc) if cc else None
-            if asked is not None and asked not in known:
-                listed = ", ".join(map(_dotted, known))
-                raise InspectError(f"cc is {_dotted(asked)}, expected one that the installed compiler knows: {listed}")
-            default = gpu_named(DEFAULT_GPU)
-            gpu = gpu_named(name) if name else default if asked in (None, default.cc) else gpu_of(asked)
-        except ValueError as error:
-            raise InspectError(str(error)) from None
-        if asked is not None and asked != gpu.cc:
-            note = f"The code is for {_dotted(asked)}, and {gpu.name} has {gpu.capability}: the figures may differ."
-            return cls(asked, gpu, note)
-        if gpu.cc in known:
-            return cls(gpu.cc, gpu)
-        nearest = min(known, key=lambda other: abs(10 * other[0] + other[1] - 10 * gpu.cc[0] - gpu.cc[1]))
-        note = (
-            f"The installed compiler writes no code for {gpu.name} ({gpu.capability}): registers are those of code for "
-            f"{_dotted(nearest)}."
-        )
-        return cls(nearest, gpu, note)
-
-
-def capability(cc: Any) -> tuple[int, int]:
-    """(9, 0) for "9.0", "90" or "sm_90". Raises ValueError.
-
-    >>> capability("sm_120"), capability("8.6")
-    ((12, 0), (8, 6))
-    """
-    digits = str(cc).lower().removeprefix("sm_").removeprefix("compute_").replace(".", "")
-    if not digits.isdecimal() or len(digits) not in (2, 3):
-        raise ValueError(f"cc is {cc!r}, expected a compute capability such as 9.0")
-    return int(digits[:-1]), int(digits[-1])
-
-
-def _dotted(cc: tuple[int, int]) -> str:
-    return f"{cc[0]}.{cc[1]}"
-
-
-@functools.cache
-def supported() -> tuple[tuple[int, int], ...]:
-    """The compute capabilities that the installed compiler writes code for and whose limits are known."""
+def gpu_of(request: Request) -> Gpu:
+    """The GPU of the option `gpu`. Raises InspectError if the installed compiler writes no code for it."""
     from cuda.bindings import nvrtc
 
-    error, arches = nvrtc.nvrtcGetSupportedArchs()
-    return tuple(cc for cc in LIMITS if int(error) or 10 * cc[0] + cc[1] in arches)
+    try:
+        gpu = gpu_named(request.options.get("gpu") or DEFAULT_GPU)
+    except ValueError as error:
+        raise InspectError(str(error)) from None
+    status, arches = nvrtc.nvrtcGetSupportedArchs()
+    if not int(status) and 10 * gpu.cc[0] + gpu.cc[1] not in arches:
+        known = ", ".join(f"{arch // 10}.{arch % 10}" for arch in arches)
+        raise InspectError(f"gpu is {gpu.name} ({gpu.capability}), expected one that the compiler knows: {known}")
+    return gpu
 
 
 # --- numba.cuda: launches and PTX

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import difflib
-import re
 import sys
 import threading
 import types
@@ -24,7 +23,7 @@ import numpy as np
 
 from ..operation import Implementation
 from . import Request, workload_of
-from .elf import Function, ObjectFile
+from .elf import ObjectFile
 from .families import this_family
 from .gpu_code import families, read_ir
 from .loops import heat, hot_loop
@@ -245,19 +244,15 @@ def _machine_code(request: Request, called: Called) -> Listing:
     function = file.function(made.symbol)
     code, note = _with_lines(file.code(function), called)
     notes += [note] if note else []
-    places = relocations(file, function)
-    code = tuple(_with_name(one, places) for one in code)
     loop = hot_loop(code, this_family())
     inside = loop.addresses if loop is not None else frozenset()
     if loop is None:
         notes.append("It has no loop of its own.")
     calls = sum(one.kind == "call" for one in loop.instructions) if loop is not None else 0
     if calls:
-        ours = (".", "_Z", "NRT_", "numba_", "Py", "_Py", *(known.symbol for known in file.functions))
-        names = dict.fromkeys(name for name, _ in places.values() if name and not name.startswith(ours))
         times = f"{calls} times" if calls > 1 else "once"
-        called_names = " and ".join(names) or "a function"
-        notes.append(f"The loop calls {called_names} {times} an iteration: a call computes one element.")
+        names = " and ".join(file.undefined(ignored=("NRT_", "numba_", "Py", "_Py"))) or "a function"
+        notes.append(f"The loop calls {names} {times} an iteration: a call computes one element.")
     lines = tuple(
         Line(one.text, one.kind, one.line, one.address, one.address in inside)
         for one in code
@@ -268,20 +263,12 @@ def _machine_code(request: Request, called: Called) -> Listing:
 
 
 def _ir(request: Request, called: Called) -> Listing:
-    made = compiled(called)
-    code = read_ir(made.ir, made.symbol)
-    lines = list(code.lines)
-    if not called.ufunc:
-        debugged = compiled(called, with_lines=True)
-        others = list(read_ir(debugged.ir, debugged.symbol).instructions.values())
-        for at, n in _matched(list(code.instructions.values()), others).items():
-            place = list(code.instructions)[at]
-            lines[place] = replace(lines[place], source=others[n].line)
-    name = called.function.__name__
-    shown = tuple(replace(line, text=line.text.replace(made.symbol, name)) for line in lines)
-    title = f"{name}, {request.dtype}, {called.layout}: optimised LLVM IR"
+    """The IR of the compile with debugging information, so that it has source lines."""
+    made = compiled(called, with_lines=not called.ufunc)
+    code, name = read_ir(made.ir, made.symbol), called.function.__name__
+    lines = tuple(replace(line, text=line.text.replace(made.symbol, name)) for line in code.lines)
     facts = _facts(called) | {"instructions": families(code.instructions.values())}
-    return Listing(title, "llvm", shown, facts=facts)
+    return Listing(f"{name}, {request.dtype}, {called.layout}: optimised LLVM IR", "llvm", lines, facts=facts)
 
 
 def _facts(called: Called) -> dict[str, Any]:
@@ -294,13 +281,6 @@ def _facts(called: Called) -> dict[str, Any]:
     return {"compiler": compiler, "source": f"{file}:{line}"}
 
 
-def _matched(code: Sequence[Instruction], other: Sequence[Instruction]) -> dict[int, int]:
-    """The instructions that two compiles share: the index in the other one for indices in the one."""
-    left, right = ([one.mnemonic for one in some] for some in (code, other))
-    blocks = difflib.SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks()
-    return {block.a + n: block.b + n for block in blocks for n in range(block.size)}
-
-
 def _with_lines(code: Sequence[Instruction], called: Called) -> tuple[tuple[Instruction, ...], str]:
     """The instructions with their source lines, and a note if some have none."""
     if called.ufunc:
@@ -309,37 +289,10 @@ def _with_lines(code: Sequence[Instruction], called: Called) -> tuple[tuple[Inst
     file = ObjectFile(debugged.object)
     function = file.function(debugged.symbol)
     other, line = file.code(function), file.lines(function)
-    matched = _matched(code, other)
+    left, right = ([one.mnemonic for one in some] for some in (code, other))
+    blocks = difflib.SequenceMatcher(None, left, right, autojunk=False).get_matching_blocks()
+    matched = {block.a + n: block.b + n for block in blocks for n in range(block.size)}
     share = len(matched) / max(len(code), 1)
     note = f"With debugging information Numba compiles other code: {100 * share:.0f} % of the instructions have a line."
     placed = (replace(one, line=line(other[matched[n]].address)) if n in matched else one for n, one in enumerate(code))
     return tuple(placed), note if share < 0.9 else ""
-
-
-def relocations(file: ObjectFile, function: Function) -> dict[int, tuple[str, int]]:
-    """The addresses in a function that the linker fills in: the symbol, and the offset from it."""
-    from elftools.elf.relocation import RelocationSection
-
-    found = {}
-    for section in file.elf.iter_sections():
-        if not isinstance(section, RelocationSection) or section["sh_info"] != function.section:
-            continue
-        symbols = file.elf.get_section(section["sh_link"])
-        for one in section.iter_relocations():
-            symbol = symbols.get_symbol(one["r_info_sym"])
-            name = symbol.name
-            if not name and isinstance(symbol["st_shndx"], int):  # a section's own symbol
-                name = file.elf.get_section(symbol["st_shndx"]).name
-            if one["r_offset"] in function:
-                found[one["r_offset"]] = name, one["r_addend"]
-    return found
-
-
-def _with_name(one: Instruction, places: dict[int, tuple[str, int]]) -> Instruction:
-    """`movabs rax, offset exp` in place of the zero until the linker fills in the address."""
-    at = next((at for at in range(one.address, one.address + one.size) if at in places), None)
-    if at is None or one.mnemonic != "movabs":
-        return one
-    name, addend = places[at]
-    offset = f" + {addend:#x}" if addend > 0 and name.startswith(".") else ""
-    return replace(one, operands=re.sub(r", (0x[0-9a-f]+|0)$", f", offset {name}{offset}", one.operands))

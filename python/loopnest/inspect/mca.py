@@ -9,33 +9,15 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from collections import Counter
 
 from .families import Family
-from .records import InspectError, Loop
+from .records import InspectError, Line, Listing, Loop
 
 ITERATIONS = 200
 
 FALLBACKS = ("icelake-server", "skylake-avx512", "skylake")
 """Models of AVX-512 and of AVX2 that every llvm-mca has."""
-
-
-@dataclass(frozen=True)
-class Simulation:
-    """llvm-mca's result.
-
-    model    the processor of its model, as -mcpu
-    exact    whether that is the requested processor
-    cycles   of an iteration, in the long run
-    lines    its own summary, and the cycles of an iteration that each unit is busy
-    """
-
-    model: str
-    exact: bool
-    version: str
-    cycles: float
-    instructions_per_cycle: float
-    lines: tuple[str, ...]
 
 
 def tool() -> str:
@@ -46,7 +28,7 @@ def tool() -> str:
     return found
 
 
-def simulate(loop: Loop, family: Family | None) -> Simulation:
+def simulate(loop: Loop, family: Family | None, title: str) -> Listing:
     """Run the loop through llvm-mca, with the model of this family, or the nearest one that this llvm-mca has.
 
     Raises InspectError if llvm-mca is missing, or no model knows all of the loop's instructions.
@@ -61,28 +43,33 @@ def simulate(loop: Loop, family: Family | None) -> Simulation:
         options = ["-mtriple=x86_64", f"-mcpu={model}", f"-iterations={ITERATIONS}", "-instruction-info=0"]
         ran = subprocess.run([command, *options], input=text, capture_output=True, text=True, check=False)
         if ran.returncode == 0 and "not a recognized processor" not in ran.stderr:
-            return _simulation(ran.stdout, model, model in models[:1], _version(command))
+            break
         refused = refused or next((line for line in ran.stderr.splitlines() if "error" in line), "")
-    raise InspectError(f"no model of llvm-mca knows all of this loop's instructions: {refused}")
+    else:
+        raise InspectError(f"no model of llvm-mca knows all of this loop's instructions: {refused}")
+    facts = dict(re.findall(r"^([A-Za-z ]+):\s+([\d.]+)$", ran.stdout, re.MULTILINE))
+    cycles = float(facts["Total Cycles"]) / ITERATIONS
+    notes = [f"{cycles:.3g} cycles an iteration, {facts['IPC']} instructions a cycle."]
+    if loop.bound is not None:
+        notes.append(f"The bound of --hot is {loop.bound.cycles:.3g} cycles, by {loop.bound.name}.")
+    if model not in models[:1]:
+        here = family.name if family else "this CPU"
+        notes.append(f"This llvm-mca has no model of {here}: this is {model}'s, another core.")
+    lines = [
+        *(f"{name}: {value}" for name, value in facts.items()),
+        "",
+        "busy, cycles of an iteration:",
+        *_busy(ran.stdout),
+    ]
+    title = f"llvm-mca's view of {title}"
+    return Listing(title, "text", tuple(map(Line, lines)), None, tuple(notes), {"model": model, "cycles": cycles})
 
 
-def _version(command: str) -> str:
-    printed = subprocess.run([command, "--version"], capture_output=True, text=True, check=False).stdout
-    found = re.search(r"version (\S+)", printed)
-    return found[1] if found else "?"
-
-
-def _simulation(report: str, model: str, exact: bool, version: str) -> Simulation:
-    facts = dict(re.findall(r"^([A-Za-z ]+):\s+([\d.]+)$", report, re.MULTILINE))
-    if "Total Cycles" not in facts:
-        raise InspectError(f"llvm-mca {version} printed no summary: {report[:200]!r}")
+def _busy(report: str) -> list[str]:
+    """The units in use, the busiest first; a unit with several pipes is their sum."""
     names = dict(re.findall(r"^\[([\d.]+)\]\s+- (\S+)$", report, re.MULTILINE))
     found = re.search(r"pressure per iteration:\n(.*)\n(.*)\n", report)
-    busy: dict[str, float] = {}  # a unit with several pipes is their sum
+    busy: Counter[str] = Counter()
     for number, value in zip(re.findall(r"\[([\d.]+)\]", found[1]), found[2].split(), strict=False) if found else ():
-        if value != "-":
-            busy[names.get(number, number)] = busy.get(names.get(number, number), 0.0) + float(value)
-    units = [f"{name:12} {cycles:6.2f}" for name, cycles in sorted(busy.items(), key=lambda pair: -pair[1])]
-    lines = [*(f"{name}: {value}" for name, value in facts.items()), "", "busy, cycles of an iteration:", *units]
-    cycles = float(facts["Total Cycles"]) / ITERATIONS
-    return Simulation(model, exact, version, cycles, float(facts.get("IPC", 0)), tuple(lines))
+        busy[names.get(number, number)] += float(value) if value != "-" else 0.0  # type: ignore[assignment]
+    return [f"{name:12} {cycles:6.2f}" for name, cycles in busy.most_common() if cycles]

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 WARP = 32
@@ -52,64 +52,56 @@ carve-out, and one block's part of it; barriers of all blocks, if they can run o
 
 
 @dataclass(frozen=True)
-class Limits:
-    """What a multiprocessor of one compute capability holds; memory in bytes.
+class Gpu:
+    """A GPU, and what one of its multiprocessors holds; memory in bytes.
 
-    warps, blocks    resident at once
+    cc               its compute capability
+    multiprocessors  0 if only the compute capability is known
+    most_warps       resident at once; most_blocks: likewise
     shared           shared memory at the largest carve-out
     block_shared     the part that one block may have; above 48 KiB only as dynamic memory that the program asks for
-    reserved         the part that the system takes for each block
-    unit             shared memory is allocated in such pieces
-    barriers         for all blocks together; None if they never run out
-    """
-
-    warps: int
-    blocks: int
-    shared: int
-    block_shared: int
-    reserved: int
-    unit: int
-    barriers: int | None
-
-
-@dataclass(frozen=True)
-class Gpu:
-    """A GPU by its product name.
-
-    multiprocessors  0 if only the compute capability is known
+    barriers         for all blocks together; 0 if they never run out
     """
 
     name: str
     cc: tuple[int, int]
     multiprocessors: int
-
-    @property
-    def limits(self) -> Limits:
-        return LIMITS[self.cc]
+    most_warps: int
+    most_blocks: int
+    shared: int
+    block_shared: int
+    barriers: int
 
     @property
     def capability(self) -> str:
         return f"{self.cc[0]}.{self.cc[1]}"
 
+    @property
+    def reserved(self) -> int:
+        """The shared memory that the system takes for each block."""
+        return KIB if self.cc >= (8, 0) else 0
 
-LIMITS: dict[tuple[int, int], Limits] = {}
-"""By compute capability."""
-GPUS: dict[str, Gpu] = {}
-"""By name."""
+    @property
+    def unit(self) -> int:
+        """Shared memory is allocated in such pieces."""
+        return 128 if self.cc >= (8, 0) else 256
 
-for _line in TABLE.strip().splitlines()[1:]:
-    _name, *_numbers, _gpus = (_cell.strip() for _cell in _line.split("|"))
-    _cc = (int(_name.split(".")[0]), int(_name.split(".")[1]))
-    _warps, _blocks, _shared, _block, _barriers = (int(_number or 0) for _number in _numbers)
-    _unit, _reserved = (256, 0) if _cc < (8, 0) else (128, KIB)
-    LIMITS[_cc] = Limits(_warps, _blocks, _shared * KIB, _block * KIB, _reserved, _unit, _barriers or None)
-    for _gpu in filter(None, _gpus.split(", ")):
-        _name, _, _count = _gpu.rpartition(" ")
-        GPUS[_name] = Gpu(_name, _cc, int(_count))
+
+def _gpus(line: str) -> Iterator[Gpu]:
+    """The GPUs of a row: first the one that is known by its compute capability alone."""
+    capability, warps, blocks, shared, block, barriers, names = (cell.strip() for cell in line.split("|"))
+    major, minor = map(int, capability.split("."))
+    for name, count in [(capability, "0"), *(name.rsplit(" ", 1) for name in names.split(", ") if name)]:
+        limits = int(warps), int(blocks), KIB * int(shared), KIB * int(block), int(barriers or 0)
+        yield Gpu(name, (major, minor), int(count), *limits)
+
+
+GPUS = {gpu.name: gpu for line in TABLE.strip().splitlines()[1:] for gpu in _gpus(line)}
+"""By name: "H100"; and by compute capability: "9.0"."""
 
 
 def gpu_named(name: str) -> Gpu:
-    """The GPU with this name: `H100`, `rtx4090`, `NVIDIA A100`; case, spaces and the maker's name do not matter.
+    """The GPU with this name: `H100`, `rtx4090`, `NVIDIA A100`, `9.0`, `sm_90`; case and spaces do not matter.
 
     Raises ValueError for a name that is not in GPUS.
 
@@ -125,20 +117,8 @@ def gpu_named(name: str) -> Gpu:
 
 
 def _plain(name: str) -> str:
-    words = name.lower().replace("-", " ").split()
+    words = name.lower().replace("-", " ").replace(".", "").removeprefix("sm_").split()
     return "".join(word for word in words if word not in ("nvidia", "tesla", "geforce"))
-
-
-def gpu_of(cc: tuple[int, int]) -> Gpu:
-    """The first known GPU of a compute capability, or one without a name. Raises ValueError for an unknown one.
-
-    >>> gpu_of((8, 9)).name, gpu_of((12, 1)).name
-    ('L4', 'a GPU of 12.1')
-    """
-    if cc not in LIMITS:
-        known = ", ".join(f"{major}.{minor}" for major, minor in LIMITS)
-        raise ValueError(f"cc is {cc[0]}.{cc[1]}, whose limits are not known; known: {known}")
-    return next((gpu for gpu in GPUS.values() if gpu.cc == cc), Gpu(f"a GPU of {cc[0]}.{cc[1]}", cc, 0))
 
 
 @dataclass(frozen=True)
@@ -207,7 +187,7 @@ def occupancy(
     for name, value, least in (("threads", threads, 1), ("registers", registers, 0), ("shared", shared, 0)):
         if value < least:
             raise ValueError(f"{name} is {value}, expected at least {least}")
-    by = _blocks_by(gpu.limits, threads, registers, shared, barriers)
+    by = _blocks_by(gpu, threads, registers, shared, barriers)
     blocks, warps = min(by.values()), math.ceil(threads / WARP)
     return Occupancy(
         gpu=gpu.name,
@@ -218,12 +198,12 @@ def occupancy(
         barriers=barriers,
         blocks=blocks,
         warps=blocks * warps,
-        most_warps=gpu.limits.warps,
+        most_warps=gpu.most_warps,
         by=by,
         limited_by=tuple(name for name, most in by.items() if most == blocks),
         block_registers=_registers_of_warp(registers) * warps,
-        block_shared=_allocated(shared, gpu.limits),
-        advice=_advice(gpu.limits, by, threads, registers, shared, barriers) if advise else "",
+        block_shared=_allocated(shared, gpu),
+        advice=_advice(gpu, by, threads, registers, shared, barriers) if advise else "",
     )
 
 
@@ -231,31 +211,31 @@ def _registers_of_warp(registers: int) -> int:
     return math.ceil(registers * WARP / REGISTER_UNIT) * REGISTER_UNIT
 
 
-def _allocated(shared: int, limits: Limits) -> int:
-    return math.ceil((shared + limits.reserved) / limits.unit) * limits.unit
+def _allocated(shared: int, gpu: Gpu) -> int:
+    return math.ceil((shared + gpu.reserved) / gpu.unit) * gpu.unit
 
 
-def _blocks_by(limits: Limits, threads: int, registers: int, shared: int, barriers: int) -> dict[str, int]:
+def _blocks_by(gpu: Gpu, threads: int, registers: int, shared: int, barriers: int) -> dict[str, int]:
     """How many blocks each resource allows."""
     warps = math.ceil(threads / WARP)
-    by = {"warps": limits.warps // warps if threads <= MOST_THREADS else 0, "blocks": limits.blocks}
+    by = {"warps": gpu.most_warps // warps if threads <= MOST_THREADS else 0, "blocks": gpu.most_blocks}
     if registers:
         # Warps are dealt to the partitions, and each partition has whole ones.
         most = REGISTERS // PARTITIONS // _registers_of_warp(registers) * PARTITIONS
         by["registers"] = most // warps if registers <= MOST_REGISTERS else 0
-    allocated = _allocated(shared, limits)
+    allocated = _allocated(shared, gpu)
     if allocated:
-        by["shared memory"] = limits.shared // allocated if allocated <= limits.block_shared + limits.reserved else 0
-    if limits.barriers is not None and barriers:
-        by["barriers"] = limits.barriers // barriers
+        by["shared memory"] = gpu.shared // allocated if allocated <= gpu.block_shared + gpu.reserved else 0
+    if gpu.barriers and barriers:
+        by["barriers"] = gpu.barriers // barriers
     return by
 
 
-def _advice(limits: Limits, by: Mapping[str, int], threads: int, registers: int, shared: int, barriers: int) -> str:
+def _advice(gpu: Gpu, by: Mapping[str, int], threads: int, registers: int, shared: int, barriers: int) -> str:
     """The least change that fits one block more; or the block size nearest to this one with which more warps fit."""
     blocks, warps = min(by.values()), math.ceil(threads / WARP)
     wanted = blocks + 1
-    if blocks and blocks * warps == limits.warps:
+    if blocks and blocks * warps == gpu.most_warps:
         return "All warps are taken: there is nothing to gain."
     changes, fixed = [], any(by.get(name, wanted) < wanted for name in ("warps", "blocks", "barriers"))
     if by.get("registers", wanted) < wanted:
@@ -264,19 +244,19 @@ def _advice(limits: Limits, by: Mapping[str, int], threads: int, registers: int,
         fixed = fixed or not fewer
         changes.append(f"at most {fewer} registers a thread (now {registers})")
     if by.get("shared memory", wanted) < wanted:
-        room = min(limits.shared // wanted, limits.block_shared + limits.reserved) // limits.unit * limits.unit
-        if room < limits.reserved:
+        room = min(gpu.shared // wanted, gpu.block_shared + gpu.reserved) // gpu.unit * gpu.unit
+        if room < gpu.reserved:
             return "Shared memory is what the system reserves for each block: larger blocks use it better."
-        changes.append(f"at most {room - limits.reserved:,} bytes of shared memory a block (now {shared:,})")
+        changes.append(f"at most {room - gpu.reserved:,} bytes of shared memory a block (now {shared:,})")
     if changes and not fixed:
         return f"{'One block more fits' if blocks else 'It can be launched'} with {' and '.join(changes)}."
 
     def held(size: int) -> int:
-        return min(_blocks_by(limits, size, registers, shared, barriers).values()) * math.ceil(size / WARP)
+        return min(_blocks_by(gpu, size, registers, shared, barriers).values()) * math.ceil(size / WARP)
 
     sizes = sorted(range(WARP, MOST_THREADS + 1, WARP), key=lambda size: (abs(size - threads), size))
     better = next((size for size in sizes if held(size) > blocks * warps), None)
     if better is None:
         return "No other size of a block holds more warps."
     more = "More warps fit" if blocks else "It can be launched"
-    return f"{more} with blocks of {better} threads (now {threads}): {held(better)} of {limits.warps} warps."
+    return f"{more} with blocks of {better} threads (now {threads}): {held(better)} of {gpu.most_warps} warps."

@@ -21,6 +21,7 @@ from ..backends.threads import num_threads, set_num_threads
 from ..machine import limits
 from ..machine.plausible import bandwidth_now
 from ..operation import Implementation, Workload
+from ..timing.budget import fitting
 from .records import Measured
 from .samples import Samples, sample
 
@@ -81,20 +82,18 @@ def trial(k: Implementation, dtype: str = "float32", isa: str | None = None) -> 
     level = isa or _core.isa()
     if not k.available() or level not in _core.isa_levels():
         return None
-    contract, itemsize = k.operation.contract, np.dtype(dtype).itemsize
-    chosen: Trial | None = None
+    contract, itemsize, found = k.operation.contract, np.dtype(dtype).itemsize, {}
+
+    def measure(workload: Workload) -> float:
+        call, footprint = _call(k, workload, dtype)
+        found[workload.name] = Trial(k, workload, dtype, level, call, footprint)
+        return min(_seconds(call) for _ in range(3))
+
     with _setting(level):
-        rate = 0.0  # of the workload before: flops, or bytes, a second
-        for workload in sorted(contract.workloads, key=lambda w: contract.traffic(1, **w.shape)):
-            nbytes = contract.traffic(itemsize, **workload.shape)
-            work = max(contract.flops(**workload.shape), nbytes)
-            most = HEAVY if work > FLOPS_PER_BYTE * nbytes else LIGHT
-            if chosen is not None and (nbytes > most or (rate and work / rate > LONGEST)):
-                continue
-            call, footprint = _call(k, workload, dtype)
-            rate = work / min(_seconds(call) for _ in range(3))
-            chosen = Trial(k, workload, dtype, level, call, footprint)
-    return chosen
+        largest = contract.workloads[-1].shape
+        dense = contract.flops(**largest) > FLOPS_PER_BYTE * contract.traffic(itemsize, **largest)
+        most = HEAVY if dense else LIGHT
+        return found[fitting(contract, LONGEST, measure, itemsize=itemsize, most_bytes=most)[-1].name]
 
 
 def _call(k: Implementation, workload: Workload, dtype: str) -> tuple[Callable[[], object], int]:

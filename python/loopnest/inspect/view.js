@@ -1,4 +1,3 @@
-"use strict";
 // A line knows the number of its source line, data-s; lines of one view with one number belong together.
 
 function others(line) {
@@ -88,9 +87,3 @@ for (const pane of document.querySelectorAll(".lines")) {
   const hot = pane.querySelector(".hot");
   if (hot) pane.scrollTop = Math.max(0, hot.offsetTop - pane.offsetTop - pane.clientHeight / 4);
 }
-
-const dark = matchMedia("(prefers-color-scheme: dark)");
-document.getElementById("theme").addEventListener("click", () => {
-  const now = document.documentElement.dataset.theme || (dark.matches ? "dark" : "light");
-  document.documentElement.dataset.theme = now === "dark" ? "light" : "dark";
-});
