@@ -197,7 +197,9 @@ def read_sass(text: str, name: str | None = None) -> Code:
 
 
 _IR = re.compile(r"\s+(?:%[\w.\"$-]+ = )?(?:(?:tail|musttail|notail) )?(?P<name>[a-z]+)\b(?P<operands>.*)")
-_METADATA = re.compile(r",? !(dbg|tbaa|noalias|alias\.scope|prof|range|nonnull|noundef|invariant\.load|llvm\.loop) !\d+")
+_METADATA = re.compile(
+    r",? !(dbg|tbaa|noalias|alias\.scope|prof|range|nonnull|noundef|invariant\.load|llvm\.loop) !\d+"
+)
 
 
 def read_ir(text: str, name: str) -> Code:
