@@ -578,7 +578,7 @@ EXPORTED const char* loopnest_kernel(int number) { return loopnest_kernels[numbe
 //     i 7 | u 7 | l 7 | b 1 | f 0.5 | d 0.5         int, unsigned, long long, bool, float, double
 #include <signal.h>
 
-#include "view.hpp"
+#include "../cuda/view.hpp"
 
 namespace {
 

@@ -45,6 +45,22 @@ MOST_THREADS = 600
 """Threads of a launch whose sizes are chosen here: ThreadSanitizer takes 0.7 ms and 0.8 MB for each."""
 
 
+BARRIERS = (
+    (
+        "unreached",
+        "not all threads reach this __syncthreads()",
+        "GPUs before Volta wait for ever; later ones continue without the data of the missing threads. Let every "
+        "thread reach the barrier",
+    ),
+    (
+        "divergent",
+        "__syncthreads() in divergent code",
+        "All threads of a block must reach the same barrier; move it out of the branch",
+    ),
+)
+"""Errors at a barrier: the simulator's word, the error, and the fix."""
+
+
 @dataclass(frozen=True)
 class Access:
     """One of the two accesses of a race.
@@ -344,18 +360,9 @@ class _Report:
         kind, _, rest = problem.partition(": ")
         line = re.search(r"in line (\d+)", rest)
         at = int(line[1]) if line else None
-        if kind.startswith("unreached"):
-            sentence = (
-                f"line {at}: not all threads reach this __syncthreads(): {rest}. GPUs before Volta wait for ever; "
-                "later ones continue without the data of the missing threads. Let every thread reach the barrier"
-            )
-            return Finding("unreached", self._kernel, sentence, at)
-        if kind.startswith("divergent"):
-            sentence = (
-                f"line {at}: __syncthreads() in divergent code: {rest}. All threads of a block must reach the same "
-                "barrier; move it out of the branch"
-            )
-            return Finding("divergent", self._kernel, sentence, at)
+        for name, what, advice in BARRIERS:
+            if kind.startswith(name):
+                return Finding(name, self._kernel, f"line {at}: {what}: {rest}. {advice}", at)
         return Finding("crash", self._kernel, problem, at)
 
     def _hang(self, threads: Sequence[tuple[str, str, str]], time_limit: float) -> Finding:

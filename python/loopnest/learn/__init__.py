@@ -1,8 +1,8 @@
-"""Lessons and exercises: what `loopnest lesson` and `loopnest exercise` show and check.
+"""How does one learn this? Twelve lessons, an exercise for each, and experiments.
 
-The lessons are Markdown in docs/lessons/, installed with the package; the exercises' starters and solutions lie beside
-them. lessons.py reads and prints them, exercises.py says what is asked and checks an answer in a process of its own
-(runner.py), drawing.py draws the first case that is wrong, pictures.py makes the lessons' pictures.
+The number of a lesson or exercise and a learner's file come in. A lesson's text goes out, or an Attempt: right, or the
+first wrong case, and how fast. The lessons and the exercises' starters and solutions are files in docs/lessons/,
+installed with the package.
 """
 
 from .exercises import EXERCISES, Attempt, Exercise, check_exercise, write_starter

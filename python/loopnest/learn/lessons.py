@@ -1,7 +1,7 @@
-"""The lessons: found, taken apart, and shown in a terminal.
+"""The lessons: their files, their parts, and how a terminal shows them.
 
-A lesson is one Markdown file, NN-name.md. Its ```python blocks run in order in one namespace; a block that is followed
-by an ```output block prints exactly that. Answers stand in <details>, and are hidden until they are asked for.
+A lesson is one Markdown file, NN-name.md. Its ```python blocks run in order in one namespace. An ```output block after
+a block is exactly what it prints. Answers are in <details>, and hidden by default.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def folder() -> Path:
-    """The folder of the lessons: installed beside the package's modules, or docs/lessons of the source tree."""
+    """The folder of the lessons: inside the installed package, or docs/lessons of the source tree."""
     package = Path(__file__).parents[1]
     installed = package / "lessons"
     return installed if installed.exists() else package.parents[1] / "docs" / "lessons"
@@ -25,7 +25,7 @@ def folder() -> Path:
 
 @dataclass(frozen=True)
 class Block:
-    """A ```python block: what it says, where it begins, and what it prints where the lesson shows that."""
+    """A ```python block: its source, its first line, and what it prints if the lesson shows that."""
 
     source: str
     line: int
@@ -50,7 +50,7 @@ class Lesson:
 
     @property
     def title(self) -> str:
-        """The heading, less its number."""
+        """The heading without its number."""
         return self.text.partition("\n")[0].lstrip("# ").partition(". ")[2]
 
     @property
@@ -69,7 +69,7 @@ class Lesson:
             yield Block(fence[2], line, after[2] if after is not None and follows else None)
 
     def pictures(self) -> Iterator[tuple[str, Path]]:
-        """What each picture shows, in words, and its file."""
+        """Each picture in words, and its file."""
         for words, file in PICTURE.findall(self.text):
             yield " ".join(words.split()), self.file.parent / file
 
@@ -85,7 +85,7 @@ def lessons() -> list[Lesson]:
 
 
 def lesson(number: int) -> Lesson:
-    """The lesson of this number. Raises ValueError, with those that there are, where there is none."""
+    """The lesson of this number. Raises ValueError, with the range of numbers, where there is none."""
     found = {one.number: one for one in lessons()}
     if number not in found:
         raise ValueError(f"lesson: there is no lesson {number}; expected a number from {min(found)} to {max(found)}")
@@ -93,14 +93,14 @@ def lesson(number: int) -> Lesson:
 
 
 def in_terminal(one: Lesson, answers: bool = False) -> RenderableType:
-    """The lesson as rich prints it: pictures in words with their files, answers hidden unless they are asked for."""
+    """The lesson for rich to print: pictures in words with their files; answers hidden unless `answers` is set."""
     from rich.markdown import Markdown
 
     return Markdown(terminal_text(one, answers), code_theme="ansi_dark", hyperlinks=False)
 
 
 def terminal_text(one: Lesson, answers: bool = False) -> str:
-    """Its Markdown without what a terminal cannot show."""
+    """The lesson's Markdown for a terminal, with commands and file names in place of links and pictures."""
 
     def details(found: re.Match[str]) -> str:
         question = found[1].strip()
