@@ -1,10 +1,9 @@
-"""Two runs beside each other: for each benchmark how many times as long it takes now, and how sure that is.
+"""Two runs next to each other: for each benchmark how many times as long it takes now, and how sure that is.
 
-The ratio is that of the medians of the times that were kept, and its 95 % interval a bootstrap's: both sets of times
-are drawn again from themselves many times, and the middle 95 % of the ratios that this gives are the interval (Efron,
-Tibshirani, An Introduction to the Bootstrap, 1993, ch. 13). It covers what varies within a run. What differs from run
-to run, such as a clock or a neighbour on the machine, it cannot know: therefore a benchmark counts as slower or faster
-only if its best time says so too, which a neighbour changes less, and if both differ by more than a threshold.
+The ratio is that of the medians of the kept times, with the interval of `timing.interval.ratio_of_runs`. The interval
+covers what varies within a run. It cannot cover what differs between runs, such as a clock rate or a neighbour on the
+machine. So a benchmark counts as slower or faster only if its best time agrees, which a neighbour changes less, and if
+both differ by more than a threshold.
 
 >>> from pathlib import Path
 >>> from loopnest.bench.compare import compare
@@ -20,21 +19,17 @@ from dataclasses import dataclass
 from statistics import median
 
 import numpy as np
-from rich import box
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ..output.text import duration, three_digits
+from ..timing.interval import Interval, ratio_of_runs
 from .records import Record, Results
-
-DRAWS = 1000
-"""Of a bootstrap: the ends of the interval are then the 25th ratio from either end."""
+from .tables import table_like
 
 FEW = 6
-"""With fewer times than this on either side, a 95 % interval of the median is wider than all of them: their extremes
-hold it with a probability of 1 - 2 / 2^n, which is 97 % for 6. Then the extremes are taken, and moved apart by as much
-as times of this run usually differ."""
+"""A spread of fewer times says little."""
 
 SLOWER, FASTER, UNCHANGED = "slower", "faster", "unchanged"
 
@@ -43,22 +38,20 @@ SLOWER, FASTER, UNCHANGED = "slower", "faster", "unchanged"
 class Change:
     """One benchmark in two runs.
 
-    ratio  of the new median time to the old one, with the ends of its 95 % interval: above 1 it is slower now
+    ratio  of the new median time to the old one, with its 95 % interval: above 1 it is slower now
     best   the ratio of the best times
     """
 
     old: Record
     new: Record
-    ratio: float
-    low: float
-    high: float
+    ratio: Interval
     best: float
     verdict: str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """All benchmarks that both runs have, the slowest now first; what only one of them has; what makes it doubtful."""
+    """All benchmarks that both runs have, the slowest now first; the others; and reasons to doubt the comparison."""
 
     changes: tuple[Change, ...]
     only_old: tuple[Record, ...]
@@ -77,13 +70,13 @@ class Comparison:
     @property
     def mean(self) -> float:
         """The geometric mean of the ratios."""
-        return math.exp(sum(math.log(change.ratio) for change in self.changes) / len(self.changes))
+        return math.exp(sum(math.log(change.ratio.estimate) for change in self.changes) / len(self.changes))
 
 
 def compare(old: Results, new: Results, *, threshold: float = 0.05) -> Comparison:
     """Compare the benchmarks that both runs have.
 
-    threshold  0.05 is 5 %: what is at most so much slower or faster counts as unchanged
+    threshold  a smaller change counts as unchanged: 0.05 is 5 %
 
     Raises ValueError where the runs have no benchmark in common.
     """
@@ -91,11 +84,10 @@ def compare(old: Results, new: Results, *, threshold: float = 0.05) -> Compariso
     both = [key for key in before if key in now]
     if not both:
         raise ValueError("the two runs have no benchmark in common: there is nothing to compare")
-    rng = np.random.default_rng(0)  # the same files give the same verdict
-    usual = max(_usual_spread(old), _usual_spread(new))
-    changes = [_change(before[key], now[key], threshold, usual, rng) for key in both]
+    spread = max(_spread(old), _spread(new))
+    changes = [_change(before[key], now[key], threshold, spread) for key in both]
     return Comparison(
-        changes=tuple(sorted(changes, key=lambda change: -change.ratio)),
+        changes=tuple(sorted(changes, key=lambda change: -change.ratio.estimate)),
         only_old=tuple(record for key, record in before.items() if key not in now),
         only_new=tuple(record for key, record in now.items() if key not in before),
         warnings=tuple(_warnings(old, new, changes, threshold)),
@@ -107,38 +99,32 @@ def _by_key(results: Results) -> dict[tuple[str, ...], Record]:
     return {(r.suite, r.study, r.section, r.workload, r.impl, r.case, r.dtype): r for r in results.records}
 
 
-def _change(old: Record, new: Record, threshold: float, usual: float, rng: np.random.Generator) -> Change:
-    ratio, best = median(new.samples) / median(old.samples), new.best / old.best
-    low, high = interval(old.samples, new.samples, usual, rng)
-    if low > 1 + threshold and best > 1 + threshold:
+def _change(old: Record, new: Record, threshold: float, spread: float) -> Change:
+    ratio, best = change_of(old.samples, new.samples, spread), new.best / old.best
+    if ratio.low > 1 + threshold and best > 1 + threshold:
         verdict = SLOWER
-    elif high < 1 / (1 + threshold) and best < 1 / (1 + threshold):
+    elif ratio.high < 1 / (1 + threshold) and best < 1 / (1 + threshold):
         verdict = FASTER
     else:
         verdict = UNCHANGED
-    return Change(old, new, ratio, low, high, best, verdict)
+    return Change(old, new, ratio, best, verdict)
 
 
-def interval(old: Sequence[float], new: Sequence[float], usual: float, rng: np.random.Generator) -> tuple[float, float]:
-    """The 95 % interval of the ratio of the medians, new to old.
+def change_of(old: Sequence[float], new: Sequence[float], spread: float) -> Interval:
+    """How many times as long it takes now.
 
-    usual  how much longer than the shortest the longest times of a benchmark take: 1.1 is a tenth. It widens the
-           interval where there are fewer than 6 times on either side
+    spread  how much longer than the shortest the longest times of a benchmark take: 1.1 is a tenth. With too few times
+            for an interval of the median, the interval reaches from the lowest to the highest ratio of two of them,
+            widened by this factor
     """
-    if min(len(old), len(new)) < FEW:
-        return min(new) / max(old) / usual, max(new) / min(old) * usual
-    ratios = _medians(new, rng) / _medians(old, rng)
-    low, high = np.quantile(ratios, [0.025, 0.975])
-    return float(low), float(high)
+    found = ratio_of_runs(old, new)
+    if found.bounded:
+        return found
+    return Interval(found.estimate, min(new) / max(old) / spread, max(new) / min(old) * spread)
 
 
-def _medians(seconds: Sequence[float], rng: np.random.Generator) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    drawn = rng.choice(np.asarray(seconds), (DRAWS, len(seconds)))
-    return np.asarray(np.median(drawn, axis=1))
-
-
-def _usual_spread(results: Results) -> float:
-    """Of the benchmarks with many times, how much longer the 9th of 10 takes than the shortest, in the median."""
+def _spread(results: Results) -> float:
+    """How much longer than the shortest time the 9th decile is, in the median of the benchmarks with enough times."""
     spreads = [float(np.quantile(r.samples, 0.9)) / min(r.samples) for r in results.records if len(r.samples) >= FEW]
     return median(spreads) if spreads else 1.25
 
@@ -163,7 +149,7 @@ def _warnings(old: Results, new: Results, changes: Sequence[Change], threshold: 
     for name, results in (("old", old), ("new", new)):
         if results.interrupted:
             yield f"the {name} run was cut off: it holds {len(results.records)} results"
-    middle = median(change.ratio for change in changes)
+    middle = median(change.ratio.estimate for change in changes)
     if len(changes) >= FEW and not 1 / (1 + threshold) <= middle <= 1 + threshold:
         word = "slower" if middle > 1 else "faster"
         share = 100 * (max(middle, 1 / middle) - 1)
@@ -177,7 +163,7 @@ def report(comparison: Comparison, width: int, everything: bool = False) -> Iter
     """What `loopnest compare` prints, one renderable after another.
 
     width       of the terminal, in characters
-    everything  the benchmarks that have not changed too
+    everything  whether to show the benchmarks that have not changed
     """
     for warning in comparison.warnings:
         yield Text(f"warning: {warning}", style="yellow")
@@ -200,23 +186,18 @@ def report(comparison: Comparison, width: int, everything: bool = False) -> Iter
 
 def _table(changes: Sequence[Change], width: int) -> Table:
     roomy = width >= 110
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, int(width >= 84), 0, 0), pad_edge=False, show_edge=False)
+    table = table_like(width)
     table.add_column("benchmark", overflow="fold", ratio=1)
-    for name in ("old", "new") if roomy else ():
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("time now", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    if roomy:
-        table.add_column("best", justify="right", no_wrap=True)
+    headings = [*(["old", "new"] if roomy else []), "time now", "95 % interval", *(["best"] if roomy else [])]
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for change in changes:
         mark, style = MARKS[change.verdict]
         medians = [duration(median(record.samples)) for record in (change.old, change.new)] if roomy else []
-        ends = f"{_ratio(change.low)} – {_ratio(change.high)}"
+        now, ends = f"{_ratio(change.ratio.estimate)}×", f"{_ratio(change.ratio.low)} – {_ratio(change.ratio.high)}"
         best = [f"{_ratio(change.best)}×"] if roomy else []
-        table.add_row(
-            *map(Text, (label(change.new), *medians, f"{_ratio(change.ratio)}×", ends, *best)), Text(mark, style=style)
-        )
+        table.add_row(*map(Text, (label(change.new), *medians, now, ends, *best)), Text(mark, style=style))
     return table
 
 
@@ -226,5 +207,4 @@ def _ratio(x: float) -> str:
 
 def label(record: Record) -> str:
     """A benchmark in words: its study, implementation, case and workload."""
-    study = record.study if record.study != record.operation else record.operation
-    return " · ".join(filter(None, (study, f"{record.impl} {record.case}".strip(), record.workload)))
+    return " · ".join(filter(None, (record.study, f"{record.impl} {record.case}".strip(), record.workload)))

@@ -13,20 +13,19 @@ from rich.text import Text
 
 from ..layout import explain
 from ..output.text import duration, three_digits, times
-from ..timing.conditions import Conditions
 from ..timing.environment import Environment
 from .claims import claims
 from .records import Record, Results
 
 COMPUTE_BOUND = 2.0
-"""Operations a byte from which a study is told in GFLOP/s; below, the memory decides, and it is told in GB/s."""
+"""Operations a byte from which a study has GFLOP/s first; below, the memory decides, and it has GB/s first."""
 
 HOW = "Times are the best of several rounds, of the kernel alone unless a call is named; NumPy arrays in, `out` given."
 
 
 @dataclass(frozen=True)
 class Row:
-    """A record beside those that it is compared with.
+    """A record, and the records that it is compared with.
 
     over_slowest, under_fastest  how many times as fast as the slowest it is, and the fastest as it
     """
@@ -63,36 +62,32 @@ def highest(records: Sequence[Record]) -> list[Record]:
 
 
 def comparable(records: Sequence[Record]) -> list[Record]:
-    """For each section the records of the largest workload that all of its rows ran (or else the most of them)."""
+    """For each section the records of the largest workload that all of its rows ran, or else the most of them."""
     chosen: list[Record] = []
-    for _, section in _sections(records):
-        workloads = [same for _, same in _by(section, lambda r: r.workload)]
-        most = max(map(len, workloads))
-        full = {same[0].work: same for same in workloads if len(same) == most}
-        chosen += full[max(full)]
+    for section in _groups(records, lambda r: r.section).values():
+        workloads = list(_groups(section, lambda r: r.workload).values())
+        largest = max(workloads, key=lambda same: (len(same), same[0].work))
+        chosen += largest
     return chosen
 
 
 def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType]:
-    """All that `loopnest bench` prints, one renderable after another.
+    """What `loopnest bench` prints, one renderable after another.
 
-    quick  a table for each study, of what tells the most; else one for each workload too
+    quick  one table for each study; else one for each workload too
     width  of the terminal, in characters
     """
     if results.environment:
         yield about(results.environment)
     if results.conditions:
-        yield _state(results.conditions)
+        yield _with_warnings(results.conditions.sentence(), results.conditions.warnings())
     believed = [record for record in results.records if not record.beyond_limit]
-    for study, records in _by(believed, lambda r: r.study):
-        if not quick:
-            for workload, same in _by(records, lambda r: r.workload):
-                yield table(f"{study} · {workload}", same, width)
+    for study, records in _groups(believed, lambda r: r.study).items():
+        one = records if not quick else [] if records[0].ladder else comparable(records)
+        for workload, same in _groups(one, lambda r: r.workload).items():
+            yield table(f"{study} · {workload}", same, width)
         if records[0].ladder:
             yield ladder(study, records, width)
-        elif quick:
-            for workload, same in _by(comparable(records), lambda r: r.workload):
-                yield table(f"{study} · {workload}", same, width)
         yield from _claims(records)
     yield from _not_run(results)
     for record in results.records:
@@ -103,7 +98,7 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
 
 
 def ladder(study: str, records: Sequence[Record], width: int) -> RenderableType:
-    """The rungs in reading order, each on the largest workload that it ran, and how far the ladder reaches."""
+    """The rungs in reading order, each on the largest workload that it ran, and the factor from slowest to fastest."""
     top = highest(records)
     ranked = sorted(top, key=lambda r: rate(r, unit(records)))
     slowest, fastest = ranked[0], ranked[-1]
@@ -117,19 +112,14 @@ def ladder(study: str, records: Sequence[Record], width: int) -> RenderableType:
 
 
 def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
-    """One row a record. Where the records have sections, a row is compared with those of its own section.
-
-    It has as many columns as fit the width.
-    """
+    """One row a record, with the columns that fit the width. With sections, a row is compared within its own."""
     in_unit = unit(records)
     same_workload = len({r.workload for r in records}) == 1
     if same_workload and records[0].workload not in title:
         title += f" · {records[0].workload}"
-    whole = [column for column in COLUMNS if not (column == "limit" and all(r.limit is None for r in records))]
     measuring = Console(width=1000, color_system=None)
     for without in range(len(WIDE) + 1):
-        columns = [column for column in whole if column not in WIDE[:without]]
-        result = _table(records, in_unit, columns, not same_workload, width)
+        result = _table(records, in_unit, WIDE[:without], not same_workload, width)
         if measuring.measure(result).maximum <= width:
             break
     parts: list[RenderableType] = [Text(f"\n{title} · {records[0].dtype}", style="bold"), result]
@@ -140,50 +130,50 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
     return Group(*parts)
 
 
-COLUMNS = ("time", "rate", "other", "slowest", "fastest", "limit", "bar", "cores", "moved")
 WIDE = ("other", "fastest", "bar", "slowest", "cores")
-"""Columns that a narrow terminal does without, the first of them first."""
+"""Columns that a narrow terminal leaves out, the first of them first."""
 
 BAR = 10
 """Characters of a bar that reaches the limit."""
 
 
-def _table(records: Sequence[Record], in_unit: str, columns: Sequence[str], workloads: bool, width: int) -> Table:
-    result = Table(box=box.SIMPLE_HEAD, padding=(0, int(width >= 84), 0, 0), pad_edge=False, show_edge=False)
+def table_like(width: int) -> Table:
+    """An empty table in the style of all tables here."""
+    return Table(box=box.SIMPLE_HEAD, padding=(0, int(width >= 84), 0, 0), pad_edge=False, show_edge=False)
+
+
+def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], workloads: bool, width: int) -> Table:
     other = "GB/s" if in_unit == "GFLOP/s" else "GFLOP/s"
-    cases = any(r.case for r in records)
+    columns: dict[str, tuple[str, Callable[[Row], str]]] = {
+        "time": ("time", lambda row: duration(row.record.best)),
+        "rate": (in_unit, lambda row: three_digits(row.rate)),
+        "other": (other, lambda row: three_digits(rate(row.record, other))),
+        "slowest": ("faster\nthan\nslowest", lambda row: times(row.over_slowest)),
+        "fastest": ("slower\nthan\nfastest", lambda row: times(row.under_fastest)),
+    }
+    if any(r.limit for r in records):
+        columns["limit"] = "% of\nlimit", lambda row: percent(row.record)
+        columns["bar"] = "", lambda row: bar(row.record.percent or 0.0)
+    columns["cores"] = "cores", lambda row: str(row.record.threads)
+    columns = {name: column for name, column in columns.items() if name not in left_out}
+    cases, moved = any(r.case for r in records), explain.columns(records)
+
+    result = table_like(width)
     result.add_column("implementation", no_wrap=True, overflow="fold")
-    if cases:
-        result.add_column("case", no_wrap=True)
-    if workloads:
-        result.add_column("workload", no_wrap=True)
-    titles = {"time": "time", "rate": in_unit, "other": other, "cores": "cores", "limit": "% of\nlimit", "bar": ""}
-    titles |= {"slowest": "faster\nthan\nslowest", "fastest": "slower\nthan\nfastest"}
-    limits = "limit" in columns
-    for column in columns:
-        if column in titles and (column != "bar" or limits):
-            result.add_column(titles[column], justify="left" if column == "bar" else "right", no_wrap=True)
-    moved = explain.columns(records) if "moved" in columns else []
+    for heading in [*(["case"] if cases else []), *(["workload"] if workloads else [])]:
+        result.add_column(heading, no_wrap=True)
+    for name, (heading, _) in columns.items():
+        result.add_column(heading, justify="left" if name == "bar" else "right", no_wrap=True)
     for extra in moved:
         result.add_column(extra.title, justify="right", no_wrap=True)
-    for _, section in _sections(records):
+    for section in _groups(records, lambda r: r.section).values():
         for number, row in enumerate(rows(section, in_unit)):
             record = row.record
             repeated = number > 0 and record.impl == section[number - 1].impl
             cells = ["" if repeated else record.impl]
             cells += [record.case] if cases else []
             cells += [record.workload] if workloads else []
-            told = {
-                "time": duration(record.best),
-                "rate": three_digits(row.rate),
-                "other": three_digits(rate(record, other)),
-                "slowest": times(row.over_slowest),
-                "fastest": times(row.under_fastest),
-                "limit": percent(record),
-                "bar": bar(record.percent or 0.0),
-                "cores": str(record.threads),
-            }
-            cells += [told[column] for column in columns if column in told and (column != "bar" or limits)]
+            cells += [cell(row) for _, cell in columns.values()]
             cells += explain.cells(record, moved) if moved else []
             style = "green" if row.under_fastest == 1 else ""
             result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
@@ -221,25 +211,19 @@ def bar(percent: float, width: int = BAR) -> str:
 
 
 def about(environment: Environment, how: str = HOW) -> Text:
-    """What the figures were taken on, and how: the lines above all tables."""
+    """The lines above all tables: what the figures were taken on, and how."""
     versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
     cores = f"{environment.cores} core{'s' if environment.cores > 1 else ''}"
-    text = Text(
+    return _with_warnings(
         f"{environment.cpu}, {cores}, {environment.system}, ISA level {environment.isa} · {versions}\n"
         f"threads: {', '.join(map(str, environment.pools))}\n"
-        f"{how}\n"
+        f"{how}",
+        environment.warnings,
     )
-    for warning in environment.warnings:
-        text.append(f"warning: {warning}\n", style="yellow")
-    return text
 
 
-def _state(conditions: Conditions) -> Text:
-    """The state of the machine during the run."""
-    text = Text(f"{conditions.sentence()}\n")
-    for warning in conditions.warnings():
-        text.append(f"warning: {warning}\n", style="yellow")
-    return text
+def _with_warnings(text: str, warnings: Iterable[str]) -> Text:
+    return Text.assemble(f"{text}\n", *((f"warning: {warning}\n", "yellow") for warning in warnings))
 
 
 def _claims(records: Sequence[Record]) -> Iterator[Text]:
@@ -258,7 +242,7 @@ def _claims(records: Sequence[Record]) -> Iterator[Text]:
 
 
 def _not_run(results: Results) -> Iterator[Text]:
-    """What has no time on any workload, by reason."""
+    """The rows without a time on any workload, by reason."""
     ran = {(r.study, r.impl, r.case) for r in results.records}
     reasons: dict[str, dict[str, set[str]]] = {}
     for row in results.not_run:
@@ -270,13 +254,9 @@ def _not_run(results: Results) -> Iterator[Text]:
             yield Text(f"  {study}: {', '.join(sorted(impls))}", style="dim")
 
 
-def _sections(records: Sequence[Record]) -> Iterator[tuple[str, list[Record]]]:
-    return _by(records, lambda r: r.section)
-
-
-def _by(records: Iterable[Record], key: Callable[[Record], str]) -> Iterator[tuple[str, list[Record]]]:
+def _groups(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
     """The records with the same key together, in the order in which the keys first appear."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)
-    yield from groups.items()
+    return groups
