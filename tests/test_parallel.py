@@ -479,7 +479,7 @@ def test_a_rank_that_does_not_notice_the_failure_is_named(monkeypatch):
     assert lost(places, HashStore(), [0], monkeypatch) == (
         "lost: rank 2 (pid 102 on elsewhere) has ended, hangs or is late, and the sum of y needs all ranks"
     )
-    both = "lost: rank 0 (pid 100 on elsewhere), rank 2 (pid 102 on elsewhere) have ended"
+    both = "lost: one or more of rank 0 (pid 100 on elsewhere), rank 2 (pid 102 on elsewhere) has ended"
     assert lost(places, HashStore(), [], monkeypatch).startswith(both)
     assert lost(places, Gone(), [], monkeypatch).startswith(both)
 
@@ -526,7 +526,7 @@ def test_buckets_are_parts_of_flat_arrays_in_the_order_of_the_backward_pass():
     np.testing.assert_array_equal(buckets.gradients["w2"], [[2, 3], [4, 5], [6, 7]])
     assert all(buckets.gradients[name].shape == array.shape for name, array in parameters.items())
     refused(ValueError, lambda: Buckets(parameters, first_bytes=0), "first_bytes is 0")
-    refused(RuntimeError, buckets.wait, "gradients of 4 parameters have not been made")
+    refused(RuntimeError, buckets.wait, "gradients of 4 parameters are missing")
 
 
 def test_a_layerwise_network_tells_of_gradients_last_layer_first_and_makes_them_where_it_is_told():

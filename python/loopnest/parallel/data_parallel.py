@@ -1,12 +1,11 @@
-"""Data-parallel training: every rank has the whole network, and a part of each batch.
+"""Data-parallel training: every rank has the whole network and a part of each batch.
 
-The batch's loss is a mean over its N examples, so its gradient is the sum of what the ranks make of their n: each
-weights its own by n / N, and all are added up. After that all ranks take the same step, and their networks stay alike.
+The batch's loss is a mean over its N examples. Each rank weights the gradient of its n examples by n / N, and an
+all-reduce sums them. Then all ranks take the same step, so their networks stay alike.
 
-What is added up is a few large arrays, buckets, and not each parameter's gradient: a message costs some time however
-small it is. And the adding up is overlapped with the backward pass, which goes from the last layer to the first: as
-soon as the last layer's gradients are there, their bucket is under way, while the layers before it are worked on.
-Li et al., PyTorch Distributed: Experiences on Accelerating Data Parallel Training (VLDB 2020), §3.2.
+The sums are of a few large arrays, buckets, since each message has a fixed cost. They overlap with the backward pass,
+which goes from the last layer to the first: the last layer's bucket is summed while the other layers' gradients are
+computed. Li et al., PyTorch Distributed: Experiences on Accelerating Data Parallel Training (VLDB 2020), §3.2.
 """
 
 from __future__ import annotations
@@ -26,18 +25,18 @@ from ..nn.training import State
 from .ranks import START, Pending, Ranks, Span, split
 
 FIRST_BYTES = 4096
-"""The first bucket is under way when it has this much, so that the wire is not idle during the backward pass."""
+"""The size that closes the first bucket: small, so that the first sum begins early."""
 
 BUCKET_BYTES = 25 << 20
-"""The others have this much: far more than a message's fixed cost is worth on any network (the same as torch's)."""
+"""The size that closes the other buckets: large against a message's fixed cost on any network (torch's value)."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bucket:
     """The gradients of some parameters, in one array.
 
-    names  of the parameters, in the order in which their gradients are made
-    array  (n,) their gradients, one after the other
+    names  of the parameters, in the order in which their gradients are computed
+    array  (n,) their gradients, one after another
     """
 
     names: tuple[str, ...]
@@ -48,12 +47,12 @@ class Bucket:
 
 
 class Buckets:
-    """The gradients' memory, in the order in which a backward pass makes them: the last layer's first.
+    """Memory for the gradients, in the order in which a backward pass computes them: the last layer's first.
 
     parameters   arrays of one dtype by name, the first layer's first
-    ranks        by whom they are summed
-    first_bytes, bucket_bytes  how large a bucket is when it is closed: the first one, and the others
-    gradients    by name, the array for that parameter's gradient: a part of its bucket
+    ranks        that sum the buckets; None: no sums
+    first_bytes, bucket_bytes  the sizes that close the first bucket and the others
+    gradients    by name, the array for a parameter's gradient: a part of its bucket
 
     >>> import numpy as np
     >>> from loopnest.parallel import Buckets
@@ -104,38 +103,37 @@ class Buckets:
         self._pending: list[Pending] = []
 
     def ready(self, name: str) -> None:
-        """This parameter's gradient has been made: with the last one of its bucket, the bucket's sum begins."""
+        """Report that this parameter's gradient is computed; the last one of a bucket starts the bucket's sum."""
         i = self._bucket_of[name]
         self._missing[i] -= 1
         if self._missing[i] == 0 and self._ranks is not None:
             self._pending.append(self._ranks.sum_later(self._buckets[i].array, str(self._buckets[i])))
 
     def wait(self) -> None:
-        """Wait for all sums: `gradients` are then those of all ranks."""
+        """Wait for all sums; `gradients` are then summed over the ranks."""
         if any(self._missing):
-            raise RuntimeError(f"the gradients of {sum(self._missing)} parameters have not been made")
+            raise RuntimeError(f"the gradients of {sum(self._missing)} parameters are missing: call ready for each")
         for pending in self._pending:
             pending.wait()
         self._begin()
 
 
 class DataParallel(Training):
-    """A training by several ranks, each with a part of every batch: the same curve as that of one process, to rounding.
+    """A training by several ranks, each with a part of every batch: the curve of one process, up to rounding.
 
-    data, config  as `nn.Training` takes them, the same on all ranks; `config.batch` is the joined batch, of all ranks
+    data, config  as for `nn.Training`, the same on all ranks; `config.batch` is the batch of all ranks together
     ranks         from `parallel.start`
     first_bytes, bucket_bytes  of the buckets
-    buckets       what is summed
-    timeline      whether to note, of each step, when gradients were made and when they were summed
-    spans         what was noted of the last step
+    timeline      whether to record when each step computes gradients and sums them
+    spans         the record of the last step
 
-    Its methods are collectives: all ranks call them in the same order. `stop`, which `run` takes, is heard one step
-    later than in one process, for it travels with the next step's loss; all ranks then stop after the same step.
-    Checkpoints are written by rank 0, and read by it and sent to the others. With the same number of ranks a training
-    goes on bit for bit, and with another within rounding, which a note says.
+    Its methods are collectives: all ranks call them in the same order. `run`'s stop works one step later than in one
+    process, since the wish travels with the next step's loss; all ranks then stop after the same step. Rank 0 writes
+    the checkpoints, reads them and sends them to the others. With the same number of ranks a resumed training is the
+    same bit for bit; with another number it is the same within rounding, and a note says so.
 
-    Raises ValueError, on all ranks, where there are more ranks than examples in a batch, or where the ranks' data,
-    config or implementations are not the same.
+    Raises ValueError on all ranks if there are more ranks than examples in a batch, or if the ranks' data, config or
+    implementations differ.
 
     >>> from loopnest import nn, parallel
     >>> if parallel.why_unavailable() is None:
@@ -159,12 +157,12 @@ class DataParallel(Training):
         batch = (config or Config()).batch
         if batch < self.ranks:
             raise ValueError(
-                f"batch is {batch} and there are {self.ranks} ranks, of which {self.ranks - batch} would never have an "
-                f"example: take a batch of {self.ranks} or more, or fewer ranks"
+                f"batch is {batch} and there are {self.ranks} ranks, expected an example for each: take a batch of "
+                f"{self.ranks} or more, or fewer ranks"
             )
         super().__init__(data, config)
         self.buckets = Buckets(self.network.parameters, ranks, first_bytes, bucket_bytes)
-        self._loss = np.zeros(2)  # the loss, and how many ranks wish to stop
+        self._loss = np.zeros(2)  # the loss, and the number of ranks that wish to stop
         self._wish: Callable[[], bool] = lambda: False
         self._stopping = False
         self.timeline = False
@@ -172,14 +170,14 @@ class DataParallel(Training):
         if self.ranks > 1:
             ranks.agree("the data", f"{data.name} {data.fingerprint()}")
             ranks.agree("the config", dataclasses.asdict(self.config))
-            ranks.agree("the implementation of each operation", self.chosen.ids, "name one that all have: impl")
+            ranks.agree("the implementation of each operation", self.chosen.ids, "choose one that all have with impl")
             self._compile()
             ranks.barrier("the start of the training", START)
 
     def _compile(self) -> None:
-        """Run what may compile with its first call, before the time in which ranks must come to a collective counts."""
+        """Make the calls that may compile, before the timeout of collectives counts."""
         n = min(self.config.batch, len(self._x))
-        first = np.arange(n)[split(n, self.ranks)[self.group.rank]]  # as many as in a step: torch.compile cares
+        first = np.arange(n)[split(n, self.ranks)[self.group.rank]]  # as in a step: torch.compile specialises on sizes
         if len(first) == 0:
             return
         self.network.gradients(self._x[first], self._targets[first], out=self.buckets.gradients)
@@ -218,7 +216,7 @@ class DataParallel(Training):
             share, out = len(part) / len(batch), self.buckets.gradients
             x, targets = self._x[part], self._targets[part]
             self.network.gradients(x, targets, share=share, on_loss=on_loss, ready=ready, out=out)
-        else:  # no example of the last batch is left for this rank
+        else:  # the last batch has no example for this rank
             on_loss(0.0)
             for bucket in self.buckets:
                 bucket.array[:] = 0
@@ -231,7 +229,7 @@ class DataParallel(Training):
         return float(self._loss[0]), self.buckets.gradients
 
     def accuracy(self) -> float:
-        """On the held-out examples, of which each rank judges a part."""
+        """On the held-out examples, a part by each rank."""
         n = len(self.data.test_labels)
         part = split(n, self.ranks)[self.group.rank]
         right = np.zeros(1)
@@ -252,10 +250,7 @@ class DataParallel(Training):
         return super().run(on_step, lambda: self._stopping, checkpoint)
 
     def save(self, path: str | Path) -> None:
-        """Write a checkpoint, by rank 0 alone: the whole of it or nothing, whenever the process ends.
-
-        The others wait for it, longer than for a collective, as disks may be slow; where it fails, it fails on all.
-        """
+        """Write a checkpoint by rank 0, whole or not at all. The others wait; an error is raised on all ranks."""
         write = super().save
         self.group.from_first(lambda: write(path), "the checkpoint")
 

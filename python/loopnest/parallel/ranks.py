@@ -265,9 +265,8 @@ class Ranks:
             reason = " ".join(str(error).split())
             if not missing:
                 raise RankLostError(f"{what} failed, though all ranks are there: {reason}") from error
-            names = ", ".join(map(str, missing))
-            state = "has ended, hangs or is late" if len(missing) == 1 else "have ended, hang or are late"
-            raise RankLostError(f"lost: {names} {state}, and {what} needs all ranks") from error
+            names = f"{'one or more of ' if len(missing) > 1 else ''}{', '.join(map(str, missing))}"
+            raise RankLostError(f"lost: {names} has ended, hangs or is late, and {what} needs all ranks") from error
 
     def _missing(self) -> list[Place]:
         """The ranks that may be missing, as far as this one can know.

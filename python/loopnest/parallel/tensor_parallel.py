@@ -1,19 +1,17 @@
-"""The tensor-parallel MLP: each rank has a part of the hidden units, and the ranks add up what comes of them.
+"""The tensor-parallel MLP: each rank has a part of the hidden units.
 
     y = gelu(x w1 + b1) w2 + b2
 
-w1 is split by columns and w2 by rows. Column j of x w1 + b1 needs column j of w1 alone, and gelu acts on each element
-alone, so a rank with some columns makes these columns of h = gelu(x w1 + b1) with no word from the others. And h w2 is
-a sum over j of (column j of h)(row j of w2): with the rows j of w2, a rank makes its terms of that sum, and one
-all-reduce adds all ranks' terms up. b2 is added once, by rank 0.
+w1 is split by columns and w2 by rows. Column j of h = gelu(x w1 + b1) needs only column j of w1, since gelu acts on
+each element alone; so each rank computes its columns of h without the others. h w2 is a sum over j of (column j of h)
+(row j of w2): each rank computes its terms, and one all-reduce sums them. Rank 0 adds b2.
 
-Backward, dh = dy w2ᵀ and dz need a rank's rows of w2 alone, and so do its parts of dw1, db1 and dw2; db2 is the same on
-all. dx = dz w1ᵀ is again a sum over j, and is the second all-reduce.
+Backward, a rank's parts of dh = dy w2ᵀ, dz, dw1, db1 and dw2 need only its own weights; db2 is the same on all ranks.
+dx = dz w1ᵀ is again a sum over j: the second all-reduce.
 
-So a pass forward and backward has two all-reduces of (t, d) and (t, e) elements, and each rank has 1/N of the weights,
-of the optimizer's state and of the work. Had the first weight been split by rows, gelu would have to wait for a sum, as
-gelu(a + b) is not gelu(a) + gelu(b). Shoeybi et al., Megatron-LM (2019), §3: its f is the identity forward and the
-all-reduce backward, its g the other way round.
+So a pass forward and backward has two all-reduces, of (t, e) and (t, d) elements, and each of N ranks has 1/N of the
+weights, of the optimizer's state and of the work. If w1 were split by rows, gelu would wait for a sum, since gelu(a +
+b) is not gelu(a) + gelu(b). Shoeybi et al., Megatron-LM (2019), §3.
 """
 
 from __future__ import annotations
@@ -27,25 +25,24 @@ from ..nn import Chosen, choose
 from .ranks import Ranks, split
 
 NAMES = ("mlp_forward", "mlp_backward")
-"""The operations that it is made of."""
+"""The operations of the MLP."""
 
 
 class TensorParallelMLP:
-    """The transformer's MLP with its hidden units shared out among the ranks.
+    """The transformer's MLP with its hidden units split among the ranks.
 
-    w1, b1       (d, h), (h,) the whole layer into the h hidden features, the same on all ranks; NumPy arrays of float32
-                 or float64, or CPU tensors of torch's. This rank's part is copied, and the whole not kept
-    w2, b2       (h, e), (e,) the layer out of them
+    w1, b1       (d, h), (h,) the whole first layer, the same on all ranks: NumPy arrays of float32 or float64, or CPU
+                 tensors. This rank's part is copied
+    w2, b2       (h, e), (e,) the whole second layer
     ranks        from `parallel.start`
-    approximate  GELU's form, "tanh" or "none", by erf
-    impl         an id as `nn.choose` takes it: "cpp", "numpy", "numba", "torch", "python"; each rank may have its own
+    approximate  GELU's form, "tanh" or "none"
+    impl         an id as for `nn.choose`, such as "cpp"; each rank may have its own
 
-    parameters   this rank's w1 (d, n), b1 (n,), w2 (n, e) and the whole b2 (e,), by name, which an `nn.Optimizer` may
-                 update: all ranks then have the same b2, as they have the same gradient of it
-    hidden       h; lengths: each rank's n. Where the ranks do not divide h, the first ones have one unit more
+    parameters   this rank's w1 (d, n), b1 (n,), w2 (n, e) and the whole b2 (e,), by name, for an `nn.Optimizer`
+    hidden       h; lengths: each rank's n. If the ranks do not divide h, the first ones have one unit more
 
-    Its methods are collectives: all ranks call them, in the same order, with the same x or dy.
-    The results are within the contract's bound of one process's: it holds for every order of summation.
+    Its methods are collectives: all ranks call them in the same order, with the same x or dy.
+    The results are within the contract's bound, which holds for every order of summation.
     Raises ValueError or TypeError, naming the argument, for shapes and dtypes that do not fit.
 
     >>> import numpy as np
@@ -72,8 +69,8 @@ class TensorParallelMLP:
     ) -> None:
         shapes = _shapes(w1=w1, b1=b1, w2=w2, b2=b2)
         ranks.agree("the shapes of the weights", shapes, "give all ranks the same weights")
-        mine = split(shapes["b1"][0], ranks.size)[ranks.rank]
-        parts = {"w1": w1[:, mine], "b1": b1[mine], "w2": w2[mine], "b2": b2}
+        part = split(shapes["b1"][0], ranks.size)[ranks.rank]
+        parts = {"w1": w1[:, part], "b1": b1[part], "w2": w2[part], "b2": b2}
         self._begin(parts, ranks, approximate, impl, [part.stop - part.start for part in split(len(b1), ranks.size)])
 
     @classmethod
@@ -88,8 +85,10 @@ class TensorParallelMLP:
         approximate: str = "tanh",
         impl: str | Chosen | None = None,
     ) -> TensorParallelMLP:
-        """The MLP whose parts the ranks have already: w1 (d, n), b1 (n,), w2 (n, e), and the whole b2 (e,), the same on
-        all. Each rank may have another n; the units stand in the ranks' order."""
+        """The MLP from parts that the ranks already have: w1 (d, n), b1 (n,), w2 (n, e), and the whole b2 (e,).
+
+        n may differ between ranks; the hidden units are in the ranks' order.
+        """
         shapes = _shapes(w1=w1, b1=b1, w2=w2, b2=b2)
         d, e = shapes["w1"][0], shapes["b2"][0]
         ranks.agree("the number of features in and out", (d, e), "give all ranks parts of the same weights")
@@ -123,7 +122,7 @@ class TensorParallelMLP:
         return f"<MLP {d}-{self.hidden}-{e}, {n} hidden units on rank {self.ranks.rank} of {self.ranks.size}>"
 
     def forward(self, x: Any) -> tuple[Any, Any]:
-        """y (t, e) for x (t, d), the same on all ranks, and the cache for `backward`, with this rank's z and h."""
+        """y (t, e) for x (t, d), the same on all ranks, and the cache for `backward`: this rank's z and h."""
         p = self.parameters
         b2 = p["b2"] if self.ranks.rank == 0 else self._no_bias
         y, cache = self.chosen["mlp_forward"](x, p["w1"], p["b1"], p["w2"], b2, approximate=self.approximate)
@@ -140,10 +139,9 @@ class TensorParallelMLP:
         return dx, dw1, db1, dw2, db2
 
     def gather(self, parts: Mapping[str, Any] | None = None) -> dict[str, Any]:
-        """The whole of this rank's parts, on all ranks: of the parameters, or of their gradients or what an optimizer
-        keeps of them, by the names w1, b1, w2 and b2. For checkpoints, which any number of ranks may then go on with.
+        """The whole arrays on all ranks, bit for bit, for a checkpoint that any number of ranks can resume.
 
-        Bit for bit what was split: nothing is computed.
+        parts  this rank's parts by the names w1, b1, w2 and b2: gradients or an optimizer's state; None: the parameters
         """
         parts = self.parameters if parts is None else parts
         axes = {"w1": 1, "b1": 0, "w2": 0}
@@ -154,7 +152,7 @@ class TensorParallelMLP:
 
 
 def _shapes(**arrays: Any) -> dict[str, tuple[int, ...]]:
-    """The shapes of w1, b1, w2 and b2, which fit."""
+    """The shapes of w1, b1, w2 and b2. Raises ValueError if they do not fit together."""
     shapes = {name: tuple(array.shape) for name, array in arrays.items()}
     for name, axes in (("w1", 2), ("b1", 1), ("w2", 2), ("b2", 1)):
         if len(shapes[name]) != axes:

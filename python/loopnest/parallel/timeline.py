@@ -1,4 +1,4 @@
-"""What a rank did when, in characters: gradients that are made, and their sums, which are under way meanwhile.
+"""The timeline of a rank's step, in characters: gradients are computed while earlier ones are summed.
 
 >>> from loopnest.parallel import Span
 >>> from loopnest.parallel.timeline import drawn
@@ -20,7 +20,7 @@ MARKS = {"forward": "▒", "gradient": "█", "all-reduce": "░"}
 
 
 def drawn(spans: Sequence[Span], width: int = 80) -> list[str]:
-    """The spans as lines of text, so many columns wide at most, by when they began."""
+    """The spans as lines of at most `width` columns, in the order of their beginnings."""
     if not spans:
         return []
     begin, end = min(span.begin for span in spans), max(span.end for span in spans)
