@@ -46,7 +46,7 @@ def tensor_parallel(ranks, h, dtype, form, impl):
     dx, dw1, db1, dw2, db2 = mlp.backward(dy, cache)
     whole = mlp.gather({"w1": dw1, "b1": db1, "w2": dw2, "b2": db2})
     made = y, dx, whole["w1"], whole["b1"], whole["w2"], whole["b2"]
-    z, hidden = (ranks.gather(part, mlp.lengths, axis=1) for part in (cache.z, cache.h))
+    z, hidden = (ranks.gather(part, axis=1) for part in (cache.z, cache.h))
     joined = MLPCache(x, weights[0], weights[2], z, hidden, form)
     exact = (
         contract.forward_reference(x, *weights, approximate=form)[0],

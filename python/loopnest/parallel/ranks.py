@@ -178,29 +178,18 @@ class Ranks:
         """Sum this array over all ranks, in place: `sum_later`, waited for."""
         self.sum_later(array, what).wait()
 
-    def gather(self, array: Array, lengths: Sequence[int], axis: int = 0, what: str = "an array") -> Array:
-        """All ranks' arrays, concatenated along an axis.
-
-        lengths  each rank's length of that axis; all other axes are alike
-        """
-        if self.size == 1:
-            return np.array(array) if isinstance(array, np.ndarray) else array.clone()
+    def gather(self, array: Array, axis: int = 0, what: str = "an array") -> Array:
+        """All ranks' arrays, concatenated along an axis; NumPy arrays or CPU tensors."""
+        parts: list[Any] = self.gather_facts(array, what)
+        if isinstance(array, np.ndarray):
+            return np.concatenate(parts, axis)
         import torch
-        import torch.distributed as dist
 
-        tensor = _tensor(array).movedim(axis, 0)
-        padded = torch.zeros((max(lengths), *tensor.shape[1:]), dtype=tensor.dtype, device=self.device)
-        padded[: len(tensor)] = tensor
-        gathered = [torch.empty_like(padded) for _ in lengths]
-        with self._waiting(f"the gathering of {what}"):
-            dist.all_gather(gathered, padded)
-        parts = [part[:length].cpu() for part, length in zip(gathered, lengths, strict=True)]
-        whole: Any = torch.cat(parts).movedim(0, axis).contiguous()
-        joined: Array = whole.numpy() if isinstance(array, np.ndarray) else whole
-        return joined
+        whole: Array = torch.cat(parts, axis)
+        return whole
 
     def gather_facts(self, fact: T, what: str = "facts") -> list[T]:
-        """Each rank's fact, by rank; facts are small and can be pickled."""
+        """Each rank's fact, by rank; a fact can be pickled."""
         if self.size == 1:
             return [fact]
         import torch.distributed as dist

@@ -146,7 +146,7 @@ class TensorParallelMLP:
         parts = self.parameters if parts is None else parts
         axes = {"w1": 1, "b1": 0, "w2": 0}
         return {
-            name: self.ranks.gather(part, self.lengths, axes[name], name) if name in axes else _copy(part)
+            name: self.ranks.gather(part, axes[name], name) if name in axes else _copy(part)
             for name, part in parts.items()
         }
 
