@@ -43,7 +43,7 @@ def view(impl="numba.naive", notes=()):
         latency=4.0,
         bound=Bound("latency", 4.0, 0.02, "Bound by latency & nothing else.", {"latency": 4.0, "loads": 1.0}, "Zen 4"),
     )
-    held = {"gpu": "H100", "blocks": 3, "by": {"warps": 8, "registers": 3}}
+    held = {"gpu": {"name": "H100"}, "blocks": 3, "by": {"warps": 8, "registers": 3}}
     listing = Listing("naive <float32>", "asm", lines, loop, ("A note.",), {"compiler": "made up", "occupancy": held})
     return View("matmul", impl, "float32", "v4", "The definition, compiled.", (listing,), notes=notes)
 

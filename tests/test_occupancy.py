@@ -127,7 +127,7 @@ def test_nvidias_own_calculator_agrees(header, nvidias, gpu):
         by = (ctypes.c_int * 7)()
         capacity = (gpu.shared, gpu.block_shared, gpu.reserved)
         blocks = nvidias(*gpu.cc, gpu.most_warps, *capacity, threads, registers, shared, barriers, by)
-        found = occupancy(gpu, threads=threads, registers=registers, shared=shared, barriers=barriers, advise=False)
+        found = occupancy(gpu, threads=threads, registers=registers, shared=shared, barriers=barriers)
         case = (gpu.name, threads, registers, shared, barriers, found)
         assert found.blocks == blocks, case
         resources = ("warps", "blocks", "registers", "shared memory", "barriers")
@@ -138,58 +138,10 @@ def test_nvidias_own_calculator_agrees(header, nvidias, gpu):
     assert launched > 500, "most of the cases can be launched"
 
 
-def test_advice_is_the_least_change_that_fits_one_block_more():
-    """What it says is tried: with the change there are more blocks, with a little less of it there are not."""
-    found = occupancy("H100", threads=256, registers=72, shared=4096)
-    assert found.advice == "One block more fits with at most 64 registers a thread (now 72)."
-    assert occupancy("H100", threads=256, registers=64, shared=4096).blocks == found.blocks + 1
-    assert occupancy("H100", threads=256, registers=65, shared=4096).blocks == found.blocks
-
-    found = occupancy("RTX 4090", threads=256, registers=40, shared=49_000)
-    assert found.advice == "One block more fits with at most 33,024 bytes of shared memory a block (now 49,000)."
-    assert occupancy("RTX 4090", threads=256, registers=40, shared=33_024).blocks == found.blocks + 1
-    assert occupancy("RTX 4090", threads=256, registers=40, shared=33_025).blocks == found.blocks
-
-    both = occupancy("H100", threads=256, registers=128, shared=102_400)
-    assert both.limited_by == ("registers", "shared memory")
-    assert "80 registers" in both.advice
-    assert "76,800 bytes" in both.advice
-    assert occupancy("H100", threads=256, registers=80, shared=76_800).blocks == both.blocks + 1
-
-    wide = occupancy("RTX 4090", threads=1024, registers=32)
-    assert wide.advice == "More warps fit with blocks of 768 threads (now 1024): 48 of 48 warps."
-    assert occupancy("RTX 4090", threads=768, registers=32).warps == 48
-
-    assert occupancy("A100", threads=256, registers=32).advice == "All warps are taken: there is nothing to gain."
-
-
-@pytest.mark.parametrize("gpu", GPUS)
-def test_advice_can_be_followed_on_every_gpu(gpu):
-    """Random kernels: with the advised change more warps are resident, or the kernel can be launched."""
-    rng = random.Random(gpu)
-    followed = 0
-    for _ in range(40):
-        threads, registers, shared = rng.randint(1, 32) * 32, rng.randint(16, 255), rng.randint(0, 90_000)
-        found = occupancy(gpu, threads=threads, registers=registers, shared=shared)
-        now = {"threads": threads, "registers": registers, "shared": shared}
-        for what, pattern in (
-            ("threads", r"blocks of (\d+) threads"),
-            ("registers", r"at most (\d+) registers"),
-            ("shared", r"at most ([\d,]+) bytes"),
-        ):
-            if asked := re.search(pattern, found.advice):
-                now[what] = int(asked[1].replace(",", ""))
-        if now != {"threads": threads, "registers": registers, "shared": shared}:
-            followed += 1
-            assert occupancy(gpu, **now).warps > found.warps, (gpu, threads, registers, shared, found.advice)
-    assert followed > 10
-
-
 def test_a_kernel_that_cannot_be_launched_is_said_to_be_so():
     found = occupancy("A100", threads=1024, registers=80)
     assert (found.blocks, found.limited_by) == (0, ("registers",))
     assert "cannot launch" in found.sentence
-    assert found.advice == "It can be launched with at most 64 registers a thread (now 80)."
 
 
 def test_names_are_found_however_they_are_written_and_others_get_a_hint():

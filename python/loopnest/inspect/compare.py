@@ -14,7 +14,7 @@ from typing import Any
 
 from ..operation import Implementation
 from . import inspect
-from .records import KINDS, InspectError, Loop, View
+from .records import KINDS, InspectError, View
 
 
 @dataclass(frozen=True)
@@ -46,33 +46,20 @@ def compare(k: Implementation, other: Implementation, **options: Any) -> Compari
 
     Raises InspectError if one of them has no hot loop.
     """
-    columns = []
     views = inspect(k, "hot", **options), inspect(other, "hot", **options)
-    for view in views:
-        loop = next((listing.loop for listing in view.listings if listing.loop is not None), None)
-        if loop is None:
-            raise InspectError(f"{view.impl} has no hot loop to compare")
-        columns.append(_counts(loop, view))
-    left, right = columns
-    names = [name for name in left | right if left.get(name) or right.get(name)]
-    both = [name for name in names if name not in ONLY_IN_BOTH or (name in left and name in right)]
-    return Comparison(*views, tuple(Row(name, left.get(name, 0), right.get(name, 0)) for name in both))
+    left, right = (_counts(view) for view in views)
+    names = [name for name in left if name in right and (left[name] or right[name])]
+    return Comparison(*views, tuple(Row(name, left[name], right[name]) for name in names))
 
 
-ONLY_IN_BOTH = (
-    "cycles at least",
-    "bound by",
-    "flops a cycle at most",
-    "% of the peak at most",
-    "% of the limit, measured",
-)
-
-
-def _counts(loop: Loop, view: View) -> dict[str, float | str]:
-    """All counts of a loop by name, in the order in which they are shown."""
+def _counts(view: View) -> dict[str, float | str]:
+    """All counts of a view's hot loop by name, in the order of the table. Raises InspectError without a loop."""
+    loop = next((listing.loop for listing in view.listings if listing.loop is not None), None)
+    if loop is None:
+        raise InspectError(f"{view.impl} has no hot loop to compare")
     names = {"fma": "FMA", "loads": "all that read memory", "stores": "all that write memory", "spills": "at the stack"}
-    counts = {names.get(kind, kind): loop.counts.get(kind, 0) for kind in (*KINDS, "loads", "stores", "spills")}
-    found: dict[str, float | str] = {"instructions": len(loop.instructions), **counts}
+    found: dict[str, float | str] = {"instructions": len(loop.instructions)}
+    found |= {names.get(kind, kind): loop.counts.get(kind, 0) for kind in (*KINDS, "loads", "stores", "spills")}
     found |= {
         "bits of a vector": loop.vector_bits or "scalar",
         "flops": loop.flops,
@@ -81,14 +68,10 @@ def _counts(loop: Loop, view: View) -> dict[str, float | str]:
         "flops an instruction": _short(loop.flops / len(loop.instructions)),
         "flops a byte": _short(loop.flops / max(loop.bytes, 1)),
     }
-    if loop.bound is not None:
-        found |= {
-            "cycles at least": _short(loop.bound.cycles),
-            "bound by": loop.bound.name,
-            "flops a cycle at most": _short(loop.flops / loop.bound.cycles) if loop.bound.cycles else 0.0,
-        }
-        if loop.bound.share is not None:
-            found["% of the peak at most"] = _short(100 * loop.bound.share)
+    if (bound := loop.bound) is not None:
+        found |= {"cycles at least": _short(bound.cycles), "bound by": bound.name}
+        if bound.share is not None:
+            found["% of the peak at most"] = _short(100 * bound.share)
     if view.measured is not None:
         found["% of the limit, measured"] = _short(100 * view.measured.share)
     return found

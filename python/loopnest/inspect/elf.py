@@ -18,8 +18,8 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from .. import _core
 from .families import Family, this_family
 from .loops import heat, hot_loop
 from .records import InspectError, Instruction, Loop, SourceLine
@@ -170,16 +170,7 @@ class ObjectFile:
                 found[int(address, 16)] = next((p for p in known if not p[0].startswith(helpers)), known[0])
         return found.get
 
-    # --- data: strings, tables of pointers, and what calls refer to
-
-    def text_at(self, address: int) -> str:
-        """The C string at an address."""
-        for section in self.elf.iter_sections():
-            start = section["sh_addr"]
-            if start and start <= address < start + section["sh_size"] and section["sh_type"] != "SHT_NOBITS":
-                data = section.data()[address - start : address - start + 256]
-                return bytes(data).split(b"\0")[0].decode("utf-8", "replace")
-        return ""
+    # --- what calls refer to
 
     def address_of(self, offset: int) -> int:
         """The address of an offset in the file."""
@@ -189,14 +180,14 @@ class ObjectFile:
         return offset
 
     @functools.cached_property
-    def _objects(self) -> Mapping[str, tuple[int, int]]:
-        """Variables: from and to by name, as C++ writes it."""
+    def _tables(self) -> list[tuple[int, int]]:
+        """The variables, which may be tables of functions: from and to."""
         table = self.elf.get_section_by_name(".symtab")
-        return {
-            demangled(symbol.name): (symbol["st_value"], symbol["st_value"] + symbol["st_size"])
+        return sorted(
+            (symbol["st_value"], symbol["st_value"] + symbol["st_size"])
             for symbol in (table.iter_symbols() if table is not None else ())
             if symbol["st_info"]["type"] == "STT_OBJECT" and symbol["st_size"]
-        }
+        )
 
     @functools.cached_property
     def _pointers(self) -> Mapping[int, int]:
@@ -213,14 +204,6 @@ class ObjectFile:
                     index = one["r_info_sym"]
                     symbol = symbols.get_symbol(index).name if index and symbols is not None else ""
                     yield symbol, one["r_offset"], one["r_addend"]
-
-    def pointers_in(self, name: str) -> list[int | None]:
-        """A variable as an array of pointers; empty if there is none with this name."""
-        return [self._pointers.get(at) for at in range(*self._objects.get(name, (0, 0)), 8)]
-
-    @functools.cached_property
-    def _tables(self) -> list[tuple[int, int]]:
-        return sorted(self._objects.values())
 
     def _in_table(self, address: int) -> Iterator[Function]:
         at = bisect.bisect_right(self._tables, (address, 1 << 64)) - 1
@@ -288,26 +271,15 @@ def demangled(symbol: str) -> str:
     if not symbol.startswith("_Z"):
         return symbol
     base, dot, rest = symbol.partition(".")
-    status = ctypes.c_int(0)
-    try:
-        demangle = _demangle()
-    except (OSError, AttributeError):
-        return symbol
+    libraries, status = ctypes.CDLL(_core.__file__), ctypes.c_int(0)
+    demangle = libraries.__cxa_demangle
+    demangle.restype = ctypes.c_void_p
     text = demangle(base.encode(), None, None, ctypes.byref(status))
-    if not text or status.value:
+    if not text:
         return symbol
     name = ctypes.string_at(text).decode()
-    ctypes.CDLL(None).free(ctypes.c_void_p(text))
+    libraries.free(ctypes.c_void_p(text))
     return name + (f" [{rest}]" if dot else "")
-
-
-@functools.cache
-def _demangle() -> Any:
-    from .. import _core
-
-    function = ctypes.CDLL(_core.__file__).__cxa_demangle
-    function.restype = ctypes.c_void_p
-    return function
 
 
 @functools.lru_cache(maxsize=8)

@@ -135,7 +135,7 @@ def _summary(listing: Listing) -> str:
         parts.append(f'<details class="facts"><summary>facts</summary><ul>{rows}</ul></details>')
     if held := listing.facts.get("occupancy"):
         bars = sorted(held["by"].items(), key=lambda item: item[1])
-        parts.append(_bars(f"blocks of a multiprocessor of {held['gpu']}, by what would limit them", bars))
+        parts.append(_bars(f"blocks of a multiprocessor of {held['gpu']['name']}, by what would limit them", bars))
     return f'<div class="summary">{"".join(parts)}</div>'
 
 

@@ -139,7 +139,6 @@ def facts_of(ptx: str, symbol: str, launch: Launch, gpu: Gpu) -> tuple[dict[str,
         f"{shared:,} bytes of shared memory a block" if shared else "no shared memory",
         f"{kernel.barriers} barrier{'s' if kernel.barriers > 1 else ''}" if kernel.barriers else "no barrier",
         f"{spilled} bytes spilled and read back" if spilled else "nothing spilled",
-        *([f"{kernel.stack} bytes of local memory a thread"] if kernel.stack else []),
     )
     held = occupancy(gpu, threads=launch.threads, registers=kernel.registers, shared=shared, barriers=kernel.barriers)
     facts |= {
@@ -148,18 +147,11 @@ def facts_of(ptx: str, symbol: str, launch: Launch, gpu: Gpu) -> tuple[dict[str,
         "kernel": dataclasses.asdict(kernel) | {"shared": shared},
         "occupancy": dataclasses.asdict(held),
     }
-    notes = [held.sentence, held.advice]
-    if spilled:
+    notes = [held.sentence]
+    if held.blocks and gpu.multiprocessors:
+        waves = launch.blocks / (held.blocks * gpu.multiprocessors)
         notes.append(
-            f"There are too few registers: a thread writes {kernel.spill_stores} bytes to local memory and reads "
-            f"{kernel.spill_loads} back."
-        )
-    multiprocessors = gpu.multiprocessors
-    if held.blocks and multiprocessors:
-        idle = " Some of them have nothing to do." if launch.blocks < multiprocessors else ""
-        notes.append(
-            f"The grid's {launch.blocks:,} blocks fill the {multiprocessors} multiprocessors "
-            f"{launch.blocks / (held.blocks * multiprocessors):.2f} times.{idle}"
+            f"The grid's {launch.blocks:,} blocks fill its {gpu.multiprocessors} multiprocessors {waves:.2f} times."
         )
     return facts, notes
 

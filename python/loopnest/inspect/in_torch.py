@@ -16,7 +16,6 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -58,21 +57,11 @@ def show(request: Request) -> list[Listing]:
 # --- eager rungs: whose routines run
 
 
-@dataclass(frozen=True)
-class Routine:
-    """A routine that ran.
-
-    library  "MKL", "oneDNN", or "ATen" for torch's own operators
-    detail   the library's report on it
-    """
-
-    library: str
-    name: str
-    calls: int
-    detail: str = ""
+Routine = tuple[str, str, str]
+"""A library ("MKL", "oneDNN", or "ATen" for torch's own operators), its routine, and the library's report on a call."""
 
 
-def routines_of(k: Implementation, workload: str, dtype: str) -> tuple[list[Routine], dict[str, str]]:
+def routines_of(k: Implementation, workload: str, dtype: str) -> tuple[Counter[Routine], dict[str, str]]:
     """The routines that one call of a torch rung runs, in order, and the versions of the libraries.
 
     It runs in a process of its own: MKL and oneDNN report their routines only if asked when they are loaded.
@@ -90,14 +79,14 @@ def routines_of(k: Implementation, workload: str, dtype: str) -> tuple[list[Rout
     return read_reports(ran.stdout)
 
 
-def read_reports(text: str) -> tuple[list[Routine], dict[str, str]]:
+def read_reports(text: str) -> tuple[Counter[Routine], dict[str, str]]:
     """The child's output: lines of MKL and oneDNN, and torch's operators.
 
     >>> line = "MKL_VERBOSE SGEMM(N,N,256,128,64,0x1,0x2,256,0x3,64,0x4,0x5,256) 13.01ms CNR:OFF NThr:2"
     >>> read_reports(line)[0]
-    [Routine(library='MKL', name='SGEMM', calls=1, detail='N, N, 256, 128, 64, 2 threads')]
+    Counter({('MKL', 'SGEMM', 'N, N, 256, 128, 64, 2 threads'): 1})
     """
-    calls: Counter[tuple[str, str, str]] = Counter()
+    calls: Counter[Routine] = Counter()
     versions: dict[str, str] = {}
     for line in text.splitlines():
         if mkl := re.match(r"MKL_VERBOSE (\w+)\(([^)]*)\) (.*)", line):
@@ -116,7 +105,7 @@ def read_reports(text: str) -> tuple[list[Routine], dict[str, str]]:
             for name, times in report["operators"]:
                 calls["ATen", name, ""] += times
             versions = {"torch": report["torch"], "libraries": "; ".join(report["libraries"])}
-    return [Routine(library, name, times, detail) for (library, name, detail), times in calls.items()], versions
+    return calls, versions
 
 
 _BOOKKEEPING = ("as_strided", "resolve_", "lift_fresh", "detach", "view", "to", "expand", "slice", "select", "reshape",
@@ -127,16 +116,17 @@ _BOOKKEEPING = ("as_strided", "resolve_", "lift_fresh", "detach", "view", "to", 
 def _routines(k: Implementation, workload: Workload, dtype: str) -> Listing:
     routines, versions = routines_of(k, workload.name, dtype)
     views = tuple(f"aten::{name}" for name in _BOOKKEEPING)
-    computing = [r for r in routines if not (r.library == "ATen" and r.name.rstrip("_").startswith(views))]
-    lines = []
-    for r in computing:
-        times = "once" if r.calls == 1 else f"{r.calls} times"
-        lines.append(Line(f"{r.library:7} {r.name:28} {times:10} {r.detail}".rstrip()))
+    lines, libraries = [], set()
+    for (library, name, detail), calls in routines.items():
+        if not name.startswith(views):
+            times = "once" if calls == 1 else f"{calls} times"
+            lines.append(Line(f"{library:7} {name:28} {times:10} {detail}".rstrip()))
+            libraries.add(library)
     notes = []
-    if not any(r.library != "ATen" for r in computing):
+    if libraries <= {"ATen"}:
         notes.append("Neither MKL nor oneDNN ran: the loops are torch's own (ATen), compiled for several ISA levels.")
-    if any(r.library == "MKL" and "GEMM" in r.name for r in computing):
-        notes.append("The product is MKL's; torch's matrices are row-major, so it is called with the operands swapped.")
+    if "MKL" in libraries:
+        notes.append("torch's matrices are row-major and MKL's are not: products are called with the operands swapped.")
     title = f"what {k.id} runs, on {workload.name}, {dtype}"
     return Listing(title, "text", tuple(lines), None, tuple(notes), versions)
 

@@ -1,17 +1,12 @@
-"""How many warps of a kernel a GPU's multiprocessor holds at once, what limits that, and what to change.
+"""How many warps of a kernel a GPU's multiprocessor holds at once, and what limits that.
 
 A multiprocessor hides the latency of one warp's loads behind the instructions of others, so their number matters. It
 takes whole blocks. Each warp of a block needs registers, and the block needs shared memory, a place among the blocks
 and a barrier; the resource that runs out first decides. The limits are NVIDIA's: *CUDA C++ Programming Guide*, tables
-of technical specifications by compute capability and of the carve-outs of shared memory.
+of technical specifications by compute capability.
 
->>> found = occupancy("A100", threads=128, registers=37)
->>> found.blocks, found.warps, found.percent
-(12, 48, 75)
->>> found.limited_by
-('registers',)
->>> found.advice
-'One block more fits with at most 32 registers a thread (now 37).'
+>>> occupancy("A100", threads=128, registers=37).sentence
+'A100 holds 12 blocks of 128 threads a multiprocessor, 48 of 64 warps (75 %), limited by registers.'
 """
 
 from __future__ import annotations
@@ -125,52 +120,41 @@ def _plain(name: str) -> str:
 class Occupancy:
     """What a multiprocessor holds of one kernel.
 
-    threads            of a block; registers: of a thread, as the compiler reports them
-    shared             bytes of a block, static and dynamic together, without the system's
-    barriers           of a block
+    threads            of a block
     blocks, warps      resident at once; 0 if the kernel cannot be launched
-    most_warps         that the multiprocessor can hold
     by                 how many blocks each resource allows
     limited_by         the resources that allow the fewest
     block_registers    a block's registers: whole pieces of REGISTER_UNIT for each warp
     block_shared       a block's shared memory: whole units, with the reserved part; bytes
     """
 
-    gpu: str
-    capability: str
+    gpu: Gpu
     threads: int
-    registers: int
-    shared: int
-    barriers: int
     blocks: int
     warps: int
-    most_warps: int
     by: Mapping[str, int]
     limited_by: tuple[str, ...]
     block_registers: int
     block_shared: int
-    advice: str
 
     @property
     def percent(self) -> int:
         """The resident warps' share of those that the multiprocessor can hold, a half rounded up."""
-        return int(100 * self.warps / self.most_warps + 0.5)
+        return int(100 * self.warps / self.gpu.most_warps + 0.5)
 
     @property
     def sentence(self) -> str:
         """The result in words."""
-        limit = " and ".join(self.limited_by)
+        name, limit = self.gpu.name, " and ".join(self.limited_by)
         if not self.blocks:
-            return f"{self.gpu} cannot launch this kernel: one block of {self.threads} threads has not enough {limit}."
+            return f"{name} cannot launch this kernel: one block of {self.threads} threads has not enough {limit}."
         return (
-            f"{self.gpu} holds {self.blocks} block{'s' if self.blocks > 1 else ''} of {self.threads} threads a "
-            f"multiprocessor, {self.warps} of {self.most_warps} warps ({self.percent} %), limited by {limit}."
+            f"{name} holds {self.blocks} block{'s' if self.blocks > 1 else ''} of {self.threads} threads a "
+            f"multiprocessor, {self.warps} of {self.gpu.most_warps} warps ({self.percent} %), limited by {limit}."
         )
 
 
-def occupancy(
-    gpu: Gpu | str, *, threads: int, registers: int, shared: int = 0, barriers: int = 1, advise: bool = True
-) -> Occupancy:
+def occupancy(gpu: Gpu | str, *, threads: int, registers: int, shared: int = 0, barriers: int = 1) -> Occupancy:
     """How many blocks, and so warps, of a kernel a multiprocessor of `gpu` holds at once.
 
     gpu        a name such as "A100", or a Gpu
@@ -178,7 +162,6 @@ def occupancy(
     registers  of a thread, as the compiler reports them
     shared     bytes of a block, static and dynamic together
     barriers   that a block uses; 1 if it synchronises at all
-    advise     also look for a change that fits one block more
 
     The carve-out of shared memory is the largest, which a program can ask for. Raises ValueError for arguments that no
     launch can have.
@@ -187,76 +170,17 @@ def occupancy(
     for name, value, least in (("threads", threads, 1), ("registers", registers, 0), ("shared", shared, 0)):
         if value < least:
             raise ValueError(f"{name} is {value}, expected at least {least}")
-    by = _blocks_by(gpu, threads, registers, shared, barriers)
-    blocks, warps = min(by.values()), math.ceil(threads / WARP)
-    return Occupancy(
-        gpu=gpu.name,
-        capability=gpu.capability,
-        threads=threads,
-        registers=registers,
-        shared=shared,
-        barriers=barriers,
-        blocks=blocks,
-        warps=blocks * warps,
-        most_warps=gpu.most_warps,
-        by=by,
-        limited_by=tuple(name for name, most in by.items() if most == blocks),
-        block_registers=_registers_of_warp(registers) * warps,
-        block_shared=_allocated(shared, gpu),
-        advice=_advice(gpu, by, threads, registers, shared, barriers) if advise else "",
-    )
-
-
-def _registers_of_warp(registers: int) -> int:
-    return math.ceil(registers * WARP / REGISTER_UNIT) * REGISTER_UNIT
-
-
-def _allocated(shared: int, gpu: Gpu) -> int:
-    return math.ceil((shared + gpu.reserved) / gpu.unit) * gpu.unit
-
-
-def _blocks_by(gpu: Gpu, threads: int, registers: int, shared: int, barriers: int) -> dict[str, int]:
-    """How many blocks each resource allows."""
     warps = math.ceil(threads / WARP)
+    of_warp = math.ceil(registers * WARP / REGISTER_UNIT) * REGISTER_UNIT
+    allocated = math.ceil((shared + gpu.reserved) / gpu.unit) * gpu.unit
     by = {"warps": gpu.most_warps // warps if threads <= MOST_THREADS else 0, "blocks": gpu.most_blocks}
-    if registers:
-        # Warps are dealt to the partitions, and each partition has whole ones.
-        most = REGISTERS // PARTITIONS // _registers_of_warp(registers) * PARTITIONS
-        by["registers"] = most // warps if registers <= MOST_REGISTERS else 0
-    allocated = _allocated(shared, gpu)
+    if registers:  # warps are dealt to the partitions, and each partition has whole ones
+        most = REGISTERS // PARTITIONS // of_warp * PARTITIONS if registers <= MOST_REGISTERS else 0
+        by["registers"] = most // warps
     if allocated:
         by["shared memory"] = gpu.shared // allocated if allocated <= gpu.block_shared + gpu.reserved else 0
     if gpu.barriers and barriers:
         by["barriers"] = gpu.barriers // barriers
-    return by
-
-
-def _advice(gpu: Gpu, by: Mapping[str, int], threads: int, registers: int, shared: int, barriers: int) -> str:
-    """The least change that fits one block more; or the block size nearest to this one with which more warps fit."""
-    blocks, warps = min(by.values()), math.ceil(threads / WARP)
-    wanted = blocks + 1
-    if blocks and blocks * warps == gpu.most_warps:
-        return "All warps are taken: there is nothing to gain."
-    changes, fixed = [], any(by.get(name, wanted) < wanted for name in ("warps", "blocks", "barriers"))
-    if by.get("registers", wanted) < wanted:
-        of_a_warp = REGISTERS // PARTITIONS // math.ceil(wanted * warps / PARTITIONS)
-        fewer = min(of_a_warp // REGISTER_UNIT * REGISTER_UNIT // WARP, registers, MOST_REGISTERS)
-        fixed = fixed or not fewer
-        changes.append(f"at most {fewer} registers a thread (now {registers})")
-    if by.get("shared memory", wanted) < wanted:
-        room = min(gpu.shared // wanted, gpu.block_shared + gpu.reserved) // gpu.unit * gpu.unit
-        if room < gpu.reserved:
-            return "Shared memory is what the system reserves for each block: larger blocks use it better."
-        changes.append(f"at most {room - gpu.reserved:,} bytes of shared memory a block (now {shared:,})")
-    if changes and not fixed:
-        return f"{'One block more fits' if blocks else 'It can be launched'} with {' and '.join(changes)}."
-
-    def held(size: int) -> int:
-        return min(_blocks_by(gpu, size, registers, shared, barriers).values()) * math.ceil(size / WARP)
-
-    sizes = sorted(range(WARP, MOST_THREADS + 1, WARP), key=lambda size: (abs(size - threads), size))
-    better = next((size for size in sizes if held(size) > blocks * warps), None)
-    if better is None:
-        return "No other size of a block holds more warps."
-    more = "More warps fit" if blocks else "It can be launched"
-    return f"{more} with blocks of {better} threads (now {threads}): {held(better)} of {gpu.most_warps} warps."
+    blocks = min(by.values())
+    limited_by = tuple(name for name, most in by.items() if most == blocks)
+    return Occupancy(gpu, threads, blocks, blocks * warps, by, limited_by, of_warp * warps, allocated)

@@ -188,12 +188,6 @@ class Listing:
     first: int | None = None
 
     @property
-    def hot(self) -> range | None:
-        """From the first to the last line of the hot loop, as indices into `lines`."""
-        at = [n for n, line in enumerate(self.lines) if line.hot]
-        return range(at[0], at[-1] + 1) if at else None
-
-    @property
     def text(self) -> str:
         return "\n".join(line.text for line in self.lines)
 
