@@ -1,6 +1,6 @@
-"""What this machine's core starts in a cycle, measured: a loop of one instruction for each entry of a processor
-family's table in python/loopnest/inspect/ports.py. A throughput is that of independent instructions, a latency that
-of a chain.
+"""What this machine's core does in a cycle, measured: a row of the table in python/loopnest/inspect/families.py.
+
+Each entry is a loop of one instruction. Throughputs come from independent instructions, latencies from a chain.
 
     python scripts/measure_ports.py        # needs cc, on x86-64 Linux; some seconds
 
@@ -13,14 +13,14 @@ import tempfile
 from pathlib import Path
 
 COPIES = 24
-"""Instructions in a loop, each with a register of its own."""
+"""Instructions in a loop."""
 
 FLAGS = {"zmm": "avx512f", "ymm": "avx2", "xmm": "avx2", "": ""}
-"""What /proc/cpuinfo calls the instructions that a register needs."""
+"""The flag in /proc/cpuinfo for the instructions of a register."""
 
 
 def independent() -> dict[str, str]:
-    """Instructions by what they measure; {r} is a register of the copy's own, {v} the vectors' kind."""
+    """Instructions by name; {r} is another register for each copy, {v} the kind of register."""
     forms = {
         "multiply-add": "vfmadd231ps %{v}14, %{v}15, %{v}{r}",
         "multiply": "vmulps %{v}14, %{v}15, %{v}{r}",
