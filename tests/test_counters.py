@@ -18,9 +18,9 @@ from loopnest.layout.counters import (
     Event,
     count,
     count_implementation,
+    default_workload,
     explained,
     report,
-    usual_workload,
 )
 
 CYCLES, MISSES, SWITCHES = EVENTS[0], EVENTS[3], EVENTS[9]
@@ -220,9 +220,9 @@ def test_an_implementation_is_counted_after_a_call_that_is_not():
         count_implementation(ln.transpose["cpp.naive"], "huge")
 
 
-def test_every_operation_has_a_usual_workload():
+def test_every_operation_has_a_default_workload():
     for operation in ln.OPERATIONS.values():
-        assert usual_workload(operation) in [w.name for w in operation.contract.workloads]
+        assert default_workload(operation) in [w.name for w in operation.contract.workloads]
 
 
 def run(*args):

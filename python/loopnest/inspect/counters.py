@@ -6,7 +6,7 @@ calls     how many calls are counted; 5
 
 from __future__ import annotations
 
-from ..layout.counters import count_implementation, report, usual_workload
+from ..layout.counters import count_implementation, default_workload, report
 from ..operation import UnavailableError
 from . import Request
 from .records import InspectError, Line, Listing
@@ -14,7 +14,7 @@ from .records import InspectError, Line, Listing
 
 def listing(request: Request) -> Listing:
     k = request.implementation
-    name = request.options.get("workload") or usual_workload(k.operation)
+    name = request.options.get("workload") or default_workload(k.operation)
     calls = request.options.get("calls") or 5
     try:
         counted = count_implementation(k, name, calls=calls)

@@ -289,7 +289,7 @@ def count_implementation(implementation: Any, workload: Any, *, calls: int = 5) 
     return count(call, calls=calls)
 
 
-def usual_workload(operation: Any) -> str:
+def default_workload(operation: Any) -> str:
     """A workload whose call takes a while and not long: the first with 65,536 elements of traffic, or the largest."""
     contract = operation.contract
     workloads = by_work(contract)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ..bench.records import Record
 from ..bench.tables import comparable, highest, percent, rate, unit
 from ..layout import explain
-from ..layout.walk import TOY, picture_svg, walk
+from ..layout.traffic import CacheLevel
+from ..layout.walk import picture_svg, walk
 from ..machine.records import MachineCard
 from ..machine.roofline import roofline_svg
 from ..output.pictures import CARD, FAINT, LIMIT, Picture, colour_of, marks, text_on
@@ -405,10 +406,12 @@ def rungs(records: Indexed) -> list[Record]:
 
 
 def _walks() -> list[Figure]:
-    caption = (
-        f"When each element is first touched, and how often it misses a cache of {TOY.size // TOY.line} lines of "
-        f"{TOY.line} bytes: small, so that a small matrix does not fit."
-    )
-    shown = {("sum", "row_wise"): "sum, along the rows", ("sum", "column_wise"): "sum, down the columns"}
-    shown |= {("matmul", order): f"matmul, {order}" for order in ("ikj", "jki")}
-    return [Figure("layout", title, picture_svg(walk(*what)), "", caption) for what, title in shown.items()]
+    caption = "When each element is first touched, and how often it misses a cache too small for the matrix."
+    small = CacheLevel(size=64, ways=4, line=16)
+    shown = {
+        "sum, along the rows": walk("sum", "row_wise", cache=small),
+        "sum, down the columns": walk("sum", "column_wise", cache=small),
+        "matmul, ikj": walk("matmul", "ikj"),
+        "matmul, jki": walk("matmul", "jki"),
+    }
+    return [Figure("layout", title, picture_svg(walked), "", caption) for title, walked in shown.items()]
