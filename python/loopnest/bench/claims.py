@@ -1,4 +1,4 @@
-"""Do the lessons tell the truth? Each rung names those that it is faster than; the measured times say whether it is."""
+"""Are the lessons true? Each rung names rungs that it is faster than (`faster_than`); the measured times decide."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .records import Record
 
 @dataclass(frozen=True)
 class Claim:
-    """`impl` is said to be faster than `other`; it was `ratio` times as fast on the largest workload that both ran."""
+    """`impl` claims to be faster than `other`; it was `ratio` times as fast on the largest workload that both ran."""
 
     study: str
     impl: str
@@ -24,16 +24,13 @@ class Claim:
 
 
 def claims(records: Sequence[Record]) -> list[Claim]:
-    """The claims that the records decide: those of rungs that ran the same workload in one study, of plain arrays."""
-    records = [r for r in records if not r.case and not r.section]
-    times = {(r.study, r.workload, r.impl): r.best for r in records}
-    decided: dict[tuple[str, str, str], Claim] = {}
-    for record in sorted(records, key=lambda r: r.work):
-        for other in record.faster_than:
-            theirs = times.get((record.study, record.workload, other))
+    """The claims that the records decide: of rungs that ran the same workload in one study, on plain arrays."""
+    plain = sorted((r for r in records if not r.case and not r.section), key=lambda r: r.work)
+    times = {(r.study, r.workload, r.impl): r.best for r in plain}
+    decided = {}
+    for r in plain:
+        for other in r.faster_than:
+            theirs = times.get((r.study, r.workload, other))
             if theirs is not None:
-                ratio = theirs / record.best
-                decided[record.study, record.impl, other] = Claim(
-                    record.study, record.impl, other, record.workload, ratio
-                )
+                decided[r.study, r.impl, other] = Claim(r.study, r.impl, other, r.workload, theirs / r.best)
     return list(decided.values())

@@ -10,8 +10,12 @@ from rich.text import Text
 
 from ..output.text import duration, three_digits
 from ..timing.interval import Interval
-from ..timing.turns import Caches, Timing
 from .duel import Bout, Duel
+
+CLOCKS = {
+    "processor": "processor time: one thread that never waits, so the time that other processes take is not in it",
+    "elapsed": "the time that passed",
+}
 
 
 def report(duel: Duel) -> Iterator[RenderableType]:
@@ -33,38 +37,34 @@ def report(duel: Duel) -> Iterator[RenderableType]:
         yield Text(f"\nwarning: {warning}", style="yellow")
 
 
+def _plain_table(header: bool) -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=header)
+
+
 def _pairs(rows: Sequence[tuple[str, str]], style: str = "") -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table = _plain_table(header=False)
     table.add_column(no_wrap=True)
     table.add_column(style=style)
-    for name, what in rows:
-        table.add_row(Text(name), Text(what))
+    for name, text in rows:
+        table.add_row(Text(name), Text(text))
     return table
 
 
 def _times(duel: Duel) -> Table:
     """Best and median of each side; the rate by the best, and how much of the machine's limit that is."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = _plain_table(header=True)
     unit, amount = ("GFLOP/s", duel.flops) if duel.flops >= 2 * duel.bytes else ("GB/s", duel.bytes)
     table.add_column("", no_wrap=True)
     for heading in ("best", "median", unit, "of limit", "samples"):
         table.add_column(heading, justify="right", no_wrap=True)
     for bout in duel.bouts:
         for timing in (bout.a, bout.b):
+            median = f"{duration(timing.median)} ±{max(timing.median_interval().width, 0.001):.1%}"
             share = f"{duel.limit / timing.best:.0%}" if bout.caches == "warm" else ""
-            rate = three_digits(amount / timing.best / 1e9)
-            cells = duration(timing.best), _median(timing), rate, share, _samples(timing)
-            table.add_row(Text(f"{timing.name}, {bout.caches}"), *map(Text, cells))
+            rate, samples = three_digits(amount / timing.best / 1e9), f"{len(timing.seconds)} × {timing.calls}"
+            cells = f"{timing.name}, {bout.caches}", duration(timing.best), median, rate, share, samples
+            table.add_row(*map(Text, cells))
     return table
-
-
-def _median(timing: Timing) -> str:
-    interval = timing.median_interval()
-    return f"{duration(timing.median)} ±{max(interval.width, 0.001):.1%}"
-
-
-def _samples(timing: Timing) -> str:
-    return f"{len(timing.seconds)} × {timing.calls}"
 
 
 def _conditions(duel: Duel) -> list[tuple[str, str]]:
@@ -74,26 +74,22 @@ def _conditions(duel: Duel) -> list[tuple[str, str]]:
     if found.steal is not None:
         rows.append(("stolen", f"{found.steal:.1%} of the processors' busy time, by the hypervisor"))
     if found.share is not None:
-        rows.append(("own time", f"{found.share:.0%} of the time that was measured; the rest other processes had"))
-    clocks = {
-        "processor": "processor time: one thread that never waits, so what other processes take is not in it",
-        "elapsed": "the time that passed",
-    }
+        rows.append(("own time", f"{found.share:.0%} of the measured time; other processes had the rest"))
     for bout in duel.bouts:
-        rows.append((f"{bout.caches} clock", f"{clocks[bout.a.clock]}; {_end(bout)}"))
+        why = "the interval was narrow enough" if bout.ended == "narrow" else "the time was up"
+        rows.append((f"{bout.caches} clock", f"{CLOCKS[bout.a.clock]}; {bout.rounds} rounds, until {why}"))
     return [*rows, *(("note", note) for note in duel.notes)]
-
-
-def _end(bout: Bout) -> str:
-    why = "the interval was narrow enough" if bout.ended == "narrow" else "the time was up"
-    return f"{bout.rounds} rounds, until {why}"
 
 
 def line(number: int, duel: Duel) -> str:
     """One duel of several, on a line."""
     if duel.refused:
         return f"{number:>3}  refused: {duel.refused}"
-    answers = (f"{bout.caches} {_interval(bout.ratio)} {_verdict(bout, duel)}" for bout in duel.bouts)
+    answers = []
+    for bout in duel.bouts:
+        name = duel.a if bout.faster == "a" else duel.b
+        resolved = "resolved" if duel.a == duel.b else f"{name} is faster"
+        answers.append(f"{bout.caches} {_interval(bout.ratio)} {resolved if bout.faster else 'unresolved'}")
     return f"{number:>3}  {'; '.join(answers)}"
 
 
@@ -101,38 +97,24 @@ def _interval(ratio: Interval) -> str:
     return f"{ratio.estimate:.3f}× ({ratio.low:.3f}–{ratio.high:.3f})"
 
 
-def _verdict(bout: Bout, duel: Duel) -> str:
-    if bout.faster is None:
-        return "unresolved"
-    return f"{duel.a if bout.faster == 'a' else duel.b} is faster" if duel.a != duel.b else "resolved"
-
-
 def tally(duels: Sequence[Duel]) -> list[str]:
-    """How often each answer came, for each kind of caches; and which ended within 1 % or unresolved."""
+    """How often each answer came, for each kind of caches: unresolved, within 1 %, or one faster by more."""
     lines = []
-    kinds: list[Caches] = ["warm", "cold"]
-    for caches in kinds:
-        bouts = [(fought, bout) for fought in duels for bout in fought.bouts if bout.caches == caches]
-        if not bouts:
-            continue
-        unresolved = sum(bout.faster is None for _, bout in bouts)
-        within = sum(bout.faster is not None and _within(bout) for _, bout in bouts)
-        fought = duels[0]
-        parts = [f"{unresolved} unresolved", f"{within} resolved within 1 %"]
-        for side, name in (("a", fought.a), ("b", fought.b)):
-            beyond = sum(bout.faster == side and not _within(bout) for _, bout in bouts)
-            who = {"a": "the first", "b": "the second"}[side] if fought.a == fought.b else name
-            parts.append(f"{beyond} with {who} faster by more")
-        lines.append(f"{caches} caches, {len(bouts)} duels: {', '.join(parts)}")
-    refused = sum(bool(fought.refused) for fought in duels)
+    a, b = duels[0].a, duels[0].b
+    names = {"a": "the first", "b": "the second"} if a == b else {"a": a, "b": b}
+    for caches in ("warm", "cold"):
+        bouts = [bout for duel in duels for bout in duel.bouts if bout.caches == caches]
+        if bouts:
+            unresolved = sum(bout.faster is None for bout in bouts)
+            within = sum(bout.faster is not None and _within(bout) for bout in bouts)
+            parts = [f"{unresolved} unresolved", f"{within} resolved within 1 %"]
+            for side, name in names.items():
+                beyond = sum(bout.faster == side and not _within(bout) for bout in bouts)
+                parts.append(f"{beyond} with {name} faster by more")
+            lines.append(f"{caches} caches, {len(bouts)} duels: {', '.join(parts)}")
+    refused = sum(bool(duel.refused) for duel in duels)
     return [*lines, *([f"{refused} refused"] if refused else [])]
 
 
 def _within(bout: Bout, share: float = 0.01) -> bool:
     return 1 / (1 + share) <= bout.ratio.estimate <= 1 + share
-
-
-def not_told_apart(duels: Sequence[Duel], caches: Caches) -> int:
-    """How many duels ended unresolved or within 1 %, as those of an implementation against itself are to."""
-    bouts = [bout for fought in duels for bout in fought.bouts if bout.caches == caches]
-    return sum(bout.faster is None or _within(bout) for bout in bouts)

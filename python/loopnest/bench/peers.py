@@ -14,7 +14,6 @@ import importlib.util
 import json
 import math
 import os
-import tempfile
 import time
 import timeit
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -33,7 +32,7 @@ from ..output.text import three_digits
 from ..timing.environment import SLOWING, Environment, environment
 from ..timing.turns import Clock, Turn, calibrate, clocked, run_rounds
 from ..verify.problem import WrongResult
-from .process import how_it_ended, run_telling
+from .process import run_reporting
 from .records import Failure
 from .suites import suites_folder
 from .tables import about
@@ -344,9 +343,8 @@ def run_peers(
     found: dict[str, list[Any]] = {"item": [], "absent": [], "failure": [], "environment": [None]}
     at = ""
 
-    def take(line: str) -> None:
+    def take(kind: str, content: Any) -> None:
         nonlocal at
-        kind, content = json.loads(line)
         if kind == "at":
             at = content
         elif content not in found[kind]:
@@ -359,13 +357,12 @@ def run_peers(
         at = part
         on_event("running", part)
         command = [str(suites_folder() / "bench_peers.py"), part, *(["--quick"] if quick else [])]
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-            variables = child_environment(THREADS.get(part, 1), os.environ)
-            status = run_telling(lambda send: [*command, "--events", str(send)], variables, output, take)  # noqa: B023
-            if status is None:
-                break
-            if status:
-                found["failure"].append({"name": at, "message": how_it_ended(status, output)})
+        variables = child_environment(THREADS.get(part, 1), os.environ)
+        status, how_it_ended = run_reporting(command, variables, take)
+        if status is None:
+            break
+        if status:
+            found["failure"].append({"name": at, "message": how_it_ended})
     here, items = found["environment"][-1], msgspec.convert(found["item"], tuple[Item, ...])
     absent, failures = (msgspec.convert(found[kind], tuple[Failure, ...]) for kind in ("absent", "failure"))
     return PeerResults(here and msgspec.convert(here, Environment), items, absent, failures, quick, status is None)

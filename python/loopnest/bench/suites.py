@@ -9,12 +9,11 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from ..output.files import save_json
 from . import journal
 from .journal import Collected, Journal, Request
 from .measure import QUICK
-from .process import how_it_ended, run_telling
+from .process import run_reporting
 from .records import Results
 
 NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark", "threadpoolctl": "threadpoolctl"}
@@ -107,11 +106,10 @@ def _options(request: Request, elapsed: float) -> list[str]:
 def _run_to_the_end(
     request: Request, collected: Collected, path: Path, card: MachineCard | None, on_event: Callable[[str, Any], None]
 ) -> Results:
-    files = [str(suites_folder() / f"bench_{suite}.py") for suite in request.suites]
+    """Run pytest, and again without the benchmark that ended it, until none is left."""
     started = time.perf_counter()
 
-    def take(line: str) -> None:
-        kind, content = json.loads(line)
+    def take(kind: str, content: Any) -> None:
         collected.add(kind, content)
         on_event(kind, content)
 
@@ -125,17 +123,15 @@ def _run_to_the_end(
             options += [f"--journal={path}", *(["--resume"] if path.exists() else [])]
             failures = collected.failures
             collected.add("running", "")
-            with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
-                status = _run(files, options, output, take)
-                if status is None:
-                    return collected.results(interrupted=True)
-                nothing_left = status == NO_TESTS and bool(collected.finished)
-                if status in (0, 1) or nothing_left or (status > 1 and collected.failures > failures):
-                    return collected.results()
-                failure = {"name": collected.running.partition("::")[2] or "pytest"}
-                failure["message"] = how_it_ended(status, output)
-            collected.add("failure", failure)
+            status, how_it_ended = run_reporting([*_pytest(request.suites), *options], _environment(), take)
+            if status is None:
+                return collected.results(interrupted=True)
+            nothing_left = status == NO_TESTS and bool(collected.finished)
+            if status in (0, 1) or nothing_left or (status > 1 and collected.failures > failures):
+                return collected.results()
             died = collected.running
+            failure = {"name": died.partition("::")[2] or "pytest", "message": how_it_ended}
+            collected.add("failure", failure)
             if status > 0 or not died or died in collected.finished:
                 return collected.results()
             if path.exists():
@@ -150,16 +146,16 @@ NO_TESTS = 5
 """pytest's exit status where it has run none."""
 
 
-def _run(files: Iterable[str], options: Iterable[str], output: Any, take: Callable[[str], None]) -> int | None:
-    """pytest's exit status, or None where Ctrl-C ended it."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}  # another session's
-    return run_telling(
-        lambda send: [
-            *("-m", "pytest", "-c", os.devnull, "--rootdir", str(suites_folder()), "-o", "python_files=bench_*.py"),
-            *("-p", "pytest_benchmark.plugin", "--benchmark-quiet", "-p", "no:cacheprovider", "--assert=plain"),
-            *("--events", str(send), *options, *files),
-        ],
-        {**ours, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        output,
-        take,
-    )
+def _pytest(suites: Sequence[str]) -> list[str]:
+    folder = suites_folder()
+    return [
+        *("-m", "pytest", "-c", os.devnull, "--rootdir", str(folder), "-o", "python_files=bench_*.py"),
+        *("-p", "pytest_benchmark.plugin", "--benchmark-quiet", "-p", "no:cacheprovider", "--assert=plain"),
+        *(str(folder / f"bench_{suite}.py") for suite in suites),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    """Without the variables of a pytest session that we may be in."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    return {**ours, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
