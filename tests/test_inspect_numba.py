@@ -87,7 +87,7 @@ def test_a_call_in_the_loop_is_counted_and_named_and_a_polynomial_has_none():
 
 @needs_capstone
 def test_a_ufuncs_loop_is_that_of_the_ufunc():
-    (hot,) = listings("gelu", "numba.vectorize", "hot")
+    (hot,) = listings("gelu", "numba.ufunc", "hot")
     assert hot.loop.counts["call"] > 0
     assert hot.title == "_gelu_by_exp, float32, a NumPy ufunc's loop"
     assert "no source lines" in hot.notes[0]

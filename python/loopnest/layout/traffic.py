@@ -97,7 +97,7 @@ SAME_LOOPS = {
     ("sum", "numba.row_wise"): "row_wise",
     ("sum", "numba.column_wise"): "column_wise",
     ("transpose", "numba.naive"): "naive",
-    ("add", "numba.loop"): "scalar",
+    ("add", "numba.vectorized"): "scalar",
 }
 """Rungs of other backends with the loops of one in C++, on the same memory."""
 

@@ -13,7 +13,7 @@ from ...backends.numba_math import exp_of_minus
 
 
 @compiled
-def relu_loop(x: Array, out: Array) -> None:
+def relu_vectorized(x: Array, y: Array) -> None:
     """0 where x <= 0, else x: one comparison an element.
 
     LLVM makes a vector comparison and a masked move of it, so no branch is left to be mispredicted. A load and
@@ -23,11 +23,11 @@ def relu_loop(x: Array, out: Array) -> None:
     zero = x.dtype.type(0)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = zero if x[i, j] <= zero else x[i, j]
+            y[i, j] = zero if x[i, j] <= zero else x[i, j]
 
 
 @compiled
-def relu_backward_loop(x: Array, dy: Array, out: Array) -> None:
+def relu_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     """dy where x > 0 and 0 where x <= 0: the slope of relu is 1 or 0.
 
     Two loads, a comparison and a store, in vector instructions: bound by the memory's bandwidth beyond L1.
@@ -35,11 +35,11 @@ def relu_backward_loop(x: Array, dy: Array, out: Array) -> None:
     zero = x.dtype.type(0)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = zero if x[i, j] <= zero else dy[i, j]
+            dx[i, j] = zero if x[i, j] <= zero else dy[i, j]
 
 
 @compiled
-def sigmoid_loop(x: Array, out: Array) -> None:
+def sigmoid_vectorized(x: Array, y: Array) -> None:
     """σ(x) = 1 / (1 + exp(-x)), from t = exp(-|x|), which cannot overflow: 1 / (1 + t), or t / (1 + t) for x < 0.
 
     With the exponential as arithmetic (numba_math.py) nothing is called, both cases are computed and one is selected,
@@ -50,11 +50,11 @@ def sigmoid_loop(x: Array, out: Array) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             t = exp_of_minus(abs(x[i, j]))
-            out[i, j] = (t if x[i, j] < T(0) else T(1)) / (T(1) + t)
+            y[i, j] = (t if x[i, j] < T(0) else T(1)) / (T(1) + t)
 
 
 @compiled
-def sigmoid_backward_loop(x: Array, dy: Array, out: Array) -> None:
+def sigmoid_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     """dy σ'(x) = dy σ(x) σ(-x) = dy t / (1 + t)², with t = exp(-|x|): symmetric in x, so one formula serves both sides.
 
     Written as σ (1 - σ) it would lose its digits where σ comes near 1. Vectorized like sigmoid, with the same limit.
@@ -63,11 +63,11 @@ def sigmoid_backward_loop(x: Array, dy: Array, out: Array) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             t = exp_of_minus(abs(x[i, j]))
-            out[i, j] = dy[i, j] * (t / ((T(1) + t) * (T(1) + t)))
+            dx[i, j] = dy[i, j] * (t / ((T(1) + t) * (T(1) + t)))
 
 
 @compiled
-def tanh_loop(x: Array, out: Array) -> None:
+def tanh_scalar(x: Array, y: Array) -> None:
     """The C library's tanh for each element, in float64 for both dtypes.
 
     A call of some 10 ns that LLVM cannot vectorize: that is the limit. (1 - t) / (1 + t) with t = exp(-2|x|) would be
@@ -75,11 +75,11 @@ def tanh_loop(x: Array, out: Array) -> None:
     """
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            out[i, j] = math.tanh(np.float64(x[i, j]))
+            y[i, j] = math.tanh(np.float64(x[i, j]))
 
 
 @compiled
-def tanh_backward_loop(x: Array, dy: Array, out: Array) -> None:
+def tanh_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     """dy tanh'(x) = dy / cosh²(x) = dy 4t / (1 + t)², with t = exp(-2|x|).
 
     Written as 1 - tanh² it would lose its digits where tanh comes near 1. Vectorized like sigmoid, with the same limit.
@@ -88,11 +88,11 @@ def tanh_backward_loop(x: Array, dy: Array, out: Array) -> None:
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             t = exp_of_minus(T(2) * abs(x[i, j]))
-            out[i, j] = dy[i, j] * (T(4) * t / ((T(1) + t) * (T(1) + t)))
+            dx[i, j] = dy[i, j] * (T(4) * t / ((T(1) + t) * (T(1) + t)))
 
 
 @compiled(reorder_sums=True)
-def softmax_loop(x: Array, out: Array) -> None:
+def softmax_vectorized(x: Array, y: Array) -> None:
     """exp(x - max) / Σ exp(x - max) over each row, in three passes.
 
     The first finds the maximum, the second takes the exponentials and their sum, the third divides by it. Without the
@@ -102,13 +102,13 @@ def softmax_loop(x: Array, out: Array) -> None:
     """
     for i in range(x.shape[0]):
         largest = largest_of(x[i])
-        total = out.dtype.type(0)
+        total = y.dtype.type(0)
         for j in range(x.shape[1]):
             e = exp_of_minus(largest - x[i, j])
-            out[i, j] = e
+            y[i, j] = e
             total += e
         for j in range(x.shape[1]):
-            out[i, j] /= total
+            y[i, j] /= total
 
 
 @helper
@@ -121,25 +121,11 @@ def largest_of(row: Array) -> float:
 
 
 RUNGS = {
-    "relu": [
-        NUMBA.rung(relu_loop, "loop"),
-    ],
-    "relu_backward": [
-        NUMBA.rung(relu_backward_loop, "loop"),
-    ],
-    "sigmoid": [
-        NUMBA.rung(sigmoid_loop, "loop"),
-    ],
-    "sigmoid_backward": [
-        NUMBA.rung(sigmoid_backward_loop, "loop"),
-    ],
-    "tanh": [
-        NUMBA.rung(tanh_loop, "loop"),
-    ],
-    "tanh_backward": [
-        NUMBA.rung(tanh_backward_loop, "loop"),
-    ],
-    "softmax": [
-        NUMBA.rung(softmax_loop, "loop"),
-    ],
+    "relu": [NUMBA.rung(relu_vectorized, "vectorized")],
+    "relu_backward": [NUMBA.rung(relu_backward_vectorized, "vectorized")],
+    "sigmoid": [NUMBA.rung(sigmoid_vectorized, "vectorized")],
+    "sigmoid_backward": [NUMBA.rung(sigmoid_backward_vectorized, "vectorized")],
+    "tanh": [NUMBA.rung(tanh_scalar, "scalar")],
+    "tanh_backward": [NUMBA.rung(tanh_backward_vectorized, "vectorized")],
+    "softmax": [NUMBA.rung(softmax_vectorized, "vectorized")],
 }

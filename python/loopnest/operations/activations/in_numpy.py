@@ -6,38 +6,38 @@ from ...arrays import Array
 from ...backends import NUMPY
 
 
-def sigmoid(x: Array, out: Array) -> None:
+def sigmoid(x: Array, y: Array) -> None:
     """1 / (1 + exp(-x)), by exp(-|x|), which cannot overflow."""
     with np.errstate(under="ignore", invalid="ignore"):
         power = np.exp(-np.abs(x))
-        np.divide(np.where(x >= 0, x.dtype.type(1), power), 1 + power, out=out)
+        np.divide(np.where(x >= 0, x.dtype.type(1), power), 1 + power, out=y)
 
 
-def relu_vectorized(x: Array, out: Array) -> None:
+def relu_vectorized(x: Array, y: Array) -> None:
     """One call: the larger of x and 0, with vector instructions; NaN passes.
 
     One load, one comparison, one store an element: bound by memory.
     """
-    np.maximum(x, 0, out=out)
+    np.maximum(x, 0, out=y)
 
 
-def relu_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
+def relu_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     """A comparison into a new array of booleans, and a selection by it.
 
     Two passes where one fused pass would do; bound by memory.
     """
-    out[...] = np.where(x <= 0, x.dtype.type(0), dy)
+    dx[...] = np.where(x <= 0, x.dtype.type(0), dy)
 
 
-def sigmoid_vectorized(x: Array, out: Array) -> None:
+def sigmoid_vectorized(x: Array, y: Array) -> None:
     """The formula by exp(-|x|), a pass for each of its seven operations.
 
     exp has vector instructions; each intermediate result is a new array, so for large arrays the limit is memory.
     """
-    sigmoid(x, out)
+    sigmoid(x, y)
 
 
-def sigmoid_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
+def sigmoid_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     """dy · t / (1 + t)² with t = exp(-|x|), which is σ(x) · σ(-x) with one exponential and without a difference.
 
     Six passes; for large arrays the limit is memory.
@@ -45,18 +45,18 @@ def sigmoid_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
     with np.errstate(under="ignore", invalid="ignore"):
         power = np.exp(-np.abs(x))
         slope = power / np.square(1 + power)
-        np.multiply(dy, slope, out=out)
+        np.multiply(dy, slope, out=dx)
 
 
-def tanh_vectorized(x: Array, out: Array) -> None:
+def tanh_vectorized(x: Array, y: Array) -> None:
     """One call, with vector instructions where NumPy has them for this processor.
 
     Some 1 to 5 ns an element, arithmetic rather than memory.
     """
-    np.tanh(x, out=out)
+    np.tanh(x, out=y)
 
 
-def tanh_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
+def tanh_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     """dy · 4 t / (1 + t)² with t = exp(-2|x|), which is 1 - tanh²(x) without a difference that cancels.
 
     Eight passes; for large arrays the limit is memory.
@@ -64,40 +64,26 @@ def tanh_backward_vectorized(x: Array, dy: Array, out: Array) -> None:
     with np.errstate(under="ignore", over="ignore", invalid="ignore"):
         power = np.exp(-2 * np.abs(x))
         slope = 4 * power / np.square(1 + power)
-        np.multiply(dy, slope, out=out)
+        np.multiply(dy, slope, out=dx)
 
 
-def softmax_vectorized(x: Array, out: Array) -> None:
-    """A pass for each of maximum, difference, exp, sum and quotient, the last three in `out`.
+def softmax_vectorized(x: Array, y: Array) -> None:
+    """A pass for each of maximum, difference, exp, sum and quotient, the last three in `y`.
 
     Five passes over the array, so beyond the caches the limit is memory; within them it is exp.
     """
     with np.errstate(invalid="ignore", under="ignore"):  # infinite x: inf - inf is NaN, as it should be
-        np.subtract(x, x.max(axis=1, keepdims=True), out=out)
-        np.exp(out, out=out)
-        np.divide(out, out.sum(axis=1, keepdims=True), out=out)
+        np.subtract(x, x.max(axis=1, keepdims=True), out=y)
+        np.exp(y, out=y)
+        np.divide(y, y.sum(axis=1, keepdims=True), out=y)
 
 
 RUNGS = {
-    "relu": [
-        NUMPY.rung(relu_vectorized, "vectorized"),
-    ],
-    "relu_backward": [
-        NUMPY.rung(relu_backward_vectorized, "vectorized"),
-    ],
-    "sigmoid": [
-        NUMPY.rung(sigmoid_vectorized, "vectorized"),
-    ],
-    "sigmoid_backward": [
-        NUMPY.rung(sigmoid_backward_vectorized, "vectorized"),
-    ],
-    "tanh": [
-        NUMPY.rung(tanh_vectorized, "vectorized"),
-    ],
-    "tanh_backward": [
-        NUMPY.rung(tanh_backward_vectorized, "vectorized"),
-    ],
-    "softmax": [
-        NUMPY.rung(softmax_vectorized, "vectorized"),
-    ],
+    "relu": [NUMPY.rung(relu_vectorized, "vectorized")],
+    "relu_backward": [NUMPY.rung(relu_backward_vectorized, "vectorized")],
+    "sigmoid": [NUMPY.rung(sigmoid_vectorized, "vectorized")],
+    "sigmoid_backward": [NUMPY.rung(sigmoid_backward_vectorized, "vectorized")],
+    "tanh": [NUMPY.rung(tanh_vectorized, "vectorized")],
+    "tanh_backward": [NUMPY.rung(tanh_backward_vectorized, "vectorized")],
+    "softmax": [NUMPY.rung(softmax_vectorized, "vectorized")],
 }

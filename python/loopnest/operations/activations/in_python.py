@@ -20,44 +20,44 @@ def sigmoid(x: float) -> float:
     return (1.0 if x >= 0 else power) / (1 + power)
 
 
-def relu_loop(x: Array, out: Array) -> None:
+def relu_scalar(x: Array, y: Array) -> None:
     """A comparison an element: 0 where x <= 0, and else x, so that NaN passes.
 
     The limit is the interpreter, some 50 ns an element.
     """
-    out[...] = each(lambda x_i: 0.0 if x_i <= 0 else x_i, x)
+    y[...] = each(lambda x_i: 0.0 if x_i <= 0 else x_i, x)
 
 
-def relu_backward_loop(x: Array, dy: Array, out: Array) -> None:
+def relu_backward_scalar(x: Array, dy: Array, dx: Array) -> None:
     """A comparison an element: 0 where x <= 0, and else dy.
 
     The limit is the interpreter.
     """
-    out[...] = each(lambda x_i, dy_i: 0.0 if x_i <= 0 else dy_i, x, dy)
+    dx[...] = each(lambda x_i, dy_i: 0.0 if x_i <= 0 else dy_i, x, dy)
 
 
-def sigmoid_loop(x: Array, out: Array) -> None:
+def sigmoid_scalar(x: Array, y: Array) -> None:
     """The formula by exp(-|x|), which cannot overflow and keeps the digits of both tails.
 
     A call of a Python function and of exp an element: the limit is the interpreter.
     """
-    out[...] = each(sigmoid, x)
+    y[...] = each(sigmoid, x)
 
 
-def sigmoid_backward_loop(x: Array, dy: Array, out: Array) -> None:
+def sigmoid_backward_scalar(x: Array, dy: Array, dx: Array) -> None:
     """dy · σ(x) · σ(-x): since 1 - σ(x) = σ(-x), nothing cancels.
 
     Two exponentials an element, where one would do; the limit is the interpreter either way.
     """
-    out[...] = each(lambda x_i, dy_i: dy_i * (sigmoid(x_i) * sigmoid(-x_i)), x, dy)
+    dx[...] = each(lambda x_i, dy_i: dy_i * (sigmoid(x_i) * sigmoid(-x_i)), x, dy)
 
 
-def tanh_loop(x: Array, out: Array) -> None:
+def tanh_scalar(x: Array, y: Array) -> None:
     """The standard library's tanh, an element at a time.
 
     The limit is the interpreter.
     """
-    out[...] = each(math.tanh, x)
+    y[...] = each(math.tanh, x)
 
 
 def slope_of_tanh(x: float) -> float:
@@ -66,15 +66,15 @@ def slope_of_tanh(x: float) -> float:
     return 4 * power / ((1 + power) * (1 + power))
 
 
-def tanh_backward_loop(x: Array, dy: Array, out: Array) -> None:
+def tanh_backward_scalar(x: Array, dy: Array, dx: Array) -> None:
     """dy · 4 t / (1 + t)² with t = exp(-2|x|), which is 1 - tanh²(x) without a difference that cancels.
 
     A call of a Python function and of exp an element: the limit is the interpreter.
     """
-    out[...] = each(lambda x_i, dy_i: dy_i * slope_of_tanh(x_i), x, dy)
+    dx[...] = each(lambda x_i, dy_i: dy_i * slope_of_tanh(x_i), x, dy)
 
 
-def softmax_loop(x: Array, out: Array) -> None:
+def softmax_scalar(x: Array, y: Array) -> None:
     """Row by row: the maximum, the exponentials, their sum, the quotients.
 
     Four passes over a Python list; the limit is the interpreter.
@@ -83,29 +83,15 @@ def softmax_loop(x: Array, out: Array) -> None:
         largest = math.nan if any(map(math.isnan, row)) else max(row)
         powers = [math.exp(x_ij - largest) for x_ij in row]
         total = sum(powers)
-        out[i] = [power / total for power in powers]
+        y[i] = [power / total for power in powers]
 
 
 RUNGS = {
-    "relu": [
-        PYTHON.rung(relu_loop, "loop"),
-    ],
-    "relu_backward": [
-        PYTHON.rung(relu_backward_loop, "loop"),
-    ],
-    "sigmoid": [
-        PYTHON.rung(sigmoid_loop, "loop"),
-    ],
-    "sigmoid_backward": [
-        PYTHON.rung(sigmoid_backward_loop, "loop"),
-    ],
-    "tanh": [
-        PYTHON.rung(tanh_loop, "loop"),
-    ],
-    "tanh_backward": [
-        PYTHON.rung(tanh_backward_loop, "loop"),
-    ],
-    "softmax": [
-        PYTHON.rung(softmax_loop, "loop"),
-    ],
+    "relu": [PYTHON.rung(relu_scalar, "scalar")],
+    "relu_backward": [PYTHON.rung(relu_backward_scalar, "scalar")],
+    "sigmoid": [PYTHON.rung(sigmoid_scalar, "scalar")],
+    "sigmoid_backward": [PYTHON.rung(sigmoid_backward_scalar, "scalar")],
+    "tanh": [PYTHON.rung(tanh_scalar, "scalar")],
+    "tanh_backward": [PYTHON.rung(tanh_backward_scalar, "scalar")],
+    "softmax": [PYTHON.rung(softmax_scalar, "scalar")],
 }

@@ -9,29 +9,29 @@ from ...backends.torch import Tensor, on_tensors
 
 
 @on_tensors()
-def relu_eager(x: Tensor, out: Tensor) -> None:
+def relu_eager(x: Tensor, y: Tensor) -> None:
     """One call of torch.clamp with a lower bound of 0; NaN passes.
 
     One load, one vector maximum and one store an element, shared among threads: bound by memory.
     """
     import torch
 
-    torch.clamp(x, min=0, out=out)
+    torch.clamp(x, min=0, out=y)
 
 
 @on_tensors()
-def relu_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
+def relu_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     """The kernel behind autograd's relu: dy where x > 0, else 0, chosen by a mask without a branch.
 
     Two loads, a compare, a blend and a store: one pass, bound by memory, whatever the signs of x.
     """
     import torch
 
-    torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=out)
+    torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=dx)
 
 
 @on_tensors()
-def sigmoid_eager(x: Tensor, out: Tensor) -> None:
+def sigmoid_eager(x: Tensor, y: Tensor) -> None:
     """σ(x) = e^min(x, 0) / (1 + e^-|x|), in seven passes: neither exponential can overflow.
 
     torch.sigmoid is one pass but takes 1 / (1 + e^-x): below -88.7 its float32 exponential is infinite and the result
@@ -42,24 +42,24 @@ def sigmoid_eager(x: Tensor, out: Tensor) -> None:
     import torch
 
     below = torch.abs(x).neg_().exp_().add_(1)
-    torch.clamp(x, max=0, out=out).exp_().div_(below)
+    torch.clamp(x, max=0, out=y).exp_().div_(below)
 
 
 @on_tensors()
-def sigmoid_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
+def sigmoid_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     """dy · σ(x)·σ(-x) = dy · t / (1 + t)² with t = e^-|x|: no branch, and no 1 - σ that cancels.
 
     Seven passes, two of them over the scratch for 1 + t. See `sigmoid` for what they cost.
     """
     import torch
 
-    t = torch.abs(x, out=out).neg_().exp_()
+    t = torch.abs(x, out=dx).neg_().exp_()
     below = t + 1
     t.div_(below).div_(below).mul_(dy)
 
 
 @on_tensors()
-def tanh_eager(x: Tensor, out: Tensor) -> None:
+def tanh_eager(x: Tensor, y: Tensor) -> None:
     """One call of torch.tanh: a vectorized polynomial, within 1 ULP.
 
     A few tens of instructions an element, eight or sixteen elements at a time: bound by arithmetic in the caches and
@@ -67,11 +67,11 @@ def tanh_eager(x: Tensor, out: Tensor) -> None:
     """
     import torch
 
-    torch.tanh(x, out=out)
+    torch.tanh(x, out=y)
 
 
 @on_tensors()
-def tanh_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
+def tanh_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     """dy · (1 - tanh² x), written as dy · 4t / (1 + t)² with t = e^-2|x|: nothing cancels.
 
     autograd keeps y = tanh x from the forward pass and computes 1 - y·y, which is cheaper and loses its last digit
@@ -79,13 +79,13 @@ def tanh_backward_eager(x: Tensor, dy: Tensor, out: Tensor) -> None:
     """
     import torch
 
-    t = torch.abs(x, out=out).mul_(-2).exp_()
+    t = torch.abs(x, out=dx).mul_(-2).exp_()
     below = t + 1
     t.div_(below).div_(below).mul_(4).mul_(dy)
 
 
 @on_tensors()
-def softmax_eager(x: Tensor, out: Tensor) -> None:
+def softmax_eager(x: Tensor, y: Tensor) -> None:
     """One call of torch.softmax: each row's maximum, exponentials and sum while the row is in the cache.
 
     One kernel does in three passes over a row what a chain of calls does in as many over the whole array; rows are
@@ -93,29 +93,15 @@ def softmax_eager(x: Tensor, out: Tensor) -> None:
     """
     import torch
 
-    torch.softmax(x, dim=1, out=out)
+    torch.softmax(x, dim=1, out=y)
 
 
 RUNGS = {
-    "relu": [
-        TORCH.rung(relu_eager, "eager"),
-    ],
-    "relu_backward": [
-        TORCH.rung(relu_backward_eager, "eager"),
-    ],
-    "sigmoid": [
-        TORCH.rung(sigmoid_eager, "eager"),
-    ],
-    "sigmoid_backward": [
-        TORCH.rung(sigmoid_backward_eager, "eager"),
-    ],
-    "tanh": [
-        TORCH.rung(tanh_eager, "eager"),
-    ],
-    "tanh_backward": [
-        TORCH.rung(tanh_backward_eager, "eager"),
-    ],
-    "softmax": [
-        TORCH.rung(softmax_eager, "eager"),
-    ],
+    "relu": [TORCH.rung(relu_eager, "eager")],
+    "relu_backward": [TORCH.rung(relu_backward_eager, "eager")],
+    "sigmoid": [TORCH.rung(sigmoid_eager, "eager")],
+    "sigmoid_backward": [TORCH.rung(sigmoid_backward_eager, "eager")],
+    "tanh": [TORCH.rung(tanh_eager, "eager")],
+    "tanh_backward": [TORCH.rung(tanh_backward_eager, "eager")],
+    "softmax": [TORCH.rung(softmax_eager, "eager")],
 }

@@ -46,7 +46,7 @@ VARIATIONS = {"approximate='none'": _exact_form}
 
 
 # The functions themselves, in the precision of their argument. Q(t) = erfc(t/√2)/2 is the normal distribution's tail,
-# φ its density, Φ(x) = Q(-x) its distribution function. w(x) = 2 √(2/π) (x + 0.044715 x³), so that
+# φ its density, Φ(x) = Q(-x) its distribution function. w(x) = 2√(2/π)(x + 0.044715 x³), so that
 # (1 + tanh(w/2)) / 2 = σ(w).
 
 _TAIL = np.array([np.longdouble(coefficient) for coefficient in erfc.LONG_DOUBLE])
@@ -169,7 +169,7 @@ def gelu_backward_run(kernel: Kernel, x: Any, dy: Any, *, approximate: str = "ta
     """GELU's gradient, elementwise: dy · gelu'(x).
 
         exact form   gelu'(x) = Φ(x) + x φ(x)                     φ = Φ', the normal density
-        tanh form    gelu'(x) = σ(w) + x σ(w) σ(-w) w'(x)         w = 2 √(2/π) (x + 0.044715 x³)
+        tanh form    gelu'(x) = σ(w) + x σ(w) σ(-w) w'(x)         w = 2√(2/π)(x + 0.044715 x³)
 
     x, dy        (…) GELU's input and the gradient of the loss by its output, float32 or float64, any strides
     approximate  the form, "tanh" or "none", as for gelu

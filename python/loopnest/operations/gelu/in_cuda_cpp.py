@@ -6,40 +6,34 @@ to the device.
 
 from __future__ import annotations
 
-from ...arrays import Array
+from functools import partial
+from typing import Any
+
 from ...backends import CUDA_CPP, Implementation
 from ...backends.cpp import csrc
 from ...backends.cuda_device import DeviceArray, launch, on_device, to_device, to_host
 
 
-def on_each(variant: str, kernel: str, inputs: tuple[DeviceArray, ...], out: DeviceArray, tanh_form: bool) -> None:
+def on_each(variant: str, kernel: str, inputs: tuple[DeviceArray, ...], y: DeviceArray, tanh_form: bool) -> None:
     """Run an elementwise kernel over arrays in C order on the device, none of them empty."""
-    launch(csrc() / "gelu" / "cuda" / f"{variant}.cu", kernel, *inputs, out, out.size, tanh_form)
+    launch(csrc() / "gelu" / "cuda" / f"{variant}.cu", kernel, *inputs, y, y.size, tanh_form)
 
 
-def _run(variant: str, kernel: str, inputs: tuple[Array, ...], out: Array, tanh_form: bool) -> None:
-    if not out.size:
+def _run(operation: str, variant: str, *args: Any) -> None:
+    """Run a rung on host arrays: the inputs, the result and tanh_form."""
+    *inputs, result, tanh_form = args
+    if not result.size:
         return
-    result = on_device((out.size,), out.dtype)
-    on_each(variant, kernel, tuple(to_device(x.reshape(-1)) for x in inputs), result, tanh_form)
-    to_host(result, out)
+    flat = on_device((result.size,), result.dtype)
+    on_each(variant, f"{operation}_{variant}", tuple(to_device(x.reshape(-1)) for x in inputs), flat, tanh_form)
+    to_host(flat, result)
 
 
-def _rung(variant: str) -> Implementation:
-    def gelu(x: Array, out: Array, tanh_form: bool) -> None:
-        _run(variant, f"gelu_{variant}", (x,), out, tanh_form)
-
-    return CUDA_CPP.rung(gelu, variant, files=[f"gelu/cuda/{variant}.cu"])
-
-
-def _backward_rung(variant: str) -> Implementation:
-    def gelu_backward(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
-        _run(variant, f"gelu_backward_{variant}", (x, dy), out, tanh_form)
-
-    return CUDA_CPP.rung(gelu_backward, variant, files=[f"gelu/cuda/{variant}.cu"])
+def _rung(operation: str, variant: str) -> Implementation:
+    return CUDA_CPP.rung(partial(_run, operation, variant), variant, files=[f"gelu/cuda/{variant}.cu"])
 
 
 RUNGS = {
-    "gelu": [_rung("elementwise"), _rung("vectorized")],
-    "gelu_backward": [_backward_rung("elementwise"), _backward_rung("vectorized")],
+    operation: [_rung(operation, "elementwise"), _rung(operation, "vectorized")]
+    for operation in ("gelu", "gelu_backward")
 }

@@ -1,7 +1,7 @@
 """GELU and its gradient in Numba: the C library's exp and erfc an element at a time, then polynomials in vectors.
 
-    tanh form   x · σ(z),   z = 2√(2/π) (x + 0.044715 x³),   σ(z) = (1 for z >= 0, else t) / (1 + t),   t = exp(-|z|)
-    erf form    x · Φ(x),   Φ(x) = 1 - Q(x) for x >= 0, else Q(-x),   Q(t) = erfc(t/√2) / 2
+    exact form   x · Φ(x)      Φ(x) = 1 - Q(x) for x >= 0, else Q(-x),   Q(t) = erfc(t/√2) / 2
+    tanh form    x · σ(w)      w = 2√(2/π)(x + 0.044715 x³),   σ(w) = (1 for w >= 0, else t) / (1 + t),   t = exp(-|w|)
 
 Neither cancels in its tail, and no exponential overflows.
 """
@@ -17,80 +17,74 @@ from ...backends import NUMBA
 from ...backends.numba import compiled, helper, ufunc
 from ...backends.numba_math import exp_of_minus
 from ...backends.threads import share_elements
+from .constants import CUBIC, DENSITY_AT_0, LINEAR, ROOT_HALF
 from .erfc import CENTRE, FLOAT32, FLOAT64
 
-_LINEAR = 2 * math.sqrt(2 / math.pi)  # z = _LINEAR · x + _CUBIC · x³
-_CUBIC = _LINEAR * 0.044715
-_ROOT_HALF = math.sqrt(0.5)
-_DENSITY_AT_0 = 1 / math.sqrt(2 * math.pi)  # φ(0)
+
+@helper
+def _tanh_form(x: float) -> float:
+    x = np.float64(x)
+    w = x * (LINEAR + LINEAR * CUBIC * (x * x))
+    t = math.exp(-abs(w))
+    return x * (t if w < 0.0 else 1.0) / (1.0 + t)
 
 
 @helper
-def _gelu_by_exp(x: float) -> float:
+def _exact_form(x: float) -> float:
     x = np.float64(x)
-    z = x * (_LINEAR + _CUBIC * (x * x))
-    t = math.exp(-abs(z))
-    return x * (t if z < 0.0 else 1.0) / (1.0 + t)
-
-
-@helper
-def _gelu_by_erfc(x: float) -> float:
-    x = np.float64(x)
-    q = 0.5 * math.erfc(abs(x) * _ROOT_HALF)
+    q = 0.5 * math.erfc(abs(x) * ROOT_HALF)
     return x * (q if x < 0.0 else 1.0 - q)
 
 
 @helper
-def _gradient_by_exp(x: float, dy: float) -> float:
-    """dy · (σ(z) + x σ(z) σ(-z) z'). Where x² is not finite t is 0, so z' only has to stay finite."""
+def _tanh_form_backward(x: float, dy: float) -> float:
+    """dy · (σ(w) + x σ(w) σ(-w) w'). Where x² is infinite t is 0, so w' must only stay finite."""
     x = np.float64(x)
     square = x * x
-    z = x * (_LINEAR + _CUBIC * square)
-    slope = _LINEAR + 3.0 * _CUBIC * min(square, 1e6)
-    t = math.exp(-abs(z))
-    return dy * (((t if z < 0.0 else 1.0) + x * (t * slope) / (1.0 + t)) / (1.0 + t))
+    w = x * (LINEAR + LINEAR * CUBIC * square)
+    slope = LINEAR + 3.0 * LINEAR * CUBIC * min(square, 1e6)
+    t = math.exp(-abs(w))
+    return dy * (((t if w < 0.0 else 1.0) + x * (t * slope) / (1.0 + t)) / (1.0 + t))
 
 
 @helper
-def _gradient_by_erfc(x: float, dy: float) -> float:
+def _exact_form_backward(x: float, dy: float) -> float:
     """dy · (Φ(x) + x φ(x))."""
     x = np.float64(x)
-    q = 0.5 * math.erfc(abs(x) * _ROOT_HALF)
-    return dy * ((q if x < 0.0 else 1.0 - q) + x * (_DENSITY_AT_0 * math.exp(-0.5 * (x * x))))
+    q = 0.5 * math.erfc(abs(x) * ROOT_HALF)
+    return dy * ((q if x < 0.0 else 1.0 - q) + x * (DENSITY_AT_0 * math.exp(-0.5 * (x * x))))
 
 
 @compiled
-def scalar(x: Array, out: Array, tanh_form: bool) -> None:
-    """One element at a time, with the C library's exp (tanh form) or erfc (erf form).
+def scalar(x: Array, y: Array, tanh_form: bool) -> None:
+    """One element at a time, with the C library's exp (tanh form) or erfc (exact form).
 
-    The loop is compiled, but a call is nothing that LLVM can vectorize: it stays at one element a turn, some 5 ns for
-    an exp and a division and 18 for an erfc, which picks one of several formulas by branches, often mispredicted.
-    float32 is computed in float64 and rounded once at the end. The limit is the call; memory could feed it ten times
-    over.
+    The loop is compiled, but LLVM cannot vectorize a call. An element takes some 5 ns for an exp and a division, and
+    18 ns for an erfc, which picks one of several formulas by branches that are often mispredicted. float32 is computed
+    in float64 and rounded once at the end. The limit is the call; memory could feed it ten times over.
     """
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             if tanh_form:
-                out[i, j] = _gelu_by_exp(x[i, j])
+                y[i, j] = _tanh_form(x[i, j])
             else:
-                out[i, j] = _gelu_by_erfc(x[i, j])
+                y[i, j] = _exact_form(x[i, j])
 
 
-def vectorize(x: Array, out: Array, tanh_form: bool) -> None:
+def gelu_ufunc(x: Array, y: Array, tanh_form: bool) -> None:
     """The same formula for one number, made a NumPy ufunc by `@vectorize`: NumPy runs the loop.
 
-    What it gives is convenience: the function is of one float, and broadcasting, strides, `out=` and the two dtypes
-    come from NumPy. The name promises no vector instructions, and there are none here: the compiled loop inside calls
-    the same exp and erfc, and takes as long as `scalar`. Where a function holds plain arithmetic only, LLVM does
-    vectorize that loop.
+    It is convenient: the function takes one float, and NumPy adds broadcasting, strides, `out=` and the two dtypes. The
+    name promises no vector instructions, and there are none here: the compiled loop inside calls the same exp and erfc,
+    and takes as long as `scalar`. LLVM vectorizes that loop only for functions of plain arithmetic.
     """
-    formula = _gelu_by_exp if tanh_form else _gelu_by_erfc
+    formula = _tanh_form if tanh_form else _exact_form
     with np.errstate(all="ignore"):
-        ufunc(formula, x.dtype)(x, out=out)
+        ufunc(formula, x.dtype)(x, out=y)
 
 
-# The formulas for `polynomial`. They are written for a number of either type: T is its type, and T(…) a constant of it,
-# since a plain 0.5 is float64 and would make float64 of all that it meets.
+# The formulas for `polynomial`, for a number of either type. T is its type and T(…) a constant of that type: a plain
+# 0.5 is float64 and would make all arithmetic around it float64's.
 
 
 @helper
@@ -99,7 +93,7 @@ def _exp_and_tail(x: float) -> tuple[float, float]:
     T = type(x)
     t = abs(x) if abs(x) < T(40) else T(40)  # the exponential is 0 from there on
     power = exp_of_minus(T(0.5) * (t * t))
-    z = t * T(_ROOT_HALF)
+    z = t * T(ROOT_HALF)
     s = (z - T(CENTRE)) / (z + T(CENTRE))
     if np.finfo(T).bits == 32:
         p = T(FLOAT32[len(FLOAT32) - 1])
@@ -114,16 +108,16 @@ def _exp_and_tail(x: float) -> tuple[float, float]:
 
 @helper
 def gelu_tanh(x: float) -> float:
-    """x σ(z)."""
+    """x · σ(w)."""
     T = type(x)
-    z = x * (T(_LINEAR) + T(_CUBIC) * (x * x))
-    t = exp_of_minus(abs(z))
-    return x * (t if z < T(0) else T(1)) / (T(1) + t)
+    w = x * (T(LINEAR) + T(LINEAR * CUBIC) * (x * x))
+    t = exp_of_minus(abs(w))
+    return x * (t if w < T(0) else T(1)) / (T(1) + t)
 
 
 @helper
-def gelu_erf(x: float) -> float:
-    """x Φ(x)."""
+def gelu_exact(x: float) -> float:
+    """x · Φ(x)."""
     T = type(x)
     _, q = _exp_and_tail(x)
     return x * (q if x < T(0) else T(1) - q)
@@ -131,118 +125,117 @@ def gelu_erf(x: float) -> float:
 
 @helper
 def slope_tanh(x: float) -> float:
-    """σ(z) + x σ(z) σ(-z) z', where z' only has to stay finite where t is 0."""
+    """σ(w) + x σ(w) σ(-w) w'. Where x² is infinite t is 0, so w' must only stay finite."""
     T = type(x)
     square = x * x
-    z = x * (T(_LINEAR) + T(_CUBIC) * square)
-    slope = T(_LINEAR) + T(3 * _CUBIC) * (square if square < T(1e6) else T(1e6))
-    t = exp_of_minus(abs(z))
-    return ((t if z < T(0) else T(1)) + x * (t * slope) / (T(1) + t)) / (T(1) + t)
+    w = x * (T(LINEAR) + T(LINEAR * CUBIC) * square)
+    slope = T(LINEAR) + T(3 * LINEAR * CUBIC) * (square if square < T(1e6) else T(1e6))
+    t = exp_of_minus(abs(w))
+    return ((t if w < T(0) else T(1)) + x * (t * slope) / (T(1) + t)) / (T(1) + t)
 
 
 @helper
-def slope_erf(x: float) -> float:
+def slope_exact(x: float) -> float:
     """Φ(x) + x φ(x)."""
     T = type(x)
     power, q = _exp_and_tail(x)
-    return (q if x < T(0) else T(1) - q) + x * (T(_DENSITY_AT_0) * power)
+    return (q if x < T(0) else T(1) - q) + x * (T(DENSITY_AT_0) * power)
 
 
 @compiled
-def polynomial(x: Array, out: Array, tanh_form: bool) -> None:
+def polynomial(x: Array, y: Array, tanh_form: bool) -> None:
     """exp and erfc as polynomials in the loop itself: nothing is called, so LLVM vectorizes it.
 
-    exp(-s) is 2^-n times a Taylor series in r, |r| <= 0.35, of degree 7 for float32 and 13 for float64, and 2^-n is n
-    written into the bits of the exponent; the tail Q of the erf form is one polynomial for all of its range (erfc.py).
-    Both sides of each case distinction are computed and one is selected, which costs a little arithmetic and saves the
-    branch. float32 stays float32, 16 elements to a vector with AVX-512. An element takes 0.5 ns instead of 5 in the
-    tanh form and 0.8 instead of 18 in the erf form; in float64 1.4 and 2.9 (one core, AMD Zen 4). The limit is
-    arithmetic, some 35 to 60 operations and one or two divisions an element, unless x is strided: then the elements go
-    one by one.
+    exp(-s) is 2^-n times a Taylor series in r, |r| <= 0.35, of degree 7 for float32 and 13 for float64; 2^-n is n
+    written into the bits of the exponent. The tail Q of the exact form is one polynomial over its whole range
+    (erfc.py). Both sides of each case are computed and one is selected: a little more arithmetic, but no branch.
+    float32 stays float32, 16 elements to a vector with AVX-512. An element takes 0.5 ns instead of 5 in the tanh form
+    and 0.8 instead of 18 in the exact form; in float64 1.4 and 2.9 (one core, AMD Zen 4). The limit is arithmetic, some
+    35 to 60 operations and one or two divisions an element. Elements of a strided x go one by one.
     """
     for i in range(x.shape[0]):
         if tanh_form:
             for j in range(x.shape[1]):
-                out[i, j] = gelu_tanh(x[i, j])
+                y[i, j] = gelu_tanh(x[i, j])
         else:
             for j in range(x.shape[1]):
-                out[i, j] = gelu_erf(x[i, j])
+                y[i, j] = gelu_exact(x[i, j])
 
 
 _LEAST = 1 << 17  # elements that are worth another thread: 100 µs of polynomials, about the time it takes to wake one
 
 
-def parallel(x: Array, out: Array, tanh_form: bool) -> None:
+def parallel(x: Array, y: Array, tanh_form: bool) -> None:
     """The polynomials on all cores, each over rows or columns of its own.
 
     Arithmetic scales with the cores until they want more bytes than the memory gives: at 0.6 ns an element one core
     reads and writes 13 GB/s of float32 already. Up to a quarter of a million elements one thread does it all, since
     waking another takes some 100 µs.
     """
-    share_elements(lambda x, out: polynomial(x, out, tanh_form), _LEAST, x, out)
+    share_elements(lambda x, y: polynomial(x, y, tanh_form), _LEAST, x, y)
 
 
 @compiled
-def gelu_backward_scalar(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
+def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """One element at a time, with the C library's exp and erfc.
 
-    The tanh form needs one exp, as gelu itself: σ(z), σ(-z) and both terms of the derivative come from the same t. The
-    erf form needs erfc for Φ and exp for φ. The calls are the limit, as in gelu.
+    The tanh form needs one exp, as gelu itself: σ(w), σ(-w) and both terms of the derivative come from the same t. The
+    exact form needs erfc for Φ and exp for φ. The calls are the limit, as in gelu.
     """
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             if tanh_form:
-                out[i, j] = _gradient_by_exp(x[i, j], dy[i, j])
+                dx[i, j] = _tanh_form_backward(x[i, j], dy[i, j])
             else:
-                out[i, j] = _gradient_by_erfc(x[i, j], dy[i, j])
+                dx[i, j] = _exact_form_backward(x[i, j], dy[i, j])
 
 
-def gelu_backward_vectorize(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
+def gelu_backward_ufunc(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """The same formula for two numbers, made a NumPy ufunc by `@vectorize`.
 
     One pass, as a ufunc of two arguments, where a chain of NumPy's own ufuncs takes a dozen. The calls of exp and erfc
     inside are the limit, as in `scalar`.
     """
-    formula = _gradient_by_exp if tanh_form else _gradient_by_erfc
+    formula = _tanh_form_backward if tanh_form else _exact_form_backward
     with np.errstate(all="ignore"):
-        ufunc(formula, x.dtype)(x, dy, out=out)
+        ufunc(formula, x.dtype)(x, dy, out=dx)
 
 
 @compiled
-def gelu_backward_polynomial(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
+def gelu_backward_polynomial(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """Vectorized polynomials, as in gelu: one exponential serves both terms of the derivative.
 
-    In the tanh form σ(z) and σ(-z) come from the same t; in the erf form exp(-x²/2) is both φ and the tail's factor. So
-    the gradient takes hardly longer than gelu itself. The limit is arithmetic, and the divisions in it.
+    In the tanh form σ(w) and σ(-w) come from the same t. In the exact form exp(-x²/2) is both φ and the tail's factor.
+    So the gradient takes hardly longer than gelu itself. The limit is arithmetic, most of all the divisions.
     """
     for i in range(x.shape[0]):
         if tanh_form:
             for j in range(x.shape[1]):
-                out[i, j] = dy[i, j] * slope_tanh(x[i, j])
+                dx[i, j] = dy[i, j] * slope_tanh(x[i, j])
         else:
             for j in range(x.shape[1]):
-                out[i, j] = dy[i, j] * slope_erf(x[i, j])
+                dx[i, j] = dy[i, j] * slope_exact(x[i, j])
 
 
-def gelu_backward_parallel(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
+def gelu_backward_parallel(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """The polynomials on all cores, each over rows or columns of its own.
 
     Three arrays pass through memory instead of gelu's two, so its bandwidth is reached with fewer cores.
     """
-    share_elements(lambda x, dy, out: gelu_backward_polynomial(x, dy, out, tanh_form), _LEAST, x, dy, out)
+    share_elements(lambda x, dy, dx: gelu_backward_polynomial(x, dy, dx, tanh_form), _LEAST, x, dy, dx)
 
 
 RUNGS = {
     "gelu": [
         NUMBA.rung(scalar),
-        NUMBA.rung(vectorize),
-        NUMBA.rung(polynomial, faster_than=("numba.scalar", "numba.vectorize")),
-        NUMBA.rung(parallel, faster_than=("numba.scalar", "numba.vectorize")),
+        NUMBA.rung(gelu_ufunc, "ufunc"),
+        NUMBA.rung(polynomial, faster_than=("numba.scalar", "numba.ufunc")),
+        NUMBA.rung(parallel, faster_than=("numba.scalar", "numba.ufunc")),
     ],
     "gelu_backward": [
         NUMBA.rung(gelu_backward_scalar, "scalar"),
-        NUMBA.rung(gelu_backward_vectorize, "vectorize"),
-        NUMBA.rung(gelu_backward_polynomial, "polynomial", faster_than=("numba.scalar", "numba.vectorize")),
-        NUMBA.rung(gelu_backward_parallel, "parallel", faster_than=("numba.scalar", "numba.vectorize")),
+        NUMBA.rung(gelu_backward_ufunc, "ufunc"),
+        NUMBA.rung(gelu_backward_polynomial, "polynomial", faster_than=("numba.scalar", "numba.ufunc")),
+        NUMBA.rung(gelu_backward_parallel, "parallel", faster_than=("numba.scalar", "numba.ufunc")),
     ],
 }

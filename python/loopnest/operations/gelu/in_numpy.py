@@ -1,32 +1,21 @@
 """GELU in NumPy: a Python function for each element, then whole arrays.
 
 exact form   x · Φ(x)       Φ(x) = 1 - Q(x) for x > 0, else Q(-x);  Q by the polynomial of erfc.py
-tanh form    x · σ(w)       w = 2 √(2/π) (x + 0.044715 x³)
+tanh form    x · σ(w)       w = 2√(2/π)(x + 0.044715 x³)
 """
-
-import math
 
 import numpy as np
 
 from ...arrays import Array
 from ...backends import NUMPY
 from . import erfc
-from .in_python import (
-    CUBIC,
-    LINEAR,
-    gelu_exact_form,
-    gelu_tanh_form,
-    slope_exact_form,
-    slope_tanh_form,
-)
-
-FARTHEST = 40.0
-"""Beyond ±40, exp(-t²/2) is 0 in float64 too; nearer, no square overflows."""
+from .constants import CUBIC, DENSITY_AT_0, FARTHEST, LINEAR, ROOT_HALF
+from .in_python import gelu_exact_form, gelu_tanh_form, slope_exact_form, slope_tanh_form
 
 
 def upper_tail(t: Array) -> Array:
     """Q(t) for 0 <= t <= FARTHEST: NumPy has no erfc."""
-    z = t * t.dtype.type(math.sqrt(0.5))
+    z = t * t.dtype.type(ROOT_HALF)
     s = (z - erfc.CENTRE) / (z + erfc.CENTRE)
     coefficients = erfc.FLOAT32 if t.dtype == np.float32 else erfc.FLOAT64
     p = np.full_like(s, coefficients[-1])
@@ -48,17 +37,17 @@ def exponent(x: Array) -> tuple[Array, Array]:
     return w, np.exp(-np.abs(w))
 
 
-def gelu_scalar(x: Array, out: Array, tanh_form: bool) -> None:
+def gelu_scalar(x: Array, y: Array, tanh_form: bool) -> None:
     """np.frompyfunc: a Python function called for each element.
 
     It looks like a call for a whole array, and is a loop in disguise: each element becomes a Python float, goes through
     the interpreter, and comes back. Vectorized code is code whose loop is compiled, not code without a `for`.
     """
     f = np.frompyfunc(gelu_tanh_form if tanh_form else gelu_exact_form, 1, 1)
-    out[...] = f(x.astype(object))
+    y[...] = f(x.astype(object))
 
 
-def gelu_vectorized(x: Array, out: Array, tanh_form: bool) -> None:
+def gelu_vectorized(x: Array, y: Array, tanh_form: bool) -> None:
     """Whole arrays: a call, and a pass over memory, for each operation of the formula.
 
     Each pass is compiled and has vector instructions, exp too. There are some 12 of them in the tanh form and 40 in the
@@ -68,22 +57,22 @@ def gelu_vectorized(x: Array, out: Array, tanh_form: bool) -> None:
     with np.errstate(all="ignore"):
         if tanh_form:
             w, power = exponent(np.clip(x, -FARTHEST, FARTHEST))
-            np.multiply(x, np.where(w >= 0, x.dtype.type(1), power) / (1 + power), out=out)
+            np.multiply(x, np.where(w >= 0, x.dtype.type(1), power) / (1 + power), out=y)
         else:
-            np.multiply(x, distribution(x), out=out)
+            np.multiply(x, distribution(x), out=y)
 
 
-def gelu_backward_scalar(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
+def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """np.frompyfunc again: the slope by a Python function called for each element.
 
     The limit is the interpreter, as in gelu.
     """
     slope = np.frompyfunc(slope_tanh_form if tanh_form else slope_exact_form, 1, 1)
     with np.errstate(all="ignore"):
-        np.multiply(dy, slope(x.astype(object)).astype(x.dtype), out=out)
+        np.multiply(dy, slope(x.astype(object)).astype(x.dtype), out=dx)
 
 
-def gelu_backward_vectorized(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
+def gelu_backward_vectorized(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """Whole arrays: a pass for each operation of the slope.
 
     Some 20 passes in the tanh form and 45 in the exact one; the limit is memory, as in gelu.
@@ -97,8 +86,8 @@ def gelu_backward_vectorized(x: Array, dy: Array, out: Array, tanh_form: bool) -
             slope += x * (power / (below * below)) * (LINEAR * (1 + 3 * CUBIC * (near * near)))
         else:
             slope = distribution(x)
-            slope += x * (np.exp(-0.5 * (near * near)) * (1 / math.sqrt(2 * math.pi)))
-        np.multiply(dy, slope, out=out)
+            slope += x * (np.exp(-0.5 * (near * near)) * DENSITY_AT_0)
+        np.multiply(dy, slope, out=dx)
 
 
 RUNGS = {

@@ -1,7 +1,7 @@
 """GELU in pure Python: the formulas, an element at a time, with the standard library's exp and erfc.
 
     exact form   x · Φ(x)       Φ(x) = erfc(-x/√2) / 2
-    tanh form    x · σ(w)       w = 2 √(2/π) (x + 0.044715 x³),  σ(w) = (1 + tanh(w/2)) / 2
+    tanh form    x · σ(w)       w = 2√(2/π)(x + 0.044715 x³),  σ(w) = (1 + tanh(w/2)) / 2
 
 Both are written so that nothing cancels for x far below 0, where 1 + tanh and 1 + erf would be 0.
 """
@@ -12,9 +12,7 @@ from collections.abc import Callable
 from ...arrays import Array
 from ...backends import PYTHON
 from ..activations.in_python import each, sigmoid
-
-LINEAR = 2 * math.sqrt(2 / math.pi)
-CUBIC = 0.044715
+from .constants import CUBIC, DENSITY_AT_0, LINEAR
 
 
 def gelu_tanh_form(x: float) -> float:
@@ -34,35 +32,30 @@ def slope_tanh_form(x: float) -> float:
 
 
 def slope_exact_form(x: float) -> float:
-    square = x * x / 2
-    density = math.exp(-square) / math.sqrt(2 * math.pi)
+    density = DENSITY_AT_0 * math.exp(-x * x / 2)
     return math.erfc(-x / math.sqrt(2)) / 2 + x * density
 
 
-def gelu_loop(x: Array, out: Array, tanh_form: bool) -> None:
+def gelu_scalar(x: Array, y: Array, tanh_form: bool) -> None:
     """The formula for each element, in a Python loop.
 
     An exp or an erfc takes the C library ten nanoseconds or so; the interpreter's calls, look-ups and float objects
     around it take some hundreds, and are the limit.
     """
     f: Callable[[float], float] = gelu_tanh_form if tanh_form else gelu_exact_form
-    out[...] = each(f, x)
+    y[...] = each(f, x)
 
 
-def gelu_backward_loop(x: Array, dy: Array, out: Array, tanh_form: bool) -> None:
+def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """dy · gelu'(x) for each element, in a Python loop.
 
     Twice the arithmetic of gelu, in as many more bytecodes: the limit is the interpreter.
     """
     slope: Callable[[float], float] = slope_tanh_form if tanh_form else slope_exact_form
-    out[...] = each(lambda x_i, dy_i: dy_i * slope(x_i), x, dy)
+    dx[...] = each(lambda x_i, dy_i: dy_i * slope(x_i), x, dy)
 
 
 RUNGS = {
-    "gelu": [
-        PYTHON.rung(gelu_loop, "loop"),
-    ],
-    "gelu_backward": [
-        PYTHON.rung(gelu_backward_loop, "loop"),
-    ],
+    "gelu": [PYTHON.rung(gelu_scalar, "scalar")],
+    "gelu_backward": [PYTHON.rung(gelu_backward_scalar, "scalar")],
 }

@@ -1,85 +1,82 @@
 """GELU in PyTorch: a chain of calls, and the same chain compiled into one loop.
 
-torch.nn.functional.gelu is one fused call, and not a rung: it computes x·(1 + tanh u)/2 and x·(1 + erf(x/√2))/2 as they
-are written, and for x far below 0 the sum cancels, so that gelu(-10) is -0 in both forms. The formulas here are the
-same functions without the sum:
+torch.nn.functional.gelu is one fused call, but not a rung: it computes x · (1 + erf(x/√2)) / 2 and
+x · (1 + tanh(w/2)) / 2 as written. For x far below 0 the sum cancels, and gelu(-10) is -0 in both forms. The formulas
+here are the same functions without the sum:
 
-    tanh form   x · σ(z),  z = 2u = 2√(2/π)·(x + 0.044715·x³),  σ(z) = e^min(z, 0) / (1 + e^-|z|)
-    erf form    x · Φ(x),  Φ(x) = erfc(-x/√2) / 2
+    exact form   x · Φ(x)      Φ(x) = erfc(-x/√2) / 2
+    tanh form    x · σ(w)      w = 2√(2/π)(x + 0.044715 x³),   σ(w) = e^min(w, 0) / (1 + e^-|w|)
 """
 
-import math
 from collections.abc import Callable
 
 from ...backends import TORCH
 from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
-
-LINEAR = 2 * math.sqrt(2 / math.pi)  # z = LINEAR·x + CUBIC·x³
-CUBIC = LINEAR * 0.044715
+from .constants import CUBIC, DENSITY_AT_0, LINEAR, ROOT_HALF
 
 
-def gelu_by_tanh(x: Tensor, out: Tensor) -> None:
-    """x · σ(z), each step in the memory of `out`, or of `below`."""
+def tanh_form_forward(x: Tensor, y: Tensor) -> None:
+    """x · σ(w), each step in the memory of `y` or of `below`."""
     import torch
 
-    z = torch.mul(x, x, out=out).mul_(CUBIC).add_(LINEAR).mul_(x)
-    below = torch.abs(z).neg_().exp_().add_(1)
-    z.clamp_(max=0).exp_().div_(below).mul_(x)
+    w = torch.mul(x, x, out=y).mul_(LINEAR * CUBIC).add_(LINEAR).mul_(x)
+    below = torch.abs(w).neg_().exp_().add_(1)
+    w.clamp_(max=0).exp_().div_(below).mul_(x)
 
 
-def gelu_by_erf(x: Tensor, out: Tensor) -> None:
+def exact_form_forward(x: Tensor, y: Tensor) -> None:
     """x · erfc(-x/√2) / 2."""
     import torch
 
-    torch.mul(x, -math.sqrt(0.5), out=out)
-    torch.special.erfc(out, out=out).mul_(0.5).mul_(x)
+    torch.mul(x, -ROOT_HALF, out=y)
+    torch.special.erfc(y, out=y).mul_(0.5).mul_(x)
 
 
-def gelu_by_tanh_backward(x: Tensor, dy: Tensor, out: Tensor) -> None:
-    """dy · (σ(z) + x·z'·σ(z)·σ(-z)), where σ(z) = e^min(z, 0) / (1 + t) and σ(z)·σ(-z) = t / (1 + t)², t = e^-|z|."""
+def tanh_form_backward(x: Tensor, dy: Tensor, dx: Tensor) -> None:
+    """dy · (σ(w) + x σ(w) σ(-w) w'), where σ(w) = e^min(w, 0) / (1 + t), σ(w) σ(-w) = t / (1 + t)², t = e^-|w|."""
     import torch
 
     square = x * x
-    z = torch.mul(square, CUBIC, out=out).add_(LINEAR).mul_(x)
-    t = torch.abs(z).neg_().exp_()
+    w = torch.mul(square, LINEAR * CUBIC, out=dx).add_(LINEAR).mul_(x)
+    t = torch.abs(w).neg_().exp_()
     below = t + 1
-    slope = square.mul_(3 * CUBIC).add_(LINEAR).clamp_(max=1000)  # finite, where x² is not; t is 0 long before
+    slope = square.mul_(3 * LINEAR * CUBIC).add_(LINEAR).clamp_(max=1000)  # w', finite where x² is not: t is 0 there
     second = slope.mul_(t).mul_(x).div_(below)
-    z.clamp_(max=0).exp_().add_(second).div_(below).mul_(dy)
+    w.clamp_(max=0).exp_().add_(second).div_(below).mul_(dy)
 
 
-def gelu_by_erf_backward(x: Tensor, dy: Tensor, out: Tensor) -> None:
-    """dy · (Φ(x) + x·φ(x)), φ(x) = e^(-x²/2) / √(2π)."""
+def exact_form_backward(x: Tensor, dy: Tensor, dx: Tensor) -> None:
+    """dy · (Φ(x) + x φ(x)), φ(x) = e^(-x²/2) / √(2π)."""
     import torch
 
-    x_phi = (x * x).mul_(-0.5).exp_().mul_(1 / math.sqrt(2 * math.pi)).mul_(x)
-    torch.mul(x, -math.sqrt(0.5), out=out)
-    torch.special.erfc(out, out=out).mul_(0.5).add_(x_phi).mul_(dy)
+    x_phi = (x * x).mul_(-0.5).exp_().mul_(DENSITY_AT_0).mul_(x)
+    torch.mul(x, -ROOT_HALF, out=dx)
+    torch.special.erfc(dx, out=dx).mul_(0.5).add_(x_phi).mul_(dy)
 
 
 def forward(tanh_form: bool) -> Callable[..., None]:
-    return gelu_by_tanh if tanh_form else gelu_by_erf
+    return tanh_form_forward if tanh_form else exact_form_forward
 
 
 def backward(tanh_form: bool) -> Callable[..., None]:
-    return gelu_by_tanh_backward if tanh_form else gelu_by_erf_backward
+    return tanh_form_backward if tanh_form else exact_form_backward
 
 
 @on_tensors()
-def eager(x: Tensor, out: Tensor, tanh_form: bool) -> None:
+def eager(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     """A chain of torch calls, each a vectorized pass over the whole array.
 
-    The tanh form is twelve passes, with one scratch array for 1 + e^-|z|; the erf form four, in `out` alone. Each pass
+    The tanh form is twelve passes, with one scratch array for 1 + e^-|w|; the exact form four, in `y` alone. Each pass
     is well written (vector instructions, threads, an exponential within 1 ULP) and knows nothing of the next: every
     intermediate result goes to memory and comes back. A million float32 elements take 3.0 ms on one core (tanh form,
     AMD Zen 4), eight million sixteen times as long, since then no cache holds them between passes.
     """
-    forward(tanh_form)(x, out)
+    forward(tanh_form)(x, y)
 
 
 @on_tensors()
-def compiled(x: Tensor, out: Tensor, tanh_form: bool) -> None:
-    """torch.compile turns the chain into one C++ loop: x is read once, and `out` written once.
+def compiled(x: Tensor, y: Tensor, tanh_form: bool) -> None:
+    """torch.compile turns the chain into one C++ loop: x is read once, and `y` written once.
 
     It records the calls on the first use, writes a loop that does them all on one vector of elements while it is in
     registers, and has the C++ compiler translate that: some ten seconds once, one or two with torch's cache on disk
@@ -87,31 +84,31 @@ def compiled(x: Tensor, out: Tensor, tanh_form: bool) -> None:
     million a fifth of `eager`'s time. The limit is now the arithmetic of two exponentials and a division.
 
     Below some 10,000 elements the 30 µs that each call spends on checking that the translation fits are more than the
-    passes saved. And the erf form gains nothing: nearly all of it is erfc, and the one that the loop calls (Sleef) is
+    passes saved. And the exact form gains nothing: nearly all of it is erfc, and the one that the loop calls (Sleef) is
     slower than MKL's, which `eager` calls. An x that is not in C order is gathered into it first, one pass more, so
     that one translation is good for every layout.
     """
-    run_compiled(forward(tanh_form), in_c_order(x, -1), in_c_order(out, -1))
+    run_compiled(forward(tanh_form), in_c_order(x, -1), in_c_order(y, -1))
 
 
 @on_tensors()
-def gelu_backward_eager(x: Tensor, dy: Tensor, out: Tensor, tanh_form: bool) -> None:
-    """The gradient as a chain of torch calls: nineteen passes in the tanh form, ten in the erf form.
+def gelu_backward_eager(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -> None:
+    """The gradient as a chain of torch calls: nineteen passes in the tanh form, ten in the exact form.
 
-    Scratch for three arrays (tanh form) or one (erf form) is allocated on every call. New memory beyond some MiB costs
-    a page fault every 4 KiB, so that a large array pays for the chain twice: in passes and in faults.
+    Each call allocates scratch for three arrays (tanh form) or one (exact form). New memory beyond some MiB costs a
+    page fault every 4 KiB, so a large array pays for the chain twice: in passes and in faults.
     """
-    backward(tanh_form)(x, dy, out)
+    backward(tanh_form)(x, dy, dx)
 
 
 @on_tensors()
-def gelu_backward_compiled(x: Tensor, dy: Tensor, out: Tensor, tanh_form: bool) -> None:
-    """The same chain compiled into one loop: x and dy are read once, `out` written once, no scratch is left.
+def gelu_backward_compiled(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -> None:
+    """The same chain compiled into one loop: x and dy are read once, `dx` written once, no scratch is left.
 
     The gain grows with the length of the chain: three times at a million elements of float32 in the tanh form, eight
     times at eight million (one core, AMD Zen 4). The limits are those of gelu's `compiled`, the layouts' too.
     """
-    run_compiled(backward(tanh_form), in_c_order(x, -1), in_c_order(dy, -1), in_c_order(out, -1))
+    run_compiled(backward(tanh_form), in_c_order(x, -1), in_c_order(dy, -1), in_c_order(dx, -1))
 
 
 RUNGS = {

@@ -24,7 +24,5 @@ RUNGS = {
         cpp_rung("transpose", "column_wise", study=True),
         cpp_rung("transpose", "blocked", faster_than="cpp.naive"),
     ],
-    "linear": [
-        cpp_rung("linear", "fused"),
-    ],
+    "linear": [cpp_rung("linear", "fused")],
 }

@@ -14,21 +14,21 @@ from ...backends.threads import share, share_elements
 
 
 @compiled
-def dot_one_accumulator(x: Array, y: Array, out: Array) -> None:
+def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
     """The definition: one sum, to which each product is added in turn.
 
     Every addition waits for the result of the one before, 3 or 4 cycles, while the processor could begin one or two
     multiply-adds in each: the loop is bound by latency, at about a billion elements a second. The compiler may not
     help, since another order of additions would round to another result.
     """
-    total = out.dtype.type(0)
+    total = result.dtype.type(0)
     for i in range(x.size):
         total += x[i] * y[i]
-    out[()] = total
+    result[()] = total
 
 
 @compiled
-def dot_many_accumulators(x: Array, y: Array, out: Array) -> None:
+def dot_many_accumulators(x: Array, y: Array, result: Array) -> None:
     """Eight sums side by side: 8 = 2 multiply-adds begun a cycle x 4 cycles until each is done.
 
     The eight chains of additions do not wait for one another, and the processor overlaps them. The loop is now bound by
@@ -36,7 +36,7 @@ def dot_many_accumulators(x: Array, y: Array, out: Array) -> None:
     LLVM without its vectorizer of straight-line code (SLP), so eight scalars do not become one vector here, as they
     may in C++. The order of the sums is fixed by the text, and the result the same on every machine.
     """
-    T = out.dtype.type
+    T = result.dtype.type
     s0, s1, s2, s3, s4, s5, s6, s7 = T(0), T(0), T(0), T(0), T(0), T(0), T(0), T(0)
     whole = x.size // 8 * 8
     for i in range(0, whole, 8):
@@ -50,21 +50,21 @@ def dot_many_accumulators(x: Array, y: Array, out: Array) -> None:
         s7 += x[i + 7] * y[i + 7]
     for i in range(whole, x.size):
         s0 += x[i] * y[i]
-    out[()] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    result[()] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
 @compiled(reorder_sums=True)
-def dot_vectorized(x: Array, y: Array, out: Array) -> None:
+def dot_vectorized(x: Array, y: Array, result: Array) -> None:
     """The definition again, with leave to reorder the additions: LLVM keeps many sums in vector registers.
 
     The text is one_accumulator's. The flag `reassoc` lets LLVM do what many_accumulators wrote by hand, and more: four
     vectors of 4, 8 or 16 sums, each a lane. It does not touch NaN or infinity, which -ffast-math would. What limits it
     now is the loads: two for each multiply-add from L1, and beyond L2 the memory's bandwidth.
     """
-    total = out.dtype.type(0)
+    total = result.dtype.type(0)
     for i in range(x.size):
         total += x[i] * y[i]
-    out[()] = total
+    result[()] = total
 
 
 # The fewest elements that are worth another thread: it takes some 100 µs to wake one, in which one core adds about as
@@ -72,61 +72,61 @@ def dot_vectorized(x: Array, y: Array, out: Array) -> None:
 _LEAST = 1 << 19
 
 
-def dot_parallel(x: Array, y: Array, out: Array) -> None:
+def dot_parallel(x: Array, y: Array, result: Array) -> None:
     """The vectorized sum on all cores, each over pieces of its own, whose sums are added at the end.
 
     It pays for vectors that no cache of one core holds: one core cannot keep enough loads under way to use all of the
     memory's bandwidth. The pieces have a fixed size, so the result does not depend on the number of threads.
     """
     if x.size < 2 * _LEAST:
-        dot_vectorized(x, y, out)
+        dot_vectorized(x, y, result)
         return
-    pieces = np.empty((1, -(-x.size // _LEAST)), out.dtype)
+    pieces = np.empty((1, -(-x.size // _LEAST)), result.dtype)
 
     def piece(start: int, stop: int) -> None:
         dot_vectorized(x[start:stop], y[start:stop], pieces[0, start // _LEAST, ...])
 
     share(piece, x.size, _LEAST)
-    sum_vectorized(pieces, out)
+    sum_vectorized(pieces, result)
 
 
 @compiled
-def sum_column_wise(a: Array, out: Array) -> None:
+def sum_column_wise(a: Array, result: Array) -> None:
     """One sum, taken down the columns: in a row-major matrix, the wrong way round.
 
     Each element comes from another cache line. A line that holds 16 floats is fetched for one of them, and by the time
     that the next column wants its neighbour, as many lines as a column is long have passed through the cache. Where a
     row is a power of two bytes long it is worse: the lines of a column then share a few places in the cache.
     """
-    total = out.dtype.type(0)
+    total = result.dtype.type(0)
     for j in range(a.shape[1]):
         for i in range(a.shape[0]):
             total += a[i, j]
-    out[()] = total
+    result[()] = total
 
 
 @compiled
-def sum_row_wise(a: Array, out: Array) -> None:
+def sum_row_wise(a: Array, result: Array) -> None:
     """One sum, taken along the rows, in the order of the memory.
 
     Each cache line is used whole, and the hardware prefetcher has it ready. What limits it is not the memory but the
     chain of additions: each waits 3 or 4 cycles for the one before.
     """
-    total = out.dtype.type(0)
+    total = result.dtype.type(0)
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
             total += a[i, j]
-    out[()] = total
+    result[()] = total
 
 
 @compiled
-def sum_many_accumulators(a: Array, out: Array) -> None:
+def sum_many_accumulators(a: Array, result: Array) -> None:
     """Eight sums side by side, of every eighth element each.
 
     As in dot: the eight chains overlap, and the limit moves from the latency of an addition to the number of
     instructions, a load and an addition for each element.
     """
-    T = out.dtype.type
+    T = result.dtype.type
     s0, s1, s2, s3, s4, s5, s6, s7 = T(0), T(0), T(0), T(0), T(0), T(0), T(0), T(0)
     whole = a.shape[1] // 8 * 8
     for i in range(a.shape[0]):
@@ -141,26 +141,26 @@ def sum_many_accumulators(a: Array, out: Array) -> None:
             s7 += a[i, j + 7]
         for j in range(whole, a.shape[1]):
             s0 += a[i, j]
-    out[()] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
+    result[()] = ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
 @compiled(reorder_sums=True)
-def sum_vectorized(a: Array, out: Array) -> None:
+def sum_vectorized(a: Array, result: Array) -> None:
     """The plain loop along the rows, with leave to reorder the additions: a vector of sums to a register.
 
     LLVM keeps four vector registers of sums, so that one addition is an element in each lane and four of them overlap.
     Rows that are not contiguous stay scalar. What limits it is one load for each addition: the cache's bandwidth, and
     beyond L2 the memory's.
     """
-    total = out.dtype.type(0)
+    total = result.dtype.type(0)
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
             total += a[i, j]
-    out[()] = total
+    result[()] = total
 
 
 @compiled
-def add_loop(a: Array, b: Array, out: Array) -> None:
+def add_vectorized(a: Array, b: Array, c: Array) -> None:
     """Two loops over rows and columns, one addition an element.
 
     Where all three arrays are in C order LLVM makes vector instructions of the inner loop, after a check at run time
@@ -168,22 +168,22 @@ def add_loop(a: Array, b: Array, out: Array) -> None:
     takes some two cycles. Beyond L2 it makes little difference: three arrays cross the memory bus for one addition an
     element, and the bus is the limit.
     """
-    for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            out[i, j] = a[i, j] + b[i, j]
+    for i in range(c.shape[0]):
+        for j in range(c.shape[1]):
+            c[i, j] = a[i, j] + b[i, j]
 
 
-def add_parallel(a: Array, b: Array, out: Array) -> None:
+def add_parallel(a: Array, b: Array, c: Array) -> None:
     """The same loop on all cores, each over rows or columns of its own.
 
     It pays only where one core cannot use all of the memory's bandwidth, and the arrays are large enough for the
     100 µs that it takes to wake a thread; up to a million elements one thread does it all.
     """
-    share_elements(add_loop, _LEAST, a, b, out)
+    share_elements(add_vectorized, _LEAST, a, b, c)
 
 
 @compiled(any_strides=("a",))
-def transpose_naive(a: Array, out: Array) -> None:
+def transpose_naive(a: Array, b: Array) -> None:
     """Row by row of a, which is column by column of the result: out[j, i] = a[i, j].
 
     No arithmetic, only moves. A row of a is read as it lies in memory, but each of its elements is stored to another
@@ -193,10 +193,10 @@ def transpose_naive(a: Array, out: Array) -> None:
     """
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
-            out[j, i] = a[i, j]
+            b[j, i] = a[i, j]
 
 
-def transpose_blocked(a: Array, out: Array) -> None:
+def transpose_blocked(a: Array, b: Array) -> None:
     """Square tiles through a small buffer: rows in, columns out, every cache line used whole.
 
     A tile of a is copied row by row into a buffer that stays in L1, and from there column by column into rows of the
@@ -205,7 +205,7 @@ def transpose_blocked(a: Array, out: Array) -> None:
     of a column lie in different places of the cache. What limits it: elements move one by one out of the buffer, where
     vector instructions could turn 8 x 8 of them in registers; and beyond L2 the memory's bandwidth.
     """
-    _transpose_blocked(a, out, _tile_side(out.itemsize))
+    _transpose_blocked(a, b, _tile_side(b.itemsize))
 
 
 def _tile_side(itemsize: int) -> int:
@@ -214,9 +214,9 @@ def _tile_side(itemsize: int) -> int:
 
 
 @compiled
-def _transpose_blocked(a: Array, out: Array, side: int) -> None:
+def _transpose_blocked(a: Array, b: Array, side: int) -> None:
     m, n = a.shape
-    tile = np.empty((side, side + 1), out.dtype)
+    tile = np.empty((side, side + 1), b.dtype)
     for i0 in range(0, m, side):
         for j0 in range(0, n, side):
             height, width = min(side, m - i0), min(side, n - j0)
@@ -225,13 +225,13 @@ def _transpose_blocked(a: Array, out: Array, side: int) -> None:
                 for j in range(row.size):
                     tile[i, j] = row[j]
             for j in range(width):
-                row = out[j0 + j, i0 : i0 + height]
+                row = b[j0 + j, i0 : i0 + height]
                 for i in range(row.size):
                     row[i] = tile[i, j]
 
 
 @compiled(any_strides=("x", "b"))
-def linear_loop(x: Array, w: Array, b: Array, out: Array) -> None:
+def linear_fused(x: Array, w: Array, b: Array, y: Array) -> None:
     """matmul's reordered loops, on a result that starts from the bias instead of from zero.
 
     So the bias costs no pass of its own. The inner loop runs along a row of w and a row of the result and becomes
@@ -242,11 +242,11 @@ def linear_loop(x: Array, w: Array, b: Array, out: Array) -> None:
     n = w.shape[1]
     for i in range(m):
         for j in range(n):
-            out[i, j] = b[j]
+            y[i, j] = b[j]
         for p in range(k):
             x_ip = x[i, p]
             for j in range(n):
-                out[i, j] += x_ip * w[p, j]
+                y[i, j] += x_ip * w[p, j]
 
 
 RUNGS = {
@@ -263,14 +263,12 @@ RUNGS = {
         NUMBA.rung(sum_vectorized, "vectorized", faster_than="numba.row_wise"),
     ],
     "add": [
-        NUMBA.rung(add_loop, "loop"),
+        NUMBA.rung(add_vectorized, "vectorized"),
         NUMBA.rung(add_parallel, "parallel"),
     ],
     "transpose": [
         NUMBA.rung(transpose_naive, "naive"),
         NUMBA.rung(transpose_blocked, "blocked", faster_than="numba.naive"),
     ],
-    "linear": [
-        NUMBA.rung(linear_loop, "loop"),
-    ],
+    "linear": [NUMBA.rung(linear_fused, "fused")],
 }

@@ -6,7 +6,7 @@ from ...arrays import Array
 from ...backends import NUMPY
 
 
-def dot_loop(x: Array, y: Array, out: Array) -> None:
+def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
     """A Python loop over array elements: slower than over a list's.
 
     Each x[i] makes a new scalar object of NumPy's, and its arithmetic goes through NumPy's general machinery. What is
@@ -15,19 +15,19 @@ def dot_loop(x: Array, y: Array, out: Array) -> None:
     total = x.dtype.type(0)
     for i in range(x.shape[0]):
         total += x[i] * y[i]
-    out[()] = total
+    result[()] = total
 
 
-def dot_dot(x: Array, y: Array, out: Array) -> None:
+def dot_dot(x: Array, y: Array, result: Array) -> None:
     """One call: NumPy hands vectors with an even stride to its BLAS library's dot.
 
     That one keeps several sums in vector registers, so from L1 it is bound by the two loads that each product needs,
     and beyond by the caches' bandwidth. For long vectors OpenBLAS shares the work among threads.
     """
-    np.dot(x, y, out=out)
+    np.dot(x, y, out=result)
 
 
-def sum_loop(a: Array, out: Array) -> None:
+def sum_scalar(a: Array, result: Array) -> None:
     """A Python loop over array elements, row by row.
 
     A tuple of indices, a look-up by strides and a new scalar object for every element: the limit is the interpreter.
@@ -36,10 +36,10 @@ def sum_loop(a: Array, out: Array) -> None:
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
             total += a[i, j]
-    out[()] = total
+    result[()] = total
 
 
-def sum_column_wise(a: Array, out: Array) -> None:
+def sum_column_wise(a: Array, result: Array) -> None:
     """One NumPy call a column: each steps down its column with the stride of a row.
 
     Every element of a column of a row-major matrix lies on a cache line of its own, of which only one element is
@@ -48,10 +48,10 @@ def sum_column_wise(a: Array, out: Array) -> None:
     total = a.dtype.type(0)
     for j in range(a.shape[1]):
         total += a[:, j].sum()
-    out[()] = total
+    result[()] = total
 
 
-def sum_row_wise(a: Array, out: Array) -> None:
+def sum_row_wise(a: Array, result: Array) -> None:
     """One NumPy call a row: the elements are neighbours, and a cache line is used whole.
 
     Within a row the loop is compiled; between rows it is Python's, about a microsecond a row, which is the limit
@@ -60,58 +60,58 @@ def sum_row_wise(a: Array, out: Array) -> None:
     total = a.dtype.type(0)
     for i in range(a.shape[0]):
         total += a[i].sum()
-    out[()] = total
+    result[()] = total
 
 
-def sum_sum(a: Array, out: Array) -> None:
+def sum_sum(a: Array, result: Array) -> None:
     """One call for all elements, which NumPy adds pairwise.
 
     It splits the array in halves down to blocks of 128, which it adds with eight running sums: the error grows with
     log n instead of n (Higham, Accuracy and Stability of Numerical Algorithms, §4.2), and the eight sums go into
     vector registers. The limit is the memory's bandwidth for large arrays.
     """
-    np.sum(a, out=out)
+    np.sum(a, out=result)
 
 
-def add_loop(a: Array, b: Array, out: Array) -> None:
+def add_scalar(a: Array, b: Array, c: Array) -> None:
     """A Python loop over array elements.
 
     Three index expressions an element, each with a tuple and a scalar object: the limit is the interpreter.
     """
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
-            out[i, j] = a[i, j] + b[i, j]
+            c[i, j] = a[i, j] + b[i, j]
 
 
-def add_add(a: Array, b: Array, out: Array) -> None:
+def add_vectorized(a: Array, b: Array, c: Array) -> None:
     """One call: a compiled loop with vector instructions for rows without gaps.
 
-    Beyond the caches the limit is memory: three arrays cross the bus for one addition an element. `out` spares the
+    Beyond the caches the limit is memory: three arrays cross the bus for one addition an element. `c` spares the
     allocation of a result, whose pages the system would have to clear first.
     """
-    np.add(a, b, out=out)
+    np.add(a, b, out=c)
 
 
-def transpose_loop(a: Array, out: Array) -> None:
+def transpose_naive(a: Array, b: Array) -> None:
     """A Python loop over array elements.
 
     The limit is the interpreter: index expressions that cost a hundred times the move.
     """
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
-            out[j, i] = a[i, j]
+            b[j, i] = a[i, j]
 
 
-def transpose_copy(a: Array, out: Array) -> None:
+def transpose_copy(a: Array, b: Array) -> None:
     """One assignment from the transposed view: NumPy walks one side with the stride of a row.
 
     a.T costs nothing, as only strides are exchanged; the copy then uses one element of each cache line on one of its
     sides, and comes back for the next after the line may have left the cache.
     """
-    out[...] = a.T
+    b[...] = a.T
 
 
-def transpose_blocked(a: Array, out: Array) -> None:
+def transpose_blocked(a: Array, b: Array) -> None:
     """The same assignment by square blocks that fit in the cache.
 
     Within a block of 64 the lines of the strided side stay in L1 until all of their elements are used. A Python
@@ -120,40 +120,38 @@ def transpose_blocked(a: Array, out: Array) -> None:
     block = 64
     for i in range(0, a.shape[0], block):
         for j in range(0, a.shape[1], block):
-            out[j : j + block, i : i + block] = a[i : i + block, j : j + block].T
+            b[j : j + block, i : i + block] = a[i : i + block, j : j + block].T
 
 
-def linear_matmul(x: Array, w: Array, b: Array, out: Array) -> None:
-    """BLAS for the product, then a second pass for the bias, both into `out`.
+def linear_composed(x: Array, w: Array, b: Array, y: Array) -> None:
+    """BLAS for the product, then a second pass for the bias, both into `y`.
 
     The second pass reads and writes all of the result once more: little beside a large product, but as much as the
     product itself where k is small.
     """
-    np.matmul(x, w, out=out)
-    np.add(out, b, out=out)
+    np.matmul(x, w, out=y)
+    np.add(y, b, out=y)
 
 
 RUNGS = {
     "dot": [
-        NUMPY.rung(dot_loop, "loop"),
-        NUMPY.rung(dot_dot, "dot", faster_than="numpy.loop"),
+        NUMPY.rung(dot_one_accumulator, "one_accumulator"),
+        NUMPY.rung(dot_dot, "dot", faster_than="numpy.one_accumulator"),
     ],
     "sum": [
-        NUMPY.rung(sum_loop, "loop"),
+        NUMPY.rung(sum_scalar, "scalar"),
         NUMPY.rung(sum_column_wise, "column_wise", study=True),
-        NUMPY.rung(sum_row_wise, "row_wise", faster_than="numpy.loop"),
-        NUMPY.rung(sum_sum, "sum", faster_than="numpy.loop"),
+        NUMPY.rung(sum_row_wise, "row_wise", faster_than="numpy.scalar"),
+        NUMPY.rung(sum_sum, "sum", faster_than="numpy.scalar"),
     ],
     "add": [
-        NUMPY.rung(add_loop, "loop"),
-        NUMPY.rung(add_add, "add", faster_than="numpy.loop"),
+        NUMPY.rung(add_scalar, "scalar"),
+        NUMPY.rung(add_vectorized, "vectorized", faster_than="numpy.scalar"),
     ],
     "transpose": [
-        NUMPY.rung(transpose_loop, "loop"),
-        NUMPY.rung(transpose_copy, "copy", faster_than="numpy.loop"),
+        NUMPY.rung(transpose_naive, "naive"),
+        NUMPY.rung(transpose_copy, "copy", faster_than="numpy.naive"),
         NUMPY.rung(transpose_blocked, "blocked"),
     ],
-    "linear": [
-        NUMPY.rung(linear_matmul, "matmul"),
-    ],
+    "linear": [NUMPY.rung(linear_composed, "composed")],
 }

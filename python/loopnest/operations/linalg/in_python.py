@@ -8,7 +8,7 @@ from ...backends import PYTHON
 from ..matmul.in_python import reordered
 
 
-def dot_loop(x: Array, y: Array, out: Array) -> None:
+def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
     """The definition: multiply the elements pairwise and add them up.
 
     A product and a sum are a handful of bytecodes, each with a look-up of types and a new float object: some 40 ns for
@@ -17,10 +17,10 @@ def dot_loop(x: Array, y: Array, out: Array) -> None:
     total = 0.0
     for x_i, y_i in zip(x.tolist(), y.tolist(), strict=True):
         total += x_i * y_i
-    out[()] = total
+    result[()] = total
 
 
-def sum_column_wise(a: Array, out: Array) -> None:
+def sum_column_wise(a: Array, result: Array) -> None:
     """Down the columns of nested lists, by index.
 
     Each a[i][j] looks up a row and then an element in it, through two index expressions; the rows' own order is of no
@@ -31,10 +31,10 @@ def sum_column_wise(a: Array, out: Array) -> None:
     for j in range(a.shape[1]):
         for i in range(a.shape[0]):
             total += rows[i][j]
-    out[()] = total
+    result[()] = total
 
 
-def sum_row_wise(a: Array, out: Array) -> None:
+def sum_row_wise(a: Array, result: Array) -> None:
     """Row by row: the loop hands out the elements without an index expression.
 
     One addition an element is left, and the interpreter's work for it. (The built-in `sum` would run this loop in C,
@@ -44,21 +44,21 @@ def sum_row_wise(a: Array, out: Array) -> None:
     for row in a.tolist():
         for element in row:
             total += element
-    out[()] = total
+    result[()] = total
 
 
-def add_loop(a: Array, b: Array, out: Array) -> None:
+def add_scalar(a: Array, b: Array, c: Array) -> None:
     """The definition: one addition an element, row by row.
 
     The limit is the interpreter: a float object is allocated for each element of the result.
     """
-    out[...] = [
+    c[...] = [
         [a_ij + b_ij for a_ij, b_ij in zip(a_row, b_row, strict=True)]
         for a_row, b_row in zip(a.tolist(), b.tolist(), strict=True)
     ]
 
 
-def transpose_loop(a: Array, out: Array) -> None:
+def transpose_naive(a: Array, b: Array) -> None:
     """The definition: element (i, j) goes to (j, i).
 
     Lists hold references, so an element's move copies eight bytes and counts one reference up; the index expressions
@@ -70,35 +70,27 @@ def transpose_loop(a: Array, out: Array) -> None:
         for j, element in enumerate(row):
             columns[j][i] = element
     if columns:
-        out[...] = columns
+        b[...] = columns
 
 
-def linear_loop(x: Array, w: Array, b: Array, out: Array) -> None:
+def linear_composed(x: Array, w: Array, b: Array, y: Array) -> None:
     """matmul's `reordered`, and then the bias added to every row.
 
     The product is nearly all of the work, and its limit is this rung's: the interpreter.
     """
-    reordered(x, w, out)
+    reordered(x, w, y)
     bias = b.tolist()
-    for i, row in enumerate(out.tolist()):
-        out[i] = [y_ij + b_j for y_ij, b_j in zip(row, bias, strict=True)]
+    for i, row in enumerate(y.tolist()):
+        y[i] = [y_ij + b_j for y_ij, b_j in zip(row, bias, strict=True)]
 
 
 RUNGS = {
-    "dot": [
-        PYTHON.rung(dot_loop, "loop"),
-    ],
+    "dot": [PYTHON.rung(dot_one_accumulator, "one_accumulator")],
     "sum": [
         PYTHON.rung(sum_column_wise, "column_wise", study=True),
         PYTHON.rung(sum_row_wise, "row_wise", faster_than="python.column_wise"),
     ],
-    "add": [
-        PYTHON.rung(add_loop, "loop"),
-    ],
-    "transpose": [
-        PYTHON.rung(transpose_loop, "loop"),
-    ],
-    "linear": [
-        PYTHON.rung(linear_loop, "loop"),
-    ],
+    "add": [PYTHON.rung(add_scalar, "scalar")],
+    "transpose": [PYTHON.rung(transpose_naive, "naive")],
+    "linear": [PYTHON.rung(linear_composed, "composed")],
 }

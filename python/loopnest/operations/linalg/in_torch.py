@@ -5,7 +5,7 @@ from ...backends.torch import Tensor, on_tensors
 
 
 @on_tensors()
-def dot_eager(x: Tensor, y: Tensor, out: Tensor) -> None:
+def dot_eager(x: Tensor, y: Tensor, result: Tensor) -> None:
     """One call of torch.dot, which hands the vectors and their strides to BLAS.
 
     The BLAS routine keeps several vector accumulators, so that one addition need not wait for the one before it. Two
@@ -14,11 +14,11 @@ def dot_eager(x: Tensor, y: Tensor, out: Tensor) -> None:
     """
     import torch
 
-    torch.dot(x, y, out=out)
+    torch.dot(x, y, out=result)
 
 
 @on_tensors()
-def sum_eager(a: Tensor, out: Tensor) -> None:
+def sum_eager(a: Tensor, result: Tensor) -> None:
     """One call of torch.sum, which adds in a cascade of partial sums.
 
     Sums of short runs are added to sums of longer ones, each in vector registers: rounding errors grow with log n and
@@ -27,11 +27,11 @@ def sum_eager(a: Tensor, out: Tensor) -> None:
     """
     import torch
 
-    torch.sum(a, dim=(0, 1), out=out)
+    torch.sum(a, dim=(0, 1), out=result)
 
 
 @on_tensors()
-def add_eager(a: Tensor, b: Tensor, out: Tensor) -> None:
+def add_eager(a: Tensor, b: Tensor, c: Tensor) -> None:
     """One call of torch.add, vectorized and shared among threads.
 
     torch orders the axes by their strides, so that the inner loop walks memory forwards, and uses vector instructions
@@ -40,46 +40,36 @@ def add_eager(a: Tensor, b: Tensor, out: Tensor) -> None:
     """
     import torch
 
-    torch.add(a, b, out=out)
+    torch.add(a, b, out=c)
 
 
 @on_tensors()
-def transpose_eager(a: Tensor, out: Tensor) -> None:
+def transpose_eager(a: Tensor, b: Tensor) -> None:
     """One copy of the transposed view, blocked by torch where the matrix is large.
 
     A copy that walks one matrix along rows walks the other along columns, and uses one element of every cache line it
     touches. For a C-ordered matrix of some 60 × 60 or more torch copies blocks of 60 × 60 instead, transposing each in
     a buffer that stays in the L1 cache. The limit is memory; other layouts go without blocks.
     """
-    out.copy_(a.t())
+    b.copy_(a.t())
 
 
 @on_tensors()
-def linear_eager(x: Tensor, w: Tensor, b: Tensor, out: Tensor) -> None:
-    """One call of torch.addmm: the bias is written to `out` first, and the product added to it.
+def linear_eager(x: Tensor, w: Tensor, b: Tensor, y: Tensor) -> None:
+    """One call of torch.addmm: the bias is written to `y` first, and the product added to it.
 
     BLAS computes c ← x·w + c, so filling c with the bias costs one pass of stores and spares the read, add and store
     of a pass after the product. Beyond that it is matmul's `torch.eager`.
     """
     import torch
 
-    torch.addmm(b, x, w, out=out)
+    torch.addmm(b, x, w, out=y)
 
 
 RUNGS = {
-    "dot": [
-        TORCH.rung(dot_eager, "eager"),
-    ],
-    "sum": [
-        TORCH.rung(sum_eager, "eager"),
-    ],
-    "add": [
-        TORCH.rung(add_eager, "eager"),
-    ],
-    "transpose": [
-        TORCH.rung(transpose_eager, "eager"),
-    ],
-    "linear": [
-        TORCH.rung(linear_eager, "eager"),
-    ],
+    "dot": [TORCH.rung(dot_eager, "eager")],
+    "sum": [TORCH.rung(sum_eager, "eager")],
+    "add": [TORCH.rung(add_eager, "eager")],
+    "transpose": [TORCH.rung(transpose_eager, "eager")],
+    "linear": [TORCH.rung(linear_eager, "eager")],
 }

@@ -14,7 +14,7 @@ from ..activations.in_numba import largest_of
 
 
 @compiled(reorder_sums=True)
-def mse_loop(y: Array, t: Array, out: Array) -> None:
+def mse_vectorized(y: Array, t: Array, loss: Array) -> None:
     """The mean of (y - t)² over all elements, in one pass.
 
     Nothing is stored on the way: where NumPy writes the differences and then their squares to memory and reads them
@@ -26,11 +26,11 @@ def mse_loop(y: Array, t: Array, out: Array) -> None:
         for j in range(y.shape[1]):
             difference = np.float64(y[i, j]) - np.float64(t[i, j])
             total += difference * difference
-    out[()] = total / (y.shape[0] * y.shape[1])
+    loss[()] = total / (y.shape[0] * y.shape[1])
 
 
 @compiled
-def mse_backward_loop(y: Array, t: Array, out: Array, count: int) -> None:
+def mse_backward_vectorized(y: Array, t: Array, dy: Array, count: int) -> None:
     """∂L/∂y = 2 (y - t) / count, for the mean over `count` elements.
 
     Independent elements, so vector instructions; two loads and a store for three operations, so the memory's bandwidth
@@ -38,11 +38,11 @@ def mse_backward_loop(y: Array, t: Array, out: Array, count: int) -> None:
     """
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
-            out[i, j] = 2.0 * (np.float64(y[i, j]) - np.float64(t[i, j])) / count
+            dy[i, j] = 2.0 * (np.float64(y[i, j]) - np.float64(t[i, j])) / count
 
 
 @compiled(reorder_sums=True)
-def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
+def cross_entropy_vectorized(logits: Array, labels: Array, loss: Array) -> None:
     """The mean over the rows of log Σ exp(logit) - logit[label].
 
     Softmax and logarithm are never taken apart: log(exp(a) / Σ) would be log(0) for unlikely labels. With the row's
@@ -56,11 +56,11 @@ def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
         for j in range(logits.shape[1]):
             total += exp_of_minus(largest - logits[i, j])
         mean += (math.log(total) + (np.float64(largest) - np.float64(logits[i, labels[i]]))) / logits.shape[0]
-    out[()] = mean
+    loss[()] = mean
 
 
 @compiled(reorder_sums=True)
-def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> None:
+def cross_entropy_backward_vectorized(logits: Array, labels: Array, dlogits: Array) -> None:
     """(softmax(logits) - onehot(labels)) / rows: of the chain rule through logarithm and softmax no more is left.
 
     As softmax, with the scale in the last pass, and the label's 1 taken off before it. The limits are softmax's.
@@ -71,24 +71,16 @@ def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> Non
         total = 0.0
         for j in range(logits.shape[1]):
             e = exp_of_minus(largest - logits[i, j])
-            out[i, j] = e
+            dlogits[i, j] = e
             total += e
-        out[i, labels[i]] -= total
+        dlogits[i, labels[i]] -= total
         for j in range(logits.shape[1]):
-            out[i, j] /= total * rows
+            dlogits[i, j] /= total * rows
 
 
 RUNGS = {
-    "mse": [
-        NUMBA.rung(mse_loop, "loop"),
-    ],
-    "mse_backward": [
-        NUMBA.rung(mse_backward_loop, "loop"),
-    ],
-    "cross_entropy": [
-        NUMBA.rung(cross_entropy_loop, "loop"),
-    ],
-    "cross_entropy_backward": [
-        NUMBA.rung(cross_entropy_backward_loop, "loop"),
-    ],
+    "mse": [NUMBA.rung(mse_vectorized, "vectorized")],
+    "mse_backward": [NUMBA.rung(mse_backward_vectorized, "vectorized")],
+    "cross_entropy": [NUMBA.rung(cross_entropy_vectorized, "vectorized")],
+    "cross_entropy_backward": [NUMBA.rung(cross_entropy_backward_vectorized, "vectorized")],
 }

@@ -6,26 +6,26 @@ from ...arrays import Array
 from ...backends import NUMPY
 
 
-def mse_vectorized(y: Array, t: Array, out: Array) -> None:
+def mse_vectorized(y: Array, t: Array, loss: Array) -> None:
     """Three passes: the difference, its square in place, and the mean.
 
     The difference is a new array, written once and read and written again: for large arrays the limit is memory, and
     half of the traffic is that array's.
     """
     error = np.subtract(y, t)
-    np.mean(np.square(error, out=error), out=out)
+    np.mean(np.square(error, out=error), out=loss)
 
 
-def mse_backward_vectorized(y: Array, t: Array, out: Array, count: int) -> None:
-    """Two passes into `out`: the difference, and its scaling by 2/N.
+def mse_backward_vectorized(y: Array, t: Array, dy: Array, count: int) -> None:
+    """Two passes into `dy`: the difference, and its scaling by 2/N.
 
     Bound by memory: five arrays' worth of traffic where one fused pass would need three.
     """
-    np.subtract(y, t, out=out)
-    np.multiply(out, y.dtype.type(2 / count), out=out)
+    np.subtract(y, t, out=dy)
+    np.multiply(dy, y.dtype.type(2 / count), out=dy)
 
 
-def cross_entropy_vectorized(logits: Array, labels: Array, out: Array) -> None:
+def cross_entropy_vectorized(logits: Array, labels: Array, loss: Array) -> None:
     """A pass for each of maximum, difference, exp and sum; the labels' logits by one look-up.
 
     The difference is a new array, and exp is computed in its memory. exp has vector instructions in NumPy, about a
@@ -35,34 +35,26 @@ def cross_entropy_vectorized(logits: Array, labels: Array, out: Array) -> None:
         shifted = logits - logits.max(axis=1, keepdims=True)
         label = shifted[np.arange(len(labels)), labels]
         np.exp(shifted, out=shifted)
-        np.mean(np.log(shifted.sum(axis=1)) - label, out=out)
+        np.mean(np.log(shifted.sum(axis=1)) - label, out=loss)
 
 
-def cross_entropy_backward_vectorized(logits: Array, labels: Array, out: Array) -> None:
-    """Softmax in `out`, 1 subtracted at the labels, and the division by n, a pass for each step.
+def cross_entropy_backward_vectorized(logits: Array, labels: Array, dlogits: Array) -> None:
+    """Softmax in `dlogits`, 1 subtracted at the labels, and the division by n, a pass for each step.
 
-    All passes work in `out`; there are six of them, so the limit is memory as soon as the logits outgrow the caches.
+    Six passes, all in `dlogits`: the limit is memory as soon as the logits outgrow the caches.
     """
     n = len(labels)
     with np.errstate(invalid="ignore", under="ignore"):
-        np.subtract(logits, logits.max(axis=1, keepdims=True), out=out)
-        np.exp(out, out=out)
-        np.divide(out, out.sum(axis=1, keepdims=True), out=out)
-        out[np.arange(n), labels] -= 1
-        np.divide(out, n, out=out)
+        np.subtract(logits, logits.max(axis=1, keepdims=True), out=dlogits)
+        np.exp(dlogits, out=dlogits)
+        np.divide(dlogits, dlogits.sum(axis=1, keepdims=True), out=dlogits)
+        dlogits[np.arange(n), labels] -= 1
+        np.divide(dlogits, n, out=dlogits)
 
 
 RUNGS = {
-    "mse": [
-        NUMPY.rung(mse_vectorized, "vectorized"),
-    ],
-    "mse_backward": [
-        NUMPY.rung(mse_backward_vectorized, "vectorized"),
-    ],
-    "cross_entropy": [
-        NUMPY.rung(cross_entropy_vectorized, "vectorized"),
-    ],
-    "cross_entropy_backward": [
-        NUMPY.rung(cross_entropy_backward_vectorized, "vectorized"),
-    ],
+    "mse": [NUMPY.rung(mse_vectorized, "vectorized")],
+    "mse_backward": [NUMPY.rung(mse_backward_vectorized, "vectorized")],
+    "cross_entropy": [NUMPY.rung(cross_entropy_vectorized, "vectorized")],
+    "cross_entropy_backward": [NUMPY.rung(cross_entropy_backward_vectorized, "vectorized")],
 }

@@ -6,7 +6,7 @@ from ...arrays import Array
 from ...backends import PYTHON
 
 
-def mse_loop(y: Array, t: Array, out: Array) -> None:
+def mse_scalar(y: Array, t: Array, loss: Array) -> None:
     """The definition: the mean of (y - t)².
 
     Three operations an element, each a few bytecodes: the limit is the interpreter.
@@ -15,15 +15,15 @@ def mse_loop(y: Array, t: Array, out: Array) -> None:
     for y_row, t_row in zip(y.tolist(), t.tolist(), strict=True):
         for y_i, t_i in zip(y_row, t_row, strict=True):
             total += (y_i - t_i) * (y_i - t_i)
-    out[()] = total / y.size
+    loss[()] = total / y.size
 
 
-def mse_backward_loop(y: Array, t: Array, out: Array, count: int) -> None:
+def mse_backward_scalar(y: Array, t: Array, dy: Array, count: int) -> None:
     """The definition: 2 (y - t) / N for every element.
 
     The limit is the interpreter, as in the loss.
     """
-    out[...] = [
+    dy[...] = [
         [2 * (y_i - t_i) / count for y_i, t_i in zip(y_row, t_row, strict=True)]
         for y_row, t_row in zip(y.tolist(), t.tolist(), strict=True)
     ]
@@ -35,7 +35,7 @@ def _powers(row: list[float]) -> tuple[float, list[float]]:
     return largest, [math.exp(element - largest) for element in row]
 
 
-def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
+def cross_entropy_scalar(logits: Array, labels: Array, loss: Array) -> None:
     """The definition row by row: log Σ exp(l - max) - (l[label] - max), and the mean of these.
 
     Subtracting the maximum keeps exp from overflowing. An exp is 60 ns here, of which the function itself is ten; the
@@ -45,10 +45,10 @@ def cross_entropy_loop(logits: Array, labels: Array, out: Array) -> None:
     for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
         largest, powers = _powers(row)
         total += math.log(sum(powers)) - (row[label] - largest)
-    out[()] = total / len(labels)
+    loss[()] = total / len(labels)
 
 
-def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> None:
+def cross_entropy_backward_scalar(logits: Array, labels: Array, dlogits: Array) -> None:
     """The definition row by row: (softmax - onehot) / n.
 
     The limit is the interpreter, as in the loss.
@@ -57,20 +57,12 @@ def cross_entropy_backward_loop(logits: Array, labels: Array, out: Array) -> Non
     for i, (row, label) in enumerate(zip(logits.tolist(), labels.tolist(), strict=True)):
         _, powers = _powers(row)
         total = sum(powers)
-        out[i] = [(power / total - (j == label)) / n for j, power in enumerate(powers)]
+        dlogits[i] = [(power / total - (j == label)) / n for j, power in enumerate(powers)]
 
 
 RUNGS = {
-    "mse": [
-        PYTHON.rung(mse_loop, "loop"),
-    ],
-    "mse_backward": [
-        PYTHON.rung(mse_backward_loop, "loop"),
-    ],
-    "cross_entropy": [
-        PYTHON.rung(cross_entropy_loop, "loop"),
-    ],
-    "cross_entropy_backward": [
-        PYTHON.rung(cross_entropy_backward_loop, "loop"),
-    ],
+    "mse": [PYTHON.rung(mse_scalar, "scalar")],
+    "mse_backward": [PYTHON.rung(mse_backward_scalar, "scalar")],
+    "cross_entropy": [PYTHON.rung(cross_entropy_scalar, "scalar")],
+    "cross_entropy_backward": [PYTHON.rung(cross_entropy_backward_scalar, "scalar")],
 }

@@ -5,7 +5,7 @@ from ...backends.torch import Tensor, on_tensors
 
 
 @on_tensors()
-def mse_eager(y: Tensor, t: Tensor, out: Tensor) -> None:
+def mse_eager(y: Tensor, t: Tensor, loss: Tensor) -> None:
     """One call of torch's mse_loss: the squares into scratch, then their mean.
 
     The scratch has the inputs' size: it is written and read again, so memory carries twice the bytes that one fused
@@ -13,23 +13,23 @@ def mse_eager(y: Tensor, t: Tensor, out: Tensor) -> None:
     """
     import torch
 
-    out.copy_(torch.nn.functional.mse_loss(y, t))
+    loss.copy_(torch.nn.functional.mse_loss(y, t))
 
 
 @on_tensors()
-def mse_backward_eager(y: Tensor, t: Tensor, out: Tensor, count: int) -> None:
-    """Two passes: y - t into `out`, which is then scaled by 2 / count in place.
+def mse_backward_eager(y: Tensor, t: Tensor, dy: Tensor, count: int) -> None:
+    """Two passes: y - t into `dy`, which is then scaled by 2 / count in place.
 
-    The second pass reads and writes what the first has written: from the cache while `out` fits, and beyond it two
+    The second pass reads and writes what the first has written: from the cache while `dy` fits, and beyond it two
     fifths of all traffic.
     """
     import torch
 
-    torch.sub(y, t, out=out).mul_(2 / count)
+    torch.sub(y, t, out=dy).mul_(2 / count)
 
 
 @on_tensors()
-def cross_entropy_eager(logits: Tensor, labels: Tensor, out: Tensor) -> None:
+def cross_entropy_eager(logits: Tensor, labels: Tensor, loss: Tensor) -> None:
     """One call of torch's cross_entropy: log_softmax into scratch, of which it picks n values.
 
     log_softmax subtracts each row's maximum, then the logarithm of the sum of exponentials, so nothing overflows. It
@@ -37,34 +37,26 @@ def cross_entropy_eager(logits: Tensor, labels: Tensor, out: Tensor) -> None:
     """
     import torch
 
-    out.copy_(torch.nn.functional.cross_entropy(logits, labels))
+    loss.copy_(torch.nn.functional.cross_entropy(logits, labels))
 
 
 @on_tensors()
-def cross_entropy_backward_eager(logits: Tensor, labels: Tensor, out: Tensor) -> None:
-    """softmax into `out`, 1 taken from each label's element, then one pass that divides by n.
+def cross_entropy_backward_eager(logits: Tensor, labels: Tensor, dlogits: Tensor) -> None:
+    """softmax into `dlogits`, 1 taken from each label's element, then one pass that divides by n.
 
-    The n scattered subtractions are one call and touch one cache line a row. The passes over `out` are the cost, as
+    The n scattered subtractions are one call and touch one cache line a row. The passes over `dlogits` are the cost, as
     in `softmax`, plus one.
     """
     import torch
 
-    torch.softmax(logits, dim=1, out=out)
-    out.scatter_add_(1, labels[:, None], torch.full_like(out[:, :1], -1))
-    out.div_(len(out))
+    torch.softmax(logits, dim=1, out=dlogits)
+    dlogits.scatter_add_(1, labels[:, None], torch.full_like(dlogits[:, :1], -1))
+    dlogits.div_(len(dlogits))
 
 
 RUNGS = {
-    "mse": [
-        TORCH.rung(mse_eager, "eager"),
-    ],
-    "mse_backward": [
-        TORCH.rung(mse_backward_eager, "eager"),
-    ],
-    "cross_entropy": [
-        TORCH.rung(cross_entropy_eager, "eager"),
-    ],
-    "cross_entropy_backward": [
-        TORCH.rung(cross_entropy_backward_eager, "eager"),
-    ],
+    "mse": [TORCH.rung(mse_eager, "eager")],
+    "mse_backward": [TORCH.rung(mse_backward_eager, "eager")],
+    "cross_entropy": [TORCH.rung(cross_entropy_eager, "eager")],
+    "cross_entropy_backward": [TORCH.rung(cross_entropy_backward_eager, "eager")],
 }

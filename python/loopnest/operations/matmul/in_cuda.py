@@ -43,15 +43,15 @@ SHARE = DEPTH * SPAN // WARPS[0]
 
 
 def _multiply(
-    kernel: Any, a: Array, b: Array, out: Array, tile: int, rows_first: bool = False, block: Any = SQUARE
+    kernel: Any, a: Array, b: Array, c: Array, tile: int, rows_first: bool = False, block: Any = SQUARE
 ) -> None:
     """Run `kernel` with a block of threads for each tile of the result."""
     if not a.size or not b.size:
-        out[...] = 0
+        c[...] = 0
         return
-    c = on_device(out.shape, out.dtype)
-    multiply_on_device(kernel, to_device(a), to_device(b), c, tile, rows_first, block)
-    c.copy_to_host(out)
+    product = on_device(c.shape, c.dtype)
+    multiply_on_device(kernel, to_device(a), to_device(b), product, tile, rows_first, block)
+    product.copy_to_host(c)
 
 
 def multiply_on_device(
@@ -73,7 +73,7 @@ def naive_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 
 @launches(kernel=naive_kernel)
-def naive(a: Array, b: Array, out: Array) -> None:
+def naive(a: Array, b: Array, c: Array) -> None:
     """One thread an element, neighbouring threads in neighbouring rows.
 
     The loop over k of the triple loop is all that a thread does; the other two are the grid. x, which counts the
@@ -81,7 +81,7 @@ def naive(a: Array, b: Array, out: Array) -> None:
     32 memory accesses of 32 bytes each, of which 4 are used. The limit is that waste: an eighth of the memory's
     bandwidth.
     """
-    _multiply(naive_kernel, a, b, out, TILE, rows_first=True)
+    _multiply(naive_kernel, a, b, c, TILE, rows_first=True)
 
 
 @cuda.jit
@@ -95,14 +95,14 @@ def coalesced_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 
 @launches(kernel=coalesced_kernel)
-def coalesced(a: Array, b: Array, out: Array) -> None:
+def coalesced(a: Array, b: Array, c: Array) -> None:
     """The same thread, but x is the column: a warp's loads of b lie side by side.
 
     Two letters change places. The 32 loads of b are then one access of 128 bytes, the loads of a are one address for
     all, and the store is one access again. The limit is still memory: each thread reads 2k elements for 2k operations,
     and only the caches keep that from reaching the device's memory each time.
     """
-    _multiply(coalesced_kernel, a, b, out, TILE)
+    _multiply(coalesced_kernel, a, b, c, TILE)
 
 
 @cuda.jit
@@ -127,14 +127,14 @@ def tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 
 @launches(kernel=tiled_kernel)
-def tiled(a: Array, b: Array, out: Array) -> None:
+def tiled(a: Array, b: Array, c: Array) -> None:
     """A block brings a tile of a and one of b into shared memory, and each of its elements is used 16 times there.
 
     The 256 threads load 16 x 16 elements of each, wait for one another, and multiply the tiles: a sixteenth of the
     traffic from beyond the block. Loads are coalesced for both. The limit moves to shared memory: a multiply-add still
     needs two loads from it, and a multiprocessor has 128 multiply-adds a cycle but only 32 loads.
     """
-    _multiply(tiled_kernel, a, b, out, TILE)
+    _multiply(tiled_kernel, a, b, c, TILE)
 
 
 @cuda.jit
@@ -174,7 +174,7 @@ def register_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 
 @launches(kernel=register_tiled_kernel)
-def register_tiled(a: Array, b: Array, out: Array) -> None:
+def register_tiled(a: Array, b: Array, c: Array) -> None:
     """Each thread computes 4 x 4 elements, and keeps them and what they need in registers.
 
     For 16 multiply-adds it loads 8 elements from shared memory, where `tiled` loads 32. A block's tile is 64 x 64, so
@@ -183,7 +183,7 @@ def register_tiled(a: Array, b: Array, out: Array) -> None:
     arithmetic. Wider loads, of 16 bytes by one instruction, are the rung `cuda_cpp.vectorized`: numba.cuda has float4
     values, but no way to load an array's elements as one.
     """
-    _multiply(register_tiled_kernel, a, b, out, SPAN)
+    _multiply(register_tiled_kernel, a, b, c, SPAN)
 
 
 @cuda.jit
@@ -226,7 +226,7 @@ def warp_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 
 @launches(kernel=warp_tiled_kernel)
-def warp_tiled(a: Array, b: Array, out: Array) -> None:
+def warp_tiled(a: Array, b: Array, c: Array) -> None:
     """Each warp has a square tile of its own, 32 x 32, in a block's 64 x 64: what its threads load, they share.
 
     For one k a warp reads 32 elements of a and 32 of b from shared memory, and multiplies 1,024 times; in two rows of
@@ -234,7 +234,7 @@ def warp_tiled(a: Array, b: Array, out: Array) -> None:
     want the same element are served by one access. With 32 sums each, half as many threads cover the tile.
     The limit is that all warps wait at a barrier while the next tiles come from memory.
     """
-    _multiply(warp_tiled_kernel, a, b, out, SPAN, block=WARPS)
+    _multiply(warp_tiled_kernel, a, b, c, SPAN, block=WARPS)
 
 
 @cuda.jit
@@ -289,7 +289,7 @@ def double_buffered_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 
 @launches(kernel=double_buffered_kernel)
-def double_buffered(a: Array, b: Array, out: Array) -> None:
+def double_buffered(a: Array, b: Array, c: Array) -> None:
     """Two pairs of tiles: while the warps multiply one, the next is on its way from memory.
 
     A load from the device's memory takes some 500 cycles. Asked for before the multiplications of a step and stored
@@ -297,7 +297,7 @@ def double_buffered(a: Array, b: Array, out: Array) -> None:
     pair that others may still read. The tiles are those of `warp_tiled`. The limit is that of instructions again:
     elements come one by one, where CUDA C++ loads four at once.
     """
-    _multiply(double_buffered_kernel, a, b, out, SPAN, block=WARPS)
+    _multiply(double_buffered_kernel, a, b, c, SPAN, block=WARPS)
 
 
 RUNGS = {

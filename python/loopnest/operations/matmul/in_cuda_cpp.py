@@ -6,6 +6,7 @@ the copy; any other strides go to the kernel.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from ...arrays import Array
@@ -19,16 +20,17 @@ def multiply_on_device(variant: str, a: DeviceArray, b: DeviceArray, c: DeviceAr
     launch(csrc() / "matmul" / "cuda" / f"{variant}.cu", f"matmul_{variant}", a, b, c)
 
 
-def _rung(variant: str, **facts: Any) -> Implementation:
-    def multiply(a: Array, b: Array, out: Array) -> None:
-        if not a.size or not b.size:
-            out[...] = 0
-            return
-        c = on_device(out.shape, out.dtype)
-        multiply_on_device(variant, to_device(a), to_device(b), c)
-        to_host(c, out)
+def _multiply(variant: str, a: Array, b: Array, c: Array) -> None:
+    if not a.size or not b.size:
+        c[...] = 0
+        return
+    result = on_device(c.shape, c.dtype)
+    multiply_on_device(variant, to_device(a), to_device(b), result)
+    to_host(result, c)
 
-    return CUDA_CPP.rung(multiply, variant, files=[f"matmul/cuda/{variant}.cu"], **facts)
+
+def _rung(variant: str, **facts: Any) -> Implementation:
+    return CUDA_CPP.rung(partial(_multiply, variant), variant, files=[f"matmul/cuda/{variant}.cu"], **facts)
 
 
 def product(a: DeviceArray, b: DeviceArray) -> DeviceArray:

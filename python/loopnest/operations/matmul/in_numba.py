@@ -18,7 +18,7 @@ _L1, _L2, _ = cache_sizes()
 
 
 @compiled
-def naive(a: Array, b: Array, out: Array) -> None:
+def naive(a: Array, b: Array, c: Array) -> None:
     """The definition, compiled: c[i, j] is the sum over p of a[i, p] · b[p, j].
 
     The text is python.naive's, but Numba has found the type of every name, so a product and a sum are an instruction
@@ -31,14 +31,14 @@ def naive(a: Array, b: Array, out: Array) -> None:
     n = b.shape[1]
     for i in range(m):
         for j in range(n):
-            c_ij = out.dtype.type(0)
+            c_ij = c.dtype.type(0)
             for p in range(k):
                 c_ij += a[i, p] * b[p, j]
-            out[i, j] = c_ij
+            c[i, j] = c_ij
 
 
 @compiled(any_strides=("a",))
-def reordered(a: Array, b: Array, out: Array) -> None:
+def reordered(a: Array, b: Array, c: Array) -> None:
     """The loops in the order i, p, j: the innermost runs along a row of b and a row of c.
 
     The same products and sums, but now neighbours in the inner loop are neighbours in memory, every byte of a cache
@@ -51,11 +51,11 @@ def reordered(a: Array, b: Array, out: Array) -> None:
     n = b.shape[1]
     for i in range(m):
         for j in range(n):
-            out[i, j] = 0
+            c[i, j] = 0
         for p in range(k):
             a_ip = a[i, p]
             for j in range(n):
-                out[i, j] += a_ip * b[p, j]
+                c[i, j] += a_ip * b[p, j]
 
 
 def _block_sizes(itemsize: int) -> tuple[int, int]:
@@ -64,7 +64,7 @@ def _block_sizes(itemsize: int) -> tuple[int, int]:
     return max(_L2 // 2 // (cols * itemsize), 1), cols
 
 
-def blocked(a: Array, b: Array, out: Array) -> None:
+def blocked(a: Array, b: Array, c: Array) -> None:
     """The loops of reordered over blocks of b that stay in the L2 cache while every row of a passes by.
 
     reordered fetches all of b for each row of c. Here a block of b, half an L2 cache large, is fetched once and then
@@ -73,22 +73,22 @@ def blocked(a: Array, b: Array, out: Array) -> None:
     prefetcher hides the streaming well enough, and blocking only costs loops. What limits it is the innermost loop
     itself: two loads and a store for each multiply-add keep the load and store ports full and the multipliers idle.
     """
-    _blocked(a, b, out, *_block_sizes(out.itemsize))
+    _blocked(a, b, c, *_block_sizes(c.itemsize))
 
 
 @compiled(any_strides=("a",))
-def _blocked(a: Array, b: Array, out: Array, inner: int, cols: int) -> None:
+def _blocked(a: Array, b: Array, c: Array, inner: int, cols: int) -> None:
     m, k = a.shape
     n = b.shape[1]
     for i in range(m):
         for j in range(n):
-            out[i, j] = 0
+            c[i, j] = 0
     for p0 in range(0, k, inner):
         for j0 in range(0, n, cols):
             for i in range(m):
                 # Rows as arrays of their own: an index that starts at 0 cannot be negative. With j from j0 on, Numba
                 # would have to ask of each whether it counts from the end, and LLVM would not vectorize that.
-                c_row = out[i, j0 : j0 + cols]
+                c_row = c[i, j0 : j0 + cols]
                 for p in range(p0, min(p0 + inner, k)):
                     a_ip = a[i, p]
                     b_row = b[p, j0 : j0 + cols]
@@ -107,7 +107,7 @@ def _tile_sizes(itemsize: int) -> tuple[int, int]:
     return max(depth, 16), max(cols, _TILE_COLS)
 
 
-def register_tiled(a: Array, b: Array, out: Array) -> None:
+def register_tiled(a: Array, b: Array, c: Array) -> None:
     """A tile of c, 4 x 3, stays in registers while a block of 4 rows of a meets 3 columns of b.
 
     Each of the 12 sums is a scalar in the text. Numba is told that sums may be reordered, so LLVM keeps each in one
@@ -119,21 +119,21 @@ def register_tiled(a: Array, b: Array, out: Array) -> None:
     up the lanes, once a tile, and the packing, both larger for small k and m; for fewer than some 16 rows of a the
     packing of b costs more than it saves. LLVM has chosen the vectors; written by hand (cpp.packed) they reach more.
     """
-    _register_tiled(a, b, out, *_tile_sizes(out.itemsize))
+    _register_tiled(a, b, c, *_tile_sizes(c.itemsize))
 
 
-@compiled(any_strides=("a", "b", "out"))
-def _register_tiled(a: Array, b: Array, out: Array, depth: int, cols: int) -> None:
+@compiled(any_strides=("a", "b", "c"))
+def _register_tiled(a: Array, b: Array, c: Array, depth: int, cols: int) -> None:
     m, k = a.shape
     n = b.shape[1]
     depth = max(min(depth, k), 1)
     cols = max(min(cols, (n + _TILE_COLS - 1) // _TILE_COLS * _TILE_COLS), 1)
-    a_rows = np.empty((_TILE_ROWS, depth), out.dtype)
-    b_cols = np.empty((cols, depth), out.dtype)  # a column of b as a row
-    tile = np.empty((_TILE_ROWS, _TILE_COLS), out.dtype)
+    a_rows = np.empty((_TILE_ROWS, depth), c.dtype)
+    b_cols = np.empty((cols, depth), c.dtype)  # a column of b as a row
+    tile = np.empty((_TILE_ROWS, _TILE_COLS), c.dtype)
     for i in range(m):
         for j in range(n):
-            out[i, j] = 0
+            c[i, j] = 0
     for p0 in range(0, k, depth):
         for j0 in range(0, n, cols):
             b_block = b[p0 : p0 + depth, j0 : j0 + cols]
@@ -149,10 +149,10 @@ def _register_tiled(a: Array, b: Array, out: Array, depth: int, cols: int) -> No
                     # At the edges the tile is computed whole, from whatever lies in the rows beyond, and only what
                     # exists of it is added.
                     _tile(a_rows, b_cols[j1 : j1 + _TILE_COLS], b_block.shape[0], tile)
-                    c = out[i0 : i0 + _TILE_ROWS, j0 + j1 : min(j0 + j1 + _TILE_COLS, j0 + cols)]
-                    for i in range(c.shape[0]):
-                        for j in range(c.shape[1]):
-                            c[i, j] += tile[i, j]
+                    c_part = c[i0 : i0 + _TILE_ROWS, j0 + j1 : min(j0 + j1 + _TILE_COLS, j0 + cols)]
+                    for i in range(c_part.shape[0]):
+                        for j in range(c_part.shape[1]):
+                            c_part[i, j] += tile[i, j]
 
 
 @helper(reorder_sums=True)
@@ -184,7 +184,7 @@ def _tile(a: Array, b: Array, depth: int, c: Array) -> None:
 _LEAST_FLOPS = 8_000_000
 
 
-def parallel(a: Array, b: Array, out: Array) -> None:
+def parallel(a: Array, b: Array, c: Array) -> None:
     """The register-tiled product on all cores: each thread takes blocks of c until there are none left.
 
     c is cut into columns as wide as register_tiled's own blocks of b, which makes it pack nothing twice, and into rows
@@ -196,17 +196,17 @@ def parallel(a: Array, b: Array, out: Array) -> None:
     What limits it: waking a thread takes some 100 µs, in which one core multiplies two 160 x 160 matrices, so smaller
     products stay on one; and all cores share one L3 cache, one memory, and often a lower clock.
     """
-    m, n = out.shape
-    pieces, cols = pieces_and_cols(a.shape[0], n, a.shape[1], out.itemsize)
+    m, n = c.shape
+    pieces, cols = pieces_and_cols(a.shape[0], n, a.shape[1], c.itemsize)
     if pieces == 1:
-        fill_columns(a, b, out, 0, n)
+        fill_columns(a, b, c, 0, n)
         return
     wide = -(-n // cols)
     rows = max(m * wide // pieces // _TILE_ROWS, 1) * _TILE_ROWS
 
     def block(index: int, _: int) -> None:
         i, j = index // wide * rows, index % wide * cols
-        fill_columns(a[i : i + rows], b, out[i : i + rows], j, min(j + cols, n))
+        fill_columns(a[i : i + rows], b, c[i : i + rows], j, min(j + cols, n))
 
     share(block, -(-m // rows) * wide, 1)
 
@@ -218,28 +218,28 @@ def pieces_and_cols(m: int, n: int, depth: int, itemsize: int) -> tuple[int, int
     return pieces, in_equal_parts if m < _FEW_ROWS else min(in_equal_parts, _tile_sizes(itemsize)[1])
 
 
-def fill_columns(a: Array, b: Array, out: Array, start: int, stop: int) -> None:
+def fill_columns(a: Array, b: Array, c: Array, start: int, stop: int) -> None:
     """The columns of out = a · b from `start` to `stop`: register-tiled, or without packing where a has few rows."""
     if a.shape[0] < _FEW_ROWS and b.flags.c_contiguous:
-        _stream_rows_of_b(a, b, out, start, stop)
+        _stream_rows_of_b(a, b, c, start, stop)
     else:
-        _register_tiled(a, b[:, start:stop], out[:, start:stop], *_tile_sizes(out.itemsize))
+        _register_tiled(a, b[:, start:stop], c[:, start:stop], *_tile_sizes(c.itemsize))
 
 
 _FEW_ROWS = 16  # measured: from here on packing pays
 
 
 @compiled(any_strides=("a",))
-def _stream_rows_of_b(a: Array, b: Array, out: Array, start: int, stop: int) -> None:
+def _stream_rows_of_b(a: Array, b: Array, c: Array, start: int, stop: int) -> None:
     m, k = a.shape
     for i in range(m):
         for j in range(start, stop):
-            out[i, j] = 0
+            c[i, j] = 0
     for p in range(k):
         b_row = b[p, start:stop]
         for i in range(m):
             a_ip = a[i, p]
-            c_row = out[i, start:stop]
+            c_row = c[i, start:stop]
             for j in range(b_row.size):
                 c_row[j] += a_ip * b_row[j]
 

@@ -6,7 +6,7 @@ from ...arrays import Array
 from ...backends import NUMPY
 
 
-def naive(a: Array, b: Array, out: Array) -> None:
+def naive(a: Array, b: Array, c: Array) -> None:
     """The triple loop over array elements: slower than the same loop over lists.
 
     Each a[i, p] makes a tuple of indices, finds the element by the strides and wraps it in a new scalar object of
@@ -20,10 +20,10 @@ def naive(a: Array, b: Array, out: Array) -> None:
             c_ij = a.dtype.type(0)
             for p in range(k):
                 c_ij += a[i, p] * b[p, j]
-            out[i, j] = c_ij
+            c[i, j] = c_ij
 
 
-def rows(a: Array, b: Array, out: Array) -> None:
+def rows(a: Array, b: Array, c: Array) -> None:
     """One NumPy call a row of the result: c[i, :] = a[i, :] · b.
 
     The loops over j and p are compiled code now, and the interpreter's cost is paid once a row instead of once a
@@ -31,17 +31,17 @@ def rows(a: Array, b: Array, out: Array) -> None:
     memory as soon as b outgrows a cache level, since no element of b is used twice while it is near.
     """
     for i in range(a.shape[0]):
-        np.matmul(a[i], b, out=out[i])
+        np.matmul(a[i], b, out=c[i])
 
 
-def matmul(a: Array, b: Array, out: Array) -> None:
+def matmul(a: Array, b: Array, c: Array) -> None:
     """One call for the whole product: NumPy hands it to its BLAS library (OpenBLAS, MKL or Accelerate).
 
     That library packs blocks of a and b that fit the caches, multiplies them with a kernel written for the processor's
     vector registers, and shares the work among threads. NumPy passes row-major and column-major operands as they are;
     any other stride it copies first into a buffer of its own, which is its choice and not this package's.
     """
-    np.matmul(a, b, out=out)
+    np.matmul(a, b, out=c)
 
 
 RUNGS = {

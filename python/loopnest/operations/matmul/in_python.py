@@ -8,7 +8,7 @@ from ...arrays import Array
 from ...backends import PYTHON
 
 
-def naive(a: Array, b: Array, out: Array) -> None:
+def naive(a: Array, b: Array, c: Array) -> None:
     """The definition: c[i][j] is the sum over p of a[i][p] · b[p][j].
 
     Every one of the 2·m·k·n operations is a few bytecodes, each of which looks up the types of its operands, calls
@@ -17,15 +17,15 @@ def naive(a: Array, b: Array, out: Array) -> None:
     """
     a_rows, b_rows = a.tolist(), b.tolist()
     m, k, n = len(a_rows), b.shape[0], b.shape[1]
-    c = [[0.0] * n for _ in range(m)]
+    c_rows = [[0.0] * n for _ in range(m)]
     for i in range(m):
         for j in range(n):
             for p in range(k):
-                c[i][j] += a_rows[i][p] * b_rows[p][j]
-        out[i] = c[i]
+                c_rows[i][j] += a_rows[i][p] * b_rows[p][j]
+        c[i] = c_rows[i]
 
 
-def reordered(a: Array, b: Array, out: Array) -> None:
+def reordered(a: Array, b: Array, c: Array) -> None:
     """The same products row by row: c[i] += a[i][p] · b[p], with the row loop left to a list comprehension.
 
     The loops are now i, p, j: the innermost walks one row of b and one row of c, which `zip` hands out without an
@@ -37,7 +37,7 @@ def reordered(a: Array, b: Array, out: Array) -> None:
         c_row = [0.0] * b.shape[1]
         for a_ip, b_row in zip(a_row, b_rows, strict=True):
             c_row = [c_ij + a_ip * b_pj for c_ij, b_pj in zip(c_row, b_row)]  # noqa: B905 - strict costs time here
-        out[i] = c_row
+        c[i] = c_row
 
 
 RUNGS = {

@@ -5,7 +5,7 @@ from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_
 
 
 @on_tensors()
-def eager(a: Tensor, b: Tensor, out: Tensor) -> None:
+def eager(a: Tensor, b: Tensor, c: Tensor) -> None:
     """One call of torch.mm: PyTorch hands the product to its BLAS library (MKL, OpenBLAS or Accelerate).
 
     The same idea as NumPy's matmul with another library behind it, so a difference between the two is a difference
@@ -15,7 +15,7 @@ def eager(a: Tensor, b: Tensor, out: Tensor) -> None:
     """
     import torch
 
-    torch.mm(a, b, out=out)
+    torch.mm(a, b, out=c)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
@@ -26,19 +26,19 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 
 @on_tensors()
-def compiled(a: Tensor, b: Tensor, out: Tensor) -> None:
+def compiled(a: Tensor, b: Tensor, c: Tensor) -> None:
     """torch.compile on a single product: the graph calls the same BLAS routine, so nothing is won.
 
     A compiler gains by fusing what stands around a product, and here nothing does. It costs instead: some 20 µs a
-    call for checking that the translation fits the arguments, a pass that copies the result into `out`, since a
+    call for checking that the translation fits the arguments, a pass that copies the result into `c`, since a
     compiled graph allocates its products itself, and the translation, once. Operands that are not in C order are
     gathered into it first, so that torch need not translate the function again for every layout. `gelu` shows the
     case that a compiler is made for.
     """
-    if out.numel() and a.numel():
-        out.copy_(run_compiled(_product, in_c_order(a, *a.shape), in_c_order(b, *b.shape)))
+    if c.numel() and a.numel():
+        c.copy_(run_compiled(_product, in_c_order(a, *a.shape), in_c_order(b, *b.shape)))
     else:
-        out.zero_()
+        c.zero_()
 
 
 RUNGS = {

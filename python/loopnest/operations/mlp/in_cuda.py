@@ -8,7 +8,6 @@ backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
 from __future__ import annotations
 
 import functools
-import math
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from numba import cuda
 from ...arrays import Array
 from ...backends import CUDA
 from ...backends.cuda import Matrix, Vector, blocks, launch_flat, launches, on_device, to_device
-from ..gelu.in_cuda import FARTHEST
+from ..gelu.in_cuda import formulas
 from ..gelu.in_cuda import kernels as gelu_kernels
 from ..matmul.in_cuda import SPAN, multiply_on_device, register_tiled_kernel
 from . import in_numpy
@@ -44,30 +43,17 @@ COLUMNS, ROWS = 32, 4
 
 @functools.cache
 def fused_kernels(dtype: Any) -> tuple[Any, Any]:
-    """Bias and GELU in one pass; the slope and the sums of columns in one pass.
-
-    GELU is written out as in ../gelu/in_cuda.py: numba.cuda compiles a function that kernels call only where there is a
-    device, and these kernels are to be compiled and read without one. The constants are of the dtype, as there.
-    """
-    t = np.dtype(dtype).type
-    zero, half, one, two, farthest = t(0), t(0.5), t(1), t(2), t(FARTHEST)
-    linear, cubic = t(2 * math.sqrt(2 / math.pi)), t(0.044715)
-    root_half, density = t(math.sqrt(0.5)), t(1 / math.sqrt(2 * math.pi))
-    slope_cubic = t(3 * 0.044715)
+    """Bias and GELU in one pass; the slope and the sums of columns in one pass."""
+    gelu, slope = formulas(dtype)
+    zero = np.dtype(dtype).type(0)
 
     @cuda.jit
     def bias_gelu_kernel(z: Matrix, bias: Vector, h: Matrix, tanh_form: bool) -> None:
         for n in range(cuda.grid(1), z.size, cuda.gridsize(1)):
             i, j = n // z.shape[1], n % z.shape[1]
-            value = z[i, j] + bias[j]
-            z[i, j] = value
-            if tanh_form:
-                near = min(max(value, -farthest), farthest)
-                w = linear * near * (one + cubic * near * near)
-                power = math.exp(-abs(w))
-                h[i, j] = value * ((one if w >= 0 else power) / (one + power))
-            else:
-                h[i, j] = value * half * math.erfc(-value * root_half)
+            z_ij = z[i, j] + bias[j]
+            z[i, j] = z_ij
+            h[i, j] = gelu(z_ij, tanh_form)
 
     @cuda.jit
     def slope_and_sums_kernel(z: Matrix, dh: Matrix, db1: Vector, tanh_form: bool) -> None:
@@ -77,17 +63,7 @@ def fused_kernels(dtype: Any) -> tuple[Any, Any]:
         total = zero
         if j < z.shape[1]:
             for i in range(y, z.shape[0], ROWS):
-                value = z[i, j]
-                near = min(max(value, -farthest), farthest)
-                if tanh_form:
-                    w = linear * near * (one + cubic * near * near)
-                    power = math.exp(-abs(w))
-                    below = one + power
-                    rise = linear * (one + slope_cubic * near * near)
-                    slope = (one if w >= 0 else power) / below + value * (power / (below * below)) * rise
-                else:
-                    slope = half * math.erfc(-value * root_half) + value * (density * math.exp(-near * near / two))
-                dz = dh[i, j] * slope
+                dz = dh[i, j] * slope(z[i, j], tanh_form)
                 dh[i, j] = dz
                 total += dz
         sums[y, x] = total
@@ -152,19 +128,9 @@ def _forward(
 
 @launches(product=register_tiled_kernel, sums=column_sums_kernel, slope=lambda dtype: gelu_kernels(dtype)[1])
 def mlp_backward_composed(
-    dy: Array,
-    x: Array,
-    w1: Array,
-    w2: Array,
-    z: Array,
-    h: Array,
-    dx: Array,
-    dw1: Array,
-    db1: Array,
-    dw2: Array,
-    db2: Array,
-    tanh_form: bool,
-) -> None:
+    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
+    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
+) -> None:  # fmt: skip
     """The chain rule from the end back, four products and three small kernels on the device.
 
     Transposed factors are transferred as views in column-major order, and the product kernel's loads of them are then
@@ -175,19 +141,9 @@ def mlp_backward_composed(
 
 @launches(product=register_tiled_kernel, sums=column_sums_kernel, fused=lambda dtype: fused_kernels(dtype)[1])
 def mlp_backward_fused(
-    dy: Array,
-    x: Array,
-    w1: Array,
-    w2: Array,
-    z: Array,
-    h: Array,
-    dx: Array,
-    dw1: Array,
-    db1: Array,
-    dw2: Array,
-    db2: Array,
-    tanh_form: bool,
-) -> None:
+    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
+    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
+) -> None:  # fmt: skip
     """gelu' and the sums for db1 in one pass: dz is not read again.
 
     A block has 32 columns and four threads for each, which take every fourth row and leave their sums in shared memory;
@@ -198,19 +154,9 @@ def mlp_backward_fused(
 
 def _backward(
     fused: bool,
-    dy: Array,
-    x: Array,
-    w1: Array,
-    w2: Array,
-    z: Array,
-    h: Array,
-    dx: Array,
-    dw1: Array,
-    db1: Array,
-    dw2: Array,
-    db2: Array,
-    tanh_form: bool,
-) -> None:
+    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
+    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
+) -> None:  # fmt: skip
     if not (dy.size and x.size and z.size):  # an axis without elements: nothing to launch a kernel for
         in_numpy.mlp_backward_composed(dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
         return

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from ...arrays import Array
 from ...backends import CUDA_CPP, Implementation
 from ...backends.cpp import csrc
 from ...backends.cuda_device import DeviceArray, launch, on_device, to_device, to_host
+from ...backends.rung import Kernel
 from ..gelu.in_cuda_cpp import on_each
 from ..matmul.in_cuda_cpp import product
 from . import in_numpy
@@ -46,19 +49,9 @@ def _forward(
 
 def _backward(
     fused: bool,
-    dy: Array,
-    x: Array,
-    w1: Array,
-    w2: Array,
-    z: Array,
-    h: Array,
-    dx: Array,
-    dw1: Array,
-    db1: Array,
-    dw2: Array,
-    db2: Array,
-    tanh_form: bool,
-) -> None:
+    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
+    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
+) -> None:  # fmt: skip
     if not (dy.size and x.size and z.size):  # an axis without elements: nothing to launch a kernel for
         in_numpy.mlp_backward_composed(dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
         return
@@ -77,41 +70,14 @@ def _backward(
     to_host(_column_sums(on_device_dy), db2)
 
 
-def _forward_rung(variant: str, fused: bool) -> Implementation:
-    def mlp_forward(
-        x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
-    ) -> None:
-        _forward(fused, x, w1, b1, w2, b2, z, h, y, tanh_form)
-
-    return CUDA_CPP.rung(mlp_forward, variant, files=_files(variant, fused))
-
-
-def _backward_rung(variant: str, fused: bool) -> Implementation:
-    def mlp_backward(
-        dy: Array,
-        x: Array,
-        w1: Array,
-        w2: Array,
-        z: Array,
-        h: Array,
-        dx: Array,
-        dw1: Array,
-        db1: Array,
-        dw2: Array,
-        db2: Array,
-        tanh_form: bool,
-    ) -> None:
-        _backward(fused, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
-
-    return CUDA_CPP.rung(mlp_backward, variant, files=_files(variant, fused))
-
-
-def _files(variant: str, fused: bool) -> list[str]:
+def _rung(run: Kernel, variant: str) -> Implementation:
+    fused = variant == "fused"
     other = "mlp/cuda/composed.cu" if fused else "gelu/cuda/vectorized.cu"
-    return [f"mlp/cuda/{variant}.cu", other, "matmul/cuda/double_buffered.cu"]
+    files = [f"mlp/cuda/{variant}.cu", other, "matmul/cuda/double_buffered.cu"]
+    return CUDA_CPP.rung(partial(run, fused), variant, files=files)
 
 
 RUNGS = {
-    "mlp_forward": [_forward_rung("composed", fused=False), _forward_rung("fused", fused=True)],
-    "mlp_backward": [_backward_rung("composed", fused=False), _backward_rung("fused", fused=True)],
+    "mlp_forward": [_rung(_forward, "composed"), _rung(_forward, "fused")],
+    "mlp_backward": [_rung(_backward, "composed"), _rung(_backward, "fused")],
 }

@@ -17,7 +17,7 @@ from ...arrays import Array
 from ...backends import NUMBA
 from ...backends.numba import compiled
 from ...backends.threads import share
-from ..gelu.in_numba import gelu_backward_parallel, gelu_erf, gelu_tanh, slope_erf, slope_tanh
+from ..gelu.in_numba import gelu_backward_parallel, gelu_exact, gelu_tanh, slope_exact, slope_tanh
 from ..gelu.in_numba import parallel as gelu_parallel
 from ..matmul.in_numba import fill_columns, pieces_and_cols
 from ..matmul.in_numba import parallel as matmul_parallel
@@ -64,19 +64,9 @@ def mlp_forward_fused(
 
 
 def mlp_backward_composed(
-    dy: Array,
-    x: Array,
-    w1: Array,
-    w2: Array,
-    z: Array,
-    h: Array,
-    dx: Array,
-    dw1: Array,
-    db1: Array,
-    dw2: Array,
-    db2: Array,
-    tanh_form: bool,
-) -> None:
+    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
+    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
+) -> None:  # fmt: skip
     """The chain rule a step at a time: four products, gelu's gradient, and two sums over the tokens.
 
     The transposed factors are views, and the register-tiled product packs them as it packs any other. dh and dz, of
@@ -94,19 +84,9 @@ def mlp_backward_composed(
 
 
 def mlp_backward_fused(
-    dy: Array,
-    x: Array,
-    w1: Array,
-    w2: Array,
-    z: Array,
-    h: Array,
-    dx: Array,
-    dw1: Array,
-    db1: Array,
-    dw2: Array,
-    db2: Array,
-    tanh_form: bool,
-) -> None:
+    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
+    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
+) -> None:  # fmt: skip
     """All that a block of the hidden layer is needed for, while it is in the cache.
 
     A thread takes a block of columns j of the hidden layer and computes dh[:, j] = dy w2[j]ᵀ, makes dz[:, j] of it in
@@ -160,7 +140,7 @@ def _add_bias_and_gelu(z: Array, b: Array, h: Array, start: int, stop: int, tanh
         else:
             for j in range(z_row.size):
                 z_row[j] += bias[j]
-                h_row[j] = gelu_erf(z_row[j])
+                h_row[j] = gelu_exact(z_row[j])
 
 
 @compiled
@@ -177,7 +157,7 @@ def _scale_by_slope_and_sum(z: Array, dz: Array, sums: Array, start: int, stop: 
                 total[j] += dz_row[j]
         else:
             for j in range(z_row.size):
-                dz_row[j] *= slope_erf(z_row[j])
+                dz_row[j] *= slope_exact(z_row[j])
                 total[j] += dz_row[j]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from ...arrays import Array
 from ...backends import NUMPY
 from ..gelu.in_numpy import gelu_backward_vectorized, gelu_vectorized
-from ..linalg.in_numpy import linear_matmul
+from ..linalg.in_numpy import linear_composed
 
 
 def mlp_forward_composed(
@@ -21,25 +21,15 @@ def mlp_forward_composed(
     The products run at the BLAS library's speed. gelu's passes have little arithmetic but each carries the (t, h)
     hidden layer through the caches: at 128 tokens of GPT-2 small's sizes they take about as long as the products.
     """
-    linear_matmul(x, w1, b1, z)
+    linear_composed(x, w1, b1, z)
     gelu_vectorized(z, h, tanh_form)
-    linear_matmul(h, w2, b2, y)
+    linear_composed(h, w2, b2, y)
 
 
 def mlp_backward_composed(
-    dy: Array,
-    x: Array,
-    w1: Array,
-    w2: Array,
-    z: Array,
-    h: Array,
-    dx: Array,
-    dw1: Array,
-    db1: Array,
-    dw2: Array,
-    db2: Array,
-    tanh_form: bool,
-) -> None:
+    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
+    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
+) -> None:  # fmt: skip
     """The chain rule from the end back: four products on transposed views, which BLAS takes as they are.
 
     dh and dz, of z's size, are scratch memory that is allocated here. gelu's slope takes some 20 passes over them; what
@@ -56,10 +46,6 @@ def mlp_backward_composed(
 
 
 RUNGS = {
-    "mlp_forward": [
-        NUMPY.rung(mlp_forward_composed, "composed"),
-    ],
-    "mlp_backward": [
-        NUMPY.rung(mlp_backward_composed, "composed"),
-    ],
+    "mlp_forward": [NUMPY.rung(mlp_forward_composed, "composed")],
+    "mlp_backward": [NUMPY.rung(mlp_backward_composed, "composed")],
 }

@@ -9,8 +9,8 @@ import numpy as np
 
 from ...arrays import Array
 from ...backends import PYTHON
-from ..gelu.in_python import gelu_backward_loop, gelu_loop
-from ..linalg.in_python import linear_loop
+from ..gelu.in_python import gelu_backward_scalar, gelu_scalar
+from ..linalg.in_python import linear_composed
 from ..matmul.in_python import reordered
 
 
@@ -22,10 +22,10 @@ def mlp_forward_composed(
     The two products are 2·t·h·(d + e) operations at some 20 ns each, against t·h calls of gelu: the limit is the
     interpreter's multiply and add.
     """
-    linear_loop(x, w1, b1, z)
+    linear_composed(x, w1, b1, z)
     if z.size:
-        gelu_loop(z, h, tanh_form)
-    linear_loop(h, w2, b2, y)
+        gelu_scalar(z, h, tanh_form)
+    linear_composed(h, w2, b2, y)
 
 
 def _column_sums(a: Array, out: Array) -> None:
@@ -34,19 +34,9 @@ def _column_sums(a: Array, out: Array) -> None:
 
 
 def mlp_backward_composed(
-    dy: Array,
-    x: Array,
-    w1: Array,
-    w2: Array,
-    z: Array,
-    h: Array,
-    dx: Array,
-    dw1: Array,
-    db1: Array,
-    dw2: Array,
-    db2: Array,
-    tanh_form: bool,
-) -> None:
+    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
+    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
+) -> None:  # fmt: skip
     """The chain rule from the end back: four products on transposed views, and the bias gradients' sums.
 
     Twice the forward pass's operations. dh and dz, of z's size, are scratch memory that is allocated here. The limit is
@@ -57,17 +47,13 @@ def mlp_backward_composed(
     _column_sums(dy, db2)
     reordered(dy, w2.T, dh)
     if z.size:
-        gelu_backward_loop(z, dh, dz, tanh_form)
+        gelu_backward_scalar(z, dh, dz, tanh_form)
     reordered(x.T, dz, dw1)
     _column_sums(dz, db1)
     reordered(dz, w1.T, dx)
 
 
 RUNGS = {
-    "mlp_forward": [
-        PYTHON.rung(mlp_forward_composed, "composed"),
-    ],
-    "mlp_backward": [
-        PYTHON.rung(mlp_backward_composed, "composed"),
-    ],
+    "mlp_forward": [PYTHON.rung(mlp_forward_composed, "composed")],
+    "mlp_backward": [PYTHON.rung(mlp_backward_composed, "composed")],
 }

@@ -54,18 +54,9 @@ def mlp_forward_compiled(
 
 def _gradients(
     gelu_backward: Callable[[Any, Any, Any], None],
-    dy: Tensor,
-    x: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    z: Tensor,
-    h: Tensor,
-    dx: Tensor,
-    dw1: Tensor,
-    db1: Tensor,
-    dw2: Tensor,
-    db2: Tensor,
-) -> None:
+    dy: Tensor, x: Tensor, w1: Tensor, w2: Tensor, z: Tensor, h: Tensor,
+    dx: Tensor, dw1: Tensor, db1: Tensor, dw2: Tensor, db2: Tensor,
+) -> None:  # fmt: skip
     """The chain rule from the output back, one line a gradient; `gelu_backward` takes (z, dh, dz)."""
     import torch
 
@@ -81,19 +72,9 @@ def _gradients(
 
 @on_tensors()
 def mlp_backward_eager(
-    dy: Tensor,
-    x: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    z: Tensor,
-    h: Tensor,
-    dx: Tensor,
-    dw1: Tensor,
-    db1: Tensor,
-    dw2: Tensor,
-    db2: Tensor,
-    tanh_form: bool,
-) -> None:
+    dy: Tensor, x: Tensor, w1: Tensor, w2: Tensor, z: Tensor, h: Tensor,
+    dx: Tensor, dw1: Tensor, db1: Tensor, dw2: Tensor, db2: Tensor, tanh_form: bool,
+) -> None:  # fmt: skip
     """Four products and two sums over the tokens, with GELU's gradient as a chain of passes between them.
 
     A product with a transposed matrix copies nothing: BLAS takes a column-major operand, which a transposed view is.
@@ -106,19 +87,9 @@ def mlp_backward_eager(
 
 @on_tensors()
 def mlp_backward_compiled(
-    dy: Tensor,
-    x: Tensor,
-    w1: Tensor,
-    w2: Tensor,
-    z: Tensor,
-    h: Tensor,
-    dx: Tensor,
-    dw1: Tensor,
-    db1: Tensor,
-    dw2: Tensor,
-    db2: Tensor,
-    tanh_form: bool,
-) -> None:
+    dy: Tensor, x: Tensor, w1: Tensor, w2: Tensor, z: Tensor, h: Tensor,
+    dx: Tensor, dw1: Tensor, db1: Tensor, dw2: Tensor, db2: Tensor, tanh_form: bool,
+) -> None:  # fmt: skip
     """The same products and sums, with GELU's gradient compiled into one loop: z and dh in, dz out.
 
     gelu_backward's `compiled` reads two arrays and writes one where the chain makes nineteen passes. The scratch is dh

@@ -15,7 +15,7 @@ from ...backends.numba import compiled
 
 
 @compiled
-def sgd_loop(param: Array, grad: Array, lr: float) -> None:
+def sgd_vectorized(param: Array, grad: Array, lr: float) -> None:
     """param -= lr · grad, in place.
 
     Vector instructions for two loads, a multiply-add and a store an element: the memory's bandwidth is the limit.
@@ -26,7 +26,7 @@ def sgd_loop(param: Array, grad: Array, lr: float) -> None:
 
 
 @compiled
-def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
+def momentum_vectorized(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
     """velocity = mu · velocity + grad, then param -= lr · velocity, in one pass.
 
     Three loads and two stores for four operations an element, all vectorized: the memory's bandwidth is the limit. As
@@ -40,7 +40,7 @@ def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: flo
 
 
 @compiled
-def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
+def rmsprop_vectorized(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
     """s = rho · s + (1 - rho) · grad², then param -= lr · grad / (sqrt(s) + eps), in one pass.
 
     Square roots and divisions are vector instructions too, but slow ones, some 10 to 20 cycles for a vector: in the
@@ -55,19 +55,10 @@ def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rh
 
 
 @compiled
-def adam_loop(
-    param: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    correction1: float,
-    correction2: float,
-    eps_inside: bool,
-) -> None:
+def adam_vectorized(
+    param: Array, grad: Array, m: Array, v: Array,
+    lr: float, beta1: float, beta2: float, eps: float, correction1: float, correction2: float, eps_inside: bool,
+) -> None:  # fmt: skip
     """m and v, the running means of grad and grad², and the step lr · m̂ / (sqrt(v̂) + eps), all in one pass.
 
     m̂ = m / correction1 and v̂ = v / correction2 undo that both means start from zero (Kingma and Ba, Adam, 2015,
@@ -89,16 +80,8 @@ def adam_loop(
 
 
 RUNGS = {
-    "sgd": [
-        NUMBA.rung(sgd_loop, "loop"),
-    ],
-    "momentum": [
-        NUMBA.rung(momentum_loop, "loop"),
-    ],
-    "rmsprop": [
-        NUMBA.rung(rmsprop_loop, "loop"),
-    ],
-    "adam": [
-        NUMBA.rung(adam_loop, "loop"),
-    ],
+    "sgd": [NUMBA.rung(sgd_vectorized, "vectorized")],
+    "momentum": [NUMBA.rung(momentum_vectorized, "vectorized")],
+    "rmsprop": [NUMBA.rung(rmsprop_vectorized, "vectorized")],
+    "adam": [NUMBA.rung(adam_vectorized, "vectorized")],
 }

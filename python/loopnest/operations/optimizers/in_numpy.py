@@ -40,18 +40,9 @@ def rmsprop_vectorized(param: Array, grad: Array, square_average: Array, lr: flo
 
 
 def adam_vectorized(
-    param: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    correction1: float,
-    correction2: float,
-    eps_inside: bool,
-) -> None:
+    param: Array, grad: Array, m: Array, v: Array,
+    lr: float, beta1: float, beta2: float, eps: float, correction1: float, correction2: float, eps_inside: bool,
+) -> None:  # fmt: skip
     """A pass for each operation, with two scratch arrays of the parameter's size.
 
     Fifteen passes over arrays where one fused pass reads four and writes three: for large parameters that factor is
@@ -74,16 +65,8 @@ def adam_vectorized(
 
 
 RUNGS = {
-    "sgd": [
-        NUMPY.rung(sgd_vectorized, "vectorized"),
-    ],
-    "momentum": [
-        NUMPY.rung(momentum_vectorized, "vectorized"),
-    ],
-    "rmsprop": [
-        NUMPY.rung(rmsprop_vectorized, "vectorized"),
-    ],
-    "adam": [
-        NUMPY.rung(adam_vectorized, "vectorized"),
-    ],
+    "sgd": [NUMPY.rung(sgd_vectorized, "vectorized")],
+    "momentum": [NUMPY.rung(momentum_vectorized, "vectorized")],
+    "rmsprop": [NUMPY.rung(rmsprop_vectorized, "vectorized")],
+    "adam": [NUMPY.rung(adam_vectorized, "vectorized")],
 }

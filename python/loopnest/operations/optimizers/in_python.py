@@ -23,7 +23,7 @@ def _root(x: float) -> float:
     return math.sqrt(x) if x >= 0 else math.nan
 
 
-def sgd_loop(param: Array, grad: Array, lr: float) -> None:
+def sgd_scalar(param: Array, grad: Array, lr: float) -> None:
     """One step against the gradient for each parameter.
 
     Two operations an element, and a generator's turn around them; the limit is the interpreter.
@@ -32,7 +32,7 @@ def sgd_loop(param: Array, grad: Array, lr: float) -> None:
         param[i, j] = p - lr * g
 
 
-def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
+def momentum_scalar(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
     """The velocity first, a decaying sum of gradients; then a step along it.
 
     Four operations an element; the limit is the interpreter.
@@ -43,7 +43,7 @@ def momentum_loop(param: Array, grad: Array, velocity: Array, lr: float, mu: flo
         param[i, j] = p - lr * new
 
 
-def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
+def rmsprop_scalar(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
     """Each parameter's step is divided by the root of the decaying mean of its squared gradients.
 
     A root and a division an element, and the interpreter around them, which is the limit.
@@ -54,19 +54,10 @@ def rmsprop_loop(param: Array, grad: Array, square_average: Array, lr: float, rh
         param[i, j] = p - lr * g / (_root(new) + eps)
 
 
-def adam_loop(
-    param: Array,
-    grad: Array,
-    m: Array,
-    v: Array,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    correction1: float,
-    correction2: float,
-    eps_inside: bool,
-) -> None:
+def adam_scalar(
+    param: Array, grad: Array, m: Array, v: Array,
+    lr: float, beta1: float, beta2: float, eps: float, correction1: float, correction2: float, eps_inside: bool,
+) -> None:  # fmt: skip
     """The paper's algorithm line by line: two decaying means, their corrections, the step.
 
     Fourteen operations an element; the limit is the interpreter.
@@ -81,16 +72,8 @@ def adam_loop(
 
 
 RUNGS = {
-    "sgd": [
-        PYTHON.rung(sgd_loop, "loop"),
-    ],
-    "momentum": [
-        PYTHON.rung(momentum_loop, "loop"),
-    ],
-    "rmsprop": [
-        PYTHON.rung(rmsprop_loop, "loop"),
-    ],
-    "adam": [
-        PYTHON.rung(adam_loop, "loop"),
-    ],
+    "sgd": [PYTHON.rung(sgd_scalar, "scalar")],
+    "momentum": [PYTHON.rung(momentum_scalar, "scalar")],
+    "rmsprop": [PYTHON.rung(rmsprop_scalar, "scalar")],
+    "adam": [PYTHON.rung(adam_scalar, "scalar")],
 }

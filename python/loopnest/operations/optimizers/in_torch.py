@@ -40,18 +40,9 @@ def rmsprop_eager(param: Tensor, grad: Tensor, square_average: Tensor, lr: float
 
 @on_tensors(updated=("param", "m", "v"))
 def adam_eager(
-    param: Tensor,
-    grad: Tensor,
-    m: Tensor,
-    v: Tensor,
-    lr: float,
-    beta1: float,
-    beta2: float,
-    eps: float,
-    correction1: float,
-    correction2: float,
-    eps_inside: bool,
-) -> None:
+    param: Tensor, grad: Tensor, m: Tensor, v: Tensor,
+    lr: float, beta1: float, beta2: float, eps: float, correction1: float, correction2: float, eps_inside: bool,
+) -> None:  # fmt: skip
     """Eight passes, with one scratch array for the denominator.
 
     Twenty loads and stores an element, where a fused step, such as torch.optim.Adam(fused=True) or a loop in C++,
@@ -68,16 +59,8 @@ def adam_eager(
 
 
 RUNGS = {
-    "sgd": [
-        TORCH.rung(sgd_eager, "eager"),
-    ],
-    "momentum": [
-        TORCH.rung(momentum_eager, "eager"),
-    ],
-    "rmsprop": [
-        TORCH.rung(rmsprop_eager, "eager"),
-    ],
-    "adam": [
-        TORCH.rung(adam_eager, "eager"),
-    ],
+    "sgd": [TORCH.rung(sgd_eager, "eager")],
+    "momentum": [TORCH.rung(momentum_eager, "eager")],
+    "rmsprop": [TORCH.rung(rmsprop_eager, "eager")],
+    "adam": [TORCH.rung(adam_eager, "eager")],
 }
