@@ -10,12 +10,6 @@ from importlinter.cli import lint_imports
 PACKAGE = Path(loopnest.__file__).parent
 CONTRACTS = Path(__file__).parents[1] / ".importlinter"
 
-# Still to go: modules that import the root package.
-IMPORT_THE_ROOT = {
-    *("check/runner.py", "inspect/trial.py", "layout/walk.py", "learn/experiments/bias_correction.py"),
-    *("learn/experiments/depth.py", "learn/experiments/summation.py", "learn/experiments/similarity.py"),
-}
-
 
 def test_imports_go_down_and_in_no_circle(capsys):
     status = lint_imports(str(CONTRACTS), no_cache=True, no_logo=True)
@@ -36,5 +30,4 @@ def test_no_module_imports_the_root_package(file):
             found |= {alias.name for alias in node.names} - rooms
         elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module == "loopnest":
             found.add("loopnest")
-    if place.as_posix() not in IMPORT_THE_ROOT:
-        assert not found
+    assert not found

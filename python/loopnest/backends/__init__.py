@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 
 from .. import _core
 from .cpp import kernel_lines
@@ -28,7 +28,7 @@ __all__ = [
     "Backend",
     "Implementation",
     "UnavailableError",
-    "cpp_rung",
+    "cpp_rungs",
     "cuda_simulated",
     "fastest_first",
     "simulated",
@@ -116,9 +116,28 @@ def fastest_first() -> Iterator[str]:
     return (backend.name for backend in sorted(usable, key=lambda backend: -backend.speed))
 
 
-def cpp_rung(
-    operation: str, variant: str, *, faster_than: str | tuple[str, ...] = (), study: bool = False
-) -> Implementation:
-    """The rung of a kernel in the extension. Its header, which csrc/rungs.def names, is its source and lesson."""
-    kernel, header = _core.kernels[operation][variant], kernel_lines()[operation, variant].header
-    return CPP.rung(kernel, variant, files=[header], faster_than=faster_than, study=study)
+def cpp_rungs(
+    operation: str, *, faster_than: Mapping[str, str | tuple[str, ...]] | None = None, study: Collection[str] = ()
+) -> list[Implementation]:
+    """The rungs that csrc/rungs.def lists for an operation; each header is its rung's source and lesson.
+
+    faster_than  by variant: the ids that its lesson claims to beat
+    study        the variants that are there to be compared only
+    """
+    claims = faster_than or {}
+    lines = {
+        line.variant: line for line in kernel_lines().values() if (line.kind, line.operation) == ("RUNG", operation)
+    }
+    unknown = {*claims, *study} - set(lines)
+    if unknown:
+        raise ValueError(f"{operation}: csrc/rungs.def has no rung {', '.join(sorted(unknown))}")
+    return [
+        CPP.rung(
+            _core.kernels[operation][variant],
+            variant,
+            files=[line.header],
+            faster_than=claims.get(variant, ()),
+            study=variant in study,
+        )
+        for variant, line in lines.items()
+    ]

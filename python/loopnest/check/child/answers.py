@@ -180,11 +180,12 @@ class Child:
         return function, {"base": base_of(request["file"])}
 
     def _load_rung(self, request: Request) -> Any:
-        import loopnest
+        from ...backends.threads import set_num_threads
+        from ...operations import OPERATIONS
 
         fill_memory(False)
-        loopnest.set_num_threads(request["threads"])
-        return loopnest.OPERATIONS[request["name"]][request["key"]].kernel, {}
+        set_num_threads(request["threads"])
+        return OPERATIONS[request["name"]][request["key"]].kernel, {}
 
     def _time(self, request: Request, fds: Sequence[int]) -> Any:
         """From now on it is timed: what it allocates costs what it costs elsewhere."""

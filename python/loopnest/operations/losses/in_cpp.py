@@ -1,10 +1,7 @@
 """The losses and their gradients in C++: the headers below csrc/losses/."""
 
-from ...backends import cpp_rung
+from ...backends import cpp_rungs
 
 RUNGS = {
-    "mse": [cpp_rung("mse", "vectorized")],
-    "mse_backward": [cpp_rung("mse_backward", "vectorized")],
-    "cross_entropy": [cpp_rung("cross_entropy", "loop")],
-    "cross_entropy_backward": [cpp_rung("cross_entropy_backward", "loop")],
+    operation: cpp_rungs(operation) for operation in ("mse", "mse_backward", "cross_entropy", "cross_entropy_backward")
 }

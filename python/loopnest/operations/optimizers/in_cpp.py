@@ -1,10 +1,5 @@
 """The optimizers' steps in C++: csrc/optimizers/steps.hpp."""
 
-from ...backends import cpp_rung
+from ...backends import cpp_rungs
 
-RUNGS = {
-    "sgd": [cpp_rung("sgd", "vectorized")],
-    "momentum": [cpp_rung("momentum", "vectorized")],
-    "rmsprop": [cpp_rung("rmsprop", "vectorized")],
-    "adam": [cpp_rung("adam", "vectorized")],
-}
+RUNGS = {operation: cpp_rungs(operation) for operation in ("sgd", "momentum", "rmsprop", "adam")}
