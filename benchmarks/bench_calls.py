@@ -1,7 +1,7 @@
 """What a call from Python costs, with all checks and a new array for the result, on arrays so small that this shows.
 
-Beside the calls stands the kernel alone, called as in the other suites, and what NumPy and torch take for theirs, on
-one thread. Every time has the 50 ns in it that the loop and the partial around a call take.
+The tables also have the kernel alone, called as in the other suites, and the calls of NumPy and torch, on one thread.
+Every time includes 50 ns for the loop and the partial around a call.
 """
 
 from functools import partial
@@ -22,8 +22,8 @@ def one_thread():
 
 
 def calls(cases):
-    """Parameters of a test: an implementation's id, what to call it in the table, and what makes of the problem what is
-    timed: the kernel alone where it is None."""
+    """Parameters of a test: an implementation's id, its name in the table, and a function that makes the timed call of
+    a problem, None for the kernel alone."""
     rows = [(id, case, timed) for id, timed_cases in cases.items() for case, timed in timed_cases.items()]
     ids = [f"{id}-{case}".replace(" ", "") for id, case, _ in rows]
     return pytest.mark.parametrize(("id", "case", "timed"), rows, ids=ids)
@@ -46,7 +46,7 @@ def tensors(problem):
 
 
 def call_torch(name, **options):
-    """A call of torch's function of this name, which is looked up when it is to run."""
+    """A call of torch's function of this name; torch is imported when it runs."""
 
     def make(problem):
         import torch

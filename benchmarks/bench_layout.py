@@ -1,6 +1,6 @@
 """What the memory layout costs: the same arithmetic on the same numbers, in another order in memory or in time.
 
-Beside each time stands what the cache simulator says that the call moves (docs/layouts.md)."""
+Each row also has the bytes that the call moves, by the cache simulator (docs/layouts.md)."""
 
 import loopnest as ln
 import numpy as np
@@ -13,12 +13,12 @@ COMPILED = ("numba", "cpp", "torch")
 
 
 def rungs(operation, *backends):
-    """The rungs of these backends, but for those that are there for one study only."""
+    """The rungs of these backends, without the rungs that exist for one study only."""
     return [k for k in operation if k.backend in backends and not k.study]
 
 
 def fastest_rungs(operation):
-    """NumPy's fastest rung, and that of each compiling backend."""
+    """The fastest rung of NumPy and of each compiling backend."""
     last = {k.backend: k for k in rungs(operation, "numpy", *COMPILED)}
     return list(last.values())
 
@@ -47,7 +47,7 @@ def stepped(step, x):
 
 
 def padded(columns, x):
-    """x with rows that lie so many elements further apart than they are long."""
+    """x with this number of unused elements after each row."""
     return _within((x.shape[0], x.shape[1] + columns), x, np.s_[:, : x.shape[1]])
 
 
@@ -60,7 +60,7 @@ def _within(shape, x, part):
 # --- operands in row-major and in column-major order
 
 LOOP_ORDERS_ALONE = [ln.matmul[f"cpp.{order}"] for order in ("jik", "kij", "jki", "kji")]
-"""The orders of the three loops that are no rung of the ladder."""
+"""The orders of the three loops that are not on the ladder."""
 
 
 @each("layouts", ["NN", "NT", "TN", "TT"])
