@@ -1,16 +1,17 @@
-"""A view as text: with colours and two columns for a wide terminal, without them for pipes."""
+"""A view as text: with colours for a terminal, without them for pipes."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from .compare import Comparison
-from .records import ARITHMETIC, KINDS, Line, Listing, Loop, Measured, SourceLine, View
+from .records import ARITHMETIC, KINDS, Listing, Loop, Measured, View
 from .source import source_lines
 
 STYLES = {
@@ -33,22 +34,54 @@ MACHINE = ("asm", "llvm", "ptx", "sass")
 """The languages whose lines are instructions, with a kind and a source line."""
 
 WIDE = 110
-"""Columns from which on source text stands next to the machine code, and two loops next to each other."""
+"""Columns from which on two loops stand next to each other."""
+
+
+class Row(NamedTuple):
+    """A line of a listing as it is shown.
+
+    place  its address, or its number
+    about  the source line of an instruction, where it is another one than before; what became of a source line
+    """
+
+    place: str
+    text: str
+    kind: str
+    about: str
+    hot: bool
+
+
+def rows_of(listing: Listing) -> list[Row]:
+    """The lines of a listing; their marks, if only some of them are hot."""
+    rows, before = [], None
+    all_hot = all(line.hot for line in listing.lines)
+    for n, line in enumerate(listing.lines):
+        place, about = "", line.note
+        if line.address is not None:
+            place = f"{line.address:x}"
+        elif listing.first is not None:
+            place = str(listing.first + n)
+        elif line.source is not None and line.kind != "comment" and listing.language not in MACHINE:
+            place = str(line.source[1])
+        if listing.language in MACHINE and line.source is not None and line.source != before:
+            file, number = line.source
+            code = source_lines(file)[number - 1 : number]
+            about = "  ".join([f"{file.rpartition('/')[2]}:{number}", *(text.strip() for text in code)])
+        before = line.source
+        rows.append(Row(place, line.text, line.kind, about, line.hot and not all_hot))
+    return rows
 
 
 def show(view: View | Comparison, console: Console) -> None:
     """Print a view, or two compared, to a terminal or a file."""
-    width = console.width
-    for part in _of_two(view, width) if isinstance(view, Comparison) else _of_view(view, width):
+    for part in _of_two(view, console.width) if isinstance(view, Comparison) else _of_view(view, console.width):
         console.print(part)
 
 
 def text(view: View | Comparison, width: int = 160) -> str:
     """The same without colours: the same bytes for the same machine code, for pipes and diffs."""
-    console = Console(file=io.StringIO(), width=width, color_system=None)
-    show(view, console)
-    printed = console.file
-    assert isinstance(printed, io.StringIO)
+    printed = io.StringIO()
+    show(view, Console(file=printed, width=width, color_system=None))
     return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
 
 
@@ -56,10 +89,9 @@ def _of_view(view: View, width: int) -> list[RenderableType]:
     level = f" · {view.isa}" if view.isa else ""
     parts: list[RenderableType] = [Text(f"{view.operation} {view.impl}{level} · {view.dtype}", style="bold")]
     parts += [Text(view.headline)] if view.headline else []
-    parts += [Text(note, style="yellow") for note in view.notes]
     for listing in view.listings:
         parts += [Text(""), Text(listing.title, style="bold underline"), *map(Text, facts_of(listing))]
-        parts.append(_machine_code(listing, width) if listing.language in MACHINE else _source(listing))
+        parts.append(_lines(listing, width))
         if listing.loop is not None:
             parts += [Text(""), *map(Text, sums_of(listing.loop, listing.language))]
         parts += [Text(note, style="yellow") for note in listing.notes]
@@ -68,74 +100,28 @@ def _of_view(view: View, width: int) -> list[RenderableType]:
     return parts
 
 
-def _columns(count: int, gap: int = 1) -> Table:
+def _columns(*widths: int | None, gap: int = 1) -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=False)
-    for _ in range(count):
-        table.add_column(no_wrap=True, overflow="ellipsis")
+    for width in widths:
+        table.add_column(no_wrap=True, overflow="ellipsis", width=width)
     return table
 
 
-def _source(listing: Listing) -> Table:
-    """Text in another language: line numbers, an editor's colours, and below a line what became of it."""
-    from rich.syntax import Syntax
-
-    table = _columns(1)
-    table.columns[0].justify = "right"
-    table.add_column(overflow="fold")
-    lexer = {"cpp": "cpp", "cuda": "cuda", "python": "python"}.get(listing.language)
-    colours = Syntax("", lexer, theme="ansi_dark", background_color="default") if lexer else None
-    for n, line in enumerate(listing.lines):
-        if line.kind or colours is None or not line.text.strip():
-            code = Text(line.text, style=STYLES.get(line.kind, ""))
-        else:
-            code = colours.highlight(line.text)
-            code.rstrip()
-            code.no_wrap = False
-        table.add_row(Text(number_of(listing, n), "dim"), code)
-        if line.note:
-            indent = len(line.text) - len(line.text.lstrip())
-            table.add_row("", Text(f"{' ' * indent}↳ {line.note}", style="bold green"))
+def _lines(listing: Listing, width: int) -> Table:
+    """Mark and address or number, the line, its kind, and its source line or its note as far as there is room."""
+    machine = listing.language in MACHINE
+    rows = [
+        (("▌" if row.hot else "") + row.place, row.text, row.kind if machine else "", row.about, row.kind)
+        for row in rows_of(listing)
+    ]
+    place, code, kind, about = (max((len(row[n]) for row in rows), default=0) for n in range(4))
+    room = width - place - kind - 3
+    about = max(0, min(about, room - min(code, 48)))
+    table = _columns(place, max(8, min(code, room - about)), kind, about)
+    for *cells, name in rows:
+        style = STYLES.get(name, "")
+        table.add_row(*map(Text, cells, ("dim", style, style, "dim" if machine else "bold green")))
     return table
-
-
-def number_of(listing: Listing, n: int) -> str:
-    """The number of a line, if it has one."""
-    line = listing.lines[n]
-    if listing.first is not None:
-        return str(listing.first + n)
-    return str(line.source[1]) if line.source is not None and line.kind != "comment" else ""
-
-
-def _machine_code(listing: Listing, width: int) -> Table:
-    """A mark at the hot loop, the address, the instruction, its kind and its source line: the text too if it fits."""
-    all_hot = all(line.hot for line in listing.lines)
-    rows, before = [], None
-    for line in listing.lines:
-        mark = "" if all_hot else "▌" if line.hot else " "
-        place = f"{line.address:x}" if line.address is not None else ""
-        source = "" if line.source == before else _source_text(line.source, width >= WIDE)
-        rows.append((mark + place, line.text, line.kind, source))
-        before = line.source
-    widths = [max(map(len, column), default=0) for column in zip(*rows, strict=True)] or [0] * 4
-    room = width - widths[0] - widths[2] - 3
-    widths[3] = max(0, min(widths[3], room - min(widths[1], 48)))
-    widths[1] = max(8, min(widths[1], room - widths[3]))
-    table = _columns(4)
-    for column, size in zip(table.columns, widths, strict=True):
-        column.width = size
-    for place, code, kind, source in rows:
-        style = STYLES.get(kind, "")
-        table.add_row(Text(place, "dim"), Text(code, style), Text(kind, style), Text(source, "dim"))
-    return table
-
-
-def _source_text(source: SourceLine | None, with_text: bool) -> str:
-    if source is None:
-        return ""
-    file, number = source
-    lines = source_lines(file) if with_text else ()
-    code = f"  {lines[number - 1].strip()}" if 0 < number <= len(lines) else ""
-    return f"{file.rpartition('/')[2]}:{number}{code}"
 
 
 def facts_of(listing: Listing) -> list[str]:
@@ -159,11 +145,10 @@ def sums_of(loop: Loop, language: str = "asm") -> list[str]:
     if loop.counts["spills"]:
         memory.append(f"{loop.counts['spills']} at the stack")
     chains = f", {loop.accumulators} accumulator{'s' * (loop.accumulators != 1)} in flight" if loop.accumulators else ""
-    each = " of a thread" if on_gpu else ""
     return [
         f"{len(loop.instructions)} instructions an iteration: {', '.join(kinds)}",
         f"{', '.join(memory)}; {width}",
-        f"{loop.flops} flops and {loop.bytes} bytes an iteration{each}{chains}",
+        f"{loop.flops} flops and {loop.bytes} bytes an iteration{' of a thread' if on_gpu else ''}{chains}",
         *([loop.bound.sentence] if loop.bound is not None else []),
     ]
 
@@ -178,40 +163,29 @@ def sentence_of(measured: Measured) -> str:
 
 def _of_two(both: Comparison, width: int) -> list[RenderableType]:
     """Two hot loops, next to each other if there is room, and their counts."""
-    sides = [(view, view.listings[0]) for view in (both.left, both.right)]
-    parts: list[RenderableType] = [
-        Text(f"{both.left.operation}: {both.left.impl} and {both.right.impl}", style="bold"),
-        Text(""),
-    ]
+    views = (both.left, both.right)
+    left, right = (view.listings[0] for view in views)
+    parts: list[RenderableType] = [Text(f"{both.left.operation}: {both.left.impl} and {both.right.impl}", style="bold")]
     if width < WIDE:
-        for view, listing in sides:
-            parts += [Text(view.impl, style="bold"), Text(listing.title, style="underline")]
-            parts += [_machine_code(listing, width), Text("")]
+        for view, listing in zip(views, (left, right), strict=True):
+            parts += [Text(""), Text(f"{view.impl}: {listing.title}", style="bold"), _lines(listing, width)]
     else:
-        table = _columns(2, gap=2)
-        table.width = width
-        for column in table.columns:
-            column.ratio = 1
-        table.add_row(*(Text(view.impl, style="bold") for view, _ in sides))
-        table.add_row(*(Text(listing.title, style="underline") for _, listing in sides))
-        for n in range(max(len(listing.lines) for _, listing in sides)):
-            table.add_row(*(_instruction(listing.lines[n : n + 1]) for _, listing in sides))
-        parts += [table, Text("")]
-    counts = _columns(3, gap=2)
-    counts.add_row("an iteration has", *(Text(view.impl, justify="right") for view, _ in sides))
+        half = width // 2 - 2
+        table = _columns(half, half, gap=2)
+        table.add_row(*(Text(f"{view.impl}: {view.listings[0].title}", style="bold") for view in views))
+        table.add_row(_lines(left, half), _lines(right, half))
+        parts += [Text(""), table]
+    counts = _columns(None, None, None, gap=2)
+    counts.add_row("an iteration has", *(Text(view.impl, justify="right") for view in views))
     for row in both.rows:
         style = "" if row.left == row.right else "bold"
         counts.add_row(row.name, *(Text(figure(x), style, justify="right") for x in (row.left, row.right)))
-    parts += [counts, Text("")]
-    for view, listing in sides:
-        bound = [listing.loop.bound.sentence] if listing.loop and listing.loop.bound else []
+    parts += [Text(""), counts, Text("")]
+    for view, loop in zip(views, (left.loop, right.loop), strict=True):
+        bound = [loop.bound.sentence] if loop and loop.bound else []
         measured = [sentence_of(view.measured)] if view.measured else []
         parts.append(Text(f"{view.impl}: {' '.join([*bound, *measured])}"))
     return parts
-
-
-def _instruction(line: Sequence[Line]) -> Text:
-    return Text(line[0].text, style=STYLES.get(line[0].kind, "")) if line else Text("")
 
 
 def figure(value: float | str) -> str:
