@@ -68,14 +68,14 @@ def from_shards(ranks):
     import torch
 
     x, (w1, b1, w2, b2), dy = layers(7, "float32")
-    mine = slice(0, 2) if ranks.rank == 0 else slice(2, 7)
-    mlp = parallel.TensorParallelMLP.from_shard(w1[:, mine], b1[mine], w2[mine], b2, ranks=ranks)
+    part = slice(0, 2) if ranks.rank == 0 else slice(2, 7)
+    mlp = parallel.TensorParallelMLP.from_shard(w1[:, part], b1[part], w2[part], b2, ranks=ranks)
     y, cache = mlp.forward(x)
     tensors = [torch.from_numpy(array) for array in (w1, b1, w2, b2)]
-    theirs = parallel.TensorParallelMLP(*tensors, ranks=ranks)
-    other, other_cache = theirs.forward(torch.from_numpy(x))
+    by_torch = parallel.TensorParallelMLP(*tensors, ranks=ranks)
+    other, other_cache = by_torch.forward(torch.from_numpy(x))
     dx = mlp.backward(dy, cache)[0]
-    dx_other = theirs.backward(torch.from_numpy(dy), other_cache)[0]
+    dx_other = by_torch.backward(torch.from_numpy(dy), other_cache)[0]
     before = w1.copy()
     mlp.parameters["w1"][:] = 0  # its own copy
     return {
@@ -84,7 +84,7 @@ def from_shards(ranks):
         "dx": float(np.max(np.abs(dx - dx_other.numpy()))),
         "kind": type(other).__name__,
         "untouched": bool(np.array_equal(before, w1)),
-        "whole": list(theirs.gather()["w1"].shape),
+        "whole": list(by_torch.gather()["w1"].shape),
     }
 
 
@@ -149,20 +149,20 @@ def overlap(ranks):
 
 
 def stopped_and_resumed(ranks, folder):
-    """Stopped by one rank's wish within an epoch, gone on with from rank 0's file; beside one that never stopped."""
+    """Stopped by one rank's wish within an epoch, resumed from rank 0's file; and one that never stopped."""
     config = replace(CURVES["float32"], epochs=3)
     straight = parallel.DataParallel(nn.spirals(), config, ranks=ranks)
     straight.run()
     path = folder / f"of_{ranks.rank}.npz"  # only rank 0's is written
     stopped = parallel.DataParallel(nn.spirals(), config, ranks=ranks)
-    told = stopped.run(stop=lambda: ranks.rank == 1 and stopped.step_number >= 17, checkpoint=path)
+    record = stopped.run(stop=lambda: ranks.rank == 1 and stopped.step_number >= 17, checkpoint=path)
     resumed = parallel.DataParallel.resume(path, nn.spirals(), ranks=ranks)
     after = resumed.step_number
     resumed.run()
     same = all(np.array_equal(a, resumed.network.parameters[n]) for n, a in straight.network.parameters.items())
     return {
-        "finished": told.finished,
-        "steps": len(told.losses),
+        "finished": record.finished,
+        "steps": len(record.losses),
         "resumed": after,
         "same": same and resumed.losses == straight.losses,
         "notes": resumed.notes,
@@ -205,7 +205,7 @@ def collectives(ranks):
     weights = layers(7, "float32")[1]
     x = np.asfortranarray(layers(7, "float32")[0])  # strides of another order
     ours = parallel.TensorParallelMLP(*weights, ranks=ranks).forward(x)[0]
-    theirs = DTensorMLP(*weights, ranks=ranks).forward(np.ascontiguousarray(x))[0]
+    by_torch = DTensorMLP(*weights, ranks=ranks).forward(np.ascontiguousarray(x))[0]
     with compare.counted() as traffic:
         for size in (3, 5):
             ranks.sum(np.ones(size), "ones")
@@ -215,7 +215,7 @@ def collectives(ranks):
         "agree": found.agree,
         "two": two,
         "table": compare.table(found),
-        "apart_y": float(np.max(np.abs(ours - theirs))),
+        "apart_y": float(np.max(np.abs(ours - by_torch))),
     }
 
 

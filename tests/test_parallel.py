@@ -127,12 +127,14 @@ def found(tmp_path_factory):
 
 @needs_ranks
 def test_an_mlp_in_parts_is_within_the_contracts_bound_by_every_backend(found):
-    for told in found:
-        assert len(told["tensor"]) >= 2 * 4  # two forms, and at least the backends that need nothing else
-        for name, result in told["tensor"].items():
+    for record in found:
+        assert len(record["tensor"]) >= 2 * 4  # two forms, and at least the backends that need nothing else
+        for name, result in record["tensor"].items():
             assert max(result["shares"]) <= 1, name
             assert result["gathered"], name
-            assert result["held"] == (4, 3)[told["rank"]] if " 7 " in name else result["held"] == (1, 0)[told["rank"]]
+            assert (
+                result["held"] == (4, 3)[record["rank"]] if " 7 " in name else result["held"] == (1, 0)[record["rank"]]
+            )
     for name, result in found[0]["tensor"].items():
         assert result["db2"] == found[1]["tensor"][name]["db2"], name  # the bias stays alike without a word
     assert any(share > 0 for result in found[0]["tensor"].values() for share in result["shares"])
@@ -140,8 +142,8 @@ def test_an_mlp_in_parts_is_within_the_contracts_bound_by_every_backend(found):
 
 @needs_ranks
 def test_parts_of_unlike_sizes_and_tensors_are_taken_and_the_callers_weights_left_alone(found):
-    for told in found:
-        shards = told["shards"]
+    for record in found:
+        shards = record["shards"]
         assert shards["lengths"] == [2, 5]
         assert shards["y"] < 1e-5
         assert shards["dx"] < 1e-5
@@ -152,15 +154,15 @@ def test_parts_of_unlike_sizes_and_tensors_are_taken_and_the_callers_weights_lef
 
 @needs_ranks
 def test_an_mlp_is_trained_in_parts_as_it_is_whole(found):
-    for told in found:
-        assert told["trained"]["apart"] < 1e-12
-        assert told["trained"]["moved"] > 1e-2
+    for record in found:
+        assert record["trained"]["apart"] < 1e-12
+        assert record["trained"]["moved"] > 1e-2
 
 
 @needs_ranks
 def test_dtensor_and_ours_agree_with_one_all_reduce_forward_and_one_backward(found):
-    for told in found:
-        result = told["collectives"]
+    for record in found:
+        result = record["collectives"]
         assert result["agree"]
         assert result["apart_y"] < 1e-5
         assert [side["name"] for side in result["contenders"]] == [
@@ -182,8 +184,8 @@ def test_ranks_train_to_the_curve_of_one_process_with_the_joined_batch(found, na
     config = CURVES[name]
     alone = nn.train(nn.spirals(), config)
     bound = 1e-9 if config.dtype == "float64" else 1e-5
-    for told in found:
-        curve = told["curves"][name]
+    for record in found:
+        curve = record["curves"][name]
         np.testing.assert_allclose(curve["losses"], alone.losses, rtol=0, atol=bound)
         assert abs(curve["accuracy"] - alone.accuracy) <= 1 / 200
     assert found[0]["curves"][name] == found[1]["curves"][name]  # bit for bit: the ranks' networks stay alike
@@ -197,8 +199,8 @@ def test_each_gradient_has_a_bucket_of_its_own_where_buckets_are_small(found):
 
 @needs_ranks
 def test_the_last_layers_sum_is_under_way_while_the_first_layers_gradient_is_made(found):
-    for told in found:
-        spans = {(kind, what): (begin, end) for kind, what, begin, end in told["overlap"]}
+    for record in found:
+        spans = {(kind, what): (begin, end) for kind, what, begin, end in record["overlap"]}
         last, first = spans["all-reduce", "the gradients of b2, w2"], spans["gradient", "w1"]
         assert spans["gradient", "w2"][1] <= last[0] < first[1]
         assert last[0] < spans["gradient", "b1"][1] < spans["all-reduce", "the gradients of b1, w1"][0]
@@ -208,13 +210,13 @@ def test_the_last_layers_sum_is_under_way_while_the_first_layers_gradient_is_mad
 
 @needs_ranks
 def test_ranks_stop_after_the_same_step_when_one_wishes_to_and_go_on_bit_for_bit(found):
-    for told in found:
-        stopped = told["stopped"]
+    for record in found:
+        stopped = record["stopped"]
         assert not stopped["finished"]
         assert stopped["steps"] == stopped["resumed"] == 18  # the wish, after step 17, travels with the 18th's loss
         assert stopped["same"]
         assert stopped["notes"] == []
-        assert stopped["written"] == (told["rank"] == 0)
+        assert stopped["written"] == (record["rank"] == 0)
 
 
 @needs_ranks
@@ -239,29 +241,29 @@ def test_one_rank_goes_on_with_the_training_of_two_to_the_same_curve_and_says_so
     ],
 )
 def test_what_does_not_fit_is_refused_on_all_ranks(found, name, parts):
-    for told in found:
+    for record in found:
         for part in parts:
-            assert part in told["refusals"][name]
+            assert part in record["refusals"][name]
 
 
 @needs_ranks
 def test_ranks_share_the_processors(found):
     asked = os.environ.get("LOOPNEST_NUM_THREADS")
-    for told in found:
+    for record in found:
         share = int(asked) if asked else max(1, processors() // 2)
-        assert told["threads"] == [share, share]
-        assert [place.partition(" (")[0] for place in told["places"]] == ["rank 0", "rank 1"]
-        assert all(place.endswith(f"on {socket.gethostname()})") for place in told["places"])
+        assert record["threads"] == [share, share]
+        assert [place.partition(" (")[0] for place in record["places"]] == ["rank 0", "rank 1"]
+        assert all(place.endswith(f"on {socket.gethostname()})") for place in record["places"])
 
 
 @needs_ranks
 @linux
 def test_an_error_in_one_rank_ends_all_and_torchrun_names_it(found):
-    told = found[0]
-    assert told["status"] != 0
-    assert told["left"] == []
-    assert "ZeroDivisionError: this rank's own fault" in told["said"]
-    assert "rank      : 1 " in told["said"][told["said"].index("Root Cause") :]
+    record = found[0]
+    assert record["status"] != 0
+    assert record["left"] == []
+    assert "ZeroDivisionError: this rank's own fault" in record["said"]
+    assert "rank      : 1 " in record["said"][record["said"].index("Root Cause") :]
 
 
 # --- the command
@@ -273,11 +275,11 @@ def test_torchrun_trains_the_digits_to_the_curve_of_one_process(tmp_path):
     options = ["train", "digits", "--epochs", "4", "--impl", "cpp"]
     with Job(tmp_path, "-m", "loopnest.cli.parallel", *options, "--json", "--checkpoint", tmp_path / "c.npz") as job:
         assert job.wait() == 0, job.err
-        told = json.loads(job.out)  # rank 0's alone
+        record = json.loads(job.out)  # rank 0's alone
     alone = nn.train(nn.digits(), nn.Config(impl="cpp", epochs=4))
-    np.testing.assert_allclose(told["losses"], alone.losses, rtol=0, atol=1e-5)
-    assert told["accuracy"] > 0.95
-    assert abs(told["accuracy"] - alone.accuracy) <= 2 / 179
+    np.testing.assert_allclose(record["losses"], alone.losses, rtol=0, atol=1e-5)
+    assert record["accuracy"] > 0.95
+    assert abs(record["accuracy"] - alone.accuracy) <= 2 / 179
     assert len(nn.Training.resume(tmp_path / "c.npz", nn.digits()).losses) == len(alone.losses)
 
 
@@ -318,9 +320,9 @@ def test_what_the_command_cannot_do_it_refuses(arguments, said):
 def test_the_mlp_of_one_rank_needs_no_collective():
     result = run("mlp", "--tokens", 4, "--features", 3, "--hidden", 5, "--json")
     assert result.exit_code == 0, result.output
-    told = json.loads(result.output)
-    assert told["agree"]
-    assert told["contenders"][0]["traffic"] == [{"collectives": {}, "bytes": 0}] * 2
+    record = json.loads(result.output)
+    assert record["agree"]
+    assert record["contenders"][0]["traffic"] == [{"collectives": {}, "bytes": 0}] * 2
 
 
 # --- ranks that are lost
