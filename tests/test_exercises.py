@@ -1,4 +1,4 @@
-"""Exercises: every starter fails, every solution passes, and what is wrong is found, named and drawn."""
+"""Exercises: every starter fails, every solution passes, and errors are found, named and drawn."""
 
 import io
 import json
@@ -84,7 +84,7 @@ DOT = "def dot(x, y):\n    return sum(a * b for a, b in zip(x, y))\n"
         ("def dot(x, y):\n    print('debug', x)\n    return 31\n", "wrong", "expected 32, got 31"),
     ],
 )
-def test_what_is_wrong_is_named(text, outcome, said, tmp_path):
+def test_an_error_is_named(text, outcome, said, tmp_path):
     attempt = check_exercise(1, file_with(tmp_path, text), seconds=0)
     assert attempt.outcome == outcome
     assert attempt.exit_code == 1
@@ -105,7 +105,7 @@ def test_cases_before_the_first_that_is_wrong_are_counted(tmp_path):
     assert (attempt.passed, attempt.failure.about) == (2, "five elements, with zeros")
 
 
-def test_what_small_cases_do_not_show_the_judge_finds(tmp_path):
+def test_the_judge_finds_errors_that_small_cases_do_not(tmp_path):
     solution = EXERCISES[1].solution.read_text()
     spoilt = solution.replace("    total = ", "    if len(x) > 100:\n        return x.dtype.type(0)\n    total = ")
     assert spoilt != solution
@@ -123,7 +123,7 @@ def test_a_right_product_in_another_order_is_wrong(tmp_path):
     assert "order in which b's elements are first touched" in drawn(attempt)
 
 
-def test_wrong_elements_are_marked_beside_the_right_ones(tmp_path):
+def test_wrong_elements_are_marked(tmp_path):
     solution = EXERCISES[3].solution.read_text()
     spoilt = solution + "\n\nright = transpose\n\n\ndef transpose(a, out):\n    right(a, out)\n    out[-1, 0] = 77\n"
     attempt = check_exercise(3, file_with(tmp_path, spoilt, 3), seconds=0)
@@ -141,7 +141,7 @@ def test_a_large_result_is_drawn_as_a_map(tmp_path):
     assert "the first: [63, 60]" in drawn(attempt)
 
 
-def test_an_exercise_that_is_no_kernel_is_timed_beside_the_ladder():
+def test_an_exercise_that_is_no_kernel_is_timed_against_rivals():
     attempt = check_exercise(2, EXERCISES[2].solution, seconds=0.05)
     seconds = {t.name: t.seconds for t in attempt.times}
     assert {f"your {order}" for order in ORDERS} < set(seconds)
@@ -149,14 +149,14 @@ def test_an_exercise_that_is_no_kernel_is_timed_beside_the_ladder():
     assert "times as fast as the slowest" in drawn(attempt)
 
 
-def test_where_there_is_no_compiler_that_is_said(monkeypatch):
+def test_without_a_compiler_there_is_a_reason(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     attempt = check_exercise(5, EXERCISES[5].solution)
     assert (attempt.outcome, attempt.exit_code) == ("not-here", 3)
     assert "CXX is 'no-such-compiler', and there is no such command" in drawn(attempt, width=200)
 
 
-def test_what_a_compiler_says_is_shown(tmp_path):
+def test_the_compilers_errors_are_shown(tmp_path):
     skip_where_it_cannot_be_checked(5)
     attempt = check_exercise(5, file_with(tmp_path, "void dot(int x) { return y; }\n", 5))
     assert attempt.outcome == "does-not-build"
@@ -193,7 +193,7 @@ def test_the_command_checks_prints_json_and_the_solution(tmp_path):
         (["1", "no/such/folder"], "there is no folder no/such/folder"),
     ],
 )
-def test_wrong_arguments_are_told(arguments, said, tmp_path, monkeypatch):
+def test_wrong_arguments_are_refused(arguments, said, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = CliRunner().invoke(main, ["exercise", *arguments])
     assert result.exit_code == 2

@@ -1,4 +1,4 @@
-"""The .cu files compiled for NVIDIA GPUs, by NVRTC or nvcc and with no GPU; and launched by a driver that is none."""
+"""The .cu files compiled for NVIDIA GPUs, by NVRTC or nvcc without a GPU; and launched by a fake driver."""
 
 import ctypes
 import functools
@@ -173,11 +173,11 @@ def test_nvcc_compiles_them_too(arch, tmp_path):
     assert set(re.findall(r"(\d+) bytes spill stores", ran.stderr)) == {"0"}
 
 
-# --- a driver that is none: its memory is the host's, and its launches are simulated
+# --- a fake driver: its memory is the host's, and its launches are simulated
 
 
 class FakeDriver(types.ModuleType):
-    """As much of cuda.bindings.driver as launches take, each call in turn checked as a driver does."""
+    """The part of cuda.bindings.driver that launches use; it checks the calls as a driver does."""
 
     class CUdevice_attribute:
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = "major"
@@ -293,14 +293,14 @@ def test_rungs_run_through_the_drivers_calls(fake_driver):
 
 
 @needs_nvrtc
-def test_what_the_driver_refuses_is_told(fake_driver):
+def test_an_error_of_the_driver_is_reported(fake_driver):
     fake_driver.cuMemAlloc = lambda size: (Status(2), None)
     fake_driver.cuMemAlloc.__name__ = "cuMemAlloc"
     with pytest.raises(RuntimeError, match="cuMemAlloc failed: CUDA_ERROR_OF_THE_TEST"):
         OPERATIONS["matmul"](np.ones((2, 2)), np.ones((2, 2)), impl="cuda_cpp.tiled")
 
 
-def test_without_a_driver_the_reason_is_told():
+def test_without_a_driver_there_is_a_reason():
     if cuda_device.why_no_device() is None:
         pytest.skip("there is a GPU here")
     assert len(cuda_device.why_no_device().splitlines()) == 1

@@ -1,4 +1,4 @@
-"""racecheck: no file of ours has a race, each barrier taken away is named, and so is what else goes wrong."""
+"""racecheck: our own files have no race, and it names each barrier that is removed, and every other error."""
 
 import json
 import re
@@ -8,8 +8,8 @@ from click.testing import CliRunner
 from loopnest.backends.compiler import BuildError
 from loopnest.backends.cpp import csrc
 from loopnest.backends.cuda_source import CudaSourceError, LaunchSizes
-from loopnest.check.racecheck import Racecheck, racecheck, report
 from loopnest.cli import main
+from loopnest.verify.racecheck import Racecheck, racecheck, report
 
 FILES = sorted(csrc().glob("*/cuda/*.cu"))
 
@@ -23,7 +23,7 @@ BARRIERS = [
 ]
 
 ONE_BLOCK = {"m": 11, "n": 13, "k": 37}
-"""Enough for what happens within a block: the last step of a product is ragged, and it is not the second."""
+"""Sizes for one block. The last step of a product is ragged, and it is not the second."""
 
 
 def test_there_are_files_and_barriers():
@@ -40,18 +40,18 @@ def test_our_files_have_no_race(file):
     checked = racecheck(file)
     assert checked.findings == (), "\n".join(report(checked))
     blocks = [re.search(r"grid (\d+) x (\d+)", launch) for launch in checked.launches]
-    assert all(int(found[1]) * int(found[2]) >= 2 for found in blocks), "one block alone cannot race with another"
+    assert all(int(found[1]) * int(found[2]) >= 2 for found in blocks), "two blocks are needed to race with each other"
 
 
 @files
-def test_our_files_touch_nothing_beside_their_arrays(file):
+def test_our_files_touch_nothing_outside_of_their_arrays(file):
     checked = racecheck(file, bounds=True)
     assert checked.findings == (), "\n".join(report(checked))
 
 
 @pytest.mark.parametrize(("file", "number"), BARRIERS)
-def test_each_barrier_taken_away_is_reported_with_the_line_that_it_stood_on(file, number, tmp_path):
-    """And where it is not that line, barriers where it says are enough."""
+def test_each_removed_barrier_is_reported_with_its_line(file, number, tmp_path):
+    """If it names other lines, barriers at these lines are enough."""
     lines = file.read_text(encoding="utf-8").splitlines()
     lines[number - 1] = lines[number - 1].replace("__syncthreads();", ";")
     broken = tmp_path / file.name
@@ -71,10 +71,10 @@ def test_each_barrier_taken_away_is_reported_with_the_line_that_it_stood_on(file
         for line in sorted(where, reverse=True):
             lines.insert(line, "__syncthreads();")
         broken.write_text("\n".join(lines))
-        assert racecheck(broken, sizes=ONE_BLOCK).findings == (), "the barriers that it asks for are not enough"
+        assert racecheck(broken, sizes=ONE_BLOCK).findings == (), "the barriers that it names are not enough"
 
 
-# --- files of anybody's
+# --- files of a user
 
 HEADS = {
     "f": "// launch: grid=(n + 63) / 64 block=64\n__global__ void f(const float* x, float* y, int n) {\n",
@@ -155,7 +155,7 @@ def test_a_thread_that_never_comes_to_the_barrier(tmp_path, who):
     assert f"thread {who} runs on, and never reaches the barrier in line 5" in finding.sentence
 
 
-def test_a_thread_that_waits_for_another_by_atomics_is_given_what_it_waits_for(tmp_path):
+def test_a_thread_may_wait_for_another_by_atomics(tmp_path):
     body = (
         "if (threadIdx.x == 0) while (!atomicAdd(&y[0], 0)) { }\n"
         "if (threadIdx.x == 63) atomicExch(&y[0], 1);\n__syncthreads();"
@@ -163,7 +163,7 @@ def test_a_thread_that_waits_for_another_by_atomics_is_given_what_it_waits_for(t
     assert found(tmp_path, "ints", body, time_limit=5) == ()
 
 
-def test_accesses_beside_arrays(tmp_path):
+def test_accesses_outside_of_arrays(tmp_path):
     body = "__shared__ float part[64];\npart[threadIdx.x + 1] = 0;\nif (threadIdx.x == 0) y[n] = 0;"
     findings = found(tmp_path, "one", body, bounds=True, sizes={"n": 20}, arrays={"y": "n"})
     assert {finding.line for finding in findings} == {4, 5}
@@ -171,7 +171,7 @@ def test_accesses_beside_arrays(tmp_path):
     assert any("line 5 writes 4 bytes 0 bytes after y's end" in finding.sentence for finding in findings)
 
 
-def test_a_file_with_a_main_of_its_own_is_checked_all_the_same(tmp_path):
+def test_a_file_with_its_own_main_is_checked(tmp_path):
     file = tmp_path / "mine.cu"
     host = "#include <vector>\nint main() { std::vector<float> v(9); f<<<1, 64>>>(v.data(), v.data(), 9); }\n"
     file.write_text(HEADS["f"] + "y[0] = x[0];\n}\n" + host)
@@ -179,12 +179,12 @@ def test_a_file_with_a_main_of_its_own_is_checked_all_the_same(tmp_path):
     assert (finding.kind, finding.line) == ("race", 3)
 
 
-def test_a_crash_is_told(tmp_path):
+def test_a_crash_is_reported(tmp_path):
     (finding,) = found(tmp_path, "one", "*(volatile int*)8 = 1;")
     assert finding.kind == "crash"
 
 
-def test_arrays_are_as_large_as_a_comment_says(tmp_path):
+def test_a_comment_sets_the_sizes_of_arrays(tmp_path):
     file = tmp_path / "mine.cu"
     head = "// arrays: y=2*n\n" + HEADS["one"]
     file.write_text(head + "if (threadIdx.x < 2 * n) y[threadIdx.x] = 1;\nif (threadIdx.x == 0) y[2 * n] = 1;\n}\n")
@@ -192,10 +192,10 @@ def test_arrays_are_as_large_as_a_comment_says(tmp_path):
     assert finding.line == 5
 
 
-# --- how it is asked
+# --- the command
 
 
-def test_the_command_prints_findings_and_its_exit_code_tells(tmp_path):
+def test_the_command_prints_findings_and_sets_its_exit_code(tmp_path):
     file = tmp_path / "mine.cu"
     body = "__shared__ float part[64];\npart[threadIdx.x] = x[0];\n{}\ny[threadIdx.x] = part[63 - threadIdx.x];\n}\n"
     file.write_text(HEADS["one"] + body.replace("{}", ""))
@@ -204,9 +204,9 @@ def test_the_command_prints_findings_and_its_exit_code_tells(tmp_path):
     assert "put one after line 4" in " ".join(result.output.split())
     assert "simulated: f, grid 1 x 1 x 1, block 64 x 1 x 1, n = 70" in result.output
     result = CliRunner().invoke(main, ["check", str(file), "--races", "--json"])
-    told = json.loads(result.output)
-    assert told["simulated"] is True
-    assert told["findings"][0]["accesses"][0]["line"] in (4, 6)
+    checked = json.loads(result.output)
+    assert checked["simulated"] is True
+    assert checked["findings"][0]["accesses"][0]["line"] in (4, 6)
     file.write_text(HEADS["one"] + body.replace("{}", "__syncthreads();"))
     result = CliRunner().invoke(main, ["check", str(file), "--races", "--grid", "2", "--block", "(32, 2)"])
     assert result.exit_code == 1  # two rows of threads write the same elements
@@ -224,7 +224,7 @@ def test_the_command_prints_findings_and_its_exit_code_tells(tmp_path):
         (["--array", "y=z"], "z is not known"),
     ],
 )
-def test_what_cannot_be_asked_is_refused(tmp_path, arguments, message):
+def test_impossible_options_are_refused(tmp_path, arguments, message):
     file = tmp_path / "mine.cu"
     file.write_text(HEADS["one"] + "y[threadIdx.x] = 1;\n}\n")
     result = CliRunner().invoke(main, ["check", str(file), "--races", *arguments])

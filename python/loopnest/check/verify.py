@@ -186,7 +186,7 @@ def refuse_races(kernel: Kernel, on_event: OnEvent, *details: str) -> None:
         return
     from ..backends.compiler import BuildError
     from ..backends.cuda_source import CudaSourceError
-    from .racecheck import racecheck
+    from ..verify.racecheck import racecheck
 
     on_event("at", "looking for races")
     operation = kernel.operation.name if kernel.operation.name == "matmul" else None

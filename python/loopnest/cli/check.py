@@ -197,7 +197,7 @@ def _races(file: Path, operation: str | None, as_json: bool, time_limit: float, 
     """Say which threads of a .cu file's kernels touch the same memory with no barrier between them."""
     from ..backends.compiler import BuildError
     from ..backends.cuda_source import LaunchSizes
-    from ..check.racecheck import named, named_sizes, racecheck, report
+    from ..verify.racecheck import named, named_sizes, racecheck, report
 
     grid, block, shared = (options.pop(name) for name in ("grid", "block", "shared"))
     if (grid is None) != (block is None):

@@ -1,49 +1,16 @@
-"""Data races of the kernels in a .cu file, with the line after which a barrier is missing. No GPU is needed.
-
-The file runs on the CPU, each CUDA thread as a fiber, compiled with ThreadSanitizer. ThreadSanitizer is given the
-order that a GPU guarantees: `__syncthreads()` orders a block's threads, `__syncwarp()` a warp's, and nothing orders two
-blocks. So a pair that it reports is a race on every GPU, even where timing hides it. Only code that the launch executes
-is seen: another size may take another branch.
-
->>> from loopnest.backends.cpp import csrc
->>> from loopnest.check.racecheck import racecheck
->>> racecheck(csrc() / "matmul" / "cuda" / "tiled.cu").findings
-()
-"""
+"""The findings in the log of a kernel's run: the program's own lines, and the reports of a sanitizer."""
 
 from __future__ import annotations
 
-import ctypes
 import math
-import os
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..backends.cuda_on_cpu import build
-from ..backends.cuda_source import (
-    C_TYPES,
-    CudaSourceError,
-    KernelFunction,
-    LaunchSizes,
-    Sizes,
-    constants_of,
-    evaluated,
-    kernel_named,
-    kernels_of,
-    read_source,
-)
+from ..backends.cuda_source import Sizes
 from .barriers import Barriers
-
-SIZES = {"m": 19, "n": 21, "k": 37}
-"""Integer parameters where no values are given: no multiples of a tile's size. `n` and `m` grow until the grid has two
-blocks in each direction that depends on them, or the launch has MOST_THREADS."""
-
-MOST_THREADS = 600
-"""Threads of a launch whose sizes are chosen here: ThreadSanitizer takes 0.7 ms and 0.8 MB for each."""
-
 
 BARRIERS = (
     (
@@ -102,92 +69,16 @@ class Finding:
 
 
 @dataclass(frozen=True)
-class Racecheck:
-    """The findings, and how the kernels were launched. They ran simulated, on the CPU."""
+class Run:
+    """One launch of a kernel by the program.
 
-    file: str
-    launches: tuple[str, ...]
-    findings: tuple[Finding, ...]
-    simulated: bool = True
-
-
-def racecheck(
-    file: Path | str,
-    *,
-    kernel: str | None = None,
-    operation: str | None = None,
-    sizes: Mapping[str, int] | None = None,
-    launch: LaunchSizes | None = None,
-    arrays: Mapping[str, str] | None = None,
-    bounds: bool = False,
-    time_limit: float = 60,
-) -> Racecheck:
-    """Run the kernels of a .cu file, and report accesses that nothing orders.
-
-    kernel      only this one; all where it is None. Templates run for float.
-    operation   "matmul": the three pointers have m k, k n and m n elements. By default the kernel's name decides; for
-                other kernels each pointer has as many elements as the product of the integers.
-    sizes       integer parameters by name; SIZES has the others
-    launch      instead of the comment `// launch: grid=… block=…` above the kernel
-    arrays      elements of pointers, as expressions: {"a": "m*k"}; also from a comment `// arrays: a=m*k b=k*n`
-    bounds      look for accesses outside of arrays, with AddressSanitizer, instead of races
-    time_limit  seconds for a kernel
-
-    Raises CudaSourceError for kernels that cannot be launched as they are, BuildError for a file that does not compile.
+    kernel  its name, and name: its name expression, such as "tiled<float>"
+    sizes   the integer parameters
+    arrays  the names of the pointers' arrays, in the order of the program's numbers
+    script  the program's standard input
     """
-    path = Path(file)
-    text = read_source(path)
-    kernels = kernels_of(text)
-    if kernel is not None or not kernels:
-        kernels = (kernel_named(kernels, kernel or "", path.name),)
-    runs = [_run_of(path.name, text, k, operation, sizes or {}, launch, arrays or {}) for k in kernels]
-    program = build(
-        text,
-        str(path),
-        [run.name for run in runs],
-        sanitize="address" if bounds else "thread",
-        folders=[path.absolute().parent],
-        program=True,
-    )
-    findings: list[Finding] = []
-    for run in runs:
-        log, status = _logged(program, run.script, time_limit)
-        if "LOOPNEST hang" in log and " waits " not in log:  # run the other threads first, to see where they wait
-            again, _ = _logged(program, "downwards\n" + run.script, min(time_limit, 5))
-            log = again if " waits " in again else log
-        findings += _Report(path, text, run, log, program).findings(status, time_limit)
-    return Racecheck(str(path), tuple(map(str, runs)), tuple(findings))
 
-
-def named(pairs: Sequence[str]) -> dict[str, str]:
-    """From `name=value` each."""
-    for pair in pairs:
-        if not re.fullmatch(r"\w+=.+", pair):
-            raise CudaSourceError(f"{pair!r}, expected name=value, as in n=100")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
-def named_sizes(pairs: Sequence[str]) -> dict[str, int]:
-    """From `n=100` each."""
-    return {name: evaluated(value, {})[0] for name, value in named(pairs).items()}
-
-
-def report(checked: Racecheck) -> list[str]:
-    """A line for each finding, a line that counts them, and a line for each launch."""
-    lines = [f"{finding.kernel}: {finding.sentence}" for finding in checked.findings]
-    count = len(checked.findings)
-    lines.append(f"{count} finding{'' if count == 1 else 's'}" if count else "no race, no barrier that threads miss")
-    return lines + [f"simulated: {launch}" for launch in checked.launches]
-
-
-# --- how a kernel is run
-
-
-@dataclass(frozen=True)
-class _Run:
-    """One launch. arrays: their names, in the order of the program's numbers; script: the program's standard input."""
-
-    kernel: KernelFunction
+    kernel: str
     name: str
     grid: Sizes
     block: Sizes
@@ -200,142 +91,12 @@ class _Run:
         return ", ".join([f"{self.name}, grid {grid}, block {block}", *(f"{n} = {x}" for n, x in self.sizes.items())])
 
 
-def _run_of(
-    file: str,
-    text: str,
-    kernel: KernelFunction,
-    operation: str | None,
-    given: Mapping[str, int],
-    launch: LaunchSizes | None,
-    arrays: Mapping[str, str],
-) -> _Run:
-    if launch is None:
-        launch = kernel.sizes(file)
-    matmul = operation == "matmul" or (operation is None and "matmul" in kernel.name)
-    integers = [p.name for p in kernel.parameters if p.integer]
-    has_matrices = any(p.matrix for p in kernel.parameters)
-    names = dict.fromkeys([*integers, *(SIZES if has_matrices or matmul else ()), *given])
-    sizes = {name: given.get(name, SIZES.get(name, 21)) for name in names}
-    constants = constants_of(text)
-    for name in ("n", "m"):
-        while name in sizes and name not in given and sizes[name] < 1200 and _few(launch, {**constants, **sizes}, name):
-            sizes[name] += 18
-    known = {**constants, **sizes}
-    grid, block, shared = launch.of(known)
+class Report:
+    """A run's log, in which the program's own lines begin with LOOPNEST."""
 
-    def count(name: str) -> int:
-        """Elements of a pointer's array."""
-        pointers = [p.name for p in kernel.parameters if p.pointer]
-        expressions = {**_arrays_comment(text, kernel), **arrays}
-        if matmul and len(pointers) == 3:
-            expressions = {**dict(zip(pointers, ("m*k", "k*n", "m*n"), strict=True)), **expressions}
-        if name in expressions:
-            return evaluated(expressions[name], known)[0]
-        return min(math.prod(max(1, size) for size in sizes.values()), 1 << 22)
-
-    made: list[tuple[str, str]] = []  # name, and "type elements" for the program
-    values: list[str] = []
-    axes = {"a": ("m", "k"), "b": ("k", "n")} if matmul else {}
-    for p in kernel.parameters:
-        kind = "float" if p.type == "T" else p.type
-        if p.matrix:
-            rows, cols = (sizes[axis] for axis in axes.get(p.name, ("m", "n")))
-            values.append(f"m {len(made)} {rows} {cols} {cols} 1")
-            made.append((p.name, f"{_element('float' if p.matrix == 'T' else p.matrix)} {rows * cols}"))
-        elif p.pointer:
-            values.append(f"p {len(made)}")
-            made.append((p.name, f"{_element(kind)} {count(p.name)}"))
-        elif kind in C_TYPES:
-            value = {"bool": "1", "float": "0.5", "double": "0.5"}.get(kind) or str(sizes[p.name])
-            values.append(f"{_letter(kind)} {value}")
-        else:
-            raise CudaSourceError(
-                f"{file}: {kernel.name}'s {p.name} is a {p.type}, expected pointers, numbers, or a Matrix of view.hpp"
-            )
-    name = f"{kernel.name}<float>" if kernel.template else kernel.name
-    numbers = " ".join(map(str, (*grid, *block, shared, len(values))))
-    script = "\n".join([*(f"array {array}" for _, array in made), f"launch {name} {numbers}", *values, ""])
-    return _Run(kernel, name, grid, block, sizes, tuple(array for array, _ in made), script)
-
-
-def _letter(kind: str) -> str:
-    """The program's letter for a number of this C type."""
-    if kind in ("float", "double", "bool"):
-        return kind[0]
-    return "l" if ctypes.sizeof(C_TYPES[kind]) == 8 else "u" if C_TYPES[kind] is ctypes.c_uint else "i"
-
-
-def _element(kind: str) -> str:
-    """The program's word for an array's elements: two kinds of floating-point numbers, and integers by their size."""
-    if kind in ("float", "double"):
-        return kind
-    return "long" if kind in C_TYPES and ctypes.sizeof(C_TYPES[kind]) == 8 else "int"
-
-
-def _few(launch: LaunchSizes, values: Mapping[str, int], name: str) -> bool:
-    """Whether the grid has fewer than two blocks in a direction that this size can enlarge."""
-    grid, block, _ = launch.of(values)
-    far, larger = (launch.of({**values, name: values[name] + more})[0] for more in (10_000, 18))
-    directions = [i for i in range(3) if far[i] != grid[i]]
-    return any(grid[i] < 2 for i in directions) and math.prod((*larger, *block)) <= MOST_THREADS
-
-
-def _arrays_comment(text: str, kernel: KernelFunction) -> dict[str, str]:
-    """The comment `// arrays: a=m*k b=k*n` above the kernel."""
-    comments = re.findall(r"//\s*arrays:([^\n]*)", "\n".join(text.splitlines()[: kernel.line]))
-    return dict(re.findall(r"(\w+)\s*=\s*([^\s,]+)", comments[-1])) if comments else {}
-
-
-_ADDR_NO_RANDOMIZE = 0x0040000
-
-
-def _fixed_addresses() -> None:
-    """Switch off the randomizing of addresses in this process, where that is allowed: newer kernels randomize over so
-    wide a range that ThreadSanitizer may find its own memory taken."""
-    libc = ctypes.CDLL(None)
-    if hasattr(libc, "personality"):
-        libc.personality(libc.personality(0xFFFFFFFF) | _ADDR_NO_RANDOMIZE)
-
-
-def _logged(program: Path, script: str, time_limit: float) -> tuple[str, int]:
-    """A program's standard error and its exit status."""
-    options = {
-        "TSAN_OPTIONS": "history_size=2:suppress_equal_addresses=0:report_signal_unsafe=0:color=never",
-        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=0:color=never:detect_stack_use_after_return=0",
-        "UBSAN_OPTIONS": "color=never",
-    }
-    try:
-        ran = subprocess.run(
-            [str(program)],
-            input=f"limit {max(1, int(time_limit))}\n{script}",
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=time_limit + 10,
-            env={name: value for name, value in os.environ.items() if name != "LD_PRELOAD"} | options,
-            preexec_fn=_fixed_addresses,
-            check=False,
-        )
-    except subprocess.TimeoutExpired as error:
-        log = error.stderr or b""
-        return (log.decode(errors="replace") if isinstance(log, bytes) else log), 3
-    if "FATAL: ThreadSanitizer: unexpected memory mapping" in ran.stderr:
-        raise CudaSourceError(
-            "ThreadSanitizer cannot run here: the kernel places memory where it needs its own; as an administrator: "
-            "sysctl vm.mmap_rnd_bits=28"
-        )
-    return ran.stderr, ran.returncode
-
-
-# --- from the program's log to findings
-
-
-class _Report:
-    """The findings in one run's log: lines of the program, which begin with LOOPNEST, and reports of a sanitizer."""
-
-    def __init__(self, file: Path, text: str, run: _Run, log: str, program: Path) -> None:
+    def __init__(self, file: Path, text: str, run: Run, log: str, program: Path) -> None:
         self._file, self._run, self._log, self._program = file, run, log, program
-        self._kernel = run.kernel.name
+        self._kernel = run.kernel
         self._barriers = Barriers(text)
         self._arrays = [
             (int(start, 16), int(start, 16) + int(size), run.arrays[int(number)])
