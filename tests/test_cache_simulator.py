@@ -279,7 +279,7 @@ def own_cache_directory(monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("orders", ["CC", "FF", "CF"])
 @pytest.mark.parametrize("variant", ["naive", "jik", "reordered", "kij", "jki", "kji"])
-def test_a_part_of_the_outermost_loop_tells_of_the_whole(variant, orders):
+def test_a_part_of_the_outermost_loop_stands_for_the_whole(variant, orders):
     a, b = (np.ones((96, 96), np.float32, order=order) for order in orders)
     caches = (CacheLevel(2048, 4), CacheLevel(16384, 8), CacheLevel(1 << 20, 16))
     k = ln.matmul[f"cpp.{variant}"]
@@ -326,7 +326,7 @@ def test_what_is_kept_and_broken_is_simulated_again(own_cache_directory):
     assert estimate(ln.transpose["cpp.naive"], a, most=10**6) == first
 
 
-def test_what_is_too_large_is_told_by_smaller_matrices(own_cache_directory):
+def test_smaller_matrices_stand_for_too_large_ones(own_cache_directory):
     a, b = np.ones((2, 128, 128), np.float32)
     found = expected(ln.matmul["cpp.blocked"], (a, b), most=2_000_000)
     assert found.how == "of matrices of 64 x 64"

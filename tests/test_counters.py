@@ -1,4 +1,4 @@
-"""Hardware counters: what the kernel gives is told, and what it does not give has a reason and never a number."""
+"""Hardware counters: what the kernel counts has a value; what it does not count has a reason and never a number."""
 
 import errno
 import mmap
@@ -208,7 +208,7 @@ def test_descriptors_are_not_lost(here):
     assert len(os.listdir("/proc/self/fd")) == before
 
 
-def test_an_unknown_event_is_told_and_not_raised(here):
+def test_an_unknown_event_has_no_value_and_raises_nothing(here):
     nonsense = Event("nonsense", 3, 0xFFFF)
     assert count(lambda: None, events=[nonsense]).events[0].value is None
 

@@ -166,11 +166,11 @@ def test_pictures_of_any_size_keep_to_the_width(n, width, colours):
     assert plain.count("a (C)") == 2
 
 
-def test_colours_tell_the_first_from_the_last_and_hits_from_misses():
+def test_colours_separate_the_first_from_the_last_and_hits_from_misses():
     text = printed(*picture(walk("matmul", "ijk")), color_system="truecolor")
-    for scale in SCALES.values():
+    for stops, _, _ in SCALES.values():
         for end in (0.0, 1.0):
-            r, g, b = (int(on_scale(scale.stops, end)[n : n + 2], 16) for n in (1, 3, 5))
+            r, g, b = (int(on_scale(stops, end)[n : n + 2], 16) for n in (1, 3, 5))
             assert f"48;2;{r};{g};{b}m" in text
 
 

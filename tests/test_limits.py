@@ -20,10 +20,10 @@ SIZES = [0, 1, 3, 4, 7, 16, 63, 64, 65, 255, 256, 257, 1000, 4099]
 
 @pytest.fixture(params=ln.isa_levels())
 def level(request):
-    usual = ln.isa()
+    active = ln.isa()
     ln.set_isa(request.param)
     yield request.param
-    ln.set_isa(usual)
+    ln.set_isa(active)
 
 
 @dtypes

@@ -52,7 +52,7 @@ def test_threads_that_were_not_measured_have_what_they_can_have_at_most():
     assert CARD.bandwidth("memory", "read", 64) == 40 * GB
 
 
-def test_what_a_card_lacks_is_told():
+def test_a_figure_that_a_card_lacks_is_named():
     with pytest.raises(ValueError, match="no peak of dtype 'int32'"):
         CARD.peak("int32")
     with pytest.raises(ValueError, match="no bandwidth of level 'L4'"):
@@ -260,7 +260,7 @@ def test_threads_without_a_processor_of_their_own_are_warned_of():
     assert not list(machine._crowding(dataclasses.replace(here, pools=pools[:1]), 2.0))
 
 
-# --- the caches and the load, as the system tells them
+# --- the caches and the load, as the system reports them
 
 
 def sysfs(folder, *caches):
@@ -292,7 +292,7 @@ def test_caches_are_read_from_sysfs(tmp_path):
     )
 
 
-def test_a_system_that_tells_no_caches_has_none(tmp_path):
+def test_a_system_that_reports_no_caches_has_none(tmp_path):
     assert sys.platform == "darwin" or measure_machine.caches(tmp_path / "nowhere") == ()
 
 
@@ -301,7 +301,7 @@ def test_the_kernels_know_the_same_caches():
     assert all(found.get(level, size) == size for level, size in zip((1, 2, 3), _core.cache_sizes(), strict=True))
 
 
-def test_other_load_and_steal_are_told_from_the_systems_counters(tmp_path, monkeypatch):
+def test_other_load_and_steal_come_from_the_systems_counters(tmp_path, monkeypatch):
     ticks = os.sysconf("SC_CLK_TCK")
 
     def at(seconds, own, user, steal):
@@ -502,7 +502,7 @@ def operands(dtype=np.float32):
     return np.array([1, 0.001, 0], dtype)
 
 
-def test_every_thread_runs_its_own_call_and_tells_its_result():
+def test_every_thread_runs_its_own_call_and_returns_its_result():
     loop = _core.in_step["multiply_add"]
     seconds, flops = loop(
         "v1" if "v1" in ln.isa_levels() else ln.isa_levels()[0], [(operands(), n) for n in (1, 2, 30)]
@@ -621,21 +621,21 @@ def test_this_machines_figures_are_in_order(here):
 
 
 @timed
-def test_progress_is_told_turn_by_turn(here):
+def test_progress_comes_turn_by_turn(here):
     _, events = here
     (turns,) = [content for kind, content in events if kind == "start"]
     assert [kind for kind, _ in events].count("running") == turns
     assert ("running", "peak of float32 on " + ln.isa_levels()[-1]) in events
 
 
-def test_an_unsteady_machine_is_told():
+def test_an_unsteady_machine_is_a_warning():
     assert not list(measure_machine._unsteady([3.0e9, 2.99e9], 0.01))
     clock, noise = measure_machine._unsteady([3.0e9, 2.5e9], 0.2)
     assert "between 2.50 and 3.00 GHz" in clock
     assert "20% longer" in noise
 
 
-def test_figures_that_were_reached_once_are_told():
+def test_figures_that_were_reached_once_are_a_warning():
     clock = FakeClock()
     steady, lucky = clock.probe("steady", 1.0), clock.probe("lucky", 1.0, 3.0)
     probes.play([steady, lucky], 3, 0.5, clock=clock)
@@ -686,7 +686,7 @@ def test_the_command_measures_again_when_asked(measured):
     assert len(measured) == 2
 
 
-def test_the_command_tells_notes_on_standard_error(measured):
+def test_the_command_prints_notes_on_standard_error(measured):
     machine.card_file().parent.mkdir(parents=True)
     machine.card_file().write_text("broken")
     result = run("--json")
@@ -695,7 +695,7 @@ def test_the_command_tells_notes_on_standard_error(measured):
 
 
 @pytest.mark.parametrize(("missing", "options"), [("threadpoolctl", []), ("matplotlib", ["--svg", "roofline.svg"])])
-def test_what_the_command_needs_is_told_before_anything_is_measured(missing, options, measured, monkeypatch):
+def test_missing_packages_are_named_before_anything_is_measured(missing, options, measured, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == missing else found(name, *rest)

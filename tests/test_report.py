@@ -73,8 +73,8 @@ def test_every_ratio_in_a_sentence_is_that_of_its_records():
     for finding in compared:
         slow, fast = finding.records
         by_time, by_rate = slow.best / fast.best, (fast.flops / fast.best) / max(1, slow.flops / slow.best)
-        told = re.search(r"([\d.,]+×)", finding.claim)[1]
-        assert told in {times(by_time), times(by_rate)}, finding.claim
+        ratio = re.search(r"([\d.,]+×)", finding.claim)[1]
+        assert ratio in {times(by_time), times(by_rate)}, finding.claim
 
 
 def test_loop_orders_are_explained_by_their_innermost_loop():
@@ -166,7 +166,7 @@ def test_each_part_has_its_figures(drawn):
     assert {f.operation for f in drawn if f.part == "vectorization"} == {"add", "dot", "sum", "gelu"}
 
 
-def test_a_heat_maps_cells_are_times_beside_the_fastest_of_their_row(drawn):
+def test_a_heat_maps_cells_are_times_relative_to_the_fastest_of_their_row(drawn):
     figure = next(f for f in drawn if f.title == "loop order × layout · square-512")
     study = "matmul, operands row-major (N) or column-major (T)"
     row = [r for r in RUN.records if r.study == study and r.workload == "square-512" and r.impl == "cpp.jik"]
@@ -237,7 +237,7 @@ def loopnest_report(*args):
     return CliRunner(env={"COLUMNS": "200"}).invoke(main, ["report", *map(str, args)], prog_name="loopnest")
 
 
-def test_the_command_writes_beside_the_results_and_says_where(tmp_path):
+def test_the_command_writes_next_to_the_results_and_says_where(tmp_path):
     small = dataclasses.replace(RUN, records=RUN.records[:3])
     small.save(tmp_path / "mine.json")
     result = loopnest_report(tmp_path / "mine.json")
@@ -257,7 +257,7 @@ def test_a_file_that_is_no_report_is_not_overwritten(tmp_path):
     assert (tmp_path / "mine.html").read_text() == "my own page"
 
 
-def test_bad_input_is_told(tmp_path):
+def test_bad_input_is_named(tmp_path):
     assert loopnest_report().exit_code == 2
     result = loopnest_report(tmp_path / "missing.json")
     assert result.exit_code == 2
@@ -454,7 +454,7 @@ def looked_into(tmp_path_factory):
     if reason := no_reader():
         pytest.skip(reason)
     if platform.machine() != "x86_64":
-        pytest.skip("instructions are told apart for x86-64 alone")
+        pytest.skip("instructions are classified for x86-64 alone")
     if "LOOPNEST_SANITIZED" in os.environ:
         pytest.skip("a sanitized build has other code")
     wanted = ("cpp.packed", "numba.naive", "python.naive")
@@ -465,7 +465,7 @@ def looked_into(tmp_path_factory):
     return file
 
 
-def test_with_inspect_a_page_of_each_rung_lies_beside_the_report_and_is_linked(looked_into):
+def test_with_inspect_a_page_of_each_rung_lies_next_to_the_report_and_is_linked(looked_into):
     text = looked_into.read_text(encoding="utf-8")
     links = set(re.findall(r'href="(run-inspect/[^"]+)"', text))
     assert links == {"run-inspect/matmul-cpp.packed.html", "run-inspect/matmul-numba.naive.html"}

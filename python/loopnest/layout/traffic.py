@@ -71,7 +71,7 @@ class CacheLevel:
 
 @functools.cache
 def this_machine() -> tuple[CacheLevel, ...]:
-    """This machine's data caches as one core sees them, from L1 on; common ones where the system does not tell."""
+    """This machine's data caches as one core sees them, from L1 on; common ones where it does not report them."""
     found = machine_caches()
     return tuple(map(_possible, found)) or tuple(CacheLevel(size, 8) for size in _core.cache_sizes())
 
@@ -385,7 +385,7 @@ def expected(
     implementation: Implementation, inputs: Sequence[Any], *, most: int, stream: Stream | None = None
 ) -> Traffic | None:
     """The traffic of a benchmark's call: of the whole, of a part, or of matrices of half the size or a quarter; None
-    where the simulator cannot tell."""
+    where it cannot be simulated."""
     found = estimate(implementation, *inputs, most=most, stream=stream)
     if found is not None or (stream or stream_of(implementation)) is None:
         return found

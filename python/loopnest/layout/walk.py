@@ -26,7 +26,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..operations import OPERATIONS
-from ..output.pictures import CARD, FIRST_TO_LAST, GOOD_TO_BAD, INK, on_scale, text_on
+from ..output.pictures import CARD, FIRST_TO_LAST, GOOD_TO_BAD, INK, Colour, on_scale, text_on
 from .traffic import OPERANDS, CacheLevel, Replay, Stream, stream_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ TOY = CacheLevel(size=256, ways=4, line=16)
 """The default cache of a picture: 16 lines of 4 floats, so that one matrix of 8 x 8 fills it."""
 
 MOST = 32
-"""The largest n: more elements could not be told apart."""
+"""The largest n: more elements would be too small to see."""
 
 LOOP_ORDERS = {"ijk": "naive", "jik": "jik", "ikj": "reordered", "kij": "kij", "jki": "jki", "kji": "kji"}
 """The rungs of matmul's six loop orders."""
@@ -184,7 +184,7 @@ def walk(operation: str, variant: str | None = None, *, n: int = 8, layout: str 
     if operation not in OPERANDS:
         raise ValueError(f"operation: {operation!r} has no picture, expected one of {', '.join(OPERANDS)}")
     if not 1 <= n <= MOST:
-        raise ValueError(f"n: {n}, expected 1 to {MOST}: more elements could not be told apart")
+        raise ValueError(f"n: {n}, expected 1 to {MOST}: more elements would be too small to see")
     if cache.line < ITEM:
         raise ValueError(f"line: {cache.line} bytes, expected at least one element's {ITEM}")
     stream = _stream(operation, variant)
@@ -243,28 +243,20 @@ def _steps(accesses: Array, operands: Sequence[Operand], cache: CacheLevel) -> I
 # --- what is drawn of each operand: two grids of numbers, each with a scale of colours
 
 
-@dataclass(frozen=True)
-class Scale:
-    stops: tuple[tuple[int, int, int], ...]
-    low: str
-    high: str
-
-    def cells(self, grid: Grid) -> dict[tuple[int, int], tuple[int, float]]:
-        """By row and column of touched elements: a number, and its place on the scale from 0 to 1."""
-        if self is SCALES["misses"]:
-            return {(i, j): (int(grid.missed[i, j]), grid.missed[i, j] / grid.touched[i, j]) for i, j in _touched(grid)}
-        last = max(int(grid.first.max()), 1)
-        return {(i, j): (int(grid.first[i, j]), grid.first[i, j] / last) for i, j in _touched(grid)}
-
+Scale = tuple[tuple[Colour, ...], str, str]
+"""Colours, and the names of its low and its high end."""
 
 SCALES: Mapping[str, Scale] = {
-    "order of the first touch": Scale(FIRST_TO_LAST, "first", "last"),
-    "misses": Scale(GOOD_TO_BAD, "none", "every time"),
+    "order of the first touch": (FIRST_TO_LAST, "first", "last"),
+    "misses": (GOOD_TO_BAD, "none", "every time"),
 }
 
 
-def _touched(grid: Grid) -> list[tuple[int, int]]:
-    return [(int(i), int(j)) for i, j in np.argwhere(grid.touched > 0)]
+def cells(grid: Grid, title: str) -> dict[tuple[int, int], tuple[int, float]]:
+    """By row and column of the touched elements: a number, and its place on the scale from 0 to 1."""
+    numbers = grid.missed if title == "misses" else grid.first
+    shares = numbers / (np.maximum(grid.touched, 1) if title == "misses" else max(int(grid.first.max()), 1))
+    return {(int(i), int(j)): (int(numbers[i, j]), float(shares[i, j])) for i, j in np.argwhere(grid.touched > 0)}
 
 
 # --- in the terminal
@@ -286,14 +278,14 @@ def picture(walked: Walk, width: int = 80, coloured: bool = True) -> Iterator[Re
     shown = [x for x in walked.operands if x.rows * x.cols > 1] or list(walked.operands)
     digits, largest = len(str(walked.n * walked.n - 1)) + 1, max(x.cols for x in walked.operands)
     numbered = len(shown) * (largest * digits + 2) <= width or largest * digits <= width // 2 - 2
-    for title, scale in SCALES.items():
-        legend = Text(f"{title}: {scale.low} ")
+    for title, (stops, low, high) in SCALES.items():
+        legend = Text(f"{title}: {low} ")
         legend.stylize("bold", 0, len(title) + 2)
         for number, sign in enumerate(SIGNS):
-            colour = on_scale(scale.stops, number / (len(SIGNS) - 1))
+            colour = on_scale(stops, number / (len(SIGNS) - 1))
             legend.append("  " if coloured else sign, style=f"on {colour}")
-        yield legend.append(f" {scale.high}")
-        grids = [_text_grid(walked, x, scale, digits if numbered else 2, numbered, coloured) for x in shown]
+        yield legend.append(f" {high}")
+        grids = [_text_grid(walked, x, title, digits if numbered else 2, numbered, coloured) for x in shown]
         if sum(grid.cell_len // (grid.plain.count("\n") + 1) + 2 for grid in grids) <= width:
             row = Table.grid(padding=(0, 2, 0, 0))
             row.add_row(*grids)
@@ -314,14 +306,14 @@ def picture(walked: Walk, width: int = 80, coloured: bool = True) -> Iterator[Re
     yield Text(walked.sentence(), style="bold")
 
 
-def _text_grid(walked: Walk, x: Operand, scale: Scale, cell_width: int, numbered: bool, coloured: bool) -> Text:
+def _text_grid(walked: Walk, x: Operand, title: str, cell_width: int, numbered: bool, coloured: bool) -> Text:
     from rich.text import Text
 
-    cells, text = scale.cells(walked.grid(x)), Text(f"{x.name} ({x.order})\n", no_wrap=True)
+    shown, text = cells(walked.grid(x), title), Text(f"{x.name} ({x.order})\n", no_wrap=True)
     for i, j in np.ndindex(x.rows, x.cols):
-        number, share = cells.get((i, j), ("", None))
+        number, share = shown.get((i, j), ("", None))
         sign = "" if coloured or share is None else SIGNS[round(share * (len(SIGNS) - 1))]
-        colour = on_scale(scale.stops, share) if share is not None else ""
+        colour = on_scale(SCALES[title][0], share) if share is not None else ""
         style = f"{'black' if text_on(colour) == '#000' else 'white'} on {colour}" if colour else "dim"
         text.append(f"{number if numbered else sign:>{cell_width - 1}} ", style=style)
         text.append("\n" if j + 1 == x.cols and i + 1 < x.rows else "")
@@ -343,17 +335,16 @@ def picture_svg(walked: Walk) -> str:
     width = max(sum(x.cols * side + GAP for x in walked.operands) - GAP + 2 * MARGIN, 640)
     parts = [_text(MARGIN, 24, walked.title, 15, "600"), _text(MARGIN, 44, walked.about_cache)]
     top = 64.0
-    for title, scale in SCALES.items():
-        parts += [_text(MARGIN, top + 12, title, 13, "600"), _text(MARGIN + 190, top + 12, scale.low, 12)]
+    for title, (stops, low, high) in SCALES.items():
+        parts += [_text(MARGIN, top + 12, title, 13, "600"), _text(MARGIN + 190, top + 12, low, 12)]
         for number in range(16):
-            colour = on_scale(scale.stops, number / 15)
+            colour = on_scale(stops, number / 15)
             parts.append(_tag("rect", x=MARGIN + 226 + 6 * number, y=top + 2, width=6, height=12, fill=colour))
-        parts.append(_text(MARGIN + 330, top + 12, scale.high, 12))
+        parts.append(_text(MARGIN + 330, top + 12, high, 12))
         left, top = float(MARGIN), top + 42
         for x in walked.operands:
             label = f"{x.name}, {'column-major' if x.order == 'F' else 'row-major'}" if x.cols > 4 else x.name
-            grid = walked.grid(x)
-            parts += [_text(left, top - 8, label), *_svg_cells(grid, scale, left, top, side)]
+            parts += [_text(left, top - 8, label), *_svg_cells(walked.grid(x), title, left, top, side)]
             left += x.cols * side + GAP
         top += max(x.rows for x in walked.operands) * side + 22
     for line in textwrap.wrap(walked.sentence(), int((width - 2 * MARGIN) / 7)):
@@ -368,22 +359,22 @@ def picture_svg(walked: Walk) -> str:
     )
 
 
-def _svg_cells(grid: Grid, scale: Scale, left: float, top: float, side: float) -> Iterator[str]:
+def _svg_cells(grid: Grid, title: str, left: float, top: float, side: float) -> Iterator[str]:
     """A field for each touched element, its number where there is room, and a line in the order of first touches."""
-    cells = scale.cells(grid)
-    for (i, j), (_, share) in cells.items():
-        x, y, colour = left + j * side + 0.5, top + i * side + 0.5, on_scale(scale.stops, share)
+    shown = cells(grid, title)
+    colours = {at: on_scale(SCALES[title][0], share) for at, (_, share) in shown.items()}
+    for (i, j), colour in colours.items():
+        x, y = left + j * side + 0.5, top + i * side + 0.5
         yield _tag("rect", x=x, y=y, width=side - 1, height=side - 1, rx=2, fill=colour)
-    if scale is not SCALES["misses"]:
-        order = sorted(cells, key=lambda at: grid.first[at])
+    if title != "misses":
+        order = sorted(shown, key=lambda at: grid.first[at])
         points = " ".join(f"{left + (j + 0.5) * side:g},{top + (i + 0.5) * side:g}" for i, j in order)
         yield _tag("polyline", points=points, fill="none", stroke="#fff", stroke_opacity=0.55, stroke_width=1.5)
     if side >= 20:
         yield '<g font-size="10" text-anchor="middle">'
-        for (i, j), (number, share) in cells.items():
-            ink = text_on(on_scale(scale.stops, share))
+        for (i, j), (number, _) in shown.items():
             place = f'x="{left + (j + 0.5) * side:g}" y="{top + (i + 0.5) * side + 4:g}"'
-            yield f'<text {place} fill="{ink}">{number}</text>'
+            yield f'<text {place} fill="{text_on(colours[i, j])}">{number}</text>'
         yield "</g>"
 
 

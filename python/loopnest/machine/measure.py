@@ -27,7 +27,7 @@ ROUNDS = 6
 """Turns of each probe, more than a second apart: a disturbance of a second leaves five of them."""
 
 COMMON = tuple(Cache(n + 1, size, 0, LINE, n == 2) for n, size in enumerate((32 << 10, 512 << 10, 8 << 20)))
-"""Common caches, for a system that does not tell its own; the kernels assume the same (csrc/runtime/caches.hpp)."""
+"""Common caches, for a system that does not report its own; the kernels assume the same (csrc/runtime/caches.hpp)."""
 
 STEADY = 0.03
 """By more than this, a moving clock or the spread of a fixed piece of work is a warning. On an idle machine it is below
@@ -38,7 +38,7 @@ Traffic = Mapping[tuple[str, str, int], Sequence[Probe]]
 
 
 def caches(folder: Path | None = None) -> tuple[Cache, ...]:
-    """This machine's data caches, from the nearest to the core on; empty where the system does not tell.
+    """This machine's data caches, from the nearest to the core on; empty where the system does not report them.
 
     folder  of Linux's /sys/devices/system/cpu/cpu0/cache, to read another machine's
     """
@@ -73,7 +73,7 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
     fastest = {what: max(ways, key=lambda probe: probe.rate) for what, ways in traffic.items()}
     noise = probes.spread(samples)
     distorting = [
-        *([] if caches() else ["the system does not tell the caches' sizes: common ones are assumed"]),
+        *([] if caches() else ["the system does not report the caches' sizes: common ones are assumed"]),
         *_cramped(found, here.cores),
         *disturbances(between(before, usage())),
         *_unsteady([clock.amount / best for best in clock.rounds], noise),
@@ -169,12 +169,12 @@ def _call() -> float:
 
 
 def _cramped(caches: Sequence[Cache], processors: int) -> Iterator[str]:
-    """Too little memory is left to tell memory from the caches."""
+    """Too little memory is free to measure memory and not the caches."""
     sizes = [cache.size for cache in caches]
     if any(2 * _available(n) < working_set(sizes, len(sizes), n) for n in (1, processors)):
         yield (
-            f"only {probes.available_memory() >> 20} MiB of memory are free: its figures may in part be those of "
-            "caches, and too high"
+            f"only {probes.available_memory() >> 20} MiB of memory are free: its figures may in part come from "
+            "caches, and be too high"
         )
 
 
@@ -183,7 +183,7 @@ def _unsteady(clocks: Sequence[float], noise: float) -> Iterator[str]:
     if max(clocks) > (1 + STEADY) * min(clocks):
         yield (
             f"the clock moved between {min(clocks) / 1e9:.2f} and {max(clocks) / 1e9:.2f} GHz while it was measured: "
-            "figures are those of the highest, and others may be reached at other times"
+            "figures are for the highest clock, and may differ at other times"
         )
     if noise > STEADY:
         yield f"noise: in a tenth of its runs a fixed piece of work took at least {noise:.0%} longer than at best"

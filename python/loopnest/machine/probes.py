@@ -299,7 +299,7 @@ def random_cycle(places: Array, line: int = LINE, seed: int = 0) -> Array:
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process can get; half of the machine's memory, or 4 GiB, where the system does not tell.
+    """Bytes that this process can get; half of the machine's memory, or 4 GiB, where the system does not report it.
 
     group  the folder of the control group, whose limit is often lower
     """

@@ -206,7 +206,7 @@ class MachineCard:
 
 
 def _at(found: Mapping[int, float], threads: int, what: str) -> float:
-    """The figure for some threads: measured, or at most a multiple of fewer threads' figure or that of more threads."""
+    """The figure for some threads: measured; or the most that figures for fewer and for more threads allow."""
     if not found:
         raise ValueError(f"the machine card has no {what}")
     if threads in found:

@@ -178,14 +178,14 @@ def _draw(axes: Any, line: Roofline, steepness: float) -> None:
             rotation=math.degrees(tilt),
             rotation_mode="anchor",
         )
-    beside = {"textcoords": "offset points", "ha": "right"}
+    at_the_right = {"textcoords": "offset points", "ha": "right"}
     axes.plot([min(roof.ridge for roof in line.roofs), right], [line.peak] * 2, color=LIMIT, linewidth=1.8)
-    axes.annotate(f"{three_digits(line.peak / 1e9)} GFLOP/s: {line.label}", (right, line.peak), (0, 4), **beside)
+    axes.annotate(f"{three_digits(line.peak / 1e9)} GFLOP/s: {line.label}", (right, line.peak), (0, 4), **at_the_right)
     for ceiling in line.ceilings:
         start = ceiling.flops / line.roofs[0].bandwidth
         axes.plot([start, right], [ceiling.flops] * 2, color=INK, alpha=0.6, linewidth=1, linestyle=(0, (4, 3)))
         label = f"{ceiling.label} {three_digits(ceiling.flops / 1e9)}"
-        axes.annotate(label, (right, ceiling.flops), (0, 3), size=8, **beside)
+        axes.annotate(label, (right, ceiling.flops), (0, 3), size=8, **at_the_right)
     for point in line.points:
         axes.plot(point.intensity, point.rate, "o", color=point.colour, alpha=0.8, markeredgewidth=0, gid=point.gid)
         if not point.gid:

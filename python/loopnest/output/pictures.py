@@ -181,7 +181,7 @@ class Picture:
 
 
 def marks(*records: int) -> str:
-    """A gid for what is drawn of one record, or for a line whose markers are those of several, in their order.
+    """A gid for an artist that shows one record, or for a line whose markers show several, in their order.
 
     The page's script finds the elements by their `data-record`.
     """
