@@ -228,7 +228,7 @@ def mlp(quick):
 
 
 def mlp_passes(workload):
-    """The flops that count are those of the products: two forward and four backward, all of one size."""
+    """Only the flops of the products count: two forward and four backward, all of one size."""
     t, d, h, e = (workload.shape[axis] for axis in "tdhe")
     layers = ln.mlp_forward.contract.sample(workload, np.float32, np.random.default_rng(0)).inputs
     dy, cache = ln.mlp_backward.contract.sample(workload, np.float32, np.random.default_rng(0)).inputs

@@ -35,7 +35,7 @@ class FakeClock:
 
 
 def turns_of(clock, *seconds, rng=None, kind="spikes", most=2000):
-    """Turns whose calls take so many seconds, times noise that is of the clock's time and not of the turn."""
+    """Turns whose calls take these seconds, times noise that follows the clock and not the turn."""
     log = iter(noise(rng, kind, most) if rng else np.zeros(most))
 
     def turn(second):

@@ -27,17 +27,10 @@ from loopnest.output.text import duration, three_digits, times
 from loopnest.timing.budget import work_of
 from loopnest.timing.environment import Environment, ThreadPool, environment
 from loopnest.verify.problem import WrongResult
+from noise import FakeClock
 from rich.console import Console
 
 WORKLOADS = {workload.name: workload for workload in ln.matmul.contract.workloads}
-
-
-class FakeClock:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 # --- the budget
@@ -183,7 +176,7 @@ def test_a_wrong_result_fails_before_it_is_timed(mine):
 def test_results_are_checked_again_after_the_timing_in_the_arrays_that_were_timed(mine):
     calls = itertools.count()
 
-    def remembers(a, b, out):  # right as long as somebody looks
+    def remembers(a, b, out):  # right in the first call only
         if next(calls) == 0:
             np.matmul(a, b, out=out)
 
@@ -500,12 +493,12 @@ def suite(tmp_path, monkeypatch):
 
 def test_a_run_gives_its_records_and_tells_of_each(suite):
     suite()
-    told = []
-    results = bench.run_suites(["tiny"], quick=True, on_event=lambda kind, content: told.append(kind))
+    kinds = []
+    results = bench.run_suites(["tiny"], quick=True, on_event=lambda kind, content: kinds.append(kind))
     assert [r.impl for r in results.records] == ["numpy.matmul"]
     assert (results.failures, results.interrupted) == ((), False)
     assert results.environment.isa == ln.isa()
-    assert told == [
+    assert kinds == [
         *("run", "start", "environment", "conditions"),  # the noise floor comes before anything is timed
         *("running", "record", "finished", "environment", "conditions"),
     ]

@@ -27,7 +27,7 @@ pytest.importorskip("threadpoolctl")
 
 
 class Card:
-    """A machine of which nothing is too fast, or with a peak of so many flops a second."""
+    """A machine with this peak of flops a second, or one for which nothing is too fast."""
 
     def __init__(self, peak=math.inf):
         self._peak = peak
@@ -41,7 +41,7 @@ class Card:
 
 QUICK = {"workload": "square-64", "seconds": 0.1, "card": Card()}
 
-LONGER = {**QUICK, "workload": "square-256"}  # where a single call is long beside the clock's step
+LONGER = {**QUICK, "workload": "square-256"}  # a single call is much longer than the clock's step
 
 
 @pytest.fixture(autouse=True)

@@ -31,7 +31,7 @@ def blas_threads():
 
 
 def test_the_budget_is_set_and_read_back_from_each_library_and_given_back():
-    usual = ln.num_threads()
+    earlier = ln.num_threads()
     ln.set_num_threads(3)
     try:
         with threadpoolctl.threadpool_limits(2):
@@ -47,7 +47,7 @@ def test_the_budget_is_set_and_read_back_from_each_library_and_given_back():
             assert ln.num_threads() == 3
             assert blas_threads() == before
     finally:
-        ln.set_num_threads(usual)
+        ln.set_num_threads(earlier)
 
 
 def test_torch_and_numba_get_the_budget_too(monkeypatch):
@@ -82,7 +82,7 @@ def test_torch_and_numba_get_the_budget_too(monkeypatch):
 
 def test_reduced_precision_of_the_real_torch_is_switched_off_and_given_back():
     torch = pytest.importorskip("torch")
-    usual = torch.get_float32_matmul_precision()
+    earlier = torch.get_float32_matmul_precision()
     torch.set_float32_matmul_precision("medium")
     try:
         with equal_terms(1):
@@ -90,7 +90,7 @@ def test_reduced_precision_of_the_real_torch_is_switched_off_and_given_back():
             assert torch.get_num_threads() == 1
         assert fairness._torch_precision(torch) == "medium"
     finally:
-        torch.set_float32_matmul_precision(usual)
+        torch.set_float32_matmul_precision(earlier)
 
 
 def test_a_library_that_keeps_its_reduced_precision_is_no_comparison():

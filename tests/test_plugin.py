@@ -363,7 +363,7 @@ def test_a_limit_is_that_of_the_cores_that_were_busy():
 
 
 def test_the_best_time_is_held_to_the_cores_of_its_own_round(monkeypatch):
-    """Two threads that have two cores in one round of three, as beside another process."""
+    """Two threads that have two cores in one round of three, because another process runs."""
     clock, elapsed, busy = Clock(), [0, 2, 10, 11, 20, 22], [0, 2, 2, 4, 4, 6]
     made_up_time = SimpleNamespace(perf_counter=iter(elapsed).__next__, process_time=iter(busy).__next__)
     monkeypatch.setattr(measure, "time", made_up_time)
@@ -374,7 +374,7 @@ def test_the_best_time_is_held_to_the_cores_of_its_own_round(monkeypatch):
 
 
 def test_a_tick_of_the_systems_clock_may_be_longer_than_a_round(monkeypatch):
-    """Two threads on two cores, of which the second's time is told once in ten rounds."""
+    """Two threads on two cores; the system reports the second's time once in ten rounds."""
     clock = Clock()
     busy = [x for n in range(10) for x in (n, n + 1)]
     busy[-1] += 10

@@ -222,8 +222,8 @@ def test_a_reading_has_all_clocks():
 
 
 def test_the_collector_is_off_inside_and_as_it_was_afterwards():
-    for usual in (gc.disable, gc.enable):
-        usual()
+    for set_collector in (gc.disable, gc.enable):
+        set_collector()
         before = gc.isenabled()
         with no_collection():
             assert not gc.isenabled()

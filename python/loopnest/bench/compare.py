@@ -1,6 +1,6 @@
 """Two runs next to each other: for each benchmark how many times as long it takes now, and how sure that is.
 
-The ratio is that of the medians of the kept times, with the interval of `timing.interval.ratio_of_runs`. The interval
+The medians of the kept times are divided, with the interval of `timing.interval.ratio_of_runs`. The interval
 covers what varies within a run. It cannot cover what differs between runs, such as a clock rate or a neighbour on the
 machine. So a benchmark counts as slower or faster only if its best time agrees, which a neighbour changes less, and if
 both differ by more than a threshold.

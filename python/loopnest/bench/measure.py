@@ -1,7 +1,7 @@
 """Measuring one implementation on one workload: whether it fits the time, whether the result is right, and how long.
 
-All rungs get the same inputs and write into the same arrays, made beforehand. What is timed is the kernel alone, with
-the arguments that the operation's checks pass to it.
+All rungs get the same inputs and write into the same arrays, made beforehand. Only the kernel is timed, with the
+arguments that the operation's checks pass to it.
 """
 
 from __future__ import annotations
@@ -344,7 +344,7 @@ class Bench:
         implementation: Implementation,
         timed: Callable[[Problem], Callable[[], Any]] | None,
     ) -> tuple[Callable[[], Any], Callable[[], None]]:
-        """What is timed, and a check of what it has left in the results' arrays, which hold NaN until then.
+        """The call that is timed, and a check of the results' arrays after it; they hold NaN before.
 
         Inputs that are updated in place have other values after each call, and are not checked.
         """

@@ -332,7 +332,7 @@ def short(nodeid: str) -> str:
 
 
 def _study(item: pytest.Item) -> tuple[Any, ...]:
-    """What is compared: the test function, and the operation where it measures several."""
+    """The key of a comparison: the test function, and the operation where it measures several."""
     params = item.callspec.params if hasattr(item, "callspec") else {}
     implementation = params.get("implementation")
     return getattr(item, "function", None), implementation and implementation.operation.name

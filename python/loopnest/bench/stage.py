@@ -54,7 +54,7 @@ class Stage:
                 result.reshape(-1)[slice(None) if everywhere else witnesses] = np.nan
 
     def problems(self, results: Sequence[Any], everywhere: bool = False) -> list[str]:
-        """What is wrong with the results, at the witnesses or everywhere.
+        """Errors of the results, at the witnesses or everywhere.
 
         Inputs that are updated in place are only checked everywhere, since a sample may update them several times.
         """
@@ -77,7 +77,7 @@ class Stage:
         return found
 
     def change_values(self) -> None:
-        """Put other values into the inputs, in place, and their exact results beside them."""
+        """Put other values into the inputs, in place, and compute their exact results."""
         other = Problem.sample(self.operation, self.workload, dtype=self.dtype, seed=2)
         values, _ = dataclasses.replace(other, out=self.problem.out).kernel_arguments()
         for i, (mine, new) in enumerate(zip(self.args, values, strict=True)):

@@ -215,7 +215,6 @@ def run_rounds(
 def no_collection() -> Iterator[None]:
     """Inside, Python's garbage collector does not run: it would, in the middle of a sample."""
     enabled = gc.isenabled()
-    gc.collect()
     gc.disable()
     try:
         yield
