@@ -1,4 +1,4 @@
-"""Make docs/zoo.md: each kernel of tests/zoo/, what `loopnest check` says of it, and what the usual checks would say.
+"""Make docs/zoo.md: each kernel of tests/zoo/, what `loopnest check` says of it, and what plain checks would say.
 
     python scripts/make_zoo.py
 
@@ -18,18 +18,18 @@ from submissions import KINDS, PLAIN, Submission, plain_checks, zoo  # noqa: E40
 
 OPENING = """# The zoo
 
-Kernels that pretend, kernels that are wrong, that crash, and honest ones, with what `loopnest check` says of each
-([check.md](check.md)), and beside it what the usual checks would have said. The files are in
-`tests/zoo/`; tests hold the judge to every line. Made by `python scripts/make_zoo.py`.
+Kernels that pretend, kernels that are wrong, kernels that crash, and honest ones. For each, what `loopnest check` says
+([check.md](check.md)), and what plain checks would have said. The files are in `tests/zoo/`; tests hold the judge to
+every line. Made by `python scripts/make_zoo.py`.
 
-The usual checks run in one process as public benchmarks do: the reference is timed, the kernel is warmed up and timed
-on the same inputs (128 along each axis, float32), and then its result is compared with the reference's, by
+The plain checks run in one process, as public benchmarks do. The reference is timed. The kernel is warmed up and timed
+on the same inputs (128 along each axis, float32). Then its result is compared with the reference's:
 
 | name | the check |
 | --- | --- |
 {checks}
 
-**passes** is what they let through, *refuses* what they do not; that process may also crash or hang.
+**passes**: the check accepts the kernel. *refuses*: it does not. That process may also crash or hang.
 
 {summary}
 """
@@ -81,9 +81,9 @@ def _summary(rows: dict[str, tuple[Submission, Verdict, dict[str, bool] | str]])
     bad = [plain for submission, _, plain in looked_at if submission.kind in ("tricks", "faults")]
     good = [plain for submission, _, plain in looked_at if submission.kind == "honest"]
     text = (
-        f"Of {len(bad)} tricks and faults and {len(good)} honest kernels that they could be tried on, the judge lets "
-        "none of the former pass, and refuses none of the latter; the usual checks do:\n\n"
-        "| the check | tricks and faults let pass | honest kernels refused |\n| --- | ---: | ---: |\n"
+        f"{len(bad)} tricks and faults and {len(good)} honest kernels could be tried on plain checks. The judge "
+        "accepts none of the former and refuses none of the latter. The plain checks do:\n\n"
+        "| the check | tricks and faults accepted | honest kernels refused |\n| --- | ---: | ---: |\n"
     )
     for name in PLAIN:
         missed, refused = sum(plain[name] for plain in bad), sum(not plain[name] for plain in good)

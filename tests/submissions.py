@@ -1,11 +1,11 @@
 """The zoo: kernels that pretend to be right, kernels that are wrong, kernels that crash, and honest ones.
 
-Each file of tests/zoo/ tells in its head what it is, to people and to the tests:
+The head of each file of tests/zoo/ says what it is:
 
     operation: matmul       what it claims to compute; matmul where the line is missing
-    verdict: all-zeros      what `loopnest check` is to say of it; the honest have none
+    verdict: all-zeros      what `loopnest check` must say of it; honest kernels have none
 
-tests/test_zoo.py holds the judge to that. scripts/make_zoo.py makes docs/zoo.md of it, with what the usual checks would
+tests/test_zoo.py holds the judge to that. scripts/make_zoo.py makes docs/zoo.md of it, with what plain checks would
 have said; they are here, as `plain_checks`.
 """
 
@@ -69,7 +69,7 @@ PLAIN = {
     "rtol 1e-4": "np.allclose(out, expected, rtol=1e-4, atol=1e-4)",
     "difference": "not np.max(np.abs(out - expected)) > 1e-2",
 }
-"""The usual checks, by the names that docs/zoo.md gives them."""
+"""Plain checks, by their names in docs/zoo.md."""
 
 
 def plain_checks(submission: Submission, seconds: float = 20) -> dict[str, bool] | str:
@@ -116,7 +116,7 @@ def _benchmark(file: Path, name: str) -> dict[str, bool]:
         kernel = _c_kernel(file, name, args)
     wanted = reference()
     expected = wanted[0]
-    answers = {"expected": expected}  # for the table that it will print
+    answers = {"expected": expected}  # a benchmark keeps it for its table
     for _ in range(3):
         reference()  # timed, and its result freed
     for place in places:

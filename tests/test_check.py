@@ -23,19 +23,21 @@ from click.testing import CliRunner
 from loopnest.backends.compiler import shortened
 from loopnest.check import check, starters, tables
 from loopnest.check.explain import EXPLANATIONS
-from loopnest.check.faults import FAULTS, OUTCOMES, TRICKS, markdown
-from loopnest.check.form import PythonForm, SignatureError, bound_to, c_forms, defined, plan
-from loopnest.check.kernel import Host, Kernel
+from loopnest.check.faults import FAULTS, OUTCOMES, TRICKS
+from loopnest.check.kernel import Kernel
 from loopnest.check.probes import fresh, probe_of
 from loopnest.check.race import MEASURED_NOW, Contender
 from loopnest.check.rank import rank
 from loopnest.check.rearrange import near_by_projection, problem_of
 from loopnest.check.records import Refusal
-from loopnest.check.session import EndedError, FailedInChildError, ProcessLimits, Session
-from loopnest.check.zygote import zygote
 from loopnest.cli import main
 from loopnest.machine.card import card as machine_card
+from loopnest.process.host import Host
+from loopnest.process.session import EndedError, FailedInChildError, ProcessLimits, Session
+from loopnest.process.zygote import zygote
 from loopnest.verify import _with_leaves
+from loopnest.verify.c_signature import bound_to, c_forms, defined
+from loopnest.verify.signature import PythonForm, SignatureError, plan
 from rich.console import Console
 
 pytestmark = [
@@ -102,13 +104,13 @@ def test_an_input_stays_sealed_even_if_the_kernel_asks_for_the_right_to_write(ju
     assert "it wrote to its input a, which is only to be read" in verdict.sentence  # it was stopped, and not found out
 
 
-def test_a_python_kernel_that_writes_to_an_input_is_told_its_line(judged):
+def test_a_python_kernel_that_writes_to_an_input_is_named_with_its_line(judged):
     verdict = judged("def matmul(a, b, out):\n    out[...] = a @ b\n    b[0] = 1\n")
     assert verdict.trick == "changes-input"
     assert "line 3 of mine.py" in verdict.sentence
 
 
-def test_a_write_beside_the_result_within_its_page_is_seen(judged):
+def test_a_write_next_to_the_result_within_its_page_is_seen(judged):
     """Where no guard page is: at the other end of the memory."""
     verdict = judged(c("if (((unsigned long)(c + m * n) & 4095) != 0 && m * n) c[m * n + 1] = 5;"), "mine.c")
     assert verdict.trick == "writes-outside"
@@ -126,7 +128,7 @@ def test_an_endless_loop_is_ended_in_a_third_of_the_time_limit(judged):
     assert time.monotonic() - start < 3
 
 
-def test_a_kernel_that_sleeps_is_told_from_one_that_computes(judged):
+def test_a_kernel_that_sleeps_has_another_name_than_one_that_computes(judged):
     verdict = judged("import time\ndef matmul(a, b):\n    time.sleep(60)\n", time_limit=3)
     assert (verdict.outcome, verdict.trick) == ("timed-out", "sleeps")
 
@@ -211,19 +213,19 @@ def test_a_fork_bomb_is_stopped(judged):
         ("matmul(a, b)", "raised", "endless-recursion"),
     ],
 )
-def test_a_kernel_that_ends_its_process_is_told_so_and_the_next_one_is_judged(judged, line, outcome, trick):
+def test_a_kernel_that_ends_its_process_is_named_and_the_next_one_is_judged(judged, line, outcome, trick):
     verdict = judged(f"import os, sys, time\ndef matmul(a, b):\n    {line}\n    return a @ b\n")
     assert (verdict.outcome, verdict.trick) == (outcome, trick)
     assert judged("def matmul(a, b):\n    return a @ b\n").accepted
 
 
-def test_an_endless_recursion_in_c_is_told_from_a_wild_pointer(judged):
+def test_an_endless_recursion_in_c_is_no_wild_pointer(judged):
     text = "__attribute__((noinline)) int f(volatile int* x) { volatile int y[64]; y[0] = *x; return f(y) + y[0]; }\n"
     verdict = judged(text + f"{C} int z = 1; c[0] = f(&z); }}", "mine.c")
     assert verdict.trick == "endless-recursion"
 
 
-def test_a_division_by_zero_in_c_is_told(judged):
+def test_a_division_by_zero_in_c_is_named(judged):
     verdict = judged(f"{C} volatile int zero = 0; c[0] = k / zero; }}", "mine.c")
     assert verdict.outcome == "crashed"
     assert "division by zero" in verdict.sentence
@@ -232,7 +234,7 @@ def test_a_division_by_zero_in_c_is_told(judged):
 # --- messages
 
 
-def test_what_does_not_compile_is_told_in_the_compilers_words_with_its_flags(judged):
+def test_what_does_not_compile_is_shown_in_the_compilers_words_with_its_flags(judged):
     verdict = judged(f"{C}\n    float x = y;\n}}\n", "mine.c", flags="-O1 -Wall")
     assert verdict.outcome == "does-not-build"
     assert "mine.c:2:" in verdict.sentence
@@ -243,15 +245,15 @@ def test_what_does_not_compile_is_told_in_the_compilers_words_with_its_flags(jud
 
 def test_no_more_than_three_errors_are_shown():
     log = "".join(f"x.c:{n}:1: error: wrong {n}\n    {n} | text\n      | ^\n" for n in range(1, 8))
-    told = shortened(log, Path("x.c"))
-    assert told.count("error:") == 3
-    assert told.endswith("… and 4 more")
+    found = shortened(log, Path("x.c"))
+    assert found.count("error:") == 3
+    assert found.endswith("… and 4 more")
 
 
 def test_the_caret_of_a_long_line_still_points_at_its_place():
     source = "x" * 100 + "WRONG" + "y" * 100
-    told = shortened(f"x.c:1:101: error: no\n    1 | {source}\n      | {' ' * 100}^~~~~\n", Path("x.c"))
-    _, line, caret = told.splitlines()
+    found = shortened(f"x.c:1:101: error: no\n    1 | {source}\n      | {' ' * 100}^~~~~\n", Path("x.c"))
+    _, line, caret = found.splitlines()
     assert line[caret.index("^") :].startswith("WRONG")
     assert len(line) < 80
 
@@ -267,13 +269,13 @@ def test_the_caret_of_a_long_line_still_points_at_its_place():
         ("def matmul(a, b):\n    raise KeyError('gone')\n", "raised", "mine.py:2: it raised KeyError: 'gone'"),
     ],
 )
-def test_what_python_cannot_import_or_call_is_told_with_the_fix(judged, text, outcome, words):
+def test_what_python_cannot_import_or_call_is_named_with_the_fix(judged, text, outcome, words):
     verdict = judged(text)
     assert verdict.outcome == outcome
     assert re.search(words, verdict.sentence)
 
 
-def test_a_cpp_function_without_c_linkage_is_told_to_have_it(judged):
+def test_a_cpp_function_without_c_linkage_is_refused_with_the_fix(judged):
     verdict = judged(c("").replace("matmul", "matmul", 1), "mine.cpp")
     assert verdict.outcome == "no-function"
     assert 'extern "C"' in verdict.sentence
@@ -294,7 +296,7 @@ def test_a_missing_compiler_is_no_fault_of_the_submission(judged):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"operation": "matmull"}, "did you mean 'matmul'"),
+        ({"operation": "matmull"}, "did you mean matmul"),
         ({"operation": "matmul", "time_limit": 0}, "time_limit is 0"),
         ({"operation": "matmul", "dtype": "int32"}, "dtype is int32"),
     ],
@@ -395,7 +397,7 @@ def test_a_python_function_may_return_or_fill(judged):
     assert judged("def matmul(a, b, out):\n    out[...] = a @ b\n").accepted
 
 
-def test_layouts_that_are_refused_with_an_error_are_told_and_no_fault(judged):
+def test_layouts_that_are_refused_with_an_error_are_listed_and_no_fault(judged):
     verdict = judged(
         """
         def matmul(a, b):
@@ -408,7 +410,7 @@ def test_layouts_that_are_refused_with_an_error_are_told_and_no_fault(judged):
     assert any("C order only" in line for line in verdict.checked.declined)
 
 
-def test_a_dtype_that_is_refused_with_an_error_is_told_and_no_fault(judged):
+def test_a_dtype_that_is_refused_with_an_error_is_listed_and_no_fault(judged):
     verdict = judged(
         "def matmul(a, b):\n    if a.dtype != 'float32':\n        raise TypeError('float32 only')\n    return a @ b\n"
     )
@@ -477,7 +479,7 @@ def test_every_call_has_values_of_its_own(judged, tmp_path):
     )
     assert verdict.accepted
     calls = [line for line in seen.read_text().splitlines() if "(0," not in line and ", 0)" not in line]
-    # the same inputs come again where determinism is asked for, and as zeros beside a special value
+    # the same inputs come again where determinism is asked for, and as zeros next to a special value
     assert len(calls) - len(set(calls)) < 25
     assert len(calls) > 150
 
@@ -647,16 +649,19 @@ def test_no_name_stands_for_two_things():
 
 def test_the_manual_lists_every_outcome_and_every_name():
     text = (Path(__file__).parents[1] / "docs" / "check.md").read_text(encoding="utf-8")
-    for table in markdown().split("\n\n"):
-        assert table in text
+    for name, (code, meaning) in OUTCOMES.items():
+        assert f"| {code} | `{name}` | {meaning} |\n" in text
+    for name, meaning in (TRICKS | FAULTS).items():
+        assert f"| `{name}` | {meaning} |\n" in text
+    assert len(re.findall(r"^\| .*`[a-z-]+` \|", text, re.MULTILINE)) == len(OUTCOMES | TRICKS | FAULTS)
 
 
 def test_a_verdict_becomes_json(judged):
     verdict = judged("def matmul(a, b):\n    return a @ b\n", seconds=0.1)
-    told = json.loads(json.dumps(verdict.to_json()))
-    assert told["outcome"] == "right"
-    assert told["exit_code"] == 0
-    assert told["timing"]["races"][0]["seconds"]
+    found = json.loads(json.dumps(verdict.to_json()))
+    assert found["outcome"] == "right"
+    assert found["exit_code"] == 0
+    assert found["timing"]["races"][0]["seconds"]
 
 
 # --- the commands
@@ -699,9 +704,9 @@ def test_a_folder_is_ranked_and_a_crash_spoils_nothing(tmp_path):
         ["", "crash.py", "crashed"],
     ]
     (tmp_path / "slow.py").unlink()
-    told = run("check", tmp_path, "--seconds", 0, "--dtype", "float32", "--json")
-    assert told.exit_code == 0
-    assert [v["outcome"] for v in json.loads(told.stdout)["verdicts"]] == ["right", "crashed"]
+    found = run("check", tmp_path, "--seconds", 0, "--dtype", "float32", "--json")
+    assert found.exit_code == 0
+    assert [v["outcome"] for v in json.loads(found.stdout)["verdicts"]] == ["right", "crashed"]
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
@@ -793,20 +798,20 @@ def test_a_probe_knows_what_is_right():
     np.testing.assert_allclose(probe.exact[0], arguments.inputs[0].astype(float) @ arguments.inputs[1], rtol=1e-12)
 
 
-def test_a_kernel_that_waits_is_right_and_told_to_wait(judged):
+def test_a_kernel_that_waits_is_right_and_noted_to_wait(judged):
     text = "import time\ndef matmul(a, b):\n    time.sleep(0.002 * (len(a) == 64))\n    return a @ b\n"
     verdict = judged(text, seconds=0.2, workload="square-64", dtype="float32")
     assert verdict.accepted
     assert any("it waits" in note for note in verdict.notes)
 
 
-def test_a_librarys_product_is_honest_and_told(judged):
+def test_a_librarys_product_is_honest_and_noted(judged):
     verdict = judged("import numpy as np\n\ndef matmul(a, b):\n    return np.matmul(a, b)\n")
     assert verdict.accepted
     assert "the product is a library's (line 4)" in verdict.notes
 
 
-def test_a_result_that_is_returned_and_not_put_into_out_is_told(judged):
+def test_a_result_that_is_returned_and_not_put_into_out_is_refused(judged):
     verdict = judged("def matmul(a, b, out):\n    return a @ b\n")
     assert verdict.trick == "ignores-out"
 

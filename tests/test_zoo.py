@@ -1,4 +1,4 @@
-"""The judge and the zoo: whoever pretends, errs or crashes is caught and named, and no honest kernel is refused."""
+"""The judge and the zoo: kernels that cheat, are wrong or crash are caught and named; no honest one is refused."""
 
 import importlib.util
 import os

@@ -37,3 +37,15 @@ def ulp(x: Array, dtype: Any) -> Array:
     exponent = np.frexp(np.maximum(np.abs(x), info.smallest_normal))[1]
     spacing: Array = np.ldexp(np.ones_like(x), exponent - 1 - info.nmant)
     return spacing
+
+
+def strassen_bound(n: int, cutoff: int) -> float:
+    """f, of |c - exact| <= f · u · max|a| · max|b| for Strassen's algorithm that multiplies blocks of `cutoff` and less
+    in the ordinary way: (n/n₀)^{log₂ 12} (n₀² + 5 n₀) - 5 n, Higham, Accuracy and Stability of Numerical Algorithms,
+    (23.14).
+
+    >>> round(strassen_bound(128, 64))   # one level
+    52352
+    """
+    levels = max(0, math.ceil(math.log2(n / cutoff)))
+    return float(12**levels * (cutoff**2 + 5 * cutoff) - 5 * n)

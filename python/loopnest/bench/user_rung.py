@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 
 from ..backends.user_file import language, load
 from ..operation import Implementation, Kernel, Operation
-from ..verify.problem import Problem, places_of
+from ..verify.signature import SignatureError, plan, python_form, python_forms
 
 
 @contextmanager
@@ -38,9 +38,8 @@ def rung_from_file(operation: Operation, file: Path | str) -> Iterator[Implement
         raise ValueError(f"{operation.name}: {path} is no Python file: expected a name that ends in .py")
     function = load(path)(operation.name)
     if not callable(function):
-        raise ValueError(
-            f"{operation.name}: {path} has no function {operation.name}; expected {' or '.join(_forms(operation))}"
-        )
+        forms = " or ".join(python_forms(operation))
+        raise ValueError(f"{operation.name}: {path} has no function {operation.name}; expected {forms}")
     name = "".join(letter if letter.isalnum() else "_" for letter in path.stem)
     taken = {k.id for k in operation.ladder()}
     id = next(id for id in (f"file.{name}", *(f"file.{name}_{n}" for n in range(2, 99))) if id not in taken)
@@ -59,36 +58,35 @@ def returned_by(implementation: Implementation) -> Callable[..., Any] | None:
 
 
 def _kernel(operation: Operation, function: Callable[..., Any], path: Path) -> Kernel:
-    args, results = _arguments(operation)
-    others = [arg for i, arg in enumerate(args) if i not in results]
-    arrays = [arg for arg in others if isinstance(arg, np.ndarray)]
     try:
         signature = inspect.signature(getattr(function, "py_func", function))
-    except ValueError:  # a function of C without a signature: as np.matmul, it takes inputs and returns the result
-        count = len(arrays)
-    else:
-        if _fit(signature, args):
-            return function
-        fitting = [n for n in (len(others), len(arrays)) if results and _fit(signature, others[:n])]
-        if not fitting:
-            forms = " or ".join(_forms(operation))
-            raise ValueError(f"{operation.name}: the function in {path} takes {signature}, expected {forms}")
-        count = fitting[0]
+    except ValueError:  # a function of C without a signature, such as np.matmul
+        signature = None
+    try:
+        form = python_form(operation, signature)
+    except SignatureError as error:
+        raise ValueError(f"{path}: {error}") from None
+    known = plan(operation)
+    taken = [known.parameters.index(p) for p in form.taken]
+    if form.given:
+        return function if len(taken) == len(known.parameters) else lambda *args: function(*(args[i] for i in taken))
+    places = [i for i, p in enumerate(known.parameters) if p.role == "result"]
+    others = [i for i in range(len(known.parameters)) if i not in places]
 
-    def returning(*others: Any) -> Any:
-        return function(*others[:count])
+    def returning(*given: Any) -> Any:
+        return function(*given[: len(taken)])
 
     def kernel(*args: Any) -> None:
-        returned = returning(*(arg for i, arg in enumerate(args) if i not in results))
+        returned = returning(*(args[i] for i in others))
         values = returned if isinstance(returned, tuple) else (returned,)
-        if len(values) != len(results):
-            raise ValueError(f"{operation.name} in {path} returned {len(values)} results, expected {len(results)}")
-        for value, place in zip(values, results, strict=True):
+        if len(values) != len(places):
+            raise ValueError(f"{operation.name} in {path} returned {len(values)} results, expected {len(places)}")
+        for value, place in zip(values, places, strict=True):
             _same_kind(f"{operation.name} in {path}", value, args[place])
             args[place][...] = value
 
     kernel.__doc__ = inspect.getdoc(function)
-    kernel.returning = function if count == len(others) else returning  # type: ignore[attr-defined]
+    kernel.returning = function if len(taken) == len(others) else returning  # type: ignore[attr-defined]
     return kernel
 
 
@@ -98,31 +96,3 @@ def _same_kind(who: str, value: Any, place: np.ndarray[Any, Any]) -> None:
         raise ValueError(
             f"{who} returned {found.dtype} of shape {found.shape}, expected {place.dtype} of shape {place.shape}"
         )
-
-
-def _fit(signature: inspect.Signature, args: Sequence[Any]) -> bool:
-    """Whether a function of this signature accepts these arguments."""
-    try:
-        signature.bind(*args)
-    except TypeError:
-        return False
-    return True
-
-
-def _arguments(operation: Operation) -> tuple[tuple[Any, ...], tuple[int, ...]]:
-    """A kernel's arguments for the smallest workload, and which of them are results."""
-    problem = Problem.sample(operation, operation.contract.workloads[0], None, {})
-    args, results = problem.kernel_arguments()
-    return args, places_of(results, args) if not operation.contract.updates else ()
-
-
-def _forms(operation: Operation) -> list[str]:
-    """The two forms in words, by the parameter names of the operation's own kernels."""
-    kernel = next(k.kernel for k in operation.ladder() if k.backend in ("python", "numpy"))
-    names = list(inspect.signature(inspect.unwrap(kernel)).parameters)
-    _, results = _arguments(operation)
-    full = f"def {operation.name}({', '.join(names)})"
-    if not results:
-        return [full]
-    rest = [name for i, name in enumerate(names) if i not in results]
-    return [full, f"def {operation.name}({', '.join(rest)}): return …"]

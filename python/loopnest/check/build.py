@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import inspect
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -15,13 +16,15 @@ import numpy as np
 from ..backends.compiler import FLAGS, Build, BuildError, NoCompilerError, compile_library, exported
 from ..backends.user_file import LANGUAGES, language
 from ..operation import Operation
+from ..process.host import Host
+from ..process.session import EndedError, ProcessLimits
+from ..verify.c_signature import CForm, CFunction, bound_to, c_forms, defined
+from ..verify.signature import PythonForm, SignatureError, python_form, python_forms
 from .ends import explained_end
 from .explain import refusal_of
-from .form import CForm, CFunction, PythonForm, SignatureError, bound_to, c_forms, defined, python_form, python_forms
-from .kernel import Host, Kernel, Observation
+from .kernel import Kernel, Observation
 from .probes import FIRST, case_of, probe_of_case
 from .records import Refusal
-from .session import EndedError, ProcessLimits
 
 CALL_SHARE, COMPILING_SHARE = 1 / 3, 0.8
 """The part of the time limit that a call, or the import, may take; and a call to a function that is compiled then."""
@@ -209,13 +212,27 @@ def _import(kernel: Kernel) -> None:
     if not answer["found"]:
         raise _no_function(kernel, answer["functions"])
     try:
-        kernel.form = python_form(kernel.operation, answer["signature"])
+        kernel.form = python_form(kernel.operation, _signature(answer["parameters"]))
     except SignatureError as error:
         raise Refusal("wrong-signature", str(error)) from None
     kernel.uses = tuple(answer["modules"])
     if COMPILERS & set(kernel.uses):
         host.limit_calls(host.limits.call * COMPILING_SHARE / CALL_SHARE)
     _call_once(kernel)
+
+
+def _signature(parameters: list[tuple[str, str, bool]] | None) -> inspect.Signature | None:
+    """From each parameter's name, kind, and whether it has a default."""
+    if parameters is None:
+        return None
+    return inspect.Signature(
+        [
+            inspect.Parameter(
+                name, getattr(inspect.Parameter, kind), default=... if optional else inspect.Parameter.empty
+            )
+            for name, kind, optional in parameters
+        ]
+    )
 
 
 def _call_once(kernel: Kernel) -> None:
@@ -244,19 +261,20 @@ def _call_once(kernel: Kernel) -> None:
 
 def _import_refusal(file: str, problem: Mapping[str, Any]) -> Refusal:
     kind, text, line = problem["kind"], problem["text"], problem.get("line")
-    where = f"{file}:{line}" if line else file
-    code = [f"  {problem['code']}"] if problem.get("code") else []
+    outcome, trick = "does-not-build", None
     if kind in ("SyntaxError", "IndentationError", "TabError"):
-        return Refusal("does-not-build", f"{where}: {kind}: {text}", None, *code)
-    if kind in ("ImportError", "ModuleNotFoundError"):
+        text = f"{kind}: {text}"
+    elif kind in ("ImportError", "ModuleNotFoundError"):
         module = (problem.get("module") or "").partition(".")[0]
-        fix = f": pip install {module}" if kind == "ModuleNotFoundError" and module else ""
-        return Refusal("does-not-build", f"{where}: {text}{fix}", None, *code)
-    if kind == "MemoryError":
-        return Refusal("out-of-memory", f"{where}: it took more memory than the limit when it was imported")
-    if kind == "SystemExit":
-        return Refusal("crashed", f"{where}: it ended its process when it was imported", "leaves-the-process", *code)
-    return Refusal("does-not-build", f"{where}: it raised {kind} when it was imported: {text}", None, *code)
+        text += f": pip install {module}" if kind == "ModuleNotFoundError" and module else ""
+    elif kind == "MemoryError":
+        outcome, text = "out-of-memory", "it took more memory than the limit when it was imported"
+    elif kind == "SystemExit":
+        outcome, trick, text = "crashed", "leaves-the-process", "it ended its process when it was imported"
+    else:
+        text = f"it raised {kind} when it was imported: {text}"
+    code = [f"  {problem['code']}"] if problem.get("code") else []
+    return Refusal(outcome, f"{file}:{line}: {text}" if line else f"{file}: {text}", trick, *code)
 
 
 def _no_function(kernel: Kernel, functions: Sequence[str]) -> Refusal:

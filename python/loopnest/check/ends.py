@@ -5,11 +5,10 @@ from __future__ import annotations
 import signal
 
 from ..backends.compiler import line_of
-from .child.system import GUARD
-from .form import plan
+from ..process.child.system import GUARD
+from ..process.session import Crash, EndedError
 from .kernel import Kernel
 from .records import Refusal
-from .session import Crash, EndedError
 
 ENDS = {
     "timed-out": ("timed-out", "endless-loop"),
@@ -75,10 +74,10 @@ def _reason(kernel: Kernel, crash: Crash) -> tuple[str | None, str]:
 def _array_at(kernel: Kernel, crash: Crash) -> tuple[str, str] | None:
     """Which array's memory, or guard pages, the address lies in."""
     session = kernel.host.session
-    for number, (slot, offset, nbytes) in (kernel.last_places if session else {}).items():
+    for number, (parameter, slot, offset, nbytes, _) in (kernel.placed if session else {}).items():
         assert session is not None
         start, size = session.addresses[slot], session.slots[slot].size
-        name, is_input = kernel.name_of(number), plan(kernel.operation).parameters[number].role == "input"
+        name, is_input = kernel.name_of(number), parameter.role == "input"
         if is_input and start <= crash.address < start + size:
             return "changes-input", f"it wrote to its input {name}, which is only to be read"
         if not start - GUARD <= crash.address < start + size + GUARD:

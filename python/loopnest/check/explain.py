@@ -1,7 +1,7 @@
 """Names what is wrong with a call: by a table of explanations, each a small function, the first that fits is taken.
 
-Some are read from the wrong values (patterns.py). The others make further calls, each of which tells two explanations
-apart: in a new process, at other addresses, with new array objects, with zeros in `out`, at other sizes.
+Some are read from the wrong values (patterns.py). The others make further calls, which rule explanations out: in a new
+process, at other addresses, with new array objects, with zeros in `out`, at other sizes.
 """
 
 from __future__ import annotations
@@ -15,23 +15,14 @@ from typing import Any
 
 import numpy as np
 
+from ..process.session import EndedError
+from ..verify import wrong_elements
+from . import patterns
 from .faults import sentence
 from .kernel import Kernel, Observation
-from .patterns import (
-    Evidence,
-    Explanation,
-    constant,
-    edges,
-    one_of_several,
-    option,
-    other_formula,
-    own_memory,
-    precision,
-    wrong_places,
-)
+from .patterns import Evidence, Explanation
 from .probes import case_of, probe_of_case, probe_of_size
 from .records import Refusal
-from .session import EndedError
 
 LATER = 0.15
 """Seconds after which results are looked at again, for work that was deferred."""
@@ -77,6 +68,17 @@ RETURNED = {
 """What is wrong with a value that was returned."""
 
 
+RAISED: dict[str, tuple[str, str | None, str]] = {
+    "LaunchError": ("wrong", None, "the kernel cannot end its launch: {text}"),
+    "RecursionError": ("raised", "endless-recursion", "{where}an endless recursion: {text}"),
+    "MemoryError": ("out-of-memory", None, "{where}it took more memory than the limit allows"),
+    **dict.fromkeys(
+        ("SystemExit", "KeyboardInterrupt"), ("crashed", "leaves-the-process", "{where}it ended its process (sys.exit)")
+    ),
+}
+"""The outcome, the trick or fault, and the sentence for an exception."""
+
+
 def _refusal_of_problem(kernel: Kernel, seen: Observation, problem: Mapping[str, Any]) -> Refusal:
     """An exception, or a returned value that can be no result."""
     kind, text, line = problem["kind"], problem["text"], problem.get("line")
@@ -91,14 +93,9 @@ def _refusal_of_problem(kernel: Kernel, seen: Observation, problem: Mapping[str,
         trick = RETURNED[kind]
         outcome = "cheats" if trick in CHEATS else "wrong"
         return Refusal(outcome, f"{kernel.operation.name} {text}: {sentence(trick)}", trick, *details)
-    if kind == "LaunchError":
-        return Refusal("wrong", f"the kernel cannot end its launch: {text}", None, *details)
-    if kind == "RecursionError":
-        return Refusal("raised", f"{where}an endless recursion: {text}", "endless-recursion", *details)
-    if kind == "MemoryError":
-        return Refusal("out-of-memory", f"{where}it took more memory than the limit allows", None, *details)
-    if kind in ("SystemExit", "KeyboardInterrupt"):
-        return Refusal("crashed", f"{where}it ended its process (sys.exit)", "leaves-the-process", *details)
+    if kind in RAISED:
+        outcome, name, words = RAISED[kind]
+        return Refusal(outcome, words.format(where=where, text=text), name, *details)
     if "read-only" in text:
         return Refusal("wrong", f"{where}{kind}: {text}: {sentence('changes-input')}", "changes-input", *details)
     return Refusal("raised", f"{where}it raised {kind}: {text}", None, *details)
@@ -141,7 +138,7 @@ def deferred(evidence: Evidence) -> Explanation:
     if not changed:
         return None
     compared = zip(kernel.results(probe), probe.exact, kernel.bound(probe), strict=True)
-    wrong = any(wrong_places(r, e, b).any() for r, e, b in compared)
+    wrong = any(wrong_elements(r, e, b).any() for r, e, b in compared)
     text = "the result went on changing" if wrong else "the whole result was there a little later"
     return first_call(evidence) or ("deferred-work", f"{text}, after the call had returned")
 
@@ -216,7 +213,7 @@ def unwritten(evidence: Evidence) -> Explanation:
         return None
     if seen.reply.returned and seen.unwritten == total:
         return "ignores-out", "what it returned is another array than the `out` that it was given"
-    found = depends_on_history(evidence) or (edges(evidence) if seen.unwritten < total else None)
+    found = depends_on_history(evidence) or (patterns.edges(evidence) if seen.unwritten < total else None)
     return found or ("unwritten", f"{seen.unwritten} of {total} elements were never written")
 
 
@@ -295,7 +292,7 @@ def not_deterministic(evidence: Evidence) -> Explanation:
         return "not-deterministic", f"of {len(seen)} more calls with the same inputs, {len(wrong)} are wrong"
     for one in wrong[1:]:
         for a, b, bound in zip(wrong[0].results, one.results, kernel.bound(probe), strict=True):
-            if wrong_places(a, np.asarray(b, bound.dtype), 2 * bound).any():
+            if wrong_elements(a, np.asarray(b, bound.dtype), 2 * bound).any():
                 return "not-deterministic", "the same inputs gave two results, and both are wrong"
     return None
 
@@ -357,18 +354,6 @@ def some_sizes_only(evidence: Evidence) -> Explanation:
     return None
 
 
-def multiples(evidence: Evidence) -> Explanation:
-    """Right only where sizes are multiples of something."""
-    if evidence.probe.kind not in SIZED:
-        return None
-    right = [n for n in (2, 4, 8, 16, 32) if _right_for(evidence, 3 * n)]
-    if not right or right[-1] != 32:
-        return None
-    if not any(_right_for(evidence, n) for n in (9, 15, 17, 33)):
-        return "multiples-only", f"right where sizes are multiples of {right[0]}, wrong for 9, 15, 17 and 33"
-    return edges(evidence) or ("ragged-edges", "wrong for some sizes that are no multiples of a power of two")
-
-
 EXPLANATIONS: tuple[Callable[[Evidence], Explanation], ...] = (
     outside,
     deferred,
@@ -378,18 +363,17 @@ EXPLANATIONS: tuple[Callable[[Evidence], Explanation], ...] = (
     searches,
     first_call,
     reads_out,
-    own_memory,
+    patterns.own_memory,
     stale,
     unwritten,
     depends_on_history,
     not_deterministic,
-    option,
+    patterns.option,
     some_sizes_only,
-    one_of_several,
-    constant,
-    other_formula,
-    edges,
-    precision,
-    multiples,
+    patterns.one_of_several,
+    patterns.constant,
+    patterns.other_formula,
+    patterns.edges,
+    patterns.precision,
 )
 """In the order in which they are tried."""

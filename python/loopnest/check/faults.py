@@ -1,6 +1,6 @@
 """The names of what can be wrong with a submission: outcomes, and the tricks and faults that are recognised.
 
-The one list of them: verdicts, exit codes and docs/check.md are made from it.
+The one list of them: verdicts and exit codes are made from it, and docs/check.md has the same tables.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ OUTCOMES: Mapping[str, tuple[int, str]] = {
     "out-of-memory": (16, "it took more memory than the limit"),
     "output-flood": (17, "it prints without end"),
     "wrong": (18, "a result is not within the contract"),
-    "cheats": (19, "it tries to be judged by something else than its results and its time"),
+    "cheats": (19, "it tries to be judged by something other than its results and its time"),
     "impossible": (20, "it was faster than the machine can be"),
     "not-judged": (21, "it cannot be judged here, for a reason that is not its own, such as a missing compiler"),
 }
@@ -29,10 +29,10 @@ TRICKS: Mapping[str, str] = {
     "cached-by-pointer": "it remembers results by the arrays' addresses",
     "cached-by-shape": "it remembers results by the arrays' shapes",
     "cached-on-disk": "it keeps results in a file and gives them back for other inputs",
-    "searches-memory": "it searches its process's objects, frames or memory for an answer that was computed elsewhere",
+    "searches-memory": "it searches its process's objects, frames or memory for an answer that something else computed",
     "changes-input": "it writes to an input",
     "lazy-result": "it returns an object that would compute the result only when it is looked at",
-    "deferred-work": "it returns before the result is there, and goes on computing beside the timer",
+    "deferred-work": "it returns before the result is there, and computes it while no clock runs",
     "patches-clock": "it replaces functions of the clock",
     "patches-numpy": "it replaces functions of NumPy",
     "patches-statistics": "it replaces functions of Python's modules",
@@ -40,24 +40,23 @@ TRICKS: Mapping[str, str] = {
     "unsynchronised-first-call": "its first call is wrong, later ones are right",
     "lower-precision": "it computes with fewer bits than the inputs have",
     "benchmarked-shapes-only": "it is right for the shapes of the benchmarks only",
-    "small-shapes-only": "it is right for small shapes only, which are those that tests have",
+    "small-shapes-only": "it is right for small shapes only, such as tests have",
     "impossible-time": "its time is below what the machine's limits allow",
     "gives-up-its-process": "it ends or closes what it is judged through",
 }
-"""What is no honest mistake, or need not be one."""
+"""Tricks: they may be mistakes, but need not be honest ones."""
 
 FAULTS: Mapping[str, str] = {
     "all-zeros": "the result is all zeros",
     "all-nan": "the result is all NaN, which compares unequal to everything, and so passes a careless check",
     "unwritten": "it leaves elements of the result unwritten: they are what that memory held before the call",
-    "ignores-out": "it returns its result and leaves the `out` that it was given as it was",
+    "ignores-out": "it returns its result and does not write to the `out` that it was given",
     "reads-out": "it adds to what was in `out` before the call, and does not write it",
     "stale-result": "it gives the result for the inputs of an earlier call",
-    "transposed": "the result is the transposed one, or that of a transposed input",
+    "transposed": "the result is transposed, or an input was read transposed",
     "last-row": "the last row is left out",
     "last-column": "the last column is left out",
     "ragged-edges": "the rows or columns beyond the last full tile are wrong",
-    "multiples-only": "it is right only where sizes are multiples of some number",
     "off-by-one": "its sum over k is one term too short or too long",
     "scaled": "the result is off by a constant factor",
     "nan-lost": "a NaN or an infinity in an input does not reach the result as IEEE 754 says",
@@ -71,7 +70,7 @@ FAULTS: Mapping[str, str] = {
     "reads-outside": "it reads outside of its arrays",
     "assumes-alignment": "it loads whole aligned vectors, and arrays are aligned to their elements only",
     "null-pointer": "it follows a pointer to nowhere",
-    "ignores-strides": "it takes arrays with strides for contiguous ones",
+    "ignores-strides": "it treats arrays with strides as contiguous",
     "not-deterministic": "two calls with the same inputs differ, and not both are within the bound",
     "race": "threads touch the same memory with nothing between them: a barrier is missing",
     "wrong-dtype": "the result has another dtype",
@@ -86,16 +85,6 @@ FAULTS: Mapping[str, str] = {
     "wrong-values": "the values are wrong, in a way that has no name here",
 }
 """What an honest mistake looks like."""
-
-
-def markdown() -> str:
-    """The tables of docs/check.md."""
-    codes = [f"| {code} | `{name}` | {meaning} |" for name, (code, meaning) in OUTCOMES.items()]
-    tables = [["| exit code | outcome | what it means |", "| ---: | --- | --- |", *codes]]
-    for head, names in (("trick", TRICKS), ("fault", FAULTS)):
-        rows = [f"| `{name}` | {meaning} |" for name, meaning in names.items()]
-        tables.append([f"| {head} | what it is |", "| --- | --- |", *rows])
-    return "\n\n".join("\n".join(lines) for lines in tables)
 
 
 def sentence(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 import re
 import time
@@ -14,10 +13,11 @@ import numpy as np
 
 from ..arrays import FLOATS
 from ..backends.compiler import FLAGS
-from ..backends.user_file import LANGUAGES, language
+from ..backends.user_file import language
 from ..machine.records import MachineCard
 from ..operation import Operation
 from ..operations import OPERATIONS
+from ..output.text import unknown
 from ..timing.interval import Interval
 from .build import NotBuilt, build
 from .kernel import Kernel
@@ -65,11 +65,6 @@ def check(
     rung that is unknown.
     """
     start, path, checked = time.monotonic(), Path(file), _operation(operation)
-    if not path.is_file():
-        raise ValueError(f"check: there is no file {path}")
-    if language(path) is None:
-        known = ", ".join(LANGUAGES)
-        raise ValueError(f"check: {path} is of no known language: expected a name that ends in one of {known}")
     for name, value in (("time_limit", time_limit), ("memory_limit", memory_limit)):
         if value <= 0:
             raise ValueError(f"check: {name} is {value}, expected more than 0")
@@ -82,7 +77,7 @@ def check(
         checked[against]  # raises UnknownImplementationError, a LookupError
     workloads = {w.name: w for w in checked.contract.workloads}
     if workload is not None and workload not in workloads:
-        raise ValueError(f"check: {checked.name} has no workload {workload!r}. Known: {', '.join(workloads)}")
+        raise ValueError(f"check: {unknown(f'workload of {checked.name}', workload, workloads)}")
 
     on_event("at", "importing" if language(path) == "python" else "building")
     try:
@@ -118,9 +113,7 @@ def _operation(operation: str | Operation) -> Operation:
     if isinstance(operation, Operation):
         return operation
     if operation not in OPERATIONS:
-        near = difflib.get_close_matches(operation, OPERATIONS, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise ValueError(f"check: no operation is called {operation!r}{hint} Known: {', '.join(OPERATIONS)}")
+        raise ValueError(f"check: {unknown('operation', operation, OPERATIONS)}")
     return OPERATIONS[operation]
 
 

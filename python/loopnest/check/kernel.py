@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..backends.compiler import Build
-from ..numerics import unit_roundoff
+from ..numerics import strassen_bound, unit_roundoff
 from ..operation import Operation
+from ..process.host import Host
+from ..process.session import Reply, Session
 from ..verify import POISON, compare
-from .form import CForm, Parameter, PythonForm, plan
+from ..verify.c_signature import CForm
+from ..verify.signature import Parameter, PythonForm, plan
 from .probes import Arrays, Probe
-from .session import SHOWN, ProcessLimits, Reply, Session
 
 CANARY = 0xA5
 MARGIN = 4096
@@ -54,65 +56,24 @@ class Observation:
         return self.reply.problem is not None and not self.reply.problem.get("returned")
 
 
-class Host:
-    """The process that kernels are loaded into. It is started when it is needed, and again after it has ended."""
+class Placed(NamedTuple):
+    """An array in shared memory: the slot, the offset and the bytes there, and an array of the same kind."""
 
-    def __init__(self, file: Path, limits: ProcessLimits, deadline: float, threads: int = 1, who: str = "") -> None:
-        self.file, self.limits, self.deadline, self.threads, self.who = file, limits, deadline, threads, who
-        self.session: Session | None = None
-        self.loaded: dict[str, Mapping[str, Any]] = {}
-        self.output, self.printed = b"", 0
-        self._requests: dict[str, dict[str, Any]] = {}
-        self._tensors = False
+    parameter: Parameter
+    slot: int
+    offset: int
+    nbytes: int
+    like: np.ndarray[Any, Any]
 
-    def live(self) -> Session:
-        """The session, started where there is none."""
-        if self.session is None or self.session.closed:
-            self.restart()
-        assert self.session is not None
-        return self.session
+    @property
+    def first(self) -> int:
+        """The offset of its first element, which is not the lowest where strides are negative."""
+        steps = zip(self.like.shape, self.like.strides, strict=True)
+        return self.offset - sum(int((n - 1) * step) for n, step in steps if step < 0 and n)
 
-    def restart(self) -> None:
-        """End the process, and load the same kernels into a new one."""
-        self.close()
-        self.session = Session(self.file, self.limits, self.deadline, self.threads, self.who)
-        for key in self._requests:
-            self._load(key)
-        self.arrive_as_tensors(self._tensors)
-
-    def load(self, key: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Load a kernel, which calls name by this key; what the process says of it."""
-        if key not in self._requests:
-            started = self.session is not None and not self.session.closed
-            self._requests[key] = {"do": "load", "key": key, **request}
-            self.live()
-            if started:
-                self._load(key)
-        return self.loaded[key]
-
-    def _load(self, key: str) -> None:
-        assert self.session is not None
-        what = "when it was imported" if self._requests[key]["kind"] == "python" else "when it was loaded"
-        self.loaded[key] = self.session.ask(self._requests[key], phase=what)
-
-    def limit_calls(self, seconds: float) -> None:
-        """Give each call this time."""
-        self.limits = ProcessLimits(seconds, self.limits.memory)
-        self.live().limits = self.limits
-
-    def arrive_as_tensors(self, tensors: bool) -> None:
-        """From now on, arrays come to it as torch's tensors, or as NumPy's arrays."""
-        if tensors != self._tensors or tensors:
-            self._tensors = tensors
-            self.live().ask({"do": "arrive", "tensors": tensors})
-
-    def close(self) -> None:
-        """End the process, and keep what it has printed."""
-        if self.session is not None:
-            self.session.close()
-            self.output = (self.output + self.session.output)[:SHOWN]
-            self.printed += self.session.printed
-            self.session = None
+    @property
+    def message(self) -> tuple[Any, ...]:
+        return self.slot, self.offset, self.like.shape, self.like.strides, str(self.like.dtype)
 
 
 @dataclass
@@ -128,6 +89,7 @@ class Kernel:
     strassen    the size of blocks above which it says that it is Strassen's algorithm, or 0
     finite      whether it says that it is for finite numbers
     generation  of array objects: another number makes the process forget those that it has
+    placed      the arrays of the last call, by their number in the plan
     notes, declined  what a reader should know, and what it refuses with an error, as far as `build` has seen
     """
 
@@ -152,7 +114,7 @@ class Kernel:
     generation: int = 0
     calls: int = 0
     last_probe: Probe | None = None
-    last_places: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    placed: dict[int, Placed] = field(default_factory=dict)
 
     def __enter__(self) -> Kernel:
         return self
@@ -215,16 +177,11 @@ class Kernel:
 
     def results(self, probe: Probe) -> list[np.ndarray[Any, Any]]:
         """The results of the last call as they lie in shared memory now, in the contract's order."""
-        found: dict[int, np.ndarray[Any, Any]] = {}
-        for p, memory, offset, nbytes in self._arrays("result", "updated"):
-            if p.role == "result":
-                flat = memory[offset : offset + nbytes].view(probe.dtype)
-                found[p.number] = flat.reshape(probe.exact[p.number].shape)
-            else:
-                view = probe.views[p.number]
-                start = offset - _offset_of_first(view.shape, view.strides)
-                place = self.operation.contract.updates.index(p.number)
-                found[place] = np.ndarray(view.shape, view.dtype, memory, start, view.strides)
+        found = {}
+        for p, memory in self._placed("result", "updated"):
+            number = p.parameter.number
+            place = number if p.parameter.role == "result" else self.operation.contract.updates.index(number)
+            found[place] = np.ndarray(p.like.shape, p.like.dtype, memory, p.first, p.like.strides)
         return [found[i] for i in sorted(found)]
 
     def bound(self, probe: Probe) -> Arrays:
@@ -237,19 +194,18 @@ class Kernel:
             allowed = strassen_bound(max(probe.workload.shape.values()), self.strassen)
         return (probe.bound[0] + allowed * unit_roundoff(probe.dtype) * size,)
 
-    def _arrays(self, *roles: str) -> Iterator[tuple[Parameter, Any, int, int]]:
-        """The arrays of the last call: the parameter, the slot's memory, the offset in it, and the bytes."""
+    def _placed(self, *roles: str) -> Iterator[tuple[Placed, Any]]:
+        """The arrays of the last call, each with its slot's memory."""
         session = self.host.session
         assert session is not None
-        for i, p in enumerate(plan(self.operation).parameters):
-            if p.role in roles:
-                slot, offset, nbytes = self.last_places[i]
-                yield p, session.slots[slot].bytes, offset, nbytes
+        for placed in self.placed.values():
+            if placed.parameter.role in roles:
+                yield placed, session.slots[placed.slot].bytes
 
     def _written_outside(self) -> str:
-        for p, memory, offset, nbytes in self._arrays("result"):
-            name = self.name_of(plan(self.operation).parameters.index(p))
-            before, after = memory[max(0, offset - MARGIN) : offset], memory[offset + nbytes : offset + nbytes + MARGIN]
+        for p, memory in self._placed("result"):
+            name, end = self.name_of(plan(self.operation).parameters.index(p.parameter)), p.offset + p.nbytes
+            before, after = memory[max(0, p.offset - MARGIN) : p.offset], memory[end : end + MARGIN]
             if (before != CANARY).any():
                 distance = before.size - int(np.flatnonzero(before != CANARY)[0])
                 return f"it wrote before the start of {name}, by up to {distance} bytes"
@@ -263,9 +219,9 @@ class Kernel:
         if self.host.session is None or all(slot.sealed for slot in self.host.session.slots):
             return []
         return [
-            f"it changed its input {p.name}"
-            for p, memory, offset, nbytes in self._arrays("input")
-            if (memory[offset : offset + nbytes] != probe.memory[p.number]).any()
+            f"it changed its input {p.parameter.name}"
+            for p, memory in self._placed("input")
+            if (memory[p.offset : p.offset + p.nbytes] != probe.memory[p.parameter.number]).any()
         ]
 
     # the message of a call
@@ -283,43 +239,34 @@ class Kernel:
             sizes = [max(1 << 16, 1 << (n - 1).bit_length(), h) for n, h in zip(needed, have, strict=True)]
             session.share([(size, p.role == "input") for size, p in zip(sizes, known.arrays, strict=True)])
             session.stop()
-        self.last_places, self.last_probe = {}, probe
-        described: dict[int, tuple[int, int, Sequence[int], Sequence[int], str]] = {}
-        for slot_number, (p, size) in enumerate(zip(known.arrays, nbytes, strict=True)):
-            memory = session.slots[slot_number].bytes
+        self.placed, self.last_probe = {}, probe
+        for slot, (p, size) in enumerate(zip(known.arrays, nbytes, strict=True)):
+            memory = session.slots[slot].bytes
             offset = memory.size - size if probe.at_end else 0
             if self.simulated is not None:
                 offset -= offset % DEVICE_ALIGNMENT
             if p.role == "result":
-                exact = probe.exact[p.number]
-                like = np.empty(exact.shape, probe.dtype)
-                bits(memory[offset : offset + size].view(probe.dtype))[...] = (
-                    POISON[probe.dtype] if fill == "poison" else 0
-                )
+                like = np.empty(probe.exact[p.number].shape, probe.dtype)
+                poison = POISON[probe.dtype] if fill == "poison" else 0
+                bits(memory[offset : offset + size].view(probe.dtype))[...] = poison
                 memory[max(0, offset - MARGIN) : offset] = CANARY
                 memory[offset + size : offset + size + MARGIN] = CANARY
             else:
                 like = probe.views[p.number]
                 memory[offset : offset + size] = probe.memory[p.number]
-            number = known.parameters.index(p)
-            described[number] = (slot_number, offset, like.shape, like.strides, str(like.dtype))
-            self.last_places[number] = (slot_number, offset, size)
-        request = {"do": "call", "function": self.key}
-        request |= (
-            self._c_call(probe, described) if isinstance(self.form, CForm) else self._python_call(probe, described)
-        )
-        return json.dumps(request).encode()
+            self.placed[known.parameters.index(p)] = Placed(p, slot, offset, size, like)
+        call = self._c_call(probe) if isinstance(self.form, CForm) else self._python_call(probe, self.form)
+        return json.dumps({"do": "call", "function": self.key, **call}).encode()
 
-    def _python_call(self, probe: Probe, described: Mapping[int, Sequence[Any]]) -> dict[str, Any]:
-        known, form = plan(self.operation), self.form
-        assert isinstance(form, PythonForm)
-        results = [described[i] for i, p in enumerate(known.parameters) if p.role == "result"]
+    def _python_call(self, probe: Probe, form: PythonForm) -> dict[str, Any]:
+        known = plan(self.operation)
+        results = [p.message for p in self.placed.values() if p.parameter.role == "result"]
         return {
             "form": "given" if form.given else "returned",
             "arguments": [
                 ("scalar", probe.scalars[p.number])
                 if p.role == "scalar"
-                else ("array", described[known.parameters.index(p)])
+                else ("array", self.placed[known.parameters.index(p)].message)
                 for p in form.taken
             ],
             "results": [] if form.given else results,
@@ -328,56 +275,33 @@ class Kernel:
             "rows": self.language == "rung" and known.joined,
         }
 
-    def _c_call(self, probe: Probe, described: Mapping[int, Sequence[Any]]) -> dict[str, Any]:
-        form, sizes = self.form, probe.workload.shape
+    def _c_call(self, probe: Probe) -> dict[str, Any]:
+        form, sizes, values = self.form, probe.workload.shape, list[tuple[str, Any]]()
         assert isinstance(form, CForm)
-        values: list[tuple[str, Any]] = []
         for kind, what, c_type in form.arguments:
+            value: Any
             if kind == "array":
-                slot, offset, shape, strides, _ = described[what]
-                values.append(("pointer", (slot, offset - _offset_of_first(shape, strides))))
+                value = self.placed[what].slot, self.placed[what].first
             elif kind == "size":
-                values.append((c_type, math.prod(sizes.values()) if what == "*" else sizes[what]))
+                value = math.prod(sizes.values()) if what == "*" else sizes[what]
             elif kind == "stride":
-                number, axis = what
-                _, _, _, strides, dtype = described[number]
-                values.append((c_type, strides[axis] // np.dtype(dtype).itemsize))
+                like = self.placed[what[0]].like
+                value = like.strides[what[1]] // like.itemsize
             else:
                 value = probe.scalars[what]
-                values.append((c_type, int(value) if isinstance(value, bool) else value))
+            values.append((c_type, int(value) if isinstance(value, bool) else value))
         request: dict[str, Any] = {"form": "c", "arguments": values}
         if form.returned:
-            (request["returned"],) = (described[i] for i in described if i not in self._passed())
+            passed = {what for kind, what, _ in form.arguments if kind == "array"}
+            (request["returned"],) = (placed.message for i, placed in self.placed.items() if i not in passed)
         if self.simulated is not None:
-            integers = {n: v for n, (kind, v) in zip(self.parameters, values, strict=True) if isinstance(v, int)}
+            integers = {n: v for n, (_, v) in zip(self.parameters, values, strict=True) if isinstance(v, int)}
             launch = self.simulated.kernel(self.symbol).launch
             grid, block, shared = launch.of({**self.simulated.constants, **integers})
             request |= {"form": "cuda", "kernel": self.symbol, "grid": grid, "block": block, "shared": shared}
         return request
 
-    def _passed(self) -> set[int]:
-        """The numbers of the arrays that the C function takes."""
-        assert isinstance(self.form, CForm)
-        return {what for kind, what, _ in self.form.arguments if kind == "array"}
-
 
 def bits(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Floats as the unsigned integers that have the same bits."""
     return x.view(np.dtype(x.dtype.str.replace("f", "u")))
-
-
-def _offset_of_first(shape: Sequence[int], strides: Sequence[int]) -> int:
-    """Where an array's first element lies, in bytes, after its lowest address; negative, as strides are."""
-    return sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0 and n)
-
-
-def strassen_bound(n: int, cutoff: int) -> float:
-    """f, of |c - exact| <= f · u · max|a| · max|b| for Strassen's algorithm that multiplies blocks of `cutoff` and less
-    in the ordinary way: (n/n₀)^{log₂ 12} (n₀² + 5 n₀) - 5 n, Higham, Accuracy and Stability of Numerical Algorithms,
-    (23.14).
-
-    >>> round(strassen_bound(128, 64))   # one level
-    52352
-    """
-    levels = max(0, math.ceil(math.log2(n / cutoff)))
-    return float(12**levels * (cutoff**2 + 5 * cutoff) - 5 * n)

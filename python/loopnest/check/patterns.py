@@ -14,9 +14,9 @@ import numpy as np
 from ..arrays import FLOATS
 from ..numerics import unit_roundoff
 from ..operation import Arguments
-from ..verify import POISON, _leaves, _with_leaves
-from .child.system import ALLOCATED, FREED
-from .form import plan
+from ..process.child.system import ALLOCATED, FREED
+from ..verify import POISON, _leaves, _with_leaves, wrong_elements
+from ..verify.signature import plan
 from .kernel import Kernel, Observation, bits
 from .probes import Arrays, Probe, case_of, probe_of, probe_of_case
 
@@ -54,7 +54,7 @@ class Evidence:
     @functools.cached_property
     def wrong(self) -> list[WrongResult]:
         compared = zip(self.seen.results, self.probe.exact, self.kernel.bound(self.probe), strict=True)
-        found = [WrongResult(i, wrong_places(r, e, b), r, e) for i, (r, e, b) in enumerate(compared)]
+        found = [WrongResult(i, wrong_elements(r, e, b), r, e) for i, (r, e, b) in enumerate(compared)]
         return [w for w in found if w.mask.any()]
 
     def near(self, result: Array, other: Any, number: int = 0) -> bool:
@@ -75,16 +75,6 @@ class Evidence:
     def again(self, probe: Probe | None = None, **facts: Any) -> Observation:
         """A call with other values, of the same kind as the wrong one or as this one."""
         return self.kernel.observe((probe or self.probe).renewed(**facts))
-
-
-def wrong_places(result: Any, exact: Any, bound: Any) -> Array:
-    """Where a result is not within its bound."""
-    with np.errstate(all="ignore"):
-        wide = np.asarray(result, exact.dtype)
-        same = (wide == exact) | (np.isnan(wide) & np.isnan(exact))
-        near = abs(wide - exact) <= bound
-        overflow = np.isinf(wide) & (wide * exact > 0) & (abs(exact) + bound > np.finfo(np.asarray(result).dtype).max)
-        return np.asarray(~(same | near | overflow))
 
 
 def _rms(x: Array) -> float:
@@ -270,7 +260,7 @@ LINEAR = ("dot", "sum", "add", "matmul", "linear")
 
 
 def precision(evidence: Evidence) -> Explanation:
-    """Are the errors those of fewer bits? Inputs of fewer bits give another exact result: is it that one?"""
+    """Has it computed with fewer bits? Inputs of fewer bits have another exact result: is it this one?"""
     wrong, dtype = evidence.wrong, evidence.probe.dtype
     if not wrong or evidence.probe.kind == "special":
         return None

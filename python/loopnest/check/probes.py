@@ -23,7 +23,7 @@ from ..verify import (
     size_cases,
     special_cases,
 )
-from .form import scalars
+from ..verify.signature import scalars
 
 Arrays = tuple[np.ndarray[Any, Any], ...]
 

@@ -7,7 +7,6 @@ Every timed result is checked: rearrange.py.
 
 from __future__ import annotations
 
-import atexit
 import math
 import os
 import time
@@ -24,17 +23,18 @@ from ..machine.plausible import MeasuredNow, Work, limit_of, why_impossible
 from ..machine.records import MachineCard
 from ..operation import Operation, Workload
 from ..output.text import duration
+from ..process.host import Host
+from ..process.session import EndedError, ProcessLimits, Reply
 from ..timing.budget import by_work, fitting, work_of
 from ..timing.interval import median_interval, ratio
 from ..timing.turns import Reading, Turn, run_rounds
+from ..verify.signature import PythonForm, plan
 from .ends import explained_end
 from .explain import refusal_of
-from .form import PythonForm, plan
-from .kernel import Host, Kernel, Observation
+from .kernel import Kernel, Observation
 from .probes import fresh
 from .rearrange import Arrangement, Problem, problem_of
 from .records import Placing, Raced, Refusal
-from .session import EndedError, ProcessLimits, Reply
 
 LONG = 25e-3
 """Seconds of a call at most in the largest workload, where there is time for it."""
@@ -120,7 +120,11 @@ class Contender:
 
     def raced(self, card: MachineCard) -> Raced:
         """The record of its kept calls."""
-        workload, dtype, contract = self.problem.probe.workload, self.problem.probe.dtype, self._contract
+        workload, dtype, contract = (
+            self.problem.probe.workload,
+            self.problem.probe.dtype,
+            self.kernel.operation.contract,
+        )
         replies = self.replies[-len(self.turn.readings) :]
         seconds, processor = tuple(r.counted for r in replies), tuple(r.processor for r in replies)
         busy = float(np.median(np.asarray(processor) / np.asarray(seconds)))
@@ -138,10 +142,6 @@ class Contender:
             limit.by if limit.by == "flops" else limit.level,
             share if share.bounded else None,
         )
-
-    @property
-    def _contract(self) -> Any:
-        return self.kernel.operation.contract
 
 
 # --- the ladder
@@ -166,18 +166,15 @@ class Ladder:
         return Kernel(self.operation, self.host.file, "rung", self.host, rung, form)
 
     def candidates(self, uses: Sequence[str], against: str | None) -> list[Implementation]:
-        """The rungs that a kernel is placed between: those that load quickly, and those of libraries that it has
-        loaded itself."""
+        """The rungs that a kernel is placed between. They load quickly, or belong to libraries that it has loaded
+        itself."""
         backends = ["python", "numpy", "cpp", *(name for name in ("numba", "torch") if name in uses)]
-        found = [k for k in self.operation.ladder() if k.backend in backends and not k.study and k.available()]
-        found = [k for k in found if not k.slow_start]
-        if against is not None:
-            wanted = self.operation[against]
-            reason = wanted.why_unavailable()
-            if reason:
-                raise NotRaced(f"{wanted.id} cannot run here: {reason}")
-            found += [wanted] if wanted.id not in [k.id for k in found] else []
-        return found
+        quick = [k for k in self.operation.ladder() if k.backend in backends and not (k.study or k.slow_start)]
+        wanted = [self.operation[against]] if against else []
+        for k in wanted:
+            if not k.available():
+                raise NotRaced(f"{k.id} cannot run here: {k.why_unavailable()}")
+        return list({k.id: k for k in (*quick, *wanted) if k.available()}.values())
 
     def estimates(
         self, rungs: Sequence[Implementation], workload: Workload, dtype: np.dtype[Any], own: float
@@ -210,15 +207,6 @@ def ladder_of(operation: Operation, threads: int) -> Ladder:
     return _ladders.setdefault((operation.name, threads, os.getpid()), Ladder(operation, threads))
 
 
-@atexit.register
-def close_ladders() -> None:
-    """End the processes in which rungs ran."""
-    for (_, _, pid), ladder in _ladders.items():
-        if pid == os.getpid():
-            ladder.host.close()
-    _ladders.clear()
-
-
 # --- the race
 
 
@@ -243,7 +231,7 @@ def race(
     rival = operation[against].id if against else None
     card = card or machine_card(quick=True)
     if not card.measured:
-        notes.append("the machine's limits are those of a quick probe: `loopnest machine` measures them well")
+        notes.append("the machine's limits are from a quick probe: `loopnest machine` measures them well")
     try:
         session = kernel.host.live()
         session.ask({"do": "time"})
@@ -323,7 +311,7 @@ def _contenders(
 def placed(
     me: Contender, rivals: Sequence[Contender], estimated: dict[str, float]
 ) -> tuple[str | None, str | None, str | None]:
-    """The rungs below and above the kernel, and one that it cannot be told from."""
+    """The rungs below and above the kernel, and one that is as fast."""
     own, known, same = float(np.median(me.turn.samples)), dict(estimated), None
     for rival in rivals:
         found = ratio(me.turn.samples, rival.turn.samples)

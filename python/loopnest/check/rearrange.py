@@ -17,8 +17,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ..operation import Operation
+from ..verify import wrong_elements
 from .kernel import Kernel
-from .patterns import wrong_places
 from .probes import Probe, fresh, probe_of
 
 Array = np.ndarray[Any, Any]
@@ -131,7 +131,7 @@ class Problem:
         sources = arrangement.sources(picks, results[0].shape)
         compared = zip(results, probe.exact, kernel.bound(probe), strict=True)
         return not any(
-            wrong_places(r.reshape(-1)[picks], e.reshape(-1)[sources], b.reshape(-1)[sources]).any()
+            wrong_elements(r.reshape(-1)[picks], e.reshape(-1)[sources], b.reshape(-1)[sources]).any()
             for r, e, b in compared
         )
 

@@ -84,7 +84,7 @@ class Placing:
     """How fast it is, next to rungs of the ladder that ran in the same rounds.
 
     below, above  the rungs that it lies between; None where it is the slowest or the fastest of all
-    same_as       a rung that it cannot be told from
+    same_as       a rung that is as fast, as far as the interval shows
     ratio         how many times as fast as `against` it is; None where there are too few rounds for an interval
     round_trip    seconds from "go" to "done" of a call that does nothing: part of every time
     """

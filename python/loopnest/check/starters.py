@@ -17,7 +17,7 @@ from pathlib import Path
 from ..operations import OPERATIONS
 from ..output.files import save_new
 from ..output.text import unknown
-from .form import plan
+from ..verify.signature import plan
 
 SUFFIXES = {"python": ".py", "numba": ".py", "c": ".c", "cpp": ".cpp", "cuda": ".cu"}
 

@@ -17,6 +17,7 @@ from ..output.text import duration
 from .judge import per_cent
 from .rank import Ranking
 from .records import Placing, Verdict
+from .verify import KINDS
 
 
 def report(verdict: Verdict) -> Iterator[RenderableType]:
@@ -29,7 +30,7 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
             yield Padding(Text(build.messages, style="yellow"), (0, 0, 0, 10))
     if verdict.accepted and verdict.checked is not None:
         checked = verdict.checked
-        kinds = ", ".join(f"{count} {KINDS.get(kind, kind)}" for kind, count in checked.cases.items())
+        kinds = ", ".join(f"{count} {KINDS[kind]}" for kind, count in checked.cases.items())
         yield _row(
             "right", "green", f"{checked.calls} calls in {' and '.join(verdict.dtypes)}, each with new values: {kinds}"
         )
@@ -53,16 +54,6 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
         yield _row("next", "cyan", step.text)
         if step.command:
             yield _row("", "", step.command)
-
-
-KINDS = {
-    "sizes": "of sizes around lanes and tiles",
-    "again": "with new values in the same arrays",
-    "layouts": "with strides",
-    "special": "with NaN, infinity and large numbers",
-    "deterministic": "with the same inputs",
-    "large": "of large arrays",
-}
 
 
 def _refused(verdict: Verdict) -> str:

@@ -9,27 +9,27 @@ from typing import Any
 
 import numpy as np
 
+from ..process.session import EndedError
 from ..verify import Case
+from ..verify.c_signature import CForm
 from .ends import explained_end
 from .explain import patch_trick, refusal_of
 from .faults import sentence
-from .form import CForm
 from .kernel import Kernel, Observation
 from .probes import LARGEST, case_of, cases, large_case, probe_of_case
 from .records import Checked, Findings, Refusal
-from .session import EndedError
 
 OnEvent = Callable[[str, Any], None]
 
 KINDS = {
-    "sizes": "sizes",
-    "again": "new values in the same arrays",
-    "layouts": "layouts",
-    "special": "NaN and infinity",
-    "deterministic": "the same inputs twice",
-    "large": "large cases",
+    "sizes": "of sizes around lanes and tiles",
+    "again": "with new values in the same arrays",
+    "layouts": "with strides",
+    "special": "with NaN, infinity and large numbers",
+    "deterministic": "with the same inputs",
+    "large": "of large arrays",
 }
-"""The kinds of cases, in order, and what a progress bar calls them."""
+"""The kinds of calls, in order, and what they are called after their number."""
 
 SLOW_CASE = 0.25
 """Seconds of a call from which on a case that is not necessary is left out."""
@@ -82,7 +82,7 @@ class _Verification:
         budget = max(0.7, self.seconds / 2)
         self._end = time.monotonic() + budget * (3 if "numba" in self.kernel.uses else 1)
         for kind, words in KINDS.items():
-            self.on_event("at", f"{dtype}: {words}")
+            self.on_event("at", f"{dtype}: calls {words}")
             if kind == "layouts":
                 self._hold_layouts(dtype)
             elif kind == "deterministic":
@@ -166,7 +166,7 @@ class _Verification:
         self._hold(case, "large", at_end=False)
 
     def refuse_patches(self) -> None:
-        """What it replaced in Python is no honest mistake; what it calls is told."""
+        """Refuse a kernel that replaced functions of Python; note what it calls."""
         seen = self.kernel.seen()
         if seen["patched"]:
             trick = patch_trick(seen["patched"])

@@ -32,7 +32,7 @@ from .lessons import folder
 
 if TYPE_CHECKING:
     from ..check import Verdict
-    from ..check.session import Session
+    from ..process.session import Session
 
 Array = np.ndarray[Any, Any]
 
@@ -228,7 +228,7 @@ def check_exercise(
 
 def _tried(exercise: Exercise, path: Path, seconds: float) -> Attempt:
     """The small cases, and the race against the rivals, in one process."""
-    from ..check.session import EndedError, ProcessLimits, Session
+    from ..process.session import EndedError, ProcessLimits, Session
 
     small = list(exercise.cases())
     attempt = Attempt(exercise.number, str(path), "right", cases=len(small))
@@ -267,7 +267,7 @@ def _failed(attempt: Attempt, outcome: str, passed: int, case: Case, message: st
 
 def _case(child: Session, path: Path, built: user_file.Built, case: Case, end: float) -> tuple[str, Failure | None]:
     """Run one case: the outcome, and the failure unless it is right."""
-    from ..check.session import FailedInChildError
+    from ..process.session import FailedInChildError
 
     failure = Failure(case.function, case.about, case.shown)
     try:

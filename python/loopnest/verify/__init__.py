@@ -291,21 +291,28 @@ def compare(result: Any, exact: Array, bound: Array, dtype: np.dtype[Any], name:
         return [f"{name} is a {type(result).__name__}, expected a NumPy array"]
     if result.dtype != dtype or result.shape != exact.shape:
         return [f"{name} has dtype {result.dtype} and shape {result.shape}, expected {dtype} and {exact.shape}"]
+    wrong = wrong_elements(np.asarray(result), exact, bound)
+    if not wrong.any():
+        return []
+    wide = np.asarray(result, exact.dtype)
     with np.errstate(all="ignore"):
-        wide = np.asarray(result, exact.dtype)
-        error = abs(wide - exact)
-        same = (wide == exact) | (np.isnan(wide) & np.isnan(exact))
-        overflow = np.isinf(wide) & (wide * exact > 0) & (abs(exact) + bound > np.finfo(dtype).max)
-        wrong = ~(same | overflow | ((error <= bound) & np.isfinite(error)))
-        if not wrong.any():
-            return []
-        ratio = np.where(wrong, np.nan_to_num(error / bound, nan=np.inf), -1)
+        ratio = np.where(wrong, np.nan_to_num(abs(wide - exact) / bound, nan=np.inf), -1)
     worst = np.unravel_index(np.argmax(ratio), wrong.shape)
     place = str([int(i) for i in worst]) if worst else ""
     return [
         f"{name}{place} is {wide[worst]}, expected {exact[worst]} ± {float(bound[worst]):.2g}; "
         f"{np.count_nonzero(wrong)} of {wrong.size} elements are wrong"
     ]
+
+
+def wrong_elements(result: Array, exact: Array, bound: Array) -> Array:
+    """A mask of the elements that are not within their bounds, as `compare` judges them."""
+    with np.errstate(all="ignore"):
+        wide = np.asarray(result, exact.dtype)
+        error = abs(wide - exact)
+        same = (wide == exact) | (np.isnan(wide) & np.isnan(exact))
+        overflow = np.isinf(wide) & (wide * exact > 0) & (abs(exact) + bound > np.finfo(result.dtype).max)
+        return np.asarray(~(same | overflow | ((error <= bound) & np.isfinite(error))))
 
 
 @contextmanager

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 PROGRAM = (
-    f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import child.server; del sys.path[0]; "
+    f"import sys, numpy; sys.path.insert(0, {str(Path(__file__).parent)!r}); import child.server; del sys.path[0]; "
     "child.server.main()"
 )
 """It imports the folder child/ as a package of its own: so nothing of loopnest is imported."""

@@ -52,7 +52,7 @@ def serve(control: socket.socket) -> None:
 
 
 def _ended(child: int, patience: float) -> int:
-    """The exit status of a child that ends by itself within so many seconds, or is killed, with all that it started."""
+    """The exit status of a child. It has `patience` seconds to end by itself; then it is killed with all it started."""
     end = time.monotonic() + patience
     status = _status(child)
     while status is None and time.monotonic() < end:

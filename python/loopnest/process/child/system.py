@@ -46,7 +46,7 @@ def fill_memory(on: bool) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that this one has started, and those that it has inherited; empty where nobody tells."""
+    """The processes that this one has started, and those that it has inherited; empty where that is unknown."""
     found: list[int] = []
     try:
         for task in os.listdir(f"/proc/{pid}/task"):
@@ -58,7 +58,7 @@ def children(pid: int) -> list[int]:
 
 
 def base_of(library: str) -> int:
-    """Where a library lies in memory: 0 where nobody tells."""
+    """Where a library lies in memory: 0 where that is unknown."""
     try:
         with open("/proc/self/maps", encoding="utf-8") as file:
             for line in file:
@@ -91,7 +91,7 @@ def mapped(fd: int, size: int, writeable: bool) -> int:
 
 CRASH = struct.Struct("=qqqqqqq")
 """What a crash leaves in the memory that it shares with the judge: signal, code, address, instruction, stack, line, and
-1 for a write, 0 for a read, -1 where the processor does not tell."""
+1 for a write, 0 for a read, -1 where the processor does not say."""
 
 CRASH_SIZE = 4096
 STACK_OF_HANDLER = 1 << 20
@@ -101,7 +101,7 @@ Handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 class CrashReport:
     """Writes the address of a fault to shared memory before the process dies of it.
 
-    The handler is Python code, run by ctypes on a stack of its own: it needs no compiler, and the frames above it tell
+    The handler is Python code, run by ctypes on a stack of its own: it needs no compiler, and the frames above it have
     the line of a Python submission. A fault within malloc, or of a thread while another holds the GIL, may not get
     through; the process then dies with less said, or is killed at its time limit.
     """

@@ -34,6 +34,9 @@ from .system import CrashReport, base_of, fill_memory, mapped
 
 Request = dict[str, Any]
 
+Call = tuple[Callable[[], Any], Callable[[Any], bytes]]
+"""A call, and what answers the judge when it has returned."""
+
 
 class Child:
     """Answers the judge's requests about one submission."""
@@ -80,7 +83,7 @@ class Child:
             try:
                 call = self._prepared(request)
             except BaseException as error:
-                return self._told(error), True
+                return self._failed(error), True
             self._known[message] = call
             return call(), True
         answer: Any = getattr(self, f"_{request['do']}")(request, fds)
@@ -111,25 +114,17 @@ class Child:
         slot, offset, shape, strides, dtype = place
         key = (slot, offset, *shape, *strides, dtype, new)
         if key not in self._arrays:
-            address = self._slots[slot] + offset
-            memory: Any = (ctypes.c_char * max(1, self._span(shape, strides, dtype))).from_address(address)
-            first = sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if s < 0 and n)
-            if not self._span(shape, strides, dtype):
-                made: Any = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), 0)
-            else:
-                made = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), -first, strides)
+            steps = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
+            nbytes = 0 if 0 in shape else sum(map(abs, steps)) + np.dtype(dtype).itemsize
+            memory: Any = (ctypes.c_char * max(1, nbytes)).from_address(self._slots[slot] + offset)
+            first = -sum(step for step in steps if step < 0) if nbytes else 0
+            made: Any = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), first, strides if nbytes else None)
             if self._tensors:
                 import torch
 
                 made = torch.from_numpy(made)
             self._arrays[key] = made
         return self._arrays[key]
-
-    @staticmethod
-    def _span(shape: Sequence[int], strides: Sequence[int], dtype: str) -> int:
-        if 0 in shape:
-            return 0
-        return sum((n - 1) * abs(s) for n, s in zip(shape, strides, strict=True)) + np.dtype(dtype).itemsize
 
     # what is judged
 
@@ -158,20 +153,17 @@ class Child:
         spec.loader.exec_module(module)
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         function = next(filter(callable, (getattr(module, name, None) for name in request["names"])), None)
-        return function, {"functions": public, "signature": self._signature(function)}
+        return function, {"functions": public, "parameters": self._parameters(function)}
 
     @staticmethod
-    def _signature(function: Any) -> Any:
-        """Its parameters: name, whether it has a default, and its kind. None where they cannot be known."""
+    def _parameters(function: Any) -> Any:
+        """Each parameter's name, kind, and whether it has a default. None where they cannot be known."""
         function = getattr(function, "py_func", getattr(function, "fn", function))
         try:
-            found = inspect.signature(function)
+            found = inspect.signature(function).parameters.values()
         except (ValueError, TypeError):
             return None
-        return {
-            "text": str(found),
-            "parameters": [(p.name, p.default is not p.empty, p.kind.name.lower()) for p in found.parameters.values()],
-        }
+        return [(p.name, p.kind.name, p.default is not p.empty) for p in found]
 
     def _load_library(self, request: Request) -> Any:
         function = getattr(ctypes.CDLL(request["file"]), request["symbol"], None)
@@ -180,12 +172,10 @@ class Child:
         return function, {"base": base_of(request["file"])}
 
     def _load_rung(self, request: Request) -> Any:
-        from ...backends.threads import set_num_threads
-        from ...operations import OPERATIONS
-
+        operations, threads = map(importlib.import_module, ("loopnest.operations", "loopnest.backends.threads"))
         fill_memory(False)
-        set_num_threads(request["threads"])
-        return OPERATIONS[request["name"]][request["key"]].kernel, {}
+        threads.set_num_threads(request["threads"])
+        return operations.OPERATIONS[request["name"]][request["key"]].kernel, {}
 
     def _time(self, request: Request, fds: Sequence[int]) -> Any:
         """From now on it is timed: what it allocates costs what it costs elsewhere."""
@@ -215,40 +205,66 @@ class Child:
     # calls
 
     def _prepared(self, request: Request) -> Callable[[], bytes]:
+        """A call with all of its arguments, which gives the answer."""
         form = request["form"]
         if form == "nothing":
             return lambda: b"-"
         function = self._functions[request["function"]]
-        if form == "c":
-            return self._c_call(function, request)
-        if form == "cuda":
-            return self._cuda_launch(function, request)
+        if form in ("c", "cuda"):
+            call, answered = self._c_call(function, request)
+        else:
+            call, answered = self._python_call(function, request)
+
+        def made() -> bytes:
+            try:
+                return answered(call())
+            except BaseException as error:
+                return self._failed(error)
+
+        return made
+
+    def _python_call(self, function: Callable[..., Any], request: Request) -> Call:
         values = [
-            self._array(value, request.get("new", 0)) if kind == "array" else value
+            self._array(value, request["new"]) if kind == "array" else value for kind, value in request["arguments"]
+        ]
+        if request["rows"]:
+            values = [v.reshape(1, -1) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
+        places, one = [self._array(place) for place in request["results"]], request["one"]
+
+        def answered(returned: Any) -> bytes:
+            if request["form"] == "returned":
+                return self._store(returned, places, one)
+            return b"-" if returned is None or any(returned is value for value in values) else RETURNED
+
+        return functools.partial(function, *values), answered
+
+    def _c_call(self, function: Any, request: Request) -> Call:
+        """A compiled function; or a kernel that loopnest's simulator runs, which is linked with it."""
+        values = [
+            ctypes.c_void_p(self._slots[value[0]] + value[1]) if kind == "pointer" else getattr(ctypes, kind)(value)
             for kind, value in request["arguments"]
         ]
-        if request.get("rows"):
-            values = [v.reshape(1, -1) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
-        call = functools.partial(function, *values)
-        if form == "given":
+        if request["form"] == "c":
+            place = self._array(request["returned"]) if "returned" in request else None
 
-            def filling() -> bytes:
-                try:
-                    returned = call()
-                except BaseException as error:
-                    return self._told(error)
-                return b"-" if returned is None or any(returned is value for value in values) else RETURNED
+            def stored(returned: Any) -> bytes:
+                if place is not None:
+                    place[()] = returned
+                return b"-"
 
-            return filling
-        places = [self._array(place) for place in request["results"]]
+            return functools.partial(function, *values), stored
+        addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        sizes = (ctypes.c_uint * 6)(*request["grid"], *request["block"])
+        why = ctypes.create_string_buffer(600)
+        name, shared = request["kernel"].encode(), ctypes.c_size_t(request["shared"])
+        function.restype = ctypes.c_int
 
-        def returning() -> bytes:
-            try:
-                return self._store(call(), places, request.get("one", False))
-            except BaseException as error:
-                return self._told(error)
+        def launched(failed: Any, kept: Sequence[Any] = values) -> bytes:  # `addresses` point into them
+            if failed:
+                raise LaunchError(why.value.decode(errors="replace"))
+            return b"-"
 
-        return returning
+        return functools.partial(function, name, sizes, shared, addresses, 0, why, ctypes.c_size_t(600)), launched
 
     def _store(self, returned: Any, places: Sequence[Any], one: bool) -> bytes:
         """Copy what was returned to where the judge looks for it.
@@ -297,80 +313,36 @@ class Child:
         else:
             place.copy_(value)
 
-    def _c_values(self, request: Request) -> list[Any]:
-        values: list[Any] = []
-        for kind, value in request["arguments"]:
-            if kind == "pointer":
-                slot, offset = value
-                values.append(ctypes.c_void_p(self._slots[slot] + offset))
-            else:
-                values.append(getattr(ctypes, kind)(value))
-        return values
-
-    def _cuda_launch(self, launch: Any, request: Request) -> Callable[[], bytes]:
-        """A kernel run by loopnest's simulator, which is linked with it: csrc/cuda_on_cpu/on_cpu.cpp."""
-        values = self._c_values(request)
-        addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
-        sizes = (ctypes.c_uint * 6)(*request["grid"], *request["block"])
-        why = ctypes.create_string_buffer(600)
-        name, shared = request["kernel"].encode(), ctypes.c_size_t(request["shared"])
-        launch.restype = ctypes.c_int
-
-        def launching(kept: Sequence[Any] = values) -> bytes:  # `addresses` point into them
-            if launch(name, sizes, shared, addresses, 0, why, ctypes.c_size_t(600)):
-                return self._told(LaunchError(why.value.decode(errors="replace")))
-            return b"-"
-
-        return launching
-
-    def _c_call(self, function: Any, request: Request) -> Callable[[], bytes]:
-        values = self._c_values(request)
-        if request.get("returned"):
-            place = self._array(request["returned"])
-
-            def storing() -> bytes:
-                place[()] = function(*values)
-                return b"-"
-
-            return storing
-        call = functools.partial(function, *values)
-
-        def calling() -> bytes:
-            call()
-            return b"-"
-
-        return calling
-
     # what went wrong, and what else happened
 
-    def _told(self, error: BaseException) -> bytes:
+    def _failed(self, error: BaseException) -> bytes:
         return json.dumps({"problem": self._described(error)}).encode()
 
     def _described(self, error: BaseException) -> Request:
         """An exception: its kind, its message, and the last line of the submission that it passed."""
         lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self._file]
-        told: Request = {"kind": type(error).__name__, "text": str(error)[:2000]}
+        described: Request = {"kind": type(error).__name__, "text": str(error)[:2000]}
         if isinstance(error, ReturnError):
             return {"kind": error.kind, "text": error.text, "returned": True}
         if isinstance(error, SyntaxError) and error.filename == self._file:
-            told |= {"line": error.lineno, "code": (error.text or "").strip(), "text": error.msg}
+            described |= {"line": error.lineno, "code": (error.text or "").strip(), "text": error.msg}
         elif lines:
-            told |= {"line": lines[-1].lineno, "code": lines[-1].line or ""}
+            described |= {"line": lines[-1].lineno, "code": lines[-1].line or ""}
         if isinstance(error, ImportError):
-            told |= {"module": error.name or ""}
+            described |= {"module": error.name or ""}
         if isinstance(error, SystemExit):
-            told |= {"text": f"{error.code}"}
-        return told
+            described |= {"text": f"{error.code}"}
+        return described
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
         if self._watching and event in WATCHED and len(self._events) < 500:
-            told = event
+            described = event
             if event == "open":
                 mode = arguments[2] if isinstance(arguments[2], int) else 0
-                told = f"open {'w' if mode & (os.O_WRONLY | os.O_RDWR) else 'r'} {arguments[0]}"
+                described = f"open {'w' if mode & (os.O_WRONLY | os.O_RDWR) else 'r'} {arguments[0]}"
             elif event == "sys._getframe" and arguments[0].f_code.co_filename != __file__:
                 return  # a library that looks at who has called it; not one that looks out of the submission
-            self._events.append(told)
+            self._events.append(described)
 
     def _watch(self, request: Request, fds: Sequence[int]) -> Any:
         self._watching = True

@@ -47,8 +47,8 @@ POLL = 0.02
 """Seconds between two looks at the memory and the children of a process that is at work."""
 
 REST = 5e-3
-"""Seconds that a process has for stopping itself after a call. Were it stopped from here before that, it would do so as
-soon as it is told to go on."""
+"""Seconds that a process has for stopping itself after a call. If it were stopped from here earlier, it would still
+stop itself as soon as it goes on."""
 
 
 class EndedError(Exception):
@@ -158,6 +158,7 @@ class Session:
         os.close(output)
         self.pid: int = answer["pid"]
         self.running, self.closed = True, False
+        self._others: tuple[int, ...] = ()
         self._socket = ours
         self._socket.setblocking(False)
         self._clock = (~self.pid << 3) | 2  # of the process's processor time: clock_getcpuclockid(3)
@@ -178,7 +179,7 @@ class Session:
     def run(self, function: Callable[..., Any], *arguments: Any, limit: float | None = None) -> Any:
         """Call a module-level function in the process, with arguments that can be pickled; what it returns.
 
-        limit  seconds that it may take; those of a call where it is None
+        limit  seconds that it may take; the limit of a call where it is None
 
         The answer is unpickled: this is for a learner's own file, and never for a verdict. Raises FailedInChildError
         for an exception of the function, EndedError where the process ended or had to be ended.
@@ -270,9 +271,8 @@ class Session:
         return bool(got)
 
     def _watch(self, phase: str) -> None:
-        if self._state() == "T":  # it had not come to stopping itself when it was last told to go on
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGCONT)
+        if self._state() == "T":  # it stopped itself only after it was last sent on
+            _signal(-self.pid, signal.SIGCONT)
         took = self._resident() - self.memory
         if took > self.limits.memory:
             mib, most = took / (1 << 20), self.limits.memory / (1 << 20)
@@ -301,31 +301,25 @@ class Session:
         """Stop it, and all processes of its group, and wait until it stands still."""
         if not self.running:
             return
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGSTOP)
-        for pid in self._descendants():
-            if pid != self.pid:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGSTOP)
+        _signal(-self.pid, signal.SIGSTOP)
+        self._others = tuple(pid for pid in self._descendants() if pid != self.pid)
+        for pid in self._others:
+            _signal(pid, signal.SIGSTOP)
         self.running = False
         self._come_to_rest(0.5)
 
     def _come_to_rest(self, seconds: float) -> None:
-        """Wait until the process stands still, or has ended; so long at most."""
+        """Wait until the process stands still, or has ended; at most for this time."""
         end = time.perf_counter() + seconds
         while self._state() not in "TtZX" and time.perf_counter() < end:
             time.sleep(20e-6)
 
     def go_on(self) -> None:
+        """Let it run on, with all that were stopped with it."""
         if not self.running:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGCONT)
-            for pid in self._others:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
+            for pid in (-self.pid, *self._others):
+                _signal(pid, signal.SIGCONT)
             self.running = True
-
-    _others: tuple[int, ...] = ()
 
     def _descendants(self) -> list[int]:
         """The submission's process and all that come from it, wherever they hide."""
@@ -334,7 +328,6 @@ class Session:
         while new and len(found) < 4 * CROWD:
             found += new
             new = [child for pid in new for child in children(pid)]
-        self._others = tuple(pid for pid in found if pid != self.pid)
         return found
 
     def _state(self) -> str:
@@ -342,8 +335,6 @@ class Session:
             with open(f"/proc/{self.pid}/stat", "rb") as file:
                 return chr(file.read().rpartition(b")")[2].split()[0][0])
         except OSError:
-            if not os.path.exists("/proc/self"):
-                time.sleep(0.001)
             return "X"
 
     def _processor(self) -> float:
@@ -412,8 +403,7 @@ class Session:
         try:
             status: int = self._zygote.ask({"do": "end", "patience": patience})["status"]
         except ConnectionError:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.pid, signal.SIGKILL)
+            _signal(-self.pid, signal.SIGKILL)
             status = signal.SIGKILL
         self._drain_all()
         self._socket.close()
@@ -433,3 +423,9 @@ class Session:
             slot.close()
         self.slots = []
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _signal(pid: int, number: signal.Signals) -> None:
+    """Send a signal to a process that may have gone; to its whole group where the number is negative."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)

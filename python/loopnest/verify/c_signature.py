@@ -1,8 +1,6 @@
-"""How a submission is called: the arguments that an operation's kernels take, and how a C function declares them.
+"""How a C function is called: the arguments that an operation's kernels take, and how the function declares them.
 
 >>> import loopnest as ln
->>> [p.name for p in plan(ln.matmul).parameters]
-['a', 'b', 'out']
 >>> f = defined("void matmul(const float* a, const float* b, float* c, long m, long n, long k) {}", "matmul")
 >>> form = bound_to(ln.matmul, f)
 >>> form.dtype, form.strided
@@ -11,163 +9,14 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
-
-import numpy as np
+from typing import Any
 
 from ..backends.cuda_source import without_comments
-from ..operation import Arguments, Operation
-from ..verify import _leaves
-from ..verify.problem import Problem, places_of
-
-
-class SignatureError(ValueError):
-    """A function that cannot be called as the operation is; the message says what was expected."""
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """What a kernel takes at one place.
-
-    role    "input", "result", an input that is "updated" in place, or a "scalar"
-    number  which of the inputs, results or scalars it is
-    dtype   of the arrays: "" where it is the operation's own, else "int64"; of scalars "bool", "int" or "float"
-    axes    how many an array has
-    """
-
-    name: str
-    role: Literal["input", "result", "updated", "scalar"]
-    number: int
-    dtype: str
-    axes: int = 0
-
-
-@dataclass(frozen=True)
-class Plan:
-    """An operation's kernels' parameters.
-
-    joined   whether the operation's own kernels get arrays as rows, which submissions get as they are
-    defaults the scalars' values in an ordinary call
-    """
-
-    parameters: tuple[Parameter, ...]
-    joined: bool
-    defaults: tuple[Any, ...]
-
-    @property
-    def arrays(self) -> list[Parameter]:
-        return [p for p in self.parameters if p.role != "scalar"]
-
-    def of(self, *roles: str) -> list[Parameter]:
-        return [p for p in self.parameters if p.role in roles]
-
-
-@functools.cache
-def plan(operation: Operation) -> Plan:
-    """Found by a call that is made to a kernel which only looks at what it gets."""
-    contract = operation.contract
-    problem = Problem.sample(operation, contract.workloads[0], None, {})
-    args, results = problem.kernel_arguments()
-    kernel = next(k.kernel for k in operation.ladder() if k.backend in ("python", "numpy"))
-    names = list(inspect.signature(inspect.unwrap(kernel)).parameters)
-    leaves = _leaves(problem.inputs)
-    found: list[Parameter] = []
-    places = places_of(results, args)
-    joined = False
-    for i, (name, arg) in enumerate(zip(names, args, strict=True)):
-        if not isinstance(arg, np.ndarray):
-            kind = type(arg).__name__
-            found.append(Parameter(name, "scalar", sum(p.role == "scalar" for p in found), kind))
-            continue
-        leaf = next((n for n, x in enumerate(leaves) if np.shares_memory(x, arg)), None)
-        dtype = "" if arg.dtype == problem.dtype else str(arg.dtype)
-        if leaf is not None:
-            role: Literal["input", "updated"] = "updated" if i in places else "input"
-            found.append(Parameter(name, role, leaf, dtype, leaves[leaf].ndim))
-            joined |= leaves[leaf].shape != arg.shape
-        else:
-            result = next(n for n, x in enumerate(results) if np.shares_memory(x, arg))
-            found.append(Parameter(name, "result", result, dtype, results[result].ndim))
-    scalars = tuple(arg for arg in args if not isinstance(arg, np.ndarray))
-    return Plan(tuple(found), joined, scalars)
-
-
-def scalars(operation: Operation, arguments: Arguments) -> tuple[Any, ...]:
-    """The numbers that a kernel gets in this call, such as GELU's form."""
-    known = plan(operation)
-    if not known.defaults:
-        return ()
-    calls: list[tuple[Any, ...]] = []
-    operation.contract.run(lambda *args: calls.append(args), *arguments.inputs, **arguments.options)
-    if not calls:
-        return known.defaults
-    return tuple(arg for arg in calls[0] if not isinstance(arg, np.ndarray))
-
-
-def python_forms(operation: Operation) -> list[str]:
-    """The two forms of a Python function, in words."""
-    known = plan(operation)
-    full = f"def {operation.name}({', '.join(p.name for p in known.parameters)})"
-    if not known.of("result"):
-        return [full]
-    rest = [p.name for p in known.parameters if p.role != "result"]
-    return [full, f"def {operation.name}({', '.join(rest)}): return …"]
-
-
-def fits(signature: Mapping[str, Any], count: int) -> bool:
-    """Whether a function of this signature, as the runner tells it, can be called with so many arguments by place."""
-    least, most = 0, 0
-    for _, optional, kind in signature["parameters"]:
-        if kind == "var_positional":
-            return count >= least
-        if kind == "keyword_only" and not optional:
-            return False
-        if kind in ("positional_only", "positional_or_keyword"):
-            most += 1
-            least += not optional
-    return least <= count <= most
-
-
-@dataclass(frozen=True)
-class PythonForm:
-    """How a Python function is called: whether it is given arrays for its results, and which arguments it takes."""
-
-    given: bool
-    taken: tuple[Parameter, ...]
-
-    @property
-    def takes_options(self) -> bool:
-        """Whether it takes the operation's options, such as GELU's form, and so has to heed them."""
-        return any(p.role == "scalar" for p in self.taken)
-
-
-def python_form(operation: Operation, signature: Mapping[str, Any] | None) -> PythonForm:
-    """How to call a Python function of this signature; inputs alone where it has none, as NumPy's functions.
-
-    Raises SignatureError for a function that takes other arguments.
-    """
-    known = plan(operation)
-    inputs = known.of("input", "updated")
-    others = [p for p in known.parameters if p.role != "result"]
-    if signature is None:
-        return PythonForm(not known.of("result"), tuple(inputs))
-    ways: list[tuple[bool, Sequence[Parameter]]] = [(True, known.parameters)]
-    if known.of("result"):
-        ways += [(True, known.arrays), (False, others), (False, inputs)]
-    for given, taken in ways:
-        if fits(signature, len(taken)):
-            return PythonForm(given, tuple(taken))
-    forms = " or ".join(python_forms(operation))
-    raise SignatureError(f"{operation.name} takes {signature['text']}, expected {forms}")
-
-
-# --- C and C++
-
+from ..operation import Operation
+from .signature import Parameter, SignatureError, plan
 
 POINTEES = {"float": "float32", "double": "float64", "_Float16": "float16"}
 INTEGERS = {
@@ -195,7 +44,7 @@ SIZE_NAMES: Mapping[str, tuple[str, ...]] = {
 """What a parameter may be called that holds the length of an axis, next to the axis's own name."""
 
 DEFAULT_ORDER = {"matmul": "mnk", "linear": "mnk"}
-"""The order of sizes that have no names of their own: BLAS's; of other operations that of the workloads' axes."""
+"""The order of sizes without a known name: BLAS's; for other operations the order of the workloads' axes."""
 
 
 @dataclass(frozen=True)
@@ -361,9 +210,7 @@ def _stride_names(name: str, axis: int, axes: int) -> list[str]:
     return names
 
 
-def c_parameters(
-    operation: Operation, dtype: str = "float", *, strided: bool = False, options: bool = True
-) -> list[str]:
+def c_parameters(operation: Operation, dtype: str = "float", *, strided: bool = False) -> list[str]:
     """The parameters of the operation's C form, such as "const float* a": arrays, with strides if asked for; then
     sizes; then the options."""
     known = plan(operation)
@@ -380,7 +227,7 @@ def c_parameters(
     order = [a if a not in taken else SIZE_NAMES[a][1] for a in DEFAULT_ORDER.get(operation.name, axes)]
     found += ["long n"] if known.joined and not strided else [f"long {a}" for a in order]
     kinds = {"bool": "int", "int": "long", "float": "double"}
-    return found + [f"{kinds[p.dtype]} {p.name}" for p in known.of("scalar") if options]
+    return found + [f"{kinds[p.dtype]} {p.name}" for p in known.of("scalar")]
 
 
 def c_forms(operation: Operation, dtype: str = "float") -> list[str]:
