@@ -26,7 +26,7 @@ from loopnest.check.explain import EXPLANATIONS
 from loopnest.check.faults import FAULTS, OUTCOMES, TRICKS
 from loopnest.check.kernel import Kernel
 from loopnest.check.probes import fresh, probe_of
-from loopnest.check.race import MEASURED_NOW, Contender
+from loopnest.check.race import MEASURED_NOW, Contender, NotRaced
 from loopnest.check.rank import rank
 from loopnest.check.rearrange import near_by_projection, problem_of
 from loopnest.check.records import Refusal
@@ -789,6 +789,16 @@ def test_a_contender_that_is_wrong_is_refused(tmp_path):
         problem = problem_of(ln.matmul, "square-16", np.dtype(np.float32))
         with pytest.raises(Refusal, match="matmul is wrong"):
             Contender("it", kernel, problem).once()
+
+
+def test_a_rung_that_ends_its_process_is_not_held_against_the_kernel(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("import os\ndef matmul(a, b, out):\n    os._exit(1)\n")
+    with matmul_kernel(file) as rung:
+        rung.language = "rung"
+        rung.host.load("matmul", {"kind": "python", "file": str(file), "names": ["matmul"]})
+        with pytest.raises(NotRaced, match="the rung numpy failed"):
+            Contender("numpy", rung, problem_of(ln.matmul, "square-16", np.dtype(np.float32))).once()
 
 
 def test_a_probe_knows_what_is_right():

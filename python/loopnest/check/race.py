@@ -95,7 +95,12 @@ class Contender:
         self._probe, self._arrangement = self.problem.rearranged(self._rng)
 
     def _call(self, calls: int) -> Reading:
-        reply = self.kernel.call(self._probe, f"{self._probe} while it was timed")
+        try:
+            reply = self.kernel.call(self._probe, f"{self._probe} while it was timed")
+        except EndedError as error:
+            if self.kernel.language != "rung":
+                raise
+            raise NotRaced(f"the rung {self.name} failed: {error}") from None
         self.replies.append(reply)
         return Reading(reply.counted, reply.processor)
 

@@ -40,6 +40,9 @@ LEGIBLE = 1e-3
 NECESSARY = 40
 """Lengths of axes up to which cases are judged, however slow the kernel is."""
 
+BUSY = 3
+"""The factor by which a busy machine may stretch the judge's budget."""
+
 LONG_CASE = 10e-3
 """Seconds of a call after which no larger case is needed."""
 
@@ -75,12 +78,25 @@ class _Verification:
         self.declined: list[str] = []
         self.notes: list[str] = []
         self._rate = 0.0  # the highest work a second of a call so far
-        self._end = 0.0
+        self._kernel_seconds = 0.0
+        self._begin(0.0)
+
+    def _begin(self, budget: float) -> None:
+        """Start a budget of seconds. It counts the time that the judge and the kernel have a processor, so that a busy
+        machine has the same verdict, up to BUSY times as much by the clock on the wall."""
+        self._ends = self._worked() + budget, time.monotonic() + BUSY * budget
+
+    def _worked(self) -> float:
+        return time.process_time() + self._kernel_seconds
+
+    def _late(self) -> float:
+        """Seconds since the budget was spent; negative before."""
+        return max(self._worked() - self._ends[0], time.monotonic() - self._ends[1])
 
     def hold_all(self, dtype: np.dtype[Any]) -> None:
         """All kinds of cases in one dtype. Raises Refusal where a call is wrong."""
         budget = max(0.7, self.seconds / 2)
-        self._end = time.monotonic() + budget * (3 if "numba" in self.kernel.uses else 1)
+        self._begin(budget * (3 if "numba" in self.kernel.uses else 1))
         for kind, words in KINDS.items():
             self.on_event("at", f"{dtype}: calls {words}")
             if kind == "layouts":
@@ -88,7 +104,7 @@ class _Verification:
             elif kind == "deterministic":
                 self._hold_determinism(dtype)
             elif kind == "large":
-                self._end = time.monotonic() + budget
+                self._begin(budget)
                 self._hold_large(dtype)
             else:
                 for case, at_end in cases(kind, self.kernel.operation, dtype, options=self.kernel.form.takes_options):
@@ -106,6 +122,7 @@ class _Verification:
             return None
         seen = self.kernel.observe(probe_of_case(case, kind, at_end=at_end))
         self.counts[kind] = self.counts.get(kind, 0) + 1
+        self._kernel_seconds += seen.reply.counted
         self._rate = max(self._rate, case.work() / max(seen.reply.counted, LEGIBLE))
         if not (may_raise and seen.raised):
             self._refuse_if_wrong(seen)
@@ -121,10 +138,9 @@ class _Verification:
 
     def _affordable(self, case: Case) -> bool:
         """Whether a case is predicted to be short, or has to be judged anyhow."""
-        late = time.monotonic() - self._end
-        if max(size for _, size in case.sizes) <= NECESSARY and late <= 2:
+        if max(size for _, size in case.sizes) <= NECESSARY and self._late() <= 2:
             return True
-        return not self._rate or (case.work() / self._rate <= SLOW_CASE and late <= 0)
+        return not self._rate or (case.work() / self._rate <= SLOW_CASE and self._late() <= 0)
 
     def _hold_layouts(self, dtype: np.dtype[Any]) -> None:
         form, refused = self.kernel.form, dict[str, str]()
@@ -159,7 +175,7 @@ class _Verification:
         for work in (largest >> 9, largest >> 6, largest >> 3, largest):
             case = large_case(work, self.kernel.operation, dtype)
             seen = self._hold(case, "large")
-            if seen is None or time.monotonic() > self._end:
+            if seen is None or self._late() > 0:
                 return
             if seen.reply.counted > LONG_CASE:
                 break
