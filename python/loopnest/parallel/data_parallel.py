@@ -22,7 +22,7 @@ import numpy as np
 from ..arrays import Array
 from ..nn import Config, Data, Optimizer, Run, Training, checkpoint
 from ..nn.training import State
-from .ranks import START, Pending, Ranks, Span, split
+from .ranks import START, Ranks, Span, split
 
 FIRST_BYTES = 4096
 """The size that closes the first bucket: small, so that the first sum begins early."""
@@ -100,21 +100,21 @@ class Buckets:
 
     def _begin(self) -> None:
         self._missing = [len(bucket.names) for bucket in self._buckets]
-        self._pending: list[Pending] = []
+        self._waits: list[Callable[[], None]] = []
 
     def ready(self, name: str) -> None:
         """Report that this parameter's gradient is computed; the last one of a bucket starts the bucket's sum."""
         i = self._bucket_of[name]
         self._missing[i] -= 1
         if self._missing[i] == 0 and self._ranks is not None:
-            self._pending.append(self._ranks.sum_later(self._buckets[i].array, str(self._buckets[i])))
+            self._waits.append(self._ranks.sum_later(self._buckets[i].array, str(self._buckets[i])))
 
     def wait(self) -> None:
         """Wait for all sums; `gradients` are then summed over the ranks."""
         if any(self._missing):
             raise RuntimeError(f"the gradients of {sum(self._missing)} parameters are missing: call ready for each")
-        for pending in self._pending:
-            pending.wait()
+        for wait in self._waits:
+            wait()
         self._begin()
 
 
@@ -192,7 +192,7 @@ class DataParallel(Training):
         part = batch[split(len(batch), self.ranks)[self.group.rank]]
         spans: list[Span] = []
         self.group.spans = spans if self.timeline else None
-        loss: list[Pending] = []
+        loss_summed: list[Callable[[], None]] = []
         since = perf_counter()
 
         def note(kind: str, what: str) -> None:
@@ -203,7 +203,7 @@ class DataParallel(Training):
             nonlocal since
             note("forward", "the loss")
             self._loss[:] = value, self._wish() or self.group.orphaned()
-            loss.append(self.group.sum_later(self._loss, "the loss"))
+            loss_summed.append(self.group.sum_later(self._loss, "the loss"))
             since = perf_counter()
 
         def ready(name: str) -> None:
@@ -222,7 +222,7 @@ class DataParallel(Training):
                 bucket.array[:] = 0
                 for name in bucket.names:
                     ready(name)
-        loss[0].wait()
+        loss_summed[0]()
         self.buckets.wait()
         self.group.spans, self.spans = None, spans
         self._stopping = self._loss[1] > 0

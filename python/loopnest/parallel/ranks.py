@@ -96,13 +96,6 @@ def split(length: int, parts: int) -> list[slice]:
     return [slice(begin, end) for begin, end in itertools.pairwise(ends)]
 
 
-class Pending:
-    """A collective that is under way: `wait` returns when its result is there."""
-
-    def __init__(self, finish: Callable[[], None] = lambda: None) -> None:
-        self.wait = finish
-
-
 class Ranks:
     """The ranks of this job, as this one sees them; `start` makes it.
 
@@ -142,19 +135,16 @@ class Ranks:
         """This process as a job of one rank, whose collectives do nothing."""
         return Ranks(0, 1, [self.place], self.threads, "gloo", self.timeout, None)
 
-    def __repr__(self) -> str:
-        return f"<rank {self.rank} of {self.size}, {self.backend}>"
-
     # --- collectives
 
-    def sum_later(self, array: Array, what: str = "an array") -> Pending:
-        """Begin to sum this array over all ranks, in place; do not touch it until `wait` has returned.
+    def sum_later(self, array: Array, what: str = "an array") -> Callable[[], None]:
+        """Begin to sum this array over all ranks, in place; return a function that waits for the sum.
 
         array  float32 or float64 in C order, or a CPU tensor; the same shape on all ranks
         what   its name in messages
         """
-        if self.size == 1 or not _count(array):
-            return Pending()
+        if self.size == 1 or 0 in array.shape:
+            return lambda: None
         import torch.distributed as dist
 
         tensor = _tensor(array)
@@ -166,17 +156,17 @@ class Ranks:
         if spans is not None:
             work.get_future().then(lambda _: spans.append(Span("all-reduce", what, begin, time.perf_counter())))
 
-        def finish() -> None:
+        def wait() -> None:
             with self._waiting(f"the sum of {what}"):
                 work.wait()
             if moved is not tensor:
                 tensor.copy_(moved)
 
-        return Pending(finish)
+        return wait
 
     def sum(self, array: Array, what: str = "an array") -> None:
-        """Sum this array over all ranks, in place: `sum_later`, waited for."""
-        self.sum_later(array, what).wait()
+        """Sum this array over all ranks, in place."""
+        self.sum_later(array, what)()
 
     def gather(self, array: Array, axis: int = 0, what: str = "an array") -> Array:
         """All ranks' arrays, concatenated along an axis; NumPy arrays or CPU tensors."""
@@ -279,10 +269,6 @@ class Ranks:
             return bool(self._store.check([f"noticed/{place.rank}"]))
         except RuntimeError:
             return False
-
-
-def _count(array: Any) -> int:
-    return array.size if isinstance(array, np.ndarray) else array.numel()
 
 
 def _tensor(array: Any) -> Any:
