@@ -111,11 +111,11 @@ def test_a_rungs_lines_and_what_is_written_back_are_the_models(variant):
     a = np.ones((20, 24), np.float32)
     b = np.ones((24, 28), np.float32)
     caches = (CacheLevel(512, 2, 64), CacheLevel(2048, 4, 64))
-    replay = Replay.of(ln.matmul[f"cpp.{variant}"], (a, b), caches, None, None, {})
+    replay = Replay.of(ln.matmul[f"cpp.{variant}"], (a, b), caches)
     counted = replay.run()
     model = Model([(level.size, level.ways, level.line) for level in caches])
     found = [0, 0, 0]
-    for access in Replay.of(ln.matmul[f"cpp.{variant}"], (a, b), caches, None, None, {}).accesses():
+    for access in Replay.of(ln.matmul[f"cpp.{variant}"], (a, b), caches).accesses():
         first, last = access["address"] // 64, (access["address"] + access["bytes"] - 1) // 64
         for line in range(first, last + 1):
             found[model.access(int(line) * 64, bool(access["write"]))] += 1
@@ -284,7 +284,7 @@ def test_a_part_of_the_outermost_loop_stands_for_the_whole(variant, orders):
     caches = (CacheLevel(2048, 4), CacheLevel(16384, 8), CacheLevel(1 << 20, 16))
     k = ln.matmul[f"cpp.{variant}"]
     whole = simulate(k, a, b, caches=caches)
-    part = Replay.of(k, (a, b), caches, None, None, {})._in_part(traffic._LOOPS["matmul", variant].outermost)
+    part = Replay.of(k, (a, b), caches)._in_part(traffic._LOOPS["matmul", variant].outermost)
     assert part.accesses == whole.accesses
     assert part.asked == whole.asked
     for level in whole.levels:
@@ -298,7 +298,7 @@ def test_a_pass_over_the_operands_stands_for_a_first_call(variant):
     caches = (CacheLevel(2048, 4), CacheLevel(16384, 8), CacheLevel(1 << 20, 16))
     k = ln.matmul[f"cpp.{variant}"]
     whole = simulate(k, a, b, caches=caches)
-    replay = Replay.of(k, (a, b), caches, None, None, {})
+    replay = Replay.of(k, (a, b), caches)
     once = replay.within(int(1.5 * traffic._LOOPS["matmul", variant].accesses * 160**3))
     assert "after each operand" in once.how
     assert once.found.keys() == whole.found.keys()

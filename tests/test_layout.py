@@ -95,9 +95,7 @@ def test_hits_and_misses_are_the_simulators(operation, variant, line):
     inputs = [np.ones((10, 10), np.float32) for _ in walked.operands[1:]]
     if operation in ("sum", "add"):
         inputs = [np.ones((10, 10 + line // 4), np.float32)[:, :10] for _ in walked.operands[1:]]
-    replay = Replay.of(
-        ln.OPERATIONS[operation][f"cpp.{variant}"], inputs, (cache,), Stream(operation, variant), None, {}
-    )
+    replay = Replay.of(ln.OPERATIONS[operation][f"cpp.{variant}"], inputs, (cache,), Stream(operation, variant))
     found = replay.run()
     assert walked.touches() == found.accesses
     assert walked.misses() == found.misses("L1")

@@ -216,21 +216,6 @@ def test_an_interrupted_measurement_leaves_the_file_that_was_there(measured, mon
     assert list(machine.cache_directory().iterdir()) == [machine.card_file()]
 
 
-def test_an_interruption_while_it_is_written_leaves_the_file_that_was_there(measured, monkeypatch):
-    before = machine.card()
-
-    class Interrupted(str):
-        def __add__(self, other):
-            raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr("loopnest.output.files.json.dumps", lambda *args, **kwargs: Interrupted("{"))
-        with pytest.raises(KeyboardInterrupt):
-            machine.card(refresh=True)
-    assert machine.card() == before
-    assert list(machine.cache_directory().iterdir()) == [machine.card_file()]
-
-
 def test_a_directory_that_cannot_be_written_costs_the_keeping_and_not_the_card(measured, tmp_path):
     (tmp_path / "loopnest").write_text("a file where the directory should be")
     card, notes = noted()

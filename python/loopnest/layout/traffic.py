@@ -174,7 +174,7 @@ def simulate(
     Raises ValueError for an implementation that cannot be replayed or for caches that cannot be, TypeError for another
     dtype.
     """
-    replay = Replay.of(implementation, inputs, caches, stream, out, options)
+    replay = Replay.of(implementation, inputs, caches, stream, out=out, **options)
     if warm:
         replay.run()
     return replay.run()
@@ -194,7 +194,7 @@ def estimate(
     operands' memory. `how` then says which part. Results are kept in the user's cache directory.
     """
     try:
-        replay = Replay.of(implementation, inputs, caches, stream, None, options)
+        replay = Replay.of(implementation, inputs, caches, stream, **options)
     except (ValueError, TypeError):
         return None
     kept = cache_directory() / "traffic" / f"{replay.key(most)}.json"
@@ -269,11 +269,11 @@ class Replay:
         cls,
         implementation: Implementation,
         inputs: Sequence[Any],
-        caches: Sequence[CacheLevel] | None,
-        stream: Stream | None,
-        out: Any,
-        options: Mapping[str, Any],
+        caches: Sequence[CacheLevel] | None = None,
+        stream: Stream | None = None,
+        **options: Any,
     ) -> Replay:
+        """The call that `simulate` describes. Raises what it raises."""
         operation = implementation.operation
         stream = stream or stream_of(implementation)
         if stream is None:
@@ -281,7 +281,7 @@ class Replay:
             expected = f"expected one of {known}" if known else "no rung of this operation can be"
             raise ValueError(f"{operation.name}: {implementation.id} cannot be replayed; {expected}")
         calls: list[tuple[Array, ...]] = []
-        operation.contract.run(lambda *args: calls.append(args), *inputs, **options, out=out)
+        operation.contract.run(lambda *args: calls.append(args), *inputs, **options)
         if len(calls) != 1:
             raise ValueError(f"{operation.name}: {len(calls)} calls of the kernel, expected inputs for one")
         if calls[0][0].dtype != np.float32:

@@ -196,7 +196,7 @@ def walk(operation: str, variant: str | None = None, *, n: int = 8, layout: str 
     inputs = [np.ones((n, n + gap), np.float32)[:, :n] for _ in letters]
     inputs = [x.T if letter == "F" else x for x, letter in zip(inputs, letters, strict=True)]
     implementation = OPERATIONS[operation][f"cpp.{stream.variant.replace('blocked_with', 'blocked')}"]
-    replay = Replay.of(implementation, inputs, (cache,), stream, None, {})
+    replay = Replay.of(implementation, inputs, (cache,), stream)
     arrays = dict(zip((*names, result), (*inputs, replay.operands[-1]), strict=True))
     operands = tuple(
         Operand(name, *x.shape, *(stride // ITEM for stride in x.strides)) if x.ndim > 1 else Operand(name, 1, 1, 1, 1)
