@@ -88,8 +88,7 @@ def compiler() -> Compiler:
 @functools.cache
 def flags() -> dict[str, Any]:
     """The flags of the kernels."""
-    file = next(csrc().glob("*/flags.json"))
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    found: dict[str, Any] = json.loads((csrc() / "dispatch" / "flags.json").read_text(encoding="utf-8"))
     return found
 
 
