@@ -125,6 +125,10 @@ class ObjectFile:
         ordered = sorted(self.functions, key=lambda f: f.address)
         return [f.address for f in ordered], ordered
 
+    @functools.cached_property
+    def _by_symbol(self) -> Mapping[str, Function]:
+        return {function.symbol: function for function in self.functions}
+
     def function_at(self, address: int) -> Function | None:
         """The function around this address, in a linked file."""
         starts, ordered = self._by_address
@@ -230,12 +234,11 @@ class ObjectFile:
 
     def called_from(self, function: Function) -> Iterator[Function]:
         """The functions that it may call: by name, by a pointer, and by a table of functions that it reads."""
-        by_symbol = {known.symbol: known for known in self.functions} if self._stubs else {}
         for one in self.code(function):
             for address in (one.target, one.refers_to):
                 if address is None or address in function:
                     continue
-                found = self.function_at(address) or by_symbol.get(self._stubs.get(address, ""))
+                found = self.function_at(address) or self._by_symbol.get(self._stubs.get(address, ""))
                 if found is not None:
                     yield found
                 elif one.kind != "branch":

@@ -12,6 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from .elf import Function, ObjectFile, object_file
 from .families import Family, family_called, this_family
 from .loops import Found, heat, loops_in, summary
 from .mca import simulate
-from .records import InspectError, Line, Listing, Loop
+from .records import InspectError, Line, Listing, Loop, SourceLine
 from .remarks import compiler, explained, flags_of, remarks_on, scalar_flags
 from .samples import CannotSample, Samples
 from .source import source_lines, source_listing
@@ -45,13 +46,14 @@ AROUND = 6
 
 @dataclass(frozen=True)
 class Opened:
-    """A rung's machine code: the function with its hot loop."""
+    """A rung's machine code: the function with its hot loop, the source lines of that, and the way to it."""
 
     request: Request
     level: str
     file: ObjectFile
     function: Function
     loop: Loop | None
+    line: Callable[[int], SourceLine | None]
     notes: tuple[str, ...]
     callers: tuple[str, ...]
 
@@ -76,14 +78,15 @@ def show(request: Request) -> list[Listing]:
 def _opened(request: Request) -> Opened:
     level, file = level_of(request.isa), extension()
     root = function_of(file, request.implementation, level, request.dtype)
-    function, loop, notes = hottest(file, root, level, request.trial, _family(request))
+    reached = file.reached_from(root, inside=f"loopnest::{level}")
+    function, loop, notes = hottest(file, reached, level, request.trial, _family(request))
+    line = file.lines(function)
     if loop is not None:
-        line = file.lines(function)
         loop = replace(loop, instructions=tuple(replace(one, line=line(one.address)) for one in loop.instructions))
-    callers, reached = [function], file.reached_from(root, "loopnest::")
-    while (caller := reached.get(callers[0])) is not None:
+    callers = [function]
+    while (caller := reached[callers[0]]) is not None:
         callers.insert(0, caller)
-    return Opened(request, level, file, function, loop, tuple(notes), tuple(short_name(f.name) for f in callers))
+    return Opened(request, level, file, function, loop, line, tuple(notes), tuple(short_name(f.name) for f in callers))
 
 
 def _machine_code(opened: Opened, whole: bool) -> list[Listing]:
@@ -95,8 +98,8 @@ def _machine_code(opened: Opened, whole: bool) -> list[Listing]:
     if loop is not None and loop.scalar:
         off = is_scalar(opened.request.implementation)
         notes += (f"Scalar: {OFF if off else 'the compiler made no vectors of it'}; --remarks has the reasons.",)
-    hot, line = loop.addresses if loop else frozenset(), opened.file.lines(opened.function)
-    lines = tuple(Line(one.text, one.kind, line(one.address), one.address, one.address in hot) for one in code)
+    hot = loop.addresses if loop else frozenset()
+    lines = tuple(Line(one.text, one.kind, opened.line(one.address), one.address, one.address in hot) for one in code)
     facts = {"reached by": " → ".join(opened.callers)} if len(opened.callers) > 1 else {}
     return [Listing(title, "asm", lines, loop, notes, facts)]
 
@@ -213,19 +216,20 @@ def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> 
 
 
 def hottest(
-    file: ObjectFile, root: Function, level: str, run: Trial | None = None, family: Family | None = None
+    file: ObjectFile, reached: Iterable[Function], level: str, run: Trial | None = None, family: Family | None = None
 ) -> tuple[Function, Loop | None, list[str]]:
-    """The hot loop among all functions that a rung reaches, the function that it is in, and notes.
+    """The hot loop among the functions that a rung reaches, the first of which it is; its function; and notes.
 
     If the rung can run and the system allows samples, it is the loop in which most of the time goes; otherwise the one
     that could do the most flops a cycle.
     """
     loops = [
         (function, found, loop)
-        for function in file.reached_from(root, inside=f"loopnest::{level}")
+        for function in reached
         for found, loop in _loops_of(file, function, VECTOR_BITS[level], family.name if family else "")
     ]
     if not loops:
+        root = next(iter(reached))
         return root, None, [f"{short_name(root.name)} has no loop"]
     chosen, notes = max(range(len(loops)), key=lambda n: heat(loops[n][2])), []
     seen = None
