@@ -52,7 +52,7 @@ def to_json(data: Any) -> Any:
     """An experiment's data as lists, dictionaries and numbers, for JSON.
 
     >>> import numpy as np
-    >>> to_json({"x": np.arange(2), "y": (0.5,)})
-    {'x': [0, 1], 'y': [0.5]}
+    >>> to_json({"x": np.arange(2), "y": 0.5})
+    {'x': [0, 1], 'y': 0.5}
     """
     return msgspec.to_builtins(data, enc_hook=lambda array: array.tolist())
