@@ -53,7 +53,7 @@ _TAIL = np.array([np.longdouble(coefficient) for coefficient in erfc.LONG_DOUBLE
 
 
 def upper_tail(t: Array) -> Array:
-    """Q(t), t >= 0, in t's precision: the tests hold this, as all that rungs are judged by, against mpmath."""
+    """Q(t), t >= 0, in t's precision. Tests compare it with mpmath, since it judges all rungs."""
     t = np.minimum(t, 200)  # beyond, Q is 0
     z = t / np.sqrt(np.asarray(2, t.dtype))
     s = (z - erfc.CENTRE) / (z + erfc.CENTRE)
@@ -116,14 +116,14 @@ def exact_gelu(x: Array, approximate: str) -> Array:
 
 
 def gelu_error(x: Array, dtype: Any, approximate: str) -> Array:
-    """How far a gelu in `dtype` may be from that of x, which is given in higher precision.
+    """How far a result in `dtype` may be from gelu(x); x comes in higher precision.
 
-    Φ and σ(w) are exponentials in their tails: a relative error δ of their argument, which some roundings make, becomes
-    one of κ δ in the result. So the allowed relative error is u (8 + 2κ), u the unit roundoff, half an ULP.
+    Φ and σ(w) are exponentials in their tails: a relative error δ of their argument, from its roundings, becomes κ δ in
+    the result. So the allowed relative error is u (8 + 2κ), u the unit roundoff, half an ULP.
 
         exact form  κ - 1 = |x φ / Φ|        tanh form  κ - 1 = |x w' σ(-w)|
 
-    Beneath the normal numbers an exponential that underflows is off by half a subnormal, times |x|.
+    Below the normal numbers an underflowing exponential is off by half a subnormal, times |x|.
     """
     with np.errstate(all="ignore"):
         if approximate == "tanh":
@@ -145,7 +145,7 @@ def gelu_bound(x: Array, *, approximate: str = "tanh") -> tuple[Array]:
 
 
 def gelu_flops(m: int, n: int) -> int:
-    """Of the tanh form, w by 4 operations, and σ(w), the exponential counted as one: 8 an element."""
+    """8 an element in the tanh form: w takes 4, and σ(w) 4, its exponential counted as one."""
     return 8 * m * n
 
 
@@ -204,9 +204,10 @@ def gelu_backward_reference(x: Array, dy: Array, *, approximate: str = "tanh") -
 
 
 def gelu_backward_bound(x: Array, dy: Array, *, approximate: str = "tanh") -> tuple[Array]:
-    """Each term has some roundings of its own, and its exponential the relative error of its exponent times the
-    exponent's size; the first term, an integral of the second, that of its steepness, which is the second's size.
-    Beneath the normal numbers an exponential is off by half a subnormal, times at most w' or x² and |x|."""
+    """Each term has some roundings of its own. Its exponential has the relative error of its exponent times the
+    exponent's size. The first term is an integral of the second, so its steepness is the second's size. Below the
+    normal
+    numbers an exponential is off by half a subnormal, times at most w' or x² and |x|."""
     wide = precise(x)
     with np.errstate(all="ignore"):
         first, second, exponent = slope_terms(wide, approximate)
@@ -218,7 +219,7 @@ def gelu_backward_bound(x: Array, dy: Array, *, approximate: str = "tanh") -> tu
 
 
 def gelu_backward_flops(m: int, n: int) -> int:
-    """As gelu, and w', σ(-w), and the products and the sum: 16 an element."""
+    """16 an element: gelu's, and w', σ(-w), the products and the sum."""
     return 16 * m * n
 
 

@@ -1,4 +1,4 @@
-"""The normal distribution's tail from polynomials: what the rungs without a library's erfc compute it by.
+"""The normal distribution's tail from polynomials, for rungs without a library's erfc.
 
     Q(t) = erfc(t/√2) / 2 = exp(-t²/2) · p(s) / (2 (1 + 2z)),      z = t/√2 >= 0,      s = (z - 5/2) / (z + 5/2)
 
@@ -7,9 +7,9 @@ whole range to -1 … 1, where one polynomial p serves (the idea of Schonfelder,
 Related Functions, Math. Comp. 1978; the form with 1 + 2z is Shepherd and Laframboise's, Math. Comp. 1981). Nothing
 cancels and nothing branches: relative accuracy from 0 far into the tail.
 
-The coefficients are those of s⁰, s¹, …, made from the Chebyshev series that interpolates the function at 120 Chebyshev
-points in 50 digits (mpmath), cut after 12, 25 and 33 terms. That leaves relative errors of 6e-9, 1e-17 and 1e-21;
-evaluated by Horner's rule in its own precision, p is within 2 ULP.
+The coefficients belong to s⁰, s¹, …. They come from the Chebyshev series that interpolates the function at 120
+Chebyshev points in 50 digits (mpmath), cut after 12, 25 and 33 terms, with relative errors of 6e-9, 1e-17 and 1e-21.
+Evaluated by Horner's rule in its own precision, p is within 2 ULP.
 """
 
 CENTRE = 2.5

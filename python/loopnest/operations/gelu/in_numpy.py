@@ -40,8 +40,8 @@ def exponent(x: Array) -> tuple[Array, Array]:
 def gelu_scalar(x: Array, y: Array, tanh_form: bool) -> None:
     """np.frompyfunc: a Python function called for each element.
 
-    It looks like a call for a whole array, and is a loop in disguise: each element becomes a Python float, goes through
-    the interpreter, and comes back. Vectorized code is code whose loop is compiled, not code without a `for`.
+    It looks like a call for a whole array but is a loop: each element becomes a Python float, goes through the
+    interpreter, and comes back. Vectorized code has a compiled loop; having no `for` is not enough.
     """
     f = np.frompyfunc(gelu_tanh_form if tanh_form else gelu_exact_form, 1, 1)
     y[...] = f(x.astype(object))
@@ -50,9 +50,9 @@ def gelu_scalar(x: Array, y: Array, tanh_form: bool) -> None:
 def gelu_vectorized(x: Array, y: Array, tanh_form: bool) -> None:
     """Whole arrays: a call, and a pass over memory, for each operation of the formula.
 
-    Each pass is compiled and has vector instructions, exp too. There are some 12 of them in the tanh form and 40 in the
-    exact one (NumPy has no erf, so a polynomial of 12 or 25 terms stands in), each reading and writing arrays: the
-    limit is memory as soon as these outgrow the caches, and the next rung is to do all operations in one pass.
+    Each pass is compiled and has vector instructions, exp too. The tanh form takes some 12 passes and the exact form 40
+    (NumPy has no erf, so a polynomial of 12 or 25 terms stands in). Each pass reads and writes arrays: the limit is
+    memory once they outgrow the caches. The next step is to do all operations in one pass.
     """
     with np.errstate(all="ignore"):
         if tanh_form:

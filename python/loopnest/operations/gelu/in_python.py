@@ -26,7 +26,7 @@ def gelu_exact_form(x: float) -> float:
 def slope_tanh_form(x: float) -> float:
     w = LINEAR * x * (1 + CUBIC * x * x)
     both = sigmoid(w) * sigmoid(-w)
-    # where both is 0, x³ in the other factor may be infinite, and their product is 0 all the same
+    # If both is 0, x³ in the other factor may be infinite; their product is 0 all the same.
     rise = x * both * (LINEAR * (1 + 3 * CUBIC * x * x)) if both or math.isinf(x) else 0.0
     return sigmoid(w) + rise
 
@@ -39,7 +39,7 @@ def slope_exact_form(x: float) -> float:
 def gelu_scalar(x: Array, y: Array, tanh_form: bool) -> None:
     """The formula for each element, in a Python loop.
 
-    An exp or an erfc takes the C library ten nanoseconds or so; the interpreter's calls, look-ups and float objects
+    An exp or an erfc takes the C library some ten nanoseconds. The interpreter's calls, look-ups and float objects
     around it take some hundreds, and are the limit.
     """
     f: Callable[[float], float] = gelu_tanh_form if tanh_form else gelu_exact_form
@@ -49,7 +49,7 @@ def gelu_scalar(x: Array, y: Array, tanh_form: bool) -> None:
 def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """dy · gelu'(x) for each element, in a Python loop.
 
-    Twice the arithmetic of gelu, in as many more bytecodes: the limit is the interpreter.
+    Twice the arithmetic of gelu, and twice the bytecodes: the limit is the interpreter.
     """
     slope: Callable[[float], float] = slope_tanh_form if tanh_form else slope_exact_form
     dx[...] = each(lambda x_i, dy_i: dy_i * slope(x_i), x, dy)

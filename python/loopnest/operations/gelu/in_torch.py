@@ -78,15 +78,15 @@ def eager(x: Tensor, y: Tensor, tanh_form: bool) -> None:
 def compiled(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     """torch.compile turns the chain into one C++ loop: x is read once, and `y` written once.
 
-    It records the calls on the first use, writes a loop that does them all on one vector of elements while it is in
-    registers, and has the C++ compiler translate that: some ten seconds once, one or two with torch's cache on disk
-    warm. A million float32 elements then take 1.2 ms in the tanh form instead of 3.0 (one core, AMD Zen 4), eight
-    million a fifth of `eager`'s time. The limit is now the arithmetic of two exponentials and a division.
+    On the first use torch records the calls, writes a loop that does them all on one vector of elements in registers,
+    and calls the C++ compiler: some ten seconds once, one or two with torch's cache on disk warm. A million float32
+    elements then take 1.2 ms in the tanh form instead of 3.0 (one core, AMD Zen 4), eight million a fifth of `eager`'s
+    time. The limit is now the arithmetic of two exponentials and a division.
 
-    Below some 10,000 elements the 30 µs that each call spends on checking that the translation fits are more than the
-    passes saved. And the exact form gains nothing: nearly all of it is erfc, and the one that the loop calls (Sleef) is
-    slower than MKL's, which `eager` calls. An x that is not in C order is gathered into it first, one pass more, so
-    that one translation is good for every layout.
+    Each call spends 30 µs to check that the translation fits, which costs more than it saves below some 10,000
+    elements. The exact form gains nothing: nearly all of it is erfc, and the loop's erfc (Sleef) is slower than MKL's,
+    which `eager` calls. An x in another order than C is gathered first, one pass more, so that one translation serves
+    every layout.
     """
     run_compiled(forward(tanh_form), in_c_order(x, -1), in_c_order(y, -1))
 
@@ -106,7 +106,7 @@ def gelu_backward_compiled(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -
     """The same chain compiled into one loop: x and dy are read once, `dx` written once, no scratch is left.
 
     The gain grows with the length of the chain: three times at a million elements of float32 in the tanh form, eight
-    times at eight million (one core, AMD Zen 4). The limits are those of gelu's `compiled`, the layouts' too.
+    times at eight million (one core, AMD Zen 4). The limits are the same as for gelu's `compiled`.
     """
     run_compiled(backward(tanh_form), in_c_order(x, -1), in_c_order(dy, -1), in_c_order(dx, -1))
 

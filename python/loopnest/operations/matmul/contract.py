@@ -59,7 +59,7 @@ def _shape(a: Array, b: Array) -> tuple[int, ...]:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
         raise ValueError(
-            f"matmul: b has shape {b.shape}, expected leading axes that broadcast with those of a's {a.shape}"
+            f"matmul: b has shape {b.shape}, expected leading axes that broadcast with a's {a.shape}"
         ) from None
     return (*batch, a.shape[-2], b.shape[-1])
 

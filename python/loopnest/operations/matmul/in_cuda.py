@@ -1,8 +1,8 @@
 """matmul for NVIDIA GPUs by numba.cuda: a Python function is compiled to what one thread does.
 
-A grid of blocks of threads covers the result. The threads of a warp, 32 with neighbouring x, run in step: when they
-load neighbouring addresses, the hardware makes one wide access of it. Memory that is shared within a block is as near
-as an L1 cache, and filled by the program. Each rung's host function carries a and b to the device and the result back.
+A grid of blocks of threads covers the result. The threads of a warp, 32 with neighbouring x, run in step: if they load
+neighbouring addresses, the hardware makes one wide access of it. The shared memory of a block is as near as an L1
+cache, and the program fills it. Each rung's host function copies a and b to the device and the result back.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from ...backends import CUDA
 from ...backends.cuda import Matrix, blocks, launches, on_device, to_device
 
 TILE = 16
-"""Rows and columns of a block's tile, and the depth of k that it takes at a time: 256 threads, 8 warps."""
+"""Rows and columns of a block's tile, and the steps of p that it takes at a time: 256 threads, 8 warps."""
 
 THREAD_TILE = 4
 """Rows and columns of the tile that one thread keeps in registers: 16 sums, 8 values of a and b, 32-bit indices."""
 
 DEPTH = 8
-"""The depth of k that a register-tiled block takes at a time: its two tiles are then 64 x 8, 4 KiB in float32."""
+"""The steps of p that a register-tiled block takes at a time: its two tiles are then 64 x 8, 4 KiB in float32."""
 
 SPAN = TILE * THREAD_TILE
 
@@ -30,16 +30,16 @@ SQUARE = (TILE, TILE)
 """Threads of a block, x and y."""
 
 WARPS = (4 * 32,)
-"""Threads of a block of four warps, which cover its tile of SPAN x SPAN as 2 x 2."""
+"""Threads of a block: four warps, which cover its tile of SPAN x SPAN as 2 x 2."""
 
 WARP_SPAN = 32
-"""Rows and columns of a warp's tile: its lanes, 4 x 8, have 8 x 4 elements each."""
+"""Rows and columns of a warp's tile: each of its 4 x 8 lanes has 8 x 4 elements."""
 
 LANES_DOWN, LANES_ACROSS = 4, 8
 ROWS, COLS = WARP_SPAN // LANES_DOWN, WARP_SPAN // LANES_ACROSS
 
 SHARE = DEPTH * SPAN // WARPS[0]
-"""Elements of each of a step's two tiles that a thread brings."""
+"""Elements that a thread loads of each of a step's two tiles."""
 
 
 def _multiply(
@@ -67,8 +67,8 @@ def naive_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
     i, j = cuda.grid(2)
     if i < c.shape[0] and j < c.shape[1]:
         total = c.dtype.type(0)
-        for k in range(a.shape[1]):
-            total += a[i, k] * b[k, j]
+        for p in range(a.shape[1]):
+            total += a[i, p] * b[p, j]
         c[i, j] = total
 
 
@@ -76,10 +76,9 @@ def naive_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 def naive(a: Array, b: Array, c: Array) -> None:
     """One thread an element, neighbouring threads in neighbouring rows.
 
-    The loop over k of the triple loop is all that a thread does; the other two are the grid. x, which counts the
-    threads of a warp, is the row here: in a row-major a and c, the 32 threads' addresses are a row apart, so a load is
-    32 memory accesses of 32 bytes each, of which 4 are used. The limit is that waste: an eighth of the memory's
-    bandwidth.
+    A thread does the loop over p of the triple loop; the grid does the other two. Here x, which counts the threads of a
+    warp, is the row. In a row-major a and c the 32 threads' addresses are a row apart: a load is 32 memory accesses of
+    32 bytes each, and uses 4 bytes of each. The limit is that waste: an eighth of the memory's bandwidth.
     """
     _multiply(naive_kernel, a, b, c, TILE, rows_first=True)
 
@@ -89,18 +88,18 @@ def coalesced_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
     j, i = cuda.grid(2)
     if i < c.shape[0] and j < c.shape[1]:
         total = c.dtype.type(0)
-        for k in range(a.shape[1]):
-            total += a[i, k] * b[k, j]
+        for p in range(a.shape[1]):
+            total += a[i, p] * b[p, j]
         c[i, j] = total
 
 
 @launches(kernel=coalesced_kernel)
 def coalesced(a: Array, b: Array, c: Array) -> None:
-    """The same thread, but x is the column: a warp's loads of b lie side by side.
+    """The same thread, but x is the column: a warp's loads of b are neighbours.
 
-    Two letters change places. The 32 loads of b are then one access of 128 bytes, the loads of a are one address for
-    all, and the store is one access again. The limit is still memory: each thread reads 2k elements for 2k operations,
-    and only the caches keep that from reaching the device's memory each time.
+    Two letters change places. The 32 loads of b are then one access of 128 bytes, the loads of a are one address, and
+    the store is one access. The limit is still memory: each thread reads 2k elements for 2k operations, and only the
+    caches keep these reads from the device's memory.
     """
     _multiply(coalesced_kernel, a, b, c, TILE)
 
@@ -114,25 +113,26 @@ def tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
     j, i = cuda.grid(2)
     zero = c.dtype.type(0)
     total = zero
-    for k0 in range(0, a.shape[1], TILE):
-        # Each thread brings one element of each tile; beyond the edge it brings 0, which adds nothing.
-        a_tile[y, x] = a[i, k0 + x] if i < a.shape[0] and k0 + x < a.shape[1] else zero
-        b_tile[y, x] = b[k0 + y, j] if k0 + y < b.shape[0] and j < b.shape[1] else zero
+    for p0 in range(0, a.shape[1], TILE):
+        # Each thread loads one element of each tile; beyond the edge it takes 0, which adds nothing.
+        a_tile[y, x] = a[i, p0 + x] if i < a.shape[0] and p0 + x < a.shape[1] else zero
+        b_tile[y, x] = b[p0 + y, j] if p0 + y < b.shape[0] and j < b.shape[1] else zero
         cuda.syncthreads()  # the tiles are complete
-        for k in range(min(TILE, a.shape[1] - k0)):
-            total += a_tile[y, k] * b_tile[k, x]
-        cuda.syncthreads()  # nobody reads the tiles any more
+        for p in range(min(TILE, a.shape[1] - p0)):
+            total += a_tile[y, p] * b_tile[p, x]
+        cuda.syncthreads()  # no thread reads the tiles any more
     if i < c.shape[0] and j < c.shape[1]:
         c[i, j] = total
 
 
 @launches(kernel=tiled_kernel)
 def tiled(a: Array, b: Array, c: Array) -> None:
-    """A block brings a tile of a and one of b into shared memory, and each of its elements is used 16 times there.
+    """A block loads a tile of a and a tile of b into shared memory, and uses each of their elements 16 times.
 
-    The 256 threads load 16 x 16 elements of each, wait for one another, and multiply the tiles: a sixteenth of the
-    traffic from beyond the block. Loads are coalesced for both. The limit moves to shared memory: a multiply-add still
-    needs two loads from it, and a multiprocessor has 128 multiply-adds a cycle but only 32 loads.
+    The 256 threads load 16 x 16 elements of each matrix, wait for one another, and multiply the tiles. The traffic from
+    outside of the block falls to a sixteenth, and the loads of both matrices are coalesced. The limit is now shared
+    memory: a multiply-add still needs two loads from it, and a multiprocessor can do 128 multiply-adds a cycle but only
+    32 loads.
     """
     _multiply(tiled_kernel, a, b, c, TILE)
 
@@ -150,22 +150,22 @@ def register_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
     for i in range(THREAD_TILE):
         for j in range(THREAD_TILE):
             sums[i, j] = zero
-    for k0 in range(0, a.shape[1], DEPTH):
+    for p0 in range(0, a.shape[1], DEPTH):
         for n in range(y * TILE + x, DEPTH * SPAN, TILE * TILE):
-            # a by columns of 8 and b by rows of 64, in the order in which row-major matrices have them.
-            i, k = i0 + n // DEPTH, k0 + n % DEPTH
-            a_tile[n % DEPTH, n // DEPTH] = a[i, k] if i < a.shape[0] and k < a.shape[1] else zero
-            k, j = k0 + n // SPAN, j0 + n % SPAN
-            b_tile[n // SPAN, n % SPAN] = b[k, j] if k < b.shape[0] and j < b.shape[1] else zero
+            # a by columns of 8 and b by rows of 64: the order of row-major matrices.
+            i, p = i0 + n // DEPTH, p0 + n % DEPTH
+            a_tile[n % DEPTH, n // DEPTH] = a[i, p] if i < a.shape[0] and p < a.shape[1] else zero
+            p, j = p0 + n // SPAN, j0 + n % SPAN
+            b_tile[n // SPAN, n % SPAN] = b[p, j] if p < b.shape[0] and j < b.shape[1] else zero
         cuda.syncthreads()  # the tiles are complete
-        for k in range(min(DEPTH, a.shape[1] - k0)):
+        for p in range(min(DEPTH, a.shape[1] - p0)):
             for i in range(THREAD_TILE):
-                a_part[i] = a_tile[k, y + i * TILE]
-                b_part[i] = b_tile[k, x + i * TILE]
+                a_part[i] = a_tile[p, y + i * TILE]
+                b_part[i] = b_tile[p, x + i * TILE]
             for i in range(THREAD_TILE):
                 for j in range(THREAD_TILE):
                     sums[i, j] += a_part[i] * b_part[j]
-        cuda.syncthreads()  # nobody reads the tiles any more
+        cuda.syncthreads()  # no thread reads the tiles any more
     for i in range(THREAD_TILE):
         for j in range(THREAD_TILE):
             row, col = i0 + y + i * TILE, j0 + x + j * TILE
@@ -178,10 +178,9 @@ def register_tiled(a: Array, b: Array, c: Array) -> None:
     """Each thread computes 4 x 4 elements, and keeps them and what they need in registers.
 
     For 16 multiply-adds it loads 8 elements from shared memory, where `tiled` loads 32. A block's tile is 64 x 64, so
-    each element that it brings is used 64 times. The thread's rows and columns are 16 apart, so that a warp's loads of
-    b and its stores of c lie side by side. The limit is now the number of instructions for indices and loads beside the
-    arithmetic. Wider loads, of 16 bytes by one instruction, are the rung `cuda_cpp.vectorized`: numba.cuda has float4
-    values, but no way to load an array's elements as one.
+    the block uses each element that it loads 64 times. The thread's rows and columns are 16 apart, so that a warp loads
+    and stores neighbours. The limit is now the instructions for indices and loads. `cuda_cpp.vectorized` loads 16 bytes
+    by one instruction: numba.cuda has float4 values, but cannot load an array's elements as one.
     """
     _multiply(register_tiled_kernel, a, b, c, SPAN)
 
@@ -202,22 +201,22 @@ def warp_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
     for i in range(ROWS):
         for j in range(COLS):
             sums[i, j] = zero
-    for k0 in range(0, a.shape[1], DEPTH):
+    for p0 in range(0, a.shape[1], DEPTH):
         for n in range(me, DEPTH * SPAN, 128):
-            i, k = i0 + n // DEPTH, k0 + n % DEPTH
-            a_tile[n % DEPTH, n // DEPTH] = a[i, k] if i < a.shape[0] and k < a.shape[1] else zero
-            k, j = k0 + n // SPAN, j0 + n % SPAN
-            b_tile[n // SPAN, n % SPAN] = b[k, j] if k < b.shape[0] and j < b.shape[1] else zero
+            i, p = i0 + n // DEPTH, p0 + n % DEPTH
+            a_tile[n % DEPTH, n // DEPTH] = a[i, p] if i < a.shape[0] and p < a.shape[1] else zero
+            p, j = p0 + n // SPAN, j0 + n % SPAN
+            b_tile[n // SPAN, n % SPAN] = b[p, j] if p < b.shape[0] and j < b.shape[1] else zero
         cuda.syncthreads()  # the tiles are complete
-        for k in range(min(DEPTH, a.shape[1] - k0)):
+        for p in range(min(DEPTH, a.shape[1] - p0)):
             for i in range(ROWS):
-                a_part[i] = a_tile[k, y + i * LANES_DOWN]
+                a_part[i] = a_tile[p, y + i * LANES_DOWN]
             for j in range(COLS):
-                b_part[j] = b_tile[k, x + j * LANES_ACROSS]
+                b_part[j] = b_tile[p, x + j * LANES_ACROSS]
             for i in range(ROWS):
                 for j in range(COLS):
                     sums[i, j] += a_part[i] * b_part[j]
-        cuda.syncthreads()  # nobody reads the tiles any more
+        cuda.syncthreads()  # no thread reads the tiles any more
     for i in range(ROWS):
         for j in range(COLS):
             row, col = i0 + y + i * LANES_DOWN, j0 + x + j * LANES_ACROSS
@@ -227,12 +226,12 @@ def warp_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 @launches(kernel=warp_tiled_kernel)
 def warp_tiled(a: Array, b: Array, c: Array) -> None:
-    """Each warp has a square tile of its own, 32 x 32, in a block's 64 x 64: what its threads load, they share.
+    """Each warp has a square tile of its own, 32 x 32, in a block's 64 x 64: its threads share what they load.
 
-    For one k a warp reads 32 elements of a and 32 of b from shared memory, and multiplies 1,024 times; in two rows of
-    16 threads with 4 x 4 elements each, as in `register_tiled`, it reads 8 and 64 and multiplies 512 times. Lanes that
-    want the same element are served by one access. With 32 sums each, half as many threads cover the tile.
-    The limit is that all warps wait at a barrier while the next tiles come from memory.
+    For one p a warp reads 32 elements of a and 32 of b from shared memory, and multiplies 1,024 times. In
+    `register_tiled` a warp is two rows of 16 threads with 4 x 4 elements each: it reads 8 and 64 and multiplies 512
+    times. One access serves all lanes that want the same element. With 32 sums a thread, half as many threads cover the
+    tile. The limit is the barrier: all warps wait there while the next tiles come from memory.
     """
     _multiply(warp_tiled_kernel, a, b, c, SPAN, block=WARPS)
 
@@ -255,32 +254,32 @@ def double_buffered_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
     for i in range(ROWS):
         for j in range(COLS):
             sums[i, j] = zero
-    # Step -1 multiplies nothing: it only brings the first tiles.
+    # Step -1 multiplies nothing: it only loads the first tiles.
     now = 1
-    for k0 in range(-DEPTH, a.shape[1], DEPTH):
-        if k0 + DEPTH < a.shape[1]:
-            for p in range(SHARE):  # the next tiles are asked for, and arrive while these are multiplied
-                n = me + p * 128
-                i, k = i0 + n // DEPTH, k0 + DEPTH + n % DEPTH
-                a_next[p] = a[i, k] if i < a.shape[0] and k < a.shape[1] else zero
-                k, j = k0 + DEPTH + n // SPAN, j0 + n % SPAN
-                b_next[p] = b[k, j] if k < b.shape[0] and j < b.shape[1] else zero
-        if k0 >= 0:
-            for k in range(min(DEPTH, a.shape[1] - k0)):
+    for p0 in range(-DEPTH, a.shape[1], DEPTH):
+        if p0 + DEPTH < a.shape[1]:
+            for slot in range(SHARE):  # the next tiles are on their way while these are multiplied
+                n = me + slot * 128
+                i, p = i0 + n // DEPTH, p0 + DEPTH + n % DEPTH
+                a_next[slot] = a[i, p] if i < a.shape[0] and p < a.shape[1] else zero
+                p, j = p0 + DEPTH + n // SPAN, j0 + n % SPAN
+                b_next[slot] = b[p, j] if p < b.shape[0] and j < b.shape[1] else zero
+        if p0 >= 0:
+            for p in range(min(DEPTH, a.shape[1] - p0)):
                 for i in range(ROWS):
-                    a_part[i] = a_tiles[now, k, y + i * LANES_DOWN]
+                    a_part[i] = a_tiles[now, p, y + i * LANES_DOWN]
                 for j in range(COLS):
-                    b_part[j] = b_tiles[now, k, x + j * LANES_ACROSS]
+                    b_part[j] = b_tiles[now, p, x + j * LANES_ACROSS]
                 for i in range(ROWS):
                     for j in range(COLS):
                         sums[i, j] += a_part[i] * b_part[j]
         now = 1 - now
-        if k0 + DEPTH < a.shape[1]:
-            for p in range(SHARE):
-                n = me + p * 128
-                a_tiles[now, n % DEPTH, n // DEPTH] = a_next[p]
-                b_tiles[now, n // SPAN, n % SPAN] = b_next[p]
-        cuda.syncthreads()  # the next tiles are complete, and nobody reads these any more
+        if p0 + DEPTH < a.shape[1]:
+            for slot in range(SHARE):
+                n = me + slot * 128
+                a_tiles[now, n % DEPTH, n // DEPTH] = a_next[slot]
+                b_tiles[now, n // SPAN, n % SPAN] = b_next[slot]
+        cuda.syncthreads()  # the next tiles are complete, and no thread reads these any more
     for i in range(ROWS):
         for j in range(COLS):
             row, col = i0 + y + i * LANES_DOWN, j0 + x + j * LANES_ACROSS
@@ -292,10 +291,10 @@ def double_buffered_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 def double_buffered(a: Array, b: Array, c: Array) -> None:
     """Two pairs of tiles: while the warps multiply one, the next is on its way from memory.
 
-    A load from the device's memory takes some 500 cycles. Asked for before the multiplications of a step and stored
-    after them, it has their time to arrive. With two pairs of tiles one barrier a step is enough: nobody writes the
-    pair that others may still read. The tiles are those of `warp_tiled`. The limit is that of instructions again:
-    elements come one by one, where CUDA C++ loads four at once.
+    A load from the device's memory takes some 500 cycles. A step starts its loads before its multiplications and stores
+    them afterwards, so they arrive meanwhile. With two pairs of tiles one barrier a step is enough: no thread writes
+    the pair that others may still read. The tiles are as in `warp_tiled`. The limit is instructions again: elements
+    come one by one, where CUDA C++ loads four at once.
     """
     _multiply(double_buffered_kernel, a, b, c, SPAN, block=WARPS)
 

@@ -1,7 +1,7 @@
 """matmul in Numba: Python's loops, compiled for this processor when they are first called.
 
-The kernels read like those of in_python.py. What differs from rung to rung is the order of the loops, and with it what
-the compiler, LLVM, can turn into vector instructions and what the caches can hold.
+The kernels read like the ones in in_python.py. From rung to rung the order of the loops differs, and with it what the
+compiler, LLVM, can turn into vector instructions and what the caches can hold.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _L1, _L2, _ = cache_sizes()
 def naive(a: Array, b: Array, c: Array) -> None:
     """The definition, compiled: c[i, j] is the sum over p of a[i, p] · b[p, j].
 
-    The text is python.naive's, but Numba has found the type of every name, so a product and a sum are an instruction
-    each and no object is allocated: hundreds of times as fast. Two things limit it. The sum is one chain of additions
-    of which each waits 3 or 4 cycles for the one before; IEEE arithmetic forbids the compiler to reorder it, and so to
-    use vector instructions. And in a row-major b the inner loop walks down a column: each element comes from another
-    cache line, of which it uses 4 or 8 bytes of 64, and once b outgrows L2 it waits for them.
+    The text is python.naive's, but Numba has found the type of every name. A product and a sum are an instruction each,
+    and no object is allocated: hundreds of times as fast. Two things limit it. The sum is one chain of additions, and
+    each waits 3 or 4 cycles for the one before; IEEE arithmetic forbids the compiler to reorder it, and so to use
+    vector instructions. And in a row-major b the inner loop walks down a column: it uses 4 or 8 bytes of each 64-byte
+    cache line, and waits for the lines once b outgrows L2.
     """
     m, k = a.shape
     n = b.shape[1]
@@ -41,11 +41,11 @@ def naive(a: Array, b: Array, c: Array) -> None:
 def reordered(a: Array, b: Array, c: Array) -> None:
     """The loops in the order i, p, j: the innermost runs along a row of b and a row of c.
 
-    The same products and sums, but now neighbours in the inner loop are neighbours in memory, every byte of a cache
+    The same products and sums, but now neighbours in the inner loop are neighbours in memory. Every byte of a cache
     line is used, and the iterations do not depend on one another: LLVM makes vector instructions of them, 8 or 16
-    floats in each. It checks first, at run time, that b and c do not overlap. Where b is not in C order the elements
-    are not neighbours, and the loop stays scalar. What limits it: each multiply-add still loads an element of b and
-    loads and stores one of c, and all of b streams past once for every row of c.
+    floats in each, after a check at run time that b and c do not overlap. A b in another order than C keeps the loop
+    scalar. What limits it: each multiply-add loads an element of b and loads and stores one of c, and all of b streams
+    past once for every row of c.
     """
     m, k = a.shape
     n = b.shape[1]
@@ -67,11 +67,11 @@ def _block_sizes(itemsize: int) -> tuple[int, int]:
 def blocked(a: Array, b: Array, c: Array) -> None:
     """The loops of reordered over blocks of b that stay in the L2 cache while every row of a passes by.
 
-    reordered fetches all of b for each row of c. Here a block of b, half an L2 cache large, is fetched once and then
-    used for all m rows, and b crosses from memory once in all. The arithmetic and its order are the same. It pays where
-    b outgrows the caches: with b of 16 MiB, or as soon as other cores want their share of L3. Before that the hardware
-    prefetcher hides the streaming well enough, and blocking only costs loops. What limits it is the innermost loop
-    itself: two loads and a store for each multiply-add keep the load and store ports full and the multipliers idle.
+    reordered fetches all of b for each row of c. Here a block of b, half an L2 cache large, is fetched once and used
+    for all m rows: b comes from memory once. The arithmetic and its order are the same. Blocking pays once b outgrows
+    the caches: with b of 16 MiB, or as soon as other cores want their share of L3. Before that the hardware prefetcher
+    hides the streaming well enough, and blocking only costs loops. What limits it is the innermost loop: two loads and
+    a store for each multiply-add keep the load and store ports full and the multipliers idle.
     """
     _blocked(a, b, c, *_block_sizes(c.itemsize))
 
@@ -87,7 +87,7 @@ def _blocked(a: Array, b: Array, c: Array, inner: int, cols: int) -> None:
         for j0 in range(0, n, cols):
             for i in range(m):
                 # Rows as arrays of their own: an index that starts at 0 cannot be negative. With j from j0 on, Numba
-                # would have to ask of each whether it counts from the end, and LLVM would not vectorize that.
+                # would check for each j whether it counts from the end, and LLVM would not vectorize that.
                 c_row = c[i, j0 : j0 + cols]
                 for p in range(p0, min(p0 + inner, k)):
                     a_ip = a[i, p]
@@ -110,14 +110,14 @@ def _tile_sizes(itemsize: int) -> tuple[int, int]:
 def register_tiled(a: Array, b: Array, c: Array) -> None:
     """A tile of c, 4 x 3, stays in registers while a block of 4 rows of a meets 3 columns of b.
 
-    Each of the 12 sums is a scalar in the text. Numba is told that sums may be reordered, so LLVM keeps each in one
-    vector register, a partial sum a lane, for the whole block, and adds the lanes up at its end. A step of the loop
-    over p is 7 vector loads and 12 multiply-adds, where reordered has 24 loads and 12 stores for as many; 12 chains
-    that do not wait for one another hide the latency of 4 cycles of each. For this the vectors run along p, so that
-    rows of a and columns of b must be contiguous: this rung copies ("packs") them, block by block, into scratch memory
-    of a block's size, the columns as rows. The layout of a and b then makes no difference. What limits it: adding
-    up the lanes, once a tile, and the packing, both larger for small k and m; for fewer than some 16 rows of a the
-    packing of b costs more than it saves. LLVM has chosen the vectors; written by hand (cpp.packed) they reach more.
+    Each of the 12 sums is a scalar in the text. Numba may reorder sums here, so LLVM keeps each sum in one vector
+    register, a partial sum a lane, for the whole block, and adds the lanes up at the end. A step of the loop over p is
+    7 vector loads and 12 multiply-adds; reordered has 24 loads and 12 stores for 12 multiply-adds. The 12 chains do not
+    wait for one another, which hides each one's latency of 4 cycles. The vectors run along p, so rows of a and columns
+    of b must be contiguous: this rung copies ("packs") them, block by block, into scratch memory, the columns as rows.
+    The layout of a and b then makes no difference. What limits it: adding up the lanes, once a tile, and the packing.
+    Both weigh more for small k and m; for fewer than some 16 rows of a, packing b costs more than it saves. LLVM has
+    chosen the vectors; cpp.packed, which chooses its own, is faster.
     """
     _register_tiled(a, b, c, *_tile_sizes(c.itemsize))
 
@@ -146,8 +146,8 @@ def _register_tiled(a: Array, b: Array, c: Array, depth: int, cols: int) -> None
                     for p in range(a_block.shape[1]):
                         a_rows[i, p] = a_block[i, p]
                 for j1 in range(0, b_block.shape[1], _TILE_COLS):
-                    # At the edges the tile is computed whole, from whatever lies in the rows beyond, and only what
-                    # exists of it is added.
+                    # At the edges the whole tile is computed, from stale values beyond them, and only its inner part
+                    # is added.
                     _tile(a_rows, b_cols[j1 : j1 + _TILE_COLS], b_block.shape[0], tile)
                     c_part = c[i0 : i0 + _TILE_ROWS, j0 + j1 : min(j0 + j1 + _TILE_COLS, j0 + cols)]
                     for i in range(c_part.shape[0]):
@@ -180,21 +180,21 @@ def _tile(a: Array, b: Array, depth: int, c: Array) -> None:
     c[3, 0], c[3, 1], c[3, 2] = c30, c31, c32
 
 
-# A piece of work for another thread has to be worth the 100 µs or so that it takes to wake one.
+# A piece of work for another thread must be worth the 100 µs or so that it takes to wake one.
 _LEAST_FLOPS = 8_000_000
 
 
 def parallel(a: Array, b: Array, c: Array) -> None:
     """The register-tiled product on all cores: each thread takes blocks of c until there are none left.
 
-    c is cut into columns as wide as register_tiled's own blocks of b, which makes it pack nothing twice, and into rows
-    too as far as it takes to give every thread a few blocks, so that a late thread leaves little for the others to wait
-    for. No two threads write the same memory, so no lock is held while they work. The compiled kernel holds no GIL, and
-    so plain Python threads run it side by side (threads.py says why not `prange`). A product of a few rows is another
-    matter: packing b would cost more than multiplying by it, so its rows stream past once, in the loop order p, i, j.
+    c is cut into columns as wide as register_tiled's own blocks of b, so that nothing is packed twice, and into rows
+    too, until every thread has a few blocks: a late thread then delays the others little. No two threads write the same
+    memory, so they hold no lock. The compiled kernel holds no GIL, so plain Python threads run it at the same time
+    (threads.py says why not `prange`). For a product of a few rows, packing b would cost more than multiplying by it:
+    b's rows stream past once, in the loop order p, i, j.
 
     What limits it: waking a thread takes some 100 µs, in which one core multiplies two 160 x 160 matrices, so smaller
-    products stay on one; and all cores share one L3 cache, one memory, and often a lower clock.
+    products stay on one core; and all cores share one L3 cache, one memory, and often a lower clock.
     """
     m, n = c.shape
     pieces, cols = pieces_and_cols(a.shape[0], n, a.shape[1], c.itemsize)
@@ -219,7 +219,7 @@ def pieces_and_cols(m: int, n: int, depth: int, itemsize: int) -> tuple[int, int
 
 
 def fill_columns(a: Array, b: Array, c: Array, start: int, stop: int) -> None:
-    """The columns of out = a · b from `start` to `stop`: register-tiled, or without packing where a has few rows."""
+    """The columns of c = a · b from `start` to `stop`: register-tiled, or without packing where a has few rows."""
     if a.shape[0] < _FEW_ROWS and b.flags.c_contiguous:
         _stream_rows_of_b(a, b, c, start, stop)
     else:

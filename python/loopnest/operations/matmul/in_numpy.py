@@ -9,9 +9,9 @@ from ...backends import NUMPY
 def naive(a: Array, b: Array, c: Array) -> None:
     """The triple loop over array elements: slower than the same loop over lists.
 
-    Each a[i, p] makes a tuple of indices, finds the element by the strides and wraps it in a new scalar object of
-    NumPy's, so an element costs several times what a list's does. Arrays pay off when an operation takes many elements
-    at once; one at a time they are the slowest container that Python has.
+    Each a[i, p] makes a tuple of indices, finds the element by the strides and wraps it in a new NumPy scalar: several
+    times the cost of a list's element. Arrays pay off when an operation takes many elements at once; one at a time they
+    are Python's slowest container.
     """
     m, k = a.shape
     n = b.shape[1]
@@ -27,8 +27,8 @@ def rows(a: Array, b: Array, c: Array) -> None:
     """One NumPy call a row of the result: c[i, :] = a[i, :] · b.
 
     The loops over j and p are compiled code now, and the interpreter's cost is paid once a row instead of once a
-    product. But each row of c streams the whole of b through the caches for 2 operations an element: it is bound by
-    memory as soon as b outgrows a cache level, since no element of b is used twice while it is near.
+    product. But each row of c streams all of b through the caches for 2 operations an element. No element of b is used
+    twice while it is near, so the product is bound by memory as soon as b outgrows a cache level.
     """
     for i in range(a.shape[0]):
         np.matmul(a[i], b, out=c[i])
@@ -37,9 +37,9 @@ def rows(a: Array, b: Array, c: Array) -> None:
 def matmul(a: Array, b: Array, c: Array) -> None:
     """One call for the whole product: NumPy hands it to its BLAS library (OpenBLAS, MKL or Accelerate).
 
-    That library packs blocks of a and b that fit the caches, multiplies them with a kernel written for the processor's
-    vector registers, and shares the work among threads. NumPy passes row-major and column-major operands as they are;
-    any other stride it copies first into a buffer of its own, which is its choice and not this package's.
+    The library packs blocks of a and b that fit the caches, multiplies them with a micro-kernel written for the
+    processor's vector registers, and shares the work among threads. NumPy passes row-major and column-major operands as
+    they are, and copies operands with other strides first.
     """
     np.matmul(a, b, out=c)
 

@@ -1,7 +1,7 @@
 """matmul in pure Python: lists and loops, to read and to check by hand.
 
-Both rungs take the numbers out of the arrays first (`tolist`), so that the loops see nothing but Python's floats.
-These are float64 whatever the arrays' dtype; the result is rounded once, when it is stored.
+Both rungs first make lists of the arrays (`tolist`), so that the loops see only Python's floats. These are float64
+whatever the arrays' dtype; the result is rounded once, when it is stored.
 """
 
 from ...arrays import Array
@@ -11,9 +11,9 @@ from ...backends import PYTHON
 def naive(a: Array, b: Array, c: Array) -> None:
     """The definition: c[i][j] is the sum over p of a[i][p] · b[p][j].
 
-    Every one of the 2·m·k·n operations is a few bytecodes, each of which looks up the types of its operands, calls
-    a function for them, and allocates a float object for the result. That is some 60 ns for a product and a sum that
-    the processor's arithmetic needs a fraction of a nanosecond for. Nothing that a memory layout does is visible here.
+    Each of the 2·m·k·n operations is a few bytecodes. A bytecode looks up the types of its operands, calls a function
+    for them, and allocates a float object for the result: some 60 ns for a product and a sum that take the processor a
+    fraction of a nanosecond. The effects of memory layout are too small to see here.
     """
     a_rows, b_rows = a.tolist(), b.tolist()
     m, k, n = len(a_rows), b.shape[0], b.shape[1]
@@ -28,9 +28,9 @@ def naive(a: Array, b: Array, c: Array) -> None:
 def reordered(a: Array, b: Array, c: Array) -> None:
     """The same products row by row: c[i] += a[i][p] · b[p], with the row loop left to a list comprehension.
 
-    The loops are now i, p, j: the innermost walks one row of b and one row of c, which `zip` hands out without an
-    index expression. What is left is the interpreter's multiply and add, about a third of the time. The limit is the
-    interpreter itself: one number at a time, each an object on the heap.
+    The loops are now i, p, j: the innermost walks one row of b and one row of c, and `zip` needs no index expression.
+    The interpreter's multiply and add remain, about a third of the time. The limit is the interpreter itself: one
+    number at a time, each an object on the heap.
     """
     a_rows, b_rows = a.tolist(), b.tolist()
     for i, a_row in enumerate(a_rows):

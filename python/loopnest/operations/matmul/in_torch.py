@@ -1,4 +1,4 @@
-"""matmul in PyTorch: its BLAS library, called at once and out of a compiled graph."""
+"""matmul in PyTorch: its BLAS library, called directly and from a compiled graph."""
 
 from ...backends import TORCH
 from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
@@ -8,10 +8,9 @@ from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_
 def eager(a: Tensor, b: Tensor, c: Tensor) -> None:
     """One call of torch.mm: PyTorch hands the product to its BLAS library (MKL, OpenBLAS or Accelerate).
 
-    The same idea as NumPy's matmul with another library behind it, so a difference between the two is a difference
-    between two hand-tuned kernels and their thread pools. Row-major and column-major operands go to it as they are;
-    for any other stride torch makes a copy of its own first. `out=` saves the allocation: new memory costs a page
-    fault every 4 KiB, which a product of small k feels.
+    The idea of NumPy's matmul with another library behind it: the two differ by their hand-tuned kernels and their
+    thread pools. Row-major and column-major operands go to BLAS as they are; torch copies operands with other strides
+    first. `out=` saves the allocation: new memory costs a page fault every 4 KiB, which shows for small k.
     """
     import torch
 
@@ -27,13 +26,12 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
 
 @on_tensors()
 def compiled(a: Tensor, b: Tensor, c: Tensor) -> None:
-    """torch.compile on a single product: the graph calls the same BLAS routine, so nothing is won.
+    """torch.compile on a single product: the graph calls the same BLAS routine, so it gains nothing.
 
-    A compiler gains by fusing what stands around a product, and here nothing does. It costs instead: some 20 µs a
-    call for checking that the translation fits the arguments, a pass that copies the result into `c`, since a
-    compiled graph allocates its products itself, and the translation, once. Operands that are not in C order are
-    gathered into it first, so that torch need not translate the function again for every layout. `gelu` shows the
-    case that a compiler is made for.
+    A compiler gains by fusing the operations around a product, and here there are none. It costs some 20 µs a call to
+    check that the translation fits the arguments, a pass that copies the result into `c` (a compiled graph allocates
+    its products itself), and the translation, once. Operands in another order than C are gathered first, so that torch
+    need not translate the function again for every layout. `gelu` shows what a compiler is good at.
     """
     if c.numel() and a.numel():
         c.copy_(run_compiled(_product, in_c_order(a, *a.shape), in_c_order(b, *b.shape)))

@@ -22,7 +22,7 @@ from ..gelu.contract import (
 
 @dataclass(frozen=True, eq=False)
 class MLPCache:
-    """What mlp_forward keeps for mlp_backward: its inputs and intermediate results, nothing of them copied.
+    """What mlp_forward keeps for mlp_backward: its inputs and intermediate results, not copied.
 
     x, w1, w2    as they were given
     z            (t, h) x @ w1 + b1
@@ -88,12 +88,11 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
     """The gradients of the transformer's MLP by its input, weights and biases.
 
     dy     (t, e) the gradient of the loss by y, of the dtype and kind of the forward pass's arrays, any strides
-    cache  what mlp_forward returned beside y
+    cache  the second of mlp_forward's results
     out    five arrays in C order, (dx, dw1, db1, dw2, db2), to receive the results; new ones where it is None
     impl   the id of an implementation; the fastest that runs here where it is None
 
-    Returns (dx, dw1, db1, dw2, db2), each of the shape of what it is the gradient by: (t, d), (d, h), (h,), (h, e),
-    (e,).
+    Returns (dx, dw1, db1, dw2, db2), of the shapes of x, w1, b1, w2, b2: (t, d), (d, h), (h,), (h, e), (e,).
 
     The derivation. The forward pass is z = x w1 + b1, h = gelu(z), y = h w2 + b2, for a loss L(y) with dy = ∂L/∂y.
     Write each product as a sum and apply the chain rule, from the end back:
@@ -173,8 +172,8 @@ def forward_reference(
 def forward_bound(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, *, approximate: str = "tanh"
 ) -> tuple[Array, Array, Array]:
-    """z is a sum of d + 1 terms. gelu is Lipschitz, |gelu'| < 1.13, so z's error passes to h nearly as it is, and
-    gelu's own is added. y is a sum of h + 1 terms, and h's error goes through w2."""
+    """z is a sum of d + 1 terms. |gelu'| < 1.13, so z's error passes to h nearly unchanged, and gelu adds its own. y is
+    a sum of h + 1 terms, and h's error goes through w2."""
     d, h = w1.shape
     z_error = gamma(d + 1, x.dtype) * (np.abs(precise(x)) @ np.abs(precise(w1)) + np.abs(precise(b1)))
     _, z, hidden = forward_reference(x, w1, b1, w2, b2, approximate=approximate)
@@ -207,8 +206,8 @@ def backward_reference(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
 
 
 def backward_bound(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
-    """dh is a sum of e terms; dz has |gelu'| times its error, and |dh| times the error of gelu' itself; the sums over
-    dz have theirs, and pass dz's on."""
+    """dh is a sum of e terms. dz has |gelu'| times dh's error, and |dh| times the error of gelu'. The sums over dz add
+    their own errors to dz's."""
     dtype = dy.dtype
     x, w1, w2, z, h = (precise(array) for array in (cache.x, cache.w1, cache.w2, cache.z, cache.h))
     wide = precise(dy)

@@ -1,4 +1,4 @@
-"""The MLP for NVIDIA GPUs by numba.cuda: composed of the own matmul and gelu kernels, on the device throughout.
+"""The MLP for NVIDIA GPUs by numba.cuda: matmul's and gelu's own kernels, on the device throughout.
 
 forward    z = x w1 + b1      h = gelu(z)      y = h w2 + b2
 backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
@@ -86,10 +86,10 @@ def _product(a: Any, b: Any, shape: tuple[int, int], dtype: Any) -> Any:
 def mlp_forward_composed(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
 ) -> None:
-    """Five kernels in a row, with everything between them left on the device.
+    """Five kernels in a row; everything between them stays on the device.
 
-    Inputs go to the device once and z, h and y come back once; nothing is transferred in between. Bias and GELU are
-    kernels of their own, which read and write the (t, h) hidden layer once each: fused into the product they would not.
+    Inputs go to the device once, and z, h and y come back once. Bias and GELU are kernels of their own: each reads and
+    writes the (t, h) hidden layer once, which the product's epilogue would not.
     """
     _forward(False, x, w1, b1, w2, b2, z, h, y, tanh_form)
 
@@ -100,8 +100,8 @@ def mlp_forward_fused(
 ) -> None:
     """Bias and GELU in one pass over the hidden layer.
 
-    It is read once and written twice, as z and as h, where `composed` reads it twice and writes it twice. The limit is
-    the products; on their way to memory the hidden layer could have had its GELU already.
+    It is read once and written twice, as z and as h; `composed` reads it twice and writes it twice. The limit is the
+    products. An epilogue could take the GELU before the product writes the hidden layer at all.
     """
     _forward(True, x, w1, b1, w2, b2, z, h, y, tanh_form)
 
@@ -133,8 +133,8 @@ def mlp_backward_composed(
 ) -> None:  # fmt: skip
     """The chain rule from the end back, four products and three small kernels on the device.
 
-    Transposed factors are transferred as views in column-major order, and the product kernel's loads of them are then
-    not coalesced. dh and dz, of z's size, are scratch memory on the device. The bias gradients take a thread a column.
+    Transposed factors are transferred as views in column-major order, so the product's loads of them are not coalesced.
+    dh and dz are scratch memory of z's size on the device. The bias gradients take a thread a column.
     """
     _backward(False, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
 
@@ -146,8 +146,8 @@ def mlp_backward_fused(
 ) -> None:  # fmt: skip
     """gelu' and the sums for db1 in one pass: dz is not read again.
 
-    A block has 32 columns and four threads for each, which take every fourth row and leave their sums in shared memory;
-    after a barrier one of them adds up. That is four times as many threads as `composed` has, which takes one a column.
+    A block has 32 columns and four threads a column. Each takes every fourth row and leaves its sum in shared memory;
+    after a barrier one of them adds up. `composed` has a quarter of the threads: one a column.
     """
     _backward(True, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
 

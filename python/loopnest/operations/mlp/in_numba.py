@@ -1,4 +1,4 @@
-"""The MLP in Numba: whole arrays one operation after the other, then block by block of the hidden layer.
+"""The MLP in Numba: one operation after the other over whole arrays, then block by block of the hidden layer.
 
     forward    z = x w1 + b1      h = gelu(z)      y = h w2 + b2
     backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
@@ -28,9 +28,9 @@ def mlp_forward_composed(
 ) -> None:
     """matmul, add the bias, gelu, matmul, add the bias: each the fastest rung of its own ladder.
 
-    The products take nearly all of the time. Between them the (t, h) hidden layer makes its way through memory: z is
-    written by the product, read and written for the bias, read again for gelu, and h is written and read. At 512 tokens
-    of GPT-2 small's sizes each is 6 MiB, which no core's own cache holds from one step to the next.
+    The products take nearly all of the time. Between them the (t, h) hidden layer passes through memory: the product
+    writes z, the bias reads and writes it, gelu reads it and writes h, and the next product reads h. At 512 tokens of
+    GPT-2 small's sizes each is 6 MiB, which no core's own cache holds from one step to the next.
     """
     matmul_parallel(x, w1, z)
     _add_bias(z, b1, 0, b1.size)
@@ -44,11 +44,10 @@ def mlp_forward_fused(
 ) -> None:
     """Bias and gelu inside the product's last pass: a block of z is finished while it is in the cache.
 
-    The hidden layer is cut into blocks of columns, as wide as those of the register-tiled product. A thread multiplies
-    one, adds its bias and takes its gelu before it fetches the next: z does not come back from memory for that, and
-    the threads meet once after each layer instead of after each step. Most of the time is the products', so this saves
-    a tenth or so on two cores at GPT-2 small's sizes, and more where more cores share one memory. The limit is the
-    product.
+    The hidden layer is cut into blocks of columns, as wide as the register-tiled product's. A thread multiplies a
+    block, adds its bias and takes its gelu before it fetches the next. So z need not come back from memory, and the
+    threads wait for one another once a layer instead of once a step. The products take most of the time: this saves a
+    tenth or so on two cores at GPT-2 small's sizes, and more if more cores share one memory. The limit is the product.
     """
 
     def hidden(start: int, stop: int) -> None:
@@ -69,9 +68,8 @@ def mlp_backward_composed(
 ) -> None:  # fmt: skip
     """The chain rule a step at a time: four products, gelu's gradient, and two sums over the tokens.
 
-    The transposed factors are views, and the register-tiled product packs them as it packs any other. dh and dz, of
-    the hidden layer's size, are scratch memory that is allocated here. Each of them crosses memory twice or three times
-    between the steps.
+    The transposed factors are views, which the register-tiled product packs like any other. dh and dz are scratch
+    memory of the hidden layer's size. Each crosses memory two or three times between the steps.
     """
     dh, dz = np.empty_like(z, order="C"), np.empty_like(z, order="C")
     matmul_parallel(h.T, dy, dw2)
@@ -87,13 +85,13 @@ def mlp_backward_fused(
     dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
     dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
 ) -> None:  # fmt: skip
-    """All that a block of the hidden layer is needed for, while it is in the cache.
+    """Everything that needs a block of the hidden layer, while the block is in the cache.
 
-    A thread takes a block of columns j of the hidden layer and computes dh[:, j] = dy w2[j]ᵀ, makes dz[:, j] of it in
-    place, with the sums db1[j] in the same pass, and then dw1[:, j] = xᵀ dz[:, j] and dw2[j] = h[:, j]ᵀ dy, which need
-    no other columns. Only dx = dz w1ᵀ sums over all of them and has to wait. dz, of the hidden layer's size, is scratch
-    memory that is allocated here. The threads meet once in the middle and once at the end. The limit is the products,
-    and for a few tokens the lanes that are added up after each short sum over them.
+    A thread takes a block of columns j of the hidden layer. It computes dh[:, j] = dy w2[j]ᵀ and turns it into dz[:, j]
+    in place, with the sums db1[j] in the same pass. Then it computes dw1[:, j] = xᵀ dz[:, j] and dw2[j] = h[:, j]ᵀ dy,
+    which need no other columns. Only dx = dz w1ᵀ sums over all columns and must wait. dz is scratch memory of the
+    hidden layer's size. The threads wait for one another twice, before dx and at the end. The limit is the products,
+    and for a few tokens the adding up of lanes after each short sum.
     """
     dz = np.empty_like(z, order="C")
 
@@ -111,10 +109,10 @@ def mlp_backward_fused(
     _sum_rows(dy, db2, 0, db2.size)
 
 
-def _share_columns(work: Callable[[int, int], None], out: Array, depth: int) -> None:
-    """Call work(start, stop) for blocks of out's columns, each element of which takes `depth` multiply-adds."""
-    m, n = out.shape
-    pieces, cols = pieces_and_cols(m, n, depth, out.itemsize)
+def _share_columns(work: Callable[[int, int], None], y: Array, depth: int) -> None:
+    """Call work(start, stop) for blocks of y's columns; an element of y takes `depth` multiply-adds."""
+    m, n = y.shape
+    pieces, cols = pieces_and_cols(m, n, depth, y.itemsize)
     if pieces == 1:
         work(0, n)
     else:

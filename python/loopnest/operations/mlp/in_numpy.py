@@ -16,10 +16,10 @@ from ..linalg.in_numpy import linear_composed
 def mlp_forward_composed(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
 ) -> None:
-    """linear, gelu, linear: each the rung of its own ladder.
+    """linear, gelu, linear, each by its own ladder's rung.
 
-    The products run at the BLAS library's speed. gelu's passes have little arithmetic but each carries the (t, h)
-    hidden layer through the caches: at 128 tokens of GPT-2 small's sizes they take about as long as the products.
+    The products run at BLAS speed. gelu's passes have little arithmetic, but each carries the (t, h) hidden layer
+    through the caches: at 128 tokens of GPT-2 small's sizes they take about as long as the products.
     """
     linear_composed(x, w1, b1, z)
     gelu_vectorized(z, h, tanh_form)
@@ -32,8 +32,8 @@ def mlp_backward_composed(
 ) -> None:  # fmt: skip
     """The chain rule from the end back: four products on transposed views, which BLAS takes as they are.
 
-    dh and dz, of z's size, are scratch memory that is allocated here. gelu's slope takes some 20 passes over them; what
-    is left is the products', and a pass each for the bias gradients.
+    dh and dz are scratch memory of z's size. gelu's slope takes some 20 passes over them; the products take the rest of
+    the time, and the bias gradients a pass each.
     """
     dh, dz = np.empty_like(z), np.empty_like(z)
     np.matmul(h.T, dy, out=dw2)

@@ -17,9 +17,9 @@ from ..matmul.in_python import reordered
 def mlp_forward_composed(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
 ) -> None:
-    """linear, gelu, linear: each the rung of its own ladder.
+    """linear, gelu, linear, each by its own ladder's rung.
 
-    The two products are 2·t·h·(d + e) operations at some 20 ns each, against t·h calls of gelu: the limit is the
+    The two products are 2·t·h·(d + e) operations at some 20 ns each, and gelu only t·h calls: the limit is the
     interpreter's multiply and add.
     """
     linear_composed(x, w1, b1, z)
@@ -28,9 +28,9 @@ def mlp_forward_composed(
     linear_composed(h, w2, b2, y)
 
 
-def _column_sums(a: Array, out: Array) -> None:
+def _column_sums(a: Array, sums: Array) -> None:
     rows = a.tolist()
-    out[...] = [sum(column) for column in zip(*rows, strict=True)] if rows else 0
+    sums[...] = [sum(column) for column in zip(*rows, strict=True)] if rows else 0
 
 
 def mlp_backward_composed(
@@ -39,8 +39,7 @@ def mlp_backward_composed(
 ) -> None:  # fmt: skip
     """The chain rule from the end back: four products on transposed views, and the bias gradients' sums.
 
-    Twice the forward pass's operations. dh and dz, of z's size, are scratch memory that is allocated here. The limit is
-    the interpreter.
+    Twice the forward pass's operations. dh and dz are scratch memory of z's size. The limit is the interpreter.
     """
     dh, dz = np.empty_like(z), np.empty_like(z)
     reordered(h.T, dy, dw2)

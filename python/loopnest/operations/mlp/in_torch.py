@@ -22,9 +22,9 @@ def mlp_forward_eager(
 ) -> None:
     """Two products with their biases, and the chain of GELU's passes over the hidden layer between them.
 
-    Both products go to BLAS with the bias written to the result first (see `linear`). With GPT-2 small's sizes they
-    are nearly all of the arithmetic, 9.4 million operations a token; the passes over h have next to none, but each
-    carries the (t, 3072) hidden layer through the caches.
+    Both products go to BLAS with the bias written to the result first (see `linear`). With GPT-2 small's sizes they are
+    nearly all of the arithmetic, 9.4 million operations a token. The passes over h have next to none, but each carries
+    the (t, 3072) hidden layer through the caches.
     """
     import torch
 
@@ -39,10 +39,10 @@ def mlp_forward_compiled(
 ) -> None:
     """The same two products, with all of GELU compiled into one loop between them.
 
-    torch.compile leaves products to BLAS too, so only the part between them is compiled here: gelu's `compiled`, which
-    reads z once and writes h once: at 128 tokens of GPT-2 small's sizes 19 ms instead of 26 on one core (float32, AMD
-    Zen 4). What is left is the products' time; the next step would be to do GELU inside the first product's last pass,
-    while its results are in registers, which torch does not do here.
+    torch.compile leaves products to BLAS too, so only the part between them is compiled here: gelu's `compiled` reads z
+    once and writes h once. At 128 tokens of GPT-2 small's sizes that takes 19 ms instead of 26 on one core (float32,
+    AMD Zen 4). The products' time remains. The next step would be GELU as the first product's epilogue, while its
+    results are in registers; torch does not do that here.
     """
     import torch
 
@@ -77,10 +77,10 @@ def mlp_backward_eager(
 ) -> None:  # fmt: skip
     """Four products and two sums over the tokens, with GELU's gradient as a chain of passes between them.
 
-    A product with a transposed matrix copies nothing: BLAS takes a column-major operand, which a transposed view is.
-    Twice the forward pass's arithmetic, nearly all of it in BLAS; the chain between (gelu_backward's `eager`) makes
-    nineteen passes over arrays of the hidden layer's size in the tanh form. Scratch for dh, dz and three more of that
-    size is allocated on every call.
+    A product with a transposed matrix copies nothing: BLAS takes column-major operands, and a transposed view is one.
+    Twice the forward pass's arithmetic, nearly all of it in BLAS. The chain between (gelu_backward's `eager`) makes
+    nineteen passes over arrays of the hidden layer's size in the tanh form. Each call allocates scratch for dh, dz and
+    three more arrays of that size.
     """
     _gradients(backward(tanh_form), dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2)
 
@@ -92,8 +92,8 @@ def mlp_backward_compiled(
 ) -> None:  # fmt: skip
     """The same products and sums, with GELU's gradient compiled into one loop: z and dh in, dz out.
 
-    gelu_backward's `compiled` reads two arrays and writes one where the chain makes nineteen passes. The scratch is dh
-    and dz alone. What is left is the products, as in the forward pass.
+    gelu_backward's `compiled` reads two arrays and writes one; the chain makes nineteen passes. The only scratch is dh
+    and dz. The products' time remains, as in the forward pass.
     """
 
     def gelu_backward(z: Any, dh: Any, dz: Any) -> None:
