@@ -1,18 +1,19 @@
-"""Is an implementation right? It is called with inputs chosen to be hard, and held to its operation's contract.
+"""Does a rung hold its contract? An implementation comes in and is called with hard inputs; findings go out, none if
+it is right.
 
 >>> import loopnest as ln
 >>> from loopnest.verify import verify
 >>> verify(ln.matmul["numpy.matmul"])
 []
 
-It looks for the ways in which kernels go wrong:
-- sizes around those of vector registers and tiles, where a loop over full tiles leaves a rest;
-- memory layouts, where an index forgets a stride;
-- NaN and infinity, which a tile's padding makes, and a product left out because one factor is zero loses;
+Kernels go wrong in these ways, and the cases look for them:
+- sizes near a vector register's or a tile's, where a loop over full tiles leaves a rest;
+- memory layouts: an index forgets a stride;
+- NaN and infinity: a tile's padding makes them, and a product that is skipped for a zero factor loses them;
 - numbers whose exponential overflows;
-- elements that are never written: new results are filled with a NaN of our own before the call;
-- writes beside a result and reads beside an input: both lie between guard elements;
-- inputs that are changed.
+- elements that are never written: new results hold a special NaN before the call;
+- writes next to a result and reads next to an input: both lie between guard elements;
+- inputs that change.
 """
 
 from __future__ import annotations
@@ -35,13 +36,13 @@ from ..arrays import FLOATS, Array
 from ..operation import Arguments, Contract, Implementation, Operation, Workload
 
 SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 97)
-"""Around the numbers of lanes and the sizes of tiles, and a prime."""
+"""Near numbers of lanes and sizes of tiles, and a prime."""
 
 LONG = (1100, 4200)
-"""Longer than the blocks that fit a cache, so that a second block follows the first."""
+"""Longer than a block that fits a cache, so that a second block follows."""
 
 LARGE = 28_000_000
-"""The most operations, and the most bytes, of the case that has all axes long: work for several threads."""
+"""The most operations and the most bytes of the largest case, which has work for several threads."""
 
 PATIENCE = 0.5
 """Seconds that a call of the largest case may take."""
@@ -68,12 +69,12 @@ class Case:
     """One call to judge: inputs of some sizes, laid out in memory in some way, perhaps with a special value in them.
 
     sizes     the axes of the operation's workloads, and their lengths
-    layouts   names from LAYOUTS: one for each input in turn, from the start again where they are fewer
+    layouts   names from LAYOUTS, one for each input; they repeat if there are more inputs
     special   a value to put into an input, or None
-    where     the number of the input that gets it, and the element: 0 the first, -1 the last
-    zeros     whether the other inputs are zero then: 0 · inf is NaN, so a factor of zero is no reason to skip
-    give_out  whether the call is given arrays for its results
-    variation one of the contract's variations, or none of them
+    where     the index of the input that gets it, and the element: 0 the first, -1 the last
+    zeros     whether the other inputs are zero then: 0 · inf is NaN, so a kernel may not skip a zero factor
+    give_out  whether the call gets arrays for its results
+    variation one of the contract's variations, or None
     """
 
     operation: Operation
@@ -101,12 +102,12 @@ class Case:
         return ", ".join(words)
 
     def work(self) -> int:
-        """What the call costs: operations, or bytes where there are more of these."""
+        """The operations of the call, or its bytes if these are more."""
         contract, sizes = self.operation.contract, dict(self.sizes)
         return max(contract.flops(**sizes), contract.traffic(self.dtype.itemsize, **sizes), 1)
 
     def arguments(self, rng: np.random.Generator | None = None) -> Arguments:
-        """The values of the call: the same ones each time, or drawn by `rng`."""
+        """The values of the call: the same each time, or drawn from `rng`."""
         rng = rng or np.random.default_rng(sum(size for _, size in self.sizes))
         sample = self.operation.contract.sample(Workload("case", dict(self.sizes)), self.dtype, rng)
         if self.variation:
@@ -126,9 +127,9 @@ class Case:
 def verify(
     implementation: Implementation, dtypes: Iterable[Any] = FLOATS, cases: Iterable[Cases] | None = None
 ) -> list[Finding]:
-    """Judge an implementation by all cases, or by those of these kinds, such as [size_cases, layout_cases].
+    """Judge an implementation by all cases, or by some kinds of cases, such as [size_cases, layout_cases].
 
-    Returns what is wrong: nothing where all is right.
+    Returns the findings; an empty list if all results are right.
     """
     findings = []
     for dtype in map(np.dtype, dtypes):
@@ -143,7 +144,7 @@ Cases = Callable[[Implementation, np.dtype[Any]], Iterator[Case]]
 
 
 def _varied(cases: Cases) -> Cases:
-    """The same cases, each of them followed by its variations."""
+    """The same cases, each followed by its variations."""
 
     @functools.wraps(cases)
     def with_variations(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
@@ -195,7 +196,7 @@ def special_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Itera
 
 @_varied
 def large_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
-    """All axes long, so that threads have something to share; for slow rungs a tenth or a hundredth of the work."""
+    """All axes long, so that there is work for threads; for slow rungs a tenth or a hundredth of it."""
     probe, larger, largest = (_as_large_as(LARGE // n, implementation.operation, dtype) for n in (100, 10, 1))
     judge(implementation, probe)  # compiles what is compiled at the first call
     start = time.perf_counter()
@@ -230,10 +231,10 @@ def judge_call(
     give_out: bool = False,
     answer: tuple[Arrays, Arrays] | None = None,
 ) -> list[str]:
-    """What is wrong with a call with these arguments; the layouts are dealt out to the inputs as in `Case`.
+    """What is wrong with a call with these arguments, with layouts as in `Case`.
 
-    layouts  None: the inputs stay where they are
-    answer  the exact results and the bounds on their errors, where they are known already
+    layouts  None leaves the inputs where they are
+    answer   the exact results and the bounds on their errors, if they are known
     """
     contract = implementation.operation.contract
     inputs = _lay_out(arguments, layouts, contract.updates)
@@ -247,13 +248,13 @@ def judge_call(
 
     problems: list[str] = []
     ordinary = all(np.isfinite(x).all() for x in (*_leaves(values), *exact))
-    with new_results_poisoned() as new, warnings.catch_warnings(record=True) as told:
+    with new_results_poisoned() as new, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always" if ordinary else "ignore")
         try:
             returned = implementation(*values, **options)
         except Exception as error:
             return [f"raised {type(error).__name__}: {error}"]
-    problems += [f"warned: {warning.message}" for warning in told if _is_the_kernels(warning)]
+    problems += [f"warned: {warning.message}" for warning in warned if _is_the_kernels(warning)]
     for memory in (*new, *given):
         problems += memory.problems_as_result()
     for number, memory in enumerate(inputs):
@@ -261,7 +262,7 @@ def judge_call(
             problems.append(f"changed input {number}, or memory next to it")
     results = results_of(implementation.operation, values, returned)
     if any(result is not memory.view for result, memory in zip(results, given, strict=False)):
-        problems.append("returned something else than the `out` that it was given")
+        problems.append("returned something else than the given `out`")
     if len(results) != len(exact):
         return [*problems, f"returned {len(results)} results, expected {len(exact)}"]
     for number, (result, right, allowed) in enumerate(zip(results, exact, bound, strict=True)):
@@ -270,8 +271,8 @@ def judge_call(
 
 
 def _is_the_kernels(warning: warnings.WarningMessage) -> bool:
-    """Whether a warning is about what the kernel computed. BLAS libraries compute in lanes beyond a matrix's edge, from
-    what memory holds there, and leave the processor's flag behind, of which NumPy then warns (its issue 24067)."""
+    """Whether a warning is about the kernel's arithmetic. BLAS libraries also compute in lanes beyond a matrix's edge,
+    from stale memory, and leave the processor's flag set; NumPy then warns (its issue 24067)."""
     return issubclass(warning.category, RuntimeWarning) and not str(warning.message).endswith("in matmul")
 
 
@@ -284,8 +285,8 @@ def results_of(operation: Operation, inputs: Sequence[Any], returned: Any) -> li
 def compare(result: Any, exact: Array, bound: Array, dtype: np.dtype[Any], name: str = "the result") -> list[str]:
     """What is wrong with a result: its kind, shape or dtype, or |result - exact| > bound somewhere.
 
-    NaN and infinity must stand where the exact result has them and nowhere else; but where |exact| + bound is beyond
-    the dtype's largest number, the result may be infinite.
+    NaN and infinity must stand where the exact result has them and nowhere else. If |exact| + bound is beyond the
+    dtype's largest number, the result may also be infinite.
     """
     if not isinstance(result, np.ndarray | np.generic):
         return [f"{name} is a {type(result).__name__}, expected a NumPy array"]
@@ -317,7 +318,7 @@ def wrong_elements(result: Array, exact: Array, bound: Array) -> Array:
 
 @contextmanager
 def new_results_poisoned() -> Iterator[list[_Memory]]:
-    """Inside, new results lie between guard elements and hold the NaN by which elements that no kernel wrote show."""
+    """Inside, new results lie between guard elements and hold the NaN of POISON, which marks unwritten elements."""
     made: list[_Memory] = []
 
     def poisoned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -329,7 +330,7 @@ def new_results_poisoned() -> Iterator[list[_Memory]]:
 
 
 POISON = {np.dtype(np.float32): np.uint32(0x7FC0DEAD), np.dtype(np.float64): np.uint64(0x7FF8_0000_DEAD_BEEF)}
-"""The bits of a NaN that no computation makes of other numbers."""
+"""The bits of a NaN that no computation with other numbers gives."""
 
 
 class _Memory:
@@ -366,7 +367,7 @@ class _Memory:
 
 
 def _guarded(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, Array]:
-    """New memory with guard elements, NaN for floats, and an array of this shape in the midst of it."""
+    """New memory with guard elements, NaN for floats, around an array of this shape."""
     size = math.prod(shape)
     base = np.full(GUARD + size + GUARD, np.nan if dtype in FLOATS else 0, dtype)
     return base, base[GUARD : GUARD + size].reshape(shape)
@@ -392,7 +393,7 @@ def _view_of(shape: Callable[[tuple[int, ...]], Sequence[int]], view: Callable[[
 
 
 def _repeated(axis: int) -> Layout:
-    """The layout in which x's first slice along an axis stands for all: a stride of 0."""
+    """The layout that repeats x's first slice along an axis: a stride of 0."""
 
     def lay_out(x: Array) -> tuple[Array, Array]:
         if not x.size:
@@ -429,8 +430,7 @@ LAYOUTS: dict[str, Layout] = {
     "with one column for all": _repeated(-1),
     "read-only": _read_only,
 }
-"""Ways for an array to lie in memory, by name: each gives the memory and the array. All are aligned to their elements'
-size and to nothing more."""
+"""Ways for an array to lie in memory, by name: each returns the memory and the array, aligned to its elements only."""
 
 UNWRITEABLE = ("with one row for all", "with one column for all", "read-only")
 """The layouts in which an array cannot be updated."""
@@ -447,7 +447,7 @@ def _lay_out(arguments: Arguments, layouts: Sequence[str] | None, updates: Seque
 
 
 def _leaves(values: Sequence[Any]) -> list[Any]:
-    """The arrays among the values, those inside a dataclass (a cache) too."""
+    """The arrays among the values, also inside a dataclass (a cache)."""
     leaves = []
     for value in values:
         if dataclasses.is_dataclass(value):
@@ -459,7 +459,7 @@ def _leaves(values: Sequence[Any]) -> list[Any]:
 
 
 def _with_leaves(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, ...]:
-    """The values with other arrays in the places of theirs."""
+    """The values with other arrays in place of their own."""
     following = iter(leaves)
     changed: list[Any] = []
     for value in values:
@@ -472,7 +472,7 @@ def _with_leaves(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, .
 
 
 def exact_and_bound(case: Case) -> tuple[Arrays, Arrays]:
-    """The exact results of a case and, elementwise, how far a result may be from them; kept for the next rung."""
+    """The exact results of a case and the elementwise bound on a result's error; cached for the next rung."""
     return _small_answer(case) if case.work() <= LARGE // 100 else _large_answer(case)
 
 

@@ -1,10 +1,10 @@
 """The error of the C++ kernels' float32 functions, measured over every float32 or a strided sample of them.
 
-An error is counted in ULP, units in the last place: the distance of float32's neighbours around the exact result y,
-2^(e - 23) where 2^e <= |y| < 2^(e+1), and 2^-149 where that would be less, among the subnormal numbers. So a correctly
-rounded result is off by at most 0.5 ULP, a subnormal or zero one too. Where the formula gives NaN, or rounds to an
-infinity, so must the kernel: else its error is infinite. A gradient is a sum of terms that cancel where the function
-has its extremum, and its error is counted in ULP of the sum of their magnitudes. (csrc/measure/accuracy.hpp)
+Errors are in ULP, units in the last place: the distance of float32's neighbours around the exact result y, 2^(e - 23)
+for 2^e <= |y| < 2^(e+1), but at least 2^-149, for subnormal numbers. So a correctly rounded result is off by at most
+0.5 ULP, also if it is subnormal or zero. If the formula gives NaN or rounds to infinity, so must the kernel; otherwise
+its error is infinite. A gradient is a sum of terms that cancel at the function's extremum: its errors are in ULP of the
+sum of their magnitudes. (csrc/measure/accuracy.hpp)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ..backends import threads
 
 ALL = 2**32
 BLOCK = 2**20
-"""Arguments at a time: 4 MiB, and their results as much."""
+"""Arguments at a time: 4 MiB, and their results the same."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Accuracy:
     count: int  # how many arguments
     largest: float  # in ULP
     at: float  # an argument with the largest error
-    above: dict[float, float]  # share of the arguments whose results are off by more than so many ULP
+    above: dict[float, float]  # by number of ULP: the share of the arguments with larger errors
 
 
 def functions(operations: Iterable[str] = (), variant: str = "simd") -> list[str]:

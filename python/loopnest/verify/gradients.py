@@ -1,15 +1,14 @@
-"""Is a gradient right? It is held to central differences of the function whose gradient it is said to be.
+"""Is a gradient right? It is compared with central differences of its function.
 
 For a loss L and one number x of its inputs,
 
     (L(x + h) - L(x - h)) / 2h  =  L'(x) + h²/6 · L'''(x) + …
 
 so the difference's own error has two parts: h² times the third derivative, and the rounding of the two losses, some
-u·|L| / h. With h = ∛u · max(1, |x|), in float64 6e-6, both are near 1e-11: small enough to tell a right gradient
-from one that lacks a term, and no proof of its last digits. That is what the contracts' bounds are for.
+u·|L| / h. With h = ∛u · max(1, |x|), in float64 6e-6, both are near 1e-11. That is small enough to find a gradient that
+lacks a term, but proves nothing about its last digits: the contracts' bounds do.
 
-A function whose result is no single number becomes a loss by a random dy: L = Σ dy · f(x), of which dy is the gradient
-by f(x).
+A function with more than one result becomes a loss by a random dy: L = Σ dy · f(x), whose gradient by f(x) is dy.
 """
 
 from __future__ import annotations
@@ -25,13 +24,14 @@ from ..numerics import unit_roundoff
 from ..operation import Operation, Workload
 
 RELATIVE = {"float64": 1e-6, "float32": 1e-3}
-"""By the backward's dtype: the difference that is let pass, as a part of the input's largest gradient. In float64 it is
-the differences' error with room for third derivatives that are large; in float32 the backward's own rounding, some
-thousand roundings of 6e-8, with room for what cancels."""
+"""The tolerance by the backward's dtype, as a part of the input's largest gradient. In float64 it covers the
+differences' error with room for large third derivatives; in float32 the backward's own rounding, some thousand
+roundings of 6e-8,
+with room for cancellation."""
 
 
 class GradientMismatchError(AssertionError):
-    """A gradient is not what differences of its function say. The message says where; `check` has the rest."""
+    """A gradient differs from its function's differences. The message says where; `check` has the rest."""
 
     def __init__(self, check: GradientCheck) -> None:
         super().__init__(str(check))
@@ -40,15 +40,15 @@ class GradientMismatchError(AssertionError):
 
 @dataclass(frozen=True)
 class InputCheck:
-    """The gradient by one input, beside its differences.
+    """The gradient by one input, compared with its differences.
 
-    worst       the index of the element that is farthest from its difference, in terms of the tolerance
-    gradient    what the backward function says there
-    difference  what central differences say there
+    worst       the index of the element with the largest error, relative to its tolerance
+    gradient    the backward function's value there
+    difference  the central difference there
     error       |gradient - difference| there
-    tolerance   what was allowed there
-    wrong       how many elements are farther away than is allowed
-    note        what is special about the worst element, where it is wrong: a kink, a factor; else ""
+    tolerance   the allowed error there
+    wrong       the number of elements beyond their tolerance
+    note        a likely cause if the worst element is wrong: a kink, a factor; else ""
     """
 
     name: str
@@ -80,7 +80,7 @@ class InputCheck:
 
 @dataclass(frozen=True)
 class GradientCheck:
-    """What `gradcheck` found: true where every gradient is right; printed, it says how near they are."""
+    """What `gradcheck` found: true if every gradient is right; printed, it says how near they are."""
 
     name: str
     inputs: tuple[InputCheck, ...]
@@ -107,26 +107,26 @@ def gradcheck(
     raises: bool = True,
     **options: Any,
 ) -> GradientCheck:
-    """Hold a gradient to central differences of its function, computed in float64.
+    """Compare a gradient with central differences of its function, computed in float64.
 
     op         an operation with a backward of its own (gelu, relu, sigmoid, tanh, mse, cross_entropy, mlp_forward), or
                its name; or any function of arrays, with `backward`
-    inputs     arrays of float32 or float64, and of integers, which have no gradient; an operation's own sample where
-               there are none. They are not changed
-    backward   the gradient's function: of (*inputs, dy), or of (*inputs) where op's result is a single number. It
-               returns the gradient by the first float input, or a tuple of those by each of them
-    impl       the id of the operation's implementation whose backward is checked; its fastest where it is None
+    inputs     arrays of float32 or float64, or of integers, which have no gradient; none: an operation's own sample.
+               They are not changed
+    backward   the gradient's function of (*inputs, dy), or of (*inputs) if op's result is a single number. It returns
+               the gradient by the first float input, or a tuple of the gradients by each float input
+    impl       the id of the backward operation's implementation; the fastest if it is None
     seed       of the random dy, and of the sample
-    tolerance  what may differ, as a part of the largest gradient of each input: 1e-6, and 1e-3 for float32 inputs
-    raises     False returns the check of a wrong gradient, where True raises
+    tolerance  the allowed error as a part of each input's largest gradient: 1e-6, and 1e-3 for float32 inputs
+    raises     whether a wrong gradient raises; False returns the check
     options    passed on to both functions, such as approximate="none"
 
     An element passes where |gradient - difference| ≤ tolerance · (the input's largest difference) + 20 · u · Σ|terms of
-    L| / h: the second term is the rounding of the losses that are subtracted. Differences at a kink, such as relu's at
-    0, have no derivative to find: the message says so.
+    L| / h: the second term is the rounding of the subtracted losses. At a kink, such as relu's at 0, there is no
+    derivative; the message says so.
 
-    Returns a GradientCheck. Raises GradientMismatchError, an AssertionError that names the worst element, where a
-    gradient is wrong; ValueError or TypeError for inputs that cannot be checked, or a backward of other shapes.
+    Returns a GradientCheck. Raises GradientMismatchError, an AssertionError that names the worst element, for a wrong
+    gradient; ValueError or TypeError for inputs that cannot be checked, or a backward of other shapes.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.gradcheck(ln.gelu).passed
@@ -134,7 +134,7 @@ def gradcheck(
     >>> ln.gradcheck(lambda x: x**3, np.array([1.0, 2.0]), backward=lambda x, dy: 3 * x**2 * dy).passed
     True
 
-    softmax has no backward of its own in the lab; with y = softmax(x) its gradient is y ⊙ (dy - Σ y ⊙ dy):
+    softmax has no backward operation; with y = softmax(x) its gradient is y ⊙ (dy - Σ y ⊙ dy):
 
     >>> def softmax_backward(x, dy):
     ...     y = ln.softmax(x)
@@ -142,7 +142,7 @@ def gradcheck(
     >>> ln.gradcheck(ln.softmax, np.array([[1.0, 2.0, 3.0]]), backward=softmax_backward).passed
     True
 
-    What is wrong is told:
+    The message describes what is wrong:
 
     >>> wrong = ln.gradcheck(lambda x: (x**2).sum(), np.array([1.0, 2.0]), backward=lambda x: x, raises=False)
     >>> print(str(wrong).replace("; ", ";" + chr(10)))
@@ -186,7 +186,7 @@ def gradcheck(
 
 
 def _checked(name: str, terms: Callable[[], Array], x: Array, gradient: Array, relative: float) -> InputCheck:
-    """The gradient by x beside its differences. `terms` reads x, which is changed meanwhile and put back."""
+    """The gradient by x compared with its differences. `terms` reads x, which changes meanwhile and is put back."""
     u = unit_roundoff(np.float64)
     difference = np.empty(x.shape)
     steps = np.cbrt(u) * np.maximum(1, np.abs(x))
@@ -282,7 +282,7 @@ def _arrays(inputs: Sequence[Any]) -> tuple[list[Array], list[int]]:
 
 
 def _names(op: Any, count: int) -> list[str]:
-    """The inputs' names in op's signature, x0, x1 … where it does not tell."""
+    """The inputs' names in op's signature, or x0, x1 … if it has none."""
     import inspect
 
     try:
@@ -297,7 +297,7 @@ def _forward_of(op: Any, impl: str | None, options: Mapping[str, Any]) -> Callab
     """The function whose differences are taken; of an operation its fastest implementation."""
     if not isinstance(op, Operation):
         if impl is not None:
-            raise ValueError(f"gradcheck: impl is {impl!r}, and op is no operation of the lab, which alone have ids")
+            raise ValueError(f"gradcheck: impl is {impl!r}, expected None: op is no operation, and only these have ids")
         return lambda *arrays: op(*arrays, **options)
     if op.name == "mlp_forward":
         return lambda *arrays: op(*arrays, **options)[0]
@@ -322,7 +322,7 @@ def _gradients(
     if backward is not None:
         returned = backward(*copies, **options) if scalar else backward(*copies, dy, **options)
     elif not isinstance(op, Operation) or _backward_name(op.name) not in OPERATIONS:
-        what = f"{name} has no backward operation in the lab" if isinstance(op, Operation) else "op is no operation"
+        what = f"{name} has no backward operation" if isinstance(op, Operation) else "op is no operation"
         raise ValueError(
             f"gradcheck: {what}, expected backward=…, a function of (*inputs, dy). Checked without it: "
             f"{', '.join(_checkable())}"

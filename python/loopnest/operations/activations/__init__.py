@@ -1,4 +1,4 @@
-"""Activation functions and their gradients, and softmax. GELU, the subject of a study of its own, is in gelu/."""
+"""Activation functions, their gradients, and softmax. GELU has a folder of its own."""
 
 from ...operation import Operation
 from .contract import RELU, RELU_BACKWARD, SIGMOID, SIGMOID_BACKWARD, SOFTMAX, TANH, TANH_BACKWARD

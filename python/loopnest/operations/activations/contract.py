@@ -149,7 +149,7 @@ def sigmoid_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
     out    x's shape in C order, to receive the result; a new array where it is None
     impl   the id of an implementation; the fastest that runs here where it is None
 
-    Returns an array of x's shape, kind and dtype, within 5 ULP, for x far below 0 too: σ(-80) is 1.8e-35.
+    Returns an array of x's shape, kind and dtype, within 5 ULP, also for x far below 0: σ(-80) is 1.8e-35.
     Raises ValueError or TypeError, naming the argument, for another dtype or an unusable `out`.
 
     >>> import numpy as np, loopnest as ln
@@ -177,7 +177,7 @@ def sigmoid_backward_run(kernel: Kernel, x: Any, dy: Any, *, out: Any = None) ->
     out    x's shape in C order, to receive the result; a new array where it is None
     impl   the id of an implementation; the fastest that runs here where it is None
 
-    Returns an array of x's shape, kind and dtype, within 8 ULP, where 1 - σ(x) is nearly 0 too.
+    Returns an array of x's shape, kind and dtype, within 8 ULP, even where 1 - σ(x) is nearly 0.
     Raises ValueError or TypeError, naming the argument, for arrays that do not match or an unusable `out`.
 
     >>> import numpy as np, loopnest as ln
@@ -216,7 +216,7 @@ def tanh_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
     out    x's shape in C order, to receive the result; a new array where it is None
     impl   the id of an implementation; the fastest that runs here where it is None
 
-    Returns an array of x's shape, kind and dtype, within 5 ULP, near 0 too, where the definition's difference cancels.
+    Returns an array of x's shape, kind and dtype, within 5 ULP, even near 0, where the definition's difference cancels.
     Raises ValueError or TypeError, naming the argument, for another dtype or an unusable `out`.
 
     >>> import numpy as np, loopnest as ln
@@ -244,7 +244,7 @@ def tanh_backward_run(kernel: Kernel, x: Any, dy: Any, *, out: Any = None) -> An
     out    x's shape in C order, to receive the result; a new array where it is None
     impl   the id of an implementation; the fastest that runs here where it is None
 
-    Returns an array of x's shape, kind and dtype, within 8 ULP, where 1 - tanh² is nearly 0 too.
+    Returns an array of x's shape, kind and dtype, within 8 ULP, even where 1 - tanh² is nearly 0.
     Raises ValueError or TypeError, naming the argument, for arrays that do not match or an unusable `out`.
 
     >>> import numpy as np, loopnest as ln
@@ -277,8 +277,8 @@ def softmax_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
     out    x's shape in C order, to receive the result; a new array where it is None
     impl   the id of an implementation; the fastest that runs here where it is None
 
-    Returns an array of x's shape, kind and dtype. Without the subtraction, which changes nothing else, exp would
-    overflow for x beyond 88 (float32) or 709 (float64).
+    Returns an array of x's shape, kind and dtype. Without the subtraction exp would overflow for x beyond 88 (float32)
+    or 709 (float64).
     Raises ValueError or TypeError, naming the argument, for an x without axes, another dtype or an unusable `out`.
 
     >>> import numpy as np, loopnest as ln
@@ -309,8 +309,8 @@ def softmax_reference(x: Array) -> Array:
 
 
 def softmax_bound(x: Array) -> Array:
-    """With d = x - max: d rounds, so exp(d) has the relative error |d| u, and 3 ULP of its own; the sum has the mean of
-    its terms' errors and γ_n; the quotient rounds. Beneath, exp may underflow."""
+    """With d = x - max: d rounds, so exp(d) has the relative error |d| u, and 3 ULP of its own. The sum has the mean of
+    its terms' errors and γ_n; the quotient rounds. exp may underflow."""
     wide, p = precise(x), softmax_reference(x)
     if not wide.size:
         return wide

@@ -16,9 +16,8 @@ from ...backends.numba_math import exp_of_minus
 def relu_vectorized(x: Array, y: Array) -> None:
     """0 where x <= 0, else x: one comparison an element.
 
-    LLVM makes a vector comparison and a masked move of it, so no branch is left to be mispredicted. A load and
-    a store for one comparison: the memory's bandwidth is the limit as soon as the arrays leave L1. NaN is not <= 0,
-    and passes.
+    LLVM makes it a vector comparison and a masked move: no branch can be mispredicted. A load and a store for one
+    comparison: the limit is memory bandwidth once the arrays leave L1. NaN is not <= 0, and passes.
     """
     zero = x.dtype.type(0)
     for i in range(x.shape[0]):
@@ -42,8 +41,8 @@ def relu_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
 def sigmoid_vectorized(x: Array, y: Array) -> None:
     """σ(x) = 1 / (1 + exp(-x)), from t = exp(-|x|), which cannot overflow: 1 / (1 + t), or t / (1 + t) for x < 0.
 
-    With the exponential as arithmetic (numba_math.py) nothing is called, both cases are computed and one is selected,
-    and LLVM vectorizes the loop. The C library's exp would keep it at one element a turn, some 5 ns each. The limit is
+    The exponential is arithmetic (numba_math.py). Nothing is called, both cases are computed and one is selected, so
+    LLVM vectorizes the loop. With the C library's exp it would go element by element, some 5 ns each. The limit is
     arithmetic, some 30 operations and a division an element.
     """
     T = x.dtype.type
@@ -57,7 +56,7 @@ def sigmoid_vectorized(x: Array, y: Array) -> None:
 def sigmoid_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     """dy σ'(x) = dy σ(x) σ(-x) = dy t / (1 + t)², with t = exp(-|x|): symmetric in x, so one formula serves both sides.
 
-    Written as σ (1 - σ) it would lose its digits where σ comes near 1. Vectorized like sigmoid, with the same limit.
+    σ (1 - σ) would lose its digits where σ is near 1. Vectorized like sigmoid, with the same limit.
     """
     T = x.dtype.type
     for i in range(x.shape[0]):
@@ -82,7 +81,7 @@ def tanh_scalar(x: Array, y: Array) -> None:
 def tanh_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     """dy tanh'(x) = dy / cosh²(x) = dy 4t / (1 + t)², with t = exp(-2|x|).
 
-    Written as 1 - tanh² it would lose its digits where tanh comes near 1. Vectorized like sigmoid, with the same limit.
+    1 - tanh² would lose its digits where tanh is near 1. Vectorized like sigmoid, with the same limit.
     """
     T = x.dtype.type
     for i in range(x.shape[0]):
@@ -96,9 +95,9 @@ def softmax_vectorized(x: Array, y: Array) -> None:
     """exp(x - max) / Σ exp(x - max) over each row, in three passes.
 
     The first finds the maximum, the second takes the exponentials and their sum, the third divides by it. Without the
-    maximum subtracted exp would overflow from x = 89 on (float32). A row is a few kilobytes and stays in L1 through its
-    three passes, so memory sees each element once in and once out. The second and third pass are vectorized, the sum
-    with leave to reorder it; the limit is arithmetic, and the first pass, a comparison at a time.
+    subtraction of the maximum exp would overflow from x = 89 on (float32). A row is a few kilobytes and stays in L1
+    through its three passes, so each element comes from memory once and returns once. The second and third pass are
+    vectorized. The limit is arithmetic, and the first pass, which takes one comparison at a time.
     """
     for i in range(x.shape[0]):
         largest = largest_of(x[i])

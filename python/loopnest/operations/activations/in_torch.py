@@ -1,7 +1,7 @@
-"""The activations in PyTorch: one call where torch's meets the contract, a chain of in-place calls where it does not.
+"""The activations in PyTorch: one call if torch's meets the contract, else a chain of in-place calls.
 
-Each call of a chain is one pass over the array. In place, the passes after the first find it in the cache while it
-fits; a fresh array for every intermediate result would cost page faults besides.
+Each call of a chain is one pass over the array. In place, the passes after the first find a small array in the cache. A
+new array for every intermediate result would also cost page faults.
 """
 
 from ...backends import TORCH
@@ -35,9 +35,8 @@ def sigmoid_eager(x: Tensor, y: Tensor) -> None:
     """σ(x) = e^min(x, 0) / (1 + e^-|x|), in seven passes: neither exponential can overflow.
 
     torch.sigmoid is one pass but takes 1 / (1 + e^-x): below -88.7 its float32 exponential is infinite and the result
-    0, where σ(x) is still a subnormal number. Here numerator and denominator are at most 1 and 2, and the tail keeps
-    what digits float32 has there. The price is the passes: past the caches each costs the array's way from memory
-    and back.
+    0, although σ(x) is still a subnormal number. Here numerator and denominator are at most 1 and 2, and the tail keeps
+    its digits. The price is the passes: beyond the caches each carries the array from memory and back.
     """
     import torch
 
@@ -74,8 +73,8 @@ def tanh_eager(x: Tensor, y: Tensor) -> None:
 def tanh_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     """dy · (1 - tanh² x), written as dy · 4t / (1 + t)² with t = e^-2|x|: nothing cancels.
 
-    autograd keeps y = tanh x from the forward pass and computes 1 - y·y, which is cheaper and loses its last digit
-    near |x| = 9 in float32, where y rounds to 1 and the gradient to 0. Eight passes against its one.
+    autograd keeps y = tanh x from the forward pass and computes 1 - y·y. That is cheaper, but near |x| = 9 in float32 y
+    rounds to 1 and the gradient to 0. Eight passes here, one there.
     """
     import torch
 
@@ -88,8 +87,8 @@ def tanh_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
 def softmax_eager(x: Tensor, y: Tensor) -> None:
     """One call of torch.softmax: each row's maximum, exponentials and sum while the row is in the cache.
 
-    One kernel does in three passes over a row what a chain of calls does in as many over the whole array; rows are
-    shared among threads. torch gathers an input whose rows are not in C order itself.
+    One kernel makes three passes over a row; a chain of calls makes three over the whole array. Threads share the rows.
+    torch itself gathers an input whose rows are not in C order.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""Linear algebra beside the matrix product: dot, sum, add, transpose, linear."""
+"""Linear algebra besides the matrix product: dot, sum, add, transpose, linear."""
 
 from ...operation import Operation
 from .contract import ADD, DOT, LINEAR, SUM, TRANSPOSE

@@ -29,7 +29,7 @@ def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
 
 @compiled
 def dot_many_accumulators(x: Array, y: Array, result: Array) -> None:
-    """Eight sums side by side: 8 = 2 multiply-adds begun a cycle x 4 cycles until each is done.
+    """Eight sums at once: 8 = 2 multiply-adds started a cycle x 4 cycles of latency.
 
     The eight chains of additions do not wait for one another, and the processor overlaps them. The loop is now bound by
     throughput: two loads, a multiply-add and its share of the loop for every element, one element at a time. Numba runs
@@ -67,15 +67,15 @@ def dot_vectorized(x: Array, y: Array, result: Array) -> None:
     result[()] = total
 
 
-# The fewest elements that are worth another thread: it takes some 100 µs to wake one, in which one core adds about as
-# many from L2.
+# The fewest elements that are worth another thread. Waking one takes some 100 µs, in which one core adds about this
+# number of elements from L2.
 _LEAST = 1 << 19
 
 
 def dot_parallel(x: Array, y: Array, result: Array) -> None:
-    """The vectorized sum on all cores, each over pieces of its own, whose sums are added at the end.
+    """The vectorized sum on all cores: each core sums pieces of its own, and their sums are added at the end.
 
-    It pays for vectors that no cache of one core holds: one core cannot keep enough loads under way to use all of the
+    It pays for vectors larger than one core's caches: one core cannot keep enough loads in flight to use all of the
     memory's bandwidth. The pieces have a fixed size, so the result does not depend on the number of threads.
     """
     if x.size < 2 * _LEAST:
@@ -92,11 +92,11 @@ def dot_parallel(x: Array, y: Array, result: Array) -> None:
 
 @compiled
 def sum_column_wise(a: Array, result: Array) -> None:
-    """One sum, taken down the columns: in a row-major matrix, the wrong way round.
+    """One sum down the columns: against the order of a row-major matrix.
 
-    Each element comes from another cache line. A line that holds 16 floats is fetched for one of them, and by the time
-    that the next column wants its neighbour, as many lines as a column is long have passed through the cache. Where a
-    row is a power of two bytes long it is worse: the lines of a column then share a few places in the cache.
+    Each element comes from another cache line. A line of 16 floats is fetched for one of them. Before the next column
+    needs its neighbour, a whole column of other lines passes through the cache. Rows that are a power of two bytes long
+    make it worse: the lines of a column then share a few places in the cache.
     """
     total = result.dtype.type(0)
     for j in range(a.shape[1]):
@@ -107,10 +107,10 @@ def sum_column_wise(a: Array, result: Array) -> None:
 
 @compiled
 def sum_row_wise(a: Array, result: Array) -> None:
-    """One sum, taken along the rows, in the order of the memory.
+    """One sum along the rows, in the order of memory.
 
-    Each cache line is used whole, and the hardware prefetcher has it ready. What limits it is not the memory but the
-    chain of additions: each waits 3 or 4 cycles for the one before.
+    Each cache line is used whole, and the hardware prefetcher has it ready. The limit is not memory but the chain of
+    additions: each waits 3 or 4 cycles for the one before.
     """
     total = result.dtype.type(0)
     for i in range(a.shape[0]):
@@ -121,7 +121,7 @@ def sum_row_wise(a: Array, result: Array) -> None:
 
 @compiled
 def sum_many_accumulators(a: Array, result: Array) -> None:
-    """Eight sums side by side, of every eighth element each.
+    """Eight sums at once, each of every eighth element.
 
     As in dot: the eight chains overlap, and the limit moves from the latency of an addition to the number of
     instructions, a load and an addition for each element.
@@ -146,11 +146,11 @@ def sum_many_accumulators(a: Array, result: Array) -> None:
 
 @compiled(reorder_sums=True)
 def sum_vectorized(a: Array, result: Array) -> None:
-    """The plain loop along the rows, with leave to reorder the additions: a vector of sums to a register.
+    """The plain loop along the rows; LLVM may reorder the additions.
 
-    LLVM keeps four vector registers of sums, so that one addition is an element in each lane and four of them overlap.
-    Rows that are not contiguous stay scalar. What limits it is one load for each addition: the cache's bandwidth, and
-    beyond L2 the memory's.
+    LLVM keeps four vector registers of sums: an addition adds an element in each lane, and four additions overlap. Rows
+    that are not contiguous stay scalar. The limit is one load an addition: the cache's bandwidth, and beyond L2 the
+    memory's.
     """
     total = result.dtype.type(0)
     for i in range(a.shape[0]):
@@ -163,10 +163,9 @@ def sum_vectorized(a: Array, result: Array) -> None:
 def add_vectorized(a: Array, b: Array, c: Array) -> None:
     """Two loops over rows and columns, one addition an element.
 
-    Where all three arrays are in C order LLVM makes vector instructions of the inner loop, after a check at run time
-    that the result does not overlap the inputs; otherwise the loop stays scalar. In L1 a vector's worth of elements
-    takes some two cycles. Beyond L2 it makes little difference: three arrays cross the memory bus for one addition an
-    element, and the bus is the limit.
+    If all three arrays are in C order, LLVM makes vector instructions of the inner loop, after a check at run time that
+    the result does not overlap the inputs; otherwise the loop stays scalar. In L1 a vector of elements takes some two
+    cycles. Beyond L2 the memory bus is the limit: three arrays cross it for one addition an element.
     """
     for i in range(c.shape[0]):
         for j in range(c.shape[1]):
@@ -176,20 +175,20 @@ def add_vectorized(a: Array, b: Array, c: Array) -> None:
 def add_parallel(a: Array, b: Array, c: Array) -> None:
     """The same loop on all cores, each over rows or columns of its own.
 
-    It pays only where one core cannot use all of the memory's bandwidth, and the arrays are large enough for the
-    100 µs that it takes to wake a thread; up to a million elements one thread does it all.
+    It pays only if one core cannot use all of the memory's bandwidth and the arrays are worth the 100 µs that it takes
+    to wake a thread. Up to a million elements one thread does it all.
     """
     share_elements(add_vectorized, _LEAST, a, b, c)
 
 
 @compiled(any_strides=("a",))
 def transpose_naive(a: Array, b: Array) -> None:
-    """Row by row of a, which is column by column of the result: out[j, i] = a[i, j].
+    """Row by row of a, which is column by column of the result: b[j, i] = a[i, j].
 
-    No arithmetic, only moves. A row of a is read as it lies in memory, but each of its elements is stored to another
-    row of the result: the store fetches a cache line, changes 4 or 8 bytes of its 64, and by the time that the next
-    row of a wants the neighbouring bytes the line may be gone. Where rows are a power of two bytes apart, all the
-    lines that a column touches share a few places in the cache, and they surely are.
+    No arithmetic, only moves. A row of a is read in the order of memory, but each of its elements is stored to another
+    row of the result. The store fetches a cache line and changes 4 or 8 bytes of its 64. When the next row of a needs
+    the neighbouring bytes, the line may be gone. It surely is if rows are a power of two bytes apart: all lines of a
+    column then share a few places in the cache.
     """
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
@@ -200,16 +199,16 @@ def transpose_blocked(a: Array, b: Array) -> None:
     """Square tiles through a small buffer: rows in, columns out, every cache line used whole.
 
     A tile of a is copied row by row into a buffer that stays in L1, and from there column by column into rows of the
-    result. So both matrices are walked along their rows, a few lines at a time, and each byte crosses from memory once;
-    the strided walk happens in the buffer alone, whose rows are one element longer than the tile so that the elements
-    of a column lie in different places of the cache. What limits it: elements move one by one out of the buffer, where
-    vector instructions could turn 8 x 8 of them in registers; and beyond L2 the memory's bandwidth.
+    result. So both matrices are walked along their rows, a few lines at a time, and each byte crosses from memory once.
+    Only the buffer is walked with a stride. Its rows are one element longer than the tile, so that the elements of a
+    column lie in different places of the cache. What limits it: elements leave the buffer one by one, although vector
+    instructions could transpose 8 x 8 of them in registers; and beyond L2 the memory's bandwidth.
     """
     _transpose_blocked(a, b, _tile_side(b.itemsize))
 
 
 def _tile_side(itemsize: int) -> int:
-    """A tile takes up to half of L1, and whole cache lines: its side is a multiple of 16 floats, which are 64 bytes."""
+    """A tile fills up to half of L1 with whole cache lines: its side is a multiple of 16 floats, 64 bytes."""
     return max(math.isqrt(cache_sizes()[0] // 2 // itemsize) // 16 * 16, 16)
 
 
@@ -235,8 +234,8 @@ def linear_fused(x: Array, w: Array, b: Array, y: Array) -> None:
     """matmul's reordered loops, on a result that starts from the bias instead of from zero.
 
     So the bias costs no pass of its own. The inner loop runs along a row of w and a row of the result and becomes
-    vector instructions. What limits it is what limits matmul's `reordered`: loads and stores, and a w that streams past
-    once for every row of x.
+    vector instructions. The limits are the same as for matmul's `reordered`: loads and stores, and a w that streams
+    past once for every row of x.
     """
     m, k = x.shape
     n = w.shape[1]

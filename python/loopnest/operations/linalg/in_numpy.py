@@ -9,8 +9,8 @@ from ...backends import NUMPY
 def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
     """A Python loop over array elements: slower than over a list's.
 
-    Each x[i] makes a new scalar object of NumPy's, and its arithmetic goes through NumPy's general machinery. What is
-    made for whole arrays is the slowest way to hold single numbers.
+    Each x[i] makes a new NumPy scalar, whose arithmetic goes through NumPy's general machinery. Arrays are made for
+    whole operations and are the slowest way to hold single numbers.
     """
     total = x.dtype.type(0)
     for i in range(x.shape[0]):
@@ -21,8 +21,8 @@ def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
 def dot_dot(x: Array, y: Array, result: Array) -> None:
     """One call: NumPy hands vectors with an even stride to its BLAS library's dot.
 
-    That one keeps several sums in vector registers, so from L1 it is bound by the two loads that each product needs,
-    and beyond by the caches' bandwidth. For long vectors OpenBLAS shares the work among threads.
+    BLAS keeps several sums in vector registers. In L1 the limit is the two loads of each product, beyond it the caches'
+    bandwidth. For long vectors OpenBLAS shares the work among threads.
     """
     np.dot(x, y, out=result)
 
@@ -42,8 +42,8 @@ def sum_scalar(a: Array, result: Array) -> None:
 def sum_column_wise(a: Array, result: Array) -> None:
     """One NumPy call a column: each steps down its column with the stride of a row.
 
-    Every element of a column of a row-major matrix lies on a cache line of its own, of which only one element is
-    used before the next column comes by.
+    Every element of a column of a row-major matrix lies on a cache line of its own. Only one element of the line is
+    used before the next column comes.
     """
     total = a.dtype.type(0)
     for j in range(a.shape[1]):
@@ -86,8 +86,8 @@ def add_scalar(a: Array, b: Array, c: Array) -> None:
 def add_vectorized(a: Array, b: Array, c: Array) -> None:
     """One call: a compiled loop with vector instructions for rows without gaps.
 
-    Beyond the caches the limit is memory: three arrays cross the bus for one addition an element. `c` spares the
-    allocation of a result, whose pages the system would have to clear first.
+    Beyond the caches the limit is memory: three arrays cross the bus for one addition an element. `out=` saves the
+    allocation of a result, whose pages the system would clear first.
     """
     np.add(a, b, out=c)
 
@@ -126,8 +126,8 @@ def transpose_blocked(a: Array, b: Array) -> None:
 def linear_composed(x: Array, w: Array, b: Array, y: Array) -> None:
     """BLAS for the product, then a second pass for the bias, both into `y`.
 
-    The second pass reads and writes all of the result once more: little beside a large product, but as much as the
-    product itself where k is small.
+    The second pass reads and writes all of the result once more: little next to a large product, but as much as the
+    product itself for small k.
     """
     np.matmul(x, w, out=y)
     np.add(y, b, out=y)

@@ -1,6 +1,6 @@
 """dot, sum, add, transpose and linear in pure Python: the definitions, on lists.
 
-As in matmul, `tolist` takes the numbers out of the arrays first, as Python's float64s; results are rounded when stored.
+As in matmul, `tolist` first makes lists of the arrays, of float64 numbers; results are rounded when stored.
 """
 
 from ...arrays import Array
@@ -12,7 +12,7 @@ def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
     """The definition: multiply the elements pairwise and add them up.
 
     A product and a sum are a handful of bytecodes, each with a look-up of types and a new float object: some 40 ns for
-    what takes a processor a fraction of one. The limit is the interpreter.
+    a fraction of a nanosecond of arithmetic. The limit is the interpreter.
     """
     total = 0.0
     for x_i, y_i in zip(x.tolist(), y.tolist(), strict=True):
@@ -35,10 +35,10 @@ def sum_column_wise(a: Array, result: Array) -> None:
 
 
 def sum_row_wise(a: Array, result: Array) -> None:
-    """Row by row: the loop hands out the elements without an index expression.
+    """Row by row: the loop needs no index expression.
 
-    One addition an element is left, and the interpreter's work for it. (The built-in `sum` would run this loop in C,
-    and with compensation for rounding since Python 3.12; it would be another rung's subject.)
+    One addition an element remains, and the interpreter's work for it. (The built-in `sum` would run this loop in C,
+    and compensate rounding since Python 3.12: another rung.)
     """
     total = 0.0
     for row in a.tolist():

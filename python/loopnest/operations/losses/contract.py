@@ -197,9 +197,9 @@ def cross_entropy_reference(logits: Array, labels: Array) -> tuple[Array]:
 
 
 def cross_entropy_bound(logits: Array, labels: Array) -> tuple[Array]:
-    """Let d be a row's shifted logits and p its softmax. The sum of exp(d) has the relative error Σ p (|d| u + 2u) by
-    its terms (the difference rounds, exp is within 2 ULP) and γ_c by its additions; that is the absolute error of its
-    logarithm, which is rounded itself. Then come the label's difference, and n sums and the quotient."""
+    """Let d be a row's shifted logits and p its softmax. The sum of exp(d) has the relative error Σ p (|d| u + 2u) from
+    its terms (the difference rounds, exp is within 2 ULP) and γ_c from its additions. This is the absolute error of its
+    logarithm, which rounds too. The label's difference, n sums and the quotient add theirs."""
     shifted, p, log_total = _softmax_parts(logits)
     n, c = logits.shape
     u = unit_roundoff(logits.dtype)
@@ -260,8 +260,8 @@ def cross_entropy_backward_reference(logits: Array, labels: Array) -> tuple[Arra
 
 
 def cross_entropy_backward_bound(logits: Array, labels: Array) -> tuple[Array]:
-    """p has the relative error of its exp, |d| u + 2u, that of the sum, and the quotient's; subtracting 1 rounds once
-    more, and so does the division by n. Beneath, p may underflow."""
+    """p has the relative errors of its exp, |d| u + 2u, of the sum, and of the quotient. Subtracting 1 and dividing by
+    n round once each. p may underflow."""
     shifted, p, _ = _softmax_parts(logits)
     n, c = logits.shape
     u = unit_roundoff(logits.dtype)

@@ -17,9 +17,8 @@ from ..activations.in_numba import largest_of
 def mse_vectorized(y: Array, t: Array, loss: Array) -> None:
     """The mean of (y - t)² over all elements, in one pass.
 
-    Nothing is stored on the way: where NumPy writes the differences and then their squares to memory and reads them
-    again, here they stay in registers. With leave to reorder the sum LLVM vectorizes it. Two loads for three
-    operations: beyond L2 the memory's bandwidth is the limit.
+    The differences and their squares stay in registers; NumPy writes them to memory and reads them again. LLVM may
+    reorder the sum, and vectorizes it. Two loads for three operations: beyond L2 the limit is memory bandwidth.
     """
     total = 0.0
     for i in range(y.shape[0]):
@@ -45,9 +44,9 @@ def mse_backward_vectorized(y: Array, t: Array, dy: Array, count: int) -> None:
 def cross_entropy_vectorized(logits: Array, labels: Array, loss: Array) -> None:
     """The mean over the rows of log Σ exp(logit) - logit[label].
 
-    Softmax and logarithm are never taken apart: log(exp(a) / Σ) would be log(0) for unlikely labels. With the row's
-    maximum subtracted the sum of exponentials is at least 1. Two passes over a row that is still in L1; the
-    exponentials are vectorized, and are the limit together with the maximum, which takes a comparison at a time.
+    Softmax and logarithm are one formula: log(exp(a) / Σ) would be log(0) for unlikely labels. The row's maximum is
+    subtracted, so the sum of exponentials is at least 1. Two passes over a row in L1. The limits are the exponentials,
+    which are vectorized, and the maximum, which takes one comparison at a time.
     """
     mean = 0.0
     for i in range(logits.shape[0]):
@@ -61,9 +60,9 @@ def cross_entropy_vectorized(logits: Array, labels: Array, loss: Array) -> None:
 
 @compiled(reorder_sums=True)
 def cross_entropy_backward_vectorized(logits: Array, labels: Array, dlogits: Array) -> None:
-    """(softmax(logits) - onehot(labels)) / rows: of the chain rule through logarithm and softmax no more is left.
+    """(softmax(logits) - onehot(labels)) / rows: the chain rule through logarithm and softmax leaves no more.
 
-    As softmax, with the scale in the last pass, and the label's 1 taken off before it. The limits are softmax's.
+    As softmax, with the label's 1 subtracted before the last pass and the scale in it, and with softmax's limits.
     """
     rows = logits.shape[0]
     for i in range(rows):

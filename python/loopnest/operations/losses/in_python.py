@@ -30,7 +30,7 @@ def mse_backward_scalar(y: Array, t: Array, dy: Array, count: int) -> None:
 
 
 def _powers(row: list[float]) -> tuple[float, list[float]]:
-    """The row's largest element, and exp of what the others are below it; NaN where any element is NaN or infinite."""
+    """The row's largest element, and exp(element - largest); NaN for a row with NaN or infinity."""
     largest = math.nan if any(map(math.isnan, row)) else max(row)
     return largest, [math.exp(element - largest) for element in row]
 
@@ -38,8 +38,8 @@ def _powers(row: list[float]) -> tuple[float, list[float]]:
 def cross_entropy_scalar(logits: Array, labels: Array, loss: Array) -> None:
     """The definition row by row: log Σ exp(l - max) - (l[label] - max), and the mean of these.
 
-    Subtracting the maximum keeps exp from overflowing. An exp is 60 ns here, of which the function itself is ten; the
-    limit is the interpreter.
+    Subtracting the maximum keeps exp from overflowing. An exp takes 60 ns here, the function itself ten of them:
+    the limit is the interpreter.
     """
     total = 0.0
     for row, label in zip(logits.tolist(), labels.tolist(), strict=True):

@@ -1,7 +1,7 @@
 """What the optimizers' steps are held to.
 
-A step has no result of its own: it updates the parameter and its state in place. So the reference and the bound of a
-step are those of its updated inputs, `Contract.updates`, computed from what they were before.
+A step has no result of its own: it updates the parameter and its state in place. So reference and bound take the old
+values of these inputs (`Contract.updates`) and describe the new ones.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def rmsprop_run(
     param           (…) float32 or float64 of any shape and strides, updated in place: a NumPy array or a torch tensor
     grad            g, the loss's gradient with respect to param, of its shape and dtype
     square_average  s, the decaying mean of g², of param's shape, updated in place; zeros before the first step
-    lr, rho, eps    the learning rate, 0 or more; the decay, 0 <= rho < 1; what keeps the divisor from 0
+    lr, rho, eps    the learning rate, 0 or more; the decay, 0 <= rho < 1; a number that keeps the divisor from 0
     impl            the id of an implementation; the fastest that runs here where it is None
 
     Returns None. Raises ValueError or TypeError, naming the argument, for arrays that do not match or overlap.
@@ -255,13 +255,12 @@ def adam_run(
         m̂ = m / (1 - beta1^step),  v̂ = v / (1 - beta2^step)
         param ← param - lr · m̂ / (√v̂ + eps)
 
-    param   (…) float32 or float64 of any shape and strides, updated in place: a NumPy array or a torch tensor
-    grad    g, the loss's gradient with respect to param, of its shape and dtype
-    m, v    the two means, of param's shape, updated in place; zeros before the first step
-    step    the number of this step, 1 for the first
-    lr, beta1, beta2, eps  the learning rate, 0 or more; the decays, 0 <= beta < 1; what keeps the divisor from 0
-    bias_correction  False leaves out the division by 1 - beta^step, which makes up for the means' start at zero
-    eps_inside       True puts eps under the root: lr · m̂ / √(v̂ + eps). With bias_correction=False this is the short
+    param   (…) float32 or float64 of any shape and strides, updated in place: a NumPy array or a torch tensor grad
+    g, the loss's gradient with respect to param, of its shape and dtype m, v    the two means, of param's shape,
+    updated in place; zeros before the first step step    the number of this step, 1 for the first lr, beta1, beta2, eps
+    the learning rate, 0 or more; the decays, 0 <= beta < 1; a number that keeps the divisor from 0 bias_correction
+    False leaves out the division by 1 - beta^step, which makes up for the means' start at zero eps_inside       True
+    puts eps under the root: lr · m̂ / √(v̂ + eps). With bias_correction=False this is the short
                      form of textbooks, m / √(v + eps)
     impl    the id of an implementation; the fastest that runs here where it is None
 

@@ -1,7 +1,7 @@
 """The optimizers' steps in Numba: one pass over the parameter, its gradient and its state.
 
-A step in NumPy is a chain of whole-array operations, each of which reads and writes memory; here each element is read
-once, updated in registers, and written once. The hyperparameters are float64, and so is the arithmetic; what is stored
+A step in NumPy is a chain of whole-array operations, and each reads and writes memory. Here each element is read once,
+updated in registers, and written once. The hyperparameters are float64, and so is the arithmetic; what is stored
 is rounded to the arrays' dtype.
 """
 

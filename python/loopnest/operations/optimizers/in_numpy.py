@@ -27,7 +27,7 @@ def momentum_vectorized(param: Array, grad: Array, velocity: Array, lr: float, m
 def rmsprop_vectorized(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
     """A pass for each operation, with two scratch arrays of the parameter's size.
 
-    Root and division have vector instructions and cost little beside the nine passes; the limit is memory.
+    Root and division have vector instructions and cost little next to the nine passes; the limit is memory.
     """
     scratch = np.square(grad)
     np.multiply(scratch, 1 - rho, out=scratch)
@@ -45,8 +45,8 @@ def adam_vectorized(
 ) -> None:  # fmt: skip
     """A pass for each operation, with two scratch arrays of the parameter's size.
 
-    Fifteen passes over arrays where one fused pass reads four and writes three: for large parameters that factor is
-    the rung's distance from the C++ one, since memory is the limit of both.
+    Fifteen passes over arrays; one fused pass would read four arrays and write three. Memory limits both, so for large
+    parameters that factor is the distance to the C++ rung.
     """
     scratch = (1 - beta1) * grad
     np.multiply(m, beta1, out=m)

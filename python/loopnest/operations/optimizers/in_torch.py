@@ -1,4 +1,4 @@
-"""The optimizers in PyTorch: the in-place calls of which torch.optim's single-tensor steps are made.
+"""The optimizers in PyTorch: the in-place calls of torch.optim's single-tensor steps.
 
 Each call is one pass over the parameter's size, so a step's time is its number of passes. addcmul and addcdiv save
 some of them: a + value·b·c and a + value·b/c in one pass.
