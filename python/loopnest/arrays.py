@@ -1,9 +1,9 @@
 """NumPy arrays, torch tensors and JAX arrays as strided views, and every check of an argument.
 
 The rest of the package sees NumPy arrays only. A torch tensor or a JAX array on the CPU shares its memory with the
-array that the kernels get, and a result is handed back as a tensor or a JAX array over the memory that they filled:
-nothing is copied. JAX arrays are read through DLPack, as read-only memory: they never change, so they are no `out` and
-no parameter of an optimizer. JAX takes memory as it is where it begins at a multiple of 64 bytes; its results do.
+array that the kernels get, and a result returns as a tensor or a JAX array over the memory that they filled: nothing is
+copied. JAX arrays are read through DLPack as read-only memory. They never change, so they cannot be `out` or an
+optimizer's parameter. JAX takes memory without a copy if it begins at a multiple of 64 bytes, as its results here do.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ Array = np.ndarray[Any, Any]
 
 
 class CopyWarning(UserWarning):
-    """An input had to be copied before a kernel could read it; the message says why, and how to avoid that."""
+    """An input was copied before a kernel could read it; the message says why, and how to avoid that."""
 
 
 class Call:
     """The arrays of one call: inputs checked and unwrapped, results allocated or checked, and wrapped again.
 
-    integers  the inputs that hold int64 (class labels) where all others hold floats
+    integers  the inputs that hold int64 (class labels); all others hold floats
     updated   the inputs that are updated in place (a parameter and an optimizer's state)
 
     >>> call = Call("add", a=np.ones(3), b=np.ones(3))
@@ -51,7 +51,7 @@ class Call:
         self._torch = _torch_of(operation, inputs)
         self._jax: Any = _jax_of(operation, inputs) if self._torch is None else None
         self._named = {name: self._unwrap(name, value) for name, value in inputs.items()}
-        self._given: list[tuple[Array, Any]] = []  # the results' arrays, and what the caller gave for each
+        self._given: list[tuple[Array, Any]] = []  # the results' arrays, and the caller's object for each
         self.inputs = tuple(self._named.values())
         floats = [name for name in inputs if name not in integers] if integers else list(inputs)
         first = floats[0]
@@ -92,7 +92,7 @@ class Call:
         return array
 
     def _why_no_output(self, name: str, array: Array, shape: tuple[int, ...]) -> tuple[type[Exception], str] | None:
-        """What makes an array no `out` for a result of this shape, and the error to raise."""
+        """Why an array cannot be `out` for a result of this shape, and the error to raise."""
         if array.shape != shape:
             return ValueError, f"has shape {array.shape}, expected {shape}"
         if array.dtype != self.dtype:
@@ -132,7 +132,7 @@ class Call:
         else:
             array = value
         if type(array) is np.ndarray and name not in self._integers and array.dtype in FLOATS and array.flags.aligned:
-            return array  # the usual case, before the rare ones
+            return array  # the common case
         where = f"{self.operation}: {name}"
         if isinstance(array, np.generic):  # a NumPy scalar, as an array without axes is handed back
             array = np.asarray(array)
@@ -255,11 +255,11 @@ def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 
 LINE = 64
-"""The bytes at whose multiples memory must begin for JAX to take it as it is, and copy nothing."""
+"""Memory must begin at a multiple of these bytes for JAX to take it without a copy."""
 
 
 def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """New memory for a result that JAX will take."""
+    """New memory for a result that JAX takes without a copy."""
     size = math.prod(shape)
     memory = empty((size + LINE // dtype.itemsize,), dtype)
     start = -memory.__array_interface__["data"][0] % LINE // dtype.itemsize
@@ -268,27 +268,27 @@ def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 @contextmanager
 def results_from(allocate: Allocator) -> Iterator[None]:
-    """Inside, `allocate` makes the memory for all new results, so that a test can poison them with NaN."""
-    usual = _allocate
+    """Inside, `allocate` makes the memory for all new results, so that tests can poison it with NaN."""
+    before = _allocate
     _set_allocator(allocate)
     try:
         yield
     finally:
-        _set_allocator(usual)
+        _set_allocator(before)
 
 
 def _set_allocator(allocate: Allocator) -> None:
     global _allocate
     _allocate = allocate
-    _core.set_allocator(None if allocate is np.empty else allocate)  # NumPy's is at hand there
+    _core.set_allocator(None if allocate is np.empty else allocate)  # the fast path has NumPy's own
 
 
 def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
     """Arrays of one shape as 2-D views that cover the same elements, as few as their strides allow.
 
-    This is how elementwise kernels take arrays of any shape and any strides: neighbouring axes that every array
-    steps through evenly are joined, up to two axes are the view's rows and columns, and what is left is looped
-    over here. Arrays in C order come as one row.
+    This is how elementwise kernels take arrays of any shape and any strides. Neighbouring axes that every array steps
+    through evenly are joined. The last two axes become the views' rows and columns; the generator loops over the
+    others. Arrays in C order come as one row.
 
     >>> [x.shape for (x,) in as_matrices(np.ones((4, 5, 6)))]
     [(1, 120)]
@@ -326,8 +326,8 @@ def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
 
 
 def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
-    """The torch module where the inputs are tensors, or None where they are NumPy arrays."""
-    torch = sys.modules.get("torch")  # who has a tensor has imported torch
+    """The torch module if the inputs are tensors, or None if they are NumPy arrays."""
+    torch = sys.modules.get("torch")  # a tensor's owner has imported torch
     if torch is None or {*map(type, inputs.values())} == {np.ndarray}:
         return None
     tensors = [name for name, value in inputs.items() if isinstance(value, torch.Tensor)]
@@ -345,8 +345,8 @@ def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
 
 
 def _jax_of(operation: str, inputs: dict[str, Any]) -> Any:
-    """The jax module where the inputs are JAX arrays, or None where they are NumPy arrays."""
-    jax = sys.modules.get("jax")  # who has a JAX array has imported jax
+    """The jax module if the inputs are JAX arrays, or None if they are NumPy arrays."""
+    jax = sys.modules.get("jax")  # a JAX array's owner has imported jax
     if jax is None or {*map(type, inputs.values())} == {np.ndarray}:
         return None
     arrays = [name for name, value in inputs.items() if _is_jax(value)]
@@ -403,7 +403,7 @@ def _overlap(a: Array, b: Array) -> bool:
 
 
 def _may_overlap_itself(array: Array) -> bool:
-    """Whether two indices may share memory: false where each axis steps past all that the smaller steps reach."""
+    """Whether two indices may share memory: false if each axis steps past everything that the smaller steps reach."""
     reach = array.itemsize
     for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
         if stride < reach:

@@ -1,11 +1,11 @@
 """How Numba compiles this package's kernels: without the GIL, in few forms, kept on disk.
 
-A function decorated with `compiled` is compiled when it is first called with a dtype and a layout, which takes from a
-tenth of a second to two, and is kept in a cache on disk (`__pycache__`, or Numba's own folder in the user's cache where
-that cannot be written) for the processes that follow. Numba itself would compile a form for every combination
-of C order, Fortran order, other strides, and read-only among the arguments: 36 for a matmul's two inputs. Here there
-are two for a dtype: all arrays in C order, where the compiler knows that neighbours in a row are neighbours in memory
-and can use vector instructions; and any strides, read from the arrays at run time.
+A function decorated with `compiled` is compiled at its first call with a dtype and a layout, which takes from a tenth
+of a second to two. A cache on disk keeps it for later processes (`__pycache__`, or Numba's folder in the user's cache).
+Numba itself would compile a form for every combination of C order, Fortran order, other strides, and read-only among
+the arguments: 36 for a matmul's two inputs. Here there are two for a dtype. In one all arrays are in C order: the
+compiler knows that neighbours in a row are neighbours in memory, and can use vector instructions. The other reads any
+strides from the arrays at run time.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ import numpy as np
 from numba import from_dtype, njit, typeof, types, vectorize
 from numba.core.compiler_lock import global_compiler_lock
 
-# IEEE 754 for division by zero, in place of Python's exception, and leave for the compiler to contract a * b + c to one
-# fused multiply-add, which rounds once instead of twice. Neither changes what happens to NaN and infinity.
+# Division by zero follows IEEE 754 instead of raising, and the compiler may contract a * b + c to one fused
+# multiply-add, which rounds once instead of twice. Neither changes what happens to NaN and infinity.
 _options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 
-# The same, and leave to add in another order: a sum may then be kept in the lanes of vector registers. The bounds that
-# the contracts set for sums hold for every order; `nnan`, `ninf` and `nsz`, which would let the compiler forget
-# about NaN, infinity and the sign of zero, are not given.
+# The same, and the compiler may add in another order: it can then keep a sum in the lanes of vector registers. The
+# contracts' bounds for sums hold for every order. `nnan`, `ninf` and `nsz` would let the compiler ignore NaN, infinity
+# and the sign of zero, so they are not set.
 _reordering = {**_options, "fastmath": {"contract", "reassoc"}}
 
 
 def helper(function: Any = None, /, *, reorder_sums: bool = False) -> Any:
-    """Declare a function that kernels call: it is compiled into them, and so into the loops that LLVM vectorizes."""
+    """Declare a function that kernels call. It is compiled into them, and so into the loops that LLVM vectorizes."""
     if function is None:
         return functools.partial(helper, reorder_sums=reorder_sums)
     return njit(forceinline=True, **(_reordering if reorder_sums else _options))(function)
@@ -44,9 +44,9 @@ def compiled(
 ) -> Any:
     """Declare a function of arrays and numbers to be a kernel that Numba compiles.
 
-    any_strides   arguments that are compiled for any strides in every form, because it costs nothing: their elements
-                  are read outside of the innermost loop. Their layout then does not decide the others' form.
-    reorder_sums  let the compiler add in any order, and so vectorize sums.
+    any_strides   arguments that every form compiles for any strides. This costs nothing if their elements are read
+                  outside of the innermost loop. Their layout then does not affect the other arguments' form.
+    reorder_sums  the compiler may add in any order, and so vectorize sums
     """
     if function is None:
         return functools.partial(compiled, any_strides=any_strides, reorder_sums=reorder_sums)
@@ -55,7 +55,7 @@ def compiled(
 
 @functools.cache
 def ufunc(function: Any, dtype: np.dtype[Any]) -> Any:
-    """A NumPy ufunc of a `helper` that takes numbers and calls no other: compiled when it is first asked for."""
+    """A NumPy ufunc of a `helper` that takes numbers and calls no other helper; compiled at the first use."""
     kind = from_dtype(dtype)
     signature = kind(*[kind] * function.py_func.__code__.co_argcount)
     try:
@@ -104,11 +104,11 @@ class CompiledKernel:
         )
 
     def _compile(self, args: tuple[Any, ...], in_c_order: bool) -> Callable[..., None]:
-        """The machine code for arguments like these. It takes read-only arrays as well: no kernel writes its inputs."""
+        """The machine code for arguments like these, also for read-only arrays: no kernel writes its inputs."""
         signature = self.signature(args, in_c_order)
         kernel: Callable[..., None] = self.dispatcher.compile(signature)
         if signature not in self.dispatcher.overloads:
-            # The disk gave a form for other types: two processes that fill a cache at once can mix up its files.
+            # The disk returned a form for other types: two processes that fill a cache at once can mix up its files.
             self.dispatcher.recompile()
             kernel = self.dispatcher.compile(signature)
         return kernel
@@ -118,24 +118,24 @@ class CompiledKernel:
 
 
 def _cached(function: Callable[..., None], options: dict[str, Any]) -> Any:
-    """Numba's dispatcher with a cache on disk, or without where there is nowhere to write it.
+    """Numba's dispatcher with a cache on disk, or without one if no folder can be written.
 
-    Numba takes a cached form for fresh as long as the function's own file is unchanged, though helpers and constants
-    from other files were compiled into it. So the stamp that it compares is replaced by one of all `_ingredients`.
+    Numba reuses a cached form as long as the function's own file is unchanged, although helpers and constants from
+    other files were compiled into it. So its stamp is replaced by one of all `_ingredients`.
     """
     try:
         dispatcher = njit(cache=True, **options)(function)
     except RuntimeError:  # neither __pycache__ nor the user's cache can be written
         return njit(**options)(function)
     cache_file: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
-    if not hasattr(cache_file, "_source_stamp"):  # a Numba that arranges its cache in another way
+    if not hasattr(cache_file, "_source_stamp"):  # another version of Numba arranges its cache differently
         return njit(**options)(function)
     cache_file._source_stamp = hashlib.sha256("\n".join(_ingredients(function)).encode()).hexdigest()
     return dispatcher
 
 
 def _ingredients(function: Callable[..., Any]) -> list[str]:
-    """All that a compiled function is made of: its text, the helpers that it calls, the constants that it reads."""
+    """Everything in a compiled function: its text, the helpers that it calls, the constants that it reads."""
     found = [inspect.getsource(function)]
     for name in function.__code__.co_names:
         value: Any = function.__globals__.get(name)
@@ -146,7 +146,7 @@ def _ingredients(function: Callable[..., Any]) -> list[str]:
     return found
 
 
-# A child that is forked while another thread compiles would find the compiler locked for ever.
+# Without this a child forked while another thread compiles would find the compiler locked for ever.
 os.register_at_fork(
     before=global_compiler_lock.acquire,
     after_in_parent=global_compiler_lock.release,

@@ -1,13 +1,12 @@
-"""How many threads one call may use; and Python's own threads, for the Numba kernels, each running a piece of the work.
+"""How many threads one call may use; and Python threads for the Numba kernels, each running a piece of the work.
 
-The C++ kernels share their work among the threads of a pool of their own (csrc/runtime/threads.hpp). Numba's are
-compiled without the GIL, and called by Python's threads.
+The C++ kernels share their work among a thread pool of their own (csrc/runtime/threads.hpp). Numba's kernels
+release the GIL, and Python's threads call them.
 
-Numba has a way of its own, `prange` with `parallel=True`, and it is not used here: of the pools behind it, GNU OpenMP's
-kills a forked child that enters it, workqueue's aborts the process when two threads enter it at once, and TBB is one
-more thing to install. Which one a process gets is decided once for all of its Numba code, the caller's too. A compiled
-kernel that has released the GIL runs at full speed in any thread, so a plain pool does the same work, survives both,
-and compiles each kernel once where `parallel=True` would compile it again in another form.
+Numba's own way, `prange` with `parallel=True`, is not used here. Behind it is one of three pools: GNU OpenMP's kills a
+forked child that enters it, workqueue's aborts the process when two threads enter it at once, and TBB is one more thing
+to install. A process chooses once for all of its Numba code, the caller's too. A kernel without the GIL runs at full
+speed in any thread, so a plain pool does the same work, survives both cases, and needs no second compiled form.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ def set_num_threads(count: int) -> None:
 
 
 def threads_wanted() -> int:
-    """What the environment asks for, or the processors of this process."""
+    """The number that the environment sets, or the processors of this process."""
     wanted = os.environ.get("LOOPNEST_NUM_THREADS")
     if wanted is None:
         return processors()
@@ -49,8 +48,8 @@ def threads_wanted() -> int:
 def share(work: Callable[[int, int], None], length: int, piece: int) -> None:
     """Call work(start, stop) for range(length) in pieces, on all threads; return when all of it is done.
 
-    The calling thread takes pieces like the others, and takes back what no other thread has begun when it runs out of
-    them. So it never waits for a busy pool, and many threads may share work at once.
+    The calling thread takes pieces like the others, and at the end cancels helpers that have not begun. So it never
+    waits for a busy pool, and several threads may share work at once.
     """
     todo = deque(range(0, length, piece))
 
@@ -70,12 +69,12 @@ def share(work: Callable[[int, int], None], length: int, piece: int) -> None:
 
 
 def share_elements(work: Callable[..., None], least: int, *views: Array) -> None:
-    """Call work(*pieces) for pieces of 2-D views of one shape: of their rows, or of their columns where these are more.
+    """Call work(*pieces) for pieces of 2-D views of one shape: of their rows, or of their columns if these are more.
 
     least  the smallest number of elements that is worth another thread
     """
     m, n = views[0].shape
-    piece = max(m * n // (4 * num_threads()), least)  # a few for each thread, so that a late one delays the end little
+    piece = max(m * n // (4 * num_threads()), least)  # a few a thread, so that a late one delays the end little
     if m * n < 2 * least:
         work(*views)
     elif m < n:
@@ -96,10 +95,10 @@ def processors() -> int:
 
 
 def _helpers() -> ThreadPoolExecutor:
-    """The pool of the threads beside the caller's; they start when they are first needed."""
+    """The pool of the threads besides the caller's, which start at the first need."""
     global _pool
     pool = _pool
-    if pool is None:  # two threads here at once make two pools: one is dropped when its work is done
+    if pool is None:  # two threads here at once make two pools; one is dropped after its work
         pool = _pool = ThreadPoolExecutor(max(num_threads() - 1, 1), thread_name_prefix="loopnest")
     return pool
 
@@ -109,6 +108,6 @@ def _forget_pool() -> None:
     _pool = None
 
 
-os.register_at_fork(after_in_child=_forget_pool)  # a forked child has the pool's records, and none of its threads
+os.register_at_fork(after_in_child=_forget_pool)  # a forked child has the pool's records but no threads
 
 _core.set_num_threads(threads_wanted())

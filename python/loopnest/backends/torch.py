@@ -1,10 +1,10 @@
 """NumPy arrays as torch tensors over the same memory, for the torch rungs; torch is imported with the first of them.
 
-torch has no negative strides: an array that runs backwards along an axis is copied first, and a CopyWarning says so.
-Every other array shares its memory with its tensor, the read-only ones too: torch knows no read-only tensors, so it is
-the kernels that leave them alone.
+torch has no negative strides: an array that runs backwards along an axis is copied first, with a CopyWarning. Every
+other array shares its memory with its tensor, even if it is read-only: torch has no read-only tensors, and kernels do
+not write their inputs.
 
-After a fork, torch's threads (an OpenMP team) do not exist in the child, and the first parallel loop there waits for
+After a fork, torch's threads (an OpenMP team) do not exist in the child, and its first parallel loop would wait for
 them for ever. So once a torch rung has run in a process, torch uses a single thread in its forked children.
 """
 
@@ -28,13 +28,13 @@ import numpy as np
 from ..arrays import Array, CopyWarning, levels_to_caller
 from .rung import Kernel
 
-Tensor = Any  # torch.Tensor, which is not there to be named before torch is
+Tensor = Any  # torch.Tensor; torch is not imported here
 
 
 def on_tensors(*, updated: tuple[str, ...] = ()) -> Callable[[Kernel], Kernel]:
     """A decorator that gives a kernel its arrays as torch tensors over the same memory.
 
-    updated  the parameters that the kernel updates in place: the copy of one with a negative stride is copied back
+    updated  the parameters that the kernel updates in place; a copy made for a negative stride is copied back
     """
 
     def decorate(kernel: Kernel) -> Kernel:
@@ -76,7 +76,7 @@ def _runs_backwards(array: Array) -> bool:
 
 
 class _Relabelled:
-    """An array's memory under a label that torch takes: writeable, and no negative stride where none is stepped."""
+    """An array's memory with a label that torch accepts: writeable, no negative stride along an axis of length 1."""
 
     def __init__(self, array: Array) -> None:
         self.array = array  # the memory lives as long as its label
@@ -98,9 +98,9 @@ def _survive_fork() -> None:
 
 
 def in_c_order(tensor: Tensor, *shape: int) -> Tensor:
-    """The elements in C order in this shape: the same memory where they lie so, else a gathered copy.
+    """The elements in C order in this shape: the same memory if they already lie so, else a gathered copy.
 
-    It is a view of no other tensor, at whose shape torch.compile would look too.
+    The result is no view of another tensor, since torch.compile would look at that tensor's shape too.
     """
     import torch
 
@@ -109,7 +109,7 @@ def in_c_order(tensor: Tensor, *shape: int) -> Tensor:
 
 @functools.cache
 def why_no_compiler() -> str | None:
-    """Why torch.compile cannot run here, or None: it writes C++ and calls a compiler, when a function is first used."""
+    """Why torch.compile cannot run here, or None. It writes C++ and calls a compiler at a function's first use."""
     default = {"darwin": "clang++", "win32": "cl"}.get(sys.platform, "g++")
     compiler = os.environ.get("CXX", default)
     if shutil.which(compiler) is None:
@@ -126,10 +126,10 @@ _compiling = threading.Lock()
 def run_compiled(function: Callable[..., Any], *args: Tensor) -> Any:
     """Call `function` as torch.compile translates it; the first call for a kind of arguments takes seconds.
 
-    A translation is good for all sizes but one: torch makes another for axes of length 1, and others again where a
-    global state (the number of threads, grad mode) is not what it was. It counts them by code object, and beyond
-    eight would run the function as it is. So each kind of arguments has a code object of its own here, and
-    fullgraph=True makes it an error if the count is reached all the same.
+    A translation is good for all sizes except 1: torch makes another one for axes of length 1, and again when a global
+    state (the number of threads, grad mode) changes. It counts them by code object, and after eight it would run the
+    function untranslated. So each kind of arguments has a code object of its own here, and fullgraph=True raises if the
+    count is reached anyway.
     """
     import torch
 
@@ -144,11 +144,11 @@ def run_compiled(function: Callable[..., Any], *args: Tensor) -> Any:
 def _translation(function: Callable[..., Any]) -> Callable[..., Any]:
     import torch
 
-    code = function.__code__.replace()  # equal, but not the same
+    code = function.__code__.replace()  # a new object, equal to the first
     own = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     options = {
-        "cpp.dynamic_threads": True,  # else the size of the first call decides for all whether threads share the loop
-        "compile_threads": 1,  # a pool of compiling threads would not be there in a forked child
+        "cpp.dynamic_threads": True,  # otherwise the first call's size decides for all whether threads share the loop
+        "compile_threads": 1,  # a forked child would not have a pool of compiling threads
     }
     compiled: Callable[..., Any] = torch.compile(own, dynamic=True, fullgraph=True, options=options)
     return compiled

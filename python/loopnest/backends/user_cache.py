@@ -1,4 +1,4 @@
-"""Where what was measured or built once is kept for the next time."""
+"""Where measured and built things are kept between runs."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_directory() -> Path:
-    """The user's, for loopnest: below XDG_CACHE_HOME, or what the system has in its place."""
+    """The user's cache folder for loopnest: below XDG_CACHE_HOME, or the system's own place."""
     if "XDG_CACHE_HOME" in os.environ:
         return Path(os.environ["XDG_CACHE_HOME"]) / "loopnest"
     home = Path.home()
