@@ -3,14 +3,14 @@
 Each operation has one body, in Python. C, C++ and CUDA C++ are translated from it.
 
 >>> print(starter("dot", "python").splitlines()[0])
-\"\"\"dot: the dot product of two vectors, out = Σ_i x[i] · y[i].
+\"\"\"dot: the dot product of two vectors, result = Σ_i x[i] · y[i].
 """
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,48 +56,48 @@ for i in range(m):
         total = {start}
         for p in range(k):
             total += {a}[i, p] * {b}[p, j]
-        out[i, j] = total"""
+        {c}[i, j] = total"""
 
 STARTERS: dict[str, Starter] = {
     "dot": Starter(
-        "the dot product of two vectors, out = Σ_i x[i] · y[i]",
+        "the dot product of two vectors, result = Σ_i x[i] · y[i]",
         "total += x[i] * y[i]",
-        over="x", axes=1, before="total = out.dtype.type(0)", after="out[()] = total", hint=ONE_CHAIN,
+        over="x", axes=1, before="total = result.dtype.type(0)", after="result[()] = total", hint=ONE_CHAIN,
     ),
     "sum": Starter(
         "the sum of all elements",
         "total += a[i]",
-        over="a", before="total = out.dtype.type(0)", after="out[()] = total", hint=ONE_CHAIN,
+        over="a", before="total = result.dtype.type(0)", after="result[()] = total", hint=ONE_CHAIN,
     ),
-    "add": Starter("out = a + b, element by element", "out[i] = a[i] + b[i]", over="out"),
+    "add": Starter("c = a + b, element by element", "c[i] = a[i] + b[i]", over="c"),
     "transpose": Starter(
-        "out[j, i] = a[i, j]",
-        "for i in range(m):\n    for j in range(n):\n        out[j, i] = a[i, j]",
-        shapes="m, n = a.shape", widths={"a": "n", "out": "m"},
-        hint="every store goes to another cache line: go through a and out in square blocks",
+        "b[j, i] = a[i, j]",
+        "for i in range(m):\n    for j in range(n):\n        b[j, i] = a[i, j]",
+        shapes="m, n = a.shape", widths={"a": "n", "b": "m"},
+        hint="every store goes to another cache line: go through a and b in square blocks",
     ),
     "matmul": Starter(
         "the product of two matrices, c[i, j] = Σ_p a[i, p] · b[p, j]; a is (m, k), b (k, n), c (m, n)",
-        PRODUCT.format(start="out.dtype.type(0)", a="a", b="b"),
-        shapes="m, k = a.shape\nn = b.shape[1]", widths={"a": "k", "b": "n", "out": "n"},
+        PRODUCT.format(start="c.dtype.type(0)", a="a", b="b", c="c"),
+        shapes="m, k = a.shape\nn = b.shape[1]", widths={"a": "k", "b": "n", "c": "n"},
         hint="the innermost loop walks down a column of b: exchange the loops over j and p, so that it follows a row",
     ),
     "linear": Starter(
-        "a layer of perceptrons, out = x @ w + b; x is (m, k), w (k, n), b (n,)",
-        PRODUCT.format(start="b[j]", a="x", b="w"),
-        shapes="m, k = x.shape\nn = w.shape[1]", widths={"x": "k", "w": "n", "out": "n"},
+        "a layer of perceptrons, y = x @ w + b; x is (m, k), w (k, n), b (n,)",
+        PRODUCT.format(start="b[j]", a="x", b="w", c="y"),
+        shapes="m, k = x.shape\nn = w.shape[1]", widths={"x": "k", "w": "n", "y": "n"},
         hint="the innermost loop walks down a column of w: exchange the loops over j and p, so that it follows a row",
     ),
-    "relu": Starter("x where x > 0, else 0; NaN stays NaN", "out[i] = 0 if x[i] <= 0 else x[i]", over="out"),
-    "sigmoid": Starter("1 / (1 + exp(-x))", "out[i] = 1 / (1 + np.exp(-np.float64(x[i])))", over="out"),
-    "tanh": Starter("the hyperbolic tangent", "out[i] = np.tanh(np.float64(x[i]))", over="out"),
+    "relu": Starter("x where x > 0, else 0; NaN stays NaN", "y[i] = 0 if x[i] <= 0 else x[i]", over="y"),
+    "sigmoid": Starter("1 / (1 + exp(-x))", "y[i] = 1 / (1 + np.exp(-np.float64(x[i])))", over="y"),
+    "tanh": Starter("the hyperbolic tangent", "y[i] = np.tanh(np.float64(x[i]))", over="y"),
     "gelu": Starter(
         "GELU in its tanh form, x · σ(w) with w = 2 √(2/π) (x + 0.044715 x³) and σ(w) = 1 / (1 + exp(-w))",
-        "v = np.float64(x[i])\nw = 1.5957691216057308 * (v + 0.044715 * v * v * v)\nout[i] = v / (1 + np.exp(-w))",
-        over="out", hint="exp is a call for each element: a polynomial of your own can be computed in vectors",
+        "v = np.float64(x[i])\nw = 1.5957691216057308 * (v + 0.044715 * v * v * v)\ny[i] = v / (1 + np.exp(-w))",
+        over="y", hint="exp is a call for each element: a polynomial of your own can be computed in vectors",
     ),
     "softmax": Starter(
-        "out[i, j] = exp(x[i, j]) / Σ_j exp(x[i, j]), over each row; the row's maximum is subtracted first",
+        "y[i, j] = exp(x[i, j]) / Σ_j exp(x[i, j]), over each row; the row's maximum is subtracted first",
         """\
 for i in range(m):
     most = np.float64(-np.inf)
@@ -108,14 +108,14 @@ for i in range(m):
     for j in range(n):
         total += np.exp(x[i, j] - most)
     for j in range(n):
-        out[i, j] = np.exp(x[i, j] - most) / total""",
-        shapes="m, n = x.shape", widths={"x": "n", "out": "n"},
-        hint="each exponential is computed twice: keep the first ones in out",
+        y[i, j] = np.exp(x[i, j] - most) / total""",
+        shapes="m, n = x.shape", widths={"x": "n", "y": "n"},
+        hint="each exponential is computed twice: keep the first ones in y",
     ),
     "mse": Starter(
         "the mean of (y - t)²",
         "d = np.float64(y[i]) - np.float64(t[i])\ntotal += d * d",
-        over="y", axes=1, before="total = 0.0", after="out[()] = total / n if n else np.nan", hint=ONE_CHAIN,
+        over="y", axes=1, before="total = 0.0", after="loss[()] = total / n if n else np.nan", hint=ONE_CHAIN,
     ),
     "sgd": Starter("param ← param - lr · grad, in place", "param[i] -= lr * grad[i]", over="param", axes=1),
     "momentum": Starter(
@@ -176,7 +176,7 @@ def _c(operation: str, s: Starter, lang: str, type_: str) -> str:
     if s.over:
         loop = f"for i in range(n):\n{textwrap.indent(s.body, '    ')}"
         python = "\n".join(filter(None, (s.before, loop, s.after)))
-    body = textwrap.indent(_translated(python, s, operation, type_), "    ")
+    body = textwrap.indent(_translated(python, s.widths, type_), "    ")
     include = "#include <math.h>\n\n" if re.search(r"exp\(|tanh\(|NAN|INFINITY", body) else ""
     signature = _signature('extern "C" void' if lang == "cpp" else "void", operation, type_)
     about = "Right, and slow. Arrays are in C order: rows one after another."
@@ -195,7 +195,7 @@ def _cuda(operation: str, s: Starter, type_: str) -> str:
     else:
         known = [name for name, other in STARTERS.items() if (other.over and not other.after) or name == "matmul"]
         raise ValueError(f"new: {operation} has no file in CUDA to start from. Those that have: {', '.join(known)}")
-    body = f"{index}\nif ({outside}) return;\n{_translated(python, s, operation, type_)}"
+    body = f"{index}\nif ({outside}) return;\n{_translated(python, s.widths, type_)}"
     about = "Right, and slow: a thread for each element of the result."
     hint = "a tile in shared memory, where a block's threads need the same elements"
     signature = _signature('extern "C" __global__ void', operation, type_)
@@ -220,8 +220,7 @@ def _signature(start: str, operation: str, type_: str) -> str:
         if p.role == "scalar":
             numbers += [f"{kinds[p.dtype]} {p.name}"] if operation != "gelu" else []
             continue
-        array = "c" if operation == "matmul" and p.name == "out" else p.name
-        arrays.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else type_}* {array}")
+        arrays.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else type_}* {p.name}")
     axes = list(OPERATIONS[operation].contract.workloads[0].shape)
     sizes = ["m", "n", "k"] if operation in ("matmul", "linear") else ["n"] if known.joined else axes
     parameters = [*arrays, *(f"long {size}" for size in sizes), *numbers]
@@ -233,7 +232,7 @@ def _signature(start: str, operation: str, type_: str) -> str:
     return f"{head}{', '.join(parameters[:half])},\n{' ' * len(head)}{', '.join(parameters[half:])})"
 
 
-def _translated(python: str, s: Starter, operation: str, type_: str) -> str:
+def _translated(python: str, widths: Mapping[str, str], type_: str) -> str:
     """The body in C. A name is declared at its first assignment: a double where doubles are assigned to it."""
     declared: set[str] = set()
     lines: list[str] = []
@@ -243,8 +242,7 @@ def _translated(python: str, s: Starter, operation: str, type_: str) -> str:
         lines += [f"{'    ' * d}}}" for d in range(depth - 1, new - 1, -1)]
         depth = new
         if line:
-            text = _line(line.strip(), s.widths, declared, type_)
-            lines.append("    " * depth + (re.sub(r"\bout\b", "c", text) if operation == "matmul" else text))
+            lines.append("    " * depth + _line(line.strip(), widths, declared, type_))
     return "\n".join(lines)
 
 
@@ -259,10 +257,8 @@ def _line(line: str, widths: Mapping[str, str], declared: set[str], type_: str) 
         kind = "double " if re.search(r"np\.|\d\.\d", line) else f"{type_} "
     line = re.sub(r"= (.*) if (.*) else (.*)", r"= \2 ? \1 : \3", line)
     line = re.sub(r"(\w+)\[(\w), (\w)\]", lambda at: f"{at[1]}[{at[2]} * {widths[at[1]]} + {at[3]}]", line)
-    words: Sequence[tuple[str, str]] = (
-        ("out.dtype.type(0)", "0"), ("out[()]", "*out"), ("np.inf", "INFINITY"), ("np.nan", "NAN"), (" or ", " || "),
-    )  # fmt: skip
-    for word, other in words:
+    line = re.sub(r"\w+\.dtype\.type\(0\)", "0", re.sub(r"(\w+)\[\(\)\]", r"*\1", line))
+    for word, other in (("np.inf", "INFINITY"), ("np.nan", "NAN"), (" or ", " || ")):
         line = line.replace(word, other)
     line = re.sub(r"np\.float64\(([^()]*)\)", r"(double)\1", line).replace("np.", "")
     return f"if ({line[3:-1]}) {{" if line.startswith("if ") else f"{kind}{line};"
