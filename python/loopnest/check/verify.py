@@ -57,7 +57,7 @@ def verify(kernel: Kernel, *, seconds: float = 4.0, on_event: OnEvent = lambda k
     try:
         for dtype in kernel.dtypes:
             looked.hold_all(dtype)
-        refuse_races(kernel, on_event)
+        looked.skipped += refuse_races(kernel, on_event)
         looked.refuse_patches()
     except Refusal as reason:
         refusal = reason
@@ -195,11 +195,11 @@ class _Verification:
                 self.notes.append(f"the product is a library's (line {line})")
 
 
-def refuse_races(kernel: Kernel, on_event: OnEvent, *details: str) -> None:
+def refuse_races(kernel: Kernel, on_event: OnEvent, *details: str) -> list[str]:
     """Raises Refusal where threads of a CUDA kernel touch the same memory with nothing between them, whether or not
-    that changed a result here."""
+    that changed a result here. Returns why it could not look for races, if it could not."""
     if kernel.simulated is None:
-        return
+        return []
     from ..backends.compiler import BuildError
     from ..backends.cuda_source import CudaSourceError
     from ..verify.racecheck import racecheck
@@ -209,12 +209,13 @@ def refuse_races(kernel: Kernel, on_event: OnEvent, *details: str) -> None:
     limit = kernel.host.limits.call
     try:
         found = racecheck(kernel.file, kernel=kernel.symbol, operation=operation, time_limit=limit).findings
-    except (BuildError, CudaSourceError):
-        return  # the kernel ran; what cannot be looked at for races is no fault
+    except (BuildError, CudaSourceError) as error:
+        return [f"races: {str(error).splitlines()[0]}"]
     races = [f for f in found if f.kind in ("race", "blocks", "divergent", "unreached")]
     if races:
         text = f"{kernel.operation.name} is wrong: {races[0].sentence}"
         raise Refusal("wrong", text, "race", *details, *(f.sentence for f in races[1:]))
+    return []
 
 
 PRODUCTS = frozenset(("matmul", "dot", "einsum", "tensordot", "inner", "vdot", "mm", "bmm", "addmm", "multi_dot"))
