@@ -209,6 +209,11 @@ def test_a_fork_bomb_is_stopped(judged):
         ("os.closerange(0, 100)", "cheats", "gives-up-its-process"),
         ("os.kill(os.getppid(), 9); time.sleep(5)", "cheats", "gives-up-its-process"),
         ("os.kill(os.getpid(), 9)", "cheats", "gives-up-its-process"),
+        (
+            "[os.write(int(fd), b'{\"problem\": {}}') for fd in os.listdir('/proc/self/fd') if int(fd) > 2]",
+            "cheats",
+            "gives-up-its-process",
+        ),
         ("os.abort()", "crashed", None),
         ("matmul(a, b)", "raised", "endless-recursion"),
     ],

@@ -90,7 +90,7 @@ def _refusal_of_problem(kernel: Kernel, seen: Observation, problem: Mapping[str,
         if remembered:
             return _wrong(kernel, remembered[0], *details, *remembered[1:])
     if problem.get("returned"):
-        trick = RETURNED[kind]
+        trick = RETURNED.get(kind, "wrong-type")
         outcome = "cheats" if trick in CHEATS else "wrong"
         return Refusal(outcome, f"{kernel.operation.name} {text}: {sentence(trick)}", trick, *details)
     if kind in RAISED:

@@ -219,8 +219,8 @@ class Session:
 
     def _problem(self, answer: bytes) -> Mapping[str, Any]:
         with contextlib.suppress(ValueError, KeyError, TypeError):
-            found: Mapping[str, Any] = json.loads(answer)["problem"]
-            return found
+            found = json.loads(answer)["problem"]
+            return {**found, "kind": str(found["kind"]), "text": str(found["text"])}
         raise EndedError("talks-back", "it wrote to the socket that it is judged through")
 
     def _send(self, message: bytes, fds: Sequence[int], phase: str) -> None:
