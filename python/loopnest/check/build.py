@@ -239,13 +239,15 @@ def _call_once(kernel: Kernel) -> None:
     """Find out whether it wants NumPy's arrays or torch's tensors, and whether it takes each dtype."""
 
     def first_call(dtype: np.dtype[Any]) -> Observation:
-        return kernel.observe(probe_of_case(case_of(kernel.operation, dtype, FIRST[0])), phase="its first call")
+        """Raises Refusal where the result is wrong; an exception may be an honest way to decline."""
+        probe = probe_of_case(case_of(kernel.operation, dtype, FIRST[0]))
+        seen = kernel.observe(probe, phase="its first call")
+        if seen.reply.problem is None and not seen.right:
+            raise refusal_of(kernel, seen)
+        return seen
 
     kernel.host.live().ask({"do": "watch"})
-    seen = first_call(kernel.dtypes[0])
-    if seen.reply.problem is None and not seen.right:
-        raise refusal_of(kernel, seen)
-    kind = (seen.reply.problem or {}).get("kind")
+    kind = (first_call(kernel.dtypes[0]).reply.problem or {}).get("kind")
     if kind in ("TypeError", "AttributeError", "RuntimeError", "type") and "torch" in kernel.uses:
         kernel.host.arrive_as_tensors(True)
         if first_call(kernel.dtypes[0]).raised:
