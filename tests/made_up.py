@@ -146,7 +146,7 @@ def run():
             for way, percent, misses in (("column_wise", 10.0, 16_000), ("row_wise", 73.0, 1_000)):
                 found = Traffic(64, ("L1", "L2"), {"a": (16_000 - misses, misses, 0)}, {"a": 64_000}, (0, 0))
                 how = {"study": "sum, along rows or down columns", "section": backend, **layout}
-                how["traffic"] = through_json(msgspec.to_builtins(found))
+                how["traffic"] = found
                 records.append(at_percent("sum", f"{backend}.{way}", workload, percent, **how))
     for step, percent in (("element", 60.0), ("2nd", 30.0), ("16th", 6.0)):
         how = {"study": "sum, every element or every n-th", "section": "cpp.simd", "case": f"every {step}", **layout}

@@ -15,7 +15,7 @@ from loopnest.bench.tables import table
 from loopnest.cli import main
 from loopnest.layout import explain
 from loopnest.layout import walk as layout
-from loopnest.layout.traffic import CacheLevel, Replay, Stream
+from loopnest.layout.traffic import CacheLevel, Replay, Stream, Traffic
 from loopnest.layout.walk import SCALES, Walk, picture, picture_svg, walk
 from loopnest.output.pictures import on_scale
 from loopnest.verify.problem import Problem
@@ -225,8 +225,7 @@ def record(case, seconds, found, written_back=(0, 0, 0), *, how="", asked=None, 
     moved = None
     if found is not None:
         asked = asked or {name: 4 * sum(counts) for name, counts in found.items()}
-        moved = {"line": 64, "levels": ["L1", "L2", "L3"], "found": found, "asked": asked}
-        moved |= {"written_back": list(written_back), "how": how}
+        moved = Traffic(64, ("L1", "L2", "L3"), found, asked, written_back, how)
     return Record(
         name=case, suite="layout", study="a study", operation="matmul", impl=impl, workload="square-64",
         shape={"m": 64}, dtype="float32", flops=10**9, bytes=12_345, threads=1, first_call=1.0,
@@ -325,7 +324,7 @@ def test_a_measured_records_json_has_the_traffic(monkeypatch, tmp_path):
     workload = next(w for w in ln.transpose.contract.workloads if w.name == "square-64")
     benchmark = Benchmark()
     made = bench.measure(benchmark, ln.transpose["cpp.naive"], workload, suite="layout", replay=True)
-    assert made.traffic["found"]["out"][1] > 0 or sum(made.traffic["found"]["out"]) == 64 * 64
+    assert made.traffic.found["out"][1] > 0 or sum(made.traffic.found["out"]) == 64 * 64
     again = Record.from_benchmark({**made.to_benchmark(), "extra_info": benchmark.extra_info})
     assert again == made
 
@@ -338,7 +337,7 @@ def test_the_block_sizes_that_are_timed_are_those_that_are_replayed(monkeypatch,
     streams = [Stream("matmul", "blocked_with", (512, inner, 64)) for inner in (4, 1)]
     made = [bench.measure(Benchmark(), k, workload, suite="layout", replay=stream) for stream in streams]
     # c is read and written once for four rows of b where a block has as many, and cleared once.
-    four_rows, one_row = (sum(record.traffic["found"]["c"]) - 64**2 for record in made)
+    four_rows, one_row = (sum(record.traffic.found["c"]) - 64**2 for record in made)
     assert (four_rows, one_row) == (2 * 64**3 // 4, 2 * 64**3)
 
 

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from ..backends import SIMULATED
-from ..layout.traffic import Stream, expected
+from ..layout.traffic import Stream, Traffic, expected
 from ..machine.plausible import Limit, limit_of
 from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Workload
@@ -370,10 +370,7 @@ class Bench:
             return None
         return limit_of(self.card, flops, nbytes, str(FLOAT32), self.clock.cores_at_best())
 
-    def _replayed(
-        self, implementation: Implementation, problem: Problem, replay: bool | Stream
-    ) -> dict[str, Any] | None:
+    def _replayed(self, implementation: Implementation, problem: Problem, replay: bool | Stream) -> Traffic | None:
         """After the timing, so that the simulator's work does not disturb it."""
         stream = replay if isinstance(replay, Stream) else None
-        found = expected(implementation, problem.inputs, most=self.plan.accesses, stream=stream)
-        return msgspec.to_builtins(found) if found else None
+        return expected(implementation, problem.inputs, most=self.plan.accesses, stream=stream)

@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from ..layout.traffic import Traffic
 from ..machine.plausible import TOLERANCE, Limit
 from ..output.files import save_text
 from ..timing.conditions import Conditions
@@ -52,7 +53,7 @@ class Record:
              most 50 of the rounds' times, evenly spaced from the shortest to the longest
     limit    the machine's, where it was measured
     machine  the fingerprint of the machine card that the limit is from
-    traffic  what the cache simulator says of the call, a layout.traffic.Traffic as JSON; None where it was not asked
+    traffic  of the call between the caches, simulated; None where it was not asked for
     """
 
     name: str
@@ -74,7 +75,7 @@ class Record:
     faster_than: tuple[str, ...] = ()
     limit: Limit | None = None
     machine: str = ""
-    traffic: Mapping[str, Any] | None = None
+    traffic: Traffic | None = None
 
     @property
     def best(self) -> float:

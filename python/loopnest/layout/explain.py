@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
-
-import msgspec
+from typing import Protocol
 
 from .traffic import Traffic
 
@@ -36,7 +34,7 @@ class Row(Protocol):
 
     best     seconds
     bytes    compulsory: each input read once, each result written once
-    traffic  a Traffic, or one as JSON; None where nothing was simulated
+    traffic  None where nothing was simulated
     """
 
     @property
@@ -52,7 +50,7 @@ class Row(Protocol):
     @property
     def bytes(self) -> int: ...
     @property
-    def traffic(self) -> Any: ...
+    def traffic(self) -> Traffic | None: ...
 
 
 @dataclass(frozen=True)
@@ -63,14 +61,9 @@ class Column:
     title: str
 
 
-def traffic_of(row: Row) -> Traffic | None:
-    """What was simulated for a row."""
-    return msgspec.convert(row.traffic, Traffic | None, from_attributes=True)
-
-
 def columns(rows: Sequence[Row]) -> list[Column]:
     """One for each pair of levels between which some row moves bytes. None where no row was replayed."""
-    found = [traffic for row in rows if (traffic := traffic_of(row)) is not None]
+    found = [row.traffic for row in rows if row.traffic is not None]
     if not found:
         return []
     first = found[0]
@@ -82,16 +75,15 @@ def columns(rows: Sequence[Row]) -> list[Column]:
 
 def cells(row: Row, shown: Sequence[Column]) -> list[str]:
     """The bytes of each column. A row that was not replayed has its compulsory bytes, a lower bound."""
-    traffic = traffic_of(row)
-    if traffic is None:
+    if row.traffic is None:
         return [f"≥{size(row.bytes)}", *("" for _ in shown[1:])]
-    mark = "~" if traffic.how.startswith(SMALLER) else ""
-    return [mark + size(traffic.bytes(column.level)) for column in shown]
+    mark = "~" if row.traffic.how.startswith(SMALLER) else ""
+    return [mark + size(row.traffic.bytes(column.level)) for column in shown]
 
 
 def footnote(rows: Sequence[Row]) -> str:
     """What the columns of bytes are, and which of them are not of the row's own call."""
-    found = list(map(traffic_of, rows))
+    found = [row.traffic for row in rows]
     hows = sorted({traffic.how for traffic in found if traffic and traffic.how.startswith(SMALLER)})
     text = "bytes: what a second call moves between the caches, simulated"
     if None in found:
@@ -106,8 +98,7 @@ def sentence(rows: Sequence[Row]) -> str:
     replayed."""
     sections: dict[tuple[str, str], list[Row]] = {}
     for row in rows:
-        traffic = traffic_of(row)
-        if traffic and not traffic.how.startswith(SMALLER):
+        if row.traffic and not row.traffic.how.startswith(SMALLER):
             sections.setdefault((row.section, row.workload), []).append(row)
     compared = [section for section in sections.values() if len(section) > 1]
     if not compared:
@@ -118,7 +109,7 @@ def sentence(rows: Sequence[Row]) -> str:
 
 def between(slow: Row, fast: Row) -> str:
     """The bytes of two rows between the levels where they differ most. Empty where something was not replayed."""
-    of_slow, of_fast = traffic_of(slow), traffic_of(fast)
+    of_slow, of_fast = slow.traffic, fast.traffic
     if of_slow is None or of_fast is None:
         return ""
     level = max(of_slow.levels, key=lambda level: of_slow.bytes(level) / max(of_fast.bytes(level), of_slow.line))
@@ -139,7 +130,7 @@ def _about(section: Sequence[Row], named: bool) -> str:
 
     if ratio < SAME:
         return f"No row is slow here: {name(slow)} takes {ratio:.2f} times as long as {name(fast)}."
-    of_slow, of_fast = traffic_of(slow), traffic_of(fast)
+    of_slow, of_fast = slow.traffic, fast.traffic
     assert of_slow is not None
     assert of_fast is not None
     begin = f"{name(slow)} is slow, {ratio:.1f}" if ratio < 10 else f"{name(slow)} is slow, {ratio:,.0f}"
@@ -148,8 +139,7 @@ def _about(section: Sequence[Row], named: bool) -> str:
     if level is None:
         return f"{begin}, and not because of the caches: its additional bytes cost too little; the instructions differ."
     for also in section:
-        traffic = traffic_of(also)
-        if traffic and also.best * SAME > slow.best and of_slow.bytes(level) >= 2 * traffic.bytes(level):
+        if also.traffic and also.best * SAME > slow.best and of_slow.bytes(level) >= 2 * also.traffic.bytes(level):
             return (
                 f"{begin}, and not because of the caches: {name(also)} moves less and takes as long; the instructions "
                 "differ."

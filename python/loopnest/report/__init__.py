@@ -300,7 +300,7 @@ def _data(records: Sequence[Record], insides: Mapping[Rung, Inside]) -> dict[str
 
 def _moved(record: Record) -> dict[str, str] | None:
     """The bytes that cross between two levels, as text, by the levels; None where nothing was simulated."""
-    traffic = explain.traffic_of(record)
+    traffic = record.traffic
     if traffic is None:
         return None
     crossing = {f"{level}–{traffic.below(level)}": explain.size(traffic.bytes(level)) for level in traffic.levels}
