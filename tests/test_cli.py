@@ -2,9 +2,9 @@
 
 import importlib.util
 import os
+import resource
 import subprocess
 import sys
-import time
 
 import loopnest as ln
 import pytest
@@ -36,14 +36,15 @@ def test_help_names_the_commands():
 
 
 def test_help_takes_less_than_0_3_seconds():
-    """The best of ten in a process of its own, with a margin for a machine that has other things to do."""
+    """Of the processor, in a process of its own, the best of five; with a margin for slower machines."""
 
     def seconds():
-        start = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-c", RUN, "--help"], check=True, capture_output=True, timeout=60)
-        return time.perf_counter() - start
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
-    assert min(seconds() for _ in range(10)) < 0.45
+    assert min(seconds() for _ in range(5)) < 0.45
 
 
 def test_help_loads_nothing_heavy():
@@ -98,7 +99,7 @@ def test_show_prints_lesson_and_source_once():
     result = run("show", "matmul", "numpy.rows")
     assert result.exit_code == 0
     assert k.lesson in result.output
-    assert "for i in range(a.shape[0]):\n        np.matmul(a[i], b, out=out[i])" in result.output
+    assert "for i in range(a.shape[0]):\n        np.matmul(a[i], b, out=c[i])" in result.output
     assert result.output.count(k.headline) == 1
 
 

@@ -273,7 +273,7 @@ def test_an_error_in_one_rank_ends_all_and_torchrun_names_it(found):
 @pytest.mark.skipif(nn.why_no_digits() is not None, reason=str(nn.why_no_digits()))
 def test_torchrun_trains_the_digits_to_the_curve_of_one_process(tmp_path):
     options = ["train", "digits", "--epochs", "4", "--impl", "cpp"]
-    with Job(tmp_path, "-m", "loopnest.cli.parallel", *options, "--json", "--checkpoint", tmp_path / "c.npz") as job:
+    with Job(tmp_path, "-m", "loopnest", "parallel", *options, "--json", "--checkpoint", tmp_path / "c.npz") as job:
         assert job.wait() == 0, job.err
         record = json.loads(job.out)  # rank 0's alone
     alone = nn.train(nn.digits(), nn.Config(impl="cpp", epochs=4))
@@ -292,7 +292,7 @@ def test_without_torchrun_one_rank_trains_as_loopnest_train_does_bit_for_bit():
     result = run("train", "spirals", "--epochs", 2, "--json")
     assert result.exit_code == 0, result.output
     assert tuple(json.loads(result.output)["losses"]) == nn.train(nn.spirals(), nn.Config(epochs=2)).losses
-    assert "for more: torchrun --nproc-per-node 2 -m loopnest.cli.parallel train" in run("train", "xor").output
+    assert "for more: torchrun --nproc-per-node 2 -m loopnest parallel train" in run("train", "xor").output
 
 
 @needs_ranks
@@ -335,7 +335,7 @@ def under_way(job, checkpoint, than=0.0):
     return second
 
 
-TRAIN = ["-m", "loopnest.cli.parallel", "train", "spirals"]
+TRAIN = ["-m", "loopnest", "parallel", "train", "spirals"]
 LONG = ["--hidden", "16", "--batch", "32", "--seed", "4", "--epochs", "100000"]
 
 
@@ -367,7 +367,7 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_f
         assert job.running() == []
         said = job.err
     assert f"rank 0: lost: rank 1 (pid {second} on {socket.gethostname()}) has ended" in said
-    assert f"--nproc-per-node 2 -m loopnest.cli.parallel train spirals --resume {path}" in said
+    assert f"--nproc-per-node 2 -m loopnest parallel train spirals --resume {path}" in said
     root = said[said.index("Root Cause") :]  # torchrun's own table
     assert f"(pid: {second})" in root
     assert "SIGKILL" in root

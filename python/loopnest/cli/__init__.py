@@ -32,8 +32,9 @@ GROUPS = {
         "report": "A run as one HTML page.",
         "machine": "The limits of this machine, measured, and its roofline.",
     },
-    "Judge": {
+    "Judge and share out": {
         "check": "Is your kernel right, and how fast is it? A file, or a folder of them.",
+        "parallel": "Trainings and MLPs on several processes, started by torchrun.",
     },
 }
 """The commands in the groups of `loopnest --help`: each is the module of its name in this folder."""

@@ -59,8 +59,7 @@ def command(name: str | None, svg: Path | None, html: Path | None, as_json: bool
         out.print(f"\n{finding}", markup=False)
     if svg or html:
         text = [finding, *chosen.about.split("\n\n")]
-        for file in write_pictures(chosen.question, chosen.picture(data), text, svg, html):
-            click.echo(f"written: {file}", err=as_json)
+        write_pictures(chosen.question, chosen.picture(data), text, svg, html, quiet=as_json)
 
 
 def _options(chosen: Experiment, seed: int | None) -> dict[str, Any]:

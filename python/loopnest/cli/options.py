@@ -57,12 +57,16 @@ def need_matplotlib(*files: Path | None) -> None:
         raise click.ClickException("matplotlib, which draws, is not installed: pip install 'loopnest[bench]'")
 
 
-def write_pictures(title: str, svg: str, text: list[str], svg_file: Path | None, html_file: Path | None) -> list[Path]:
-    """Write a picture, and the same with its text as a page; return the files that were asked for."""
+def write_pictures(
+    title: str, svg: str, text: list[str], svg_file: Path | None, html_file: Path | None, *, quiet: bool = False
+) -> None:
+    """Write a picture, and the same with its text as a page, and say where; to standard error if `quiet`."""
     from ..output.page import page_of_pictures
 
     if svg_file:
         svg_file.write_text(svg, encoding="utf-8")
     if html_file:
         html_file.write_text(page_of_pictures(title, [svg], text), encoding="utf-8")
-    return [file for file in (svg_file, html_file) if file]
+    for file in (svg_file, html_file):
+        if file:
+            click.echo(f"written: {file}", err=quiet)

@@ -1,4 +1,4 @@
-"""`torchrun --nproc-per-node 2 -m loopnest.cli.parallel COMMAND`: operations on many ranks, which torchrun starts."""
+"""`torchrun --nproc-per-node 2 -m loopnest parallel COMMAND`: operations on many ranks, which torchrun starts."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from .options import DTYPE, JSON, need_matplotlib, typed
 from .train import config, examples, go, of_a_training, refuse_what_is_kept
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    pass
 
-START = "torchrun --nproc-per-node 2 -m loopnest.cli.parallel train"
+START = "torchrun --nproc-per-node 2 -m loopnest parallel train"
 
 _timeout = click.option(
     "--timeout",
@@ -37,14 +37,68 @@ _backend = click.option(
 )
 
 
-@click.group("parallel", context_settings={"help_option_names": ["-h", "--help"]})
+class Ranked(click.Group):
+    """Commands of a rank: under torchrun an error is printed once, with its rank, and recorded for torchrun's table."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        if "RANK" not in os.environ:
+            try:
+                return super().invoke(ctx)
+            except (RankLostError, ValueError, LookupError, UnavailableError, OSError) as error:
+                raise click.ClickException(str(error)) from None
+        try:
+            return super().invoke(ctx)
+        except click.Abort as error:  # Ctrl-C in a command that has nothing to finish
+            _say("stopped")
+            _end(error, 130)
+        except click.ClickException as error:
+            if _rank() == 0:  # all ranks have the same error
+                error.show()
+            else:
+                time.sleep(3)  # or torchrun would end rank 0 before it has printed
+            _end(error, error.exit_code)
+        except (RankLostError, ValueError, LookupError, UnavailableError, OSError) as error:
+            _say(f"{'' if isinstance(error, RankLostError) else 'Error: '}{error}")
+            _end(error, 1)
+        except Exception as error:
+            _say(traceback.format_exc().rstrip())
+            _end(error, 1, error.__traceback__)
+
+
+def _rank() -> int:
+    rank = os.environ.get("RANK", "0")
+    return int(rank) if rank.isdecimal() else 0
+
+
+def _say(text: str) -> None:
+    """Write to standard error in one piece, so that the ranks' lines do not mix."""
+    sys.stderr.write(f"rank {_rank()}: {text}\n")
+
+
+def _end(error: Exception, code: int, lines: TracebackType | None = None) -> None:
+    """End this process at once: an ordinary end would wait for the other ranks, which may never come.
+
+    lines  the traceback for torchrun's table; None if the message says what to do
+    """
+    if "TORCHELASTIC_ERROR_FILE" in os.environ:
+        errors = importlib.import_module("torch.distributed.elastic.multiprocessing.errors")
+        try:
+            raise error.with_traceback(lines) from None
+        except Exception:
+            errors.get_error_handler().record_exception(error)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+@click.group("parallel", cls=Ranked, context_settings={"help_option_names": ["-h", "--help"]})
 def command() -> None:
     """Operations on many ranks, which torchrun starts.
 
     \b
-    torchrun --nproc-per-node 2 -m loopnest.cli.parallel train digits   two ranks train together
-    torchrun --nproc-per-node 2 -m loopnest.cli.parallel mlp            two ranks share an MLP's hidden units
-    python -m loopnest.cli.parallel cost                                what a step costs on 1 to 1,024 ranks
+    torchrun --nproc-per-node 2 -m loopnest parallel train digits   two ranks train together
+    torchrun --nproc-per-node 2 -m loopnest parallel mlp            two ranks share an MLP's hidden units
+    loopnest parallel cost                                          what a step costs on 1 to 1,024 ranks
     """
 
 
@@ -104,8 +158,8 @@ def train(
     The curve is the same as with `loopnest train` and the same options. DATA is digits, spirals or xor.
 
     \b
-    torchrun --nproc-per-node 2 -m loopnest.cli.parallel train digits --checkpoint digits.npz
-    torchrun --nproc-per-node 2 -m loopnest.cli.parallel train digits --resume digits.npz
+    torchrun --nproc-per-node 2 -m loopnest parallel train digits --checkpoint digits.npz
+    torchrun --nproc-per-node 2 -m loopnest parallel train digits --resume digits.npz
 
     Rank 0 prints, and reads and writes the checkpoint. A rank that is killed or hangs ends the training.
     """
@@ -159,10 +213,10 @@ def _heading(ranks: Ranks, batch: int) -> str:
 def _started(ranks: Ranks) -> str:
     """The command that started this job, without its options."""
     if ranks.size == 1:
-        return f"{Path(sys.executable).name} -m loopnest.cli.parallel train"
+        return f"{Path(sys.executable).name} -m loopnest parallel train"
     local = int(os.environ["LOCAL_WORLD_SIZE"])
     nodes = f" --nnodes {ranks.size // local}" if ranks.size > local else ""
-    return f"torchrun{nodes} --nproc-per-node {local} -m loopnest.cli.parallel train"
+    return f"torchrun{nodes} --nproc-per-node {local} -m loopnest parallel train"
 
 
 @command.command()
@@ -183,57 +237,3 @@ def cost(workload: str, layers: int, network: str | None, processor: str) -> Non
         raise click.BadParameter(str(error), param_hint="--workload") from None
     networks = [model.NETWORKS[network]] if network else list(model.NETWORKS.values())
     click.echo("\n".join(model.table(work, model.PROCESSORS[processor], networks)))
-
-
-# --- how a rank ends
-
-
-def run(main: Callable[..., Any] = command) -> None:
-    """Run the command; an error is printed once, with its rank, and recorded for torchrun's table of failures."""
-    try:
-        main(prog_name="python -m loopnest.cli.parallel", standalone_mode=False)
-    except click.Abort as error:  # Ctrl-C in a command that has nothing to finish
-        _say("stopped")
-        _end(error, 130)
-    except click.ClickException as error:
-        if _rank() == 0:  # all ranks have the same error
-            error.show()
-        else:
-            time.sleep(3)  # or torchrun would end rank 0 before it has printed
-        _end(error, error.exit_code)
-    except (RankLostError, ValueError, LookupError, UnavailableError, OSError) as error:
-        _say(f"{'' if isinstance(error, RankLostError) else 'Error: '}{error}")
-        _end(error, 1)
-    except Exception as error:
-        _say(traceback.format_exc().rstrip())
-        _end(error, 1, error.__traceback__)
-
-
-def _rank() -> int:
-    rank = os.environ.get("RANK", "0")
-    return int(rank) if rank.isdecimal() else 0
-
-
-def _say(text: str) -> None:
-    """Write to standard error in one piece, so that the ranks' lines do not mix."""
-    sys.stderr.write(f"rank {_rank()}: {text}\n" if "RANK" in os.environ else f"{text}\n")
-
-
-def _end(error: Exception, code: int, lines: TracebackType | None = None) -> None:
-    """End this process at once: an ordinary end would wait for the other ranks, which may never come.
-
-    lines  the traceback for torchrun's table; None if the message says what to do
-    """
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        errors = importlib.import_module("torch.distributed.elastic.multiprocessing.errors")
-        try:
-            raise error.with_traceback(lines) from None
-        except Exception:
-            errors.get_error_handler().record_exception(error)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
-
-
-if __name__ == "__main__":
-    run()

@@ -13,10 +13,10 @@ import click
 import msgspec
 
 from .options import DTYPE, JSON, need_matplotlib, output_file, typed, write_pictures
-from .progress import console
+from .progress import Progress
 
 if TYPE_CHECKING:
-    from ..nn import Config, Data, Run, Training
+    from ..nn import Config, Data, Training
 
 CHECKPOINT = click.Path(dir_okay=False, path_type=Path)
 OPTIMIZERS = ("sgd", "momentum", "rmsprop", "adam")
@@ -50,7 +50,7 @@ _OPTIONS = (
 
 
 def of_a_training(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The argument and the options of `loopnest train`, which `python -m loopnest.cli.parallel train` has too."""
+    """The argument and the options of `loopnest train`, which `loopnest parallel train` has too."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
@@ -94,17 +94,19 @@ def command(
         learnt = examples(data)
         if compare:
             _compare(learnt, config(options), as_json, svg, html)
-        elif resume is not None:
-            from ..nn import Training
+            return
+        from ..nn import Training
 
-            given = {name: options[name] for name in ("epochs", "impl") if typed(ctx, name)}
-            _go(Training.resume(resume, learnt, **given), checkpoint or resume, as_json, svg, html)
+        if resume is None:
+            training = Training(learnt, config(options))
         else:
-            from ..nn import Training
-
-            _go(Training(learnt, config(options)), checkpoint, as_json, svg, html)
+            given = {name: options[name] for name in ("epochs", "impl") if typed(ctx, name)}
+            training = Training.resume(resume, learnt, **given)
+        status = go(training, checkpoint or resume, as_json, svg, html)
     except (ValueError, LookupError, RuntimeError, OSError) as error:
         raise click.ClickException(str(error)) from None
+    if status:
+        raise SystemExit(status)
 
 
 def refuse_what_is_kept(ctx: click.Context, resume: Path | None) -> None:
@@ -131,12 +133,6 @@ def config(options: dict[str, Any]) -> Config:
     return Config(**options)
 
 
-def _go(training: Training, checkpoint: Path | None, as_json: bool, svg: Path | None, html: Path | None) -> None:
-    ended = go(training, checkpoint, as_json, svg, html)
-    if ended:
-        raise SystemExit(ended)
-
-
 def go(
     training: Training,
     checkpoint: Path | None,
@@ -147,19 +143,21 @@ def go(
     command: str = "loopnest train",
     silent: bool = False,
 ) -> int:
-    """Train, and tell of it; what the process should exit with: 0, 128 and the signal that stopped it, or 1.
+    """Train, and print the result. Returns the exit status: 0, 128 and the signal that stopped it, or 1.
 
-    command  by which the training can be gone on with
-    silent   whether to tell nothing
+    command  resumes the training, with `--resume FILE`
+    silent   print nothing
     """
     from ..nn import training_tables as tables
 
-    out = console()
     if not (as_json or silent):
-        for line in tables.heading(training):
-            out.print(line, markup=False)
-    with _stopped_by_signals() as stopped, _Bar(training, quiet=as_json or silent) as bar:
-        run = training.run(on_step=bar.step, stop=lambda: bool(stopped), checkpoint=checkpoint)
+        click.echo("\n".join(tables.heading(training)))
+    with _stopped_by_signals() as stopped, Progress(quiet=as_json or silent) as progress:
+        run = training.run(
+            on_step=lambda training: progress.on_event("round", _at(training)),
+            stop=lambda: bool(stopped),
+            checkpoint=checkpoint,
+        )
     status = 128 + stopped[0] if stopped else int(not run.finished)  # another rank may have been stopped
     if silent:
         return status
@@ -167,21 +165,13 @@ def go(
         record = {**msgspec.to_builtins(run), "accuracy": run.accuracy, "seconds": run.seconds}
         click.echo(msgspec.json.encode(record))  # a loss that is not finite becomes null
     else:
-        for line in tables.summary(run):
-            out.print(line, markup=False)
-    _write(run, svg, html, as_json)
+        click.echo("\n".join(tables.summary(run)))
+    if svg or html:
+        write_pictures(tables.title(run), tables.picture(run), tables.summary(run), svg, html, quiet=as_json)
     if not run.finished:
         where = f"go on with it: {command} {run.data} --resume {checkpoint}" if checkpoint else "nothing was kept"
         click.echo(f"stopped after {run.steps} steps; {where}", err=True)
     return status
-
-
-def _write(run: Run, svg: Path | None, html: Path | None, as_json: bool) -> None:
-    from ..nn import training_tables as tables
-
-    if svg or html:
-        for file in write_pictures(tables.title(run), tables.picture(run), tables.summary(run), svg, html):
-            click.echo(f"written: {file}", err=as_json)
 
 
 def _compare(data: Data, config: Config, as_json: bool, svg: Path | None, html: Path | None) -> None:
@@ -191,21 +181,14 @@ def _compare(data: Data, config: Config, as_json: bool, svg: Path | None, html: 
     missing = fairness.why_not_here()
     if missing:
         raise click.ClickException(missing)
-    out = console()
-    errors = console(stderr=True)
-    with errors.status("training", spinner="line") as status:
+    with Progress(quiet=as_json) as progress:
         found = time_to_accuracy(
-            data, config, on_event=lambda backend, accuracy: status.update(f"{backend}: {accuracy:.1%}")
+            data, config, on_event=lambda who, share: progress.on_event("at", f"{who}: {share:.1%}")
         )
     lines = report(found)
-    if as_json:
-        click.echo(msgspec.json.encode(found))
-    else:
-        for line in lines:
-            out.print(line, markup=False, soft_wrap=True)
+    click.echo(msgspec.json.encode(found) if as_json else "\n".join(lines))
     if svg or html:
-        for file in write_pictures(lines[0], picture(found), lines[1:], svg, html):
-            click.echo(f"written: {file}", err=as_json)
+        write_pictures(lines[0], picture(found), lines[1:], svg, html, quiet=as_json)
     if not any(t.steps for t in found.times):
         raise SystemExit(1)
 
@@ -232,38 +215,9 @@ def _stopped_by_signals() -> Iterator[list[int]]:
             signal.signal(number, theirs)
 
 
-class _Bar:
-    """The progress, with loss and accuracy: on standard error, and on a terminal alone."""
-
-    def __init__(self, training: Training, quiet: bool) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-        errors = console(stderr=True)
-        columns = (
-            TextColumn("epoch {task.fields[epoch]}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("loss {task.fields[loss]}  accuracy {task.fields[accuracy]}"),
-        )
-        hidden = quiet or not errors.is_terminal
-        self._progress = Progress(*columns, console=errors, transient=True, disable=hidden)
-        total = training.steps_an_epoch * training.config.epochs
-        facts = self._facts(training)
-        self._task = self._progress.add_task("", total=total, completed=training.step_number, **facts)
-
-    def __enter__(self) -> _Bar:
-        self._progress.start()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self._progress.stop()
-
-    def step(self, training: Training) -> None:
-        self._progress.update(self._task, completed=training.step_number, **self._facts(training))
-
-    @staticmethod
-    def _facts(training: Training) -> dict[str, Any]:
-        accuracy = f"{training.epochs[-1].accuracy:.1%}" if training.epochs else "-"
-        loss = f"{training.losses[-1]:.4f}" if training.losses else "-"
-        return {"epoch": f"{min(len(training.epochs) + 1, training.config.epochs)}", "loss": loss, "accuracy": accuracy}
+def _at(training: Training) -> tuple[str, int, int]:
+    """What the progress bar shows: epoch, loss and accuracy; the steps done, and how many there are."""
+    epoch = min(len(training.epochs) + 1, training.config.epochs)
+    loss = f", loss {training.losses[-1]:.4f}" if training.losses else ""
+    accuracy = f", accuracy {training.epochs[-1].accuracy:.1%}" if training.epochs else ""
+    return f"epoch {epoch}{loss}{accuracy}", training.step_number, training.steps_an_epoch * training.config.epochs
