@@ -63,7 +63,7 @@ MATMUL = {
         "ln.matmul(a, b)": lambda p: partial(ln.matmul, *p.inputs),
         "… with out=c": lambda p: partial(ln.matmul, *p.inputs, out=p.out),
         "… with impl='cpp'": lambda p: partial(ln.matmul, *p.inputs, impl="cpp"),
-        "… through Python": lambda p: partial(ln.matmul, p.inputs[0], b=p.inputs[1]),  # no shortcut for names
+        "… through Python": lambda p: partial(ln.matmul, p.inputs[0], b=p.inputs[1]),  # the fast path declines names
         "… with tensors": lambda p: partial(ln.matmul, *tensors(p)),
     },
     "numpy.matmul": {

@@ -35,7 +35,7 @@ from loopnest.machine.card import card as machine_card
 from loopnest.process.host import Host
 from loopnest.process.session import ProcessLimits
 from loopnest.process.zygote import zygote
-from loopnest.verify import _with_leaves
+from loopnest.verify import with_arrays
 from loopnest.verify.c_signature import bound_to, c_forms, defined
 from loopnest.verify.signature import PythonForm, SignatureError, plan
 from rich.console import Console
@@ -549,7 +549,7 @@ def test_rearranged_problems_have_the_results_that_are_said(operation):
     for _ in range(6):
         probe, arrangement = problem.rearranged(fresh())
         whole = arrangement.whole(probe)
-        values, options = _with_leaves(probe.arguments.inputs, probe.views), probe.arguments.options
+        values, options = with_arrays(probe.arguments.inputs, probe.views), probe.arguments.options
         bounds = operation.contract.bound(*values, **options)
         for said, right, allowed in zip(
             whole.exact, operation.contract.reference(*values, **options), bounds, strict=True

@@ -15,7 +15,7 @@ from ..arrays import FLOATS
 from ..numerics import unit_roundoff
 from ..operation import Arguments
 from ..process.child.system import ALLOCATED, FREED
-from ..verify import POISON, _leaves, _with_leaves, wrong_elements
+from ..verify import POISON, arrays_in, with_arrays, wrong_elements
 from ..verify.signature import plan
 from .kernel import Kernel, Observation, bits
 from .probes import Arrays, Probe, case_of, probe_of, probe_of_case
@@ -286,9 +286,9 @@ def precision(evidence: Evidence) -> Explanation:
 def _is_result_of(evidence: Evidence, significand: int, how: str) -> bool:
     """Whether the result is far nearer to the result for inputs of fewer bits than to the exact one."""
     given, contract = evidence.probe.arguments, evidence.kernel.operation.contract
-    leaves = [_shortened(x, significand, how) for x in _leaves(given.inputs)]
+    leaves = [_shortened(x, significand, how) for x in arrays_in(given.inputs)]
     with np.errstate(all="ignore"):
-        other = contract.reference(*_with_leaves(given.inputs, leaves), **given.options)
+        other = contract.reference(*with_arrays(given.inputs, leaves), **given.options)
     return all(
         w._replace(exact=np.asarray(other[w.number], w.exact.dtype)).error < 0.1 * w.error for w in evidence.wrong
     )
@@ -311,8 +311,8 @@ def _scales(evidence: Evidence) -> bool:
     kernel, probe = evidence.kernel, evidence.probe
     if kernel.operation.name not in LINEAR:
         return True
-    larger = [(x * 8).astype(x.dtype) for x in _leaves(probe.arguments.inputs)]
-    arguments = Arguments(_with_leaves(probe.arguments.inputs, larger), probe.arguments.options)
+    larger = [(x * 8).astype(x.dtype) for x in arrays_in(probe.arguments.inputs)]
+    arguments = Arguments(with_arrays(probe.arguments.inputs, larger), probe.arguments.options)
     seen = kernel.observe(probe_of(kernel.operation, arguments, probe.workload, probe.dtype))
     if seen.right:
         return False

@@ -16,12 +16,12 @@ from ..verify import (
     UNWRITEABLE,
     Case,
     _as_large_as,
-    _leaves,
     _uneven,
-    _with_leaves,
+    arrays_in,
     layout_cases,
     size_cases,
     special_cases,
+    with_arrays,
 )
 from ..verify.signature import scalars
 
@@ -97,7 +97,7 @@ def probe_of(
     """A probe of these values, laid out in memory so."""
     contract = operation.contract
     views, memory = [], []
-    for i, x in enumerate(_leaves(arguments.inputs)):
+    for i, x in enumerate(arrays_in(arguments.inputs)):
         layout = layouts[i % len(layouts)]
         if layout == "in C order" or (i in contract.updates and layout in UNWRITEABLE):
             base = view = np.ascontiguousarray(x).reshape(x.shape)
@@ -105,7 +105,7 @@ def probe_of(
             base, view = LAYOUTS[layout](x)
         views.append(view)
         memory.append(_span(base, view))
-    placed = Arguments(_with_leaves(arguments.inputs, views), arguments.options)
+    placed = Arguments(with_arrays(arguments.inputs, views), arguments.options)
     with np.errstate(all="ignore"):
         exact = tuple(np.asarray(x) for x in contract.reference(*placed.inputs, **placed.options))
         bound = tuple(np.asarray(x) for x in contract.bound(*placed.inputs, **placed.options))

@@ -114,14 +114,14 @@ class Case:
             sample = self.operation.contract.variations[self.variation](sample)
         if self.special is None:
             return sample
-        leaves = _leaves(sample.inputs)
+        leaves = arrays_in(sample.inputs)
         number, element = self.where
         changed = [
             np.zeros_like(x) if self.zeros and i != number and x.dtype in FLOATS else x.copy()
             for i, x in enumerate(leaves)
         ]
         changed[number].reshape(-1)[element] = self.special
-        return Arguments(_with_leaves(sample.inputs, changed), sample.options)
+        return Arguments(with_arrays(sample.inputs, changed), sample.options)
 
 
 def verify(
@@ -187,7 +187,7 @@ def special_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Itera
     """NaN, the infinities, and numbers whose exponential overflows as the first and the last element of each input."""
     operation = implementation.operation
     sizes = _uneven(operation, (5, 9, 18, 3))
-    inputs = _leaves(Case(operation, dtype, sizes).arguments().inputs)
+    inputs = arrays_in(Case(operation, dtype, sizes).arguments().inputs)
     for i, element, special in itertools.product(range(len(inputs)), (0, -1), (np.nan, np.inf, -np.inf, 1e3, -1e3)):
         if inputs[i].dtype in FLOATS:
             yield Case(operation, dtype, sizes, special=special, where=(i, element))
@@ -238,7 +238,7 @@ def judge_call(
     """
     contract = implementation.operation.contract
     inputs = _lay_out(arguments, layouts, contract.updates)
-    values = _with_leaves(arguments.inputs, [memory.view for memory in inputs])
+    values = with_arrays(arguments.inputs, [memory.view for memory in inputs])
     dtype = inputs[0].view.dtype
     exact, bound = answer or _exact_and_bound(contract, values, arguments.options)
     options = dict(arguments.options)
@@ -247,7 +247,7 @@ def judge_call(
         options["out"] = given[0].view if len(given) == 1 else tuple(memory.view for memory in given)
 
     problems: list[str] = []
-    ordinary = all(np.isfinite(x).all() for x in (*_leaves(values), *exact))
+    ordinary = all(np.isfinite(x).all() for x in (*arrays_in(values), *exact))
     with new_results_poisoned() as new, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always" if ordinary else "ignore")
         try:
@@ -438,15 +438,15 @@ UNWRITEABLE = ("with one row for all", "with one column for all", "read-only")
 
 def _lay_out(arguments: Arguments, layouts: Sequence[str] | None, updates: Sequence[int] = ()) -> list[_Memory]:
     if layouts is None:
-        return [_Memory(x, x) for x in _leaves(arguments.inputs)]
-    leaves = _leaves(arguments.inputs)
+        return [_Memory(x, x) for x in arrays_in(arguments.inputs)]
+    leaves = arrays_in(arguments.inputs)
     return [
         _Memory(*LAYOUTS["in C order" if i in updates and layout in UNWRITEABLE else layout](x))
         for i, (x, layout) in enumerate(zip(leaves, itertools.cycle(layouts), strict=False))
     ]
 
 
-def _leaves(values: Sequence[Any]) -> list[Any]:
+def arrays_in(values: Sequence[Any]) -> list[Any]:
     """The arrays among the values, also inside a dataclass (a cache)."""
     leaves = []
     for value in values:
@@ -458,7 +458,7 @@ def _leaves(values: Sequence[Any]) -> list[Any]:
     return leaves
 
 
-def _with_leaves(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, ...]:
+def with_arrays(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, ...]:
     """The values with other arrays in place of their own."""
     following = iter(leaves)
     changed: list[Any] = []
@@ -478,7 +478,7 @@ def exact_and_bound(case: Case) -> tuple[Arrays, Arrays]:
 
 def _answer(case: Case) -> tuple[Arrays, Arrays]:
     arguments, contract = case.arguments(), case.operation.contract
-    values = _with_leaves(
+    values = with_arrays(
         arguments.inputs, [memory.view for memory in _lay_out(arguments, case.layouts, contract.updates)]
     )
     return _exact_and_bound(contract, values, arguments.options)

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ..operation import Arguments, Operation
-from . import _leaves
+from . import arrays_in
 from .problem import Problem, places_of
 
 
@@ -72,7 +72,7 @@ def plan(operation: Operation) -> Plan:
     args, results = problem.kernel_arguments()
     kernel = next(k.kernel for k in operation.ladder() if k.backend in ("python", "numpy"))
     names = list(inspect.signature(inspect.unwrap(kernel)).parameters)
-    leaves = _leaves(problem.inputs)
+    leaves = arrays_in(problem.inputs)
     found: list[Parameter] = []
     places = places_of(results, args)
     joined = False
@@ -89,7 +89,8 @@ def plan(operation: Operation) -> Plan:
             joined |= leaves[leaf].shape != arg.shape
         else:
             result = next(n for n, x in enumerate(results) if np.shares_memory(x, arg))
-            found.append(Parameter(name, "result", result, dtype, results[result].ndim))
+            called = name if len(results) > 1 else "out"  # as in the operation's own call
+            found.append(Parameter(called, "result", result, dtype, results[result].ndim))
     scalars = tuple(arg for arg in args if not isinstance(arg, np.ndarray))
     return Plan(tuple(found), joined, scalars)
 
