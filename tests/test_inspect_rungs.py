@@ -134,12 +134,12 @@ def test_objdump_counts_the_same_multiply_adds_between_the_same_addresses(level,
         f"--start-address={loop.instructions[0].address}",
         f"--stop-address={last.address + last.size}",
     ]
-    told = subprocess.run([*command, in_cpp.extension().path], capture_output=True, text=True, check=True).stdout
+    data = subprocess.run([*command, in_cpp.extension().path], capture_output=True, text=True, check=True).stdout
     rows, vectors = tile_of(level)
     register = "%zmm" if level == "v4" else "%ymm"
-    lines = [line for line in told.splitlines() if "vfmadd" in line and register in line]
+    lines = [line for line in data.splitlines() if "vfmadd" in line and register in line]
     assert len(lines) == rows * vectors
-    assert len(re.findall(r"\n +[0-9a-f]+:", told)) == len(loop.instructions)
+    assert len(re.findall(r"\n +[0-9a-f]+:", data)) == len(loop.instructions)
 
 
 # --- every rung
@@ -436,9 +436,9 @@ def test_plain_output_is_the_same_each_time():
 
 
 def test_json_has_the_records():
-    told = json.loads(run("matmul", "cpp.packed", "--isa", "v4", "--json", "--no-measure").output)
-    loop = told["listings"][0]["loop"]
-    assert (told["operation"], told["impl"]) == ("matmul", "cpp.packed")
+    data = json.loads(run("matmul", "cpp.packed", "--isa", "v4", "--json", "--no-measure").output)
+    loop = data["listings"][0]["loop"]
+    assert (data["operation"], data["impl"]) == ("matmul", "cpp.packed")
     assert loop["counts"]["fma"] == 24
     assert {"address", "mnemonic", "kind", "line"} <= set(loop["instructions"][0])
     both = json.loads(
@@ -488,5 +488,5 @@ def test_an_implementation_inspects_itself():
 
 def test_importing_loopnest_loads_no_inspect():
     program = "import sys, loopnest; print([name for name in sys.modules if name.startswith('loopnest.inspect')])"
-    told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
-    assert told.stdout.strip() == "[]"
+    data = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=60)
+    assert data.stdout.strip() == "[]"

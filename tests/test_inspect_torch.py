@@ -48,7 +48,7 @@ def test_the_libraries_reports_are_read():
 @needs_torch
 def test_an_eager_product_is_a_librarys_routine_of_the_workloads_sizes():
     source, runs = listings("matmul", "torch.eager", "source")
-    assert "torch.mm(a, b, out=out)" in source.text
+    assert "torch.mm(a, b, out=c)" in source.text
     assert runs.title == "what torch.eager runs, on square-16, float32"
     assert re.search(r"^ATen +aten::mm +once$", runs.text, re.MULTILINE)
     torch = pytest.importorskip("torch")

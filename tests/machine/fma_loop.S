@@ -1,7 +1,7 @@
-// The peak by hand: nothing but fused multiply-adds in registers, and the counting of rounds. What the compiler made of the
+// The peak by hand: only fused multiply-adds in registers, and a counter of rounds. What the compiler made of the
 // loop in csrc/measure/limits.hpp must be as fast (tests/test_peak.py).
 //
-// long name(long rounds): runs so many, returns its flops. zmm24 or ymm14 is x, zmm25 or ymm15 is y; 24 chains of AVX-512
+// long name(long rounds): runs that many rounds, returns the flops. zmm24 or ymm14 is x, zmm25 or ymm15 is y; 24 chains of AVX-512
 // and 12 of AVX2, more than 2 units with 4 cycles of latency keep busy.
 
         .text

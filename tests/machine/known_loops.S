@@ -1,4 +1,4 @@
-// Loops of which every count is known (tests/test_inspect.py): what each has is written beside it.
+// Loops with known counts (tests/test_inspect.py): the comment above each loop has them.
 
         .text
 
@@ -75,7 +75,7 @@ FUNCTION entered_at_its_test
         jns     1b
 END entered_at_its_test
 
-// A way beside the usual one, with a loop in it: 3 instructions of the usual way are jumped over.
+// A detour from the common path, with a loop in it: the common path skips its 3 instructions.
 FUNCTION with_a_side_way
 1:      vmovupd (%rdi), %ymm1
         vucomisd %xmm1, %xmm3

@@ -23,6 +23,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
+import numpy as np
+
 from .. import _core
 from ..operation import Implementation, Workload
 from .elf import diagnose
@@ -74,6 +76,13 @@ def workload_of(k: Implementation, name: str | None) -> Workload:
         known = ", ".join(w.name for w in workloads)
         raise InspectError(f"workload is {name!r}, which {k.operation.name} does not have; it has {known}")
     return chosen
+
+
+def run_once(k: Implementation, workload: Workload, dtype: str) -> None:
+    """One call on a workload, with random inputs."""
+    arguments = k.operation.contract.sample(workload, np.dtype(dtype), np.random.default_rng(0))
+    with np.errstate(all="ignore"):
+        k.operation.contract.run(k.kernel, *arguments.inputs, **arguments.options)
 
 
 def inspect(

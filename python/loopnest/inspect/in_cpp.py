@@ -41,7 +41,7 @@ FEW = 20
 """Fewer samples than this decide nothing."""
 
 AROUND = 6
-"""Lines shown around those of another header that the hot loop comes from."""
+"""Lines shown around the hot loop's lines in another header."""
 
 
 @dataclass(frozen=True)

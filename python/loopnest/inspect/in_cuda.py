@@ -24,7 +24,7 @@ import numpy as np
 
 from ..backends import cuda_simulated
 from ..operation import Implementation, Workload
-from . import Request, workload_of
+from . import Request, run_once, workload_of
 from .cubin import assemble, disassemble, why_no_assembler, why_no_disassembler
 from .gpu_code import families, read_ptx, read_sass
 from .occupancy import Gpu, gpu_named, occupancy
@@ -211,13 +211,6 @@ def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launc
     with _noting() as launches:
         run_once(k, workload, dtype)
     return launches
-
-
-def run_once(k: Implementation, workload: Workload, dtype: str) -> None:
-    """One call on a workload."""
-    arguments = k.operation.contract.sample(workload, np.dtype(dtype), np.random.default_rng(0))
-    with np.errstate(all="ignore"):
-        k.operation.contract.run(k.kernel, *arguments.inputs, **arguments.options)
 
 
 class HostArray(np.ndarray):

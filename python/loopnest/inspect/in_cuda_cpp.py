@@ -18,8 +18,8 @@ from ..backends import cuda_device
 from ..backends.compiler import BuildError
 from ..backends.cuda_cpp import compile_file, why_no_nvrtc
 from ..operation import Implementation, Workload
-from . import Request
-from .in_cuda import Launch, run_once, shown, three
+from . import Request, run_once
+from .in_cuda import Launch, shown, three
 from .records import InspectError, Listing
 
 SHOWS = ("hot", "source", "sass", "ptx")

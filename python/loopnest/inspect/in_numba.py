@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from ..operation import Implementation
-from . import Request, workload_of
+from . import Request, run_once, workload_of
 from .elf import ObjectFile
 from .families import this_family
 from .gpu_code import families, read_ir
@@ -86,10 +86,9 @@ def kernels_of(
 
     Raises InspectError if there is none.
     """
-    operation, chosen = k.operation, workload_of(k, workload)
-    arguments = operation.contract.sample(chosen, np.dtype(dtype), np.random.default_rng(0))
-    with _noting() as found, np.errstate(all="ignore"):
-        operation.contract.run(k.kernel, *arguments.inputs, **arguments.options)
+    chosen = workload_of(k, workload)
+    with _noting() as found:
+        run_once(k, chosen, dtype)
     distinct = list(dict.fromkeys(_strided(one) if strided else one for one in found))
     if not distinct:
         raise InspectError(f"{k.id} calls no kernel that Numba compiles, on {chosen.name}")

@@ -19,10 +19,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from unittest import mock
 
-import numpy as np
-
 from ..operation import Implementation, Workload
-from . import Request, workload_of
+from . import Request, run_once, workload_of
 from .elf import HELPERS, object_file
 from .families import this_family
 from .loops import heat, hot_loop
@@ -182,12 +180,11 @@ def _written(k: Implementation, workload: Workload, dtype: str) -> Sequence[str]
     from ..backends import torch as tensors
 
     codes: list[str] = []
-    arguments = k.operation.contract.sample(workload, np.dtype(dtype), np.random.default_rng(0))
     with (
         mock.patch.object(GraphLowering, "save_output_code", codes.append),
         mock.patch.object(tensors, "_compiled", {}),  # so that it is translated now
     ):
-        k.operation.contract.run(k.kernel, *arguments.inputs, **arguments.options)
+        run_once(k, workload, dtype)
     return list(dict.fromkeys(codes))
 
 

@@ -52,7 +52,7 @@ class Gpu:
 
     cc               its compute capability
     multiprocessors  0 if only the compute capability is known
-    most_warps       resident at once; most_blocks: likewise
+    most_warps       resident at once; most_blocks: the same for blocks
     shared           shared memory at the largest carve-out
     block_shared     the part that one block may have; above 48 KiB only as dynamic memory that the program asks for
     barriers         for all blocks together; 0 if they never run out

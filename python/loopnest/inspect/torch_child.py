@@ -12,18 +12,16 @@ import sys
 
 
 def main() -> None:
-    import numpy as np
     import torch
     from torch.profiler import ProfilerActivity, profile
 
     from ..operations import OPERATIONS
+    from . import run_once, workload_of
 
     operation, impl, workload, dtype = sys.argv[1:]
-    contract, k = OPERATIONS[operation].contract, OPERATIONS[operation][impl]
-    chosen = next(w for w in contract.workloads if w.name == workload)
-    arguments = contract.sample(chosen, np.dtype(dtype), np.random.default_rng(0))
+    k = OPERATIONS[operation][impl]
     with profile(activities=[ProfilerActivity.CPU]) as profiled:
-        contract.run(k.kernel, *arguments.inputs, **arguments.options)
+        run_once(k, workload_of(k, workload), dtype)
     events = profiled.key_averages()
     operators = [(e.key, e.count) for e in events if e.key.startswith(("aten::", "mkldnn", "onednn"))]
     config = [line.strip(" -\n") for line in torch.__config__.show().splitlines()]
