@@ -29,9 +29,9 @@ TILE = 64
 """A tile of 64 x 64 float32 is 16 KiB: it and its transposed copy fit into an L1 cache of 32 KiB."""
 
 
-def transpose(a, out):
+def transpose(a, b):
     """Tile by tile, so that a line is still in the cache when its next element is needed."""
     rows, cols = a.shape
     for i in range(0, rows, TILE):
         for j in range(0, cols, TILE):
-            out[j : j + TILE, i : i + TILE] = np.transpose(a[i : i + TILE, j : j + TILE])
+            b[j : j + TILE, i : i + TILE] = np.transpose(a[i : i + TILE, j : j + TILE])

@@ -26,9 +26,9 @@ def broadcast_strides(shape, strides, to):
     return strides
 
 
-def transpose(a, out):
-    """Write a's element (i, j) to out's (j, i), with loops."""
+def transpose(a, b):
+    """Write a's element (i, j) to b's (j, i), with loops."""
     rows, cols = a.shape
     for i in range(min(rows, cols)):  # is this every element?
         for j in range(min(rows, cols)):
-            out[j, i] = a[i, j]
+            b[j, i] = a[i, j]

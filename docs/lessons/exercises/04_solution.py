@@ -9,17 +9,17 @@ COLUMNS = 512
 
 
 @numba.njit
-def matmul(a, b, out):
-    """out = a @ b: each block of b is used for all rows of a."""
+def matmul(a, b, c):
+    """c = a @ b: each block of b is used for all rows of a."""
     m, k = a.shape
     n = b.shape[1]
-    out[:, :] = 0
+    c[:, :] = 0
     for j0 in range(0, n, COLUMNS):
         j1 = min(j0 + COLUMNS, n)
         for p0 in range(0, k, ROWS):
             p1 = min(p0 + ROWS, k)
             for i in range(m):
-                row = out[i, j0:j1]
+                row = c[i, j0:j1]
                 for p in range(p0, p1):
                     factor, b_row = a[i, p], b[p, j0:j1]
                     for j in range(len(row)):  # from 0 to a length: LLVM makes vector instructions of that

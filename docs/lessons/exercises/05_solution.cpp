@@ -3,7 +3,7 @@
 
 constexpr long SUMS = 128;  // 8 vectors of 16 floats: 2 multiply-adds start in a cycle, and each takes 4 cycles
 
-extern "C" void dot(const float* x, const float* y, float* out, long n) {
+extern "C" void dot(const float* x, const float* y, float* result, long n) {
     float sums[SUMS] = {};
     long i = 0;
     for (; i + SUMS <= n; i += SUMS)
@@ -14,5 +14,5 @@ extern "C" void dot(const float* x, const float* y, float* out, long n) {
     float total = 0;
     for (long s = 0; s < SUMS; s++)
         total += sums[s];
-    *out = total;
+    *result = total;
 }

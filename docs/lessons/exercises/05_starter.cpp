@@ -8,7 +8,7 @@
 
 constexpr long SUMS = 32;
 
-extern "C" void dot(const float* x, const float* y, float* out, long n) {
+extern "C" void dot(const float* x, const float* y, float* result, long n) {
     float sums[SUMS] = {};  // zeros
     long i = 0;
     for (; i + SUMS <= n; i += SUMS) {
@@ -19,5 +19,5 @@ extern "C" void dot(const float* x, const float* y, float* out, long n) {
     float total = 0;
     for (long s = 0; s < SUMS; s++)
         total += sums[s];
-    *out = total;
+    *result = total;
 }

@@ -99,8 +99,8 @@ def strides() -> Iterator[Case]:
         yield Case(about, function, arguments, {f"{function}(…)": np.array(expected)})
     for shape in ((2, 3), (1, 4), (5, 2)):
         a = np.arange(float(np.prod(shape))).reshape(shape)
-        arguments = {"a": a, "out": np.full(shape[::-1], np.nan)}
-        yield Case(f"{shape[0]} x {shape[1]}", "transpose", arguments, {"out": a.T.copy()})
+        arguments = {"a": a, "b": np.full(shape[::-1], np.nan)}
+        yield Case(f"{shape[0]} x {shape[1]}", "transpose", arguments, {"b": a.T.copy()})
 
 
 def _matmul(m: int, k: int, n: int, about: str = "", *, c: bool = False) -> Case:
@@ -108,10 +108,9 @@ def _matmul(m: int, k: int, n: int, about: str = "", *, c: bool = False) -> Case
     dtype = np.float32 if c else np.float64
     a: Array = _small(m, k).astype(dtype)
     b: Array = _small(k, n).astype(dtype)
-    result = "c" if c else "out"
-    arguments = {"a": a, "b": b, result: np.full((m, n), np.nan, dtype)} | ({"m": m, "n": n, "k": k} if c else {})
+    arguments = {"a": a, "b": b, "c": np.full((m, n), np.nan, dtype)} | ({"m": m, "n": n, "k": k} if c else {})
     sizes = f"{m} x {k} by {k} x {n}"
-    return Case(f"{sizes}: {about}" if about else sizes, "matmul", arguments, {result: a @ b})
+    return Case(f"{sizes}: {about}" if about else sizes, "matmul", arguments, {"c": a @ b})
 
 
 def blocked() -> Iterator[Case]:
@@ -125,8 +124,8 @@ def blocked() -> Iterator[Case]:
 def many_sums() -> Iterator[Case]:
     for n in (3, 64, 1, 0, 100, 1000):
         x, y = _small(n).astype(np.float32), _small(n)[::-1].astype(np.float32)
-        arguments = {"x": x, "y": y, "out": np.full(1, np.nan, np.float32), "n": n}
-        yield Case(f"{n} element{'' if n == 1 else 's'}", "dot", arguments, {"out": np.array([x @ y])})
+        arguments = {"x": x, "y": y, "result": np.full(1, np.nan, np.float32), "n": n}
+        yield Case(f"{n} element{'' if n == 1 else 's'}", "dot", arguments, {"result": np.array([x @ y])})
 
 
 def tiles() -> Iterator[Case]:

@@ -237,7 +237,7 @@ def _tried(exercise: Exercise, path: Path, seconds: float) -> Attempt:
     except user_file.UserFileError as error:
         return _failed(attempt, "does-not-build", 0, small[0], str(error))
     end = time.monotonic() + PATIENCE
-    with Session(path, ProcessLimits(PATIENCE, MEMORY), end + 10 * seconds) as child:
+    with Session(path, ProcessLimits(PATIENCE, MEMORY), end + PATIENCE + 10 * seconds) as child:
         for passed, case in enumerate(small):
             try:
                 outcome, failure = _case(child, path, built, case, end)
@@ -253,8 +253,11 @@ def _tried(exercise: Exercise, path: Path, seconds: float) -> Attempt:
                 return dataclasses.replace(attempt, outcome=outcome, passed=passed, failure=failure)
         attempt = dataclasses.replace(attempt, passed=len(small))
         if exercise.rivals and seconds:
-            limit = PATIENCE + 10 * seconds
-            times = child.run(rivals.time_rivals, exercise.rivals, path, built, seconds, limit=limit)
+            try:
+                limit = PATIENCE + 10 * seconds
+                times = child.run(rivals.time_rivals, exercise.rivals, path, built, seconds, limit=limit)
+            except EndedError as error:
+                return dataclasses.replace(attempt, reason=f"Not timed: {error.text}.")
             return dataclasses.replace(attempt, times=tuple(Timed(*one) for one in times))
     untimed = "Not timed: a simulated GPU's times say nothing about a real one's."
     return dataclasses.replace(attempt, reason=untimed if exercise.suffix == ".cu" else "")
