@@ -193,8 +193,8 @@ class Operation:
     def register(self, id: str) -> Callable[[Kernel], Kernel]:
         """A decorator that adds a rung of one's own, under an id such as `mine.tiled`.
 
-        The function takes the operation's inputs, then arrays to fill with the results: for matmul `(a, b, out)`,
-        all 2-D float32 or float64 arrays; inputs may have any strides, `out` is C-contiguous. See the kernels of
+        The function takes the operation's inputs, then arrays to fill with the results: for matmul `(a, b, c)`,
+        all 2-D float32 or float64 arrays; inputs may have any strides, results are in C order. See the kernels of
         the operation's own folder for the exact arguments.
         """
         if not re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", str(id)):

@@ -216,12 +216,11 @@ def c_parameters(operation: Operation, dtype: str = "float", *, strided: bool = 
     known = plan(operation)
     found = []
     for p in known.arrays:
-        name = "c" if operation.name == "matmul" and p.name == "out" else p.name
-        found.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else dtype}* {name}")
+        found.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else dtype}* {p.name}")
         if strided and p.axes == 1:
-            found.append(f"long {name}_stride")
+            found.append(f"long {p.name}_stride")
         elif strided and p.axes == 2:
-            found += [f"long {name}_row_stride", f"long {name}_col_stride"]
+            found += [f"long {p.name}_row_stride", f"long {p.name}_col_stride"]
     axes = list(operation.contract.workloads[0].shape)
     taken = {p.name for p in known.parameters}
     order = [a if a not in taken else SIZE_NAMES[a][1] for a in DEFAULT_ORDER.get(operation.name, axes)]

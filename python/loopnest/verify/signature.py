@@ -3,9 +3,9 @@ Python function that may take their place.
 
 >>> import loopnest as ln
 >>> [p.name for p in plan(ln.matmul).parameters]
-['a', 'b', 'out']
+['a', 'b', 'c']
 >>> python_forms(ln.matmul)
-['def matmul(a, b, out)', 'def matmul(a, b): return …']
+['def matmul(a, b, c)', 'def matmul(a, b): return …']
 """
 
 from __future__ import annotations
@@ -89,8 +89,7 @@ def plan(operation: Operation) -> Plan:
             joined |= leaves[leaf].shape != arg.shape
         else:
             result = next(n for n, x in enumerate(results) if np.shares_memory(x, arg))
-            called = name if len(results) > 1 else "out"  # as in the operation's own call
-            found.append(Parameter(called, "result", result, dtype, results[result].ndim))
+            found.append(Parameter(name, "result", result, dtype, results[result].ndim))
     scalars = tuple(arg for arg in args if not isinstance(arg, np.ndarray))
     return Plan(tuple(found), joined, scalars)
 
