@@ -17,7 +17,7 @@ struct AddBias {
     Vector<const T> b;
 
     LOOPNEST_INLINE AddBias of_piece(index, index j0) const { return {b.from(j0)}; }
-    LOOPNEST_INLINE void operator()(index, index j0, Matrix<T> tile) const {
+    LOOPNEST_INLINE void apply(index, index j0, Matrix<T> tile) const {
         for (index i = 0; i < tile.rows; ++i)
             for (index j = 0; j < tile.cols; j += lanes<T>) {
                 const index rest = tile.cols - j;

@@ -1,14 +1,14 @@
-// The other four orders of the three loops, for the layout study; naive is ijk and reordered is ikj.
+// The other four orders of the three loops, to study layouts; naive is i j p, reordered is i p j. In the names p is called k.
 //
-// All six do the same multiplications. What differs is the stride of the innermost loop in row-major matrices:
+// All six do the same multiplications. They differ in the stride of the innermost loop in row-major matrices:
 //
-//     innermost   a         b         c         order
-//     k           1         a row     fixed     ijk, jik   a dot product: one chain of sums, b column by column
+//     innermost   a         b         c         orders
+//     p           1         a row     fixed     ijk, jik   a dot product: one chain of sums, b column by column
 //     j           fixed     1         1         ikj, kij   rows along rows: vectorizes
-//     i           a row     fixed     a row     jki, kji   columns: two strided streams, the worst of all
+//     i           a row     fixed     a row     jki, kji   columns: two strided streams, the slowest of all
 //
-// With column-major operands the last two lines change places. The outer two loops decide what is used again soon:
-// kij updates all of c for every k, ikj finishes one row of c before the next.
+// With column-major operands the last two lines change places. The outer two loops decide what is used again soon: kij updates
+// all of c for every p, ikj finishes one row of c before the next.
 #pragma once
 
 #include "view.hpp"
@@ -26,7 +26,7 @@ void jik(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     for (index j = 0; j < c.cols; ++j)
         for (index i = 0; i < c.rows; ++i) {
             T sum = 0;
-            for (index k = 0; k < a.cols; ++k) sum += a(i, k) * b(k, j);
+            for (index p = 0; p < a.cols; ++p) sum += a(i, p) * b(p, j);
             c(i, j) = sum;
         }
 }
@@ -35,24 +35,24 @@ template <class T>
 void jki(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     clear(c);
     for (index j = 0; j < c.cols; ++j)
-        for (index k = 0; k < a.cols; ++k)
-            for (index i = 0; i < c.rows; ++i) c(i, j) += a(i, k) * b(k, j);
+        for (index p = 0; p < a.cols; ++p)
+            for (index i = 0; i < c.rows; ++i) c(i, j) += a(i, p) * b(p, j);
 }
 
 template <class T>
 void kij(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     clear(c);
-    for (index k = 0; k < a.cols; ++k)
+    for (index p = 0; p < a.cols; ++p)
         for (index i = 0; i < c.rows; ++i)
-            for (index j = 0; j < c.cols; ++j) c(i, j) += a(i, k) * b(k, j);
+            for (index j = 0; j < c.cols; ++j) c(i, j) += a(i, p) * b(p, j);
 }
 
 template <class T>
 void kji(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     clear(c);
-    for (index k = 0; k < a.cols; ++k)
+    for (index p = 0; p < a.cols; ++p)
         for (index j = 0; j < c.cols; ++j)
-            for (index i = 0; i < c.rows; ++i) c(i, j) += a(i, k) * b(k, j);
+            for (index i = 0; i < c.rows; ++i) c(i, j) += a(i, p) * b(p, j);
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

@@ -1,16 +1,16 @@
-// All cores: c is cut into pieces, each a product of its own, and for each the way that suits its shape is taken.
+// All cores: c is cut into pieces, and each piece is a product that takes the algorithm for its shape.
 //
-// No two threads write the same memory, and none waits for another: what they share is read only. c is cut into columns
-// where it can be, since a, read where it lies, then costs no thread anything twice, and every sliver of b is packed by one
-// thread alone; an a that has to be packed is cut into rows instead. Twice as many pieces as threads leave little to wait
-// for at the end. Where c is small and the sums are long (tall k), the sums are cut: each thread adds up its part of k in
-// scratch memory, and the parts are added in the order of k. So at a given number of threads every call's result is the
-// same to the last bit, whoever takes which piece. Below some 2 million operations, 20 µs of one core, another core
-// would come too late. What limits it: the cores' clock, and the memory and the L3 cache that they share.
+// No two threads write the same memory and none waits for another: they share only what is read. c is cut into columns if
+// possible, since reading a in place then costs nothing twice and one thread packs each micro-panel of b. An a that must be
+// packed is cut into rows instead. There are twice as many pieces as threads, so that little waits at the end. If c is small
+// and the sums are long (tall k), the sums are cut: each thread adds up its part of p in scratch memory, and the parts are
+// added in the order of p. So at a given number of threads every call gives the same bits, whichever thread takes which piece.
+// Below some 2 million operations, 20 µs of one core, a second core would come too late. The limit is the cores' clock, and
+// the memory and the L3 cache that they share.
 #pragma once
 
-#include "runtime/threads.hpp"
 #include "matmul/kernel/by_shape.hpp"
+#include "runtime/threads.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
@@ -23,8 +23,8 @@ struct Grid {
     index rows, cols;  // of pieces
 };
 
-// The grid by which the busiest thread has the least to do: so many pieces, of so many tiles each. Among equal ones that
-// with the fewest cuts of rows, each of which makes the threads pack b once more, and then that with the most pieces.
+// The grid that leaves the least work to the busiest thread: pieces times tiles. Among equal grids the one with the fewest cuts
+// of rows, since each makes the threads pack b once more, and then the one with the most pieces.
 template <class T>
 Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
     if (threads == 1) return {1, 1};
@@ -33,7 +33,7 @@ Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
     const bool rows_first = cut == Cut::anyhow && !read_in_place(a) && row_units >= 2 * threads;
     Grid best = {1, 1};
     double least = 0;
-    const double even_share = double((row_units * col_units + threads - 1) / threads);  // no grid's busiest has less
+    const double even_share = double((row_units * col_units + threads - 1) / threads);  // the busiest thread has at least this
     const index most_rows = smaller(cut == Cut::columns ? 1 : row_units, most);
     for (index rows = 1; rows <= most_rows && (rows == 1 || least > even_share); ++rows)
         for (index cols = 1; cols <= smaller(rows_first ? 1 : col_units, most / rows); ++cols) {
@@ -47,9 +47,9 @@ Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
     return best;
 }
 
-// The parts of a sum that is cut, added in order.
-template <class T, class Finish>
-void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index parts, Finish finish, bool accumulate) {
+// c = a b with the sums cut into parts, which are added in order.
+template <class T, class Epilogue>
+void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index parts, Epilogue epilogue, bool accumulate) {
     const index depth = (a.cols + parts - 1) / parts, size = c.rows * c.cols;
     T* const sums = scratch<T>(Slot::parts, parts * size);
     share(parts, [&](index part) {
@@ -64,27 +64,27 @@ void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index 
             c(i, j) = sum;
         }
     }
-    finish(0, 0, c);
+    epilogue.apply(0, 0, c);
 }
 
-// c = a b, or c += a b, on the pool's threads; finish as in multiply_prefetched, from several threads at once.
-template <class T, class Finish = Nothing>
-void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Finish finish = {}, Cut cut = Cut::anyhow,
+// c = a b, or c += a b, on the pool's threads. Several threads apply the epilogue at once.
+template <class T, class Epilogue = NoEpilogue>
+void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue = {}, Cut cut = Cut::anyhow,
                      bool accumulate = false) {
     const double operations = 2.0 * double(c.rows) * double(c.cols) * double(a.cols);
     const index threads = index(smaller(double(num_threads()), operations / worth_a_thread));
-    if (threads <= 1) return multiply(a, b, c, finish, accumulate);
+    if (threads <= 1) return multiply(a, b, c, epilogue, accumulate);
     const Grid pieces = grid(a, c, threads, cut);
     if (pieces.rows * pieces.cols < threads || (c.rows * c.cols <= 128 * 128 && a.cols >= 16 * larger(c.rows, c.cols)))
-        if (cut == Cut::anyhow) return multiply_in_parts(a, b, c, threads, finish, accumulate);
+        if (cut == Cut::anyhow) return multiply_in_parts(a, b, c, threads, epilogue, accumulate);
     const index height = round_up((c.rows + pieces.rows - 1) / pieces.rows, tile_rows);
     const index width = round_up((c.cols + pieces.cols - 1) / pieces.cols, tile_cols<T>);
     share(pieces.rows * pieces.cols, [&](index piece) {
         const index i0 = piece / pieces.cols * height, j0 = piece % pieces.cols * width;
         const index rows = smaller(height, c.rows - i0), cols = smaller(width, c.cols - j0);
-        if (rows <= 0 || cols <= 0) return;  // rounding up has left nothing for the last ones
+        if (rows <= 0 || cols <= 0) return;  // rounding up left nothing for it
         multiply(a.block(i0, 0, rows, a.cols), b.block(0, j0, b.rows, cols), c.block(i0, j0, rows, cols),
-                 finish.of_piece(i0, j0), accumulate);
+                 epilogue.of_piece(i0, j0), accumulate);
     });
 }
 

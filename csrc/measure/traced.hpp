@@ -19,6 +19,9 @@
 
 namespace loopnest::LOOPNEST_ISA {
 
+// Not inlined: a rung has hundreds of accesses, and the compiler would take minutes.
+__attribute__((noinline)) inline void trace(const void* at, index bytes, bool write) { tracer->access(at, bytes, write); }
+
 template <class T>
 struct Traced {
     T value;
@@ -27,14 +30,14 @@ struct Traced {
     LOOPNEST_INLINE Traced(T x) : value(x) {}  // a new local variable: a register
     LOOPNEST_INLINE Traced(const Traced& other) : value(T(other)) {}
     LOOPNEST_INLINE Traced& operator=(T x) {
-        tracer->access(this, sizeof(T), true);
+        trace(this, sizeof(T), true);
         value = x;
         return *this;
     }
     LOOPNEST_INLINE Traced& operator=(const Traced& other) { return *this = T(other); }
     LOOPNEST_INLINE Traced& operator+=(T x) { return *this = T(*this) + x; }
     LOOPNEST_INLINE operator T() const {
-        tracer->access(this, sizeof(T), false);
+        trace(this, sizeof(T), false);
         return value;
     }
 };
@@ -61,14 +64,9 @@ LOOPNEST_INLINE Vec<T> operator-(const Traced<T>& s, typename VectorOf<T>::type 
     return T(s) - v;
 }
 
-// Not inlined: a rung has hundreds of these.
-__attribute__((noinline)) inline void vector_access(const void* at, index bytes, bool write) {
-    tracer->access(at, bytes, write);
-}
-
 template <IsTraced T>
 LOOPNEST_INLINE Vec<T> load(const T* from) {
-    vector_access(from, vector_bytes, false);
+    trace(from, vector_bytes, false);
     Vec<T> v;
     __builtin_memcpy(&v, static_cast<const void*>(from), sizeof v);
     return v;
@@ -76,13 +74,13 @@ LOOPNEST_INLINE Vec<T> load(const T* from) {
 
 template <IsTraced T>
 LOOPNEST_INLINE void store(T* to, Vec<T> v) {
-    vector_access(to, vector_bytes, true);
+    trace(to, vector_bytes, true);
     __builtin_memcpy(static_cast<void*>(to), &v, sizeof v);
 }
 
 template <IsTraced T>
 LOOPNEST_INLINE Vec<T> load_first(const T* from, index count) {
-    vector_access(from, count * index(sizeof(T)), false);
+    trace(from, count * index(sizeof(T)), false);
     Vec<T> v = {};
     __builtin_memcpy(&v, static_cast<const void*>(from), std::size_t(count) * sizeof(T));
     return v;
@@ -90,14 +88,14 @@ LOOPNEST_INLINE Vec<T> load_first(const T* from, index count) {
 
 template <IsTraced T>
 LOOPNEST_INLINE void store_first(T* to, Vec<T> v, index count) {
-    vector_access(to, count * index(sizeof(T)), true);
+    trace(to, count * index(sizeof(T)), true);
     __builtin_memcpy(static_cast<void*>(to), &v, std::size_t(count) * sizeof(T));
 }
 
 template <int count, IsTraced T>
 LOOPNEST_INLINE void copy_elements(T* to, const T* from) {
-    vector_access(from, count * index(sizeof(T)), false);
-    vector_access(to, count * index(sizeof(T)), true);
+    trace(from, count * index(sizeof(T)), false);
+    trace(to, count * index(sizeof(T)), true);
     __builtin_memcpy(static_cast<void*>(to), static_cast<const void*>(from), count * sizeof(T));
 }
 

@@ -26,19 +26,19 @@ namespace mlp_forward {
 template <bool tanh_form, class T>
 struct BiasAndGelu {
     Vector<const T> b1;
-    Matrix<T> beside;  // h
+    Matrix<T> other;  // h
 
     LOOPNEST_INLINE BiasAndGelu of_piece(index i0, index j0) const {
-        return {b1.from(j0), beside.block(i0, j0, beside.rows - i0, beside.cols - j0)};
+        return {b1.from(j0), other.block(i0, j0, other.rows - i0, other.cols - j0)};
     }
-    LOOPNEST_INLINE void operator()(index i0, index j0, Matrix<T> z) const {
+    LOOPNEST_INLINE void apply(index i0, index j0, Matrix<T> z) const {
         const gelu::Gelu<T, tanh_form> gelu;
         for (index i = 0; i < z.rows; ++i)
             for (index j = 0; j < z.cols; j += lanes<T>) {
                 const index rest = z.cols - j;
                 const Vec<T> v = load_rest(&z(i, j), rest) + load_rest(&b1[j0 + j], rest, b1.stride);
                 store_rest<T>(&z(i, j), v, rest);
-                store_rest<T>(&beside(i0 + i, j0 + j), gelu(v), rest);
+                store_rest<T>(&other(i0 + i, j0 + j), gelu(v), rest);
             }
     }
 };
@@ -67,19 +67,19 @@ namespace mlp_backward {
 // dz = dh gelu'(z) in dh's place, and db1 += its rows, for a tile of dh.
 template <bool tanh_form, class T>
 struct TimesSlope {
-    Matrix<const T> beside;  // z
+    Matrix<const T> other;  // z
     Vector<T> db1;
 
     LOOPNEST_INLINE TimesSlope of_piece(index i0, index j0) const {
-        return {beside.block(i0, j0, beside.rows - i0, beside.cols - j0), db1.from(j0)};
+        return {other.block(i0, j0, other.rows - i0, other.cols - j0), db1.from(j0)};
     }
-    LOOPNEST_INLINE void operator()(index i0, index j0, Matrix<T> dh) const {
+    LOOPNEST_INLINE void apply(index i0, index j0, Matrix<T> dh) const {
         const gelu::Slope<T, tanh_form> slope;
         for (index j = 0; j < dh.cols; j += lanes<T>) {
             const index rest = dh.cols - j;
             Vec<T> sum = load_rest(&db1[j0 + j], rest);
             for (index i = 0; i < dh.rows; ++i) {
-                const Vec<T> at = load_rest(&beside(i0 + i, j0 + j), rest, beside.col_stride);
+                const Vec<T> at = load_rest(&other(i0 + i, j0 + j), rest, other.col_stride);
                 const Vec<T> dz = load_rest(&dh(i, j), rest) * slope(at);
                 store_rest<T>(&dh(i, j), dz, rest);
                 sum += dz;
@@ -105,7 +105,7 @@ void hidden_columns(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, M
     matmul::multiply_shared<T>(dy, w2.transposed(), dz, TimesSlope<tanh_form, T>{z, db1}, matmul::Cut::columns);
     multiply_into<T>(x.transposed(), dz, dw1);
     if (dx.rows > 0)
-        matmul::multiply_shared<T>(dz, w1.transposed(), dx, matmul::Nothing{}, matmul::Cut::anyhow, add_to_dx);
+        matmul::multiply_shared<T>(dz, w1.transposed(), dx, matmul::NoEpilogue{}, matmul::Cut::anyhow, add_to_dx);
 }
 
 template <bool tanh_form, class T>

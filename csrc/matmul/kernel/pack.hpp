@@ -1,24 +1,24 @@
-// Packing: slivers of a and b copied into the order in which the micro-kernel reads them.
+// Packing: micro-panels of a and b are copied into the order in which the micro-kernel reads them.
 //
-// The copy makes every layout of a and b the same to the micro-kernel, and straight in memory: no step from page to
-// page, for each of which the TLB would be asked, and no two rows in the same place of a cache.
+// To the micro-kernel all layouts of a and b are then the same, and straight in memory: no step from page to page that asks the
+// TLB, and no two rows in the same place of a cache.
 #pragma once
 
 #include "matmul/kernel/tile.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// How long a row of a packed sliver of `cols` columns of b is: whole vectors, the rest of the last one zeros.
+// The length of a row in a packed micro-panel of b of `cols` columns: whole vectors, padded with zeros.
 template <class T>
 LOOPNEST_INLINE index packed_width(index cols) {
     return round_up(cols, lanes<T>);
 }
 
-// A sliver of b, at most tile_cols wide: to[p][j].
+// A micro-panel of b, at most tile_cols wide: to[p][j].
 template <class T>
-void pack_b_sliver(Matrix<const T> b, T* to) {
+void pack_b(Matrix<const T> b, T* to) {
     const index width = packed_width<T>(b.cols);
-    if (b.row_stride == 1 && b.col_stride != 1) {  // contiguous columns: squares of lanes x lanes, turned in registers
+    if (b.row_stride == 1 && b.col_stride != 1) {  // contiguous columns: transpose squares of lanes x lanes
         for (index j = 0; j < b.cols; j += lanes<T>)
             for (index p = 0; p < b.rows; p += lanes<T>) {
                 const index height = smaller(lanes<T>, b.rows - p), count = smaller(lanes<T>, b.cols - j);
@@ -39,16 +39,16 @@ void pack_b_sliver(Matrix<const T> b, T* to) {
         }
 }
 
-// From a packed sliver of a to the next. The 64 bytes more keep the slivers from lying a multiple of 4096 bytes apart, in
-// the same place of L1, where as many as are written at a time would not fit.
+// From a packed micro-panel of a to the next. The extra 64 bytes keep the micro-panels from lying a multiple of 4096 bytes
+// apart: L1 could not hold the eight that are written together.
 template <class T>
 LOOPNEST_INLINE index packed_a_step(index inner) {
     return inner * tile_rows + 64 / index(sizeof(T));
 }
 
-// Slivers of a of tile_rows rows: to[sliver][p][i]. Eight slivers side by side, so that where a's columns are contiguous,
-// a cache line of 16 elements is used whole while it is there. Of such a column 8 elements are copied for 6, as two
-// instructions do: the next column's, or the gap between slivers, has the place of the last two.
+// Micro-panels of a of tile_rows rows: to[panel][p][i]. Eight are written together, so that if a's columns are contiguous, a
+// cache line of 16 elements is used whole while it is in L1. A column holds 6 elements but 8 are copied (two vector moves): the
+// extra two land in the next column's slot, or in the gap between micro-panels, and are overwritten or ignored.
 template <class T>
 void pack_a(Matrix<const T> a, T* to) {
     const index step = packed_a_step<T>(a.cols), together = 8 * tile_rows, copied = 8;
@@ -56,12 +56,12 @@ void pack_a(Matrix<const T> a, T* to) {
     for (index i0 = 0; i0 < a.rows; i0 += together)
         for (index p = 0; p < a.cols; ++p)
             for (index i = i0; i < smaller(i0 + together, a.rows); i += tile_rows) {
-                T* const sliver = to + i / tile_rows * step + p * tile_rows;
-                __builtin_prefetch(&a(i, p) + steps_ahead * a.col_stride);
+                T* const column = to + i / tile_rows * step + p * tile_rows;
+                __builtin_prefetch(&a(i, p) + rows_ahead * a.col_stride);
                 if (i + copied <= a.rows && a.row_stride == 1)
-                    copy_elements<copied>(sliver, &a(i, p));
+                    copy_elements<copied>(column, &a(i, p));
                 else
-                    for (index row = 0; row < smaller(tile_rows, a.rows - i); ++row) sliver[row] = a(i + row, p);
+                    for (index row = 0; row < smaller(tile_rows, a.rows - i); ++row) column[row] = a(i + row, p);
             }
 }
 

@@ -1,55 +1,55 @@
 // The micro-kernel: a tile of c in vector registers, the innermost loop of every rung from register_tiled upwards.
 //
-//     c(i, j) (+)= sum over p of a(i, p) b(p, j)        6 rows i, 4 vectors of columns j (2 where there are 16 registers)
+//     c(i, j) (+)= sum over p of a(i, p) b(p, j)        6 rows i, 4 vectors of columns j (2 vectors with 16 registers)
 //
-// A step of p loads a row of b, 4 vectors, and broadcasts 6 elements of a: 10 loads for 24 vector multiply-adds. c is
-// loaded and stored once for all steps. At the edges of c a tile has fewer rows and columns: each height and number of
-// vectors has a function of its own, so that no work is done for elements that do not exist.
+// A step of p loads a row of b, 4 vectors, and broadcasts 6 elements of a: 10 loads for 24 vector multiply-adds. c is loaded
+// and stored once for all steps. At the edges of c a tile has fewer rows and columns. Each height and number of vectors has
+// its own function, so that no work is done for elements that do not exist.
 #pragma once
 
 #include "simd/vector.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// The tile's accumulators, with a row of b and one broadcast element of a beside them, must fit the registers:
-// 6 x 4 + 4 + 1 = 29 of 32, or 6 x 2 + 2 + 1 = 15 of 16. Two multiply-add units with a latency of 4 cycles need 8 or
-// more independent accumulators to stay busy; there are 24, or 12.
+// The tile's sums, a row of b and one broadcast element of a must fit the registers: 6 x 4 + 4 + 1 = 29 of 32, or 6 x 2 + 2 + 1
+// = 15 of 16. Two multiply-add units with a latency of 4 cycles need 8 or more independent sums to stay busy; there are 24, or
+// 12.
 inline constexpr int tile_rows = 6;
 inline constexpr int tile_vectors = vector_registers == 32 ? 4 : 2;
 template <class T>
 inline constexpr int tile_cols = tile_vectors * lanes<T>;
 
-// c = a b, or c += a b, for a c of at most tile_rows x tile_cols, with contiguous rows. Of a one element is read at a time,
-// so it may lie anyhow.
+// c = a b, or c += a b, for a c of at most tile_rows x tile_cols with contiguous rows. a is read element by element, so it may
+// have any strides.
 template <class T>
 struct Tile {
     Matrix<const T> a, b;
     Matrix<T> c;
     bool add;
-    const T* next_a = nullptr;    // the next tile's a, laid out like a, which is fetched into the cache meanwhile
-    const T* beside = nullptr;    // a tile of another matrix, likewise
-    index beside_row_stride = 0;
-    T* packed_b = nullptr;        // a copy of b is left here, its rows padded with zeros to whole vectors
+    const T* next_a = nullptr;  // the next tile's a, with a's strides: prefetched meanwhile
+    const T* other = nullptr;   // the same tile of the matrix that the epilogue touches: prefetched too
+    index other_row_stride = 0;
+    T* packed_b = nullptr;      // receives a copy of b, its rows padded with zeros to whole vectors
 };
 
 enum class Reading {
-    whole,     // a row of b as whole vectors, which may be more than c's columns: packed, or no edge
-    ragged,    // the last vector only as far as the row goes
-    gathered,  // element by element, whatever the stride
+    whole,     // a row of b as whole vectors: packed, or no edge
+    ragged,    // the last vector only up to the end of the row
+    gathered,  // element by element, with any stride
 };
 
-// In how many steps of p a row of b is needed that is fetched into the cache now. The rows lie a row of the whole matrix
-// apart, often more than a page, where the hardware's prefetchers do not follow. 8 steps are 200 cycles.
-inline constexpr int steps_ahead = 8;
+// How many steps ahead rows of b are prefetched. They lie a row of the whole matrix apart, often more than a page, where the
+// hardware's prefetchers do not follow. 8 steps are 200 cycles.
+inline constexpr int rows_ahead = 8;
 
-// Vectors seldom begin where lines do, and a row of n of them then touches n + 1 lines. Of these the first has been there
-// since the tile to the left, so what is prefetched is the line in which a vector ends.
+// Vectors rarely begin at a cache line, so a row of n vectors touches n + 1 lines. The first line is in the cache since the
+// tile to the left: prefetch the line in which a vector ends.
 template <bool to_write = false, class T>
 LOOPNEST_INLINE void prefetch_end(const T* vector) {
     __builtin_prefetch(vector + lanes<T> - 1, to_write);
 }
 
-// How much of what the tile does not need yet it brings into the cache.
+// What a tile prefetches while it multiplies: nothing, or its own c and the next tile's a.
 enum class Fetching { nothing, next_tile };
 
 template <int rows, int vectors, Reading reading, bool packing, Fetching fetching, class T>
@@ -74,7 +74,7 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
                 b_row[v] = load(from);
             if constexpr (packing) {
                 store<T>(packed_b + v * lanes<T>, b_row[v]);
-                prefetch_end(from + steps_ahead * b_step);
+                prefetch_end(from + rows_ahead * b_step);
             }
         }
 #pragma GCC unroll 6
@@ -88,7 +88,7 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
 
     index p = 0;
     if constexpr (fetching == Fetching::next_tile) {
-        // A few lines at a time: 24 prefetches in a row were measured to cost 50 cycles.
+        // A few lines at a time: 24 prefetches in succession were measured to cost 50 cycles.
         constexpr index lines = rows * vectors;
         const index at_once = (lines * line + inner - 1) / larger(inner, 1);
         index fetched = 0;
@@ -96,7 +96,7 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
             for (const index until = smaller(fetched + at_once, lines); fetched < until; ++fetched) {
                 const index i = fetched / vectors, j = fetched % vectors * lanes<T>;
                 prefetch_end<true>(tile.c.data + i * tile.c.row_stride + j);
-                if (tile.beside) prefetch_end(tile.beside + i * tile.beside_row_stride + j);
+                if (tile.other) prefetch_end(tile.other + i * tile.other_row_stride + j);
             }
 #pragma GCC unroll 6
             for (int i = 0; i < rows; ++i) __builtin_prefetch(next_a + i * a_row_stride, 0, 2);
@@ -122,22 +122,29 @@ void multiply_tile_fetching(const Tile<T>& tile) {
     multiply_tile<rows, vectors, reading, packing, Fetching::next_tile>(tile);
 }
 
-// The same as a function for each height and each number of vectors.
+// multiply_tile for tiles of any size with packed operands.
 template <class T>
-struct TileFunctions {
-    void (*of[tile_rows][tile_vectors])(const Tile<T>&);
-};
-
-template <Reading reading, bool packing, class T, int... at>
-constexpr TileFunctions<T> tile_functions(std::integer_sequence<int, at...>) {
-    return {{multiply_tile_fetching<at / tile_vectors + 1, at % tile_vectors + 1, reading, packing, T>...}};
+LOOPNEST_INLINE void multiply(const Tile<T>& tile) {
+    static constexpr auto functions = []<int... n>(std::integer_sequence<int, n...>) {
+        struct {
+            void (*of[tile_rows][tile_vectors])(const Tile<T>&);
+        } made = {{multiply_tile_fetching<n / tile_vectors + 1, n % tile_vectors + 1, Reading::whole, false, T>...}};
+        return made;
+    }(std::make_integer_sequence<int, tile_rows * tile_vectors>{});
+    functions.of[tile.c.rows - 1][(tile.c.cols - 1) / lanes<T>](tile);
 }
 
-template <Reading reading, bool packing = false, class T>
-void multiply(const Tile<T>& tile) {
-    static constexpr auto functions =
-        tile_functions<reading, packing, T>(std::make_integer_sequence<int, tile_rows * tile_vectors>{});
-    functions.of[tile.c.rows - 1][(tile.c.cols - 1) / lanes<T>](tile);
+// The same for a tile of tile_rows rows that reads b where it lies and packs it.
+template <class T>
+LOOPNEST_INLINE void multiply_and_pack(const Tile<T>& tile) {
+    static constexpr auto functions = []<int... n>(std::integer_sequence<int, n...>) {
+        struct {
+            void (*of[2][tile_vectors])(const Tile<T>&);
+        } made = {{{multiply_tile_fetching<tile_rows, n + 1, Reading::whole, true, T>...},
+                   {multiply_tile_fetching<tile_rows, n + 1, Reading::ragged, true, T>...}}};
+        return made;
+    }(std::make_integer_sequence<int, tile_vectors>{});
+    functions.of[tile.c.cols % lanes<T> != 0][(tile.c.cols - 1) / lanes<T>](tile);
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul
