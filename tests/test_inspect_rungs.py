@@ -287,7 +287,7 @@ def test_naive_is_scalar_and_says_why():
     assert listing.loop.bound is None or listing.loop.bound.name == "latency"
     view = inspect(ln.matmul["cpp.naive"], "remarks", isa="v3")
     remarked = [line.text for listing in view.listings for line in listing.lines]
-    inner = next(n for n, text in enumerate(remarked) if "sum += a(i, k) * b(k, j)" in text)
+    inner = next(n for n, text in enumerate(remarked) if "sum += a(i, p) * b(p, j)" in text)
     assert remarked[inner + 1].startswith(("// not vectorized", "// vectorized"))
 
 

@@ -1,4 +1,4 @@
-// What a kernel's parameters are: a matrix with any strides. And 16 bytes of neighbours, which one instruction loads.
+// A matrix with any strides, as kernels take it; and packs: 16 bytes of neighbours, which one instruction loads.
 #pragma once
 
 template <class T>
@@ -17,7 +17,7 @@ __device__ T at_or_zero(Matrix<const T> a, int i, int j) {
     return a.holds(i, j) ? a(i, j) : T(0);
 }
 
-// As float4 or double2: loaded and stored by one instruction where it lies at a multiple of 16 bytes.
+// Like float4 or double2: one instruction loads or stores it at a multiple of 16 bytes.
 template <class T>
 struct __align__(16) Pack {
     static constexpr int size = 16 / sizeof(T);
@@ -27,13 +27,13 @@ struct __align__(16) Pack {
     __device__ void to(T* place) const { *reinterpret_cast<Pack*>(place) = *this; }
 };
 
-// Whether each group of `Pack<T>::size` columns, counted from 0, lies at a multiple of 16 bytes in every row.
+// Whether each group of `Pack<T>::size` columns, counted from 0, begins at a multiple of 16 bytes in every row.
 template <class T>
 __device__ bool in_packs(Matrix<T> a) {
     return a.col_stride == 1 && a.row_stride % Pack<const T>::size == 0 && reinterpret_cast<size_t>(a.data) % 16 == 0;
 }
 
-// a(i, j), a(i, j + 1), …: one load where the matrix is `packed` and holds them all, else one each.
+// a(i, j), a(i, j + 1), …: one load if the matrix is `packed` and holds them all, otherwise one each.
 template <class T>
 __device__ Pack<T> pack_or_zero(Matrix<const T> a, int i, int j, bool packed) {
     if (packed && a.holds(i, j + Pack<T>::size - 1)) return Pack<T>::from(&a(i, j));
@@ -43,7 +43,7 @@ __device__ Pack<T> pack_or_zero(Matrix<const T> a, int i, int j, bool packed) {
     return pack;
 }
 
-// The lanes to c(i, j), c(i, j + 1), …, as far as there are such: in one store where c is `packed` and holds them all.
+// Stores the lanes to c(i, j), c(i, j + 1), …, up to c's edge: one store if c is `packed` and holds them all.
 template <class T>
 __device__ void store_pack(const Pack<T>& pack, Matrix<T> c, int i, int j, bool packed) {
     if (packed && c.holds(i, j + Pack<T>::size - 1)) {

@@ -1,12 +1,12 @@
 // Runs the kernels of a .cu file on a CPU: the blocks of a grid in turn, the threads of a block as fibers.
 //
-// A fiber has a stack of its own and runs until it waits for others; then the next one runs. When all that are awaited
-// have arrived, they go on. When nobody can go on, or threads of a block wait at different barriers, the launch ends with
-// a message that names the lines.
+// A fiber has its own stack and runs until it waits for others; then the next one runs. When all awaited threads have arrived,
+// they go on. If no thread can go on, or threads of a block wait at different barriers, the launch ends with a message that
+// names the lines.
 //
-// Compiled with LOOPNEST_TSAN it tells ThreadSanitizer what orders two accesses and what does not: each fiber is a
-// thread of its own; a barrier orders what comes before it and what comes after; one block is not ordered with another.
-// Each block then has a new thread of the system, new stacks and new shared memory, so that no address is used twice.
+// Compiled with LOOPNEST_TSAN it reports to ThreadSanitizer what orders two accesses: each fiber is its own thread; a barrier
+// orders what comes before it and what comes after; blocks are not ordered. Each block then has a new thread of the system, new
+// stacks and new shared memory, so that no address is used twice.
 #include "on_cpu.hpp"
 
 #include <errno.h>
@@ -31,7 +31,7 @@
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
-extern "C" const loopnest::on_cpu::Kernel loopnest_kernels[];  // made for the .cu file: python/loopnest/cuda_on_cpu.py
+extern "C" const loopnest::on_cpu::Kernel loopnest_kernels[];  // made for the .cu file by backends/cuda_on_cpu.py
 
 namespace loopnest::on_cpu {
 
@@ -45,104 +45,7 @@ constexpr unsigned most_threads = 1024;
 constexpr size_t dynamic_bytes = 228 << 10;  // an H100's shared memory, the largest that a block can ask for
 constexpr unsigned char unwritten = 0xFF;    // as a float and as a double a NaN, as an integer -1
 
-// --- switching stacks
-
-#if defined(__x86_64__)
-// What a called function must keep, onto this stack; the stack pointer to where `from` points; and the other's back.
-asm(R"(
-.text
-.p2align 4
-.type loopnest_switch, @function
-loopnest_switch:
-    pushq %rbp
-    pushq %rbx
-    pushq %r12
-    pushq %r13
-    pushq %r14
-    pushq %r15
-    movq %rsp, (%rdi)
-    movq %rsi, %rsp
-    popq %r15
-    popq %r14
-    popq %r13
-    popq %r12
-    popq %rbx
-    popq %rbp
-    ret
-.size loopnest_switch, .-loopnest_switch
-)");
-extern "C" void loopnest_switch(void** from, void* to);
-
-struct Context {
-    void* stack_pointer = nullptr;
-    void begin(char* stack, void (*entry)()) {
-        void** top = reinterpret_cast<void**>(stack + stack_bytes - 64);
-        *--top = nullptr;  // where `entry` would return to: it never does
-        *--top = reinterpret_cast<void*>(entry);
-        for (int i = 0; i < 6; ++i) *--top = nullptr;
-        stack_pointer = top;
-    }
-    void go_to(Context& other) { loopnest_switch(&stack_pointer, other.stack_pointer); }
-};
-#elif defined(__aarch64__)
-asm(R"(
-.text
-.p2align 4
-.type loopnest_switch, %function
-loopnest_switch:
-    sub sp, sp, #160
-    stp x19, x20, [sp]
-    stp x21, x22, [sp, #16]
-    stp x23, x24, [sp, #32]
-    stp x25, x26, [sp, #48]
-    stp x27, x28, [sp, #64]
-    stp x29, x30, [sp, #80]
-    stp d8, d9, [sp, #96]
-    stp d10, d11, [sp, #112]
-    stp d12, d13, [sp, #128]
-    stp d14, d15, [sp, #144]
-    mov x9, sp
-    str x9, [x0]
-    mov sp, x1
-    ldp x19, x20, [sp]
-    ldp x21, x22, [sp, #16]
-    ldp x23, x24, [sp, #32]
-    ldp x25, x26, [sp, #48]
-    ldp x27, x28, [sp, #64]
-    ldp x29, x30, [sp, #80]
-    ldp d8, d9, [sp, #96]
-    ldp d10, d11, [sp, #112]
-    ldp d12, d13, [sp, #128]
-    ldp d14, d15, [sp, #144]
-    add sp, sp, #160
-    ret
-.size loopnest_switch, .-loopnest_switch
-)");
-extern "C" void loopnest_switch(void** from, void* to);
-
-struct Context {
-    void* stack_pointer = nullptr;
-    void begin(char* stack, void (*entry)()) {
-        void** top = reinterpret_cast<void**>(stack + stack_bytes - 64) - 20;
-        for (int i = 0; i < 20; ++i) top[i] = nullptr;
-        top[11] = reinterpret_cast<void*>(entry);  // x30
-        stack_pointer = top;
-    }
-    void go_to(Context& other) { loopnest_switch(&stack_pointer, other.stack_pointer); }
-};
-#else
-struct Context {
-    ucontext_t saved;
-    void begin(char* stack, void (*entry)()) {
-        getcontext(&saved);
-        saved.uc_stack.ss_sp = stack;
-        saved.uc_stack.ss_size = stack_bytes;
-        saved.uc_link = nullptr;
-        makecontext(&saved, entry, 0);
-    }
-    void go_to(Context& other) { swapcontext(&saved, &other.saved); }
-};
-#endif
+#include "switch_stacks.hpp"
 
 // --- the threads of the block that runs
 
@@ -152,9 +55,9 @@ struct Fiber {
     Context context;
     State state;
     uint3 index;
-    int line;                       // of what it waits at
+    int line;                       // at which it waits
     bool yes;                       // for __syncthreads_count
-    unsigned mask;                  // of the lanes that it waits for
+    unsigned mask;                  // of the lanes for which it waits
     bool orders;                    // __syncwarp orders memory, a shuffle does not
     unsigned char given[16];        // what it brings to a shuffle
     unsigned seen_mask;
@@ -174,7 +77,7 @@ char* stacks;
 char* dynamic_memory;
 size_t dynamic_used;
 char problem[600];
-bool strict;                 // whether a barrier that is not reached by threads that returned is a problem
+bool strict;                 // whether a barrier is a problem if threads have returned before it
 #if defined(LOOPNEST_TSAN)
 constexpr bool new_thread_for_each_block = true;
 #else
@@ -191,11 +94,11 @@ size_t scheduler_stack_size;
 #endif
 
 #if defined(LOOPNEST_TSAN)
-char sync[1 << 16];  // what happens-before goes through: another place for each barrier
+char sync[1 << 16];  // carries happens-before: another place for each barrier
 unsigned barriers;
 #endif
 
-// What these threads of a block did so far happens before all that they do from now on. All of them wait.
+// All that these waiting threads of a block did so far happens before all that they do from now on.
 void order(unsigned first, unsigned last, State state, unsigned mask = 0) {
 #if defined(LOOPNEST_TSAN)
     char* const at = &sync[barriers++ % sizeof sync];
@@ -256,7 +159,7 @@ void go_on(unsigned number) {
 
 // --- waiting
 
-// Let the lanes of a warp that wait for each other go on, where all have arrived.
+// Lets lanes of a warp that wait for each other go on, if all have arrived.
 bool release_warp(unsigned warp) {
     const unsigned first = warp * 32, lanes = in_block - first < 32 ? in_block - first : 32;
     bool released = false;
@@ -298,7 +201,7 @@ void name(const Fiber& fiber, char* text, size_t size) {
         snprintf(text, size, "%u", fiber.index.x);
 }
 
-// All threads that have not returned are at the barrier: let them go on, where they are at the same one.
+// All threads that have not returned are at a barrier: lets them go on if it is the same one.
 bool release_block() {
     const Fiber* first = nullptr;
     const Fiber* elsewhere = nullptr;
@@ -343,7 +246,7 @@ bool release_block() {
     return true;
 }
 
-// Fill the module's thread-local memory, in which shared arrays lie.
+// Fills the module's thread-local memory, where shared arrays lie.
 int fill_shared(dl_phdr_info* info, size_t, void*) {
     const auto* const mine = reinterpret_cast<const char*>(&loopnest_kernels);
     bool is_mine = false;
@@ -376,8 +279,7 @@ void* new_memory(void* where, size_t size) {
 }
 
 #if defined(LOOPNEST_TSAN)
-// ThreadSanitizer takes a new fiber for the one that it has seen end, so that two blocks seem to be ordered. It knows 8,128
-// at a time.
+// ThreadSanitizer confuses a new fiber with one that has ended, so that two blocks seem to be ordered. It knows 8,128 at a time.
 void* new_tsan_fiber() {
     static void* made[4096];
     static unsigned count = 0;
@@ -490,7 +392,7 @@ Seen exchange(unsigned mask, const void* value, size_t size, int line) {
     return {self->seen_mask, self->seen};
 }
 
-// A thread that does one atomic after another may wait for what another one writes: let the others run.
+// A thread that does one atomic after another may wait for another thread's write: let the others run.
 void poll() {
     if (++polls > 1000) back_to_scheduler();
 }
@@ -510,9 +412,9 @@ void trap(int line) {
 
 using namespace loopnest::on_cpu;
 
-// Run a kernel by its name. sizes: the grid's x, y, z, and the block's; shared: bytes of dynamic shared memory; values: for
-// each parameter where its value lies, as cuLaunchKernel takes them. be_strict: a barrier that some threads have returned
-// before is a problem. Returns 0; or 1, with the reason in `why`, which has `room` characters.
+// Runs a kernel by its name. sizes: the grid's x, y, z, and the block's; shared: bytes of dynamic shared memory; values: the
+// address of each parameter's value, as for cuLaunchKernel; be_strict: a barrier is a problem if threads have returned before it.
+// Returns 0; or 1, with the reason in `why`, which has `room` characters.
 EXPORTED int loopnest_launch(const char* kernel, const unsigned* sizes, size_t shared, void** values, int be_strict,
                              char* why, size_t room) {
     pthread_mutex_lock(&one_at_a_time);
@@ -567,123 +469,5 @@ EXPORTED int loopnest_launch(const char* kernel, const unsigned* sizes, size_t s
 EXPORTED const char* loopnest_kernel(int number) { return loopnest_kernels[number].name; }
 
 #if defined(LOOPNEST_PROGRAM)
-// A program that launches what its standard input says, for sanitizers, which have to be there from a process's start:
-//
-//     limit 20                                      seconds, after which it tells where the threads are, and ends
-//     downwards                                     a block's last thread is the first to run
-//     array float 1000                              memory of so many elements, random ones in -1 … 1; integers are 0
-//     launch tiled<float> 2 3 1  16 16 1  0 5       kernel, grid, block, bytes of shared memory, how many parameters
-//     p 0                                           a pointer: the number of its array
-//     m 1 20 50 50 1                                a Matrix<T>: array, rows, cols, row_stride, col_stride
-//     i 7 | u 7 | l 7 | b 1 | f 0.5 | d 0.5         int, unsigned, long long, bool, float, double
-#include <signal.h>
-
-#include "../cuda/view.hpp"
-
-namespace {
-
-void tell_where_threads_are(int) {
-    char text[200];
-    unsigned told = 0;
-    for (unsigned i = 0; i < in_block && told < 8; ++i) {
-        const Fiber& fiber = fibers[i];
-        if (fiber.state == State::done) continue;
-        const bool runs = &fiber == running || fiber.state == State::ready;
-        const int size = snprintf(text, sizeof text, "LOOPNEST hang block %u %u %u thread %u %u %u %s %d\n", block.x, block.y,
-                                  block.z, fiber.index.x, fiber.index.y, fiber.index.z, runs ? "runs" : "waits", fiber.line);
-        if (write(2, text, size_t(size)) < 0) break;
-        told += runs || told == 0;
-    }
-    _exit(3);
-}
-
-
-union Value {
-    void* pointer;
-    Matrix<void*> matrix;
-    int i;
-    unsigned u;
-    long long l;
-    bool b;
-    float f;
-    double d;
-    Value() : l(0) {}
-};
-
-}  // namespace
-
-int main() {
-    static void* arrays[64];
-    static Value values[64];
-    static void* addresses[64];
-    char word[512];
-    unsigned count = 0, seed = 1;
-    int failed = 0;
-    while (scanf("%511s", word) == 1) {
-        if (!strcmp(word, "limit")) {
-            unsigned seconds;
-            if (scanf("%u", &seconds) != 1) return 2;
-            signal(SIGALRM, tell_where_threads_are);
-            alarm(seconds);
-        } else if (!strcmp(word, "downwards")) {
-            upwards_first = false;
-        } else if (!strcmp(word, "array")) {
-            size_t size, elements;
-            if (count == 64 || scanf("%511s %zu", word, &elements) != 2) return 2;
-            const bool is_float = !strcmp(word, "float"), is_double = !strcmp(word, "double");
-            size = elements * (is_double || !strcmp(word, "long") ? 8 : 4);
-            void* memory = nullptr;
-            // An access far beside an array is to be no race with one to the next array.
-            const size_t slack = new_thread_for_each_block ? 1 << 16 : 0;
-            if (posix_memalign(&memory, 256, size + slack + !size)) return 2;
-            memset(memory, 0, size + slack);
-            for (size_t i = 0; i < elements && (is_float || is_double); ++i) {
-                seed = seed * 1664525u + 1013904223u;
-                const double value = double(seed >> 8) / double(1 << 23) - 1;
-                if (is_float)
-                    static_cast<float*>(memory)[i] = float(value);
-                else
-                    static_cast<double*>(memory)[i] = value;
-            }
-            fprintf(stderr, "LOOPNEST array %u %p %zu\n", count, memory, size);
-            arrays[count++] = memory;
-        } else if (!strcmp(word, "launch")) {
-            unsigned s[6], parameters;
-            size_t shared;
-            char kernel[512], why[600];
-            if (scanf("%511s %u %u %u %u %u %u %zu %u", kernel, s, s + 1, s + 2, s + 3, s + 4, s + 5, &shared, &parameters) != 9 ||
-                parameters > 64)
-                return 2;
-            for (unsigned n = 0; n < parameters; ++n) {
-                Value& value = values[n];
-                addresses[n] = &value;
-                unsigned array = 0;
-                int b = 0, read = 0;
-                if (scanf(" %1s", word) != 1) return 2;
-                switch (word[0]) {
-                    case 'p': read = scanf("%u", &array), value.pointer = arrays[array % 64]; break;
-                    case 'm':
-                        read = scanf("%u %d %d %lld %lld", &array, &value.matrix.rows, &value.matrix.cols,
-                                     &value.matrix.row_stride, &value.matrix.col_stride) == 5;
-                        value.matrix.data = static_cast<void**>(arrays[array % 64]);
-                        break;
-                    case 'i': read = scanf("%d", &value.i); break;
-                    case 'u': read = scanf("%u", &value.u); break;
-                    case 'l': read = scanf("%lld", &value.l); break;
-                    case 'b': read = scanf("%d", &b), value.b = b != 0; break;
-                    case 'f': read = scanf("%f", &value.f); break;
-                    case 'd': read = scanf("%lf", &value.d); break;
-                }
-                if (read != 1) return 2;
-            }
-            fprintf(stderr, "LOOPNEST launch %s\n", kernel);
-            if (loopnest_launch(kernel, s, shared, addresses, 1, why, sizeof why)) {
-                fprintf(stderr, "LOOPNEST problem %s\n", why);
-                failed = 1;
-            }
-        }
-    }
-    fflush(stderr);
-    _exit(failed);
-}
+#include "program.hpp"
 #endif

@@ -1,15 +1,14 @@
-// The CUDA of a .cu file for a C++ compiler: the very same source runs on a CPU, to be judged and not to be timed.
+// CUDA's words for a C++ compiler: the same .cu source runs on a CPU, to be checked and not to be timed.
 //
 //     __global__ void f(...)      a function; on_cpu.cpp calls it once for every thread of every block
 //     threadIdx, blockDim, …      set whenever a thread goes on
-//     __shared__                  memory of the block that runs, NaN before it starts: what nobody wrote shows
+//     __shared__                  memory of the running block, NaN before it starts, so that reading unwritten memory shows
 //     __syncthreads()             all threads of the block arrive before one goes on
 //     __shfl_sync(), …            the threads of a warp that the mask names arrive, and see each other's values
 //
-// Blocks run in turn. A block's threads are fibers: each runs until it waits, and which one comes first changes from
-// barrier to barrier. That takes 40 ns a thread and barrier, where 256 threads of the system take 3 to 7 µs, and makes a
-// missing barrier show each time. What a GPU has and this has not: warps in lock step, caches that differ between blocks,
-// and limits of registers.
+// Blocks run in turn. A block's threads are fibers: each runs until it waits, and the order changes from barrier to barrier. That
+// takes 40 ns a thread and barrier, where 256 threads of the system take 3 to 7 µs, and a missing barrier shows every time. Unlike
+// a GPU, this has no warps in lock step, no caches that differ between blocks, and no limits of registers.
 #pragma once
 
 #include <assert.h>
@@ -125,7 +124,7 @@ T value_of(const unsigned char* bytes) {
     return value;
 }
 
-// The value of the lane that `source` chooses, of this lane where it chooses none within the `width` lanes around it.
+// The value of lane `source`, or this lane's own if that lane takes no part.
 template <class T>
 T shuffle(unsigned mask, T mine, int source, int line) {
     static_assert(sizeof(T) <= 16);
@@ -328,8 +327,8 @@ inline float max(float a, float b) { return fmaxf(a, b); }
 inline double min(double a, double b) { return fmin(a, b); }
 inline double max(double a, double b) { return fmax(a, b); }
 
-// --- of the host's side, what a file with its own launches and main() needs to be compiled. None of it is run: kernels are
-// launched from outside.
+// --- the host's side: what a file with its own launches and main() needs to compile. None of it runs: kernels are launched from
+// outside.
 
 namespace loopnest::on_cpu {
 template <class... Arguments>

@@ -1,4 +1,4 @@
-// The other four orders of the three loops, to study layouts; naive is i j p, reordered is i p j. In the names p is called k.
+// The other four orders of the three loops, to study layouts: naive is ijk and reordered ikj, where k stands for p.
 //
 // All six do the same multiplications. They differ in the stride of the innermost loop in row-major matrices:
 //

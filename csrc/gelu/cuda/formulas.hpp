@@ -1,14 +1,13 @@
-// GELU and its slope in both forms, so written that nothing cancels far below 0.
+// GELU and its slope in both forms, written so that nothing cancels far below 0.
 //
 //     exact form   x · erfc(-x/√2) / 2       slope  erfc(-x/√2) / 2 + x φ(x)
 //     tanh form    x · σ(w)                  slope  σ(w) + x σ(w) σ(-w) w'        w = 2 √(2/π) (x + 0.044715 x³)
 //
 // (1 + tanh(w/2)) / 2 = σ(w). With p = exp(-|w|), σ(w) is 1 / (1 + p) or p / (1 + p), and σ(w) σ(-w) = p / (1 + p)².
-// Every constant is of type T: a double one would make all arithmetic around it double's, at a 64th of the speed on most
-// GPUs.
+// Every constant has type T: a double constant would make the arithmetic around it double's, at a 64th of the speed on most GPUs.
 #pragma once
 
-// Beyond ±40 the exponentials are 0; nearer, no square overflows.
+// Beyond ±40 the exponentials are 0; up to there no square overflows.
 template <class T>
 __device__ T nearer(T x) {
     return x < T(-40) ? T(-40) : x > T(40) ? T(40) : x;  // NaN stays NaN

@@ -2,12 +2,11 @@
 //
 //     fetch(0); for each step s: fetch(s + 1) into registers; multiply tiles[s % 2]; store them to tiles[(s + 1) % 2]
 //
-// A load from the device's memory takes some 500 cycles. Asked for before the multiplications of a step and stored after
-// them, it has their time to arrive. With two pairs of tiles one barrier a step is enough: nobody writes the pair that
-// others may still read, and a thread can be one step ahead at most. The tiles are those of `warp_tiled`. From compute
-// capability 8.0 on, cp.async copies to shared memory without the detour through registers (CUDA C++ Programming Guide,
-// Asynchronous Data Copies); this is the form that runs everywhere. The limit is the multiply-adds that the
-// multiprocessors do, and for float32 there are faster ones: tensor cores, in lower precision.
+// A load from the device's memory takes some 500 cycles. It is issued before the multiplications of a step and stored after them,
+// so it has their time to arrive. With two pairs of tiles one barrier a step is enough: no thread writes the pair that others may
+// still read, and a thread is at most one step ahead. The tiles are `warp_tiled`'s. From compute capability 8.0 on, cp.async
+// copies to shared memory without the detour through registers (CUDA C++ Programming Guide, Asynchronous Data Copies); this form
+// runs everywhere. The limit is the multiprocessors' multiply-adds. For float32 only tensor cores are faster, in lower precision.
 #include "cuda/view.hpp"
 
 constexpr int WARP_ROWS = 32, WARP_COLS = 64;  // of a warp's tile
@@ -17,27 +16,27 @@ constexpr int DEPTH = 8;
 constexpr int PER_THREAD = 8;                  // 64 sums and 16 factors in registers
 constexpr int LANES_DOWN = 4, LANES_ACROSS = 8;
 
-// A thread's share of the tiles of a step, in registers: of each tile one pack of floats, or two of doubles.
+// A thread's share of a step's tiles, in registers: one pack of floats of each tile, or two of doubles.
 template <class T>
 struct Fetched {
     static constexpr int WIDE = Pack<T>::size, PACKS = DEPTH * SPAN / WIDE / (32 * WARPS);
     Pack<T> a_packs[PACKS], b_packs[PACKS];
 
-    __device__ void fetch(Matrix<const T> a, Matrix<const T> b, int i0, int j0, int k0, bool a_packed, bool b_packed) {
+    __device__ void fetch(Matrix<const T> a, Matrix<const T> b, int i0, int j0, int p0, bool a_packed, bool b_packed) {
 #pragma unroll
-        for (int p = 0; p < PACKS; ++p) {
-            const int n = threadIdx.x + p * 32 * WARPS;
-            a_packs[p] = pack_or_zero(a, i0 + n / (DEPTH / WIDE), k0 + n % (DEPTH / WIDE) * WIDE, a_packed);
-            b_packs[p] = pack_or_zero(b, k0 + n / (SPAN / WIDE), j0 + n % (SPAN / WIDE) * WIDE, b_packed);
+        for (int pack = 0; pack < PACKS; ++pack) {
+            const int n = threadIdx.x + pack * 32 * WARPS;
+            a_packs[pack] = pack_or_zero(a, i0 + n / (DEPTH / WIDE), p0 + n % (DEPTH / WIDE) * WIDE, a_packed);
+            b_packs[pack] = pack_or_zero(b, p0 + n / (SPAN / WIDE), j0 + n % (SPAN / WIDE) * WIDE, b_packed);
         }
     }
     __device__ void store(T (*a_tile)[SPAN], T (*b_tile)[SPAN]) const {
 #pragma unroll
-        for (int p = 0; p < PACKS; ++p) {
-            const int n = threadIdx.x + p * 32 * WARPS;
+        for (int pack = 0; pack < PACKS; ++pack) {
+            const int n = threadIdx.x + pack * 32 * WARPS;
             for (int part = 0; part < WIDE; ++part)
-                a_tile[n % (DEPTH / WIDE) * WIDE + part][n / (DEPTH / WIDE)] = a_packs[p].lane[part];
-            b_packs[p].to(&b_tile[n / (SPAN / WIDE)][n % (SPAN / WIDE) * WIDE]);
+                a_tile[n % (DEPTH / WIDE) * WIDE + part][n / (DEPTH / WIDE)] = a_packs[pack].lane[part];
+            b_packs[pack].to(&b_tile[n / (SPAN / WIDE)][n % (SPAN / WIDE) * WIDE]);
         }
     }
 };
@@ -57,16 +56,16 @@ __global__ void __launch_bounds__(32 * WARPS) matmul_double_buffered(Matrix<cons
     Fetched<T> next;
     next.fetch(a, b, i0, j0, 0, a_packed, b_packed);
     next.store(a_tiles[0], b_tiles[0]);
-    for (int k0 = 0, now = 0; k0 < a.cols; k0 += DEPTH, now = 1 - now) {
-        __syncthreads();  // these tiles are complete, and nobody reads the others any more
-        const bool more = k0 + DEPTH < a.cols;
-        if (more) next.fetch(a, b, i0, j0, k0 + DEPTH, a_packed, b_packed);
-        const int depth = min(DEPTH, a.cols - k0);
-        for (int k = 0; k < depth; ++k) {
+    for (int p0 = 0, now = 0; p0 < a.cols; p0 += DEPTH, now = 1 - now) {
+        __syncthreads();  // these tiles are complete, and no thread reads the others any more
+        const bool more = p0 + DEPTH < a.cols;
+        if (more) next.fetch(a, b, i0, j0, p0 + DEPTH, a_packed, b_packed);
+        const int depth = min(DEPTH, a.cols - p0);
+        for (int p = 0; p < depth; ++p) {
             Pack<T> a_part[PER_THREAD / WIDE], b_part[PER_THREAD / WIDE];
             for (int n = 0; n < PER_THREAD / WIDE; ++n) {
-                a_part[n] = Pack<T>::from(&a_tiles[now][k][y + n * LANES_DOWN * WIDE]);
-                b_part[n] = Pack<T>::from(&b_tiles[now][k][x + n * LANES_ACROSS * WIDE]);
+                a_part[n] = Pack<T>::from(&a_tiles[now][p][y + n * LANES_DOWN * WIDE]);
+                b_part[n] = Pack<T>::from(&b_tiles[now][p][x + n * LANES_ACROSS * WIDE]);
             }
             for (int i = 0; i < PER_THREAD; ++i)
                 for (int j = 0; j < PER_THREAD; ++j)

@@ -1,13 +1,12 @@
-// Each warp has a tile of its own, 32 x 64, in a block's 128 x 128: what its threads load, they share.
+// Each warp has its own tile, 32 x 64, in a block's 128 x 128: its threads share what they load.
 //
-//     c[I, J] += a[I, K] b[K, J]        8 warps as 4 x 2; a warp's 32 lanes as 4 x 8, each 8 x 8 elements
+//     c[I, J] += a[I, P] b[P, J]        8 warps as 4 x 2; a warp's 32 lanes as 4 x 8, each 8 x 8 elements
 //
-// Between the block's tile and the thread's there is one for the warp, as in NVIDIA's CUTLASS (Efficient GEMM in CUDA,
-// its documentation). For one k a warp reads 32 elements of a and 64 of b from shared memory, and multiplies 2,048 times;
-// in two rows of 16 threads, as in `vectorized`, it reads 16 and 128. Lanes that want the same element are served by one
-// access, and a load of b goes to all banks at once: 8 lanes x 16 bytes = 128 bytes. Schedulers, of which a multiprocessor
-// has 4, then each feed on warps of their own data (Boehm 2022, kernel 10). The limit is that all warps wait at a barrier
-// while the next tiles come from memory.
+// The warp's tile lies between the block's and the thread's, as in NVIDIA's CUTLASS (Efficient GEMM in CUDA, its documentation).
+// For one p a warp reads 32 elements of a and 64 of b from shared memory and multiplies 2,048 times. As two rows of 16 threads, in
+// `vectorized`, it reads 16 and 128. One access serves all lanes that want the same element, and a load of b goes to all banks at
+// once: 8 lanes x 16 bytes = 128 bytes. Each of a multiprocessor's 4 schedulers then works on the data of its own warps (Boehm
+// 2022, kernel 10). The limit: all warps wait at a barrier while the next tiles come from memory.
 #include "cuda/view.hpp"
 
 constexpr int WARP_ROWS = 32, WARP_COLS = 64;  // of a warp's tile
@@ -30,27 +29,27 @@ __global__ void __launch_bounds__(32 * WARPS) matmul_warp_tiled(Matrix<const T> 
     const int x = warp / WARPS_DOWN * WARP_COLS + lane % LANES_ACROSS * WIDE;
     const bool a_packed = in_packs(a), b_packed = in_packs(b), c_packed = in_packs(c);
     T sums[PER_THREAD][PER_THREAD] = {};
-    for (int k0 = 0; k0 < a.cols; k0 += DEPTH) {
+    for (int p0 = 0; p0 < a.cols; p0 += DEPTH) {
         for (int n = me; n < DEPTH * SPAN / WIDE; n += 32 * WARPS) {
-            const int row = n / (DEPTH / WIDE), k = n % (DEPTH / WIDE) * WIDE;
-            const Pack<T> a_pack = pack_or_zero(a, i0 + row, k0 + k, a_packed);
-            for (int part = 0; part < WIDE; ++part) a_tile[k + part][row] = a_pack.lane[part];
+            const int row = n / (DEPTH / WIDE), p = n % (DEPTH / WIDE) * WIDE;
+            const Pack<T> a_pack = pack_or_zero(a, i0 + row, p0 + p, a_packed);
+            for (int part = 0; part < WIDE; ++part) a_tile[p + part][row] = a_pack.lane[part];
             const int col = n % (SPAN / WIDE) * WIDE;
-            pack_or_zero(b, k0 + n / (SPAN / WIDE), j0 + col, b_packed).to(&b_tile[n / (SPAN / WIDE)][col]);
+            pack_or_zero(b, p0 + n / (SPAN / WIDE), j0 + col, b_packed).to(&b_tile[n / (SPAN / WIDE)][col]);
         }
         __syncthreads();  // the tiles are complete
-        const int depth = min(DEPTH, a.cols - k0);
-        for (int k = 0; k < depth; ++k) {
+        const int depth = min(DEPTH, a.cols - p0);
+        for (int p = 0; p < depth; ++p) {
             Pack<T> a_part[PER_THREAD / WIDE], b_part[PER_THREAD / WIDE];
             for (int n = 0; n < PER_THREAD / WIDE; ++n) {
-                a_part[n] = Pack<T>::from(&a_tile[k][y + n * LANES_DOWN * WIDE]);
-                b_part[n] = Pack<T>::from(&b_tile[k][x + n * LANES_ACROSS * WIDE]);
+                a_part[n] = Pack<T>::from(&a_tile[p][y + n * LANES_DOWN * WIDE]);
+                b_part[n] = Pack<T>::from(&b_tile[p][x + n * LANES_ACROSS * WIDE]);
             }
             for (int i = 0; i < PER_THREAD; ++i)
                 for (int j = 0; j < PER_THREAD; ++j)
                     sums[i][j] += a_part[i / WIDE].lane[i % WIDE] * b_part[j / WIDE].lane[j % WIDE];
         }
-        __syncthreads();  // nobody reads the tiles any more
+        __syncthreads();  // no thread reads the tiles any more
     }
     for (int i = 0; i < PER_THREAD; ++i)
         for (int n = 0; n < PER_THREAD / WIDE; ++n) {

@@ -3,11 +3,10 @@
 //     forward    z += b1, h = gelu(z)                        a thread an element, striding over the grid
 //     backward   dz = dh ⊙ gelu'(z), db1 = Σ_rows dz         a block 32 columns, 8 threads a column
 //
-// The hidden layer is read once and written twice, where `composed` reads it twice and writes it twice; backward, dz is
-// not read again for its sum. The 8 threads of a column take every eighth row each, leave their sums in shared memory,
-// and after a barrier one of them adds up: 256 threads for 32 columns, where `composed` has 32. Sums of every eighth row
-// are as exact as any other order's. The limit is the products; on their way to memory the hidden layer could have had
-// its GELU already (CUTLASS calls it an epilogue), which would save the reading too.
+// The hidden layer is read once and written twice; `composed` reads it twice and writes it twice. Backward, dz is not read again
+// for its sum. Each of a column's 8 threads takes every eighth row and leaves its sum in shared memory; after a barrier one thread
+// adds them up: 256 threads for 32 columns, where `composed` has 32. The limit is the products. The product could apply GELU
+// itself, as an epilogue, and save the reading too.
 #include "gelu/cuda/formulas.hpp"
 #include "cuda/view.hpp"
 
@@ -25,7 +24,7 @@ __global__ void mlp_bias_gelu(Matrix<T> z, const T* bias, Matrix<T> h, bool tanh
     }
 }
 
-// dz takes dh's place.
+// dz overwrites dh.
 // launch: grid=ceil_div(n, 32) block=(32, 8)
 template <class T>
 __global__ void mlp_slope_and_sums(Matrix<const T> z, Matrix<T> dh, T* db1, bool tanh_form) {

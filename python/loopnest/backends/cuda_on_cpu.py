@@ -208,11 +208,12 @@ def build(
 
 def _runtime(sanitize: str, program: bool) -> Path:
     """The object file of on_cpu.cpp. It is not instrumented: its accesses are not those of CUDA threads."""
-    source, header = (csrc() / "cuda_on_cpu" / name for name in ("on_cpu.cpp", "on_cpu.hpp"))
+    folder = csrc() / "cuda_on_cpu"
+    source = folder / "on_cpu.cpp"
     flags = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns"]
     flags += {"": [], "address": ["-DLOOPNEST_ASAN", "-fsanitize=address"], "thread": ["-DLOOPNEST_TSAN"]}[sanitize]
     flags += ["-DLOOPNEST_PROGRAM"] if program else []
-    texts = [path.read_text(encoding="utf-8") for path in (source, header)]
+    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())]
     return _built([*flags, "-c", str(source)], [*texts, *flags], source.name, ".o")
 
 
