@@ -116,13 +116,13 @@ def operands(m, k, n, dtype=np.float32):
 
 def product(part, name, a, b, tags=(), limits=None, new=False):
     """a @ b, into memory that is there, or into a new array."""
-    (m, k), n = a.shape, b.shape[1]
+    (m, k), n, ours = a.shape, b.shape[1], chosen(ln.matmul)
     names = {"ln": ln, "np": np, "a": a, "b": b, "c": np.zeros((m, n), a.dtype)}
     if new:
-        codes = {OURS: "ln.matmul(a, b)", "NumPy": "np.matmul(a, b)", "np.dot": "np.dot(a, b)"}
+        codes = {OURS: f"ln.matmul(a, b){ours}", "NumPy": "np.matmul(a, b)", "np.dot": "np.dot(a, b)"}
         forms = [Form(contender, code, names) for contender, code in codes.items()]
     else:
-        forms = [Form(OURS, "ln.matmul(a, b, out=c)", names)]
+        forms = [Form(OURS, f"ln.matmul(a, b, out=c){ours}", names)]
         forms += [Form("NumPy", code, names) for code in ("np.matmul(a, b, out=c)", "np.dot(a, b, out=c)")]
     if torch := library("torch"):
         tensors = {"torch": torch, **{name: torch.from_numpy(names[name]) for name in "abc"}}
@@ -135,6 +135,11 @@ def product(part, name, a, b, tags=(), limits=None, new=False):
     if jax := library("jax"):
         forms += jax_products(jax, a, b)[: 1 if new else 2]
     return Work(Item(part, name, "GFLOP/s", 2 * m * k * n, tags), forms, product_check(a, b), limits or {})
+
+
+def chosen(operation):
+    """A comment: the implementation that a call chooses by itself."""
+    return f"  # {operation.fastest().id}"
 
 
 def jax_products(jax, a, b):
@@ -206,7 +211,13 @@ def gelu_work(form, x, approximate, unit, amount, tags=(), limits=None):
     step = -(-x.size // 65_536)
     contract, sample = ln.gelu.contract, x[::step]
     (exact,), (bound,) = (f(sample, approximate=approximate) for f in (contract.reference, contract.bound))
-    forms = [Form(OURS, f"ln.gelu(x, approximate={approximate!r}, out=y)", {"ln": ln, "x": x, "y": np.empty_like(x)})]
+    forms = [
+        Form(
+            OURS,
+            f"ln.gelu(x, approximate={approximate!r}, out=y){chosen(ln.gelu)}",
+            {"ln": ln, "x": x, "y": np.empty_like(x)},
+        )
+    ]
     if torch := library("torch"):
         tensors = {"torch": torch, "F": torch.nn.functional, "x": torch.from_numpy(x), "y": torch.empty(x.shape)}
         codes = "F.gelu(x, approximate={!r})", "torch.ops.aten.gelu.out(x, approximate={!r}, out=y)"
@@ -248,12 +259,12 @@ def mlp_forms(layers, dy):
         {"ln": ln, **dict(zip(LAYERS, layers, strict=True))},
         np.empty((len(layers[0]), len(layers[-1])), np.float32),
     )
-    forward = "ln.mlp_forward(x, w1, b1, w2, b2, out=y)"
+    forward, ours = "ln.mlp_forward(x, w1, b1, w2, b2, out=y)", chosen(ln.mlp_forward)
     if dy is None:
-        forms = [Form(OURS, forward, {**names, "y": y}, lambda results: [results[0]])]
+        forms = [Form(OURS, f"{forward}{ours}", {**names, "y": y}, lambda results: [results[0]])]
     else:
         out = {"y": y, "dy": dy, "gradients": tuple(map(np.empty_like, layers))}
-        code = f"ln.mlp_backward(dy, {forward}[1], out=gradients)"
+        code = f"ln.mlp_backward(dy, {forward}[1], out=gradients){ours}"
         forms = [Form(OURS, code, {**names, **out}, lambda gradients: [y, *gradients])]
     if torch := library("torch"):
         F = torch.nn.functional

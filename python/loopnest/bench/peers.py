@@ -319,10 +319,8 @@ class PeerResults:
 def child_environment(threads: int, variables: Mapping[str, str]) -> dict[str, str]:
     """The variables of a process that measures: a number of threads for every library, and nothing that makes OpenBLAS
     use another processor's kernels."""
-    libraries = ("OPENBLAS", "MKL", "OMP", "NUMBA", "LOOPNEST")
-    counts = {f"{library}_NUM_THREADS": str(threads) for library in libraries} | {
-        "VECLIB_MAXIMUM_THREADS": str(threads)
-    }
+    libraries = (f"{name}_NUM_THREADS" for name in ("OPENBLAS", "MKL", "OMP", "NUMBA", "LOOPNEST"))
+    counts = dict.fromkeys((*libraries, "VECLIB_MAXIMUM_THREADS"), str(threads))
     xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
     kept = {name: value for name, value in variables.items() if name not in SLOWING}
     return {**kept, **counts, "XLA_FLAGS": f"{kept.get('XLA_FLAGS', '')} {xla}".strip(), "JAX_PLATFORMS": "cpu"}
