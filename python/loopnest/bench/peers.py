@@ -267,7 +267,8 @@ def main(parts: Mapping[str, Callable[[bool], Iterable[Work]]]) -> None:
     """Measure the part that the command line names, and write what comes of it as lines of JSON.
 
     The process binds itself to as many processors as it has threads before torch and JAX are loaded: a library that
-    starts more threads all the same, as XLA does, shares them. One thread is timed by its processor time.
+    starts more threads all the same, as XLA does, shares them. A part loads the libraries that it needs. One thread is
+    timed by its processor time.
     """
     parser = argparse.ArgumentParser(description="One part of `loopnest bench peers`, as lines of JSON.")
     parser.add_argument("part", choices=parts)
@@ -285,7 +286,7 @@ def main(parts: Mapping[str, Callable[[bool], Iterable[Work]]]) -> None:
             os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[-threads:])
         clock: Clock = "processor" if threads == 1 else "elapsed"
         for name, extra in (("torch", "torch"), ("JAX", "peers")):
-            if library(name.lower()) is None:
+            if importlib.util.find_spec(name.lower()) is None:
                 tell("absent", Failure(name, f"{name} is not installed: pip install 'loopnest[{extra}]'"))
         try:
             for work in parts[asked.part](asked.quick):
