@@ -147,7 +147,7 @@ def test_objdump_counts_the_same_multiply_adds_between_the_same_addresses(level,
 
 @pytest.mark.parametrize("level", LEVELS)
 @pytest.mark.parametrize(("operation", "impl"), RUNGS)
-def test_every_rung_has_a_hot_loop_or_the_reason_why_not(operation, impl, level):
+def test_every_rung_has_a_hot_loop_scalar_or_in_vectors_as_its_name_says(operation, impl, level):
     listing = hot(operation, impl, level)
     loop = listing.loop
     if loop is None:
@@ -165,12 +165,6 @@ def test_every_rung_has_a_hot_loop_or_the_reason_why_not(operation, impl, level)
     assert loop.bound is None or loop.bound.cycles >= loop.latency
     if "call" in counts:
         assert "in every iteration" in " ".join(listing.notes)
-
-
-@pytest.mark.parametrize("level", LEVELS)
-@pytest.mark.parametrize(("operation", "impl"), RUNGS)
-def test_scalar_rungs_are_scalar_and_the_others_are_not(operation, impl, level):
-    loop = hot(operation, impl, level).loop
     if (operation, impl) in SCALAR:
         assert loop.scalar
     elif impl.endswith((".simd", ".vectorized", ".fused", ".packed", ".register_tiled", ".prefetched", ".parallel")):

@@ -223,7 +223,6 @@ class View:
     headline: str
     listings: tuple[Listing, ...]
     measured: Measured | None = None
-    notes: tuple[str, ...] = ()
 
 
 class InspectError(ValueError):
