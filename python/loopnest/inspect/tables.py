@@ -117,10 +117,13 @@ def _lines(listing: Listing, width: int) -> Table:
     place, code, kind, about = (max((len(row[n]) for row in rows), default=0) for n in range(4))
     room = width - place - kind - 3
     about = max(0, min(about, room - min(code, 48)))
-    table = _columns(place, max(8, min(code, room - about)), kind, about)
+    widths = (place, max(8, min(code, room - about)), kind, about)
+    table = _columns(*(width for width in widths if width))
     for *cells, name in rows:
         style = STYLES.get(name, "")
-        table.add_row(*map(Text, cells, ("dim", style, style, "dim" if machine else "bold green")))
+        styles = ("dim", style, style, "dim" if machine else "bold green")
+        shown = zip(cells, styles, widths, strict=True)
+        table.add_row(*(Text(cell, style) for cell, style, width in shown if width))
     return table
 
 
