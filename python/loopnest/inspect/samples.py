@@ -6,8 +6,6 @@ one that is only there: compilers make several versions of a loop, for strided r
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import mmap
 import os
 import struct
@@ -17,15 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..layout.counters import Attributes, perf_event_open
-from ..layout.counters import why_not_here as why_no_events
+from ..layout.counters import DISABLE, ENABLE, control, perf_event_open
 
 PERIOD = 250_000
 """Nanoseconds of the thread's time between two samples."""
 
 _CPU_CLOCK, _SOFTWARE, _SAMPLE_IP = 0, 1, 1
 _DISABLED, _EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 0, 1 << 5, 1 << 6
-_ENABLE, _DISABLE = 0x2400, 0x2401
 _RECORD_SAMPLE = 9
 _HEAD = 1024  # of data_head in perf_event_mmap_page
 _PAGES = 64  # of the ring buffer, a power of two
@@ -51,28 +47,20 @@ def sample(call: Callable[[], object], file: Path, seconds: float = 0.15) -> Sam
 
     file  the shared object whose samples are wanted as offsets in it
     """
-    reason = why_no_events()
-    if reason:
-        raise CannotSample(reason)
-    attributes = Attributes(
-        type=_SOFTWARE,
-        size=ctypes.sizeof(Attributes),
-        config=_CPU_CLOCK,
-        sample_period=PERIOD,
-        sample_type=_SAMPLE_IP,
-        flags=_DISABLED | _EXCLUDE_KERNEL | _EXCLUDE_HV,
-    )
+    flags = _DISABLED | _EXCLUDE_KERNEL | _EXCLUDE_HV
     try:
-        events = perf_event_open(attributes)
+        events = perf_event_open(
+            type=_SOFTWARE, config=_CPU_CLOCK, sample_period=PERIOD, sample_type=_SAMPLE_IP, flags=flags
+        )
     except OSError as error:
         raise CannotSample(f"perf_event_open: {error.strerror}") from None
     try:
         with mmap.mmap(events, (1 + _PAGES) * mmap.PAGESIZE) as ring:
             end = time.perf_counter() + seconds
-            fcntl.ioctl(events, _ENABLE, 0)
+            control(events, ENABLE)
             while time.perf_counter() < end:
                 call()
-            fcntl.ioctl(events, _DISABLE, 0)
+            control(events, DISABLE)
             addresses = _addresses(ring)
     except OSError as error:
         raise CannotSample(f"the ring buffer of samples: {error}") from None

@@ -4,7 +4,7 @@
 >>> counted = count(lambda: sum(range(10_000)))
 >>> for event in counted.events:                                       # doctest: +SKIP
 ...     print(event.name, event.value if event.reason is None else event.reason)
-cycles ENOENT: this processor, or this virtual machine, has no such counter
+cycles No such file or directory: this processor, or this virtual machine, has no such counter
 ...
 page faults 0
 
@@ -24,15 +24,12 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..backends import SIMULATED
 from ..timing.budget import by_work
-
-PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 
 HARDWARE, SOFTWARE, CACHE = 0, 1, 3
 """perf_event_attr.type, of linux/perf_event.h."""
@@ -51,25 +48,20 @@ class Event:
     in_kernel: bool = False
 
 
-def _cache_misses(cache: int) -> int:
-    """Misses of reads: PERF_COUNT_HW_CACHE_OP_READ is 0, PERF_COUNT_HW_CACHE_RESULT_MISS 1."""
-    return cache | 0 << 8 | 1 << 16
-
-
+READ_MISSES = 1 << 16  # PERF_COUNT_HW_CACHE_RESULT_MISS of PERF_COUNT_HW_CACHE_OP_READ
 EVENTS = (
     Event("cycles", HARDWARE, 0),
     Event("instructions", HARDWARE, 1),
     Event("cache references", HARDWARE, 2),
     Event("cache misses", HARDWARE, 3),
-    Event("L1d read misses", CACHE, _cache_misses(0)),
-    Event("dTLB read misses", CACHE, _cache_misses(3)),
+    Event("L1d read misses", CACHE, 0 | READ_MISSES),
+    Event("dTLB read misses", CACHE, 3 | READ_MISSES),
     Event("branch misses", HARDWARE, 5),
     Event("task clock, ns", SOFTWARE, 1),
     Event("page faults", SOFTWARE, 2),
     Event("context switches", SOFTWARE, 3, in_kernel=True),
     Event("CPU migrations", SOFTWARE, 4, in_kernel=True),
 )
-"""The processor's events, then the kernel's."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +70,7 @@ class Count:
 
     value   None where it was not counted
     share   of the time that was counted; below 1 the value is an estimate, scaled to the whole time
-    reason  why there is no value, and what would help
+    reason  why there is no value
     """
 
     name: str
@@ -95,98 +87,54 @@ class Counted:
     calls: int = 1
 
     def __getitem__(self, name: str) -> Count:
-        for event in self.events:
-            if event.name == name:
-                return event
-        raise KeyError(f"no event is called {name!r}; there are {', '.join(e.name for e in self.events)}")
-
-    def ratio(self, above: str, below: str) -> float | None:
-        """One event by another, such as instructions by cycles; None where either is missing."""
-        one, other = self[above].value, self[below].value
-        return one / other if one is not None and other else None
+        return {event.name: event for event in self.events}[name]
 
 
-def count(
-    call: Callable[[], object], *, calls: int = 1, events: Sequence[Event] = EVENTS, kernel: Any = None
-) -> Counted:
+def count(call: Callable[[], object], *, calls: int = 1, events: Sequence[Event] = EVENTS) -> Counted:
     """Count the events of some calls: each event's sum over all of them.
-
-    kernel  has LinuxKernel's functions; tests have one of their own
 
     Does not raise for a counter that does not exist: its reason says why. Exceptions of `call` pass through.
     """
     if calls < 1:
         raise ValueError(f"count: calls is {calls}, expected 1 or more")
-    nowhere = None if kernel else why_not_here()
-    kernel = kernel or LinuxKernel()
+    found: dict[Event, Count] = {}
     counters: dict[Event, int] = {}
-    reasons: dict[Event, str] = dict.fromkeys(events, nowhere) if nowhere else {}
     with ExitStack() as open_ones:
-        for event in events if not nowhere else ():
+        for event in events:
+            user_only = 0 if event.in_kernel else _EXCLUDE_KERNEL | _EXCLUDE_HV
+            flags = _DISABLED | _INHERIT | user_only
             try:
-                counters[event] = kernel.open(event)
+                counters[event] = perf_event_open(
+                    type=event.type, config=event.config, read_format=_TOTAL_TIMES, flags=flags
+                )
             except OSError as error:
-                reasons[event] = explained(event, error)
+                found[event] = Count(event.name, None, 0.0, f"{error.strerror}{HINTS.get(error.errno or 0, '')}")
             else:
-                open_ones.callback(kernel.close, counters[event])
+                open_ones.callback(os.close, counters[event])
         for counter in counters.values():
-            kernel.start(counter)
+            control(counter, ENABLE)
         for _ in range(calls):
             call()
         for counter in counters.values():
-            kernel.stop(counter)
-        found = {event: _count(event, kernel.read(counter)) for event, counter in counters.items()}
-    return Counted(tuple(found[e] if e in found else Count(e.name, None, 0.0, reasons[e]) for e in events), calls)
+            control(counter, DISABLE)
+        found |= {event: _count(event.name, os.read(counter, 24)) for event, counter in counters.items()}
+    return Counted(tuple(found[event] for event in events), calls)
 
 
-def _count(event: Event, data: bytes) -> Count:
-    if len(data) != 24:
-        return Count(event.name, None, 0.0, f"the kernel gave {len(data)} bytes, expected 24")
+def _count(name: str, data: bytes) -> Count:
+    """data: the value, the ns that the counter was wanted, and the ns that it ran, of 64 bits each."""
     value, wanted, ran = struct.unpack("=QQQ", data)
     if not ran:
-        reason = "the kernel never ran it: other events held the processor's counters all the time"
-        return Count(event.name, None, 0.0, reason)
+        return Count(name, None, 0.0, "other events held the processor's counters all the time")
     share = min(ran / wanted, 1.0) if wanted else 1.0
-    return Count(event.name, round(value / share), share)
+    return Count(name, round(value / share), share)
 
 
-def why_not_here() -> str | None:
-    """Why nothing can be counted on this system; None on Linux with a known number of the system call."""
-    if sys.platform != "linux":
-        return f"perf_event_open is Linux's; this is {platform.system()}"
-    if platform.machine() not in _SYSTEM_CALLS:
-        return f"the number of perf_event_open on {platform.machine()} is not known here"
-    return None
-
-
-_SYSTEM_CALLS = {"x86_64": 298, "aarch64": 241}
-
-
-def explained(event: Event, error: OSError) -> str:
-    """An error of perf_event_open in words, with a fix where there is one."""
-    name = errno.errorcode.get(error.errno or 0, str(error.errno))
-    if error.errno in (errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV):
-        return f"{name}: this processor, or this virtual machine, has no such counter"
-    if error.errno in (errno.EACCES, errno.EPERM):
-        level, enough = _paranoid(), 1 if event.in_kernel else 2
-        if level is not None and level > enough:
-            fix = f"allow it with: sudo sysctl kernel.perf_event_paranoid={enough}"
-            return f"{name}: kernel.perf_event_paranoid is {level}; {fix}"
-        return f"{name}: a container or a security module forbids it; in Docker: --cap-add PERFMON"
-    if error.errno == errno.ENOSYS:
-        return f"{name}: this kernel, or this sandbox, has no perf_event_open"
-    if error.errno == errno.EMFILE:
-        return f"{name}: too many open files; raise the limit with: ulimit -n 1024"
-    if error.errno == errno.EBUSY:
-        return f"{name}: another program holds the counters"
-    return f"{name}: {os.strerror(error.errno or 0)}"
-
-
-def _paranoid() -> int | None:
-    try:
-        return int(PARANOID.read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None
+_NO_SUCH = ": this processor, or this virtual machine, has no such counter"
+_FORBIDDEN = ": sudo sysctl kernel.perf_event_paranoid=1 allows it; in Docker also --cap-add PERFMON"
+HINTS = {errno.ENOENT: _NO_SUCH, errno.EINVAL: _NO_SUCH, errno.EOPNOTSUPP: _NO_SUCH, errno.ENODEV: _NO_SUCH,
+         errno.EACCES: _FORBIDDEN, errno.EPERM: _FORBIDDEN}  # fmt: skip
+"""What an error of perf_event_open means."""
 
 
 class Attributes(ctypes.Structure):
@@ -195,67 +143,43 @@ class Attributes(ctypes.Structure):
     _fields_ = (
         ("type", ctypes.c_uint32),
         ("size", ctypes.c_uint32),
-        ("config", ctypes.c_uint64),
-        ("sample_period", ctypes.c_uint64),
-        ("sample_type", ctypes.c_uint64),
-        ("read_format", ctypes.c_uint64),
-        ("flags", ctypes.c_uint64),
+        *((name, ctypes.c_uint64) for name in ("config", "sample_period", "sample_type", "read_format", "flags")),
         ("wakeup_events", ctypes.c_uint32),
         ("bp_type", ctypes.c_uint32),
         ("config1", ctypes.c_uint64),
     )
 
 
+_SYSTEM_CALLS = {"x86_64": 298, "aarch64": 241}
 _TOTAL_TIMES = 1 | 2  # PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING
 _DISABLED, _INHERIT, _EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 0, 1 << 1, 1 << 5, 1 << 6
-_ENABLE, _DISABLE = 0x2400, 0x2401  # PERF_EVENT_IOC_…
 _CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
+ENABLE, DISABLE = 0x2400, 0x2401  # PERF_EVENT_IOC_…
 
 
-def perf_event_open(attributes: Attributes) -> int:
-    """A descriptor of an event of this thread, on any processor. Raises OSError."""
+def perf_event_open(**attributes: int) -> int:
+    """A descriptor of an event of this thread, on any processor. Raises OSError.
+
+    attributes  by the names of `Attributes`
+    """
+    if sys.platform != "linux" or platform.machine() not in _SYSTEM_CALLS:
+        where = f"{platform.system()} on {platform.machine()}"
+        raise OSError(errno.ENOSYS, f"perf_event_open is used on Linux, x86-64 and AArch64; this is {where}")
+    asked = ctypes.byref(Attributes(size=ctypes.sizeof(Attributes), **attributes))
     this_thread, any_processor, no_group = ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1)
     number, flags = ctypes.c_long(_SYSTEM_CALLS[platform.machine()]), ctypes.c_ulong(_CLOSE_ON_EXEC)
     call = ctypes.CDLL(None, use_errno=True).syscall
-    descriptor: int = call(number, ctypes.byref(attributes), this_thread, any_processor, no_group, flags)
+    descriptor: int = call(number, asked, this_thread, any_processor, no_group, flags)
     if descriptor < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return descriptor
 
 
-class LinuxKernel:
-    """The system calls, through the C library."""
+def control(counter: int, request: int) -> None:
+    """ENABLE or DISABLE a counter."""
+    import fcntl
 
-    def open(self, event: Event) -> int:
-        """A descriptor of a counter that stands still. Raises OSError."""
-        user_only = 0 if event.in_kernel else _EXCLUDE_KERNEL | _EXCLUDE_HV
-        attributes = Attributes(
-            type=event.type,
-            size=ctypes.sizeof(Attributes),
-            config=event.config,
-            read_format=_TOTAL_TIMES,
-            flags=_DISABLED | _INHERIT | user_only,
-        )
-        return perf_event_open(attributes)
-
-    def start(self, counter: int) -> None:
-        self._control(counter, _ENABLE)
-
-    def stop(self, counter: int) -> None:
-        self._control(counter, _DISABLE)
-
-    @staticmethod
-    def _control(counter: int, request: int) -> None:
-        import fcntl
-
-        fcntl.ioctl(counter, request, 0)
-
-    def read(self, counter: int) -> bytes:
-        """Three 64-bit numbers: the value, the ns that the counter was wanted, and the ns that it ran."""
-        return os.read(counter, 24)
-
-    def close(self, counter: int) -> None:
-        os.close(counter)
+    fcntl.ioctl(counter, request, 0)
 
 
 def count_implementation(implementation: Any, workload: Any, *, calls: int = 5) -> Counted:
@@ -272,14 +196,14 @@ def count_implementation(implementation: Any, workload: Any, *, calls: int = 5) 
     """
     if implementation.simulated():
         raise ValueError(f"{implementation.id} is {SIMULATED}")
-
-    operation = implementation.operation
-    by_name = {known.name: known for known in operation.contract.workloads}
+    contract = implementation.operation.contract
+    by_name = {known.name: known for known in contract.workloads}
     if str(workload) not in by_name:
-        raise ValueError(f"{operation.name}: no workload is called {str(workload)!r}; there are {', '.join(by_name)}")
-    arguments = operation.contract.sample(by_name[str(workload)], np.dtype(np.float32), np.random.default_rng(0))
+        name = implementation.operation.name
+        raise ValueError(f"{name}: no workload is called {str(workload)!r}; there are {', '.join(by_name)}")
+    arguments = contract.sample(by_name[str(workload)], np.dtype(np.float32), np.random.default_rng(0))
     kernel_calls: list[tuple[Any, ...]] = []
-    operation.contract.run(lambda *args: kernel_calls.append(args), *arguments.inputs, **arguments.options)
+    contract.run(lambda *args: kernel_calls.append(args), *arguments.inputs, **arguments.options)
 
     def call() -> None:
         for args in kernel_calls:
@@ -297,23 +221,17 @@ def default_workload(operation: Any) -> str:
 
 
 def report(counted: Counted) -> list[str]:
-    """A line for each event and ratio, and one for each reason why events are missing."""
+    """A line for each event, one for instructions a cycle, and one for each reason why events are missing."""
     width = max(len(event.name) for event in counted.events)
-    lines = []
+    lines, missing = [], dict[str, list[str]]()
     for event in counted.events:
         if event.value is not None:
             note = "" if event.share > 0.999 else f"   estimated: counted {100 * event.share:.0f} % of the time"
             lines.append(f"{event.name:{width}}  {event.value / counted.calls:>18,.0f}{note}")
-    for name, above, below in (
-        ("instructions a cycle", "instructions", "cycles"),
-        ("cycles a nanosecond", "cycles", "task clock, ns"),
-    ):
-        ratio = counted.ratio(above, below) if {above, below} <= {e.name for e in counted.events} else None
-        if ratio is not None:
-            lines.append(f"{name:{width}}  {ratio:>18.2f}")
-    missing: dict[str, list[str]] = {}
-    for event in counted.events:
-        if event.reason is not None:
-            missing.setdefault(event.reason, []).append(event.name)
-    lines += [f"not counted: {', '.join(names)}\n  {reason}" for reason, names in missing.items()]
-    return lines
+        else:
+            missing.setdefault(event.reason or "", []).append(event.name)
+    values = {event.name: event.value for event in counted.events}
+    cycles, instructions = values.get("cycles"), values.get("instructions")
+    if cycles and instructions is not None:
+        lines.append(f"{'instructions a cycle':{width}}  {instructions / cycles:>18.2f}")
+    return lines + [f"not counted: {', '.join(names)}\n  {reason}" for reason, names in missing.items()]
