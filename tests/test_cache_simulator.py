@@ -13,15 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopnest import _core
 from loopnest.layout import traffic
-from loopnest.layout.traffic import (
-    CacheLevel,
-    Replay,
-    Stream,
-    estimate,
-    expected,
-    simulate,
-    stream_of,
-)
+from loopnest.layout.traffic import CacheLevel, Replay, Stream, estimate, simulate, stream_of
 from loopnest.machine.records import Cache
 
 CSRC = Path(__file__).parents[1] / "csrc"
@@ -324,13 +316,6 @@ def test_what_is_kept_and_broken_is_simulated_again(own_cache_directory):
     (kept,) = own_cache_directory.glob("loopnest/traffic/*.json")
     kept.write_text('{"line": 64')
     assert estimate(ln.transpose["cpp.naive"], a, most=10**6) == first
-
-
-def test_smaller_matrices_stand_for_too_large_ones(own_cache_directory):
-    a, b = np.ones((2, 128, 128), np.float32)
-    found = expected(ln.matmul["cpp.blocked"], (a, b), most=2_000_000)
-    assert found.how == "of matrices of 64 x 64"
-    assert expected(ln.matmul["numpy.matmul"], (a, b), most=10**9) is None
 
 
 # --- what is refused

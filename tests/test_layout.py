@@ -16,8 +16,8 @@ from loopnest.cli import main
 from loopnest.layout import explain
 from loopnest.layout import walk as layout
 from loopnest.layout.traffic import CacheLevel, Replay, Stream, Traffic
-from loopnest.layout.walk import SCALES, Walk, picture, picture_svg, walk
-from loopnest.output.pictures import on_scale
+from loopnest.layout.walk import SCALES, picture, picture_svg, walk
+from loopnest.output.pictures import CARD, on_scale
 from loopnest.verify.problem import Problem
 from rich.console import Console
 
@@ -89,7 +89,7 @@ def test_the_order_of_the_elements_is_the_loops_and_not_the_layouts():
     ],
 )
 def test_hits_and_misses_are_the_simulators(operation, variant, line):
-    """The picture keeps a small cache of its own, to know what lies in it: the two agree on every line."""
+    """The picture's lines, put to the simulator one by one, give the counts of the rung's run."""
     cache = CacheLevel(size=16 * line, ways=2, line=line)
     walked = walk(operation, variant, n=10, cache=cache)
     inputs = [np.ones((10, 10), np.float32) for _ in walked.operands[1:]]
@@ -172,26 +172,18 @@ def test_colours_separate_the_first_from_the_last_and_hits_from_misses():
             assert f"48;2;{r};{g};{b}m" in text
 
 
-def test_the_svg_is_well_formed_and_has_a_field_for_each_element_and_picture():
+def test_the_svg_has_a_field_and_a_number_for_each_element_and_picture():
     walked = walk("matmul", "jki", n=8)
     root = ElementTree.fromstring(picture_svg(walked))
-    assert root.tag == f"{SVG}svg"
-    coloured = [rect for rect in root.iter(f"{SVG}rect") if rect.get("rx")]
-    assert len(coloured) == 2 * 3 * 64
     assert root.find(f"{SVG}title").text.startswith("matmul jki")
+    fields = [path for path in root.iter(f"{SVG}path") if f"stroke: {CARD}" in path.get("style", "")]
+    assert len(fields) == 2 * 3 * 64 + 3  # and three lines in the order of first touches
     numbers = [text.text for text in root.iter(f"{SVG}text") if (text.text or "").isdigit()]
     grids = [walked.grid(operand) for operand in walked.operands]
     assert [int(n) for n in numbers] == [
         *(x for grid in grids for x in grid.first.flat),
         *(x for grid in grids for x in grid.missed.flat),
     ]
-
-
-def test_an_svg_asks_for_nothing_from_elsewhere_and_runs_no_script():
-    text = picture_svg(walk("transpose", "naive", n=6))
-    assert text.startswith("<svg")
-    assert text.endswith("</svg>")
-    assert not re.search(r"<script|<image|url\(|@import|(?<!xmlns=\")https?://", text)
 
 
 # --- the command
@@ -349,8 +341,3 @@ def test_replaying_leaves_the_timed_result_alone():
     before = problem.out.copy()
     Bench(Plan(seconds=1e-6, patience=1.0, accesses=10**6))._replayed(ln.matmul["cpp.kij"], problem, True)
     np.testing.assert_array_equal(problem.out, before)
-
-
-def test_a_walk_is_plain_data():
-    assert dataclasses.is_dataclass(Walk)
-    assert dataclasses.asdict(walk("sum", "row_wise", n=2))["n"] == 2

@@ -18,7 +18,7 @@ import msgspec
 import numpy as np
 
 from ..backends import SIMULATED
-from ..layout.traffic import Stream, Traffic, expected
+from ..layout.traffic import Stream, Traffic, estimate
 from ..machine.plausible import Limit, limit_of
 from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Workload
@@ -373,4 +373,4 @@ class Bench:
     def _replayed(self, implementation: Implementation, problem: Problem, replay: bool | Stream) -> Traffic | None:
         """After the timing, so that the simulator's work does not disturb it."""
         stream = replay if isinstance(replay, Stream) else None
-        return expected(implementation, problem.inputs, most=self.plan.accesses, stream=stream)
+        return estimate(implementation, *problem.inputs, most=self.plan.accesses, stream=stream)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import output_file
+from .options import need_matplotlib, output_file
 from .progress import console
 
 
@@ -38,6 +38,7 @@ def command(
     loopnest layout matmul ikj               along its rows
     loopnest layout matmul ijk --layout CF   down the columns, which now are contiguous
     """
+    need_matplotlib(svg_file)
     from ..layout.traffic import CacheLevel
     from ..layout.walk import picture, picture_svg, walk
 

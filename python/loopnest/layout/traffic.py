@@ -102,18 +102,13 @@ SAME_LOOPS = {
 """Rungs of other backends with the loops of one in C++, on the same memory."""
 
 
-@functools.cache
-def _traced(level: str) -> frozenset[tuple[str, str]]:
-    return frozenset(_core.traced_rungs(level))
-
-
 def stream_of(implementation: Implementation) -> Stream | None:
     """The loops that stand for an implementation; None for one that the simulator does not know."""
     operation = implementation.operation.name
     variant = SAME_LOOPS.get((operation, implementation.id))
     if implementation.backend == "cpp":
         variant = implementation.variant
-    return Stream(operation, variant) if variant and (operation, variant) in _traced(isa()) else None
+    return Stream(operation, variant) if variant and (operation, variant) in _core.traced_rungs(isa()) else None
 
 
 @dataclass(frozen=True)
@@ -349,12 +344,12 @@ class Replay:
 
     def _in_part(self, axis: str) -> Traffic:
         """Replay two parts: the first brings the caches into their state, the second is counted. Work that a rung does
-        once for any number of turns (clearing c) is counted by a call without turns."""
+        once for any number of turns, such as clearing c, is counted by a call without turns."""
         turns, cut = self._turns(axis), _PARTS[self.stream.operation, axis]
         self._simulator.read_all(list(self.operands))
         self.run(cut(slice(0, _TURNS), *self.operands))
         counted = self.run(cut(slice(_TURNS, 2 * _TURNS), *self.operands))
-        once = self.run(cut(slice(0, 0), *self.operands)) if axis == "inner" else None
+        once = self.run(cut(slice(0, 0), *self.operands))
         how = f"{_TURNS} of {turns} turns of the outermost loop replayed"
         return _scaled(counted, once, turns / _TURNS, how)
 
@@ -364,41 +359,13 @@ def _offset(x: Array) -> int:
     return int(-sum(min(0, (n - 1) * stride) for n, stride in zip(x.shape, x.strides, strict=True)))
 
 
-def _scaled(part: Traffic, once: Traffic | None, factor: float, how: str) -> Traffic:
+def _scaled(part: Traffic, once: Traffic, factor: float, how: str) -> Traffic:
     def whole(count: int, fixed: int) -> int:
         return int(fixed + factor * (count - fixed) + 0.5)
 
-    def each(counts: Sequence[int], fixed: Sequence[int] | None) -> tuple[int, ...]:
-        return tuple(map(whole, counts, fixed or [0] * len(counts)))
+    def each(counts: Sequence[int], fixed: Sequence[int]) -> tuple[int, ...]:
+        return tuple(map(whole, counts, fixed))
 
-    return Traffic(
-        part.line,
-        part.levels,
-        found={name: each(counts, once.found[name] if once else None) for name, counts in part.found.items()},
-        asked={name: whole(count, once.asked[name] if once else 0) for name, count in part.asked.items()},
-        written_back=each(part.written_back, once.written_back if once else None),
-        how=how,
-    )
-
-
-def expected(
-    implementation: Implementation, inputs: Sequence[Any], *, most: int, stream: Stream | None = None
-) -> Traffic | None:
-    """The traffic of a benchmark's call: of the whole, of a part, or of matrices of half the size or a quarter; None
-    where it cannot be simulated."""
-    found = estimate(implementation, *inputs, most=most, stream=stream)
-    if found is not None or (stream or stream_of(implementation)) is None:
-        return found
-    for divisor in (2, 4):
-        smaller = tuple(_corner(x, divisor) for x in inputs)
-        found = estimate(implementation, *smaller, most=most, stream=stream)
-        if found is not None:
-            sizes = " x ".join(str(n // divisor) for n in np.shape(inputs[0]))
-            return dataclasses.replace(found, how=f"of matrices of {sizes}")
-    return None
-
-
-def _corner(x: Any, divisor: int) -> Any:
-    """1/divisor of a matrix's rows and columns, at the same strides."""
-    rows, cols = (max(n // divisor, 1) for n in x.shape)
-    return x[:rows, :cols]
+    found = {name: each(counts, once.found[name]) for name, counts in part.found.items()}
+    asked = {name: whole(count, once.asked[name]) for name, count in part.asked.items()}
+    return Traffic(part.line, part.levels, found, asked, each(part.written_back, once.written_back), how)

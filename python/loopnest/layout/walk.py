@@ -16,17 +16,17 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .. import _core
 from ..arrays import Array
 from ..operations import OPERATIONS
-from ..output.pictures import CARD, FIRST_TO_LAST, GOOD_TO_BAD, INK, Colour, on_scale, text_on
+from ..output.pictures import CARD, FIRST_TO_LAST, GOOD_TO_BAD, Colour, Picture, on_scale, text_on
 from .traffic import OPERANDS, CacheLevel, Replay, Stream, stream_of
 
 if TYPE_CHECKING:
@@ -220,33 +220,36 @@ def _stream(operation: str, variant: str | None) -> Stream:
 
 
 def _steps(accesses: Array, operands: Sequence[Operand], cache: CacheLevel) -> Iterator[Step]:
-    """Each access, line by line. The simulator counts an access of several lines as one."""
-    sets: list[OrderedDict[int, None]] = [OrderedDict() for _ in range(cache.size // cache.line // cache.ways)]
-    for access in accesses:
-        region, start, length = int(access["region"]), int(access["address"]), int(access["bytes"])
-        for line in range(start // cache.line, (start + length - 1) // cache.line + 1):
-            held = sets[line % len(sets)]  # the least recently used line comes first
-            miss = line not in held
-            held[line] = None
-            held.move_to_end(line)
-            if len(held) > cache.ways:
-                held.popitem(last=False)
-            if region >= len(operands):
-                yield Step("scratch", (), bool(access["write"]), miss)
-                continue
-            x, moved = operands[region], int(access["offset"]) - start
-            begin, end = max(start, line * cache.line), min(start + length, (line + 1) * cache.line)
-            found = map(x.element, range((begin + moved) // ITEM, (end + moved) // ITEM))
-            yield Step(x.name, tuple(at for at in found if at is not None), bool(access["write"]), miss)
+    """Each access, line by line: the simulator records an access to several lines as one."""
+    lines = [
+        (access, line)
+        for access in accesses
+        for line in range(
+            access["address"] // cache.line, (access["address"] + access["bytes"] - 1) // cache.line + 1
+        )
+    ]
+    simulator = _core.CacheSimulator([(cache.size, cache.ways, cache.line)])
+    found = simulator.access(
+        np.array([line * cache.line for _, line in lines]), np.array([access["write"] for access, _ in lines])
+    )
+    for (access, line), missed in zip(lines, found, strict=True):
+        write, miss = bool(access["write"]), bool(missed)
+        if access["region"] >= len(operands):
+            yield Step("scratch", (), write, miss)
+            continue
+        x, moved = operands[access["region"]], int(access["offset"] - access["address"])
+        begin = max(int(access["address"]), int(line) * cache.line)
+        end = min(int(access["address"] + access["bytes"]), int(line + 1) * cache.line)
+        touched = map(x.element, range((begin + moved) // ITEM, (end + moved) // ITEM))
+        yield Step(x.name, tuple(at for at in touched if at is not None), write, miss)
 
 
 # --- what is drawn of each operand: two grids of numbers, each with a scale of colours
 
+LARGEST_NUMBERED = 12
+"""The side of the largest matrix whose elements have room for a number in the SVG."""
 
-Scale = tuple[tuple[Colour, ...], str, str]
-"""Colours, and the names of its low and its high end."""
-
-SCALES: Mapping[str, Scale] = {
+SCALES: Mapping[str, tuple[tuple[Colour, ...], str, str]] = {
     "order of the first touch": (FIRST_TO_LAST, "first", "last"),
     "misses": (GOOD_TO_BAD, "none", "every time"),
 }
@@ -257,6 +260,11 @@ def cells(grid: Grid, title: str) -> dict[tuple[int, int], tuple[int, float]]:
     numbers = grid.missed if title == "misses" else grid.first
     shares = numbers / (np.maximum(grid.touched, 1) if title == "misses" else max(int(grid.first.max()), 1))
     return {(int(i), int(j)): (int(numbers[i, j]), float(shares[i, j])) for i, j in np.argwhere(grid.touched > 0)}
+
+
+def matrices(walked: Walk) -> list[Operand]:
+    """The operands that are drawn: not the single number that is sum's result."""
+    return [x for x in walked.operands if x.rows * x.cols > 1] or list(walked.operands)
 
 
 # --- in the terminal
@@ -275,7 +283,7 @@ def picture(walked: Walk, width: int = 80, coloured: bool = True) -> Iterator[Re
 
     yield Text(walked.title, style="bold")
     yield Text(f"{walked.about_cache}\n")
-    shown = [x for x in walked.operands if x.rows * x.cols > 1] or list(walked.operands)
+    shown = matrices(walked)
     digits, largest = len(str(walked.n * walked.n - 1)) + 1, max(x.cols for x in walked.operands)
     numbered = len(shown) * (largest * digits + 2) <= width or largest * digits <= width // 2 - 2
     for title, (stops, low, high) in SCALES.items():
@@ -322,68 +330,43 @@ def _text_grid(walked: Walk, x: Operand, title: str, cell_width: int, numbered: 
 
 # --- as SVG
 
-CELL, GAP, MARGIN = 24, 28, 16
-
 
 def picture_svg(walked: Walk) -> str:
-    """The picture as SVG on white, in the palette's colours: a file, or with output.pictures.themed a part of a page.
+    """The picture as SVG, made by matplotlib: a file, or with output.pictures.themed a part of a page.
 
     For each operand it shows the order in which its elements are first touched, with a line along it, and below that
     how often each misses.
     """
-    side = CELL if walked.n <= 12 else max(CELL * 12 / walked.n, 8.0)
-    width = max(sum(x.cols * side + GAP for x in walked.operands) - GAP + 2 * MARGIN, 640)
-    parts = [_text(MARGIN, 24, walked.title, 15, "600"), _text(MARGIN, 44, walked.about_cache)]
-    top = 64.0
-    for title, (stops, low, high) in SCALES.items():
-        parts += [_text(MARGIN, top + 12, title, 13, "600"), _text(MARGIN + 190, top + 12, low, 12)]
-        for number in range(16):
-            colour = on_scale(stops, number / 15)
-            parts.append(_tag("rect", x=MARGIN + 226 + 6 * number, y=top + 2, width=6, height=12, fill=colour))
-        parts.append(_text(MARGIN + 330, top + 12, high, 12))
-        left, top = float(MARGIN), top + 42
-        for x in walked.operands:
-            label = f"{x.name}, {'column-major' if x.order == 'F' else 'row-major'}" if x.cols > 4 else x.name
-            parts += [_text(left, top - 8, label), *_svg_cells(walked.grid(x), title, left, top, side)]
-            left += x.cols * side + GAP
-        top += max(x.rows for x in walked.operands) * side + 22
-    for line in textwrap.wrap(walked.sentence(), int((width - 2 * MARGIN) / 7)):
-        parts.append(_text(MARGIN, top + 6, line))
-        top += 18
-    size = f'viewBox="0 0 {width:g} {top + 8:g}" width="{width:g}" height="{top + 8:g}"'
-    paper = _tag("rect", width=width, height=top + 8, fill=CARD)
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} role="img" aria-label="{escape(walked.title)}" '
-        f'style="max-width:100%;height:auto" font-family="ui-sans-serif, system-ui, sans-serif">'
-        f"<title>{escape(walked.title)}: {escape(walked.sentence())}</title>{paper}{''.join(parts)}</svg>"
-    )
+    side = 0.29 if walked.n <= LARGEST_NUMBERED else 3.5 / walked.n  # inches of an element
+    shown = matrices(walked)
+    width, height = max(side * sum(x.cols for x in shown) + 1.3, 6.5), 2 * side * walked.n + 2.1
+    picture = Picture(width, height, len(SCALES), len(shown), title=walked.title)
+    with picture as axes:
+        picture.figure.suptitle(f"{walked.title}\n{walked.about_cache}", size=9)
+        picture.figure.supxlabel(textwrap.fill(walked.sentence(), int(13 * width)), size=9)
+        colours = "violet: first, yellow: last", "green: none, red: every time"
+        for row, title, about in zip(axes, SCALES, colours, strict=True):
+            for ax, x in zip(row, shown, strict=True):
+                _draw(ax, walked.grid(x), title)
+                ax.set_title(f"{x.name}, {'column-major' if x.order == 'F' else 'row-major'}" if x.cols > 4 else x.name)
+            row[0].set_ylabel(f"{title}\n{about}")
+    return picture.svg
 
 
-def _svg_cells(grid: Grid, title: str, left: float, top: float, side: float) -> Iterator[str]:
+def _draw(ax: Any, grid: Grid, title: str) -> None:
     """A field for each touched element, its number where there is room, and a line in the order of first touches."""
-    shown = cells(grid, title)
-    colours = {at: on_scale(SCALES[title][0], share) for at, (_, share) in shown.items()}
-    for (i, j), colour in colours.items():
-        x, y = left + j * side + 0.5, top + i * side + 0.5
-        yield _tag("rect", x=x, y=y, width=side - 1, height=side - 1, rx=2, fill=colour)
+    from matplotlib.patches import Rectangle
+
+    shown, (rows, columns) = cells(grid, title), grid.first.shape
+    for (i, j), (number, share) in shown.items():
+        colour = on_scale(SCALES[title][0], share)
+        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, edgecolor=CARD, linewidth=1, clip_on=False))
+        if columns <= LARGEST_NUMBERED:
+            ax.text(j, i, number, ha="center", va="center", size=7.5, color=text_on(colour))
     if title != "misses":
         order = sorted(shown, key=lambda at: grid.first[at])
-        points = " ".join(f"{left + (j + 0.5) * side:g},{top + (i + 0.5) * side:g}" for i, j in order)
-        yield _tag("polyline", points=points, fill="none", stroke="#fff", stroke_opacity=0.55, stroke_width=1.5)
-    if side >= 20:
-        yield '<g font-size="10" text-anchor="middle">'
-        for (i, j), (number, _) in shown.items():
-            place = f'x="{left + (j + 0.5) * side:g}" y="{top + (i + 0.5) * side + 4:g}"'
-            yield f'<text {place} fill="{text_on(colours[i, j])}">{number}</text>'
-        yield "</g>"
-
-
-def _tag(name: str, **attributes: Any) -> str:
-    values = {key.replace("_", "-"): x if isinstance(x, str) else f"{x:g}" for key, x in attributes.items()}
-    joined = " ".join(f'{key}="{x}"' for key, x in values.items())
-    return f"<{name} {joined}/>"
-
-
-def _text(x: float, y: float, content: str, size: int = 13, weight: str = "400") -> str:
-    style = f'font-size="{size}" font-weight="{weight}" fill="{INK}"'
-    return f'<text x="{x:g}" y="{y:g}" {style}>{escape(content)}</text>'
+        ax.plot([j for _, j in order], [i for i, _ in order], color=CARD, alpha=0.5, linewidth=1.2)
+    ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal", xticks=[], yticks=[])
+    ax.grid(False)
+    for spine in ax.spines.values():
+        spine.set_visible(False)

@@ -194,7 +194,9 @@ SVG = "http://www.w3.org/2000/svg"
 def _finished(svg: str, title: str) -> str:
     """matplotlib's file with its marks and a name for screen readers, without metadata, ids and needless decimals."""
     ElementTree.register_namespace("", SVG)
-    root = ElementTree.fromstring(svg[svg.index("<svg") :].replace("xlink:href", "href"))
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg).replace("xlink:href", "href")
+    svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
+    root = ElementTree.fromstring(svg[svg.index("<svg") :])
     for metadata in root.findall(f"{{{SVG}}}metadata"):
         root.remove(metadata)
     referred_to = set(re.findall(r"#(\w+)", svg))
