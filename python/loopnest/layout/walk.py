@@ -224,9 +224,7 @@ def _steps(accesses: Array, operands: Sequence[Operand], cache: CacheLevel) -> I
     lines = [
         (access, line)
         for access in accesses
-        for line in range(
-            access["address"] // cache.line, (access["address"] + access["bytes"] - 1) // cache.line + 1
-        )
+        for line in range(access["address"] // cache.line, (access["address"] + access["bytes"] - 1) // cache.line + 1)
     ]
     simulator = _core.CacheSimulator([(cache.size, cache.ways, cache.line)])
     found = simulator.access(
