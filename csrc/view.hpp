@@ -2,14 +2,14 @@
 //
 // element (i, j) lies at data[i * row_stride + j * col_stride], in elements. A row-major matrix has col_stride 1, a
 // column-major one row_stride 1; a transposed view swaps the two, a negative stride walks backwards, a zero stride
-// repeats. So one kernel serves every layout, and a comparison of layouts measures the layout and not a hidden copy.
+// repeats. So one kernel serves every layout, and comparing layouts measures the layout and not a hidden copy.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 
-// Each kernel is compiled once for every ISA level, in a namespace of that level. A function that several levels share
-// must therefore never be emitted out of line: the linker keeps one copy, and could keep the one with AVX-512.
+// Each kernel is compiled once for every ISA level, in a namespace of that level. A function that several levels share must never
+// be emitted out of line: the linker keeps one copy, and could keep the one with AVX-512.
 #define LOOPNEST_INLINE inline __attribute__((always_inline))
 
 #ifndef LOOPNEST_ISA

@@ -2,9 +2,9 @@
 //
 //     y[j] = exp(x[j] - max) / sum over k of exp(x[k] - max)
 //
-// Subtracting the maximum changes nothing but keeps exp from overflowing. The maximum is found in four chains of vectors, as
-// each comparison waits for the one before; and one division a row replaces one an element, at half an ULP. The limit
-// for rows that fit in L1 is exp's arithmetic, some 14 operations a vector (simd/math.hpp).
+// Subtracting the maximum keeps exp from overflowing and changes nothing else. Four chains of vectors find the maximum, since
+// each comparison waits for the one before. One division a row replaces one an element, at a cost of half an ULP. The limit for
+// rows that fit in L1 is exp's arithmetic, some 14 operations a vector (simd/math.hpp).
 #pragma once
 
 #include "activations/kernel/map.hpp"
@@ -21,7 +21,7 @@ void simd(Matrix<const T> x, Matrix<T> y) {
 
 namespace softmax {
 
-// A NaN is passed over: it comes back with the sum, and from there into the whole row.
+// Ignores NaN: the sum brings it back, and with it the whole row.
 template <class T>
 LOOPNEST_INLINE T largest_of(Vector<const T> row) {
     T largest = row[0];

@@ -1,10 +1,9 @@
 // All cores: the elements are cut into pieces, and each piece goes through `simd`.
 //
-// Nothing is shared but what is read, and no two threads write the same cache line where rows lie as usual: pieces are
-// whole rows, or of few rows whole lines. Twice as many pieces as threads leave little to wait for at the end. Below 32,768
-// elements, 9 µs of one core, another core would come too late. Whether results are streamed past the caches depends on the
-// whole, as in `simd`, and not on the piece. What limits it: within the caches the cores' arithmetic, beyond them the memory
-// that they share.
+// Threads share only what is read, and no two write the same cache line if rows lie as usual: pieces are whole rows, or whole
+// lines of a few long rows. There are twice as many pieces as threads, so that little waits at the end. Below 32,768 elements,
+// 9 µs of one core, a second core would come too late. As in `simd`, the size of the whole decides whether results are streamed
+// past the caches. The limit is the cores' arithmetic within the caches, and beyond them the memory that they share.
 #pragma once
 
 #include "gelu/simd.hpp"

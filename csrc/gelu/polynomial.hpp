@@ -1,10 +1,9 @@
-// The same loop with polynomials for exp and erfc: no call, no branch, so the compiler vectorizes it.
+// The same loop with polynomials for exp and erfc: no call and no branch, so the compiler vectorizes it.
 //
-// exp(x) is 2^n times a polynomial on a short range, n by rounding; erfc is exp times a polynomial that serves for its whole
-// range (see formulas.hpp and simd/math.hpp). Choices are written so that they become selections of lanes. What was one
-// element a turn is then 4, 8 or 16, and a vector's arithmetic takes about as long as one library call did. The limit is
-// arithmetic: some 30 operations an element in the tanh form and 45 in the exact one, of which the divisions, one and
-// two, are the slowest.
+// exp(x) is 2^n times a polynomial on a short range, with n found by rounding. erfc is exp times one polynomial for its whole
+// range (kernel/formulas.hpp, simd/math.hpp). Every choice is written so that it becomes a selection of lanes. An iteration now
+// computes 4, 8 or 16 elements, in about the time of one library call. The limit is arithmetic: some 30 operations an element
+// in the tanh form and 45 in the exact one. The divisions, one and two, are the slowest.
 #pragma once
 
 #include "gelu/kernel/formulas.hpp"
@@ -13,7 +12,7 @@ namespace loopnest::LOOPNEST_ISA {
 
 namespace gelu {
 
-// One loop for each form and layout: a choice inside would be a branch in every turn.
+// One loop for each form: a choice inside would be a branch in every iteration.
 template <bool tanh_form, class T>
 void polynomial_rows(Matrix<const T> x, Matrix<T> y) {
     for (index i = 0; i < x.rows; ++i)

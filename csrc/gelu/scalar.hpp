@@ -1,10 +1,10 @@
-// The formulas with the C library's exp and erfc, one element a turn.
+// The formulas with the C library's exp and erfc, one element at a time.
 //
 //     exact form   x · erfc(-x/√2) / 2        tanh form   x · σ(w),  w = 2 √(2/π) (x + 0.044715 x³)
 //
-// A call an element: the library's exp takes some 3 ns and its erfc 10 to 20, with branches inside for the different
-// ranges of the argument. A loop with a call in it cannot be vectorized, and this one is compiled with vectorization off
-// besides. The limit is the latency and the branches of the library's functions; the arithmetic units are mostly idle.
+// Each element costs a call: the library's exp takes some 3 ns and its erfc 10 to 20, with branches for the ranges of the
+// argument. A loop with a call cannot be vectorized, and this one is compiled with vectorization off as well. The limit is the
+// latency and the branches of the library's functions; the arithmetic units are mostly idle.
 #pragma once
 
 #include "gelu/kernel/formulas.hpp"

@@ -1,25 +1,25 @@
 // Within 2 ULP for every float: 32 or 8 polynomials in registers, and far arguments in double.
 //
-// `polynomial` is off by up to 160 ULP far below 0, since exp of a rounded argument is off by as many ULPs as the argument
-// is large; and exp and the divisions take most of its time. Both forms are, with t = |x|,
+// `polynomial` is off by up to 160 ULP far below 0: exp of a rounded argument is off by as many ULPs as the argument is large.
+// And exp and the divisions take most of its time. With t = |x|, both forms are
 //
 //     gelu(x) = max(x, 0) - t Q(t)        Q(t) = erfc(t/√2) / 2, or σ(-w(t)) in the tanh form
 //
-// and t Q(t) is a smooth function of one number: AVX-512 can hold 32 polynomials of degree 5 for it in registers and pick
-// one for each lane, AVX2 and NEON 8 of degree 8 (simd/pieces.hpp). No exp, no division, no rounded argument; both forms
-// take the same time. Below -3.8 (AVX2: -3.25) the function becomes too steep for that. Lanes there, one in 14,000 of normally
-// distributed numbers, are put aside and go through the formulas in double when there are some vectors of them: in double
-// no rounding error is seen, and nothing underflows. The slope is done in the same way. SSE2 cannot look up, and float64
-// needs more than float's digits: there all goes through the formulas.
+// t Q(t) is a smooth function of one number. AVX-512 can hold 32 polynomials of degree 5 for it in registers and pick one for
+// each lane; AVX2 and NEON hold 8 of degree 8 (simd/pieces.hpp). There is no exp, no division and no rounded argument, and both
+// forms take the same time. Below -3.8 (AVX2: -3.25) the function becomes too steep. Lanes there, one in 14,000 of normally
+// distributed numbers, are put aside until they fill some vectors, and then go through the formulas in double: there rounding
+// errors are invisible and nothing underflows. The slope is computed in the same way. SSE2 has no look-up, and float64 needs
+// more digits: there everything goes through the formulas.
 //
-// Measured over all 2^32 floats by `loopnest accuracy gelu gelu_backward`, the largest error in ULP (docs/accuracy.md):
+// The largest error in ULP over all 2^32 floats, as `loopnest inspect gelu cpp.simd --accuracy` measures it (docs/accuracy.md):
 //
-//               v4     v3     v1                            v4     v3     v1
-//     tanh form 1.54   1.20   0.51     its slope            0.97   1.16   0.51
-//     erf form  1.60   1.31   0.52     its slope            1.03   1.20   0.51
+//                  v4     v3     v1                            v4     v3     v1
+//     tanh form    1.54   1.20   0.51     its slope            0.97   1.16   0.51
+//     exact form   1.60   1.31   0.52     its slope            1.03   1.20   0.51
 //
-// The limit is arithmetic: on AVX-512 7 look-ups and 5 fused multiply-adds for 16 elements, one a cycle on Zen 4, a
-// comparison, and 7 cheaper operations beside them: 15 cycles, where `polynomial` takes 30 in the tanh form.
+// The limit is arithmetic. On AVX-512 16 elements take 7 look-ups and 5 fused multiply-adds, one a cycle on Zen 4, a comparison
+// and 7 cheaper operations: 15 cycles, where `polynomial` takes 30 in the tanh form.
 #pragma once
 
 #include <type_traits>
@@ -32,7 +32,7 @@ namespace loopnest::LOOPNEST_ISA {
 
 namespace gelu {
 
-// gelu and its slope on a vector, for whoever applies them in a loop: made before it, so that the tables get there once.
+// gelu and its slope on a vector. Make one before a loop, so that the tables are loaded into registers once.
 template <class T, bool tanh_form>
 struct Gelu {
     LOOPNEST_INLINE Vec<T> operator()(Vec<T> x) const { return gelu_formula(x, tanh_form); }
@@ -43,7 +43,7 @@ struct Slope {
     LOOPNEST_INLINE Vec<T> operator()(Vec<T> x) const { return slope_formula(x, tanh_form); }
 };
 
-// Float by the formulas in double: everywhere, but not as fast.
+// Float by the formulas in double: right everywhere, but slower.
 template <bool tanh_form>
 LOOPNEST_INLINE Vec<float> gelu_in_double(Vec<float> x) {
     return in_double(x, [](Vec<double> v) { return gelu_formula<Vec<double>, float>(v, tanh_form); });
@@ -56,9 +56,9 @@ LOOPNEST_INLINE Vec<float> slope_in_double(Vec<float> x) {
 
 #if defined(LOOPNEST_TABLES)
 
-// What Gelu and Slope have in common: tables for arguments above -near, nothing but the sign of 0 below `gone`, where the
-// exponential rounds to 0, and the formulas in double between. (0 x is -0, and NaN at -∞, as the formulas have it.) `far` is
-// out of line, so that a loop's registers are left to the tables.
+// Shared by Gelu and Slope: tables for arguments above -near; a signed zero below `gone`, where the exponential rounds to 0; the
+// formulas in double between. (0 x is -0, and NaN at -∞, as in the formulas.) `far` is not inlined, so that a loop's registers
+// are left to the tables.
 template <class Self, bool tanh_form>
 struct ByTables {
     static constexpr float gone = tanh_form ? -11 : -15;
@@ -91,7 +91,7 @@ struct Slope<float, tanh_form> : ByTables<Slope<float, tanh_form>, tanh_form> {
     using Tables = std::conditional_t<tanh_form, Pieces<SlopeTanhForm>, Pieces<SlopeErfForm>>;
     Tables below;
 
-    // The slopes at x and -x add up to 1; 0 x makes the one at infinity NaN, as the formulas have it.
+    // The slopes at x and -x add up to 1; adding 0 x makes the slope at infinity NaN, as in the formulas.
     LOOPNEST_INLINE Vec<float> near(Vec<float> x) const {
         const Vec<float> s = below(magnitude(x));
         return x * 0.0f + (x < Vec<float>{} ? s : 1.0f - s);
@@ -125,7 +125,7 @@ LOOPNEST_INLINE V slope_of(V x, bool tanh_form) {
     return tanh_form ? Slope<T, true>{}(x) : Slope<T, false>{}(x);
 }
 
-// A piece of the whole, by whose size its results are streamed past the caches.
+// A piece of the whole. The size of the whole decides whether results are streamed past the caches.
 template <class T>
 void simd_piece(Matrix<const T> x, Matrix<T> y, bool tanh_form, bool streamed) {
     if (tanh_form)
@@ -143,7 +143,7 @@ void simd(Matrix<const T> x, Matrix<T> y, bool tanh_form) {
 
 namespace gelu_backward {
 
-// dy gelu'(x), with the slope's far arguments.
+// dy gelu'(x); far arguments are the slope's.
 template <class T, bool tanh_form>
 struct Backward {
     using Slope = gelu::Slope<T, tanh_form>;

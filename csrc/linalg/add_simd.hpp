@@ -1,16 +1,16 @@
-// The same addition, its vectors written out: load, load, add, store, a register's width a turn.
+// The same addition in explicit vectors: load, load, add, store, a register's width at a time.
 //
-// What the compiler made of the plain loop, said explicitly, so it is the same speed where both operands are contiguous.
-// It is ahead where one operand is a column broadcast along its rows (column stride 0): the compiler's version for
-// contiguous rows does not apply there, while here its element is put into every lane once a row. Other strides go
-// element by element. The limit is memory, or the store port (one vector a cycle) while all is in L1.
+// The compiler makes the same of the plain loop if both operands are contiguous, and the speed is the same. This one is ahead if
+// an operand is a column broadcast along its rows (column stride 0): the compiler's version for contiguous rows does not apply,
+// while here the element is put into every lane once a row. Other strides go element by element. The limit is memory, or the
+// store port (one vector a cycle) while everything is in L1.
 #pragma once
 
 #include "simd/vector.hpp"
 
 namespace loopnest::LOOPNEST_ISA::add {
 
-// The lanes at j of a row that is contiguous, or one element repeated.
+// The lanes at j of a contiguous row, or of one repeated element.
 template <class T>
 LOOPNEST_INLINE Vec<T> lanes_at(Vector<const T> row, index j) {
     return row.stride == 0 ? broadcast(row.data[0]) : load(row.data + j);

@@ -1,11 +1,10 @@
-// The fastest matrix product, with the bias added to each tile as it is finished.
+// The fastest matrix product, with the bias as its epilogue.
 //
-//     y[i, j] = sum over k of x[i, k] * w[k, j] + b[j]
+//     y[i, j] = sum over p of x[i, p] * w[p, j] + b[j]
 //
-// The bias goes into the product's last pass: the tile of y that the micro-kernel has just written is still in L1, so
-// adding b costs no trip to memory, where a pass of its own would read and write all of y again. Like matmul's parallel,
-// it copies blocks of w into scratch memory, as its method, and shares large products among the threads. The limit is the
-// product's.
+// The tile of y that the micro-kernel has just written is still in L1, so adding b costs no trip to memory; a separate pass
+// would read and write all of y again. Like matmul's parallel, it copies blocks of w into scratch memory and shares large
+// products among the threads. The limit is the product's.
 #pragma once
 
 #include "matmul/parallel.hpp"

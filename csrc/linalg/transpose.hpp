@@ -2,11 +2,10 @@
 //
 //     out[j, i] = a[i, j]
 //
-// No arithmetic, only moves; one of the two sides must be walked down its columns. naive reads rows and writes columns:
-// each store touches another cache line, which is first fetched and then written back whole for the sake of 4 bytes.
-// column_wise reads columns and writes rows: the strided side is the loads, which a core can have more of under way.
-// Either way the strided side uses one element of each line, and has lost the line before it comes back to it for the
-// next column, once a column's lines outgrow the cache.
+// There is no arithmetic, only moves, and one side must be walked down its columns. naive reads rows and writes columns: each
+// store touches another cache line, which is fetched first and later written back whole for 4 bytes. column_wise reads columns
+// and writes rows: the strided side is the loads, and a core can have more loads under way. Either way the strided side uses one
+// element of each line. Once the lines of a column outgrow the cache, a line is lost before the next column needs it.
 #pragma once
 
 #include "view.hpp"

@@ -3,16 +3,16 @@
 //     L = 1/N * sum over rows of ( log(sum over j of exp(l[j] - max)) - (l[label] - max) )
 //     dL/dl = (softmax(l) - onehot(label)) / N
 //
-// Taking the row's maximum out first keeps exp from overflowing and changes nothing else; the loss needs no softmax,
-// only its logarithm, so no small probability is ever rounded to zero before its log is taken. Each row is passed over
-// twice, for the maximum and for the sum, while it is in L1. The limit is the C library's exp, some 3 to 5 ns an element.
+// Subtracting the row's maximum keeps exp from overflowing and changes nothing else. The loss needs only the logarithm of
+// softmax, so no small probability is rounded to zero before its log is taken. Each row is passed over twice while it is in L1,
+// for the maximum and for the sum. The limit is the C library's exp, 3 to 5 ns an element.
 #pragma once
 
 #include "simd/libm.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
 
-// NaN where any element is NaN, as the sum that follows would be.
+// NaN if any element is NaN, as the sum would be.
 template <class T>
 LOOPNEST_INLINE T largest_of(Vector<const T> row) {
     T largest = row[0];

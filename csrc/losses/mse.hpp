@@ -2,8 +2,8 @@
 //
 //     L = 1/N * sum (y - t)²        dL/dy = 2 (y - t) / N
 //
-// One pass over both arrays with a subtraction and a multiply-add an element, the sum in many accumulators (see
-// sum_of_terms in simd/reduce.hpp). It reads 8 bytes for 3 operations in float32, so beyond L2 the limit is memory.
+// One pass over both arrays with a subtraction and a multiply-add an element; many accumulators hold the sum
+// (linalg/kernel/sum_of_terms.hpp). It reads 8 bytes for 3 operations in float32, so beyond L2 the limit is memory.
 #pragma once
 
 #include "linalg/kernel/sum_of_terms.hpp"

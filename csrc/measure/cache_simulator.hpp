@@ -1,11 +1,11 @@
-// A simulator of data caches: for each access, in which level its line is found.
+// A simulator of data caches: for each access, the level in which its line is found.
 //
-// Each level is set-associative: a line of memory may lie in one set alone, given by its number modulo the number of sets,
-// and in any of the set's ways. The least recently used line of a set is the one that goes. A miss fetches the line into
-// every level above the one that has it, for a store too (write-allocate); a changed line is written to the level below
-// when it goes (write-back). The levels do not watch one another: what L2 drops may stay in L1, and the other way round
-// (neither inclusive nor exclusive), as in valgrind's cachegrind, whose misses are counted in the same way. Prefetchers,
-// and misses that overlap, change when a line comes, not whether it has to: the simulator counts lines, not time.
+// Each level is set-associative: a line can lie in one set, given by its number modulo the number of sets, and in any of the set's
+// ways. The least recently used line of a set is evicted. A miss fetches the line into every level above the one that has it, for
+// a store too (write-allocate). An evicted line that has changed is written to the level below (write-back). Levels do not watch
+// each other: L1 may keep a line that L2 evicts, and the other way round (neither inclusive nor exclusive), as in valgrind's
+// cachegrind, whose misses are counted in the same way. Prefetchers and overlapping misses change when a line comes, not
+// whether: the simulator counts lines, not time.
 #pragma once
 
 #include <vector>
@@ -31,15 +31,14 @@ public:
     // Reads or writes a line, and returns where it was found: 0 for the first level, …, levels() for memory.
     LOOPNEST_INLINE index touch(Address line, bool write) {
         Address* const set = caches_.front().set_of(line);
-        if ((set[0] ^ line << 1) <= 1) {  // the line that was used last, as most are
+        if ((set[0] ^ line << 1) <= 1) {  // most accesses are to the line that was used last
             set[0] |= Address(write);
             return 0;
         }
         return fetch(0, line, write);
     }
 
-    // How many changed lines have left a level for the one below it; those that the last level has sent to memory are the
-    // last.
+    // For each level, how many changed lines it has sent to the one below; the last level sends them to memory.
     const std::vector<index>& written_back() const { return written_back_; }
     void forget_written_back() { written_back_.assign(written_back_.size(), 0); }
     void clear();  // nothing is in any cache

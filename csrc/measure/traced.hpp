@@ -1,15 +1,15 @@
-// An element type that tells the tracer of every load and store: with it a rung's own template gives its addresses.
+// An element type that reports every load and store to the tracer: with it a rung's own template gives its addresses.
 //
 //     matmul::naive<Traced<float>>(a, b, c)
 //
-// is the loop of matmul::naive<float>, on the same numbers and with the same result, and each a(i, k) that it reads, each
-// c(i, j) that it writes goes to the simulator. So the addresses cannot drift from the code. They are those of the source:
-// a compiler that keeps an element in a register, or takes sixteen at once, makes fewer accesses, but touches the same lines
-// in the same order, and what it saves are hits in L1.
+// is the loop of matmul::naive<float>, on the same numbers and with the same result, but each a(i, p) that it reads and each
+// c(i, j) that it writes goes to the simulator. So the addresses cannot drift from the code. They are the source's: a compiler
+// that keeps an element in a register, or loads sixteen at once, makes fewer accesses but touches the same lines in the same
+// order, and saves only hits in L1.
 //
-// The vector rungs' loads and stores (simd/vector.hpp) are an access for each vector. The vectors are as wide as the ISA
-// level's, LOOPNEST_VECTOR_BYTES, with the tiles and blocks that follow from it, and are computed with the baseline's
-// instructions. __builtin_prefetch fetches nothing here.
+// The vector rungs' loads and stores (simd/vector.hpp) are one access for each vector. Vectors are as wide as the ISA level's,
+// LOOPNEST_VECTOR_BYTES, with the tiles and blocks that follow from it, and are computed with the baseline's instructions.
+// __builtin_prefetch fetches nothing here.
 #pragma once
 
 #include <type_traits>
@@ -49,7 +49,7 @@ inline constexpr bool is_traced<Traced<T>> = true;
 template <class T>
 concept IsTraced = is_traced<T>;
 
-// A vector is in a register, and of plain numbers.
+// A vector is in a register and holds plain numbers.
 template <class T>
 struct VectorOf<Traced<T>> {
     using type = Vec<T>;

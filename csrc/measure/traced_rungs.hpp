@@ -15,7 +15,7 @@ struct TracedRung {
     const char *operation, *variant;
     Tracer::Locals locals;
     index operands;
-    void (*run)(const Matrix<float>* operands, Blocks blocks);  // `blocks` is for blocked_with alone
+    void (*run)(const Matrix<float>* operands, Blocks blocks);  // `blocks` is only for blocked_with
 };
 
 struct TracedRungs {
@@ -23,10 +23,10 @@ struct TracedRungs {
     index count;
 };
 
-// With the vectors, tiles and blocks of an ISA level. Throws std::invalid_argument for a name that is none.
+// With the vectors, tiles and blocks of an ISA level. Throws std::invalid_argument for any other name.
 TracedRungs traced_rungs(const std::string& isa);
 
-// Runs a rung's loops on the operands, the inputs first, and tells the tracer of every access.
+// Runs a rung on its operands, inputs first, and reports every access to the tracer.
 void run_traced(const TracedRung& rung, const Matrix<float>* operands, Blocks blocks, Tracer& tracer);
 
 }  // namespace loopnest

@@ -1,7 +1,7 @@
 // Addresses of a running kernel, fed to the cache simulator as they come.
 //
-// The kernel works on real memory; what the caches see is a memory of its own, in which each operand begins at a page
-// (as a large allocation does), one after another. So the same call gives the same misses, wherever its arrays happen to lie.
+// The kernel works on real memory. The caches see a simulated memory, in which each operand begins at a page (as a large
+// allocation does), one after another. So the same call gives the same misses, wherever its arrays happen to lie.
 #pragma once
 
 #include <vector>
@@ -11,7 +11,7 @@
 
 namespace loopnest {
 
-// What is counted apart: the operands, in the order of the kernel's parameters, and the memory that kernels use beside.
+// Regions that are counted separately: the operands, in the order of the kernel's parameters, and a kernel's own memory.
 inline constexpr index most_operands = 4;
 inline constexpr index packed_a_region = most_operands, packed_b_region = packed_a_region + 1,
                        local_region = packed_b_region + 1, regions = local_region + 1;
@@ -25,14 +25,14 @@ struct Access {
     bool write;
 };
 
-// Where, in the simulated memory, what is no operand lies: far enough apart for any size.
+// Where the other regions lie in the simulated memory: far enough apart for any size.
 inline constexpr CacheSimulator::Address page = 4096, scratch_begins = CacheSimulator::Address(1) << 40,
                                          scratch_apart = CacheSimulator::Address(1) << 34,
                                          locals_begin = CacheSimulator::Address(1) << 42;
 
 class Tracer {
 public:
-    // Local variables of a kernel are registers in compiled code, but for a buffer, which is memory.
+    // In compiled code a kernel's local variables are registers, except for a buffer, which is memory.
     enum class Locals { registers, memory };
 
     Tracer(CacheSimulator& simulator, std::vector<Access>* record) : simulator_(simulator), record_(record) {}
@@ -65,15 +65,15 @@ public:
         if (record_) keep(from, address - spans_[region].begin, bytes, write, region, found);
     }
 
-    // found(region, level): how many lines of a region were looked for and found in a level.
+    // How many lines of a region were found in a level.
     index found(index region, index level) const { return found_[region][level]; }
-    // How many bytes were read or written: few of a line that is walked across, again and again where it is used again.
+    // How many bytes of a region were read or written.
     index asked(index region) const { return asked_[region]; }
 
 private:
     struct Span {
         std::uintptr_t begin = 0, end = 0;
-        CacheSimulator::Address offset = 0;  // from an address of the kernel's to one of the simulated memory
+        CacheSimulator::Address offset = 0;  // from the kernel's address to the simulated one
         std::uintptr_t size() const { return end - begin; }
     };
 

@@ -1,18 +1,17 @@
-// Bias and GELU inside the product's last pass, and the gradients a block of hidden columns at a time.
+// Bias and GELU as the product's epilogue, and the gradients a block of hidden columns at a time.
 //
-// The product hands over each tile of z as soon as it is complete and still in L1 (see multiply_prefetched in
-// matmul/prefetched.hpp). There it gets its bias, and gelu(z) is written beside it: z and h are each written once, and
-// neither is read again before the next product. Backward, each tile of dy w2ᵀ is multiplied by gelu' in the same
-// way, which makes it a tile of dz, and its rows are added to db1 at once; that product is cut among the threads by columns
-// alone, so that no two add to the same element. Of dz only as many columns exist at a time as fill twice the L2 cache: their
-// part of dw1 = xᵀ dz is finished, and of dx = dz w1ᵀ their share is added to dx, before the next ones take their place.
-// Scratch memory, kept between calls by each thread: that block of dz, and the blocks that the products pack. The limit
-// is the products' arithmetic.
+// Forward, the epilogue (matmul/kernel/epilogue.hpp) gets each tile of z while it is still in L1. It adds the bias and writes
+// gelu(z) to h: z and h are each written once, and neither is read again before the next product. Backward, the epilogue
+// multiplies each tile of dy w2ᵀ by gelu', which makes it a tile of dz, and adds its rows to db1. That product is cut among the
+// threads by columns only, so that no two threads add to the same element.
 //
-// A result without rows is one that is not wanted. Forward, h then lies in scratch memory and z nowhere: the next call
-// finds its pages where a new array's would have to be made, and nothing is kept for a backward pass. Backward, the
-// products of what is not wanted are left out, as where weights are frozen. dw1 and dw2 may have contiguous columns
-// instead of rows, as they have where the caller's weights are stored transposed.
+// dz is computed in column blocks of twice the L2 cache. Each block finishes its columns of dw1 = xᵀ dz and adds its share of
+// dx = dz w1ᵀ before the next block reuses the memory. Scratch memory, kept by each thread between calls: that block, and the
+// blocks that the products pack. The limit is the products' arithmetic.
+//
+// A result without rows is not wanted. Forward, h then lies in scratch memory and z nowhere: the next call finds its pages in
+// place, and nothing is kept for a backward pass. Backward, the products of unwanted results are left out, as for frozen
+// weights. dw1 and dw2 may have contiguous columns instead of rows, as for weights that are stored transposed.
 #pragma once
 
 #include "linalg/linear.hpp"
@@ -46,7 +45,7 @@ struct BiasAndGelu {
 template <bool tanh_form, class T>
 void fused_form(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matrix<const T> w2, Vector<const T> b2,
                 Matrix<T> z, Matrix<T> h, Matrix<T> y) {
-    if (h.rows < x.rows) {  // not wanted: each element of z gives way to h's
+    if (h.rows < x.rows) {  // not wanted: h overwrites z, element by element
         T* const memory = scratch<T>(Slot::activations, x.rows * w1.cols);
         z = h = {memory, x.rows, w1.cols, w1.cols, 1};
     }
@@ -97,7 +96,7 @@ void multiply_into(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
                         : matmul::parallel<T>(b.transposed(), a.transposed(), c.transposed());
 }
 
-// db1 and dw1 of these hidden columns, and their share of dx.
+// db1 and dw1 of some hidden columns, and their share of dx.
 template <bool tanh_form, class T>
 void hidden_columns(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, Matrix<const T> w2, Matrix<const T> z,
                     Matrix<T> dz, Matrix<T> dx, Matrix<T> dw1, Vector<T> db1, bool add_to_dx) {

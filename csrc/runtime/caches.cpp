@@ -11,16 +11,16 @@ namespace loopnest {
 namespace {
 
 #ifdef __APPLE__
-index told(const char* name) {
+index reported(const char* name) {
     std::int64_t value = 0;
     std::size_t length = sizeof value;
     return sysctlbyname(name, &value, &length, nullptr, 0) == 0 ? index(value) : 0;
 }
 
 // hw.perflevel0 are the fastest cores, where there are several kinds; Macs of one kind have the names without it.
-index told(const std::string& of_fastest, const std::string& of_all) {
-    const index value = told(of_fastest.c_str());
-    return value > 0 ? value : told(of_all.c_str());
+index reported(const std::string& of_fastest, const std::string& of_all) {
+    const index value = reported(of_fastest.c_str());
+    return value > 0 ? value : reported(of_all.c_str());
 }
 #else
 index number_in(const std::string& file) {
@@ -52,11 +52,11 @@ index processors_in(const std::string& file) {  // "0-3,8-11"
 
 #ifdef __APPLE__
 std::vector<Cache> caches(const std::string&) {
-    const index line = told("hw.cachelinesize");
+    const index line = reported("hw.cachelinesize");
     std::vector<Cache> found = {
-        {1, told("hw.perflevel0.l1dcachesize", "hw.l1dcachesize"), 0, line, 1},
-        {2, told("hw.perflevel0.l2cachesize", "hw.l2cachesize"), 0, line, told("hw.perflevel0.cpusperl2")},
-        {3, told("hw.perflevel0.l3cachesize", "hw.l3cachesize"), 0, line, told("hw.perflevel0.cpusperl3")},
+        {1, reported("hw.perflevel0.l1dcachesize", "hw.l1dcachesize"), 0, line, 1},
+        {2, reported("hw.perflevel0.l2cachesize", "hw.l2cachesize"), 0, line, reported("hw.perflevel0.cpusperl2")},
+        {3, reported("hw.perflevel0.l3cachesize", "hw.l3cachesize"), 0, line, reported("hw.perflevel0.cpusperl3")},
     };
     std::erase_if(found, [](const Cache& cache) { return cache.size == 0; });
     return found;

@@ -1,4 +1,4 @@
-// The data caches of this machine, as its operating system tells them.
+// The data caches of this machine, as its operating system reports them.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace loopnest {
 
-// A cache as one core sees it. What is not told is 0.
+// A cache as one core sees it. Unknown values are 0.
 struct Cache {
     index level, size;    // bytes, per core or as much as one core may use
     index ways;           // associativity: how many lines of memory that share a place in the cache it can hold
@@ -16,8 +16,8 @@ struct Cache {
     index processors;     // that use this one cache, hyper-threads of one core included
 };
 
-// Data and unified caches from the nearest to the core on. Linux: from sysfs, of which another folder can be given; macOS:
-// from sysctl, of the fastest kind of core. Empty where neither tells.
+// Data and unified caches, the nearest to the core first. Linux: from sysfs, or another folder like it. macOS: from sysctl, for
+// the fastest kind of core. Empty if the system reports none.
 std::vector<Cache> caches(const std::string& folder = "/sys/devices/system/cpu/cpu0/cache");
 
 struct CacheSizes {
@@ -25,7 +25,7 @@ struct CacheSizes {
     index l1d_ways, l2_ways;
 };
 
-// Read once. A level that the system does not tell gets a common size: 32 KiB, 512 KiB, 8 MiB; 8 ways.
+// Read once. A level that the system does not report gets a common size: 32 KiB, 512 KiB, 8 MiB; 8 ways.
 CacheSizes cache_sizes();
 
 }  // namespace loopnest

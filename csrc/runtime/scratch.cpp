@@ -23,8 +23,8 @@ struct Memory {
     index size = 0;
 };
 
-// From 1 MiB on, Linux is asked for pages of 2 MiB: of those of 4 KiB a block of packed numbers takes more than the
-// first level of the TLB has entries for (64 to 96).
+// From 1 MiB on, ask Linux for pages of 2 MiB: a block of packed numbers takes more pages of 4 KiB than the first level of the
+// TLB has entries (64 to 96).
 void allocate(Memory& memory, index size) {
     memory.data.reset();  // first, so that both are never held at once
     memory.size = 0;
@@ -32,7 +32,7 @@ void allocate(Memory& memory, index size) {
         size = round_up(size, huge_page);
         memory.data = {::operator new(std::size_t(size), huge_alignment), Free{huge_alignment}};
 #ifdef MADV_HUGEPAGE
-        madvise(memory.data.get(), std::size_t(size), MADV_HUGEPAGE);  // advice: nothing depends on its being taken
+        madvise(memory.data.get(), std::size_t(size), MADV_HUGEPAGE);  // only advice
 #endif
     } else {
         memory.data = {::operator new(std::size_t(size), alignment), Free{alignment}};

@@ -1,13 +1,13 @@
-// Scratch memory for packing and intermediate results: kept by each thread, grown when asked for more, reused.
+// Scratch memory for packing and intermediate results. Each thread keeps it and reuses it; it grows on demand.
 //
-// A fresh allocation of some megabytes would cost a system call and a page fault for every 4 KiB, more than packing it.
+// A fresh allocation of some megabytes costs a system call and a page fault for every 4 KiB, more than packing them.
 #pragma once
 
 #include "view.hpp"
 
 namespace loopnest {
 
-// At least `bytes` bytes, 64-byte aligned, in the slot's own memory: valid until this thread asks for the slot again.
+// At least `bytes` bytes, 64-byte aligned, in the slot's own memory; valid until this thread asks for the slot again.
 enum class Slot { pack_a, pack_b, skinny, parts, activations, count };
 void* scratch(Slot slot, index bytes);
 

@@ -14,8 +14,8 @@
 namespace loopnest {
 namespace {
 
-// How long a thread looks again and again before it goes to sleep: to wake one takes the system 5 to 50 µs, and the
-// next call of a training step comes within some 10 µs. 2000 pauses are 20 to 80 µs.
+// How often a thread looks for work before it goes to sleep: waking a thread takes the system 5 to 50 µs, and the next call of a
+// training step comes within some 10 µs. 2000 pauses are 20 to 80 µs.
 constexpr int looks = 2000;
 
 inline void pause() {
@@ -26,7 +26,7 @@ inline void pause() {
 #endif
 }
 
-// What is shared at the moment.
+// The work that is shared at the moment.
 struct Job {
     void (*work)(void*, index);
     void* context;
@@ -62,7 +62,7 @@ public:
         job.take_pieces();
         {
             const std::lock_guard lock(guard_);
-            job_ = nullptr;  // a helper that wakes only now finds nothing, and nobody waits for it
+            job_ = nullptr;  // a helper that wakes only now finds nothing, and no one waits for it
         }
         for (int look = 0; inside_.load(std::memory_order_acquire) != 0; ++look)
             look < looks ? pause() : std::this_thread::yield();
@@ -104,8 +104,8 @@ private:
     Job* job_ = nullptr;
 };
 
-// Never destroyed: at the process's end helpers may be in the middle of a look, and a forked child, which has the
-// parent's memory but none of its threads, must not join what is not there.
+// Never destroyed: when the process ends, helpers may still be looking, and a forked child has the parent's memory but none of
+// its threads to join.
 struct Shared {
     std::atomic<bool> busy{false};  // with the work of some caller
     Pool* pool = nullptr;
@@ -120,7 +120,7 @@ Shared* shared = new Shared;
     const Shared* const before = shared;
     shared = new Shared;
     shared->threads = before->threads.load();
-    shared->openmp.max_threads = before->openmp.max_threads;  // still what the caller allows, though by our own pool
+    shared->openmp.max_threads = before->openmp.max_threads;  // the caller's limit still holds for our own pool
 });
 #endif
 
@@ -160,7 +160,7 @@ void share(index count, void (*work)(void* context, index piece), void* context)
             if (shared->pool == nullptr) shared->pool = new Pool(threads - 1);
             shared->pool->run(job);
         }
-    } catch (...) {  // no memory, or no more threads: what was not done is done here
+    } catch (...) {  // no memory, or no more threads: the rest is done here
         job.take_pieces();
     }
     shared->busy.store(false, std::memory_order_release);

@@ -1,7 +1,7 @@
-// exp and what is made of it, without calls and without branches: on a number, or on every lane of a vector at once.
+// exp and functions made of it, without calls and without branches: of a number, or of every lane of a vector at once.
 //
 // Each function is a template over V, which is float, double or a Vec of them. The explicit rungs use it with Vec; the
-// auto-vectorized ones with numbers, in loops that the compiler then turns into vector instructions.
+// auto-vectorized ones use it with numbers, in loops that the compiler turns into vector instructions.
 #pragma once
 
 #include "simd/native.hpp"
@@ -70,8 +70,8 @@ LOOPNEST_INLINE V horner(V x, const LaneOf<V> (&c)[n]) {
     return sum;
 }
 
-// Float functions may compute in double, on both halves of a vector: no rounding error of theirs is seen then, and no
-// intermediate underflows. It takes twice the time, and some more for the conversions.
+// Computes a float function in double, on both halves of a vector: its rounding errors are then invisible, and no intermediate
+// result underflows. It takes twice the time, and some more for the conversions.
 template <class F>
 LOOPNEST_INLINE Vec<float> in_double(Vec<float> x, F f) {
     typedef float Half __attribute__((vector_size(vector_bytes / 2)));
@@ -83,10 +83,10 @@ LOOPNEST_INLINE Vec<float> in_double(Vec<float> x, F f) {
     return x;
 }
 
-// What the numbers of a lane's type are like, and the constants of exp, computed in T for a result that is rounded to Result
-// in the end. exp(f) = 1 + f + f² r(f) for |f| <= log(2)/2; r interpolates in Chebyshev points (made with mpmath in 50
-// digits), with an error in exp of 1e-9, 2e-18 and 2e-10. log(2) is in two parts, of which the first has so many zeros
-// at its end that its product with a whole number is exact. Below `lowest` exp rounds to 0, above `highest` to infinity.
+// The format of a lane's type, and the constants of exp, computed in T for a result that is finally rounded to Result.
+// exp(f) = 1 + f + f² r(f) for |f| <= log(2)/2; r interpolates in Chebyshev points (made with mpmath in 50 digits) with an error
+// in exp of 1e-9, 2e-18 and 2e-10. log(2) is in two parts; the first ends in zeros, so that its product with a whole number is
+// exact. Below `lowest` exp rounds to 0, above `highest` to infinity.
 template <class T, class Result = T>
 struct ExpOf;
 template <>
@@ -124,7 +124,7 @@ template <class V, class Result>
 LOOPNEST_INLINE Reduced<V> reduce(V x) {
     using T = LaneOf<V>;
     using Exp = ExpOf<T, Result>;
-    // Added to a number that leaves no bits for fractions, x/log(2) is rounded to a whole number.
+    // Adding a number that leaves no bits for fractions rounds x/log(2) to a whole number.
     const V n = (x * T(1.44269504088896340736) + Exp::round_to_whole) - Exp::round_to_whole;
     const V f = (x - n * Exp::log2_high) - n * Exp::log2_low;
     return {f + f * f * horner(f, Exp::r), n};
@@ -133,12 +133,12 @@ LOOPNEST_INLINE Reduced<V> reduce(V x) {
 template <class V>
 LOOPNEST_INLINE V power_of_two(V n) {  // n whole, 2^n a normal number
     using Exp = ExpOf<LaneOf<V>>;
-    // The last bits of this sum are n's, and the shift leaves nothing of the others.
+    // The last bits of this sum are n's; the shift removes the others.
     return from_bits<V>(bits_of(n + (Exp::round_to_whole + Exp::exponent_bias)) << Exp::mantissa_bits);
 }
 
-// y 2^n, subnormal results and infinite ones included: 2^n is applied in two factors, of which neither underflows, so that
-// the result is rounded once. AVX-512 has an instruction for it.
+// y 2^n, subnormal and infinite results included. 2^n is applied as two factors that do not underflow, so that the result is
+// rounded once. AVX-512 has an instruction for it.
 template <class V>
 LOOPNEST_INLINE V times_power_of_two(V y, V n) {
 #if defined(__AVX512F__)
@@ -150,7 +150,7 @@ LOOPNEST_INLINE V times_power_of_two(V y, V n) {
     return y * power_of_two(half) * power_of_two(n - half);
 }
 
-// exp(x), subnormal results included. In float within 1.1 ULP, measured over all 2^32 arguments (`loopnest accuracy exp`).
+// exp(x), subnormal results included. In float within 1.1 ULP, measured over all 2^32 arguments.
 template <class V, class Result = LaneOf<V>>
 LOOPNEST_INLINE V exp_of(V x) {
     using T = LaneOf<V>;
@@ -164,13 +164,13 @@ LOOPNEST_INLINE V exp_of(V x) {
 // exp(x) - 1 for x <= 0, with all of its digits near 0.
 template <class V, class Result = LaneOf<V>>
 LOOPNEST_INLINE V expm1_of_nonpositive(V x) {
-    const Reduced<V> at = reduce<V, Result>(at_least(x, LaneOf<V>(-40)));  // exp(-40) is nothing beside 1
+    const Reduced<V> at = reduce<V, Result>(at_least(x, LaneOf<V>(-40)));  // exp(-40) vanishes next to 1
     const V scale = power_of_two(at.n);
     return scale * at.q + (scale - LaneOf<V>(1));
 }
 
-// 1 / (1 + exp(-x)) = s / (1 + s + q) with exp(-x) = (1 + q) / s, s = 2^-n. 1 + s is exact while s has a bit among 1's,
-// and q + s nearly so when it has not: what is rounded are the denominator and the quotient.
+// 1 / (1 + exp(-x)) = s / (1 + s + q) with exp(-x) = (1 + q) / s, s = 2^-n. 1 + s is exact while s is not too small to change 1;
+// otherwise q + s is nearly exact. So only the denominator and the quotient are rounded.
 template <class V, class Result = LaneOf<V>>
 LOOPNEST_INLINE V sigmoid_of(V x) {
     using T = LaneOf<V>;

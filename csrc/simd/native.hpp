@@ -1,5 +1,5 @@
-// The few things that GCC's and Clang's vector extensions cannot say, each behind one function, with an ISA's own
-// instruction where it has one and the same in plain terms where it has none.
+// What GCC's and Clang's vector extensions cannot say: one function each, with an ISA's own instruction if it has one, and in
+// plain terms otherwise.
 #pragma once
 
 #if defined(__x86_64__)
@@ -12,7 +12,7 @@
 
 namespace loopnest::LOOPNEST_ISA {
 
-// a < b ? a : b, lane by lane: b where either is NaN. (For AVX-512 GCC makes two instructions of the selection.)
+// a < b ? a : b, lane by lane: b if either is NaN. (For AVX-512 GCC makes two instructions of the selection.)
 template <class V>
 LOOPNEST_INLINE V smaller_of(V a, V b) {
 #if defined(__AVX512F__)
@@ -22,7 +22,7 @@ LOOPNEST_INLINE V smaller_of(V a, V b) {
     return a < b ? a : b;
 }
 
-// a > b ? a : b, lane by lane: b where either is NaN, or where both are zero.
+// a > b ? a : b, lane by lane: b if either is NaN or both are zero.
 template <class V>
 LOOPNEST_INLINE V larger_of(V a, V b) {
 #if defined(__AVX512F__)
@@ -32,7 +32,7 @@ LOOPNEST_INLINE V larger_of(V a, V b) {
     return a > b ? a : b;
 }
 
-// A bit for each lane of x that is less than bound, the first lane's last.
+// A bit for each lane of x that is less than bound; the first lane's is the lowest.
 LOOPNEST_INLINE unsigned lanes_below(Vec<float> x, float bound) {
 #if defined(__AVX512F__)
     return _mm512_cmp_ps_mask(x, Vec<float>{} + bound, _CMP_LT_OQ);
@@ -47,8 +47,8 @@ LOOPNEST_INLINE unsigned lanes_below(Vec<float> x, float bound) {
 #endif
 }
 
-// table[k mod entries] for each lane's k, from a table of floats that lies in registers: one instruction and no memory
-// access, as long as there are registers. SSE2 has nothing of the kind.
+// table[k mod entries] for each lane's k, from a table of floats in registers: one instruction and no memory access, while there
+// are registers. SSE2 has no such instruction.
 #if defined(__AVX512F__)
 #define LOOPNEST_TABLES
 struct Table {
@@ -89,8 +89,8 @@ struct Table {  // NEON looks up bytes: 4 k to 4 k + 3 for each lane
 };
 #endif
 
-// A store past the caches, for results that would not stay there until they are read. A usual store makes the cache
-// fetch the line first, to be overwritten: that is a third of what a copy moves. `to` is aligned to the vector's size.
+// A store past the caches, for results that would be evicted before they are read. An ordinary store first fetches the line
+// that it overwrites: a third of what a copy moves. `to` is aligned to the vector's size.
 template <class T>
 LOOPNEST_INLINE void stream(T* to, Vec<T> v) {
 #if defined(__AVX512F__)
@@ -104,7 +104,7 @@ LOOPNEST_INLINE void stream(T* to, Vec<T> v) {
 #endif
 }
 
-// After the last of them: other threads see what was streamed.
+// After the last of them: makes streamed stores visible to other threads.
 LOOPNEST_INLINE void end_of_stream() {
 #if defined(__x86_64__)
     _mm_sfence();

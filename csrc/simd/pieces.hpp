@@ -1,15 +1,15 @@
-// A smooth function of one float as 32 or 8 polynomials, whose coefficients lie in registers.
+// A smooth function of one float as 32 or 8 polynomials, with coefficients in registers.
 //
 // An AVX-512 register holds 16 floats, and one instruction (vpermt2ps) takes each of 16 lanes from any of the 32 floats in two
-// of them; AVX2's vpermps takes 8 lanes from 8 floats, NEON's tbl 4 from 8. So a table costs no memory access. With the
-// argument's range cut into 32 pieces, polynomials of degree 5 or 6 reach float's precision for functions as steep as
-// GELU's tail, with 8 pieces those of degree 8 to 11; without exp, and without a division:
+// registers. AVX2's vpermps takes 8 lanes from 8 floats, NEON's tbl 4 from 8. So a table costs no memory access. With 32 pieces
+// polynomials of degree 5 or 6 reach float's precision for functions as steep as GELU's tail; with 8 pieces the degree is 8 to
+// 11. There is no exp and no division:
 //
 //     k = round(t / w)        h = t - c_k        F(t) = a_k0 + h (a_k1 + h (a_k2 + …))
 //
-// h is exact, since t and c_k are close (Sterbenz's lemma), and a_k0 is within a 1000th of an ULP of F(c_k) (see
-// scripts/make_pieces.py). So no rounding error of an argument is amplified, and what is left is the last addition's half
-// ULP and a part of the one before. Degree 5 takes 7 look-ups and 5 fused multiply-adds, which Zen 4 begins one a cycle.
+// h is exact, since t and c_k are close (Sterbenz's lemma), and a_k0 is within a 1000th of an ULP of F(c_k)
+// (scripts/make_pieces.py). So no rounding error of an argument is amplified. The error is the last addition's half ULP and a
+// part of the one before. Degree 5 takes 7 look-ups and 5 fused multiply-adds, which Zen 4 begins one a cycle.
 #pragma once
 
 #include "simd/math.hpp"
@@ -19,7 +19,7 @@
 
 namespace loopnest::LOOPNEST_ISA {
 
-// Data<entries> from pieces_data.hpp. To be made before a loop, so that the tables get into registers once.
+// Data<entries> from pieces_data.hpp. Make one before a loop, so that the tables are loaded into registers once.
 template <template <int> class Data>
 class Pieces {
     using Of = Data<Table::entries>;
@@ -32,16 +32,15 @@ class Pieces {
         for (int power = 0; power <= Of::degree; ++power) c[power] = Table(Of::c[power]);
     }
 
-    // The end of the last piece but one. Up to here the error is one in F's own ULPs; the last piece serves arguments of
-    // which only F beside 1 or beside t counts.
-    // (A little less than that: rounding must not take it for the last.)
+    // The end of the last piece but one, less a little for rounding. Up to here the error is small in F's own ULPs; in the last
+    // piece it is small next to 1 or t.
     static constexpr float near = (last - w / 2) * 0.9999f;
 
-    // F(t), t >= 0; beyond `top` that of top. NaN stays NaN.
+    // F(t) for t >= 0; F(top) beyond `top`. NaN stays NaN.
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> t) const {
         constexpr float round_to_whole = 0x1.8p23f;
         t = at_most(t, Of::top);
-        // The last bits of a sum too large for fractions are round(t / w); for w = 2^-n, of one too large for parts of w.
+        // Adding a number too large for fractions leaves round(t / w) in the last bits; for w = 2^-n, too large for parts of w.
         const Vec<float> until = at_most(t, last);
         const Vec<float> sum_with_k = w_is_a_power_of_two ? until + round_to_whole * w : until * Of::per_unit + round_to_whole;
         const IntOf<Vec<float>> k = bits_of(sum_with_k);

@@ -1,8 +1,7 @@
 // The one vector type: as many Ts as a register of this ISA level holds, by GCC's and Clang's vector extensions.
 //
-// +, -, *, / and comparisons work lane by lane, a scalar operand is broadcast, and a * b + c becomes one fused
-// multiply-add where the ISA has it. The compiler allocates registers and schedules; what is written here is only
-// what the language cannot say.
+// +, -, *, / and comparisons work lane by lane, a scalar operand is broadcast, and a * b + c becomes one fused multiply-add if the
+// ISA has it. The compiler allocates registers and schedules. This file holds only what the language cannot say.
 #pragma once
 
 #include <utility>
@@ -10,12 +9,12 @@
 #include "view.hpp"
 
 #if defined(__AVX__)
-#include <immintrin.h>  // for the masked loads and stores alone
+#include <immintrin.h>  // only for the masked loads and stores
 #endif
 
 namespace loopnest::LOOPNEST_ISA {
 
-#if defined(LOOPNEST_VECTOR_BYTES)  // another level's, made of this one's: machine/traced.hpp
+#if defined(LOOPNEST_VECTOR_BYTES)  // another level's vectors, made of this one's: measure/traced.hpp
 inline constexpr int vector_bytes = LOOPNEST_VECTOR_BYTES, vector_registers = LOOPNEST_VECTOR_REGISTERS;
 #elif defined(__AVX512F__)
 inline constexpr int vector_bytes = 64, vector_registers = 32;
@@ -50,8 +49,8 @@ LOOPNEST_INLINE void store(T* to, Vec<T> v) {
     __builtin_memcpy(to, &v, sizeof v);
 }
 
-// The first `count` elements, 1 to lanes of them, and zeros: no byte beyond them is touched. AVX has instructions for
-// this, which take the lanes from a mask; elsewhere a vector is short, and is filled lane by lane.
+// The first `count` elements, 1 to lanes of them, and zeros: no byte beyond them is touched. AVX has masked instructions for
+// this; elsewhere vectors are short and are filled lane by lane.
 template <class T>
 LOOPNEST_INLINE Vec<T> load_first(const T* from, index count) {
 #if defined(__AVX512F__)
@@ -94,7 +93,7 @@ LOOPNEST_INLINE void store_first(T* to, Vec<T> v, index count) {
 #endif
 }
 
-// `count` elements that lie `stride` apart, at most a vector of them, and zeros.
+// `count` elements, `stride` apart, at most a vector of them, and zeros.
 template <class T>
 LOOPNEST_INLINE Vec<T> gather(const T* from, index stride, index count) {
     Vec<T> v = {};
@@ -108,7 +107,7 @@ LOOPNEST_INLINE void copy_elements(T* to, const T* from) {
     __builtin_memcpy(to, from, count * sizeof(T));
 }
 
-// A vector, or the rest of a row where `count` is less: of elements next to one another, or `stride` apart.
+// A vector of elements `stride` apart, or the rest of a row if `count` is less.
 template <class T>
 LOOPNEST_INLINE Vec<T> load_rest(const T* from, index count, index stride = 1) {
     return stride != 1 ? gather(from, stride, count) : count >= lanes<T> ? load(from) : load_first(from, count);
@@ -124,15 +123,15 @@ LOOPNEST_INLINE Vec<T> broadcast(T s) {
     return s - Vec<T>{};  // s - 0 keeps the sign of a zero, which s + 0 would lose
 }
 
-// Lane l of the result is x[l] + x[l ^ distance] where l has no bit `distance`, and y[l] + y[l ^ distance] where it has.
+// Lane l of the result is x[l] + x[l ^ distance] if l lacks the bit `distance`, and y[l] + y[l ^ distance] if it has it.
 template <class T, int distance, int... lane>
 LOOPNEST_INLINE Vec<T> add_lanes(Vec<T> x, Vec<T> y, std::integer_sequence<int, lane...>) {
     return __builtin_shufflevector(x, y, ((lane & distance) ? lanes<T> + lane : lane)...) +
            __builtin_shufflevector(x, y, ((lane & distance) ? lanes<T> + (lane ^ distance) : (lane ^ distance))...);
 }
 
-// The sum of v[i]'s lanes in lane i of the result, for 1, 2, 4, … up to `lanes` vectors: pairs become one vector until one
-// is left, so that the four sums of 16 lanes take 5 additions; one by one they would take 60, each waiting for the last.
+// Lane i of the result is the sum of v[i]'s lanes, for 1, 2, 4, … up to `lanes` vectors. Pairs become one vector until one is
+// left: four sums of 16 lanes take 5 additions. One by one they would take 60, each waiting for the last.
 template <class T, int distance = 1, std::size_t n>
 LOOPNEST_INLINE Vec<T> sums_of_lanes(const Vec<T> (&v)[n]) {
     if constexpr (distance == lanes<T>) {
@@ -152,8 +151,8 @@ LOOPNEST_INLINE T sum_of_lanes(Vec<T> v) {
     return sums_of_lanes<T>({v})[0];
 }
 
-// The square of lanes x lanes elements in v, transposed: v[i][j] <-> v[j][i]. Step by step, for distances of 1, 2, 4 …,
-// a pair of vectors that far apart exchanges the lanes that far apart.
+// Transposes the square of lanes x lanes elements in v: v[i][j] <-> v[j][i]. For distances of 1, 2, 4 … each pair of vectors
+// that far apart exchanges the lanes that far apart.
 template <class T, int distance, int... lane>
 LOOPNEST_INLINE void exchange_lanes(Vec<T> (&v)[lanes<T>], std::integer_sequence<int, lane...>) {
 #pragma GCC unroll 16

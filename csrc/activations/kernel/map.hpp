@@ -1,9 +1,9 @@
 // What the elementwise rungs share: y = f(x), a vector at a time.
 //
-// What is shorter than a vector (a row's end, or its start until the first aligned address) and rows with gaps go through
-// a vector's worth of memory. Results larger than the last cache are streamed past it (see stream in simd/native.hpp):
-// 2^24 floats are then 128 MiB to move instead of 192, and a cheap function takes the time of such a copy. What is to be
-// read is asked for a page ahead: the processor's own prefetcher stops at the pages' ends, and GELU took a fifth longer.
+// Partial vectors (row ends, unaligned starts) and strided rows go through a one-vector buffer. Results larger than the last
+// cache are streamed past it (`stream` in simd/native.hpp): 2^24 floats then move 128 MiB instead of 192, and a cheap function
+// takes the time of such a copy. Inputs are prefetched a page ahead: the hardware's prefetcher stops at page ends, and GELU took
+// a fifth longer without.
 #pragma once
 
 #include <utility>
@@ -27,10 +27,10 @@ LOOPNEST_INLINE void scatter(Vec<T> v, Vector<T> row, index j, index count) {
     for (index lane = 0; lane < count; ++lane) row[j + lane] = v[lane];
 }
 
-// f may be fast for most arguments, the near ones, and slow for some, the far ones. It then has beside f(x…), which is right
-// for all, f.near(x…) and f.far(x…); f.any_far(x…); and f.settle(result, x…), which corrects what takes no effort and
-// returns a bit for each lane that is left. These are put aside until they fill some vectors, so that one far argument
-// does not make its neighbours slow.
+// f may be fast for most arguments (near ones) and slow for some (far ones). Then it has, in addition to f(x…), which is right for
+// all: f.near(x…) and f.far(x…); f.any_far(x…); and f.settle(result, x…), which corrects the easy lanes and returns a bit for
+// each lane that is left. Those are put aside until they fill some vectors, so that one far argument does not slow down its
+// neighbours.
 template <class F, class... V>
 concept HasFarArguments = requires(F f, V... x) { f.any_far(x...); };
 
@@ -61,7 +61,7 @@ template <class F, class T, int... input>
     aside.count = 0;
 }
 
-// One vector of a row, and how it is stored.
+// Stores a vector, past the caches if `streamed`.
 template <bool streamed, class T>
 LOOPNEST_INLINE void put(T* to, Vec<T> v) {
     streamed ? stream<T>(to, v) : store<T>(to, v);

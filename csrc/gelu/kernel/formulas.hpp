@@ -3,13 +3,13 @@
 //     exact form   x · Φ(x)        Φ(x) = 1 - Q(x) for x > 0, else Q(-x)        slope  Φ(x) + x φ(x)
 //     tanh form    x · σ(w)        w = 2 √(2/π) (x + 0.044715 x³)               slope  σ(w) + x σ(w) σ(-w) w'
 //
-// Q is the normal distribution's tail, φ its density, σ the logistic function: (1 + tanh(w/2)) / 2 = σ(w). So written,
-// nothing cancels for x far below 0. Q comes from one polynomial for all of its range:
+// Q is the normal distribution's tail, φ its density, σ the logistic function: (1 + tanh(w/2)) / 2 = σ(w). In this form nothing
+// cancels for x far below 0. One polynomial serves Q's whole range:
 //
 //     Q(t) = exp(-t²/2) · p(s) / (z + 5/2),      z = t/√2,      s = (z - 5/2) / (z + 5/2)
 //
-// (after Schonfelder, Math. Comp. 1978), its coefficients those of the Chebyshev series of (z + 5/2) exp(z²) erfc(z) / 2 in
-// s, made with mpmath in 50 digits and cut at errors of 9e-9 and 3e-17. One division serves twice.
+// (after Schonfelder, Math. Comp. 1978). p is the Chebyshev series of (z + 5/2) exp(z²) erfc(z) / 2 in s, made with mpmath in 50
+// digits and truncated at errors of 9e-9 and 3e-17. s and the last quotient share one division.
 #pragma once
 
 #include "simd/math.hpp"
@@ -55,7 +55,7 @@ struct Normal {
     V distribution, bell;  // Φ(x), and exp(-x²/2)
 };
 
-// Beyond ±farthest, exp(-x²/2) is 0 in the result's type; nearer, no square overflows.
+// Beyond ±farthest exp(-x²/2) is 0 in the result's type; up to there no square overflows.
 template <class V, class Result = LaneOf<V>>
 LOOPNEST_INLINE Normal<V> normal(V x) {
     using T = LaneOf<V>;

@@ -1,8 +1,7 @@
 // A sum of n terms in many accumulators, which the compiler keeps in vector registers.
 //
-// An addition takes 3 to 4 cycles to give its result, and a processor can begin two of them a cycle; so some 8 must be
-// under way at once, each in a register of its own. As the order of summation is written out here, the compiler may
-// vectorize without being allowed to reorder anything.
+// An addition takes 3 to 4 cycles, and a core can begin two of them a cycle, so some 8 must be under way at once, each in its own
+// register. The order of summation is written out, so the compiler may vectorize without reordering anything.
 #pragma once
 
 #include "simd/vector.hpp"
