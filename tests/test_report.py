@@ -3,8 +3,6 @@
 import dataclasses
 import html
 import json
-import os
-import platform
 import re
 import statistics
 
@@ -18,7 +16,6 @@ from loopnest.bench.files import BadFileError, report_for
 from loopnest.bench.records import Results
 from loopnest.bench.tables import percent
 from loopnest.cli import main
-from loopnest.inspect.elf import why_not_here as no_reader
 from loopnest.output.text import duration, three_digits, times
 from loopnest.report.figures import Indexed, figures
 from loopnest.report.findings import findings
@@ -208,6 +205,7 @@ def test_every_measured_rungs_lesson_and_source_are_there(page):
     k = ln.matmul["cpp.packed"]
     command = "loopnest inspect matmul cpp.packed"
     assert rungs["matmul cpp.packed"] == {"lesson": k.lesson, "source": k.source(), "command": command}
+    assert rungs["matmul python.naive"]["command"] == ""
 
 
 def test_rungs_that_are_not_installed_and_other_machines_cards_do_no_harm():
@@ -402,6 +400,7 @@ def test_a_click_on_a_mark_or_a_rung_shows_lesson_and_source(opened):
     k = ln.matmul["cpp.packed"]
     assert opened.run("document.querySelector('dialog .lesson').textContent") == k.lesson
     assert opened.run("document.querySelector('dialog .source code').textContent") == k.source()
+    assert "loopnest inspect matmul cpp.packed" in opened.run("document.querySelector('dialog .inside').textContent")
     assert visible(opened, "dialog") == 1
     opened.run("document.querySelector('dialog form button').click()")
     assert visible(opened, "dialog") == 0
@@ -443,79 +442,3 @@ def test_the_sentences_come_first(opened):
     first = opened.run("document.querySelector('.findings li .claim').textContent")
     assert first == html.unescape(findings(RUN.records)[0].claim)
     assert opened.run("document.querySelector('.findings li').getBoundingClientRect().bottom") < 500
-
-
-# --- what the rungs became
-
-
-@pytest.fixture(scope="module")
-def looked_into(tmp_path_factory):
-    """A report with `inspect`, of a C++ rung, one of Numba's and one without machine code."""
-    if reason := no_reader():
-        pytest.skip(reason)
-    if platform.machine() != "x86_64":
-        pytest.skip("instructions are classified for x86-64 alone")
-    if "LOOPNEST_SANITIZED" in os.environ:
-        pytest.skip("a sanitized build has other code")
-    wanted = ("cpp.packed", "numba.naive", "python.naive")
-    records = tuple(r for r in RUN.records if r.operation == "matmul" and r.impl in wanted)
-    assert {r.impl for r in records} == set(wanted)
-    file = tmp_path_factory.mktemp("inspected") / "run.html"
-    report.write([dataclasses.replace(RUN, records=records)], file, inspect=True)
-    return file
-
-
-def test_with_inspect_a_page_of_each_rung_lies_next_to_the_report_and_is_linked(looked_into):
-    text = looked_into.read_text(encoding="utf-8")
-    links = set(re.findall(r'href="(run-inspect/[^"]+)"', text))
-    assert links == {"run-inspect/matmul-cpp.packed.html", "run-inspect/matmul-numba.naive.html"}
-    for link in links:
-        assert "instructions" in (looked_into.parent / link).read_text(encoding="utf-8")
-
-
-def test_with_inspect_the_hot_loops_are_in_the_report_itself(looked_into):
-    rungs = embedded(looked_into.read_text(encoding="utf-8"))["rungs"]
-    (loop,) = rungs["matmul numba.naive"]["loops"]
-    assert "vfmadd" in loop["code"] or "mulss" in loop["code"]
-    assert any("accumulator" in sentence for sentence in loop["summary"])
-    assert rungs["matmul cpp.packed"]["page"] == "run-inspect/matmul-cpp.packed.html"
-    assert "loops" not in rungs["matmul python.naive"]
-
-
-def test_machine_code_is_of_the_runs_isa_level(looked_into):
-    """The made-up run was on v3, and this machine may have more: 256-bit vectors, not 512."""
-    page = (looked_into.parent / "run-inspect" / "matmul-cpp.packed.html").read_text(encoding="utf-8")
-    assert "256-bit vectors" in page
-    assert "zmm" not in page
-    numba = (looked_into.parent / "run-inspect" / "matmul-numba.naive.html").read_text(encoding="utf-8")
-    assert '<p class="about">float32</p>' in numba, "Numba has no such levels"
-
-
-def test_without_inspect_the_report_names_the_command_and_links_nothing(page):
-    rungs = embedded(page)["rungs"]
-    assert rungs["matmul cpp.packed"]["command"] == "loopnest inspect matmul cpp.packed"
-    assert rungs["matmul python.naive"]["command"] == ""
-    assert "-inspect/" not in page
-
-
-def test_the_commands_option_inspects(looked_into, tmp_path):
-    records = tuple(r for r in RUN.records if r.operation == "matmul" and r.impl == "numba.naive")
-    dataclasses.replace(RUN, records=records).save(tmp_path / "mine.json")
-    result = loopnest_report(tmp_path / "mine.json", "--inspect")
-    assert result.exit_code == 0, result.output
-    assert (tmp_path / "mine-inspect" / "matmul-numba.naive.html").is_file()
-
-
-def test_a_dialog_shows_the_hot_loop_and_leads_to_its_page(browser, looked_into):
-    browser.resize(1400, 900)
-    browser.open(looked_into)
-    assert browser.errors == []
-    browser.run("document.querySelector('.rungs button[data-impl=\"numba.naive\"]').click()")
-    assert visible(browser, "dialog details") == 1
-    browser.run("document.querySelector('dialog details summary').click()")
-    assert "vmovss" in browser.run("document.querySelector('dialog .inside code').textContent")
-    href = browser.run("document.querySelector('dialog .inside a').href")
-    assert href == (looked_into.parent / "run-inspect" / "matmul-numba.naive.html").as_uri()
-    browser.run("document.querySelector('dialog form button').click()")
-    browser.run("document.querySelector('.rungs button[data-impl=\"python.naive\"]').click()")
-    assert browser.run("document.querySelector('dialog .inside').childElementCount") == 0

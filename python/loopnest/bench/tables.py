@@ -11,9 +11,9 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..layout import explain
 from ..output.text import duration, three_digits, times
 from ..timing.environment import Environment
+from . import explain
 from .claims import claims
 from .records import Record, Results
 
@@ -64,8 +64,8 @@ def highest(records: Sequence[Record]) -> list[Record]:
 def comparable(records: Sequence[Record]) -> list[Record]:
     """For each section the records of the largest workload that all of its rows ran, or else the most of them."""
     chosen: list[Record] = []
-    for section in _groups(records, lambda r: r.section).values():
-        workloads = list(_groups(section, lambda r: r.workload).values())
+    for section in groups(records, lambda r: r.section).values():
+        workloads = list(groups(section, lambda r: r.workload).values())
         largest = max(workloads, key=lambda same: (len(same), same[0].work))
         chosen += largest
     return chosen
@@ -82,9 +82,9 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
     if results.conditions:
         yield _with_warnings(results.conditions.sentence(), results.conditions.warnings())
     believed = [record for record in results.records if not record.beyond_limit]
-    for study, records in _groups(believed, lambda r: r.study).items():
+    for study, records in groups(believed, lambda r: r.study).items():
         one = records if not quick else [] if records[0].ladder else comparable(records)
-        for workload, same in _groups(one, lambda r: r.workload).items():
+        for workload, same in groups(one, lambda r: r.workload).items():
             yield table(f"{study} · {workload}", same, width)
         if records[0].ladder:
             yield ladder(study, records, width)
@@ -166,7 +166,7 @@ def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], wor
         result.add_column(heading, justify="left" if name == "bar" else "right", no_wrap=True)
     for extra in moved:
         result.add_column(extra.title, justify="right", no_wrap=True)
-    for section in _groups(records, lambda r: r.section).values():
+    for section in groups(records, lambda r: r.section).values():
         for number, row in enumerate(rows(section, in_unit)):
             record = row.record
             repeated = number > 0 and record.impl == section[number - 1].impl
@@ -254,7 +254,7 @@ def _not_run(results: Results) -> Iterator[Text]:
             yield Text(f"  {study}: {', '.join(sorted(impls))}", style="dim")
 
 
-def _groups(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
+def groups(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
     """The records with the same key together, in the order in which the keys first appear."""
     groups: dict[str, list[Record]] = {}
     for record in records:

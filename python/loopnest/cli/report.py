@@ -7,14 +7,12 @@ from pathlib import Path
 import click
 
 from .options import output_file
-from .progress import Progress
 
 
 @click.command("report")
 @click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
 @output_file("-o", "--output", help="The HTML file; by default next to the first of the RESULTS.")
-@click.option("--inspect", is_flag=True, help="Look into the rungs too: their hot loops, and a page of each.")
-def command(results: tuple[Path, ...], output: Path | None, inspect: bool) -> None:
+def command(results: tuple[Path, ...], output: Path | None) -> None:
     """Make one HTML file of RESULTS, which needs no network and no other file.
 
     RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Where several have the
@@ -29,8 +27,7 @@ def command(results: tuple[Path, ...], output: Path | None, inspect: bool) -> No
     try:
         runs = [load(path) for path in results]
         file = output or report_for(results[0])
-        with Progress() as progress:
-            write(runs, file, inspect=inspect, on_event=progress.on_event)
+        write(runs, file)
     except (BadFileError, ValueError) as error:
         raise click.UsageError(str(error)) from None
     click.echo(f"the report is in {file}")

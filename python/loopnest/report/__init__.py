@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import html
 import importlib.util
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from typing import Any
 import msgspec
 
 from .._version import __version__
+from ..bench import explain
 from ..bench.records import Record, Results
-from ..layout import explain
+from ..inspect import provider_of
 from ..machine.records import MachineCard
 from ..machine.tables import Sheet, sheets
 from ..operation import Implementation
@@ -34,7 +35,6 @@ from ..output.page import page as framed
 from ..output.pictures import LIGHT
 from .figures import PARTS, Figure, Indexed, figures
 from .findings import LINE, findings
-from .inside import Inside, Rung, command_of, look_inside
 
 HERE = Path(__file__).parent
 
@@ -46,36 +46,16 @@ def why_not_here() -> str | None:
     return None
 
 
-def write(
-    results: Sequence[Results],
-    path: Path,
-    *,
-    inspect: bool = False,
-    on_event: Callable[[str, Any], None] | None = None,
-) -> None:
-    """Write the report of these runs to an HTML file; one that is there already is replaced.
+def write(results: Sequence[Results], path: Path) -> None:
+    """Write the report of these runs to an HTML file; one that is there already is replaced. See `page`."""
+    save_text(page(results), path)
 
-    results   one run or several: where several have a benchmark, the last one's record counts
-    inspect   show the rungs' machine code too: hot loops in the report, and a page of each rung in a folder next to it
-    on_event  is called as the rungs are inspected: see inside.look_inside
+
+def page(results: Sequence[Results]) -> str:
+    """The HTML of the report of these runs: one or several, of which the last one's record of a benchmark counts.
 
     Raises ValueError where they have no records.
     """
-    insides: Mapping[Rung, Inside] = {}
-    if inspect:
-        from ..inspect import InspectError
-        from ..inspect.elf import why_not_here as no_reader
-
-        if missing := no_reader():
-            raise InspectError(missing)
-        merged, _ = merge(results)
-        isa = merged.environment.isa if merged.environment else None
-        insides = look_inside(merged.records, path, isa if isa in ("v1", "v3", "v4") else None, on_event)
-    save_text(page(results, insides), path)
-
-
-def page(results: Sequence[Results], insides: Mapping[Rung, Inside] | None = None) -> str:
-    """The HTML of the report of these runs, with what was found inside of their rungs. See `write`."""
     merged, notes = merge(results)
     if not merged.records:
         raise ValueError("results is a run without records: there is nothing to report")
@@ -94,7 +74,7 @@ def page(results: Sequence[Results], insides: Mapping[Rung, Inside] | None = Non
         findings="\n".join(_findings(merged.records, line, headings)),
         key="".join(_key(merged.records)),
         parts="\n".join([*sections.values(), _machine(merged, card)]),
-        rungs="\n".join(_rungs(merged.records, insides or {})),
+        rungs="\n".join(_rungs(merged.records)),
         not_run=_not_run(merged),
     )
     return framed(
@@ -105,7 +85,7 @@ def page(results: Sequence[Results], insides: Mapping[Rung, Inside] | None = Non
         footer=f"Made by loopnest {__version__}, `loopnest report`. Every figure is in the results' JSON file.",
         style=text(HERE / "report.css"),
         script=text(HERE / "report.js"),
-        data=_data(merged.records, insides or {}),
+        data=_data(merged.records),
     )
 
 
@@ -239,7 +219,7 @@ def _installed(record: Record) -> Implementation | None:
     return next((k for k in operation if k.id == record.impl), None) if operation else None
 
 
-def _rungs(records: Sequence[Record], insides: Mapping[Rung, Inside]) -> Iterator[str]:
+def _rungs(records: Sequence[Record]) -> Iterator[str]:
     """The measured rungs by operation, in reading order."""
     measured: dict[str, dict[str, Record]] = {}
     for record in records:
@@ -248,12 +228,11 @@ def _rungs(records: Sequence[Record], insides: Mapping[Rung, Inside]) -> Iterato
         order = [k.id for k in OPERATIONS[operation]] if operation in OPERATIONS else []
         items = []
         for impl in sorted(of_impl, key=lambda impl: order.index(impl) if impl in order else len(order)):
-            k, inside = _installed(of_impl[impl]), insides.get((operation, impl))
-            link = f' <a href="{html.escape(inside.page)}">its machine code</a>' if inside else ""
+            k = _installed(of_impl[impl])
             items.append(
                 f'<li data-operation="{operation}" data-backend="{impl.partition(".")[0]}"><button type="button" '
                 f'data-operation="{operation}" data-impl="{impl}" {_colour(impl)}>{html.escape(impl)}</button>'
-                f"{html.escape(k.headline if k else '')}{link}</li>"
+                f"{html.escape(k.headline if k else '')}</li>"
             )
         yield f"<details{' open' if operation == 'matmul' else ''}><summary>{operation}: {len(items)} rungs</summary>"
         yield f'<ul class="rungs">{"".join(items)}</ul></details>'
@@ -284,17 +263,18 @@ COLUMNS = (
 """Of a record, as it is in the JSON file."""
 
 
-def _data(records: Sequence[Record], insides: Mapping[Rung, Inside]) -> dict[str, Any]:
+def _data(records: Sequence[Record]) -> dict[str, Any]:
     """The records, and the rungs' texts."""
-    rows, rungs = [], dict[str, dict[str, Any]]()
+    rows, rungs = [], dict[str, dict[str, str]]()
     for r in records:
         limit = (r.limit.seconds, r.limit.by, r.limit.level) if r.limit else (None, "", "")
         rows.append([*(getattr(r, name) for name in COLUMNS), *limit, r.beyond_limit, _moved(r)])
         key, k = f"{r.operation} {r.impl}", _installed(r)
         if k and key not in rungs:
-            rungs[key] = {"lesson": k.lesson, "source": k.source(), "command": command_of(r.operation, r.impl)}
-            if inside := insides.get((r.operation, r.impl)):
-                rungs[key] |= inside.for_page()
+            provider = provider_of(k.backend)
+            inspected = provider is not None and "hot" in provider.SHOWS
+            command = f"loopnest inspect {key}" if inspected else ""
+            rungs[key] = {"lesson": k.lesson, "source": k.source(), "command": command}
     return {"columns": [*COLUMNS, "limit", "by", "level", "wrong", "traffic"], "rows": rows, "rungs": rungs}
 
 

@@ -7,11 +7,10 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from ..bench import explain
 from ..bench.records import Record
-from ..bench.tables import comparable, highest, percent, rate, unit
-from ..layout import explain
-from ..layout.traffic import CacheLevel
-from ..layout.walk import picture_svg, walk
+from ..bench.tables import comparable, groups, highest, percent, rate, unit
+from ..layout.walk import LOOP_ORDERS as RUNGS_OF_ORDERS
 from ..machine.records import MachineCard
 from ..machine.roofline import roofline_svg
 from ..output.pictures import CARD, FAINT, LIMIT, Picture, colour_of, marks, text_on
@@ -88,43 +87,36 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
     """
     every, made = records.records, list[Figure]()
     made += [_ladder(study, same, records) for study, same in _studies(every, lambda r: r.ladder)]
-    for same in _complete_first([r for r in every if r.study == OPERANDS]):
-        made.append(_heat_of_operands(same, records))
+    made += [_heat_of_operands(same, records) for same in _complete_first(every, OPERANDS)]
     for study in (LOOP_ORDERS, SUM_BY, STRIDES):
-        made += [_bars(study, same, records) for same in _complete_first([r for r in every if r.study == study])]
-    for same in _complete_first([r for r in every if r.study == BLOCKS]):
+        made += [_bars(study, same, records) for same in _complete_first(every, study)]
+    for same in _complete_first(every, BLOCKS):
         made += _heat_of_blocks(same, records)
-    known = (OPERANDS, LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS)
-    for study, same in _studies(every, lambda r: r.suite == "layout" and r.study not in known):
+    drawn = (OPERANDS, LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS)
+    for study, same in _studies(every, lambda r: r.suite == "layout" and r.study not in drawn):
         made.append(_bars(study, comparable(same), records))
-    if any(figure.part == "layout" for figure in made):
-        made += _walks()
     for study, same in _studies(every, lambda r: r.suite == "vectorization"):
         made.append(_vectorization(study, same, records))
     for study, same in _studies(every, lambda r: r.ladder or r.suite == "vectorization"):
-        for family, of_family in _families([r for r in same if not r.case]).items():
+        # the name of a workload without its sizes: square, n, gpt2-small-mlp
+        families = groups((r for r in same if not r.case), lambda r: re.sub(r"-[\dx]+$", "", r.workload))
+        for family, of_family in families.items():
             if len({r.workload for r in of_family}) > 2:
                 made.append(_sizes(study, family, of_family, records))
     made += [_bars(study, same, records, "calls") for study, same in _studies(every, lambda r: r.suite == "calls")]
     return made + (_roofline(card, records) if card else [])
 
 
-def _studies(records: Sequence[Record], which: Callable[[Record], bool]) -> list[tuple[str, list[Record]]]:
+def _studies(records: Sequence[Record], which: Callable[[Record], bool]) -> Iterable[tuple[str, list[Record]]]:
     """The studies of some records, each with all of its records."""
-    studies = dict.fromkeys(r.study for r in records if which(r))
-    return [(study, [r for r in records if r.study == study]) for study in studies]
+    wanted = {r.study for r in records if which(r)}
+    return groups((r for r in records if r.study in wanted), lambda r: r.study).items()
 
 
-def _complete_first(records: Sequence[Record]) -> list[list[Record]]:
-    """By workload: workloads that most rows ran come first, and of these the largest."""
-    return sorted(_by_workload(records), key=lambda same: (-len(same), -same[0].work))
-
-
-def _by_workload(records: Iterable[Record]) -> list[list[Record]]:
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        groups.setdefault(record.workload, []).append(record)
-    return sorted(groups.values(), key=lambda same: same[0].work)
+def _complete_first(records: Sequence[Record], study: str) -> list[list[Record]]:
+    """A study by workload: workloads that most rows ran come first, and of these the largest."""
+    same_workload = groups((r for r in records if r.study == study), lambda r: r.workload).values()
+    return sorted(same_workload, key=lambda same: (-len(same), -same[0].work))
 
 
 # --- bars
@@ -151,7 +143,7 @@ def _rate_bar(record: Record, in_unit: str, pale: bool = False, gap: bool = Fals
 
 
 def _percent(record: Record) -> str:
-    return "" if record.percent is None else f"{percent(record)} %"
+    return f"{percent(record)} %" if record.percent else ""
 
 
 def _bar_chart(bars: Sequence[Bar], records: Indexed, title: str, label: str, log: bool) -> str:
@@ -203,7 +195,7 @@ def _ladder(study: str, of_study: Sequence[Record], records: Indexed) -> Figure:
 
 def _vectorization(study: str, of_study: Sequence[Record], records: Indexed) -> Figure:
     """Each rung on the smallest workload, and on the largest one that at least half of the rungs ran."""
-    by_workload = _by_workload(of_study)
+    by_workload = sorted(groups(of_study, lambda r: r.workload).values(), key=lambda same: same[0].work)
     most = max(map(len, by_workload))
     able = [same for same in by_workload if 2 * len(same) >= most]
     chosen = able[:1] + able[-1:] if len(able) > 1 else able
@@ -216,14 +208,11 @@ def _vectorization(study: str, of_study: Sequence[Record], records: Indexed) -> 
 def _bars(study: str, same: Sequence[Record], records: Indexed, part: str = "layout") -> Figure:
     """A study's rows as multiples of the fastest time in their section."""
     bars: list[Bar] = []
-    sections: dict[str, list[Record]] = {}
-    for record in same:
-        sections.setdefault(record.section, []).append(record)
-    for section in sections.values():
+    for section in groups(same, lambda r: r.section).values():
         fastest = max(rate(r, unit(same)) for r in section)
         for r in section:
             factor = fastest / rate(r, unit(same))
-            text = " · ".join(filter(None, (times(factor), duration(r.best), _percent(r) if r.percent else "")))
+            text = " · ".join(filter(None, (times(factor), duration(r.best), _percent(r))))
             label = f"{r.case} ({r.impl})" if study == LOOP_ORDERS else f"{r.impl} {r.case}".rstrip()
             bars.append(Bar(label, factor, text, r, gap=r is section[0] and bool(bars)))
     title = f"{study} · {' and '.join(dict.fromkeys(r.workload for r in same))}"
@@ -261,30 +250,20 @@ def _heat_of_operands(same: Sequence[Record], records: Indexed) -> Figure:
     return Figure("layout", title, _heat(rows, columns, cells, records, title, fastest), "matmul", caption)
 
 
-ORDERS = {
-    "cpp.naive": "ijk · cpp.naive",
-    "cpp.jik": "jik · cpp.jik",
-    "cpp.reordered": "ikj · cpp.reordered",
-    "cpp.kij": "kij · cpp.kij",
-    "cpp.jki": "jki · cpp.jki",
-    "cpp.kji": "kji · cpp.kji",
-}
+ORDERS = {f"cpp.{rung}": f"{order} · cpp.{rung}" for order, rung in RUNGS_OF_ORDERS.items()}
 """The C++ rungs that are three plain loops, and their order."""
 
 
 def _heat_of_blocks(same: Sequence[Record], records: Indexed) -> list[Figure]:
-    cells = {}
-    for record in same:
-        size = re.match(r"(\d+) x (\d+)", record.case)
-        if size:
-            cells[size[1], size[2]] = record
+    cells = {(size[1], size[2]): r for r in same if (size := re.match(r"(\d+) x (\d+)", r.case))}
     if len(cells) < 2:
         return []
     rows, columns = (sorted({key[axis] for key in cells}, key=int) for axis in (0, 1))
     title = f"block sizes · {same[0].workload}"
     best = min(r.best for r in cells.values())
-    own = next((r for r in same if r.case == "its own choice"), None)
-    note = f"cpp.blocked's own choice takes {times(own.best / best)}." if own else ""
+    note = "".join(
+        f"cpp.blocked's own choice takes {times(r.best / best)}." for r in same if r.case == "its own choice"
+    )
     caption = "cpp.blocked with blocks of b of `inner` rows and `cols` columns. Times are multiples of the fastest."
     svg = _heat(rows, columns, cells, records, title, dict.fromkeys(rows, best), x="cols", y="inner")
     return [Figure("layout", title, svg, "matmul", caption, note)]
@@ -316,8 +295,7 @@ def _heat(
             cell.set_gid(records.mark(record))
             ax.add_patch(cell)
             text = f"{times(factor)} · {duration(record.best)}" if len(columns) <= 5 else times(factor)
-            ink = text_on(shade)
-            ax.text(j, i, text, ha="center", va="center", size=7.5, color=ink)
+            ax.text(j, i, text, ha="center", va="center", size=7.5, color=text_on(shade))
         ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), xlabel=x, ylabel=y)
         ax.set_xticks(range(len(columns)), columns)
         ax.set_yticks(range(len(rows)), rows, size=8)
@@ -336,21 +314,15 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0,
 MARKERS = "os^Dv<>P*X"
 
 
-def _families(records: Sequence[Record]) -> dict[str, list[Record]]:
-    """The records by the name of their workload without its sizes: square, n, gpt2-small-mlp."""
-    families: dict[str, list[Record]] = {}
-    for record in records:
-        families.setdefault(re.sub(r"-[\dx]+$", "", record.workload), []).append(record)
-    return families
-
-
 def _sizes(study: str, family: str, same: Sequence[Record], records: Indexed) -> Figure:
+    from matplotlib.ticker import EngFormatter
+
     in_unit = unit(same)
     flops = in_unit == "GFLOP/s"
-    rungs: dict[str, list[Record]] = {}
+    by_size = sorted(same, key=lambda r: r.flops if flops else r.bytes)
+    rungs = groups(by_size, lambda r: r.impl)
     limits: dict[float, float] = {}
-    for record in sorted(same, key=lambda r: r.flops if flops else r.bytes):
-        rungs.setdefault(record.impl, []).append(record)
+    for record in by_size:
         if record.limit:
             size = record.flops if flops else record.bytes
             limits[size] = max(limits.get(size, 0.0), size / record.limit.seconds / 1e9)
@@ -370,24 +342,17 @@ def _sizes(study: str, family: str, same: Sequence[Record], records: Indexed) ->
         ax.set(xscale="log", yscale="log", ylabel=in_unit, xlabel="flops of a call" if flops else "bytes of a call")
         ax.minorticks_off()
         ax.yaxis.set_major_formatter(lambda value, _: _tick(value))
-        ax.xaxis.set_major_formatter(lambda value, _: _with_prefix(value, "" if flops else "B"))
+        ax.xaxis.set_major_formatter(EngFormatter("" if flops else "B"))
         picture.figure.legend(loc="outside lower center", ncols=3, fontsize=7, handletextpad=0.2, columnspacing=1.0)
     title = study if family in ("square", "n", "mlp") else f"{study} · {family}"
     return Figure("sizes", title, picture.svg, same[0].operation)
 
 
-def _with_prefix(x: float, unit: str) -> str:
-    for scale, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if x >= scale:
-            return f"{x / scale:g} {prefix}{unit}".strip()
-    return f"{x:g} {unit}".strip()
-
-
-# --- the roofline, and how loops walk small matrices
+# --- the roofline
 
 
 def _roofline(card: MachineCard, records: Indexed) -> list[Figure]:
-    shown = [r for r in rungs(records) if r.flops and r.bytes]
+    shown = [r for r in _largest(records) if r.flops and r.bytes]
     if not shown:
         return []
     points = [(r.impl, r.flops, r.bytes, r.best, colour_of(r.impl), records.mark(r)) for r in shown]
@@ -396,22 +361,8 @@ def _roofline(card: MachineCard, records: Indexed) -> list[Figure]:
     ]
 
 
-def rungs(records: Indexed) -> list[Record]:
+def _largest(records: Indexed) -> list[Record]:
     """One record of each rung, on its largest workload; studies of layouts do not count."""
-    best: dict[tuple[str, str], Record] = {}
-    for _, same in _studies(records.records, lambda r: not r.section and not r.case):
-        for record in highest([r for r in same if not r.section and not r.case]):
-            best.setdefault((record.operation, record.impl), record)
-    return list(best.values())
-
-
-def _walks() -> list[Figure]:
-    caption = "When each element is first touched, and how often it misses a cache too small for the matrix."
-    small = CacheLevel(size=64, ways=4, line=16)
-    shown = {
-        "sum, along the rows": walk("sum", "row_wise", cache=small),
-        "sum, down the columns": walk("sum", "column_wise", cache=small),
-        "matmul, ikj": walk("matmul", "ikj"),
-        "matmul, jki": walk("matmul", "jki"),
-    }
-    return [Figure("layout", title, picture_svg(walked), "", caption) for title, walked in shown.items()]
+    plain = [r for r in records.records if not r.section and not r.case]
+    tops = [record for _, same in _studies(plain, lambda r: True) for record in highest(same)]
+    return list({(r.operation, r.impl): r for r in reversed(tops)}.values())[::-1]

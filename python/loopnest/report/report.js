@@ -165,28 +165,10 @@ function showRung(operation, impl, figures) {
   dialog.querySelector(".lesson").textContent = rung ? rung.lesson : "This rung is not in the installation that made the page.";
   dialog.querySelector(".source code").textContent = rung ? rung.source : "";
   dialog.querySelector(".source").hidden = !rung;
-  showInside(dialog.querySelector(".inside"), rung);
+  dialog.querySelector(".inside").textContent = rung?.command ? `${rung.command} shows its machine code.` : "";
   tip.hidden = true;
   dialog.showModal();
   dialog.scrollTop = 0;
-}
-
-// The rung's hot loops where the report has them, and otherwise the command that shows them.
-function showInside(place, rung) {
-  place.replaceChildren();
-  const add = (to, name, text) => {
-    const made = to.appendChild(document.createElement(name));
-    made.textContent = text;
-    return made;
-  };
-  for (const loop of rung?.loops || []) {
-    const details = place.appendChild(document.createElement("details"));
-    add(details, "summary", `the hot loop: ${loop.title}`);
-    for (const line of loop.summary) add(details, "p", line);
-    if (loop.code) add(add(details, "pre", ""), "code", loop.code);
-  }
-  if (rung?.page) add(place, "a", "the source next to its machine code").href = rung.page;
-  else if (rung?.command) add(place, "p", `${rung.command} shows its machine code.`);
 }
 
 document.addEventListener("click", event => {

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
-from .traffic import Traffic
+from ..layout.traffic import Traffic
+from .records import Record
 
 LATENCIES = (4e-9, 15e-9, 100e-9)
 """Seconds that a line from L2, L3 and memory takes at most, about, if nothing hides it. They decide which level a
@@ -25,33 +25,6 @@ SAME = 1.15
 MORE = 1.3
 """Traffic explains a slower row only if it is larger by this factor."""
 
-SMALLER = "of matrices of "
-"""How `Traffic.how` begins where smaller matrices were replayed."""
-
-
-class Row(Protocol):
-    """A timed call in a table, such as a benchmark's record.
-
-    best     seconds
-    bytes    compulsory: each input read once, each result written once
-    traffic  None where nothing was simulated
-    """
-
-    @property
-    def impl(self) -> str: ...
-    @property
-    def case(self) -> str: ...
-    @property
-    def section(self) -> str: ...
-    @property
-    def workload(self) -> str: ...
-    @property
-    def best(self) -> float: ...
-    @property
-    def bytes(self) -> int: ...
-    @property
-    def traffic(self) -> Traffic | None: ...
-
 
 @dataclass(frozen=True)
 class Column:
@@ -61,7 +34,7 @@ class Column:
     title: str
 
 
-def columns(rows: Sequence[Row]) -> list[Column]:
+def columns(rows: Sequence[Record]) -> list[Column]:
     """One for each pair of levels between which some row moves bytes. None where no row was replayed."""
     found = [row.traffic for row in rows if row.traffic is not None]
     if not found:
@@ -73,32 +46,25 @@ def columns(rows: Sequence[Row]) -> list[Column]:
     ]
 
 
-def cells(row: Row, shown: Sequence[Column]) -> list[str]:
+def cells(row: Record, shown: Sequence[Column]) -> list[str]:
     """The bytes of each column. A row that was not replayed has its compulsory bytes, a lower bound."""
     if row.traffic is None:
         return [f"≥{size(row.bytes)}", *("" for _ in shown[1:])]
-    mark = "~" if row.traffic.how.startswith(SMALLER) else ""
-    return [mark + size(row.traffic.bytes(column.level)) for column in shown]
+    return [size(row.traffic.bytes(column.level)) for column in shown]
 
 
-def footnote(rows: Sequence[Row]) -> str:
-    """What the columns of bytes are, and which of them are not of the row's own call."""
-    found = [row.traffic for row in rows]
-    hows = sorted({traffic.how for traffic in found if traffic and traffic.how.startswith(SMALLER)})
-    text = "bytes: what a second call moves between the caches, simulated"
-    if None in found:
-        text += "; ≥: not simulated, each operand once"
-    if hows:
-        text += "; ~: " + ", ".join(hows)
-    return text
+def footnote(rows: Sequence[Record]) -> str:
+    """What the columns of bytes are."""
+    lower = "; ≥: not simulated, each operand once" if any(row.traffic is None for row in rows) else ""
+    return f"bytes: what a second call moves between the caches, simulated{lower}"
 
 
-def sentence(rows: Sequence[Row]) -> str:
+def sentence(rows: Sequence[Record]) -> str:
     """One sentence about the rows of a table, on the section in which the layout matters most. Empty where nothing was
     replayed."""
-    sections: dict[tuple[str, str], list[Row]] = {}
+    sections: dict[tuple[str, str], list[Record]] = {}
     for row in rows:
-        if row.traffic and not row.traffic.how.startswith(SMALLER):
+        if row.traffic:
             sections.setdefault((row.section, row.workload), []).append(row)
     compared = [section for section in sections.values() if len(section) > 1]
     if not compared:
@@ -107,7 +73,7 @@ def sentence(rows: Sequence[Row]) -> str:
     return _about(compared[spreads.index(max(spreads))], named=len({r.impl for r in rows}) > 1)
 
 
-def between(slow: Row, fast: Row) -> str:
+def between(slow: Record, fast: Record) -> str:
     """The bytes of two rows between the levels where they differ most. Empty where something was not replayed."""
     of_slow, of_fast = slow.traffic, fast.traffic
     if of_slow is None or of_fast is None:
@@ -119,11 +85,11 @@ def between(slow: Row, fast: Row) -> str:
     return f"Simulated: {moved} between {level} and {of_slow.below(level)} instead of {instead}."
 
 
-def _about(section: Sequence[Row], named: bool) -> str:
+def _about(section: Sequence[Record], named: bool) -> str:
     slow, fast = max(section, key=lambda r: r.best), min(section, key=lambda r: r.best)
     ratio = slow.best / fast.best
 
-    def name(row: Row) -> str:
+    def name(row: Record) -> str:
         if not row.case or row.impl.endswith(f".{row.case}"):
             return row.impl
         return f"{row.impl} {row.case}" if named else row.case
@@ -133,21 +99,18 @@ def _about(section: Sequence[Row], named: bool) -> str:
     of_slow, of_fast = slow.traffic, fast.traffic
     assert of_slow is not None
     assert of_fast is not None
-    begin = f"{name(slow)} is slow, {ratio:.1f}" if ratio < 10 else f"{name(slow)} is slow, {ratio:,.0f}"
-    begin += f" times as long as {name(fast)}"
+    begin = f"{name(slow)} is slow, {ratio:,.{1 if ratio < 10 else 0}f} times as long as {name(fast)}"
+    innocent = f"{begin}, and not because of the caches:"
     level = _level_that_differs(of_slow, of_fast, slow.best - fast.best)
     if level is None:
-        return f"{begin}, and not because of the caches: its additional bytes cost too little; the instructions differ."
+        return f"{innocent} its additional bytes cost too little; the instructions differ."
     for also in section:
         if also.traffic and also.best * SAME > slow.best and of_slow.bytes(level) >= 2 * also.traffic.bytes(level):
-            return (
-                f"{begin}, and not because of the caches: {name(also)} moves less and takes as long; the instructions "
-                "differ."
-            )
+            return f"{innocent} {name(also)} moves less and takes as long; the instructions differ."
     operand = max(of_slow.found, key=lambda o: of_slow.misses(level, o))
-    accesses, missed = sum(of_slow.found[operand]), of_slow.misses(level, operand)
-    share = missed / accesses
-    per_cent = f"{100 * share:.0f} %" if share >= 0.01 else f"{100 * share:.1f} %"
+    missed = of_slow.misses(level, operand)
+    share = missed / sum(of_slow.found[operand])
+    per_cent = f"{100 * share:.{0 if share >= 0.01 else 1}f} %"
     which = f"every access to {operand} misses" if share > 0.995 else f"{per_cent} of the accesses to {operand} miss"
     used = of_slow.asked[operand] / missed
     part = f", to use {used:.0f} bytes of a line's {of_slow.line}" if used < of_slow.line / 2 else ""
