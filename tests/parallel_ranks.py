@@ -6,18 +6,14 @@ much. At the end the second rank fails, and so does the job.
 
 import json
 import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
 import loopnest as ln
-import msgspec
 import numpy as np
 from loopnest import nn, parallel
 from loopnest.operations.mlp import contract
 from loopnest.operations.mlp.contract import MLPCache
-from loopnest.parallel import compare
-from loopnest.parallel.by_dtensor import DTensorMLP, parallelized
 
 FORMS = [("float32", "tanh"), ("float64", "none")]
 T, D, E = 9, 6, 5
@@ -134,18 +130,19 @@ def curves(ranks):
 
 
 def overlap(ranks):
-    """The spans of a step of a network whose first layer takes a while."""
-    config = nn.Config(hidden=256, batch=4096, epochs=1, dtype="float32")
-    rng = np.random.default_rng(0)
-    x, labels = rng.standard_normal((4096, 512)), rng.integers(0, 10, 4096)
-    training = parallel.DataParallel(nn.Data("noise", x, labels, x[:4], labels[:4], 10), config, ranks=ranks)
-    training.step(np.arange(4096))
-    training.timeline = True
-    training.step(np.arange(4096))
-    limit = time.monotonic() + 10
-    while len(training.spans) < 8 and time.monotonic() < limit:  # the sums are noted by threads of gloo's
-        time.sleep(0.01)
-    return [[span.kind, span.what, span.begin, span.end] for span in training.spans]
+    """The order in which a step computes gradients, and begins and ends sums."""
+    training = parallel.DataParallel(nn.spirals(), CURVES["float32"], ranks=ranks, first_bytes=64)
+    order, ready, sum_later = [], training.buckets.ready, ranks.sum_later
+
+    def summed(array, what):
+        order.append(f"begin {what}")
+        wait = sum_later(array, what)
+        return lambda: (order.append(f"wait for {what}"), wait())
+
+    ranks.sum_later, training.buckets.ready = summed, lambda name: (order.append(name), ready(name))
+    training.step(np.arange(32))
+    del ranks.sum_later
+    return order
 
 
 def stopped_and_resumed(ranks, folder):
@@ -172,8 +169,6 @@ def stopped_and_resumed(ranks, folder):
 
 def refusals(ranks):
     """What is refused, on all ranks alike; the ranks go on after it."""
-    import loopnest.torch
-
     spirals, config = nn.spirals(), nn.Config(batch=2)
     impl = ("cpp", "numpy")[ranks.rank]
     w1, b1, w2, b2 = layers(6 + ranks.rank, "float32")[1]
@@ -187,7 +182,6 @@ def refusals(ranks):
         "config": lambda: parallel.DataParallel(spirals, nn.Config(impl=impl), ranks=ranks),
         "weights": lambda: parallel.TensorParallelMLP(w1, b1, w2, b2, ranks=ranks),
         "first": lambda: ranks.from_first(fails),
-        "module": lambda: parallelized(loopnest.torch.MLP(4, 8), ranks),
         "twice": lambda: parallel.start().__enter__(),
     }
     said = {}
@@ -200,23 +194,34 @@ def refusals(ranks):
 
 
 def collectives(ranks):
-    """A pass of each way, and what crossed."""
-    found = compare.compare(ranks, 8, 6, 7, dtype="float64", approximate="none", impl="numpy", rounds=1)
-    weights = layers(7, "float32")[1]
-    x = np.asfortranarray(layers(7, "float32")[0])  # strides of another order
-    ours = parallel.TensorParallelMLP(*weights, ranks=ranks).forward(x)[0]
-    by_torch = DTensorMLP(*weights, ranks=ranks).forward(np.ascontiguousarray(x))[0]
-    with compare.counted() as traffic:
-        for size in (3, 5):
-            ranks.sum(np.ones(size), "ones")
-    two = {"collectives": traffic().collectives, "bytes": traffic().bytes}
-    return {
-        **msgspec.to_builtins(found),
-        "agree": found.agree,
-        "two": two,
-        "table": compare.table(found),
-        "apart_y": float(np.max(np.abs(ours - by_torch))),
-    }
+    """The collectives of a pass by ours and by torch's DTensor, and the largest difference of their results."""
+    import torch
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor.debug import CommDebugMode
+    from torch.distributed.tensor.parallel import ColwiseParallel, RowwiseParallel, parallelize_module
+
+    x, (w1, b1, w2, b2), dy = layers(7, "float64")
+    x = np.asfortranarray(x)  # strides of another order
+    mlp = parallel.TensorParallelMLP(w1, b1, w2, b2, ranks=ranks)
+    model = torch.nn.Sequential(torch.nn.Linear(D, 7), torch.nn.GELU("tanh"), torch.nn.Linear(7, E)).double()
+    for parameter, array in zip(model.parameters(), (w1.T, b1, w2.T, b2), strict=True):
+        parameter.data = torch.tensor(array)
+    plan = {"0": ColwiseParallel(use_local_output=False), "2": RowwiseParallel()}
+    parallelize_module(model, init_device_mesh("cpu", (ranks.size,)), plan)
+    counts, tensor = [], torch.tensor(x, requires_grad=True)
+
+    def counted(call):
+        with CommDebugMode() as mode:
+            result = call()
+        counts.append({str(name).rpartition(".")[2]: count for name, count in mode.get_comm_counts().items()})
+        return result
+
+    y, cache = counted(lambda: mlp.forward(x))
+    dx = counted(lambda: mlp.backward(dy, cache))[0]
+    theirs = counted(lambda: model(tensor))
+    counted(lambda: theirs.backward(torch.tensor(dy)))
+    apart = max(float(np.max(np.abs(a - b.detach().numpy()))) for a, b in ((y, theirs), (dx, tensor.grad)))
+    return {"counts": counts, "apart": apart}
 
 
 def main(folder):

@@ -22,9 +22,7 @@ from loopnest import nn, parallel
 from loopnest.backends.threads import processors
 from loopnest.cli.parallel import command
 from loopnest.parallel import ranks as ranks_module
-from loopnest.parallel.compare import counted
 from loopnest.parallel.data_parallel import Buckets
-from loopnest.parallel.timeline import drawn
 from parallel_ranks import CURVES
 from test_messages import refused
 
@@ -162,20 +160,8 @@ def test_an_mlp_is_trained_in_parts_as_it_is_whole(found):
 @needs_ranks
 def test_dtensor_and_ours_agree_with_one_all_reduce_forward_and_one_backward(found):
     for record in found:
-        result = record["collectives"]
-        assert result["agree"]
-        assert result["apart_y"] < 1e-5
-        assert [side["name"] for side in result["contenders"]] == [
-            "loopnest, numpy.composed",
-            "torch's DTensor",
-            "one process",
-        ]
-        for side in result["contenders"][:2]:
-            assert max(side["errors"].values()) <= 1
-            for traffic in side["traffic"]:
-                assert traffic == {"collectives": {"all-reduce": 1}, "bytes": 8 * 6 * 8}  # y and dx: t x d of float64
-        assert result["two"] == {"collectives": {"all-reduce": 2}, "bytes": 8 * (3 + 5)}
-        assert max(map(len, result["table"])) <= 80
+        assert record["collectives"]["apart"] < 1e-12
+        assert record["collectives"]["counts"] == [{"allreduce_": 1}] * 2 + [{"all_reduce": 1}] * 2
 
 
 @needs_ranks
@@ -199,13 +185,10 @@ def test_each_gradient_has_a_bucket_of_its_own_where_buckets_are_small(found):
 
 @needs_ranks
 def test_the_last_layers_sum_is_under_way_while_the_first_layers_gradient_is_made(found):
+    last, first = "the gradients of b2, w2", "the gradients of b1, w1"
+    begun = ["begin the loss", "b2", "w2", f"begin {last}", "b1", "w1", f"begin {first}"]
     for record in found:
-        spans = {(kind, what): (begin, end) for kind, what, begin, end in record["overlap"]}
-        last, first = spans["all-reduce", "the gradients of b2, w2"], spans["gradient", "w1"]
-        assert spans["gradient", "w2"][1] <= last[0] < first[1]
-        assert last[0] < spans["gradient", "b1"][1] < spans["all-reduce", "the gradients of b1, w1"][0]
-        assert spans["all-reduce", "the loss"][0] < spans["gradient", "b2"][1]
-        assert all(begin <= end for begin, end in spans.values())
+        assert record["overlap"] == [*begun, "wait for the loss", f"wait for {last}", f"wait for {first}"]
 
 
 @needs_ranks
@@ -236,7 +219,6 @@ def test_one_rank_goes_on_with_the_training_of_two_to_the_same_curve_and_says_so
         ("config", ("ValueError", "'impl': 'numpy'", "on rank 1 (pid")),
         ("weights", ("ValueError", "the shapes of the weights", "(6, 7)", "give all ranks the same weights")),
         ("first", ("FileNotFoundError: nothing there",)),
-        ("module", ("TypeError: model is a MLP", "TensorParallelMLP")),
         ("twice", ("RuntimeError: torch.distributed has been started",)),
     ],
 )
@@ -301,11 +283,10 @@ def test_without_torchrun_one_rank_trains_as_loopnest_train_does_bit_for_bit():
     [
         (["train", "xor", "--resume", "nowhere.npz"], "nowhere.npz cannot be read"),
         (["train", "xor", "--resume", "a.npz", "--seed", "1"], "--seed is in the checkpoint"),
-        (["train", "xor", "--timeline"], "--timeline needs two ranks or more: torchrun"),
         (["train", "xor", "--impl", "fortran"], "has an implementation 'fortran'"),
         (["train", "xor", "--lr", "-1"], "lr is -1.0"),
         (["train", "letters"], "'letters' is not one of"),
-        (["mlp", "--backend", "nccl"], "backend is nccl"),
+        (["train", "xor", "--backend", "nccl"], "backend is nccl"),
     ],
 )
 def test_what_the_command_cannot_do_it_refuses(arguments, said):
@@ -314,15 +295,6 @@ def test_what_the_command_cannot_do_it_refuses(arguments, said):
     result = run(*arguments)
     assert result.exit_code != 0
     assert said in f"{result.output} {result.exception}"
-
-
-@needs_ranks
-def test_the_mlp_of_one_rank_needs_no_collective():
-    result = run("mlp", "--tokens", 4, "--features", 3, "--hidden", 5, "--json")
-    assert result.exit_code == 0, result.output
-    record = json.loads(result.output)
-    assert record["agree"]
-    assert record["contenders"][0]["traffic"] == [{"collectives": {}, "bytes": 0}] * 2
 
 
 # --- ranks that are lost
@@ -590,16 +562,3 @@ def test_wrong_weights_are_refused():
         refused(ValueError, lambda: make(ones(3), ones(4), ones((4, 2)), ones(2)), "w1 has shape (3,)", "2 axes")
         refused(ValueError, lambda: make(ones((3, 4)), ones(5), ones((4, 2)), ones(2)), "b1 has shape (5,)", "(4,)")
         refused(ValueError, lambda: make(ones((3, 4)), ones(4), ones((5, 2)), ones(2)), "w2 has shape (5, 2)", "(4, 2)")
-        mlp = make(ones((3, 4)), ones(4), ones((4, 2)), ones(2))
-        with counted() as traffic:
-            mlp.forward(ones((5, 3)))
-        assert traffic().collectives == {}
-
-
-def test_a_timeline_is_drawn_within_its_width():
-    spans = [parallel.Span("gradient", "w2", 1.0, 2.0), parallel.Span("all-reduce", "w2's gradient", 2.0, 3.0)]
-    lines = drawn(spans, 60)
-    assert max(map(len, lines)) <= 60
-    assert "█" in lines[1]
-    assert lines[2].index("░") > lines[1].rindex("█")
-    assert drawn([]) == []

@@ -34,7 +34,7 @@ GROUPS = {
     },
     "Judge and share out": {
         "check": "Is your kernel right, and how fast is it? A file, or a folder of them.",
-        "parallel": "Trainings and MLPs on several processes, started by torchrun.",
+        "parallel": "Training on several processes, which torchrun starts.",
     },
 }
 """The commands in the groups of `loopnest --help`: each is the module of its name in this folder."""

@@ -9,8 +9,8 @@ import click
 import msgspec
 
 from ..output.text import unknown as unknown_name
-from .options import POSITIVE, output_file
-from .progress import Progress, console, show
+from .options import POSITIVE, failures, need, output_file
+from .progress import Progress, console, say, show
 
 if TYPE_CHECKING:
     from ..bench.records import Results
@@ -47,8 +47,7 @@ def command(
     no_limits: bool,
     only: tuple[str, ...],
     markdown_file: Path | None,
-    seconds: float | None,
-    select: str | None,
+    **selection: Any,
 ) -> None:
     """Run benchmark suites, print their tables, and write the results and a report; all but peers unless named.
 
@@ -66,34 +65,35 @@ def command(
         raise click.UsageError("peers runs by itself: loopnest bench peers")
     if only or markdown_file:
         raise click.UsageError(f"{'--only' if only else '--markdown'} is for peers: loopnest bench peers")
-    if resume is not None and (suites or quick or json_file or report_file or seconds or select):
+    if resume is not None and (suites or quick or json_file or report_file or any(selection.values())):
         raise click.UsageError("--resume goes on with what that run was asked for, and takes no suites and no options")
     from ..bench import suites as lab
     from ..bench.files import BadFileError, Files
+    from ..bench.tables import report
+    from ..machine.card import card
 
-    missing = lab.why_not_here()
-    if missing:
-        raise click.ClickException(missing)
-    try:
+    need(lab.why_not_here())
+    with failures(BadFileError, ValueError), Progress() as progress:
         files = Files.unfinished(resume) if resume is not None else Files.of(json_file, report_file)
-        with Progress() as progress:
-            card = None if no_limits else _card(progress)
-            how: dict[str, Any] = {"card": card, "on_event": progress.on_event}
-            if resume is not None:
-                results = lab.resume(files.journal, **how)
-            else:
-                how |= {"quick": quick, "seconds": seconds, "select": select, "journal_file": files.journal}
-                results = lab.run_suites(suites or SUITES, **how)
-    except (BadFileError, ValueError) as error:
-        raise click.ClickException(str(error)) from None
+        how: dict[str, Any] = {"on_event": progress.on_event}
+        how["card"] = None if no_limits else card(**how)
+        if resume is not None:
+            results = lab.resume(files.journal, **how)
+        else:
+            results = lab.run_suites(suites or SUITES, quick=quick, journal_file=files.journal, **selection, **how)
     written = files.save(results)
     if files.report is not None:
         written += _report(results, files.report)
-    _print(results, quick, written)
+    show(report(results, quick, console().width))
     if results.interrupted:
-        raise SystemExit(130)
-    if results.failures:
-        raise SystemExit(1)
+        say("interrupted: the tables hold what was measured until then")
+    say(*written)
+    _exit(results)
+
+
+def _exit(results: Any) -> None:
+    if results.interrupted or results.failures:
+        raise SystemExit(130 if results.interrupted else 1)
 
 
 def _report(results: Results, file: Path) -> list[str]:
@@ -110,21 +110,13 @@ def _report(results: Results, file: Path) -> list[str]:
     return [f"report: {as_typed(file)}"]
 
 
-def _card(progress: Progress) -> Any:
-    from ..machine.card import card
-
-    return card(on_event=progress.on_event)
-
-
 def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_file: Path | None) -> None:
     """The comparison with the peers; bars that are not met are no failure."""
     from ..bench import peers
     from ..output.files import save_json
     from ..timing.fairness import why_not_here
 
-    missing = why_not_here()
-    if missing:
-        raise click.ClickException(missing)
+    need(why_not_here())
     unknown = [part for part in only if part not in peers.TITLES]
     if unknown:
         raise click.BadParameter(unknown_name("part", unknown[0], peers.TITLES), param_hint="--only")
@@ -138,19 +130,4 @@ def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_
         options = [*(["--quick"] if quick else []), *(f"--only {part}" for part in only)]
         command = " ".join(["loopnest bench peers", *options])
         markdown_file.write_text(peers.markdown(results, command), encoding="utf-8")
-    if results.interrupted:
-        raise SystemExit(130)
-    if results.failures:
-        raise SystemExit(1)
-
-
-def _print(results: Results, quick: bool, written: list[str]) -> None:
-    from ..bench.tables import report
-
-    out = console()
-    for part in report(results, quick, out.width):
-        out.print(part)
-    if results.interrupted:
-        out.print("interrupted: the tables hold what was measured until then")
-    for line in written:
-        out.print(line, markup=False, highlight=False, soft_wrap=True)
+    _exit(results)

@@ -2,56 +2,63 @@
 
 from __future__ import annotations
 
-import json
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from ..operation import UnknownImplementationError
-from .options import JSON, POSITIVE
-from .progress import Progress, console, show
+from .options import (
+    DTYPES,
+    JSON,
+    POSITIVE,
+    choice,
+    interruptible,
+    number,
+    print_json,
+    seconds,
+    stacked,
+    usage_errors,
+)
+from .progress import Progress, console, say, show
 
 if TYPE_CHECKING:
     from ..check import Verdict
 
-LANGUAGES = ("python", "numba", "c", "cpp", "cuda")
+SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cuda"}
 RACES_ONLY = ("kernel", "sizes", "arrays", "grid", "block", "shared", "bounds")
+
+_of_races = stacked(
+    click.option("--races", is_flag=True, help="Of a .cu file: only say which threads race, and where. No GPU needed."),
+    click.option("--kernel", help="With --races: only the kernel of this name."),
+    click.option("--size", "sizes", multiple=True, metavar="NAME=N", help="With --races: an integer, as n=100."),
+    click.option("--array", "arrays", multiple=True, metavar="NAME=N", help="With --races: elements, as a=m*k."),
+    click.option("--grid", help="With --races: blocks, in place of the file's comment `// launch: …`."),
+    click.option("--block", help="With --races: threads of a block, as '(16, 16)'."),
+    click.option("--shared", default="0", help="With --races: bytes of dynamic shared memory."),
+    click.option("--bounds", is_flag=True, help="With --races: look for accesses outside of arrays instead."),
+)
 
 
 @click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--op", "operation", help="The operation, as in `loopnest list`.  [default: matmul]")
 @click.option("--against", metavar="IMPL", help="Compare with this rung too, such as cpp.packed.")
-@click.option("--dtype", type=click.Choice(("float32", "float64")), help="By default both.")
+@choice("--dtype", DTYPES, help="By default both.")
 @click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler.")
 @click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")
-@click.option(
-    "--time-limit", type=POSITIVE, default=60.0, show_default=True, help="Seconds in all; a call may take a third."
-)
-@click.option(
-    "--memory-limit", type=POSITIVE, default=2048.0, show_default=True, metavar="MIB", help="Memory it may take."
-)
-@click.option("--seconds", type=click.FloatRange(min=0), default=4.0, show_default=True, help="For timing; 0: none.")
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Of libraries and rungs.")
+@seconds(60.0, "Seconds in all; a call may take a third.", "--time-limit")
+@click.option("--memory-limit", type=POSITIVE, default=2048.0, show_default=True, metavar="MIB", help="For the kernel.")
+@seconds(4.0, "For timing; 0: none.", least=0)
+@number("--threads", default=1, help="Of libraries and rungs.")
 @click.option("--workload", help="Time it on this workload; by default on those that fit the time.")
 @JSON
 @click.option("--csv", "as_csv", is_flag=True, help="Of a folder: print comma-separated values.")
 @click.option("--watch", is_flag=True, help="Judge the file again whenever it is saved, until Ctrl-C.")
 @click.option("--new", is_flag=True, help="Write FILE: a kernel to start from, right and slow.")
-@click.option("--lang", type=click.Choice(LANGUAGES), help="With --new; by default what FILE's suffix says.")
-@click.option("--races", is_flag=True, help="Of a .cu file: only say which threads race, and where. No GPU needed.")
-@click.option("--kernel", help="With --races: only the kernel of this name.")
-@click.option("--size", "sizes", multiple=True, metavar="NAME=N", help="With --races: an integer parameter, as n=100.")
-@click.option(
-    "--array", "arrays", multiple=True, metavar="NAME=N", help="With --races: a pointer's elements, as a=m*k."
-)
-@click.option("--grid", help="With --races: blocks, in place of the file's comment `// launch: …`.")
-@click.option("--block", help="With --races: threads of a block, as '(16, 16)'.")
-@click.option("--shared", default="0", help="With --races: bytes of dynamic shared memory.")
-@click.option("--bounds", is_flag=True, help="With --races: look for accesses outside of arrays instead.")
+@choice("--lang", tuple(dict.fromkeys(SUFFIXES.values())), help="With --new; by default what FILE's suffix says.")
+@_of_races
 def command(
     file: Path,
     operation: str | None,
@@ -90,33 +97,24 @@ def command(
     elif watch:
         _watch(file, as_json, options)
     else:
-        verdict = _judged(file, options)
-        _show(verdict, as_json)
-        raise SystemExit(verdict.exit_code)
+        raise SystemExit(_judge(file, as_json, options).exit_code)
 
 
-def _judged(file: Path, options: dict[str, Any]) -> Verdict:
+def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> Verdict:
+    """Judge one file and print the verdict."""
     from ..check import check
-
-    try:
-        with Progress() as progress:
-            return check(file, on_event=progress.on_event, **options)
-    except (ValueError, UnknownImplementationError) as error:
-        raise click.UsageError(str(error)) from None
-    except KeyboardInterrupt:
-        click.echo("interrupted: there is no verdict", err=True)
-        raise SystemExit(130) from None
-
-
-def _show(verdict: Verdict, as_json: bool) -> None:
     from ..check.tables import footer, report
 
+    usage = usage_errors(ValueError, UnknownImplementationError)
+    with interruptible("there is no verdict"), usage, Progress() as progress:
+        verdict = check(file, on_event=progress.on_event, **options)
     if as_json:
-        click.echo(json.dumps(verdict.to_json(), indent=1))
-        return
+        print_json(verdict.to_json())
+        return verdict
     show(report(verdict))
     if verdict.timing is not None:
         console().print(footer(verdict.timing), style="dim", markup=False)
+    return verdict
 
 
 def _watch(file: Path, as_json: bool, options: dict[str, Any]) -> None:
@@ -129,7 +127,7 @@ def _watch(file: Path, as_json: bool, options: dict[str, Any]) -> None:
                 seen = now
                 if not as_json:
                     click.clear()
-                _show(_judged(file, options), as_json)
+                _judge(file, as_json, options)
                 if not as_json:
                     click.echo(f"\nwatching {file}: judged again when it is saved; Ctrl-C ends this", err=True)
             time.sleep(0.2)
@@ -158,20 +156,15 @@ def _rank(folder: Path, as_json: bool, as_csv: bool, options: dict[str, Any]) ->
     from ..check.tables import as_csv as csv_of
     from ..check.tables import ranking
 
-    try:
-        with Progress() as progress:
-            found = rank(
-                folder,
-                on_verdict=lambda file, verdict: progress.on_event("at", f"{file.name}: {verdict.outcome}"),
-                **options,
-            )
-    except (ValueError, UnknownImplementationError) as error:
-        raise click.UsageError(str(error)) from None
-    except KeyboardInterrupt:
-        click.echo("interrupted: there is no table", err=True)
-        raise SystemExit(130) from None
+    usage = usage_errors(ValueError, UnknownImplementationError)
+    with interruptible("there is no table"), usage, Progress() as progress:
+        found = rank(
+            folder,
+            on_verdict=lambda file, verdict: progress.on_event("at", f"{file.name}: {verdict.outcome}"),
+            **options,
+        )
     if as_json:
-        click.echo(json.dumps(found.to_json(), indent=1))
+        print_json(found.to_json())
     elif as_csv:
         click.echo(csv_of(found), nl=False)
     else:
@@ -182,14 +175,11 @@ def _start(file: Path, operation: str, lang: str | None, dtype: str | None) -> N
     """Write a kernel that is right and slow, and explains itself. A file that exists is left as it is."""
     from ..check.starters import write_starter
 
-    suffixes = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cuda"}
-    if lang is None and file.suffix not in suffixes:
-        known = ", ".join(suffixes)
+    if lang is None and file.suffix not in SUFFIXES:
+        known = ", ".join(SUFFIXES)
         raise click.UsageError(f"FILE is {file}, expected one of the suffixes {known}, or --lang to say the language")
-    try:
-        written = write_starter(operation, lang or suffixes[file.suffix], file, dtype or "float32")
-    except (ValueError, OSError) as error:
-        raise click.UsageError(str(error)) from None
+    with usage_errors(ValueError, OSError):
+        written = write_starter(operation, lang or SUFFIXES[file.suffix], file, dtype or "float32")
     click.echo(f"written: {written}\nloopnest check {written} --op {operation}")
 
 
@@ -202,24 +192,13 @@ def _races(file: Path, operation: str | None, as_json: bool, time_limit: float, 
     grid, block, shared = (options.pop(name) for name in ("grid", "block", "shared"))
     if (grid is None) != (block is None):
         raise click.UsageError("--grid and --block go together")
-    try:
-        checked = racecheck(
-            file,
-            kernel=options["kernel"],
-            operation=operation,
-            sizes=named_sizes(options["sizes"]),
-            arrays=named(options["arrays"]),
-            launch=LaunchSizes(grid, block, shared) if grid and block else None,
-            bounds=options["bounds"],
-            time_limit=time_limit,
-        )
-    except (BuildError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
+    with usage_errors(BuildError, ValueError):
+        options |= {"sizes": named_sizes(options["sizes"]), "arrays": named(options["arrays"])}
+        launch = LaunchSizes(grid, block, shared) if grid and block else None
+        checked = racecheck(file, operation=operation, launch=launch, time_limit=time_limit, **options)
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(checked), indent=1))
+        print_json(checked)
     else:
-        out = console()
-        for line in report(checked):
-            out.print(line, markup=False)
+        say(*report(checked))
     if checked.findings:
         raise SystemExit(1)

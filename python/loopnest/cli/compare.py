@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .options import usage_errors
 from .progress import console, show
 
 
@@ -31,10 +32,8 @@ def command(old: Path, new: Path, threshold: float, everything: bool) -> None:
     from ..bench import compare as lab
     from ..bench.files import BadFileError, load
 
-    try:
+    with usage_errors(BadFileError, ValueError):
         comparison = lab.compare(load(old), load(new), threshold=threshold / 100)
-    except (BadFileError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
     show(lab.report(comparison, console().width, everything))
     if comparison.slower:
         raise SystemExit(1)

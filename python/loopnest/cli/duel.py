@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from ..operation import Operation, UnavailableError, UnknownImplementationError
-from .options import DTYPE, JSON, POSITIVE, an_operation
-from .progress import Progress, console, show
+from .options import DTYPE, JSON, POSITIVE, an_operation, choice, failures, need, number, print_json, seconds
+from .progress import Progress, say, show
 
 if TYPE_CHECKING:
     from ..bench.duel import Duel
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 @click.argument("impl_b")
 @click.option("--workload", help="Its name; by default the largest in which a call takes some 25 ms.")
 @DTYPE
-@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="For each of the two.")
-@click.option("--seconds", type=POSITIVE, default=4.0, show_default=True, help="The longest time of a comparison.")
+@number("--threads", default=1, help="For each of the two.")
+@seconds(4.0, "The longest time of a comparison.")
 @click.option(
     "--precision",
     type=POSITIVE,
@@ -30,23 +29,19 @@ if TYPE_CHECKING:
     show_default=True,
     help="Stop early once the interval's half-width is below this fraction of the ratio.",
 )
-@click.option("--caches", type=click.Choice(("warm", "cold", "both")), default="both", show_default=True)
+@choice("--caches", ("warm", "cold", "both"), "both")
 @click.option("--no-out", is_flag=True, help="Both allocate their results, instead of being given memory for them.")
-@click.option("--repeat", type=click.IntRange(min=1), default=1, metavar="N", help="Repeat it, and print the tally.")
+@number("--repeat", default=1, metavar="N", help="Repeat it, and print the tally.")
 @JSON
 def command(
     operation: Operation,
     impl_a: str,
     impl_b: str,
-    workload: str | None,
-    dtype: str,
-    threads: int,
-    seconds: float,
-    precision: float,
     caches: str,
     no_out: bool,
     repeat: int,
     as_json: bool,
+    **options: Any,
 ) -> None:
     """Say which of two implementations of OPERATION is faster, by how much, and how sure that is.
 
@@ -55,57 +50,32 @@ def command(
     and on equal terms, which are printed; their results are checked before, between and after.
     """
     from ..bench import duel as lab
+    from ..bench import duel_tables as tables
     from ..timing.fairness import UnfairError, why_not_here
     from ..verify.problem import WrongResult
 
-    missing = why_not_here()
-    if missing:
-        raise click.ClickException(missing)
-    options: dict[str, Any] = {
-        "workload": workload,
-        "dtype": dtype,
-        "threads": threads,
-        "seconds": seconds,
-        "precision": precision,
-        "caches": ("warm", "cold") if caches == "both" else (caches,),
-        "out": not no_out,
-    }
-    duels: list[lab.Duel] = []
+    need(why_not_here())
+    options |= {"caches": ("warm", "cold") if caches == "both" else (caches,), "out": not no_out}
+    duels: list[Duel] = []
     interrupted = False
     try:
-        for _ in range(repeat):
-            with Progress() as progress:
-                duels.append(lab.duel(operation, impl_a, impl_b, on_event=progress.on_event, **options))
-            if repeat > 1 and not as_json:
-                _print_line(len(duels), duels[-1])
+        with failures(ValueError, UnavailableError, UnfairError, lab.RefusedError, WrongResult):
+            for _ in range(repeat):
+                with Progress() as progress:
+                    duels.append(lab.duel(operation, impl_a, impl_b, on_event=progress.on_event, **options))
+                if repeat > 1 and not as_json:
+                    say(tables.line(len(duels), duels[-1]))
     except UnknownImplementationError as error:
         raise click.BadParameter(str(error), param_hint="IMPL_A or IMPL_B") from None
-    except (ValueError, UnavailableError, UnfairError, lab.RefusedError, WrongResult) as error:
-        raise click.ClickException(str(error)) from None
     except KeyboardInterrupt:
         interrupted = True
     if as_json:
-        click.echo(json.dumps({"duels": [fought.to_json() for fought in duels]}, indent=1))
+        print_json({"duels": [fought.to_json() for fought in duels]})
     elif duels:
-        _print_duels(duels)
+        if len(duels) > 1:
+            say("", *tables.tally(duels), "", "The last of them:", "")
+        show(tables.report(duels[-1]))
     if interrupted:
         raise SystemExit(130)
     if any(fought.refused for fought in duels):
         raise SystemExit(1)
-
-
-def _print_line(number: int, fought: Duel) -> None:
-    from rich.text import Text
-
-    from ..bench.duel_tables import line
-
-    console().print(Text(line(number, fought)))
-
-
-def _print_duels(duels: list[Duel]) -> None:
-    """The last one whole, and the tally of several."""
-    from ..bench.duel_tables import report, tally
-
-    if len(duels) > 1:
-        console().print("\n" + "\n".join(tally(duels)) + "\n\nThe last of them:\n", markup=False)
-    show(report(duels[-1]))

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
-import msgspec
 
 from ..operation import Operation
-from .options import DTYPE, JSON, an_operation, output_file, rung
-from .progress import console
+from .options import DTYPE, JSON, an_operation, failures, number, output_file, print_json, rung, stacked
+from .progress import busy, console
 
 ASPECTS = {
     "source": "The source, with the instructions of each line.",
@@ -29,18 +25,14 @@ ASPECTS = {
 }
 
 
-def _aspects(command: Callable[..., Any]) -> Callable[..., Any]:
-    for aspect, text in reversed(ASPECTS.items()):
-        command = click.option(f"--{aspect}", "aspects", flag_value=aspect, multiple=True, help=text)(command)
-    return command
-
-
 @click.command("inspect")
 @click.argument("operation", callback=an_operation)
 @click.argument("impl")
-@_aspects
+@stacked(
+    *(click.option(f"--{name}", "aspects", flag_value=name, multiple=True, help=text) for name, text in ASPECTS.items())
+)
 @click.option("--step", type=click.IntRange(1, 2**32), help="With --accuracy: every STEP-th number; 1 is all of them.")
-@click.option("--calls", type=click.IntRange(min=1), help="With --counters: calls that are counted.")
+@number("--calls", help="With --counters: calls that are counted.")
 @click.option("--diff", "other", metavar="IMPL2", help="Its hot loop next to the one of a second rung, both counted.")
 @click.option("--isa", help="The ISA level of the machine code: v1, v3 or v4; by default the active one.")
 @DTYPE
@@ -82,27 +74,18 @@ def command(
     if other is not None and set(aspects) - {"hot"}:
         raise click.UsageError(f"--diff compares hot loops, and takes no --{min(set(aspects) - {'hot'})}")
     k = rung(operation, impl)
-    try:
-        with _busy(f"looking into {operation.name} {k.id}"):
-            both = compare(k, rung(operation, other, "--diff"), **options) if other is not None else None
-            views = [both.left, both.right] if both is not None else [inspect(k, *aspects, **options)]
+    with failures(InspectError), busy(f"looking into {operation.name} {k.id}"):
+        both = compare(k, rung(operation, other, "--diff"), **options) if other is not None else None
+        views = [both.left, both.right] if both is not None else [inspect(k, *aspects, **options)]
         if html_file is not None:
             from ..inspect.html import write
 
             write(views, html_file, both.rows if both is not None else ())
-    except InspectError as error:
-        raise click.ClickException(str(error)) from None
     if as_json:
-        click.echo(json.dumps(msgspec.to_builtins(both or views[0]), indent=1))
+        print_json(both or views[0])
     elif html_file is not None:
         click.echo(f"the page is in {html_file}")
     elif plain or not console().is_terminal:
         click.echo(tables.text(both or views[0]))
     else:
         tables.show(both or views[0], console())
-
-
-def _busy(what: str) -> contextlib.AbstractContextManager[Any]:
-    """A sign of life on standard error, where that is a terminal: a compiler may take half a minute."""
-    errors = console(stderr=True)
-    return errors.status(what) if errors.is_terminal else contextlib.nullcontext()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
-from .options import need_matplotlib, output_file
-from .progress import console
+from .options import failures, need_matplotlib, output_file
+from .progress import console, say
 
 
 @click.command("layout")
@@ -20,14 +21,7 @@ from .progress import console
 @click.option("--line", type=int, default=16, show_default=True, help="Bytes of a line: 4 for each element.")
 @output_file("--svg", "svg_file", help="Write the picture to this file.")
 def command(
-    operation: str,
-    variant: str | None,
-    n: int,
-    layout: str,
-    size: int,
-    ways: int,
-    line: int,
-    svg_file: Path | None,
+    operation: str, variant: str | None, size: int, ways: int, line: int, svg_file: Path | None, **options: Any
 ) -> None:
     """Show in which order a C++ rung touches its elements, and which of them a cache has.
 
@@ -42,13 +36,11 @@ def command(
     from ..layout.traffic import CacheLevel
     from ..layout.walk import picture, picture_svg, walk
 
-    try:
-        walked = walk(operation, variant, n=n, layout=layout, cache=CacheLevel(size, ways, line))
-    except ValueError as error:
-        raise click.ClickException(str(error)) from None
+    with failures(ValueError):
+        walked = walk(operation, variant, cache=CacheLevel(size, ways, line), **options)
     out = console()
     for part in picture(walked, out.width, coloured=out.color_system is not None):
         out.print(part)
     if svg_file is not None:
         svg_file.write_text(picture_svg(walked), encoding="utf-8")
-        out.print(f"written: {svg_file}", markup=False, highlight=False)
+        say(f"written: {svg_file}")

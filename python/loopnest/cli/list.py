@@ -10,7 +10,7 @@ from ..backends import BACKENDS, SIMULATED
 from ..operation import Implementation, Operation
 from ..operations import OPERATIONS
 from .options import an_operation
-from .progress import console
+from .progress import columns, console, say
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -23,14 +23,12 @@ NARROW = 100
 @click.argument("operation", callback=an_operation, required=False)
 def command(operation: Operation | None) -> None:
     """List the operations, or the ladder of one OPERATION."""
-    if operation is None:
-        _list_operations()
-    else:
-        _list_ladder(operation)
+    _list_ladder(operation) if operation else _list_operations()
 
 
 def _list_operations() -> None:
     from rich.table import Table
+    from rich.text import Text
 
     out = console()
     narrow = out.width < NARROW
@@ -44,12 +42,14 @@ def _list_operations() -> None:
         backends = [k.backend for k in operation]
         counts = [str(backends.count(backend) or "·") for backend in BACKENDS]
         what = _what(operation).partition(":")[0].partition(",")[0]
-        table.add_row(*_texts(f"{operation.name}\n  {what}" if narrow else operation.name, *[what][narrow:], *counts))
+        # as Text: rich would take the [torch] of a pip command for markup
+        cells = [f"{operation.name}\n  {what}", *counts] if narrow else [operation.name, what, *counts]
+        table.add_row(*map(Text, cells))
     out.print(table)
-    out.print("\nThe figures count rungs. Go on with one operation:")
-    out.print("loopnest list matmul            its ladder: what each rung is about")
-    out.print("loopnest show matmul cpp.naive  one rung's lesson and source")
-    out.print("loopnest bench matmul --quick   how fast they are")
+    say("\nThe figures count rungs. Go on with one operation:")
+    say("loopnest list matmul            its ladder: what each rung is about")
+    say("loopnest show matmul cpp.naive  one rung's lesson and source")
+    say("loopnest bench matmul --quick   how fast they are")
 
 
 def _what(operation: Operation) -> str:
@@ -58,24 +58,20 @@ def _what(operation: Operation) -> str:
 
 
 def _list_ladder(operation: Operation) -> None:
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column()
+    rows: list[tuple[Text, ...]] = []
     backend = None
     for k in operation:
         if k.backend != backend:
             backend = k.backend
             summary = BACKENDS[backend].summary if backend in BACKENDS else "registered"
             summary += f"; {SIMULATED}" if k.simulated() else ""
-            table.add_row()
-            table.add_row(Text(backend, style="bold"), Text(summary, style="bold"))
-        table.add_row(Text(k.id, style="" if k.available() else "dim"), _about(k))
+            rows += [(), (Text(backend, style="bold"), Text(summary, style="bold"))]
+        rows.append((Text(k.id, style="" if k.available() else "dim"), _about(k)))
     out = console()
     out.print(Text(f"{operation.name}: {_what(operation)}"))
-    out.print(table)
+    out.print(columns(*rows))
     out.print(Text(f"\nloopnest show {operation.name} {operation.fastest().id}  a rung's lesson and source"))
 
 
@@ -92,10 +88,3 @@ def _about(k: Implementation) -> Text:
     if reason:
         text.append(f"\nnot here: {reason}", style="yellow")
     return text
-
-
-def _texts(*cells: str) -> list[Text]:
-    """Cells as they are: rich would take the [torch] of a pip command for markup."""
-    from rich.text import Text
-
-    return [Text(cell) for cell in cells]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
+import msgspec
 
 from ..operation import Implementation, Operation, UnknownImplementationError
 from ..operations import OPERATIONS
 from ..output.text import unknown
+
+Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
 def an_operation(ctx: click.Context, param: click.Parameter, name: str | None) -> Operation | None:
@@ -21,8 +25,36 @@ def an_operation(ctx: click.Context, param: click.Parameter, name: str | None) -
     return OPERATIONS[name] if name else None
 
 
+def number(*names: str, default: int | None = None, least: int = 1, help: str, **how: Any) -> Decorator:
+    """An option that takes an integer of `least` or more."""
+    shown = default is not None
+    return click.option(*names, type=click.IntRange(min=least), default=default, show_default=shown, help=help, **how)
+
+
+def seconds(default: float | None, help: str, name: str = "--seconds", least: float | None = None) -> Decorator:
+    """An option that takes a time: more than 0, or `least` or more."""
+    limits = POSITIVE if least is None else click.FloatRange(min=least)
+    return click.option(name, type=limits, default=default, show_default=True, help=help)
+
+
+def choice(name: str, values: Sequence[str], default: str | None = None, help: str | None = None) -> Decorator:
+    return click.option(name, type=click.Choice(values), default=default, show_default=default is not None, help=help)
+
+
+def stacked(*options: Decorator) -> Decorator:
+    """Several arguments and options as one decorator, in this order in the help."""
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
 POSITIVE = click.FloatRange(min=0, min_open=True)
-DTYPE = click.option("--dtype", type=click.Choice(("float32", "float64")), default="float32", show_default=True)
+DTYPES = ("float32", "float64")
+DTYPE = choice("--dtype", DTYPES, "float32")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 
 
@@ -40,10 +72,16 @@ def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) 
     return file
 
 
-def output_file(*names: str, help: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def output_file(*names: str, help: str) -> Decorator:
     """An option that names a file to write; its folder must exist."""
     path = click.Path(dir_okay=False, writable=True, path_type=Path)
     return click.option(*names, type=path, callback=_in_a_folder, help=help)
+
+
+PICTURES = stacked(
+    output_file("--svg", help="Write the picture to this file."),
+    output_file("--html", help="Write picture and text as one HTML file."),
+)
 
 
 def typed(ctx: click.Context, name: str) -> bool:
@@ -51,10 +89,49 @@ def typed(ctx: click.Context, name: str) -> bool:
     return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
 
 
+def need(missing: str | None) -> None:
+    """End the command with the reason why it cannot run here, if there is one."""
+    if missing:
+        raise click.ClickException(missing)
+
+
 def need_matplotlib(*files: Path | None) -> None:
     """Refuse to draw into these files where matplotlib is not installed."""
     if any(files) and importlib.util.find_spec("matplotlib") is None:
-        raise click.ClickException("matplotlib, which draws, is not installed: pip install 'loopnest[bench]'")
+        need("matplotlib, which draws, is not installed: pip install 'loopnest[bench]'")
+
+
+@contextmanager
+def usage_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Errors of these kinds, whose messages are for the user, end the command with status 2."""
+    try:
+        yield
+    except kinds as error:
+        raise click.UsageError(str(error)) from None
+
+
+@contextmanager
+def failures(*kinds: type[Exception]) -> Iterator[None]:
+    """Errors of these kinds, whose messages are for the user, end the command with status 1."""
+    try:
+        yield
+    except kinds as error:
+        raise click.ClickException(str(error)) from None
+
+
+@contextmanager
+def interruptible(what_is_left: str) -> Iterator[None]:
+    """Ctrl-C ends the command with a line and status 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"interrupted: {what_is_left}", err=True)
+        raise SystemExit(130) from None
+
+
+def print_json(record: Any) -> None:
+    """Print a record, with null for a number that is not finite."""
+    click.echo(msgspec.json.format(msgspec.json.encode(record), indent=1))
 
 
 def write_pictures(
@@ -63,10 +140,7 @@ def write_pictures(
     """Write a picture, and the same with its text as a page, and say where; to standard error if `quiet`."""
     from ..output.page import page_of_pictures
 
-    if svg_file:
-        svg_file.write_text(svg, encoding="utf-8")
-    if html_file:
-        html_file.write_text(page_of_pictures(title, [svg], text), encoding="utf-8")
-    for file in (svg_file, html_file):
+    for file, content in ((svg_file, svg), (html_file, page_of_pictures(title, [svg], text))):
         if file:
+            file.write_text(content, encoding="utf-8")
             click.echo(f"written: {file}", err=quiet)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from rich.console import Console, RenderableType
+    from rich.table import Table
 
 
 def console(stderr: bool = False) -> Console:
@@ -24,11 +26,35 @@ def show(parts: Iterable[RenderableType]) -> None:
         out.print(part)
 
 
+def say(*lines: str) -> None:
+    """Print lines as they are: no markup in brackets, and no breaks in paths."""
+    for line in lines:
+        console().print(line, markup=False, soft_wrap=True)
+
+
+def busy(what: str) -> AbstractContextManager[Any]:
+    """A sign of life on standard error, where that is a terminal."""
+    errors = console(stderr=True)
+    return errors.status(what, spinner="line") if errors.is_terminal else nullcontext()
+
+
+def columns(*rows: Sequence[RenderableType], numbers: bool = False) -> Table:
+    """Rows without a header and lines; text is printed as it is. The first column holds names, or `numbers`."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    table.add_column(no_wrap=True, justify="right" if numbers else "left")
+    for row in rows:
+        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
+    return table
+
+
 class Progress:
     """A bar on standard error while something runs; hidden where that is no terminal.
 
     `on_event` takes what the rooms below report: ("start", how many items), ("running", an item), ("at", a text),
-    ("round", (text, done, most)).
+    ("round", (text, done, most)), ("note", a line to keep).
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -53,6 +79,8 @@ class Progress:
             self._bar.update(self._task, description=content.rpartition("::")[2], advance=1)
         elif event == "at":
             self._bar.update(self._task, description=content)
+        elif event == "note":
+            self._bar.console.print(content, markup=False, soft_wrap=True)
         elif event == "round":
             what, done, most = content
             self._bar.update(self._task, description=what, completed=done, total=most)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import output_file
+from .options import need, output_file, usage_errors
 
 
 @click.command("report")
@@ -21,13 +21,9 @@ def command(results: tuple[Path, ...], output: Path | None) -> None:
     from ..bench.files import BadFileError, load, report_for
     from ..report import why_not_here, write
 
-    missing = why_not_here()
-    if missing:
-        raise click.ClickException(missing)
-    try:
+    need(why_not_here())
+    with usage_errors(BadFileError, ValueError):
         runs = [load(path) for path in results]
         file = output or report_for(results[0])
         write(runs, file)
-    except (BadFileError, ValueError) as error:
-        raise click.UsageError(str(error)) from None
     click.echo(f"the report is in {file}")

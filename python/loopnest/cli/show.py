@@ -22,17 +22,14 @@ def command(operation: Operation, impl: str) -> None:
     out = console()
     reason = k.why_unavailable()
     source = _without_lesson(k.source())
+    notes = [f"not here: {reason}"] if reason else []
+    notes += [SIMULATED] if k.simulated() else []
     if not out.is_terminal:
-        click.echo(f"{operation.name} {k.id}\n")
-        click.echo(f"not here: {reason}\n" if reason else "", nl=False)
-        click.echo(f"{SIMULATED}\n" if k.simulated() else "", nl=False)
-        click.echo(f"{k.lesson}\n\n{source}")
+        click.echo("\n\n".join([f"{operation.name} {k.id}", *notes, k.lesson, source]))
         return
     out.print(Text(f"{operation.name} {k.id}\n", style="bold"))
-    if reason:
-        out.print(Text(f"not here: {reason}\n", style="yellow"))
-    if k.simulated():
-        out.print(Text(f"{SIMULATED}\n", style="yellow"))
+    for note in notes:
+        out.print(Text(f"{note}\n", style="yellow"))
     for paragraph in k.lesson.split("\n\n"):
         out.print(Text(_reflowed(paragraph) + "\n"))
     language = {"cpp": "cpp", "cuda_cpp": "cuda"}.get(k.backend, "python")

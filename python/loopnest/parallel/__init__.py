@@ -5,15 +5,14 @@ same results. Between ranks there are calls of torch.distributed's collectives a
 
 ranks.py            start, Ranks: the processes, and collectives on NumPy arrays
 tensor_parallel.py  TensorParallelMLP: each rank has a part of the hidden units
-by_dtensor.py       the same MLP by torch's DTensor; compare.py compares the two with one process
-data_parallel.py    DataParallel: a training in which each rank has a part of every batch; timeline.py draws its overlap
+data_parallel.py    DataParallel: a training in which each rank has a part of every batch
 cost.py             what a step costs on many ranks: computing, wire, latency
 
 docs/parallel.md has the mathematics; cli/parallel.py has the commands.
 """
 
 from .data_parallel import Buckets, DataParallel
-from .ranks import Place, RankLostError, Ranks, Span, split, start, why_unavailable
+from .ranks import Place, RankLostError, Ranks, split, start, why_unavailable
 from .tensor_parallel import TensorParallelMLP
 
 __all__ = [
@@ -22,7 +21,6 @@ __all__ = [
     "Place",
     "RankLostError",
     "Ranks",
-    "Span",
     "TensorParallelMLP",
     "split",
     "start",

@@ -14,7 +14,6 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ import numpy as np
 from ..arrays import Array
 from ..nn import Config, Data, Optimizer, Run, Training, checkpoint
 from ..nn.training import State
-from .ranks import START, Ranks, Span, split
+from .ranks import START, Ranks, split
 
 FIRST_BYTES = 4096
 """The size that closes the first bucket: small, so that the first sum begins early."""
@@ -124,8 +123,6 @@ class DataParallel(Training):
     data, config  as for `nn.Training`, the same on all ranks; `config.batch` is the batch of all ranks together
     ranks         from `parallel.start`
     first_bytes, bucket_bytes  of the buckets
-    timeline      whether to record when each step computes gradients and sums them
-    spans         the record of the last step
 
     Its methods are collectives: all ranks call them in the same order. `run`'s stop works one step later than in one
     process, since the wish travels with the next step's loss; all ranks then stop after the same step. Rank 0 writes
@@ -165,8 +162,6 @@ class DataParallel(Training):
         self._loss = np.zeros(2)  # the loss, and the number of ranks that wish to stop
         self._wish: Callable[[], bool] = lambda: False
         self._stopping = False
-        self.timeline = False
-        self.spans: list[Span] = []
         if self.ranks > 1:
             ranks.agree("the data", f"{data.name} {data.fingerprint()}")
             ranks.agree("the config", dataclasses.asdict(self.config))
@@ -190,41 +185,24 @@ class DataParallel(Training):
         if self.ranks == 1:
             return super()._gradients(batch)
         part = batch[split(len(batch), self.ranks)[self.group.rank]]
-        spans: list[Span] = []
-        self.group.spans = spans if self.timeline else None
         loss_summed: list[Callable[[], None]] = []
-        since = perf_counter()
-
-        def note(kind: str, what: str) -> None:
-            if self.timeline:
-                spans.append(Span(kind, what, since, perf_counter()))
 
         def on_loss(value: float) -> None:
-            nonlocal since
-            note("forward", "the loss")
             self._loss[:] = value, self._wish() or self.group.orphaned()
             loss_summed.append(self.group.sum_later(self._loss, "the loss"))
-            since = perf_counter()
-
-        def ready(name: str) -> None:
-            nonlocal since
-            note("gradient", name)
-            self.buckets.ready(name)
-            since = perf_counter()
 
         if len(part):
             share, out = len(part) / len(batch), self.buckets.gradients
             x, targets = self._x[part], self._targets[part]
-            self.network.gradients(x, targets, share=share, on_loss=on_loss, ready=ready, out=out)
+            self.network.gradients(x, targets, share=share, on_loss=on_loss, ready=self.buckets.ready, out=out)
         else:  # the last batch has no example for this rank
             on_loss(0.0)
             for bucket in self.buckets:
                 bucket.array[:] = 0
                 for name in bucket.names:
-                    ready(name)
+                    self.buckets.ready(name)
         loss_summed[0]()
         self.buckets.wait()
-        self.group.spans, self.spans = None, spans
         self._stopping = self._loss[1] > 0
         return float(self._loss[0]), self.buckets.gradients
 

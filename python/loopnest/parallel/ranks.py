@@ -59,20 +59,6 @@ class Place:
         return f"rank {self.rank} (pid {self.pid} on {self.host})"
 
 
-@dataclass(frozen=True)
-class Span:
-    """What a rank did from one time to another, by its `time.perf_counter`.
-
-    kind  "forward", "gradient" or "all-reduce"
-    what  the array
-    """
-
-    kind: str
-    what: str
-    begin: float
-    end: float
-
-
 def why_unavailable() -> str | None:
     """Why ranks cannot start here, with the fix; None if they can."""
     if importlib.util.find_spec("torch") is None:
@@ -104,9 +90,8 @@ class Ranks:
     threads       threads that a call may use here: this rank's share of its machine's processors
     backend       "gloo" or "nccl"
     timeout       seconds in which all ranks must come to a collective
-    spans         a list that receives a Span for each sum, or None
 
-    All methods but `alone` and `orphaned` are collectives: all ranks call them in the same order. They raise
+    All methods but `orphaned` are collectives: all ranks call them in the same order. They raise
     RankLostError, which names the rank, if one does not come.
     """
 
@@ -117,7 +102,6 @@ class Ranks:
 
         self.rank, self.size, self.places, self.threads = rank, size, tuple(places), threads
         self.backend, self.timeout = backend, timeout
-        self.spans: list[Span] | None = None
         self.device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else torch.device("cpu")
         self._store = store
         self._parent = os.getppid()
@@ -131,10 +115,6 @@ class Ranks:
         """Seconds to wait for the others after rank 0 had work of its own: the others may wait long for it."""
         return self.timeout if self.rank == 0 else START
 
-    def alone(self) -> Ranks:
-        """This process as a job of one rank, whose collectives do nothing."""
-        return Ranks(0, 1, [self.place], self.threads, "gloo", self.timeout, None)
-
     # --- collectives
 
     def sum_later(self, array: Array, what: str = "an array") -> Callable[[], None]:
@@ -145,16 +125,13 @@ class Ranks:
         """
         if self.size == 1 or 0 in array.shape:
             return lambda: None
+        import torch
         import torch.distributed as dist
 
-        tensor = _tensor(array)
+        tensor = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
         moved = tensor.to(self.device)
-        begin = time.perf_counter()
         with self._waiting(f"the sum of {what}"):
             work = dist.all_reduce(moved, async_op=True)
-        spans = self.spans
-        if spans is not None:
-            work.get_future().then(lambda _: spans.append(Span("all-reduce", what, begin, time.perf_counter())))
 
         def wait() -> None:
             with self._waiting(f"the sum of {what}"):
@@ -265,16 +242,9 @@ class Ranks:
             time.sleep(0.05)
 
     def _noticed(self, place: Place) -> bool:
-        try:
+        with contextlib.suppress(RuntimeError):
             return bool(self._store.check([f"noticed/{place.rank}"]))
-        except RuntimeError:
-            return False
-
-
-def _tensor(array: Any) -> Any:
-    import torch
-
-    return torch.from_numpy(array) if isinstance(array, np.ndarray) else array
+        return False
 
 
 # --- how they start

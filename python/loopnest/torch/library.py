@@ -40,10 +40,14 @@ def operator(schema: str, *, fake: Callable[..., Any]) -> Callable[[Callable[...
 
 
 def differentiate(operator: Any, function: Any) -> None:
-    """Give an operator the gradients of an autograd.Function, whose forward calls the operator `below_autograd`."""
+    """Give an operator the gradients of an autograd.Function, whose forward calls the operator `below_autograd`.
 
-    # The dispatcher is already at one level of torch.func's transforms, so this is the apply of a single one.
-    apply = super(torch.autograd.Function, function).apply
+    `function` may also be a function that computes the operator's result by another operator with gradients.
+    """
+    apply = function
+    if isinstance(function, type):
+        # The dispatcher is already at one level of torch.func's transforms, so this is the apply of a single one.
+        apply = super(torch.autograd.Function, function).apply
 
     def autograd(*args: Any) -> Any:
         transformed = torch._C._are_functorch_transforms_active()

@@ -129,33 +129,6 @@ def mlp_backward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
 # --- gradients
 
 
-def _backward(ctx: Any, dy: Tensor, tensors: tuple[Tensor | None, ...], z: Tensor, h: Tensor) -> tuple[Any, ...]:
-    """The gradients by x, the layers and `approximate`, as an autograd.Function's backward returns them."""
-    wanted = list(ctx.needs_input_grad[:5])
-    gradients = mlp_backward(dy, *tensors, z, h, ctx.approximate, wanted)
-    return (*(gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)), None)
-
-
-class _Mlp(torch.autograd.Function):
-    """The backward pass computes z and h again: `mlp` saves only its inputs."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> Tensor:
-        *tensors, ctx.approximate = inputs
-        ctx.save_for_backward(*tensors)
-        with below_autograd():
-            return mlp(*inputs)
-
-    @staticmethod
-    def backward(ctx: Any, dy: Tensor) -> tuple[Any, ...]:
-        tensors = ctx.saved_tensors
-        _, z, h = mlp_forward(*tensors, ctx.approximate)
-        return _backward(ctx, dy, tensors, z, h)
-
-
-differentiate(mlp, _Mlp)
-
-
 class _MlpForward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -172,10 +145,13 @@ class _MlpForward(torch.autograd.Function):
         if dy is None:
             return (None,) * 6
         *tensors, z, h = ctx.saved_tensors
-        return _backward(ctx, dy, tuple(tensors), z, h)
+        wanted = list(ctx.needs_input_grad[:5])
+        gradients = mlp_backward(dy, *tensors, z, h, ctx.approximate, wanted)
+        return (*(gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)), None)
 
 
 differentiate(mlp_forward, _MlpForward)
+differentiate(mlp, lambda *inputs: mlp_forward(*inputs)[0])
 
 
 class _MlpBackward(torch.autograd.Function):

@@ -73,17 +73,6 @@ def at(module: Module, path: Path) -> Module:
     return module
 
 
-def modules_of(block: Module, plan: Plan) -> list[Module]:
-    """The modules that a swapped block bypasses."""
-    if isinstance(block, SwappedSequential):
-        return _children(block)[plan.start : plan.start + len(plan.classes)]
-    return [at(block, path) for path in plan.bypassed]
-
-
-def _children(block: Module) -> list[Module]:
-    return list(block._modules.values())
-
-
 def _may_run(plan: Plan, modules: Sequence[Module], x: Tensor) -> bool:
     """Whether the MLP may run as one operation now: its modules are the same, and have no more to do."""
     if len(modules) != len(plan.classes) or x.is_nested or torch.is_autocast_enabled("cpu"):
@@ -91,9 +80,8 @@ def _may_run(plan: Plan, modules: Sequence[Module], x: Tensor) -> bool:
     for module, expected in zip(modules, plan.classes, strict=True):
         if type(module) is not expected or has_hooks(module):
             return False
-    for position in plan.between:
-        if modules[position].training and modules[position].p > 0:
-            return False
+    if any(modules[position].training and modules[position].p > 0 for position in plan.between):
+        return False
     if plan.gelu is not None and plan.classes[plan.gelu] is torch.nn.GELU:
         return bool(modules[plan.gelu].approximate == plan.approximate)
     return True
@@ -104,10 +92,9 @@ def _mlp(plan: Plan, modules: Sequence[Module], x: Tensor) -> Tensor:
     weight1 = first.weight.t() if plan.transposed[0] else first.weight
     weight2 = second.weight.t() if plan.transposed[1] else second.weight
     if not plan.fallback and not runs_here(weight1):
-        error = TypeError if weight1.dtype not in FLOATS else ValueError
-        raise error(
+        raise (TypeError if weight1.dtype not in FLOATS else ValueError)(
             f"replace_mlps: a swapped block now has weights of {weight1.dtype} on {weight1.device}, expected "
-            f"torch.float32 or torch.float64 on the CPU; put the originals back with restore_mlps(model), or swap with "
+            f"torch.float32 or torch.float64 on the CPU; restore the originals with restore_mlps(model), or swap with "
             f"replace_mlps(model, fallback=True), which leaves others to torch's own kernels"
         )
     return mlp(x, weight1, first.bias, weight2, second.bias, plan.approximate, fallback=plan.fallback)
@@ -115,12 +102,11 @@ def _mlp(plan: Plan, modules: Sequence[Module], x: Tensor) -> Tensor:
 
 def _block(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
     """The block's result; None if the original method must run."""
-    modules = modules_of(block, plan)
+    modules = [at(block, path) for path in plan.bypassed]
     if not _may_run(plan, modules, x):
         return None
-    for path, name, function in plan.functions:
-        if getattr(at(block, path), name, None) is not function:
-            return None
+    if any(getattr(at(block, path), name, None) is not function for path, name, function in plan.functions):
+        return None
     y = _mlp(plan, modules, x)
     for path in plan.after:
         y = at(block, path)(y)
@@ -133,6 +119,11 @@ class Swapped:
     method: str
     original: Class
     loopnest_plans: tuple[Plan, ...] = ()  # empty in new objects of the class, such as a slice of a Sequential
+
+    def _run(self, x: Tensor) -> Any:
+        """The result of the overridden method for x."""
+        y = _block(self.loopnest_plans[0], self, x) if self.loopnest_plans else None
+        return getattr(self.original, self.method)(self, x) if y is None else y
 
     def extra_repr(self) -> str:
         return ", ".join(filter(None, [super().extra_repr(), "swapped: loopnest.torch.replace_mlps"]))  # type: ignore[misc]
@@ -147,23 +138,19 @@ class SwappedModule(Swapped):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         arguments = (*args, *kwargs.values())
-        if len(arguments) == 1 and self.loopnest_plans:
-            y = _block(self.loopnest_plans[0], self, arguments[0])
-            if y is not None:
-                return y
-        return super().forward(*args, **kwargs)  # type: ignore[misc]
+        return self._run(arguments[0]) if len(arguments) == 1 else self.original.forward(self, *args, **kwargs)
 
 
 class SwappedSequential(Swapped):
     method = "forward"
 
     def forward(self, input: Tensor) -> Tensor:
-        children = _children(self)
+        children = list(self._modules.values())  # type: ignore[attr-defined]
         done = 0
         for plan in self.loopnest_plans:
             input = _in_turn(children[done : plan.start], input)
             done = plan.start + len(plan.classes)
-            run = modules_of(self, plan)
+            run = children[plan.start : done]
             input = _mlp(plan, run, input) if _may_run(plan, run, input) else _in_turn(run, input)
         return _in_turn(children[done:], input)
 
@@ -178,24 +165,21 @@ class SwappedChunk(Swapped):
     method = "feed_forward_chunk"
 
     def feed_forward_chunk(self, attention_output: Tensor) -> Any:  # transformers counts the parameters
-        y = _block(self.loopnest_plans[0], self, attention_output) if self.loopnest_plans else None
-        return super().feed_forward_chunk(attention_output) if y is None else y  # type: ignore[misc]
+        return self._run(attention_output)
 
 
 class SwappedShortChunk(Swapped):
     method = "ff_chunk"
 
     def ff_chunk(self, input: Tensor) -> Any:
-        y = _block(self.loopnest_plans[0], self, input) if self.loopnest_plans else None
-        return super().ff_chunk(input) if y is None else y  # type: ignore[misc]
+        return self._run(input)
 
 
 class SwappedFeedForward(Swapped):
     method = "_ff_block"
 
     def _ff_block(self, x: Tensor) -> Any:
-        y = _block(self.loopnest_plans[0], self, x) if self.loopnest_plans else None
-        return super()._ff_block(x) if y is None else y  # type: ignore[misc]
+        return self._run(x)
 
 
 class SwappedEncoderLayer(SwappedFeedForward):
@@ -232,8 +216,7 @@ def swap(block: Module, how: Class, plans: tuple[Plan, ...]) -> None:
 
 
 def restore(block: Module) -> None:
-    for plan in block.loopnest_plans:
-        if plan.fast_path is not None:
-            block.activation_relu_or_gelu = plan.fast_path
+    if isinstance(block, SwappedEncoderLayer):
+        block.activation_relu_or_gelu = block.loopnest_plans[0].fast_path  # type: ignore[attr-defined]
     block.__dict__.pop("loopnest_plans", None)
     block.__class__ = block.original
