@@ -38,9 +38,6 @@ CARD = MachineCard(
         for what, seconds in (("FMA", 1.25), ("L1", 1.25), ("L2", 4.0), ("L3", 15.0), ("memory", 100.0))
     ),
     clock=3.2e9,
-    timer=3e-8,
-    call=2e-7,
-    noise=0.004,
     disturbances=("it rained",),
     warnings=("it rained",),
     pools=(ThreadPool("NumPy", 4, "OpenBLAS 0.3", "Haswell"),),

@@ -7,7 +7,6 @@ import itertools
 import json
 import os
 import sys
-import time
 
 import loopnest as ln
 import msgspec
@@ -74,12 +73,6 @@ def test_work_without_flops_takes_as_long_as_its_bytes():
     assert CARD.least_seconds(0, 22e9) == pytest.approx(1.0)
 
 
-def test_work_that_only_reads_is_held_to_the_bandwidth_of_reading():
-    assert CARD.least_seconds(0, 20e9, kind="read") == pytest.approx(1.0)
-    assert CARD.least_seconds(0, 1e12, level=None, kind="read") == pytest.approx(1e12 / (20 * GB), rel=1e-3)
-    assert CARD.attainable(1e6, 1e6, kind="read") == pytest.approx(20 * GB)
-
-
 def test_what_the_caches_hold_need_not_come_from_behind_them():
     """Repeated calls: 2 MiB come at L1's rate but for what is beyond L1, which is at most at L2's rate, and so on."""
     mib, l1, l2 = float(1 << 20), 32 << 10, 1 << 20
@@ -127,7 +120,7 @@ def measured(tmp_path, monkeypatch):
 
     def measure(on_event):
         on_event("start", 1)
-        cards.append(dataclasses.replace(CARD, noise=0.001 * (len(cards) + 1)))
+        cards.append(dataclasses.replace(CARD, clock=1e9 * (len(cards) + 1)))
         return cards[-1]
 
     monkeypatch.setattr(measure_machine, "measure", measure)
@@ -145,8 +138,8 @@ def test_a_machine_is_measured_once(measured):
     first, second = machine.card(), machine.card()
     assert len(measured) == 1
     assert first == second
-    assert machine.card(refresh=True).noise == measured[1].noise
-    assert machine.card().noise == measured[1].noise
+    assert machine.card(refresh=True).clock == measured[1].clock
+    assert machine.card().clock == measured[1].clock
     assert len(measured) == 2
 
 
@@ -195,7 +188,7 @@ def test_a_broken_or_old_file_is_measured_anew_with_a_note(content, measured):
     machine.card_file().parent.mkdir(parents=True)
     machine.card_file().write_text(content, encoding="latin-1")
     card, notes = noted()
-    assert card.noise == measured[0].noise
+    assert card.clock == measured[0].clock
     assert len(notes) == 1
     assert "cannot be used" in notes[0]
     assert "measured anew" in notes[0]
@@ -219,7 +212,7 @@ def test_an_interrupted_measurement_leaves_the_file_that_was_there(measured, mon
 def test_a_directory_that_cannot_be_written_costs_the_keeping_and_not_the_card(measured, tmp_path):
     (tmp_path / "loopnest").write_text("a file where the directory should be")
     card, notes = noted()
-    assert card.noise == measured[0].noise
+    assert card.clock == measured[0].clock
     assert "could not be kept" in notes[0]
 
 
@@ -457,7 +450,7 @@ def test_free_memory_is_the_machines_or_what_the_control_group_leaves(tmp_path):
     assert probes.available_memory(meminfo, group) == 2_000_000
     (group / "memory.max").write_text("max\n")
     assert probes.available_memory(meminfo, group) == 6000 << 10
-    assert probes.available_memory(tmp_path / "nowhere", group) > 1 << 28
+    assert probes.available_memory(tmp_path / "nowhere", group) == 4 << 30
 
 
 def test_little_memory_is_used_sparingly_and_warned_of(monkeypatch):
@@ -466,18 +459,6 @@ def test_little_memory_is_used_sparingly_and_warned_of(monkeypatch):
     (warning,) = measure_machine._cramped(CACHES, 1)
     assert "only 100 MiB" in warning
     assert dict(measure_machine._sets(CACHES, 1))["memory"] == 25 << 20
-
-
-def test_the_first_call_is_no_overhead():
-    calls = []
-    overhead = probes.call_overhead(lambda: calls.append(0) or (time.sleep(0.2) if len(calls) == 1 else None), 0.01)
-    assert len(calls) > 1000
-    assert overhead < 1e-4
-
-
-def test_the_timers_step_is_the_smallest_difference_that_is_seen():
-    readings = iter([0.0, 0.0, 3.0, 3.0, 5.0, 9.0])
-    assert probes.timer_step(lambda: next(readings), readings=6) == 2.0
 
 
 # --- threads in step
@@ -584,9 +565,6 @@ def test_this_machine_has_every_figure(here):
     assert all(p.flops > 1e8 for p in card.peaks)
     assert all(b.bytes > 1e7 for b in card.bandwidths)
     assert 2e8 < card.clock < 1e10
-    assert 0 < card.timer < 1e-4
-    assert 1e-8 < card.call < 1e-4
-    assert card.noise >= 0
     assert {"NumPy", "loopnest"} <= {pool.owner for pool in machine.as_it_is_now(card).pools}
     assert msgspec.json.decode(msgspec.json.encode(card), type=MachineCard) == card
 
@@ -613,20 +591,10 @@ def test_progress_comes_turn_by_turn(here):
     assert ("running", "peak of float32 on " + ln.isa_levels()[-1]) in events
 
 
-def test_an_unsteady_machine_is_a_warning():
-    assert not list(measure_machine._unsteady([3.0e9, 2.99e9], 0.01))
-    clock, noise = measure_machine._unsteady([3.0e9, 2.5e9], 0.2)
+def test_a_clock_that_moves_is_a_warning():
+    assert not list(measure_machine._unsteady([3.0e9, 2.99e9]))
+    (clock,) = measure_machine._unsteady([3.0e9, 2.5e9])
     assert "between 2.50 and 3.00 GHz" in clock
-    assert "20% longer" in noise
-
-
-def test_figures_that_were_reached_once_are_a_warning():
-    clock = FakeClock()
-    steady, lucky = clock.probe("steady", 1.0), clock.probe("lucky", 1.0, 3.0)
-    probes.play([steady, lucky], 3, 0.5, clock=clock)
-    (warning,) = measure_machine._unsettled([steady, lucky])
-    assert "lucky" in warning
-    assert "steady" not in warning
 
 
 # --- the command
@@ -643,16 +611,15 @@ def test_the_command_shows_the_card_in_the_terminals_width(columns, measured):
     assert max(map(len, result.stdout.splitlines()[:-1])) <= columns  # the last has a path
     for figure in (
         "a processor, 4 processors",
-        "3.20 GHz",
+        "1.00 GHz",
         "400",
         "110",
         "100 ns",
-        "320",
         "32 MiB*",
         "warning: it rained",
     ):
         assert figure in result.stdout
-    assert "4.0 cycles" in result.stdout
+    assert "1.2 cycles" in result.stdout
     assert "Roofline: float32, 4 threads" in result.stdout
 
 

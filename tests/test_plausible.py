@@ -1,15 +1,9 @@
-"""Can it be true? Times beyond the limits are refused; the machine's state is watched."""
+"""Can it be true? Times beyond the limits are refused."""
 
 import dataclasses
-import json
 
-import msgspec
 import pytest
 from loopnest.machine.plausible import MeasuredNow, Work, why_impossible
-from loopnest.timing.conditions import Conditions, Monitor, noise_floor
-from loopnest.timing.interval import Interval
-from loopnest.timing.turns import Reading
-from noise import FakeClock, turns_of
 
 
 class Card:
@@ -61,68 +55,3 @@ def test_the_limits_are_really_measured_where_nothing_else_is_given():
     again = MeasuredNow()
     assert again.peak("float32", 1) > 1e8
     assert again.bandwidth(1 << 14) > 1e8
-
-
-# --- the state of the machine
-
-
-def stat_file(path, user, idle, steal):
-    path.write_text(f"cpu  {user} 0 0 {idle} 0 0 0 {steal} 0 0\ncpu0 1 2 3\n")
-
-
-def watchman(stat, rates=(1.0, 1.0)):
-    rates = iter(rates)
-    return Monitor(stat, lambda: next(rates), turns_of(FakeClock(), 4e-3, 4e-3))
-
-
-def test_stolen_time_is_told_as_a_share_of_the_busy_time(tmp_path):
-    stat = tmp_path / "stat"
-    stat_file(stat, 1000, 5000, 10)
-    watching = watchman(stat)
-    stat_file(stat, 1190, 9000, 20)
-    found = watching.conditions()
-    assert found.steal == pytest.approx(10 / 200)
-    assert any("5.0%" in warning for warning in found.warnings())
-
-
-@pytest.mark.parametrize("text", ["", "cpu 1 2 3\n", "nonsense\n"])
-def test_a_system_that_does_not_tell_has_no_stolen_time_instead_of_zero(tmp_path, text):
-    stat = tmp_path / "stat"
-    stat.write_text(text)
-    assert watchman(stat).conditions().steal is None
-    assert watchman(tmp_path / "nowhere").conditions().steal is None
-
-
-def test_a_clock_that_moves_is_warned_of(tmp_path):
-    drifted = watchman(tmp_path / "stat", rates=(100.0, 95.0)).conditions()
-    assert drifted.drift == pytest.approx(0.95)
-    assert any("0.950 of its rate" in warning for warning in drifted.warnings())
-    assert not watchman(tmp_path / "stat", rates=(100.0, 99.0)).conditions().warnings()
-
-
-def test_the_share_of_other_processes_is_told(tmp_path):
-    found = watchman(tmp_path / "stat").conditions([Reading(1.0, 0.7, 0), Reading(1.0, 0.5, 0)])
-    assert found.share == pytest.approx(0.6)
-    assert any("40%" in warning for warning in found.warnings())
-
-
-def test_the_noise_floor_is_fixed_work_against_itself():
-    floor, spread = noise_floor(turns_of(FakeClock(), 4e-3, 4e-3))
-    assert floor.low == floor.estimate == floor.high == 1.0
-    assert spread == 0.0
-    floor, spread = noise_floor(turns_of(FakeClock(), 4.0e-3, 4.2e-3))  # a machine that favours one of two
-    assert Conditions(floor, spread, None, 1.0).least_difference == pytest.approx(0.05)
-    assert spread == pytest.approx(0.05)
-
-
-def test_the_real_noise_floor_is_near_one():
-    found = Monitor().conditions()
-    assert 0.5 < found.floor.estimate < 2.0
-    assert found.floor.low <= found.floor.estimate <= found.floor.high
-    assert 0.2 < found.drift < 5.0
-
-
-def test_conditions_survive_json():
-    found = Conditions(Interval(1.0, 0.99, 1.01), 0.02, None, 1.0, 0.9)
-    assert msgspec.convert(json.loads(json.dumps(dataclasses.asdict(found))), Conditions) == found
-    assert found.least_difference == pytest.approx(0.01)

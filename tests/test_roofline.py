@@ -35,9 +35,9 @@ def test_there_is_a_roof_for_each_level_and_its_ridge_is_where_it_meets_the_peak
     assert one.roofs[-1].bandwidth == pytest.approx(22 * GB)
 
 
-def test_ceilings_are_what_a_part_of_the_machine_reaches():
-    assert [(c.label, c.flops) for c in roofline(CARD).ceilings] == [("1 thread, v1 only", 100 * GB)]
-    assert [(c.label, c.flops) for c in roofline(CARD, threads=1).ceilings] == [("v1 only", 25 * GB)]
+def test_the_peak_of_one_thread_is_below_the_roof_of_several():
+    assert roofline(CARD).one_thread == 100 * GB
+    assert roofline(CARD, threads=1).one_thread is None
 
 
 def test_points_without_flops_have_no_place_and_all_others_are_between_the_axes_ends():
@@ -46,13 +46,6 @@ def test_points_without_flops_have_no_place_and_all_others_are_between_the_axes_
     for point in line.points:
         assert line.intensities[0] < point.intensity < line.intensities[1]
         assert line.rates[0] < point.rate < line.rates[1]
-
-
-def test_a_points_share_is_of_the_limit_of_its_work():
-    """Of the peak where flops decide; dot's 8 MB come through L2, but for what the L1s hold."""
-    packed, dot = roofline(CARD, POINTS).shares
-    assert packed == pytest.approx(0.5)
-    assert dot == pytest.approx((8e6 - 4 * (32 << 10)) / (440 * GB) / 1e-3)
 
 
 def places(group):
@@ -98,16 +91,14 @@ def test_the_same_card_gives_the_same_svg_which_is_small_and_asks_for_nothing():
 
 
 @pytest.mark.parametrize("width", [80, 140])
-def test_the_table_has_every_roof_ceiling_and_point_in_the_terminals_width(width):
+def test_the_table_has_every_roof_in_the_terminals_width(width):
     console = Console(width=width, record=True)
     with console.capture() as captured:
-        console.print(rendered(roofline_sheet(CARD, POINTS)))
+        console.print(rendered(roofline_sheet(CARD)))
     lines = captured.get().splitlines()
     assert max(map(len, lines)) <= width
     assert "Roofline: float32, 4 threads" in lines[0]
     text = " ".join(" ".join(lines).split())
     assert "peak 400" in text
-    assert "1 thread, v1 only 100" in text
+    assert "1 thread 100" in text
     assert "from memory 44.0 × flops/byte up to 9.09" in text
-    assert "matmul cpp.packed <large> 200 200 50.0%" in text
-    assert "transpose" not in text

@@ -16,7 +16,7 @@ from .progress import Progress, say, show
 @click.option("--refresh", is_flag=True, help="Measure now, even if this machine was measured before.")
 @output_file("--svg", "svg_file", help="Write the roofline to this file.")
 def command(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
-    """Show what this machine reaches: peak, bandwidths, latencies, noise, and its roofline.
+    """Show what this machine reaches: peak, bandwidths, latencies, and its roofline.
 
     The first call measures, in some 15 seconds, and keeps the figures; `--refresh` measures again. Warnings name what
     distorts the figures, such as other processes or variables of the environment.

@@ -7,11 +7,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .. import _core
 from .._core import isa_levels
-from ..operations.matmul import matmul
 from ..timing.environment import environment
 from ..timing.load import between, disturbances, usage
 from . import probes
@@ -30,8 +27,7 @@ COMMON = tuple(Cache(n + 1, size, 0, LINE, n == 2) for n, size in enumerate((32 
 """Common caches, for a system that does not report its own; the kernels assume the same (csrc/runtime/caches.hpp)."""
 
 STEADY = 0.03
-"""By more than this, a moving clock or the spread of a fixed piece of work is a warning. On an idle machine it is below
-1 %."""
+"""A clock that moves by more than this is a warning."""
 
 Traffic = Mapping[tuple[str, str, int], Sequence[Probe]]
 """By level, kind and threads: the probes of each loop that may be the fastest of its kind."""
@@ -52,7 +48,7 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
     before, here, found, newest = usage(), environment(), caches() or COMMON, isa_levels()[-1]
     on_event("at", "choosing the sizes of what is measured")
     counts = sorted({1, here.cores})
-    clock, fixed = probes.clock_cycles("clock"), probes.fixed_work()
+    clock = probes.clock_cycles("clock")
     peaks = {
         (isa, dtype, threads): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
         for isa in isa_levels()
@@ -63,21 +59,17 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
     latencies = _latencies(found, newest)
     everything = [clock, *peaks.values(), *(p for ways in traffic.values() for p in ways), *latencies.values()]
     on_event("start", ROUNDS * len(everything))
-    samples: list[float] = []
 
     def next_turn(probe: Probe) -> None:
-        samples.append(fixed.run())
         on_event("at" if len(probe.rounds) >= ROUNDS else "running", probe.name)
 
     probes.play(everything, ROUNDS, seconds / ROUNDS / len(everything), next_turn)
     fastest = {what: max(ways, key=lambda probe: probe.rate) for what, ways in traffic.items()}
-    noise = probes.spread(samples)
     distorting = [
         *([] if caches() else ["the system does not report the caches' sizes: common ones are assumed"]),
         *_cramped(found, here.cores),
         *disturbances(between(before, usage())),
-        *_unsteady([clock.amount / best for best in clock.rounds], noise),
-        *_unsettled([*peaks.values(), *fastest.values(), *latencies.values()]),
+        *_unsteady([clock.amount / best for best in clock.rounds]),
     ]
     return MachineCard(
         cpu=here.cpu,
@@ -89,9 +81,6 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
         bandwidths=tuple(Bandwidth(*what, probe.rate) for what, probe in fastest.items()),
         latencies=tuple(Latency(what, probe.seconds) for what, probe in latencies.items()),
         clock=clock.rate,
-        timer=probes.timer_step(),
-        call=_call(),
-        noise=noise,
         disturbances=tuple(distorting),
         measured=datetime.now(UTC).isoformat(timespec="seconds"),
     )
@@ -160,11 +149,6 @@ def _by(threads: int) -> str:
     return "" if threads == 1 else f", {threads} threads"
 
 
-def _call() -> float:
-    x, out = np.ones((2, 2), np.float32), np.empty((2, 2), np.float32)
-    return probes.call_overhead(lambda: matmul(x, x, out=out))
-
-
 # --- what distorts the figures
 
 
@@ -178,20 +162,10 @@ def _cramped(caches: Sequence[Cache], processors: int) -> Iterator[str]:
         )
 
 
-def _unsteady(clocks: Sequence[float], noise: float) -> Iterator[str]:
-    """The machine was not the same from the beginning to the end."""
+def _unsteady(clocks: Sequence[float]) -> Iterator[str]:
+    """The clock was not the same from the beginning to the end."""
     if max(clocks) > (1 + STEADY) * min(clocks):
         yield (
             f"the clock moved between {min(clocks) / 1e9:.2f} and {max(clocks) / 1e9:.2f} GHz while it was measured: "
             "figures are for the highest clock, and may differ at other times"
         )
-    if noise > STEADY:
-        yield f"noise: in a tenth of its runs a fixed piece of work took at least {noise:.0%} longer than at best"
-
-
-def _unsettled(probes: Sequence[Probe]) -> Iterator[str]:
-    """Figures that were reached only once."""
-    names = [probe.name for probe in probes if not probe.settled()]
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        yield f"reached in one round only, so they may be too low: {'; '.join(names[:3])}{more}"

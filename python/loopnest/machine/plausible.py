@@ -88,30 +88,30 @@ def why_impossible(
     now      measures a limit again that the time beats; only a time that beats both is refused
     """
     now = now or MeasuredNow()
-    least = work.flops / card.peak(work.dtype, work.threads)
-    if seconds * TOLERANCE < least:
-        peak = max(card.peak(work.dtype, work.threads), now.peak(work.dtype, work.threads))
+    peak = card.peak(work.dtype, work.threads)
+    if seconds * TOLERANCE < work.flops / peak:
+        peak = max(peak, now.peak(work.dtype, work.threads))
         if seconds * TOLERANCE < work.flops / peak:
-            return _explanation(who, work.flops / seconds, peak, "GFLOP/s", work)
-    least = card.least_seconds(0.0, work.bytes, work.dtype, work.threads, None)
-    if seconds * TOLERANCE < least:
-        size = int(work.bytes)
-        roof = max(work.bytes / least, work.threads * now.bandwidth(size))
+            measured = f"multiply-adds in registers with {_threads(work)}, {work.dtype}"
+            reasons = "does not compute all of its result, or uses an algorithm of fewer operations, or other hardware"
+            return _explanation(who, work.flops / seconds, peak, "GFLOP/s", measured, reasons)
+    roof = work.bytes / card.least_seconds(0.0, work.bytes, work.dtype, work.threads, None)
+    if seconds * TOLERANCE < work.bytes / roof:
+        roof = max(roof, work.threads * now.bandwidth(int(work.bytes)))
         if seconds * TOLERANCE < work.bytes / roof:
-            return _explanation(who, work.bytes / seconds, roof, "GB/s", work)
+            measured = f"the roof of the caches that can hold {work.bytes / 1e6:,.3g} MB, {_threads(work)}"
+            reasons = "does not read all of its inputs or write all of its results, or not at each call"
+            return _explanation(who, work.bytes / seconds, roof, "GB/s", measured, reasons)
     return None
 
 
-def _explanation(who: str, rate: float, limit: float, unit: str, work: Work) -> str:
-    threads = f"{work.threads} thread{'s' if work.threads > 1 else ''}"
-    if unit == "GFLOP/s":
-        measured = f"multiply-adds in registers with {threads}, {work.dtype}"
-        reasons = "does not compute all of its result, or uses an algorithm of fewer operations, or other hardware"
-    else:
-        measured = f"the roof of the caches that can hold {work.bytes / 1e6:,.3g} MB, {threads}"
-        reasons = "does not read all of its inputs or write all of its results, or not at each call"
+def _explanation(who: str, rate: float, limit: float, unit: str, measured: str, reasons: str) -> str:
     return (
         f"{who} would reach {rate / 1e9:,.4g} {unit}. This machine was measured to reach {limit / 1e9:,.4g} "
         f"({measured}). A time that beats the limit by a factor of {rate / limit:.3g} is not believed: the "
         f"implementation {reasons}; or the limit was measured while the machine was slower: loopnest machine --refresh"
     )
+
+
+def _threads(work: Work) -> str:
+    return f"{work.threads} thread{'s' if work.threads > 1 else ''}"

@@ -13,14 +13,11 @@ import functools
 import itertools
 import math
 import mmap
-import os
 import time
-import timeit
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -110,17 +107,15 @@ def play(
                 probe.turn(seconds, clock)
 
 
-def repeated(name: str, work: float, run: Callable[[int], float], alone: Callable[[int], float] | None = None) -> Probe:
+def repeated(name: str, work: float, run: Callable[[int], float]) -> Probe:
     """A probe that repeats a loop until a run takes about RUN.
 
-    work   of one repeat: flops, bytes or steps
-    run    repeats the loop a number of times, and returns the seconds
-    alone  the same on one thread, where `run` has several: fewer disturbances while the number is found
+    work  of one repeat: flops, bytes or steps
+    run   repeats the loop a number of times, and returns the seconds
     """
-    probed = alone or run
     times, best, enough = 1, 0.0, 0
     while enough < 2:  # the second time with four times as many: disturbed first runs would seem long
-        best = max(best, *(times / max(probed(times), 1e-9) for _ in range(2)))
+        best = max(best, *(times / max(run(times), 1e-9) for _ in range(2)))
         enough = enough + 1 if RUN * best <= 2 * times else 0
         times = 4 * times if enough else min(8 * times, math.ceil(RUN * best))
     times = max(1, round(RUN * best))
@@ -133,12 +128,11 @@ def multiply_adds(name: str, isa: str, dtype: str, threads: int) -> Probe:
     values = [np.array([1, 0.001, 0], dtype) for _ in range(threads)]
     _, flops = loop(isa, [(v, 1) for v in values])
 
-    def run(times: int, threads: int = threads) -> float:
-        calls, warm_up = ([(v, n) for v in values[:threads]] for n in (times, times // 8))
-        seconds, _ = loop(isa, calls, warm_up)
-        return seconds
+    def run(times: int) -> float:
+        calls, warm_up = ([(v, n) for v in values] for n in (times, times // 8))
+        return float(loop(isa, calls, warm_up)[0])
 
-    return repeated(name, sum(flops), run, functools.partial(run, threads=1))
+    return repeated(name, sum(flops), run)
 
 
 def multiply_add_chain(name: str, isa: str, dtype: str) -> Probe:
@@ -155,13 +149,11 @@ def cache_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbyt
     """
     arrays = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
 
-    def run(times: int, threads: int = len(buffers)) -> float:
-        calls, warm_up = ([(*of_thread, n) for of_thread in arrays[:threads]] for n in (times, 1))
-        seconds, _ = _core.in_step[loop](isa, calls, warm_up)
-        return seconds
+    def run(times: int) -> float:
+        calls, warm_up = ([(*of_thread, n) for of_thread in arrays] for n in (times, 1))
+        return float(_core.in_step[loop](isa, calls, warm_up)[0])
 
-    total = sum(x.nbytes for of_thread in arrays for x in of_thread)
-    return repeated(name, total, run, functools.partial(run, threads=1))
+    return repeated(name, sum(x.nbytes for of_thread in arrays for x in of_thread), run)
 
 
 def memory_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
@@ -173,8 +165,7 @@ def memory_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nby
     parts = itertools.cycle([[[x[n * each : (n + 1) * each] for x in call] for call in calls] for n in range(count)])
 
     def run() -> float:
-        seconds, _ = _core.in_step[loop](isa, [(*part, 1) for part in next(parts)])
-        return seconds
+        return float(_core.in_step[loop](isa, [(*part, 1) for part in next(parts)])[0])
 
     return Probe(name, 4.0 * each * ARRAYS[loop] * len(buffers), run)
 
@@ -208,12 +199,6 @@ def clock_cycles(name: str) -> Probe:
     return repeated(name, 2, lambda times: timed(lambda: _core.two_cycles(0x9E3779B9, times)))
 
 
-def fixed_work() -> Probe:
-    """A piece of work whose runs are all alike: their times differ by the machine's noise."""
-    loop, values = _core.limits["peak"]["multiply_add"], np.array([1, 0.001, 0], np.float32)
-    return repeated("a fixed piece of work", 1, lambda times: timed(lambda: loop(values, times)))
-
-
 def timed(call: Callable[[], object]) -> float:
     """Seconds of one call."""
     start = time.perf_counter()
@@ -231,8 +216,8 @@ def working_set(sizes: Sequence[int], level: int, threads: int = 1) -> int:
     level    of these; len(sizes) is memory
     threads  that share it: each has its part
 
-    Half of the first cache. For the others three times the cache before, which then has nothing left when its turn
-    comes again; or half way between the two where they are small. Not more: on a shared machine others push it out.
+    Half of the first cache. For the others three times the cache before, which then has nothing left of them, or the
+    geometric mean of the two caches where that is smaller: on a shared machine others push more out.
 
     >>> [working_set([32 << 10, 1 << 20, 32 << 20], level) >> 10 for level in range(4)]
     [16, 96, 3072, 262144]
@@ -261,8 +246,7 @@ def buffers(sizes: Sequence[int]) -> list[Array]:
 
 
 def buffer(nbytes: int) -> Array:
-    """float32 ones that begin at a huge page. They are in huge pages where the system gives them, so that the
-    translation of addresses costs nothing."""
+    """float32 ones that begin at a huge page, so that the translation of addresses costs nothing."""
     private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS}  # shared memory, the default, has small pages only
     memory = mmap.mmap(-1, nbytes + 2 * HUGE_PAGE, **private)
     if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -299,46 +283,12 @@ def random_cycle(places: Array, line: int = LINE, seed: int = 0) -> Array:
 
 
 def available_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process can get; half of the machine's memory, or 4 GiB, where the system does not report it.
-
-    group  the folder of the control group, whose limit is often lower
-    """
+    """Bytes that this process can get: of the machine, or of its control group; 4 GiB where the system does not say."""
+    available = 4 << 30
     with contextlib.suppress(OSError, ValueError):
         rows = dict(row.split(":") for row in meminfo.read_text(encoding="ascii").splitlines())
         available = int(rows["MemAvailable"].split()[0]) << 10
-        with contextlib.suppress(OSError, ValueError):  # no such limit, or `max`
-            limit, used = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
-            available = min(available, limit - used)
-        return available
-    with contextlib.suppress(OSError, ValueError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return 4 << 30
-
-
-# --- figures that need no probe
-
-
-def spread(samples: Iterable[float]) -> float:
-    """By how much the sample at the 9th decile exceeds the fastest: 0.02 is 2 %.
-
-    >>> spread([1.0, 1.0, 1.0, 1.02, 1.01, 1.0, 1.0, 1.0, 1.0, 1.0, 5.0])
-    0.02
-    """
-    ordered = sorted(samples)
-    return round(ordered[math.ceil(0.9 * len(ordered)) - 1] / ordered[0] - 1, 12)
-
-
-def timer_step(clock: Callable[[], float] = time.perf_counter, readings: int = 10000) -> float:
-    """The smallest difference between two unequal readings of a clock: its resolution, or the time of a reading where
-    that is longer."""
-    times = [clock() for _ in range(readings)]
-    return min((b - a for a, b in itertools.pairwise(times) if b > a), default=math.inf)
-
-
-def call_overhead(call: Callable[[], Any], seconds: float = 0.1) -> float:
-    """Seconds of a call that has next to nothing to do: the best of many blocks of calls."""
-    call()  # the first may import and compile
-    timer, best, end = timeit.Timer(call), math.inf, time.perf_counter() + seconds
-    while time.perf_counter() < end:
-        best = min(best, timer.timeit(1000) / 1000)
-    return best
+    with contextlib.suppress(OSError, ValueError):  # no such limit, or `max`
+        limit, used = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        available = min(available, limit - used)
+    return available

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,9 +87,6 @@ class MachineCard:
 
     cores          processors that the process may run on; figures are for 1 thread and for one on each
     clock          cycles a second, measured
-    timer          seconds of the smallest step that Python's clock was seen to make
-    call           seconds of `ln.matmul` with matrices of 2 x 2: the cost of a call without its work
-    noise          a fixed piece of work takes this much longer than at best in a tenth of its runs: 0.02 is 2 %
     disturbances   what distorted the figures while they were measured
     warnings       the disturbances, and what distorts figures of this process now
     measured       when, in ISO 8601; empty for the rough limits of a quick probe
@@ -104,9 +101,6 @@ class MachineCard:
     bandwidths: tuple[Bandwidth, ...]
     latencies: tuple[Latency, ...] = ()
     clock: float = 0.0
-    timer: float = 0.0
-    call: float = 0.0
-    noise: float = 0.0
     disturbances: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     pools: tuple[ThreadPool, ...] = ()
@@ -121,10 +115,7 @@ class MachineCard:
         For a number of threads that was not measured it is the highest peak that they can have.
         """
         name = np.dtype(dtype).name
-        found: dict[int, float] = {}
-        for p in self.peaks:
-            if p.dtype == name and p.isa == (isa or p.isa):
-                found[p.threads] = max(p.flops, found.get(p.threads, 0.0))
+        found = ((p.threads, p.flops) for p in self.peaks if p.dtype == name and p.isa == (isa or p.isa))
         return _at(found, threads, f"peak of dtype {name!r}" + (f" and isa {isa!r}" if isa else ""))
 
     def bandwidth(self, level: str = MEMORY, kind: str | None = "read", threads: int = 1) -> float:
@@ -132,10 +123,7 @@ class MachineCard:
 
         kind  "read", "copy" or "triad"; None: the highest of them, the level's roof
         """
-        found: dict[int, float] = {}
-        for b in self.bandwidths:
-            if b.level == level and b.kind == (kind or b.kind):
-                found[b.threads] = max(b.bytes, found.get(b.threads, 0.0))
+        found = ((b.threads, b.bytes) for b in self.bandwidths if b.level == level and b.kind == (kind or b.kind))
         return _at(found, threads, f"bandwidth of level {level!r}" + (f" and kind {kind!r}" if kind else ""))
 
     def latency(self, what: str = MEMORY) -> float:
@@ -150,49 +138,34 @@ class MachineCard:
         return list(dict.fromkeys(b.level for b in self.bandwidths))
 
     def least_seconds(
-        self,
-        flops: float,
-        bytes: float,
-        dtype: Any = "float32",
-        threads: int = 1,
-        level: str | None = MEMORY,
-        *,
-        kind: str | None = None,
+        self, flops: float, bytes: float, dtype: Any = "float32", threads: int = 1, level: str | None = MEMORY
     ) -> float:
         """The least seconds that work takes: the flops at the peak or the bytes at a bandwidth, whichever is longer.
 
         level  where the bytes come from and go to. None: wherever they lie after a run over all of them, as in a
                benchmark that repeats a call; bytes that the caches in front of a level hold need not come from there
-        kind   "read" for work that writes next to nothing, such as a sum; None for work of any kind
         """
-        moving = bytes / self.bandwidth(level, kind, threads) if level else self._warm(bytes, threads, kind)
+        moving = bytes / self.bandwidth(level, None, threads) if level else self._warm(bytes, threads)
         return max(flops / self.peak(dtype, threads), moving)
 
-    def _warm(self, bytes: float, threads: int, kind: str | None) -> float:
+    def _warm(self, bytes: float, threads: int) -> float:
         seconds, held = 0.0, 0.0
         sizes = {}
         for cache in self.caches:
             number = -(-self.cores // cache.users(self.cores))  # of such caches; each thread may have one to itself
             sizes[cache.name] = cache.size * min(threads, number)
         for level in self.levels():
-            seconds = max(seconds, (bytes - held) / self.bandwidth(level, kind, threads))
+            seconds = max(seconds, (bytes - held) / self.bandwidth(level, None, threads))
             held += sizes.get(level, 0.0)
         return seconds
 
     def attainable(
-        self,
-        flops: float,
-        bytes: float,
-        dtype: Any = "float32",
-        threads: int = 1,
-        level: str | None = MEMORY,
-        *,
-        kind: str | None = None,
+        self, flops: float, bytes: float, dtype: Any = "float32", threads: int = 1, level: str | None = MEMORY
     ) -> float:
         """The roofline: the most flops a second that work of these flops and bytes reaches.
 
         min(peak, bandwidth · flops / bytes): Williams, Waterman, Patterson, Roofline (CACM 52:4, 2009). `least_seconds`
-        explains `level` and `kind`, and serves for work without flops.
+        explains `level`, and serves for work without flops.
 
         >>> here = MachineCard("a CPU", 1, "Linux x86_64", ("v3",), (Cache(1, 32 << 10, 8, 64, False),),
         ...     (Peak("v3", "float32", 1, 100e9),),
@@ -202,11 +175,14 @@ class MachineCard:
         >>> round(here.attainable(flops=1e6, bytes=1e6, level="L1") / 1e9)  # arithmetic does
         100
         """
-        return flops / self.least_seconds(flops, bytes, dtype, threads, level, kind=kind)
+        return flops / self.least_seconds(flops, bytes, dtype, threads, level)
 
 
-def _at(found: Mapping[int, float], threads: int, what: str) -> float:
-    """The figure for some threads: measured; or the most that figures for fewer and for more threads allow."""
+def _at(figures: Iterable[tuple[int, float]], threads: int, what: str) -> float:
+    """The highest figure for some threads: measured; or the most that figures for fewer and for more threads allow."""
+    found: dict[int, float] = {}
+    for count, figure in figures:
+        found[count] = max(figure, found.get(count, 0.0))
     if not found:
         raise ValueError(f"the machine card has no {what}")
     if threads in found:

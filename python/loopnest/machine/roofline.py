@@ -9,16 +9,13 @@ cache, Ilic, Pratas, Sousa, *Cache-aware roofline model*, IEEE Computer Architec
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..output.pictures import INK, LIMIT, Picture
 from ..output.text import three_digits
 from .records import MachineCard
-
-ALIKE = 1.12
-"""Rates closer than this factor look like one line."""
 
 
 class Point(NamedTuple):
@@ -55,19 +52,10 @@ class Roof:
 
 
 @dataclass(frozen=True)
-class Ceiling:
-    """A flat line under the flat roof: the flops a second that a part of the machine reaches."""
-
-    label: str
-    flops: float
-
-
-@dataclass(frozen=True)
 class Roofline:
     """A roofline as data, in flops, bytes and seconds.
 
-    shares       how much of its limit each point reaches. The limit is the peak, or the bandwidth of the level that
-                 holds the point's bytes
+    one_thread   the peak of one thread, where the roofs are of several
     intensities  the ends of the horizontal axis, in flops a byte
     rates        the ends of the vertical axis, in flops a second
     """
@@ -75,9 +63,8 @@ class Roofline:
     peak: float
     label: str
     roofs: tuple[Roof, ...]
-    ceilings: tuple[Ceiling, ...]
+    one_thread: float | None
     points: tuple[Point, ...]
-    shares: tuple[float, ...]
     intensities: tuple[float, float]
     rates: tuple[float, float]
 
@@ -102,29 +89,9 @@ def roofline(
     left = min([0.15 * min(ridges), *(point.intensity / 1.5 for point in placed)])
     right = max([6 * max(ridges), *(point.intensity * 1.5 for point in placed)])
     low = min([*(roof.bandwidth * left for roof in roofs), *(point.rate / 1.5 for point in placed)])
-    return Roofline(
-        peak,
-        f"{dtype}, {count} thread{'s' if count > 1 else ''}",
-        roofs,
-        tuple(_ceilings(card, dtype, count, peak)),
-        placed,
-        tuple(card.least_seconds(p.flops, p.bytes, dtype, count, level=None) / p.seconds for p in placed),
-        (left, right),
-        (low, 1.4 * peak),
-    )
-
-
-def _ceilings(card: MachineCard, dtype: str, threads: int, peak: float) -> Iterator[Ceiling]:
-    """The peaks of one thread and of older ISA levels that stand apart from the peak. Peaks that look like one line are
-    one ceiling."""
-    parts = {f"{level} only": card.peak(dtype, threads, level) for level in card.isa_levels}
-    if threads > 1:
-        parts = {"1 thread": card.peak(dtype), **parts}
-    lower = sorted((flops, label) for label, flops in parts.items() if flops < peak / ALIKE)
-    while lower:
-        together = [(flops, label) for flops, label in lower if flops < lower[0][0] * ALIKE]
-        yield Ceiling(", ".join(label for _, label in together), together[-1][0])
-        lower = lower[len(together) :]
+    one_thread = card.peak(dtype) if count > 1 else None
+    label = f"{dtype}, {count} thread{'s' if count > 1 else ''}"
+    return Roofline(peak, label, roofs, one_thread, placed, (left, right), (low, 1.4 * peak))
 
 
 def roofline_svg(
@@ -150,10 +117,12 @@ def roofline_svg(
 
 def _draw(axes: Any, line: Roofline, steepness: float) -> None:
     """steepness: the axes' height by their width."""
+    from matplotlib.ticker import LogLocator
+
     axes.set(xscale="log", yscale="log", xlim=line.intensities, ylim=line.rates)
     axes.set(xlabel="flops a byte", ylabel="GFLOP/s")
-    axes.set_xticks(_steps(*line.intensities))
-    axes.set_yticks(_steps(*line.rates))
+    for axis, (low, high) in ((axes.xaxis, line.intensities), (axes.yaxis, line.rates)):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 1000 else (1,)))
     axes.xaxis.set_major_formatter(lambda x, _: f"{x:g}")
     axes.yaxis.set_major_formatter(lambda y, _: f"{y / 1e9:g}")
     axes.minorticks_off()
@@ -181,19 +150,12 @@ def _draw(axes: Any, line: Roofline, steepness: float) -> None:
     at_the_right = {"textcoords": "offset points", "ha": "right"}
     axes.plot([min(roof.ridge for roof in line.roofs), right], [line.peak] * 2, color=LIMIT, linewidth=1.8)
     axes.annotate(f"{three_digits(line.peak / 1e9)} GFLOP/s: {line.label}", (right, line.peak), (0, 4), **at_the_right)
-    for ceiling in line.ceilings:
-        start = ceiling.flops / line.roofs[0].bandwidth
-        axes.plot([start, right], [ceiling.flops] * 2, color=INK, alpha=0.6, linewidth=1, linestyle=(0, (4, 3)))
-        label = f"{ceiling.label} {three_digits(ceiling.flops / 1e9)}"
-        axes.annotate(label, (right, ceiling.flops), (0, 3), size=8, **at_the_right)
+    if line.one_thread:
+        start = line.one_thread / line.roofs[0].bandwidth
+        axes.plot([start, right], [line.one_thread] * 2, color=INK, alpha=0.6, linewidth=1, linestyle=(0, (4, 3)))
+        label = f"1 thread {three_digits(line.one_thread / 1e9)}"
+        axes.annotate(label, (right, line.one_thread), (0, 3), size=8, **at_the_right)
     for point in line.points:
         axes.plot(point.intensity, point.rate, "o", color=point.colour, alpha=0.8, markeredgewidth=0, gid=point.gid)
         if not point.gid:
             axes.annotate(f"  {point.label}", (point.intensity, point.rate), va="center", size=8)
-
-
-def _steps(low: float, high: float) -> list[float]:
-    """The powers of ten between, and where these are few also 2 and 5 times them."""
-    factors = (1, 2, 5) if high / low < 1000 else (1,)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    return [step for power in powers for f in factors if low <= (step := f * 10.0**power) <= high]

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -60,9 +59,6 @@ def about(card: MachineCard) -> Sheet:
         "processor": f"{card.cpu}, {card.cores} {'processor' if card.cores == 1 else 'processors'}, {card.system}",
         "ISA levels": ", ".join(f"{level} ({_vector(level)})" for level in card.isa_levels),
         "clock": f"{card.clock / 1e9:.2f} GHz, measured",
-        "noise": f"a fixed piece of work takes {card.noise:.1%} longer than at best in a tenth of its runs",
-        "timer": f"steps of {duration(card.timer)}",
-        "a call": f"{duration(card.call)} of ln.matmul without its work",
         "threads": ", ".join(map(str, card.pools)),
         "measured": f"{card.measured}, loopnest {card.version}",
     }
@@ -114,23 +110,16 @@ def levels(card: MachineCard) -> Sheet:
     return Sheet("Bandwidth, GB/s: bytes read and written", tuple(rows), headings, " ".join(filter(None, notes)))
 
 
-def roofline_sheet(card: MachineCard, points: Iterable[Sequence[Any]] = (), **which: Any) -> Sheet:
-    """The roofline: its roofs and ceilings, and points with their share of their limit. Arguments as for `roofline`."""
-    line = roofline(card, points, **which)
-    rows = [("peak", three_digits(line.peak / 1e9), "", "")]
-    rows += [(ceiling.label, three_digits(ceiling.flops / 1e9), "", "") for ceiling in reversed(line.ceilings)]
+def roofline_sheet(card: MachineCard) -> Sheet:
+    """The roofline of all processors: its peaks, its slopes, and up to where each slope decides."""
+    line = roofline(card)
+    rows = [("peak", three_digits(line.peak / 1e9), "")]
+    rows += [("1 thread", three_digits(line.one_thread / 1e9), "")] if line.one_thread else []
     for roof in line.roofs:
         slope = f"{three_digits(roof.bandwidth / 1e9)} × flops/byte"
-        rows.append((f"from {roof.level}", slope, f"up to {three_digits(roof.ridge)}", ""))
-    for point, share in zip(line.points, line.shares, strict=True):
-        rows.append((point.label, three_digits(point.rate / 1e9), three_digits(point.intensity), f"{share:.1%}"))
-    columns = 4 if line.points else 3
-    return Sheet(
-        f"Roofline: {line.label}",
-        tuple(row[:columns] for row in rows),
-        ("", "GFLOP/s", "flops/byte", "of its limit")[:columns],
-        "Below a level's flops/byte its bandwidth decides; above, the peak.",
-    )
+        rows.append((f"from {roof.level}", slope, f"up to {three_digits(roof.ridge)}"))
+    note = "Below a level's flops/byte its bandwidth decides; above, the peak."
+    return Sheet(f"Roofline: {line.label}", tuple(rows), ("", "GFLOP/s", "flops/byte"), note)
 
 
 def _by(threads: int) -> str:
