@@ -80,7 +80,7 @@ def record(operation, impl, workload, seconds, *, suite=None, study="", card=CAR
         stats={**stats, "data": data},
         **facts,
     )
-    return dataclasses.replace(made, limit=limit_of(card, flops, nbytes, "float32", 1.0), machine="m") if card else made
+    return dataclasses.replace(made, limit=limit_of(card, flops, nbytes, "float32", 1.0)) if card else made
 
 
 def at_percent(operation, impl, workload, percent, **facts):

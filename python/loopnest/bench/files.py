@@ -15,7 +15,7 @@ from .records import Results
 
 FOLDER = Path("loopnest-results")
 RESULTS, REPORT = "results.json", "report.html"
-JOURNAL = journal.next_to(Path(RESULTS)).name
+JOURNAL = RESULTS + journal.SUFFIX
 
 REPORT_MARK = b'<meta name="generator" content="loopnest">'
 """Reports of loopnest have this line."""
@@ -39,7 +39,8 @@ class Files:
         if json is None and report is None:
             folder = _new_folder()
             return cls(folder / JOURNAL, folder / RESULTS, folder / REPORT)
-        files = cls(journal.next_to(json or report or Path(RESULTS)), json, report)
+        named = json or report or Path(RESULTS)
+        files = cls(named.with_name(named.name + journal.SUFFIX), json, report)
         if files.journal.exists():
             raise BadFileError(
                 f"{files.journal} holds what an earlier run had measured when it was cut off. "

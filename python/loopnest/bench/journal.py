@@ -1,8 +1,8 @@
 """A run's journal: a file that gets a line for everything that happens in a run, when it happens.
 
-A benchmark run may end at any moment, by Ctrl-C, by kill -9, by a full memory. What it had measured is in the journal,
-of which at most the last line is cut off. It can be reported and compared like a finished run, and `loopnest bench
---resume` goes on from it.
+A benchmark run may end at any moment, by Ctrl-C, by kill -9, by a full memory. Its journal has what it had measured; at
+most the last line is cut off. It can be reported and compared like a finished run, and `loopnest bench --resume` goes
+on from it.
 
 A line is the JSON of [kind, content]. The kinds are
 
@@ -19,8 +19,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -33,15 +34,6 @@ from .records import Failure, NotRun, Record, Results
 SUFFIX = ".journal"
 
 
-def next_to(results: Path) -> Path:
-    """The journal of a run that is to write this file.
-
-    >>> next_to(Path("some/results.json")).name
-    'results.json.journal'
-    """
-    return results.with_name(results.name + SUFFIX)
-
-
 @dataclass(frozen=True)
 class Request:
     """What a run was asked for."""
@@ -50,7 +42,7 @@ class Request:
     quick: bool = False
     seconds: float | None = None
     select: str | None = None
-    started: str = ""
+    started: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
 
 
 TYPES: Mapping[str, Any] = {
@@ -64,7 +56,7 @@ TYPES: Mapping[str, Any] = {
     "not_run": NotRun,
     "failure": Failure,
 }
-"""The content of a line, by its kind; lines of other kinds are for the progress bar."""
+"""The content of a line, by its kind; events of other kinds are for the progress bar."""
 
 
 class Collected:
@@ -97,7 +89,6 @@ class Collected:
 
     @property
     def request(self) -> Request | None:
-        """What the run was asked for."""
         request: Request | None = self._last.get("run")
         return request
 
@@ -108,37 +99,39 @@ class Collected:
 
     @property
     def failures(self) -> int:
-        """The number of failures."""
         return len(self._rows["failure"])
 
     def results(self, interrupted: bool = False) -> Results:
         records, not_run, failures = (tuple(rows.values()) for rows in self._rows.values())
         last = {name: self._last.get(name) for name in ("environment", "machine", "conditions")}
         results = Results(records=records, not_run=not_run, failures=failures, interrupted=interrupted, **last)  # type: ignore[arg-type]
-        started = self.request.started if self.request else ""
-        return dataclasses.replace(results, datetime=started) if started else results
+        return dataclasses.replace(results, datetime=self.request.started) if self.request else results
 
 
-class Journal:
-    """A journal that is being written. What `write` has written stays, whatever happens to this process."""
+class Journal(Collected):
+    """What has happened in a run, in memory and in this file; goes on with a file that is there.
+
+    What `add` has written stays, whatever happens to this process.
+    """
 
     def __init__(self, path: Path) -> None:
-        """Begin a file, or go on with one that is there."""
-        self.path = path
-        self._file = path.open("a+b")
-        if self._file.tell() and not self._ends_a_line():
-            self._file.write(b"\n")  # after half a line, which a killed process has left
+        super().__init__()
+        self._file = None
+        if path.exists():
+            _read_into(self, path)
+        self._file = path.open("a", encoding="utf-8")
+        if self._file.tell():
+            self._file.write("\n")  # a killed process may have left half a line
 
-    def _ends_a_line(self) -> bool:
-        self._file.seek(-1, 2)
-        return self._file.read(1) == b"\n"
-
-    def write(self, kind: str, content: Any) -> None:
-        self._file.write(line(kind, content).encode())
-        self._file.flush()
+    def add(self, kind: str, content: Any) -> None:
+        super().add(kind, content)
+        if self._file and kind in TYPES:
+            self._file.write(line(kind, content))
+            self._file.flush()
 
     def close(self) -> None:
-        self._file.close()
+        if self._file:
+            self._file.close()
 
 
 def line(kind: str, content: Any) -> str:
@@ -152,24 +145,22 @@ def is_journal(path: Path) -> bool:
         return file.read(8) == b'["run", '
 
 
-def read(path: Path, on_event: Callable[[str, Any], None] = lambda kind, content: None) -> Collected:
-    """What a journal holds. A line that was cut off is left out.
-
-    on_event  is called with each line's kind and content
-
-    Raises OSError where it cannot be read, and ValueError where it is no journal.
-    """
+def _read_into(collected: Collected, path: Path) -> None:
     if not is_journal(path):
         raise ValueError(f"{path} is no journal of a benchmark run: it does not begin with what was asked for")
-    collected = Collected()
     with path.open(encoding="utf-8", errors="replace") as file:
         for text in file:
             try:
                 kind, content = json.loads(text)
-            except ValueError:
+            except ValueError:  # a line that was cut off
                 continue
             collected.add(kind, content)
-            on_event(kind, content)
+
+
+def read(path: Path) -> Collected:
+    """What a journal holds. Raises OSError where it cannot be read, and ValueError where it is no journal."""
+    collected = Collected()
+    _read_into(collected, path)
     return collected
 
 

@@ -7,21 +7,19 @@ arguments that the operation's checks pass to it.
 from __future__ import annotations
 
 import functools
-import hashlib
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
-import msgspec
 import numpy as np
 
 from ..backends import SIMULATED
-from ..layout.traffic import Stream, Traffic, estimate
-from ..machine.plausible import Limit, limit_of
+from ..layout.traffic import Stream, estimate
+from ..machine.plausible import limit_of
 from ..machine.records import MachineCard
-from ..operation import Contract, Implementation, Workload
+from ..operation import Contract, Implementation, Operation, Workload
 from ..timing.budget import Rates, by_work, work_of
 from ..timing.turns import seconds_of
 from ..verify.problem import FLOAT32, Arrange, Problem
@@ -168,20 +166,6 @@ class Clock:
         return [(t1 - t0, (cpu1 - cpu0) / (t1 - t0)) for (t0, cpu0), (t1, cpu1) in zip(starts, ends, strict=False)]
 
 
-class Refused(Exception):
-    """Why a row is not run."""
-
-
-class Benchmark(Protocol):
-    """The part of pytest-benchmark's fixture that is used here."""
-
-    name: str
-    extra_info: dict[str, Any]
-    stats: Any  # None where benchmarks are disabled
-
-    def pedantic(self, target: Callable[..., Any], *, rounds: int, iterations: int) -> Any: ...
-
-
 @dataclass
 class Bench:
     """Measures whatever fits the plan, one after another.
@@ -198,14 +182,6 @@ class Bench:
         self._problems: dict[Hashable, Problem] = {}
         self._incomplete: set[Hashable] = set()
         self._warm: set[Hashable] = set()  # has run in this process, and so has compiled and loaded what it needs
-        self._fingerprint = ""
-        self.take_limits_from(self.card)
-
-    def take_limits_from(self, card: MachineCard | None) -> None:
-        """Give the records that follow this card's limits; no limits where it is None."""
-        self.card = card
-        data = msgspec.json.encode(card, order="deterministic") if card else b""
-        self._fingerprint = hashlib.sha256(data).hexdigest()[:12] if card else ""
 
     def remember(self, contract: Contract, record: Record) -> None:
         """Predict from a record of the run that this one continues."""
@@ -219,7 +195,7 @@ class Bench:
 
     def measure(
         self,
-        benchmark: Benchmark,
+        benchmark: Any,
         implementation: Implementation,
         workload: Workload,
         *,
@@ -236,6 +212,7 @@ class Bench:
     ) -> Record | NotRun | None:
         """Measure one implementation on one workload: a Record, or NotRun with the reason.
 
+        benchmark  pytest-benchmark's fixture
         study, section, case, ladder  see Record
         arrange  changes the inputs; study and case say how
         traffic  the compulsory bytes where `arrange` makes them differ from the contract's
@@ -248,21 +225,25 @@ class Bench:
         operation, contract = implementation.operation, implementation.operation.contract
         study = study or operation.name
         who, table = (study, implementation.id, case), (study, section, workload.name)
-        try:
-            self._admit(implementation, workload, who, table)
-            problem = self._problem(implementation, workload, arrange, options, (study, case))
-            first_call = self._first_call(problem, implementation, who)
-        except Refused as reason:
-            if self.plan.complete and not ladder and str(reason) in _TAKES_TOO_LONG:
+        reason = self._why_not(implementation, workload, who, table)
+        if not reason:
+            problem = self._problem(operation, workload, arrange, options, (study, case))
+            patience = self.budget.patience()
+            first_call = seconds_of(functools.partial(problem.check, implementation))
+            if who in self._warm and first_call > patience:
+                reason = TOO_SLOW_AFTER_ALL
+        if reason:
+            if self.plan.complete and not ladder and reason in _TAKES_TOO_LONG:
                 self._incomplete.add(table)
-            row = study, operation.name, implementation.id, workload.name
-            return NotRun(suite, *row, reason=str(reason), section=section, case=case)
+            return NotRun(suite, study, operation.name, implementation.id, workload.name, reason, section, case)
 
         call, check = self._timed(problem, implementation, timed)
         seconds = first_call if who in self._warm and first_call > self.plan.seconds else seconds_of(call)
         if seconds < 1e-3:  # a short call may take several times as long until all that it needs is in the caches
             seconds = min(seconds_of(call) for _ in range(5))
-        rounds, iterations = self._repeats(seconds)
+        iterations = max(1, math.ceil(ROUND / seconds))
+        three = min(3, int(self.budget.patience() / seconds) - 2)
+        rounds = max(1, three, int(self.plan.seconds / (iterations * seconds)))
         self.clock.reset()
         benchmark.pedantic(call, rounds=rounds, iterations=iterations)
         check()
@@ -272,6 +253,12 @@ class Bench:
         stats, cores = benchmark.stats.stats, self.clock.cores()
         flops = contract.flops(**workload.shape)
         nbytes = contract.traffic(FLOAT32.itemsize, **workload.shape) if traffic is None else traffic
+        limit, moved = None, None
+        if self.card is not None and implementation.backend not in ON_A_GPU:
+            limit = limit_of(self.card, flops, nbytes, str(FLOAT32), self.clock.cores_at_best())
+        if replay:  # after the timing, so that the simulator's work does not disturb it
+            stream = replay if isinstance(replay, Stream) else None
+            moved = estimate(implementation, *problem.inputs, most=self.plan.accesses, stream=stream)
         record = Record(
             name=benchmark.name,
             suite=suite,
@@ -290,53 +277,45 @@ class Bench:
             case=case,
             ladder=ladder,
             faster_than=implementation.faster_than,
-            limit=self._limit(implementation, flops, nbytes),
-            machine=self._fingerprint,
-            traffic=self._replayed(implementation, problem, replay) if replay else None,
+            limit=limit,
+            traffic=moved,
         )
         benchmark.stats.group = record.group
         benchmark.extra_info.update(record.extra_info())
         self.budget.rates.note(who, work_of(contract, workload), record.median)
         return record
 
-    def _admit(self, implementation: Implementation, workload: Workload, who: Hashable, table: Hashable) -> None:
-        """Raises Refused where this row is not to be run."""
-        contract = implementation.operation.contract
-        reasons: list[tuple[object, str]] = [
-            (implementation.simulated(), SIMULATED),
-            (implementation.slow_start and not self.plan.slow_starts, SLOW_START),
-            (contract.traffic(FLOAT32.itemsize, **workload.shape) > self.plan.most_bytes, TOO_LARGE),
-            (table in self._incomplete, INCOMPLETE),
-        ]
-        found = next((reason for holds, reason in reasons if holds), None)
-        refused = implementation.why_unavailable() or found or self.budget.why_not(who, work_of(contract, workload))
-        if refused:
-            raise Refused(refused)
+    def _why_not(self, rung: Implementation, workload: Workload, who: Hashable, table: Hashable) -> str | None:
+        """Why this row is not to be run."""
+        contract = rung.operation.contract
+        unavailable = rung.why_unavailable()
+        if unavailable:
+            return unavailable
+        if rung.simulated():
+            return SIMULATED
+        if rung.slow_start and not self.plan.slow_starts:
+            return SLOW_START
+        if contract.traffic(FLOAT32.itemsize, **workload.shape) > self.plan.most_bytes:
+            return TOO_LARGE
+        if table in self._incomplete:
+            return INCOMPLETE
+        return self.budget.why_not(who, work_of(contract, workload))
 
     def _problem(
         self,
-        implementation: Implementation,
+        operation: Operation,
         workload: Workload,
         arrange: Arrange | None,
         options: Mapping[str, Any],
         arranged: tuple[str, str],
     ) -> Problem:
         """The problem, kept for the rungs that follow; only five are kept, since they may be large."""
-        operation = implementation.operation
         key = operation.name, workload.name, *options.items(), *(arranged if arrange else ())
         if key not in self._problems:
             while len(self._problems) >= 5:
                 del self._problems[next(iter(self._problems))]
             self._problems[key] = Problem.sample(operation, workload, arrange, options)
         return self._problems[key]
-
-    def _first_call(self, problem: Problem, implementation: Implementation, who: Hashable) -> float:
-        """Check the result; the seconds of that call. Raises Refused where there is no time for another."""
-        patience = self.budget.patience()
-        seconds = seconds_of(lambda: problem.check(implementation))
-        if who in self._warm and seconds > patience:
-            raise Refused(TOO_SLOW_AFTER_ALL)
-        return seconds
 
     def _timed(
         self,
@@ -358,19 +337,3 @@ class Bench:
             array.fill(np.nan)
         who = f"{problem.operation.name} {implementation.id}, after the timing"
         return call, lambda: problem.hold(results, who)
-
-    def _repeats(self, seconds: float) -> tuple[int, int]:
-        """Rounds, and calls in each, for calls of this length: as the plan says, or three if these fit."""
-        iterations = max(1, math.ceil(ROUND / seconds))
-        three = min(3, int(self.budget.patience() / seconds) - 2)
-        return max(1, three, int(self.plan.seconds / (iterations * seconds))), iterations
-
-    def _limit(self, implementation: Implementation, flops: int, nbytes: int) -> Limit | None:
-        if self.card is None or implementation.backend in ON_A_GPU:
-            return None
-        return limit_of(self.card, flops, nbytes, str(FLOAT32), self.clock.cores_at_best())
-
-    def _replayed(self, implementation: Implementation, problem: Problem, replay: bool | Stream) -> Traffic | None:
-        """After the timing, so that the simulator's work does not disturb it."""
-        stream = replay if isinstance(replay, Stream) else None
-        return estimate(implementation, *problem.inputs, most=self.plan.accesses, stream=stream)

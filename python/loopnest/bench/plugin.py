@@ -1,12 +1,11 @@
 """The plug-in for pytest-benchmark: `pytest benchmarks/` loads it, and so does `pytest -p loopnest.bench.plugin`.
 
 It gives tests the fixture `measure` and the mark `ladder`. A record of each benchmark, with its workload, flops, bytes
-and the machine's limit, goes into pytest-benchmark's JSON. As it is made, it also goes into a journal next to that
-file, which survives whatever ends the run. At the end the records are printed as tables.
+and the machine's limit, goes into pytest-benchmark's JSON, which `loopnest report` and `loopnest compare` read.
 
-    pytest benchmarks/bench_matmul.py --quick
-    pytest benchmarks/bench_gelu.py --benchmark-json=gelu.json       # gelu.json.journal while it runs
-    pytest benchmarks/bench_gelu.py --benchmark-json=gelu.json --resume
+    pytest benchmarks/bench_gelu.py --quick --benchmark-json=gelu.json
+
+`loopnest bench` runs pytest with `--events`: each result then arrives there as it is made.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +30,8 @@ from ..timing import fairness
 from ..timing.conditions import Monitor
 from ..timing.environment import environment
 from . import journal
-from .journal import Collected, Journal, Request
 from .measure import FULL, QUICK, Bench
-from .records import Failure, NotRun, Record
+from .records import Failure, NotRun
 
 SESSION = pytest.StashKey["Session"]()
 
@@ -43,8 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("loopnest")
     group.addoption("--quick", action="store_true", help="fewer and smaller workloads, in under a minute")
     group.addoption("--seconds", type=float, metavar="S", help="end the whole run after about S seconds")
-    group.addoption("--journal", type=Path, metavar="FILE", help="write each result to FILE when it is there")
-    group.addoption("--resume", action="store_true", help="go on with the run whose journal this is")
+    group.addoption("--resume", type=Path, metavar="JOURNAL", help="leave out what the run of this journal has done")
     group.addoption("--machine-card", metavar="FILE", help="take the machine's limits from FILE; 'none' for no limits")
     group.addoption("--events", type=int, metavar="FD", help="write a line of JSON for each event to this descriptor")
 
@@ -98,18 +94,8 @@ def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, A
 
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Our records as our own files have them: fewer of the rounds' times, and the reasons of rows without a time."""
-    results = config.stash[SESSION].collected.results()
-    ours = {f"{record.suite}::{record.name}": record for record in results.records}
-    seen = set()
-    for benchmark in output_json["benchmarks"]:
-        key = f"{benchmark['extra_info'].get('suite')}::{benchmark['name']}"
-        if key in ours:
-            seen.add(key)
-            benchmark |= {"stats": dict(ours[key].stats), "extra_info": ours[key].extra_info()}
-    before = [record.to_benchmark() for key, record in ours.items() if key not in seen]  # of the run that is continued
-    output_json["benchmarks"][:0] = before
-    whole = results.to_file()
+    """Add what Results.load reads besides the benchmarks."""
+    whole = config.stash[SESSION].collected.results().to_file()
     output_json.update({key: whole[key] for key in ("machine", "conditions", "not_run", "failures")})
 
 
@@ -121,12 +107,10 @@ class Session:
         if config.getoption("seconds"):
             plan = dataclasses.replace(plan, total=config.getoption("seconds"))
         self.bench = Bench(plan)
-        self.collected = Collected()
-        self.resumed = False
+        self.collected = journal.Collected()
         self._config = config
         self._suite: Path | None = None
         self._study: tuple[Any, ...] | None = None
-        self._journal: Journal | None = None
         self._monitor: Monitor | None = None
         self._equal_terms = ExitStack()
         descriptor = config.getoption("events")
@@ -136,8 +120,6 @@ class Session:
         """Report an event; `content` may be a record. journal.py has the kinds."""
         content = msgspec.to_builtins(content)
         self.collected.add(kind, content)
-        if self._journal:
-            self._journal.write(kind, content)
         if self._events:
             try:
                 self._events.write(journal.line(kind, content))
@@ -150,13 +132,9 @@ class Session:
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out what the run that this one continues has finished, and predict from what it measured."""
-        path = self._journal_file()
-        if path is None or not config.getoption("resume"):
+        if config.getoption("resume") is None:
             return
-        if not path.exists():
-            raise pytest.UsageError(f"--resume: there is no journal {path}")
-        earlier = journal.read(path, self.collected.add)
-        self.resumed = True
+        earlier = journal.read(config.getoption("resume"))
         results = earlier.results()
         for record in results.records:
             if record.operation in OPERATIONS:
@@ -165,64 +143,36 @@ class Session:
         for row in results.not_run:
             if row.study not in ladders:
                 self.bench.remember_not_run(row)
-        done = [item for item in items if short(item.nodeid) in earlier.finished]
-        config.hook.pytest_deselected(items=done)
+        config.hook.pytest_deselected(items=[item for item in items if short(item.nodeid) in earlier.finished])
         items[:] = [item for item in items if short(item.nodeid) not in earlier.finished]
 
-    def _journal_file(self) -> Path | None:
-        """The file that was asked for, or the one next to pytest-benchmark's."""
-        given: Path | None = self._config.getoption("journal")
-        json_file = self._config.getoption("benchmark_json", None)
-        return given if given or json_file is None else journal.next_to(Path(json_file))
-
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        measured = [item for item in session.items if _measures(item)]
-        if session.config.option.collectonly or self._disabled():
+        benchmarks = getattr(self._config, "_benchmarksession", None)
+        disabled = benchmarks is None or benchmarks.disabled or benchmarks.skip
+        if session.config.option.collectonly or disabled:
             return
-        path = self._journal_file()
-        if path is not None:
-            if path.exists() and not self.resumed:
-                raise pytest.UsageError(
-                    f"{path} holds what an earlier run had measured: continue it with --resume, or remove it"
-                )
-            self._journal = Journal(path)
-        if not self.resumed:
-            self.report("run", self._request(measured))
         self.report("start", len(session.items))
-        if measured:
-            self._begin_equal_terms()
+        measuring = any(map(_measures, session.items))
+        if measuring:
+            self._begin_equal_terms(any("torch" in item.nodeid for item in session.items))
         self.report("environment", environment())
-        self.bench.take_limits_from(self._card() if measured else None)
-        if self.bench.card:
-            self.report("machine", self.bench.card)
-        if measured:
+        if measuring:
+            self.bench.card = self._card()
+            if self.bench.card:
+                self.report("machine", self.bench.card)
             self._monitor = Monitor()
-            self._report_conditions()
+            self.report("conditions", self._monitor.conditions())
 
-    def _begin_equal_terms(self) -> None:
+    def _begin_equal_terms(self, with_torch: bool) -> None:
         """One thread budget and full precision until the session ends; the environment has what libraries report."""
         if fairness.why_not_here() is not None:
             return
-        if BACKENDS["torch"].why_unavailable() is None:
+        if with_torch and BACKENDS["torch"].why_unavailable() is None:
             import torch  # noqa: F401 (a library that is loaded later would not be bound)
         try:
             self._equal_terms.enter_context(fairness.equal_terms(min(num_threads(), processors())))
         except fairness.UnfairError as reason:
             raise pytest.UsageError(str(reason)) from None
-
-    def _report_conditions(self) -> None:
-        if self._monitor:
-            self.report("conditions", self._monitor.conditions())
-
-    def _disabled(self) -> bool:
-        session = getattr(self._config, "_benchmarksession", None)
-        return session is None or session.disabled or session.skip
-
-    def _request(self, items: Iterable[pytest.Item]) -> Request:
-        option = self._config.option
-        suites = tuple(dict.fromkeys(item.path.stem.removeprefix("bench_") for item in items))
-        started = datetime.now(UTC).isoformat()
-        return Request(suites, option.quick, option.seconds, option.keyword or None, started)
 
     def _card(self) -> MachineCard | None:
         file = self._config.getoption("machine_card")
@@ -265,56 +215,13 @@ class Session:
             crash = getattr(report.longrepr, "reprcrash", None)
             self.report("failure", Failure(report.nodeid, crash.message if crash else str(report.longrepr)))
 
-    @pytest.hookimpl(wrapper=True)
-    def pytest_sessionfinish(self, exitstatus: int) -> Generator[None, None, None]:
-        """pytest-benchmark writes its file here; a journal that was begun for it has then done its work."""
-        if not self._disabled():
-            self.report("environment", environment())
-            self._report_conditions()
-        self._equal_terms.close()
-        yield
-        if self._journal:
-            self._journal.close()
-            if self._config.getoption("journal") is None and exitstatus in (0, 1):
-                self._journal.path.unlink()
-
     @pytest.hookimpl(tryfirst=True)
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        """Our tables replace pytest-benchmark's, except for benchmarks of others, and where it compares."""
-        session = getattr(self._config, "_benchmarksession", None)
-        records = self.collected.results().records
-        if session is None or not records or self._events or session.quiet:
-            return
-        _print(terminalreporter, self.collected, self.bench.plan == QUICK)
-        if session.groups and not session.compare:
-            session.groups, whole = list(_of_others(session.groups, records)), session.groups
-            if not session.groups:  # pytest-benchmark looks for regressions where there are groups only
-                session.groups, session.quiet = whole, True
-
-
-def _of_others(groups: Sequence[Any], records: Iterable[Record]) -> Iterable[Any]:
-    ours = {(record.suite, record.name) for record in records}
-    for name, benchmarks in groups:
-        rest = [b for b in benchmarks if (b["extra_info"].get("suite"), b["name"]) not in ours]
-        if rest:
-            yield name, rest
-
-
-def _print(reporter: Any, collected: Collected, quick: bool) -> None:
-    from rich.console import Console
-
-    from .tables import report
-
-    writer = reporter._tw
-    console = Console(
-        width=writer.fullwidth, highlight=False, force_terminal=writer.hasmarkup, no_color=not writer.hasmarkup
-    )
-    with console.capture() as capture:
-        for part in report(collected.results(), quick, console.width):
-            console.print(part)
-    reporter.ensure_newline()
-    reporter.section("loopnest", sep="-")
-    reporter.write(capture.get())
+    def pytest_sessionfinish(self) -> None:
+        """Before pytest-benchmark writes its file."""
+        if self._monitor:
+            self.report("environment", environment())
+            self.report("conditions", self._monitor.conditions())
+        self._equal_terms.close()
 
 
 def _measures(item: pytest.Item) -> bool:

@@ -52,7 +52,6 @@ class Record:
     stats    pytest-benchmark's statistics of a call's seconds: min, median, rounds, iterations, …, and as `data` at
              most 50 of the rounds' times, evenly spaced from the shortest to the longest
     limit    the machine's, where it was measured
-    machine  the fingerprint of the machine card that the limit is from
     traffic  of the call between the caches, simulated; None where it was not asked for
     """
 
@@ -74,7 +73,6 @@ class Record:
     ladder: bool = False
     faster_than: tuple[str, ...] = ()
     limit: Limit | None = None
-    machine: str = ""
     traffic: Traffic | None = None
 
     @property

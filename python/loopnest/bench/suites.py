@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import math
 import os
@@ -22,7 +23,7 @@ import msgspec
 from ..machine.records import MachineCard
 from ..output.files import save_json
 from . import journal
-from .journal import Collected, Journal, Request
+from .journal import Journal, Request
 from .measure import QUICK
 from .process import run_reporting
 from .records import Results
@@ -74,7 +75,7 @@ def run_suites(
         raise ValueError(f"journal_file is {journal_file}, which exists; continue that run with resume(), or remove it")
     with tempfile.TemporaryDirectory() as folder:
         path = journal_file or Path(folder, "run.jsonl")
-        return _run_to_the_end(Request(tuple(suites), quick, seconds, select), Collected(), path, card, on_event)
+        return _run_to_the_end(path, Request(tuple(suites), quick, seconds, select), card, on_event)
 
 
 def resume(
@@ -89,10 +90,10 @@ def resume(
 
     Raises OSError where the journal cannot be read, and ValueError where it is none.
     """
-    before = journal.read(journal_file)
-    if before.request is None:
+    request = journal.read(journal_file).request
+    if request is None:
         raise ValueError(f"{journal_file} does not say what was asked for")
-    return _run_to_the_end(before.request, before, journal_file, card, on_event)
+    return _run_to_the_end(journal_file, request, card, on_event)
 
 
 def _options(request: Request, elapsed: float) -> list[str]:
@@ -104,42 +105,39 @@ def _options(request: Request, elapsed: float) -> list[str]:
 
 
 def _run_to_the_end(
-    request: Request, collected: Collected, path: Path, card: MachineCard | None, on_event: Callable[[str, Any], None]
+    path: Path, request: Request, card: MachineCard | None, on_event: Callable[[str, Any], None]
 ) -> Results:
     """Run pytest, and again without the benchmark that ended it, until none is left."""
     started = time.perf_counter()
+    run = Journal(path)
+    if run.request is None:
+        run.add("run", msgspec.to_builtins(request))
 
     def take(kind: str, content: Any) -> None:
-        collected.add(kind, content)
+        run.add(kind, content)
         on_event(kind, content)
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.closing(run):
         card_file = "none"
         if card is not None:
             card_file = str(Path(folder, "machine.json"))
             save_json(msgspec.to_builtins(card), Path(card_file))
         while True:
             options = [*_options(request, time.perf_counter() - started), f"--machine-card={card_file}"]
-            options += [f"--journal={path}", *(["--resume"] if path.exists() else [])]
-            failures = collected.failures
-            collected.add("running", "")
+            options += [f"--resume={path}"] if run.finished else []
+            failures = run.failures
+            run.add("running", "")
             status, how_it_ended = run_reporting([*_pytest(request.suites), *options], _environment(), take)
             if status is None:
-                return collected.results(interrupted=True)
-            nothing_left = status == NO_TESTS and bool(collected.finished)
-            if status in (0, 1) or nothing_left or (status > 1 and collected.failures > failures):
-                return collected.results()
-            died = collected.running
-            failure = {"name": died.partition("::")[2] or "pytest", "message": how_it_ended}
-            collected.add("failure", failure)
-            if status > 0 or not died or died in collected.finished:
-                return collected.results()
-            if path.exists():
-                note = Journal(path)
-                note.write("failure", failure)
-                note.write("finished", died)
-                note.close()
-            collected.add("finished", died)
+                return run.results(interrupted=True)
+            nothing_left = status == NO_TESTS and bool(run.finished)
+            if status in (0, 1) or nothing_left or (status > 1 and run.failures > failures):
+                return run.results()
+            died = run.running
+            run.add("failure", {"name": died.partition("::")[2] or "pytest", "message": how_it_ended})
+            if status > 0 or not died or died in run.finished:
+                return run.results()
+            run.add("finished", died)
 
 
 NO_TESTS = 5

@@ -14,7 +14,6 @@ from rich.text import Text
 from ..output.text import duration, three_digits, times
 from ..timing.environment import Environment
 from . import explain
-from .claims import claims
 from .records import Record, Results
 
 COMPUTE_BOUND = 2.0
@@ -23,32 +22,12 @@ COMPUTE_BOUND = 2.0
 HOW = "Times are the best of several rounds, of the kernel alone unless a call is named; NumPy arrays in, `out` given."
 
 
-@dataclass(frozen=True)
-class Row:
-    """A record, and the records that it is compared with.
-
-    over_slowest, under_fastest  how many times as fast as the slowest it is, and the fastest as it
-    """
-
-    record: Record
-    rate: float
-    over_slowest: float
-    under_fastest: float
-
-
 def unit(records: Sequence[Record]) -> str:
     return "GFLOP/s" if max(r.flops / r.bytes for r in records) >= COMPUTE_BOUND else "GB/s"
 
 
 def rate(record: Record, unit: str) -> float:
     return record.gflops if unit == "GFLOP/s" else record.gbytes
-
-
-def rows(records: Sequence[Record], unit: str) -> list[Row]:
-    """The rows of one section: records that are compared by their rates, since their workloads may differ."""
-    rates = [rate(record, unit) for record in records]
-    slowest, fastest = min(rates), max(rates)
-    return [Row(record, r, r / slowest, fastest / r) for record, r in zip(records, rates, strict=True)]
 
 
 def highest(records: Sequence[Record]) -> list[Record]:
@@ -69,6 +48,34 @@ def comparable(records: Sequence[Record]) -> list[Record]:
         largest = max(workloads, key=lambda same: (len(same), same[0].work))
         chosen += largest
     return chosen
+
+
+@dataclass(frozen=True)
+class Claim:
+    """`impl` claims to be faster than `other`; it was `ratio` times as fast on the largest workload that both ran."""
+
+    study: str
+    impl: str
+    other: str
+    workload: str
+    ratio: float
+
+    @property
+    def holds(self) -> bool:
+        return self.ratio > 1
+
+
+def claims(records: Sequence[Record]) -> list[Claim]:
+    """The claims that the records decide: of rungs that ran the same workload in one study, on plain arrays."""
+    plain = sorted((r for r in records if not r.case and not r.section), key=lambda r: r.work)
+    times = {(r.study, r.workload, r.impl): r.best for r in plain}
+    decided = {}
+    for r in plain:
+        for other in r.faster_than:
+            theirs = times.get((r.study, r.workload, other))
+            if theirs is not None:
+                decided[r.study, r.impl, other] = Claim(r.study, r.impl, other, r.workload, theirs / r.best)
+    return list(decided.values())
 
 
 def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType]:
@@ -143,18 +150,21 @@ def table_like(width: int) -> Table:
 
 
 def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], workloads: bool, width: int) -> Table:
+    sections = groups(records, lambda r: r.section)
+    rates = {section: [rate(r, in_unit) for r in rows] for section, rows in sections.items()}
+    ends = {section: (min(found), max(found)) for section, found in rates.items()}
     other = "GB/s" if in_unit == "GFLOP/s" else "GFLOP/s"
-    columns: dict[str, tuple[str, Callable[[Row], str]]] = {
-        "time": ("time", lambda row: duration(row.record.best)),
-        "rate": (in_unit, lambda row: three_digits(row.rate)),
-        "other": (other, lambda row: three_digits(rate(row.record, other))),
-        "slowest": ("faster\nthan\nslowest", lambda row: times(row.over_slowest)),
-        "fastest": ("slower\nthan\nfastest", lambda row: times(row.under_fastest)),
+    columns: dict[str, tuple[str, Callable[[Record], str]]] = {
+        "time": ("time", lambda r: duration(r.best)),
+        "rate": (in_unit, lambda r: three_digits(rate(r, in_unit))),
+        "other": (other, lambda r: three_digits(rate(r, other))),
+        "slowest": ("faster\nthan\nslowest", lambda r: times(rate(r, in_unit) / ends[r.section][0])),
+        "fastest": ("slower\nthan\nfastest", lambda r: times(ends[r.section][1] / rate(r, in_unit))),
     }
     if any(r.limit for r in records):
-        columns["limit"] = "% of\nlimit", lambda row: percent(row.record)
-        columns["bar"] = "", lambda row: bar(row.record.percent or 0.0)
-    columns["cores"] = "cores", lambda row: str(row.record.threads)
+        columns["limit"] = "% of\nlimit", percent
+        columns["bar"] = "", lambda r: bar(r.percent or 0.0)
+    columns["cores"] = "cores", lambda r: str(r.threads)
     columns = {name: column for name, column in columns.items() if name not in left_out}
     cases, moved = any(r.case for r in records), explain.columns(records)
 
@@ -166,16 +176,15 @@ def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], wor
         result.add_column(heading, justify="left" if name == "bar" else "right", no_wrap=True)
     for extra in moved:
         result.add_column(extra.title, justify="right", no_wrap=True)
-    for section in groups(records, lambda r: r.section).values():
-        for number, row in enumerate(rows(section, in_unit)):
-            record = row.record
+    for section in sections.values():
+        for number, record in enumerate(section):
             repeated = number > 0 and record.impl == section[number - 1].impl
             cells = ["" if repeated else record.impl]
             cells += [record.case] if cases else []
             cells += [record.workload] if workloads else []
-            cells += [cell(row) for _, cell in columns.values()]
+            cells += [cell(record) for _, cell in columns.values()]
             cells += explain.cells(record, moved) if moved else []
-            style = "green" if row.under_fastest == 1 else ""
+            style = "green" if rate(record, in_unit) == ends[record.section][1] else ""
             result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
     return result
 
