@@ -291,10 +291,10 @@ def test_other_load_and_steal_come_from_the_systems_counters(tmp_path, monkeypat
     assert quiet == load.Load(others=0.0, steal=0.0, processors=4)
     assert not list(load.disturbances(quiet))
     busy = load.between(start, at(seconds=110.0, own=11.0, user=85, steal=9))
-    assert busy == load.Load(others=2.5, steal=0.1, processors=4)
+    assert busy == load.Load(others=2.5, steal=4 / 39, processors=4)
     others, steal = load.disturbances(busy)
     assert "2.5 of 4 processors" in others
-    assert "10.0%" in steal
+    assert "10.3%" in steal
 
 
 def test_a_system_without_counters_disturbs_nothing(tmp_path):

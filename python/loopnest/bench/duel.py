@@ -10,9 +10,9 @@ The rounds, their interval and when they end are `timing.turns.run_until_certain
 the interval that holds the truth in 99 % of duels leaves 1 out, and if the difference is larger than the noise floor, a
 fixed piece of work against itself. Everything else is *unresolved*.
 
-There is one set of inputs and one of results (stage.py). Results are checked before, while and after they are timed,
-and again with other values in the same arrays, which catches a kernel that remembers its results. docs/measuring.md
-gives the reasons.
+There is one set of inputs and one of results (stage.py). Results are checked before and after they are timed, and again
+with other values in the same arrays, which catches a kernel that remembers its results. docs/measuring.md gives the
+reasons.
 """
 
 from __future__ import annotations
@@ -205,6 +205,9 @@ def duel(
     dtype = np.dtype(dtype)
     if dtype not in FLOATS:
         raise ValueError(f"duel: dtype is {dtype}, expected float32 or float64")
+    known = {each.name: each for each in operation.contract.workloads}
+    if workload is not None and workload not in known:
+        raise ValueError(f"{operation.name}: no workload is called {workload!r}. Known: {', '.join(known)}")
     check_budget(threads)
     for name, value in (("seconds", seconds), ("precision", precision)):
         if value <= 0:
@@ -219,11 +222,17 @@ def duel(
         card = card or kept_card()
         on_event("at", "choosing a workload" if workload is None else "the exact result")
         first_calls: dict[str, float] = {}
-        chosen = _workload(operation, workload) if workload else _largest(implementations, dtype, first_calls)
+        chosen = _largest(implementations, dtype, first_calls) if workload is None else known[workload]
         stage = Stage(operation, chosen, dtype)
         given = out and not any(map(returned_by, implementations))
         sides = [Side(implementation, stage, given) for implementation in implementations]
-        terms = dataclasses.replace(terms, inputs=_inputs(stage), out=_out(stage, given))
+        if stage.updates:
+            where = "in place: inputs are restored before each sample"
+        elif given:
+            where = "written into memory that both are given, the same for both"
+        else:
+            where = "both allocate their own at each call, which counts"
+        terms = dataclasses.replace(terms, inputs=_inputs(stage), out=where)
         return _Contest(stage, sides, terms, card, first_calls, on_event).run(seconds, precision, caches)
 
 
@@ -245,13 +254,6 @@ def _check_available(implementation: Implementation) -> None:
 
 def _is_file(side: str | Path | Implementation) -> bool:
     return isinstance(side, Path) or (isinstance(side, str) and (side.endswith(".py") or "/" in side))
-
-
-def _workload(operation: Operation, name: str) -> Workload:
-    known = {workload.name: workload for workload in operation.contract.workloads}
-    if name not in known:
-        raise ValueError(f"{operation.name}: no workload is called {name!r}. Known: {', '.join(known)}")
-    return known[name]
 
 
 def _largest(
@@ -279,14 +281,6 @@ def _inputs(stage: Stage) -> tuple[str, ...]:
     return (*arrays, "the same memory for both")
 
 
-def _out(stage: Stage, given: bool) -> str:
-    if stage.updates:
-        return "in place: inputs are restored before each sample"
-    if given:
-        return "written into memory that both are given, the same for both"
-    return "both allocate their own at each call, which counts"
-
-
 @dataclass
 class _Contest:
     """A duel that is going on.
@@ -307,7 +301,7 @@ class _Contest:
         flops = operation.contract.flops(**workload.shape)
         nbytes = operation.contract.traffic(dtype.itemsize, **workload.shape)
         work = Work(flops, nbytes, str(dtype), self.terms.threads)
-        self._check_results()
+        self._check_before()
         self.on_event("at", "the noise floor")
         monitor = Monitor()
         bouts, refused = [], ""
@@ -316,7 +310,7 @@ class _Contest:
                 bout = self._bout(kind, seconds, precision, monitor.floor.reach(1.0), work)
                 if bout is not None:
                     bouts.append(bout)
-            self._check_results_again()
+            self._check_after()
             read_back(self.terms.threads)
         except (WrongResult, RefusedError) as reason:
             bouts, refused = [], str(reason)
@@ -327,50 +321,50 @@ class _Contest:
             f"first calls are not, with what they compile and load: {firsts}",
         )
         return Duel(
-            operation.name,
-            self.sides[0].id,
-            self.sides[1].id,
-            workload.name,
-            dict(workload.shape),
-            str(dtype),
-            flops,
-            nbytes,
-            self.card.least_seconds(flops, nbytes, str(dtype), self.terms.threads, None),
-            dataclasses.replace(self.terms, counted=counted),
-            monitor.conditions([reading for side in self.sides for reading in side.readings] if single else []),
-            tuple(bouts),
-            refused,
-            tuple(self.notes),
+            operation=operation.name,
+            a=self.sides[0].id,
+            b=self.sides[1].id,
+            workload=workload.name,
+            shape=dict(workload.shape),
+            dtype=str(dtype),
+            flops=flops,
+            bytes=nbytes,
+            limit=self.card.least_seconds(flops, nbytes, str(dtype), self.terms.threads, None),
+            terms=dataclasses.replace(self.terms, counted=counted),
+            conditions=monitor.conditions([r for side in self.sides for r in side.readings] if single else []),
+            bouts=tuple(bouts),
+            refused=refused,
+            notes=tuple(self.notes),
         )
 
-    def _check_results(self) -> None:
-        """Before anything is timed. The very first call is timed apart."""
+    def _check_before(self) -> None:
+        """The very first call is timed apart."""
         stage, name = self.stage, self.stage.operation.name
         exact, bound = tuple(stage.problem.exact), tuple(stage.problem.bound)
         for side in self.sides:
             self.on_event("at", f"checking {side.id}")
-            stage.poison(stage.results, everywhere=True)
+            stage.poison(stage.results)
             try:
                 self.first_calls.setdefault(side.id, seconds_of(side.call))
             except Exception as error:
                 raise WrongResult(
                     f"{name} {side.id} raised {type(error).__name__} at its first call: {error}"
                 ) from error
-            side.hold(stage.problems(side.last, everywhere=True), "at its first call")
+            side.hold(stage.problems(side.last), "at its first call")
             arguments = stage.operation.contract.sample(stage.workload, stage.dtype, np.random.default_rng(0))
             side.hold(judge_call(side.implementation, arguments, None, answer=(exact, bound)), "in a call")
 
-    def _check_results_again(self) -> None:
+    def _check_after(self) -> None:
         """On the arrays that were timed: with the values that they have, and with others."""
         for side in self.sides:
-            side.check_all("after it was timed")
+            side.check("after it was timed")
         if self.stage.seconds_of_reference > SLOW_REFERENCE:
             self.notes.append("results were not checked with other values, since the exact ones take too long")
             return
         self.on_event("at", "checking with other values")
         self.stage.change_values()
         for side in self.sides:
-            side.check_all("with other values in the arrays that were timed: does it remember results?")
+            side.check("with other values in the arrays that were timed: does it remember results?")
 
     def _bout(self, caches: Caches, seconds: float, precision: float, difference: float, work: Work) -> Bout | None:
         evict = Eviction()
@@ -400,8 +394,9 @@ class _Contest:
             reason = why_impossible(f"{turn.name} ({caches} caches)", work, timing.best, self.card)
             if reason:
                 raise RefusedError(reason)
-        ratio, ended = outcome.ratio, outcome.ended
-        return Bout(caches, timings[0], timings[1], ratio, outcome.rounds, ended, difference, outcome.certain)
+        return Bout(
+            caches, timings[0], timings[1], outcome.ratio, outcome.rounds, outcome.ended, difference, outcome.certain
+        )
 
     def _clock(self) -> Clock:
         """The processor's time for one thread that never waits: the time that other processes take is not in it. The

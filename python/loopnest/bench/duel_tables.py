@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from rich.console import RenderableType
@@ -9,13 +10,15 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output.text import duration, three_digits
-from ..timing.interval import Interval
-from .duel import Bout, Duel
+from .duel import Duel
 
 CLOCKS = {
     "processor": "processor time: one thread that never waits, so the time that other processes take is not in it",
     "elapsed": "the time that passed",
 }
+
+
+WITHIN = math.log(1.01)
 
 
 def report(duel: Duel) -> Iterator[RenderableType]:
@@ -37,12 +40,8 @@ def report(duel: Duel) -> Iterator[RenderableType]:
         yield Text(f"\nwarning: {warning}", style="yellow")
 
 
-def _plain_table(header: bool) -> Table:
-    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=header)
-
-
 def _pairs(rows: Sequence[tuple[str, str]], style: str = "") -> Table:
-    table = _plain_table(header=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     table.add_column(no_wrap=True)
     table.add_column(style=style)
     for name, text in rows:
@@ -52,7 +51,7 @@ def _pairs(rows: Sequence[tuple[str, str]], style: str = "") -> Table:
 
 def _times(duel: Duel) -> Table:
     """Best and median of each side; the rate by the best, and how much of the machine's limit that is."""
-    table = _plain_table(header=True)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     unit, amount = ("GFLOP/s", duel.flops) if duel.flops >= 2 * duel.bytes else ("GB/s", duel.bytes)
     table.add_column("", no_wrap=True)
     for heading in ("best", "median", unit, "of limit", "samples"):
@@ -69,10 +68,7 @@ def _times(duel: Duel) -> Table:
 
 def _conditions(duel: Duel) -> list[tuple[str, str]]:
     found = duel.conditions
-    itself = f"fixed work is {_interval(found.floor)} as fast as itself; its times spread by {found.spread:.1%}"
-    rows = [("noise floor", itself), ("clock rate", f"a fixed loop ran at {found.drift:.3f} of its rate at the start")]
-    if found.steal is not None:
-        rows.append(("stolen", f"{found.steal:.1%} of the processors' busy time, by the hypervisor"))
+    rows = [("machine", found.sentence())]
     if found.share is not None:
         rows.append(("own time", f"{found.share:.0%} of the measured time; other processes had the rest"))
     for bout in duel.bouts:
@@ -89,12 +85,9 @@ def line(number: int, duel: Duel) -> str:
     for bout in duel.bouts:
         name = duel.a if bout.faster == "a" else duel.b
         resolved = "resolved" if duel.a == duel.b else f"{name} is faster"
-        answers.append(f"{bout.caches} {_interval(bout.ratio)} {resolved if bout.faster else 'unresolved'}")
+        ratio = f"{bout.ratio.estimate:.3f}× ({bout.ratio.low:.3f}–{bout.ratio.high:.3f})"
+        answers.append(f"{bout.caches} {ratio} {resolved if bout.faster else 'unresolved'}")
     return f"{number:>3}  {'; '.join(answers)}"
-
-
-def _interval(ratio: Interval) -> str:
-    return f"{ratio.estimate:.3f}× ({ratio.low:.3f}–{ratio.high:.3f})"
 
 
 def tally(duels: Sequence[Duel]) -> list[str]:
@@ -106,15 +99,11 @@ def tally(duels: Sequence[Duel]) -> list[str]:
         bouts = [bout for duel in duels for bout in duel.bouts if bout.caches == caches]
         if bouts:
             unresolved = sum(bout.faster is None for bout in bouts)
-            within = sum(bout.faster is not None and _within(bout) for bout in bouts)
+            within = sum(bout.faster is not None and abs(math.log(bout.ratio.estimate)) <= WITHIN for bout in bouts)
             parts = [f"{unresolved} unresolved", f"{within} resolved within 1 %"]
             for side, name in names.items():
-                beyond = sum(bout.faster == side and not _within(bout) for bout in bouts)
+                beyond = sum(bout.faster == side and abs(math.log(bout.ratio.estimate)) > WITHIN for bout in bouts)
                 parts.append(f"{beyond} with {name} faster by more")
             lines.append(f"{caches} caches, {len(bouts)} duels: {', '.join(parts)}")
     refused = sum(bool(duel.refused) for duel in duels)
     return [*lines, *([f"{refused} refused"] if refused else [])]
-
-
-def _within(bout: Bout, share: float = 0.01) -> bool:
-    return 1 / (1 + share) <= bout.ratio.estimate <= 1 + share

@@ -1,8 +1,4 @@
-"""One set of arrays for both sides of a duel, and the sides' calls on them.
-
-Results are watched while they are timed. Before each sample NaN is put into the results' arrays, and after it the
-elements there are held to the contract, both outside of the time.
-"""
+"""One set of arrays for both sides of a duel, and the sides' calls on them."""
 
 from __future__ import annotations
 
@@ -19,9 +15,6 @@ from ..verify import compare
 from ..verify.problem import Problem, WrongResult, places_of
 from .user_rung import returned_by
 
-WITNESSES = 1024
-"""Elements of a result that are checked after every sample."""
-
 
 class Stage:
     """The one set of arrays on which both sides work, and the exact results."""
@@ -37,43 +30,30 @@ class Stage:
         self.places = places_of(self.results, self.args)
         self.updates = operation.contract.updates
         self._originals = {i: self.args[i].copy() for i in self.places} if self.updates else {}
-        rng = np.random.default_rng(1)
-        self._witnesses = [
-            np.unique(np.concatenate([[0, x.size - 1], rng.integers(0, x.size, min(x.size, WITNESSES) - 1)]))
-            for x in self.results
-        ]
 
-    def poison(self, results: Sequence[Any], everywhere: bool = False) -> None:
-        """Put NaN into the results, at the witnesses or everywhere; restore inputs that are updated in place."""
+    def restore(self) -> None:
+        """Give inputs that are updated in place their first values."""
         for place, original in self._originals.items():
             self.args[place][...] = original
-        if self.updates:
-            return
-        for result, witnesses in zip(results, self._witnesses, strict=False):
-            if isinstance(result, np.ndarray) and result.flags.writeable and result.flags.c_contiguous:
-                result.reshape(-1)[slice(None) if everywhere else witnesses] = np.nan
 
-    def problems(self, results: Sequence[Any], everywhere: bool = False) -> list[str]:
-        """Errors of the results, at the witnesses or everywhere.
+    def poison(self, results: Sequence[Any]) -> None:
+        """Put NaN into the results; restore inputs that are updated in place, which are the results then."""
+        self.restore()
+        for result in () if self.updates else results:
+            if isinstance(result, np.ndarray) and result.flags.writeable:
+                result[...] = np.nan
 
-        Inputs that are updated in place are only checked everywhere, since a sample may update them several times.
-        """
-        found: list[str] = []
-        if self.updates and not everywhere:
-            return found
+    def problems(self, results: Sequence[Any]) -> list[str]:
+        """Errors of the results."""
         if len(results) != len(self.results):
             return [f"{len(results)} results, expected {len(self.results)}"]
-        for result, place, witnesses, exact, bound in zip(
-            results, self.results, self._witnesses, self.problem.exact, self.problem.bound, strict=True
-        ):
+        found: list[str] = []
+        exact_and_bound = zip(self.problem.exact, self.problem.bound, strict=True)
+        for result, place, (exact, bound) in zip(results, self.results, exact_and_bound, strict=True):
             value = np.asarray(result)
             if value.size == place.size and value.dtype == place.dtype:
                 value = value.reshape(place.shape)  # kernels get some arrays as rows
-            if everywhere or value.shape != exact.shape:
-                found += compare(value, exact, bound, self.dtype)
-            else:
-                flat = [x.reshape(-1)[witnesses] for x in (value, exact, np.broadcast_to(bound, exact.shape))]
-                found += compare(flat[0], flat[1], flat[2], self.dtype, f"of {len(witnesses)} elements, the result")
+            found += compare(value, exact, bound, self.dtype)
         return found
 
     def change_values(self) -> None:
@@ -131,14 +111,11 @@ class Side:
         def prepare() -> None:
             if caches == "warm":
                 self.call()
-            self.stage.poison(self.last)
+            self.stage.restore()
             if caches == "cold":
                 evict()
 
-        def check() -> None:
-            self.hold(self.stage.problems(self.last), "while it was timed")
-
-        self.turns.append(Turn(self.id, self.call, prepare, check))
+        self.turns.append(Turn(self.id, self.call, prepare))
         return self.turns[-1]
 
     @property
@@ -146,13 +123,13 @@ class Side:
         """All samples so far."""
         return [reading for turn in self.turns for reading in turn.readings]
 
-    def check_all(self, when: str) -> None:
-        """One more call, into results full of NaN, held to the contract everywhere."""
-        self.stage.poison(self.last, everywhere=True)
+    def check(self, when: str) -> None:
+        """One more call, into results full of NaN, held to the contract."""
+        self.stage.poison(self.last)
         self.call()
-        self.hold(self.stage.problems(self.last, everywhere=True), when)
+        self.hold(self.stage.problems(self.last), when)
 
     def hold(self, problems: Sequence[str], when: str) -> None:
-        """Raises WrongResult where there is a problem."""
+        """Raises WrongResult with the first of these problems."""
         if problems:
             raise WrongResult(f"{self.stage.operation.name} {self.id} breaks its contract {when}: {problems[0]}")

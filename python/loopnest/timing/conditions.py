@@ -15,7 +15,7 @@ import numpy as np
 
 from .. import _core
 from .interval import Interval, ratio
-from .load import STAT, usage
+from .load import STAT, between, usage
 from .turns import Reading, Turn, calibrate, run_rounds
 
 STOLEN = 0.02
@@ -40,7 +40,7 @@ class Conditions:
 
     floor   the ratio of a fixed piece of work to itself, with its 95 % interval, measured at the start
     spread  how much longer than its best time that work took at the 9th decile: 0.02 is 2 %
-    steal   the share of the processors' busy time that the hypervisor gave to others; None where it is unknown
+    steal   the share of the processors' busy time that a hypervisor gave to others; None where unknown
     drift   the rate of the fixed work at the end, divided by its rate at the start
     share   the fraction of the measured time for which the process had its processor; None for several threads
     """
@@ -107,11 +107,7 @@ class Monitor:
 
         readings  the samples of a run of one thread that never waits; none where `share` means nothing
         """
-        before, now = self._before, usage(self._stat)
-        steal = None
-        if None not in (before.busy, before.stolen, now.busy, now.stolen):
-            stolen, busy = now.stolen - before.stolen, now.busy - before.busy  # type: ignore[operator]
-            steal = stolen / (stolen + busy) if stolen + busy > 0 else None
+        steal = between(self._before, usage(self._stat)).steal
         elapsed = math.fsum(reading.elapsed for reading in readings)
         share = min(1.0, math.fsum(reading.processor for reading in readings) / elapsed) if elapsed else None
         return Conditions(self.floor, self.spread, steal, self._rate() / self._start, share)

@@ -31,7 +31,9 @@ class Load:
     """What happened between two usages.
 
     others  how many processors other processes kept busy, on average, out of `processors`
-    steal   the share of the processors' time that the hypervisor gave to others: 0.01 is 1 %
+    steal   the share of their busy time that the hypervisor gave to other machines: 0.01 is 1 %
+
+    None where the system does not say.
     """
 
     others: float | None
@@ -52,11 +54,11 @@ def usage(stat: Path = STAT) -> Usage:
 
 def between(start: Usage, end: Usage) -> Load:
     """The load from one usage to a later one."""
-    passed = max(end.passed - start.passed, 1e-9)
     if start.busy is None or end.busy is None or start.stolen is None or end.stolen is None:
         return Load(None, None, end.processors)
-    others = (end.busy - start.busy - (end.own - start.own)) / passed
-    return Load(max(0.0, others), (end.stolen - start.stolen) / passed / end.processors, end.processors)
+    busy, stolen = end.busy - start.busy, end.stolen - start.stolen
+    others = (busy - (end.own - start.own)) / max(end.passed - start.passed, 1e-9)
+    return Load(max(0.0, others), stolen / max(busy + stolen, 1e-9), end.processors)
 
 
 def disturbances(load: Load) -> Iterator[str]:
