@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 
 import pytest
 from loopnest.output.page import fill, page
-from loopnest.output.pictures import DARK, INK, LIGHT, SERIES, Picture, marks, themed
+from loopnest.output.pictures import INK, LIGHT, SERIES, Picture, marks, themed
 
 pytest.importorskip("matplotlib", reason="matplotlib draws the pictures")
 
@@ -19,9 +19,8 @@ def drawn(title="three bars and a line"):
     return picture.svg
 
 
-def test_the_palette_has_no_colour_twice_and_each_for_dark_pages_too():
+def test_the_palette_has_no_colour_twice():
     assert len(set(LIGHT.values())) == len(LIGHT)
-    assert DARK.keys() == LIGHT.keys()
 
 
 def test_marks_know_their_records_and_a_line_has_one_for_each_marker():

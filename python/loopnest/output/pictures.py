@@ -17,49 +17,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
-LIGHT: Mapping[str, str] = {
-    "paper": "#fbfbf9",
-    "card": "#ffffff",
-    "ink": "#1c1e21",
-    "faint": "#5d646d",
-    "grid": "#d9dbd6",
-    "line": "#e4e5e0",
-    "limit": "#c2255c",
-    "accent": "#1864ab",
-    "warn-paper": "#fff4d6",
-    "warn-ink": "#7a4d00",
-    "python": "#8a8f98",
-    "numpy": "#3b7dd8",
-    "numba": "#12a08a",
-    "cuda": "#6f9a10",
-    "cuda-cpp": "#a3b818",
-    "cpp": "#e8710a",
-    "torch": "#8d5bd1",
-    "other": "#2f3640",
+PALETTE: Mapping[str, tuple[str, str]] = {
+    "paper": ("#fbfbf9", "#14171a"),
+    "card": ("#ffffff", "#1b1f24"),
+    "ink": ("#1c1e21", "#e8e9ea"),
+    "faint": ("#5d646d", "#a0a7b0"),
+    "grid": ("#d9dbd6", "#363c44"),
+    "line": ("#e4e5e0", "#2b3037"),
+    "limit": ("#c2255c", "#ff6b9a"),
+    "accent": ("#1864ab", "#74b9ff"),
+    "warn-paper": ("#fff4d6", "#3a2f12"),
+    "warn-ink": ("#7a4d00", "#ffd98a"),
+    "python": ("#8a8f98", "#9aa1ab"),
+    "numpy": ("#3b7dd8", "#5d9bf0"),
+    "numba": ("#12a08a", "#2fc4ab"),
+    "cuda": ("#6f9a10", "#9acb34"),
+    "cuda-cpp": ("#a3b818", "#c9dc4a"),
+    "cpp": ("#e8710a", "#ff9440"),
+    "torch": ("#8d5bd1", "#b48af0"),
+    "other": ("#2f3640", "#d5dae0"),
 }
-"""The palette: what each colour is for, as the pages' variables are called. No two are equal."""
+"""What each colour is for, as the pages' variables are called, and the colour on light and on dark pages. No two of the
+light ones are equal."""
 
-DARK: Mapping[str, str] = {
-    "paper": "#14171a",
-    "card": "#1b1f24",
-    "ink": "#e8e9ea",
-    "faint": "#a0a7b0",
-    "grid": "#363c44",
-    "line": "#2b3037",
-    "limit": "#ff6b9a",
-    "accent": "#74b9ff",
-    "warn-paper": "#3a2f12",
-    "warn-ink": "#ffd98a",
-    "python": "#9aa1ab",
-    "numpy": "#5d9bf0",
-    "numba": "#2fc4ab",
-    "cuda": "#9acb34",
-    "cuda-cpp": "#c9dc4a",
-    "cpp": "#ff9440",
-    "torch": "#b48af0",
-    "other": "#d5dae0",
-}
-
+LIGHT = {name: light for name, (light, _) in PALETTE.items()}
 INK, FAINT, GRID, LIMIT, CARD = (LIGHT[name] for name in ("ink", "faint", "grid", "limit", "card"))
 BACKENDS = {
     name: LIGHT[name.replace("_", "-")] for name in ("python", "numpy", "numba", "cuda", "cuda_cpp", "cpp", "torch")
@@ -102,7 +83,7 @@ def colour_of(impl: str) -> str:
 
 def css_variables() -> str:
     """The palette as a style sheet's variables, for light and for dark pages."""
-    light, dark = (" ".join(f"--{name}: {colour};" for name, colour in colours.items()) for colours in (LIGHT, DARK))
+    light, dark = (" ".join(f"--{name}: {both[n]};" for name, both in PALETTE.items()) for n in (0, 1))
     return (
         f":root {{ {light} color-scheme: light; }}\n"
         f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} color-scheme: dark; }} }}\n'
@@ -188,36 +169,33 @@ def marks(*records: int) -> str:
     return "-".join(("record", *map(str, records)))
 
 
-SVG = "http://www.w3.org/2000/svg"
-
-
 def _finished(svg: str, title: str) -> str:
     """matplotlib's file with its marks and a name for screen readers, without metadata, ids and needless decimals."""
-    ElementTree.register_namespace("", SVG)
-    svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg).replace("xlink:href", "href")
-    svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg)
-    root = ElementTree.fromstring(svg[svg.index("<svg") :])
-    for metadata in root.findall(f"{{{SVG}}}metadata"):
-        root.remove(metadata)
+    namespace = "{http://www.w3.org/2000/svg}"
+    ElementTree.register_namespace("", namespace[1:-1])
+    svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg[svg.index("<svg") :])
+    svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg).replace("xlink:href", "href")
     referred_to = set(re.findall(r"#(\w+)", svg))
-    for element in list(root.iter()):
+    root = ElementTree.fromstring(svg)
+    for metadata in root.findall(f"{namespace}metadata"):
+        root.remove(metadata)
+    for element in root.iter():
         element.tail = None
         element.text = (element.text or "").strip() or None
-        id = element.get("id", "")
-        if id not in referred_to:
-            element.attrib.pop("id", None)
-        kind, *records = id.split("-")
+        kind, *records = element.get("id", "").split("-")
         if kind == "record":
-            shapes = [element] if len(records) == 1 else element.iter(f"{{{SVG}}}use")
+            shapes = [element] if len(records) == 1 else element.iter(f"{namespace}use")
             for shape, record in zip(shapes, records, strict=True):
                 shape.set("class", "mark")
                 shape.set("data-record", record)
+        if element.get("id") not in referred_to:
+            element.attrib.pop("id", None)
         if not element.tag.endswith("image"):
             for name, value in element.attrib.items():
                 element.set(name, re.sub(r"(\d+\.\d{2})\d+", r"\1", value))
     root.set("role", "img")
     root.set("aria-label", title)
-    label = ElementTree.Element(f"{{{SVG}}}title")
+    label = ElementTree.Element(f"{namespace}title")
     label.text = title
     root.insert(0, label)
     return ElementTree.tostring(root, encoding="unicode") + "\n"
