@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest.cli import main
+from loopnest.inspect.counters import _workload
 from loopnest.layout import counters
 from loopnest.layout.counters import (
     EVENTS,
@@ -18,8 +19,6 @@ from loopnest.layout.counters import (
     Counted,
     Event,
     count,
-    count_implementation,
-    default_workload,
     perf_event_open,
     report,
 )
@@ -151,16 +150,9 @@ def test_an_unknown_event_has_no_value_and_raises_nothing(here):
         perf_event_open(type=3, config=0xFFFF)
 
 
-def test_an_implementation_is_counted_after_a_call_that_is_not():
-    found = count_implementation(ln.transpose["cpp.naive"], "square-64", calls=3)
-    assert found.calls == 3
-    with pytest.raises(ValueError, match="no workload is called 'huge'; there are square-64"):
-        count_implementation(ln.transpose["cpp.naive"], "huge")
-
-
 def test_every_operation_has_a_default_workload():
     for operation in ln.OPERATIONS.values():
-        assert default_workload(operation) in [w.name for w in operation.contract.workloads]
+        assert _workload(operation.contract, None) in operation.contract.workloads
 
 
 def run(*args):

@@ -15,7 +15,7 @@ from loopnest import verify as judge_by
 from loopnest.backends import SIMULATED
 from loopnest.bench.duel import RefusedError, duel
 from loopnest.cli import main
-from loopnest.layout.counters import count_implementation
+from loopnest.inspect import InspectError, inspect
 from loopnest.verify import Case, judge, verify
 
 RUNGS = [k for operation in OPERATIONS.values() for k in operation if k.backend == "cuda_cpp"]
@@ -118,8 +118,8 @@ def test_findings_say_that_it_is_simulated(monkeypatch):
 def test_nothing_times_what_is_simulated():
     with pytest.raises(RefusedError, match="simulated on the CPU"):
         duel(ln.matmul, "cuda_cpp.tiled", "cpp.naive", seconds=0.1)
-    with pytest.raises(ValueError, match="simulated on the CPU"):
-        count_implementation(ln.matmul["cuda_cpp.tiled"], "square-16")
+    with pytest.raises(InspectError, match="simulated on the CPU"):
+        inspect(ln.matmul["cuda_cpp.tiled"], "counters")
     result = CliRunner().invoke(main, ["duel", "matmul", "cpp.naive", "cuda_cpp"])
     assert result.exit_code == 1
     assert SIMULATED in result.output

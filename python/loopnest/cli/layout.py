@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,9 @@ from .progress import console, say
 @click.argument("variant", metavar="[ORDER|VARIANT]", required=False)
 @click.option("--n", default=8, show_default=True, help="The matrices have n x n elements; at most 32.")
 @click.option("--layout", default="C", show_default=True, help="C or F, of all inputs; or a letter for each, as CF.")
-@click.option("--cache", "size", type=int, default=256, show_default=True, help="Bytes of the cache.")
-@click.option("--ways", type=int, default=4, show_default=True, help="Lines of a set.")
-@click.option("--line", type=int, default=16, show_default=True, help="Bytes of a line: 4 for each element.")
+@click.option("--cache", "size", type=int, default=256, show_default=True, help="Bytes of the cache, of 4 ways.")
 @output_file("--svg", "svg_file", help="Write the picture to this file.")
-def command(
-    operation: str, variant: str | None, size: int, ways: int, line: int, svg_file: Path | None, **options: Any
-) -> None:
+def command(operation: str, variant: str | None, size: int, svg_file: Path | None, **options: Any) -> None:
     """Show in which order a C++ rung touches its elements, and which of them a cache has.
 
     The OPERATION is matmul, transpose, sum or add; for matmul the rung may be a loop order.
@@ -33,11 +30,10 @@ def command(
     loopnest layout matmul ijk --layout CF   down the columns, which now are contiguous
     """
     need_matplotlib(svg_file)
-    from ..layout.traffic import CacheLevel
-    from ..layout.walk import picture, picture_svg, walk
+    from ..layout.walk import TOY, picture, picture_svg, walk
 
     with failures(ValueError):
-        walked = walk(operation, variant, cache=CacheLevel(size, ways, line), **options)
+        walked = walk(operation, variant, cache=replace(TOY, size=size), **options)
     out = console()
     for part in picture(walked, out.width, coloured=out.color_system is not None):
         out.print(part)

@@ -85,7 +85,7 @@ def trial(k: Implementation, dtype: str = "float32", isa: str | None = None) -> 
     contract, itemsize, found = k.operation.contract, np.dtype(dtype).itemsize, {}
 
     def measure(workload: Workload) -> float:
-        call, footprint = _call(k, workload, dtype)
+        call, footprint = call_of(k, workload, dtype)
         found[workload.name] = Trial(k, workload, dtype, level, call, footprint)
         return min(_seconds(call) for _ in range(3))
 
@@ -96,7 +96,7 @@ def trial(k: Implementation, dtype: str = "float32", isa: str | None = None) -> 
         return found[fitting(contract, LONGEST, measure, itemsize=itemsize, most_bytes=most)[-1].name]
 
 
-def _call(k: Implementation, workload: Workload, dtype: str) -> tuple[Callable[[], object], int]:
+def call_of(k: Implementation, workload: Workload, dtype: str) -> tuple[Callable[[], object], int]:
     """A call that allocates nothing, and the bytes of its arrays."""
     contract = k.operation.contract
     arguments = contract.sample(workload, np.dtype(dtype), np.random.default_rng(0))

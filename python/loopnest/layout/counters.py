@@ -24,12 +24,6 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-
-from ..backends import SIMULATED
-from ..timing.budget import by_work
 
 HARDWARE, SOFTWARE, CACHE = 0, 1, 3
 """perf_event_attr.type, of linux/perf_event.h."""
@@ -180,44 +174,6 @@ def control(counter: int, request: int) -> None:
     import fcntl
 
     fcntl.ioctl(counter, request, 0)
-
-
-def count_implementation(implementation: Any, workload: Any, *, calls: int = 5) -> Counted:
-    """Count an implementation's kernel on a workload of its operation: `calls` calls, after one that is not counted.
-
-    >>> import loopnest as ln
-    >>> from loopnest.layout.counters import count_implementation
-    >>> counted = count_implementation(ln.matmul["cpp.packed"], "square-64", calls=2)
-    >>> counted.calls
-    2
-
-    Threads that exist already, such as the pools of NumPy's BLAS and of loopnest, are not counted: set_num_threads(1).
-    Raises ValueError for a workload that the operation does not have, and for a rung that runs in a simulator.
-    """
-    if implementation.simulated():
-        raise ValueError(f"{implementation.id} is {SIMULATED}")
-    contract = implementation.operation.contract
-    by_name = {known.name: known for known in contract.workloads}
-    if str(workload) not in by_name:
-        name = implementation.operation.name
-        raise ValueError(f"{name}: no workload is called {str(workload)!r}; there are {', '.join(by_name)}")
-    arguments = contract.sample(by_name[str(workload)], np.dtype(np.float32), np.random.default_rng(0))
-    kernel_calls: list[tuple[Any, ...]] = []
-    contract.run(lambda *args: kernel_calls.append(args), *arguments.inputs, **arguments.options)
-
-    def call() -> None:
-        for args in kernel_calls:
-            implementation.kernel(*args)
-
-    call()
-    return count(call, calls=calls)
-
-
-def default_workload(operation: Any) -> str:
-    """A workload whose call takes a while and not long: the first with 65,536 elements of traffic, or the largest."""
-    contract = operation.contract
-    workloads = by_work(contract)
-    return str(next((w for w in workloads if contract.traffic(1, **w.shape) >= 65_536), workloads[-1]).name)
 
 
 def report(counted: Counted) -> list[str]:
