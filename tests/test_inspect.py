@@ -226,22 +226,15 @@ def test_chains_go_through_copies_masks_and_two_operand_arithmetic(assemble):
 # --- the bound
 
 
-def test_processors_are_known_by_proc_cpuinfo():
-    def name(vendor, family, model):
-        return families.name_of({"vendor_id": vendor, "cpu family": str(family), "model": str(model)})
+def test_processors_are_known_by_llvms_names(monkeypatch):
+    import llvmlite.binding as llvm
 
-    assert name("AuthenticAMD", 25, 17) == "Zen 4"  # Genoa
-    assert name("AuthenticAMD", 25, 0x61) == "Zen 4"  # Raphael
-    assert name("AuthenticAMD", 25, 1) == "Zen 3"  # Milan
-    assert name("AuthenticAMD", 25, 0x21) == "Zen 3"  # Vermeer
-    assert name("AuthenticAMD", 23, 49) == "Zen 2"  # Rome
-    assert name("AuthenticAMD", 26, 2) == "Zen 5"  # Turin
-    assert name("GenuineIntel", 6, 85) == "Skylake-X"
-    assert name("GenuineIntel", 6, 106) == "Ice Lake server"
-    assert name("GenuineIntel", 6, 143) == "Golden Cove"  # Sapphire Rapids
-    assert name("GenuineIntel", 6, 63) == "Haswell"
-    assert name("GenuineIntel", 6, 1) is None
-    assert families.name_of({}) is None
+    for name, family in {"znver4": "Zen 4", "cascadelake": "Skylake-X", "i686": None}.items():
+        monkeypatch.setattr(llvm, "get_host_cpu_name", lambda name=name: name)
+        found = families.this_family.__wrapped__()
+        assert (found and found.name) == family
+    names = [model for family in families.FAMILIES for model in family.models]
+    assert len(names) == len(set(names))
 
 
 def test_each_family_has_its_peak():
@@ -295,11 +288,8 @@ def test_files_that_are_no_machine_code_are_refused_with_the_reason(tmp_path):
     with pytest.raises(InspectError, match="there is no file"):
         ObjectFile(tmp_path / "nothing.so")
     (tmp_path / "text.so").write_text("hello, this is text and no machine code at all")
-    with pytest.raises(InspectError, match=r"text\.so is no ELF file"):
+    with pytest.raises(InspectError, match=r"text\.so is no ELF file .*otool"):
         ObjectFile(tmp_path / "text.so")
-    (tmp_path / "mac.so").write_bytes(b"\xcf\xfa\xed\xfe" + bytes(64))
-    with pytest.raises(InspectError, match="is a Mach-O file of macOS, expected an ELF file: `otool"):
-        ObjectFile(tmp_path / "mac.so")
 
 
 def test_code_for_another_processor_is_refused_with_what_works(known):

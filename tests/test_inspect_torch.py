@@ -38,7 +38,7 @@ loopnest: {"operators": [["aten::mm", 3]], "torch": "2.13.0", "libraries": ["MKL
 def test_the_libraries_reports_are_read():
     routines, versions = read_reports(REPORTS)
     assert routines == {
-        ("MKL", "SGEMM", "N, T, 256, 128, 64, 1 thread"): 2,
+        ("MKL", "SGEMM", "N, T, 256, 128, 64, 1 threads"): 2,
         ("oneDNN", "matmul", "brg_matmul:avx512_core, 128x64:64x256"): 1,
         ("ATen", "aten::mm", ""): 3,
     }
@@ -64,7 +64,7 @@ def test_what_has_no_loops_of_its_own_says_so_and_what_shows_more():
     ):
         listings("matmul", "torch.eager", "hot")
     needs_compiler()
-    with pytest.raises(InspectError, match="Inductor's code calls torch's routines"):
+    with pytest.raises(InspectError, match="it calls torch's routines"):
         listings("matmul", "torch.compiled", "hot")
 
 
@@ -76,7 +76,7 @@ def test_a_compiled_product_is_inductors_call_of_the_same_routine():
     before = dict(tensors._compiled)
     source, wrapper = listings("matmul", "torch.compiled", "source")
     assert "run_compiled(_product" in source.text
-    assert wrapper.lines[0].text == "def call(self, args):"
+    assert "def call(self, args):" in wrapper.text
     assert "extern_kernels.mm(" in wrapper.text
     assert "import torch" not in wrapper.text
     assert before.items() <= tensors._compiled.items(), "what was translated before is still there"
@@ -89,18 +89,15 @@ def test_a_compiled_chain_is_one_loop_of_inductors():
     """The C++ that Inductor wrote, and the machine code that torch runs of it: no pass but one."""
     needs_compiler()
     k = ln.gelu["torch.compiled"]
-    _, kernel, wrapper = inspect(k, "source", measure=False).listings
-    assert kernel.language == "cpp"
-    assert kernel.lines[0].text == "#include <torch/csrc/inductor/cpp_prefix.h>"
-    assert ".exp()" in kernel.text
-    name = kernel.title.partition(":")[0]
-    assert f"{name} = async_compile.cpp_pybinding(" in wrapper.text
-    assert wrapper.text.count(f"{name}(") == 1
+    _, code = inspect(k, "source", measure=False).listings
+    assert ".exp()" in code.text
+    (name,) = re.findall(r"^(\w+) = async_compile\.cpp_pybinding\(", code.text, re.MULTILINE)
+    assert code.text.count(f"{name}(") == 1
     (hot,) = inspect(k, "hot", measure=False).listings
     assert hot.loop.vector_bits >= 128
     assert hot.loop.counts["divide"] == 1, "the division of x σ(z)"
     assert hot.loop.counts["call"] == 2, "two exponentials"
-    assert hot.title.startswith(name)
+    assert hot.title.startswith("the hot loop of Inductor's kernel")
     places = {line.source for line in hot.lines if line.kind == "divide"}
     assert [place[0].endswith(".main.cpp") for place in places] == [True], (
         "the line that Inductor wrote, not a header's"

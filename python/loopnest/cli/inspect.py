@@ -40,7 +40,6 @@ ASPECTS = {
 @click.option("--no-measure", is_flag=True, help="Do not run the rung: only read its code.")
 @click.option("--gpu", help="The GPU of PTX, SASS and occupancy: H100 (the default), 'RTX 4090', or 9.0.")
 @click.option("--workload", help="The workload of the call; by default the largest.")
-@click.option("--strided", is_flag=True, help="Of Numba: the form for arrays of any strides.")
 @output_file("--html", "html_file", help="Write the view to this file, a page that needs no other file.")
 @click.option("--plain", is_flag=True, help="No colours and no columns, for pipes.")
 @JSON
@@ -75,17 +74,17 @@ def command(
         raise click.UsageError(f"--diff compares hot loops, and takes no --{min(set(aspects) - {'hot'})}")
     k = rung(operation, impl)
     with failures(InspectError), busy(f"looking into {operation.name} {k.id}"):
-        both = compare(k, rung(operation, other, "--diff"), **options) if other is not None else None
-        views = [both.left, both.right] if both is not None else [inspect(k, *aspects, **options)]
+        second = rung(operation, other, "--diff") if other is not None else None
+        shown = inspect(k, *aspects, **options) if second is None else compare(k, second, **options)
         if html_file is not None:
             from ..inspect.html import write
 
-            write(views, html_file, both.rows if both is not None else ())
+            write(shown, html_file)
     if as_json:
-        print_json(both or views[0])
+        print_json(shown)
     elif html_file is not None:
         click.echo(f"the page is in {html_file}")
     elif plain or not console().is_terminal:
-        click.echo(tables.text(both or views[0]))
+        click.echo(tables.text(shown))
     else:
-        tables.show(both or views[0], console())
+        tables.show(shown, console())

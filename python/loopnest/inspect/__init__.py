@@ -6,13 +6,8 @@ the bound of that loop on this processor, and the share of the machine's limit t
 >>> view.listings[0].loop.counts["fma"]                                         # doctest: +SKIP
 12
 
-A backend is a module in_<backend>.py with
-
-    SHOWS                            the aspects that it can show
-    show(request) -> [Listing, …]    the listings of one aspect; raises InspectError with the reason and the fix
-    MEASURES                         False if its rungs are not timed on this machine; may be left out
-
-records.py has the records, elf.py and loops.py read anybody's machine code.
+A backend is a module in_<backend>.py with SHOWS, its aspects, and show(request), the listings of one aspect; with
+MEASURES = False its rungs are not timed here. elf.py and loops.py read anybody's machine code.
 """
 
 from __future__ import annotations
@@ -21,7 +16,7 @@ import importlib
 import importlib.util
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any
 
 import numpy as np
 
@@ -31,6 +26,9 @@ from .elf import diagnose
 from .records import Bound, InspectError, Instruction, Line, Listing, Loop, Measured, View
 from .source import source_listing
 from .trial import Trial, trial
+
+COMMON = ("source", "counters", "accuracy")
+"""The aspects that do not depend on the backend."""
 
 MEASURED_WITH = ("hot", "mca", "asm")
 """The aspects that need to know where the time goes."""
@@ -42,30 +40,21 @@ class Request:
 
     isa      a level of ln.isa_levels(); None is the active one
     trial    the rung ready to run, if it can run and measuring was not declined
-    options  of one backend alone, such as cc and gpu of cuda's
+    options  of one backend or aspect alone, such as gpu of cuda's
     """
 
     implementation: Implementation
     aspect: str
-    dtype: str
-    isa: str | None
+    dtype: str = "float32"
+    isa: str | None = None
     trial: Trial | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
-class Provider(Protocol):
-    """A module in_<backend>.py."""
-
-    SHOWS: tuple[str, ...]
-
-    def show(self, request: Request) -> list[Listing]: ...
-
-
-def provider_of(backend: str) -> Provider | None:
-    """The module that looks into this backend's rungs, if there is one."""
-    if importlib.util.find_spec(f"{__name__}.in_{backend}") is None:
-        return None
-    return cast(Provider, importlib.import_module(f"{__name__}.in_{backend}"))
+def provider_of(backend: str) -> Any:
+    """The module that looks into this backend's rungs; None if there is none."""
+    name = f"{__name__}.in_{backend}"
+    return importlib.import_module(name) if importlib.util.find_spec(name) is not None else None
 
 
 def workload_of(k: Implementation, name: str | None) -> Workload:
@@ -106,28 +95,28 @@ def inspect(
     """
     if dtype not in ("float32", "float64"):
         raise InspectError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
+    if isa is not None and k.backend != "cpp":
+        raise InspectError(f"isa is {isa!r}, and only C++ rungs have ISA levels; {k.id} is none")
     provider = provider_of(k.backend)
-    shows = (*(provider.SHOWS if provider is not None else ("source",)), "counters", "accuracy")
+    own: tuple[str, ...] = provider.SHOWS if provider is not None else ()
+    shows = tuple(dict.fromkeys((*own, *COMMON)))
     aspects = aspects or shows[:1]
-    measure = measure and getattr(provider, "MEASURES", True)
-    run = trial(k, dtype, isa) if measure and set(aspects) & set(MEASURED_WITH) else None
+    if unknown := [aspect for aspect in aspects if aspect not in shows]:
+        raise InspectError(f"{k.id} has no {unknown[0]} to show, but {', '.join(shows)}")
+    measure = measure and getattr(provider, "MEASURES", True) and not set(aspects).isdisjoint(MEASURED_WITH)
+    run = trial(k, dtype, isa) if measure else None
     listings: list[Listing] = []
     for aspect in aspects:
-        if aspect not in shows:
-            raise InspectError(f"{k.id} has no {aspect} to show, but {', '.join(shows)}")
         request = Request(k, aspect, dtype, isa, run, options)
-        listings += _common(request) if aspect in shows[-2:] or provider is None else provider.show(request)
+        if aspect in own:
+            listings += provider.show(request)
+        elif aspect == "source":
+            listings.append(source_listing(k))
+        else:
+            listings.append(importlib.import_module(f"{__name__}.{aspect}").listing(request))
     measured = run.measured() if run is not None and "hot" in aspects else None
     level = isa or (_core.isa() if k.backend == "cpp" else "")
     return View(k.operation.name, k.id, dtype, level, k.headline, tuple(listings), measured)
-
-
-def _common(request: Request) -> list[Listing]:
-    """The aspects that do not depend on the backend."""
-    if request.aspect == "source":
-        return [source_listing(request.implementation)]
-    module = importlib.import_module(f"{__name__}.{request.aspect}")
-    return [module.listing(request)]
 
 
 __all__ = [

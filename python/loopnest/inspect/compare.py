@@ -3,12 +3,13 @@
 >>> import loopnest as ln
 >>> from loopnest.inspect.compare import compare
 >>> both = compare(ln.matmul["cpp.naive"], ln.matmul["cpp.packed"], isa="v3", measure=False)    # doctest: +SKIP
->>> print(both["flops"].left, both["flops"].right)                                              # doctest: +SKIP
-2 192
+>>> both.counts["flops"]                                                                        # doctest: +SKIP
+(2, 192)
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,29 +17,16 @@ from ..operation import Implementation
 from . import inspect
 from .records import KINDS, InspectError, View
 
-
-@dataclass(frozen=True)
-class Row:
-    """One count, for an iteration of each loop."""
-
-    name: str
-    left: float | str
-    right: float | str
+Count = float | str
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two views, each with its hot loop first, and their loops' counts side by side."""
+    """Two views of hot loops, and what an iteration of each has: the counts by name, left and right."""
 
     left: View
     right: View
-    rows: tuple[Row, ...]
-
-    def __getitem__(self, name: str) -> Row:
-        for row in self.rows:
-            if row.name == name:
-                return row
-        raise KeyError(f"no row is called {name!r}; there are {', '.join(row.name for row in self.rows)}")
+    counts: Mapping[str, tuple[Count, Count]]
 
 
 def compare(k: Implementation, other: Implementation, **options: Any) -> Comparison:
@@ -47,31 +35,24 @@ def compare(k: Implementation, other: Implementation, **options: Any) -> Compari
     Raises InspectError if one of them has no hot loop.
     """
     views = inspect(k, "hot", **options), inspect(other, "hot", **options)
-    left, right = (_counts(view) for view in views)
+    left, right = map(_counts, views)
     names = [name for name in left if name in right and (left[name] or right[name])]
-    return Comparison(*views, tuple(Row(name, left[name], right[name]) for name in names))
+    return Comparison(*views, {name: (left[name], right[name]) for name in names})
 
 
-def _counts(view: View) -> dict[str, float | str]:
+def _counts(view: View) -> dict[str, Count]:
     """All counts of a view's hot loop by name, in the order of the table. Raises InspectError without a loop."""
-    loop = next((listing.loop for listing in view.listings if listing.loop is not None), None)
+    loop = view.listings[0].loop
     if loop is None:
         raise InspectError(f"{view.impl} has no hot loop to compare")
     names = {"fma": "FMA", "loads": "all that read memory", "stores": "all that write memory", "spills": "at the stack"}
-    found: dict[str, float | str] = {"instructions": len(loop.instructions)}
+    found: dict[str, Count] = {"instructions": len(loop.instructions)}
     found |= {names.get(kind, kind): loop.counts.get(kind, 0) for kind in (*KINDS, "loads", "stores", "spills")}
-    found |= {
-        "bits of a vector": loop.vector_bits or "scalar",
-        "flops": loop.flops,
-        "bytes": loop.bytes,
-        "accumulators": loop.accumulators,
-        "flops an instruction": _short(loop.flops / len(loop.instructions)),
-        "flops a byte": _short(loop.flops / max(loop.bytes, 1)),
-    }
+    found |= {"bits of a vector": loop.vector_bits or "scalar", "flops": loop.flops, "bytes": loop.bytes}
+    found |= {"accumulators": loop.accumulators, "flops a byte": _short(loop.flops / max(loop.bytes, 1))}
     if (bound := loop.bound) is not None:
         found |= {"cycles at least": _short(bound.cycles), "bound by": bound.name}
-        if bound.share is not None:
-            found["% of the peak at most"] = _short(100 * bound.share)
+        found |= {"% of the peak at most": _short(100 * bound.share)} if bound.share is not None else {}
     if view.measured is not None:
         found["% of the limit, measured"] = _short(100 * view.measured.share)
     return found

@@ -16,13 +16,14 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from .. import _core
 from .families import Family, this_family
 from .loops import heat, hot_loop
-from .records import InspectError, Instruction, Loop, SourceLine
+from .records import InspectError, Instruction, Line, Listing, Loop, SourceLine
 from .source import source_line
 from .x86 import decode
 
@@ -31,23 +32,19 @@ NEEDED = {"capstone": "capstone", "elftools": "pyelftools"}
 HELPERS = ("simd/", "activations/kernel/", "linalg/kernel/", "/usr/", "/opt/")
 """Folders whose files hold no kernels: code inlined from there counts as the line that it was inlined to."""
 
+R_X86_64_RELATIVE = 8
+
 
 def why_not_here() -> str | None:
     """What is missing to read machine code, and the fix; None if nothing is."""
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
-    if not missing:
-        return None
     are = "are" if len(missing) > 1 else "is"
-    return f"{' and '.join(missing)} {are} not installed: pip install 'loopnest[inspect]'"
+    return f"{' and '.join(missing)} {are} not installed: pip install 'loopnest[inspect]'" if missing else None
 
 
 @dataclass(frozen=True)
 class Function:
-    """A function in a file.
-
-    symbol   the linker's name; name: the same as C++ writes it
-    section  the number of its section
-    """
+    """A function in a file: the linker's name, its name in C++, and where its code is."""
 
     symbol: str
     name: str
@@ -67,8 +64,7 @@ class ObjectFile:
     """
 
     def __init__(self, where: Path | bytes) -> None:
-        missing = why_not_here()
-        if missing:
+        if missing := why_not_here():
             raise InspectError(missing)
         from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
@@ -77,48 +73,53 @@ class ObjectFile:
         if self.path is not None and not self.path.is_file():
             raise InspectError(f"there is no file {self.path}")
         self.data = where.read_bytes() if isinstance(where, Path) else where
-        if self.data[:4] in (b"\xcf\xfa\xed\xfe", b"\xca\xfe\xba\xbe"):
-            raise InspectError(
-                f"{self.path or 'this'} is a Mach-O file of macOS, expected an ELF file: `otool -tvV` disassembles "
-                "it; --source and --remarks work there"
-            )
+        named, works = self.path or "the file", "--source and --remarks work without its machine code"
         try:
             self.elf = ELFFile(io.BytesIO(self.data))
         except ELFError as error:
-            raise InspectError(f"{self.path or 'the file'} is no ELF file ({error})") from None
-        machine = self.elf.get_machine_arch()
-        if machine != "x64":
-            raise InspectError(
-                f"{self.path or 'the file'} is for {machine}, expected x86-64: `objdump -d` disassembles it; "
-                "--source and --remarks work there"
-            )
+            raise InspectError(f"{named} is no ELF file ({error}): `otool -tvV` reads macOS's; {works}") from None
+        if (machine := self.elf.get_machine_arch()) != "x64":
+            raise InspectError(f"{named} is for {machine}, expected x86-64: `objdump -d` disassembles it; {works}")
         self._code: dict[Function, tuple[Instruction, ...]] = {}
 
     @functools.cached_property
     def functions(self) -> tuple[Function, ...]:
         """In the order of their addresses; if several have one address, the first."""
         found: dict[tuple[int, int], Function] = {}
-        for table in (".symtab", ".dynsym"):
-            section = self.elf.get_section_by_name(table)
-            for symbol in section.iter_symbols() if section is not None else ():
-                index, size = symbol["st_shndx"], symbol["st_size"]
-                if isinstance(index, int) and size and symbol["st_info"]["type"] == "STT_FUNC":
-                    one = Function(symbol.name, demangled(symbol.name), symbol["st_value"], size, index)
-                    found.setdefault((index, one.address), one)
+        for symbol in self._symbols("STT_FUNC", ".symtab", ".dynsym"):
+            if isinstance(index := symbol["st_shndx"], int):
+                one = Function(symbol.name, demangled(symbol.name), symbol["st_value"], symbol["st_size"], index)
+                found.setdefault((index, one.address), one)
         return tuple(found[place] for place in sorted(found))
 
-    def function(self, symbol: str) -> Function:
-        """The function with this symbol or this name. Raises InspectError."""
-        for function in self.functions:
-            if symbol in (function.symbol, function.name):
-                return function
-        named = [f for f in self.functions if re.sub(r"[(<].*", "", f.name).split("::")[-1].split(" ")[-1] == symbol]
+    def _symbols(self, kind: str, *tables: str) -> Iterator[Any]:
+        for table in tables:
+            section = self.elf.get_section_by_name(table)
+            for symbol in section.iter_symbols() if section is not None else ():
+                if symbol["st_size"] and symbol["st_info"]["type"] == kind:
+                    yield symbol
+
+    def function(self, name: str) -> Function:
+        """The function with this symbol, this name, or this name without namespace and parameters.
+
+        Raises InspectError if there is none, or several.
+        """
+        exact = (f for f in self.functions if name in (f.symbol, f.name))
+        if found := next(exact, None):
+            return found
+        named = [f for f in self.functions if re.search(rf"\b{re.escape(name)}[(<]", f.name)]
         if len(named) == 1:
             return named[0]
         known = ", ".join(f.name for f in (named or self.functions)[:12])
         raise InspectError(
-            f"no function is called {symbol!r}; there are {known or 'none with a symbol: was it stripped?'}"
+            f"no function is called {name!r}; there are {known or 'none with a symbol: was it stripped?'}"
         )
+
+    def function_at(self, address: int) -> Function | None:
+        """The function around this address, in a linked file."""
+        starts, ordered = self._by_address
+        at = bisect.bisect_right(starts, address) - 1
+        return ordered[at] if at >= 0 and address in ordered[at] else None
 
     @functools.cached_property
     def _by_address(self) -> tuple[list[int], list[Function]]:
@@ -129,12 +130,6 @@ class ObjectFile:
     def _by_symbol(self) -> Mapping[str, Function]:
         return {function.symbol: function for function in self.functions}
 
-    def function_at(self, address: int) -> Function | None:
-        """The function around this address, in a linked file."""
-        starts, ordered = self._by_address
-        at = bisect.bisect_right(starts, address) - 1
-        return ordered[at] if at >= 0 and address in ordered[at] else None
-
     def code(self, function: Function) -> tuple[Instruction, ...]:
         """Its instructions."""
         if function not in self._code:
@@ -143,12 +138,6 @@ class ObjectFile:
             data = section.data()[start : start + function.size]
             self._code[function] = tuple(decode(data, function.address))
         return self._code[function]
-
-    def undefined(self, ignored: tuple[str, ...] = ()) -> list[str]:
-        """The symbols of other files that it refers to."""
-        table = self.elf.get_section_by_name(".symtab")
-        names = [symbol.name for symbol in table.iter_symbols() if symbol["st_shndx"] == "SHN_UNDEF"]
-        return [name for name in names if name and not name.startswith(ignored)]
 
     def lines(self, function: Function, helpers: tuple[str, ...] = HELPERS) -> Callable[[int], SourceLine | None]:
         """A function from an address to its source line. For inlined code it is the innermost place outside of files
@@ -179,49 +168,45 @@ class ObjectFile:
     def address_of(self, offset: int) -> int:
         """The address of an offset in the file."""
         for segment in self.elf.iter_segments("PT_LOAD"):
-            if segment["p_offset"] <= offset < segment["p_offset"] + segment["p_filesz"]:
+            if 0 <= offset - segment["p_offset"] < segment["p_filesz"]:
                 return int(offset - segment["p_offset"] + segment["p_vaddr"])
         return offset
 
     @functools.cached_property
     def _tables(self) -> list[tuple[int, int]]:
         """The variables, which may be tables of functions: from and to."""
-        table = self.elf.get_section_by_name(".symtab")
-        return sorted(
-            (symbol["st_value"], symbol["st_value"] + symbol["st_size"])
-            for symbol in (table.iter_symbols() if table is not None else ())
-            if symbol["st_info"]["type"] == "STT_OBJECT" and symbol["st_size"]
-        )
+        variables = self._symbols("STT_OBJECT", ".symtab")
+        return sorted((one["st_value"], one["st_value"] + one["st_size"]) for one in variables)
 
     @functools.cached_property
     def _pointers(self) -> Mapping[int, int]:
         """The addresses in tables of pointers, which the loader writes."""
-        return {at: addend for _, at, addend in self._relocations(".rela.dyn", kinds=(8,))}  # R_X86_64_RELATIVE
+        return {
+            one["r_offset"]: one["r_addend"]
+            for one, _ in self._relocations(".rela.dyn")
+            if one["r_info_type"] == R_X86_64_RELATIVE
+        }
 
-    def _relocations(self, *names: str, kinds: tuple[int, ...] = ()) -> Iterator[tuple[str, int, int]]:
-        """Symbol, place and addend of each relocation of these sections."""
+    def _relocations(self, *names: str) -> Iterator[tuple[Any, str]]:
+        """The relocations of these sections, each with its symbol."""
         for name in names:
             section = self.elf.get_section_by_name(name)
             symbols = self.elf.get_section(section["sh_link"]) if section is not None else None
             for one in section.iter_relocations() if section is not None else ():
-                if not kinds or one["r_info_type"] in kinds:
-                    index = one["r_info_sym"]
-                    symbol = symbols.get_symbol(index).name if index and symbols is not None else ""
-                    yield symbol, one["r_offset"], one["r_addend"]
+                index = one["r_info_sym"]
+                yield one, symbols.get_symbol(index).name if index and symbols is not None else ""
 
     def _in_table(self, address: int) -> Iterator[Function]:
         at = bisect.bisect_right(self._tables, (address, 1 << 64)) - 1
         first, last = self._tables[at] if at >= 0 else (0, 0)
         for place in range(first, last, 8) if address < last else ():
-            pointer = self._pointers.get(place)
-            found = self.function_at(pointer) if pointer is not None else None
-            if found is not None:
+            if found := self.function_at(self._pointers.get(place, 0)):
                 yield found
 
     @functools.cached_property
     def _stubs(self) -> Mapping[int, str]:
         """The symbol that each stub of the procedure linkage table (PLT) jumps to."""
-        slots = {at: symbol for symbol, at, _ in self._relocations(".rela.plt", ".rela.dyn") if symbol}
+        slots = {one["r_offset"]: symbol for one, symbol in self._relocations(".rela.plt", ".rela.dyn") if symbol}
         stubs = {}
         for name in (".plt", ".plt.got", ".plt.sec"):
             section = self.elf.get_section_by_name(name)
@@ -238,8 +223,7 @@ class ObjectFile:
             for address in (one.target, one.refers_to):
                 if address is None or address in function:
                     continue
-                found = self.function_at(address) or self._by_symbol.get(self._stubs.get(address, ""))
-                if found is not None:
+                if found := self.function_at(address) or self._by_symbol.get(self._stubs.get(address, "")):
                     yield found
                 elif one.kind != "branch":
                     yield from self._in_table(address)
@@ -258,14 +242,41 @@ class ObjectFile:
                     waiting.append(callee)
         return found
 
-    def called_name(self, call: Instruction) -> str:
-        """The name of the function that a call calls, in this file or another."""
-        if call.target is None:
+    def called_by(self, loop: Loop) -> list[str]:
+        """The names of the functions that a loop calls in every iteration."""
+        calls = [one for one in loop.instructions if one.mnemonic == "call"]
+        if calls and self.elf["e_type"] == "ET_REL":  # not linked: all names that the file asks for
+            table = self.elf.get_section_by_name(".symtab")
+            asked = [symbol.name for symbol in table.iter_symbols() if symbol["st_shndx"] == "SHN_UNDEF"]
+            return [name for name in asked if name and not name.startswith(("NRT_", "numba_", "Py", "_Py"))]
+        return list(dict.fromkeys(self._called(one.target) for one in calls))
+
+    def _called(self, target: int | None) -> str:
+        if target is None:
             return "a function by its pointer"
-        found = self.function_at(call.target)
-        if found is not None:
-            return re.sub(r"\(.*", "", found.name)
-        return demangled(self._stubs[call.target]) if call.target in self._stubs else f"{call.target:x}"
+        found = self.function_at(target)
+        return demangled(self._stubs.get(target, f"{target:x}")) if found is None else found.name.partition("(")[0]
+
+
+def assembly(
+    file: ObjectFile, function: Function, loop: Loop | None, title: str, aspect: str,
+    helpers: tuple[str, ...] = HELPERS, notes: tuple[str, ...] = (), facts: Mapping[str, Any] | None = None,
+) -> Listing:  # fmt: skip
+    """A function's machine code with its source lines; for the aspect "hot" its hot loop alone."""
+    line_of, hot = file.lines(function, helpers), loop.addresses if loop is not None else frozenset()
+    code = [replace(one, line=line_of(one.address)) for one in file.code(function)]
+    if loop is None:
+        notes = (*notes, f"{title} has no loop.")
+    else:
+        loop = replace(loop, instructions=tuple(one for one in code if one.address in hot))
+        if called := file.called_by(loop):
+            notes = (*notes, f"It calls {', '.join(called)} in every iteration: their work is not counted here.")
+        if loop.skipped:
+            notes = (*notes, f"The common path skips {loop.skipped} more of the loop's instructions, not counted.")
+    whole = loop is None or aspect != "hot"
+    shown = code if whole else [one for one in code if one.address in hot]
+    lines = tuple(Line(one.text, one.kind, one.line, one.address, one.address in hot) for one in shown)
+    return Listing(title if whole else f"the hot loop of {title}", "asm", lines, loop, notes, facts or {})
 
 
 @functools.cache

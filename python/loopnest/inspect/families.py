@@ -9,33 +9,31 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from .records import Bound, InspectError, Instruction, Loop
 
 TABLE = """
-family          | FMA   | adds     | shuffles | loads   | stores    | instructions | latency   | float32 | float64 | models
-Haswell         | 2/2   | 1/1      | 1/1      | 2/2     | 1/1       | 4            | 5,5,3,3,4 | 7/14    | 14/28   | haswell
+family          | FMA   | adds     | shuffles | loads   | stores    | instructions | latency   | float32 | float64 | LLVM's names
+Haswell         | 2/2   | 1/1      | 1/1      | 2/2     | 1/1       | 4            | 5,5,3,3,4 | 7/14    | 14/28   | haswell broadwell
 Skylake         | 2/2   | with FMA | 1/1      | 2/2     | 1/1       | 4            | 4,4,4,4,4 | 3/5     | 4/8     | skylake
-Skylake-X       | 2/2/2 | with FMA | 1/1/1    | 2/2/2   | 1/1/1     | 4            | 4,4,4,4,4 | 3/5/10  | 4/8/16  | skylake-avx512
+Skylake-X       | 2/2/2 | with FMA | 1/1/1    | 2/2/2   | 1/1/1     | 4            | 4,4,4,4,4 | 3/5/10  | 4/8/16  | skylake-avx512 cascadelake cooperlake
 Ice Lake server | 2/2/2 | with FMA | 2/2/1    | 2/2/2   | 2/2/1     | 5            | 4,4,4,4,4 | 3/5/10  | 4/8/16  | icelake-server
-Ice Lake        | 2/2/1 | with FMA | 2/2/1    | 2/2/2   | 2/2/1     | 5            | 4,4,4,4,4 | 3/5/10  | 4/8/16  | icelake-client
-Golden Cove     | 2/2/2 | 2/2/2    | 2/2/1    | 3/3/2   | 2/2/1     | 6            | 4,4,3,4,4 | 3/5/10  | 4/8/16  | sapphirerapids alderlake
+Ice Lake        | 2/2/1 | with FMA | 2/2/1    | 2/2/2   | 2/2/1     | 5            | 4,4,4,4,4 | 3/5/10  | 4/8/16  | icelake-client tigerlake rocketlake
+Golden Cove     | 2/2/2 | 2/2/2    | 2/2/1    | 3/3/2   | 2/2/1     | 6            | 4,4,3,4,4 | 3/5/10  | 4/8/16  | sapphirerapids emeraldrapids alderlake raptorlake
 Zen 2           | 2/2   | 2/2      | 2/2      | 2/2     | 1/1       | 6            | 5,3,3,2,3 | 3/6     | 5/10    | znver2
 Zen 3           | 2/2   | 2/2      | 2/2      | 3:2/2   | 2:1/1     | 6            | 4,3,3,2,3 | 3/3     | 5/5     | znver3
-Zen 4           | 2/2/1 | 2/2/1    | 2/2/1    | 3:2/2/1 | 2:1/1/0.5 | 6            | 4,3,3,2,3 | 3/3/6   | 5/5/9   | znver4 znver3
-Zen 5           | 2/2/2 | 2/2/2    | 2/2/2    | 4:2/2/2 | 2:2/2/1   | 8            | 4,3,3,2,3 | 3/3/6   | 5/5/10  | znver5 znver4
+Zen 4           | 2/2/1 | 2/2/1    | 2/2/1    | 3:2/2/1 | 2:1/1/0.5 | 6            | 4,3,3,2,3 | 3/3/6   | 5/5/9   | znver4
+Zen 5           | 2/2/2 | 2/2/2    | 2/2/2    | 4:2/2/2 | 2:2/2/1   | 8            | 4,3,3,2,3 | 3/3/6   | 5/5/10  | znver5
 typical         | 2/2/2 | with FMA | 1/1/1    | 2/2/2   | 1/1/1     | 4            | 4,4,4,4,4 | 4/5/10  | 4/8/16  |
 """  # noqa: E501
 """Per cycle with vectors of 128/256/512 bits, before a colon with general registers. Latency: cycles of an FMA, a
-multiply, an add, a comparison, a conversion. float32 and float64: cycles that a division keeps its unit busy. Models:
-the names in compilers and llvm-mca, the best first."""
+multiply, an add, a comparison, a conversion. float32 and float64: cycles that a division keeps its unit busy."""
 
 WIDTHS = (128, 256, 512)
 """Bits of vectors. 128 also stands for scalars in vector registers; 64 for general registers, where these differ."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # one object a family
 class Family:
     """A row of the table; adds is None where additions run on the FMA units."""
 
@@ -85,16 +83,6 @@ def _by_bits(cell: str) -> dict[int, float]:
 
 *FAMILIES, TYPICAL = map(_row, TABLE.strip().splitlines()[1:])
 
-INTEL = {
-    "Haswell": (0x3C, 0x3F, 0x45, 0x46, 0x3D, 0x47, 0x4F, 0x56),  # and Broadwell
-    "Skylake": (0x4E, 0x5E, 0x8E, 0x9E, 0xA5, 0xA6),
-    "Skylake-X": (0x55,),
-    "Ice Lake server": (0x6A, 0x6C),
-    "Ice Lake": (0x7D, 0x7E, 0x8C, 0x8D, 0xA7),  # and Tiger Lake, Rocket Lake
-    "Golden Cove": (0x8F, 0xCF, 0xAD, 0xAE, 0x97, 0x9A, 0xB7, 0xBA, 0xBF),  # of hybrid ones the fast cores
-}
-"""Models of Intel's family 6 in /proc/cpuinfo."""
-
 
 def family_called(name: str) -> Family:
     """The family with this name, such as "Zen 4" or "zen4". Raises InspectError."""
@@ -107,39 +95,12 @@ def family_called(name: str) -> Family:
 @functools.cache
 def this_family() -> Family | None:
     """The family of this machine's processor; None if it is not in the table."""
-    file = Path("/proc/cpuinfo")
-    if not file.exists():
-        return None
-    pairs = (line.partition(":") for line in file.read_text().split("\n\n")[0].splitlines())
-    name = name_of({key.strip(): value.strip() for key, _, value in pairs})
-    return family_called(name) if name else None
+    import llvmlite.binding as llvm  # comes with Numba
+
+    return next((family for family in FAMILIES if llvm.get_host_cpu_name() in family.models), None)
 
 
-def name_of(facts: Mapping[str, str]) -> str | None:
-    """The family's name from the facts in /proc/cpuinfo."""
-    family, model = int(facts.get("cpu family", 0)), int(facts.get("model", 0))
-    if facts.get("vendor_id") == "GenuineIntel" and family == 6:
-        return next((name for name, models in INTEL.items() if model in models), None)
-    if facts.get("vendor_id") == "AuthenticAMD":
-        if family == 23:
-            return "Zen 2" if model >= 0x30 else None
-        if family == 25:
-            return "Zen 4" if 0x10 <= model <= 0x1F or 0x60 <= model <= 0xAF else "Zen 3"
-        if family == 26:
-            return "Zen 5" if model < 0x20 or 0x40 <= model < 0x50 else None  # the others have narrower vector units
-    return None
-
-
-WHY = {
-    "FMA units": "the units for multiply-adds are busy in every cycle",
-    "add units": "the units for additions are busy in every cycle",
-    "divider": "the divider is busy all the time",
-    "shuffles": "the units that move elements between lanes are busy in every cycle",
-    "loads": "every cycle reads as much memory as it can",
-    "stores": "every cycle writes as much memory as it can",
-    "latency": "each iteration waits for the one before",
-    "instructions": "no cycle can start more instructions",
-}
+RESOURCES = ("FMA units", "add units", "divider", "shuffles", "loads", "stores", "latency", "instructions")
 
 
 def bound_of(loop: Loop, family: Family, most_bits: int) -> Bound:
@@ -149,15 +110,16 @@ def bound_of(loop: Loop, family: Family, most_bits: int) -> Bound:
     share = None
     if loop.flops and most:  # with units of its own for additions, a core can do more than the peak of multiply-adds
         share = min(1.0, loop.flops / (most * family.peak(loop.itemsize, most_bits)))
+    others = ", ".join(f"{other} {n:.3g}" for other, n in cycles.items() if n and other != name)
     reach = "" if share is None else f": at most {100 * share:.3g} % of the peak"
     count = f"{most:.3g} cycle{'' if most == 1 else 's'} an iteration"
-    sentence = f"Bound by {name} on {family.name}: {count}, {WHY[name]}{reach}."
+    sentence = f"Bound by {name} on {family.name}: {count} ({others}){reach}."
     return Bound(name, most, share, sentence, cycles, family.name)
 
 
 def cycles_by(loop: Loop, family: Family) -> dict[str, float]:
     """The cycles of an iteration by resource."""
-    cycles = dict.fromkeys(WHY, 0.0)
+    cycles = dict.fromkeys(RESOURCES, 0.0)
     for one in loop.instructions:
         bits = max(one.vector_bits, 128)
         if one.kind == "add" and family.adds is not None:

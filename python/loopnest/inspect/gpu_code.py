@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from typing import NamedTuple
 
 from .loops import hot_loop
 from .records import Instruction, Line, Loop, SourceLine
@@ -42,27 +43,16 @@ _FLOATING = ("fma", "multiply", "add", "divide", "compare", "logic")
 _STOPS = ("bra", "ret", "exit", "trap", "BRA", "JMP", "RET", "EXIT", "KILL")
 
 
-@dataclass(frozen=True)
-class Code:
-    """A kernel's text, and its instructions by the index of their line. Addresses count instructions from 0."""
+class Code(NamedTuple):
+    """A kernel's lines, those of its hot loop marked; its instructions by the index of their line, whose addresses
+    count instructions from 0; and the loop."""
 
     lines: tuple[Line, ...]
     instructions: dict[int, Instruction]
-
-    @property
-    def loop(self) -> Loop | None:
-        """The hot loop."""
-        return hot_loop(tuple(self.instructions.values()))
-
-    def marked(self, loop: Loop | None) -> tuple[Line, ...]:
-        """The lines, the loop's among them marked as hot."""
-        hot = loop.addresses if loop is not None else frozenset()
-        at = [n for n, one in self.instructions.items() if one.address in hot]
-        inside = range(at[0], at[-1] + 1) if at else range(0)
-        return tuple(replace(line, hot=n in inside) for n, line in enumerate(self.lines))
+    loop: Loop | None = None
 
 
-def families(instructions: Iterable[Instruction]) -> dict[str, int]:
+def names_of(instructions: Iterable[Instruction]) -> dict[str, int]:
     """Counts by name, without modifiers: FFMA, LDS; fma.f32, ld.shared.f32."""
     counted: Counter[str] = Counter()
     for one in instructions:
@@ -93,7 +83,12 @@ class _Reader:
         for n, one in self.instructions.items():
             names = re.findall(r"\.L_x_\w+|\$L\w+", one.operands) if one.kind == "branch" else []
             self.instructions[n] = replace(one, target=self.labels.get(names[-1]) if names else None)
-        return Code(tuple(self.lines), self.instructions)
+        loop = hot_loop(tuple(self.instructions.values()))
+        hot = loop.addresses if loop is not None else frozenset()
+        at = [n for n, one in self.instructions.items() if one.address in hot]
+        inside = range(at[0], at[-1] + 1) if at else range(0)
+        lines = (replace(line, hot=n in inside) for n, line in enumerate(self.lines))
+        return Code(tuple(lines), self.instructions, loop)
 
 
 def _classified(address: int, name: str, operands: str, guarded: bool) -> Instruction:

@@ -10,7 +10,6 @@ blocks and argument types are a real call's.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import importlib.util
 import re
@@ -18,20 +17,21 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
+from unittest import mock
 
 import numpy as np
 
 from ..backends import cuda_simulated
+from ..backends.cuda_cpp import known_archs
 from ..operation import Implementation, Workload
 from . import Request, run_once, workload_of
 from .cubin import assemble, disassemble, why_no_assembler, why_no_disassembler
-from .gpu_code import families, read_ptx, read_sass
+from .gpu_code import names_of, read_ptx, read_sass
 from .occupancy import Gpu, gpu_named, occupancy
 from .records import InspectError, Listing
-from .source import source_listing
 
-SHOWS = ("hot", "source", "sass", "ptx")
+SHOWS = ("hot", "sass", "ptx")
 MEASURES = False  # the limits of this machine's processor say nothing about a GPU, nor about a simulated one
 
 DEFAULT_GPU = "H100"
@@ -43,10 +43,10 @@ _one_at_a_time = threading.Lock()
 class Launch:
     """One launch.
 
-    kernel     numba.cuda's dispatcher and the types of its arguments; for CUDA C++ the .cu file and the name expression
-    name       the kernel's, as it was written
-    grid       blocks along x, y and z; block: the same for threads
-    shared     bytes of dynamic shared memory
+    kernel  numba.cuda's dispatcher and the types of its arguments; for CUDA C++ the .cu file and the name expression
+    name    the kernel's, as it was written
+    grid    blocks along x, y and z; block: the same for threads
+    shared  bytes of dynamic shared memory
     """
 
     kernel: tuple[Any, Any]
@@ -76,8 +76,7 @@ def shown(
 ) -> list[Listing]:
     """The listings of numba.cuda's and of CUDA C++'s rungs, which differ in how launches are noted and compiled."""
     k = request.implementation
-    if request.aspect == "source":
-        return [source_listing(k)]
+    missing = missing or why_no_assembler() or (why_no_disassembler() if request.aspect == "sass" else None)
     if missing:
         raise InspectError(missing)
     gpu, workload = gpu_of(request), workload_of(k, request.options.get("workload"))
@@ -89,95 +88,68 @@ def shown(
         times[key] += 1
     if not largest:
         raise InspectError(f"{k.id} launches no kernel on {workload.name}")
-    listings = []
-    for key, launch in largest.items():
-        symbol, ptx = compiled(launch, gpu.cc)
-        facts, notes = facts_of(ptx, symbol, launch, gpu)
-        facts["grid"] += f" on {workload.name}" + (f", launched {times[key]} times in a call" if times[key] > 1 else "")
-        listings.append(_listing(request, ptx, symbol, launch, gpu, facts, notes))
-    return listings
+    return [_listing(request, launch, *compiled(launch, gpu.cc), gpu, workload, times[key])
+            for key, launch in largest.items()]  # fmt: skip
 
 
 def _listing(
-    request: Request, ptx: str, symbol: str, launch: Launch, gpu: Gpu, facts: dict[str, Any], notes: list[str]
+    request: Request, launch: Launch, symbol: str, ptx: str, gpu: Gpu, workload: Workload, times: int
 ) -> Listing:
     """A kernel's SASS or PTX; for "hot" the loop alone, in SASS, or in PTX without nvdisasm."""
-    aspect, missing = request.aspect, why_no_disassembler()
-    if aspect == "sass" and missing:
-        raise InspectError(missing)
-    language = "ptx" if aspect == "ptx" or missing else "sass"
-    if aspect == "hot" and missing:
+    assembled, hot, missing, notes = assemble(ptx, gpu.cc), request.aspect == "hot", why_no_disassembler(), []
+    if hot and missing:
         notes.append(f"This is PTX, which has no machine instructions: {missing}.")
-    code = read_ptx(ptx, symbol) if language == "ptx" else read_sass(disassemble(assemble(ptx, gpu.cc).cubin), symbol)
-    loop = code.loop
-    if loop is not None:
-        facts["instructions"] = families(loop.instructions)
-    elif aspect == "hot":
+    in_ptx = request.aspect == "ptx" or missing is not None
+    code = read_ptx(ptx, symbol) if in_ptx else read_sass(disassemble(assembled.cubin), symbol)
+    if hot and code.loop is None:
         notes.append("No loop was found in it: each thread does its work once, or the compiler unrolled the loop.")
-    lines = code.marked(loop)
-    if aspect == "hot" and loop is not None:
-        lines = tuple(line for line in lines if line.hot)
-    lines = tuple(replace(line, text=line.text.replace(symbol, launch.name)) for line in lines)
-    title = f"{launch.name}, {request.dtype}, {language.upper()} for compute capability {gpu.capability}"
-    return Listing(title, "ptx" if language == "ptx" else "sass", lines, loop, tuple(notes), facts)
-
-
-def facts_of(ptx: str, symbol: str, launch: Launch, gpu: Gpu) -> tuple[dict[str, Any], list[str]]:
-    """Registers, memory and occupancy, and notes on them."""
-    facts: dict[str, Any] = {
-        "block": f"{_sizes(launch.block)} threads",
-        "grid": f"{_sizes(launch.grid)} blocks",
-    }
-    if missing := why_no_assembler():
-        return facts, [f"Registers and occupancy are not known: {missing}"]
-    assembled = assemble(ptx, gpu.cc)
+    lines = code.lines if code.loop is None or not hot else tuple(line for line in code.lines if line.hot)
     kernel = assembled.kernels[symbol]
     shared = kernel.shared + launch.shared
-    spilled = kernel.spill_stores + kernel.spill_loads
-    resources = (
-        f"{kernel.registers} registers a thread",
-        f"{shared:,} bytes of shared memory a block" if shared else "no shared memory",
-        f"{kernel.barriers} barrier{'s' if kernel.barriers > 1 else ''}" if kernel.barriers else "no barrier",
-        f"{spilled} bytes spilled and read back" if spilled else "nothing spilled",
-    )
-    held = occupancy(gpu, threads=launch.threads, registers=kernel.registers, shared=shared, barriers=kernel.barriers)
-    facts |= {
-        "resources": ", ".join(resources),
-        "assembler": assembled.tool,
-        "kernel": dataclasses.asdict(kernel) | {"shared": shared},
-        "occupancy": dataclasses.asdict(held),
-    }
-    notes = [held.sentence]
+    held = occupancy(gpu, threads=launch.threads, registers=kernel.registers, shared=shared)
+    notes.append(held.sentence)
     if held.blocks and gpu.multiprocessors:
-        waves = launch.blocks / (held.blocks * gpu.multiprocessors)
+        filled = f"{launch.blocks / (held.blocks * gpu.multiprocessors):.2f}"
         notes.append(
-            f"The grid's {launch.blocks:,} blocks fill its {gpu.multiprocessors} multiprocessors {waves:.2f} times."
+            f"The grid's {launch.blocks:,} blocks fill its {gpu.multiprocessors} multiprocessors {filled} times."
         )
-    return facts, notes
+    facts = {
+        "block": f"{sizes(launch.block)} threads",
+        "grid": f"{sizes(launch.grid)} blocks on {workload.name}, {times} times in a call",
+        "resources": f"{kernel.registers} registers a thread, {shared:,} bytes of shared memory a block, "
+        f"{kernel.spill_stores + kernel.spill_loads} bytes spilled and read back",
+        "assembler": assembled.tool,
+        "kernel": replace(kernel, shared=shared),
+        "occupancy": held,
+    }
+    if code.loop is not None:
+        facts["instructions"] = names_of(code.loop.instructions)
+    language: Literal["ptx", "sass"] = "ptx" if in_ptx else "sass"
+    lines = tuple(replace(line, text=line.text.replace(symbol, launch.name)) for line in lines)
+    title = f"{launch.name}, {request.dtype}, {language.upper()} for compute capability {gpu.capability}"
+    return Listing(title, language, lines, code.loop, tuple(notes), facts)
 
 
-def _sizes(sizes: tuple[int, ...]) -> str:
+def sizes(of: tuple[int, ...]) -> str:
     """Without the ones at the end.
 
-    >>> _sizes((16, 16, 1))
-    '16 × 16'
+    >>> sizes((16, 128, 1))
+    '16 × 128'
     """
-    kept = max((n for n, size in enumerate(sizes) if size != 1), default=0)
-    return " × ".join(map(str, sizes[: kept + 1]))
+    return re.sub(r"( × 1)+$", "", " × ".join(map(str, of)))
 
 
 def gpu_of(request: Request) -> Gpu:
     """The GPU of the option `gpu`. Raises InspectError if the installed compiler writes no code for it."""
-    from cuda.bindings import nvrtc
-
     try:
         gpu = gpu_named(request.options.get("gpu") or DEFAULT_GPU)
     except ValueError as error:
         raise InspectError(str(error)) from None
-    status, arches = nvrtc.nvrtcGetSupportedArchs()
-    if not int(status) and 10 * gpu.cc[0] + gpu.cc[1] not in arches:
-        known = ", ".join(f"{arch // 10}.{arch % 10}" for arch in arches)
-        raise InspectError(f"gpu is {gpu.name} ({gpu.capability}), expected one that the compiler knows: {known}")
+    known = known_archs()
+    if f"sm_{gpu.cc[0]}{gpu.cc[1]}" not in known:
+        raise InspectError(
+            f"gpu is {gpu.name} ({gpu.capability}), expected one that the compiler knows: {', '.join(known)}"
+        )
     return gpu
 
 
@@ -242,15 +214,18 @@ def _noting() -> Iterator[list[Launch]]:
 
         return launch
 
-    stand_ins = (
-        (CUDADispatcher, "__getitem__", configured),
-        (cuda, "to_device", lambda array, *_, **__: np.asarray(array).view(HostArray)),
-        (cuda, "device_array", lambda shape, dtype=np.float64, *_, **__: np.empty(shape, dtype).view(HostArray)),
-    )
-    with _one_at_a_time, contextlib.ExitStack() as stack:
-        for owner, name, stand_in in stand_ins:
-            stack.callback(setattr, owner, name, getattr(owner, name))
-            setattr(owner, name, stand_in)
+    def to_host(array: Any, *_: Any, **__: Any) -> HostArray:
+        return np.asarray(array).view(HostArray)
+
+    def on_host(shape: Any, dtype: Any = np.float64, **_: Any) -> HostArray:
+        return np.empty(shape, dtype).view(HostArray)
+
+    with (
+        _one_at_a_time,
+        mock.patch.object(CUDADispatcher, "__getitem__", configured),
+        mock.patch.object(cuda, "to_device", to_host),
+        mock.patch.object(cuda, "device_array", on_host),
+    ):
         yield launches
 
 

@@ -22,7 +22,7 @@ from . import Request, run_once
 from .in_cuda import Launch, shown, three
 from .records import InspectError, Listing
 
-SHOWS = ("hot", "source", "sass", "ptx")
+SHOWS = ("hot", "sass", "ptx")
 MEASURES = False  # see in_cuda.py
 
 _one_at_a_time = threading.Lock()

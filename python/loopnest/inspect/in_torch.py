@@ -2,9 +2,9 @@
 
     workload  of the call; the operation's smallest by default
 
-source  the rung's Python; then the C++ that Inductor wrote and the Python that calls it, or, of an eager rung, torch's
-        operators and the routines of MKL and oneDNN, which these libraries report themselves
-hot     and asm: the machine code of Inductor's C++, from the shared object that torch loaded
+source  the rung's Python; then Inductor's code, or, of an eager rung, torch's operators and the routines of MKL and
+        oneDNN, which these libraries report themselves
+hot     and asm: the machine code of Inductor's C++, from the shared objects that torch loaded
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ import re
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from unittest import mock
 
 from ..operation import Implementation, Workload
 from . import Request, run_once, workload_of
-from .elf import HELPERS, object_file
+from .elf import HELPERS, assembly, object_file
 from .families import this_family
 from .loops import heat, hot_loop
 from .records import InspectError, Line, Listing
@@ -29,45 +29,49 @@ from .source import source_listing
 
 SHOWS = ("source", "hot", "asm")
 
+Routine = tuple[str, str, str]
+"""A library ("MKL", "oneDNN", or "ATen" for torch's own operators), its routine, and the library's report on a call."""
+
+VIEWS = re.compile(r"aten::(as_strided|resolve_|lift_fresh|detach|view|to|expand|slice|select|reshape|_unsafe_view|t|"
+                   r"transpose|alias)")  # fmt: skip
+"""Operators that move no element."""
+
 
 def show(request: Request) -> list[Listing]:
-    k = request.implementation
-    reason = k.why_unavailable()
-    if reason is not None:
-        if request.aspect == "source":
+    k, source = request.implementation, request.aspect == "source"
+    if (reason := k.why_unavailable()) is not None:
+        if source:
             return [source_listing(k)]
         raise InspectError(f"{k.id} cannot run here: {reason}")
     workload = workload_of(k, request.options.get("workload") or k.operation.contract.workloads[0].name)
-    more = f"`loopnest inspect {k.operation.name} {k.id} --source`"
-    if k.variant != "compiled":
-        if request.aspect == "source":
-            return [source_listing(k), _routines(k, workload, request.dtype)]
-        raise InspectError(f"{k.id} has no loops of its own: it calls torch's routines. {more} names them")
-    kernels, wrapper = inductor_code(k, workload, request.dtype)
-    if request.aspect == "source":
-        return [source_listing(k), *kernels, wrapper]
-    listings = list(_machine_code(kernels, request.aspect))
+    if k.variant != "compiled" and source:
+        return [source_listing(k), _routines(k, workload, request.dtype)]
+    listings = []
+    if k.variant == "compiled":
+        codes = inductor_code(k, workload, request.dtype)
+        if source:
+            title = f"Inductor's code, on {workload.name}, {request.dtype}"
+            return [source_listing(k), *(Listing(title, "python", tuple(map(Line, c.splitlines()))) for c in codes)]
+        listings = list(_machine_code("".join(codes), request.aspect))
     if not listings:
-        raise InspectError(f"{k.id} has no loops of its own: Inductor's code calls torch's routines. {more} shows it")
+        more = f"`loopnest inspect {k.operation.name} {k.id} --source`"
+        raise InspectError(f"{k.id} has no loops of its own: it calls torch's routines. {more} names them")
     return listings
 
 
 # --- eager rungs: whose routines run
 
 
-Routine = tuple[str, str, str]
-"""A library ("MKL", "oneDNN", or "ATen" for torch's own operators), its routine, and the library's report on a call."""
-
-
 def routines_of(k: Implementation, workload: str, dtype: str) -> tuple[Counter[Routine], dict[str, str]]:
     """The routines that one call of a torch rung runs, in order, and the versions of the libraries.
 
-    It runs in a process of its own: MKL and oneDNN report their routines only if asked when they are loaded.
+    It runs in a process of its own, `report`: MKL and oneDNN report only if asked when they are loaded.
     """
-    environment = {**os.environ, "MKL_VERBOSE": "1", "ONEDNN_VERBOSE": "1", "DNNL_VERBOSE": "1"}
     package = str(Path(__file__).parents[2])
-    environment["PYTHONPATH"] = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
-    command = [sys.executable, "-m", f"{__package__}.torch_child", k.operation.name, k.id, workload, dtype]
+    path = os.pathsep.join([package, *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, "PYTHONPATH": path, "MKL_VERBOSE": "1", "ONEDNN_VERBOSE": "1", "DNNL_VERBOSE": "1"}
+    program = f"from {__name__} import report; report(*{(k.operation.name, k.id, workload, dtype)!r})"
+    command = [sys.executable, "-c", program]
     try:
         ran = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     except subprocess.TimeoutExpired:
@@ -77,8 +81,24 @@ def routines_of(k: Implementation, workload: str, dtype: str) -> tuple[Counter[R
     return read_reports(ran.stdout)
 
 
+def report(operation: str, impl: str, workload: str, dtype: str) -> None:
+    """Run a rung once. MKL and oneDNN print a line for each routine; torch's operators are printed as JSON."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    from ..operations import OPERATIONS
+
+    k = OPERATIONS[operation][impl]
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        run_once(k, workload_of(k, workload), dtype)
+    operators = [(e.key, e.count) for e in profiled.key_averages() if e.key.startswith(("aten::", "mkldnn", "onednn"))]
+    config = [line.strip(" -\n") for line in torch.__config__.show().splitlines()]
+    libraries = [line for line in config if line.startswith(("Intel(R)", "OpenMP", "CPU capability", "ATen"))]
+    print("\nloopnest: " + json.dumps({"operators": operators, "torch": torch.__version__, "libraries": libraries}))
+
+
 def read_reports(text: str) -> tuple[Counter[Routine], dict[str, str]]:
-    """The child's output: lines of MKL and oneDNN, and torch's operators.
+    """What `report` and the libraries printed.
 
     >>> line = "MKL_VERBOSE SGEMM(N,N,256,128,64,0x1,0x2,256,0x3,64,0x4,0x5,256) 13.01ms CNR:OFF NThr:2"
     >>> read_reports(line)[0]
@@ -87,144 +107,80 @@ def read_reports(text: str) -> tuple[Counter[Routine], dict[str, str]]:
     calls: Counter[Routine] = Counter()
     versions: dict[str, str] = {}
     for line in text.splitlines():
-        if mkl := re.match(r"MKL_VERBOSE (\w+)\(([^)]*)\) (.*)", line):
-            kept = [word for word in mkl[2].split(",") if not word.startswith("0x")]
-            # After the sizes of a product come leading dimensions, which the sizes imply here.
-            kept = kept[:5] if "GEMM" in mkl[1] else kept
-            threads = re.search(r"NThr:(\d+)", mkl[3])
-            kept += [f"{threads[1]} thread{'s' if threads[1] != '1' else ''}"] if threads else []
-            calls["MKL", mkl[1], ", ".join(kept)] += 1
+        if mkl := re.match(r"MKL_VERBOSE (\w+)\(([^)]*)\).*NThr:(\d+)", line):
+            sizes = [word for word in mkl[2].split(",") if not word.startswith("0x")]
+            # After a product's sizes come leading dimensions, which the sizes imply here.
+            calls["MKL", mkl[1], ", ".join([*sizes[: 5 if "GEMM" in mkl[1] else None], f"{mkl[3]} threads"])] += 1
         elif line.startswith("onednn_verbose") and ",exec," in line:
             fields = line[line.index(",exec,") :].split(",")[2:]
-            if len(fields) > 2:
-                calls["oneDNN", fields[1], f"{fields[2]}, {fields[-2]}"] += 1
+            calls["oneDNN", fields[1], f"{fields[2]}, {fields[-2]}"] += 1
         elif line.startswith("loopnest: "):
-            report = json.loads(line.removeprefix("loopnest: "))
-            for name, times in report["operators"]:
-                calls["ATen", name, ""] += times
-            versions = {"torch": report["torch"], "libraries": "; ".join(report["libraries"])}
+            found = json.loads(line.removeprefix("loopnest: "))
+            calls.update({("ATen", name, ""): times for name, times in found["operators"] if not VIEWS.match(name)})
+            versions = {"torch": found["torch"], "libraries": "; ".join(found["libraries"])}
     return calls, versions
-
-
-_BOOKKEEPING = ("as_strided", "resolve_", "lift_fresh", "detach", "view", "to", "expand", "slice", "select", "reshape",
-                "_unsafe_view", "t", "transpose", "alias")  # fmt: skip
-"""Operators that move no element."""
 
 
 def _routines(k: Implementation, workload: Workload, dtype: str) -> Listing:
     routines, versions = routines_of(k, workload.name, dtype)
-    views = tuple(f"aten::{name}" for name in _BOOKKEEPING)
-    lines, libraries = [], set()
-    for (library, name, detail), calls in routines.items():
-        if not name.startswith(views):
-            times = "once" if calls == 1 else f"{calls} times"
-            lines.append(Line(f"{library:7} {name:28} {times:10} {detail}".rstrip()))
-            libraries.add(library)
+    lines = tuple(
+        Line(f"{library:7} {name:28} {'once' if calls == 1 else f'{calls} times':10} {detail}".rstrip())
+        for (library, name, detail), calls in routines.items()
+    )
     notes = []
-    if libraries <= {"ATen"}:
+    if all(library == "ATen" for library, *_ in routines):
         notes.append("Neither MKL nor oneDNN ran: the loops are torch's own (ATen), compiled for several ISA levels.")
-    if "MKL" in libraries:
+    elif any(library == "MKL" for library, *_ in routines):
         notes.append("torch's matrices are row-major and MKL's are not: products are called with the operands swapped.")
-    title = f"what {k.id} runs, on {workload.name}, {dtype}"
-    return Listing(title, "text", tuple(lines), None, tuple(notes), versions)
+    return Listing(f"what {k.id} runs, on {workload.name}, {dtype}", "text", lines, notes=tuple(notes), facts=versions)
 
 
 # --- compiled rungs: Inductor's code
 
 
-def inductor_code(k: Implementation, workload: Workload, dtype: str) -> tuple[list[Listing], Listing]:
-    """The C++ kernels that Inductor wrote for a call of a compiled rung, and the Python that calls them."""
-    written = _written(k, workload, dtype)
-    if not written:
-        raise InspectError(f"{k.id}: torch compiled nothing for {workload.name}")
-    kernels: list[Listing] = []
-    around: list[str] = []
-    for code in written:
-        for piece in re.split(r"(async_compile\.cpp_pybinding\(.*?r?'''.*?'''\))", code, flags=re.DOTALL):
-            body = re.search(r"cpp_pybinding\((.*?), r?'''(.*?)'''\)", piece, re.DOTALL)
-            if body is None:
-                around += piece.splitlines()
-                continue
-            name = re.search(r"(\w+) = $", around[-1]) if around else None
-            title = f"{name[1] if name else 'a kernel'}: C++ by Inductor, {dtype}"
-            lines = tuple(Line(line) for line in body[2].strip("\n").splitlines())
-            kernels.append(Listing(title, "cpp", lines, first=1))
-            if around:
-                around[-1] += f"async_compile.cpp_pybinding({body[1]}, …)"
-    note = "Imports, and code that measures this file by itself, are left out."
-    title = f"the call of these, in Python by Inductor, on {workload.name}"
-    return kernels, Listing(title, "python", tuple(map(Line, _calling(around))), None, (note,))
+def inductor_code(k: Implementation, workload: Workload, dtype: str) -> list[str]:
+    """What Inductor wrote for a call of a compiled rung: kernels in C++, and the Python function that calls them.
 
-
-def _calling(lines: Iterable[str]) -> Iterator[str]:
-    """In Inductor's Python, the names of the kernels and the function that calls them."""
-    depth: int | None = None
-    for line in lines:
-        indent = len(line) - len(line.lstrip())
-        if "async_compile.cpp_pybinding(" in line:
-            yield line
-        elif line.lstrip().startswith("def call("):
-            depth = indent
-            yield line[indent:]
-        elif depth is not None and (indent > depth or not line.strip()):
-            if line.strip():
-                yield line[depth:]
-        else:
-            depth = None
-
-
-def _written(k: Implementation, workload: Workload, dtype: str) -> Sequence[str]:
-    """The texts that Inductor hands to Python as the rung is translated anew, from its cache if it is there."""
+    Imports, and code that measures the file by itself, are left out. Raises InspectError if nothing was compiled.
+    """
     from torch._inductor.graph import GraphLowering
 
     from ..backends import torch as tensors
 
-    codes: list[str] = []
+    codes: dict[str, None] = {}
     with (
-        mock.patch.object(GraphLowering, "save_output_code", codes.append),
+        mock.patch.object(GraphLowering, "save_output_code", lambda code: codes.setdefault(code)),
         mock.patch.object(tensors, "_compiled", {}),  # so that it is translated now
     ):
         run_once(k, workload, dtype)
-    return list(dict.fromkeys(codes))
+    if not codes:
+        raise InspectError(f"{k.id}: torch compiled nothing for {workload.name}")
+    own = re.compile(r"^(\w+ = async_compile\.cpp_pybinding|async_compile\.wait|class Runner|def call)", re.MULTILINE)
+    starts = ((code, own.search(code)) for code in codes)
+    return [code[found.start() if found else 0 :].partition("\ndef benchmark_compiled_module")[0]
+            for code, found in starts]  # fmt: skip
 
 
-def _machine_code(kernels: Sequence[Listing], aspect: str) -> Iterator[Listing]:
-    """The hottest function of each shared object that torch compiled of these kernels."""
+def _machine_code(code: str, aspect: str) -> Iterator[Listing]:
+    """The hottest function of each shared object that torch compiled of this code's kernels."""
     import torch
 
-    for kernel in kernels:
-        path = _library_of(kernel.text)
-        if path is None:
-            continue
-        file, found = object_file(path), []
-        for function in file.functions:  # of the kernel, not of the binding to Python
-            if re.match(r"kernel\b", function.name) or "omp_outlined" in function.name:
-                loop = hot_loop(file.code(function), this_family())
-                found += [(function, loop)] if loop is not None else []
-        if not found:
-            continue
-        function, loop = max(found, key=lambda pair: heat(pair[1]))
-        line_of = file.lines(function, (*HELPERS, str(Path(torch.__file__).parent)))
-        lines = tuple(
-            Line(one.text, one.kind, line_of(one.address), one.address, one.address in loop.addresses)
-            for one in file.code(function)
-            if aspect != "hot" or one.address in loop.addresses
-        )
-        calls = sum(one.kind == "call" for one in loop.instructions)
-        note = f"The loop calls {calls} function{'s' if calls > 1 else ''} an iteration: Sleef's, of a vector each."
-        comment = file.elf.get_section_by_name(".comment")
-        compiler = comment.data().strip(b"\0").split(b"\0")[0].decode() if comment is not None else "unknown"
-        title = f"{kernel.title.partition(':')[0]}, {function.name}"
-        yield Listing(title, "asm", lines, loop, (note,) if calls else (), {"compiler": compiler})
-
-
-def _library_of(text: str) -> Path | None:
-    """The shared object that torch loaded for a kernel's C++; its source is in the same folder."""
-    wanted = "".join(text.split())
+    kernels = "".join(code.split())
     for name, module in list(sys.modules.items()):
-        place = getattr(module, "__file__", None)
-        if name.endswith(".kernel") and place and place.endswith(".so"):
-            source = Path(place).with_suffix(".cpp")
-            if source.is_file() and wanted in "".join(source.read_text(encoding="utf-8").split()):
-                return Path(place)
-    return None
+        path = Path(getattr(module, "__file__", None) or "")
+        source = path.with_suffix(".cpp")  # torch keeps it in the same folder
+        if not name.endswith(".kernel") or path.suffix != ".so" or not source.is_file():
+            continue
+        if "".join(source.read_text(encoding="utf-8").split()) not in kernels:
+            continue
+        file = object_file(path)
+        # The kernel's functions, not those of its binding to Python.
+        own = [f for f in file.functions if re.match(r"kernel\b", f.name) or "omp_outlined" in f.name]
+        loops = [(function, loop) for function in own if (loop := hot_loop(file.code(function), this_family()))]
+        if loops:
+            function, loop = max(loops, key=lambda pair: heat(pair[1]))
+            helpers = (*HELPERS, str(Path(torch.__file__).parent))
+            comment = file.elf.get_section_by_name(".comment")
+            compiler = comment.data().strip(b"\0").split(b"\0")[0].decode() if comment is not None else "unknown"
+            title = f"Inductor's {function.name}"
+            yield assembly(file, function, loop, title, aspect, helpers, facts={"compiler": compiler})

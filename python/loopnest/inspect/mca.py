@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
-from collections import Counter
 
 from .families import Family
 from .records import InspectError, Line, Listing, Loop
 
 ITERATIONS = 200
 
-FALLBACKS = ("icelake-server", "skylake-avx512", "skylake")
-"""Models of AVX-512 and of AVX2 that every llvm-mca has."""
+FALLBACKS = ("znver4", "znver3", "icelake-server", "skylake-avx512")
+"""Models for processors that this llvm-mca does not know; Zen 3's knows no AVX-512."""
 
 
 def tool() -> str:
@@ -38,38 +37,21 @@ def simulate(loop: Loop, family: Family | None, title: str) -> Listing:
     body = (f"{one.mnemonic} top" if one.kind in jumps else one.text for one in loop.instructions)
     text = "\n".join([".intel_syntax noprefix", "top:", *body, ""])
     models = family.models if family is not None else ()
-    refused = ""
-    for model in dict.fromkeys((*models, *FALLBACKS)):
-        options = ["-mtriple=x86_64", f"-mcpu={model}", f"-iterations={ITERATIONS}", "-instruction-info=0"]
+    for model in (*models, *FALLBACKS):
+        options = ["-mtriple=x86_64", f"-mcpu={model}", f"-iterations={ITERATIONS}", "-bottleneck-analysis"]
+        options += ["-instruction-info=0", "-resource-pressure=0"]
         ran = subprocess.run([command, *options], input=text, capture_output=True, text=True, check=False)
         if ran.returncode == 0 and "not a recognized processor" not in ran.stderr:
             break
-        refused = refused or next((line for line in ran.stderr.splitlines() if "error" in line), "")
     else:
-        raise InspectError(f"no model of llvm-mca knows all of this loop's instructions: {refused}")
+        raise InspectError(f"no model of llvm-mca knows all of this loop's instructions: {ran.stderr.strip()}")
     facts = dict(re.findall(r"^([A-Za-z ]+):\s+([\d.]+)$", ran.stdout, re.MULTILINE))
     cycles = float(facts["Total Cycles"]) / ITERATIONS
     notes = [f"{cycles:.3g} cycles an iteration, {facts['IPC']} instructions a cycle."]
     if loop.bound is not None:
         notes.append(f"The bound of --hot is {loop.bound.cycles:.3g} cycles, by {loop.bound.name}.")
-    if model not in models[:1]:
+    if model not in models:
         here = family.name if family else "this CPU"
         notes.append(f"This llvm-mca has no model of {here}: this is {model}'s, another core.")
-    lines = [
-        *(f"{name}: {value}" for name, value in facts.items()),
-        "",
-        "busy, cycles of an iteration:",
-        *_busy(ran.stdout),
-    ]
-    title = f"llvm-mca's view of {title}"
-    return Listing(title, "text", tuple(map(Line, lines)), None, tuple(notes), {"model": model, "cycles": cycles})
-
-
-def _busy(report: str) -> list[str]:
-    """The units in use, the busiest first; a unit with several pipes is their sum."""
-    names = dict(re.findall(r"^\[([\d.]+)\]\s+- (\S+)$", report, re.MULTILINE))
-    found = re.search(r"pressure per iteration:\n(.*)\n(.*)\n", report)
-    busy: Counter[str] = Counter()
-    for number, value in zip(re.findall(r"\[([\d.]+)\]", found[1]), found[2].split(), strict=False) if found else ():
-        busy[names.get(number, number)] += float(value) if value != "-" else 0.0  # type: ignore[assignment]
-    return [f"{name:12} {cycles:6.2f}" for name, cycles in busy.most_common() if cycles]
+    lines = tuple(Line(line) for line in ran.stdout.rstrip().splitlines())
+    return Listing(f"llvm-mca's view of {title}", "text", lines, None, tuple(notes), {"model": model, "cycles": cycles})

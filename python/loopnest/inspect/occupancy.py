@@ -1,9 +1,9 @@
 """How many warps of a kernel a GPU's multiprocessor holds at once, and what limits that.
 
 A multiprocessor hides the latency of one warp's loads behind the instructions of others, so their number matters. It
-takes whole blocks. Each warp of a block needs registers, and the block needs shared memory, a place among the blocks
-and a barrier; the resource that runs out first decides. The limits are NVIDIA's: *CUDA C++ Programming Guide*, tables
-of technical specifications by compute capability.
+takes whole blocks. Each warp of a block needs registers, and the block needs shared memory and a place among the
+blocks; the resource that runs out first decides. The limits are NVIDIA's: *CUDA C++ Programming Guide*, tables of
+technical specifications by compute capability.
 
 >>> occupancy("A100", threads=128, registers=37).sentence
 'A100 holds 12 blocks of 128 threads a multiprocessor, 48 of 64 warps (75 %), limited by registers.'
@@ -11,7 +11,6 @@ of technical specifications by compute capability.
 
 from __future__ import annotations
 
-import difflib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -28,22 +27,22 @@ MOST_THREADS = 1024
 KIB = 1024
 
 TABLE = """
-cc   | warps | blocks | shared | block | barriers | GPUs and their multiprocessors
-7.0  | 64    | 32     | 96     | 96    |          | V100 80
-7.5  | 32    | 16     | 64     | 64    |          | T4 40, RTX 2080 Ti 68
-8.0  | 64    | 32     | 164    | 163   |          | A100 108, A30 56
-8.6  | 48    | 16     | 100    | 99    |          | A10 72, A40 84, RTX A6000 84, RTX 3080 68, RTX 3090 82
-8.7  | 48    | 16     | 164    | 163   |          | AGX Orin 16
-8.9  | 48    | 24     | 100    | 99    |          | L4 58, L40S 142, RTX 4080 76, RTX 4090 128
-9.0  | 64    | 32     | 228    | 227   | 64       | H100 132, H100 PCIe 114, H200 132
-10.0 | 64    | 32     | 228    | 227   | 64       | B200 148
-10.3 | 64    | 32     | 228    | 227   | 32       |
-11.0 | 48    | 24     | 228    | 227   | 24       |
-12.0 | 48    | 24     | 100    | 99    | 24       | RTX 5080 84, RTX 5090 170
-12.1 | 48    | 24     | 100    | 99    | 24       |
+cc   | warps | blocks | shared | block | GPUs and their multiprocessors
+7.0  | 64    | 32     | 96     | 96    | V100 80
+7.5  | 32    | 16     | 64     | 64    | T4 40, RTX 2080 Ti 68
+8.0  | 64    | 32     | 164    | 163   | A100 108, A30 56
+8.6  | 48    | 16     | 100    | 99    | A10 72, A40 84, RTX A6000 84, RTX 3080 68, RTX 3090 82
+8.7  | 48    | 16     | 164    | 163   | AGX Orin 16
+8.9  | 48    | 24     | 100    | 99    | L4 58, L40S 142, RTX 4080 76, RTX 4090 128
+9.0  | 64    | 32     | 228    | 227   | H100 132, H100 PCIe 114, H200 132
+10.0 | 64    | 32     | 228    | 227   | B200 148
+10.3 | 64    | 32     | 228    | 227   |
+11.0 | 48    | 24     | 228    | 227   |
+12.0 | 48    | 24     | 100    | 99    | RTX 5080 84, RTX 5090 170
+12.1 | 48    | 24     | 100    | 99    |
 """
 """A multiprocessor's limits by compute capability: resident warps and blocks; KiB of shared memory at the largest
-carve-out, and one block's part of it; barriers of all blocks, if they can run out. H100 is the one with SXM sockets."""
+carve-out, and one block's part of it. H100 is the one with SXM sockets."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +54,6 @@ class Gpu:
     most_warps       resident at once; most_blocks: the same for blocks
     shared           shared memory at the largest carve-out
     block_shared     the part that one block may have; above 48 KiB only as dynamic memory that the program asks for
-    barriers         for all blocks together; 0 if they never run out
     """
 
     name: str
@@ -65,7 +63,6 @@ class Gpu:
     most_blocks: int
     shared: int
     block_shared: int
-    barriers: int
 
     @property
     def capability(self) -> str:
@@ -84,11 +81,10 @@ class Gpu:
 
 def _gpus(line: str) -> Iterator[Gpu]:
     """The GPUs of a row: first the one that is known by its compute capability alone."""
-    capability, warps, blocks, shared, block, barriers, names = (cell.strip() for cell in line.split("|"))
+    capability, warps, blocks, shared, block, names = (cell.strip() for cell in line.split("|"))
     major, minor = map(int, capability.split("."))
     for name, count in [(capability, "0"), *(name.rsplit(" ", 1) for name in names.split(", ") if name)]:
-        limits = int(warps), int(blocks), KIB * int(shared), KIB * int(block), int(barriers or 0)
-        yield Gpu(name, (major, minor), int(count), *limits)
+        yield Gpu(name, (major, minor), int(count), int(warps), int(blocks), KIB * int(shared), KIB * int(block))
 
 
 GPUS = {gpu.name: gpu for line in TABLE.strip().splitlines()[1:] for gpu in _gpus(line)}
@@ -103,12 +99,10 @@ def gpu_named(name: str) -> Gpu:
     >>> gpu_named("rtx4090").capability
     '8.9'
     """
-    by_name = {_plain(known): gpu for known, gpu in GPUS.items()}
-    if _plain(name) in by_name:
-        return by_name[_plain(name)]
-    near = difflib.get_close_matches(_plain(name), by_name, n=1)
-    hint = f"; did you mean {by_name[near[0]].name!r}?" if near else "."
-    raise ValueError(f"gpu is {name!r}, which is not known{hint} Known: {', '.join(GPUS)}")
+    found = next((gpu for known, gpu in GPUS.items() if _plain(known) == _plain(name)), None)
+    if found is None:
+        raise ValueError(f"gpu is {name!r}, expected one of {', '.join(GPUS)}")
+    return found
 
 
 def _plain(name: str) -> str:
@@ -120,12 +114,10 @@ def _plain(name: str) -> str:
 class Occupancy:
     """What a multiprocessor holds of one kernel.
 
-    threads            of a block
-    blocks, warps      resident at once; 0 if the kernel cannot be launched
-    by                 how many blocks each resource allows
-    limited_by         the resources that allow the fewest
-    block_registers    a block's registers: whole pieces of REGISTER_UNIT for each warp
-    block_shared       a block's shared memory: whole units, with the reserved part; bytes
+    threads        of a block
+    blocks, warps  resident at once; 0 if the kernel cannot be launched
+    by             how many blocks each resource allows
+    limited_by     the resources that allow the fewest
     """
 
     gpu: Gpu
@@ -134,8 +126,6 @@ class Occupancy:
     warps: int
     by: Mapping[str, int]
     limited_by: tuple[str, ...]
-    block_registers: int
-    block_shared: int
 
     @property
     def percent(self) -> int:
@@ -154,14 +144,13 @@ class Occupancy:
         )
 
 
-def occupancy(gpu: Gpu | str, *, threads: int, registers: int, shared: int = 0, barriers: int = 1) -> Occupancy:
+def occupancy(gpu: Gpu | str, *, threads: int, registers: int, shared: int = 0) -> Occupancy:
     """How many blocks, and so warps, of a kernel a multiprocessor of `gpu` holds at once.
 
     gpu        a name such as "A100", or a Gpu
     threads    of a block, 1 to 1024
     registers  of a thread, as the compiler reports them
     shared     bytes of a block, static and dynamic together
-    barriers   that a block uses; 1 if it synchronises at all
 
     The carve-out of shared memory is the largest, which a program can ask for. Raises ValueError for arguments that no
     launch can have.
@@ -179,8 +168,5 @@ def occupancy(gpu: Gpu | str, *, threads: int, registers: int, shared: int = 0, 
         by["registers"] = most // warps
     if allocated:
         by["shared memory"] = gpu.shared // allocated if allocated <= gpu.block_shared + gpu.reserved else 0
-    if gpu.barriers and barriers:
-        by["barriers"] = gpu.barriers // barriers
     blocks = min(by.values())
-    limited_by = tuple(name for name, most in by.items() if most == blocks)
-    return Occupancy(gpu, threads, blocks, blocks * warps, by, limited_by, of_warp * warps, allocated)
+    return Occupancy(gpu, threads, blocks, blocks * warps, by, tuple(n for n, most in by.items() if most == blocks))

@@ -96,11 +96,9 @@ class Bound:
     """The limit of a loop whose data lies in L1, from the throughputs of a processor family.
 
     name      the limit: "FMA units", "loads", "stores", "latency", "instructions", …
-    cycles    an iteration, at least
+    cycles    an iteration, at least; cycles_by: by resource
     share     of the family's peak flops in this format that the loop can reach; None for a loop without flops
     sentence  the same in words
-    cycles_by cycles of an iteration, by resource
-    family    the processor family: "Zen 4"
     """
 
     name: str
@@ -122,8 +120,6 @@ class Loop:
     accumulators   independent chains of arithmetic from one iteration to the next
     latency        cycles of the longest such chain in an iteration; 0 if no iteration waits for the one before
     skipped        further instructions of the loop, which the common path jumps over
-    calls          functions called in every iteration; their work is not counted
-    seen           share of the time that was spent in this loop; None if it was not sampled
     bound          None if the processor is unknown
     """
 
@@ -136,8 +132,6 @@ class Loop:
     accumulators: int
     latency: float
     skipped: int = 0
-    calls: tuple[str, ...] = ()
-    seen: float | None = None
     bound: Bound | None = None
 
     @property

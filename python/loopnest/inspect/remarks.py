@@ -13,35 +13,32 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..backends.compiler import Compiler, NoCompilerError, find
 from ..backends.cpp import csrc
-from .records import InspectError
+from .records import InspectError, Line, Listing
+from .source import source_lines
+
+OFF = "this rung is compiled with vectorization off, to show what that costs"
 
 TIME_LIMIT = 120
 """Seconds for the compiler: matmul's packed rungs take ten."""
 
 MEANINGS = {
-    "multiple nested loops": "it has loops in it; only innermost loops become vectors",
-    "two or more consecutive inner loops": "it has loops in it; only innermost loops become vectors",
+    "multiple nested loops|consecutive inner loops": "it has loops in it; only innermost loops become vectors",
     "control flow in loop": "a loop or a branch in it",
     "relevant stmt not supported": "there is no vector form of this",
-    "complicated access pattern": "its elements are neither adjacent nor a constant distance apart",
-    "not suitable for": "its elements are apart; collecting them would cost more than vectors save",
-    "versioned for vectorization because of possible aliasing": "if the arrays overlap, a scalar copy of it runs",
-    "possible alias": "two of the arrays might overlap",
-    "number of iterations cannot be computed": "its number of iterations is unknown when it begins",
-    "could not determine number of loop iterations": "its number of iterations is unknown when it begins",
+    "complicated access pattern|not suitable for": "its elements are neither adjacent nor a constant distance apart",
+    "possible alias": "arrays might overlap; if vectors are made, a scalar copy of the loop runs then",
+    "number of iterations cannot|number of loop iterations": "its number of iterations is unknown when it begins",
     "unsupported use in stmt": "a value goes from one iteration to the next: a sum in a fixed order",
     "unsafe dependent memory operations": "an iteration may need what another one writes",
-    "vectorization is not": "the compiler estimates that vectors would be no faster",
-    "cost model": "the compiler estimates that vectors would be no faster",
-    "call instruction cannot be vectorized": "it calls a function",
-    "statement clobbers memory": "it calls a function",
-    "cannot prove it is safe to reorder floating-point operations": "IEEE 754 additions must not be regrouped",
+    "vectorization is not|cost model": "the compiler estimates that vectors would be no faster",
+    "call instruction cannot|clobbers memory": "it calls a function",
+    "reorder floating-point operations": "IEEE 754 additions must not be regrouped",
 }
 """The meaning of compilers' phrases; the first one that occurs counts."""
 
@@ -54,14 +51,8 @@ _NOISE = re.compile(
 _REMARK = re.compile(r"(?P<file>[^:\n]+):(?P<line>\d+):\d+: (?P<how>missed|optimized|remark|note): +(?P<text>.*)")
 
 
-@dataclass(frozen=True)
-class Remark:
-    """One remark of the compiler.
-
-    file        below csrc/
-    vectorized  whether it reports that a loop became vectors
-    text        the compiler's words
-    """
+class Remark(NamedTuple):
+    """One remark: a file below csrc/, whether it reports that a loop became vectors, and the compiler's words."""
 
     file: str
     line: int
@@ -73,8 +64,8 @@ class Remark:
         """The compiler's words, and their meaning where it is known."""
         text = re.sub(r"^(?:loop )?not vectorized: |^loop vectorized using |; allow reordering by .*", "", self.text)
         text = re.sub(r"^vectorized loop \((.*)\)$", r"\1", text).rstrip(".; ")
-        meaning = next((words for phrase, words in MEANINGS.items() if phrase in self.text), "")
-        return f"{text}: {meaning}" if meaning else text
+        meaning = next((f": {words}" for phrases, words in MEANINGS.items() if re.search(phrases, self.text)), "")
+        return text + meaning
 
 
 def compiler() -> Compiler:
@@ -92,25 +83,41 @@ def flags() -> dict[str, Any]:
     return found
 
 
-def scalar_flags(kind: str) -> list[str]:
-    """The flags of "GNU" or "Clang" that switch vectorization off."""
-    return list(flags()["scalar"][kind])
-
-
 def flags_of(level: str) -> list[str]:
     """The flags that the kernels of a level are compiled with."""
     return [*flags()["kernels"], *flags()["levels"][level]]
 
 
-@functools.cache
-def remarks_on(function: str, header: str, level: str) -> tuple[Remark, ...]:
-    """The compiler's remarks on a function of a header, with the level's flags and with vectorization on.
+def remarks_on(header: str, function: str, level: str, off: bool) -> list[Listing]:
+    """The compiler's remarks on a function of a header below csrc/, under their lines, with vectorization on.
 
     function  qualified, with its template arguments: `loopnest::v4::matmul::naive<float>`
-    header    below csrc/
-
-    Raises InspectError if there is no compiler, or if it fails.
+    off       whether the extension has it without vectorization
     """
+    here, remarks = compiler(), remarks_from(header, function, level)
+    notes = [f"By {here.version}, which compiled the header again with {' '.join(flags_of(level))}."]
+    if off:
+        notes.append(f"With vectorization on: {OFF} ({' '.join(flags()['scalar'][here.kind])}).")
+    # Of other headers only what keeps a loop of this one scalar, such as a call of the C library's exp.
+    shown = [remark for remark in remarks if remark.file == header or "not supported" in remark.text]
+    listings = []
+    for file in sorted({remark.file for remark in shown}, key=lambda name: (name != header, name)):
+        lines = []
+        for number in sorted({remark.line for remark in shown if remark.file == file}):
+            lines.append(Line(source_lines(file)[number - 1], source=(file, number)))
+            lines += [Line(f"// {words}", "comment", (file, number)) for words in explained(remarks, file, number)]
+        listings.append(Listing(f"the compiler's remarks on csrc/{file}: {function}", "cpp", tuple(lines)))
+    if not listings:
+        nothing = Line("nothing: there is no loop that it could vectorize, or all is written with vectors")
+        listings = [Listing(f"the compiler's remarks on csrc/{header}: {function}", "text", (nothing,))]
+    if others := sorted({remark.file for remark in remarks} - {remark.file for remark in shown}):
+        notes.append(f"It has remarks on other headers too: {', '.join(others)}.")
+    return [*listings[:-1], replace(listings[-1], notes=tuple(notes))]
+
+
+@functools.cache
+def remarks_from(header: str, function: str, level: str) -> list[Remark]:
+    """Compile a function of a header for a level. Raises InspectError if that fails."""
     here = compiler()
     report = (
         ["-fopt-info-vec-missed-internals", "-fopt-info-vec-optimized"]
@@ -131,13 +138,13 @@ def remarks_on(function: str, header: str, level: str) -> tuple[Remark, ...]:
     return parsed(ran.stderr)
 
 
-def parsed(text: str) -> tuple[Remark, ...]:
+def parsed(text: str) -> list[Remark]:
     """GCC's and Clang's remarks on files of csrc/, each once, by file and line.
 
     >>> parsed("csrc/matmul/naive.hpp:21:33: optimized: loop vectorized using 64 byte vectors")[0].vectorized
     True
     """
-    found: dict[Remark, None] = {}
+    found: set[Remark] = set()
     for line in text.splitlines():
         match = _REMARK.match(line)
         if match is None or "csrc/" not in match["file"]:
@@ -148,15 +155,14 @@ def parsed(text: str) -> tuple[Remark, ...]:
         vectorized = words.startswith(("loop vectorized", "vectorized loop"))
         about_a_loop = words.startswith(("not vectorized", "loop not vectorized", "couldn't vectorize loop"))
         if (vectorized or about_a_loop) and not _NOISE.search(words):
-            found[Remark(match["file"].rpartition("csrc/")[2], int(match["line"]), vectorized, words)] = None
-    return tuple(sorted(found, key=lambda r: (r.file, r.line, not r.vectorized)))
+            found.add(Remark(match["file"].rpartition("csrc/")[2], int(match["line"]), vectorized, words))
+    return sorted(found, key=lambda r: (r.file, r.line, not r.vectorized, r.text))
 
 
 def explained(remarks: Iterable[Remark], file: str, line: int) -> list[str]:
     """The remarks on a line; if its loop became vectors, without the attempts that failed before."""
     of_line = [remark for remark in remarks if (remark.file, remark.line) == (file, line)]
-    vectorized = [remark.explained for remark in of_line if remark.vectorized]
-    if vectorized:
+    if vectorized := [remark.explained for remark in of_line if remark.vectorized]:
         return [f"vectorized: {'; '.join(vectorized)}"]
     reasons = [remark for remark in of_line if remark.text not in ("couldn't vectorize loop", "loop not vectorized")]
     return [f"not vectorized: {remark.explained}" for remark in reasons] or ["not vectorized"]

@@ -7,10 +7,9 @@ rung, so that a slow moment slows both.
 from __future__ import annotations
 
 import functools
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from ..machine import limits
 from ..machine.plausible import bandwidth_now
 from ..operation import Implementation, Workload
 from ..timing.budget import fitting
+from ..timing.turns import seconds_of
 from .records import Measured
 from .samples import Samples, sample
 
@@ -51,14 +51,11 @@ class Trial:
     isa: str
     call: Callable[[], object]
     footprint: int
-    _seen: dict[Path, Samples] = field(default_factory=dict, compare=False, repr=False)
 
     def samples(self, file: Path) -> Samples:
-        """Where its time goes, in a file's addresses; sampled once. Raises samples.CannotSample."""
-        if file not in self._seen:
-            with _setting(self.isa):
-                self._seen[file] = sample(self.call, file)
-        return self._seen[file]
+        """Where its time goes, in a file's addresses. Raises samples.CannotSample."""
+        with _setting(self.isa):
+            return sample(self.call, file)
 
     def measured(self) -> Measured:
         """Its best speed, and the limits'."""
@@ -68,7 +65,7 @@ class Trial:
         with _setting(self.isa):
             multiply_adds = limits.multiply_adds(self.dtype)
             for _ in range(ROUNDS):
-                took = min(took, *(_seconds(self.call) for _ in range(3)))
+                took = min(took, *(seconds_of(self.call) for _ in range(3)))
                 peak = max(peak, limits.best_rate([multiply_adds], seconds=0.02))
                 bandwidth = max(bandwidth, bandwidth_now(self.footprint, seconds=0.03))
         by_flops, by_bytes = flops / peak, nbytes / bandwidth
@@ -87,7 +84,7 @@ def trial(k: Implementation, dtype: str = "float32", isa: str | None = None) -> 
     def measure(workload: Workload) -> float:
         call, footprint = call_of(k, workload, dtype)
         found[workload.name] = Trial(k, workload, dtype, level, call, footprint)
-        return min(_seconds(call) for _ in range(3))
+        return min(seconds_of(call) for _ in range(3))
 
     with _setting(level):
         largest = contract.workloads[-1].shape
@@ -105,12 +102,6 @@ def call_of(k: Implementation, workload: Workload, dtype: str) -> tuple[Callable
     results = () if contract.updates else contract.results(out)
     arrays: list[Any] = [x for x in (*arguments.inputs, *results) if isinstance(x, np.ndarray)]
     return functools.partial(k, *arguments.inputs, **arguments.options, **given), sum(x.nbytes for x in arrays)
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 @contextmanager
