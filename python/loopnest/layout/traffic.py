@@ -26,7 +26,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,18 +36,11 @@ from .._core import isa
 from ..arrays import Array
 from ..backends.user_cache import cache_directory
 from ..machine.measure import caches as machine_caches
-from ..machine.records import MEMORY, Cache
+from ..machine.records import MEMORY
 from ..operation import Implementation
 from ..output.files import save_json
 
-_T = TypeVar("_T")
-
-OPERANDS = {
-    "matmul": ("a", "b", "c"),
-    "transpose": ("a", "out"),
-    "sum": ("a", "sum"),
-    "add": ("a", "b", "c"),
-}
+OPERANDS = {"matmul": ("a", "b", "c"), "transpose": ("a", "out"), "sum": ("a", "sum"), "add": ("a", "b", "c")}
 """The rungs' parameters: the inputs, then the result."""
 
 SCRATCH = ("packed a", "packed b", "buffer")
@@ -72,14 +65,12 @@ class CacheLevel:
 @functools.cache
 def this_machine() -> tuple[CacheLevel, ...]:
     """This machine's data caches as one core sees them, from L1 on; common ones where it does not report them."""
-    found = machine_caches()
-    return tuple(map(_possible, found)) or tuple(CacheLevel(size, 8) for size in _core.cache_sizes())
-
-
-def _possible(cache: Cache) -> CacheLevel:
-    """The figures of a virtual machine need not fit together: then the size gives way."""
-    line, ways = cache.line or 64, cache.ways or 8
-    return CacheLevel(max(cache.size // (ways * line), 1) * ways * line, ways, line)
+    levels = []
+    for cache in machine_caches():
+        line, ways = cache.line or 64, cache.ways or 8
+        # The figures of a virtual machine need not fit together: then the size gives way.
+        levels.append(CacheLevel(max(cache.size // (ways * line), 1) * ways * line, ways, line))
+    return tuple(levels) or tuple(CacheLevel(size, 8) for size in _core.cache_sizes())
 
 
 @dataclass(frozen=True)
@@ -205,37 +196,30 @@ def estimate(
 # --- how a call is cut into parts
 
 
-@dataclass(frozen=True)
-class _Loops:
-    """Accesses for each multiply-add or element, and the axis of the outermost loop; None where a part of that loop
-    does not stand for the whole."""
-
-    accesses: float
-    outermost: str | None
-
-
-_LOOPS = {
-    ("matmul", "naive"): _Loops(2, "rows"),
-    ("matmul", "jik"): _Loops(2, "cols"),
-    ("matmul", "reordered"): _Loops(4, "rows"),
-    ("matmul", "jki"): _Loops(4, "cols"),
-    ("matmul", "kij"): _Loops(4, "inner"),
-    ("matmul", "kji"): _Loops(4, "inner"),
-    ("matmul", "blocked"): _Loops(2.5, None),
-    ("matmul", "blocked_with"): _Loops(2.5, None),
-    ("matmul", "register_tiled"): _Loops(0.25, None),
-    ("matmul", "packed"): _Loops(0.25, None),
-    ("matmul", "prefetched"): _Loops(0.25, None),
-    ("transpose", "naive"): _Loops(2, "rows"),
-    ("transpose", "column_wise"): _Loops(2, "cols"),
-    ("transpose", "blocked"): _Loops(4, "rows"),
-    ("sum", "row_wise"): _Loops(1, "rows"),
-    ("sum", "column_wise"): _Loops(1, "cols"),
-    ("sum", "simd"): _Loops(1, "rows"),
-    ("add", "scalar"): _Loops(3, "rows"),
-    ("add", "vectorized"): _Loops(3, "rows"),
-    ("add", "simd"): _Loops(3, "rows"),
+_LOOPS: Mapping[tuple[str, str], tuple[float, str | None]] = {
+    ("matmul", "naive"): (2, "rows"),
+    ("matmul", "jik"): (2, "cols"),
+    ("matmul", "reordered"): (4, "rows"),
+    ("matmul", "jki"): (4, "cols"),
+    ("matmul", "kij"): (4, "inner"),
+    ("matmul", "kji"): (4, "inner"),
+    ("matmul", "blocked"): (2.5, None),
+    ("matmul", "blocked_with"): (2.5, None),
+    ("matmul", "register_tiled"): (0.25, None),
+    ("matmul", "packed"): (0.25, None),
+    ("matmul", "prefetched"): (0.25, None),
+    ("transpose", "naive"): (2, "rows"),
+    ("transpose", "column_wise"): (2, "cols"),
+    ("transpose", "blocked"): (4, "rows"),
+    ("sum", "row_wise"): (1, "rows"),
+    ("sum", "column_wise"): (1, "cols"),
+    ("sum", "simd"): (1, "rows"),
+    ("add", "scalar"): (3, "rows"),
+    ("add", "vectorized"): (3, "rows"),
+    ("add", "simd"): (3, "rows"),
 }
+"""Accesses for each multiply-add or element, and the axis of the outermost loop; None where a part of that loop does
+not stand for the whole."""
 
 _TURNS = 16
 """Of the outermost loop: the elements of a line, since the first of them pays for the line."""
@@ -286,9 +270,17 @@ class Replay:
     def run(self, operands: Sequence[Array] | None = None) -> Traffic:
         """The whole call, or the part of it on these views of the operands."""
         found, asked, written_back, _ = self._run(self.operands if operands is None else operands, record=False)
-        by_name = self._by_name(list(map(tuple, found.tolist())))
-        used = {name: count for name, count in self._by_name(asked).items() if name in by_name}
-        return Traffic(self.caches[0].line, self.levels, by_name, used, tuple(written_back))
+        names = OPERANDS[self.stream.operation]
+        used = dict(enumerate(names)) | {
+            FIRST_SCRATCH + n: name for n, name in enumerate(SCRATCH) if found[FIRST_SCRATCH + n].any()
+        }
+        return Traffic(
+            self.caches[0].line,
+            tuple(f"L{number + 1}" for number in range(len(self.caches))),
+            {name: tuple(found[region].tolist()) for region, name in used.items()},
+            {name: asked[region] for region, name in used.items()},
+            tuple(written_back),
+        )
 
     def accesses(self) -> Array:
         """Each access of the whole call, in order: offset and bytes in the memory of its region, found, write."""
@@ -300,17 +292,6 @@ class Replay:
             stream.operation, stream.variant, isa(), list(operands), list(self.operands), stream.blocks, record
         )
 
-    @property
-    def levels(self) -> tuple[str, ...]:
-        return tuple(f"L{number + 1}" for number in range(len(self.caches)))
-
-    def _by_name(self, regions: Sequence[_T]) -> dict[str, _T]:
-        """The count of each operand, and of scratch memory that was used."""
-        names = OPERANDS[self.stream.operation]
-        scratch = zip(SCRATCH, regions[FIRST_SCRATCH:], strict=True)
-        used = {name: count for name, count in scratch if count and count != (0,) * (len(self.caches) + 1)}
-        return {**dict(zip(names, regions, strict=False)), **used}
-
     def key(self, most: int) -> str:
         """A name for the result: a hash of all that it depends on, the extension's build included."""
         extension = os.stat(Path(_core.__file__ or ""))
@@ -318,34 +299,29 @@ class Replay:
         facts = self.stream, isa(), layouts, self.caches, most, extension.st_size, extension.st_mtime_ns
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
 
-    # The sizes of the loops: matmul's (m, k, n), or a matrix's (m, n).
-
-    def _sizes(self) -> tuple[int, ...]:
-        first = self.operands[0].shape
-        return (*first, self.operands[1].shape[1]) if self.stream.operation == "matmul" else first
-
-    def _turns(self, axis: str) -> int:
-        return int(self._sizes()[{"rows": 0, "cols": -1, "inner": 1}[axis]])
-
     def within(self, most: int) -> Traffic | None:
-        loops = _LOOPS[self.stream.operation, self.stream.variant]
-        whole = loops.accesses * float(np.prod(self._sizes(), dtype=float))
+        """The traffic of a warm call, with about `most` simulated accesses; None where that is not enough."""
+        of_each, outermost = _LOOPS[self.stream.operation, self.stream.variant]
+        first = self.operands[0].shape
+        sizes = (*first, self.operands[1].shape[1]) if self.stream.operation == "matmul" else first  # (m, k, n), (m, n)
+        whole = of_each * float(np.prod(sizes, dtype=float))
         if 2 * whole <= most:
             self.run()
             return self.run()
-        if loops.outermost is None and whole <= most:
+        if outermost is None:
+            if whole > most:
+                return None
             self._simulator.read_all(list(self.operands))
             return dataclasses.replace(self.run(), how="after each operand was read once, in place of a first call")
-        if loops.outermost is None or self._turns(loops.outermost) < 4 * _TURNS:
+        turns = int(sizes[{"rows": 0, "cols": -1, "inner": 1}[outermost]])
+        if turns < 4 * _TURNS or 2 * whole * _TURNS / turns > most:
             return None
-        if 2 * whole * _TURNS / self._turns(loops.outermost) > most:
-            return None
-        return self._in_part(loops.outermost)
+        return self._in_part(outermost, turns)
 
-    def _in_part(self, axis: str) -> Traffic:
+    def _in_part(self, axis: str, turns: int) -> Traffic:
         """Replay two parts: the first brings the caches into their state, the second is counted. Work that a rung does
         once for any number of turns, such as clearing c, is counted by a call without turns."""
-        turns, cut = self._turns(axis), _PARTS[self.stream.operation, axis]
+        cut = _PARTS[self.stream.operation, axis]
         self._simulator.read_all(list(self.operands))
         self.run(cut(slice(0, _TURNS), *self.operands))
         counted = self.run(cut(slice(_TURNS, 2 * _TURNS), *self.operands))
