@@ -19,12 +19,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-
-PIECE = 1e-3
-"""Seconds of a piece of multiply-adds: 1,000 times as long as reading the clock and calling it from Python."""
-
-THREADED_PIECE = 20e-3
-"""Seconds of a piece on several threads: starting them and waiting for them takes some 50 µs."""
+from .probes import RUN, calibrated, timed
 
 
 @dataclass(frozen=True)
@@ -38,13 +33,12 @@ class Piece:
 def multiply_adds(dtype: Any = np.float32, threads: int = 1) -> Piece:
     """Multiply-adds whose operands are all in registers, on several threads at once: flops.
 
-    An ISA level without fused multiply-adds does products and sums in equal numbers.
+    A piece takes a millisecond, or 20 on several threads, whose start takes some 50 µs. An ISA level without fused
+    multiply-adds does products and sums in equal numbers.
     """
-    seconds = PIECE if threads == 1 else THREADED_PIECE
-    loop, operands, rounds = _core.limits["peak"]["multiply_add"], np.array([1, 0.001, 0], dtype), 1000
-    while (took := min(_seconds(functools.partial(loop, operands, rounds)) for _ in range(3))) < seconds / 4:
-        rounds *= 2
-    run = functools.partial(loop, operands, max(1, round(rounds * seconds / took)))
+    loop, operands = _core.limits["peak"]["multiply_add"], np.array([1, 0.001, 0], dtype)
+    rounds = calibrated(lambda rounds: timed(lambda: loop(operands, rounds)), RUN if threads == 1 else 20 * RUN)
+    run = functools.partial(loop, operands, rounds)
     if threads == 1:
         return Piece(run, run())
     pool = ThreadPoolExecutor(threads)
@@ -72,12 +66,6 @@ def best_rate(pieces: Sequence[Piece], seconds: float = 0.2) -> float:
     """The highest rate of any piece in any of its calls. They are called in turn, three times at least."""
     best, calls, end = 0.0, 0, time.perf_counter() + seconds
     while calls < 3 or time.perf_counter() < end:
-        best = max(best, *(piece.amount / _seconds(piece.run) for piece in pieces))
+        best = max(best, *(piece.amount / timed(piece.run) for piece in pieces))
         calls += 1
     return best
-
-
-def _seconds(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start

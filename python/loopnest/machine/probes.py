@@ -96,10 +96,8 @@ def play(
     on_turn: Callable[[Probe], object] = lambda probe: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> None:
-    """Give each probe a turn in each round. Rounds go forwards and backwards alternately.
-
-    Probes that have not settled then get up to as many turns more.
-    """
+    """Give each probe a turn in each round, forwards and backwards alternately; then up to as many turns more to those
+    that have not settled."""
     for number in range(2 * rounds):
         for probe in probes if number % 2 == 0 else reversed(probes):
             if number < rounds or not probe.settled():
@@ -113,13 +111,18 @@ def repeated(name: str, work: float, run: Callable[[int], float]) -> Probe:
     work  of one repeat: flops, bytes or steps
     run   repeats the loop a number of times, and returns the seconds
     """
+    times = calibrated(run)
+    return Probe(name, work * times, functools.partial(run, times))
+
+
+def calibrated(run: Callable[[int], float], seconds: float = RUN) -> int:
+    """How many repeats of a loop take this long. See `repeated`."""
     times, best, enough = 1, 0.0, 0
     while enough < 2:  # the second time with four times as many: disturbed first runs would seem long
         best = max(best, *(times / max(run(times), 1e-9) for _ in range(2)))
-        enough = enough + 1 if RUN * best <= 2 * times else 0
-        times = 4 * times if enough else min(8 * times, math.ceil(RUN * best))
-    times = max(1, round(RUN * best))
-    return Probe(name, work * times, functools.partial(run, times))
+        enough = enough + 1 if seconds * best <= 2 * times else 0
+        times = 4 * times if enough else min(8 * times, math.ceil(seconds * best))
+    return max(1, round(seconds * best))
 
 
 def multiply_adds(name: str, isa: str, dtype: str, threads: int) -> Probe:
@@ -142,9 +145,8 @@ def multiply_add_chain(name: str, isa: str, dtype: str) -> Probe:
 
 
 def cache_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
-    """A loop over arrays that stay in a cache, one thread for each buffer: bytes read and written.
+    """A loop of LOOPS over arrays that stay in a cache, one thread for each buffer: bytes read and written.
 
-    loop    of LOOPS
     nbytes  of all arrays of a thread together; they lie in its buffer
     """
     arrays = [arrays_in(buffer, ARRAYS[loop], nbytes) for buffer in buffers]
@@ -200,7 +202,6 @@ def clock_cycles(name: str) -> Probe:
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Seconds of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
@@ -275,7 +276,7 @@ def arrays_in(buffer: Array, count: int, nbytes: int) -> tuple[Array, ...]:
 
 
 def random_cycle(places: Array, line: int = LINE, seed: int = 0) -> Array:
-    """Fill the first element of each line with the byte offset of another line, so that all form one random cycle."""
+    """Each line's first element is the byte offset of another line; all form one random cycle."""
     lines = places.nbytes // line
     order = np.random.default_rng(seed).permutation(lines)
     places[: lines * line // 8 : line // 8][order] = np.roll(order, -1) * line

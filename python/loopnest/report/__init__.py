@@ -197,9 +197,6 @@ def _key(records: Sequence[Record]) -> Iterator[str]:
 def _machine(results: Results, card: MachineCard | None) -> str:
     here = results.environment
     cards = sheets(card)[:-1] if card else []
-    if here and not card:
-        facts = {"processor": here.cpu, "cores": str(here.cores), "system": here.system}
-        cards.append(Sheet("What it is", tuple(facts.items())))
     if here:
         cards.append(Sheet("Versions", tuple(here.versions.items())))
         cards.append(Sheet("Threads", tuple((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools)))

@@ -88,10 +88,8 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
     every, made = records.records, list[Figure]()
     made += [_ladder(study, same, records) for study, same in _studies(every, lambda r: r.ladder)]
     made += [_heat_of_operands(same, records) for same in _complete_first(every, OPERANDS)]
-    for study in (LOOP_ORDERS, SUM_BY, STRIDES):
+    for study in (LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS):
         made += [_bars(study, same, records) for same in _complete_first(every, study)]
-    for same in _complete_first(every, BLOCKS):
-        made += _heat_of_blocks(same, records)
     drawn = (OPERANDS, LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS)
     for study, same in _studies(every, lambda r: r.suite == "layout" and r.study not in drawn):
         made.append(_bars(study, comparable(same), records))
@@ -229,6 +227,8 @@ CAPTIONS = {
     STRIDES: "The number of elements is the same, but they lie further apart: more cache lines for the same data.",
     "transpose, element by element or in blocks": "One side of a transpose goes down columns. In blocks, its cache "
     "lines are used again before they leave the cache.",
+    BLOCKS: "cpp.blocked with blocks of inner x cols elements of b. If they are too small, the loops around them cost "
+    "time; if they are too large, no cache holds them.",
     POWERS_OF_TWO: "When rows lie a power of two apart, the elements of a column map to the same few sets of a cache "
     "and evict each other. With 16 elements more they spread.",
 }
@@ -254,21 +254,6 @@ ORDERS = {f"cpp.{rung}": f"{order} · cpp.{rung}" for order, rung in RUNGS_OF_OR
 """The C++ rungs that are three plain loops, and their order."""
 
 
-def _heat_of_blocks(same: Sequence[Record], records: Indexed) -> list[Figure]:
-    cells = {(size[1], size[2]): r for r in same if (size := re.match(r"(\d+) x (\d+)", r.case))}
-    if len(cells) < 2:
-        return []
-    rows, columns = (sorted({key[axis] for key in cells}, key=int) for axis in (0, 1))
-    title = f"block sizes · {same[0].workload}"
-    best = min(r.best for r in cells.values())
-    note = "".join(
-        f"cpp.blocked's own choice takes {times(r.best / best)}." for r in same if r.case == "its own choice"
-    )
-    caption = "cpp.blocked with blocks of b of `inner` rows and `cols` columns. Times are multiples of the fastest."
-    svg = _heat(rows, columns, cells, records, title, dict.fromkeys(rows, best), x="cols", y="inner")
-    return [Figure("layout", title, svg, "matmul", caption, note)]
-
-
 def _heat(
     rows: Sequence[str],
     columns: Sequence[str],
@@ -276,8 +261,6 @@ def _heat(
     records: Indexed,
     title: str,
     fastest: Mapping[str, float],
-    x: str = "",
-    y: str = "",
 ) -> str:
     """Cells whose colour is their time as a multiple of the row's `fastest`, up to 10."""
     from matplotlib import colormaps
@@ -296,11 +279,10 @@ def _heat(
             ax.add_patch(cell)
             text = f"{times(factor)} · {duration(record.best)}" if len(columns) <= 5 else times(factor)
             ax.text(j, i, text, ha="center", va="center", size=7.5, color=text_on(shade))
-        ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5), xlabel=x, ylabel=y)
+        ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
         ax.set_xticks(range(len(columns)), columns)
         ax.set_yticks(range(len(rows)), rows, size=8)
         ax.xaxis.tick_top()
-        ax.xaxis.set_label_position("top")
         ax.tick_params(length=0)
         ax.grid(False)
         for spine in ax.spines.values():
