@@ -199,25 +199,10 @@ def shortened(messages: str, file: Path) -> str:
     kept = []
     for block in chosen[:SHOWN]:
         text = "\n".join(block[:4]).replace(str(file.resolve()), file.name)
-        kept.append(_narrowed(text.replace(str(file), file.name)))
+        kept.append(text.replace(str(file), file.name))
     if len(chosen) > SHOWN:
         kept.append(f"… and {len(chosen) - SHOWN} more")
     return "\n".join(kept)
-
-
-def _narrowed(block: str, width: int = 68) -> str:
-    """Long lines of source cut to the part around the caret, which still points at its place."""
-    lines = block.splitlines()
-    carets = [line.index("^") for line in lines if "^" in line and "|" in line]
-    if not carets or max(map(len, lines[1:])) <= width:
-        return block
-    bar = next(line.index("|") for line in lines if "^" in line and "|" in line) + 2
-    start = max(bar, carets[0] - (width - bar) // 2)
-
-    def cut(line: str) -> str:
-        return line if "|" not in line[:bar] else line[:bar] + line[start : start + width - bar]
-
-    return "\n".join([lines[0], *map(cut, lines[1:])])
 
 
 def line_of(library: Path, offset: int) -> int:

@@ -10,10 +10,11 @@ import ctypes
 import functools
 import math
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -77,22 +78,6 @@ class DeviceArray:
         return MatrixParameter(self.pointer, rows, cols, row_stride, col_stride)
 
 
-class Device(Protocol):
-    """Where kernels run."""
-
-    def allocate(self, nbytes: int) -> tuple[Any, int]:
-        """New memory: the object that owns it, and its address."""
-
-    def write(self, pointer: int, array: Array) -> None:
-        """Copy a contiguous array to the device."""
-
-    def read(self, pointer: int, array: Array) -> None:
-        """Copy from the device, after all launches, to an array in C order."""
-
-    def launch(self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any]) -> None:
-        """Run a kernel of a .cu file, by its name expression."""
-
-
 def why_no_device() -> str | None:
     """Why there is no GPU to launch on, or None where there is one."""
     try:
@@ -102,7 +87,7 @@ def why_no_device() -> str | None:
     return None
 
 
-def device() -> Device:
+def device() -> _Simulated | _Gpu:
     """The GPU, or the CPU if LOOPNEST_CUDA_CPP=simulated."""
     return _SIMULATED if cuda_cpp_simulated() else _gpu()
 
@@ -171,6 +156,8 @@ def _source(file: Path) -> tuple[tuple[KernelFunction, ...], dict[str, int]]:
 
 
 class _Simulated:
+    """The CPU in the GPU's place, with the same methods."""
+
     def allocate(self, nbytes: int) -> tuple[Any, int]:
         """Memory as a device gives it: at a multiple of 256 bytes, with arbitrary contents (here 0xFF)."""
         memory = np.full(nbytes + 256, 0xFF, np.uint8)
@@ -198,13 +185,7 @@ def _for_cpu(file: Path) -> Simulated:
 
 
 class _Memory:
-    """A device allocation, freed with the object."""
-
-    def __init__(self, free: Callable[[], None]) -> None:
-        self._free = free
-
-    def __del__(self) -> None:
-        self._free()
+    """The owner of a device allocation, which is freed with it."""
 
 
 class _Gpu:
@@ -240,9 +221,12 @@ class _Gpu:
         return tuple(values)
 
     def allocate(self, nbytes: int) -> tuple[Any, int]:
+        """New memory: the object that owns it, and its address."""
         self._enter()
         (pointer,) = self._call(self._driver.cuMemAlloc, nbytes)
-        return _Memory(lambda: self._free(pointer)), int(pointer)
+        owner = _Memory()
+        weakref.finalize(owner, self._free, pointer).atexit = False  # the driver frees all then
+        return owner, int(pointer)
 
     def _free(self, pointer: Any) -> None:
         self._enter()
@@ -254,12 +238,14 @@ class _Gpu:
             self._call(self._driver.cuMemcpyHtoD, pointer, array.ctypes.data, array.nbytes)
 
     def read(self, pointer: int, array: Array) -> None:
+        """Copy from the device, after all launches, to an array in C order."""
         self._enter()
         self._call(self._driver.cuCtxSynchronize)  # a kernel's error is reported here
         if array.nbytes:
             self._call(self._driver.cuMemcpyDtoH, array.ctypes.data, pointer, array.nbytes)
 
     def launch(self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any]) -> None:
+        """Run a kernel of a .cu file, by its name expression."""
         self._enter()
         addresses = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
         function = self._function(file, kernel)

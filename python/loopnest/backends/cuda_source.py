@@ -13,7 +13,6 @@ and n are the rows and columns of the last one.
 
 from __future__ import annotations
 
-import ast
 import ctypes
 import os
 import re
@@ -29,13 +28,7 @@ Sizes = tuple[int, int, int]
 TEMPLATE_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
 """The template argument for a dtype."""
 
-STUBS = (
-    "cuda_runtime.h",
-    "cuda_runtime_api.h",
-    "cuda.h",
-    "device_launch_parameters.h",
-    "device_functions.h",
-)
+STUBS = ("cuda_runtime.h", "cuda_runtime_api.h", "cuda.h", "device_launch_parameters.h", "device_functions.h")
 """Headers that a file may include and that are empty here: compilers of device code have their contents built in."""
 
 
@@ -296,10 +289,9 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ceil_div": lambda a, b: -(-a // b),
     "dim3": lambda *sizes: sizes,
 }
-_ALLOWED = (
-    *(ast.Expression, ast.Tuple, ast.Constant, ast.Name, ast.Load, ast.BinOp, ast.UnaryOp, ast.USub, ast.Call),
-    *(ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.Mod, ast.LShift, ast.RShift),
-)
+_ARITHMETIC = re.compile(r"(?:[\w\s()+\-%,]|//|>>|\*(?!\*)|<<(?=\s*(?:[0-9]|[1-3][0-9]|40)\b))*")
+"""What an expression may hold: nothing that reaches Python's objects, and no result that would fill the memory."""
+
 _BYTES = {"float": 4, "double": 8, "int": 4, "unsigned": 4, "half": 2, "char": 1, "float4": 16, "double2": 16}
 
 
@@ -308,23 +300,16 @@ def evaluated(expression: str, values: Mapping[str, int]) -> tuple[int, ...]:
 
     Raises CudaSourceError for anything but + - * / % << >>, min, max, ceil_div, dim3, sizeof, integers and known names.
     """
-    text = re.sub(r"\bsizeof\s*\(\s*(\w+)\s*\)", lambda place: str(_BYTES.get(place[1], place[0])), expression)
-    text = re.sub(r"\b(\d+)[uUlL]+\b", r"\1", text)
+    text = re.sub(r"\bsizeof\s*\(\s*(\w+)\s*\)", lambda place: str(_BYTES.get(place[1], place[0])), expression.strip())
+    text = re.sub("/+", "//", re.sub(r"\b(\d+)[uUlL]+\b", r"\1", text))
+    unknown = [name for name in re.findall(r"\b[A-Za-z_]\w*", text) if name not in {*values, *_FUNCTIONS}]
+    if unknown:
+        raise CudaSourceError(f"{expression!r}: {unknown[0]} is not known; known: {', '.join(values) or 'nothing'}")
+    if not re.fullmatch(_ARITHMETIC, text):
+        raise CudaSourceError(f"{expression!r}: expected integers, names, + - * / %, << up to 40, min, max, ceil_div")
     try:
-        tree = ast.parse(re.sub("/+", "//", text.strip()), mode="eval")
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Name) and node.id not in values and node.id not in _FUNCTIONS:
-                known = ", ".join(values) or "nothing"
-                raise CudaSourceError(f"{expression!r}: {node.id} is not known; known: {known}")
-            if not isinstance(node, _ALLOWED) or (isinstance(node, ast.Constant) and type(node.value) is not int):
-                raise CudaSourceError(f"{expression!r}: expected integers, names, + - * / %, min, max, ceil_div")
-            shift = ast.unparse(node.right) if isinstance(node, ast.BinOp) and isinstance(node.op, ast.LShift) else "0"
-            if shift not in map(str, range(41)):  # a result that would fill the memory
-                raise CudaSourceError(f"{expression!r}: expected a shift by a number up to 40")
-        found = eval(compile(tree, "launch", "eval"), {"__builtins__": {}, **_FUNCTIONS}, dict(values))
+        found = eval(text, {"__builtins__": {}, **_FUNCTIONS}, dict(values))
     except (SyntaxError, TypeError, ArithmeticError, ValueError) as error:
-        if isinstance(error, CudaSourceError):
-            raise
         raise CudaSourceError(f"{expression!r} cannot be evaluated: {error}") from None
     return tuple(map(int, found)) if isinstance(found, tuple) else (int(found),)
 
