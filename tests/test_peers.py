@@ -76,6 +76,7 @@ def test_a_bar_is_decided_by_the_worst_item_or_by_the_mean(bar, ratio, lowest):
     assert judge(bar, TWO) == (None if ratio is None else pytest.approx(ratio), lowest)
 
 
+@pytest.mark.slow
 def test_every_bar_is_for_something_that_is_measured(suite):
     """By the sizes of a quick run."""
     assert list(suite.PARTS) == list(TITLES)

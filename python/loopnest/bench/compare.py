@@ -18,7 +18,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-import numpy as np
 from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -28,8 +27,11 @@ from ..timing.interval import Interval, ratio_of_runs
 from .records import Record, Results
 from .tables import table_like
 
+SPREAD = 1.25
+"""Widens the interval where there are too few times for an interval of the median."""
+
 FEW = 6
-"""A spread of fewer times says little."""
+"""Fewer benchmarks say little about the machine."""
 
 SLOWER, FASTER, UNCHANGED = "slower", "faster", "unchanged"
 
@@ -84,8 +86,7 @@ def compare(old: Results, new: Results, *, threshold: float = 0.05) -> Compariso
     both = [key for key in before if key in now]
     if not both:
         raise ValueError("the two runs have no benchmark in common: there is nothing to compare")
-    spread = max(_spread(old), _spread(new))
-    changes = [_change(before[key], now[key], threshold, spread) for key in both]
+    changes = [_change(before[key], now[key], threshold) for key in both]
     return Comparison(
         changes=tuple(sorted(changes, key=lambda change: -change.ratio.estimate)),
         only_old=tuple(record for key, record in before.items() if key not in now),
@@ -99,8 +100,8 @@ def _by_key(results: Results) -> dict[tuple[str, ...], Record]:
     return {(r.suite, r.study, r.section, r.workload, r.impl, r.case, r.dtype): r for r in results.records}
 
 
-def _change(old: Record, new: Record, threshold: float, spread: float) -> Change:
-    ratio, best = change_of(old.samples, new.samples, spread), new.best / old.best
+def _change(old: Record, new: Record, threshold: float) -> Change:
+    ratio, best = change_of(old.samples, new.samples), new.best / old.best
     if ratio.low > 1 + threshold and best > 1 + threshold:
         verdict = SLOWER
     elif ratio.high < 1 / (1 + threshold) and best < 1 / (1 + threshold):
@@ -110,23 +111,16 @@ def _change(old: Record, new: Record, threshold: float, spread: float) -> Change
     return Change(old, new, ratio, best, verdict)
 
 
-def change_of(old: Sequence[float], new: Sequence[float], spread: float) -> Interval:
+def change_of(old: Sequence[float], new: Sequence[float]) -> Interval:
     """How many times as long it takes now.
 
-    spread  how much longer than the shortest the longest times of a benchmark take: 1.1 is a tenth. With too few times
-            for an interval of the median, the interval reaches from the lowest to the highest ratio of two of them,
-            widened by this factor
+    With too few times for an interval of the median, it reaches from the lowest to the highest ratio of two of them,
+    and SPREAD further.
     """
     found = ratio_of_runs(old, new)
     if found.bounded:
         return found
-    return Interval(found.estimate, min(new) / max(old) / spread, max(new) / min(old) * spread)
-
-
-def _spread(results: Results) -> float:
-    """How much longer than the shortest time the 9th decile is, in the median of the benchmarks with enough times."""
-    spreads = [float(np.quantile(r.samples, 0.9)) / min(r.samples) for r in results.records if len(r.samples) >= FEW]
-    return median(spreads) if spreads else 1.25
+    return Interval(found.estimate, min(new) / max(old) / SPREAD, max(new) / min(old) * SPREAD)
 
 
 def _warnings(old: Results, new: Results, changes: Sequence[Change], threshold: float) -> Iterator[str]:

@@ -339,16 +339,19 @@ def run_peers(
     on_event  is called with ("start", the number of parts), ("running", a part), ("at", a piece of work), and what
               becomes an item, absent or failure
     """
-    found: dict[str, list[Any]] = {"item": [], "absent": [], "failure": [], "environment": [None]}
+    types = {"item": Item, "absent": Failure, "failure": Failure, "environment": Environment}
+    found: dict[str, list[Any]] = {kind: [] for kind in types}
     at = ""
 
     def take(kind: str, content: Any) -> None:
         nonlocal at
+        on_event(kind, content)
         if kind == "at":
             at = content
-        elif content not in found[kind]:
-            found[kind].append(content)
-        on_event(kind, content)
+            return
+        converted: Any = msgspec.convert(content, types[kind])
+        if converted not in found[kind]:
+            found[kind].append(converted)
 
     on_event("start", len(parts))
     status: int | None = 0
@@ -361,10 +364,10 @@ def run_peers(
         if status is None:
             break
         if status:
-            found["failure"].append({"name": at, "message": how_it_ended})
-    here, items = found["environment"][-1], msgspec.convert(found["item"], tuple[Item, ...])
-    absent, failures = (msgspec.convert(found[kind], tuple[Failure, ...]) for kind in ("absent", "failure"))
-    return PeerResults(here and msgspec.convert(here, Environment), items, absent, failures, quick, status is None)
+            found["failure"].append(Failure(at, how_it_ended))
+    items, absent, failures, environments = map(tuple, found.values())
+    here = environments[-1] if environments else None
+    return PeerResults(here, items, absent, failures, quick, status is None)
 
 
 # --- tables

@@ -182,12 +182,11 @@ class Results:
 
     def save(self, path: Path) -> None:
         """Write the JSON file, with a line for each benchmark: small, and a diff of two files is legible."""
-        data = self.to_file()
-        long = {name: data.pop(name) for name in ("not_run", "benchmarks")}
-        lines = {name: ",\n".join(map(json.dumps, rows)) for name, rows in long.items()}
-        lists = [f' "{name}": [\n{rows}\n ]' for name, rows in lines.items()]
-        rest = json.dumps(data, indent=1).removesuffix("\n}")
-        save_text(",\n".join([rest, *lists]) + "\n}\n", path)
+        parts = []
+        for name, value in self.to_file().items():
+            rows = ",\n".join(map(json.dumps, value)) if isinstance(value, list) else ""
+            parts.append(f'"{name}": ' + (f"[\n{rows}\n]" if rows else json.dumps(value)))
+        save_text("{\n" + ",\n".join(parts) + "\n}\n", path)
 
     @classmethod
     def load(cls, path: Path) -> Results:
