@@ -29,7 +29,7 @@ def listing(request: Request) -> Listing:
         call, _ = call_of(k, workload, "float32")
     except UnavailableError as error:
         raise InspectError(str(error)) from None
-    lines = tuple(Line(line) for text in report(count(call, calls=calls)) for line in text.splitlines())
+    lines = tuple(Line(line) for text in report(count(call, calls=calls), calls) for line in text.splitlines())
     return Listing(f"counters of {k.id} on {workload.name}, a call's share of {calls}", "text", lines)
 
 

@@ -15,13 +15,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from ..layout.counters import DISABLE, ENABLE, control, perf_event_open
+from ..layout.counters import DISABLE, DISABLED, ENABLE, USER_ONLY, control, perf_event_open
 
 PERIOD = 250_000
 """Nanoseconds of the thread's time between two samples."""
 
 _CPU_CLOCK, _SOFTWARE, _SAMPLE_IP = 0, 1, 1
-_DISABLED, _EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 0, 1 << 5, 1 << 6
 _RECORD_SAMPLE = 9
 _HEAD = 1024  # of data_head in perf_event_mmap_page
 _PAGES = 64  # of the ring buffer, a power of two
@@ -47,11 +46,9 @@ def sample(call: Callable[[], object], file: Path, seconds: float = 0.15) -> Sam
 
     file  the shared object whose samples are wanted as offsets in it
     """
-    flags = _DISABLED | _EXCLUDE_KERNEL | _EXCLUDE_HV
+    what = {"type": _SOFTWARE, "config": _CPU_CLOCK, "sample_period": PERIOD, "sample_type": _SAMPLE_IP}
     try:
-        events = perf_event_open(
-            type=_SOFTWARE, config=_CPU_CLOCK, sample_period=PERIOD, sample_type=_SAMPLE_IP, flags=flags
-        )
+        events = perf_event_open(**what, flags=DISABLED | USER_ONLY)
     except OSError as error:
         raise CannotSample(f"perf_event_open: {error.strerror}") from None
     try:

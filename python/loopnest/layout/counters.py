@@ -1,9 +1,8 @@
 """The processor's and the kernel's counts of a call: cycles, instructions, cache misses, page faults.
 
 >>> from loopnest.layout.counters import count
->>> counted = count(lambda: sum(range(10_000)))
->>> for event in counted.events:                                       # doctest: +SKIP
-...     print(event.name, event.value if event.reason is None else event.reason)
+>>> for name, event in count(lambda: sum(range(10_000))).items():       # doctest: +SKIP
+...     print(name, event.value if event.reason is None else event.reason)
 cycles No such file or directory: this processor, or this virtual machine, has no such counter
 ...
 page faults 0
@@ -21,41 +20,24 @@ import os
 import platform
 import struct
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-HARDWARE, SOFTWARE, CACHE = 0, 1, 3
-"""perf_event_attr.type, of linux/perf_event.h."""
-
-
-@dataclass(frozen=True)
-class Event:
-    """An event to count, with its type and config for perf_event_open.
-
-    in_kernel  whether it happens only in the kernel, so that the kernel's share must be counted
-    """
-
-    name: str
-    type: int
-    config: int
-    in_kernel: bool = False
-
-
+HARDWARE, SOFTWARE, CACHE = 0, 1, 3  # perf_event_attr.type, of linux/perf_event.h
 READ_MISSES = 1 << 16  # PERF_COUNT_HW_CACHE_RESULT_MISS of PERF_COUNT_HW_CACHE_OP_READ
-EVENTS = (
-    Event("cycles", HARDWARE, 0),
-    Event("instructions", HARDWARE, 1),
-    Event("cache references", HARDWARE, 2),
-    Event("cache misses", HARDWARE, 3),
-    Event("L1d read misses", CACHE, 0 | READ_MISSES),
-    Event("dTLB read misses", CACHE, 3 | READ_MISSES),
-    Event("branch misses", HARDWARE, 5),
-    Event("task clock, ns", SOFTWARE, 1),
-    Event("page faults", SOFTWARE, 2),
-    Event("context switches", SOFTWARE, 3, in_kernel=True),
-    Event("CPU migrations", SOFTWARE, 4, in_kernel=True),
-)
+EVENTS = {
+    "cycles": (HARDWARE, 0),
+    "instructions": (HARDWARE, 1),
+    "cache references": (HARDWARE, 2),
+    "cache misses": (HARDWARE, 3),
+    "L1d read misses": (CACHE, 0 | READ_MISSES),
+    "dTLB read misses": (CACHE, 3 | READ_MISSES),
+    "branch misses": (HARDWARE, 5),
+    "task clock, ns": (SOFTWARE, 1),
+    "page faults": (SOFTWARE, 2),
+}
+"""By name: type and config for perf_event_open."""
 
 
 @dataclass(frozen=True)
@@ -67,61 +49,47 @@ class Count:
     reason  why there is no value
     """
 
-    name: str
     value: int | None
     share: float = 1.0
     reason: str | None = None
 
 
-@dataclass(frozen=True)
-class Counted:
-    """The events of all calls together."""
-
-    events: tuple[Count, ...]
-    calls: int = 1
-
-    def __getitem__(self, name: str) -> Count:
-        return {event.name: event for event in self.events}[name]
-
-
-def count(call: Callable[[], object], *, calls: int = 1, events: Sequence[Event] = EVENTS) -> Counted:
-    """Count the events of some calls: each event's sum over all of them.
+def count(
+    call: Callable[[], object], *, calls: int = 1, events: Mapping[str, tuple[int, int]] = EVENTS
+) -> dict[str, Count]:
+    """Count the events of some calls: by name, each event's sum over all of them.
 
     Does not raise for a counter that does not exist: its reason says why. Exceptions of `call` pass through.
     """
-    if calls < 1:
-        raise ValueError(f"count: calls is {calls}, expected 1 or more")
-    found: dict[Event, Count] = {}
-    counters: dict[Event, int] = {}
+    found: dict[str, Count] = dict.fromkeys(events, Count(None))
+    counters: dict[str, int] = {}
     with ExitStack() as open_ones:
-        for event in events:
-            user_only = 0 if event.in_kernel else _EXCLUDE_KERNEL | _EXCLUDE_HV
-            flags = _DISABLED | _INHERIT | user_only
+        for name, (kind, config) in events.items():
             try:
-                counters[event] = perf_event_open(
-                    type=event.type, config=event.config, read_format=_TOTAL_TIMES, flags=flags
+                counters[name] = perf_event_open(
+                    type=kind, config=config, read_format=_TOTAL_TIMES, flags=DISABLED | _INHERIT | USER_ONLY
                 )
             except OSError as error:
-                found[event] = Count(event.name, None, 0.0, f"{error.strerror}{HINTS.get(error.errno or 0, '')}")
+                found[name] = Count(None, 0.0, f"{error.strerror}{HINTS.get(error.errno or 0, '')}")
             else:
-                open_ones.callback(os.close, counters[event])
+                open_ones.callback(os.close, counters[name])
         for counter in counters.values():
             control(counter, ENABLE)
         for _ in range(calls):
             call()
         for counter in counters.values():
             control(counter, DISABLE)
-        found |= {event: _count(event.name, os.read(counter, 24)) for event, counter in counters.items()}
-    return Counted(tuple(found[event] for event in events), calls)
+        found |= {name: _count(os.read(counter, 24)) for name, counter in counters.items()}
+    return found
 
 
-def _count(name: str, data: bytes) -> Count:
+def _count(data: bytes) -> Count:
     """data: the value, the ns that the counter was wanted, and the ns that it ran, of 64 bits each."""
     value, wanted, ran = struct.unpack("=QQQ", data)
     if not ran:
-        return Count(name, None, 0.0, "other events held the processor's counters all the time")
+        return Count(None, 0.0, "other events held the processor's counters all the time")
     share = min(ran / wanted, 1.0) if wanted else 1.0
-    return Count(name, round(value / share), share)
+    return Count(round(value / share), share)
 
 
 _NO_SUCH = ": this processor, or this virtual machine, has no such counter"
@@ -146,7 +114,7 @@ class Attributes(ctypes.Structure):
 
 _SYSTEM_CALLS = {"x86_64": 298, "aarch64": 241}
 _TOTAL_TIMES = 1 | 2  # PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING
-_DISABLED, _INHERIT, _EXCLUDE_KERNEL, _EXCLUDE_HV = 1 << 0, 1 << 1, 1 << 5, 1 << 6
+DISABLED, _INHERIT, USER_ONLY = 1 << 0, 1 << 1, 1 << 5 | 1 << 6  # user only: exclude_kernel and exclude_hv
 _CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
 ENABLE, DISABLE = 0x2400, 0x2401  # PERF_EVENT_IOC_…
 
@@ -176,18 +144,17 @@ def control(counter: int, request: int) -> None:
     fcntl.ioctl(counter, request, 0)
 
 
-def report(counted: Counted) -> list[str]:
-    """A line for each event, one for instructions a cycle, and one for each reason why events are missing."""
-    width = max(len(event.name) for event in counted.events)
+def report(counted: Mapping[str, Count], calls: int) -> list[str]:
+    """A call's share of each event, instructions a cycle, and a line for each reason why events are missing."""
+    width = max(map(len, counted))
     lines, missing = [], dict[str, list[str]]()
-    for event in counted.events:
+    for name, event in counted.items():
         if event.value is not None:
             note = "" if event.share > 0.999 else f"   estimated: counted {100 * event.share:.0f} % of the time"
-            lines.append(f"{event.name:{width}}  {event.value / counted.calls:>18,.0f}{note}")
+            lines.append(f"{name:{width}}  {event.value / calls:>18,.0f}{note}")
         else:
-            missing.setdefault(event.reason or "", []).append(event.name)
-    values = {event.name: event.value for event in counted.events}
-    cycles, instructions = values.get("cycles"), values.get("instructions")
+            missing.setdefault(event.reason or "", []).append(name)
+    cycles, instructions = (counted.get(name, Count(None)).value for name in ("cycles", "instructions"))
     if cycles and instructions is not None:
         lines.append(f"{'instructions a cycle':{width}}  {instructions / cycles:>18.2f}")
     return lines + [f"not counted: {', '.join(names)}\n  {reason}" for reason, names in missing.items()]
