@@ -21,7 +21,7 @@ from . import patterns
 from .faults import sentence
 from .kernel import Kernel, Observation
 from .patterns import Evidence, Explanation
-from .probes import case_of, probe_of_case, probe_of_size
+from .probes import case_of, probe_of_case
 from .records import Refusal
 
 LATER = 0.15
@@ -59,16 +59,11 @@ def _wrong(kernel: Kernel, trick: str, *details: str) -> Refusal:
     return Refusal(outcome, f"{kernel.operation.name} is wrong: {sentence(trick)}", trick, *details)
 
 
-RETURNED = {
-    "lazy": "lazy-result",
-    "dtype": "wrong-dtype",
-    "shape": "wrong-shape",
-    **dict.fromkeys(("type", "nothing", "results"), "wrong-type"),
-}
-"""What is wrong with a value that was returned."""
-
-
-RAISED: dict[str, tuple[str, str | None, str]] = {
+PROBLEMS: dict[str, tuple[str, str | None, str]] = {
+    **dict.fromkeys(("type", "nothing", "results"), ("wrong", "wrong-type", "{text}")),
+    "lazy": ("cheats", "lazy-result", "{text}"),
+    "dtype": ("wrong", "wrong-dtype", "{text}"),
+    "shape": ("wrong", "wrong-shape", "{text}"),
     "LaunchError": ("wrong", None, "the kernel cannot end its launch: {text}"),
     "RecursionError": ("raised", "endless-recursion", "{where}an endless recursion: {text}"),
     "MemoryError": ("out-of-memory", None, "{where}it took more memory than the limit allows"),
@@ -76,29 +71,24 @@ RAISED: dict[str, tuple[str, str | None, str]] = {
         ("SystemExit", "KeyboardInterrupt"), ("crashed", "leaves-the-process", "{where}it ended its process (sys.exit)")
     ),
 }
-"""The outcome, the trick or fault, and the sentence for an exception."""
+"""The outcome, the trick or fault, and the sentence: for what was returned and can be no result, and for exceptions."""
 
 
 def _refusal_of_problem(kernel: Kernel, seen: Observation, problem: Mapping[str, Any]) -> Refusal:
-    """An exception, or a returned value that can be no result."""
     kind, text, line = problem["kind"], problem["text"], problem.get("line")
     where = f"{kernel.file.name}:{line}: " if line else ""
     code = [f"  {problem['code']}"] if problem.get("code") else []
     details = [*code, f"in the call {seen.probe}"]
-    if kind in ("shape", "dtype"):
-        remembered = depends_on_history(Evidence(kernel, seen))
-        if remembered:
-            return _wrong(kernel, remembered[0], *details, *remembered[1:])
+    remembered = depends_on_history(Evidence(kernel, seen)) if kind in ("shape", "dtype") else None
+    if remembered:
+        return _wrong(kernel, remembered[0], *details, *remembered[1:])
     if problem.get("returned"):
-        trick = RETURNED.get(kind, "wrong-type")
-        outcome = "cheats" if trick in CHEATS else "wrong"
-        return Refusal(outcome, f"{kernel.operation.name} {text}: {sentence(trick)}", trick, *details)
-    if kind in RAISED:
-        outcome, name, words = RAISED[kind]
-        return Refusal(outcome, words.format(where=where, text=text), name, *details)
-    if "read-only" in text:
+        kind = kind if kind in PROBLEMS else "type"
+        text = f"{kernel.operation.name} {text}: {sentence(PROBLEMS[kind][1] or 'wrong-type')}"
+    elif "read-only" in text:
         return Refusal("wrong", f"{where}{kind}: {text}: {sentence('changes-input')}", "changes-input", *details)
-    return Refusal("raised", f"{where}it raised {kind}: {text}", None, *details)
+    outcome, name, words = PROBLEMS.get(kind, ("raised", None, "{where}it raised {kind}: {text}"))
+    return Refusal(outcome, words.format(where=where, kind=kind, text=text), name, *details)
 
 
 # --- outside, and later
@@ -122,20 +112,16 @@ def deferred(evidence: Evidence) -> Explanation:
     kernel, probe, session = evidence.kernel, evidence.probe, evidence.kernel.host.session
     if session is None or session.closed or kernel.last_probe is not probe:
         return None
-
-    def bytes_now() -> list[bytes]:
-        return [r.tobytes() for r in kernel.results(probe)]
-
-    before, end = bytes_now(), time.monotonic() + LATER
+    before = now = [r.tobytes() for r in kernel.results(probe)]
+    end = time.monotonic() + LATER
     session.go_on()
-    changed = False
-    while time.monotonic() < end and not changed:
+    while time.monotonic() < end and now == before:
         time.sleep(0.005)
-        changed = bytes_now() != before
-    if changed:
+        now = [r.tobytes() for r in kernel.results(probe)]
+    if now != before:
         time.sleep(LATER)
     session.stop()
-    if not changed:
+    if now == before:
         return None
     compared = zip(kernel.results(probe), probe.exact, kernel.bound(probe), strict=True)
     wrong = any(wrong_elements(r, e, b).any() for r, e, b in compared)
@@ -148,7 +134,7 @@ def first_call(evidence: Evidence) -> Explanation:
     kernel, dtype = evidence.kernel, evidence.probe.dtype
 
     def run(size: int) -> Observation:
-        return kernel.observe(probe_of_size(kernel.operation, dtype, size))
+        return kernel.observe(probe_of_case(case_of(kernel.operation, dtype, (size,))))
 
     axes = len(kernel.operation.contract.workloads[0].shape)
     most = 384 if dtype.itemsize == 4 else 160  # of doubles, the exact result takes long doubles
@@ -223,29 +209,21 @@ def depends_on_history(evidence: Evidence) -> Explanation:
     evidence.kernel.host.restart()
     if not evidence.kernel.observe(evidence.probe).right:
         return None
-    seen = [evidence.again() for _ in range(6)]
-    wrong = [i for i, one in enumerate(seen, 1) if not one.right]
     text = f"in a new process the same call is right; it was wrong as call {calls}"
-    if not wrong:
-        return _by_count(evidence, text)
+    seen = [evidence.again() for _ in range(6)]
+    wrong = [i for i, one in enumerate(seen) if not one.right]
+    if not wrong:  # right for some calls, then wrong: how long?
+        late = next((one for one in (evidence.again() for _ in range(400)) if not one.right), None)
+        if late and not any(evidence.again().right for _ in range(3)):
+            return "skips-after-warm-up", text, "and wrong again after a number of calls, and from then on"
+        if late and late.unwritten:
+            return "skips-after-warm-up", text, "and now and then a call does nothing"
+        return "not-deterministic", text
     cached = _cached(evidence, text)
     if cached:
         return cached
-    if wrong == list(range(wrong[0], len(seen) + 1)) and seen[-1].unwritten:
-        return "skips-after-warm-up", text, f"and wrong again from call {wrong[0] + 1} on"
-    return "not-deterministic", text
-
-
-def _by_count(evidence: Evidence, text: str) -> Explanation:
-    """Right for some calls, then never again: count them."""
-    for _ in range(400):
-        seen = evidence.again()
-        if not seen.right:
-            if not any(evidence.again().right for _ in range(3)):
-                return "skips-after-warm-up", text, "and wrong again after a number of calls, and from then on"
-            if seen.unwritten:
-                return "skips-after-warm-up", text, "and now and then a call does nothing"
-            return "not-deterministic", text, "and wrong again now and then"
+    if len(wrong) == len(seen) - wrong[0] and seen[-1].unwritten:
+        return "skips-after-warm-up", text, f"and wrong again from call {wrong[0] + 2} on"
     return "not-deterministic", text
 
 
@@ -327,29 +305,25 @@ def layouts(evidence: Evidence) -> Explanation:
     return "ignores-strides", f"with inputs {names}; the same values in C order were right"
 
 
-SIZED = ("sizes", "large", "again", "timed")
-"""Kinds of calls after which it makes sense to try other sizes."""
-
-
-def _right_for(evidence: Evidence, *lengths: int) -> bool:
-    """Whether a call whose axes have these lengths in turn is right."""
-    case = case_of(evidence.kernel.operation, evidence.probe.dtype, lengths)
-    return evidence.kernel.observe(probe_of_case(case)).right
-
-
 def some_sizes_only(evidence: Evidence) -> Explanation:
     """Right for the benchmarks' shapes and no others, or for small ones only."""
-    if evidence.probe.kind not in SIZED:
+    if evidence.probe.kind not in ("sizes", "large", "again", "timed"):
         return None
+
+    def right_for(*lengths: int) -> bool:
+        """Whether a call whose axes have these lengths in turn is right."""
+        case = case_of(evidence.kernel.operation, evidence.probe.dtype, lengths)
+        return evidence.kernel.observe(probe_of_case(case)).right
+
     uneven = ((19, 17, 22), (33, 31, 35))
-    if not any(_right_for(evidence, *lengths) for lengths in uneven):
+    if not any(right_for(*lengths) for lengths in uneven):
         workloads = evidence.kernel.operation.contract.workloads
         benchmarks = [tuple(w.shape.values()) for w in workloads if max(w.shape.values()) <= 128][:3]
-        if benchmarks and all(_right_for(evidence, *lengths) for lengths in benchmarks):
+        if benchmarks and all(right_for(*lengths) for lengths in benchmarks):
             return "benchmarked-shapes-only", "right for workloads, wrong for every other size that was tried"
         return None
-    small = all(_right_for(evidence, *lengths) for lengths in (*uneven, (50,), (63,)))
-    if small and not any(_right_for(evidence, n) for n in (160, 193, 256)):
+    small = all(right_for(*lengths) for lengths in (*uneven, (50,), (63,)))
+    if small and not any(right_for(n) for n in (160, 193, 256)):
         return "small-shapes-only", "right for all sizes up to 63 that were tried, wrong for 160, 193 and 256"
     return None
 

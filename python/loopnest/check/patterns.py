@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,9 +36,13 @@ class WrongResult(NamedTuple):
     exact: Array
 
     @property
+    def difference(self) -> Array:
+        return np.asarray(self.result, self.exact.dtype) - self.exact
+
+    @property
     def error(self) -> float:
         """By root mean squares, as a share of the result's size."""
-        return _rms(np.asarray(self.result, self.exact.dtype) - self.exact) / (_rms(self.exact) or 1.0)
+        return _rms(self.difference) / (_rms(self.exact) or 1.0)
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,9 @@ class Evidence:
         pairs = zip(results, others, strict=True)
         return all(self.near(r, np.asarray(other), i) for i, (r, other) in enumerate(pairs))
 
-    def again(self, probe: Probe | None = None, **facts: Any) -> Observation:
-        """A call with other values, of the same kind as the wrong one or as this one."""
-        return self.kernel.observe((probe or self.probe).renewed(**facts))
+    def again(self, **facts: Any) -> Observation:
+        """A call of the same kind with other values."""
+        return self.kernel.observe(self.probe.renewed(**facts))
 
 
 def _rms(x: Array) -> float:
@@ -91,7 +96,7 @@ def own_memory(evidence: Evidence) -> Explanation:
     for wrong in evidence.wrong:
         found = wrong.result[wrong.mask].view(np.uint8).reshape(-1, wrong.result.itemsize)
         count += int(np.count_nonzero((found == ALLOCATED).all(axis=1) | (found == FREED).all(axis=1)))
-        total += int(np.count_nonzero(wrong.mask))
+        total += len(found)
     if count and 2 * count >= total:
         return "unwritten", f"{count} of {total} wrong elements are memory of its own that nobody wrote"
     return None
@@ -111,9 +116,8 @@ def constant(evidence: Evidence) -> Explanation:
 
 def one_of_several(evidence: Evidence) -> Explanation:
     """Some results are wrong where the others are right."""
-    seen, known = evidence.seen, plan(evidence.kernel.operation)
-    wrong = [w.number for w in evidence.wrong]
-    names = [p.name for p in known.of("result") if p.number in wrong]
+    seen, wrong = evidence.seen, [w.number for w in evidence.wrong]
+    names = [p.name for p in plan(evidence.kernel.operation).of("result") if p.number in wrong]
     if len(wrong) == len(seen.results) or not names or seen.unwritten == sum(r.size for r in seen.results):
         return None
     return "sum-left-out", f"wrong: {', '.join(names)}"
@@ -130,12 +134,21 @@ def other_formula(evidence: Evidence) -> Explanation:
     for name, text, other in _formulas(evidence, result, exact):
         if evidence.near(result, other, number):
             return (name, text) if text else (name,)
-    finite = np.isfinite(exact) & np.isfinite(result) & (np.abs(exact) > 1e-3)
-    if np.count_nonzero(finite) > 3:
-        factor = _common_factor(np.asarray(result, np.float64)[finite] / np.asarray(exact, np.float64)[finite])
-        if factor and abs(factor - 1) > 1e-4:
-            return "scaled", f"by {factor:.6g}"
-    return _scaled_scalar(evidence, number)
+    calls = [evidence.seen]
+    if result.size <= 3:  # few elements: is it the same factor for other values too?
+        calls += [evidence.again() for _ in range(4)]
+    ratios: list[float] = []
+    for seen in calls:
+        if seen.right or not seen.results:
+            return None
+        result, exact = (np.asarray(x[number], np.float64) for x in (seen.results, seen.probe.exact))
+        finite = np.isfinite(exact) & np.isfinite(result) & (np.abs(exact) > 1e-3)
+        ratios += (result[finite] / exact[finite]).flat
+    factor = float(np.median(ratios)) if len(ratios) > 3 else 0.0
+    if not factor or abs(factor - 1) < 1e-4 or np.max(np.abs(np.array(ratios) / factor - 1)) > 1e-3:
+        return None
+    axes = [f", which is {axis}" for axis, n in evidence.probe.workload.shape.items() if abs(n / factor - 1) < 1e-3]
+    return "scaled", f"by {factor:.6g}{axes[0] if axes else ''}"
 
 
 def _formulas(evidence: Evidence, result: Array, exact: Array) -> Iterator[tuple[str, str, Array]]:
@@ -159,45 +172,17 @@ def _formulas(evidence: Evidence, result: Array, exact: Array) -> Iterator[tuple
         yield "transposed", "its elements lie as in the transposed result", exact.T.reshape(exact.shape)
 
 
-def _common_factor(ratios: Array) -> float:
-    """The factor that all of these are, or 0."""
-    factor = float(np.median(ratios))
-    same = factor and math.isfinite(factor) and np.max(np.abs(ratios / factor - 1)) < 1e-3
-    return factor if same else 0.0
-
-
-def _scaled_scalar(evidence: Evidence, number: int) -> Explanation:
-    """A result of a few elements: is it off by the same factor for other values too?"""
-    ratios: list[float] = []
-    for _ in range(4):
-        seen = evidence.again()
-        if seen.right or not seen.results or seen.results[number].size > 3:
-            return None
-        with np.errstate(all="ignore"):
-            result, exact = (
-                np.asarray(seen.results[number], np.float64),
-                np.asarray(seen.probe.exact[number], np.float64),
-            )
-            ratios += (result / exact).flat
-    factor = _common_factor(np.array(ratios))
-    if not factor or abs(factor - 1) < 0.01:
-        return None
-    sizes = [f", which is {axis}" for axis, n in evidence.probe.workload.shape.items() if abs(n / factor - 1) < 1e-3]
-    return "scaled", f"by {factor:.6g}{sizes[0] if sizes else ''}"
-
-
 def option(evidence: Evidence) -> Explanation:
     """Another form of the operation, or the same form whatever the option says."""
-    case, probe, contract = evidence.probe.case, evidence.probe, evidence.kernel.operation.contract
+    case, contract = evidence.probe.case, evidence.kernel.operation.contract
     if case is None:
         return None
     if case.variation:
         plain = probe_of_case(dataclasses.replace(case, variation=None))
-        return (
-            ("option-ignored", f"it is wrong with {case.variation}") if evidence.kernel.observe(plain).right else None
-        )
+        right = evidence.kernel.observe(plain).right
+        return ("option-ignored", f"it is wrong with {case.variation}") if right else None
     for name, change in contract.variations.items():
-        other = change(probe.arguments)
+        other = change(evidence.probe.arguments)
         if evidence.all_near(evidence.seen.results, contract.reference(*other.inputs, **other.options)):
             return "other-form", f"it computes the form {name}"
     return None
@@ -208,47 +193,38 @@ def option(evidence: Evidence) -> Explanation:
 
 def edges(evidence: Evidence) -> Explanation:
     """A row, a column, or what is beyond the last full tile."""
-    masks = [w.mask for w in evidence.wrong]
-    mask = next((mask for mask in masks if mask.ndim == 2), None)
-    if mask is None:
-        mask = next((mask for mask in masks if mask.ndim == 1), None)
-        if mask is not None and mask.size > 1 and mask[-1] and not mask[: len(mask) // 2].any():
-            return "ragged-edges", f"the last {np.count_nonzero(mask)} elements are wrong"
+    mask = max((w.mask for w in evidence.wrong), key=lambda mask: mask.ndim, default=np.zeros(0, bool))
+    if mask.ndim == 1 and mask.size > 1 and mask[-1] and not mask[: mask.size // 2].any():
+        return "ragged-edges", f"the last {np.count_nonzero(mask)} elements are wrong"
+    if mask.ndim != 2:
         return None
+    edge = _edge(mask)
+    if edge:
+        case = case_of(evidence.kernel.operation, evidence.probe.dtype, (12,))
+        other = Evidence(evidence.kernel, evidence.kernel.observe(probe_of_case(case)))
+        if any(_edge(w.mask) == edge for w in other.wrong):
+            return (edge,)
+        return "ragged-edges", f"wrong in the {edge.replace('-', ' ')}, for some sizes"
     m, n = mask.shape
-    for name, turned in (("last-row", mask), ("last-column", mask.T)):
-        if _only_last(turned):
-            return _confirmed_edge(evidence, name)
-    rows, columns = _from_on(np.asarray(mask.all(axis=1))), _from_on(np.asarray(mask.all(axis=0)))
+    rows, columns = (_from_on(np.asarray(mask.all(axis=axis))) for axis in (1, 0))
     if (rows < m or columns < n) and not mask[:rows, :columns].any():
         places = [f"rows from {rows} on"] * (rows < m) + [f"columns from {columns} on"] * (columns < n)
         return "ragged-edges", f"{' and '.join(places)} are wrong, of {m} x {n}"
     return None
 
 
-def _only_last(mask: Array) -> bool:
-    return bool(len(mask) > 1 and mask[-1].any() and not mask[:-1].any())
+def _edge(mask: Array) -> str:
+    """Which edge alone has wrong elements, or ""."""
+    for name, turned in (("last-row", mask), ("last-column", mask.T)):
+        if mask.ndim == 2 and len(turned) > 1 and turned[-1].any() and not turned[:-1].any():
+            return name
+    return ""
 
 
 def _from_on(wrong: Array) -> int:
     """From which place on all are wrong, where that is not the first; their number where there is none."""
-    places = np.flatnonzero(wrong)
-    if len(places) and places[0] > 0 and len(places) == len(wrong) - places[0]:
-        return int(places[0])
-    return len(wrong)
-
-
-def _confirmed_edge(evidence: Evidence, name: str) -> Explanation:
-    """Only the last row or column at other sizes too? Else it is what is beyond the last full tile."""
-    if evidence.probe.case is None:
-        return (name,)
-    case = case_of(evidence.kernel.operation, evidence.probe.dtype, (12,))
-    other = Evidence(evidence.kernel, evidence.kernel.observe(probe_of_case(case)))
-    mask = next((w.mask for w in other.wrong if w.mask.ndim == 2), None)
-    if mask is None:
-        return "ragged-edges", f"wrong in the {name.replace('-', ' ')}, for some sizes"
-    turned = mask if name == "last-row" else mask.T
-    return (name,) if _only_last(turned) else ("ragged-edges", "wrong beyond the last full tile")
+    right = len(wrong) - int(np.count_nonzero(wrong))
+    return right if right > 0 and wrong[right:].all() else len(wrong)
 
 
 # --- fewer bits
@@ -261,23 +237,21 @@ LINEAR = ("dot", "sum", "add", "matmul", "linear")
 
 def precision(evidence: Evidence) -> Explanation:
     """Has it computed with fewer bits? Inputs of fewer bits have another exact result: is it this one?"""
-    wrong, dtype = evidence.wrong, evidence.probe.dtype
+    wrong, u = evidence.wrong, unit_roundoff(evidence.probe.dtype)
     if not wrong or evidence.probe.kind == "special":
         return None
     worst = max(w.error for w in wrong)
-    peaks = [float(np.max(np.abs(np.asarray(w.result, w.exact.dtype) - w.exact))) / (_rms(w.exact) or 1) for w in wrong]
-    if not np.isfinite(worst) or worst > 0.05 or max(peaks) > 0.1:
+    peak = max(float(np.max(np.abs(w.difference))) / (_rms(w.exact) or 1) for w in wrong)
+    if not (worst <= 0.05 and peak <= 0.1):
         return None
     size = f"the error is {worst:.1e} of the result, by root mean squares"
-    for name, significand in FORMATS.items():
-        if 2.0**-significand > 4 * unit_roundoff(dtype):
-            for how in ("rounded", "cut off"):
-                if _is_result_of(evidence, significand, how):
-                    text = f"it is the result for inputs {how} to {name}, of {significand} bits"
-                    return "lower-precision", size, text
+    for (name, significand), how in itertools.product(FORMATS.items(), ("rounded", "cut off")):
+        if 2.0**-significand > 4 * u and _is_result_of(evidence, significand, how):
+            return "lower-precision", size, f"it is the result for inputs {how} to {name}, of {significand} bits"
     share = min(np.count_nonzero(w.mask) / w.mask.size for w in wrong)
-    many = evidence.kernel.operation.name in LINEAR or all(w.mask.size > 16 for w in wrong)
-    if many and share > 0.4 and worst > 8 * unit_roundoff(dtype) and _scales(evidence):
+    linear = evidence.kernel.operation.name in LINEAR
+    many = linear or all(w.mask.size > 16 for w in wrong)
+    if many and share > 0.4 and worst > 8 * u and (not linear or _scales(evidence, worst)):
         nearest = min(FORMATS, key=lambda name: abs(math.log2(worst) + FORMATS[name]))
         return "lower-precision", size, f"as of {nearest}, of {FORMATS[nearest]} bits"
     return ("rounding", size) if worst < 1e-3 else None
@@ -285,36 +259,27 @@ def precision(evidence: Evidence) -> Explanation:
 
 def _is_result_of(evidence: Evidence, significand: int, how: str) -> bool:
     """Whether the result is far nearer to the result for inputs of fewer bits than to the exact one."""
-    given, contract = evidence.probe.arguments, evidence.kernel.operation.contract
-    leaves = [_shortened(x, significand, how) for x in arrays_in(given.inputs)]
-    with np.errstate(all="ignore"):
-        other = contract.reference(*with_arrays(given.inputs, leaves), **given.options)
-    return all(
-        w._replace(exact=np.asarray(other[w.number], w.exact.dtype)).error < 0.1 * w.error for w in evidence.wrong
-    )
 
-
-def _shortened(x: Array, significand: int, how: str) -> Array:
-    """x with significands of fewer bits, and its exponents."""
-    if x.dtype not in FLOATS:
-        return x
-    with np.errstate(all="ignore"):
+    def shortened(x: Array) -> Array:
+        if x.dtype not in FLOATS:
+            return x
         fraction, exponent = np.frexp(x)
-        whole = fraction * 2.0**significand
-        short = (np.rint if how == "rounded" else np.trunc)(whole) / 2.0**significand
-        return np.asarray(np.ldexp(short, exponent), x.dtype)
+        whole = (np.rint if how == "rounded" else np.trunc)(fraction * 2.0**significand)
+        return np.asarray(np.ldexp(whole / 2.0**significand, exponent), x.dtype)
+
+    given, contract = evidence.probe.arguments, evidence.kernel.operation.contract
+    with np.errstate(all="ignore"):
+        inputs = with_arrays(given.inputs, map(shortened, arrays_in(given.inputs)))
+        other = contract.reference(*inputs, **given.options)
+    pairs = ((w, w._replace(exact=np.asarray(other[w.number], w.exact.dtype))) for w in evidence.wrong)
+    return all(shorter.error < 0.1 * w.error for w, shorter in pairs)
 
 
-def _scales(evidence: Evidence) -> bool:
+def _scales(evidence: Evidence, worst: float) -> bool:
     """Whether the error grows with the inputs, as a rounding error does and a constant does not. By a factor that half
     precision has room for."""
     kernel, probe = evidence.kernel, evidence.probe
-    if kernel.operation.name not in LINEAR:
-        return True
     larger = [(x * 8).astype(x.dtype) for x in arrays_in(probe.arguments.inputs)]
     arguments = Arguments(with_arrays(probe.arguments.inputs, larger), probe.arguments.options)
     seen = kernel.observe(probe_of(kernel.operation, arguments, probe.workload, probe.dtype))
-    if seen.right:
-        return False
-    errors = [w.error for w in Evidence(kernel, seen).wrong]
-    return max(errors, default=0.0) > 0.2 * max(w.error for w in evidence.wrong)
+    return max((w.error for w in Evidence(kernel, seen).wrong), default=0.0) > 0.2 * worst

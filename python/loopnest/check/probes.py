@@ -120,11 +120,6 @@ def probe_of_case(case: Case, kind: str = "sizes", *, at_end: bool = True) -> Pr
     return probe_of(case.operation, case.arguments(fresh()), workload, case.dtype, **facts)
 
 
-def probe_of_size(operation: Operation, dtype: np.dtype[Any], size: int) -> Probe:
-    """All axes of this length."""
-    return probe_of_case(case_of(operation, dtype, (size,)))
-
-
 def case_of(operation: Operation, dtype: np.dtype[Any], lengths: Sequence[int]) -> Case:
     """The axes have these lengths in turn."""
     return Case(operation, dtype, _uneven(operation, lengths))

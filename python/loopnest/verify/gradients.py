@@ -13,21 +13,21 @@ A function with more than one result becomes a loss by a random dy: L = Σ dy ·
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import FLOATS, Array
 from ..numerics import unit_roundoff
 from ..operation import Operation, Workload
 
 RELATIVE = {"float64": 1e-6, "float32": 1e-3}
 """The tolerance by the backward's dtype, as a part of the input's largest gradient. In float64 it covers the
 differences' error with room for large third derivatives; in float32 the backward's own rounding, some thousand
-roundings of 6e-8,
-with room for cancellation."""
+roundings of 6e-8, with room for cancellation."""
 
 
 class GradientMismatchError(AssertionError):
@@ -43,22 +43,20 @@ class InputCheck:
     """The gradient by one input, compared with its differences.
 
     worst       the index of the element with the largest error, relative to its tolerance
-    gradient    the backward function's value there
-    difference  the central difference there
-    error       |gradient - difference| there
-    tolerance   the allowed error there
+    gradient, difference, error, tolerance   the backward's value there, the central difference, and how far apart they
+                are and may be
     wrong       the number of elements beyond their tolerance
     note        a likely cause if the worst element is wrong: a kink, a factor; else ""
     """
 
     name: str
     shape: tuple[int, ...]
-    worst: tuple[int, ...]
-    gradient: float
-    difference: float
-    error: float
-    tolerance: float
-    wrong: int
+    worst: tuple[int, ...] = ()
+    gradient: float = 0.0
+    difference: float = 0.0
+    error: float = 0.0
+    tolerance: float = 0.0
+    wrong: int = 0
     note: str = ""
 
     @property
@@ -66,15 +64,13 @@ class InputCheck:
         return self.wrong == 0
 
     def __str__(self) -> str:
-        size = f"{self.name} {self.shape}"
         if self.passed:
-            return f"{size}: right; farthest apart by {self.error:.1e}, {self.tolerance:.1e} is allowed"
-        element = f"[{', '.join(map(str, self.worst))}]" if self.worst else ""
-        count = int(np.prod(self.shape))
+            return f"{self.name} {self.shape}: right; the largest error is {self.error:.1e} of {self.tolerance:.1e}"
+        element = f"{self.name}{list(self.worst)}" if self.worst else self.name
         return (
-            f"{size}: {self.wrong} of {count} elements wrong; the worst is {self.name}{element}: the backward "
-            f"says {self.gradient:.9g}, differences say {self.difference:.9g}; they are {self.error:.1e} apart, "
-            f"{self.tolerance:.1e} is allowed{self.note}"
+            f"{self.name} {self.shape}: {self.wrong} of {int(np.prod(self.shape))} elements wrong; the worst is "
+            f"{element}: the backward says {self.gradient:.9g}, differences say {self.difference:.9g}, and may differ "
+            f"by {self.tolerance:.1e}{self.note}"
         )
 
 
@@ -148,38 +144,63 @@ def gradcheck(
     >>> print(str(wrong).replace("; ", ";" + chr(10)))
     <lambda>: the gradient is wrong
       x (2,): 2 of 2 elements wrong;
-    the worst is x[1]: the backward says 2, differences say 4;
-    they are 2.0e+00 apart, 4.0e-06 is allowed;
+    the worst is x[1]: the backward says 2, differences say 4, and may differ by 4.0e-06;
     the difference is 2 times the backward's
     """
     from ..operations import OPERATIONS
 
     if isinstance(op, str):
         if op not in OPERATIONS:
-            raise ValueError(f"gradcheck: no operation is called {op!r}. Known: {', '.join(_checkable())}")
+            raise ValueError(f"gradcheck: no operation is called {op!r}. Known: {', '.join(_backwards())}")
         op = OPERATIONS[op]
     if not callable(op):
         raise TypeError(f"gradcheck: op is {op!r}, expected an operation, its name, or a function of arrays")
     name = str(getattr(op, "name", getattr(op, "__name__", type(op).__name__)))
     if isinstance(op, Operation) and not inputs:
-        inputs = _sample(op, seed)
+        sizes = {axis: min(n, 10) for axis, n in op.contract.workloads[0].shape.items()}
+        inputs = op.contract.sample(Workload("small", sizes), np.dtype(np.float64), np.random.default_rng(seed)).inputs
+    if impl is not None and not isinstance(op, Operation):
+        raise ValueError(f"gradcheck: impl is {impl!r}, expected None: only operations have implementations")
     given, varied = _arrays(inputs)
-    names = _names(op, len(given))
-    forward = _forward_of(op, impl, options)
     wide = [array.astype(np.float64) if k in varied else array for k, array in enumerate(given)]
-    y = np.asarray(forward(*wide))
-    dy = np.random.default_rng(seed).standard_normal(y.shape) if y.ndim else np.asarray(1.0)
-    dtype = given[varied[0]].dtype
-    gradients = _gradients(op, name, impl, backward, given, varied, dy.astype(dtype), y.ndim == 0, options)
 
-    def terms() -> Array:
-        return np.asarray(dy * forward(*wide), np.float64)
+    def forward() -> Array:
+        returned = op(*wide, **options)
+        return np.asarray(returned[0] if name == "mlp_forward" else returned)
 
-    checks = tuple(
-        _checked(names[k], terms, wide[k], gradient, RELATIVE[str(dtype)] if tolerance is None else tolerance)
+    y, dtype = forward(), given[varied[0]].dtype
+    dy = np.asarray(np.random.default_rng(seed).standard_normal(y.shape) if y.ndim else 1.0)
+    copies = [array.copy() for array in given]
+    last = (dy.astype(dtype),) if y.ndim else ()
+    if backward is not None:
+        returned = backward(*copies, *last, **options)
+    elif not isinstance(op, Operation) or name not in _backwards():
+        raise ValueError(
+            f"gradcheck: {name} has no backward operation, expected backward=…, a function of (*inputs, dy). Checked "
+            f"without it: {', '.join(_backwards())}"
+        )
+    elif name == "mlp_forward":
+        returned = OPERATIONS["mlp_backward"](*last, op(*copies, **options)[1], impl=impl)
+    else:
+        returned = _backwards()[name](*copies, *last, impl=impl, **options)
+    gradients = [np.asarray(g) for g in (returned if isinstance(returned, (tuple, list)) else (returned,))]
+    if len(gradients) not in (1, len(varied)):
+        raise ValueError(
+            f"gradcheck: {name}'s backward returned {len(gradients)} gradients, expected one for each of the "
+            f"{len(varied)} float inputs, or the first one's alone"
+        )
+    for k, gradient in zip(varied, gradients, strict=False):
+        if gradient.shape != given[k].shape:
+            raise ValueError(
+                f"gradcheck: {name}'s backward returned a gradient of shape {gradient.shape} for an input of shape "
+                f"{given[k].shape}, expected the input's own shape"
+            )
+    names, relative = _names(op, len(given)), RELATIVE[str(dtype)] if tolerance is None else tolerance
+    checks = [
+        _checked(names[k], lambda: np.asarray(dy * forward(), np.float64), wide[k], gradient, relative)
         for k, gradient in zip(varied, gradients, strict=False)
-    )
-    found = GradientCheck(name if impl is None else f"{name} {impl}", checks)
+    ]
+    found = GradientCheck(name if impl is None else f"{name} {impl}", tuple(checks))
     if raises and not found:
         raise GradientMismatchError(found)
     return found
@@ -187,79 +208,58 @@ def gradcheck(
 
 def _checked(name: str, terms: Callable[[], Array], x: Array, gradient: Array, relative: float) -> InputCheck:
     """The gradient by x compared with its differences. `terms` reads x, which changes meanwhile and is put back."""
+    if not x.size:
+        return InputCheck(name, x.shape)
+
+    def slope(index: tuple[int, ...], above: float, below: float) -> float:
+        kept = x[index]
+        x[index] = kept + above
+        far = terms()
+        x[index] = kept + below
+        near = terms()
+        x[index] = kept
+        # Terms that the element does not reach cancel exactly, before they could be rounded into a sum.
+        return float((far - near).sum()) / (above - below)
+
     u = unit_roundoff(np.float64)
-    difference = np.empty(x.shape)
     steps = np.cbrt(u) * np.maximum(1, np.abs(x))
-    for index in np.ndindex(x.shape):
-        difference[index] = _difference(terms, x, index, steps[index], -steps[index])
-    rounding = 20 * u * float(np.abs(terms()).sum()) / steps
-    scale = float(np.abs(difference).max(initial=0)) if np.isfinite(difference).all() else 1.0
-    tolerance = relative * scale + rounding
+    difference = np.reshape([slope(index, steps[index], -steps[index]) for index in np.ndindex(x.shape)], x.shape)
+    scale = float(np.abs(difference).max()) if np.isfinite(difference).all() else 1.0
+    tolerance = relative * scale + 20 * u * float(np.abs(terms()).sum()) / steps
     error = np.abs(gradient - difference)
     with np.errstate(invalid="ignore", divide="ignore"):
         excess = np.where(np.isnan(error), np.inf, error / tolerance)
     wrong = int((excess > 1).sum())
-    if not x.size:
-        return InputCheck(name, x.shape, (), 0.0, 0.0, 0.0, 0.0, 0)
     worst = tuple(int(i) for i in np.unravel_index(int(np.argmax(excess)), x.shape))
-    says, right = float(gradient[worst]), float(difference[worst])
-    note = _note(terms, x, worst, float(steps[worst]), says, right, float(tolerance[worst])) if wrong else ""
-    return InputCheck(name, x.shape, worst, says, right, float(error[worst]), float(tolerance[worst]), wrong, note)
+    says, right, allowed = float(gradient[worst]), float(difference[worst]), float(tolerance[worst])
+    sides = (slope(worst, steps[worst], 0.0), slope(worst, 0.0, -steps[worst]))
+    note = _note(says, right, allowed, sides) if wrong else ""
+    return InputCheck(name, x.shape, worst, says, right, float(error[worst]), allowed, wrong, note)
 
 
-def _difference(terms: Callable[[], Array], x: Array, index: tuple[int, ...], above: float, below: float) -> float:
-    """The loss's slope between x[index] + above and x[index] + below."""
-    kept = x[index]
-    x[index] = kept + above
-    far = terms()
-    x[index] = kept + below
-    near = terms()
-    x[index] = kept
-    # Terms that the element does not reach cancel exactly, before they could be rounded into a sum.
-    return float((far - near).sum()) / (above - below)
-
-
-def _note(
-    terms: Callable[[], Array], x: Array, index: Any, step: float, says: float, right: float, allowed: float
-) -> str:
-    """What may be wrong, from the worst element alone."""
-    above, below = _difference(terms, x, index, step, 0.0), _difference(terms, x, index, 0.0, -step)
-    if abs(above - below) > 0.01 * max(abs(above), abs(below)) and min(abs(says - above), abs(says - below)) <= (
-        allowed + 1e-3 * abs(says)
-    ):
-        return (
-            f"; the function has a kink there (from above {above:.6g}, from below {below:.6g}), where no difference "
-            f"can judge: move the input away from it"
-        )
+def _note(says: float, right: float, allowed: float, sides: tuple[float, float]) -> str:
+    """A likely cause, from the worst element alone; `sides` are the slopes above it and below it."""
+    above, below = sides
+    jump = abs(above - below) > 0.01 * max(abs(above), abs(below))
+    if jump and min(abs(says - above), abs(says - below)) <= allowed + 1e-3 * abs(says):
+        return f"; the slope jumps there from {below:.6g} to {above:.6g}, a kink: move the input away from it"
     if not np.isfinite(says):
         return "; the backward's is not finite"
     if abs(right + says) <= 10 * allowed:
         return "; the sign is wrong"
-    if abs(says) > 10 * allowed:
-        ratio = right / says
-        plain = round(ratio) if abs(ratio) >= 1 else 1 / max(round(1 / ratio), 1) if ratio > 0 else 0.0
-        if plain and abs(ratio - plain) < 1e-4 * abs(ratio):
-            times = f"{plain:g} times" if abs(plain) >= 1 else f"1/{round(1 / plain)} of"
-            return f"; the difference is {times} the backward's"
+    for factor in range(2, 100):
+        for ratio, text in ((factor, f"{factor} times"), (1 / factor, f"1/{factor} of")):
+            if abs(says) > 10 * allowed and abs(right / says - ratio) < 1e-4 * ratio:
+                return f"; the difference is {text} the backward's"
     return ""
 
 
-def _checkable() -> list[str]:
-    """The operations that have a backward of their own."""
+def _backwards() -> dict[str, Operation]:
+    """The operations that have a backward operation, and that."""
     from ..operations import OPERATIONS
 
-    return [name for name in OPERATIONS if _backward_name(name) in OPERATIONS and not name.endswith("_backward")]
-
-
-def _backward_name(name: str) -> str:
-    return "mlp_backward" if name == "mlp_forward" else f"{name}_backward"
-
-
-def _sample(op: Operation, seed: int) -> tuple[Any, ...]:
-    """Random inputs of the operation's smallest workload, with at most 10 elements along each axis."""
-    workload = op.contract.workloads[0]
-    small = Workload("small", {axis: min(n, 10) for axis, n in workload.shape.items()})
-    return tuple(op.contract.sample(small, np.dtype(np.float64), np.random.default_rng(seed)).inputs)
+    ends = {name: f"{name.removesuffix('_forward')}_backward" for name in OPERATIONS}
+    return {name: OPERATIONS[end] for name, end in ends.items() if end in OPERATIONS and end != name}
 
 
 def _arrays(inputs: Sequence[Any]) -> tuple[list[Array], list[int]]:
@@ -267,7 +267,7 @@ def _arrays(inputs: Sequence[Any]) -> tuple[list[Array], list[int]]:
     if not inputs:
         raise ValueError("gradcheck: no inputs, expected at least one array of floats: gradcheck(f, x, backward=…)")
     given = [np.array(value) for value in inputs]
-    varied = [k for k, array in enumerate(given) if array.dtype in (np.float32, np.float64)]
+    varied = [k for k, array in enumerate(given) if array.dtype in FLOATS]
     if not varied:
         raise TypeError(
             f"gradcheck: the inputs are of {', '.join(str(array.dtype) for array in given)}, expected at least one "
@@ -283,66 +283,8 @@ def _arrays(inputs: Sequence[Any]) -> tuple[list[Array], list[int]]:
 
 def _names(op: Any, count: int) -> list[str]:
     """The inputs' names in op's signature, or x0, x1 … if it has none."""
-    import inspect
-
     try:
-        parameters = inspect.signature(op).parameters.values()
+        names = list(inspect.signature(op).parameters)[:count]
     except (TypeError, ValueError):
-        return [f"x{k}" for k in range(count)]
-    names = [p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return names[:count] if len(names) >= count else [f"x{k}" for k in range(count)]
-
-
-def _forward_of(op: Any, impl: str | None, options: Mapping[str, Any]) -> Callable[..., Any]:
-    """The function whose differences are taken; of an operation its fastest implementation."""
-    if not isinstance(op, Operation):
-        if impl is not None:
-            raise ValueError(f"gradcheck: impl is {impl!r}, expected None: op is no operation, and only these have ids")
-        return lambda *arrays: op(*arrays, **options)
-    if op.name == "mlp_forward":
-        return lambda *arrays: op(*arrays, **options)[0]
-    return lambda *arrays: op(*arrays, **options)
-
-
-def _gradients(
-    op: Any,
-    name: str,
-    impl: str | None,
-    backward: Callable[..., Any] | None,
-    given: list[Array],
-    varied: list[int],
-    dy: Array,
-    scalar: bool,
-    options: Mapping[str, Any],
-) -> tuple[Array, ...]:
-    """What the backward returns, checked: the gradients by the float inputs, or by the first of them."""
-    from ..operations import OPERATIONS
-
-    copies = [array.copy() for array in given]
-    if backward is not None:
-        returned = backward(*copies, **options) if scalar else backward(*copies, dy, **options)
-    elif not isinstance(op, Operation) or _backward_name(op.name) not in OPERATIONS:
-        what = f"{name} has no backward operation" if isinstance(op, Operation) else "op is no operation"
-        raise ValueError(
-            f"gradcheck: {what}, expected backward=…, a function of (*inputs, dy). Checked without it: "
-            f"{', '.join(_checkable())}"
-        )
-    elif op.name == "mlp_forward":
-        _, cache = op(*copies, **options)
-        returned = OPERATIONS["mlp_backward"](np.asarray(dy), cache, impl=impl)
-    else:
-        own = OPERATIONS[_backward_name(op.name)]
-        returned = own(*copies, impl=impl, **options) if scalar else own(*copies, dy, impl=impl, **options)
-    gradients = tuple(np.asarray(g) for g in (returned if isinstance(returned, (tuple, list)) else (returned,)))
-    if len(gradients) not in (1, len(varied)):
-        raise ValueError(
-            f"gradcheck: {name}'s backward returned {len(gradients)} gradients, expected one for each of the "
-            f"{len(varied)} float inputs, or the first one's alone"
-        )
-    for k, gradient in zip(varied, gradients, strict=False):
-        if gradient.shape != given[k].shape:
-            raise ValueError(
-                f"gradcheck: {name}'s backward returned a gradient of shape {gradient.shape} for an input of shape "
-                f"{given[k].shape}, expected the input's own shape"
-            )
-    return gradients
+        names = []
+    return names if len(names) == count else [f"x{k}" for k in range(count)]
