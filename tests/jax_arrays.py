@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from ladders import OPERATIONS, dtypes
 from loopnest import arrays
-from loopnest.verify import Case, compare, exact_and_bound
+from loopnest.verify import Case, answer_of, compare
 
 UPDATED = ("sgd", "momentum", "rmsprop", "adam")
 FUNCTIONS = {name: operation for name, operation in OPERATIONS.items() if name not in UPDATED}
@@ -55,7 +55,7 @@ def test_jax_arrays_give_jax_arrays_of_the_right_values_and_stay_as_they_were(op
     before = [np.array(x) for x in leaves(inputs)]
     returned = operation(*inputs, impl=backend, **arguments.options)
     results = operation.contract.results(returned)
-    for result, exact, bound in zip(results, *exact_and_bound(case), strict=True):
+    for result, exact, bound in zip(results, *answer_of(case), strict=True):
         assert isinstance(result, jax.Array)
         assert result.dtype == dtype
         assert not compare(np.asarray(result), exact, bound, dtype)
@@ -179,7 +179,7 @@ def test_optimizers_refuse_jax_parameters(name):
 @functions
 def test_out_is_refused(operation):
     arguments = case_of(operation).arguments()
-    exact, _ = exact_and_bound(case_of(operation))
+    exact, _ = answer_of(case_of(operation))
     for given, why in ((np.zeros, "the results of JAX arrays are"), (jax.numpy.zeros, "JAX arrays cannot be written")):
         out = [given(x.shape) for x in exact]
         out = tuple(out) if operation.name == "mlp_backward" else out[0]

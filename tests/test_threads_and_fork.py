@@ -12,7 +12,7 @@ import loopnest as ln
 import numpy as np
 import pytest
 from ladders import HERE, OPERATIONS, rungs
-from loopnest.verify import Case, compare, exact_and_bound, large_cases, results_of
+from loopnest.verify import Case, answer_of, compare, large_cases, results_of
 
 FLOAT32 = np.dtype(np.float32)
 COMPILED = ("numba", "cpp", "torch")
@@ -21,7 +21,7 @@ COMPILED = ("numba", "cpp", "torch")
 def mistakes(case, implementation):
     """What a call gets wrong, without anything that threads would share."""
     arguments = case.arguments()
-    exact, bound = exact_and_bound(case)
+    exact, bound = answer_of(case)
     returned = implementation(*arguments.inputs, **arguments.options)
     results = results_of(implementation.operation, arguments.inputs, returned)
     return [p for result, *right in zip(results, exact, bound, strict=True) for p in compare(result, *right, FLOAT32)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from ladders import OPERATIONS, dtypes, rungs
 from loopnest import arrays, verify
-from loopnest.verify import Case, compare, exact_and_bound
+from loopnest.verify import Case, answer_of, compare
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'loopnest[torch]'")
 
@@ -62,7 +62,7 @@ def results_of(operation, inputs, returned):
 
 def check(case, results):
     """The results are tensors of the inputs' dtype, and right."""
-    for result, exact, bound in zip(results, *exact_and_bound(case), strict=True):
+    for result, exact, bound in zip(results, *answer_of(case), strict=True):
         assert type(result) is torch.Tensor
         assert result.dtype == getattr(torch, str(case.dtype))
         assert not compare(result.numpy(), exact, bound, case.dtype)
@@ -86,7 +86,7 @@ def test_tensors_give_tensors_and_inputs_stay_as_they_were(implementation, dtype
 def test_a_given_tensor_receives_the_result_in_its_own_memory(implementation):
     operation, case = implementation.operation, case_of(implementation.operation)
     inputs, options = as_tensors(case.arguments().inputs), case.arguments().options
-    exact, _ = exact_and_bound(case)
+    exact, _ = answer_of(case)
     given = [torch.full(x.shape, math.nan, dtype=torch.float64) for x in exact]
     places = [out.data_ptr() for out in given]
     if operation.name == "mlp_backward":
@@ -386,7 +386,7 @@ def test_negative_strides_are_copied_with_a_warning_at_the_callers_line(implemen
         returned = implementation(*inputs, **case.arguments().options)
     assert {warning.filename for warning in told if warning.category is ln.CopyWarning} == {__file__}
     results = results_of(implementation.operation, inputs, returned)
-    for result, exact, bound in zip(results, *exact_and_bound(case), strict=True):
+    for result, exact, bound in zip(results, *answer_of(case), strict=True):
         assert not compare(result, exact, bound, FLOAT64)
 
 
@@ -441,7 +441,7 @@ def test_torchs_modes_change_nothing(implementation, mode):
     with modes[mode]():
         returned = implementation(*inputs, **options)
     results = results_of(implementation.operation, inputs, returned)
-    for result, exact, bound in zip(results, *exact_and_bound(case), strict=True):
+    for result, exact, bound in zip(results, *answer_of(case), strict=True):
         assert not compare(result, exact, bound, case.dtype)
 
 

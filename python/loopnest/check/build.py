@@ -18,12 +18,13 @@ from ..backends.user_file import LANGUAGES, language
 from ..operation import Operation
 from ..process.host import Host
 from ..process.session import EndedError, ProcessLimits
+from ..verify import Case
 from ..verify.c_signature import CForm, CFunction, bound_to, c_forms, defined
 from ..verify.signature import PythonForm, SignatureError, python_form, python_forms
 from .ends import explained_end
 from .explain import refusal_of
 from .kernel import Kernel, Observation
-from .probes import FIRST, case_of, probe_of_case
+from .probes import FIRST, probe_of_case
 from .records import Refusal
 
 CALL_SHARE, COMPILING_SHARE = 1 / 3, 0.8
@@ -240,7 +241,7 @@ def _call_once(kernel: Kernel) -> None:
 
     def first_call(dtype: np.dtype[Any]) -> Observation:
         """Raises Refusal where the result is wrong; an exception may be an honest way to decline."""
-        probe = probe_of_case(case_of(kernel.operation, dtype, FIRST[0]))
+        probe = probe_of_case(Case.of(kernel.operation, dtype, FIRST[0]))
         seen = kernel.observe(probe, phase="its first call")
         if seen.reply.problem is None and not seen.right:
             raise refusal_of(kernel, seen)

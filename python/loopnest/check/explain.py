@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from ..process.session import EndedError
-from ..verify import wrong_elements
+from ..verify import Case, wrong_elements
 from . import patterns
 from .faults import sentence
 from .kernel import Kernel, Observation
 from .patterns import Evidence, Explanation
-from .probes import case_of, probe_of_case
+from .probes import probe_of_case
 from .records import Refusal
 
 LATER = 0.15
@@ -134,7 +134,7 @@ def first_call(evidence: Evidence) -> Explanation:
     kernel, dtype = evidence.kernel, evidence.probe.dtype
 
     def run(size: int) -> Observation:
-        return kernel.observe(probe_of_case(case_of(kernel.operation, dtype, (size,))))
+        return kernel.observe(probe_of_case(Case.of(kernel.operation, dtype, (size,))))
 
     axes = len(kernel.operation.contract.workloads[0].shape)
     most = 384 if dtype.itemsize == 4 else 160  # of doubles, the exact result takes long doubles
@@ -312,7 +312,7 @@ def some_sizes_only(evidence: Evidence) -> Explanation:
 
     def right_for(*lengths: int) -> bool:
         """Whether a call whose axes have these lengths in turn is right."""
-        case = case_of(evidence.kernel.operation, evidence.probe.dtype, lengths)
+        case = Case.of(evidence.kernel.operation, evidence.probe.dtype, lengths)
         return evidence.kernel.observe(probe_of_case(case)).right
 
     uneven = ((19, 17, 22), (33, 31, 35))

@@ -16,7 +16,7 @@ from ..numerics import strassen_bound, unit_roundoff
 from ..operation import Operation
 from ..process.host import Host
 from ..process.session import Reply, Session
-from ..verify import POISON, compare
+from ..verify import POISON, bits, compare, count_unwritten
 from ..verify.c_signature import CForm
 from ..verify.signature import Parameter, PythonForm, plan
 from .probes import Arrays, Probe
@@ -165,7 +165,7 @@ class Kernel:
             name = f"result {number}" if len(results) > 1 else "the result"
             problems += compare(result, exact, allowed, probe.dtype, name)
             if fill == "poison" and not reply.one and not self.operation.contract.updates:
-                unwritten += int(np.count_nonzero(bits(result) == POISON[probe.dtype]))
+                unwritten += count_unwritten(result)
         outside = self._written_outside()
         if outside:
             problems.insert(0, outside)
@@ -300,8 +300,3 @@ class Kernel:
             grid, block, shared = launch.of({**self.simulated.constants, **integers})
             request |= {"form": "cuda", "kernel": self.symbol, "grid": grid, "block": block, "shared": shared}
         return request
-
-
-def bits(x: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Floats as the unsigned integers that have the same bits."""
-    return x.view(np.dtype(x.dtype.str.replace("f", "u")))

@@ -16,10 +16,10 @@ from ..arrays import FLOATS
 from ..numerics import unit_roundoff
 from ..operation import Arguments
 from ..process.child.system import ALLOCATED, FREED
-from ..verify import POISON, arrays_in, with_arrays, wrong_elements
+from ..verify import POISON, Case, arrays_in, bits, with_arrays, wrong_elements
 from ..verify.signature import plan
-from .kernel import Kernel, Observation, bits
-from .probes import Arrays, Probe, case_of, probe_of, probe_of_case
+from .kernel import Kernel, Observation
+from .probes import Arrays, Probe, probe_of, probe_of_case
 
 Array = np.ndarray[Any, Any]
 
@@ -193,14 +193,14 @@ def option(evidence: Evidence) -> Explanation:
 
 def edges(evidence: Evidence) -> Explanation:
     """A row, a column, or what is beyond the last full tile."""
-    mask = max((w.mask for w in evidence.wrong), key=lambda mask: mask.ndim, default=np.zeros(0, bool))
+    mask: Array = max((w.mask for w in evidence.wrong), key=lambda mask: mask.ndim, default=np.zeros(0, bool))
     if mask.ndim == 1 and mask.size > 1 and mask[-1] and not mask[: mask.size // 2].any():
         return "ragged-edges", f"the last {np.count_nonzero(mask)} elements are wrong"
     if mask.ndim != 2:
         return None
     edge = _edge(mask)
     if edge:
-        case = case_of(evidence.kernel.operation, evidence.probe.dtype, (12,))
+        case = Case.of(evidence.kernel.operation, evidence.probe.dtype, (12,))
         other = Evidence(evidence.kernel, evidence.kernel.observe(probe_of_case(case)))
         if any(_edge(w.mask) == edge for w in other.wrong):
             return (edge,)

@@ -12,12 +12,9 @@ import numpy as np
 
 from ..operation import Arguments, Operation, Workload
 from ..verify import (
-    LAYOUTS,
-    UNWRITEABLE,
     Case,
-    _as_large_as,
-    _uneven,
-    arrays_in,
+    exact_and_bound,
+    lay_out,
     layout_cases,
     size_cases,
     special_cases,
@@ -96,21 +93,13 @@ def probe_of(
 ) -> Probe:
     """A probe of these values, laid out in memory so."""
     contract = operation.contract
-    views, memory = [], []
-    for i, x in enumerate(arrays_in(arguments.inputs)):
-        layout = layouts[i % len(layouts)]
-        if layout == "in C order" or (i in contract.updates and layout in UNWRITEABLE):
-            base = view = np.ascontiguousarray(x).reshape(x.shape)
-        else:
-            base, view = LAYOUTS[layout](x)
-        views.append(view)
-        memory.append(_span(base, view))
+    laid_out = lay_out(arguments, layouts, contract.updates)
+    views = tuple(view for _, view in laid_out)
     placed = Arguments(with_arrays(arguments.inputs, views), arguments.options)
-    with np.errstate(all="ignore"):
-        exact = tuple(np.asarray(x) for x in contract.reference(*placed.inputs, **placed.options))
-        bound = tuple(np.asarray(x) for x in contract.bound(*placed.inputs, **placed.options))
+    exact, bound = exact_and_bound(contract, placed.inputs, placed.options)
+    memory = tuple(_span(base, view) for base, view in laid_out)
     numbers = scalars(operation, placed)
-    return Probe(operation, workload, dtype, placed, tuple(views), tuple(memory), numbers, exact, bound, **facts)
+    return Probe(operation, workload, dtype, placed, views, memory, numbers, exact, bound, **facts)
 
 
 def probe_of_case(case: Case, kind: str = "sizes", *, at_end: bool = True) -> Probe:
@@ -118,11 +107,6 @@ def probe_of_case(case: Case, kind: str = "sizes", *, at_end: bool = True) -> Pr
     workload = Workload("case", dict(case.sizes))
     facts: dict[str, Any] = {"layouts": case.layouts, "at_end": at_end, "text": str(case), "kind": kind, "case": case}
     return probe_of(case.operation, case.arguments(fresh()), workload, case.dtype, **facts)
-
-
-def case_of(operation: Operation, dtype: np.dtype[Any], lengths: Sequence[int]) -> Case:
-    """The axes have these lengths in turn."""
-    return Case(operation, dtype, _uneven(operation, lengths))
 
 
 def _span(base: np.ndarray[Any, Any], view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -144,11 +128,11 @@ def cases(kind: str, operation: Operation, dtype: np.dtype[Any], *, options: boo
     """
     rung = next(iter(operation))
     if kind == "sizes":
-        first = [case_of(operation, dtype, lengths) for lengths in FIRST]
+        first = [Case.of(operation, dtype, lengths) for lengths in FIRST]
         chosen: Iterator[Case] = iter([*first, *sorted(size_cases(rung, dtype), key=Case.work)])
         ends: tuple[bool, ...] = (True, False)
     elif kind == "again":
-        chosen, ends = (case_of(operation, dtype, (n,)) for n in REPEATED), (True,) * 5
+        chosen, ends = (Case.of(operation, dtype, (n,)) for n in REPEATED), (True,) * 5
     else:
         chosen, ends = {"layouts": layout_cases, "special": special_cases}[kind](rung, dtype), (True,)
     for case in chosen:
@@ -159,6 +143,6 @@ def cases(kind: str, operation: Operation, dtype: np.dtype[Any], *, options: boo
 
 def large_case(work: int, operation: Operation, dtype: np.dtype[Any]) -> Case:
     """A case of this work, or of less if its arrays would have more bytes than the judge can look at in a moment."""
-    case = _as_large_as(work, operation, dtype)
+    case = Case.of_work(work, operation, dtype)
     nbytes = operation.contract.traffic(dtype.itemsize, **dict(case.sizes))
-    return case if nbytes <= MOST_BYTES else _as_large_as(work * MOST_BYTES / nbytes, operation, dtype)
+    return case if nbytes <= MOST_BYTES else Case.of_work(work * MOST_BYTES / nbytes, operation, dtype)

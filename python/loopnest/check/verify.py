@@ -16,7 +16,7 @@ from .ends import explained_end
 from .explain import patch_trick, refusal_of
 from .faults import sentence
 from .kernel import Kernel, Observation
-from .probes import LARGEST, case_of, cases, large_case, probe_of_case
+from .probes import LARGEST, cases, large_case, probe_of_case
 from .records import Checked, Findings, Refusal
 
 OnEvent = Callable[[str, Any], None]
@@ -158,7 +158,7 @@ class _Verification:
             self.declined.append(f"arrays {', '.join(refused)}: {min(refused.values())}")
 
     def _hold_determinism(self, dtype: np.dtype[Any]) -> None:
-        case = case_of(self.kernel.operation, dtype, (65,))
+        case = Case.of(self.kernel.operation, dtype, (65,))
         if not self._affordable(case):
             return
         probe, results = probe_of_case(case, "deterministic"), set()

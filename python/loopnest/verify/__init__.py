@@ -87,6 +87,22 @@ class Case:
     give_out: bool = False
     variation: str | None = None
 
+    @classmethod
+    def of(cls, operation: Operation, dtype: np.dtype[Any], lengths: Sequence[int], **facts: Any) -> Case:
+        """The axes have these lengths in turn."""
+        axes = operation.contract.workloads[0].shape
+        return cls(operation, dtype, tuple(zip(axes, itertools.cycle(lengths), strict=False)), **facts)
+
+    @classmethod
+    def of_work(cls, work: float, operation: Operation, dtype: np.dtype[Any]) -> Case:
+        """The largest case with at most this work."""
+        length = float(1 << 23)
+        while True:
+            case = cls.of(operation, dtype, [int(length * share) + 3 for share in (1, 1.5, 0.5, 0.9)])
+            if case.work() <= work or length < 1:
+                return case
+            length *= 0.95
+
     def __str__(self) -> str:
         words = [str(self.dtype), " ".join(f"{axis}={size}" for axis, size in self.sizes)]
         if self.layouts != ("in C order",):
@@ -114,11 +130,10 @@ class Case:
             sample = self.operation.contract.variations[self.variation](sample)
         if self.special is None:
             return sample
-        leaves = arrays_in(sample.inputs)
         number, element = self.where
         changed = [
             np.zeros_like(x) if self.zeros and i != number and x.dtype in FLOATS else x.copy()
-            for i, x in enumerate(leaves)
+            for i, x in enumerate(arrays_in(sample.inputs))
         ]
         changed[number].reshape(-1)[element] = self.special
         return Arguments(with_arrays(sample.inputs, changed), sample.options)
@@ -174,30 +189,25 @@ def size_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator
 @_varied
 def layout_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """All inputs in each layout, and the inputs in two layouts by turns."""
-    operation = implementation.operation
-    sizes = _uneven(operation, (13, 9, 18, 5))
-    for layout in LAYOUTS:
-        yield Case(operation, dtype, sizes, (layout,))
-    for pair in itertools.permutations(("in C order", "in Fortran order", "stepped"), 2):
-        yield Case(operation, dtype, sizes, pair)
+    pairs = itertools.permutations(("in C order", "in Fortran order", "stepped"), 2)
+    for layouts in (*((layout,) for layout in LAYOUTS), *pairs):
+        yield Case.of(implementation.operation, dtype, (13, 9, 18, 5), layouts=layouts)
 
 
 @_varied
 def special_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """NaN, the infinities, and numbers whose exponential overflows as the first and the last element of each input."""
-    operation = implementation.operation
-    sizes = _uneven(operation, (5, 9, 18, 3))
-    inputs = arrays_in(Case(operation, dtype, sizes).arguments().inputs)
-    for i, element, special in itertools.product(range(len(inputs)), (0, -1), (np.nan, np.inf, -np.inf, 1e3, -1e3)):
-        if inputs[i].dtype in FLOATS:
-            yield Case(operation, dtype, sizes, special=special, where=(i, element))
-            yield Case(operation, dtype, sizes, special=special, where=(i, element), zeros=True)
+    case = Case.of(implementation.operation, dtype, (5, 9, 18, 3))
+    floats = [i for i, x in enumerate(arrays_in(case.arguments().inputs)) if x.dtype in FLOATS]
+    values = (np.nan, np.inf, -np.inf, 1e3, -1e3)
+    for i, element, special, zeros in itertools.product(floats, (0, -1), values, (False, True)):
+        yield dataclasses.replace(case, special=special, where=(i, element), zeros=zeros)
 
 
 @_varied
 def large_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """All axes long, so that there is work for threads; for slow rungs a tenth or a hundredth of it."""
-    probe, larger, largest = (_as_large_as(LARGE // n, implementation.operation, dtype) for n in (100, 10, 1))
+    probe, larger, largest = (Case.of_work(LARGE // n, implementation.operation, dtype) for n in (100, 10, 1))
     judge(implementation, probe)  # compiles what is compiled at the first call
     start = time.perf_counter()
     judge(implementation, probe)
@@ -205,23 +215,9 @@ def large_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterato
     yield next((case for case in (largest, larger) if case.work() <= affordable), probe)
 
 
-def _as_large_as(work: float, operation: Operation, dtype: np.dtype[Any]) -> Case:
-    length = float(1 << 23)
-    while True:
-        sizes = _uneven(operation, [int(length * share) for share in (1, 1.5, 0.5, 0.9)])
-        case = Case(operation, dtype, tuple((axis, size + 3) for axis, size in sizes))
-        if case.work() <= work or length < 1:
-            return case
-        length *= 0.95
-
-
-def _uneven(operation: Operation, lengths: Iterable[int]) -> tuple[tuple[str, int], ...]:
-    return tuple(zip(operation.contract.workloads[0].shape, itertools.cycle(lengths), strict=False))
-
-
 def judge(implementation: Implementation, case: Case) -> list[str]:
     """What is wrong with one call."""
-    return judge_call(implementation, case.arguments(), case.layouts, case.give_out, exact_and_bound(case))
+    return judge_call(implementation, case.arguments(), case.layouts, case.give_out, answer_of(case))
 
 
 def judge_call(
@@ -237,10 +233,10 @@ def judge_call(
     answer   the exact results and the bounds on their errors, if they are known
     """
     contract = implementation.operation.contract
-    inputs = _lay_out(arguments, layouts, contract.updates)
+    inputs = _in_memory(arguments, layouts, contract.updates)
     values = with_arrays(arguments.inputs, [memory.view for memory in inputs])
     dtype = inputs[0].view.dtype
-    exact, bound = answer or _exact_and_bound(contract, values, arguments.options)
+    exact, bound = answer or exact_and_bound(contract, values, arguments.options)
     options = dict(arguments.options)
     given = [_Memory.poisoned(x.shape, dtype) for x in exact[: contract.outs]] if give_out else []
     if given:
@@ -338,16 +334,16 @@ class _Memory:
 
     def __init__(self, base: Array, view: Array) -> None:
         self.base, self.view = base, view
-        self._base_before, self._view_before = base.copy(), view.copy()
+        self._base_before, self._view_before = base.tobytes(), view.copy()
 
     @classmethod
     def poisoned(cls, shape: Sequence[int], dtype: np.dtype[Any]) -> _Memory:
         base, view = _guarded(shape, dtype)
-        _bits(base)[:] = POISON[dtype]
+        bits(base)[:] = POISON[dtype]
         return cls(base, view)
 
     def changed(self) -> bool:
-        return self.base.tobytes() != self._base_before.tobytes()
+        return self.base.tobytes() != self._base_before
 
     def changed_around(self) -> bool:
         now = self.view.copy()
@@ -357,13 +353,19 @@ class _Memory:
         return changed
 
     def problems_as_result(self) -> list[str]:
-        problems = []
-        unwritten = np.count_nonzero(_bits(self.view) == POISON[self.view.dtype])
-        if unwritten:
-            problems.append(f"{unwritten} of a result's {self.view.size} elements were never written")
-        if self.changed_around():
-            problems.append("memory next to a result was written to")
-        return problems
+        unwritten = count_unwritten(self.view)
+        problems = [f"{unwritten} of a result's {self.view.size} elements were never written"] if unwritten else []
+        return problems + ["memory next to a result was written to"] * self.changed_around()
+
+
+def count_unwritten(result: Array) -> int:
+    """How many elements still hold POISON."""
+    return int(np.count_nonzero(bits(result) == POISON[result.dtype]))
+
+
+def bits(x: Array) -> Array:
+    """Floats as the unsigned integers that have the same bits."""
+    return x.view(np.dtype(f"u{x.itemsize}"))
 
 
 def _guarded(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, Array]:
@@ -371,10 +373,6 @@ def _guarded(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     size = math.prod(shape)
     base = np.full(GUARD + size + GUARD, np.nan if dtype in FLOATS else 0, dtype)
     return base, base[GUARD : GUARD + size].reshape(shape)
-
-
-def _bits(x: Array) -> Array:
-    return x.view(np.uint32 if x.itemsize == 4 else np.uint64)
 
 
 Layout = Callable[[Array], tuple[Array, Array]]
@@ -396,10 +394,9 @@ def _repeated(axis: int) -> Layout:
     """The layout that repeats x's first slice along an axis: a stride of 0."""
 
     def lay_out(x: Array) -> tuple[Array, Array]:
-        if not x.size:
-            return LAYOUTS["in C order"](x)
-        base, first = LAYOUTS["in C order"](np.take(x, [0], axis if x.ndim > 1 else 0))
-        return base, np.broadcast_to(first, x.shape)
+        first = np.take(x, [0], axis if x.ndim > 1 else 0) if x.size else x
+        base, view = LAYOUTS["in C order"](first)
+        return base, np.broadcast_to(view, x.shape)
 
     return lay_out
 
@@ -410,10 +407,9 @@ def _read_only(x: Array) -> tuple[Array, Array]:
     return base, view
 
 
-def _each(x: Array, axis: slice) -> Array:
-    index: Any = (..., *(axis,) * x.ndim)
-    view: Array = x[index]
-    return view
+def _each(x: Array, step: slice) -> Array:
+    """These elements along each axis."""
+    return np.asarray(x[(step,) * x.ndim])
 
 
 LAYOUTS: dict[str, Layout] = {
@@ -436,14 +432,16 @@ UNWRITEABLE = ("with one row for all", "with one column for all", "read-only")
 """The layouts in which an array cannot be updated."""
 
 
-def _lay_out(arguments: Arguments, layouts: Sequence[str] | None, updates: Sequence[int] = ()) -> list[_Memory]:
+def lay_out(arguments: Arguments, layouts: Sequence[str], updates: Sequence[int] = ()) -> list[tuple[Array, Array]]:
+    """For each input the memory and the array in it. The layouts repeat; an input that is updated is writeable."""
+    placed = zip(itertools.count(), arrays_in(arguments.inputs), itertools.cycle(layouts))
+    return [LAYOUTS["in C order" if i in updates and layout in UNWRITEABLE else layout](x) for i, x, layout in placed]
+
+
+def _in_memory(arguments: Arguments, layouts: Sequence[str] | None, updates: Sequence[int]) -> list[_Memory]:
     if layouts is None:
         return [_Memory(x, x) for x in arrays_in(arguments.inputs)]
-    leaves = arrays_in(arguments.inputs)
-    return [
-        _Memory(*LAYOUTS["in C order" if i in updates and layout in UNWRITEABLE else layout](x))
-        for i, (x, layout) in enumerate(zip(leaves, itertools.cycle(layouts), strict=False))
-    ]
+    return [_Memory(base, view) for base, view in lay_out(arguments, layouts, updates)]
 
 
 def arrays_in(values: Sequence[Any]) -> list[Any]:
@@ -471,25 +469,24 @@ def with_arrays(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, ..
     return tuple(changed)
 
 
-def exact_and_bound(case: Case) -> tuple[Arrays, Arrays]:
+def answer_of(case: Case) -> tuple[Arrays, Arrays]:
     """The exact results of a case and the elementwise bound on a result's error; cached for the next rung."""
     return _small_answer(case) if case.work() <= LARGE // 100 else _large_answer(case)
 
 
 def _answer(case: Case) -> tuple[Arrays, Arrays]:
     arguments, contract = case.arguments(), case.operation.contract
-    values = with_arrays(
-        arguments.inputs, [memory.view for memory in _lay_out(arguments, case.layouts, contract.updates)]
-    )
-    return _exact_and_bound(contract, values, arguments.options)
+    views = [view for _, view in lay_out(arguments, case.layouts, contract.updates)]
+    return exact_and_bound(contract, with_arrays(arguments.inputs, views), arguments.options)
 
 
 _small_answer = functools.lru_cache(maxsize=2000)(_answer)
 _large_answer = functools.lru_cache(maxsize=4)(_answer)
 
 
-def _exact_and_bound(contract: Contract, values: tuple[Any, ...], options: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
+def exact_and_bound(contract: Contract, inputs: Sequence[Any], options: Mapping[str, Any]) -> tuple[Arrays, Arrays]:
+    """The exact results, and how far a result may be from each element."""
     with np.errstate(all="ignore"):
-        exact = tuple(np.asarray(x) for x in contract.reference(*values, **options))
-        bound = tuple(np.asarray(x) for x in contract.bound(*values, **options))
+        exact = tuple(np.asarray(x) for x in contract.reference(*inputs, **options))
+        bound = tuple(np.asarray(x) for x in contract.bound(*inputs, **options))
     return exact, bound

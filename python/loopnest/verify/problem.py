@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..operation import Implementation, Operation, Workload
-from . import compare
+from . import compare, exact_and_bound
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -51,9 +51,7 @@ class Problem:
         arguments = contract.sample(workload, dtype, np.random.default_rng(seed))
         inputs = arguments.inputs if arrange is None else arrange(*arguments.inputs)
         options = {**arguments.options, **(options or {})}
-        with np.errstate(all="ignore"):
-            exact = [np.asarray(x) for x in contract.reference(*inputs, **options)]
-            bound = [np.asarray(x) for x in contract.bound(*inputs, **options)]
+        exact, bound = exact_and_bound(contract, inputs, options)
         given = () if contract.updates else tuple(np.empty(x.shape, dtype) for x in exact[: contract.outs])
         out = given[0] if len(given) == 1 else given or None
         return cls(operation, inputs, options, out, exact, bound, dtype)
