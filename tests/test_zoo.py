@@ -10,6 +10,8 @@ import pytest
 from loopnest.check import check
 from submissions import zoo
 
+SLOW = ("honest/tiled.cu", "honest/mlp_backward.py", "honest/softmax_rows.py")
+
 HAS = {"numba": True, "torch": importlib.util.find_spec("torch") is not None}
 
 pytestmark = [
@@ -26,8 +28,10 @@ def submissions(*kinds):
 
 
 def _needs(submission):
-    uses = re.findall(r"^import (torch)$", submission.file.read_text(encoding="utf-8"), re.MULTILINE)
-    return [pytest.mark.skip(reason=f"{name} is not installed") for name in uses if not HAS[name]]
+    """Whether it can run here, and whether loading its library or compiling it takes more than some seconds."""
+    uses = re.findall(r"^(?:import|from) (torch|numba)\b", submission.file.read_text(encoding="utf-8"), re.MULTILINE)
+    missing = [pytest.mark.skip(reason=f"{name} is not installed") for name in uses if not HAS[name]]
+    return missing + [pytest.mark.slow] * (bool(uses) or submission.name in SLOW)
 
 
 @submissions("tricks", "faults", "crashes")
@@ -40,9 +44,12 @@ def test_is_caught_and_named(submission):
     assert verdict.seconds < 12
 
 
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(0, id="untimed"), pytest.param(0.2, id="timed", marks=pytest.mark.slow)]
+)
 @submissions("honest")
-def test_is_not_refused(submission):
-    verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=60)
+def test_is_not_refused(submission, seconds):
+    verdict = check(submission.file, submission.operation, seconds=seconds, time_limit=60)
     assert verdict.accepted, (verdict.sentence, verdict.details)
     assert (verdict.outcome, verdict.trick, verdict.exit_code) == ("right", None, 0)
 

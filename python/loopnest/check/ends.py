@@ -21,6 +21,11 @@ ENDS = {
 }
 """EndedError.why, and the outcome and the trick or fault for it."""
 
+SIGNALS = {
+    signal.SIGFPE: "an integer division by zero",
+    signal.SIGILL: "an instruction that this processor does not have",
+}
+
 
 def explained_end(kernel: Kernel, error: EndedError) -> Refusal:
     """The refusal of a kernel whose process ended, or had to be ended."""
@@ -36,21 +41,15 @@ def explained_end(kernel: Kernel, error: EndedError) -> Refusal:
     number = signal.Signals(crash.signal)
     if number in (signal.SIGSEGV, signal.SIGBUS):
         trick, reason = _reason(kernel, crash)
-        if trick is None:
-            return Refusal("crashed", f"{crashed} {reason}", None, during)
         return Refusal("wrong" if trick == "changes-input" else "crashed", f"{crashed}: {reason}", trick, during)
-    if number == signal.SIGFPE:
-        return Refusal("crashed", f"{crashed}: an integer division by zero", None, during)
-    if number == signal.SIGILL:
-        return Refusal("crashed", f"{crashed}: an instruction that this processor does not have", None, during)
-    if number == signal.SIGABRT:
-        printed = kernel.host.session.output if kernel.host.session else b""
-        if b"bad_alloc" in printed:
-            text = "it took more memory than the limit allows (std::bad_alloc)"
-            return Refusal("out-of-memory", text, None, during)
-        last = printed.decode("utf-8", "replace").strip().splitlines()[-1:] or ["abort()"]
-        return Refusal("crashed", f"it ended itself: {last[0]}", None, during)
-    return Refusal("crashed", f"it was ended by {number.name}", None, during)
+    if number in SIGNALS:
+        return Refusal("crashed", f"{crashed}: {SIGNALS[number]}", None, during)
+    printed = kernel.host.session.output if kernel.host.session else b""
+    if b"bad_alloc" in printed:
+        text = "it took more memory than the limit allows (std::bad_alloc)"
+        return Refusal("out-of-memory", text, None, during)
+    last = printed.decode("utf-8", "replace").strip().splitlines()[-1:] or [number.name]
+    return Refusal("crashed", f"it was ended by {number.name}: {last[0]}", None, during)
 
 
 def _reason(kernel: Kernel, crash: Crash) -> tuple[str | None, str]:
@@ -58,8 +57,7 @@ def _reason(kernel: Kernel, crash: Crash) -> tuple[str | None, str]:
     if crash.code == 128 and crash.address == 0:
         return (
             "assumes-alignment",
-            "a load or store that needs an aligned address, or an address that cannot be: arrays are aligned to their "
-            "elements, and to nothing more",
+            "an address that is not aligned: arrays are aligned to their elements only",
         )
     found = _array_at(kernel, crash)
     if found:
@@ -68,7 +66,7 @@ def _reason(kernel: Kernel, crash: Crash) -> tuple[str | None, str]:
         return "endless-recursion", "the stack is full, as after an endless recursion"
     if 0 <= crash.address < 1 << 16:
         return "null-pointer", "it followed a null pointer"
-    return None, f"at the address {crash.address:#x}, which is none of its own"
+    return None, f"the address {crash.address:#x} is none of its own"
 
 
 def _array_at(kernel: Kernel, crash: Crash) -> tuple[str, str] | None:

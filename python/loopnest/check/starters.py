@@ -17,6 +17,7 @@ from pathlib import Path
 from ..operations import OPERATIONS
 from ..output.files import save_new
 from ..output.text import unknown
+from ..verify.c_signature import c_parameters
 from ..verify.signature import plan
 
 SUFFIXES = {"python": ".py", "numba": ".py", "c": ".c", "cpp": ".cpp", "cuda": ".cu"}
@@ -213,17 +214,7 @@ def _head(operation: str, s: Starter, about: str, hint: str, suffix: str) -> str
 def _signature(start: str, operation: str, type_: str) -> str:
     """A function's head in C; on two lines where one would be long."""
     name = "tanh_kernel" if operation == "tanh" else operation  # C has a function tanh
-    kinds = {"bool": "int", "int": "long", "float": "double"}
-    known = plan(OPERATIONS[operation])
-    arrays, numbers = [], []
-    for p in known.parameters:
-        if p.role == "scalar":
-            numbers += [f"{kinds[p.dtype]} {p.name}"] if operation != "gelu" else []
-            continue
-        arrays.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else type_}* {p.name}")
-    axes = list(OPERATIONS[operation].contract.workloads[0].shape)
-    sizes = ["m", "n", "k"] if operation in ("matmul", "linear") else ["n"] if known.joined else axes
-    parameters = [*arrays, *(f"long {size}" for size in sizes), *numbers]
+    parameters = [p for p in c_parameters(OPERATIONS[operation], type_) if not p.endswith(" tanh_form")]
     head = f"{start} {name}("
     line = f"{head}{', '.join(parameters)})"
     if len(line) <= 100:

@@ -143,15 +143,12 @@ class Session:
             end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
         self._output, output = os.pipe()
         os.set_blocking(self._output, False)
-        crash = Slot(CRASH_SIZE, sealed=False)
-        self._crash = crash
+        self._crash = Slot(CRASH_SIZE, sealed=False)
         limited = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 1 << 28, "RLIMIT_DATA": limits.memory + (1 << 30)}
+        homes = dict.fromkeys(("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"), str(self.folder))
         request = {"do": "start", "file": str(file), "folder": str(self.folder), "limits": limited}
-        request["environment"] = {
-            name: str(self.folder) for name in ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
-        }
         try:
-            answer = self._zygote.ask(request, [theirs.fileno(), output, crash.fd])
+            answer = self._zygote.ask({**request, "environment": homes}, [theirs.fileno(), output, self._crash.fd])
         except ConnectionError as error:
             raise EndedError("killed-its-parent", str(error)) from None
         theirs.close()
@@ -195,8 +192,7 @@ class Session:
         """Make new memory for arrays: for each its bytes, and whether it is only to be read."""
         for slot in self.slots:
             slot.close()
-        self.slots = []
-        self.ask({"do": "unmap"})
+        self.ask({"do": "map", "slots": []})  # so that it is ready to receive descriptors
         self.slots = [Slot(nbytes, sealed) for nbytes, sealed in sizes]
         request = {"do": "map", "slots": [[slot.size, not slot.sealed] for slot in self.slots]}
         self.addresses = self.ask(request, [slot.fd for slot in self.slots])["addresses"]
@@ -213,15 +209,14 @@ class Session:
         self._come_to_rest(REST)
         self.stop()
         busy = self._processor() - busy
-        fine = answer in (b"-", ONE, RETURNED)
-        problem = None if fine else self._problem(answer)
+        problem = None
+        if answer not in (b"-", ONE, RETURNED):
+            try:
+                found = json.loads(answer)["problem"]
+                problem = {**found, "kind": str(found["kind"]), "text": str(found["text"])}
+            except (ValueError, KeyError, TypeError):
+                raise EndedError("talks-back", "it wrote to the socket that it is judged through") from None
         return Reply(end - start, busy, max(0.0, queued), problem, answer == ONE, answer == RETURNED)
-
-    def _problem(self, answer: bytes) -> Mapping[str, Any]:
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            found = json.loads(answer)["problem"]
-            return {**found, "kind": str(found["kind"]), "text": str(found["text"])}
-        raise EndedError("talks-back", "it wrote to the socket that it is judged through")
 
     def _send(self, message: bytes, fds: Sequence[int], phase: str) -> None:
         try:
@@ -234,8 +229,9 @@ class Session:
 
     def _wait(self, phase: str, limit: float) -> tuple[bytes, float]:
         """The answer, and when it came."""
-        end = min(time.perf_counter() + limit, time.perf_counter() + self.deadline - time.monotonic())
         looked = time.perf_counter()
+        limit = min(limit, self.deadline - time.monotonic())
+        end = looked + limit
         doors: list[Any] = [self._socket, self._output]
         while True:
             ready, _, _ = select.select(doors, [], [], POLL)
@@ -256,7 +252,7 @@ class Session:
                 looked = now
                 self._watch(phase)
             if now > end:
-                raise self._late(phase, min(limit, limit + now - end))
+                raise self._late(phase, limit)
 
     def _drain(self) -> bool:
         """Take what it printed; False where it will print nothing more."""
@@ -331,11 +327,8 @@ class Session:
         return found
 
     def _state(self) -> str:
-        try:
-            with open(f"/proc/{self.pid}/stat", "rb") as file:
-                return chr(file.read().rpartition(b")")[2].split()[0][0])
-        except OSError:
-            return "X"
+        fields = _proc(self.pid, "stat")
+        return fields[0] if fields else "X"
 
     def _processor(self) -> float:
         try:
@@ -345,23 +338,12 @@ class Session:
 
     def _queued(self) -> float:
         """Seconds that its main thread and this one have waited for a processor so far; 0 where that is not known."""
-        total = 0
-        for task in (str(self.pid), "thread-self"):
-            try:
-                with open(f"/proc/{task}/schedstat", "rb") as file:
-                    total += int(file.read().split()[1])
-            except (OSError, IndexError, ValueError):
-                return 0.0
-        return total * 1e-9
+        return sum(int((_proc(task, "schedstat") or "00")[1]) for task in (self.pid, "thread-self")) * 1e-9
 
     def _resident(self) -> int:
         """Bytes of memory of its own, less what it shares with the judge."""
-        try:
-            with open(f"/proc/{self.pid}/statm", encoding="ascii") as file:
-                _, resident, shared, *_ = map(int, file.read().split())
-            return (resident - shared) * mmap.PAGESIZE
-        except (OSError, ValueError):
-            return 0
+        _, resident, shared, *_ = map(int, _proc(self.pid, "statm") or "000")
+        return (resident - shared) * mmap.PAGESIZE
 
     # the end
 
@@ -384,11 +366,7 @@ class Session:
             return EndedError("killed-its-parent", f"{phase}: it ended the process that it was started by")
         if number == signal.SIGKILL:
             return EndedError("killed", f"{phase}: it closed the socket that it is judged through, or was killed")
-        try:
-            name = signal.Signals(number).name
-        except ValueError:
-            name = f"signal {number}"
-        return EndedError("crashed", f"{phase}: {name}", crash)
+        return EndedError("crashed", f"{phase}: {signal.strsignal(number)}", crash)
 
     def _drain_all(self) -> None:
         with contextlib.suppress(EndedError, OSError):
@@ -400,8 +378,9 @@ class Session:
         if self.closed:
             return 0
         self.closed = True
+        status: int
         try:
-            status: int = self._zygote.ask({"do": "end", "patience": patience})["status"]
+            status = self._zygote.ask({"do": "end", "patience": patience})["status"]
         except ConnectionError:
             _signal(-self.pid, signal.SIGKILL)
             status = signal.SIGKILL
@@ -423,6 +402,15 @@ class Session:
             slot.close()
         self.slots = []
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _proc(pid: int | str, name: str) -> list[str]:
+    """The words of a file of /proc, behind the program's name; none where there is no such file."""
+    try:
+        with open(f"/proc/{pid}/{name}", "rb") as file:
+            return file.read().rpartition(b")")[2].decode("ascii").split()
+    except OSError:
+        return []
 
 
 def _signal(pid: int, number: signal.Signals) -> None:

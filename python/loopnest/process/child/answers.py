@@ -11,6 +11,7 @@ judge's clock runs.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import functools
 import importlib.util
@@ -51,7 +52,7 @@ class Child:
         self._tensors = False
         self._events: list[str] = []
         self._watching = False
-        self._before = _snapshot()
+        self._before = {name: dict(vars(sys.modules[name])) for name in PATCHABLE if name in sys.modules}
         self._crash = CrashReport(crash)
         sys.addaudithook(self._on_audit)
 
@@ -98,12 +99,6 @@ class Child:
         for fd in fds:
             os.close(fd)
         return {"addresses": self._slots}
-
-    def _unmap(self, request: Request, fds: Sequence[int]) -> Any:
-        self._known.clear()
-        self._arrays.clear()
-        self._slots = []
-        return {}
 
     def _array(self, place: Sequence[Any], new: int = 0) -> Any:
         """The array at this place: the same object at each call, unless a new one is asked for.
@@ -153,17 +148,12 @@ class Child:
         spec.loader.exec_module(module)
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         function = next(filter(callable, (getattr(module, name, None) for name in request["names"])), None)
-        return function, {"functions": public, "parameters": self._parameters(function)}
-
-    @staticmethod
-    def _parameters(function: Any) -> Any:
-        """Each parameter's name, kind, and whether it has a default. None where they cannot be known."""
-        function = getattr(function, "py_func", getattr(function, "fn", function))
-        try:
-            found = inspect.signature(function).parameters.values()
-        except (ValueError, TypeError):
-            return None
-        return [(p.name, p.kind.name, p.default is not p.empty) for p in found]
+        parameters = None  # where they cannot be known
+        with contextlib.suppress(ValueError, TypeError):
+            plain: Any = getattr(function, "py_func", getattr(function, "fn", function))
+            found = inspect.signature(plain).parameters.values()
+            parameters = [(p.name, p.kind.name, p.default is not p.empty) for p in found]
+        return function, {"functions": public, "parameters": parameters}
 
     def _load_library(self, request: Request) -> Any:
         function = getattr(ctypes.CDLL(request["file"]), request["symbol"], None)
@@ -320,18 +310,16 @@ class Child:
 
     def _described(self, error: BaseException) -> Request:
         """An exception: its kind, its message, and the last line of the submission that it passed."""
-        lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self._file]
-        described: Request = {"kind": type(error).__name__, "text": str(error)[:2000]}
         if isinstance(error, ReturnError):
             return {"kind": error.kind, "text": error.text, "returned": True}
+        lines = [frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == self._file]
+        described: Request = {"kind": type(error).__name__, "text": str(error)[:2000]}
         if isinstance(error, SyntaxError) and error.filename == self._file:
             described |= {"line": error.lineno, "code": (error.text or "").strip(), "text": error.msg}
         elif lines:
             described |= {"line": lines[-1].lineno, "code": lines[-1].line or ""}
         if isinstance(error, ImportError):
             described |= {"module": error.name or ""}
-        if isinstance(error, SystemExit):
-            described |= {"text": f"{error.code}"}
         return described
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
@@ -388,10 +376,6 @@ def _is_tensor(value: Any) -> bool:
 
 
 PATCHABLE = ("time", "numpy", "numpy.linalg", "statistics", "math", "builtins", "gc", "ctypes")
-
-
-def _snapshot() -> dict[str, dict[str, Any]]:
-    return {name: dict(vars(sys.modules[name])) for name in PATCHABLE if name in sys.modules}
 
 
 def _patched(before: Mapping[str, Mapping[str, Any]]) -> list[str]:
