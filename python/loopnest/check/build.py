@@ -104,10 +104,8 @@ def _note_promises(kernel: Kernel, source: str) -> None:
         kernel.notes += ("it says that it is for finite numbers: what it makes of infinities was not looked at",)
     if stated and kernel.operation.name == "matmul":
         kernel.strassen = int(stated[1])
-        kernel.notes += (
-            f"it says that it is Strassen's algorithm on blocks above {stated[1]}: held to that algorithm's bound "
-            "there (Higham, §23.2.2), which is wider than the contract's",
-        )
+        bound = "held to that algorithm's bound there (Higham, §23.2.2), which is wider than the contract's"
+        kernel.notes += (f"it says that it is Strassen's algorithm on blocks above {stated[1]}: {bound}",)
 
 
 # --- C and C++
@@ -126,21 +124,19 @@ def _compile(kernel: Kernel, source: str, flags: str, compiler: str | None) -> N
     names = exported(library.file)
     function = _function(kernel, source, names)
     if kernel.language == "c++" and names and function.name not in names:
-        raise Refusal(
-            "no-function",
-            f"{function.name} has the linkage of C++, so that its name in the library is another one: write "
-            f'extern "C" before it (line {function.line})',
-        )
+        text = f'{function.name} has the linkage of C++: write extern "C" before it (line {function.line})'
+        raise Refusal("no-function", text)
     _bind(kernel, function)
     _load(kernel, function.name)
 
 
 def _function(kernel: Kernel, source: str, others: Sequence[str]) -> CFunction:
     """The definition in the source. Raises Refusal, which lists the other functions, where there is none."""
-    found = next(filter(None, (defined(source, name) for name in names_of(kernel.operation))), None)
-    if found is None:
-        raise _no_function(kernel, others)
-    return found
+    for name in names_of(kernel.operation):
+        found = defined(source, name)
+        if found is not None:
+            return found
+    raise _no_function(kernel, others)
 
 
 def _bind(kernel: Kernel, function: CFunction) -> None:
@@ -191,11 +187,8 @@ def _simulate(kernel: Kernel, source: str) -> None:
     kernel.simulated, kernel.library = simulated, simulated.library
     function = _function(kernel, source, [k.name for k in simulated.kernels])
     if simulated.kernel(function.name).launch is None:
-        raise Refusal(
-            "wrong-signature",
-            f"how {function.name} is launched is not said: write it on a line above the kernel, such as "
-            "// launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16)",
-        )
+        launch = "// launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16)"
+        raise Refusal("wrong-signature", f"{function.name} has no launch: write a line above it, such as {launch}")
     _bind(kernel, function)
     kernel.notes += ("simulated: the kernel ran on the CPU, by loopnest's simulator; it is not timed",)
     _load(kernel, "loopnest_launch")
@@ -226,14 +219,9 @@ def _signature(parameters: list[tuple[str, str, bool]] | None) -> inspect.Signat
     """From each parameter's name, kind, and whether it has a default."""
     if parameters is None:
         return None
-    return inspect.Signature(
-        [
-            inspect.Parameter(
-                name, getattr(inspect.Parameter, kind), default=... if optional else inspect.Parameter.empty
-            )
-            for name, kind, optional in parameters
-        ]
-    )
+    kinds, defaults = vars(inspect.Parameter), (inspect.Parameter.empty, None)
+    found = [inspect.Parameter(n, kinds[kind], default=defaults[optional]) for n, kind, optional in parameters]
+    return inspect.Signature(found)
 
 
 def _call_once(kernel: Kernel) -> None:

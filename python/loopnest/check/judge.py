@@ -64,7 +64,10 @@ def check(
     Returns the Verdict. Raises ValueError for arguments that cannot be: a file that is not there, an operation or a
     rung that is unknown.
     """
-    start, path, checked = time.monotonic(), Path(file), _operation(operation)
+    start, path = time.monotonic(), Path(file)
+    if isinstance(operation, str) and operation not in OPERATIONS:
+        raise ValueError(f"check: {unknown('operation', operation, OPERATIONS)}")
+    checked = OPERATIONS[operation] if isinstance(operation, str) else operation
     for name, value in (("time_limit", time_limit), ("memory_limit", memory_limit)):
         if value <= 0:
             raise ValueError(f"check: {name} is {value}, expected more than 0")
@@ -80,17 +83,9 @@ def check(
         raise ValueError(f"check: {unknown(f'workload of {checked.name}', workload, workloads)}")
 
     on_event("at", "importing" if language(path) == "python" else "building")
+    limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit, "threads": threads}
     try:
-        kernel = build(
-            path,
-            checked,
-            dtypes=dtypes,
-            flags=flags,
-            compiler=compiler,
-            time_limit=time_limit,
-            memory_limit=memory_limit,
-            threads=threads,
-        )
+        kernel = build(path, checked, dtypes=dtypes, flags=flags, compiler=compiler, **limits)
     except NotBuilt as error:
         return _verdict(error.kernel, start, Findings(Checked(error.kernel.calls), refusal=error.refusal))
     placing, not_raced = None, ""
@@ -107,14 +102,6 @@ def check(
             except NotRaced as reason:
                 not_raced = f"not timed: {reason}"
     return _verdict(kernel, start, findings, placing, not_raced)
-
-
-def _operation(operation: str | Operation) -> Operation:
-    if isinstance(operation, Operation):
-        return operation
-    if operation not in OPERATIONS:
-        raise ValueError(f"check: {unknown('operation', operation, OPERATIONS)}")
-    return OPERATIONS[operation]
 
 
 def _verdict(
@@ -162,6 +149,7 @@ def _shown(output: bytes, printed: int) -> str:
 def _sentence(placing: Placing, loop: tuple[str, str] | None) -> str:
     """`between cpp.blocked and cpp.packed: 61 ± 2 % of the limit, bound by loads`."""
     own = placing.own[-1]
+    sentence = "right"
     if placing.same_as:
         sentence = f"as fast as {placing.same_as}"
     elif placing.below and placing.above:
@@ -170,8 +158,6 @@ def _sentence(placing: Placing, loop: tuple[str, str] | None) -> str:
         sentence = f"slower than {placing.above}, the slowest rung that it was compared with"
     elif placing.below:
         sentence = f"faster than {placing.below}, the fastest rung that it was compared with"
-    else:
-        sentence = "right"
     if own.share is not None:
         sentence += f": {per_cent(own.share)} of the limit"
     if loop:
@@ -207,13 +193,12 @@ def _hot_loop(kernel: Kernel) -> tuple[str, str] | None:
 
 def _advice(kernel: Kernel, placing: Placing, loop: tuple[str, str] | None) -> tuple[Advice, ...]:
     """What to try: the lesson of the next rung up, and what the hot loop waits for."""
-    steps, operation = [], kernel.operation
+    steps, name = [], kernel.operation.name
     if placing.above:
-        k = operation[placing.above]
-        steps.append(Advice(f"{k.id}: {k.headline}", f"loopnest show {operation.name} {k.id}"))
+        rung = kernel.operation[placing.above]
+        steps.append(Advice(f"{rung.id}: {rung.headline}", f"loopnest show {name} {rung.id}"))
     elif placing.below:
-        command = f"loopnest duel {operation.name} {placing.below} {kernel.file}"
-        steps.append(Advice("it is at the top of the ladder", command))
+        steps.append(Advice("it is at the top of the ladder", f"loopnest duel {name} {placing.below} {kernel.file}"))
     if loop:
         steps.append(Advice(f"its hot loop: {loop[1]}"))
     return tuple(steps)

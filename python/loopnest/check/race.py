@@ -85,7 +85,6 @@ class Contender:
         return min(self.once() for _ in range(calls))
 
     def once(self) -> float:
-        """The seconds of a call that is not kept."""
         self._prepare()
         seconds = self._call(1).elapsed
         self._check()
@@ -125,11 +124,8 @@ class Contender:
 
     def raced(self, card: MachineCard) -> Raced:
         """The record of its kept calls."""
-        workload, dtype, contract = (
-            self.problem.probe.workload,
-            self.problem.probe.dtype,
-            self.kernel.operation.contract,
-        )
+        probe, contract = self.problem.probe, self.kernel.operation.contract
+        workload, dtype = probe.workload, probe.dtype
         replies = self.replies[-len(self.turn.readings) :]
         seconds, processor = tuple(r.counted for r in replies), tuple(r.processor for r in replies)
         busy = float(np.median(np.asarray(processor) / np.asarray(seconds)))
@@ -335,18 +331,14 @@ def neighbours(own: float, known: Mapping[str, float]) -> tuple[str | None, str 
 
 
 def habits(own: Raced, threads: int) -> list[str]:
-    """What the kernel's processor time says of its calls: that it waits, or keeps more processors busy than it was
-    given."""
+    """What its processor time says: that it waits, or keeps more processors busy than it was given."""
+    busy = float(np.median(np.asarray(own.processor) / np.asarray(own.seconds)))
     if float(np.median(own.seconds)) < LEGIBLE:
         return []
-    busy = float(np.median(np.asarray(own.processor) / np.asarray(own.seconds)))
     if busy < 0.5:
         return [f"it waits: its calls kept a processor busy for {busy:.0%} of their time"]
-    if busy > threads + 0.3:
-        return [
-            f"it kept {busy:.1f} processors busy, and rungs had {threads} thread{'s' if threads > 1 else ''}: --threads"
-        ]
-    return []
+    many = f"{threads} thread{'s' if threads > 1 else ''}"
+    return [f"it kept {busy:.1f} processors busy, and rungs had {many}: --threads"] if busy > threads + 0.3 else []
 
 
 def _refuse_impossible(kernel: Kernel, own: Raced, dtype: np.dtype[Any], card: MachineCard) -> None:

@@ -25,7 +25,11 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
     yield Text(f"{Path(verdict.file).name} as {verdict.operation}", style="bold")
     build = verdict.build
     if build is not None:
-        yield _row("builds", "red" if verdict.outcome == "does-not-build" else "green", _built(verdict))
+        failed = verdict.outcome == "does-not-build"
+        built = f"{build.command}{f' ({build.seconds:.2f} s)' if build.seconds else ''}"
+        if build.language == "python":
+            built = "it cannot be imported" if failed else "it imports"
+        yield _row("builds", "red" if failed else "green", built)
         if build.messages and verdict.outcome != "does-not-build":
             yield Padding(Text(build.messages, style="yellow"), (0, 0, 0, 10))
     if verdict.accepted and verdict.checked is not None:
@@ -66,15 +70,6 @@ def _row(word: str, style: str, text: str) -> RenderableType:
     grid.add_column()
     grid.add_row(Text(word, style=style), Text(text))
     return grid
-
-
-def _built(verdict: Verdict) -> str:
-    build = verdict.build
-    assert build is not None
-    if build.language == "python":
-        return "it imports" if verdict.outcome != "does-not-build" else "it cannot be imported"
-    compiled = f" ({build.seconds:.2f} s)" if build.seconds else ""
-    return f"{build.command}{compiled}"
 
 
 def races(placing: Placing) -> Table:

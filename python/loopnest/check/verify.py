@@ -40,7 +40,7 @@ LEGIBLE = 1e-3
 NECESSARY = 40
 """Lengths of axes up to which cases are judged, however slow the kernel is."""
 
-BUSY = 2
+BUSY = 6
 """The factor by which a busy machine may stretch the judge's budget."""
 
 LONG_CASE = 10e-3
