@@ -140,18 +140,16 @@ def bound_to(operation: Operation, function: CFunction) -> CForm:
     returned = REALS.get(function.returns, "")
     if returned and len(results) == 1 and not results[0].axes and len(pointers) == len(arrays) - 1:
         arrays = known.of("input", "updated")
-    elif function.returns != "void":
-        raise SignatureError(_expected(operation, function))
-    if len(pointers) != len(arrays):
-        raise SignatureError(_expected(operation, function))
-    dtypes = {POINTEES.get(kind) for (_, kind), p in zip(pointers, arrays, strict=True) if not p.dtype}
-    integers = {INTEGERS.get(kind) for (_, kind), p in zip(pointers, arrays, strict=True) if p.dtype}
-    if dtypes not in ({"float32"}, {"float64"}) or not integers <= {"c_long", "c_longlong"}:
-        raise SignatureError(_expected(operation, function))
-    placed = {place: p for (place, _), p in zip(pointers, arrays, strict=True)}
-    arguments = _with_numbers(operation, function, placed)
+    dtypes = {POINTEES.get(kind) for (_, kind), p in zip(pointers, arrays, strict=False) if not p.dtype}
+    integers = {INTEGERS.get(kind) for (_, kind), p in zip(pointers, arrays, strict=False) if p.dtype}
+    fits = len(pointers) == len(arrays) and (len(arrays) < len(known.arrays) or function.returns == "void")
+    fits = fits and dtypes in ({"float32"}, {"float64"}) and integers <= {"c_long", "c_longlong"}
+    placed = {place: p for (place, _), p in zip(pointers, arrays, strict=False)}
+    arguments = _with_numbers(operation, function, placed) if fits else [None]
     if None in arguments:
-        raise SignatureError(_expected(operation, function))
+        forms = "\n  ".join(c_forms(operation))
+        text = f"{function}\ncannot be called as {operation.name}. Expected\n  {forms}\nor the same with double"
+        raise SignatureError(text)
     returned = returned if len(arrays) < len(known.arrays) else ""
     return CForm(str(dtypes.pop()), tuple(filter(None, arguments)), returned)
 
@@ -234,8 +232,3 @@ def c_forms(operation: Operation, dtype: str = "float") -> list[str]:
     ways = (False, True) if any(p.axes for p in plan(operation).parameters) else (False,)
     forms = (", ".join(c_parameters(operation, dtype, strided=strided)) for strided in ways)
     return [f'extern "C" void {operation.name}({form})' for form in forms]
-
-
-def _expected(operation: Operation, function: CFunction) -> str:
-    forms = "\n  ".join(c_forms(operation))
-    return f"{function}\ncannot be called as {operation.name}. Expected\n  {forms}\nor the same with double"

@@ -12,29 +12,22 @@ from pathlib import Path
 from ..backends.cuda_source import Sizes
 from .barriers import Barriers
 
-BARRIERS = (
-    (
-        "unreached",
+BARRIERS = {
+    "unreached": (
         "not all threads reach this __syncthreads()",
-        "GPUs before Volta wait for ever; later ones continue without the data of the missing threads. Let every "
-        "thread reach the barrier",
+        "GPUs before Volta wait for ever, later ones go on without the missing threads. Let every thread reach it",
     ),
-    (
-        "divergent",
+    "divergent": (
         "__syncthreads() in divergent code",
         "All threads of a block must reach the same barrier; move it out of the branch",
     ),
-)
-"""Errors at a barrier: the simulator's word, the error, and the fix."""
+}
+"""Errors at a barrier, by the simulator's word: the error, and the fix."""
 
 
 @dataclass(frozen=True)
 class Access:
-    """One of the two accesses of a race.
-
-    line    of the access
-    within  the line in the kernel itself, where `line` is in a function that it calls
-    """
+    """One access of a race. `within` is the line of the kernel itself, where `line` is in a function that it calls."""
 
     writes: bool
     line: int
@@ -72,7 +65,7 @@ class Finding:
 class Run:
     """One launch of a kernel by the program.
 
-    kernel  its name, and name: its name expression, such as "tiled<float>"
+    name    the kernel's name expression, such as "tiled<float>"
     sizes   the integer parameters
     arrays  the names of the pointers' arrays, in the order of the program's numbers
     script  the program's standard input
@@ -121,10 +114,11 @@ class Report:
         kind, _, rest = problem.partition(": ")
         line = re.search(r"in line (\d+)", rest)
         at = int(line[1]) if line else None
-        for name, what, advice in BARRIERS:
-            if kind.startswith(name):
-                return Finding(name, self._kernel, f"line {at}: {what}: {rest}. {advice}", at)
-        return Finding("crash", self._kernel, problem, at)
+        name = kind.partition(" ")[0]
+        if name not in BARRIERS:
+            return Finding("crash", self._kernel, problem, at)
+        what, advice = BARRIERS[name]
+        return Finding(name, self._kernel, f"line {at}: {what}: {rest}. {advice}", at)
 
     def _hang(self, threads: Sequence[tuple[str, str, str]], time_limit: float) -> Finding:
         waiting = [int(line) for _, state, line in threads if state == "waits"]
@@ -157,29 +151,29 @@ class Report:
         return [self._race(where, earlier, later, in_blocks) for where, earlier, later in pairs.values()]
 
     def _race(self, memory: str, earlier: Access, later: Access, in_blocks: Sequence[tuple[Access, Access]]) -> Finding:
-        run = self._run
+        accesses, grid, block = (earlier, later), self._run.grid, self._run.block
         if earlier.block != later.block:
-            one, other = (_name(access.block, run.grid) for access in (earlier, later))
+            one, other = (_name(access.block, grid) for access in accesses)
             sentence = (
                 f"two blocks touch {memory}: {earlier} in block {one}, {later} in block {other}. Nothing orders "
                 "blocks: let one block alone write an element, or use atomicAdd(), or end the kernel between the two"
             )
-            return Finding("blocks", self._kernel, sentence, later.line, memory, (earlier, later))
-        one, other = (_name(access.thread, run.block) for access in (earlier, later))
-        who = f"Threads {one} and {other} of block {_name(earlier.block, run.grid)}"
+            return Finding("blocks", self._kernel, sentence, later.line, memory, accesses)
+        threads = " and ".join(_name(access.thread, block) for access in accesses)
+        who = f"Threads {threads} of block {_name(earlier.block, grid)}"
         if (earlier.line, earlier.within) == (later.line, later.within):
             does = "writes" if earlier.writes and later.writes else "reads and writes"
             sentence = (
                 f"two threads of a block touch {memory} at once: line {earlier.line} {does} the same element in both. "
                 f"Give each thread elements of its own, or use atomicAdd(). {who}"
             )
-            return Finding("race", self._kernel, sentence, earlier.line, memory, (earlier, later))
-        barrier = "__syncthreads()" if math.prod(run.block) > 32 else "__syncwarp()"
-        written = [(access.within, access.writes) for pair in in_blocks for access in pair]
-        after = self._barriers.missing((earlier.within, earlier.writes), (later.within, later.writes), written)
-        sentence = f"two threads of a block touch {memory}: {earlier}, {later}, with no {barrier} between"
-        sentence += f": put one after line {after}. {who}" if after else f". {who}"
-        return Finding("race", self._kernel, sentence, after, memory, (earlier, later))
+            return Finding("race", self._kernel, sentence, earlier.line, memory, accesses)
+        barrier = "__syncthreads()" if math.prod(block) > 32 else "__syncwarp()"
+        touched = [(access.within, access.writes) for both in in_blocks for access in both]
+        after = self._barriers.missing((earlier.within, earlier.writes), (later.within, later.writes), touched)
+        where = f": put one after line {after}" if after else ""
+        sentence = f"two threads of a block touch {memory}: {earlier}, {later}, with no {barrier} between{where}. {who}"
+        return Finding("race", self._kernel, sentence, after, memory, accesses)
 
     def _access(self, kind: str, stack: str, thread: str) -> Access:
         frames = re.findall(r"#\d+ (?:0x[0-9a-f]+ in )?(.*?) (\S+?):(\d+)(?::\d+)?(?: \(.*)?$", stack, re.MULTILINE)
@@ -225,19 +219,16 @@ class Report:
                 found.setdefault(int(line), Finding("bounds", self._kernel, f"line {line}: {what}", int(line)))
         pattern = r"ERROR: AddressSanitizer: .*?\n(READ|WRITE) of size (\d+) at (0x[0-9a-f]+).*?\n(.*?)\n\n"
         for kind, size, address, stack in re.findall(pattern, self._log, re.DOTALL):
-            access = self._access(kind, stack, "0 0 0 thread 0 0 0")
-            sentence = f"{access} {size} bytes {self._nearest(int(address, 16))}"
+            access, at = self._access(kind, stack, "0 0 0 thread 0 0 0"), int(address, 16)
+            distances = [
+                (start - at, f"before {name}'s start") if at < start else (at - end, f"after {name}'s end")
+                for start, end, name in self._arrays
+            ]
+            distance, where = min(distances, default=(1 << 40, ""))
+            nearest = f"{distance} bytes {where}" if distance < 1 << 20 else "outside of every array"
+            sentence = f"{access} {size} bytes {nearest}"
             found.setdefault(access.line, Finding("bounds", self._kernel, sentence, access.line))
         return list(found.values())
-
-    def _nearest(self, address: int) -> str:
-        """The nearest array, and how far before its start or after its end an address is."""
-        sides = [
-            (start - address, f"before {name}'s start") if address < start else (address - end, f"after {name}'s end")
-            for start, end, name in self._arrays
-        ]
-        distance, where = min(sides, default=(1 << 40, ""))
-        return f"{distance} bytes {where}" if distance < 1 << 20 else "outside of every array"
 
 
 def _sizes(numbers: str) -> Sizes:

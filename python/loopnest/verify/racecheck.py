@@ -135,14 +135,17 @@ def _run_of(
     launch: LaunchSizes | None,
     arrays: Mapping[str, str],
 ) -> Run:
-    if launch is None:
-        launch = kernel.sizes(file)
+    launch = launch or kernel.sizes(file)
     matmul = operation == "matmul" or (operation is None and "matmul" in kernel.name)
     constants = constants_of(text)
     sizes = _chosen(kernel, launch, matmul, given, constants)
     known = {**constants, **sizes}
     grid, block, shared = launch.of(known)
-    elements = {**_matmul_elements(kernel, matmul), **_arrays_comment(text, kernel), **arrays}
+    pointers = [p.name for p in kernel.parameters if p.pointer]
+    product = dict(zip(pointers, ("m*k", "k*n", "m*n"), strict=True)) if matmul and len(pointers) == 3 else {}
+    comments = re.findall(r"//\s*arrays:([^\n]*)", "\n".join(text.splitlines()[: kernel.line]))
+    stated = dict(re.findall(r"(\w+)\s*=\s*([^\s,]+)", comments[-1])) if comments else {}
+    elements = {**product, **stated, **arrays}
     made: list[tuple[str, str]] = []  # name, and "type elements" for the program
     values: list[str] = []
     axes = {"a": ("m", "k"), "b": ("k", "n")} if matmul else {}
@@ -154,8 +157,8 @@ def _run_of(
             values.append(f"m {len(made)} {rows} {cols} {cols} 1")
             made.append((p.name, f"{_element(kind)} {rows * cols}"))
         elif p.pointer:
-            product = min(math.prod(max(1, size) for size in sizes.values()), 1 << 22)
-            count = evaluated(elements[p.name], known)[0] if p.name in elements else product
+            most = min(math.prod(max(1, size) for size in sizes.values()), 1 << 22)
+            count = evaluated(elements[p.name], known)[0] if p.name in elements else most
             values.append(f"p {len(made)}")
             made.append((p.name, f"{_element(kind)} {count}"))
         elif kind in C_TYPES:
@@ -184,12 +187,6 @@ def _chosen(
     return sizes
 
 
-def _matmul_elements(kernel: KernelFunction, matmul: bool) -> dict[str, str]:
-    """The elements of a product's three pointers."""
-    pointers = [p.name for p in kernel.parameters if p.pointer]
-    return dict(zip(pointers, ("m*k", "k*n", "m*n"), strict=True)) if matmul and len(pointers) == 3 else {}
-
-
 def _letter(kind: str) -> str:
     """The program's letter for a number of this C type."""
     if kind in ("float", "double", "bool"):
@@ -198,7 +195,7 @@ def _letter(kind: str) -> str:
 
 
 def _element(kind: str) -> str:
-    """The program's word for an array's elements: two kinds of floating-point numbers, and integers by their size."""
+    """The program's word for an array's elements: floating-point numbers, or integers by their size."""
     if kind in ("float", "double"):
         return kind
     return "long" if kind in C_TYPES and ctypes.sizeof(C_TYPES[kind]) == 8 else "int"
@@ -212,21 +209,12 @@ def _few(launch: LaunchSizes, values: Mapping[str, int], name: str) -> bool:
     return any(grid[i] < 2 for i in directions) and math.prod((*larger, *block)) <= MOST_THREADS
 
 
-def _arrays_comment(text: str, kernel: KernelFunction) -> dict[str, str]:
-    """The comment `// arrays: a=m*k b=k*n` above the kernel."""
-    comments = re.findall(r"//\s*arrays:([^\n]*)", "\n".join(text.splitlines()[: kernel.line]))
-    return dict(re.findall(r"(\w+)\s*=\s*([^\s,]+)", comments[-1])) if comments else {}
-
-
-_ADDR_NO_RANDOMIZE = 0x0040000
-
-
 def _fixed_addresses() -> None:
-    """Switch off the randomizing of addresses in this process, where that is allowed: newer kernels randomize over so
-    wide a range that ThreadSanitizer may find its own memory taken."""
-    libc = ctypes.CDLL(None)
+    """Switch off the randomizing of addresses in this process: newer Linux kernels randomize over so wide a range that
+    ThreadSanitizer may find its own memory taken."""
+    libc, no_randomize = ctypes.CDLL(None), 0x0040000
     if hasattr(libc, "personality"):
-        libc.personality(libc.personality(0xFFFFFFFF) | _ADDR_NO_RANDOMIZE)
+        libc.personality(libc.personality(0xFFFFFFFF) | no_randomize)
 
 
 def _logged(program: Path, script: str, time_limit: float) -> tuple[str, int]:
@@ -252,8 +240,5 @@ def _logged(program: Path, script: str, time_limit: float) -> tuple[str, int]:
         log = error.stderr or b""
         return (log.decode(errors="replace") if isinstance(log, bytes) else log), 3
     if "FATAL: ThreadSanitizer: unexpected memory mapping" in ran.stderr:
-        raise CudaSourceError(
-            "ThreadSanitizer cannot run here: the kernel places memory where it needs its own; as an administrator: "
-            "sysctl vm.mmap_rnd_bits=28"
-        )
+        raise CudaSourceError("ThreadSanitizer cannot run here; as an administrator: sysctl vm.mmap_rnd_bits=28")
     return ran.stderr, ran.returncode
