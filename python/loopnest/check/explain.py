@@ -132,6 +132,9 @@ def deferred(evidence: Evidence) -> Explanation:
 def first_call(evidence: Evidence) -> Explanation:
     """Wrong at the first call in a process, right at all later ones, of a size that leaves work for later."""
     kernel, dtype = evidence.kernel, evidence.probe.dtype
+    evidence.again()  # may be the first call of a process
+    if not evidence.again().right:
+        return None
 
     def run(size: int) -> Observation:
         return kernel.observe(probe_of_case(Case.of(kernel.operation, dtype, (size,))))

@@ -252,7 +252,7 @@ class Session:
                 looked = now
                 self._watch(phase)
             if now > end:
-                raise self._late(phase, limit)
+                raise self._late(phase, max(limit, 0.0))
 
     def _drain(self) -> bool:
         """Take what it printed; False where it will print nothing more."""
