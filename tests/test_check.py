@@ -685,7 +685,11 @@ def test_an_empty_folder_is_an_error(tmp_path):
 
 @pytest.mark.parametrize(
     ("operation", "lang"),
-    [*((name, lang) for name in starters.STARTERS for lang in ("cpp", "python")), ("matmul", "c"), ("tanh", "c")],
+    [
+        *((name, "cpp") for name in starters.STARTERS),
+        *(pytest.param(name, "python", marks=pytest.mark.slow) for name in starters.STARTERS),
+        *(("matmul", "c"), ("tanh", "c"), ("gelu", "python")),
+    ],
 )
 def test_a_new_file_is_right(tmp_path, operation, lang):
     file = starters.write_starter(operation, lang, tmp_path / f"mine{starters.SUFFIXES[lang]}")
@@ -693,6 +697,7 @@ def test_a_new_file_is_right(tmp_path, operation, lang):
     assert verdict.accepted, (verdict.sentence, file.read_text())
 
 
+@pytest.mark.slow
 def test_a_new_file_for_numba_and_one_in_double_are_right(tmp_path):
     numba = starters.write_starter("matmul", "numba", tmp_path / "a.py")
     assert "@njit" in numba.read_text()
