@@ -2,9 +2,11 @@
 
 import dataclasses
 import json
+import os
 
 import msgspec
 import pytest
+from loopnest.timing import load
 from loopnest.timing.conditions import Conditions, Monitor, noise_floor
 from loopnest.timing.interval import Interval
 from loopnest.timing.turns import Reading
@@ -71,3 +73,36 @@ def test_conditions_survive_json():
     found = Conditions(Interval(1.0, 0.99, 1.01), 0.02, None, 1.0, 0.9)
     assert msgspec.convert(json.loads(json.dumps(dataclasses.asdict(found))), Conditions) == found
     assert found.least_difference == pytest.approx(0.01)
+
+
+# --- what else the machine does
+
+
+def test_other_load_and_steal_come_from_the_systems_counters(tmp_path, monkeypatch):
+    ticks = os.sysconf("SC_CLK_TCK")
+
+    def at(seconds, own, user, steal):
+        (tmp_path / "stat").write_text(f"cpu  {user * ticks} 0 {ticks} 99999 0 0 0 {steal * ticks} 0 0\ncpu0 1 2 3\n")
+        return dataclasses.replace(load.usage(tmp_path / "stat"), passed=seconds, own=own, processors=4)
+
+    start = at(seconds=100.0, own=1.0, user=50, steal=5)
+    quiet = load.between(start, at(seconds=110.0, own=11.0, user=60, steal=5))
+    assert quiet == load.Load(others=0.0, steal=0.0, processors=4)
+    assert not list(load.disturbances(quiet))
+    busy = load.between(start, at(seconds=110.0, own=11.0, user=85, steal=9))
+    assert busy == load.Load(others=2.5, steal=4 / 39, processors=4)
+    others, steal = load.disturbances(busy)
+    assert "2.5 of 4 processors" in others
+    assert "10.3%" in steal
+
+
+def test_a_system_without_counters_disturbs_nothing(tmp_path):
+    nothing = load.between(load.usage(tmp_path / "nowhere"), load.usage(tmp_path / "nowhere"))
+    assert nothing.others is None
+    assert not list(load.disturbances(nothing))
+
+
+@pytest.mark.parametrize(("content", "quota"), [("150000 100000", 1.5), ("max 100000", None), ("", None)])
+def test_a_quota_is_read(content, quota, tmp_path):
+    (tmp_path / "cpu.max").write_text(content)
+    assert load.quota(tmp_path / "cpu.max") == quota

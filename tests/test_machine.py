@@ -20,7 +20,6 @@ from loopnest.machine import measure as measure_machine
 from loopnest.machine import probes
 from loopnest.machine.records import Cache, MachineCard
 from loopnest.machine.tables import report
-from loopnest.timing import load
 from loopnest.timing.environment import SLOWING, Environment, ThreadPool
 from made_up import CACHES, CARD
 from rich.console import Console
@@ -33,22 +32,29 @@ GB = 1e9
 # --- figures and limits
 
 
-def test_the_peak_is_the_highest_of_all_levels_or_that_of_one():
-    assert CARD.peak("float32") == 100 * GB
-    assert CARD.peak(np.float64, threads=4) == 200 * GB
-    assert CARD.peak("float32", isa="v1") == 25 * GB
-
-
-def test_bandwidth_is_of_a_kind_or_of_the_best():
-    assert CARD.bandwidth("L2") == 100 * GB
-    assert CARD.bandwidth("L2", "triad", 4) == pytest.approx(360 * GB)
-    assert CARD.bandwidth("L2", None) == pytest.approx(110 * GB)
-
-
-def test_threads_that_were_not_measured_have_what_they_can_have_at_most():
-    assert CARD.peak("float32", 3) == 300 * GB  # three times one
-    assert CARD.bandwidth("memory", "read", 3) == 40 * GB  # what all have
-    assert CARD.bandwidth("memory", "read", 64) == 40 * GB
+@pytest.mark.parametrize(
+    ("figure", "expected"),
+    [
+        (CARD.peak("float32"), 100),  # the highest of all ISA levels
+        (CARD.peak(np.float64, threads=4), 200),
+        (CARD.peak("float32", isa="v1"), 25),
+        (CARD.bandwidth("L2"), 100),
+        (CARD.bandwidth("L2", "triad", 4), 360),
+        (CARD.bandwidth("L2", None), 110),  # the highest of all kinds
+        (CARD.peak("float32", 3), 300),  # not measured: three times one thread's
+        (CARD.bandwidth("memory", "read", 3), 40),  # not measured: what all threads have
+        (CARD.bandwidth("memory", "read", 64), 40),
+        # the roofline: memory gives 22 GB/s at best, so 100 GFLOP/s take 4.5 flops a byte
+        (CARD.attainable(1e6, 1e6), 22),
+        (CARD.attainable(4e6, 1e6), 88),
+        (CARD.attainable(5e6, 1e6), 100),
+        (CARD.attainable(1e6, 1e6, level="L3"), 55),
+        (CARD.attainable(1e6, 1e6, "float64", level="L1"), 50),
+        (1e9 / CARD.least_seconds(0, 1e9), 22),  # work without flops takes as long as its bytes
+    ],
+)
+def test_figures_of_a_card(figure, expected):
+    assert figure == pytest.approx(expected * GB)
 
 
 def test_a_figure_that_a_card_lacks_is_named():
@@ -58,19 +64,6 @@ def test_a_figure_that_a_card_lacks_is_named():
         CARD.bandwidth("L4")
     with pytest.raises(ValueError, match="'L4'; it has FMA, L1"):
         CARD.latency("L4")
-
-
-def test_the_roofline_is_the_lower_of_peak_and_bandwidth_times_intensity():
-    """Memory gives 22 GB/s at best, so 100 GFLOP/s take 4.5 flops a byte."""
-    assert CARD.attainable(1e6, 1e6) == pytest.approx(22 * GB)
-    assert CARD.attainable(4e6, 1e6) == pytest.approx(88 * GB)
-    assert CARD.attainable(5e6, 1e6) == pytest.approx(100 * GB)
-    assert CARD.attainable(1e6, 1e6, level="L3") == pytest.approx(55 * GB)
-    assert CARD.attainable(1e6, 1e6, "float64", level="L1") == pytest.approx(50 * GB)
-
-
-def test_work_without_flops_takes_as_long_as_its_bytes():
-    assert CARD.least_seconds(0, 22e9) == pytest.approx(1.0)
 
 
 def test_what_the_caches_hold_need_not_come_from_behind_them():
@@ -238,7 +231,7 @@ def test_threads_without_a_processor_of_their_own_are_warned_of():
     assert not list(machine._crowding(dataclasses.replace(here, pools=pools[:1]), 2.0))
 
 
-# --- the caches and the load, as the system reports them
+# --- the caches, as the system reports them
 
 
 def sysfs(folder, *caches):
@@ -277,36 +270,6 @@ def test_a_system_that_reports_no_caches_has_none(tmp_path):
 def test_the_kernels_know_the_same_caches():
     found = {cache.level: cache.size for cache in measure_machine.caches()}
     assert all(found.get(level, size) == size for level, size in zip((1, 2, 3), _core.cache_sizes(), strict=True))
-
-
-def test_other_load_and_steal_come_from_the_systems_counters(tmp_path, monkeypatch):
-    ticks = os.sysconf("SC_CLK_TCK")
-
-    def at(seconds, own, user, steal):
-        (tmp_path / "stat").write_text(f"cpu  {user * ticks} 0 {ticks} 99999 0 0 0 {steal * ticks} 0 0\ncpu0 1 2 3\n")
-        return dataclasses.replace(load.usage(tmp_path / "stat"), passed=seconds, own=own, processors=4)
-
-    start = at(seconds=100.0, own=1.0, user=50, steal=5)
-    quiet = load.between(start, at(seconds=110.0, own=11.0, user=60, steal=5))
-    assert quiet == load.Load(others=0.0, steal=0.0, processors=4)
-    assert not list(load.disturbances(quiet))
-    busy = load.between(start, at(seconds=110.0, own=11.0, user=85, steal=9))
-    assert busy == load.Load(others=2.5, steal=4 / 39, processors=4)
-    others, steal = load.disturbances(busy)
-    assert "2.5 of 4 processors" in others
-    assert "10.3%" in steal
-
-
-def test_a_system_without_counters_disturbs_nothing(tmp_path):
-    nothing = load.between(load.usage(tmp_path / "nowhere"), load.usage(tmp_path / "nowhere"))
-    assert nothing.others is None
-    assert not list(load.disturbances(nothing))
-
-
-@pytest.mark.parametrize(("content", "quota"), [("150000 100000", 1.5), ("max 100000", None), ("", None)])
-def test_a_quota_is_read(content, quota, tmp_path):
-    (tmp_path / "cpu.max").write_text(content)
-    assert load.quota(tmp_path / "cpu.max") == quota
 
 
 # --- probes

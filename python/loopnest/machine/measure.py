@@ -154,12 +154,9 @@ def _by(threads: int) -> str:
 
 def _cramped(caches: Sequence[Cache], processors: int) -> Iterator[str]:
     """Too little memory is free to measure memory and not the caches."""
-    sizes = [cache.size for cache in caches]
+    sizes, free = [cache.size for cache in caches], probes.available_memory() >> 20
     if any(2 * _available(n) < working_set(sizes, len(sizes), n) for n in (1, processors)):
-        yield (
-            f"only {probes.available_memory() >> 20} MiB of memory are free: its figures may in part come from "
-            "caches, and be too high"
-        )
+        yield f"only {free} MiB of memory are free: its figures may in part come from caches, and be too high"
 
 
 def _unsteady(clocks: Sequence[float]) -> Iterator[str]:

@@ -100,14 +100,9 @@ def roofline_svg(
     *,
     dtype: str = "float32",
     threads: int | None = None,
-    width: float = 9.0,
-    height: float = 5.4,
 ) -> str:
-    """The roofline as SVG, made by matplotlib.
-
-    points, threads  as for `roofline`
-    width, height    in inches of 72 units
-    """
+    """The roofline as SVG, made by matplotlib. Arguments as for `roofline`."""
+    width, height = 9.0, 5.4
     line = roofline(card, points, dtype=dtype, threads=threads)
     picture = Picture(width, height, title=f"Roofline: {line.label}")
     with picture as axes:
