@@ -6,8 +6,7 @@ are not the reason.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
 
 from ..layout.traffic import Traffic
 from .records import Record
@@ -26,31 +25,21 @@ MORE = 1.3
 """Traffic explains a slower row only if it is larger by this factor."""
 
 
-@dataclass(frozen=True)
-class Column:
-    """A column of bytes: those that cross between a level and the next one."""
-
-    level: str
-    title: str
-
-
-def columns(rows: Sequence[Record]) -> list[Column]:
-    """One for each pair of levels between which some row moves bytes. None where no row was replayed."""
+def columns(rows: Sequence[Record]) -> dict[str, str]:
+    """By level, the titles of the columns of bytes: of levels from which bytes move. Empty if nothing was replayed."""
     found = [row.traffic for row in rows if row.traffic is not None]
     if not found:
-        return []
+        return {}
     first = found[0]
     used = [level for level in first.levels if any(t.bytes(level) for t in found if level in t.levels)]
-    return [
-        Column(level, f"{level}-\n{first.below(level).replace('memory', 'mem.')}") for level in used or first.levels[:1]
-    ]
+    return {level: f"{level}-\n{first.below(level).replace('memory', 'mem.')}" for level in used or first.levels[:1]}
 
 
-def cells(row: Record, shown: Sequence[Column]) -> list[str]:
+def cells(row: Record, levels: Collection[str]) -> list[str]:
     """The bytes of each column. A row that was not replayed has its compulsory bytes, a lower bound."""
     if row.traffic is None:
-        return [f"≥{size(row.bytes)}", *("" for _ in shown[1:])]
-    return [size(row.traffic.bytes(column.level)) for column in shown]
+        return [f"≥{size(row.bytes)}"] + [""] * (len(levels) - 1)
+    return [size(row.traffic.bytes(level)) for level in levels]
 
 
 def footnote(rows: Sequence[Record]) -> str:

@@ -174,8 +174,8 @@ def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], wor
         result.add_column(heading, no_wrap=True)
     for name, (heading, _) in columns.items():
         result.add_column(heading, justify="left" if name == "bar" else "right", no_wrap=True)
-    for extra in moved:
-        result.add_column(extra.title, justify="right", no_wrap=True)
+    for title in moved.values():
+        result.add_column(title, justify="right", no_wrap=True)
     for section in sections.values():
         for number, record in enumerate(section):
             repeated = number > 0 and record.impl == section[number - 1].impl
