@@ -59,13 +59,12 @@ def tensor_parallel(ranks, h, dtype, form, impl):
     return {"shares": shares, "held": held, "gathered": kept, "db2": db2.tolist()}
 
 
-def from_shards(ranks):
-    """The same from parts of unlike sizes that the ranks have already; and from torch's tensors."""
+def from_tensors(ranks):
+    """The same from NumPy's arrays and from torch's tensors."""
     import torch
 
     x, (w1, b1, w2, b2), dy = layers(7, "float32")
-    part = slice(0, 2) if ranks.rank == 0 else slice(2, 7)
-    mlp = parallel.TensorParallelMLP.from_shard(w1[:, part], b1[part], w2[part], b2, ranks=ranks)
+    mlp = parallel.TensorParallelMLP(w1, b1, w2, b2, ranks=ranks)
     y, cache = mlp.forward(x)
     tensors = [torch.from_numpy(array) for array in (w1, b1, w2, b2)]
     by_torch = parallel.TensorParallelMLP(*tensors, ranks=ranks)
@@ -75,7 +74,6 @@ def from_shards(ranks):
     before = w1.copy()
     mlp.parameters["w1"][:] = 0  # its own copy
     return {
-        "lengths": mlp.lengths,
         "y": float(np.max(np.abs(y - other.numpy()))),
         "dx": float(np.max(np.abs(dx - dx_other.numpy()))),
         "kind": type(other).__name__,
@@ -237,7 +235,7 @@ def main(folder):
                 for dtype, form in FORMS
                 for h in ((7, 1) if impl == "cpp" else (7,))
             },
-            "shards": from_shards(ranks),
+            "tensors": from_tensors(ranks),
             "trained": trained_apart(ranks),
             "collectives": collectives(ranks),
             "curves": curves(ranks),

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from loopnest import nn
 from loopnest.cli import main
 from loopnest.learn.experiments import EXPERIMENTS, bias_correction, similarity, summation, to_json
-from test_messages import refused
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="what they call is tested elsewhere")
 
@@ -63,7 +62,7 @@ def test_a_linear_network_divides_the_plane_by_a_straight_line():
 
 def test_hidden_units_that_begin_alike_stay_alike_and_random_ones_do_not():
     found = data_of("zero-init")
-    zeros, alike, random = (found.start(init) for init in ("zeros", "constant", "he"))
+    zeros, alike, random = (found.starts[init] for init in ("zeros", "constant", "he"))
     assert zeros.moved == (0,) * 8  # not one of them, not by a bit
     assert not zeros.w1.any()
     assert min(alike.moved) > 1  # they learn, but all the same:
@@ -107,7 +106,6 @@ def test_neighbours_are_by_the_cosine_of_their_vectors():
     (other, angle), *_ = found.neighbours("cache")
     x, y = (found.vectors[found.words.index(word)] for word in ("cache", other))
     assert angle == pytest.approx(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
-    refused(ValueError, lambda: found.neighbours("zebra"), "word is 'zebra'")
 
 
 def test_ppmi_of_a_text_made_by_hand():
@@ -122,13 +120,13 @@ def test_ppmi_of_a_text_made_by_hand():
 
 def test_gradients_shrink_by_sigmoid_stay_with_relu_and_he_and_blow_up_with_twice_its_weights():
     found = data_of("depth")
-    assert found.stack("sigmoid, xavier").factor < 0.25  # its slope is 1/4 at most
-    assert found.stack("relu, xavier").factor == pytest.approx(2**-0.5, rel=0.05)
-    assert found.stack("relu, he").factor == pytest.approx(1, rel=0.05)
-    assert found.stack("relu, he x 2").factor == pytest.approx(2, rel=0.05)
-    assert 0.85 < found.stack("tanh, xavier").factor < 1
-    assert found.stack("sigmoid, xavier").gradients[0] < 1e-11
-    assert found.stack("relu, he x 2").gradients[0] > 1e5
+    assert found.stacks["sigmoid, xavier"].factor < 0.25  # its slope is 1/4 at most
+    assert found.stacks["relu, xavier"].factor == pytest.approx(2**-0.5, rel=0.05)
+    assert found.stacks["relu, he"].factor == pytest.approx(1, rel=0.05)
+    assert found.stacks["relu, he x 2"].factor == pytest.approx(2, rel=0.05)
+    assert 0.85 < found.stacks["tanh, xavier"].factor < 1
+    assert found.stacks["sigmoid, xavier"].gradients[0] < 1e-11
+    assert found.stacks["relu, he x 2"].gradients[0] > 1e5
 
 
 def test_depths_gradients_are_those_of_the_network():
@@ -183,8 +181,8 @@ def test_sgd_zigzags_across_the_ravine():
 def test_a_running_sums_error_grows_with_n_and_a_pairwise_ones_does_not():
     found = data_of("summation")
     u = 2.0**-24
-    naive, many, pairwise = (found.errors[way] for way in ("naive", "many accumulators", "pairwise"))
-    assert found.slopes["naive"] > 0.3
+    naive, many, pairwise = found.errors.values()
+    assert found.slopes["one running sum"] > 0.3
     assert abs(found.slopes["pairwise"]) < 0.2
     assert naive[-1] > 30 * many[-1]
     assert naive[-1] > 100 * pairwise[-1]

@@ -617,7 +617,8 @@ def test_missing_packages_are_named_before_anything_is_measured(missing, options
     )
     result = run(*options)
     assert result.exit_code == 1
-    assert f"{missing} is not installed: pip install 'loopnest[bench]'" in result.stderr
+    assert f"{missing}, which " in result.stderr
+    assert "is not installed: pip install 'loopnest[bench]'" in result.stderr
     assert not measured
 
 

@@ -34,6 +34,12 @@ except ln.UnavailableError as error:
 else:
     raise AssertionError("torch ran")
 assert ln.matmul(ones, ones)[0, 0] == 2
+try:
+    import loopnest.torch
+except ln.UnavailableError as error:
+    assert "pip install 'loopnest[torch]'" in str(error) and isinstance(error, ImportError)
+else:
+    raise AssertionError("loopnest.torch was imported")
 print(len(operations), "operations")
 """
 

@@ -549,26 +549,6 @@ def test_a_forked_child_computes_with_threads_of_our_own():
     assert done.returncode == 0, done.stderr
 
 
-def test_importing_loopnest_leaves_torch_alone():
-    done = in_process("import sys, loopnest; assert 'torch' not in sys.modules and 'loopnest.torch' not in sys.modules")
-    assert done.returncode == 0, done.stderr
-
-
-def test_without_torch_the_package_says_what_to_install():
-    done = in_process("""
-        import sys
-        sys.modules["torch"] = None
-        import loopnest
-        try:
-            import loopnest.torch
-        except loopnest.UnavailableError as error:
-            assert "pip install 'loopnest[torch]'" in str(error) and isinstance(error, ImportError)
-        else:
-            raise AssertionError("it was imported")
-    """)
-    assert done.returncode == 0, done.stderr
-
-
 def test_memory_of_results_is_freed(two_threads):
     """A tensor that a kernel has filled belongs to torch alone."""
     mlp = lt.MLP(4, 8)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,11 @@ from ..operation import UnknownImplementationError
 from .options import (
     DTYPES,
     JSON,
-    POSITIVE,
     choice,
     interruptible,
     number,
     print_json,
-    seconds,
+    real,
     stacked,
     usage_errors,
 )
@@ -27,16 +27,12 @@ if TYPE_CHECKING:
     from ..check import Verdict
 
 SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cuda"}
-RACES_ONLY = ("kernel", "sizes", "arrays", "grid", "block", "shared", "bounds")
+RACES_ONLY = ("kernel", "sizes", "bounds")
 
 _of_races = stacked(
     click.option("--races", is_flag=True, help="Of a .cu file: only say which threads race, and where. No GPU needed."),
     click.option("--kernel", help="With --races: only the kernel of this name."),
     click.option("--size", "sizes", multiple=True, metavar="NAME=N", help="With --races: an integer, as n=100."),
-    click.option("--array", "arrays", multiple=True, metavar="NAME=N", help="With --races: elements, as a=m*k."),
-    click.option("--grid", help="With --races: blocks, in place of the file's comment `// launch: …`."),
-    click.option("--block", help="With --races: threads of a block, as '(16, 16)'."),
-    click.option("--shared", default="0", help="With --races: bytes of dynamic shared memory."),
     click.option("--bounds", is_flag=True, help="With --races: look for accesses outside of arrays instead."),
 )
 
@@ -48,9 +44,9 @@ _of_races = stacked(
 @choice("--dtype", DTYPES, help="By default both.")
 @click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler.")
 @click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")
-@seconds(60.0, "Seconds in all; a call may take a third.", "--time-limit")
-@click.option("--memory-limit", type=POSITIVE, default=2048.0, show_default=True, metavar="MIB", help="For the kernel.")
-@seconds(4.0, "For timing; 0: none.", least=0)
+@real("--time-limit", default=60.0, help="Seconds in all; a call may take a third.")
+@real("--memory-limit", default=2048.0, metavar="MIB", help="For the kernel.")
+@real("--seconds", default=4.0, least=0, help="For timing; 0: none.")
 @number("--threads", default=1, help="Of libraries and rungs.")
 @click.option("--workload", help="Time it on this workload; by default on those that fit the time.")
 @JSON
@@ -120,10 +116,10 @@ def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> Verdict:
 def _watch(file: Path, as_json: bool, options: dict[str, Any]) -> None:
     """Judge the file whenever its time or size changes; Ctrl-C ends it."""
     seen: tuple[int, int] | None = None
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         while True:
             now = _stamp(file)
-            if now != seen:
+            if seen is None or now not in (seen, None):
                 seen = now
                 if not as_json:
                     click.clear()
@@ -131,20 +127,15 @@ def _watch(file: Path, as_json: bool, options: dict[str, Any]) -> None:
                 if not as_json:
                     click.echo(f"\nwatching {file}: judged again when it is saved; Ctrl-C ends this", err=True)
             time.sleep(0.2)
-    except KeyboardInterrupt:
-        return
 
 
 def _stamp(file: Path) -> tuple[int, int] | None:
-    """The file's time and size. An editor that saves by rename leaves no file for a moment, so this waits for it."""
-    for _ in range(25):
-        try:
-            stat = file.stat()
-        except OSError:
-            time.sleep(0.02)
-        else:
-            return stat.st_mtime_ns, stat.st_size
-    return None
+    """The file's time and size; None for a moment if an editor saves it by renaming another."""
+    try:
+        stat = file.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size
 
 
 def _rank(folder: Path, as_json: bool, as_csv: bool, options: dict[str, Any]) -> None:
@@ -186,16 +177,11 @@ def _start(file: Path, operation: str, lang: str | None, dtype: str | None) -> N
 def _races(file: Path, operation: str | None, as_json: bool, time_limit: float, options: dict[str, Any]) -> None:
     """Say which threads of a .cu file's kernels touch the same memory with no barrier between them."""
     from ..backends.compiler import BuildError
-    from ..backends.cuda_source import LaunchSizes
-    from ..verify.racecheck import named, named_sizes, racecheck, report
+    from ..verify.racecheck import named_sizes, racecheck, report
 
-    grid, block, shared = (options.pop(name) for name in ("grid", "block", "shared"))
-    if (grid is None) != (block is None):
-        raise click.UsageError("--grid and --block go together")
     with usage_errors(BuildError, ValueError):
-        options |= {"sizes": named_sizes(options["sizes"]), "arrays": named(options["arrays"])}
-        launch = LaunchSizes(grid, block, shared) if grid and block else None
-        checked = racecheck(file, operation=operation, launch=launch, time_limit=time_limit, **options)
+        options["sizes"] = named_sizes(options["sizes"])
+        checked = racecheck(file, operation=operation, time_limit=time_limit, **options)
     if as_json:
         print_json(checked)
     else:

@@ -6,21 +6,14 @@ from pathlib import Path
 
 import click
 
-from .options import usage_errors
+from .options import real, usage_errors
 from .progress import console, show
 
 
 @click.command("compare")
 @click.argument("old", type=click.Path(path_type=Path))
 @click.argument("new", type=click.Path(path_type=Path))
-@click.option(
-    "--threshold",
-    type=click.FloatRange(min=0),
-    default=5.0,
-    show_default=True,
-    metavar="PERCENT",
-    help="Smaller changes count as unchanged.",
-)
+@real("--threshold", default=5.0, least=0, metavar="PERCENT", help="Smaller changes count as unchanged.")
 @click.option("--all", "everything", is_flag=True, help="Print the benchmarks that have not changed too.")
 def command(old: Path, new: Path, threshold: float, everything: bool) -> None:
     """Compare two runs: files that `loopnest bench` wrote, their folders, or journals of unfinished runs.

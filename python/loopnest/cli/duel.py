@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..operation import Operation, UnavailableError, UnknownImplementationError
-from .options import DTYPE, JSON, POSITIVE, an_operation, choice, failures, need, number, print_json, seconds
+from .options import DTYPE, JSON, an_operation, choice, failures, need, number, print_json, real
 from .progress import Progress, say, show
 
 if TYPE_CHECKING:
@@ -21,14 +21,8 @@ if TYPE_CHECKING:
 @click.option("--workload", help="Its name; by default the largest in which a call takes some 25 ms.")
 @DTYPE
 @number("--threads", default=1, help="For each of the two.")
-@seconds(4.0, "The longest time of a comparison.")
-@click.option(
-    "--precision",
-    type=POSITIVE,
-    default=0.01,
-    show_default=True,
-    help="Stop early once the interval's half-width is below this fraction of the ratio.",
-)
+@real("--seconds", default=4.0, help="The longest time of a comparison.")
+@real("--precision", default=0.01, help="Stop once the interval's half-width is below this fraction of the ratio.")
 @choice("--caches", ("warm", "cold", "both"), "both")
 @click.option("--no-out", is_flag=True, help="Both allocate their results, instead of being given memory for them.")
 @number("--repeat", default=1, metavar="N", help="Repeat it, and print the tally.")

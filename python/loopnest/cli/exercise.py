@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import JSON, print_json, usage_errors
-from .options import seconds as seconds_option
+from .options import JSON, print_json, real, usage_errors
 from .progress import columns, console, say, show
 
 
@@ -16,7 +15,7 @@ from .progress import columns, console, say, show
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path), default=".", required=False)
 @click.option("--check", "checks", is_flag=True, help="Check the file: right or wrong, then how fast.")
 @click.option("--solution", is_flag=True, help="Print a solution.")
-@seconds_option(2.0, "Time for the timing; 0 for none.", least=0)
+@real("--seconds", default=2.0, least=0, help="Time for the timing; 0 for none.")
 @JSON
 def command(number: int | None, folder: Path, checks: bool, solution: bool, seconds: float, as_json: bool) -> None:
     """Write the file of exercise N into DIR (this folder unless it is given); with --check, check it there.

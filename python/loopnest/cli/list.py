@@ -15,9 +15,6 @@ from .progress import columns, console, say
 if TYPE_CHECKING:
     from rich.text import Text
 
-NARROW = 100
-"""Columns of a terminal below which what an operation computes goes below its name."""
-
 
 @click.command("list")
 @click.argument("operation", callback=an_operation, required=False)
@@ -30,26 +27,21 @@ def _list_operations() -> None:
     from rich.table import Table
     from rich.text import Text
 
-    out = console()
-    narrow = out.width < NARROW
-    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
-    table.add_column("operation", no_wrap=not narrow)
-    if not narrow:
-        table.add_column("what it computes")
+    table = Table("operation", box=None, pad_edge=False, padding=(0, 1, 0, 0))
     for backend in BACKENDS:
         table.add_column(backend, justify="right", no_wrap=True)
     for operation in OPERATIONS.values():
         backends = [k.backend for k in operation]
         counts = [str(backends.count(backend) or "·") for backend in BACKENDS]
         what = _what(operation).partition(":")[0].partition(",")[0]
-        # as Text: rich would take the [torch] of a pip command for markup
-        cells = [f"{operation.name}\n  {what}", *counts] if narrow else [operation.name, what, *counts]
-        table.add_row(*map(Text, cells))
-    out.print(table)
-    say("\nThe figures count rungs. Go on with one operation:")
-    say("loopnest list matmul            its ladder: what each rung is about")
-    say("loopnest show matmul cpp.naive  one rung's lesson and source")
-    say("loopnest bench matmul --quick   how fast they are")
+        table.add_row(Text(f"{operation.name}\n  {what}"), *counts)
+    console().print(table)
+    say(
+        "\nThe figures count rungs. Go on with one operation:",
+        "loopnest list matmul            its ladder: what each rung is about",
+        "loopnest show matmul cpp.naive  one rung's lesson and source",
+        "loopnest bench matmul --quick   how fast they are",
+    )
 
 
 def _what(operation: Operation) -> str:

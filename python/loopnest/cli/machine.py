@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import click
 
-from .options import JSON, interruptible, need, output_file, print_json
+from .options import JSON, interruptible, need, need_matplotlib, output_file, print_json
 from .progress import Progress, say, show
 
 
@@ -21,14 +20,13 @@ def command(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
     The first call measures, in some 15 seconds, and keeps the figures; `--refresh` measures again. Warnings name what
     distorts the figures, such as other processes or variables of the environment.
     """
-    needed = ["threadpoolctl", *(["matplotlib"] if svg_file else [])]
-    missing = [name for name in needed if importlib.util.find_spec(name) is None]
-    if missing:
-        need(f"{missing[0]} is not installed: pip install 'loopnest[bench]'")
     from ..machine.card import card, card_file
     from ..machine.roofline import roofline_svg
     from ..machine.tables import report
+    from ..timing.fairness import why_not_here
 
+    need(why_not_here())
+    need_matplotlib(svg_file)
     with interruptible("nothing was kept of this measurement"), Progress() as progress:
         here = card(refresh, on_event=progress.on_event)
     if as_json:

@@ -31,10 +31,10 @@ def number(*names: str, default: int | None = None, least: int = 1, help: str, *
     return click.option(*names, type=click.IntRange(min=least), default=default, show_default=shown, help=help, **how)
 
 
-def seconds(default: float | None, help: str, name: str = "--seconds", least: float | None = None) -> Decorator:
-    """An option that takes a time: more than 0, or `least` or more."""
+def real(name: str, *, default: float, least: float | None = None, help: str, **how: Any) -> Decorator:
+    """An option that takes a number more than 0, or of `least` or more."""
     limits = POSITIVE if least is None else click.FloatRange(min=least)
-    return click.option(name, type=limits, default=default, show_default=True, help=help)
+    return click.option(name, type=limits, default=default, show_default=True, help=help, **how)
 
 
 def choice(name: str, values: Sequence[str], default: str | None = None, help: str | None = None) -> Decorator:

@@ -16,7 +16,7 @@ import click
 from ..operation import UnavailableError
 from ..parallel import cost as model
 from ..parallel.ranks import BACKENDS, TIMEOUT, RankLostError, Ranks, start
-from .options import choice, failures, number, seconds, usage_errors
+from .options import choice, failures, number, real, usage_errors
 from .train import Request, of_a_training
 
 TRAIN = "-m loopnest parallel train"
@@ -88,7 +88,7 @@ def command() -> None:
 
 @command.command()
 @of_a_training
-@seconds(TIMEOUT, "How long a collective may wait for all ranks.", "--timeout")
+@real("--timeout", default=TIMEOUT, help="Seconds that a collective may wait for all ranks.")
 @choice("--backend", BACKENDS, help="torch's; nccl if each rank has a GPU, else gloo.")
 @click.pass_context
 def train(ctx: click.Context, /, data: str, timeout: float, backend: str | None, **options: Any) -> None:

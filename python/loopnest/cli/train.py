@@ -126,7 +126,7 @@ class Request:
 
 @click.command("train")
 @of_a_training
-@click.option("--compare", is_flag=True, help="Train by each backend, and draw their times to 95 % accuracy.")
+@click.option("--compare", is_flag=True, help="Train by each backend: their times to 95 % accuracy.")
 @click.pass_context
 def command(ctx: click.Context, /, compare: bool, **options: Any) -> None:
     """Train a two-layer network with GELU on DATA, by the lab's own operations.
@@ -144,11 +144,9 @@ def command(ctx: click.Context, /, compare: bool, **options: Any) -> None:
     request = Request(ctx, **options)
     with failures(ValueError, LookupError, RuntimeError, OSError):
         if compare:
-            refused = [f"--{name}" for name in ("impl", "checkpoint", "resume") if typed(ctx, name)]
+            refused = [f"--{name}" for name in ("impl", "checkpoint", "resume", "svg", "html") if typed(ctx, name)]
             if refused:
-                raise click.UsageError(
-                    f"{refused[0]} is not for --compare, which trains by each backend and keeps nothing"
-                )
+                raise click.UsageError(f"{refused[0]} is not for --compare, which prints a table and keeps nothing")
             status = _compare(request)
         else:
             status = request.run(request.training())
@@ -157,7 +155,7 @@ def command(ctx: click.Context, /, compare: bool, **options: Any) -> None:
 
 
 def _compare(request: Request) -> int:
-    from ..nn.time_to_accuracy import picture, report, time_to_accuracy
+    from ..nn.time_to_accuracy import report, time_to_accuracy
     from ..timing import fairness
 
     need(fairness.why_not_here())
@@ -167,13 +165,10 @@ def _compare(request: Request) -> int:
             nn.Config(**request.config),
             on_event=lambda who, share: progress.on_event("at", f"{who}: {share:.1%}"),
         )
-    lines = report(found)
     if request.as_json:
         print_json(found)
     else:
-        click.echo("\n".join(lines))
-    if request.svg or request.html:
-        write_pictures(lines[0], picture(found), lines[1:], request.svg, request.html, quiet=request.as_json)
+        click.echo("\n".join(report(found)))
     return int(not any(t.steps for t in found.times))
 
 

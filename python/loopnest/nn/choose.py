@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from ..backends import BACKENDS
 from ..operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 from ..operations import OPERATIONS
+
+
+def one_of(name: str, value: str, known: Iterable[str]) -> None:
+    """Raise ValueError if an argument is none of the known values."""
+    if value not in known:
+        raise ValueError(f"{name} is {value!r}, expected one of {', '.join(known)}")
 
 
 @dataclass(frozen=True)
@@ -15,14 +21,13 @@ class Chosen:
     """An implementation for each operation by name, and notes on substitutes."""
 
     operations: Mapping[str, Implementation]
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Implementation:
         return self.operations[name]
 
     @property
     def ids(self) -> dict[str, str]:
-        """The ids by operation."""
         return {name: k.id for name, k in self.operations.items()}
 
 
@@ -73,7 +78,4 @@ def _fastest_of(op: Operation, backend: str) -> Implementation:
     rungs = [k for k in op.ladder() if k.backend == backend and not k.study]
     if not rungs:
         raise UnknownImplementationError(f"{op.name}: {backend} has no implementation of it, so it cannot train alone")
-    for k in reversed(rungs):
-        if k.available() and not k.slow_start:
-            return k
-    return rungs[-1]
+    return next((k for k in reversed(rungs) if k.available() and not k.slow_start), rungs[-1])

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
+from .choose import one_of
 
 Initialiser = Callable[[int, int, np.random.Generator], Array]
 
@@ -63,8 +64,7 @@ INITIALISERS: dict[str, Initialiser] = {"zeros": zeros, "constant": constant, "x
 
 def initialise(sizes: tuple[int, ...], init: str, seed: int, dtype: Any) -> dict[str, Array]:
     """The parameters of a network of these sizes, w1, b1, w2, b2 …: weights by the initialiser, biases 0."""
-    if init not in INITIALISERS:
-        raise ValueError(f"init is {init!r}, expected one of {', '.join(INITIALISERS)}")
+    one_of("init", init, INITIALISERS)
     parameters: dict[str, Array] = {}
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes), 1):
         parameters[f"w{layer}"] = INITIALISERS[init](inputs, outputs, random(seed, 0, layer)).astype(dtype)

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..arrays import FLOATS, Array
 from ..operations import OPERATIONS
-from .choose import Chosen, choose
+from .choose import Chosen, choose, one_of
 from .initialise import initialise
 
 ACTIVATIONS = ("gelu", "relu", "tanh", "sigmoid", "identity")
@@ -48,19 +48,14 @@ def linear_backward(x: Array, w: Array, b: Array, dy: Array, matmul: Any = None)
 
 
 def _column_sums(dy: Array, matmul: Any, out: Array | None = None) -> Array:
-    into = None if out is None else out[np.newaxis]
-    sums: Array = matmul(np.ones((1, len(dy)), dy.dtype), dy, out=into)[0]
+    sums: Array = matmul(np.ones((1, len(dy)), dy.dtype), dy, out=None if out is None else out[np.newaxis])[0]
     return sums
-
-
-def _is_mlp(layers: int, activation: str) -> bool:
-    return layers == 2 and activation == "gelu"
 
 
 def operations_of(layers: int, activation: str, loss: str, layerwise: bool = False) -> tuple[str, ...]:
     """The operations of a network with this number of layers, its loss included."""
     losses = (loss, f"{loss}_backward")
-    if _is_mlp(layers, activation):
+    if layers == 2 and activation == "gelu":
         backward = ("gelu_backward", "matmul") if layerwise else ("mlp_backward",)
         return ("mlp_forward", *backward, *losses)
     between = () if activation == "identity" or layers == 1 else (activation, f"{activation}_backward")
@@ -106,10 +101,8 @@ class Network:
         self.sizes = tuple(int(size) for size in sizes)
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             raise ValueError(f"sizes is {self.sizes}, expected two or more numbers of features, 1 or more each")
-        if activation not in ACTIVATIONS:
-            raise ValueError(f"activation is {activation!r}, expected one of {', '.join(ACTIVATIONS)}")
-        if loss not in LOSSES:
-            raise ValueError(f"loss is {loss!r}, expected one of {', '.join(LOSSES)}")
+        one_of("activation", activation, ACTIVATIONS)
+        one_of("loss", loss, LOSSES)
         if np.dtype(dtype) not in FLOATS:
             raise TypeError(f"dtype is {dtype}, expected float32 or float64")
         self.activation = activation
@@ -126,7 +119,7 @@ class Network:
     @property
     def is_mlp(self) -> bool:
         """Whether this is the transformer's MLP, which has operations of its own."""
-        return _is_mlp(self.layers, self.activation)
+        return self.layers == 2 and self.activation == "gelu"
 
     def __call__(self, x: Array) -> Array:
         """The outputs (batch, last size) for inputs (batch, first size)."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from .choose import Chosen, choose
+from .choose import Chosen, choose, one_of
 
 STATES: dict[str, tuple[str, ...]] = {
     "sgd": (),
@@ -53,8 +53,7 @@ class Optimizer:
         impl: str | Chosen | None = None,
         **options: Any,
     ) -> None:
-        if name not in STATES:
-            raise ValueError(f"optimizer is {name!r}, expected one of {', '.join(STATES)}")
+        one_of("optimizer", name, STATES)
         self.name = name
         self.lr = LEARNING_RATES[name] if lr is None else float(lr)
         if not (self.lr >= 0 and np.isfinite(self.lr)):

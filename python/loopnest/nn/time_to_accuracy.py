@@ -20,6 +20,7 @@ from ..operation import UnavailableError, UnknownImplementationError
 from ..output.text import duration, times
 from ..timing.fairness import equal_terms, read_back
 from . import Config, Data, Training
+from .choose import one_of
 
 EVERY = 5
 """Steps between two measurements of the accuracy."""
@@ -27,15 +28,6 @@ ENOUGH = 1.0
 """Seconds of a backend's timed steps after which it is not trained again."""
 RUNS = 9
 """Trainings of one backend at most; the median counts."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """One training: the seconds of its steps, their number, and the accuracy after the last."""
-
-    seconds: float
-    steps: int
-    accuracy: float
 
 
 @dataclass(frozen=True)
@@ -99,9 +91,8 @@ def time_to_accuracy(
     if not 0 < target <= 1:
         raise ValueError(f"target is {target}, expected a share of right answers, more than 0 and at most 1")
     for name in backends or ():
-        if name not in BACKENDS:
-            raise ValueError(f"backends has {name!r}, expected some of {', '.join(BACKENDS)}")
-    chosen: dict[str, dict[str, str]] = {}
+        one_of("backends", name, BACKENDS)
+    trained: dict[str, list[Training]] = {}
     missing: dict[str, str] = {}
     for backend in backends or BACKENDS:
         if simulated(backend):
@@ -111,24 +102,28 @@ def time_to_accuracy(
             warm_up = Training(data, dataclasses.replace(config, impl=backend, epochs=1))
             warm_up.step(np.arange(min(config.batch, len(data.labels))))
             warm_up.accuracy()
-            chosen[backend] = warm_up.chosen.ids
+            trained[backend] = []
         except (UnavailableError, UnknownImplementationError) as error:
             missing[backend] = str(error)
-    trained: dict[str, list[Trained]] = {backend: [] for backend in chosen}
     with equal_terms(threads) as terms:
         for _ in range(RUNS):
             for backend, runs in trained.items():
-                if not runs or (sum(run.seconds for run in runs) < ENOUGH and runs[-1].accuracy >= target):
+                if not runs or (sum(run.seconds for run in runs) < ENOUGH and runs[-1].accuracy() >= target):
                     training = Training(data, dataclasses.replace(config, impl=backend))
                     training.clock = time.thread_time if threads == 1 else time.perf_counter
                     runs.append(_train(training, target, limit, on_event))
         read_back(threads)
-    found = [_time(backend, runs, target, chosen[backend]) for backend, runs in trained.items()]
+    found = []
+    for backend, runs in trained.items():
+        seconds, last, accuracy = [run.seconds for run in runs], runs[-1], runs[-1].accuracy()
+        spread = statistics.median(seconds), min(seconds), max(seconds)
+        steps = last.step_number if accuracy >= target else None
+        found.append(BackendTime(backend, *spread, len(runs), steps, accuracy, last.chosen.ids))
     found.sort(key=lambda t: (t.steps is None, t.seconds))
     return TimeToAccuracy(data.name, config, target, terms.threads, tuple(found), missing)
 
 
-def _train(training: Training, target: float, limit: float, on_event: Callable[[str, float], None]) -> Trained:
+def _train(training: Training, target: float, limit: float, on_event: Callable[[str, float], None]) -> Training:
     accuracy = 0.0
 
     def reached() -> bool:
@@ -139,57 +134,18 @@ def _train(training: Training, target: float, limit: float, on_event: Callable[[
         return accuracy >= target or training.seconds > limit
 
     training.run(stop=reached)
-    return Trained(training.seconds, training.step_number, training.accuracy())
-
-
-def _time(backend: str, runs: list[Trained], target: float, implementations: dict[str, str]) -> BackendTime:
-    seconds, last = [run.seconds for run in runs], runs[-1]
-    steps = last.steps if last.accuracy >= target else None
-    spread = statistics.median(seconds), min(seconds), max(seconds)
-    return BackendTime(backend, *spread, len(runs), steps, last.accuracy, implementations)
-
-
-def title(found: TimeToAccuracy) -> str:
-    return f"Time to {found.target:.0%} on the held-out {found.data}"
-
-
-def settings(found: TimeToAccuracy) -> str:
-    config, threads = found.config, f"{found.threads} thread{'s' * (found.threads > 1)} each"
-    return f"{config.optimizer}, batches of {config.batch}, {config.hidden} hidden units, {config.dtype}, {threads}"
+    return training
 
 
 def report(found: TimeToAccuracy) -> list[str]:
     """The times as lines of at most 80 columns, and the reasons why backends are missing."""
-    lines = [title(found), settings(found), "", f"{'backend':10} {'time':>9} {'lowest':>9} {'highest':>9} {'steps':>6}"]
+    config, threads = found.config, f"{found.threads} thread{'s' * (found.threads > 1)} each"
+    settings = f"{config.optimizer}, batches of {config.batch}, {config.hidden} hidden units, {config.dtype}, {threads}"
+    title = f"Time to {found.target:.0%} on the held-out {found.data}"
+    lines = [title, settings, "", f"{'backend':10} {'time':>9} {'lowest':>9} {'highest':>9} {'steps':>6}"]
     for t in found.times:
         cells = " ".join(f"{duration(seconds):>9}" for seconds in (t.seconds, t.lowest, t.highest))
         slower = t.seconds / found.times[0].seconds
         reached = times(slower) if t.steps else f"{t.accuracy:.1%}, and not {found.target:.0%}"
         lines.append(f"{t.backend:10} {cells} {t.steps or '':>6} {reached}")
     return [*lines, *(f"not here: {reason}" for reason in found.missing.values())]
-
-
-def picture(found: TimeToAccuracy) -> str:
-    """The times as bars, in an SVG file."""
-    from ..output.pictures import BACKENDS as COLOURS
-    from ..output.pictures import FAINT, Picture
-
-    reached = [t for t in reversed(found.times) if t.steps is not None]
-    made = Picture(7, 1.0 + 0.38 * max(len(reached), 1), title=f"{title(found)}: {settings(found)}")
-    with made as grid:
-        axes = grid[0, 0]
-        axes.set_title(title(found))
-        if reached:
-            low = reached[-1].seconds / 4
-            for place, t in enumerate(reached):
-                axes.barh(place, t.seconds - low, left=low, color=COLOURS[t.backend], height=0.65)
-                near = {"textcoords": "offset points", "va": "center", "color": FAINT, "size": 8}
-                axes.annotate(duration(t.seconds), (t.seconds, place), (4, 0), **near)
-            axes.set_yticks(range(len(reached)), [t.backend for t in reached])
-            axes.set_xscale("log")
-            axes.set_xlim(low, 4 * reached[0].seconds)
-            axes.xaxis.set_major_formatter(lambda x, _: duration(x))
-        axes.grid(axis="y", visible=False)
-        axes.minorticks_off()
-        axes.set_xlabel(f"{settings(found)}; logarithmic")
-    return made.svg

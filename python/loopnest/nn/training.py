@@ -22,7 +22,7 @@ from ..arrays import Array
 from ..backends.threads import num_threads
 from . import checkpoint
 from .checkpoint import CheckpointError
-from .choose import Chosen, choose
+from .choose import Chosen, choose, one_of
 from .data import Data, batches
 from .initialise import INITIALISERS
 from .network import ACTIVATIONS, LOSSES, Network, operations_of
@@ -59,16 +59,11 @@ class Config:
     activation: str = "gelu"
 
     def __post_init__(self) -> None:
-        choices = {
-            "optimizer": OPTIMIZERS,
-            "dtype": ("float32", "float64"),
-            "loss": LOSSES,
-            "init": tuple(INITIALISERS),
-            "activation": ACTIVATIONS,
-        }
-        for name, known in choices.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}, expected one of {', '.join(known)}")
+        one_of("optimizer", self.optimizer, OPTIMIZERS)
+        one_of("dtype", self.dtype, ("float32", "float64"))
+        one_of("loss", self.loss, LOSSES)
+        one_of("init", self.init, INITIALISERS)
+        one_of("activation", self.activation, ACTIVATIONS)
         for name, least in (("batch", 1), ("epochs", 0), ("hidden", 1), ("seed", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
@@ -76,7 +71,6 @@ class Config:
 
     @property
     def rate(self) -> float:
-        """The learning rate in use."""
         return LEARNING_RATES[self.optimizer] if self.lr is None else self.lr
 
 
@@ -193,7 +187,6 @@ class Training:
 
     @property
     def step_number(self) -> int:
-        """The number of steps so far."""
         return self.optimizer.steps
 
     @property
@@ -202,7 +195,6 @@ class Training:
 
     @property
     def seconds(self) -> float:
-        """The time of all steps."""
         return sum(epoch.seconds for epoch in self.epochs) + self._seconds
 
     def step(self, batch: Array) -> float:
@@ -219,7 +211,6 @@ class Training:
         return self.network.gradients(self._x[batch], self._targets[batch])
 
     def accuracy(self) -> float:
-        """On the held-out examples."""
         return self.network.accuracy(self._x_test, self.data.test_labels)
 
     def run(
@@ -269,7 +260,7 @@ class Training:
         checkpoint.save(Path(path), state, arrays)
 
     def _arrays(self) -> dict[str, Array]:
-        """The arrays that a step updates, by name."""
+        """The arrays that a step updates."""
         arrays = {f"parameter.{name}": array for name, array in self.network.parameters.items()}
         for name, states in self.optimizer.state.items():
             arrays |= {f"state.{name}.{state}": array for state, array in states.items()}
@@ -300,10 +291,8 @@ class Training:
         except KeyError as error:
             raise CheckpointError(f"{path} lacks what a training needs: {error}") from None
         if training.config.epochs < len(training.epochs):
-            raise CheckpointError(
-                f"{path} has {len(training.epochs)} epochs behind it, and {training.config.epochs} were asked for; "
-                f"expected as many or more"
-            )
+            done, asked = len(training.epochs), training.config.epochs
+            raise CheckpointError(f"{path} has {done} epochs behind it, and {asked} were asked for; expected {done} up")
         return training
 
     @classmethod
@@ -328,15 +317,18 @@ class Training:
             if state.rounding.get(name, value) != value
         ]
         if differences:
-            self.notes.append(
-                f"the checkpoint was written with {'; '.join(differences)}: the curve goes on within rounding, not bit "
-                f"for bit"
-            )
+            written = f"the checkpoint was written with {'; '.join(differences)}"
+            self.notes.append(f"{written}: the curve goes on within rounding, not bit for bit")
 
     def _rounding(self) -> dict[str, str | int]:
         """What the last bits of all numbers depend on."""
-        threads = {"threads": num_threads(), "ranks": self.ranks}
-        return {"loopnest": __version__, "isa": isa(), **threads, **self.chosen.ids}
+        here: dict[str, str | int] = {
+            "loopnest": __version__,
+            "isa": isa(),
+            "threads": num_threads(),
+            "ranks": self.ranks,
+        }
+        return {**here, **self.chosen.ids}
 
 
 def train(data: Data, config: Config | None = None, **how: Any) -> Run:

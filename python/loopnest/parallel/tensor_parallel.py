@@ -16,16 +16,13 @@ b) is not gelu(a) + gelu(b). Shoeybi et al., Megatron-LM (2019), §3.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from ..nn import Chosen, choose
 from .ranks import Ranks, split
-
-NAMES = ("mlp_forward", "mlp_backward")
-"""The operations of the MLP."""
 
 
 class TensorParallelMLP:
@@ -39,7 +36,7 @@ class TensorParallelMLP:
     impl         an id as for `nn.choose`, such as "cpp"; each rank may have its own
 
     parameters   this rank's w1 (d, n), b1 (n,), w2 (n, e) and the whole b2 (e,), by name, for an `nn.Optimizer`
-    hidden       h; lengths: each rank's n. If the ranks do not divide h, the first ones have one unit more
+    hidden       h. If the ranks do not divide it, the first ones have one unit more
 
     Its methods are collectives: all ranks call them in the same order, with the same x or dy.
     The results are within the contract's bound, which holds for every order of summation.
@@ -69,53 +66,14 @@ class TensorParallelMLP:
     ) -> None:
         shapes = _shapes(w1=w1, b1=b1, w2=w2, b2=b2)
         ranks.agree("the shapes of the weights", shapes, "give all ranks the same weights")
-        part = split(shapes["b1"][0], ranks.size)[ranks.rank]
-        parts = {"w1": w1[:, part], "b1": b1[part], "w2": w2[part], "b2": b2}
-        self._begin(parts, ranks, approximate, impl, [part.stop - part.start for part in split(len(b1), ranks.size)])
-
-    @classmethod
-    def from_shard(
-        cls,
-        w1: Any,
-        b1: Any,
-        w2: Any,
-        b2: Any,
-        *,
-        ranks: Ranks,
-        approximate: str = "tanh",
-        impl: str | Chosen | None = None,
-    ) -> TensorParallelMLP:
-        """The MLP from parts that the ranks already have: w1 (d, n), b1 (n,), w2 (n, e), and the whole b2 (e,).
-
-        n may differ between ranks; the hidden units are in the ranks' order.
-        """
-        shapes = _shapes(w1=w1, b1=b1, w2=w2, b2=b2)
-        d, e = shapes["w1"][0], shapes["b2"][0]
-        ranks.agree("the number of features in and out", (d, e), "give all ranks parts of the same weights")
-        mlp = cls.__new__(cls)
-        lengths = ranks.gather_facts(shapes["b1"][0], "the numbers of hidden units")
-        mlp._begin({"w1": w1, "b1": b1, "w2": w2, "b2": b2}, ranks, approximate, impl, lengths)
-        return mlp
-
-    def _begin(
-        self,
-        parts: Mapping[str, Any],
-        ranks: Ranks,
-        approximate: str,
-        impl: str | Chosen | None,
-        lengths: Sequence[int],
-    ) -> None:
         self.ranks = ranks
         self.approximate = approximate
-        self.chosen = choose(impl, NAMES)
-        self.parameters = {name: _copy(part) for name, part in parts.items()}
-        self.lengths = tuple(lengths)
-        b2 = self.parameters["b2"]
-        self._no_bias = np.zeros_like(b2) if isinstance(b2, np.ndarray) else b2.new_zeros(b2.shape)
-
-    @property
-    def hidden(self) -> int:
-        return sum(self.lengths)
+        self.chosen = choose(impl, ("mlp_forward", "mlp_backward"))
+        self.hidden = len(b1)
+        part = split(self.hidden, ranks.size)[ranks.rank]
+        parts = {"w1": w1[:, part], "b1": b1[part], "w2": w2[part], "b2": b2}
+        self.parameters = {name: _copy(array) for name, array in parts.items()}
+        self._no_bias = 0 * self.parameters["b2"]
 
     def __repr__(self) -> str:
         (d, n), e = self.parameters["w1"].shape, len(self.parameters["b2"])

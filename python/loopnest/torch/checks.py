@@ -120,10 +120,8 @@ def _refuse(operator: str, name: str, tensor: Tensor, first: str, dtype: Any) ->
 def runs_here(*tensors: Tensor | None) -> bool:
     """Whether the operators take tensors of these dtypes and devices; `fallback` asks before it calls."""
     present = [tensor for tensor in tensors if tensor is not None]
-    return all(
-        tensor.dtype in FLOATS and tensor.dtype == present[0].dtype and _here(tensor) and not tensor.is_nested
-        for tensor in present
-    )
+    alike = len({tensor.dtype for tensor in present}) == 1 and present[0].dtype in FLOATS
+    return alike and all(_here(tensor) and not tensor.is_nested for tensor in present)
 
 
 def has_hooks(module: Any) -> bool:

@@ -64,12 +64,12 @@ class MLP(torch.nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         first, gelu, second = self._modules.values()
-        if not isinstance(first, torch.nn.Linear) or not isinstance(second, torch.nn.Linear):
-            name, layer = ("0", first) if not isinstance(first, torch.nn.Linear) else ("2", second)
-            raise TypeError(
-                f"MLP: layer {name} is a {type(layer).__name__}, expected a torch.nn.Linear; "
-                f"torch.nn.Sequential(*mlp) runs any layers"
-            )
+        for name, layer in (("0", first), ("2", second)):
+            if not isinstance(layer, torch.nn.Linear):
+                raise TypeError(
+                    f"MLP: layer {name} is a {type(layer).__name__}, expected a torch.nn.Linear; "
+                    f"torch.nn.Sequential(*mlp) runs any layers"
+                )
         if has_hooks(first) or has_hooks(gelu) or has_hooks(second):
             warnings.warn(
                 "MLP: a layer has hooks, so the layers are called one by one, with torch's kernels", stacklevel=2

@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -105,17 +106,14 @@ def _check_layer(name: str, layer: Module) -> None:
             raise _NotAnMLPError(f"{name}.{kind} is a {_class(tensor)}, not a plain tensor")
 
 
-def form_of(activation: Module) -> str:
+def _form_of(activation: Module) -> str:
     """GELU's form; raises _NotAnMLPError for another activation."""
     if type(activation) is torch.nn.GELU:
         return str(activation.approximate)
-    form = GELUS.get(type(activation).__name__)
-    if form is None:
+    name = type(activation).__name__
+    if name not in GELUS or next(activation.parameters(), None) is not None:
         raise _NotAnMLPError(f"its activation is {_class(activation)}, not GELU")
-    weight = next(activation.parameters(), None)
-    if weight is not None:
-        raise _NotAnMLPError(f"its activation {_class(activation)} has parameters, as GELU has none")
-    return form
+    return GELUS[name]
 
 
 def _class(thing: Any) -> str:
@@ -136,21 +134,19 @@ def twin(module: Module, *, training: bool = False, dtype: Any = None) -> Module
     for hooks in (name for name in module.__dict__ if name.endswith(("_hooks", "_hooks_with_kwargs"))):
         other.__dict__[hooks] = type(module.__dict__[hooks])()
 
-    def tensors(of: dict[str, Tensor | None]) -> dict[str, Tensor | None]:
-        return {name: None if t is None else _as(t.detach(), dtype) for name, t in of.items()}
+    def copied(tensor: Tensor) -> Tensor:
+        return tensor.detach().to(dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype)
 
-    other.__dict__["_parameters"] = tensors(module._parameters)
-    other.__dict__["_buffers"] = tensors(module._buffers)
-    other.__dict__["_modules"] = {
-        name: None if child is None else twin(child, training=training, dtype=dtype)
-        for name, child in module._modules.items()
+    def of_each(children: dict[str, Any], copy: Callable[[Any], Any]) -> dict[str, Any]:
+        return {name: None if child is None else copy(child) for name, child in children.items()}
+
+    other.__dict__ |= {
+        "_parameters": of_each(module._parameters, copied),
+        "_buffers": of_each(module._buffers, copied),
+        "_modules": of_each(module._modules, partial(twin, training=training, dtype=dtype)),
+        "training": training,
     }
-    other.__dict__["training"] = training
     return other
-
-
-def _as(tensor: Tensor, dtype: Any) -> Tensor:
-    return tensor.to(dtype) if dtype is not None and tensor.is_floating_point() else tensor
 
 
 class _Tracer(torch.fx.Tracer):
@@ -175,21 +171,16 @@ class _Step:
         return ".".join(self.path) or ("the function gelu" if self.form else "the sum with its input")
 
 
-def _steps(block: Module, method: str) -> list[_Step]:
-    """The block's chain of steps; raises _NotAnMLPError for no chain, or another one in training mode."""
-    in_eval, in_training = (_trace(block, method, training) for training in (False, True))
-    if in_eval != in_training:
-        raise _NotAnMLPError("it computes another function in training mode")
-    return in_eval
-
-
 def _trace(block: Module, method: str, training: bool) -> list[_Step]:
+    """The block's chain of steps; raises _NotAnMLPError if it is no chain."""
     try:
         graph = _Tracer(method).trace(twin(block, training=training))
     except Exception as error:
         if len([child for child in block.children() if any(map(is_layer, child.modules()))]) > 2:
             raise _NotAnMLPError(f"its {method} does more than the MLP, and cannot be traced") from error
-        raise _NotAnMLPError(f"torch.fx cannot trace its {method}: {_in_short(error)}") from error
+        first_line = str(error).strip().partition("\n")[0]
+        short = f"{type(error).__name__}: {first_line[:80]}"
+        raise _NotAnMLPError(f"torch.fx cannot trace its {method}: {short}") from error
     for node in reversed(graph.nodes):  # unused sizes and arguments
         if not node.users and node.op not in ("call_module", "output"):
             graph.erase_node(node)
@@ -206,27 +197,12 @@ def _trace(block: Module, method: str, training: bool) -> list[_Step]:
 def _step(node: Any, x: Any, last: Any) -> _Step:
     if node.op == "call_module" and node.args == (last,) and not node.kwargs:
         return _Step(path=tuple(node.target.split(".")))
-    if (
-        node.op == "call_function"
-        and node.target is torch.nn.functional.gelu
-        and node.args == (last,)
-        and node.kwargs.keys() <= {"approximate"}
-    ):
+    if node.target is torch.nn.functional.gelu and node.args == (last,) and node.kwargs.keys() <= {"approximate"}:
         return _Step(form=node.kwargs.get("approximate", "none"))
-    if (
-        node.op == "call_function"
-        and node.target in (operator.add, torch.add)
-        and set(node.args) == {x, last}
-        and not node.kwargs
-    ):
+    if node.target in (operator.add, torch.add) and set(node.args) == {x, last} and not node.kwargs:
         return _Step()
     what = getattr(node.target, "__name__", node.target)
     raise _NotAnMLPError(f"it does more than layer, GELU, layer: {what}")
-
-
-def _in_short(error: Exception) -> str:
-    text = str(error).strip().partition("\n")[0]
-    return f"{type(error).__name__}: {text[:80]}"
 
 
 # --- from steps to a plan
@@ -246,7 +222,7 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
         raise _NotAnMLPError("there is no activation between its layers")
     for position in (0, second):
         _check_layer(steps[position].name, modules[position])
-    form = steps[1].form or (form_of(modules[1]) if modules[1] is not None else "")
+    form = steps[1].form or (_form_of(modules[1]) if modules[1] is not None else "")
     if not form:
         raise _NotAnMLPError(f"{steps[1].name} follows the first layer, not GELU")
     after = list(range(second + 1, len(steps) - 2 if with_norm else len(steps)))
@@ -258,9 +234,7 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
     if with_norm:
         added, norm = steps[-2], steps[-1].path
         if added.path or added.form or type(modules[-1]) is not torch.nn.LayerNorm:
-            raise _NotAnMLPError(
-                "its second layer is not followed by a LayerNorm of the sum with its input, as BERT's is"
-            )
+            raise _NotAnMLPError("its second layer is not followed by a LayerNorm of the sum with its input")
     if not _fit(modules[0], modules[second]):
         raise _NotAnMLPError(f"{steps[0].name} and {steps[second].name} do not fit each other")
 
@@ -268,7 +242,7 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
     paths = [steps[i].path for i in inside]
     holders = dict.fromkeys(path[:n] for path in (*paths, norm) for n in range(1, len(path)))
     bypassed = [*holders, *paths]
-    place = {i: len(holders) + inside.index(i) for i in inside}
+    place = {i: len(holders) + k for k, i in enumerate(inside)}
     functions = [
         (path, name, value)
         for path in ((), *holders)
@@ -334,7 +308,10 @@ def _are_named(module: Module, layers: tuple[Module, Module]) -> bool:
     return any(layers == (module._modules.get(a), module._modules.get(b)) for a, b in LAYER_NAMES)
 
 
-def _found(path: str, block: Module, how: type[Swapped], layers: tuple[Module, Module]) -> Found:
+def _found(
+    path: str, block: Module, how: type[Swapped], layers: tuple[Module, Module], steps: list[_Step] | None = None
+) -> Found:
+    """The block with the plan of its swap. `steps` are traced where they are not given."""
     d, h = sizes(layers[0]) or (0, 0)
     try:
         if how is swapped.SwappedChunk and not hasattr(type(block), how.method):
@@ -344,7 +321,11 @@ def _found(path: str, block: Module, how: type[Swapped], layers: tuple[Module, M
         for base in (torch.nn.TransformerEncoderLayer, torch.nn.TransformerDecoderLayer):
             if isinstance(block, base) and type(block).forward is not base.forward:
                 raise _NotAnMLPError(f"its class has a forward of its own, not nn.{base.__name__}'s")
-        plan = _plan(block, _steps(block, how.method), with_norm=how is swapped.SwappedChunk)
+        if steps is None:
+            steps = _trace(block, how.method, training=False)
+            if steps != _trace(block, how.method, training=True):
+                raise _NotAnMLPError("it computes another function in training mode")
+        plan = _plan(block, steps, with_norm=how is swapped.SwappedChunk)
     except _NotAnMLPError as error:
         return Found(path, block, d, h, "", None, None, str(error))
     if how is swapped.SwappedEncoderLayer:
@@ -371,18 +352,12 @@ def _in_sequential(path: str, block: Module) -> Iterator[Found]:
             continue
         whole = start == 0 and all(type(child) is torch.nn.Dropout for child in children[end:])
         where = path if whole else f"{path}[{start}:{end}]"
-        d, h = sizes(children[start]) or (0, 0)
-        try:
-            if "forward" in block.__dict__:
-                raise _NotAnMLPError("its forward was replaced on this object, and would not run")
-            steps = [_Step(path=(name,)) for name in names[start:end]]
-            plan = replace(_plan(block, steps), start=start)
-        except _NotAnMLPError as error:
-            yield Found(where, block, d, h, "", None, None, str(error))
-            start += 1
-            continue
-        yield Found(where, block, d, h, plan.approximate, swapped.SwappedSequential, plan, hooked(block, plan))
-        start = end
+        steps = [_Step(path=(name,)) for name in names[start:end]]
+        found = _found(where, block, swapped.SwappedSequential, (children[start], children[end - 1]), steps)
+        if found.plan is not None:
+            found = replace(found, plan=replace(found.plan, start=start))
+        yield found
+        start = start + 1 if found.plan is None else end
 
 
 def _run_end(children: Sequence[Module], start: int) -> int | None:

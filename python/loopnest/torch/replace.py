@@ -19,7 +19,7 @@ import torch
 from . import probe, recognise, swapped
 from .checks import FLOATS
 from .recognise import Found
-from .swapped import Module
+from .swapped import Module, Plan
 
 
 @dataclass(frozen=True)
@@ -94,20 +94,21 @@ def replace_mlps(model: Module, *, fallback: bool = False) -> Replaced:
         raise TypeError(f"replace_mlps: model is a {type(model).__name__}, expected a torch.nn.Module")
     restore_mlps(model)
     blocks = []
-    owners = _owners(model)
-    plans: dict[Module, list[Any]] = defaultdict(list)  # an nn.Sequential may hold several
-    hows: dict[Module, Any] = {}
+    owners: dict[int, list[str]] = defaultdict(list)  # by the parameter's id, the modules that own it
+    for path, module in model.named_modules():
+        for parameter in module._parameters.values():
+            owners[id(parameter)].append(path)
+    plans: dict[tuple[Module, Any], list[Plan]] = defaultdict(list)  # an nn.Sequential may hold several
     for found in recognise.blocks_of(model):
         why = found.why or _why_not(found, owners, fallback)
         if found.plan is not None and not why:
             plan = replace(found.plan, fallback=fallback)
             why = probe.why_unlike(found, plan)
             if not why:
-                plans[found.block].append(plan)
-                hows[found.block] = found.how
+                plans[found.block, found.how].append(plan)
         blocks.append(_block_of(found, why))
-    for module, module_plans in plans.items():
-        swapped.swap(module, hows[module], tuple(module_plans))
+    for (module, how), of_module in plans.items():
+        swapped.swap(module, how, tuple(of_module))
     return Replaced(tuple(blocks), model)
 
 
@@ -136,25 +137,7 @@ def _block_of(found: Found, why: str) -> Block:
         between = [swapped.at(found.block, found.plan.bypassed[i]).p for i in found.plan.between]
         if any(p > 0 for p in between):
             note = f"in training its own forward runs, for its dropout of {max(between):g} after GELU"
-    return Block(
-        path=found.path,
-        kind=type(found.block).__name__,
-        d=found.d,
-        h=found.h,
-        approximate=found.approximate,
-        swapped=not why,
-        why=note,
-    )
-
-
-def _owners(model: Module) -> dict[int, list[str]]:
-    """The paths of the modules that own each parameter, by the parameter's id."""
-    owners: dict[int, list[str]] = defaultdict(list)
-    for path, module in model.named_modules():
-        for parameter in module._parameters.values():
-            if parameter is not None:
-                owners[id(parameter)].append(path)
-    return owners
+    return Block(found.path, type(found.block).__name__, found.d, found.h, found.approximate, not why, note)
 
 
 def _why_not(found: Found, owners: dict[int, list[str]], fallback: bool) -> str:
@@ -184,35 +167,20 @@ def _why_not(found: Found, owners: dict[int, list[str]], fallback: bool) -> str:
 
 
 def _table(blocks: tuple[Block, ...]) -> str:
-    """The blocks as lines of 80 columns; the reason of a block follows its line."""
+    """The blocks as lines; the reason of a block follows its line. Layers that are alike share a line."""
     rows = [("swapped", "class", "d x h", "GELU", "module", "")]
-    for path, block in _grouped(blocks):
+    for _, alike in groupby(blocks, lambda block: (re.sub(r"\d+", "#", block.path), replace(block, path=""))):
+        same = list(alike)
+        block, last = same[0], same[-1]
+        path = block.path or "the model itself"
+        path = f"{path} … {last.path}" if len(same) > 1 else path
         size = f"{block.d} x {block.h}" if block.d else ""
         form = "exact" if block.approximate == "none" else block.approximate
         rows.append(("yes" if block.swapped else "no", block.kind, size, form, path, block.why))
     widths = [max(len(row[i]) for row in rows) for i in range(4)]
     lines = [f"{sum(block.swapped for block in blocks)} of {len(blocks)} MLPs swapped", ""]
     for *cells, path, why in rows:
-        start = "".join(f"{cell:{width}}  " for cell, width in zip(cells, widths, strict=True))
-        room = max(80 - len(start), 12)
-        lines.append(start + path[:room])
-        lines += [" " * len(start) + path[i : i + room] for i in range(room, len(path), room)]
+        lines.append("".join(f"{cell:{width}}  " for cell, width in zip(cells, widths, strict=True)) + path)
         indent = " " * (widths[0] + 4)
         lines += textwrap.wrap(why, 80, initial_indent=indent, subsequent_indent=indent)
     return "\n".join(lines)
-
-
-def _grouped(blocks: tuple[Block, ...]) -> list[tuple[str, Block]]:
-    """A path and a block for each row. Blocks whose paths differ in one number only, such as layers, share a row."""
-    rows = []
-    for _, same in groupby(blocks, lambda block: (re.sub(r"\d+", "#", block.path), replace(block, path=""))):
-        group = list(same)
-        numbers = [re.findall(r"\d+", block.path) for block in group]
-        differ = [i for i, values in enumerate(zip(*numbers, strict=True)) if len(set(values)) > 1]
-        if len(group) > 1 and len(differ) == 1:
-            parts = re.split(r"(\d+)", group[0].path)
-            parts[2 * differ[0] + 1] = f"{{{numbers[0][differ[0]]}…{numbers[-1][differ[0]]}}}"
-            rows.append(("".join(parts), group[0]))
-        else:
-            rows += [(block.path or "the model itself", block) for block in group]
-    return rows

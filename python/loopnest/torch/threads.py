@@ -18,37 +18,24 @@ import torch
 
 from .. import _core
 
+LIBRARIES = ("libtorch_cpu.so", "libtorch_cpu.dylib")
+
 
 def share_threads() -> bool:
     """Let torch's threads run the kernels from now on; False if torch's runtime lacks the entry points."""
-    runtime = _runtime()
-    if runtime is None:
+    folder = Path(torch.__file__).parent / "lib"
+    library = next((folder / name for name in LIBRARIES if (folder / name).exists()), None)
+    if not torch.backends.openmp.is_available() or library is None:
         return False
-    parallel, max_threads = (_address(runtime, name) for name in ("GOMP_parallel", "omp_get_max_threads"))
-    _core.use_openmp(parallel, max_threads)
-    return bool(parallel and max_threads)
+    runtime = ctypes.CDLL(str(library))  # torch has loaded it; it also finds its OpenMP runtime's functions
+    try:
+        functions = runtime.GOMP_parallel, runtime.omp_get_max_threads
+    except AttributeError:
+        return False
+    _core.use_openmp(*(ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions))
+    return True
 
 
 def use_own_threads() -> None:
     """Let loopnest's own threads run the kernels again, as before the import."""
     _core.use_openmp(0, 0)
-
-
-def _runtime() -> ctypes.CDLL | None:
-    """torch's CPU library, which also finds the functions of its OpenMP runtime."""
-    folder = Path(torch.__file__).parent / "lib"
-    library = next((folder / name for name in _NAMES if (folder / name).exists()), None)
-    if not torch.backends.openmp.is_available() or library is None:
-        return None
-    return ctypes.CDLL(str(library))  # it is loaded already: this returns the same one
-
-
-_NAMES = ("libtorch_cpu.so", "libtorch_cpu.dylib")
-
-
-def _address(library: ctypes.CDLL, name: str) -> int:
-    """The address of a function; 0 if the library lacks it."""
-    try:
-        return ctypes.cast(getattr(library, name), ctypes.c_void_p).value or 0
-    except AttributeError:
-        return 0

@@ -102,17 +102,12 @@ def racecheck(
     return Racecheck(str(path), tuple(map(str, runs)), tuple(findings))
 
 
-def named(pairs: Sequence[str]) -> dict[str, str]:
-    """From `name=value` each."""
+def named_sizes(pairs: Sequence[str]) -> dict[str, int]:
+    """From `n=100` each."""
     for pair in pairs:
         if not re.fullmatch(r"\w+=.+", pair):
             raise CudaSourceError(f"{pair!r}, expected name=value, as in n=100")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
-def named_sizes(pairs: Sequence[str]) -> dict[str, int]:
-    """From `n=100` each."""
-    return {name: evaluated(value, {})[0] for name, value in named(pairs).items()}
+    return {name: evaluated(value, {})[0] for name, value in (pair.split("=", 1) for pair in pairs)}
 
 
 def report(checked: Racecheck) -> list[str]:

@@ -6,7 +6,7 @@ a picture; docs/experiments.md shows them.
 >>> from loopnest.learn.experiments import EXPERIMENTS
 >>> depth = EXPERIMENTS["depth"]
 >>> data = depth.run(layers=10)
->>> data.stack("relu, he x 2").factor > 1.5
+>>> data.stacks["relu, he x 2"].factor > 1.5
 True
 >>> picture = depth.picture(data)  # SVG; needs matplotlib
 """

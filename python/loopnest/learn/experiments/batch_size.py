@@ -48,10 +48,10 @@ class BatchSize:
     curves: tuple[Curve, ...]
 
 
-def run(seed: int = 0, impl: str | None = None, draws: int = 200, epochs: int = 12) -> BatchSize:
+def run(seed: int = 0, draws: int = 200, epochs: int = 12) -> BatchSize:
     """Measure the variance of a batch's gradient by its size, and descents by plain SGD with one learning rate."""
     data = nn.digits()
-    network = nn.Network((data.features, 32, data.classes), seed=seed, dtype=np.float64, impl=impl)
+    network = nn.Network((data.features, 32, data.classes), seed=seed, dtype=np.float64)
     rng = np.random.default_rng(seed)
 
     def gradient(x: Array, labels: Array) -> Array:
@@ -64,12 +64,12 @@ def run(seed: int = 0, impl: str | None = None, draws: int = 200, epochs: int = 
         errors = [np.sum((gradient(data.x[batch], data.labels[batch]) - whole) ** 2) for batch in batches]
         variances.append(float(np.mean(errors)))
     slope = float(np.polyfit(np.log(SIZES), np.log(variances), 1)[0])
-    curves = tuple(_descent(data, size, seed, impl, epochs) for size in CURVES)
+    curves = tuple(_descent(data, size, seed, epochs) for size in CURVES)
     return BatchSize(SIZES, tuple(variances), slope, curves)
 
 
-def _descent(data: nn.Data, batch: int, seed: int, impl: str | None, epochs: int) -> Curve:
-    config = nn.Config(impl=impl, optimizer="sgd", lr=0.05, batch=batch, hidden=32, seed=seed, epochs=epochs)
+def _descent(data: nn.Data, batch: int, seed: int, epochs: int) -> Curve:
+    config = nn.Config(optimizer="sgd", lr=0.05, batch=batch, hidden=32, seed=seed, epochs=epochs)
     training = nn.Training(data, config)
     training.clock = time.process_time
     x = data.x.astype(np.float32)
@@ -91,18 +91,16 @@ def _descent(data: nn.Data, batch: int, seed: int, impl: str | None, epochs: int
 
 
 def finding(data: BatchSize) -> str:
-    reached = [(curve, curve.first_below(TARGET)) for curve in data.curves]
-    ways = [
-        f"{curve.steps[k]:,} steps of {curve.batch} ({curve.steps[k] * curve.batch:,} examples, "
-        f"{1000 * curve.seconds[k]:.0f} ms)"
-        for curve, k in reached
-        if k is not None
-    ]
-    missed = [f"batches of {curve.batch} do not reach it" for curve, k in reached if k is None]
-    return (
-        f"The gradient's variance falls as B to the power {data.slope:.2f}. A loss of {TARGET} takes "
-        f"{', '.join([*ways, *missed])}."
-    )
+    ways = []
+    for curve in data.curves:
+        k = curve.first_below(TARGET)
+        if k is None:
+            ways.append(f"not reached with batches of {curve.batch}")
+        else:
+            examples, ms = curve.steps[k] * curve.batch, 1000 * curve.seconds[k]
+            ways.append(f"{curve.steps[k]:,} steps of {curve.batch} ({examples:,} examples, {ms:.0f} ms)")
+    power = f"The gradient's variance falls as B to the power {data.slope:.2f}."
+    return f"{power} A loss of {TARGET}: {', '.join(ways)}."
 
 
 def rows(data: BatchSize) -> Rows:
@@ -117,20 +115,19 @@ def picture(data: BatchSize) -> str:
     made = Picture(9.6, 3.2, columns=3, title="Batch size: the gradient's variance, loss against steps and seconds")
     with made as grid:
         variance, steps, seconds = grid[0]
-        ideal = [data.variances[0] / size for size in data.sizes]
+        ideal = data.variances[0] / np.array(data.sizes)
         variance.loglog(data.sizes, ideal, color=FAINT, linewidth=1, linestyle="--", label="1/B")
         variance.loglog(data.sizes, data.variances, color=SERIES[0], marker="o", markersize=4, label="measured")
-        variance.set_title("Variance of the gradient")
-        variance.set_xlabel("examples in a batch, B")
+        variance.set(title="Variance of the gradient", xlabel="examples in a batch, B")
         variance.legend()
         for axes, name in ((steps, "steps"), (seconds, "seconds")):
             for curve, colour in zip(data.curves, SERIES, strict=False):
                 axes.loglog(getattr(curve, name), curve.losses, color=colour, label=f"B = {curve.batch}")
-            axes.set_title(f"Loss against {name}")
-            axes.set_xlabel(name)
+            axes.set(title=f"Loss against {name}", xlabel=name)
         steps.legend()
     return made.svg
 
 
-QUESTION = "How does the batch's size affect descent?"
-EXPERIMENT = Experiment("batch-size", QUESTION, run, finding, rows, picture, nn.why_no_digits)
+EXPERIMENT = Experiment(
+    "batch-size", "How does the batch's size affect descent?", run, finding, rows, picture, nn.why_no_digits
+)

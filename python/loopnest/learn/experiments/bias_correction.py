@@ -33,31 +33,29 @@ class BiasCorrection:
     losses_without: tuple[float, ...]
 
 
-def run(seed: int = 0, impl: str | None = None, steps: int = 3000) -> BiasCorrection:
+def run(seed: int = 0, steps: int = 3000) -> BiasCorrection:
     """Take Adam's steps for a constant gradient, and learn two spirals with the learning rate 0.1."""
     t = np.arange(1, steps + 1)
     formula = (1 - BETA1**t) / np.sqrt(1 - BETA2**t)
-    corrected, plain = (_steps(steps, correction, impl) for correction in (True, False))
-    losses = [_losses(seed, correction, impl) for correction in (True, False)]
-    return BiasCorrection(corrected, plain, tuple(formula.tolist()), *losses)
+    lengths = _steps(steps, True), _steps(steps, False)
+    return BiasCorrection(*lengths, tuple(formula.tolist()), _losses(seed, True), _losses(seed, False))
 
 
-def _steps(count: int, correction: bool, impl: str | None) -> tuple[float, ...]:
+def _steps(count: int, correction: bool) -> tuple[float, ...]:
     """The lengths of steps of learning rate 1 for the gradient 0.01."""
-    w, m, v = np.zeros(1), np.zeros(1), np.zeros(1)
-    g = np.full(1, 0.01)
+    w, m, v, g = np.zeros(1), np.zeros(1), np.zeros(1), np.full(1, 0.01)
     lengths = []
     for step in range(1, count + 1):
         w[0] = 0.0
-        adam(w, g, m, v, step=step, lr=1.0, eps=0.0, bias_correction=correction, impl=impl)
+        adam(w, g, m, v, step=step, lr=1.0, eps=0.0, bias_correction=correction)
         lengths.append(abs(float(w[0])))
     return tuple(lengths)
 
 
-def _losses(seed: int, correction: bool, impl: str | None) -> tuple[float, ...]:
+def _losses(seed: int, correction: bool) -> tuple[float, ...]:
     data = nn.spirals()
-    network = nn.Network((2, 64, 2), seed=seed, dtype=np.float64, impl=impl)
-    optimizer = nn.Optimizer("adam", network.parameters, 0.1, impl=impl, bias_correction=correction)
+    network = nn.Network((2, 64, 2), seed=seed, dtype=np.float64)
+    optimizer = nn.Optimizer("adam", network.parameters, 0.1, bias_correction=correction)
     losses = []
     for epoch in range(6):
         for batch in nn.batches(len(data.labels), 64, seed, epoch):
@@ -98,14 +96,13 @@ def picture(data: BiasCorrection) -> str:
         ):
             lengths.semilogx(shown, np.array(values)[shown - 1], color=colour, label=name)
             losses.plot(range(1, len(curve) + 1), curve, color=colour)
+        lengths.set(title="A step, in learning rates", xlabel="step, for a constant gradient")
         lengths.set_ylim(0)
-        lengths.set_title("A step, in learning rates")
-        lengths.set_xlabel("step, for a constant gradient")
         lengths.legend()
-        losses.set_title("Loss of two spirals, rate 0.1")
-        losses.set_xlabel("step")
+        losses.set(title="Loss of two spirals, rate 0.1", xlabel="step")
     return made.svg
 
 
-QUESTION = "What does Adam's bias correction do in the first steps?"
-EXPERIMENT = Experiment("bias-correction", QUESTION, run, finding, rows, picture)
+EXPERIMENT = Experiment(
+    "bias-correction", "What does Adam's bias correction do in the first steps?", run, finding, rows, picture
+)

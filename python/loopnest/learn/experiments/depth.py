@@ -41,7 +41,6 @@ class Stack:
     factor     by which a layer multiplies the gradient: the geometric mean
     """
 
-    name: str
     gradients: tuple[float, ...]
     factor: float
 
@@ -49,18 +48,17 @@ class Stack:
 @dataclass(frozen=True)
 class Depth:
     layers: int
-    stacks: tuple[Stack, ...]
-
-    def stack(self, name: str) -> Stack:
-        return next(stack for stack in self.stacks if stack.name == name)
+    stacks: dict[str, Stack]
 
 
-def run(seed: int = 0, impl: str | None = None, layers: int = 20, batch: int = 64) -> Depth:
+def run(seed: int = 0, layers: int = 20, batch: int = 64) -> Depth:
     """Propagate a gradient back through 20 untrained layers of 128 units, for six kinds of network."""
-    return Depth(layers, tuple(_stack(*case, seed=seed, impl=impl, layers=layers, batch=batch) for case in CASES))
+    names = (f"{activation}, {init}{f' x {gain:g}' if gain != 1 else ''}" for activation, init, gain in CASES)
+    stacks = (_stack(*case, seed=seed, layers=layers, batch=batch) for case in CASES)
+    return Depth(layers, dict(zip(names, stacks, strict=True)))
 
 
-def _stack(activation: str, init: str, gain: float, *, seed: int, impl: str | None, layers: int, batch: int) -> Stack:
+def _stack(activation: str, init: str, gain: float, *, seed: int, layers: int, batch: int) -> Stack:
     p = nn.initialise((WIDTH,) * (layers + 1), init, seed, np.float64)
     linear, matmul = OPERATIONS["linear"], OPERATIONS["matmul"]
     forward, backward = OPERATIONS[activation], OPERATIONS[f"{activation}_backward"]
@@ -68,31 +66,29 @@ def _stack(activation: str, init: str, gain: float, *, seed: int, impl: str | No
     h = rng.standard_normal((batch, WIDTH))
     zs: list[Array] = []
     for layer in range(1, layers + 1):
-        zs.append(linear(h, gain * p[f"w{layer}"], p[f"b{layer}"], impl=impl))
-        h = forward(zs[-1], impl=impl)
+        zs.append(linear(h, gain * p[f"w{layer}"], p[f"b{layer}"]))
+        h = forward(zs[-1])
     dh = rng.standard_normal((batch, WIDTH))
     sizes = [np.sqrt(np.mean(dh**2))]
     for layer in range(layers, 0, -1):
-        dz = backward(zs[layer - 1], dh, impl=impl)
-        dh = matmul(dz, gain * p[f"w{layer}"].T, impl=impl)
+        dh = matmul(backward(zs[layer - 1], dh), gain * p[f"w{layer}"].T)
         sizes.append(np.sqrt(np.mean(dh**2)))
     gradients = tuple(float(size / sizes[0]) for size in reversed(sizes[1:]))
-    name = f"{activation}, {init}{f' x {gain:g}' if gain != 1 else ''}"
-    return Stack(name, gradients, gradients[0] ** (1 / layers))
+    return Stack(gradients, gradients[0] ** (1 / layers))
 
 
 def finding(data: Depth) -> str:
-    least, most = (choose(data.stacks, key=lambda stack: stack.factor) for choose in (min, max))
-    even = min(data.stacks, key=lambda stack: abs(math.log(stack.factor)))
-    return (
-        f"After {data.layers} layers {least.gradients[0]:.0e} of the gradient is left with {least.name} "
-        f"({least.factor:.2f} a layer), {even.gradients[0]:.1f} with {even.name}, and {most.gradients[0]:.0e} with "
-        f"{most.name} ({most.factor:.2f} a layer)."
+    names = sorted(data.stacks, key=lambda name: data.stacks[name].factor)
+    even = min(names, key=lambda name: abs(math.log(data.stacks[name].factor)))
+    least, middle, most = (
+        f"{data.stacks[name].gradients[0]:.1e} with {name} ({data.stacks[name].factor:.2f} a layer)"
+        for name in (names[0], even, names[-1])
     )
+    return f"After {data.layers} layers the gradient is {least}, {middle}, and {most}."
 
 
 def rows(data: Depth) -> Rows:
-    table = [[stack.name, f"{stack.factor:.3f}", f"{stack.gradients[0]:.1e}"] for stack in data.stacks]
+    table = [[name, f"{stack.factor:.3f}", f"{stack.gradients[0]:.1e}"] for name, stack in data.stacks.items()]
     return [["gradient, relative to the output's", "a layer", "first layer"], *table]
 
 
@@ -104,16 +100,15 @@ def picture(data: Depth) -> str:
     with made as grid:
         axes = grid[0, 0]
         low = -math.inf
-        for stack, colour in sorted(zip(data.stacks, SERIES, strict=False), key=lambda pair: pair[0].gradients[0]):
+        pairs = zip(data.stacks.items(), SERIES, strict=False)
+        for (name, stack), colour in sorted(pairs, key=lambda pair: pair[0][1].gradients[0]):
             low = max(math.log10(stack.gradients[0]), low + 0.9)  # no label over another
-            label = f"{stack.name}: {stack.factor:.2f} a layer"
+            label = f"{name}: {stack.factor:.2f} a layer"
             where = {"ha": "right", "va": "center", "fontsize": 8}
             axes.semilogy(range(1, data.layers + 1), stack.gradients, color=colour, marker="o", markersize=2.5)
             axes.annotate(label, (0.7, 10**low), color=colour, **where)
-        axes.set_xlim(-8.5, data.layers + 0.5)
-        axes.set_xticks(range(0, data.layers + 1, 5)[1:])
-        axes.set_title(title)
-        axes.set_xlabel("by the input of this layer; the output is on the right")
+        axes.set(title=title, xlabel="by the input of this layer; the output is on the right")
+        axes.set(xlim=(-8.5, data.layers + 0.5), xticks=range(5, data.layers + 1, 5))
     return made.svg
 
 

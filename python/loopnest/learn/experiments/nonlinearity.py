@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -20,8 +19,8 @@ from ...arrays import Array
 from .experiment import Experiment, Rows
 
 CONFIGS = {
-    "xor": nn.Config(hidden=8, batch=4, epochs=200, lr=0.05),
-    "spirals": nn.Config(hidden=32, batch=32, epochs=150, lr=0.02),
+    "xor": nn.Config(hidden=8, batch=4, epochs=200, lr=0.05, init="xavier", dtype="float64"),
+    "spirals": nn.Config(hidden=32, batch=32, epochs=150, lr=0.02, init="xavier", dtype="float64"),
 }
 SIDE = np.linspace(-1.4, 1.4, 40)
 
@@ -52,21 +51,14 @@ class Nonlinearity:
         return next(fit for fit in self.fits if (fit.data, fit.activation) == (data, activation))
 
 
-def run(seed: int = 0, impl: str | None = None) -> Nonlinearity:
+def run(seed: int = 0) -> Nonlinearity:
     """Learn XOR and spirals without an activation and with GELU, from the same weights."""
     datasets = nn.xor(), nn.spirals(turns=1.25)
-    return Nonlinearity(tuple(_fit(data, f, seed, impl) for data in datasets for f in ("identity", "gelu")))
+    return Nonlinearity(tuple(_fit(data, f, seed) for data in datasets for f in ("identity", "gelu")))
 
 
-def _fit(data: nn.Data, activation: str, seed: int, impl: str | None) -> Fit:
-    changes: dict[str, Any] = {
-        "activation": activation,
-        "seed": seed,
-        "impl": impl,
-        "init": "xavier",
-        "dtype": "float64",
-    }
-    training = nn.Training(data, dataclasses.replace(CONFIGS[data.name], **changes))
+def _fit(data: nn.Data, activation: str, seed: int) -> Fit:
+    training = nn.Training(data, dataclasses.replace(CONFIGS[data.name], activation=activation, seed=seed))
     accuracy = training.run().accuracy
     p = training.network.parameters
     one_layer = data.x @ (p["w1"] @ p["w2"]) + (p["b1"] @ p["w2"] + p["b2"])
@@ -104,9 +96,7 @@ def picture(data: Nonlinearity) -> str:
                 axes.scatter(*points.T, s=70 if fit.data == "xor" else 9, color=colours[label], linewidths=0)
             name = "no activation" if fit.activation == "identity" else "GELU"
             axes.set_title(f"{fit.data}, {name}: {fit.accuracy:.0%} right", fontsize=9)
-            axes.set_aspect("equal")
-            axes.set(xticks=[], yticks=[])
-            axes.grid(False)
+            axes.set(aspect="equal", xticks=[], yticks=[])
     return made.svg
 
 

@@ -54,11 +54,11 @@ class Ravine:
         return next(d for d in (self.turned if turned else self.along) if d.optimizer == optimizer)
 
 
-def run(impl: str | None = None, limit: int = 200) -> Ravine:
+def run(limit: int = 200) -> Ravine:
     """Let four optimizers descend, each with the best of 36 learning rates, along an axis and turned."""
     turns = [
         tuple(
-            min((_descent(name, rate, angle, impl, limit) for rate in RATES), key=lambda descent: descent.steps)
+            min((_descent(name, rate, angle, limit) for rate in RATES), key=lambda descent: descent.steps)
             for name in nn.OPTIMIZERS
         )
         for angle in (0.0, np.pi / 4)
@@ -66,7 +66,7 @@ def run(impl: str | None = None, limit: int = 200) -> Ravine:
     return Ravine(KAPPA, *turns)
 
 
-def _descent(name: str, rate: float, angle: float, impl: str | None, limit: int) -> Descent:
+def _descent(name: str, rate: float, angle: float, limit: int) -> Descent:
     """Descend from all starts at once, since the optimizers update each number by itself, for at most `limit` steps.
 
     A rate with which a loss rises above its first value counts as failed: it comes down again by luck only.
@@ -74,7 +74,7 @@ def _descent(name: str, rate: float, angle: float, impl: str | None, limit: int)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     curvature = turn @ np.diag([1.0, KAPPA]) @ turn.T
     places = STARTS @ turn.T
-    optimizer = nn.Optimizer(name, {"places": places}, rate, impl=impl, **OPTIONS.get(name, {}))
+    optimizer = nn.Optimizer(name, {"places": places}, rate, **OPTIONS.get(name, {}))
     first = _losses(places, curvature)
     reached = np.full(len(STARTS), limit + 1)
     path = [places[0].copy()]
@@ -85,9 +85,8 @@ def _descent(name: str, rate: float, angle: float, impl: str | None, limit: int)
         if reached[0] >= step:
             path.append(places[0].copy())
         if parts.max() > 1:
-            reached = np.full(len(STARTS), limit + 1)
-            break
-        if (reached <= limit).all():
+            reached[:] = limit + 1
+        if parts.max() > 1 or (reached <= limit).all():
             break
     return Descent(name, rate, np.array(path) @ turn, float(reached.mean()))
 
@@ -132,5 +131,6 @@ def picture(data: Ravine) -> str:
     return made.svg
 
 
-QUESTION = "How do SGD, momentum, RMSprop and Adam get through a ravine?"
-EXPERIMENT = Experiment("ravine", QUESTION, run, finding, rows, picture)
+EXPERIMENT = Experiment(
+    "ravine", "How do SGD, momentum, RMSprop and Adam get through a ravine?", run, finding, rows, picture
+)

@@ -62,9 +62,7 @@ class Similarity:
     shuffled: Array
 
     def neighbours(self, word: str, count: int = 5) -> list[tuple[str, float]]:
-        """The words with the largest cosines to this word. Raises ValueError for a word without a vector."""
-        if word not in self.words:
-            raise ValueError(f"word is {word!r}, expected one of {len(self.words)} words, such as {self.words[0]!r}")
+        """The words with the largest cosines to this word."""
         x = self.vectors[self.words.index(word)]
         found = [(other, cosine(x, y)) for other, y in zip(self.words, self.vectors, strict=True) if other != word]
         return sorted(found, key=lambda pair: -pair[1])[:count]
@@ -78,11 +76,7 @@ class Similarity:
 
 
 def cosine(x: Array, y: Array) -> float:
-    """x·y / (|x| |y|), by three dot products; 0 for a vector of zeros.
-
-    >>> cosine(np.array([1.0, 0.0]), np.array([2.0, 2.0])).__round__(4)
-    0.7071
-    """
+    """x·y / (|x| |y|), by three dot products; 0 for a vector of zeros."""
     size = float(dot(x, x)) * float(dot(y, y))
     return float(dot(x, y)) / size**0.5 if size > 0 else 0.0
 
@@ -105,12 +99,7 @@ def _cosines(words: tuple[str, ...], vectors: Array, shown: tuple[str, ...]) -> 
 
 
 def ppmi(texts: list[list[str]]) -> tuple[tuple[str, ...], Array]:
-    """The words that occur often enough, and the PPMI of each pair.
-
-    >>> words, vectors = ppmi([["tea", "cup"], ["tea", "cup"], ["axe", "log"]] * 8)
-    >>> bool(vectors[words.index("tea"), words.index("cup")] > 0 == vectors[words.index("tea"), words.index("log")])
-    True
-    """
+    """The words that occur often enough, and the PPMI of each pair."""
     counts = Counter(word for text in texts for word in text)
     words = tuple(sorted(word for word, count in counts.items() if count >= RARE and word not in STOP))
     place = {word: number for number, word in enumerate(words)}
@@ -120,8 +109,7 @@ def ppmi(texts: list[list[str]]) -> tuple[tuple[str, ...], Array]:
         for i, a in enumerate(numbers):
             for b in numbers[i + 1 : i + 1 + WINDOW]:
                 if a is not None and b is not None and a != b:
-                    near[a, b] += 1
-                    near[b, a] += 1
+                    near[[a, b], [b, a]] += 1
     total = near.sum(axis=1)
     smoothed = total**SMOOTHING
     expected = np.outer(total, smoothed / max(smoothed.sum(), 1))

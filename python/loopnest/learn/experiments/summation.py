@@ -18,13 +18,8 @@ from ...numerics import unit_roundoff
 from ...operations.linalg import sum as rungs_of_sum
 from .experiment import Experiment, Rows
 
-SUMS = {"naive": "cpp.row_wise", "many accumulators": "cpp.many_accumulators", "pairwise": "numpy.sum"}
+SUMS = {"one running sum": "cpp.row_wise", "many": "cpp.many_accumulators", "pairwise": "numpy.sum"}
 """By order of the additions, a rung with this order."""
-NAMES = {
-    "naive": "one running sum (cpp.row_wise)",
-    "many accumulators": "many (cpp.many_accumulators)",
-    "pairwise": "pairwise (numpy.sum)",
-}
 
 
 @dataclass(frozen=True)
@@ -58,18 +53,18 @@ def run(seed: int = 0, most: int = 22, draws: int = 6) -> Summation:
 
 
 def finding(data: Summation) -> str:
-    last = {order: errors[-1] for order, errors in data.errors.items()}
+    one, many, pairwise = (errors[-1] for errors in data.errors.values())
     return (
-        f"For {data.n[-1]:,} float32 numbers one running sum has the relative error {last['naive']:.0e}, which grows "
-        f"as n to the power {data.slopes['naive']:.1f}; many accumulators {last['many accumulators']:.0e}; pairwise "
-        f"{last['pairwise']:.0e}, about one rounding of the result, {unit_roundoff(np.float32):.0e}."
+        f"For {data.n[-1]:,} float32 numbers one running sum has the relative error {one:.0e}, which grows as n to the "
+        f"power {data.slopes['one running sum']:.1f}; many accumulators {many:.0e}; pairwise {pairwise:.0e}, about one "
+        f"rounding of the result, {unit_roundoff(np.float32):.0e}."
     )
 
 
 def rows(data: Summation) -> Rows:
     shown = range(1, len(data.n), 2)
     table = [
-        [NAMES[order], *(f"{errors[k]:.0e}" for k in shown), f"n^{data.slopes[order]:.2f}"]
+        [f"{order} ({SUMS[order]})", *(f"{errors[k]:.0e}" for k in shown), f"n^{data.slopes[order]:.2f}"]
         for order, errors in data.errors.items()
     ]
     return [["relative error for n =", *(str(data.n[k]) for k in shown), "grows as"], *table]
@@ -86,10 +81,8 @@ def picture(data: Summation) -> str:
         axes.loglog(n, u * np.sqrt(n), color=FAINT, linewidth=0.8, linestyle=":", label="u √n")
         axes.loglog(n, u * n, color=FAINT, linewidth=0.8, linestyle="--", label="u n, the bound")
         for (order, errors), colour in zip(data.errors.items(), SERIES, strict=False):
-            axes.loglog(n, errors, color=colour, marker="o", markersize=4, label=NAMES[order])
-        axes.set_ylim(1e-8, 10)
-        axes.set_title("Relative error of a float32 sum")
-        axes.set_xlabel("n, numbers added")
+            axes.loglog(n, errors, color=colour, marker="o", markersize=4, label=f"{order} ({SUMS[order]})")
+        axes.set(title="Relative error of a float32 sum", xlabel="n, numbers added", ylim=(1e-8, 10))
         axes.legend(loc="upper left")
     return made.svg
 

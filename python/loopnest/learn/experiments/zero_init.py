@@ -31,7 +31,6 @@ class Start:
     apart  by unit, the distance of its weights from the first unit's
     """
 
-    init: str
     accuracy: float
     w1: Array
     moved: tuple[float, ...]
@@ -42,28 +41,25 @@ class Start:
 class ZeroInit:
     """starts: by initialisation; single: the accuracy with a single hidden unit"""
 
-    starts: tuple[Start, ...]
+    starts: dict[str, Start]
     single: float
 
-    def start(self, init: str) -> Start:
-        return next(start for start in self.starts if start.init == init)
 
-
-def run(seed: int = 0, impl: str | None = None, epochs: int = 10) -> ZeroInit:
+def run(seed: int = 0, epochs: int = 10) -> ZeroInit:
     """Learn the digits with 8 hidden units from zeros, from weights that are all alike, and from random ones."""
     data = nn.digits()
-    single = nn.train(data, nn.Config(impl=impl, hidden=1, seed=seed, epochs=epochs, dtype="float64"))
-    return ZeroInit(tuple(_start(data, init, seed, impl, epochs) for init in STARTS), single.accuracy)
+    single = nn.train(data, nn.Config(hidden=1, seed=seed, epochs=epochs, dtype="float64"))
+    return ZeroInit({init: _start(data, init, seed, epochs) for init in STARTS}, single.accuracy)
 
 
-def _start(data: nn.Data, init: str, seed: int, impl: str | None, epochs: int) -> Start:
-    config = nn.Config(impl=impl, hidden=HIDDEN, init=init, seed=seed, epochs=epochs, dtype="float64")
+def _start(data: nn.Data, init: str, seed: int, epochs: int) -> Start:
+    config = nn.Config(hidden=HIDDEN, init=init, seed=seed, epochs=epochs, dtype="float64")
     training = nn.Training(data, config)
     before = _units(training)
     accuracy = training.run().accuracy
     after = _units(training)
     moved, apart = (tuple(np.linalg.norm(after - other, axis=1).tolist()) for other in (before, after[0]))
-    return Start(init, accuracy, training.network.parameters["w1"].copy(), moved, apart)
+    return Start(accuracy, training.network.parameters["w1"].copy(), moved, apart)
 
 
 def _units(training: nn.Training) -> Array:
@@ -73,7 +69,7 @@ def _units(training: nn.Training) -> Array:
 
 
 def finding(data: ZeroInit) -> str:
-    zeros, alike, random = (data.start(init) for init in STARTS)
+    zeros, alike, random = data.starts.values()
     return (
         f"From zeros no hidden unit moves, and {zeros.accuracy:.0%} of the digits are right. From weights that are all "
         f"alike the units move together: {alike.accuracy:.0%}, and a single unit reaches {data.single:.0%}. From "
@@ -83,8 +79,8 @@ def finding(data: ZeroInit) -> str:
 
 def rows(data: ZeroInit) -> Rows:
     table = [
-        [STARTS[s.init], f"{s.accuracy:.1%}", f"{min(s.moved):.2g} to {max(s.moved):.2g}", f"{max(s.apart):.2g}"]
-        for s in data.starts
+        [STARTS[init], f"{s.accuracy:.1%}", f"{min(s.moved):.2g} to {max(s.moved):.2g}", f"{max(s.apart):.2g}"]
+        for init, s in data.starts.items()
     ]
     return [["initialisation", "right", "units moved by", "at most apart"], *table]
 
@@ -95,16 +91,15 @@ def picture(data: ZeroInit) -> str:
     title = "The weights into each of 8 hidden units, after learning the digits from three beginnings"
     made = Picture(7.2, 2.9, len(data.starts), HIDDEN, title=title)
     with made as grid:
-        for row, start in zip(grid, data.starts, strict=True):
+        for row, (init, start) in zip(grid, data.starts.items(), strict=True):
             size = float(np.abs(start.w1).max()) or 1.0
             for unit, axes in enumerate(row):
                 axes.imshow(start.w1[:, unit].reshape(8, 8), vmin=-size, vmax=size, interpolation="nearest")
                 axes.set(xticks=[], yticks=[])
-                axes.grid(False)
                 axes.spines[:].set_visible(True)
-                if start is data.starts[0]:
+                if init == "zeros":
                     axes.set_title(f"unit {unit + 1}", fontsize=8, fontweight="normal", loc="center")
-            label = f"{STARTS[start.init]}\n{start.accuracy:.0%} right"
+            label = f"{STARTS[init]}\n{start.accuracy:.0%} right"
             row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=8)
     return made.svg
 
