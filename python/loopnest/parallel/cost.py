@@ -35,6 +35,12 @@ BUCKET = 25 << 20
 """Bytes of a bucket of gradients: as in torch's DistributedDataParallel."""
 
 
+def _at_least(least: int, **values: float) -> None:
+    for name, value in values.items():
+        if not value >= least:
+            raise ValueError(f"{name} is {value}, expected {least} or more")
+
+
 @dataclass(frozen=True)
 class Network:
     """A network between ranks.
@@ -50,11 +56,8 @@ class Network:
     most: int = 0
 
     def __post_init__(self) -> None:
-        if self.latency < 0 or not self.bandwidth > 0:
-            raise ValueError(
-                f"Network: latency is {self.latency} and bandwidth is {self.bandwidth}, expected 0 seconds or more, "
-                f"and more than 0 bytes a second"
-            )
+        _at_least(0, latency=self.latency)
+        _at_least(1, bandwidth=self.bandwidth)
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,7 @@ class Processor:
     itemsize: int = 4
 
     def __post_init__(self) -> None:
-        if not self.flops > 0:
-            raise ValueError(f"Processor: flops is {self.flops}, expected more than 0 a second")
+        _at_least(1, flops=self.flops)
 
 
 @dataclass(frozen=True)
@@ -80,9 +82,7 @@ class Work:
     layers: int = 12
 
     def __post_init__(self) -> None:
-        for name in ("tokens", "features", "hidden", "layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"Work: {name} is {getattr(self, name)}, expected a whole number from 1 up")
+        _at_least(1, tokens=self.tokens, features=self.features, hidden=self.hidden, layers=self.layers)
 
     @property
     def flops(self) -> float:
@@ -103,7 +103,6 @@ class Cost:
 
     @property
     def efficiency(self) -> float:
-        """The time that the ranks would need without communication, as a share of the total."""
         return self.compute / self.total
 
 
@@ -134,8 +133,7 @@ def all_reduce(nbytes: float, ranks: int, network: Network) -> float:
     >>> round(1e6 * all_reduce(1_000_000, 8, Network("10 Gb/s", latency=30e-6, bandwidth=1.25e9)))
     1820
     """
-    if ranks < 1:
-        raise ValueError(f"all_reduce: ranks is {ranks}, expected a whole number from 1 up")
+    _at_least(1, ranks=ranks)
     return 2 * (ranks - 1) * (network.latency + nbytes / ranks / network.bandwidth)
 
 
@@ -148,8 +146,7 @@ def tensor_parallel(work: Work, ranks: int, processor: Processor, network: Netwo
 
 def data_parallel(work: Work, ranks: int, processor: Processor, network: Network, bucket: int = BUCKET) -> Cost:
     """The cost of a step in which each of `ranks` ranks has `work.tokens` tokens of its own."""
-    if bucket < 1:
-        raise ValueError(f"data_parallel: bucket is {bucket}, expected a number of bytes of 1 or more")
+    _at_least(1, bucket=bucket)
     compute = work.flops / processor.flops
     forward, backward = compute / 3, 2 * compute / 3
     nbytes = work.parameters * processor.itemsize
@@ -185,8 +182,8 @@ def table(work: Work, processor: Processor, networks: Sequence[Network], ranks: 
             cells = " ".join(f"{duration(cost.total):>13} {cost.efficiency:>10.1%}" for cost in costs)
             lines.append(f"{network.name:15} {p:>6,} {cells}")
         p = fastest(work, processor, network)
-        gain = tensor_parallel(work, 1, processor, network).total / tensor_parallel(work, p, processor, network).total
-        found = f"tensor parallelism is fastest at {p:,} ranks: {three_digits(gain)} times one"
+        one, best = (tensor_parallel(work, count, processor, network).total for count in (1, p))
+        found = f"tensor parallelism is fastest at {p:,} ranks: {three_digits(one / best)} times one"
         lines += [f"{'':15} {found if p > 1 else 'tensor parallelism does not pay: one rank is fastest'}", ""]
     return lines[:-1]
 
