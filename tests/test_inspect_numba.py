@@ -1,5 +1,6 @@
 """Looking into Numba's rungs: the hot loop of the machine code, LLVM IR, and source lines."""
 
+import functools
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ _missing = why_not_here() or ("" if platform.machine() == "x86_64" else "machine
 needs_capstone = pytest.mark.skipif(bool(_missing), reason=str(_missing))
 
 
+@functools.cache
 def listings(operation, impl, aspect, dtype="float32", **options):
     return inspect(ln.OPERATIONS[operation][impl], aspect, dtype=dtype, measure=False, **options).listings
 

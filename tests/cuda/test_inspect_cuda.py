@@ -1,5 +1,6 @@
 """Looking into GPU kernels without a GPU: PTX and SASS read rightly, registers, launches and occupancy shown."""
 
+import functools
 import importlib.util
 import json
 import re
@@ -18,7 +19,6 @@ from loopnest.inspect.cubin import (
     why_no_disassembler,
 )
 from loopnest.inspect.gpu_code import names_of, read_ptx, read_sass
-from loopnest.inspect.records import ARITHMETIC
 
 needs_numba_cuda = [
     pytest.mark.skipif(
@@ -41,6 +41,7 @@ def marked(*marks):
     return mark
 
 
+@functools.cache
 def listings(operation, impl, aspect, dtype="float32", **options):
     from loopnest.inspect import inspect
 
@@ -173,7 +174,7 @@ def source_text(source):
 
 
 @marked(needs_nvdisasm)
-@pytest.mark.parametrize("gpu", ["7.5", "9.0", "12.0"])
+@pytest.mark.parametrize("gpu", ["7.5", "H100"])
 def test_machine_code_for_any_gpu_has_the_register_tiles_arithmetic(gpu):
     (sass,) = listings("matmul", "cuda.register_tiled", "sass", gpu=gpu)
     counts = sass.facts["instructions"]
@@ -184,7 +185,7 @@ def test_machine_code_for_any_gpu_has_the_register_tiles_arithmetic(gpu):
     assert kernel.shared == 2 * 8 * 64 * 4, "what the source declares, without what the system reserves"
     assert 32 < kernel.registers < 128
     assert sass.facts["resources"].startswith(f"{kernel.registers} registers a thread, 4,096 bytes of shared memory")
-    assert sass.facts["occupancy"].gpu.cc == tuple(map(int, gpu.split(".")))
+    assert sass.facts["occupancy"].gpu.cc == {"7.5": (7, 5), "H100": (9, 0)}[gpu]
     assert sum(line.kind == "barrier" for line in sass.lines) == 2
     hot = {source_text(line.source).strip() for line in sass.lines if line.hot and line.kind == "fma"}
     assert hot == {"sums[i, j] += a_part[i] * b_part[j]"}
@@ -309,6 +310,7 @@ def test_the_command_prints_and_gives_the_records():
 needs_nvrtc = pytest.mark.skipif(bool(why_no_assembler()), reason=str(why_no_assembler()))
 
 
+@pytest.mark.slow
 @needs_nvrtc
 @needs_nvdisasm
 def test_the_ladder_of_cuda_cpp_climbs_in_the_machine_code():
@@ -372,11 +374,6 @@ def test_spilled_registers_are_counted():
 def test_ptx_that_cannot_be_assembled_gets_the_assemblers_message():
     with pytest.raises(InspectError, match=r"nvJitLink cannot assemble this for 9\.0: .*line 3"):
         assemble(".version 8.0\n.target sm_90\nnonsense;\n", (9, 0))
-
-
-def test_arithmetic_is_what_counts_flops():
-    code = read_sass(SASS, "product")
-    assert all((one.flops > 0) == (one.kind in ARITHMETIC) for one in code.instructions.values())
 
 
 @needs_nvrtc

@@ -6,6 +6,7 @@ that PTX, as the driver would.
 
 from __future__ import annotations
 
+import functools
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,7 @@ SHOWS = ("hot", "sass", "ptx")
 MEASURES = False  # see in_cuda.py
 
 _one_at_a_time = threading.Lock()
+_compiled = functools.cache(compile_file)
 
 
 def show(request: Request) -> list[Listing]:
@@ -36,7 +38,7 @@ def compiled(launch: Launch, cc: tuple[int, int]) -> tuple[str, str]:
     """A kernel's mangled name and the PTX of its .cu file. Raises InspectError."""
     file, expression = launch.kernel
     try:
-        made = compile_file(file, arch=f"sm_{cc[0]}{cc[1]}")
+        made = _compiled(file, arch=f"sm_{cc[0]}{cc[1]}")
     except (BuildError, ValueError) as error:
         raise InspectError(str(error)) from None
     if expression not in made.lowered:

@@ -165,13 +165,14 @@ def _machine_code(code: str, aspect: str) -> Iterator[Listing]:
     """The hottest function of each shared object that torch compiled of this code's kernels."""
     import torch
 
-    kernels = "".join(code.split())
+    kernels = ["".join(kernel.split()) for kernel in re.findall(r"cpp_pybinding\(.*?'''(.*?)'''", code, re.DOTALL)]
     for name, module in list(sys.modules.items()):
-        path = Path(getattr(module, "__file__", None) or "")
+        path = Path(getattr(module, "__file__", None) or "nowhere")
         source = path.with_suffix(".cpp")  # torch keeps it in the same folder
         if not name.endswith(".kernel") or path.suffix != ".so" or not source.is_file():
             continue
-        if "".join(source.read_text(encoding="utf-8").split()) not in kernels:
+        text = "".join(source.read_text(encoding="utf-8").split())
+        if not any(kernel in text for kernel in kernels):
             continue
         file = object_file(path)
         # The kernel's functions, not those of its binding to Python.

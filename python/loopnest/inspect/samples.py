@@ -42,7 +42,7 @@ class CannotSample(Exception):
 
 
 def sample(call: Callable[[], object], file: Path, seconds: float = 0.15) -> Samples:
-    """Repeat a call for some seconds, and sample this thread. Raises CannotSample.
+    """Repeat a call for some seconds of the processor, and sample this thread. Raises CannotSample.
 
     file  the shared object whose samples are wanted as offsets in it
     """
@@ -53,9 +53,9 @@ def sample(call: Callable[[], object], file: Path, seconds: float = 0.15) -> Sam
         raise CannotSample(f"perf_event_open: {error.strerror}") from None
     try:
         with mmap.mmap(events, (1 + _PAGES) * mmap.PAGESIZE) as ring:
-            end = time.perf_counter() + seconds
+            end = time.thread_time() + seconds
             control(events, ENABLE)
-            while time.perf_counter() < end:
+            while time.thread_time() < end:
                 call()
             control(events, DISABLE)
             addresses = _addresses(ring)

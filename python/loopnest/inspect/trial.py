@@ -94,12 +94,13 @@ def trial(k: Implementation, dtype: str = "float32", isa: str | None = None) -> 
 
 
 def call_of(k: Implementation, workload: Workload, dtype: str) -> tuple[Callable[[], object], int]:
-    """A call that allocates nothing, and the bytes of its arrays."""
+    """A call that allocates no results, where these are arrays, and the bytes of all its arrays."""
     contract = k.operation.contract
     arguments = contract.sample(workload, np.dtype(dtype), np.random.default_rng(0))
     out = k(*arguments.inputs, **arguments.options)
-    given = {} if contract.updates or not isinstance(out, np.ndarray | tuple) else {"out": out}
     results = () if contract.updates else contract.results(out)
+    whole = all(isinstance(x, np.ndarray) for x in (out if isinstance(out, tuple) else (out,)))
+    given = {"out": out} if whole and not contract.updates else {}
     arrays: list[Any] = [x for x in (*arguments.inputs, *results) if isinstance(x, np.ndarray)]
     return functools.partial(k, *arguments.inputs, **arguments.options, **given), sum(x.nbytes for x in arrays)
 
