@@ -24,5 +24,8 @@ def test_examples_of_module(name):
 
 
 @pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
-def test_an_operations_docstring_has_an_example(operation):
-    assert doctest.DocTestFinder().find(operation.contract.run)[0].examples
+def test_the_examples_of_an_operation(operation):
+    examples = doctest.DocTestParser().get_doctest(operation.__doc__, {}, operation.name, None, None)
+    result = doctest.DocTestRunner().run(examples)
+    assert result.attempted
+    assert not result.failed

@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from .backends import BACKENDS, fastest_first
 from .backends.rung import Backend, Implementation, Kernel, UnavailableError
 
@@ -37,6 +39,7 @@ __all__ = [
     "UnavailableError",
     "UnknownImplementationError",
     "Workload",
+    "normal",
 ]
 
 
@@ -86,7 +89,8 @@ def _as_tuple(returned: Any) -> tuple[Any, ...]:
 class Contract:
     """What every implementation of one operation is held to.
 
-    run        checks arguments, allocates results and calls `kernel`; its docstring is the operation's public one.
+    run        checks arguments, allocates results and calls `kernel`; its docstring, with the sentences that are true
+               of every operation put before its example, is the operation's.
     sample     (workload, dtype, rng) -> Arguments: random inputs of the workload's shapes.
     reference  (*inputs, **options) -> arrays of a higher precision than the inputs': the exact result, as near as
                is needed to judge.
@@ -116,6 +120,30 @@ class Contract:
     fast_path: FastPath | None = None
 
 
+def normal(*arrays: str) -> Callable[..., Arguments]:
+    """A contract's `sample`: standard normal arrays. A string names the axes of each, as in normal("mk", "kn")."""
+
+    def sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+        shapes = [[workload.shape[axis] for axis in axes] for axes in arrays]
+        return Arguments(tuple(rng.standard_normal(shape).astype(dtype) for shape in shapes))
+
+    return sample
+
+
+_ARRAYS = """\
+Arrays are float32 or float64, all of one dtype, with any strides: NumPy arrays, or torch tensors or JAX arrays on the
+CPU. Results are of the same kind and dtype.
+
+"""
+_OUT = "out    memory for the result: of its shape, in C order, apart from all inputs; new memory where it is None\n"
+_IMPL = """\
+impl   the id of an implementation, such as "cpp.naive"; the fastest that runs here where it is None
+
+Raises ValueError or TypeError for an argument that does not fit, and names it; UnavailableError for an `impl` that
+cannot run here, UnknownImplementationError for one that does not exist.
+"""
+
+
 class Operation:
     """What is computed: callable, with a ladder of implementations.
 
@@ -134,8 +162,10 @@ class Operation:
         self._registered: dict[str, Implementation] = {}
         self._default: Implementation | None = None  # the rung of calls without `impl`, once it is known
         self.__name__ = name
-        self.__doc__ = inspect.getdoc(contract.run)
         parameters = list(inspect.signature(contract.run).parameters.values())[1:]  # all but the kernel
+        text, _, example = (inspect.getdoc(contract.run) or "").partition("\n>>> ")
+        out = _OUT if "out" in inspect.signature(contract.run).parameters else ""
+        self.__doc__ = f"{text}\n{_ARRAYS}{out}{_IMPL}\n>>> {example}"
         impl = inspect.Parameter("impl", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
         self.__signature__ = inspect.Signature([*parameters, impl])
 

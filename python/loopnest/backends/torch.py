@@ -34,6 +34,8 @@ Tensor = Any  # torch.Tensor; torch is not imported here
 def on_tensors(*, updated: tuple[str, ...] = ()) -> Callable[[Kernel], Kernel]:
     """A decorator that gives a kernel its arrays as torch tensors over the same memory.
 
+    The kernel's module gets the name `torch` at its first call: listing the rungs does not import torch.
+
     updated  the parameters that the kernel updates in place; a copy made for a negative stride is copied back
     """
 
@@ -42,7 +44,7 @@ def on_tensors(*, updated: tuple[str, ...] = ()) -> Callable[[Kernel], Kernel]:
 
         @functools.wraps(kernel)
         def call(*args: Any) -> None:
-            _survive_fork()
+            kernel.__globals__["torch"] = _torch()
             given = [_tensor(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
             kernel(*given)
             for i in in_place:
@@ -90,11 +92,13 @@ class _Relabelled:
 
 
 @functools.cache
-def _survive_fork() -> None:
-    if hasattr(os, "register_at_fork"):
-        import torch
+def _torch() -> Any:
+    """The module; a forked child gets one thread."""
+    import torch
 
+    if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=functools.partial(torch.set_num_threads, 1))
+    return torch
 
 
 def in_c_order(tensor: Tensor, *shape: int) -> Tensor:

@@ -1,4 +1,8 @@
-"""What the activation functions, their gradients and softmax are held to."""
+"""What the activation functions, their gradients and softmax are held to.
+
+`forward` and `backward` make an elementwise operation's contract from its exact formula. The formula's docstring is the
+operation's.
+"""
 
 from __future__ import annotations
 
@@ -42,249 +46,185 @@ WORKLOADS = (elements(32, 32), elements(64, 64), elements(256, 256), elements(10
 
 
 def sample_forward(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    return Arguments((_spread(workload, dtype, rng),))
+    """x around zero, some of it far enough away for the functions' tails."""
+    return Arguments((rng.normal(scale=3, size=(workload.shape["m"], workload.shape["n"])).astype(dtype),))
 
 
 def sample_backward(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    x = _spread(workload, dtype, rng)
-    return Arguments((x, np.asarray(rng.standard_normal(x.shape), dtype)))
-
-
-def _spread(workload: Workload, dtype: Any, rng: np.random.Generator) -> Array:
-    """Numbers around zero, some of them far enough away for the functions' tails."""
-    return np.asarray(rng.normal(scale=3, size=(workload.shape["m"], workload.shape["n"])), dtype)
+    (x,) = sample_forward(workload, dtype, rng).inputs
+    return Arguments((x, rng.standard_normal(x.shape).astype(dtype)))
 
 
 def smallest(dtype: Any) -> float:
     return float(np.finfo(dtype).smallest_subnormal)
 
 
-def stable_sigmoid(x: Array) -> Array:
-    """1 / (1 + exp(-x)) without overflow, and with all of its digits for x far below 0."""
-    power = np.exp(-np.abs(x))
-    return np.where(x >= 0, 1, power) / (1 + power)
+Formula = Callable[..., Array]
+"""(*inputs) -> the exact result, in higher precision."""
+
+Bound = Callable[..., Array]
+"""(exact result, *inputs) -> the largest allowed |result - exact|."""
 
 
-def contract(
+def _contract(
     run: Callable[..., Any],
-    reference: Callable[..., Array],
-    bound: Callable[..., Array],
+    formula: Formula,
+    bound: Bound,
     flops: int,
-    *,
-    backward: bool = False,
+    inputs: int = 1,
     shapes: Literal["elementwise", "rows"] = "elementwise",
 ) -> Contract:
+    run.__doc__ = formula.__doc__
     return Contract(
         run=run,
-        sample=sample_backward if backward else sample_forward,
-        reference=lambda *inputs: (reference(*inputs),),
-        bound=lambda *inputs: (bound(*inputs),),
+        sample=sample_forward if inputs == 1 else sample_backward,
+        reference=lambda *arrays: (formula(*arrays),),
+        bound=lambda *arrays: (bound(formula(*arrays), *arrays),),
         flops=lambda m, n: flops * m * n,
-        traffic=lambda itemsize, m, n: (3 if backward else 2) * itemsize * m * n,
+        traffic=lambda itemsize, m, n: (inputs + 1) * itemsize * m * n,
         workloads=WORKLOADS,
         fast_path=FastPath(shapes),
     )
 
 
-# --- relu
+def forward(bound: Bound, flops: int) -> Callable[[Formula], Contract]:
+    """A decorator that makes the contract of y = f(x) from f."""
+
+    def make(formula: Formula) -> Contract:
+        def run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
+            return run_forward(formula.__name__, kernel, x, out)
+
+        return _contract(run, formula, bound, flops)
+
+    return make
 
 
-def relu_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
+def backward(bound: Bound, flops: int) -> Callable[[Formula], Contract]:
+    """A decorator that makes the contract of dx = dy · f'(x) from that product."""
+
+    def make(formula: Formula) -> Contract:
+        def run(kernel: Kernel, x: Any, dy: Any, *, out: Any = None) -> Any:
+            return run_backward(formula.__name__, kernel, x, dy, out)
+
+        return _contract(run, formula, bound, flops, inputs=2)
+
+    return make
+
+
+def exactly(exact: Array, *_: Array) -> Array:
+    return np.zeros(exact.shape)
+
+
+def within_5_ulp(exact: Array, x: Array) -> Array:
+    return 10 * unit_roundoff(x.dtype) * np.abs(exact) + 2 * smallest(x.dtype)
+
+
+def within_8_ulp(exact: Array, x: Array, dy: Array) -> Array:
+    size = np.minimum(np.abs(precise(dy)), np.finfo(x.dtype).max)
+    return 16 * unit_roundoff(x.dtype) * np.abs(exact) + (4 * size + 2) * smallest(x.dtype)
+
+
+@forward(exactly, flops=1)
+def relu(x: Array) -> Array:
     """The rectifier, elementwise: x where x > 0, else 0.
 
-    x      (…) float32 or float64 of any shape and strides: a NumPy array or a torch tensor on the CPU
-    out    x's shape in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    x      (…) any shape
 
-    Returns an array of x's shape, kind and dtype, exact; NaN stays NaN.
-    Raises ValueError or TypeError, naming the argument, for another dtype or an unusable `out`.
+    Returns an array of x's shape, exact; NaN stays NaN.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
-    return run_forward("relu", kernel, x, out)
-
-
-def relu_reference(x: Array) -> Array:
     return np.where(precise(x) <= 0, 0, precise(x))
 
 
-RELU = contract(relu_run, relu_reference, lambda x: np.zeros(x.shape), flops=1)
-
-
-def relu_backward_run(kernel: Kernel, x: Any, dy: Any, *, out: Any = None) -> Any:
+@backward(exactly, flops=1)
+def relu_backward(x: Array, dy: Array) -> Array:
     """The rectifier's gradient, elementwise: dy where x > 0, else 0.
 
-    x, dy  (…) the rectifier's input and the gradient of the loss by its output, float32 or float64, any strides
-    out    x's shape in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    x, dy  (…) the rectifier's input, and the gradient of the loss by its output
 
-    Returns an array of x's shape, kind and dtype, exact. At 0, where there is no derivative, it is 0; at NaN it is dy.
-    Raises ValueError or TypeError, naming the argument, for arrays that do not match or an unusable `out`.
+    Returns an array of x's shape, exact. At 0, where there is no derivative, it is 0; at NaN it is dy.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.relu_backward(np.array([-1.0, 2.0]), np.array([5.0, 7.0]))
     array([0., 7.])
     """
-    return run_backward("relu_backward", kernel, x, dy, out)
-
-
-def relu_backward_reference(x: Array, dy: Array) -> Array:
     return np.where(x <= 0, 0, precise(dy))
 
 
-RELU_BACKWARD = contract(
-    relu_backward_run, relu_backward_reference, lambda x, dy: np.zeros(x.shape), flops=1, backward=True
-)
+def stable_sigmoid(x: Array) -> Array:
+    """1 / (1 + exp(-x)) without overflow, and with all of its digits for x far below 0."""
+    t = np.exp(-np.abs(x))
+    return np.where(x >= 0, 1, t) / (1 + t)
 
 
-# --- sigmoid
-
-
-def sigmoid_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
+@forward(within_5_ulp, flops=4)
+def sigmoid(x: Array) -> Array:
     """The logistic function, elementwise: σ(x) = 1 / (1 + exp(-x)).
 
-    x      (…) float32 or float64 of any shape and strides: a NumPy array or a torch tensor on the CPU
-    out    x's shape in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    x      (…) any shape
 
-    Returns an array of x's shape, kind and dtype, within 5 ULP, also for x far below 0: σ(-80) is 1.8e-35.
-    Raises ValueError or TypeError, naming the argument, for another dtype or an unusable `out`.
+    Returns an array of x's shape, within 5 ULP, also for x far below 0: σ(-80) is 1.8e-35.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.sigmoid(np.array([0.0, np.log(3.0)]))
     array([0.5 , 0.75])
     """
-    return run_forward("sigmoid", kernel, x, out)
-
-
-def sigmoid_reference(x: Array) -> Array:
     return stable_sigmoid(precise(x))
 
 
-def sigmoid_bound(x: Array) -> Array:
-    return 10 * unit_roundoff(x.dtype) * sigmoid_reference(x) + 2 * smallest(x.dtype)
-
-
-SIGMOID = contract(sigmoid_run, sigmoid_reference, sigmoid_bound, flops=4)
-
-
-def sigmoid_backward_run(kernel: Kernel, x: Any, dy: Any, *, out: Any = None) -> Any:
+@backward(within_8_ulp, flops=7)
+def sigmoid_backward(x: Array, dy: Array) -> Array:
     """The logistic function's gradient, elementwise: dy · σ(x) · (1 - σ(x)).
 
-    x, dy  (…) the function's input and the gradient of the loss by its output, float32 or float64, any strides
-    out    x's shape in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    x, dy  (…) the function's input, and the gradient of the loss by its output
 
-    Returns an array of x's shape, kind and dtype, within 8 ULP, even where 1 - σ(x) is nearly 0.
-    Raises ValueError or TypeError, naming the argument, for arrays that do not match or an unusable `out`.
+    Returns an array of x's shape, within 8 ULP, even where 1 - σ(x) is nearly 0.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.sigmoid_backward(np.array([0.0]), np.array([8.0]))
     array([2.])
     """
-    return run_backward("sigmoid_backward", kernel, x, dy, out)
+    return precise(dy) * (stable_sigmoid(precise(x)) * stable_sigmoid(-precise(x)))
 
 
-def sigmoid_backward_reference(x: Array, dy: Array) -> Array:
-    wide = precise(x)
-    return precise(dy) * (stable_sigmoid(wide) * stable_sigmoid(-wide))
-
-
-def sigmoid_backward_bound(x: Array, dy: Array) -> Array:
-    return _within_8_ulp(x, dy, sigmoid_backward_reference(x, dy))
-
-
-def _within_8_ulp(x: Array, dy: Array, exact: Array) -> Array:
-    size = np.minimum(np.abs(precise(dy)), np.finfo(x.dtype).max)
-    return 16 * unit_roundoff(x.dtype) * np.abs(exact) + (4 * size + 2) * smallest(x.dtype)
-
-
-SIGMOID_BACKWARD = contract(
-    sigmoid_backward_run, sigmoid_backward_reference, sigmoid_backward_bound, flops=7, backward=True
-)
-
-
-# --- tanh
-
-
-def tanh_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
+@forward(within_5_ulp, flops=5)
+def tanh(x: Array) -> Array:
     """The hyperbolic tangent, elementwise: (exp(x) - exp(-x)) / (exp(x) + exp(-x)).
 
-    x      (…) float32 or float64 of any shape and strides: a NumPy array or a torch tensor on the CPU
-    out    x's shape in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    x      (…) any shape
 
-    Returns an array of x's shape, kind and dtype, within 5 ULP, even near 0, where the definition's difference cancels.
-    Raises ValueError or TypeError, naming the argument, for another dtype or an unusable `out`.
+    Returns an array of x's shape, within 5 ULP, even near 0, where the definition's difference cancels.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.tanh(np.array([0.0, np.log(2.0)]))
     array([0. , 0.6])
     """
-    return run_forward("tanh", kernel, x, out)
-
-
-def tanh_reference(x: Array) -> Array:
     return np.tanh(precise(x))
 
 
-def tanh_bound(x: Array) -> Array:
-    return 10 * unit_roundoff(x.dtype) * np.abs(tanh_reference(x)) + 2 * smallest(x.dtype)
-
-
-TANH = contract(tanh_run, tanh_reference, tanh_bound, flops=5)
-
-
-def tanh_backward_run(kernel: Kernel, x: Any, dy: Any, *, out: Any = None) -> Any:
+@backward(within_8_ulp, flops=7)
+def tanh_backward(x: Array, dy: Array) -> Array:
     """The hyperbolic tangent's gradient, elementwise: dy · (1 - tanh²(x)).
 
-    x, dy  (…) the function's input and the gradient of the loss by its output, float32 or float64, any strides
-    out    x's shape in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    x, dy  (…) the function's input, and the gradient of the loss by its output
 
-    Returns an array of x's shape, kind and dtype, within 8 ULP, even where 1 - tanh² is nearly 0.
-    Raises ValueError or TypeError, naming the argument, for arrays that do not match or an unusable `out`.
+    Returns an array of x's shape, within 8 ULP, even where 1 - tanh² is nearly 0.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.tanh_backward(np.array([0.0]), np.array([3.0]))
     array([3.])
     """
-    return run_backward("tanh_backward", kernel, x, dy, out)
-
-
-def tanh_backward_reference(x: Array, dy: Array) -> Array:
-    """1 - tanh² = 4 σ(2x) σ(-2x), which does not cancel."""
     wide = 2 * precise(x)
-    return precise(dy) * (4 * stable_sigmoid(wide) * stable_sigmoid(-wide))
+    return precise(dy) * (4 * stable_sigmoid(wide) * stable_sigmoid(-wide))  # 1 - tanh² = 4 σ(2x) σ(-2x)
 
 
-def tanh_backward_bound(x: Array, dy: Array) -> Array:
-    return _within_8_ulp(x, dy, tanh_backward_reference(x, dy))
-
-
-TANH_BACKWARD = contract(tanh_backward_run, tanh_backward_reference, tanh_backward_bound, flops=7, backward=True)
-
-
-# --- softmax
+# --- softmax: not elementwise, so with a run of its own
 
 
 def softmax_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
-    """Softmax over the last axis: exp(x[…, j] - max) / Σ_k exp(x[…, k] - max), max the largest along the axis.
-
-    x      (…, n) float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
-    out    x's shape in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
-
-    Returns an array of x's shape, kind and dtype. Without the subtraction exp would overflow for x beyond 88 (float32)
-    or 709 (float64).
-    Raises ValueError or TypeError, naming the argument, for an x without axes, another dtype or an unusable `out`.
-
-    >>> import numpy as np, loopnest as ln
-    >>> ln.softmax(np.array([1000.0, 1000.0 + np.log(3.0)])).round(6)
-    array([0.25, 0.75])
-    """
     call = Call("softmax", x=x)
     (x,) = call.inputs
     if x.ndim == 0:
@@ -300,6 +240,16 @@ def softmax_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
 
 
 def softmax_reference(x: Array) -> Array:
+    """Softmax over the last axis: exp(x[…, j] - max) / Σ_k exp(x[…, k] - max), max the largest along the axis.
+
+    x      (…, n) one axis or more
+
+    Returns an array of x's shape. Without the subtraction exp would overflow beyond x = 88 (float32) or 709 (float64).
+
+    >>> import numpy as np, loopnest as ln
+    >>> ln.softmax(np.array([1000.0, 1000.0 + np.log(3.0)])).round(6)
+    array([0.25, 0.75])
+    """
     wide = precise(x)
     if not wide.size:
         return wide
@@ -308,10 +258,10 @@ def softmax_reference(x: Array) -> Array:
         return powers / powers.sum(axis=-1, keepdims=True)
 
 
-def softmax_bound(x: Array) -> Array:
+def softmax_bound(p: Array, x: Array) -> Array:
     """With d = x - max: d rounds, so exp(d) has the relative error |d| u, and 3 ULP of its own. The sum has the mean of
     its terms' errors and γ_n; the quotient rounds. exp may underflow."""
-    wide, p = precise(x), softmax_reference(x)
+    wide = precise(x)
     if not wide.size:
         return wide
     u = unit_roundoff(x.dtype)
@@ -321,4 +271,4 @@ def softmax_bound(x: Array) -> Array:
         return np.where(p > 0, p * (relative + of_sum + 2 * u), 0) + 2 * smallest(x.dtype)
 
 
-SOFTMAX = contract(softmax_run, softmax_reference, softmax_bound, flops=5, shapes="rows")
+softmax = _contract(softmax_run, softmax_reference, softmax_bound, flops=5, shapes="rows")

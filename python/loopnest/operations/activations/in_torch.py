@@ -4,8 +4,13 @@ Each call of a chain is one pass over the array. In place, the passes after the 
 new array for every intermediate result would also cost page faults.
 """
 
+from typing import TYPE_CHECKING
+
 from ...backends import TORCH
 from ...backends.torch import Tensor, on_tensors
+
+if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+    import torch
 
 
 @on_tensors()
@@ -14,8 +19,6 @@ def relu_eager(x: Tensor, y: Tensor) -> None:
 
     One load, one vector maximum and one store an element, shared among threads: bound by memory.
     """
-    import torch
-
     torch.clamp(x, min=0, out=y)
 
 
@@ -25,8 +28,6 @@ def relu_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
 
     Two loads, a compare, a blend and a store: one pass, bound by memory, whatever the signs of x.
     """
-    import torch
-
     torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=dx)
 
 
@@ -38,8 +39,6 @@ def sigmoid_eager(x: Tensor, y: Tensor) -> None:
     0, although σ(x) is still a subnormal number. Here numerator and denominator are at most 1 and 2, and the tail keeps
     its digits. The price is the passes: beyond the caches each carries the array from memory and back.
     """
-    import torch
-
     below = torch.abs(x).neg_().exp_().add_(1)
     torch.clamp(x, max=0, out=y).exp_().div_(below)
 
@@ -50,8 +49,6 @@ def sigmoid_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
 
     Seven passes, two of them over the scratch for 1 + t. See `sigmoid` for what they cost.
     """
-    import torch
-
     t = torch.abs(x, out=dx).neg_().exp_()
     below = t + 1
     t.div_(below).div_(below).mul_(dy)
@@ -64,8 +61,6 @@ def tanh_eager(x: Tensor, y: Tensor) -> None:
     A few tens of instructions an element, eight or sixteen elements at a time: bound by arithmetic in the caches and
     by memory beyond them, some ten times faster than a loop over libm's scalar tanh.
     """
-    import torch
-
     torch.tanh(x, out=y)
 
 
@@ -76,8 +71,6 @@ def tanh_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     autograd keeps y = tanh x from the forward pass and computes 1 - y·y. That is cheaper, but near |x| = 9 in float32 y
     rounds to 1 and the gradient to 0. Eight passes here, one there.
     """
-    import torch
-
     t = torch.abs(x, out=dx).mul_(-2).exp_()
     below = t + 1
     t.div_(below).div_(below).mul_(4).mul_(dy)
@@ -90,8 +83,6 @@ def softmax_eager(x: Tensor, y: Tensor) -> None:
     One kernel makes three passes over a row; a chain of calls makes three over the whole array. Threads share the rows.
     torch itself gathers an input whose rows are not in C order.
     """
-    import torch
-
     torch.softmax(x, dim=1, out=y)
 
 

@@ -38,17 +38,15 @@ def is_tanh(operation: str, approximate: str) -> bool:
     return approximate == "tanh"
 
 
-def _exact_form(arguments: Arguments) -> Arguments:
-    return Arguments(arguments.inputs, {"approximate": "none"})
-
-
-VARIATIONS = {"approximate='none'": _exact_form}
+VARIATIONS = {"approximate='none'": lambda arguments: Arguments(arguments.inputs, {"approximate": "none"})}
 
 
 # The functions themselves, in the precision of their argument. Q(t) = erfc(t/√2)/2 is the normal distribution's tail,
 # φ its density, Φ(x) = Q(-x) its distribution function. w(x) = 2√(2/π)(x + 0.044715 x³), so that
 # (1 + tanh(w/2)) / 2 = σ(w).
 
+PI = np.longdouble("3.14159265358979323846264338327950288")
+CUBIC = np.longdouble("0.044715")
 _TAIL = np.array([np.longdouble(coefficient) for coefficient in erfc.LONG_DOUBLE])
 
 
@@ -80,26 +78,16 @@ def tanh_argument(x: Array) -> tuple[Array, Array]:
     return scale * x * (1 + cubic * square), scale * (1 + 3 * cubic * square)
 
 
-PI = np.longdouble("3.14159265358979323846264338327950288")
-CUBIC = np.longdouble("0.044715")
-
-
-# --- gelu
-
-
 def gelu_run(kernel: Kernel, x: Any, *, approximate: str = "tanh", out: Any = None) -> Any:
     """The Gaussian error linear unit, elementwise: x · Φ(x), Φ the normal distribution function.
 
-    x            (…) float32 or float64 of any shape and strides: a NumPy array or a torch tensor on the CPU
+    x            (…) any shape
     approximate  "none": the exact form, x · (1 + erf(x/√2)) / 2
                  "tanh": x · (1 + tanh(√(2/π) · (x + 0.044715 x³))) / 2, as GPT-2 has it; within 5e-4 of the exact form
-    out          x's shape in C order, to receive the result; a new array where it is None
-    impl         the id of an implementation; the fastest that runs here where it is None
 
-    Returns an array of x's shape, kind and dtype, within 4 + κ ULP, where κ = |x gelu'(x) / gelu(x)| is the condition
-    number: 1 around 0 and to the right, 100 at -10 in the exact form. Neither form cancels in its tail: gelu(-10) is
-    -7.62e-23 in the exact form and -1.20e-37 in the tanh form. gelu(-inf) is NaN, as -inf · 0 is.
-    Raises ValueError or TypeError, naming the argument, for another dtype or form, or an unusable `out`.
+    Returns an array of x's shape, within 4 + κ ULP, where κ = |x gelu'(x) / gelu(x)| is the condition number: 1
+    around 0 and to the right, 100 at -10 in the exact form. Neither form cancels in its tail: gelu(-10) is -7.62e-23 in
+    the exact form and -1.20e-37 in the tanh form. gelu(-inf) is NaN, as -inf · 0 is.
     Hendrycks and Gimpel, Gaussian Error Linear Units (2016).
 
     >>> import numpy as np, loopnest as ln
@@ -144,25 +132,17 @@ def gelu_bound(x: Array, *, approximate: str = "tanh") -> tuple[Array]:
     return (gelu_error(precise(x), x.dtype, approximate),)
 
 
-def gelu_flops(m: int, n: int) -> int:
-    """8 an element in the tanh form: w takes 4, and σ(w) 4, its exponential counted as one."""
-    return 8 * m * n
-
-
 GELU = Contract(
     run=gelu_run,
     sample=sample_forward,
     reference=gelu_reference,
     bound=gelu_bound,
-    flops=gelu_flops,
+    flops=lambda m, n: 8 * m * n,  # in the tanh form: w takes 4, and σ(w) 4, its exponential counted as one
     traffic=lambda itemsize, m, n: 2 * itemsize * m * n,
     workloads=WORKLOADS,
     variations=VARIATIONS,
     fast_path=FastPath("elementwise", option=True),  # the tanh form
 )
-
-
-# --- gelu_backward
 
 
 def gelu_backward_run(kernel: Kernel, x: Any, dy: Any, *, approximate: str = "tanh", out: Any = None) -> Any:
@@ -171,15 +151,11 @@ def gelu_backward_run(kernel: Kernel, x: Any, dy: Any, *, approximate: str = "ta
         exact form   gelu'(x) = Φ(x) + x φ(x)                     φ = Φ', the normal density
         tanh form    gelu'(x) = σ(w) + x σ(w) σ(-w) w'(x)         w = 2√(2/π)(x + 0.044715 x³)
 
-    x, dy        (…) GELU's input and the gradient of the loss by its output, float32 or float64, any strides
+    x, dy        (…) GELU's input, and the gradient of the loss by its output
     approximate  the form, "tanh" or "none", as for gelu
-    out          x's shape in C order, to receive the result; a new array where it is None
-    impl         the id of an implementation; the fastest that runs here where it is None
 
-    Returns an array of x's shape, kind and dtype; NaN at ±inf, as ∞ · 0 is. The two terms cancel at x = -0.75, where
-    the gradient is zero: the error is bounded in ULP of their magnitudes.
-    Raises ValueError or TypeError, naming the argument, for arrays that do not match, another form, or an unusable
-    `out`.
+    Returns an array of x's shape; NaN at ±inf, as ∞ · 0 is. The two terms cancel at x = -0.75, where the gradient is
+    zero: the error is bounded in ULP of their magnitudes.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.gelu_backward(np.array([-1.0, 0.0, 1.0]), np.ones(3), approximate="none").round(4)
@@ -206,8 +182,7 @@ def gelu_backward_reference(x: Array, dy: Array, *, approximate: str = "tanh") -
 def gelu_backward_bound(x: Array, dy: Array, *, approximate: str = "tanh") -> tuple[Array]:
     """Each term has some roundings of its own. Its exponential has the relative error of its exponent times the
     exponent's size. The first term is an integral of the second, so its steepness is the second's size. Below the
-    normal
-    numbers an exponential is off by half a subnormal, times at most w' or x² and |x|."""
+    normal numbers an exponential is off by half a subnormal, times at most w' or x² and |x|."""
     wide = precise(x)
     with np.errstate(all="ignore"):
         first, second, exponent = slope_terms(wide, approximate)
@@ -218,17 +193,12 @@ def gelu_backward_bound(x: Array, dy: Array, *, approximate: str = "tanh") -> tu
         return (size * (error + beneath) + (2 * size + 2) * smallest(x.dtype),)
 
 
-def gelu_backward_flops(m: int, n: int) -> int:
-    """16 an element: gelu's, and w', σ(-w), the products and the sum."""
-    return 16 * m * n
-
-
 GELU_BACKWARD = Contract(
     run=gelu_backward_run,
     sample=sample_backward,
     reference=gelu_backward_reference,
     bound=gelu_backward_bound,
-    flops=gelu_backward_flops,
+    flops=lambda m, n: 16 * m * n,  # gelu's 8, and w', σ(-w), the products and the sum
     traffic=lambda itemsize, m, n: 3 * itemsize * m * n,
     workloads=WORKLOADS,
     variations=VARIATIONS,

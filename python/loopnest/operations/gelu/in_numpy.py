@@ -91,10 +91,7 @@ def gelu_backward_vectorized(x: Array, dy: Array, dx: Array, tanh_form: bool) ->
 
 
 RUNGS = {
-    "gelu": [
-        NUMPY.rung(gelu_scalar, "scalar"),
-        NUMPY.rung(gelu_vectorized, "vectorized", faster_than="numpy.scalar"),
-    ],
+    "gelu": [NUMPY.rung(gelu_scalar, "scalar"), NUMPY.rung(gelu_vectorized, "vectorized", faster_than="numpy.scalar")],
     "gelu_backward": [
         NUMPY.rung(gelu_backward_scalar, "scalar"),
         NUMPY.rung(gelu_backward_vectorized, "vectorized", faster_than="numpy.scalar"),

@@ -118,8 +118,7 @@ RUNGS = {
     ],
     "gelu_backward": [
         TORCH.rung(gelu_backward_eager, "eager"),
-        TORCH.rung(
-            gelu_backward_compiled, "compiled", requires=why_no_compiler, slow_start=True, faster_than="torch.eager"
-        ),
+        TORCH.rung(gelu_backward_compiled, "compiled", requires=why_no_compiler, slow_start=True,
+                   faster_than="torch.eager"),
     ],
-}
+}  # fmt: skip

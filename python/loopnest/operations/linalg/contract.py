@@ -8,11 +8,7 @@ import numpy as np
 
 from ...arrays import Array, Call, as_matrices, empty
 from ...numerics import gamma, precise, unit_roundoff
-from ...operation import Arguments, Contract, FastPath, Kernel, Workload
-
-
-def _normal(shape: tuple[int, ...], dtype: Any, rng: np.random.Generator) -> Array:
-    return rng.standard_normal(shape).astype(dtype)
+from ...operation import Contract, FastPath, Kernel, Workload, normal
 
 
 def _vectors(*lengths: int) -> tuple[Workload, ...]:
@@ -29,13 +25,10 @@ def _squares(*lengths: int) -> tuple[Workload, ...]:
 def dot_run(kernel: Kernel, x: Any, y: Any, *, out: Any = None) -> Any:
     """The dot product of two vectors, x · y = Σ_i x[i] · y[i].
 
-    x, y   (n,) float32 or float64 of one dtype, any strides: NumPy arrays or torch tensors on the CPU
-    out    an array without axes, (), to receive the result; a new one where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    x, y   (n,)
 
-    Returns a scalar of the inputs' dtype (a tensor without axes for tensors), with |result - exact| <= γ_n · |x|·|y|
-    (Higham, Accuracy and Stability of Numerical Algorithms, §3.1). Vectors without elements give 0.
-    Raises ValueError or TypeError, naming the argument, for vectors that do not match or an unusable `out`.
+    Returns a scalar, (), with |result - exact| <= γ_n · |x|·|y| (Higham, Accuracy and Stability of Numerical
+    Algorithms, §3.1). Vectors without elements give 0.
 
     >>> import numpy as np, loopnest as ln
     >>> float(ln.dot(np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])))
@@ -52,11 +45,6 @@ def dot_run(kernel: Kernel, x: Any, y: Any, *, out: Any = None) -> Any:
     return call.result(total)
 
 
-def dot_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    n = workload.shape["n"]
-    return Arguments((_normal((n,), dtype, rng), _normal((n,), dtype, rng)))
-
-
 def dot_reference(x: Array, y: Array) -> tuple[Array]:
     return (np.asarray((precise(x) * precise(y)).sum()),)
 
@@ -67,7 +55,7 @@ def dot_bound(x: Array, y: Array) -> tuple[Array]:
 
 DOT = Contract(
     run=dot_run,
-    sample=dot_sample,
+    sample=normal("n", "n"),
     reference=dot_reference,
     bound=dot_bound,
     flops=lambda n: 2 * n,
@@ -82,13 +70,10 @@ DOT = Contract(
 def sum_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
     """The sum of all elements.
 
-    a      (…) float32 or float64 of any shape and any strides: a NumPy array or a torch tensor on the CPU
-    out    an array without axes, (), to receive the result; a new one where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    a      (…) any shape
 
-    Returns a scalar of a's dtype (a tensor without axes for a tensor), with |result - exact| <= γ_{n-1} · Σ|a| for n
-    elements, in whatever order they are added (Higham, Accuracy and Stability of Numerical Algorithms, §4.2).
-    Raises ValueError or TypeError, naming the argument, for another dtype or an unusable `out`.
+    Returns a scalar, (), with |result - exact| <= γ_{n-1} · Σ|a| for n elements, added in any order (Higham, Accuracy
+    and Stability of Numerical Algorithms, §4.2).
 
     >>> import numpy as np, loopnest as ln
     >>> float(ln.sum(np.arange(6.0).reshape(2, 3)))
@@ -115,10 +100,6 @@ def _add_up(kernel: Kernel, pieces: Any, total: Array) -> None:
     total[()] = sums.sum()
 
 
-def sum_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    return Arguments((_normal((workload.shape["m"], workload.shape["n"]), dtype, rng),))
-
-
 def sum_reference(a: Array) -> tuple[Array]:
     return (np.asarray(precise(a).sum()),)
 
@@ -129,7 +110,7 @@ def sum_bound(a: Array) -> tuple[Array]:
 
 SUM = Contract(
     run=sum_run,
-    sample=sum_sample,
+    sample=normal("mn"),
     reference=sum_reference,
     bound=sum_bound,
     flops=lambda m, n: m * n,
@@ -144,12 +125,9 @@ SUM = Contract(
 def add_run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
     """The sum of two arrays, element by element, with NumPy's broadcasting.
 
-    a, b   (…) float32 or float64 of one dtype, shapes that broadcast, any strides: NumPy arrays or torch tensors
-    out    the broadcast shape in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    a, b   (…) shapes that broadcast
 
-    Returns a + b, correctly rounded as IEEE 754 says, of the inputs' kind and dtype.
-    Raises ValueError or TypeError, naming the argument, for shapes that do not fit or an unusable `out`.
+    Returns a + b, of the broadcast shape, each element correctly rounded (IEEE 754).
 
     >>> import numpy as np, loopnest as ln
     >>> ln.add(np.array([[1.0], [2.0]]), np.array([10.0, 20.0]))
@@ -168,11 +146,6 @@ def add_run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
     return call.result(c)
 
 
-def add_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    shape = workload.shape["m"], workload.shape["n"]
-    return Arguments((_normal(shape, dtype, rng), _normal(shape, dtype, rng)))
-
-
 def add_reference(a: Array, b: Array) -> tuple[Array]:
     return (precise(a) + precise(b),)
 
@@ -184,7 +157,7 @@ def add_bound(a: Array, b: Array) -> tuple[Array]:
 
 ADD = Contract(
     run=add_run,
-    sample=add_sample,
+    sample=normal("mn", "mn"),
     reference=add_reference,
     bound=add_bound,
     flops=lambda m, n: m * n,
@@ -200,13 +173,9 @@ ADD = Contract(
 def transpose_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
     """The transposed matrix, written to memory of its own: out[j, i] = a[i, j].
 
-    a      (m, n) float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
-    out    (n, m) in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    a      (m, n)
 
-    Returns (n, m), of a's kind and dtype, the same bits. (NumPy's a.T moves nothing: it is a view with the strides
-    exchanged. This operation is about the moves.)
-    Raises ValueError or TypeError, naming the argument, for another number of axes or an unusable `out`.
+    Returns (n, m), the same bits. (NumPy's a.T moves nothing: it is a view with the strides exchanged.)
 
     >>> import numpy as np, loopnest as ln
     >>> ln.transpose(np.array([[1.0, 2.0, 3.0]]))
@@ -223,10 +192,6 @@ def transpose_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
     return call.result(result)
 
 
-def transpose_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    return Arguments((_normal((workload.shape["m"], workload.shape["n"]), dtype, rng),))
-
-
 def transpose_reference(a: Array) -> tuple[Array]:
     return (precise(a).T,)
 
@@ -237,7 +202,7 @@ def transpose_bound(a: Array) -> tuple[Array]:
 
 TRANSPOSE = Contract(
     run=transpose_run,
-    sample=transpose_sample,
+    sample=normal("mn"),
     reference=transpose_reference,
     bound=transpose_bound,
     flops=lambda m, n: 0,
@@ -252,14 +217,11 @@ TRANSPOSE = Contract(
 def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> Any:
     """A layer of perceptrons before their activation: y = x @ w + b.
 
-    x      (m, k) float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
-    w      (k, n) of the same dtype, a column for each perceptron
+    x      (m, k) a row for each sample
+    w      (k, n) a column for each perceptron
     b      (n,) the biases
-    out    (m, n) in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
 
-    Returns y, (m, n), of the inputs' kind and dtype, with |y - exact| <= γ_{k+1} · (|x||w| + |b|) elementwise.
-    Raises ValueError or TypeError, naming the argument, for shapes that do not fit or an unusable `out`.
+    Returns y, (m, n), with |y - exact| <= γ_{k+1} · (|x||w| + |b|) elementwise.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.linear(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
@@ -280,11 +242,6 @@ def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> An
     return call.result(y)
 
 
-def linear_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    m, k, n = (workload.shape[axis] for axis in "mkn")
-    return Arguments((_normal((m, k), dtype, rng), _normal((k, n), dtype, rng), _normal((n,), dtype, rng)))
-
-
 def linear_reference(x: Array, w: Array, b: Array) -> tuple[Array]:
     return (precise(x) @ precise(w) + precise(b),)
 
@@ -296,7 +253,7 @@ def linear_bound(x: Array, w: Array, b: Array) -> tuple[Array]:
 
 LINEAR = Contract(
     run=linear_run,
-    sample=linear_sample,
+    sample=normal("mk", "kn", "n"),
     reference=linear_reference,
     bound=linear_bound,
     flops=lambda m, k, n: 2 * m * k * n + m * n,

@@ -261,10 +261,7 @@ RUNGS = {
         NUMBA.rung(sum_many_accumulators, "many_accumulators", faster_than="numba.row_wise"),
         NUMBA.rung(sum_vectorized, "vectorized", faster_than="numba.row_wise"),
     ],
-    "add": [
-        NUMBA.rung(add_vectorized, "vectorized"),
-        NUMBA.rung(add_parallel, "parallel"),
-    ],
+    "add": [NUMBA.rung(add_vectorized, "vectorized"), NUMBA.rung(add_parallel, "parallel")],
     "transpose": [
         NUMBA.rung(transpose_naive, "naive"),
         NUMBA.rung(transpose_blocked, "blocked", faster_than="numba.naive"),

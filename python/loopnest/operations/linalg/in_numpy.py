@@ -144,10 +144,7 @@ RUNGS = {
         NUMPY.rung(sum_row_wise, "row_wise", faster_than="numpy.scalar"),
         NUMPY.rung(sum_sum, "sum", faster_than="numpy.scalar"),
     ],
-    "add": [
-        NUMPY.rung(add_scalar, "scalar"),
-        NUMPY.rung(add_vectorized, "vectorized", faster_than="numpy.scalar"),
-    ],
+    "add": [NUMPY.rung(add_scalar, "scalar"), NUMPY.rung(add_vectorized, "vectorized", faster_than="numpy.scalar")],
     "transpose": [
         NUMPY.rung(transpose_naive, "naive"),
         NUMPY.rung(transpose_copy, "copy", faster_than="numpy.naive"),

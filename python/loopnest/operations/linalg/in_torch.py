@@ -1,7 +1,12 @@
 """The linear algebra in PyTorch: one call each, into `out` where torch offers it."""
 
+from typing import TYPE_CHECKING
+
 from ...backends import TORCH
 from ...backends.torch import Tensor, on_tensors
+
+if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+    import torch
 
 
 @on_tensors()
@@ -12,8 +17,6 @@ def dot_eager(x: Tensor, y: Tensor, result: Tensor) -> None:
     loads a multiply-add leave it bound by memory once the vectors outgrow the caches; below a few thousand elements
     the call itself, a few µs, is most of the time.
     """
-    import torch
-
     torch.dot(x, y, out=result)
 
 
@@ -25,8 +28,6 @@ def sum_eager(a: Tensor, result: Tensor) -> None:
     not with n, as in NumPy's pairwise sum, at no cost in speed. Large arrays are shared among threads. One load an
     addition: the limit is memory.
     """
-    import torch
-
     torch.sum(a, dim=(0, 1), out=result)
 
 
@@ -38,8 +39,6 @@ def add_eager(a: Tensor, b: Tensor, c: Tensor) -> None:
     where a stride there is one element, or zero for one operand. With 12 bytes moved for one float32 addition nothing
     but memory matters: `out=` is worth more here than any instruction, since new memory is a page fault every 4 KiB.
     """
-    import torch
-
     torch.add(a, b, out=c)
 
 
@@ -61,8 +60,6 @@ def linear_eager(x: Tensor, w: Tensor, b: Tensor, y: Tensor) -> None:
     BLAS computes c ← x·w + c, so filling c with the bias costs one pass of stores and spares the read, add and store
     of a pass after the product. Beyond that it is matmul's `torch.eager`.
     """
-    import torch
-
     torch.addmm(b, x, w, out=y)
 
 

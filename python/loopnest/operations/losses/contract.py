@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import Array, Call, as_matrices, empty
 from ...numerics import gamma, precise, unit_roundoff
-from ...operation import Arguments, Contract, Kernel, Workload
+from ...operation import Arguments, Contract, Kernel, Workload, normal
 
 # --- mse: L = 1/N Σ (y - t)²
 
@@ -16,13 +16,9 @@ from ...operation import Arguments, Contract, Kernel, Workload
 def mse_run(kernel: Kernel, y: Any, t: Any, *, out: Any = None) -> Any:
     """The mean squared error, L = 1/N · Σ (y - t)², over all N elements.
 
-    y      (…) predictions, float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
-    t      (…) targets, of y's shape and dtype
-    out    an array without axes, (), to receive the result; a new one where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    y, t   (…) predictions and targets, of one shape
 
-    Returns a scalar of the inputs' dtype (a tensor without axes for tensors); NaN where there are no elements.
-    Raises ValueError or TypeError, naming the argument, for arrays that do not match or an unusable `out`.
+    Returns a scalar, (); NaN where there are no elements.
 
     >>> import numpy as np, loopnest as ln
     >>> float(ln.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
@@ -50,11 +46,6 @@ def _check_same_shape(operation: str, y: Array, t: Array) -> None:
         raise ValueError(f"{operation}: t has shape {t.shape}, expected {y.shape} to match y")
 
 
-def mse_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    n = workload.shape["n"]
-    return Arguments((rng.standard_normal(n).astype(dtype), rng.standard_normal(n).astype(dtype)))
-
-
 def mse_reference(y: Array, t: Array) -> tuple[Array]:
     error = precise(y) - precise(t)
     return (np.asarray(np.square(error).sum() / error.size if error.size else np.nan),)
@@ -69,7 +60,7 @@ VECTORS = tuple(Workload(f"n-{n}", {"n": n}) for n in (1_000, 65_536, 1_048_576,
 
 MSE = Contract(
     run=mse_run,
-    sample=mse_sample,
+    sample=normal("n", "n"),
     reference=mse_reference,
     bound=mse_bound,
     flops=lambda n: 3 * n,
@@ -81,13 +72,9 @@ MSE = Contract(
 def mse_backward_run(kernel: Kernel, y: Any, t: Any, *, out: Any = None) -> Any:
     """The gradient of the mean squared error with respect to y: ∂L/∂y = 2 (y - t) / N.
 
-    y      (…) predictions, float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
-    t      (…) targets, of y's shape and dtype
-    out    y's shape in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    y, t   (…) predictions and targets, of one shape
 
-    Returns an array of y's shape, kind and dtype.
-    Raises ValueError or TypeError, naming the argument, for arrays that do not match or an unusable `out`.
+    Returns an array of y's shape.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.mse_backward(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
@@ -114,7 +101,7 @@ def mse_backward_bound(y: Array, t: Array) -> tuple[Array]:
 
 MSE_BACKWARD = Contract(
     run=mse_backward_run,
-    sample=mse_sample,
+    sample=normal("n", "n"),
     reference=mse_backward_reference,
     bound=mse_backward_bound,
     flops=lambda n: 3 * n,
@@ -129,15 +116,11 @@ MSE_BACKWARD = Contract(
 def cross_entropy_run(kernel: Kernel, logits: Any, labels: Any, *, out: Any = None) -> Any:
     """The softmax cross-entropy, L = 1/n · Σ_i ( log Σ_j exp(logits[i, j]) - logits[i, labels[i]] ).
 
-    logits  (n, c) unnormalised log-probabilities of c classes, float32 or float64, any strides
+    logits  (n, c) unnormalised log-probabilities of c classes
     labels  (n,) int64, the true class of each row, 0 <= label < c
-    out     an array without axes, (), to receive the result; a new one where it is None
-    impl    the id of an implementation; the fastest that runs here where it is None
 
-    Returns the mean over the batch, a scalar of the logits' dtype (a tensor without axes for tensors); NaN for an empty
-    batch. Each row's largest logit is subtracted first, so that exp does not overflow.
-    Raises ValueError or TypeError, naming the argument, for a label that is no class, shapes that do not match, or an
-    unusable `out`.
+    Returns the mean over the batch, a scalar, (); NaN for an empty batch. Each row's largest logit is subtracted first,
+    so that exp does not overflow.
 
     >>> import numpy as np, loopnest as ln
     >>> float(ln.cross_entropy(np.zeros((1, 4)), np.array([2])).round(4))  # log 4
@@ -229,15 +212,11 @@ CROSS_ENTROPY = Contract(
 def cross_entropy_backward_run(kernel: Kernel, logits: Any, labels: Any, *, out: Any = None) -> Any:
     """The gradient of the softmax cross-entropy with respect to the logits: (softmax(logits) - onehot(labels)) / n.
 
-    logits  (n, c) unnormalised log-probabilities of c classes, float32 or float64, any strides
+    logits  (n, c) unnormalised log-probabilities of c classes
     labels  (n,) int64, the true class of each row, 0 <= label < c
-    out     (n, c) in C order, to receive the result; a new array where it is None
-    impl    the id of an implementation; the fastest that runs here where it is None
 
     With p = softmax(l): L_i = log Σ_j exp(l_j) - l_label, so ∂L_i/∂l_j = p_j - [j = label]; the mean divides by n.
-    Returns (n, c), of the logits' kind and dtype.
-    Raises ValueError or TypeError, naming the argument, for a label that is no class, shapes that do not match, or an
-    unusable `out`.
+    Returns (n, c).
 
     >>> import numpy as np, loopnest as ln
     >>> ln.cross_entropy_backward(np.zeros((1, 4)), np.array([2]))

@@ -1,7 +1,12 @@
 """The losses in PyTorch."""
 
+from typing import TYPE_CHECKING
+
 from ...backends import TORCH
 from ...backends.torch import Tensor, on_tensors
+
+if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+    import torch
 
 
 @on_tensors()
@@ -11,8 +16,6 @@ def mse_eager(y: Tensor, t: Tensor, loss: Tensor) -> None:
     The scratch has the inputs' size: it is written and read again, so memory carries twice the bytes that one fused
     pass would need. The mean adds in a cascade, see `sum`.
     """
-    import torch
-
     loss.copy_(torch.nn.functional.mse_loss(y, t))
 
 
@@ -23,8 +26,6 @@ def mse_backward_eager(y: Tensor, t: Tensor, dy: Tensor, count: int) -> None:
     The second pass reads and writes what the first has written: from the cache while `dy` fits, and beyond it two
     fifths of all traffic.
     """
-    import torch
-
     torch.sub(y, t, out=dy).mul_(2 / count)
 
 
@@ -35,8 +36,6 @@ def cross_entropy_eager(logits: Tensor, labels: Tensor, loss: Tensor) -> None:
     log_softmax subtracts each row's maximum, then the logarithm of the sum of exponentials, so nothing overflows. It
     writes all n·c values where n are wanted: for a vocabulary of 50,000 that scratch is most of the memory traffic.
     """
-    import torch
-
     loss.copy_(torch.nn.functional.cross_entropy(logits, labels))
 
 
@@ -47,8 +46,6 @@ def cross_entropy_backward_eager(logits: Tensor, labels: Tensor, dlogits: Tensor
     The n scattered subtractions are one call and touch one cache line a row. The passes over `dlogits` are the cost, as
     in `softmax`, plus one.
     """
-    import torch
-
     torch.softmax(logits, dim=1, out=dlogits)
     dlogits.scatter_add_(1, labels[:, None], torch.full_like(dlogits[:, :1], -1))
     dlogits.div_(len(dlogits))

@@ -8,21 +8,17 @@ import numpy as np
 
 from ...arrays import Array, Call
 from ...numerics import gamma, precise
-from ...operation import Arguments, Contract, FastPath, Kernel, Workload
+from ...operation import Contract, FastPath, Kernel, Workload, normal
 
 
 def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
-    """The product of two matrices, c[i, j] = Σ_k a[i, k] · b[k, j].
+    """The product of two matrices, c[i, j] = Σ_p a[i, p] · b[p, j].
 
-    a      (…, m, k) float32 or float64, any strides: a NumPy array or a torch tensor on the CPU
-    b      (…, k, n) of the same dtype; leading axes broadcast as in numpy.matmul
-    out    (…, m, n) in C order, to receive the result; a new array where it is None
-    impl   the id of an implementation, such as "cpp.blocked"; the fastest that runs here where it is None
+    a      (…, m, k)
+    b      (…, k, n); leading axes broadcast as in numpy.matmul
 
-    Returns c, (…, m, n), of the inputs' kind and dtype, with |c - exact| <= γ_k · |a||b| elementwise, where
+    Returns c, (…, m, n), with |c - exact| <= γ_k · |a||b| elementwise, where
     γ_k = k·u / (1 - k·u) and u is the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, §3.5).
-    Raises ValueError or TypeError, naming the argument, for shapes that do not fit, another dtype, or an `out` that
-    is read-only, overlaps an input or is not in C order; UnavailableError for an `impl` that cannot run here.
 
     >>> import numpy as np, loopnest as ln
     >>> ln.matmul(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]]))
@@ -64,25 +60,12 @@ def _shape(a: Array, b: Array) -> tuple[int, ...]:
     return (*batch, a.shape[-2], b.shape[-1])
 
 
-def sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    m, k, n = (workload.shape[axis] for axis in "mkn")
-    return Arguments((rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((k, n)).astype(dtype)))
-
-
 def reference(a: Array, b: Array) -> tuple[Array]:
     return (precise(a) @ precise(b),)
 
 
 def bound(a: Array, b: Array) -> tuple[Array]:
     return (gamma(a.shape[-1], a.dtype) * (np.abs(precise(a)) @ np.abs(precise(b))),)
-
-
-def flops(m: int, k: int, n: int) -> int:
-    return 2 * m * k * n
-
-
-def traffic(itemsize: int, m: int, k: int, n: int) -> int:
-    return itemsize * (m * k + k * n + m * n)
 
 
 def _square(n: int) -> Workload:
@@ -96,11 +79,11 @@ def _gpt2(tokens: int) -> Workload:
 
 CONTRACT = Contract(
     run=run,
-    sample=sample,
+    sample=normal("mk", "kn"),
     reference=reference,
     bound=bound,
-    flops=flops,
-    traffic=traffic,
+    flops=lambda m, k, n: 2 * m * k * n,
+    traffic=lambda itemsize, m, k, n: itemsize * (m * k + k * n + m * n),
     workloads=(
         *(_square(n) for n in (16, 64, 128, 256, 512, 1024, 2048)),
         *(_gpt2(tokens) for tokens in (1, 32, 128, 512)),

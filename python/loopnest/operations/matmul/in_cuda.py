@@ -307,5 +307,5 @@ RUNGS = {
         CUDA.rung(register_tiled, faster_than="cuda.tiled"),
         CUDA.rung(warp_tiled, faster_than="cuda.tiled"),
         CUDA.rung(double_buffered, faster_than="cuda.tiled"),
-    ],
+    ]
 }

@@ -49,5 +49,5 @@ RUNGS = {
         _rung("vectorized", faster_than="cuda_cpp.register_tiled"),
         _rung("warp_tiled", faster_than="cuda_cpp.register_tiled"),
         _rung("double_buffered", faster_than="cuda_cpp.register_tiled"),
-    ],
+    ]
 }

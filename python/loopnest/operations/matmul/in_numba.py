@@ -251,5 +251,5 @@ RUNGS = {
         NUMBA.rung(blocked),
         NUMBA.rung(register_tiled, faster_than=("numba.reordered", "numba.blocked")),
         NUMBA.rung(parallel, faster_than="numba.register_tiled"),
-    ],
+    ]
 }

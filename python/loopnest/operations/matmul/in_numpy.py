@@ -49,5 +49,5 @@ RUNGS = {
         NUMPY.rung(naive),
         NUMPY.rung(rows, faster_than=("numpy.naive", "python.reordered")),
         NUMPY.rung(matmul, faster_than="numpy.rows"),
-    ],
+    ]
 }

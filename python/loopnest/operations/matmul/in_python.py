@@ -40,9 +40,4 @@ def reordered(a: Array, b: Array, c: Array) -> None:
         c[i] = c_row
 
 
-RUNGS = {
-    "matmul": [
-        PYTHON.rung(naive),
-        PYTHON.rung(reordered, faster_than="python.naive"),
-    ],
-}
+RUNGS = {"matmul": [PYTHON.rung(naive), PYTHON.rung(reordered, faster_than="python.naive")]}

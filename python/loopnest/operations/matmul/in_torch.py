@@ -1,7 +1,12 @@
 """matmul in PyTorch: its BLAS library, called directly and from a compiled graph."""
 
+from typing import TYPE_CHECKING
+
 from ...backends import TORCH
 from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
+
+if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+    import torch
 
 
 @on_tensors()
@@ -12,14 +17,10 @@ def eager(a: Tensor, b: Tensor, c: Tensor) -> None:
     thread pools. Row-major and column-major operands go to BLAS as they are; torch copies operands with other strides
     first. `out=` saves the allocation: new memory costs a page fault every 4 KiB, which shows for small k.
     """
-    import torch
-
     torch.mm(a, b, out=c)
 
 
 def _product(a: Tensor, b: Tensor) -> Tensor:
-    import torch
-
     with torch.autocast("cpu", enabled=False):  # which would make it a product of bfloat16
         return torch.mm(a, b)
 
@@ -43,5 +44,5 @@ RUNGS = {
     "matmul": [
         TORCH.rung(eager, faster_than="numpy.rows"),
         TORCH.rung(compiled, study=True, requires=why_no_compiler, slow_start=True),
-    ],
+    ]
 }

@@ -10,14 +10,7 @@ import numpy as np
 from ...arrays import Array, Call
 from ...numerics import gamma, precise
 from ...operation import Arguments, Contract, Kernel, Workload
-from ..gelu.contract import (
-    VARIATIONS,
-    exact_gelu,
-    gelu_backward_bound,
-    gelu_error,
-    is_tanh,
-    slope_terms,
-)
+from ..gelu.contract import VARIATIONS, exact_gelu, gelu_backward_bound, gelu_error, is_tanh, slope_terms
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +36,13 @@ def forward_run(
 ) -> Any:
     """The transformer's MLP, y = gelu(x @ w1 + b1) @ w2 + b2.
 
-    x            (t, d) float32 or float64, any strides: t tokens of d features; NumPy arrays or torch tensors
+    x            (t, d) t tokens of d features
     w1, b1       (d, h), (h,) the layer into the h hidden features
     w2, b2       (h, e), (e,) the layer out of them; e = d in a transformer
     approximate  GELU's form, "tanh" or "none" (the exact one, by erf)
-    out          (t, e) in C order, to receive y; a new array where it is None
-    impl         the id of an implementation; the fastest that runs here where it is None
 
-    Returns (y, cache): y (t, e) of the inputs' kind and dtype, and the MLPCache that mlp_backward takes, with
-    z = x @ w1 + b1 and gelu(z), two new (t, h) arrays.
-    Raises ValueError or TypeError, naming the argument, for shapes that do not fit, another form, or an unusable `out`.
+    Returns (y, cache): y (t, e), for which `out` may be given, and the MLPCache that mlp_backward takes, with
+    z = x @ w1 + b1 and h = gelu(z), two new (t, h) arrays.
     Vaswani et al., Attention Is All You Need (2017), §3.3, with the GELU of Radford et al. (2019).
 
     >>> import numpy as np, loopnest as ln
@@ -63,36 +53,36 @@ def forward_run(
     """
     tanh_form = is_tanh("mlp_forward", approximate)
     call = Call("mlp_forward", x=x, w1=w1, b1=b1, w2=w2, b2=b2)
-    arrays = call.inputs
-    for name, array, axes in zip(("x", "w1", "b1", "w2", "b2"), arrays, (2, 2, 1, 2, 1), strict=True):
-        if array.ndim != axes:
+    axes = {"x": 2, "w1": 2, "b1": 1, "w2": 2, "b2": 1}
+    for (name, count), array in zip(axes.items(), call.inputs, strict=True):
+        if array.ndim != count:
             raise ValueError(
-                f"mlp_forward: {name} has shape {array.shape}, expected {axes} {'axis' if axes == 1 else 'axes'}"
+                f"mlp_forward: {name} has shape {array.shape}, expected {count} {'axis' if count == 1 else 'axes'}"
             )
-    (t, d), (_, h), (_, e) = arrays[0].shape, arrays[1].shape, arrays[3].shape
-    _check_shapes("mlp_forward", {"w1": (arrays[1], (d, h), "x"), "b1": (arrays[2], (h,), "w1")})
-    _check_shapes("mlp_forward", {"w2": (arrays[3], (h, e), "w1"), "b2": (arrays[4], (e,), "w2")})
+    (t, d), (_, h), b1_shape, (k, e), b2_shape = (array.shape for array in call.inputs)
+    _check_shape("mlp_forward", "w1", call.inputs[1].shape, (d, h), "x")
+    _check_shape("mlp_forward", "b1", b1_shape, (h,), "w1")
+    _check_shape("mlp_forward", "w2", (k, e), (h, e), "w1")
+    _check_shape("mlp_forward", "b2", b2_shape, (e,), "w2")
     y = call.output(out, (t, e))
     z, hidden = call.output(None, (t, h)), call.output(None, (t, h))
-    kernel(*arrays, z, hidden, y, tanh_form)
+    kernel(*call.inputs, z, hidden, y, tanh_form)
     return call.result(y), MLPCache(x, w1, w2, call.result(z), call.result(hidden), approximate)
 
 
-def _check_shapes(operation: str, expected: dict[str, tuple[Array, tuple[int, ...], str]]) -> None:
-    for name, (array, shape, other) in expected.items():
-        if array.shape != shape:
-            raise ValueError(f"{operation}: {name} has shape {array.shape}, expected {shape} to match {other}")
+def _check_shape(operation: str, name: str, shape: tuple[int, ...], expected: tuple[int, ...], other: str) -> None:
+    if shape != expected:
+        raise ValueError(f"{operation}: {name} has shape {shape}, expected {expected} to match {other}")
 
 
 def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -> Any:
     """The gradients of the transformer's MLP by its input, weights and biases.
 
-    dy     (t, e) the gradient of the loss by y, of the dtype and kind of the forward pass's arrays, any strides
-    cache  the second of mlp_forward's results
-    out    five arrays in C order, (dx, dw1, db1, dw2, db2), to receive the results; new ones where it is None
-    impl   the id of an implementation; the fastest that runs here where it is None
+    dy     (t, e) the gradient of the loss by y
+    cache  the MLPCache that mlp_forward returned
 
-    Returns (dx, dw1, db1, dw2, db2), of the shapes of x, w1, b1, w2, b2: (t, d), (d, h), (h,), (h, e), (e,).
+    Returns (dx, dw1, db1, dw2, db2), of the shapes of x, w1, b1, w2, b2: (t, d), (d, h), (h,), (h, e), (e,). `out` is a
+    tuple of five arrays.
 
     The derivation. The forward pass is z = x w1 + b1, h = gelu(z), y = h w2 + b2, for a loss L(y) with dy = ∂L/∂y.
     Write each product as a sum and apply the chain rule, from the end back:
@@ -107,7 +97,6 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
         dx[i,l]  = Σ_j dz[i,j] w1[l,j]             (t, d)   dx = dz w1ᵀ
 
     Each gradient of a matrix has that matrix's shape, which leaves only one way to order and transpose the factors.
-    Raises ValueError or TypeError, naming the argument, for a dy or a cache that does not fit, or an unusable `out`.
 
     >>> import numpy as np, loopnest as ln
     >>> x, w1, b1, w2, b2 = np.ones((4, 2)), np.ones((2, 8)), np.zeros(8), np.ones((8, 2)), np.ones(2)
@@ -122,14 +111,14 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
         )
     tanh_form = is_tanh("mlp_backward", cache.approximate)
     call = Call("mlp_backward", dy=dy, x=cache.x, w1=cache.w1, w2=cache.w2, z=cache.z, h=cache.h)
-    arrays = call.inputs
-    for name, array in zip(("dy", "x", "w1", "w2", "z", "h"), arrays, strict=True):
+    for name, array in zip(("dy", "x", "w1", "w2", "z", "h"), call.inputs, strict=True):
         if array.ndim != 2:
             raise ValueError(f"mlp_backward: {name} has shape {array.shape}, expected two axes")
-    (t, d), (h, e) = arrays[1].shape, arrays[3].shape
-    _check_shapes("mlp_backward", {"dy": (arrays[0], (t, e), "the forward pass's y")})
-    _check_shapes("mlp_backward", {"cache.w1": (arrays[2], (d, h), "cache.x and cache.w2")})
-    _check_shapes("mlp_backward", {"cache.z": (arrays[4], (t, h), "x @ w1"), "cache.h": (arrays[5], (t, h), "x @ w1")})
+    dy_shape, (t, d), w1_shape, (h, e), z_shape, h_shape = (array.shape for array in call.inputs)
+    _check_shape("mlp_backward", "dy", dy_shape, (t, e), "the forward pass's y")
+    _check_shape("mlp_backward", "cache.w1", w1_shape, (d, h), "cache.x and cache.w2")
+    _check_shape("mlp_backward", "cache.z", z_shape, (t, h), "x @ w1")
+    _check_shape("mlp_backward", "cache.h", h_shape, (t, h), "x @ w1")
     shapes = {"dx": (t, d), "dw1": (d, h), "db1": (h,), "dw2": (h, e), "db2": (e,)}
     if out is None:
         out = (None,) * len(shapes)
@@ -139,7 +128,7 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
     results = [
         call.output(given, shape, f"out's {name}") for given, (name, shape) in zip(out, shapes.items(), strict=True)
     ]
-    kernel(*arrays, *results, tanh_form)
+    kernel(*call.inputs, *results, tanh_form)
     return tuple(call.result(result) for result in results)
 
 
@@ -230,24 +219,6 @@ def backward_bound(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
     )
 
 
-def forward_flops(t: int, d: int, h: int, e: int) -> int:
-    """The two products and their biases, and 8 for each gelu."""
-    return 2 * t * h * (d + e) + t * (h + e) + 8 * t * h
-
-
-def backward_flops(t: int, d: int, h: int, e: int) -> int:
-    """Four products, two sums for the biases, and 16 for each gelu'."""
-    return 4 * t * h * (d + e) + t * (h + e) + 16 * t * h
-
-
-def forward_traffic(itemsize: int, t: int, d: int, h: int, e: int) -> int:
-    return itemsize * (t * d + d * h + h + h * e + e + 2 * t * h + t * e)
-
-
-def backward_traffic(itemsize: int, t: int, d: int, h: int, e: int) -> int:
-    return itemsize * (t * e + 2 * (t * d + d * h + h * e) + 2 * t * h + h + e)
-
-
 def _workload(name: str, t: int, d: int, h: int) -> Workload:
     return Workload(name, {"t": t, "d": d, "h": h, "e": d})
 
@@ -264,8 +235,9 @@ FORWARD = Contract(
     sample=forward_sample,
     reference=forward_reference,
     bound=forward_bound,
-    flops=forward_flops,
-    traffic=forward_traffic,
+    # The two products and their biases, and 8 for each gelu.
+    flops=lambda t, d, h, e: 2 * t * h * (d + e) + t * (h + e) + 8 * t * h,
+    traffic=lambda itemsize, t, d, h, e: itemsize * (t * d + d * h + h + h * e + e + 2 * t * h + t * e),
     workloads=WORKLOADS,
     results=lambda returned: (returned[0], returned[1].z, returned[1].h),
     outs=1,
@@ -277,8 +249,9 @@ BACKWARD = Contract(
     sample=backward_sample,
     reference=backward_reference,
     bound=backward_bound,
-    flops=backward_flops,
-    traffic=backward_traffic,
+    # Four products, two sums for the biases, and 16 for each gelu'.
+    flops=lambda t, d, h, e: 4 * t * h * (d + e) + t * (h + e) + 16 * t * h,
+    traffic=lambda itemsize, t, d, h, e: itemsize * (t * e + 2 * (t * d + d * h + h * e) + 2 * t * h + h + e),
     workloads=WORKLOADS,
     variations={"approximate='none'": _exact_form},
 )

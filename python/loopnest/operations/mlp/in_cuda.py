@@ -187,12 +187,6 @@ def _row_major(array: Array) -> Array:
 
 
 RUNGS = {
-    "mlp_forward": [
-        CUDA.rung(mlp_forward_composed, "composed"),
-        CUDA.rung(mlp_forward_fused, "fused"),
-    ],
-    "mlp_backward": [
-        CUDA.rung(mlp_backward_composed, "composed"),
-        CUDA.rung(mlp_backward_fused, "fused"),
-    ],
+    "mlp_forward": [CUDA.rung(mlp_forward_composed, "composed"), CUDA.rung(mlp_forward_fused, "fused")],
+    "mlp_backward": [CUDA.rung(mlp_backward_composed, "composed"), CUDA.rung(mlp_backward_fused, "fused")],
 }

@@ -172,12 +172,6 @@ def _sum_rows(x: Array, sums: Array, start: int, stop: int) -> None:
 
 
 RUNGS = {
-    "mlp_forward": [
-        NUMBA.rung(mlp_forward_composed, "composed"),
-        NUMBA.rung(mlp_forward_fused, "fused"),
-    ],
-    "mlp_backward": [
-        NUMBA.rung(mlp_backward_composed, "composed"),
-        NUMBA.rung(mlp_backward_fused, "fused"),
-    ],
+    "mlp_forward": [NUMBA.rung(mlp_forward_composed, "composed"), NUMBA.rung(mlp_forward_fused, "fused")],
+    "mlp_backward": [NUMBA.rung(mlp_backward_composed, "composed"), NUMBA.rung(mlp_backward_fused, "fused")],
 }

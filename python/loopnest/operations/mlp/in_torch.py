@@ -9,10 +9,13 @@ Every row is a token; the sums run over all of them.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...backends import TORCH
 from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
+
+if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+    import torch
 from ..gelu.in_torch import backward, forward
 
 
@@ -26,8 +29,6 @@ def mlp_forward_eager(
     nearly all of the arithmetic, 9.4 million operations a token. The passes over h have next to none, but each carries
     the (t, 3072) hidden layer through the caches.
     """
-    import torch
-
     torch.addmm(b1, x, w1, out=z)
     forward(tanh_form)(z, h)
     torch.addmm(b2, h, w2, out=y)
@@ -44,8 +45,6 @@ def mlp_forward_compiled(
     AMD Zen 4). The products' time remains. The next step would be GELU as the first product's epilogue, while its
     results are in registers; torch does not do that here.
     """
-    import torch
-
     torch.addmm(b1, x, w1, out=z)
     if z.numel():
         run_compiled(forward(tanh_form), in_c_order(z, -1), in_c_order(h, -1))
@@ -58,8 +57,6 @@ def _gradients(
     dx: Tensor, dw1: Tensor, db1: Tensor, dw2: Tensor, db2: Tensor,
 ) -> None:  # fmt: skip
     """The chain rule from the output back, one line a gradient; `gelu_backward` takes (z, dh, dz)."""
-    import torch
-
     torch.mm(h.t(), dy, out=dw2)
     torch.sum(dy, dim=0, out=db2)
     dh, dz = z.new_empty(z.shape), z.new_empty(z.shape)

@@ -4,8 +4,13 @@ Each call is one pass over the parameter's size, so a step's time is its number 
 some of them: a + value·b·c and a + value·b/c in one pass.
 """
 
+from typing import TYPE_CHECKING
+
 from ...backends import TORCH
 from ...backends.torch import Tensor, on_tensors
+
+if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+    pass
 
 
 @on_tensors(updated=("param",))
