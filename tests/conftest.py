@@ -1,8 +1,13 @@
 """What holds for every test."""
 
+import os
+
 import numpy as np
 import pytest
 from loopnest import _core, arrays
+
+# torch's threads sleep between loops instead of spinning: its rungs take a third of the time if cores are busy.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 @pytest.fixture(autouse=True)
