@@ -67,6 +67,10 @@ class Backend:
         name: str = variant or kernel.__name__
         return Implementation(self, name, kernel, tuple(files), claims, study, slow_start, requires)
 
+    def rungs(self, variant: str, **kernels: Kernel) -> dict[str, list[Implementation]]:
+        """RUNGS of a file that has one rung for each operation, all of one variant."""
+        return {operation: [self.rung(kernel, variant)] for operation, kernel in kernels.items()}
+
 
 def decline(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
     """The fast path of a rung that has none."""

@@ -9,8 +9,8 @@ from ...backends import NUMPY
 def sigmoid(x: Array, y: Array) -> None:
     """1 / (1 + exp(-x)), by exp(-|x|), which cannot overflow."""
     with np.errstate(under="ignore", invalid="ignore"):
-        power = np.exp(-np.abs(x))
-        np.divide(np.where(x >= 0, x.dtype.type(1), power), 1 + power, out=y)
+        t = np.exp(-np.abs(x))
+        np.divide(np.where(x >= 0, x.dtype.type(1), t), 1 + t, out=y)
 
 
 def relu_vectorized(x: Array, y: Array) -> None:
@@ -43,8 +43,8 @@ def sigmoid_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     Six passes; for large arrays the limit is memory.
     """
     with np.errstate(under="ignore", invalid="ignore"):
-        power = np.exp(-np.abs(x))
-        slope = power / np.square(1 + power)
+        t = np.exp(-np.abs(x))
+        slope = t / np.square(1 + t)
         np.multiply(dy, slope, out=dx)
 
 
@@ -62,8 +62,8 @@ def tanh_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
     Eight passes; for large arrays the limit is memory.
     """
     with np.errstate(under="ignore", over="ignore", invalid="ignore"):
-        power = np.exp(-2 * np.abs(x))
-        slope = 4 * power / np.square(1 + power)
+        t = np.exp(-2 * np.abs(x))
+        slope = 4 * t / np.square(1 + t)
         np.multiply(dy, slope, out=dx)
 
 
@@ -78,12 +78,9 @@ def softmax_vectorized(x: Array, y: Array) -> None:
         np.divide(y, y.sum(axis=1, keepdims=True), out=y)
 
 
-RUNGS = {
-    "relu": [NUMPY.rung(relu_vectorized, "vectorized")],
-    "relu_backward": [NUMPY.rung(relu_backward_vectorized, "vectorized")],
-    "sigmoid": [NUMPY.rung(sigmoid_vectorized, "vectorized")],
-    "sigmoid_backward": [NUMPY.rung(sigmoid_backward_vectorized, "vectorized")],
-    "tanh": [NUMPY.rung(tanh_vectorized, "vectorized")],
-    "tanh_backward": [NUMPY.rung(tanh_backward_vectorized, "vectorized")],
-    "softmax": [NUMPY.rung(softmax_vectorized, "vectorized")],
-}
+RUNGS = NUMPY.rungs(
+    "vectorized",
+    relu=relu_vectorized, relu_backward=relu_backward_vectorized, sigmoid=sigmoid_vectorized,
+    sigmoid_backward=sigmoid_backward_vectorized, tanh=tanh_vectorized, tanh_backward=tanh_backward_vectorized,
+    softmax=softmax_vectorized,
+)  # fmt: skip

@@ -16,8 +16,8 @@ def each(f: Callable[..., float], *arrays: Array) -> list[list[float]]:
 
 def sigmoid(x: float) -> float:
     """1 / (1 + exp(-x)), by exp(-|x|), which cannot overflow."""
-    power = math.exp(-abs(x))
-    return (1.0 if x >= 0 else power) / (1 + power)
+    t = math.exp(-abs(x))
+    return (1.0 if x >= 0 else t) / (1 + t)
 
 
 def relu_scalar(x: Array, y: Array) -> None:
@@ -62,8 +62,8 @@ def tanh_scalar(x: Array, y: Array) -> None:
 
 def slope_of_tanh(x: float) -> float:
     """1 - tanh²(x) = 4 t / (1 + t)² with t = exp(-2|x|)."""
-    power = math.exp(-2 * abs(x))
-    return 4 * power / ((1 + power) * (1 + power))
+    t = math.exp(-2 * abs(x))
+    return 4 * t / ((1 + t) * (1 + t))
 
 
 def tanh_backward_scalar(x: Array, dy: Array, dx: Array) -> None:
@@ -86,12 +86,9 @@ def softmax_scalar(x: Array, y: Array) -> None:
         y[i] = [power / total for power in powers]
 
 
-RUNGS = {
-    "relu": [PYTHON.rung(relu_scalar, "scalar")],
-    "relu_backward": [PYTHON.rung(relu_backward_scalar, "scalar")],
-    "sigmoid": [PYTHON.rung(sigmoid_scalar, "scalar")],
-    "sigmoid_backward": [PYTHON.rung(sigmoid_backward_scalar, "scalar")],
-    "tanh": [PYTHON.rung(tanh_scalar, "scalar")],
-    "tanh_backward": [PYTHON.rung(tanh_backward_scalar, "scalar")],
-    "softmax": [PYTHON.rung(softmax_scalar, "scalar")],
-}
+RUNGS = PYTHON.rungs(
+    "scalar",
+    relu=relu_scalar, relu_backward=relu_backward_scalar, sigmoid=sigmoid_scalar,
+    sigmoid_backward=sigmoid_backward_scalar, tanh=tanh_scalar, tanh_backward=tanh_backward_scalar,
+    softmax=softmax_scalar,
+)  # fmt: skip

@@ -86,12 +86,8 @@ def softmax_eager(x: Tensor, y: Tensor) -> None:
     torch.softmax(x, dim=1, out=y)
 
 
-RUNGS = {
-    "relu": [TORCH.rung(relu_eager, "eager")],
-    "relu_backward": [TORCH.rung(relu_backward_eager, "eager")],
-    "sigmoid": [TORCH.rung(sigmoid_eager, "eager")],
-    "sigmoid_backward": [TORCH.rung(sigmoid_backward_eager, "eager")],
-    "tanh": [TORCH.rung(tanh_eager, "eager")],
-    "tanh_backward": [TORCH.rung(tanh_backward_eager, "eager")],
-    "softmax": [TORCH.rung(softmax_eager, "eager")],
-}
+RUNGS = TORCH.rungs(
+    "eager",
+    relu=relu_eager, relu_backward=relu_backward_eager, sigmoid=sigmoid_eager, sigmoid_backward=sigmoid_backward_eager,
+    tanh=tanh_eager, tanh_backward=tanh_backward_eager, softmax=softmax_eager,
+)  # fmt: skip

@@ -115,8 +115,8 @@ def gelu_error(x: Array, dtype: Any, approximate: str) -> Array:
     """
     with np.errstate(all="ignore"):
         if approximate == "tanh":
-            w, slope = tanh_argument(x)
-            steepness = np.abs(x * slope) * stable_sigmoid(-w)
+            w, dw = tanh_argument(x)
+            steepness = np.abs(x * dw) * stable_sigmoid(-w)
         else:
             steepness = np.abs(x) * density(x) / distribution(x)
         steepness = np.nan_to_num(steepness, nan=0.0, posinf=0.0)  # where the result is 0, or x
@@ -167,9 +167,9 @@ def gelu_backward_run(kernel: Kernel, x: Any, dy: Any, *, approximate: str = "ta
 def slope_terms(x: Array, approximate: str) -> tuple[Array, Array, Array]:
     """The two terms of gelu'(x), and the size of the exponent in them."""
     if approximate == "tanh":
-        w, slope = tanh_argument(x)
+        w, dw = tanh_argument(x)
         s = stable_sigmoid(w)
-        return s, x * (s * stable_sigmoid(-w)) * slope, np.abs(w)
+        return s, x * (s * stable_sigmoid(-w)) * dw, np.abs(w)
     return distribution(x), x * density(x), np.square(x) / 2
 
 

@@ -50,8 +50,8 @@ def formulas(dtype: Any) -> tuple[Any, Any]:
             w = linear * near * (one + cubic * near * near)
             t = math.exp(-abs(w))
             below = one + t
-            rise = linear * (one + three * cubic * near * near)
-            result = (one if w >= 0 else t) / below + x * (t / (below * below)) * rise
+            dw = linear * (one + three * cubic * near * near)
+            result = (one if w >= 0 else t) / below + x * (t / (below * below)) * dw
         else:
             result = half * math.erfc(-x * root_half) + x * (density_at_0 * math.exp(-near * near / two))
         return result

@@ -42,9 +42,9 @@ def _tanh_form_backward(x: float, dy: float) -> float:
     x = np.float64(x)
     square = x * x
     w = x * (LINEAR + LINEAR * CUBIC * square)
-    slope = LINEAR + 3.0 * LINEAR * CUBIC * min(square, 1e6)
+    dw = LINEAR + 3.0 * LINEAR * CUBIC * min(square, 1e6)
     t = math.exp(-abs(w))
-    return dy * (((t if w < 0.0 else 1.0) + x * (t * slope) / (1.0 + t)) / (1.0 + t))
+    return dy * (((t if w < 0.0 else 1.0) + x * (t * dw) / (1.0 + t)) / (1.0 + t))
 
 
 @helper
@@ -129,9 +129,9 @@ def slope_tanh(x: float) -> float:
     T = type(x)
     square = x * x
     w = x * (T(LINEAR) + T(LINEAR * CUBIC) * square)
-    slope = T(LINEAR) + T(3 * LINEAR * CUBIC) * (square if square < T(1e6) else T(1e6))
+    dw = T(LINEAR) + T(3 * LINEAR * CUBIC) * (square if square < T(1e6) else T(1e6))
     t = exp_of_minus(abs(w))
-    return ((t if w < T(0) else T(1)) + x * (t * slope) / (T(1) + t)) / (T(1) + t)
+    return ((t if w < T(0) else T(1)) + x * (t * dw) / (T(1) + t)) / (T(1) + t)
 
 
 @helper
@@ -168,7 +168,7 @@ _LEAST = 1 << 17  # elements that are worth another thread: 100 µs of polynomia
 def parallel(x: Array, y: Array, tanh_form: bool) -> None:
     """The polynomials on all cores, each over rows or columns of its own.
 
-    Arithmetic scales with the cores until they want more bytes than the memory gives: at 0.6 ns an element one core
+    Arithmetic scales with the cores until memory cannot feed them: at 0.6 ns an element one core
     reads and writes 13 GB/s of float32 already. Up to a quarter of a million elements one thread does it all, since
     waking another takes some 100 µs.
     """
@@ -206,7 +206,7 @@ def gelu_backward_polynomial(x: Array, dy: Array, dx: Array, tanh_form: bool) ->
     """Vectorized polynomials, as in gelu: one exponential serves both terms of the derivative.
 
     In the tanh form σ(w) and σ(-w) come from the same t. In the exact form exp(-x²/2) is both φ and the tail's factor.
-    So the gradient takes hardly longer than gelu itself. The limit is arithmetic, most of all the divisions.
+    So the gradient takes little longer than gelu itself. The limit is arithmetic, most of all the divisions.
     """
     for i in range(x.shape[0]):
         if tanh_form:

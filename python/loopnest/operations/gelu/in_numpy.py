@@ -56,8 +56,8 @@ def gelu_vectorized(x: Array, y: Array, tanh_form: bool) -> None:
     """
     with np.errstate(all="ignore"):
         if tanh_form:
-            w, power = exponent(np.clip(x, -FARTHEST, FARTHEST))
-            np.multiply(x, np.where(w >= 0, x.dtype.type(1), power) / (1 + power), out=y)
+            w, t = exponent(np.clip(x, -FARTHEST, FARTHEST))
+            np.multiply(x, np.where(w >= 0, x.dtype.type(1), t) / (1 + t), out=y)
         else:
             np.multiply(x, distribution(x), out=y)
 
@@ -80,10 +80,10 @@ def gelu_backward_vectorized(x: Array, dy: Array, dx: Array, tanh_form: bool) ->
     with np.errstate(all="ignore"):
         near = np.clip(x, -FARTHEST, FARTHEST)
         if tanh_form:
-            w, power = exponent(near)
-            below = 1 + power
-            slope = np.where(w >= 0, x.dtype.type(1), power) / below
-            slope += x * (power / (below * below)) * (LINEAR * (1 + 3 * CUBIC * (near * near)))
+            w, t = exponent(near)
+            below = 1 + t
+            slope = np.where(w >= 0, x.dtype.type(1), t) / below
+            slope += x * (t / (below * below)) * (LINEAR * (1 + 3 * CUBIC * (near * near)))
         else:
             slope = distribution(x)
             slope += x * (np.exp(-0.5 * (near * near)) * DENSITY_AT_0)

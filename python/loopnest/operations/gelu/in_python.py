@@ -27,8 +27,8 @@ def slope_tanh_form(x: float) -> float:
     w = LINEAR * x * (1 + CUBIC * x * x)
     both = sigmoid(w) * sigmoid(-w)
     # If both is 0, x³ in the other factor may be infinite; their product is 0 all the same.
-    rise = x * both * (LINEAR * (1 + 3 * CUBIC * x * x)) if both or math.isinf(x) else 0.0
-    return sigmoid(w) + rise
+    second = x * both * (LINEAR * (1 + 3 * CUBIC * x * x)) if both or math.isinf(x) else 0.0
+    return sigmoid(w) + second
 
 
 def slope_exact_form(x: float) -> float:
@@ -55,7 +55,4 @@ def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> Non
     dx[...] = each(lambda x_i, dy_i: dy_i * slope(x_i), x, dy)
 
 
-RUNGS = {
-    "gelu": [PYTHON.rung(gelu_scalar, "scalar")],
-    "gelu_backward": [PYTHON.rung(gelu_backward_scalar, "scalar")],
-}
+RUNGS = PYTHON.rungs("scalar", gelu=gelu_scalar, gelu_backward=gelu_backward_scalar)

@@ -40,8 +40,8 @@ def tanh_form_backward(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     w = torch.mul(square, LINEAR * CUBIC, out=dx).add_(LINEAR).mul_(x)
     t = torch.abs(w).neg_().exp_()
     below = t + 1
-    slope = square.mul_(3 * LINEAR * CUBIC).add_(LINEAR).clamp_(max=1000)  # w', finite where x² is not: t is 0 there
-    second = slope.mul_(t).mul_(x).div_(below)
+    dw = square.mul_(3 * LINEAR * CUBIC).add_(LINEAR).clamp_(max=1000)  # w', finite where x² is not: t is 0 there
+    second = dw.mul_(t).mul_(x).div_(below)
     w.clamp_(max=0).exp_().add_(second).div_(below).mul_(dy)
 
 

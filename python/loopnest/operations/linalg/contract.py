@@ -171,7 +171,7 @@ ADD = Contract(
 
 
 def transpose_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
-    """The transposed matrix, written to memory of its own: out[j, i] = a[i, j].
+    """The transposed matrix, written to memory of its own: b[j, i] = a[i, j].
 
     a      (m, n)
 

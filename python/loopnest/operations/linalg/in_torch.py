@@ -63,10 +63,7 @@ def linear_eager(x: Tensor, w: Tensor, b: Tensor, y: Tensor) -> None:
     torch.addmm(b, x, w, out=y)
 
 
-RUNGS = {
-    "dot": [TORCH.rung(dot_eager, "eager")],
-    "sum": [TORCH.rung(sum_eager, "eager")],
-    "add": [TORCH.rung(add_eager, "eager")],
-    "transpose": [TORCH.rung(transpose_eager, "eager")],
-    "linear": [TORCH.rung(linear_eager, "eager")],
-}
+RUNGS = TORCH.rungs(
+    "eager",
+    dot=dot_eager, sum=sum_eager, add=add_eager, transpose=transpose_eager, linear=linear_eager,
+)  # fmt: skip

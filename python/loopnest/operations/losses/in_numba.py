@@ -77,9 +77,8 @@ def cross_entropy_backward_vectorized(logits: Array, labels: Array, dlogits: Arr
             dlogits[i, j] /= total * rows
 
 
-RUNGS = {
-    "mse": [NUMBA.rung(mse_vectorized, "vectorized")],
-    "mse_backward": [NUMBA.rung(mse_backward_vectorized, "vectorized")],
-    "cross_entropy": [NUMBA.rung(cross_entropy_vectorized, "vectorized")],
-    "cross_entropy_backward": [NUMBA.rung(cross_entropy_backward_vectorized, "vectorized")],
-}
+RUNGS = NUMBA.rungs(
+    "vectorized",
+    mse=mse_vectorized, mse_backward=mse_backward_vectorized, cross_entropy=cross_entropy_vectorized,
+    cross_entropy_backward=cross_entropy_backward_vectorized,
+)  # fmt: skip

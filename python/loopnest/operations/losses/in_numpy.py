@@ -52,9 +52,8 @@ def cross_entropy_backward_vectorized(logits: Array, labels: Array, dlogits: Arr
         np.divide(dlogits, n, out=dlogits)
 
 
-RUNGS = {
-    "mse": [NUMPY.rung(mse_vectorized, "vectorized")],
-    "mse_backward": [NUMPY.rung(mse_backward_vectorized, "vectorized")],
-    "cross_entropy": [NUMPY.rung(cross_entropy_vectorized, "vectorized")],
-    "cross_entropy_backward": [NUMPY.rung(cross_entropy_backward_vectorized, "vectorized")],
-}
+RUNGS = NUMPY.rungs(
+    "vectorized",
+    mse=mse_vectorized, mse_backward=mse_backward_vectorized, cross_entropy=cross_entropy_vectorized,
+    cross_entropy_backward=cross_entropy_backward_vectorized,
+)  # fmt: skip

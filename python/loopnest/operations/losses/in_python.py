@@ -60,9 +60,8 @@ def cross_entropy_backward_scalar(logits: Array, labels: Array, dlogits: Array) 
         dlogits[i] = [(power / total - (j == label)) / n for j, power in enumerate(powers)]
 
 
-RUNGS = {
-    "mse": [PYTHON.rung(mse_scalar, "scalar")],
-    "mse_backward": [PYTHON.rung(mse_backward_scalar, "scalar")],
-    "cross_entropy": [PYTHON.rung(cross_entropy_scalar, "scalar")],
-    "cross_entropy_backward": [PYTHON.rung(cross_entropy_backward_scalar, "scalar")],
-}
+RUNGS = PYTHON.rungs(
+    "scalar",
+    mse=mse_scalar, mse_backward=mse_backward_scalar, cross_entropy=cross_entropy_scalar,
+    cross_entropy_backward=cross_entropy_backward_scalar,
+)  # fmt: skip

@@ -31,10 +31,10 @@ def mse_backward_eager(y: Tensor, t: Tensor, dy: Tensor, count: int) -> None:
 
 @on_tensors()
 def cross_entropy_eager(logits: Tensor, labels: Tensor, loss: Tensor) -> None:
-    """One call of torch's cross_entropy: log_softmax into scratch, of which it picks n values.
+    """One call of torch's cross_entropy: log_softmax into scratch, then n values picked from it.
 
     log_softmax subtracts each row's maximum, then the logarithm of the sum of exponentials, so nothing overflows. It
-    writes all n·c values where n are wanted: for a vocabulary of 50,000 that scratch is most of the memory traffic.
+    writes all n·c values though n are used: for a vocabulary of 50,000 that scratch is most of the memory traffic.
     """
     loss.copy_(torch.nn.functional.cross_entropy(logits, labels))
 
@@ -51,9 +51,8 @@ def cross_entropy_backward_eager(logits: Tensor, labels: Tensor, dlogits: Tensor
     dlogits.div_(len(dlogits))
 
 
-RUNGS = {
-    "mse": [TORCH.rung(mse_eager, "eager")],
-    "mse_backward": [TORCH.rung(mse_backward_eager, "eager")],
-    "cross_entropy": [TORCH.rung(cross_entropy_eager, "eager")],
-    "cross_entropy_backward": [TORCH.rung(cross_entropy_backward_eager, "eager")],
-}
+RUNGS = TORCH.rungs(
+    "eager",
+    mse=mse_eager, mse_backward=mse_backward_eager, cross_entropy=cross_entropy_eager,
+    cross_entropy_backward=cross_entropy_backward_eager,
+)  # fmt: skip

@@ -230,7 +230,7 @@ def warp_tiled(a: Array, b: Array, c: Array) -> None:
 
     For one p a warp reads 32 elements of a and 32 of b from shared memory, and multiplies 1,024 times. In
     `register_tiled` a warp is two rows of 16 threads with 4 x 4 elements each: it reads 8 and 64 and multiplies 512
-    times. One access serves all lanes that want the same element. With 32 sums a thread, half as many threads cover the
+    times. One access serves all lanes that need the same element. With 32 sums a thread, half as many threads cover the
     tile. The limit is the barrier: all warps wait there while the next tiles come from memory.
     """
     _multiply(warp_tiled_kernel, a, b, c, SPAN, block=WARPS)

@@ -69,7 +69,7 @@ def blocked(a: Array, b: Array, c: Array) -> None:
 
     reordered fetches all of b for each row of c. Here a block of b, half an L2 cache large, is fetched once and used
     for all m rows: b comes from memory once. The arithmetic and its order are the same. Blocking pays once b outgrows
-    the caches: with b of 16 MiB, or as soon as other cores want their share of L3. Before that the hardware prefetcher
+    the caches: with b of 16 MiB, or as soon as other cores use L3 too. Before that the hardware prefetcher
     hides the streaming well enough, and blocking only costs loops. What limits it is the innermost loop: two loads and
     a store for each multiply-add keep the load and store ports full and the multipliers idle.
     """

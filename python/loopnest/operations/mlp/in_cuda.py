@@ -83,27 +83,23 @@ def _product(a: Any, b: Any, shape: tuple[int, int], dtype: Any) -> Any:
 
 
 @launches(product=register_tiled_kernel, bias=add_bias_kernel, gelu=lambda dtype: gelu_kernels(dtype)[0])
-def mlp_forward_composed(
-    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
-) -> None:
+def mlp_forward_composed(*arrays: Any) -> None:
     """Five kernels in a row; everything between them stays on the device.
 
     Inputs go to the device once, and z, h and y come back once. Bias and GELU are kernels of their own: each reads and
     writes the (t, h) hidden layer once, which the product's epilogue would not.
     """
-    _forward(False, x, w1, b1, w2, b2, z, h, y, tanh_form)
+    _forward(False, *arrays)
 
 
 @launches(product=register_tiled_kernel, bias=add_bias_kernel, fused=lambda dtype: fused_kernels(dtype)[0])
-def mlp_forward_fused(
-    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
-) -> None:
+def mlp_forward_fused(*arrays: Any) -> None:
     """Bias and GELU in one pass over the hidden layer.
 
     It is read once and written twice, as z and as h; `composed` reads it twice and writes it twice. The limit is the
     products. An epilogue could take the GELU before the product writes the hidden layer at all.
     """
-    _forward(True, x, w1, b1, w2, b2, z, h, y, tanh_form)
+    _forward(True, *arrays)
 
 
 def _forward(
@@ -127,29 +123,23 @@ def _forward(
 
 
 @launches(product=register_tiled_kernel, sums=column_sums_kernel, slope=lambda dtype: gelu_kernels(dtype)[1])
-def mlp_backward_composed(
-    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
-    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
-) -> None:  # fmt: skip
+def mlp_backward_composed(*arrays: Any) -> None:
     """The chain rule from the end back, four products and three small kernels on the device.
 
     Transposed factors are transferred as views in column-major order, so the product's loads of them are not coalesced.
     dh and dz are scratch memory of z's size on the device. The bias gradients take a thread a column.
     """
-    _backward(False, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
+    _backward(False, *arrays)
 
 
 @launches(product=register_tiled_kernel, sums=column_sums_kernel, fused=lambda dtype: fused_kernels(dtype)[1])
-def mlp_backward_fused(
-    dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
-    dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
-) -> None:  # fmt: skip
+def mlp_backward_fused(*arrays: Any) -> None:
     """gelu' and the sums for db1 in one pass: dz is not read again.
 
     A block has 32 columns and four threads a column. Each takes every fourth row and leaves its sum in shared memory;
     after a barrier one of them adds up. `composed` has a quarter of the threads: one a column.
     """
-    _backward(True, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
+    _backward(True, *arrays)
 
 
 def _backward(

@@ -56,7 +56,7 @@ def _backward(
         in_numpy.mlp_backward_composed(dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
         return
     on_device_dy, on_device_z = to_device(dy), to_device(np.ascontiguousarray(z))
-    dz = product(on_device_dy, to_device(w2).T)  # dh, as yet
+    dz = product(on_device_dy, to_device(w2).T)  # dh until gelu' scales it in place
     if fused:
         sums = on_device(db1.shape, db1.dtype)
         launch(FUSED, "mlp_slope_and_sums", on_device_z, dz, sums, tanh_form)

@@ -45,7 +45,4 @@ def mlp_backward_composed(
     np.matmul(dz, w1.T, out=dx)
 
 
-RUNGS = {
-    "mlp_forward": [NUMPY.rung(mlp_forward_composed, "composed")],
-    "mlp_backward": [NUMPY.rung(mlp_backward_composed, "composed")],
-}
+RUNGS = NUMPY.rungs("composed", mlp_forward=mlp_forward_composed, mlp_backward=mlp_backward_composed)

@@ -52,7 +52,4 @@ def mlp_backward_composed(
     reordered(dz, w1.T, dx)
 
 
-RUNGS = {
-    "mlp_forward": [PYTHON.rung(mlp_forward_composed, "composed")],
-    "mlp_backward": [PYTHON.rung(mlp_backward_composed, "composed")],
-}
+RUNGS = PYTHON.rungs("composed", mlp_forward=mlp_forward_composed, mlp_backward=mlp_backward_composed)

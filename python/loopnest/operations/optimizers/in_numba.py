@@ -79,9 +79,7 @@ def adam_vectorized(
                 param[i, j] -= lr / correction1 * m_ij / (math.sqrt(v_ij / correction2) + eps)
 
 
-RUNGS = {
-    "sgd": [NUMBA.rung(sgd_vectorized, "vectorized")],
-    "momentum": [NUMBA.rung(momentum_vectorized, "vectorized")],
-    "rmsprop": [NUMBA.rung(rmsprop_vectorized, "vectorized")],
-    "adam": [NUMBA.rung(adam_vectorized, "vectorized")],
-}
+RUNGS = NUMBA.rungs(
+    "vectorized",
+    sgd=sgd_vectorized, momentum=momentum_vectorized, rmsprop=rmsprop_vectorized, adam=adam_vectorized,
+)  # fmt: skip

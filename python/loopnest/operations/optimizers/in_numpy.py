@@ -64,9 +64,7 @@ def adam_vectorized(
     np.subtract(param, np.divide(step, divisor, out=step), out=param)
 
 
-RUNGS = {
-    "sgd": [NUMPY.rung(sgd_vectorized, "vectorized")],
-    "momentum": [NUMPY.rung(momentum_vectorized, "vectorized")],
-    "rmsprop": [NUMPY.rung(rmsprop_vectorized, "vectorized")],
-    "adam": [NUMPY.rung(adam_vectorized, "vectorized")],
-}
+RUNGS = NUMPY.rungs(
+    "vectorized",
+    sgd=sgd_vectorized, momentum=momentum_vectorized, rmsprop=rmsprop_vectorized, adam=adam_vectorized,
+)  # fmt: skip

@@ -71,9 +71,4 @@ def adam_scalar(
         param[i, j] = p - lr * (mean / correction1) / divisor
 
 
-RUNGS = {
-    "sgd": [PYTHON.rung(sgd_scalar, "scalar")],
-    "momentum": [PYTHON.rung(momentum_scalar, "scalar")],
-    "rmsprop": [PYTHON.rung(rmsprop_scalar, "scalar")],
-    "adam": [PYTHON.rung(adam_scalar, "scalar")],
-}
+RUNGS = PYTHON.rungs("scalar", sgd=sgd_scalar, momentum=momentum_scalar, rmsprop=rmsprop_scalar, adam=adam_scalar)

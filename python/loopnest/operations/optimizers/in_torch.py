@@ -63,9 +63,4 @@ def adam_eager(
     param.addcdiv_(m, root, value=-lr / correction1)
 
 
-RUNGS = {
-    "sgd": [TORCH.rung(sgd_eager, "eager")],
-    "momentum": [TORCH.rung(momentum_eager, "eager")],
-    "rmsprop": [TORCH.rung(rmsprop_eager, "eager")],
-    "adam": [TORCH.rung(adam_eager, "eager")],
-}
+RUNGS = TORCH.rungs("eager", sgd=sgd_eager, momentum=momentum_eager, rmsprop=rmsprop_eager, adam=adam_eager)
