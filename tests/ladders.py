@@ -17,11 +17,16 @@ HERE = tuple(backend for backend in BACKENDS if backend not in ELSEWHERE)
 
 def rungs(*names: str, of: tuple[str, ...] = HERE) -> pytest.MarkDecorator:
     """Run a test with each implementation of the operations with these names, or of all operations, in some backends
-    or in all. What cannot run here is skipped, with the reason."""
+    or in all. What cannot run here is skipped, with the reason. Tests of all rungs translate the ones of torch.compile,
+    some ten seconds each; tests of single operations do so only if slow tests are asked for."""
     ladders = (OPERATIONS[name].ladder() for name in names or OPERATIONS)
     chosen = [k for ladder in ladders for k in ladder if k.backend in of]
     return pytest.mark.parametrize(
-        "implementation", [_parameter(k, f"{k.operation.name}-{k.id}", k.why_unavailable()) for k in chosen]
+        "implementation",
+        [
+            _parameter(k, f"{k.operation.name}-{k.id}", k.why_unavailable(), slow=bool(names) and k.slow_start)
+            for k in chosen
+        ],
     )
 
 
@@ -36,9 +41,9 @@ def backends() -> pytest.MarkDecorator:
 dtypes = pytest.mark.parametrize("dtype", DTYPES, ids=str)
 
 
-def _parameter(value: object, id: str, why_unavailable: str | None) -> object:
-    marks = pytest.mark.skip(reason=why_unavailable) if why_unavailable else ()
-    return pytest.param(value, id=id, marks=marks)
+def _parameter(value: object, id: str, why_unavailable: str | None, slow: bool = False) -> object:
+    marks = [pytest.mark.skip(reason=why_unavailable)] if why_unavailable else []
+    return pytest.param(value, id=id, marks=[*marks, pytest.mark.slow] if slow else marks)
 
 
 def mapped(values, change, kinds):
