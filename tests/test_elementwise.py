@@ -6,13 +6,19 @@ import mpmath
 import numpy as np
 import pytest
 from ladders import OPERATIONS, dtypes, rungs
-from loopnest.numerics import ulp
 from loopnest.operation import Arguments
 from loopnest.verify import LAYOUTS, judge_call
 
 mpmath.mp.dps = 50
 
 FORMS = [{"approximate": "tanh"}, {"approximate": "none"}]
+
+
+def ulp(x, dtype):
+    """The distance between neighbours of `dtype` at |x|: the unit in the last place, in the subnormals too."""
+    info = np.finfo(dtype)
+    exponent = np.frexp(np.maximum(np.abs(x), info.smallest_normal))[1]
+    return np.ldexp(np.ones_like(x), exponent - 1 - info.nmant)
 
 
 def forms(name):

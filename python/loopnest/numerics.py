@@ -31,12 +31,9 @@ def gamma(k: int, dtype: Any) -> float:
     return ku / (1 - ku) if ku < 0.5 else math.expm1(k * math.log1p(u))
 
 
-def ulp(x: Array, dtype: Any) -> Array:
-    """The distance between neighbours of `dtype` at |x|: the unit in the last place, in the subnormals too."""
-    info = np.finfo(dtype)
-    exponent = np.frexp(np.maximum(np.abs(x), info.smallest_normal))[1]
-    spacing: Array = np.ldexp(np.ones_like(x), exponent - 1 - info.nmant)
-    return spacing
+def smallest(dtype: Any) -> float:
+    """The smallest subnormal number: the error of an underflow is half of it or less."""
+    return float(np.finfo(dtype).smallest_subnormal)
 
 
 def strassen_bound(n: int, cutoff: int) -> float:

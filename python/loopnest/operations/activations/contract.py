@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...arrays import Array, Call, as_matrices
-from ...numerics import gamma, precise, unit_roundoff
+from ...numerics import gamma, precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
@@ -53,10 +53,6 @@ def sample_forward(workload: Workload, dtype: Any, rng: np.random.Generator) -> 
 def sample_backward(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
     (x,) = sample_forward(workload, dtype, rng).inputs
     return Arguments((x, rng.standard_normal(x.shape).astype(dtype)))
-
-
-def smallest(dtype: Any) -> float:
-    return float(np.finfo(dtype).smallest_subnormal)
 
 
 Formula = Callable[..., Array]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array
-from ...numerics import precise, unit_roundoff
+from ...numerics import precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 from ..activations.contract import (
     elements,
@@ -15,7 +15,6 @@ from ..activations.contract import (
     run_forward,
     sample_backward,
     sample_forward,
-    smallest,
     stable_sigmoid,
 )
 from . import erfc

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array, Call, as_matrices, empty
-from ...numerics import gamma, precise, unit_roundoff
+from ...numerics import gamma, precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, Kernel, Workload, normal
+from ..activations.contract import softmax_bound, softmax_reference
 
 # --- mse: L = 1/N Σ (y - t)²
 
@@ -96,7 +97,7 @@ def mse_backward_reference(y: Array, t: Array) -> tuple[Array]:
 def mse_backward_bound(y: Array, t: Array) -> tuple[Array]:
     """The difference, the factor 2/N in one or two roundings, the product."""
     exact = np.abs(mse_backward_reference(y, t)[0])
-    return (gamma(4, y.dtype) * exact + float(np.finfo(y.dtype).smallest_subnormal),)
+    return (gamma(4, y.dtype) * exact + smallest(y.dtype),)
 
 
 MSE_BACKWARD = Contract(
@@ -232,24 +233,16 @@ def cross_entropy_backward_run(kernel: Kernel, logits: Any, labels: Any, *, out:
 
 
 def cross_entropy_backward_reference(logits: Array, labels: Array) -> tuple[Array]:
-    _, p, _ = _softmax_parts(logits)
-    p = p.copy()
+    p = softmax_reference(logits)
     p[np.arange(len(labels)), labels] -= 1
     return (p / max(len(labels), 1),)
 
 
 def cross_entropy_backward_bound(logits: Array, labels: Array) -> tuple[Array]:
-    """p has the relative errors of its exp, |d| u + 2u, of the sum, and of the quotient. Subtracting 1 and dividing by
-    n round once each. p may underflow."""
-    shifted, p, _ = _softmax_parts(logits)
-    n, c = logits.shape
-    u = unit_roundoff(logits.dtype)
+    """The error of p, as softmax's. Subtracting 1 and dividing by n round once each, and may underflow."""
     exact = np.abs(cross_entropy_backward_reference(logits, labels)[0])
-    with np.errstate(invalid="ignore"):
-        relative = (np.abs(shifted) + 6) * u
-        of_sum = np.where(p > 0, p * (np.abs(shifted) + 4), 0).sum(axis=1, keepdims=True) * u + gamma(c, logits.dtype)
-        error = np.where(p > 0, p * (relative + of_sum), 0)
-    return (error / max(n, 1) + 4 * u * exact + 2 * float(np.finfo(logits.dtype).smallest_subnormal),)
+    of_p = softmax_bound(softmax_reference(logits), logits)
+    return (of_p / max(len(labels), 1) + 4 * unit_roundoff(logits.dtype) * exact + smallest(logits.dtype),)
 
 
 CROSS_ENTROPY_BACKWARD = Contract(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array, Call, as_matrices
-from ...numerics import precise, unit_roundoff
+from ...numerics import precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, Kernel, Workload
 
 
@@ -79,7 +79,7 @@ def _contract(
 def _roundings(count: float, dtype: Any, *magnitudes: Array) -> Array:
     """The error of `count` roundings of a sum whose terms have these magnitudes, and of its underflows."""
     total: Array = count * unit_roundoff(dtype) * np.sum([np.abs(m) for m in magnitudes], axis=0)
-    return total + count * float(np.finfo(dtype).smallest_subnormal)
+    return total + count * smallest(dtype)
 
 
 # --- sgd
