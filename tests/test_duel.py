@@ -443,17 +443,19 @@ def test_the_command_prints_records_as_json():
     assert found.terms.pools
 
 
-def test_the_command_tells_errors_without_a_traceback(tmp_path):
-    assert "did you mean 'cpp.naive'" in run("matmul", "cpp.nave", "numpy").output
-    assert run("matmul", "cpp.nave", "numpy").exit_code == 2
-    for args in (
-        ["numpy", "cpp", "--workload", "x"],
-        ["numpy", str(tmp_path / "x.py")],
-        ["numpy", "cpp", "--threads", "9999"],
-    ):
-        result = run("matmul", *args)
-        assert result.exit_code == 1
-        assert result.output.startswith("Error: ")
+@pytest.mark.parametrize(
+    ("args", "code", "message"),
+    [
+        (["cpp.nave", "numpy"], 2, "did you mean 'cpp.naive'"),
+        (["numpy", "cpp", "--workload", "x"], 1, "Error: "),
+        (["numpy", "no_such_file.py"], 1, "Error: "),
+        (["numpy", "cpp", "--threads", "9999"], 1, "Error: "),
+    ],
+)
+def test_the_command_reports_errors_without_a_traceback(args, code, message):
+    result = run("matmul", *args)
+    assert result.exit_code == code
+    assert message in result.output
 
 
 def test_the_command_ends_with_1_where_a_duel_is_refused(monkeypatch):

@@ -77,10 +77,11 @@ def impls(results):
 # --- by hand
 
 
-def test_by_hand_the_file_has_the_limits_and_what_they_are_made_from(folder):
+def test_a_suite_of_ones_own_gives_a_file_with_the_limits_and_what_they_are_made_from(folder):
+    (folder / "conftest.py").unlink()
     with (folder / "bench_tiny.py").open("a") as file:
         file.write("\ndef test_of_another(benchmark):\n    benchmark(sum, [1, 2])\n")
-    done = pytest_on(folder, "-k", "another or numpy", "--benchmark-json=a.json")
+    done = pytest_on(folder, "-p", "loopnest.bench.plugin", "-k", "another or numpy", "--benchmark-json=a.json")
     assert done.returncode == 0, done.stdout + done.stderr
     data = json.loads((folder / "a.json").read_text())
     assert data["machine"] == made_up.through_json(msgspec.to_builtins(made_up.CARD))
@@ -93,23 +94,14 @@ def test_by_hand_the_file_has_the_limits_and_what_they_are_made_from(folder):
         assert info["gflops"] == pytest.approx(info["flops"] / stats["min"] / 1e9)
     results = Results.load(folder / "a.json")
     assert impls(results) == ["numpy.rows", "numpy.matmul"]
+    assert results.environment.isa == ln.isa()
     assert results.conditions
 
 
 def test_disabled_benchmarks_run_once_and_report_no_records(folder):
-    for option, outcome in (("--benchmark-disable", "4 passed"), ("--benchmark-skip", "4 skipped")):
-        done = pytest_on(folder, option, "--benchmark-json=a.json")
-        assert outcome in done.stdout
-        assert not (folder / "a.json").exists() or not Results.load(folder / "a.json").records
-
-
-def test_a_suite_of_ones_own_needs_the_plug_in_alone(folder):
-    (folder / "conftest.py").unlink()
-    done = pytest_on(folder, "-p", "loopnest.bench.plugin", "-k", "numpy.matmul", "--benchmark-json=mine.json")
-    assert done.returncode == 0, done.stdout + done.stderr
-    results = Results.load(folder / "mine.json")
-    assert impls(results) == ["numpy.matmul"]
-    assert results.environment.isa == ln.isa()
+    done = pytest_on(folder, "--benchmark-disable", "--benchmark-json=a.json")
+    assert "4 passed" in done.stdout, done.stdout + done.stderr
+    assert not (folder / "a.json").exists() or not Results.load(folder / "a.json").records
 
 
 # --- cut off
