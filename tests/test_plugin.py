@@ -58,13 +58,24 @@ def folder(tmp_path):
 
 def command(folder, *options):
     """pytest on the suite, as one would type it."""
-    plain = ["-c", os.devnull, "--rootdir", str(folder), "-o", "python_files=bench_*.py", "-p", "no:cacheprovider"]
+    plain = [
+        "-p",
+        "pytest_benchmark.plugin",
+        "-c",
+        os.devnull,
+        "--rootdir",
+        str(folder),
+        "-o",
+        "python_files=bench_*.py",
+        "-p",
+        "no:cacheprovider",
+    ]
     card = f"--machine-card={folder / 'card.json'}"
     return [sys.executable, "-m", "pytest", str(folder / "bench_tiny.py"), *plain, "--quick", card, *options]
 
 
 def pytest_on(folder, *options, **environment):
-    env = {**os.environ, "COLUMNS": "120", **environment}
+    env = {**os.environ, "COLUMNS": "120", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environment}
     return subprocess.run(
         command(folder, *options), env=env, cwd=folder, capture_output=True, text=True, timeout=120, check=False
     )
@@ -178,7 +189,11 @@ def test_the_measuring_process_ends_when_nobody_listens(folder):
     """As it would after a kill -9 of the process that has started it."""
     receive, send = os.pipe()
     process = subprocess.Popen(
-        command(folder, "--events", str(send)), pass_fds=[send], cwd=folder, stdout=subprocess.DEVNULL
+        command(folder, "--events", str(send)),
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        pass_fds=[send],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
     )
     os.close(send)
     os.close(receive)
