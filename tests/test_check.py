@@ -255,14 +255,6 @@ def test_no_more_than_three_errors_are_shown():
     assert found.endswith("… and 4 more")
 
 
-def test_the_caret_of_a_long_line_still_points_at_its_place():
-    source = "x" * 100 + "WRONG" + "y" * 100
-    found = shortened(f"x.c:1:101: error: no\n    1 | {source}\n      | {' ' * 100}^~~~~\n", Path("x.c"))
-    _, line, caret = found.splitlines()
-    assert line[caret.index("^") :].startswith("WRONG")
-    assert len(line) < 80
-
-
 @pytest.mark.parametrize(
     ("text", "outcome", "words"),
     [
