@@ -81,7 +81,7 @@ def finding(data: Depth) -> str:
     names = sorted(data.stacks, key=lambda name: data.stacks[name].factor)
     even = min(names, key=lambda name: abs(math.log(data.stacks[name].factor)))
     least, middle, most = (
-        f"{data.stacks[name].gradients[0]:.1e} with {name} ({data.stacks[name].factor:.2f} a layer)"
+        f"{data.stacks[name].gradients[0]:.2g} with {name} ({data.stacks[name].factor:.2f} a layer)"
         for name in (names[0], even, names[-1])
     )
     return f"After {data.layers} layers the gradient is {least}, {middle}, and {most}."
