@@ -197,7 +197,7 @@ def test_debugging_information_changes_no_instruction():
 @needs_capstone
 def test_the_command_prints_and_gives_the_records():
     command = ["inspect", "matmul", "numba.naive", "--no-measure"]
-    plain = CliRunner().invoke(main, [*command, "--asm", "--plain"], catch_exceptions=False)
+    plain = CliRunner().invoke(main, [*command, "--asm"], catch_exceptions=False)
     assert plain.exit_code == 0, plain.output
     assert re.search(r" in_numba\.py:\d+", plain.output)
     data = json.loads(CliRunner().invoke(main, [*command, "--hot", "--json"], catch_exceptions=False).output)

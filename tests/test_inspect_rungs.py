@@ -417,7 +417,7 @@ def test_the_command_prints_the_loop_and_what_it_adds_up_to():
 
 
 def test_plain_output_is_the_same_each_time():
-    args = ["matmul", "cpp.naive", "--plain", "--isa", "v3", "--no-measure", "--asm", "--hot"]
+    args = ["matmul", "cpp.naive", "--isa", "v3", "--no-measure", "--asm", "--hot"]
     assert run(*args).output == run(*args).output
     lines = [line.split() for line in run(*args).output.splitlines()]
     assert sum("fma" in words for words in lines) >= 2  # in the function, marked, and in the loop alone

@@ -293,7 +293,7 @@ def test_the_simulator_is_told_to_compile_nothing(monkeypatch):
 @marked()
 def test_the_command_prints_and_gives_the_records():
     command = ["inspect", "matmul", "cuda.coalesced", "--ptx", "--gpu", "L4"]
-    plain = CliRunner().invoke(main, [*command, "--plain"], catch_exceptions=False)
+    plain = CliRunner().invoke(main, command, catch_exceptions=False)
     assert plain.exit_code == 0, plain.output
     assert "coalesced_kernel, float32, PTX for compute capability 8.9" in plain.output
     assert "L4 holds" in plain.output

@@ -41,7 +41,6 @@ ASPECTS = {
 @click.option("--gpu", help="The GPU of PTX, SASS and occupancy: H100 (the default), 'RTX 4090', or 9.0.")
 @click.option("--workload", help="The workload of the call; by default the largest.")
 @output_file("--html", "html_file", help="Write the view to this file, a page that needs no other file.")
-@click.option("--plain", is_flag=True, help="No colours and no columns, for pipes.")
 @JSON
 def command(
     operation: Operation,
@@ -49,7 +48,6 @@ def command(
     aspects: tuple[str, ...],
     other: str | None,
     html_file: Path | None,
-    plain: bool,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -84,7 +82,7 @@ def command(
         print_json(shown)
     elif html_file is not None:
         click.echo(f"the page is in {html_file}")
-    elif plain or not console().is_terminal:
+    elif not console().is_terminal:
         click.echo(tables.text(shown))
     else:
         tables.show(shown, console())
