@@ -698,6 +698,12 @@ def test_a_new_file_for_numba_and_one_in_double_are_right(tmp_path):
     assert check(double, "matmul", seconds=0).dtypes == ("float64",)
 
 
+def test_a_new_python_file_may_be_for_numba(tmp_path):
+    file = tmp_path / "mine.py"
+    assert run("check", file, "--new", "--lang", "numba").exit_code == 0
+    assert "@njit" in file.read_text()
+
+
 def test_a_new_file_overwrites_nothing(tmp_path):
     file = tmp_path / "mine.cpp"
     assert run("check", file, "--op", "matmul", "--new").exit_code == 0

@@ -53,7 +53,7 @@ _of_races = stacked(
 @click.option("--csv", "as_csv", is_flag=True, help="Of a folder: print comma-separated values.")
 @click.option("--watch", is_flag=True, help="Judge the file again whenever it is saved, until Ctrl-C.")
 @click.option("--new", is_flag=True, help="Write FILE: a kernel to start from, right and slow.")
-@choice("--lang", tuple(dict.fromkeys(SUFFIXES.values())), help="With --new; by default what FILE's suffix says.")
+@click.option("--lang", help="With --new: python, numba, c, cpp or cuda; by default what FILE's suffix says.")
 @_of_races
 def command(
     file: Path,
