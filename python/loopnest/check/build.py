@@ -252,20 +252,21 @@ def _call_once(kernel: Kernel) -> None:
 
 def _import_refusal(file: str, problem: Mapping[str, Any]) -> Refusal:
     kind, text, line = problem["kind"], problem["text"], problem.get("line")
-    outcome, trick = "does-not-build", None
+    code = [f"  {problem['code']}"] if problem.get("code") else []
+    where = f"{file}:{line}" if line else file
+    if kind == "MemoryError":
+        return Refusal(
+            "out-of-memory", f"{where}: it took more memory than the limit when it was imported", None, *code
+        )
+    if kind == "SystemExit":
+        return Refusal("crashed", f"{where}: it ended its process when it was imported", "leaves-the-process", *code)
     if kind in ("SyntaxError", "IndentationError", "TabError"):
         text = f"{kind}: {text}"
-    elif kind in ("ImportError", "ModuleNotFoundError"):
-        module = (problem.get("module") or "").partition(".")[0]
-        text += f": pip install {module}" if kind == "ModuleNotFoundError" and module else ""
-    elif kind == "MemoryError":
-        outcome, text = "out-of-memory", "it took more memory than the limit when it was imported"
-    elif kind == "SystemExit":
-        outcome, trick, text = "crashed", "leaves-the-process", "it ended its process when it was imported"
-    else:
+    elif kind == "ModuleNotFoundError" and problem.get("module"):
+        text += f": pip install {problem['module'].partition('.')[0]}"
+    elif kind not in ("ImportError", "ModuleNotFoundError"):
         text = f"it raised {kind} when it was imported: {text}"
-    code = [f"  {problem['code']}"] if problem.get("code") else []
-    return Refusal(outcome, f"{file}:{line}: {text}" if line else f"{file}: {text}", trick, *code)
+    return Refusal("does-not-build", f"{where}: {text}", None, *code)
 
 
 def _no_function(kernel: Kernel, functions: Sequence[str]) -> Refusal:

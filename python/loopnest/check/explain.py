@@ -42,16 +42,12 @@ def refusal_of(kernel: Kernel, seen: Observation, *details: str) -> Refusal:
     if seen.reply.problem is not None:
         return _refusal_of_problem(kernel, seen, seen.reply.problem)
     first = f"{seen.probe}: {seen.problems[0]}"
-    trick, *found = explanation(Evidence(kernel, seen))
-    return _wrong(kernel, trick, first, *details, *(line for line in found if line not in first))
-
-
-def explanation(evidence: Evidence) -> tuple[str, ...]:
-    """The name of what is wrong, and how it was seen."""
+    evidence = Evidence(kernel, seen)
     try:
-        return next(filter(None, (explain(evidence) for explain in EXPLANATIONS)), ("wrong-values",))
+        trick, *found = next(filter(None, (explain(evidence) for explain in EXPLANATIONS)), ("wrong-values",))
     except EndedError as error:
-        return "wrong-values", f"then {error}"
+        trick, found = "wrong-values", [f"then {error}"]
+    return _wrong(kernel, trick, first, *details, *(line for line in found if line not in first))
 
 
 def _wrong(kernel: Kernel, trick: str, *details: str) -> Refusal:

@@ -205,23 +205,22 @@ class Kernel:
     def _written_outside(self) -> str:
         for p, memory in self._placed("result"):
             name, end = self.name_of(plan(self.operation).parameters.index(p.parameter)), p.offset + p.nbytes
-            before, after = memory[max(0, p.offset - MARGIN) : p.offset], memory[end : end + MARGIN]
-            if (before != CANARY).any():
-                distance = before.size - int(np.flatnonzero(before != CANARY)[0])
-                return f"it wrote before the start of {name}, by up to {distance} bytes"
-            if (after != CANARY).any():
-                distance = int(np.flatnonzero(after != CANARY)[-1]) + 1
-                return f"it wrote past the end of {name}, by up to {distance} bytes"
+            before = np.flatnonzero(memory[max(0, p.offset - MARGIN) : p.offset][::-1] != CANARY)
+            after = np.flatnonzero(memory[end : end + MARGIN] != CANARY)
+            for where, found in (("before the start", before), ("past the end", after)):
+                if found.size:
+                    return f"it wrote {where} of {name}, by up to {int(found[-1]) + 1} bytes"
         return ""
 
     def _changed_inputs(self, probe: Probe) -> list[str]:
         """Inputs that were changed, where the system could not seal them."""
-        if self.host.session is None or all(slot.sealed for slot in self.host.session.slots):
-            return []
+        session = self.host.session
         return [
             f"it changed its input {p.parameter.name}"
             for p, memory in self._placed("input")
-            if (memory[p.offset : p.offset + p.nbytes] != probe.memory[p.parameter.number]).any()
+            if session is not None
+            and not session.slots[p.slot].sealed
+            and (memory[p.offset : p.offset + p.nbytes] != probe.memory[p.parameter.number]).any()
         ]
 
     # the message of a call

@@ -78,12 +78,12 @@ class Problem:
 
     probe: Probe
 
-    @functools.cached_property
+    @property
     def how(self) -> How:
         operation = self.probe.operation
         path = operation.contract.fast_path
-        default: How = "roll" if path is not None and path.shapes == "elementwise" else "new"
-        return REARRANGED.get(operation.name, default)
+        elementwise = path is not None and path.shapes == "elementwise"
+        return REARRANGED.get(operation.name, "roll" if elementwise else "new")
 
     def rearranged(self, rng: np.random.Generator) -> tuple[Probe, Arrangement]:
         """The same problem with values in other places. Its `exact` and `bound` are only of the right shape, unless
@@ -97,9 +97,8 @@ class Problem:
             views = (a[rows], b[:, columns], *(x[columns] for x in bias))
             arrangement = Arrangement(rows, columns)
         elif how in ("rows", "transposed"):
-            (x,) = views
-            rows, columns = rng.permutation(x.shape[0]), rng.permutation(x.shape[1])
-            views = (x[rows][:, columns],)
+            rows, columns = map(rng.permutation, views[0].shape)
+            views = (views[0][rows][:, columns],)
             arrangement = Arrangement(rows, columns) if how == "rows" else Arrangement(columns, rows)
         elif how == "roll" and views[0].size <= FEW:
             order = rng.permutation(views[0].size)
@@ -116,8 +115,7 @@ class Problem:
             arrangement = Arrangement(factor=factor if how == "scale" else factor**2)
         views = tuple(map(np.ascontiguousarray, views))
         memory = tuple(x.reshape(-1).view(np.uint8) for x in views)
-        at_end = bool(rng.integers(2))
-        return dataclasses.replace(probe, views=views, memory=memory, at_end=at_end), arrangement
+        return dataclasses.replace(probe, views=views, memory=memory, at_end=bool(rng.integers(2))), arrangement
 
     def seems_right(self, kernel: Kernel, arrangement: Arrangement, rng: np.random.Generator) -> bool:
         """A quick look at the results of the last call, which may say no, but says yes only to what is right nearly

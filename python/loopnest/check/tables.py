@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -16,7 +16,7 @@ from rich.text import Text
 from ..output.text import duration
 from .judge import per_cent
 from .rank import Ranking
-from .records import Placing, Verdict
+from .records import Placing, Raced, Verdict
 from .verify import KINDS
 
 
@@ -97,6 +97,12 @@ def footer(placing: Placing) -> str:
     )
 
 
+def _placed(ranked: Ranking) -> Iterator[tuple[str, Verdict, Raced | None]]:
+    """Each verdict with its place and its times."""
+    for number, v in enumerate(ranked.verdicts, 1):
+        yield str(number) if v.accepted else "", v, ranked.race_of(v)
+
+
 def ranking(ranked: Ranking) -> RenderableType:
     """The table of a folder's submissions."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -104,14 +110,11 @@ def ranking(ranked: Ranking) -> RenderableType:
         table.add_column(
             name, justify="right" if name in ("", "best", "of the limit") else "left", no_wrap=name == "file"
         )
-    for number, v in enumerate(ranked.verdicts, 1):
-        own = ranked.race_of(v)
+    for place, v, own in _placed(ranked):
         words = v.sentence if v.accepted else f"{_refused(v)}: {v.sentence}"
-        best = duration(own.best) if own else ""
         share = per_cent(own.share) if own and own.share else ""
-        place = str(number) if v.accepted else ""
-        style = "" if v.accepted else "dim"
-        table.add_row(*(Text(cell, style=style) for cell in (place, Path(v.file).name, best, share, words)))
+        cells = (place, Path(v.file).name, duration(own.best) if own else "", share, words)
+        table.add_row(*(Text(cell, style="" if v.accepted else "dim") for cell in cells))
     right = sum(v.accepted for v in ranked.verdicts)
     where = f", timed on {ranked.workload}" if ranked.workload else ""
     return Group(table, Text(f"\n{right} of {len(ranked.verdicts)} are right{where}"))
@@ -124,10 +127,8 @@ def as_csv(ranked: Ranking) -> str:
     writer.writerow(
         ("place", "file", "outcome", "trick", "accepted", "workload", "seconds", "share of the limit", "sentence")
     )
-    for number, v in enumerate(ranked.verdicts, 1):
-        own = ranked.race_of(v)
+    for place, v, own in _placed(ranked):
         share = f"{own.share.estimate:.4f}" if own and own.share else ""
-        seconds: Sequence[str] = (own.workload, f"{own.best:.9f}") if own else ("", "")
-        place = str(number) if v.accepted else ""
+        seconds = (own.workload, f"{own.best:.9f}") if own else ("", "")
         writer.writerow((place, Path(v.file).name, v.outcome, v.trick or "", v.accepted, *seconds, share, v.sentence))
     return file.getvalue()

@@ -242,7 +242,6 @@ def judge_call(
     if given:
         options["out"] = given[0].view if len(given) == 1 else tuple(memory.view for memory in given)
 
-    problems: list[str] = []
     ordinary = all(np.isfinite(x).all() for x in (*arrays_in(values), *exact))
     with new_results_poisoned() as new, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always" if ordinary else "ignore")
@@ -250,7 +249,10 @@ def judge_call(
             returned = implementation(*values, **options)
         except Exception as error:
             return [f"raised {type(error).__name__}: {error}"]
-    problems += [f"warned: {warning.message}" for warning in warned if _is_the_kernels(warning)]
+    # BLAS libraries compute in lanes beyond a matrix's edge, from stale memory, and leave the processor's flag set; NumPy
+    # then warns (its issue 24067).
+    arithmetic = [str(w.message) for w in warned if issubclass(w.category, RuntimeWarning)]
+    problems = [f"warned: {message}" for message in arithmetic if not message.endswith("in matmul")]
     for memory in (*new, *given):
         problems += memory.problems_as_result()
     for number, memory in enumerate(inputs):
@@ -264,12 +266,6 @@ def judge_call(
     for number, (result, right, allowed) in enumerate(zip(results, exact, bound, strict=True)):
         problems += compare(result, right, allowed, dtype, "the result" if len(exact) == 1 else f"result {number}")
     return problems
-
-
-def _is_the_kernels(warning: warnings.WarningMessage) -> bool:
-    """Whether a warning is about the kernel's arithmetic. BLAS libraries also compute in lanes beyond a matrix's edge,
-    from stale memory, and leave the processor's flag set; NumPy then warns (its issue 24067)."""
-    return issubclass(warning.category, RuntimeWarning) and not str(warning.message).endswith("in matmul")
 
 
 def results_of(operation: Operation, inputs: Sequence[Any], returned: Any) -> list[Any]:

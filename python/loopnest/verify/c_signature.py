@@ -198,9 +198,9 @@ def _stride_names(name: str, axis: int, axes: int) -> list[str]:
     """What a stride of this array along an axis may be called: a_row_stride, a_rs, rs_a, row_stride_a, lda, …"""
     name = name.lower()
     words = ("col", "column", "c", "cs") if axis == axes - 1 and axes > 1 else ("row", "r", "rs")
-    names = [f"{name}_{word}{end}" for word in words for end in ("_stride", "", "stride", "s")]
-    names += [f"{word}{end}_{name}" for word in words for end in ("_stride", "", "s", "stride")]
-    names += [f"{name}_stride_{word}" for word in words] + [f"stride_{name}_{word}" for word in words]
+    ended = [f"{word}{end}" for word in words for end in ("_stride", "", "stride", "s")]
+    names = [each for word in ended for each in (f"{name}_{word}", f"{word}_{name}")]
+    names += [each for word in words for each in (f"{name}_stride_{word}", f"stride_{name}_{word}")]
     if axis == axes - 2:
         names += [f"ld{name}", f"{name}_ld"]
     if axes == 1:
