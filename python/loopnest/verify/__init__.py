@@ -249,8 +249,8 @@ def judge_call(
             returned = implementation(*values, **options)
         except Exception as error:
             return [f"raised {type(error).__name__}: {error}"]
-    # BLAS libraries compute in lanes beyond a matrix's edge, from stale memory, and leave the processor's flag set; NumPy
-    # then warns (its issue 24067).
+    # BLAS libraries compute in lanes beyond a matrix's edge, from stale memory, and leave the processor's flag set:
+    # NumPy then warns (its issue 24067).
     arithmetic = [str(w.message) for w in warned if issubclass(w.category, RuntimeWarning)]
     problems = [f"warned: {message}" for message in arithmetic if not message.endswith("in matmul")]
     for memory in (*new, *given):
