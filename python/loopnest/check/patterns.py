@@ -58,6 +58,8 @@ class Evidence:
 
     @functools.cached_property
     def wrong(self) -> list[WrongResult]:
+        if not self.seen.results:  # they are kept of wrong calls only
+            return []
         compared = zip(self.seen.results, self.probe.exact, self.kernel.bound(self.probe), strict=True)
         found = [WrongResult(i, wrong_elements(r, e, b), r, e) for i, (r, e, b) in enumerate(compared)]
         return [w for w in found if w.mask.any()]
