@@ -30,15 +30,11 @@ class Kernel:
 
     registers     of a thread
     shared        static shared memory of a block
-    barriers      of a block
-    stack         of a thread: arrays in local memory, and spilled registers
     spill_stores  that a thread writes because there were too few registers; spill_loads: that it reads back
     """
 
     registers: int
     shared: int
-    barriers: int
-    stack: int
     spill_stores: int
     spill_loads: int
 
@@ -100,17 +96,17 @@ def read_report(log: str, cc: tuple[int, int]) -> dict[str, Kernel]:
     kernels = {}
     for part in re.split(r"(?=ptxas info\s+: Compiling entry function)", log)[1:]:
         name = re.search(r"entry function '([^']+)'", part)
-        used = re.search(r"ptxas info\s+: Used (\d+) registers(?:, used (\d+) barriers)?(.*)", part)
-        frame = re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", part)
+        used = re.search(r"ptxas info\s+: Used (\d+) registers(.*)", part)
+        frame = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
         if not (name and used):
             continue
-        stack, stores, loads = map(int, frame.groups()) if frame else (0, 0, 0)
+        stores, loads = map(int, frame.groups()) if frame else (0, 0)
         linked = re.search(rf"info\s+: Function properties for '{re.escape(name[1])}':\s*\ninfo\s+: (.*)", log)
-        shared = re.search(r"(\d+) bytes smem", linked[1] if linked else used[3])
+        shared = re.search(r"(\d+) bytes smem", linked[1] if linked else used[2])
         nbytes = int(shared[1]) if shared else 0
         if linked and cc == (9, 0):
             nbytes = max(nbytes - RESERVED, 0)
-        kernels[name[1]] = Kernel(int(used[1]), nbytes, int(used[2] or 0), stack, stores, loads)
+        kernels[name[1]] = Kernel(int(used[1]), nbytes, stores, loads)
     return kernels
 
 
