@@ -10,9 +10,9 @@ The rounds, their interval and when they end are `timing.turns.run_until_certain
 the interval that holds the truth in 99 % of duels leaves 1 out, and if the difference is larger than the noise floor, a
 fixed piece of work against itself. Everything else is *unresolved*.
 
-There is one set of inputs and one of results (stage.py). Results are checked before and after they are timed, and again
-with other values in the same arrays, which catches a kernel that remembers its results. docs/measuring.md gives the
-reasons.
+There is one set of inputs and one of results (stage.py). Results are checked before, while and after they are timed,
+and again with other values in the same arrays, which catches a kernel that remembers its results. docs/measuring.md
+gives the reasons.
 """
 
 from __future__ import annotations

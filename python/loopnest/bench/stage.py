@@ -15,6 +15,9 @@ from ..verify import compare
 from ..verify.problem import Problem, WrongResult, places_of
 from .user_rung import returned_by
 
+WITNESSES = 64
+"""Elements of a result that are looked at after each sample."""
+
 
 class Stage:
     """The one set of arrays on which both sides work, and the exact results."""
@@ -30,18 +33,31 @@ class Stage:
         self.places = places_of(self.results, self.args)
         self.updates = operation.contract.updates
         self._originals = {i: self.args[i].copy() for i in self.places} if self.updates else {}
+        rng = np.random.default_rng(1)
+        self._witnesses = [np.unique(np.append(rng.integers(0, x.size, WITNESSES), x.size - 1)) for x in self.results]
 
     def restore(self) -> None:
         """Give inputs that are updated in place their first values."""
         for place, original in self._originals.items():
             self.args[place][...] = original
 
-    def poison(self, results: Sequence[Any]) -> None:
-        """Put NaN into the results; restore inputs that are updated in place, which are the results then."""
+    def poison(self, results: Sequence[Any], everywhere: bool = True) -> None:
+        """Put NaN into the results, or into their witnesses; restore inputs that are updated in place."""
         self.restore()
-        for result in () if self.updates else results:
-            if isinstance(result, np.ndarray) and result.flags.writeable:
-                result[...] = np.nan
+        for result, witnesses in zip(results, self._witnesses, strict=False) if not self.updates else ():
+            if isinstance(result, np.ndarray) and result.flags.writeable and result.flags.c_contiguous:
+                result.reshape(-1)[slice(None) if everywhere else witnesses] = np.nan
+
+    def witnessed(self, results: Sequence[Any]) -> list[str]:
+        """Errors of the witnesses, which held NaN before the sample. Inputs updated in place have none."""
+        if self.updates or any(np.size(x) != place.size for x, place in zip(results, self.results, strict=False)):
+            return []
+        found: list[str] = []
+        for i, result in enumerate(results):
+            of = self.problem.exact[i], np.broadcast_to(self.problem.bound[i], self.problem.exact[i].shape)
+            value, exact, bound = (np.reshape(x, -1)[self._witnesses[i]] for x in (result, *of))
+            found += compare(value, exact, bound, self.dtype, f"of {len(value)} elements, the result")
+        return found
 
     def problems(self, results: Sequence[Any]) -> list[str]:
         """Errors of the results."""
@@ -111,11 +127,14 @@ class Side:
         def prepare() -> None:
             if caches == "warm":
                 self.call()
-            self.stage.restore()
+            self.stage.poison(self.last, everywhere=False)
             if caches == "cold":
                 evict()
 
-        self.turns.append(Turn(self.id, self.call, prepare))
+        def check() -> None:
+            self.hold(self.stage.witnessed(self.last), "while it was timed")
+
+        self.turns.append(Turn(self.id, self.call, prepare, check))
         return self.turns[-1]
 
     @property
