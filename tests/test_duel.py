@@ -386,8 +386,8 @@ def test_options_are_handed_to_functions_that_take_them(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("x = 1\n", r"has no function matmul; expected def matmul\(a, b, out\) or def matmul\(a, b\): return"),
-        ("def matmul(a):\n    return a\n", r"takes \(a\), expected def matmul\(a, b, out\)"),
+        ("x = 1\n", r"has no function matmul; expected def matmul\(a, b, c\) or def matmul\(a, b\): return"),
+        ("def matmul(a):\n    return a\n", r"takes \(a\), expected def matmul\(a, b, c\)"),
     ],
 )
 def test_a_file_without_a_function_that_fits_is_told_what_fits(tmp_path, source, message):

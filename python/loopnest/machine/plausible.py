@@ -95,9 +95,9 @@ def why_impossible(
             measured = f"multiply-adds in registers with {_threads(work)}, {work.dtype}"
             reasons = "does not compute all of its result, or uses an algorithm of fewer operations, or other hardware"
             return _explanation(who, work.flops / seconds, peak, "GFLOP/s", measured, reasons)
-    roof = work.bytes / card.least_seconds(0.0, work.bytes, work.dtype, work.threads, None)
-    if seconds * TOLERANCE < work.bytes / roof:
-        roof = max(roof, work.threads * now.bandwidth(int(work.bytes)))
+    least = card.least_seconds(0.0, work.bytes, work.dtype, work.threads, None)
+    if seconds * TOLERANCE < least:
+        roof = max(work.bytes / least, work.threads * now.bandwidth(int(work.bytes)))
         if seconds * TOLERANCE < work.bytes / roof:
             measured = f"the roof of the caches that can hold {work.bytes / 1e6:,.3g} MB, {_threads(work)}"
             reasons = "does not read all of its inputs or write all of its results, or not at each call"
