@@ -36,7 +36,7 @@ class Card:
         return self._peak
 
     def least_seconds(self, flops, bytes, dtype="float32", threads=1, level="memory"):
-        return flops / self._peak
+        return max(flops / self._peak, bytes / 1e30)
 
 
 QUICK = {"workload": "square-64", "seconds": 0.1, "card": Card()}
