@@ -56,7 +56,7 @@ def sample_backward(workload: Workload, dtype: Any, rng: np.random.Generator) ->
 
 
 Formula = Callable[..., Array]
-"""(*inputs) -> the exact result, in higher precision."""
+"""(*inputs) -> the exact result, in higher precision than the inputs'."""
 
 Bound = Callable[..., Array]
 """(exact result, *inputs) -> the largest allowed |result - exact|."""

@@ -112,7 +112,7 @@ def softmax_vectorized(x: Array, y: Array) -> None:
 
 @helper
 def largest_of(row: Array) -> float:
-    """The largest element of a row that has one. A NaN may be passed over: it shows in the differences from it."""
+    """The largest element of a row that has elements. It may skip a NaN, which then shows in the row's differences."""
     largest = row[0]
     for j in range(1, row.size):
         largest = max(largest, row[j])

@@ -60,7 +60,7 @@ def cross_entropy_vectorized(logits: Array, labels: Array, loss: Array) -> None:
 
 @compiled(reorder_sums=True)
 def cross_entropy_backward_vectorized(logits: Array, labels: Array, dlogits: Array) -> None:
-    """(softmax(logits) - onehot(labels)) / rows: the chain rule through logarithm and softmax leaves no more.
+    """(softmax(logits) - onehot(labels)) / rows, which is all that the chain rule leaves of logarithm and softmax.
 
     As softmax, with the label's 1 subtracted before the last pass and the scale in it, and with softmax's limits.
     """

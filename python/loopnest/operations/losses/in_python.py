@@ -38,7 +38,7 @@ def _powers(row: list[float]) -> tuple[float, list[float]]:
 def cross_entropy_scalar(logits: Array, labels: Array, loss: Array) -> None:
     """The definition row by row: log Σ exp(l - max) - (l[label] - max), and the mean of these.
 
-    Subtracting the maximum keeps exp from overflowing. An exp takes 60 ns here, the function itself ten of them:
+    Subtracting the maximum keeps exp from overflowing. A call of exp takes 60 ns here, and the C function ten:
     the limit is the interpreter.
     """
     total = 0.0
