@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from ..bench import explain
 from ..bench.records import Record
 from ..bench.tables import comparable, groups, highest, percent, rate, unit
+from ..layout.traffic import CacheLevel
 from ..layout.walk import LOOP_ORDERS as RUNGS_OF_ORDERS
+from ..layout.walk import picture_svg, walk
 from ..machine.records import MachineCard
 from ..machine.roofline import roofline_svg
 from ..output.pictures import CARD, FAINT, LIMIT, Picture, colour_of, marks, text_on
@@ -93,6 +95,8 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
     drawn = (OPERANDS, LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS)
     for study, same in _studies(every, lambda r: r.suite == "layout" and r.study not in drawn):
         made.append(_bars(study, comparable(same), records))
+    if any(r.suite == "layout" for r in every):
+        made += _walks()
     for study, same in _studies(every, lambda r: r.suite == "vectorization"):
         made.append(_vectorization(study, same, records))
     for study, same in _studies(every, lambda r: r.ladder or r.suite == "vectorization"):
@@ -103,6 +107,14 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
                 made.append(_sizes(study, family, of_family, records))
     made += [_bars(study, same, records, "calls") for study, same in _studies(every, lambda r: r.suite == "calls")]
     return made + (_roofline(card, records) if card else [])
+
+
+def _walks() -> list[Figure]:
+    """Loops over small matrices, through a cache that is too small for them."""
+    small = CacheLevel(size=64, ways=4, line=16)
+    walks = (walk("sum", "row_wise", cache=small), walk("sum", "column_wise", cache=small), walk("matmul", "ikj"))
+    caption = "When each element is first touched, and how often it misses a cache too small for the matrix."
+    return [Figure("layout", w.title, picture_svg(w), "", caption) for w in (*walks, walk("matmul", "jki"))]
 
 
 def _studies(records: Sequence[Record], which: Callable[[Record], bool]) -> Iterable[tuple[str, list[Record]]]:
