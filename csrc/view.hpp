@@ -8,8 +8,8 @@
 #include <cstddef>
 #include <cstdint>
 
-// Each kernel is compiled once for every ISA level, in a namespace of that level. A function that several levels share must never
-// be emitted out of line: the linker keeps one copy, and could keep the one with AVX-512.
+// Each kernel is compiled once for every ISA level, in a namespace of that level. A function that several levels share
+// must never be emitted out of line: the linker keeps one copy, and could keep the one with AVX-512.
 #define LOOPNEST_INLINE inline __attribute__((always_inline))
 
 #ifndef LOOPNEST_ISA

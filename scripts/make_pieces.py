@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""Write csrc/simd/pieces_data.hpp: the polynomials of simd/pieces.hpp, in 30 digits and rounded to float32.
+"""Write csrc/simd/pieces_data.hpp: the polynomials of simd/pieces.hpp, computed with 30 digits, rounded to float32.
 
     python scripts/make_pieces.py        (half a minute; needs mpmath)
 
-A function F of t >= 0 is cut into 32 or 8 pieces of the same width w = 1 / per_unit. Piece k lies around k w, and there
+A function F of t >= 0 is cut into 32 or 8 pieces of the same width w = 1 / per_unit. Piece k lies around k w. There
 
     F(c + h) = F(c) + h p(h)
 
-with p the polynomial that takes the function's values in Chebyshev points of the piece.
+where the polynomial p interpolates the function in the piece's Chebyshev points.
 
-c is three quarters of the way to that end of the piece where |F| is less, and a rounding error counts for more. Of the
-float32 numbers there it is one of which F is a float32 too, but for a 1000th of an ULP: the first coefficient then
-costs no rounding error (Gal, Computing Elementary Functions: A New Approach, 1986). In the first piece c is 0, where
-GELU and tanh are 0, since nothing may cancel near that. The last piece is wider, and a polynomial for an absolute
-error; its c is `top`, for which all arguments beyond are taken.
+c lies a quarter of the piece away from the end with the smaller |F|, because a rounding error counts for more there.
+It is the first float32 from that place on whose F is within a 1000th of an ULP of a float32, so the first coefficient
+has no rounding error (Gal, Computing Elementary Functions: A New Approach, 1986). In the first piece c is 0: GELU and tanh are 0
+there, and nothing may cancel near 0. The last piece is wider and has a small absolute error; its c is `top`, and larger
+arguments count as `top`.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Pieces:
     count: int
     degree: int
     per_unit: float  # 1 / w
-    top: float  # arguments beyond are taken for this one
+    top: float  # larger arguments count as this one
 
     def edges(self, k: int) -> tuple[Real, Real]:
         low = (mpf(k) - 0.5) / mpf(self.per_unit) if k else mpf(0)
@@ -89,7 +89,7 @@ class Pieces:
 
 
 def interpolation(f: Function, low: Real, high: Real, count: int) -> list[Real]:
-    """The polynomial that takes f's values in `count` Chebyshev points: its coefficients, the constant one first."""
+    """The coefficients of the polynomial through f in `count` Chebyshev points, the constant one first."""
     middle, half = (low + high) / 2, (high - low) / 2
     points = [middle + half * mpmath.cos(mpmath.pi * (2 * j + 1) / (2 * count)) for j in range(count)]
     points = [h if abs(h) > half / 1000 else half / 1000 for h in points]  # f may be a quotient by h
@@ -101,28 +101,28 @@ def gelu_tanh_form(t: Real) -> Real:
     return t * sigmoid(-argument(t))
 
 
-def gelu_erf_form(t: Real) -> Real:
+def gelu_exact_form(t: Real) -> Real:
     return t * tail(t)
 
 
-def erf_form_slope(t: Real) -> Real:
+def exact_form_slope(t: Real) -> Real:
     return tail(t) - t * density(t)
 
 
 FUNCTIONS = {
-    "GeluTanhForm": "t σ(-w(t)),  w(t) = 2 √(2/π) (t + 0.044715 t³)",
-    "GeluErfForm": "t erfc(t/√2) / 2",
-    "SlopeTanhForm": "the derivative of x σ(w(x)) at x = -t",
-    "SlopeErfForm": "the derivative of x erfc(-x/√2) / 2 at x = -t",
-    "TanhPieces": "tanh(t)",
+    "gelu_tanh_form": "t σ(-w(t)),  w(t) = 2 √(2/π) (t + 0.044715 t³)",
+    "gelu_exact_form": "t erfc(t/√2) / 2",
+    "slope_tanh_form": "the derivative of x σ(w(x)) at x = -t",
+    "slope_exact_form": "the derivative of x erfc(-x/√2) / 2 at x = -t",
+    "tanh_pieces": "tanh(t)",
 }
 
 PIECES = {
-    "GeluTanhForm": (Pieces(gelu_tanh_form, 32, 5, 8.0, 5.125), Pieces(gelu_tanh_form, 8, 8, 2.0, 5.125)),
-    "GeluErfForm": (Pieces(gelu_erf_form, 32, 5, 8.0, 5.1875), Pieces(gelu_erf_form, 8, 8, 2.0, 5.1875)),
-    "SlopeTanhForm": (Pieces(tanh_form_slope, 32, 6, 6.25, 5.5), Pieces(tanh_form_slope, 8, 9, 1.75, 5.5)),
-    "SlopeErfForm": (Pieces(erf_form_slope, 32, 6, 5.75, 6.25), Pieces(erf_form_slope, 8, 9, 1.5, 6.25)),
-    "TanhPieces": (Pieces(mpmath.tanh, 32, 5, 4.0, 9.25), Pieces(mpmath.tanh, 8, 11, 1.0, 9.25)),
+    "gelu_tanh_form": (Pieces(gelu_tanh_form, 32, 5, 8.0, 5.125), Pieces(gelu_tanh_form, 8, 8, 2.0, 5.125)),
+    "gelu_exact_form": (Pieces(gelu_exact_form, 32, 5, 8.0, 5.1875), Pieces(gelu_exact_form, 8, 8, 2.0, 5.1875)),
+    "slope_tanh_form": (Pieces(tanh_form_slope, 32, 6, 6.25, 5.5), Pieces(tanh_form_slope, 8, 9, 1.75, 5.5)),
+    "slope_exact_form": (Pieces(exact_form_slope, 32, 6, 5.75, 6.25), Pieces(exact_form_slope, 8, 9, 1.5, 6.25)),
+    "tanh_pieces": (Pieces(mpmath.tanh, 32, 5, 4.0, 9.25), Pieces(mpmath.tanh, 8, 11, 1.0, 9.25)),
 }
 
 
@@ -139,34 +139,41 @@ def ulp(x: Real) -> Real:
     return mpf(2) ** (mpmath.floor(mpmath.log(abs(x), 2)) - 23)
 
 
-def table(numbers: list[Real], indent: int) -> str:
-    cells = " ".join(f"{float(float32(x)):.9g}," for x in numbers).rstrip(",")
-    return "{" + ("\n" + " " * (indent + 1)).join(textwrap.wrap(cells, 118 - indent)) + "}"
+def shortest(x: Real) -> str:
+    """The fewest digits that still give this float32."""
+    return next(text for digits in range(1, 10) if float32(mpf(text := f"{float(x):.{digits}g}")) == x)
+
+
+def block(numbers: list[Real]) -> str:
+    """Numbers as the initializer of an array: as many a line as fit."""
+    text = ", ".join(shortest(float32(x)) for x in numbers)
+    return "{\n" + textwrap.fill(text, 115, initial_indent="    ", subsequent_indent="    ") + "}"
 
 
 def written(name: str, pieces: Pieces) -> str:
     columns = [pieces.coefficients(k) for k in range(pieces.count)]
-    rows = ",\n        ".join(table([p[i] for _, p in columns], 8) for i in range(pieces.degree + 1))
-    return f"""\
-template <>
-struct {name}<{pieces.count}> {{
-    static constexpr int degree = {pieces.degree};
-    static constexpr float per_unit = {pieces.per_unit!r}, top = {pieces.top!r};
-    alignas(64) static constexpr float centre[{pieces.count}] =
-        {table([c for c, _ in columns], 8)};
-    alignas(64) static constexpr float c[degree + 1][{pieces.count}] = {{
-        {rows}}};
-}};
-"""
+    centres = block([c for c, _ in columns])
+    coefficients = block([p[power] for power in range(pieces.degree + 1) for _, p in columns])
+    head = f"template <>\ninline constexpr PiecesData<{pieces.count}, {pieces.degree}> {name}<{pieces.count}> = "
+    return f"{head}{{{pieces.per_unit!r}, {pieces.top!r}, {centres}, {coefficients}}};\n"
 
 
 HEAD = """\
-// The pieces of simd/pieces.hpp: written by scripts/make_pieces.py, which says how.
+// The pieces of simd/pieces.hpp. scripts/make_pieces.py writes this file and says how.
 #pragma once
 
 #include "view.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
+
+// Piece k lies around k / per_unit; arguments beyond `top` count as `top`. c has one row for each power of t - centre[k].
+template <int pieces, int highest_power>
+struct PiecesData {
+    static constexpr int degree = highest_power;
+    float per_unit, top;
+    alignas(64) float centre[pieces];
+    alignas(64) float c[degree + 1][pieces];
+};
 
 """
 
@@ -174,7 +181,7 @@ namespace loopnest::LOOPNEST_ISA {
 def main() -> None:
     parts = []
     for name, formula in FUNCTIONS.items():
-        parts.append(f"// {formula}\ntemplate <int pieces>\nstruct {name};\n")
+        parts.append(f"// {formula}\ntemplate <int pieces>\ninline constexpr int {name} = 0;\n")
         parts.extend(written(name, pieces) for pieces in PIECES[name])
     path = Path(__file__).parents[1] / "csrc" / "simd" / "pieces_data.hpp"
     path.write_text(HEAD + "\n".join(parts) + "\n}  // namespace loopnest::LOOPNEST_ISA\n", encoding="utf-8")

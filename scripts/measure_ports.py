@@ -1,10 +1,10 @@
-"""What this machine's core does in a cycle, measured: a row of the table in python/loopnest/inspect/families.py.
+"""Measure what this machine's core does in a cycle: a row of the table in python/loopnest/inspect/families.py.
 
 Each entry is a loop of one instruction. Throughputs come from independent instructions, latencies from a chain.
 
     python scripts/measure_ports.py        # needs cc, on x86-64 Linux; some seconds
 
-It prints cycles an instruction. The clock is measured by a chain of integer additions, one a cycle on every core.
+It prints cycles per instruction. A chain of integer additions measures the clock: every core does one a cycle.
 """
 
 import argparse
@@ -45,7 +45,7 @@ def independent() -> dict[str, str]:
 
 
 def chains() -> dict[str, str]:
-    """Each copy waits for the one before."""
+    """Instructions by name; each copy waits for the previous one."""
     return {
         "latency of a multiply-add": "vfmadd231ps %ymm14, %ymm15, %ymm0",
         "latency of a multiply": "vmulps %ymm14, %ymm0, %ymm0",
@@ -90,7 +90,7 @@ int main(void) {
 
 
 def usable(instruction: str, flags: set[str]) -> bool:
-    """Whether the processor has the registers that it names."""
+    """Whether the processor has these registers."""
     kind = next((kind for kind in ("zmm", "ymm", "xmm") if kind in instruction), "")
     return not FLAGS[kind] or FLAGS[kind] in flags
 

@@ -4,15 +4,15 @@
 //     sigmoid   1 / (1 + exp(-x))                       dy · t / (1 + t)²,    t = exp(-|x|)
 //     tanh      (1 - t) / (1 + t), t = exp(-2|x|)       dy · 4 t / (1 + t)²
 //
-// exp is a polynomial in registers (simd/math.hpp). The gradients are written in t, so that no difference cancels. tanh in float
-// is 32 polynomials of degree 5 in AVX-512's registers, or 8 of degree 11 in those of AVX2 and NEON (simd/pieces.hpp). SSE2
-// computes it in double: 1 - t cancels, and two ULP leave no room for that.
+// exp is a polynomial in registers (simd/math.hpp). The gradients are written in t, so that no difference cancels. tanh
+// in float is 32 polynomials of degree 5 in AVX-512's registers, or 8 of degree 11 in those of AVX2 and NEON
+// (simd/pieces.hpp). SSE2 computes it in double: 1 - t cancels, and two ULP leave no room for that.
 //
-// The largest error in ULP over all 2^32 floats: sigmoid 1.77, tanh 1.75 (v3 1.13, v1 0.51), the two gradients 4.22: exp, 1 + t,
-// the square, the quotient and the wobble of an ULP contribute to it.
+// The largest error in ULP over all 2^32 floats: sigmoid 1.77, tanh 1.75 (v3 1.13, v1 0.51), the two gradients 4.22:
+// exp, 1 + t, the square, the quotient and the wobble of an ULP contribute to it.
 //
-// relu is bound by memory: a load, a selection and a store. The others have some 20 operations an element and, except for tanh,
-// a division. Within the caches these are the limit, beyond them the memory's bandwidth is.
+// relu is bound by memory: a load, a selection and a store. The others have some 20 operations an element and, except
+// for tanh, a division. Within the caches these are the limit, beyond them the memory's bandwidth is.
 #pragma once
 
 #include "activations/kernel/map.hpp"
@@ -64,7 +64,7 @@ struct Tanh {
 template <>
 struct Tanh<float> {
 #if defined(LOOPNEST_TABLES)
-    Pieces<TanhPieces> pieces;
+    Pieces<tanh_pieces<Table::entries>> pieces;
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const { return with_sign_of(x, pieces(magnitude(x))); }
 #else
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const {

@@ -2,9 +2,9 @@
 //
 //     y[j] = exp(x[j] - max) / sum over k of exp(x[k] - max)
 //
-// Subtracting the maximum keeps exp from overflowing and changes nothing else. Four chains of vectors find the maximum, since
-// each comparison waits for the one before. One division a row replaces one an element, at a cost of half an ULP. The limit for
-// rows that fit in L1 is exp's arithmetic, some 14 operations a vector (simd/math.hpp).
+// Subtracting the maximum keeps exp from overflowing and changes nothing else. Four chains of vectors find the maximum,
+// since each comparison waits for the one before. One division a row replaces one an element, at a cost of half an ULP.
+// The limit for rows that fit in L1 is exp's arithmetic, some 14 operations a vector (simd/math.hpp).
 #pragma once
 
 #include "activations/kernel/map.hpp"

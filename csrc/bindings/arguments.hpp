@@ -1,7 +1,7 @@
 // Python's arguments as a kernel's parameters: an array for a view or a result, otherwise a plain number.
 //
-// arrays.py checks shapes, overlap and the like. These checks keep a wrong call from touching memory that it should not: the
-// number of axes, the dtype, and whether a result may be written.
+// arrays.py checks shapes, overlap and the like. These checks keep a wrong call from touching memory that it should
+// not: the number of axes, the dtype, and whether a result may be written.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -1,11 +1,10 @@
-#include "bindings/cache_simulator.hpp"
-
 #include <pybind11/numpy.h>
 #include <pybind11/stl.h>
 
 #include <mutex>
 #include <tuple>
 
+#include "bindings/module.hpp"
 #include "measure/traced_rungs.hpp"
 
 namespace py = pybind11;
@@ -132,7 +131,7 @@ private:
 void define_cache_simulator(py::module_& module) {
     PYBIND11_NUMPY_DTYPE(Access, address, offset, bytes, region, found, write);
     const py::metaclass plain(reinterpret_cast<PyObject*>(&PyType_Type));  // as its stub says: no static properties
-    py::class_<Simulator>(module, "CacheSimulator", plain, "Caches that are asked for addresses; see loopnest.layout.traffic.")
+    py::class_<Simulator>(module, "CacheSimulator", plain, "Simulated data caches; see loopnest.layout.traffic.")
         .def(py::init<const std::vector<std::tuple<index, index, index>>&>(), py::arg("caches"))
         .def("access", &Simulator::access, py::arg("addresses"), py::arg("writes"))
         .def("run", &Simulator::run, py::arg("operation"), py::arg("variant"), py::arg("isa"), py::arg("operands"),

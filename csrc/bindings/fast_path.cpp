@@ -2,8 +2,8 @@
 //
 //   Implementation.__call__  ->  fast(args, kwargs)  ->  take()  ->  Runner::run  ->  the kernel
 //
-// An ordinary call has plain NumPy arrays or plain torch tensors on the CPU as inputs, all of float32 or all of float64,
-// whose shapes fit, and at most the keyword `out`. For every other call, wrong or merely rare, `fast` returns
+// An ordinary call has plain NumPy arrays or plain torch tensors on the CPU as inputs, all of float32 or all of
+// float64, whose shapes fit, and at most the keyword `out`. For every other call, wrong or merely rare, `fast` returns
 // NotImplemented; then Implementation.__call__ runs the contract, which knows all cases and has all messages. These
 // checks only choose a path; they never raise. In doubt (two arrays may overlap, where their extents do) they decline.
 //
@@ -19,6 +19,7 @@
 #include <unordered_map>
 #include <utility>
 
+#include "bindings/module.hpp"
 #include "bindings/strided.hpp"
 
 namespace py = pybind11;

@@ -29,6 +29,5 @@ struct Runner {
 
 // Makes a fast path possible for `kernel`, the object by which Python knows it.
 void add_runner(const pybind11::object& kernel, Runner runner);
-void define_fast_path(pybind11::module_& module);
 
 }  // namespace loopnest

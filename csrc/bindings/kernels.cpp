@@ -1,13 +1,12 @@
 // The kernels of rungs.def as Python functions: arrays in, pointers and strides out.
 //
 // Each signature has one instance of a few templates, and pybind11 knows one type of function for all of them.
-#include "bindings/kernels.hpp"
-
 #include <type_traits>
 #include <vector>
 
 #include "bindings/arguments.hpp"
 #include "bindings/fast_path.hpp"
+#include "bindings/module.hpp"
 #include "dispatch/levels.hpp"
 #include "measure/in_step.hpp"
 
@@ -73,8 +72,8 @@ void open_to_fast_path(const py::object& function, std::size_t n) {
                               }});
 }
 
-// The loop with the arguments of each call on a thread of its own: the seconds from the common beginning to the last end,
-// and what each returned. Each thread first makes its call of warm_up, if there is one.
+// The loop with the arguments of each call on a thread of its own: the seconds from the common beginning to the last
+// end, and what each returned. Each thread first makes its call of warm_up, if there is one.
 template <class Result, class... Parameters>
 py::object run_in_step(Result (*loop)(Parameters...), const py::list& calls, const py::list& warm_up) {
     struct Work {

@@ -5,9 +5,7 @@
 #include <string>
 
 #include "bindings/arguments.hpp"
-#include "bindings/cache_simulator.hpp"
-#include "bindings/fast_path.hpp"
-#include "bindings/kernels.hpp"
+#include "bindings/module.hpp"
 #include "dispatch/levels.hpp"
 #include "measure/accuracy.hpp"
 #include "measure/in_step.hpp"
@@ -28,13 +26,13 @@ PYBIND11_MODULE(_core, module) {
     define_cache_simulator(module);
 
     module.def("bind_as_thread", &bind_as_thread, py::arg("n"),
-               "Bind the calling thread to the processor that seconds_in_step gives the n-th thread; False where none is bound.");
+               "Bind the calling thread to the processor of thread n in seconds_in_step; False if that is impossible.");
     module.def("chase", [](py::handle next, index place, index steps) {
         const auto places = From<Vector<const std::int64_t>>::python(next);
         py::gil_scoped_release without_gil;
         return chase(places, place, steps);
     }, py::arg("next"), py::arg("place"), py::arg("steps"),
-       "Go so many steps from a place on; the last place. See csrc/measure/latency.hpp.");
+       "Follow next for this many steps; returns the last place. See csrc/measure/latency.hpp.");
     module.def("two_cycles", &two_cycles, py::arg("k"), py::arg("steps"), py::call_guard<py::gil_scoped_release>(),
                "Steps of two cycles each.");
 
@@ -57,7 +55,7 @@ PYBIND11_MODULE(_core, module) {
         }
         use_openmp(runtime);
     }, py::arg("parallel"), py::arg("max_threads"), py::call_guard<py::gil_scoped_release>(),
-       "Share work among the threads of a loaded OpenMP runtime, given the addresses of its GOMP_parallel and its "
+       "Share work among the threads of a loaded OpenMP runtime, given the addresses of its GOMP_parallel and "
        "omp_get_max_threads; 0 and 0: among our own.");
     module.def("cache_sizes", [] {
         const CacheSizes cache = cache_sizes();
@@ -65,12 +63,12 @@ PYBIND11_MODULE(_core, module) {
     }, "The sizes of the L1 data, L2 and L3 cache in bytes.");
 
     module.def("caches", [](const std::string& folder) {
-        py::list told;
+        py::list reported;
         for (const Cache& cache : folder.empty() ? caches() : caches(folder))
-            told.append(py::make_tuple(cache.level, cache.size, cache.ways, cache.line, cache.processors));
-        return told;
+            reported.append(py::make_tuple(cache.level, cache.size, cache.ways, cache.line, cache.processors));
+        return reported;
     }, py::arg("folder") = "",
-       "The data caches that the system tells: level, bytes, ways, bytes of a line, processors that share it.");
+       "The data caches that the system reports: level, bytes, ways, bytes of a line, processors that share it.");
 
     module.def("functions_with_exact_results", &functions_with_exact_results,
                "The functions that errors_in_ulp knows.");
@@ -85,7 +83,7 @@ PYBIND11_MODULE(_core, module) {
     }, py::arg("function"), py::arg("x"), py::arg("y"),
        "The largest error in ULP of y = function(x), where it is, and how many are above 0.5, 1 and 2 ULP.");
 
-    active_isa();  // so that a wrong LOOPNEST_ISA is told at import
+    active_isa();  // so that a wrong LOOPNEST_ISA fails at import
 }
 
 }  // namespace loopnest

@@ -2,6 +2,8 @@
 // (bindings/dlpack.hpp) once Python has shown what a tensor is: both take some 20 to 50 ns.
 #include "bindings/strided.hpp"
 
+#include "bindings/module.hpp"
+
 namespace py = pybind11;
 
 namespace loopnest {

@@ -56,9 +56,6 @@ bool is_plain_tensor(PyObject* object);
 // A tensor over a plain array's memory, which keeps the array alive: what torch.from_numpy gives, in half the time.
 pybind11::object tensor_over(const pybind11::object& array);
 
-// Defines accept_tensors, by which Python shows what a tensor is.
-void define_views(pybind11::module_& module);
-
 }  // namespace loopnest
 
 template <>

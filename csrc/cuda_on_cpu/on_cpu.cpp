@@ -1,12 +1,12 @@
 // Runs the kernels of a .cu file on a CPU: the blocks of a grid in turn, the threads of a block as fibers.
 //
-// A fiber has its own stack and runs until it waits for others; then the next one runs. When all awaited threads have arrived,
-// they go on. If no thread can go on, or threads of a block wait at different barriers, the launch ends with a message that
-// names the lines.
+// A fiber has its own stack and runs until it waits for others; then the next one runs. When all awaited threads have
+// arrived, they go on. If no thread can go on, or threads of a block wait at different barriers, the launch ends with a
+// message that names the lines.
 //
-// Compiled with LOOPNEST_TSAN it reports to ThreadSanitizer what orders two accesses: each fiber is its own thread; a barrier
-// orders what comes before it and what comes after; blocks are not ordered. Each block then has a new thread of the system, new
-// stacks and new shared memory, so that no address is used twice.
+// Compiled with LOOPNEST_TSAN it reports to ThreadSanitizer what orders two accesses: each fiber is its own thread; a
+// barrier orders what comes before it and what comes after; blocks are not ordered. Each block then has a new thread of
+// the system, new stacks and new shared memory, so that no address is used twice.
 #include "on_cpu.hpp"
 
 #include <errno.h>
@@ -279,7 +279,8 @@ void* new_memory(void* where, size_t size) {
 }
 
 #if defined(LOOPNEST_TSAN)
-// ThreadSanitizer confuses a new fiber with one that has ended, so that two blocks seem to be ordered. It knows 8,128 at a time.
+// ThreadSanitizer confuses a new fiber with one that has ended, so that two blocks seem to be ordered. It knows 8,128
+// at a time.
 void* new_tsan_fiber() {
     static void* made[4096];
     static unsigned count = 0;
@@ -412,9 +413,9 @@ void trap(int line) {
 
 using namespace loopnest::on_cpu;
 
-// Runs a kernel by its name. sizes: the grid's x, y, z, and the block's; shared: bytes of dynamic shared memory; values: the
-// address of each parameter's value, as for cuLaunchKernel; be_strict: a barrier is a problem if threads have returned before it.
-// Returns 0; or 1, with the reason in `why`, which has `room` characters.
+// Runs a kernel by its name. sizes: the grid's x, y, z, and the block's; shared: bytes of dynamic shared memory;
+// values: the address of each parameter's value, as for cuLaunchKernel; be_strict: a barrier is a problem if threads
+// have returned before it. Returns 0; or 1, with the reason in `why`, which has `room` characters.
 EXPORTED int loopnest_launch(const char* kernel, const unsigned* sizes, size_t shared, void** values, int be_strict,
                              char* why, size_t room) {
     pthread_mutex_lock(&one_at_a_time);

@@ -2,13 +2,14 @@
 //
 //     __global__ void f(...)      a function; on_cpu.cpp calls it once for every thread of every block
 //     threadIdx, blockDim, …      set whenever a thread goes on
-//     __shared__                  memory of the running block, NaN before it starts, so that reading unwritten memory shows
+//     __shared__                  memory of the running block; NaN before it starts, so that unwritten memory shows
 //     __syncthreads()             all threads of the block arrive before one goes on
 //     __shfl_sync(), …            the threads of a warp that the mask names arrive, and see each other's values
 //
-// Blocks run in turn. A block's threads are fibers: each runs until it waits, and the order changes from barrier to barrier. That
-// takes 40 ns a thread and barrier, where 256 threads of the system take 3 to 7 µs, and a missing barrier shows every time. Unlike
-// a GPU, this has no warps in lock step, no caches that differ between blocks, and no limits of registers.
+// Blocks run in turn. A block's threads are fibers: each runs until it waits, and the order changes from barrier to
+// barrier. That takes 40 ns a thread and barrier, where 256 threads of the system take 3 to 7 µs, and a missing barrier
+// shows every time. Unlike a GPU, this has no warps in lock step, no caches that differ between blocks, and no limits
+// of registers.
 #pragma once
 
 #include <assert.h>
@@ -35,23 +36,13 @@
 
 // --- vectors
 
-#define LOOPNEST_VECTOR2(T, name, alignment)                           \
-    struct alignas(alignment) name##2 {                                \
-        T x, y;                                                        \
-    };                                                                 \
-    inline name##2 make_##name##2(T x, T y) { return name##2 {x, y}; }
-#define LOOPNEST_VECTOR3(T, name)                                             \
-    struct name##3 {                                                          \
-        T x, y, z;                                                            \
-    };                                                                        \
-    inline name##3 make_##name##3(T x, T y, T z) { return name##3 {x, y, z}; }
-#define LOOPNEST_VECTOR4(T, name, alignment)                                          \
-    struct alignas(alignment) name##4 {                                               \
-        T x, y, z, w;                                                                 \
-    };                                                                                \
-    inline name##4 make_##name##4(T x, T y, T z, T w) { return name##4 {x, y, z, w}; }
-#define LOOPNEST_VECTORS(T, name, of_2, of_4) \
-    LOOPNEST_VECTOR2(T, name, of_2) LOOPNEST_VECTOR3(T, name) LOOPNEST_VECTOR4(T, name, of_4)
+#define LOOPNEST_VECTORS(T, name, of_2, of_4)                                                        \
+    struct alignas(of_2) name##2 { T x, y; };                                                        \
+    struct name##3 { T x, y, z; };                                                                   \
+    struct alignas(of_4) name##4 { T x, y, z, w; };                                                  \
+    inline name##2 make_##name##2(T x, T y) { return {x, y}; }                                       \
+    inline name##3 make_##name##3(T x, T y, T z) { return {x, y, z}; }                               \
+    inline name##4 make_##name##4(T x, T y, T z, T w) { return {x, y, z, w}; }
 LOOPNEST_VECTORS(float, float, 8, 16)
 LOOPNEST_VECTORS(double, double, 16, 16)
 LOOPNEST_VECTORS(int, int, 8, 16)
@@ -173,21 +164,15 @@ T __shfl_sync(unsigned mask, T value, int source, int width = 32, LOOPNEST_LINE)
     const int first = int(loopnest::on_cpu::lane()) & ~(width - 1);
     return loopnest::on_cpu::shuffle(mask, value, first + (source & (width - 1)), line);
 }
-template <class T>
-T __shfl_up_sync(unsigned mask, T value, unsigned by, int width = 32, LOOPNEST_LINE) {
-    const int lane = int(loopnest::on_cpu::lane()), source = lane - int(by);
-    return loopnest::on_cpu::shuffle(mask, value, source < (lane & ~(width - 1)) ? lane : source, line);
-}
-template <class T>
-T __shfl_down_sync(unsigned mask, T value, unsigned by, int width = 32, LOOPNEST_LINE) {
-    const int lane = int(loopnest::on_cpu::lane()), source = lane + int(by);
-    return loopnest::on_cpu::shuffle(mask, value, source > (lane | (width - 1)) ? lane : source, line);
-}
-template <class T>
-T __shfl_xor_sync(unsigned mask, T value, int with, int width = 32, LOOPNEST_LINE) {
-    const int lane = int(loopnest::on_cpu::lane()), source = lane ^ with;
-    return loopnest::on_cpu::shuffle(mask, value, source > (lane | (width - 1)) ? lane : source, line);
-}
+#define LOOPNEST_SHUFFLE(name, By, from, is_outside)                                                    \
+    template <class T>                                                                                 \
+    T name(unsigned mask, T value, By by, int width = 32, LOOPNEST_LINE) {                             \
+        const int lane = int(loopnest::on_cpu::lane()), source = from;                                 \
+        return loopnest::on_cpu::shuffle(mask, value, (is_outside) ? lane : source, line);             \
+    }
+LOOPNEST_SHUFFLE(__shfl_up_sync, unsigned, lane - int(by), source < (lane & ~(width - 1)))
+LOOPNEST_SHUFFLE(__shfl_down_sync, unsigned, lane + int(by), source > (lane | (width - 1)))
+LOOPNEST_SHUFFLE(__shfl_xor_sync, int, lane ^ by, source > (lane | (width - 1)))
 inline unsigned __ballot_sync(unsigned mask, int yes, LOOPNEST_LINE) {
     const unsigned bit = yes ? 1u << loopnest::on_cpu::lane() : 0u;
     return loopnest::on_cpu::reduce(mask, bit, [](unsigned a, unsigned b) { return a | b; }, line);
@@ -195,18 +180,14 @@ inline unsigned __ballot_sync(unsigned mask, int yes, LOOPNEST_LINE) {
 inline int __any_sync(unsigned mask, int yes, LOOPNEST_LINE) { return __ballot_sync(mask, yes, line) != 0; }
 inline int __all_sync(unsigned mask, int yes, LOOPNEST_LINE) { return __ballot_sync(mask, !yes, line) == 0; }
 inline unsigned __activemask(LOOPNEST_LINE) { return __ballot_sync(~0u, 1, line); }
-template <class T>
-T __reduce_add_sync(unsigned mask, T value, LOOPNEST_LINE) {
-    return loopnest::on_cpu::reduce(mask, value, [](T a, T b) { return T(a + b); }, line);
-}
-template <class T>
-T __reduce_max_sync(unsigned mask, T value, LOOPNEST_LINE) {
-    return loopnest::on_cpu::reduce(mask, value, [](T a, T b) { return a < b ? b : a; }, line);
-}
-template <class T>
-T __reduce_min_sync(unsigned mask, T value, LOOPNEST_LINE) {
-    return loopnest::on_cpu::reduce(mask, value, [](T a, T b) { return b < a ? b : a; }, line);
-}
+#define LOOPNEST_REDUCE(name, combined)                                                                 \
+    template <class T>                                                                                  \
+    T name(unsigned mask, T value, LOOPNEST_LINE) {                                                     \
+        return loopnest::on_cpu::reduce(mask, value, [](T a, T b) -> T { return combined; }, line);     \
+    }
+LOOPNEST_REDUCE(__reduce_add_sync, T(a + b))
+LOOPNEST_REDUCE(__reduce_max_sync, a < b ? b : a)
+LOOPNEST_REDUCE(__reduce_min_sync, b < a ? b : a)
 
 // --- atomics
 
@@ -256,62 +237,44 @@ T atomicCAS(T* place, loopnest::on_cpu::As<T> expected, loopnest::on_cpu::As<T> 
 
 // --- loads, conversions, arithmetic
 
-#define LOOPNEST_LOAD(name)       \
-    template <class T>            \
-    T name(const T* place) {      \
-        return *place;            \
-    }
-LOOPNEST_LOAD(__ldg)
-LOOPNEST_LOAD(__ldca)
-LOOPNEST_LOAD(__ldcg)
-LOOPNEST_LOAD(__ldcs)
-LOOPNEST_LOAD(__ldcv)
-LOOPNEST_LOAD(__ldlu)
-template <class T>
-void __stcs(T* place, loopnest::on_cpu::As<T> value) {
-    *place = value;
-}
-template <class T>
-void __stcg(T* place, loopnest::on_cpu::As<T> value) {
-    *place = value;
-}
+#define LOOPNEST_LOAD(name) \
+    template <class T>      \
+    T name(const T* place) { return *place; }
+LOOPNEST_LOAD(__ldg) LOOPNEST_LOAD(__ldca) LOOPNEST_LOAD(__ldcg) LOOPNEST_LOAD(__ldcs) LOOPNEST_LOAD(__ldcv)
 
+#define LOOPNEST_STORE(name) \
+    template <class T>       \
+    void name(T* place, loopnest::on_cpu::As<T> value) { *place = value; }
+LOOPNEST_STORE(__stcg) LOOPNEST_STORE(__stcs)
+
+#define LOOPNEST_OF_ONE(T, name, becomes) inline T name(T x) { return becomes; }
+#define LOOPNEST_OF_TWO(T, name, becomes) inline T name(T x, T y) { return becomes; }
+LOOPNEST_OF_TWO(float, __fadd_rn, x + y)
+LOOPNEST_OF_TWO(float, __fsub_rn, x - y)
+LOOPNEST_OF_TWO(float, __fmul_rn, x * y)
+LOOPNEST_OF_TWO(float, __fdiv_rn, x / y)
+LOOPNEST_OF_TWO(float, __fdividef, x / y)
+LOOPNEST_OF_TWO(float, __powf, powf(x, y))
+LOOPNEST_OF_ONE(float, __frcp_rn, 1 / x)
+LOOPNEST_OF_ONE(float, __fsqrt_rn, sqrtf(x))
+LOOPNEST_OF_ONE(float, __expf, expf(x))
+LOOPNEST_OF_ONE(float, __logf, logf(x))
+LOOPNEST_OF_ONE(float, __log2f, log2f(x))
+LOOPNEST_OF_ONE(float, __sinf, sinf(x))
+LOOPNEST_OF_ONE(float, __cosf, cosf(x))
+LOOPNEST_OF_ONE(float, __saturatef, x < 0 ? 0 : x > 1 ? 1 : x == x ? x : 0)
 inline float __fmaf_rn(float a, float b, float c) { return fmaf(a, b, c); }
-inline double __fma_rn(double a, double b, double c) { return fma(a, b, c); }
-inline float __fadd_rn(float a, float b) { return a + b; }
-inline float __fsub_rn(float a, float b) { return a - b; }
-inline float __fmul_rn(float a, float b) { return a * b; }
-inline float __fdiv_rn(float a, float b) { return a / b; }
-inline double __dadd_rn(double a, double b) { return a + b; }
-inline double __dmul_rn(double a, double b) { return a * b; }
-inline float __frcp_rn(float a) { return 1 / a; }
-inline float __fsqrt_rn(float a) { return sqrtf(a); }
-inline float __fdividef(float a, float b) { return a / b; }
-inline float __expf(float x) { return expf(x); }
-inline float __exp10f(float x) { return powf(10.0f, x); }
-inline float __logf(float x) { return logf(x); }
-inline float __log2f(float x) { return log2f(x); }
-inline float __sinf(float x) { return sinf(x); }
-inline float __cosf(float x) { return cosf(x); }
-inline float __powf(float x, float y) { return powf(x, y); }
-inline float __saturatef(float x) { return x < 0 ? 0 : x > 1 ? 1 : x == x ? x : 0; }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 inline double rsqrt(double x) { return 1 / sqrt(x); }
 inline float normcdff(float x) { return 0.5f * erfcf(-x * 0.70710678118654752440f); }
 inline double normcdf(double x) { return 0.5 * erfc(-x * 0.70710678118654752440); }
-inline int __float_as_int(float x) { return loopnest::on_cpu::value_of<int>(reinterpret_cast<unsigned char*>(&x)); }
-inline unsigned __float_as_uint(float x) {
-    return loopnest::on_cpu::value_of<unsigned>(reinterpret_cast<unsigned char*>(&x));
-}
-inline float __int_as_float(int x) { return loopnest::on_cpu::value_of<float>(reinterpret_cast<unsigned char*>(&x)); }
-inline float __uint_as_float(unsigned x) {
-    return loopnest::on_cpu::value_of<float>(reinterpret_cast<unsigned char*>(&x));
-}
+inline int __float_as_int(float x) { return __builtin_bit_cast(int, x); }
+inline unsigned __float_as_uint(float x) { return __builtin_bit_cast(unsigned, x); }
+inline float __int_as_float(int x) { return __builtin_bit_cast(float, x); }
+inline float __uint_as_float(unsigned x) { return __builtin_bit_cast(float, x); }
 inline int __popc(unsigned x) { return __builtin_popcount(x); }
 inline int __clz(int x) { return x ? __builtin_clz(unsigned(x)) : 32; }
 inline int __ffs(int x) { return __builtin_ffs(x); }
-inline int __mul24(int a, int b) { return a * b; }
-inline long long clock64() { return 0; }
 
 #define LOOPNEST_MIN_MAX(T)                              \
     inline T min(T a, T b) { return b < a ? b : a; }     \
@@ -327,8 +290,8 @@ inline float max(float a, float b) { return fmaxf(a, b); }
 inline double min(double a, double b) { return fmin(a, b); }
 inline double max(double a, double b) { return fmax(a, b); }
 
-// --- the host's side: what a file with its own launches and main() needs to compile. None of it runs: kernels are launched from
-// outside.
+// --- the host's side: what a file with its own launches and main() needs to compile. None of it runs: the launches
+// come from outside.
 
 namespace loopnest::on_cpu {
 template <class... Arguments>
@@ -349,33 +312,15 @@ struct cudaDeviceProp {
 inline const char* cudaGetErrorString(cudaError_t) { return ""; }
 inline const char* cudaGetErrorName(cudaError_t) { return ""; }
 
-#define LOOPNEST_HOST(name)                \
-    template <class... Arguments>          \
-    cudaError_t name(Arguments&&...) {     \
-        return cudaSuccess;                \
-    }
-LOOPNEST_HOST(cudaMalloc)
-LOOPNEST_HOST(cudaMallocManaged)
-LOOPNEST_HOST(cudaMallocHost)
-LOOPNEST_HOST(cudaFree)
-LOOPNEST_HOST(cudaFreeHost)
-LOOPNEST_HOST(cudaMemcpy)
-LOOPNEST_HOST(cudaMemcpyAsync)
-LOOPNEST_HOST(cudaMemcpyToSymbol)
-LOOPNEST_HOST(cudaMemset)
-LOOPNEST_HOST(cudaDeviceSynchronize)
-LOOPNEST_HOST(cudaGetLastError)
-LOOPNEST_HOST(cudaPeekAtLastError)
-LOOPNEST_HOST(cudaSetDevice)
-LOOPNEST_HOST(cudaGetDevice)
-LOOPNEST_HOST(cudaGetDeviceProperties)
-LOOPNEST_HOST(cudaFuncSetAttribute)
-LOOPNEST_HOST(cudaStreamCreate)
-LOOPNEST_HOST(cudaStreamSynchronize)
-LOOPNEST_HOST(cudaStreamDestroy)
-LOOPNEST_HOST(cudaEventCreate)
-LOOPNEST_HOST(cudaEventRecord)
-LOOPNEST_HOST(cudaEventSynchronize)
-LOOPNEST_HOST(cudaEventElapsedTime)
+#define LOOPNEST_HOST(name)       \
+    template <class... Arguments> \
+    cudaError_t name(Arguments&&...) { return cudaSuccess; }
+LOOPNEST_HOST(cudaMalloc) LOOPNEST_HOST(cudaMallocManaged) LOOPNEST_HOST(cudaMallocHost) LOOPNEST_HOST(cudaFree)
+LOOPNEST_HOST(cudaFreeHost) LOOPNEST_HOST(cudaMemcpy) LOOPNEST_HOST(cudaMemcpyAsync) LOOPNEST_HOST(cudaMemcpyToSymbol)
+LOOPNEST_HOST(cudaMemset) LOOPNEST_HOST(cudaDeviceSynchronize) LOOPNEST_HOST(cudaGetLastError)
+LOOPNEST_HOST(cudaPeekAtLastError) LOOPNEST_HOST(cudaSetDevice) LOOPNEST_HOST(cudaGetDevice)
+LOOPNEST_HOST(cudaGetDeviceProperties) LOOPNEST_HOST(cudaFuncSetAttribute) LOOPNEST_HOST(cudaStreamCreate)
+LOOPNEST_HOST(cudaStreamSynchronize) LOOPNEST_HOST(cudaStreamDestroy) LOOPNEST_HOST(cudaEventCreate)
+LOOPNEST_HOST(cudaEventRecord) LOOPNEST_HOST(cudaEventSynchronize) LOOPNEST_HOST(cudaEventElapsedTime)
 LOOPNEST_HOST(cudaEventDestroy)
 #define cudaFuncAttributeMaxDynamicSharedMemorySize 8

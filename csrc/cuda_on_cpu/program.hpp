@@ -2,7 +2,7 @@
 //
 //     limit 20                                      seconds, after which it reports where the threads are, and ends
 //     downwards                                     a block's last thread is the first to run
-//     array float 1000                              memory of this many elements, random numbers in -1 … 1; integers are 0
+//     array float 1000                              this many elements: random numbers in -1 … 1; integers are 0
 //     launch tiled<float> 2 3 1  16 16 1  0 5       kernel, grid, block, bytes of shared memory, how many parameters
 //     p 0                                           a pointer: the number of its array
 //     m 1 20 50 50 1                                a Matrix<T>: array, rows, cols, row_stride, col_stride

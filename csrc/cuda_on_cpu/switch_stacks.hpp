@@ -1,5 +1,6 @@
-// Switching between the stacks of fibers: what a called function must keep is pushed onto this stack, the stack pointer is
-// stored and another's loaded, and the other's registers are popped. 10 ns, where swapcontext's system call takes 300.
+// Switching between the stacks of fibers: what a called function must keep is pushed onto this stack, the stack pointer
+// is stored and another's loaded, and the other's registers are popped. 10 ns, where swapcontext's system call takes
+// 300.
 //
 // Part of on_cpu.cpp, inside its namespace.
 #pragma once

@@ -29,8 +29,8 @@ namespace {
 bool always() { return true; }
 
 #if defined(__x86_64__)
-// The instructions of x86-64-v3 that not every compiler's __builtin_cpu_supports knows. Real CPUs have all or none of them,
-// but a virtual machine may hide any. A missing lzcnt does not fault: it runs as bsr and gives another result.
+// The instructions of x86-64-v3 that not every compiler's __builtin_cpu_supports knows. Real CPUs have all or none of
+// them, but a virtual machine may hide any. A missing lzcnt does not fault: it runs as bsr and gives another result.
 bool has_small_instructions_of_v3() {
     unsigned eax, ebx, ecx, edx, ecx_extended;
     return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && __get_cpuid(0x80000001, &eax, &ebx, &ecx_extended, &edx) &&

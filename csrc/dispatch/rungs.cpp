@@ -1,6 +1,7 @@
 // Compiles kernels for one ISA level, in the namespace LOOPNEST_ISA.
 //
-// The build makes unit.hpp from rungs.def (CMakeLists.txt): the headers of some rungs, and their lines as LOOPNEST_RUNGS.
+// The build makes unit.hpp from rungs.def (CMakeLists.txt): the headers of some rungs, and their lines as
+// LOOPNEST_RUNGS.
 #include "unit.hpp"
 
 #include "dispatch/table.hpp"

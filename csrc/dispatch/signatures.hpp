@@ -5,8 +5,8 @@
 
 namespace loopnest {
 
-// Results come last. The rows of a result are contiguous; parameters and states that an optimizer updates in place may have
-// any strides. Hyper-parameters are double for float kernels too: 1 - 0.999f would be off by 5e-5.
+// Results come last. The rows of a result are contiguous; parameters and states that an optimizer updates in place may
+// have any strides. Hyper-parameters are double for float kernels too: 1 - 0.999f would be off by 5e-5.
 template <class T>
 using UnaryFn = void (*)(Matrix<const T> x, Matrix<T> y);
 template <class T>

@@ -1,9 +1,10 @@
 // All cores: the elements are cut into pieces, and each piece goes through `simd`.
 //
-// Threads share only what is read, and no two write the same cache line if rows lie as usual: pieces are whole rows, or whole
-// lines of a few long rows. There are twice as many pieces as threads, so that little waits at the end. Below 32,768 elements,
-// 9 µs of one core, a second core would come too late. As in `simd`, the size of the whole decides whether results are streamed
-// past the caches. The limit is the cores' arithmetic within the caches, and beyond them the memory that they share.
+// Threads share only what is read, and no two write the same cache line if rows lie as usual: pieces are whole rows, or
+// whole lines of a few long rows. There are twice as many pieces as threads, so that little waits at the end. Below
+// 32,768 elements, 9 µs of one core, a second core would come too late. As in `simd`, the size of the whole decides
+// whether results are streamed past the caches. The limit is the cores' arithmetic within the caches, and beyond them
+// the memory that they share.
 #pragma once
 
 #include "gelu/simd.hpp"

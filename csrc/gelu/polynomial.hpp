@@ -1,9 +1,9 @@
 // The same loop with polynomials for exp and erfc: no call and no branch, so the compiler vectorizes it.
 //
-// exp(x) is 2^n times a polynomial on a short range, with n found by rounding. erfc is exp times one polynomial for its whole
-// range (kernel/formulas.hpp, simd/math.hpp). Every choice is written so that it becomes a selection of lanes. An iteration now
-// computes 4, 8 or 16 elements, in about the time of one library call. The limit is arithmetic: some 30 operations an element
-// in the tanh form and 45 in the exact one. The divisions, one and two, are the slowest.
+// exp(x) is 2^n times a polynomial on a short range, with n found by rounding. erfc is exp times one polynomial for its
+// whole range (kernel/formulas.hpp, simd/math.hpp). Every choice is written so that it becomes a selection of lanes. An
+// iteration now computes 4, 8 or 16 elements, in about the time of one library call. The limit is arithmetic: some 30
+// operations an element in the tanh form and 45 in the exact one. The divisions, one and two, are the slowest.
 #pragma once
 
 #include "gelu/kernel/formulas.hpp"

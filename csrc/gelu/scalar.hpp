@@ -2,9 +2,9 @@
 //
 //     exact form   x · erfc(-x/√2) / 2        tanh form   x · σ(w),  w = 2 √(2/π) (x + 0.044715 x³)
 //
-// Each element costs a call: the library's exp takes some 3 ns and its erfc 10 to 20, with branches for the ranges of the
-// argument. A loop with a call cannot be vectorized, and this one is compiled with vectorization off as well. The limit is the
-// latency and the branches of the library's functions; the arithmetic units are mostly idle.
+// Each element costs a call: the library's exp takes some 3 ns and its erfc 10 to 20, with branches for the ranges of
+// the argument. A loop with a call cannot be vectorized, and this one is compiled with vectorization off as well. The
+// limit is the latency and the branches of the library's functions; the arithmetic units are mostly idle.
 #pragma once
 
 #include "gelu/kernel/formulas.hpp"

@@ -1,25 +1,26 @@
 // Within 2 ULP for every float: 32 or 8 polynomials in registers, and far arguments in double.
 //
-// `polynomial` is off by up to 160 ULP far below 0: exp of a rounded argument is off by as many ULPs as the argument is large.
-// And exp and the divisions take most of its time. With t = |x|, both forms are
+// `polynomial` is off by up to 160 ULP far below 0: exp of a rounded argument is off by as many ULPs as the argument is
+// large. And exp and the divisions take most of its time. With t = |x|, both forms are
 //
 //     gelu(x) = max(x, 0) - t Q(t)        Q(t) = erfc(t/√2) / 2, or σ(-w(t)) in the tanh form
 //
-// t Q(t) is a smooth function of one number. AVX-512 can hold 32 polynomials of degree 5 for it in registers and pick one for
-// each lane; AVX2 and NEON hold 8 of degree 8 (simd/pieces.hpp). There is no exp, no division and no rounded argument, and both
-// forms take the same time. Below -3.8 (AVX2: -3.25) the function becomes too steep. Lanes there, one in 14,000 of normally
-// distributed numbers, are put aside until they fill some vectors, and then go through the formulas in double: there rounding
-// errors are invisible and nothing underflows. The slope is computed in the same way. SSE2 has no look-up, and float64 needs
-// more digits: there everything goes through the formulas.
+// t Q(t) is a smooth function of one number. AVX-512 can hold 32 polynomials of degree 5 for it in registers and pick
+// one for each lane; AVX2 and NEON hold 8 of degree 8 (simd/pieces.hpp). There is no exp, no division and no rounded
+// argument, and both forms take the same time. Below -3.8 (AVX2: -3.25) the function becomes too steep. Lanes there,
+// one in 14,000 of normally distributed numbers, are put aside until they fill some vectors, and then go through the
+// formulas in double: there rounding errors are invisible and nothing underflows. The slope is computed in the same
+// way. SSE2 has no look-up, and float64 needs more digits: there everything goes through the formulas.
 //
-// The largest error in ULP over all 2^32 floats, as `loopnest inspect gelu cpp.simd --accuracy` measures it (docs/accuracy.md):
+// The largest error in ULP over all 2^32 floats, as `loopnest inspect gelu cpp.simd --accuracy` measures it
+// (docs/accuracy.md):
 //
 //                  v4     v3     v1                            v4     v3     v1
 //     tanh form    1.54   1.20   0.51     its slope            0.97   1.16   0.51
 //     exact form   1.60   1.31   0.52     its slope            1.03   1.20   0.51
 //
-// The limit is arithmetic. On AVX-512 16 elements take 7 look-ups and 5 fused multiply-adds, one a cycle on Zen 4, a comparison
-// and 7 cheaper operations: 15 cycles, where `polynomial` takes 30 in the tanh form.
+// The limit is arithmetic. On AVX-512 16 elements take 7 look-ups and 5 fused multiply-adds, one a cycle on Zen 4, a
+// comparison and 7 cheaper operations: 15 cycles, where `polynomial` takes 30 in the tanh form.
 #pragma once
 
 #include <type_traits>
@@ -56,9 +57,9 @@ LOOPNEST_INLINE Vec<float> slope_in_double(Vec<float> x) {
 
 #if defined(LOOPNEST_TABLES)
 
-// Shared by Gelu and Slope: tables for arguments above -near; a signed zero below `gone`, where the exponential rounds to 0; the
-// formulas in double between. (0 x is -0, and NaN at -∞, as in the formulas.) `far` is not inlined, so that a loop's registers
-// are left to the tables.
+// Shared by Gelu and Slope: tables for arguments above -near; a signed zero below `gone`, where the exponential rounds
+// to 0; the formulas in double between. (0 x is -0, and NaN at -∞, as in the formulas.) `far` is not inlined, so that a
+// loop's registers are left to the tables.
 template <class Self, bool tanh_form>
 struct ByTables {
     static constexpr float gone = tanh_form ? -11 : -15;
@@ -78,7 +79,8 @@ struct ByTables {
 
 template <bool tanh_form>
 struct Gelu<float, tanh_form> : ByTables<Gelu<float, tanh_form>, tanh_form> {
-    using Tables = std::conditional_t<tanh_form, Pieces<GeluTanhForm>, Pieces<GeluErfForm>>;
+    static constexpr int n = Table::entries;
+    using Tables = std::conditional_t<tanh_form, Pieces<gelu_tanh_form<n>>, Pieces<gelu_exact_form<n>>>;
     Tables tail;
 
     // relu(x) - tail(|x|) with tail(t) = t Q(t) or t σ(-w(t)).
@@ -88,7 +90,8 @@ struct Gelu<float, tanh_form> : ByTables<Gelu<float, tanh_form>, tanh_form> {
 
 template <bool tanh_form>
 struct Slope<float, tanh_form> : ByTables<Slope<float, tanh_form>, tanh_form> {
-    using Tables = std::conditional_t<tanh_form, Pieces<SlopeTanhForm>, Pieces<SlopeErfForm>>;
+    static constexpr int n = Table::entries;
+    using Tables = std::conditional_t<tanh_form, Pieces<slope_tanh_form<n>>, Pieces<slope_exact_form<n>>>;
     Tables below;
 
     // The slopes at x and -x add up to 1; adding 0 x makes the slope at infinity NaN, as in the formulas.
@@ -112,18 +115,6 @@ struct Slope<float, tanh_form> {
 };
 
 #endif
-
-template <class V>
-LOOPNEST_INLINE V gelu_of(V x, bool tanh_form) {
-    using T = LaneOf<V>;
-    return tanh_form ? Gelu<T, true>{}(x) : Gelu<T, false>{}(x);
-}
-
-template <class V>
-LOOPNEST_INLINE V slope_of(V x, bool tanh_form) {
-    using T = LaneOf<V>;
-    return tanh_form ? Slope<T, true>{}(x) : Slope<T, false>{}(x);
-}
 
 // A piece of the whole. The size of the whole decides whether results are streamed past the caches.
 template <class T>

@@ -2,10 +2,11 @@
 //
 //     c[i, j] = a[i, j] + b[i, j]
 //
-// The rungs scalar and vectorized are both this loop. With vectorization off it loads, adds and stores one element an iteration:
-// 3 to 4 instructions for one operation, so the front end is the limit while the arrays are in L1. With vectorization on, the
-// compiler makes a version for rows without gaps that adds a register's width (4, 8 or 16 floats) an iteration. Beyond L2 both
-// take the same time: 12 bytes cross the memory bus for each float addition, and the bus is the limit.
+// The rungs scalar and vectorized are both this loop. With vectorization off it loads, adds and stores one element an
+// iteration: 3 to 4 instructions for one operation, so the front end is the limit while the arrays are in L1. With
+// vectorization on, the compiler makes a version for rows without gaps that adds a register's width (4, 8 or 16 floats)
+// an iteration. Beyond L2 both take the same time: 12 bytes cross the memory bus for each float addition, and the bus
+// is the limit.
 #pragma once
 
 #include "view.hpp"

@@ -1,9 +1,9 @@
 // The same addition in explicit vectors: load, load, add, store, a register's width at a time.
 //
-// The compiler makes the same of the plain loop if both operands are contiguous, and the speed is the same. This one is ahead if
-// an operand is a column broadcast along its rows (column stride 0): the compiler's version for contiguous rows does not apply,
-// while here the element is put into every lane once a row. Other strides go element by element. The limit is memory, or the
-// store port (one vector a cycle) while everything is in L1.
+// The compiler makes the same of the plain loop if both operands are contiguous, and the speed is the same. This one is
+// ahead if an operand is a column broadcast along its rows (column stride 0): the compiler's version for contiguous
+// rows does not apply, while here the element is put into every lane once a row. Other strides go element by element.
+// The limit is memory, or the store port (one vector a cycle) while everything is in L1.
 #pragma once
 
 #include "simd/vector.hpp"

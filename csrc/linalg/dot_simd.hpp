@@ -1,8 +1,8 @@
 // The same many sums in explicit vectors: 8 accumulators of a register's width.
 //
-// Two multiply-add units with a latency of 4 cycles need 2 * 4 = 8 independent accumulators. Nothing is left to the compiler, so
-// the number holds with any compiler. Each multiply-add needs two loads, and a core does two loads a cycle: from L1 this reaches
-// half of the multiply-add limit, and no more is possible.
+// Two multiply-add units with a latency of 4 cycles need 2 * 4 = 8 independent accumulators. Nothing is left to the
+// compiler, so the number holds with any compiler. Each multiply-add needs two loads, and a core does two loads a
+// cycle: from L1 this reaches half of the multiply-add limit, and no more is possible.
 #pragma once
 
 #include "simd/vector.hpp"

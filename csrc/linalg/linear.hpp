@@ -2,9 +2,9 @@
 //
 //     y[i, j] = sum over p of x[i, p] * w[p, j] + b[j]
 //
-// The tile of y that the micro-kernel has just written is still in L1, so adding b costs no trip to memory; a separate pass
-// would read and write all of y again. Like matmul's parallel, it copies blocks of w into scratch memory and shares large
-// products among the threads. The limit is the product's.
+// The tile of y that the micro-kernel has just written is still in L1, so adding b costs no trip to memory; a separate
+// pass would read and write all of y again. Like matmul's parallel, it copies blocks of w into scratch memory and
+// shares large products among the threads. The limit is the product's.
 #pragma once
 
 #include "matmul/parallel.hpp"

@@ -1,10 +1,10 @@
 // One running sum over all elements, along the rows or down the columns.
 //
-// row_wise reads the elements in the order of a row-major matrix: each cache line is fetched once and used whole. column_wise
-// reads the same elements a row apart: each costs a cache line, which is used again only if it is still in the cache when the
-// next column comes. If a row is a power of two bytes long, all lines of a column compete for a few places in the cache. On a
-// column-major matrix the two change roles. Both have one accumulator, so in L1 the limit is the latency of an addition, 3 to 4
-// cycles an element.
+// row_wise reads the elements in the order of a row-major matrix: each cache line is fetched once and used whole.
+// column_wise reads the same elements a row apart: each costs a cache line, which is used again only if it is still in
+// the cache when the next column comes. If a row is a power of two bytes long, all lines of a column compete for a few
+// places in the cache. On a column-major matrix the two change roles. Both have one accumulator, so in L1 the limit is
+// the latency of an addition, 3 to 4 cycles an element.
 #pragma once
 
 #include "view.hpp"

@@ -1,8 +1,8 @@
 // Many running sums a row: an order that the compiler can vectorize.
 //
-// As in dot, additions that do not wait for each other overlap, and neighbours share a vector register (kernel/sum_of_terms.hpp).
-// A sum loads one element an operation. From L1 the limit is the loads or the additions, two vectors a cycle each; beyond L2 it
-// is the memory's bandwidth.
+// As in dot, additions that do not wait for each other overlap, and neighbours share a vector register
+// (kernel/sum_of_terms.hpp). A sum loads one element an operation. From L1 the limit is the loads or the additions, two
+// vectors a cycle each; beyond L2 it is the memory's bandwidth.
 #pragma once
 
 #include "linalg/kernel/sum_of_terms.hpp"

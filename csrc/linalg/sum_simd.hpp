@@ -1,7 +1,7 @@
 // The same many sums in explicit vectors, kept across the rows.
 //
-// 8 accumulators of a register's width stay in registers from the first row to the last and are added up once at the end. Short
-// rows gain most: adding up the lanes costs as much as a hundred elements. Beyond L2 the limit is memory.
+// 8 accumulators of a register's width stay in registers from the first row to the last and are added up once at the
+// end. Short rows gain most: adding up the lanes costs as much as a hundred elements. Beyond L2 the limit is memory.
 #pragma once
 
 #include "simd/vector.hpp"

@@ -2,10 +2,11 @@
 //
 //     out[j, i] = a[i, j]
 //
-// There is no arithmetic, only moves, and one side must be walked down its columns. naive reads rows and writes columns: each
-// store touches another cache line, which is fetched first and later written back whole for 4 bytes. column_wise reads columns
-// and writes rows: the strided side is the loads, and a core can have more loads under way. Either way the strided side uses one
-// element of each line. Once the lines of a column outgrow the cache, a line is lost before the next column needs it.
+// There is no arithmetic, only moves, and one side must be walked down its columns. naive reads rows and writes
+// columns: each store touches another cache line, which is fetched first and later written back whole for 4 bytes.
+// column_wise reads columns and writes rows: the strided side is the loads, and a core can have more loads under way.
+// Either way the strided side uses one element of each line. Once the lines of a column outgrow the cache, a line is
+// lost before the next column needs it.
 #pragma once
 
 #include "view.hpp"

@@ -1,9 +1,9 @@
 // Square tiles, one cache line wide, copied through a small buffer.
 //
-// A tile is as wide as a cache line, so every line of the source and of the result is used whole before it leaves the cache: each
-// byte crosses from memory once. The tile is first gathered into a buffer. Without it, if rows are a power of two bytes apart,
-// all lines of a tile compete for the same few places in L1. The limit is the memory's bandwidth, and within L2 that elements
-// are moved one at a time.
+// A tile is as wide as a cache line, so every line of the source and of the result is used whole before it leaves the
+// cache: each byte crosses from memory once. The tile is first gathered into a buffer. Without it, if rows are a power
+// of two bytes apart, all lines of a tile compete for the same few places in L1. The limit is the memory's bandwidth,
+// and within L2 that elements are moved one at a time.
 #pragma once
 
 #include "view.hpp"

@@ -1,10 +1,11 @@
 // Cache blocking: the loops of reordered, over blocks that stay in the cache while they are used.
 //
-// A block of b, inner x cols, fills half of the L2 cache. It is fetched once and used for every row of a block of a, instead of
-// streaming all of b past for every row. The row of c that the innermost loop updates, cols wide, stays in L1. And the innermost
-// loop takes four rows of b at a time: c is loaded and stored once for four multiply-adds instead of once for each. As long as b
-// fits in L3 that is worth more than the blocks. The limit: five loads and a store for four vector multiply-adds keep the load
-// ports full and the multiply-add units half idle. The next rung keeps c in registers for the whole block.
+// A block of b, inner x cols, fills half of the L2 cache. It is fetched once and used for every row of a block of a,
+// instead of streaming all of b past for every row. The row of c that the innermost loop updates, cols wide, stays in
+// L1. And the innermost loop takes four rows of b at a time: c is loaded and stored once for four multiply-adds instead
+// of once for each. As long as b fits in L3 that is worth more than the blocks. The limit: five loads and a store for
+// four vector multiply-adds keep the load ports full and the multiply-add units half idle. The next rung keeps c in
+// registers for the whole block.
 #pragma once
 
 #include "runtime/caches.hpp"
@@ -16,8 +17,8 @@ struct BlockSizes {
     index rows, inner, cols;
 };
 
-// The four rows of b and the row of c in the innermost loop take 5/8 of L1: cols * sizeof(T) = L1 / 8. b's block, inner x cols,
-// takes half of L2. rows bounds how much of a and c is walked before b's next block.
+// The four rows of b and the row of c in the innermost loop take 5/8 of L1: cols * sizeof(T) = L1 / 8. b's block, inner
+// x cols, takes half of L2. rows bounds how much of a and c is walked before b's next block.
 template <class T>
 BlockSizes block_sizes() {
     const CacheSizes cache = cache_sizes();

@@ -7,8 +7,8 @@
 //     j           fixed     1         1         ikj, kij   rows along rows: vectorizes
 //     i           a row     fixed     a row     jki, kji   columns: two strided streams, the slowest of all
 //
-// With column-major operands the last two lines change places. The outer two loops decide what is used again soon: kij updates
-// all of c for every p, ikj finishes one row of c before the next.
+// With column-major operands the last two lines change places. The outer two loops decide what is used again soon: kij
+// updates all of c for every p, ikj finishes one row of c before the next.
 #pragma once
 
 #include "view.hpp"

@@ -7,10 +7,10 @@
 //                     for i in a's micro-panels   6 rows: L1
 //                         micro-kernel            reads both straight ahead, whatever the layout of a and b
 //
-// These are the five loops around the micro-kernel of BLIS (Van Zee and van de Geijn, ACM TOMS 2015), after Goto and van de
-// Geijn (Anatomy of High-Performance Matrix Multiplication, ACM TOMS 2008). kernel/block_sizes.hpp derives the sizes. The
-// copies lie in scratch memory. The limit now is the copying itself, during which nothing is multiplied: 5 to 8 % of the time
-// for 512 x 512 matrices.
+// These are the five loops around the micro-kernel of BLIS (Van Zee and van de Geijn, ACM TOMS 2015), after Goto and
+// van de Geijn (Anatomy of High-Performance Matrix Multiplication, ACM TOMS 2008). kernel/block_sizes.hpp derives the
+// sizes. The copies lie in scratch memory. The limit now is the copying itself, during which nothing is multiplied: 5
+// to 8 % of the time for 512 x 512 matrices.
 #pragma once
 
 #include "matmul/kernel/block_sizes.hpp"

@@ -1,12 +1,12 @@
 // All cores: c is cut into pieces, and each piece is a product that takes the algorithm for its shape.
 //
-// No two threads write the same memory and none waits for another: they share only what is read. c is cut into columns if
-// possible, since reading a in place then costs nothing twice and one thread packs each micro-panel of b. An a that must be
-// packed is cut into rows instead. There are twice as many pieces as threads, so that little waits at the end. If c is small
-// and the sums are long (tall k), the sums are cut: each thread adds up its part of p in scratch memory, and the parts are
-// added in the order of p. So at a given number of threads every call gives the same bits, whichever thread takes which piece.
-// Below some 2 million operations, 20 µs of one core, a second core would come too late. The limit is the cores' clock, and
-// the memory and the L3 cache that they share.
+// No two threads write the same memory and none waits for another: they share only what is read. c is cut into columns
+// if possible, since reading a in place then costs nothing twice and one thread packs each micro-panel of b. An a that
+// must be packed is cut into rows instead. There are twice as many pieces as threads, so that little waits at the end.
+// If c is small and the sums are long (tall k), the sums are cut: each thread adds up its part of p in scratch memory,
+// and the parts are added in the order of p. So at a given number of threads every call gives the same bits, whichever
+// thread takes which piece. Below some 2 million operations, 20 µs of one core, a second core would come too late. The
+// limit is the cores' clock, and the memory and the L3 cache that they share.
 #pragma once
 
 #include "matmul/kernel/by_shape.hpp"
@@ -23,8 +23,8 @@ struct Grid {
     index rows, cols;  // of pieces
 };
 
-// The grid that leaves the least work to the busiest thread: pieces times tiles. Among equal grids the one with the fewest cuts
-// of rows, since each makes the threads pack b once more, and then the one with the most pieces.
+// The grid that leaves the least work to the busiest thread: pieces times tiles. Among equal grids the one with the
+// fewest cuts of rows, since each makes the threads pack b once more, and then the one with the most pieces.
 template <class T>
 Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
     if (threads == 1) return {1, 1};
@@ -33,7 +33,7 @@ Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
     const bool rows_first = cut == Cut::anyhow && !read_in_place(a) && row_units >= 2 * threads;
     Grid best = {1, 1};
     double least = 0;
-    const double even_share = double((row_units * col_units + threads - 1) / threads);  // the busiest thread has at least this
+    const double even_share = double((row_units * col_units + threads - 1) / threads);  // of the busiest thread
     const index most_rows = smaller(cut == Cut::columns ? 1 : row_units, most);
     for (index rows = 1; rows <= most_rows && (rows == 1 || least > even_share); ++rows)
         for (index cols = 1; cols <= smaller(rows_first ? 1 : col_units, most / rows); ++cols) {

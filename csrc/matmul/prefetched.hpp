@@ -1,15 +1,16 @@
 // Nothing waits: the micro-kernel packs b while it multiplies, reads a in place, and c is prefetched.
 //
-// Packing as a separate pass moves data while the multipliers stand still. Here the first tile of a micro-panel of b reads the
-// rows in place and stores them packed, between its multiply-adds: one store for each of 4 vectors in a step of 24
-// multiply-adds finds the store unit free. Later rows are prefetched. Only a b without contiguous rows is packed beforehand, in
-// squares that are transposed in registers. a is not copied if the micro-kernel can walk along its rows: it takes one element
-// of each of 6 rows a step, and hardware prefetchers follow 6 streams. Nor if all of a fits in L2. An a with contiguous
-// columns that does not fit is packed, block by block. The next micro-panel of a and the tile of c are prefetched meanwhile.
+// Packing as a separate pass moves data while the multipliers stand still. Here the first tile of a micro-panel of b
+// reads the rows in place and stores them packed, between its multiply-adds: one store for each of 4 vectors in a step
+// of 24 multiply-adds finds the store unit free. Later rows are prefetched. Only a b without contiguous rows is packed
+// beforehand, in squares that are transposed in registers. a is not copied if the micro-kernel can walk along its rows:
+// it takes one element of each of 6 rows a step, and hardware prefetchers follow 6 streams. Nor if all of a fits in L2.
+// An a with contiguous columns that does not fit is packed, block by block. The next micro-panel of a and the tile of c
+// are prefetched meanwhile.
 //
-// Scratch memory, kept by each thread between calls: a panel of b, at most an eighth of L3, or one micro-panel if a has no more
-// rows than a block; and for an a with contiguous columns a block of it, at most half of L2. The limit now is one core: its
-// multiply-add units are busy 95 to 98 % of the time.
+// Scratch memory, kept by each thread between calls: a panel of b, at most an eighth of L3, or one micro-panel if a has
+// no more rows than a block; and for an a with contiguous columns a block of it, at most half of L2. The limit now is
+// one core: its multiply-add units are busy 95 to 98 % of the time.
 #pragma once
 
 #include "matmul/kernel/epilogue.hpp"
@@ -17,8 +18,8 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// Whether the micro-kernel reads a in place: the steps of p follow a's rows; or all of a fits in L2 and a tile is large enough
-// to hide that L1 does not hold it (a step of 24 multiply-adds is, a step of 12 was up to 20 % slower).
+// Whether the micro-kernel reads a in place: the steps of p follow a's rows; or all of a fits in L2 and a tile is large
+// enough to hide that L1 does not hold it (a step of 24 multiply-adds is, a step of 12 was up to 20 % slower).
 template <class T>
 bool read_in_place(Matrix<const T> a) {
     const auto length = [](index stride) { return stride < 0 ? -stride : stride; };

@@ -1,25 +1,26 @@
-// A tile of c in vector registers: each element of c is stored once, instead of loaded and stored for every four products.
+// A tile of c in vector registers: each element of c is stored once, instead of loaded and stored for every four
+// products.
 //
 //     for j0 in steps of 4 vectors
 //         for i0 in steps of 6
 //             for p                               the micro-kernel (kernel/tile.hpp)
 //                 for i, j in the tile            c(i, j) += a(i, p) b(p, j)        24 vectors of sums in registers
 //
-// The rungs below spend a load or a store on every multiply-add. A core can do two loads, one store and two multiply-adds a
-// cycle, so they leave the multipliers idle. A tile of 24 vectors takes 10 loads for 24 multiply-adds: the 4 vectors of b's row
-// serve 6 rows of c, and each broadcast element of a serves 4 vectors. All later rungs only keep this micro-kernel fed. a and b
-// are read in place, with nothing allocated or copied, so this is the fastest rung for small matrices. The limit for large ones
-// is how b is read: the rows of its micro-panel lie a row of b apart. Beyond 1024 columns each is in another page, and rows a
-// power of two apart evict one another from the cache.
+// The rungs below spend a load or a store on every multiply-add. A core can do two loads, one store and two
+// multiply-adds a cycle, so they leave the multipliers idle. A tile of 24 vectors takes 10 loads for 24 multiply-adds:
+// the 4 vectors of b's row serve 6 rows of c, and each broadcast element of a serves 4 vectors. All later rungs only
+// keep this micro-kernel fed. a and b are read in place, with nothing allocated or copied, so this is the fastest rung
+// for small matrices. The limit for large ones is how b is read: the rows of its micro-panel lie a row of b apart.
+// Beyond 1024 columns each is in another page, and rows a power of two apart evict one another from the cache.
 #pragma once
 
 #include "matmul/kernel/tile.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// A store waits in the store queue until its sum is complete. The 24 vectors of a whole tile do not fit there (on Zen 4 some 16
-// vectors of 64 bytes do), so the next tile waits too: 80 cycles for each tile, measured. Tiles of 4 x 4 show no such wait but
-// read b more often. They are faster if a sum has fewer products than this.
+// A store waits in the store queue until its sum is complete. The 24 vectors of a whole tile do not fit there (on Zen 4
+// some 16 vectors of 64 bytes do), so the next tile waits too: 80 cycles for each tile, measured. Tiles of 4 x 4 show
+// no such wait but read b more often. They are faster if a sum has fewer products than this.
 inline constexpr index long_sum = 256;
 
 // c = a b for a c of at most `vectors` vectors, from top to bottom in tiles of `height` rows. The last rows are divided

@@ -1,10 +1,10 @@
 // How far float results are from the exact ones, in units in the last place (ULP).
 //
-// The ULP of an exact result y is the distance between floats around it: 2^(e - 23) for 2^e <= |y| < 2^(e+1), and 2^-149 for
-// subnormals. A correctly rounded result is off by at most 0.5. Exact results are the formulas in double with the C library's
-// functions: within 1e-6 of a float's ULP. An infinite result is right if the exact one rounds to infinity, a NaN if the formula
-// gives NaN; otherwise the error is infinite. A gradient is a sum whose terms cancel near the function's extremum; its ULP is
-// the ULP of the sum of |terms|.
+// The ULP of an exact result y is the distance between floats around it: 2^(e - 23) for 2^e <= |y| < 2^(e+1), and
+// 2^-149 for subnormals. A correctly rounded result is off by at most 0.5. Exact results are the formulas in double
+// with the C library's functions: within 1e-6 of a float's ULP. An infinite result is right if the exact one rounds to
+// infinity, a NaN if the formula gives NaN; otherwise the error is infinite. A gradient is a sum whose terms cancel
+// near the function's extremum; its ULP is the ULP of the sum of |terms|.
 #pragma once
 
 #include <string>

@@ -32,7 +32,7 @@ CacheSimulator::CacheSimulator(const std::vector<CacheGeometry>& geometry) {
         const index lines = cache.size / cache.line, sets = lines / cache.ways;
         caches_.push_back({std::vector<Address>(std::size_t(lines), empty), cache.ways, sets,
                            std::has_single_bit(std::size_t(sets)) ? Address(sets - 1) : 0});
-        // one set: line % 1 is 0, as it should be
+        // one set has the mask 0 too: line % 1 is 0
     }
     written_back_.assign(geometry.size(), 0);
     line_bits_ = std::countr_zero(std::size_t(geometry.front().line));
@@ -43,7 +43,7 @@ void CacheSimulator::clear() {
     forget_written_back();
 }
 
-// A set's entries are kept in the order of use, so that the last one is the one that goes.
+// A set keeps its entries in the order of use and evicts the last one.
 index CacheSimulator::fetch(index level, Address line, bool write) {
     if (level == levels()) return level;
     Cache& cache = caches_[std::size_t(level)];
@@ -55,7 +55,7 @@ index CacheSimulator::fetch(index level, Address line, bool write) {
     }
     for (index way = 1; way < cache.ways; ++way) {
         const Address older = set[way];
-        set[way] = newer;  // one place further from the front
+        set[way] = newer;  // one place further back
         if ((older ^ entry) <= 1) {
             set[0] = older | Address(write);
             return level;
@@ -70,8 +70,7 @@ index CacheSimulator::fetch(index level, Address line, bool write) {
     return fetch(level + 1, line, false);
 }
 
-// A changed line goes to the first level below that has it, and to memory where none has. This is no use of the line, and
-// changes no order.
+// A changed line goes to the first level below that holds it, or to memory. This does not count as a use of the line.
 void CacheSimulator::write_back(index level, Address line) {
     for (; level < levels(); ++level) {
         Cache& cache = caches_[std::size_t(level)];

@@ -20,7 +20,7 @@ struct Times {
 };
 
 #ifdef __linux__
-// The n-th of the processors that are allowed, counted round.
+// Binds this thread to the n-th allowed processor, modulo their number.
 bool bind(const cpu_set_t& allowed, index n) {
     index skip = CPU_COUNT(&allowed) ? n % CPU_COUNT(&allowed) : 0;
     for (int processor = 0; processor < CPU_SETSIZE; ++processor)
@@ -34,14 +34,14 @@ bool bind(const cpu_set_t& allowed, index n) {
 }
 #endif
 
-// Where threads wait until all are there. Twice: first each gives its processor away while it waits, which may be long, and
-// does not get it back at once where other processes are waiting, too. Then, all awake, they turn in a loop, and leave it
-// within a fraction of a microsecond of each other.
+// Threads wait here for each other, in two steps. In the first, each yields its processor: the wait may be long, and other
+// processes may want it. In the second, all are awake and spin, so they leave within a fraction of a microsecond of each
+// other.
 class Start {
 public:
     explicit Start(index threads) : coming_(threads), awake_(threads) {}
 
-    // False where it was cancelled.
+    // False if it was cancelled.
     bool wait() {
         for (coming_.fetch_sub(1); coming_.load(std::memory_order_acquire) > 0;) {
             if (cancelled_) return false;
@@ -49,13 +49,13 @@ public:
         }
         awake_.fetch_sub(1);
         for (int look = 0; awake_.load(std::memory_order_acquire) > 0; ++look)
-            if (look > looks) std::this_thread::yield();  // there are fewer processors than threads
+            if (look > looks) std::this_thread::yield();  // more threads than processors
         return true;
     }
     void cancel() { cancelled_ = true; }
 
 private:
-    static constexpr int looks = 1 << 24;  // some 10 ms
+    static constexpr int looks = 1 << 24;  // about 10 ms
     std::atomic<index> coming_, awake_;
     std::atomic<bool> cancelled_{false};
 };
@@ -92,7 +92,7 @@ double seconds_in_step(index threads, void (*warm_up)(void* context, index threa
     };
     try {
         for (index n = 0; n < threads; ++n) others.emplace_back(run, n);
-    } catch (...) {  // no more threads: those that wait for them need not
+    } catch (...) {  // the system has no more threads: release the waiting ones
         start.cancel();
         for (std::thread& other : others) other.join();
         throw;

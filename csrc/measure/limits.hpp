@@ -1,8 +1,8 @@
 // The machine's limits, as loops that do one thing: multiply and add in registers, read, copy, or copy and add.
 //
-// A kernel's speed is judged as a share of these. Each loop does a known amount of work and leaves the clock to the caller, so
-// that a limit can be timed in turn with kernels. One call goes through an array `passes` times: a pass through L1 takes less
-// time than a call from Python.
+// A kernel's speed is judged as a share of these. Each loop does a known amount of work and leaves the clock to the
+// caller, so that a limit can be timed in turn with kernels. One call goes through an array `passes` times: a pass
+// through L1 takes less time than a call from Python.
 #pragma once
 
 #include "simd/native.hpp"
@@ -18,15 +18,15 @@ inline constexpr bool fused = true;
 inline constexpr bool fused = false;
 #endif
 
-// Chains of operations that do not wait for each other. Two FMA units with 4 cycles of latency need 8. Without FMA, two units for
-// products and two for sums, with 3 to 4 cycles, need 8 chains each. Two registers hold the shared operands, which leaves 14 of
-// 16 registers, and plenty of 32.
+// Chains of operations that do not wait for each other. Two FMA units with 4 cycles of latency need 8. Without FMA, two
+// units for products and two for sums, with 3 to 4 cycles, need 8 chains each. Two registers hold the shared operands,
+// which leaves 14 of 16 registers, and plenty of 32.
 inline constexpr int chains = vector_registers == 32 ? 24 : 14;
 
-// chain = chain * x + y in every lane of every chain, `rounds` times, in registers only. If no instruction does both, every second
-// chain is multiplied and the others are added to. x and y are values[0] and values[1], which the compiler does not know (1 and
-// 0.001 keep all numbers normal). values[2] receives the result, so that the loop cannot be dropped. Returns the flops done: a
-// multiply-add is two.
+// chain = chain * x + y in every lane of every chain, `rounds` times, in registers only. If no instruction does both,
+// every second chain is multiplied and the others are added to. x and y are values[0] and values[1], which the compiler
+// does not know (1 and 0.001 keep all numbers normal). values[2] receives the result, so that the loop cannot be
+// dropped. Returns the flops done: a multiply-add is two.
 template <class T>
 index multiply_add(Vector<T> values, index rounds) {
     const Vec<T> x = broadcast(values[0]), y = broadcast(values[1]);
@@ -45,8 +45,8 @@ index multiply_add(Vector<T> values, index rounds) {
     return (fused ? 2 : 1) * index(chains) * lanes<T> * rounds;
 }
 
-// The same in one chain, which waits for each result: the latency of a multiply-add or, if no instruction does both, of a product
-// and a sum. Returns the flops.
+// The same in one chain, which waits for each result: the latency of a multiply-add or, if no instruction does both, of
+// a product and a sum. Returns the flops.
 template <class T>
 index multiply_add_chain(Vector<T> values, index rounds) {
     const Vec<T> x = broadcast(values[0]), y = broadcast(values[1]);
@@ -60,8 +60,8 @@ index multiply_add_chain(Vector<T> values, index rounds) {
 
 namespace read {
 
-// Streams that are read together. A core's prefetcher follows each of them, and one stream keeps too few lines under way to fill
-// the bus.
+// Streams that are read together. A core's prefetcher follows each of them, and one stream keeps too few lines under
+// way to fill the bus.
 inline constexpr int streams = 4;
 
 // The sum of x, contiguous, read `passes` times in vectors, as fast as memory delivers it: `passes` times the sum of x.
@@ -125,8 +125,8 @@ void copy_past_caches(Vector<const T> x, Vector<T> y, index passes) {
 
 namespace triad {
 
-// z = x + 3 y, all contiguous: STREAM's triad (McCalpin, Memory bandwidth and machine balance, 1995), two arrays read and
-// one written.
+// z = x + 3 y, all contiguous: STREAM's triad (McCalpin, Memory bandwidth and machine balance, 1995), two arrays read
+// and one written.
 template <class T>
 void triad(Vector<const T> x, Vector<const T> y, Vector<T> z, index passes) {
     for (index pass = 0; pass < passes; ++pass) {

@@ -2,14 +2,14 @@
 //
 //     matmul::naive<Traced<float>>(a, b, c)
 //
-// is the loop of matmul::naive<float>, on the same numbers and with the same result, but each a(i, p) that it reads and each
-// c(i, j) that it writes goes to the simulator. So the addresses cannot drift from the code. They are the source's: a compiler
-// that keeps an element in a register, or loads sixteen at once, makes fewer accesses but touches the same lines in the same
-// order, and saves only hits in L1.
+// is the loop of matmul::naive<float>, on the same numbers and with the same result, but each a(i, p) that it reads and
+// each c(i, j) that it writes goes to the simulator. So the addresses cannot drift from the code. They are the
+// source's: a compiler that keeps an element in a register, or loads sixteen at once, makes fewer accesses but touches
+// the same lines in the same order, and saves only hits in L1.
 //
-// The vector rungs' loads and stores (simd/vector.hpp) are one access for each vector. Vectors are as wide as the ISA level's,
-// LOOPNEST_VECTOR_BYTES, with the tiles and blocks that follow from it, and are computed with the baseline's instructions.
-// __builtin_prefetch fetches nothing here.
+// The vector rungs' loads and stores (simd/vector.hpp) are one access for each vector. Vectors are as wide as the ISA
+// level's, LOOPNEST_VECTOR_BYTES, with the tiles and blocks that follow from it, and are computed with the baseline's
+// instructions. __builtin_prefetch fetches nothing here.
 #pragma once
 
 #include <type_traits>

@@ -1,4 +1,5 @@
-// The rungs that the cache simulator runs, compiled once for each ISA level's vectors, all with the baseline's instructions.
+// The rungs that the cache simulator runs, compiled once for each ISA level's vectors, all with the baseline's
+// instructions.
 //
 // The build makes unit.hpp from rungs.def: the lines that name where the simulator finds a kernel's local variables.
 #include "measure/traced_rungs.hpp"

@@ -4,8 +4,8 @@ namespace loopnest {
 
 constinit thread_local Tracer* tracer = nullptr;
 
-// Where on the stack a buffer lies differs from run to run. In the simulated memory its first element that is used begins
-// a page.
+// Where on the stack a buffer lies differs from run to run. In the simulated memory its first element that is used
+// begins a page.
 bool Tracer::find_local(std::uintptr_t address) {
     if (locals_ == Locals::registers) return false;
     if (spans_[local_region].begin == 0)

@@ -1,7 +1,7 @@
 // Addresses of a running kernel, fed to the cache simulator as they come.
 //
-// The kernel works on real memory. The caches see a simulated memory, in which each operand begins at a page (as a large
-// allocation does), one after another. So the same call gives the same misses, wherever its arrays happen to lie.
+// The kernel works on real memory. The caches see a simulated memory, in which each operand begins at a page (as a
+// large allocation does), one after another. So the same call gives the same misses, wherever its arrays happen to lie.
 #pragma once
 
 #include <vector>
@@ -11,7 +11,8 @@
 
 namespace loopnest {
 
-// Regions that are counted separately: the operands, in the order of the kernel's parameters, and a kernel's own memory.
+// Regions that are counted separately: the operands, in the order of the kernel's parameters, and a kernel's own
+// memory.
 inline constexpr index most_operands = 4;
 inline constexpr index packed_a_region = most_operands, packed_b_region = packed_a_region + 1,
                        local_region = packed_b_region + 1, regions = local_region + 1;

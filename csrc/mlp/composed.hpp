@@ -2,12 +2,13 @@
 //
 //     forward    z = x w1 + b1      h = gelu(z)      y = h w2 + b2
 //     backward   dh = dy w2ᵀ        dz = dh · gelu'(z)
-//                dx = dz w1ᵀ        dw1 = xᵀ dz      db1 = sum of dz's rows      dw2 = hᵀ dy      db2 = sum of dy's rows
+//                dx = dz w1ᵀ        dw1 = xᵀ dz      db1 = sum of dz's rows     dw2 = hᵀ dy     db2 = sum of dy's rows
 //
-// Transposed factors are views with exchanged strides. The products copy blocks of their operands and run on all threads; the
-// passes between them run on one. The product writes each intermediate (t, h), its bias reads and writes it again, and gelu
-// reads it once more: some 12 bytes an element that a fused pass would not move. dz, of z's size, lies in scratch memory that
-// each thread keeps between calls. The limit is the products' arithmetic, plus those passes.
+// Transposed factors are views with exchanged strides. The products copy blocks of their operands and run on all
+// threads; the passes between them run on one. The product writes each intermediate (t, h), its bias reads and writes
+// it again, and gelu reads it once more: some 12 bytes an element that a fused pass would not move. dz, of z's size,
+// lies in scratch memory that each thread keeps between calls. The limit is the products' arithmetic, plus those
+// passes.
 #pragma once
 
 #include "gelu/simd.hpp"

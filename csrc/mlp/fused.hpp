@@ -1,17 +1,18 @@
 // Bias and GELU as the product's epilogue, and the gradients a block of hidden columns at a time.
 //
-// Forward, the epilogue (matmul/kernel/epilogue.hpp) gets each tile of z while it is still in L1. It adds the bias and writes
-// gelu(z) to h: z and h are each written once, and neither is read again before the next product. Backward, the epilogue
-// multiplies each tile of dy w2ᵀ by gelu', which makes it a tile of dz, and adds its rows to db1. That product is cut among the
-// threads by columns only, so that no two threads add to the same element.
+// Forward, the epilogue (matmul/kernel/epilogue.hpp) gets each tile of z while it is still in L1. It adds the bias and
+// writes gelu(z) to h: z and h are each written once, and neither is read again before the next product. Backward, the
+// epilogue multiplies each tile of dy w2ᵀ by gelu', which makes it a tile of dz, and adds its rows to db1. That product
+// is cut among the threads by columns only, so that no two threads add to the same element.
 //
-// dz is computed in column blocks of twice the L2 cache. Each block finishes its columns of dw1 = xᵀ dz and adds its share of
-// dx = dz w1ᵀ before the next block reuses the memory. Scratch memory, kept by each thread between calls: that block, and the
-// blocks that the products pack. The limit is the products' arithmetic.
+// dz is computed in column blocks of twice the L2 cache. Each block finishes its columns of dw1 = xᵀ dz and adds its
+// share of dx = dz w1ᵀ before the next block reuses the memory. Scratch memory, kept by each thread between calls: that
+// block, and the blocks that the products pack. The limit is the products' arithmetic.
 //
-// A result without rows is not wanted. Forward, h then lies in scratch memory and z nowhere: the next call finds its pages in
-// place, and nothing is kept for a backward pass. Backward, the products of unwanted results are left out, as for frozen
-// weights. dw1 and dw2 may have contiguous columns instead of rows, as for weights that are stored transposed.
+// A result without rows is not wanted. Forward, h then lies in scratch memory and z nowhere: the next call finds its
+// pages in place, and nothing is kept for a backward pass. Backward, the products of unwanted results are left out, as
+// for frozen weights. dw1 and dw2 may have contiguous columns instead of rows, as for weights that are stored
+// transposed.
 #pragma once
 
 #include "linalg/linear.hpp"

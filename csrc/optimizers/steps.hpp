@@ -6,10 +6,10 @@
 //     adam       m = beta1 * m + (1 - beta1) * g,  v = beta2 * v + (1 - beta2) * g²
 //                p -= lr / c1 * m / (sqrt(v / c2) + eps),  or, eps inside:  p -= lr * (m / c1) / sqrt(v / c2 + eps)
 //
-// Fused into one loop, an Adam step moves 28 bytes a parameter in float32 (four arrays read, three written); a line of NumPy for
-// each formula moves more than twice that. Rows without gaps have their own loop, which the compiler vectorizes, square root and
-// division included: with unknown strides GCC 12 gathers two or four elements at a time. The limit is the memory's bandwidth,
-// and within L2 the divider.
+// Fused into one loop, an Adam step moves 28 bytes a parameter in float32 (four arrays read, three written); a line of
+// NumPy for each formula moves more than twice that. Rows without gaps have their own loop, which the compiler
+// vectorizes, square root and division included: with unknown strides GCC 12 gathers two or four elements at a time.
+// The limit is the memory's bandwidth, and within L2 the divider.
 //
 // 1 - beta is computed in double: 1 - 0.999f would be off by 5e-5 of its value.
 #pragma once

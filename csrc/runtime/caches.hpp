@@ -16,8 +16,8 @@ struct Cache {
     index processors;     // that use this one cache, hyper-threads of one core included
 };
 
-// Data and unified caches, the nearest to the core first. Linux: from sysfs, or another folder like it. macOS: from sysctl, for
-// the fastest kind of core. Empty if the system reports none.
+// Data and unified caches, the nearest to the core first. Linux: from sysfs, or another folder like it. macOS: from
+// sysctl, for the fastest kind of core. Empty if the system reports none.
 std::vector<Cache> caches(const std::string& folder = "/sys/devices/system/cpu/cpu0/cache");
 
 struct CacheSizes {

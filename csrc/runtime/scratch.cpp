@@ -23,8 +23,8 @@ struct Memory {
     index size = 0;
 };
 
-// From 1 MiB on, ask Linux for pages of 2 MiB: a block of packed numbers takes more pages of 4 KiB than the first level of the
-// TLB has entries (64 to 96).
+// From 1 MiB on, ask Linux for pages of 2 MiB: a block of packed numbers takes more pages of 4 KiB than the first level
+// of the TLB has entries (64 to 96).
 void allocate(Memory& memory, index size) {
     memory.data.reset();  // first, so that both are never held at once
     memory.size = 0;

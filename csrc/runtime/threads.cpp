@@ -14,8 +14,8 @@
 namespace loopnest {
 namespace {
 
-// How often a thread looks for work before it goes to sleep: waking a thread takes the system 5 to 50 µs, and the next call of a
-// training step comes within some 10 µs. 2000 pauses are 20 to 80 µs.
+// How often a thread looks for work before it goes to sleep: waking a thread takes the system 5 to 50 µs, and the next
+// call of a training step comes within some 10 µs. 2000 pauses are 20 to 80 µs.
 constexpr int looks = 2000;
 
 inline void pause() {
@@ -104,8 +104,8 @@ private:
     Job* job_ = nullptr;
 };
 
-// Never destroyed: when the process ends, helpers may still be looking, and a forked child has the parent's memory but none of
-// its threads to join.
+// Never destroyed: when the process ends, helpers may still be looking, and a forked child has the parent's memory but
+// none of its threads to join.
 struct Shared {
     std::atomic<bool> busy{false};  // with the work of some caller
     Pool* pool = nullptr;

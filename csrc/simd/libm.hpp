@@ -1,5 +1,5 @@
-// The C library's functions by one name for float and double. (The overloads of std::exp are inline functions, which an object of
-// one ISA level must not emit; see view.hpp.)
+// The C library's functions by one name for float and double. (The overloads of std::exp are inline functions, which an
+// object of one ISA level must not emit; see view.hpp.)
 #pragma once
 
 #include <math.h>

@@ -70,8 +70,8 @@ LOOPNEST_INLINE V horner(V x, const LaneOf<V> (&c)[n]) {
     return sum;
 }
 
-// Computes a float function in double, on both halves of a vector: its rounding errors are then invisible, and no intermediate
-// result underflows. It takes twice the time, and some more for the conversions.
+// Computes a float function in double, on both halves of a vector: its rounding errors are then invisible, and no
+// intermediate result underflows. It takes twice the time, and some more for the conversions.
 template <class F>
 LOOPNEST_INLINE Vec<float> in_double(Vec<float> x, F f) {
     typedef float Half __attribute__((vector_size(vector_bytes / 2)));
@@ -84,9 +84,9 @@ LOOPNEST_INLINE Vec<float> in_double(Vec<float> x, F f) {
 }
 
 // The format of a lane's type, and the constants of exp, computed in T for a result that is finally rounded to Result.
-// exp(f) = 1 + f + f² r(f) for |f| <= log(2)/2; r interpolates in Chebyshev points (made with mpmath in 50 digits) with an error
-// in exp of 1e-9, 2e-18 and 2e-10. log(2) is in two parts; the first ends in zeros, so that its product with a whole number is
-// exact. Below `lowest` exp rounds to 0, above `highest` to infinity.
+// exp(f) = 1 + f + f² r(f) for |f| <= log(2)/2; r interpolates in Chebyshev points (made with mpmath in 50 digits) with
+// an error in exp of 1e-9, 2e-18 and 2e-10. log(2) is in two parts; the first ends in zeros, so that its product with a
+// whole number is exact. Below `lowest` exp rounds to 0, above `highest` to infinity.
 template <class T, class Result = T>
 struct ExpOf;
 template <>
@@ -137,8 +137,8 @@ LOOPNEST_INLINE V power_of_two(V n) {  // n whole, 2^n a normal number
     return from_bits<V>(bits_of(n + (Exp::round_to_whole + Exp::exponent_bias)) << Exp::mantissa_bits);
 }
 
-// y 2^n, subnormal and infinite results included. 2^n is applied as two factors that do not underflow, so that the result is
-// rounded once. AVX-512 has an instruction for it.
+// y 2^n, subnormal and infinite results included. 2^n is applied as two factors that do not underflow, so that the
+// result is rounded once. AVX-512 has an instruction for it.
 template <class V>
 LOOPNEST_INLINE V times_power_of_two(V y, V n) {
 #if defined(__AVX512F__)
@@ -169,8 +169,8 @@ LOOPNEST_INLINE V expm1_of_nonpositive(V x) {
     return scale * at.q + (scale - LaneOf<V>(1));
 }
 
-// 1 / (1 + exp(-x)) = s / (1 + s + q) with exp(-x) = (1 + q) / s, s = 2^-n. 1 + s is exact while s is not too small to change 1;
-// otherwise q + s is nearly exact. So only the denominator and the quotient are rounded.
+// 1 / (1 + exp(-x)) = s / (1 + s + q) with exp(-x) = (1 + q) / s, s = 2^-n. 1 + s is exact while s is not too small to
+// change 1; otherwise q + s is nearly exact. So only the denominator and the quotient are rounded.
 template <class V, class Result = LaneOf<V>>
 LOOPNEST_INLINE V sigmoid_of(V x) {
     using T = LaneOf<V>;

@@ -1,5 +1,5 @@
-// What GCC's and Clang's vector extensions cannot say: one function each, with an ISA's own instruction if it has one, and in
-// plain terms otherwise.
+// What GCC's and Clang's vector extensions cannot say: one function each, with an ISA's own instruction if it has one,
+// and in plain terms otherwise.
 #pragma once
 
 #if defined(__x86_64__)
@@ -47,8 +47,8 @@ LOOPNEST_INLINE unsigned lanes_below(Vec<float> x, float bound) {
 #endif
 }
 
-// table[k mod entries] for each lane's k, from a table of floats in registers: one instruction and no memory access, while there
-// are registers. SSE2 has no such instruction.
+// table[k mod entries] for each lane's k, from a table of floats in registers: one instruction and no memory access,
+// while there are registers. SSE2 has no such instruction.
 #if defined(__AVX512F__)
 #define LOOPNEST_TABLES
 struct Table {
@@ -89,8 +89,8 @@ struct Table {  // NEON looks up bytes: 4 k to 4 k + 3 for each lane
 };
 #endif
 
-// A store past the caches, for results that would be evicted before they are read. An ordinary store first fetches the line
-// that it overwrites: a third of what a copy moves. `to` is aligned to the vector's size.
+// A store past the caches, for results that would be evicted before they are read. An ordinary store first fetches the
+// line that it overwrites: a third of what a copy moves. `to` is aligned to the vector's size.
 template <class T>
 LOOPNEST_INLINE void stream(T* to, Vec<T> v) {
 #if defined(__AVX512F__)

@@ -1,7 +1,8 @@
 // The one vector type: as many Ts as a register of this ISA level holds, by GCC's and Clang's vector extensions.
 //
-// +, -, *, / and comparisons work lane by lane, a scalar operand is broadcast, and a * b + c becomes one fused multiply-add if the
-// ISA has it. The compiler allocates registers and schedules. This file holds only what the language cannot say.
+// +, -, *, / and comparisons work lane by lane, a scalar operand is broadcast, and a * b + c becomes one fused
+// multiply-add if the ISA has it. The compiler allocates registers and schedules. This file holds only what the
+// language cannot say.
 #pragma once
 
 #include <utility>
@@ -49,8 +50,8 @@ LOOPNEST_INLINE void store(T* to, Vec<T> v) {
     __builtin_memcpy(to, &v, sizeof v);
 }
 
-// The first `count` elements, 1 to lanes of them, and zeros: no byte beyond them is touched. AVX has masked instructions for
-// this; elsewhere vectors are short and are filled lane by lane.
+// The first `count` elements, 1 to lanes of them, and zeros: no byte beyond them is touched. AVX has masked
+// instructions for this; elsewhere vectors are short and are filled lane by lane.
 template <class T>
 LOOPNEST_INLINE Vec<T> load_first(const T* from, index count) {
 #if defined(__AVX512F__)
@@ -123,15 +124,16 @@ LOOPNEST_INLINE Vec<T> broadcast(T s) {
     return s - Vec<T>{};  // s - 0 keeps the sign of a zero, which s + 0 would lose
 }
 
-// Lane l of the result is x[l] + x[l ^ distance] if l lacks the bit `distance`, and y[l] + y[l ^ distance] if it has it.
+// Lane l of the result is x[l] + x[l ^ distance] if l lacks the bit `distance`, and y[l] + y[l ^ distance] if it has
+// it.
 template <class T, int distance, int... lane>
 LOOPNEST_INLINE Vec<T> add_lanes(Vec<T> x, Vec<T> y, std::integer_sequence<int, lane...>) {
     return __builtin_shufflevector(x, y, ((lane & distance) ? lanes<T> + lane : lane)...) +
            __builtin_shufflevector(x, y, ((lane & distance) ? lanes<T> + (lane ^ distance) : (lane ^ distance))...);
 }
 
-// Lane i of the result is the sum of v[i]'s lanes, for 1, 2, 4, … up to `lanes` vectors. Pairs become one vector until one is
-// left: four sums of 16 lanes take 5 additions. One by one they would take 60, each waiting for the last.
+// Lane i of the result is the sum of v[i]'s lanes, for 1, 2, 4, … up to `lanes` vectors. Pairs become one vector until
+// one is left: four sums of 16 lanes take 5 additions. One by one they would take 60, each waiting for the last.
 template <class T, int distance = 1, std::size_t n>
 LOOPNEST_INLINE Vec<T> sums_of_lanes(const Vec<T> (&v)[n]) {
     if constexpr (distance == lanes<T>) {
@@ -151,8 +153,8 @@ LOOPNEST_INLINE T sum_of_lanes(Vec<T> v) {
     return sums_of_lanes<T>({v})[0];
 }
 
-// Transposes the square of lanes x lanes elements in v: v[i][j] <-> v[j][i]. For distances of 1, 2, 4 … each pair of vectors
-// that far apart exchanges the lanes that far apart.
+// Transposes the square of lanes x lanes elements in v: v[i][j] <-> v[j][i]. For distances of 1, 2, 4 … each pair of
+// vectors that far apart exchanges the lanes that far apart.
 template <class T, int distance, int... lane>
 LOOPNEST_INLINE void exchange_lanes(Vec<T> (&v)[lanes<T>], std::integer_sequence<int, lane...>) {
 #pragma GCC unroll 16

@@ -1,4 +1,4 @@
-// The sizes and layouts that operations are called with.
+// Sizes and layouts of the test cases.
 #pragma once
 
 #include "judge.hpp"
@@ -7,7 +7,7 @@ namespace loopnest::tests {
 
 inline constexpr index sizes[] = {1, 2, 3, 7, 8, 9, 15, 16, 17, 31, 33, 64, 65};
 
-// Which layout the second input has beside the first's: over the cases, each meets several.
+// The second input's layout, given the first's: over all cases each layout meets several others.
 inline Layout next(Layout layout, index step = 1) { return layouts[(int(layout) + step) % std::size(layouts)]; }
 
 template <class T>

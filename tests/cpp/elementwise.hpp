@@ -6,7 +6,7 @@
 
 namespace loopnest::tests {
 
-// Numbers around 0 with some far out, and at the places of the first ones those that are special.
+// Numbers around 0 and a few far out; the first ones are special values.
 template <class T>
 struct Spread {
     double scale;

@@ -1,6 +1,6 @@
-// What each elementwise operation is, in the precision of its argument, and how far a rung may be from it.
+// The exact result of each elementwise operation, and the error that a rung may have.
 //
-// The bounds are those of the contracts in python/loopnest/operations/, which derive them.
+// The contracts in python/loopnest/operations/ derive the bounds.
 #pragma once
 
 #include "judge.hpp"
@@ -8,7 +8,7 @@
 namespace loopnest::tests::exact {
 
 template <class T>
-Wide<T> beneath(Wide<T> x) {  // what underflows is off by some halves of the smallest number, times |x|
+Wide<T> beneath(Wide<T> x) {  // an underflow costs some halves of the smallest number, times |x|
     return std::fmin(std::abs(x), Wide<T>(std::numeric_limits<T>::max())) * smallest<T>;
 }
 
@@ -65,14 +65,14 @@ Near<T> add(Wide<T> a, Wide<T> b) {
 template <class W>
 struct Normal {
     W distribution, density;
-    W exponent;  // of what density is the exponential: an error in it is one of the result
+    W exponent;  // of density: an error in it is an error of the result
 };
 
 template <class W>
 Normal<W> normal(W x, bool tanh_form) {
     const W pi = std::acos(W(-1));
     if (!tanh_form) {
-        const W far = std::fmin(std::abs(x), W(200));  // beyond, all is 0 or 1
+        const W far = std::fmin(std::abs(x), W(200));  // beyond it the factors are 0 or 1
         const W tail = std::erfc(far / std::sqrt(W(2))) / 2;
         const W density = std::exp(-far * far / 2) / std::sqrt(2 * pi);
         return {x != x ? x : x > 0 ? 1 - tail : tail, density, far * far / 2};

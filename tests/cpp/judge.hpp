@@ -30,8 +30,7 @@ Wide<T> gamma(index k) {
     return ku / (1 - ku);
 }
 
-// What the reference's own roundings add to a bound: nothing to speak of, but where long double is no wider than
-// double.
+// What the reference's own roundings add to a bound: almost nothing, unless long double is as wide as double.
 template <class T>
 inline constexpr Wide<T> with_reference_error =
     1 + 4 * Wide<T>(std::numeric_limits<Wide<T>>::epsilon()) / std::numeric_limits<T>::epsilon();
@@ -74,18 +73,18 @@ std::string text(const Parts&... parts) {
     return stream.str();
 }
 
-// A value and how far a rung's may be from it.
+// A value, and the largest error that a rung's value may have.
 template <class T>
 struct Near {
     Wide<T> value, bound;
 };
 
-// An array that a rung fills or updates, with what must be in it afterwards.
+// An array that a rung fills or updates, and its expected values.
 template <class T>
 struct Result {
     const char* name;
     Array<T> array;
-    Grid<T> before;  // garbage where a rung only writes: NaN, so that an element left out cannot pass
+    Grid<T> before;  // NaN if a rung only writes it, so that a missed element fails
     Grid<Near<T>> expected;
 
     Result(const char* name, Layout layout, Grid<Near<T>> expected)
@@ -106,7 +105,7 @@ struct Result {
 
     void restore() { array.fill(before); }
 
-    // What is wrong with it after a call, or nothing; it is then as before.
+    // Describes what is wrong after a call (empty: nothing), and restores the array.
     std::string verdict() {
         std::string wrong;
         for (index i = 0; i < expected.rows && wrong.empty(); ++i)
@@ -132,7 +131,7 @@ struct Tally {
 
 inline std::vector<Tally> tallies;  // of the levels that are tested
 
-// The call that is being made, for the message if it kills the process.
+// The running call, for the message if it kills the process.
 inline struct {
     const char *level, *operation, *rung, *dtype;
     std::string what;
@@ -156,7 +155,7 @@ Rungs<Fn> rungs_of(const char* operation) {
 
 inline std::vector<bool> tested_lines(isa_levels().front().kernels->size());
 
-// Hold rungs of type T, on all levels, to the results: call(rung) calls a rung on the case's arrays.
+// Compares the rungs of type T on all levels with the results; call(rung) runs a rung on the case's arrays.
 template <class T, template <class> class Fn, class Call, class... Results>
 void hold(const Rungs<Fn>& rungs, const std::string& what, Call call, Results&... results) {
     running.what = what;

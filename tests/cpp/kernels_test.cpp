@@ -3,10 +3,10 @@
 //     cmake -S . -B build/tests -DLOOPNEST_PYTHON=OFF -DLOOPNEST_CPP_TESTS=ON && cmake --build build/tests
 //     build/tests/kernels_test
 //
-// It needs no Python, so that it runs where only an emulator does: scripts/portability.sh runs it on an x86-64 without
-// AVX and on aarch64. Sizes straddle the lanes of all levels, inputs have all layouts. It prints a line for each case
-// that fails and one for each level, and exits with 1 if any failed. `kernels_test v4` tests v4 alone, even on a CPU
-// that lacks it; `kernels_test levels` only says which levels run here.
+// It needs no Python, so it also runs in an emulator: scripts/portability.sh runs it on an x86-64 without AVX and on
+// aarch64. Sizes straddle the lanes of all levels, inputs have all layouts. It prints a line for each failed case and
+// each level, and exits with 1 if any case failed. `kernels_test v4` tests v4 alone, even on a CPU that lacks it;
+// `kernels_test levels` only prints which levels run here.
 
 #include <csignal>
 #include <cstdlib>
@@ -71,7 +71,7 @@ constexpr void (*tests[])() = {
     OPERATION(triad, Triad),
 };
 
-// A level is forced or refused as the CPU has it, and what was forced is active. Returns how many levels did otherwise.
+// Forcing a level succeeds exactly if the CPU has it, and makes it active. Returns the number of levels that differ.
 int wrong_dispatches() {
     int wrong = 0;
     const std::string usual = active_isa().name;
@@ -91,7 +91,7 @@ int wrong_dispatches() {
     return wrong;
 }
 
-// A kernel holds none of stdio's locks, so it may be used here.
+// Kernels hold no lock of stdio, so this handler may print.
 extern "C" void killed_by(int signal) {
     std::printf("%s in %s %s.%s, %s, %s\n", signal == SIGILL ? "illegal instruction" : "memory access violation",
                 running.level, running.operation, running.rung, running.dtype, running.what.c_str());
@@ -113,7 +113,7 @@ int test(int count, char** chosen) {
     if (only_levels) return 0;
     if (tallies.size() < std::size_t(count)) throw std::invalid_argument("expected names of levels");
 
-    set_num_threads(3);  // for the rungs that share their work; the others do not know
+    set_num_threads(3);  // matters only to the parallel rungs
     long wrong = wrong_dispatches();
     for (int signal : {SIGILL, SIGSEGV, SIGBUS}) std::signal(signal, killed_by);
     for (const auto test : tests) test();

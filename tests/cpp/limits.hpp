@@ -1,12 +1,12 @@
-// The loops that measure the machine's limits: that they do what they are timed for.
+// The loops that measure the machine's limits do the work that is timed.
 #pragma once
 
 #include "elementwise.hpp"
 
 namespace loopnest::tests {
 
-// Of x = y = 1, every multiply-add, or every addition where there is none, adds 1: `rounds` more rounds add half of the
-// flops that they are said to have, in whole numbers that T holds.
+// With x = y = 1 every multiply-add (or addition, without FMA) adds 1. So `rounds` more rounds add half of the flops that
+// they report, in whole numbers that T holds exactly.
 template <class T>
 void peak(const Rungs<MultiplyAddFn>& rungs) {
     for (index rounds : {1, 2, 100}) {

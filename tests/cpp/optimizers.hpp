@@ -1,4 +1,4 @@
-// Steps in place: states of any layout, whose next values follow element by element.
+// Steps in place: states of any layout, updated element by element.
 #pragma once
 
 #include "cases.hpp"
@@ -10,7 +10,7 @@ Wide<T> roundings(index count, Wide<T> size) {
     return Wide<T>(count) * (unit_roundoff<T> * std::abs(size) + smallest<T>);
 }
 
-// The state before the step, its next value and bound from the gradient and the states, element by element.
+// A state before the step; its next value and bound follow from the gradient and the states.
 template <class T>
 struct State : Result<T> {
     template <class Next>

@@ -1,4 +1,4 @@
-// Matrix products, and the MLP, which is made of them.
+// Matrix products, and the MLP, which consists of them.
 #pragma once
 
 #include "cases.hpp"
@@ -21,7 +21,7 @@ Grid<W> size_of(Grid<W> a) {
     return a;
 }
 
-// a b + bias, and γ of the number of terms times the sum of their sizes.
+// a b + bias, with the bound γ(terms) Σ |term|.
 template <class T>
 Grid<Near<T>> product_with_bound(const Grid<Wide<T>>& a, const Grid<Wide<T>>& b, const Grid<Wide<T>>* bias = nullptr) {
     const auto exact = product(a, b), size = product(size_of(a), size_of(b));
@@ -31,7 +31,7 @@ Grid<Near<T>> product_with_bound(const Grid<Wide<T>>& a, const Grid<Wide<T>>& b,
     });
 }
 
-// The same for an a that is itself known within bounds only.
+// The same for an a that has bounds itself.
 template <class T>
 Grid<Near<T>> product_with_bound(const Grid<Near<T>>& a, const Grid<Wide<T>>& b, const Grid<Wide<T>>* bias = nullptr) {
     const auto value = grid(a.rows, a.cols, [&](index i, index j) { return a(i, j).value; });
@@ -43,8 +43,8 @@ Grid<Near<T>> product_with_bound(const Grid<Near<T>>& a, const Grid<Wide<T>>& b,
     });
 }
 
-// test(m, k, n, layout of a, layout of b): small products with every pair of layouts; larger ones, which have edges of
-// every kind, more than one block or more than one thread's work, with a few.
+// test(m, k, n, layout of a, layout of b): small products with every pair of layouts, large ones with a few. Large ones
+// have all kinds of edges, several blocks, and work for several threads.
 template <class Test>
 void for_products(Test test) {
     constexpr index shapes[][3] = {
@@ -99,7 +99,7 @@ void linear(const Rungs<LinearFn>& rungs) {
 
 // --- the MLP
 
-// test(t, d, h, e, layout, tanh_form). The last shape is more than one thread's work.
+// test(t, d, h, e, layout, tanh_form). The last shape is work for several threads.
 template <class Test>
 void for_mlps(Test test) {
     constexpr index shapes[][4] = {{1, 1, 1, 1},     {3, 4, 5, 2},     {8, 7, 9, 16},

@@ -53,7 +53,7 @@ void mse(const Rungs<MseFn>& rungs) {
 
 template <class T>
 void mse_backward(const Rungs<MseBackwardFn>& rungs) {
-    const index count = 1000;  // the whole array's elements, of which this is a piece
+    const index count = 1000;  // elements of the whole array; y is a piece of it
     binary<T>(
         rungs,
         [](Wide<T> y, Wide<T> t, index n) -> Near<T> {

@@ -1,4 +1,4 @@
-// Softmax and cross-entropy, whose elements depend on their row.
+// Softmax and cross-entropy: an element depends on its whole row.
 #pragma once
 
 #include "elementwise.hpp"
@@ -8,7 +8,7 @@ namespace loopnest::tests {
 template <class T>
 struct SoftmaxRow {
     std::vector<Wide<T>> shifted, p;
-    Wide<T> log_total = 0, by_terms = 0;  // the logarithm of the sum of exp(shifted), and its terms' relative errors
+    Wide<T> log_total = 0, by_terms = 0;  // log of the sum of exp(shifted); relative error of its terms
 };
 
 template <class T>

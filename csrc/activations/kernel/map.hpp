@@ -1,9 +1,9 @@
 // What the elementwise rungs share: y = f(x), a vector at a time.
 //
-// Partial vectors (row ends, unaligned starts) and strided rows go through a one-vector buffer. Results larger than the last
-// cache are streamed past it (`stream` in simd/native.hpp): 2^24 floats then move 128 MiB instead of 192, and a cheap function
-// takes the time of such a copy. Inputs are prefetched a page ahead: the hardware's prefetcher stops at page ends, and GELU took
-// a fifth longer without.
+// Partial vectors (row ends, unaligned starts) and strided rows go through a one-vector buffer. Results larger than the
+// last cache are streamed past it (`stream` in simd/native.hpp): 2^24 floats then move 128 MiB instead of 192, and a
+// cheap function takes the time of such a copy. Inputs are prefetched a page ahead: the hardware's prefetcher stops at
+// page ends, and GELU took a fifth longer without.
 #pragma once
 
 #include <utility>
@@ -27,10 +27,10 @@ LOOPNEST_INLINE void scatter(Vec<T> v, Vector<T> row, index j, index count) {
     for (index lane = 0; lane < count; ++lane) row[j + lane] = v[lane];
 }
 
-// f may be fast for most arguments (near ones) and slow for some (far ones). Then it has, in addition to f(x…), which is right for
-// all: f.near(x…) and f.far(x…); f.any_far(x…); and f.settle(result, x…), which corrects the easy lanes and returns a bit for
-// each lane that is left. Those are put aside until they fill some vectors, so that one far argument does not slow down its
-// neighbours.
+// f may be fast for most arguments (near ones) and slow for some (far ones). Then it has, in addition to f(x…), which
+// is right for all: f.near(x…) and f.far(x…); f.any_far(x…); and f.settle(result, x…), which corrects the easy lanes
+// and returns a bit for each lane that is left. Those are put aside until they fill some vectors, so that one far
+// argument does not slow down its neighbours.
 template <class F, class... V>
 concept HasFarArguments = requires(F f, V... x) { f.any_far(x...); };
 

@@ -2,10 +2,10 @@
 //
 //     y = gelu(x)        dx = dy ⊙ gelu'(x)        elementwise, in the tanh form or the exact one
 //
-// Neighbouring threads take neighbouring elements, so every access of a warp is one of 128 bytes. The loop makes the grid's size
-// free: enough threads to fill the device, and no more to start (Harris, CUDA Pro Tip: Write Flexible Kernels with Grid-Stride
-// Loops, 2013). An exponential and a division an element are little for a GPU. The limit is its memory's bandwidth, and before
-// that the transfer from the host and back, which is part of the call.
+// Neighbouring threads take neighbouring elements, so every access of a warp is one of 128 bytes. The loop makes the
+// grid's size free: enough threads to fill the device, and no more to start (Harris, CUDA Pro Tip: Write Flexible
+// Kernels with Grid-Stride Loops, 2013). An exponential and a division an element are little for a GPU. The limit is
+// its memory's bandwidth, and before that the transfer from the host and back, which is part of the call.
 #include "gelu/cuda/formulas.hpp"
 
 // launch: grid=min(ceil_div(n, 128), 1024) block=128

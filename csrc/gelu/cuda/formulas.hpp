@@ -4,7 +4,8 @@
 //     tanh form    x · σ(w)                  slope  σ(w) + x σ(w) σ(-w) w'        w = 2 √(2/π) (x + 0.044715 x³)
 //
 // (1 + tanh(w/2)) / 2 = σ(w). With p = exp(-|w|), σ(w) is 1 / (1 + p) or p / (1 + p), and σ(w) σ(-w) = p / (1 + p)².
-// Every constant has type T: a double constant would make the arithmetic around it double's, at a 64th of the speed on most GPUs.
+// Every constant has type T: a double constant would make the arithmetic around it double's, at a 64th of the speed on
+// most GPUs.
 #pragma once
 
 // Beyond ±40 the exponentials are 0; up to there no square overflows.

@@ -2,10 +2,10 @@
 //
 //     y = gelu(x)        dx = dy ⊙ gelu'(x)        elementwise, in the tanh form or the exact one
 //
-// The grid-stride loop goes over packs of 16 bytes, as float4, and the first threads take the elements that are left at the end.
-// Memory's latency times its bandwidth is the number of bytes that must be under way at any time, some 40 KiB a multiprocessor on
-// an H100. With wider loads fewer threads are enough for that (Luitjens, CUDA Pro Tip: Increase Performance with Vectorized
-// Memory Access, 2013). The limit is the memory's bandwidth, and before that the transfer.
+// The grid-stride loop goes over packs of 16 bytes, as float4, and the first threads take the elements that are left at
+// the end. Memory's latency times its bandwidth is the number of bytes that must be under way at any time, some 40 KiB
+// a multiprocessor on an H100. With wider loads fewer threads are enough for that (Luitjens, CUDA Pro Tip: Increase
+// Performance with Vectorized Memory Access, 2013). The limit is the memory's bandwidth, and before that the transfer.
 #include "gelu/cuda/formulas.hpp"
 #include "cuda/view.hpp"
 

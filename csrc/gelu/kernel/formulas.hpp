@@ -3,13 +3,13 @@
 //     exact form   x · Φ(x)        Φ(x) = 1 - Q(x) for x > 0, else Q(-x)        slope  Φ(x) + x φ(x)
 //     tanh form    x · σ(w)        w = 2 √(2/π) (x + 0.044715 x³)               slope  σ(w) + x σ(w) σ(-w) w'
 //
-// Q is the normal distribution's tail, φ its density, σ the logistic function: (1 + tanh(w/2)) / 2 = σ(w). In this form nothing
-// cancels for x far below 0. One polynomial serves Q's whole range:
+// Q is the normal distribution's tail, φ its density, σ the logistic function: (1 + tanh(w/2)) / 2 = σ(w). In this form
+// nothing cancels for x far below 0. One polynomial serves Q's whole range:
 //
 //     Q(t) = exp(-t²/2) · p(s) / (z + 5/2),      z = t/√2,      s = (z - 5/2) / (z + 5/2)
 //
-// (after Schonfelder, Math. Comp. 1978). p is the Chebyshev series of (z + 5/2) exp(z²) erfc(z) / 2 in s, made with mpmath in 50
-// digits and truncated at errors of 9e-9 and 3e-17. s and the last quotient share one division.
+// (after Schonfelder, Math. Comp. 1978). p is the Chebyshev series of (z + 5/2) exp(z²) erfc(z) / 2 in s, made with
+// mpmath in 50 digits and truncated at errors of 9e-9 and 3e-17. s and the last quotient share one division.
 #pragma once
 
 #include "simd/math.hpp"

@@ -1,7 +1,8 @@
 // A sum of n terms in many accumulators, which the compiler keeps in vector registers.
 //
-// An addition takes 3 to 4 cycles, and a core can begin two of them a cycle, so some 8 must be under way at once, each in its own
-// register. The order of summation is written out, so the compiler may vectorize without reordering anything.
+// An addition takes 3 to 4 cycles, and a core can begin two of them a cycle, so some 8 must be under way at once, each
+// in its own register. The order of summation is written out, so the compiler may vectorize without reordering
+// anything.
 #pragma once
 
 #include "simd/vector.hpp"

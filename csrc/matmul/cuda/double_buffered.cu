@@ -2,11 +2,12 @@
 //
 //     fetch(0); for each step s: fetch(s + 1) into registers; multiply tiles[s % 2]; store them to tiles[(s + 1) % 2]
 //
-// A load from the device's memory takes some 500 cycles. It is issued before the multiplications of a step and stored after them,
-// so it has their time to arrive. With two pairs of tiles one barrier a step is enough: no thread writes the pair that others may
-// still read, and a thread is at most one step ahead. The tiles are `warp_tiled`'s. From compute capability 8.0 on, cp.async
-// copies to shared memory without the detour through registers (CUDA C++ Programming Guide, Asynchronous Data Copies); this form
-// runs everywhere. The limit is the multiprocessors' multiply-adds. For float32 only tensor cores are faster, in lower precision.
+// A load from the device's memory takes some 500 cycles. It is issued before the multiplications of a step and stored
+// after them, so it has their time to arrive. With two pairs of tiles one barrier a step is enough: no thread writes
+// the pair that others may still read, and a thread is at most one step ahead. The tiles are `warp_tiled`'s. From
+// compute capability 8.0 on, cp.async copies to shared memory without the detour through registers (CUDA C++
+// Programming Guide, Asynchronous Data Copies); this form runs everywhere. The limit is the multiprocessors'
+// multiply-adds. For float32 only tensor cores are faster, in lower precision.
 #include "cuda/view.hpp"
 
 constexpr int WARP_ROWS = 32, WARP_COLS = 64;  // of a warp's tile

@@ -2,10 +2,10 @@
 //
 //     c[I, J] += a[I, P] b[P, J]        I, J of 64, P of 8; 16 x 16 threads, a thread's rows and columns 16 apart
 //
-// For 16 multiply-adds a thread loads 8 elements from shared memory, where `tiled` loads 32. A block's tile is 64 x 64, so each
-// element that it loads is used 64 times. The thread's columns are 16 apart, so a warp's loads of b_tile and stores of c are
-// neighbours. The limit now is the number of instructions: loads of 4 bytes and indices, next to the arithmetic (Boehm 2022,
-// kernels 4 and 5; Volkov, Better Performance at Lower Occupancy, 2010).
+// For 16 multiply-adds a thread loads 8 elements from shared memory, where `tiled` loads 32. A block's tile is 64 x 64,
+// so each element that it loads is used 64 times. The thread's columns are 16 apart, so a warp's loads of b_tile and
+// stores of c are neighbours. The limit now is the number of instructions: loads of 4 bytes and indices, next to the
+// arithmetic (Boehm 2022, kernels 4 and 5; Volkov, Better Performance at Lower Occupancy, 2010).
 #include "cuda/view.hpp"
 
 constexpr int SIDE = 16;         // threads in each direction

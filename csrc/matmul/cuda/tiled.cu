@@ -2,11 +2,12 @@
 //
 //     c[I, J] = Σ_P a[I, P] b[P, J]        I, P, J are tiles of 16 x 16; block (J, I), a thread an element
 //
-// Shared memory is as near as an L1 cache, and the program fills it. The 256 threads load 16 x 16 elements of each matrix, wait
-// for one another, and multiply the tiles: a sixteenth of the traffic from outside the block, and both loads are coalesced. A step
-// has two barriers: one before the tiles are read, since other threads loaded them; one after, since the next step overwrites
-// them. The limit moves to shared memory: a multiply-add still needs two loads from it, and a multiprocessor has 128 multiply-adds
-// a cycle but only 32 loads (CUDA C++ Programming Guide, Shared Memory).
+// Shared memory is as near as an L1 cache, and the program fills it. The 256 threads load 16 x 16 elements of each
+// matrix, wait for one another, and multiply the tiles: a sixteenth of the traffic from outside the block, and both
+// loads are coalesced. A step has two barriers: one before the tiles are read, since other threads loaded them; one
+// after, since the next step overwrites them. The limit moves to shared memory: a multiply-add still needs two loads
+// from it, and a multiprocessor has 128 multiply-adds a cycle but only 32 loads (CUDA C++ Programming Guide, Shared
+// Memory).
 #include "cuda/view.hpp"
 
 constexpr int TILE = 16;

@@ -2,11 +2,12 @@
 //
 //     c[I, J] += a[I, P] b[P, J]        8 warps as 4 x 2; a warp's 32 lanes as 4 x 8, each 8 x 8 elements
 //
-// The warp's tile lies between the block's and the thread's, as in NVIDIA's CUTLASS (Efficient GEMM in CUDA, its documentation).
-// For one p a warp reads 32 elements of a and 64 of b from shared memory and multiplies 2,048 times. As two rows of 16 threads, in
-// `vectorized`, it reads 16 and 128. One access serves all lanes that want the same element, and a load of b goes to all banks at
-// once: 8 lanes x 16 bytes = 128 bytes. Each of a multiprocessor's 4 schedulers then works on the data of its own warps (Boehm
-// 2022, kernel 10). The limit: all warps wait at a barrier while the next tiles come from memory.
+// The warp's tile lies between the block's and the thread's, as in NVIDIA's CUTLASS (Efficient GEMM in CUDA, its
+// documentation). For one p a warp reads 32 elements of a and 64 of b from shared memory and multiplies 2,048 times. As
+// two rows of 16 threads, in `vectorized`, it reads 16 and 128. One access serves all lanes that want the same element,
+// and a load of b goes to all banks at once: 8 lanes x 16 bytes = 128 bytes. Each of a multiprocessor's 4 schedulers
+// then works on the data of its own warps (Boehm 2022, kernel 10). The limit: all warps wait at a barrier while the
+// next tiles come from memory.
 #include "cuda/view.hpp"
 
 constexpr int WARP_ROWS = 32, WARP_COLS = 64;  // of a warp's tile

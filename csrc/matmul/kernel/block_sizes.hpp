@@ -1,22 +1,22 @@
 // Block sizes, computed from the cache sizes.
 //
-// The reasoning is by Low, Igual, Smith and Quintana-Ortí (Analytical Modeling Is Enough for High-Performance BLIS, ACM TOMS
-// 2016, section 4): data that is to stay in a cache of W ways may take all ways but one for each stream that passes by. In L1
-// a micro-panel of a stays, while b's micro-panel and the tile of c pass by. In L2 a's block takes half, b's micro-panel a
-// quarter; the next micro-panel and c pass by. b's panel takes an eighth of L3, which all cores share: wider panels were
-// measured to be no faster, and take more memory.
+// The reasoning is by Low, Igual, Smith and Quintana-Ortí (Analytical Modeling Is Enough for High-Performance BLIS, ACM
+// TOMS 2016, section 4): data that is to stay in a cache of W ways may take all ways but one for each stream that
+// passes by. In L1 a micro-panel of a stays, while b's micro-panel and the tile of c pass by. In L2 a's block takes
+// half, b's micro-panel a quarter; the next micro-panel and c pass by. b's panel takes an eighth of L3, which all cores
+// share: wider panels were measured to be no faster, and take more memory.
 //
 //     L1:  inner · tile_rows · sizeof(T)  <=  L1 · (W1 - 2) / W1        32 KiB, 8 ways: inner = 1024 floats
 //     L2:  rows · inner · sizeof(T)       <=  L2 / 2                     1 MiB: rows = 128, more if inner is less
 //     L3:  inner · cols · sizeof(T)       <=  L3 / 8                     32 MiB: cols = 1024, more if inner is less
 //
-// Low et al. keep b's micro-panel in L1 too, which is right for tiles that are about square. For a tile 64 floats wide their
-// formula gives inner = 96: c is loaded and stored every 96 steps. Here b's micro-panel is streamed from L2 instead: 256 bytes
-// for 24 multiply-adds, where L2 delivers 32 to 64 bytes a cycle.
+// Low et al. keep b's micro-panel in L1 too, which is right for tiles that are about square. For a tile 64 floats wide
+// their formula gives inner = 96: c is loaded and stored every 96 steps. Here b's micro-panel is streamed from L2
+// instead: 256 bytes for 24 multiply-adds, where L2 delivers 32 to 64 bytes a cycle.
 //
-// Low blocks also save TLB misses. The rows of a and c lie a page or more apart. With b in L2 and all of a passing by, 2048 x
-// 2048 matrices touched some 110,000 pages anew, and for many of them the processor walks the page table (100 ns each on a
-// virtual machine). With these blocks it is half of them.
+// Low blocks also save TLB misses. The rows of a and c lie a page or more apart. With b in L2 and all of a passing by,
+// 2048 x 2048 matrices touched some 110,000 pages anew, and for many of them the processor walks the page table (100 ns
+// each on a virtual machine). With these blocks it is half of them.
 #pragma once
 
 #include "matmul/kernel/tile.hpp"

@@ -4,16 +4,16 @@
 //         for p in steps of 4                     four rows of b, a quarter of b apart
 //             for j in the piece                  c(:, j) += a(:, p) b(p, j) + … for the four
 //
-// b is read once, straight ahead; a piece of c is loaded and stored once for four rows of b. The limit is the bandwidth of
-// the memory that holds b.
+// b is read once, straight ahead; a piece of c is loaded and stored once for four rows of b. The limit is the bandwidth
+// of the memory that holds b.
 #pragma once
 
 #include "matmul/kernel/streams.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// c (+)= a b for a c of `rows` rows and an a of `depth` columns. Four vectors of a row of b are read in succession: streams
-// read in turn, a line at a time, reach two thirds of the speed.
+// c (+)= a b for a c of `rows` rows and an a of `depth` columns. Four vectors of a row of b are read in succession:
+// streams read in turn, a line at a time, reach two thirds of the speed.
 template <int rows, int depth, class T>
 void add_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, bool add) {
     Vec<T> factor[rows][depth];

@@ -22,8 +22,8 @@ bool multiply_skinny(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
 // With at most this many rows of a, each element of a packed b would serve too few of them.
 inline constexpr index too_low_to_pack = vector_registers == 32 ? 32 : tile_rows;
 
-// Whether reading b in place was measured to be faster than packing it: if a is low, or b takes at most a quarter of L2. With 16
-// registers tiles have half as many columns, walk twice as far down b, and the bound is a sixteenth.
+// Whether reading b in place was measured to be faster than packing it: if a is low, or b takes at most a quarter of
+// L2. With 16 registers tiles have half as many columns, walk twice as far down b, and the bound is a sixteenth.
 template <class T>
 bool better_unpacked(Matrix<const T> b, Matrix<T> c) {
     if (!b.contiguous_rows()) return false;

@@ -5,16 +5,16 @@
 //             for p in vectors                    6 x 4 sums: sum(i, j) += a(i, p) b(p, j)
 //             c(i, j) = the sum of each sum's lanes
 //
-// b is read once, or, if a has more than 6 rows, a part of four columns stays in L1 for all of them. A single row of a needs
-// one stream only: the columns one after the other. The limit is the bandwidth of the memory that holds b.
+// b is read once, or, if a has more than 6 rows, a part of four columns stays in L1 for all of them. A single row of a
+// needs one stream only: the columns one after the other. The limit is the bandwidth of the memory that holds b.
 #pragma once
 
 #include "matmul/kernel/streams.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// 6 x 4 sums, 4 vectors of b and one of a fit 32 registers, 2 x 4 sums fit 16. sums_of_lanes adds up at most as many sums as
-// a vector has lanes.
+// 6 x 4 sums, 4 vectors of b and one of a fit 32 registers, 2 x 4 sums fit 16. sums_of_lanes adds up at most as many
+// sums as a vector has lanes.
 inline constexpr int dot_rows = vector_registers == 32 ? 6 : 2;
 template <class T>
 inline constexpr int dot_cols = lanes<T> < streams ? lanes<T> : streams;

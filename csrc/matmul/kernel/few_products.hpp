@@ -4,7 +4,8 @@
 //         for i                                   a row of c
 //             for j in vectors of the piece       c(i, j) = a(i, 0) b(0, j) + … + a(i, 3) b(3, j)
 //
-// Whole cache lines are stored, past the caches if c outgrows them. The limit is the bandwidth of the memory that holds c.
+// Whole cache lines are stored, past the caches if c outgrows them. The limit is the bandwidth of the memory that holds
+// c.
 #pragma once
 
 #include "matmul/kernel/streams.hpp"

@@ -1,9 +1,9 @@
 // Products with a vector, or with a few of them: bound by memory, so the large operand is read once.
 //
-// With m rows of a, each element of b takes part in m multiply-adds. For a small m, memory and L3 deliver too slowly to keep
-// the multipliers busy, and a micro-kernel that walks down a panel of b, 256 bytes here and 256 bytes there, reads in the
-// worst order. So b is read in its own order: by_rows.hpp for contiguous rows, dots.hpp for contiguous columns. A product with
-// few columns is the transposed one: cᵀ = bᵀ aᵀ.
+// With m rows of a, each element of b takes part in m multiply-adds. For a small m, memory and L3 deliver too slowly to
+// keep the multipliers busy, and a micro-kernel that walks down a panel of b, 256 bytes here and 256 bytes there, reads
+// in the worst order. So b is read in its own order: by_rows.hpp for contiguous rows, dots.hpp for contiguous columns.
+// A product with few columns is the transposed one: cᵀ = bᵀ aᵀ.
 #pragma once
 
 #include "matmul/kernel/by_rows.hpp"
@@ -11,8 +11,8 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// Rows of a up to which these algorithms were measured to be faster than tiles: by_rows up to 3, or 4 if b comes from memory;
-// dots up to 32, since tiles would have to transpose b first.
+// Rows of a up to which these algorithms were measured to be faster than tiles: by_rows up to 3, or 4 if b comes from
+// memory; dots up to 32, since tiles would have to transpose b first.
 inline constexpr int few_by_rows = 3, few_by_rows_from_memory = 4, few_by_dots = 32;
 inline constexpr int long_dot = 64;  // products; adding up the lanes of a vector takes as long as some 10
 

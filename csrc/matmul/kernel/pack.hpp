@@ -1,7 +1,7 @@
 // Packing: micro-panels of a and b are copied into the order in which the micro-kernel reads them.
 //
-// To the micro-kernel all layouts of a and b are then the same, and straight in memory: no step from page to page that asks the
-// TLB, and no two rows in the same place of a cache.
+// To the micro-kernel all layouts of a and b are then the same, and straight in memory: no step from page to page that
+// asks the TLB, and no two rows in the same place of a cache.
 #pragma once
 
 #include "matmul/kernel/tile.hpp"
@@ -39,16 +39,17 @@ void pack_b(Matrix<const T> b, T* to) {
         }
 }
 
-// From a packed micro-panel of a to the next. The extra 64 bytes keep the micro-panels from lying a multiple of 4096 bytes
-// apart: L1 could not hold the eight that are written together.
+// From a packed micro-panel of a to the next. The extra 64 bytes keep the micro-panels from lying a multiple of 4096
+// bytes apart: L1 could not hold the eight that are written together.
 template <class T>
 LOOPNEST_INLINE index packed_a_step(index inner) {
     return inner * tile_rows + 64 / index(sizeof(T));
 }
 
-// Micro-panels of a of tile_rows rows: to[panel][p][i]. Eight are written together, so that if a's columns are contiguous, a
-// cache line of 16 elements is used whole while it is in L1. A column holds 6 elements but 8 are copied (two vector moves): the
-// extra two land in the next column's slot, or in the gap between micro-panels, and are overwritten or ignored.
+// Micro-panels of a of tile_rows rows: to[panel][p][i]. Eight are written together, so that if a's columns are
+// contiguous, a cache line of 16 elements is used whole while it is in L1. A column holds 6 elements but 8 are copied
+// (two vector moves): the extra two land in the next column's slot, or in the gap between micro-panels, and are
+// overwritten or ignored.
 template <class T>
 void pack_a(Matrix<const T> a, T* to) {
     const index step = packed_a_step<T>(a.cols), together = 8 * tile_rows, copied = 8;

@@ -1,10 +1,12 @@
 // What the algorithms for skinny operands share: streams of rows or columns, and where cache lines begin.
 //
-// Four rows are read at once, a quarter of the matrix apart. Four neighbouring rows would each end where the next began, and
-// the hardware's prefetchers would start anew with every row; a quarter apart each stream goes on where it ended.
+// Four rows are read at once, a quarter of the matrix apart. Four neighbouring rows would each end where the next
+// began, and the hardware's prefetchers would start anew with every row; a quarter apart each stream goes on where it
+// ended.
 //
-// A load or store across two cache lines takes the time of two, and these loops do little else. So the large operand is read
-// by whole lines, and what is multiplied with it or added to it is first copied to a place where its lines begin in step.
+// A load or store across two cache lines takes the time of two, and these loops do little else. So the large operand is
+// read by whole lines, and what is multiplied with it or added to it is first copied to a place where its lines begin
+// in step.
 #pragma once
 
 #include "matmul/kernel/pack.hpp"

@@ -2,25 +2,25 @@
 //
 //     c(i, j) (+)= sum over p of a(i, p) b(p, j)        6 rows i, 4 vectors of columns j (2 vectors with 16 registers)
 //
-// A step of p loads a row of b, 4 vectors, and broadcasts 6 elements of a: 10 loads for 24 vector multiply-adds. c is loaded
-// and stored once for all steps. At the edges of c a tile has fewer rows and columns. Each height and number of vectors has
-// its own function, so that no work is done for elements that do not exist.
+// A step of p loads a row of b, 4 vectors, and broadcasts 6 elements of a: 10 loads for 24 vector multiply-adds. c is
+// loaded and stored once for all steps. At the edges of c a tile has fewer rows and columns. Each height and number of
+// vectors has its own function, so that no work is done for elements that do not exist.
 #pragma once
 
 #include "simd/vector.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// The tile's sums, a row of b and one broadcast element of a must fit the registers: 6 x 4 + 4 + 1 = 29 of 32, or 6 x 2 + 2 + 1
-// = 15 of 16. Two multiply-add units with a latency of 4 cycles need 8 or more independent sums to stay busy; there are 24, or
-// 12.
+// The tile's sums, a row of b and one broadcast element of a must fit the registers: 6 x 4 + 4 + 1 = 29 of 32, or 6 x 2
+// + 2 + 1 = 15 of 16. Two multiply-add units with a latency of 4 cycles need 8 or more independent sums to stay busy;
+// there are 24, or 12.
 inline constexpr int tile_rows = 6;
 inline constexpr int tile_vectors = vector_registers == 32 ? 4 : 2;
 template <class T>
 inline constexpr int tile_cols = tile_vectors * lanes<T>;
 
-// c = a b, or c += a b, for a c of at most tile_rows x tile_cols with contiguous rows. a is read element by element, so it may
-// have any strides.
+// c = a b, or c += a b, for a c of at most tile_rows x tile_cols with contiguous rows. a is read element by element, so
+// it may have any strides.
 template <class T>
 struct Tile {
     Matrix<const T> a, b;
@@ -38,12 +38,12 @@ enum class Reading {
     gathered,  // element by element, with any stride
 };
 
-// How many steps ahead rows of b are prefetched. They lie a row of the whole matrix apart, often more than a page, where the
-// hardware's prefetchers do not follow. 8 steps are 200 cycles.
+// How many steps ahead rows of b are prefetched. They lie a row of the whole matrix apart, often more than a page,
+// where the hardware's prefetchers do not follow. 8 steps are 200 cycles.
 inline constexpr int rows_ahead = 8;
 
-// Vectors rarely begin at a cache line, so a row of n vectors touches n + 1 lines. The first line is in the cache since the
-// tile to the left: prefetch the line in which a vector ends.
+// Vectors rarely begin at a cache line, so a row of n vectors touches n + 1 lines. The first line is in the cache since
+// the tile to the left: prefetch the line in which a vector ends.
 template <bool to_write = false, class T>
 LOOPNEST_INLINE void prefetch_end(const T* vector) {
     __builtin_prefetch(vector + lanes<T> - 1, to_write);

@@ -3,10 +3,10 @@
 //     forward    z += b1, h = gelu(z)                        a thread an element, striding over the grid
 //     backward   dz = dh ⊙ gelu'(z), db1 = Σ_rows dz         a block 32 columns, 8 threads a column
 //
-// The hidden layer is read once and written twice; `composed` reads it twice and writes it twice. Backward, dz is not read again
-// for its sum. Each of a column's 8 threads takes every eighth row and leaves its sum in shared memory; after a barrier one thread
-// adds them up: 256 threads for 32 columns, where `composed` has 32. The limit is the products. The product could apply GELU
-// itself, as an epilogue, and save the reading too.
+// The hidden layer is read once and written twice; `composed` reads it twice and writes it twice. Backward, dz is not
+// read again for its sum. Each of a column's 8 threads takes every eighth row and leaves its sum in shared memory;
+// after a barrier one thread adds them up: 256 threads for 32 columns, where `composed` has 32. The limit is the
+// products. The product could apply GELU itself, as an epilogue, and save the reading too.
 #include "gelu/cuda/formulas.hpp"
 #include "cuda/view.hpp"
 
