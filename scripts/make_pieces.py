@@ -9,11 +9,11 @@ A function F of t >= 0 is cut into 32 or 8 pieces of the same width w = 1 / per_
 
 where the polynomial p interpolates the function in the piece's Chebyshev points.
 
-c lies a quarter of the piece away from the end with the smaller |F|, because a rounding error counts for more there.
-It is the first float32 from that place on whose F is within a 1000th of an ULP of a float32, so the first coefficient
-has no rounding error (Gal, Computing Elementary Functions: A New Approach, 1986). In the first piece c is 0: GELU and tanh are 0
-there, and nothing may cancel near 0. The last piece is wider and has a small absolute error; its c is `top`, and larger
-arguments count as `top`.
+c lies a quarter of the piece away from the end with the smaller |F|, because a rounding error counts for more there. It
+is the first float32 from that place on whose F is within a 1000th of an ULP of a float32, so the first coefficient has
+no rounding error (Gal, Computing Elementary Functions: A New Approach, 1986). In the first piece c is 0: GELU and tanh
+are 0 there, and nothing may cancel near 0. The last piece is wider and has a small absolute error; its c is `top`, and
+larger arguments count as `top`.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ HEAD = """\
 
 namespace loopnest::LOOPNEST_ISA {
 
-// Piece k lies around k / per_unit; arguments beyond `top` count as `top`. c has one row for each power of t - centre[k].
+// Piece k lies around k / per_unit; arguments above `top` count as `top`. c has a row for each power of t - centre[k].
 template <int pieces, int highest_power>
 struct PiecesData {
     static constexpr int degree = highest_power;

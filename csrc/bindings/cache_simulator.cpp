@@ -4,6 +4,7 @@
 #include <mutex>
 #include <tuple>
 
+#include "bindings/arguments.hpp"
 #include "bindings/module.hpp"
 #include "measure/traced_rungs.hpp"
 
@@ -14,29 +15,17 @@ namespace {
 
 using Arrays = std::vector<py::array>;
 
-// The bytes that an array's elements lie in.
-struct Extent {
-    const char *begin, *end;
+// The bytes between an array's first element and its last.
+using Extent = std::pair<const char*, const char*>;
 
-    explicit Extent(const py::array& x) : begin(static_cast<const char*>(x.data())), end(begin) {
-        if (x.size() == 0) return;
-        end += x.itemsize();
-        for (index axis = 0; axis < x.ndim(); ++axis) {
-            const index reach = (x.shape(axis) - 1) * x.strides(axis);
-            (reach < 0 ? begin : end) += reach;
-        }
-    }
-    bool has(const Extent& part) const { return begin <= part.begin && part.end <= end; }
-};
+Extent extent_of(const py::array& x) { return strided(x).extent(); }
 
 // A matrix; a number is one of a single element.
 Matrix<float> matrix(const py::array& x) {
-    if (!x.dtype().equal(py::dtype::of<float>())) throw py::type_error("operands: expected arrays of float32");
-    float* const data = static_cast<float*>(const_cast<void*>(x.data()));
-    if (x.ndim() == 0) return {data, 1, 1, 1, 1};
-    if (x.ndim() != 2) throw py::type_error("operands: expected arrays of two axes, or numbers");
-    const index size = sizeof(float);
-    return {data, x.shape(0), x.shape(1), x.strides(0) / size, x.strides(1) / size};
+    const Strided array = strided(x);
+    float* const data = const_cast<float*>(data_of<const float>(array, array.axes == 0 ? 0 : 2));
+    if (array.axes == 0) return {data, 1, 1, 1, 1};
+    return {data, array.shape[0], array.shape[1], array.stride(0), array.stride(1)};
 }
 
 const TracedRung& rung_of(const std::string& operation, const std::string& variant, const std::string& isa) {
@@ -76,10 +65,11 @@ public:
         std::vector<Access> accesses;
         Tracer tracer(simulator_, record ? &accesses : nullptr);
         for (std::size_t i = 0; i < operands.size(); ++i) {
-            const Extent whole(memory[i]);
-            if (!whole.has(Extent(operands[i]))) throw std::invalid_argument("operands: not within memory");
+            const auto [begin, end] = extent_of(memory[i]);
+            const auto [first, last] = extent_of(operands[i]);
+            if (first < begin || last > end) throw std::invalid_argument("operands: not within memory");
             matrices.push_back(matrix(operands[i]));
-            tracer.add_operand(whole.begin, whole.end);
+            tracer.add_operand(begin, end);
         }
         std::vector<index> written_back;
         {
@@ -101,13 +91,14 @@ public:
 
     // Every line of the memory, once and in order.
     void read_all(const Arrays& memory) {
-        std::vector<Extent> extents(memory.begin(), memory.end());
+        std::vector<Extent> extents;
+        for (const py::array& x : memory) extents.push_back(extent_of(x));
         py::gil_scoped_release without_gil;
         const std::lock_guard lock(mutex_);
         Tracer tracer(simulator_, nullptr);
-        for (const Extent& whole : extents) {
-            tracer.add_operand(whole.begin, whole.end);
-            for (const char* at = whole.begin; at < whole.end; at += index(1) << simulator_.line_bits())
+        for (const auto& [begin, end] : extents) {
+            tracer.add_operand(begin, end);
+            for (const char* at = begin; at < end; at += index(1) << simulator_.line_bits())
                 tracer.access(at, 1, false);
         }
     }

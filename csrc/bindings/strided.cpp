@@ -88,7 +88,8 @@ bool Strided::has_shape_of(const Strided& other) const {
 
 std::pair<const char*, const char*> Strided::extent() const {
     const index element = dtype == DType::f32 ? 4 : 8;
-    const char *first = static_cast<const char*>(data), *end = first + element;
+    const char *first = static_cast<const char*>(data), *end = first + (size() == 0 ? 0 : element);
+    if (first == end) return {first, end};
     for (index axis = 0; axis < axes; ++axis) {
         const index reach = stride(axis) * (shape[axis] - 1) * element;
         (reach < 0 ? first : end) += reach;

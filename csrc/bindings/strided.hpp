@@ -35,7 +35,7 @@ struct Strided {
     index size() const;
     bool in_c_order() const;
     bool has_shape_of(const Strided& other) const;
-    // The first element's first byte, and the byte behind the last element.
+    // The first element's first byte, and the byte behind the last element; the same byte twice if there are none.
     std::pair<const char*, const char*> extent() const;
 };
 

@@ -34,9 +34,9 @@ bool bind(const cpu_set_t& allowed, index n) {
 }
 #endif
 
-// Threads wait here for each other, in two steps. In the first, each yields its processor: the wait may be long, and other
-// processes may want it. In the second, all are awake and spin, so they leave within a fraction of a microsecond of each
-// other.
+// Threads wait here for each other, in two steps. In the first, each yields its processor: the wait may be long, and
+// other processes may want it. In the second, all are awake and spin, so they leave within a fraction of a microsecond
+// of each other.
 class Start {
 public:
     explicit Start(index threads) : coming_(threads), awake_(threads) {}

@@ -1,8 +1,8 @@
 // Arrays for the tests: any layout, in memory that shows when a kernel reads or writes outside of them.
 //
-// An array has its own pages between two forbidden ones. It ends where its pages end (or begins where they begin, if its
-// strides are negative), so a step beyond the last element is a segmentation fault. Inputs are read-only once they are
-// filled. After each call the bytes around a result's elements are compared.
+// An array has its own pages between two forbidden ones. It ends where its pages end (or begins where they begin, if
+// its strides are negative), so a step beyond the last element is a segmentation fault. Inputs are read-only once they
+// are filled. After each call the bytes around a result's elements are compared.
 //
 // KERNELS_TEST_MARGIN=64 leaves 64 bytes between an array and the forbidden page. Emulators need it if they read more
 // than the instruction does: QEMU 7.2 loads 16 bytes for a scalar vfmadd of 4, and all 32 of a vmaskmovps.

@@ -5,8 +5,8 @@
 
 namespace loopnest::tests {
 
-// With x = y = 1 every multiply-add (or addition, without FMA) adds 1. So `rounds` more rounds add half of the flops that
-// they report, in whole numbers that T holds exactly.
+// With x = y = 1 every multiply-add (or addition, without FMA) adds 1. So `rounds` more rounds add half of the flops
+// that they report, in whole numbers that T holds exactly.
 template <class T>
 void peak(const Rungs<MultiplyAddFn>& rungs) {
     for (index rounds : {1, 2, 100}) {
