@@ -1,5 +1,6 @@
 """Every implementation is held to its operation's contract: see loopnest/verify/__init__.py for what the cases are."""
 
+import pytest
 from ladders import dtypes, rungs
 from loopnest import verify as judge_by
 from loopnest.verify import verify
@@ -28,6 +29,7 @@ def test_nan_and_infinity_go_through(implementation, dtype):
     check(implementation, dtype, judge_by.special_cases)
 
 
+@pytest.mark.slow
 @rungs()
 @dtypes
 def test_large_sizes(implementation, dtype):

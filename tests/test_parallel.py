@@ -363,6 +363,7 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_f
         np.testing.assert_array_equal(array, resumed.network.parameters[name])
 
 
+@pytest.mark.slow
 @needs_ranks
 @linux
 def test_the_rank_of_another_torchrun_is_named_when_it_is_killed(tmp_path):
@@ -387,6 +388,7 @@ def test_the_rank_of_another_torchrun_is_named_when_it_is_killed(tmp_path):
         assert "SIGKILL" in killed.err
 
 
+@pytest.mark.slow
 @needs_ranks
 @linux
 def test_a_rank_that_hangs_is_named_when_the_collectives_time_is_over(tmp_path):
@@ -404,6 +406,7 @@ def test_a_rank_that_hangs_is_named_when_the_collectives_time_is_over(tmp_path):
     assert nn.Training.resume(path, nn.spirals()).step_number >= 13  # whole
 
 
+@pytest.mark.slow
 @needs_ranks
 @linux
 def test_ranks_whose_torchrun_is_killed_write_their_checkpoint_and_end(tmp_path):

@@ -26,10 +26,14 @@ pytestmark = [
 ]
 
 
-def submissions(*kinds):
+def submissions(*kinds, quick=1):
+    """The zoo's kernels of these kinds; all but one of `quick` are slow tests."""
     return pytest.mark.parametrize(
         "submission",
-        [pytest.param(s, id=s.name, marks=_needs(s)) for s in zoo(*kinds)],
+        [
+            pytest.param(s, id=s.name, marks=[*_needs(s), *([pytest.mark.slow] if i % quick else [])])
+            for i, s in enumerate(zoo(*kinds))
+        ],
     )
 
 
@@ -38,7 +42,7 @@ def _needs(submission):
     return [pytest.mark.skip(reason=f"{name} is not installed") for name in uses if not HAS[name]]
 
 
-@submissions("tricks", "faults", "crashes")
+@submissions("tricks", "faults", "crashes", quick=2)
 def test_is_caught_and_named(submission):
     verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
     assert not verdict.accepted

@@ -35,6 +35,7 @@ def test_there_are_files_and_barriers():
     assert len(BARRIERS) >= 10
 
 
+@pytest.mark.slow
 @files
 def test_our_files_have_no_race(file):
     checked = racecheck(file)

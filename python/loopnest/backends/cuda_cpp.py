@@ -173,8 +173,8 @@ def compile_file(file: Path, *, arch: str = "sm_90", kind: Kind = "ptx", options
     >>> from loopnest.backends.cpp import csrc
     >>> from loopnest.backends.cuda_cpp import compile_file, why_no_nvrtc
     >>> compiled = None if why_no_nvrtc() else compile_file(csrc() / "matmul" / "cuda" / "tiled.cu")
-    >>> compiled is None or sorted(compiled.lowered)
-    ['matmul_tiled<double>', 'matmul_tiled<float>']
+    >>> compiled is None or sorted(compiled.lowered) == ["matmul_tiled<double>", "matmul_tiled<float>"]
+    True
     """
     text = file.read_text(encoding="utf-8")
     return compile_cu(text, str(file), arch=arch, kind=kind, names=name_expressions(text), options=options)

@@ -136,9 +136,9 @@ def other_formula(evidence: Evidence) -> Explanation:
     for name, text, other in _formulas(evidence, result, exact):
         if evidence.near(result, other, number):
             return (name, text) if text else (name,)
-    calls = [evidence.seen]
-    if result.size <= 3:  # few elements: is it the same factor for other values too?
-        calls += [evidence.again() for _ in range(4)]
+    calls, least = [evidence.seen], 1e-4
+    if result.size <= 3:  # few elements: is it the same factor for other values too? Rounding alone may look like one
+        calls, least = [evidence.seen, *(evidence.again() for _ in range(4))], 0.01
     ratios: list[float] = []
     for seen in calls:
         if seen.right or not seen.results:
@@ -147,7 +147,7 @@ def other_formula(evidence: Evidence) -> Explanation:
         finite = np.isfinite(exact) & np.isfinite(result) & (np.abs(exact) > 1e-3)
         ratios += (result[finite] / exact[finite]).flat
     factor = float(np.median(ratios)) if len(ratios) > 3 else 0.0
-    if not factor or abs(factor - 1) < 1e-4 or np.max(np.abs(np.array(ratios) / factor - 1)) > 1e-3:
+    if not factor or abs(factor - 1) < least or np.max(np.abs(np.array(ratios) / factor - 1)) > 1e-3:
         return None
     axes = [f", which is {axis}" for axis, n in evidence.probe.workload.shape.items() if abs(n / factor - 1) < 1e-3]
     return "scaled", f"by {factor:.6g}{axes[0] if axes else ''}"
