@@ -9,13 +9,14 @@ turn, in rounds; the others once. The lines are this machine's limits for one th
 from __future__ import annotations
 
 import functools
+import textwrap
 import time
 from pathlib import Path
 
 import numpy as np
 from loopnest.machine.card import card
 from loopnest.operations.matmul import matmul
-from loopnest.output.pictures import BACKENDS, INK, LIMIT, Picture
+from loopnest.output.pictures import BACKENDS, CARD, LIMIT, Picture
 from loopnest.output.text import three_digits
 from loopnest.timing.environment import environment
 from loopnest.timing.turns import Turn, run_rounds
@@ -61,19 +62,17 @@ def draw(rates: dict[str, float]) -> str:
         ax = axes[0, 0]
         for row, (id, rate) in enumerate(ordered):
             ax.barh(row, rate, color=BACKENDS[id.partition(".")[0]], height=0.72)
-            ax.text(rate * 1.08, row, three_digits(rate), va="center", fontsize=8, color=INK)
-        for name, limit in limits.items():
+            ax.text(rate / 1.1, row, three_digits(rate), va="center", ha="right", fontsize=8, color=CARD)
+        for line, (name, limit) in enumerate(limits.items()):
             ax.axvline(limit, color=LIMIT, linewidth=1, linestyle="--")
-            ax.text(limit, -0.9, f"{name} ", color=LIMIT, fontsize=7.5, ha="right", va="center")
+            ax.text(limit, -1 - line, f"{name} ", color=LIMIT, fontsize=7.5, ha="right", va="center")
         ax.set_yticks(range(len(ordered)), [id for id, _ in ordered], fontsize=8, family="monospace")
         ax.set_xscale("log")
-        ax.set_xlim(min(rates.values()) / 2, max(limits.values()) * 3)
-        ax.set_ylim(-1.5, len(ordered) - 0.4)
+        ax.set_xlim(min(rates.values()) / 6, max(limits.values()) * 1.5)
+        ax.set_ylim(-1.6 - len(limits), len(ordered) - 0.4)
         ax.grid(visible=False, axis="y")
         ax.set_title(title)
-        names = ", ".join(absent)
-        half = names.index(", ", len(names) // 2) + 2
-        ax.set_xlabel(f"not timed, they need a GPU: {names[:half]}\n{names[half:]}", fontsize=7.5)
+        ax.set_xlabel(textwrap.fill(f"not timed, they need a GPU: {', '.join(absent)}", 110), fontsize=7.5)
     return picture.svg
 
 
