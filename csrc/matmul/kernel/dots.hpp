@@ -66,7 +66,7 @@ void one_row_of_dots(Vector<const T> a, Matrix<const T> b, Vector<T> c) {
     }
 }
 
-// c = a b. If a has more rows than a group, b's columns are cut into parts of which four take half of L1.
+// c = a b. If a has more rows than a group, b's columns are cut into parts; four parts take half of L1.
 template <class T>
 void by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     const index quarter = c.cols / dot_cols<T>, part = cache_sizes().l1d / 2 / (dot_cols<T> * index(sizeof(T)));

@@ -26,7 +26,7 @@ MARGIN = 4096
 """Bytes next to a result that are looked at for writes, on the side where no guard page is."""
 
 DEVICE_ALIGNMENT = 256
-"""Bytes to a multiple of which the memory of a GPU is aligned."""
+"""The alignment of GPU memory, in bytes."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -138,7 +138,7 @@ def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> 
 def hottest(
     file: ObjectFile, reached: Iterable[Function], level: str, run: Trial | None = None, family: Family | None = None
 ) -> tuple[Function, Loop | None, list[str]]:
-    """The hot loop among the functions that a rung reaches, the first of which it is; its function; and notes.
+    """The hot loop among the functions that a rung reaches (the rung is the first), its function, and notes.
 
     If the rung can run and the system allows samples, it is the loop in which most of the time goes; otherwise the one
     that could do the most flops a cycle.
