@@ -156,8 +156,8 @@ def test_bad_input_is_told_and_ends_with_2(files, tmp_path):
         ("text.json", "text.json is no JSON file"),
         ("other.json", "benchmarks of another program"),
         ("list.json", "holds no benchmarks"),
-        ("empty.json", "holds no results"),
-        ("folder", "has no results.json"),
+        ("empty.json", "no benchmark in common"),
+        ("folder", "results.json cannot be read"),
     ):
         result = run(files / "old.json", tmp_path / name)
         assert result.exit_code == 2, name

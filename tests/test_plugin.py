@@ -1,37 +1,27 @@
-"""The plug-in for pytest-benchmark: limits and columns, a small file, and runs that are cut off."""
+"""The plug-in for pytest-benchmark: limits, columns, and a small file."""
 
-import dataclasses
 import itertools
 import json
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
-from pathlib import Path
 from types import SimpleNamespace
 
 import loopnest as ln
 import made_up
 import msgspec
 import pytest
-from click.testing import CliRunner
-from loopnest.bench import journal, measure
+from loopnest.bench import measure
 from loopnest.bench import suites as bench
-from loopnest.bench.files import BadFileError, Files
-from loopnest.bench.measure import QUICK, Bench, Clock, Plan
-from loopnest.bench.records import NotRun, Record, Results, kept
+from loopnest.bench.measure import Clock
+from loopnest.bench.records import Record, Results, kept, new_folder
 from loopnest.bench.tables import bar, beyond, percent, report
-from loopnest.cli import main
 from loopnest.machine.plausible import limit_of
 from loopnest.output.text import duration
 from rich.console import Console
 
 SUITE = """
-import os
-import time
-
 import loopnest as ln
 import pytest
 
@@ -40,10 +30,6 @@ RUNGS = ["numpy.rows", "numpy.matmul", "cpp.naive", "cpp.reordered"]
 @pytest.mark.parametrize("impl", RUNGS)
 def test_tiny(measure, impl):
     measure(ln.matmul[impl], ln.matmul.contract.workloads[0])
-    hold = os.environ.get("HOLD")
-    if hold == impl:
-        open(os.path.join(os.environ["FOLDER"], "running"), "w").close()
-        time.sleep(600)
 """
 
 
@@ -115,76 +101,6 @@ def test_disabled_benchmarks_run_once_and_report_no_records(folder):
     assert not (folder / "a.json").exists() or not Results.load(folder / "a.json").records
 
 
-# --- cut off
-
-
-def hold(process, folder, place, seconds=60):
-    """Wait until the suite's slow test runs, and its result has arrived."""
-    end = time.monotonic() + seconds
-    arrived = '"impl": "cpp.naive"'
-    while not ((folder / "running").exists() and any(arrived in p.read_text() for p in place.rglob("*.journal"))):
-        assert process.poll() is None, "it has ended"
-        assert time.monotonic() < end
-        time.sleep(0.02)
-
-
-BENCH = """
-import sys
-from pathlib import Path
-from types import SimpleNamespace
-import click
-from loopnest import cli
-from loopnest.bench import suites as bench
-from loopnest.cli.bench import command
-from loopnest.machine import card as machine
-from loopnest.machine.records import MachineCard
-import msgspec
-folder = Path({folder!r})
-bench.suites_folder = lambda: folder
-machine.card = lambda **how: msgspec.json.decode((folder / "card.json").read_bytes(), type=MachineCard)
-command.params[0].type = click.STRING
-cli.main(["bench", *sys.argv[1:]])
-"""
-
-
-def loopnest_bench(folder, *args):
-    return [sys.executable, "-c", BENCH.format(folder=str(folder)), *args]
-
-
-@pytest.fixture
-def place(tmp_path_factory):
-    return tmp_path_factory.mktemp("place")
-
-
-def test_kill_9_of_loopnest_bench_loses_nothing_and_resume_goes_on(folder, place):
-    env = {**os.environ, "HOLD": "cpp.naive", "FOLDER": str(folder)}
-    with subprocess.Popen(loopnest_bench(folder, "tiny", "--quick"), env=env, cwd=place, stdout=subprocess.DEVNULL,
-                          stderr=subprocess.DEVNULL) as process:  # fmt: skip
-        hold(process, folder, place)
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
-        measuring = [int(pid) for pid in children.read_text().split()] if children.exists() else []
-        process.kill()
-    for pid in measuring:  # it would end by itself with its next word, but this one sleeps
-        os.kill(pid, signal.SIGKILL)
-    (run,) = (place / "loopnest-results").iterdir()
-    assert [path.name for path in run.iterdir()] == ["results.json.journal"]
-    assert impls(journal.load(run / "results.json.journal")) == ["numpy.rows", "numpy.matmul", "cpp.naive"]
-
-    done = subprocess.run(loopnest_bench(folder, "--resume"), cwd=place, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert f"4 results: loopnest-results/{run.name}/results.json" in done.stdout
-    assert f"report: loopnest-results/{run.name}/report.html" in done.stdout
-    assert sorted(path.name for path in run.iterdir()) == ["report.html", "results.json"]
-    results = Results.load(run / "results.json")
-    assert sorted(impls(results)) == sorted(["numpy.rows", "numpy.matmul", "cpp.naive", "cpp.reordered"])
-    assert all(record.limit for record in results.records)
-    assert not results.interrupted
-
-    again = subprocess.run(loopnest_bench(folder, "--resume"), cwd=place, capture_output=True, text=True, timeout=120)
-    assert again.returncode == 1
-    assert "no run in loopnest-results/ was cut off" in again.stderr
-
-
 def test_the_measuring_process_ends_when_nobody_listens(folder):
     """As it would after a kill -9 of the process that has started it."""
     receive, send = os.pipe()
@@ -200,113 +116,11 @@ def test_the_measuring_process_ends_when_nobody_listens(folder):
     assert process.wait(timeout=60) == 1
 
 
-def test_two_runs_of_one_second_have_a_folder_each(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(time, "strftime", lambda _: "2026-01-01_00-00-00")
-    first, second = Files.of(None, None), Files.of(None, None)
-    assert (first.json.parent.name, second.json.parent.name) == ("2026-01-01_00-00-00", "2026-01-01_00-00-00-2")
-    assert second.report.parent.is_dir()
-
-
-def test_a_journal_may_end_anywhere(tmp_path):
-    """Every prefix of it is read, and holds the records whose lines are whole."""
-    made = [made_up.record("matmul", impl, "square-64", 1e-3) for impl in ("numpy.rows", "numpy.matmul")]
-    text = journal.line("run", {"suites": ["matmul"], "started": "2026-01-01T00:00:00+00:00"})
-    ends = []
-    for record in made:
-        text += journal.line("record", dataclasses.asdict(record))
-        ends.append(len(text))
-    file = tmp_path / "j"
-    for end in (ends[0] - 1, ends[0], ends[0] + 1, (ends[0] + ends[1]) // 2, ends[1] - 2, ends[1]):
-        file.write_text(text[:end])
-        whole = sum(end >= line_end - 1 for line_end in ends)  # the end of the line itself may be missing
-        assert list(journal.load(file).records) == made[:whole]
-
-
-def test_a_journal_goes_on_after_half_a_line(tmp_path):
-    file = tmp_path / "j"
-    file.write_text(journal.line("run", {"suites": ["gelu"]}) + '["record", {"na')
-    more = journal.Journal(file)
-    assert more.request.suites == ("gelu",)
-    more.add("failure", {"name": "a", "message": "b"})
-    more.close()
-    assert [f.name for f in journal.load(file).failures] == ["a"]
-
-
-# --- where files go
-
-
-def test_files_that_are_named_are_the_only_ones(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert Files.of(Path("a.json"), None) == Files(Path("a.json.journal"), Path("a.json"), None)
-    assert Files.of(None, Path("a.html")) == Files(Path("a.html.journal"), None, Path("a.html"))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_resumed_run_writes_what_the_first_one_would_have_written(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    folder = tmp_path / "loopnest-results" / "2026-01-01_00-00-00"
-    folder.mkdir(parents=True)
-    header = journal.line("run", {"suites": ["gelu"]})
-    for path in (folder / "results.json.journal", tmp_path / "a.json.journal", tmp_path / "b.html.journal"):
-        path.write_text(header)
-    last = Files.unfinished(Path())
-    assert (last.json, last.report) == (
-        Path("loopnest-results/2026-01-01_00-00-00/results.json"),
-        Path("loopnest-results/2026-01-01_00-00-00/report.html"),
-    )
-    assert Files.unfinished(folder).json == folder / "results.json"
-    json_alone, report_alone = (Files.unfinished(tmp_path / f"{name}.journal") for name in ("a.json", "b.html"))
-    assert (json_alone.json, json_alone.report) == (tmp_path / "a.json", None)
-    assert (report_alone.json, report_alone.report) == (None, tmp_path / "b.html")
-
-
-def test_what_an_unfinished_run_has_left_is_not_written_over(tmp_path):
-    (tmp_path / "a.json.journal").write_text(journal.line("run", {"suites": ["gelu"]}))
-    with pytest.raises(BadFileError, match=r"Go on with it: loopnest bench --resume .*a\.json\.journal"):
-        Files.of(tmp_path / "a.json", None)
-    with pytest.raises(ValueError, match=r"journal_file is .* which exists"):
-        bench.run_suites(["gelu"], journal_file=tmp_path / "a.json.journal")
-
-
 def test_a_place_that_cannot_be_written_to_is_told_before_anything_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "loopnest-results").write_text("a file of this name")
-    with pytest.raises(BadFileError, match="use --json FILE"):
-        Files.of(None, None)
-
-
-def test_resume_takes_no_suites_and_no_options():
-    for more in (["matmul"], ["--quick"], ["--json", "a.json"]):
-        result = CliRunner().invoke(main, ["bench", *more, "--resume"])
-        assert result.exit_code == 2
-        assert "--resume goes on with what that run was asked for" in " ".join(result.output.split())
-    result = CliRunner().invoke(main, ["bench", "--resume", "no_such.journal"])
-    assert result.exit_code == 1
-    assert "no_such.journal cannot be read" in result.output
-
-
-# --- what a resumed run knows
-
-
-def test_a_resumed_run_predicts_from_what_was_measured_before():
-    contract = ln.matmul.contract
-    small, large = made_up.record("matmul", "python.naive", "square-64", 0.1), contract.workloads[-1]
-    lab = Bench(Plan(seconds=0.1, patience=1.0))
-    lab.remember(contract, small)
-    row = lab.measure(
-        None, ln.matmul["python.naive"], large, suite="matmul"
-    )  # it is not called, or it would take hours
-    assert isinstance(row, NotRun)
-
-
-def test_a_resumed_quick_run_leaves_out_what_is_incomplete():
-    lab = Bench(dataclasses.replace(QUICK, total=1e9))
-    workload = next(w for w in ln.matmul.contract.workloads if w.name == "square-64")
-    row = NotRun("layout", "s", "matmul", "cpp.naive", "square-64", "no time was left for it in this run", section="x")
-    lab.remember_not_run(row)
-    left_out = lab.measure(None, ln.matmul["numpy.matmul"], workload, suite="layout", study="s", section="x")
-    assert left_out.reason == "another row of its table would take too long"
+    with pytest.raises(ValueError, match="use --json FILE"):
+        new_folder()
 
 
 # --- limits

@@ -2,5 +2,5 @@
 
 In come operations, implementations, workloads and the time that a run may take. `suites` runs benchmark suites with
 pytest-benchmark (plugin.py), `duel` compares two implementations, `compare` two runs, `peers` other libraries. Out come
-records, which are saved as JSON (records.py, journal.py) and printed as tables.
+records, which are saved as JSON (records.py) and printed as tables.
 """

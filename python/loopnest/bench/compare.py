@@ -7,8 +7,8 @@ both differ by more than a threshold.
 
 >>> from pathlib import Path
 >>> from loopnest.bench.compare import compare
->>> from loopnest.bench.files import load
->>> compare(load(Path("old.json")), load(Path("new.json"))).slower     # doctest: +SKIP
+>>> from loopnest.bench.records import Results
+>>> compare(Results.load(Path("old.json")), Results.load(Path("new.json"))).slower     # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -37,10 +37,8 @@ ON_A_GPU = ("cuda", "cuda_cpp")
 TOO_SLOW = "its time, predicted from a smaller workload, is over the limit"
 TOO_SLOW_AFTER_ALL = "a call took much longer than was predicted from a smaller workload"
 TOO_LATE = "no time was left for it in this run"
-INCOMPLETE = "another row of its table would take too long"
 TOO_LARGE = "its arrays are larger than a quick run fills"
 SLOW_START = "its first call compiles for many seconds, so a quick run leaves it out"
-_TAKES_TOO_LONG = (TOO_SLOW, TOO_SLOW_AFTER_ALL, TOO_LATE)
 
 
 @dataclass(frozen=True)
@@ -52,7 +50,6 @@ class Plan:
     step         the least ratio of the work of two neighbouring workloads on a ladder
     most_bytes   of a workload's compulsory traffic
     total        seconds of the whole run
-    complete     whether a comparison, if it is no ladder, leaves out a workload that one of its rows cannot run
     slow_starts  whether to run rungs whose first call compiles for many seconds
     accesses     the simulator replays about this number of accesses for a row at most, a hundred million a second
     """
@@ -62,7 +59,6 @@ class Plan:
     step: float = 1.0
     most_bytes: int = 1 << 30
     total: float = math.inf
-    complete: bool = False
     slow_starts: bool = True
     accesses: int = 400_000_000
 
@@ -82,14 +78,13 @@ QUICK = Plan(
     step=6.0,
     most_bytes=100_000_000,
     total=50.0,
-    complete=True,
     slow_starts=False,
     accesses=40_000_000,
 )
 
 
 class Budget:
-    """Decides whether a row fits the time, and shares the time of a run between suites and their studies.
+    """Decides whether a row fits the time, and shares the time of a run between its studies.
 
     >>> budget = Budget(Plan(seconds=0.1, patience=1.0))
     >>> budget.why_not("a rung", work=1_000)      # the first workload is always tried
@@ -103,19 +98,12 @@ class Budget:
         self.plan = plan
         self.rates = Rates()
         self._clock = clock
-        self._end = self._suite_end = self._study_end = clock() + plan.total
-
-    def start_suite(self, share: float) -> None:
-        """Give the suite that begins its share of the time that is left; the rest goes to the suites after it."""
-        self._suite_end = self._study_end = self._after(share, self._end)
+        self._end = self._study_end = clock() + plan.total
 
     def start_study(self, share: float) -> None:
-        """Give the suite's next study its share of the suite's time in the same way."""
-        self._study_end = self._after(share, self._suite_end)
-
-    def _after(self, share: float, end: float) -> float:
+        """Give the study that begins its share of the time that is left; the rest goes to the studies after it."""
         now = self._clock()
-        return now + share * (end - now)
+        self._study_end = now + share * (self._end - now)
 
     def patience(self) -> float:
         """Seconds that one measurement may take: at most a tenth of the study's time that is left."""
@@ -180,18 +168,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.budget = Budget(self.plan)
         self._problems: dict[Hashable, Problem] = {}
-        self._incomplete: set[Hashable] = set()
         self._warm: set[Hashable] = set()  # has run in this process, and so has compiled and loaded what it needs
-
-    def remember(self, contract: Contract, record: Record) -> None:
-        """Predict from a record of the run that this one continues."""
-        who = record.study, record.impl, record.case
-        self.budget.rates.note(who, work_of(contract, Workload(record.workload, record.shape)), record.median)
-
-    def remember_not_run(self, row: NotRun) -> None:
-        """Leave out the rest of a comparison that was incomplete in the run that this one continues."""
-        if self.plan.complete and row.reason in _TAKES_TOO_LONG:
-            self._incomplete.add((row.study, row.section, row.workload))
 
     def measure(
         self,
@@ -224,8 +201,8 @@ class Bench:
         """
         operation, contract = implementation.operation, implementation.operation.contract
         study = study or operation.name
-        who, table = (study, implementation.id, case), (study, section, workload.name)
-        reason = self._why_not(implementation, workload, who, table)
+        who = study, implementation.id, case
+        reason = self._why_not(implementation, workload, who)
         if not reason:
             problem = self._problem(operation, workload, arrange, options, (study, case))
             patience = self.budget.patience()
@@ -233,8 +210,6 @@ class Bench:
             if who in self._warm and first_call > patience:
                 reason = TOO_SLOW_AFTER_ALL
         if reason:
-            if self.plan.complete and not ladder and reason in _TAKES_TOO_LONG:
-                self._incomplete.add(table)
             return NotRun(suite, study, operation.name, implementation.id, workload.name, reason, section, case)
 
         call, check = self._timed(problem, implementation, timed)
@@ -285,7 +260,7 @@ class Bench:
         self.budget.rates.note(who, work_of(contract, workload), record.median)
         return record
 
-    def _why_not(self, rung: Implementation, workload: Workload, who: Hashable, table: Hashable) -> str | None:
+    def _why_not(self, rung: Implementation, workload: Workload, who: Hashable) -> str | None:
         """Why this row is not to be run."""
         contract = rung.operation.contract
         unavailable = rung.why_unavailable()
@@ -297,8 +272,6 @@ class Bench:
             return SLOW_START
         if contract.traffic(FLOAT32.itemsize, **workload.shape) > self.plan.most_bytes:
             return TOO_LARGE
-        if table in self._incomplete:
-            return INCOMPLETE
         return self.budget.why_not(who, work_of(contract, workload))
 
     def _problem(

@@ -32,9 +32,8 @@ from ..output.text import three_digits
 from ..timing.environment import SLOWING, Environment, environment
 from ..timing.turns import Clock, Turn, calibrate, clocked, run_rounds
 from ..verify.problem import WrongResult
-from .process import run_reporting
 from .records import Failure
-from .suites import suites_folder
+from .suites import run_reporting, suites_folder
 from .tables import about
 
 OURS, PEERS = "loopnest", ("NumPy", "torch", "JAX")

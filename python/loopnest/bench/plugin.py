@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import json
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -29,9 +30,8 @@ from ..operations import OPERATIONS
 from ..timing import fairness
 from ..timing.conditions import Monitor
 from ..timing.environment import environment
-from . import journal
 from .measure import FULL, QUICK, Bench
-from .records import Failure, NotRun
+from .records import Collector, Failure, NotRun
 
 SESSION = pytest.StashKey["Session"]()
 
@@ -40,7 +40,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("loopnest")
     group.addoption("--quick", action="store_true", help="fewer and smaller workloads, in under a minute")
     group.addoption("--seconds", type=float, metavar="S", help="end the whole run after about S seconds")
-    group.addoption("--resume", type=Path, metavar="JOURNAL", help="leave out what the run of this journal has done")
     group.addoption("--machine-card", metavar="FILE", help="take the machine's limits from FILE; 'none' for no limits")
     group.addoption("--events", type=int, metavar="FD", help="write a line of JSON for each event to this descriptor")
 
@@ -95,8 +94,9 @@ def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, A
 
 def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
     """Add what Results.load reads besides the benchmarks."""
-    whole = config.stash[SESSION].collected.results().to_file()
-    output_json.update({key: whole[key] for key in ("machine", "conditions", "not_run", "failures")})
+    collected = config.stash[SESSION].collected
+    rows = {key: collected.rows[key] for key in ("not_run", "failures")}
+    output_json.update({"machine": collected.last["machine"], "conditions": collected.last["conditions"], **rows})
 
 
 class Session:
@@ -107,9 +107,8 @@ class Session:
         if config.getoption("seconds"):
             plan = dataclasses.replace(plan, total=config.getoption("seconds"))
         self.bench = Bench(plan)
-        self.collected = journal.Collected()
+        self.collected = Collector()
         self._config = config
-        self._suite: Path | None = None
         self._study: tuple[Any, ...] | None = None
         self._monitor: Monitor | None = None
         self._equal_terms = ExitStack()
@@ -117,34 +116,22 @@ class Session:
         self._events = os.fdopen(descriptor, "w", encoding="utf-8") if descriptor is not None else None
 
     def report(self, kind: str, content: Any) -> None:
-        """Report an event; `content` may be a record. journal.py has the kinds."""
+        """Report an event; `content` may be a record. The kinds are
+
+        start        the number of tests
+        environment  versions and thread pools; conditions: the machine's state. The last of each counts
+        machine      the machine card that the limits are from
+        running      the test that begins
+        record       its result; not_run, or failure: why it has none
+        """
         content = msgspec.to_builtins(content)
         self.collected.add(kind, content)
         if self._events:
             try:
-                self._events.write(journal.line(kind, content))
+                self._events.write(json.dumps([kind, content]) + "\n")
                 self._events.flush()
             except BrokenPipeError:  # the process that started this one is gone, and nobody waits for the rest
                 os._exit(1)
-
-    # --- what is run
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
-        """Leave out what the run that this one continues has finished, and predict from what it measured."""
-        if config.getoption("resume") is None:
-            return
-        earlier = journal.read(config.getoption("resume"))
-        results = earlier.results()
-        for record in results.records:
-            if record.operation in OPERATIONS:
-                self.bench.remember(OPERATIONS[record.operation].contract, record)
-        ladders = {record.study for record in results.records if record.ladder}
-        for row in results.not_run:
-            if row.study not in ladders:
-                self.bench.remember_not_run(row)
-        config.hook.pytest_deselected(items=[item for item in items if short(item.nodeid) in earlier.finished])
-        items[:] = [item for item in items if short(item.nodeid) not in earlier.finished]
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         benchmarks = getattr(self._config, "_benchmarksession", None)
@@ -180,32 +167,19 @@ class Session:
             return None
         return card() if file is None else msgspec.json.decode(Path(file).read_bytes(), type=MachineCard)
 
-    # --- how the time is shared
-
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        """A suite's first test starts the suite's share of the time, and a study's first test the study's share of
-        that, which is larger the more tests it has."""
-        tests, budget = item.session.items, self.bench.budget
-        if self._suite != item.path:
-            self._suite = item.path
-            suites = list(dict.fromkeys(test.path for test in tests))
-            budget.start_suite(share=1 / (len(suites) - suites.index(item.path)))
+        """A study's first test starts its share of the time that is left, by the tests that it has."""
         if self._study != _study(item):
-            self._study = _study(item)
-            to_come = [_study(test) for test in tests[tests.index(item) :] if test.path == item.path]
-            budget.start_study(share=to_come.count(_study(item)) / len(to_come))
-
-    # --- what is reported
+            self._study, tests = _study(item), item.session.items
+            to_come = [_study(test) for test in tests[tests.index(item) :]]
+            self.bench.budget.start_study(share=to_come.count(self._study) / len(to_come))
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
-        self.report("running", short(nodeid))
+        self.report("running", nodeid)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._report_failure(report)
-
-    def pytest_runtest_logfinish(self, nodeid: str) -> None:
-        self.report("finished", short(nodeid))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         self._report_failure(report)
@@ -226,16 +200,6 @@ class Session:
 
 def _measures(item: pytest.Item) -> bool:
     return "measure" in getattr(item, "fixturenames", ())
-
-
-def short(nodeid: str) -> str:
-    """A test's name in its file, wherever the file is.
-
-    >>> short("benchmarks/bench_gelu.py::test_gelu[a/b]")
-    'bench_gelu.py::test_gelu[a/b]'
-    """
-    file, _, test = nodeid.partition("::")
-    return f"{file.rpartition('/')[2]}::{test}"
 
 
 def _study(item: pytest.Item) -> tuple[Any, ...]:

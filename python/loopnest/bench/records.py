@@ -2,12 +2,13 @@
 
 The file has pytest-benchmark's format, so that its own commands read it too (`pytest-benchmark compare`). What
 pytest-benchmark does not know is in each benchmark's extra_info, and in the file's `machine`, `conditions`, `not_run`
-and `failures`. At most 50 times of a benchmark's rounds are kept, as its stats' `data`.
+and `failures`. By default it is results.json, next to report.html, in a new folder of loopnest-results/.
 """
 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -190,12 +191,16 @@ class Results:
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """The results in a file that `save` wrote, or that `pytest benchmarks/ --benchmark-json` did.
+        """The results in a run's folder, or in a file that `save` or `pytest benchmarks/ --benchmark-json` wrote.
 
-        Raises OSError where it cannot be read, and ValueError where it holds something else.
+        Raises ValueError, with the path and the reason, where there are none.
         """
+        if path.is_dir():
+            path = path / RESULTS
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise ValueError(f"{path} cannot be read: {error.strerror}") from None
         except ValueError as error:
             raise ValueError(f"{path} is no JSON file: {error}") from None
         if not isinstance(data, dict) or "benchmarks" not in data:
@@ -224,6 +229,66 @@ class Results:
         records = [Record.from_benchmark(b) for b in data["benchmarks"] if "impl" in b["extra_info"]]
         rest = {name: data[name] for name in _OUR_OWN if data.get(name) is not None}
         return msgspec.convert({**rest, "environment": data["machine_info"] or None, "records": records}, cls)
+
+
+class Collector:
+    """A run's results so far, from the events of the process that measures: see plugin.py."""
+
+    def __init__(self) -> None:
+        self.running = ""
+        """The test that began last."""
+        self.rows: dict[str, list[Any]] = {"records": [], "not_run": [], "failures": []}
+        self.last: dict[str, Any] = dict.fromkeys(("environment", "machine", "conditions"))
+
+    @property
+    def failures(self) -> list[Any]:
+        return self.rows["failures"]
+
+    def add(self, kind: str, content: Any) -> None:
+        """Take an event's content, as JSON has it. Other kinds are for the progress bar."""
+        if kind == "running":
+            self.running = content
+        elif kind in self.last:
+            self.last[kind] = content
+        elif kind in EVENTS:
+            self.rows[EVENTS[kind]].append(content)
+
+    def results(self, interrupted: bool = False) -> Results:
+        return msgspec.convert({**self.rows, **self.last, "interrupted": interrupted}, Results)
+
+
+EVENTS = {"record": "records", "not_run": "not_run", "failure": "failures"}
+"""The events that report a row, and the results' field that has these rows."""
+
+FOLDER = Path("loopnest-results")
+RESULTS, REPORT = "results.json", "report.html"
+
+REPORT_MARK = b'<meta name="generator" content="loopnest">'
+"""Reports of loopnest have this line."""
+
+
+def new_folder() -> Path:
+    """A new folder of a run, in loopnest-results/, named after the time. Raises ValueError where it cannot be made."""
+    folder = FOLDER / time.strftime("%Y-%m-%d_%H-%M-%S")
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:
+        raise ValueError(f"results cannot go to {folder}: {error.strerror}; use --json FILE") from None
+    return folder
+
+
+def report_for(path: Path) -> Path:
+    """Where the report of these results goes: report.html in a run's folder, a.html next to a.json.
+
+    Raises ValueError where that is a file which is no report of loopnest's.
+    """
+    if path.is_dir():
+        file = path / REPORT
+    else:
+        file = path.with_name(REPORT if path.name == RESULTS else path.stem + ".html")
+    if file.exists() and REPORT_MARK not in file.read_bytes()[:1000]:
+        raise ValueError(f"{file} exists and is no report of loopnest's; name another file with -o")
+    return file
 
 
 _OUR_OWN = ("datetime", "machine", "conditions", "not_run", "failures", "interrupted")

@@ -8,13 +8,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
+import json
 import math
 import os
+import signal
+import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +25,13 @@ import msgspec
 
 from ..machine.records import MachineCard
 from ..output.files import save_json
-from . import journal
-from .journal import Journal, Request
 from .measure import QUICK
-from .process import run_reporting
-from .records import Results
+from .records import Collector, Results
 
 NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark", "threadpoolctl": "threadpoolctl"}
+
+NO_TESTS = 5
+"""pytest's exit status where it has run none."""
 
 
 def suites_folder() -> Path:
@@ -54,94 +57,49 @@ def run_suites(
     seconds: float | None = None,
     select: str | None = None,
     card: MachineCard | None = None,
-    journal_file: Path | None = None,
     on_event: Callable[[str, Any], None] = lambda kind, content: None,
 ) -> Results:
     """Run these suites, and return what was measured until the end, or until Ctrl-C.
 
-    quick         fewer and smaller workloads, in under a minute
-    seconds       the whole run ends after about this time
-    select        run only the benchmarks of matching names, as pytest's -k does
-    card          the machine's, for the records' limits
-    journal_file  gets every result as it is made; the caller removes it
-    on_event      is called with ("start", the number of benchmarks), ("running", a name), and what becomes a record,
-                  not_run or failure
+    quick     fewer and smaller workloads, in under a minute
+    seconds   the whole run ends after about this time
+    select    run only the benchmarks of matching names, as pytest's -k does
+    card      the machine's, for the records' limits
+    on_event  is called with ("start", the number of benchmarks), ("running", a name), and what becomes a record,
+              not_run or failure
 
-    A benchmark that ends the process, by a crash or for lack of memory, is a failure, and the rest are run without it.
-
-    Raises ValueError where journal_file exists: an unfinished run has left it, for `resume`.
+    A benchmark that ends the process, by a crash or for lack of memory, is a failure. The rest of its suite is left
+    out; the suites after it run.
     """
-    if journal_file is not None and journal_file.exists():
-        raise ValueError(f"journal_file is {journal_file}, which exists; continue that run with resume(), or remove it")
-    with tempfile.TemporaryDirectory() as folder:
-        path = journal_file or Path(folder, "run.jsonl")
-        return _run_to_the_end(path, Request(tuple(suites), quick, seconds, select), card, on_event)
-
-
-def resume(
-    journal_file: Path,
-    *,
-    card: MachineCard | None = None,
-    on_event: Callable[[str, Any], None] = lambda kind, content: None,
-) -> Results:
-    """Go on with a run that was cut off: what it had measured, and the rest of what it was asked for.
-
-    journal_file  that run's; it gets what is measured now. The other arguments are as for `run_suites`
-
-    Raises OSError where the journal cannot be read, and ValueError where it is none.
-    """
-    request = journal.read(journal_file).request
-    if request is None:
-        raise ValueError(f"{journal_file} does not say what was asked for")
-    return _run_to_the_end(journal_file, request, card, on_event)
-
-
-def _options(request: Request, elapsed: float) -> list[str]:
-    """pytest's options, when this time has passed."""
-    total = request.seconds or (QUICK.total if request.quick else math.inf)
-    options = ["--quick"] if request.quick else []
-    options += [f"--seconds={max(1.0, total - elapsed)}"] if total < math.inf else []
-    return [*options, "-k", request.select] if request.select is not None else options
-
-
-def _run_to_the_end(
-    path: Path, request: Request, card: MachineCard | None, on_event: Callable[[str, Any], None]
-) -> Results:
-    """Run pytest, and again without the benchmark that ended it, until none is left."""
-    started = time.perf_counter()
-    run = Journal(path)
-    if run.request is None:
-        run.add("run", msgspec.to_builtins(request))
+    end = time.perf_counter() + (seconds or (QUICK.total if quick else math.inf))
+    run, left = Collector(), list(suites)
 
     def take(kind: str, content: Any) -> None:
         run.add(kind, content)
         on_event(kind, content)
 
-    with tempfile.TemporaryDirectory() as folder, contextlib.closing(run):
-        card_file = "none"
-        if card is not None:
-            card_file = str(Path(folder, "machine.json"))
+    with tempfile.TemporaryDirectory() as folder:
+        card_file = Path(folder, "machine.json") if card else "none"
+        if card:
             save_json(msgspec.to_builtins(card), Path(card_file))
-        while True:
-            options = [*_options(request, time.perf_counter() - started), f"--machine-card={card_file}"]
-            options += [f"--resume={path}"] if run.finished else []
-            failures = run.failures
-            run.add("running", "")
-            status, how_it_ended = run_reporting([*_pytest(request.suites), *options], _environment(), take)
+        while left:
+            options = [f"--machine-card={card_file}", *(["--quick"] if quick else [])]
+            options += [f"--seconds={max(1.0, end - time.perf_counter())}"] if end < math.inf else []
+            options += ["-k", select] if select is not None else []
+            failed, run.running = len(run.failures), ""
+            status, how_it_ended = run_reporting([*_pytest(left), *options], _environment(), take)
             if status is None:
                 return run.results(interrupted=True)
-            nothing_left = status == NO_TESTS and bool(run.finished)
-            if status in (0, 1) or nothing_left or (status > 1 and run.failures > failures):
-                return run.results()
-            died = run.running
-            run.add("failure", {"name": died.partition("::")[2] or "pytest", "message": how_it_ended})
-            if status > 0 or not died or died in run.finished:
-                return run.results()
-            run.add("finished", died)
-
-
-NO_TESTS = 5
-"""pytest's exit status where it has run none."""
+            nothing_left = status == NO_TESTS and len(left) < len(suites)
+            if status in (0, 1) or nothing_left or (status > 1 and len(run.failures) > failed):
+                break
+            file, _, test = run.running.partition("::")
+            run.add("failure", {"name": test or "pytest", "message": how_it_ended})
+            if status > 0 or not test:
+                break
+            died = Path(file).stem.removeprefix("bench_")
+            left = left[left.index(died) + 1 :]
+    return run.results()
 
 
 def _pytest(suites: Sequence[str]) -> list[str]:
@@ -157,3 +115,42 @@ def _environment() -> dict[str, str]:
     """Without the variables of a pytest session that we may be in."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     return {**ours, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+
+
+def run_reporting(
+    command: Sequence[str], environment: Mapping[str, str], on_event: Callable[[str, Any], None]
+) -> tuple[int | None, str]:
+    """Run Python in a process of its own: its exit status, None where Ctrl-C ended it; and how it ended, in words.
+
+    command   Python's command line; `--events FD` is added: the process writes an event there as a line of JSON
+    on_event  is called with the kind and the content of each
+
+    The process is in a session of its own, so that Ctrl-C comes to us alone; what it has reported is kept.
+    """
+    receive, send = os.pipe()
+    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-P", *command, "--events", str(send)],  # -P: nothing from the current folder
+            pass_fds=[send],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            start_new_session=True,
+        )
+        os.close(send)
+        try:
+            with os.fdopen(receive, encoding="utf-8") as events:
+                for line in events:
+                    if line.endswith("\n"):  # a killed process may leave half a line
+                        on_event(*json.loads(line))
+            status: int | None = process.wait()
+        except KeyboardInterrupt:
+            status = None
+        finally:
+            process.kill()
+            process.wait()
+        output.seek(0)
+        code = status or 0
+        ended = f"ended with status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+        return status, "\n".join([f"the benchmark process {ended}", *output.read().splitlines()[-20:]])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 import msgspec
@@ -11,9 +11,6 @@ import msgspec
 from ..output.text import unknown as unknown_name
 from .options import POSITIVE, failures, need, output_file
 from .progress import Progress, console, say, show
-
-if TYPE_CHECKING:
-    from ..bench.records import Results
 
 SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
 PEERS = "peers"
@@ -25,14 +22,6 @@ PEERS = "peers"
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
 @output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
 @output_file("--report", "report_file", help="Write the report to this HTML file.")
-@click.option(
-    "--resume",
-    type=click.Path(path_type=Path),
-    is_flag=False,
-    flag_value=Path(),
-    metavar="[JOURNAL]",
-    help="Go on with a run that was cut off: the last one in loopnest-results/, or the one of this journal.",
-)
 @click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
 @click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
 @output_file("--markdown", "markdown_file", help="Of peers: write the tables to this file.")
@@ -43,7 +32,6 @@ def command(
     quick: bool,
     json_file: Path | None,
     report_file: Path | None,
-    resume: Path | None,
     no_limits: bool,
     only: tuple[str, ...],
     markdown_file: Path | None,
@@ -51,63 +39,51 @@ def command(
 ) -> None:
     """Run benchmark suites, print their tables, and write the results and a report; all but peers unless named.
 
-    Results and report go to a new folder in loopnest-results/, or where --json and --report say. A run that is cut off,
-    by Ctrl-C or otherwise, keeps what it has measured: --resume goes on with it.
+    Results and report go to a new folder in loopnest-results/, or where --json and --report say. After Ctrl-C they hold
+    what was measured until then.
 
     `loopnest bench peers` compares with NumPy, torch, JAX and the machine's limits, and says which bars are met.
     """
     if suites == (PEERS,):
-        if report_file or resume:
-            raise click.UsageError(f"{'--report' if report_file else '--resume'} is not for peers")
+        if report_file:
+            raise click.UsageError("--report is not for peers")
         _peers(quick, only, json_file, markdown_file)
         return
     if PEERS in suites:
         raise click.UsageError("peers runs by itself: loopnest bench peers")
     if only or markdown_file:
         raise click.UsageError(f"{'--only' if only else '--markdown'} is for peers: loopnest bench peers")
-    if resume is not None and (suites or quick or json_file or report_file or any(selection.values())):
-        raise click.UsageError("--resume goes on with what that run was asked for, and takes no suites and no options")
     from ..bench import suites as lab
-    from ..bench.files import BadFileError, Files
+    from ..bench.records import REPORT, RESULTS, new_folder
     from ..bench.tables import report
     from ..machine.card import card
+    from ..report import why_not_here, write
 
     need(lab.why_not_here())
-    with failures(BadFileError, ValueError), Progress() as progress:
-        files = Files.unfinished(resume) if resume is not None else Files.of(json_file, report_file)
-        how: dict[str, Any] = {"on_event": progress.on_event}
-        how["card"] = None if no_limits else card(**how)
-        if resume is not None:
-            results = lab.resume(files.journal, **how)
-        else:
-            results = lab.run_suites(suites or SUITES, quick=quick, journal_file=files.journal, **selection, **how)
-    written = files.save(results)
-    if files.report is not None:
-        written += _report(results, files.report)
+    with failures(ValueError), Progress() as progress:
+        if json_file is None and report_file is None:
+            folder = new_folder()
+            json_file, report_file = folder / RESULTS, folder / REPORT
+        limits = None if no_limits else card(on_event=progress.on_event)
+        how: dict[str, Any] = {"card": limits, "on_event": progress.on_event}
+        results = lab.run_suites(suites or SUITES, quick=quick, **selection, **how)
     show(report(results, quick, console().width))
     if results.interrupted:
         say("interrupted: the tables hold what was measured until then")
-    say(*written)
+    if json_file is not None:
+        results.save(json_file)
+        say(f"{len(results.records)} result{'' if len(results.records) == 1 else 's'}: {json_file}")
+    if report_file is not None and why_not_here():
+        say(f"no report: {why_not_here()}")
+    elif report_file is not None and results.records:
+        write(results, report_file)
+        say(f"report: {report_file}")
     _exit(results)
 
 
 def _exit(results: Any) -> None:
     if results.interrupted or results.failures:
         raise SystemExit(130 if results.interrupted else 1)
-
-
-def _report(results: Results, file: Path) -> list[str]:
-    """Write the report; a line about where it is, or why there is none."""
-    from ..bench.files import as_typed
-    from ..report import why_not_here, write
-
-    missing = why_not_here()
-    if missing:
-        return [f"no report: {missing}"]
-    if not results.records:
-        return []
-    write([results], file)
-    return [f"report: {as_typed(file)}"]
 
 
 def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_file: Path | None) -> None:

@@ -10,20 +10,19 @@ from .options import need, output_file, usage_errors
 
 
 @click.command("report")
-@click.argument("results", nargs=-1, required=True, type=click.Path(path_type=Path))
-@output_file("-o", "--output", help="The HTML file; by default next to the first of the RESULTS.")
-def command(results: tuple[Path, ...], output: Path | None) -> None:
+@click.argument("results", type=click.Path(path_type=Path))
+@output_file("-o", "--output", help="The HTML file; by default next to RESULTS.")
+def command(results: Path, output: Path | None) -> None:
     """Make one HTML file of RESULTS, which needs no network and no other file.
 
-    RESULTS are files that `loopnest bench` wrote, their folders, or journals of unfinished runs. Where several have the
-    same benchmark, the last one counts.
+    RESULTS is a file that `loopnest bench` wrote, or its folder.
     """
-    from ..bench.files import BadFileError, load, report_for
+    from ..bench.records import Results, report_for
     from ..report import why_not_here, write
 
     need(why_not_here())
-    with usage_errors(BadFileError, ValueError):
-        runs = [load(path) for path in results]
-        file = output or report_for(results[0])
-        write(runs, file)
+    with usage_errors(ValueError):
+        run = Results.load(results)
+        file = output or report_for(results)
+        write(run, file)
     click.echo(f"the report is in {file}")

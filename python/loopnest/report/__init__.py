@@ -1,17 +1,16 @@
 """What did a run show? One HTML page that needs no network and no other file.
 
-Comes in: the results of one run or several. Goes out: the page. findings.py writes the sentences, figures.py draws, and
+Comes in: the results of a run. Goes out: the page. findings.py writes the sentences, figures.py draws, and
 report.html, report.css and report.js are the parts that only this page has; output/page.py is the frame of all pages.
 
 >>> from pathlib import Path
->>> from loopnest.bench.files import load
+>>> from loopnest.bench.records import Results
 >>> from loopnest.report import write
->>> write([load(Path("results.json"))], Path("report.html"))      # doctest: +SKIP
+>>> write(Results.load(Path("results.json")), Path("report.html"))      # doctest: +SKIP
 """
 
 from __future__ import annotations
 
-import dataclasses
 import html
 import importlib.util
 from collections.abc import Iterator, Mapping, Sequence
@@ -46,71 +45,43 @@ def why_not_here() -> str | None:
     return None
 
 
-def write(results: Sequence[Results], path: Path) -> None:
-    """Write the report of these runs to an HTML file; one that is there already is replaced. See `page`."""
+def write(results: Results, path: Path) -> None:
+    """Write the report of a run to an HTML file; one that is there already is replaced. See `page`."""
     save_text(page(results), path)
 
 
-def page(results: Sequence[Results]) -> str:
-    """The HTML of the report of these runs: one or several, of which the last one's record of a benchmark counts.
-
-    Raises ValueError where they have no records.
-    """
-    merged, notes = merge(results)
-    if not merged.records:
+def page(results: Results) -> str:
+    """The HTML of the report of a run. Raises ValueError where it has no records."""
+    if not results.records:
         raise ValueError("results is a run without records: there is nothing to report")
-    card = card_of(merged)
+    card = card_of(results)
     line = card.caches[0].line if card and card.caches else LINE
-    drawn = figures(Indexed(merged.records), card)
+    drawn = figures(Indexed(results.records), card)
     sections = {part: _part(part, [f for f in drawn if f.part == part]) for part in PARTS}
     headings = {part: heading for part, (heading, _) in PARTS.items() if sections[part]}
     headings |= {"machine": "The machine", "rungs": "The rungs", "table": "All results"}
     links = {"findings": "What was found", **headings}
-    what = ", ".join(dict.fromkeys(record.suite for record in merged.records))
+    what = ", ".join(dict.fromkeys(record.suite for record in results.records))
     body = fill(
         HERE / "report.html",
-        warnings=_warnings(merged, notes),
+        warnings=_warnings(results),
         nav="".join(f'<a href="#{part}">{heading}</a>' for part, heading in links.items()),
-        findings="\n".join(_findings(merged.records, line, headings)),
-        key="".join(_key(merged.records)),
-        parts="\n".join([*sections.values(), _machine(merged, card)]),
-        rungs="\n".join(_rungs(merged.records)),
-        not_run=_not_run(merged),
+        findings="\n".join(_findings(results.records, line, headings)),
+        key="".join(_key(results.records)),
+        parts="\n".join([*sections.values(), _machine(results, card)]),
+        rungs="\n".join(_rungs(results.records)),
+        not_run=_not_run(results),
     )
     return framed(
-        f"loopnest: {what}, {_when(merged)}",
+        f"loopnest: {what}, {_when(results)}",
         body,
         heading="How fast is each way of writing it, and why?",
-        about=_about(merged),
+        about=_about(results),
         footer=f"Made by loopnest {__version__}, `loopnest report`. Every figure is in the results' JSON file.",
         style=text(HERE / "report.css"),
         script=text(HERE / "report.js"),
-        data=_data(merged.records),
+        data=_data(results.records),
     )
-
-
-def merge(results: Sequence[Results]) -> tuple[Results, list[str]]:
-    """Several runs as one, with the last record of each benchmark; and what makes the result doubtful."""
-    if not results:
-        raise ValueError("results is empty, expected at least one run")
-    if len(results) == 1:
-        return results[0], []
-    notes = []
-    cpus = {(r.environment.cpu, r.environment.cores) for r in results if r.environment}
-    if len(cpus) > 1:
-        names = " and ".join(sorted(f"{cpu} ({cores} cores)" for cpu, cores in cpus))
-        notes.append(f"the results are from several machines: {names}")
-    newest = list(reversed(results))
-    return dataclasses.replace(
-        results[-1],
-        environment=next((r.environment for r in newest if r.environment), None),
-        records=tuple({(record.suite, record.name): record for run in results for record in run.records}.values()),
-        not_run=tuple(dict.fromkeys(row for run in results for row in run.not_run)),
-        failures=tuple({failure.name: failure for run in results for failure in run.failures}.values()),
-        interrupted=any(run.interrupted for run in results),
-        machine=next((r.machine for r in newest if r.machine), None),
-        conditions=next((r.conditions for r in newest if r.conditions), None),
-    ), notes
 
 
 def card_of(results: Results) -> MachineCard | None:
@@ -157,8 +128,8 @@ def _about(results: Results) -> str:
     return " · ".join(parts + ([results.conditions.sentence()] if results.conditions else []))
 
 
-def _warnings(results: Results, notes: Sequence[str]) -> str:
-    warnings = [*notes, *(results.environment.warnings if results.environment else ())]
+def _warnings(results: Results) -> str:
+    warnings = list(results.environment.warnings) if results.environment else []
     warnings += results.conditions.warnings() if results.conditions else ()
     if results.interrupted:
         warnings.append("The run was interrupted. The page has what was measured until then.")
