@@ -276,7 +276,7 @@ def test_a_part_of_the_outermost_loop_stands_for_the_whole(variant, orders):
     caches = (CacheLevel(2048, 4), CacheLevel(16384, 8), CacheLevel(1 << 20, 16))
     k = ln.matmul[f"cpp.{variant}"]
     whole = simulate(k, a, b, caches=caches)
-    part = Replay.of(k, (a, b), caches)._in_part(traffic._LOOPS["matmul", variant][1], 96)
+    part = Replay.of(k, (a, b), caches)._in_part(traffic._LOOPS["matmul"][variant][1], 96)
     assert part.accesses == whole.accesses
     assert part.asked == whole.asked
     for level in whole.levels:
@@ -291,7 +291,7 @@ def test_a_pass_over_the_operands_stands_for_a_first_call(variant):
     k = ln.matmul[f"cpp.{variant}"]
     whole = simulate(k, a, b, caches=caches)
     replay = Replay.of(k, (a, b), caches)
-    once = replay.within(int(1.5 * traffic._LOOPS["matmul", variant][0] * 160**3))
+    once = replay.within(int(1.5 * traffic._LOOPS["matmul"][variant][0] * 160**3))
     assert "after each operand" in once.how
     assert once.found.keys() == whole.found.keys()
     for level in whole.levels[:2]:

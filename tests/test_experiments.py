@@ -12,7 +12,7 @@ import pytest
 from click.testing import CliRunner
 from loopnest import nn
 from loopnest.cli import main
-from loopnest.learn.experiments import EXPERIMENTS, bias_correction, similarity, summation, to_json
+from loopnest.learn.experiments import EXPERIMENTS, summation, to_json
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="what they call is tested elsewhere")
 
@@ -87,37 +87,6 @@ def test_larger_batches_need_fewer_steps_and_more_examples_for_the_same_loss():
     assert steps[1] * middle.batch > 2 * steps[0] * small.batch
 
 
-def test_words_of_one_subject_have_larger_cosines_and_shuffled_text_has_none_of_it():
-    found = data_of("similarity")
-    within, between = found.within_and_between(found.cosines)
-    assert within > 1.8 * between
-    lost, rest = found.within_and_between(found.shuffled)
-    assert lost < 1.2 * rest
-    assert len(found.shown) == 16
-
-
-@pytest.mark.parametrize(("word", "near"), [("rows", "columns"), ("softmax", "logits"), ("row", "column")])
-def test_the_nearest_words_have_the_same_neighbours(word, near):
-    assert near in [other for other, _ in data_of("similarity").neighbours(word, 12)]
-
-
-def test_neighbours_are_by_the_cosine_of_their_vectors():
-    found = data_of("similarity")
-    (other, angle), *_ = found.neighbours("cache")
-    x, y = (found.vectors[found.words.index(word)] for word in ("cache", other))
-    assert angle == pytest.approx(x @ y / np.linalg.norm(x) / np.linalg.norm(y))
-
-
-def test_ppmi_of_a_text_made_by_hand():
-    """Four words, two pairs that only ever stand together: log(p(a, b) / (p(a) p'(b))) with p' of equal frequencies."""
-    words, vectors = similarity.ppmi([["tea", "cup"], ["axe", "log"]] * 10)
-    assert words == ("axe", "cup", "log", "tea")
-    expected = np.zeros((4, 4))
-    for a, b in ((0, 2), (2, 0), (1, 3), (3, 1)):
-        expected[a, b] = np.log(10 / (10 * 0.25))
-    np.testing.assert_allclose(vectors, expected)
-
-
 def test_gradients_shrink_by_sigmoid_stay_with_relu_and_he_and_blow_up_with_twice_its_weights():
     found = data_of("depth")
     assert found.stacks["sigmoid, xavier"].factor < 0.25  # its slope is 1/4 at most
@@ -143,20 +112,6 @@ def test_depths_gradients_are_those_of_the_network():
         return dz.sum(axis=0)
 
     np.testing.assert_allclose(network.backward(dy, trace)["b1"], gradient(x))
-
-
-def test_with_bias_correction_steps_are_one_rate_long_and_without_it_up_to_six_times():
-    found = data_of("bias-correction")
-    np.testing.assert_allclose(found.with_correction, 1, rtol=1e-9)
-    np.testing.assert_allclose(found.without, found.formula, rtol=1e-9)
-    assert found.without[0] == pytest.approx(0.1 / 0.001**0.5)
-    assert 6.5 < max(found.without) < 6.6
-    assert found.without[999] > 1.25
-    assert max(found.losses_without) > 2 * max(found.losses_with)
-
-
-def test_the_formula_is_the_papers():
-    assert (bias_correction.BETA1, bias_correction.BETA2) == (0.9, 0.999)
 
 
 def test_in_a_ravine_momentum_is_far_ahead_of_sgd_and_only_the_scaling_ones_notice_a_turn():
@@ -267,9 +222,9 @@ def test_the_command_prints_text_and_finding_and_draws(tmp_path):
 
 
 def test_the_command_gives_json():
-    record = json.loads(run("bias-correction", "--json").output)
-    assert record["name"] == "bias-correction"
-    assert len(record["without"]) == 3000
+    record = json.loads(run("depth", "--json").output)
+    assert record["name"] == "depth"
+    assert record["layers"] == 20
 
 
 def test_wrong_names_and_options_are_refused():

@@ -57,5 +57,5 @@ def command(number: int | None, folder: Path, checks: bool, solution: bool, seco
     if as_json:
         print_json(attempt.to_json())
     else:
-        show(report(attempt, console().width))
+        show(report(attempt))
     raise SystemExit(attempt.exit_code)

@@ -196,27 +196,20 @@ def estimate(
 # --- how a call is cut into parts
 
 
-_LOOPS: Mapping[tuple[str, str], tuple[float, str | None]] = {
-    ("matmul", "naive"): (2, "rows"),
-    ("matmul", "jik"): (2, "cols"),
-    ("matmul", "reordered"): (4, "rows"),
-    ("matmul", "jki"): (4, "cols"),
-    ("matmul", "kij"): (4, "inner"),
-    ("matmul", "kji"): (4, "inner"),
-    ("matmul", "blocked"): (2.5, None),
-    ("matmul", "blocked_with"): (2.5, None),
-    ("matmul", "register_tiled"): (0.25, None),
-    ("matmul", "packed"): (0.25, None),
-    ("matmul", "prefetched"): (0.25, None),
-    ("transpose", "naive"): (2, "rows"),
-    ("transpose", "column_wise"): (2, "cols"),
-    ("transpose", "blocked"): (4, "rows"),
-    ("sum", "row_wise"): (1, "rows"),
-    ("sum", "column_wise"): (1, "cols"),
-    ("sum", "simd"): (1, "rows"),
-    ("add", "scalar"): (3, "rows"),
-    ("add", "vectorized"): (3, "rows"),
-    ("add", "simd"): (3, "rows"),
+_LOOPS: Mapping[str, Mapping[str, tuple[float, str | None]]] = {
+    "matmul": {
+        "naive": (2, "rows"),
+        "jik": (2, "cols"),
+        "reordered": (4, "rows"),
+        "jki": (4, "cols"),
+        "kij": (4, "inner"),
+        "kji": (4, "inner"),
+        **dict.fromkeys(("blocked", "blocked_with"), (2.5, None)),
+        **dict.fromkeys(("register_tiled", "packed", "prefetched"), (0.25, None)),
+    },
+    "transpose": {"naive": (2, "rows"), "column_wise": (2, "cols"), "blocked": (4, "rows")},
+    "sum": {"row_wise": (1, "rows"), "column_wise": (1, "cols"), "simd": (1, "rows")},
+    "add": dict.fromkeys(("scalar", "vectorized", "simd"), (3, "rows")),
 }
 """Accesses for each multiply-add or element, and the axis of the outermost loop; None where a part of that loop does
 not stand for the whole."""
@@ -287,21 +280,19 @@ class Replay:
         return self._run(self.operands, record=True)[3]
 
     def _run(self, operands: Sequence[Array], record: bool) -> tuple[Array, list[int], list[int], Array]:
-        stream = self.stream
-        return self._simulator.run(
-            stream.operation, stream.variant, isa(), list(operands), list(self.operands), stream.blocks, record
-        )
+        loops, views, memory = self.stream, list(operands), list(self.operands)
+        return self._simulator.run(loops.operation, loops.variant, isa(), views, memory, loops.blocks, record)
 
     def key(self, most: int) -> str:
         """A name for the result: a hash of all that it depends on, the extension's build included."""
         extension = os.stat(Path(_core.__file__ or ""))
-        layouts = [(x.shape, x.strides, _offset(x)) for x in self.operands]
+        layouts = [(x.shape, x.strides) for x in self.operands]
         facts = self.stream, isa(), layouts, self.caches, most, extension.st_size, extension.st_mtime_ns
         return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
 
     def within(self, most: int) -> Traffic | None:
         """The traffic of a warm call, with about `most` simulated accesses; None where that is not enough."""
-        of_each, outermost = _LOOPS[self.stream.operation, self.stream.variant]
+        of_each, outermost = _LOOPS[self.stream.operation][self.stream.variant]
         first = self.operands[0].shape
         sizes = (*first, self.operands[1].shape[1]) if self.stream.operation == "matmul" else first  # (m, k, n), (m, n)
         whole = of_each * float(np.prod(sizes, dtype=float))
@@ -326,22 +317,15 @@ class Replay:
         self.run(cut(slice(0, _TURNS), *self.operands))
         counted = self.run(cut(slice(_TURNS, 2 * _TURNS), *self.operands))
         once = self.run(cut(slice(0, 0), *self.operands))
-        how = f"{_TURNS} of {turns} turns of the outermost loop replayed"
-        return _scaled(counted, once, turns / _TURNS, how)
 
+        def whole(part: int, fixed: int) -> int:
+            return round(fixed + turns / _TURNS * (part - fixed))
 
-def _offset(x: Array) -> int:
-    """From the first byte of its memory to its element [0, 0]."""
-    return int(-sum(min(0, (n - 1) * stride) for n, stride in zip(x.shape, x.strides, strict=True)))
-
-
-def _scaled(part: Traffic, once: Traffic, factor: float, how: str) -> Traffic:
-    def whole(count: int, fixed: int) -> int:
-        return int(fixed + factor * (count - fixed) + 0.5)
-
-    def each(counts: Sequence[int], fixed: Sequence[int]) -> tuple[int, ...]:
-        return tuple(map(whole, counts, fixed))
-
-    found = {name: each(counts, once.found[name]) for name, counts in part.found.items()}
-    asked = {name: whole(count, once.asked[name]) for name, count in part.asked.items()}
-    return Traffic(part.line, part.levels, found, asked, each(part.written_back, once.written_back), how)
+        return Traffic(
+            counted.line,
+            counted.levels,
+            {name: tuple(map(whole, found, once.found[name])) for name, found in counted.found.items()},
+            {name: whole(nbytes, once.asked[name]) for name, nbytes in counted.asked.items()},
+            tuple(map(whole, counted.written_back, once.written_back)),
+            f"{_TURNS} of {turns} turns of the outermost loop replayed",
+        )

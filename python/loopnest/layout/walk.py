@@ -2,8 +2,8 @@
 
 >>> from loopnest.layout.walk import picture_svg, walk
 >>> down = walk("matmul", "ijk", n=8)               # through a tiny cache, so that a small matrix does not fit
->>> [str(step) for step in down.steps[:5]]
-['a[0,0] miss', 'b[0,0] miss', 'a[0,1] hit', 'b[1,0] miss', 'a[0,2] hit']
+>>> [(step.operand, step.elements[0], step.miss) for step in down.steps[1:4]]
+[('b', (0, 0), True), ('a', (0, 1), False), ('b', (1, 0), True)]
 >>> down.misses("b") > down.misses("a")             # b is walked down its columns
 True
 >>> picture_svg(down)[:4]
@@ -85,10 +85,6 @@ class Step:
     write: bool
     miss: bool
 
-    def __str__(self) -> str:
-        i, j = self.elements[0] if self.elements else (0, 0)
-        return f"{self.operand}[{i},{j}] {'miss' if self.miss else 'hit'}"
-
 
 @dataclass(frozen=True)
 class Grid:
@@ -127,9 +123,8 @@ class Walk:
 
     @property
     def about_cache(self) -> str:
-        size, line = self.cache.size, self.cache.line
-        shape = f"{size // line} lines of {line // ITEM} elements, {self.cache.ways} ways"
-        return f"a cache of {size} bytes in {shape}, empty at first"
+        lines, elements = self.cache.size // self.cache.line, self.cache.line // ITEM
+        return f"a cache of {lines} lines of {elements} elements, {self.cache.ways} ways, empty at first"
 
     def grid(self, operand: Operand) -> Grid:
         shape = operand.rows, operand.cols
@@ -292,12 +287,7 @@ def picture(walked: Walk, width: int = 80, coloured: bool = True) -> Iterator[Re
             legend.append("  " if coloured else sign, style=f"on {colour}")
         yield legend.append(f" {high}")
         grids = [_text_grid(walked, x, title, digits if numbered else 2, numbered, coloured) for x in shown]
-        if sum(grid.cell_len // (grid.plain.count("\n") + 1) + 2 for grid in grids) <= width:
-            row = Table.grid(padding=(0, 2, 0, 0))
-            row.add_row(*grids)
-            yield row
-        else:
-            yield Columns(grids, padding=(0, 2))
+        yield Columns(grids, padding=(0, 2))
         yield Text()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("operand", "order", "touches", "misses", "of them", "main step in memory"):
@@ -307,9 +297,7 @@ def picture(walked: Walk, width: int = 80, coloured: bool = True) -> Iterator[Re
         step = f"{stride[0]:+d} elements ({100 * stride[1]:.0f} %)" if stride else "none"
         table.add_row(x.name, x.order, str(touches), str(misses), f"{100 * misses / max(touches, 1):.0f} %", step)
     yield table
-    first = ", ".join(str(step) for step in walked.steps[: 2 * width // 15] if step.elements)
-    yield Text(f"\nfirst: {first}, …")
-    yield Text(walked.sentence(), style="bold")
+    yield Text(f"\n{walked.sentence()}", style="bold")
 
 
 def _text_grid(walked: Walk, x: Operand, title: str, cell_width: int, numbered: bool, coloured: bool) -> Text:
@@ -353,18 +341,22 @@ def picture_svg(walked: Walk) -> str:
 
 def _draw(ax: Any, grid: Grid, title: str) -> None:
     """A field for each touched element, its number where there is room, and a line in the order of first touches."""
-    from matplotlib.patches import Rectangle
+    from matplotlib.colors import to_rgb
 
     shown, (rows, columns) = cells(grid, title), grid.first.shape
-    for (i, j), (number, share) in shown.items():
+    colours = np.ones((rows, columns, 3))
+    for at, (number, share) in shown.items():
         colour = on_scale(SCALES[title][0], share)
-        ax.add_patch(Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=colour, edgecolor=CARD, linewidth=1, clip_on=False))
+        colours[at] = to_rgb(colour)
         if columns <= LARGEST_NUMBERED:
-            ax.text(j, i, number, ha="center", va="center", size=7.5, color=text_on(colour))
+            ax.text(*reversed(at), number, ha="center", va="center", size=7.5, color=text_on(colour))
+    ax.imshow(colours, interpolation="nearest")
     if title != "misses":
         order = sorted(shown, key=lambda at: grid.first[at])
         ax.plot([j for _, j in order], [i for i, _ in order], color=CARD, alpha=0.5, linewidth=1.2)
-    ax.set(xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5), aspect="equal", xticks=[], yticks=[])
-    ax.grid(False)
-    for spine in ax.spines.values():
-        spine.set_visible(False)
+    ax.set(xticks=[], yticks=[])
+    ax.set_xticks(np.arange(columns - 1) + 0.5, minor=True)
+    ax.set_yticks(np.arange(rows - 1) + 0.5, minor=True)
+    ax.tick_params(which="minor", length=0)
+    ax.grid(which="minor", color=CARD, linewidth=1)
+    ax.spines[:].set_visible(False)

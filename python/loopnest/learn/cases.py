@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from .in_child import Watched
+from .in_child import ORDERS, Watched
 
 Array = np.ndarray[Any, Any]
 
@@ -63,9 +63,6 @@ def vectors() -> Iterator[Case]:
         yield Case(about, function, {"x": np.array(x, float), "y": np.array(y, float)}, {f"{function}(x, y)": expected})
 
 
-ORDERS = ("ijk", "ikj", "jik", "jki", "kij", "kji")
-
-
 def loop_orders() -> Iterator[Case]:
     a, b = np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([[1.0, 0, 2, -1], [0, 1, -1, 2], [1, 1, 0, 0]])
     sizes = {"i": 2, "k": 3, "j": 4}
@@ -103,22 +100,18 @@ def strides() -> Iterator[Case]:
         yield Case(f"{shape[0]} x {shape[1]}", "transpose", arguments, {"b": a.T.copy()})
 
 
-def _matmul(m: int, k: int, n: int, about: str = "", *, c: bool = False) -> Case:
-    """A product that is written to a third argument. c: in C++ and CUDA C++, in float32 with the sizes after it."""
-    dtype = np.float32 if c else np.float64
-    a: Array = _small(m, k).astype(dtype)
-    b: Array = _small(k, n).astype(dtype)
-    arguments = {"a": a, "b": b, "c": np.full((m, n), np.nan, dtype)} | ({"m": m, "n": n, "k": k} if c else {})
-    sizes = f"{m} x {k} by {k} x {n}"
-    return Case(f"{sizes}: {about}" if about else sizes, "matmul", arguments, {"c": a @ b})
+def products(*sizes: tuple[int, int, int], c: bool = False) -> Callable[[], Iterator[Case]]:
+    """Products m x k by k x n, written to a third argument. c: in C++ and CUDA C++, in float32 with the sizes."""
 
+    def made() -> Iterator[Case]:
+        dtype = np.float32 if c else np.float64
+        for m, k, n in sizes:
+            x: Array = _small(m, k).astype(dtype)
+            y: Array = _small(k, n).astype(dtype)
+            arguments = {"a": x, "b": y, "c": np.full((m, n), np.nan, dtype)} | ({"m": m, "n": n, "k": k} if c else {})
+            yield Case(f"{m} x {k} by {k} x {n}", "matmul", arguments, {"c": x @ y})
 
-def blocked() -> Iterator[Case]:
-    yield _matmul(64, 64, 64, "whole blocks")
-    yield _matmul(40, 32, 38, "blocks at the edges that are not whole")
-    yield _matmul(3, 2, 4)
-    yield _matmul(1, 1, 1)
-    yield _matmul(33, 70, 31)
+    return made
 
 
 def many_sums() -> Iterator[Case]:
@@ -126,30 +119,6 @@ def many_sums() -> Iterator[Case]:
         x, y = _small(n).astype(np.float32), _small(n)[::-1].astype(np.float32)
         arguments = {"x": x, "y": y, "result": np.full(1, np.nan, np.float32), "n": n}
         yield Case(f"{n} element{'' if n == 1 else 's'}", "dot", arguments, {"result": np.array([x @ y])})
-
-
-def tiles() -> Iterator[Case]:
-    yield _matmul(4, 3, 32, "one whole tile", c=True)
-    yield _matmul(8, 5, 64, "four whole tiles", c=True)
-    yield _matmul(6, 4, 40, "a tile, and edges", c=True)
-    yield _matmul(1, 1, 1, c=True)
-    yield _matmul(3, 7, 5, c=True)
-    yield _matmul(35, 33, 70, c=True)
-
-
-def shares() -> Iterator[Case]:
-    yield _matmul(12, 8, 8, "12 rows")
-    yield _matmul(13, 8, 8, "13 rows, which 2 threads or 4 cannot share equally")
-    yield _matmul(1, 3, 2, "one row")
-    yield _matmul(5, 2, 3)
-    yield _matmul(101, 40, 30)
-
-
-def gpu_tiles() -> Iterator[Case]:
-    yield _matmul(16, 16, 16, "one tile", c=True)
-    yield _matmul(16, 40, 16, "three tiles along k", c=True)
-    yield _matmul(19, 17, 21, "edges", c=True)
-    yield _matmul(1, 33, 2, c=True)
 
 
 def neurons() -> Iterator[Case]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,93 +19,86 @@ from .exercises import Attempt, Failure, Result
 Array = np.ndarray[Any, Any]
 
 DRAWN = 8
-"""Rows and columns up to which a matrix is drawn as numbers; a larger one is drawn as one sign for each element."""
-
-MAPPED = 72
-"""Rows and columns up to which a matrix is drawn at all."""
+"""Rows and columns up to which a matrix is drawn."""
 
 
-def report(attempt: Attempt, width: int = 80) -> Iterator[RenderableType]:
+def report(attempt: Attempt) -> Iterator[RenderableType]:
     """The lines and tables to print."""
     if attempt.outcome == "not-here":
         yield Text.assemble(("not here: ", "yellow"), attempt.reason)
         return
     if attempt.failure is not None:
-        yield from _wrong(attempt, attempt.failure, width)
+        yield from _failure(attempt, attempt.failure)
         return
     cases = f"{attempt.cases} small cases"
     if attempt.outcome == "refused":
-        yield Text.assemble(("not yet. ", "bold red"), f"The {cases} are right, but the judge found an error:")
+        yield Text.assemble(("not yet. ", "bold red"), f"The {cases} are right, but the judge found an error:\n")
     else:
         judged = ", and all calls of `loopnest check`" if attempt.verdict is not None else ""
-        yield Text.assemble(("right: ", "bold green"), f"{cases}{judged}.")
+        yield Text.assemble(("right: ", "bold green"), f"{cases}{judged}.\n")
     if attempt.verdict is not None:
         from ..check.tables import footer
         from ..check.tables import report as verdict_report
 
-        yield Text("")
         yield from verdict_report(attempt.verdict)
         if attempt.verdict.timing is not None:
             yield Text(footer(attempt.verdict.timing), style="dim")
     elif attempt.times:
-        yield Text("")
-        yield _times(attempt)
+        table = Table("", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+        for column in ("time", "times as fast as the slowest"):
+            table.add_column(column, justify="right")
+        slowest = max(attempt.times.values())
+        for name, seconds in sorted(attempt.times.items(), key=lambda pair: -pair[1]):
+            text = Text(name, style="bold" if name.startswith("your") else "")
+            table.add_row(text, duration(seconds), f"{slowest / seconds:,.1f}")
+        yield table
     elif attempt.reason:
         yield Text(attempt.reason, style="dim")
     if attempt.outcome == "right":
         yield Text(f"\nloopnest exercise {attempt.number} --solution   one way to do it", style="dim")
 
 
-def _wrong(attempt: Attempt, failure: Failure, width: int) -> Iterator[RenderableType]:
-    word = {"wrong": "wrong", "raised": "an error", "missing": "missing", "does-not-build": "it does not build"}
-    title = word.get(attempt.outcome, attempt.outcome)
-    before = f" after {attempt.passed} right {'case' if attempt.passed == 1 else 'cases'}" if attempt.passed else ""
+def _failure(attempt: Attempt, failure: Failure) -> Iterator[RenderableType]:
+    title = {"raised": "an error", "does-not-build": "it does not build"}.get(attempt.outcome, attempt.outcome)
     if attempt.outcome == "does-not-build":
         yield Text.assemble((title, "bold red"), ":")
         yield Padding(Text(failure.message), (0, 0, 0, 2))
         return
+    before = f" after {attempt.passed} right {'case' if attempt.passed == 1 else 'cases'}" if attempt.passed else ""
     yield Text.assemble((title, "bold red"), f": {failure.function}, {failure.about}{before} (of {attempt.cases})\n")
     if attempt.outcome != "missing":
-        yield from _drawn(failure, width)
+        yield Columns([_value(name, x) for name, x in failure.shown.items()], padding=(0, 4))
+    for result in failure.results:
+        if result.wrong is None or result.wrong.any():
+            yield Text("")
+            yield from _result(result)
     if failure.message:
         yield Text(failure.message)
     if attempt.starter:
         yield Text("\nThis is the starter, unchanged: fill it in, and check again.", style="dim")
 
 
-def _drawn(failure: Failure, width: int) -> Iterator[RenderableType]:
-    yield Columns([_value(name, x, None) for name, x in failure.shown.items()], padding=(0, 4))
-    for result in failure.results:
-        if result.wrong is not None and not result.wrong.any():
-            continue
-        yield Text("")
-        yield from _result(result, width)
-
-
-def _result(result: Result, width: int) -> Iterator[RenderableType]:
-    if result.wrong is None:
-        got = np.shape(result.got) if isinstance(result.got, np.ndarray | tuple | list) else type(result.got).__name__
-        yield Text(f"{result.name}: expected shape {np.shape(result.expected)}, got {got}: {_short(result.got)}")
-        yield _value("expected", result.expected, None)
-        return
+def _result(result: Result) -> Iterator[RenderableType]:
     expected, got, wrong = result.expected, result.got, result.wrong
+    if wrong is None:
+        what = np.shape(got) if isinstance(got, np.ndarray | tuple | list) else type(got).__name__
+        shown = textwrap.shorten(repr(got), 60, placeholder="…")
+        yield Text(f"{result.name}: expected shape {np.shape(expected)}, got {what}: {shown}")
+        yield _value("expected", expected)
+        return
     if expected.ndim == 0:
         yield Text.assemble(f"{result.name}: expected {_number(expected)}, got ", (_number(got), "bold red"))
         return
     count = f"{int(wrong.sum())} of {wrong.size} elements"
     yield Text(f"{result.name}: {count} {'are' if wrong.sum() != 1 else 'is'} wrong")
-    rows, cols = (1, len(expected)) if expected.ndim == 1 else expected.shape[-2:]
-    if max(rows, cols) <= DRAWN and expected.ndim <= 2:
-        yield Columns([_value("expected", expected, None), _value("yours (wrong: *)", got, wrong)], padding=(0, 4))
-    elif rows <= MAPPED and cols <= min(MAPPED, width - 2) and expected.ndim <= 2:
-        yield _map(np.atleast_2d(wrong))
+    if expected.ndim <= 2 and max(expected.shape) <= DRAWN:
+        yield Columns([_value("expected", expected), _value("yours (wrong: *)", got, wrong)], padding=(0, 4))
     first = tuple(int(i) for i in np.argwhere(wrong)[0])
-    yield Text(
-        f"the first: [{', '.join(map(str, first))}] expected {_number(expected[first])}, got {_number(got[first])}"
-    )
+    at = ", ".join(map(str, first))
+    yield Text(f"the first: [{at}] expected {_number(expected[first])}, got {_number(got[first])}")
 
 
-def _value(name: str, x: Any, wrong: Array | None) -> RenderableType:
+def _value(name: str, x: Any, wrong: Array | None = None) -> RenderableType:
     """A small matrix or vector as a table of its numbers, the wrong ones marked by *; anything else in one line."""
     array = np.asarray(x)
     if array.ndim == 0 or isinstance(x, tuple | str):
@@ -125,34 +119,5 @@ def _value(name: str, x: Any, wrong: Array | None) -> RenderableType:
     return Group(Text(name, style="dim"), grid if array.size else Text("(empty)", style="dim"))
 
 
-def _map(wrong: Array) -> RenderableType:
-    """A sign for each element: . right, # wrong."""
-    text = Text("yours: . right, # wrong\n", style="dim")
-    for row in wrong:
-        for bad in row:
-            text.append("#" if bad else ".", style="bold red" if bad else "dim")
-        text.append("\n")
-    text.right_crop(1)
-    return text
-
-
 def _number(x: Any) -> str:
     return f"{float(x):.5g}" if np.asarray(x).dtype.kind in "fiub" else str(x)
-
-
-def _short(x: Any) -> str:
-    text = " ".join(repr(x).split())
-    return text if len(text) <= 60 else text[:57] + "…"
-
-
-def _times(attempt: Attempt) -> RenderableType:
-    """The rivals, the slowest first, with their speed as a multiple of the slowest one's."""
-    times = sorted(attempt.times, key=lambda t: -t.seconds)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("")
-    table.add_column("time", justify="right")
-    table.add_column("times as fast as the slowest", justify="right")
-    for t in times:
-        style = "bold" if t.name.startswith("your") else ""
-        table.add_row(Text(t.name, style=style), duration(t.seconds), f"{times[0].seconds / t.seconds:,.1f}")
-    return table

@@ -1,8 +1,8 @@
 """The exercises, and how a learner's file is checked.
 
-A check has three steps. First small cases, in a process of its own; the first wrong one is drawn. Then, for a kernel of
-one of the operations, the judge of `loopnest check`, which tries more and times it. Any other file is timed against
-rivals.
+First come small cases, in a process of its own; the first wrong one is drawn. Then, for a kernel of
+one of the operations, the judge of `loopnest check`, which tries more and times it. The loop orders of exercise 2 are
+timed against rungs of the ladder.
 
 >>> from loopnest.learn import EXERCISES
 >>> EXERCISES[1].file
@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,9 +25,9 @@ from ..backends import user_file
 from ..backends.compiler import NoCompilerError, find
 from ..backends.cuda_on_cpu import why_not_here
 from ..output.files import save_new
-from . import cases, rivals
+from . import cases
 from .cases import Case
-from .in_child import MissingFunctionError, Watched, call
+from .in_child import MissingFunctionError, Watched, call, race_orders
 from .lessons import folder
 
 if TYPE_CHECKING:
@@ -52,7 +52,6 @@ class Exercise:
     task       in a sentence
     cases      makes the small cases, the simplest first
     operation  the operation whose kernel the file holds, for the judge; "" for any other file
-    rivals     what any other file is timed against; None if it is not timed
     threads    for the judge
     """
 
@@ -61,7 +60,6 @@ class Exercise:
     task: str
     cases: Callable[[], Iterator[Case]]
     operation: str = ""
-    rivals: rivals.Rivals | None = None
     threads: int = 1
 
     @property
@@ -79,43 +77,44 @@ class Exercise:
 
     def why_not_here(self) -> str | None:
         """Why it cannot be checked on this machine, with the fix, or None where it can."""
-        if self.suffix == ".cu":
-            return why_not_here()
         try:
             if self.suffix == ".cpp":
                 find("c++")
         except NoCompilerError as error:
             return str(error)
-        return None
+        return why_not_here() if self.suffix == ".cu" else None
 
+
+_BLOCKED = cases.products((3, 2, 4), (1, 1, 1), (64, 64, 64), (40, 32, 38), (33, 70, 31))
+_TILES = cases.products((4, 3, 32), (8, 5, 64), (6, 4, 40), (1, 1, 1), (3, 7, 5), (35, 33, 70), c=True)
+_SHARES = cases.products((12, 8, 8), (13, 8, 8), (1, 3, 2), (5, 2, 3), (101, 40, 30))
+_GPU_TILES = cases.products((16, 16, 16), (16, 40, 16), (19, 17, 21), (1, 33, 2), c=True)
 
 EXERCISES: dict[int, Exercise] = {
     exercise.number: exercise
     for exercise in (
         Exercise(1, ".py", "Write the dot product of two vectors, and the cosine of the angle between them.",
-                 cases.vectors, operation="dot"),
+                 cases.vectors, "dot"),
         Exercise(2, ".py", "Write the product of two matrices, lists of rows, in all six orders of its three loops.",
-                 cases.loop_orders, rivals=rivals.loop_orders),
+                 cases.loop_orders),
         Exercise(3, ".py", "Compute strides, offsets and broadcasts by hand, and write a transposed copy.",
-                 cases.strides, operation="transpose"),
+                 cases.strides, "transpose"),
         Exercise(4, ".py", "Block the product's loops; every size must be right, also where no block divides it.",
-                 cases.blocked, operation="matmul"),
+                 _BLOCKED, "matmul"),
         Exercise(5, ".cpp", "Write a dot product with many independent sums, in C++: it becomes vector instructions.",
-                 cases.many_sums, operation="dot"),
+                 cases.many_sums, "dot"),
         Exercise(6, ".cpp", "Keep a tile of the product in registers, and compute the edges too, in C++.",
-                 cases.tiles, operation="matmul"),
+                 _TILES, "matmul"),
         Exercise(7, ".py", "Divide the product's rows among threads, so that no row is left out.",
-                 cases.shares, operation="matmul", threads=2),
+                 _SHARES, "matmul", threads=2),
         Exercise(8, ".cu", "Load tiles into shared memory along all of k, in CUDA C++, simulated without a GPU.",
-                 cases.gpu_tiles),
+                 _GPU_TILES),
         Exercise(9, ".py", "Write a layer of neurons, and a cross-entropy that is right for large logits.",
-                 cases.neurons, operation="cross_entropy"),
+                 cases.neurons, "cross_entropy"),
         Exercise(10, ".py", "Go back through a two-layer network, and return the gradients of all its parameters.",
-                 cases.gradients, rivals=rivals.gradients),
-        Exercise(11, ".py", "Write a step of Adam with its bias correction, in place.",
-                 cases.adam_steps, rivals=rivals.adam_steps),
-        Exercise(12, ".py", "Compose attention from loopnest's matmul and softmax.",
-                 cases.attention, rivals=rivals.attention),
+                 cases.gradients),
+        Exercise(11, ".py", "Write a step of Adam with its bias correction, in place.", cases.adam_steps),
+        Exercise(12, ".py", "Compose attention from loopnest's matmul and softmax.", cases.attention),
     )
 }  # fmt: skip
 """By number; each belongs to the lesson of its number."""
@@ -143,14 +142,6 @@ class Failure:
 
 
 @dataclass(frozen=True)
-class Timed:
-    """A rival's best time of a call, in seconds."""
-
-    name: str
-    seconds: float
-
-
-@dataclass(frozen=True)
 class Attempt:
     """What the check found.
 
@@ -158,6 +149,7 @@ class Attempt:
              (the small cases are right, and the judge found an error) or "not-here" (this machine cannot check it)
     passed   small cases that were right before the first wrong one
     cases    small cases in all
+    times    of exercise 2: the best time of a product in seconds, by loop order and by rung
     reason   why it cannot be checked here, or was not timed
     starter  whether the file is the starter, unchanged
     """
@@ -169,7 +161,7 @@ class Attempt:
     cases: int = 0
     failure: Failure | None = None
     verdict: Verdict | None = None
-    times: tuple[Timed, ...] = ()
+    times: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     starter: bool = False
 
@@ -227,68 +219,64 @@ def check_exercise(
 
 
 def _tried(exercise: Exercise, path: Path, seconds: float) -> Attempt:
-    """The small cases, and the race against the rivals, in one process."""
+    """The small cases, and the race of the loop orders, in one process."""
     from ..process.session import EndedError, ProcessLimits, Session
 
     small = list(exercise.cases())
     attempt = Attempt(exercise.number, str(path), "right", cases=len(small))
+
+    def failed(outcome: str, passed: int, case: Case, message: str = "", results: tuple[Result, ...] = ()) -> Attempt:
+        failure = Failure(case.function, case.about, case.shown, results, message)
+        return dataclasses.replace(attempt, outcome=outcome, passed=passed, failure=failure)
+
     try:
         built = user_file.build(path, flags=FLAGS)
     except user_file.UserFileError as error:
-        return _failed(attempt, "does-not-build", 0, small[0], str(error))
+        return failed("does-not-build", 0, small[0], str(error))
     end = time.monotonic() + PATIENCE
     with Session(path, ProcessLimits(PATIENCE, MEMORY), end + PATIENCE + 10 * seconds) as child:
         for passed, case in enumerate(small):
             try:
-                outcome, failure = _case(child, path, built, case, end)
+                outcome, message, results = _case(child, path, built, case, max(end - time.monotonic(), 0.1))
             except EndedError as error:
-                late = error.why in ("timed-out", "sleeps")
-                message = (
-                    f"no answer after {PATIENCE:g} seconds: does a loop not end?"
-                    if late
-                    else f"the process died ({error.text}). A read or a write outside of an array does that"
-                )
-                return _failed(attempt, "timed-out" if late else "crashed", passed, case, message)
-            if failure is not None:
-                return dataclasses.replace(attempt, outcome=outcome, passed=passed, failure=failure)
+                if error.why in ("timed-out", "sleeps"):
+                    message = f"no answer after {PATIENCE:g} seconds: does a loop not end?"
+                    return failed("timed-out", passed, case, message)
+                message = f"the process died ({error.text}). A read or a write outside of an array does that"
+                return failed("crashed", passed, case, message)
+            if outcome != "right":
+                return failed(outcome, passed, case, message, results)
         attempt = dataclasses.replace(attempt, passed=len(small))
-        if exercise.rivals and seconds:
+        if exercise.number == 2 and seconds:
             try:
-                limit = PATIENCE + 10 * seconds
-                times = child.run(rivals.time_rivals, exercise.rivals, path, built, seconds, limit=limit)
+                times = child.run(race_orders, path, built, seconds, limit=PATIENCE + 10 * seconds)
+                return dataclasses.replace(attempt, times=times)
             except EndedError as error:
                 return dataclasses.replace(attempt, reason=f"Not timed: {error.text}.")
-            return dataclasses.replace(attempt, times=tuple(Timed(*one) for one in times))
-    untimed = "Not timed: a simulated GPU's times say nothing about a real one's."
-    return dataclasses.replace(attempt, reason=untimed if exercise.suffix == ".cu" else "")
+    return attempt
 
 
-def _failed(attempt: Attempt, outcome: str, passed: int, case: Case, message: str) -> Attempt:
-    failure = Failure(case.function, case.about, case.shown, message=message)
-    return dataclasses.replace(attempt, outcome=outcome, passed=passed, failure=failure)
-
-
-def _case(child: Session, path: Path, built: user_file.Built, case: Case, end: float) -> tuple[str, Failure | None]:
-    """Run one case: the outcome, and the failure unless it is right."""
+def _case(
+    child: Session, path: Path, built: user_file.Built, case: Case, limit: float
+) -> tuple[str, str, tuple[Result, ...]]:
+    """Run one case: the outcome, a message, the results."""
     from ..process.session import FailedInChildError
 
-    failure = Failure(case.function, case.about, case.shown)
     try:
-        limit = max(end - time.monotonic(), 0.1)
         returned, after = child.run(call, path, built, case.function, case.arguments, limit=limit)
     except FailedInChildError as error:
-        own = {MissingFunctionError.__name__: "missing", user_file.UserFileError.__name__: "does-not-build"}
-        outcome = own.get(error.kind, "raised")
+        if error.kind == MissingFunctionError.__name__:
+            return "missing", str(error), ()
+        if error.kind == user_file.UserFileError.__name__:
+            return "does-not-build", str(error), ()
         where = f"{path.name}, line {error.line}: " if error.line else ""
-        text = f"{where}{error.kind}: {error}" + (f", in `{error.code}`" if error.code else "")
-        return outcome, dataclasses.replace(failure, message=str(error) if error.kind in own else text)
+        return "raised", f"{where}{error.kind}: {error}" + (f", in `{error.code}`" if error.code else ""), ()
     values = _results(case, returned, after)
     if isinstance(values, str):
-        return "wrong", dataclasses.replace(failure, message=values)
+        return "wrong", values, ()
     results = tuple(_compared(name, case.expected[name], got, case.tolerance) for name, got in values.items())
-    if all(result.wrong is not None and not result.wrong.any() for result in results):
-        return "right", None
-    return "wrong", dataclasses.replace(failure, results=results)
+    right = all(result.wrong is not None and not result.wrong.any() for result in results)
+    return "right" if right else "wrong", "", results
 
 
 def _results(case: Case, returned: Any, after: Mapping[str, Any]) -> dict[str, Any] | str:

@@ -1,14 +1,20 @@
-"""What runs in the process of a learner's file: calls of its functions, by check's Session.run."""
+"""What runs in the process of a learner's file: calls of its functions, and the race of the loop orders."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..backends.user_file import Built, Functions, load
+from ..operations.matmul import matmul
+from ..timing.turns import Turn, calibrate, run_rounds
+
+ORDERS = ("ijk", "ikj", "jik", "jki", "kij", "kji")
+RUNGS = ("python.naive", "python.reordered", "numpy.naive", "cpp.naive", "cpp.reordered", "numpy.matmul")
 
 _loaded: dict[Path, Functions] = {}
 
@@ -33,6 +39,25 @@ def call(path: Path, built: Built, name: str, arguments: Mapping[str, Any]) -> t
     if not isinstance(returned, int | float | np.generic | np.ndarray | list | tuple | None):
         raise TypeError(f"{name} returned a {type(returned).__name__}, expected a number or an array")
     return returned, arguments
+
+
+def race_orders(path: Path, built: Built, seconds: float) -> dict[str, float]:
+    """The best time of a 64 x 64 product, in seconds: by each of the learner's loop orders, and by rungs of the ladder.
+    All are timed in turn."""
+    n = 64
+    a, b = (np.random.default_rng(seed).standard_normal((n, n)) for seed in (0, 1))
+    rows_a, rows_b = a.tolist(), b.tolist()
+
+    def own(order: str) -> None:
+        function_of(path, built, order)(rows_a, rows_b, [[0.0] * n for _ in range(n)])
+
+    turns = [Turn(f"your {order}", partial(own, order)) for order in ORDERS]
+    turns += [Turn(id, partial(matmul[id], a, b)) for id in RUNGS]
+    for turn in turns:
+        turn.read()  # compiles and loads
+        calibrate([turn], min(0.01, seconds / 50))  # alone: samples as long as the slowest one's would take too long
+    run_rounds(turns, seconds=seconds, least=2)
+    return {turn.name: turn.best for turn in turns}
 
 
 class Watched:

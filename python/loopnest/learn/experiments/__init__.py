@@ -1,4 +1,4 @@
-"""What happens if …? Eight questions about networks and numbers, answered by experiment.
+"""What happens if …? Six questions about networks and numbers, answered by experiment.
 
 An experiment's options come in: a seed, sizes. Data come out, and from them the answer in a sentence, a small table and
 a picture; docs/experiments.md shows them.
@@ -11,12 +11,12 @@ True
 >>> picture = depth.picture(data)  # SVG; needs matplotlib
 """
 
-from . import batch_size, bias_correction, depth, nonlinearity, ravine, similarity, summation, zero_init
+from . import batch_size, depth, nonlinearity, ravine, summation, zero_init
 from .experiment import Experiment, to_json
 
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT
-    for module in (similarity, nonlinearity, zero_init, depth, batch_size, ravine, bias_correction, summation)
+    for module in (nonlinearity, zero_init, depth, batch_size, ravine, summation)
 }
 """All experiments by name, in the order in which they are best read."""
 
