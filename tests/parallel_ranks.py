@@ -107,7 +107,6 @@ CURVES = {
     "tanh": nn.Config(hidden=16, batch=32, epochs=3, seed=4, dtype="float64", activation="tanh"),
     "uneven": nn.Config(hidden=16, batch=47, epochs=8, seed=4, dtype="float64"),  # 24 + 23, the last 12 + 12
     "empty": nn.Config(hidden=16, batch=57, epochs=8, seed=4, dtype="float64"),  # 29 + 28, the last 1 + 0
-    "buckets": nn.Config(hidden=16, batch=32, epochs=2, seed=4, dtype="float64"),
 }
 """Trainings on spirals with 400 examples, which 47 leave a batch of 24 and 57 a batch of 1."""
 
@@ -115,32 +114,14 @@ CURVES = {
 def curves(ranks):
     found = {}
     for name, config in CURVES.items():
-        sizes = {"first_bytes": 1, "bucket_bytes": 1} if name == "buckets" else {}
-        training = parallel.DataParallel(nn.spirals(), config, ranks=ranks, **sizes)
+        training = parallel.DataParallel(nn.spirals(), config, ranks=ranks)
         run = training.run()
         found[name] = {
             "losses": run.losses,
             "accuracy": run.accuracy,
-            "buckets": [bucket.names for bucket in training.buckets],
             "parameters": {key: value.tolist() for key, value in training.network.parameters.items()},
         }
     return found
-
-
-def overlap(ranks):
-    """The order in which a step computes gradients, and begins and ends sums."""
-    training = parallel.DataParallel(nn.spirals(), CURVES["float32"], ranks=ranks, first_bytes=64)
-    order, ready, sum_later = [], training.buckets.ready, ranks.sum_later
-
-    def summed(array, what):
-        order.append(f"begin {what}")
-        wait = sum_later(array, what)
-        return lambda: (order.append(f"wait for {what}"), wait())
-
-    ranks.sum_later, training.buckets.ready = summed, lambda name: (order.append(name), ready(name))
-    training.step(np.arange(32))
-    del ranks.sum_later
-    return order
 
 
 def stopped_and_resumed(ranks, folder):
@@ -239,7 +220,6 @@ def main(folder):
             "trained": trained_apart(ranks),
             "collectives": collectives(ranks),
             "curves": curves(ranks),
-            "overlap": overlap(ranks),
             "stopped": stopped_and_resumed(ranks, folder),
             "refusals": refusals(ranks),
         }

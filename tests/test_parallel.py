@@ -21,8 +21,6 @@ from click.testing import CliRunner
 from loopnest import nn, parallel
 from loopnest.backends.threads import processors
 from loopnest.cli.parallel import command
-from loopnest.parallel import ranks as ranks_module
-from loopnest.parallel.data_parallel import Buckets
 from parallel_ranks import CURVES
 from test_messages import refused
 
@@ -178,19 +176,6 @@ def test_ranks_train_to_the_curve_of_one_process_with_the_joined_batch(found, na
 
 
 @needs_ranks
-def test_each_gradient_has_a_bucket_of_its_own_where_buckets_are_small(found):
-    assert found[0]["curves"]["buckets"]["buckets"] == [["b2"], ["w2"], ["b1"], ["w1"]]
-
-
-@needs_ranks
-def test_the_last_layers_sum_is_under_way_while_the_first_layers_gradient_is_made(found):
-    last, first = "the gradients of b2, w2", "the gradients of b1, w1"
-    begun = ["begin the loss", "b2", "w2", f"begin {last}", "b1", "w1", f"begin {first}"]
-    for record in found:
-        assert record["overlap"] == [*begun, "wait for the loss", f"wait for {last}", f"wait for {first}"]
-
-
-@needs_ranks
 def test_ranks_stop_after_the_same_step_when_one_wishes_to_and_go_on_bit_for_bit(found):
     for record in found:
         stopped = record["stopped"]
@@ -317,17 +302,16 @@ class TwoInOne(nn.Training):
 
     def _gradients(self, batch):
         parts = [batch[part] for part in parallel.split(len(batch), 2)]
-        made = []
-        for part in parts:
-            share = len(part) / len(batch)
-            made.append(self.network.gradients(self._x[part], self._targets[part], share=share))
-        (first_loss, first), (second_loss, second) = made
-        return first_loss + second_loss, {name: first[name] + second[name] for name in first}
+        made = [self.network.gradients(self._x[part], self._targets[part]) for part in parts]
+        loss = sum(of_part * len(part) / len(batch) for (of_part, _), part in zip(made, parts, strict=True))
+        shares = [self.network.dtype.type(len(part) / len(batch)) for part in parts]
+        first, second = ({name: array * s for name, array in g.items()} for (_, g), s in zip(made, shares, strict=True))
+        return loss, {name: first[name] + second[name] for name in first}
 
 
 @needs_ranks
 @linux
-def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_for_bit(tmp_path):
+def test_a_killed_rank_ends_the_job_torchrun_names_it_and_the_training_goes_on_bit_for_bit(tmp_path):
     path = tmp_path / "killed.npz"
     with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path) as job:
         second = under_way(job, path)
@@ -337,7 +321,7 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_f
         assert time.monotonic() - begin < 30
         assert job.running() == []
         said = job.err
-    assert f"rank 0: lost: rank 1 (pid {second} on {socket.gethostname()}) has ended" in said
+    assert "rank 0: lost: a rank has ended, hangs or is late, and the " in said
     assert f"--nproc-per-node 2 -m loopnest parallel train spirals --resume {path}" in said
     root = said[said.index("Root Cause") :]  # torchrun's own table
     assert f"(pid: {second})" in root
@@ -366,7 +350,7 @@ def test_a_killed_rank_ends_the_job_with_its_name_and_the_training_goes_on_bit_f
 @pytest.mark.slow
 @needs_ranks
 @linux
-def test_the_rank_of_another_torchrun_is_named_when_it_is_killed(tmp_path):
+def test_a_killed_rank_of_another_torchrun_ends_the_job(tmp_path):
     """As on two machines. Either torchrun may be the one that keeps the store."""
     path = tmp_path / "c.npz"
     with socket.socket() as free:
@@ -384,14 +368,14 @@ def test_the_rank_of_another_torchrun_is_named_when_it_is_killed(tmp_path):
         assert left.wait() != 0
         assert time.monotonic() - begin < 30
         assert a.running() == b.running() == []
-        assert f"rank 0: lost: rank 1 (pid {second} on" in left.err
+        assert "rank 0: lost: a rank has ended" in left.err
         assert "SIGKILL" in killed.err
 
 
 @pytest.mark.slow
 @needs_ranks
 @linux
-def test_a_rank_that_hangs_is_named_when_the_collectives_time_is_over(tmp_path):
+def test_a_rank_that_hangs_ends_the_job_when_the_collectives_time_is_over(tmp_path):
     path = tmp_path / "c.npz"
     with Job(tmp_path, *TRAIN, *LONG, "--checkpoint", path, "--timeout", "4") as job:
         second = under_way(job, path)
@@ -399,7 +383,6 @@ def test_a_rank_that_hangs_is_named_when_the_collectives_time_is_over(tmp_path):
         begin = time.monotonic()
         job.until(lambda: "lost:" in job.err)
         assert 3 < time.monotonic() - begin < 30
-        assert f"lost: rank 1 (pid {second} on" in job.err
         os.kill(second, signal.SIGCONT)  # or torchrun would wait half a minute before it kills it
         assert job.wait() != 0
         assert job.running() == []
@@ -421,52 +404,6 @@ def test_ranks_whose_torchrun_is_killed_write_their_checkpoint_and_end(tmp_path)
         said = job.err
     assert "since the torchrun that started it has ended" in said
     assert f"stopped after {nn.Training.resume(path, nn.spirals()).step_number} steps" in said
-
-
-def lost(places, store, waiting, monkeypatch):
-    """What rank 1 says if a collective fails and the ranks in `waiting` notice it too."""
-    monkeypatch.setattr(ranks_module, "NOTICE", 0.2)
-    for rank in waiting:
-        store.set(f"noticed/{rank}", "")
-    ranks = parallel.Ranks(1, len(places), places, 1, "gloo", 5.0, store)
-    with pytest.raises(parallel.RankLostError) as said, ranks._waiting("the sum of y"):
-        raise RuntimeError("connection closed")
-    return str(said.value)
-
-
-class Gone:
-    """A store whose torchrun has ended."""
-
-    def check(self, keys):
-        raise RuntimeError("connection refused")
-
-    def set(self, key, value):
-        raise RuntimeError("connection refused")
-
-
-@needs_ranks
-def test_a_rank_that_does_not_notice_the_failure_is_named(monkeypatch):
-    from torch.distributed import HashStore
-
-    places = [parallel.Place(rank, "elsewhere", 100 + rank) for rank in range(3)]
-    assert lost(places, HashStore(), [0, 2], monkeypatch) == (
-        "the sum of y failed, though all ranks are there: connection closed"
-    )
-    assert lost(places, HashStore(), [0], monkeypatch) == (
-        "lost: rank 2 (pid 102 on elsewhere) has ended, hangs or is late, and the sum of y needs all ranks"
-    )
-    both = "lost: one or more of rank 0 (pid 100 on elsewhere), rank 2 (pid 102 on elsewhere) has ended"
-    assert lost(places, HashStore(), [], monkeypatch).startswith(both)
-    assert lost(places, Gone(), [], monkeypatch).startswith(both)
-
-
-@needs_ranks
-def test_of_the_silent_ranks_the_one_whose_process_has_ended_is_named(monkeypatch):
-    ended = subprocess.Popen([sys.executable, "-c", ""])
-    ended.wait(30)
-    here = socket.gethostname()
-    places = [parallel.Place(rank, here, pid) for rank, pid in enumerate((os.getpid(), os.getpid(), ended.pid))]
-    assert lost(places, Gone(), [], monkeypatch).startswith(f"lost: rank 2 (pid {ended.pid} on {here}) has ended")
 
 
 # --- without a start
@@ -491,42 +428,6 @@ def test_parts_are_contiguous_and_differ_by_one_at_most(length, parts):
     sizes = [part.stop - part.start for part in slices]
     assert max(sizes) - min(sizes) <= 1
     assert sizes == sorted(sizes, reverse=True)
-
-
-def test_buckets_are_parts_of_flat_arrays_in_the_order_of_the_backward_pass():
-    parameters = {"w1": np.ones((4, 3)), "b1": np.ones(3), "w2": np.ones((3, 2)), "b2": np.ones(2)}
-    buckets = Buckets(parameters, first_bytes=17, bucket_bytes=1000)
-    assert [bucket.names for bucket in buckets] == [("b2", "w2"), ("b1", "w1")]
-    for bucket in buckets:
-        bucket.array[:] = np.arange(bucket.array.size)
-    np.testing.assert_array_equal(buckets.gradients["w2"], [[2, 3], [4, 5], [6, 7]])
-    assert all(buckets.gradients[name].shape == array.shape for name, array in parameters.items())
-    refused(ValueError, lambda: Buckets(parameters, first_bytes=0), "first_bytes is 0")
-    refused(RuntimeError, buckets.wait, "gradients of 4 parameters are missing")
-
-
-def test_a_layerwise_network_tells_of_gradients_last_layer_first_and_makes_them_where_it_is_told():
-    x, labels = nn.spirals().x[:40], nn.spirals().labels[:40]
-    whole = nn.Network((2, 8, 2), dtype=np.float64)
-    layerwise = nn.Network((2, 8, 2), dtype=np.float64, layerwise=True)
-    loss, gradients = whole.gradients(x, labels)
-    order, out = [], {name: np.full_like(array, np.nan) for name, array in layerwise.parameters.items()}
-    other, made = layerwise.gradients(x, labels, ready=order.append, out=out)
-    assert loss == other
-    assert order == ["b2", "w2", "b1", "w1"]
-    for name, gradient in gradients.items():
-        assert np.shares_memory(made[name], out[name])
-        np.testing.assert_allclose(made[name], gradient, rtol=0, atol=1e-14)
-
-
-def test_shares_of_a_batch_add_up_to_the_whole_ones_loss_and_gradients():
-    x, labels = nn.spirals().x[:40], nn.spirals().labels[:40]
-    network = nn.Network((2, 8, 2), dtype=np.float64)
-    loss, gradients = network.gradients(x, labels)
-    parts = [network.gradients(x[p], labels[p], share=(p.stop - p.start) / 40) for p in (slice(0, 27), slice(27, 40))]
-    assert abs(sum(part[0] for part in parts) - loss) < 1e-15
-    for name, gradient in gradients.items():
-        np.testing.assert_allclose(sum(part[1][name] for part in parts), gradient, rtol=0, atol=1e-15)
 
 
 @needs_ranks

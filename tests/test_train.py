@@ -1,4 +1,4 @@
-"""`loopnest train`: the digits, whole checkpoints, trainings that go on as if nothing had been, comparisons."""
+"""`loopnest train`: the digits, whole checkpoints, trainings that go on as if nothing had been."""
 
 import dataclasses
 import importlib.util
@@ -16,8 +16,6 @@ import pytest
 from click.testing import CliRunner
 from loopnest import nn
 from loopnest.cli import main
-from loopnest.nn import time_to_accuracy as lab
-from loopnest.nn.time_to_accuracy import report, time_to_accuracy
 from test_messages import refused
 
 digits = pytest.mark.skipif(nn.why_no_digits() is not None, reason=str(nn.why_no_digits()))
@@ -135,7 +133,6 @@ def test_the_curves_are_drawn(tmp_path):
         (["xor", "--lr", "-1"], "lr is -1.0"),
         (["xor", "--resume", "nowhere.npz"], "nowhere.npz cannot be read"),
         (["xor", "--resume", "a.npz", "--seed", "1"], "--seed is in the checkpoint"),
-        (["xor", "--compare", "--impl", "cpp"], "--impl is not for --compare"),
         (["xor", "--checkpoint", "no/such/folder.npz"], "there is no folder"),
         (["letters"], "'letters' is not one of"),
     ],
@@ -319,34 +316,7 @@ def _written(path):
     return path
 
 
-# --- comparisons
-
-
-@pytest.fixture(scope="module")
-def compared():
-    config = nn.Config(hidden=8, lr=0.05, epochs=60, dtype="float64")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lab, "ENOUGH", 0.2)
-        return time_to_accuracy(nn.spirals(), config, backends=("python", "numpy", "cpp"))
-
-
-def test_all_backends_need_the_same_steps_and_the_fastest_is_first(compared):
-    assert {t.backend for t in compared.times} == {"python", "numpy", "cpp"}
-    assert len({t.steps for t in compared.times}) == 1
-    assert compared.times[0].steps % 5 == 0
-    assert [t.seconds for t in compared.times] == sorted(t.seconds for t in compared.times)
-    assert compared.times[-1].backend == "python"
-    for t in compared.times:
-        assert t.accuracy >= 0.95
-        assert t.lowest <= t.seconds <= t.highest
-    assert compared.threads == 1
-
-
-def test_the_comparison_is_a_table(compared):
-    lines = report(compared)
-    assert "Time to 95% on the held-out spirals" in lines[0]
-    assert max(map(len, lines)) <= 80
-    assert [line.split()[0] for line in lines[4:]] == [t.backend for t in compared.times]
+# --- the docs
 
 
 def words(svg):
@@ -362,14 +332,3 @@ def test_the_docs_picture_can_be_made_again(tmp_path):
     assert run("digits", "--impl", "cpp", "--svg", tmp_path / "digits.svg").exit_code == 0
     kept = (DOCS / "digits.svg").read_text(encoding="utf-8")
     assert words((tmp_path / "digits.svg").read_text(encoding="utf-8")) == words(kept)
-
-
-def test_what_is_not_reached_is_said():
-    found = time_to_accuracy(nn.xor(), nn.Config(hidden=4, epochs=2), target=1.0, backends=("cpp",))
-    assert found.times[0].steps is None
-    assert "and not 100%" in " ".join(report(found))
-
-
-def test_wrong_targets_and_backends_are_refused():
-    refused(ValueError, lambda: time_to_accuracy(nn.xor(), target=95), "target is 95", "at most 1")
-    refused(ValueError, lambda: time_to_accuracy(nn.xor(), backends=("fortran",)), "fortran", "python")

@@ -17,7 +17,7 @@ GROUPS = {
         "lesson": "Twelve lessons, from the dot product to the transformer's MLP.",
         "exercise": "A lesson's exercise: a file to fill in, and its check.",
         "experiment": "Questions about networks and numbers, answered by experiment.",
-        "train": "Train a network on these operations; --compare: by each backend.",
+        "train": "Train a network on these operations.",
     },
     "Read": {
         "list": "The operations, or the ladder of one.",

@@ -1,4 +1,4 @@
-"""`loopnest train`: a network trained on the lab's operations, and the backends' times to an accuracy."""
+"""`loopnest train`: a network trained on the lab's operations."""
 
 from __future__ import annotations
 
@@ -126,16 +126,14 @@ class Request:
 
 @click.command("train")
 @of_a_training
-@click.option("--compare", is_flag=True, help="Train by each backend: their times to 95 % accuracy.")
 @click.pass_context
-def command(ctx: click.Context, /, compare: bool, **options: Any) -> None:
+def command(ctx: click.Context, /, **options: Any) -> None:
     """Train a two-layer network with GELU on DATA, by the lab's own operations.
 
     DATA is digits, the handwritten digits that scikit-learn ships, or spirals or xor, which need no other package.
 
     \b
     loopnest train digits --impl cpp
-    loopnest train digits --compare
     loopnest train digits --checkpoint digits.npz    stop it with Ctrl-C, and go on:
     loopnest train digits --resume digits.npz
 
@@ -143,33 +141,9 @@ def command(ctx: click.Context, /, compare: bool, **options: Any) -> None:
     """
     request = Request(ctx, **options)
     with failures(ValueError, LookupError, RuntimeError, OSError):
-        if compare:
-            refused = [f"--{name}" for name in ("impl", "checkpoint", "resume", "svg", "html") if typed(ctx, name)]
-            if refused:
-                raise click.UsageError(f"{refused[0]} is not for --compare, which prints a table and keeps nothing")
-            status = _compare(request)
-        else:
-            status = request.run(request.training())
+        status = request.run(request.training())
     if status:
         raise SystemExit(status)
-
-
-def _compare(request: Request) -> int:
-    from ..nn.time_to_accuracy import report, time_to_accuracy
-    from ..timing import fairness
-
-    need(fairness.why_not_here())
-    with Progress(quiet=request.as_json) as progress:
-        found = time_to_accuracy(
-            DATA[request.data](),
-            nn.Config(**request.config),
-            on_event=lambda who, share: progress.on_event("at", f"{who}: {share:.1%}"),
-        )
-    if request.as_json:
-        print_json(found)
-    else:
-        click.echo("\n".join(report(found)))
-    return int(not any(t.steps for t in found.times))
 
 
 @contextmanager

@@ -16,7 +16,6 @@ data.py        Data, mini-batches; the digits, XOR and spirals
 training.py    Config, Training, train: the loop and its record; training_tables.py prints and draws it
 checkpoint.py  a stopped training in a file
 choose.py      the implementation of each operation that an id such as "cpp" means
-time_to_accuracy.py  each backend's time to an accuracy
 """
 
 from .checkpoint import CheckpointError

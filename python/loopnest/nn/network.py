@@ -8,7 +8,7 @@ networks are composed of linear, matmul and the activation's two operations.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,17 +47,16 @@ def linear_backward(x: Array, w: Array, b: Array, dy: Array, matmul: Any = None)
     return matmul(dy, w.T), matmul(x.T, dy), _column_sums(dy, matmul)
 
 
-def _column_sums(dy: Array, matmul: Any, out: Array | None = None) -> Array:
-    sums: Array = matmul(np.ones((1, len(dy)), dy.dtype), dy, out=None if out is None else out[np.newaxis])[0]
+def _column_sums(dy: Array, matmul: Any) -> Array:
+    sums: Array = matmul(np.ones((1, len(dy)), dy.dtype), dy)[0]
     return sums
 
 
-def operations_of(layers: int, activation: str, loss: str, layerwise: bool = False) -> tuple[str, ...]:
+def operations_of(layers: int, activation: str, loss: str) -> tuple[str, ...]:
     """The operations of a network with this number of layers, its loss included."""
     losses = (loss, f"{loss}_backward")
     if layers == 2 and activation == "gelu":
-        backward = ("gelu_backward", "matmul") if layerwise else ("mlp_backward",)
-        return ("mlp_forward", *backward, *losses)
+        return ("mlp_forward", "mlp_backward", *losses)
     between = () if activation == "identity" or layers == 1 else (activation, f"{activation}_backward")
     return ("linear", "matmul", *between, *losses)
 
@@ -70,8 +69,6 @@ class Network:
     init, seed  of the weights: zeros, constant, xavier or he; biases begin as 0
     dtype       float32 or float64, of all arrays
     impl        an id as `nn.choose` takes it
-    layerwise   compute gradients layer by layer and announce each (`backward`): an MLP's backward pass is then composed
-                of matmul and gelu_backward instead of one operation
     parameters  w1, b1, w2, b2 …: arrays of shapes (inputs, outputs) and (outputs,), which optimizers update in place
 
     Raises ValueError or TypeError, naming the argument, for other values.
@@ -96,7 +93,6 @@ class Network:
         dtype: Any = np.float32,
         impl: str | Chosen | None = None,
         loss: str = "cross_entropy",
-        layerwise: bool = False,
     ) -> None:
         self.sizes = tuple(int(size) for size in sizes)
         if len(self.sizes) < 2 or min(self.sizes) < 1:
@@ -107,10 +103,9 @@ class Network:
             raise TypeError(f"dtype is {dtype}, expected float32 or float64")
         self.activation = activation
         self.loss = loss
-        self.layerwise = layerwise
         self.dtype = np.dtype(dtype)
         self.parameters = initialise(self.sizes, init, seed, self.dtype)
-        self.chosen: Chosen = choose(impl, operations_of(self.layers, activation, loss, layerwise))
+        self.chosen: Chosen = choose(impl, operations_of(self.layers, activation, loss))
 
     @property
     def layers(self) -> int:
@@ -141,68 +136,31 @@ class Network:
                 h = z if self.activation == "identity" else self.chosen[self.activation](z)
         return z, Trace(tuple(inputs), tuple(zs))
 
-    def backward(
-        self,
-        dy: Array,
-        trace: Trace,
-        *,
-        ready: Callable[[str], None] = lambda name: None,
-        out: Mapping[str, Array] | None = None,
-    ) -> dict[str, Array]:
-        """The gradients of the loss by each parameter, for dy, its gradient by the outputs.
-
-        ready  is called with a parameter's name as soon as its gradient is computed: in a layerwise network the last
-               layer's bias and weights first
-        out    for a layerwise network, an array in C order for each gradient; None: new arrays
-        """
-        if self.is_mlp and not self.layerwise:
-            _, dw1, db1, dw2, db2 = self.chosen["mlp_backward"](dy, trace.cache)
-            gradients = {"w1": dw1, "b1": db1, "w2": dw2, "b2": db2}
-            for name in reversed(gradients):
-                ready(name)
-            return gradients
-        inputs, zs, gelu_form = trace.inputs, trace.z, {}
-        if trace.cache is not None:
-            inputs, zs = (trace.cache.x, trace.cache.h), (trace.cache.z,)
-            gelu_form = {"approximate": trace.cache.approximate}
+    def backward(self, dy: Array, trace: Trace) -> dict[str, Array]:
+        """The gradients of the loss by each parameter, for dy, its gradient by the outputs."""
+        if self.is_mlp:
+            _, *gradients = self.chosen["mlp_backward"](dy, trace.cache)
+            return dict(zip(("w1", "b1", "w2", "b2"), gradients, strict=True))
         matmul = self.chosen["matmul"]
-        into = out or {}
-        gradients = {}
+        found = {}
         for layer in range(self.layers, 0, -1):
             w, b = f"w{layer}", f"b{layer}"
-            gradients[b] = _column_sums(dy, matmul, into.get(b))
-            ready(b)
-            gradients[w] = matmul(inputs[layer - 1].T, dy, out=into.get(w))
-            ready(w)
+            found[b] = _column_sums(dy, matmul)
+            found[w] = matmul(trace.inputs[layer - 1].T, dy)
             if layer > 1:  # no gradient by the network's input is needed
                 dy = matmul(dy, self.parameters[w].T)
                 if self.activation != "identity":
-                    dy = self.chosen[f"{self.activation}_backward"](zs[layer - 2], dy, **gelu_form)
-        return gradients
+                    dy = self.chosen[f"{self.activation}_backward"](trace.z[layer - 2], dy)
+        return found
 
-    def gradients(
-        self,
-        x: Array,
-        targets: Array,
-        *,
-        share: float = 1.0,
-        on_loss: Callable[[float], None] = lambda loss: None,
-        **how: Any,
-    ) -> tuple[float, dict[str, Array]]:
+    def gradients(self, x: Array, targets: Array) -> tuple[float, dict[str, Array]]:
         """The loss, a mean over the batch, and its gradients by each parameter.
 
         targets  for cross_entropy the classes, int64 (batch,); for mse an array of the outputs' shape and dtype
-        share    a factor of both results: n / N for n of a batch's N examples makes the parts add up to the whole batch
-        on_loss  is called with the loss before the backward pass
-        how      `ready` and `out`, as for `backward`
         """
         y, trace = self.forward(x)
-        loss = float(self.chosen[self.loss](y, targets))
         dy = self.chosen[f"{self.loss}_backward"](y, targets)
-        if share != 1:
-            loss, dy = loss * share, dy * dy.dtype.type(share)
-        on_loss(loss)
-        return loss, self.backward(dy, trace, **how)
+        return float(self.chosen[self.loss](y, targets)), self.backward(dy, trace)
 
     def accuracy(self, x: Array, labels: Array) -> float:
         """The share of inputs whose largest output belongs to their class."""

@@ -161,8 +161,7 @@ class Training:
     def __init__(self, data: Data, config: Config | None = None) -> None:
         self.data = data
         self.config = config = config or Config()
-        layerwise = self.ranks > 1
-        names = (*operations_of(2, config.activation, config.loss, layerwise), config.optimizer)
+        names = (*operations_of(2, config.activation, config.loss), config.optimizer)
         self.chosen: Chosen = choose(config.impl, names)
         self.network = Network(
             (data.features, config.hidden, data.classes),
@@ -172,7 +171,6 @@ class Training:
             dtype=config.dtype,
             impl=self.chosen,
             loss=config.loss,
-            layerwise=layerwise,
         )
         self.optimizer = Optimizer(config.optimizer, self.network.parameters, config.lr, impl=self.chosen)
         self.losses: list[float] = []

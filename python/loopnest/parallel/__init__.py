@@ -11,12 +11,11 @@ cost.py             what a step costs on many ranks: computing, wire, latency
 docs/parallel.md has the mathematics; cli/parallel.py has the commands.
 """
 
-from .data_parallel import Buckets, DataParallel
+from .data_parallel import DataParallel
 from .ranks import Place, RankLostError, Ranks, split, start, why_unavailable
 from .tensor_parallel import TensorParallelMLP
 
 __all__ = [
-    "Buckets",
     "DataParallel",
     "Place",
     "RankLostError",

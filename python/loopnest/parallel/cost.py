@@ -12,16 +12,14 @@ A rank computes F flops a second.
 
 - Tensor parallel: the ranks share the hidden units. A layer waits for two sums of t d elements, one in each direction:
   T(p) = W/(p F) + 2 all_reduce(t d). (Shoeybi et al., Megatron-LM, 2019, §3.)
-- Data parallel: each rank has t tokens of its own, and the gradients are summed in n buckets while the backward pass
-  goes on. With c seconds for a bucket and T_f and T_b for the two passes, either the last bucket waits for its
-  gradients, or all buckets wait for the wire: T(p) = T_f + max(T_b + c, T_b/n + n c). (Li et al., 2020, §3.2.)
+- Data parallel: each rank has t tokens of its own, and one sum of all gradients ends the step: T(p) = W/F +
+  all_reduce(parameters). (torch hides most of the sum behind the backward pass: Li et al., 2020, §3.2.)
 
-The model is a lower bound: it takes kernels to the processor's limit, and knows no contention and no stragglers.
+The model takes kernels to the processor's limit, and knows no contention and no stragglers.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -30,15 +28,6 @@ from ..output.text import duration, three_digits
 
 RANKS = (1, 2, 8, 64, 1024)
 """The numbers of ranks in a table."""
-
-BUCKET = 25 << 20
-"""Bytes of a bucket of gradients: as in torch's DistributedDataParallel."""
-
-
-def _at_least(least: int, **values: float) -> None:
-    for name, value in values.items():
-        if not value >= least:
-            raise ValueError(f"{name} is {value}, expected {least} or more")
 
 
 @dataclass(frozen=True)
@@ -55,10 +44,6 @@ class Network:
     bandwidth: float
     most: int = 0
 
-    def __post_init__(self) -> None:
-        _at_least(0, latency=self.latency)
-        _at_least(1, bandwidth=self.bandwidth)
-
 
 @dataclass(frozen=True)
 class Processor:
@@ -67,9 +52,6 @@ class Processor:
     name: str
     flops: float
     itemsize: int = 4
-
-    def __post_init__(self) -> None:
-        _at_least(1, flops=self.flops)
 
 
 @dataclass(frozen=True)
@@ -80,9 +62,6 @@ class Work:
     features: int
     hidden: int
     layers: int = 12
-
-    def __post_init__(self) -> None:
-        _at_least(1, tokens=self.tokens, features=self.features, hidden=self.hidden, layers=self.layers)
 
     @property
     def flops(self) -> float:
@@ -106,25 +85,20 @@ class Cost:
         return self.compute / self.total
 
 
-NETWORKS = {
-    network.name: network
-    for network in (
-        Network("loopback", 214e-6, 1.82e9),  # measured: gloo between two processes of an AMD EPYC (Zen 4)
-        Network("ethernet-10", 30e-6, 10e9 / 8),  # IEEE 802.3ae; α assumed: TCP through two kernels and a switch
-        Network("ethernet-100", 9.6e-6, 100e9 / 8),  # IEEE 802.3ba; α: NCCL's between machines (src/graph/tuning.cc)
-        Network("infiniband-400", 9.6e-6, 400e9 / 8),  # NVIDIA ConnectX-7; α: as above
-        Network("nvlink-4", 3.4e-6, 450e9, most=256),  # NVIDIA H100; α: NCCL's over NVLink
-    )
-}
-
-PROCESSORS = {
-    processor.name: processor
-    for processor in (
-        Processor("core", 118e9),  # measured: one core of an AMD EPYC (Zen 4, AVX-512), float32
-        Processor("h100-float32", 66.9e12),  # NVIDIA's white paper, 2022
-        Processor("h100-bfloat16", 989.4e12, itemsize=2),
-    )
-}
+_NETWORKS = (
+    Network("loopback", 214e-6, 1.82e9),  # measured: gloo between two processes of an AMD EPYC (Zen 4)
+    Network("ethernet-10", 30e-6, 10e9 / 8),  # IEEE 802.3ae; α assumed: TCP through two kernels and a switch
+    Network("ethernet-100", 9.6e-6, 100e9 / 8),  # IEEE 802.3ba; α: NCCL's between machines (src/graph/tuning.cc)
+    Network("infiniband-400", 9.6e-6, 400e9 / 8),  # NVIDIA ConnectX-7; α: as above
+    Network("nvlink-4", 3.4e-6, 450e9, most=256),  # NVIDIA H100; α: NCCL's over NVLink
+)
+_PROCESSORS = (
+    Processor("core", 118e9),  # measured: one core of an AMD EPYC (Zen 4, AVX-512), float32
+    Processor("h100-float32", 66.9e12),  # NVIDIA's white paper, 2022
+    Processor("h100-bfloat16", 989.4e12, itemsize=2),
+)
+NETWORKS = {network.name: network for network in _NETWORKS}
+PROCESSORS = {processor.name: processor for processor in _PROCESSORS}
 
 
 def all_reduce(nbytes: float, ranks: int, network: Network) -> float:
@@ -133,7 +107,6 @@ def all_reduce(nbytes: float, ranks: int, network: Network) -> float:
     >>> round(1e6 * all_reduce(1_000_000, 8, Network("10 Gb/s", latency=30e-6, bandwidth=1.25e9)))
     1820
     """
-    _at_least(1, ranks=ranks)
     return 2 * (ranks - 1) * (network.latency + nbytes / ranks / network.bandwidth)
 
 
@@ -144,15 +117,10 @@ def tensor_parallel(work: Work, ranks: int, processor: Processor, network: Netwo
     return Cost(compute + 2 * work.layers * all_reduce(activation, ranks, network), compute)
 
 
-def data_parallel(work: Work, ranks: int, processor: Processor, network: Network, bucket: int = BUCKET) -> Cost:
+def data_parallel(work: Work, ranks: int, processor: Processor, network: Network) -> Cost:
     """The cost of a step in which each of `ranks` ranks has `work.tokens` tokens of its own."""
-    _at_least(1, bucket=bucket)
     compute = work.flops / processor.flops
-    forward, backward = compute / 3, 2 * compute / 3
-    nbytes = work.parameters * processor.itemsize
-    count = math.ceil(nbytes / bucket)
-    each = all_reduce(nbytes / count, ranks, network)
-    return Cost(forward + max(backward + each, backward / count + count * each), compute)
+    return Cost(compute + all_reduce(work.parameters * processor.itemsize, ranks, network), compute)
 
 
 def fastest(work: Work, processor: Processor, network: Network) -> int:

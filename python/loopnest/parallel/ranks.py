@@ -1,9 +1,9 @@
-"""The ranks of a job: how they start, torch's collectives on NumPy arrays, and the name of a rank that is lost.
+"""The ranks of a job: how they start, and torch's collectives on NumPy arrays.
 
 `torchrun` starts the processes and numbers them, in the environment. They meet in torch's store, a dictionary that
 torchrun keeps, and then talk by collectives: calls that all ranks make in the same order, and that return when all have
-come. A collective fails when a rank has ended, or has not come in time; the other ranks then say which one is missing,
-and end. torchrun reports the ranks that it started itself.
+come. A collective fails when a rank has ended, or has not come in time; the other ranks then end, and torchrun's table
+names the first that failed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ import itertools
 import json
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,7 +26,6 @@ import numpy as np
 from ..arrays import Array
 from ..backends.threads import num_threads, processors, set_num_threads, threads_wanted
 from ..operation import UnavailableError
-from ..output.files import is_running
 
 T = TypeVar("T")
 
@@ -37,14 +35,11 @@ TIMEOUT = 20.0
 START = 300.0
 """Seconds in which all ranks must have started, kernels compiled and checkpoints written."""
 
-NOTICE = 3.0
-"""Seconds in which the ranks that are left notice that one is missing."""
-
 BACKENDS = ("gloo", "nccl")
 
 
 class RankLostError(RuntimeError):
-    """A rank has ended or hangs; the message names it. The other ranks can only end too."""
+    """A rank has ended or hangs. The other ranks can only end too."""
 
 
 @dataclass(frozen=True)
@@ -91,19 +86,18 @@ class Ranks:
     backend       "gloo" or "nccl"
     timeout       seconds in which all ranks must come to a collective
 
-    All methods but `orphaned` are collectives: all ranks call them in the same order. They raise
-    RankLostError, which names the rank, if one does not come.
+    All methods but `orphaned` are collectives: all ranks call them in the same order. They raise RankLostError if a
+    rank does not come.
     """
 
     def __init__(
-        self, rank: int, size: int, places: Sequence[Place], threads: int, backend: str, timeout: float, store: Any
+        self, rank: int, size: int, places: Sequence[Place], threads: int, backend: str, timeout: float
     ) -> None:
         import torch
 
         self.rank, self.size, self.places, self.threads = rank, size, tuple(places), threads
         self.backend, self.timeout = backend, timeout
         self.device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else torch.device("cpu")
-        self._store = store
         self._parent = os.getppid()
 
     @property
@@ -117,33 +111,23 @@ class Ranks:
 
     # --- collectives
 
-    def sum_later(self, array: Array, what: str = "an array") -> Callable[[], None]:
-        """Begin to sum this array over all ranks, in place; return a function that waits for the sum.
+    def sum(self, array: Array, what: str = "an array") -> None:
+        """Sum this array over all ranks, in place.
 
         array  float32 or float64 in C order, or a CPU tensor; the same shape on all ranks
         what   its name in messages
         """
         if self.size == 1 or 0 in array.shape:
-            return lambda: None
+            return
         import torch
         import torch.distributed as dist
 
         tensor = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
         moved = tensor.to(self.device)
         with self._waiting(f"the sum of {what}"):
-            work = dist.all_reduce(moved, async_op=True)
-
-        def wait() -> None:
-            with self._waiting(f"the sum of {what}"):
-                work.wait()
-            if moved is not tensor:
-                tensor.copy_(moved)
-
-        return wait
-
-    def sum(self, array: Array, what: str = "an array") -> None:
-        """Sum this array over all ranks, in place."""
-        self.sum_later(array, what)()
+            dist.all_reduce(moved)
+        if moved is not tensor:
+            tensor.copy_(moved)
 
     def gather(self, array: Array, axis: int = 0, what: str = "an array") -> Array:
         """All ranks' arrays, concatenated along an axis; NumPy arrays or CPU tensors."""
@@ -213,38 +197,15 @@ class Ranks:
 
     @contextmanager
     def _waiting(self, what: str) -> Iterator[None]:
-        """Around a wait for other ranks: if it fails, name those that are missing."""
+        """Around a wait for other ranks: the error if one does not come."""
         try:
             yield
         except RuntimeError as error:
-            missing = self._missing()
             reason = " ".join(str(error).split())
-            if not missing:
-                raise RankLostError(f"{what} failed, though all ranks are there: {reason}") from error
-            names = f"{'one or more of ' if len(missing) > 1 else ''}{', '.join(map(str, missing))}"
-            raise RankLostError(f"lost: {names} has ended, hangs or is late, and {what} needs all ranks") from error
-
-    def _missing(self) -> list[Place]:
-        """The ranks that may be missing, as far as this one can know.
-
-        A rank that waits notices the failure too, and says so in the store; a rank that has ended or hangs does not.
-        Of the silent ranks, those on this machine whose process has ended are certain.
-        """
-        limit = time.monotonic() + NOTICE
-        others = [place for place in self.places if place.rank != self.rank]
-        with contextlib.suppress(RuntimeError):  # the store has ended with its torchrun
-            self._store.set(f"noticed/{self.rank}", "")
-        while True:
-            silent = [place for place in others if not self._noticed(place)]
-            ended = [place for place in silent if place.host == self.place.host and not is_running(place.pid)]
-            if ended or not silent or time.monotonic() > limit:
-                return ended or silent
-            time.sleep(0.05)
-
-    def _noticed(self, place: Place) -> bool:
-        with contextlib.suppress(RuntimeError):
-            return bool(self._store.check([f"noticed/{place.rank}"]))
-        return False
+            raise RankLostError(
+                f"lost: a rank has ended, hangs or is late, and {what} needs all ranks ({reason}); torchrun's table "
+                f"has the first rank that failed"
+            ) from error
 
 
 # --- how they start
@@ -294,7 +255,7 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
     whole = size == 1  # a rank that fails leaves the group as it is: to destroy it could wait for lost ranks
     try:
         with _share_of_processors(local_size) as threads:
-            ranks = Ranks(rank, size, places, threads, backend, timeout, store)
+            ranks = Ranks(rank, size, places, threads, backend, timeout)
             yield ranks
             ranks.barrier("the end", ranks.patience)  # rank 0 may still be drawing or writing
         whole = True
