@@ -66,6 +66,23 @@ class Call:
         for name in updated:
             self._check_updated(name)
 
+    def sizes(self, **axes: str) -> dict[str, int]:
+        """The size of each axis by its letter, as in sizes(x="mk", w="kn"), where all inputs fit together."""
+        found: dict[str, tuple[int, str]] = {}
+        for name, letters in axes.items():
+            shape = self._named[name].shape
+            known = ", ".join(str(found[letter][0]) if letter in found else letter for letter in letters)
+            where = f"{self.operation}: {name} has shape {shape}, expected"
+            expected = f"({known},)" if len(letters) == 1 else f"({known})"
+            if len(shape) != len(letters):
+                row = f"; make a vector a row with {name}[None, :]" if len(shape) == 1 else ""
+                raise ValueError(f"{where} {('one axis', 'two axes')[len(letters) - 1]}, {expected}{row}")
+            for letter, size in zip(letters, shape, strict=True):
+                first, other = found.setdefault(letter, (size, name))
+                if size != first:
+                    raise ValueError(f"{where} {expected} to match {other}'s {self._named[other].shape}")
+        return {letter: size for letter, (size, _) in found.items()}
+
     def output(self, out: Any, shape: tuple[int, ...], name: str = "out") -> Array:
         """The array that receives a result: `out` after its checks, or a new one."""
         if out is None:

@@ -9,14 +9,7 @@ import numpy as np
 from ...arrays import Array
 from ...numerics import precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload
-from ..activations.contract import (
-    elements,
-    run_backward,
-    run_forward,
-    sample_backward,
-    sample_forward,
-    stable_sigmoid,
-)
+from ..activations.contract import elements, run_backward, run_forward, sample_backward, sample_forward, stable_sigmoid
 from . import erfc
 
 WORKLOADS = (
@@ -123,19 +116,11 @@ def gelu_error(x: Array, dtype: Any, approximate: str) -> Array:
         return relative * np.abs(exact_gelu(x, approximate)) + 2 * (np.minimum(np.abs(x), 100) + 1) * smallest(dtype)
 
 
-def gelu_reference(x: Array, *, approximate: str = "tanh") -> tuple[Array]:
-    return (exact_gelu(precise(x), approximate),)
-
-
-def gelu_bound(x: Array, *, approximate: str = "tanh") -> tuple[Array]:
-    return (gelu_error(precise(x), x.dtype, approximate),)
-
-
 GELU = Contract(
     run=gelu_run,
     sample=sample_forward,
-    reference=gelu_reference,
-    bound=gelu_bound,
+    reference=lambda x, *, approximate="tanh": (exact_gelu(precise(x), approximate),),
+    bound=lambda x, *, approximate="tanh": (gelu_error(precise(x), x.dtype, approximate),),
     flops=lambda m, n: 8 * m * n,  # in the tanh form: w takes 4, and σ(w) 4, its exponential counted as one
     traffic=lambda itemsize, m, n: 2 * itemsize * m * n,
     workloads=WORKLOADS,

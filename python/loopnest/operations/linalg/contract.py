@@ -38,26 +38,17 @@ def dot_run(kernel: Kernel, x: Any, y: Any, *, out: Any = None) -> Any:
     x, y = call.inputs
     if x.ndim != 1:
         raise ValueError(f"dot: x has shape {x.shape}, expected one axis, (n,); use matmul for matrices")
-    if y.shape != x.shape:
-        raise ValueError(f"dot: y has shape {y.shape}, expected {x.shape} to match x")
+    call.sizes(x="n", y="n")
     total = call.output(out, ())
     kernel(x, y, total)
     return call.result(total)
 
 
-def dot_reference(x: Array, y: Array) -> tuple[Array]:
-    return (np.asarray((precise(x) * precise(y)).sum()),)
-
-
-def dot_bound(x: Array, y: Array) -> tuple[Array]:
-    return (np.asarray(gamma(x.size, x.dtype) * np.abs(precise(x) * precise(y)).sum()),)
-
-
 DOT = Contract(
     run=dot_run,
     sample=normal("n", "n"),
-    reference=dot_reference,
-    bound=dot_bound,
+    reference=lambda x, y: (np.asarray((precise(x) * precise(y)).sum()),),
+    bound=lambda x, y: (np.asarray(gamma(x.size, x.dtype) * np.abs(precise(x) * precise(y)).sum()),),
     flops=lambda n: 2 * n,
     traffic=lambda itemsize, n: itemsize * (2 * n + 1),
     workloads=_vectors(4_096, 65_536, 1_048_576, 16_777_216),
@@ -82,37 +73,26 @@ def sum_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
     call = Call("sum", a=a)
     (a,) = call.inputs
     total = call.output(out, ())
-    _add_up(kernel, as_matrices(a), total)
+    _add_up(kernel, list(as_matrices(a)), total)
     return call.result(total)
 
 
-def _add_up(kernel: Kernel, pieces: Any, total: Array) -> None:
+def _add_up(kernel: Kernel, pieces: list[Any], total: Array) -> None:
     """The sum over an array's pieces: nearly always one, and so the kernel's own result."""
-    pieces = list(pieces)
     if len(pieces) == 1:
         kernel(*pieces[0], total)
         return
-    sums = np.zeros(len(pieces), total.dtype)
-    for i, piece in enumerate(pieces):
-        part = empty((), total.dtype)
+    sums = [empty((), total.dtype) for _ in pieces]
+    for piece, part in zip(pieces, sums, strict=True):
         kernel(*piece, part)
-        sums[i] = part
-    total[()] = sums.sum()
-
-
-def sum_reference(a: Array) -> tuple[Array]:
-    return (np.asarray(precise(a).sum()),)
-
-
-def sum_bound(a: Array) -> tuple[Array]:
-    return (np.asarray(gamma(max(a.size - 1, 0), a.dtype) * np.abs(precise(a)).sum()),)
+    total[()] = np.sum(sums, dtype=total.dtype)
 
 
 SUM = Contract(
     run=sum_run,
     sample=normal("mn"),
-    reference=sum_reference,
-    bound=sum_bound,
+    reference=lambda a: (np.asarray(precise(a).sum()),),
+    bound=lambda a: (np.asarray(gamma(max(a.size - 1, 0), a.dtype) * np.abs(precise(a)).sum()),),
     flops=lambda m, n: m * n,
     traffic=lambda itemsize, m, n: itemsize * (m * n + 1),
     workloads=_squares(64, 256, 1024, 4096),
@@ -146,20 +126,12 @@ def add_run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
     return call.result(c)
 
 
-def add_reference(a: Array, b: Array) -> tuple[Array]:
-    return (precise(a) + precise(b),)
-
-
-def add_bound(a: Array, b: Array) -> tuple[Array]:
-    """One rounding, and one more of the reference's own in float64."""
-    return (unit_roundoff(a.dtype) * (1 + 1e-3) * np.abs(precise(a) + precise(b)),)
-
-
 ADD = Contract(
     run=add_run,
     sample=normal("mn", "mn"),
-    reference=add_reference,
-    bound=add_bound,
+    reference=lambda a, b: (precise(a) + precise(b),),
+    # One rounding, and one more of the reference's own in float64.
+    bound=lambda a, b: (unit_roundoff(a.dtype) * (1 + 1e-3) * np.abs(precise(a) + precise(b)),),
     flops=lambda m, n: m * n,
     traffic=lambda itemsize, m, n: itemsize * 3 * m * n,
     workloads=_squares(64, 256, 1024, 4096),
@@ -185,26 +157,17 @@ def transpose_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
     """
     call = Call("transpose", a=a)
     (a,) = call.inputs
-    if a.ndim != 2:
-        raise ValueError(f"transpose: a has shape {a.shape}, expected two axes, (m, n)")
+    call.sizes(a="mn")
     result = call.output(out, a.shape[::-1])
     kernel(a, result)
     return call.result(result)
 
 
-def transpose_reference(a: Array) -> tuple[Array]:
-    return (precise(a).T,)
-
-
-def transpose_bound(a: Array) -> tuple[Array]:
-    return (np.zeros(a.shape[::-1]),)
-
-
 TRANSPOSE = Contract(
     run=transpose_run,
     sample=normal("mn"),
-    reference=transpose_reference,
-    bound=transpose_bound,
+    reference=lambda a: (precise(a).T,),
+    bound=lambda a: (np.zeros(a.shape[::-1]),),
     flops=lambda m, n: 0,
     traffic=lambda itemsize, m, n: itemsize * 2 * m * n,
     workloads=_squares(64, 256, 1024, 2048, 4096),
@@ -229,21 +192,10 @@ def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> An
     """
     call = Call("linear", x=x, w=w, b=b)
     x, w, b = call.inputs
-    for name, matrix in (("x", x), ("w", w)):
-        if matrix.ndim != 2:
-            raise ValueError(f"linear: {name} has shape {matrix.shape}, expected two axes; make a vector a row with "
-                             f"{name}[None, :]")  # fmt: skip
-    if w.shape[0] != x.shape[1]:
-        raise ValueError(f"linear: w has shape {w.shape}, expected ({x.shape[1]}, n) to match x's {x.shape}")
-    if b.shape != w.shape[1:]:
-        raise ValueError(f"linear: b has shape {b.shape}, expected {w.shape[1:]} to match w's {w.shape}")
-    y = call.output(out, (x.shape[0], w.shape[1]))
+    sizes = call.sizes(x="mk", w="kn", b="n")
+    y = call.output(out, (sizes["m"], sizes["n"]))
     kernel(x, w, b, y)
     return call.result(y)
-
-
-def linear_reference(x: Array, w: Array, b: Array) -> tuple[Array]:
-    return (precise(x) @ precise(w) + precise(b),)
 
 
 def linear_bound(x: Array, w: Array, b: Array) -> tuple[Array]:
@@ -254,14 +206,12 @@ def linear_bound(x: Array, w: Array, b: Array) -> tuple[Array]:
 LINEAR = Contract(
     run=linear_run,
     sample=normal("mk", "kn", "n"),
-    reference=linear_reference,
+    reference=lambda x, w, b: (precise(x) @ precise(w) + precise(b),),
     bound=linear_bound,
     flops=lambda m, k, n: 2 * m * k * n + m * n,
     traffic=lambda itemsize, m, k, n: itemsize * (m * k + k * n + n + m * n),
     workloads=(
-        Workload("square-16", {"m": 16, "k": 16, "n": 16}),
-        Workload("square-64", {"m": 64, "k": 64, "n": 64}),
-        Workload("square-512", {"m": 512, "k": 512, "n": 512}),
+        *(Workload(f"square-{n}", {"m": n, "k": n, "n": n}) for n in (16, 64, 512)),
         Workload("gpt2-small-up-128", {"m": 128, "k": 768, "n": 3072}),
     ),
 )

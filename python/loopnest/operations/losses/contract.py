@@ -52,18 +52,14 @@ def mse_reference(y: Array, t: Array) -> tuple[Array]:
     return (np.asarray(np.square(error).sum() / error.size if error.size else np.nan),)
 
 
-def mse_bound(y: Array, t: Array) -> tuple[Array]:
-    """All terms are positive: a rounding of the difference counts twice, then the square, n - 1 sums, the quotient."""
-    return (gamma(y.size + 3, y.dtype) * mse_reference(y, t)[0],)
-
-
 VECTORS = tuple(Workload(f"n-{n}", {"n": n}) for n in (1_000, 65_536, 1_048_576, 16_777_216))
 
 MSE = Contract(
     run=mse_run,
     sample=normal("n", "n"),
     reference=mse_reference,
-    bound=mse_bound,
+    # All terms are positive: a rounding of the difference counts twice, then the square, n - 1 sums, the quotient.
+    bound=lambda y, t: (gamma(y.size + 3, y.dtype) * mse_reference(y, t)[0],),
     flops=lambda n: 3 * n,
     traffic=lambda itemsize, n: itemsize * (2 * n + 1),
     workloads=VECTORS,
@@ -129,7 +125,7 @@ def cross_entropy_run(kernel: Kernel, logits: Any, labels: Any, *, out: Any = No
     """
     call = Call("cross_entropy", integers=("labels",), logits=logits, labels=labels)
     logits, labels = call.inputs
-    _check_labels("cross_entropy", logits, labels)
+    _check_labels(call)
     loss = call.output(out, ())
     if len(labels):
         kernel(logits, labels, loss)
@@ -138,19 +134,13 @@ def cross_entropy_run(kernel: Kernel, logits: Any, labels: Any, *, out: Any = No
     return call.result(loss)
 
 
-def _check_labels(operation: str, logits: Array, labels: Array) -> None:
-    if logits.ndim != 2:
-        raise ValueError(f"{operation}: logits has shape {logits.shape}, expected two axes, (batch, classes)")
-    batch, classes = logits.shape
-    if labels.shape != (batch,):
-        raise ValueError(
-            f"{operation}: labels has shape {labels.shape}, expected ({batch},) to match logits' {logits.shape}"
-        )
+def _check_labels(call: Call) -> None:
+    classes, labels = call.sizes(logits="nc", labels="n")["c"], call.inputs[1]
     wrong = (labels < 0) | (labels >= classes)
     if wrong.any():
         i = int(np.argmax(wrong))
         raise ValueError(
-            f"{operation}: labels[{i}] is {labels[i]}, expected 0 <= label < {classes}, the number of classes"
+            f"{call.operation}: labels[{i}] is {labels[i]}, expected 0 <= label < {classes}, the number of classes"
         )
 
 
@@ -225,7 +215,7 @@ def cross_entropy_backward_run(kernel: Kernel, logits: Any, labels: Any, *, out:
     """
     call = Call("cross_entropy_backward", integers=("labels",), logits=logits, labels=labels)
     logits, labels = call.inputs
-    _check_labels("cross_entropy_backward", logits, labels)
+    _check_labels(call)
     dlogits = call.output(out, logits.shape)
     if logits.size:
         kernel(logits, labels, dlogits)

@@ -48,9 +48,8 @@ def _shape(a: Array, b: Array) -> tuple[int, ...]:
                 f"{name}[None, :] or a column with {name}[:, None], or use dot"
             )
     if a.shape[-1] != b.shape[-2]:
-        expected = (*b.shape[:-2], a.shape[-1], "n")
-        wanted = "(" + ", ".join(map(str, expected)) + ")"
-        raise ValueError(f"matmul: b has shape {b.shape}, expected {wanted} to match a's {a.shape}")
+        expected = ", ".join(map(str, (*b.shape[:-2], a.shape[-1], "n")))
+        raise ValueError(f"matmul: b has shape {b.shape}, expected ({expected}) to match a's {a.shape}")
     try:
         batch = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     except ValueError:
@@ -60,33 +59,17 @@ def _shape(a: Array, b: Array) -> tuple[int, ...]:
     return (*batch, a.shape[-2], b.shape[-1])
 
 
-def reference(a: Array, b: Array) -> tuple[Array]:
-    return (precise(a) @ precise(b),)
-
-
-def bound(a: Array, b: Array) -> tuple[Array]:
-    return (gamma(a.shape[-1], a.dtype) * (np.abs(precise(a)) @ np.abs(precise(b))),)
-
-
-def _square(n: int) -> Workload:
-    return Workload(f"square-{n}", {"m": n, "k": n, "n": n})
-
-
-def _gpt2(tokens: int) -> Workload:
-    """The first product of GPT-2 small's MLP, 768 -> 3072 (Radford et al. 2019)."""
-    return Workload(f"gpt2-small-up-{tokens}", {"m": tokens, "k": 768, "n": 3072})
-
-
 CONTRACT = Contract(
     run=run,
     sample=normal("mk", "kn"),
-    reference=reference,
-    bound=bound,
+    reference=lambda a, b: (precise(a) @ precise(b),),
+    bound=lambda a, b: (gamma(a.shape[-1], a.dtype) * (np.abs(precise(a)) @ np.abs(precise(b))),),
     flops=lambda m, k, n: 2 * m * k * n,
     traffic=lambda itemsize, m, k, n: itemsize * (m * k + k * n + m * n),
     workloads=(
-        *(_square(n) for n in (16, 64, 128, 256, 512, 1024, 2048)),
-        *(_gpt2(tokens) for tokens in (1, 32, 128, 512)),
+        *(Workload(f"square-{n}", {"m": n, "k": n, "n": n}) for n in (16, 64, 128, 256, 512, 1024, 2048)),
+        # The first product of GPT-2 small's MLP, 768 -> 3072 (Radford et al. 2019).
+        *(Workload(f"gpt2-small-up-{t}", {"m": t, "k": 768, "n": 3072}) for t in (1, 32, 128, 512)),
     ),
     fast_path=FastPath("product"),
 )

@@ -53,26 +53,12 @@ def forward_run(
     """
     tanh_form = is_tanh("mlp_forward", approximate)
     call = Call("mlp_forward", x=x, w1=w1, b1=b1, w2=w2, b2=b2)
-    axes = {"x": 2, "w1": 2, "b1": 1, "w2": 2, "b2": 1}
-    for (name, count), array in zip(axes.items(), call.inputs, strict=True):
-        if array.ndim != count:
-            raise ValueError(
-                f"mlp_forward: {name} has shape {array.shape}, expected {count} {'axis' if count == 1 else 'axes'}"
-            )
-    (t, d), (_, h), b1_shape, (k, e), b2_shape = (array.shape for array in call.inputs)
-    _check_shape("mlp_forward", "w1", call.inputs[1].shape, (d, h), "x")
-    _check_shape("mlp_forward", "b1", b1_shape, (h,), "w1")
-    _check_shape("mlp_forward", "w2", (k, e), (h, e), "w1")
-    _check_shape("mlp_forward", "b2", b2_shape, (e,), "w2")
+    sizes = call.sizes(x="td", w1="dh", b1="h", w2="he", b2="e")
+    t, h, e = (sizes[axis] for axis in "the")
     y = call.output(out, (t, e))
     z, hidden = call.output(None, (t, h)), call.output(None, (t, h))
     kernel(*call.inputs, z, hidden, y, tanh_form)
     return call.result(y), MLPCache(x, w1, w2, call.result(z), call.result(hidden), approximate)
-
-
-def _check_shape(operation: str, name: str, shape: tuple[int, ...], expected: tuple[int, ...], other: str) -> None:
-    if shape != expected:
-        raise ValueError(f"{operation}: {name} has shape {shape}, expected {expected} to match {other}")
 
 
 def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -> Any:
@@ -111,14 +97,8 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
         )
     tanh_form = is_tanh("mlp_backward", cache.approximate)
     call = Call("mlp_backward", dy=dy, x=cache.x, w1=cache.w1, w2=cache.w2, z=cache.z, h=cache.h)
-    for name, array in zip(("dy", "x", "w1", "w2", "z", "h"), call.inputs, strict=True):
-        if array.ndim != 2:
-            raise ValueError(f"mlp_backward: {name} has shape {array.shape}, expected two axes")
-    dy_shape, (t, d), w1_shape, (h, e), z_shape, h_shape = (array.shape for array in call.inputs)
-    _check_shape("mlp_backward", "dy", dy_shape, (t, e), "the forward pass's y")
-    _check_shape("mlp_backward", "cache.w1", w1_shape, (d, h), "cache.x and cache.w2")
-    _check_shape("mlp_backward", "cache.z", z_shape, (t, h), "x @ w1")
-    _check_shape("mlp_backward", "cache.h", h_shape, (t, h), "x @ w1")
+    sizes = call.sizes(x="td", w1="dh", w2="he", z="th", h="th", dy="te")
+    t, d, h, e = (sizes[axis] for axis in "tdhe")
     shapes = {"dx": (t, d), "dw1": (d, h), "db1": (h,), "dw2": (h, e), "db2": (e,)}
     if out is None:
         out = (None,) * len(shapes)

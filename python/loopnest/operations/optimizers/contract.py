@@ -18,10 +18,8 @@ from ...operation import Arguments, Contract, Kernel, Workload
 
 def _check_numbers(operation: str, **numbers: float) -> None:
     for name, value in numbers.items():
-        if name == "lr":
-            valid, expected = value >= 0, "a learning rate of 0 or more"
-        elif name == "eps":
-            valid, expected = value >= 0, "0 or more"
+        if name in ("lr", "eps"):
+            valid, expected = value >= 0, "a learning rate of 0 or more" if name == "lr" else "0 or more"
         elif name == "step":
             valid, expected = value >= 1, "1 for the first step, 2 for the second, …"
         else:
@@ -104,16 +102,13 @@ def sgd_run(kernel: Kernel, param: Any, grad: Any, *, lr: float) -> None:
     _update("sgd", kernel, {"param": param, "grad": grad}, lr)
 
 
-def sgd_reference(param: Array, grad: Array, *, lr: float) -> tuple[Array]:
-    return (precise(param) - lr * precise(grad),)
-
-
-def sgd_bound(param: Array, grad: Array, *, lr: float) -> tuple[Array]:
-    """Roundings of lr, of the product and of the difference."""
-    return (_roundings(3, param.dtype, precise(param), lr * precise(grad)),)
-
-
-SGD = _contract(sgd_run, sgd_reference, sgd_bound, flops=2, means=0, squares=0, options={"lr": 0.1})
+SGD = _contract(
+    sgd_run,
+    lambda param, grad, *, lr: (precise(param) - lr * precise(grad),),
+    # Roundings of lr, of the product and of the difference.
+    lambda param, grad, *, lr: (_roundings(3, param.dtype, precise(param), lr * precise(grad)),),
+    flops=2, means=0, squares=0, options={"lr": 0.1},
+)  # fmt: skip
 
 
 # --- momentum
@@ -151,7 +146,7 @@ def momentum_reference(param: Array, grad: Array, velocity: Array, *, lr: float,
 def momentum_bound(param: Array, grad: Array, velocity: Array, *, lr: float, mu: float) -> tuple[Array, Array]:
     """The velocity: mu, product, sum. The parameter: lr times that error, and lr, product, difference."""
     error = _roundings(3, param.dtype, mu * precise(velocity), precise(grad))
-    new = mu * precise(velocity) + precise(grad)
+    _, new = momentum_reference(param, grad, velocity, lr=lr, mu=mu)
     return lr * error + _roundings(3, param.dtype, precise(param), lr * new), error
 
 
