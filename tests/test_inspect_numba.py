@@ -202,13 +202,3 @@ def test_the_command_prints_and_gives_the_records():
     assert re.search(r" in_numba\.py:\d+", plain.output)
     data = json.loads(CliRunner().invoke(main, [*command, "--hot", "--json"], catch_exceptions=False).output)
     assert data["listings"][0]["loop"]["accumulators"] == 1
-
-
-@needs_capstone
-def test_two_rungs_stand_next_to_each_other_on_a_page(tmp_path):
-    command = ["inspect", "matmul", "numba.naive", "--diff", "numba.reordered", "--no-measure"]
-    data = CliRunner().invoke(main, [*command, "--html", str(tmp_path / "both.html")], catch_exceptions=False)
-    assert data.exit_code == 0, data.output
-    page = (tmp_path / "both.html").read_text(encoding="utf-8")
-    assert page.count('<section class="view">') == 2
-    assert re.search(r"<td>accumulators</td><td>1</td><td>\d+</td>", page)

@@ -22,15 +22,13 @@ from loopnest.inspect import (
     families,
     in_cpp,
     inspect,
-    mca,
     remarks,
     tables,
 )
 from loopnest.inspect import elf as elf_module
 from loopnest.inspect.loops import hot_loop
 from loopnest.inspect.records import ARITHMETIC, KINDS
-from loopnest.inspect.samples import CannotSample
-from loopnest.inspect.trial import trial
+from loopnest.inspect.samples import CannotSample, samples_of
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux" or platform.machine() != "x86_64", reason="x86-64 Linux alone"),
@@ -190,12 +188,13 @@ def test_a_stripped_extension_gets_the_fix(tmp_path, monkeypatch):
 )
 def test_the_loop_that_could_be_hot_is_the_one_that_is(operation, impl):
     k, level = ln.OPERATIONS[operation][impl], ln.isa()
-    run = trial(k)
+    before, threads = ln.isa(), ln.num_threads()
     try:
-        run.samples(in_cpp.extension().path)
+        samples_of(k, "float32", level, in_cpp.extension().path)
     except CannotSample as error:
         pytest.skip(f"the system lets nobody look: {error}")
-    (listing,) = in_cpp.show(Request(k, "hot", "float32", level, run))
+    (listing,) = in_cpp.show(Request(k, "hot", "float32", level, measure=True))
+    assert (ln.isa(), ln.num_threads()) == (before, threads)
     guessed = hot(operation, impl, level)
     assert sorted(one.mnemonic for one in listing.loop.instructions if one.kind in ARITHMETIC) == sorted(
         one.mnemonic for one in guessed.loop.instructions if one.kind in ARITHMETIC
@@ -203,23 +202,11 @@ def test_the_loop_that_could_be_hot_is_the_one_that_is(operation, impl):
     assert "% in " in " ".join(listing.notes)
 
 
-def test_the_measured_share_is_of_the_limit_at_the_level_that_was_asked_for():
-    before, threads = ln.isa(), ln.num_threads()
-    view = inspect(ln.matmul["cpp.naive"], "hot", isa="v1")
-    assert (ln.isa(), ln.num_threads()) == (before, threads)
-    measured = view.measured
-    assert measured.isa == "v1"
-    assert measured.limit == "peak flops"
-    assert 0 < measured.share < 0.5  # a naive loop is far from any peak
-    assert "one thread" in tables.sentence_of(measured)
-
-
 def test_a_level_that_does_not_run_here_is_read_and_not_run(monkeypatch):
     monkeypatch.setattr("loopnest._core.isa_levels", lambda: ["v1"])
-    view = inspect(ln.matmul["cpp.packed"], "hot", isa="v3")
-    assert view.measured is None
-    assert view.listings[0].loop.counts["fma"] == 12
-    assert trial(ln.matmul["cpp.packed"], "float32", "v3") is None
+    (listing,) = inspect(ln.matmul["cpp.packed"], "hot", isa="v3").listings
+    assert listing.loop.counts["fma"] == 12
+    assert "cpp.packed does not run here at level v3" in " ".join(listing.notes)
 
 
 # --- source lines
@@ -348,44 +335,6 @@ def test_the_flags_of_every_level_are_in_the_file_that_cmake_reads():
     assert remarks.flags()["scalar"]["Clang"][-1] == "-fno-slp-vectorize"
 
 
-# --- llvm-mca
-
-
-def has_mca():
-    try:
-        mca.tool()
-    except InspectError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not has_mca(), reason="llvm-mca is not installed")
-@pytest.mark.parametrize("level", ["v3", "v4"])
-def test_llvm_mca_agrees_that_a_tile_takes_its_multiply_adds_time(level):
-    loop = hot("matmul", "cpp.packed", level).loop
-    found = mca.simulate(loop, families.family_called("Skylake-X"), "a tile")
-    assert found.facts["model"] == "skylake-avx512"
-    assert not any("another core" in note for note in found.notes)
-    rows, vectors = tile_of(level)
-    assert rows * vectors / 2 <= found.facts["cycles"] < rows * vectors / 2 * 1.35
-    assert "Bottlenecks" in found.text
-
-
-@pytest.mark.skipif(not has_mca(), reason="llvm-mca is not installed")
-def test_a_model_that_is_another_processors_is_named_with_a_warning(monkeypatch):
-    unknown = families.Family(**{**vars(families.family_called("Zen 4")), "name": "Zen 99", "models": ("znver99",)})
-    monkeypatch.setattr(in_cpp, "this_family", lambda: unknown)
-    monkeypatch.setattr(in_cpp, "family_called", lambda name: unknown)
-    (listing,) = inspect(ln.matmul["cpp.packed"], "mca", isa="v3", measure=False).listings
-    assert re.search(r"has no model of Zen 99: this is znver\d's, another core", " ".join(listing.notes))
-
-
-def test_without_llvm_mca_the_message_has_the_fix(monkeypatch):
-    monkeypatch.setattr(mca.shutil, "which", lambda name: None)
-    with pytest.raises(InspectError, match=r"llvm-mca is not installed: on Debian, apt install llvm"):
-        inspect(ln.matmul["cpp.packed"], "mca", isa="v3", measure=False)
-
-
 # --- two against each other, and the command
 
 
@@ -416,6 +365,19 @@ def test_the_command_prints_the_loop_and_what_it_adds_up_to():
     assert "\x1b[" not in done.output
 
 
+def test_the_command_writes_a_page_with_the_text_escaped_and_nothing_to_load(tmp_path):
+    file = tmp_path / "page.html"
+    done = run("matmul", "cpp.naive", "--diff", "cpp.packed", "--isa", "v3", "--no-measure", "--html", str(file))
+    assert done.output == f"the page is in {file}\n"
+    page = file.read_text(encoding="utf-8")
+    assert "matmul::naive&lt;float&gt;" in page
+    assert "vfmadd231ps" in page
+    assert not re.search(r"(src|href)=|url\(|@import", page)
+    missing = run("matmul", "cpp.naive", "--html", str(tmp_path / "no" / "page.html"))
+    assert missing.exit_code == 2
+    assert f"there is no folder {tmp_path / 'no'}" in missing.output
+
+
 def test_plain_output_is_the_same_each_time():
     args = ["matmul", "cpp.naive", "--isa", "v3", "--no-measure", "--asm", "--hot"]
     assert run(*args).output == run(*args).output
@@ -442,7 +404,7 @@ def test_json_has_the_records():
         (("matmull", "cpp.packed"), "no operation is called 'matmull'; did you mean matmul"),
         (("matmul", "cpp.paked"), "no implementation has the id 'cpp.paked'; did you mean 'cpp.packed'"),
         (("matmul", "cpp.packed", "--isa", "v9"), "isa is 'v9', expected one of v1, v3, v4"),
-        (("matmul", "cpp.packed", "--ptx"), "cpp.packed has no ptx to show, but hot, source, asm, remarks, mca"),
+        (("matmul", "cpp.packed", "--ptx"), "cpp.packed has no ptx to show, but hot, source, asm, remarks"),
         (("matmul", "cpp.packed", "--diff", "cpp.naive", "--asm"), "--diff compares hot loops, and takes no --asm"),
         (("matmul", "cpp.packed", "--diff", "cpp.naiv"), "no implementation has the id 'cpp.naiv'"),
         (("matmul", "python.naive", "--hot"), "python.naive has no hot to show, but source"),

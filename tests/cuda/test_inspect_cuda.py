@@ -376,14 +376,6 @@ def test_ptx_that_cannot_be_assembled_gets_the_assemblers_message():
         assemble(".version 8.0\n.target sm_90\nnonsense;\n", (9, 0))
 
 
-@needs_nvrtc
-def test_nothing_is_timed_in_simulation(monkeypatch):
-    monkeypatch.setenv("LOOPNEST_CUDA_CPP", "simulated")
-    k = ln.matmul["cuda_cpp.tiled"]
-    assert k.available()
-    assert k.inspect("hot").measured is None
-
-
 def rungs(backend):
     return [pytest.param(k, id=f"{operation.name}-{k.id}") for operation in ln.OPERATIONS.values() for k in operation
             if k.backend == backend]  # fmt: skip

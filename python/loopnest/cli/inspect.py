@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..operation import Operation
+from ..output.files import save_text
 from .options import DTYPE, JSON, an_operation, failures, number, output_file, print_json, rung, stacked
 from .progress import busy, console
 
@@ -16,7 +17,6 @@ ASPECTS = {
     "hot": "The hot loop, counted, and its bound: the default.",
     "asm": "The machine code of the function that the hot loop is in.",
     "remarks": "The loops that the compiler did not vectorize, and why, by source line.",
-    "mca": "llvm-mca's simulation of the hot loop, if llvm-mca is installed.",
     "llvm": "Optimised LLVM IR.",
     "ptx": "PTX, NVIDIA's portable assembly.",
     "sass": "SASS, a GPU's machine code.",
@@ -53,8 +53,8 @@ def command(
 ) -> None:
     """Look into one rung: what became of its source, OPERATION and IMPL as in `loopnest inspect matmul cpp.packed`.
 
-    By default it shows what says most: of a compiled rung the hot loop, counted, with what bounds it and the share of
-    the machine's limit that the rung reaches; docs/inspect.md says how to read it. Aspects can be combined.
+    By default it shows what says most: of a compiled rung the hot loop, counted, with what bounds it; docs/inspect.md
+    says how to read it. Aspects can be combined.
 
     \b
     loopnest inspect matmul cpp.packed --isa v3 --dtype float64
@@ -75,9 +75,7 @@ def command(
         second = rung(operation, other, "--diff") if other is not None else None
         shown = inspect(k, *aspects, **options) if second is None else compare(k, second, **options)
         if html_file is not None:
-            from ..inspect.html import write
-
-            write(shown, html_file)
+            save_text(tables.page(shown), html_file)
     if as_json:
         print_json(shown)
     elif html_file is not None:

@@ -1,13 +1,13 @@
 """What did the compiler make of it? In comes a rung; out comes a `View`: its machine code, the hot loop in it, counted,
-the bound of that loop on this processor, and the share of the machine's limit that the rung reaches.
+and the bound of that loop on this processor.
 
 >>> import loopnest as ln
 >>> view = ln.matmul["cpp.packed"].inspect("hot", isa="v3", measure=False)      # doctest: +SKIP
 >>> view.listings[0].loop.counts["fma"]                                         # doctest: +SKIP
 12
 
-A backend is a module in_<backend>.py with SHOWS, its aspects, and show(request), the listings of one aspect; with
-MEASURES = False its rungs are not timed here. elf.py and loops.py read anybody's machine code.
+A backend is a module in_<backend>.py with SHOWS, its aspects, and show(request), the listings of one aspect. elf.py and
+loops.py read anybody's machine code.
 """
 
 from __future__ import annotations
@@ -23,15 +23,11 @@ import numpy as np
 from .. import _core
 from ..operation import Implementation, Workload
 from .elf import diagnose
-from .records import Bound, InspectError, Instruction, Line, Listing, Loop, Measured, View
+from .records import Bound, InspectError, Instruction, Line, Listing, Loop, View
 from .source import source_listing
-from .trial import Trial, trial
 
 COMMON = ("source", "counters", "accuracy")
 """The aspects that do not depend on the backend."""
-
-MEASURED_WITH = ("hot", "mca", "asm")
-"""The aspects that need to know where the time goes."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ class Request:
     """One aspect of one rung.
 
     isa      a level of ln.isa_levels(); None is the active one
-    trial    the rung ready to run, if it can run and measuring was not declined
+    measure  whether the rung may run, to sample where its time goes
     options  of one backend or aspect alone, such as gpu of cuda's
     """
 
@@ -47,7 +43,7 @@ class Request:
     aspect: str
     dtype: str = "float32"
     isa: str | None = None
-    trial: Trial | None = None
+    measure: bool = False
     options: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -87,8 +83,8 @@ def inspect(
     aspects  such as "hot" (`loopnest inspect --help` has them all); none is the first one that the backend has
     dtype    "float32" or "float64"
     isa      the level of the machine code; None is the active one
-    measure  whether to run the rung: for the share of the machine's limit that it reaches, and to sample in which loop
-             its time goes. Otherwise, or if it cannot run, the hot loop is the one that could be the fastest
+    measure  whether to run a C++ rung, to sample in which loop its time goes. Otherwise, or if it cannot run, the hot
+             loop is the one that could be the fastest
     options  of the backend (see its module); `workload` and `calls` of "counters", `step` of "accuracy"
 
     Raises InspectError, a ValueError, if something cannot be shown: the message says why, and the fix.
@@ -103,20 +99,17 @@ def inspect(
     aspects = aspects or shows[:1]
     if unknown := [aspect for aspect in aspects if aspect not in shows]:
         raise InspectError(f"{k.id} has no {unknown[0]} to show, but {', '.join(shows)}")
-    measure = measure and getattr(provider, "MEASURES", True) and not set(aspects).isdisjoint(MEASURED_WITH)
-    run = trial(k, dtype, isa) if measure else None
     listings: list[Listing] = []
     for aspect in aspects:
-        request = Request(k, aspect, dtype, isa, run, options)
+        request = Request(k, aspect, dtype, isa, measure, options)
         if aspect in own:
             listings += provider.show(request)
         elif aspect == "source":
             listings.append(source_listing(k))
         else:
             listings.append(importlib.import_module(f"{__name__}.{aspect}").listing(request))
-    measured = run.measured() if run is not None and "hot" in aspects else None
     level = isa or (_core.isa() if k.backend == "cpp" else "")
-    return View(k.operation.name, k.id, dtype, level, k.headline, tuple(listings), measured)
+    return View(k.operation.name, k.id, dtype, level, k.headline, tuple(listings))
 
 
 __all__ = [
@@ -126,7 +119,6 @@ __all__ = [
     "Line",
     "Listing",
     "Loop",
-    "Measured",
     "Request",
     "View",
     "diagnose",

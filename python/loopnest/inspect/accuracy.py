@@ -16,8 +16,6 @@ from .records import InspectError, Line, Listing
 STEP = 4099
 """A million numbers, of all magnitudes: some seconds."""
 
-HEADER = "function            isa   largest error       at    above 0.5        1         2 ULP"
-
 
 def listing(request: Request) -> Listing:
     k, step = request.implementation, request.options.get("step") or STEP
@@ -26,17 +24,16 @@ def listing(request: Request) -> Listing:
     # softmax is measured by the exponential that it is made of.
     name = "exp" if k.operation.name == "softmax" else k.operation.name
     before = _core.isa()
+    lines = ["function            isa   largest error       at    above 0.5        1         2 ULP"]
     try:
         _core.set_isa(request.isa or before)
-        found = [accuracy.measure(f, step=step, variant=k.variant) for f in accuracy.functions([name], k.variant)]
+        for function in accuracy.functions([name], k.variant):
+            found = accuracy.measure(function, step=step, variant=k.variant)
+            shares = "".join(f"{share:10.3%}" if share else f"{'0':>10}" for share in found.above.values())
+            lines.append(f"{function:19} {found.isa:4} {found.largest:8.3f} ULP {found.at:14.7g} {shares}")
     except ValueError as error:
         raise InspectError(str(error)) from None
     finally:
         _core.set_isa(before)
     numbers = "all float32 numbers" if step == 1 else f"every {step:,}th float32 number"
-    return Listing(f"errors of {k.id}, {numbers}", "text", (Line(HEADER), *map(_line, found)))
-
-
-def _line(result: accuracy.Accuracy) -> Line:
-    shares = "".join(f"{share:10.3%}" if share else f"{'0':>10}" for share in result.above.values())
-    return Line(f"{result.function:19} {result.isa:4} {result.largest:8.3f} ULP {result.at:14.7g} {shares}")
+    return Listing(f"errors of {k.id}, {numbers}", "text", tuple(map(Line, lines)))

@@ -41,7 +41,7 @@ def compare(k: Implementation, other: Implementation, **options: Any) -> Compari
 
 
 def _counts(view: View) -> dict[str, Count]:
-    """All counts of a view's hot loop by name, in the order of the table. Raises InspectError without a loop."""
+    """All counts of a view's hot loop by name, in the order of the table."""
     loop = view.listings[0].loop
     if loop is None:
         raise InspectError(f"{view.impl} has no hot loop to compare")
@@ -49,14 +49,8 @@ def _counts(view: View) -> dict[str, Count]:
     found: dict[str, Count] = {"instructions": len(loop.instructions)}
     found |= {names.get(kind, kind): loop.counts.get(kind, 0) for kind in (*KINDS, "loads", "stores", "spills")}
     found |= {"bits of a vector": loop.vector_bits or "scalar", "flops": loop.flops, "bytes": loop.bytes}
-    found |= {"accumulators": loop.accumulators, "flops a byte": _short(loop.flops / max(loop.bytes, 1))}
+    found |= {"accumulators": loop.accumulators, "flops a byte": float(f"{loop.flops / max(loop.bytes, 1):.3g}")}
     if (bound := loop.bound) is not None:
-        found |= {"cycles at least": _short(bound.cycles), "bound by": bound.name}
-        found |= {"% of the peak at most": _short(100 * bound.share)} if bound.share is not None else {}
-    if view.measured is not None:
-        found["% of the limit, measured"] = _short(100 * view.measured.share)
+        found |= {"cycles at least": float(f"{bound.cycles:.3g}"), "bound by": bound.name}
+        found |= {"% of the peak at most": float(f"{100 * bound.share:.3g}")} if bound.share is not None else {}
     return found
-
-
-def _short(number: float) -> float:
-    return float(f"{number:.3g}")

@@ -114,7 +114,7 @@ def bound_of(loop: Loop, family: Family, most_bits: int) -> Bound:
     reach = "" if share is None else f": at most {100 * share:.3g} % of the peak"
     count = f"{most:.3g} cycle{'' if most == 1 else 's'} an iteration"
     sentence = f"Bound by {name} on {family.name}: {count} ({others}){reach}."
-    return Bound(name, most, share, sentence, cycles, family.name)
+    return Bound(name, most, share, sentence)
 
 
 def cycles_by(loop: Loop, family: Family) -> dict[str, float]:

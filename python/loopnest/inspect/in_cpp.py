@@ -23,14 +23,12 @@ from . import Request
 from .elf import Function, ObjectFile, assembly, object_file
 from .families import Family, family_called, this_family
 from .loops import Found, heat, loops_in, summary
-from .mca import simulate
 from .records import InspectError, Line, Listing, Loop
 from .remarks import OFF, remarks_on
-from .samples import CannotSample, Samples
+from .samples import CannotSample, Samples, samples_of
 from .source import source_lines, source_listing
-from .trial import Trial
 
-SHOWS = ("hot", "source", "asm", "remarks", "mca")
+SHOWS = ("hot", "source", "asm", "remarks")
 
 VECTOR_BITS = {"v1": 128, "v3": 256, "v4": 512}
 """Of the vectors at an ISA level."""
@@ -55,17 +53,13 @@ def show(request: Request) -> list[Listing]:
         file = extension()
         root = function_of(file, k, level, request.dtype)
         callers = file.reached_from(root, inside=f"loopnest::{level}")
-        function, loop, notes = hottest(file, callers, level, request.trial, family)
+        function, loop, notes = hottest(file, callers, level, family, request if request.measure else None)
     except InspectError as error:
         if request.aspect != "source":
             raise
         note = f"The instructions of each line are not shown: {error}."
         return [replace(source_listing(k), notes=(note,))]
     title = f"{short_name(function.name)} · {level} · {request.dtype}"
-    if request.aspect == "mca":
-        if loop is None:
-            raise InspectError(f"{k.id}: there is no loop to simulate")
-        return [simulate(loop, family, title)]
     if loop is not None and loop.scalar:
         notes.append(f"Scalar: {OFF if off else 'the compiler made no vectors of it'}; --remarks has the reasons.")
     way, caller = [short_name(function.name)], callers[function]
@@ -136,7 +130,7 @@ def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> 
 
 
 def hottest(
-    file: ObjectFile, reached: Iterable[Function], level: str, run: Trial | None = None, family: Family | None = None
+    file: ObjectFile, reached: Iterable[Function], level: str, family: Family | None, run: Request | None
 ) -> tuple[Function, Loop | None, list[str]]:
     """The hot loop among the functions that a rung reaches (the rung is the first), its function, and notes.
 
@@ -153,7 +147,8 @@ def hottest(
     chosen, notes = max(loops, key=lambda one: heat(one[2])), []
     if run is not None and file.path is not None:
         try:
-            chosen, note = _by_samples(file, loops, run.samples(file.path), chosen)
+            samples = samples_of(run.implementation, run.dtype, level, file.path)
+            chosen, note = _by_samples(file, loops, samples, chosen)
         except CannotSample as error:
             note = f"Chosen by its possible speed: where the time goes could not be sampled ({error})."
         notes.append(note)
@@ -176,10 +171,10 @@ def _by_samples(
     innermost: dict[int, int] = {}  # the smallest loop around each address
     for n in sorted(range(len(loops)), key=lambda n: -len(loops[n][1].body)):
         innermost |= {one.address: n for one in loops[n][1].body}
+    total = samples.inside.total() + samples.elsewhere.total()
     counts: Counter[int] = Counter()
     places: Counter[str] = Counter(samples.elsewhere)
-    for offset, times in samples.inside.items():
-        address = file.address_of(offset)
+    for address, times in samples.inside.items():
         if address in innermost:
             counts[innermost[address]] += times
         else:
@@ -195,8 +190,8 @@ def _by_samples(
     for some in others:
         places[f"a loop of {short_name(loops[some[0]][0].name)}"] += sum(counts[n] for n in some)
     shares = {f"{len(same)} copies of this loop" if len(same) > 1 else "this loop": sum(counts[n] for n in same)}
-    shares |= {name: times for name, times in places.most_common(3) if times > samples.total / 20}
-    words = ", ".join(f"{100 * times / samples.total:.0f} % in {name}" for name, times in shares.items())
+    shares |= {name: times for name, times in places.most_common(3) if times > total / 20}
+    words = ", ".join(f"{100 * times / total:.0f} % in {name}" for name, times in shares.items())
     return loops[max(same, key=lambda n: counts[n])], f"Time: {words}."
 
 

@@ -1,4 +1,4 @@
-"""What an inspection returns, as data: instructions, loops, listings. Text, tables and pages are made from these.
+"""What an inspection returns, as data: instructions, loops, listings. tables.py prints them.
 
 A `View` is the answer about one rung: a few `Listing`s. A listing is text in one language, line by line. In machine
 code each line knows its kind and its source line, and the listing knows its hot loop. `msgspec.to_builtins(view)` makes
@@ -14,29 +14,13 @@ from typing import Any, Literal
 SourceLine = tuple[str, int]
 """A file (below csrc/, or from the package's folder on, where it is the project's own) and a line in it, from 1."""
 
-KINDS = {
-    "fma": "multiply and add in one instruction: 2 flops an element",
-    "multiply": "multiply",
-    "add": "add or subtract",
-    "divide": "divide, or take a square root",
-    "special": "an exponential, a logarithm or a sine in a GPU's special-function unit",
-    "compare": "minimum, maximum, comparison",
-    "logic": "bits of floating-point numbers (signs, exponents, masks), and integer arithmetic on vectors",
-    "convert": "from one number format to another",
-    "shuffle": "moves elements between lanes, or copies one to all",
-    "move": "copies a vector register",
-    "load": "reads memory into a register",
-    "store": "writes a register to memory",
-    "spill": "reads or writes a register's place on the stack: there were too few registers",
-    "prefetch": "asks for a cache line",
-    "barrier": "waits for the block's other threads, or orders their memory accesses",
-    "scalar": "integers: addresses, counters, conditions",
-    "branch": "jumps",
-    "call": "calls a function, or returns",
-    "other": "none of these",
-}
+KINDS = (
+    *("fma", "multiply", "add", "divide", "special", "compare", "logic", "convert", "shuffle", "move"),
+    *("load", "store", "spill", "prefetch", "barrier", "scalar", "branch", "call", "other"),
+)
 """The kinds of instructions. An instruction that computes with an operand from memory has the kind of its computation,
-and also counts as a load."""
+and also counts as a load. A spill reads or writes a register's place on the stack. A GPU's special-function unit does
+exponentials; logic is on the bits of floating-point numbers; scalar is on integers: addresses, counters, conditions."""
 
 ARITHMETIC = ("fma", "multiply", "add", "divide")
 """The kinds that are flops."""
@@ -96,7 +80,7 @@ class Bound:
     """The limit of a loop whose data lies in L1, from the throughputs of a processor family.
 
     name      the limit: "FMA units", "loads", "stores", "latency", "instructions", …
-    cycles    an iteration, at least; cycles_by: by resource
+    cycles    an iteration, at least
     share     of the family's peak flops in this format that the loop can reach; None for a loop without flops
     sentence  the same in words
     """
@@ -105,8 +89,6 @@ class Bound:
     cycles: float
     share: float | None
     sentence: str
-    cycles_by: Mapping[str, float]
-    family: str
 
 
 @dataclass(frozen=True)
@@ -151,7 +133,7 @@ class Line:
     kind     an instruction's kind, or "label", "comment", ""
     source   the source line that it comes from
     address  of machine code
-    note     a remark on this line: for a source line, the instructions that it became
+    note     for a source line: the instructions that it became
     """
 
     text: str
@@ -187,23 +169,6 @@ class Listing:
 
 
 @dataclass(frozen=True)
-class Measured:
-    """The rung's speed, here and now, on a workload that suits its hot loop, with one thread.
-
-    share    of the machine's limit at this ISA level
-    limit    which limit: "peak flops", or a bandwidth
-    """
-
-    workload: str
-    seconds: float
-    flops_per_second: float
-    bytes_per_second: float
-    share: float
-    limit: str
-    isa: str
-
-
-@dataclass(frozen=True)
 class View:
     """The answer about one rung.
 
@@ -216,7 +181,6 @@ class View:
     isa: str
     headline: str
     listings: tuple[Listing, ...]
-    measured: Measured | None = None
 
 
 class InspectError(ValueError):
