@@ -78,7 +78,7 @@ std::vector<Cache> caches(const std::string& folder) {
 }
 #endif
 
-CacheSizes cache_sizes() {
+const CacheSizes& cache_sizes() {
     static const CacheSizes sizes = [] {
         CacheSizes read = {32 << 10, 512 << 10, 8 << 20, 8, 8};
         for (const Cache& cache : caches()) {

@@ -26,6 +26,6 @@ struct CacheSizes {
 };
 
 // Read once. A level that the system does not report gets a common size: 32 KiB, 512 KiB, 8 MiB; 8 ways.
-CacheSizes cache_sizes();
+const CacheSizes& cache_sizes();
 
 }  // namespace loopnest

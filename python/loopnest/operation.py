@@ -4,8 +4,9 @@ An `Operation` is what is computed; an `Implementation` is one way of computing 
 ladder. A call goes these steps:
 
     ln.matmul(a, b, impl="cpp.blocked")
-      Operation.__call__         picks the rung: the named one, or the fastest that runs here
-      Implementation.__call__    asks the fast path first (csrc/bindings/fast_path.cpp), which may decline
+      Operation.__call__         asks the fastest rung's fast path first (csrc/bindings/fast_path.cpp), which may decline
+      Operation._choose          the named rung, or the fastest that runs here
+      Implementation.__call__    asks its own fast path
       CONTRACT.run               checks the arguments, allocates the result (operations/matmul/contract.py)
       the kernel                 operations/matmul/in_cpp.py names it: csrc/matmul/blocked.hpp
 
@@ -27,7 +28,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .backends import BACKENDS, fastest_first
-from .backends.rung import Backend, Implementation, Kernel, UnavailableError
+from .backends.rung import Backend, Implementation, Kernel, UnavailableError, decline
 
 __all__ = [
     "Arguments",
@@ -161,6 +162,7 @@ class Operation:
         self._built_in: dict[str, dict[str, Implementation]] = {}  # by backend and id
         self._registered: dict[str, Implementation] = {}
         self._default: Implementation | None = None  # the rung of calls without `impl`, once it is known
+        self._fast = decline  # its fast path
         self.__name__ = name
         parameters = list(inspect.signature(contract.run).parameters.values())[1:]  # all but the kernel
         text, _, example = (inspect.getdoc(contract.run) or "").partition("\n>>> ")
@@ -169,14 +171,18 @@ class Operation:
         impl = inspect.Parameter("impl", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
         self.__signature__ = inspect.Signature([*parameters, impl])
 
-    def __call__(self, *args: Any, impl: str | None = None, **kwargs: Any) -> Any:
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        fast = self._fast  # declines calls with `impl`, as it declines all that are not ordinary
+        result = fast(args, kwargs)
+        return self._choose(*args, **kwargs) if result is NotImplemented else result
+
+    def _choose(self, *args: Any, impl: str | None = None, **kwargs: Any) -> Any:
         if impl is not None:
             return self[impl](*args, **kwargs)
-        k = self._default
-        if k is None:
-            k = self._default = self.fastest()
-        result = k.fast(args, kwargs)  # as k(*args, **kwargs) does; one Python call less is a quarter of the time
-        return k.checked(*args, **kwargs) if result is NotImplemented else result
+        if self._default is None:
+            self._default = self.fastest()
+            self._fast = self._default.fast
+        return self._default(*args, **kwargs)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, and what is sent to another process, are the operation of this name there."""
