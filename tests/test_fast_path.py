@@ -70,12 +70,13 @@ def outcome(call, *args, **kwargs):
 @contextlib.contextmanager
 def without_fast_path(call):
     """Inside, the rung that runs in a call without `impl` has no fast path."""
-    k = call.fastest() if isinstance(call, Operation) else call
-    fast, k.fast = k.fast, decline
-    try:
+    with pytest.MonkeyPatch.context() as patch:
+        k = call.fastest() if isinstance(call, Operation) else call
+        patch.setattr(k, "fast", decline)
+        if isinstance(call, Operation):
+            patch.setattr(call, "_default", k)
+            patch.setattr(call, "_fast", decline)
         yield
-    finally:
-        k.fast = fast
 
 
 def same_both_ways(call, *args, fast, **kwargs):

@@ -4,7 +4,7 @@ An `Operation` is what is computed; an `Implementation` is one way of computing 
 ladder. A call goes these steps:
 
     ln.matmul(a, b, impl="cpp.blocked")
-      Operation.__call__         asks the fastest rung's fast path first (csrc/bindings/fast_path.cpp), which may decline
+      Operation.__call__         asks the fastest rung's fast path (csrc/bindings/fast_path.cpp), which may decline
       Operation._choose          the named rung, or the fastest that runs here
       Implementation.__call__    asks its own fast path
       CONTRACT.run               checks the arguments, allocates the result (operations/matmul/contract.py)
@@ -182,7 +182,8 @@ class Operation:
         if self._default is None:
             self._default = self.fastest()
             self._fast = self._default.fast
-        return self._default(*args, **kwargs)
+            return self(*args, **kwargs)
+        return self._default.checked(*args, **kwargs)  # its fast path has declined
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies, and what is sent to another process, are the operation of this name there."""
