@@ -162,7 +162,7 @@ class Operation:
         self._built_in: dict[str, dict[str, Implementation]] = {}  # by backend and id
         self._registered: dict[str, Implementation] = {}
         self._default: Implementation | None = None  # the rung of calls without `impl`, once it is known
-        self._fast = decline  # its fast path
+        self._fast: Callable[[tuple[Any, ...], dict[str, Any]], Any] = decline  # its fast path
         self.__name__ = name
         parameters = list(inspect.signature(contract.run).parameters.values())[1:]  # all but the kernel
         text, _, example = (inspect.getdoc(contract.run) or "").partition("\n>>> ")
