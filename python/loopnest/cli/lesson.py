@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import shutil
-
 import click
 
 from .options import usage_errors
@@ -36,12 +32,6 @@ def command(number: int | None, answers: bool) -> None:
         return
     with usage_errors(ValueError):
         found = lesson_of(number)
-    with out.pager(styles=True) if out.is_terminal and _less() else contextlib.nullcontext():
+    with out.capture() as captured:
         out.print(in_terminal(found, answers), width=min(out.width, 100))
-
-
-def _less() -> bool:
-    """Whether there is a pager that keeps colours; the one that the user has chosen is left as it is."""
-    if "PAGER" not in os.environ and "MANPAGER" not in os.environ and shutil.which("less"):
-        os.environ["PAGER"] = "less -R"
-    return "PAGER" in os.environ or "MANPAGER" in os.environ
+    click.echo_via_pager(captured.get())

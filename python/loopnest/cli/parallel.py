@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import sys
 import time
 import traceback
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import click
@@ -25,55 +23,32 @@ EXPECTED = (RankLostError, ValueError, LookupError, UnavailableError, OSError)
 
 
 class Ranked(click.Group):
-    """Commands of a rank: under torchrun an error is printed once, with its rank, and recorded for torchrun's table."""
+    """Commands of a rank. Under torchrun an error is printed once, with its rank, and the process ends at once: an
+    ordinary end would wait for the other ranks, which may never come."""
 
     def invoke(self, ctx: click.Context) -> Any:
         if "RANK" not in os.environ:
             with failures(*EXPECTED):
                 return super().invoke(ctx)
+        rank, code, text = os.environ["RANK"], 1, ""
         try:
             return super().invoke(ctx)
-        except click.Abort as error:  # Ctrl-C in a command that has nothing to finish
-            _say("stopped")
-            _end(error, 130)
+        except click.Abort:  # Ctrl-C in a command that has nothing to finish
+            code, text = 130, "stopped"
         except click.ClickException as error:
-            if _rank() == 0:  # all ranks have the same error
+            code = error.exit_code
+            if rank == "0":  # all ranks have the same error
                 error.show()
             else:
                 time.sleep(3)  # or torchrun would end rank 0 before it has printed
-            _end(error, error.exit_code)
         except EXPECTED as error:
-            _say(f"{'' if isinstance(error, RankLostError) else 'Error: '}{error}")
-            _end(error, 1)
-        except Exception as error:
-            _say(traceback.format_exc().rstrip())
-            _end(error, 1, error.__traceback__)
-
-
-def _rank() -> int:
-    rank = os.environ.get("RANK", "0")
-    return int(rank) if rank.isdecimal() else 0
-
-
-def _say(text: str) -> None:
-    """Write to standard error in one piece, so that the ranks' lines do not mix."""
-    sys.stderr.write(f"rank {_rank()}: {text}\n")
-
-
-def _end(error: Exception, code: int, lines: TracebackType | None = None) -> None:
-    """End this process at once: an ordinary end would wait for the other ranks, which may never come.
-
-    lines  the traceback for torchrun's table; None if the message says what to do
-    """
-    if "TORCHELASTIC_ERROR_FILE" in os.environ:
-        errors = importlib.import_module("torch.distributed.elastic.multiprocessing.errors")
-        try:
-            raise error.with_traceback(lines) from None
+            text = f"{'' if isinstance(error, RankLostError) else 'Error: '}{error}"
         except Exception:
-            errors.get_error_handler().record_exception(error)
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(code)
+            text = traceback.format_exc().rstrip()
+        sys.stderr.write(f"rank {rank}: {text}\n" if text else "")  # in one piece, so that the ranks' lines do not mix
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
 
 
 @click.group("parallel", cls=Ranked, context_settings={"help_option_names": ["-h", "--help"]})

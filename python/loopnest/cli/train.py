@@ -61,26 +61,15 @@ of_a_training = stacked(
 class Request:
     """What the command line asks for: data, where to write, and the settings of an `nn.Config`."""
 
-    def __init__(
-        self,
-        ctx: click.Context,
-        *,
-        data: str,
-        checkpoint: Path | None,
-        resume: Path | None,
-        as_json: bool,
-        svg: Path | None,
-        html: Path | None,
-        **config: Any,
-    ) -> None:
-        self.data, self.resume, self.file = data, resume, checkpoint or resume
-        self.as_json, self.svg, self.html = as_json, svg, html
-        self.config = config
-        self.changed = {name: config[name] for name in ("epochs", "impl") if typed(ctx, name)}
+    def __init__(self, ctx: click.Context, data: str, resume: Path | None, **options: Any) -> None:
+        self.data, self.resume, self.file = data, resume, options.pop("checkpoint") or resume
+        self.as_json, self.svg, self.html = (options.pop(name) for name in ("as_json", "svg", "html"))
+        self.config = options
+        self.changed = {name: options[name] for name in ("epochs", "impl") if typed(ctx, name)}
         kept = [f"--{name}" for name in KEPT if typed(ctx, name)]
         if resume is not None and kept:
             raise click.UsageError(f"{kept[0]} is in the checkpoint: --resume takes --epochs and --impl alone")
-        need_matplotlib(svg, html)
+        need_matplotlib(self.svg, self.html)
         if data == "digits":
             need(nn.why_no_digits())
 
