@@ -35,7 +35,7 @@ class Card:
     def peak(self, dtype="float32", threads=1, isa=None):
         return self._peak
 
-    def least_seconds(self, flops, bytes, dtype="float32", threads=1, level="memory"):
+    def least_seconds(self, flops, bytes, dtype="float32", threads=1):
         return max(flops / self._peak, bytes / 1e30)
 
 

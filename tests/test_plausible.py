@@ -12,7 +12,7 @@ class Card:
     def peak(self, dtype="float32", threads=1, isa=None):
         return threads * 100e9
 
-    def least_seconds(self, flops, bytes, dtype="float32", threads=1, level="memory"):
+    def least_seconds(self, flops, bytes, dtype="float32", threads=1):
         return max(flops / self.peak(dtype, threads), bytes / 50e9)
 
 

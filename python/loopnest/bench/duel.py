@@ -329,7 +329,7 @@ class _Contest:
             dtype=str(dtype),
             flops=flops,
             bytes=nbytes,
-            limit=self.card.least_seconds(flops, nbytes, str(dtype), self.terms.threads, None),
+            limit=self.card.least_seconds(flops, nbytes, str(dtype), self.terms.threads),
             terms=dataclasses.replace(self.terms, counted=counted),
             conditions=monitor.conditions([r for side in self.sides for r in side.readings] if single else []),
             bouts=tuple(bouts),

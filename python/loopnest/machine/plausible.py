@@ -42,7 +42,7 @@ def limit_of(card: MachineCard, flops: float, nbytes: float, dtype: str, cores: 
     A core that is busy a tenth of the time counts as one: a limit may be too generous, but no program beats it.
     """
     threads = min(card.cores, max(1, math.ceil(cores - 0.1)))
-    seconds = card.least_seconds(flops, nbytes, dtype, threads, level=None)
+    seconds = card.least_seconds(flops, nbytes, dtype, threads)
     computing = flops / card.peak(dtype, threads)
     holding = (c.name for c in card.caches if nbytes <= c.size * (1 if c.shared else threads))
     return Limit(seconds, "flops" if computing >= seconds else "bytes", next(holding, MEMORY), threads)
@@ -58,23 +58,24 @@ class Work:
     threads: int
 
 
-@dataclass(frozen=True)
-class MeasuredNow:
-    """The limits, measured once more before a time is refused: the card may be from a slower hour.
-
-    peak       flops a second, of a dtype on some threads
-    bandwidth  bytes a second of one thread that reads or copies arrays of a size
-    """
-
-    peak: Callable[[str, int], float] = lambda dtype, threads: best_rate([multiply_adds(dtype, threads)])
-    bandwidth: Callable[[int], float] = lambda nbytes: bandwidth_now(nbytes)
+def peak_now(dtype: str, threads: int) -> float:
+    """Flops a second of multiply-adds in registers on some threads, at this moment."""
+    return best_rate([multiply_adds(dtype, threads)])
 
 
 def bandwidth_now(nbytes: int, seconds: float = 0.2) -> float:
-    """Bytes a second at which one thread reads arrays of a size, or copies half of it to the other half."""
+    """Bytes a second at which one thread reads arrays of a size, or copies half of it to the other half, now."""
     source, target = np.ones((2, max(nbytes // 8, 1)), np.float32)
     whole = reading(np.ones(max(nbytes // 4, 1), np.float32))
     return best_rate([whole, *copying(source, target)], seconds)
+
+
+@dataclass(frozen=True)
+class MeasuredNow:
+    """How limits are measured once more before a time is refused: the card may be from a slower hour."""
+
+    peak: Callable[[str, int], float] = peak_now
+    bandwidth: Callable[[int], float] = bandwidth_now
 
 
 def why_impossible(
@@ -87,31 +88,24 @@ def why_impossible(
     card     the machine's limits
     now      measures a limit again that the time beats; only a time that beats both is refused
     """
-    now = now or MeasuredNow()
-    peak = card.peak(work.dtype, work.threads)
-    if seconds * TOLERANCE < work.flops / peak:
-        peak = max(peak, now.peak(work.dtype, work.threads))
-        if seconds * TOLERANCE < work.flops / peak:
-            measured = f"multiply-adds in registers with {_threads(work)}, {work.dtype}"
-            reasons = "does not compute all of its result, or uses an algorithm of fewer operations, or other hardware"
-            return _explanation(who, work.flops / seconds, peak, "GFLOP/s", measured, reasons)
-    least = card.least_seconds(0.0, work.bytes, work.dtype, work.threads, None)
-    if seconds * TOLERANCE < least:
-        roof = max(work.bytes / least, work.threads * now.bandwidth(int(work.bytes)))
-        if seconds * TOLERANCE < work.bytes / roof:
-            measured = f"the roof of the caches that can hold {work.bytes / 1e6:,.3g} MB, {_threads(work)}"
-            reasons = "does not read all of its inputs or write all of its results, or not at each call"
-            return _explanation(who, work.bytes / seconds, roof, "GB/s", measured, reasons)
+    now, threads = now or MeasuredNow(), f"{work.threads} thread{'s' if work.threads > 1 else ''}"
+    roof = work.bytes / card.least_seconds(0.0, work.bytes, work.dtype, work.threads)
+    limits: tuple[tuple[float, float, Callable[[], float], str, str, str], ...] = (
+        (work.flops, card.peak(work.dtype, work.threads), lambda: now.peak(work.dtype, work.threads), "GFLOP/s",
+         f"multiply-adds in registers with {threads}, {work.dtype}",
+         "does not compute all of its result, or uses an algorithm of fewer operations, or other hardware"),
+        (work.bytes, roof, lambda: work.threads * now.bandwidth(int(work.bytes)), "GB/s",
+         f"the roof of the caches that can hold {work.bytes / 1e6:,.3g} MB, {threads}",
+         "does not read all of its inputs or write all of its results, or not at each call"),
+    )  # fmt: skip
+    for amount, limit, measured_again, unit, what, reasons in limits:
+        rate = amount / seconds
+        highest = max(limit, measured_again()) if rate > TOLERANCE * limit else limit
+        if rate > TOLERANCE * highest:
+            return (
+                f"{who} would reach {rate / 1e9:,.4g} {unit}. This machine was measured to reach {highest / 1e9:,.4g} "
+                f"({what}). A time that beats the limit by a factor of {rate / highest:.3g} is not believed: the "
+                f"implementation {reasons}; or the limit was measured while the machine was slower: "
+                "loopnest machine --refresh"
+            )
     return None
-
-
-def _explanation(who: str, rate: float, limit: float, unit: str, measured: str, reasons: str) -> str:
-    return (
-        f"{who} would reach {rate / 1e9:,.4g} {unit}. This machine was measured to reach {limit / 1e9:,.4g} "
-        f"({measured}). A time that beats the limit by a factor of {rate / limit:.3g} is not believed: the "
-        f"implementation {reasons}; or the limit was measured while the machine was slower: loopnest machine --refresh"
-    )
-
-
-def _threads(work: Work) -> str:
-    return f"{work.threads} thread{'s' if work.threads > 1 else ''}"

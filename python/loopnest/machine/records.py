@@ -137,20 +137,21 @@ class MachineCard:
         """The levels that have bandwidths, from the nearest to the core to memory."""
         return list(dict.fromkeys(b.level for b in self.bandwidths))
 
-    def least_seconds(
-        self, flops: float, bytes: float, dtype: Any = "float32", threads: int = 1, level: str | None = MEMORY
-    ) -> float:
-        """The least seconds that work takes: the flops at the peak or the bytes at a bandwidth, whichever is longer.
+    def least_seconds(self, flops: float, bytes: float, dtype: Any = "float32", threads: int = 1) -> float:
+        """The least seconds that work takes which is repeated, as in a benchmark.
 
-        level  where the bytes come from and go to. None: wherever they lie after a run over all of them, as in a
-               benchmark that repeats a call; bytes that the caches in front of a level hold need not come from there
+        That is the flops at the peak or the bytes at a bandwidth, whichever takes longer (the roofline: Williams,
+        Waterman, Patterson, CACM 52:4, 2009). Bytes that the caches in front of a level hold need not come from there.
+
+        >>> here = MachineCard("a CPU", 1, "Linux x86_64", ("v3",), (Cache(1, 32 << 10, 8, 64, False),),
+        ...     (Peak("v3", "float32", 1, 100e9),),
+        ...     (Bandwidth("L1", "read", 1, 200e9), Bandwidth("memory", "read", 1, 20e9)))
+        >>> round(1e9 / here.least_seconds(flops=1e9, bytes=1e9) / 1e9)     # a flop a byte: memory decides
+        20
+        >>> round(1e9 / here.least_seconds(flops=1e9, bytes=1e7) / 1e9)     # arithmetic does
+        100
         """
-        moving = bytes / self.bandwidth(level, None, threads) if level else self._warm(bytes, threads)
-        return max(flops / self.peak(dtype, threads), moving)
-
-    def _warm(self, bytes: float, threads: int) -> float:
-        seconds, held = 0.0, 0.0
-        sizes = {}
+        seconds, held, sizes = flops / self.peak(dtype, threads), 0.0, {}
         for cache in self.caches:
             number = -(-self.cores // cache.users(self.cores))  # of such caches; each thread may have one to itself
             sizes[cache.name] = cache.size * min(threads, number)
@@ -158,24 +159,6 @@ class MachineCard:
             seconds = max(seconds, (bytes - held) / self.bandwidth(level, None, threads))
             held += sizes.get(level, 0.0)
         return seconds
-
-    def attainable(
-        self, flops: float, bytes: float, dtype: Any = "float32", threads: int = 1, level: str | None = MEMORY
-    ) -> float:
-        """The roofline: the most flops a second that work of these flops and bytes reaches.
-
-        min(peak, bandwidth · flops / bytes): Williams, Waterman, Patterson, Roofline (CACM 52:4, 2009). `least_seconds`
-        explains `level`, and serves for work without flops.
-
-        >>> here = MachineCard("a CPU", 1, "Linux x86_64", ("v3",), (Cache(1, 32 << 10, 8, 64, False),),
-        ...     (Peak("v3", "float32", 1, 100e9),),
-        ...     (Bandwidth("L1", "read", 1, 200e9), Bandwidth("memory", "read", 1, 20e9)))
-        >>> round(here.attainable(flops=1e6, bytes=1e6) / 1e9)              # a flop a byte: memory decides
-        20
-        >>> round(here.attainable(flops=1e6, bytes=1e6, level="L1") / 1e9)  # arithmetic does
-        100
-        """
-        return flops / self.least_seconds(flops, bytes, dtype, threads, level)
 
 
 def _at(figures: Iterable[tuple[int, float]], threads: int, what: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -12,7 +13,6 @@ from rich.text import Text
 
 from ..output.text import duration, three_digits
 from .records import FMA, KINDS, MachineCard
-from .roofline import roofline
 
 VECTOR_BITS = {"v1": 128, "v3": 256, "v4": 512, "neon": 128}
 """Of a register, by ISA level."""
@@ -30,7 +30,7 @@ class Sheet:
 
 def sheets(card: MachineCard) -> list[Sheet]:
     """All tables of a card."""
-    return [about(card), peaks(card), levels(card), roofline_sheet(card)]
+    return [about(card), peaks(card), levels(card)]
 
 
 def report(card: MachineCard) -> Iterator[RenderableType]:
@@ -106,20 +106,11 @@ def levels(card: MachineCard) -> Sheet:
     lines = "/".join(map(str, sorted({c.line for c in card.caches if c.line})))
     notes = [f"Lines of {lines} bytes." if lines else "", f"Ways: {ways}." if ways else ""]
     notes += ["* shared with other cores."] if any(cache.shared for cache in card.caches) else []
+    peak, bandwidth = card.peak(threads=card.cores), functools.partial(card.bandwidth, kind=None, threads=card.cores)
+    ridges = ", ".join(f"{level} {three_digits(peak / bandwidth(level))}" for level in card.levels())
+    notes += [f"Float32 flops a byte from which on the peak limits all processors, not the bandwidth: {ridges}."]
     headings = ("level", "size", *(f"{k}{_by(n)}" for n in counts for k in KINDS), "latency", "cycles")
     return Sheet("Bandwidth, GB/s: bytes read and written", tuple(rows), headings, " ".join(filter(None, notes)))
-
-
-def roofline_sheet(card: MachineCard) -> Sheet:
-    """The roofline of all processors: its peaks, its slopes, and up to where each slope decides."""
-    line = roofline(card)
-    rows = [("peak", three_digits(line.peak / 1e9), "")]
-    rows += [("1 thread", three_digits(line.one_thread / 1e9), "")] if line.one_thread else []
-    for roof in line.roofs:
-        slope = f"{three_digits(roof.bandwidth / 1e9)} × flops/byte"
-        rows.append((f"from {roof.level}", slope, f"up to {three_digits(roof.ridge)}"))
-    note = "Below a level's flops/byte its bandwidth decides; above, the peak."
-    return Sheet(f"Roofline: {line.label}", tuple(rows), ("", "GFLOP/s", "flops/byte"), note)
 
 
 def _by(threads: int) -> str:

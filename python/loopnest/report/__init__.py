@@ -167,7 +167,7 @@ def _key(records: Sequence[Record]) -> Iterator[str]:
 
 def _machine(results: Results, card: MachineCard | None) -> str:
     here = results.environment
-    cards = sheets(card)[:-1] if card else []
+    cards = sheets(card) if card else []
     if here:
         cards.append(Sheet("Versions", tuple(here.versions.items())))
         cards.append(Sheet("Threads", tuple((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools)))
