@@ -34,7 +34,6 @@ from loopnest.cli import main
 from loopnest.machine.card import card as machine_card
 from loopnest.process.host import Host
 from loopnest.process.session import ProcessLimits
-from loopnest.process.zygote import zygote
 from loopnest.verify import with_arrays
 from loopnest.verify.c_signature import bound_to, c_forms, defined
 from loopnest.verify.signature import PythonForm, SignatureError, plan
@@ -585,13 +584,6 @@ def test_nothing_of_loopnest_is_in_a_submissions_process(judged):
         """
     )
     assert verdict.accepted, verdict.sentence
-
-
-def test_many_submissions_are_judged_from_one_starting_process(judged):
-    judged("def matmul(a, b):\n    return a @ b\n")
-    before = zygote(1).pid
-    judged("def matmul(a, b):\n    return a @ b\n")
-    assert zygote(1).pid == before
 
 
 # --- records

@@ -7,6 +7,8 @@ True
 
 from __future__ import annotations
 
+import atexit
+import dataclasses
 import functools
 import hashlib
 import os
@@ -27,7 +29,7 @@ COMMANDS = {"c": ("gcc", "clang", "cc"), "c++": ("g++", "clang++", "c++")}
 """The commands that are tried, in order, where neither CC nor CXX names one."""
 
 SHOWN = 3
-"""How many errors are shown; the first one usually causes the others."""
+"""Errors that are shown; the first one usually causes the others."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,7 @@ class Build:
 
 
 class BuildError(RuntimeError):
-    """A source file that does not compile.
-
-    The message holds the compiler's first errors, each with its line of source; `build` the command; `log` everything
-    that the compiler printed.
-    """
+    """A source file that does not compile: `log` is everything that the compiler printed."""
 
     def __init__(self, message: str, build: Build, log: str = "") -> None:
         super().__init__(message)
@@ -69,12 +67,7 @@ class NoCompilerError(BuildError):
 
 @dataclass(frozen=True)
 class Compiler:
-    """A compiler of this machine.
-
-    command  the words that start it
-    kind     "GNU" or "Clang", for flags that differ
-    version  the first line of `--version`
-    """
+    """A compiler of this machine: its command, "GNU" or "Clang", and the first line of `--version`."""
 
     command: tuple[str, ...]
     kind: str
@@ -82,14 +75,9 @@ class Compiler:
 
     def __call__(self, arguments: Sequence[str], limit: float | None = None) -> subprocess.CompletedProcess[str]:
         """Run it with its messages in English. Raises subprocess.TimeoutExpired after `limit` seconds."""
+        command, env = [*self.command, *arguments], {**os.environ, "LC_ALL": "C"}
         return subprocess.run(
-            [*self.command, *arguments],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=limit,
-            check=False,
-            env={**os.environ, "LC_ALL": "C"},
+            command, capture_output=True, text=True, errors="replace", timeout=limit, check=False, env=env
         )
 
 
@@ -144,27 +132,50 @@ def compile_library(
     found = find(language, compiler)
     arguments = [*shlex.split(flags), "-g1", "-shared", "-fPIC"]
     shown = shlex.join([Path(found.command[0]).name, *found.command[1:], *arguments, file.name])
-    ingredients = found, arguments, str(file.resolve()), file.read_bytes()
-    library = temporary_folder() / f"{file.stem}-{hashlib.sha256(repr(ingredients).encode()).hexdigest()[:16]}.so"
-    if library.exists():
-        return Library(library, Build(language, shown))
+    source = str(file.resolve())
+    ingredients = [*arguments, source, file.read_text(encoding="utf-8", errors="surrogateescape")]
+    build = Build(language, shown)
+    return build_once(found, [*arguments, source], ingredients, file, temporary_folder(), ".so", build, limit)
+
+
+def build_once(
+    compiler: Compiler,
+    arguments: Sequence[str],
+    ingredients: Sequence[str],
+    source: Path,
+    folder: Path,
+    suffix: str,
+    build: Build,
+    limit: float | None = None,
+) -> Library:
+    """The compiler's output for these arguments, from the folder where the same ingredients were compiled before."""
+    hashed = hashlib.sha256(repr((compiler, *ingredients)).encode()).hexdigest()[:24]
+    built = folder / f"{re.sub('[^A-Za-z0-9_]', '_', source.stem)}-{hashed}{suffix}"
+    if built.exists():
+        return Library(built, build)
+    handle, made = tempfile.mkstemp(dir=folder)  # and moved in one step: another process may build the same
+    os.close(handle)
     start = time.perf_counter()
     try:
-        made = found([*arguments, str(file.resolve()), "-o", str(library)], limit)
+        result = compiler([*arguments, "-o", made], limit)
     except subprocess.TimeoutExpired:
         message = f"the compiler did not finish within {limit:.3g} s"
-        raise BuildError(message, Build(language, shown, message, limit)) from None
-    build = Build(language, shown, shortened(made.stderr, file), time.perf_counter() - start)
-    if made.returncode:
-        raise BuildError(f"{file.name} does not compile:\n{build.messages}", build, made.stderr)
-    return Library(library, build)
+        raise BuildError(message, dataclasses.replace(build, messages=message, seconds=limit or 0)) from None
+    messages, seconds = shortened(result.stderr, source), time.perf_counter() - start
+    if result.returncode:
+        Path(made).unlink(missing_ok=True)
+        messages = messages or "\n".join(result.stderr.splitlines()[:6])
+    build = dataclasses.replace(build, messages=messages, seconds=seconds)
+    if result.returncode:
+        raise BuildError(f"{source.name} does not compile:\n{messages}", build, result.stderr)
+    Path(made).chmod(0o755)
+    shutil.move(made, built)
+    return Library(built, build)
 
 
 @functools.cache
 def temporary_folder() -> Path:
     """A folder that is removed when this process ends."""
-    import atexit
-
     folder = Path(tempfile.mkdtemp(prefix="loopnest-build-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -196,10 +207,8 @@ def shortened(messages: str, file: Path) -> str:
             blocks.append([f"note: {line}"])
     errors = [b for b in blocks if re.search(r"error|undefined", b[0]) and "note: " not in b[0][:6]]
     chosen = errors or [b for b in blocks if "warning" in b[0]]
-    kept = []
-    for block in chosen[:SHOWN]:
-        text = "\n".join(block[:4]).replace(str(file.resolve()), file.name)
-        kept.append(text.replace(str(file), file.name))
+    kept = ["\n".join(block[:4]) for block in chosen[:SHOWN]]
+    kept = [text.replace(str(file.resolve()), file.name).replace(str(file), file.name) for text in kept]
     if len(chosen) > SHOWN:
         kept.append(f"… and {len(chosen) - SHOWN} more")
     return "\n".join(kept)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .compiler import Build, BuildError, NoCompilerError
+from .compiler import SHOWN, Build, BuildError, NoCompilerError
 from .cpp import csrc
 from .cuda_source import STUBS, name_expressions
 
@@ -23,10 +23,7 @@ Kind = Literal["ptx", "cubin"]
 class Compiled:
     """A .cu file compiled by NVRTC.
 
-    name     of the file
-    arch     the architecture, such as "sm_90"
-    kind     "ptx", text, or "cubin", machine code of that architecture
-    code     the PTX or the machine code
+    kind     "ptx", text, or "cubin", machine code of the architecture
     log      the compiler's warnings, and registers where they were asked for
     lowered  the name in the code of each name expression, such as `tiled<float>`
     """
@@ -55,7 +52,8 @@ def why_no_nvrtc() -> str | None:
     except ImportError:
         return "cuda-bindings is not installed: pip install 'loopnest[cuda]'"
     except Exception as error:  # the library itself is missing: what is raised differs between versions
-        return f"NVRTC cannot be loaded ({_first_line(error)}): pip install 'loopnest[cuda]'"
+        why = (str(error).splitlines() or [type(error).__name__])[0]
+        return f"NVRTC cannot be loaded ({why}): pip install 'loopnest[cuda]'"
     return None
 
 
@@ -65,9 +63,7 @@ def compile_cu(
     *,
     arch: str = "sm_90",
     kind: Kind = "ptx",
-    defines: Sequence[str] = (),
     names: Sequence[str] = (),
-    folders: Sequence[Path] = (),
     options: Sequence[str] = (),
 ) -> Compiled:
     """Compile CUDA C++ with NVRTC, for an architecture that need not be here.
@@ -75,9 +71,7 @@ def compile_cu(
     name     of the file, for messages and line information
     arch     "sm_80" (A100), "sm_89" (RTX 4090), "sm_90" (H100) …
     kind     "ptx", or "cubin": machine code, as cuobjdump and nvdisasm read it
-    defines  macros: "TILE=16"
     names    name expressions of the kernels that are templates: "tiled<float>"; other kernels are always compiled
-    folders  with the file's own headers; csrc/ is searched after them
     options  further options for NVRTC: "--maxrregcount=64"
 
     Raises BuildError with NVRTC's first errors, NoCompilerError where NVRTC is not installed, ValueError for an arch
@@ -95,15 +89,14 @@ def compile_cu(
     from cuda.bindings import nvrtc
 
     known = known_archs()
-    if not re.fullmatch(r"sm_\d+[af]?", arch) or arch.rstrip("af") not in known:
+    if arch.rstrip("af") not in known:
         raise ValueError(f"compile_cu: arch is {arch!r}, expected one that NVRTC knows: {', '.join(known)}")
     given = [
         "--std=c++17",
         f"--gpu-architecture={arch if kind == 'cubin' else arch.replace('sm_', 'compute_')}",
         "--generate-line-info",
         "--device-as-default-execution-space",
-        *(f"--include-path={path}" for path in (*folders, csrc())),
-        *(f"--define-macro={define}" for define in defines),
+        f"--include-path={csrc()}",
         *options,
     ]
     stubs = [stub.encode() for stub in STUBS]
@@ -117,10 +110,8 @@ def compile_cu(
         if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             build = Build("cuda", "NVRTC", shortened(log) or result.name)
             raise BuildError(f"{name} does not compile:\n{build.messages}", build, log)
-        if kind == "ptx":
-            code = _buffer(nvrtc.nvrtcGetPTXSize, nvrtc.nvrtcGetPTX, program)
-        else:
-            code = _buffer(nvrtc.nvrtcGetCUBINSize, nvrtc.nvrtcGetCUBIN, program)
+        form = kind.upper()
+        code = _buffer(getattr(nvrtc, f"nvrtcGet{form}Size"), getattr(nvrtc, f"nvrtcGet{form}"), program)
         lowered = {k: _checked(nvrtc.nvrtcGetLoweredName(program, k.encode()))[0].decode() for k in names}
     finally:
         nvrtc.nvrtcDestroyProgram(program)
@@ -134,17 +125,13 @@ def known_archs() -> list[str]:
     return [f"sm_{number}" for number in sorted(_checked(nvrtc.nvrtcGetSupportedArchs())[0])]
 
 
-def newest_arch() -> str:
-    return known_archs()[-1]
-
-
-def shortened(log: str, most: int = 3) -> str:
+def shortened(log: str) -> str:
     """The first errors of NVRTC's log, each with its line of the source and the mark under it."""
     parts = re.split(r"\n(?=\S+\(\d+\): |\d+ errors? detected)", log.strip())
     errors = [part for part in parts if re.match(r"\S+\(\d+\): (catastrophic )?error", part)]
-    shown = ["\n".join(line for line in part.splitlines() if line.strip()) for part in errors[:most]]
-    if len(errors) > most:
-        shown.append(f"and {len(errors) - most} more errors")
+    shown = ["\n".join(line for line in part.splitlines() if line.strip()) for part in errors[:SHOWN]]
+    if len(errors) > SHOWN:
+        shown.append(f"and {len(errors) - SHOWN} more errors")
     return "\n".join(shown)
 
 
@@ -161,10 +148,6 @@ def _buffer(size_of: Any, read: Any, program: Any) -> bytes:
     buffer = bytearray(size)
     _checked(read(program, buffer))
     return bytes(buffer)
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def compile_file(file: Path, *, arch: str = "sm_90", kind: Kind = "ptx", options: Sequence[str] = ()) -> Compiled:
@@ -186,4 +169,4 @@ def compile_for_device(file: Path, arch: str) -> Compiled:
     try:
         return compile_file(file, arch=arch, kind="cubin")
     except ValueError:
-        return compile_file(file, arch=newest_arch(), kind="ptx")
+        return compile_file(file, arch=known_archs()[-1], kind="ptx")

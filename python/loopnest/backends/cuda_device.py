@@ -9,9 +9,9 @@ from __future__ import annotations
 import ctypes
 import functools
 import math
+import sys
 import threading
-import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,11 +38,8 @@ class MatrixParameter(ctypes.Structure):
     """A kernel's Matrix<T>, as view.hpp declares it."""
 
     _fields_ = (
-        ("data", ctypes.c_void_p),
-        ("rows", ctypes.c_int),
-        ("cols", ctypes.c_int),
-        ("row_stride", ctypes.c_longlong),
-        ("col_stride", ctypes.c_longlong),
+        *(("data", ctypes.c_void_p), ("rows", ctypes.c_int), ("cols", ctypes.c_int)),
+        *(("row_stride", ctypes.c_longlong), ("col_stride", ctypes.c_longlong)),
     )
 
 
@@ -70,13 +67,6 @@ class DeviceArray:
         """The transposed view."""
         return DeviceArray(self.memory, self.pointer, self.shape[::-1], self.strides[::-1], self.dtype)
 
-    def as_c(self, matrix: bool) -> MatrixParameter | ctypes.c_void_p:
-        """As a kernel's Matrix<T>, or as a T*, for kernels whose elements lie in a row."""
-        if not matrix:
-            return ctypes.c_void_p(self.pointer)
-        (rows, cols), (row_stride, col_stride) = self.shape, self.strides
-        return MatrixParameter(self.pointer, rows, cols, row_stride, col_stride)
-
 
 def why_no_device() -> str | None:
     """Why there is no GPU to launch on, or None where there is one."""
@@ -94,14 +84,11 @@ def device() -> _Simulated | _Gpu:
 
 def to_device(array: Array) -> DeviceArray:
     """The array's elements on the device, in its own order where it is contiguous."""
-    if not (array.flags.c_contiguous or array.flags.f_contiguous):
-        array = np.ascontiguousarray(array)
+    if array.flags.f_contiguous and not array.flags.c_contiguous:
+        return to_device(array.T).T
     made = on_device(array.shape, array.dtype)
-    if array.flags.c_contiguous:
-        device().write(made.pointer, array)
-        return made
-    device().write(made.pointer, array.T)
-    return DeviceArray(made.memory, made.pointer, array.shape, (1, array.shape[0]), array.dtype)
+    device().write(made.pointer, np.ascontiguousarray(array))
+    return made
 
 
 def on_device(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
@@ -114,12 +101,10 @@ def on_device(shape: tuple[int, ...], dtype: Any) -> DeviceArray:
 
 def to_host(array: DeviceArray, out: Array) -> None:
     """Copy an array in C order to `out`, of any strides, after all launches have ended."""
-    if out.flags.c_contiguous:
-        device().read(array.pointer, out)
-        return
-    gathered = np.empty(out.shape, out.dtype)
+    gathered = out if out.flags.c_contiguous else np.empty(out.shape, out.dtype)
     device().read(array.pointer, gathered)
-    out[...] = gathered
+    if gathered is not out:
+        out[...] = gathered
 
 
 def launch(file: Path, kernel: str, *arguments: DeviceArray | float) -> None:
@@ -136,10 +121,11 @@ def launch(file: Path, kernel: str, *arguments: DeviceArray | float) -> None:
             values.append(argument)
             if parameter.integer:
                 names[parameter.name] = int(argument)
-            continue
-        values.append(argument.as_c(parameter.matrix is not None))
-        if parameter.matrix is not None:
+        elif parameter.matrix is None:
+            values.append(ctypes.c_void_p(argument.pointer))
+        else:
             names["m"], names["n"] = argument.shape
+            values.append(MatrixParameter(argument.pointer, *argument.shape, *argument.strides))
     dtype = next(argument.dtype for argument in arguments if isinstance(argument, DeviceArray))
     grid, block, _ = function.sizes(file.name).of(names)
     expression = f"{kernel}<{TEMPLATE_TYPES[dtype]}>"
@@ -184,8 +170,16 @@ def _for_cpu(file: Path) -> Simulated:
 # --- the GPU
 
 
+@dataclass
 class _Memory:
     """The owner of a device allocation, which is freed with it."""
+
+    gpu: _Gpu
+    pointer: Any
+
+    def __del__(self) -> None:
+        if not sys.is_finalizing():  # the driver frees all then
+            self.gpu.call("cuMemFree", self.pointer)
 
 
 class _Gpu:
@@ -195,75 +189,56 @@ class _Gpu:
         from cuda.bindings import driver
 
         self._driver = driver
-        self._call(driver.cuInit, 0)
-        (count,) = self._call(driver.cuDeviceGetCount)
-        if not count:
+        self._context: Any = None
+        self.call("cuInit", 0)
+        if not self.call("cuDeviceGetCount"):
             raise RuntimeError("the driver knows of no device")
-        (number,) = self._call(driver.cuDeviceGet, 0)
-        (self._context,) = self._call(driver.cuDevicePrimaryCtxRetain, number)
-        attribute = driver.CUdevice_attribute
+        number = self.call("cuDeviceGet", 0)
+        capability = "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_"
         major, minor = (
-            self._call(driver.cuDeviceGetAttribute, which, number)[0]
-            for which in (
-                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
-                attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR,
-            )
+            self.call("cuDeviceGetAttribute", getattr(driver.CUdevice_attribute, f"{capability}{part}"), number)
+            for part in ("MAJOR", "MINOR")
         )
         self.arch = f"sm_{major}{minor}"
+        self._context = self.call("cuDevicePrimaryCtxRetain", number)
         self._functions: dict[tuple[Path, str], Any] = {}
         self._lock = threading.Lock()
 
-    def _call(self, function: Callable[..., Any], *arguments: Any) -> tuple[Any, ...]:
-        """A driver call's results after its status. Raises RuntimeError where that is not success."""
-        status, *values = function(*arguments)
+    def call(self, name: str, *arguments: Any) -> Any:
+        """What a driver call returns after its status. Raises RuntimeError where that is no success."""
+        if self._context is not None:
+            self._driver.cuCtxSetCurrent(self._context)
+        status, *values = getattr(self._driver, name)(*arguments)
         if int(status) != 0:
-            raise RuntimeError(f"{function.__name__} failed: {status.name}")
-        return tuple(values)
+            raise RuntimeError(f"{name} failed: {status.name}")
+        return values[0] if values else None
 
     def allocate(self, nbytes: int) -> tuple[Any, int]:
         """New memory: the object that owns it, and its address."""
-        self._enter()
-        (pointer,) = self._call(self._driver.cuMemAlloc, nbytes)
-        owner = _Memory()
-        weakref.finalize(owner, self._free, pointer).atexit = False  # the driver frees all then
-        return owner, int(pointer)
-
-    def _free(self, pointer: Any) -> None:
-        self._enter()
-        self._driver.cuMemFree(pointer)
+        pointer = self.call("cuMemAlloc", nbytes)
+        return _Memory(self, pointer), int(pointer)
 
     def write(self, pointer: int, array: Array) -> None:
-        self._enter()
         if array.nbytes:
-            self._call(self._driver.cuMemcpyHtoD, pointer, array.ctypes.data, array.nbytes)
+            self.call("cuMemcpyHtoD", pointer, array.ctypes.data, array.nbytes)
 
     def read(self, pointer: int, array: Array) -> None:
         """Copy from the device, after all launches, to an array in C order."""
-        self._enter()
-        self._call(self._driver.cuCtxSynchronize)  # a kernel's error is reported here
+        self.call("cuCtxSynchronize")  # a kernel's error is reported here
         if array.nbytes:
-            self._call(self._driver.cuMemcpyDtoH, array.ctypes.data, pointer, array.nbytes)
+            self.call("cuMemcpyDtoH", array.ctypes.data, pointer, array.nbytes)
 
     def launch(self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any]) -> None:
-        """Run a kernel of a .cu file, by its name expression."""
-        self._enter()
-        addresses = (ctypes.c_void_p * len(values))(*[ctypes.addressof(value) for value in values])
-        function = self._function(file, kernel)
-        self._call(self._driver.cuLaunchKernel, function, *grid, *block, 0, 0, ctypes.addressof(addresses), 0)
-
-    def _enter(self) -> None:
-        self._call(self._driver.cuCtxSetCurrent, self._context)
-
-    def _function(self, file: Path, kernel: str) -> Any:
-        """The kernel, compiled for this GPU at its first launch."""
+        """Run a kernel of a .cu file by its name expression; the file is compiled for this GPU at the first launch."""
         with self._lock:
             if (file, kernel) not in self._functions:
                 compiled = compile_for_device(file, self.arch)
-                (module,) = self._call(self._driver.cuModuleLoadData, compiled.code)
+                module = self.call("cuModuleLoadData", compiled.code)
                 for expression, lowered in compiled.lowered.items():
-                    (function,) = self._call(self._driver.cuModuleGetFunction, module, lowered.encode())
-                    self._functions[file, expression] = function
-            return self._functions[file, kernel]
+                    self._functions[file, expression] = self.call("cuModuleGetFunction", module, lowered.encode())
+        addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
+        function = self._functions[file, kernel]
+        self.call("cuLaunchKernel", function, *grid, *block, 0, 0, ctypes.addressof(addresses), 0)
 
 
 @functools.cache

@@ -12,11 +12,8 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
-import hashlib
 import math
-import os
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -25,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .compiler import Build, BuildError, NoCompilerError, find, shortened, temporary_folder
+from .compiler import Build, NoCompilerError, build_once, find, temporary_folder
 from .cpp import csrc
 from .cuda_source import (
     STUBS,
@@ -64,12 +61,7 @@ def why_not_here() -> str | None:
 
 @dataclass(frozen=True)
 class Simulated:
-    """A .cu file built for the CPU.
-
-    library    the shared library
-    kernels    the file's kernels
-    constants  the integers to which the file gives names
-    """
+    """A .cu file built for the CPU: its shared library, kernels and named integers."""
 
     file: Path
     library: Path
@@ -178,10 +170,11 @@ def build(
     Raises BuildError with the compiler's first errors.
     """
     flags = ["-std=c++20", opt, "-g", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-ffp-contract=fast"]
-    if sanitize:
-        checks = {"address": "address,bounds,alignment", "thread": "thread"}[sanitize]
-        flags += [f"-fsanitize={checks}", "-fno-omit-frame-pointer"]
-        flags += ["-fsanitize-recover=address"] if sanitize == "address" else []
+    flags += {
+        "": [],
+        "address": ["-fsanitize=address,bounds,alignment", "-fno-omit-frame-pointer", "-fsanitize-recover=address"],
+        "thread": ["-fsanitize=thread", "-fno-omit-frame-pointer"],
+    }[sanitize]
     table = ", ".join(f'{{"{k}", &loopnest::on_cpu::Caller<&{k}>::call}}' for k in kernels)
     unit = (
         f'#include "cuda_on_cpu/on_cpu.hpp"\n#line 1 "{name}"\n{translated(text)}\n'
@@ -209,12 +202,10 @@ def build(
 def _runtime(sanitize: str, program: bool) -> Path:
     """The object file of on_cpu.cpp. It is not instrumented: its accesses are not those of CUDA threads."""
     folder = csrc() / "cuda_on_cpu"
-    source = folder / "on_cpu.cpp"
     flags = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns"]
     flags += {"": [], "address": ["-DLOOPNEST_ASAN", "-fsanitize=address"], "thread": ["-DLOOPNEST_TSAN"]}[sanitize]
     flags += ["-DLOOPNEST_PROGRAM"] if program else []
-    texts = [path.read_text(encoding="utf-8") for path in sorted(folder.iterdir())]
-    return _built([*flags, "-c", str(source)], [*texts, *flags], source.name, ".o")
+    return _built([*flags, "-c", str(folder / "on_cpu.cpp")], [*flags, _headers(folder)], "on_cpu.cpp", ".o")
 
 
 def translated(text: str) -> str:
@@ -237,35 +228,20 @@ def translated(text: str) -> str:
 
 def _headers(folder: Path) -> str:
     """The texts of a folder's headers."""
-    found = sorted(path for pattern in ("*.h", "*.hpp", "*.cuh", "*.cu") for path in folder.glob(pattern))
+    found = sorted(path for pattern in ("*.h", "*.?pp", "*.cuh", "*.cu") for path in folder.glob(pattern))
     return "".join(f"{path.name}\0{path.read_text(encoding='utf-8', errors='replace')}\0" for path in found[:200])
 
 
 def _built(arguments: Sequence[str], ingredients: Sequence[str], name: str, suffix: str) -> Path:
-    """The compiler's output for these arguments, from the cache where the same ingredients were compiled before."""
-    compiler = find("c++")
-    hashed = hashlib.sha256("\0".join([*ingredients, compiler.version]).encode()).hexdigest()[:24]
+    """The compiler's output for these arguments, kept in the user's cache."""
     folder = cache_directory() / "cuda"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:
         folder = temporary_folder()
-    built = folder / f"{re.sub(r'[^A-Za-z0-9_]', '_', Path(name).stem)}-{hashed}{suffix}"
-    if built.exists():
-        return built
     for old in folder.iterdir():  # libraries of files that have changed since
         with contextlib.suppress(OSError):
             if old.stat().st_mtime < time.time() - KEPT:
                 old.unlink()
-    handle, made = tempfile.mkstemp(dir=folder)  # and moved in one step: another process may build the same
-    os.close(handle)
-    start = time.perf_counter()
-    result = compiler([*arguments, "-o", made])
-    if result.returncode:
-        Path(made).unlink()
-        messages = shortened(result.stderr, Path(name)) or "\n".join(result.stderr.splitlines()[:6])
-        build = Build("cuda", "loopnest's simulator of CUDA on the CPU", messages, time.perf_counter() - start)
-        raise BuildError(f"{name} does not compile:\n{messages}", build, result.stderr)
-    Path(made).chmod(0o755)
-    shutil.move(made, built)
-    return built
+    build = Build("cuda", "loopnest's simulator of CUDA on the CPU")
+    return build_once(find("c++"), arguments, ingredients, Path(name), folder, suffix, build).file

@@ -80,18 +80,22 @@ class LaunchSizes:
     @classmethod
     def parsed(cls, text: str) -> LaunchSizes:
         """From `grid=… block=… shared=…`, in any order; shared is optional."""
-        places = [*re.finditer(r"\b(grid|block|shared)\s*=", text)]
-        ends = [place.start() for place in places[1:]] + [len(text)]
-        found = {place[1]: text[place.end() : end].strip(" ,;") for place, end in zip(places, ends, strict=True)}
+        parts = re.split(r"\b(grid|block|shared)\s*=", text)
+        found = {name: value.strip(" ,;") for name, value in zip(parts[1::2], parts[2::2], strict=True)}
         if not {"grid", "block"} <= set(found):
             raise CudaSourceError(f"launch: {text.strip()!r}, expected grid=(…) block=(…), and shared=… if it is used")
         return cls(**found)
 
     def of(self, values: Mapping[str, int]) -> tuple[Sizes, Sizes, int]:
         """Grid, block and bytes of dynamic shared memory for these values of the names."""
-        grid, block = (_three(name, evaluated(getattr(self, name), values)) for name in ("grid", "block"))
-        (shared,) = evaluated(self.shared, values)
-        return grid, block, shared
+        found: list[Sizes] = []
+        for name in ("grid", "block"):
+            sizes = evaluated(getattr(self, name), values)
+            if len(sizes) > 3:
+                raise CudaSourceError(f"{name} has {len(sizes)} sizes, expected one to three")
+            x, y, z = (*sizes, 1, 1)[:3]
+            found.append((x, y, z))
+        return found[0], found[1], evaluated(self.shared, values)[0]
 
 
 @dataclass(frozen=True)
@@ -151,20 +155,13 @@ class KernelFunction:
 
 
 C_TYPES: dict[str, Any] = {
-    "float": ctypes.c_float,
-    "double": ctypes.c_double,
-    "bool": ctypes.c_bool,
+    **{kind: getattr(ctypes, f"c_{kind}") for kind in ("float", "double", "bool", "short", "int", "long", "size_t")},
     "char": ctypes.c_byte,
-    "short": ctypes.c_short,
-    "int": ctypes.c_int,
-    "unsigned": ctypes.c_uint,
-    "unsigned int": ctypes.c_uint,
-    "long": ctypes.c_long,
-    "unsigned long": ctypes.c_ulong,
-    "long long": ctypes.c_longlong,
-    "unsigned long long": ctypes.c_ulonglong,
-    "size_t": ctypes.c_size_t,
     "ptrdiff_t": ctypes.c_ssize_t,
+    "long long": ctypes.c_longlong,
+    **dict.fromkeys(("unsigned", "unsigned int"), ctypes.c_uint),
+    "unsigned long": ctypes.c_ulong,
+    "unsigned long long": ctypes.c_ulonglong,
     **{f"{sign}int{bits}_t": getattr(ctypes, f"c_{sign}int{bits}") for sign in ("", "u") for bits in (32, 64)},
 }
 _DTYPES = {"float": np.float32, "double": np.float64, "int": np.int32, "long long": np.int64, "int64_t": np.int64}
@@ -312,10 +309,3 @@ def evaluated(expression: str, values: Mapping[str, int]) -> tuple[int, ...]:
     except (SyntaxError, TypeError, ArithmeticError, ValueError) as error:
         raise CudaSourceError(f"{expression!r} cannot be evaluated: {error}") from None
     return tuple(map(int, found)) if isinstance(found, tuple) else (int(found),)
-
-
-def _three(name: str, sizes: tuple[int, ...]) -> Sizes:
-    if not 1 <= len(sizes) <= 3:
-        raise CudaSourceError(f"{name} has {len(sizes)} sizes, expected one to three")
-    x, y, z = (*sizes, 1, 1)[:3]
-    return x, y, z

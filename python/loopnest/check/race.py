@@ -153,8 +153,7 @@ class Ladder:
 
     def __init__(self, operation: Operation, threads: int) -> None:
         self.operation, self.threads = operation, threads
-        limits, who = ProcessLimits(call=60.0, memory=8 << 30), f"ladder of {operation.name}"
-        self.host = Host(Path("the ladder"), limits, math.inf, threads, who)
+        self.host = Host(Path("the ladder"), ProcessLimits(call=60.0, memory=8 << 30), math.inf, threads)
         self._known: dict[tuple[str, str], dict[str, float]] = {}
 
     def kernel(self, rung: str) -> Kernel:

@@ -12,8 +12,8 @@ from .session import SHOWN, ProcessLimits, Session
 class Host:
     """The process that functions are loaded into. It is started when it is needed, and again after it has ended."""
 
-    def __init__(self, file: Path, limits: ProcessLimits, deadline: float, threads: int = 1, who: str = "") -> None:
-        self.file, self.limits, self.deadline, self.threads, self.who = file, limits, deadline, threads, who
+    def __init__(self, file: Path, limits: ProcessLimits, deadline: float, threads: int = 1) -> None:
+        self.file, self.limits, self.deadline, self.threads = file, limits, deadline, threads
         self.session: Session | None = None
         self.loaded: dict[str, Mapping[str, Any]] = {}
         self.output, self.printed = b"", 0
@@ -30,7 +30,7 @@ class Host:
     def restart(self) -> None:
         """End the process, and load the same functions into a new one."""
         self.close()
-        self.session = Session(self.file, self.limits, self.deadline, self.threads, self.who)
+        self.session = Session(self.file, self.limits, self.deadline, self.threads)
         for key in self._requests:
             self._load(key)
         self.arrive_as_tensors(self._tensors)

@@ -15,6 +15,7 @@ sealed: no mapping of them that the process makes can be written to.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import mmap
 import os
@@ -23,6 +24,8 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,9 +33,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .child import DEAF, ONE, RETURNED
 from .child.system import CRASH, CRASH_SIZE, children
-from .zygote import Slot, zygote
+
+PROGRAM = (
+    f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import child.server; "
+    "del sys.path[0]; child.server.main()"
+)
+"""It imports the folder child/ as a package of its own: so nothing of loopnest is imported."""
+
+THREADS = ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "LOOPNEST")
 
 FLOOD = 1 << 20
 """Bytes of output at which a submission is ended."""
@@ -94,8 +106,7 @@ class Reply:
 
     seconds    from "go" to "done" by the judge's clock
     processor  seconds that the process's threads had a processor
-    queued     seconds for which the process's main thread or the judge could have run, and waited for a processor that
-               another process had, by the system's scheduler
+    queued     seconds for which the process's main thread or the judge waited for a processor that another process had
     problem    what went wrong
     one        whether only the last result came, where that will do
     returned   whether it returned something else than the arrays that it was given for its results
@@ -124,39 +135,73 @@ class ProcessLimits:
     memory: int = 2 << 30
 
 
+class Slot:
+    """Memory for one array, which the judge and a submission share.
+
+    sealed  whether the submission can only read it
+    """
+
+    def __init__(self, nbytes: int, sealed: bool) -> None:
+        self.size = max(1, -(-nbytes // mmap.PAGESIZE)) * mmap.PAGESIZE
+        self.sealed = False
+        if hasattr(os, "memfd_create"):
+            self.fd = os.memfd_create("array", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        else:
+            with tempfile.TemporaryFile() as file:
+                self.fd = os.dup(file.fileno())
+        os.ftruncate(self.fd, self.size)
+        self.bytes = np.frombuffer(mmap.mmap(self.fd, self.size), np.uint8)
+        if sealed and hasattr(fcntl, "F_ADD_SEALS"):
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, 0x10)  # F_SEAL_FUTURE_WRITE
+                self.sealed = True
+
+
 class Session:
     """One process of a submission, from its start to its end.
 
+    It is the child of a supervisor, child/server.py, which ends whatever the submission leaves behind.
+
     deadline  by time.monotonic, of the whole check
-    who       whose process it is, of those that live at the same time
     """
 
-    def __init__(self, file: Path, limits: ProcessLimits, deadline: float, threads: int = 1, who: str = "") -> None:
+    def __init__(self, file: Path, limits: ProcessLimits, deadline: float, threads: int = 1) -> None:
         self.limits, self.deadline = limits, deadline
         self.folder = Path(tempfile.mkdtemp(prefix="loopnest-check-"))
         self.output, self.printed = b"", 0
         self.slots: list[Slot] = []
         self.addresses: list[int] = []
-        self._zygote = zygote(threads, who)
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        for end in (ours, theirs):
-            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+        self._socket, connection = _socket_pair()
+        self._control, control = _socket_pair()
+        self._control.settimeout(10)
         self._output, output = os.pipe()
         os.set_blocking(self._output, False)
         self._crash = Slot(CRASH_SIZE, sealed=False)
+        fds = {"connection": connection.fileno(), "control": control.fileno(), "crash": self._crash.fd}
         limited = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 1 << 28, "RLIMIT_DATA": limits.memory + (1 << 30)}
-        homes = dict.fromkeys(("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME"), str(self.folder))
-        request = {"do": "start", "file": str(file), "folder": str(self.folder), "limits": limited}
-        try:
-            answer = self._zygote.ask({**request, "environment": homes}, [theirs.fileno(), output, self._crash.fd])
-        except ConnectionError as error:
-            raise EndedError("killed-its-parent", str(error)) from None
-        theirs.close()
+        homes = ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_"))},
+            **{f"{name}_NUM_THREADS": str(threads) for name in THREADS},
+            **dict.fromkeys(homes, str(self.folder)),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        request = {"file": str(file), "folder": str(self.folder), "limits": limited, **fds}
+        self._supervisor = subprocess.Popen(
+            [sys.executable, "-P", "-c", PROGRAM, json.dumps(request)],
+            pass_fds=[*fds.values()],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+        for end in (connection, control):
+            end.close()
         os.close(output)
-        self.pid: int = answer["pid"]
+        self.pid = int(self._control.recv(32))
         self.running, self.closed = True, False
         self._others: tuple[int, ...] = ()
-        self._socket = ours
         self._socket.setblocking(False)
         self._clock = (~self.pid << 3) | 2  # of the process's processor time: clock_getcpuclockid(3)
         self.memory = self._resident()
@@ -191,7 +236,7 @@ class Session:
     def share(self, sizes: Sequence[tuple[int, bool]]) -> None:
         """Make new memory for arrays: for each its bytes, and whether it is only to be read."""
         for slot in self.slots:
-            slot.close()
+            os.close(slot.fd)
         self.ask({"do": "map", "slots": []})  # so that it is ready to receive descriptors
         self.slots = [Slot(nbytes, sealed) for nbytes, sealed in sizes]
         request = {"do": "map", "slots": [[slot.size, not slot.sealed] for slot in self.slots]}
@@ -232,39 +277,33 @@ class Session:
         looked = time.perf_counter()
         limit = min(limit, self.deadline - time.monotonic())
         end = looked + limit
-        doors: list[Any] = [self._socket, self._output]
         while True:
-            ready, _, _ = select.select(doors, [], [], POLL)
+            ready, _, _ = select.select([self._socket.fileno(), self._output], [], [], POLL)
             now = time.perf_counter()
-            if self._socket in ready:
+            if self._output in ready:
+                self._drain()
+            if self._socket.fileno() in ready:
                 try:
                     answer = self._socket.recv(1 << 18)
                 except OSError:
                     answer = b""
                 if not answer:
                     raise self._how_it_ended(phase)
-                if self._output in ready:
-                    self._drain()
                 return answer, now
-            if self._output in ready and not self._drain():
-                doors = [self._socket]  # it closed its output: there will be nothing more to read
             if now - looked > POLL:
                 looked = now
                 self._watch(phase)
             if now > end:
                 raise self._late(phase, max(limit, 0.0))
 
-    def _drain(self) -> bool:
-        """Take what it printed; False where it will print nothing more."""
-        try:
-            got = os.read(self._output, 1 << 16)
-        except BlockingIOError:
-            return True
-        self.printed += len(got)
-        self.output = (self.output + got)[:SHOWN]
-        if self.printed > FLOOD:
-            raise self._ended_for("output-flood", f"it printed {self.printed / 1e6:,.1f} MB and was stopped")
-        return bool(got)
+    def _drain(self) -> None:
+        """Take what it has printed. Raises EndedError where that is too much."""
+        with contextlib.suppress(BlockingIOError):
+            while got := os.read(self._output, 1 << 16):
+                self.printed += len(got)
+                self.output = (self.output + got)[:SHOWN]
+                if self.printed > FLOOD and not self.closed:
+                    raise self._ended_for("output-flood", f"it printed {self.printed / 1e6:,.1f} MB and was stopped")
 
     def _watch(self, phase: str) -> None:
         if self._state() == "T":  # it stopped itself only after it was last sent on
@@ -320,7 +359,7 @@ class Session:
     def _descendants(self) -> list[int]:
         """The submission's process and all that come from it, wherever they hide."""
         found: list[int] = []
-        new = children(self._zygote.pid)
+        new = children(self._supervisor.pid)
         while new and len(found) < 4 * CROWD:
             found += new
             new = [child for pid in new for child in children(pid)]
@@ -353,39 +392,36 @@ class Session:
 
     def _how_it_ended(self, phase: str) -> EndedError:
         status = self.end(patience=0.5)
-        self._drain_all()
+        if status is None:
+            return EndedError("killed-its-parent", f"{phase}: it ended the process that it was started by")
         if os.WIFEXITED(status):
             code = os.WEXITSTATUS(status)
             if code == DEAF:
                 return EndedError("killed", f"{phase}: it closed the socket that it is judged through")
             return EndedError("exited", f"{phase}: it ended its process with status {code}")
         number = os.WTERMSIG(status)
-        fields = CRASH.unpack(self._crash.bytes[: CRASH.size].tobytes())
-        crash = Crash(*fields) if fields[0] == number else Crash(number)
-        if not self._zygote.alive():
-            return EndedError("killed-its-parent", f"{phase}: it ended the process that it was started by")
         if number == signal.SIGKILL:
             return EndedError("killed", f"{phase}: it closed the socket that it is judged through, or was killed")
+        fields = CRASH.unpack(self._crash.bytes[: CRASH.size].tobytes())
+        crash = Crash(*fields) if fields[0] == number else Crash(number)
         return EndedError("crashed", f"{phase}: {signal.strsignal(number)}", crash)
 
-    def _drain_all(self) -> None:
-        with contextlib.suppress(EndedError, OSError):
-            while select.select([self._output], [], [], 0)[0] and self._drain():
-                pass
-
-    def end(self, patience: float = 0.0) -> int:
-        """End it and all that it started; its exit status, as of os.wait."""
+    def end(self, patience: float = 0.0) -> int | None:
+        """End it and all that it started; its exit status, as of os.wait, or None where its supervisor is gone."""
         if self.closed:
             return 0
         self.closed = True
-        status: int
-        try:
-            status = self._zygote.ask({"do": "end", "patience": patience})["status"]
-        except ConnectionError:
+        status = None
+        with contextlib.suppress(OSError, ValueError):
+            self._control.send(str(patience).encode())
+            status = int(self._control.recv(32))
+        if status is None:
             _signal(-self.pid, signal.SIGKILL)
-            status = signal.SIGKILL
-        self._drain_all()
+        self._supervisor.kill()
+        self._supervisor.wait()
+        self._drain()
         self._socket.close()
+        self._control.close()
         return status
 
     def __enter__(self) -> Session:
@@ -399,9 +435,16 @@ class Session:
         self.end()
         os.close(self._output)
         for slot in (*self.slots, self._crash):
-            slot.close()
+            os.close(slot.fd)
         self.slots = []
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _socket_pair() -> tuple[socket.socket, socket.socket]:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    for end in (ours, theirs):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
+    return ours, theirs
 
 
 def _proc(pid: int | str, name: str) -> list[str]:

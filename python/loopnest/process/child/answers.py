@@ -54,6 +54,7 @@ class Child:
         self._watching = False
         self._before = {name: dict(vars(sys.modules[name])) for name in PATCHABLE if name in sys.modules}
         self._crash = CrashReport(crash)
+        np.seterr(all="ignore")  # NaN and infinity are asked for, and are no reason to print
         sys.addaudithook(self._on_audit)
 
     def answer(self) -> None:
@@ -61,21 +62,18 @@ class Child:
         until the judge has looked, who may not be awake yet."""
         receive, send, kill, stop = self._connection.recv, self._connection.send, os.kill, signal.SIGSTOP
         while True:
-            message, fds, _, _ = socket.recv_fds(self._connection, 1 << 18, 16) if not self._slots else (b"", [], 0, 0)
-            message = message or receive(1 << 18)
-            while True:
-                if not message:
-                    return
-                call = self._known.get(message)
-                if call is None:
-                    break
-                send(call())
-                kill(0, stop)  # with all processes of its group
+            fds: Sequence[int] = ()
+            if self._slots:
                 message = receive(1 << 18)
-            answer, is_call = self._answered(message, fds)
+            else:
+                message, fds, _, _ = socket.recv_fds(self._connection, 1 << 18, 16)
+            if not message:
+                return
+            call = self._known.get(message)
+            answer, is_call = (call(), True) if call else self._answered(message, fds)
             send(answer)
             if is_call:
-                kill(0, stop)
+                kill(0, stop)  # with all processes of its group
 
     def _answered(self, message: bytes, fds: Sequence[int]) -> tuple[bytes, bool]:
         """The answer to a request, and whether that was a call."""
