@@ -48,15 +48,13 @@ class Call:
         self.operation = operation
         self._integers = integers
         self._updated = updated
-        self._torch = _torch_of(operation, inputs)
-        self._jax: Any = _jax_of(operation, inputs) if self._torch is None else None
+        self._torch, self._jax = _libraries(operation, inputs)
         self._named = {name: self._unwrap(name, value) for name, value in inputs.items()}
         self._given: list[tuple[Array, Any]] = []  # the results' arrays, and the caller's object for each
         self.inputs = tuple(self._named.values())
-        floats = [name for name in inputs if name not in integers] if integers else list(inputs)
-        first = floats[0]
+        first, *others = [name for name in inputs if name not in integers]
         self.dtype = self._named[first].dtype
-        for name in floats[1:]:
+        for name in others:
             array = self._named[name]
             if array.dtype != self.dtype:
                 raise TypeError(
@@ -97,33 +95,30 @@ class Call:
             raise TypeError(
                 f"{self.operation}: {name} is {_kind(out)}, expected {expected} like the inputs, or None for a new one"
             )
-        wrong = self._why_no_output(name, array, shape)
+        wrong = self._why_no_output(array, shape)
         if wrong is not None:
-            error, what = wrong
             library = "torch" if is_tensor else "np"
             make = f"{library}.empty({shape}, dtype={library}.{self.dtype})"
-            raise error(f"{self.operation}: {name} {what}; make it with {make}")
-        if type(array) is not np.ndarray:
-            array = array.view(np.ndarray)
+            error = TypeError if wrong.startswith("has dtype") else ValueError
+            raise error(f"{self.operation}: {name} {wrong}; make it with {make}")
+        array = array.view(np.ndarray)
         self._given.append((array, out))
         return array
 
-    def _why_no_output(self, name: str, array: Array, shape: tuple[int, ...]) -> tuple[type[Exception], str] | None:
-        """Why an array cannot be `out` for a result of this shape, and the error to raise."""
+    def _why_no_output(self, array: Array, shape: tuple[int, ...]) -> str | None:
+        """Why an array cannot be `out` for a result of this shape."""
         if array.shape != shape:
-            return ValueError, f"has shape {array.shape}, expected {shape}"
+            return f"has shape {array.shape}, expected {shape}"
         if array.dtype != self.dtype:
-            return TypeError, f"has dtype {array.dtype}, expected the inputs' {self.dtype}"
-        flags = array.flags
-        if not flags.writeable:
-            return ValueError, "is read-only, expected a writeable array"
-        if not (flags.c_contiguous and flags.aligned):
+            return f"has dtype {array.dtype}, expected the inputs' {self.dtype}"
+        if not array.flags.writeable:
+            return "is read-only, expected a writeable array"
+        if not (array.flags.c_contiguous and array.flags.aligned):
             order = "C order (row-major, no gaps) as in a new array"
-            return ValueError, f"has strides of {array.strides} bytes, expected {order}"
-        taken = [*self._named.items(), *(("another result", theirs) for theirs, _ in self._given)]
-        for other, theirs in taken:
+            return f"has strides of {array.strides} bytes, expected {order}"
+        for other, theirs in (*self._named.items(), *(("another result", theirs) for theirs, _ in self._given)):
             if _overlap(array, theirs):
-                return ValueError, (
+                return (
                     f"overlaps {other} in memory, expected memory of its own, since a kernel writes results before it "
                     f"has read all inputs"
                 )
@@ -158,29 +153,30 @@ class Call:
                 f"{where} is {_kind(value)}, expected a NumPy array, or a torch tensor or a JAX array on the CPU; "
                 f"np.asarray({name}) makes one"
             )
-        wanted = (np.dtype(np.int64),) if name in self._integers else FLOATS
+        wanted = self._wanted(name)
         if array.dtype not in wanted:
             native = array.dtype.newbyteorder("=")
             fix = native if native in wanted else wanted[0]
-            names = " or ".join(str(dtype) for dtype in wanted)
             raise TypeError(
-                f"{where} has dtype {array.dtype}, expected {names} in this machine's byte order; convert it with "
-                f"{name}.{self._cast(fix)}"
+                f"{where} has dtype {array.dtype}, expected {' or '.join(map(str, wanted))} in this machine's byte "
+                f"order; convert it with {name}.{self._cast(fix)}"
             )
         if not array.flags.aligned:
+            problem = f"{where}'s elements do not lie at multiples of their size in memory"
             if name in self._updated:
                 raise ValueError(
-                    f"{where}'s elements do not lie at multiples of their size in memory, expected an aligned array "
-                    f"since it is updated in place; pass {name}.copy()"
+                    f"{problem}, expected an aligned array since it is updated in place; pass {name}.copy()"
                 )
             warnings.warn(
-                f"{where}'s elements do not lie at multiples of their size in memory, so it is copied before the "
-                f"kernel runs; np.require({name}, requirements='A') copies it once",
+                f"{problem}, so it is copied before the kernel runs; np.require({name}, requirements='A') does it once",
                 CopyWarning,
                 stacklevel=levels_to_caller(),
             )
             array = np.require(array, requirements="A")
         return array.view(np.ndarray)
+
+    def _wanted(self, name: str) -> tuple[np.dtype[Any], ...]:
+        return (np.dtype(np.int64),) if name in self._integers else FLOATS
 
     def _memory(self, name: str, tensor: Any) -> Array:
         """The array that shares a CPU tensor's memory."""
@@ -193,14 +189,14 @@ class Call:
             raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu()")
         if tensor.layout is not self._torch.strided:
             raise ValueError(f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense()")
-        known = tensor.dtype in (self._torch.float32, self._torch.float64, self._torch.int64)
+        known = str(tensor.dtype) in ("torch.float32", "torch.float64", "torch.int64")
         if tensor.is_neg() or (not known and tensor.is_conj()):
             raise ValueError(f"{where} is a lazy negation or conjugate, expected its values; pass {name}.clone()")
         if not known:
-            wanted = "int64" if name in self._integers else "float32"
+            wanted = self._wanted(name)[0]
             raise TypeError(
                 f"{where} has dtype {tensor.dtype}, expected torch.{wanted}; convert it with "
-                f"{name}.{self._cast(np.dtype(wanted))}"
+                f"{name}.{self._cast(wanted)}"
             )
         array: Array = tensor.numpy()
         return array
@@ -227,12 +223,11 @@ class Call:
                 f"{where} is on {place}, expected one CPU device; pass jax.device_put({name}, jax.devices('cpu')[0])"
             )
         (self._device,) = devices
-        wanted = (np.dtype(np.int64),) if name in self._integers else FLOATS
+        wanted = self._wanted(name)
         if value.dtype not in wanted:
-            names = " or ".join(str(dtype) for dtype in wanted)
             wide = "; jax.config.update('jax_enable_x64', True) lets JAX have int64" if name in self._integers else ""
             raise TypeError(
-                f"{where} has dtype {value.dtype}, expected {names}; convert it with "
+                f"{where} has dtype {value.dtype}, expected {' or '.join(map(str, wanted))}; convert it with "
                 f"{name}.{self._cast(wanted[0])}{wide}"
             )
         if value.dtype == np.float64 and not self._jax.config.jax_enable_x64:
@@ -342,40 +337,28 @@ def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
         yield tuple(view[outer] for view in joined)
 
 
-def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
-    """The torch module if the inputs are tensors, or None if they are NumPy arrays."""
-    torch = sys.modules.get("torch")  # a tensor's owner has imported torch
-    if torch is None or {*map(type, inputs.values())} == {np.ndarray}:
-        return None
-    tensors = [name for name, value in inputs.items() if isinstance(value, torch.Tensor)]
-    if not tensors:
-        return None
-    introduce(torch)
+def _libraries(operation: str, inputs: dict[str, Any]) -> tuple[Any, Any]:
+    """The torch module if the inputs are tensors, the jax module if they are JAX arrays; else None for both."""
+    torch, jax = (sys.modules.get(name) for name in ("torch", "jax"))  # an array's owner has imported its library
+    if (torch is None and jax is None) or {*map(type, inputs.values())} == {np.ndarray}:
+        return None, None
+    tensors = [name for name, value in inputs.items() if torch is not None and isinstance(value, torch.Tensor)]
+    arrays = [name for name, value in inputs.items() if not tensors and _is_jax(value)]
     for name, value in inputs.items():
-        if name not in tensors:
+        if tensors and name not in tensors:
             convert = "from_dlpack" if _is_jax(value) else "from_numpy"
             raise TypeError(
                 f"{operation}: {name} is {_kind(value)}, expected a torch tensor like {tensors[0]}; convert one of "
                 f"them, as in torch.{convert}({name}) or {tensors[0]}.numpy()"
             )
-    return torch
-
-
-def _jax_of(operation: str, inputs: dict[str, Any]) -> Any:
-    """The jax module if the inputs are JAX arrays, or None if they are NumPy arrays."""
-    jax = sys.modules.get("jax")  # a JAX array's owner has imported jax
-    if jax is None or {*map(type, inputs.values())} == {np.ndarray}:
-        return None
-    arrays = [name for name, value in inputs.items() if _is_jax(value)]
-    if not arrays:
-        return None
-    for name, value in inputs.items():
-        if name not in arrays:
+        if arrays and name not in arrays:
             raise TypeError(
                 f"{operation}: {name} is {_kind(value)}, expected a JAX array like {arrays[0]}; convert one of them, "
                 f"as in jax.numpy.asarray({name}) or np.asarray({arrays[0]})"
             )
-    return jax
+    if tensors:
+        introduce(torch)
+    return torch if tensors else None, jax if arrays else None
 
 
 def _is_jax(value: Any) -> bool:

@@ -24,7 +24,6 @@ import socket
 import statistics  # noqa: F401  (so that it is seen whether its functions are replaced)
 import sys
 import traceback
-import types
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -86,7 +85,7 @@ class Child:
             self._known[message] = call
             return call(), True
         answer: Any = getattr(self, f"_{request['do']}")(request, fds)
-        return json.dumps(answer).encode(), False
+        return json.dumps(answer or {}).encode(), False
 
     # memory
 
@@ -168,17 +167,15 @@ class Child:
     def _time(self, request: Request, fds: Sequence[int]) -> Any:
         """From now on it is timed: what it allocates costs what it costs elsewhere."""
         fill_memory(False)
-        return {}
 
     def _arrive(self, request: Request, fds: Sequence[int]) -> Any:
-        """As tensors of torch's or as NumPy arrays."""
+        """Arrays are torch's tensors or NumPy's from now on."""
         self._tensors = request["tensors"]
         self._known.clear()
         self._arrays.clear()
-        return {}
 
     def _run(self, request: Request, fds: Sequence[int]) -> Any:
-        """Call a function of an importable module: it and its arguments are pickled in a file, and so is its result."""
+        """Call a function of an importable module; it, its arguments and its result are pickled in a file."""
         self._crash.install(self._file)
         try:
             with open(request["path"], "rb") as file:
@@ -194,14 +191,10 @@ class Child:
 
     def _prepared(self, request: Request) -> Callable[[], bytes]:
         """A call with all of its arguments, which gives the answer."""
-        form = request["form"]
-        if form == "nothing":
+        if request["form"] == "nothing":
             return lambda: b"-"
-        function = self._functions[request["function"]]
-        if form in ("c", "cuda"):
-            call, answered = self._c_call(function, request)
-        else:
-            call, answered = self._python_call(function, request)
+        prepare = self._c_call if request["form"] in ("c", "cuda") else self._python_call
+        call, answered = prepare(self._functions[request["function"]], request)
 
         def made() -> bytes:
             try:
@@ -324,15 +317,14 @@ class Child:
         if self._watching and event in WATCHED and len(self._events) < 500:
             described = event
             if event == "open":
-                mode = arguments[2] if isinstance(arguments[2], int) else 0
-                described = f"open {'w' if mode & (os.O_WRONLY | os.O_RDWR) else 'r'} {arguments[0]}"
+                writes = isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+                described = f"open {'w' if writes else 'r'} {arguments[0]}"
             elif event == "sys._getframe" and arguments[0].f_code.co_filename != __file__:
                 return  # a library that looks at who has called it; not one that looks out of the submission
             self._events.append(described)
 
     def _watch(self, request: Request, fds: Sequence[int]) -> Any:
         self._watching = True
-        return {}
 
     def _seen(self, request: Request, fds: Sequence[int]) -> Any:
         """What of Python it patched, and which doors it knocked at."""
@@ -382,8 +374,7 @@ def _patched(before: Mapping[str, Mapping[str, Any]]) -> list[str]:
         f"{module}.{name}"
         for module, names in before.items()
         for name, value in names.items()
-        if not name.startswith("__")
+        if vars(sys.modules[module]).get(name) is not value
         and (callable(value) or name == "pi")
-        and not isinstance(value, types.ModuleType)
-        and vars(sys.modules[module]).get(name) is not value
+        and not name.startswith("__")
     ]

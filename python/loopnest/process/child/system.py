@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import errno
 import functools
+import mmap
 import os
 import platform
 import signal
@@ -16,14 +16,10 @@ from typing import Any
 GUARD = 1 << 20
 """Bytes on each side of an array's memory that cannot be touched: also what is a row or two away is caught."""
 
-M_PERTURB = -6
+M_PERTURB, MAP_FIXED = -6, 0x10
 FREED, ALLOCATED = 0x01, 0xFE
 """What glibc fills memory with that is given back, and that is allocated (mallopt(3)), while results are looked at: so
 that memory is known in which a submission has written nothing."""
-
-PROT_NONE, PROT_READ, PROT_WRITE = 0, 1, 2
-MAP_SHARED, MAP_PRIVATE, MAP_FIXED = 1, 2, 0x10
-MAP_ANONYMOUS = 0x1000 if sys.platform == "darwin" else 0x20
 
 FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
 
@@ -48,42 +44,34 @@ def fill_memory(on: bool) -> None:
 def children(pid: int) -> list[int]:
     """The processes that this one has started, and those that it has inherited; empty where that is unknown."""
     found: list[int] = []
-    try:
+    with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
             with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
                 found += map(int, file.read().split())
-    except OSError:
-        pass
     return found
 
 
 def base_of(library: str) -> int:
     """Where a library lies in memory: 0 where that is unknown."""
-    try:
-        with open("/proc/self/maps", encoding="utf-8") as file:
-            for line in file:
-                if line.rstrip().endswith(library):
-                    return int(line.partition("-")[0], 16)
-    except OSError:
-        pass
+    with contextlib.suppress(OSError), open("/proc/self/maps", encoding="utf-8") as file:
+        for line in file:
+            if line.rstrip().endswith(library):
+                return int(line.partition("-")[0], 16)
     return 0
 
 
 def mapped(fd: int, size: int, writeable: bool) -> int:
     """Map the judge's memory between two stretches of pages that nobody may touch; its address."""
-    libc = _libc()
+    libc, number = _libc(), ctypes.c_int
     libc.mmap.restype = ctypes.c_void_p
-    libc.mmap.argtypes = (
-        *(ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int),
-        *(ctypes.c_int, ctypes.c_int, ctypes.c_long),
-    )
-    whole = libc.mmap(None, GUARD + size + GUARD, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+    libc.mmap.argtypes = ctypes.c_void_p, ctypes.c_size_t, number, number, number, ctypes.c_long
+    whole = libc.mmap(None, GUARD + size + GUARD, 0, mmap.MAP_PRIVATE | mmap.MAP_ANON, -1, 0)
     if whole in (None, ctypes.c_void_p(-1).value):
         raise OSError(ctypes.get_errno(), "mmap")
-    protection = PROT_READ | PROT_WRITE if writeable else PROT_READ
-    found: int = libc.mmap(whole + GUARD, size, protection, MAP_SHARED | MAP_FIXED, fd, 0)
+    protection = mmap.PROT_READ | mmap.PROT_WRITE if writeable else mmap.PROT_READ
+    found: int = libc.mmap(whole + GUARD, size, protection, mmap.MAP_SHARED | MAP_FIXED, fd, 0)
     if found != whole + GUARD:
-        raise OSError(ctypes.get_errno() or errno.EFAULT, "mmap")
+        raise OSError(ctypes.get_errno(), "mmap")
     return found
 
 
@@ -95,7 +83,7 @@ CRASH = struct.Struct("=qqqqqqq")
 
 CRASH_SIZE = 4096
 STACK_OF_HANDLER = 1 << 20
-Handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
+HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class CrashReport:
@@ -103,17 +91,15 @@ class CrashReport:
 
     The handler is Python code, run by ctypes on a stack of its own: it needs no compiler, and the frames above it have
     the line of a Python submission. A fault within malloc, or of a thread while another holds the GIL, may not get
-    through; the process then dies with less said, or is killed at its time limit.
+    through: the process then dies with less said, or at its time limit.
     """
 
     def __init__(self, fd: int) -> None:
-        import mmap
-
         self._page = mmap.mmap(fd, CRASH_SIZE)
         os.close(fd)
-        self._handler = Handler(self._on_fault)
+        self._handler = HANDLER(self._on_fault)
+        self._stack = ctypes.create_string_buffer(STACK_OF_HANDLER)
         self._file = ""
-        self._stack: Any = None
 
     def install(self, file: str) -> None:
         """As the handler of the signals of faults."""
@@ -121,9 +107,7 @@ class CrashReport:
         if sys.platform != "linux":
             return
         libc = _libc()
-        if self._stack is None:
-            self._stack = ctypes.create_string_buffer(STACK_OF_HANDLER)
-            libc.sigaltstack(struct.pack("@PixxxxN", ctypes.addressof(self._stack), 0, STACK_OF_HANDLER), None)
+        libc.sigaltstack(struct.pack("@PixxxxN", ctypes.addressof(self._stack), 0, STACK_OF_HANDLER), None)
         # struct sigaction: the handler, a mask of 128 bytes, flags, a pointer. SA_SIGINFO 4, SA_ONSTACK 0x08000000
         address = ctypes.cast(self._handler, ctypes.c_void_p).value
         action = struct.pack("@P128xixxxxP", address, 4 | 0x08000000, 0)
@@ -139,12 +123,9 @@ class CrashReport:
         write = -1
         if platform.machine() == "x86_64":  # the page fault's error code, the 20th register
             write = (ctypes.c_int64.from_address(context + 192).value >> 1) & 1
-        line = 0
         frame: Any = sys._getframe()
-        for _ in range(200):
-            if frame is None or line:
-                break
-            line = frame.f_lineno if frame.f_code.co_filename == self._file else 0
+        while frame is not None and frame.f_code.co_filename != self._file:
             frame = frame.f_back
+        line = (frame.f_lineno or 0) if frame else 0
         self._page[: CRASH.size] = CRASH.pack(number, code, address, pc, sp, line, write)
         _libc().signal(number, 0)  # back to the default: the instruction is tried again, and ends the process
