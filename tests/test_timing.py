@@ -15,7 +15,6 @@ from loopnest.timing import budget, turns
 from loopnest.timing.interval import Interval, median_interval, ratio, ratio_of_runs
 from loopnest.timing.turns import (
     FEWEST_OF_TWO,
-    Eviction,
     Reading,
     Timing,
     TooSlowError,
@@ -132,7 +131,7 @@ def test_what_are_no_samples_is_refused(samples):
 
 
 def test_a_timing_keeps_all_samples_and_survives_json():
-    kept = Timing("x", (3.0, 1.0, 2.0), calls=7, first_call=9.0, caches="cold", clock="processor")
+    kept = Timing("x", (3.0, 1.0, 2.0), calls=7, first_call=9.0, clock="processor")
     assert msgspec.convert(json.loads(json.dumps(msgspec.to_builtins(kept))), Timing) == kept
     assert (kept.best, kept.median) == (1.0, 2.0)
 
@@ -228,14 +227,6 @@ def test_the_collector_is_off_inside_and_as_it_was_afterwards():
         with no_collection():
             assert not gc.isenabled()
         assert gc.isenabled() == before
-
-
-def test_eviction_reads_more_than_the_largest_cache_holds(monkeypatch):
-    monkeypatch.setattr(turns._core, "cache_sizes", lambda: (1 << 15, 1 << 20, 1 << 26))
-    assert Eviction().nbytes == 1 << 27
-    small = Eviction(1 << 20)
-    small()
-    assert small.nbytes == 1 << 20
 
 
 # --- two turns, until it is certain which one is faster

@@ -1,22 +1,30 @@
-"""One set of arrays for both sides of a duel, and the sides' calls on them."""
+"""What a duel needs of its sides: one set of arrays for both, checks of their results, and files of the user's."""
 
 from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Sequence
+import inspect
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..backends.user_file import language, load
 from ..operation import Implementation, Operation, Workload
-from ..timing.turns import Caches, Eviction, Reading, Turn, seconds_of
-from ..verify import compare
+from ..timing.turns import Turn, seconds_of
+from ..verify import compare, judge_call
 from ..verify.problem import Problem, WrongResult, places_of
-from .user_rung import returned_by
+from ..verify.signature import SignatureError, plan, python_form, python_forms
 
 WITNESSES = 64
 """Elements of a result that are looked at after each sample."""
+
+SLOW_REFERENCE = 3.0
+"""Seconds of the exact result from which on it is not computed a second time, for other values."""
 
 
 class Stage:
@@ -28,127 +36,123 @@ class Stage:
         def sample() -> None:
             self.problem = Problem.sample(operation, workload, dtype=dtype)
 
-        self.seconds_of_reference = seconds_of(sample)
+        self._seconds_of_reference = seconds_of(sample)
         self.args, self.results = self.problem.kernel_arguments()
-        self.places = places_of(self.results, self.args)
         self.updates = operation.contract.updates
-        self._originals = {i: self.args[i].copy() for i in self.places} if self.updates else {}
+        self._places = places_of(self.results, self.args)
+        self._originals = {i: self.args[i].copy() for i in self._places} if self.updates else {}
         rng = np.random.default_rng(1)
         self._witnesses = [np.unique(np.append(rng.integers(0, x.size, WITNESSES), x.size - 1)) for x in self.results]
 
-    def restore(self) -> None:
-        """Give inputs that are updated in place their first values."""
+    def turn(self, implementation: Implementation) -> Turn:
+        """Before each sample: a call that is not timed, NaN in the witnesses. After it: do they hold the result?"""
+        call = functools.partial(implementation.kernel, *self.args)
+
+        def prepare() -> None:
+            call()
+            self._poison(everywhere=False)
+
+        def check() -> None:
+            self._hold(self._witnessed(), implementation.id, "while it was timed")
+
+        return Turn(implementation.id, call, prepare, check)
+
+    def check_before(self, implementation: Implementation) -> float:
+        """Hold a side to the contract. Returns the seconds of its first call on these arrays."""
+        id, call = implementation.id, functools.partial(implementation.kernel, *self.args)
+        self._poison()
+        try:
+            seconds = seconds_of(call)
+        except Exception as error:
+            message = f"{self.operation.name} {id} raised {type(error).__name__} at its first call: {error}"
+            raise WrongResult(message) from error
+        self._hold(self._problems(), id, "at its first call")
+        arguments = self.operation.contract.sample(self.workload, self.dtype, np.random.default_rng(0))
+        answer = tuple(self.problem.exact), tuple(self.problem.bound)
+        self._hold(judge_call(implementation, arguments, None, answer=answer), id, "in a call")
+        return seconds
+
+    def check_after(self, turns: Sequence[Turn]) -> None:
+        """Check the arrays that were timed, with the values that they have and with others."""
+        self._call_once_more(turns, "after it was timed")
+        if self._seconds_of_reference <= SLOW_REFERENCE:
+            self._change_values()
+            self._call_once_more(turns, "with other values in the arrays that were timed: does it remember results?")
+
+    def _call_once_more(self, turns: Sequence[Turn], when: str) -> None:
+        for turn in turns:
+            self._poison()
+            turn.read()
+            self._hold(self._problems(), turn.name, when)
+
+    def _poison(self, everywhere: bool = True) -> None:
+        """Put NaN into the results, or into their witnesses. Inputs that are updated in place are restored instead."""
         for place, original in self._originals.items():
             self.args[place][...] = original
+        for result, witnesses in zip(self.results, self._witnesses, strict=True) if not self.updates else ():
+            result.reshape(-1)[slice(None) if everywhere else witnesses] = np.nan
 
-    def poison(self, results: Sequence[Any], everywhere: bool = True) -> None:
-        """Put NaN into the results, or into their witnesses; restore inputs that are updated in place."""
-        self.restore()
-        for result, witnesses in zip(results, self._witnesses, strict=False) if not self.updates else ():
-            if isinstance(result, np.ndarray) and result.flags.writeable and result.flags.c_contiguous:
-                result.reshape(-1)[slice(None) if everywhere else witnesses] = np.nan
-
-    def witnessed(self, results: Sequence[Any]) -> list[str]:
+    def _witnessed(self) -> list[str]:
         """Errors of the witnesses, which held NaN before the sample. Inputs updated in place have none."""
-        if self.updates or any(np.size(x) != place.size for x, place in zip(results, self.results, strict=False)):
-            return []
         found: list[str] = []
-        for i, result in enumerate(results):
+        for i, result in enumerate(() if self.updates else self.results):
             of = self.problem.exact[i], np.broadcast_to(self.problem.bound[i], self.problem.exact[i].shape)
             value, exact, bound = (np.reshape(x, -1)[self._witnesses[i]] for x in (result, *of))
             found += compare(value, exact, bound, self.dtype, f"of {len(value)} elements, the result")
         return found
 
-    def problems(self, results: Sequence[Any]) -> list[str]:
-        """Errors of the results."""
-        if len(results) != len(self.results):
-            return [f"{len(results)} results, expected {len(self.results)}"]
-        found: list[str] = []
-        exact_and_bound = zip(self.problem.exact, self.problem.bound, strict=True)
-        for result, place, (exact, bound) in zip(results, self.results, exact_and_bound, strict=True):
-            value = np.asarray(result)
-            if value.size == place.size and value.dtype == place.dtype:
-                value = value.reshape(place.shape)  # kernels get some arrays as rows
-            found += compare(value, exact, bound, self.dtype)
-        return found
+    def _problems(self) -> list[str]:
+        exact_and_bound = zip(self.results, self.problem.exact, self.problem.bound, strict=True)
+        return [problem for x, exact, bound in exact_and_bound for problem in compare(x, exact, bound, self.dtype)]
 
-    def change_values(self) -> None:
+    def _hold(self, problems: Sequence[str], who: str, when: str) -> None:
+        if problems:
+            raise WrongResult(f"{self.operation.name} {who} breaks its contract {when}: {problems[0]}")
+
+    def _change_values(self) -> None:
         """Put other values into the inputs, in place, and compute their exact results."""
         other = Problem.sample(self.operation, self.workload, dtype=self.dtype, seed=2)
         values, _ = dataclasses.replace(other, out=self.problem.out).kernel_arguments()
-        for i, (mine, new) in enumerate(zip(self.args, values, strict=True)):
-            if isinstance(mine, np.ndarray) and (i not in self.places or self.updates):
-                mine[...] = new
+        for i, (old, new) in enumerate(zip(self.args, values, strict=True)):
+            if isinstance(old, np.ndarray) and (i not in self._places or self.updates):
+                old[...] = new
                 if i in self._originals:
                     self._originals[i][...] = new
         self.problem = other
 
 
-class Side:
-    """One of the two: its call on the stage's arrays, and its turns.
+@contextmanager
+def rung_from_file(operation: Operation, file: Path | str) -> Iterator[Implementation]:
+    """Inside, a function of a Python file is a rung, `file.<the file's name>`.
 
-    given  whether it gets memory for its results, or allocates it at each call
+    operation  such as ln.matmul; the function has its name
+    file       has a function that fills the results, as the kernels of operations/ do: `def matmul(a, b, out): ...`. It
+               takes arrays in C order, and then options, such as GELU's `tanh_form`, which it may leave out
+
+    Raises ValueError for a file that is missing, cannot be imported, or has no such function, and for a function that
+    takes other arguments.
     """
-
-    def __init__(self, implementation: Implementation, stage: Stage, given: bool) -> None:
-        self.id = implementation.id
-        self.implementation, self.stage = implementation, stage
-        self.turns: list[Turn] = []
-        self.last: Sequence[Any] = stage.results
-        self.call = self._call(given)
-
-    def _call(self, given: bool) -> Callable[[], object]:
-        kernel, args, places = self.implementation.kernel, self.stage.args, self.stage.places
-        if given or self.stage.updates:
-            return functools.partial(kernel, *args)
-        function = returned_by(self.implementation)
-        if function is not None:
-            others = tuple(arg for i, arg in enumerate(args) if i not in places)
-
-            def returning() -> None:
-                returned = function(*others)
-                self.last = returned if isinstance(returned, tuple) else (returned,)
-
-            return returning
-        new = [(i, args[i].shape, args[i].dtype) for i in places]
-
-        def allocating() -> None:
-            filled = list(args)
-            for i, shape, dtype in new:
-                filled[i] = np.empty(shape, dtype)
-            kernel(*filled)
-            self.last = [filled[i] for i, _, _ in new]
-
-        return allocating
-
-    def turn(self, caches: Caches, evict: Eviction) -> Turn:
-        """Warm: a call that is not timed, then a sample of many. Cold: the caches emptied, then a sample of one."""
-
-        def prepare() -> None:
-            if caches == "warm":
-                self.call()
-            self.stage.poison(self.last, everywhere=False)
-            if caches == "cold":
-                evict()
-
-        def check() -> None:
-            self.hold(self.stage.witnessed(self.last), "while it was timed")
-
-        self.turns.append(Turn(self.id, self.call, prepare, check))
-        return self.turns[-1]
-
-    @property
-    def readings(self) -> list[Reading]:
-        """All samples so far."""
-        return [reading for turn in self.turns for reading in turn.readings]
-
-    def check(self, when: str) -> None:
-        """One more call, into results full of NaN, held to the contract."""
-        self.stage.poison(self.last)
-        self.call()
-        self.hold(self.stage.problems(self.last), when)
-
-    def hold(self, problems: Sequence[str], when: str) -> None:
-        """Raises WrongResult with the first of these problems."""
-        if problems:
-            raise WrongResult(f"{self.stage.operation.name} {self.id} breaks its contract {when}: {problems[0]}")
+    path, expected = Path(file), python_forms(operation)[0]
+    if not path.is_file():
+        raise ValueError(f"{operation.name}: there is no file {path}; an implementation's id has no / and no .py")
+    if language(path) != "python":
+        raise ValueError(f"{operation.name}: {path} is no Python file: expected a name that ends in .py")
+    function = load(path)(operation.name)
+    if not callable(function):
+        raise ValueError(f"{operation.name}: {path} has no function {operation.name}; expected {expected}")
+    try:
+        form = python_form(operation, inspect.signature(getattr(function, "py_func", function)))
+    except SignatureError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if not form.given:
+        raise ValueError(f"{path}: {operation.name} returns its result; expected {expected}, which fills it")
+    known = plan(operation).parameters
+    taken = [known.index(p) for p in form.taken]
+    kernel = function if len(taken) == len(known) else lambda *args: function(*(args[i] for i in taken))
+    name, others = re.sub(r"\W", "_", path.stem), [k.id for k in operation.ladder()]
+    id = f"file.{name}" if f"file.{name}" not in others else f"file.{name}_2"
+    operation.register(id)(kernel)
+    try:
+        yield operation[id]
+    finally:
+        operation.unregister(id)

@@ -25,8 +25,8 @@ from .._core import isa_levels
 from .._version import __version__
 from ..backends.user_cache import cache_directory
 from ..output.files import save_json
+from ..timing.conditions import quota
 from ..timing.environment import Environment, environment
-from ..timing.load import quota
 from . import measure
 from .records import MachineCard
 

@@ -9,8 +9,8 @@ from typing import Any
 
 from .. import _core
 from .._core import isa_levels
+from ..timing.conditions import between, usage
 from ..timing.environment import environment
-from ..timing.load import between, disturbances, usage
 from . import probes
 from .limits import best_rate, multiply_adds
 from .plausible import bandwidth_now
@@ -68,7 +68,7 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
     distorting = [
         *([] if caches() else ["the system does not report the caches' sizes: common ones are assumed"]),
         *_cramped(found, here.cores),
-        *disturbances(between(before, usage())),
+        *between(before, usage()).warnings(),
         *_unsteady([clock.amount / best for best in clock.rounds]),
     ]
     return MachineCard(

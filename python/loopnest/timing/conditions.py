@@ -1,13 +1,16 @@
-"""In which state was the machine? The noise floor at the start of a run, and what moved until its end.
+"""In which state was the machine? The noise floor at the start of a run, and what else it did until the end.
 
-No comparison of two contenders can see these: time that a hypervisor gave to other machines, a clock rate that moved,
-and how far a fixed piece of work is from itself.
+No comparison of two contenders can see these: time that a hypervisor gave to other machines, processors that other
+processes kept busy, and how far a fixed piece of work is from itself.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Callable, Sequence
+import os
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +18,10 @@ import numpy as np
 
 from .. import _core
 from .interval import Interval, ratio
-from .load import STAT, between, usage
-from .turns import Reading, Turn, calibrate, run_rounds
+from .turns import Turn, calibrate, run_rounds
 
-STOLEN = 0.02
-"""The share of stolen time from which on there is a warning."""
-
-DRIFT = 0.03
-"""The same for the change of the clock rate."""
+STAT = Path("/proc/stat")
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 NOISE_ROUNDS = 20
 """Rounds of the noise floor."""
@@ -30,26 +29,93 @@ NOISE_ROUNDS = 20
 NOISE_WINDOW = 4e-3
 """Seconds of a sample of the noise floor: its 80 samples take a third of a second."""
 
-FIXED_WORK = 1e-3
-"""Seconds that a call of the fixed work takes, about."""
+
+@dataclass(frozen=True)
+class Usage:
+    """Seconds since some beginning: that passed, that all processors were busy, that were stolen, and our own.
+
+    busy and stolen are None where the system does not say; Linux does.
+    """
+
+    passed: float
+    own: float
+    busy: float | None = None
+    stolen: float | None = None
+    processors: int = 1
+
+
+@dataclass(frozen=True)
+class Load:
+    """What happened between two usages.
+
+    others  how many processors other processes kept busy, on average, out of `processors`
+    steal   the share of their busy time that the hypervisor gave to other machines: 0.01 is 1 %
+
+    None where the system does not say.
+    """
+
+    others: float | None
+    steal: float | None
+    processors: int
+
+    def warnings(self) -> list[str]:
+        """The parts of the load that distort figures, in words."""
+        found = []
+        if self.others is not None and self.others > 0.1 + 0.02 * self.processors:
+            found.append(
+                f"other processes kept {self.others:.1f} of {self.processors} processors busy while it was measured: "
+                "figures of several threads, and of memory, may be too low"
+            )
+        if self.steal is not None and self.steal > 0.01:
+            found.append(
+                f"the hypervisor gave {self.steal:.1%} of the processors' time to other machines while it was measured "
+                "(steal): figures may be too low"
+            )
+        return found
+
+
+def usage(stat: Path = STAT) -> Usage:
+    """Now. The first line of /proc/stat is `cpu user nice system idle iowait irq softirq steal …`, in ticks."""
+    passed, own, processors = time.perf_counter(), time.process_time(), os.cpu_count() or 1
+    try:
+        fields = stat.read_text(encoding="ascii").partition("\n")[0].split()
+        user, nice, system, _, _, irq, soft, steal = (int(x) / os.sysconf("SC_CLK_TCK") for x in fields[1:9])
+    except (OSError, ValueError):
+        return Usage(passed, own, processors=processors)
+    return Usage(passed, own, user + nice + system + irq + soft, steal, processors)
+
+
+def between(start: Usage, end: Usage) -> Load:
+    """The load from one usage to a later one."""
+    if start.busy is None or end.busy is None or start.stolen is None or end.stolen is None:
+        return Load(None, None, end.processors)
+    busy, stolen = end.busy - start.busy, end.stolen - start.stolen
+    others = (busy - (end.own - start.own)) / max(end.passed - start.passed, 1e-9)
+    return Load(max(0.0, others), stolen / max(busy + stolen, 1e-9), end.processors)
+
+
+def quota(file: Path = QUOTA) -> float | None:
+    """How many processors' time this process's control group may use; None where there is no such limit.
+
+    cgroup v2's cpu.max has the microseconds that may be used in each period, and the period: `150000 100000`.
+    """
+    try:
+        allowed, period = file.read_text(encoding="ascii").split()
+        return int(allowed) / int(period)
+    except (OSError, ValueError):  # no such file, or `max`
+        return None
 
 
 @dataclass(frozen=True)
 class Conditions:
     """The state of the machine during a run.
 
-    floor   the ratio of a fixed piece of work to itself, with its 95 % interval, measured at the start
-    spread  how much longer than its best time that work took at the 9th decile: 0.02 is 2 %
-    steal   the share of the processors' busy time that a hypervisor gave to others; None where unknown
-    drift   the rate of the fixed work at the end, divided by its rate at the start
-    share   the fraction of the measured time for which the process had its processor; None for several threads
+    floor  the ratio of a fixed piece of work to itself, with its 95 % interval, measured at the start
+    load   what others had of the processors
     """
 
     floor: Interval
-    spread: float
-    steal: float | None
-    drift: float
-    share: float | None = None
+    load: Load
 
     @property
     def least_difference(self) -> float:
@@ -59,80 +125,44 @@ class Conditions:
     def sentence(self) -> str:
         """All of it in a sentence.
 
-        >>> Conditions(Interval(1.0, 0.996, 1.003), 0.02, steal=None, drift=1.001).sentence().partition("; ")[2]
-        'a fixed loop ran at 1.001 of its rate at the start'
+        >>> Conditions(Interval(1.0, 0.996, 1.003), Load(0.25, None, 2)).sentence()
+        'noise floor: fixed work is 1.000× (0.996–1.003) as fast as itself; other processes kept 0.2 of 2 CPUs busy'
         """
         floor = f"{self.floor.estimate:.3f}× ({self.floor.low:.3f}–{self.floor.high:.3f})"
-        parts = [
-            f"noise floor: fixed work is {floor} as fast as itself, its times spread by {self.spread:.1%}",
-            f"a fixed loop ran at {self.drift:.3f} of its rate at the start",
-        ]
-        if self.steal is not None:
-            parts.append(f"the hypervisor took {self.steal:.1%} of the time")
+        parts = [f"noise floor: fixed work is {floor} as fast as itself"]
+        if self.load.others is not None:
+            parts.append(f"other processes kept {self.load.others:.1f} of {self.load.processors} CPUs busy")
+        if self.load.steal:
+            parts.append(f"the hypervisor took {self.load.steal:.1%} of the time")
         return "; ".join(parts)
 
     def warnings(self) -> list[str]:
-        found = []
-        if self.steal is not None and self.steal > STOLEN:
-            found.append(f"the hypervisor took {self.steal:.1%} of the time for others: all times are too long by that")
-        if abs(self.drift - 1) > DRIFT:
-            found.append(
-                f"a fixed loop ran at {self.drift:.3f} of its rate at the start: the clock rate moved, so compare "
-                f"ratios, and no times with the times of another run"
-            )
-        if self.share is not None and self.share < 0.9:
-            found.append(f"other processes had the processor for {1 - self.share:.0%} of the time")
-        return found
+        return self.load.warnings()
 
 
 class Monitor:
     """Watches a run: make it at the start, ask it for the conditions at the end.
 
     stat   the file with the system's times
-    rate   gives the rate of a fixed loop
     turns  the two of which the noise floor is measured
     """
 
-    def __init__(
-        self, stat: Path = STAT, rate: Callable[[], float] | None = None, turns: Sequence[Turn] | None = None
-    ) -> None:
-        work = fixed_work()
-        self._stat = stat
-        self._rate = rate or (lambda: 1 / min(_processor_seconds(work) for _ in range(20)))
-        self._before, self._start = usage(stat), self._rate()
-        self.floor, self.spread = noise_floor(turns or [Turn(f"fixed work {i}", work) for i in range(2)])
+    def __init__(self, stat: Path = STAT, turns: Sequence[Turn] | None = None) -> None:
+        loop, operands = _core.limits["peak"]["multiply_add"], np.array([1, 0.001, 0], np.float32)
+        work = functools.partial(loop, operands, 100_000)  # in registers: only the clock and other processes matter
+        self._stat, self._start = stat, usage(stat)
+        self._floor = noise_floor(turns or [Turn(f"fixed work {i}", work) for i in range(2)])
 
-    def conditions(self, readings: Sequence[Reading] = ()) -> Conditions:
-        """What happened since the start.
-
-        readings  the samples of a run of one thread that never waits; none where `share` means nothing
-        """
-        steal = between(self._before, usage(self._stat)).steal
-        elapsed = math.fsum(reading.elapsed for reading in readings)
-        share = min(1.0, math.fsum(reading.processor for reading in readings) / elapsed) if elapsed else None
-        return Conditions(self.floor, self.spread, steal, self._rate() / self._start, share)
+    def conditions(self) -> Conditions:
+        """What happened since the start."""
+        return Conditions(self._floor, between(self._start, usage(self._stat)))
 
 
-def noise_floor(turns: Sequence[Turn]) -> tuple[Interval, float]:
-    """The ratio of two turns of the same work, and the spread of their samples: see Conditions."""
+def noise_floor(turns: Sequence[Turn]) -> Interval:
+    """The ratio of two turns of the same work."""
     a, b = turns
     calibrate(turns, NOISE_WINDOW)
     run_rounds(turns, seconds=0.0, least=NOISE_ROUNDS)
     if not any(math.isnan(reading.processor) for reading in (*a.readings, *b.readings)):
         a.clock = b.clock = "processor"  # the clock of comparisons of one thread
-    samples = [*a.samples, *b.samples]
-    return ratio(a.samples, b.samples), float(np.quantile(samples, 0.9) / min(samples) - 1)
-
-
-def fixed_work() -> Callable[[], object]:
-    """Multiply-adds in registers: nothing is loaded, so only the clock rate and other processes change its time."""
-    loop, operands = _core.limits["peak"]["multiply_add"], np.array([1, 0.001, 0], np.float32)
-    rounds = 1000
-    while (took := min(_processor_seconds(lambda: loop(operands, rounds)) for _ in range(3))) < FIXED_WORK / 4:  # noqa: B023
-        rounds *= 2
-    rounds = max(1, round(rounds * FIXED_WORK / took))
-    return lambda: loop(operands, rounds)
-
-
-def _processor_seconds(call: Callable[[], object]) -> float:
-    return Turn("", call).read().processor
+    return ratio(a.samples, b.samples)

@@ -6,7 +6,7 @@
 - Full precision: TF32 and everything else that computes float32 with fewer bits is switched off, or the comparison
   refused.
 - What a first call compiles is reported apart; what each call packs or copies counts.
-- Results go into memory that all are given, or all allocate their own.
+- Results go into memory that all are given.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
-
-import numpy as np
 
 from ..backends.threads import num_threads, processors, set_num_threads
 from .environment import ThreadPool, environment
@@ -49,32 +47,14 @@ class Terms:
 
     threads    the budget
     pools      each library's own threads, as it reports them
-    precision  each library's precision of float32, as it reports it
-    inputs     each array: dtype, shape, order in memory
-    out        where results go
-    counted    what is in the times, and what is not
+    precision  of float32, as torch reports it
     warnings   what distorts the comparison all the same
     """
 
     threads: int
     pools: tuple[ThreadPool, ...]
-    precision: tuple[str, ...]
-    inputs: tuple[str, ...] = ()
-    out: str = ""
-    counted: tuple[str, ...] = ()
+    precision: str
     warnings: tuple[str, ...] = ()
-
-    def lines(self) -> list[tuple[str, str]]:
-        """Rows to print: a word, and the term."""
-        rows = [
-            ("threads", f"{self.threads} each, read back: {', '.join(map(str, self.pools))}"),
-            ("precision", "; ".join(self.precision)),
-            ("inputs", "; ".join(self.inputs)),
-            ("results", self.out),
-            *(("counted", line) for line in self.counted),
-            *(("warning", line) for line in self.warnings),
-        ]
-        return [row for row in rows if row[1]]
 
 
 def why_not_here() -> str | None:
@@ -180,17 +160,6 @@ def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:
         )
 
 
-def described(name: str, array: np.ndarray[Any, Any]) -> str:
-    """An array in words.
-
-    >>> described("a", np.zeros((2, 3)).T)
-    'a float64 (3, 2) in Fortran order'
-    """
-    order = "C" if array.flags.c_contiguous else "Fortran" if array.flags.f_contiguous else ""
-    where = f"in {order} order" if order else f"with strides of {array.strides} bytes"
-    return f"{name} {array.dtype} {array.shape} {where}"
-
-
 def _fewer_bits(variables: Mapping[str, str]) -> str | None:
     for name, harmless in FEWER_BITS.items():
         if variables.get(name, "") not in harmless:
@@ -202,25 +171,22 @@ def _fewer_bits(variables: Mapping[str, str]) -> str | None:
 
 
 @contextmanager
-def _full_precision() -> Iterator[tuple[str, ...]]:
-    """Inside, torch and JAX compute float32 as float32, if they are loaded; yields it as they report it."""
-    torch, jax = sys.modules.get("torch"), sys.modules.get("jax")
-    reported = []
-    if torch:
-        torch_before = _torch_precision(torch)
-        torch.set_float32_matmul_precision("highest")
-        reported.append(_checked("torch", _torch_precision(torch)))
-    if jax:
-        jax_before = jax.config.jax_default_matmul_precision
-        jax.config.update("jax_default_matmul_precision", "highest")
-        reported.append(_checked("JAX", jax.config.jax_default_matmul_precision))
+def _full_precision() -> Iterator[str]:
+    """Inside, torch computes float32 as float32, if it is loaded; yields it as torch reports it."""
+    torch = sys.modules.get("torch")
+    if torch is None:
+        yield "no library with a reduced precision is loaded"
+        return
+    before = _torch_precision(torch)
+    torch.set_float32_matmul_precision("highest")
+    precision = _torch_precision(torch)
+    if precision != "highest":
+        raise UnfairError(f"torch computes float32 products with {precision!r} precision, expected 'highest'")
     try:
-        yield tuple(reported) or ("no library with a reduced precision is loaded",)
+        yield "torch float32 products: highest (no TF32, no bfloat16)"
     finally:
-        if torch and torch_before in ("high", "medium"):
-            torch.set_float32_matmul_precision(torch_before)
-        if jax:
-            jax.config.update("jax_default_matmul_precision", jax_before)
+        if before in ("high", "medium"):
+            torch.set_float32_matmul_precision(before)
 
 
 def _torch_precision(torch: Any) -> str:
@@ -233,9 +199,3 @@ def _torch_precision(torch: Any) -> str:
         return str(torch.get_float32_matmul_precision())
     except RuntimeError:  # set by the newer interface, which the loop above has asked
         return "highest"
-
-
-def _checked(library: str, precision: str) -> str:
-    if precision != "highest":
-        raise UnfairError(f"{library} computes float32 products with {precision!r} precision, expected 'highest'")
-    return f"{library} float32 products: highest (no TF32, no bfloat16)"

@@ -9,14 +9,13 @@ True
 A call by itself is timed by `time_call`, which gives a record:
 
 >>> timing = time_call(lambda: sorted(range(1000)), "sorted", seconds=0.05)
->>> timing.best <= timing.median_interval().estimate == timing.median
+>>> timing.best <= timing.median
 True
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import gc
 import itertools
 import math
@@ -30,10 +29,8 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from .. import _core
-from .interval import Interval, median_interval, ratio
+from .interval import Interval, ratio
 
-Caches = Literal["warm", "cold"]
 Clock = Literal["elapsed", "processor"]
 
 WINDOW = 5e-3
@@ -103,7 +100,7 @@ class Turn:
 
     name     for messages and records
     call     what is timed, without arguments: functools.partial(ln.matmul, a, b)
-    prepare  is called before each sample, outside of the time: fill caches or empty them, set threads
+    prepare  is called before each sample, outside of the time: fill caches, set threads
     check    is called after each sample, outside of the time: look at the results
     sample   takes the place of `call` where this process's clocks are not the right ones: sample(n) makes n calls and
              gives the seconds of all, or a Reading
@@ -151,9 +148,9 @@ class Turn:
     def second_best(self) -> float:
         return sorted(self.samples)[1] if len(self.readings) > 1 else math.inf
 
-    def timing(self, first_call: float = math.nan, caches: Caches = "warm") -> Timing:
+    def timing(self, first_call: float = math.nan) -> Timing:
         """The record of its samples."""
-        return Timing(self.name, tuple(self.samples), self.calls, first_call, caches, self.clock)
+        return Timing(self.name, tuple(self.samples), self.calls, first_call, self.clock)
 
 
 def calibrate(turns: Sequence[Turn], window: float = WINDOW, longest: float = math.inf) -> None:
@@ -223,22 +220,6 @@ def no_collection() -> Iterator[None]:
             gc.enable()
 
 
-class Eviction:
-    """Empties the caches of data: a call reads memory of twice the largest cache's size.
-
-    nbytes  that a call reads; 64 MiB where it is None and the sizes of the caches are unknown
-
-    What the caches hold of code, the branch predictors and the page tables stay as they are.
-    """
-
-    def __init__(self, nbytes: int | None = None) -> None:
-        self.nbytes = nbytes or 2 * max(*_core.cache_sizes(), 1 << 25)
-        self._memory = np.ones(self.nbytes // 4, np.float32)
-
-    def __call__(self) -> None:
-        _core.limits["read"]["read"](self._memory, 1)
-
-
 @dataclass(frozen=True)
 class Timing:
     """One contender's times.
@@ -246,7 +227,6 @@ class Timing:
     seconds     of a call, in each sample, in the order in which they were taken
     calls       in a sample
     first_call  seconds of the very first call, with what it compiles and loads; it is in none of the samples
-    caches      "warm": the data lies where the call before left it; "cold": the caches held other data
     clock       "elapsed": the time that passed; "processor": the time for which the process had a processor
     """
 
@@ -254,7 +234,6 @@ class Timing:
     seconds: tuple[float, ...]
     calls: int
     first_call: float
-    caches: Caches = "warm"
     clock: Clock = "elapsed"
 
     @property
@@ -264,9 +243,6 @@ class Timing:
     @property
     def median(self) -> float:
         return float(np.median(self.seconds))
-
-    def median_interval(self, confidence: float = 0.95) -> Interval:
-        return median_interval(self.seconds, confidence)
 
 
 def time_call(call: Callable[[], object], name: str = "", *, seconds: float = 0.5, window: float = WINDOW) -> Timing:
@@ -388,10 +364,3 @@ def run_until_certain(
     run_rounds([a, b], until=enough, coin=coin, clock=clock)
     assert outcome is not None
     return outcome
-
-
-@functools.cache
-def clock_step() -> float:
-    """Seconds of an empty sample: the clock's step, or what reading it costs."""
-    nothing = Turn("nothing", lambda: None)
-    return min(nothing.read().elapsed for _ in range(100))
