@@ -42,7 +42,7 @@ def test_the_report_has_estimates_ratios_and_what_is_missing():
      (errno.EPERM, "--cap-add PERFMON"), (errno.EMFILE, "Too many open files"), (9999, "9999")],
 )  # fmt: skip
 def test_a_counter_that_is_not_there_is_none_with_the_reason(number, hint, monkeypatch):
-    def refused(**attributes):
+    def refused(*attributes, **more):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(counters, "perf_event_open", refused)

@@ -1,9 +1,6 @@
 """The machine's limits: that the loops do what they say, and that what they measure is a limit."""
 
 import os
-import re
-import shutil
-import subprocess
 from functools import partial
 
 import loopnest as ln
@@ -80,25 +77,10 @@ def multiply_adds(dtype=np.float32):
 
 
 @timed
-def test_multiply_adds_in_registers_leave_a_scalar_loop_far_behind():
-    """One running sum, one element at a time: a flop for every two cycles or so, of some 30 or 60 in a cycle."""
-    x, out = np.ones(4096, np.float32), np.empty((), np.float32)
-    loop = partial(_core.kernels["dot"]["one_accumulator"], x, x, out)
-    found = rates_of(0.1, loop=(loop, 2 * x.size), peak=multiply_adds())
-    assert found["peak"] > 4 * found["loop"]
-
-
-@timed
 def test_no_product_passes_the_peak():
     a, b, c = np.ones((3, 256, 256), np.float32)
     found = rates_of(product=(partial(ln.matmul["cpp.packed"], a, b, out=c), 2 * 256**3), peak=multiply_adds())
     assert found["product"] < 1.02 * found["peak"]
-
-
-@timed
-def test_a_double_takes_the_room_of_two_floats():
-    found = rates_of(float32=multiply_adds(np.float32), float64=multiply_adds(np.float64))
-    assert found["float32"] / found["float64"] == pytest.approx(2, rel=0.1)
 
 
 @timed
@@ -117,23 +99,3 @@ def test_every_thread_does_the_whole_piece_and_all_flops_count():
     flops = piece.run()
     assert len(flops) == 3
     assert sum(flops) == piece.amount == 3 * flops[0]
-
-
-@timed
-@pytest.mark.skipif(not shutil.which("objdump"), reason="objdump is not installed")
-@pytest.mark.parametrize("isa", [level for level in ln.isa_levels() if level in ("v3", "v4")])
-@pytest.mark.parametrize("letter", ["f", "d"])
-def test_the_loop_is_multiply_adds_in_registers_alone(isa, letter):
-    """Disassembled: between the backward jump and its target nothing but them, and the counting of rounds."""
-    symbol = f"_ZN8loopnest{len(isa)}{isa}4peak12multiply_addI{letter}EElNS_6VectorIT_EEl"
-    command = ["objdump", "-d", "--no-show-raw-insn", f"--disassemble={symbol}", _core.__file__]
-    listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    code = [(int(at, 16), does) for at, does in re.findall(r"^ *([0-9a-f]+):\t(.*)$", listing, re.MULTILINE)]
-    jumps = [(at, int(does.split()[1], 16)) for at, does in code if re.match(r"j\w+ +[0-9a-f]+ ", does)]
-    bodies = [[does for at, does in code if start <= at < end] for end, start in jumps if start < end]
-    loop = max(bodies, key=lambda body: sum("vfmadd" in does for does in body))
-    fused = [does for does in loop if does.startswith("vfmadd")]
-    register = {"v3": "ymm", "v4": "zmm"}[isa]
-    assert len(fused) >= 10  # 2 units with 4 or 5 cycles of latency
-    assert all(does.count(register) == 3 and "(" not in does for does in fused)
-    assert {does.split()[0] for does in loop if does not in fused} <= {"add", "sub", "inc", "dec", "cmp", "test", "nop"}

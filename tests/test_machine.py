@@ -181,19 +181,6 @@ def test_a_broken_or_old_file_is_measured_anew_with_a_note(content, measured):
     assert len(measured) == 1
 
 
-def test_an_interrupted_measurement_leaves_the_file_that_was_there(measured, monkeypatch):
-    before = machine.card()
-
-    def interrupted(on_event):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(measure_machine, "measure", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        machine.card(refresh=True)
-    assert machine.card() == before
-    assert list(machine.cache_directory().iterdir()) == [machine.card_file()]
-
-
 def test_a_directory_that_cannot_be_written_costs_the_keeping_and_not_the_card(measured, tmp_path):
     (tmp_path / "loopnest").write_text("a file where the directory should be")
     card, notes = noted()
@@ -538,14 +525,6 @@ def test_this_machines_figures_are_in_order(here):
     assert 0.5 * lanes < card.peak("float32", 1, newest) / card.clock < 9 * lanes  # at most 4 units, 2 flops
 
 
-@timed
-def test_progress_comes_turn_by_turn(here):
-    _, events = here
-    (turns,) = [content for kind, content in events if kind == "start"]
-    assert [kind for kind, _ in events].count("running") == turns
-    assert ("running", "peak of float32 on " + ln.isa_levels()[-1]) in events
-
-
 def test_a_clock_that_moves_is_a_warning():
     assert not list(measure_machine._unsteady([3.0e9, 2.99e9]))
     (clock,) = measure_machine._unsteady([3.0e9, 2.5e9])
@@ -583,14 +562,6 @@ def test_the_command_gives_json_and_an_svg(measured, tmp_path):
     assert result.exit_code == 0, result.output
     assert msgspec.json.decode(result.stdout, type=MachineCard) == machine.card()
     assert (tmp_path / "roofline.svg").read_text().startswith("<svg")
-
-
-def test_the_command_measures_again_when_asked(measured):
-    run()
-    run()
-    assert len(measured) == 1
-    run("--refresh")
-    assert len(measured) == 2
 
 
 def test_the_command_prints_notes_on_standard_error(measured):

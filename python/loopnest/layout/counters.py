@@ -66,9 +66,8 @@ def count(
     with ExitStack() as open_ones:
         for name, (kind, config) in events.items():
             try:
-                counters[name] = perf_event_open(
-                    type=kind, config=config, read_format=_TOTAL_TIMES, flags=DISABLED | _INHERIT | USER_ONLY
-                )
+                flags = DISABLED | _INHERIT | USER_ONLY
+                counters[name] = perf_event_open(kind, config, read_format=_TOTAL_TIMES, flags=flags)
             except OSError as error:
                 found[name] = Count(None, 0.0, f"{error.strerror}{HINTS.get(error.errno or 0, '')}")
             else:
@@ -94,23 +93,11 @@ def _count(data: bytes) -> Count:
 
 _NO_SUCH = ": this processor, or this virtual machine, has no such counter"
 _FORBIDDEN = ": sudo sysctl kernel.perf_event_paranoid=1 allows it; in Docker also --cap-add PERFMON"
-HINTS = {errno.ENOENT: _NO_SUCH, errno.EINVAL: _NO_SUCH, errno.EOPNOTSUPP: _NO_SUCH, errno.ENODEV: _NO_SUCH,
-         errno.EACCES: _FORBIDDEN, errno.EPERM: _FORBIDDEN}  # fmt: skip
+HINTS = {
+    **dict.fromkeys((errno.ENOENT, errno.EINVAL, errno.EOPNOTSUPP, errno.ENODEV), _NO_SUCH),
+    **dict.fromkeys((errno.EACCES, errno.EPERM), _FORBIDDEN),
+}
 """What an error of perf_event_open means."""
-
-
-class Attributes(ctypes.Structure):
-    """The first version of perf_event_attr, 64 bytes (PERF_ATTR_SIZE_VER0)."""
-
-    _fields_ = (
-        ("type", ctypes.c_uint32),
-        ("size", ctypes.c_uint32),
-        *((name, ctypes.c_uint64) for name in ("config", "sample_period", "sample_type", "read_format", "flags")),
-        ("wakeup_events", ctypes.c_uint32),
-        ("bp_type", ctypes.c_uint32),
-        ("config1", ctypes.c_uint64),
-    )
-
 
 _SYSTEM_CALLS = {"x86_64": 298, "aarch64": 241}
 _TOTAL_TIMES = 1 | 2  # PERF_FORMAT_TOTAL_TIME_ENABLED, PERF_FORMAT_TOTAL_TIME_RUNNING
@@ -119,19 +106,21 @@ _CLOSE_ON_EXEC = 8  # PERF_FLAG_FD_CLOEXEC
 ENABLE, DISABLE = 0x2400, 0x2401  # PERF_EVENT_IOC_…
 
 
-def perf_event_open(**attributes: int) -> int:
+def perf_event_open(
+    type: int, config: int, sample_period: int = 0, sample_type: int = 0, read_format: int = 0, flags: int = 0
+) -> int:
     """A descriptor of an event of this thread, on any processor. Raises OSError.
 
-    attributes  by the names of `Attributes`
+    The arguments are fields of perf_event_attr, in its first version of 64 bytes.
     """
     if sys.platform != "linux" or platform.machine() not in _SYSTEM_CALLS:
         where = f"{platform.system()} on {platform.machine()}"
         raise OSError(errno.ENOSYS, f"perf_event_open is used on Linux, x86-64 and AArch64; this is {where}")
-    asked = ctypes.byref(Attributes(size=ctypes.sizeof(Attributes), **attributes))
+    asked = struct.pack("=II5Q16x", type, 64, config, sample_period, sample_type, read_format, flags)
     this_thread, any_processor, no_group = ctypes.c_int(0), ctypes.c_int(-1), ctypes.c_int(-1)
-    number, flags = ctypes.c_long(_SYSTEM_CALLS[platform.machine()]), ctypes.c_ulong(_CLOSE_ON_EXEC)
+    number, options = ctypes.c_long(_SYSTEM_CALLS[platform.machine()]), ctypes.c_ulong(_CLOSE_ON_EXEC)
     call = ctypes.CDLL(None, use_errno=True).syscall
-    descriptor: int = call(number, asked, this_thread, any_processor, no_group, flags)
+    descriptor: int = call(number, asked, this_thread, any_processor, no_group, options)
     if descriptor < 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     return descriptor

@@ -47,9 +47,6 @@ class Fit:
 class Nonlinearity:
     fits: tuple[Fit, ...]
 
-    def fit(self, data: str, activation: str) -> Fit:
-        return next(fit for fit in self.fits if (fit.data, fit.activation) == (data, activation))
-
 
 def run(seed: int = 0) -> Nonlinearity:
     """Learn XOR and spirals without an activation and with GELU, from the same weights."""

@@ -50,9 +50,6 @@ class Ravine:
     along: tuple[Descent, ...]
     turned: tuple[Descent, ...]
 
-    def descent(self, optimizer: str, turned: bool = False) -> Descent:
-        return next(d for d in (self.turned if turned else self.along) if d.optimizer == optimizer)
-
 
 def run(limit: int = 200) -> Ravine:
     """Let four optimizers descend, each with the best of 36 learning rates, along an axis and turned."""
