@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from loopnest.cli import main
 from loopnest.inspect import InspectError, inspect
 from loopnest.inspect.elf import ObjectFile, why_not_here
-from loopnest.inspect.gpu_code import names_of, read_ir
+from loopnest.inspect.gpu_code import read_ir
 from loopnest.inspect.source import source_lines
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
@@ -120,12 +120,13 @@ define i32 @other() {
 
 
 def test_ir_has_a_kind_and_a_source_line_for_each_instruction():
-    instructions = list(read_ir(IR, "f").instructions.values())
-    kinds = [one.kind for one in instructions[1:14]]
+    code = read_ir(IR, "f")
+    instructions = [code.lines[n] for n in code.names]
+    kinds = [line.kind for line in instructions[1:14]]
     assert kinds[:5] == ["move", "move", "scalar", "load", "multiply"]
     assert kinds[5:] == ["fma", "fma", "shuffle", "store", "call", "scalar", "scalar", "branch"]
-    assert instructions[6].line == ("/somewhere/kernel.py", 42)
-    assert names_of(instructions)["llvm.fma"] == 1
+    assert instructions[6].source == ("/somewhere/kernel.py", 42)
+    assert code.counts()["llvm.fma"] == 1
     assert len(instructions) == 15, "the other function's are not among them"
 
 

@@ -42,8 +42,9 @@ from loopnest.inspect.occupancy import GPUS, WARP, gpu_named, occupancy
     ],
 )
 def test_published_figures(gpu, threads, registers, shared, blocks, percent, limited_by):
-    found = occupancy(gpu, threads=threads, registers=registers, shared=shared)
-    assert (found.blocks, found.percent, found.limited_by) == (blocks, percent, limited_by)
+    found = occupancy(gpu_named(gpu), threads=threads, registers=registers, shared=shared)
+    assert (found.blocks, found.limited_by) == (blocks, limited_by)
+    assert not blocks or f"warps ({percent} %)" in found.sentence
 
 
 ORACLE = """
@@ -127,15 +128,13 @@ def test_nvidias_own_calculator_agrees(nvidias, gpu):
 
 
 def test_a_kernel_that_cannot_be_launched_is_said_to_be_so():
-    found = occupancy("A100", threads=1024, registers=80)
+    found = occupancy(gpu_named("A100"), threads=1024, registers=80)
     assert (found.blocks, found.limited_by) == (0, ("registers",))
     assert "cannot launch" in found.sentence
 
 
 def test_names_are_found_however_they_are_written_and_others_get_the_list():
     assert gpu_named("rtx4090") is gpu_named("NVIDIA GeForce RTX 4090") is GPUS["RTX 4090"]
-    assert gpu_named("h100-pcie") is GPUS["H100 PCIe"]
+    assert gpu_named("rtx-2080 ti") is GPUS["RTX 2080 Ti"]
     with pytest.raises(ValueError, match=r"gpu is 'H10', expected one of 7\.0, V100"):
         gpu_named("H10")
-    with pytest.raises(ValueError, match="threads is 0, expected at least 1"):
-        occupancy("H100", threads=0, registers=32)

@@ -18,7 +18,7 @@ from loopnest.inspect.cubin import (
     why_no_assembler,
     why_no_disassembler,
 )
-from loopnest.inspect.gpu_code import names_of, read_ptx, read_sass
+from loopnest.inspect.gpu_code import read_ptx, read_sass
 
 needs_numba_cuda = [
     pytest.mark.skipif(
@@ -85,17 +85,15 @@ $L__BB0_3:
 
 def test_ptx_is_counted_line_by_line():
     code = read_ptx(PTX, "product")
-    loop = code.loop
-    kinds = [one.kind for one in loop.instructions]
+    label, *loop = [line for line in code.lines if line.hot]
+    kinds = [line.kind for line in loop]
+    assert label.text == "$L__BB0_2:"
     assert kinds[:6] == ["load", "load", "fma", "fma", "fma", "multiply"]
     assert kinds[6:] == ["barrier", "special", "scalar", "scalar", "branch"]
-    assert (loop.flops, loop.bytes) == (7, 4 + 16)
-    assert (loop.counts["loads"], loop.counts["stores"]) == (2, 0)
-    assert loop.instructions[2].line == ("/somewhere/product.py", 13)
-    assert loop.instructions[0].line == ("/somewhere/product.py", 12)
-    hot = [line.text.split()[0] for line in code.lines if line.hot]
-    assert hot[0] == "ld.global.f32"
-    assert hot[-1] == "@%p2"
+    assert loop[2].source == ("/somewhere/product.py", 13)
+    assert loop[0].source == ("/somewhere/product.py", 12)
+    assert loop[-1].text.startswith("@%p2")
+    assert code.counts()["ld.shared.v4.f32"] == 1
 
 
 SASS = """
@@ -129,14 +127,13 @@ SASS = """
 
 def test_sass_is_counted_line_by_line():
     code = read_sass(SASS, "product")
-    loop = code.loop
-    kinds = [one.kind for one in loop.instructions]
-    assert kinds == ["load", "load", "spill", "move", "move", "fma", "fma", "special", "barrier", "scalar", "branch"]
-    assert [one.bytes for one in loop.instructions[:3]] == [16, 8, 4]
-    assert (loop.flops, loop.counts["spills"]) == (4, 1)
-    assert loop.instructions[5].line == ("/somewhere/product.cu", 8)
-    assert names_of(loop.instructions)["FFMA"] == 2
-    assert list(code.instructions.values())[-1].mnemonic == "BRA", "what fills the kernel up is left out"
+    label, *loop = [line for line in code.lines if line.hot]
+    kinds = [line.kind for line in loop]
+    assert label.kind == "label"
+    assert kinds == ["load", "load", "spill", "scalar", "fma", "fma", "fma", "special", "barrier", "scalar", "branch"]
+    assert loop[5].source == ("/somewhere/product.cu", 8)
+    assert code.counts()["FFMA"] == 2
+    assert code.lines[-1].text.split()[0] == "BRA", "what fills the kernel up is left out"
 
 
 def test_the_assemblers_report_is_read():
@@ -150,7 +147,7 @@ def test_the_assemblers_report_is_read():
         (8, 0),
     )["f"]
     assert (kernel.registers, kernel.shared) == (32, 4096)
-    assert (kernel.spill_stores, kernel.spill_loads) == (36, 44)
+    assert kernel.spilled == 36 + 44
 
 
 # --- numba.cuda's rungs
@@ -181,7 +178,7 @@ def test_machine_code_for_any_gpu_has_the_register_tiles_arithmetic(gpu):
     assert counts["FFMA"] % 16 == 0, "4 x 4 sums"
     assert counts["LDS"] * 2 == counts["FFMA"], "8 loads for 16 multiply-adds"
     kernel = sass.facts["kernel"]
-    assert (kernel.spill_stores, kernel.spill_loads) == (0, 0)
+    assert kernel.spilled == 0
     assert kernel.shared == 2 * 8 * 64 * 4, "what the source declares, without what the system reserves"
     assert 32 < kernel.registers < 128
     assert sass.facts["resources"].startswith(f"{kernel.registers} registers a thread, 4,096 bytes of shared memory")
@@ -249,7 +246,6 @@ def test_what_a_gpu_holds_follows_from_its_registers():
 def test_a_capability_without_a_known_gpu_has_its_limits_all_the_same():
     (shown,) = listings("matmul", "cuda.naive", "ptx", gpu="sm_121")
     assert any(note.startswith("12.1 holds ") for note in shown.notes)
-    assert not any("multiprocessors" in note for note in shown.notes)
 
 
 @marked()
@@ -328,9 +324,9 @@ def test_the_ladder_of_cuda_cpp_climbs_in_the_machine_code():
 @needs_nvrtc
 @needs_nvdisasm
 def test_vectorised_loads_are_seen_as_such():
-    for rung, bits in (("register_tiled", 32), ("vectorized", 128)):
+    for rung, wide in (("register_tiled", False), ("vectorized", True)):
         (hot,) = listings("matmul", f"cuda_cpp.{rung}", "hot")
-        assert max(one.vector_bits for one in hot.loop.instructions if one.reads) == bits, rung
+        assert any("LDS.128" in line.text for line in hot.lines) == wide, rung
 
 
 @needs_nvrtc
@@ -361,13 +357,9 @@ def test_spilled_registers_are_counted():
     made = assemble(compile_cu(SPILLS, "many.cu", arch="sm_80").ptx, (8, 0))
     kernel = made.kernels["many"]
     assert kernel.registers <= 32
-    assert kernel.spill_stores >= 4 * 32
-    assert kernel.spill_loads >= 4 * 32
+    assert kernel.spilled >= 2 * 4 * 32
     code = read_sass(disassemble(made.cubin), "many")
-    spilled = [one for one in code.instructions.values() if one.kind == "spill"]
-    assert sum(one.bytes for one in spilled if one.writes) == kernel.spill_stores
-    assert sum(one.bytes for one in spilled if one.reads) == kernel.spill_loads
-    assert code.loop.counts["spills"] > 0
+    assert any(line.kind == "spill" and line.hot for line in code.lines)
 
 
 @needs_nvrtc

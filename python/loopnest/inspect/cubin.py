@@ -1,7 +1,7 @@
 """From PTX to a GPU's machine code without a GPU: assembled by nvJitLink, disassembled by nvdisasm.
 
-nvJitLink comes with numba-cuda and cuda.bindings (the extra `cuda`). Its report has what ptxas, the assembler, made of
-the kernel: registers, spills, shared memory. nvdisasm is a program of the CUDA toolkit, and a package of its own:
+nvJitLink comes with numba-cuda and cuda.core (the extra `cuda`). Its report has what ptxas, the assembler, made of the
+kernel: registers, spills, shared memory. nvdisasm is a program of the CUDA toolkit, and a package of its own:
 `pip install nvidia-cuda-nvdisasm`.
 """
 
@@ -26,17 +26,16 @@ RESERVED = 1024
 
 @dataclass(frozen=True)
 class Kernel:
-    """The assembler's report on one kernel; memory in bytes.
+    """The assembler's report on one kernel.
 
-    registers     of a thread
-    shared        static shared memory of a block
-    spill_stores  that a thread writes because there were too few registers; spill_loads: that it reads back
+    registers  of a thread
+    shared     bytes of a block's static shared memory
+    spilled    bytes that a thread writes because there were too few registers, and that it reads back
     """
 
     registers: int
     shared: int
-    spill_stores: int
-    spill_loads: int
+    spilled: int
 
 
 class Assembled(NamedTuple):
@@ -44,16 +43,13 @@ class Assembled(NamedTuple):
 
     cubin: bytes
     kernels: Mapping[str, Kernel]
-    tool: str
 
 
 def why_no_assembler() -> str | None:
     """Why PTX cannot be assembled here, and the fix; None if it can."""
-    try:
-        import cuda.bindings.nvjitlink  # noqa: F401
-    except ImportError:
-        return "nvJitLink, which makes machine code of PTX, is not installed: pip install 'loopnest[cuda]'"
-    return None
+    if importlib.util.find_spec("cuda") is not None and importlib.util.find_spec("cuda.core") is not None:
+        return None
+    return "cuda.core, whose nvJitLink makes machine code of PTX, is not installed: pip install 'loopnest[cuda]'"
 
 
 def why_no_disassembler() -> str | None:
@@ -66,29 +62,16 @@ def why_no_disassembler() -> str | None:
 @functools.lru_cache(maxsize=64)
 def assemble(ptx: str, cc: tuple[int, int]) -> Assembled:
     """PTX as machine code for a compute capability. Raises InspectError with the assembler's message if it refuses."""
-    from cuda.bindings import nvjitlink
+    from cuda.bindings.nvjitlink import nvJitLinkError
+    from cuda.core import Linker, LinkerOptions, ObjectCode
 
-    options = [f"-arch=sm_{cc[0]}{cc[1]}", "-lineinfo", "-verbose"]
-    data = ptx.encode()
-    handle = nvjitlink.create(len(options), options)
+    options = LinkerOptions(arch=f"sm_{cc[0]}{cc[1]}", lineinfo=True, verbose=True)
     try:
-        try:
-            nvjitlink.add_data(handle, nvjitlink.InputType.PTX, data, len(data), "kernel")
-            nvjitlink.complete(handle)
-        except nvjitlink.nvJitLinkError:
-            log = bytearray(nvjitlink.get_error_log_size(handle))
-            nvjitlink.get_error_log(handle, log)
-            message = log.decode(errors="replace").strip("\0\n ")
-            raise InspectError(f"nvJitLink cannot assemble this for {cc[0]}.{cc[1]}: {message}") from None
-        cubin = bytearray(nvjitlink.get_linked_cubin_size(handle))
-        nvjitlink.get_linked_cubin(handle, cubin)
-        log = bytearray(nvjitlink.get_info_log_size(handle))
-        if log:
-            nvjitlink.get_info_log(handle, log)
-    finally:
-        nvjitlink.destroy(handle)
-    major, minor = nvjitlink.version()
-    return Assembled(bytes(cubin), read_report(log.decode(errors="replace"), cc), f"nvJitLink {major}.{minor}")
+        linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
+        cubin = linker.link("cubin").code
+    except nvJitLinkError as error:
+        raise InspectError(f"nvJitLink cannot assemble this for {cc[0]}.{cc[1]}: {error}") from None
+    return Assembled(bytes(cubin), read_report(linker.get_info_log(), cc))
 
 
 def read_report(log: str, cc: tuple[int, int]) -> dict[str, Kernel]:
@@ -97,16 +80,15 @@ def read_report(log: str, cc: tuple[int, int]) -> dict[str, Kernel]:
     for part in re.split(r"(?=ptxas info\s+: Compiling entry function)", log)[1:]:
         name = re.search(r"entry function '([^']+)'", part)
         used = re.search(r"ptxas info\s+: Used (\d+) registers(.*)", part)
-        frame = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", part)
         if not (name and used):
             continue
-        stores, loads = map(int, frame.groups()) if frame else (0, 0)
+        spilled = sum(map(int, re.findall(r"(\d+) bytes spill", part)))
         linked = re.search(rf"info\s+: Function properties for '{re.escape(name[1])}':\s*\ninfo\s+: (.*)", log)
         shared = re.search(r"(\d+) bytes smem", linked[1] if linked else used[2])
         nbytes = int(shared[1]) if shared else 0
         if linked and cc == (9, 0):
             nbytes = max(nbytes - RESERVED, 0)
-        kernels[name[1]] = Kernel(int(used[1]), nbytes, stores, loads)
+        kernels[name[1]] = Kernel(int(used[1]), nbytes, spilled)
     return kernels
 
 

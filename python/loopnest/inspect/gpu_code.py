@@ -1,20 +1,17 @@
-"""PTX, SASS and LLVM IR as data: the kind of each instruction and its source line.
+"""PTX, SASS and LLVM IR, read as text: the kind of each instruction, its source line, and the loop that computes most.
 
 PTX is the compiler's output for an abstract GPU with as many registers as it likes, SASS is what a GPU runs; LLVM IR is
-what an optimiser hands to its code generator. All are read as text: PTX from numba.cuda or NVRTC, SASS from nvdisasm.
-PTX and SASS are for one thread; 32 of them run an instruction at once.
+what an optimiser hands to its code generator. PTX and SASS are for one thread; 32 of them run an instruction at once.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 
-from .loops import hot_loop
-from .records import Instruction, Line, Loop, SourceLine
+from .records import ARITHMETIC, Line, SourceLine
 from .source import source_line
 
 KINDS = {
@@ -23,102 +20,74 @@ KINDS = {
     "add": "add sub FADD DADD HADD2 FADD2 fadd fsub llvm.vector.reduce.fadd",
     "divide": "div rcp sqrt rsqrt fdiv frem llvm.sqrt",
     "special": "ex2 lg2 sin cos tanh MUFU",
-    "compare": "min max setp set FSETP FMNMX FMNMX3 FSET DSETP DMNMX FSEL FCHK fcmp llvm.maxnum llvm.minnum",
+    "compare": "min max setp set FSETP FMNMX FSET DSETP DMNMX FSEL FCHK fcmp llvm.maxnum llvm.minnum",
     "logic": "abs neg copysign testp fneg llvm.fabs llvm.copysign",
     "convert": "cvt F2F F2I I2F F2FP FRND I2FP I2I fptrunc fpext sitofp uitofp fptosi fptoui",
     "shuffle": "shfl vote match redux SHFL VOTE MATCH REDUX PRMT shufflevector insertelement extractelement",
-    "move": "mov selp cvta slct MOV UMOV CS2R CS2UR S2R S2UR SEL USEL R2UR LDC ULDC LDCU select phi",
+    "move": "mov selp cvta MOV UMOV CS2R S2R S2UR SEL USEL R2UR LDC ULDC LDCU select phi",
     "load": "ld ldu atom LDG LDS LDL LD LDSM ATOM ATOMG ATOMS load",
     "store": "st red STG STS STL ST RED REDG store",
-    "prefetch": "prefetch prefetchu cp LDGSTS CCTL UBLKCP UTMALDG llvm.prefetch",
+    "prefetch": "prefetch cp LDGSTS CCTL UBLKCP llvm.prefetch",
     "barrier": "bar barrier membar fence BAR MEMBAR DEPBAR LDGDEPBAR ERRBAR FENCE WARPSYNC SYNCS",
-    "branch": "bra brx ret exit trap BRA BRX JMP EXIT RET BSSY BSYNC BREAK YIELD BMOV KILL BRXU br switch unreachable",
+    "branch": "bra brx ret exit trap BRA BRX JMP EXIT RET BSSY BSYNC BREAK YIELD KILL br switch unreachable",
     "call": "call CALL invoke",
     "other": "NOP HMMA DMMA IMMA HGMMA NANOSLEEP",
 }
 """The names of instructions by kind; all others are scalar."""
 
 _KIND_OF = {name: kind for kind, names in KINDS.items() for name in names.split()}
-_FLOATING = ("fma", "multiply", "add", "divide", "compare", "logic")
-_STOPS = ("bra", "ret", "exit", "trap", "BRA", "JMP", "RET", "EXIT", "KILL")
 
 
-class Code(NamedTuple):
-    """A kernel's lines, those of its hot loop marked; its instructions by the index of their line, whose addresses
-    count instructions from 0; and the loop."""
+@dataclass
+class Code:
+    """A kernel's lines, and the names of the instructions among them by the index of the line."""
 
-    lines: tuple[Line, ...]
-    instructions: dict[int, Instruction]
-    loop: Loop | None = None
-
-
-def names_of(instructions: Iterable[Instruction]) -> dict[str, int]:
-    """Counts by name, without modifiers: FFMA, LDS; fma.f32, ld.shared.f32."""
-    counted: Counter[str] = Counter()
-    for one in instructions:
-        name, *rest = one.mnemonic.split(".")
-        kept = [part for part in rest if re.fullmatch(r"global|shared|local|sync|f16|f32|f64|v2|v4", part)]
-        counted[one.mnemonic if name == "llvm" else ".".join([name, *kept]) if name.islower() else name] += 1
-    return dict(sorted(counted.items(), key=lambda item: (-item[1], item[0])))
-
-
-class _Reader:
-    """Lines and instructions as they are read; jumps get their targets at the end, when all labels are known."""
-
-    def __init__(self) -> None:
-        self.lines: list[Line] = []
-        self.instructions: dict[int, Instruction] = {}
-        self.labels: dict[str, int] = {}
+    lines: list[Line] = field(default_factory=list)
+    names: dict[int, str] = field(default_factory=dict)
+    labels: dict[str, int] = field(default_factory=dict)
+    jumps: list[tuple[int, str]] = field(default_factory=list)
 
     def label(self, name: str, shown: str) -> None:
-        self.labels[name] = len(self.instructions)
+        self.labels[name] = len(self.lines)
         self.lines.append(Line(shown, "label"))
 
-    def instruction(self, name: str, operands: str, shown: str, source: SourceLine | None, guarded: bool) -> None:
-        one = _classified(len(self.instructions), name, operands, guarded)
-        self.instructions[len(self.lines)] = replace(one, line=source)
-        self.lines.append(Line(shown.rstrip(), one.kind, source))
+    def instruction(self, name: str, shown: str, source: SourceLine | None, address: int | None = None) -> None:
+        kind = _kind(name)
+        if kind == "branch" and (found := re.search(r"\.L_x_\w+|\$L\w+", shown)):
+            self.jumps.append((len(self.lines), found[0]))
+        self.names[len(self.lines)] = name
+        self.lines.append(Line(shown.rstrip(), kind, source, address))
 
-    def code(self) -> Code:
-        for n, one in self.instructions.items():
-            names = re.findall(r"\.L_x_\w+|\$L\w+", one.operands) if one.kind == "branch" else []
-            self.instructions[n] = replace(one, target=self.labels.get(names[-1]) if names else None)
-        loop = hot_loop(tuple(self.instructions.values()))
-        hot = loop.addresses if loop is not None else frozenset()
-        at = [n for n, one in self.instructions.items() if one.address in hot]
-        inside = range(at[0], at[-1] + 1) if at else range(0)
-        lines = (replace(line, hot=n in inside) for n, line in enumerate(self.lines))
-        return Code(tuple(lines), self.instructions, loop)
+    def mark_hot(self) -> None:
+        """Mark the innermost loop, a label to the jump back to it, with the largest share of arithmetic."""
+        found = [range(self.labels[to], n + 1) for n, to in self.jumps if self.labels.get(to, n) < n]
+        inner = [r for r in found if not any(o != r and r.start <= o.start and o.stop <= r.stop for o in found)]
+        hot = max(inner, key=self._share_of_arithmetic, default=range(0))
+        self.lines = [replace(line, hot=n in hot) for n, line in enumerate(self.lines)]
+
+    def _share_of_arithmetic(self, lines: range) -> tuple[float, float]:
+        kinds = Counter(self.lines[n].kind for n in lines if n in self.names)
+        return sum(map(kinds.__getitem__, ARITHMETIC)) / kinds.total(), kinds["load"] / kinds.total()
+
+    def counts(self) -> dict[str, int]:
+        """The instructions, of the hot loop if there is one, by name without modifiers: FFMA, LDS; ld.shared.f32."""
+        hot = any(line.hot for line in self.lines)
+        counted: Counter[str] = Counter()
+        for n, full in self.names.items():
+            name, *rest = full.split(".")
+            kept = [part for part in rest if re.fullmatch(r"global|shared|local|sync|f16|f32|f64|v2|v4", part)]
+            short = full if name == "llvm" else ".".join([name, *kept]) if name.islower() else name
+            counted[short] += not hot or self.lines[n].hot
+        return dict(sorted((+counted).items(), key=lambda item: (-item[1], item[0])))
 
 
-def _classified(address: int, name: str, operands: str, guarded: bool) -> Instruction:
-    """An instruction of PTX or SASS."""
+def _kind(name: str) -> str:
     head, *rest = name.split(".")
-    kind = _KIND_OF.get(head.removesuffix("32I"), "scalar")
-    floating = head.isupper() or any(part in ("f16", "f16x2", "bf16", "f32", "f64") for part in rest)
-    if kind in _FLOATING and not floating:
-        kind = "scalar"
-    if head == "MUFU" and rest[:1] and rest[0] in ("RCP", "RSQ", "SQRT", "RCP64H", "RSQ64H"):
-        kind = "divide"
-    factors = [piece.strip().lstrip("-") for piece in operands.split(",")[1:3]]
-    if (head in ("HFMA2", "FADD") and "RZ" in factors) or (
-        head == "IMAD" and (rest[:1] == ["MOV"] or factors == ["RZ"] * 2)
-    ):
-        kind = "move"  # adding zero, or multiplying by it, is how SASS writes a copy or a constant
-    one = Instruction(address, 0, name, operands, kind, continues=guarded or head not in _STOPS)
-    if kind in ("load", "store"):
-        if {"param", "const"} & set(rest):
-            return replace(one, kind="move")
-        bits = [int(n) for part in rest if (n := re.sub(r"^[bsufUSE]", "", part)).isdigit()]
-        size = (bits[-1] if bits else 32) // 8 * (4 if "v4" in rest else 2 if "v2" in rest else 1)
-        atomic = head.lower().startswith("atom")
-        local = "local" in rest or head in ("LDL", "STL")
-        return replace(one, kind="spill" if local else kind, bytes=size, reads=kind == "load",
-                       writes=kind == "store" or atomic, stack=local, vector_bits=8 * size)  # fmt: skip
-    if kind in ("fma", "multiply", "add", "divide"):
-        double, half = head.startswith("D") or "f64" in rest, head.startswith("H") or "f16x2" in rest
-        return replace(one, lanes=2 if half or head.endswith("2") else 1, itemsize=8 if double else 2 if half else 4)
-    return one
+    kind = _KIND_OF.get(name if head == "llvm" else head, "other" if head == "llvm" else "scalar")
+    floating = head.isupper() or head[0] == "f" or head == "llvm" or {"f16", "f16x2", "bf16", "f32", "f64"} & set(rest)
+    if kind in (*ARITHMETIC, "compare", "logic") and not floating:
+        return "scalar"  # `add` and `mul` of integers
+    return "spill" if "local" in rest or head in ("LDL", "STL") else kind
 
 
 _PTX = re.compile(r"(?P<guard>@!?%p\d+\s+)?(?P<name>[a-z][\w.:]*)\s*(?P<operands>.*?);$")
@@ -128,26 +97,25 @@ def read_ptx(text: str, name: str | None = None) -> Code:
     """The kernel with this (mangled) name, or the first, of a PTX module.
 
     >>> code = read_ptx(".entry f() {\\n ld.global.f32 %f1, [%rd1];\\n fma.rn.f32 %f2, %f1, %f1, %f2;\\n ret;\\n}")
-    >>> [one.kind for one in code.instructions.values()]
+    >>> [line.kind for line in code.lines if line.kind]
     ['load', 'fma', 'branch']
     """
     files = dict(re.findall(r'\.file\s+(\d+)\s+"([^"]+)"', text))
-    reader, source = _Reader(), None
+    code, source = Code(), None
     for raw in _entry(text, name):
         line = raw.strip()
         if found := re.match(r"\.loc\s+(\d+)\s+(\d+)", line):
             if found[1] in files and int(found[2]):
                 source = source_line(files[found[1]], int(found[2]))
         elif line.endswith(":"):
-            reader.label(line[:-1], raw.rstrip())
+            code.label(line[:-1], line)
         elif (found := _PTX.match(line)) and not line.startswith("."):
             guard, operands = (found["guard"] or "").strip(), " ".join(found["operands"].split())
-            reader.instruction(
-                found["name"], operands, f"{guard:6}{found['name']:<18} {operands};", source, bool(guard)
-            )
+            code.instruction(found["name"], f"{guard:6}{found['name']:<18} {operands};", source)
         elif not line.startswith(".param"):
-            reader.lines.append(Line(raw.replace("\t", "  ").rstrip()))
-    return reader.code()
+            code.lines.append(Line(raw.replace("\t", "  ").rstrip()))
+    code.mark_hot()
+    return code
 
 
 def _entry(text: str, name: str | None) -> Iterator[str]:
@@ -166,29 +134,27 @@ def _entry(text: str, name: str | None) -> Iterator[str]:
 _SASS = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?P<guard>@!?U?P\w+\s+)?(?P<name>[A-Z][\w.]*)\s*(?P<operands>.*?)\s*;\s*$")
 
 
-def read_sass(text: str, name: str | None = None) -> Code:
-    """The kernel with this name, or the first, of nvdisasm's output."""
-    reader, source, inside = _Reader(), None, False
+def read_sass(text: str, name: str) -> Code:
+    """The kernel with this name of nvdisasm's output."""
+    code, source, inside = Code(), None, False
     for raw in text.splitlines():
         if section := re.match(r"\s*\.section\s+\.text\.([\w$.]+)", raw):
-            if inside and reader.instructions:
-                break
-            inside = name in (None, section[1])
-        if not inside:
+            inside = name == section[1]
+        elif not inside:
             continue
-        if found := re.search(r'//## File "([^"]+)", line (\d+)', raw):
+        elif found := re.search(r'//## File "([^"]+)", line (\d+)', raw):
             if "inlined at" not in raw or source is None:
                 source = source_line(found[1], int(found[2]))
         elif found := re.match(r"(\.L_x_\w+):", raw.strip()):
-            reader.label(found[1], raw.strip())
+            code.label(found[1], raw.strip())
         elif found := _SASS.search(raw):
             operands = re.sub(r"`\((.*?)\)", r"\1", found["operands"])
             guard = (found["guard"] or "").strip()
-            reader.instruction(found["name"], operands, f"{guard:5}{found['name']:<14} {operands}", source, bool(guard))
-            reader.lines[-1] = replace(reader.lines[-1], address=int(found[1], 16))
-    while reader.lines and reader.lines[-1].text.strip() == "NOP":  # it fills the last 128 bytes
-        del reader.instructions[len(reader.lines) - 1], reader.lines[-1]
-    return reader.code()
+            code.instruction(found["name"], f"{guard:5}{found['name']:<14} {operands}", source, int(found[1], 16))
+    while code.lines and code.names.get(len(code.lines) - 1) == "NOP":  # it fills the last 128 bytes
+        del code.names[len(code.lines) - 1], code.lines[-1]
+    code.mark_hot()
+    return code
 
 
 _IR = re.compile(r"\s+(?:%[\w.\"$-]+ = )?(?:(?:tail|musttail|notail) )?(?P<name>[a-z]+)\b(?P<operands>.*)")
@@ -201,33 +167,27 @@ def read_ir(text: str, name: str) -> Code:
     """The function with this name of a module of LLVM IR (https://llvm.org/docs/LangRef.html).
 
     >>> code = read_ir("define void @f(ptr %p) {\\n  %x = load <8 x float>, ptr %p\\n  ret void\\n}", "f")
-    >>> [one.kind for one in code.instructions.values()]
-    ['load', 'branch']
+    >>> code.counts()
+    {'load': 1, 'ret': 1}
     """
-    places, reader, inside = _locations(text), _Reader(), False
+    places, code, inside = _locations(text), Code(), False
     for raw in text.splitlines():
         inside = inside or (raw.startswith("define") and re.search(rf'@"?{re.escape(name)}"?\(', raw) is not None)
         if not inside or "@llvm.dbg" in raw or "#dbg_" in raw:
             continue
         shown = _METADATA.sub("", raw).rstrip()
         if found := re.match(r"(\"[^\"]+\"|[\w.$-]+):", raw):
-            reader.label(found[1].strip('"'), shown)
+            code.label(found[1], shown)
         elif (found := _IR.match(raw)) and not raw.startswith(("define", "}", ";")):
             intrinsic = re.search(r"@(llvm\.[a-z.]+?)\.(?:v\d+)?(?:f\d+|p0|i\d+)", found["operands"])
-            opcode = intrinsic[1] if intrinsic else found["name"]
             place = re.search(r"!dbg !(\d+)", raw)
-            kind = _KIND_OF.get(opcode, "other" if intrinsic else "scalar")
-            if kind in _FLOATING and not opcode.startswith(("f", "llvm")):
-                kind = "scalar"  # `add` and `mul` are integers'
-            source = places.get(place[1]) if place else None
-            one = Instruction(len(reader.instructions), 0, opcode, "", kind, line=source)
-            reader.instructions[len(reader.lines)] = one
-            reader.lines.append(Line(shown, one.kind, one.line))
+            opcode = intrinsic[1] if intrinsic else found["name"]
+            code.instruction(opcode, shown, places.get(place[1]) if place else None)
         else:
-            reader.lines.append(Line(shown))
+            code.lines.append(Line(shown))
         if raw == "}":
             break
-    return Code(tuple(reader.lines), reader.instructions)
+    return code
 
 
 def _locations(text: str) -> dict[str, SourceLine]:

@@ -27,12 +27,11 @@ from ..backends.cuda_cpp import known_archs
 from ..operation import Implementation, Workload
 from . import Request, run_once, workload_of
 from .cubin import assemble, disassemble, why_no_assembler, why_no_disassembler
-from .gpu_code import names_of, read_ptx, read_sass
+from .gpu_code import read_ptx, read_sass
 from .occupancy import Gpu, gpu_named, occupancy
 from .records import InspectError, Listing
 
 SHOWS = ("hot", "sass", "ptx")
-MEASURES = False  # the limits of this machine's processor say nothing about a GPU, nor about a simulated one
 
 DEFAULT_GPU = "H100"
 
@@ -101,33 +100,27 @@ def _listing(
         notes.append(f"This is PTX, which has no machine instructions: {missing}.")
     in_ptx = request.aspect == "ptx" or missing is not None
     code = read_ptx(ptx, symbol) if in_ptx else read_sass(disassemble(assembled.cubin), symbol)
-    if hot and code.loop is None:
+    loop = [line for line in code.lines if line.hot]
+    if hot and not loop:
         notes.append("No loop was found in it: each thread does its work once, or the compiler unrolled the loop.")
-    lines = code.lines if code.loop is None or not hot else tuple(line for line in code.lines if line.hot)
     kernel = assembled.kernels[symbol]
     shared = kernel.shared + launch.shared
     held = occupancy(gpu, threads=launch.threads, registers=kernel.registers, shared=shared)
     notes.append(held.sentence)
-    if held.blocks and gpu.multiprocessors:
-        filled = f"{launch.blocks / (held.blocks * gpu.multiprocessors):.2f}"
-        notes.append(
-            f"The grid's {launch.blocks:,} blocks fill its {gpu.multiprocessors} multiprocessors {filled} times."
-        )
     facts = {
         "block": f"{sizes(launch.block)} threads",
         "grid": f"{sizes(launch.grid)} blocks on {workload.name}, {times} times in a call",
         "resources": f"{kernel.registers} registers a thread, {shared:,} bytes of shared memory a block, "
-        f"{kernel.spill_stores + kernel.spill_loads} bytes spilled and read back",
-        "assembler": assembled.tool,
+        f"{kernel.spilled} bytes spilled and read back",
         "kernel": replace(kernel, shared=shared),
         "occupancy": held,
+        "instructions": code.counts(),
     }
-    if code.loop is not None:
-        facts["instructions"] = names_of(code.loop.instructions)
     language: Literal["ptx", "sass"] = "ptx" if in_ptx else "sass"
-    lines = tuple(replace(line, text=line.text.replace(symbol, launch.name)) for line in lines)
+    shown = loop if hot and loop else code.lines
+    lines = tuple(replace(line, text=line.text.replace(symbol, launch.name)) for line in shown)
     title = f"{launch.name}, {request.dtype}, {language.upper()} for compute capability {gpu.capability}"
-    return Listing(title, language, lines, code.loop, tuple(notes), facts)
+    return Listing(title, language, lines, notes=tuple(notes), facts=facts)
 
 
 def sizes(of: tuple[int, ...]) -> str:

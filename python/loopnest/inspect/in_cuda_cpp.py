@@ -24,7 +24,6 @@ from .in_cuda import Launch, shown, three
 from .records import InspectError, Listing
 
 SHOWS = ("hot", "sass", "ptx")
-MEASURES = False  # see in_cuda.py
 
 _one_at_a_time = threading.Lock()
 _compiled = functools.cache(compile_file)

@@ -22,7 +22,7 @@ from ..operation import Implementation
 from . import Request, run_once, workload_of
 from .elf import ObjectFile, assembly
 from .families import this_family
-from .gpu_code import names_of, read_ir
+from .gpu_code import read_ir
 from .loops import heat, hot_loop
 from .records import InspectError, Listing
 from .source import source_line
@@ -137,8 +137,8 @@ def _machine_code(request: Request, called: Called) -> Listing:
 def _ir(request: Request, called: Called) -> Listing:
     made = compiled(called)
     code = read_ir(made.ir.replace(made.symbol, called.function.__name__), called.function.__name__)
-    facts = _facts(called) | {"instructions": names_of(code.instructions.values())}
-    return Listing(f"{_title(request, called)}: optimised LLVM IR", "llvm", code.lines, facts=facts)
+    facts = _facts(called) | {"instructions": code.counts()}
+    return Listing(f"{_title(request, called)}: optimised LLVM IR", "llvm", tuple(code.lines), facts=facts)
 
 
 def _title(request: Request, called: Called) -> str:

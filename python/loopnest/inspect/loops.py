@@ -1,8 +1,8 @@
-"""Finding a function's loops, and which of them is hot: the same for x86-64, PTX and SASS.
+"""Finding a function's loops, and which of them is hot.
 
-A loop is closed by an edge in the graph of basic blocks that leads back to a block on the way there; its body is all
-blocks from which that edge is reached without leaving through the loop's head (Aho, Lam, Sethi, Ullman, Compilers,
-§9.6). An innermost loop contains no other.
+A loop is closed by a jump back to an instruction on the way to the jump; its body is all instructions from which that
+jump is reached without leaving through the loop's head (Aho, Lam, Sethi, Ullman, Compilers, §9.6). An innermost loop
+contains no other.
 
 The hot loop is the innermost one that could do the most flops a cycle, by the bound of families.py for a typical
 processor (the same on every machine). So a vector loop wins over the scalar loop for the remainder, and a full tile
@@ -11,8 +11,7 @@ over its edge cases. Where no loop computes, it is the loop that moves the most 
 
 from __future__ import annotations
 
-import bisect
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from .families import TYPICAL, Family, bound_of, cycles_by
@@ -29,117 +28,91 @@ class Found:
     body: tuple[Instruction, ...]
 
 
-@dataclass(frozen=True)
-class _Block:
-    first: int
-    last: int  # the index behind its last instruction
-    next: tuple[int, ...]  # blocks
-
-
-def _blocks(code: Code) -> list[_Block]:
-    index_of = {one.address: n for n, one in enumerate(code)}
-
-    def jump(one: Instruction) -> int | None:
-        return index_of.get(one.target) if one.kind == "branch" and one.target is not None else None
-
-    ends = [n + 1 for n, one in enumerate(code) if one.kind == "branch" or not one.continues]
-    targets = [to for one in code if (to := jump(one)) is not None]
-    starts = sorted(n for n in {0, *ends, *targets} if n < len(code))
-    blocks = []
-    for at, (first, last) in enumerate(zip(starts, [*starts[1:], len(code)], strict=True)):
-        end = code[last - 1]
-        next = [at + 1] if end.continues and last < len(code) else []
-        if (to := jump(end)) is not None:
-            next.append(bisect.bisect_left(starts, to))
-        blocks.append(_Block(first, last, tuple(dict.fromkeys(next))))
-    return blocks
-
-
 def loops_in(code: Code) -> list[Found]:
     """The innermost loops, and those whose common path enters no loop in them, in the order of their addresses.
 
     Compilers lay the common path out in one piece: conditional jumps forward are seldom taken.
     """
-    if not code:
-        return []
-    blocks = _blocks(code)
-    before: list[list[int]] = [[] for _ in blocks]
-    closing, reached = _back_edges(blocks, _roots(code, blocks))
+    after = _followers(code)
+    closing, reached = _jumps_back(after, _roots(code, after))
+    before: list[list[int]] = [[] for _ in code]
     for n in reached:  # padding falls through to the code behind it, and is never run
-        for follower in blocks[n].next:
+        for follower in after[n]:
             before[follower].append(n)
     bodies: dict[int, set[int]] = {}
-    for n, head in closing:
+    for end, head in closing:
         body = bodies.setdefault(head, {head})
-        waiting = [n]
+        waiting = [end]
         while waiting:
-            block = waiting.pop()
-            if block not in body:
-                body.add(block)
-                waiting.extend(before[block])
+            n = waiting.pop()
+            if n not in body:
+                body.add(n)
+                waiting.extend(before[n])
     found = []
     for head, body in sorted(bodies.items()):
         inner = {other for other in bodies if other != head and other in body}
-        path = _common_path(head, body, blocks)
+        path = _common_path(head, body, after)
         if path is None or inner.intersection(path):
             if inner:
                 continue
             path = sorted(body)
-        parts = [tuple(one for n in some for one in code[blocks[n].first : blocks[n].last])
-                 for some in (path, sorted(body))]  # fmt: skip
-        found.append(Found(*parts))
+        found.append(Found(tuple(code[n] for n in path), tuple(code[n] for n in sorted(body))))
     return found
 
 
-def _roots(code: Code, blocks: Sequence[_Block]) -> list[int]:
-    """The first block; and, if the function has computed jumps (of a `switch`), the blocks that no edge reaches."""
+def _followers(code: Code) -> list[list[int]]:
+    """For each instruction the ones that may follow it, by their indices: the next one first."""
+    index_of = {one.address: n for n, one in enumerate(code)}
+    after = []
+    for n, one in enumerate(code):
+        target = index_of.get(one.target) if one.kind == "branch" and one.target is not None else None
+        straight_on = n + 1 if one.continues and n + 1 < len(code) else None
+        after.append([follower for follower in (straight_on, target) if follower is not None])
+    return after
+
+
+def _roots(code: Code, after: Sequence[Sequence[int]]) -> list[int]:
+    """The first instruction; and, if the function has computed jumps (of a `switch`), those that no other leads to."""
     if all(one.kind != "branch" or one.target is not None for one in code):
-        return [0]
-    reached = {follower for block in blocks for follower in block.next}
-    return [
-        n
-        for n, block in enumerate(blocks)
-        if n == 0 or (n not in reached and any(one.kind != "other" for one in code[block.first : block.last]))
-    ]
+        return [0] if code else []
+    led_to = {follower for followers in after for follower in followers}
+    return [n for n, one in enumerate(code) if n == 0 or (n not in led_to and one.kind != "other")]
 
 
-def _back_edges(blocks: Sequence[_Block], roots: Sequence[int]) -> tuple[list[tuple[int, int]], set[int]]:
-    """By a search in depth, the edges to a block that is still on the way; and all blocks that were reached."""
-    edges: list[tuple[int, int]] = []
-    seen: set[int] = set()
+def _jumps_back(after: Sequence[Sequence[int]], roots: Sequence[int]) -> tuple[list[tuple[int, int]], set[int]]:
+    """By a search in depth, from and to of the jumps to what is still on the way; and all that was reached."""
+    jumps: list[tuple[int, int]] = []
+    reached: set[int] = set()
     for root in roots:
-        if root in seen:
-            continue
-        seen.add(root)
-        stack: list[tuple[int, Iterator[int]]] = [(root, iter(blocks[root].next))]
-        on_the_way = {root}
+        stack, on_the_way = ([] if root in reached else [(root, iter(after[root]))]), {root}
+        reached.add(root)
         while stack:
-            block, followers = stack[-1]
+            n, followers = stack[-1]
             follower = next(followers, None)
             if follower is None:
                 stack.pop()
-                on_the_way.discard(block)
+                on_the_way.discard(n)
             elif follower in on_the_way:
-                edges.append((block, follower))
-            elif follower not in seen:
-                seen.add(follower)
+                jumps.append((n, follower))
+            elif follower not in reached:
+                reached.add(follower)
                 on_the_way.add(follower)
-                stack.append((follower, iter(blocks[follower].next)))
-    return edges, seen
+                stack.append((follower, iter(after[follower])))
+    return jumps, reached
 
 
-def _common_path(head: int, body: set[int], blocks: Sequence[_Block]) -> list[int] | None:
-    """The blocks from the head back to it, straight on wherever that stays in the loop."""
-    path, at = [head], head
+def _common_path(head: int, body: set[int], after: Sequence[Sequence[int]]) -> list[int] | None:
+    """From the head back to it, straight on wherever that stays in the loop; None if that does not lead back."""
+    path, passed = [head], {head}
     while True:
-        inside = [n for n in blocks[at].next if n in body]
-        if head in inside and (len(inside) == 1 or at + 1 != inside[0] or len(path) > 1):
+        inside = [n for n in after[path[-1]] if n in body]
+        if head in inside:
             return path
-        followers = [n for n in inside if n not in path]
-        if not followers:
+        following = next((n for n in inside if n not in passed), None)
+        if following is None:
             return None
-        at = followers[0]
-        path.append(at)
+        path.append(following)
+        passed.add(following)
 
 
 def summary(found: Found, family: Family | None = None, most_bits: int = 512) -> Loop:
@@ -174,19 +147,18 @@ def _chains(instructions: Code, family: Family | None) -> tuple[int, float]:
 
     For each register: how many cycles after its value at the loop's top is its value at the bottom there?
     """
-    writers = [one for one in instructions if one.gives is not None]
+    writers = [(one.gives, one) for one in instructions if one.gives is not None]
     count, longest = 0, 0.0
-    for register in sorted({one.gives for one in writers if one.gives is not None}):
+    for register in {gives for gives, _ in writers}:
         since: dict[int, tuple[float, int]] = {register: (0.0, 0)}  # cycles, and how many instructions computed
-        for one in writers:
-            assert one.gives is not None
+        for gives, one in writers:
             taken = [since[r] for r in one.needs if r in since]
             if taken:
                 cycles, computed = max(taken)
                 latency = family.latency_of(one) if family else 1.0
-                since[one.gives] = cycles + latency, computed + (one.kind in (*ARITHMETIC, "compare"))
+                since[gives] = cycles + latency, computed + (one.kind in (*ARITHMETIC, "compare"))
             else:
-                since.pop(one.gives, None)
+                since.pop(gives, None)
         cycles, computed = since.get(register, (0.0, 0))
         if computed:
             count += 1
