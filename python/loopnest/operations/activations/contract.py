@@ -16,33 +16,19 @@ from ...numerics import gamma, precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
-def run_forward(operation: str, kernel: Kernel, x: Any, out: Any, *options: Any) -> Any:
-    """Check and run y = f(x)."""
-    call = Call(operation, x=x)
-    (x,) = call.inputs
-    y = call.output(out, x.shape)
-    for views in as_matrices(x, y):
+def run_elementwise(kernel: Kernel, call: Call, out: Any, *options: Any) -> Any:
+    """Check and run y = f(x), or dx = dy · f'(x) of a call with x and dy."""
+    x, *others = call.inputs
+    for dy in others:
+        if dy.shape != x.shape:
+            raise ValueError(f"{call.operation}: dy has shape {dy.shape}, expected {x.shape} to match x")
+    result = call.output(out, x.shape)
+    for views in as_matrices(*call.inputs, result):
         kernel(*views, *options)
-    return call.result(y)
+    return call.result(result)
 
 
-def run_backward(operation: str, kernel: Kernel, x: Any, dy: Any, out: Any, *options: Any) -> Any:
-    """Check and run dx = dy · f'(x)."""
-    call = Call(operation, x=x, dy=dy)
-    x, dy = call.inputs
-    if dy.shape != x.shape:
-        raise ValueError(f"{operation}: dy has shape {dy.shape}, expected {x.shape} to match x")
-    dx = call.output(out, x.shape)
-    for views in as_matrices(x, dy, dx):
-        kernel(*views, *options)
-    return call.result(dx)
-
-
-def elements(m: int, n: int) -> Workload:
-    return Workload(f"n-{m * n}", {"m": m, "n": n})
-
-
-WORKLOADS = (elements(32, 32), elements(64, 64), elements(256, 256), elements(1024, 1024), elements(4096, 4096))
+WORKLOADS = tuple(Workload(f"n-{n * n}", {"m": n, "n": n}) for n in (32, 64, 256, 1024, 4096))
 
 
 def sample_forward(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
@@ -88,7 +74,7 @@ def forward(bound: Bound, flops: int) -> Callable[[Formula], Contract]:
 
     def make(formula: Formula) -> Contract:
         def run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
-            return run_forward(formula.__name__, kernel, x, out)
+            return run_elementwise(kernel, Call(formula.__name__, x=x), out)
 
         return _contract(run, formula, bound, flops)
 
@@ -100,7 +86,7 @@ def backward(bound: Bound, flops: int) -> Callable[[Formula], Contract]:
 
     def make(formula: Formula) -> Contract:
         def run(kernel: Kernel, x: Any, dy: Any, *, out: Any = None) -> Any:
-            return run_backward(formula.__name__, kernel, x, dy, out)
+            return run_elementwise(kernel, Call(formula.__name__, x=x, dy=dy), out)
 
         return _contract(run, formula, bound, flops, inputs=2)
 
@@ -226,12 +212,9 @@ def softmax_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
     if x.ndim == 0:
         raise ValueError("softmax: x has shape (), expected one axis or more: softmax runs over the last")
     y = call.output(out, x.shape)
-    if x.size:
-        if x.ndim == 1:
-            kernel(x[None], y[None])
-        else:
-            for outer in np.ndindex(x.shape[:-2]):
-                kernel(x[outer], y[outer])
+    rows, results = (x[None], y[None]) if x.ndim == 1 else (x, y)
+    for outer in np.ndindex(rows.shape[:-2]) if x.size else ():
+        kernel(rows[outer], results[outer])
     return call.result(y)
 
 

@@ -14,11 +14,7 @@ from ...backends.numba_math import exp_of_minus
 
 @compiled
 def relu_vectorized(x: Array, y: Array) -> None:
-    """0 where x <= 0, else x: one comparison an element.
-
-    LLVM makes it a vector comparison and a masked move: no branch can be mispredicted. A load and a store for one
-    comparison: the limit is memory bandwidth once the arrays leave L1. NaN is not <= 0, and passes.
-    """
+    """0 where x <= 0, else x: a vector comparison and a masked move. NaN passes. Bound by memory beyond L1."""
     zero = x.dtype.type(0)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -27,10 +23,7 @@ def relu_vectorized(x: Array, y: Array) -> None:
 
 @compiled
 def relu_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
-    """dy where x > 0 and 0 where x <= 0: the slope of relu is 1 or 0.
-
-    Two loads, a comparison and a store, in vector instructions: bound by the memory's bandwidth beyond L1.
-    """
+    """dy where x > 0 and 0 where x <= 0, in vector instructions. Bound by memory beyond L1."""
     zero = x.dtype.type(0)
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -54,10 +47,7 @@ def sigmoid_vectorized(x: Array, y: Array) -> None:
 
 @compiled
 def sigmoid_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
-    """dy σ'(x) = dy σ(x) σ(-x) = dy t / (1 + t)², with t = exp(-|x|): symmetric in x, so one formula serves both sides.
-
-    σ (1 - σ) would lose its digits where σ is near 1. Vectorized like sigmoid, with the same limit.
-    """
+    """dy σ'(x) = dy t / (1 + t)², with t = exp(-|x|): σ (1 - σ) would cancel. Vectorized like sigmoid."""
     T = x.dtype.type
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -79,10 +69,7 @@ def tanh_scalar(x: Array, y: Array) -> None:
 
 @compiled
 def tanh_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
-    """dy tanh'(x) = dy / cosh²(x) = dy 4t / (1 + t)², with t = exp(-2|x|).
-
-    1 - tanh² would lose its digits where tanh is near 1. Vectorized like sigmoid, with the same limit.
-    """
+    """dy tanh'(x) = dy 4t / (1 + t)², with t = exp(-2|x|): 1 - tanh² would cancel near tanh = 1."""
     T = x.dtype.type
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):

@@ -14,34 +14,22 @@ def sigmoid(x: Array, y: Array) -> None:
 
 
 def relu_vectorized(x: Array, y: Array) -> None:
-    """One call: the larger of x and 0, with vector instructions; NaN passes.
-
-    One load, one comparison, one store an element: bound by memory.
-    """
+    """One call: the larger of x and 0, with vector instructions; NaN passes. Bound by memory."""
     np.maximum(x, 0, out=y)
 
 
 def relu_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
-    """A comparison into a new array of booleans, and a selection by it.
-
-    Two passes where one fused pass would do; bound by memory.
-    """
+    """A comparison into a new array of booleans, then a selection: two passes, bound by memory."""
     dx[...] = np.where(x <= 0, x.dtype.type(0), dy)
 
 
 def sigmoid_vectorized(x: Array, y: Array) -> None:
-    """The formula by exp(-|x|), a pass for each of its seven operations.
-
-    exp has vector instructions; each intermediate result is a new array, so for large arrays the limit is memory.
-    """
+    """A pass for each of seven operations, each with a new array. The limit is memory."""
     sigmoid(x, y)
 
 
 def sigmoid_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
-    """dy · t / (1 + t)² with t = exp(-|x|), which is σ(x) · σ(-x) with one exponential and without a difference.
-
-    Six passes; for large arrays the limit is memory.
-    """
+    """dy · t / (1 + t)² with t = exp(-|x|), σ(x) · σ(-x). Six passes; the limit is memory."""
     with np.errstate(under="ignore", invalid="ignore"):
         t = np.exp(-np.abs(x))
         slope = t / np.square(1 + t)
@@ -49,18 +37,12 @@ def sigmoid_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
 
 
 def tanh_vectorized(x: Array, y: Array) -> None:
-    """One call, with vector instructions where NumPy has them for this processor.
-
-    Some 1 to 5 ns an element, arithmetic rather than memory.
-    """
+    """One call, with vector instructions; 1 to 5 ns an element, limited by arithmetic."""
     np.tanh(x, out=y)
 
 
 def tanh_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
-    """dy · 4 t / (1 + t)² with t = exp(-2|x|), which is 1 - tanh²(x) without a difference that cancels.
-
-    Eight passes; for large arrays the limit is memory.
-    """
+    """dy · 4t / (1 + t)² with t = exp(-2|x|): nothing cancels. Eight passes; the limit is memory."""
     with np.errstate(under="ignore", over="ignore", invalid="ignore"):
         t = np.exp(-2 * np.abs(x))
         slope = 4 * t / np.square(1 + t)
@@ -68,10 +50,7 @@ def tanh_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
 
 
 def softmax_vectorized(x: Array, y: Array) -> None:
-    """A pass for each of maximum, difference, exp, sum and quotient, the last three in `y`.
-
-    Five passes over the array, so beyond the caches the limit is memory; within them it is exp.
-    """
+    """Five passes: maximum, difference, exp, sum, quotient. The limit is exp, beyond the caches memory."""
     with np.errstate(invalid="ignore", under="ignore"):  # infinite x: inf - inf is NaN, as it should be
         np.subtract(x, x.max(axis=1, keepdims=True), out=y)
         np.exp(y, out=y)

@@ -21,42 +21,27 @@ def sigmoid(x: float) -> float:
 
 
 def relu_scalar(x: Array, y: Array) -> None:
-    """A comparison an element: 0 where x <= 0, and else x, so that NaN passes.
-
-    The limit is the interpreter, some 50 ns an element.
-    """
+    """0 where x <= 0, else x, so that NaN passes. The limit is the interpreter, some 50 ns an element."""
     y[...] = each(lambda x_i: 0.0 if x_i <= 0 else x_i, x)
 
 
 def relu_backward_scalar(x: Array, dy: Array, dx: Array) -> None:
-    """A comparison an element: 0 where x <= 0, and else dy.
-
-    The limit is the interpreter.
-    """
+    """A comparison an element: 0 where x <= 0, and else dy. The limit is the interpreter."""
     dx[...] = each(lambda x_i, dy_i: 0.0 if x_i <= 0 else dy_i, x, dy)
 
 
 def sigmoid_scalar(x: Array, y: Array) -> None:
-    """The formula by exp(-|x|), which cannot overflow and keeps the digits of both tails.
-
-    A call of a Python function and of exp an element: the limit is the interpreter.
-    """
+    """The formula by exp(-|x|), which cannot overflow. The limit is the interpreter."""
     y[...] = each(sigmoid, x)
 
 
 def sigmoid_backward_scalar(x: Array, dy: Array, dx: Array) -> None:
-    """dy · σ(x) · σ(-x): since 1 - σ(x) = σ(-x), nothing cancels.
-
-    Two exponentials an element, where one would do; the limit is the interpreter either way.
-    """
+    """dy · σ(x) · σ(-x): 1 - σ(x) would cancel. The limit is the interpreter."""
     dx[...] = each(lambda x_i, dy_i: dy_i * (sigmoid(x_i) * sigmoid(-x_i)), x, dy)
 
 
 def tanh_scalar(x: Array, y: Array) -> None:
-    """The standard library's tanh, an element at a time.
-
-    The limit is the interpreter.
-    """
+    """The standard library's tanh, an element at a time. The limit is the interpreter."""
     y[...] = each(math.tanh, x)
 
 
@@ -67,18 +52,12 @@ def slope_of_tanh(x: float) -> float:
 
 
 def tanh_backward_scalar(x: Array, dy: Array, dx: Array) -> None:
-    """dy · 4 t / (1 + t)² with t = exp(-2|x|), which is 1 - tanh²(x) without a difference that cancels.
-
-    A call of a Python function and of exp an element: the limit is the interpreter.
-    """
+    """dy · 4t / (1 + t)² with t = exp(-2|x|): nothing cancels. The limit is the interpreter."""
     dx[...] = each(lambda x_i, dy_i: dy_i * slope_of_tanh(x_i), x, dy)
 
 
 def softmax_scalar(x: Array, y: Array) -> None:
-    """Row by row: the maximum, the exponentials, their sum, the quotients.
-
-    Four passes over a Python list; the limit is the interpreter.
-    """
+    """Row by row: the maximum, the exponentials, their sum, the quotients. The limit is the interpreter."""
     for i, row in enumerate(x.tolist()):
         largest = math.nan if any(map(math.isnan, row)) else max(row)
         powers = [math.exp(x_ij - largest) for x_ij in row]

@@ -15,19 +15,13 @@ if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
 
 @on_tensors()
 def relu_eager(x: Tensor, y: Tensor) -> None:
-    """One call of torch.clamp with a lower bound of 0; NaN passes.
-
-    One load, one vector maximum and one store an element, shared among threads: bound by memory.
-    """
+    """One call of torch.clamp with a lower bound of 0; NaN passes. Bound by memory."""
     torch.clamp(x, min=0, out=y)
 
 
 @on_tensors()
 def relu_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
-    """The kernel behind autograd's relu: dy where x > 0, else 0, chosen by a mask without a branch.
-
-    Two loads, a compare, a blend and a store: one pass, bound by memory, whatever the signs of x.
-    """
+    """The kernel behind autograd's relu: one pass, dy chosen by a mask without a branch. Bound by memory."""
     torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=dx)
 
 
@@ -45,10 +39,7 @@ def sigmoid_eager(x: Tensor, y: Tensor) -> None:
 
 @on_tensors()
 def sigmoid_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
-    """dy · σ(x)·σ(-x) = dy · t / (1 + t)² with t = e^-|x|: no branch, and no 1 - σ that cancels.
-
-    Seven passes, two of them over the scratch for 1 + t. See `sigmoid` for what they cost.
-    """
+    """dy · t / (1 + t)², t = e^-|x|: no branch, and no 1 - σ that cancels. Seven passes."""
     t = torch.abs(x, out=dx).neg_().exp_()
     below = t + 1
     t.div_(below).div_(below).mul_(dy)
@@ -56,11 +47,7 @@ def sigmoid_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
 
 @on_tensors()
 def tanh_eager(x: Tensor, y: Tensor) -> None:
-    """One call of torch.tanh: a vectorized polynomial, within 1 ULP.
-
-    A few tens of instructions an element, eight or sixteen elements at a time: bound by arithmetic in the caches and
-    by memory beyond them, some ten times faster than a loop over libm's scalar tanh.
-    """
+    """One call of torch.tanh: a vectorized polynomial, within 1 ULP. Bound by arithmetic in the caches."""
     torch.tanh(x, out=y)
 
 
@@ -78,11 +65,7 @@ def tanh_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
 
 @on_tensors()
 def softmax_eager(x: Tensor, y: Tensor) -> None:
-    """One call of torch.softmax: each row's maximum, exponentials and sum while the row is in the cache.
-
-    One kernel makes three passes over a row; a chain of calls makes three over the whole array. Threads share the rows.
-    torch itself gathers an input whose rows are not in C order.
-    """
+    """One call of torch.softmax: three passes over each row while it is in the cache. Threads share the rows."""
     torch.softmax(x, dim=1, out=y)
 
 

@@ -6,20 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from ...arrays import Array
+from ...arrays import Array, Call
 from ...numerics import precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload
-from ..activations.contract import elements, run_backward, run_forward, sample_backward, sample_forward, stable_sigmoid
+from ..activations.contract import WORKLOADS as SQUARES
+from ..activations.contract import run_elementwise, sample_backward, sample_forward, stable_sigmoid
 from . import erfc
 
-WORKLOADS = (
-    elements(32, 32),
-    elements(64, 64),
-    elements(256, 256),
-    Workload("gpt2-small-mlp-128", {"m": 128, "n": 3072}),
-    elements(1024, 1024),
-    elements(4096, 4096),
-)
+WORKLOADS = (*SQUARES[:3], Workload("gpt2-small-mlp-128", {"m": 128, "n": 3072}), *SQUARES[3:])
 
 
 def is_tanh(operation: str, approximate: str) -> bool:
@@ -86,7 +80,7 @@ def gelu_run(kernel: Kernel, x: Any, *, approximate: str = "tanh", out: Any = No
     >>> ln.gelu(np.array([-1.0, 0.0, 1.0]), approximate="none").round(4)
     array([-0.1587,  0.    ,  0.8413])
     """
-    return run_forward("gelu", kernel, x, out, is_tanh("gelu", approximate))
+    return run_elementwise(kernel, Call("gelu", x=x), out, is_tanh("gelu", approximate))
 
 
 def exact_gelu(x: Array, approximate: str) -> Array:
@@ -145,7 +139,8 @@ def gelu_backward_run(kernel: Kernel, x: Any, dy: Any, *, approximate: str = "ta
     >>> ln.gelu_backward(np.array([-1.0, 0.0, 1.0]), np.ones(3), approximate="none").round(4)
     array([-0.0833,  0.5   ,  1.0833])
     """
-    return run_backward("gelu_backward", kernel, x, dy, out, is_tanh("gelu_backward", approximate))
+    tanh_form = is_tanh("gelu_backward", approximate)
+    return run_elementwise(kernel, Call("gelu_backward", x=x, dy=dy), out, tanh_form)
 
 
 def slope_terms(x: Array, approximate: str) -> tuple[Array, Array, Array]:

@@ -177,11 +177,7 @@ def parallel(x: Array, y: Array, tanh_form: bool) -> None:
 
 @compiled
 def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
-    """One element at a time, with the C library's exp and erfc.
-
-    The tanh form needs one exp, as gelu itself: σ(w), σ(-w) and both terms of the derivative come from the same t. The
-    exact form needs erfc for Φ and exp for φ. The calls are the limit, as in gelu.
-    """
+    """One element at a time, with the C library's exp and erfc. The calls are the limit, as in gelu."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             if tanh_form:
@@ -191,11 +187,7 @@ def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> Non
 
 
 def gelu_backward_ufunc(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
-    """The same formula for two numbers, made a NumPy ufunc by `@vectorize`.
-
-    One pass, as a ufunc of two arguments, where a chain of NumPy's own ufuncs takes a dozen. The calls of exp and erfc
-    inside are the limit, as in `scalar`.
-    """
+    """The same formula for two numbers, made a NumPy ufunc by `@vectorize`. Calls of exp and erfc limit it."""
     formula = _tanh_form_backward if tanh_form else _exact_form_backward
     with np.errstate(all="ignore"):
         ufunc(formula, x.dtype)(x, dy, out=dx)
@@ -218,10 +210,7 @@ def gelu_backward_polynomial(x: Array, dy: Array, dx: Array, tanh_form: bool) ->
 
 
 def gelu_backward_parallel(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
-    """The polynomials on all cores, each over rows or columns of its own.
-
-    Three arrays pass through memory instead of gelu's two, so its bandwidth is reached with fewer cores.
-    """
+    """The polynomials on all cores, each over rows or columns of its own. The limit is memory."""
     share_elements(lambda x, dy, dx: gelu_backward_polynomial(x, dy, dx, tanh_form), _LEAST, x, dy, dx)
 
 

@@ -63,20 +63,14 @@ def gelu_vectorized(x: Array, y: Array, tanh_form: bool) -> None:
 
 
 def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
-    """np.frompyfunc again: the slope by a Python function called for each element.
-
-    The limit is the interpreter, as in gelu.
-    """
+    """np.frompyfunc again: the slope by a Python function for each element. The interpreter limits it."""
     slope = np.frompyfunc(slope_tanh_form if tanh_form else slope_exact_form, 1, 1)
     with np.errstate(all="ignore"):
         np.multiply(dy, slope(x.astype(object)).astype(x.dtype), out=dx)
 
 
 def gelu_backward_vectorized(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
-    """Whole arrays: a pass for each operation of the slope.
-
-    Some 20 passes in the tanh form and 45 in the exact one; the limit is memory, as in gelu.
-    """
+    """A pass for each operation: some 20 in the tanh form, 45 in the exact one. The limit is memory."""
     with np.errstate(all="ignore"):
         near = np.clip(x, -FARTHEST, FARTHEST)
         if tanh_form:

@@ -37,20 +37,13 @@ def slope_exact_form(x: float) -> float:
 
 
 def gelu_scalar(x: Array, y: Array, tanh_form: bool) -> None:
-    """The formula for each element, in a Python loop.
-
-    An exp or an erfc takes the C library some ten nanoseconds. The interpreter's calls, look-ups and float objects
-    around it take some hundreds, and are the limit.
-    """
+    """The formula for each element: the interpreter's work around an exp or erfc is the limit."""
     f: Callable[[float], float] = gelu_tanh_form if tanh_form else gelu_exact_form
     y[...] = each(f, x)
 
 
 def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
-    """dy · gelu'(x) for each element, in a Python loop.
-
-    Twice the arithmetic of gelu, and twice the bytecodes: the limit is the interpreter.
-    """
+    """dy · gelu'(x) for each element, twice gelu's arithmetic. The limit is the interpreter."""
     slope: Callable[[float], float] = slope_tanh_form if tanh_form else slope_exact_form
     dx[...] = each(lambda x_i, dy_i: dy_i * slope(x_i), x, dy)
 

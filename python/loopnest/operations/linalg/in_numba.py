@@ -107,11 +107,7 @@ def sum_column_wise(a: Array, result: Array) -> None:
 
 @compiled
 def sum_row_wise(a: Array, result: Array) -> None:
-    """One sum along the rows, in the order of memory.
-
-    Each cache line is used whole, and the hardware prefetcher has it ready. The limit is not memory but the chain of
-    additions: each waits 3 or 4 cycles for the one before.
-    """
+    """One sum along the rows, in the order of memory. Each addition waits 3 or 4 cycles: the limit."""
     total = result.dtype.type(0)
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
@@ -121,11 +117,7 @@ def sum_row_wise(a: Array, result: Array) -> None:
 
 @compiled
 def sum_many_accumulators(a: Array, result: Array) -> None:
-    """Eight sums at once, each of every eighth element.
-
-    As in dot: the eight chains overlap, and the limit moves from the latency of an addition to the number of
-    instructions, a load and an addition for each element.
-    """
+    """Eight sums at once, as in dot: the limit is the number of instructions, not an addition's latency."""
     T = result.dtype.type
     s0, s1, s2, s3, s4, s5, s6, s7 = T(0), T(0), T(0), T(0), T(0), T(0), T(0), T(0)
     whole = a.shape[1] // 8 * 8

@@ -28,10 +28,7 @@ def dot_dot(x: Array, y: Array, result: Array) -> None:
 
 
 def sum_scalar(a: Array, result: Array) -> None:
-    """A Python loop over array elements, row by row.
-
-    A tuple of indices, a look-up by strides and a new scalar object for every element: the limit is the interpreter.
-    """
+    """A Python loop over array elements, row by row. The limit is the interpreter."""
     total = a.dtype.type(0)
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
@@ -74,29 +71,19 @@ def sum_sum(a: Array, result: Array) -> None:
 
 
 def add_scalar(a: Array, b: Array, c: Array) -> None:
-    """A Python loop over array elements.
-
-    Three index expressions an element, each with a tuple and a scalar object: the limit is the interpreter.
-    """
+    """A Python loop over array elements; three index expressions each make a tuple and a scalar."""
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
             c[i, j] = a[i, j] + b[i, j]
 
 
 def add_vectorized(a: Array, b: Array, c: Array) -> None:
-    """One call: a compiled loop with vector instructions for rows without gaps.
-
-    Beyond the caches the limit is memory: three arrays cross the bus for one addition an element. `out=` saves the
-    allocation of a result, whose pages the system would clear first.
-    """
+    """One call: a compiled loop with vector instructions for rows without gaps. Bound by memory."""
     np.add(a, b, out=c)
 
 
 def transpose_naive(a: Array, b: Array) -> None:
-    """A Python loop over array elements.
-
-    The limit is the interpreter: index expressions that cost a hundred times the move.
-    """
+    """A Python loop over array elements; index expressions cost a hundred times the move."""
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
             b[j, i] = a[i, j]
@@ -124,11 +111,7 @@ def transpose_blocked(a: Array, b: Array) -> None:
 
 
 def linear_composed(x: Array, w: Array, b: Array, y: Array) -> None:
-    """BLAS for the product, then a second pass for the bias, both into `y`.
-
-    The second pass reads and writes all of the result once more: little next to a large product, but as much as the
-    product itself for small k.
-    """
+    """BLAS for the product, then a second pass over the result for the bias: much for small k."""
     np.matmul(x, w, out=y)
     np.add(y, b, out=y)
 

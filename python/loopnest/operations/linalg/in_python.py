@@ -21,11 +21,7 @@ def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
 
 
 def sum_column_wise(a: Array, result: Array) -> None:
-    """Down the columns of nested lists, by index.
-
-    Each a[i][j] looks up a row and then an element in it, through two index expressions; the rows' own order is of no
-    use. The limit is the interpreter, not the memory.
-    """
+    """Down the columns of nested lists: two index expressions an element. The limit is the interpreter."""
     rows = a.tolist()
     total = 0.0
     for j in range(a.shape[1]):
@@ -35,11 +31,7 @@ def sum_column_wise(a: Array, result: Array) -> None:
 
 
 def sum_row_wise(a: Array, result: Array) -> None:
-    """Row by row: the loop needs no index expression.
-
-    One addition an element remains, and the interpreter's work for it. (The built-in `sum` would run this loop in C,
-    and compensate rounding since Python 3.12: another rung.)
-    """
+    """Row by row, without an index expression: one addition an element. The limit is the interpreter."""
     total = 0.0
     for row in a.tolist():
         for element in row:
@@ -48,10 +40,7 @@ def sum_row_wise(a: Array, result: Array) -> None:
 
 
 def add_scalar(a: Array, b: Array, c: Array) -> None:
-    """The definition: one addition an element, row by row.
-
-    The limit is the interpreter: a float object is allocated for each element of the result.
-    """
+    """One addition and one new float object an element. The limit is the interpreter."""
     c[...] = [
         [a_ij + b_ij for a_ij, b_ij in zip(a_row, b_row, strict=True)]
         for a_row, b_row in zip(a.tolist(), b.tolist(), strict=True)
@@ -59,11 +48,7 @@ def add_scalar(a: Array, b: Array, c: Array) -> None:
 
 
 def transpose_naive(a: Array, b: Array) -> None:
-    """The definition: element (i, j) goes to (j, i).
-
-    Lists hold references, so an element's move copies eight bytes and counts one reference up; the index expressions
-    around it cost more than that. The limit is the interpreter.
-    """
+    """The definition: element (i, j) goes to (j, i). The limit is the interpreter."""
     rows = a.tolist()
     columns = [[0.0] * a.shape[0] for _ in range(a.shape[1])]
     for i, row in enumerate(rows):
@@ -74,10 +59,7 @@ def transpose_naive(a: Array, b: Array) -> None:
 
 
 def linear_composed(x: Array, w: Array, b: Array, y: Array) -> None:
-    """matmul's `reordered`, and then the bias added to every row.
-
-    The product is nearly all of the work, and its limit is this rung's: the interpreter.
-    """
+    """matmul's `reordered`, then the bias added to every row. The limit is the interpreter."""
     reordered(x, w, y)
     bias = b.tolist()
     for i, row in enumerate(y.tolist()):

@@ -33,12 +33,11 @@ def mse_run(kernel: Kernel, y: Any, t: Any, *, out: Any = None) -> Any:
     if len(pieces) == 1:
         kernel(*pieces[0], loss)
     else:  # no elements, or axes that cannot be joined to two: the means of the pieces, by their sizes
-        weighted = 0.0
-        for piece in pieces:
-            part = empty((), loss.dtype)
+        parts = [empty((), loss.dtype) for _ in pieces]
+        for piece, part in zip(pieces, parts, strict=True):
             kernel(*piece, part)
-            weighted += float(part) * piece[0].size
-        loss[()] = weighted / y.size if y.size else np.nan
+        sizes = [piece[0].size for piece in pieces]
+        loss[()] = np.average(parts, weights=sizes) if y.size else np.nan
     return call.result(loss)
 
 
@@ -150,38 +149,32 @@ def cross_entropy_sample(workload: Workload, dtype: Any, rng: np.random.Generato
     return Arguments(((2 * rng.standard_normal((len(labels), c))).astype(dtype), labels))
 
 
-def _softmax_parts(logits: Array) -> tuple[Array, Array, Array]:
-    """Shifted logits, softmax, and the logarithm of the sum, in higher precision."""
+def _parts(logits: Array, labels: Array) -> tuple[Array, Array, Array]:
+    """In higher precision: shifted logits, the logarithm of the sum of their exponentials, and the label's."""
     wide = precise(logits)
-    if not wide.size:
-        return wide, wide, wide.sum(axis=1)
     with np.errstate(invalid="ignore"):
-        shifted = wide - wide.max(axis=1, keepdims=True)
-        powers = np.exp(shifted)
-        total = powers.sum(axis=1, keepdims=True)
-        return shifted, powers / total, np.log(total[:, 0])
+        shifted = wide - wide.max(axis=1, keepdims=True) if wide.size else wide
+        return shifted, np.log(np.exp(shifted).sum(axis=1)), shifted[np.arange(len(labels)), labels]
 
 
 def cross_entropy_reference(logits: Array, labels: Array) -> tuple[Array]:
-    shifted, _, log_total = _softmax_parts(logits)
-    n = len(labels)
+    _, log_total, label = _parts(logits, labels)
     with np.errstate(invalid="ignore"):
-        losses = log_total - shifted[np.arange(n), labels]
-        return (np.asarray(losses.sum() / n if n else np.nan),)
+        return (np.asarray((log_total - label).sum() / len(labels) if len(labels) else np.nan),)
 
 
 def cross_entropy_bound(logits: Array, labels: Array) -> tuple[Array]:
     """Let d be a row's shifted logits and p its softmax. The sum of exp(d) has the relative error Σ p (|d| u + 2u) from
     its terms (the difference rounds, exp is within 2 ULP) and γ_c from its additions. This is the absolute error of its
     logarithm, which rounds too. The label's difference, n sums and the quotient add theirs."""
-    shifted, p, log_total = _softmax_parts(logits)
+    shifted, log_total, label = _parts(logits, labels)
     n, c = logits.shape
     u = unit_roundoff(logits.dtype)
     with np.errstate(invalid="ignore"):
-        label = np.abs(shifted[np.arange(n), labels])
+        p = softmax_reference(logits)
         by_terms = np.where(p > 0, p * (np.abs(shifted) + 4), 0).sum(axis=1) * u
-        by_row = by_terms + gamma(c + 2, logits.dtype) + u * (3 * np.abs(log_total) + 2 * label)
-        total = by_row.sum() + gamma(n + 2, logits.dtype) * (np.abs(log_total) + label).sum()
+        by_row = by_terms + gamma(c + 2, logits.dtype) + u * (3 * np.abs(log_total) + 2 * np.abs(label))
+        total = by_row.sum() + gamma(n + 2, logits.dtype) * (np.abs(log_total) + np.abs(label)).sum()
     return (np.asarray(total / max(n, 1)),)
 
 

@@ -15,11 +15,7 @@ from ..activations.in_numba import largest_of
 
 @compiled(reorder_sums=True)
 def mse_vectorized(y: Array, t: Array, loss: Array) -> None:
-    """The mean of (y - t)² over all elements, in one pass.
-
-    The differences and their squares stay in registers; NumPy writes them to memory and reads them again. LLVM may
-    reorder the sum, and vectorizes it. Two loads for three operations: beyond L2 the limit is memory bandwidth.
-    """
+    """The mean of (y - t)² in one pass; LLVM reorders and vectorizes the sum. Bound by memory beyond L2."""
     total = 0.0
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
@@ -30,11 +26,7 @@ def mse_vectorized(y: Array, t: Array, loss: Array) -> None:
 
 @compiled
 def mse_backward_vectorized(y: Array, t: Array, dy: Array, count: int) -> None:
-    """∂L/∂y = 2 (y - t) / count, for the mean over `count` elements.
-
-    Independent elements, so vector instructions; two loads and a store for three operations, so the memory's bandwidth
-    is the limit, and before it the division.
-    """
+    """∂L/∂y = 2 (y - t) / count, for the mean over `count` elements, vectorized. Bound by memory."""
     for i in range(y.shape[0]):
         for j in range(y.shape[1]):
             dy[i, j] = 2.0 * (np.float64(y[i, j]) - np.float64(t[i, j])) / count
@@ -60,10 +52,7 @@ def cross_entropy_vectorized(logits: Array, labels: Array, loss: Array) -> None:
 
 @compiled(reorder_sums=True)
 def cross_entropy_backward_vectorized(logits: Array, labels: Array, dlogits: Array) -> None:
-    """(softmax(logits) - onehot(labels)) / rows, which is all that the chain rule leaves of logarithm and softmax.
-
-    As softmax, with the label's 1 subtracted before the last pass and the scale in it, and with softmax's limits.
-    """
+    """(softmax(logits) - onehot(labels)) / rows: as softmax, with the label's 1 and the scale in its passes."""
     rows = logits.shape[0]
     for i in range(rows):
         largest = largest_of(logits[i])

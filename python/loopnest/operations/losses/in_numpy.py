@@ -7,30 +7,19 @@ from ...backends import NUMPY
 
 
 def mse_vectorized(y: Array, t: Array, loss: Array) -> None:
-    """Three passes: the difference, its square in place, and the mean.
-
-    The difference is a new array, written once and read and written again: for large arrays the limit is memory, and
-    half of the traffic is that array's.
-    """
+    """Three passes: the difference in a new array, its square in place, the mean. Bound by memory."""
     error = np.subtract(y, t)
     np.mean(np.square(error, out=error), out=loss)
 
 
 def mse_backward_vectorized(y: Array, t: Array, dy: Array, count: int) -> None:
-    """Two passes into `dy`: the difference, and its scaling by 2/N.
-
-    Bound by memory: five arrays' worth of traffic where one fused pass would need three.
-    """
+    """Two passes into `dy`: the difference, then its scaling by 2/N. Bound by memory."""
     np.subtract(y, t, out=dy)
     np.multiply(dy, y.dtype.type(2 / count), out=dy)
 
 
 def cross_entropy_vectorized(logits: Array, labels: Array, loss: Array) -> None:
-    """A pass for each of maximum, difference, exp and sum; the labels' logits by one look-up.
-
-    The difference is a new array, and exp is computed in its memory. exp has vector instructions in NumPy, about a
-    nanosecond an element; the limit is the passes over memory.
-    """
+    """A pass for each of maximum, difference, exp and sum; one look-up of the labels. Bound by memory."""
     with np.errstate(invalid="ignore"):  # infinite logits: inf - inf is NaN, as it should be
         shifted = logits - logits.max(axis=1, keepdims=True)
         label = shifted[np.arange(len(labels)), labels]
@@ -39,10 +28,7 @@ def cross_entropy_vectorized(logits: Array, labels: Array, loss: Array) -> None:
 
 
 def cross_entropy_backward_vectorized(logits: Array, labels: Array, dlogits: Array) -> None:
-    """Softmax in `dlogits`, 1 subtracted at the labels, and the division by n, a pass for each step.
-
-    Six passes, all in `dlogits`: the limit is memory as soon as the logits outgrow the caches.
-    """
+    """Softmax in `dlogits`, 1 subtracted at the labels, the division by n. Six passes; the limit is memory."""
     n = len(labels)
     with np.errstate(invalid="ignore", under="ignore"):
         np.subtract(logits, logits.max(axis=1, keepdims=True), out=dlogits)

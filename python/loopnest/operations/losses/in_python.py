@@ -7,10 +7,7 @@ from ...backends import PYTHON
 
 
 def mse_scalar(y: Array, t: Array, loss: Array) -> None:
-    """The definition: the mean of (y - t)².
-
-    Three operations an element, each a few bytecodes: the limit is the interpreter.
-    """
+    """The mean of (y - t)², three operations an element. The limit is the interpreter."""
     total = 0.0
     for y_row, t_row in zip(y.tolist(), t.tolist(), strict=True):
         for y_i, t_i in zip(y_row, t_row, strict=True):
@@ -19,10 +16,7 @@ def mse_scalar(y: Array, t: Array, loss: Array) -> None:
 
 
 def mse_backward_scalar(y: Array, t: Array, dy: Array, count: int) -> None:
-    """The definition: 2 (y - t) / N for every element.
-
-    The limit is the interpreter, as in the loss.
-    """
+    """The definition: 2 (y - t) / N for every element. The limit is the interpreter, as in the loss."""
     dy[...] = [
         [2 * (y_i - t_i) / count for y_i, t_i in zip(y_row, t_row, strict=True)]
         for y_row, t_row in zip(y.tolist(), t.tolist(), strict=True)
@@ -36,11 +30,7 @@ def _powers(row: list[float]) -> tuple[float, list[float]]:
 
 
 def cross_entropy_scalar(logits: Array, labels: Array, loss: Array) -> None:
-    """The definition row by row: log Σ exp(l - max) - (l[label] - max), and the mean of these.
-
-    Subtracting the maximum keeps exp from overflowing. A call of exp takes 60 ns here, and the C function ten:
-    the limit is the interpreter.
-    """
+    """log Σ exp(l - max) - (l[label] - max) row by row, and the mean of these. The limit is the interpreter."""
     total = 0.0
     for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
         largest, powers = _powers(row)
@@ -49,10 +39,7 @@ def cross_entropy_scalar(logits: Array, labels: Array, loss: Array) -> None:
 
 
 def cross_entropy_backward_scalar(logits: Array, labels: Array, dlogits: Array) -> None:
-    """The definition row by row: (softmax - onehot) / n.
-
-    The limit is the interpreter, as in the loss.
-    """
+    """The definition row by row: (softmax - onehot) / n. The limit is the interpreter, as in the loss."""
     n = len(labels)
     for i, (row, label) in enumerate(zip(logits.tolist(), labels.tolist(), strict=True)):
         _, powers = _powers(row)

@@ -11,21 +11,13 @@ if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
 
 @on_tensors()
 def mse_eager(y: Tensor, t: Tensor, loss: Tensor) -> None:
-    """One call of torch's mse_loss: the squares into scratch, then their mean.
-
-    The scratch has the inputs' size: it is written and read again, so memory carries twice the bytes that one fused
-    pass would need. The mean adds in a cascade, see `sum`.
-    """
+    """One call of torch's mse_loss: the squares go through scratch memory, twice a fused pass's traffic."""
     loss.copy_(torch.nn.functional.mse_loss(y, t))
 
 
 @on_tensors()
 def mse_backward_eager(y: Tensor, t: Tensor, dy: Tensor, count: int) -> None:
-    """Two passes: y - t into `dy`, which is then scaled by 2 / count in place.
-
-    The second pass reads and writes what the first has written: from the cache while `dy` fits, and beyond it two
-    fifths of all traffic.
-    """
+    """Two passes: y - t into `dy`, which is then scaled by 2 / count in place. Bound by memory."""
     torch.sub(y, t, out=dy).mul_(2 / count)
 
 
@@ -41,11 +33,7 @@ def cross_entropy_eager(logits: Tensor, labels: Tensor, loss: Tensor) -> None:
 
 @on_tensors()
 def cross_entropy_backward_eager(logits: Tensor, labels: Tensor, dlogits: Tensor) -> None:
-    """softmax into `dlogits`, 1 taken from each label's element, then one pass that divides by n.
-
-    The n scattered subtractions are one call and touch one cache line a row. The passes over `dlogits` are the cost, as
-    in `softmax`, plus one.
-    """
+    """softmax into `dlogits`, 1 taken from each label's element, a pass that divides by n. Bound by memory."""
     torch.softmax(logits, dim=1, out=dlogits)
     dlogits.scatter_add_(1, labels[:, None], torch.full_like(dlogits[:, :1], -1))
     dlogits.div_(len(dlogits))

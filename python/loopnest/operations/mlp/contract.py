@@ -100,9 +100,8 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
     sizes = call.sizes(x="td", w1="dh", w2="he", z="th", h="th", dy="te")
     t, d, h, e = (sizes[axis] for axis in "tdhe")
     shapes = {"dx": (t, d), "dw1": (d, h), "db1": (h,), "dw2": (h, e), "db2": (e,)}
-    if out is None:
-        out = (None,) * len(shapes)
-    elif not isinstance(out, tuple) or len(out) != len(shapes):
+    out = (None,) * 5 if out is None else out
+    if not isinstance(out, tuple) or len(out) != 5:
         was = f"a tuple of {len(out)}" if isinstance(out, tuple) else f"a {type(out).__name__}"
         raise TypeError(f"mlp_backward: out is {was}, expected a tuple of five arrays, (dx, dw1, db1, dw2, db2)")
     results = [

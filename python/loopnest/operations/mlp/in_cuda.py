@@ -154,7 +154,7 @@ def _backward(
     on_device_dy = to_device(dy)
     dh = _product(on_device_dy, to_device(w2.T), z.shape, dtype)
     sums = on_device(db1.shape, dtype)
-    on_device_z = to_device(_row_major(z))
+    on_device_z = to_device(np.ascontiguousarray(z))
     if fused:
         dz = dh  # takes its place
         fused_kernels(dtype)[1][blocks(z.shape[1], COLUMNS), (COLUMNS, ROWS)](on_device_z, dh, sums, tanh_form)
@@ -170,10 +170,6 @@ def _backward(
     sums_of_dy = on_device(db2.shape, dtype)
     launch_flat(column_sums_kernel, db2.size, on_device_dy, sums_of_dy)
     sums_of_dy.copy_to_host(db2)
-
-
-def _row_major(array: Array) -> Array:
-    return array if array.flags.c_contiguous else array.copy()
 
 
 RUNGS = {

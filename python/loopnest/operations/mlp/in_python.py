@@ -17,11 +17,7 @@ from ..matmul.in_python import reordered
 def mlp_forward_composed(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
 ) -> None:
-    """linear, gelu, linear, each by its own ladder's rung.
-
-    The two products are 2·t·h·(d + e) operations at some 20 ns each, and gelu only t·h calls: the limit is the
-    interpreter's multiply and add.
-    """
+    """linear, gelu, linear, each by its own ladder's rung. The limit is the interpreter."""
     linear_composed(x, w1, b1, z)
     if z.size:
         gelu_scalar(z, h, tanh_form)
@@ -37,10 +33,7 @@ def mlp_backward_composed(
     dy: Array, x: Array, w1: Array, w2: Array, z: Array, h: Array,
     dx: Array, dw1: Array, db1: Array, dw2: Array, db2: Array, tanh_form: bool,
 ) -> None:  # fmt: skip
-    """The chain rule from the end back: four products on transposed views, and the bias gradients' sums.
-
-    Twice the forward pass's operations. dh and dz are scratch memory of z's size. The limit is the interpreter.
-    """
+    """Four products on transposed views, and the bias gradients' sums. The limit is the interpreter."""
     dh, dz = np.empty_like(z), np.empty_like(z)
     reordered(h.T, dy, dw2)
     _column_sums(dy, db2)

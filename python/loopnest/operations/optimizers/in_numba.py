@@ -16,10 +16,7 @@ from ...backends.numba import compiled
 
 @compiled
 def sgd_vectorized(param: Array, grad: Array, lr: float) -> None:
-    """param -= lr · grad, in place.
-
-    Vector instructions for two loads, a multiply-add and a store an element: the memory's bandwidth is the limit.
-    """
+    """param -= lr · grad, in place, in vector instructions. The limit is the memory's bandwidth."""
     for i in range(param.shape[0]):
         for j in range(param.shape[1]):
             param[i, j] -= lr * grad[i, j]
@@ -27,11 +24,7 @@ def sgd_vectorized(param: Array, grad: Array, lr: float) -> None:
 
 @compiled
 def momentum_vectorized(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
-    """velocity = mu · velocity + grad, then param -= lr · velocity, in one pass.
-
-    Three loads and two stores for four operations an element, all vectorized: the memory's bandwidth is the limit. As
-    two array operations the velocity would cross memory twice.
-    """
+    """velocity = mu · velocity + grad, then param -= lr · velocity, in one vectorized pass. Bound by memory."""
     for i in range(param.shape[0]):
         for j in range(param.shape[1]):
             v = mu * velocity[i, j] + grad[i, j]

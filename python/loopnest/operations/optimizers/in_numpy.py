@@ -7,28 +7,19 @@ from ...backends import NUMPY
 
 
 def sgd_vectorized(param: Array, grad: Array, lr: float) -> None:
-    """Two passes: lr · grad into a new array, and its subtraction in place.
-
-    Bound by memory: five arrays' worth of traffic where one fused pass would need three.
-    """
+    """Two passes, lr · grad into a new array: five arrays' worth of memory traffic, a fused pass needs three."""
     np.subtract(param, lr * grad, out=param)
 
 
 def momentum_vectorized(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
-    """Four passes, the velocity's two in place.
-
-    Bound by memory: ten arrays' worth of traffic where one fused pass would need five.
-    """
+    """Four passes, two in place: ten arrays' worth of memory traffic where a fused pass needs five."""
     np.multiply(velocity, mu, out=velocity)
     np.add(velocity, grad, out=velocity)
     np.subtract(param, lr * velocity, out=param)
 
 
 def rmsprop_vectorized(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
-    """A pass for each operation, with two scratch arrays of the parameter's size.
-
-    Root and division have vector instructions and cost little next to the nine passes; the limit is memory.
-    """
+    """Nine passes, one for each operation, with two scratch arrays. The limit is memory."""
     scratch = np.square(grad)
     np.multiply(scratch, 1 - rho, out=scratch)
     np.multiply(square_average, rho, out=square_average)
@@ -43,11 +34,7 @@ def adam_vectorized(
     param: Array, grad: Array, m: Array, v: Array,
     lr: float, beta1: float, beta2: float, eps: float, correction1: float, correction2: float, eps_inside: bool,
 ) -> None:  # fmt: skip
-    """A pass for each operation, with two scratch arrays of the parameter's size.
-
-    Fifteen passes over arrays; one fused pass would read four arrays and write three. Memory limits both, so for large
-    parameters that factor is the distance to the C++ rung.
-    """
+    """Fifteen passes, one for each operation, with two scratch arrays. The limit is memory."""
     scratch = (1 - beta1) * grad
     np.multiply(m, beta1, out=m)
     np.add(m, scratch, out=m)

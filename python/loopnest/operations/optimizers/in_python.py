@@ -24,19 +24,13 @@ def _root(x: float) -> float:
 
 
 def sgd_scalar(param: Array, grad: Array, lr: float) -> None:
-    """One step against the gradient for each parameter.
-
-    Two operations an element, and a generator's turn around them; the limit is the interpreter.
-    """
+    """One step against the gradient for each parameter."""
     for i, j, (p, g) in _elements(param, grad):
         param[i, j] = p - lr * g
 
 
 def momentum_scalar(param: Array, grad: Array, velocity: Array, lr: float, mu: float) -> None:
-    """The velocity first, a decaying sum of gradients; then a step along it.
-
-    Four operations an element; the limit is the interpreter.
-    """
+    """The velocity first, a decaying sum of gradients; then a step along it."""
     for i, j, (p, g, v) in _elements(param, grad, velocity):
         new = mu * v + g
         velocity[i, j] = new
@@ -44,10 +38,7 @@ def momentum_scalar(param: Array, grad: Array, velocity: Array, lr: float, mu: f
 
 
 def rmsprop_scalar(param: Array, grad: Array, square_average: Array, lr: float, rho: float, eps: float) -> None:
-    """Each parameter's step is divided by the root of the decaying mean of its squared gradients.
-
-    A root and a division an element, and the interpreter around them, which is the limit.
-    """
+    """Each step is divided by the root of the decaying mean of the parameter's squared gradients."""
     for i, j, (p, g, s) in _elements(param, grad, square_average):
         new = rho * s + (1 - rho) * (g * g)
         square_average[i, j] = new
@@ -58,10 +49,7 @@ def adam_scalar(
     param: Array, grad: Array, m: Array, v: Array,
     lr: float, beta1: float, beta2: float, eps: float, correction1: float, correction2: float, eps_inside: bool,
 ) -> None:  # fmt: skip
-    """The paper's algorithm line by line: two decaying means, their corrections, the step.
-
-    Fourteen operations an element; the limit is the interpreter.
-    """
+    """The paper's algorithm line by line: two decaying means, their corrections, the step."""
     for i, j, (p, g, mean, square) in _elements(param, grad, m, v):
         mean = beta1 * mean + (1 - beta1) * g
         square = beta2 * square + (1 - beta2) * (g * g)

@@ -4,41 +4,26 @@ Each call is one pass over the parameter's size, so a step's time is its number 
 some of them: a + value·b·c and a + value·b/c in one pass.
 """
 
-from typing import TYPE_CHECKING
-
 from ...backends import TORCH
 from ...backends.torch import Tensor, on_tensors
-
-if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
-    pass
 
 
 @on_tensors(updated=("param",))
 def sgd_eager(param: Tensor, grad: Tensor, lr: float) -> None:
-    """One pass: param -= lr · grad, with the factor inside the subtraction.
-
-    Two loads, a multiplication, a subtraction and a store an element: bound by memory.
-    """
+    """One pass: param -= lr · grad, with the factor inside the subtraction. Bound by memory."""
     param.sub_(grad, alpha=lr)
 
 
 @on_tensors(updated=("param", "velocity"))
 def momentum_eager(param: Tensor, grad: Tensor, velocity: Tensor, lr: float, mu: float) -> None:
-    """Three passes: velocity is scaled, the gradient added, and the parameter moved along it.
-
-    Eight loads and stores an element, where one fused pass would need five.
-    """
+    """Three passes, with eight loads and stores an element; one fused pass would need five."""
     velocity.mul_(mu).add_(grad)
     param.sub_(velocity, alpha=lr)
 
 
 @on_tensors(updated=("param", "square_average"))
 def rmsprop_eager(param: Tensor, grad: Tensor, square_average: Tensor, lr: float, rho: float, eps: float) -> None:
-    """Five passes, with one scratch array for √s + ε.
-
-    Thirteen loads and stores an element, where one fused pass would need five. The square root and the division are
-    the only costly instructions, and beyond the caches memory hides them.
-    """
+    """Five passes, with one scratch array for √s + ε: thirteen loads and stores; a fused pass needs five."""
     square_average.mul_(rho).addcmul_(grad, grad, value=1 - rho)
     param.addcdiv_(grad, square_average.sqrt().add_(eps), value=-lr)
 
