@@ -145,9 +145,10 @@ def chosen(operation):
 def jax_products(jax, a, b):
     """A compiled function; and one that gives the memory of its last result back for the next, which is JAX's `out`.
 
-    JAX's arrays are row-major, so the function transposes an operand that is a transposed view.
+    JAX's arrays are row-major without gaps between rows, so the function transposes an operand that is a transposed
+    view, and an operand with gaps is copied beforehand.
     """
-    a_transposed, b_transposed = (not x.flags.c_contiguous for x in (a, b))
+    a_transposed, b_transposed = (x.strides[0] < x.strides[1] for x in (a, b))
     matmul = jax.jit(lambda a, b: (a.T if a_transposed else a) @ (b.T if b_transposed else b))
     again = jax.jit(lambda a, b, c: matmul(a, b), donate_argnums=2, keep_unused=True)
     a, b = (jax.numpy.array(x.T if t else x) for x, t in ((a, a_transposed), (b, b_transposed)))

@@ -226,7 +226,7 @@ def measure(work: Work, clock: Clock, quick: bool) -> Item:
 
     The rounds end when every turn has reached its best time twice, within 1 %, or after 5 seconds.
     """
-    notes = {}
+    notes = dict(work.item.notes)
     for form in work.forms:
         problems = work.problems(form.run()) if form.contender in (OURS, *PEERS) else []
         if problems and form.contender == OURS:
@@ -239,7 +239,7 @@ def measure(work: Work, clock: Clock, quick: bool) -> Item:
     }
     everybody = [*turns, *(turn for ways in loops.values() for turn in ways)]
     calibrate(everybody, longest=20e-3)
-    least, seconds, patience = (2, 0.1, 0.5) if quick else (3, 1.0, 5.0)
+    least, seconds, patience = (1, 0.1, 0.5) if quick else (3, 1.0, 5.0)
     start = time.perf_counter()
 
     def settled(rounds: int) -> bool:
@@ -263,18 +263,22 @@ def measure(work: Work, clock: Clock, quick: bool) -> Item:
 
 
 def main(parts: Mapping[str, Callable[[bool], Iterable[Work]]]) -> None:
-    """Measure the part that the command line names, and write what comes of it as lines of JSON.
-
-    The process binds itself to as many processors as it has threads before torch and JAX are loaded: a library that
-    starts more threads all the same, as XLA does, shares them. A part loads the libraries that it needs. One thread is
-    timed by its processor time.
-    """
+    """Measure the part that the command line names. A part loads the libraries that it needs."""
     parser = argparse.ArgumentParser(description="One part of `loopnest bench peers`, as lines of JSON.")
     parser.add_argument("part", choices=parts)
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--events", type=int, default=1, metavar="FD", help="the descriptor to write to")
     asked = parser.parse_args()
-    with os.fdopen(asked.events, "w", encoding="utf-8") as stream:
+    measure_all(asked.part, functools.partial(parts[asked.part], asked.quick), asked.quick, asked.events)
+
+
+def measure_all(part: str, works: Callable[[], Iterable[Work]], quick: bool, events: int) -> None:
+    """Measure all works, and write what comes of each to this descriptor as a line of JSON.
+
+    The process binds itself to as many processors as it has threads before torch and JAX are loaded: a library that
+    starts more threads all the same, as XLA does, shares them. One thread is timed by its processor time.
+    """
+    with os.fdopen(events, "w", encoding="utf-8") as stream:
 
         def tell(event: str, content: Any) -> None:
             stream.write(json.dumps([event, msgspec.to_builtins(content)]) + "\n")
@@ -288,15 +292,15 @@ def main(parts: Mapping[str, Callable[[bool], Iterable[Work]]]) -> None:
             if importlib.util.find_spec(name.lower()) is None:
                 tell("absent", Failure(name, f"{name} is not installed: pip install 'loopnest[{extra}]'"))
         try:
-            for work in parts[asked.part](asked.quick):
+            for work in works():
                 name = f"{work.item.part}: {work.item.name}"
                 tell("at", name)
                 try:
-                    tell("item", measure(work, clock, asked.quick))
+                    tell("item", measure(work, clock, quick))
                 except WrongResult as wrong:
                     tell("failure", Failure(name, str(wrong)))
         except NotHere as reason:
-            tell("absent", Failure(asked.part, str(reason)))
+            tell("absent", Failure(part, str(reason)))
         tell("environment", dataclasses.replace(environment(), cores=cores))
 
 

@@ -162,14 +162,17 @@ def calibrate(turns: Sequence[Turn], window: float = WINDOW, longest: float = ma
     Turns that are nearly as fast as the slowest get the same number of calls. Chosen for each by itself, two turns of
     the same work could come to have one call and two on a busy machine, and no random order makes these equal.
     """
+    times = []
     for turn in turns:
         turn.calls = 1
         for _ in range(20):
-            enough = math.ceil(window / max(turn.read(turn.calls).elapsed / turn.calls, 1e-9))
+            first = turn.read(turn.calls).elapsed / turn.calls
+            enough = math.ceil(window / max(first, 1e-9))
             if enough <= 1.5 * turn.calls:
                 break
             turn.calls = min(enough, 10 * turn.calls)  # the first calls may be slower than the rest
-    times = [min(turn.read(turn.calls).elapsed / turn.calls for _ in range(3)) for turn in turns]
+        again = 3 if first < 20 * window else 0  # one reading of a long call is enough
+        times.append(min([first, *(turn.read(turn.calls).elapsed / turn.calls for _ in range(again))]))
     slowest = max(times, default=window)
     calls = math.ceil(window / slowest)
     length = max(window, min(calls * slowest, longest))
