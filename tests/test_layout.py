@@ -227,39 +227,20 @@ def record(case, seconds, found, written_back=(0, 0, 0), *, asked=None, section=
 FAST = record("along", 1e-3, {"a": [15_000, 1_000, 0, 0]})
 
 
-def test_the_sentence_names_the_slow_row_and_the_operand_and_what_crosses():
+def test_the_sentence_names_the_slow_row_and_what_crosses_where_they_differ_most():
     slow = record("down", 8e-3, {"a": [0, 1_000_000, 0, 0], "b": [900_000, 100_000, 0, 0]})
     assert explain.sentence([FAST, slow]) == (
-        "down is slow, 8.0 times as long as along: every access to a misses L1, to use 4 bytes of a line's 64, "
-        "and 70.4 MB cross between L1 and L2 instead of 64.0 kB."
+        "down takes 8.0 times as long as along. Simulated: 70.4 MB between L1 and L2 instead of 64.0 kB."
     )
-
-
-def test_the_sentence_speaks_of_the_level_that_costs_the_most():
-    slow = record("down", 8e-3, {"a": [500_000, 200_000, 0, 300_000]})
-    assert "30 % of the accesses to a miss L3" in explain.sentence([FAST, slow])
-    assert "cross between L3 and memory" in explain.sentence([FAST, slow])
-
-
-def test_whole_vectors_use_whole_lines():
-    slow = record("down", 8e-3, {"a": [0, 1_000_000, 0, 0]}, asked={"a": 64_000_000})
-    assert "to use" not in explain.sentence([FAST, slow])
+    slow = record("down", 8e-3, {"a": [500_000, 2_000, 0, 300_000]})
+    assert "between L2 and L3 instead of 0 B" in explain.sentence([FAST, slow])
 
 
 def test_the_sentence_does_not_blame_the_caches_for_what_they_did_not_do():
     same = record("scalar", 8e-3, {"a": [15_000, 1_000, 0, 0]})
-    little = record("scalar", 8e-3, {"a": [15_000, 3_000, 0, 0]})
-    for slow in (same, little):
-        assert "and not because of the caches" in explain.sentence([FAST, slow])
-    slow = record("every 16th", 8e-3, {"a": [0, 1_000_000, 0, 0]})
-    as_slow = record("every 2nd", 7.9e-3, {"a": [15_000, 1_000, 0, 0]})
-    assert "every 2nd moves less and takes as long" in explain.sentence([FAST, slow, as_slow])
-
-
-def test_where_nothing_is_slow_the_sentence_says_so():
-    assert explain.sentence([FAST, record("down", 1.1e-3, {"a": [0, 1_000_000, 0, 0]})]).startswith(
-        "No row is slow here"
-    )
+    assert explain.sentence([FAST, same]).endswith("the instructions differ.")
+    near = record("down", 1.1e-3, {"a": [0, 1_000_000, 0, 0]})
+    assert explain.sentence([FAST, near]) == "down takes 1.1 times as long as along."
 
 
 def test_no_sentence_is_made_of_nothing():
@@ -272,16 +253,14 @@ def test_the_section_in_which_the_layout_matters_most_is_spoken_of():
         dataclasses.replace(r, section="other", impl="cpp.blocked", stats={"min": s, "median": s})
         for r, s in ((FAST, 1e-3), (slow, 9e-3))
     ]
-    assert explain.sentence([FAST, slow, *other]).startswith(
-        "cpp.blocked down is slow, 9.0 times as long as cpp.blocked"
-    )
+    assert explain.sentence([FAST, slow, *other]).startswith("cpp.blocked down takes 9.0 times as long as cpp.blocked")
 
 
 def test_the_table_has_the_bytes_by_level_and_compulsory_ones_where_nothing_was_replayed():
     slow = record("down", 8e-3, {"a": [0, 1_000_000, 0, 0]}, (500_000, 0, 0))
     text = printed(table("a study", [FAST, slow, record("numpy", 1e-3, None)], 80))
     assert max(map(len, text.splitlines())) <= 80
-    for cell in ("96.0 MB", "64.0 kB", "≥12.3 kB", "down is slow"):
+    for cell in ("96.0 MB", "64.0 kB", "≥12.3 kB", "down takes 8"):
         assert cell in text
     assert "L3" not in text.splitlines()[2]  # nothing crosses there
 

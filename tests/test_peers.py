@@ -3,7 +3,6 @@
 import dataclasses
 import importlib.util
 import json
-import math
 import os
 
 import loopnest as ln
@@ -41,7 +40,7 @@ def suite():
 
 def item(part="matmul-odd", name="x", tags=(), unit="GFLOP/s", floors=None, **costs):
     costs = {{"ours": OURS}.get(who, who): cost for who, cost in costs.items()}
-    return Item(part, name, unit, 6e9, tags, costs, floors or {})
+    return Item(part, name, unit, 6e9, tags, costs | (floors or {}))
 
 
 def test_ratios_to_peers_and_limits():
@@ -66,13 +65,12 @@ TWO = [
     ("bar", "ratio", "lowest"),
     [
         (Bar("matmul-odd", ("a",), "torch", 0.6), 0.5, "bad"),
-        (Bar("matmul-odd", ("a",), "torch", 1.5, mean=True), math.sqrt(2), "bad"),
         (Bar("matmul-odd", ("b",), "torch", 1.0), 4.0, ""),
         (Bar("matmul-odd", ("a",), "JAX", 1.0), None, ""),
         (Bar("gelu", (), "torch", 1.0), None, ""),
     ],
 )
-def test_a_bar_is_decided_by_the_worst_item_or_by_the_mean(bar, ratio, lowest):
+def test_a_bar_is_decided_by_the_worst_item(bar, ratio, lowest):
     assert judge(bar, TWO) == (None if ratio is None else pytest.approx(ratio), lowest)
 
 
@@ -165,9 +163,8 @@ def test_the_fastest_form_of_a_contender_counts_and_the_fastest_loop_of_a_limit(
     pieces = [Piece(lambda n=n: sum(range(n)), amount=1000.0) for n in (40_000, 2_000)]
     work = Work(Item("gelu", "x", "ns", 1), forms, lambda results: [], {"limit": (500.0, pieces)})
     found = peers.measure(work, "processor", quick=True)
-    assert found.statements == {OURS: "sum(range(2000))", "torch": "sum(range(20_000))"}
     assert found.costs["torch"] > 4 * found.costs[OURS]
-    assert found.floors["limit"] < found.costs[OURS]
+    assert found.costs["limit"] < found.costs[OURS]
     assert msgspec.convert(json.loads(msgspec.json.encode(found)), Item) == found
 
 
@@ -252,7 +249,6 @@ RESULTS = PeerResults(
         item("torch-calls", "m", unit="ns", ours=12.0),
     ),
     (Failure("JAX", "no JAX"),),
-    quick=True,
 )
 
 TABLES = """\
@@ -285,10 +281,7 @@ def test_the_tables_to_the_letter():
         for part in peers.report(RESULTS):
             console.print(part)
     assert "odd matmul  best peer  ≥ 1.00  0.500   not met  3 | 4" in capture.get()
-    statements = dataclasses.replace(RESULTS.items[0], statements={OURS: "a | b"})
-    page = peers.markdown(dataclasses.replace(RESULTS, items=(statements,)), "loopnest bench peers")
-    assert "Made by `loopnest bench peers` at" in page
-    assert "| odd matmul | loopnest | `a \\| b` |" in page
+    assert "Made by `loopnest bench peers` at" in peers.markdown(RESULTS, "loopnest bench peers")
 
 
 def bench(*args):

@@ -12,7 +12,6 @@ import functools
 import importlib
 import importlib.util
 import json
-import math
 import os
 import time
 import timeit
@@ -34,10 +33,11 @@ from ..timing.turns import Clock, Turn, calibrate, clocked, run_rounds
 from ..verify.problem import WrongResult
 from .records import Failure
 from .suites import run_reporting, suites_folder
-from .tables import about
+from .tables import about, groups
 
 OURS, PEERS = "loopnest", ("NumPy", "torch", "JAX")
-FMA, READ, COPY, ONE_THREAD = "FMA loop", "read", "copy", "one thread"
+LIMITS = FMA, READ, COPY = "FMA loop", "read", "copy"
+ONE_THREAD = "one thread"
 
 TITLES = {
     "matmul-square": "square matmul",
@@ -67,9 +67,8 @@ class Item:
     part, name  such as `matmul-square` and `float32, n = 512`
     tags        bars choose it by these
     amount      of the work in one call: flops for the unit "GFLOP/s", bytes for "GB/s", elements for "ns/element"
-    costs       by contender: seconds of its fastest call
-    floors      by limit of the machine: seconds in which its loop, timed in the same rounds, does as much work
-    statements  by contender: the line of Python that was timed
+    costs       by contender: seconds of its fastest call; by limit of the machine: seconds in which its loop, timed in
+                the same rounds, does as much work
     notes       by contender: what a reader should know about its figure
     """
 
@@ -79,39 +78,32 @@ class Item:
     amount: float
     tags: tuple[str, ...] = ()
     costs: Mapping[str, float] = field(default_factory=dict)
-    floors: Mapping[str, float] = field(default_factory=dict)
-    statements: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, str] = field(default_factory=dict)
-    rounds: int = 1
 
     def ratio(self, against: str) -> float | None:
         """How many times as fast as a contender, the "best peer" or a limit we are; None where a time is missing."""
-        costs = {**self.floors, **self.costs}
         peers = [self.costs[name] for name in PEERS if name in self.costs]
-        theirs = min(peers, default=None) if against == "best peer" else costs.get(against)
-        return None if theirs is None or OURS not in costs else theirs / costs[OURS]
+        theirs = min(peers, default=None) if against == "best peer" else self.costs.get(against)
+        return None if theirs is None or OURS not in self.costs else theirs / self.costs[OURS]
 
 
 @dataclass(frozen=True)
 class Bar:
-    """The least ratio for the items of `part` that have all of these tags: of each, or of their geometric mean."""
+    """The least ratio for each item of `part` that has all of these tags."""
 
     part: str
     tags: tuple[str, ...]
     against: str
     least: float
-    mean: bool = False
 
 
 BARS = (
     Bar("matmul-square", ("float32", "n < 512"), FMA, 0.90),
     Bar("matmul-square", ("float32", "n >= 512"), FMA, 0.95),
     Bar("matmul-square", ("float32",), "best peer", 1.00),
-    Bar("matmul-square", ("float32",), "best peer", 1.05, mean=True),
     Bar("matmul-square", ("float64",), FMA, 0.93),
     Bar("matmul-square", ("float64",), "NumPy", 1.10),
     Bar("matmul-tiny", (), "best peer", 1.00),
-    Bar("matmul-tiny", (), "best peer", 1.50, mean=True),
     Bar("matmul-transformer", (), "best peer", 1.00),
     Bar("matmul-transformer", ("m = 1",), READ, 0.95),
     Bar("matmul-odd", (), "best peer", 1.00),
@@ -135,7 +127,7 @@ BARS = (
 
 
 def judge(bar: Bar, items: Iterable[Item]) -> tuple[float | None, str]:
-    """The ratio that decides about a bar, None where nothing was measured, and the item with the lowest."""
+    """The lowest ratio, which decides about a bar, None where nothing was measured; and the item that has it."""
     ratios = {
         item.name: ratio
         for item in items
@@ -144,8 +136,7 @@ def judge(bar: Bar, items: Iterable[Item]) -> tuple[float | None, str]:
     if not ratios:
         return None, ""
     worst = min(ratios, key=lambda name: ratios[name])
-    mean = math.exp(math.fsum(map(math.log, ratios.values())) / len(ratios))
-    return mean if bar.mean else ratios[worst], worst if len(ratios) > 1 else ""
+    return ratios[worst], worst if len(ratios) > 1 else ""
 
 
 # --- the process that measures one part
@@ -156,7 +147,6 @@ class NotHere(Exception):
 
 
 def arrays(results: Any) -> list[Any]:
-    """NumPy's views of an array or of several, of any library."""
     several = results if isinstance(results, list | tuple) else (results,)
     return [np.asarray(x.detach() if hasattr(x, "detach") else x) for x in several]
 
@@ -246,20 +236,11 @@ def measure(work: Work, clock: Clock, quick: bool) -> Item:
         enough = rounds >= least and time.perf_counter() - start >= seconds
         return enough and all(turn.second_best <= 1.01 * turn.best for turn in everybody)
 
-    rounds = run_rounds(everybody, seconds=patience, least=least, until=settled)
-    slowest_first = sorted(zip(turns, work.forms, strict=True), key=lambda pair: -pair[0].best)
-    seconds_of_limit = {
-        name: min(turn.best * amount / piece.amount for piece, turn in zip(pieces, loops[name], strict=True))
-        for name, (amount, pieces) in work.limits.items()
-    }
-    return dataclasses.replace(
-        work.item,
-        costs={form.contender: turn.best for turn, form in slowest_first},  # a contender's fastest form comes last
-        floors=seconds_of_limit,
-        statements={form.contender: form.code for _, form in slowest_first},
-        notes=notes,
-        rounds=rounds,
-    )
+    run_rounds(everybody, seconds=patience, least=least, until=settled)
+    costs = {form.contender: min(t.best for t in turns if t.name == form.contender) for form in work.forms}
+    for name, (amount, pieces) in work.limits.items():
+        costs[name] = min(turn.best * amount / p.amount for p, turn in zip(pieces, loops[name], strict=True))
+    return dataclasses.replace(work.item, costs=costs, notes=notes)
 
 
 def main(parts: Mapping[str, Callable[[bool], Iterable[Work]]]) -> None:
@@ -315,7 +296,6 @@ class PeerResults:
     items: tuple[Item, ...] = ()
     absent: tuple[Failure, ...] = ()
     failures: tuple[Failure, ...] = ()
-    quick: bool = False
     interrupted: bool = False
     datetime: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
@@ -370,7 +350,7 @@ def run_peers(
             found["failure"].append(Failure(at, how_it_ended))
     items, absent, failures, environments = map(tuple, found.values())
     here = environments[-1] if environments else None
-    return PeerResults(here, items, absent, failures, quick, status is None)
+    return PeerResults(here, items, absent, failures, status is None)
 
 
 # --- tables
@@ -389,39 +369,28 @@ def report(results: PeerResults) -> Iterator[RenderableType]:
 
 
 def markdown(results: PeerResults, command: str) -> str:
-    """The same as a Markdown document, with the lines of Python that were timed."""
+    """The same as a Markdown document."""
     lines = [f"# loopnest next to its peers\n\nMade by `{command}` at {results.datetime}.\n"]
     if results.environment:
         lines += [f"- {line}" for line in about(results.environment, HOW).plain.strip().splitlines()]
-    statements = (
-        (TITLES[item.part], name, f"`{code}`") for item in results.items for name, code in item.statements.items()
-    )
-    timed = _table("What was timed", ["work", "contender", "statement"], sorted(dict.fromkeys(statements)))
-    return "\n".join([*lines, *tables(results), *timed]).rstrip() + "\n"
+    return "\n".join([*lines, *tables(results)]).rstrip() + "\n"
 
 
 def tables(results: PeerResults) -> Iterator[str]:
     """Lines of Markdown: a table for each part and unit, the verdicts on the bars, and remarks."""
-    groups: dict[tuple[str, str], list[Item]] = {}
-    for item in results.items:
-        groups.setdefault((item.part, item.unit), []).append(item)
-    for items in groups.values():
+    parts = groups(results.items, lambda item: (item.part, item.unit))
+    for items in parts.values():
         yield from _figures(items)
     bars = []
-    for bar in (bar for bar in BARS if bar.part in {part for part, _ in groups}):
+    for bar in (bar for bar in BARS if bar.part in {part for part, _ in parts}):
         ratio, lowest = judge(bar, results.items)
         verdict = "not measured" if ratio is None else "met" if ratio >= bar.least else "not met"
-        against = f"{bar.against}, mean" if bar.mean else bar.against
         work = ", ".join((TITLES[bar.part], *bar.tags))
-        bars.append([work, against, f"≥ {bar.least:.2f}", _ratio(ratio), verdict, lowest])
+        bars.append([work, bar.against, f"≥ {bar.least:.2f}", _ratio(ratio), verdict, lowest])
     yield from _table("The bars", ["work", "against", "bar", "figure", "", "lowest at"], bars)
     yield from (f"- not measured: {absent.name}: {absent.message}" for absent in results.absent)
-    notes: dict[tuple[str, str], list[str]] = {}
     for item in results.items:
-        for name, note in item.notes.items():
-            notes.setdefault((item.part, name), []).append(f"{item.name}: {note}")
-    for (part, name), (first, *more) in notes.items():
-        yield f"- {TITLES[part]}: {name}: {first}" + (f", and {len(more)} more" if more else "")
+        yield from (f"- {TITLES[item.part]}, {item.name}: {name}: {note}" for name, note in item.notes.items())
     yield from (f"- failed: {failure.name}: {failure.message}" for failure in results.failures)
     if results.interrupted:
         yield "- interrupted: the tables hold what was measured until then"
@@ -429,17 +398,17 @@ def tables(results: PeerResults) -> Iterator[str]:
 
 def _figures(items: Sequence[Item]) -> Iterator[str]:
     """One row an item: all figures, then our speed as a multiple of the best peer's and as a share of the limits."""
+    order = (OURS, *PEERS)
     names = list(dict.fromkeys(name for item in items for name in item.costs))
-    names.sort(key=lambda name: (OURS, *PEERS, name).index(name))
-    limits = list(dict.fromkeys(name for item in items for name in item.floors))
-    against = [*(["best peer"] if any(item.ratio("best peer") for item in items) else []), *limits]
+    names.sort(key=lambda name: order.index(name) if name in order else len(order) + (name in LIMITS))
+    against = ["best peer"] if any(item.ratio("best peer") for item in items) else []
+    against += [name for name in names if name in LIMITS]
     rows = []
     for item in items:
-        costs = {**item.costs, **item.floors}
-        figures = [_figure(item, costs[name]) if name in costs else "" for name in (*names, *limits)]
+        figures = [_figure(item, item.costs[name]) if name in item.costs else "" for name in names]
         rows.append([item.name, *figures, *(_ratio(item.ratio(name)) for name in against)])
     ratios = ["times peer" if name == "best peer" else f"of {name}" for name in against]
-    yield from _table(f"{TITLES[items[0].part]}, {items[0].unit}", ["", *names, *limits, *ratios], rows)
+    yield from _table(f"{TITLES[items[0].part]}, {items[0].unit}", ["", *names, *ratios], rows)
 
 
 def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -15,6 +16,9 @@ from ..output.text import duration, three_digits, times
 from ..timing.environment import Environment
 from . import explain
 from .records import Record, Results
+
+Item = TypeVar("Item")
+Key = TypeVar("Key")
 
 COMPUTE_BOUND = 2.0
 """Operations a byte from which a study has GFLOP/s first; below, the memory decides, and it has GB/s first."""
@@ -263,9 +267,9 @@ def _not_run(results: Results) -> Iterator[Text]:
             yield Text(f"  {study}: {', '.join(sorted(impls))}", style="dim")
 
 
-def groups(records: Iterable[Record], key: Callable[[Record], str]) -> dict[str, list[Record]]:
+def groups(records: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
     """The records with the same key together, in the order in which the keys first appear."""
-    groups: dict[str, list[Record]] = {}
+    groups: dict[Key, list[Item]] = {}
     for record in records:
         groups.setdefault(key(record), []).append(record)
     return groups
