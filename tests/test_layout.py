@@ -144,7 +144,7 @@ def test_the_terminals_picture_has_the_order_and_the_misses_side_by_side_in_80_c
     text = printed(*picture(walk("matmul", "ijk")))
     assert max(map(len, text.splitlines())) <= 80
     assert re.search(r"0  1  2  3  4  5  6  7 +0  8 16 24 32 40 48 56 +0  1  2  3  4  5  6  7", text)
-    assert "misses: none" in text
+    assert "misses:  none  every time" in text
     assert "b misses the most" in text
 
 
@@ -158,10 +158,10 @@ def ikj(n):
 @pytest.mark.parametrize("colours", [None, "truecolor"])
 def test_pictures_of_any_size_keep_to_the_width(n, width, colours):
     walked = ikj(n)
-    text = printed(*picture(walked, width, coloured=colours is not None), width=width, color_system=colours)
+    text = printed(*picture(walked, width), width=width, color_system=colours)
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     assert max(map(len, plain.splitlines())) <= width
-    assert plain.count("a (C)") == 2
+    assert plain.count("a (C)") == (2 if n < 20 or width >= 80 else 0)
 
 
 def test_colours_separate_the_first_from_the_last_and_hits_from_misses():
@@ -284,8 +284,7 @@ class Benchmark:
         target()
 
 
-def test_a_measured_records_json_has_the_traffic(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_a_measured_records_json_has_the_traffic():
     bench = Bench(Plan(seconds=1e-6, patience=1.0))
     workload = next(w for w in ln.transpose.contract.workloads if w.name == "square-64")
     benchmark = Benchmark()
@@ -295,8 +294,7 @@ def test_a_measured_records_json_has_the_traffic(monkeypatch, tmp_path):
     assert again == made
 
 
-def test_the_block_sizes_that_are_timed_are_those_that_are_replayed(monkeypatch, tmp_path):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+def test_the_block_sizes_that_are_timed_are_those_that_are_replayed():
     bench = Bench(Plan(seconds=1e-6, patience=1.0))
     workload = next(w for w in ln.matmul.contract.workloads if w.name == "square-64")
     k = ln.matmul["cpp.blocked"]

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from .options import failures, need_matplotlib, output_file
-from .progress import console, say
+from .progress import console, say, show
 
 
 @click.command("layout")
@@ -34,9 +34,7 @@ def command(operation: str, variant: str | None, size: int, svg_file: Path | Non
 
     with failures(ValueError):
         walked = walk(operation, variant, cache=replace(TOY, size=size), **options)
-    out = console()
-    for part in picture(walked, out.width, coloured=out.color_system is not None):
-        out.print(part)
+    show(picture(walked, console().width))
     if svg_file is not None:
         svg_file.write_text(picture_svg(walked), encoding="utf-8")
         say(f"written: {svg_file}")

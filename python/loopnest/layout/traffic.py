@@ -18,27 +18,20 @@ write back (csrc/measure/cache_simulator.hpp). docs/layouts.md lists what that l
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
-import hashlib
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 
 from .. import _core
 from .._core import isa
 from ..arrays import Array
-from ..backends.user_cache import cache_directory
 from ..machine.measure import caches as machine_caches
 from ..machine.records import MEMORY
 from ..operation import Implementation
-from ..output.files import save_json
 
 OPERANDS = {"matmul": ("a", "b", "c"), "transpose": ("a", "out"), "sum": ("a", "sum"), "add": ("a", "b", "c")}
 """The rungs' parameters: the inputs, then the result."""
@@ -177,20 +170,13 @@ def estimate(
     """The traffic of a warm call, found with about `most` simulated accesses; None where that is not enough.
 
     A call that is too large is replayed in part: some turns of its outermost loop, which all do the same, on the whole
-    operands' memory. `how` then says which part. Results are kept in the user's cache directory.
+    operands' memory. `how` then says which part.
     """
     try:
         replay = Replay.of(implementation, inputs, caches, stream, **options)
     except (ValueError, TypeError):
         return None
-    kept = cache_directory() / "traffic" / f"{replay.key(most)}.json"
-    with contextlib.suppress(OSError, msgspec.DecodeError):
-        return msgspec.json.decode(kept.read_bytes(), type=Traffic | None)
-    found = replay.within(most)
-    with contextlib.suppress(OSError):  # a cache directory that cannot be written costs time, and nothing else
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        save_json(msgspec.to_builtins(found), kept)
-    return found
+    return replay.within(most)
 
 
 # --- how a call is cut into parts
@@ -262,7 +248,7 @@ class Replay:
 
     def run(self, operands: Sequence[Array] | None = None) -> Traffic:
         """The whole call, or the part of it on these views of the operands."""
-        found, asked, written_back, _ = self._run(self.operands if operands is None else operands, record=False)
+        found, asked, written_back, _ = self._run(operands or self.operands, record=False)
         names = OPERANDS[self.stream.operation]
         used = dict(enumerate(names)) | {
             FIRST_SCRATCH + n: name for n, name in enumerate(SCRATCH) if found[FIRST_SCRATCH + n].any()
@@ -282,13 +268,6 @@ class Replay:
     def _run(self, operands: Sequence[Array], record: bool) -> tuple[Array, list[int], list[int], Array]:
         loops, views, memory = self.stream, list(operands), list(self.operands)
         return self._simulator.run(loops.operation, loops.variant, isa(), views, memory, loops.blocks, record)
-
-    def key(self, most: int) -> str:
-        """A name for the result: a hash of all that it depends on, the extension's build included."""
-        extension = os.stat(Path(_core.__file__ or ""))
-        layouts = [(x.shape, x.strides) for x in self.operands]
-        facts = self.stream, isa(), layouts, self.caches, most, extension.st_size, extension.st_mtime_ns
-        return hashlib.sha256(repr(facts).encode()).hexdigest()[:24]
 
     def within(self, most: int) -> Traffic | None:
         """The traffic of a warm call, with about `most` simulated accesses; None where that is not enough."""

@@ -19,7 +19,7 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -86,14 +86,19 @@ class Step:
     miss: bool
 
 
-@dataclass(frozen=True)
-class Grid:
+class Grid(NamedTuple):
     """For each element of an operand: when it was first touched (0 is the operand's first element; -1: never), how
     often it was touched, and how often its line was not there."""
 
     first: Array
     touched: Array
     missed: Array
+
+    def cells(self, title: str) -> dict[tuple[int, int], tuple[int, float]]:
+        """By row and column of the touched elements: a number, and its place on the scale of SCALES from 0 to 1."""
+        numbers = self.missed if title == "misses" else self.first
+        shares = numbers / (np.maximum(self.touched, 1) if title == "misses" else max(int(self.first.max()), 1))
+        return {(int(i), int(j)): (int(numbers[i, j]), float(shares[i, j])) for i, j in np.argwhere(self.touched > 0)}
 
 
 @dataclass(frozen=True)
@@ -125,6 +130,11 @@ class Walk:
     def about_cache(self) -> str:
         lines, elements = self.cache.size // self.cache.line, self.cache.line // ITEM
         return f"a cache of {lines} lines of {elements} elements, {self.cache.ways} ways, empty at first"
+
+    @property
+    def drawn(self) -> list[Operand]:
+        """The operands that are drawn: not the single number that is sum's result."""
+        return [x for x in self.operands if x.rows * x.cols > 1] or list(self.operands)
 
     def grid(self, operand: Operand) -> Grid:
         shape = operand.rows, operand.cols
@@ -237,7 +247,7 @@ def _steps(accesses: Array, operands: Sequence[Operand], cache: CacheLevel) -> I
         yield Step(x.name, tuple(at for at in touched if at is not None), write, miss)
 
 
-# --- what is drawn of each operand: two grids of numbers, each with a scale of colours
+# --- two pictures of each operand, each with a scale of colours
 
 LARGEST_NUMBERED = 12
 """The side of the largest matrix whose elements have room for a number in the SVG."""
@@ -248,47 +258,29 @@ SCALES: Mapping[str, tuple[tuple[Colour, ...], str, str]] = {
 }
 
 
-def cells(grid: Grid, title: str) -> dict[tuple[int, int], tuple[int, float]]:
-    """By row and column of the touched elements: a number, and its place on the scale from 0 to 1."""
-    numbers = grid.missed if title == "misses" else grid.first
-    shares = numbers / (np.maximum(grid.touched, 1) if title == "misses" else max(int(grid.first.max()), 1))
-    return {(int(i), int(j)): (int(numbers[i, j]), float(shares[i, j])) for i, j in np.argwhere(grid.touched > 0)}
-
-
-def matrices(walked: Walk) -> list[Operand]:
-    """The operands that are drawn: not the single number that is sum's result."""
-    return [x for x in walked.operands if x.rows * x.cols > 1] or list(walked.operands)
-
-
 # --- in the terminal
 
-SIGNS = ".:-=+*#%@"
 
-
-def picture(walked: Walk, width: int = 80, coloured: bool = True) -> Iterator[RenderableType]:
-    """The picture as rich renderables: for each operand the order of the first touches, and the misses.
-
-    Without colours, elements too small for a number have a sign, from "." at the low end of the scale to "@".
-    """
+def picture(walked: Walk, width: int = 80) -> Iterator[RenderableType]:
+    """The picture as rich renderables: for each operand the order of the first touches, and the misses."""
     from rich.columns import Columns
     from rich.table import Table
     from rich.text import Text
 
     yield Text(walked.title, style="bold")
     yield Text(f"{walked.about_cache}\n")
-    shown = matrices(walked)
-    digits, largest = len(str(walked.n * walked.n - 1)) + 1, max(x.cols for x in walked.operands)
-    numbered = len(shown) * (largest * digits + 2) <= width or largest * digits <= width // 2 - 2
-    for title, (stops, low, high) in SCALES.items():
-        legend = Text(f"{title}: {low} ")
-        legend.stylize("bold", 0, len(title) + 2)
-        for number, sign in enumerate(SIGNS):
-            colour = on_scale(stops, number / (len(SIGNS) - 1))
-            legend.append("  " if coloured else sign, style=f"on {colour}")
-        yield legend.append(f" {high}")
-        grids = [_text_grid(walked, x, title, digits if numbered else 2, numbered, coloured) for x in shown]
-        yield Columns(grids, padding=(0, 2))
-        yield Text()
+    digits = len(str(walked.n * walked.n - 1)) + 1
+    if max(x.cols for x in walked.operands) * digits > width:
+        yield Text(f"The matrices are too wide for {width} columns; --svg draws them.\n")
+    else:
+        for title, (stops, low, high) in SCALES.items():
+            legend = Text(f"{title}: ", style="bold")
+            for end, share in ((low, 0.0), (high, 1.0)):
+                colour = on_scale(stops, share)
+                legend.append(f" {end} ", style=f"{text_on(colour)} on {colour}")
+            yield legend
+            yield Columns([_text_grid(walked, x, title, digits) for x in walked.drawn], padding=(0, 2))
+            yield Text()
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("operand", "order", "touches", "misses", "of them", "main step in memory"):
         table.add_column(name, justify="left" if name in ("operand", "order") else "right", no_wrap=True)
@@ -300,17 +292,18 @@ def picture(walked: Walk, width: int = 80, coloured: bool = True) -> Iterator[Re
     yield Text(f"\n{walked.sentence()}", style="bold")
 
 
-def _text_grid(walked: Walk, x: Operand, title: str, cell_width: int, numbered: bool, coloured: bool) -> Text:
+def _text_grid(walked: Walk, x: Operand, title: str, digits: int) -> Text:
     from rich.text import Text
 
-    shown, text = cells(walked.grid(x), title), Text(f"{x.name} ({x.order})\n", no_wrap=True)
+    shown, text = walked.grid(x).cells(title), Text(f"{x.name} ({x.order})", no_wrap=True)
     for i, j in np.ndindex(x.rows, x.cols):
-        number, share = shown.get((i, j), ("", None))
-        sign = "" if coloured or share is None else SIGNS[round(share * (len(SIGNS) - 1))]
-        colour = on_scale(SCALES[title][0], share) if share is not None else ""
-        style = f"{'black' if text_on(colour) == '#000' else 'white'} on {colour}" if colour else "dim"
-        text.append(f"{number if numbered else sign:>{cell_width - 1}} ", style=style)
-        text.append("\n" if j + 1 == x.cols and i + 1 < x.rows else "")
+        text.append("\n" if j == 0 else "")
+        if (i, j) not in shown:
+            text.append(" " * digits)
+            continue
+        number, share = shown[i, j]
+        colour = on_scale(SCALES[title][0], share)
+        text.append(f"{number:>{digits - 1}} ", style=f"{text_on(colour)} on {colour}")
     return text
 
 
@@ -324,7 +317,7 @@ def picture_svg(walked: Walk) -> str:
     how often each misses.
     """
     side = 0.29 if walked.n <= LARGEST_NUMBERED else 3.5 / walked.n  # inches of an element
-    shown = matrices(walked)
+    shown = walked.drawn
     width, height = max(side * sum(x.cols for x in shown) + 1.3, 6.5), 2 * side * walked.n + 2.1
     picture = Picture(width, height, len(SCALES), len(shown), title=walked.title)
     with picture as axes:
@@ -343,7 +336,7 @@ def _draw(ax: Any, grid: Grid, title: str) -> None:
     """A field for each touched element, its number where there is room, and a line in the order of first touches."""
     from matplotlib.colors import to_rgb
 
-    shown, (rows, columns) = cells(grid, title), grid.first.shape
+    shown, (rows, columns) = grid.cells(title), grid.first.shape
     colours = np.ones((rows, columns, 3))
     for at, (number, share) in shown.items():
         colour = on_scale(SCALES[title][0], share)

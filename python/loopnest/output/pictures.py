@@ -67,13 +67,13 @@ def on_scale(stops: Sequence[Colour], share: float) -> str:
 
 
 def text_on(colour: str) -> str:
-    """Black or white, whichever reads better on a colour. Both are the same on dark and light pages.
+    """Black or white, whichever reads better on a colour. It is not the palette's white, which dark pages replace.
 
     >>> text_on("#2e8b57"), text_on("#fde725")
-    ('#fff', '#000')
+    ('#fefefe', '#000000')
     """
     red, green, blue = (int(colour[n : n + 2], 16) for n in (1, 3, 5))
-    return "#000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fff"
+    return "#000000" if 0.299 * red + 0.587 * green + 0.114 * blue > 140 else "#fefefe"
 
 
 def colour_of(impl: str) -> str:
