@@ -19,7 +19,6 @@ from dataclasses import dataclass
 from statistics import median
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from ..output.text import duration, three_digits
@@ -66,10 +65,6 @@ class Comparison:
         return tuple(change for change in self.changes if change.verdict == SLOWER)
 
     @property
-    def faster(self) -> tuple[Change, ...]:
-        return tuple(change for change in self.changes if change.verdict == FASTER)
-
-    @property
     def mean(self) -> float:
         """The geometric mean of the ratios."""
         return math.exp(sum(math.log(change.ratio.estimate) for change in self.changes) / len(self.changes))
@@ -82,7 +77,10 @@ def compare(old: Results, new: Results, *, threshold: float = 0.05) -> Compariso
 
     Raises ValueError where the runs have no benchmark in common.
     """
-    before, now = _by_key(old), _by_key(new)
+    before, now = (
+        {(r.suite, r.study, r.section, r.workload, r.impl, r.case, r.dtype): r for r in results.records}
+        for results in (old, new)
+    )
     both = [key for key in before if key in now]
     if not both:
         raise ValueError("the two runs have no benchmark in common: there is nothing to compare")
@@ -94,10 +92,6 @@ def compare(old: Results, new: Results, *, threshold: float = 0.05) -> Compariso
         warnings=tuple(_warnings(old, new, changes, threshold)),
         threshold=threshold,
     )
-
-
-def _by_key(results: Results) -> dict[tuple[str, ...], Record]:
-    return {(r.suite, r.study, r.section, r.workload, r.impl, r.case, r.dtype): r for r in results.records}
 
 
 def _change(old: Record, new: Record, threshold: float) -> Change:
@@ -163,42 +157,28 @@ def report(comparison: Comparison, width: int, everything: bool = False) -> Iter
         yield Text(f"warning: {warning}", style="yellow")
     shown = [change for change in comparison.changes if everything or change.verdict != UNCHANGED]
     if shown:
-        yield _table(shown, width)
+        table = table_like(width)
+        table.add_column("benchmark", overflow="fold", ratio=1)
+        for heading in ("old", "new", "time now", "95 % interval"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        table.add_column("", no_wrap=True)
+        for change in shown:
+            r = change.new
+            label = " · ".join(filter(None, (r.study, f"{r.impl} {r.case}".strip(), r.workload)))
+            medians = [duration(median(record.samples)) for record in (change.old, change.new)]
+            now, low, high = map(three_digits, (change.ratio.estimate, change.ratio.low, change.ratio.high))
+            mark, style = MARKS[change.verdict]
+            table.add_row(*map(Text, (label, *medians, f"{now}×", f"{low} – {high}")), Text(mark, style=style))
+        yield table
     for records, where in ((comparison.only_old, "old"), (comparison.only_new, "new")):
         if records:
             names = ", ".join(dict.fromkeys(f"{r.study} {r.impl}" for r in records[:3]))
-            more = ", …" if len(records) > 3 else ""
-            yield Text(f"only in the {where} run: {len(records)}, such as {names}{more}", style="dim")
-    count, slower, faster = len(comparison.changes), len(comparison.slower), len(comparison.faster)
+            yield Text(f"only in the {where} run: {len(records)}, such as {names}", style="dim")
+    verdicts = [change.verdict for change in comparison.changes]
+    slower, faster, unchanged = map(verdicts.count, (SLOWER, FASTER, UNCHANGED))
     yield Text.assemble(
-        f"{count} benchmark{'s' if count > 1 else ''}: ",
+        f"{len(verdicts)} benchmark{'s' if len(verdicts) > 1 else ''}: ",
         (f"{slower} slower", "bold red" if slower else ""),
-        f", {faster} faster, {count - slower - faster} unchanged, within {100 * comparison.threshold:g} % "
+        f", {faster} faster, {unchanged} unchanged, within {100 * comparison.threshold:g} % "
         f"or not resolved · all in the geometric mean {comparison.mean:.3f}× the time",
     )
-
-
-def _table(changes: Sequence[Change], width: int) -> Table:
-    roomy = width >= 110
-    table = table_like(width)
-    table.add_column("benchmark", overflow="fold", ratio=1)
-    headings = [*(["old", "new"] if roomy else []), "time now", "95 % interval", *(["best"] if roomy else [])]
-    for heading in headings:
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
-    for change in changes:
-        mark, style = MARKS[change.verdict]
-        medians = [duration(median(record.samples)) for record in (change.old, change.new)] if roomy else []
-        now, ends = f"{_ratio(change.ratio.estimate)}×", f"{_ratio(change.ratio.low)} – {_ratio(change.ratio.high)}"
-        best = [f"{_ratio(change.best)}×"] if roomy else []
-        table.add_row(*map(Text, (label(change.new), *medians, now, ends, *best)), Text(mark, style=style))
-    return table
-
-
-def _ratio(x: float) -> str:
-    return f"{x:.2f}" if 0.095 <= x < 9.995 else three_digits(x)
-
-
-def label(record: Record) -> str:
-    """A benchmark in words: its study, implementation, case and workload."""
-    return " · ".join(filter(None, (record.study, f"{record.impl} {record.case}".strip(), record.workload)))

@@ -301,8 +301,7 @@ class PeerResults:
 
 
 def child_environment(threads: int, variables: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a process that measures: a number of threads for every library, and nothing that makes OpenBLAS
-    use another processor's kernels."""
+    """The variables of a process that measures: threads for each library, OpenBLAS with this processor's kernels."""
     libraries = (f"{name}_NUM_THREADS" for name in ("OPENBLAS", "MKL", "OMP", "NUMBA", "LOOPNEST"))
     counts = dict.fromkeys((*libraries, "VECLIB_MAXIMUM_THREADS"), str(threads))
     xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
@@ -319,38 +318,33 @@ def run_peers(
     """Compare loopnest with its peers in these parts; what was measured until the end or Ctrl-C.
 
     quick     fewer sizes, each for a shorter time
-    on_event  is called with ("start", the number of parts), ("running", a part), ("at", a piece of work), and what
-              becomes an item, absent or failure
+    on_event  is called with ("start", the number of parts), ("running", a part), ("at", a piece of work)
     """
-    types = {"item": Item, "absent": Failure, "failure": Failure, "environment": Environment}
-    found: dict[str, list[Any]] = {kind: [] for kind in types}
+    found: dict[str, list[Any]] = {kind: [] for kind in ("item", "absent", "failure", "environment")}
     at = ""
+    status: int | None = 0
 
     def take(kind: str, content: Any) -> None:
         nonlocal at
         on_event(kind, content)
         if kind == "at":
             at = content
-            return
-        converted: Any = msgspec.convert(content, types[kind])
-        if converted not in found[kind]:
-            found[kind].append(converted)
+        elif content not in found[kind]:
+            found[kind].append(content)
 
     on_event("start", len(parts))
-    status: int | None = 0
     for part in parts:
         at = part
         on_event("running", part)
         command = [str(suites_folder() / "bench_peers.py"), part, *(["--quick"] if quick else [])]
-        variables = child_environment(THREADS.get(part, 1), os.environ)
-        status, how_it_ended = run_reporting(command, variables, take)
+        status, how_it_ended = run_reporting(command, child_environment(THREADS.get(part, 1), os.environ), take)
         if status is None:
             break
         if status:
-            found["failure"].append(Failure(at, how_it_ended))
-    items, absent, failures, environments = map(tuple, found.values())
-    here = environments[-1] if environments else None
-    return PeerResults(here, items, absent, failures, status is None)
+            found["failure"].append({"name": at, "message": how_it_ended})
+    items, absent, failures, environments = found.values()
+    results = {"items": items, "absent": absent, "failures": failures, "interrupted": status is None}
+    return msgspec.convert({**results, "environment": environments[-1] if environments else None}, PeerResults)
 
 
 # --- tables
@@ -370,10 +364,9 @@ def report(results: PeerResults) -> Iterator[RenderableType]:
 
 def markdown(results: PeerResults, command: str) -> str:
     """The same as a Markdown document."""
-    lines = [f"# loopnest next to its peers\n\nMade by `{command}` at {results.datetime}.\n"]
-    if results.environment:
-        lines += [f"- {line}" for line in about(results.environment, HOW).plain.strip().splitlines()]
-    return "\n".join([*lines, *tables(results)]).rstrip() + "\n"
+    taken_on = about(results.environment, HOW).plain.strip().splitlines() if results.environment else []
+    made = f"# loopnest next to its peers\n\nMade by `{command}` at {results.datetime}.\n"
+    return "\n".join([made, *(f"- {line}" for line in taken_on), *tables(results)]).rstrip() + "\n"
 
 
 def tables(results: PeerResults) -> Iterator[str]:
@@ -405,7 +398,9 @@ def _figures(items: Sequence[Item]) -> Iterator[str]:
     against += [name for name in names if name in LIMITS]
     rows = []
     for item in items:
-        figures = [_figure(item, item.costs[name]) if name in item.costs else "" for name in names]
+        rate = item.unit.endswith("/s")
+        seconds = [item.costs.get(name) for name in names]
+        figures = [three_digits(item.amount / s / 1e9 if rate else s / item.amount * 1e9) if s else "" for s in seconds]
         rows.append([item.name, *figures, *(_ratio(item.ratio(name)) for name in against)])
     ratios = ["times peer" if name == "best peer" else f"of {name}" for name in against]
     yield from _table(f"{TITLES[items[0].part]}, {items[0].unit}", ["", *names, *ratios], rows)
@@ -416,10 +411,6 @@ def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> It
         right = ["---", *["---" if "work" in head else "---:"] * (len(head) - 1)]
         cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, right, *rows)]
         yield from (f"## {title}", "", *(f"| {' | '.join(row)} |" for row in cells), "")
-
-
-def _figure(item: Item, seconds: float) -> str:
-    return three_digits(item.amount / seconds / 1e9 if item.unit.endswith("/s") else seconds / item.amount * 1e9)
 
 
 def _ratio(ratio: float | None) -> str:
