@@ -21,22 +21,19 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest.backends.compiler import shortened
-from loopnest.check import check, starters, tables
+from loopnest.check import check, rank, starters, tables
 from loopnest.check.explain import EXPLANATIONS
-from loopnest.check.faults import FAULTS, OUTCOMES, TRICKS
 from loopnest.check.kernel import Kernel
 from loopnest.check.probes import fresh, probe_of
 from loopnest.check.race import MEASURED_NOW, Contender, NotRaced
-from loopnest.check.rank import rank
 from loopnest.check.rearrange import near_by_projection, problem_of
-from loopnest.check.records import Refusal
+from loopnest.check.records import FAULTS, OUTCOMES, TRICKS, Refusal
 from loopnest.cli import main
 from loopnest.machine.card import card as machine_card
 from loopnest.process.host import Host
 from loopnest.process.session import ProcessLimits
-from loopnest.verify import with_arrays
-from loopnest.verify.c_signature import bound_to, c_forms, defined
-from loopnest.verify.signature import PythonForm, SignatureError, plan
+from loopnest.verify import Case, with_arrays
+from loopnest.verify.signature import PythonForm, SignatureError, bound_to, c_forms, defined, plan
 from rich.console import Console
 
 pytestmark = [
@@ -484,16 +481,13 @@ def test_every_call_has_values_of_its_own(judged, tmp_path):
 
 
 def test_a_right_kernel_is_placed_on_the_ladder(judged):
-    verdict = judged(c(""), "mine.c", seconds=0.3, against="cpp.packed")
+    verdict = judged(c(""), "mine.c", seconds=0.3)
     assert verdict.accepted
     pace = verdict.timing
-    assert pace.against == "cpp.packed"
-    assert pace.ratio is None or pace.ratio.high < 1  # None where the machine is so busy that rounds are few
-    best = {race.name: race.best for race in pace.races}
-    assert best["it"] > best["cpp.packed"]
+    assert len({race.name for race in pace.races}) > 1
     assert re.search(r"\d ± [\d.]+ % of the limit", verdict.sentence)
     assert pace.above is not None
-    assert verdict.next_steps[0].command == f"loopnest show matmul {pace.above}"
+    assert f"loopnest show matmul {pace.above}" in verdict.next_steps[0]
     assert 0 < pace.round_trip < 0.1
 
 
@@ -621,6 +615,9 @@ def test_a_verdict_becomes_json(judged):
 # --- the commands
 
 
+STARTERS = sorted(file.stem for file in starters.TEMPLATES.glob("*.cpp"))
+
+
 def run(*arguments):
     return CliRunner().invoke(main, [str(a) for a in arguments])
 
@@ -645,22 +642,15 @@ def test_a_folder_is_ranked_and_a_crash_spoils_nothing(tmp_path):
     )
     (tmp_path / "crash.py").write_text("import os\ndef matmul(a, b):\n    os.abort()\n")
     (tmp_path / "_left_out.py").write_text("raise ValueError\n")
-    ranking = rank(tmp_path, "matmul", seconds=0.2, time_limit=20)
-    assert [Path(v.file).name for v in ranking.verdicts] == ["fast.py", "slow.py", "crash.py"]
+    verdicts = rank(tmp_path, "matmul", seconds=0.2, time_limit=20)
+    assert [Path(v.file).name for v in verdicts] == ["fast.py", "slow.py", "crash.py"]
     console = Console(width=100, record=True, file=io.StringIO())
-    console.print(tables.ranking(ranking))
-    assert "2 of 3 are right, timed on square-" in console.export_text()
-    lines = tables.as_csv(ranking).splitlines()
-    assert lines[0].startswith("place,file,outcome,trick")
-    assert [line.split(",")[:3] for line in lines[1:]] == [
-        ["1", "fast.py", "right"],
-        ["2", "slow.py", "right"],
-        ["", "crash.py", "crashed"],
-    ]
+    console.print(tables.ranking(verdicts))
+    assert "2 of 3 are right" in console.export_text()
     (tmp_path / "slow.py").unlink()
     found = run("check", tmp_path, "--seconds", 0, "--dtype", "float32", "--json")
     assert found.exit_code == 0
-    assert [v["outcome"] for v in json.loads(found.stdout)["verdicts"]] == ["right", "crashed"]
+    assert [v["outcome"] for v in json.loads(found.stdout)] == ["right", "crashed"]
 
 
 def test_an_empty_folder_is_an_error(tmp_path):
@@ -670,23 +660,24 @@ def test_an_empty_folder_is_an_error(tmp_path):
 @pytest.mark.parametrize(
     ("operation", "lang"),
     [
-        *((name, "cpp") for name in starters.STARTERS),
-        *(pytest.param(name, "python", marks=pytest.mark.slow) for name in starters.STARTERS),
-        *(("matmul", "c"), ("tanh", "c"), ("gelu", "python")),
+        *((name, "cpp") for name in STARTERS),
+        *(pytest.param(name, "python", marks=pytest.mark.slow) for name in STARTERS),
+        *(("matmul", "c"), ("tanh", "c"), ("gelu", "python"), ("matmul", "cuda"), ("gelu", "cuda")),
     ],
 )
 def test_a_new_file_is_right(tmp_path, operation, lang):
-    file = starters.write_starter(operation, lang, tmp_path / f"mine{starters.SUFFIXES[lang]}")
+    file = tmp_path / f"mine{starters.SUFFIXES[lang]}"
+    file.write_text(starters.starter(operation, lang))
     verdict = check(file, operation, seconds=0, dtype=None if lang != "python" else "float32", time_limit=60)
     assert verdict.accepted, (verdict.sentence, file.read_text())
 
 
 @pytest.mark.slow
 def test_a_new_file_for_numba_and_one_in_double_are_right(tmp_path):
-    numba = starters.write_starter("matmul", "numba", tmp_path / "a.py")
-    assert "@njit" in numba.read_text()
+    numba, double = tmp_path / "a.py", tmp_path / "b.cpp"
+    numba.write_text(starters.starter("matmul", "numba"))
+    double.write_text(starters.starter("matmul", "cpp", "float64"))
     assert check(numba, "matmul", seconds=0, dtype="float32", time_limit=120).accepted
-    double = starters.write_starter("matmul", "cpp", tmp_path / "b.cpp", "float64")
     assert check(double, "matmul", seconds=0).dtypes == ("float64",)
 
 
@@ -767,10 +758,9 @@ def test_a_rung_that_ends_its_process_is_not_held_against_the_kernel(tmp_path):
 
 
 def test_a_probe_knows_what_is_right():
-    workload = ln.matmul.contract.workloads[0]
-    arguments = ln.matmul.contract.sample(workload, np.float32, fresh())
-    probe = probe_of(ln.matmul, arguments, workload, np.dtype(np.float32))
-    np.testing.assert_allclose(probe.exact[0], arguments.inputs[0].astype(float) @ arguments.inputs[1], rtol=1e-12)
+    probe = probe_of(Case.of(ln.matmul, np.dtype(np.float32), (5, 7, 3)))
+    a, b = probe.arguments.inputs
+    np.testing.assert_allclose(probe.exact[0], a.astype(float) @ b, rtol=1e-12)
 
 
 def test_a_kernel_that_waits_is_right_and_noted_to_wait(judged):
@@ -778,12 +768,6 @@ def test_a_kernel_that_waits_is_right_and_noted_to_wait(judged):
     verdict = judged(text, seconds=0.2, workload="square-64", dtype="float32")
     assert verdict.accepted
     assert any("it waits" in note for note in verdict.notes)
-
-
-def test_a_librarys_product_is_honest_and_noted(judged):
-    verdict = judged("import numpy as np\n\ndef matmul(a, b):\n    return np.matmul(a, b)\n")
-    assert verdict.accepted
-    assert "the product is a library's (line 4)" in verdict.notes
 
 
 def test_a_result_that_is_returned_and_not_put_into_out_is_refused(judged):

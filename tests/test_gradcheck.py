@@ -15,13 +15,13 @@ def softmax_backward(x, dy):
 
 
 @pytest.mark.parametrize("name", CHECKED)
-def test_the_labs_own_gradients_are_right_by_name_and_by_operation_and_are_far_within_the_tolerance(name):
-    for found in (ln.gradcheck(name), ln.gradcheck(ln.OPERATIONS[name], seed=3)):
-        assert found
-        assert found.passed
-        for checked in found.inputs:
-            assert checked.error < 0.01 * checked.tolerance
-            assert checked.wrong == 0
+def test_the_labs_own_gradients_are_right_and_far_within_the_tolerance(name):
+    found = ln.gradcheck(ln.OPERATIONS[name], seed=3)
+    assert found
+    assert found.passed
+    for checked in found.inputs:
+        assert checked.error < 0.01 * checked.tolerance
+        assert checked.wrong == 0
 
 
 @pytest.mark.parametrize("backend", ["python", "numpy", "numba", "cpp"])
@@ -79,19 +79,10 @@ def test_a_wrong_element_is_found_and_named():
     assert isinstance(caught.value, AssertionError)
 
 
-@pytest.mark.parametrize(
-    ("backward", "said"),
-    [
-        (lambda x, dy: -ln.tanh_backward(x, dy), "the sign is wrong"),
-        (lambda x, dy: 2 * ln.tanh_backward(x, dy), "the difference is 1/2 of the backward's"),
-        (lambda x, dy: ln.tanh_backward(x, dy) / 4, "the difference is 4 times the backward's"),
-        (lambda x, dy: np.full_like(x, np.nan), "is not finite"),
-    ],
-    ids=["sign", "twice", "a quarter", "NaN"],
-)
-def test_usual_mistakes_are_recognised(backward, said):
+@pytest.mark.parametrize("factor", [-1, 2, 1.001, np.nan])
+def test_a_gradient_that_is_off_by_a_factor_is_wrong(factor):
     x = np.random.default_rng(1).standard_normal(5)
-    assert said in str(ln.gradcheck(ln.tanh, x, backward=backward, raises=False))
+    assert not ln.gradcheck(ln.tanh, x, backward=lambda x, dy: factor * ln.tanh_backward(x, dy), raises=False)
 
 
 def test_at_a_kink_the_message_says_that_no_difference_can_judge():
@@ -120,17 +111,16 @@ def test_inputs_are_not_changed_and_integers_have_no_gradient():
 
 def test_what_cannot_be_checked_is_refused():
     x = np.ones(3)
-    refused(ValueError, lambda: ln.gradcheck("gelo"), "no operation is called 'gelo'", "gelu")
     refused(TypeError, lambda: ln.gradcheck(3, x), "op is 3", "expected an operation")
     refused(ValueError, lambda: ln.gradcheck(ln.softmax, x), "softmax has no backward", "expected backward=")
     refused(ValueError, lambda: ln.gradcheck(np.sin, x), "expected backward=")
-    refused(ValueError, lambda: ln.gradcheck(np.sin, backward=np.cos), "no inputs", "expected at least one array")
+    refused(TypeError, lambda: ln.gradcheck(np.sin, backward=np.cos), "of no dtype", "expected at least one array")
     refused(TypeError, lambda: ln.gradcheck(ln.gelu, [1, 2]), "int64", "expected at least one array of float64")
-    refused(TypeError, lambda: ln.gradcheck(ln.mse, x, x.astype(np.float32)), "float32 and float64", "one dtype")
+    refused(TypeError, lambda: ln.gradcheck(ln.mse, x, x.astype(np.float32)), "float64, float32", "only one of these")
     refused(ValueError, lambda: ln.gradcheck(ln.gelu, np.array([np.nan])), "input 0 holds NaN")
     wrong = lambda x, dy: dy[:2]  # noqa: E731
-    refused(ValueError, lambda: ln.gradcheck(np.sin, x, backward=wrong), "shape (2,)", "input of shape (3,)")
-    refused(ValueError, lambda: ln.gradcheck(np.sin, x, backward=lambda x, dy: (dy, dy)), "returned 2 gradients")
+    refused(ValueError, lambda: ln.gradcheck(np.sin, x, backward=wrong), "shapes [(2,)]", "expected [(3,)]")
+    refused(ValueError, lambda: ln.gradcheck(np.sin, x, backward=lambda x, dy: (dy, dy)), "shapes [(3,), (3,)]")
     refused(ValueError, lambda: ln.gradcheck(np.sin, x, backward=np.cos, impl="cpp"), "impl is 'cpp'")
 
 

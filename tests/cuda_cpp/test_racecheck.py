@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner
 from loopnest.backends.compiler import BuildError
 from loopnest.backends.cpp import csrc
-from loopnest.backends.cuda_source import CudaSourceError, LaunchSizes
+from loopnest.backends.cuda_source import CudaSourceError
 from loopnest.cli import main
-from loopnest.verify.racecheck import Racecheck, racecheck, report
+from loopnest.verify.racecheck import racecheck
 
 FILES = sorted(csrc().glob("*/cuda/*.cu"))
 
@@ -39,7 +39,7 @@ def test_there_are_files_and_barriers():
 @files
 def test_our_files_have_no_race(file):
     checked = racecheck(file)
-    assert checked.findings == (), "\n".join(report(checked))
+    assert checked.findings == (), "\n".join(finding.sentence for finding in checked.findings)
     blocks = [re.search(r"grid (\d+) x (\d+)", launch) for launch in checked.launches]
     assert all(int(found[1]) * int(found[2]) >= 2 for found in blocks), "two blocks are needed to race with each other"
 
@@ -47,7 +47,7 @@ def test_our_files_have_no_race(file):
 @files
 def test_our_files_touch_nothing_outside_of_their_arrays(file):
     checked = racecheck(file, bounds=True)
-    assert checked.findings == (), "\n".join(report(checked))
+    assert checked.findings == (), "\n".join(finding.sentence for finding in checked.findings)
 
 
 @pytest.mark.parametrize(("file", "number"), BARRIERS)
@@ -165,11 +165,13 @@ def test_a_thread_may_wait_for_another_by_atomics(tmp_path):
 
 
 def test_accesses_outside_of_arrays(tmp_path):
-    body = "__shared__ float part[64];\npart[threadIdx.x + 1] = 0;\nif (threadIdx.x == 0) y[n] = 0;"
-    findings = found(tmp_path, "one", body, bounds=True, sizes={"n": 20}, arrays={"y": "n"})
-    assert {finding.line for finding in findings} == {4, 5}
-    assert any("line 4: index 64 out of bounds" in finding.sentence for finding in findings)
-    assert any("line 5 writes 4 bytes 0 bytes after y's end" in finding.sentence for finding in findings)
+    body = "__shared__ float part[64];\npart[threadIdx.x + 1] = 0;\nif (threadIdx.x == 0) y[2 * n] = 0;"
+    file = tmp_path / "mine.cu"
+    file.write_text(f"// arrays: y=2*n\n{HEADS['one']}{body}\n}}\n")
+    findings = racecheck(file, bounds=True, sizes={"n": 10}).findings
+    assert {finding.line for finding in findings} == {5, 6}
+    assert any("line 5: index 64 out of bounds" in finding.sentence for finding in findings)
+    assert any("line 6 writes 4 bytes 0 bytes after y's end" in finding.sentence for finding in findings)
 
 
 def test_a_file_with_its_own_main_is_checked(tmp_path):
@@ -185,14 +187,6 @@ def test_a_crash_is_reported(tmp_path):
     assert finding.kind == "crash"
 
 
-def test_a_comment_sets_the_sizes_of_arrays(tmp_path):
-    file = tmp_path / "mine.cu"
-    head = "// arrays: y=2*n\n" + HEADS["one"]
-    file.write_text(head + "if (threadIdx.x < 2 * n) y[threadIdx.x] = 1;\nif (threadIdx.x == 0) y[2 * n] = 1;\n}\n")
-    (finding,) = racecheck(file, bounds=True, sizes={"n": 10}).findings
-    assert finding.line == 5
-
-
 # --- the command
 
 
@@ -200,10 +194,10 @@ def test_the_command_prints_findings_and_sets_its_exit_code(tmp_path):
     file = tmp_path / "mine.cu"
     body = "__shared__ float part[64];\npart[threadIdx.x] = x[0];\n{}\ny[threadIdx.x] = part[63 - threadIdx.x];\n}\n"
     file.write_text(HEADS["one"] + body.replace("{}", ""))
-    result = CliRunner().invoke(main, ["check", str(file), "--races", "--size", "n=70"])
+    result = CliRunner().invoke(main, ["check", str(file), "--races"])
     assert result.exit_code == 1
     assert "put one after line 4" in " ".join(result.output.split())
-    assert "simulated: f, grid 1 x 1 x 1, block 64 x 1 x 1, n = 70" in result.output
+    assert "simulated: f, grid 1 x 1 x 1, block 64 x 1 x 1, n = 21" in result.output
     result = CliRunner().invoke(main, ["check", str(file), "--races", "--json"])
     checked = json.loads(result.output)
     assert checked["simulated"] is True
@@ -213,19 +207,11 @@ def test_the_command_prints_findings_and_sets_its_exit_code(tmp_path):
     assert (result.exit_code, "no race" in result.output) == (0, True)
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--kernel", "g"], "has no __global__ function g; it has: f"),
-        (["--size", "n"], "'n', expected name=value"),
-    ],
-)
-def test_impossible_options_are_refused(tmp_path, arguments, message):
+def test_a_kernel_that_is_not_there_is_refused(tmp_path):
     file = tmp_path / "mine.cu"
     file.write_text(HEADS["one"] + "y[threadIdx.x] = 1;\n}\n")
-    result = CliRunner().invoke(main, ["check", str(file), "--races", *arguments])
-    assert result.exit_code == 2
-    assert message in result.output
+    with pytest.raises(CudaSourceError, match="has no __global__ function g; it has: f"):
+        racecheck(file, kernel="g")
 
 
 def test_files_that_cannot_be_run_are_refused(tmp_path):
@@ -235,16 +221,9 @@ def test_files_that_cannot_be_run_are_refused(tmp_path):
     file.write_text("__global__ void f(float* x) { x[0] = 1; }")
     with pytest.raises(CudaSourceError, match="// launch: grid="):
         racecheck(file)
-    file.write_text("struct S { int i; };\n__global__ void f(S s) { }")
+    file.write_text("struct S { int i; };\n// launch: grid=1 block=1\n__global__ void f(S s) { }")
     with pytest.raises(CudaSourceError, match="f's s is a S, expected pointers, numbers"):
-        racecheck(file, launch=LaunchSizes("1", "1"))
-    file.write_text("__global__ void f(float* x) { x[0] = nobody; }")
-    with pytest.raises(BuildError, match=r"mine\.cu:1"):
-        racecheck(file, launch=LaunchSizes("1", "1"))
-
-
-def test_a_report_in_words():
-    assert report(Racecheck("f.cu", ("f, grid 1 x 1 x 1, block 1 x 1 x 1",), ())) == [
-        "no race, no barrier that threads miss",
-        "simulated: f, grid 1 x 1 x 1, block 1 x 1 x 1",
-    ]
+        racecheck(file)
+    file.write_text("// launch: grid=1 block=1\n__global__ void f(float* x) { x[0] = nobody; }")
+    with pytest.raises(BuildError, match=r"mine\.cu:2"):
+        racecheck(file)

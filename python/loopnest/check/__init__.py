@@ -9,7 +9,7 @@ against the ladder, in a process of its own; out comes a verdict that names what
 ('wrong', 'ragged-edges')
 """
 
-from .judge import check
+from .judge import check, rank
 from .records import Verdict
 
-__all__ = ["Verdict", "check"]
+__all__ = ["Verdict", "check", "rank"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import difflib
 import inspect
 import re
@@ -14,17 +13,26 @@ from typing import Any
 import numpy as np
 
 from ..backends.compiler import FLAGS, Build, BuildError, NoCompilerError, compile_library, exported
+from ..backends.cuda_on_cpu import build_simulated
+from ..backends.cuda_source import CudaSourceError
 from ..backends.user_file import LANGUAGES, language
 from ..operation import Operation
 from ..process.host import Host
 from ..process.session import EndedError, ProcessLimits
-from ..verify import Case
-from ..verify.c_signature import CForm, CFunction, bound_to, c_forms, defined
-from ..verify.signature import PythonForm, SignatureError, python_form, python_forms
-from .ends import explained_end
-from .explain import refusal_of
+from ..verify.signature import (
+    CForm,
+    CFunction,
+    PythonForm,
+    SignatureError,
+    bound_to,
+    c_forms,
+    defined,
+    python_form,
+    python_forms,
+)
+from .explain import explained_end, refusal_of
 from .kernel import Kernel, Observation
-from .probes import FIRST, probe_of_case
+from .probes import FIRST
 from .records import Refusal
 
 CALL_SHARE, COMPILING_SHARE = 1 / 3, 0.8
@@ -38,11 +46,7 @@ FINITE = re.compile(r"(?:#|//|\*)\s*loopnest:\s*finite\b")
 
 
 class NotBuilt(Exception):
-    """A file that cannot be built or called: why, and as much of the kernel as there is."""
-
-    def __init__(self, kernel: Kernel, refusal: Refusal) -> None:
-        super().__init__(str(refusal))
-        self.kernel, self.refusal = kernel, refusal
+    """A file that cannot be built or called. Its arguments: as much of the kernel as there is, and the refusal."""
 
 
 def build(
@@ -81,19 +85,24 @@ def build(
             _simulate(kernel, source)
         else:
             _compile(kernel, source, flags, compiler)
-    except (Refusal, EndedError) as reason:
-        refusal = reason if isinstance(reason, Refusal) else explained_end(kernel, reason)
-        host.close()
-        raise NotBuilt(kernel, refusal) from None
+        return kernel
+    except Refusal as reason:
+        refusal = reason
+    except EndedError as error:
+        refusal = explained_end(kernel, error)
+    except NoCompilerError as error:
+        refusal = Refusal("not-judged", str(error))
+    except BuildError as error:
+        kernel.build = error.build
+        lines = error.build.messages.splitlines()
+        refusal = Refusal("does-not-build", f"it does not compile: {error.first}", None, *lines)
+    except CudaSourceError as error:
+        refusal = Refusal("no-function", str(error))
     except BaseException:
         host.close()
         raise
-    return kernel
-
-
-def names_of(operation: Operation) -> tuple[str, str]:
-    """What the function may be called: as the operation, or `tanh_kernel` where C has a function of that name."""
-    return operation.name, f"{operation.name}_kernel"
+    host.close()
+    raise NotBuilt(kernel, refusal)
 
 
 def _note_promises(kernel: Kernel, source: str) -> None:
@@ -112,14 +121,7 @@ def _note_promises(kernel: Kernel, source: str) -> None:
 
 
 def _compile(kernel: Kernel, source: str, flags: str, compiler: str | None) -> None:
-    try:
-        library = compile_library(kernel.file, kernel.language, flags, compiler, kernel.host.limits.call)
-    except NoCompilerError as error:
-        raise Refusal("not-judged", str(error)) from None
-    except BuildError as error:
-        kernel.build = error.build
-        lines = error.build.messages.splitlines()
-        raise Refusal("does-not-build", f"it does not compile: {error.first}", None, *lines) from None
+    library = compile_library(kernel.file, kernel.language, flags, compiler, kernel.host.limits.call)
     kernel.build, kernel.library = library.build, library.file
     names = exported(library.file)
     function = _function(kernel, source, names)
@@ -132,11 +134,16 @@ def _compile(kernel: Kernel, source: str, flags: str, compiler: str | None) -> N
 
 def _function(kernel: Kernel, source: str, others: Sequence[str]) -> CFunction:
     """The definition in the source. Raises Refusal, which lists the other functions, where there is none."""
-    for name in names_of(kernel.operation):
+    for name in _names(kernel):
         found = defined(source, name)
         if found is not None:
             return found
     raise _no_function(kernel, others)
+
+
+def _names(kernel: Kernel) -> tuple[str, str]:
+    """What the function may be called: as the operation, or `tanh_kernel` where C has a function of that name."""
+    return kernel.operation.name, f"{kernel.operation.name}_kernel"
 
 
 def _bind(kernel: Kernel, function: CFunction) -> None:
@@ -171,19 +178,9 @@ def _load(kernel: Kernel, symbol: str) -> None:
 
 def _simulate(kernel: Kernel, source: str) -> None:
     """CUDA C++ runs on the CPU, right and slowly: it is judged so, and never timed."""
-    from ..backends.cuda_on_cpu import build_simulated
-    from ..backends.cuda_source import CudaSourceError
-
     start = time.monotonic()
-    kernel.build = Build("cuda", "loopnest's simulator of CUDA on the CPU")
-    try:
-        simulated = build_simulated(kernel.file)
-    except BuildError as error:
-        lines = error.build.messages.splitlines()
-        raise Refusal("does-not-build", f"it does not compile: {error.first}", None, *lines) from None
-    except CudaSourceError as error:
-        raise Refusal("no-function", str(error)) from None
-    kernel.build = dataclasses.replace(kernel.build, seconds=time.monotonic() - start)
+    simulated = build_simulated(kernel.file)
+    kernel.build = Build("cuda", "loopnest's simulator of CUDA on the CPU", seconds=time.monotonic() - start)
     kernel.simulated, kernel.library = simulated, simulated.library
     function = _function(kernel, source, [k.name for k in simulated.kernels])
     if simulated.kernel(function.name).launch is None:
@@ -198,15 +195,20 @@ def _simulate(kernel: Kernel, source: str) -> None:
 
 
 def _import(kernel: Kernel) -> None:
-    start, host, names = time.monotonic(), kernel.host, names_of(kernel.operation)
+    start, host, names = time.monotonic(), kernel.host, _names(kernel)
     answer = host.load(kernel.key, {"kind": "python", "file": str(kernel.file.resolve()), "names": names})
     kernel.build = Build("python", seconds=time.monotonic() - start)
     if "problem" in answer:
         raise _import_refusal(kernel.file.name, answer["problem"])
     if not answer["found"]:
         raise _no_function(kernel, answer["functions"])
+    signature = None
+    if answer["parameters"] is not None:
+        kinds, defaults = vars(inspect.Parameter), (inspect.Parameter.empty, None)
+        parameters = [inspect.Parameter(n, kinds[kind], default=defaults[o]) for n, kind, o in answer["parameters"]]
+        signature = inspect.Signature(parameters)
     try:
-        kernel.form = python_form(kernel.operation, _signature(answer["parameters"]))
+        kernel.form = python_form(kernel.operation, signature)
     except SignatureError as error:
         raise Refusal("wrong-signature", str(error)) from None
     kernel.uses = tuple(answer["modules"])
@@ -215,24 +217,14 @@ def _import(kernel: Kernel) -> None:
     _call_once(kernel)
 
 
-def _signature(parameters: list[tuple[str, str, bool]] | None) -> inspect.Signature | None:
-    """From each parameter's name, kind, and whether it has a default."""
-    if parameters is None:
-        return None
-    kinds, defaults = vars(inspect.Parameter), (inspect.Parameter.empty, None)
-    found = [inspect.Parameter(n, kinds[kind], default=defaults[optional]) for n, kind, optional in parameters]
-    return inspect.Signature(found)
-
-
 def _call_once(kernel: Kernel) -> None:
     """Find out whether it wants NumPy's arrays or torch's tensors, and whether it takes each dtype."""
 
     def first_call(dtype: np.dtype[Any]) -> Observation:
         """Raises Refusal where the result is wrong; an exception may be an honest way to decline."""
-        probe = probe_of_case(Case.of(kernel.operation, dtype, FIRST[0]))
-        seen = kernel.observe(probe, phase="its first call")
+        seen = kernel.try_sizes(dtype, FIRST[0], phase="its first call")
         if seen.reply.problem is None and not seen.right:
-            raise refusal_of(kernel, seen)
+            raise refusal_of(seen)
         return seen
 
     kernel.host.live().ask({"do": "watch"})
@@ -252,21 +244,19 @@ def _call_once(kernel: Kernel) -> None:
 
 def _import_refusal(file: str, problem: Mapping[str, Any]) -> Refusal:
     kind, text, line = problem["kind"], problem["text"], problem.get("line")
-    code = [f"  {problem['code']}"] if problem.get("code") else []
-    where = f"{file}:{line}" if line else file
+    outcome, trick = "does-not-build", None
     if kind == "MemoryError":
-        return Refusal(
-            "out-of-memory", f"{where}: it took more memory than the limit when it was imported", None, *code
-        )
-    if kind == "SystemExit":
-        return Refusal("crashed", f"{where}: it ended its process when it was imported", "leaves-the-process", *code)
-    if kind in ("SyntaxError", "IndentationError", "TabError"):
+        outcome, text = "out-of-memory", "it took more memory than the limit when it was imported"
+    elif kind == "SystemExit":
+        outcome, trick, text = "crashed", "leaves-the-process", "it ended its process when it was imported"
+    elif kind in ("SyntaxError", "IndentationError", "TabError"):
         text = f"{kind}: {text}"
     elif kind == "ModuleNotFoundError" and problem.get("module"):
         text += f": pip install {problem['module'].partition('.')[0]}"
     elif kind not in ("ImportError", "ModuleNotFoundError"):
         text = f"it raised {kind} when it was imported: {text}"
-    return Refusal("does-not-build", f"{where}: {text}", None, *code)
+    where, code = f"{file}:{line}" if line else file, [f"  {problem['code']}"] if problem.get("code") else []
+    return Refusal(outcome, f"{where}: {text}", trick, *code)
 
 
 def _no_function(kernel: Kernel, functions: Sequence[str]) -> Refusal:

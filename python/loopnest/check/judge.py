@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 
 from ..arrays import FLOATS
 from ..backends.compiler import FLAGS
-from ..backends.user_file import language
+from ..backends.user_file import LANGUAGES, language
 from ..machine.records import MachineCard
 from ..operation import Operation
 from ..operations import OPERATIONS
@@ -22,7 +24,7 @@ from ..timing.interval import Interval
 from .build import NotBuilt, build
 from .kernel import Kernel
 from .race import NotRaced, ladder_of, race
-from .records import Advice, Checked, Findings, Placing, Refusal, Verdict
+from .records import Checked, Findings, Placing, Refusal, Verdict
 from .verify import OnEvent, verify
 
 SHOWN_LINES, SHOWN_COLUMNS = 8, 200
@@ -33,7 +35,6 @@ def check(
     file: Path | str,
     operation: str | Operation,
     *,
-    against: str | None = None,
     dtype: Any = None,
     flags: str = FLAGS,
     compiler: str | None = None,
@@ -49,20 +50,18 @@ def check(
 
     file          Python with a function of the operation's name, C, C++ or CUDA C++: docs/check.md has the forms
     operation     its name, or the operation
-    against       the id of a rung to compare it with, besides those that it lies between
     dtype         float32 or float64; both where it is None, as far as the file takes both
     flags         for the compiler
     compiler      its name or path; one that is here where it is None
     time_limit    seconds in all; a call, the import and the compiler may each take a third of it
     memory_limit  bytes that the submission may take
     seconds       of the timing; 0 for none
-    workload      the name of the workload that it is timed on; those that fit the time where it is None
+    workload      the workload's name; the largest that fits the time where it is None
     threads       for libraries and rungs
     card          the machine's limits; the kept machine card where it is None
     on_event      is called with ("at", what is done now)
 
-    Returns the Verdict. Raises ValueError for arguments that cannot be: a file that is not there, an operation or a
-    rung that is unknown.
+    Returns the Verdict. Raises ValueError for arguments that cannot be: a file that is not there, an unknown operation.
     """
     start, path = time.monotonic(), Path(file)
     if isinstance(operation, str) and operation not in OPERATIONS:
@@ -76,8 +75,6 @@ def check(
     dtypes = FLOATS if dtype is None else (np.dtype(dtype),)
     if not set(dtypes) <= set(FLOATS):
         raise ValueError(f"check: dtype is {dtypes[0]}, expected float32 or float64")
-    if against is not None:
-        checked[against]  # raises UnknownImplementationError, a LookupError
     workloads = {w.name: w for w in checked.contract.workloads}
     if workload is not None and workload not in workloads:
         raise ValueError(f"check: {unknown(f'workload of {checked.name}', workload, workloads)}")
@@ -87,7 +84,8 @@ def check(
     try:
         kernel = build(path, checked, dtypes=dtypes, flags=flags, compiler=compiler, **limits)
     except NotBuilt as error:
-        return _verdict(error.kernel, start, Findings(Checked(error.kernel.calls), refusal=error.refusal))
+        kernel, refusal = error.args
+        return _verdict(kernel, start, Findings(Checked(), refusal=refusal))
     placing, not_raced = None, ""
     with kernel:
         findings = verify(kernel, seconds=seconds, on_event=on_event)
@@ -95,8 +93,7 @@ def check(
             on_event("at", "timing")
             chosen = workloads[workload] if workload else None
             try:
-                ladder = ladder_of(checked, threads)
-                placing = race(kernel, ladder, seconds=seconds, against=against, workload=chosen, card=card)
+                placing = race(kernel, ladder_of(checked, threads), seconds=seconds, workload=chosen, card=card)
             except Refusal as refusal:
                 findings = dataclasses.replace(findings, refusal=refusal)
             except NotRaced as reason:
@@ -104,16 +101,47 @@ def check(
     return _verdict(kernel, start, findings, placing, not_raced)
 
 
+def rank(
+    folder: Path | str,
+    operation: str | Operation,
+    *,
+    on_verdict: Callable[[Path, Verdict], None] = lambda file, verdict: None,
+    **options: Any,
+) -> list[Verdict]:
+    """Judge every Python, C, C++ and CUDA C++ file of a folder; `options` are those of `check`.
+
+    Each has a process of its own, so that one that crashes or hangs spoils no other's verdict. The right ones come
+    first, by what part of the machine's limit they reach; then the others by their outcome. With the option `workload`
+    all are timed on the same one.
+
+    Raises ValueError where there is no such folder, or no such file in it.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise ValueError(f"rank: {path} is no folder")
+    files = sorted(f for f in path.iterdir() if language(f) and not f.name.startswith(("_", ".")))
+    if not files:
+        raise ValueError(f"rank: {path} has no submissions: expected names that end in one of {', '.join(LANGUAGES)}")
+    verdicts = []
+    for file in files:
+        verdicts.append(check(file, operation, **options))
+        on_verdict(file, verdicts[-1])
+
+    def place(v: Verdict) -> tuple[Any, ...]:
+        own = v.timing.own if v.timing else None
+        return not v.accepted, own is None, -own.limit / own.best if own else 0.0, v.outcome, v.trick or "", v.file
+
+    return sorted(verdicts, key=place)
+
+
 def _verdict(
     kernel: Kernel, start: float, findings: Findings, placing: Placing | None = None, not_raced: str = ""
 ) -> Verdict:
     """The verdict, made of what was found. The kernel's process has ended."""
-    refusal, advice = findings.refusal, tuple[Advice, ...]()
+    refusal, advice = findings.refusal, tuple[str, ...]()
     sentence = refusal.text if refusal else f"{kernel.operation.name} in {kernel.file.name} is right"
     if placing:
-        loop = _hot_loop(kernel)
-        placing = dataclasses.replace(placing, sentence=_sentence(placing, loop))
-        sentence, advice = placing.sentence, _advice(kernel, placing, loop)
+        sentence, advice = _how_fast(kernel, placing)
     notes = [*kernel.notes, *findings.notes, *(placing.notes if placing else ()), *([not_raced] if not_raced else [])]
     return Verdict(
         kernel.operation.name,
@@ -146,25 +174,36 @@ def _shown(output: bytes, printed: int) -> str:
 # --- how fast, and what next
 
 
-def _sentence(placing: Placing, loop: tuple[str, str] | None) -> str:
-    """`between cpp.blocked and cpp.packed: 61 ± 2 % of the limit, bound by loads`."""
-    own = placing.own[-1]
-    sentence = "right"
+def _how_fast(kernel: Kernel, placing: Placing) -> tuple[str, tuple[str, ...]]:
+    """`between cpp.blocked and cpp.packed: 61 ± 2 % of the limit, bound by loads`; and what to try next."""
+    own, sentence, advice = placing.own, "right", list[str]()
     if placing.same_as:
         sentence = f"as fast as {placing.same_as}"
     elif placing.below and placing.above:
         sentence = f"between {placing.below} and {placing.above}"
     elif placing.above:
         sentence = f"slower than {placing.above}, the slowest rung that it was compared with"
-    elif placing.below:
-        sentence = f"faster than {placing.below}, the fastest rung that it was compared with"
+    else:
+        sentence = (
+            f"faster than {placing.below}, the fastest rung that it was compared with" if placing.below else "right"
+        )
     if own.share is not None:
         sentence += f": {per_cent(own.share)} of the limit"
-    if loop:
-        sentence += f", bound by {loop[0]}"
+    if placing.above:
+        rung = kernel.operation[placing.above]
+        advice.append(f"{rung.id}: {rung.headline}\nloopnest show {kernel.operation.name} {rung.id}")
+    loop = None
+    if kernel.library is not None:
+        with contextlib.suppress(Exception):  # no capstone, another format: the rest of the verdict stands without it
+            from ..inspect import diagnose
+
+            loop = diagnose(kernel.library, kernel.symbol or kernel.operation.name)
+    if loop and loop.bound:
+        sentence += f", bound by {loop.bound.name}"
+        advice.append(f"its hot loop: {loop.bound.sentence}")
     elif own.share is not None and own.share.estimate > 0.5:
         sentence += ", bound by " + ("arithmetic" if own.bound == "flops" else f"{own.bound}'s bandwidth")
-    return sentence
+    return sentence, tuple(advice)
 
 
 def per_cent(share: Interval) -> str:
@@ -176,29 +215,3 @@ def per_cent(share: Interval) -> str:
     value, half = 100 * share.estimate, 100 * share.reach(share.estimate)
     digits = 0 if value >= 10 and half >= 0.5 else min(6, max(0, -math.floor(math.log10(max(half, 1e-9)))))
     return f"{value:.{digits}f} ± {half:.{digits}f} %"
-
-
-def _hot_loop(kernel: Kernel) -> tuple[str, str] | None:
-    """What bounds the compiled kernel's hot loop, and a sentence about it, where the machine code can be read."""
-    if kernel.library is None:
-        return None
-    try:
-        from ..inspect import diagnose
-
-        loop = diagnose(kernel.library, kernel.symbol or kernel.operation.name)
-    except Exception:  # no capstone, another format: the rest of the verdict stands without it
-        return None
-    return (loop.bound.name, loop.bound.sentence) if loop is not None and loop.bound is not None else None
-
-
-def _advice(kernel: Kernel, placing: Placing, loop: tuple[str, str] | None) -> tuple[Advice, ...]:
-    """What to try: the lesson of the next rung up, and what the hot loop waits for."""
-    steps, name = [], kernel.operation.name
-    if placing.above:
-        rung = kernel.operation[placing.above]
-        steps.append(Advice(f"{rung.id}: {rung.headline}", f"loopnest show {name} {rung.id}"))
-    elif placing.below:
-        steps.append(Advice("it is at the top of the ladder", f"loopnest duel {name} {placing.below} {kernel.file}"))
-    if loop:
-        steps.append(Advice(f"its hot loop: {loop[1]}"))
-    return tuple(steps)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,17 +17,39 @@ from ..numerics import strassen_bound, unit_roundoff
 from ..operation import Operation
 from ..process.host import Host
 from ..process.session import Reply, Session
-from ..verify import POISON, bits, compare, count_unwritten
-from ..verify.c_signature import CForm
-from ..verify.signature import Parameter, PythonForm, plan
-from .probes import Arrays, Probe
+from ..verify import POISON, Case, bits, compare, count_unwritten, wrong_elements
+from ..verify.signature import CForm, Parameter, PythonForm, plan
+from .probes import Arrays, Probe, probe_of
 
 CANARY = 0xA5
-MARGIN = 4096
-"""Bytes next to a result that are looked at for writes, on the side where no guard page is."""
+MARGIN = 4096  # Bytes next to a result that are looked at for writes, on the side where no guard page is
+DEVICE_ALIGNMENT = 256  # The alignment of GPU memory, in bytes
 
-DEVICE_ALIGNMENT = 256
-"""The alignment of GPU memory, in bytes."""
+
+def rms(x: np.ndarray[Any, Any]) -> float:
+    """The root of the mean square."""
+    if not x.size:
+        return 0.0
+    with np.errstate(all="ignore"):
+        return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
+
+
+class WrongResult(NamedTuple):
+    """A result that is not within its bound: which one, a mask of its wrong elements, itself, and what is exact."""
+
+    number: int
+    mask: np.ndarray[Any, Any]
+    result: np.ndarray[Any, Any]
+    exact: np.ndarray[Any, Any]
+
+    @property
+    def difference(self) -> np.ndarray[Any, Any]:
+        return np.asarray(np.asarray(self.result, self.exact.dtype) - self.exact)
+
+    @property
+    def error(self) -> float:
+        """By root mean squares, as a share of the result's size."""
+        return rms(self.difference) / (rms(self.exact) or 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +62,7 @@ class Observation:
     problems  what is wrong, in words; nothing where all is right
     """
 
+    kernel: Kernel
     probe: Probe
     reply: Reply
     results: Arrays = ()
@@ -54,6 +78,33 @@ class Observation:
     def raised(self) -> bool:
         """Whether the call raised an exception, which may be an honest way to decline."""
         return self.reply.problem is not None and not self.reply.problem.get("returned")
+
+    @functools.cached_property
+    def wrong(self) -> list[WrongResult]:
+        if not self.results:
+            return []
+        compared = zip(self.results, self.probe.exact, self.kernel.bound(self.probe), strict=True)
+        found = [WrongResult(i, wrong_elements(r, e, b), r, e) for i, (r, e, b) in enumerate(compared)]
+        return [w for w in found if w.mask.any()]
+
+    def near(self, result: Any, other: Any, number: int = 0) -> bool:
+        """Whether a result is this other thing instead of what it should be, within some bounds."""
+        if other.shape != result.shape:
+            return False
+        bound = self.kernel.bound(self.probe)[number]
+        with np.errstate(all="ignore"):
+            slack = 4 * np.max(np.where(np.isfinite(bound), bound, 0), initial=0.0)
+            error = np.abs(np.asarray(result, other.dtype) - other)
+            return bool(np.all((error <= slack) | (np.isnan(other) & np.isnan(result))))
+
+    def all_near(self, results: Arrays, others: Any) -> bool:
+        """The same of several results."""
+        pairs = zip(results, others, strict=True)
+        return all(self.near(r, np.asarray(other), i) for i, (r, other) in enumerate(pairs))
+
+    def again(self, **facts: Any) -> Observation:
+        """A call of the same kind with other values."""
+        return self.kernel.observe(self.probe.renewed(**facts))
 
 
 class Placed(NamedTuple):
@@ -146,6 +197,10 @@ class Kernel:
         """
         return self.judged(probe, self.call(probe, phase, fill), fill)
 
+    def try_sizes(self, dtype: np.dtype[Any], lengths: Sequence[int], *, phase: str = "") -> Observation:
+        """A call whose axes have these lengths in turn."""
+        return self.observe(probe_of(Case.of(self.operation, dtype, lengths)), phase=phase)
+
     def call(self, probe: Probe, phase: str = "", fill: str = "poison") -> Reply:
         """Make one call; what it left is in `results`, and still to be judged."""
         session = self.host.live()
@@ -158,7 +213,7 @@ class Kernel:
         """Hold what the last call left to the contract."""
         results, unwritten, problems = self.results(probe), 0, []
         if reply.problem is not None:
-            return Observation(probe, reply, tuple(r.copy() for r in results))
+            return Observation(self, probe, reply, tuple(r.copy() for r in results))
         for number, (result, exact, allowed) in enumerate(zip(results, probe.exact, self.bound(probe), strict=True)):
             if reply.one and number:
                 break  # the result that `out` takes is the first in the contract's order
@@ -173,7 +228,7 @@ class Kernel:
             problems.append(f"{unwritten} elements of the result were never written")
         problems += self._changed_inputs(probe)
         kept = tuple(r.copy() for r in results) if problems else ()
-        return Observation(probe, reply, kept, unwritten, outside, tuple(problems))
+        return Observation(self, probe, reply, kept, unwritten, outside, tuple(problems))
 
     def results(self, probe: Probe) -> list[np.ndarray[Any, Any]]:
         """The results of the last call as they lie in shared memory now, in the contract's order."""
@@ -186,12 +241,12 @@ class Kernel:
 
     def bound(self, probe: Probe) -> Arrays:
         """How far results may be off: as the contract says, or as the file states of Strassen's algorithm."""
-        if not self.strassen or min(probe.workload.shape.values()) <= self.strassen:
+        if not self.strassen or min(probe.shape.values()) <= self.strassen:
             return probe.bound
         a, b = probe.views
         with np.errstate(all="ignore"):
             size = float(np.abs(a).max(initial=0)) * float(np.abs(b).max(initial=0))
-            allowed = strassen_bound(max(probe.workload.shape.values()), self.strassen)
+            allowed = strassen_bound(max(probe.shape.values()), self.strassen)
         return (probe.bound[0] + allowed * unit_roundoff(probe.dtype) * size,)
 
     def _placed(self, *roles: str) -> Iterator[tuple[Placed, Any]]:
@@ -275,7 +330,7 @@ class Kernel:
         }
 
     def _c_call(self, probe: Probe) -> dict[str, Any]:
-        form, sizes, values = self.form, probe.workload.shape, list[tuple[str, Any]]()
+        form, sizes, values = self.form, probe.shape, list[tuple[str, Any]]()
         assert isinstance(form, CForm)
         for kind, what, c_type in form.arguments:
             value: Any

@@ -3,99 +3,33 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import itertools
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from ..arrays import FLOATS
 from ..numerics import unit_roundoff
 from ..operation import Arguments
 from ..process.child.system import ALLOCATED, FREED
-from ..verify import POISON, Case, arrays_in, bits, with_arrays, wrong_elements
+from ..verify import POISON, arrays_in, bits, with_arrays
 from ..verify.signature import plan
-from .kernel import Kernel, Observation
-from .probes import Arrays, Probe, probe_of, probe_of_case
+from .kernel import Observation, rms
+from .probes import probe_of
 
 Array = np.ndarray[Any, Any]
 
 Explanation = tuple[str, ...] | None
-"""A name from faults.py and the details, or None where it is something else."""
-
-
-class WrongResult(NamedTuple):
-    """A result that is not within its bound: which one, a mask of its wrong elements, itself, and what is exact."""
-
-    number: int
-    mask: Array
-    result: Array
-    exact: Array
-
-    @property
-    def difference(self) -> Array:
-        return np.asarray(self.result, self.exact.dtype) - self.exact
-
-    @property
-    def error(self) -> float:
-        """By root mean squares, as a share of the result's size."""
-        return _rms(self.difference) / (_rms(self.exact) or 1.0)
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """A wrong call, and the kernel, for further calls."""
-
-    kernel: Kernel
-    seen: Observation
-
-    @property
-    def probe(self) -> Probe:
-        return self.seen.probe
-
-    @functools.cached_property
-    def wrong(self) -> list[WrongResult]:
-        if not self.seen.results:  # they are kept of wrong calls only
-            return []
-        compared = zip(self.seen.results, self.probe.exact, self.kernel.bound(self.probe), strict=True)
-        found = [WrongResult(i, wrong_elements(r, e, b), r, e) for i, (r, e, b) in enumerate(compared)]
-        return [w for w in found if w.mask.any()]
-
-    def near(self, result: Array, other: Any, number: int = 0) -> bool:
-        """Whether a result is this other thing instead of what it should be, within some bounds."""
-        if other.shape != result.shape:
-            return False
-        bound = self.kernel.bound(self.probe)[number]
-        with np.errstate(all="ignore"):
-            slack = 4 * np.max(np.where(np.isfinite(bound), bound, 0), initial=0.0)
-            error = np.abs(np.asarray(result, other.dtype) - other)
-            return bool(np.all((error <= slack) | (np.isnan(other) & np.isnan(result))))
-
-    def all_near(self, results: Arrays, others: Any) -> bool:
-        """The same of several results."""
-        pairs = zip(results, others, strict=True)
-        return all(self.near(r, np.asarray(other), i) for i, (r, other) in enumerate(pairs))
-
-    def again(self, **facts: Any) -> Observation:
-        """A call of the same kind with other values."""
-        return self.kernel.observe(self.probe.renewed(**facts))
-
-
-def _rms(x: Array) -> float:
-    with np.errstate(all="ignore"):
-        return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64))))) if x.size else 0.0
+"""A name from faults.toml and the details, or None where it is something else."""
 
 
 # --- everywhere the same
 
 
-def own_memory(evidence: Evidence) -> Explanation:
+def own_memory(call: Observation) -> Explanation:
     """Bytes that memory is filled with when it is allocated or freed: nobody has written there since."""
     count = total = 0
-    for wrong in evidence.wrong:
+    for wrong in call.wrong:
         found = wrong.result[wrong.mask].view(np.uint8).reshape(-1, wrong.result.itemsize)
         count += int(np.count_nonzero((found == ALLOCATED).all(axis=1) | (found == FREED).all(axis=1)))
         total += len(found)
@@ -104,22 +38,22 @@ def own_memory(evidence: Evidence) -> Explanation:
     return None
 
 
-def constant(evidence: Evidence) -> Explanation:
+def constant(call: Observation) -> Explanation:
     """All zeros, all NaN."""
-    results = [w.result for w in evidence.wrong]
+    results = [w.result for w in call.wrong]
     if results and all(r.size > 1 and not r.any() for r in results):
         return ("all-zeros",)
-    if results and evidence.probe.kind != "special" and all(np.isnan(r).all() for r in results):
+    if results and call.probe.kind != "special" and all(np.isnan(r).all() for r in results):
         if any((bits(r) == POISON[r.dtype]).all() for r in results):
             return "unwritten", "all of the result is as it was before the call"
         return ("all-nan",)
     return None
 
 
-def one_of_several(evidence: Evidence) -> Explanation:
+def one_of_several(call: Observation) -> Explanation:
     """Some results are wrong where the others are right."""
-    seen, wrong = evidence.seen, [w.number for w in evidence.wrong]
-    names = [p.name for p in plan(evidence.kernel.operation).of("result") if p.number in wrong]
+    seen, wrong = call, [w.number for w in call.wrong]
+    names = [p.name for p in plan(call.kernel.operation).of("result") if p.number in wrong]
     if len(wrong) == len(seen.results) or not names or seen.unwritten == sum(r.size for r in seen.results):
         return None
     return "sum-left-out", f"wrong: {', '.join(names)}"
@@ -128,17 +62,17 @@ def one_of_several(evidence: Evidence) -> Explanation:
 # --- another formula
 
 
-def other_formula(evidence: Evidence) -> Explanation:
+def other_formula(call: Observation) -> Explanation:
     """Transposed, a term too few, a bias left out: each is computed, and compared with what came."""
-    if len(evidence.wrong) != 1:
+    if len(call.wrong) != 1:
         return None
-    number, _, result, exact = evidence.wrong[0]
-    for name, text, other in _formulas(evidence, result, exact):
-        if evidence.near(result, other, number):
+    number, _, result, exact = call.wrong[0]
+    for name, text, other in _formulas(call, result, exact):
+        if call.near(result, other, number):
             return (name, text) if text else (name,)
-    calls, least = [evidence.seen], 1e-4
+    calls, least = [call], 1e-4
     if result.size <= 3:  # few elements: is it the same factor for other values too? Rounding alone may look like one
-        calls, least = [evidence.seen, *(evidence.again() for _ in range(4))], 0.01
+        calls, least = [call, *(call.again() for _ in range(4))], 0.01
     ratios: list[float] = []
     for seen in calls:
         if seen.right or not seen.results:
@@ -149,14 +83,14 @@ def other_formula(evidence: Evidence) -> Explanation:
     factor = float(np.median(ratios)) if len(ratios) > 3 else 0.0
     if not factor or abs(factor - 1) < least or np.max(np.abs(np.array(ratios) / factor - 1)) > 1e-3:
         return None
-    axes = [f", which is {axis}" for axis, n in evidence.probe.workload.shape.items() if abs(n / factor - 1) < 1e-3]
+    axes = [f", which is {axis}" for axis, n in call.probe.shape.items() if abs(n / factor - 1) < 1e-3]
     return "scaled", f"by {factor:.6g}{axes[0] if axes else ''}"
 
 
-def _formulas(evidence: Evidence, result: Array, exact: Array) -> Iterator[tuple[str, str, Array]]:
+def _formulas(call: Observation, result: Array, exact: Array) -> Iterator[tuple[str, str, Array]]:
     """What a kernel may have computed instead: a name, how that is seen, and the result."""
-    if evidence.kernel.operation.name in ("matmul", "linear"):
-        a, b, *rest = (np.asarray(x, np.float64) for x in evidence.probe.views)
+    if call.kernel.operation.name in ("matmul", "linear"):
+        a, b, *rest = (np.asarray(x, np.float64) for x in call.probe.views)
         bias = rest[0] if rest else 0.0
         (m, k), n = a.shape, b.shape[1]
         if rest:
@@ -174,18 +108,15 @@ def _formulas(evidence: Evidence, result: Array, exact: Array) -> Iterator[tuple
         yield "transposed", "its elements lie as in the transposed result", exact.T.reshape(exact.shape)
 
 
-def option(evidence: Evidence) -> Explanation:
+def option(call: Observation) -> Explanation:
     """Another form of the operation, or the same form whatever the option says."""
-    case, contract = evidence.probe.case, evidence.kernel.operation.contract
-    if case is None:
-        return None
+    case, contract = call.probe.case, call.kernel.operation.contract
     if case.variation:
-        plain = probe_of_case(dataclasses.replace(case, variation=None))
-        right = evidence.kernel.observe(plain).right
+        right = call.kernel.observe(probe_of(dataclasses.replace(case, variation=None))).right
         return ("option-ignored", f"it is wrong with {case.variation}") if right else None
     for name, change in contract.variations.items():
-        other = change(evidence.probe.arguments)
-        if evidence.all_near(evidence.seen.results, contract.reference(*other.inputs, **other.options)):
+        other = change(call.probe.arguments)
+        if call.all_near(call.results, contract.reference(*other.inputs, **other.options)):
             return "other-form", f"it computes the form {name}"
     return None
 
@@ -193,17 +124,16 @@ def option(evidence: Evidence) -> Explanation:
 # --- rows and columns
 
 
-def edges(evidence: Evidence) -> Explanation:
+def edges(call: Observation) -> Explanation:
     """A row, a column, or what is beyond the last full tile."""
-    mask: Array = max((w.mask for w in evidence.wrong), key=lambda mask: mask.ndim, default=np.zeros(0, bool))
+    mask: Array = max((w.mask for w in call.wrong), key=lambda mask: mask.ndim, default=np.zeros(0, bool))
     if mask.ndim == 1 and mask.size > 1 and mask[-1] and not mask[: mask.size // 2].any():
         return "ragged-edges", f"the last {np.count_nonzero(mask)} elements are wrong"
     if mask.ndim != 2:
         return None
     edge = _edge(mask)
     if edge:
-        case = Case.of(evidence.kernel.operation, evidence.probe.dtype, (12,))
-        other = Evidence(evidence.kernel, evidence.kernel.observe(probe_of_case(case)))
+        other = call.kernel.try_sizes(call.probe.dtype, (12,))
         if any(_edge(w.mask) == edge for w in other.wrong):
             return (edge,)
         return "ragged-edges", f"wrong in the {edge.replace('-', ' ')}, for some sizes"
@@ -231,57 +161,30 @@ def _from_on(wrong: Array) -> int:
 
 # --- fewer bits
 
-FORMATS = {"bfloat16": 8, "float16": 11, "TF32": 11, "float32": 24}
-"""Bits of the significand, the leading one too, of formats that numbers may have been put into."""
-
+FORMATS = {"bfloat16": 8, "float16 or TF32": 11, "float32": 24}  # bits of the significand, the leading one too
 LINEAR = ("dot", "sum", "add", "matmul", "linear")
 
 
-def precision(evidence: Evidence) -> Explanation:
-    """Has it computed with fewer bits? Inputs of fewer bits have another exact result: is it this one?"""
-    wrong, u = evidence.wrong, unit_roundoff(evidence.probe.dtype)
-    if not wrong or evidence.probe.kind == "special":
+def precision(call: Observation) -> Explanation:
+    """Has it computed with fewer bits? Then nearly all elements are wrong, by an error that grows with the inputs."""
+    wrong, u = call.wrong, unit_roundoff(call.probe.dtype)
+    if not wrong or call.probe.kind == "special":
         return None
     worst = max(w.error for w in wrong)
-    peak = max(float(np.max(np.abs(w.difference))) / (_rms(w.exact) or 1) for w in wrong)
+    peak = max(float(np.max(np.abs(w.difference))) / (rms(w.exact) or 1) for w in wrong)
     if not (worst <= 0.05 and peak <= 0.1):
         return None
     size = f"the error is {worst:.1e} of the result, by root mean squares"
-    for (name, significand), how in itertools.product(FORMATS.items(), ("rounded", "cut off")):
-        if 2.0**-significand > 4 * u and _is_result_of(evidence, significand, how):
-            return "lower-precision", size, f"it is the result for inputs {how} to {name}, of {significand} bits"
     share = min(np.count_nonzero(w.mask) / w.mask.size for w in wrong)
-    linear = evidence.kernel.operation.name in LINEAR
+    linear = call.kernel.operation.name in LINEAR
     many = linear or all(w.mask.size > 16 for w in wrong)
-    if many and share > 0.4 and worst > 8 * u and (not linear or _scales(evidence, worst)):
+    grows = True
+    if linear and share > 0.4 and worst > 8 * u:  # a constant does not; half precision has room for a factor of 8
+        larger = [(x * 8).astype(x.dtype) for x in arrays_in(call.probe.arguments.inputs)]
+        arguments = Arguments(with_arrays(call.probe.arguments.inputs, larger), call.probe.arguments.options)
+        seen = call.kernel.observe(probe_of(call.probe.case, arguments=arguments))
+        grows = max((w.error for w in seen.wrong), default=0.0) > 0.2 * worst
+    if many and share > 0.4 and worst > 8 * u and grows:
         nearest = min(FORMATS, key=lambda name: abs(math.log2(worst) + FORMATS[name]))
         return "lower-precision", size, f"as of {nearest}, of {FORMATS[nearest]} bits"
     return ("rounding", size) if worst < 1e-3 else None
-
-
-def _is_result_of(evidence: Evidence, significand: int, how: str) -> bool:
-    """Whether the result is far nearer to the result for inputs of fewer bits than to the exact one."""
-
-    def shortened(x: Array) -> Array:
-        if x.dtype not in FLOATS:
-            return x
-        fraction, exponent = np.frexp(x)
-        whole = (np.rint if how == "rounded" else np.trunc)(fraction * 2.0**significand)
-        return np.asarray(np.ldexp(whole / 2.0**significand, exponent), x.dtype)
-
-    given, contract = evidence.probe.arguments, evidence.kernel.operation.contract
-    with np.errstate(all="ignore"):
-        inputs = with_arrays(given.inputs, map(shortened, arrays_in(given.inputs)))
-        other = contract.reference(*inputs, **given.options)
-    pairs = ((w, w._replace(exact=np.asarray(other[w.number], w.exact.dtype))) for w in evidence.wrong)
-    return all(shorter.error < 0.1 * w.error for w, shorter in pairs)
-
-
-def _scales(evidence: Evidence, worst: float) -> bool:
-    """Whether the error grows with the inputs, as a rounding error does and a constant does not. By a factor that half
-    precision has room for."""
-    kernel, probe = evidence.kernel, evidence.probe
-    larger = [(x * 8).astype(x.dtype) for x in arrays_in(probe.arguments.inputs)]
-    arguments = Arguments(with_arrays(probe.arguments.inputs, larger), probe.arguments.options)
-    seen = kernel.observe(probe_of(kernel.operation, arguments, probe.workload, probe.dtype))
-    return max((w.error for w in Evidence(kernel, seen).wrong), default=0.0) > 0.2 * worst

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from ..operation import Arguments, Operation, Workload
+from ..operation import Arguments, Operation
 from ..verify import (
     Case,
     exact_and_bound,
@@ -27,9 +26,7 @@ Arrays = tuple[np.ndarray[Any, Any], ...]
 FIRST = ((19, 17, 22, 13), (32, 32, 32, 32), (35, 33, 34, 31))
 """Lengths of the first cases. A fault is easier to name where sizes are uneven and larger than a tile."""
 
-REPEATED = (16, 33, 64)
-"""Lengths at which new values come in the same arrays, several times in a row."""
-
+REPEATED = (16, 33, 64)  # Lengths at which new values come in the same arrays, several times in a row
 MOST_BYTES = 1 << 25
 """Bytes of the arrays of a large case. Exact results and bounds in higher precision take ten times as much."""
 
@@ -49,64 +46,46 @@ class Probe:
 
     views   the inputs' arrays, in their layouts; memory  for each the bytes from its first element to its last
     scalars the numbers that kernels get next to the arrays
-    at_end  whether arrays end where memory ends, or begin where it begins
     kind    "sizes", "again", "layouts", "special", "deterministic", "large" or "timed"
+    at_end  whether arrays end where memory ends, or begin where it begins
     """
 
-    operation: Operation
-    workload: Workload
-    dtype: np.dtype[Any]
+    case: Case
     arguments: Arguments
     views: Arrays
     memory: Arrays
     scalars: tuple[Any, ...]
     exact: Arrays
     bound: Arrays
-    at_end: bool = True
-    text: str = ""
-    kind: str = "sizes"
-    case: Case | None = None
+    kind: str
+    at_end: bool
 
     def __str__(self) -> str:
-        return self.text or f"{self.dtype}, {' '.join(f'{a}={n}' for a, n in self.workload.shape.items())}"
+        return str(self.case)
 
-    def renewed(self, **facts: Any) -> Probe:
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.case.dtype
+
+    @property
+    def shape(self) -> dict[str, int]:
+        """The lengths of the axes."""
+        return dict(self.case.sizes)
+
+    def renewed(self, *, at_end: bool | None = None) -> Probe:
         """The same call with other values."""
-        if self.case is not None:
-            made = probe_of_case(self.case, self.kind, at_end=self.at_end)
-        else:
-            arguments = self.operation.contract.sample(self.workload, self.dtype, fresh())
-            made = probe_of(
-                self.operation, arguments, self.workload, self.dtype, at_end=self.at_end, text=self.text, kind=self.kind
-            )
-        return dataclasses.replace(made, **facts) if facts else made
+        return probe_of(self.case, self.kind, at_end=self.at_end if at_end is None else at_end)
 
 
-def probe_of(
-    operation: Operation,
-    arguments: Arguments,
-    workload: Workload,
-    dtype: np.dtype[Any],
-    *,
-    layouts: Sequence[str] = ("in C order",),
-    **facts: Any,
-) -> Probe:
-    """A probe of these values, laid out in memory so."""
-    contract = operation.contract
-    laid_out = lay_out(arguments, layouts, contract.updates)
+def probe_of(case: Case, kind: str = "sizes", *, at_end: bool = True, arguments: Arguments | None = None) -> Probe:
+    """A probe of these values, or of values that were never there before, laid out in memory as the case says."""
+    contract, arguments = case.operation.contract, arguments or case.arguments(fresh())
+    laid_out = lay_out(arguments, case.layouts, contract.updates)
     views = tuple(view for _, view in laid_out)
     placed = Arguments(with_arrays(arguments.inputs, views), arguments.options)
     exact, bound = exact_and_bound(contract, placed.inputs, placed.options)
     memory = tuple(_span(base, view) for base, view in laid_out)
-    numbers = scalars(operation, placed)
-    return Probe(operation, workload, dtype, placed, views, memory, numbers, exact, bound, **facts)
-
-
-def probe_of_case(case: Case, kind: str = "sizes", *, at_end: bool = True) -> Probe:
-    """A case of verify with values that were never there before."""
-    workload = Workload("case", dict(case.sizes))
-    facts: dict[str, Any] = {"layouts": case.layouts, "at_end": at_end, "text": str(case), "kind": kind, "case": case}
-    return probe_of(case.operation, case.arguments(fresh()), workload, case.dtype, **facts)
+    return Probe(case, placed, views, memory, scalars(case.operation, placed), exact, bound, kind, at_end)
 
 
 def _span(base: np.ndarray[Any, Any], view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -122,10 +101,7 @@ def _span(base: np.ndarray[Any, Any], view: np.ndarray[Any, Any]) -> np.ndarray[
 
 
 def cases(kind: str, operation: Operation, dtype: np.dtype[Any], *, options: bool) -> Iterator[tuple[Case, bool]]:
-    """The cases of a kind, in order, each with whether arrays end where memory ends.
-
-    options  whether the kernel takes the operation's options, and so is judged with all of their values
-    """
+    """The cases of a kind, with all values of the options or one, each with whether arrays end where memory ends."""
     rung = next(iter(operation))
     if kind == "sizes":
         first = [Case.of(operation, dtype, lengths) for lengths in FIRST]

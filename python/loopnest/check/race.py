@@ -7,6 +7,7 @@ Every timed result is checked: rearrange.py.
 
 from __future__ import annotations
 
+import functools
 import math
 import os
 import time
@@ -16,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.rung import Implementation
 from ..backends.threads import processors
 from ..machine.card import card as machine_card
 from ..machine.plausible import MeasuredNow, Work, limit_of, why_impossible
@@ -29,35 +29,22 @@ from ..timing.budget import by_work, fitting, work_of
 from ..timing.interval import median_interval, ratio
 from ..timing.turns import Reading, Turn, run_rounds
 from ..verify.signature import PythonForm, plan
-from .ends import explained_end
-from .explain import refusal_of
+from .explain import explained_end, refusal_of
 from .kernel import Kernel, Observation
 from .probes import fresh
 from .rearrange import Arrangement, Problem, problem_of
 from .records import Placing, Raced, Refusal
 
-LONG = 25e-3
-"""Seconds of a call at most in the largest workload, where there is time for it."""
-
-CALLS = 40
-"""Calls that a contender should have in the seconds that there are, about: with fewer, workloads are smaller."""
-
-ILLEGIBLE = 3
-"""Round trips that a call has to take, for its work's time to be read from it."""
-
-LEGIBLE = 0.5e-3
-"""Seconds that it has to take, too: what a call in Python costs besides its work is nothing of that."""
-
-FAR = 30
-"""The ratio of times from which on it needs no measuring who is faster."""
-
-EVERYWHERE = 5
-"""The result of one timed call in this number is looked at everywhere; which one, a draw decides."""
+LONG = 25e-3  # Seconds of a call at most in the largest workload, where there is time for it
+CALLS = 40  # Calls that a contender should have in the seconds that there are, about: with fewer, workloads are smaller
+ILLEGIBLE = 3  # Round trips that a call has to take, for its work's time to be read from it
+LEGIBLE = 0.5e-3  # Seconds that it has to take, too: what a call in Python costs besides its work is nothing of that
+FAR = 30  # The ratio of times from which on it needs no measuring who is faster
+EVERYWHERE = 5  # The result of one timed call in this number is looked at everywhere; which one, a draw decides
 
 FEWEST_ROUNDS = 4
 
-MOST_BYTES = 1 << 26
-"""Bytes of the arrays of the largest workload; a quarter where there is little time."""
+MOST_BYTES = 1 << 26  # Bytes of the arrays of the largest workload; a quarter where there is little time
 
 
 MEASURED_NOW = MeasuredNow(
@@ -80,11 +67,8 @@ class Contender:
         self._rng, self._drawn = fresh(), 0
         self._probe, self._arrangement = problem.probe, Arrangement()
 
-    def best_of(self, calls: int) -> float:
-        """The least seconds of some calls that are not kept."""
-        return min(self.once() for _ in range(calls))
-
     def once(self) -> float:
+        """Seconds of a call that is not kept."""
         self._prepare()
         seconds = self._call(1).elapsed
         self._check()
@@ -110,7 +94,7 @@ class Contender:
             self._drawn = number + int(self._rng.integers(EVERYWHERE))
         everywhere = self.kernel.language != "rung" and number == self._drawn
         if reply.problem is not None:
-            self._refuse(Observation(self._probe, reply))
+            self._refuse(Observation(self.kernel, self._probe, reply))
         elif everywhere or not self.problem.seems_right(self.kernel, self._arrangement, self._rng):
             seen = self.kernel.judged(self._arrangement.whole(self._probe), reply)
             if not seen.right:
@@ -120,29 +104,18 @@ class Contender:
         if self.kernel.language == "rung":
             why = seen.problems[0] if seen.problems else (seen.reply.problem or {}).get("text", "")
             raise NotRaced(f"the rung {self.name} failed: {why}")
-        raise refusal_of(self.kernel, seen)
+        raise refusal_of(seen)
 
     def raced(self, card: MachineCard) -> Raced:
         """The record of its kept calls."""
-        probe, contract = self.problem.probe, self.kernel.operation.contract
-        workload, dtype = probe.workload, probe.dtype
-        replies = self.replies[-len(self.turn.readings) :]
-        seconds, processor = tuple(r.counted for r in replies), tuple(r.processor for r in replies)
-        busy = float(np.median(np.asarray(processor) / np.asarray(seconds)))
-        flops, nbytes = contract.flops(**workload.shape), contract.traffic(dtype.itemsize, **workload.shape)
+        shape, dtype, contract = self.problem.probe.shape, self.problem.probe.dtype, self.kernel.operation.contract
+        seconds, processor, _ = (tuple(column) for column in zip(*self.turn.readings, strict=True))
+        busy = float(np.median(np.divide(processor, seconds)))
+        flops, nbytes = contract.flops(**shape), contract.traffic(dtype.itemsize, **shape)
         limit = limit_of(card, flops, nbytes, str(dtype), busy)
         share = median_interval(seconds).over(limit.seconds)
-        return Raced(
-            self.name,
-            workload.name,
-            dict(workload.shape),
-            seconds,
-            tuple(r.seconds for r in replies),
-            processor,
-            limit.seconds,
-            limit.by if limit.by == "flops" else limit.level,
-            share if share.bounded else None,
-        )
+        by, kept = limit.by if limit.by == "flops" else limit.level, share if share.bounded else None
+        return Raced(self.name, self.problem.workload.name, shape, seconds, processor, limit.seconds, by, kept)
 
 
 # --- the ladder
@@ -165,46 +138,39 @@ class Ladder:
         form = PythonForm(True, plan(self.operation).parameters)
         return Kernel(self.operation, self.host.file, "rung", self.host, rung, form)
 
-    def candidates(self, uses: Sequence[str], against: str | None) -> list[Implementation]:
-        """The rungs that a kernel is placed between. They load quickly, or belong to libraries that it has loaded
-        itself."""
+    def estimates(self, workload: Workload, dtype: np.dtype[Any], own: float, uses: Sequence[str]) -> dict[str, float]:
+        """Seconds of a call of each rung, about. It is predicted from a smaller workload where that is far from `own`.
+
+        uses  libraries that the submission has loaded: their rungs take part, besides those that load quickly
+        """
         backends = ["python", "numpy", "cpp", *(name for name in ("numba", "torch") if name in uses)]
         quick = [k for k in self.operation.ladder() if k.backend in backends and not (k.study or k.slow_start)]
-        wanted = [self.operation[against]] if against else []
-        for k in wanted:
-            if not k.available():
-                raise NotRaced(f"{k.id} cannot run here: {k.why_unavailable()}")
-        return list({k.id: k for k in (*quick, *wanted) if k.available()}.values())
-
-    def estimates(
-        self, rungs: Sequence[Implementation], workload: Workload, dtype: np.dtype[Any], own: float
-    ) -> dict[str, float]:
-        """Seconds of a call of each rung, about. Measured with a few calls; or predicted from a smaller workload, where
-        that is far from the submission's `own` seconds."""
+        rungs = [k.id for k in quick if k.available()]
         contract, known = self.operation.contract, self._known.setdefault((workload.name, str(dtype)), {})
-        smaller = [w for w in by_work(contract) if work_of(contract, w) < work_of(contract, workload)][:2]
-        for k in rungs:
-            if k.id in known:
+        work = work_of(contract, workload)
+        smaller = [w for w in by_work(contract) if work_of(contract, w) < work][:2]
+        for rung in rungs:
+            if rung in known:
                 continue
-            kernel = self.kernel(k.id)
+            kernel = self.kernel(rung)
             trip = min(self.host.live().round_trip() for _ in range(2))
-            for w in smaller:
-                best = Contender(k.id, kernel, problem_of(self.operation, w.name, dtype)).best_of(2)
-                predicted = (best - trip) * work_of(contract, workload) / work_of(contract, w)
-                if best > ILLEGIBLE * trip and not own / FAR < predicted < own * FAR:
-                    known[k.id] = predicted
+            for w in (*smaller, workload):
+                contender = Contender(rung, kernel, problem_of(self.operation, w.name, dtype))
+                best = min(contender.once() for _ in range(3))
+                known[rung] = best if w is workload else (best - trip) * work / work_of(contract, w)
+                if best > ILLEGIBLE * trip and not own / FAR < known[rung] < own * FAR:
                     break
-            else:
-                known[k.id] = Contender(k.id, kernel, problem_of(self.operation, workload.name, dtype)).best_of(3)
-        return {k.id: known[k.id] for k in rungs}
+        return {rung: known[rung] for rung in rungs}
 
 
-_ladders: dict[tuple[str, int, int], Ladder] = {}
+@functools.cache
+def _ladder(operation: Operation, threads: int, process: int) -> Ladder:
+    return Ladder(operation, threads)
 
 
 def ladder_of(operation: Operation, threads: int) -> Ladder:
     """This process's ladder of the operation, for rungs with this number of threads."""
-    return _ladders.setdefault((operation.name, threads, os.getpid()), Ladder(operation, threads))
+    return _ladder(operation, threads, os.getpid())
 
 
 # --- the race
@@ -215,63 +181,68 @@ def race(
     ladder: Ladder,
     *,
     seconds: float = 4.0,
-    against: str | None = None,
     workload: Workload | None = None,
     card: MachineCard | None = None,
 ) -> Placing:
     """Time a kernel next to the rungs that it lies between.
 
-    against   the id of a further rung to compare it with
-    workload  those that fit the time where it is None
+    workload  the largest that fits the time where it is None
     card      the machine's limits; the kept card, or a quick probe, where it is None
 
     Raises Refusal for what is wrong or impossible while it is timed, NotRaced where it cannot be timed.
     """
-    operation, dtype, notes = kernel.operation, kernel.dtypes[0], list[str]()
-    rival = operation[against].id if against else None
+    operation, dtype, threads = kernel.operation, kernel.dtypes[0], ladder.threads
     card = card or machine_card(quick=True)
-    if not card.measured:
-        notes.append("the machine's limits are from a quick probe: `loopnest machine` measures them well")
     try:
         session = kernel.host.live()
         session.ask({"do": "time"})
         trip = float(np.median([session.round_trip() for _ in range(15)]))
-        chosen = [workload] if workload else workloads_for(kernel, dtype, seconds, trip)
-        races: list[Raced] = []
-        for one in chosen:
-            share = seconds / len(chosen)
-            contenders, estimated = _contenders(kernel, ladder, one, dtype, share, rival)
-            end = time.perf_counter() + 2 * share + 0.5
-            run_rounds(
-                [c.turn for c in contenders],
-                seconds=share,
-                least=FEWEST_ROUNDS,
-                until=lambda rounds, end=end: rounds >= 2 and time.perf_counter() > end,  # type: ignore[misc]
-            )
-            races += [c.raced(card) for c in contenders]
-            _refuse_impossible(kernel, races[-len(contenders)], dtype, card)
+        chosen = workload or workload_for(kernel, dtype, seconds, trip)
+        problem = problem_of(operation, chosen.name, dtype)
+        me = Contender("it", kernel, problem)
+        known = ladder.estimates(chosen, dtype, own := min(me.once() for _ in range(3)), kernel.uses)
+        affordable = [n for n in neighbours(own, known) if n and known[n] * 2 * FEWEST_ROUNDS <= max(seconds, 1.0)]
+        rivals = [Contender(n, ladder.kernel(n), problem) for n in affordable]
+        for contender in (me, *rivals):
+            contender.once()
+        end = time.perf_counter() + 2 * seconds + 0.5
+        run_rounds(
+            [c.turn for c in (me, *rivals)],
+            seconds=seconds,
+            least=FEWEST_ROUNDS,
+            until=lambda rounds: rounds >= 2 and time.perf_counter() > end,
+        )
+        mine = me.raced(card)
+        flops, nbytes = operation.contract.flops(**mine.shape), operation.contract.traffic(dtype.itemsize, **mine.shape)
+        work = Work(flops, nbytes, str(dtype), processors())
+        reason = why_impossible(kernel.file.name, work, mine.best, card, MEASURED_NOW)
+        if reason:
+            raise Refusal("impossible", reason, "impossible-time", f"on {chosen.name}: {duration(mine.best)}")
     except EndedError as error:
         raise explained_end(kernel, error) from None
-    me, *rivals = contenders
-    below, above, same = placed(me, rivals, estimated)
-    compared = next((ratio(me.turn.samples, c.turn.samples) for c in rivals if c.name == rival), None)
-    return Placing(
-        str(dtype),
-        ladder.threads,
-        tuple(races),
-        below,
-        above,
-        same,
-        rival,
-        compared if compared and compared.bounded else None,
-        trip,
-        notes=(*notes, *habits(races[-len(contenders)], ladder.threads)),
+    samples, same = me.turn.samples, None
+    for rival in rivals:
+        found = ratio(samples, rival.turn.samples)
+        known[rival.name] = float(np.median(samples)) * found.estimate
+        if found.holds(1) and abs(found.estimate - 1) < 0.05:
+            same = rival.name
+    known.pop(same or "", None)
+    below, above = neighbours(float(np.median(samples)), known)
+    notes = (
+        [] if card.measured else ["the machine's limits are from a quick probe: `loopnest machine` measures them well"]
     )
+    busy = float(np.median(np.divide(mine.processor, mine.seconds)))
+    if float(np.median(samples)) >= LEGIBLE and busy < 0.5:
+        notes.append(f"it waits: its calls kept a processor busy for {busy:.0%} of their time")
+    elif float(np.median(samples)) >= LEGIBLE and busy > threads + 0.3:
+        notes.append(f"it kept {busy:.1f} processors busy, and rungs had {threads}: --threads")
+    races = (mine, *(c.raced(card) for c in rivals))
+    return Placing(str(dtype), threads, races, below, above, same, trip, tuple(notes))
 
 
-def workloads_for(kernel: Kernel, dtype: np.dtype[Any], seconds: float, trip: float) -> list[Workload]:
-    """The workloads to race on: the largest whose calls leave time for some dozens of them, and a smaller one."""
-    longest, legible = min(LONG, seconds / CALLS), list[Workload]()
+def workload_for(kernel: Kernel, dtype: np.dtype[Any], seconds: float, trip: float) -> Workload:
+    """The workload to race on: the largest whose calls leave time for some dozens of them."""
+    longest = min(LONG, seconds / CALLS)
 
     def measure(workload: Workload) -> float | None:
         contender = Contender("it", kernel, problem_of(kernel.operation, workload.name, dtype))
@@ -281,45 +252,10 @@ def workloads_for(kernel: Kernel, dtype: np.dtype[Any], seconds: float, trip: fl
         best, judging = min(times), (time.process_time() - start) / len(times)
         if best + judging > max(LONG, seconds / 10):
             return math.inf
-        if best > ILLEGIBLE * trip:
-            legible.append(workload)
         return best - trip if best > max(ILLEGIBLE * trip, LEGIBLE) else None
 
     most = MOST_BYTES if seconds >= 2 else MOST_BYTES // 4
-    contract = kernel.operation.contract
-    *_, largest = fitting(contract, longest, measure, itemsize=dtype.itemsize, most_bytes=most)
-    smaller = [w for w in legible if w is not largest][-2:][:1] if seconds >= 2 else []
-    return [*smaller, largest]
-
-
-def _contenders(
-    kernel: Kernel, ladder: Ladder, workload: Workload, dtype: np.dtype[Any], seconds: float, rival: str | None
-) -> tuple[list[Contender], dict[str, float]]:
-    """The kernel and its neighbours on the ladder, by estimate; and all estimates."""
-    problem = problem_of(kernel.operation, workload.name, dtype)
-    me = Contender("it", kernel, problem)
-    own = me.best_of(3)
-    known = ladder.estimates(ladder.candidates(kernel.uses, rival), workload, dtype, own)
-    names = dict.fromkeys(filter(None, (*neighbours(own, known), rival)))
-    affordable = [n for n in names if known[n] * 2 * FEWEST_ROUNDS <= max(seconds, 1.0)]
-    rivals = [Contender(n, ladder.kernel(n), problem) for n in affordable]
-    for contender in (me, *rivals):
-        contender.once()
-    return [me, *rivals], known
-
-
-def placed(
-    me: Contender, rivals: Sequence[Contender], estimated: dict[str, float]
-) -> tuple[str | None, str | None, str | None]:
-    """The rungs below and above the kernel, and one that is as fast."""
-    own, known, same = float(np.median(me.turn.samples)), dict(estimated), None
-    for rival in rivals:
-        found = ratio(me.turn.samples, rival.turn.samples)
-        known[rival.name] = own * found.estimate
-        if found.holds(1) and abs(found.estimate - 1) < 0.05:
-            same = rival.name
-    known.pop(same or "", None)
-    return *neighbours(own, known), same
+    return fitting(kernel.operation.contract, longest, measure, itemsize=dtype.itemsize, most_bytes=most)[-1]
 
 
 def neighbours(own: float, known: Mapping[str, float]) -> tuple[str | None, str | None]:
@@ -327,24 +263,3 @@ def neighbours(own: float, known: Mapping[str, float]) -> tuple[str | None, str 
     slower = min(((s, name) for name, s in known.items() if s >= own), default=(own, None))
     faster = max(((s, name) for name, s in known.items() if s < own), default=(own, None))
     return slower[1], faster[1]
-
-
-def habits(own: Raced, threads: int) -> list[str]:
-    """What its processor time says: that it waits, or keeps more processors busy than it was given."""
-    busy = float(np.median(np.asarray(own.processor) / np.asarray(own.seconds)))
-    if float(np.median(own.seconds)) < LEGIBLE:
-        return []
-    if busy < 0.5:
-        return [f"it waits: its calls kept a processor busy for {busy:.0%} of their time"]
-    many = f"{threads} thread{'s' if threads > 1 else ''}"
-    return [f"it kept {busy:.1f} processors busy, and rungs had {many}: --threads"] if busy > threads + 0.3 else []
-
-
-def _refuse_impossible(kernel: Kernel, own: Raced, dtype: np.dtype[Any], card: MachineCard) -> None:
-    """Raises Refusal for a time that is below what the machine's limits allow with all of its processors."""
-    contract = kernel.operation.contract
-    flops, nbytes = contract.flops(**own.shape), contract.traffic(dtype.itemsize, **own.shape)
-    work = Work(flops, nbytes, str(dtype), processors())
-    reason = why_impossible(kernel.file.name, work, own.best, card, MEASURED_NOW)
-    if reason:
-        raise Refusal("impossible", reason, "impossible-time", f"on {own.workload}: {duration(own.best)}")

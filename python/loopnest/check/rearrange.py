@@ -16,16 +16,14 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..operation import Operation
-from ..verify import wrong_elements
+from ..operation import Operation, Workload
+from ..verify import Case, wrong_elements
 from .kernel import Kernel
-from .probes import Probe, fresh, probe_of
+from .probes import Probe, probe_of
 
 Array = np.ndarray[Any, Any]
 
-WITNESSES = 512
-"""Elements of a result that are checked in a timed call."""
-
+WITNESSES = 512  # Elements of a result that are checked in a timed call
 FEW = 1 << 18
 """Elements up to which they are permuted. To move them on is quicker, but of few, two calls might get the same."""
 
@@ -74,13 +72,14 @@ class Arrangement:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A problem whose values can be rearranged, with its exact result at hand."""
+    """A workload's problem, whose values can be rearranged, with its exact result at hand."""
 
+    workload: Workload
     probe: Probe
 
     @property
     def how(self) -> How:
-        operation = self.probe.operation
+        operation = self.probe.case.operation
         path = operation.contract.fast_path
         elementwise = path is not None and path.shapes == "elementwise"
         return REARRANGED.get(operation.name, "roll" if elementwise else "new")
@@ -138,8 +137,7 @@ class Problem:
 def problem_of(operation: Operation, workload: str, dtype: np.dtype[Any]) -> Problem:
     """Made once in a process: the exact result of a large workload takes longer than a check."""
     found = next(w for w in operation.contract.workloads if w.name == workload)
-    arguments = operation.contract.sample(found, dtype, fresh())
-    return Problem(probe_of(operation, arguments, found, dtype, text=f"{dtype}, {workload}", kind="timed"))
+    return Problem(found, probe_of(Case(operation, dtype, tuple(found.shape.items())), "timed"))
 
 
 def near_by_projection(kernel: Kernel, probe: Probe, arrangement: Arrangement, result: Any) -> bool:

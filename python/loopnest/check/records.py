@@ -1,30 +1,43 @@
-"""What is said of a submission: records, from which text, tables and JSON are made."""
+"""What is said of a submission: records, from which text, tables and JSON are made. The names are in faults.toml."""
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import msgspec
 
 from ..backends.compiler import Build
 from ..timing.interval import Interval
-from .faults import OUTCOMES, sentence
+
+_names = tomllib.loads((Path(__file__).parent / "faults.toml").read_text(encoding="utf-8"))
+
+OUTCOMES: Mapping[str, tuple[int, str]] = {name: (code, text) for name, (code, text) in _names["outcomes"].items()}
+TRICKS: Mapping[str, str] = _names["tricks"]
+FAULTS: Mapping[str, str] = _names["faults"]
+ENDS: Mapping[str, tuple[str, str]] = _names["ends"]
+PROBLEMS: Mapping[str, tuple[str, str, str]] = _names["problems"]
+
+
+def sentence(name: str) -> str:
+    """What a trick or fault is, in words."""
+    return TRICKS.get(name) or FAULTS[name]
 
 
 class Refusal(Exception):
     """Why a kernel is not accepted. The judgement ends here.
 
-    outcome  one of faults.OUTCOMES
-    text     the verdict in one sentence; the sentence of the trick where it is ""
-    trick    a name from faults.TRICKS or faults.FAULTS, or None
+    outcome  one of OUTCOMES
+    text     the verdict in one sentence
+    trick    a name from TRICKS or FAULTS, or None
     """
 
-    def __init__(self, outcome: str, text: str = "", trick: str | None = None, *details: str) -> None:
+    def __init__(self, outcome: str, text: str, trick: str | None = None, *details: str) -> None:
         super().__init__(text)
-        self.outcome, self.trick, self.details = outcome, trick, details
-        self.text = text or sentence(trick or "")
+        self.outcome, self.trick, self.details, self.text = outcome, trick or None, details, text
 
 
 @dataclass(frozen=True)
@@ -54,10 +67,9 @@ class Findings:
 
 @dataclass(frozen=True)
 class Raced:
-    """One contender on one workload: the submission, called "it", or a rung.
+    """One contender: the submission, called "it", or a rung.
 
     seconds    of each call, from "go" to "done" by the judge's clock, less what other processes had of the processor
-    elapsed    the same, without that subtraction
     processor  seconds of processor time of each call
     limit      seconds that the machine needs at least; 0 where it is not known
     bound      what that limit is set by: "flops", or the level of memory
@@ -68,7 +80,6 @@ class Raced:
     workload: str
     shape: Mapping[str, int]
     seconds: tuple[float, ...]
-    elapsed: tuple[float, ...]
     processor: tuple[float, ...]
     limit: float
     bound: str
@@ -85,7 +96,6 @@ class Placing:
 
     below, above  the rungs that it lies between; None where it is the slowest or the fastest of all
     same_as       a rung that is as fast, as far as the interval shows
-    ratio         how many times as fast as `against` it is; None where there are too few rounds for an interval
     round_trip    seconds from "go" to "done" of a call that does nothing: part of every time
     """
 
@@ -95,36 +105,26 @@ class Placing:
     below: str | None
     above: str | None
     same_as: str | None = None
-    against: str | None = None
-    ratio: Interval | None = None
     round_trip: float = 0.0
-    sentence: str = ""
     notes: tuple[str, ...] = ()
 
     @property
-    def own(self) -> list[Raced]:
-        """The submission's times, on each workload."""
-        return [r for r in self.races if r.name == "it"]
-
-
-@dataclass(frozen=True)
-class Advice:
-    """Something to try next: what it is, and the command that shows more."""
-
-    text: str
-    command: str = ""
+    def own(self) -> Raced:
+        """The submission's times."""
+        return self.races[0]
 
 
 @dataclass(frozen=True)
 class Verdict:
     """What the judge says of one submission.
 
-    outcome     one of faults.OUTCOMES
+    outcome     one of OUTCOMES
     accepted    whether it is right, and was timed by what it computed
-    trick       the name of the trick or fault that was recognised, from faults.TRICKS and faults.FAULTS, or None
+    trick       the name of the trick or fault that was recognised, from TRICKS and FAULTS, or None
     sentence    the verdict in one sentence
     details     how that was seen: in which call, with which values
     notes       what else a reader should know, and what is no reason to refuse
+    next_steps  what to try, and the commands that show more
     output      what it printed: the beginning, and how much more there was
     dtypes      that it was judged in
     """
@@ -139,7 +139,7 @@ class Verdict:
     build: Build | None = None
     checked: Checked | None = None
     timing: Placing | None = None
-    next_steps: tuple[Advice, ...] = ()
+    next_steps: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     output: str = ""
     dtypes: tuple[str, ...] = ()

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
@@ -15,8 +13,7 @@ from rich.text import Text
 
 from ..output.text import duration
 from .judge import per_cent
-from .rank import Ranking
-from .records import Placing, Raced, Verdict
+from .records import Placing, Verdict
 from .verify import KINDS
 
 
@@ -41,7 +38,7 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
         yield from (_row("", "", f"declined with an error, which is honest: {line}") for line in checked.declined)
         yield from (_row("", "", f"not looked at: {line}") for line in checked.skipped)
     if verdict.timing is not None:
-        yield _row("fast", "green", verdict.timing.sentence)
+        yield _row("fast", "green", verdict.sentence)
         yield Padding(races(verdict.timing), (0, 0, 0, 10))
     if not verdict.accepted:
         yield _row("verdict", "bold red", _refused(verdict))
@@ -55,9 +52,7 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
     if verdict.output:
         yield _row("printed", "yellow", verdict.output)
     for step in verdict.next_steps:
-        yield _row("next", "cyan", step.text)
-        if step.command:
-            yield _row("", "", step.command)
+        yield _row("next", "cyan", step)
 
 
 def _refused(verdict: Verdict) -> str:
@@ -75,16 +70,13 @@ def _row(word: str, style: str, text: str) -> RenderableType:
 def races(placing: Placing) -> Table:
     """Who reached what: best and median times, and the share of the machine's limit."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("workload", "", "best", "median", "of the limit"):
-        table.add_column(name, justify="left" if name in ("workload", "") else "right", no_wrap=name != "")
-    for workload in dict.fromkeys(r.workload for r in placing.races):
-        shown = workload
-        for r in sorted((r for r in placing.races if r.workload == workload), key=lambda r: -r.best):
-            name, style = ("this file", "bold") if r.name == "it" else (r.name, "")
-            share = per_cent(r.share) if r.share else ""
-            cells = (shown, name, duration(r.best), duration(statistics.median(r.seconds)), share)
-            table.add_row(*(Text(cell, style=style) for cell in cells))
-            shown = ""
+    for name in (placing.own.workload, "best", "median", "of the limit"):
+        table.add_column(name, justify="left" if name == placing.own.workload else "right")
+    for r in sorted(placing.races, key=lambda r: -r.best):
+        name, style = ("this file", "bold") if r.name == "it" else (r.name, "")
+        share = per_cent(r.share) if r.share else ""
+        cells = (name, duration(r.best), duration(statistics.median(r.seconds)), share)
+        table.add_row(*(Text(cell, style=style) for cell in cells))
     return table
 
 
@@ -97,38 +89,16 @@ def footer(placing: Placing) -> str:
     )
 
 
-def _placed(ranked: Ranking) -> Iterator[tuple[str, Verdict, Raced | None]]:
-    """Each verdict with its place and its times."""
-    for number, v in enumerate(ranked.verdicts, 1):
-        yield str(number) if v.accepted else "", v, ranked.race_of(v)
-
-
-def ranking(ranked: Ranking) -> RenderableType:
-    """The table of a folder's submissions."""
+def ranking(verdicts: Sequence[Verdict]) -> RenderableType:
+    """The table of a folder's submissions, in the order of `rank`."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("", "file", "best", "of the limit", "verdict"):
-        table.add_column(
-            name, justify="right" if name in ("", "best", "of the limit") else "left", no_wrap=name == "file"
-        )
-    for place, v, own in _placed(ranked):
+    for name in ("", "file", "workload", "best", "of the limit", "verdict"):
+        right = name in ("", "best", "of the limit")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name == "file")
+    for number, v in enumerate(verdicts, 1):
+        own = v.timing.own if v.timing else None
         words = v.sentence if v.accepted else f"{_refused(v)}: {v.sentence}"
-        share = per_cent(own.share) if own and own.share else ""
-        cells = (place, Path(v.file).name, duration(own.best) if own else "", share, words)
+        times = (own.workload, duration(own.best), per_cent(own.share) if own.share else "") if own else ("", "", "")
+        cells = (str(number) if v.accepted else "", Path(v.file).name, *times, words)
         table.add_row(*(Text(cell, style="" if v.accepted else "dim") for cell in cells))
-    right = sum(v.accepted for v in ranked.verdicts)
-    where = f", timed on {ranked.workload}" if ranked.workload else ""
-    return Group(table, Text(f"\n{right} of {len(ranked.verdicts)} are right{where}"))
-
-
-def as_csv(ranked: Ranking) -> str:
-    """The same as comma-separated values, a line for each submission."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(
-        ("place", "file", "outcome", "trick", "accepted", "workload", "seconds", "share of the limit", "sentence")
-    )
-    for place, v, own in _placed(ranked):
-        share = f"{own.share.estimate:.4f}" if own and own.share else ""
-        seconds = (own.workload, f"{own.best:.9f}") if own else ("", "")
-        writer.writerow((place, Path(v.file).name, v.outcome, v.trick or "", v.accepted, *seconds, share, v.sentence))
-    return file.getvalue()
+    return Group(table, Text(f"\n{sum(v.accepted for v in verdicts)} of {len(verdicts)} are right"))

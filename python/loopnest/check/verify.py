@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import ast
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
+from ..backends.compiler import BuildError
+from ..backends.cuda_source import CudaSourceError
 from ..process.session import EndedError
 from ..verify import Case
-from ..verify.c_signature import CForm
-from .ends import explained_end
-from .explain import patch_trick, refusal_of
-from .faults import sentence
+from ..verify.racecheck import racecheck
+from ..verify.signature import CForm
+from .explain import explained_end, patch_trick, refusal_of
 from .kernel import Kernel, Observation
-from .probes import LARGEST, cases, large_case, probe_of_case
-from .records import Checked, Findings, Refusal
+from .probes import LARGEST, cases, large_case, probe_of
+from .records import Checked, Findings, Refusal, sentence
 
 OnEvent = Callable[[str, Any], None]
 
@@ -31,20 +32,11 @@ KINDS = {
 }
 """The kinds of calls, in order, and what they are called after their number."""
 
-SLOW_CASE = 0.25
-"""Seconds of a call from which on a case that is not necessary is left out."""
-
-LEGIBLE = 1e-3
-"""Seconds that a call counts at least, where the next one is predicted from it."""
-
-NECESSARY = 40
-"""Lengths of axes up to which cases are judged, however slow the kernel is."""
-
-BUSY = 6
-"""The factor by which a busy machine may stretch the judge's budget."""
-
-LONG_CASE = 10e-3
-"""Seconds of a call after which no larger case is needed."""
+SLOW_CASE = 0.25  # Seconds of a call from which on a case that is not necessary is left out
+LEGIBLE = 1e-3  # Seconds that a call counts at least, where the next one is predicted from it
+NECESSARY = 40  # Lengths of axes up to which cases are judged, however slow the kernel is
+BUSY = 6  # The factor by which a busy machine may stretch the judge's budget
+LONG_CASE = 10e-3  # Seconds of a call after which no larger case is needed
 
 
 def verify(kernel: Kernel, *, seconds: float = 4.0, on_event: OnEvent = lambda kind, content: None) -> Findings:
@@ -57,14 +49,14 @@ def verify(kernel: Kernel, *, seconds: float = 4.0, on_event: OnEvent = lambda k
     try:
         for dtype in kernel.dtypes:
             looked.hold_all(dtype)
-        looked.skipped += refuse_races(kernel, on_event)
+        looked.refuse_races()
         looked.refuse_patches()
     except Refusal as reason:
         refusal = reason
     except EndedError as error:
         refusal = explained_end(kernel, error)
     skipped, declined = (tuple(dict.fromkeys(lines)) for lines in (looked.skipped, looked.declined))
-    checked = Checked(kernel.calls, looked.counts, skipped, (*kernel.declined, *declined))
+    checked = Checked(kernel.calls, dict(looked.counts), skipped, (*kernel.declined, *declined))
     return Findings(checked, tuple(dict.fromkeys(looked.notes)), refusal)
 
 
@@ -73,7 +65,7 @@ class _Verification:
 
     def __init__(self, kernel: Kernel, seconds: float, on_event: OnEvent) -> None:
         self.kernel, self.seconds, self.on_event = kernel, seconds, on_event
-        self.counts: dict[str, int] = {}
+        self.counts: Counter[str] = Counter()
         self.skipped: list[str] = []
         self.declined: list[str] = []
         self.notes: list[str] = []
@@ -120,8 +112,8 @@ class _Verification:
         if not self._affordable(case):
             self.skipped.append(f"sizes above {NECESSARY}, in part: it is too slow for all of them in this time")
             return None
-        seen = self.kernel.observe(probe_of_case(case, kind, at_end=at_end))
-        self.counts[kind] = self.counts.get(kind, 0) + 1
+        seen = self.kernel.observe(probe_of(case, kind, at_end=at_end))
+        self.counts[kind] += 1
         self._kernel_seconds += seen.reply.counted
         self._rate = max(self._rate, case.work() / max(seen.reply.counted, LEGIBLE))
         if not (may_raise and seen.raised):
@@ -133,8 +125,8 @@ class _Verification:
             return
         if seen.reply.problem is None:
             self.on_event("at", "finding out what is wrong")
-            refuse_races(self.kernel, self.on_event, f"{seen.probe}: {seen.problems[0]}")
-        raise refusal_of(self.kernel, seen)
+            self.refuse_races(f"{seen.probe}: {seen.problems[0]}")
+        raise refusal_of(seen)
 
     def _affordable(self, case: Case) -> bool:
         """Whether a case is predicted to be short, or has to be judged anyhow."""
@@ -161,11 +153,11 @@ class _Verification:
         case = Case.of(self.kernel.operation, dtype, (65,))
         if not self._affordable(case):
             return
-        probe, results = probe_of_case(case, "deterministic"), set()
+        probe, results = probe_of(case, "deterministic"), set()
         for _ in range(3):
             self._refuse_if_wrong(self.kernel.observe(probe))
             results.add(b"".join(r.tobytes() for r in self.kernel.results(probe)))
-        self.counts["deterministic"] = self.counts.get("deterministic", 0) + 3
+        self.counts["deterministic"] += 3
         if len(results) > 1:
             self.notes.append("two calls with the same inputs differ, within the error bound")
 
@@ -182,54 +174,27 @@ class _Verification:
         self._hold(case, "large", at_end=False)
 
     def refuse_patches(self) -> None:
-        """Refuse a kernel that replaced functions of Python; note what it calls."""
+        """Refuse a kernel that replaced functions of Python."""
         seen = self.kernel.seen()
         if seen["patched"]:
             trick = patch_trick(seen["patched"])
             raise Refusal("cheats", f"{sentence(trick)}: {', '.join(seen['patched'][:5])}", trick)
         if seen["loopnest"]:
             self.notes.append("it imports loopnest, and may be calling one of its rungs")
-        if self.kernel.language == "python" and self.kernel.operation.name in ("matmul", "linear"):
-            line = library_product(self.kernel.file.read_text(encoding="utf-8", errors="replace"))
-            if line:
-                self.notes.append(f"the product is a library's (line {line})")
 
-
-def refuse_races(kernel: Kernel, on_event: OnEvent, *details: str) -> list[str]:
-    """Raises Refusal where threads of a CUDA kernel touch the same memory with nothing between them, whether or not
-    that changed a result here. Returns why it could not look for races, if it could not."""
-    if kernel.simulated is None:
-        return []
-    from ..backends.compiler import BuildError
-    from ..backends.cuda_source import CudaSourceError
-    from ..verify.racecheck import racecheck
-
-    on_event("at", "looking for races")
-    operation = kernel.operation.name if kernel.operation.name == "matmul" else None
-    limit = kernel.host.limits.call
-    try:
-        found = racecheck(kernel.file, kernel=kernel.symbol, operation=operation, time_limit=limit).findings
-    except (BuildError, CudaSourceError) as error:
-        return [f"races: {str(error).splitlines()[0]}"]
-    races = [f for f in found if f.kind in ("race", "blocks", "divergent", "unreached")]
-    if races:
-        text = f"{kernel.operation.name} is wrong: {races[0].sentence}"
-        raise Refusal("wrong", text, "race", *details, *(f.sentence for f in races[1:]))
-    return []
-
-
-PRODUCTS = frozenset(("matmul", "dot", "einsum", "tensordot", "inner", "vdot", "mm", "bmm", "addmm", "multi_dot"))
-
-
-def library_product(source: str) -> int:
-    """The line of a Python text in which a library multiplies matrices; 0 where there is none.
-
-    >>> library_product("def matmul(a, b):\\n    return a @ b"), library_product("def matmul(a, b): pass")
-    (2, 0)
-    """
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
-            return node.lineno
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in PRODUCTS:
-            return node.lineno
-    return 0
+    def refuse_races(self, *details: str) -> None:
+        """Refuse a CUDA kernel whose threads touch the same memory with nothing between them, whether or not that
+        changed a result here."""
+        if self.kernel.simulated is None:
+            return
+        self.on_event("at", "looking for races")
+        name, limit = self.kernel.operation.name, self.kernel.host.limits.call
+        operation = name if name == "matmul" else None
+        try:
+            checked = racecheck(self.kernel.file, kernel=self.kernel.symbol, operation=operation, time_limit=limit)
+        except (BuildError, CudaSourceError) as error:
+            self.skipped.append(f"races: {str(error).splitlines()[0]}")
+            return
+        races = [f.sentence for f in checked.findings if f.kind in ("race", "blocks", "divergent", "unreached")]
+        if races:
+            raise Refusal("wrong", f"{name} is wrong: {races[0]}", "race", *details, *races[1:])

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..operation import UnknownImplementationError
 from .options import (
     DTYPES,
     JSON,
@@ -18,7 +17,6 @@ from .options import (
     number,
     print_json,
     real,
-    stacked,
     usage_errors,
 )
 from .progress import Progress, console, say, show
@@ -27,20 +25,11 @@ if TYPE_CHECKING:
     from ..check import Verdict
 
 SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cuda"}
-RACES_ONLY = ("kernel", "sizes", "bounds")
-
-_of_races = stacked(
-    click.option("--races", is_flag=True, help="Of a .cu file: only say which threads race, and where. No GPU needed."),
-    click.option("--kernel", help="With --races: only the kernel of this name."),
-    click.option("--size", "sizes", multiple=True, metavar="NAME=N", help="With --races: an integer, as n=100."),
-    click.option("--bounds", is_flag=True, help="With --races: look for accesses outside of arrays instead."),
-)
 
 
 @click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option("--op", "operation", help="The operation, as in `loopnest list`.  [default: matmul]")
-@click.option("--against", metavar="IMPL", help="Compare with this rung too, such as cpp.packed.")
 @choice("--dtype", DTYPES, help="By default both.")
 @click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler.")
 @click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")
@@ -48,22 +37,22 @@ _of_races = stacked(
 @real("--memory-limit", default=2048.0, metavar="MIB", help="For the kernel.")
 @real("--seconds", default=4.0, least=0, help="For timing; 0: none.")
 @number("--threads", default=1, help="Of libraries and rungs.")
-@click.option("--workload", help="Time it on this workload; by default on those that fit the time.")
+@click.option("--workload", help="Time it on this workload; by default on the largest that fits the time.")
 @JSON
-@click.option("--csv", "as_csv", is_flag=True, help="Of a folder: print comma-separated values.")
 @click.option("--watch", is_flag=True, help="Judge the file again whenever it is saved, until Ctrl-C.")
 @click.option("--new", is_flag=True, help="Write FILE: a kernel to start from, right and slow.")
 @click.option("--lang", help="With --new: python, numba, c, cpp or cuda; by default what FILE's suffix says.")
-@_of_races
+@click.option("--races", is_flag=True, help="Of a .cu file: only say which threads race, and where. No GPU needed.")
+@click.option("--bounds", is_flag=True, help="With --races: look for accesses outside of arrays instead.")
 def command(
     file: Path,
     operation: str | None,
     as_json: bool,
-    as_csv: bool,
     watch: bool,
     new: bool,
     lang: str | None,
     races: bool,
+    bounds: bool,
     memory_limit: float,
     **options: Any,
 ) -> None:
@@ -80,16 +69,15 @@ def command(
     loopnest check kernels/ --op matmul         all of a folder, ranked
     loopnest check mine.cu --races              which barrier is missing
     """
-    for_races = {name: options.pop(name) for name in RACES_ONLY}
     if new:
         _start(file, operation or "matmul", lang, options["dtype"])
         return
     if races:
-        _races(file, operation, as_json, options["time_limit"], for_races)
+        _races(file, operation, as_json, options["time_limit"], bounds)
         return
     options |= {"operation": operation or "matmul", "memory_limit": int(memory_limit * (1 << 20))}
     if file.is_dir():
-        _rank(file, as_json, as_csv, options)
+        _rank(file, as_json, options)
     elif watch:
         _watch(file, as_json, options)
     else:
@@ -101,7 +89,7 @@ def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> Verdict:
     from ..check import check
     from ..check.tables import footer, report
 
-    usage = usage_errors(ValueError, UnknownImplementationError)
+    usage = usage_errors(ValueError)
     with interruptible("there is no verdict"), usage, Progress() as progress:
         verdict = check(file, on_event=progress.on_event, **options)
     if as_json:
@@ -138,16 +126,15 @@ def _stamp(file: Path) -> tuple[int, int] | None:
     return stat.st_mtime_ns, stat.st_size
 
 
-def _rank(folder: Path, as_json: bool, as_csv: bool, options: dict[str, Any]) -> None:
+def _rank(folder: Path, as_json: bool, options: dict[str, Any]) -> None:
     """Judge all kernels in a folder, and print one table: the right ones by speed, then the rest.
 
     Files whose names begin with _ are left out. One that crashes or hangs spoils no other's verdict.
     """
-    from ..check.rank import rank
-    from ..check.tables import as_csv as csv_of
+    from ..check import rank
     from ..check.tables import ranking
 
-    usage = usage_errors(ValueError, UnknownImplementationError)
+    usage = usage_errors(ValueError)
     with interruptible("there is no table"), usage, Progress() as progress:
         found = rank(
             folder,
@@ -155,36 +142,37 @@ def _rank(folder: Path, as_json: bool, as_csv: bool, options: dict[str, Any]) ->
             **options,
         )
     if as_json:
-        print_json(found.to_json())
-    elif as_csv:
-        click.echo(csv_of(found), nl=False)
+        print_json([verdict.to_json() for verdict in found])
     else:
         console().print(ranking(found))
 
 
 def _start(file: Path, operation: str, lang: str | None, dtype: str | None) -> None:
     """Write a kernel that is right and slow, and explains itself. A file that exists is left as it is."""
-    from ..check.starters import write_starter
+    from ..check.starters import starter
+    from ..output.files import save_new
 
     if lang is None and file.suffix not in SUFFIXES:
         known = ", ".join(SUFFIXES)
         raise click.UsageError(f"FILE is {file}, expected one of the suffixes {known}, or --lang to say the language")
     with usage_errors(ValueError, OSError):
-        written = write_starter(operation, lang or SUFFIXES[file.suffix], file, dtype or "float32")
-    click.echo(f"written: {written}\nloopnest check {written} --op {operation}")
+        save_new(starter(operation, lang or SUFFIXES[file.suffix], dtype or "float32"), file)
+    click.echo(f"written: {file}\nloopnest check {file} --op {operation}")
 
 
-def _races(file: Path, operation: str | None, as_json: bool, time_limit: float, options: dict[str, Any]) -> None:
+def _races(file: Path, operation: str | None, as_json: bool, time_limit: float, bounds: bool) -> None:
     """Say which threads of a .cu file's kernels touch the same memory with no barrier between them."""
     from ..backends.compiler import BuildError
-    from ..verify.racecheck import named_sizes, racecheck, report
+    from ..verify.racecheck import racecheck
 
     with usage_errors(BuildError, ValueError):
-        options["sizes"] = named_sizes(options["sizes"])
-        checked = racecheck(file, operation=operation, time_limit=time_limit, **options)
+        checked = racecheck(file, operation=operation, time_limit=time_limit, bounds=bounds)
     if as_json:
         print_json(checked)
     else:
-        say(*report(checked))
+        say(*(f"{finding.kernel}: {finding.sentence}" for finding in checked.findings))
+        count = len(checked.findings)
+        say(f"{count} finding{'s' * (count > 1)}" if count else "no race, no barrier that threads miss")
+        say(*(f"simulated: {launch}" for launch in checked.launches))
     if checked.findings:
         raise SystemExit(1)

@@ -35,20 +35,11 @@ from .. import arrays
 from ..arrays import FLOATS, Array
 from ..operation import Arguments, Contract, Implementation, Operation, Workload
 
-SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 97)
-"""Near numbers of lanes and sizes of tiles, and a prime."""
-
-LONG = (1100, 4200)
-"""Longer than a block that fits a cache, so that a second block follows."""
-
-LARGE = 28_000_000
-"""The most operations and the most bytes of the largest case, which has work for several threads."""
-
-PATIENCE = 0.5
-"""Seconds that a call of the largest case may take."""
-
-GUARD = 33
-"""Guard elements on each side of an array. An odd number, so that arrays do not start at a vector's boundary."""
+SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 97)  # Near numbers of lanes and sizes of tiles, and a prime
+LONG = (1100, 4200)  # Longer than a block that fits a cache, so that a second block follows
+LARGE = 28_000_000  # The most operations and the most bytes of the largest case, which has work for several threads
+PATIENCE = 0.5  # Seconds that a call of the largest case may take
+GUARD = 33  # Guard elements on each side of an array. An odd number, so that arrays do not start at a vector's boundary
 
 Arrays = tuple[Array, ...]
 

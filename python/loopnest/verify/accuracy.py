@@ -18,8 +18,7 @@ from .. import _core
 from ..backends import threads
 
 ALL = 2**32
-BLOCK = 2**20
-"""Arguments at a time: 4 MiB, and their results the same."""
+BLOCK = 2**20  # Arguments at a time: 4 MiB, and their results the same
 
 
 @dataclass(frozen=True)
@@ -40,18 +39,14 @@ def functions(operations: Iterable[str] = (), variant: str = "simd") -> list[str
     >>> functions(["gelu"])
     ['gelu tanh', 'gelu none']
     """
-    known = [
-        function
-        for function in _core.functions_with_exact_results()
-        if variant in _core.kernels[function.partition(" ")[0]]
-    ]
-    names = dict.fromkeys(function.partition(" ")[0] for function in known)
-    wanted = list(operations)
+    kernels = {f: f.partition(" ")[0] for f in _core.functions_with_exact_results()}
+    known = [f for f, kernel in kernels.items() if variant in _core.kernels[kernel]]
+    wanted, names = list(operations), dict.fromkeys(kernels[f] for f in known)
     for name in wanted:
         if name not in names:
-            expected = f"expected one of {', '.join(names)}" if names else f"and no operation has a rung cpp.{variant}"
+            expected = f"expected one of {', '.join(names)}" if names else f"and no operation has cpp.{variant}"
             raise ValueError(f"accuracy: operation is {name!r}, {expected}")
-    return [function for function in known if not wanted or function.partition(" ")[0] in wanted]
+    return [f for f in known if not wanted or kernels[f] in wanted]
 
 
 def measure(function: str, *, step: int = 1, variant: str = "simd") -> Accuracy:
@@ -83,12 +78,3 @@ def measure(function: str, *, step: int = 1, variant: str = "simd") -> Accuracy:
     largest, at = max(((error, at) for error, at, *_ in found), key=lambda worst: (worst[0], -abs(worst[1])))
     above = np.sum([counts for _, _, *counts in found], axis=0) / count
     return Accuracy(function, _core.isa(), count, largest, at, dict(zip((0.5, 1.0, 2.0), above.tolist(), strict=True)))
-
-
-HEADER = "function            isa   largest error       at    above 0.5        1         2 ULP"
-
-
-def line(result: Accuracy) -> str:
-    """A line of the table below HEADER."""
-    shares = "".join(f"{share:10.3%}" if share else f"{'0':>10}" for share in result.above.values())
-    return f"{result.function:19} {result.isa:4} {result.largest:8.3f} ULP {result.at:14.7g} {shares}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -68,10 +67,6 @@ class Problem:
         for result, exact, bound in zip(results, self.exact, self.bound, strict=True):
             for problem in compare(result, exact, bound, self.dtype):
                 raise WrongResult(f"{who}: {problem}")
-
-    def kernel_call(self, implementation: Implementation) -> Callable[[], None]:
-        """The call of the kernel that a call of the implementation comes down to."""
-        return functools.partial(implementation.kernel, *self.kernel_arguments()[0])
 
     def kernel_arguments(self) -> tuple[tuple[Any, ...], tuple[Array, ...]]:
         """The arguments that the operation's checks pass to a kernel, and the results' arrays among them, as the

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..backends.cuda_source import Sizes
-from .barriers import Barriers
+from ..backends.cuda_source import Sizes, without_comments
 
 BARRIERS = {
     "unreached": (
@@ -84,6 +83,63 @@ class Run:
         return ", ".join([f"{self.name}, grid {grid}, block {block}", *(f"{n} = {x}" for n, x in self.sizes.items())])
 
 
+LineAccess = tuple[int, bool]
+"""The line of an access in the kernel, and whether it writes."""
+
+
+class Barriers:
+    """The barriers and the braces of a source text: where one is missing, as far as lines and braces show."""
+
+    def __init__(self, text: str) -> None:
+        self._lines = without_comments(text).splitlines()
+        self._barriers = [
+            n for n, line in enumerate(self._lines, 1) if re.search(r"\b__sync(threads|warp)\w*\s*\(", line)
+        ]
+        self._opens: list[int] = []  # the line on which each brace opens
+        self._closes: dict[int, int] = {}
+        self._around: list[list[int]] = []  # for each line the braces that are open at its start
+        open_now: list[int] = []
+        for number, line in enumerate(self._lines, 1):
+            self._around.append(list(open_now))
+            for letter in line:
+                if letter == "{":
+                    open_now.append(len(self._opens))
+                    self._opens.append(number)
+                elif letter == "}" and open_now:
+                    self._closes[open_now.pop()] = number
+
+    def missing(self, earlier: LineAccess, later: LineAccess, in_races: Sequence[LineAccess]) -> int | None:
+        """The line after which a barrier would order two accesses; None where the lines are not known.
+
+        in_races  all accesses of the kernel that race with another one in their block
+        """
+        (low, low_writes), (high, _) = sorted((earlier, later), key=lambda access: access[0])
+        if not 0 < low <= high <= len(self._lines):
+            return None
+        begin, end = self._loop(low, high)
+        between = any(low < line < high for line in self._barriers)
+        around = any(begin <= line < low or high < line <= end for line in self._barriers)
+        if low == high or between or not (around or low_writes or not begin):
+            return self._end_of(high, low)  # the race is between this iteration and the next, at the lower line
+        # Other accesses of the same kind before the upper line belong before the barrier, too.
+        before = [line for line, writes in in_races if writes == low_writes and low <= line < high]
+        before = [line for line in before if not any(line < barrier < high for barrier in self._barriers)]
+        return self._end_of(max(before, default=low), high)
+
+    def _loop(self, low: int, high: int) -> tuple[int, int]:
+        """The first and the last line of the innermost loop around both lines, or 0 and 0."""
+        for brace in reversed([brace for brace in self._around[low - 1] if brace in self._around[high - 1]]):
+            begin = self._opens[brace]
+            if re.search(r"\b(for|while|do)\b", self._lines[begin - 1]):
+                return begin, self._closes.get(brace, high)
+        return 0, 0
+
+    def _end_of(self, line: int, other: int) -> int:
+        """The last line of the statement with `line`, in the innermost block that holds both lines."""
+        inside = [brace for brace in self._around[line - 1] if brace not in self._around[other - 1]]
+        return self._closes.get(inside[0], line) if inside else line
+
+
 class Report:
     """A run's log, in which the program's own lines begin with LOOPNEST."""
 
@@ -98,37 +154,31 @@ class Report:
 
     def findings(self, status: int, time_limit: float) -> list[Finding]:
         found = [*self._races(), *self._out_of_bounds()]
-        for problem in re.findall(r"^LOOPNEST problem (.*)$", self._log, re.MULTILINE):
-            found.append(self._problem(re.sub(r"^\S+: ", "", problem)))
+        for problem in re.findall(r"^LOOPNEST problem \S+: (.*)$", self._log, re.MULTILINE):
+            kind, _, rest = problem.partition(": ")
+            line = re.search(r"in line (\d+)", rest)
+            at, name = int(line[1]) if line else None, kind.partition(" ")[0]
+            if name in BARRIERS:
+                what, advice = BARRIERS[name]
+                found.append(Finding(name, self._kernel, f"line {at}: {what}: {rest}. {advice}", at))
+            else:
+                found.append(Finding("crash", self._kernel, problem, at))
         pattern = r"^LOOPNEST hang block \d+ \d+ \d+ thread (\d+ \d+ \d+) (runs|waits) (\d+)$"
-        hang = re.findall(pattern, self._log, re.MULTILINE)
-        if hang or status == 3:
-            found.append(self._hang(hang, time_limit))
+        threads = re.findall(pattern, self._log, re.MULTILINE)
+        if threads or status == 3:
+            waiting = [int(line) for _, state, line in threads if state == "waits"]
+            running = [_sizes(thread) for thread, state, _ in threads if state == "runs"]
+            sentence = f"{self._kernel} did not end in {time_limit:g} s"
+            if running:
+                sentence += f": thread {_name(running[0], self._run.block)} runs on"
+            if waiting:
+                sentence += f", and never reaches the barrier in line {waiting[0]}, where others wait"
+            found.append(Finding("hang", self._kernel, sentence, waiting[0] if waiting else None))
         elif status not in (0, 1) and not found:
             lines = [line for line in self._log.splitlines() if line.strip() and not line.startswith("LOOPNEST")]
             last = " / ".join(lines[-3:]) or "it printed nothing"
             found.append(Finding("crash", self._kernel, f"{self._kernel} ended with status {status}: {last}"))
         return found
-
-    def _problem(self, problem: str) -> Finding:
-        kind, _, rest = problem.partition(": ")
-        line = re.search(r"in line (\d+)", rest)
-        at = int(line[1]) if line else None
-        name = kind.partition(" ")[0]
-        if name not in BARRIERS:
-            return Finding("crash", self._kernel, problem, at)
-        what, advice = BARRIERS[name]
-        return Finding(name, self._kernel, f"line {at}: {what}: {rest}. {advice}", at)
-
-    def _hang(self, threads: Sequence[tuple[str, str, str]], time_limit: float) -> Finding:
-        waiting = [int(line) for _, state, line in threads if state == "waits"]
-        running = [_sizes(thread) for thread, state, _ in threads if state == "runs"]
-        sentence = f"{self._kernel} did not end in {time_limit:g} s"
-        if running:
-            sentence += f": thread {_name(running[0], self._run.block)} runs on"
-        if waiting:
-            sentence += f", and never reaches the barrier in line {waiting[0]}, where others wait"
-        return Finding("hang", self._kernel, sentence, waiting[0] if waiting else None)
 
     def _races(self) -> list[Finding]:
         pairs: dict[tuple[object, ...], tuple[str, Access, Access]] = {}
@@ -151,29 +201,32 @@ class Report:
         return [self._race(where, earlier, later, in_blocks) for where, earlier, later in pairs.values()]
 
     def _race(self, memory: str, earlier: Access, later: Access, in_blocks: Sequence[tuple[Access, Access]]) -> Finding:
-        accesses, grid, block = (earlier, later), self._run.grid, self._run.block
+        accesses, grid, block, kind = (earlier, later), self._run.grid, self._run.block, "race"
+        line: int | None = later.line
+        threads = " and ".join(_name(access.thread, block) for access in accesses)
+        who = f"Threads {threads} of block {_name(earlier.block, grid)}"
         if earlier.block != later.block:
             one, other = (_name(access.block, grid) for access in accesses)
+            kind = "blocks"
             sentence = (
                 f"two blocks touch {memory}: {earlier} in block {one}, {later} in block {other}. Nothing orders "
                 "blocks: let one block alone write an element, or use atomicAdd(), or end the kernel between the two"
             )
-            return Finding("blocks", self._kernel, sentence, later.line, memory, accesses)
-        threads = " and ".join(_name(access.thread, block) for access in accesses)
-        who = f"Threads {threads} of block {_name(earlier.block, grid)}"
-        if (earlier.line, earlier.within) == (later.line, later.within):
+        elif (earlier.line, earlier.within) == (later.line, later.within):
             does = "writes" if earlier.writes and later.writes else "reads and writes"
             sentence = (
                 f"two threads of a block touch {memory} at once: line {earlier.line} {does} the same element in both. "
                 f"Give each thread elements of its own, or use atomicAdd(). {who}"
             )
-            return Finding("race", self._kernel, sentence, earlier.line, memory, accesses)
-        barrier = "__syncthreads()" if math.prod(block) > 32 else "__syncwarp()"
-        touched = [(access.within, access.writes) for both in in_blocks for access in both]
-        after = self._barriers.missing((earlier.within, earlier.writes), (later.within, later.writes), touched)
-        where = f": put one after line {after}" if after else ""
-        sentence = f"two threads of a block touch {memory}: {earlier}, {later}, with no {barrier} between{where}. {who}"
-        return Finding("race", self._kernel, sentence, after, memory, accesses)
+        else:
+            barrier = "__syncthreads()" if math.prod(block) > 32 else "__syncwarp()"
+            touched = [(access.within, access.writes) for both in in_blocks for access in both]
+            line = self._barriers.missing((earlier.within, earlier.writes), (later.within, later.writes), touched)
+            where = f": put one after line {line}" if line else ""
+            sentence = (
+                f"two threads of a block touch {memory}: {earlier}, {later}, with no {barrier} between{where}. {who}"
+            )
+        return Finding(kind, self._kernel, sentence, line, memory, accesses)
 
     def _access(self, kind: str, stack: str, thread: str) -> Access:
         frames = re.findall(r"#\d+ (?:0x[0-9a-f]+ in )?(.*?) (\S+?):(\d+)(?::\d+)?(?: \(.*)?$", stack, re.MULTILINE)
@@ -195,21 +248,16 @@ class Report:
         pattern = r"^LOOPNEST block \d+ \d+ \d+ shared (0x[0-9a-f]+) (\d+) dynamic (?:(0x[0-9a-f]+)|\S+) (\d+)$"
         for shared, size, dynamic, used in re.findall(pattern, self._log, re.MULTILINE):
             offset = address - int(shared, 16)
-            if 0 <= offset < int(size):
-                return self._symbol(offset)
+            if 0 <= offset < int(size):  # thread-local memory, where the simulator keeps shared arrays
+                command = ["nm", "-CS", "--defined-only", str(self._program)]
+                listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+                for start, length, name in re.findall(r"^(\w+) (\w+) [bBdDuV] (.*)$", listed, re.MULTILINE):
+                    if int(start, 16) <= offset < int(start, 16) + int(length, 16):
+                        return str(name).rpartition("::")[2]
+                return "shared memory"
             if dynamic and 0 <= address - int(dynamic, 16) < int(used):
                 return "the dynamic shared memory"
-        beyond = [name for _, end, name in self._arrays if end <= address < end + (1 << 16)]
-        return f"the memory beyond {beyond[0]}'s end" if beyond else "memory"
-
-    def _symbol(self, offset: int) -> str:
-        """The shared array at this offset of the thread-local memory, where the simulator keeps shared arrays."""
-        command = ["nm", "-CS", "--defined-only", str(self._program)]
-        listed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
-        for start, size, name in re.findall(r"^([0-9a-f]+) ([0-9a-f]+) [bBdDuV] (.*)$", listed, re.MULTILINE):
-            if int(start, 16) <= offset < int(start, 16) + int(size, 16):
-                return str(name).rpartition("::")[2]
-        return "shared memory"
+        return "memory"
 
     def _out_of_bounds(self) -> list[Finding]:
         """Accesses outside of an array, from AddressSanitizer and from the compiler's checks of array bounds."""

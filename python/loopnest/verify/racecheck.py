@@ -18,7 +18,7 @@ import math
 import os
 import re
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,8 +40,7 @@ SIZES = {"m": 19, "n": 21, "k": 37}
 """Integer parameters where no values are given: no multiples of a tile's size. `n` and `m` grow until the grid has two
 blocks in each direction that depends on them, or the launch has MOST_THREADS."""
 
-MOST_THREADS = 600
-"""Threads of a launch whose sizes are chosen here: ThreadSanitizer takes 0.7 ms and 0.8 MB for each."""
+MOST_THREADS = 600  # Threads of a launch whose sizes are chosen here: ThreadSanitizer takes 0.7 ms and 0.8 MB for each
 
 
 @dataclass(frozen=True)
@@ -60,8 +59,6 @@ def racecheck(
     kernel: str | None = None,
     operation: str | None = None,
     sizes: Mapping[str, int] | None = None,
-    launch: LaunchSizes | None = None,
-    arrays: Mapping[str, str] | None = None,
     bounds: bool = False,
     time_limit: float = 60,
 ) -> Racecheck:
@@ -69,10 +66,9 @@ def racecheck(
 
     kernel      only this one; all where it is None. Templates run for float.
     operation   "matmul": the three pointers have m k, k n and m n elements. By default the kernel's name decides; for
-                other kernels each pointer has as many elements as the product of the integers.
+                other kernels each pointer has as many elements as the product of the integers, or as a comment
+                `// arrays: a=m*k b=k*n` says.
     sizes       integer parameters by name; SIZES has the others
-    launch      instead of the comment `// launch: grid=… block=…` above the kernel
-    arrays      elements of pointers, as expressions: {"a": "m*k"}; also from a comment `// arrays: a=m*k b=k*n`
     bounds      look for accesses outside of arrays, with AddressSanitizer, instead of races
     time_limit  seconds for a kernel
 
@@ -83,7 +79,7 @@ def racecheck(
     kernels = kernels_of(text)
     if kernel is not None or not kernels:
         kernels = (kernel_named(kernels, kernel or "", path.name),)
-    runs = [_run_of(path.name, text, k, operation, sizes or {}, launch, arrays or {}) for k in kernels]
+    runs = [_run_of(path.name, text, k, operation, sizes or {}) for k in kernels]
     program = build(
         text,
         str(path),
@@ -102,71 +98,51 @@ def racecheck(
     return Racecheck(str(path), tuple(map(str, runs)), tuple(findings))
 
 
-def named_sizes(pairs: Sequence[str]) -> dict[str, int]:
-    """From `n=100` each."""
-    for pair in pairs:
-        if not re.fullmatch(r"\w+=.+", pair):
-            raise CudaSourceError(f"{pair!r}, expected name=value, as in n=100")
-    return {name: evaluated(value, {})[0] for name, value in (pair.split("=", 1) for pair in pairs)}
-
-
-def report(checked: Racecheck) -> list[str]:
-    """A line for each finding, a line that counts them, and a line for each launch."""
-    lines = [f"{finding.kernel}: {finding.sentence}" for finding in checked.findings]
-    count = len(checked.findings)
-    lines.append(f"{count} finding{'' if count == 1 else 's'}" if count else "no race, no barrier that threads miss")
-    return lines + [f"simulated: {launch}" for launch in checked.launches]
-
-
 # --- how a kernel is run
 
 
-def _run_of(
-    file: str,
-    text: str,
-    kernel: KernelFunction,
-    operation: str | None,
-    given: Mapping[str, int],
-    launch: LaunchSizes | None,
-    arrays: Mapping[str, str],
-) -> Run:
-    launch = launch or kernel.sizes(file)
+def _run_of(file: str, text: str, kernel: KernelFunction, operation: str | None, given: Mapping[str, int]) -> Run:
+    """A launch of the kernel, with arrays of random numbers."""
+    launch, constants = kernel.sizes(file), constants_of(text)
     matmul = operation == "matmul" or (operation is None and "matmul" in kernel.name)
-    constants = constants_of(text)
     sizes = _chosen(kernel, launch, matmul, given, constants)
     known = {**constants, **sizes}
     grid, block, shared = launch.of(known)
     pointers = [p.name for p in kernel.parameters if p.pointer]
-    product = dict(zip(pointers, ("m*k", "k*n", "m*n"), strict=True)) if matmul and len(pointers) == 3 else {}
-    comments = re.findall(r"//\s*arrays:([^\n]*)", "\n".join(text.splitlines()[: kernel.line]))
-    stated = dict(re.findall(r"(\w+)\s*=\s*([^\s,]+)", comments[-1])) if comments else {}
-    elements = {**product, **stated, **arrays}
-    made: list[tuple[str, str]] = []  # name, and "type elements" for the program
-    values: list[str] = []
+    elements = dict(zip(pointers, ("m*k", "k*n", "m*n"), strict=True)) if matmul and len(pointers) == 3 else {}
+    for comment in re.findall(r"//\s*arrays:([^\n]*)", "\n".join(text.splitlines()[: kernel.line])):
+        elements |= dict(re.findall(r"(\w+)\s*=\s*([^\s,]+)", comment))
     axes = {"a": ("m", "k"), "b": ("k", "n")} if matmul else {}
+    arrays: list[tuple[str, str]] = []  # name, and "type elements" for the program
+    values: list[str] = []
     for p in kernel.parameters:
         kind = (p.matrix or p.type).replace("const ", "")
         kind = "float" if kind == "T" else kind
-        if p.matrix:
-            rows, cols = (sizes[axis] for axis in axes.get(p.name, ("m", "n")))
-            values.append(f"m {len(made)} {rows} {cols} {cols} 1")
-            made.append((p.name, f"{_element(kind)} {rows * cols}"))
-        elif p.pointer:
-            most = min(math.prod(max(1, size) for size in sizes.values()), 1 << 22)
-            count = evaluated(elements[p.name], known)[0] if p.name in elements else most
-            values.append(f"p {len(made)}")
-            made.append((p.name, f"{_element(kind)} {count}"))
+        size = ctypes.sizeof(C_TYPES[kind]) if kind in C_TYPES else 4
+        if p.matrix or p.pointer:
+            count = min(math.prod(max(1, size) for size in sizes.values()), 1 << 22)
+            if p.matrix:
+                rows, cols = (sizes[axis] for axis in axes.get(p.name, ("m", "n")))
+                values.append(f"m {len(arrays)} {rows} {cols} {cols} 1")
+                count = rows * cols
+            else:
+                values.append(f"p {len(arrays)}")
+                count = evaluated(elements[p.name], known)[0] if p.name in elements else count
+            element = kind if kind in ("float", "double") else "long" if size == 8 else "int"
+            arrays.append((p.name, f"{element} {count}"))
+        elif kind in ("float", "double", "bool"):
+            values.append(f"{kind[0]} {1 if kind == 'bool' else 0.5}")
         elif kind in C_TYPES:
-            value = {"bool": "1", "float": "0.5", "double": "0.5"}.get(kind) or str(sizes[p.name])
-            values.append(f"{_letter(kind)} {value}")
+            letter = "l" if size == 8 else "u" if C_TYPES[kind] is ctypes.c_uint else "i"
+            values.append(f"{letter} {sizes[p.name]}")
         else:
             raise CudaSourceError(
                 f"{file}: {kernel.name}'s {p.name} is a {p.type}, expected pointers, numbers, or a Matrix of view.hpp"
             )
     name = f"{kernel.name}<float>" if kernel.template else kernel.name
     numbers = " ".join(map(str, (*grid, *block, shared, len(values))))
-    script = "\n".join([*(f"array {array}" for _, array in made), f"launch {name} {numbers}", *values, ""])
-    return Run(kernel.name, name, grid, block, sizes, tuple(array for array, _ in made), script)
+    script = "\n".join([*(f"array {array}" for _, array in arrays), f"launch {name} {numbers}", *values, ""])
+    return Run(kernel.name, name, grid, block, sizes, tuple(array for array, _ in arrays), script)
 
 
 def _chosen(
@@ -176,32 +152,19 @@ def _chosen(
     needed = SIZES if matmul or any(p.matrix for p in kernel.parameters) else ()
     names = dict.fromkeys([*(p.name for p in kernel.parameters if p.integer), *needed, *given])
     sizes = {name: given.get(name, SIZES.get(name, 21)) for name in names}
+
+    def grid_of(name: str, more: int) -> tuple[int, ...]:
+        return launch.of({**constants, **sizes, name: sizes[name] + more})[0]
+
+    threads = math.prod(launch.of({**constants, **sizes})[1])
     for name in ("n", "m"):
-        while name in sizes and name not in given and sizes[name] < 1200 and _few(launch, {**constants, **sizes}, name):
+        while name in sizes and name not in given and sizes[name] < 1200:
+            grid, far = grid_of(name, 0), grid_of(name, 10_000)
+            few = any(now < 2 and now != later for now, later in zip(grid, far, strict=True))
+            if not few or math.prod(grid_of(name, 18)) * threads > MOST_THREADS:
+                break
             sizes[name] += 18
     return sizes
-
-
-def _letter(kind: str) -> str:
-    """The program's letter for a number of this C type."""
-    if kind in ("float", "double", "bool"):
-        return kind[0]
-    return "l" if ctypes.sizeof(C_TYPES[kind]) == 8 else "u" if C_TYPES[kind] is ctypes.c_uint else "i"
-
-
-def _element(kind: str) -> str:
-    """The program's word for an array's elements: floating-point numbers, or integers by their size."""
-    if kind in ("float", "double"):
-        return kind
-    return "long" if kind in C_TYPES and ctypes.sizeof(C_TYPES[kind]) == 8 else "int"
-
-
-def _few(launch: LaunchSizes, values: Mapping[str, int], name: str) -> bool:
-    """Whether the grid has fewer than two blocks in a direction that this size can enlarge."""
-    grid, block, _ = launch.of(values)
-    far, larger = (launch.of({**values, name: values[name] + more})[0] for more in (10_000, 18))
-    directions = [i for i in range(3) if far[i] != grid[i]]
-    return any(grid[i] < 2 for i in directions) and math.prod((*larger, *block)) <= MOST_THREADS
 
 
 def _fixed_addresses() -> None:
