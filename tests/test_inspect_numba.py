@@ -65,10 +65,10 @@ def test_dtypes_have_lanes_of_their_size():
 
 
 @needs_capstone
-def test_a_call_in_the_loop_is_counted_and_named_and_a_polynomial_has_none():
+def test_a_call_in_the_loop_is_counted_and_a_polynomial_has_none():
     (scalar,) = listings("gelu", "numba.scalar", "hot")
     assert scalar.loop.counts["call"] > 0
-    assert any(note.startswith("It calls exp, erfc in every iteration") for note in scalar.notes), scalar.notes
+    assert any(note.startswith("It calls functions in every iteration") for note in scalar.notes), scalar.notes
     (polynomial,) = listings("gelu", "numba.polynomial", "asm")
     assert "call" not in polynomial.loop.counts
     assert polynomial.loop.vector_bits >= 256

@@ -70,7 +70,7 @@ def assemble(ptx: str, cc: tuple[int, int]) -> Assembled:
         linker = Linker(ObjectCode.from_ptx(ptx.encode()), options=options)
         cubin = linker.link("cubin").code
     except nvJitLinkError as error:
-        raise InspectError(f"nvJitLink cannot assemble this for {cc[0]}.{cc[1]}: {error}") from None
+        raise InspectError(f"nvJitLink cannot assemble this for {cc[0]}.{cc[1]}: {str(error).strip()}") from None
     return Assembled(bytes(cubin), read_report(linker.get_info_log(), cc))
 
 

@@ -85,11 +85,11 @@ class ObjectFile:
     @functools.cached_property
     def functions(self) -> tuple[Function, ...]:
         """In the order of their addresses; if several have one address, the first."""
-        found: dict[tuple[int, int], Function] = {}
+        found: dict[tuple[int, int], Function] = {}  # by address, and section: object files have several at 0
         for symbol in self._symbols("STT_FUNC", ".symtab", ".dynsym"):
             if isinstance(index := symbol["st_shndx"], int):
                 one = Function(symbol.name, demangled(symbol.name), symbol["st_value"], symbol["st_size"], index)
-                found.setdefault((index, one.address), one)
+                found.setdefault((one.address, index), one)
         return tuple(found[place] for place in sorted(found))
 
     def _symbols(self, kind: str, *tables: str) -> Iterator[Any]:
@@ -104,31 +104,17 @@ class ObjectFile:
 
         Raises InspectError if there is none, or several.
         """
-        exact = (f for f in self.functions if name in (f.symbol, f.name))
-        if found := next(exact, None):
-            return found
-        named = [f for f in self.functions if re.search(rf"\b{re.escape(name)}[(<]", f.name)]
-        if len(named) == 1:
-            return named[0]
-        known = ", ".join(f.name for f in (named or self.functions)[:12])
-        raise InspectError(
-            f"no function is called {name!r}; there are {known or 'none with a symbol: was it stripped?'}"
-        )
+        exact = [f for f in self.functions if name in (f.symbol, f.name)]
+        named = exact[:1] or [f for f in self.functions if re.search(rf"\b{re.escape(name)}[(<]", f.name)]
+        if len(named) != 1:
+            known = ", ".join(f.name for f in (named or self.functions)[:12]) or "none with a symbol: was it stripped?"
+            raise InspectError(f"no function is called {name!r}; there are {known}")
+        return named[0]
 
     def function_at(self, address: int) -> Function | None:
         """The function around this address, in a linked file."""
-        starts, ordered = self._by_address
-        at = bisect.bisect_right(starts, address) - 1
-        return ordered[at] if at >= 0 and address in ordered[at] else None
-
-    @functools.cached_property
-    def _by_address(self) -> tuple[list[int], list[Function]]:
-        ordered = sorted(self.functions, key=lambda f: f.address)
-        return [f.address for f in ordered], ordered
-
-    @functools.cached_property
-    def _by_symbol(self) -> Mapping[str, Function]:
-        return {function.symbol: function for function in self.functions}
+        at = bisect.bisect_right(self.functions, address, key=lambda function: function.address) - 1
+        return self.functions[at] if at >= 0 and address in self.functions[at] else None
 
     def code(self, function: Function) -> tuple[Instruction, ...]:
         """Its instructions."""
@@ -139,9 +125,9 @@ class ObjectFile:
             self._code[function] = tuple(decode(data, function.address))
         return self._code[function]
 
-    def lines(self, function: Function, helpers: tuple[str, ...] = HELPERS) -> Callable[[int], SourceLine | None]:
-        """A function from an address to its source line. For inlined code it is the innermost place outside of files
-        that begin with one of `helpers`."""
+    def lines(self, function: Function) -> Callable[[int], SourceLine | None]:
+        """A function from an address to its source line. For inlined code it is the innermost place outside of
+        HELPERS."""
         command = shutil.which("addr2line") or shutil.which("llvm-addr2line")
         if command is None:
             return lambda address: None
@@ -160,17 +146,10 @@ class ObjectFile:
             pairs = [place.split(" (")[0].rpartition(":") for place in places]
             known = [source_line(file, int(number)) for file, _, number in pairs if number.isdigit() and int(number)]
             if known:
-                found[int(address, 16)] = next((p for p in known if not p[0].startswith(helpers)), known[0])
+                found[int(address, 16)] = next((p for p in known if not p[0].startswith(HELPERS)), known[0])
         return found.get
 
     # --- what calls refer to
-
-    def address_of(self, offset: int) -> int:
-        """The address of an offset in the file."""
-        for segment in self.elf.iter_segments("PT_LOAD"):
-            if 0 <= offset - segment["p_offset"] < segment["p_filesz"]:
-                return int(offset - segment["p_offset"] + segment["p_vaddr"])
-        return offset
 
     @functools.cached_property
     def _tables(self) -> list[tuple[int, int]]:
@@ -181,20 +160,9 @@ class ObjectFile:
     @functools.cached_property
     def _pointers(self) -> Mapping[int, int]:
         """The addresses in tables of pointers, which the loader writes."""
-        return {
-            one["r_offset"]: one["r_addend"]
-            for one, _ in self._relocations(".rela.dyn")
-            if one["r_info_type"] == R_X86_64_RELATIVE
-        }
-
-    def _relocations(self, *names: str) -> Iterator[tuple[Any, str]]:
-        """The relocations of these sections, each with its symbol."""
-        for name in names:
-            section = self.elf.get_section_by_name(name)
-            symbols = self.elf.get_section(section["sh_link"]) if section is not None else None
-            for one in section.iter_relocations() if section is not None else ():
-                index = one["r_info_sym"]
-                yield one, symbols.get_symbol(index).name if index and symbols is not None else ""
+        section = self.elf.get_section_by_name(".rela.dyn")
+        relocations = section.iter_relocations() if section is not None else ()
+        return {one["r_offset"]: one["r_addend"] for one in relocations if one["r_info_type"] == R_X86_64_RELATIVE}
 
     def _in_table(self, address: int) -> Iterator[Function]:
         at = bisect.bisect_right(self._tables, (address, 1 << 64)) - 1
@@ -203,27 +171,13 @@ class ObjectFile:
             if found := self.function_at(self._pointers.get(place, 0)):
                 yield found
 
-    @functools.cached_property
-    def _stubs(self) -> Mapping[int, str]:
-        """The symbol that each stub of the procedure linkage table (PLT) jumps to."""
-        slots = {one["r_offset"]: symbol for one, symbol in self._relocations(".rela.plt", ".rela.dyn") if symbol}
-        stubs = {}
-        for name in (".plt", ".plt.got", ".plt.sec"):
-            section = self.elf.get_section_by_name(name)
-            before = 0
-            for one in decode(section.data(), section["sh_addr"]) if section is not None else ():
-                if one.kind == "branch" and one.refers_to in slots:
-                    stubs[before or one.address] = stubs[one.address] = slots[one.refers_to]
-                before = one.address if one.mnemonic.startswith("endbr") else 0
-        return stubs
-
     def called_from(self, function: Function) -> Iterator[Function]:
         """The functions that it may call: by name, by a pointer, and by a table of functions that it reads."""
         for one in self.code(function):
             for address in (one.target, one.refers_to):
                 if address is None or address in function:
                     continue
-                if found := self.function_at(address) or self._by_symbol.get(self._stubs.get(address, "")):
+                if found := self.function_at(address):
                     yield found
                 elif one.kind != "branch":
                     yield from self._in_table(address)
@@ -242,35 +196,20 @@ class ObjectFile:
                     waiting.append(callee)
         return found
 
-    def called_by(self, loop: Loop) -> list[str]:
-        """The names of the functions that a loop calls in every iteration."""
-        calls = [one for one in loop.instructions if one.mnemonic == "call"]
-        if calls and self.elf["e_type"] == "ET_REL":  # not linked: all names that the file asks for
-            table = self.elf.get_section_by_name(".symtab")
-            asked = [symbol.name for symbol in table.iter_symbols() if symbol["st_shndx"] == "SHN_UNDEF"]
-            return [name for name in asked if name and not name.startswith(("NRT_", "numba_", "Py", "_Py"))]
-        return list(dict.fromkeys(self._called(one.target) for one in calls))
-
-    def _called(self, target: int | None) -> str:
-        if target is None:
-            return "a function by its pointer"
-        found = self.function_at(target)
-        return demangled(self._stubs.get(target, f"{target:x}")) if found is None else found.name.partition("(")[0]
-
 
 def assembly(
     file: ObjectFile, function: Function, loop: Loop | None, title: str, aspect: str,
-    helpers: tuple[str, ...] = HELPERS, notes: tuple[str, ...] = (), facts: Mapping[str, Any] | None = None,
+    notes: tuple[str, ...] = (), facts: Mapping[str, Any] | None = None,
 ) -> Listing:  # fmt: skip
     """A function's machine code with its source lines; for the aspect "hot" its hot loop alone."""
-    line_of, hot = file.lines(function, helpers), loop.addresses if loop is not None else frozenset()
+    line_of, hot = file.lines(function), loop.addresses if loop is not None else frozenset()
     code = [replace(one, line=line_of(one.address)) for one in file.code(function)]
     if loop is None:
         notes = (*notes, f"{title} has no loop.")
     else:
         loop = replace(loop, instructions=tuple(one for one in code if one.address in hot))
-        if called := file.called_by(loop):
-            notes = (*notes, f"It calls {', '.join(called)} in every iteration: their work is not counted here.")
+        if "call" in loop.counts:
+            notes = (*notes, "It calls functions in every iteration: their work is not counted here.")
         if loop.skipped:
             notes = (*notes, f"The common path skips {loop.skipped} more of the loop's instructions, not counted.")
     whole = loop is None or aspect != "hot"
@@ -285,10 +224,9 @@ def demangled(symbol: str) -> str:
     if not symbol.startswith("_Z"):
         return symbol
     base, dot, rest = symbol.partition(".")
-    libraries, status = ctypes.CDLL(_core.__file__), ctypes.c_int(0)
-    demangle = libraries.__cxa_demangle
-    demangle.restype = ctypes.c_void_p
-    text = demangle(base.encode(), None, None, ctypes.byref(status))
+    libraries = ctypes.CDLL(_core.__file__)
+    libraries.__cxa_demangle.restype = ctypes.c_void_p
+    text = libraries.__cxa_demangle(base.encode(), None, None, None)
     if not text:
         return symbol
     name = ctypes.string_at(text).decode()

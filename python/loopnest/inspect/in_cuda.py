@@ -9,13 +9,12 @@ blocks and argument types are a real call's.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
+import math
 import re
 import threading
-from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 from unittest import mock
@@ -54,14 +53,6 @@ class Launch:
     block: tuple[int, ...]
     shared: int = 0
 
-    @property
-    def threads(self) -> int:
-        return int(np.prod(self.block))
-
-    @property
-    def blocks(self) -> int:
-        return int(np.prod(self.grid))
-
 
 def show(request: Request) -> list[Listing]:
     return shown(request, why_not_here(), launches_of, compiled)
@@ -80,47 +71,39 @@ def shown(
         raise InspectError(missing)
     gpu, workload = gpu_of(request), workload_of(k, request.options.get("workload"))
     largest: dict[Any, Launch] = {}  # each kernel once for its types and block, with its largest grid
-    times: Counter[Any] = Counter()
     for launch in launches_of(k, workload, request.dtype):
         key = (launch.kernel, launch.block, launch.shared)
-        largest[key] = max(largest.get(key, launch), launch, key=lambda one: one.blocks)
-        times[key] += 1
+        largest[key] = max(largest.get(key, launch), launch, key=lambda one: math.prod(one.grid))
     if not largest:
         raise InspectError(f"{k.id} launches no kernel on {workload.name}")
-    return [_listing(request, launch, *compiled(launch, gpu.cc), gpu, workload, times[key])
-            for key, launch in largest.items()]  # fmt: skip
+    return [_listing(request, launch, *compiled(launch, gpu.cc), gpu, workload) for launch in largest.values()]
 
 
-def _listing(
-    request: Request, launch: Launch, symbol: str, ptx: str, gpu: Gpu, workload: Workload, times: int
-) -> Listing:
+def _listing(request: Request, launch: Launch, symbol: str, ptx: str, gpu: Gpu, workload: Workload) -> Listing:
     """A kernel's SASS or PTX; for "hot" the loop alone, in SASS, or in PTX without nvdisasm."""
     assembled, hot, missing, notes = assemble(ptx, gpu.cc), request.aspect == "hot", why_no_disassembler(), []
     if hot and missing:
         notes.append(f"This is PTX, which has no machine instructions: {missing}.")
-    in_ptx = request.aspect == "ptx" or missing is not None
-    code = read_ptx(ptx, symbol) if in_ptx else read_sass(disassemble(assembled.cubin), symbol)
+    language: Literal["ptx", "sass"] = "ptx" if request.aspect == "ptx" or missing else "sass"
+    code = read_ptx(ptx, symbol) if language == "ptx" else read_sass(disassemble(assembled.cubin), symbol)
     loop = [line for line in code.lines if line.hot]
     if hot and not loop:
         notes.append("No loop was found in it: each thread does its work once, or the compiler unrolled the loop.")
     kernel = assembled.kernels[symbol]
-    shared = kernel.shared + launch.shared
-    held = occupancy(gpu, threads=launch.threads, registers=kernel.registers, shared=shared)
-    notes.append(held.sentence)
+    kernel = replace(kernel, shared=kernel.shared + launch.shared)
+    held = occupancy(gpu, threads=math.prod(launch.block), registers=kernel.registers, shared=kernel.shared)
     facts = {
         "block": f"{sizes(launch.block)} threads",
-        "grid": f"{sizes(launch.grid)} blocks on {workload.name}, {times} times in a call",
-        "resources": f"{kernel.registers} registers a thread, {shared:,} bytes of shared memory a block, "
+        "grid": f"{sizes(launch.grid)} blocks on {workload.name}",
+        "resources": f"{kernel.registers} registers a thread, {kernel.shared:,} bytes of shared memory a block, "
         f"{kernel.spilled} bytes spilled and read back",
-        "kernel": replace(kernel, shared=shared),
+        "kernel": kernel,
         "occupancy": held,
         "instructions": code.counts(),
     }
-    language: Literal["ptx", "sass"] = "ptx" if in_ptx else "sass"
-    shown = loop if hot and loop else code.lines
-    lines = tuple(replace(line, text=line.text.replace(symbol, launch.name)) for line in shown)
+    lines = (replace(line, text=line.text.replace(symbol, launch.name)) for line in (hot and loop) or code.lines)
     title = f"{launch.name}, {request.dtype}, {language.upper()} for compute capability {gpu.capability}"
-    return Listing(title, language, lines, notes=tuple(notes), facts=facts)
+    return Listing(title, language, tuple(lines), notes=(*notes, held.sentence), facts=facts)
 
 
 def sizes(of: tuple[int, ...]) -> str:
@@ -165,17 +148,7 @@ def compiled(launch: Launch, cc: tuple[int, int]) -> tuple[str, str]:
 
     dispatcher, signature = launch.kernel
     ptx, _ = cuda.compile_ptx(dispatcher.py_func, signature, device=False, cc=cc, lineinfo=True)
-    found = re.search(r"\.entry\s+([\w$]+)", ptx)
-    if found is None:
-        raise InspectError(f"{launch.name}: the compiler gave PTX without a kernel")
-    return found[1], ptx
-
-
-def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launch]:
-    """The launches of one call of a numba.cuda rung on a workload, in their order."""
-    with _noting() as launches:
-        run_once(k, workload, dtype)
-    return launches
+    return re.findall(r"\.entry\s+([\w$]+)", ptx)[0], ptx
 
 
 class HostArray(np.ndarray):
@@ -188,9 +161,8 @@ class HostArray(np.ndarray):
         pass
 
 
-@contextlib.contextmanager
-def _noting() -> Iterator[list[Launch]]:
-    """While it lasts, launches are noted and arrays stay on the host."""
+def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launch]:
+    """The launches of one call of a numba.cuda rung on a workload, in their order. Arrays stay on the host."""
     from numba import cuda
     from numba.cuda.dispatcher import CUDADispatcher
 
@@ -202,8 +174,7 @@ def _noting() -> Iterator[list[Launch]]:
 
         def launch(*args: Any) -> None:
             types = tuple(_type_of(arg) for arg in args)
-            name = kernel.py_func.__name__
-            launches.append(Launch((kernel, types), name, three(grid), three(block), shared))
+            launches.append(Launch((kernel, types), kernel.py_func.__name__, three(grid), three(block), shared))
 
         return launch
 
@@ -219,7 +190,8 @@ def _noting() -> Iterator[list[Launch]]:
         mock.patch.object(cuda, "to_device", to_host),
         mock.patch.object(cuda, "device_array", on_host),
     ):
-        yield launches
+        run_once(k, workload, dtype)
+    return launches
 
 
 def three(sizes: int | Sequence[int]) -> tuple[int, ...]:

@@ -25,12 +25,14 @@ from .families import this_family
 from .gpu_code import read_ir
 from .loops import heat, hot_loop
 from .records import InspectError, Listing
-from .source import source_line
 
 SHOWS = ("hot", "asm", "llvm")
 
 DEBUG = {"debug": True, "boundscheck": False, "_dbg_extend_lifetimes": False, "_dbg_optnone": False}
 """Source lines; Numba's other debugging options change the code."""
+
+OURS = ("nopython", "boundscheck")
+"""Options that a kernel does not keep."""
 
 _one_at_a_time = threading.Lock()
 
@@ -44,21 +46,27 @@ class Called:
     options: tuple[tuple[str, Any], ...]
 
 
-@dataclass(frozen=True)
-class Compiled:
-    """The symbol of the function with a kernel's loops, optimised LLVM IR, and the machine code as an ELF file."""
-
-    symbol: str
-    ir: str
-    object: bytes
-
-
 def show(request: Request) -> list[Listing]:
-    kernels = kernels_of(request.implementation, request.dtype, request.options.get("workload"))
-    listings = [(_ir if request.aspect == "llvm" else _machine_code)(request, kernel) for kernel in kernels]
-    if request.aspect == "hot":  # the kernel that takes the time first
-        listings.sort(key=lambda listing: heat(listing.loop) if listing.loop else (-1.0, -1.0), reverse=True)
-    return listings
+    """The kernel that takes the time first."""
+    import llvmlite.binding as llvm
+    import numba
+
+    version = ".".join(map(str, llvm.llvm_version_info))
+    compiler = f"Numba {numba.__version__}, LLVM {version}, for {llvm.get_host_cpu_name()}"
+    found = []
+    for called in kernels_of(request.implementation, request.dtype, request.options.get("workload")):
+        name, (symbol, ir, machine_code) = called.function.__name__, compiled(called)
+        title = f"{name}, {request.dtype}"
+        if request.aspect == "llvm":
+            code = read_ir(ir.replace(symbol, name), name)
+            facts = {"compiler": compiler, "instructions": code.counts()}
+            found.append(Listing(f"{title}: optimised LLVM IR", "llvm", tuple(code.lines), facts=facts))
+        else:
+            file = ObjectFile(machine_code)
+            function = file.function(symbol)
+            loop = hot_loop(file.code(function), this_family())
+            found.append(assembly(file, function, loop, title, request.aspect, facts={"compiler": compiler}))
+    return sorted(found, key=lambda listing: heat(listing.loop) if listing.loop else (-1.0,), reverse=True)
 
 
 def kernels_of(k: Implementation, dtype: str = "float32", workload: str | None = None) -> list[Called]:
@@ -76,9 +84,10 @@ def kernels_of(k: Implementation, dtype: str = "float32", workload: str | None =
             any_strides or not isinstance(arg, np.ndarray) or arg.flags.c_contiguous
             for arg, any_strides in zip(args, kernel._any_strides, strict=True)
         )
-        called = Called(kernel.py_func, kernel.signature(args, in_c_order), _options(kernel.dispatcher))
+        options = {name: v for name, v in kernel.dispatcher.targetoptions.items() if name not in OURS}
+        kept = ((name, frozenset(v) if isinstance(v, set) else v) for name, v in sorted(options.items()))
         with noted:
-            found[called] = None
+            found[Called(kernel.py_func, kernel.signature(args, in_c_order), tuple(kept))] = None
 
     with _one_at_a_time, mock.patch.object(CompiledKernel, "__call__", call):
         run_once(k, chosen, dtype)
@@ -87,15 +96,10 @@ def kernels_of(k: Implementation, dtype: str = "float32", workload: str | None =
     return list(found)
 
 
-def _options(dispatcher: Any) -> tuple[tuple[str, Any], ...]:
-    """A kernel's options, hashable."""
-    kept = {name: value for name, value in dispatcher.targetoptions.items() if name not in ("nopython", "boundscheck")}
-    return tuple(sorted((name, frozenset(v) if isinstance(v, set) else v) for name, v in kept.items()))
-
-
 @functools.cache
-def compiled(called: Called) -> Compiled:
-    """The kernel, compiled anew with its own options."""
+def compiled(called: Called) -> tuple[str, str, bytes]:
+    """A kernel, compiled anew with its own options: the symbol of the function with its loops, optimised LLVM IR, and
+    the machine code as an ELF file."""
     from numba import njit
     from numba.core.compiler_lock import global_compiler_lock
 
@@ -108,7 +112,7 @@ def compiled(called: Called) -> Compiled:
         library = overload.library
         library._ensure_finalized()
         machine_code = bytes(library._codegen._tm.emit_object(library._final_module))
-        return Compiled(overload.fndesc.llvm_func_name, library.get_llvm_str(), machine_code)
+        return overload.fndesc.llvm_func_name, library.get_llvm_str(), machine_code
 
 
 def _with_lines(function: Any) -> Any:
@@ -119,42 +123,8 @@ def _with_lines(function: Any) -> Any:
     for name in function.__code__.co_names:
         helper: Any = names.get(name)
         if hasattr(helper, "py_func") and hasattr(helper, "targetoptions"):
-            options = {option: value for option, value in helper.targetoptions.items() if option != "nopython"}
-            names[name] = njit(**{**options, **DEBUG})(_with_lines(helper.py_func))
+            options = {option: value for option, value in helper.targetoptions.items() if option not in OURS}
+            names[name] = njit(**options, **DEBUG)(_with_lines(helper.py_func))
     copy = types.FunctionType(function.__code__, names, function.__name__, function.__defaults__, function.__closure__)
     copy.__module__, copy.__qualname__ = function.__module__, function.__qualname__
     return copy
-
-
-def _machine_code(request: Request, called: Called) -> Listing:
-    made = compiled(called)
-    file = ObjectFile(made.object)
-    function = file.function(made.symbol)
-    loop = hot_loop(file.code(function), this_family())
-    return assembly(file, function, loop, _title(request, called), request.aspect, facts=_facts(called))
-
-
-def _ir(request: Request, called: Called) -> Listing:
-    made = compiled(called)
-    code = read_ir(made.ir.replace(made.symbol, called.function.__name__), called.function.__name__)
-    facts = _facts(called) | {"instructions": code.counts()}
-    return Listing(f"{_title(request, called)}: optimised LLVM IR", "llvm", tuple(code.lines), facts=facts)
-
-
-def _title(request: Request, called: Called) -> str:
-    from numba.types import Array
-
-    layouts = {t.layout for t in called.signature if isinstance(t, Array)}
-    form = {frozenset("C"): "arrays in C order", frozenset("A"): "arrays of any strides"}
-    words = form.get(frozenset(layouts), "arrays in C order, some of any strides")
-    return f"{called.function.__name__}, {request.dtype}, {words}"
-
-
-def _facts(called: Called) -> dict[str, Any]:
-    import llvmlite.binding as llvm
-    import numba
-
-    version = ".".join(map(str, llvm.llvm_version_info))
-    file, line = source_line(called.function.__code__.co_filename, called.function.__code__.co_firstlineno)
-    compiler = f"Numba {numba.__version__}, LLVM {version}, for {llvm.get_host_cpu_name()}"
-    return {"compiler": compiler, "source": f"{file}:{line}"}
