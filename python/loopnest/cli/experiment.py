@@ -8,16 +8,16 @@ from pathlib import Path
 import click
 
 from ..output.text import unknown
-from .options import JSON, PICTURES, failures, need, need_matplotlib, number, print_json, write_pictures
+from .options import JSON, SVG, failures, need, need_matplotlib, number, print_json, save_picture
 from .progress import busy, columns, console, say
 
 
 @click.command("experiment")
 @click.argument("name", required=False)
-@PICTURES
+@SVG
 @JSON
 @number("--seed", least=0, help="Of all that is random; each experiment has its own.")
-def command(name: str | None, svg: Path | None, html: Path | None, as_json: bool, seed: int | None) -> None:
+def command(name: str | None, svg: Path | None, as_json: bool, seed: int | None) -> None:
     """Do one experiment, NAME, and show its result; or list them.
 
     \b
@@ -37,7 +37,7 @@ def command(name: str | None, svg: Path | None, html: Path | None, as_json: bool
         raise click.BadParameter(unknown("experiment", name, EXPERIMENTS), param_hint="NAME")
     chosen = EXPERIMENTS[name]
     need(chosen.missing())
-    need_matplotlib(svg, html)
+    need_matplotlib(svg)
     options = {} if seed is None else {"seed": seed}
     if options and "seed" not in inspect.signature(chosen.run).parameters:
         raise click.UsageError(f"--seed is not for {name}, in which nothing is random")
@@ -50,6 +50,5 @@ def command(name: str | None, svg: Path | None, html: Path | None, as_json: bool
         out.print(f"[bold]{chosen.question}[/bold]\n")
         say(*chosen.table(data))
         out.print(f"\n{finding}", markup=False)
-    if svg or html:
-        text = [finding, *chosen.about.split("\n\n")]
-        write_pictures(chosen.question, chosen.picture(data), text, svg, html, quiet=as_json)
+    if svg:
+        save_picture(chosen.picture(data), svg, quiet=as_json)

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from .options import failures, need_matplotlib, output_file
-from .progress import console, say, show
+from .options import SVG, failures, need_matplotlib, save_picture
+from .progress import console, show
 
 
 @click.command("layout")
@@ -18,8 +18,8 @@ from .progress import console, say, show
 @click.option("--n", default=8, show_default=True, help="The matrices have n x n elements; at most 32.")
 @click.option("--layout", default="C", show_default=True, help="C or F, of all inputs; or a letter for each, as CF.")
 @click.option("--cache", "size", type=int, default=256, show_default=True, help="Bytes of the cache, of 4 ways.")
-@output_file("--svg", "svg_file", help="Write the picture to this file.")
-def command(operation: str, variant: str | None, size: int, svg_file: Path | None, **options: Any) -> None:
+@SVG
+def command(operation: str, variant: str | None, size: int, svg: Path | None, **options: Any) -> None:
     """Show in which order a C++ rung touches its elements, and which of them a cache has.
 
     The OPERATION is matmul, transpose, sum or add; for matmul the rung may be a loop order.
@@ -29,12 +29,11 @@ def command(operation: str, variant: str | None, size: int, svg_file: Path | Non
     loopnest layout matmul ikj               along its rows
     loopnest layout matmul ijk --layout CF   down the columns, which now are contiguous
     """
-    need_matplotlib(svg_file)
+    need_matplotlib(svg)
     from ..layout.walk import TOY, picture, picture_svg, walk
 
     with failures(ValueError):
         walked = walk(operation, variant, cache=replace(TOY, size=size), **options)
     show(picture(walked, console().width))
-    if svg_file is not None:
-        svg_file.write_text(picture_svg(walked), encoding="utf-8")
-        say(f"written: {svg_file}")
+    if svg:
+        save_picture(picture_svg(walked), svg)

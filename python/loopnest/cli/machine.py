@@ -6,16 +6,16 @@ from pathlib import Path
 
 import click
 
-from .options import JSON, interruptible, need, need_matplotlib, output_file, print_json
+from .options import JSON, SVG, interruptible, need, need_matplotlib, print_json, save_picture
 from .progress import Progress, say, show
 
 
 @click.command("machine")
 @JSON
 @click.option("--refresh", is_flag=True, help="Measure now, even if this machine was measured before.")
-@output_file("--svg", "svg_file", help="Write the roofline to this file.")
-def command(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
-    """Show what this machine reaches: peak, bandwidths, latencies, and its roofline.
+@SVG
+def command(as_json: bool, refresh: bool, svg: Path | None) -> None:
+    """Show what this machine reaches: peak, bandwidths, latencies; --svg draws its roofline.
 
     The first call measures, in some 15 seconds, and keeps the figures; `--refresh` measures again. Warnings name what
     distorts the figures, such as other processes or variables of the environment.
@@ -26,7 +26,7 @@ def command(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
     from ..timing.fairness import why_not_here
 
     need(why_not_here())
-    need_matplotlib(svg_file)
+    need_matplotlib(svg)
     with interruptible("nothing was kept of this measurement"), Progress() as progress:
         here = card(refresh, on_event=progress.on_event)
     if as_json:
@@ -34,5 +34,5 @@ def command(as_json: bool, refresh: bool, svg_file: Path | None) -> None:
     else:
         show(report(here))
         say(f"\nkept in {card_file()}")
-    if svg_file is not None:
-        svg_file.write_text(roofline_svg(here), encoding="utf-8")
+    if svg:
+        save_picture(roofline_svg(here), svg, quiet=as_json)

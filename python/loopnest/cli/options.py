@@ -78,10 +78,7 @@ def output_file(*names: str, help: str) -> Decorator:
     return click.option(*names, type=path, callback=_in_a_folder, help=help)
 
 
-PICTURES = stacked(
-    output_file("--svg", help="Write the picture to this file."),
-    output_file("--html", help="Write picture and text as one HTML file."),
-)
+SVG = output_file("--svg", help="Write the picture to this file.")
 
 
 def typed(ctx: click.Context, name: str) -> bool:
@@ -134,13 +131,7 @@ def print_json(record: Any) -> None:
     click.echo(msgspec.json.format(msgspec.json.encode(record), indent=1))
 
 
-def write_pictures(
-    title: str, svg: str, text: list[str], svg_file: Path | None, html_file: Path | None, *, quiet: bool = False
-) -> None:
-    """Write a picture, and the same with its text as a page, and say where; to standard error if `quiet`."""
-    from ..output.page import page_of_pictures
-
-    for file, content in ((svg_file, svg), (html_file, page_of_pictures(title, [svg], text))):
-        if file:
-            file.write_text(content, encoding="utf-8")
-            click.echo(f"written: {file}", err=quiet)
+def save_picture(svg: str, file: Path, *, quiet: bool = False) -> None:
+    """Write a picture, and say where; to standard error if `quiet`."""
+    file.write_text(svg, encoding="utf-8")
+    click.echo(f"written: {file}", err=quiet)

@@ -16,7 +16,7 @@ from .. import nn
 from .options import (
     DTYPE,
     JSON,
-    PICTURES,
+    SVG,
     choice,
     failures,
     need,
@@ -24,9 +24,9 @@ from .options import (
     number,
     output_file,
     print_json,
+    save_picture,
     stacked,
     typed,
-    write_pictures,
 )
 from .progress import Progress
 
@@ -53,7 +53,7 @@ of_a_training = stacked(
         help="Go on with the training of this checkpoint, and write to it again.",
     ),
     JSON,
-    PICTURES,
+    SVG,
 )
 """The argument and the options of `loopnest train`, which `loopnest parallel train` has too."""
 
@@ -63,13 +63,13 @@ class Request:
 
     def __init__(self, ctx: click.Context, data: str, resume: Path | None, **options: Any) -> None:
         self.data, self.resume, self.file = data, resume, options.pop("checkpoint") or resume
-        self.as_json, self.svg, self.html = (options.pop(name) for name in ("as_json", "svg", "html"))
+        self.as_json, self.svg = options.pop("as_json"), options.pop("svg")
         self.config = options
         self.changed = {name: options[name] for name in ("epochs", "impl") if typed(ctx, name)}
         kept = [f"--{name}" for name in KEPT if typed(ctx, name)]
         if resume is not None and kept:
             raise click.UsageError(f"{kept[0]} is in the checkpoint: --resume takes --epochs and --impl alone")
-        need_matplotlib(self.svg, self.html)
+        need_matplotlib(self.svg)
         if data == "digits":
             need(nn.why_no_digits())
 
@@ -105,8 +105,8 @@ class Request:
             print_json({**msgspec.to_builtins(run), "accuracy": run.accuracy, "seconds": run.seconds})
         else:
             click.echo("\n".join(summary))
-        if self.svg or self.html:
-            write_pictures(tables.title(run), tables.picture(run), summary, self.svg, self.html, quiet=quiet)
+        if self.svg:
+            save_picture(tables.picture(run), self.svg, quiet=quiet)
         if not run.finished:
             kept = f"go on with it: {command} {run.data} --resume {self.file}" if self.file else "nothing was kept"
             click.echo(f"stopped after {run.steps} steps; {kept}", err=True)

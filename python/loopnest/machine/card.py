@@ -13,7 +13,6 @@ docs/machine.md explains each figure.
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,7 +48,7 @@ def card(refresh: bool = False, quick: bool = False, on_event: OnEvent = lambda 
         except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
             on_event("note", f"{file} cannot be used ({error}): the machine is measured anew")
     if quick and not refresh:
-        return as_it_is_now(_quick())
+        return as_it_is_now(measure.quick())
     measured = measure.measure(on_event=on_event)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -57,9 +56,6 @@ def card(refresh: bool = False, quick: bool = False, on_event: OnEvent = lambda 
     except OSError as error:
         on_event("note", f"the machine card could not be kept in {file} ({error}): the next call measures again")
     return as_it_is_now(measured)
-
-
-_quick = functools.cache(lambda: measure.quick())
 
 
 def card_file() -> Path:

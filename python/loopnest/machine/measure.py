@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -86,6 +87,7 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
     )
 
 
+@functools.cache
 def quick() -> MachineCard:
     """Rough limits in a second: the peak of the active ISA level, and what one thread reads and copies. Several threads
     are credited with a multiple of it. The card has no date."""

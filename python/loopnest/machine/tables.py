@@ -14,9 +14,6 @@ from rich.text import Text
 from ..output.text import duration, three_digits
 from .records import FMA, KINDS, MachineCard
 
-VECTOR_BITS = {"v1": 128, "v3": 256, "v4": 512, "neon": 128}
-"""Of a register, by ISA level."""
-
 
 @dataclass(frozen=True)
 class Sheet:
@@ -28,48 +25,35 @@ class Sheet:
     note: str = ""
 
 
-def sheets(card: MachineCard) -> list[Sheet]:
-    """All tables of a card."""
-    return [about(card), peaks(card), levels(card)]
-
-
 def report(card: MachineCard) -> Iterator[RenderableType]:
     """All that the command prints, one renderable after another."""
-    yield from map(rendered, sheets(card))
+    for sheet in sheets(card):
+        table = Table(*map(Text, sheet.headings), box=box.SIMPLE_HEAD if sheet.headings else None, pad_edge=False,
+                      padding=(0, 1 if sheet.headings else 2, 0, 0), show_edge=False)  # fmt: skip
+        for row in sheet.rows:
+            table.add_row(*map(Text, row))
+        table.columns[0].no_wrap = True
+        for column in table.columns[1:] if sheet.headings else ():
+            column.justify = "right"
+        note = [Text(sheet.note, style="dim")] if sheet.note else []
+        yield Group(Text(sheet.title, style="bold"), table, *note, Text())
     for warning in card.warnings:
         yield Text(f"warning: {warning}", style="yellow")
 
 
-def rendered(sheet: Sheet) -> RenderableType:
-    """A table for the terminal."""
-    table = Table(box=box.SIMPLE_HEAD if sheet.headings else None, show_header=bool(sheet.headings), pad_edge=False,
-                  padding=(0, 1 if sheet.headings else 2, 0, 0), show_edge=False)  # fmt: skip
-    for number in range(len(sheet.rows[0])):
-        name = Text(sheet.headings[number]) if sheet.headings else ""
-        table.add_column(name, justify="right" if number and sheet.headings else "left", no_wrap=not number)
-    for row in sheet.rows:
-        table.add_row(*map(Text, row))
-    note = [Text(sheet.note, style="dim")] if sheet.note else []
-    return Group(Text(sheet.title, style="bold"), table, *note, Text())
-
-
-def about(card: MachineCard) -> Sheet:
-    """What it is, and what holds for all of its figures."""
+def sheets(card: MachineCard) -> list[Sheet]:
+    """All tables of a card."""
     facts = {
         "processor": f"{card.cpu}, {card.cores} {'processor' if card.cores == 1 else 'processors'}, {card.system}",
-        "ISA levels": ", ".join(f"{level} ({_vector(level)})" for level in card.isa_levels),
+        "ISA levels": ", ".join(card.isa_levels),
         "clock": f"{card.clock / 1e9:.2f} GHz, measured",
         "threads": ", ".join(map(str, card.pools)),
         "measured": f"{card.measured}, loopnest {card.version}",
     }
-    return Sheet("What it is", tuple(facts.items()))
+    return [Sheet("What it is", tuple(facts.items())), _peaks(card), _levels(card)]
 
 
-def _vector(level: str) -> str:
-    return f"{VECTOR_BITS[level]}-bit vectors" if level in VECTOR_BITS else "the compiler's vectors"
-
-
-def peaks(card: MachineCard) -> Sheet:
+def _peaks(card: MachineCard) -> Sheet:
     """GFLOP/s of multiply-adds in registers, by ISA level, dtype and threads, and flops in a cycle."""
     counts = sorted({peak.threads for peak in card.peaks})
     dtypes = list(dict.fromkeys(peak.dtype for peak in card.peaks))
@@ -86,7 +70,7 @@ def peaks(card: MachineCard) -> Sheet:
     return Sheet("Peak, GFLOP/s: multiply-adds in registers", tuple(rows), headings, note)
 
 
-def levels(card: MachineCard) -> Sheet:
+def _levels(card: MachineCard) -> Sheet:
     """GB/s and latency of each cache and of memory."""
     counts, rows = sorted({b.threads for b in card.bandwidths}), []
     caches = {cache.name: cache for cache in card.caches}

@@ -19,21 +19,19 @@ from .pictures import css_variables, themed
 
 
 def page(
-    title: str, body: str, *, heading: str = "", about: str = "", footer: str = "", kind: str = "",
+    title: str, body: str, *, heading: str = "", about: str = "", footer: str = "",
     style: str = "", script: str = "", data: Any = None,
 ) -> str:  # fmt: skip
     """The HTML of a page.
 
     title          the window's; heading: the page's, the title where it is empty; about: a line below it. All are text
     body, footer   HTML
-    kind           a class of the body element, for `style`
     style, script  CSS and JavaScript that this page has besides what all pages have
     data           what the script finds as `data`, if it is JSON
     """
     return fill(
         Path(__file__).with_name("page.html"),
         title=html.escape(title),
-        kind=kind,
         style=css_variables() + text(Path(__file__).with_name("page.css")) + style,
         heading=html.escape(heading or title),
         about=f'<p class="about">{html.escape(about)}</p>' if about else "",
@@ -42,13 +40,6 @@ def page(
         data=json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c"),
         script=text(Path(__file__).with_name("page.js")) + script,
     )
-
-
-def page_of_pictures(title: str, svgs: Sequence[str], paragraphs: Sequence[str] = ()) -> str:
-    """A page with these pictures, and prose below them."""
-    parts = [figure(svg) for svg in svgs]
-    parts += [f"<p>{html.escape(paragraph)}</p>" for paragraph in paragraphs]
-    return page(title, "\n".join(parts), kind="pictures")
 
 
 def figure(svg: str, title: str = "", caption: str = "", attributes: str = "") -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -32,11 +30,6 @@ class Experiment:
     rows: Callable[[Any], Rows]
     picture: Callable[[Any], str]
     missing: Callable[[], str | None] = lambda: None
-
-    @property
-    def about(self) -> str:
-        """The module's docstring: the mathematics and the sources."""
-        return inspect.cleandoc(sys.modules[self.run.__module__].__doc__ or "")
 
     def table(self, data: Any) -> list[str]:
         """The rows as lines of text: the first column on the left, numbers on the right."""
