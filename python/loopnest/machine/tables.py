@@ -28,13 +28,13 @@ class Sheet:
 def report(card: MachineCard) -> Iterator[RenderableType]:
     """All that the command prints, one renderable after another."""
     for sheet in sheets(card):
-        table = Table(*map(Text, sheet.headings), box=box.SIMPLE_HEAD if sheet.headings else None, pad_edge=False,
-                      padding=(0, 1 if sheet.headings else 2, 0, 0), show_edge=False)  # fmt: skip
+        wide = bool(sheet.headings)
+        table = Table(box=box.SIMPLE_HEAD if wide else None, show_header=wide, show_edge=False, pad_edge=False,
+                      padding=(0, 1 if wide else 2, 0, 0))  # fmt: skip
+        for number, heading in enumerate(sheet.headings or ("", "")):
+            table.add_column(heading, justify="right" if number and wide else "left", no_wrap=not number)
         for row in sheet.rows:
             table.add_row(*map(Text, row))
-        table.columns[0].no_wrap = True
-        for column in table.columns[1:] if sheet.headings else ():
-            column.justify = "right"
         note = [Text(sheet.note, style="dim")] if sheet.note else []
         yield Group(Text(sheet.title, style="bold"), table, *note, Text())
     for warning in card.warnings:
