@@ -43,7 +43,7 @@ def test_slow_rungs_stop_at_the_workload_that_their_time_allows():
         for workload in workloads:
             work = work_of(ln.matmul.contract, workload)
             if budget.why_not(rate, work) is None:
-                budget.rates.note(rate, work, work / rate)
+                budget.note(rate, work, work / rate)
                 reached[rate] = workload.name
     assert reached == {1e6: "square-16", 1e9: "square-512", 1e11: "square-2048"}
 
@@ -51,9 +51,9 @@ def test_slow_rungs_stop_at_the_workload_that_their_time_allows():
 def test_the_first_workload_is_always_tried_and_the_best_rate_predicts_the_next():
     budget = Budget(Plan(seconds=0.1, patience=1.0))
     assert budget.why_not("rung", 10**9) is None
-    budget.rates.note("rung", 100, 1.0)
-    budget.rates.note("rung", 1000, 1.0)
-    budget.rates.note("rung", 200, 1.0)
+    budget.note("rung", 100, 1.0)
+    budget.note("rung", 1000, 1.0)
+    budget.note("rung", 200, 1.0)
     assert budget.why_not("rung", 400) is None
     assert budget.why_not("rung", 600) == measure.TOO_SLOW
 
@@ -65,7 +65,7 @@ def test_studies_share_the_time_and_hand_on_what_they_leave():
     assert budget.patience() == pytest.approx(1.0)  # a tenth of 10 s
     clock.now = 10.0
     assert budget.why_not("rung", 1) is None  # whatever the time, each has its first workload
-    budget.rates.note("rung", 1, 1e-9)
+    budget.note("rung", 1, 1e-9)
     assert budget.why_not("rung", 1) == measure.TOO_LATE
     budget.start_study(share=0.5)
     assert budget.patience() == pytest.approx(4.5)
@@ -340,7 +340,7 @@ the lessons' claims of being faster: 1 of 2 hold
   not here: cpp.packed is 0.500 times as fast as numpy.rows on square-1000
 
 not run: pip install 'loopnest[torch]'
-  matmul: torch.eager
+  matmul torch.eager
 failed: bench_matmul.py::test_matmul[x]
 WrongResult: off by one
 

@@ -22,7 +22,6 @@ from loopnest.verify.problem import WrongResult
 from rich.console import Console
 
 timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")
-pytest.importorskip("threadpoolctl")
 
 
 class Card:

@@ -572,7 +572,7 @@ def test_the_command_prints_notes_on_standard_error(measured):
     assert json.loads(result.stdout)["cpu"] == "a processor"
 
 
-@pytest.mark.parametrize(("missing", "options"), [("threadpoolctl", []), ("matplotlib", ["--svg", "roofline.svg"])])
+@pytest.mark.parametrize(("missing", "options"), [("matplotlib", ["--svg", "roofline.svg"])])
 def test_missing_packages_are_named_before_anything_is_measured(missing, options, measured, monkeypatch):
     found = importlib.util.find_spec
     monkeypatch.setattr(

@@ -65,7 +65,7 @@ def test_a_sentence_is_of_the_cache_line_that_the_machine_has():
 
 def test_every_ratio_in_a_sentence_is_that_of_its_records():
     compared = [finding for finding in findings(RUN.records) if "×" in finding.claim and len(finding.records) == 2]
-    assert len(compared) >= 6
+    assert len(compared) >= 4
     for finding in compared:
         slow, fast = finding.records
         by_time, by_rate = slow.best / fast.best, (fast.flops / fast.best) / max(1, slow.flops / slow.best)
@@ -155,21 +155,18 @@ def test_figures_have_a_mark_for_each_record_and_write_its_numbers(drawn):
 def test_each_part_has_its_figures(drawn):
     titles = [figure.title for figure in drawn]
     assert {figure.part for figure in drawn} == {"ladders", "layout", "vectorization", "sizes", "roofline"}
-    assert [t for t in titles if t.startswith("loop order × layout")] == [
-        f"loop order × layout · {w}" for w in ("square-512", "square-64")
-    ]
-    assert sum(t.startswith("matmul, sizes of the block of b") for t in titles) == 2
+    operands = "matmul, operands row-major (N) or column-major (T)"
+    assert [t for t in titles if t.startswith(operands)] == [f"{operands} · {w}" for w in ("square-512", "square-64")]
     assert {f.operation for f in drawn if f.part == "vectorization"} == {"add", "dot", "sum", "gelu"}
 
 
-def test_a_heat_maps_cells_are_times_relative_to_the_fastest_of_their_row(drawn):
-    figure = next(f for f in drawn if f.title == "loop order × layout · square-512")
+def test_bars_of_a_layout_are_times_relative_to_the_fastest_of_their_section(drawn):
     study = "matmul, operands row-major (N) or column-major (T)"
+    figure = next(f for f in drawn if f.title == f"{study} · square-512")
     row = [r for r in RUN.records if r.study == study and r.workload == "square-512" and r.impl == "cpp.jik"]
     assert len(row) == 4
     for record in row:
-        cell = re.search(rf'data-record="{RUN.records.index(record)}"', figure.svg)
-        assert cell
+        assert f'data-record="{RUN.records.index(record)}"' in figure.svg
         assert f"{times(record.best / min(r.best for r in row))} · {duration(record.best)}" in figure.svg
 
 

@@ -21,7 +21,6 @@ from loopnest.timing.turns import (
     Turn,
     calibrate,
     looks,
-    no_collection,
     run_rounds,
     run_until_certain,
     time_call,
@@ -220,12 +219,13 @@ def test_a_reading_has_all_clocks():
     assert Turn("busy", lambda: sum(range(200_000))).read().processor > 0
 
 
-def test_the_collector_is_off_inside_and_as_it_was_afterwards():
+def test_the_collector_is_off_inside_rounds_and_as_it_was_afterwards():
     for set_collector in (gc.disable, gc.enable):
         set_collector()
         before = gc.isenabled()
-        with no_collection():
-            assert not gc.isenabled()
+        turn = Turn("x", sample=lambda calls: float(gc.isenabled()))
+        run_rounds([turn], seconds=0.0)
+        assert not any(turn.samples)
         assert gc.isenabled() == before
 
 

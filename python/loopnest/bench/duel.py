@@ -171,8 +171,7 @@ def duel(
             raise ValueError(f"duel: {name} is {value}, expected more than 0")
     with ExitStack() as stack:
         sides = [_implementation(operation, side, stack) for side in (a, b)]
-        numba_threads = any(_is_file(side) and "numba" in Path(side).read_text("utf-8") for side in (a, b))
-        terms = stack.enter_context(equal_terms(threads, numba_threads=numba_threads))
+        terms = stack.enter_context(equal_terms(threads))
         on_event("at", "the machine card, measured at the first time")
         card = card or kept_card()
         on_event("at", "choosing a workload" if workload is None else "the exact result")

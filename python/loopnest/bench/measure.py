@@ -20,7 +20,7 @@ from ..layout.traffic import Stream, estimate
 from ..machine.plausible import limit_of
 from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Operation, Workload
-from ..timing.budget import Rates, by_work, work_of
+from ..timing.budget import by_work, work_of
 from ..timing.turns import seconds_of
 from ..verify.problem import FLOAT32, Arrange, Problem
 from .records import NotRun, Record, kept
@@ -88,7 +88,7 @@ class Budget:
 
     >>> budget = Budget(Plan(seconds=0.1, patience=1.0))
     >>> budget.why_not("a rung", work=1_000)      # the first workload is always tried
-    >>> budget.rates.note("a rung", work=1_000, seconds=0.01)
+    >>> budget.note("a rung", work=1_000, seconds=0.01)
     >>> budget.why_not("a rung", work=10_000)
     >>> budget.why_not("a rung", work=60_000)     # 2 calls of 0.6 s
     'its time, predicted from a smaller workload, is over the limit'
@@ -96,7 +96,7 @@ class Budget:
 
     def __init__(self, plan: Plan, clock: Callable[[], float] = time.perf_counter) -> None:
         self.plan = plan
-        self.rates = Rates()
+        self._rates: dict[Hashable, float] = {}
         self._clock = clock
         self._end = self._study_end = clock() + plan.total
 
@@ -111,13 +111,16 @@ class Budget:
 
     def why_not(self, who: Hashable, work: int) -> str | None:
         """The reason, or None. While the run lasts each has its first workload, whatever its study's share of it."""
-        predicted = self.rates.predicted(who, work)
-        if predicted is None:
+        if who not in self._rates:
             return TOO_LATE if self._clock() >= self._end else None
         patience = self.patience()
         if patience <= 0:
             return TOO_LATE
-        return TOO_SLOW if CALLS * predicted > patience else None
+        return TOO_SLOW if CALLS * work / self._rates[who] > patience else None
+
+    def note(self, who: Hashable, work: int, seconds: float) -> None:
+        """Predict from the highest rate that it has reached."""
+        self._rates[who] = max(work / seconds, self._rates.get(who, 0.0))
 
 
 class Clock:
@@ -257,7 +260,7 @@ class Bench:
         )
         benchmark.stats.group = record.group
         benchmark.extra_info.update(record.extra_info())
-        self.budget.rates.note(who, work_of(contract, workload), record.median)
+        self.budget.note(who, work_of(contract, workload), record.median)
         return record
 
     def _why_not(self, rung: Implementation, workload: Workload, who: Hashable) -> str | None:

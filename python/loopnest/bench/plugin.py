@@ -152,8 +152,6 @@ class Session:
 
     def _begin_equal_terms(self, with_torch: bool) -> None:
         """One thread budget and full precision until the session ends; the environment has what libraries report."""
-        if fairness.why_not_here() is not None:
-            return
         if with_torch and BACKENDS["torch"].why_unavailable() is None:
             import torch  # noqa: F401 (a library that is loaded later would not be bound)
         try:

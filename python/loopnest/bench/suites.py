@@ -28,7 +28,7 @@ from ..output.files import save_json
 from .measure import QUICK
 from .records import Collector, Results
 
-NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark", "threadpoolctl": "threadpoolctl"}
+NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}
 
 NO_TESTS = 5
 """pytest's exit status where it has run none."""

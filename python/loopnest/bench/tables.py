@@ -100,7 +100,8 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
         if records[0].ladder:
             yield ladder(study, records, width)
         yield from _claims(records)
-    yield from _not_run(results)
+    for reason, names in never_run(results).items():
+        yield Text.assemble(f"\nnot run: {reason}\n", ("  " + ", ".join(names), "dim"))
     for record in results.records:
         if record.beyond_limit:
             yield Text(beyond(record), style="bold yellow")
@@ -254,17 +255,12 @@ def _claims(records: Sequence[Record]) -> Iterator[Text]:
             )
 
 
-def _not_run(results: Results) -> Iterator[Text]:
-    """The rows without a time on any workload, by reason."""
+def never_run(results: Results) -> dict[str, list[str]]:
+    """By reason, the studies and rungs that have no time on any workload."""
     ran = {(r.study, r.impl, r.case) for r in results.records}
-    reasons: dict[str, dict[str, set[str]]] = {}
-    for row in results.not_run:
-        if (row.study, row.impl, row.case) not in ran:
-            reasons.setdefault(row.reason, {}).setdefault(row.study, set()).add(row.impl)
-    for reason, studies in reasons.items():
-        yield Text(f"\nnot run: {reason}")
-        for study, impls in studies.items():
-            yield Text(f"  {study}: {', '.join(sorted(impls))}", style="dim")
+    rows = [row for row in results.not_run if (row.study, row.impl, row.case) not in ran]
+    by_reason = groups(rows, lambda row: row.reason)
+    return {reason: list(dict.fromkeys(f"{r.study} {r.impl}" for r in same)) for reason, same in by_reason.items()}
 
 
 def groups(records: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

@@ -90,9 +90,7 @@ def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_
     """The comparison with the peers; bars that are not met are no failure."""
     from ..bench import peers
     from ..output.files import save_json
-    from ..timing.fairness import why_not_here
 
-    need(why_not_here())
     unknown = [part for part in only if part not in peers.TITLES]
     if unknown:
         raise click.BadParameter(unknown_name("part", unknown[0], peers.TITLES), param_hint="--only")

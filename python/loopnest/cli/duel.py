@@ -8,7 +8,7 @@ import click
 import msgspec
 
 from ..operation import Operation, UnavailableError, UnknownImplementationError
-from .options import DTYPE, JSON, an_operation, failures, need, number, print_json, real
+from .options import DTYPE, JSON, an_operation, failures, number, print_json, real
 from .progress import Progress, show
 
 
@@ -30,10 +30,9 @@ def command(operation: Operation, impl_a: str, impl_b: str, as_json: bool, **opt
     and on equal terms, which are printed; their results are checked before, between and after.
     """
     from ..bench import duel as lab
-    from ..timing.fairness import UnfairError, why_not_here
+    from ..timing.fairness import UnfairError
     from ..verify.problem import WrongResult
 
-    need(why_not_here())
     try:
         with failures(ValueError, UnavailableError, UnfairError, lab.RefusedError, WrongResult), Progress() as progress:
             found = lab.duel(operation, impl_a, impl_b, on_event=progress.on_event, **options)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import JSON, SVG, interruptible, need, need_matplotlib, print_json, save_picture
+from .options import JSON, SVG, interruptible, need_matplotlib, print_json, save_picture
 from .progress import Progress, say, show
 
 
@@ -23,9 +23,7 @@ def command(as_json: bool, refresh: bool, svg: Path | None) -> None:
     from ..machine.card import card, card_file
     from ..machine.roofline import roofline_svg
     from ..machine.tables import report
-    from ..timing.fairness import why_not_here
 
-    need(why_not_here())
     need_matplotlib(svg)
     with interruptible("nothing was kept of this measurement"), Progress() as progress:
         here = card(refresh, on_event=progress.on_event)

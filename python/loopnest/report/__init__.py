@@ -23,6 +23,7 @@ import msgspec
 from .._version import __version__
 from ..bench import explain
 from ..bench.records import Record, Results
+from ..bench.tables import never_run
 from ..inspect import provider_of
 from ..machine.records import MachineCard
 from ..machine.tables import Sheet, sheets
@@ -96,21 +97,14 @@ def card_of(results: Results) -> MachineCard | None:
 
 
 def _part(part: str, drawn: Sequence[Figure]) -> str:
-    """A section with its figures. A caption that several figures have stands with the first of them."""
     if not drawn:
         return ""
     heading, words = PARTS[part]
-    shown: set[str] = set()
-    figures = []
-    for f in drawn:
-        caption = f"{f.caption if f.caption not in shown else ''} {f.note}".strip()
-        kind = "wide" if part == "roofline" else ""
-        attributes = f'data-operation="{f.operation}" class="{kind}"'
-        figures.append(figure(f.svg, f.title, caption, attributes))
-        shown.add(f.caption)
+    wide = ' class="wide"' if part == "roofline" else ""
+    shown = [figure(f.svg, f.title, f.note, f'data-operation="{f.operation}"{wide}') for f in drawn]
     return (
         f'<section id="{part}" class="part"><h2>{heading}</h2><p>{words}</p>'
-        f'<div class="figures-grid">{"".join(figures)}</div></section>'
+        f'<div class="figures-grid">{"".join(shown)}</div></section>'
     )
 
 
@@ -207,18 +201,10 @@ def _rungs(records: Sequence[Record]) -> Iterator[str]:
 
 
 def _not_run(results: Results) -> str:
-    """The benchmarks that have no time on any workload, by reason."""
-    ran = {(r.study, r.impl, r.case) for r in results.records}
-    reasons: dict[str, dict[str, None]] = {}
-    for row in results.not_run:
-        if (row.study, row.impl, row.case) not in ran:
-            reasons.setdefault(row.reason, {})[f"{row.study} {row.impl} {row.case}".rstrip()] = None
+    reasons = never_run(results)
     if not reasons:
         return ""
-    rows = table(
-        (reason, f"{len(names)}: {', '.join(list(names)[:8])}{', …' if len(names) > 8 else ''}")
-        for reason, names in reasons.items()
-    )
+    rows = table((reason, ", ".join(names)) for reason, names in reasons.items())
     return f'<details><summary>What was not run, and why</summary><div class="card">{rows}</div></details>'
 
 

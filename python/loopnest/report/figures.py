@@ -4,20 +4,17 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..bench import explain
 from ..bench.records import Record
 from ..bench.tables import comparable, groups, highest, percent, rate, unit
-from ..layout.traffic import CacheLevel
-from ..layout.walk import LOOP_ORDERS as RUNGS_OF_ORDERS
-from ..layout.walk import picture_svg, walk
 from ..machine.records import MachineCard
 from ..machine.roofline import roofline_svg
-from ..output.pictures import CARD, FAINT, LIMIT, Picture, colour_of, marks, text_on
+from ..output.pictures import FAINT, LIMIT, Picture, colour_of, marks
 from ..output.text import duration, three_digits, times
-from .findings import BLOCKS, LOOP_ORDERS, OPERANDS, POWERS_OF_TWO, STRIDES, SUM_BY
+from .findings import BLOCKS, LOOP_ORDERS, OPERANDS, STRIDES, SUM_BY
 
 WIDTH = 5.6
 """Inches: readable on a telephone, and two fit next to each other on a desk."""
@@ -30,16 +27,14 @@ ROW = 0.19
 class Figure:
     """A figure of the page.
 
-    part     of PARTS: where it is shown
-    caption  the same for all figures of one kind: the page shows it once
-    note     about this figure alone
+    part  of PARTS: where it is shown
+    note  a sentence about it
     """
 
     part: str
     title: str
     svg: str
     operation: str = ""
-    caption: str = ""
     note: str = ""
 
 
@@ -89,14 +84,13 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
     """
     every, made = records.records, list[Figure]()
     made += [_ladder(study, same, records) for study, same in _studies(every, lambda r: r.ladder)]
-    made += [_heat_of_operands(same, records) for same in _complete_first(every, OPERANDS)]
-    for study in (LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS):
-        made += [_bars(study, same, records) for same in _complete_first(every, study)]
-    drawn = (OPERANDS, LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS)
-    for study, same in _studies(every, lambda r: r.suite == "layout" and r.study not in drawn):
+    for study in IN_FULL:
+        # workloads that most rows ran come first, and of these the largest
+        by_workload = groups((r for r in every if r.study == study), lambda r: r.workload).values()
+        complete_first = sorted(by_workload, key=lambda same: (-len(same), -same[0].work))
+        made += [_bars(study, same, records) for same in complete_first]
+    for study, same in _studies(every, lambda r: r.suite == "layout" and r.study not in IN_FULL):
         made.append(_bars(study, comparable(same), records))
-    if any(r.suite == "layout" for r in every):
-        made += _walks()
     for study, same in _studies(every, lambda r: r.suite == "vectorization"):
         made.append(_vectorization(study, same, records))
     for study, same in _studies(every, lambda r: r.ladder or r.suite == "vectorization"):
@@ -109,25 +103,14 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
     return made + (_roofline(card, records) if card else [])
 
 
-def _walks() -> list[Figure]:
-    """Loops over small matrices, through a cache that is too small for them."""
-    small = CacheLevel(size=64, ways=4, line=16)
-    walks = (walk("sum", "row_wise", cache=small), walk("sum", "column_wise", cache=small), walk("matmul", "ikj"))
-    caption = "When each element is first touched, and how often it misses a cache too small for the matrix."
-    return [Figure("layout", w.title, picture_svg(w), "", caption) for w in (*walks, walk("matmul", "jki"))]
-
-
 def _studies(records: Sequence[Record], which: Callable[[Record], bool]) -> Iterable[tuple[str, list[Record]]]:
     """The studies of some records, each with all of its records."""
     wanted = {r.study for r in records if which(r)}
     return groups((r for r in records if r.study in wanted), lambda r: r.study).items()
 
 
-def _complete_first(records: Sequence[Record], study: str) -> list[list[Record]]:
-    """A study by workload: workloads that most rows ran come first, and of these the largest."""
-    same_workload = groups((r for r in records if r.study == study), lambda r: r.workload).values()
-    return sorted(same_workload, key=lambda same: (-len(same), -same[0].work))
-
+IN_FULL = OPERANDS, LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS
+"""Studies of which each workload has a figure."""
 
 # --- bars
 
@@ -228,78 +211,7 @@ def _bars(study: str, same: Sequence[Record], records: Indexed, part: str = "lay
     title = f"{study} · {' and '.join(dict.fromkeys(r.workload for r in same))}"
     log = max(bar.value for bar in bars) > 30
     svg = _bar_chart(bars, records, title, "time, as a multiple of the fastest in its group", log)
-    caption = next((words for name, words in CAPTIONS.items() if study.endswith(name)), "")
-    return Figure(part, title, svg, same[0].operation, caption, explain.sentence(same))
-
-
-CAPTIONS = {
-    LOOP_ORDERS: "The innermost loop decides. Over j it goes along rows of b and c: contiguous. Over k it goes down "
-    "b's columns. Over i it goes down the columns of a and of c: a cache line for each element.",
-    SUM_BY: "The same sum of the same row-major matrix. Down the columns each element costs a cache line of its own.",
-    STRIDES: "The number of elements is the same, but they lie further apart: more cache lines for the same data.",
-    "transpose, element by element or in blocks": "One side of a transpose goes down columns. In blocks, its cache "
-    "lines are used again before they leave the cache.",
-    BLOCKS: "cpp.blocked with blocks of inner x cols elements of b. If they are too small, the loops around them cost "
-    "time; if they are too large, no cache holds them.",
-    POWERS_OF_TWO: "When rows lie a power of two apart, the elements of a column map to the same few sets of a cache "
-    "and evict each other. With 16 elements more they spread.",
-}
-
-
-# --- heat maps
-
-
-def _heat_of_operands(same: Sequence[Record], records: Indexed) -> Figure:
-    columns = list(dict.fromkeys(r.case for r in same))
-    cells = {(ORDERS.get(r.impl, r.impl), r.case): r for r in same}
-    rows = sorted(dict.fromkeys(row for row, _ in cells), key=lambda row: "·" not in row)
-    title = f"loop order × layout · {same[0].workload}"
-    caption = (
-        "matmul: a and b are row-major (N) or column-major (T). Times are multiples of the fastest in the row. A loop "
-        "order that is fast for one layout is slow for another; the packed and the tiled rungs hardly change."
-    )
-    fastest = {row: min(r.best for (of, _), r in cells.items() if of == row) for row in rows}
-    return Figure("layout", title, _heat(rows, columns, cells, records, title, fastest), "matmul", caption)
-
-
-ORDERS = {f"cpp.{rung}": f"{order} · cpp.{rung}" for order, rung in RUNGS_OF_ORDERS.items()}
-"""The C++ rungs that are three plain loops, and their order."""
-
-
-def _heat(
-    rows: Sequence[str],
-    columns: Sequence[str],
-    cells: Mapping[tuple[str, str], Record],
-    records: Indexed,
-    title: str,
-    fastest: Mapping[str, float],
-) -> str:
-    """Cells whose colour is their time as a multiple of the row's `fastest`, up to 10."""
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
-    from matplotlib.patches import Rectangle
-
-    picture = Picture(WIDTH, 0.55 + 0.26 * len(rows), title=title)
-    with picture as axes:
-        ax = axes[0, 0]
-        for (row, column), record in cells.items():
-            i, j = rows.index(row), columns.index(column)
-            factor = record.best / fastest[row]
-            shade = to_hex(colormaps["YlOrRd"](min(1.0, math.log10(max(factor, 1.0))) * 0.85))
-            cell = Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor=shade, edgecolor=CARD, linewidth=1.5)
-            cell.set_gid(records.mark(record))
-            ax.add_patch(cell)
-            text = f"{times(factor)} · {duration(record.best)}" if len(columns) <= 5 else times(factor)
-            ax.text(j, i, text, ha="center", va="center", size=7.5, color=text_on(shade))
-        ax.set(xlim=(-0.5, len(columns) - 0.5), ylim=(len(rows) - 0.5, -0.5))
-        ax.set_xticks(range(len(columns)), columns)
-        ax.set_yticks(range(len(rows)), rows, size=8)
-        ax.xaxis.tick_top()
-        ax.tick_params(length=0)
-        ax.grid(False)
-        for spine in ax.spines.values():
-            spine.set_visible(False)
-    return picture.svg
+    return Figure(part, title, svg, same[0].operation, explain.sentence(same))
 
 
 # --- speed by size
@@ -346,17 +258,12 @@ def _sizes(study: str, family: str, same: Sequence[Record], records: Indexed) ->
 
 
 def _roofline(card: MachineCard, records: Indexed) -> list[Figure]:
-    shown = [r for r in _largest(records) if r.flops and r.bytes]
+    """Each rung on its largest workload; studies of layouts do not count."""
+    plain = [r for r in records.records if not r.section and not r.case and r.flops and r.bytes]
+    tops = [record for _, same in _studies(plain, lambda r: True) for record in highest(same)]
+    shown = list({(r.operation, r.impl): r for r in reversed(tops)}.values())[::-1]
     if not shown:
         return []
     points = [(r.impl, r.flops, r.bytes, r.best, colour_of(r.impl), records.mark(r)) for r in shown]
-    return [
-        Figure("roofline", "Every rung under the machine's roofs", roofline_svg(card, points, dtype=shown[0].dtype))
-    ]
-
-
-def _largest(records: Indexed) -> list[Record]:
-    """One record of each rung, on its largest workload; studies of layouts do not count."""
-    plain = [r for r in records.records if not r.section and not r.case]
-    tops = [record for _, same in _studies(plain, lambda r: True) for record in highest(same)]
-    return list({(r.operation, r.impl): r for r in reversed(tops)}.values())[::-1]
+    svg = roofline_svg(card, points, dtype=shown[0].dtype)
+    return [Figure("roofline", "Every rung under the machine's roofs", svg)]

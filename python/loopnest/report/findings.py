@@ -85,30 +85,12 @@ PAIRS = (
     ),
     Pair(
         "layout",
-        lambda r: r.study == STRIDES and r.case == "every 16th",
-        lambda r: r.study == STRIDES and r.case == "every element",
-        lambda r: (r.workload, r.section),
-        "Summing every 16th element took {factor} as long as summing neighbours",
-        "{slow.impl}, {shape} elements both times. 16 elements apart, each element has a cache line to "
-        "itself, and no vector can be loaded from one.",
-    ),
-    Pair(
-        "layout",
         lambda r: r.study.endswith(POWERS_OF_TWO) and r.case == "2ⁿ",
         lambda r: r.study.endswith(POWERS_OF_TWO) and r.case.startswith("2ⁿ +"),
         lambda r: (r.study, r.workload, r.section),
         "Rows a power of two apart took {factor} as long as rows 16 elements further apart",
         "{slow.operation}, {slow.impl}, {shape}. The lower bits of an address choose its set in a cache, so all "
         "elements of such a column compete for a few sets and evict each other.",
-    ),
-    Pair(
-        "layout",
-        lambda r: r.study == BLOCKS and " x " in r.case,
-        lambda r: r.study == BLOCKS and " x " in r.case,
-        lambda r: r.workload,
-        "The worst block of b ({slow.case}) took {factor} as long as the best ({fast.case})",
-        "cpp.blocked, {shape}. A block has to stay in a cache while all rows of a pass over it, and be large enough "
-        "that the cost of starting on it disappears.",
     ),
     Pair(
         "vectorization",
@@ -118,15 +100,6 @@ PAIRS = (
         "Vector instructions made {slow.operation} {factor} as fast",
         "{fast.impl} and {slow.impl}, {slow.workload}. The scalar loop takes one number at a time, and in a sum each "
         "addition waits for the last. The other one takes a full register, and uses several registers at once.",
-    ),
-    Pair(
-        "vectorization",
-        lambda r: r.suite == "vectorization" and r.operation == "gelu" and r.impl == "cpp.scalar",
-        lambda r: r.suite == "vectorization" and r.operation == "gelu" and r.impl == "cpp.simd",
-        lambda r: r.workload,
-        "GELU without a library call for each element became {factor} as fast",
-        "{fast.impl} and {slow.impl}, {slow.workload}. A loop that calls exp cannot be vectorized. Written as "
-        "polynomials it can: a vector of elements then takes about as long as one call did.",
     ),
 )
 

@@ -6,7 +6,7 @@ far, so slow rungs stop early without a list that says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 
 from ..operation import Contract, Workload
 
@@ -23,27 +23,6 @@ def work_of(contract: Contract, workload: Workload, itemsize: int = 4) -> int:
 def by_work(contract: Contract) -> list[Workload]:
     """The workloads, from the least work to the most."""
     return sorted(contract.workloads, key=lambda workload: work_of(contract, workload))
-
-
-class Rates:
-    """The highest rate that each has reached, and the times that follow from it.
-
-    >>> rates = Rates()
-    >>> rates.note("a rung", work=1_000, seconds=0.01)
-    >>> rates.predicted("a rung", work=10_000)
-    0.1
-    >>> rates.predicted("another", work=10_000)
-    """
-
-    def __init__(self) -> None:
-        self._rates: dict[Hashable, float] = {}
-
-    def note(self, who: Hashable, work: int, seconds: float) -> None:
-        self._rates[who] = max(work / seconds, self._rates.get(who, 0.0))
-
-    def predicted(self, who: Hashable, work: int) -> float | None:
-        """Seconds of a call; None before the first time is noted."""
-        return work / self._rates[who] if who in self._rates else None
 
 
 def fitting(

@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from threadpoolctl import threadpool_info
+
 from .._core import isa
 from .._version import __version__
 from ..backends import threads
@@ -80,8 +82,6 @@ def _versions() -> Iterator[tuple[str, str]]:
 
 
 def _pools() -> Iterator[ThreadPool]:
-    from threadpoolctl import threadpool_info
-
     for pool in threadpool_info():
         if pool["user_api"] == "blas":
             library = {"openblas": "OpenBLAS", "mkl": "MKL", "blis": "BLIS"}.get(pool["internal_api"], "BLAS")

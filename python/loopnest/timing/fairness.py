@@ -1,6 +1,6 @@
 """The fairness contract: equal terms for all contenders, enforced, read back, and printed with the figures.
 
-- One thread budget for BLAS, torch, Numba and loopnest. It is set, then read back from each library, at the end again;
+- One thread budget for BLAS, torch and loopnest. It is set, then read back from each library, at the end again;
   and what the contenders do with it is measured, so one that keeps more processors busy is found out.
 - The same inputs, in the same memory, with one dtype and one layout.
 - Full precision: TF32 and everything else that computes float32 with fewer bits is switched off, or the comparison
@@ -11,7 +11,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
 from typing import Any
+
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from ..backends.threads import num_threads, processors, set_num_threads
 from .environment import ThreadPool, environment
@@ -57,13 +58,6 @@ class Terms:
     warnings: tuple[str, ...] = ()
 
 
-def why_not_here() -> str | None:
-    """The package that is missing here and how to get it, or None."""
-    if importlib.util.find_spec("threadpoolctl") is None:
-        return "threadpoolctl, which sets the threads of BLAS, is not installed: pip install 'loopnest[bench]'"
-    return None
-
-
 def check_budget(threads: int) -> None:
     """Raises ValueError for more threads than this process has processors, or for less than one."""
     if not 1 <= threads <= processors():
@@ -73,11 +67,10 @@ def check_budget(threads: int) -> None:
 
 
 @contextmanager
-def equal_terms(threads: int, *, numba_threads: bool = False) -> Iterator[Terms]:
+def equal_terms(threads: int) -> Iterator[Terms]:
     """Inside, all libraries have this thread budget and full precision; afterwards what they had before.
 
-    threads        of each library, from 1 to the processors of this process
-    numba_threads  whether to start Numba's own threads, for code with `prange`. loopnest's Numba rungs do without them
+    threads  of each library, from 1 to the processors of this process
 
     Yields the terms as the libraries report them. Libraries that are loaded later are not bound: import them before,
     and call `read_back` at the end. Raises ValueError for another number of threads, UnfairError where a library does
@@ -87,42 +80,30 @@ def equal_terms(threads: int, *, numba_threads: bool = False) -> Iterator[Terms]
     ...     terms.threads, {pool.threads for pool in terms.pools}
     (1, {1})
     """
-    from threadpoolctl import threadpool_limits
-
     check_budget(threads)
     missing = _fewer_bits(os.environ)
     if missing:
         raise UnfairError(missing)
-    before, torch, numba = num_threads(), sys.modules.get("torch"), _numba(numba_threads)
+    before, torch = num_threads(), sys.modules.get("torch")
     torch_before = torch.get_num_threads() if torch else 0
-    numba_before = numba.get_num_threads() if numba else 0
     with threadpool_limits(threads), _full_precision() as precision:
         try:
             set_num_threads(threads)
             if torch:
                 torch.set_num_threads(threads)
-            if numba:
-                numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
             yield Terms(threads, read_back(threads), precision, warnings=environment().warnings)
         finally:
             set_num_threads(before)
             if torch:
                 torch.set_num_threads(torch_before)
-            if numba:
-                numba.set_num_threads(numba_before)
 
 
 def read_back(threads: int) -> tuple[ThreadPool, ...]:
     """The threads of each loaded library, as it reports them. Raises UnfairError where one has more than the budget."""
-    from threadpoolctl import threadpool_info
-
     pools = list(environment().pools)
     for pool in threadpool_info():
         if pool["user_api"] == "openmp":
             pools.append(ThreadPool("OpenMP", pool["num_threads"], pool["prefix"]))
-    numba = _numba(start=False)
-    if numba:
-        pools.append(ThreadPool("Numba", numba.get_num_threads(), "prange"))
     over = [pool for pool in pools if pool.threads > threads]
     if over:
         raise UnfairError(
@@ -130,16 +111,6 @@ def read_back(threads: int) -> tuple[ThreadPool, ...]:
             f"budget, or was loaded after it was set: import it before the comparison begins"
         )
     return tuple(pools)
-
-
-def _numba(start: bool) -> Any:
-    """The module, if its own threads run or are to be started; asking for their number would start them too."""
-    numba = sys.modules.get("numba")
-    if numba is None:
-        return None
-    from numba.np.ufunc import parallel
-
-    return numba if start or parallel._is_initialized else None
 
 
 def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:

@@ -22,8 +22,7 @@ import math
 import random
 import resource
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
@@ -201,26 +200,19 @@ def run_rounds(
     would favour the same turn in each of them. Python's garbage collector is off meanwhile.
     """
     coin, order, end = coin or random.Random(), list(turns), clock() + seconds
-    with no_collection():
-        for rounds in itertools.count(1):
+    collected, rounds, ended = gc.isenabled(), 0, False
+    gc.disable()
+    try:
+        while not ended:
+            rounds += 1
             coin.shuffle(order)
             for turn in (*order, *reversed(order)):
                 turn.take()
-            if until(rounds) or (rounds >= least and clock() >= end):
-                return rounds
-    raise AssertionError("unreachable")
-
-
-@contextmanager
-def no_collection() -> Iterator[None]:
-    """Inside, Python's garbage collector does not run: it would, in the middle of a sample."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
+            ended = until(rounds) or (rounds >= least and clock() >= end)
     finally:
-        if enabled:
+        if collected:
             gc.enable()
+    return rounds
 
 
 @dataclass(frozen=True)
