@@ -362,67 +362,49 @@ def _guarded(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     return base, base[GUARD : GUARD + size].reshape(shape)
 
 
-Layout = Callable[[Array], tuple[Array, Array]]
-
-
-def _view_of(shape: Callable[[tuple[int, ...]], Sequence[int]], view: Callable[[Array], Array]) -> Layout:
-    """The layout in which x is `view` of an array of another shape."""
-
-    def lay_out(x: Array) -> tuple[Array, Array]:
-        base, whole = _guarded(shape(x.shape), x.dtype)
-        part = view(whole)
-        part[...] = x
-        return base, part
-
-    return lay_out
-
-
-def _repeated(axis: int) -> Layout:
-    """The layout that repeats x's first slice along an axis: a stride of 0."""
-
-    def lay_out(x: Array) -> tuple[Array, Array]:
-        first = np.take(x, [0], axis if x.ndim > 1 else 0) if x.size else x
-        base, view = LAYOUTS["in C order"](first)
-        return base, np.broadcast_to(view, x.shape)
-
-    return lay_out
-
-
-def _read_only(x: Array) -> tuple[Array, Array]:
-    base, view = LAYOUTS["in C order"](x)
-    view.flags.writeable = False
-    return base, view
-
-
 def _each(x: Array, step: slice) -> Array:
     """These elements along each axis."""
     return np.asarray(x[(step,) * x.ndim])
 
 
-LAYOUTS: dict[str, Layout] = {
-    "in C order": _view_of(lambda shape: shape, lambda x: x),
-    "in Fortran order": _view_of(lambda shape: shape[::-1], lambda x: x.T),
-    "with padded rows": _view_of(lambda shape: (*shape[:-1], shape[-1] + 3), lambda x: x[..., :-3]),
-    "with padded columns": _view_of(lambda shape: (*shape[:0:-1], shape[0] + 3), lambda x: x[..., :-3].T),
-    "stepped": _view_of(lambda shape: [2 * n + 1 for n in shape], lambda x: _each(x, slice(1, None, 2))),
-    "backwards": _view_of(lambda shape: shape, lambda x: _each(x, slice(None, None, -1))),
-    "backwards in Fortran order, stepped": _view_of(
-        lambda shape: [3 * n for n in shape[::-1]], lambda x: _each(x, slice(None, None, -3)).T
+Shape = tuple[int, ...]
+LAYOUTS: dict[str, tuple[Callable[[Shape], Sequence[int]], Callable[[Array], Array]]] = {
+    "in C order": (lambda shape: shape, lambda x: x),
+    "in Fortran order": (lambda shape: shape[::-1], lambda x: x.T),
+    "with padded rows": (lambda shape: (*shape[:-1], shape[-1] + 3), lambda x: x[..., :-3]),
+    "with padded columns": (lambda shape: (*shape[:0:-1], shape[0] + 3), lambda x: x[..., :-3].T),
+    "stepped": (lambda shape: [2 * n + 1 for n in shape], lambda x: _each(x, slice(1, None, 2))),
+    "backwards": (lambda shape: shape, lambda x: _each(x, slice(None, None, -1))),
+    "backwards in Fortran order, stepped": (
+        lambda shape: [3 * n for n in shape[::-1]],
+        lambda x: _each(x, slice(None, None, -3)).T,
     ),
-    "with one row for all": _repeated(0),
-    "with one column for all": _repeated(-1),
-    "read-only": _read_only,
+    "with one row for all": (lambda shape: (min(1, shape[0]), *shape[1:]), lambda x: x),
+    "with one column for all": (lambda shape: (*shape[:-1], min(1, shape[-1])), lambda x: x),
+    "read-only": (lambda shape: shape, lambda x: x),
 }
-"""Ways for an array to lie in memory, by name: each returns the memory and the array, aligned to its elements only."""
+"""Ways for an array to lie in memory, by name: the shape of the memory for an array's shape, and the array in it."""
 
 UNWRITEABLE = ("with one row for all", "with one column for all", "read-only")
 """The layouts in which an array cannot be updated."""
 
 
+def laid_out(x: Array, layout: str) -> tuple[Array, Array]:
+    """The memory, and the array in it. One row or one column for all has a stride of 0."""
+    shape, view = LAYOUTS[layout]
+    base, whole = _guarded(shape(x.shape), x.dtype)
+    part = view(whole)
+    part[...] = x[tuple(slice(n) for n in part.shape)]
+    if layout in UNWRITEABLE:
+        part = np.broadcast_to(part, x.shape)
+        part.flags.writeable = False
+    return base, part
+
+
 def lay_out(arguments: Arguments, layouts: Sequence[str], updates: Sequence[int] = ()) -> list[tuple[Array, Array]]:
     """For each input the memory and the array in it. The layouts repeat; an input that is updated is writeable."""
     placed = zip(itertools.count(), arrays_in(arguments.inputs), itertools.cycle(layouts))
-    return [LAYOUTS["in C order" if i in updates and layout in UNWRITEABLE else layout](x) for i, x, layout in placed]
+    return [laid_out(x, "in C order" if i in updates and name in UNWRITEABLE else name) for i, x, name in placed]
 
 
 def _in_memory(arguments: Arguments, layouts: Sequence[str] | None, updates: Sequence[int]) -> list[_Memory]:
