@@ -185,7 +185,7 @@ def kernels_of(text: str) -> tuple[KernelFunction, ...]:
         found.append(
             KernelFunction(
                 name=head[1],
-                parameters=tuple(_parameter(part) for part in _split(plain[head.end() : end])),
+                parameters=tuple(parameter_of(part) for part in _split(plain[head.end() : end])),
                 line=plain.count("\n", 0, head.start(1)) + 1,
                 template=place["template"] is not None,
                 launch=LaunchSizes.parsed("".join(comments[-1])) if comments else None,
@@ -266,7 +266,8 @@ def _split(text: str) -> list[str]:
     return [part.strip() for part in parts if part.strip()]
 
 
-def _parameter(text: str) -> Parameter:
+def parameter_of(text: str) -> Parameter:
+    """A parameter's declaration, such as `const float* a`."""
     words = re.sub(r"\b(__restrict__|__restrict|restrict|__grid_constant__|volatile)\b", " ", text)
     words = words.partition("=")[0]
     array = re.search(r"\[\w*\]\s*$", words)

@@ -22,7 +22,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..backends.cuda_source import without_comments
+from ..backends.cuda_source import parameter_of, without_comments
 from ..operation import Arguments, Operation
 from . import arrays_in
 from .problem import Problem, places_of
@@ -244,7 +244,9 @@ def defined(source: str, name: str) -> CFunction | None:
         before = before.partition("\n")[2] if text[max(start - 1, 0)] == "#" else before
         line = text.count("\n", 0, found.start()) + 1
         parts = [part.strip() for part in found[1].split(",")]
-        words = [word for word in _words(before) if word not in ("extern", "inline", "static", "__global__", "C")]
+        words = [
+            word for word in re.findall(r"\w+|\*", before) if word not in ("extern", "inline", "static", "__global__", "C")
+        ]
         parameters = tuple(_parameter(part) for part in parts if part and part != "void")
         return CFunction(name, " ".join(words) or "void", parameters, line)
     return None
@@ -259,25 +261,14 @@ def _aliases(text: str) -> dict[str, str]:
     return found
 
 
-def _words(text: str) -> list[str]:
-    text = re.sub(r"__attribute__\s*\(\(.*?\)\)|\[\[.*?\]\]|alignas\s*\(.*?\)", " ", text, flags=re.S)
-    return re.findall(r"[A-Za-z_][\w:]*|\*", text)
-
-
 def _parameter(text: str) -> tuple[str, str]:
     """Type and name; a pointer is its target's type and a *."""
-    text = re.sub(r"\[[^\]]*\]", "*", text.partition("=")[0])
-    words = [
-        word.removeprefix("std::")
-        for word in _words(text)
-        if word not in ("const", "volatile", "register", "struct") and "restrict" not in word
-    ]
-    pointer = "*" in words
-    words = [word for word in words if word != "*"]
-    name = ""
-    if len(words) > 1 and (" ".join(words) not in INTEGERS or words[-1] not in ("int", "long", "short", "unsigned")):
-        name = words.pop()
-    return " ".join(words) + ("*" if pointer else ""), name
+    p = parameter_of(text)
+    kind, name = p.type.removeprefix("std::"), p.name
+    whole = f"{kind} {name}".strip()
+    if whole in INTEGERS or whole in REALS:  # it has no name
+        kind, name = whole, ""
+    return kind + "*" * p.pointer, name
 
 
 def bound_to(operation: Operation, function: CFunction) -> CForm:
