@@ -245,7 +245,9 @@ def defined(source: str, name: str) -> CFunction | None:
         line = text.count("\n", 0, found.start()) + 1
         parts = [part.strip() for part in found[1].split(",")]
         words = [
-            word for word in re.findall(r"\w+|\*", before) if word not in ("extern", "inline", "static", "__global__", "C")
+            word
+            for word in re.findall(r"\w+|\*", before)
+            if word not in ("extern", "inline", "static", "__global__", "C")
         ]
         parameters = tuple(_parameter(part) for part in parts if part and part != "void")
         return CFunction(name, " ".join(words) or "void", parameters, line)
