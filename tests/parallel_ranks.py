@@ -21,7 +21,7 @@ T, D, E = 9, 6, 5
 
 def layers(h, dtype):
     workload = ln.operation.Workload("uneven", {"t": T, "d": D, "h": h, "e": E})
-    x, w1, b1, w2, b2 = contract.forward_sample(workload, np.dtype(dtype), np.random.default_rng(3)).inputs
+    x, w1, b1, w2, b2 = contract.FORWARD.sample(workload, np.dtype(dtype), np.random.default_rng(3)).inputs
     dy = np.random.default_rng(4).standard_normal((T, E)).astype(dtype)
     return x, (w1, b1, w2, b2), dy
 

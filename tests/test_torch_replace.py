@@ -370,9 +370,6 @@ def test_a_second_call_looks_at_all_anew():
     model.half()
     assert not lt.replace_mlps(model).swapped
     assert not any(isinstance(m, swapped.Swapped) for m in model.modules())
-    assert len(lt.replace_mlps(model, fallback=True).swapped) == 2
-    assert model(some(torch.float16)).dtype == torch.float16
-    assert lt.restore_mlps(model) == ("1", "2")
 
 
 # --- the search itself changes nothing
@@ -506,26 +503,11 @@ def test_new_weights_are_read_where_they_are(calls):
 def test_half_is_refused_with_the_fix_and_back_again_it_works(name):
     model, other, _ = pair(name)
     other.half()
-    with pytest.raises(
-        TypeError, match=r"weights of torch\.float16 on cpu, expected .* restore_mlps\(model\), or swap with"
-    ):
+    with pytest.raises(TypeError, match=r"weights of torch\.float16 on cpu, expected .* restore_mlps\(model\)"):
         other(some(torch.float16))
     other.double()
     model.half().double()
     torch.testing.assert_close(other(some()), model(some()), atol=1e-12, rtol=0)
-
-
-@kinds
-def test_half_with_fallback_is_torchs_own(name):
-    torch.manual_seed(0)
-    model = MODELS[name]().half().eval()
-    other = copy.deepcopy(model)
-    assert (
-        "has dtype float16, not float32 or float64; fallback=True leaves it to torch"
-        in lt.replace_mlps(other).blocks[0].why
-    )
-    assert lt.replace_mlps(other, fallback=True).swapped
-    torch.testing.assert_close(other(some(torch.float16)), model(some(torch.float16)), atol=1e-2, rtol=1e-2)
 
 
 def test_autocast_is_torchs_own(calls):
@@ -701,7 +683,7 @@ NOT_SWAPPED = {
     "a class that only is called GELU": (lambda: GPT2MLP(GELU()), "its result on random input is not the original's"),
     "a rounded constant in float64": (lambda: GPT2MLP(FastGELUActivation()).double(), "is not the original's"),
     "NaN": (poisoned, "is not the original's: nan"),
-    "half": (lambda: stack().half(), r"0\.weight has dtype float16, not float32 or float64; fallback=True"),
+    "half": (lambda: stack().half(), r"0\.weight has dtype float16, not float32 or float64"),
     "bfloat16": (lambda: BertLayer().bfloat16(), r"intermediate\.dense\.weight has dtype bfloat16"),
     "meta": (lambda: stack().to("meta"), r"0\.weight is on the meta device"),
     "tied": (tied, r"0\.weight is tied: it belongs to 0\.0 and 1\.0"),

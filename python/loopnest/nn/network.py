@@ -44,12 +44,7 @@ def linear_backward(x: Array, w: Array, b: Array, dy: Array, matmul: Any = None)
     True
     """
     matmul = OPERATIONS["matmul"] if matmul is None else matmul
-    return matmul(dy, w.T), matmul(x.T, dy), _column_sums(dy, matmul)
-
-
-def _column_sums(dy: Array, matmul: Any) -> Array:
-    sums: Array = matmul(np.ones((1, len(dy)), dy.dtype), dy)[0]
-    return sums
+    return matmul(dy, w.T), matmul(x.T, dy), matmul(np.ones((1, len(dy)), dy.dtype), dy)[0]
 
 
 def operations_of(layers: int, activation: str, loss: str) -> tuple[str, ...]:
@@ -95,6 +90,8 @@ class Network:
         loss: str = "cross_entropy",
     ) -> None:
         self.sizes = tuple(int(size) for size in sizes)
+        self.layers = len(self.sizes) - 1
+        self.is_mlp = self.layers == 2 and activation == "gelu"  # the transformer's, with operations of its own
         if len(self.sizes) < 2 or min(self.sizes) < 1:
             raise ValueError(f"sizes is {self.sizes}, expected two or more numbers of features, 1 or more each")
         one_of("activation", activation, ACTIVATIONS)
@@ -106,15 +103,6 @@ class Network:
         self.dtype = np.dtype(dtype)
         self.parameters = initialise(self.sizes, init, seed, self.dtype)
         self.chosen: Chosen = choose(impl, operations_of(self.layers, activation, loss))
-
-    @property
-    def layers(self) -> int:
-        return len(self.sizes) - 1
-
-    @property
-    def is_mlp(self) -> bool:
-        """Whether this is the transformer's MLP, which has operations of its own."""
-        return self.layers == 2 and self.activation == "gelu"
 
     def __call__(self, x: Array) -> Array:
         """The outputs (batch, last size) for inputs (batch, first size)."""
@@ -145,7 +133,7 @@ class Network:
         found = {}
         for layer in range(self.layers, 0, -1):
             w, b = f"w{layer}", f"b{layer}"
-            found[b] = _column_sums(dy, matmul)
+            found[b] = matmul(np.ones((1, len(dy)), dy.dtype), dy)[0]
             found[w] = matmul(trace.inputs[layer - 1].T, dy)
             if layer > 1:  # no gradient by the network's input is needed
                 dy = matmul(dy, self.parameters[w].T)

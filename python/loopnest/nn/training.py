@@ -178,6 +178,7 @@ class Training:
         self.notes = [*self.chosen.notes]
         self.clock: Callable[[], float] = time.perf_counter  # times the steps
         self._seconds = 0.0  # of this epoch's steps
+        self.steps_an_epoch = -(-len(data.labels) // config.batch)
         dtype = self.network.dtype
         self._x, self._x_test = data.x.astype(dtype), data.x_test.astype(dtype)
         labels = data.labels
@@ -186,10 +187,6 @@ class Training:
     @property
     def step_number(self) -> int:
         return self.optimizer.steps
-
-    @property
-    def steps_an_epoch(self) -> int:
-        return -(-len(self.data.labels) // self.config.batch)
 
     @property
     def seconds(self) -> float:
@@ -234,7 +231,9 @@ class Training:
                     break
                 self.step(batch)
                 if number + 1 == self.steps_an_epoch:
-                    self._end_epoch(epoch)
+                    loss = float(np.mean(self.losses[-self.steps_an_epoch :]))
+                    self.epochs.append(Epoch(epoch + 1, loss, self.accuracy(), self._seconds))
+                    self._seconds = 0.0
                 on_step(self)
             if checkpoint is not None:
                 self.save(checkpoint)
@@ -242,11 +241,6 @@ class Training:
                 break
         epochs, notes = tuple(self.epochs), tuple(self.notes)
         return Run(self.data.name, self.config, tuple(self.losses), epochs, self.chosen.ids, notes, finished)
-
-    def _end_epoch(self, epoch: int) -> None:
-        losses = self.losses[-self.steps_an_epoch :]
-        self.epochs.append(Epoch(epoch + 1, float(np.mean(losses)), self.accuracy(), self._seconds))
-        self._seconds = 0.0
 
     def save(self, path: str | Path) -> None:
         """Write a checkpoint, whole or not at all."""
@@ -288,8 +282,8 @@ class Training:
             training._restore(state, arrays)
         except KeyError as error:
             raise CheckpointError(f"{path} lacks what a training needs: {error}") from None
-        if training.config.epochs < len(training.epochs):
-            done, asked = len(training.epochs), training.config.epochs
+        done, asked = len(training.epochs), training.config.epochs
+        if asked < done:
             raise CheckpointError(f"{path} has {done} epochs behind it, and {asked} were asked for; expected {done} up")
         return training
 
@@ -299,16 +293,11 @@ class Training:
 
     def _restore(self, state: State, arrays: dict[str, Array]) -> None:
         for name, array in self._arrays().items():
-            saved = arrays[name]
-            if saved.shape != array.shape or saved.dtype != array.dtype:
-                raise KeyError(f"{name} of {array.dtype} {array.shape}, it has {saved.dtype} {saved.shape}")
-            array[...] = saved
+            array[...] = arrays[name]
         self.losses = arrays["losses"].tolist()
         self.epochs = [Epoch(number, *values) for number, values in enumerate(arrays["epochs"].tolist(), 1)]
         self.optimizer.steps = state.steps
         self._seconds = state.seconds
-        if len(self.losses) != state.steps:
-            raise KeyError(f"{state.steps} losses, it has {len(self.losses)}")
         differences = [
             f"{name} {state.rounding[name]}, here {value}"
             for name, value in self._rounding().items()
@@ -320,13 +309,8 @@ class Training:
 
     def _rounding(self) -> dict[str, str | int]:
         """What the last bits of all numbers depend on."""
-        here: dict[str, str | int] = {
-            "loopnest": __version__,
-            "isa": isa(),
-            "threads": num_threads(),
-            "ranks": self.ranks,
-        }
-        return {**here, **self.chosen.ids}
+        threads = num_threads()
+        return {"loopnest": __version__, "isa": isa(), "threads": threads, "ranks": self.ranks, **self.chosen.ids}
 
 
 def train(data: Data, config: Config | None = None, **how: Any) -> Run:

@@ -12,27 +12,27 @@ def heading(training: Training) -> list[str]:
     operations: dict[str, list[str]] = {}
     for operation, id in training.chosen.ids.items():
         operations.setdefault(id, []).append(operation)
-    by = [f"{id} ({', '.join(names)})" for id, names in operations.items()]
+    by = "; ".join(f"{id} ({', '.join(names)})" for id, names in operations.items())
     lines = [
         f"{data.name}: {len(data.labels):,} examples to learn from, {len(data.test_labels):,} held out",
         f"network: {' - '.join(map(str, training.network.sizes))}, {config.activation}, {parameters:,} parameters of "
         f"{config.dtype}, {config.init}, seed {config.seed}",
         f"steps: {config.optimizer}, learning rate {config.rate:g}, batches of {config.batch}, {config.loss}",
-        f"by: {'; '.join(by)}",
+        f"by: {by}",
         *(f"note: {note}" for note in training.notes),
     ]
-    if training.step_number:
-        lines.append(f"going on after {training.step_number} steps")
-    return [*lines, ""]
+    going_on = [f"going on after {training.step_number} steps"] if training.step_number else []
+    return [*lines, *going_on, ""]
 
 
 def summary(run: Run) -> list[str]:
     """The epochs as a table, and the result."""
     if not run.epochs:
         return [f"{run.steps} steps, no whole epoch"]
-    rows = [
-        f"{epoch.number:5}  {_four(epoch.loss):>6}  {epoch.accuracy:8.1%}  {epoch.seconds:7.3f}" for epoch in run.epochs
-    ]
+    rows = []
+    for epoch in run.epochs:
+        loss = f"{epoch.loss:.4f}" if epoch.loss < 1000 else f"{epoch.loss:.3g}"
+        rows.append(f"{epoch.number:5}  {loss:>6}  {epoch.accuracy:8.1%}  {epoch.seconds:7.3f}")
     if len(rows) > 12:
         rows[5:-5] = ["    …"]
     rate = run.steps / run.seconds if run.seconds else 0.0
@@ -50,15 +50,9 @@ def summary(run: Run) -> list[str]:
     return lines
 
 
-def _four(loss: float) -> str:
-    """Four decimals, or three digits of a large number."""
-    return f"{loss:.4f}" if loss < 1000 else f"{loss:.3g}"
-
-
 def title(run: Run) -> str:
-    config = run.config
-    units = f"{config.hidden} hidden units"
-    return f"{run.data}: {config.optimizer}, batches of {config.batch}, {units}, seed {config.seed}"
+    c = run.config
+    return f"{run.data}: {c.optimizer}, batches of {c.batch}, {c.hidden} hidden units, seed {c.seed}"
 
 
 def picture(run: Run) -> str:

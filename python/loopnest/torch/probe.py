@@ -25,7 +25,6 @@ import torch
 from ..backends.torch import Tensor
 from ..numerics import gamma, unit_roundoff
 from . import swapped
-from .checks import FLOATS
 from .recognise import Found, twin
 from .swapped import Module, Plan
 
@@ -39,8 +38,6 @@ def why_unlike(found: Found, plan: Plan) -> str:
     block = _part(found, plan)
     layer = swapped.at(block, plan.bypassed[plan.first])
     dtype = layer.weight.dtype
-    if dtype not in FLOATS or layer.weight.device.type != "cpu":
-        return ""  # torch's own kernels will run, as fallback=True allows
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for precision in dict.fromkeys((dtype, torch.float64)):
             try:

@@ -283,7 +283,8 @@ def blocks_of(model: Module) -> Iterator[Found]:
         elif (layers := _pair(module)) is not None:
             how = swapped.SwappedShortChunk if hasattr(type(module), "ff_chunk") else swapped.SwappedModule
             found = _found(path, module, how, layers)
-            if found.how or _are_named(module, layers) or "activation" in found.why:
+            named = any(layers == (module._modules.get(a), module._modules.get(b)) for a, b in LAYER_NAMES)
+            if found.how or named or "activation" in found.why:
                 yield found
 
 
@@ -302,10 +303,6 @@ def _pair(module: Module) -> tuple[Module, Module] | None:
         if a is not None and b is not None and is_layer(a) and is_layer(b):
             return a, b
     return (layers[0], layers[1]) if len(layers) == 2 and _fit(*layers) else None
-
-
-def _are_named(module: Module, layers: tuple[Module, Module]) -> bool:
-    return any(layers == (module._modules.get(a), module._modules.get(b)) for a, b in LAYER_NAMES)
 
 
 def _found(
@@ -328,17 +325,9 @@ def _found(
         plan = _plan(block, steps, with_norm=how is swapped.SwappedChunk)
     except _NotAnMLPError as error:
         return Found(path, block, d, h, "", None, None, str(error))
-    if how is swapped.SwappedEncoderLayer:
-        plan = replace(plan, fast_path=block.activation_relu_or_gelu)
-    return Found(path, block, d, h, plan.approximate, how, plan, hooked(block, plan))
-
-
-def hooked(block: Module, plan: Plan) -> str:
-    """Why hooks of the bypassed modules forbid a swap; empty if they do not."""
-    for path in plan.bypassed:
-        if has_hooks(swapped.at(block, path)):
-            return f"{'.'.join(path)} has hooks or a forward of its own, which would not run"
-    return ""
+    hooked = [".".join(names) for names in plan.bypassed if has_hooks(swapped.at(block, names))]
+    why = f"{hooked[0]} has hooks or a forward of its own, which would not run" if hooked else ""
+    return Found(path, block, d, h, plan.approximate, how, plan, why)
 
 
 def _in_sequential(path: str, block: Module) -> Iterator[Found]:

@@ -67,11 +67,10 @@ nn.TransformerEncoderLayer, in the layers of BERT and GPT-2, and in modules buil
 Gated MLPs with three layers, such as Llama's, are another function."""
 
 
-def replace_mlps(model: Module, *, fallback: bool = False) -> Replaced:
+def replace_mlps(model: Module) -> Replaced:
     """Find the MLPs of a model, Linear, GELU, Linear, and let loopnest's kernels compute them, in place.
 
-    model     a torch.nn.Module, in any mode
-    fallback  whether blocks of other dtypes and devices are swapped too; torch's own kernels run them
+    model  a torch.nn.Module, in any mode
 
     Finds MLPs in nn.Sequential, nn.TransformerEncoderLayer, BERT's and GPT-2's layers and their copies, and modules
     built like ViT's MLP, by tracing what they compute. Each swapped block is compared with the original on random input
@@ -100,12 +99,11 @@ def replace_mlps(model: Module, *, fallback: bool = False) -> Replaced:
             owners[id(parameter)].append(path)
     plans: dict[tuple[Module, Any], list[Plan]] = defaultdict(list)  # an nn.Sequential may hold several
     for found in recognise.blocks_of(model):
-        why = found.why or _why_not(found, owners, fallback)
+        why = found.why or _why_not(found, owners)
         if found.plan is not None and not why:
-            plan = replace(found.plan, fallback=fallback)
-            why = probe.why_unlike(found, plan)
+            why = probe.why_unlike(found, found.plan)
             if not why:
-                plans[found.block, found.how].append(plan)
+                plans[found.block, found.how].append(found.plan)
         blocks.append(_block_of(found, why))
     for (module, how), of_module in plans.items():
         swapped.swap(module, how, tuple(of_module))
@@ -140,7 +138,7 @@ def _block_of(found: Found, why: str) -> Block:
     return Block(found.path, type(found.block).__name__, found.d, found.h, found.approximate, not why, note)
 
 
-def _why_not(found: Found, owners: dict[int, list[str]], fallback: bool) -> str:
+def _why_not(found: Found, owners: dict[int, list[str]]) -> str:
     """Why a block's parameters forbid a swap; empty if they do not."""
     assert found.plan is not None
     for position in (found.plan.first, found.plan.second):
@@ -155,11 +153,11 @@ def _why_not(found: Found, owners: dict[int, list[str]], fallback: bool) -> str:
                 return f"{where} is tied: it belongs to {' and '.join(owners[id(tensor)][:2])}"
             if tensor.device.type == "meta":
                 return f"{where} is on the meta device, without values to compare"
-            if not fallback and tensor.dtype not in FLOATS:
+            if tensor.dtype not in FLOATS:
                 dtype = str(tensor.dtype).removeprefix("torch.")
-                return f"{where} has dtype {dtype}, not float32 or float64; fallback=True leaves it to torch"
-            if not fallback and tensor.device.type != "cpu":
-                return f"{where} is on {tensor.device}, not the CPU; fallback=True leaves it to torch"
+                return f"{where} has dtype {dtype}, not float32 or float64"
+            if tensor.device.type != "cpu":
+                return f"{where} is on {tensor.device}, not the CPU"
     return ""
 
 

@@ -47,8 +47,6 @@ class Plan:
     norm           the path of the norm of the sum with the input, which ends BERT's block; () in others
     functions      attributes of the block and its containers that are functions, if one of them may be GELU: the
                    module's path, the attribute's name, and its value
-    fallback       whether torch's own kernels may run where loopnest's cannot
-    fast_path      an encoder layer's original `activation_relu_or_gelu`
     """
 
     bypassed: tuple[Path, ...]
@@ -63,8 +61,6 @@ class Plan:
     after: tuple[Path, ...] = ()
     norm: Path = ()
     functions: tuple[tuple[Path, str, Any], ...] = ()
-    fallback: bool = False
-    fast_path: int | None = None
 
 
 def at(module: Module, path: Path) -> Module:
@@ -91,13 +87,12 @@ def _mlp(plan: Plan, modules: Sequence[Module], x: Tensor) -> Tensor:
     first, second = modules[plan.first], modules[plan.second]
     weight1 = first.weight.t() if plan.transposed[0] else first.weight
     weight2 = second.weight.t() if plan.transposed[1] else second.weight
-    if not plan.fallback and not runs_here(weight1):
+    if not runs_here(weight1):
         raise (TypeError if weight1.dtype not in FLOATS else ValueError)(
             f"replace_mlps: a swapped block now has weights of {weight1.dtype} on {weight1.device}, expected "
-            f"torch.float32 or torch.float64 on the CPU; restore the originals with restore_mlps(model), or swap with "
-            f"replace_mlps(model, fallback=True), which leaves others to torch's own kernels"
+            f"torch.float32 or torch.float64 on the CPU; restore the originals with restore_mlps(model)"
         )
-    return mlp(x, weight1, first.bias, weight2, second.bias, plan.approximate, fallback=plan.fallback)
+    return mlp(x, weight1, first.bias, weight2, second.bias, plan.approximate)
 
 
 def _block(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
@@ -184,10 +179,11 @@ class SwappedFeedForward(Swapped):
 
 class SwappedEncoderLayer(SwappedFeedForward):
     """torch's fast path for eval mode without gradients is one operator for a whole layer, which reads the weights
-    itself. `swap` closes it by the attribute that torch checks (activation_relu_or_gelu), so _ff_block runs; self_attn
-    keeps its own fast path. Nested tensors, which nn.TransformerEncoder makes of padded batches, run the original
-    _ff_block.
+    itself. The property closes it: torch checks it, and _ff_block runs; self_attn keeps its own fast path. Nested
+    tensors, which nn.TransformerEncoder makes of padded batches, run the original _ff_block.
     """
+
+    activation_relu_or_gelu = property(lambda self: 0)
 
 
 def with_class(module: Module, cls: Class, **attributes: Any) -> Module:
@@ -211,12 +207,8 @@ def _empty(original: Class, how: Class) -> Module:
 def swap(block: Module, how: Class, plans: tuple[Plan, ...]) -> None:
     block.__class__ = swapped_class(block.__class__, how)
     block.loopnest_plans = plans
-    if how is SwappedEncoderLayer:
-        block.activation_relu_or_gelu = 0
 
 
 def restore(block: Module) -> None:
-    if isinstance(block, SwappedEncoderLayer):
-        block.activation_relu_or_gelu = block.loopnest_plans[0].fast_path  # type: ignore[attr-defined]
     block.__dict__.pop("loopnest_plans", None)
     block.__class__ = block.original

@@ -32,11 +32,11 @@ def relu_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
 
 @compiled
 def sigmoid_vectorized(x: Array, y: Array) -> None:
-    """σ(x) = 1 / (1 + exp(-x)), from t = exp(-|x|), which cannot overflow: 1 / (1 + t), or t / (1 + t) for x < 0.
+    """σ(x) = 1 / (1 + exp(-x)), from t = exp(-|x|), which cannot overflow: (1 or t) / (1 + t).
 
-    The exponential is arithmetic (numba_math.py). Nothing is called, both cases are computed and one is selected, so
-    LLVM vectorizes the loop. With the C library's exp it would go element by element, some 5 ns each. The limit is
-    arithmetic, some 30 operations and a division an element.
+    The exponential is arithmetic (numba_math.py), both cases are computed and one is selected, so LLVM vectorizes the
+    loop; with the C library's exp an element would take some 5 ns. The limit is arithmetic: 30 operations and a
+    division.
     """
     T = x.dtype.type
     for i in range(x.shape[0]):
@@ -79,12 +79,10 @@ def tanh_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
 
 @compiled(reorder_sums=True)
 def softmax_vectorized(x: Array, y: Array) -> None:
-    """exp(x - max) / Σ exp(x - max) over each row, in three passes.
+    """exp(x - max) / Σ exp(x - max) over each row, in three passes: the maximum, exp and its sum, the quotient.
 
-    The first finds the maximum, the second takes the exponentials and their sum, the third divides by it. Without the
-    subtraction of the maximum exp would overflow from x = 89 on (float32). A row is a few kilobytes and stays in L1
-    through its three passes, so each element comes from memory once and returns once. The second and third pass are
-    vectorized. The limit is arithmetic, and the first pass, which takes one comparison at a time.
+    Without the subtraction exp would overflow from x = 89 on (float32). A row stays in L1 through its three passes. The
+    second and third are vectorized; the limit is arithmetic, and the first pass, which takes one comparison at a time.
     """
     for i in range(x.shape[0]):
         largest = largest_of(x[i])

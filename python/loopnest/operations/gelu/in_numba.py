@@ -59,9 +59,9 @@ def _exact_form_backward(x: float, dy: float) -> float:
 def scalar(x: Array, y: Array, tanh_form: bool) -> None:
     """One element at a time, with the C library's exp (tanh form) or erfc (exact form).
 
-    The loop is compiled, but LLVM cannot vectorize a call. An element takes some 5 ns for an exp and a division, and
-    18 ns for an erfc, which picks one of several formulas by branches that are often mispredicted. float32 is computed
-    in float64 and rounded once at the end. The limit is the call; memory could feed it ten times over.
+    LLVM cannot vectorize a call. An element takes some 5 ns for an exp and a division, and 18 ns for an erfc, whose
+    branches are often mispredicted. float32 is computed in float64 and rounded once. The limit is the call; memory
+    could feed it ten times over.
     """
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
@@ -74,9 +74,8 @@ def scalar(x: Array, y: Array, tanh_form: bool) -> None:
 def gelu_ufunc(x: Array, y: Array, tanh_form: bool) -> None:
     """The same formula for one number, made a NumPy ufunc by `@vectorize`: NumPy runs the loop.
 
-    It is convenient: the function takes one float, and NumPy adds broadcasting, strides, `out=` and the two dtypes. The
-    name promises no vector instructions, and there are none here: the compiled loop inside calls the same exp and erfc,
-    and takes as long as `scalar`. LLVM vectorizes that loop only for functions of plain arithmetic.
+    NumPy adds broadcasting, strides, `out=` and the two dtypes. The name promises no vector instructions, and there are
+    none: the compiled loop calls the same exp and erfc, and takes as long as `scalar`.
     """
     formula = _tanh_form if tanh_form else _exact_form
     with np.errstate(all="ignore"):
@@ -146,12 +145,11 @@ def slope_exact(x: float) -> float:
 def polynomial(x: Array, y: Array, tanh_form: bool) -> None:
     """exp and erfc as polynomials in the loop itself: nothing is called, so LLVM vectorizes it.
 
-    exp(-s) is 2^-n times a Taylor series in r, |r| <= 0.35, of degree 7 for float32 and 13 for float64; 2^-n is n
-    written into the bits of the exponent. The tail Q of the exact form is one polynomial over its whole range
-    (erfc.py). Both sides of each case are computed and one is selected: a little more arithmetic, but no branch.
-    float32 stays float32, 16 elements to a vector with AVX-512. An element takes 0.5 ns instead of 5 in the tanh form
-    and 0.8 instead of 18 in the exact form; in float64 1.4 and 2.9 (one core, AMD Zen 4). The limit is arithmetic, some
-    35 to 60 operations and one or two divisions an element. Elements of a strided x go one by one.
+    exp(-s) is 2^-n times a Taylor series in r, |r| <= 0.35, of degree 7 for float32 and 13 for float64; the exact
+    form's tail Q is one polynomial (erfc.py). Both sides of each case are computed and one is selected: no branch. An
+    element of float32 takes 0.5 ns instead of 5 in the tanh form and 0.8 instead of 18 in the exact form; in float64
+    1.4 and 2.9 (one core, AMD Zen 4). The limit is arithmetic, 35 to 60 operations and one or two divisions an element.
+    Elements of a strided x go one by one.
     """
     for i in range(x.shape[0]):
         if tanh_form:
@@ -168,9 +166,8 @@ _LEAST = 1 << 17  # elements that are worth another thread: 100 µs of polynomia
 def parallel(x: Array, y: Array, tanh_form: bool) -> None:
     """The polynomials on all cores, each over rows or columns of its own.
 
-    Arithmetic scales with the cores until memory cannot feed them: at 0.6 ns an element one core
-    reads and writes 13 GB/s of float32 already. Up to a quarter of a million elements one thread does it all, since
-    waking another takes some 100 µs.
+    At 0.6 ns an element one core reads and writes 13 GB/s of float32 already: memory is soon the limit. Up to a quarter
+    of a million elements one thread does it all, since waking another takes some 100 µs.
     """
     share_elements(lambda x, y: polynomial(x, y, tanh_form), _LEAST, x, y)
 
@@ -197,7 +194,6 @@ def gelu_backward_ufunc(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None
 def gelu_backward_polynomial(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """Vectorized polynomials, as in gelu: one exponential serves both terms of the derivative.
 
-    In the tanh form σ(w) and σ(-w) come from the same t. In the exact form exp(-x²/2) is both φ and the tail's factor.
     So the gradient takes little longer than gelu itself. The limit is arithmetic, most of all the divisions.
     """
     for i in range(x.shape[0]):

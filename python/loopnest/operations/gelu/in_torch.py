@@ -66,10 +66,9 @@ def backward(tanh_form: bool) -> Callable[..., None]:
 def eager(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     """A chain of torch calls, each a vectorized pass over the whole array.
 
-    The tanh form is twelve passes, with one scratch array for 1 + e^-|w|; the exact form four, in `y` alone. Each pass
-    is well written (vector instructions, threads, an exponential within 1 ULP) and knows nothing of the next: every
-    intermediate result goes to memory and comes back. A million float32 elements take 3.0 ms on one core (tanh form,
-    AMD Zen 4), eight million sixteen times as long, since then no cache holds them between passes.
+    The tanh form is twelve passes, the exact form four. Each pass is well written (vector instructions, threads) and
+    knows nothing of the next: every intermediate result goes to memory and comes back. A million float32 elements take
+    3.0 ms on one core (tanh form, AMD Zen 4), eight million sixteen times as long: no cache holds them between passes.
     """
     forward(tanh_form)(x, y)
 
@@ -78,15 +77,12 @@ def eager(x: Tensor, y: Tensor, tanh_form: bool) -> None:
 def compiled(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     """torch.compile turns the chain into one C++ loop: x is read once, and `y` written once.
 
-    On the first use torch records the calls, writes a loop that does them all on one vector of elements in registers,
-    and calls the C++ compiler: some ten seconds once, one or two with torch's cache on disk warm. A million float32
-    elements then take 1.2 ms in the tanh form instead of 3.0 (one core, AMD Zen 4), eight million a fifth of `eager`'s
-    time. The limit is now the arithmetic of two exponentials and a division.
-
-    Each call spends 30 µs to check that the translation fits, which costs more than it saves below some 10,000
-    elements. The exact form gains nothing: nearly all of it is erfc, and the loop's erfc (Sleef) is slower than MKL's,
-    which `eager` calls. An x in another order than C is gathered first, one pass more, so that one translation serves
-    every layout.
+    On the first use torch records the calls, writes a loop that does them all in registers, and calls the C++ compiler:
+    some ten seconds. A million float32 elements then take 1.2 ms in the tanh form instead of 3.0 (one core, AMD Zen 4),
+    eight million a fifth of `eager`'s time. The limit is the arithmetic of two exponentials and a division. Each call
+    spends 30 µs to check that the translation fits, more than it saves below some 10,000 elements. The exact form gains
+    nothing: the loop's erfc (Sleef) is slower than MKL's, which `eager` calls. An x in another order than C is gathered
+    first.
     """
     run_compiled(forward(tanh_form), in_c_order(x, -1), in_c_order(y, -1))
 
@@ -95,18 +91,17 @@ def compiled(x: Tensor, y: Tensor, tanh_form: bool) -> None:
 def gelu_backward_eager(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -> None:
     """The gradient as a chain of torch calls: nineteen passes in the tanh form, ten in the exact form.
 
-    Each call allocates scratch for three arrays (tanh form) or one (exact form). New memory beyond some MiB costs a
-    page fault every 4 KiB, so a large array pays for the chain twice: in passes and in faults.
+    Scratch for up to three arrays costs a page fault every 4 KiB: a large array pays in passes and in faults.
     """
     backward(tanh_form)(x, dy, dx)
 
 
 @on_tensors()
 def gelu_backward_compiled(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -> None:
-    """The same chain compiled into one loop: x and dy are read once, `dx` written once, no scratch is left.
+    """The same chain compiled into one loop: x and dy are read once, `dx` written once, without scratch.
 
-    The gain grows with the length of the chain: three times at a million elements of float32 in the tanh form, eight
-    times at eight million (one core, AMD Zen 4). The limits are the same as for gelu's `compiled`.
+    Three times as fast at a million elements of float32 in the tanh form, eight times at eight million (one core, AMD
+    Zen 4).
     """
     run_compiled(backward(tanh_form), in_c_order(x, -1), in_c_order(dy, -1), in_c_order(dx, -1))
 

@@ -17,9 +17,8 @@ from ...backends.threads import share, share_elements
 def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
     """The definition: one sum, to which each product is added in turn.
 
-    Every addition waits for the result of the one before, 3 or 4 cycles, while the processor could begin one or two
-    multiply-adds in each: the loop is bound by latency, at about a billion elements a second. The compiler may not
-    help, since another order of additions would round to another result.
+    Every addition waits 3 or 4 cycles for the one before, in which the processor could begin several multiply-adds:
+    bound by latency. The compiler may not help, since another order of additions would round to another result.
     """
     total = result.dtype.type(0)
     for i in range(x.size):
@@ -31,10 +30,9 @@ def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
 def dot_many_accumulators(x: Array, y: Array, result: Array) -> None:
     """Eight sums at once: 8 = 2 multiply-adds started a cycle x 4 cycles of latency.
 
-    The eight chains of additions do not wait for one another, and the processor overlaps them. The loop is now bound by
-    throughput: two loads, a multiply-add and its share of the loop for every element, one element at a time. Numba runs
-    LLVM without its vectorizer of straight-line code (SLP), so eight scalars do not become one vector here, as they
-    may in C++. The order of the sums is fixed by the text, and the result the same on every machine.
+    The eight chains overlap, so the limit is throughput: two loads and a multiply-add for every element, one element at
+    a time, since Numba runs LLVM without its vectorizer of straight-line code (SLP). The text fixes the order of the
+    sums, and the result is the same on every machine.
     """
     T = result.dtype.type
     s0, s1, s2, s3, s4, s5, s6, s7 = T(0), T(0), T(0), T(0), T(0), T(0), T(0), T(0)
@@ -57,9 +55,9 @@ def dot_many_accumulators(x: Array, y: Array, result: Array) -> None:
 def dot_vectorized(x: Array, y: Array, result: Array) -> None:
     """The definition again, with leave to reorder the additions: LLVM keeps many sums in vector registers.
 
-    The text is one_accumulator's. The flag `reassoc` lets LLVM do what many_accumulators wrote by hand, and more: four
-    vectors of 4, 8 or 16 sums, each a lane. It does not touch NaN or infinity, which -ffast-math would. What limits it
-    now is the loads: two for each multiply-add from L1, and beyond L2 the memory's bandwidth.
+    The flag `reassoc` lets LLVM do what many_accumulators wrote by hand, and more: four vectors of 4, 8 or 16 sums. It
+    does not touch NaN or infinity, which -ffast-math would. The limit is two loads for each multiply-add, and beyond L2
+    memory.
     """
     total = result.dtype.type(0)
     for i in range(x.size):
@@ -75,8 +73,8 @@ _LEAST = 1 << 19
 def dot_parallel(x: Array, y: Array, result: Array) -> None:
     """The vectorized sum on all cores: each core sums pieces of its own, and their sums are added at the end.
 
-    It pays for vectors larger than one core's caches: one core cannot keep enough loads in flight to use all of the
-    memory's bandwidth. The pieces have a fixed size, so the result does not depend on the number of threads.
+    It pays for vectors larger than one core's caches. The pieces have a fixed size, so the result does not depend on
+    the number of threads.
     """
     if x.size < 2 * _LEAST:
         dot_vectorized(x, y, result)
@@ -94,9 +92,9 @@ def dot_parallel(x: Array, y: Array, result: Array) -> None:
 def sum_column_wise(a: Array, result: Array) -> None:
     """One sum down the columns: against the order of a row-major matrix.
 
-    Each element comes from another cache line. A line of 16 floats is fetched for one of them. Before the next column
-    needs its neighbour, a whole column of other lines passes through the cache. Rows that are a power of two bytes long
-    make it worse: the lines of a column then share a few places in the cache.
+    A cache line of 16 floats is fetched for one of them, and a whole column of other lines passes before the next
+    column needs its neighbour. Rows that are a power of two bytes long make it worse: a column's lines then share few
+    places.
     """
     total = result.dtype.type(0)
     for j in range(a.shape[1]):
@@ -140,9 +138,8 @@ def sum_many_accumulators(a: Array, result: Array) -> None:
 def sum_vectorized(a: Array, result: Array) -> None:
     """The plain loop along the rows; LLVM may reorder the additions.
 
-    LLVM keeps four vector registers of sums: an addition adds an element in each lane, and four additions overlap. Rows
-    that are not contiguous stay scalar. The limit is one load an addition: the cache's bandwidth, and beyond L2 the
-    memory's.
+    Four vector registers of sums overlap their additions. Rows that are not contiguous stay scalar. The limit is one
+    load an addition: the cache's bandwidth, and beyond L2 the memory's.
     """
     total = result.dtype.type(0)
     for i in range(a.shape[0]):
@@ -155,9 +152,8 @@ def sum_vectorized(a: Array, result: Array) -> None:
 def add_vectorized(a: Array, b: Array, c: Array) -> None:
     """Two loops over rows and columns, one addition an element.
 
-    If all three arrays are in C order, LLVM makes vector instructions of the inner loop, after a check at run time that
-    the result does not overlap the inputs; otherwise the loop stays scalar. In L1 a vector of elements takes some two
-    cycles. Beyond L2 the memory bus is the limit: three arrays cross it for one addition an element.
+    If all three arrays are in C order, LLVM vectorizes the inner loop, after a check at run time that the result does
+    not overlap the inputs. Beyond L2 the memory bus is the limit: three arrays cross it for one addition an element.
     """
     for i in range(c.shape[0]):
         for j in range(c.shape[1]):
@@ -165,11 +161,7 @@ def add_vectorized(a: Array, b: Array, c: Array) -> None:
 
 
 def add_parallel(a: Array, b: Array, c: Array) -> None:
-    """The same loop on all cores, each over rows or columns of its own.
-
-    It pays only if one core cannot use all of the memory's bandwidth and the arrays are worth the 100 µs that it takes
-    to wake a thread. Up to a million elements one thread does it all.
-    """
+    """The same loop on all cores; up to a million elements, not worth the 100 µs of waking a thread, on one."""
     share_elements(add_vectorized, _LEAST, a, b, c)
 
 
@@ -177,10 +169,9 @@ def add_parallel(a: Array, b: Array, c: Array) -> None:
 def transpose_naive(a: Array, b: Array) -> None:
     """Row by row of a, which is column by column of the result: b[j, i] = a[i, j].
 
-    No arithmetic, only moves. A row of a is read in the order of memory, but each of its elements is stored to another
-    row of the result. The store fetches a cache line and changes 4 or 8 bytes of its 64. When the next row of a needs
-    the neighbouring bytes, the line may be gone. It surely is if rows are a power of two bytes apart: all lines of a
-    column then share a few places in the cache.
+    No arithmetic, only moves. Each element is stored to another row of the result: the store fetches a cache line and
+    changes 4 or 8 bytes of its 64. When the next row of a needs the neighbouring bytes, the line may be gone, surely so
+    if rows are a power of two bytes apart.
     """
     for i in range(a.shape[0]):
         for j in range(a.shape[1]):
@@ -190,11 +181,10 @@ def transpose_naive(a: Array, b: Array) -> None:
 def transpose_blocked(a: Array, b: Array) -> None:
     """Square tiles through a small buffer: rows in, columns out, every cache line used whole.
 
-    A tile of a is copied row by row into a buffer that stays in L1, and from there column by column into rows of the
-    result. So both matrices are walked along their rows, a few lines at a time, and each byte crosses from memory once.
-    Only the buffer is walked with a stride. Its rows are one element longer than the tile, so that the elements of a
-    column lie in different places of the cache. What limits it: elements leave the buffer one by one, although vector
-    instructions could transpose 8 x 8 of them in registers; and beyond L2 the memory's bandwidth.
+    A tile of a is copied row by row into a buffer in L1, and from there column by column into rows of the result, so
+    each byte crosses from memory once. The buffer's rows are one element longer than the tile, so that a column's
+    elements lie in different places of the cache. What limits it: elements leave the buffer one by one, although vector
+    instructions could transpose 8 x 8 of them in registers; and beyond L2 memory.
     """
     _transpose_blocked(a, b, _tile_side(b.itemsize))
 
@@ -225,8 +215,7 @@ def _transpose_blocked(a: Array, b: Array, side: int) -> None:
 def linear_fused(x: Array, w: Array, b: Array, y: Array) -> None:
     """matmul's reordered loops, on a result that starts from the bias instead of from zero.
 
-    So the bias costs no pass of its own. The inner loop runs along a row of w and a row of the result and becomes
-    vector instructions. The limits are the same as for matmul's `reordered`: loads and stores, and a w that streams
+    So the bias costs no pass of its own. The limits are matmul's `reordered`'s: loads and stores, and a w that streams
     past once for every row of x.
     """
     m, k = x.shape

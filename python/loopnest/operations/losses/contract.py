@@ -89,17 +89,12 @@ def mse_backward_reference(y: Array, t: Array) -> tuple[Array]:
     return (2 * (precise(y) - precise(t)) / max(y.size, 1),)
 
 
-def mse_backward_bound(y: Array, t: Array) -> tuple[Array]:
-    """The difference, the factor 2/N in one or two roundings, the product."""
-    exact = np.abs(mse_backward_reference(y, t)[0])
-    return (gamma(4, y.dtype) * exact + smallest(y.dtype),)
-
-
 MSE_BACKWARD = Contract(
     run=mse_backward_run,
     sample=normal("n", "n"),
     reference=mse_backward_reference,
-    bound=mse_backward_bound,
+    # The difference, the factor 2/N in one or two roundings, the product.
+    bound=lambda y, t: (gamma(4, y.dtype) * np.abs(mse_backward_reference(y, t)[0]) + smallest(y.dtype),),
     flops=lambda n: 3 * n,
     traffic=lambda itemsize, n: itemsize * 3 * n,
     workloads=VECTORS,

@@ -15,31 +15,17 @@ from ...arrays import Array
 from ...backends import CUDA
 from ...backends.cuda import Matrix, blocks, launches, on_device, to_device
 
-TILE = 16
-"""Rows and columns of a block's tile, and the steps of p that it takes at a time: 256 threads, 8 warps."""
-
-THREAD_TILE = 4
-"""Rows and columns of the tile that one thread keeps in registers: 16 sums, 8 values of a and b, 32-bit indices."""
-
-DEPTH = 8
-"""The steps of p that a register-tiled block takes at a time: its two tiles are then 64 x 8, 4 KiB in float32."""
-
+TILE = 16  # rows and columns of a block's tile, and the steps of p that it takes at a time: 256 threads, 8 warps
+THREAD_TILE = 4  # rows and columns that one thread keeps in registers: 16 sums, 8 values of a and b, 32-bit indices
+DEPTH = 8  # the steps of p that a register-tiled block takes at a time: its two tiles are then 64 x 8, 4 KiB in float32
 SPAN = TILE * THREAD_TILE
 
-SQUARE = (TILE, TILE)
-"""Threads of a block, x and y."""
-
-WARPS = (4 * 32,)
-"""Threads of a block: four warps, which cover its tile of SPAN x SPAN as 2 x 2."""
-
-WARP_SPAN = 32
-"""Rows and columns of a warp's tile: each of its 4 x 8 lanes has 8 x 4 elements."""
-
+SQUARE = (TILE, TILE)  # threads of a block, x and y
+WARPS = (4 * 32,)  # threads of a block: four warps, which cover its tile of SPAN x SPAN as 2 x 2
+WARP_SPAN = 32  # rows and columns of a warp's tile: each of its 4 x 8 lanes has 8 x 4 elements
 LANES_DOWN, LANES_ACROSS = 4, 8
 ROWS, COLS = WARP_SPAN // LANES_DOWN, WARP_SPAN // LANES_ACROSS
-
-SHARE = DEPTH * SPAN // WARPS[0]
-"""Elements that a thread loads of each of a step's two tiles."""
+SHARE = DEPTH * SPAN // WARPS[0]  # elements that a thread loads of each of a step's two tiles
 
 
 def _multiply(
@@ -76,9 +62,9 @@ def naive_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 def naive(a: Array, b: Array, c: Array) -> None:
     """One thread an element, neighbouring threads in neighbouring rows.
 
-    A thread does the loop over p of the triple loop; the grid does the other two. Here x, which counts the threads of a
-    warp, is the row. In a row-major a and c the 32 threads' addresses are a row apart: a load is 32 memory accesses of
-    32 bytes each, and uses 4 bytes of each. The limit is that waste: an eighth of the memory's bandwidth.
+    The grid does two of the triple loop's loops. Here x, which counts the threads of a warp, is the row: in a row-major
+    a and c the 32 threads' addresses are a row apart, so a load is 32 memory accesses of 32 bytes and uses 4 bytes of
+    each. The limit is that waste.
     """
     _multiply(naive_kernel, a, b, c, TILE, rows_first=True)
 
@@ -97,9 +83,9 @@ def coalesced_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 def coalesced(a: Array, b: Array, c: Array) -> None:
     """The same thread, but x is the column: a warp's loads of b are neighbours.
 
-    Two letters change places. The 32 loads of b are then one access of 128 bytes, the loads of a are one address, and
-    the store is one access. The limit is still memory: each thread reads 2k elements for 2k operations, and only the
-    caches keep these reads from the device's memory.
+    The 32 loads of b are then one access of 128 bytes, the loads of a are one address, and the store is one access. The
+    limit is still memory: each thread reads 2k elements for 2k operations, and only the caches keep these reads from
+    it.
     """
     _multiply(coalesced_kernel, a, b, c, TILE)
 
@@ -129,10 +115,9 @@ def tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 def tiled(a: Array, b: Array, c: Array) -> None:
     """A block loads a tile of a and a tile of b into shared memory, and uses each of their elements 16 times.
 
-    The 256 threads load 16 x 16 elements of each matrix, wait for one another, and multiply the tiles. The traffic from
-    outside of the block falls to a sixteenth, and the loads of both matrices are coalesced. The limit is now shared
-    memory: a multiply-add still needs two loads from it, and a multiprocessor can do 128 multiply-adds a cycle but only
-    32 loads.
+    The traffic from outside of the block falls to a sixteenth, and the loads of both matrices are coalesced. The limit
+    is now shared memory: a multiply-add needs two loads from it, and a multiprocessor can do 128 multiply-adds a cycle
+    but only 32 loads.
     """
     _multiply(tiled_kernel, a, b, c, TILE)
 
@@ -228,10 +213,9 @@ def warp_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
 def warp_tiled(a: Array, b: Array, c: Array) -> None:
     """Each warp has a square tile of its own, 32 x 32, in a block's 64 x 64: its threads share what they load.
 
-    For one p a warp reads 32 elements of a and 32 of b from shared memory, and multiplies 1,024 times. In
-    `register_tiled` a warp is two rows of 16 threads with 4 x 4 elements each: it reads 8 and 64 and multiplies 512
-    times. One access serves all lanes that need the same element. With 32 sums a thread, half as many threads cover the
-    tile. The limit is the barrier: all warps wait there while the next tiles come from memory.
+    For one p a warp reads 32 elements of a and 32 of b from shared memory, and multiplies 1,024 times; in
+    `register_tiled` it reads 8 and 64 and multiplies 512 times. One access serves all lanes that need the same element.
+    The limit is the barrier: all warps wait there while the next tiles come from memory.
     """
     _multiply(warp_tiled_kernel, a, b, c, SPAN, block=WARPS)
 
@@ -292,9 +276,8 @@ def double_buffered(a: Array, b: Array, c: Array) -> None:
     """Two pairs of tiles: while the warps multiply one, the next is on its way from memory.
 
     A load from the device's memory takes some 500 cycles. A step starts its loads before its multiplications and stores
-    them afterwards, so they arrive meanwhile. With two pairs of tiles one barrier a step is enough: no thread writes
-    the pair that others may still read. The tiles are as in `warp_tiled`. The limit is instructions again: elements
-    come one by one, where CUDA C++ loads four at once.
+    them afterwards. With two pairs of tiles one barrier a step is enough. The tiles are as in `warp_tiled`. The limit
+    is instructions again: elements come one by one, where CUDA C++ loads four at once.
     """
     _multiply(double_buffered_kernel, a, b, c, SPAN, block=WARPS)
 

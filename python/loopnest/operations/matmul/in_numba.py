@@ -21,11 +21,10 @@ _L1, _L2, _ = cache_sizes()
 def naive(a: Array, b: Array, c: Array) -> None:
     """The definition, compiled: c[i, j] is the sum over p of a[i, p] · b[p, j].
 
-    The text is python.naive's, but Numba has found the type of every name. A product and a sum are an instruction each,
-    and no object is allocated: hundreds of times as fast. Two things limit it. The sum is one chain of additions, and
-    each waits 3 or 4 cycles for the one before; IEEE arithmetic forbids the compiler to reorder it, and so to use
-    vector instructions. And in a row-major b the inner loop walks down a column: it uses 4 or 8 bytes of each 64-byte
-    cache line, and waits for the lines once b outgrows L2.
+    The text is python.naive's, but Numba knows the type of every name: a product and a sum are an instruction each,
+    hundreds of times as fast. Two things limit it. The sum is one chain of additions: each waits 3 or 4 cycles for the
+    one before, and IEEE arithmetic forbids the compiler to reorder it. And in a row-major b the inner loop walks down a
+    column: it uses 4 or 8 bytes of each 64-byte cache line.
     """
     m, k = a.shape
     n = b.shape[1]
@@ -41,11 +40,10 @@ def naive(a: Array, b: Array, c: Array) -> None:
 def reordered(a: Array, b: Array, c: Array) -> None:
     """The loops in the order i, p, j: the innermost runs along a row of b and a row of c.
 
-    The same products and sums, but now neighbours in the inner loop are neighbours in memory. Every byte of a cache
-    line is used, and the iterations do not depend on one another: LLVM makes vector instructions of them, 8 or 16
-    floats in each, after a check at run time that b and c do not overlap. A b in another order than C keeps the loop
-    scalar. What limits it: each multiply-add loads an element of b and loads and stores one of c, and all of b streams
-    past once for every row of c.
+    Neighbours in the inner loop are now neighbours in memory, and its iterations are independent: LLVM makes vector
+    instructions of them, after a check at run time that b and c do not overlap. A b in another order than C keeps the
+    loop scalar. What limits it: each multiply-add loads an element of b and loads and stores one of c, and all of b
+    streams past once for every row of c.
     """
     m, k = a.shape
     n = b.shape[1]
@@ -67,11 +65,10 @@ def _block_sizes(itemsize: int) -> tuple[int, int]:
 def blocked(a: Array, b: Array, c: Array) -> None:
     """The loops of reordered over blocks of b that stay in the L2 cache while every row of a passes by.
 
-    reordered fetches all of b for each row of c. Here a block of b, half an L2 cache large, is fetched once and used
-    for all m rows: b comes from memory once. The arithmetic and its order are the same. Blocking pays once b outgrows
-    the caches: with b of 16 MiB, or as soon as other cores use L3 too. Before that the hardware prefetcher
-    hides the streaming well enough, and blocking only costs loops. What limits it is the innermost loop: two loads and
-    a store for each multiply-add keep the load and store ports full and the multipliers idle.
+    A block of b, half an L2 cache large, is fetched once and used for all m rows. It pays once b outgrows the caches,
+    or as soon as other cores use L3 too; before that the prefetcher hides the streaming. What limits it is the
+    innermost loop: two loads and a store for each multiply-add keep the load and store ports full and the multipliers
+    idle.
     """
     _blocked(a, b, c, *_block_sizes(c.itemsize))
 
@@ -110,14 +107,12 @@ def _tile_sizes(itemsize: int) -> tuple[int, int]:
 def register_tiled(a: Array, b: Array, c: Array) -> None:
     """A tile of c, 4 x 3, stays in registers while a block of 4 rows of a meets 3 columns of b.
 
-    Each of the 12 sums is a scalar in the text. Numba may reorder sums here, so LLVM keeps each sum in one vector
-    register, a partial sum a lane, for the whole block, and adds the lanes up at the end. A step of the loop over p is
-    7 vector loads and 12 multiply-adds; reordered has 24 loads and 12 stores for 12 multiply-adds. The 12 chains do not
-    wait for one another, which hides each one's latency of 4 cycles. The vectors run along p, so rows of a and columns
-    of b must be contiguous: this rung copies ("packs") them, block by block, into scratch memory, the columns as rows.
-    The layout of a and b then makes no difference. What limits it: adding up the lanes, once a tile, and the packing.
-    Both weigh more for small k and m; for fewer than some 16 rows of a, packing b costs more than it saves. LLVM has
-    chosen the vectors; cpp.packed, which chooses its own, is faster.
+    Numba may reorder the 12 sums, so LLVM keeps each in one vector register, a partial sum a lane, and adds the lanes
+    up at the end. A step of p is 7 vector loads and 12 multiply-adds; reordered has 24 loads and 12 stores. The 12
+    chains hide each other's latency of 4 cycles. The vectors run along p, so rows of a and columns of b are copied
+    ("packed") into contiguous scratch memory, block by block, whatever their layout. What limits it: adding up the
+    lanes and the packing, which weigh more for small k and m. LLVM has chosen the vectors; cpp.packed chooses its own
+    and is faster.
     """
     _register_tiled(a, b, c, *_tile_sizes(c.itemsize))
 
@@ -187,14 +182,11 @@ _LEAST_FLOPS = 8_000_000
 def parallel(a: Array, b: Array, c: Array) -> None:
     """The register-tiled product on all cores: each thread takes blocks of c until there are none left.
 
-    c is cut into columns as wide as register_tiled's own blocks of b, so that nothing is packed twice, and into rows
-    too, until every thread has a few blocks: a late thread then delays the others little. No two threads write the same
-    memory, so they hold no lock. The compiled kernel holds no GIL, so plain Python threads run it at the same time
-    (threads.py says why not `prange`). For a product of a few rows, packing b would cost more than multiplying by it:
-    b's rows stream past once, in the loop order p, i, j.
-
-    What limits it: waking a thread takes some 100 µs, in which one core multiplies two 160 x 160 matrices, so smaller
-    products stay on one core; and all cores share one L3 cache, one memory, and often a lower clock.
+    c is cut into columns as wide as register_tiled's blocks of b, so that nothing is packed twice, and into rows, until
+    every thread has a few blocks. No two threads write the same memory, and the compiled kernel holds no GIL, so plain
+    Python threads run it (threads.py says why not `prange`). For a few rows packing b costs more than multiplying by
+    it: b's rows stream past once, in the order p, i, j. What limits it: waking a thread takes some 100 µs, so products
+    below 160 x 160 stay on one core; and all cores share one L3 cache, one memory, and often a lower clock.
     """
     m, n = c.shape
     pieces, cols = pieces_and_cols(a.shape[0], n, a.shape[1], c.itemsize)

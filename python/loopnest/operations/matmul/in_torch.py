@@ -13,9 +13,8 @@ if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
 def eager(a: Tensor, b: Tensor, c: Tensor) -> None:
     """One call of torch.mm: PyTorch hands the product to its BLAS library (MKL, OpenBLAS or Accelerate).
 
-    The idea of NumPy's matmul with another library behind it: the two differ by their hand-tuned kernels and their
-    thread pools. Row-major and column-major operands go to BLAS as they are; torch copies operands with other strides
-    first. `out=` saves the allocation: new memory costs a page fault every 4 KiB, which shows for small k.
+    Row-major and column-major operands go to BLAS as they are; torch copies operands with other strides first. `out=`
+    saves the allocation: new memory costs a page fault every 4 KiB, which shows for small k.
     """
     torch.mm(a, b, out=c)
 
@@ -30,9 +29,8 @@ def compiled(a: Tensor, b: Tensor, c: Tensor) -> None:
     """torch.compile on a single product: the graph calls the same BLAS routine, so it gains nothing.
 
     A compiler gains by fusing the operations around a product, and here there are none. It costs some 20 µs a call to
-    check that the translation fits the arguments, a pass that copies the result into `c` (a compiled graph allocates
-    its products itself), and the translation, once. Operands in another order than C are gathered first, so that torch
-    need not translate the function again for every layout. `gelu` shows what a compiler is good at.
+    check that the translation fits, a pass that copies the result into `c`, and the translation, once. `gelu` shows
+    what a compiler is good at.
     """
     if c.numel() and a.numel():
         c.copy_(run_compiled(_product, in_c_order(a, *a.shape), in_c_order(b, *b.shape)))

@@ -124,10 +124,6 @@ def _layers(workload: Workload, dtype: Any, rng: np.random.Generator) -> tuple[A
     )
 
 
-def forward_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    return Arguments(_layers(workload, dtype, rng))
-
-
 def forward_reference(
     x: Array, w1: Array, b1: Array, w2: Array, b2: Array, *, approximate: str = "tanh"
 ) -> tuple[Array, Array, Array]:
@@ -164,33 +160,32 @@ def _exact_form(arguments: Arguments) -> Arguments:
     return Arguments((dy, replace(cache, approximate="none")))
 
 
-def backward_reference(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
-    x, w1, w2, z, h = (precise(array) for array in (cache.x, cache.w1, cache.w2, cache.z, cache.h))
-    dy = precise(dy)
+def _slope(cache: MLPCache) -> Array:
+    """gelu'(z)."""
     with np.errstate(all="ignore"):
-        first, second, _ = slope_terms(z, cache.approximate)
-    dz = (dy @ w2.T) * (first + second)
+        first, second, _ = slope_terms(precise(cache.z), cache.approximate)
+    return first + second
+
+
+def backward_reference(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
+    x, w1, w2, h, dy = (precise(array) for array in (cache.x, cache.w1, cache.w2, cache.h, dy))
+    dz = (dy @ w2.T) * _slope(cache)
     return dz @ w1.T, x.T @ dz, dz.sum(axis=0), h.T @ dy, dy.sum(axis=0)
 
 
 def backward_bound(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
     """dh is a sum of e terms. dz has |gelu'| times dh's error, and |dh| times the error of gelu'. The sums over dz add
     their own errors to dz's."""
-    dtype = dy.dtype
-    x, w1, w2, z, h = (precise(array) for array in (cache.x, cache.w1, cache.w2, cache.z, cache.h))
-    wide = precise(dy)
-    t, e = dy.shape
-    with np.errstate(all="ignore"):
-        first, second, _ = slope_terms(z, cache.approximate)
-    slope = np.abs(first + second)
-    dh, dh_error = np.abs(wide @ w2.T), gamma(e, dtype) * (np.abs(wide) @ np.abs(w2.T))
+    dtype, (t, e) = dy.dtype, dy.shape
+    x, w1, w2, h, wide = (np.abs(precise(array)) for array in (cache.x, cache.w1, cache.w2, cache.h, dy))
+    slope = np.abs(_slope(cache))
+    dh, dh_error = np.abs(precise(dy) @ precise(cache.w2).T), gamma(e, dtype) * (wide @ w2.T)
     slope_error = gelu_backward_bound(cache.z, np.ones_like(cache.z), approximate=cache.approximate)[0]
     dz = dh * slope
     dz_error = (dh + dh_error) * slope_error + dh_error * slope + gamma(2, dtype) * dz
     size = dz + dz_error
-    x, w1, h, wide = np.abs(x), np.abs(w1), np.abs(h), np.abs(wide)
     return (
-        dz_error @ w1.T + gamma(len(cache.w2), dtype) * (size @ w1.T),
+        dz_error @ w1.T + gamma(len(w2), dtype) * (size @ w1.T),
         x.T @ dz_error + gamma(t, dtype) * (x.T @ size),
         dz_error.sum(axis=0) + gamma(t, dtype) * size.sum(axis=0),
         gamma(t, dtype) * (h.T @ wide),
@@ -198,20 +193,13 @@ def backward_bound(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
     )
 
 
-def _workload(name: str, t: int, d: int, h: int) -> Workload:
-    return Workload(name, {"t": t, "d": d, "h": h, "e": d})
-
-
-WORKLOADS = (
-    _workload("mlp-4x16x64", 4, 16, 64),
-    _workload("mlp-16x64x256", 16, 64, 256),
-    _workload("mlp-64x256x1024", 64, 256, 1024),
-    *(_workload(f"gpt2-small-mlp-{tokens}", tokens, 768, 3072) for tokens in (1, 32, 128, 512)),
-)
+SIZES = {"mlp-4x16x64": (4, 16, 64), "mlp-16x64x256": (16, 64, 256), "mlp-64x256x1024": (64, 256, 1024)}
+SIZES |= {f"gpt2-small-mlp-{tokens}": (tokens, 768, 3072) for tokens in (1, 32, 128, 512)}
+WORKLOADS = tuple(Workload(name, {"t": t, "d": d, "h": h, "e": d}) for name, (t, d, h) in SIZES.items())
 
 FORWARD = Contract(
     run=forward_run,
-    sample=forward_sample,
+    sample=lambda *how: Arguments(_layers(*how)),
     reference=forward_reference,
     bound=forward_bound,
     # The two products and their biases, and 8 for each gelu.

@@ -84,11 +84,7 @@ def _product(a: Any, b: Any, shape: tuple[int, int], dtype: Any) -> Any:
 
 @launches(product=register_tiled_kernel, bias=add_bias_kernel, gelu=lambda dtype: gelu_kernels(dtype)[0])
 def mlp_forward_composed(*arrays: Any) -> None:
-    """Five kernels in a row; everything between them stays on the device.
-
-    Inputs go to the device once, and z, h and y come back once. Bias and GELU are kernels of their own: each reads and
-    writes the (t, h) hidden layer once, which the product's epilogue would not.
-    """
+    """Five kernels in a row; everything between them stays on the device, and z, h and y come back once."""
     _forward(False, *arrays)
 
 
@@ -97,7 +93,7 @@ def mlp_forward_fused(*arrays: Any) -> None:
     """Bias and GELU in one pass over the hidden layer.
 
     It is read once and written twice, as z and as h; `composed` reads it twice and writes it twice. The limit is the
-    products. An epilogue could take the GELU before the product writes the hidden layer at all.
+    products.
     """
     _forward(True, *arrays)
 
@@ -126,8 +122,8 @@ def _forward(
 def mlp_backward_composed(*arrays: Any) -> None:
     """The chain rule from the end back, four products and three small kernels on the device.
 
-    Transposed factors are transferred as views in column-major order, so the product's loads of them are not coalesced.
-    dh and dz are scratch memory of z's size on the device. The bias gradients take a thread a column.
+    Transposed factors are transferred in column-major order, so the product's loads of them are not coalesced. The bias
+    gradients take a thread a column.
     """
     _backward(False, *arrays)
 

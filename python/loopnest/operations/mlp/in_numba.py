@@ -28,9 +28,8 @@ def mlp_forward_composed(
 ) -> None:
     """matmul, add the bias, gelu, matmul, add the bias: each the fastest rung of its own ladder.
 
-    The products take nearly all of the time. Between them the (t, h) hidden layer passes through memory: the product
-    writes z, the bias reads and writes it, gelu reads it and writes h, and the next product reads h. At 512 tokens of
-    GPT-2 small's sizes each is 6 MiB, which no core's own cache holds from one step to the next.
+    The products take nearly all of the time. Between them the (t, h) hidden layer passes through memory several times:
+    6 MiB at 512 tokens of GPT-2 small's sizes, which no core's own cache holds from one step to the next.
     """
     matmul_parallel(x, w1, z)
     _add_bias(z, b1, 0, b1.size)
@@ -44,10 +43,10 @@ def mlp_forward_fused(
 ) -> None:
     """Bias and gelu inside the product's last pass: a block of z is finished while it is in the cache.
 
-    The hidden layer is cut into blocks of columns, as wide as the register-tiled product's. A thread multiplies a
-    block, adds its bias and takes its gelu before it fetches the next. So z need not come back from memory, and the
-    threads wait for one another once a layer instead of once a step. The products take most of the time: this saves a
-    tenth or so on two cores at GPT-2 small's sizes, and more if more cores share one memory. The limit is the product.
+    The hidden layer is cut into blocks of columns. A thread multiplies a block, adds its bias and takes its gelu before
+    it fetches the next. So z need not come back from memory, and the threads wait for one another once a layer. This
+    saves a tenth or so on two cores at GPT-2 small's sizes, and more if more cores share one memory. The limit is the
+    product.
     """
 
     def hidden(start: int, stop: int) -> None:
@@ -87,11 +86,10 @@ def mlp_backward_fused(
 ) -> None:  # fmt: skip
     """Everything that needs a block of the hidden layer, while the block is in the cache.
 
-    A thread takes a block of columns j of the hidden layer. It computes dh[:, j] = dy w2[j]ᵀ and turns it into dz[:, j]
-    in place, with the sums db1[j] in the same pass. Then it computes dw1[:, j] = xᵀ dz[:, j] and dw2[j] = h[:, j]ᵀ dy,
-    which need no other columns. Only dx = dz w1ᵀ sums over all columns and must wait. dz is scratch memory of the
-    hidden layer's size. The threads wait for one another twice, before dx and at the end. The limit is the products,
-    and for a few tokens the adding up of lanes after each short sum.
+    A thread takes a block of columns j. It computes dh[:, j] = dy w2[j]ᵀ and turns it into dz[:, j] in place, with the
+    sums db1[j] in the same pass; then dw1[:, j] = xᵀ dz[:, j] and dw2[j] = h[:, j]ᵀ dy, which need no other columns.
+    Only dx = dz w1ᵀ sums over all columns and must wait. The limit is the products, and for a few tokens the adding up
+    of lanes after each short sum.
     """
     dz = np.empty_like(z, order="C")
 
