@@ -47,21 +47,16 @@ LAYER_NAMES = (("c_fc", "c_proj"), ("fc1", "fc2"), ("lin1", "lin2"), ("linear1",
 
 @dataclass(frozen=True)
 class Found:
-    """A block that is an MLP, or looks like one.
+    """A block that is an MLP, or looks like one."""
 
-    path  of its module; in a longer nn.Sequential with its place there, as net[0:3]
-    how   the class that overrides the block's method; None if it cannot be swapped
-    why   the reason if it cannot
-    """
-
-    path: str
+    path: str  # of its module; in a longer nn.Sequential with its place there, as net[0:3]
     block: Module
     d: int
     h: int
     approximate: str
-    how: type[Swapped] | None
+    how: type[Swapped] | None  # the class that overrides the block's method; None if it cannot be swapped
     plan: Plan | None
-    why: str = ""
+    why: str = ""  # the reason if it cannot
 
 
 class _NotAnMLPError(Exception):

@@ -33,34 +33,20 @@ Path = tuple[str, ...]
 
 @dataclass(frozen=True)
 class Plan:
-    """The place of an MLP in its block. Positions are indices into `bypassed`.
+    """The place of an MLP in its block. Positions are indices into `bypassed`."""
 
-    bypassed       the paths of the modules that are not called, in the order of their calls, containers first
-    classes        their classes
-    first, second  the positions of the two layers
-    transposed     whether each layer stores its weight as (in, out), as transformers' Conv1D does
-    gelu           the position of GELU; None if the block calls a function
-    approximate    GELU's form, "none" or "tanh"
-    between        the positions of dropouts between GELU and the second layer
-    start          in an nn.Sequential, the index of the first layer
-    after          the paths of the dropouts after the second layer
-    norm           the path of the norm of the sum with the input, which ends BERT's block; () in others
-    functions      attributes of the block and its containers that are functions, if one of them may be GELU: the
-                   module's path, the attribute's name, and its value
-    """
-
-    bypassed: tuple[Path, ...]
-    classes: tuple[Class, ...]
-    first: int
+    bypassed: tuple[Path, ...]  # the modules that are not called, in the order of their calls, containers first
+    classes: tuple[Class, ...]  # their classes
+    first: int  # the positions of the two layers
     second: int
-    transposed: tuple[bool, bool]
-    gelu: int | None
-    approximate: str
-    between: tuple[int, ...] = ()
-    start: int = 0
-    after: tuple[Path, ...] = ()
-    norm: Path = ()
-    functions: tuple[tuple[Path, str, Any], ...] = ()
+    transposed: tuple[bool, bool]  # whether each layer's weight is (in, out), as in transformers' Conv1D
+    gelu: int | None  # the position of GELU; None if the block calls a function
+    approximate: str  # GELU's form, "none" or "tanh"
+    between: tuple[int, ...] = ()  # the positions of dropouts between GELU and the second layer
+    start: int = 0  # in an nn.Sequential, the index of the first layer
+    after: tuple[Path, ...] = ()  # the dropouts after the second layer
+    norm: Path = ()  # the norm of the sum with the input, which ends BERT's block; () in others
+    functions: tuple[tuple[Path, str, Any], ...] = ()  # where functions are attributes: module, name and value
 
 
 def at(module: Module, path: Path) -> Module:

@@ -1,9 +1,4 @@
-"""The MLP for NVIDIA GPUs by numba.cuda: matmul's and gelu's own kernels, on the device throughout.
-
-forward    z = x w1 + b1      h = gelu(z)      y = h w2 + b2
-backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
-           dx = dz w1ᵀ        dw1 = xᵀ dz      db1 = Σ dz        dw2 = hᵀ dy      db2 = Σ dy
-"""
+"""The MLP for NVIDIA GPUs by numba.cuda: matmul's and gelu's own kernels, on the device throughout."""
 
 from __future__ import annotations
 

@@ -1,9 +1,5 @@
 """The MLP in Numba: one operation after the other over whole arrays, then block by block of the hidden layer.
 
-    forward    z = x w1 + b1      h = gelu(z)      y = h w2 + b2
-    backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
-               dx = dz w1ᵀ        dw1 = xᵀ dz      db1 = Σ dz        dw2 = hᵀ dy      db2 = Σ dy
-
 mlp_backward's own docstring derives the gradients.
 """
 

@@ -1,9 +1,4 @@
-"""The MLP in NumPy: products by BLAS, and passes over the hidden layer between them.
-
-forward    z = x w1 + b1      h = gelu(z)      y = h w2 + b2
-backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
-           dx = dz w1ᵀ        dw1 = xᵀ dz      db1 = Σ dz        dw2 = hᵀ dy      db2 = Σ dy
-"""
+"""The MLP in NumPy: products by BLAS, and passes over the hidden layer between them."""
 
 import numpy as np
 

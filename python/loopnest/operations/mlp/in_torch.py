@@ -1,12 +1,4 @@
-"""The two-layer MLP in PyTorch: products by its BLAS library, GELU between them by this package's own formulas.
-
-Every row is a token; the sums run over all of them.
-
-    forward    z = x·w1 + b1      h = gelu(z)      y = h·w2 + b2
-    backward   dh = dy·w2ᵀ        dz = dh ⊙ gelu'(z)
-               dx = dz·w1ᵀ        dw1 = xᵀ·dz        db1 = Σ dz
-                                  dw2 = hᵀ·dy        db2 = Σ dy
-"""
+"""The MLP in PyTorch: products by its BLAS library, GELU between them by this package's own formulas."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any

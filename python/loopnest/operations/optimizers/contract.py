@@ -17,14 +17,15 @@ from ...operation import Arguments, Contract, Kernel, Workload
 
 
 def _check_numbers(operation: str, **numbers: float) -> None:
+    texts = {
+        "lr": "a learning rate of 0 or more",
+        "eps": "0 or more",
+        "step": "1 for the first step, 2 for the next, …",
+    }
     for name, value in numbers.items():
-        if name in ("lr", "eps"):
-            valid, expected = value >= 0, "a learning rate of 0 or more" if name == "lr" else "0 or more"
-        elif name == "step":
-            valid, expected = value >= 1, "1 for the first step, 2 for the second, …"
-        else:
-            valid, expected = 0 <= value < 1, "0 or more and less than 1"
-        if not valid:
+        least = 1 if name == "step" else 0
+        if not (value >= least and (name in texts or value < 1)):
+            expected = texts.get(name, "0 or more and less than 1")
             raise ValueError(f"{operation}: {name} is {value}, expected {expected}")
 
 
