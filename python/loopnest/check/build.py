@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import time
@@ -17,6 +16,7 @@ from ..backends.cuda_on_cpu import build_simulated
 from ..backends.cuda_source import CudaSourceError
 from ..backends.user_file import LANGUAGES, language
 from ..operation import Operation
+from ..output.text import unknown
 from ..process.host import Host
 from ..process.session import EndedError, ProcessLimits
 from ..verify.signature import (
@@ -260,10 +260,7 @@ def _import_refusal(file: str, problem: Mapping[str, Any]) -> Refusal:
 
 
 def _no_function(kernel: Kernel, functions: Sequence[str]) -> Refusal:
-    name = kernel.operation.name
-    near = difflib.get_close_matches(name, functions, n=1)
-    others = [f for f in functions if not f.startswith("_")][:8]
-    has = f"; it has {', '.join(others)}" if others else ""
-    hint = f". Is it {near[0]}? Call it {name}" if near else ""
     forms = (python_forms if kernel.language == "python" else c_forms)(kernel.operation)
-    return Refusal("no-function", f"{kernel.file.name} has no function {name}{has}{hint}. Expected {forms[0]}")
+    others = [name for name in functions if not name.startswith("_")][:8]
+    text = unknown("function", kernel.operation.name, others)
+    return Refusal("no-function", f"{kernel.file.name}: {text} Expected {forms[0]}")

@@ -1,7 +1,8 @@
 """Names what is wrong with a call: by a table of explanations, each a small function, the first that fits is taken.
 
 Some are read from the wrong values (patterns.py). The others make further calls, which rule explanations out: in a new
-process, at other addresses, with new array objects, with zeros in `out`, at other sizes.
+process, at other addresses, with new array objects, with zeros in `out`, at other sizes. If a call ended its process,
+the signal and the address say what happened.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -52,9 +51,9 @@ def constant(call: Observation) -> Explanation:
 
 def one_of_several(call: Observation) -> Explanation:
     """Some results are wrong where the others are right."""
-    seen, wrong = call, [w.number for w in call.wrong]
+    wrong = [w.number for w in call.wrong]
     names = [p.name for p in plan(call.kernel.operation).of("result") if p.number in wrong]
-    if len(wrong) == len(seen.results) or not names or seen.unwritten == sum(r.size for r in seen.results):
+    if len(wrong) == len(call.results) or not names or call.unwritten == sum(r.size for r in call.results):
         return None
     return "sum-left-out", f"wrong: {', '.join(names)}"
 
@@ -67,9 +66,21 @@ def other_formula(call: Observation) -> Explanation:
     if len(call.wrong) != 1:
         return None
     number, _, result, exact = call.wrong[0]
-    for name, text, other in _formulas(call, result, exact):
+    formulas: list[tuple[str, Array]] = []
+    if call.kernel.operation.name in ("matmul", "linear"):
+        a, b, *rest = (np.asarray(x, np.float64) for x in call.probe.views)
+        bias = rest[0] if rest else 0.0
+        a_turned, b_turned = a.reshape(a.shape[::-1]).T, b.reshape(b.shape[::-1]).T
+        formulas = [("transposed", x @ y + bias) for x, y in ((a, b_turned), (a_turned, b), (a_turned, b_turned))]
+        if rest:
+            formulas.append(("bias-left-out", a @ b))
+        if a.shape[1] > 1:
+            formulas += [("off-by-one", a[:, part] @ b[part] + bias) for part in (slice(-1), slice(1, None))]
+    if result.ndim == 2 and result.size > 1:
+        formulas += [("transposed", exact.T), ("transposed", exact.T.reshape(exact.shape))]
+    for name, other in formulas:
         if call.near(result, other, number):
-            return (name, text) if text else (name,)
+            return (name,)
     calls, least = [call], 1e-4
     if result.size <= 3:  # few elements: is it the same factor for other values too? Rounding alone may look like one
         calls, least = [call, *(call.again() for _ in range(4))], 0.01
@@ -85,27 +96,6 @@ def other_formula(call: Observation) -> Explanation:
         return None
     axes = [f", which is {axis}" for axis, n in call.probe.shape.items() if abs(n / factor - 1) < 1e-3]
     return "scaled", f"by {factor:.6g}{axes[0] if axes else ''}"
-
-
-def _formulas(call: Observation, result: Array, exact: Array) -> Iterator[tuple[str, str, Array]]:
-    """What a kernel may have computed instead: a name, how that is seen, and the result."""
-    if call.kernel.operation.name in ("matmul", "linear"):
-        a, b, *rest = (np.asarray(x, np.float64) for x in call.probe.views)
-        bias = rest[0] if rest else 0.0
-        (m, k), n = a.shape, b.shape[1]
-        if rest:
-            yield "bias-left-out", "", a @ b
-        if k > 1:
-            yield "off-by-one", "the last term of each sum is missing", a[:, :-1] @ b[:-1] + bias
-            yield "off-by-one", "the first term of each sum is missing", a[:, 1:] @ b[1:] + bias
-        a_turned, b_turned = a.reshape(k, m).T, b.reshape(n, k).T
-        yield "transposed", "b is taken for its transpose", a @ b_turned + bias
-        yield "transposed", "a is taken for its transpose", a_turned @ b + bias
-        yield "transposed", "both are taken for their transposes", a_turned @ b_turned + bias
-    if result.ndim == 2 and result.size > 1:
-        if exact.shape[0] == exact.shape[1]:
-            yield "transposed", "", exact.T
-        yield "transposed", "its elements lie as in the transposed result", exact.T.reshape(exact.shape)
 
 
 def option(call: Observation) -> Explanation:

@@ -161,8 +161,8 @@ def gradcheck(
     shapes, expected = [g.shape for g in gradients], [given[k].shape for k in varied]
     if len(shapes) not in (1, len(expected)) or shapes != expected[: len(shapes)]:
         raise ValueError(
-            f"gradcheck: {name}'s backward returned gradients of shapes {shapes}, expected {expected}, those of the "
-            f"float inputs, or the first one's alone"
+            f"gradcheck: {name}'s backward returned gradients of shapes {shapes}, expected {expected} as the "
+            f"float inputs have, or the first one alone"
         )
     numbered = [f"x{k}" for k in range(len(given))]
     names = list(inspect.signature(op).parameters) if isinstance(op, Operation) else numbered
