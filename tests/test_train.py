@@ -256,7 +256,7 @@ def test_a_training_that_is_stopped_from_outside_goes_on_bit_for_bit(tmp_path, n
         assert process.returncode == -number
     else:
         assert process.returncode == 128 + number
-        assert f"go on with it: loopnest train spirals --resume {path}" in errors
+        assert f"go on with it: --resume {path}" in errors
     resumed = nn.Training.resume(path, nn.spirals(), epochs=100_000)
     steps = resumed.step_number
     assert steps >= 13

@@ -6,18 +6,16 @@ import os
 import sys
 import time
 import traceback
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..operation import UnavailableError
 from ..parallel import cost as model
-from ..parallel.ranks import BACKENDS, TIMEOUT, RankLostError, Ranks, start
+from ..parallel.ranks import BACKENDS, TIMEOUT, RankLostError, start
 from .options import choice, failures, number, real, usage_errors
 from .train import Request, of_a_training
 
-TRAIN = "-m loopnest parallel train"
 EXPECTED = (RankLostError, ValueError, LookupError, UnavailableError, OSError)
 """Errors whose messages say what to do."""
 
@@ -82,37 +80,18 @@ def train(ctx: click.Context, /, data: str, timeout: float, backend: str | None,
     request = Request(ctx, data=data, **options)
     with start(timeout=timeout, backend=backend) as ranks:
         training = request.training(DataParallel, ranks=ranks)
-        first, job = ranks.rank == 0, _command_of(ranks)
+        first, each = ranks.rank == 0, training.config.batch / ranks.size
         if first and not request.as_json:
-            click.echo(_heading(ranks, training.config.batch))
+            click.echo(f"{ranks.size} ranks by {ranks.backend}, threads of each: {ranks.threads}, examples: {each:g}")
         try:
-            status = request.run(training, command=job, silent=not first)
+            status = request.run(training, silent=not first)
         except RankLostError as error:
-            kept = f"go on after the last checkpoint: {job} {data} --resume {request.file}"
-            raise RankLostError(f"{error}\n{kept if request.file else 'nothing was kept'}") from error
+            raise RankLostError(f"{error}\n{request.kept}") from error
         if ranks.orphaned():
             click.echo(f"{ranks.place}: stopped, since the torchrun that started it has ended", err=True)
             status = status or 1
     if status:
         raise SystemExit(status)
-
-
-def _heading(ranks: Ranks, batch: int) -> str:
-    each = f"{ranks.threads} thread{'s' * (ranks.threads > 1)} each"
-    if ranks.size == 1:
-        return f"1 rank, {each}; for more: torchrun --nproc-per-node 2 {TRAIN}"
-    hosts = len({place.host for place in ranks.places})
-    where = "one machine" if hosts == 1 else f"{hosts} machines"
-    return f"{ranks.size} ranks on {where}, by {ranks.backend}; {batch / ranks.size:g} examples of a batch and {each}"
-
-
-def _command_of(ranks: Ranks) -> str:
-    """The command that started this job, without its options."""
-    if ranks.size == 1:
-        return f"{Path(sys.executable).name} {TRAIN}"
-    local = int(os.environ["LOCAL_WORLD_SIZE"])
-    nodes = f" --nnodes {ranks.size // local}" if ranks.size > local else ""
-    return f"torchrun{nodes} --nproc-per-node {local} {TRAIN}"
 
 
 @command.command()

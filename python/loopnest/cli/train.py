@@ -73,6 +73,11 @@ class Request:
         if data == "digits":
             need(nn.why_no_digits())
 
+    @property
+    def kept(self) -> str:
+        """How to go on with a training that was stopped."""
+        return f"go on with it: --resume {self.file}" if self.file else "nothing was kept"
+
     def training(self, kind: type[nn.Training] = nn.Training, **how: Any) -> nn.Training:
         """A new training, or the checkpoint's."""
         examples = DATA[self.data]()
@@ -80,12 +85,8 @@ class Request:
             return kind(examples, nn.Config(**self.config), **how)
         return kind.resume(self.resume, examples, **self.changed, **how)
 
-    def run(self, training: nn.Training, *, command: str = "loopnest train", silent: bool = False) -> int:
-        """Train, and print the result. Returns the exit status: 0, 128 and the signal that stopped it, or 1.
-
-        command  resumes the training, with `--resume FILE`
-        silent   print nothing
-        """
+    def run(self, training: nn.Training, *, silent: bool = False) -> int:
+        """Train, and print the result unless `silent`. Returns 0, 128 and the signal that stopped it, or 1."""
         from ..nn import training_tables as tables
 
         quiet = self.as_json or silent
@@ -108,8 +109,7 @@ class Request:
         if self.svg:
             save_picture(tables.picture(run), self.svg, quiet=quiet)
         if not run.finished:
-            kept = f"go on with it: {command} {run.data} --resume {self.file}" if self.file else "nothing was kept"
-            click.echo(f"stopped after {run.steps} steps; {kept}", err=True)
+            click.echo(f"stopped after {run.steps} steps; {self.kept}", err=True)
         return status
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .. import _core
 from .._core import isa_levels
@@ -15,7 +17,7 @@ from ..timing.environment import environment
 from . import probes
 from .limits import best_rate, multiply_adds
 from .plausible import bandwidth_now
-from .probes import LINE, LOOPS, PAGE, Probe, working_set
+from .probes import LINE, LOOPS, PAGE, Probe, repeated, timed, working_set
 from .records import FMA, KINDS, MEMORY, Bandwidth, Cache, Latency, MachineCard, Peak
 
 SECONDS = 10.0
@@ -29,9 +31,6 @@ COMMON = tuple(Cache(n + 1, size, 0, LINE, n == 2) for n, size in enumerate((32 
 
 STEADY = 0.03
 """A clock that moves by more than this is a warning."""
-
-Traffic = Mapping[tuple[str, str, int], Sequence[Probe]]
-"""By level, kind and threads: the probes of each loop that may be the fastest of its kind."""
 
 
 def caches(folder: Path | None = None) -> tuple[Cache, ...]:
@@ -49,7 +48,8 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
     before, here, found, newest = usage(), environment(), caches() or COMMON, isa_levels()[-1]
     on_event("at", "choosing the sizes of what is measured")
     counts = sorted({1, here.cores})
-    clock = probes.clock_cycles("clock")
+    # Integer instructions each of which waits for the one before.
+    clock = repeated("clock", 2, lambda times: timed(lambda: _core.two_cycles(0x9E3779B9, times)))
     peaks = {
         (isa, dtype, threads): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
         for isa in isa_levels()
@@ -70,8 +70,13 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
         *([] if caches() else ["the system does not report the caches' sizes: common ones are assumed"]),
         *_cramped(found, here.cores),
         *between(before, usage()).warnings(),
-        *_unsteady([clock.amount / best for best in clock.rounds]),
     ]
+    slowest, highest = (clock.amount / pick(clock.rounds) for pick in (max, min))
+    if highest > (1 + STEADY) * slowest:
+        distorting.append(
+            f"the clock moved between {slowest / 1e9:.2f} and {highest / 1e9:.2f} GHz while it was measured: "
+            "figures are for the highest clock, and may differ at other times"
+        )
     return MachineCard(
         cpu=here.cpu,
         cores=here.cores,
@@ -111,7 +116,8 @@ def quick() -> MachineCard:
     )
 
 
-def _traffic(caches: Sequence[Cache], counts: Sequence[int], isa: str) -> Traffic:
+def _traffic(caches: Sequence[Cache], counts: Sequence[int], isa: str) -> dict[tuple[str, str, int], list[Probe]]:
+    """By level, kind and threads: the probes of each loop that may be the fastest of its kind."""
     sets = {threads: dict(_sets(caches, threads)) for threads in counts}
     largest = {threads: max(places.values()) for threads, places in sets.items()}
     memory = probes.buffers([max(size for threads, size in largest.items() if threads > n) for n in range(max(counts))])
@@ -127,7 +133,8 @@ def _traffic(caches: Sequence[Cache], counts: Sequence[int], isa: str) -> Traffi
 
 
 def _latencies(caches: Sequence[Cache], isa: str) -> dict[str, Probe]:
-    found = {FMA: probes.multiply_add_chain("latency of a multiply-add", isa, "float32")}
+    chain, values = _core.in_step["multiply_add_chain"], np.array([1, 0.001, 0], np.float32)
+    found = {FMA: repeated("latency of a multiply-add", 1, lambda times: chain(isa, [(values, times)])[0])}
     for level, nbytes in _sets(caches, 1):
         line, memory = caches[0].line or LINE, probes.buffer(nbytes)
         found[level] = probes.chase(f"latency of {level}", memory, nbytes, line, cached=level != MEMORY)
@@ -147,24 +154,12 @@ def _available(threads: int) -> int:
     return max(probes.available_memory() // 4 // threads // PAGE * PAGE, PAGE)
 
 
-def _by(threads: int) -> str:
-    return "" if threads == 1 else f", {threads} threads"
-
-
-# --- what distorts the figures
-
-
 def _cramped(caches: Sequence[Cache], processors: int) -> Iterator[str]:
-    """Too little memory is free to measure memory and not the caches."""
+    """A warning where too little memory is free to measure memory and not the caches."""
     sizes, free = [cache.size for cache in caches], probes.available_memory() >> 20
     if any(2 * _available(n) < working_set(sizes, len(sizes), n) for n in (1, processors)):
         yield f"only {free} MiB of memory are free: its figures may in part come from caches, and be too high"
 
 
-def _unsteady(clocks: Sequence[float]) -> Iterator[str]:
-    """The clock was not the same from the beginning to the end."""
-    if max(clocks) > (1 + STEADY) * min(clocks):
-        yield (
-            f"the clock moved between {min(clocks) / 1e9:.2f} and {max(clocks) / 1e9:.2f} GHz while it was measured: "
-            "figures are for the highest clock, and may differ at other times"
-        )
+def _by(threads: int) -> str:
+    return "" if threads == 1 else f", {threads} threads"

@@ -25,11 +25,10 @@ from .. import _core
 from ..arrays import Array
 
 RUN = 1e-3
-"""Seconds of a run: 1,000 times as long as reading the clock. A system lets a process run for 3 ms and more, so that
-some runs are undisturbed."""
+"""Seconds of a run: 1,000 times as long as reading the clock. Schedulers let a process run for longer, undisturbed."""
 
 PART = 1 << 25
-"""Bytes of memory that a run goes through: 32 MiB, another part of the arrays each time. It takes about RUN, too."""
+"""Bytes of memory that a run goes through, which takes about RUN, too: another part of the arrays each time."""
 
 NEARLY = 1.03
 """A probe has settled when the fastest runs of two rounds are this close."""
@@ -138,12 +137,6 @@ def multiply_adds(name: str, isa: str, dtype: str, threads: int) -> Probe:
     return repeated(name, sum(flops), run)
 
 
-def multiply_add_chain(name: str, isa: str, dtype: str) -> Probe:
-    """Multiply-adds each of which waits for the one before: steps."""
-    loop, values = _core.in_step["multiply_add_chain"], np.array([1, 0.001, 0], dtype)
-    return repeated(name, 1, lambda times: loop(isa, [(values, times)])[0])
-
-
 def cache_traffic(name: str, isa: str, loop: str, buffers: Sequence[Array], nbytes: int) -> Probe:
     """A loop of LOOPS over arrays that stay in a cache, one thread for each buffer: bytes read and written.
 
@@ -194,11 +187,6 @@ def chase(name: str, buffer: Array, nbytes: int, line: int = LINE, *, cached: bo
         return repeated(name, 1, run)
     fill_cache()
     return dataclasses.replace(repeated(name, 1, run), prepare=fill_cache)
-
-
-def clock_cycles(name: str) -> Probe:
-    """Integer instructions each of which waits for the one before: cycles."""
-    return repeated(name, 2, lambda times: timed(lambda: _core.two_cycles(0x9E3779B9, times)))
 
 
 def timed(call: Callable[[], object]) -> float:
