@@ -7,12 +7,13 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import loopnest as ln
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest import nn
 from loopnest.cli import main
-from loopnest.learn.experiments import EXPERIMENTS, summation, to_json
+from loopnest.learn.experiments import EXPERIMENTS, summation
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="what they call is tested elsewhere")
 
@@ -159,7 +160,7 @@ def test_an_experiments_table_fits_the_terminal(name):
 
 @every
 def test_an_experiments_data_are_json(name):
-    again = json.loads(json.dumps(to_json(data_of(name))))
+    again = json.loads(msgspec.json.encode(data_of(name), enc_hook=lambda x: x.tolist()))
     assert set(again) == set(data_of(name).__dataclass_fields__)
 
 

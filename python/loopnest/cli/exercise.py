@@ -55,7 +55,7 @@ def command(number: int | None, folder: Path, checks: bool, solution: bool, seco
     with usage_errors(ValueError):
         attempt = check_exercise(number, folder / one.file if folder.is_dir() else folder, seconds=seconds)
     if as_json:
-        print_json(attempt.to_json())
+        print_json({**vars(attempt), "exit_code": attempt.exit_code})
     else:
         show(report(attempt))
     raise SystemExit(attempt.exit_code)

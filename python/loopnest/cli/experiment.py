@@ -25,7 +25,7 @@ def command(name: str | None, svg: Path | None, as_json: bool, seed: int | None)
     loopnest experiment depth            how gradients shrink and blow up
     loopnest experiment ravine --svg ravine.svg
     """
-    from ..learn.experiments import EXPERIMENTS, to_json
+    from ..learn.experiments import EXPERIMENTS
 
     out = console()
     if name is None:
@@ -45,7 +45,7 @@ def command(name: str | None, svg: Path | None, as_json: bool, seed: int | None)
         data = chosen.run(**options)
     finding = chosen.finding(data)
     if as_json:
-        print_json({"name": name, "question": chosen.question, "finding": finding, **to_json(data)})
+        print_json({"name": name, "question": chosen.question, "finding": finding, **vars(data)})
     else:
         out.print(f"[bold]{chosen.question}[/bold]\n")
         say(*chosen.table(data))

@@ -127,8 +127,8 @@ def interruptible(what_is_left: str) -> Iterator[None]:
 
 
 def print_json(record: Any) -> None:
-    """Print a record, with null for a number that is not finite."""
-    click.echo(msgspec.json.format(msgspec.json.encode(record), indent=1))
+    """Print a record: arrays as lists, null for a number that is not finite."""
+    click.echo(msgspec.json.format(msgspec.json.encode(record, enc_hook=lambda x: x.tolist()), indent=1))
 
 
 def save_picture(svg: str, file: Path, *, quiet: bool = False) -> None:

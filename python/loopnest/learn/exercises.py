@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import numpy as np
 
 from ..backends import user_file
@@ -168,11 +167,6 @@ class Attempt:
     @property
     def exit_code(self) -> int:
         return {"right": 0, "not-here": 3}.get(self.outcome, 1)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values for json.dumps: arrays as lists."""
-        plain: dict[str, Any] = msgspec.to_builtins(self, enc_hook=lambda x: x.tolist())
-        return {**plain, "exit_code": self.exit_code}
 
 
 def write_starter(number: int, into: Path | str = ".") -> Path:

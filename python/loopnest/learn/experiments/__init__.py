@@ -12,7 +12,7 @@ True
 """
 
 from . import batch_size, depth, nonlinearity, ravine, summation, zero_init
-from .experiment import Experiment, to_json
+from .experiment import Experiment
 
 EXPERIMENTS: dict[str, Experiment] = {
     module.EXPERIMENT.name: module.EXPERIMENT
@@ -20,4 +20,4 @@ EXPERIMENTS: dict[str, Experiment] = {
 }
 """All experiments by name, in the order in which they are best read."""
 
-__all__ = ["EXPERIMENTS", "Experiment", "to_json"]
+__all__ = ["EXPERIMENTS", "Experiment"]

@@ -6,8 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 Rows = Sequence[Sequence[str]]
 
 
@@ -39,13 +37,3 @@ class Experiment:
             f"{name:<{first}}  {'  '.join(f'{cell:>{width}}' for cell, width in zip(cells, others, strict=True))}"
             for name, *cells in rows
         ]
-
-
-def to_json(data: Any) -> Any:
-    """An experiment's data as lists, dictionaries and numbers, for JSON.
-
-    >>> import numpy as np
-    >>> to_json({"x": np.arange(2), "y": 0.5})
-    {'x': [0, 1], 'y': 0.5}
-    """
-    return msgspec.to_builtins(data, enc_hook=lambda array: array.tolist())
