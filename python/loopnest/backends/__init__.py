@@ -15,31 +15,13 @@ from .cpp import kernel_lines
 from .cuda_source import cuda_cpp_simulated
 from .rung import Backend, Implementation, UnavailableError
 
-__all__ = [
-    "BACKENDS",
-    "CPP",
-    "CUDA",
-    "CUDA_CPP",
-    "NUMBA",
-    "NUMPY",
-    "PYTHON",
-    "SIMULATED",
-    "TORCH",
-    "Backend",
-    "Implementation",
-    "UnavailableError",
-    "cpp_rungs",
-    "cuda_simulated",
-    "fastest_first",
-    "simulated",
-]
+__all__ = ["Backend", "Implementation", "UnavailableError"]
 
 
 @functools.cache
 def _torch_missing() -> str | None:
-    if importlib.util.find_spec("torch") is None:
-        return "torch is not installed: pip install 'loopnest[torch]'"
-    return None
+    found = importlib.util.find_spec("torch")
+    return None if found else "torch is not installed: pip install 'loopnest[torch]'"
 
 
 def cuda_simulated() -> bool:
@@ -67,13 +49,11 @@ def _cuda_cpp_missing() -> str | None:
     wanted = os.environ.get("LOOPNEST_CUDA_CPP", "")
     if wanted not in ("", "simulated"):
         return f"LOOPNEST_CUDA_CPP is {wanted!r}, expected 'simulated', or nothing for a GPU"
-    return _no_compiler() if wanted else _no_nvrtc_or_device()
+    if wanted:
+        from .cuda_on_cpu import why_not_here
 
-
-def _no_compiler() -> str | None:
-    from .cuda_on_cpu import why_not_here
-
-    return why_not_here()
+        return why_not_here()
+    return _no_nvrtc_or_device()
 
 
 @functools.cache
@@ -125,19 +105,14 @@ def cpp_rungs(
     study        the variants that are there to be compared only
     """
     claims = faster_than or {}
-    lines = {
-        line.variant: line for line in kernel_lines().values() if (line.kind, line.operation) == ("RUNG", operation)
-    }
+    lines = {k.variant: k for k in kernel_lines().values() if (k.kind, k.operation) == ("RUNG", operation)}
     unknown = {*claims, *study} - set(lines)
     if unknown:
         raise ValueError(f"{operation}: csrc/rungs.def has no rung {', '.join(sorted(unknown))}")
+    kernels = _core.kernels[operation]
     return [
         CPP.rung(
-            _core.kernels[operation][variant],
-            variant,
-            files=[line.header],
-            faster_than=claims.get(variant, ()),
-            study=variant in study,
+            kernels[variant], variant, files=[k.header], faster_than=claims.get(variant, ()), study=variant in study
         )
-        for variant, line in lines.items()
+        for variant, k in lines.items()
     ]

@@ -23,7 +23,9 @@ Kind = Literal["ptx", "cubin"]
 class Compiled:
     """A .cu file compiled by NVRTC.
 
-    kind     "ptx", text, or "cubin", machine code of the architecture
+    name     of the file
+    arch     the architecture, such as "sm_90"
+    kind     "ptx", text, or "cubin", machine code
     log      the compiler's warnings, and registers where they were asked for
     lowered  the name in the code of each name expression, such as `tiled<float>`
     """

@@ -141,11 +141,11 @@ def build_simulated(cu_file: Path | str, *, opt: str = "-O1", names: Sequence[st
     text = read_source(file)
     kernels = kernels_of(text)
     wanted = [kernel.name for kernel in kernels if not kernel.template] if names is None else list(names)
+    if not wanted and kernels:
+        hint = f"of a template say which: names=['{kernels[0].name}<float>']"
+        raise CudaSourceError(f"{file.name} has no __global__ function that is no template; {hint}")
     if not wanted:
-        templates = [kernel.name for kernel in kernels]
-        hint = f"; of a template say which: names=['{templates[0]}<float>']" if templates else ""
-        kind = " that is no template" if templates else ""
-        raise CudaSourceError(f"{file.name} has no __global__ function{kind}{hint}")
+        raise CudaSourceError(f"{file.name} has no __global__ function")
     library = build(text, str(file), wanted, opt=opt, folders=[file.absolute().parent])
     return Simulated(file, library, kernels, constants_of(text))
 
@@ -189,14 +189,10 @@ def build(
             Path(folder, stub).write_text("#pragma once\n", encoding="utf-8")
         includes = [f"-I{path}" for path in (*folders, csrc(), folder)]
         # The file's own main(), if it has one, is compiled under another name and never called.
-        options = [*flags, *WARNINGS, "-Dmain=main_of_the_file"]
-        kind = ["-Wl,-E", "-lpthread"] if program else ["-shared", "-lpthread"]
-        return _built(
-            [*options, *includes, str(source), str(_runtime(sanitize, program)), *kind],
-            [unit, *options, *kind, *map(_headers, [*folders, *own_headers])],
-            name,
-            ".out" if program else ".so",
-        )
+        options = [*flags, *WARNINGS, "-Dmain=main_of_the_file", "-Wl,-E" if program else "-shared"]
+        arguments = [*options, *includes, str(source), str(_runtime(sanitize, program)), "-lpthread"]
+        ingredients = [unit, *options, *map(_headers, [*folders, *own_headers])]
+        return _built(arguments, ingredients, name, ".out" if program else ".so")
 
 
 def _runtime(sanitize: str, program: bool) -> Path:

@@ -63,6 +63,22 @@ class Parameter:
     def integer(self) -> bool:
         return not self.pointer and self.type in C_TYPES and self.type not in ("float", "double", "bool")
 
+    def c_value(self, argument: Any, where: str) -> Any:
+        """The argument as a C value. Raises CudaSourceError where it does not fit."""
+        if isinstance(argument, ctypes._SimpleCData | ctypes.Structure):
+            return argument
+        if not self.pointer:
+            if self.type not in C_TYPES:
+                raise CudaSourceError(f"{where} is a {self.type}, expected a pointer or a number")
+            return C_TYPES[self.type](argument)
+        dtype = _DTYPES.get(self.type)
+        if not isinstance(argument, np.ndarray) or (dtype is not None and argument.dtype != dtype):
+            was = f"an array of {argument.dtype}" if isinstance(argument, np.ndarray) else repr(argument)
+            raise CudaSourceError(f"{where} is {self.type}*, and was given {was}")
+        if not argument.flags.c_contiguous:
+            raise CudaSourceError(f"{where} is a pointer, and was given an array that is not in C order")
+        return ctypes.c_void_p(argument.ctypes.data)
+
 
 @dataclass(frozen=True)
 class LaunchSizes:
@@ -134,24 +150,8 @@ class KernelFunction:
             raise CudaSourceError(
                 f"{file}: {self.name} was given {len(arguments)} arguments, expected {len(self.parameters)}: {wanted}"
             )
-        values: list[Any] = []
-        for parameter, argument in zip(self.parameters, arguments, strict=True):
-            where = f"{file}: {self.name}'s {parameter.name}"
-            if isinstance(argument, ctypes._SimpleCData | ctypes.Structure):
-                values.append(argument)
-            elif parameter.pointer:
-                dtype = _DTYPES.get(parameter.type)
-                if not isinstance(argument, np.ndarray) or (dtype is not None and argument.dtype != dtype):
-                    was = f"an array of {argument.dtype}" if isinstance(argument, np.ndarray) else repr(argument)
-                    raise CudaSourceError(f"{where} is {parameter.type}*, and was given {was}")
-                if not argument.flags.c_contiguous:
-                    raise CudaSourceError(f"{where} is a pointer, and was given an array that is not in C order")
-                values.append(ctypes.c_void_p(argument.ctypes.data))
-            elif parameter.type in C_TYPES:
-                values.append(C_TYPES[parameter.type](argument))
-            else:
-                raise CudaSourceError(f"{where} is a {parameter.type}, expected a pointer or a number")
-        return values
+        pairs = zip(self.parameters, arguments, strict=True)
+        return [parameter.c_value(argument, f"{file}: {self.name}'s {parameter.name}") for parameter, argument in pairs]
 
 
 C_TYPES: dict[str, Any] = {
@@ -167,26 +167,26 @@ C_TYPES: dict[str, Any] = {
 _DTYPES = {"float": np.float32, "double": np.float64, "int": np.int32, "long long": np.int64, "int64_t": np.int64}
 
 
+_KERNEL = re.compile(
+    r"(?P<template>template\s*<[^;{}]*?>\s*)?(?:extern\s+\"C\"\s+)?(?:static\s+)?__global__\b"
+    r"[^;{}()]*?(?:__launch_bounds__\s*\([^)]*\)[^;{}()]*?)?\b(?P<name>\w+)\s*\("
+)
+
+
 def kernels_of(text: str) -> tuple[KernelFunction, ...]:
     """The kernels of a source text, in its order."""
     plain = without_comments(text)
-    found = []
-    after = 0
-    pattern = re.compile(r"(?P<template>template\s*<[^;{}]*?>\s*)?(?:extern\s+\"C\"\s+)?(?:static\s+)?__global__\b")
-    up_to_name = re.compile(r"[^;{}()]*?(?:__launch_bounds__\s*\([^)]*\)[^;{}()]*?)?\b(\w+)\s*\(")
-    for place in pattern.finditer(plain):
-        head = up_to_name.match(plain, place.end())
-        if head is None:
-            continue
-        end = _closing(plain, head.end() - 1)
+    found, after = [], 0
+    for place in _KERNEL.finditer(plain):
+        end = _closing(plain, place.end() - 1)
         if not plain[end + 1 :].lstrip().startswith("{"):
             continue  # a declaration
         comments = re.findall(r"//\s*launch:([^\n]*)|/\*\s*launch:(.*?)\*/", text[after : place.start()], re.DOTALL)
         found.append(
             KernelFunction(
-                name=head[1],
-                parameters=tuple(parameter_of(part) for part in _split(plain[head.end() : end])),
-                line=plain.count("\n", 0, head.start(1)) + 1,
+                name=place["name"],
+                parameters=tuple(parameter_of(part) for part in _split(plain[place.end() : end])),
+                line=plain.count("\n", 0, place.start("name")) + 1,
                 template=place["template"] is not None,
                 launch=LaunchSizes.parsed("".join(comments[-1])) if comments else None,
             )
@@ -233,15 +233,16 @@ def constants_of(text: str) -> dict[str, int]:
 
 def without_comments(text: str) -> str:
     """The text with blanks in place of comments and of the contents of strings; all other text keeps its place."""
-    pattern = r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\""
 
     def blank(place: re.Match[str]) -> str:
         found = place[0]
+        if found == '"C"':
+            return found
         if found.startswith('"'):
-            return '"' + found[1:-1] + '"' if found == '"C"' else '"' + " " * (len(found) - 2) + '"'
+            return '"' + " " * (len(found) - 2) + '"'
         return re.sub(r"[^\n]", " ", found)
 
-    return re.sub(pattern, blank, text, flags=re.DOTALL)
+    return re.sub(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", blank, text, flags=re.DOTALL)
 
 
 def _closing(text: str, opening: int) -> int:
@@ -268,15 +269,11 @@ def _split(text: str) -> list[str]:
 
 def parameter_of(text: str) -> Parameter:
     """A parameter's declaration, such as `const float* a`."""
-    words = re.sub(r"\b(__restrict__|__restrict|restrict|__grid_constant__|volatile)\b", " ", text)
-    words = words.partition("=")[0]
-    array = re.search(r"\[\w*\]\s*$", words)
-    words = words[: array.start()] if array else words
-    name = re.search(r"(\w+)\s*$", words)
-    kind = words[: name.start()] if name else words
+    words = re.sub(r"\b(__restrict__|__restrict|restrict|__grid_constant__|volatile)\b|=.*", " ", text, flags=re.DOTALL)
+    found = re.fullmatch(r"(.*?)(\w*)\s*(\[\w*\])?\s*", words, re.DOTALL)
+    kind, name, array = found.groups() if found else (words, "", None)
     const = bool(re.search(r"\bconst\b", kind.partition("*")[0]))
-    pointer = "*" in kind or array is not None
-    return Parameter(name[1] if name else "", " ".join(re.sub(r"\bconst\b|\*", " ", kind).split()), pointer, const)
+    return Parameter(name, " ".join(re.sub(r"\bconst\b|\*", " ", kind).split()), "*" in kind or bool(array), const)
 
 
 # --- expressions

@@ -2,10 +2,9 @@
 
 A function decorated with `compiled` is compiled at its first call with a dtype and a layout, which takes from a tenth
 of a second to two. A cache on disk keeps it for later processes (`__pycache__`, or Numba's folder in the user's cache).
-Numba itself would compile a form for every combination of C order, Fortran order, other strides, and read-only among
-the arguments: 36 for a matmul's two inputs. Here there are two for a dtype. In one all arrays are in C order: the
-compiler knows that neighbours in a row are neighbours in memory, and can use vector instructions. The other reads any
-strides from the arrays at run time.
+Numba itself would compile 36 forms for a matmul's two inputs: each is in C order, Fortran order or has other strides,
+and may be read-only. Here there are two for a dtype: all arrays in C order, whose loops the compiler can vectorize; and
+any strides, read from the arrays at run time.
 """
 
 from __future__ import annotations
@@ -80,14 +79,11 @@ class CompiledKernel:
         self._compiled: dict[tuple[Any, ...], Callable[..., None]] = {}
 
     def __call__(self, *args: Any) -> None:
-        in_c_order = True
-        kinds: list[Any] = []
+        in_c_order, kinds = True, list[Any]()
         for arg, any_strides in zip(args, self._any_strides, strict=True):
-            if isinstance(arg, np.ndarray):
-                kinds.append(arg.dtype)
-                in_c_order &= any_strides or arg.flags.c_contiguous
-            else:
-                kinds.append(type(arg))
+            is_array = isinstance(arg, np.ndarray)
+            kinds.append(arg.dtype if is_array else type(arg))
+            in_c_order &= not is_array or any_strides or arg.flags.c_contiguous
         form = (in_c_order, *kinds)
         kernel = self._compiled.get(form)
         if kernel is None:
@@ -112,9 +108,6 @@ class CompiledKernel:
             self.dispatcher.recompile()
             kernel = self.dispatcher.compile(signature)
         return kernel
-
-    def __repr__(self) -> str:
-        return f"<kernel {self.py_func.__module__}.{self.__name__}>"
 
 
 def _cached(function: Callable[..., None], options: dict[str, Any]) -> Any:

@@ -81,14 +81,10 @@ def decline(_args: tuple[Any, ...], _kwargs: dict[str, Any]) -> Any:
 class Implementation:
     """One rung of an operation's ladder: callable like its operation, and able to explain itself.
 
-    An in_*.py file makes it by `Backend.rung`; the operation that reads the file's list sets `operation`.
-
     >>> import loopnest as ln
     >>> k = ln.matmul["cpp.blocked"]
     >>> k.id, k.backend, k.variant
     ('cpp.blocked', 'cpp', 'blocked')
-    >>> k.available()
-    True
     """
 
     made_by: Backend

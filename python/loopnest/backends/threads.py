@@ -1,12 +1,8 @@
 """How many threads one call may use; and Python threads for the Numba kernels, each running a piece of the work.
 
-The C++ kernels share their work among a thread pool of their own (csrc/runtime/threads.hpp). Numba's kernels
-release the GIL, and Python's threads call them.
-
-Numba's own way, `prange` with `parallel=True`, is not used here. Behind it is one of three pools: GNU OpenMP's kills a
-forked child that enters it, workqueue's aborts the process when two threads enter it at once, and TBB is one more thing
-to install. A process chooses once for all of its Numba code, the caller's too. A kernel without the GIL runs at full
-speed in any thread, so a plain pool does the same work, survives both cases, and needs no second compiled form.
+The C++ kernels have a thread pool of their own (csrc/runtime/threads.hpp). Numba's kernels release the GIL, and
+Python's threads call them. Numba's own `prange` is not used: behind it is one of three pools. GNU OpenMP's kills a forked child
+that enters it, workqueue's aborts the process when two threads enter it at once, and TBB is one more thing to install.
 """
 
 from __future__ import annotations
@@ -14,7 +10,7 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 
 from .. import _core
 from ..arrays import Array
@@ -65,7 +61,9 @@ def share(work: Callable[[int, int], None], length: int, piece: int) -> None:
     try:
         take_pieces()
     finally:
-        _finish(helpers)
+        for helper in helpers:
+            if not helper.cancel():  # it has begun
+                helper.result()
 
 
 def share_elements(work: Callable[..., None], least: int, *views: Array) -> None:
@@ -81,12 +79,6 @@ def share_elements(work: Callable[..., None], least: int, *views: Array) -> None
         share(lambda j0, j1: work(*(view[:, j0:j1] for view in views)), n, -(-piece // m))
     else:
         share(lambda i0, i1: work(*(view[i0:i1] for view in views)), m, -(-piece // n))
-
-
-def _finish(helpers: list[Future[None]]) -> None:
-    for helper in helpers:
-        if not helper.cancel():  # it has begun
-            helper.result()
 
 
 def processors() -> int:

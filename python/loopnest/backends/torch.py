@@ -1,11 +1,10 @@
 """NumPy arrays as torch tensors over the same memory, for the torch rungs; torch is imported with the first of them.
 
 torch has no negative strides: an array that runs backwards along an axis is copied first, with a CopyWarning. Every
-other array shares its memory with its tensor, even if it is read-only: torch has no read-only tensors, and kernels do
-not write their inputs.
+other array shares its memory with its tensor, even if it is read-only: kernels do not write their inputs.
 
-After a fork, torch's threads (an OpenMP team) do not exist in the child, and its first parallel loop would wait for
-them for ever. So once a torch rung has run in a process, torch uses a single thread in its forked children.
+torch's threads (an OpenMP team) do not exist in a forked child, whose first parallel loop would wait for them for ever.
+So once a torch rung has run in a process, torch uses a single thread in its forked children.
 """
 
 from __future__ import annotations
@@ -138,11 +137,10 @@ def run_compiled(function: Callable[..., Any], *args: Tensor) -> Any:
     import torch
 
     key = (function, torch.get_num_threads(), *((tensor.dtype, 1 in tensor.shape) for tensor in args))
-    compiled = _compiled.get(key)
-    if compiled is None:
+    if key not in _compiled:
         with _compiling:
-            compiled = _compiled.get(key) or _compiled.setdefault(key, _translation(function))
-    return compiled(*args)
+            _compiled[key] = _compiled.get(key) or _translation(function)
+    return _compiled[key](*args)
 
 
 def _translation(function: Callable[..., Any]) -> Callable[..., Any]:

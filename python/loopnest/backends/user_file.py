@@ -1,8 +1,4 @@
-"""A user's file as functions: Python is imported, C and C++ compiled, CUDA C++ compiled for the CPU.
-
->>> language(Path("mine.cpp")), language(Path("mine.txt"))
-('c++', None)
-"""
+"""A user's file as functions: Python is imported, C and C++ compiled, CUDA C++ compiled for the CPU."""
 
 from __future__ import annotations
 
@@ -22,12 +18,7 @@ from .compiler import FLAGS, BuildError, Library, compile_library
 from .cuda_on_cpu import Simulated, build_simulated
 from .cuda_source import CudaSourceError
 
-LANGUAGES = {
-    ".py": "python",
-    ".c": "c",
-    **dict.fromkeys((".cpp", ".cc", ".cxx", ".c++"), "c++"),
-    ".cu": "cuda",
-}
+LANGUAGES = {".py": "python", ".c": "c", **dict.fromkeys((".cpp", ".cc", ".cxx", ".c++"), "c++"), ".cu": "cuda"}
 
 Built = Library | Simulated | None
 
@@ -89,7 +80,10 @@ def load(file: Path | str, built: Built = None, *, flags: str = FLAGS) -> Functi
     if built is None:
         module = python_module(Path(file))
         return lambda name: getattr(module, name, None)
-    return _exports(built.file) if isinstance(built, Library) else _kernels(built)
+    if isinstance(built, Library):
+        return _exports(built.file)
+    names = {kernel.name for kernel in built.kernels}
+    return lambda name: functools.partial(built.launch, name) if name in names else None
 
 
 def python_module(path: Path) -> ModuleType:
@@ -134,19 +128,10 @@ def _exports(library: Path) -> Functions:
         if found is None:
             return None
         found.restype = None
-
-        def call(*arguments: Any) -> None:
-            found(*(_as_c(argument) for argument in arguments))
-
-        return call
+        return lambda *arguments: found(*map(_as_c, arguments))
 
     return function
 
 
 def _as_c(argument: Any) -> Any:
     return ctypes.c_void_p(argument.ctypes.data) if isinstance(argument, np.ndarray) else ctypes.c_long(argument)
-
-
-def _kernels(built: Simulated) -> Functions:
-    names = {kernel.name for kernel in built.kernels}
-    return lambda name: functools.partial(built.launch, name) if name in names else None
