@@ -30,8 +30,7 @@ from loopnest.check.rearrange import near_by_projection, problem_of
 from loopnest.check.records import FAULTS, OUTCOMES, TRICKS, Refusal
 from loopnest.cli import main
 from loopnest.machine.card import card as machine_card
-from loopnest.process.host import Host
-from loopnest.process.session import ProcessLimits
+from loopnest.process.session import ProcessLimits, Session
 from loopnest.verify import Case, with_arrays
 from loopnest.verify.signature import PythonForm, SignatureError, bound_to, c_forms, defined, plan
 from rich.console import Console
@@ -561,7 +560,7 @@ def test_the_projection_sees_one_wrong_element_and_lets_right_results_pass(tmp_p
 
 def matmul_kernel(file):
     """A kernel in Python that writes to `out`, in a process that has not been started."""
-    host = Host(file, ProcessLimits(), time.monotonic() + 20)
+    host = Session(file, ProcessLimits(), time.monotonic() + 20)
     return Kernel(ln.matmul, file, "python", host, "matmul", PythonForm(True, plan(ln.matmul).parameters))
 
 

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="it c
 
 
 def test_a_submissions_process_is_stopped_while_the_judge_writes_and_reads(tmp_path):
-    session = Session(tmp_path / "mine.py", ProcessLimits(), time.monotonic() + 20)
+    session = Session(tmp_path / "mine.py", ProcessLimits(), time.monotonic() + 20).live()
     try:
         assert session.ask({"do": "watch"}) == {}
         session.stop()

@@ -1,8 +1,9 @@
 """How many threads one call may use; and Python threads for the Numba kernels, each running a piece of the work.
 
 The C++ kernels have a thread pool of their own (csrc/runtime/threads.hpp). Numba's kernels release the GIL, and
-Python's threads call them. Numba's own `prange` is not used: behind it is one of three pools. GNU OpenMP's kills a forked child
-that enters it, workqueue's aborts the process when two threads enter it at once, and TBB is one more thing to install.
+Python's threads call them. Numba's own `prange` is not used: behind it is one of three pools. GNU OpenMP's kills a
+forked child that enters it, workqueue's aborts the process when two threads enter it at once, and TBB is one more
+thing to install.
 """
 
 from __future__ import annotations

@@ -17,8 +17,7 @@ from ..backends.cuda_source import CudaSourceError
 from ..backends.user_file import LANGUAGES, language
 from ..operation import Operation
 from ..output.text import unknown
-from ..process.host import Host
-from ..process.session import EndedError, ProcessLimits
+from ..process.session import EndedError, ProcessLimits, Session
 from ..verify.signature import (
     CForm,
     CFunction,
@@ -75,7 +74,7 @@ def build(
         known = ", ".join(LANGUAGES)
         raise ValueError(f"check: {path} is of no known language: expected a name that ends in one of {known}")
     source = path.read_text(encoding="utf-8", errors="replace")
-    host = Host(path, ProcessLimits(time_limit * CALL_SHARE, memory_limit), time.monotonic() + time_limit, threads)
+    host = Session(path, ProcessLimits(time_limit * CALL_SHARE, memory_limit), time.monotonic() + time_limit, threads)
     kernel = Kernel(operation, path, kind, host, operation.name, PythonForm(True, ()), tuple(dtypes))
     _note_promises(kernel, source)
     try:
@@ -213,7 +212,7 @@ def _import(kernel: Kernel) -> None:
         raise Refusal("wrong-signature", str(error)) from None
     kernel.uses = tuple(answer["modules"])
     if COMPILERS & set(kernel.uses):
-        host.limit_calls(host.limits.call * COMPILING_SHARE / CALL_SHARE)
+        host.limits = dataclasses.replace(host.limits, call=host.limits.call * COMPILING_SHARE / CALL_SHARE)
     _call_once(kernel)
 
 

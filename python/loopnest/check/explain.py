@@ -82,8 +82,8 @@ def outside(call: Observation) -> Explanation:
 
 def deferred(call: Observation) -> Explanation:
     """Let it go on for a while, and look whether the result changes after all."""
-    kernel, probe, session = call.kernel, call.probe, call.kernel.host.session
-    if session is None or session.closed or kernel.last_probe is not probe:
+    kernel, probe, session = call.kernel, call.probe, call.kernel.host
+    if session.closed or kernel.last_probe is not probe:
         return None
     before = now = [r.tobytes() for r in kernel.results(probe)]
     end = time.monotonic() + LATER
@@ -143,8 +143,8 @@ def patch_trick(patched: Sequence[str]) -> str:
 
 def searches(call: Observation) -> Explanation:
     """It asked the garbage collector or the frames above it for objects that are not its own."""
-    session = call.kernel.host.session
-    if call.kernel.language != "python" or session is None or session.closed:
+    session = call.kernel.host
+    if call.kernel.language != "python" or session.closed:
         return None
     session.ask({"do": "watch"})
     call.again()
@@ -348,7 +348,7 @@ def explained_end(kernel: Kernel, error: EndedError) -> Refusal:
         return Refusal("wrong" if trick == "changes-input" else "crashed", f"{crashed}: {reason}", trick, during)
     if number in SIGNALS:
         return Refusal("crashed", f"{crashed}: {SIGNALS[number]}", None, during)
-    printed = kernel.host.session.output if kernel.host.session else b""
+    printed = kernel.host.output
     if b"bad_alloc" in printed:
         text = "it took more memory than the limit allows (std::bad_alloc)"
         return Refusal("out-of-memory", text, None, during)
@@ -360,9 +360,8 @@ def _reason(kernel: Kernel, crash: Crash) -> tuple[str | None, str]:
     """What a fault at an address means: arrays lie between pages that nobody may touch."""
     if crash.code == 128 and crash.address == 0:
         return "assumes-alignment", "an address that is not aligned: arrays are aligned to their elements only"
-    session = kernel.host.session
-    for number, (parameter, slot, offset, nbytes, _) in (kernel.placed if session else {}).items():
-        assert session is not None
+    session = kernel.host
+    for number, (parameter, slot, offset, nbytes, _) in (kernel.placed if session.slots else {}).items():
         start, size = session.addresses[slot], session.slots[slot].size
         name, is_input = kernel.name_of(number), parameter.role == "input"
         if is_input and start <= crash.address < start + size:

@@ -15,7 +15,6 @@ import numpy as np
 from ..backends.compiler import Build
 from ..numerics import strassen_bound, unit_roundoff
 from ..operation import Operation
-from ..process.host import Host
 from ..process.session import Reply, Session
 from ..verify import POISON, Case, bits, compare, count_unwritten, wrong_elements
 from ..verify.signature import CForm, Parameter, PythonForm, plan
@@ -147,7 +146,7 @@ class Kernel:
     operation: Operation
     file: Path
     language: str
-    host: Host
+    host: Session
     key: str
     form: CForm | PythonForm
     dtypes: tuple[np.dtype[Any], ...] = ()
@@ -180,9 +179,9 @@ class Kernel:
 
     def seen(self) -> Mapping[str, Any]:
         """What a Python file has replaced, which doors it knocked at while watched, and whether it uses loopnest."""
-        if self.language != "python" or self.host.session is None or self.host.session.closed:
+        if self.language != "python" or self.host.closed:
             return {"patched": [], "events": [], "loopnest": False}
-        return self.host.session.ask({"do": "seen"})
+        return self.host.ask({"do": "seen"})
 
     def name_of(self, number: int) -> str:
         """An array's name in the file."""
@@ -251,11 +250,9 @@ class Kernel:
 
     def _placed(self, *roles: str) -> Iterator[tuple[Placed, Any]]:
         """The arrays of the last call, each with its slot's memory."""
-        session = self.host.session
-        assert session is not None
         for placed in self.placed.values():
             if placed.parameter.role in roles:
-                yield placed, session.slots[placed.slot].bytes
+                yield placed, self.host.slots[placed.slot].bytes
 
     def _written_outside(self) -> str:
         for p, memory in self._placed("result"):
@@ -269,12 +266,10 @@ class Kernel:
 
     def _changed_inputs(self, probe: Probe) -> list[str]:
         """Inputs that were changed, where the system could not seal them."""
-        session = self.host.session
         return [
             f"it changed its input {p.parameter.name}"
             for p, memory in self._placed("input")
-            if session is not None
-            and not session.slots[p.slot].sealed
+            if not self.host.slots[p.slot].sealed
             and (memory[p.offset : p.offset + p.nbytes] != probe.memory[p.parameter.number]).any()
         ]
 

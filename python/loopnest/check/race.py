@@ -23,8 +23,7 @@ from ..machine.plausible import MeasuredNow, Work, limit_of, why_impossible
 from ..machine.records import MachineCard
 from ..operation import Operation, Workload
 from ..output.text import duration
-from ..process.host import Host
-from ..process.session import EndedError, ProcessLimits, Reply
+from ..process.session import EndedError, ProcessLimits, Reply, Session
 from ..timing.budget import by_work, fitting, work_of
 from ..timing.interval import median_interval, ratio
 from ..timing.turns import Reading, Turn, run_rounds
@@ -126,7 +125,7 @@ class Ladder:
 
     def __init__(self, operation: Operation, threads: int) -> None:
         self.operation, self.threads = operation, threads
-        self.host = Host(Path("the ladder"), ProcessLimits(call=60.0, memory=8 << 30), math.inf, threads)
+        self.host = Session(Path("the ladder"), ProcessLimits(call=60.0, memory=8 << 30), math.inf, threads)
         self._known: dict[tuple[str, str], dict[str, float]] = {}
 
     def kernel(self, rung: str) -> Kernel:

@@ -15,7 +15,6 @@ sealed: no mapping of them that the process makes can be written to.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import mmap
 import os
@@ -33,10 +32,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from .child import DEAF, ONE, RETURNED
 from .child.system import CRASH, CRASH_SIZE, children
+from .slot import Slot
 
 PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import child.server; "
@@ -135,42 +133,63 @@ class ProcessLimits:
     memory: int = 2 << 30
 
 
-class Slot:
-    """Memory for one array, which the judge and a submission share.
-
-    sealed  whether the submission can only read it
-    """
-
-    def __init__(self, nbytes: int, sealed: bool) -> None:
-        self.size = max(1, -(-nbytes // mmap.PAGESIZE)) * mmap.PAGESIZE
-        self.sealed = False
-        if hasattr(os, "memfd_create"):
-            self.fd = os.memfd_create("array", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-        else:
-            with tempfile.TemporaryFile() as file:
-                self.fd = os.dup(file.fileno())
-        os.ftruncate(self.fd, self.size)
-        self.bytes = np.frombuffer(mmap.mmap(self.fd, self.size), np.uint8)
-        if sealed and hasattr(fcntl, "F_ADD_SEALS"):
-            with contextlib.suppress(OSError):
-                fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, 0x10)  # F_SEAL_FUTURE_WRITE
-                self.sealed = True
-
-
 class Session:
-    """One process of a submission, from its start to its end.
+    """The process of a submission. It starts when it is needed, and again after it has ended, with the same functions.
 
     It is the child of a supervisor, child/server.py, which ends whatever the submission leaves behind.
 
-    deadline  by time.monotonic, of the whole check
+    deadline         by time.monotonic, of the whole check
+    output, printed  the first bytes that it has printed, and how many it has printed
+    loaded           what the process says of each function
     """
 
     def __init__(self, file: Path, limits: ProcessLimits, deadline: float, threads: int = 1) -> None:
-        self.limits, self.deadline = limits, deadline
-        self.folder = Path(tempfile.mkdtemp(prefix="loopnest-check-"))
+        self.file, self.limits, self.deadline, self.threads = file, limits, deadline, threads
+        self.running, self.closed = False, True
         self.output, self.printed = b"", 0
         self.slots: list[Slot] = []
         self.addresses: list[int] = []
+        self.loaded: dict[str, Mapping[str, Any]] = {}
+        self._requests: dict[str, dict[str, Any]] = {}
+        self._tensors = False
+        self._supervisor: subprocess.Popen[bytes] | None = None
+
+    def live(self) -> Session:
+        """Itself, started where it is not running."""
+        if self.closed:
+            self.restart()
+        return self
+
+    def restart(self) -> None:
+        """End the process, and load the same functions into a new one."""
+        self.close()
+        self._start()
+        for key in self._requests:
+            self._load(key)
+        if self._tensors:
+            self.arrive_as_tensors(True)
+
+    def load(self, key: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """Load a function, which calls name by this key; what the process says of it."""
+        if key not in self._requests:
+            self._requests[key] = {"do": "load", "key": key, **request}
+            if self.closed:
+                self.restart()
+            else:
+                self._load(key)
+        return self.loaded[key]
+
+    def _load(self, key: str) -> None:
+        what = "when it was imported" if self._requests[key]["kind"] == "python" else "when it was loaded"
+        self.loaded[key] = self.ask(self._requests[key], phase=what)
+
+    def arrive_as_tensors(self, tensors: bool) -> None:
+        """From now on, arrays come to it as torch's tensors, or as NumPy's arrays."""
+        self._tensors = tensors
+        self.live().ask({"do": "arrive", "tensors": tensors})
+
+    def _start(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="loopnest-check-"))
         self._socket, connection = _socket_pair()
         self._control, control = _socket_pair()
         self._control.settimeout(10)
@@ -178,15 +197,15 @@ class Session:
         os.set_blocking(self._output, False)
         self._crash = Slot(CRASH_SIZE, sealed=False)
         fds = {"connection": connection.fileno(), "control": control.fileno(), "crash": self._crash.fd}
-        limited = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 1 << 28, "RLIMIT_DATA": limits.memory + (1 << 30)}
+        limited = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 1 << 28, "RLIMIT_DATA": self.limits.memory + (1 << 30)}
         homes = ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_"))},
-            **{f"{name}_NUM_THREADS": str(threads) for name in THREADS},
+            **{f"{name}_NUM_THREADS": str(self.threads) for name in THREADS},
             **dict.fromkeys(homes, str(self.folder)),
             "PYTHONDONTWRITEBYTECODE": "1",
         }
-        request = {"file": str(file), "folder": str(self.folder), "limits": limited, **fds}
+        request = {"file": str(self.file), "folder": str(self.folder), "limits": limited, **fds}
         self._supervisor = subprocess.Popen(
             [sys.executable, "-P", "-c", PROGRAM, json.dumps(request)],
             pass_fds=[*fds.values()],
@@ -205,6 +224,7 @@ class Session:
         self._socket.setblocking(False)
         self._clock = (~self.pid << 3) | 2  # of the process's processor time: clock_getcpuclockid(3)
         self.memory = self._resident()
+        self._flood = self.printed + FLOOD
 
     # requests
 
@@ -302,7 +322,7 @@ class Session:
             while got := os.read(self._output, 1 << 16):
                 self.printed += len(got)
                 self.output = (self.output + got)[:SHOWN]
-                if self.printed > FLOOD and not self.closed:
+                if self.printed > self._flood and not self.closed:
                     raise self._ended_for("output-flood", f"it printed {self.printed / 1e6:,.1f} MB and was stopped")
 
     def _watch(self, phase: str) -> None:
@@ -359,7 +379,7 @@ class Session:
     def _descendants(self) -> list[int]:
         """The submission's process and all that come from it, wherever they hide."""
         found: list[int] = []
-        new = children(self._supervisor.pid)
+        new = children(self._supervisor.pid) if self._supervisor else []
         while new and len(found) < 4 * CROWD:
             found += new
             new = [child for pid in new for child in children(pid)]
@@ -408,7 +428,7 @@ class Session:
 
     def end(self, patience: float = 0.0) -> int | None:
         """End it and all that it started; its exit status, as of os.wait, or None where its supervisor is gone."""
-        if self.closed:
+        if self.closed or self._supervisor is None:
             return 0
         self.closed = True
         status = None
@@ -425,7 +445,7 @@ class Session:
         return status
 
     def __enter__(self) -> Session:
-        return self
+        return self.live()
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -433,11 +453,13 @@ class Session:
     def close(self) -> None:
         """End it, and give back what it was lent."""
         self.end()
-        os.close(self._output)
-        for slot in (*self.slots, self._crash):
-            os.close(slot.fd)
-        self.slots = []
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self._supervisor is not None:
+            self._supervisor = None
+            os.close(self._output)
+            for slot in (*self.slots, self._crash):
+                os.close(slot.fd)
+            self.slots = []
+            shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def _socket_pair() -> tuple[socket.socket, socket.socket]:
