@@ -8,6 +8,7 @@ True
 from __future__ import annotations
 
 import atexit
+import contextlib
 import dataclasses
 import functools
 import hashlib
@@ -195,23 +196,17 @@ def shortened(messages: str, file: Path) -> str:
         3 | a = 1 }
           |      ^
     """
-    blocks: list[list[str]] = []
-    for line in messages.splitlines():
-        if re.match(r"\S.*?(\d+:\d+|ld|collect2|linker)\b.*?:? ?(fatal )?(error|warning|note|undefined)", line) or (
-            "undefined reference" in line or "undefined symbol" in line
-        ):
-            blocks.append([line])
-        elif blocks and re.match(r"\s*\d*\s*\|", line):
-            blocks[-1].append(line)
-        elif line.strip():
-            blocks.append([f"note: {line}"])
-    errors = [b for b in blocks if re.search(r"error|undefined", b[0]) and "note: " not in b[0][:6]]
-    chosen = errors or [b for b in blocks if "warning" in b[0]]
-    kept = ["\n".join(block[:4]) for block in chosen[:SHOWN]]
-    kept = [text.replace(str(file.resolve()), file.name).replace(str(file), file.name) for text in kept]
+
+    def starting(what: str) -> list[str]:
+        """The messages of this kind, each with its lines of source."""
+        pattern = rf"^(?!note: )\S.*?(?:{what}).*\n(?:\s*\d*\s*\|.*\n)*"
+        return re.findall(pattern, f"{messages}\n", re.MULTILINE)
+
+    chosen = starting("error: |undefined reference|undefined symbol") or starting("warning: ")
+    kept = ["\n".join(block.splitlines()[:4]) for block in chosen[:SHOWN]]
     if len(chosen) > SHOWN:
         kept.append(f"… and {len(chosen) - SHOWN} more")
-    return "\n".join(kept)
+    return "\n".join(kept).replace(str(file.resolve()), file.name).replace(str(file), file.name)
 
 
 def line_of(library: Path, offset: int) -> int:
@@ -219,12 +214,11 @@ def line_of(library: Path, offset: int) -> int:
     if not shutil.which("addr2line"):
         return 0
     command = ["addr2line", "-e", str(library), hex(offset)]
-    try:
+    with contextlib.suppress(subprocess.TimeoutExpired):
         printed = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
-    except subprocess.TimeoutExpired:
-        return 0
-    found = re.search(r":(\d+)", printed)
-    return int(found[1]) if found else 0
+        found = re.search(r":(\d+)", printed)
+        return int(found[1]) if found else 0
+    return 0
 
 
 def exported(library: Path) -> Sequence[str]:

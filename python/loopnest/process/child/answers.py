@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import functools
 import importlib.util
 import inspect
 import json
@@ -34,8 +33,8 @@ from .system import CrashReport, base_of, fill_memory, mapped
 
 Request = dict[str, Any]
 
-Call = tuple[Callable[[], Any], Callable[[Any], bytes]]
-"""A call, and what answers the judge when it has returned."""
+Call = Callable[[], bytes]
+"""A call with all of its arguments, which gives the answer."""
 
 
 class Child:
@@ -45,7 +44,7 @@ class Child:
         self._connection = connection
         self._slots: list[int] = []
         self._arrays: dict[Any, Any] = {}
-        self._known: dict[bytes, Callable[[], bytes]] = {}
+        self._known: dict[bytes, Call] = {}
         self._file = sys.argv[0]
         self._functions: dict[str, Callable[..., Any]] = {}
         self._tensors = False
@@ -69,7 +68,7 @@ class Child:
             if not message:
                 return
             call = self._known.get(message)
-            answer, is_call = (call(), True) if call else self._answered(message, fds)
+            answer, is_call = (self._called(call), True) if call else self._answered(message, fds)
             send(answer)
             if is_call:
                 kill(0, stop)  # with all processes of its group
@@ -77,15 +76,22 @@ class Child:
     def _answered(self, message: bytes, fds: Sequence[int]) -> tuple[bytes, bool]:
         """The answer to a request, and whether that was a call."""
         request = json.loads(message)
-        if request["do"] == "call":
-            try:
-                call = self._prepared(request)
-            except BaseException as error:
-                return self._failed(error), True
-            self._known[message] = call
-            return call(), True
-        answer: Any = getattr(self, f"_{request['do']}")(request, fds)
-        return json.dumps(answer or {}).encode(), False
+        if request["do"] != "call":
+            answer: Any = getattr(self, f"_{request['do']}")(request, fds)
+            return json.dumps(answer or {}).encode(), False
+
+        def first_call() -> bytes:
+            self._known[message] = call = self._prepared(request)
+            return call()
+
+        return self._called(first_call), True
+
+    def _called(self, call: Call) -> bytes:
+        """The answer of a call, or what went wrong."""
+        try:
+            return call()
+        except BaseException as error:
+            return json.dumps({"problem": self._described(error)}).encode()
 
     # memory
 
@@ -189,20 +195,11 @@ class Child:
 
     # calls
 
-    def _prepared(self, request: Request) -> Callable[[], bytes]:
-        """A call with all of its arguments, which gives the answer."""
+    def _prepared(self, request: Request) -> Call:
         if request["form"] == "nothing":
             return lambda: b"-"
         prepare = self._c_call if request["form"] in ("c", "cuda") else self._python_call
-        call, answered = prepare(self._functions[request["function"]], request)
-
-        def made() -> bytes:
-            try:
-                return answered(call())
-            except BaseException as error:
-                return self._failed(error)
-
-        return made
+        return prepare(self._functions[request["function"]], request)
 
     def _python_call(self, function: Callable[..., Any], request: Request) -> Call:
         values = [
@@ -212,12 +209,11 @@ class Child:
             values = [v.reshape(1, -1) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
         places, one = [self._array(place) for place in request["results"]], request["one"]
 
-        def answered(returned: Any) -> bytes:
-            if request["form"] == "returned":
-                return self._store(returned, places, one)
+        def given() -> bytes:
+            returned = function(*values)
             return b"-" if returned is None or any(returned is value for value in values) else RETURNED
 
-        return functools.partial(function, *values), answered
+        return given if request["form"] == "given" else lambda: self._store(function(*values), places, one)
 
     def _c_call(self, function: Any, request: Request) -> Call:
         """A compiled function; or a kernel that loopnest's simulator runs, which is linked with it."""
@@ -228,24 +224,25 @@ class Child:
         if request["form"] == "c":
             place = self._array(request["returned"]) if "returned" in request else None
 
-            def stored(returned: Any) -> bytes:
+            def call() -> bytes:
+                returned = function(*values)
                 if place is not None:
                     place[()] = returned
                 return b"-"
 
-            return functools.partial(function, *values), stored
+            return call
         addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         sizes = (ctypes.c_uint * 6)(*request["grid"], *request["block"])
-        why = ctypes.create_string_buffer(600)
+        why, room = ctypes.create_string_buffer(600), ctypes.c_size_t(600)
         name, shared = request["kernel"].encode(), ctypes.c_size_t(request["shared"])
         function.restype = ctypes.c_int
 
-        def launched(failed: Any, kept: Sequence[Any] = values) -> bytes:  # `addresses` point into them
-            if failed:
+        def launch(_kept: Sequence[Any] = values) -> bytes:  # `addresses` point into them
+            if function(name, sizes, shared, addresses, 0, why, room):
                 raise LaunchError(why.value.decode(errors="replace"))
             return b"-"
 
-        return functools.partial(function, name, sizes, shared, addresses, 0, why, ctypes.c_size_t(600)), launched
+        return launch
 
     def _store(self, returned: Any, places: Sequence[Any], one: bool) -> bytes:
         """Copy what was returned to where the judge looks for it.
@@ -295,9 +292,6 @@ class Child:
             place.copy_(value)
 
     # what went wrong, and what else happened
-
-    def _failed(self, error: BaseException) -> bytes:
-        return json.dumps({"problem": self._described(error)}).encode()
 
     def _described(self, error: BaseException) -> Request:
         """An exception: its kind, its message, and the last line of the submission that it passed."""
