@@ -212,7 +212,7 @@ def _import(kernel: Kernel) -> None:
         raise Refusal("wrong-signature", str(error)) from None
     kernel.uses = tuple(answer["modules"])
     if COMPILERS & set(kernel.uses):
-        host.limits = dataclasses.replace(host.limits, call=host.limits.call * COMPILING_SHARE / CALL_SHARE)
+        host.limits = ProcessLimits(host.limits.call * COMPILING_SHARE / CALL_SHARE, host.limits.memory)
     _call_once(kernel)
 
 
