@@ -1,15 +1,14 @@
 """NumPy arrays, torch tensors and JAX arrays as strided views, and every check of an argument.
 
-The rest of the package sees NumPy arrays only. A torch tensor or a JAX array on the CPU shares its memory with the
-array that the kernels get, and a result returns as a tensor or a JAX array over the memory that they filled: nothing is
-copied. JAX arrays are read through DLPack as read-only memory. They never change, so they cannot be `out` or an
-optimizer's parameter. JAX takes memory without a copy if it begins at a multiple of 64 bytes, as its results here do.
+The rest of the package sees NumPy arrays only. A torch tensor on the CPU shares its memory with the array that the
+kernels get, and a result returns as a tensor over the memory that they filled: nothing is copied. A JAX array is read in
+place on the CPU, and copied from other devices; results are handed to JAX. JAX arrays never change, so they cannot be
+`out` or an optimizer's parameter.
 """
 
 from __future__ import annotations
 
 import functools
-import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -48,7 +47,8 @@ class Call:
         self.operation = operation
         self._integers = integers
         self._updated = updated
-        self._torch, self._jax = _libraries(operation, inputs)
+        self._torch = _torch_of(operation, inputs)
+        self._jax = sys.modules.get("jax") if any(map(_is_jax, inputs.values())) else None
         self._named = {name: self._unwrap(name, value) for name, value in inputs.items()}
         self._given: list[tuple[Array, Any]] = []  # the results' arrays, and the caller's object for each
         self.inputs = tuple(self._named.values())
@@ -84,10 +84,7 @@ class Call:
     def output(self, out: Any, shape: tuple[int, ...], name: str = "out") -> Array:
         """The array that receives a result: `out` after its checks, or a new one."""
         if out is None:
-            return empty(shape, self.dtype) if self._jax is None else _aligned(shape, self.dtype)
-        if self._jax is not None or _is_jax(out):
-            why = "JAX arrays cannot be written" if _is_jax(out) else "the results of JAX arrays are JAX arrays"
-            raise TypeError(f"{self.operation}: {name} is {_kind(out)}, expected None for a new one: {why}")
+            return empty(shape, self.dtype)
         is_tensor = self._torch is not None and isinstance(out, self._torch.Tensor)
         array = self._memory(name, out) if is_tensor else out
         if is_tensor != (self._torch is not None) or not _is_plain_array(array):
@@ -132,17 +129,15 @@ class Call:
         if self._torch is not None:
             return self._torch.from_numpy(array)
         if self._jax is not None:
-            return self._jax.device_put(array, self._device, may_alias=True)
+            return self._jax.device_put(array)
         return array if array.ndim else array[()]
 
     def _unwrap(self, name: str, value: Any) -> Array:
         """The array over `value`'s memory."""
         if self._torch is not None:
             array = self._memory(name, value)
-        elif self._jax is not None:
-            array = self._jax_memory(name, value)
         else:
-            array = value
+            array = np.asarray(value) if _is_jax(value) else value
         if type(array) is np.ndarray and name not in self._integers and array.dtype in FLOATS and array.flags.aligned:
             return array  # the common case
         where = f"{self.operation}: {name}"
@@ -201,42 +196,6 @@ class Call:
         array: Array = tensor.numpy()
         return array
 
-    def _jax_memory(self, name: str, value: Any) -> Array:
-        """The read-only array that shares a JAX array's memory."""
-        where = f"{self.operation}: {name}"
-        if isinstance(value, self._jax.core.Tracer):
-            raise TypeError(
-                f"{where} is traced, inside of jax.jit, jax.grad or jax.vmap, and has no values yet, expected a JAX "
-                f"array that has: these kernels are none of JAX's; call them outside, or through jax.pure_callback"
-            )
-        if name in self._updated:
-            raise TypeError(
-                f"{where} is a JAX array, which cannot be changed, expected a NumPy array or a torch tensor: it is "
-                f"updated in place; pass np.array({name}), a copy"
-            )
-        if value.is_deleted():
-            raise ValueError(f"{where} was deleted or donated, expected a JAX array that still has its memory")
-        devices = value.devices()
-        if len(devices) > 1 or next(iter(devices)).platform != "cpu":
-            place = " and ".join(sorted(map(str, devices)))
-            raise ValueError(
-                f"{where} is on {place}, expected one CPU device; pass jax.device_put({name}, jax.devices('cpu')[0])"
-            )
-        (self._device,) = devices
-        wanted = self._wanted(name)
-        if value.dtype not in wanted:
-            wide = "; jax.config.update('jax_enable_x64', True) lets JAX have int64" if name in self._integers else ""
-            raise TypeError(
-                f"{where} has dtype {value.dtype}, expected {' or '.join(map(str, wanted))}; convert it with "
-                f"{name}.{self._cast(wanted[0])}{wide}"
-            )
-        if value.dtype == np.float64 and not self._jax.config.jax_enable_x64:
-            raise TypeError(
-                f"{where} has dtype float64, which JAX would now make float32 of in the result; "
-                f"jax.config.update('jax_enable_x64', True) lets it have float64"
-            )
-        return np.from_dlpack(value.block_until_ready())
-
     def _check_updated(self, name: str) -> None:
         array, where = self._named[name], f"{self.operation}: {name}"
         if not array.flags.writeable:
@@ -251,9 +210,7 @@ class Call:
                 raise ValueError(f"{where} overlaps {other} in memory, expected memory of its own; pass a copy")
 
     def _cast(self, dtype: np.dtype[Any]) -> str:
-        if self._torch is not None:
-            return f"to(torch.{dtype})"
-        return f"astype(np.{dtype})" if self._jax is None else f"astype(jax.numpy.{dtype})"
+        return f"astype(np.{dtype})" if self._torch is None else f"to(torch.{dtype})"
 
 
 Allocator = Callable[[tuple[int, ...], np.dtype[Any]], Array]
@@ -264,18 +221,6 @@ _allocate: Allocator = np.empty
 def empty(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """New memory for a result. All results are allocated here or, on the fast path, by the same function there."""
     return _allocate(shape, dtype)
-
-
-LINE = 64
-"""Memory must begin at a multiple of these bytes for JAX to take it without a copy."""
-
-
-def _aligned(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """New memory for a result that JAX takes without a copy."""
-    size = math.prod(shape)
-    memory = empty((size + LINE // dtype.itemsize,), dtype)
-    start = -memory.__array_interface__["data"][0] % LINE // dtype.itemsize
-    return memory[start : start + size].reshape(shape)
 
 
 @contextmanager
@@ -337,13 +282,12 @@ def as_matrices(*views: Array) -> Iterator[tuple[Array, ...]]:
         yield tuple(view[outer] for view in joined)
 
 
-def _libraries(operation: str, inputs: dict[str, Any]) -> tuple[Any, Any]:
-    """The torch module if the inputs are tensors, the jax module if they are JAX arrays; else None for both."""
-    torch, jax = (sys.modules.get(name) for name in ("torch", "jax"))  # an array's owner has imported its library
-    if (torch is None and jax is None) or {*map(type, inputs.values())} == {np.ndarray}:
-        return None, None
-    tensors = [name for name, value in inputs.items() if torch is not None and isinstance(value, torch.Tensor)]
-    arrays = [name for name, value in inputs.items() if not tensors and _is_jax(value)]
+def _torch_of(operation: str, inputs: dict[str, Any]) -> Any:
+    """The torch module if the inputs are tensors, or None."""
+    torch = sys.modules.get("torch")  # a tensor's owner has imported torch
+    if torch is None or {*map(type, inputs.values())} == {np.ndarray}:
+        return None
+    tensors = [name for name, value in inputs.items() if isinstance(value, torch.Tensor)]
     for name, value in inputs.items():
         if tensors and name not in tensors:
             convert = "from_dlpack" if _is_jax(value) else "from_numpy"
@@ -351,14 +295,10 @@ def _libraries(operation: str, inputs: dict[str, Any]) -> tuple[Any, Any]:
                 f"{operation}: {name} is {_kind(value)}, expected a torch tensor like {tensors[0]}; convert one of "
                 f"them, as in torch.{convert}({name}) or {tensors[0]}.numpy()"
             )
-        if arrays and name not in arrays:
-            raise TypeError(
-                f"{operation}: {name} is {_kind(value)}, expected a JAX array like {arrays[0]}; convert one of them, "
-                f"as in jax.numpy.asarray({name}) or np.asarray({arrays[0]})"
-            )
-    if tensors:
-        introduce(torch)
-    return torch if tensors else None, jax if arrays else None
+    if not tensors:
+        return None
+    introduce(torch)
+    return torch
 
 
 def _is_jax(value: Any) -> bool:

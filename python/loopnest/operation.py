@@ -132,7 +132,7 @@ def normal(*arrays: str) -> Callable[..., Arguments]:
 
 
 _ARRAYS = """\
-Arrays are float32 or float64, all of one dtype, with any strides: NumPy arrays, or torch tensors or JAX arrays on the
+Arrays are float32 or float64, all of one dtype, with any strides: NumPy arrays, JAX arrays, or torch tensors on the
 CPU. Results are of the same kind and dtype.
 
 """
