@@ -1,9 +1,9 @@
 """NumPy arrays, torch tensors and JAX arrays as strided views, and every check of an argument.
 
 The rest of the package sees NumPy arrays only. A torch tensor on the CPU shares its memory with the array that the
-kernels get, and a result returns as a tensor over the memory that they filled: nothing is copied. A JAX array is read in
-place on the CPU, and copied from other devices; results are handed to JAX. JAX arrays never change, so they cannot be
-`out` or an optimizer's parameter.
+kernels get, and a result returns as a tensor over the memory that they filled: nothing is copied. A JAX array is read
+in place on the CPU, and copied from other devices; results are handed to JAX. JAX arrays never change, so they cannot
+be `out` or an optimizer's parameter.
 """
 
 from __future__ import annotations
