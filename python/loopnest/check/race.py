@@ -35,16 +35,13 @@ from .rearrange import Arrangement, Problem, problem_of
 from .records import Placing, Raced, Refusal
 
 LONG = 25e-3  # Seconds of a call at most in the largest workload, where there is time for it
-CALLS = 40  # Calls that a contender should have in the seconds that there are, about: with fewer, workloads are smaller
-ILLEGIBLE = 3  # Round trips that a call has to take, for its work's time to be read from it
-LEGIBLE = 0.5e-3  # Seconds that it has to take, too: what a call in Python costs besides its work is nothing of that
-FAR = 30  # The ratio of times from which on it needs no measuring who is faster
-EVERYWHERE = 5  # The result of one timed call in this number is looked at everywhere; which one, a draw decides
-
+CALLS = 40  # This number of calls should fit the time, about; otherwise the workload is smaller
+ILLEGIBLE = 3  # A call has to take this many round trips, for its work's time to be read from it
+LEGIBLE = 0.5e-3  # And these seconds: the cost of a call in Python is far below
+FAR = 30  # The ratio of times from which on no measuring is needed to say who is faster
+EVERYWHERE = 5  # One timed call in this number, drawn by lot, is looked at everywhere
 FEWEST_ROUNDS = 4
-
 MOST_BYTES = 1 << 26  # Bytes of the arrays of the largest workload; a quarter where there is little time
-
 
 MEASURED_NOW = MeasuredNow(
     peak=lambda dtype, threads: max(MeasuredNow().peak(dtype, threads), threads * MeasuredNow().peak(dtype, 1))
@@ -219,21 +216,19 @@ def race(
             raise Refusal("impossible", reason, "impossible-time", f"on {chosen.name}: {duration(mine.best)}")
     except EndedError as error:
         raise explained_end(kernel, error) from None
-    samples, same = me.turn.samples, None
+    samples, median, same = me.turn.samples, float(np.median(me.turn.samples)), None
     for rival in rivals:
         found = ratio(samples, rival.turn.samples)
-        known[rival.name] = float(np.median(samples)) * found.estimate
+        known[rival.name] = median * found.estimate
         if found.holds(1) and abs(found.estimate - 1) < 0.05:
             same = rival.name
     known.pop(same or "", None)
-    below, above = neighbours(float(np.median(samples)), known)
-    notes = (
-        [] if card.measured else ["the machine's limits are from a quick probe: `loopnest machine` measures them well"]
-    )
+    below, above = neighbours(median, known)
+    notes = [] if card.measured else ["the limits are from a quick probe: `loopnest machine` measures them well"]
     busy = float(np.median(np.divide(mine.processor, mine.seconds)))
-    if float(np.median(samples)) >= LEGIBLE and busy < 0.5:
+    if median >= LEGIBLE and busy < 0.5:
         notes.append(f"it waits: its calls kept a processor busy for {busy:.0%} of their time")
-    elif float(np.median(samples)) >= LEGIBLE and busy > threads + 0.3:
+    elif median >= LEGIBLE and busy > threads + 0.3:
         notes.append(f"it kept {busy:.1f} processors busy, and rungs had {threads}: --threads")
     races = (mine, *(c.raced(card) for c in rivals))
     return Placing(str(dtype), threads, races, below, above, same, trip, tuple(notes))
