@@ -8,6 +8,8 @@ one part with this process's own environment.
 
 import dataclasses
 import functools
+import importlib
+import importlib.util
 
 import loopnest as ln
 import numpy as np
@@ -20,15 +22,13 @@ from loopnest.bench.peers import (
     READ,
     Form,
     Item,
-    NotHere,
     Work,
     arrays,
-    library,
     main,
 )
 from loopnest.machine import limits
 from loopnest.numerics import gamma, precise
-from loopnest.operation import Workload
+from loopnest.operation import UnavailableError, Workload
 from loopnest.operations.mlp.contract import MLPCache
 from loopnest.verify import compare
 
@@ -39,6 +39,20 @@ ODD = (  # m, k, n
     *((333, 777, 555), (1000, 1, 1000), (17, 4096, 33), (4096, 64, 4096), (64, 4096, 64)),
     *((1023, 1025, 1027), (7, 100_003, 5), (3000, 3, 3000), (100_003, 13, 7), (97, 2048, 1531)),
 )
+
+
+@functools.cache
+def library(name):
+    """torch or jax, set up to compute on this process's threads; None where it is not installed."""
+    if importlib.util.find_spec(name) is None:
+        return None
+    module = importlib.import_module(name)
+    if name == "torch":
+        module.set_num_threads(ln.num_threads())
+    else:
+        module.config.update("jax_enable_x64", True)  # float64 arrays; float32 ones stay what they are
+        module.config.update("jax_cpu_enable_async_dispatch", False)  # it would hand each call to another thread
+    return module
 
 
 # --- matmul
@@ -98,12 +112,12 @@ def two_threads(quick):
 
 def two_processors():
     if processors() < 2:
-        raise NotHere("this process may run on one processor only")
+        raise UnavailableError("this process may run on one processor only")
 
 
 def avx2(quick):
     if "v3" not in ln.isa_levels():
-        raise NotHere(f"this processor's ISA levels are {', '.join(ln.isa_levels())}")
+        raise UnavailableError(f"this processor's ISA levels are {', '.join(ln.isa_levels())}")
     ln.set_isa("v3")
     for n in (256, 1024) if quick else SQUARES:
         yield square("isa-v3", n, np.float32)
@@ -372,7 +386,7 @@ def torch_calls(quick):
 def module_passes(part, t, d, h):
     torch = library("torch")
     if torch is None:
-        raise NotHere("torch is not installed: pip install 'loopnest[torch]'")
+        raise UnavailableError("torch is not installed: pip install 'loopnest[torch]'")
     import loopnest.torch
 
     nn, F = torch.nn, {"approximate": "none"}

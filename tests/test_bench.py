@@ -330,11 +330,11 @@ LADDER_TABLE = """
 matmul · each rung on the largest workload that fits its time · float32
                                                           faster   slower
                                                             than     than   % of
-implementation  workload        time  GFLOP/s      GB/s  slowest  fastest  limit      cores
-───────────────────────────────────────────────────────────────────────────────────────────
-python.naive    square-100    200 ms   0.0100  0.000600     1.0×   4,000×                 1
-numpy.rows      square-1000  50.0 ms     40.0     0.240   4,000×     1.0×     20  ██      1
-cpp.packed      square-1000   100 ms     20.0     0.120   2,000×     2.0×     10  █       1
+implementation  workload        time  GFLOP/s      GB/s  slowest  fastest  limit  cores
+───────────────────────────────────────────────────────────────────────────────────────
+python.naive    square-100    200 ms   0.0100  0.000600     1.0×   4,000×             1
+numpy.rows      square-1000  50.0 ms     40.0     0.240   4,000×     1.0×     20      1
+cpp.packed      square-1000   100 ms     20.0     0.120   2,000×     2.0×     10      1
 python.naive to numpy.rows: 4,000×, 3.6 orders of magnitude
 the lessons' claims of being faster: 1 of 2 hold
   not here: cpp.packed is 0.500 times as fast as numpy.rows on square-1000

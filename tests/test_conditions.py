@@ -26,7 +26,7 @@ def test_stolen_time_is_told_as_a_share_of_the_busy_time(tmp_path):
     stat_file(stat, 1190, 9000, 20)
     found = watching.conditions()
     assert found.load.steal == pytest.approx(10 / 200)
-    assert any("5.0%" in warning for warning in found.warnings())
+    assert any("5.0%" in warning for warning in found.load.warnings())
 
 
 @pytest.mark.parametrize("text", ["", "cpu 1 2 3\n", "nonsense\n"])

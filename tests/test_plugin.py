@@ -16,7 +16,7 @@ from loopnest.bench import measure
 from loopnest.bench import suites as bench
 from loopnest.bench.measure import Clock
 from loopnest.bench.records import Record, Results, kept, new_folder
-from loopnest.bench.tables import bar, beyond, percent, report
+from loopnest.bench.tables import beyond, percent, report
 from loopnest.machine.plausible import limit_of
 from loopnest.output.text import duration
 from rich.console import Console
@@ -183,10 +183,6 @@ def test_a_time_that_beats_the_limit_is_refused_and_explained():
     assert duration(good.best) in printed
     assert duration(wrong.best) not in printed
     assert "refused: matmul numpy.matmul on square-64: its time beats the limit" in printed
-
-
-def test_bars_are_as_long_as_the_per_cent_and_end_at_the_limit():
-    assert [bar(x) for x in (0, 1, 50, 100, 130)] == ["", "▏", "█████", "██████████", "██████████"]
 
 
 def test_small_per_cents_are_not_shown_as_nothing():

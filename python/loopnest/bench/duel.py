@@ -50,7 +50,6 @@ from ..timing.turns import (
     Clock,
     Outcome,
     Timing,
-    TooSlowError,
     Turn,
     calibrate,
     run_until_certain,
@@ -155,8 +154,9 @@ def duel(
     precision  stop early once the interval's half-width is below this fraction of the ratio
     card       the machine's limits; by default the kept machine card, which is measured if there is none yet
 
-    Raises ValueError for arguments that cannot be, UnavailableError for what cannot run here, WrongResult where a
-    result is not within its contract's bound before anything is timed, UnfairError where the terms would not be equal.
+    Raises ValueError for arguments that cannot be, and where even the fewest rounds take too long, UnavailableError
+    for what cannot run here, WrongResult where a result is not within its contract's bound before anything is timed,
+    UnfairError where the terms would not be equal.
     If a result is wrong while it is timed, or a time beats the machine's limit, the Duel's `refused` says so.
     """
     dtype = np.dtype(dtype)
@@ -204,7 +204,7 @@ def duel(
                     raise RefusedError(reason)
             stage.check_after(turns)
             read_back(threads)
-        except (WrongResult, RefusedError, TooSlowError) as reason:
+        except (WrongResult, RefusedError) as reason:
             outcome, refused = None, str(reason)
         return Duel(
             operation=operation.name,
@@ -296,7 +296,7 @@ def report(duel: Duel) -> Iterator[RenderableType]:
     for name, text in rows:
         table.add_row(Text(name), Text(text))
     yield table
-    for warning in (*duel.terms.warnings, *duel.conditions.warnings()):
+    for warning in (*duel.terms.warnings, *duel.conditions.load.warnings()):
         yield Text(f"\nwarning: {warning}", style="yellow")
 
 

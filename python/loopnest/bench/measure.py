@@ -215,7 +215,11 @@ class Bench:
         if reason:
             return NotRun(suite, study, operation.name, implementation.id, workload.name, reason, section, case)
 
-        call, check = self._timed(problem, implementation, timed)
+        args, results = problem.kernel_arguments()
+        call = timed(problem) if timed else functools.partial(implementation.kernel, *args)
+        checked = () if timed or contract.updates else results  # inputs updated in place change with each call
+        for array in checked:
+            array.fill(np.nan)
         seconds = first_call if who in self._warm and first_call > self.plan.seconds else seconds_of(call)
         if seconds < 1e-3:  # a short call may take several times as long until all that it needs is in the caches
             seconds = min(seconds_of(call) for _ in range(5))
@@ -224,7 +228,8 @@ class Bench:
         rounds = max(1, three, int(self.plan.seconds / (iterations * seconds)))
         self.clock.reset()
         benchmark.pedantic(call, rounds=rounds, iterations=iterations)
-        check()
+        if checked:
+            problem.hold(checked, f"{operation.name} {implementation.id}, after the timing")
         self._warm.add(who)
         if benchmark.stats is None:
             return None
@@ -292,24 +297,3 @@ class Bench:
                 del self._problems[next(iter(self._problems))]
             self._problems[key] = Problem.sample(operation, workload, arrange, options)
         return self._problems[key]
-
-    def _timed(
-        self,
-        problem: Problem,
-        implementation: Implementation,
-        timed: Callable[[Problem], Callable[[], Any]] | None,
-    ) -> tuple[Callable[[], Any], Callable[[], None]]:
-        """The call that is timed, and a check of the results' arrays after it; they hold NaN before.
-
-        Inputs that are updated in place have other values after each call, and are not checked.
-        """
-        if timed is not None:
-            return timed(problem), lambda: None
-        args, results = problem.kernel_arguments()
-        call = functools.partial(implementation.kernel, *args)
-        if problem.operation.contract.updates:
-            return call, lambda: None
-        for array in results:
-            array.fill(np.nan)
-        who = f"{problem.operation.name} {implementation.id}, after the timing"
-        return call, lambda: problem.hold(results, who)

@@ -27,6 +27,7 @@ from rich.markdown import Markdown
 
 from ..backends.threads import num_threads, processors
 from ..machine.limits import Piece
+from ..operation import UnavailableError
 from ..output.text import three_digits
 from ..timing.environment import SLOWING, Environment, environment
 from ..timing.turns import Clock, Turn, calibrate, clocked, run_rounds
@@ -142,10 +143,6 @@ def judge(bar: Bar, items: Iterable[Item]) -> tuple[float | None, str]:
 # --- the process that measures one part
 
 
-class NotHere(Exception):
-    """Why a part cannot be measured on this machine."""
-
-
 def arrays(results: Any) -> list[Any]:
     several = results if isinstance(results, list | tuple) else (results,)
     return [np.asarray(x.detach() if hasattr(x, "detach") else x) for x in several]
@@ -195,20 +192,6 @@ class Work:
     forms: Sequence[Form]
     problems: Callable[[Sequence[Any]], list[str]]
     limits: Mapping[str, tuple[float, Sequence[Piece]]] = field(default_factory=dict)
-
-
-@functools.cache
-def library(name: str) -> Any:
-    """torch or jax, set up to compute on this process's threads; None where it is not installed."""
-    if importlib.util.find_spec(name) is None:
-        return None
-    module = importlib.import_module(name)
-    if name == "torch":
-        module.set_num_threads(num_threads())
-    else:
-        module.config.update("jax_enable_x64", True)  # float64 arrays; float32 ones stay what they are
-        module.config.update("jax_cpu_enable_async_dispatch", False)  # it would hand each call to another thread
-    return module
 
 
 def measure(work: Work, clock: Clock, quick: bool) -> Item:
@@ -280,7 +263,7 @@ def measure_all(part: str, works: Callable[[], Iterable[Work]], quick: bool, eve
                     tell("item", measure(work, clock, quick))
                 except WrongResult as wrong:
                     tell("failure", Failure(name, str(wrong)))
-        except NotHere as reason:
+        except UnavailableError as reason:
             tell("absent", Failure(part, str(reason)))
         tell("environment", dataclasses.replace(environment(), cores=cores))
 
@@ -321,27 +304,22 @@ def run_peers(
     on_event  is called with ("start", the number of parts), ("running", a part), ("at", a piece of work)
     """
     found: dict[str, list[Any]] = {kind: [] for kind in ("item", "absent", "failure", "environment")}
-    at = ""
     status: int | None = 0
 
     def take(kind: str, content: Any) -> None:
-        nonlocal at
         on_event(kind, content)
-        if kind == "at":
-            at = content
-        elif content not in found[kind]:
+        if kind in found and content not in found[kind]:
             found[kind].append(content)
 
     on_event("start", len(parts))
     for part in parts:
-        at = part
         on_event("running", part)
         command = [str(suites_folder() / "bench_peers.py"), part, *(["--quick"] if quick else [])]
         status, how_it_ended = run_reporting(command, child_environment(THREADS.get(part, 1), os.environ), take)
         if status is None:
             break
         if status:
-            found["failure"].append({"name": at, "message": how_it_ended})
+            found["failure"].append({"name": part, "message": how_it_ended})
     items, absent, failures, environments = found.values()
     results = {"items": items, "absent": absent, "failures": failures, "interrupted": status is None}
     return msgspec.convert({**results, "environment": environments[-1] if environments else None}, PeerResults)

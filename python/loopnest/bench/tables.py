@@ -91,7 +91,7 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
     if results.environment:
         yield about(results.environment)
     if results.conditions:
-        yield _with_warnings(results.conditions.sentence(), results.conditions.warnings())
+        yield _with_warnings(results.conditions.sentence(), results.conditions.load.warnings())
     believed = [record for record in results.records if not record.beyond_limit]
     for study, records in groups(believed, lambda r: r.study).items():
         one = records if not quick else [] if records[0].ladder else comparable(records)
@@ -142,11 +142,8 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
     return Group(*parts)
 
 
-WIDE = ("other", "fastest", "bar", "slowest", "cores")
+WIDE = ("other", "fastest", "slowest", "cores")
 """Columns that a narrow terminal leaves out, the first of them first."""
-
-BAR = 10
-"""Characters of a bar that reaches the limit."""
 
 
 def table_like(width: int) -> Table:
@@ -168,7 +165,6 @@ def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], wor
     }
     if any(r.limit for r in records):
         columns["limit"] = "% of\nlimit", percent
-        columns["bar"] = "", lambda r: bar(r.percent or 0.0)
     columns["cores"] = "cores", lambda r: str(r.threads)
     columns = {name: column for name, column in columns.items() if name not in left_out}
     cases, moved = any(r.case for r in records), explain.columns(records)
@@ -177,8 +173,8 @@ def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], wor
     result.add_column("implementation", no_wrap=True, overflow="fold")
     for heading in [*(["case"] if cases else []), *(["workload"] if workloads else [])]:
         result.add_column(heading, no_wrap=True)
-    for name, (heading, _) in columns.items():
-        result.add_column(heading, justify="left" if name == "bar" else "right", no_wrap=True)
+    for heading, _ in columns.values():
+        result.add_column(heading, justify="right", no_wrap=True)
     for title in moved.values():
         result.add_column(title, justify="right", no_wrap=True)
     for section in sections.values():
@@ -212,16 +208,6 @@ def beyond(record: Record) -> str:
         f"({record.limit.by}, {record.limit.level}) by {factor}; no program can: the limit or the count is wrong. "
         "Measure the machine again: loopnest machine --refresh"
     )
-
-
-def bar(percent: float, width: int = BAR) -> str:
-    """A bar of eighths of a character, as long as the per cents of `width`.
-
-    >>> bar(50.0), bar(3.0)
-    ('█████', '▎')
-    """
-    eighths = round(min(percent, 100.0) / 100 * width * 8)
-    return "█" * (eighths // 8) + " ▏▎▍▌▋▊▉"[eighths % 8].strip()
 
 
 def about(environment: Environment, how: str = HOW) -> Text:

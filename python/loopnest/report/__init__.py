@@ -124,7 +124,7 @@ def _about(results: Results) -> str:
 
 def _warnings(results: Results) -> str:
     warnings = list(results.environment.warnings) if results.environment else []
-    warnings += results.conditions.warnings() if results.conditions else ()
+    warnings += results.conditions.load.warnings() if results.conditions else ()
     if results.interrupted:
         warnings.append("The run was interrupted. The page has what was measured until then.")
     paragraphs = [html.escape(warning) for warning in warnings]

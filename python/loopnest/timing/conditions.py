@@ -136,9 +136,6 @@ class Conditions:
             parts.append(f"the hypervisor took {self.load.steal:.1%} of the time")
         return "; ".join(parts)
 
-    def warnings(self) -> list[str]:
-        return self.load.warnings()
-
 
 class Monitor:
     """Watches a run: make it at the start, ask it for the conditions at the end.

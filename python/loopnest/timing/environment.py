@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -50,14 +51,18 @@ class Environment:
 
 def environment() -> Environment:
     """The environment of this process as it is now. torch's threads are known once torch is imported."""
+    versions = {"loopnest": __version__, "Python": platform.python_version()}
+    for name, package in (("NumPy", "numpy"), ("Numba", "numba"), ("torch", "torch"), ("JAX", "jax")):
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(package)
     return Environment(
         cpu=_cpu(),
         cores=threads.processors(),
         system=f"{platform.system()} {platform.machine()}",
         isa=isa(),
-        versions={"loopnest": __version__, "Python": platform.python_version(), **dict(_versions())},
+        versions=versions,
         pools=tuple(_pools()),
-        warnings=tuple(_warnings(os.environ)),
+        warnings=_warnings(os.environ),
     )
 
 
@@ -73,14 +78,6 @@ def _cpu() -> str:
     return platform.processor() or platform.machine()
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    for name, package in (("NumPy", "numpy"), ("Numba", "numba"), ("torch", "torch"), ("JAX", "jax")):
-        try:
-            yield name, importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-
-
 def _pools() -> Iterator[ThreadPool]:
     for pool in threadpool_info():
         if pool["user_api"] == "blas":
@@ -94,12 +91,13 @@ def _pools() -> Iterator[ThreadPool]:
     yield ThreadPool("loopnest", threads.num_threads())
 
 
-def _warnings(variables: Mapping[str, str]) -> Iterator[str]:
+def _warnings(variables: Mapping[str, str]) -> tuple[str, ...]:
     found = [name for name in SLOWING if name in variables]
-    if found:
-        are_set = " and ".join(f"{name}={variables[name]}" for name in found)
-        unset = " ".join(f"-u {name}" for name in found)
-        yield (
-            f"{are_set} in the environment: it can halve NumPy's speed, and flatters every comparison with it; "
-            f"without it: env {unset} loopnest bench"
-        )
+    if not found:
+        return ()
+    are_set = " and ".join(f"{name}={variables[name]}" for name in found)
+    unset = " ".join(f"-u {name}" for name in found)
+    return (
+        f"{are_set} in the environment: it can halve NumPy's speed, and flatters every comparison with it; "
+        f"without it: env {unset} loopnest bench",
+    )

@@ -275,10 +275,6 @@ PATIENCE = 20.0
 """Seconds that the fewest rounds may take, if that is more than the time that was asked for."""
 
 
-class TooSlowError(RuntimeError):
-    """The fewest rounds would take too long; the message says how long."""
-
-
 @dataclass(frozen=True)
 class Outcome:
     """What the rounds of two turns showed.
@@ -326,7 +322,7 @@ def run_until_certain(
     quarter, half and all of the rounds that the time allows. Each of k looks has the confidence 1 - 0.05 / k, so that
     all of them together hold the truth in 95 % of comparisons, whichever ends it (Bonferroni).
 
-    Raises TooSlowError where even the fewest rounds take too long.
+    Raises ValueError where even the fewest rounds take too long.
     """
     start, planned, most = clock(), [FEWEST_OF_TWO], FEWEST_OF_TWO
     outcome: Outcome | None = None
@@ -338,7 +334,7 @@ def run_until_certain(
             most = max(FEWEST_OF_TWO, int(seconds / passed))
             planned = looks(most)
             if FEWEST_OF_TWO * passed > max(seconds, PATIENCE):
-                raise TooSlowError(
+                raise ValueError(
                     f"a round takes {passed:.3g} s, and {FEWEST_OF_TWO} are needed for an interval: choose a smaller "
                     f"workload, or --seconds {math.ceil(FEWEST_OF_TWO * passed)}"
                 )
