@@ -75,7 +75,7 @@ def test_a_call_in_the_loop_is_counted_and_a_polynomial_has_none():
     assert 0 < sum(line.hot for line in polynomial.lines) < len(polynomial.lines)
 
 
-def test_llvm_ir_is_the_kernels_function_counted_and_linked_to_its_lines():
+def test_llvm_ir_is_the_kernels_function_counted():
     (ir,) = listings("matmul", "numba.reordered", "llvm")
     assert ir.language == "llvm"
     assert ir.lines[0].text.startswith("define ")
@@ -83,8 +83,6 @@ def test_llvm_ir_is_the_kernels_function_counted_and_linked_to_its_lines():
     assert "@reordered(" in ir.lines[0].text, "its own name in place of the mangled one"
     assert any("fmul" in line.text and " x float>" in line.text for line in ir.lines)
     assert ir.facts["instructions"]["fmul"] == sum(line.kind == "multiply" for line in ir.lines) > 0
-    arithmetic = [line for line in ir.lines if line.kind in ("multiply", "add", "fma")]
-    assert {text_of(line.source) for line in arithmetic} == {"c[i, j] += a_ip * b[p, j]"}
     assert not any("!dbg" in line.text for line in ir.lines)
 
 
@@ -113,19 +111,15 @@ end:
 define i32 @other() {
   ret i32 1
 }
-!1 = !DIFile(filename: "kernel.py", directory: "/somewhere")
-!4 = distinct !DISubprogram(name: "f", file: !1, line: 1)
-!9 = !DILocation(line: 42, column: 1, scope: !4)
 """
 
 
-def test_ir_has_a_kind_and_a_source_line_for_each_instruction():
+def test_ir_has_a_kind_for_each_instruction():
     code = read_ir(IR, "f")
     instructions = [code.lines[n] for n in code.names]
     kinds = [line.kind for line in instructions[1:14]]
     assert kinds[:5] == ["move", "move", "scalar", "load", "multiply"]
     assert kinds[5:] == ["fma", "fma", "shuffle", "store", "call", "scalar", "scalar", "branch"]
-    assert instructions[6].source == ("/somewhere/kernel.py", 42)
     assert code.counts()["llvm.fma"] == 1
     assert len(instructions) == 15, "the other function's are not among them"
 

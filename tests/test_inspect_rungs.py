@@ -339,7 +339,7 @@ def test_the_flags_of_every_level_are_in_the_file_that_cmake_reads():
 
 
 def test_two_rungs_are_compared_by_what_their_iterations_have():
-    both = compare.compare(ln.matmul["cpp.reordered"], ln.matmul["cpp.packed"], isa="v3", measure=False)
+    both = compare(ln.matmul["cpp.reordered"], ln.matmul["cpp.packed"], isa="v3", measure=False)
     assert both.counts["FMA"] == (1, 12)
     assert both.counts["flops"] == (16, 192)
     assert both.counts["accumulators"] == (0, 12)

@@ -172,7 +172,7 @@ def source_text(source):
 
 
 @marked(needs_nvdisasm)
-@pytest.mark.parametrize("gpu", ["7.5", "H100"])
+@pytest.mark.parametrize("gpu", ["7.5", "9.0"])
 def test_machine_code_for_any_gpu_has_the_register_tiles_arithmetic(gpu):
     (sass,) = listings("matmul", "cuda.register_tiled", "sass", gpu=gpu)
     counts = sass.facts["instructions"]
@@ -183,7 +183,7 @@ def test_machine_code_for_any_gpu_has_the_register_tiles_arithmetic(gpu):
     assert kernel.shared == 2 * 8 * 64 * 4, "what the source declares, without what the system reserves"
     assert 32 < kernel.registers < 128
     assert sass.facts["resources"].startswith(f"{kernel.registers} registers a thread, 4,096 bytes of shared memory")
-    assert sass.facts["occupancy"].gpu.cc == {"7.5": (7, 5), "H100": (9, 0)}[gpu]
+    assert f"{gpu} holds " in " ".join(sass.notes)
     assert sum(line.kind == "barrier" for line in sass.lines) == 2
     hot = {source_text(line.source).strip() for line in sass.lines if line.hot and line.kind == "fma"}
     assert hot == {"sums[i, j] += a_part[i] * b_part[j]"}
@@ -234,27 +234,19 @@ def test_the_backward_pass_compiles_its_kernels_for_the_layouts_that_it_transpos
 
 @marked()
 def test_what_a_gpu_holds_follows_from_its_registers():
-    for gpu, most in (("H100", 64), ("RTX 4090", 48), ("T4", 32)):
+    for gpu, most in (("9.0", 64), ("8.9", 48), ("7.5", 32)):
         (shown,) = listings("matmul", "cuda.register_tiled", "ptx", gpu=gpu)
         held, registers = shown.facts["occupancy"], shown.facts["kernel"].registers
         of_warp = -(-registers * 32 // 256) * 256
         assert held.by["registers"] == 65536 // 4 // of_warp * 4 // 8, "8 warps a block"
-        assert (held.gpu.most_warps, held.gpu.name) == (most, gpu)
         assert f"{held.warps} of {most} warps" in " ".join(shown.notes)
-
-
-@marked()
-def test_a_capability_without_a_known_gpu_has_its_limits_all_the_same():
-    (shown,) = listings("matmul", "cuda.naive", "ptx", gpu="sm_121")
-    assert any(note.startswith("12.1 holds ") for note in shown.notes)
 
 
 @marked()
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"gpu": "H10"}, "gpu is 'H10', expected one of 7.0, V100"),
-        ({"gpu": "V100"}, "gpu is V100 (7.0), expected one that the compiler knows: sm_75, sm_80"),
+        ({"gpu": "H100"}, "gpu is 'H100', expected a compute capability that the compiler knows: 7.5, 8.0"),
         ({"workload": "huge"}, "workload is 'huge', which matmul does not have; it has square-16"),
     ],
 )
@@ -289,16 +281,16 @@ def test_the_simulator_is_told_to_compile_nothing(monkeypatch):
 
 @marked()
 def test_the_command_prints_and_gives_the_records():
-    command = ["inspect", "matmul", "cuda.coalesced", "--ptx", "--gpu", "L4"]
+    command = ["inspect", "matmul", "cuda.coalesced", "--ptx", "--gpu", "8.9"]
     plain = CliRunner().invoke(main, command, catch_exceptions=False)
     assert plain.exit_code == 0, plain.output
     assert "coalesced_kernel, float32, PTX for compute capability 8.9" in plain.output
-    assert "L4 holds" in plain.output
+    assert "8.9 holds" in plain.output
     data = json.loads(CliRunner().invoke(main, [*command, "--json"], catch_exceptions=False).output)
-    assert data["listings"][0]["facts"]["occupancy"]["gpu"]["name"] == "L4"
-    wrong = CliRunner().invoke(main, ["inspect", "matmul", "cuda.coalesced", "--gpu", "H10"])
+    assert data["listings"][0]["facts"]["kernel"]["registers"] > 0
+    wrong = CliRunner().invoke(main, ["inspect", "matmul", "cuda.coalesced", "--gpu", "10"])
     assert wrong.exit_code == 1
-    assert "gpu is 'H10', expected one of" in wrong.output
+    assert "gpu is '10', expected a compute capability" in wrong.output
 
 
 # --- CUDA C++
@@ -355,11 +347,11 @@ def test_spilled_registers_are_counted():
     """64 sums in the 32 registers that two blocks of 1024 threads leave for each: most of them go to local memory."""
     from loopnest.backends.cuda_cpp import compile_cu
 
-    made = assemble(compile_cu(SPILLS, "many.cu", arch="sm_80").ptx, (8, 0))
-    kernel = made.kernels["many"]
+    cubin, kernels = assemble(compile_cu(SPILLS, "many.cu", arch="sm_80").ptx, (8, 0))
+    kernel = kernels["many"]
     assert kernel.registers <= 32
     assert kernel.spilled >= 2 * 4 * 32
-    code = read_sass(disassemble(made.cubin), "many")
+    code = read_sass(disassemble(cubin), "many")
     assert any(line.kind == "spill" and line.hot for line in code.lines)
 
 

@@ -38,7 +38,7 @@ ASPECTS = {
 @DTYPE
 @click.option("--cpu", help="The processor that the bound is for, as 'Zen 3' or 'Golden Cove'; by default this one.")
 @click.option("--no-measure", is_flag=True, help="Do not run the rung: only read its code.")
-@click.option("--gpu", help="The GPU of PTX, SASS and occupancy: H100 (the default), 'RTX 4090', or 9.0.")
+@click.option("--gpu", help="The compute capability of PTX, SASS and occupancy; 9.0 by default.")
 @click.option("--workload", help="The workload of the call; by default the largest.")
 @output_file("--html", "html_file", help="Write the view to this file, a page that needs no other file.")
 @JSON
@@ -64,8 +64,7 @@ def command(
     loopnest inspect matmul cpp.packed --counters
     loopnest inspect gelu cpp.simd --accuracy
     """
-    from ..inspect import InspectError, inspect, tables
-    from ..inspect.compare import compare
+    from ..inspect import InspectError, compare, inspect, tables
 
     options["measure"] = not options.pop("no_measure")
     if other is not None and set(aspects) - {"hot"}:

@@ -16,7 +16,6 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from .records import InspectError
 
@@ -38,13 +37,6 @@ class Kernel:
     spilled: int
 
 
-class Assembled(NamedTuple):
-    """Machine code for one compute capability, with the assembler's report by kernel."""
-
-    cubin: bytes
-    kernels: Mapping[str, Kernel]
-
-
 def why_no_assembler() -> str | None:
     """Why PTX cannot be assembled here, and the fix; None if it can."""
     if importlib.util.find_spec("cuda") is not None and importlib.util.find_spec("cuda.core") is not None:
@@ -60,8 +52,8 @@ def why_no_disassembler() -> str | None:
 
 
 @functools.lru_cache(maxsize=64)
-def assemble(ptx: str, cc: tuple[int, int]) -> Assembled:
-    """PTX as machine code for a compute capability. Raises InspectError with the assembler's message if it refuses."""
+def assemble(ptx: str, cc: tuple[int, int]) -> tuple[bytes, Mapping[str, Kernel]]:
+    """PTX as machine code for a compute capability, and the assembler's report by kernel. Raises InspectError."""
     from cuda.bindings.nvjitlink import nvJitLinkError
     from cuda.core import Linker, LinkerOptions, ObjectCode
 
@@ -71,7 +63,7 @@ def assemble(ptx: str, cc: tuple[int, int]) -> Assembled:
         cubin = linker.link("cubin").code
     except nvJitLinkError as error:
         raise InspectError(f"nvJitLink cannot assemble this for {cc[0]}.{cc[1]}: {str(error).strip()}") from None
-    return Assembled(bytes(cubin), read_report(linker.get_info_log(), cc))
+    return bytes(cubin), read_report(linker.get_info_log(), cc)
 
 
 def read_report(log: str, cc: tuple[int, int]) -> dict[str, Kernel]:

@@ -57,9 +57,7 @@ class Family:
 
 
 def _row(line: str) -> Family:
-    name, fma, adds, shuffles, loads, stores, width, latency, single, double, models = (
-        cell.strip() for cell in line.split("|")
-    )
+    name, fma, adds, shuffles, loads, stores, width, latency, single, double, models = map(str.strip, line.split("|"))
     cycles = dict(zip(("fma", "multiply", "add", "compare", "convert"), map(float, latency.split(",")), strict=True))
     return Family(
         name,

@@ -93,16 +93,16 @@ def _kind(name: str) -> str:
 _PTX = re.compile(r"(?P<guard>@!?%p\d+\s+)?(?P<name>[a-z][\w.:]*)\s*(?P<operands>.*?);$")
 
 
-def read_ptx(text: str, name: str | None = None) -> Code:
-    """The kernel with this (mangled) name, or the first, of a PTX module.
+def read_ptx(text: str, name: str) -> Code:
+    """The kernel with this (mangled) name of a PTX module.
 
-    >>> code = read_ptx(".entry f() {\\n ld.global.f32 %f1, [%rd1];\\n fma.rn.f32 %f2, %f1, %f1, %f2;\\n ret;\\n}")
-    >>> [line.kind for line in code.lines if line.kind]
+    >>> text = ".entry f() {\\n ld.global.f32 %f1, [%rd1];\\n fma.rn.f32 %f2, %f1, %f1, %f2;\\n ret;\\n}"
+    >>> [line.kind for line in read_ptx(text, "f").lines if line.kind]
     ['load', 'fma', 'branch']
     """
     files = dict(re.findall(r'\.file\s+(\d+)\s+"([^"]+)"', text))
     code, source = Code(), None
-    for raw in _entry(text, name):
+    for raw in _function(text, rf"\s*(?:\.visible\s+|\.weak\s+)*\.entry\s+{re.escape(name)}(?![\w$])"):
         line = raw.strip()
         if found := re.match(r"\.loc\s+(\d+)\s+(\d+)", line):
             if found[1] in files and int(found[2]):
@@ -118,16 +118,14 @@ def read_ptx(text: str, name: str | None = None) -> Code:
     return code
 
 
-def _entry(text: str, name: str | None) -> Iterator[str]:
-    """The lines of a kernel, from its `.entry` to the brace that closes it."""
-    inside, depth = False, 0
+def _function(text: str, start: str) -> Iterator[str]:
+    """The lines of a function, from the one that matches to the brace that closes it."""
+    inside = False
     for line in text.splitlines():
-        found = re.match(r"\s*(?:\.visible\s+|\.weak\s+)*\.entry\s+([\w$]+)", line)
-        inside = inside or (found is not None and name in (None, found[1]))
+        inside = inside or re.match(start, line) is not None
         if inside:
             yield line
-            depth += line.count("{") - line.count("}")
-            if depth <= 0 and "}" in line:
+            if line == "}":
                 return
 
 
@@ -158,9 +156,6 @@ def read_sass(text: str, name: str) -> Code:
 
 
 _IR = re.compile(r"\s+(?:%[\w.\"$-]+ = )?(?:(?:tail|musttail|notail) )?(?P<name>[a-z]+)\b(?P<operands>.*)")
-_METADATA = re.compile(
-    r",? !(dbg|tbaa|noalias|alias\.scope|prof|range|nonnull|noundef|invariant\.load|llvm\.loop) !\d+"
-)
 
 
 def read_ir(text: str, name: str) -> Code:
@@ -170,32 +165,14 @@ def read_ir(text: str, name: str) -> Code:
     >>> code.counts()
     {'load': 1, 'ret': 1}
     """
-    places, code, inside = _locations(text), Code(), False
-    for raw in text.splitlines():
-        inside = inside or (raw.startswith("define") and re.search(rf'@"?{re.escape(name)}"?\(', raw) is not None)
-        if not inside or "@llvm.dbg" in raw or "#dbg_" in raw:
+    code = Code()
+    for raw in _function(text, rf'define.*@"?{re.escape(name)}"?\('):
+        shown = re.sub(r",? ![\w.]+ !\d+", "", raw).rstrip()  # without metadata
+        if "@llvm.dbg" in raw or "#dbg_" in raw:
             continue
-        shown = _METADATA.sub("", raw).rstrip()
-        if found := re.match(r"(\"[^\"]+\"|[\w.$-]+):", raw):
-            code.label(found[1], shown)
-        elif (found := _IR.match(raw)) and not raw.startswith(("define", "}", ";")):
+        if found := _IR.match(raw):
             intrinsic = re.search(r"@(llvm\.[a-z.]+?)\.(?:v\d+)?(?:f\d+|p0|i\d+)", found["operands"])
-            place = re.search(r"!dbg !(\d+)", raw)
-            opcode = intrinsic[1] if intrinsic else found["name"]
-            code.instruction(opcode, shown, places.get(place[1]) if place else None)
+            code.instruction(intrinsic[1] if intrinsic else found["name"], shown, None)
         else:
-            code.lines.append(Line(shown))
-        if raw == "}":
-            break
+            code.lines.append(Line(shown, "label" if re.match(r"[\w.$\"-]+:", raw) else ""))
     return code
-
-
-def _locations(text: str) -> dict[str, SourceLine]:
-    """The source lines of metadata, by number."""
-    named = re.findall(r'^!(\d+) = !DIFile\(filename: "([^"]+)", directory: "([^"]*)"', text, re.MULTILINE)
-    files = {n: name if name.startswith("/") else f"{folder}/{name}" for n, name, folder in named}
-    scoped = r"^!(\d+) = (?:distinct )?!DI(?:Subprogram|LexicalBlock\w*)\(.*?\bfile: !(\d+)"
-    scopes = {n: files.get(file) for n, file in re.findall(scoped, text, re.MULTILINE)}
-    placed = r"^!(\d+) = (?:distinct )?!DILocation\(line: (\d+),.*?\bscope: !(\d+)"
-    found = ((n, int(line), scopes.get(scope)) for n, line, scope in re.findall(placed, text, re.MULTILINE))
-    return {n: source_line(file, line) for n, line, file in found if file and line}

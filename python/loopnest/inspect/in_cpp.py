@@ -12,7 +12,7 @@ from __future__ import annotations
 import functools
 import re
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,19 +39,21 @@ FEW = 20
 AROUND = 6
 """Lines shown around the hot loop's lines in another header."""
 
-Candidate = tuple[Function, Found, Loop]
-
 
 def show(request: Request) -> list[Listing]:
     k, level = request.implementation, level_of(request.isa)
-    off = kernel_lines()[k.operation.name, k.variant].scalar
+    scalar = kernel_lines()[k.operation.name, k.variant].scalar
     if request.aspect == "remarks":
-        return remarks_on(k.files[0], compiled_from(k, level, request.dtype), level, off)
-    name = request.options.get("cpu")
-    family = family_called(name) if name else this_family()
+        return remarks_on(k.files[0], compiled_from(k, level, request.dtype), level, scalar)
+    cpu = request.options.get("cpu")
+    family = family_called(cpu) if cpu else this_family()
     try:
         file = extension()
-        root = function_of(file, k, level, request.dtype)
+        name = compiled_from(k, level + "_scalar" * scalar, request.dtype)
+        root = next((function for function in file.functions if f" {name}(" in function.name), None)
+        if root is None:
+            fix = "Was it stripped? Install loopnest without install.strip, as its pyproject.toml says"
+            raise InspectError(f"{k.operation.name} {k.id}: {file.path} has no symbol {name}. {fix}")
         callers = file.reached_from(root, inside=f"loopnest::{level}")
         function, loop, notes = hottest(file, callers, level, family, request if request.measure else None)
     except InspectError as error:
@@ -61,7 +63,7 @@ def show(request: Request) -> list[Listing]:
         return [replace(source_listing(k), notes=(note,))]
     title = f"{short_name(function.name)} · {level} · {request.dtype}"
     if loop is not None and loop.scalar:
-        notes.append(f"Scalar: {OFF if off else 'the compiler made no vectors of it'}; --remarks has the reasons.")
+        notes.append(f"Scalar: {OFF if scalar else 'the compiler made no vectors of it'}; --remarks has the reasons.")
     way, caller = [short_name(function.name)], callers[function]
     while caller is not None:
         way, caller = [short_name(caller.name), *way], callers[caller]
@@ -80,10 +82,10 @@ def _source(own: str, loop: Loop | None) -> list[Listing]:
     listings = []
     for file, counts in became.items():
         text = source_lines(file)
-        first = next((n for n, line in enumerate(text, 1) if not line.startswith("//")), 1)  # behind the lesson
-        last = len(text)
-        if file != own:
-            first, last = max(1, min(counts) - AROUND), min(last, max(counts) + AROUND)
+        if file == own:  # behind the lesson
+            first, last = next((n for n, line in enumerate(text, 1) if not line.startswith("//")), 1), len(text)
+        else:
+            first, last = max(1, min(counts) - AROUND), min(len(text), max(counts) + AROUND)
         lines = []
         for n in range(first, last + 1):
             note = ", ".join(f"{times} {kind}" for kind, times in counts.get(n, Counter()).most_common())
@@ -93,9 +95,6 @@ def _source(own: str, loop: Loop | None) -> list[Listing]:
         note = "No source lines: they need addr2line (of binutils) and an extension built with line tables (-g1)."
         listings[-1] = replace(listings[-1], notes=(note,))
     return listings
-
-
-# --- which function a rung is
 
 
 def level_of(isa: str | None) -> str:
@@ -116,19 +115,6 @@ def compiled_from(k: Implementation, namespace: str, dtype: str) -> str:
     return f"loopnest::{namespace}::{k.operation.name}::{k.variant}<{element}>"
 
 
-def function_of(file: ObjectFile, k: Implementation, level: str, dtype: str) -> Function:
-    """The function that a rung is. Raises InspectError if the file has no symbol for it."""
-    scalar = "_scalar" if kernel_lines()[k.operation.name, k.variant].scalar else ""
-    name = compiled_from(k, level + scalar, dtype)
-    found = next((f for f in file.functions if f" {name}(" in f.name), None)
-    if found is None:
-        raise InspectError(
-            f"{k.operation.name} {k.id}: {file.path} has no symbol {name}. Was it stripped? Install loopnest without "
-            "install.strip, as its pyproject.toml says"
-        )
-    return found
-
-
 def hottest(
     file: ObjectFile, reached: Iterable[Function], level: str, family: Family | None, run: Request | None
 ) -> tuple[Function, Loop | None, list[str]]:
@@ -144,15 +130,16 @@ def hottest(
     ]
     if not loops:
         return next(iter(reached)), None, []
-    chosen, notes = max(loops, key=lambda one: heat(one[2])), []
+    (function, _, loop), notes = max(loops, key=lambda one: heat(one[2])), []
     if run is not None and file.path is not None:
         try:
             samples = samples_of(run.implementation, run.dtype, level, file.path)
-            chosen, note = _by_samples(file, loops, samples, chosen)
         except CannotSample as error:
-            note = f"Chosen by its possible speed: where the time goes could not be sampled ({error})."
-        notes.append(note)
-    return chosen[0], chosen[2], notes
+            notes = [f"Chosen by its possible speed: where the time goes could not be sampled ({error})."]
+        else:
+            sampled, note = _by_samples(file, loops, samples)
+            (function, _, loop), notes = sampled or (function, None, loop), [note]
+    return function, loop, notes
 
 
 @functools.lru_cache(maxsize=4096)
@@ -162,8 +149,8 @@ def _loops_of(file: ObjectFile, function: Function, bits: int, family: Family | 
 
 
 def _by_samples(
-    file: ObjectFile, loops: list[Candidate], samples: Samples, otherwise: Candidate
-) -> tuple[Candidate, str]:
+    file: ObjectFile, loops: Sequence[tuple[Function, Found, Loop]], samples: Samples
+) -> tuple[tuple[Function, Found, Loop] | None, str]:
     """The loop with the most samples, and a note on where else the time went.
 
     Compilers copy a loop, once for each way to reach it: loops of a function with the same instructions count as one.
@@ -171,7 +158,6 @@ def _by_samples(
     innermost: dict[int, int] = {}  # the smallest loop around each address
     for n in sorted(range(len(loops)), key=lambda n: -len(loops[n][1].body)):
         innermost |= {one.address: n for one in loops[n][1].body}
-    total = samples.inside.total() + samples.elsewhere.total()
     counts: Counter[int] = Counter()
     places: Counter[str] = Counter(samples.elsewhere)
     for address, times in samples.inside.items():
@@ -181,18 +167,19 @@ def _by_samples(
             function = file.function_at(address)
             places[short_name(function.name) if function else "the extension"] += times
     if counts.total() < FEW:
-        return otherwise, f"Chosen by its possible speed: only {counts.total()} samples fell into a loop."
-    copies: dict[tuple[str, ...], list[int]] = {}
-    for n in counts:
-        function, found, _ = loops[n]
-        copies.setdefault((function.name, *sorted(one.mnemonic for one in found.path)), []).append(n)
-    same, *others = sorted(copies.values(), key=lambda some: -sum(counts[n] for n in some))
-    for some in others:
-        places[f"a loop of {short_name(loops[some[0]][0].name)}"] += sum(counts[n] for n in some)
-    shares = {f"{len(same)} copies of this loop" if len(same) > 1 else "this loop": sum(counts[n] for n in same)}
-    shares |= {name: times for name, times in places.most_common(3) if times > total / 20}
-    words = ", ".join(f"{100 * times / total:.0f} % in {name}" for name, times in shares.items())
-    return loops[max(same, key=lambda n: counts[n])], f"Time: {words}."
+        return None, f"Chosen by its possible speed: only {counts.total()} samples fell into a loop."
+    shapes = {n: (loops[n][0].name, *sorted(one.mnemonic for one in loops[n][1].path)) for n in counts}
+    by_shape: Counter[tuple[str, ...]] = Counter()
+    for n, times in counts.items():
+        by_shape[shapes[n]] += times
+    (shape, most), *others = by_shape.most_common()
+    for other, times in others:
+        places[f"a loop of {short_name(other[0])}"] += times
+    copies, total = [n for n in counts if shapes[n] == shape], samples.inside.total() + samples.elsewhere.total()
+    shares = [(f"{len(copies)} copies of this loop" if len(copies) > 1 else "this loop", most)]
+    shares += [(name, times) for name, times in places.most_common(3) if times > total / 20]
+    words = ", ".join(f"{100 * times / total:.0f} % in {name}" for name, times in shares)
+    return loops[max(copies, key=counts.__getitem__)], f"Time: {words}."
 
 
 def short_name(name: str) -> str:

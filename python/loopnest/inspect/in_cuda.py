@@ -1,6 +1,6 @@
 """numba.cuda's rungs, without a GPU: SASS, PTX, registers, and how many warps a GPU holds of each kernel.
 
-    gpu       the GPU of the code and of the occupancy, "H100", or a compute capability, "9.0"; by default H100
+    gpu       the compute capability of the code and of the occupancy; by default "9.0", H100's
     workload  whose shapes decide grids; the operation's largest by default
 
 The rung's host function is run with host memory in place of the device's, and with launches that are noted: so grids,
@@ -16,7 +16,7 @@ import re
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 from unittest import mock
 
 import numpy as np
@@ -27,12 +27,12 @@ from ..operation import Implementation, Workload
 from . import Request, run_once, workload_of
 from .cubin import assemble, disassemble, why_no_assembler, why_no_disassembler
 from .gpu_code import read_ptx, read_sass
-from .occupancy import Gpu, gpu_named, occupancy
+from .occupancy import LIMITS, occupancy
 from .records import InspectError, Listing
 
 SHOWS = ("hot", "sass", "ptx")
 
-DEFAULT_GPU = "H100"
+DEFAULT_GPU = "9.0"
 
 _one_at_a_time = threading.Lock()
 
@@ -69,29 +69,31 @@ def shown(
     missing = missing or why_no_assembler() or (why_no_disassembler() if request.aspect == "sass" else None)
     if missing:
         raise InspectError(missing)
-    gpu, workload = gpu_of(request), workload_of(k, request.options.get("workload"))
+    cc, workload = capability_of(request), workload_of(k, request.options.get("workload"))
     largest: dict[Any, Launch] = {}  # each kernel once for its types and block, with its largest grid
     for launch in launches_of(k, workload, request.dtype):
         key = (launch.kernel, launch.block, launch.shared)
         largest[key] = max(largest.get(key, launch), launch, key=lambda one: math.prod(one.grid))
     if not largest:
         raise InspectError(f"{k.id} launches no kernel on {workload.name}")
-    return [_listing(request, launch, *compiled(launch, gpu.cc), gpu, workload) for launch in largest.values()]
+    return [_listing(request, launch, *compiled(launch, cc), cc, workload) for launch in largest.values()]
 
 
-def _listing(request: Request, launch: Launch, symbol: str, ptx: str, gpu: Gpu, workload: Workload) -> Listing:
+def _listing(
+    request: Request, launch: Launch, symbol: str, ptx: str, cc: tuple[int, int], workload: Workload
+) -> Listing:
     """A kernel's SASS or PTX; for "hot" the loop alone, in SASS, or in PTX without nvdisasm."""
-    assembled, hot, missing, notes = assemble(ptx, gpu.cc), request.aspect == "hot", why_no_disassembler(), []
+    (cubin, kernels), hot, missing, notes = assemble(ptx, cc), request.aspect == "hot", why_no_disassembler(), []
     if hot and missing:
         notes.append(f"This is PTX, which has no machine instructions: {missing}.")
-    language: Literal["ptx", "sass"] = "ptx" if request.aspect == "ptx" or missing else "sass"
-    code = read_ptx(ptx, symbol) if language == "ptx" else read_sass(disassemble(assembled.cubin), symbol)
+    language = "ptx" if request.aspect == "ptx" or missing else "sass"
+    code = read_ptx(ptx, symbol) if language == "ptx" else read_sass(disassemble(cubin), symbol)
     loop = [line for line in code.lines if line.hot]
     if hot and not loop:
         notes.append("No loop was found in it: each thread does its work once, or the compiler unrolled the loop.")
-    kernel = assembled.kernels[symbol]
+    kernel = kernels[symbol]
     kernel = replace(kernel, shared=kernel.shared + launch.shared)
-    held = occupancy(gpu, threads=math.prod(launch.block), registers=kernel.registers, shared=kernel.shared)
+    held = occupancy(cc, threads=math.prod(launch.block), registers=kernel.registers, shared=kernel.shared)
     facts = {
         "block": f"{sizes(launch.block)} threads",
         "grid": f"{sizes(launch.grid)} blocks on {workload.name}",
@@ -102,7 +104,7 @@ def _listing(request: Request, launch: Launch, symbol: str, ptx: str, gpu: Gpu, 
         "instructions": code.counts(),
     }
     lines = (replace(line, text=line.text.replace(symbol, launch.name)) for line in (hot and loop) or code.lines)
-    title = f"{launch.name}, {request.dtype}, {language.upper()} for compute capability {gpu.capability}"
+    title = f"{launch.name}, {request.dtype}, {language.upper()} for compute capability {cc[0]}.{cc[1]}"
     return Listing(title, language, tuple(lines), notes=(*notes, held.sentence), facts=facts)
 
 
@@ -115,18 +117,13 @@ def sizes(of: tuple[int, ...]) -> str:
     return re.sub(r"( × 1)+$", "", " × ".join(map(str, of)))
 
 
-def gpu_of(request: Request) -> Gpu:
-    """The GPU of the option `gpu`. Raises InspectError if the installed compiler writes no code for it."""
-    try:
-        gpu = gpu_named(request.options.get("gpu") or DEFAULT_GPU)
-    except ValueError as error:
-        raise InspectError(str(error)) from None
-    known = known_archs()
-    if f"sm_{gpu.cc[0]}{gpu.cc[1]}" not in known:
-        raise InspectError(
-            f"gpu is {gpu.name} ({gpu.capability}), expected one that the compiler knows: {', '.join(known)}"
-        )
-    return gpu
+def capability_of(request: Request) -> tuple[int, int]:
+    """The compute capability of the option `gpu`. Raises InspectError if the installed compiler does not know it."""
+    gpu = str(request.options.get("gpu") or DEFAULT_GPU)
+    known = {f"{cc[0]}.{cc[1]}": cc for cc in LIMITS if f"sm_{cc[0]}{cc[1]}" in known_archs()}
+    if gpu not in known:
+        raise InspectError(f"gpu is {gpu!r}, expected a compute capability that the compiler knows: {', '.join(known)}")
+    return known[gpu]
 
 
 # --- numba.cuda: launches and PTX

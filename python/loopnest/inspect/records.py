@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 SourceLine = tuple[str, int]
 """A file (below csrc/, or from the package's folder on, where it is the project's own) and a line in it, from 1."""
@@ -24,8 +24,6 @@ exponentials; logic is on the bits of floating-point numbers; scalar is on integ
 
 ARITHMETIC = ("fma", "multiply", "add", "divide")
 """The kinds that are flops."""
-
-Language = Literal["asm", "llvm", "ptx", "sass", "python", "cpp", "cuda", "text"]
 
 
 @dataclass(frozen=True)
@@ -148,7 +146,8 @@ class Line:
 class Listing:
     """Text in one language.
 
-    title  such as "matmul::multiply_tile<6, 4> · v4 · float32"
+    title     such as "matmul::multiply_tile<6, 4> · v4 · float32"
+    language  asm, llvm, ptx, sass, python, cpp, cuda or text
     loop   its hot loop, if it has one; the loop's lines are `hot`
     notes  sentences: warnings, and how to read it
     facts  further facts by name: registers, occupancy, the compiler
@@ -156,7 +155,7 @@ class Listing:
     """
 
     title: str
-    language: Language
+    language: str
     lines: tuple[Line, ...]
     loop: Loop | None = None
     notes: tuple[str, ...] = ()

@@ -13,7 +13,6 @@ import re
 import subprocess
 import tempfile
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,20 +98,14 @@ def remarks_on(header: str, function: str, level: str, off: bool) -> list[Listin
     if off:
         notes.append(f"With vectorization on: {OFF} ({' '.join(flags()['scalar'][here.kind])}).")
     # Of other headers only what keeps a loop of this one scalar, such as a call of the C library's exp.
-    shown = [remark for remark in remarks if remark.file == header or "not supported" in remark.text]
-    listings = []
-    for file in sorted({remark.file for remark in shown}, key=lambda name: (name != header, name)):
-        lines = []
-        for number in sorted({remark.line for remark in shown if remark.file == file}):
-            lines.append(Line(source_lines(file)[number - 1], source=(file, number)))
-            lines += [Line(f"// {words}", "comment", (file, number)) for words in explained(remarks, file, number)]
-        listings.append(Listing(f"the compiler's remarks on csrc/{file}: {function}", "cpp", tuple(lines)))
-    if not listings:
-        nothing = Line("nothing: there is no loop that it could vectorize, or all is written with vectors")
-        listings = [Listing(f"the compiler's remarks on csrc/{header}: {function}", "text", (nothing,))]
-    if others := sorted({remark.file for remark in remarks} - {remark.file for remark in shown}):
-        notes.append(f"It has remarks on other headers too: {', '.join(others)}.")
-    return [*listings[:-1], replace(listings[-1], notes=tuple(notes))]
+    places = {(r.file != header, r.file, r.line) for r in remarks if r.file == header or "not supported" in r.text}
+    lines = []
+    for _, file, number in sorted(places):
+        lines.append(Line(source_lines(file)[number - 1], source=(file, number)))
+        lines += [Line(f"// {words}", "comment", (file, number)) for words in explained(remarks, file, number)]
+    nothing = Line("nothing: there is no loop that it could vectorize, or all is written with vectors")
+    title = f"the compiler's remarks on csrc/{header}: {function}"
+    return [Listing(title, "cpp", tuple(lines) or (nothing,), notes=tuple(notes))]
 
 
 @functools.cache

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from ..backends.cpp import csrc
 from ..operation import Implementation
-from .records import Language, Line, Listing, SourceLine
+from .records import Line, Listing, SourceLine
 
 PACKAGE = Path(__file__).resolve().parents[1]
 
-LANGUAGES: dict[str, Language] = {"cpp": "cpp", "cuda_cpp": "cuda"}
+LANGUAGES = {"cpp": "cpp", "cuda_cpp": "cuda"}
 """Of the backends that are not written in Python."""
 
 

@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from .compare import Comparison
+from . import Comparison
 from .records import ARITHMETIC, KINDS, Listing, Loop, View
 from .source import source_lines
 

@@ -29,13 +29,18 @@ FLOAT = {
 """Kinds of floating-point instructions by their stem: `add` of vaddps."""
 
 _STEM = re.compile(r"v?(?P<stem>[a-z]+?2?)(?:132|213|231)?(?P<lanes>[ps])(?P<element>[sdh])$")
-_COMPARE = re.compile(r"v?p?cmp\w+$")
-_CONVERT = re.compile(r"v?cvt")
-_MOVE = re.compile(r"v?(mov(d|q|dq[au]\d*|ntdqa?|q2dq|dq2q)|lddqu|p?(gather|scatter)\w+|pmaskmov\w|pmov[sz]x\w+)$|kmov")
-_SHUFFLE = re.compile(r"v?(p(shuf|erm|unpck|insr|extr|ack|alignr|compress|expand)|p?broadcast|align|insert|extract|perm"
-                      r"|movddup|movs[hl]dup|mov(hl|lh)ps|shuf)")  # fmt: skip
+_BY_NAME = {
+    "prefetch": r"prefetch",
+    "other": r"(nop|endbr64|vzeroupper|vzeroall|[slm]fence|pause|ud2|hlt|int3)$",
+    "compare": r"v?pcmp|v?cmp\w*[ps][sd]$",
+    "convert": r"v?cvt",
+    "move": r"v?(mov(d|q|dq[au]\d*|ntdqa?|q2dq|dq2q)|lddqu|p?(gather|scatter)\w+|pmaskmov\w|pmov[sz]x\w+)$|kmov",
+    "shuffle": r"v?(p(shuf|erm|unpck|insr|extr|ack|alignr|compress|expand)|p?broadcast|align|insert|extract|perm"
+    r"|movddup|movs[hl]dup|mov(hl|lh)ps|shuf)",
+}
+"""Kinds of all other instructions, by the beginning of their names."""
+
 _LOGIC = re.compile(r"v?(p|kor|kand|kxor|knot|kxnor|ktest|kshift|kunpck|kadd)")
-_OTHER = ("nop", "endbr64", "vzeroupper", "vzeroall", "sfence", "lfence", "mfence", "pause", "ud2", "hlt", "int3")
 _STOPS = ("jmp", "ret", "ud2", "hlt", "int3")
 _NEVER_STORES = ("nop", "lea", "cmp", "test", "bt", "push", "call", "jmp")
 
@@ -129,19 +134,9 @@ def _instruction(one: Any, framed: bool) -> Instruction:
 
 def _kind(name: str, stem: str) -> str:
     """By the mnemonic alone; "scalar" for all that is not about vectors."""
-    if name.startswith("prefetch"):
-        return "prefetch"
-    if name in _OTHER:
-        return "other"
-    if _COMPARE.match(name) and name != "cmpxchg":
-        return "compare" if name[0] in "vp" or stem else "scalar"
-    if _CONVERT.match(name):
-        return "convert"
     if stem in FLOAT:
         return FLOAT[stem]
-    if _MOVE.match(name):
-        return "move"
-    return "shuffle" if _SHUFFLE.match(name) else "scalar"
+    return next((kind for kind, pattern in _BY_NAME.items() if re.match(pattern, name)), "scalar")
 
 
 def _in_frame(one: Any, memory: Any, framed: bool) -> bool:
