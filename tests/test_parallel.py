@@ -254,6 +254,14 @@ def run(*arguments):
 
 
 @needs_ranks
+def test_a_rank_that_is_asked_for_help_gives_it():
+    command = [sys.executable, "-m", "loopnest", "parallel", "cost", "--help"]
+    done = subprocess.run(command, env={**os.environ, "RANK": "0"}, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "--processor" in done.stdout
+
+
+@needs_ranks
 def test_without_torchrun_one_rank_trains_as_loopnest_train_does_bit_for_bit():
     result = run("train", "spirals", "--epochs", 2, "--json")
     assert result.exit_code == 0, result.output

@@ -31,6 +31,8 @@ class Ranked(click.Group):
         rank, code, text = os.environ["RANK"], 1, ""
         try:
             return super().invoke(ctx)
+        except click.exceptions.Exit:  # after --help
+            raise
         except click.Abort:  # Ctrl-C in a command that has nothing to finish
             code, text = 130, "stopped"
         except click.ClickException as error:
