@@ -17,7 +17,18 @@ PEERS = "peers"
 """Runs only by its name: it takes minutes, and compares libraries and not rungs."""
 
 
-@click.command("bench")
+class WithSweep(click.Command):
+    """`bench sweep` shares no option with the suites, so it is a command with a help of its own."""
+
+    def make_context(self, info_name: str | None, args: list[str], *rest: Any, **how: Any) -> click.Context:
+        if args[:1] != ["sweep"]:
+            return super().make_context(info_name, args, *rest, **how)
+        from .sweep import command as sweep
+
+        return sweep.make_context(f"{info_name} sweep", args[1:], *rest, **how)
+
+
+@click.command("bench", cls=WithSweep)
 @click.argument("suites", nargs=-1, type=click.Choice((*SUITES, PEERS)), metavar=f"[{'|'.join((*SUITES, PEERS))}]...")
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
 @output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
@@ -43,6 +54,8 @@ def command(
     what was measured until then.
 
     `loopnest bench peers` compares with NumPy, torch, JAX and the machine's limits, and says which bars are met.
+
+    `loopnest bench sweep` compares products of many shapes with them, and lists the slow ones: see its own --help.
     """
     if suites == (PEERS,):
         if report_file:

@@ -1,0 +1,261 @@
+"""Products of many shapes next to NumPy, torch and JAX, to find cliffs: `loopnest bench sweep`.
+
+Points are drawn here from a seed, and measured by benchmarks/bench_sweep.py in a process of its own. sweep_figures.py
+makes summaries and lists of dips of them. docs/performance.md explains the figures.
+
+>>> points = all_points(seed=0)
+>>> points == all_points(seed=0), sorted({point.layout for point in points})
+(True, ['NN', 'NT', 'TN', 'TT'])
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+
+from ..output.files import save_json
+from ..timing.environment import Environment
+from .peers import Item, child_environment
+from .records import Failure
+from .suites import run_reporting, suites_folder
+
+LAYOUTS = ("NN", "NT", "TN", "TT")
+Dtype = Literal["float32", "float64"]
+DTYPES: tuple[Dtype, ...] = ("float32", "float64")
+
+SHAPES = 200
+"""How many random shapes a full sweep has; each is measured in both dtypes."""
+
+LARGEST_SIZE = 8192
+FEWEST_FLOPS, MOST_FLOPS = 2 * 32**3, 10**10
+"""Of a random shape. Below, the cost of a call decides, which `bench peers` measures in its tiny products."""
+
+STEPS = (320, 384, 448, 640, 768, 896, 1280, 1536, 1792, 2560, 3072, 3584, 4608)
+POWERS = (256, 512, 1024, 2048, 4096)
+SQUARES = sorted({*STEPS, *(n + step for n in POWERS for step in (-16, -1, 0, 1, 16) if n + step >= POWERS[0])})
+"""The n of the n sweep: powers of two with their neighbours, and steps between them."""
+
+Group = Literal["random", "n", "strides"]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One product: (m, k) by (k, n).
+
+    layout    a letter for a and one for b: N is a row-major array, T the transposed view of one
+    a_stride  elements from one row to the next in the row-major array of a; more than its columns leave gaps
+    group     a random shape, a point of the n sweep, or a dip's shape with other strides
+    """
+
+    m: int
+    k: int
+    n: int
+    dtype: Dtype
+    layout: str
+    a_stride: int
+    b_stride: int
+    group: Group = "random"
+
+    @property
+    def flops(self) -> int:
+        return 2 * self.m * self.k * self.n
+
+    @property
+    def shape(self) -> str:
+        return f"{self.m} x {self.k} x {self.n}"
+
+    @property
+    def name(self) -> str:
+        return f"{self.group}, {self.dtype}, {self.layout}, {self.shape}, strides {self.a_stride}, {self.b_stride}"
+
+    @property
+    def stored(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Rows and columns of the row-major arrays of a and b."""
+        a, b = (self.m, self.k), (self.k, self.n)
+        return (a[::-1] if self.layout[0] == "T" else a), (b[::-1] if self.layout[1] == "T" else b)
+
+
+def without_gaps(m: int, k: int, n: int, dtype: Dtype, layout: str, group: Group = "random") -> Point:
+    """The product whose rows follow each other in memory."""
+    point = Point(m, k, n, dtype, layout, 0, 0, group)
+    (_, a_columns), (_, b_columns) = point.stored
+    return dataclasses.replace(point, a_stride=a_columns, b_stride=b_columns)
+
+
+def all_points(seed: int = 0, shapes: int = SHAPES) -> list[Point]:
+    """The random points and the n sweep, in a random order. The same seed gives the same list.
+
+    Products of more than MOST_FLOPS, whose calls take a good part of a second, come last: a short run has none of them.
+    """
+    coin = random.Random(seed)
+    points = [*_random_points(coin, shapes), *n_sweep()]
+    coin.shuffle(points)
+    return sorted(points, key=lambda point: point.flops > MOST_FLOPS)
+
+
+def _random_points(coin: random.Random, shapes: int) -> Iterator[Point]:
+    for number in range(shapes):
+        m, k, n = _random_shape(coin)
+        for dtype in DTYPES:
+            yield without_gaps(m, k, n, dtype, LAYOUTS[number % len(LAYOUTS)])
+
+
+def _random_shape(coin: random.Random) -> tuple[int, int, int]:
+    while True:
+        m, k, n = (_random_size(coin) for _ in range(3))
+        if FEWEST_FLOPS <= 2 * m * k * n <= MOST_FLOPS:
+            return m, k, n
+
+
+def _random_size(coin: random.Random) -> int:
+    """A power of two, one next to it, or an odd number; small and large ones equally often, by their logarithm."""
+    power = 1 << coin.randint(0, LARGEST_SIZE.bit_length() - 1)
+    odd = int(LARGEST_SIZE ** coin.random()) | 1
+    near = power + coin.choice((-16, -1, 1, 16))
+    kinds = [power, odd, *([near] if near > 0 else [])]
+    return coin.choice(kinds)
+
+
+def n_sweep() -> Iterator[Point]:
+    """Squares, whose rows are n, n + 16 and the next power of two elements apart."""
+    for n in SQUARES:
+        for stride in sorted({n, n + 16, 1 << (n - 1).bit_length()}):
+            for dtype in DTYPES:
+                yield Point(n, n, n, dtype, "NN", stride, stride, "n")
+
+
+def other_strides(point: Point) -> list[Point]:
+    """The same product with its rows as they lie, 64 bytes further apart, and 4,096 bytes further apart.
+
+    Where 64 bytes make it fast, the rows fall into few sets of a cache, or into few pages. Where 4,096 bytes make a
+    product fast or slow, sets have nothing to do with it, because the rows keep their places within a page. Where
+    nothing helps, the blocks are to blame, not the strides.
+    """
+    size = np.dtype(point.dtype).itemsize
+    return [
+        dataclasses.replace(
+            point, a_stride=point.a_stride + gap // size, b_stride=point.b_stride + gap // size, group="strides"
+        )
+        for gap in (0, 64, 4096)
+    ]
+
+
+def operands(point: Point) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Arrays of random numbers with the point's layout and strides; the gaps hold numbers too."""
+    rng = np.random.default_rng(0)
+    made = []
+    strides = point.a_stride, point.b_stride
+    for (rows, columns), stride, letter in zip(point.stored, strides, point.layout, strict=True):
+        whole = rng.random((rows, stride), point.dtype)
+        array = np.subtract(whole, 0.5, out=whole)[:, :columns]
+        made.append(array.T if letter == "T" else array)
+    return made[0], made[1]
+
+
+# --- a run
+
+
+@dataclass(frozen=True)
+class SweepResults:
+    """A run, or what it measured until Ctrl-C.
+
+    points   all that were asked for, in their order; items has those that were measured
+    closer   the worst dips' shapes with other strides, three to a dip
+    absent   a contender that is not installed, and why
+    """
+
+    environment: Environment | None
+    points: tuple[Point, ...]
+    items: tuple[Item, ...] = ()
+    closer: tuple[Point, ...] = ()
+    absent: tuple[Failure, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    op: str = "matmul"
+    threads: int = 1
+    seed: int = 0
+    interrupted: bool = False
+    datetime: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+
+    def item(self, point: Point) -> Item | None:
+        """What was measured of a point; None if nothing was."""
+        return next((item for item in self.items if item.name == point.name), None)
+
+
+def run_sweep(
+    points: Sequence[Point],
+    *,
+    seed: int = 0,
+    threads: int = 1,
+    dips: Callable[[SweepResults], Sequence[Point]] = lambda results: (),
+    on_event: Callable[[str, Any], None] = lambda kind, content: None,
+) -> SweepResults:
+    """Measure points in their order, then some of them with other strides.
+
+    dips      chooses the points that are worth a closer look
+    on_event  is called with ("start", the number of points), ("running", a point), and what becomes an item, absent or
+              failure
+    """
+    on_event("start", len(points))
+    results = _measured(SweepResults(None, tuple(points), threads=threads, seed=seed), points, on_event)
+    closer = [near for point in dips(results) for near in other_strides(point)] if not results.interrupted else []
+    if closer:
+        on_event("start", len(points) + len(closer))
+        results = _measured(dataclasses.replace(results, closer=tuple(closer)), closer, on_event)
+    return results
+
+
+def _measured(results: SweepResults, points: Sequence[Point], on_event: Callable[[str, Any], None]) -> SweepResults:
+    """The results with these points'. A point that ends the process is a failure; another process takes the rest."""
+    types = {"item": Item, "absent": Failure, "failure": Failure, "environment": Environment}
+    found: dict[str, list[Any]] = {kind: [] for kind in types}
+    left, at = list(points), ""
+
+    def take(kind: str, content: Any) -> None:
+        nonlocal at
+        if kind == "at":
+            at = content.partition(": ")[2]
+            on_event("running", at)
+            return
+        on_event(kind, content)
+        converted: Any = msgspec.convert(content, types[kind])
+        if converted not in found[kind]:
+            found[kind].append(converted)
+
+    status: int | None = 0
+    while left:
+        at = ""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "points.json")
+            save_json(msgspec.to_builtins(left), file)
+            command = [str(suites_folder() / "bench_sweep.py"), str(file)]
+            status, how_it_ended = run_reporting(command, _environment(results.threads), take)
+        if not status:
+            break
+        found["failure"].append(Failure(at or "sweep", how_it_ended))
+        names = [point.name for point in left]
+        left = left[names.index(at) + 1 :] if at in names else []
+    return dataclasses.replace(
+        results,
+        environment=(found["environment"] or [results.environment])[-1],
+        items=(*results.items, *found["item"]),
+        absent=tuple(dict.fromkeys((*results.absent, *found["absent"]))),
+        failures=(*results.failures, *found["failure"]),
+        interrupted=status is None,
+    )
+
+
+def _environment(threads: int) -> dict[str, str]:
+    """With the folder of bench_peers.py, from which bench_sweep.py takes the products."""
+    variables = child_environment(threads, os.environ)
+    path = [str(suites_folder()), *filter(None, [variables.get("PYTHONPATH")])]
+    return {**variables, "PYTHONPATH": os.pathsep.join(path)}

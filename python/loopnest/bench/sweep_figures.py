@@ -1,0 +1,247 @@
+"""What a sweep showed: its summary, its bars, and the dips with the worst first, as data and as rows of tables."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import RenderableType
+from rich.text import Text
+
+from ..output.text import three_digits
+from .peers import OURS, PEERS, Item
+from .sweep import DTYPES, Point, SweepResults
+from .tables import about, table_like
+
+NEIGHBOURS = 9
+"""How many points of the n sweep a point is compared with: those nearest in n, of the same dtype, of any stride."""
+
+LEAST_MEAN, LEAST_OF_PEER, LEAST_SHARE, WORST_OF_PEER, LEAST_OF_NEIGHBOURS = 1.05, 0.95, 0.95, 0.80, 0.93
+
+DIPS = 15
+"""How many dips are listed."""
+
+CLOSER = 5
+"""How many dips are measured with other strides too."""
+
+HOW = (
+    "Every figure is the best of some rounds in which all contenders are timed in turn, each pinned to as many "
+    "processors as it has threads."
+)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A point with its figures.
+
+    speed          GFLOP/s of loopnest
+    of_peer        speed as a multiple of the best peer's; None if there is none
+    of_neighbours  speed as a multiple of the median of NEIGHBOURS points of the n sweep; None for other points, and if
+                   there are fewer
+    """
+
+    point: Point
+    item: Item
+    of_peer: float | None
+    of_neighbours: float | None = None
+
+    @property
+    def speed(self) -> float:
+        return self.gflops(OURS)
+
+    def gflops(self, contender: str) -> float:
+        return self.item.amount / self.item.costs[contender] / 1e9
+
+    @property
+    def best_peer(self) -> float | None:
+        return None if self.of_peer is None else self.speed / self.of_peer
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """The ratios that are below what they should be, by what they compare with."""
+        each = (
+            ("best peer", self.of_peer, LEAST_OF_PEER),
+            ("neighbours", self.of_neighbours, LEAST_OF_NEIGHBOURS),
+        )
+        return {name: ratio for name, ratio, least in each if ratio is not None and ratio < least}
+
+
+def measured(results: SweepResults) -> list[Measured]:
+    """The points that have a time, in their order."""
+    items = {item.name: item for item in results.items if OURS in item.costs}
+    there = [(point, items[point.name]) for point in results.points if point.name in items]
+    speeds = {point: item.amount / item.costs[OURS] / 1e9 for point, item in there}
+    squares = [point for point in speeds if point.group == "n"]
+    found = []
+    for point, item in there:
+        median = median_of_neighbours(point, squares, speeds.__getitem__) if point.group == "n" else None
+        found.append(Measured(point, item, item.ratio("best peer"), speeds[point] / median if median else None))
+    return found
+
+
+def median_of_neighbours(point: Point, squares: Sequence[Point], speed: Callable[[Point], float]) -> float | None:
+    """The median speed of the NEIGHBOURS points that are nearest in n; None if there are fewer."""
+    others = [other for other in squares if other.dtype == point.dtype and other != point]
+    others.sort(key=lambda other: (abs(math.log(other.n / point.n)), other.n, other.a_stride))
+    return statistics.median(map(speed, others[:NEIGHBOURS])) if len(others) >= NEIGHBOURS else None
+
+
+def dips(found: Sequence[Measured]) -> list[Measured]:
+    """The points that are slower than the best peer or their neighbours, the worst first."""
+    return sorted((one for one in found if one.ratios), key=lambda one: min(one.ratios.values()))
+
+
+def worst_dips(results: SweepResults) -> list[Point]:
+    """The points that `run_sweep` measures with other strides."""
+    return [one.point for one in dips(measured(results))[:CLOSER]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """Ratios to the best peer, and the lowest ratio to the neighbours' median; None if nothing has a ratio."""
+
+    points: int
+    mean: float | None = None
+    share: float | None = None
+    worst: float | None = None
+    of_neighbours: float | None = None
+
+
+def summary(found: Sequence[Measured]) -> Summary:
+    ratios = [one.of_peer for one in found if one.of_peer is not None]
+    neighbours = [one.of_neighbours for one in found if one.of_neighbours is not None]
+    if not ratios:
+        return Summary(len(found), of_neighbours=min(neighbours, default=None))
+    mean = math.exp(math.fsum(map(math.log, ratios)) / len(ratios))
+    share = sum(ratio >= LEAST_OF_PEER for ratio in ratios) / len(ratios)
+    return Summary(len(found), mean, share, min(ratios), min(neighbours, default=None))
+
+
+GROUPS = {"random": "random shapes", "n": "n sweep"}
+
+
+def summaries(found: Sequence[Measured]) -> dict[tuple[str, str], Summary]:
+    """By group and dtype."""
+    return {
+        (group, dtype): summary(some)
+        for group in GROUPS
+        for dtype in DTYPES
+        if (some := [one for one in found if (one.point.group, one.point.dtype) == (group, dtype)])
+    }
+
+
+# --- rows of tables
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table; the first `words` columns hold words, the others numbers. Notes stand below it."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
+    notes: Sequence[str] = ()
+
+
+def sheets(results: SweepResults) -> Iterator[Sheet]:
+    """The summary, the bars, the worst dips, and their speeds with other strides."""
+    found = measured(results)
+    each = summaries(found)
+    headings = ["points", "dtype", "number", "mean", f"≥ {LEAST_OF_PEER}", "worst", "worst of neighbours"]
+    rows = [
+        [
+            GROUPS[group],
+            dtype,
+            str(s.points),
+            _ratio(s.mean),
+            "" if s.share is None else f"{100 * s.share:.0f} %",
+            _ratio(s.worst),
+            _ratio(s.of_neighbours),
+        ]
+        for (group, dtype), s in each.items()
+    ]
+    yield Sheet("loopnest as a multiple of the best peer", headings, rows, 2)
+    yield Sheet("The bars", ["bar", "dtype", "least", "figure", ""], [*_bars(each)], 2)
+    low = dips(found)
+    if low:
+        yield _dips(low, f"The {min(DIPS, len(low))} worst of {len(low)} dips, GFLOP/s")
+    closer = [*_closer(results)]
+    if closer:
+        headings = ["product", "as it is", "+ 64 B", "+ 4,096 B", "of peer", "+ 64 B", "+ 4,096 B"]
+        yield Sheet("The worst dips with longer rows of both operands, loopnest's GFLOP/s", headings, closer)
+
+
+def _bars(each: dict[tuple[str, str], Summary]) -> Iterator[list[str]]:
+    bars: tuple[tuple[str, str, float, Callable[[Summary], float | None]], ...] = (
+        ("random", "geometric mean", LEAST_MEAN, lambda s: s.mean),
+        ("random", f"share of points ≥ {LEAST_OF_PEER}", LEAST_SHARE, lambda s: s.share),
+        ("random", "worst", WORST_OF_PEER, lambda s: s.worst),
+        ("n", f"worst of the median of {NEIGHBOURS} neighbours", LEAST_OF_NEIGHBOURS, lambda s: s.of_neighbours),
+    )
+    for group, name, least, figure in bars:
+        for dtype in DTYPES:
+            value = figure(each.get((group, dtype), Summary(0)))
+            verdict = "not measured" if value is None else "met" if value >= least else "not met"
+            yield [f"{GROUPS[group]}: {name}", dtype, f"{least:.2f}", _ratio(value), verdict]
+
+
+def _dips(low: Sequence[Measured], title: str) -> Sheet:
+    """Of the worst; a note is the path that the kernel took."""
+    worst = low[:DIPS]
+    peers = [name for name in PEERS if any(name in one.item.costs for one in worst)]
+    rows, notes = [], []
+    for number, one in enumerate(worst, 1):
+        figures = [three_digits(one.gflops(name)) if name in one.item.costs else "" for name in (OURS, *peers)]
+        ratios = [_ratio(one.of_peer), _ratio(one.of_neighbours)]
+        rows.append([str(number), *_words(one.point), *figures, *ratios])
+        path = one.item.notes.get(OURS)
+        notes += [f"{number}: {path}"] if path else []
+    headings = ["", "dtype", "", "shape", "strides", OURS, *peers, "of peer", "of neighbours"]
+    return Sheet(title, headings, rows, 5, notes)
+
+
+def _words(point: Point) -> list[str]:
+    return [point.dtype, point.layout, point.shape, f"{point.a_stride}, {point.b_stride}"]
+
+
+def _closer(results: SweepResults) -> Iterator[list[str]]:
+    for start in range(0, len(results.closer), 3):
+        three = results.closer[start : start + 3]
+        items = [results.item(point) for point in three]
+        speeds = [three_digits(item.amount / item.costs[OURS] / 1e9) if item else "" for item in items]
+        ratios = [_ratio(item.ratio("best peer") if item else None) for item in items]
+        yield [" ".join(_words(three[0])), *speeds, *ratios]
+
+
+def _ratio(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.3f}" if ratio < 10 else three_digits(ratio)
+
+
+def remarks(results: SweepResults) -> Iterator[str]:
+    """What a reader should know besides the figures."""
+    yield f"seed {results.seed}, {results.threads} thread{'s' if results.threads > 1 else ''}, {results.op}"
+    yield from (f"not measured: {absent.name}: {absent.message}" for absent in results.absent)
+    for item in results.items:
+        yield from (f"{item.name}: {name}: {note}" for name, note in item.notes.items() if name != OURS)
+    yield from (f"failed: {failure.name}: {failure.message}" for failure in results.failures)
+    if results.interrupted:
+        yield "interrupted: the tables hold what was measured until then"
+
+
+def report(results: SweepResults, width: int) -> Iterator[RenderableType]:
+    """What `loopnest bench sweep` prints on a terminal of this width."""
+    if results.environment:
+        yield about(results.environment, HOW)
+    for sheet in sheets(results):
+        table = table_like(width)
+        for number, heading in enumerate(sheet.headings):
+            table.add_column(heading, justify="left" if number < sheet.words else "right")
+        for row in sheet.rows:
+            table.add_row(*map(Text, row))
+        yield Text(f"\n{sheet.title}", style="bold")
+        yield table
+        yield from (Text(note, style="dim") for note in sheet.notes)
+    yield from (Text(remark) for remark in remarks(results))

@@ -1,0 +1,61 @@
+"""`loopnest bench sweep`: products of many shapes next to NumPy, torch and JAX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import choice, failures, need, number, output_file
+from .progress import Progress, console, say, show
+
+
+@click.command("sweep")
+@choice("--op", ("matmul",), "matmul", help="The operation.")
+@number("--threads", default=1, help="The threads of each contender, and the processors that it is pinned to.")
+@number("--seed", default=0, least=0, help="Draws the shapes and their order.")
+@number("--count", help="Only the first points of the list; all take about half an hour, 30 about a minute.")
+@output_file("--json", "json_file", help="Write the results to this file.")
+@output_file("--report", "report_file", help="Write pictures and tables to this HTML file.")
+def command(
+    op: str, threads: int, seed: int, count: int | None, json_file: Path | None, report_file: Path | None
+) -> None:
+    """Find the cliffs of an operation: shapes and strides where it is slower than a peer, or than next to them.
+
+    200 random shapes in all layouts, and squares from 256 to 4608 near powers of two, are timed in turn with NumPy,
+    torch and JAX. The dips are listed with the path that the kernel took, the worst also with other strides.
+
+    Results and report go to a new folder in loopnest-results/, or where --json and --report say. After Ctrl-C they hold
+    what was measured until then.
+    """
+    import msgspec
+
+    from ..backends.threads import processors
+    from ..bench import sweep, sweep_figures
+    from ..bench.records import REPORT, RESULTS, new_folder
+    from ..output.files import save_json
+    from ..report import why_not_here
+    from ..timing import fairness
+
+    need(fairness.why_not_here())
+    if threads > processors():
+        raise click.BadParameter(f"{threads}, but this process may run on {processors()}", param_hint="--threads")
+    with failures(ValueError), Progress() as progress:
+        if json_file is None and report_file is None:
+            folder = new_folder()
+            json_file, report_file = folder / RESULTS, folder / REPORT
+        points, dips, on_event = sweep.all_points(seed)[:count], sweep_figures.worst_dips, progress.on_event
+        results = sweep.run_sweep(points, seed=seed, threads=threads, dips=dips, on_event=on_event)
+    show(sweep_figures.report(results, console().width))
+    if json_file is not None:
+        save_json(msgspec.to_builtins(results), json_file)
+        say(f"results: {json_file}")
+    if report_file is not None and why_not_here():
+        say(f"no report: {why_not_here()}")
+    elif report_file is not None:
+        from ..report.sweep import write
+
+        write(results, report_file)
+        say(f"report: {report_file}")
+    if results.interrupted or results.failures:
+        raise SystemExit(130 if results.interrupted else 1)
