@@ -137,9 +137,9 @@ def n_sweep() -> Iterator[Point]:
 def other_strides(point: Point) -> list[Point]:
     """The same product with its rows as they lie, 64 bytes further apart, and 4,096 bytes further apart.
 
-    Where 64 bytes make it fast, the rows fall into few sets of a cache, or into few pages. Where 4,096 bytes make a
-    product fast or slow, sets have nothing to do with it, because the rows keep their places within a page. Where
-    nothing helps, the blocks are to blame, not the strides.
+    64 bytes more move a row's columns to other sets of every cache. 4,096 bytes more leave them in their sets of L1 and
+    move them to other sets of L2 and of the TLB. So if only 64 bytes help, sets of L1 conflict. If 4,096 bytes help,
+    sets of L2 or pages do. If neither helps, the strides are innocent: look at the blocks.
     """
     size = np.dtype(point.dtype).itemsize
     return [

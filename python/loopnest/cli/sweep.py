@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import choice, failures, need, number, output_file
+from .options import choice, failures, number, output_file
 from .progress import Progress, console, say, show
 
 
@@ -35,9 +35,7 @@ def command(
     from ..bench.records import REPORT, RESULTS, new_folder
     from ..output.files import save_json
     from ..report import why_not_here
-    from ..timing import fairness
 
-    need(fairness.why_not_here())
     if threads > processors():
         raise click.BadParameter(f"{threads}, but this process may run on {processors()}", param_hint="--threads")
     with failures(ValueError), Progress() as progress:
