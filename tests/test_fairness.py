@@ -12,7 +12,6 @@ from loopnest.timing import fairness
 from loopnest.timing.environment import ThreadPool
 from loopnest.timing.fairness import (
     UnfairError,
-    check_budget,
     check_cores,
     equal_terms,
     read_back,
@@ -115,10 +114,12 @@ def test_a_library_with_more_threads_than_the_budget_is_found_out_when_it_is_rea
 
 
 def test_a_budget_beyond_the_processors_is_refused():
-    check_budget(processors())
+    with equal_terms(processors()):
+        pass
     for threads in (0, processors() + 1):
-        with pytest.raises(ValueError, match=f"threads is {threads}, expected 1 to {processors()}"):
-            check_budget(threads)
+        message = f"threads is {threads}, expected 1 to {processors()}"
+        with pytest.raises(ValueError, match=message), equal_terms(threads):
+            pass
 
 
 def test_whoever_keeps_more_processors_busy_than_it_has_threads_is_found_out():

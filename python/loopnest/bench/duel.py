@@ -41,7 +41,7 @@ from ..operation import Implementation, Operation, UnavailableError, Workload
 from ..output.text import duration, three_digits
 from ..timing.budget import fitting
 from ..timing.conditions import Conditions, Monitor
-from ..timing.fairness import Terms, check_budget, check_cores, equal_terms, read_back
+from ..timing.fairness import Terms, check_cores, equal_terms, read_back
 from ..timing.interval import Interval
 from ..timing.turns import (
     CERTAIN,
@@ -165,7 +165,6 @@ def duel(
     known = {each.name: each for each in operation.contract.workloads}
     if workload is not None and workload not in known:
         raise ValueError(f"{operation.name}: no workload is called {workload!r}. Known: {', '.join(known)}")
-    check_budget(threads)
     for name, value in (("seconds", seconds), ("precision", precision)):
         if value <= 0:
             raise ValueError(f"duel: {name} is {value}, expected more than 0")

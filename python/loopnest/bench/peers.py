@@ -217,7 +217,7 @@ def measure(work: Work, clock: Clock, quick: bool) -> Item:
 
     def settled(rounds: int) -> bool:
         enough = rounds >= least and time.perf_counter() - start >= seconds
-        return enough and all(turn.second_best <= 1.01 * turn.best for turn in everybody)
+        return enough and all(sorted(turn.samples)[1] <= 1.01 * turn.best for turn in everybody)
 
     run_rounds(everybody, seconds=patience, least=least, until=settled)
     costs = {form.contender: min(t.best for t in turns if t.name == form.contender) for form in work.forms}

@@ -176,16 +176,12 @@ class Session:
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         self.report("running", nodeid)
 
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        self._report_failure(report)
-
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
-        self._report_failure(report)
-
-    def _report_failure(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+    def pytest_runtest_logreport(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
             self.report("failure", Failure(report.nodeid, crash.message if crash else str(report.longrepr)))
+
+    pytest_collectreport = pytest_runtest_logreport
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:

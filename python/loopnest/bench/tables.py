@@ -210,16 +210,17 @@ def beyond(record: Record) -> str:
     )
 
 
-def about(environment: Environment, how: str = HOW) -> Text:
-    """The lines above all tables: what the figures were taken on, and how."""
+def taken_on(environment: Environment) -> str:
+    """The machine and the versions, in a line."""
     versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
     cores = f"{environment.cores} core{'s' if environment.cores > 1 else ''}"
-    return _with_warnings(
-        f"{environment.cpu}, {cores}, {environment.system}, ISA level {environment.isa} · {versions}\n"
-        f"threads: {', '.join(map(str, environment.pools))}\n"
-        f"{how}",
-        environment.warnings,
-    )
+    return f"{environment.cpu}, {cores}, {environment.system}, ISA level {environment.isa} · {versions}"
+
+
+def about(environment: Environment, how: str = HOW) -> Text:
+    """The lines above all tables: what the figures were taken on, and how."""
+    threads = ", ".join(map(str, environment.pools))
+    return _with_warnings(f"{taken_on(environment)}\nthreads: {threads}\n{how}", environment.warnings)
 
 
 def _with_warnings(text: str, warnings: Iterable[str]) -> Text:

@@ -23,7 +23,7 @@ import msgspec
 from .._version import __version__
 from ..bench import explain
 from ..bench.records import Record, Results
-from ..bench.tables import never_run
+from ..bench.tables import beyond, never_run, taken_on
 from ..inspect import provider_of
 from ..machine.records import MachineCard
 from ..machine.tables import Sheet, sheets
@@ -115,9 +115,7 @@ def _when(results: Results) -> str:
 def _about(results: Results) -> str:
     here, parts = results.environment, []
     if here:
-        versions = ", ".join(f"{name} {version}" for name, version in here.versions.items())
-        cores = f"{here.cores} core{'s' if here.cores > 1 else ''}"
-        parts = [f"{here.cpu}, {cores}, {here.system}, ISA level {here.isa}", versions]
+        parts = [taken_on(here)]
     parts += [_when(results), f"{len(results.records)} results"]
     return " · ".join(parts + ([results.conditions.sentence()] if results.conditions else []))
 
@@ -125,6 +123,7 @@ def _about(results: Results) -> str:
 def _warnings(results: Results) -> str:
     warnings = list(results.environment.warnings) if results.environment else []
     warnings += results.conditions.load.warnings() if results.conditions else ()
+    warnings += [beyond(record) for record in results.records if record.beyond_limit]
     if results.interrupted:
         warnings.append("The run was interrupted. The page has what was measured until then.")
     paragraphs = [html.escape(warning) for warning in warnings]

@@ -114,7 +114,7 @@ def findings(records: Sequence[Record], line: int = LINE) -> list[Finding]:
     """
     found = [finding for pair in PAIRS for finding in _pair(pair, records, line)]
     found += _ladder([r for r in records if r.ladder and r.study == "matmul"])
-    return [*found, *_limits(records), *_impossible([r for r in records if r.beyond_limit])]
+    return [*found, *_limits(records)]
 
 
 def _pair(pair: Pair, records: Sequence[Record], line: int) -> Iterator[Finding]:
@@ -168,18 +168,6 @@ def _limits(records: Sequence[Record]) -> Iterator[Finding]:
                 "roofline",
                 (best,),
             )
-
-
-def _impossible(wrong: Sequence[Record]) -> Iterator[Finding]:
-    if wrong:
-        which = ", ".join(dict.fromkeys(f"{r.operation} {r.impl}" for r in wrong[:3]))
-        yield Finding(
-            f"{len(wrong)} result{'s' if len(wrong) > 1 else ''} cannot be true: a time that beats the machine's limit",
-            f"{which}{', …' if len(wrong) > 3 else ''}. The limit or the count of flops or bytes is wrong; these have "
-            "a question mark in place of their per cent. `loopnest machine --refresh` measures the limits again.",
-            "table",
-            tuple(wrong),
-        )
 
 
 def _shape(record: Record) -> str:

@@ -32,16 +32,13 @@ NOISE_WINDOW = 4e-3
 
 @dataclass(frozen=True)
 class Usage:
-    """Seconds since some beginning: that passed, that all processors were busy, that were stolen, and our own.
-
-    busy and stolen are None where the system does not say; Linux does.
-    """
+    """Seconds since some beginning: that passed, that our process had a processor, that all processors were busy, and
+    that the hypervisor gave to other machines."""
 
     passed: float
     own: float
-    busy: float | None = None
-    stolen: float | None = None
-    processors: int = 1
+    busy: float
+    stolen: float
 
 
 @dataclass(frozen=True)
@@ -74,24 +71,27 @@ class Load:
         return found
 
 
-def usage(stat: Path = STAT) -> Usage:
-    """Now. The first line of /proc/stat is `cpu user nice system idle iowait irq softirq steal …`, in ticks."""
-    passed, own, processors = time.perf_counter(), time.process_time(), os.cpu_count() or 1
+def usage(stat: Path = STAT) -> Usage | None:
+    """Now; None where the system does not say.
+
+    The first line of /proc/stat is `cpu user nice system idle iowait irq softirq steal …`, in ticks.
+    """
     try:
         fields = stat.read_text(encoding="ascii").partition("\n")[0].split()
         user, nice, system, _, _, irq, soft, steal = (int(x) / os.sysconf("SC_CLK_TCK") for x in fields[1:9])
     except (OSError, ValueError):
-        return Usage(passed, own, processors=processors)
-    return Usage(passed, own, user + nice + system + irq + soft, steal, processors)
+        return None
+    return Usage(time.perf_counter(), time.process_time(), user + nice + system + irq + soft, steal)
 
 
-def between(start: Usage, end: Usage) -> Load:
+def between(start: Usage | None, end: Usage | None) -> Load:
     """The load from one usage to a later one."""
-    if start.busy is None or end.busy is None or start.stolen is None or end.stolen is None:
-        return Load(None, None, end.processors)
+    processors = os.cpu_count() or 1
+    if start is None or end is None:
+        return Load(None, None, processors)
     busy, stolen = end.busy - start.busy, end.stolen - start.stolen
     others = (busy - (end.own - start.own)) / max(end.passed - start.passed, 1e-9)
-    return Load(max(0.0, others), stolen / max(busy + stolen, 1e-9), end.processors)
+    return Load(max(0.0, others), stolen / max(busy + stolen, 1e-9), processors)
 
 
 def quota(file: Path = QUOTA) -> float | None:

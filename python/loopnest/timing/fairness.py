@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from statistics import median
@@ -58,14 +58,6 @@ class Terms:
     warnings: tuple[str, ...] = ()
 
 
-def check_budget(threads: int) -> None:
-    """Raises ValueError for more threads than this process has processors, or for less than one."""
-    if not 1 <= threads <= processors():
-        raise ValueError(
-            f"threads is {threads}, expected 1 to {processors()}, the processors that this process may run on"
-        )
-
-
 @contextmanager
 def equal_terms(threads: int) -> Iterator[Terms]:
     """Inside, all libraries have this thread budget and full precision; afterwards what they had before.
@@ -80,10 +72,16 @@ def equal_terms(threads: int) -> Iterator[Terms]:
     ...     terms.threads, {pool.threads for pool in terms.pools}
     (1, {1})
     """
-    check_budget(threads)
-    missing = _fewer_bits(os.environ)
-    if missing:
-        raise UnfairError(missing)
+    if not 1 <= threads <= processors():
+        raise ValueError(
+            f"threads is {threads}, expected 1 to {processors()}, the processors that this process may run on"
+        )
+    for name, harmless in FEWER_BITS.items():
+        if os.environ.get(name, "") not in harmless:
+            raise UnfairError(
+                f"{name}={os.environ[name]} in the environment makes a library compute float32 with fewer bits, and "
+                f"so with less work than the others; without it: env -u {name} loopnest …"
+            )
     before, torch = num_threads(), sys.modules.get("torch")
     torch_before = torch.get_num_threads() if torch else 0
     with threadpool_limits(threads), _full_precision() as precision:
@@ -129,16 +127,6 @@ def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:
             f"starts threads of its own that no setting reaches, so its time cannot be compared. Give all of them as "
             f"many: --threads {round(busy)}"
         )
-
-
-def _fewer_bits(variables: Mapping[str, str]) -> str | None:
-    for name, harmless in FEWER_BITS.items():
-        if variables.get(name, "") not in harmless:
-            return (
-                f"{name}={variables[name]} in the environment makes a library compute float32 with fewer bits, and so "
-                f"with less work than the others; without it: env -u {name} loopnest …"
-            )
-    return None
 
 
 @contextmanager

@@ -11,7 +11,7 @@ for few samples: with 99 % asked of it and ten samples it holds the truth in 90 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,10 +43,6 @@ class Interval:
     def bounded(self) -> bool:
         """Whether there were enough samples for the confidence."""
         return self.low > 0 and math.isfinite(self.low) and math.isfinite(self.high)
-
-    def map(self, f: Callable[[float], float]) -> Interval:
-        """The interval of f(value), for an f that rises, such as math.exp."""
-        return Interval(f(self.estimate), f(self.low), f(self.high), self.confidence)
 
     def over(self, numerator: float) -> Interval:
         """The interval of numerator / value: `ratio.over(1)` is the inverse ratio.
@@ -95,7 +91,8 @@ def ratio(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> I
     2.0
     """
     better = [_checked(samples, "ratio").reshape(-1, 2).min(axis=1) for samples in (a, b)]
-    return median_interval(np.log(better[1] / better[0]).tolist(), confidence).map(math.exp)
+    logarithm = median_interval(np.log(better[1] / better[0]).tolist(), confidence)
+    return Interval(math.exp(logarithm.estimate), math.exp(logarithm.low), math.exp(logarithm.high), confidence)
 
 
 def ratio_of_runs(a: Sequence[float], b: Sequence[float], confidence: float = 0.95) -> Interval:

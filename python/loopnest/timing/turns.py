@@ -143,10 +143,6 @@ class Turn:
     def best(self) -> float:
         return min(self.samples, default=math.inf)
 
-    @property
-    def second_best(self) -> float:
-        return sorted(self.samples)[1] if len(self.readings) > 1 else math.inf
-
     def timing(self, first_call: float = math.nan) -> Timing:
         """The record of its samples."""
         return Timing(self.name, tuple(self.samples), self.calls, first_call, self.clock)
