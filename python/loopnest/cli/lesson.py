@@ -20,9 +20,11 @@ def command(number: int | None, answers: bool) -> None:
     loopnest lesson 4 --answers   with the answers to its questions
     loopnest exercise 4           the file to fill in
     """
+    from rich.markdown import Markdown
+
     from ..learn import lesson as lesson_of
     from ..learn import lessons
-    from ..learn.lessons import in_terminal
+    from ..learn.lessons import terminal_text
 
     out = console()
     if number is None:
@@ -33,5 +35,6 @@ def command(number: int | None, answers: bool) -> None:
     with usage_errors(ValueError):
         found = lesson_of(number)
     with out.capture() as captured:
-        out.print(in_terminal(found, answers), width=min(out.width, 100))
+        text = Markdown(terminal_text(found, answers), code_theme="ansi_dark", hyperlinks=False)
+        out.print(text, width=min(out.width, 100))
     click.echo_via_pager(captured.get())

@@ -10,10 +10,6 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
 
 
 def folder() -> Path:
@@ -90,13 +86,6 @@ def lesson(number: int) -> Lesson:
     if number not in found:
         raise ValueError(f"lesson: there is no lesson {number}; expected a number from {min(found)} to {max(found)}")
     return found[number]
-
-
-def in_terminal(one: Lesson, answers: bool = False) -> RenderableType:
-    """The lesson for rich to print: pictures in words with their files; answers hidden unless `answers` is set."""
-    from rich.markdown import Markdown
-
-    return Markdown(terminal_text(one, answers), code_theme="ansi_dark", hyperlinks=False)
 
 
 def terminal_text(one: Lesson, answers: bool = False) -> str:
