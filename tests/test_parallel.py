@@ -458,7 +458,7 @@ def test_wrong_environments_and_backends_are_refused(monkeypatch):
     refused(ValueError, lambda: enter(backend="mpi"), "backend is 'mpi'", "gloo", "nccl")
     refused(ValueError, lambda: enter(timeout=0), "timeout is 0")
     monkeypatch.setenv("RANK", "0")
-    refused(ValueError, enter, "RANK=0", "WORLD_SIZE", "torchrun --nproc-per-node 2")
+    refused(ValueError, enter, "RANK='0'", "WORLD_SIZE", "torchrun --nproc-per-node 2")
     for name, value in (("WORLD_SIZE", "2"), ("LOCAL_RANK", "0"), ("LOCAL_WORLD_SIZE", "2")):
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("MASTER_ADDR", raising=False)

@@ -16,6 +16,7 @@ import itertools
 import json
 import os
 import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,6 +35,9 @@ TIMEOUT = 20.0
 
 START = 300.0
 """Seconds in which all ranks must have started, kernels compiled and checkpoints written."""
+
+NOTICE = 2.0
+"""Seconds in which torchrun notices a rank that has ended, before the others end: its table names the first."""
 
 BACKENDS = ("gloo", "nccl")
 
@@ -201,6 +205,7 @@ class Ranks:
         try:
             yield
         except RuntimeError as error:
+            time.sleep(NOTICE)
             reason = " ".join(str(error).split())
             raise RankLostError(
                 f"lost: a rank has ended, hangs or is late, and {what} needs all ranks ({reason}); torchrun's table "
@@ -247,7 +252,7 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
     if size == 1:
         store, places = dist.HashStore(), [place]
     else:
-        store = _store(host=rank == 0)
+        store = next(dist.rendezvous("env://", timeout=datetime.timedelta(seconds=START)))[0]
         places = _arrive(store, place, size)
     allowed = datetime.timedelta(seconds=timeout)
     prefixed = dist.PrefixStore("torch", store)
@@ -265,17 +270,18 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
 
 
 def _from_environment() -> tuple[int, int, int, int]:
-    names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
-    given = {name: os.environ[name] for name in names if name in os.environ}
-    if not given:
+    """This rank and the number of ranks: of the job, and on this machine."""
+    numbers = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+    if not any(name in os.environ for name in numbers):
         return 0, 1, 0, 1
-    if len(given) < len(names) or not all(value.isdecimal() for value in given.values()):
-        found = ", ".join(f"{name}={value}" for name, value in given.items())
+    given = {name: os.environ.get(name, "") for name in (*numbers, "MASTER_ADDR", "MASTER_PORT")}
+    if not given["MASTER_ADDR"] or not all(given[name].isdecimal() for name in (*numbers, "MASTER_PORT")):
+        found = ", ".join(f"{name}={value!r}" for name, value in given.items())
         raise ValueError(
-            f"the environment has {found}, expected numbers for all of {', '.join(names)}, as torchrun sets them: "
+            f"the environment has {found}, expected a machine's name and numbers, as torchrun sets them: "
             f"torchrun --nproc-per-node 2 FILE"
         )
-    rank, size, local_rank, local_size = (int(given[name]) for name in names)
+    rank, size, local_rank, local_size = (int(given[name]) for name in numbers)
     return rank, size, local_rank, local_size
 
 
@@ -319,22 +325,6 @@ def _share_of_processors(local_size: int) -> Iterator[int]:
             setter(threads)
             stack.callback(setter, was)
         yield threads
-
-
-def _store(host: bool = False) -> Any:
-    """A connection to the store that torchrun keeps; if it keeps none, the process with `host` keeps it."""
-    import torch.distributed as dist
-
-    kept = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    address, port = os.environ.get("MASTER_ADDR", ""), os.environ.get("MASTER_PORT", "")
-    if not address or not port.isdecimal():
-        raise ValueError(
-            f"the environment has MASTER_ADDR={address!r} and MASTER_PORT={port!r}, expected a machine's name and a "
-            f"port, as torchrun sets them: torchrun --nproc-per-node 2 FILE"
-        )
-    allowed = datetime.timedelta(seconds=START)
-    store = dist.TCPStore(address, int(port), None, host and not kept, allowed, wait_for_workers=False)
-    return dist.PrefixStore(f"loopnest/{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
 
 
 def _arrive(store: Any, place: Place, size: int) -> list[Place]:
