@@ -200,10 +200,7 @@ class Operation:
         if id in rungs:
             return rungs[id]
         if id == backend and rungs:
-            for k in reversed(rungs.values()):
-                if not k.study and k.available():
-                    return k
-            return [k for k in rungs.values() if not k.study][-1]
+            return self._fastest(backend) or [k for k in rungs.values() if not k.study][-1]
         known = [k.id for k in self.ladder()]
         near = difflib.get_close_matches(id, known, n=1)
         hint = f"; did you mean {near[0]!r}?" if near else "."
@@ -221,11 +218,14 @@ class Operation:
 
     def fastest(self) -> Implementation:
         """The implementation that a call without `impl` uses."""
-        for backend in fastest_first():
-            for k in reversed(self._rungs(backend).values()):
-                if not k.study and k.available():
-                    return k
+        found = next(filter(None, map(self._fastest, fastest_first())), None)
+        if found is not None:
+            return found
         raise UnavailableError(f"{self.name}: no implementation can run here; `loopnest list {self.name}` says why")
+
+    def _fastest(self, backend: str) -> Implementation | None:
+        """The backend's fastest that runs here."""
+        return next((k for k in reversed(self._rungs(backend).values()) if not k.study and k.available()), None)
 
     def register(self, id: str) -> Callable[[Kernel], Kernel]:
         """A decorator that adds a rung of one's own, under an id such as `mine.tiled`.

@@ -1,10 +1,8 @@
-"""The .cu files compiled for NVIDIA GPUs, by NVRTC or nvcc without a GPU; and launched by a fake driver."""
+"""The .cu files compiled for NVIDIA GPUs, by NVRTC without a GPU; and launched by a fake driver."""
 
 import ctypes
 import functools
 import re
-import shutil
-import subprocess
 import sys
 import types
 
@@ -135,41 +133,6 @@ def test_without_nvrtc_the_reason_has_the_fix(monkeypatch):
     assert why_no_nvrtc() == "cuda-bindings is not installed: pip install 'loopnest[cuda]'"
     with pytest.raises(BuildError, match=r"mine\.cu cannot be compiled: cuda-bindings is not installed"):
         compile_cu("", "mine.cu")
-
-
-@pytest.mark.skipif(shutil.which("nvcc") is None, reason="nvcc is not here")
-@pytest.mark.parametrize("arch", ["sm_80", "sm_90"])
-def test_nvcc_compiles_them_too(arch, tmp_path):
-    """In one file, as if all were one program's; warnings are errors."""
-    texts = []
-    for file in FILES:
-        names = [k.name for k in kernels_of(file.read_text(encoding="utf-8"))]
-        explicit = "".join(
-            f"auto* const {name}_{kind} = &{name}<{kind}>;\n" for name in names for kind in ("float", "double")
-        )
-        texts.append(f'namespace {file.parts[-3]}_{file.stem} {{\n#include "{file}"\n{explicit}}}\n')
-    headers = "".join(f'#include "{csrc() / name}"\n' for name in ("cuda/view.hpp", "gelu/cuda/formulas.hpp"))
-    everything = tmp_path / "everything.cu"
-    everything.write_text(headers + "".join(texts))
-    cubin = tmp_path / "everything.cubin"
-    command = [
-        "nvcc",
-        "-std=c++17",
-        f"-I{csrc()}",
-        "--cubin",
-        f"-arch={arch}",
-        "--Werror",
-        "all-warnings",
-        "-diag-suppress",
-        "177",
-        "-Xptxas",
-        "-v",
-    ]
-    ran = subprocess.run([*command, "-o", cubin, everything], capture_output=True, text=True, check=False)
-    assert ran.returncode == 0, ran.stderr
-    assert cubin.read_bytes().startswith(b"\x7fELF")
-    assert ran.stderr.count("Used ") >= 2 * len(FILES)
-    assert set(re.findall(r"(\d+) bytes spill stores", ran.stderr)) == {"0"}
 
 
 # --- a fake driver: its memory is the host's, and its launches are simulated

@@ -45,12 +45,7 @@ class MatrixParameter(ctypes.Structure):
 
 @dataclass(frozen=True)
 class DeviceArray:
-    """An array on the device, of one or two axes.
-
-    memory   the object that owns the memory
-    pointer  the first element's address
-    strides  in elements
-    """
+    """An array of one or two axes on the device: the owner of its memory, its address, its strides in elements."""
 
     memory: Any
     pointer: int

@@ -72,13 +72,12 @@ class Simulated:
         """The kernel of this name; raises CudaSourceError, with the names that exist, where there is none."""
         return kernel_named(self.kernels, name, self.file.name)
 
-    def launch(self, name: str, *arguments: Any, sizes: LaunchSizes | None = None, strict: bool = False) -> None:
+    def launch(self, name: str, *arguments: Any, sizes: LaunchSizes | None = None) -> None:
         """Run a kernel, and wait for it.
 
         name       of the kernel; for a template a name expression, `tiled<float>`
         arguments  in the kernel's order: arrays in C order for pointers, numbers for the others
         sizes      instead of those in the comment above the kernel
-        strict     refuse a barrier that some threads of the block have returned before
 
         Raises CudaSourceError for arguments that do not fit the parameters, or where no sizes are known;
         CudaLaunchError where threads wait for ever.
@@ -103,11 +102,9 @@ class Simulated:
         sizes = sizes or kernel.sizes(self.file.name)
         integers = {p.name: int(x) for p, x in zip(kernel.parameters, arguments, strict=True) if p.integer}
         grid, block, shared = sizes.of({**self.constants, **integers})
-        self.run(name, grid, block, values, shared, strict)
+        self.run(name, grid, block, values, shared)
 
-    def run(
-        self, name: str, grid: Sizes, block: Sizes, values: Sequence[Any], shared: int = 0, strict: bool = False
-    ) -> None:
+    def run(self, name: str, grid: Sizes, block: Sizes, values: Sequence[Any], shared: int = 0) -> None:
         """Run a kernel for these sizes with C values. Raises CudaLaunchError, with the reason and the line."""
         if math.prod(grid) == 0:
             raise CudaLaunchError(f"{name}: a grid of {grid} blocks; no GPU accepts a launch without blocks")
@@ -115,7 +112,7 @@ class Simulated:
         why = ctypes.create_string_buffer(600)
         sizes = (ctypes.c_uint * 6)(*grid, *block)
         failed = _loaded(self.library).loopnest_launch(
-            name.encode(), sizes, ctypes.c_size_t(shared), addresses, int(strict), why, ctypes.c_size_t(600)
+            name.encode(), sizes, ctypes.c_size_t(shared), addresses, 0, why, ctypes.c_size_t(600)
         )
         if failed:
             raise CudaLaunchError(f"{name}: {why.value.decode()}")
