@@ -98,7 +98,7 @@ def test_an_error_of_nvrtc_is_shortened_and_has_the_line():
     message = str(error.value)
     assert message.startswith("mine.cu does not compile:\nmine.cu(2): error: identifier")
     assert "x[0] = y;" in message
-    assert "more errors" in message
+    assert message.endswith("… and 7 more")
     assert len(message.splitlines()) < 14
     assert len(error.value.log.splitlines()) > 20
 

@@ -199,7 +199,7 @@ def shortened(messages: str, file: Path) -> str:
 
     def starting(what: str) -> list[str]:
         """The messages of this kind, each with its lines of source."""
-        pattern = rf"^(?!note: )\S.*?(?:{what}).*\n(?:\s*\d*\s*\|.*\n)*"
+        pattern = rf"^(?!note: )\S.*?(?:{what}).*\n(?:[ \t].*\n)*"
         return re.findall(pattern, f"{messages}\n", re.MULTILINE)
 
     chosen = starting("error: |undefined reference|undefined symbol") or starting("warning: ")

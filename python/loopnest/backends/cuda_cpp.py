@@ -6,13 +6,12 @@ kernels, on a GPU or, with LOOPNEST_CUDA_CPP=simulated, on the CPU (cuda_on_cpu.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from .compiler import SHOWN, Build, BuildError, NoCompilerError
+from .compiler import Build, BuildError, NoCompilerError, shortened
 from .cpp import csrc
 from .cuda_source import STUBS, name_expressions
 
@@ -110,7 +109,7 @@ def compile_cu(
         (result,) = nvrtc.nvrtcCompileProgram(program, len(given), [option.encode() for option in given])
         log = _buffer(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program).rstrip(b"\0").decode()
         if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
-            build = Build("cuda", "NVRTC", shortened(log) or result.name)
+            build = Build("cuda", "NVRTC", shortened(log, Path(name)) or result.name)
             raise BuildError(f"{name} does not compile:\n{build.messages}", build, log)
         form = kind.upper()
         code = _buffer(getattr(nvrtc, f"nvrtcGet{form}Size"), getattr(nvrtc, f"nvrtcGet{form}"), program)
@@ -125,16 +124,6 @@ def known_archs() -> list[str]:
     from cuda.bindings import nvrtc
 
     return [f"sm_{number}" for number in sorted(_checked(nvrtc.nvrtcGetSupportedArchs())[0])]
-
-
-def shortened(log: str) -> str:
-    """The first errors of NVRTC's log, each with its line of the source and the mark under it."""
-    parts = re.split(r"\n(?=\S+\(\d+\): |\d+ errors? detected)", log.strip())
-    errors = [part for part in parts if re.match(r"\S+\(\d+\): (catastrophic )?error", part)]
-    shown = ["\n".join(line for line in part.splitlines() if line.strip()) for part in errors[:SHOWN]]
-    if len(errors) > SHOWN:
-        shown.append(f"and {len(errors) - SHOWN} more errors")
-    return "\n".join(shown)
 
 
 def _checked(answer: Any) -> tuple[Any, ...]:
