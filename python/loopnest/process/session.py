@@ -192,7 +192,7 @@ class Session:
         self.folder = Path(tempfile.mkdtemp(prefix="loopnest-check-"))
         self._socket, connection = _socket_pair()
         self._control, control = _socket_pair()
-        self._control.settimeout(10)
+        self._control.settimeout(30)
         self._output, output = os.pipe()
         os.set_blocking(self._output, False)
         self._crash = Slot(CRASH_SIZE, sealed=False)

@@ -61,6 +61,8 @@ def _be_the_child(control: socket.socket, request: dict[str, Any]) -> None:
     try:
         os.setsid()
         prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: the child does not outlive the process that forked it
+        from .answers import Child  # imports NumPy, before any request's time runs
+
         control.send(str(os.getpid()).encode())
         control.close()
         for name, most in request["limits"].items():
@@ -70,8 +72,6 @@ def _be_the_child(control: socket.socket, request: dict[str, Any]) -> None:
             resource.setrlimit(number, (value, value))
         os.chdir(request["folder"])
         sys.argv = [request["file"]]
-        from .answers import Child  # imports NumPy
-
         fill_memory(True)
         connection = socket.socket(fileno=os.dup(request["connection"]))
         os.close(request["connection"])
