@@ -23,7 +23,7 @@ import numpy as np
 from .. import _core
 from ..operation import Implementation, Workload
 from .elf import diagnose
-from .records import KINDS, Bound, InspectError, Instruction, Line, Listing, Loop, View
+from .records import KINDS, InspectError, Listing, View
 from .source import source_listing
 
 COMMON = ("source", "counters", "accuracy")
@@ -154,13 +154,9 @@ def _counts(view: View) -> dict[str, float | str]:
 
 
 __all__ = [
-    "Bound",
     "Comparison",
     "InspectError",
-    "Instruction",
-    "Line",
     "Listing",
-    "Loop",
     "Request",
     "View",
     "compare",

@@ -46,9 +46,8 @@ def why_no_assembler() -> str | None:
 
 def why_no_disassembler() -> str | None:
     """Why SASS cannot be shown here, and the fix; None if it can."""
-    if nvdisasm() is not None:
-        return None
-    return "nvdisasm, which prints a GPU's machine code, is not installed: pip install nvidia-cuda-nvdisasm"
+    missing = "nvdisasm, which prints a GPU's machine code, is not installed: pip install nvidia-cuda-nvdisasm"
+    return missing if nvdisasm() is None else None
 
 
 @functools.lru_cache(maxsize=64)
@@ -95,13 +94,10 @@ def nvdisasm() -> str | None:
 @functools.lru_cache(maxsize=64)
 def disassemble(cubin: bytes) -> str:
     """The machine code in nvdisasm's text, with source lines. Raises InspectError."""
-    program = nvdisasm()
-    if program is None:
-        raise InspectError(why_no_disassembler() or "")
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
-        ran = subprocess.run([program, "-c", "-g", file.name], capture_output=True, text=True, timeout=60)
+        ran = subprocess.run([str(nvdisasm()), "-c", "-g", file.name], capture_output=True, text=True, timeout=60)
     if ran.returncode:
         raise InspectError(f"nvdisasm cannot read this: {(ran.stderr or ran.stdout).strip().splitlines()[-1:]}")
     return ran.stdout

@@ -41,7 +41,7 @@ def show(shown: View | Comparison, console: Console) -> None:
         return
     views = (shown.left, shown.right)
     if console.width >= WIDE:
-        table, half = _columns(None, None, gap=2), console.width // 2 - 2
+        table, half = Table.grid(padding=(0, 2), expand=True), console.width // 2 - 2
         table.add_row(*(_view(view, half) for view in views))
         console.print(table)
     else:
