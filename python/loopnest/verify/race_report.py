@@ -154,7 +154,7 @@ class Report:
 
     def findings(self, status: int, time_limit: float) -> list[Finding]:
         found = [*self._races(), *self._out_of_bounds()]
-        for problem in re.findall(r"^LOOPNEST problem \S+: (.*)$", self._log, re.MULTILINE):
+        for problem in re.findall(r"^LOOPNEST problem (?:\S+: )?(.*)$", self._log, re.MULTILINE):
             kind, _, rest = problem.partition(": ")
             line = re.search(r"in line (\d+)", rest)
             at, name = int(line[1]) if line else None, kind.partition(" ")[0]
