@@ -340,7 +340,7 @@ the lessons' claims of being faster: 1 of 2 hold
   not here: cpp.packed is 0.500 times as fast as numpy.rows on square-1000
 
 not run: pip install 'loopnest[torch]'
-  matmul torch.eager
+  matmul: torch.eager
 failed: bench_matmul.py::test_matmul[x]
 WrongResult: off by one
 

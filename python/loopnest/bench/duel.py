@@ -276,7 +276,7 @@ def report(duel: Duel) -> Iterator[RenderableType]:
     """What `loopnest duel` prints, one renderable after another: the answer, the times, the terms, the conditions."""
     threads = f"{duel.terms.threads} thread{'s' if duel.terms.threads > 1 else ''}"
     yield Text(f"{duel.operation}, {duel.workload}, {duel.dtype}, {threads}\n", style="bold")
-    yield Text(duel.sentence(), style="bold" if duel.outcome else "red")
+    yield Text(f"{duel.sentence()}\n", style="bold" if duel.outcome else "red")
     firsts = ", ".join(f"{timing.name} {duration(timing.first_call)}" for timing in duel.timings)
     rows = [
         ("threads", f"{duel.terms.threads} each, read back: {', '.join(map(str, duel.terms.pools))}"),
@@ -301,7 +301,7 @@ def report(duel: Duel) -> Iterator[RenderableType]:
 
 def _times_of(duel: Duel) -> Table:
     """Best and median of each side; the rate by the best, and how much of the machine's limit that is."""
-    table = Table(box=None, pad_edge=False, padding=(1, 2, 0, 0))
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     unit, amount = ("GFLOP/s", duel.flops) if duel.flops >= 2 * duel.bytes else ("GB/s", duel.bytes)
     table.add_column("", no_wrap=True)
     for heading in ("best", "median", unit, "of limit", "samples"):

@@ -101,7 +101,7 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
             yield ladder(study, records, width)
         yield from _claims(records)
     for reason, names in never_run(results).items():
-        yield Text.assemble(f"\nnot run: {reason}\n", ("  " + ", ".join(names), "dim"))
+        yield Text.assemble(f"\nnot run: {reason}\n", ("  " + "; ".join(names), "dim"))
     for record in results.records:
         if record.beyond_limit:
             yield Text(beyond(record), style="bold yellow")
@@ -247,7 +247,7 @@ def never_run(results: Results) -> dict[str, list[str]]:
     ran = {(r.study, r.impl, r.case) for r in results.records}
     rows = [row for row in results.not_run if (row.study, row.impl, row.case) not in ran]
     by_reason = groups(rows, lambda row: row.reason)
-    return {reason: list(dict.fromkeys(f"{r.study} {r.impl}" for r in same)) for reason, same in by_reason.items()}
+    return {reason: list(dict.fromkeys(f"{r.study}: {r.impl}" for r in same)) for reason, same in by_reason.items()}
 
 
 def groups(records: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

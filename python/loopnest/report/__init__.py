@@ -203,7 +203,7 @@ def _not_run(results: Results) -> str:
     reasons = never_run(results)
     if not reasons:
         return ""
-    rows = table((reason, ", ".join(names)) for reason, names in reasons.items())
+    rows = table((reason, "; ".join(names)) for reason, names in reasons.items())
     return f'<details><summary>What was not run, and why</summary><div class="card">{rows}</div></details>'
 
 
