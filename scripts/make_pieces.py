@@ -19,7 +19,6 @@ larger arguments count as `top`.
 from __future__ import annotations
 
 import struct
-import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -144,16 +143,15 @@ def shortest(x: Real) -> str:
     return next(text for digits in range(1, 10) if float32(mpf(text := f"{float(x):.{digits}g}")) == x)
 
 
-def block(numbers: list[Real]) -> str:
-    """Numbers as the initializer of an array: as many a line as fit."""
-    text = ", ".join(shortest(float32(x)) for x in numbers)
-    return "{\n" + textwrap.fill(text, 115, initial_indent="    ", subsequent_indent="    ") + "}"
+def rows(numbers: list[list[Real]]) -> str:
+    """Rows of numbers as the initializer of an array, a line each."""
+    return "{\n" + ",\n".join("    " + ", ".join(shortest(float32(x)) for x in row) for row in numbers) + "}"
 
 
 def written(name: str, pieces: Pieces) -> str:
     columns = [pieces.coefficients(k) for k in range(pieces.count)]
-    centres = block([c for c, _ in columns])
-    coefficients = block([p[power] for power in range(pieces.degree + 1) for _, p in columns])
+    centres = rows([[c for c, _ in columns]])
+    coefficients = rows([[p[power] for _, p in columns] for power in range(pieces.degree + 1)])
     head = f"template <>\ninline constexpr PiecesData<{pieces.count}, {pieces.degree}> {name}<{pieces.count}> = "
     return f"{head}{{{pieces.per_unit!r}, {pieces.top!r}, {centres}, {coefficients}}};\n"
 

@@ -7,7 +7,6 @@
 #include "bindings/arguments.hpp"
 #include "bindings/module.hpp"
 #include "dispatch/levels.hpp"
-#include "measure/accuracy.hpp"
 #include "measure/in_step.hpp"
 #include "measure/latency.hpp"
 #include "runtime/caches.hpp"
@@ -69,19 +68,6 @@ PYBIND11_MODULE(_core, module) {
         return reported;
     }, py::arg("folder") = "",
        "The data caches that the system reports: level, bytes, ways, bytes of a line, processors that share it.");
-
-    module.def("functions_with_exact_results", &functions_with_exact_results,
-               "The functions that errors_in_ulp knows.");
-    module.def("errors_in_ulp", [](const std::string& function, py::handle x, py::handle y) {
-        const auto from = From<Vector<const float>>::python(x), to = From<Vector<const float>>::python(y);
-        Errors errors;
-        {
-            py::gil_scoped_release without_gil;
-            errors = errors_in_ulp(function, from, to);
-        }
-        return py::make_tuple(errors.largest, errors.at, errors.above_half, errors.above_one, errors.above_two);
-    }, py::arg("function"), py::arg("x"), py::arg("y"),
-       "The largest error in ULP of y = function(x), where it is, and how many are above 0.5, 1 and 2 ULP.");
 
     active_isa();  // so that a wrong LOOPNEST_ISA fails at import
 }
