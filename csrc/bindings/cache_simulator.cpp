@@ -6,7 +6,7 @@
 
 #include "bindings/arguments.hpp"
 #include "bindings/module.hpp"
-#include "measure/traced_rungs.hpp"
+#include "measure/tracer.hpp"
 
 namespace py = pybind11;
 
@@ -29,9 +29,8 @@ Matrix<float> matrix(const py::array& x) {
 }
 
 const TracedRung& rung_of(const std::string& operation, const std::string& variant, const std::string& isa) {
-    const TracedRungs rungs = traced_rungs(isa);
-    for (index i = 0; i < rungs.count; ++i)
-        if (rungs.first[i].operation == operation && rungs.first[i].variant == variant) return rungs.first[i];
+    for (const TracedRung& rung : traced_rungs(isa))
+        if (rung.operation == operation && rung.variant == variant) return rung;
     throw std::invalid_argument("no traced rung is called " + operation + " " + variant);
 }
 
@@ -130,8 +129,7 @@ void define_cache_simulator(py::module_& module) {
         .def("read_all", &Simulator::read_all, py::arg("memory"));
     module.def("traced_rungs", [](const std::string& isa) {
         py::list names;
-        const TracedRungs rungs = traced_rungs(isa);
-        for (index i = 0; i < rungs.count; ++i) names.append(py::make_tuple(rungs.first[i].operation, rungs.first[i].variant));
+        for (const TracedRung& rung : traced_rungs(isa)) names.append(py::make_tuple(rung.operation, rung.variant));
         return names;
     }, py::arg("isa"), "The operations and variants that CacheSimulator.run knows.");
 }

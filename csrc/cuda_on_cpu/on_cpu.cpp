@@ -4,7 +4,7 @@
 // arrived, they go on. If no thread can go on, or threads of a block wait at different barriers, the launch ends with a
 // message that names the lines.
 //
-// Compiled with LOOPNEST_TSAN it reports to ThreadSanitizer what orders two accesses: each fiber is its own thread; a
+// With LOOPNEST_TSAN it reports to ThreadSanitizer what orders two accesses: each fiber is its own thread; a
 // barrier orders what comes before it and what comes after; blocks are not ordered. Each block then has a new thread of
 // the system, new stacks and new shared memory, so that no address is used twice.
 #include "on_cpu.hpp"
@@ -15,23 +15,29 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <ucontext.h>
 #include <unistd.h>
 
-#if defined(LOOPNEST_TSAN)
 #include <initializer_list>
-#include <sanitizer/tsan_interface.h>
-#endif
-#if defined(LOOPNEST_ASAN)
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/common_interface_defs.h>
-#endif
-#if !defined(__x86_64__) && !defined(__aarch64__)
-#include <ucontext.h>
-#endif
 
 #define EXPORTED extern "C" __attribute__((visibility("default")))
 
 extern "C" const loopnest::on_cpu::Kernel loopnest_kernels[];  // made for the .cu file by backends/cuda_on_cpu.py
+
+constexpr bool tsan = LOOPNEST_TSAN, asan = LOOPNEST_ASAN;
+extern "C" {  // of the sanitizers' interfaces, and called only with them
+void* __tsan_get_current_fiber();
+void* __tsan_create_fiber(unsigned flags);
+void __tsan_destroy_fiber(void* fiber);
+void __tsan_switch_to_fiber(void* fiber, unsigned flags);  // flags: 1, no synchronization
+void __tsan_set_fiber_name(void* fiber, const char* name);
+void __tsan_acquire(void* address);
+void __tsan_release(void* address);
+void __asan_poison_memory_region(const volatile void* address, size_t size);
+void __asan_unpoison_memory_region(const volatile void* address, size_t size);
+void __sanitizer_start_switch_fiber(void** fake_stack, const void* stack, size_t size);
+void __sanitizer_finish_switch_fiber(void* fake_stack, const void** old_stack, size_t* old_size);
+}
 
 namespace loopnest::on_cpu {
 
@@ -45,7 +51,57 @@ constexpr unsigned most_threads = 1024;
 constexpr size_t dynamic_bytes = 228 << 10;  // an H100's shared memory, the largest that a block can ask for
 constexpr unsigned char unwritten = 0xFF;    // as a float and as a double a NaN, as an integer -1
 
-#include "switch_stacks.hpp"
+// Switching between the stacks of fibers. On x86-64, what a called function must keep is pushed onto this stack, the
+// stack pointer is stored and another's loaded, and the other's registers are popped: 10 ns, where swapcontext's system
+// call takes 300.
+#if defined(__x86_64__)
+asm(R"(
+.text
+.p2align 4
+.type loopnest_switch, @function
+loopnest_switch:
+    pushq %rbp
+    pushq %rbx
+    pushq %r12
+    pushq %r13
+    pushq %r14
+    pushq %r15
+    movq %rsp, (%rdi)
+    movq %rsi, %rsp
+    popq %r15
+    popq %r14
+    popq %r13
+    popq %r12
+    popq %rbx
+    popq %rbp
+    ret
+.size loopnest_switch, .-loopnest_switch
+)");
+extern "C" void loopnest_switch(void** from, void* to);
+
+struct Context {
+    void* stack_pointer = nullptr;
+    void begin(char* stack, void (*entry)()) {
+        void** top = reinterpret_cast<void**>(stack + stack_bytes - 64);
+        *--top = nullptr;  // where `entry` would return to: it never does
+        *--top = reinterpret_cast<void*>(entry);
+        for (int i = 0; i < 6; ++i) *--top = nullptr;
+        stack_pointer = top;
+    }
+    void go_to(Context& other) { loopnest_switch(&stack_pointer, other.stack_pointer); }
+};
+#else
+struct Context {
+    ucontext_t saved;
+    void begin(char* stack, void (*entry)()) {
+        getcontext(&saved);
+        saved.uc_stack = {.ss_sp = stack, .ss_flags = 0, .ss_size = stack_bytes};
+        saved.uc_link = nullptr;
+        makecontext(&saved, entry, 0);
+    }
+    void go_to(Context& other) { swapcontext(&saved, &other.saved); }
+};
+#endif
 
 // --- the threads of the block that runs
 
@@ -78,61 +134,42 @@ char* dynamic_memory;
 size_t dynamic_used;
 char problem[600];
 bool strict;                 // whether a barrier is a problem if threads have returned before it
-#if defined(LOOPNEST_TSAN)
-constexpr bool new_thread_for_each_block = true;
-#else
-constexpr bool new_thread_for_each_block = false;
-#endif
-[[maybe_unused]] void* scheduler_tsan;
+void* scheduler_tsan;
 bool upwards_first = true;   // whether the threads of a block begin with the first one or the last
 unsigned polls;              // atomics since the running thread began to run
 thread_local volatile char in_shared_memory;  // so that this module has thread-local memory, where shared arrays lie
-
-#if defined(LOOPNEST_ASAN)
 const void* scheduler_stack;
 size_t scheduler_stack_size;
-#endif
-
-#if defined(LOOPNEST_TSAN)
-char sync[1 << 16];  // carries happens-before: another place for each barrier
+char sync[1 << 16];          // carries happens-before: another place for each barrier
 unsigned barriers;
-#endif
+
+void switch_tsan(void* fiber) {
+    if (tsan) __tsan_switch_to_fiber(fiber, 1);
+}
 
 // All that these waiting threads of a block did so far happens before all that they do from now on.
 void order(unsigned first, unsigned last, State state, unsigned mask = 0) {
-#if defined(LOOPNEST_TSAN)
+    if (!tsan) return;
     char* const at = &sync[barriers++ % sizeof sync];
-    for (const auto through : {__tsan_release, __tsan_acquire})
+    for (const bool releases : {true, false})
         for (unsigned i = first; i < last; ++i)
             if (fibers[i].state == state && fibers[i].mask == mask) {
-                __tsan_switch_to_fiber(fibers[i].tsan, __tsan_switch_to_fiber_no_sync);
-                through(at);
+                switch_tsan(fibers[i].tsan);
+                releases ? __tsan_release(at) : __tsan_acquire(at);
             }
-    __tsan_switch_to_fiber(scheduler_tsan, __tsan_switch_to_fiber_no_sync);
-#else
-    (void)first, (void)last, (void)state, (void)mask;
-#endif
+    switch_tsan(scheduler_tsan);
 }
 
 void back_to_scheduler(bool for_ever = false) {
     Fiber* const self = running;
-#if defined(LOOPNEST_TSAN)
-    __tsan_switch_to_fiber(scheduler_tsan, __tsan_switch_to_fiber_no_sync);
-#endif
-#if defined(LOOPNEST_ASAN)
-    __sanitizer_start_switch_fiber(for_ever ? nullptr : &self->fake_stack, scheduler_stack, scheduler_stack_size);
-#endif
-    (void)for_ever;
+    switch_tsan(scheduler_tsan);
+    if (asan) __sanitizer_start_switch_fiber(for_ever ? nullptr : &self->fake_stack, scheduler_stack, scheduler_stack_size);
     self->context.go_to(scheduler);
-#if defined(LOOPNEST_ASAN)
-    __sanitizer_finish_switch_fiber(self->fake_stack, nullptr, nullptr);
-#endif
+    if (asan) __sanitizer_finish_switch_fiber(self->fake_stack, nullptr, nullptr);
 }
 
 void run_thread() {
-#if defined(LOOPNEST_ASAN)
-    __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
-#endif
+    if (asan) __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
     call(arguments);
     running->state = State::done;
     back_to_scheduler(true);
@@ -143,18 +180,12 @@ void go_on(unsigned number) {
     Fiber& fiber = fibers[number];
     running = &fiber;
     thread = fiber.index;
-#if defined(LOOPNEST_TSAN)
-    __tsan_switch_to_fiber(fiber.tsan, __tsan_switch_to_fiber_no_sync);
-#endif
-#if defined(LOOPNEST_ASAN)
+    switch_tsan(fiber.tsan);
     void* fake_stack;
-    __sanitizer_start_switch_fiber(&fake_stack, stacks + number * stack_bytes, stack_bytes);
-#endif
+    if (asan) __sanitizer_start_switch_fiber(&fake_stack, stacks + number * stack_bytes, stack_bytes);
     polls = 0;
     scheduler.go_to(fiber.context);
-#if defined(LOOPNEST_ASAN)
-    __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
-#endif
+    if (asan) __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 }
 
 // --- waiting
@@ -260,10 +291,9 @@ int fill_shared(dl_phdr_info* info, size_t, void*) {
         if (info->dlpi_phdr[i].p_type == PT_TLS && info->dlpi_tls_data) {
             const size_t size = info->dlpi_phdr[i].p_memsz;
             memset(info->dlpi_tls_data, unwritten, size);
-#if defined(LOOPNEST_TSAN)
-            fprintf(stderr, "LOOPNEST block %u %u %u shared %p %zu dynamic %p %zu\n", block.x, block.y, block.z,
-                    info->dlpi_tls_data, size, static_cast<void*>(dynamic_memory), dynamic_used);
-#endif
+            if (tsan)
+                fprintf(stderr, "LOOPNEST block %u %u %u shared %p %zu dynamic %p %zu\n", block.x, block.y, block.z,
+                        info->dlpi_tls_data, size, static_cast<void*>(dynamic_memory), dynamic_used);
         }
     return 1;
 }
@@ -278,7 +308,6 @@ void* new_memory(void* where, size_t size) {
     return memory;
 }
 
-#if defined(LOOPNEST_TSAN)
 // ThreadSanitizer confuses a new fiber with one that has ended, so that two blocks seem to be ordered. It knows 8,128
 // at a time.
 void* new_tsan_fiber() {
@@ -288,19 +317,15 @@ void* new_tsan_fiber() {
     if (mine) __tsan_destroy_fiber(mine);
     return mine = __tsan_create_fiber(0);
 }
-#endif
 
 void run_block() {
-    const bool fresh = new_thread_for_each_block;
-    if (fresh || !stacks) stacks = static_cast<char*>(new_memory(nullptr, (fresh ? in_block : most_threads) * stack_bytes));
-    if (fresh) dynamic_memory = static_cast<char*>(new_memory(dynamic_memory, dynamic_bytes));
+    if (tsan || !stacks) stacks = static_cast<char*>(new_memory(nullptr, (tsan ? in_block : most_threads) * stack_bytes));
+    if (tsan) dynamic_memory = static_cast<char*>(new_memory(dynamic_memory, dynamic_bytes));
     in_shared_memory = 0;
     dl_iterate_phdr(fill_shared, nullptr);
     memset(dynamic_shared(), unwritten, dynamic_used);
     unsigned number = 0;
-#if defined(LOOPNEST_TSAN)
-    scheduler_tsan = __tsan_get_current_fiber();
-#endif
+    if (tsan) scheduler_tsan = __tsan_get_current_fiber();
     for (unsigned z = 0; z < threads.z; ++z)
         for (unsigned y = 0; y < threads.y; ++y)
             for (unsigned x = 0; x < threads.x; ++x, ++number) {
@@ -308,12 +333,11 @@ void run_block() {
                 fiber.state = State::ready;
                 fiber.index = {x, y, z};
                 fiber.context.begin(stacks + number * stack_bytes, run_thread);
-#if defined(LOOPNEST_TSAN)
+                if (!tsan) continue;
                 fiber.tsan = new_tsan_fiber();
                 char text[80];
                 snprintf(text, sizeof text, "LOOPNEST block %u %u %u thread %u %u %u", block.x, block.y, block.z, x, y, z);
                 __tsan_set_fiber_name(fiber.tsan, text);
-#endif
             }
     const bool even = (block.x + block.y + block.z) % 2 == 0;
     bool upwards = upwards_first == even;
@@ -335,12 +359,7 @@ void run_block() {
         if (!released && !release_block()) break;
         upwards = !upwards;
     }
-    if (fresh) munmap(stacks, (fresh ? in_block : most_threads) * stack_bytes);
-}
-
-void* run_block_in_thread(void*) {
-    run_block();
-    return nullptr;
+    if (tsan) munmap(stacks, in_block * stack_bytes);
 }
 
 pthread_mutex_t one_at_a_time = PTHREAD_MUTEX_INITIALIZER;
@@ -440,21 +459,19 @@ EXPORTED int loopnest_launch(const char* kernel, const unsigned* sizes, size_t s
     arguments = values;
     dynamic_used = shared;
     strict = be_strict != 0;
-#if defined(LOOPNEST_ASAN)
-    if (!problem[0]) {
+    if (asan && !problem[0]) {
         __asan_unpoison_memory_region(dynamic_shared(), dynamic_bytes);
         const size_t whole = (shared + 7) / 8 * 8;
         __asan_poison_memory_region(static_cast<char*>(dynamic_shared()) + whole, dynamic_bytes - whole);
         __asan_unpoison_memory_region(dynamic_shared(), shared);
     }
-#endif
     for (unsigned z = 0; z < blocks.z && !problem[0]; ++z)
         for (unsigned y = 0; y < blocks.y && !problem[0]; ++y)
             for (unsigned x = 0; x < blocks.x && !problem[0]; ++x) {
                 block = {x, y, z};
-                if (new_thread_for_each_block) {
+                if (tsan) {
                     pthread_t of_block;
-                    pthread_create(&of_block, nullptr, run_block_in_thread, nullptr);
+                    pthread_create(&of_block, nullptr, [](void*) -> void* { return run_block(), nullptr; }, nullptr);
                     pthread_join(of_block, nullptr);
                 } else {
                     run_block();

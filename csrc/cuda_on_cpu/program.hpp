@@ -68,7 +68,7 @@ int main() {
             size = elements * (is_double || !strcmp(word, "long") ? 8 : 4);
             void* memory = nullptr;
             // An access far outside of an array must be no race with one to the next array.
-            const size_t slack = new_thread_for_each_block ? 1 << 16 : 0;
+            const size_t slack = tsan ? 1 << 16 : 0;
             if (posix_memalign(&memory, 256, size + slack + !size)) return 2;
             memset(memory, 0, size + slack);
             for (size_t i = 0; i < elements && (is_float || is_double); ++i) {

@@ -9,19 +9,10 @@
 #endif
 
 // clang-format off
-#define DECLARE_LEVEL(level) namespace loopnest::level { extern const Table table; }
+#define LEVEL(level, supported) namespace loopnest::level { extern const Table table; }
 // clang-format on
-#define LEVEL(level, supported) {#level, &level::table, supported}
-
-#if defined(__x86_64__)
-DECLARE_LEVEL(v1)
-DECLARE_LEVEL(v3)
-DECLARE_LEVEL(v4)
-#elif defined(__aarch64__)
-DECLARE_LEVEL(neon)
-#else
-DECLARE_LEVEL(native)
-#endif
+LOOPNEST_LEVELS
+#undef LEVEL
 
 namespace loopnest {
 namespace {
@@ -60,17 +51,8 @@ std::atomic<const IsaLevel*> active{nullptr};
 }  // namespace
 
 const std::vector<IsaLevel>& isa_levels() {
-    static const std::vector<IsaLevel> levels = {
-#if defined(__x86_64__)
-        LEVEL(v1, always),
-        LEVEL(v3, has_v3),
-        LEVEL(v4, has_v4),
-#elif defined(__aarch64__)
-        LEVEL(neon, always),
-#else
-        LEVEL(native, always),
-#endif
-    };
+#define LEVEL(level, supported) {#level, &level::table, supported},
+    static const std::vector<IsaLevel> levels = {LOOPNEST_LEVELS};
     return levels;
 }
 

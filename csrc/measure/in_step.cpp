@@ -19,21 +19,6 @@ struct Times {
     Clock::time_point start, end;
 };
 
-#ifdef __linux__
-// Binds this thread to the n-th allowed processor, modulo their number.
-bool bind(const cpu_set_t& allowed, index n) {
-    index skip = CPU_COUNT(&allowed) ? n % CPU_COUNT(&allowed) : 0;
-    for (int processor = 0; processor < CPU_SETSIZE; ++processor)
-        if (CPU_ISSET(processor, &allowed) && skip-- == 0) {
-            cpu_set_t one;
-            CPU_ZERO(&one);
-            CPU_SET(processor, &one);
-            return pthread_setaffinity_np(pthread_self(), sizeof one, &one) == 0;
-        }
-    return false;
-}
-#endif
-
 // Threads wait here for each other, in two steps. In the first, each yields its processor: the wait may be long, and
 // other processes may want it. In the second, all are awake and spin, so they leave within a fraction of a microsecond
 // of each other.
@@ -64,26 +49,26 @@ private:
 
 bool bind_as_thread([[maybe_unused]] index n) {
 #ifdef __linux__
-    cpu_set_t allowed;
-    return sched_getaffinity(0, sizeof allowed, &allowed) == 0 && bind(allowed, n);
-#else
-    return false;
+    cpu_set_t allowed, one;
+    if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) return false;
+    index skip = n % larger(CPU_COUNT(&allowed), 1);
+    for (int processor = 0; processor < CPU_SETSIZE; ++processor)
+        if (CPU_ISSET(processor, &allowed) && skip-- == 0) {
+            CPU_ZERO(&one);
+            CPU_SET(processor, &one);
+            return pthread_setaffinity_np(pthread_self(), sizeof one, &one) == 0;
+        }
 #endif
+    return false;
 }
 
 double seconds_in_step(index threads, void (*warm_up)(void* context, index thread),
                        void (*work)(void* context, index thread), void* context) {
-#ifdef __linux__
-    cpu_set_t allowed;
-    const bool known = sched_getaffinity(0, sizeof allowed, &allowed) == 0;
-#endif
     Start start(threads);
     std::vector<Times> times(std::size_t(threads), Times{});
     std::vector<std::thread> others;
     const auto run = [&](index n) {
-#ifdef __linux__
-        if (known) bind(allowed, n);
-#endif
+        bind_as_thread(n);  // a new thread may use the processors of the one that makes it
         warm_up(context, n);
         if (!start.wait()) return;
         const Clock::time_point begun = Clock::now();

@@ -2,9 +2,7 @@
 // instructions.
 //
 // The build makes unit.hpp from rungs.def: the lines that name where the simulator finds a kernel's local variables.
-#include "measure/traced_rungs.hpp"
-
-// Before the rungs, so that they find its loads and stores.
+// traced.hpp comes before the rungs, so that they find its loads and stores.
 #include "measure/traced.hpp"
 #include "unit.hpp"
 
@@ -48,6 +46,6 @@ constexpr TracedRung rungs[] = {
 }  // namespace
 
 extern const TracedRungs table;
-const TracedRungs table = {rungs, std::size(rungs)};
+const TracedRungs table = rungs;
 
 }  // namespace loopnest::LOOPNEST_ISA

@@ -1,5 +1,15 @@
 #include "measure/tracer.hpp"
 
+#include <stdexcept>
+
+#include "dispatch/levels.hpp"
+
+// clang-format off
+#define LEVEL(level, supported) namespace loopnest::traced_##level { extern const TracedRungs table; }
+// clang-format on
+LOOPNEST_LEVELS
+#undef LEVEL
+
 namespace loopnest {
 
 constinit thread_local Tracer* tracer = nullptr;
@@ -25,6 +35,20 @@ index Tracer::across(CacheSimulator::Address first, CacheSimulator::Address last
 void Tracer::keep(CacheSimulator::Address at, std::uintptr_t offset, index bytes, bool write, index region, index found) {
     record_->push_back({std::int64_t(at), std::int64_t(offset), std::int32_t(bytes), std::uint8_t(region),
                         std::uint8_t(found), write});
+}
+
+TracedRungs traced_rungs(const std::string& isa) {
+#define LEVEL(level, supported) \
+    if (isa == #level) return traced_##level::table;
+    LOOPNEST_LEVELS
+    throw std::invalid_argument("isa: no level is called " + isa);
+}
+
+void run_traced(const TracedRung& rung, const Matrix<float>* operands, Blocks blocks, Tracer& its_tracer) {
+    its_tracer.keep_locals_in(rung.locals);
+    tracer = &its_tracer;
+    rung.run(operands, blocks);
+    tracer = nullptr;
 }
 
 }  // namespace loopnest

@@ -4,6 +4,8 @@
 // large allocation does), one after another. So the same call gives the same misses, wherever its arrays happen to lie.
 #pragma once
 
+#include <span>
+#include <string>
 #include <vector>
 
 #include "measure/cache_simulator.hpp"
@@ -93,5 +95,26 @@ private:
 
 // The tracer of the kernel that this thread runs.
 extern constinit thread_local Tracer* tracer;
+
+// --- the rungs that the cache simulator can run: their own templates, compiled for traced elements
+
+struct Blocks {
+    index rows, inner, cols;
+};
+
+struct TracedRung {
+    const char *operation, *variant;
+    Tracer::Locals locals;
+    index operands;
+    void (*run)(const Matrix<float>* operands, Blocks blocks);  // `blocks` is only for blocked_with
+};
+
+using TracedRungs = std::span<const TracedRung>;
+
+// With the vectors, tiles and blocks of an ISA level. Throws std::invalid_argument for any other name.
+TracedRungs traced_rungs(const std::string& isa);
+
+// Runs a rung on its operands, inputs first, and reports every access to the tracer.
+void run_traced(const TracedRung& rung, const Matrix<float>* operands, Blocks blocks, Tracer& tracer);
 
 }  // namespace loopnest

@@ -187,8 +187,9 @@ def build(
         includes = [f"-I{path}" for path in (*folders, csrc(), folder)]
         # The file's own main(), if it has one, is compiled under another name and never called.
         options = [*flags, *WARNINGS, "-Dmain=main_of_the_file", "-Wl,-E" if program else "-shared"]
-        arguments = [*options, *includes, str(source), str(_runtime(sanitize, program)), "-lpthread"]
-        ingredients = [unit, *options, *map(_headers, [*folders, *own_headers])]
+        runtime = _runtime(sanitize, program)
+        arguments = [*options, *includes, str(source), str(runtime), "-lpthread"]
+        ingredients = [unit, *options, runtime.name, *map(_headers, [*folders, *own_headers])]
         return _built(arguments, ingredients, name, ".out" if program else ".so")
 
 
@@ -196,7 +197,8 @@ def _runtime(sanitize: str, program: bool) -> Path:
     """The object file of on_cpu.cpp. It is not instrumented: its accesses are not those of CUDA threads."""
     folder = csrc() / "cuda_on_cpu"
     flags = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns"]
-    flags += {"": [], "address": ["-DLOOPNEST_ASAN", "-fsanitize=address"], "thread": ["-DLOOPNEST_TSAN"]}[sanitize]
+    flags += [f"-DLOOPNEST_ASAN={int(sanitize == 'address')}", f"-DLOOPNEST_TSAN={int(sanitize == 'thread')}"]
+    flags += ["-fsanitize=address"] if sanitize == "address" else []
     flags += ["-DLOOPNEST_PROGRAM"] if program else []
     return _built([*flags, "-c", str(folder / "on_cpu.cpp")], [*flags, _headers(folder)], "on_cpu.cpp", ".o")
 
