@@ -1,6 +1,8 @@
 // The kernels of rungs.def as Python functions: arrays in, pointers and strides out.
 //
 // Each signature has one instance of a few templates, and pybind11 knows one type of function for all of them.
+#include <pybind11/stl.h>
+
 #include <type_traits>
 #include <vector>
 
@@ -21,24 +23,17 @@ DType dtype_of_first(py::handle call) {
     return dtype;
 }
 
-// What a kernel returns, in Python's terms.
-template <class Run>
-py::object result_of(Run run) {
-    if constexpr (std::is_void_v<decltype(run())>) {
-        run();
-        return py::none();
-    } else {
-        return py::cast(run());
-    }
-}
-
 template <class Result, class... Parameters>
 py::object call(Result (*kernel)(Parameters...), py::handle arguments) {
     const auto passed = arguments_of<Parameters...>(arguments);
-    return result_of([&] {
+    const auto run = [&] {
         const py::gil_scoped_release without_gil;
         return std::apply(kernel, passed);
-    });
+    };
+    if constexpr (std::is_void_v<Result>)
+        return run(), py::none();
+    else
+        return py::cast(run());
 }
 
 template <template <class> class Fn>
@@ -76,40 +71,26 @@ void open_to_fast_path(const py::object& function, std::size_t n) {
 // end, and what each returned. Each thread first makes its call of warm_up, if there is one.
 template <class Result, class... Parameters>
 py::object run_in_step(Result (*loop)(Parameters...), const py::list& calls, const py::list& warm_up) {
-    struct Work {
-        Result (*loop)(Parameters...);
-        std::vector<std::tuple<Parameters...>> calls, warm_up;
-        std::vector<std::conditional_t<std::is_void_v<Result>, char, Result>> results;
-
-        static void warm(void* work, index thread) {
-            const Work& its = *static_cast<Work*>(work);
-            if (std::size_t(thread) < its.warm_up.size()) std::apply(its.loop, its.warm_up[std::size_t(thread)]);
-        }
-        static void run(void* work, index thread) {
-            Work& its = *static_cast<Work*>(work);
-            if constexpr (std::is_void_v<Result>)
-                std::apply(its.loop, its.calls[std::size_t(thread)]);
-            else
-                its.results[std::size_t(thread)] = std::apply(its.loop, its.calls[std::size_t(thread)]);
-        }
+    constexpr bool returns = !std::is_void_v<Result>;
+    std::vector<std::tuple<Parameters...>> of_thread, first;
+    for (const py::handle one : calls) of_thread.push_back(arguments_of<Parameters...>(one));
+    for (const py::handle one : warm_up) first.push_back(arguments_of<Parameters...>(one));
+    std::vector<std::conditional_t<returns, Result, std::nullptr_t>> results(of_thread.size());
+    const auto warm = [&](index n) {
+        if (n < index(first.size())) std::apply(loop, first[std::size_t(n)]);
     };
-    Work work = {loop, {}, {}, {}};
-    for (const py::handle one : calls) work.calls.push_back(arguments_of<Parameters...>(one));
-    for (const py::handle one : warm_up) work.warm_up.push_back(arguments_of<Parameters...>(one));
-    work.results.resize(work.calls.size());
+    const auto work = [&](index n) {
+        if constexpr (returns)
+            results[std::size_t(n)] = std::apply(loop, of_thread[std::size_t(n)]);
+        else
+            std::apply(loop, of_thread[std::size_t(n)]);
+    };
     double seconds;
     {
         const py::gil_scoped_release without_gil;
-        seconds = seconds_in_step(index(work.calls.size()), Work::warm, Work::run, &work);
+        seconds = seconds_in_step(index(of_thread.size()), warm, work);
     }
-    py::list results;
-    for (const auto& result : work.results) {
-        if constexpr (std::is_void_v<Result>)
-            results.append(py::none());
-        else
-            results.append(result);
-    }
-    return py::make_tuple(seconds, results);
+    return py::make_tuple(seconds, py::cast(results));
 }
 
 template <template <class> class Fn>

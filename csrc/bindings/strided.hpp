@@ -57,11 +57,3 @@ bool is_plain_tensor(PyObject* object);
 pybind11::object tensor_over(const pybind11::object& array);
 
 }  // namespace loopnest
-
-template <>
-struct pybind11::detail::type_caster<loopnest::Strided> {
-    PYBIND11_TYPE_CASTER(loopnest::Strided, const_name("numpy.ndarray | torch.Tensor"));
-    bool load(handle source, bool) { return loopnest::view_of(source.ptr(), value); }
-    // Views go in and never come out; pybind11's tuples want both ways.
-    static handle cast(const loopnest::Strided&, return_value_policy, handle) { throw cast_error("a view of an array"); }
-};

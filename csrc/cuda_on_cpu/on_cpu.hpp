@@ -92,20 +92,12 @@ template <auto kernel>
 struct Caller;
 template <class... Parameters, void (*kernel)(Parameters...)>
 struct Caller<kernel> {
-    template <size_t... number>
-    struct Numbers {};
-    template <size_t n, size_t... rest>
-    static auto count() {
-        if constexpr (n == 0)
-            return Numbers<rest...>{};
-        else
-            return count<n - 1, n - 1, rest...>();
+    struct Run {
+        Run(Parameters... values) { kernel(values...); }
+    };
+    static void call([[maybe_unused]] void** arguments) {
+        Run{*static_cast<Parameters*>(*arguments++)...};  // braces: from left to right
     }
-    template <size_t... number>
-    static void unpack(void** arguments, Numbers<number...>) {
-        kernel(*static_cast<Parameters*>(arguments[number])...);
-    }
-    static void call(void** arguments) { unpack(arguments, count<sizeof...(Parameters)>()); }
 };
 
 template <class T>

@@ -6,7 +6,7 @@
 //     launch tiled<float> 2 3 1  16 16 1  0 5       kernel, grid, block, bytes of shared memory, how many parameters
 //     p 0                                           a pointer: the number of its array
 //     m 1 20 50 50 1                                a Matrix<T>: array, rows, cols, row_stride, col_stride
-//     i 7 | u 7 | l 7 | b 1 | f 0.5 | d 0.5         int, unsigned, long long, bool, float, double
+//     v 7                                           a number: its bytes as an integer, the lowest first
 //
 // Part of on_cpu.cpp.
 #pragma once
@@ -35,13 +35,8 @@ void report_where_threads_are(int) {
 union Value {
     void* pointer;
     Matrix<void*> matrix;
-    int i;
-    unsigned u;
-    long long l;
-    bool b;
-    float f;
-    double d;
-    Value() : l(0) {}
+    unsigned long long bytes;
+    Value() : bytes(0) {}
 };
 
 }  // namespace
@@ -92,7 +87,7 @@ int main() {
                 Value& value = values[n];
                 addresses[n] = &value;
                 unsigned array = 0;
-                int b = 0, read = 0;
+                int read = 0;
                 if (scanf(" %1s", word) != 1) return 2;
                 switch (word[0]) {
                     case 'p': read = scanf("%u", &array), value.pointer = arrays[array % 64]; break;
@@ -101,12 +96,7 @@ int main() {
                                      &value.matrix.row_stride, &value.matrix.col_stride) == 5;
                         value.matrix.data = static_cast<void**>(arrays[array % 64]);
                         break;
-                    case 'i': read = scanf("%d", &value.i); break;
-                    case 'u': read = scanf("%u", &value.u); break;
-                    case 'l': read = scanf("%lld", &value.l); break;
-                    case 'b': read = scanf("%d", &b), value.b = b != 0; break;
-                    case 'f': read = scanf("%f", &value.f); break;
-                    case 'd': read = scanf("%lf", &value.d); break;
+                    case 'v': read = scanf("%llu", &value.bytes); break;
                 }
                 if (read != 1) return 2;
             }

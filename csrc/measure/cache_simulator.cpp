@@ -38,11 +38,6 @@ CacheSimulator::CacheSimulator(const std::vector<CacheGeometry>& geometry) {
     line_bits_ = std::countr_zero(std::size_t(geometry.front().line));
 }
 
-void CacheSimulator::clear() {
-    for (Cache& cache : caches_) cache.entries.assign(cache.entries.size(), empty);
-    forget_written_back();
-}
-
 // A set keeps its entries in the order of use and evicts the last one.
 index CacheSimulator::fetch(index level, Address line, bool write) {
     if (level == levels()) return level;

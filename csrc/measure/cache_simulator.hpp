@@ -41,7 +41,6 @@ public:
     // For each level, how many changed lines it has sent to the one below; the last level sends them to memory.
     const std::vector<index>& written_back() const { return written_back_; }
     void forget_written_back() { written_back_.assign(written_back_.size(), 0); }
-    void clear();  // nothing is in any cache
 
 private:
     struct Cache {

@@ -62,17 +62,16 @@ bool bind_as_thread([[maybe_unused]] index n) {
     return false;
 }
 
-double seconds_in_step(index threads, void (*warm_up)(void* context, index thread),
-                       void (*work)(void* context, index thread), void* context) {
+double seconds_in_step(index threads, const std::function<void(index)>& warm_up, const std::function<void(index)>& work) {
     Start start(threads);
     std::vector<Times> times(std::size_t(threads), Times{});
     std::vector<std::thread> others;
     const auto run = [&](index n) {
         bind_as_thread(n);  // a new thread may use the processors of the one that makes it
-        warm_up(context, n);
+        warm_up(n);
         if (!start.wait()) return;
         const Clock::time_point begun = Clock::now();
-        work(context, n);
+        work(n);
         times[std::size_t(n)] = {begun, Clock::now()};
     };
     try {

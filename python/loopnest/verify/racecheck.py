@@ -130,11 +130,9 @@ def _run_of(file: str, text: str, kernel: KernelFunction, operation: str | None,
                 count = evaluated(elements[p.name], known)[0] if p.name in elements else count
             element = kind if kind in ("float", "double") else "long" if size == 8 else "int"
             arrays.append((p.name, f"{element} {count}"))
-        elif kind in ("float", "double", "bool"):
-            values.append(f"{kind[0]} {1 if kind == 'bool' else 0.5}")
         elif kind in C_TYPES:
-            letter = "l" if size == 8 else "u" if C_TYPES[kind] is ctypes.c_uint else "i"
-            values.append(f"{letter} {sizes[p.name]}")
+            value = {"bool": 1, "float": 0.5, "double": 0.5}.get(kind) or sizes[p.name]
+            values.append(f"v {int.from_bytes(bytes(C_TYPES[kind](value)), 'little')}")
         else:
             raise CudaSourceError(
                 f"{file}: {kernel.name}'s {p.name} is a {p.type}, expected pointers, numbers, or a Matrix of view.hpp"
