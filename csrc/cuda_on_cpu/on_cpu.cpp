@@ -223,14 +223,14 @@ bool release_warp(unsigned warp) {
     return released;
 }
 
-void name(const Fiber& fiber, char* text, size_t size) {
-    if (threads.z > 1)
-        snprintf(text, size, "(%u, %u, %u)", fiber.index.x, fiber.index.y, fiber.index.z);
-    else if (threads.y > 1)
-        snprintf(text, size, "(%u, %u)", fiber.index.x, fiber.index.y);
-    else
-        snprintf(text, size, "%u", fiber.index.x);
-}
+struct Name {  // of a thread, in messages
+    char text[48];
+    explicit Name(const Fiber& fiber) {
+        const auto [x, y, z] = fiber.index;
+        const char* const form = threads.z > 1 ? "(%u, %u, %u)" : threads.y > 1 ? "(%u, %u)" : "%u";
+        snprintf(text, sizeof text, form, x, y, z);
+    }
+};
 
 // All threads that have not returned are at a barrier: lets them go on if it is the same one.
 bool release_block() {
@@ -250,24 +250,21 @@ bool release_block() {
         ++waiting;
         yes += fiber.yes;
     }
-    char one[48], other[48];
-    name(*first, one, sizeof one);
     if (elsewhere || first->state != State::at_barrier) {
         if (!elsewhere) elsewhere = first;
-        name(*elsewhere, other, sizeof other);
         const auto at = [](const Fiber* f) { return f->state == State::at_barrier ? "__syncthreads()" : "its warp"; };
         snprintf(problem, sizeof problem,
                  "divergent barrier: in block (%u, %u, %u) thread %s waits for %s in line %d, and thread %s for %s in "
                  "line %d",
-                 block.x, block.y, block.z, one, at(first), first->line, other, at(elsewhere), elsewhere->line);
+                 block.x, block.y, block.z, Name(*first).text, at(first), first->line, Name(*elsewhere).text,
+                 at(elsewhere), elsewhere->line);
         return false;
     }
     if (returned && strict) {
-        name(*returned, other, sizeof other);
         snprintf(problem, sizeof problem,
                  "unreached barrier: in block (%u, %u, %u) %u threads wait at __syncthreads() in line %d, and %u have "
                  "returned before it, such as %s",
-                 block.x, block.y, block.z, waiting, first->line, left, other);
+                 block.x, block.y, block.z, waiting, first->line, left, Name(*returned).text);
         return false;
     }
     counted = int(yes);
@@ -373,8 +370,6 @@ __attribute__((constructor)) void survive_fork() {
 
 // --- what kernels call
 
-void wait_for_block(int line) { count_in_block(line, false); }
-
 int count_in_block(int line, bool yes) {
     Fiber* const self = running;
     self->state = State::at_barrier;
@@ -389,20 +384,15 @@ unsigned lane() { return unsigned(running - fibers) % 32; }
 
 void wait_in_warp(unsigned mask, int line, bool orders) {
     Fiber* const self = running;
-    if (!(mask >> lane() & 1u)) {
-        char one[48];
-        name(*self, one, sizeof one);
+    if (!(mask >> lane() & 1u))
         snprintf(problem, sizeof problem, "wrong mask: thread %s calls for the lanes 0x%08x in line %d, and is none of them",
-                 one, mask, line);
-    }
+                 Name(*self).text, mask, line);
     self->state = State::at_warp;
     self->mask = mask;
     self->line = line;
     self->orders = orders;
     back_to_scheduler();
 }
-
-void wait_for_warp(unsigned mask, int line) { wait_in_warp(mask, line, true); }
 
 Seen exchange(unsigned mask, const void* value, size_t size, int line) {
     Fiber* const self = running;

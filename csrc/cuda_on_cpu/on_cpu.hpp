@@ -19,6 +19,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <type_traits>
+
 #define __global__
 #define __device__
 #define __host__
@@ -73,9 +75,8 @@ struct Seen {
     unsigned char const (*value)[16];      // what each of the 32 brought
 };
 
-void wait_for_block(int line);
 int count_in_block(int line, bool yes);    // waits, and returns how many said yes
-void wait_for_warp(unsigned mask, int line);
+void wait_in_warp(unsigned mask, int line, bool orders);  // orders: __syncwarp orders memory, a shuffle does not
 Seen exchange(unsigned mask, const void* value, size_t size, int line);
 unsigned lane();
 void poll();
@@ -140,11 +141,11 @@ T reduce(unsigned mask, T mine, Combine combine, int line) {
 
 #define LOOPNEST_LINE int line = __builtin_LINE()
 
-inline void __syncthreads(LOOPNEST_LINE) { loopnest::on_cpu::wait_for_block(line); }
+inline void __syncthreads(LOOPNEST_LINE) { loopnest::on_cpu::count_in_block(line, false); }
 inline int __syncthreads_count(int yes, LOOPNEST_LINE) { return loopnest::on_cpu::count_in_block(line, yes != 0); }
 inline int __syncthreads_or(int yes, LOOPNEST_LINE) { return loopnest::on_cpu::count_in_block(line, yes != 0) > 0; }
 inline int __syncthreads_and(int yes, LOOPNEST_LINE) { return loopnest::on_cpu::count_in_block(line, yes == 0) == 0; }
-inline void __syncwarp(unsigned mask = ~0u, LOOPNEST_LINE) { loopnest::on_cpu::wait_for_warp(mask, line); }
+inline void __syncwarp(unsigned mask = ~0u, LOOPNEST_LINE) { loopnest::on_cpu::wait_in_warp(mask, line, true); }
 inline void __threadfence() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_block() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
 inline void __threadfence_system() { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
@@ -195,11 +196,7 @@ T change(T* place, Change of) {
     return old;
 }
 template <class T>
-struct Same {
-    using type = T;
-};
-template <class T>
-using As = typename Same<T>::type;
+using As = std::type_identity_t<T>;  // a parameter that takes no part in finding T
 }  // namespace loopnest::on_cpu
 
 #define LOOPNEST_ATOMIC(name, becomes)                                                     \
