@@ -2,8 +2,11 @@
 
 import collections
 import dataclasses
+import importlib
+import importlib.util
 import json
 import statistics
+import sys
 
 import msgspec
 import numpy as np
@@ -68,6 +71,42 @@ def test_operands_have_the_shape_the_strides_and_the_layout(layout):
     closer = sweep.other_strides(without_gaps(5, 6, 7, "float32", layout))
     rows = [operands(point)[0].base.strides[0] for point in closer]
     assert np.subtract(rows, rows[0]).tolist() == [0, 64, 4096]
+
+
+def test_other_operations_have_a_thousand_to_sixteen_million_elements():
+    points = sweep.sizes("add", seed=2)
+    assert points == sweep.sizes("add", seed=2) != sweep.sizes("add", seed=3)
+    assert {point.size for point in points if point.n % 2 == 0} == {1 << exponent for exponent in range(10, 25)}
+    assert len({point.name for point in points}) == len(points) == 60
+
+
+@pytest.fixture(scope="module")
+def suite():
+    """benchmarks/bench_sweep.py as a module."""
+    sys.path.insert(0, str(sweep.suites_folder()))
+    torch_threads = torch_is_here() and importlib.import_module("torch").get_num_threads()
+    yield importlib.import_module("bench_sweep")
+    sys.path.remove(str(sweep.suites_folder()))
+    if torch_threads:
+        importlib.import_module("torch").set_num_threads(torch_threads)
+
+
+def torch_is_here():
+    return importlib.util.find_spec("torch") is not None
+
+
+@pytest.mark.parametrize("op", sweep.OPERATIONS)
+def test_everybody_does_the_same_work(suite, op):
+    """Where torch's tails are not within our bound, its results are near ours all the same."""
+    for point in sweep.sizes(op):
+        if point.size < 1100:
+            work = suite.other(point)
+            assert {form.contender for form in work.forms} >= {OURS, *(["torch"] if torch_is_here() else [])}
+            (ours,), *theirs = [[result.copy() for result in form.run()] for form in work.forms]
+            assert not work.problems([ours])
+            assert work.problems([ours + np.float32(1)])
+            for (result,) in theirs:
+                np.testing.assert_allclose(result, ours, rtol=1e-5, atol=1e-5)
 
 
 # --- what is found in the times
@@ -191,6 +230,19 @@ def test_three_points_are_measured_and_the_dips_get_other_strides(tmp_path, monk
     assert all({OURS, "NumPy"} <= item.costs.keys() for item in saved.items)
     assert "random shapes: geometric mean" in result.output
     assert "<svg" in page.read_text(encoding="utf-8")
+
+
+def test_another_operation_has_one_bar_and_no_strides(tmp_path):
+    file, page = tmp_path / "sweep.json", tmp_path / "sweep.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sweep, "EXPONENTS", range(10, 11))
+        result = bench("sweep", "--op", "add", "--count", "2", "--json", str(file), "--report", str(page))
+    assert result.exit_code == 0, result.output
+    assert "sizes: worst" in result.output
+    assert "geometric mean" not in result.output
+    saved = msgspec.convert(json.loads(file.read_text(encoding="utf-8")), SweepResults)
+    assert (saved.op, saved.closer, len(saved.items)) == ("add", (), 2)
+    assert page.read_text(encoding="utf-8").count("<svg") == 1
 
 
 CHILD = """

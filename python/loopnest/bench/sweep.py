@@ -1,4 +1,4 @@
-"""Products of many shapes next to NumPy, torch and JAX, to find cliffs: `loopnest bench sweep`.
+"""Products of many shapes next to NumPy, torch and JAX, to find cliffs: `loopnest bench sweep`. Other operations, too.
 
 Points are drawn here from a seed, and measured by benchmarks/bench_sweep.py in a process of its own. sweep_figures.py
 makes summaries and lists of dips of them. docs/performance.md explains the figures.
@@ -45,16 +45,25 @@ POWERS = (256, 512, 1024, 2048, 4096)
 SQUARES = sorted({*STEPS, *(n + step for n in POWERS for step in (-16, -1, 0, 1, 16) if n + step >= POWERS[0])})
 """The n of the n sweep: powers of two with their neighbours, and steps between them."""
 
-Group = Literal["random", "n", "strides"]
+OPERATIONS = (
+    *("dot", "sum", "add", "transpose", "relu", "relu_backward", "sigmoid", "sigmoid_backward", "tanh"),
+    *("tanh_backward", "softmax", "gelu", "gelu_backward", "mse", "mse_backward", "cross_entropy"),
+)
+"""The operations besides matmul that a sweep takes; benchmarks/bench_sweep.py says what NumPy and torch are asked."""
+
+EXPONENTS = range(10, 25)
+"""Of the elements of an operation's operand, as powers of two."""
+
+Group = Literal["random", "n", "strides", "sizes"]
 
 
 @dataclass(frozen=True)
 class Point:
-    """One product: (m, k) by (k, n).
+    """One product: (m, k) by (k, n). With another `op`, operands of m rows and n columns without gaps.
 
     layout    a letter for a and one for b: N is a row-major array, T the transposed view of one
     a_stride  elements from one row to the next in the row-major array of a; more than its columns leave gaps
-    group     a random shape, a point of the n sweep, or a dip's shape with other strides
+    group     a random shape, a point of the n sweep, a dip's shape with other strides, or a size of another operation
     """
 
     m: int
@@ -65,17 +74,25 @@ class Point:
     a_stride: int
     b_stride: int
     group: Group = "random"
+    op: str = "matmul"
 
     @property
     def flops(self) -> int:
         return 2 * self.m * self.k * self.n
 
     @property
+    def size(self) -> int:
+        """Flops of a product, elements of another operation's operand."""
+        return self.flops if self.op == "matmul" else self.m * self.n
+
+    @property
     def shape(self) -> str:
-        return f"{self.m} x {self.k} x {self.n}"
+        return f"{self.m} x {self.k} x {self.n}" if self.op == "matmul" else f"{self.m} x {self.n}"
 
     @property
     def name(self) -> str:
+        if self.op != "matmul":
+            return f"{self.op}, {self.dtype}, {self.shape}"
         return f"{self.group}, {self.dtype}, {self.layout}, {self.shape}, strides {self.a_stride}, {self.b_stride}"
 
     @property
@@ -101,6 +118,18 @@ def all_points(seed: int = 0, shapes: int = SHAPES) -> list[Point]:
     points = [*_random_points(coin, shapes), *n_sweep()]
     coin.shuffle(points)
     return sorted(points, key=lambda point: point.flops > MOST_FLOPS)
+
+
+def sizes(op: str, seed: int = 0) -> list[Point]:
+    """Points of another operation, in a random order: 2^10 … 2^24 elements, and rows that are one element shorter."""
+    points = [
+        Point(1 << exponent // 2, 1, (1 << exponent - exponent // 2) - less, dtype, "", 0, 0, "sizes", op)
+        for exponent in EXPONENTS
+        for less in (0, 1)
+        for dtype in DTYPES
+    ]
+    random.Random(seed).shuffle(points)
+    return points
 
 
 def _random_points(coin: random.Random, shapes: int) -> Iterator[Point]:
@@ -206,7 +235,8 @@ def run_sweep(
               failure
     """
     on_event("start", len(points))
-    results = _measured(SweepResults(None, tuple(points), threads=threads, seed=seed), points, on_event)
+    op = points[0].op if points else "matmul"
+    results = _measured(SweepResults(None, tuple(points), op=op, threads=threads, seed=seed), points, on_event)
     closer = [near for point in dips(results) for near in other_strides(point)] if not results.interrupted else []
     if closer:
         on_event("start", len(points) + len(closer))

@@ -19,6 +19,8 @@ NEIGHBOURS = 9
 """How many points of the n sweep a point is compared with: those nearest in n, of the same dtype, of any stride."""
 
 LEAST_MEAN, LEAST_OF_PEER, LEAST_SHARE, WORST_OF_PEER, LEAST_OF_NEIGHBOURS = 1.05, 0.95, 0.95, 0.80, 0.93
+WORST_OF_OTHERS = 1.0
+"""The bars. The last is for operations besides matmul: nowhere slower than the best peer."""
 
 DIPS = 15
 """How many dips are listed."""
@@ -36,7 +38,7 @@ HOW = (
 class Measured:
     """A point with its figures.
 
-    speed          GFLOP/s of loopnest
+    speed          of loopnest in GFLOP/s; for other operations than matmul in GB/s
     of_peer        speed as a multiple of the best peer's; None if there is none
     of_neighbours  speed as a multiple of the median of NEIGHBOURS points of the n sweep; None for other points, and if
                    there are fewer
@@ -49,9 +51,9 @@ class Measured:
 
     @property
     def speed(self) -> float:
-        return self.gflops(OURS)
+        return self.rate(OURS)
 
-    def gflops(self, contender: str) -> float:
+    def rate(self, contender: str) -> float:
         return self.item.amount / self.item.costs[contender] / 1e9
 
     @property
@@ -95,7 +97,7 @@ def dips(found: Sequence[Measured]) -> list[Measured]:
 
 def worst_dips(results: SweepResults) -> list[Point]:
     """The points that `run_sweep` measures with other strides."""
-    return [one.point for one in dips(measured(results))[:CLOSER]]
+    return [one.point for one in dips(measured(results))[:CLOSER] if one.point.op == "matmul"]
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ def summary(found: Sequence[Measured]) -> Summary:
     return Summary(len(found), mean, share, min(ratios), min(neighbours, default=None))
 
 
-GROUPS = {"random": "random shapes", "n": "n sweep"}
+GROUPS = {"random": "random shapes", "n": "n sweep", "sizes": "sizes"}
 
 
 def summaries(found: Sequence[Measured]) -> dict[tuple[str, str], Summary]:
@@ -164,24 +166,27 @@ def sheets(results: SweepResults) -> Iterator[Sheet]:
         for (group, dtype), s in each.items()
     ]
     yield Sheet("loopnest as a multiple of the best peer", headings, rows, 2)
-    yield Sheet("The bars", ["bar", "dtype", "least", "figure", ""], [*_bars(each)], 2)
+    yield Sheet("The bars", ["bar", "dtype", "least", "figure", ""], [*_bars(results.op, each)], 2)
     low = dips(found)
     if low:
-        yield _dips(low, f"The {min(DIPS, len(low))} worst of {len(low)} dips, GFLOP/s")
+        yield _dips(low, f"The {min(DIPS, len(low))} worst of {len(low)} dips, {low[0].item.unit}")
     closer = [*_closer(results)]
     if closer:
         headings = ["product", "as it is", "+ 64 B", "+ 4,096 B", "of peer", "+ 64 B", "+ 4,096 B"]
         yield Sheet("The worst dips with longer rows of both operands, loopnest's GFLOP/s", headings, closer)
 
 
-def _bars(each: dict[tuple[str, str], Summary]) -> Iterator[list[str]]:
+def _bars(op: str, each: dict[tuple[str, str], Summary]) -> Iterator[list[str]]:
     bars: tuple[tuple[str, str, float, Callable[[Summary], float | None]], ...] = (
         ("random", "geometric mean", LEAST_MEAN, lambda s: s.mean),
         ("random", f"share of points ≥ {LEAST_OF_PEER}", LEAST_SHARE, lambda s: s.share),
         ("random", "worst", WORST_OF_PEER, lambda s: s.worst),
         ("n", f"worst of the median of {NEIGHBOURS} neighbours", LEAST_OF_NEIGHBOURS, lambda s: s.of_neighbours),
+        ("sizes", "worst", WORST_OF_OTHERS, lambda s: s.worst),
     )
     for group, name, least, figure in bars:
+        if (group == "sizes") == (op == "matmul"):
+            continue
         for dtype in DTYPES:
             value = figure(each.get((group, dtype), Summary(0)))
             verdict = "not measured" if value is None else "met" if value >= least else "not met"
@@ -194,7 +199,7 @@ def _dips(low: Sequence[Measured], title: str) -> Sheet:
     peers = [name for name in PEERS if any(name in one.item.costs for one in worst)]
     rows, notes = [], []
     for number, one in enumerate(worst, 1):
-        figures = [three_digits(one.gflops(name)) if name in one.item.costs else "" for name in (OURS, *peers)]
+        figures = [three_digits(one.rate(name)) if name in one.item.costs else "" for name in (OURS, *peers)]
         ratios = [_ratio(one.of_peer), _ratio(one.of_neighbours)]
         rows.append([str(number), *_words(one.point), *figures, *ratios])
         path = one.item.notes.get(OURS)
@@ -204,7 +209,7 @@ def _dips(low: Sequence[Measured], title: str) -> Sheet:
 
 
 def _words(point: Point) -> list[str]:
-    return [point.dtype, point.layout, point.shape, f"{point.a_stride}, {point.b_stride}"]
+    return [point.dtype, point.layout, point.shape, f"{point.a_stride}, {point.b_stride}" if point.a_stride else ""]
 
 
 def _closer(results: SweepResults) -> Iterator[list[str]]:
@@ -224,8 +229,9 @@ def remarks(results: SweepResults) -> Iterator[str]:
     """What a reader should know besides the figures."""
     yield f"seed {results.seed}, {results.threads} thread{'s' if results.threads > 1 else ''}, {results.op}"
     yield from (f"not measured: {absent.name}: {absent.message}" for absent in results.absent)
-    for item in results.items:
-        yield from (f"{item.name}: {name}: {note}" for name, note in item.notes.items() if name != OURS)
+    for peer in PEERS:
+        notes = [f"{peer}: {item.name}: {item.notes[peer]}" for item in results.items if peer in item.notes]
+        yield from [notes[0] + (f", and {len(notes) - 1} more" if notes[1:] else "")] if notes else []
     yield from (f"failed: {failure.name}: {failure.message}" for failure in results.failures)
     if results.interrupted:
         yield "interrupted: the tables hold what was measured until then"

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
+from ..bench.sweep import OPERATIONS
 from .options import choice, failures, number, output_file
 from .progress import Progress, console, say, show
 
 
 @click.command("sweep")
-@choice("--op", ("matmul",), "matmul", help="The operation.")
+@choice("--op", ("matmul", *OPERATIONS), "matmul", help="The operation.")
 @number("--threads", default=1, help="The threads of each contender, and the processors that it is pinned to.")
 @number("--seed", default=0, least=0, help="Draws the shapes and their order.")
 @number("--count", help="Only the first points of the list; all take about half an hour, 30 about a minute.")
@@ -24,6 +25,7 @@ def command(
 
     200 random shapes in all layouts, and squares from 256 to 4608 near powers of two, are timed in turn with NumPy,
     torch and JAX. The dips are listed with the path that the kernel took, the worst also with other strides.
+    Another operation is timed with 2^10 to 2^24 elements.
 
     Results and report go to a new folder in loopnest-results/, or where --json and --report say. After Ctrl-C they hold
     what was measured until then.
@@ -42,8 +44,9 @@ def command(
         if json_file is None and report_file is None:
             folder = new_folder()
             json_file, report_file = folder / RESULTS, folder / REPORT
-        points, dips, on_event = sweep.all_points(seed)[:count], sweep_figures.worst_dips, progress.on_event
-        results = sweep.run_sweep(points, seed=seed, threads=threads, dips=dips, on_event=on_event)
+        points = sweep.all_points(seed) if op == "matmul" else sweep.sizes(op, seed)
+        dips, on_event = sweep_figures.worst_dips, progress.on_event
+        results = sweep.run_sweep(points[:count], seed=seed, threads=threads, dips=dips, on_event=on_event)
     show(sweep_figures.report(results, console().width))
     if json_file is not None:
         save_json(msgspec.to_builtins(results), json_file)

@@ -26,7 +26,7 @@ def sweep_page(results: SweepResults) -> str:
     found = measured(results)
     parts = []
     if any(one.of_peer is not None for one in found):
-        words = "Every product, of random shapes and of the n sweep. Below 1, a peer is faster."
+        words = "A point is a shape. Below 1, a peer is faster."
         parts.append(figure(ratios(found), "loopnest as a multiple of the best peer", words))
     squares = [one for one in found if one.point.group == "n"]
     if squares:
@@ -39,25 +39,31 @@ def sweep_page(results: SweepResults) -> str:
     parts += [f"<p>{html.escape(remark)}</p>" for remark in remarks(results)]
     here = results.environment
     machine = f"{here.cpu}, {here.system}, ISA level {here.isa} · " if here else ""
-    about = f"{machine}{len(found)} of {len(results.points)} products · {HOW}"
+    about = f"{machine}{len(found)} of {len(results.points)} shapes · {HOW}"
     body = "\n".join(["<main>", *parts, "</main>"])
-    return page("loopnest: a sweep", body, heading="Where are the cliffs?", about=about)
+    return page(f"loopnest: a sweep of {results.op}", body, heading="Where are the cliffs?", about=about)
 
 
 def ratios(found: Sequence[Measured]) -> str:
-    """Our speed as a multiple of the best peer's over the flops of a product; a point a product, a colour a layout."""
+    """Our speed as a multiple of the best peer's over the flops of a product; a point a product, a colour a layout.
+
+    Over the elements of an operand if it is another operation.
+    """
+    others = any(one.point.op != "matmul" for one in found)
+    layouts, xlabel = (("",), "elements") if others else (LAYOUTS, "flops of a product")
     picture = Picture(10, 3.6, 1, 2, title="ratio to the best peer over flops", sharey=True)
     with picture as axes:
         for axis, dtype in zip(axes[0], DTYPES, strict=True):
             axis.axhline(1, color=FAINT, linewidth=0.8)
             axis.axhline(LEAST_OF_PEER, color=LIMIT, linewidth=0.8, linestyle="--")
-            for layout, colour in zip(LAYOUTS, SERIES, strict=False):
+            for layout, colour in zip(layouts, SERIES, strict=False):
                 some = [one for one in found if (one.point.dtype, one.point.layout) == (dtype, layout) and one.of_peer]
-                flops = [one.point.flops for one in some]
-                axis.plot(flops, [one.of_peer for one in some], "o", markersize=3, color=colour, label=layout)
-            axis.set(title=dtype, xscale="log", yscale="log", xlabel="flops of a product", ylabel="of the best peer")
+                sizes = [one.point.size for one in some]
+                axis.plot(sizes, [one.of_peer for one in some], "o", markersize=3, color=colour, label=layout)
+            axis.set(title=dtype, xscale="log", yscale="log", xlabel=xlabel, ylabel="of the best peer")
             _plain_numbers(axis)
-        axes[0, 0].legend()
+        if not others:
+            axes[0, 0].legend()
     return picture.svg
 
 
