@@ -256,13 +256,15 @@ def measure_all(part: str, works: Callable[[], Iterable[Work]], quick: bool, eve
             if importlib.util.find_spec(name.lower()) is None:
                 tell("absent", Failure(name, f"{name} is not installed: pip install 'loopnest[{extra}]'"))
         try:
-            for work in works():
+            for number, work in enumerate(works()):
                 name = f"{work.item.part}: {work.item.name}"
                 tell("at", name)
                 try:
                     tell("item", measure(work, clock, quick))
                 except WrongResult as wrong:
                     tell("failure", Failure(name, str(wrong)))
+                if number == 0:  # a run that is interrupted says where it ran, too
+                    tell("environment", dataclasses.replace(environment(), cores=cores))
         except UnavailableError as reason:
             tell("absent", Failure(part, str(reason)))
         tell("environment", dataclasses.replace(environment(), cores=cores))
