@@ -48,6 +48,19 @@ struct Matrix {
     LOOPNEST_INLINE operator Matrix<const T>() const { return {data, rows, cols, row_stride, col_stride}; }
 };
 
+// Matrices of one shape, `step` elements apart; with a step of 0 all are the same one.
+template <class T>
+struct Stack {
+    T* data;
+    index count, rows, cols;
+    index step, row_stride, col_stride;
+
+    LOOPNEST_INLINE Matrix<T> operator[](index n) const { return {data + n * step, rows, cols, row_stride, col_stride}; }
+    // Whether the matrices' rows follow each other at one distance, so that all are one tall matrix.
+    LOOPNEST_INLINE bool is_tall_matrix() const { return count == 1 || step == rows * row_stride; }
+    LOOPNEST_INLINE Matrix<T> as_tall_matrix() const { return {data, count * rows, cols, row_stride, col_stride}; }
+};
+
 LOOPNEST_INLINE constexpr index smaller(index a, index b) { return a < b ? a : b; }
 LOOPNEST_INLINE constexpr double smaller(double a, double b) { return a < b ? a : b; }
 LOOPNEST_INLINE constexpr index larger(index a, index b) { return a < b ? b : a; }

@@ -47,6 +47,15 @@ struct From<Matrix<T>> {
 };
 
 template <class T>
+struct From<Stack<T>> {
+    static Stack<T> python(py::handle object) {
+        const Strided array = strided(object);
+        T* const data = data_of<T>(array, 3);
+        return {data, array.shape[0], array.shape[1], array.shape[2], array.stride(0), array.stride(1), array.stride(2)};
+    }
+};
+
+template <class T>
 struct From<Vector<T>> {
     static Vector<T> python(py::handle object) {
         const Strided array = strided(object);

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
+from ... import _core
 from ...arrays import Array, Call
 from ...numerics import gamma, precise
 from ...operation import Contract, FastPath, Kernel, Workload, normal
@@ -31,11 +33,23 @@ def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
     if c.ndim == 2:
         kernel(a, b, c)
     else:
-        batch = c.shape[:-2]
-        a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
-        for index in np.ndindex(batch):
-            kernel(a[index], b[index], c[index])
+        _multiply_stacks(kernel, a, b, c)
     return call.result(c)
+
+
+def _multiply_stacks(kernel: Kernel, a: Array, b: Array, c: Array) -> None:
+    """c = a @ b for the matrices of the last two axes; a kernel that takes stacks gets many of them in one call."""
+    batch = c.shape[:-2]
+    a, b = np.broadcast_to(a, batch + a.shape[-2:]), np.broadcast_to(b, batch + b.shape[-2:])
+    if kernel is _core.kernels["matmul"]["parallel"]:
+        kernel = _core.kernels["matmul"]["stack"]
+        try:
+            a, b, c = (x.reshape(math.prod(batch), *x.shape[-2:], copy=False) for x in (a, b, c))
+            batch = ()
+        except ValueError:  # the axes do not follow each other in memory: stacks along the last of them
+            batch = batch[:-1]
+    for index in np.ndindex(batch):
+        kernel(a[index], b[index], c[index])
 
 
 def _shape(a: Array, b: Array) -> tuple[int, ...]:
