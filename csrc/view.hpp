@@ -64,6 +64,7 @@ struct Stack {
 LOOPNEST_INLINE constexpr index smaller(index a, index b) { return a < b ? a : b; }
 LOOPNEST_INLINE constexpr double smaller(double a, double b) { return a < b ? a : b; }
 LOOPNEST_INLINE constexpr index larger(index a, index b) { return a < b ? b : a; }
+LOOPNEST_INLINE constexpr index length(index stride) { return stride < 0 ? -stride : stride; }
 LOOPNEST_INLINE constexpr index round_up(index n, index step) { return (n + step - 1) / step * step; }
 
 }  // namespace loopnest

@@ -20,7 +20,7 @@ def no_worker(monkeypatch):
 @pytest.fixture(autouse=True, scope="module")
 def own_threads():
     """Kernels run on threads of our own, also where another module's tests have imported loopnest.torch before."""
-    _core.use_openmp(0, 0)
+    _core.use_openmp()
 
 
 @pytest.fixture(autouse=True)

@@ -20,41 +20,28 @@
 
 namespace loopnest::LOOPNEST_ISA {
 
-namespace relu {
 template <class T>
-void simd(Matrix<const T> x, Matrix<T> y) {
-    map(y, [](Vec<T> v) { return v <= Vec<T>{} ? Vec<T>{} : v; }, x);
-}
-}  // namespace relu
+struct Relu {
+    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x) const { return x <= Vec<T>{} ? Vec<T>{} : x; }
+};
 
-namespace relu_backward {
 template <class T>
-void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
-    map(dx, [](Vec<T> v, Vec<T> dv) { return v <= Vec<T>{} ? Vec<T>{} : dv; }, x, dy);
-}
-}  // namespace relu_backward
+struct ReluBackward {
+    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x, Vec<T> dy) const { return x <= Vec<T>{} ? Vec<T>{} : dy; }
+};
 
-namespace sigmoid {
 template <class T>
-void simd(Matrix<const T> x, Matrix<T> y) {
-    map(y, [](Vec<T> v) { return sigmoid_of(v); }, x);
-}
-}  // namespace sigmoid
+struct Sigmoid {
+    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x) const { return sigmoid_of(x); }
+};
 
-namespace sigmoid_backward {
 template <class T>
-void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
-    map(
-        dx,
-        [](Vec<T> v, Vec<T> dv) {
-            const Vec<T> t = exp_of(-magnitude(v)), below = t + T(1);
-            return dv * (t / (below * below));
-        },
-        x, dy);
-}
-}  // namespace sigmoid_backward
-
-namespace tanh {
+struct SigmoidBackward {
+    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x, Vec<T> dy) const {
+        const Vec<T> t = exp_of(-magnitude(x)), below = t + T(1);
+        return dy * (t / (below * below));
+    }
+};
 
 template <class T>
 struct Tanh {
@@ -74,22 +61,52 @@ struct Tanh<float> {
 };
 
 template <class T>
+struct TanhBackward {
+    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x, Vec<T> dy) const {
+        const Vec<T> t = exp_of(T(-2) * magnitude(x)), below = t + T(1);
+        return dy * (T(4) * t / (below * below));
+    }
+};
+
+namespace relu {
+template <class T>
+void simd(Matrix<const T> x, Matrix<T> y) {
+    map(y, Relu<T>{}, x);
+}
+}  // namespace relu
+
+namespace relu_backward {
+template <class T>
+void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
+    map(dx, ReluBackward<T>{}, x, dy);
+}
+}  // namespace relu_backward
+
+namespace sigmoid {
+template <class T>
+void simd(Matrix<const T> x, Matrix<T> y) {
+    map(y, Sigmoid<T>{}, x);
+}
+}  // namespace sigmoid
+
+namespace sigmoid_backward {
+template <class T>
+void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
+    map(dx, SigmoidBackward<T>{}, x, dy);
+}
+}  // namespace sigmoid_backward
+
+namespace tanh {
+template <class T>
 void simd(Matrix<const T> x, Matrix<T> y) {
     map(y, Tanh<T>{}, x);
 }
-
 }  // namespace tanh
 
 namespace tanh_backward {
 template <class T>
 void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
-    map(
-        dx,
-        [](Vec<T> v, Vec<T> dv) {
-            const Vec<T> t = exp_of(T(-2) * magnitude(v)), below = t + T(1);
-            return dv * (T(4) * t / (below * below));
-        },
-        x, dy);
+    map(dx, TanhBackward<T>{}, x, dy);
 }
 }  // namespace tanh_backward
 

@@ -40,20 +40,25 @@ LOOPNEST_INLINE T largest_of(Vector<const T> row) {
     return largest;
 }
 
+// result = exp(row - its largest element); returns the sum.
+template <class T>
+LOOPNEST_INLINE T exp_of_row(Vector<const T> row, Vector<T> result) {
+    const Vec<T> largest = broadcast(largest_of(row));
+    map_row(result, [=](Vec<T> v) { return exp_of(v - largest); }, row);
+    Vec<T> sums = {};
+    index j = 0;
+    for (; j + lanes<T> <= result.size; j += lanes<T>) sums += load(result.data + j);
+    T sum = sum_of_lanes<T>(sums);
+    for (; j < result.size; ++j) sum += result.data[j];
+    return sum;
+}
+
 template <class T>
 void simd(Matrix<const T> x, Matrix<T> y) {
     for (index i = 0; i < x.rows; ++i) {
-        const Vector<const T> row = x.row(i);
         const Vector<T> result = y.row(i);
-        const Vec<T> largest = broadcast(largest_of(row));
-        map_row(result, [=](Vec<T> v) { return exp_of(v - largest); }, row);
-        Vec<T> sums = {};
-        index j = 0;
-        for (; j + lanes<T> <= y.cols; j += lanes<T>) sums += load(result.data + j);
-        T sum = sum_of_lanes<T>(sums);
-        for (; j < y.cols; ++j) sum += result[j];
-        const T scale = 1 / sum;
-        for (j = 0; j < y.cols; ++j) result.data[j] *= scale;
+        const T scale = 1 / exp_of_row(x.row(i), result);
+        for (index j = 0; j < y.cols; ++j) result.data[j] *= scale;
     }
 }
 

@@ -46,16 +46,14 @@ PYBIND11_MODULE(_core, module) {
     module.def("num_threads", [] { return num_threads(); }, "How many threads one call may use.");
     module.def("set_num_threads", [](index count) { set_num_threads(count); }, py::arg("count"),
                py::call_guard<py::gil_scoped_release>());
-    module.def("use_openmp", [](std::uintptr_t parallel, std::uintptr_t max_threads) {
-        OpenMP runtime;
-        if (parallel && max_threads) {
-            runtime.parallel = reinterpret_cast<decltype(runtime.parallel)>(parallel);
-            runtime.max_threads = reinterpret_cast<decltype(runtime.max_threads)>(max_threads);
-        }
-        use_openmp(runtime);
-    }, py::arg("parallel"), py::arg("max_threads"), py::call_guard<py::gil_scoped_release>(),
-       "Share work among the threads of a loaded OpenMP runtime, given the addresses of its GOMP_parallel and "
-       "omp_get_max_threads; 0 and 0: among our own.");
+    module.def("use_openmp", [](std::uintptr_t parallel, std::uintptr_t max_threads, std::uintptr_t thread) {
+        use_openmp({reinterpret_cast<decltype(OpenMP::parallel)>(parallel),
+                    reinterpret_cast<decltype(OpenMP::max_threads)>(max_threads),
+                    reinterpret_cast<decltype(OpenMP::thread)>(thread)});
+    }, py::arg("parallel") = 0, py::arg("max_threads") = 0, py::arg("thread") = 0,
+       py::call_guard<py::gil_scoped_release>(),
+       "Share work among the threads of a loaded OpenMP runtime, given the addresses of its GOMP_parallel, "
+       "omp_get_max_threads and omp_get_thread_num; without them among our own.");
     module.def("cache_sizes", [] {
         const CacheSizes cache = cache_sizes();
         return py::make_tuple(cache.l1d, cache.l2, cache.l3);

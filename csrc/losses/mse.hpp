@@ -13,7 +13,7 @@ namespace loopnest::LOOPNEST_ISA {
 namespace mse {
 
 template <class T>
-void vectorized(Matrix<const T> y, Matrix<const T> t, T* loss) {
+T sum_of_squares(Matrix<const T> y, Matrix<const T> t) {
     const bool contiguous = y.contiguous_rows() && t.contiguous_rows();
     T sum = 0;
     for (index i = 0; i < y.rows; ++i) {
@@ -29,7 +29,12 @@ void vectorized(Matrix<const T> y, Matrix<const T> t, T* loss) {
                 return error * error;
             });
     }
-    *loss = sum / T(y.rows * y.cols);
+    return sum;
+}
+
+template <class T>
+void vectorized(Matrix<const T> y, Matrix<const T> t, T* loss) {
+    *loss = sum_of_squares(y, t) / T(y.rows * y.cols);
 }
 
 }  // namespace mse

@@ -47,6 +47,13 @@ Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
     return best;
 }
 
+// Whole tiles.
+template <class T>
+Grid piece_size(Matrix<T> c, Grid pieces) {
+    return {round_up((c.rows + pieces.rows - 1) / pieces.rows, tile_rows),
+            round_up((c.cols + pieces.cols - 1) / pieces.cols, tile_cols<T>)};
+}
+
 // c = a b with the sums cut into parts, which are added in order.
 template <class T, class Epilogue>
 void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index parts, Epilogue epilogue, bool accumulate) {
@@ -67,18 +74,30 @@ void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index 
     epilogue.apply(0, 0, c);
 }
 
+// How many threads a product of these sizes is worth.
+template <class T>
+index threads_for(Matrix<const T> a, Matrix<T> c) {
+    const double operations = 2.0 * double(c.rows) * double(c.cols) * double(a.cols);
+    return index(smaller(double(num_threads()), operations / worth_a_thread));
+}
+
+// Whether the sums are cut rather than c: there are too few pieces of c, or c is small and the sums are long.
+template <class T>
+bool better_in_parts(Matrix<const T> a, Matrix<T> c, Grid pieces, index threads) {
+    return pieces.rows * pieces.cols < threads ||
+           (c.rows * c.cols <= 128 * 128 && a.cols >= 16 * larger(c.rows, c.cols));
+}
+
 // c = a b, or c += a b, on the pool's threads. Several threads apply the epilogue at once.
 template <class T, class Epilogue = NoEpilogue>
 void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue = {}, Cut cut = Cut::anyhow,
                      bool accumulate = false) {
-    const double operations = 2.0 * double(c.rows) * double(c.cols) * double(a.cols);
-    const index threads = index(smaller(double(num_threads()), operations / worth_a_thread));
+    const index threads = threads_for(a, c);
     if (threads <= 1) return multiply(a, b, c, epilogue, accumulate);
     const Grid pieces = grid(a, c, threads, cut);
-    if (pieces.rows * pieces.cols < threads || (c.rows * c.cols <= 128 * 128 && a.cols >= 16 * larger(c.rows, c.cols)))
-        if (cut == Cut::anyhow) return multiply_in_parts(a, b, c, threads, epilogue, accumulate);
-    const index height = round_up((c.rows + pieces.rows - 1) / pieces.rows, tile_rows);
-    const index width = round_up((c.cols + pieces.cols - 1) / pieces.cols, tile_cols<T>);
+    if (cut == Cut::anyhow && better_in_parts(a, c, pieces, threads))
+        return multiply_in_parts(a, b, c, threads, epilogue, accumulate);
+    const auto [height, width] = piece_size(c, pieces);
     share(pieces.rows * pieces.cols, [&](index piece) {
         const index i0 = piece / pieces.cols * height, j0 = piece % pieces.cols * width;
         const index rows = smaller(height, c.rows - i0), cols = smaller(width, c.cols - j0);
@@ -86,6 +105,23 @@ void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue
         multiply(a.block(i0, 0, rows, a.cols), b.block(0, j0, b.rows, cols), c.block(i0, j0, rows, cols),
                  epilogue.of_piece(i0, j0), accumulate);
     });
+}
+
+// What `loopnest.matmul.why` reports: why the first piece is computed as it is, and how many pieces c has in rows and in
+// columns, or in how many parts the sums are cut.
+template <class T>
+const char* why(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> grid_and_parts) {
+    const index threads = threads_for(a, c);
+    Grid pieces = {1, 1};
+    index parts = 1;
+    if (threads > 1) {
+        pieces = grid(a, c, threads, Cut::anyhow);
+        if (better_in_parts(a, c, pieces, threads)) pieces = {1, 1}, parts = threads;
+    }
+    const auto [height, width] = piece_size(c, pieces);
+    const index rows = smaller(height, c.rows), cols = smaller(width, c.cols), inner = (a.cols + parts - 1) / parts;
+    grid_and_parts[0] = pieces.rows, grid_and_parts[1] = pieces.cols, grid_and_parts[2] = parts;
+    return plan_of<NoEpilogue>(a.block(0, 0, rows, inner), b.block(0, 0, inner, cols), c.block(0, 0, rows, cols)).why;
 }
 
 template <class T>

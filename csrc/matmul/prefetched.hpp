@@ -22,7 +22,6 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 // enough to hide that L1 does not hold it (a step of 24 multiply-adds is, a step of 12 was up to 20 % slower).
 template <class T>
 bool read_in_place(Matrix<const T> a) {
-    const auto length = [](index stride) { return stride < 0 ? -stride : stride; };
     return length(a.col_stride) <= length(a.row_stride) ||
            (vector_registers == 32 && a.rows * a.cols * index(sizeof(T)) <= cache_sizes().l2);
 }

@@ -26,29 +26,48 @@ inline void pause() {
 #endif
 }
 
+// The pieces of one thread: each has its part of all, and takes what others have not begun when its own are done.
+struct alignas(64) Range {
+    std::atomic<index> next{0};
+    index end = 0;
+};
+
 // The work that is shared at the moment.
 struct Job {
     void (*work)(void*, index);
     void* context;
     index count;
-    std::atomic<index> next{0};
+    std::vector<Range>& ranges;  // one for each thread
     std::mutex failing;
     std::exception_ptr failure;
 
-    void take_pieces() {
-        for (index piece; (piece = next.fetch_add(1, std::memory_order_relaxed)) < count;) try {
-                work(context, piece);
-            } catch (...) {
-                const std::lock_guard lock(failing);
-                failure = std::current_exception();
-            }
+    Job(void (*work)(void*, index), void* context, index count, std::vector<Range>& ranges)
+        : work(work), context(context), count(count), ranges(ranges) {
+        const index threads = index(ranges.size());
+        for (index t = 0; t < threads; ++t) {
+            ranges[std::size_t(t)].next.store(t * count / threads, std::memory_order_relaxed);
+            ranges[std::size_t(t)].end = (t + 1) * count / threads;
+        }
+    }
+
+    // Thread t's part, and then what is left of the others'.
+    void take_pieces(std::size_t t) {
+        for (std::size_t n = 0; n < ranges.size(); ++n) {
+            Range& range = ranges[(t + n) % ranges.size()];
+            for (index piece; (piece = range.next.fetch_add(1, std::memory_order_relaxed)) < range.end;) try {
+                    work(context, piece);
+                } catch (...) {
+                    const std::lock_guard lock(failing);
+                    failure = std::current_exception();
+                }
+        }
     }
 };
 
 class Pool {
 public:
     explicit Pool(index helpers) {
-        for (index i = 0; i < helpers; ++i) threads_.emplace_back([this] { help(); });
+        for (index i = 0; i < helpers; ++i) threads_.emplace_back([this, i] { help(std::size_t(i) + 1); });
     }
 
     ~Pool() {
@@ -59,7 +78,7 @@ public:
 
     void run(Job& job) {
         offer(&job);
-        job.take_pieces();
+        job.take_pieces(0);
         {
             const std::lock_guard lock(guard_);
             job_ = nullptr;  // a helper that wakes only now finds nothing, and no one waits for it
@@ -78,7 +97,7 @@ private:
         wake_.notify_all();
     }
 
-    void help() {
+    void help(std::size_t t) {
         for (unsigned seen = 0; !ending_;) {
             for (int look = 0; look < looks && round_.load(std::memory_order_acquire) == seen; ++look) pause();
             Job* job;
@@ -90,7 +109,7 @@ private:
                 if (job) inside_.fetch_add(1, std::memory_order_relaxed);
             }
             if (!job) continue;
-            job->take_pieces();
+            job->take_pieces(t);
             inside_.fetch_sub(1, std::memory_order_release);
         }
     }
@@ -111,6 +130,7 @@ struct Shared {
     Pool* pool = nullptr;
     std::atomic<index> threads{1};
     OpenMP openmp;
+    std::vector<Range> ranges;  // of the current job
 };
 
 Shared* shared = new Shared;
@@ -151,17 +171,21 @@ void share(index count, void (*work)(void* context, index piece), void* context)
         for (index piece = 0; piece < count; ++piece) work(context, piece);
         return;
     }
-    Job job{work, context, count, {}, {}, {}};
+    if (index(shared->ranges.size()) != threads) shared->ranges = std::vector<Range>(std::size_t(threads));
+    Job job(work, context, count, shared->ranges);
     try {
         if (shared->openmp.parallel) {
-            const auto take_pieces = [](void* job) { static_cast<Job*>(job)->take_pieces(); };
+            const auto take_pieces = [](void* context) {
+                Job& job = *static_cast<Job*>(context);
+                job.take_pieces(std::size_t(shared->openmp.thread()));
+            };
             shared->openmp.parallel(take_pieces, &job, unsigned(threads), 0);
         } else {
             if (shared->pool == nullptr) shared->pool = new Pool(threads - 1);
             shared->pool->run(job);
         }
     } catch (...) {  // no memory, or no more threads: the rest is done here
-        job.take_pieces();
+        job.take_pieces(0);
     }
     shared->busy.store(false, std::memory_order_release);
     if (job.failure) std::rethrow_exception(job.failure);

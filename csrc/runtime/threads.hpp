@@ -16,16 +16,18 @@ index num_threads();  // that one call may use, including the caller's
 void set_num_threads(index count);
 
 // From now on the threads of a loaded OpenMP runtime with GCC's entry points take the pieces, at most as many threads
-// as its omp_get_max_threads() allows the caller. If both are null, our own pool takes them again. In a forked child
+// as its omp_get_max_threads() allows the caller. If all are null, our own pool takes them again. In a forked child
 // the runtime's threads are gone: our own take the pieces, as many as it allows.
 struct OpenMP {
     void (*parallel)(void (*function)(void*), void* context, unsigned threads, unsigned flags) = nullptr;  // GOMP_parallel
     int (*max_threads)() = nullptr;  // omp_get_max_threads
+    int (*thread)() = nullptr;       // omp_get_thread_num
 };
 void use_openmp(OpenMP runtime);
 
 // Runs work(context, 0) … work(context, count - 1), each once, on the caller's thread and the pool's, and returns when
-// all are done. Free threads take pieces in order. An exception of a piece is thrown again here, when the others have
+// all are done. Each thread has its part of the pieces, the same in every call, since its core's cache may hold their
+// data; then it takes what others have not begun. An exception of a piece is thrown again here, when the others have
 // ended. If the pool is busy with another caller's work, the caller does all of its own alone.
 void share(index count, void (*work)(void* context, index piece), void* context);
 

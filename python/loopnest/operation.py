@@ -105,6 +105,7 @@ class Contract:
                their old values and describe their new ones.
     variations by name, further arguments to judge a rung with, each made of a sample's: GELU's other form, for example.
     fast_path  the calls that C++ rungs take without `run`; None where there are none.
+    why        (*inputs) -> how the fastest rung computes a call with these inputs, and why so, as a sentence
     """
 
     run: Callable[..., Any]
@@ -119,6 +120,7 @@ class Contract:
     updates: tuple[int, ...] = ()
     variations: Mapping[str, Callable[[Arguments], Arguments]] = field(default_factory=dict)
     fast_path: FastPath | None = None
+    why: Callable[..., str] | None = None
 
 
 def normal(*arrays: str) -> Callable[..., Arguments]:
@@ -226,6 +228,19 @@ class Operation:
     def _fastest(self, backend: str) -> Implementation | None:
         """The backend's fastest that runs here."""
         return next((k for k in reversed(self._rungs(backend).values()) if not k.study and k.available()), None)
+
+    def why(self, *inputs: Any) -> str:
+        """How `cpp.parallel` computes a call with these inputs, by their shapes and strides, and why so.
+
+        >>> import numpy as np, loopnest as ln
+        >>> ln.matmul.why(np.ones((1, 64), np.float32), np.ones((64, 64), np.float32))
+        'in one piece; a has few rows: b is read once, row by row'
+
+        Raises TypeError for an operation that always computes in one way.
+        """
+        if self.contract.why is None:
+            raise TypeError(f"{self.name}.why: {self.name} is computed in one way, whatever the inputs; ask matmul")
+        return self.contract.why(*inputs)
 
     def register(self, id: str) -> Callable[[Kernel], Kernel]:
         """A decorator that adds a rung of one's own, under an id such as `mine.tiled`.

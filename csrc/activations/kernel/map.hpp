@@ -116,7 +116,7 @@ LOOPNEST_INLINE bool outgrows_caches(Matrix<T> y) {
 }
 
 template <class T, class F, class... Inputs>
-LOOPNEST_INLINE void map(bool streamed, Matrix<T> y, F f, Inputs... x) {
+void map(bool streamed, Matrix<T> y, F f, Inputs... x) {
     if (streamed)
         for (index i = 0; i < y.rows; ++i) map_row<true>(y.row(i), f, x.row(i)...);
     else

@@ -13,22 +13,29 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// The first two algorithms. False if neither suits; then nothing is done.
-template <class T>
-bool multiply_skinny(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    return few_rows(a, b, c) || few_columns(a, b, c) || few_products(a, b, c);
-}
+enum class Way { rows, dots, few_products, in_place, packed };
+
+// How a product is computed, and why so. If `turned`, it is computed as cᵀ = bᵀ aᵀ; if `scattered` too, into scratch
+// memory, since cᵀ has no contiguous rows.
+struct Plan {
+    Way way;
+    const char* why;
+    bool turned = false, scattered = false;
+};
 
 // With at most this many rows of a, each element of a packed b would serve too few of them.
 inline constexpr index too_low_to_pack = vector_registers == 32 ? 32 : tile_rows;
 
-// Whether reading b in place was measured to be faster than packing it: if a is low, or b takes at most a quarter of
-// L2. With 16 registers tiles have half as many columns, walk twice as far down b, and the bound is a sixteenth.
+// Reading b in place was measured to be faster than packing it if a is low, or if the memory from b's first row to its
+// last, gaps included, takes at most a quarter of L2. With 16 registers tiles have half as many columns, walk twice as
+// far down b, and the bound is a sixteenth.
 template <class T>
-bool better_unpacked(Matrix<const T> b, Matrix<T> c) {
-    if (!b.contiguous_rows()) return false;
+const char* better_in_place(Matrix<const T> b, Matrix<T> c) {
+    if (!b.contiguous_rows()) return nullptr;
+    if (c.rows <= too_low_to_pack) return "a has few rows, so that packing b would not pay";
     const index small = cache_sizes().l2 / (vector_registers == 32 ? 4 : 16);
-    return c.rows <= too_low_to_pack || b.rows * b.cols * index(sizeof(T)) <= small;
+    const index span = (b.rows - 1) * length(b.row_stride) + b.cols;
+    return span * index(sizeof(T)) <= small ? "b spans a small part of the L2 cache" : nullptr;
 }
 
 // register_tiled leaves c in the cache, where the epilogue then finds it; or there is none, and c is written once.
@@ -38,13 +45,52 @@ bool epilogue_finds_c(Matrix<T> c) {
     return __is_same(Epilogue, NoEpilogue) && (c.cols <= tile_cols<T> || c.rows <= too_low_to_pack);
 }
 
+// The plan of c = a b for a c with contiguous rows.
+template <class Epilogue, class T>
+Plan plan_of(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (b.rows > 0) {
+        const Matrix<T> turned = c.transposed();
+        if (rows_suit(b, c)) return {Way::rows, "a has few rows: b is read once, row by row"};
+        if (dots_suit(b, c)) return {Way::dots, "a has few rows, b contiguous columns: each element is a dot product"};
+        if (rows_suit(a.transposed(), turned))
+            return {Way::rows, "b has few columns: a is read once, column by column", true};
+        if (c.cols <= few_by_rows && a.row_stride == 1)
+            return {Way::rows, "b has few columns: a is read once, column by column", true, true};
+        if (dots_suit(a.transposed(), turned))
+            return {Way::dots, "b has few columns, a contiguous rows: each element is a dot product", true};
+    }
+    if (few_products_suit(b)) return {Way::few_products, "sums of at most four products: c is written row by row"};
+    if (const char* why = better_in_place(b, c); why && epilogue_finds_c<Epilogue>(c)) return {Way::in_place, why};
+    return {Way::packed, "b is packed by the first tile that reads it"};
+}
+
+template <class T>
+void multiply_skinny(Way way, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    way == Way::rows ? few_rows_by_rows(a, b, c) : few_rows_by_dots(a, b, c);
+}
+
+// The same as the transposed product.
+template <class T>
+void multiply_turned(const Plan& plan, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (!plan.scattered) return multiply_skinny<T>(plan.way, b.transposed(), a.transposed(), c.transposed());
+    const Matrix<T> rows = {scratch<T>(Slot::skinny, c.rows * c.cols), c.cols, c.rows, c.rows, 1};
+    multiply_skinny<T>(plan.way, b.transposed(), a.transposed(), rows);
+    for (index i = 0; i < c.rows; ++i)
+        for (index j = 0; j < c.cols; ++j) c(i, j) = rows(j, i);
+}
+
 // c = a b, or c += a b, and then the epilogue for each tile of c, or once for all of it.
 template <class T, class Epilogue = NoEpilogue>
 void multiply(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue = {}, bool accumulate = false) {
     if (accumulate) return multiply_prefetched(a, b, c, epilogue, true);
-    if (multiply_skinny(a, b, c)) return epilogue.apply(0, 0, c);
-    if (!better_unpacked(b, c) || !epilogue_finds_c<Epilogue>(c)) return multiply_prefetched(a, b, c, epilogue);
-    register_tiled(a, b, c);
+    const Plan plan = plan_of<Epilogue>(a, b, c);
+    if (plan.way == Way::packed) return multiply_prefetched(a, b, c, epilogue);
+    if (plan.way == Way::in_place)
+        register_tiled(a, b, c);
+    else if (plan.way == Way::few_products)
+        few_products(a, b, c);
+    else
+        plan.turned ? multiply_turned(plan, a, b, c) : multiply_skinny(plan.way, a, b, c);
     epilogue.apply(0, 0, c);
 }
 

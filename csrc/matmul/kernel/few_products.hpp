@@ -37,10 +37,14 @@ void row_after_row(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if constexpr (streamed) end_of_stream();
 }
 
-// c = a b if a has few columns and b's rows are contiguous; otherwise does nothing and returns false.
+// Whether a has so few columns, and b's rows are contiguous.
 template <class T>
-bool few_products(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    if (b.rows == 0 || b.rows > streams || !b.contiguous_rows()) return false;
+bool few_products_suit(Matrix<const T> b) {
+    return b.rows > 0 && b.rows <= streams && b.contiguous_rows();
+}
+
+template <class T>
+void few_products(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     const bool streamed = c.rows * c.cols * index(sizeof(T)) > cache_sizes().l3;
     const index width = cache_sizes().l1d / 2 / (streams * index(sizeof(T)));
     in_groups<streams>(b.rows, [&]<int depth>(index) {
@@ -50,7 +54,6 @@ bool few_products(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
             piece(a, b.block(0, j, depth, cols), c.block(0, j, c.rows, cols));
         }
     });
-    return true;
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

@@ -16,20 +16,27 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 inline constexpr int few_by_rows = 3, few_by_rows_from_memory = 4, few_by_dots = 32;
 inline constexpr int long_dot = 64;  // products; adding up the lanes of a vector takes as long as some 10
 
-// c = a b if a has few rows and b can be streamed; otherwise does nothing and returns false. c may have any strides.
+// Whether c = a b is best computed by_rows, whatever the layout of a.
 template <class T>
-bool few_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    if (c.rows > few_by_dots || b.rows == 0) return false;
+bool rows_suit(Matrix<const T> b, Matrix<T> c) {
     const bool from_memory = b.rows * b.cols * index(sizeof(T)) > cache_sizes().l3;
-    if (b.contiguous_rows() && c.contiguous_rows() && c.rows <= (from_memory ? few_by_rows_from_memory : few_by_rows)) {
-        in_groups<few_by_rows_from_memory>(c.rows, [&]<int rows>(index) { by_rows<rows>(a, b, c); });
-        return true;
-    }
-    if (b.row_stride != 1 || b.rows < long_dot) return false;
-    if (c.rows == 1) {
-        one_row_of_dots(a.row(0), b, c.row(0));
-        return true;
-    }
+    return b.contiguous_rows() && c.contiguous_rows() && c.rows <= (from_memory ? few_by_rows_from_memory : few_by_rows);
+}
+
+template <class T>
+void few_rows_by_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    in_groups<few_by_rows_from_memory>(c.rows, [&]<int rows>(index) { by_rows<rows>(a, b, c); });
+}
+
+// Whether c = a b is best computed by dots.
+template <class T>
+bool dots_suit(Matrix<const T> b, Matrix<T> c) {
+    return b.row_stride == 1 && b.rows >= long_dot && c.rows <= few_by_dots;
+}
+
+template <class T>
+void few_rows_by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (c.rows == 1) return one_row_of_dots(a.row(0), b, c.row(0));
     if (!a.contiguous_rows()) {  // few numbers: copied into contiguous rows
         T* const rows = scratch<T>(Slot::pack_a, a.rows * a.cols);
         for (index i = 0; i < a.rows; ++i)
@@ -37,20 +44,6 @@ bool few_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         a = {rows, a.rows, a.cols, a.cols, 1};
     }
     by_dots(a, b, c);
-    return true;
-}
-
-// The same for a b of few columns.
-template <class T>
-bool few_columns(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    const Matrix<T> turned = c.transposed();
-    if (a.row_stride != 1 || turned.contiguous_rows()) return few_rows<T>(b.transposed(), a.transposed(), turned);
-    if (c.cols > few_by_rows) return false;
-    const Matrix<T> rows = {scratch<T>(Slot::skinny, c.rows * c.cols), c.cols, c.rows, c.rows, 1};
-    if (!few_rows<T>(b.transposed(), a.transposed(), rows)) return false;
-    for (index i = 0; i < c.rows; ++i)
-        for (index j = 0; j < c.cols; ++j) c(i, j) = rows(j, i);
-    return true;
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

@@ -29,7 +29,7 @@ def share_threads() -> bool:
         return False
     runtime = ctypes.CDLL(str(library))  # torch has loaded it; it also finds its OpenMP runtime's functions
     try:
-        functions = runtime.GOMP_parallel, runtime.omp_get_max_threads
+        functions = runtime.GOMP_parallel, runtime.omp_get_max_threads, runtime.omp_get_thread_num
     except AttributeError:
         return False
     _core.use_openmp(*(ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions))
@@ -38,4 +38,4 @@ def share_threads() -> bool:
 
 def use_own_threads() -> None:
     """Let loopnest's own threads run the kernels again, as before the import."""
-    _core.use_openmp(0, 0)
+    _core.use_openmp()

@@ -73,6 +73,20 @@ def _shape(a: Array, b: Array) -> tuple[int, ...]:
     return (*batch, a.shape[-2], b.shape[-1])
 
 
+def why(a: Any, b: Any) -> str:
+    """The way that cpp.parallel takes with matrices of these shapes and strides; csrc/matmul/kernel/by_shape.hpp."""
+    call = Call("matmul", a=a, b=b)
+    a, b = call.inputs
+    shape = _shape(a, b)
+    if len(shape) > 2:
+        a, b = a[(0,) * (a.ndim - 2)], b[(0,) * (b.ndim - 2)]
+    grid_and_parts = np.ones(3, np.int64)
+    reason = _core.kernels["matmul"]["why"](a, b, np.empty(shape[-2:], a.dtype), grid_and_parts)
+    rows, cols, parts = grid_and_parts
+    grid = f"in {rows} x {cols} pieces" if rows * cols > 1 else "in one piece"
+    return f"{f'sums in {parts} parts' if parts > 1 else grid}; {reason}"
+
+
 CONTRACT = Contract(
     run=run,
     sample=normal("mk", "kn"),
@@ -86,4 +100,5 @@ CONTRACT = Contract(
         *(Workload(f"gpt2-small-up-{t}", {"m": t, "k": 768, "n": 3072}) for t in (1, 32, 128, 512)),
     ),
     fast_path=FastPath("product"),
+    why=why,
 )

@@ -1,0 +1,52 @@
+// An optimizer's step on all cores.
+//
+// Threads take blocks of rows, or parts of a few long rows (runtime/share_elements.hpp), of all arrays alike. The limit
+// is the memory that the cores share, and within L2 each core's divider.
+#pragma once
+
+#include "optimizers/steps.hpp"
+#include "runtime/share_elements.hpp"
+
+namespace loopnest::LOOPNEST_ISA {
+
+namespace sgd {
+template <class T>
+void parallel(Matrix<T> param, Matrix<const T> grad, double lr) {
+    share_elements<T>(param.rows, param.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
+        vectorized<T>(param.block(i, j, rows, cols), grad.block(i, j, rows, cols), lr);
+    });
+}
+}  // namespace sgd
+
+namespace momentum {
+template <class T>
+void parallel(Matrix<T> param, Matrix<const T> grad, Matrix<T> velocity, double lr, double mu) {
+    share_elements<T>(param.rows, param.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
+        vectorized<T>(param.block(i, j, rows, cols), grad.block(i, j, rows, cols),
+                      velocity.block(i, j, rows, cols), lr, mu);
+    });
+}
+}  // namespace momentum
+
+namespace rmsprop {
+template <class T>
+void parallel(Matrix<T> param, Matrix<const T> grad, Matrix<T> square_average, double lr, double rho, double eps) {
+    share_elements<T>(param.rows, param.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
+        vectorized<T>(param.block(i, j, rows, cols), grad.block(i, j, rows, cols),
+                      square_average.block(i, j, rows, cols), lr, rho, eps);
+    });
+}
+}  // namespace rmsprop
+
+namespace adam {
+template <class T>
+void parallel(Matrix<T> param, Matrix<const T> grad, Matrix<T> m, Matrix<T> v, double lr, double beta1, double beta2,
+              double eps, double correction1, double correction2, bool eps_inside) {
+    share_elements<T>(param.rows, param.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
+        vectorized<T>(param.block(i, j, rows, cols), grad.block(i, j, rows, cols), m.block(i, j, rows, cols),
+                      v.block(i, j, rows, cols), lr, beta1, beta2, eps, correction1, correction2, eps_inside);
+    });
+}
+}  // namespace adam
+
+}  // namespace loopnest::LOOPNEST_ISA
