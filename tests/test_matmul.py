@@ -29,6 +29,56 @@ def test_leading_axes_broadcast(implementation, a_shape, b_shape):
         assert judge_call(implementation, Arguments((a, b)), (layout,)) == []
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("a_shape", "b_shape"),
+    [
+        ((40, 64, 64), (40, 64, 48)),  # shared by whole products
+        ((2, 150, 130), (2, 130, 140)),  # too few for three threads: each is cut
+        ((50, 33, 70), (70, 90)),  # one b for all: one tall product
+        ((50, 33, 70), (1, 70, 90)),
+        ((4, 9, 33, 70), (9, 70, 60)),  # two axes that are no single one: stacks along the last
+        ((33, 70), (30, 70, 40)),  # one a for all
+    ],
+)
+def test_stacks_on_several_threads(threads, a_shape, b_shape):
+    usual = ln.num_threads()
+    ln.set_num_threads(threads)
+    try:
+        a, b = (RNG.standard_normal(shape).astype(np.float32) for shape in (a_shape, b_shape))
+        for layout in ("in C order", "in Fortran order", "stepped"):
+            assert judge_call(ln.matmul["cpp.parallel"], Arguments((a, b)), (layout,)) == []
+    finally:
+        ln.set_num_threads(usual)
+
+
+def test_why_says_how_a_product_is_computed():
+    usual = ln.num_threads()
+    ln.set_num_threads(2)
+
+    def why(m, k, n, order="C"):
+        return ln.matmul.why(np.ones((m, k), np.float32), np.ones((k, n), np.float32, order))
+
+    try:
+        assert why(1, 64, 64) == "in one piece; a has few rows: b is read once, row by row"
+        assert why(7, 100, 33, "F") == "in one piece; a has few rows, b contiguous columns: each element is a dot product"
+        assert why(500, 200, 1) == "in one piece; b has few columns, a contiguous rows: each element is a dot product"
+        assert why(50, 3, 50) == "in one piece; sums of at most four products: c is written row by row"
+        assert why(50, 50, 50) == "in one piece; b spans a small part of the L2 cache"
+        assert "pieces; b is packed by the first tile" in why(2000, 2000, 2000)
+        assert why(64, 40_000, 64).startswith("sums in 2 parts; ")
+        assert ln.matmul.why(np.ones((9, 50, 50)), np.ones((50, 50))) == why(50, 50, 50)
+    finally:
+        ln.set_num_threads(usual)
+
+
+def test_why_is_asked_of_matmul_alone():
+    with pytest.raises(TypeError, match="gelu is computed in one way"):
+        ln.gelu.why(np.ones(3))
+    with pytest.raises(ValueError, match="b has shape"):
+        ln.matmul.why(np.ones((3, 4)), np.ones((3, 4)))
+
+
 @rungs("matmul")
 @dtypes
 def test_products_of_small_integers_are_exact(implementation, dtype):

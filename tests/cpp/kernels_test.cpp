@@ -40,6 +40,10 @@ constexpr void (*tests[])() = {
         blocked_with<float>(rungs_of<ByBlocksFn>("matmul"));
         blocked_with<double>(rungs_of<ByBlocksFn>("matmul"));
     },
+    [] {
+        stack<float>(rungs_of<StackFn>("matmul"));
+        stack<double>(rungs_of<StackFn>("matmul"));
+    },
     OPERATION(dot, Dot),
     OPERATION(sum, Sum),
     ELEMENTWISE(add, Binary, binary),

@@ -87,6 +87,22 @@ void blocked_with(const Rungs<ByBlocksFn>& rungs) {
         });
 }
 
+// Stacks of one product; tests/test_matmul.py has longer ones.
+template <class T>
+void stack(const Rungs<StackFn>& rungs) {
+    for_products([&](index m, index k, index n, Layout of_a, Layout of_b) {
+        const Input<T> a(m, k, of_a), b(k, n, of_b);
+        const Matrix<const T> one = a, other = b;
+        Result<T> c("c", Layout::contiguous, product_with_bound<T>(wide(a), wide(b)));
+        hold<T>(rungs, text_of_product(m, k, n, of_a, of_b) + ", a stack of one", [&](auto rung) {
+            const Matrix<T> result = c;
+            rung({one.data, 1, m, k, 0, one.row_stride, one.col_stride},
+                 {other.data, 1, k, n, 0, other.row_stride, other.col_stride},
+                 {result.data, 1, m, n, 0, result.row_stride, result.col_stride});
+        }, c);
+    });
+}
+
 template <class T>
 void linear(const Rungs<LinearFn>& rungs) {
     for_products([&](index m, index k, index n, Layout of_x, Layout of_w) {
