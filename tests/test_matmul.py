@@ -61,7 +61,9 @@ def test_why_says_how_a_product_is_computed():
 
     try:
         assert why(1, 64, 64) == "in one piece; a has few rows: b is read once, row by row"
-        assert why(7, 100, 33, "F") == "in one piece; a has few rows, b contiguous columns: each element is a dot product"
+        assert (
+            why(7, 100, 33, "F") == "in one piece; a has few rows, b contiguous columns: each element is a dot product"
+        )
         assert why(500, 200, 1) == "in one piece; b has few columns, a contiguous rows: each element is a dot product"
         assert why(50, 3, 50) == "in one piece; sums of at most four products: c is written row by row"
         assert why(50, 50, 50) == "in one piece; b spans a small part of the L2 cache"
