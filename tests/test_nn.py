@@ -175,8 +175,8 @@ def test_what_no_operation_has_is_refused():
 
 
 def test_what_cannot_run_here_is_refused_with_the_reason(monkeypatch):
-    monkeypatch.setattr(ln.adam["cpp.vectorized"], "why_unavailable", lambda: "it is tired")
-    refused(ln.UnavailableError, lambda: nn.choose("cpp", ["adam"]), "cpp.vectorized cannot run here: it is tired")
+    monkeypatch.setattr(ln.adam["cpp.parallel"], "why_unavailable", lambda: "it is tired")
+    refused(ln.UnavailableError, lambda: nn.choose("cpp", ["adam"]), "cpp.parallel cannot run here: it is tired")
 
 
 def test_initialisers_have_their_variance_and_their_seed():
