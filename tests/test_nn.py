@@ -175,7 +175,8 @@ def test_what_no_operation_has_is_refused():
 
 
 def test_what_cannot_run_here_is_refused_with_the_reason(monkeypatch):
-    monkeypatch.setattr(ln.adam["cpp.parallel"], "why_unavailable", lambda: "it is tired")
+    for rung in ("cpp.vectorized", "cpp.parallel"):
+        monkeypatch.setattr(ln.adam[rung], "why_unavailable", lambda: "it is tired")
     refused(ln.UnavailableError, lambda: nn.choose("cpp", ["adam"]), "cpp.parallel cannot run here: it is tired")
 
 
