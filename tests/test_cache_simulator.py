@@ -224,6 +224,11 @@ def test_a_traced_rung_computes_what_the_operation_is(isa, layout, monkeypatch):
         np.testing.assert_array_equal(out, result, err_msg=f"{operation} {variant}")
 
 
+def test_every_rung_that_can_be_replayed_says_how_a_call_is_cut_into_parts():
+    for operation, variant in _core.traced_rungs(_core.isa()):
+        assert variant in traffic._LOOPS[operation], (operation, variant)
+
+
 def test_every_loop_order_and_block_and_transpose_of_the_layout_study_can_be_replayed():
     for variant in ("naive", "jik", "jki", "kij", "kji", "reordered", "blocked", "register_tiled", "packed"):
         assert stream_of(ln.matmul[f"cpp.{variant}"])

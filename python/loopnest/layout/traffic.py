@@ -193,7 +193,12 @@ _LOOPS: Mapping[str, Mapping[str, tuple[float, str | None]]] = {
         **dict.fromkeys(("blocked", "blocked_with"), (2.5, None)),
         **dict.fromkeys(("register_tiled", "packed", "prefetched"), (0.25, None)),
     },
-    "transpose": {"naive": (2, "rows"), "column_wise": (2, "cols"), "blocked": (4, "rows")},
+    "transpose": {
+        "naive": (2, "rows"),
+        "column_wise": (2, "cols"),
+        "blocked": (4, "rows"),
+        "simd": (0.25, None),
+    },
     "sum": {"row_wise": (1, "rows"), "column_wise": (1, "cols"), "simd": (1, "rows")},
     "add": dict.fromkeys(("scalar", "vectorized", "simd"), (3, "rows")),
 }
