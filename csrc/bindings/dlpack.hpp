@@ -1,7 +1,7 @@
 // What is used here of DLPack, the C interface by which array libraries hand each other their memory: where a tensor of
 // torch's lies and how it is laid out, in 50 ns, where its own methods take as long or longer for each answer.
 //
-// The structures are those of dlpack.h, version 1.3 (https://dmlc.github.io/dlpack). A library has its exchange API in
+// The structures are from dlpack.h, version 1.3 (https://dmlc.github.io/dlpack). A library has its exchange API in
 // a capsule, the attribute __dlpack_c_exchange_api__ of its array type; torch 2.13 is one.
 #pragma once
 

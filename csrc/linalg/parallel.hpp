@@ -1,7 +1,7 @@
 // dot, sum, add and transpose on all cores.
 //
 // Threads take parts of the vectors or blocks of rows. A sum is added up from the threads' parts in their order, so
-// with a given number of threads it is always the same. Below some 100,000 elements a second thread would come too
+// with a given number of threads it is always the same. Below some 260,000 elements a second thread would come too
 // late. The limit is the memory that the cores share; within L2 it is each core's load and store units.
 #pragma once
 

@@ -1,7 +1,7 @@
 // Cross-entropy and its gradient on explicit vectors: exp is a polynomial in registers.
 //
-// The same sums as in `scalar`. The maximum and exp are those of softmax (activations/softmax.hpp): some 14 operations
-// a vector of exp instead of a call of the C library an element. Each row has its own loss, and the losses are added
+// The same sums as in `scalar`. The maximum and exp are softmax's (activations/softmax.hpp): some 14 operations a
+// vector of exp instead of a call of the C library an element. Each row has its own loss, and the losses are added
 // in the order of the rows. The limit is exp's arithmetic while a row fits in L1; one logarithm a row, a call of the C
 // library, shows where there are few classes.
 #pragma once

@@ -4,7 +4,7 @@
 //
 // This is the loop of python.naive, a hundred times as fast: the types are known at compile time, so a product and a
 // sum are one instruction each, and nothing is allocated. The limit is the order of the loops. In a row-major b the
-// inner loop steps down a column, a whole row apart each time, so each element costs a cache line of which 4 bytes of
+// inner loop steps down a column, a whole row apart each time, so each element costs a cache line, and 4 bytes of
 // 64 are used. And the sum is one chain of additions, each waiting some 4 cycles for the one before. Strict IEEE
 // arithmetic forbids the compiler to reorder that chain, and so to use vector instructions.
 #pragma once

@@ -2,8 +2,8 @@
 //
 // No two threads write the same memory and none waits for another: they share only what is read. c is cut into columns
 // if possible, since reading a in place then costs nothing twice and one thread packs each micro-panel of b. An a that
-// must be packed is cut into rows instead. There are twice as many pieces as threads, so that little waits at the end.
-// If c is small and the sums are long (tall k), the sums are cut: each thread adds up its part of p in scratch memory,
+// must be packed is cut into rows instead. There are up to four pieces a thread, so that little waits at the end. If c
+// is small and the sums are long (tall k), the sums are cut: each thread adds up its part of p in scratch memory,
 // and the parts are added in the order of p. So at a given number of threads every call gives the same bits, whichever
 // thread takes which piece. Below some 2 million operations, 20 µs of one core, a second core would come too late. The
 // limit is the cores' clock, and the memory and the L3 cache that they share.

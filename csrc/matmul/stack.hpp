@@ -6,7 +6,7 @@
 // A call from Python takes as long as ten products of 16 x 16 matrices, so the loop is here. Threads take whole
 // products, each the same part of the stack in every call, which it may still have in its cache. Only if that leaves
 // threads idle is each product cut among them instead. If all products share b and a's matrices lie one behind the
-// other, the stack is one product of a tall a: b is then packed once. The limit is that of the single product.
+// other, the stack is one product of a tall a: b is then packed once. The limit is the single product's.
 #pragma once
 
 #include "matmul/parallel.hpp"

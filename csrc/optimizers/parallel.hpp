@@ -1,7 +1,7 @@
 // An optimizer's step on all cores.
 //
 // Threads take blocks of rows, or parts of a few long rows (runtime/share_elements.hpp), of all arrays alike. The limit
-// is the memory that the cores share, and within L2 each core's divider.
+// is the memory that the cores share; within L2 it is the stores, and for RMSprop and Adam the divider, of each core.
 #pragma once
 
 #include "optimizers/steps.hpp"

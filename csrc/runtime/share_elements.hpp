@@ -8,7 +8,7 @@
 
 namespace loopnest::LOOPNEST_ISA {
 
-// Elements from which a second thread pays: 10 us of one core. Less, and it would come too late.
+// The least elements for each thread, some 10 µs of one core. With fewer, a second thread would come too late.
 inline constexpr index worth_a_thread_of_copies = 1 << 17, worth_a_thread_of_exp = 1 << 14;
 
 // piece(i, rows) for some rows each.

@@ -194,7 +194,7 @@ def build(
 
 
 def _runtime(sanitize: str, program: bool) -> Path:
-    """The object file of on_cpu.cpp. It is not instrumented: its accesses are not those of CUDA threads."""
+    """The object file of on_cpu.cpp. It is not instrumented: its own accesses are no CUDA thread's."""
     folder = csrc() / "cuda_on_cpu"
     flags = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns"]
     flags += [f"-DLOOPNEST_ASAN={int(sanitize == 'address')}", f"-DLOOPNEST_TSAN={int(sanitize == 'thread')}"]

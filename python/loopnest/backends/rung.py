@@ -143,7 +143,7 @@ class Implementation:
     def inspect(self, *aspects: str, **options: Any) -> Any:
         """What the compiler made of the source: a loopnest.inspect.View, as `loopnest inspect` prints it.
 
-        The arguments and errors are those of loopnest.inspect.inspect:
+        Arguments and errors are as in loopnest.inspect.inspect:
 
         >>> import loopnest as ln
         >>> view = ln.matmul["numpy.matmul"].inspect("source")

@@ -85,12 +85,12 @@ def deferred(call: Observation) -> Explanation:
     kernel, probe, session = call.kernel, call.probe, call.kernel.host
     if session.closed or kernel.last_probe is not probe:
         return None
-    before = now = [r.tobytes() for r in kernel.results(probe)]
+    before = now = [r.tobytes() for r in kernel.results()]
     end = time.monotonic() + LATER
     session.go_on()
     while time.monotonic() < end and now == before:
         time.sleep(0.005)
-        now = [r.tobytes() for r in kernel.results(probe)]
+        now = [r.tobytes() for r in kernel.results()]
     if now != before:
         time.sleep(LATER)
     session.stop()

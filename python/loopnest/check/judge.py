@@ -108,7 +108,7 @@ def rank(
     on_verdict: Callable[[Path, Verdict], None] = lambda file, verdict: None,
     **options: Any,
 ) -> list[Verdict]:
-    """Judge every Python, C, C++ and CUDA C++ file of a folder; `options` are those of `check`.
+    """Judge every Python, C, C++ and CUDA C++ file of a folder; `options` as of `check`.
 
     Each has a process of its own, so that one that crashes or hangs spoils no other's verdict. The right ones come
     first, by what part of the machine's limit they reach; then the others by their outcome. With the option `workload`

@@ -210,7 +210,7 @@ class Kernel:
 
     def judged(self, probe: Probe, reply: Reply, fill: str = "poison") -> Observation:
         """Hold what the last call left to the contract."""
-        results, unwritten, problems = self.results(probe), 0, []
+        results, unwritten, problems = self.results(), 0, []
         if reply.problem is not None:
             return Observation(self, probe, reply, tuple(r.copy() for r in results))
         for number, (result, exact, allowed) in enumerate(zip(results, probe.exact, self.bound(probe), strict=True)):
@@ -229,7 +229,7 @@ class Kernel:
         kept = tuple(r.copy() for r in results) if problems else ()
         return Observation(self, probe, reply, kept, unwritten, outside, tuple(problems))
 
-    def results(self, probe: Probe) -> list[np.ndarray[Any, Any]]:
+    def results(self) -> list[np.ndarray[Any, Any]]:
         """The results of the last call as they lie in shared memory now, in the contract's order."""
         found = {}
         for p, memory in self._placed("result", "updated"):

@@ -119,7 +119,7 @@ class Problem:
     def seems_right(self, kernel: Kernel, arrangement: Arrangement, rng: np.random.Generator) -> bool:
         """A quick look at the results of the last call, which may say no, but says yes only to what is right nearly
         everywhere."""
-        results, probe = kernel.results(self.probe), self.probe
+        results, probe = kernel.results(), self.probe
         if self.how == "product":
             return near_by_projection(kernel, probe, arrangement, results[0])
         if self.how not in ("roll", "rows", "transposed") or not results[0].size:

@@ -6,8 +6,8 @@ and the bound of that loop on this processor.
 >>> view.listings[0].loop.counts["fma"]                                         # doctest: +SKIP
 12
 
-A backend is a module in_<backend>.py with SHOWS, its aspects, and show(request), the listings of one aspect. elf.py and
-loops.py read anybody's machine code.
+A backend with machine code is a module in_<backend>.py with SHOWS, its aspects, and show(request), the listings of one
+aspect. elf.py and loops.py read anybody's machine code.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class Comparison:
 
 
 def compare(k: Implementation, other: Implementation, **options: Any) -> Comparison:
-    """The hot loops of two implementations, count by count. The options are those of `inspect`.
+    """The hot loops of two implementations, count by count. It takes the options of `inspect`.
 
     >>> import loopnest as ln
     >>> both = compare(ln.matmul["cpp.naive"], ln.matmul["cpp.packed"], isa="v3", measure=False)    # doctest: +SKIP

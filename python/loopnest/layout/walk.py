@@ -9,7 +9,7 @@ True
 >>> picture_svg(down)[:4]
 '<svg'
 
-The steps are those of the rung's own template (layout/traffic.py).
+The steps come from the rung's own template (layout/traffic.py).
 """
 
 from __future__ import annotations

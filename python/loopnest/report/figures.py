@@ -110,7 +110,7 @@ def _studies(records: Sequence[Record], which: Callable[[Record], bool]) -> Iter
 
 
 IN_FULL = OPERANDS, LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS
-"""Studies of which each workload has a figure."""
+"""Studies with a figure for each workload."""
 
 # --- bars
 

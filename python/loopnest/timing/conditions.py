@@ -141,7 +141,7 @@ class Monitor:
     """Watches a run: make it at the start, ask it for the conditions at the end.
 
     stat   the file with the system's times
-    turns  the two of which the noise floor is measured
+    turns  two that do the same work, for the noise floor
     """
 
     def __init__(self, stat: Path = STAT, turns: Sequence[Turn] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The optimizers' steps in C++: csrc/optimizers/steps.hpp."""
+"""The optimizers' steps in C++: the headers below csrc/optimizers/."""
 
 from ...backends import cpp_rungs
 

@@ -4,7 +4,7 @@ In come requests over a socket, and a submission's file or compiled library. Out
 shared with the judge, and a crash's address. It is imported as a package of its own, `child`, and imports nothing of
 loopnest, so that nothing of loopnest lies in its memory:
 
-    python -P -c "…; import child.server; child.server.main()" CONTROL          CONTROL: the number of a socket
+    python -P -c "…; import child.server; child.server.main()" REQUEST          REQUEST: JSON, see session.py
 """
 
 RETURNED = b"r"
