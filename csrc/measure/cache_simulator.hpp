@@ -4,8 +4,8 @@
 // of the set's ways. The least recently used line of a set is evicted. A miss fetches the line into every level above
 // the one that has it, for a store too (write-allocate). An evicted line that has changed is written to the level below
 // (write-back). Levels do not watch each other: L1 may keep a line that L2 evicts, and the other way round (neither
-// inclusive nor exclusive), as in valgrind's cachegrind. Prefetchers and
-// overlapping misses change when a line comes, not whether: the simulator counts lines, not time.
+// inclusive nor exclusive), as in valgrind's cachegrind. Prefetchers and overlapping misses change when a line comes,
+// not whether: the simulator counts lines, not time.
 #pragma once
 
 #include <vector>

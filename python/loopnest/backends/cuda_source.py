@@ -46,12 +46,11 @@ def cuda_cpp_simulated() -> bool:
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a kernel: `const float* a` is ("a", "float", pointer, const)."""
+    """One parameter of a kernel: `const float* a` is ("a", "float", pointer)."""
 
     name: str
     type: str
     pointer: bool
-    const: bool
 
     @property
     def matrix(self) -> str | None:
@@ -272,8 +271,7 @@ def parameter_of(text: str) -> Parameter:
     words = re.sub(r"\b(__restrict__|__restrict|restrict|__grid_constant__|volatile)\b|=.*", " ", text, flags=re.DOTALL)
     found = re.fullmatch(r"(.*?)(\w*)\s*(\[\w*\])?\s*", words, re.DOTALL)
     kind, name, array = found.groups() if found else (words, "", None)
-    const = bool(re.search(r"\bconst\b", kind.partition("*")[0]))
-    return Parameter(name, " ".join(re.sub(r"\bconst\b|\*", " ", kind).split()), "*" in kind or bool(array), const)
+    return Parameter(name, " ".join(re.sub(r"\bconst\b|\*", " ", kind).split()), "*" in kind or bool(array))
 
 
 # --- expressions
