@@ -634,6 +634,22 @@ def test_the_commands_exit_code_says_what_happened(tmp_path):
     assert json.loads(as_json.stdout)["accepted"] is True
 
 
+def test_options_reach_the_judge(tmp_path, monkeypatch):
+    given = {}
+
+    def judge(file, on_event, **options):
+        given.update(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("loopnest.check.check", judge)
+    options = {"flags": "-O1", "compiler": "gcc", "dtype": "float64", "workload": "square-16"}
+    numbers = {"time_limit": 3.0, "memory_limit": 64 << 20, "seconds": 0.0, "threads": 2}
+    typed = {**options, **numbers, "memory_limit": 64}
+    arguments = [x for name, value in typed.items() for x in (f"--{name.replace('_', '-')}", value)]
+    assert "enough" in run("check", tmp_path / "mine.c", *arguments).output
+    assert given == {"operation": "matmul", **options, **numbers}
+
+
 def test_a_folder_is_ranked_and_a_crash_spoils_nothing(tmp_path):
     (tmp_path / "fast.py").write_text("def matmul(a, b):\n    return a @ b\n")
     (tmp_path / "slow.py").write_text(

@@ -205,3 +205,16 @@ def test_an_unknown_command_is_reported_with_the_nearest():
     result = run("bensh")
     assert result.exit_code == 2
     assert "no command is called 'bensh'; did you mean bench?" in text(result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "expected"),
+    [
+        (("layout", "matmul", "ijk"), ("--cache", "512"), "a cache of 32 lines of 4 elements"),
+        (("lesson", "2"), ("--answers",), "not commutative"),
+        (("train", "xor", "--epochs", "1", "--loss", "mse"), ("--init", "xavier"), "xavier, seed 0"),
+    ],
+)
+def test_options_change_what_is_printed(arguments, options, expected):
+    assert expected in text(run(*arguments, *options))
+    assert expected not in text(run(*arguments))
