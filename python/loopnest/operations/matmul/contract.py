@@ -74,7 +74,10 @@ def _shape(a: Array, b: Array) -> tuple[int, ...]:
 
 
 def why(a: Any, b: Any) -> str:
-    """The way that cpp.parallel takes with matrices of these shapes and strides; csrc/matmul/kernel/by_shape.hpp."""
+    """The way that cpp.parallel takes with matrices of these shapes and strides: csrc/matmul/kernel/by_shape.hpp.
+
+    Of stacks it is the way of one product.
+    """
     call = Call("matmul", a=a, b=b)
     a, b = call.inputs
     shape = _shape(a, b)
