@@ -1,4 +1,4 @@
-"""What is said of a submission: records, from which text, tables and JSON are made. The names are in faults.toml."""
+"""The verdict and its parts, as records; text, tables and JSON are made from them. The names are in faults.toml."""
 
 from __future__ import annotations
 
