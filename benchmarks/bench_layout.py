@@ -18,8 +18,10 @@ def rungs(operation, *backends):
 
 
 def fastest_rungs(operation):
-    """The fastest rung of NumPy and of each compiling backend, without C++'s and Numba's rungs for several threads, which
-    the cache simulator does not know."""
+    """The fastest rung of NumPy and of each compiling backend.
+
+    Without rungs for several threads, which the cache simulator does not know.
+    """
     last = {k.backend: k for k in rungs(operation, "numpy", *COMPILED) if k.variant != "parallel"}
     return list(last.values())
 

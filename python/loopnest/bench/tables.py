@@ -166,6 +166,8 @@ def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], wor
     if any(r.limit for r in records):
         columns["limit"] = "% of\nlimit", percent
     columns["cores"] = "cores", lambda r: str(r.threads)
+    if not any(rate(r, other) for r in records):  # a transposition has no flops
+        del columns["other"]
     columns = {name: column for name, column in columns.items() if name not in left_out}
     cases, moved = any(r.case for r in records), explain.columns(records)
 
