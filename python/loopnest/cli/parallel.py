@@ -102,7 +102,10 @@ def train(ctx: click.Context, /, data: str, timeout: float, backend: str | None,
 @choice("--network", tuple(model.NETWORKS), help="By default all.")
 @choice("--processor", tuple(model.PROCESSORS), "core")
 def cost(workload: str, layers: int, network: str | None, processor: str) -> None:
-    """Print what a training step costs on 1 to 1,024 ranks, by a model: computing, bytes on the wire, latency."""
+    """Print what a training step costs on many ranks.
+
+    By a model of computing, bytes on the wire and latency, for 1 to 1,024 ranks.
+    """
     with usage_errors(ValueError):
         work = model.workload(workload, layers)
     networks = [model.NETWORKS[network]] if network else list(model.NETWORKS.values())

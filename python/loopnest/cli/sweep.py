@@ -21,7 +21,7 @@ from .progress import Progress, console, say, show
 def command(
     op: str, threads: int, seed: int, count: int | None, json_file: Path | None, report_file: Path | None
 ) -> None:
-    """Find the cliffs of an operation: shapes and strides where it is slower than a peer, or than next to them.
+    """Find the cliffs of an operation: where it is slower than a peer, or than at the sizes next to a size.
 
     200 random shapes in all layouts, and squares from 256 to 4608 near powers of two, are timed in turn with NumPy,
     torch and JAX. The dips are listed with the path that the kernel took, the worst also with other strides.

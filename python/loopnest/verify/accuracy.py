@@ -49,7 +49,7 @@ def _tanh_argument(x: Array) -> Array:
     return LINEAR * x * (1 + CUBIC * x * x)
 
 
-@numba.vectorize(cache=True)  # type: ignore[untyped-decorator, unused-ignore]
+@numba.vectorize(["float64(float64)"], cache=True)  # type: ignore[untyped-decorator, unused-ignore]
 def _distribution(x: Any) -> Any:
     return math.erfc(-x * math.sqrt(0.5)) / 2
 
