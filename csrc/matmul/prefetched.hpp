@@ -3,7 +3,8 @@
 // Packing as a separate pass moves data while the multipliers stand still. Here the first tile of a micro-panel of b
 // reads the rows in place and stores them packed, between its multiply-adds: one store for each of 4 vectors in a step
 // of 24 multiply-adds finds the store unit free. Later rows are prefetched. Only a b without contiguous rows is packed
-// beforehand, in squares that are transposed in registers. a is not copied if the micro-kernel can walk along its rows:
+// beforehand, in squares that are transposed in registers. While the tiles of one micro-panel multiply, they prefetch the
+// next one into L2, a share each: its first tile would wait for L3 or memory at every step. a is not copied if the micro-kernel can walk along its rows:
 // it takes one element of each of 6 rows a step, and hardware prefetchers follow 6 streams. Nor if all of a fits in L2.
 // An a with contiguous columns that does not fit is packed, block by block. The next micro-panel of a and the tile of c
 // are prefetched meanwhile.
@@ -35,9 +36,11 @@ void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epil
     T* const b_panel = scratch<T>(Slot::pack_b, (b_used_once ? tile_cols<T> : width) * depth);
 
     // A block of a by a micro-panel of b. The first block to use the micro-panel packs it, with its first tile.
-    const auto multiply_block = [&](Matrix<const T> a_part, Matrix<const T> b_micro_panel, T* packed_b, index i0, index j,
-                                    bool first, bool add, bool last) __attribute__((always_inline)) {
-        const index inner = a_part.cols;
+    // Meanwhile each tile prefetches its share of `later`, the next micro-panel.
+    const auto multiply_block = [&](Matrix<const T> a_part, Matrix<const T> b_micro_panel, T* packed_b,
+                                    Matrix<const T> later, index i0, index j, bool first, bool add, bool last)
+        __attribute__((always_inline)) {
+        const index inner = a_part.cols, tiles = (a_part.rows + tile_rows - 1) / tile_rows;
         const auto a_panel = [&](index i) __attribute__((always_inline)) -> Matrix<const T> {
             const index rows = smaller(tile_rows, a_part.rows - i);
             if (a_in_place) return a_part.block(i, 0, rows, inner);
@@ -50,6 +53,8 @@ void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epil
                             .c = c.block(i0 + i, j, smaller(tile_rows, a_part.rows - i), b_micro_panel.cols),
                             .add = add,
                             .next_a = a_panel(next).data};
+            const index n = i / tile_rows, row = n * later.rows / tiles, until = (n + 1) * later.rows / tiles;
+            tile.later_b = later.block(row, 0, until - row, later.cols);
             if constexpr (requires { epilogue.other; })
                 if (last) {
                     tile.other = &epilogue.other(i0 + i, j);
@@ -74,10 +79,17 @@ void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epil
                 const index cols = smaller(width, c.cols - j0), inner = smaller(depth, a.cols - p0);
                 const Matrix<const T> a_part = a.block(i0, p0, smaller(height, c.rows - i0), inner);
                 if (!a_in_place) pack_a(a_part, a_block);
-                for (index j = 0; j < cols; j += tile_cols<T>)
+                for (index j = 0; j < cols; j += tile_cols<T>) {
+                    const index next = j + tile_cols<T>, width = smaller(tile_cols<T>, cols - next);
+                    Matrix<const T> later = {};
+                    if (width > 0 && i0 > 0)
+                        later = {b_panel + next * inner, inner, width, packed_width<T>(width), 1};
+                    else if (width > 0 && b.contiguous_rows())
+                        later = b.block(p0, j0 + next, inner, width);
                     multiply_block(a_part, b.block(p0, j0 + j, inner, smaller(tile_cols<T>, cols - j)),
-                                   b_panel + (b_used_once ? 0 : j * inner), i0, j0 + j, i0 == 0, p0 > 0 || accumulate,
-                                   p0 + inner >= a.cols);
+                                   b_panel + (b_used_once ? 0 : j * inner), later, i0, j0 + j, i0 == 0,
+                                   p0 > 0 || accumulate, p0 + inner >= a.cols);
+                }
             }
 }
 

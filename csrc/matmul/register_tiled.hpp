@@ -23,6 +23,10 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 // no such wait but read b more often. They are faster if a sum has fewer products than this.
 inline constexpr index long_sum = 256;
 
+// Narrow tiles have 8 rows: two multiply-add units with a latency of 4 cycles need 8 independent sums.
+template <int vectors>
+inline constexpr int tallest = vector_registers == 32 && vectors <= 2 ? 8 : tile_rows;
+
 // c = a b for a c of at most `vectors` vectors, from top to bottom in tiles of `height` rows. The last rows are divided
 // evenly: 8 as 4 and 4, not as 6 and 2.
 template <int vectors, Reading reading, int height, class T>
@@ -44,21 +48,23 @@ void column_of_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
             case 4: tile.template operator()<4>(i); break;
             case 5: tile.template operator()<5>(i); break;
             case 6: tile.template operator()<6>(i); break;
+            case 7: tile.template operator()<7>(i); break;
+            case 8: tile.template operator()<8>(i); break;
         }
     }
 }
 
 template <int vectors, class T>
 void micro_panel(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    constexpr int low = vectors > 2 ? 4 : tile_rows;
+    constexpr int tall = tallest<vectors>, low = vectors > 2 ? 4 : tall;
     if (!b.contiguous_rows())
-        column_of_tiles<vectors, Reading::gathered, tile_rows>(a, b, c);
+        column_of_tiles<vectors, Reading::gathered, tall>(a, b, c);
     else if (c.cols % lanes<T> != 0)
         column_of_tiles<vectors, Reading::ragged, low>(a, b, c);
     else if (a.cols < long_sum)
         column_of_tiles<vectors, Reading::whole, low>(a, b, c);
     else
-        column_of_tiles<vectors, Reading::whole, tile_rows>(a, b, c);
+        column_of_tiles<vectors, Reading::whole, tall>(a, b, c);
 }
 
 template <class T>

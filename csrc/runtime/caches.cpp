@@ -1,7 +1,9 @@
 #include "runtime/caches.hpp"
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
+#include <sstream>
 
 #ifdef __APPLE__
 #include <sys/sysctl.h>
@@ -48,6 +50,21 @@ index processors_in(const std::string& file) {  // "0-3,8-11"
 }
 #endif
 
+// As in "48K:12,2M:16,105M:15": the size and the ways of L1, L2 and L3.
+std::vector<Cache> caches_of(const std::string& text) {
+    std::vector<Cache> found;
+    std::istringstream levels(text);
+    for (std::string level; std::getline(levels, level, ',');) {
+        if (level.empty()) continue;
+        const std::size_t colon = level.find(':');
+        const index ways = colon == std::string::npos ? 0 : std::atol(level.c_str() + colon + 1);
+        const char unit = level[std::min(level.find_first_not_of("0123456789"), level.size() - 1)];
+        const index size = std::atol(level.c_str()) << (unit == 'K' ? 10 : unit == 'M' ? 20 : 0);
+        found.push_back({index(found.size()) + 1, size, ways, 64, 1});
+    }
+    return found;
+}
+
 }  // namespace
 
 #ifdef __APPLE__
@@ -81,7 +98,8 @@ std::vector<Cache> caches(const std::string& folder) {
 const CacheSizes& cache_sizes() {
     static const CacheSizes sizes = [] {
         CacheSizes read = {32 << 10, 512 << 10, 8 << 20, 8, 8};
-        for (const Cache& cache : caches()) {
+        const char* const given = std::getenv("LOOPNEST_CACHES");
+        for (const Cache& cache : given ? caches_of(given) : caches()) {
             const bool first = cache.level == 1, second = cache.level == 2;
             if (cache.level <= 3) (first ? read.l1d : second ? read.l2 : read.l3) = cache.size;
             if (cache.ways > 3 && (first || second)) (first ? read.l1d_ways : read.l2_ways) = cache.ways;

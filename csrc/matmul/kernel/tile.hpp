@@ -26,10 +26,11 @@ struct Tile {
     Matrix<const T> a, b;
     Matrix<T> c;
     bool add;
-    const T* next_a = nullptr;  // the next tile's a, with a's strides: prefetched meanwhile
-    const T* other = nullptr;   // the same tile of the matrix that the epilogue touches: prefetched too
+    const T* next_a = nullptr;     // the next tile's a, with a's strides: prefetched meanwhile
+    const T* other = nullptr;      // the same tile of the matrix that the epilogue touches: prefetched too
     index other_row_stride = 0;
-    T* packed_b = nullptr;      // receives a copy of b, its rows padded with zeros to whole vectors
+    Matrix<const T> later_b = {};  // rows of b for tiles that come later: prefetched into L2
+    T* packed_b = nullptr;         // receives a copy of b, its rows padded with zeros to whole vectors
 };
 
 enum class Reading {
@@ -49,7 +50,7 @@ LOOPNEST_INLINE void prefetch_end(const T* vector) {
     __builtin_prefetch(vector + lanes<T> - 1, to_write);
 }
 
-// What a tile prefetches while it multiplies: nothing, or its own c and the next tile's a.
+// What a tile prefetches while it multiplies: nothing, or its own c, the next tile's a, and its share of a later b.
 enum class Fetching { nothing, next_tile };
 
 template <int rows, int vectors, Reading reading, bool packing, Fetching fetching, class T>
@@ -77,7 +78,7 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
                 prefetch_end(from + rows_ahead * b_step);
             }
         }
-#pragma GCC unroll 6
+#pragma GCC unroll 8
         for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; ++v) sum[i][v] += a[i * a_row_stride] * b_row[v];
@@ -91,13 +92,16 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
         // A few lines at a time: 24 prefetches in succession were measured to cost 50 cycles.
         constexpr index lines = rows * vectors;
         const index at_once = (lines * line + inner - 1) / larger(inner, 1);
-        index fetched = 0;
+        index fetched = 0, later = 0;
+        const index rows_at_once = (tile.later_b.rows * line + inner - 1) / larger(inner, 1);
         for (; p + line <= inner; p += line, next_a += line * a_step) {
             for (const index until = smaller(fetched + at_once, lines); fetched < until; ++fetched) {
                 const index i = fetched / vectors, j = fetched % vectors * lanes<T>;
                 prefetch_end<true>(tile.c.data + i * tile.c.row_stride + j);
                 if (tile.other) prefetch_end(tile.other + i * tile.other_row_stride + j);
             }
+            for (const index until = smaller(later + rows_at_once, tile.later_b.rows); later < until; ++later)
+                for (index j = 0; j < tile.later_b.cols; j += line) __builtin_prefetch(&tile.later_b(later, j), 0, 2);
 #pragma GCC unroll 6
             for (int i = 0; i < rows; ++i) __builtin_prefetch(next_a + i * a_row_stride, 0, 2);
             for (int n = 0; n < line; ++n) step();
@@ -105,7 +109,7 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
     }
     for (; p < inner; ++p) step();
 
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
         for (int v = 0; v < vectors; ++v) {
