@@ -348,6 +348,9 @@ def test_strides_are_found_by_names_in_blis_order_too():
 def test_a_declaration_or_a_call_is_no_definition():
     assert defined("void matmul(const float*, const float*, float*, long, long, long);", "matmul") is None
     assert defined("int main() { matmul(1); }", "matmul") is None
+    attributed = '__attribute__((optimize("O1"),\nhot)) [[gnu::cold]] void f(alignas(64) float* a, long n) {}'
+    assert str(defined(attributed, "f")) == "void f(float* a, long n)"
+    assert defined(attributed, "f").line == 2
 
 
 def test_parameters_of_two_dtypes_are_refused():

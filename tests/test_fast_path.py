@@ -30,7 +30,7 @@ kinds = pytest.mark.parametrize("kind", ["arrays", pytest.param("tensors", marks
 
 WITH_FAST_PATH = {
     *("matmul", "add", "relu", "sigmoid", "tanh", "gelu", "softmax"),
-    *("relu_backward", "sigmoid_backward", "tanh_backward", "gelu_backward"),
+    *("dot", "sum", "transpose", "mse", "relu_backward", "sigmoid_backward", "tanh_backward", "gelu_backward"),
 }
 operations = pytest.mark.parametrize(
     "operation", [OPERATIONS[name] for name in sorted(WITH_FAST_PATH)], ids=lambda o: o.name
@@ -47,8 +47,13 @@ def tensors_are_known():
 
 def inputs_of(operation, shape=(7, 7), dtype=np.float32):
     generator = np.random.default_rng(1)
-    two = operation.contract.fast_path.shapes == "product" or operation is ln.add or "backward" in operation.name
+    two = operation.name in ("matmul", "dot", "add", "mse") or "backward" in operation.name
     return [generator.standard_normal(shape).astype(dtype) for _ in range(1 + two)]
+
+
+def axes_of(operation):
+    """How many axes the inputs of ordinary calls have; None where any number will do."""
+    return {"product": 2, "transpose": 2, "dot": 1}.get(operation.contract.fast_path.shapes)
 
 
 def of_kind(kind, values):
@@ -98,12 +103,12 @@ def test_the_operations_that_have_a_fast_path():
 @kinds
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_ordinary_calls_of_operations_and_rungs(operation, kind, dtype):
-    product = operation is ln.matmul
+    axes, number = axes_of(operation), operation.contract.fast_path.shapes in ("total", "dot")
     for shape in [(1, 1), (4, 4), (7, 7), (100, 100), (5,), (2, 3, 5), (2, 1, 3, 5, 1)]:
         inputs = of_kind(kind, inputs_of(operation, shape, dtype))
-        (out,) = of_kind(kind, [np.full(shape, np.nan, dtype)])
+        (out,) = of_kind(kind, [np.full(() if number else shape, np.nan, dtype)])
         for call in (operation, operation.fastest()):
-            fast = not (product and len(shape) != 2)
+            fast = axes in (None, len(shape))
             same_both_ways(call, *inputs, fast=fast)
             same_both_ways(call, *inputs, out=None, fast=fast)
             same_both_ways(call, *inputs, out=out, fast=fast)
@@ -154,7 +159,7 @@ def test_kernels_that_take_something_else_have_none():
                 assert found or not operation.contract.fast_path, name
     assert _core.fast_path(np.matmul, "product", False) is None
     assert _core.fast_path(ln.relu["cpp"].kernel, "product", False) is None
-    with pytest.raises(ValueError, match="shapes is 'columns', expected 'product', 'elementwise' or 'rows'"):
+    with pytest.raises(ValueError, match="shapes is 'columns', expected 'product', 'elementwise', 'rows'"):
         _core.fast_path(ln.relu["cpp"].kernel, "columns", False)
     with pytest.raises(TypeError, match="a tuple of arguments and a dict"):
         ln.relu["cpp"].fast(X)

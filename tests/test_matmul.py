@@ -1,5 +1,9 @@
 """matmul beyond what the contract's cases hold: batches, exact sums, and NaN and infinity at every place."""
 
+import os
+import subprocess
+import sys
+
 import loopnest as ln
 import numpy as np
 import pytest
@@ -72,6 +76,36 @@ def test_why_says_how_a_product_is_computed():
         assert ln.matmul.why(np.ones((9, 50, 50)), np.ones((50, 50))) == why(50, 50, 50)
     finally:
         ln.set_num_threads(usual)
+
+
+OTHER_MACHINES = {"Emerald Rapids": "48K:12,2M:16,260M:20", "small caches": "4K:4,16K:4,64K:8"}
+ON_ANOTHER_MACHINE = """
+import loopnest as ln, numpy as np
+from loopnest import _core
+from loopnest.operation import Arguments
+from loopnest.verify import judge_call
+
+print(*_core.cache_sizes())
+rng = np.random.default_rng(5)
+for threads in (1, 2):
+    ln.set_num_threads(threads)
+    for m, k, n in [(5, 900, 70), (33, 40, 500), (70, 2100, 65), (150, 300, 130), (400, 7, 300), (64, 64, 16), (9, 600, 9)]:
+        a, b = (rng.standard_normal(shape).astype(np.float32) for shape in ((m, k), (k, n)))
+        for layout in ("in C order", "in Fortran order"):
+            for k_ in ("cpp.packed", "cpp.prefetched", "cpp.parallel"):
+                assert judge_call(ln.matmul[k_], Arguments((a, b)), (layout,)) == [], (m, k, n, layout, k_)
+"""
+
+
+@pytest.mark.parametrize("machine", OTHER_MACHINES)
+def test_the_paths_of_another_machines_caches(machine):
+    caches = OTHER_MACHINES[machine]
+    command = [sys.executable, "-c", ON_ANOTHER_MACHINE]
+    run = subprocess.run(command, env=os.environ | {"LOOPNEST_CACHES": caches}, capture_output=True, text=True)
+    assert run.returncode == 0, run.stderr
+    units = {"K": 1 << 10, "M": 1 << 20}
+    expected = [int(level[: level.index(":") - 1]) * units[level[level.index(":") - 1]] for level in caches.split(",")]
+    assert [int(size) for size in run.stdout.split()] == expected
 
 
 def test_why_is_asked_of_matmul_alone():

@@ -39,6 +39,9 @@ enum class Shapes {
     product,      // (m, k), (k, n) -> (m, n), of any strides
     elementwise,  // one shape for all, in C order: one row
     rows,         // the same: rows as long as the last axis
+    total,        // one shape for all, in C order: one row -> a number
+    dot,          // (n,), (n,) -> a number, of any strides
+    transpose,    // (m, n) -> (n, m), of any strides
 };
 
 struct FastPath {
@@ -53,6 +56,7 @@ PyObject *out_name, *approximate_name, *tanh_word, *none_word;  // interned
 std::size_t calls = 0;
 
 Operand as_matrix(const Strided& x) { return {x.data, x.shape[0], x.shape[1], x.stride(0), x.stride(1)}; }
+Operand as_vector(const Strided& x) { return {x.data, 1, x.shape[0], 0, x.stride(0)}; }
 Operand as_rows(const Strided& x, index length) { return {x.data, x.size() / length, length, length, 1}; }
 
 bool is_word(PyObject* value, PyObject* word) {
@@ -103,18 +107,31 @@ py::object take(const FastPath& path, PyObject* args, PyObject* kwargs) {
 
     const Strided &a = views[0], &b = views[count - 1];  // one input is both
     const bool single = a.dtype == DType::f32, product = path.shapes == Shapes::product;
-    index product_shape[2];
+    index result_shape[2];
     Strided wanted = {.axes = a.axes, .shape = a.shape};
-    double work;
-    if (product) {
-        if (a.axes != 2 || b.axes != 2 || a.shape[1] != b.shape[0]) return {};
-        product_shape[0] = a.shape[0];
-        product_shape[1] = b.shape[1];
-        wanted.shape = product_shape;
-        work = double(a.shape[0]) * double(a.shape[1]) * double(b.shape[1]);
-    } else {
-        if (a.axes == 0 || !a.in_c_order() || !b.in_c_order() || !b.has_shape_of(a)) return {};
-        work = double(a.size());
+    double work = double(a.size());
+    switch (path.shapes) {
+        case Shapes::product:
+            if (a.axes != 2 || b.axes != 2 || a.shape[1] != b.shape[0]) return {};
+            wanted.shape = result_shape;
+            result_shape[0] = a.shape[0];
+            result_shape[1] = b.shape[1];
+            work *= double(b.shape[1]);
+            break;
+        case Shapes::transpose:
+            if (a.axes != 2) return {};
+            wanted.shape = result_shape;
+            result_shape[0] = a.shape[1];
+            result_shape[1] = a.shape[0];
+            break;
+        case Shapes::dot:
+            if (a.axes != 1 || !b.has_shape_of(a)) return {};
+            wanted.axes = 0;
+            break;
+        case Shapes::total: wanted.axes = 0; [[fallthrough]];
+        case Shapes::elementwise:
+        case Shapes::rows:
+            if (a.axes == 0 || !a.in_c_order() || !b.in_c_order() || !b.has_shape_of(a)) return {};
     }
     if (work == 0) return {};
 
@@ -129,9 +146,17 @@ py::object take(const FastPath& path, PyObject* args, PyObject* kwargs) {
     if (!result.writeable || result.dtype != a.dtype || !result.has_shape_of(wanted) || !result.in_c_order()) return {};
     if (out != Py_None && (overlap(result, a) || overlap(result, b))) return {};
 
-    const index length = path.shapes == Shapes::elementwise ? a.size() : a.shape[a.axes - 1];
+    const index length = path.shapes == Shapes::rows ? a.shape[a.axes - 1] : a.size();
     Operand operands[3];
-    for (index i = 0; i <= count; ++i) operands[i] = product ? as_matrix(views[i]) : as_rows(views[i], length);
+    for (index i = 0; i <= count; ++i) {
+        const Strided& x = views[i];
+        if (x.axes == 0)
+            operands[i] = {x.data, 1, 1, 1, 1};
+        else if (path.shapes == Shapes::dot)
+            operands[i] = as_vector(x);
+        else
+            operands[i] = product || path.shapes == Shapes::transpose ? as_matrix(x) : as_rows(x, length);
+    }
     if (work < (product ? product_keeps_gil : elements_keep_gil)) {
         runner.run(operands, single, option);
     } else {
@@ -140,7 +165,8 @@ py::object take(const FastPath& path, PyObject* args, PyObject* kwargs) {
     }
     ++calls;
     if (out != Py_None) return py::reinterpret_borrow<py::object>(out);
-    return tensors ? tensor_over(memory) : memory;
+    if (tensors) return tensor_over(memory);
+    return wanted.axes > 0 ? memory : memory[py::tuple()];  // a number, as NumPy gives it
 }
 
 // fast(args, kwargs), a tuple and a dict, as Implementation.__call__ has them.
@@ -159,20 +185,20 @@ PyObject* fast(PyObject* capsule, PyObject* const* given, Py_ssize_t count) {
 }
 
 py::object make_fast_path(const py::object& kernel, const std::string& name, bool option) {
-    Shapes shapes;
-    if (name == "product")
-        shapes = Shapes::product;
-    else if (name == "elementwise")
-        shapes = Shapes::elementwise;
-    else if (name == "rows")
-        shapes = Shapes::rows;
-    else
-        throw py::value_error("shapes is '" + name + "', expected 'product', 'elementwise' or 'rows'");
+    static const std::unordered_map<std::string, Shapes> names = {
+        {"product", Shapes::product}, {"elementwise", Shapes::elementwise}, {"rows", Shapes::rows},
+        {"total", Shapes::total},     {"dot", Shapes::dot},                 {"transpose", Shapes::transpose}};
+    const auto shapes = names.find(name);
+    if (shapes == names.end())
+        throw py::value_error("shapes is '" + name + "', expected 'product', 'elementwise', 'rows', 'total', 'dot' or "
+                              "'transpose'");
     const auto found = runners.find(kernel.ptr());
-    if (found == runners.end() || (shapes == Shapes::product && found->second.inputs != 2)) return py::none();
+    const int inputs = shapes->second == Shapes::transpose ? 1 : 2;
+    const bool any_number = shapes->second != Shapes::product && shapes->second != Shapes::dot && inputs != 1;
+    if (found == runners.end() || (!any_number && found->second.inputs != inputs)) return py::none();
     static PyMethodDef method = {"fast", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fast)),
                                  METH_FASTCALL, "The result of an ordinary call, or NotImplemented."};
-    const py::capsule path(new FastPath{&found->second, shapes, option},
+    const py::capsule path(new FastPath{&found->second, shapes->second, option},
                            [](void* path) { delete static_cast<FastPath*>(path); });
     return py::reinterpret_steal<py::object>(PyCFunction_New(&method, path.ptr()));
 }

@@ -9,7 +9,7 @@
 
 namespace loopnest {
 
-// A matrix of one of the two dtypes; strides in elements.
+// A matrix, a vector (its only row) or a number of one of the two dtypes; strides in elements.
 struct Operand {
     void* data;
     index rows, cols;
@@ -18,6 +18,14 @@ struct Operand {
     template <class T>
     operator Matrix<T>() const {
         return {static_cast<T*>(data), rows, cols, row_stride, col_stride};
+    }
+    template <class T>
+    operator Vector<T>() const {
+        return {static_cast<T*>(data), cols, col_stride};
+    }
+    template <class T>
+    operator T*() const {
+        return static_cast<T*>(data);
     }
 };
 

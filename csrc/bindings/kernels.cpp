@@ -42,12 +42,18 @@ py::object call_rung(const Rung& rung, py::handle arguments) {
     return dtype_of_first(arguments) == DType::f32 ? call(kernel.f32, arguments) : call(kernel.f64, arguments);
 }
 
-// The kernels that the fast path can run: the matrices that they read come first, then the one that they fill, then at
-// most a form of the formula.
+// The kernels that the fast path can run: what they read comes first, then the result, then at most a form of the
+// formula.
 template <class T>
 void run(UnaryFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1]); }
 template <class T>
 void run(BinaryFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1], x[2]); }
+template <class T>
+void run(DotFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1], x[2]); }
+template <class T>
+void run(SumFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1]); }
+template <class T>
+void run(MseFn<T> kernel, const Operand* x, bool) { kernel(x[0], x[1], x[2]); }
 template <class T>
 void run(GeluFn<T> kernel, const Operand* x, bool tanh_form) { kernel(x[0], x[1], tanh_form); }
 template <class T>
@@ -55,7 +61,7 @@ void run(GeluBackwardFn<T> kernel, const Operand* x, bool tanh_form) { kernel(x[
 
 template <class... Parameters>
 constexpr int inputs_of(void (*)(Parameters...)) {
-    return (... + int(std::is_same_v<Parameters, Matrix<const float>>));
+    return (... + int(std::is_same_v<Parameters, Matrix<const float>> || std::is_same_v<Parameters, Vector<const float>>));
 }
 
 template <template <class> class Fn>

@@ -47,6 +47,19 @@ LOOPNEST_INLINE unsigned lanes_below(Vec<float> x, float bound) {
 #endif
 }
 
+// Stores the lanes of v that have a bit in `chosen`, one after the other. `to` has room for a whole vector.
+template <class E, class V>
+LOOPNEST_INLINE void store_chosen(E* to, V v, unsigned chosen) {
+#if defined(__AVX512F__)  // compressed in a register: a compressing store takes Zen 4 some hundred cycles
+    if constexpr (sizeof(v[0]) == 4) {
+        const __m512i together = _mm512_maskz_compress_epi32(__mmask16(chosen), __builtin_bit_cast(__m512i, v));
+        __builtin_memcpy(to, &together, sizeof together);
+        return;
+    }
+#endif
+    for (; chosen; chosen &= chosen - 1) *to++ = v[__builtin_ctz(chosen)];
+}
+
 // table[k mod entries] for each lane's k, from a table of floats in registers: one instruction and no memory access,
 // while there are registers. SSE2 has no such instruction.
 #if defined(__AVX512F__)

@@ -74,11 +74,14 @@ class FastPath:
     shapes  "product"      two matrices of any strides, (m, k) and (k, n), give a third, (m, n)
             "elementwise"  arrays of one shape in C order give another, and kernels get each as one row
             "rows"         the same, but kernels get matrices whose rows are the last axis
+            "total"        arrays of one shape in C order give a number, and kernels get each as one row
+            "dot"          two vectors of any strides give a number
+            "transpose"    a matrix of any strides, (m, n), gives another, (n, m)
     option  whether kernels take a form after the arrays, as GELU's do: the tanh form, or the exact form for
             approximate="none"
     """
 
-    shapes: Literal["product", "elementwise", "rows"]
+    shapes: Literal["product", "elementwise", "rows", "total", "dot", "transpose"]
     option: bool = False
 
 

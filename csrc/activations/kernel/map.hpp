@@ -38,17 +38,21 @@ template <class T, int inputs>
 struct PutAside {
     static constexpr index capacity = 8 * lanes<T>;
     T x[inputs][capacity + lanes<T>];
-    index at[capacity + lanes<T>];
-    index count = 0;
+    std::int32_t at[capacity + lanes<T>];  // after `start`
+    index count = 0, start = 0;
 
+    LOOPNEST_INLINE bool is_full(index j) const { return count > capacity || j - start > 1 << 30; }
+
+    // Without a branch for each lane, which no predictor could foresee.
     template <class... Rows>
     LOOPNEST_INLINE void put(unsigned far, index j, Rows... rows) {
-        for (; far; far &= far - 1) {
-            const index i = j + __builtin_ctz(far);
-            int input = 0;
-            ((x[input++][count] = rows.data[i]), ...);
-            at[count++] = i;
-        }
+        if (count == 0) start = j;
+        typename VectorOf<std::int32_t>::type number;
+        for (int lane = 0; lane < lanes<std::int32_t>; ++lane) number[lane] = lane;
+        int input = 0;
+        (store_chosen(x[input++] + count, load(rows.data + j), far), ...);
+        store_chosen(at + count, number + std::int32_t(j - start), far);
+        count += __builtin_popcount(far);
     }
 };
 
@@ -56,7 +60,8 @@ template <class F, class T, int... input>
 [[gnu::noinline]] void finish(PutAside<T, sizeof...(input)>& aside, T* y, std::integer_sequence<int, input...>) {
     for (index i = 0; i < aside.count; i += lanes<T>) {
         const Vec<T> result = F::far(load(aside.x[input] + i)...);
-        for (index lane = 0; lane < smaller(lanes<T>, aside.count - i); ++lane) y[aside.at[i + lane]] = result[lane];
+        for (index lane = 0; lane < smaller(lanes<T>, aside.count - i); ++lane)
+            y[aside.start + aside.at[i + lane]] = result[lane];
     }
     aside.count = 0;
 }
@@ -79,7 +84,7 @@ LOOPNEST_INLINE index map_vectors(index j, Vector<T> y, const F& f, Rows... x) {
             prefetch(j);
             Vec<T> result = f.near(load(x.data + j)...);
             if (f.any_far(load(x.data + j)...)) [[unlikely]] {
-                if (aside.count > aside.capacity) finish<F>(aside, y.data, inputs);
+                if (aside.is_full(j)) finish<F>(aside, y.data, inputs);
                 aside.put(f.settle(result, load(x.data + j)...), j, x...);
             }
             put<streamed, T>(y.data + j, result);

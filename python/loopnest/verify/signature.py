@@ -232,9 +232,12 @@ class CForm:
         return any(kind == "scalar" for kind, _, _ in self.arguments)
 
 
+_ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)|\[\[.*?\]\]|alignas\s*\(.*?\)", re.S)
+
+
 def defined(source: str, name: str) -> CFunction | None:
     """The definition of the function of this name in a text of C or C++; None where there is none."""
-    text = without_comments(source)
+    text = _ATTRIBUTE.sub(lambda m: "\n" * m[0].count("\n"), without_comments(source))
     for alias, meaning in _aliases(text).items():
         text = re.sub(rf"\b{re.escape(alias)}\b", meaning, text)
     inside = r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)"

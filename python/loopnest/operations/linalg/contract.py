@@ -52,6 +52,7 @@ DOT = Contract(
     flops=lambda n: 2 * n,
     traffic=lambda itemsize, n: itemsize * (2 * n + 1),
     workloads=_vectors(4_096, 65_536, 1_048_576, 16_777_216),
+    fast_path=FastPath("dot"),
 )
 
 
@@ -96,6 +97,7 @@ SUM = Contract(
     flops=lambda m, n: m * n,
     traffic=lambda itemsize, m, n: itemsize * (m * n + 1),
     workloads=_squares(64, 256, 1024, 4096),
+    fast_path=FastPath("total"),
 )
 
 
@@ -171,6 +173,7 @@ TRANSPOSE = Contract(
     flops=lambda m, n: 0,
     traffic=lambda itemsize, m, n: itemsize * 2 * m * n,
     workloads=_squares(64, 256, 1024, 2048, 4096),
+    fast_path=FastPath("transpose"),
 )
 
 

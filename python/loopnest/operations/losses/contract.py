@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import Array, Call, as_matrices, empty
 from ...numerics import gamma, precise, smallest, unit_roundoff
-from ...operation import Arguments, Contract, Kernel, Workload, normal
+from ...operation import Arguments, Contract, FastPath, Kernel, Workload, normal
 from ..activations.contract import softmax_bound, softmax_reference
 
 # --- mse: L = 1/N Σ (y - t)²
@@ -62,6 +62,7 @@ MSE = Contract(
     flops=lambda n: 3 * n,
     traffic=lambda itemsize, n: itemsize * (2 * n + 1),
     workloads=VECTORS,
+    fast_path=FastPath("total"),
 )
 
 
