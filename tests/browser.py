@@ -4,7 +4,6 @@ A page's console errors, its exceptions and what it asks the network for are col
 https://chromedevtools.github.io/devtools-protocol/
 """
 
-import base64
 import json
 import os
 import select
@@ -79,10 +78,6 @@ class Browser:
 
     def hover(self, x, y):
         self._call("Input.dispatchMouseEvent", type="mouseMoved", x=x, y=y)
-
-    def screenshot(self, file, whole=True):
-        picture = self._call("Page.captureScreenshot", captureBeyondViewport=whole)["data"]
-        Path(file).write_bytes(base64.b64decode(picture))
 
     def close(self):
         self._process.kill()
