@@ -16,8 +16,8 @@
 // (docs/accuracy.md):
 //
 //                  v4     v3     v1                            v4     v3     v1
-//     tanh form    1.54   1.20   0.51     its slope            0.97   1.16   0.51
-//     exact form   1.60   1.31   0.52     its slope            1.03   1.20   0.51
+//     tanh form    1.54   1.20   0.51     its slope            1.03   1.16   0.51
+//     exact form   1.60   1.31   0.52     its slope            1.10   1.58   0.51
 //
 // The limit is arithmetic. On AVX-512 16 elements take 7 look-ups and 5 fused multiply-adds, one a cycle on Zen 4, a
 // comparison and 7 cheaper operations: 15 cycles, where `polynomial` takes 30 in the tanh form.
