@@ -8,17 +8,8 @@
 
 #include "activations/simd.hpp"
 #include "activations/softmax.hpp"
-#include "runtime/share_elements.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
-
-template <class T, class F, class... Inputs>
-LOOPNEST_INLINE void map_shared(index worth_a_thread, Matrix<T> y, F f, Inputs... x) {
-    const bool streamed = outgrows_caches(y);
-    share_elements<T>(y.rows, y.cols, worth_a_thread, [&](index i, index j, index rows, index cols) {
-        map(streamed, y.block(i, j, rows, cols), f, x.block(i, j, rows, cols)...);
-    });
-}
 
 namespace relu {
 template <class T>

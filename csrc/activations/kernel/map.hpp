@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "runtime/caches.hpp"
+#include "runtime/share_elements.hpp"
 #include "simd/native.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
@@ -131,6 +132,15 @@ void map(bool streamed, Matrix<T> y, F f, Inputs... x) {
 template <class T, class F, class... Inputs>
 LOOPNEST_INLINE void map(Matrix<T> y, F f, Inputs... x) {
     map(outgrows_caches(y), y, f, x...);
+}
+
+// The same on all threads.
+template <class T, class F, class... Inputs>
+LOOPNEST_INLINE void map_shared(index worth_a_thread, Matrix<T> y, F f, Inputs... x) {
+    const bool streamed = outgrows_caches(y);
+    share_elements<T>(y.rows, y.cols, worth_a_thread, [&](index i, index j, index rows, index cols) {
+        map(streamed, y.block(i, j, rows, cols), f, x.block(i, j, rows, cols)...);
+    });
 }
 
 }  // namespace loopnest::LOOPNEST_ISA
