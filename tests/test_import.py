@@ -25,3 +25,9 @@ import loopnest
 print(time.perf_counter() - start)
 """
     assert min(float(run(program)) for _ in range(5)) < 0.15
+
+
+def test_a_tree_that_is_not_built_says_how_to_build_it():
+    program = "import sys; sys.modules['loopnest._core'] = None; import loopnest"
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "ImportError: loopnest's C++ extension is not built: run scripts/build.sh" in run.stderr

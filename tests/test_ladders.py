@@ -83,8 +83,9 @@ def test_an_operation_has_the_docstring_and_signature_of_its_contract(operation)
 @rungs()
 def test_every_rung_explains_itself(implementation):
     assert implementation.lesson.strip()
-    assert 10 <= len(implementation.headline) <= 120, implementation.headline
-    assert implementation.variant in implementation.source() or implementation.backend == "cpp"
+    assert 10 <= len(implementation.headline) <= 120, f"the lesson's first paragraph: {implementation.headline}"
+    in_source = implementation.variant in implementation.source() or implementation.backend == "cpp"
+    assert in_source, f"the source of {implementation.id} does not have the variant's name: use it in the function's"
     assert len(implementation.source()) > len(implementation.lesson) / 2
 
 

@@ -3,8 +3,8 @@
 //   Operation.__call__  ->  fast(args, kwargs)  ->  take()  ->  Runner::run  ->  the kernel
 //
 // An ordinary call has plain NumPy arrays or plain torch tensors on the CPU as inputs, all of float32 or all of
-// float64, whose shapes fit, and at most the keyword `out`. For every other call, wrong or merely rare, `fast` returns
-// NotImplemented; then Implementation.__call__ runs the contract, which knows all cases and has all messages. These
+// float64, whose shapes fit (`Shapes` has the kinds), and at most the keyword `out`. For every other call, wrong or
+// merely rare, `fast` returns NotImplemented; then the contract runs, which knows all cases and has all messages. These
 // checks only choose a path; they never raise. In doubt (two arrays may overlap, where their extents do) they decline.
 //
 // The contract's checks in Python take 3 to 10 us, as long as a product of 64 x 64 matrices. A call on this way takes

@@ -11,7 +11,14 @@
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from ._core import isa, isa_levels, set_isa
+try:
+    from ._core import isa, isa_levels, set_isa
+except ModuleNotFoundError as missing:
+    if missing.name != "loopnest._core":
+        raise
+    raise ImportError(
+        "loopnest's C++ extension is not built: run scripts/build.sh in the source tree, or pip install ."
+    ) from missing
 from ._version import __version__
 from .arrays import CopyWarning
 from .backends.threads import num_threads, set_num_threads
