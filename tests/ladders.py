@@ -17,16 +17,13 @@ HERE = tuple(backend for backend in BACKENDS if backend not in ELSEWHERE)
 
 def rungs(*names: str, of: tuple[str, ...] = HERE) -> pytest.MarkDecorator:
     """Run a test with each implementation of the operations with these names, or of all operations, in some backends
-    or in all. What cannot run here is skipped, with the reason. Tests of all rungs translate the ones of torch.compile,
-    some ten seconds each; tests of single operations do so only if slow tests are asked for."""
+    or in all. What cannot run here is skipped, with the reason. Rungs of torch.compile are slow tests: torch compiles
+    some ten seconds for each."""
     ladders = (OPERATIONS[name].ladder() for name in names or OPERATIONS)
     chosen = [k for ladder in ladders for k in ladder if k.backend in of]
     return pytest.mark.parametrize(
         "implementation",
-        [
-            _parameter(k, f"{k.operation.name}-{k.id}", k.why_unavailable(), slow=bool(names) and k.slow_start)
-            for k in chosen
-        ],
+        [_parameter(k, f"{k.operation.name}-{k.id}", k.why_unavailable(), slow=k.slow_start) for k in chosen],
     )
 
 

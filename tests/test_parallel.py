@@ -236,6 +236,7 @@ def test_an_error_in_one_rank_ends_all_and_torchrun_names_it(found):
 
 
 @needs_ranks
+@pytest.mark.slow
 @pytest.mark.skipif(nn.why_no_digits() is not None, reason=str(nn.why_no_digits()))
 def test_torchrun_trains_the_digits_to_the_curve_of_one_process(tmp_path):
     options = ["train", "digits", "--epochs", "4", "--impl", "cpp"]

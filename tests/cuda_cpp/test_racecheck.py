@@ -50,7 +50,9 @@ def test_our_files_touch_nothing_outside_of_their_arrays(file):
     assert checked.findings == (), "\n".join(finding.sentence for finding in checked.findings)
 
 
-@pytest.mark.parametrize(("file", "number"), BARRIERS)
+@pytest.mark.parametrize(
+    ("file", "number"), [pytest.param(*b, marks=[pytest.mark.slow] if n % 3 else []) for n, b in enumerate(BARRIERS)]
+)
 def test_each_removed_barrier_is_reported_with_its_line(file, number, tmp_path):
     """If it names other lines, barriers at these lines are enough."""
     lines = file.read_text(encoding="utf-8").splitlines()
