@@ -16,11 +16,12 @@ FILES = sorted(csrc().glob("*/cuda/*.cu"))
 files = pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parts[-3]}_{file.stem}")
 
 BARRIERS = [
-    pytest.param(file, number, id=f"{file.stem}-{number}")
+    pytest.param(file, number, id=f"{file.stem}-{number}", marks=[pytest.mark.slow] if number % 3 else [])
     for file in FILES
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1)
     if "__syncthreads();" in line
 ]
+"""Two of three are slow tests."""
 
 ONE_BLOCK = {"m": 11, "n": 13, "k": 37}
 """Sizes for one block. The last step of a product is ragged, and it is not the second."""
@@ -50,9 +51,7 @@ def test_our_files_touch_nothing_outside_of_their_arrays(file):
     assert checked.findings == (), "\n".join(finding.sentence for finding in checked.findings)
 
 
-@pytest.mark.parametrize(
-    ("file", "number"), [pytest.param(*b, marks=[pytest.mark.slow] if n % 3 else []) for n, b in enumerate(BARRIERS)]
-)
+@pytest.mark.parametrize(("file", "number"), BARRIERS)
 def test_each_removed_barrier_is_reported_with_its_line(file, number, tmp_path):
     """If it names other lines, barriers at these lines are enough."""
     lines = file.read_text(encoding="utf-8").splitlines()
