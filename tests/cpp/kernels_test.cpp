@@ -44,6 +44,10 @@ constexpr void (*tests[])() = {
         stack<float>(rungs_of<StackFn>("matmul"));
         stack<double>(rungs_of<StackFn>("matmul"));
     },
+    [] {
+        why<float>(rungs_of<WhyFn>("matmul"));
+        why<double>(rungs_of<WhyFn>("matmul"));
+    },
     OPERATION(dot, Dot),
     OPERATION(sum, Sum),
     ELEMENTWISE(add, Binary, binary),

@@ -103,6 +103,23 @@ void stack(const Rungs<StackFn>& rungs) {
     });
 }
 
+// It gives a reason and a grid, and touches no element: c has no memory.
+template <class T>
+void why(const Rungs<WhyFn>& rungs) {
+    for_products([&](index m, index k, index n, Layout of_a, Layout of_b) {
+        const Input<T> a(m, k, of_a), b(k, n, of_b);
+        Result<T> said("said", Layout::contiguous, one<T>({1, 0}));
+        hold<T>(
+            rungs, text_of_product(m, k, n, of_a, of_b),
+            [&](auto rung) {
+                std::int64_t cut[3] = {};
+                const char* const reason = rung(a, b, Matrix<T>{nullptr, m, n, n, 1}, {cut, 3, 1});
+                *static_cast<T*>(said) = reason && *reason && cut[0] > 0 && cut[1] > 0 && cut[2] > 0;
+            },
+            said);
+    });
+}
+
 template <class T>
 void linear(const Rungs<LinearFn>& rungs) {
     for_products([&](index m, index k, index n, Layout of_x, Layout of_w) {
