@@ -45,8 +45,12 @@ bool epilogue_finds_c(Matrix<T> c) {
     return __is_same(Epilogue, NoEpilogue) && (c.cols <= tile_cols<T> || c.rows <= too_low_to_pack);
 }
 
-// Columns of c up to which dot products along contiguous rows of a are faster than tiles, which leave most lanes idle.
-inline constexpr index narrow = 8;
+// Columns of c up to which dot products along contiguous rows of a are faster than tiles, which leave the other lanes
+// idle: four, and up to half a vector if the sums are long, so that adding up their lanes does not show.
+template <class T>
+index narrow(index inner) {
+    return larger(inner < 256 ? lanes<T> * 3 / 8 : lanes<T> / 2, 4);
+}
 
 // The plan of c = a b for a c with contiguous rows.
 template <class Epilogue, class T>
@@ -59,7 +63,7 @@ Plan plan_of(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
             return {Way::rows, "b has few columns: a is read once, column by column", true};
         if (c.cols <= few_by_rows && a.row_stride == 1)
             return {Way::rows, "b has few columns: a is read once, column by column", true, true};
-        if (dots_suit(a.transposed(), turned) && (c.cols <= narrow || (b.row_stride == 1 && c.rows <= few_by_dots)))
+        if (dots_suit(a.transposed(), turned) && (c.cols <= narrow<T>(b.rows) || (b.row_stride == 1 && c.rows <= few_by_dots)))
             return {Way::dots, "b has few columns, a contiguous rows: each element is a dot product", true};
     }
     if (few_products_suit(b)) return {Way::few_products, "sums of at most four products: c is written row by row"};
