@@ -185,20 +185,27 @@ PyObject* fast(PyObject* capsule, PyObject* const* given, Py_ssize_t count) {
 }
 
 py::object make_fast_path(const py::object& kernel, const std::string& name, bool option) {
-    static const std::unordered_map<std::string, Shapes> names = {
-        {"product", Shapes::product}, {"elementwise", Shapes::elementwise}, {"rows", Shapes::rows},
-        {"total", Shapes::total},     {"dot", Shapes::dot},                 {"transpose", Shapes::transpose}};
-    const auto shapes = names.find(name);
-    if (shapes == names.end())
+    struct Kind {
+        Shapes shapes;
+        int inputs;  // 0: as many as the kernel has
+    };
+    static const std::unordered_map<std::string, Kind> kinds = {
+        {"product", {Shapes::product, 2}},
+        {"elementwise", {Shapes::elementwise, 0}},
+        {"rows", {Shapes::rows, 0}},
+        {"total", {Shapes::total, 0}},
+        {"dot", {Shapes::dot, 2}},
+        {"transpose", {Shapes::transpose, 1}}};
+    const auto kind = kinds.find(name);
+    if (kind == kinds.end())
         throw py::value_error("shapes is '" + name + "', expected 'product', 'elementwise', 'rows', 'total', 'dot' or "
                               "'transpose'");
     const auto found = runners.find(kernel.ptr());
-    const int inputs = shapes->second == Shapes::transpose ? 1 : 2;
-    const bool any_number = shapes->second != Shapes::product && shapes->second != Shapes::dot && inputs != 1;
-    if (found == runners.end() || (!any_number && found->second.inputs != inputs)) return py::none();
+    const auto [shapes, inputs] = kind->second;
+    if (found == runners.end() || (inputs != 0 && found->second.inputs != inputs)) return py::none();
     static PyMethodDef method = {"fast", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fast)),
                                  METH_FASTCALL, "The result of an ordinary call, or NotImplemented."};
-    const py::capsule path(new FastPath{&found->second, shapes->second, option},
+    const py::capsule path(new FastPath{&found->second, shapes, option},
                            [](void* path) { delete static_cast<FastPath*>(path); });
     return py::reinterpret_steal<py::object>(PyCFunction_New(&method, path.ptr()));
 }

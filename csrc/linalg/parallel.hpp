@@ -2,7 +2,8 @@
 //
 // Threads take parts of the vectors or blocks of rows. A sum is added up from the threads' parts in their order, so
 // with a given number of threads it is always the same. Below some 260,000 elements a second thread would come too
-// late. Sums of arrays and transposes that outgrow the caches are stored past them. The limit is the memory that the cores share; within L2 it is each core's load and store units.
+// late. Sums of arrays and transposes that outgrow the caches are stored past them. The limit is the memory that the
+// cores share; within L2 it is each core's load and store units.
 #pragma once
 
 #include "activations/kernel/map.hpp"

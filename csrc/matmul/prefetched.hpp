@@ -3,11 +3,11 @@
 // Packing as a separate pass moves data while the multipliers stand still. Here the first tile of a micro-panel of b
 // reads the rows in place and stores them packed, between its multiply-adds: one store for each of 4 vectors in a step
 // of 24 multiply-adds finds the store unit free. Later rows are prefetched. Only a b without contiguous rows is packed
-// beforehand, in squares that are transposed in registers. While the tiles of one micro-panel multiply, they prefetch the
-// next one into L2, a share each: its first tile would wait for L3 or memory at every step. a is not copied if the micro-kernel can walk along its rows:
-// it takes one element of each of 6 rows a step, and hardware prefetchers follow 6 streams. Nor if all of a fits in L2.
-// An a with contiguous columns that does not fit is packed, block by block. The next micro-panel of a and the tile of c
-// are prefetched meanwhile.
+// beforehand, in squares that are transposed in registers. While the tiles of one micro-panel multiply, they prefetch
+// the next one into L2, a share each: its first tile would wait for L3 or memory at every step. a is not copied if the
+// micro-kernel can walk along its rows: it takes one element of each of 6 rows a step, and hardware prefetchers follow
+// 6 streams. Nor if all of a fits in L2. An a with contiguous columns that does not fit is packed, block by block. The
+// next micro-panel of a and the tile of c are prefetched meanwhile.
 //
 // Scratch memory, kept by each thread between calls: a panel of b, at most an eighth of L3, or one micro-panel if a has
 // no more rows than a block; and for an a with contiguous columns a block of it, at most half of L2. The limit now is

@@ -63,7 +63,8 @@ Plan plan_of(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
             return {Way::rows, "b has few columns: a is read once, column by column", true};
         if (c.cols <= few_by_rows && a.row_stride == 1)
             return {Way::rows, "b has few columns: a is read once, column by column", true, true};
-        if (dots_suit(a.transposed(), turned) && (c.cols <= narrow<T>(b.rows) || (b.row_stride == 1 && c.rows <= few_by_dots)))
+        const bool tiles_suit = c.cols > narrow<T>(b.rows) && (b.row_stride != 1 || c.rows > few_by_dots);
+        if (dots_suit(a.transposed(), turned) && !tiles_suit)
             return {Way::dots, "b has few columns, a contiguous rows: each element is a dot product", true};
     }
     if (few_products_suit(b)) return {Way::few_products, "sums of at most four products: c is written row by row"};

@@ -48,7 +48,7 @@ def measure(seconds: float = SECONDS, on_event: Callable[[str, Any], None] = lam
     before, here, found, newest = usage(), environment(), caches() or COMMON, isa_levels()[-1]
     on_event("at", "choosing the sizes of what is measured")
     counts = sorted({1, here.cores})
-    # Integer instructions each of which waits for the one before.
+    # A chain of integer instructions: each waits for the one before.
     clock = repeated("clock", 2, lambda times: timed(lambda: _core.two_cycles(0x9E3779B9, times)))
     peaks = {
         (isa, dtype, threads): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
