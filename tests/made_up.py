@@ -62,10 +62,7 @@ def record(operation, impl, workload, seconds, *, suite=None, study="", card=CAR
     flops, nbytes = contract.flops(**shape), contract.traffic(4, **shape)
     rng = random.Random(f"{operation} {impl} {workload} {seconds} {facts}")
     data = sorted([seconds, *(seconds * (1 + spread * rng.random()) for _ in range(samples - 1))])
-    stats = {"min": data[0], "max": data[-1], "median": data[len(data) // 2], "rounds": samples, "iterations": 1}
-    case = facts.get("case", "")
     made = Record(
-        name=f"test_{study or operation}[{operation}-{workload}-{impl}-{facts.get('section', '')}{case}]",
         suite=suite or operation,
         study=study or operation,
         operation=operation,
@@ -77,7 +74,7 @@ def record(operation, impl, workload, seconds, *, suite=None, study="", card=CAR
         bytes=nbytes,
         threads=1,
         first_call=0.5,
-        stats={**stats, "data": data},
+        seconds=tuple(data),
         **facts,
     )
     return dataclasses.replace(made, limit=limit_of(card, flops, nbytes, "float32", 1.0)) if card else made

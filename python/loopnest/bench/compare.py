@@ -95,7 +95,7 @@ def compare(old: Results, new: Results, *, threshold: float = 0.05) -> Compariso
 
 
 def _change(old: Record, new: Record, threshold: float) -> Change:
-    ratio, best = change_of(old.samples, new.samples), new.best / old.best
+    ratio, best = change_of(old.seconds, new.seconds), new.best / old.best
     if ratio.low > 1 + threshold and best > 1 + threshold:
         verdict = SLOWER
     elif ratio.high < 1 / (1 + threshold) and best < 1 / (1 + threshold):
@@ -165,7 +165,7 @@ def report(comparison: Comparison, width: int, everything: bool = False) -> Iter
         for change in shown:
             r = change.new
             label = " · ".join(filter(None, (r.study, f"{r.impl} {r.case}".strip(), r.workload)))
-            medians = [duration(median(record.samples)) for record in (change.old, change.new)]
+            medians = [duration(record.median) for record in (change.old, change.new)]
             now, low, high = map(three_digits, (change.ratio.estimate, change.ratio.low, change.ratio.high))
             mark, style = MARKS[change.verdict]
             table.add_row(*map(Text, (label, *medians, f"{now}×", f"{low} – {high}")), Text(mark, style=style))

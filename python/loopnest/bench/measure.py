@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections.abc import Callable, Hashable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,15 +21,15 @@ from ..machine.plausible import limit_of
 from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Operation, Workload
 from ..timing.budget import by_work, work_of
-from ..timing.turns import seconds_of
+from ..timing.turns import Reading, Turn, seconds_of
 from ..verify.problem import FLOAT32, Arrange, Problem
 from .records import NotRun, Record, kept
 
 CALLS = 2
 """The fewest calls of a measurement: one whose result is checked, and one that counts."""
 
-ROUND = 200e-6
-"""The least length of a round in seconds; reading the clock takes well below 1 % of it."""
+SAMPLE = 200e-6
+"""The least length of a sample in seconds; reading the clock takes well below 1 % of it."""
 
 ON_A_GPU = ("cuda", "cuda_cpp")
 """The machine card's limits do not hold for these backends."""
@@ -123,38 +123,16 @@ class Budget:
         self._rates[who] = max(work / seconds, self._rates.get(who, 0.0))
 
 
-class Clock:
-    """time.perf_counter for pytest-benchmark, which also notes the processor time that has passed."""
+def cores_of(readings: Sequence[Reading]) -> tuple[float, float]:
+    """How many cores were busy in all samples together, and in the fastest one if these were more.
 
-    __name__ = "perf_counter"
-
-    def __init__(self) -> None:
-        self._readings: list[tuple[float, float]] = []
-
-    def __call__(self) -> float:
-        now = time.perf_counter()
-        self._readings.append((now, time.process_time()))
-        return now
-
-    def reset(self) -> None:
-        self._readings.clear()
-
-    def cores(self) -> float:
-        """How many cores were busy in all rounds together. A single round says little: the system counts the time of
-        other threads than the caller's in ticks of some milliseconds, which are longer than a round."""
-        rounds = self._rounds()
-        elapsed = sum(seconds for seconds, _ in rounds)
-        return max(1.0, sum(seconds * busy for seconds, busy in rounds) / elapsed) if elapsed else 1.0
-
-    def cores_at_best(self) -> float:
-        """How many cores were busy in the fastest round. On a busy machine two threads share a core most of the time;
-        the best time is from when they had two, so it is held to the limit of two."""
-        return max(self.cores(), min(self._rounds(), default=(0.0, 1.0))[1])
-
-    def _rounds(self) -> list[tuple[float, float]]:
-        """The seconds of each round, and how many cores were busy."""
-        starts, ends = self._readings[0::2], self._readings[1::2]
-        return [(t1 - t0, (cpu1 - cpu0) / (t1 - t0)) for (t0, cpu0), (t1, cpu1) in zip(starts, ends, strict=False)]
+    A single sample says little: the system counts the time of other threads than the caller's in ticks of some
+    milliseconds, which are longer than a sample. On a busy machine two threads share a core most of the time; the best
+    time is from when they had two, so it is held to the limit of two.
+    """
+    elapsed, processor, _ = map(sum, zip(*readings, strict=True))
+    cores, best = max(1.0, processor / elapsed), min(readings)
+    return cores, max(cores, best.processor / best.elapsed)
 
 
 @dataclass
@@ -165,7 +143,6 @@ class Bench:
     """
 
     plan: Plan
-    clock: Clock = field(default_factory=Clock)
     card: MachineCard | None = None
 
     def __post_init__(self) -> None:
@@ -175,7 +152,6 @@ class Bench:
 
     def measure(
         self,
-        benchmark: Any,
         implementation: Implementation,
         workload: Workload,
         *,
@@ -189,10 +165,9 @@ class Bench:
         replay: bool | Stream = False,
         timed: Callable[[Problem], Callable[[], Any]] | None = None,
         **options: Any,
-    ) -> Record | NotRun | None:
+    ) -> Record | NotRun:
         """Measure one implementation on one workload: a Record, or NotRun with the reason.
 
-        benchmark  pytest-benchmark's fixture
         study, section, case, ladder  see Record
         arrange  changes the inputs; study and case say how
         traffic  the compulsory bytes where `arrange` makes them differ from the contract's
@@ -200,7 +175,7 @@ class Bench:
         timed    makes what is timed in place of the kernel alone, such as a call with all its checks
         options  the operation's
 
-        Raises WrongResult, or what the implementation raises. Gives None where benchmarks are disabled.
+        Raises WrongResult, or what the implementation raises.
         """
         operation, contract = implementation.operation, implementation.operation.contract
         study = study or operation.name
@@ -223,27 +198,23 @@ class Bench:
         seconds = first_call if who in self._warm and first_call > self.plan.seconds else seconds_of(call)
         if seconds < 1e-3:  # a short call may take several times as long until all that it needs is in the caches
             seconds = min(seconds_of(call) for _ in range(5))
-        iterations = max(1, math.ceil(ROUND / seconds))
+        turn = Turn(implementation.id, call, calls=max(1, math.ceil(SAMPLE / seconds)))
         three = min(3, int(self.budget.patience() / seconds) - 2)
-        rounds = max(1, three, int(self.plan.seconds / (iterations * seconds)))
-        self.clock.reset()
-        benchmark.pedantic(call, rounds=rounds, iterations=iterations)
+        for _ in range(max(1, three, int(self.plan.seconds / (turn.calls * seconds)))):
+            turn.take()
         if checked:
             problem.hold(checked, f"{operation.name} {implementation.id}, after the timing")
         self._warm.add(who)
-        if benchmark.stats is None:
-            return None
-        stats, cores = benchmark.stats.stats, self.clock.cores()
+        cores, cores_at_best = cores_of(turn.readings)
         flops = contract.flops(**workload.shape)
         nbytes = contract.traffic(FLOAT32.itemsize, **workload.shape) if traffic is None else traffic
         limit, moved = None, None
         if self.card is not None and implementation.backend not in ON_A_GPU:
-            limit = limit_of(self.card, flops, nbytes, str(FLOAT32), self.clock.cores_at_best())
+            limit = limit_of(self.card, flops, nbytes, str(FLOAT32), cores_at_best)
         if replay:  # after the timing, so that the simulator's work does not disturb it
             stream = replay if isinstance(replay, Stream) else None
             moved = estimate(implementation, *problem.inputs, most=self.plan.accesses, stream=stream)
         record = Record(
-            name=benchmark.name,
             suite=suite,
             study=study,
             operation=operation.name,
@@ -255,7 +226,8 @@ class Bench:
             bytes=nbytes,
             threads=round(cores),
             first_call=first_call,
-            stats={**stats.as_dict(), "iterations": iterations, "data": kept(stats.data)},
+            seconds=kept(turn.samples),
+            calls=turn.calls,
             section=section,
             case=case,
             ladder=ladder,
@@ -263,8 +235,6 @@ class Bench:
             limit=limit,
             traffic=moved,
         )
-        benchmark.stats.group = record.group
-        benchmark.extra_info.update(record.extra_info())
         self.budget.note(who, work_of(contract, workload), record.median)
         return record
 

@@ -1,9 +1,9 @@
-"""The plug-in for pytest-benchmark: `pytest benchmarks/` loads it, and so does `pytest -p loopnest.bench.plugin`.
+"""The plug-in for pytest: `pytest benchmarks/` loads it, and so does `pytest -p loopnest.bench.plugin`.
 
-It gives tests the fixture `measure` and the mark `ladder`. A record of each benchmark, with its workload, flops, bytes
-and the machine's limit, goes into pytest-benchmark's JSON, which `loopnest report` and `loopnest compare` read.
+It gives tests the fixture `measure` and the mark `ladder`, prints tables, and writes the file that `loopnest report`
+and `loopnest compare` read:
 
-    pytest benchmarks/bench_gelu.py --quick --benchmark-json=gelu.json
+    pytest benchmarks/bench_gelu.py --quick --results=gelu.json
 
 `loopnest bench` runs pytest with `--events`: each result then arrives there as it is made.
 """
@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from rich.console import Console
 
 from ..backends import BACKENDS
 from ..backends.threads import num_threads, processors
@@ -30,6 +31,7 @@ from ..operations import OPERATIONS
 from ..timing import fairness
 from ..timing.conditions import Monitor
 from ..timing.environment import environment
+from . import tables
 from .measure import FULL, QUICK, Bench
 from .records import Collector, Failure, NotRun
 
@@ -40,6 +42,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("loopnest")
     group.addoption("--quick", action="store_true", help="fewer and smaller workloads, in under a minute")
     group.addoption("--seconds", type=float, metavar="S", help="end the whole run after about S seconds")
+    group.addoption("--results", type=Path, metavar="FILE", help="write the results to this JSON file")
     group.addoption("--machine-card", metavar="FILE", help="take the machine's limits from FILE; 'none' for no limits")
     group.addoption("--events", type=int, metavar="FD", help="write a line of JSON for each event to this descriptor")
 
@@ -65,38 +68,20 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("workload", "implementation"), params)
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    if _measures(item):
-        item.add_marker(pytest.mark.benchmark(timer=item.config.stash[SESSION].bench.clock))
-
-
 @pytest.fixture
-def measure(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
+def measure(request: pytest.FixtureRequest) -> Callable[..., None]:
     """Bench.measure for this test; a row that does not run is skipped, with the reason."""
     session: Session = request.config.stash[SESSION]
 
     @functools.wraps(session.bench.measure)
     def measure_or_skip(implementation: Any, workload: Any, **how: Any) -> None:
         suite = request.module.__name__.removeprefix("bench_")
-        result = session.bench.measure(benchmark, implementation, workload, suite=suite, **how)
-        if result is not None:  # benchmarks are not disabled
-            session.report("not_run" if isinstance(result, NotRun) else "record", result)
+        result = session.bench.measure(implementation, workload, suite=suite, **how)
+        session.report("not_run" if isinstance(result, NotRun) else "record", result)
         if isinstance(result, NotRun):
             pytest.skip(result.reason)
 
     return measure_or_skip
-
-
-@pytest.hookimpl(tryfirst=True)  # pytest-benchmark's own would be the first where this plug-in is loaded by -p
-def pytest_benchmark_generate_machine_info(config: pytest.Config) -> dict[str, Any]:
-    return msgspec.to_builtins(environment())  # type: ignore[no-any-return]
-
-
-def pytest_benchmark_update_json(config: pytest.Config, output_json: dict[str, Any]) -> None:
-    """Add what Results.load reads besides the benchmarks."""
-    collected = config.stash[SESSION].collected
-    rows = {key: collected.rows[key] for key in ("not_run", "failures")}
-    output_json.update({"machine": collected.last["machine"], "conditions": collected.last["conditions"], **rows})
 
 
 class Session:
@@ -134,12 +119,10 @@ class Session:
                 os._exit(1)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        benchmarks = getattr(self._config, "_benchmarksession", None)
-        disabled = benchmarks is None or benchmarks.disabled or benchmarks.skip
-        if session.config.option.collectonly or disabled:
+        if session.config.option.collectonly:
             return
         self.report("start", len(session.items))
-        measuring = any(map(_measures, session.items))
+        measuring = any("measure" in getattr(item, "fixturenames", ()) for item in session.items)
         if measuring:
             self._begin_equal_terms(any("torch" in item.nodeid for item in session.items))
         self.report("environment", environment())
@@ -183,17 +166,19 @@ class Session:
 
     pytest_collectreport = pytest_runtest_logreport
 
-    @pytest.hookimpl(tryfirst=True)
     def pytest_sessionfinish(self) -> None:
-        """Before pytest-benchmark writes its file."""
         if self._monitor:
             self.report("environment", environment())
             self.report("conditions", self._monitor.conditions())
         self._equal_terms.close()
+        if self._config.getoption("results"):
+            self.collected.results().save(self._config.getoption("results"))
 
-
-def _measures(item: pytest.Item) -> bool:
-    return "measure" in getattr(item, "fixturenames", ())
+    def pytest_terminal_summary(self) -> None:
+        if self._events is None:
+            console = Console(highlight=False)
+            for part in tables.report(self.collected.results(), self.bench.plan == QUICK, console.width):
+                console.print(part)
 
 
 def _study(item: pytest.Item) -> tuple[Any, ...]:

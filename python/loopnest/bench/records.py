@@ -1,13 +1,12 @@
 """What a benchmark run gives, as data: records, and the JSON file that holds them.
 
-The file has pytest-benchmark's format, so that its own commands read it too (`pytest-benchmark compare`). What
-pytest-benchmark does not know is in each benchmark's extra_info, and in the file's `machine`, `conditions`, `not_run`
-and `failures`. By default it is results.json, next to report.html, in a new folder of loopnest-results/.
+The file is `Results` as JSON. By default it is results.json, next to report.html, in a new folder of loopnest-results/.
 """
 
 from __future__ import annotations
 
 import json
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,16 +26,16 @@ SAMPLES = 50
 """Times kept of a benchmark: enough for an interval of the median, and a tenth of the file that all would make."""
 
 
-def kept(seconds: Sequence[float], most: int = SAMPLES) -> list[float]:
+def kept(seconds: Sequence[float], most: int = SAMPLES) -> tuple[float, ...]:
     """Evenly spaced times in ascending order, with the shortest and the longest.
 
     >>> kept([5.0, 1.0, 4.0, 3.0, 2.0], most=3)
-    [1.0, 3.0, 5.0]
+    (1.0, 3.0, 5.0)
     """
     ordered = sorted(seconds)
     if len(ordered) > most:
         ordered = [ordered[round(i * (len(ordered) - 1) / (most - 1))] for i in range(most)]
-    return [float(f"{x:.7g}") for x in ordered]
+    return tuple(float(f"{x:.7g}") for x in ordered)
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,12 @@ class Record:
     bytes    the compulsory traffic: each input read once, each result written once
     threads  the cores that it kept busy: processor time divided by elapsed time, rounded
     first_call  seconds, with what the first call compiles and loads
-    stats    pytest-benchmark's statistics of a call's seconds: min, median, rounds, iterations, …, and as `data` at
-             most 50 of the rounds' times, evenly spaced from the shortest to the longest
+    seconds  of a call in at most 50 of the samples, evenly spaced from the shortest to the longest
+    calls    in a sample
     limit    the machine's, where it was measured
     traffic  of the call between the caches, simulated; None where it was not asked for
     """
 
-    name: str
     suite: str
     study: str
     operation: str
@@ -68,7 +66,8 @@ class Record:
     bytes: int
     threads: int
     first_call: float
-    stats: Mapping[str, Any]
+    seconds: tuple[float, ...]
+    calls: int = 1
     section: str = ""
     case: str = ""
     ladder: bool = False
@@ -78,21 +77,16 @@ class Record:
 
     @property
     def best(self) -> float:
-        """Seconds of the fastest round: what the machine can do when nothing else disturbs it."""
-        return float(self.stats["min"])
+        """Seconds of the fastest sample: what the machine can do when nothing else disturbs it."""
+        return min(self.seconds)
 
     @property
     def median(self) -> float:
-        return float(self.stats["median"])
-
-    @property
-    def samples(self) -> tuple[float, ...]:
-        """Seconds of a call in some of the rounds; at least the best and the median."""
-        return tuple(self.stats.get("data") or (self.best, self.median))
+        return statistics.median(self.seconds)
 
     @property
     def percent(self) -> float | None:
-        """How much of the machine's limit the best round reached; None where no limit was measured."""
+        """How much of the machine's limit the best sample reached; None where no limit was measured."""
         return 100 * self.limit.seconds / self.best if self.limit else None
 
     @property
@@ -112,34 +106,6 @@ class Record:
     def work(self) -> int:
         """Operations, or bytes where there are more of these."""
         return max(self.flops, self.bytes)
-
-    @property
-    def group(self) -> str:
-        """The name of the rows that are compared with one another."""
-        return ", ".join(filter(None, (self.study, self.section, self.workload, self.dtype)))
-
-    def to_benchmark(self) -> dict[str, Any]:
-        """The record as pytest-benchmark's JSON has it."""
-        return {
-            "group": self.group,
-            "name": self.name,
-            "fullname": f"bench_{self.suite}.py::{self.name}",
-            "params": None,
-            "param": None,
-            "extra_info": self.extra_info(),
-            "options": {},
-            "stats": dict(self.stats),
-        }
-
-    def extra_info(self) -> dict[str, Any]:
-        """All that pytest-benchmark does not know by itself, and rates for programs that compute nothing."""
-        info = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("name", "stats")}
-        return {**info, "gflops": self.gflops, "gbytes": self.gbytes, "percent": self.percent}
-
-    @classmethod
-    def from_benchmark(cls, benchmark: Mapping[str, Any]) -> Record:
-        data = {**benchmark["extra_info"], "name": benchmark["name"], "stats": benchmark["stats"]}
-        return msgspec.convert(data, cls)
 
 
 @dataclass(frozen=True)
@@ -173,7 +139,7 @@ class Results:
     """
 
     environment: Environment | None
-    records: tuple[Record, ...] = ()
+    records: tuple[Record, ...]
     not_run: tuple[NotRun, ...] = ()
     failures: tuple[Failure, ...] = ()
     interrupted: bool = False
@@ -182,53 +148,29 @@ class Results:
     conditions: Conditions | None = None
 
     def save(self, path: Path) -> None:
-        """Write the JSON file, with a line for each benchmark: small, and a diff of two files is legible."""
+        """Write the JSON file, with a line for each record: small, and a diff of two files is legible."""
         parts = []
-        for name, value in self.to_file().items():
+        for name, value in msgspec.to_builtins(self).items():
             rows = ",\n".join(map(json.dumps, value)) if isinstance(value, list) else ""
             parts.append(f'"{name}": ' + (f"[\n{rows}\n]" if rows else json.dumps(value)))
         save_text("{\n" + ",\n".join(parts) + "\n}\n", path)
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """The results in a run's folder, or in a file that `save` or `pytest benchmarks/ --benchmark-json` wrote.
+        """The results in a run's folder, or in a file that `save` wrote.
 
         Raises ValueError, with the path and the reason, where there are none.
         """
         if path.is_dir():
             path = path / RESULTS
         try:
-            data = json.loads(path.read_text(encoding="utf-8"))
+            return msgspec.json.decode(path.read_bytes(), type=cls)
         except OSError as error:
             raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-        except ValueError as error:
+        except msgspec.ValidationError as error:
+            raise ValueError(f"{path} is no file that `loopnest bench` wrote: {error}") from None
+        except msgspec.DecodeError as error:
             raise ValueError(f"{path} is no JSON file: {error}") from None
-        if not isinstance(data, dict) or "benchmarks" not in data:
-            raise ValueError(f"{path} holds no benchmarks; expected a file that `loopnest bench` wrote")
-        try:
-            return cls.from_file(data)
-        except (KeyError, TypeError, AttributeError, msgspec.ValidationError) as error:
-            raise ValueError(
-                f"{path} holds benchmarks of another program than `loopnest bench`: {error!r} in its records"
-            ) from None
-
-    def to_file(self) -> dict[str, Any]:
-        """The content of the file, in pytest-benchmark's format."""
-        rest = msgspec.to_builtins({name: getattr(self, name) for name in _OUR_OWN})
-        return {
-            "machine_info": msgspec.to_builtins(self.environment) if self.environment else {},
-            "commit_info": {},
-            "benchmarks": [record.to_benchmark() for record in self.records],
-            "version": "5.0.0",  # of pytest-benchmark's format
-            **rest,
-        }
-
-    @classmethod
-    def from_file(cls, data: Mapping[str, Any]) -> Results:
-        """The results in the content of a file. Benchmarks that do not use the fixture `measure` are left out."""
-        records = [Record.from_benchmark(b) for b in data["benchmarks"] if "impl" in b["extra_info"]]
-        rest = {name: data[name] for name in _OUR_OWN if data.get(name) is not None}
-        return msgspec.convert({**rest, "environment": data["machine_info"] or None, "records": records}, cls)
 
 
 class Collector:
@@ -289,7 +231,3 @@ def report_for(path: Path) -> Path:
     if file.exists() and REPORT_MARK not in file.read_bytes()[:1000]:
         raise ValueError(f"{file} exists and is no report of loopnest's; name another file with -o")
     return file
-
-
-_OUR_OWN = ("datetime", "machine", "conditions", "not_run", "failures", "interrupted")
-"""Fields of the results that the file has under the same name."""

@@ -28,8 +28,6 @@ from ..output.files import save_json
 from .measure import QUICK
 from .records import Collector, Results
 
-NEEDED = {"pytest": "pytest", "pytest_benchmark": "pytest-benchmark"}
-
 NO_TESTS = 5
 """pytest's exit status where it has run none."""
 
@@ -42,12 +40,10 @@ def suites_folder() -> Path:
 
 
 def why_not_here() -> str | None:
-    """Which packages a benchmark run lacks and how to get them, or None where it has all."""
-    missing = [name for module, name in NEEDED.items() if importlib.util.find_spec(module) is None]
-    if not missing:
-        return None
-    are = "are" if len(missing) > 1 else "is"
-    return f"{' and '.join(missing)} {are} not installed, and benchmarks need them: pip install 'loopnest[bench]'"
+    """What a benchmark run lacks and how to get it, or None where it has all."""
+    if importlib.util.find_spec("pytest") is None:
+        return "pytest is not installed, and benchmarks need it: pip install 'loopnest[bench]'"
+    return None
 
 
 def run_suites(
@@ -106,7 +102,7 @@ def _pytest(suites: Sequence[str]) -> list[str]:
     folder = suites_folder()
     return [
         *("-m", "pytest", "-c", os.devnull, "--rootdir", str(folder), "-o", "python_files=bench_*.py"),
-        *("-p", "pytest_benchmark.plugin", "--benchmark-quiet", "-p", "no:cacheprovider", "--assert=plain"),
+        *("-p", "no:cacheprovider", "--assert=plain"),
         *(str(folder / f"bench_{suite}.py") for suite in suites),
     ]
 
