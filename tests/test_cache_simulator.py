@@ -226,7 +226,7 @@ def test_a_traced_rung_computes_what_the_operation_is(isa, layout, monkeypatch):
 
 def test_every_rung_that_can_be_replayed_says_how_a_call_is_cut_into_parts():
     for operation, variant in _core.traced_rungs(_core.isa()):
-        assert variant in traffic._LOOPS[operation], (operation, variant)
+        assert variant in traffic.LOOPS[operation], (operation, variant)
 
 
 def test_every_loop_order_and_block_and_transpose_of_the_layout_study_can_be_replayed():
@@ -253,12 +253,25 @@ def test_a_part_of_the_outermost_loop_stands_for_the_whole(variant, orders):
     caches = (CacheLevel(2048, 4), CacheLevel(16384, 8), CacheLevel(1 << 20, 16))
     k = ln.matmul[f"cpp.{variant}"]
     whole = simulate(k, a, b, caches=caches)
-    part = Replay.of(k, (a, b), caches)._in_part(traffic._LOOPS["matmul"][variant][1], 96)
+    part = Replay.of(k, (a, b), caches).in_part(traffic.LOOPS["matmul"][variant][1])
     assert part.accesses == whole.accesses
     assert part.asked == whole.asked
     for level in whole.levels:
         assert part.misses(level) == pytest.approx(whole.misses(level), rel=0.03, abs=100)
         assert part.bytes(level) == pytest.approx(whole.bytes(level), rel=0.03, abs=20_000)
+
+
+@pytest.mark.parametrize(
+    ("operation", "variant"),
+    [("transpose", "naive"), ("transpose", "column_wise"), ("sum", "column_wise"), ("add", "simd")],
+)
+def test_so_it_does_for_the_other_operations(operation, variant):
+    inputs = [np.ones((128, 160), np.float32)[:, :128]] * (1 + (operation == "add"))
+    caches, k = (CacheLevel(2048, 4), CacheLevel(16384, 8)), ln.OPERATIONS[operation][f"cpp.{variant}"]
+    whole = simulate(k, *inputs, caches=caches)
+    part = Replay.of(k, inputs, caches).in_part(traffic.LOOPS[operation][variant][1])
+    assert part.asked == whole.asked
+    assert part.bytes("L1") == pytest.approx(whole.bytes("L1"), rel=0.03)
 
 
 @pytest.mark.parametrize("variant", ["blocked", "packed"])
@@ -268,7 +281,7 @@ def test_a_pass_over_the_operands_stands_for_a_first_call(variant):
     k = ln.matmul[f"cpp.{variant}"]
     whole = simulate(k, a, b, caches=caches)
     replay = Replay.of(k, (a, b), caches)
-    once = replay.within(int(1.5 * traffic._LOOPS["matmul"][variant][0] * 160**3))
+    once = replay.within(int(1.5 * traffic.LOOPS["matmul"][variant][0] * 160**3))
     assert "after each operand" in once.how
     assert once.found.keys() == whole.found.keys()
     for level in whole.levels[:2]:

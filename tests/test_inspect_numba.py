@@ -1,4 +1,4 @@
-"""Looking into Numba's rungs: the hot loop of the machine code, LLVM IR, and source lines."""
+"""Looking into Numba's rungs: the hot loop of the machine code, and source lines."""
 
 import functools
 import json
@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from loopnest.cli import main
 from loopnest.inspect import InspectError, inspect
 from loopnest.inspect.elf import ObjectFile, why_not_here
-from loopnest.inspect.gpu_code import read_ir
 from loopnest.inspect.source import source_lines
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="there is no C++ in it")
@@ -75,55 +74,6 @@ def test_a_call_in_the_loop_is_counted_and_a_polynomial_has_none():
     assert 0 < sum(line.hot for line in polynomial.lines) < len(polynomial.lines)
 
 
-def test_llvm_ir_is_the_kernels_function_counted():
-    (ir,) = listings("matmul", "numba.reordered", "llvm")
-    assert ir.language == "llvm"
-    assert ir.lines[0].text.startswith("define ")
-    assert ir.lines[-1].text == "}"
-    assert "@reordered(" in ir.lines[0].text, "its own name in place of the mangled one"
-    assert any("fmul" in line.text and " x float>" in line.text for line in ir.lines)
-    assert ir.facts["instructions"]["fmul"] == sum(line.kind == "multiply" for line in ir.lines) > 0
-    assert not any("!dbg" in line.text for line in ir.lines)
-
-
-IR = """
-define i32 @f(ptr %a, ptr %b, i64 %n) {
-entry:
-  br label %loop
-loop:                                             ; preds = %loop, %entry
-  %i = phi i64 [ 0, %entry ], [ %next, %loop ]
-  %sum = phi <8 x float> [ zeroinitializer, %entry ], [ %more, %loop ]
-  %p = getelementptr float, ptr %a, i64 %i
-  %x = load <8 x float>, ptr %p, align 4, !tbaa !3
-  %y = fmul contract <8 x float> %x, %x
-  %more = tail call contract <8 x float> @llvm.fma.v8f32(<8 x float> %x, <8 x float> %y, <8 x float> %sum), !dbg !9
-  %w = call <8 x float> @llvm.fmuladd.v8f32(<8 x float> %x, <8 x float> %y, <8 x float> %x)
-  %z = shufflevector <8 x float> %x, <8 x float> poison, <8 x i32> zeroinitializer
-  store <8 x float> %z, ptr %b, align 4
-  %s = tail call float @expf(float 1.0)
-  %next = add nuw i64 %i, 8
-  %done = icmp eq i64 %next, %n
-  br i1 %done, label %end, label %loop, !llvm.loop !5
-end:
-  ret i32 0
-}
-
-define i32 @other() {
-  ret i32 1
-}
-"""
-
-
-def test_ir_has_a_kind_for_each_instruction():
-    code = read_ir(IR, "f")
-    instructions = [code.lines[n] for n in code.names]
-    kinds = [line.kind for line in instructions[1:14]]
-    assert kinds[:5] == ["move", "move", "scalar", "load", "multiply"]
-    assert kinds[5:] == ["fma", "fma", "shuffle", "store", "call", "scalar", "scalar", "branch"]
-    assert code.counts()["llvm.fma"] == 1
-    assert len(instructions) == 15, "the other function's are not among them"
-
-
 def test_every_kernel_that_a_rung_calls_is_found_and_the_rung_is_left_as_it_was():
     from loopnest.backends.numba import CompiledKernel
     from loopnest.inspect.in_numba import kernels_of
@@ -164,8 +114,8 @@ def test_which_kernel_runs_depends_on_the_workload():
 
 def test_bad_input_is_refused():
     with pytest.raises(InspectError, match="workload is 'huge', which matmul does not have; it has square-16"):
-        listings("matmul", "numba.naive", "llvm", workload="huge")
-    with pytest.raises(InspectError, match=r"numba\.naive has no ptx to show, but hot, asm, llvm, source"):
+        listings("matmul", "numba.naive", "hot", workload="huge")
+    with pytest.raises(InspectError, match=r"numba\.naive has no ptx to show, but hot, asm, source"):
         listings("matmul", "numba.naive", "ptx")
     with pytest.raises(InspectError, match=r"isa is 'v3', and only C\+\+ rungs have ISA levels; numba\.naive is none"):
         listings("matmul", "numba.naive", "hot", isa="v3")

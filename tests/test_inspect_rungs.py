@@ -365,19 +365,6 @@ def test_the_command_prints_the_loop_and_what_it_adds_up_to():
     assert "\x1b[" not in done.output
 
 
-def test_the_command_writes_a_page_with_the_text_escaped_and_nothing_to_load(tmp_path):
-    file = tmp_path / "page.html"
-    done = run("matmul", "cpp.naive", "--diff", "cpp.packed", "--isa", "v3", "--no-measure", "--html", str(file))
-    assert done.output == f"the page is in {file}\n"
-    page = file.read_text(encoding="utf-8")
-    assert "matmul::naive&lt;float&gt;" in page
-    assert "vfmadd231ps" in page
-    assert not re.search(r"(src|href)=|url\(|@import", page)
-    missing = run("matmul", "cpp.naive", "--html", str(tmp_path / "no" / "page.html"))
-    assert missing.exit_code == 2
-    assert f"there is no folder {tmp_path / 'no'}" in missing.output
-
-
 def test_plain_output_is_the_same_each_time():
     args = ["matmul", "cpp.naive", "--isa", "v3", "--no-measure", "--asm", "--hot"]
     assert run(*args).output == run(*args).output

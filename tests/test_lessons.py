@@ -15,12 +15,16 @@ from click.testing import CliRunner
 from loopnest.cli import main
 from loopnest.layout.walk import picture_svg, walk
 from loopnest.learn import EXERCISES, lesson, lessons
-from loopnest.learn.lessons import DETAILS, terminal_text
+from loopnest.learn.lessons import DETAILS, PICTURE, terminal_text
 
 ROOT = Path(__file__).parents[1]
 PICTURES = lessons()[0].file.parent / "pictures"
 LESSONS = {one.file.stem: one for one in lessons()}
 PAGES = sorted(ROOT.glob("docs/**/*.md"))
+
+
+FENCE = re.compile(r"^```python\n(.*?)^```$(?:\n\n```output\n(.*?)^```$)?", re.MULTILINE | re.DOTALL)
+"""A block of code, and what it prints if the lesson shows that."""
 
 
 def test_there_are_twelve_and_each_has_an_exercise():
@@ -33,8 +37,8 @@ def test_a_lesson_has_all_its_parts(one):
     assert headings[-2:] == ["On paper", "Exercise"]
     assert "On your own machine" in headings
     assert any(heading.startswith("The formula") or heading == "The machine's limit" for heading in headings)
-    assert list(one.pictures())
-    assert any(block.output for block in one.blocks())
+    assert PICTURE.search(one.text)
+    assert any(printed for _, printed in FENCE.findall(one.text))
     assert len(DETAILS.findall(one.text)) >= 3
     assert f"loopnest exercise {one.number} --check" in one.text
 
@@ -42,12 +46,12 @@ def test_a_lesson_has_all_its_parts(one):
 @pytest.mark.parametrize("one", LESSONS.values(), ids=LESSONS)
 def test_a_lessons_code_runs_and_prints_what_is_shown(one):
     namespace = {}
-    for block in one.blocks():
-        printed = io.StringIO()
+    for block in FENCE.finditer(one.text):
+        printed, lines_above = io.StringIO(), one.text.count("\n", 0, block.start(1))
         with contextlib.redirect_stdout(printed):
-            exec(compile("\n" * (block.line - 1) + block.source, str(one.file), "exec"), namespace)
-        if block.output is not None:
-            assert printed.getvalue() == block.output
+            exec(compile("\n" * lines_above + block[1], str(one.file), "exec"), namespace)
+        if block[2] is not None:
+            assert printed.getvalue() == block[2]
 
 
 @pytest.mark.parametrize("order", ["ijk", "ikj"])
@@ -60,7 +64,7 @@ def test_the_picture_of_a_walk_has_the_words_of_the_command_layout(order):
 
 
 def test_every_picture_is_shown_and_says_in_words_what_it_shows():
-    shown = {file.stem: words for one in lessons() for words, file in one.pictures()}
+    shown = {Path(file).stem: words for one in lessons() for words, file in PICTURE.findall(one.text)}
     assert set(shown) == {file.stem for file in PICTURES.glob("*.svg")}
     assert all(len(words) > 40 for words in shown.values())
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
 from ..operation import Operation
-from ..output.files import save_text
-from .options import DTYPE, JSON, an_operation, failures, number, output_file, print_json, rung, stacked
+from .options import DTYPE, JSON, an_operation, failures, number, print_json, rung, stacked
 from .progress import busy, console
 
 ASPECTS = {
@@ -17,7 +15,6 @@ ASPECTS = {
     "hot": "The hot loop, counted, and its bound: the default.",
     "asm": "The machine code of the function that the hot loop is in.",
     "remarks": "The loops that the compiler did not vectorize, and why, by source line.",
-    "llvm": "Optimised LLVM IR.",
     "ptx": "PTX, NVIDIA's portable assembly.",
     "sass": "SASS, a GPU's machine code.",
     "counters": "Cycles, instructions, cache misses of a call, as far as this machine counts them.",
@@ -40,14 +37,12 @@ ASPECTS = {
 @click.option("--no-measure", is_flag=True, help="Do not run the rung: only read its code.")
 @click.option("--gpu", help="The compute capability of PTX, SASS and occupancy; 9.0 by default.")
 @click.option("--workload", help="The workload of the call; by default the largest.")
-@output_file("--html", "html_file", help="Write the view to this file, a page that needs no other file.")
 @JSON
 def command(
     operation: Operation,
     impl: str,
     aspects: tuple[str, ...],
     other: str | None,
-    html_file: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -60,7 +55,7 @@ def command(
     loopnest inspect matmul cpp.packed --isa v3 --dtype float64
     loopnest inspect matmul cpp.naive --remarks           what the compiler did not vectorize, and why
     loopnest inspect matmul cpp.reordered --diff cpp.packed
-    loopnest inspect gelu cpp.simd --source --asm --html gelu.html
+    loopnest inspect gelu cpp.simd --source --asm
     loopnest inspect matmul cpp.packed --counters
     loopnest inspect gelu cpp.simd --accuracy
     """
@@ -73,12 +68,8 @@ def command(
     with failures(InspectError), busy(f"looking into {operation.name} {k.id}"):
         second = rung(operation, other, "--diff") if other is not None else None
         shown = inspect(k, *aspects, **options) if second is None else compare(k, second, **options)
-        if html_file is not None:
-            save_text(tables.page(shown), html_file)
     if as_json:
         print_json(shown)
-    elif html_file is not None:
-        click.echo(f"the page is in {html_file}")
     elif not console().is_terminal:
         click.echo(tables.text(shown))
     else:

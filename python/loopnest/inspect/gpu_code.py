@@ -1,36 +1,35 @@
-"""PTX, SASS and LLVM IR, read as text: the kind of each instruction, its source line, and the loop that computes most.
+"""PTX and SASS, read as text: the kind of each instruction, its source line, and the loop that computes most.
 
-PTX is the compiler's output for an abstract GPU with as many registers as it likes, SASS is what a GPU runs; LLVM IR is
-what an optimiser hands to its code generator. PTX and SASS are for one thread; 32 of them run an instruction at once.
+PTX is the compiler's output for an abstract GPU with as many registers as it likes, SASS is what a GPU runs. Both are
+for one thread; 32 of them run an instruction at once.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from .records import ARITHMETIC, Line, SourceLine
 from .source import source_line
 
 KINDS = {
-    "fma": "fma mad FFMA DFMA HFMA2 FFMA2 llvm.fma llvm.fmuladd",
-    "multiply": "mul FMUL DMUL HMUL2 FMUL2 fmul",
-    "add": "add sub FADD DADD HADD2 FADD2 fadd fsub llvm.vector.reduce.fadd",
-    "divide": "div rcp sqrt rsqrt fdiv frem llvm.sqrt",
+    "fma": "fma mad FFMA DFMA HFMA2 FFMA2",
+    "multiply": "mul FMUL DMUL HMUL2 FMUL2",
+    "add": "add sub FADD DADD HADD2 FADD2",
+    "divide": "div rcp sqrt rsqrt",
     "special": "ex2 lg2 sin cos tanh MUFU",
-    "compare": "min max setp set FSETP FMNMX FSET DSETP DMNMX FSEL FCHK fcmp llvm.maxnum llvm.minnum",
-    "logic": "abs neg copysign testp fneg llvm.fabs llvm.copysign",
-    "convert": "cvt F2F F2I I2F F2FP FRND I2FP I2I fptrunc fpext sitofp uitofp fptosi fptoui",
-    "shuffle": "shfl vote match redux SHFL VOTE MATCH REDUX PRMT shufflevector insertelement extractelement",
-    "move": "mov selp cvta MOV UMOV CS2R S2R S2UR SEL USEL R2UR LDC ULDC LDCU select phi",
-    "load": "ld ldu atom LDG LDS LDL LD LDSM ATOM ATOMG ATOMS load",
-    "store": "st red STG STS STL ST RED REDG store",
-    "prefetch": "prefetch cp LDGSTS CCTL UBLKCP llvm.prefetch",
+    "compare": "min max setp set FSETP FMNMX FSET DSETP DMNMX FSEL FCHK",
+    "logic": "abs neg copysign testp",
+    "convert": "cvt F2F F2I I2F F2FP FRND I2FP I2I",
+    "shuffle": "shfl vote match redux SHFL VOTE MATCH REDUX PRMT",
+    "move": "mov selp cvta MOV UMOV CS2R S2R S2UR SEL USEL R2UR LDC ULDC LDCU",
+    "load": "ld ldu atom LDG LDS LDL LD LDSM ATOM ATOMG ATOMS",
+    "store": "st red STG STS STL ST RED REDG",
+    "prefetch": "prefetch cp LDGSTS CCTL UBLKCP",
     "barrier": "bar barrier membar fence BAR MEMBAR DEPBAR LDGDEPBAR ERRBAR FENCE WARPSYNC SYNCS",
-    "branch": "bra brx ret exit trap BRA BRX JMP EXIT RET BSSY BSYNC BREAK YIELD KILL br switch unreachable",
-    "call": "call CALL invoke",
+    "branch": "bra brx ret exit trap BRA BRX JMP EXIT RET BSSY BSYNC BREAK YIELD KILL",
+    "call": "call CALL",
     "other": "NOP HMMA DMMA IMMA HGMMA NANOSLEEP",
 }
 """The names of instructions by kind; all others are scalar."""
@@ -76,15 +75,15 @@ class Code:
         for n, full in self.names.items():
             name, *rest = full.split(".")
             kept = [part for part in rest if re.fullmatch(r"global|shared|local|sync|f16|f32|f64|v2|v4", part)]
-            short = full if name == "llvm" else ".".join([name, *kept]) if name.islower() else name
+            short = ".".join([name, *kept]) if name.islower() else name
             counted[short] += not hot or self.lines[n].hot
         return dict(sorted((+counted).items(), key=lambda item: (-item[1], item[0])))
 
 
 def _kind(name: str) -> str:
     head, *rest = name.split(".")
-    kind = _KIND_OF.get(name if head == "llvm" else head, "other" if head == "llvm" else "scalar")
-    floating = head.isupper() or head[0] == "f" or head == "llvm" or {"f16", "f16x2", "bf16", "f32", "f64"} & set(rest)
+    kind = _KIND_OF.get(head, "scalar")
+    floating = head.isupper() or head[0] == "f" or {"f16", "f16x2", "bf16", "f32", "f64"} & set(rest)
     if kind in (*ARITHMETIC, "compare", "logic") and not floating:
         return "scalar"  # `add` and `mul` of integers
     return "spill" if "local" in rest or head in ("LDL", "STL") else kind
@@ -102,7 +101,8 @@ def read_ptx(text: str, name: str) -> Code:
     """
     files = dict(re.findall(r'\.file\s+(\d+)\s+"([^"]+)"', text))
     code, source = Code(), None
-    for raw in _function(text, rf"\s*(?:\.visible\s+|\.weak\s+)*\.entry\s+{re.escape(name)}(?![\w$])"):
+    kernel = re.search(rf"^[^\n{{}}]*\.entry\s+{re.escape(name)}(?![\w$]).*?^}}$", text, re.MULTILINE | re.DOTALL)
+    for raw in kernel[0].splitlines() if kernel else ():
         line = raw.strip()
         if found := re.match(r"\.loc\s+(\d+)\s+(\d+)", line):
             if found[1] in files and int(found[2]):
@@ -116,17 +116,6 @@ def read_ptx(text: str, name: str) -> Code:
             code.lines.append(Line(raw.replace("\t", "  ").rstrip()))
     code.mark_hot()
     return code
-
-
-def _function(text: str, start: str) -> Iterator[str]:
-    """The lines of a function, from the one that matches to the brace that closes it."""
-    inside = False
-    for line in text.splitlines():
-        inside = inside or re.match(start, line) is not None
-        if inside:
-            yield line
-            if line == "}":
-                return
 
 
 _SASS = re.compile(r"/\*([0-9a-f]{4,})\*/\s+(?P<guard>@!?U?P\w+\s+)?(?P<name>[A-Z][\w.]*)\s*(?P<operands>.*?)\s*;\s*$")
@@ -152,27 +141,4 @@ def read_sass(text: str, name: str) -> Code:
     while code.lines and code.names.get(len(code.lines) - 1) == "NOP":  # it fills the last 128 bytes
         del code.names[len(code.lines) - 1], code.lines[-1]
     code.mark_hot()
-    return code
-
-
-_IR = re.compile(r"\s+(?:%[\w.\"$-]+ = )?(?:(?:tail|musttail|notail) )?(?P<name>[a-z]+)\b(?P<operands>.*)")
-
-
-def read_ir(text: str, name: str) -> Code:
-    """The function with this name of a module of LLVM IR (https://llvm.org/docs/LangRef.html).
-
-    >>> code = read_ir("define void @f(ptr %p) {\\n  %x = load <8 x float>, ptr %p\\n  ret void\\n}", "f")
-    >>> code.counts()
-    {'load': 1, 'ret': 1}
-    """
-    code = Code()
-    for raw in _function(text, rf'define.*@"?{re.escape(name)}"?\('):
-        shown = re.sub(r",? ![\w.]+ !\d+", "", raw).rstrip()  # without metadata
-        if "@llvm.dbg" in raw or "#dbg_" in raw:
-            continue
-        if found := _IR.match(raw):
-            intrinsic = re.search(r"@(llvm\.[a-z.]+?)\.(?:v\d+)?(?:f\d+|p0|i\d+)", found["operands"])
-            code.instruction(intrinsic[1] if intrinsic else found["name"], shown, None)
-        else:
-            code.lines.append(Line(shown, "label" if re.match(r"[\w.$\"-]+:", raw) else ""))
     return code

@@ -1,4 +1,4 @@
-"""Numba's rungs: machine code, the hot loop and optimised LLVM IR of each kernel that a rung calls.
+"""Numba's rungs: machine code and the hot loop of each kernel that a rung calls.
 
     workload  of the call; the operation's largest by default
 
@@ -22,11 +22,10 @@ from ..operation import Implementation
 from . import Request, run_once, workload_of
 from .elf import ObjectFile, assembly
 from .families import this_family
-from .gpu_code import read_ir
 from .loops import heat, hot_loop
 from .records import InspectError, Listing
 
-SHOWS = ("hot", "asm", "llvm")
+SHOWS = ("hot", "asm")
 
 DEBUG = {"debug": True, "boundscheck": False, "_dbg_extend_lifetimes": False, "_dbg_optnone": False}
 """Source lines; Numba's other debugging options change the code."""
@@ -55,17 +54,12 @@ def show(request: Request) -> list[Listing]:
     compiler = f"Numba {numba.__version__}, LLVM {version}, for {llvm.get_host_cpu_name()}"
     found = []
     for called in kernels_of(request.implementation, request.dtype, request.options.get("workload")):
-        name, (symbol, ir, machine_code) = called.function.__name__, compiled(called)
-        title = f"{name}, {request.dtype}"
-        if request.aspect == "llvm":
-            code = read_ir(ir.replace(symbol, name), name)
-            facts = {"compiler": compiler, "instructions": code.counts()}
-            found.append(Listing(f"{title}: optimised LLVM IR", "llvm", tuple(code.lines), facts=facts))
-        else:
-            file = ObjectFile(machine_code)
-            function = file.function(symbol)
-            loop = hot_loop(file.code(function), this_family())
-            found.append(assembly(file, function, loop, title, request.aspect, facts={"compiler": compiler}))
+        symbol, machine_code = compiled(called)
+        file = ObjectFile(machine_code)
+        function = file.function(symbol)
+        loop = hot_loop(file.code(function), this_family())
+        title = f"{called.function.__name__}, {request.dtype}"
+        found.append(assembly(file, function, loop, title, request.aspect, facts={"compiler": compiler}))
     return sorted(found, key=lambda listing: heat(listing.loop) if listing.loop else (-1.0,), reverse=True)
 
 
@@ -97,9 +91,8 @@ def kernels_of(k: Implementation, dtype: str = "float32", workload: str | None =
 
 
 @functools.cache
-def compiled(called: Called) -> tuple[str, str, bytes]:
-    """A kernel, compiled anew with its own options: the symbol of the function with its loops, optimised LLVM IR, and
-    the machine code as an ELF file."""
+def compiled(called: Called) -> tuple[str, bytes]:
+    """A kernel, compiled anew with its own options: the symbol of the function with its loops, and an ELF file."""
     from numba import njit
     from numba.core.compiler_lock import global_compiler_lock
 
@@ -112,7 +105,7 @@ def compiled(called: Called) -> tuple[str, str, bytes]:
         library = overload.library
         library._ensure_finalized()
         machine_code = bytes(library._codegen._tm.emit_object(library._final_module))
-        return overload.fndesc.llvm_func_name, library.get_llvm_str(), machine_code
+        return overload.fndesc.llvm_func_name, machine_code
 
 
 def _with_lines(function: Any) -> Any:

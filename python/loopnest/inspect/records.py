@@ -147,11 +147,11 @@ class Listing:
     """Text in one language.
 
     title     such as "matmul::multiply_tile<6, 4> · v4 · float32"
-    language  asm, llvm, ptx, sass, python, cpp, cuda or text
-    loop   its hot loop, if it has one; the loop's lines are `hot`
-    notes  sentences: warnings, and how to read it
-    facts  further facts by name: registers, occupancy, the compiler
-    first  the number of the first line where lines are numbered, as in a source file
+    language  asm, ptx, sass, python, cpp, cuda or text
+    loop      its hot loop, if it has one; the loop's lines are `hot`
+    notes     sentences: warnings, and how to read it
+    facts     further facts by name: registers, occupancy, the compiler
+    first     the number of the first line where lines are numbered, as in a source file
     """
 
     title: str
@@ -161,10 +161,6 @@ class Listing:
     notes: tuple[str, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     first: int | None = None
-
-    @property
-    def text(self) -> str:
-        return "\n".join(line.text for line in self.lines)
 
 
 @dataclass(frozen=True)

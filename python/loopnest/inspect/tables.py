@@ -1,4 +1,4 @@
-"""A view as text: with colours for a terminal, without them for pipes, and as a page."""
+"""A view as text: with colours for a terminal, without them for pipes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STYLES = {
 }
 """Styles by the kind of a line."""
 
-MACHINE = ("asm", "llvm", "ptx", "sass")
+MACHINE = ("asm", "ptx", "sass")
 """The languages whose lines are instructions, with a kind and a source line."""
 
 WIDE = 110
@@ -60,18 +60,6 @@ def text(shown: View | Comparison, width: int = 160) -> str:
     printed = io.StringIO()
     show(shown, Console(file=printed, width=width, color_system=None))
     return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
-
-
-def page(shown: View | Comparison, width: int = 180) -> str:
-    """The same as an HTML page that needs no other file.
-
-    >>> import loopnest as ln
-    >>> page(ln.matmul["python.naive"].inspect("source")).startswith("<!DOCTYPE html>")
-    True
-    """
-    console = Console(record=True, file=io.StringIO(), width=width)
-    show(shown, console)
-    return console.export_html()
 
 
 def _view(view: View, width: int) -> RenderableType:

@@ -54,17 +54,15 @@ class Count:
     reason: str | None = None
 
 
-def count(
-    call: Callable[[], object], *, calls: int = 1, events: Mapping[str, tuple[int, int]] = EVENTS
-) -> dict[str, Count]:
+def count(call: Callable[[], object], *, calls: int = 1) -> dict[str, Count]:
     """Count the events of some calls: by name, each event's sum over all of them.
 
     Does not raise for a counter that does not exist: its reason says why. Exceptions of `call` pass through.
     """
-    found: dict[str, Count] = dict.fromkeys(events, Count(None))
+    found: dict[str, Count] = dict.fromkeys(EVENTS, Count(None))
     counters: dict[str, int] = {}
     with ExitStack() as open_ones:
-        for name, (kind, config) in events.items():
+        for name, (kind, config) in EVENTS.items():
             try:
                 flags = DISABLED | _INHERIT | USER_ONLY
                 counters[name] = perf_event_open(kind, config, read_format=_TOTAL_TIMES, flags=flags)

@@ -20,7 +20,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping, Sequence
+import itertools
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,42 +184,29 @@ def estimate(
 # --- how a call is cut into parts
 
 
-_LOOPS: Mapping[str, Mapping[str, tuple[float, str | None]]] = {
+AXES = {"matmul": ("mp", "pn", "mn"), "transpose": ("mn", "nm"), "sum": ("mn", ""), "add": ("mn", "mn", "mn")}
+"""The axes of the operands."""
+
+LOOPS: Mapping[str, Mapping[str, tuple[float, str]]] = {
     "matmul": {
-        "naive": (2, "rows"),
-        "jik": (2, "cols"),
-        "reordered": (4, "rows"),
-        "jki": (4, "cols"),
-        "kij": (4, "inner"),
-        "kji": (4, "inner"),
-        **dict.fromkeys(("blocked", "blocked_with"), (2.5, None)),
-        **dict.fromkeys(("register_tiled", "packed", "prefetched"), (0.25, None)),
+        "naive": (2, "m"),
+        "jik": (2, "n"),
+        "reordered": (4, "m"),
+        "jki": (4, "n"),
+        "kij": (4, "p"),
+        "kji": (4, "p"),
+        **dict.fromkeys(("blocked", "blocked_with"), (2.5, "")),
+        **dict.fromkeys(("register_tiled", "packed", "prefetched"), (0.25, "")),
     },
-    "transpose": {
-        "naive": (2, "rows"),
-        "column_wise": (2, "cols"),
-        "blocked": (4, "rows"),
-        "simd": (0.25, None),
-    },
-    "sum": {"row_wise": (1, "rows"), "column_wise": (1, "cols"), "simd": (1, "rows")},
-    "add": dict.fromkeys(("scalar", "vectorized", "simd"), (3, "rows")),
+    "transpose": {"naive": (2, "m"), "column_wise": (2, "n"), "blocked": (4, "m"), "simd": (0.25, "")},
+    "sum": {"row_wise": (1, "m"), "column_wise": (1, "n"), "simd": (1, "m")},
+    "add": dict.fromkeys(("scalar", "vectorized", "simd"), (3, "m")),
 }
-"""Accesses for each multiply-add or element, and the axis of the outermost loop; None where a part of that loop does
+"""Accesses for each multiply-add or element, and the axis of the outermost loop; none where a part of that loop does
 not stand for the whole."""
 
-_TURNS = 16
+TURNS = 16
 """Of the outermost loop: the elements of a line, since the first of them pays for the line."""
-
-_PARTS: Mapping[tuple[str, str], Callable[..., tuple[Array, ...]]] = {
-    ("matmul", "rows"): lambda part, a, b, c: (a[part], b, c[part]),
-    ("matmul", "cols"): lambda part, a, b, c: (a, b[:, part], c[:, part]),
-    ("matmul", "inner"): lambda part, a, b, c: (a[:, part], b[part], c),
-    ("transpose", "rows"): lambda part, a, out: (a[part], out[:, part]),
-    ("transpose", "cols"): lambda part, a, out: (a[:, part], out[part]),
-    ("sum", "rows"): lambda part, a, out: (a[part], out),
-    ("sum", "cols"): lambda part, a, out: (a[:, part], out),
-    ("add", "rows"): lambda part, a, b, c: (a[part], b[part], c[part]),
-}
 
 
 class Replay:
@@ -225,6 +214,9 @@ class Replay:
 
     def __init__(self, stream: Stream, operands: Sequence[Array], caches: Sequence[CacheLevel]) -> None:
         self.stream, self.operands, self.caches = stream, tuple(operands), tuple(caches)
+        self._axes = AXES[stream.operation]
+        shapes = (zip(axes, x.shape, strict=True) for axes, x in zip(self._axes, operands, strict=True))
+        self._sizes: dict[str, int] = dict(itertools.chain.from_iterable(shapes))
         self._simulator = _core.CacheSimulator([(level.size, level.ways, level.line) for level in caches])
 
     @classmethod
@@ -276,34 +268,33 @@ class Replay:
 
     def within(self, most: int) -> Traffic | None:
         """The traffic of a warm call, with about `most` simulated accesses; None where that is not enough."""
-        of_each, outermost = _LOOPS[self.stream.operation][self.stream.variant]
-        first = self.operands[0].shape
-        sizes = (*first, self.operands[1].shape[1]) if self.stream.operation == "matmul" else first  # (m, k, n), (m, n)
-        whole = of_each * float(np.prod(sizes, dtype=float))
+        of_each, outermost = LOOPS[self.stream.operation][self.stream.variant]
+        whole = of_each * math.prod(self._sizes.values())
         if 2 * whole <= most:
             self.run()
             return self.run()
-        if outermost is None:
+        if not outermost:
             if whole > most:
                 return None
             self._simulator.read_all(list(self.operands))
             return dataclasses.replace(self.run(), how="after each operand was read once, in place of a first call")
-        turns = int(sizes[{"rows": 0, "cols": -1, "inner": 1}[outermost]])
-        if turns < 4 * _TURNS or 2 * whole * _TURNS / turns > most:
-            return None
-        return self._in_part(outermost, turns)
+        turns = self._sizes[outermost]
+        return self.in_part(outermost) if turns >= 4 * TURNS and 2 * whole * TURNS / turns <= most else None
 
-    def _in_part(self, axis: str, turns: int) -> Traffic:
+    def in_part(self, axis: str) -> Traffic:
         """Replay two parts: the first brings the caches into their state, the second is counted. Work that a rung does
         once for any number of turns, such as clearing c, is counted by a call without turns."""
-        cut = _PARTS[self.stream.operation, axis]
-        self._simulator.read_all(list(self.operands))
-        self.run(cut(slice(0, _TURNS), *self.operands))
-        counted = self.run(cut(slice(_TURNS, 2 * _TURNS), *self.operands))
-        once = self.run(cut(slice(0, 0), *self.operands))
 
-        def whole(part: int, fixed: int) -> int:
-            return round(fixed + turns / _TURNS * (part - fixed))
+        def part(begin: int, end: int) -> Traffic:
+            cuts = [tuple(slice(begin, end) if axis == x else slice(None) for x in axes) for axes in self._axes]
+            return self.run([x[(*cut, ...)] for cut, x in zip(cuts, self.operands, strict=True)])
+
+        self._simulator.read_all(list(self.operands))
+        part(0, TURNS)
+        counted, once, turns = part(TURNS, 2 * TURNS), part(0, 0), self._sizes[axis]
+
+        def whole(count: int, fixed: int) -> int:
+            return round(fixed + turns / TURNS * (count - fixed))
 
         return Traffic(
             counted.line,
@@ -311,5 +302,5 @@ class Replay:
             {name: tuple(map(whole, found, once.found[name])) for name, found in counted.found.items()},
             {name: whole(nbytes, once.asked[name]) for name, nbytes in counted.asked.items()},
             tuple(map(whole, counted.written_back, once.written_back)),
-            f"{_TURNS} of {turns} turns of the outermost loop replayed",
+            f"{TURNS} of {turns} turns of the outermost loop replayed",
         )

@@ -19,19 +19,19 @@ import textwrap
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
+from rich.columns import Columns
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
 
 from .. import _core
 from ..arrays import Array
 from ..operations import OPERATIONS
 from ..output.pictures import CARD, FIRST_TO_LAST, GOOD_TO_BAD, Colour, Picture, on_scale, text_on
 from .traffic import OPERANDS, CacheLevel, Replay, Stream, stream_of
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
-    from rich.text import Text
 
 TOY = CacheLevel(size=256, ways=4, line=16)
 """The default cache of a picture: 16 lines of 4 floats, so that one matrix of 8 x 8 fills it."""
@@ -183,8 +183,8 @@ def walk(operation: str, variant: str | None = None, *, n: int = 8, layout: str 
     layout     C (row-major) or F (column-major): of all inputs, or a letter for each, "CF"; the result is row-major
     cache      see CacheLevel
 
-    Rows of sum and add lie a cache line further apart than they are long: without a gap they would be one long row,
-    without columns to go down. Raises ValueError, with what was expected, for anything else.
+    Rows of sum and add lie twice as far apart as they are long: without a gap they would be one long row, without
+    columns to go down. Raises ValueError, with what was expected, for anything else.
     """
     if operation not in OPERANDS:
         raise ValueError(f"operation: {operation!r} has no picture, expected one of {', '.join(OPERANDS)}")
@@ -197,7 +197,7 @@ def walk(operation: str, variant: str | None = None, *, n: int = 8, layout: str 
     letters = layout.upper() * len(names) if len(layout) == 1 else layout.upper()
     if len(letters) != len(names) or set(letters) - {"C", "F"}:
         raise ValueError(f"layout: {layout!r}, expected C or F, or {len(names)} of these letters, one for each input")
-    gap = max(cache.line // ITEM, 1) if operation in ("sum", "add") else 0
+    gap = n if operation in ("sum", "add") else 0
     inputs = [np.ones((n, n + gap), np.float32)[:, :n] for _ in letters]
     inputs = [x.T if letter == "F" else x for x, letter in zip(inputs, letters, strict=True)]
     implementation = OPERATIONS[operation][f"cpp.{stream.variant.replace('blocked_with', 'blocked')}"]
@@ -263,10 +263,6 @@ SCALES: Mapping[str, tuple[tuple[Colour, ...], str, str]] = {
 
 def picture(walked: Walk, width: int = 80) -> Iterator[RenderableType]:
     """The picture as rich renderables: for each operand the order of the first touches, and the misses."""
-    from rich.columns import Columns
-    from rich.table import Table
-    from rich.text import Text
-
     yield Text(walked.title, style="bold")
     yield Text(f"{walked.about_cache}\n")
     digits = len(str(walked.n * walked.n - 1)) + 1
@@ -293,8 +289,6 @@ def picture(walked: Walk, width: int = 80) -> Iterator[RenderableType]:
 
 
 def _text_grid(walked: Walk, x: Operand, title: str, digits: int) -> Text:
-    from rich.text import Text
-
     shown, text = walked.grid(x).cells(title), Text(f"{x.name} ({x.order})", no_wrap=True)
     for i, j in np.ndindex(x.rows, x.cols):
         text.append("\n" if j == 0 else "")

@@ -7,7 +7,6 @@ a block is exactly what it prints. Answers are in <details>, and hidden by defau
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +16,6 @@ def folder() -> Path:
     package = Path(__file__).parents[1]
     installed = package / "lessons"
     return installed if installed.exists() else package.parents[1] / "docs" / "lessons"
-
-
-@dataclass(frozen=True)
-class Block:
-    """A ```python block: its source, its first line, and what it prints if the lesson shows that."""
-
-    source: str
-    line: int
-    output: str | None
 
 
 @dataclass(frozen=True)
@@ -48,26 +38,6 @@ class Lesson:
     def title(self) -> str:
         """The heading without its number."""
         return self.text.partition("\n")[0].lstrip("# ").partition(". ")[2]
-
-    @property
-    def summary(self) -> str:
-        """The first paragraph, on one line."""
-        return " ".join(self.text.split("\n\n")[1].split())
-
-    def blocks(self) -> Iterator[Block]:
-        """The Python code, in order."""
-        fences = list(re.finditer(r"^```(\w*)[^\n]*\n(.*?)^```$", self.text, re.MULTILINE | re.DOTALL))
-        for fence, after in zip(fences, [*fences[1:], None], strict=True):
-            if fence[1] != "python":
-                continue
-            follows = after is not None and after[1] == "output" and not self.text[fence.end() : after.start()].strip()
-            line = self.text.count("\n", 0, fence.start(2)) + 1
-            yield Block(fence[2], line, after[2] if after is not None and follows else None)
-
-    def pictures(self) -> Iterator[tuple[str, Path]]:
-        """Each picture in words, and its file."""
-        for words, file in PICTURE.findall(self.text):
-            yield " ".join(words.split()), self.file.parent / file
 
 
 PICTURE = re.compile(r"!\[([^\]]*)\]\(([^)\s]+)\)")

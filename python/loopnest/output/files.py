@@ -6,10 +6,14 @@ import contextlib
 import glob
 import json
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
+
+ABANDONED = 3600.0
+"""Seconds after which an unfinished file belongs to a process that was killed."""
 
 
 def save_json(data: Any, path: Path) -> None:
@@ -28,7 +32,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A new file to write in the block; at its end the file is flushed to the disk and renamed to `path`, in one step.
 
     An exception in the block, or OSError from the disk, leaves the old file as it was. Files that killed processes left
-    unfinished are removed.
+    unfinished an hour ago are removed.
     """
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.unfinished")
     try:
@@ -40,9 +44,9 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
     finally:
         unfinished.unlink(missing_ok=True)
     for left in path.parent.glob(f".{glob.escape(path.name)}.*.unfinished"):
-        process = left.name.split(".")[-2]
-        if process.isdigit() and not is_running(int(process)):
-            left.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            if time.time() - left.stat().st_mtime > ABANDONED:
+                left.unlink()
     with contextlib.suppress(OSError):  # some file systems do not sync folders; the file is whole all the same
         folder = os.open(path.absolute().parent, os.O_RDONLY)
         try:
@@ -60,14 +64,3 @@ def save_new(text: str, path: Path) -> None:
             file.write(text)
     except FileExistsError:
         raise ValueError(f"{path} exists and is left as it is; move it away, or name another file") from None
-
-
-def is_running(process: int) -> bool:
-    """Whether this machine has a process of this number."""
-    try:
-        os.kill(process, 0)  # signal 0 only asks
-    except ProcessLookupError:
-        return False
-    except (PermissionError, OverflowError):
-        return True
-    return True

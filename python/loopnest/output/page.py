@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,12 +59,7 @@ def table(rows: Iterable[Iterable[object]], headings: Sequence[str] = ()) -> str
 
 def fill(template: Path, **texts: str) -> str:
     """The file with each {{name}} replaced; the texts themselves are not searched for names."""
-    pieces = text(template).split("{{")
-    filled = [pieces[0]]
-    for piece in pieces[1:]:
-        name, _, rest = piece.partition("}}")
-        filled += [texts[name], rest]
-    return "".join(filled)
+    return re.sub(r"\{\{(.*?)\}\}", lambda name: texts[name[1]], text(template))
 
 
 def text(file: Path) -> str:

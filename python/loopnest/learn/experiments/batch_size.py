@@ -17,6 +17,7 @@ import numpy as np
 from ... import nn
 from ...arrays import Array
 from ...backends.threads import num_threads, set_num_threads
+from ...output.pictures import FAINT, SERIES, Picture
 from .experiment import Experiment, Rows
 
 SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -110,8 +111,6 @@ def rows(data: BatchSize) -> Rows:
 
 
 def picture(data: BatchSize) -> str:
-    from ...output.pictures import FAINT, SERIES, Picture
-
     made = Picture(9.6, 3.2, columns=3, title="Batch size: the gradient's variance, loss against steps and seconds")
     with made as grid:
         variance, steps, seconds = grid[0]

@@ -18,6 +18,7 @@ import numpy as np
 from ... import nn
 from ...arrays import Array
 from ...operations import OPERATIONS
+from ...output.pictures import SERIES, Picture
 from .experiment import Experiment, Rows
 
 WIDTH = 128
@@ -93,8 +94,6 @@ def rows(data: Depth) -> Rows:
 
 
 def picture(data: Depth) -> str:
-    from ...output.pictures import SERIES, Picture
-
     title = f"The gradient on its way back through {data.layers} layers"
     made = Picture(7, 4, title=title)
     with made as grid:

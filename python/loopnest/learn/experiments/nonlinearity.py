@@ -16,6 +16,7 @@ import numpy as np
 
 from ... import nn
 from ...arrays import Array
+from ...output.pictures import SERIES, Picture
 from .experiment import Experiment, Rows
 
 CONFIGS = {
@@ -81,8 +82,6 @@ def rows(data: Nonlinearity) -> Rows:
 
 
 def picture(data: Nonlinearity) -> str:
-    from ...output.pictures import SERIES, Picture
-
     made = Picture(6.4, 6.4, 2, 2, title="XOR and two spirals, learnt without an activation and with GELU")
     with made as grid:
         for axes, fit in zip(grid.flat, data.fits, strict=True):

@@ -18,11 +18,13 @@ import numpy as np
 
 from ... import nn
 from ...arrays import Array
+from ...output.pictures import GRID, SERIES, Picture
 from .experiment import Experiment, Rows
 
 KAPPA = 50.0
 STARTS = np.array([(x, y) for x in (-9.0, -7.0, -5.0, 8.0) for y in (1.5, -1.2, 0.7)])
-"""Twelve, so that no rate wins by hitting the minimum by luck. The picture shows the path from the first."""
+"""Twelve, so that no rate wins by hitting the minimum by luck. The picture has the path from the first, and the mean of
+the steps."""
 PART = 1e-3
 RATES = tuple(float(rate) for rate in np.geomspace(1e-3, 3, 36))
 OPTIONS: dict[str, dict[str, Any]] = {"rmsprop": {"rho": 0.9}}
@@ -110,8 +112,6 @@ def rows(data: Ravine) -> Rows:
 
 
 def picture(data: Ravine) -> str:
-    from ...output.pictures import GRID, SERIES, Picture
-
     made = Picture(7.6, 4.4, 2, 2, title="Paths of four optimizers through a ravine")
     with made as grid:
         from matplotlib.patches import Ellipse
@@ -122,7 +122,7 @@ def picture(data: Ravine) -> str:
                 axes.add_patch(Ellipse((0, 0), wide, wide / np.sqrt(data.kappa), fill=False, edgecolor=GRID))
             axes.plot(*d.path.T, color=colour, linewidth=1, marker="o", markersize=2)
             axes.plot(0, 0, marker="+", color="black", markersize=8)
-            axes.set_title(f"{d.optimizer}: {len(d.path) - 1} steps, rate {d.rate:.2g}", fontsize=9)
+            axes.set_title(f"{d.optimizer}: {d.steps:.0f} steps, rate {d.rate:.2g}", fontsize=9)
             axes.set(xlim=(-10, 3), ylim=(-2, 2))
             axes.grid(False)
     return made.svg

@@ -16,6 +16,7 @@ import numpy as np
 
 from ...numerics import unit_roundoff
 from ...operations.linalg import sum as rungs_of_sum
+from ...output.pictures import FAINT, SERIES, Picture
 from .experiment import Experiment, Rows
 
 SUMS = {"one running sum": "cpp.row_wise", "many": "cpp.many_accumulators", "pairwise": "numpy.sum"}
@@ -71,8 +72,6 @@ def rows(data: Summation) -> Rows:
 
 
 def picture(data: Summation) -> str:
-    from ...output.pictures import FAINT, SERIES, Picture
-
     u = unit_roundoff(np.float32)
     made = Picture(7, 4, title="The relative error of a float32 sum against how many numbers are added")
     with made as grid:

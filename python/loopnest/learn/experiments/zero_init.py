@@ -16,6 +16,7 @@ import numpy as np
 
 from ... import nn
 from ...arrays import Array
+from ...output.pictures import Picture
 from .experiment import Experiment, Rows
 
 HIDDEN = 8
@@ -86,8 +87,6 @@ def rows(data: ZeroInit) -> Rows:
 
 
 def picture(data: ZeroInit) -> str:
-    from ...output.pictures import Picture
-
     title = "The weights into each of 8 hidden units, after learning the digits from three beginnings"
     made = Picture(7.2, 2.9, len(data.starts), HIDDEN, title=title)
     with made as grid:
