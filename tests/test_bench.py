@@ -172,7 +172,8 @@ def test_a_call_that_takes_much_longer_than_predicted_is_not_made_again(mine):
 
     def suddenly_slow(a, b, out):
         calls.append(len(a))
-        time.sleep(0.1 if len(a) > 16 else 0)
+        if len(a) > 16:
+            time.sleep(0.1)
         np.matmul(a, b, out=out)
 
     lab, implementation = Bench(TINY), mine(suddenly_slow)
@@ -443,7 +444,7 @@ def test_a_run_reports_each_record(suite):
     assert results.environment.isa == ln.isa()
     assert kinds == [
         *("start", "environment", "conditions"),  # the noise floor comes before anything is timed
-        *("running", "record", "environment", "conditions"),
+        *("running", "records", "environment", "conditions"),
     ]
     assert results.conditions.floor.estimate == pytest.approx(1, rel=0.5)
     assert any(line.startswith("noise floor: fixed work is") for line in printed(results))

@@ -186,7 +186,7 @@ with os.fdopen(int(options[options.index("--events") + 1]), "w") as stream:
     for name in ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "OPENBLAS_NUM_THREADS", "LOOPNEST_NUM_THREADS"):
         stream.write(json.dumps(["absent", {"name": name, "message": os.environ.get(name, "unset")}]) + "\\n")
     stream.write(json.dumps(["absent", {"name": "quick", "message": str("--quick" in options)}]) + "\\n")
-    stream.write(json.dumps(["at", "the end"]) + "\\n")
+    stream.write(json.dumps(["at", f"{part}: the end"]) + "\\n")
 if part == "mlp":
     sys.exit("no more")
 """
@@ -216,7 +216,7 @@ def test_the_process_is_free_of_what_slows_numpy_and_has_the_threads_that_it_sho
 def test_a_part_that_fails_is_reported_and_the_next_one_runs(child):
     events = []
     results = peers.run_peers(["mlp", "gelu"], on_event=lambda event, content: events.append((event, content)))
-    assert results.failures == (Failure("mlp", "the benchmark process ended with status 1\nno more"),)
+    assert results.failures == (Failure("mlp: the end", "the benchmark process ended with status 1\nno more"),)
     assert [content for event, content in events if event == "running"] == ["mlp", "gelu"]
 
 

@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from loopnest.bench import sweep, sweep_figures
+from loopnest.bench import peers, sweep, sweep_figures
 from loopnest.bench.peers import OURS, Item
 from loopnest.bench.records import Failure
+from loopnest.bench.suites import suites_folder
 from loopnest.bench.sweep import LAYOUTS, MOST_FLOPS, Point, SweepResults, all_points, n_sweep, operands, without_gaps
 from loopnest.bench.sweep_figures import Measured, Summary, dips, measured, median_of_neighbours, summary
 from loopnest.cli import main
@@ -83,10 +84,10 @@ def test_other_operations_have_a_thousand_to_sixteen_million_elements():
 @pytest.fixture(scope="module")
 def suite():
     """benchmarks/bench_sweep.py as a module."""
-    sys.path.insert(0, str(sweep.suites_folder()))
+    sys.path.insert(0, str(suites_folder()))
     torch_threads = torch_is_here() and importlib.import_module("torch").get_num_threads()
     yield importlib.import_module("bench_sweep")
-    sys.path.remove(str(sweep.suites_folder()))
+    sys.path.remove(str(suites_folder()))
     if torch_threads:
         importlib.import_module("torch").set_num_threads(torch_threads)
 
@@ -134,7 +135,7 @@ def test_a_point_is_compared_with_the_median_of_its_nine_nearest_neighbours():
 def test_a_dip_below_the_neighbours_is_found_where_the_peers_dip_too():
     points = [square(n) for n in range(500, 620, 10)]
     items = [item(point, 50.0 if point.n == 550 else 100.0, NumPy=40.0) for point in points]
-    found = measured(SweepResults(None, tuple(points), tuple(items)))
+    found = measured(SweepResults(None, tuple(items), points=tuple(points)))
     assert {one.point.n: one.of_neighbours for one in found}[550] == pytest.approx(0.5)
     (dip,) = dips(found)
     assert (dip.point.n, dip.ratios) == (550, {"neighbours": pytest.approx(0.5)})
@@ -166,7 +167,6 @@ def test_a_summary_is_mean_share_and_worst():
 POINTS = (without_gaps(2, 3, 40, "float32", "TN"), without_gaps(5, 6, 70, "float64", "NN"), square(300))
 RESULTS = SweepResults(
     None,
-    POINTS,
     (
         item(POINTS[0], 50.0, "dots", NumPy=100.0, torch=25.0),
         item(POINTS[1], 80.0, "tiles", NumPy=40.0),
@@ -175,7 +175,8 @@ RESULTS = SweepResults(
             for point, speed in zip(sweep.other_strides(POINTS[0]), (30.0, 90.0, 31.0), strict=True)
         ),
     ),
-    tuple(sweep.other_strides(POINTS[0])),
+    points=POINTS,
+    closer=tuple(sweep.other_strides(POINTS[0])),
     failures=(Failure("x", "crashed"),),
 )
 
@@ -256,18 +257,18 @@ with os.fdopen(int(sys.argv[-1]), "w") as stream:
         if point["m"] == 2:
             sys.exit("no more")
         item = {"part": "sweep", "name": name, "unit": "GFLOP/s", "amount": 8}
-        stream.write(json.dumps(["item", item]) + "\\n")
+        stream.write(json.dumps(["items", item]) + "\\n")
 """
 
 
 def test_a_point_that_ends_the_process_is_a_failure_and_the_rest_are_measured(tmp_path, monkeypatch):
     (tmp_path / "bench_sweep.py").write_text(CHILD)
-    monkeypatch.setattr(sweep, "suites_folder", lambda: tmp_path)
+    monkeypatch.setattr(peers, "suites_folder", lambda: tmp_path)
     points = [without_gaps(m, 2, 2, "float32", "NN") for m in (1, 2, 3)]
     results = sweep.run_sweep(points)
     assert [item.name for item in results.items] == [points[0].name, points[2].name]
     (failure,) = results.failures
-    assert failure == Failure(points[1].name, "the benchmark process ended with status 1\nno more")
+    assert failure == Failure(f"sweep: {points[1].name}", "the benchmark process ended with status 1\nno more")
 
 
 def test_what_cannot_be_asked_and_its_help():

@@ -33,7 +33,8 @@ from ..timing.environment import SLOWING, Environment, environment
 from ..timing.turns import Clock, Turn, calibrate, clocked, run_rounds
 from ..verify.problem import WrongResult
 from .records import Failure
-from .suites import run_reporting, suites_folder
+from .reporting import Collector, OnEvent, ignore
+from .suites import suites_folder
 from .tables import about, groups
 
 OURS, PEERS = "loopnest", ("NumPy", "torch", "JAX")
@@ -260,9 +261,9 @@ def measure_all(part: str, works: Callable[[], Iterable[Work]], quick: bool, eve
                 name = f"{work.item.part}: {work.item.name}"
                 tell("at", name)
                 try:
-                    tell("item", measure(work, clock, quick))
+                    tell("items", measure(work, clock, quick))
                 except WrongResult as wrong:
-                    tell("failure", Failure(name, str(wrong)))
+                    tell("failures", Failure(name, str(wrong)))
                 if number == 0:  # a run that is interrupted says where it ran, too
                     tell("environment", dataclasses.replace(environment(), cores=cores))
         except UnavailableError as reason:
@@ -291,6 +292,7 @@ def child_environment(threads: int, variables: Mapping[str, str]) -> dict[str, s
     counts = dict.fromkeys((*libraries, "VECLIB_MAXIMUM_THREADS"), str(threads))
     xla = f"--xla_cpu_multi_thread_eigen={'true' if threads > 1 else 'false'}"
     kept = {name: value for name, value in variables.items() if name not in SLOWING}
+    kept["PYTHONPATH"] = os.pathsep.join([str(suites_folder()), *filter(None, [kept.get("PYTHONPATH")])])
     return {**kept, **counts, "XLA_FLAGS": f"{kept.get('XLA_FLAGS', '')} {xla}".strip(), "JAX_PLATFORMS": "cpu"}
 
 
@@ -298,33 +300,32 @@ def run_peers(
     parts: Sequence[str] = tuple(TITLES),
     *,
     quick: bool = False,
-    on_event: Callable[[str, Any], None] = lambda kind, content: None,
+    on_event: OnEvent = ignore,
 ) -> PeerResults:
     """Compare loopnest with its peers in these parts; what was measured until the end or Ctrl-C.
 
     quick     fewer sizes, each for a shorter time
     on_event  is called with ("start", the number of parts), ("running", a part), ("at", a piece of work)
     """
-    found: dict[str, list[Any]] = {kind: [] for kind in ("item", "absent", "failure", "environment")}
-    status: int | None = 0
-
-    def take(kind: str, content: Any) -> None:
-        on_event(kind, content)
-        if kind in found and content not in found[kind]:
-            found[kind].append(content)
-
+    run = Collector(PeerResults(None), on_event)
     on_event("start", len(parts))
     for part in parts:
         on_event("running", part)
-        command = [str(suites_folder() / "bench_peers.py"), part, *(["--quick"] if quick else [])]
-        status, how_it_ended = run_reporting(command, child_environment(THREADS.get(part, 1), os.environ), take)
-        if status is None:
+        if ask(run, ["bench_peers.py", part, *(["--quick"] if quick else [])], THREADS.get(part, 1)) is None:
             break
-        if status:
-            found["failure"].append({"name": part, "message": how_it_ended})
-    items, absent, failures, environments = found.values()
-    results = {"items": items, "absent": absent, "failures": failures, "interrupted": status is None}
-    return msgspec.convert({**results, "environment": environments[-1] if environments else None}, PeerResults)
+    return run.results
+
+
+def ask(run: Collector[Any], command: Sequence[str], threads: int) -> int | None:
+    """Let a file of the suites' folder measure, in a process with this number of threads; its exit status.
+
+    A process that fails is a failure of the piece of work at which it was.
+    """
+    file, *arguments = command
+    status, how_it_ended = run.run([str(suites_folder() / file), *arguments], child_environment(threads, os.environ))
+    if status:
+        run.add("failures", msgspec.to_builtins(Failure(run.at or arguments[0], how_it_ended)))
+    return status
 
 
 # --- tables

@@ -33,7 +33,8 @@ from ..timing.conditions import Monitor
 from ..timing.environment import environment
 from . import tables
 from .measure import FULL, QUICK, Bench
-from .records import Collector, Failure, NotRun
+from .records import Failure, NotRun, Results
+from .reporting import Collector
 
 SESSION = pytest.StashKey["Session"]()
 
@@ -77,7 +78,7 @@ def measure(request: pytest.FixtureRequest) -> Callable[..., None]:
     def measure_or_skip(implementation: Any, workload: Any, **how: Any) -> None:
         suite = request.module.__name__.removeprefix("bench_")
         result = session.bench.measure(implementation, workload, suite=suite, **how)
-        session.report("not_run" if isinstance(result, NotRun) else "record", result)
+        session.report("not_run" if isinstance(result, NotRun) else "records", result)
         if isinstance(result, NotRun):
             pytest.skip(result.reason)
 
@@ -92,9 +93,9 @@ class Session:
         if config.getoption("seconds"):
             plan = dataclasses.replace(plan, total=config.getoption("seconds"))
         self.bench = Bench(plan)
-        self.collected = Collector()
+        self.collected = Collector(Results(None, ()))
         self._config = config
-        self._study: tuple[Any, ...] | None = None
+        self._study = ""
         self._monitor: Monitor | None = None
         self._equal_terms = ExitStack()
         descriptor = config.getoption("events")
@@ -107,7 +108,7 @@ class Session:
         environment  versions and thread pools; conditions: the machine's state. The last of each counts
         machine      the machine card that the limits are from
         running      the test that begins
-        record       its result; not_run, or failure: why it has none
+        records      its result; not_run, or failures: why it has none
         """
         content = msgspec.to_builtins(content)
         self.collected.add(kind, content)
@@ -162,7 +163,7 @@ class Session:
     def pytest_runtest_logreport(self, report: pytest.TestReport | pytest.CollectReport) -> None:
         if report.failed:
             crash = getattr(report.longrepr, "reprcrash", None)
-            self.report("failure", Failure(report.nodeid, crash.message if crash else str(report.longrepr)))
+            self.report("failures", Failure(report.nodeid, crash.message if crash else str(report.longrepr)))
 
     pytest_collectreport = pytest_runtest_logreport
 
@@ -172,17 +173,15 @@ class Session:
             self.report("conditions", self._monitor.conditions())
         self._equal_terms.close()
         if self._config.getoption("results"):
-            self.collected.results().save(self._config.getoption("results"))
+            self.collected.results.save(self._config.getoption("results"))
 
     def pytest_terminal_summary(self) -> None:
         if self._events is None:
             console = Console(highlight=False)
-            for part in tables.report(self.collected.results(), self.bench.plan == QUICK, console.width):
+            for part in tables.report(self.collected.results, self.bench.plan == QUICK, console.width):
                 console.print(part)
 
 
-def _study(item: pytest.Item) -> tuple[Any, ...]:
-    """The key of a comparison: the test function, and the operation where it measures several."""
-    params = item.callspec.params if hasattr(item, "callspec") else {}
-    implementation = params.get("implementation")
-    return getattr(item, "function", None), implementation and implementation.operation.name
+def _study(item: pytest.Item) -> str:
+    """The test function, and the first word of its parameters: with the mark `ladder`, the operation."""
+    return item.nodeid.partition("-")[0]

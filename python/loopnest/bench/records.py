@@ -151,7 +151,7 @@ class Results:
         """Write the JSON file, with a line for each record: small, and a diff of two files is legible."""
         parts = []
         for name, value in msgspec.to_builtins(self).items():
-            rows = ",\n".join(map(json.dumps, value)) if isinstance(value, list) else ""
+            rows = ",\n".join(map(json.dumps, value)) if isinstance(value, tuple) else ""
             parts.append(f'"{name}": ' + (f"[\n{rows}\n]" if rows else json.dumps(value)))
         save_text("{\n" + ",\n".join(parts) + "\n}\n", path)
 
@@ -172,35 +172,6 @@ class Results:
         except msgspec.DecodeError as error:
             raise ValueError(f"{path} is no JSON file: {error}") from None
 
-
-class Collector:
-    """A run's results so far, from the events of the process that measures: see plugin.py."""
-
-    def __init__(self) -> None:
-        self.running = ""
-        """The test that began last."""
-        self.rows: dict[str, list[Any]] = {"records": [], "not_run": [], "failures": []}
-        self.last: dict[str, Any] = dict.fromkeys(("environment", "machine", "conditions"))
-
-    @property
-    def failures(self) -> list[Any]:
-        return self.rows["failures"]
-
-    def add(self, kind: str, content: Any) -> None:
-        """Take an event's content, as JSON has it. Other kinds are for the progress bar."""
-        if kind == "running":
-            self.running = content
-        elif kind in self.last:
-            self.last[kind] = content
-        elif kind in EVENTS:
-            self.rows[EVENTS[kind]].append(content)
-
-    def results(self, interrupted: bool = False) -> Results:
-        return msgspec.convert({**self.rows, **self.last, "interrupted": interrupted}, Results)
-
-
-EVENTS = {"record": "records", "not_run": "not_run", "failure": "failures"}
-"""The events that report a row, and the results' field that has these rows."""
 
 FOLDER = Path("loopnest-results")
 RESULTS, REPORT = "results.json", "report.html"

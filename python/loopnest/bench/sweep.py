@@ -11,12 +11,10 @@ makes summaries and lists of dips of them. docs/performance.md explains the figu
 from __future__ import annotations
 
 import dataclasses
-import os
 import random
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,10 +22,8 @@ import msgspec
 import numpy as np
 
 from ..output.files import save_json
-from ..timing.environment import Environment
-from .peers import Item, child_environment
-from .records import Failure
-from .suites import run_reporting, suites_folder
+from .peers import Item, PeerResults, ask
+from .reporting import Collector, OnEvent, ignore
 
 LAYOUTS = ("NN", "NT", "TN", "TT")
 Dtype = Literal["float32", "float64"]
@@ -195,25 +191,18 @@ def operands(point: Point) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
 
 
 @dataclass(frozen=True)
-class SweepResults:
+class SweepResults(PeerResults):
     """A run, or what it measured until Ctrl-C.
 
     points   all that were asked for, in their order; items has those that were measured
     closer   the worst dips' shapes with other strides, three to a dip
-    absent   a contender that is not installed, and why
     """
 
-    environment: Environment | None
-    points: tuple[Point, ...]
-    items: tuple[Item, ...] = ()
+    points: tuple[Point, ...] = ()
     closer: tuple[Point, ...] = ()
-    absent: tuple[Failure, ...] = ()
-    failures: tuple[Failure, ...] = ()
     op: str = "matmul"
     threads: int = 1
     seed: int = 0
-    interrupted: bool = False
-    datetime: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
 
     def item(self, point: Point) -> Item | None:
         """What was measured of a point; None if nothing was."""
@@ -226,66 +215,31 @@ def run_sweep(
     seed: int = 0,
     threads: int = 1,
     dips: Callable[[SweepResults], Sequence[Point]] = lambda results: (),
-    on_event: Callable[[str, Any], None] = lambda kind, content: None,
+    on_event: OnEvent = ignore,
 ) -> SweepResults:
     """Measure points in their order, then some of them with other strides.
 
     dips      chooses the points that are worth a closer look
-    on_event  is called with ("start", the number of points), ("running", a point), and what becomes an item, absent or
-              failure
+    on_event  is called with ("start", the number of points), ("running", a point), and a kind and a row of results
     """
-    on_event("start", len(points))
     op = points[0].op if points else "matmul"
-    results = _measured(SweepResults(None, tuple(points), op=op, threads=threads, seed=seed), points, on_event)
+    results = SweepResults(None, points=tuple(points), op=op, threads=threads, seed=seed)
+    results = _measured(results, points, on_event)
     closer = [near for point in dips(results) for near in other_strides(point)] if not results.interrupted else []
-    if closer:
-        on_event("start", len(points) + len(closer))
-        results = _measured(dataclasses.replace(results, closer=tuple(closer)), closer, on_event)
-    return results
+    return _measured(dataclasses.replace(results, closer=tuple(closer)), closer, on_event)
 
 
-def _measured(results: SweepResults, points: Sequence[Point], on_event: Callable[[str, Any], None]) -> SweepResults:
+def _measured(results: SweepResults, points: Sequence[Point], on_event: OnEvent) -> SweepResults:
     """The results with these points'. A point that ends the process is a failure; another process takes the rest."""
-    types = {"item": Item, "absent": Failure, "failure": Failure, "environment": Environment}
-    found: dict[str, list[Any]] = {kind: [] for kind in types}
-    left, at = list(points), ""
-
-    def take(kind: str, content: Any) -> None:
-        nonlocal at
-        if kind == "at":
-            at = content.partition(": ")[2]
-            on_event("running", at)
-            return
-        on_event(kind, content)
-        converted: Any = msgspec.convert(content, types[kind])
-        if converted not in found[kind]:
-            found[kind].append(converted)
-
-    status: int | None = 0
-    while left:
-        at = ""
+    run = Collector(results, lambda kind, content: on_event("running" if kind == "at" else kind, content))
+    left = list(points)
+    if left:
+        on_event("start", len(left))
+    while left and not run.results.interrupted:
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "points.json")
             save_json(msgspec.to_builtins(left), file)
-            command = [str(suites_folder() / "bench_sweep.py"), str(file)]
-            status, how_it_ended = run_reporting(command, _environment(results.threads), take)
-        if not status:
-            break
-        found["failure"].append(Failure(at or "sweep", how_it_ended))
-        names = [point.name for point in left]
-        left = left[names.index(at) + 1 :] if at in names else []
-    return dataclasses.replace(
-        results,
-        environment=(found["environment"] or [results.environment])[-1],
-        items=(*results.items, *found["item"]),
-        absent=tuple(dict.fromkeys((*results.absent, *found["absent"]))),
-        failures=(*results.failures, *found["failure"]),
-        interrupted=status is None,
-    )
-
-
-def _environment(threads: int) -> dict[str, str]:
-    """With the folder of bench_peers.py, from which bench_sweep.py takes the products."""
-    variables = child_environment(threads, os.environ)
-    path = [str(suites_folder()), *filter(None, [variables.get("PYTHONPATH")])]
-    return {**variables, "PYTHONPATH": os.pathsep.join(path)}
+            ask(run, ["bench_sweep.py", str(file)], results.threads)
+        names = [f"sweep: {point.name}" for point in left]
+        left = left[names.index(run.at) + 1 :] if run.at in names else []
+    return run.results
