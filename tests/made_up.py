@@ -8,7 +8,7 @@ import loopnest as ln
 import msgspec
 from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.layout.traffic import Traffic
-from loopnest.machine.plausible import limit_of
+from loopnest.machine.limits import limit_of
 from loopnest.machine.records import Bandwidth, Cache, Latency, MachineCard, Peak
 from loopnest.timing.budget import work_of
 from loopnest.timing.environment import Environment, ThreadPool

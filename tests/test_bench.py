@@ -20,7 +20,7 @@ from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan
 from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.bench.tables import claims, comparable, highest, report
 from loopnest.cli.bench import PEERS, SUITES
-from loopnest.machine.plausible import Limit
+from loopnest.machine.limits import Limit
 from loopnest.output.text import duration, three_digits, times
 from loopnest.timing.budget import work_of
 from loopnest.timing.environment import Environment, ThreadPool, environment

@@ -389,11 +389,11 @@ def test_json_has_the_records():
     ("args", "message"),
     [
         (("matmull", "cpp.packed"), "no operation is called 'matmull'; did you mean matmul"),
-        (("matmul", "cpp.paked"), "no implementation has the id 'cpp.paked'; did you mean 'cpp.packed'"),
+        (("matmul", "cpp.paked"), "no implementation is called 'cpp.paked'; did you mean cpp.packed"),
         (("matmul", "cpp.packed", "--isa", "v9"), "isa is 'v9', expected one of v1, v3, v4"),
         (("matmul", "cpp.packed", "--ptx"), "cpp.packed has no ptx to show, but hot, source, asm, remarks"),
         (("matmul", "cpp.packed", "--diff", "cpp.naive", "--asm"), "--diff compares hot loops, and takes no --asm"),
-        (("matmul", "cpp.packed", "--diff", "cpp.naiv"), "no implementation has the id 'cpp.naiv'"),
+        (("matmul", "cpp.packed", "--diff", "cpp.naiv"), "no implementation is called 'cpp.naiv'"),
         (("matmul", "python.naive", "--hot"), "python.naive has no hot to show, but source"),
     ],
 )

@@ -15,7 +15,7 @@ from loopnest.bench import suites as bench
 from loopnest.bench.measure import cores_of
 from loopnest.bench.records import Record, Results, kept, new_folder
 from loopnest.bench.tables import beyond, percent, report
-from loopnest.machine.plausible import limit_of
+from loopnest.machine.limits import limit_of
 from loopnest.output.text import duration
 from loopnest.timing.turns import Reading
 from rich.console import Console

@@ -8,7 +8,6 @@
 (2, 4)
 """
 
-import importlib
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -24,15 +23,7 @@ from .arrays import CopyWarning
 from .backends.threads import num_threads, set_num_threads
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 from .operations import OPERATIONS
-from .operations.activations import (
-    relu,
-    relu_backward,
-    sigmoid,
-    sigmoid_backward,
-    softmax,
-    tanh,
-    tanh_backward,
-)
+from .operations.activations import relu, relu_backward, sigmoid, sigmoid_backward, softmax, tanh, tanh_backward
 from .operations.gelu import gelu, gelu_backward
 from .operations.linalg import add, dot, linear, sum, transpose
 from .operations.losses import cross_entropy, cross_entropy_backward, mse, mse_backward
@@ -88,12 +79,12 @@ __all__ = [
     "transpose",
 ]
 
-_LATER = dict.fromkeys(("GradientCheck", "GradientMismatchError", "gradcheck"), "loopnest.verify.gradients")
-"""Names from rooms above the operations, and their modules: they are imported at their first use."""
-
 if not TYPE_CHECKING:  # mypy sees the names above, and would take every other name for one of these
 
     def __getattr__(name: str) -> Any:
-        if name not in _LATER:
+        """The gradient check's names: its room stands above the operations, and is imported at the first use."""
+        if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        return getattr(importlib.import_module(_LATER[name]), name)
+        from .verify import gradients
+
+        return getattr(gradients, name)

@@ -16,7 +16,6 @@ Each ends in RUNGS, which lists its rungs by operation in reading order, from sl
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
 import re
@@ -27,21 +26,13 @@ from typing import Any, Literal
 
 import numpy as np
 
+from . import _core
 from .backends import BACKENDS, fastest_first
-from .backends.rung import Backend, Implementation, Kernel, UnavailableError, decline
-
-__all__ = [
-    "Arguments",
-    "Contract",
-    "FastPath",
-    "Implementation",
-    "Kernel",
-    "Operation",
-    "UnavailableError",
-    "UnknownImplementationError",
-    "Workload",
-    "normal",
-]
+from .backends.rung import Backend, decline
+from .backends.rung import Implementation as Implementation
+from .backends.rung import Kernel as Kernel
+from .backends.rung import UnavailableError as UnavailableError
+from .output.text import unknown
 
 
 class UnknownImplementationError(LookupError):
@@ -206,12 +197,7 @@ class Operation:
             return rungs[id]
         if id == backend and rungs:
             return self._fastest(backend) or [k for k in rungs.values() if not k.study][-1]
-        known = [k.id for k in self.ladder()]
-        near = difflib.get_close_matches(id, known, n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else "."
-        raise UnknownImplementationError(
-            f"{self.name}: no implementation has the id {id!r}{hint} Known ids: {', '.join(known)}"
-        )
+        raise UnknownImplementationError(f"{self.name}: {unknown('implementation', id, [k.id for k in self.ladder()])}")
 
     def __iter__(self) -> Iterator[Implementation]:
         return iter(self.ladder())
@@ -292,7 +278,7 @@ class Operation:
         k.operation = self
         path = self.contract.fast_path
         if path is not None:
-            k.open_fast_path(path.shapes, path.option)
+            k.fast = _core.fast_path(k.kernel, path.shapes, path.option) or decline  # one of the extension's, or none
         return k
 
     def __repr__(self) -> str:

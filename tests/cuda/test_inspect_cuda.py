@@ -379,7 +379,7 @@ def test_every_numba_cuda_rungs_launches_are_seen(k):
 @pytest.mark.parametrize("k", rungs("cuda_cpp"))
 def test_every_cuda_cpp_rungs_launches_are_seen(k):
     from loopnest.backends import cuda_device
-    from loopnest.backends.cuda_source import name_expressions
+    from loopnest.backends.cuda_source import CudaFile
     from loopnest.inspect.in_cuda_cpp import launches_of
 
     before = cuda_device.device
@@ -389,5 +389,5 @@ def test_every_cuda_cpp_rungs_launches_are_seen(k):
     for launch in launches:
         file, expression = launch.kernel
         assert expression.endswith("<double>")
-        assert expression in name_expressions(file.read_text(encoding="utf-8"))
+        assert expression in CudaFile.read(file).expressions()
         assert 0 < launch.block[0] * launch.block[1] * launch.block[2] <= 1024

@@ -7,7 +7,7 @@ import pytest
 from loopnest.backends import cuda_on_cpu
 from loopnest.backends.compiler import BuildError
 from loopnest.backends.cuda_on_cpu import CudaLaunchError, build, build_simulated, translated
-from loopnest.backends.cuda_source import CudaSourceError, LaunchSizes, constants_of, evaluated, kernels_of
+from loopnest.backends.cuda_source import CudaFile, CudaSourceError, LaunchSizes, constants_of, evaluated, kernels_of
 
 KERNELS = """
 #include <cuda_runtime.h>
@@ -421,10 +421,12 @@ def test_a_translated_file_has_every_line_where_it_was():
 
 
 def test_what_was_built_is_not_built_again(tmp_path, monkeypatch):
-    text = "__global__ void f(int* x) { x[0] = 1; }"
-    first = build(text, "mine.cu", ["f"])
+    file = tmp_path / "mine.cu"
+    file.write_text("__global__ void f(int* x) { x[0] = 1; }")
+    first = build(CudaFile.read(file), ["f"])
     monkeypatch.setattr(cuda_on_cpu.tempfile, "mkstemp", lambda **_: pytest.fail("compiled again"))
-    assert build(text, "mine.cu", ["f"]) == first
+    assert build(CudaFile.read(file), ["f"]) == first
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(first.parents[2]))
-    assert build(text.replace("1", "2"), "mine.cu", ["f"]) != first
+    file.write_text("__global__ void f(int* x) { x[0] = 2; }")
+    assert build(CudaFile.read(file), ["f"]) != first

@@ -85,11 +85,6 @@ SIMULATED = "simulated on the CPU: right results, and times that mean nothing, s
 """What tables say about rungs that run in a simulator."""
 
 
-def simulated(backend: str) -> bool:
-    """Whether this backend's rungs run in a simulator here."""
-    return backend in BACKENDS and BACKENDS[backend].simulated()
-
-
 def fastest_first() -> Iterator[str]:
     """The backends that a call without `impl` tries in turn."""
     usable = [backend for backend in BACKENDS.values() if backend.speed >= 0]

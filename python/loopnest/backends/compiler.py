@@ -17,6 +17,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -172,6 +173,12 @@ def build_once(
     Path(made).chmod(0o755)
     shutil.move(made, built)
     return Library(built, build)
+
+
+def cache_directory() -> Path:
+    """The folder for what loopnest keeps between runs: below XDG_CACHE_HOME, or the system's own place."""
+    home = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
+    return Path(os.environ.get("XDG_CACHE_HOME", home)) / "loopnest"
 
 
 @functools.cache

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from .compiler import Build, BuildError, NoCompilerError, shortened
 from .cpp import csrc
-from .cuda_source import STUBS, name_expressions
+from .cuda_source import STUBS, CudaFile
 
 Kind = Literal["ptx", "cubin"]
 
@@ -150,8 +150,8 @@ def compile_file(file: Path, *, arch: str = "sm_90", kind: Kind = "ptx", options
     >>> compiled is None or sorted(compiled.lowered) == ["matmul_tiled<double>", "matmul_tiled<float>"]
     True
     """
-    text = file.read_text(encoding="utf-8")
-    return compile_cu(text, str(file), arch=arch, kind=kind, names=name_expressions(text), options=options)
+    source = CudaFile.read(file)
+    return compile_cu(source.text, str(file), arch=arch, kind=kind, names=source.expressions(), options=options)
 
 
 def compile_for_device(file: Path, arch: str) -> Compiled:

@@ -21,17 +21,7 @@ import numpy as np
 from ..arrays import Array
 from .cuda_cpp import compile_for_device
 from .cuda_on_cpu import Simulated, build_simulated
-from .cuda_source import (
-    TEMPLATE_TYPES,
-    KernelFunction,
-    Sizes,
-    constants_of,
-    cuda_cpp_simulated,
-    kernel_named,
-    kernels_of,
-    name_expressions,
-    read_source,
-)
+from .cuda_source import TEMPLATE_TYPES, CudaFile, Sizes, cuda_cpp_simulated
 
 
 class MatrixParameter(ctypes.Structure):
@@ -107,9 +97,8 @@ def launch(file: Path, kernel: str, *arguments: DeviceArray | float) -> None:
 
     arguments  in the kernel's order: device arrays for matrices and pointers, numbers for the others
     """
-    kernels, constants = _source(file)
-    function = kernel_named(kernels, kernel, file.name)
-    names: dict[str, int] = dict(constants)
+    function = _source(file).kernel(kernel)
+    names: dict[str, int] = {}
     values: list[Any] = []
     for parameter, argument in zip(function.parameters, arguments, strict=True):
         if not isinstance(argument, DeviceArray):
@@ -122,15 +111,14 @@ def launch(file: Path, kernel: str, *arguments: DeviceArray | float) -> None:
             names["m"], names["n"] = argument.shape
             values.append(MatrixParameter(argument.pointer, *argument.shape, *argument.strides))
     dtype = next(argument.dtype for argument in arguments if isinstance(argument, DeviceArray))
-    grid, block, _ = function.sizes(file.name).of(names)
+    grid, block, _ = function.sizes.of(names)
     expression = f"{kernel}<{TEMPLATE_TYPES[dtype]}>"
-    device().launch(file, expression, grid, block, function.c_values(values, file.name))
+    device().launch(file, expression, grid, block, function.c_values(values))
 
 
 @functools.cache
-def _source(file: Path) -> tuple[tuple[KernelFunction, ...], dict[str, int]]:
-    text = read_source(file)
-    return kernels_of(text), constants_of(text)
+def _source(file: Path) -> CudaFile:
+    return CudaFile.read(file)
 
 
 # --- the CPU
@@ -159,7 +147,7 @@ _SIMULATED = _Simulated()
 
 @functools.cache
 def _for_cpu(file: Path) -> Simulated:
-    return build_simulated(file, names=name_expressions(read_source(file)), opt="-O2")
+    return build_simulated(file, names=_source(file).expressions(), opt="-O2")
 
 
 # --- the GPU

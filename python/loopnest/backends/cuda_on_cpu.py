@@ -22,21 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .compiler import Build, NoCompilerError, build_once, find, temporary_folder
+from .compiler import Build, NoCompilerError, build_once, cache_directory, find, temporary_folder
 from .cpp import csrc
-from .cuda_source import (
-    STUBS,
-    CudaSourceError,
-    KernelFunction,
-    LaunchSizes,
-    Sizes,
-    constants_of,
-    kernel_named,
-    kernels_of,
-    read_source,
-    without_comments,
-)
-from .user_cache import cache_directory
+from .cuda_source import STUBS, CudaFile, CudaSourceError, LaunchSizes, Sizes, without_comments
 
 KEPT = 30 * 24 * 3600
 """Seconds for which a library is kept at least."""
@@ -61,16 +49,10 @@ def why_not_here() -> str | None:
 
 @dataclass(frozen=True)
 class Simulated:
-    """A .cu file built for the CPU: its shared library, kernels and named integers."""
+    """A .cu file built for the CPU as a shared library."""
 
-    file: Path
+    source: CudaFile
     library: Path
-    kernels: tuple[KernelFunction, ...]
-    constants: dict[str, int]
-
-    def kernel(self, name: str) -> KernelFunction:
-        """The kernel of this name; raises CudaSourceError, with the names that exist, where there is none."""
-        return kernel_named(self.kernels, name, self.file.name)
 
     def launch(self, name: str, *arguments: Any, sizes: LaunchSizes | None = None) -> None:
         """Run a kernel, and wait for it.
@@ -97,11 +79,10 @@ class Simulated:
         >>> y
         array([2., 4., 6.], dtype=float32)
         """
-        kernel = self.kernel(name)
-        values = kernel.c_values(arguments, self.file.name)
-        sizes = sizes or kernel.sizes(self.file.name)
+        kernel = self.source.kernel(name)
+        values = kernel.c_values(arguments)
         integers = {p.name: int(x) for p, x in zip(kernel.parameters, arguments, strict=True) if p.integer}
-        grid, block, shared = sizes.of({**self.constants, **integers})
+        grid, block, shared = (sizes or kernel.sizes).of(integers)
         self.run(name, grid, block, values, shared)
 
     def run(self, name: str, grid: Sizes, block: Sizes, values: Sequence[Any], shared: int = 0) -> None:
@@ -134,35 +115,23 @@ def build_simulated(cu_file: Path | str, *, opt: str = "-O1", names: Sequence[st
 
     Raises CudaSourceError for a file that is missing or has no kernels, BuildError for one that does not compile.
     """
-    file = Path(cu_file)
-    text = read_source(file)
-    kernels = kernels_of(text)
-    wanted = [kernel.name for kernel in kernels if not kernel.template] if names is None else list(names)
-    if not wanted and kernels:
-        hint = f"of a template say which: names=['{kernels[0].name}<float>']"
-        raise CudaSourceError(f"{file.name} has no __global__ function that is no template; {hint}")
+    source = CudaFile.read(cu_file)
+    wanted = [kernel.name for kernel in source.kernels if not kernel.template] if names is None else list(names)
     if not wanted:
-        raise CudaSourceError(f"{file.name} has no __global__ function")
-    library = build(text, str(file), wanted, opt=opt, folders=[file.absolute().parent])
-    return Simulated(file, library, kernels, constants_of(text))
+        hint = (
+            f" that is no template; for a template, names=['{source.kernels[0].name}<float>']" if source.kernels else ""
+        )
+        raise CudaSourceError(f"{source.path.name} has no __global__ function{hint}")
+    return Simulated(source, build(source, wanted, opt=opt))
 
 
 def build(
-    text: str,
-    name: str,
-    kernels: Sequence[str],
-    *,
-    sanitize: str = "",
-    opt: str = "-O1",
-    folders: Sequence[Path] = (),
-    program: bool = False,
+    source: CudaFile, kernels: Sequence[str], *, sanitize: str = "", opt: str = "-O1", program: bool = False
 ) -> Path:
-    """Compile a .cu file's text to a shared library, or to a program that reads launches from its standard input.
+    """Compile a .cu file to a shared library, or to a program that reads launches from its standard input.
 
-    name      of the file, for the compiler's messages and the lines of reports
     kernels   name expressions of the `__global__` functions to be called: `tiled<float>`
     sanitize  "address" or "thread": with AddressSanitizer or ThreadSanitizer
-    folders   with the file's own headers
 
     Raises BuildError with the compiler's first errors.
     """
@@ -174,23 +143,24 @@ def build(
     }[sanitize]
     table = ", ".join(f'{{"{k}", &loopnest::on_cpu::Caller<&{k}>::call}}' for k in kernels)
     unit = (
-        f'#include "cuda_on_cpu/on_cpu.hpp"\n#line 1 "{name}"\n{translated(text)}\n'
+        f'#include "cuda_on_cpu/on_cpu.hpp"\n#line 1 "{source.path}"\n{translated(source.text)}\n'
         '#line 1 "the kernels that are called"\n'
         f'extern "C" const loopnest::on_cpu::Kernel loopnest_kernels[] = {{{table}, {{nullptr, nullptr}}}};\n'
     )
-    own_headers = [csrc() / "cuda_on_cpu", csrc() / "cuda", *sorted(csrc().glob("*/cuda"))]
+    own = source.path.absolute().parent
+    headers = [own, csrc() / "cuda_on_cpu", csrc() / "cuda", *sorted(csrc().glob("*/cuda"))]
     with tempfile.TemporaryDirectory(prefix="loopnest-") as folder:
-        source = Path(folder, "unit.cpp")
-        source.write_text(unit, encoding="utf-8")
+        translation = Path(folder, "unit.cpp")
+        translation.write_text(unit, encoding="utf-8")
         for stub in STUBS:
             Path(folder, stub).write_text("#pragma once\n", encoding="utf-8")
-        includes = [f"-I{path}" for path in (*folders, csrc(), folder)]
+        includes = [f"-I{path}" for path in (own, csrc(), folder)]
         # The file's own main(), if it has one, is compiled under another name and never called.
         options = [*flags, *WARNINGS, "-Dmain=main_of_the_file", "-Wl,-E" if program else "-shared"]
         runtime = _runtime(sanitize, program)
-        arguments = [*options, *includes, str(source), str(runtime), "-lpthread"]
-        ingredients = [unit, *options, runtime.name, *map(_headers, [*folders, *own_headers])]
-        return _built(arguments, ingredients, name, ".out" if program else ".so")
+        arguments = [*options, *includes, str(translation), str(runtime), "-lpthread"]
+        ingredients = [unit, *options, runtime.name, *map(_headers, headers)]
+        return _built(arguments, ingredients, str(source.path), ".out" if program else ".so")
 
 
 def _runtime(sanitize: str, program: bool) -> Path:

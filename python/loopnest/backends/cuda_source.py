@@ -17,8 +17,9 @@ import ctypes
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -91,19 +92,21 @@ class LaunchSizes:
     grid: str
     block: str
     shared: str = "0"
+    constants: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
-    def parsed(cls, text: str) -> LaunchSizes:
-        """From `grid=… block=… shared=…`, in any order; shared is optional."""
+    def parsed(cls, text: str, constants: Mapping[str, int] = MappingProxyType({})) -> LaunchSizes:
+        """From `grid=… block=… shared=…`, in any order; shared is optional. `constants` are the file's."""
         parts = re.split(r"\b(grid|block|shared)\s*=", text)
         found = {name: value.strip(" ,;") for name, value in zip(parts[1::2], parts[2::2], strict=True)}
         if not {"grid", "block"} <= set(found):
             raise CudaSourceError(f"launch: {text.strip()!r}, expected grid=(…) block=(…), and shared=… if it is used")
-        return cls(**found)
+        return cls(**found, constants=constants)
 
     def of(self, values: Mapping[str, int]) -> tuple[Sizes, Sizes, int]:
         """Grid, block and bytes of dynamic shared memory for these values of the names."""
         found: list[Sizes] = []
+        values = {**self.constants, **values}
         for name in ("grid", "block"):
             sizes = evaluated(getattr(self, name), values)
             if len(sizes) > 3:
@@ -117,40 +120,75 @@ class LaunchSizes:
 class KernelFunction:
     """A `__global__` function in a file.
 
+    file      its name, for messages
     line      of its name
     template  whether it is a template, which is launched as `tiled<float>`
     launch    the sizes in the comment `// launch: …` above it, or None
     """
 
+    file: str
     name: str
     parameters: tuple[Parameter, ...]
     line: int
     template: bool
     launch: LaunchSizes | None
 
-    def sizes(self, file: str) -> LaunchSizes:
+    @property
+    def sizes(self) -> LaunchSizes:
         """The launch's sizes; raises CudaSourceError where the comment is missing."""
         if self.launch is None:
             raise CudaSourceError(
-                f"{file}: how to launch {self.name} is not known; write it on a line above the kernel, as in\n"
+                f"{self.file}: how to launch {self.name} is not known; write it on a line above the kernel, as in\n"
                 "    // launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16)"
             )
         return self.launch
 
-    def c_values(self, arguments: Sequence[Any], file: str) -> list[Any]:
+    def c_values(self, arguments: Sequence[Any]) -> list[Any]:
         """The arguments as C values of the parameters' types.
 
         arguments  NumPy arrays in C order for pointers, numbers for the others; ctypes values are kept
 
         Raises CudaSourceError for arguments that do not fit the parameters.
         """
+        where = f"{self.file}: {self.name}"
         if len(arguments) != len(self.parameters):
             wanted = ", ".join(parameter.name for parameter in self.parameters)
             raise CudaSourceError(
-                f"{file}: {self.name} was given {len(arguments)} arguments, expected {len(self.parameters)}: {wanted}"
+                f"{where} was given {len(arguments)} arguments, expected {len(self.parameters)}: {wanted}"
             )
         pairs = zip(self.parameters, arguments, strict=True)
-        return [parameter.c_value(argument, f"{file}: {self.name}'s {parameter.name}") for parameter, argument in pairs]
+        return [parameter.c_value(argument, f"{where}'s {parameter.name}") for parameter, argument in pairs]
+
+
+@dataclass(frozen=True)
+class CudaFile:
+    """A .cu file that was read: its text, and its kernels in their order."""
+
+    path: Path
+    text: str
+    kernels: tuple[KernelFunction, ...]
+
+    @classmethod
+    def read(cls, file: Path | str) -> CudaFile:
+        """Raises CudaSourceError where it cannot be read."""
+        path = Path(file)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise CudaSourceError(f"{path} cannot be read: {error}") from None
+        return cls(path, text, kernels_of(text, path.name))
+
+    def kernel(self, name: str) -> KernelFunction:
+        """The kernel of this name or name expression; raises CudaSourceError, with the names that exist."""
+        for kernel in self.kernels:
+            if kernel.name == name.partition("<")[0]:
+                return kernel
+        known = ", ".join(kernel.name for kernel in self.kernels) or "none"
+        raise CudaSourceError(f"{self.path.name} has no __global__ function {name}; it has: {known}")
+
+    def expressions(self) -> list[str]:
+        """The name expressions of all kernels, which are templates, for every dtype: `tiled<float>`, …"""
+        return [f"{kernel.name}<{kind}>" for kernel in self.kernels for kind in TEMPLATE_TYPES.values()]
 
 
 C_TYPES: dict[str, Any] = {
@@ -172,9 +210,9 @@ _KERNEL = re.compile(
 )
 
 
-def kernels_of(text: str) -> tuple[KernelFunction, ...]:
+def kernels_of(text: str, file: str = "the file") -> tuple[KernelFunction, ...]:
     """The kernels of a source text, in its order."""
-    plain = without_comments(text)
+    plain, constants = without_comments(text), constants_of(text)
     found, after = [], 0
     for place in _KERNEL.finditer(plain):
         end = _closing(plain, place.end() - 1)
@@ -183,37 +221,16 @@ def kernels_of(text: str) -> tuple[KernelFunction, ...]:
         comments = re.findall(r"//\s*launch:([^\n]*)|/\*\s*launch:(.*?)\*/", text[after : place.start()], re.DOTALL)
         found.append(
             KernelFunction(
+                file=file,
                 name=place["name"],
                 parameters=tuple(parameter_of(part) for part in _split(plain[place.end() : end])),
                 line=plain.count("\n", 0, place.start("name")) + 1,
                 template=place["template"] is not None,
-                launch=LaunchSizes.parsed("".join(comments[-1])) if comments else None,
+                launch=LaunchSizes.parsed("".join(comments[-1]), constants) if comments else None,
             )
         )
         after = end
     return tuple(found)
-
-
-def kernel_named(kernels: Sequence[KernelFunction], name: str, file: str) -> KernelFunction:
-    """The kernel of this name or name expression; raises CudaSourceError, with the names that exist."""
-    for kernel in kernels:
-        if kernel.name == name.partition("<")[0]:
-            return kernel
-    known = ", ".join(kernel.name for kernel in kernels) or "none"
-    raise CudaSourceError(f"{file} has no __global__ function {name}; it has: {known}")
-
-
-def name_expressions(text: str) -> list[str]:
-    """Every kernel template of a .cu file for every dtype: `tiled<float>`, …"""
-    return [f"{kernel.name}<{kind}>" for kernel in kernels_of(text) for kind in TEMPLATE_TYPES.values()]
-
-
-def read_source(file: Path) -> str:
-    """The text of a .cu file; raises CudaSourceError where it cannot be read."""
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise CudaSourceError(f"{file} cannot be read: {error}") from None
 
 
 def constants_of(text: str) -> dict[str, int]:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .. import _core
 from .cpp import csrc, opening_comment
 
 if TYPE_CHECKING:  # a rung knows its operation, which stands above
@@ -20,11 +19,6 @@ Kernel = Callable[..., Any]
 
 class UnavailableError(RuntimeError):
     """An implementation was asked for by id, and cannot run on this machine; the message says why, and the fix."""
-
-
-def nothing_missing() -> str | None:
-    """The reason why something cannot run here, where there is none."""
-    return None
 
 
 @dataclass(frozen=True)
@@ -39,7 +33,7 @@ class Backend:
     name: str
     summary: str
     speed: int
-    why_unavailable: Callable[[], str | None] = nothing_missing
+    why_unavailable: Callable[[], str | None] = lambda: None
     simulated: Callable[[], bool] = lambda: False
 
     def rung(
@@ -51,7 +45,7 @@ class Backend:
         faster_than: str | Sequence[str] = (),
         study: bool = False,
         slow_start: bool = False,
-        requires: Callable[[], str | None] = nothing_missing,
+        requires: Callable[[], str | None] = lambda: None,
     ) -> Implementation:
         """A rung of this backend, for the list RUNGS of an in_*.py file.
 
@@ -101,10 +95,6 @@ class Implementation:
         self.id = f"{self.backend}.{self.variant}"
         self.operation: Operation
         self.fast: Callable[[tuple[Any, ...], dict[str, Any]], Any] = decline
-
-    def open_fast_path(self, shapes: str, option: bool) -> None:
-        """Let ordinary calls skip Python's checks, where the kernel is one of the extension's."""
-        self.fast = _core.fast_path(self.kernel, shapes, option) or decline
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         fast = self.fast  # a local, since CPython finds a method call's attribute 30 ns later

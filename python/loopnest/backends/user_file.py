@@ -82,7 +82,7 @@ def load(file: Path | str, built: Built = None, *, flags: str = FLAGS) -> Functi
         return lambda name: getattr(module, name, None)
     if isinstance(built, Library):
         return _exports(built.file)
-    names = {kernel.name for kernel in built.kernels}
+    names = {kernel.name for kernel in built.source.kernels}
     return lambda name: functools.partial(built.launch, name) if name in names else None
 
 

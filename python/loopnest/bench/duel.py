@@ -35,7 +35,7 @@ from rich.text import Text
 from ..arrays import FLOATS
 from ..backends import SIMULATED
 from ..machine.card import card as kept_card
-from ..machine.plausible import Work, why_impossible
+from ..machine.limits import Work, why_impossible
 from ..machine.records import MachineCard
 from ..operation import Implementation, Operation, UnavailableError, Workload
 from ..output.text import duration, three_digits

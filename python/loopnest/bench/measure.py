@@ -17,7 +17,7 @@ import numpy as np
 
 from ..backends import SIMULATED
 from ..layout.traffic import Stream, estimate
-from ..machine.plausible import limit_of
+from ..machine.limits import limit_of
 from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Operation, Workload
 from ..timing.budget import by_work, work_of

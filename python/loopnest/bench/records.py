@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from ..layout.traffic import Traffic
-from ..machine.plausible import TOLERANCE, Limit
+from ..machine.limits import TOLERANCE, Limit
 from ..output.files import save_text
 from ..timing.conditions import Conditions
 from ..timing.environment import Environment

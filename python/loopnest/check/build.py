@@ -181,8 +181,8 @@ def _simulate(kernel: Kernel, source: str) -> None:
     simulated = build_simulated(kernel.file)
     kernel.build = Build("cuda", "loopnest's simulator of CUDA on the CPU", seconds=time.monotonic() - start)
     kernel.simulated, kernel.library = simulated, simulated.library
-    function = _function(kernel, source, [k.name for k in simulated.kernels])
-    if simulated.kernel(function.name).launch is None:
+    function = _function(kernel, source, [k.name for k in simulated.source.kernels])
+    if simulated.source.kernel(function.name).launch is None:
         launch = "// launch: grid=((n + 15) / 16, (m + 15) / 16) block=(16, 16)"
         raise Refusal("wrong-signature", f"{function.name} has no launch: write a line above it, such as {launch}")
     _bind(kernel, function)

@@ -345,7 +345,7 @@ class Kernel:
             (request["returned"],) = (placed.message for i, placed in self.placed.items() if i not in passed)
         if self.simulated is not None:
             integers = {n: v for n, (_, v) in zip(self.parameters, values, strict=True) if isinstance(v, int)}
-            launch = self.simulated.kernel(self.symbol).launch
-            grid, block, shared = launch.of({**self.simulated.constants, **integers})
+            launch = self.simulated.source.kernel(self.symbol).launch
+            grid, block, shared = launch.of(integers)
             request |= {"form": "cuda", "kernel": self.symbol, "grid": grid, "block": block, "shared": shared}
         return request

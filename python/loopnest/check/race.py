@@ -19,7 +19,7 @@ import numpy as np
 
 from ..backends.threads import processors
 from ..machine.card import card as machine_card
-from ..machine.plausible import MeasuredNow, Work, limit_of, why_impossible
+from ..machine.limits import Work, limit_of, why_impossible
 from ..machine.records import MachineCard
 from ..operation import Operation, Workload
 from ..output.text import duration
@@ -42,12 +42,6 @@ FAR = 30  # The ratio of times from which on no measuring is needed to say who i
 EVERYWHERE = 5  # One timed call in this number, drawn by lot, is looked at everywhere
 FEWEST_ROUNDS = 4
 MOST_BYTES = 1 << 26  # Bytes of the arrays of the largest workload; a quarter where there is little time
-
-MEASURED_NOW = MeasuredNow(
-    peak=lambda dtype, threads: max(MeasuredNow().peak(dtype, threads), threads * MeasuredNow().peak(dtype, 1))
-)
-"""Limits that are measured before a time is refused. Where other processes have the other cores, all threads together
-reach less than they would alone, so that one thread's peak for each counts too."""
 
 
 class NotRaced(Exception):
@@ -211,7 +205,7 @@ def race(
         mine = me.raced(card)
         flops, nbytes = operation.contract.flops(**mine.shape), operation.contract.traffic(dtype.itemsize, **mine.shape)
         work = Work(flops, nbytes, str(dtype), processors())
-        reason = why_impossible(kernel.file.name, work, mine.best, card, MEASURED_NOW)
+        reason = why_impossible(kernel.file.name, work, mine.best, card)
         if reason:
             raise Refusal("impossible", reason, "impossible-time", f"on {chosen.name}: {duration(mine.best)}")
     except EndedError as error:

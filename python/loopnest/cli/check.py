@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from .options import (
-    DTYPES,
-    JSON,
-    choice,
-    interruptible,
-    number,
-    print_json,
-    real,
-    usage_errors,
-)
+from .options import DTYPES, JSON, choice, number, print_json, real, usage_errors
 from .progress import Progress, console, say, show
-
-if TYPE_CHECKING:
-    from ..check import Verdict
 
 SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cuda"}
 
@@ -39,7 +25,6 @@ SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cud
 @number("--threads", default=1, help="Of libraries and rungs.")
 @click.option("--workload", help="Time it on this workload; by default on the largest that fits the time.")
 @JSON
-@click.option("--watch", is_flag=True, help="Judge the file again whenever it is saved, until Ctrl-C.")
 @click.option("--new", is_flag=True, help="Write FILE: a kernel to start from, right and slow.")
 @click.option("--lang", help="With --new: python, numba, c, cpp or cuda; by default what FILE's suffix says.")
 @click.option("--races", is_flag=True, help="Of a .cu file: only say which threads race, and where. No GPU needed.")
@@ -48,7 +33,6 @@ def command(
     file: Path,
     operation: str | None,
     as_json: bool,
-    watch: bool,
     new: bool,
     lang: str | None,
     races: bool,
@@ -65,7 +49,6 @@ def command(
     \b
     loopnest check mine.cpp --op matmul --new   a file to start from
     loopnest check mine.cpp --op matmul         its verdict
-    loopnest check mine.cpp --watch             and again whenever it is saved
     loopnest check kernels/ --op matmul         all of a folder, ranked
     loopnest check mine.cu --races              which barrier is missing
     """
@@ -78,52 +61,24 @@ def command(
     options |= {"operation": operation or "matmul", "memory_limit": int(memory_limit * (1 << 20))}
     if file.is_dir():
         _rank(file, as_json, options)
-    elif watch:
-        _watch(file, as_json, options)
     else:
-        raise SystemExit(_judge(file, as_json, options).exit_code)
+        _judge(file, as_json, options)
 
 
-def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> Verdict:
+def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> None:
     """Judge one file and print the verdict."""
     from ..check import check
     from ..check.tables import footer, report
 
-    usage = usage_errors(ValueError)
-    with interruptible("there is no verdict"), usage, Progress() as progress:
+    with usage_errors(ValueError), Progress() as progress:
         verdict = check(file, on_event=progress.on_event, **options)
     if as_json:
         print_json(verdict.to_json())
-        return verdict
-    show(report(verdict))
-    if verdict.timing is not None:
-        console().print(footer(verdict.timing), style="dim", markup=False)
-    return verdict
-
-
-def _watch(file: Path, as_json: bool, options: dict[str, Any]) -> None:
-    """Judge the file whenever its time or size changes; Ctrl-C ends it."""
-    seen: tuple[int, int] | None = None
-    with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            now = _stamp(file)
-            if seen is None or now not in (seen, None):
-                seen = now
-                if not as_json:
-                    click.clear()
-                _judge(file, as_json, options)
-                if not as_json:
-                    click.echo(f"\nwatching {file}: judged again when it is saved; Ctrl-C ends this", err=True)
-            time.sleep(0.2)
-
-
-def _stamp(file: Path) -> tuple[int, int] | None:
-    """The file's time and size; None for a moment if an editor saves it by renaming another."""
-    try:
-        stat = file.stat()
-    except OSError:
-        return None
-    return stat.st_mtime_ns, stat.st_size
+    else:
+        show(report(verdict))
+        if verdict.timing is not None:
+            console().print(footer(verdict.timing), style="dim", markup=False)
+    raise SystemExit(verdict.exit_code)
 
 
 def _rank(folder: Path, as_json: bool, options: dict[str, Any]) -> None:
@@ -134,8 +89,7 @@ def _rank(folder: Path, as_json: bool, options: dict[str, Any]) -> None:
     from ..check import rank
     from ..check.tables import ranking
 
-    usage = usage_errors(ValueError)
-    with interruptible("there is no table"), usage, Progress() as progress:
+    with usage_errors(ValueError), Progress() as progress:
         found = rank(
             folder,
             on_verdict=lambda file, verdict: progress.on_event("at", f"{file.name}: {verdict.outcome}"),

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from ..output.text import unknown
-from .options import JSON, SVG, failures, need, need_matplotlib, number, print_json, save_picture
+from .options import JSON, SVG, failures, need, number, print_json, save_picture
 from .progress import busy, columns, console, say
 
 
@@ -37,7 +37,6 @@ def command(name: str | None, svg: Path | None, as_json: bool, seed: int | None)
         raise click.BadParameter(unknown("experiment", name, EXPERIMENTS), param_hint="NAME")
     chosen = EXPERIMENTS[name]
     need(chosen.missing())
-    need_matplotlib(svg)
     options = {} if seed is None else {"seed": seed}
     if options and "seed" not in inspect.signature(chosen.run).parameters:
         raise click.UsageError(f"--seed is not for {name}, in which nothing is random")

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from .options import SVG, failures, need_matplotlib, save_picture
+from .options import SVG, failures, save_picture
 from .progress import console, show
 
 
@@ -29,7 +29,6 @@ def command(operation: str, variant: str | None, size: int, svg: Path | None, **
     loopnest layout matmul ikj               along its rows
     loopnest layout matmul ijk --layout CF   down the columns, which now are contiguous
     """
-    need_matplotlib(svg)
     from ..layout.walk import TOY, picture, picture_svg, walk
 
     with failures(ValueError):

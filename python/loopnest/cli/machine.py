@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import JSON, SVG, interruptible, need_matplotlib, print_json, save_picture
+from .options import JSON, SVG, print_json, save_picture
 from .progress import Progress, say, show
 
 
@@ -24,8 +24,7 @@ def command(as_json: bool, refresh: bool, svg: Path | None) -> None:
     from ..machine.roofline import roofline_svg
     from ..machine.tables import report
 
-    need_matplotlib(svg)
-    with interruptible("nothing was kept of this measurement"), Progress() as progress:
+    with Progress() as progress:
         here = card(refresh, on_event=progress.on_event)
     if as_json:
         print_json(here)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -53,6 +54,7 @@ def stacked(*options: Decorator) -> Decorator:
 
 
 POSITIVE = click.FloatRange(min=0, min_open=True)
+NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 DTYPES = ("float32", "float64")
 DTYPE = choice("--dtype", DTYPES, "float32")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
@@ -74,16 +76,16 @@ def _in_a_folder(ctx: click.Context, param: click.Parameter, file: Path | None) 
 
 def output_file(*names: str, help: str) -> Decorator:
     """An option that names a file to write; its folder must exist."""
-    path = click.Path(dir_okay=False, writable=True, path_type=Path)
-    return click.option(*names, type=path, callback=_in_a_folder, help=help)
+    return click.option(*names, type=NEW_FILE, callback=_in_a_folder, help=help)
 
 
-SVG = output_file("--svg", help="Write the picture to this file.")
+def _drawable(ctx: click.Context, param: click.Parameter, file: Path | None) -> Path | None:
+    if file is not None and importlib.util.find_spec("matplotlib") is None:
+        need("matplotlib, which draws, is not installed: pip install 'loopnest[bench]'")
+    return _in_a_folder(ctx, param, file)
 
 
-def typed(ctx: click.Context, name: str) -> bool:
-    """Whether the user gave this option, so that it is not its default."""
-    return ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+SVG = click.option("--svg", type=NEW_FILE, callback=_drawable, help="Write the picture to this file.")
 
 
 def need(missing: str | None) -> None:
@@ -92,38 +94,17 @@ def need(missing: str | None) -> None:
         raise click.ClickException(missing)
 
 
-def need_matplotlib(*files: Path | None) -> None:
-    """Refuse to draw into these files where matplotlib is not installed."""
-    if any(files) and importlib.util.find_spec("matplotlib") is None:
-        need("matplotlib, which draws, is not installed: pip install 'loopnest[bench]'")
-
-
 @contextmanager
-def usage_errors(*kinds: type[Exception]) -> Iterator[None]:
-    """Errors of these kinds, whose messages are for the user, end the command with status 2."""
-    try:
-        yield
-    except kinds as error:
-        raise click.UsageError(str(error)) from None
-
-
-@contextmanager
-def failures(*kinds: type[Exception]) -> Iterator[None]:
+def failures(*kinds: type[Exception], end: type[click.ClickException] = click.ClickException) -> Iterator[None]:
     """Errors of these kinds, whose messages are for the user, end the command with status 1."""
     try:
         yield
     except kinds as error:
-        raise click.ClickException(str(error)) from None
+        raise end(str(error)) from None
 
 
-@contextmanager
-def interruptible(what_is_left: str) -> Iterator[None]:
-    """Ctrl-C ends the command with a line and status 130."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        click.echo(f"interrupted: {what_is_left}", err=True)
-        raise SystemExit(130) from None
+usage_errors = functools.partial(failures, end=click.UsageError)
+"""The same with status 2: the user asked for something that does not exist or does not fit."""
 
 
 def print_json(record: Any) -> None:

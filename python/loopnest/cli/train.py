@@ -11,23 +11,10 @@ from typing import Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from .. import nn
-from .options import (
-    DTYPE,
-    JSON,
-    SVG,
-    choice,
-    failures,
-    need,
-    need_matplotlib,
-    number,
-    output_file,
-    print_json,
-    save_picture,
-    stacked,
-    typed,
-)
+from .options import DTYPE, JSON, SVG, choice, failures, need, number, output_file, print_json, save_picture, stacked
 from .progress import Progress
 
 DATA: dict[str, Callable[[], nn.Data]] = {"digits": nn.digits, "spirals": nn.spirals, "xor": nn.xor}
@@ -65,11 +52,11 @@ class Request:
         self.data, self.resume, self.file = data, resume, options.pop("checkpoint") or resume
         self.as_json, self.svg = options.pop("as_json"), options.pop("svg")
         self.config = options
-        self.changed = {name: options[name] for name in ("epochs", "impl") if typed(ctx, name)}
-        kept = [f"--{name}" for name in KEPT if typed(ctx, name)]
+        given = [name for name in options if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        self.changed = {name: options[name] for name in given if name not in KEPT}
+        kept = [f"--{name}" for name in given if name in KEPT]
         if resume is not None and kept:
             raise click.UsageError(f"{kept[0]} is in the checkpoint: --resume takes --epochs and --impl alone")
-        need_matplotlib(self.svg)
         if data == "digits":
             need(nn.why_no_digits())
 

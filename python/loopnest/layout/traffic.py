@@ -31,7 +31,7 @@ import numpy as np
 from .. import _core
 from .._core import isa
 from ..arrays import Array
-from ..machine.measure import caches as machine_caches
+from ..machine.card import caches as machine_caches
 from ..machine.records import MEMORY
 from ..operation import Implementation
 

@@ -23,17 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..backends.cuda_on_cpu import build
-from ..backends.cuda_source import (
-    C_TYPES,
-    CudaSourceError,
-    KernelFunction,
-    LaunchSizes,
-    constants_of,
-    evaluated,
-    kernel_named,
-    kernels_of,
-    read_source,
-)
+from ..backends.cuda_source import C_TYPES, CudaFile, CudaSourceError, KernelFunction, LaunchSizes, evaluated
 from .race_report import Finding, Report, Run
 
 SIZES = {"m": 19, "n": 21, "k": 37}
@@ -74,40 +64,30 @@ def racecheck(
 
     Raises CudaSourceError for kernels that cannot be launched as they are, BuildError for a file that does not compile.
     """
-    path = Path(file)
-    text = read_source(path)
-    kernels = kernels_of(text)
-    if kernel is not None or not kernels:
-        kernels = (kernel_named(kernels, kernel or "", path.name),)
-    runs = [_run_of(path.name, text, k, operation, sizes or {}) for k in kernels]
-    program = build(
-        text,
-        str(path),
-        [run.name for run in runs],
-        sanitize="address" if bounds else "thread",
-        folders=[path.absolute().parent],
-        program=True,
-    )
+    source = CudaFile.read(file)
+    kernels = source.kernels if kernel is None and source.kernels else (source.kernel(kernel or ""),)
+    runs = [_run_of(source.text, k, operation, sizes or {}) for k in kernels]
+    sanitize = "address" if bounds else "thread"
+    program = build(source, [run.name for run in runs], sanitize=sanitize, program=True)
     findings: list[Finding] = []
     for run in runs:
         log, status = _logged(program, run.script, time_limit)
         if "LOOPNEST hang" in log and " waits " not in log:  # run the other threads first, to see where they wait
             again, _ = _logged(program, "downwards\n" + run.script, min(time_limit, 5))
             log = again if " waits " in again else log
-        findings += Report(path, text, run, log, program).findings(status, time_limit)
-    return Racecheck(str(path), tuple(map(str, runs)), tuple(findings))
+        findings += Report(source.path, source.text, run, log, program).findings(status, time_limit)
+    return Racecheck(str(source.path), tuple(map(str, runs)), tuple(findings))
 
 
 # --- how a kernel is run
 
 
-def _run_of(file: str, text: str, kernel: KernelFunction, operation: str | None, given: Mapping[str, int]) -> Run:
+def _run_of(text: str, kernel: KernelFunction, operation: str | None, given: Mapping[str, int]) -> Run:
     """A launch of the kernel, with arrays of random numbers."""
-    launch, constants = kernel.sizes(file), constants_of(text)
+    launch = kernel.sizes
     matmul = operation == "matmul" or (operation is None and "matmul" in kernel.name)
-    sizes = _chosen(kernel, launch, matmul, given, constants)
-    known = {**constants, **sizes}
-    grid, block, shared = launch.of(known)
+    sizes = _chosen(kernel, launch, matmul, given)
+    grid, block, shared = launch.of(sizes)
     pointers = [p.name for p in kernel.parameters if p.pointer]
     elements = dict(zip(pointers, ("m*k", "k*n", "m*n"), strict=True)) if matmul and len(pointers) == 3 else {}
     for comment in re.findall(r"//\s*arrays:([^\n]*)", "\n".join(text.splitlines()[: kernel.line])):
@@ -127,34 +107,31 @@ def _run_of(file: str, text: str, kernel: KernelFunction, operation: str | None,
                 count = rows * cols
             else:
                 values.append(f"p {len(arrays)}")
-                count = evaluated(elements[p.name], known)[0] if p.name in elements else count
+                count = evaluated(elements[p.name], {**launch.constants, **sizes})[0] if p.name in elements else count
             element = kind if kind in ("float", "double") else "long" if size == 8 else "int"
             arrays.append((p.name, f"{element} {count}"))
         elif kind in C_TYPES:
             value = {"bool": 1, "float": 0.5, "double": 0.5}.get(kind) or sizes[p.name]
             values.append(f"v {int.from_bytes(bytes(C_TYPES[kind](value)), 'little')}")
         else:
-            raise CudaSourceError(
-                f"{file}: {kernel.name}'s {p.name} is a {p.type}, expected pointers, numbers, or a Matrix of view.hpp"
-            )
+            where = f"{kernel.file}: {kernel.name}'s {p.name}"
+            raise CudaSourceError(f"{where} is a {p.type}, expected pointers, numbers, or a Matrix of view.hpp")
     name = f"{kernel.name}<float>" if kernel.template else kernel.name
     numbers = " ".join(map(str, (*grid, *block, shared, len(values))))
     script = "\n".join([*(f"array {array}" for _, array in arrays), f"launch {name} {numbers}", *values, ""])
     return Run(kernel.name, name, grid, block, sizes, tuple(array for array, _ in arrays), script)
 
 
-def _chosen(
-    kernel: KernelFunction, launch: LaunchSizes, matmul: bool, given: Mapping[str, int], constants: Mapping[str, int]
-) -> dict[str, int]:
+def _chosen(kernel: KernelFunction, launch: LaunchSizes, matmul: bool, given: Mapping[str, int]) -> dict[str, int]:
     """The integers by name: given ones, else SIZES, with n and m large enough for two blocks."""
     needed = SIZES if matmul or any(p.matrix for p in kernel.parameters) else ()
     names = dict.fromkeys([*(p.name for p in kernel.parameters if p.integer), *needed, *given])
     sizes = {name: given.get(name, SIZES.get(name, 21)) for name in names}
 
     def grid_of(name: str, more: int) -> tuple[int, ...]:
-        return launch.of({**constants, **sizes, name: sizes[name] + more})[0]
+        return launch.of({**sizes, name: sizes[name] + more})[0]
 
-    threads = math.prod(launch.of({**constants, **sizes})[1])
+    threads = math.prod(launch.of(sizes)[1])
     for name in ("n", "m"):
         while name in sizes and name not in given and sizes[name] < 1200:
             grid, far = grid_of(name, 0), grid_of(name, 10_000)
