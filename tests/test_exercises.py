@@ -9,7 +9,6 @@ from click.testing import CliRunner
 from loopnest.cli import main
 from loopnest.learn import EXERCISES, check_exercise, exercises, write_starter
 from loopnest.learn.drawing import report
-from loopnest.learn.in_child import ORDERS
 from rich.console import Console
 
 
@@ -139,14 +138,6 @@ def test_of_a_large_result_the_first_wrong_element_is_named(tmp_path):
     attempt = check_exercise(4, file_with(tmp_path, spoilt, 4), seconds=0)
     assert "c: 4 of 4096 elements are wrong" in drawn(attempt)
     assert "the first: [63, 60]" in drawn(attempt)
-
-
-def test_the_loop_orders_are_timed_against_the_ladder():
-    attempt = check_exercise(2, EXERCISES[2].solution, seconds=0.05)
-    seconds = attempt.times
-    assert {f"your {order}" for order in ORDERS} < set(seconds)
-    assert seconds["cpp.reordered"] < seconds["your ikj"] / 10
-    assert "times as fast as the slowest" in drawn(attempt)
 
 
 def test_without_a_compiler_there_is_a_reason(monkeypatch):

@@ -18,12 +18,10 @@ from loopnest.cli import main
 from loopnest.inspect import (
     InspectError,
     Request,
-    compare,
     families,
     in_cpp,
     inspect,
     remarks,
-    tables,
 )
 from loopnest.inspect import elf as elf_module
 from loopnest.inspect.loops import hot_loop
@@ -335,21 +333,7 @@ def test_the_flags_of_every_level_are_in_the_file_that_cmake_reads():
     assert remarks.flags()["scalar"]["Clang"][-1] == "-fno-slp-vectorize"
 
 
-# --- two against each other, and the command
-
-
-def test_two_rungs_are_compared_by_what_their_iterations_have():
-    both = compare(ln.matmul["cpp.reordered"], ln.matmul["cpp.packed"], isa="v3", measure=False)
-    assert both.counts["FMA"] == (1, 12)
-    assert both.counts["flops"] == (16, 192)
-    assert both.counts["accumulators"] == (0, 12)
-    assert both.counts["flops a byte"][0] == pytest.approx(16 / 96, rel=0.01)
-    wide, narrow = tables.text(both, 140), tables.text(both, 80)
-    titles = ("matmul cpp.reordered", "matmul cpp.packed")
-    assert all(title in wide.splitlines()[0] for title in titles)
-    assert not all(title in line for title in titles for line in narrow.splitlines())
-    assert all(title in narrow for title in titles)
-    assert all(len(line) <= 80 for line in narrow.splitlines())
+# --- the command
 
 
 def run(*args):
@@ -379,10 +363,6 @@ def test_json_has_the_records():
     assert (data["operation"], data["impl"]) == ("matmul", "cpp.packed")
     assert loop["counts"]["fma"] == 24
     assert {"address", "mnemonic", "kind", "line"} <= set(loop["instructions"][0])
-    both = json.loads(
-        run("matmul", "cpp.naive", "--diff", "cpp.packed", "--isa", "v3", "--json", "--no-measure").output
-    )
-    assert both["counts"].keys() >= {"FMA", "flops", "accumulators"}
 
 
 @pytest.mark.parametrize(
@@ -392,8 +372,6 @@ def test_json_has_the_records():
         (("matmul", "cpp.paked"), "no implementation is called 'cpp.paked'; did you mean cpp.packed"),
         (("matmul", "cpp.packed", "--isa", "v9"), "isa is 'v9', expected one of v1, v3, v4"),
         (("matmul", "cpp.packed", "--ptx"), "cpp.packed has no ptx to show, but hot, source, asm, remarks"),
-        (("matmul", "cpp.packed", "--diff", "cpp.naive", "--asm"), "--diff compares hot loops, and takes no --asm"),
-        (("matmul", "cpp.packed", "--diff", "cpp.naiv"), "no implementation is called 'cpp.naiv'"),
         (("matmul", "python.naive", "--hot"), "python.naive has no hot to show, but source"),
     ],
 )

@@ -30,7 +30,6 @@ ASPECTS = {
 )
 @click.option("--step", type=click.IntRange(1, 2**32), help="With --accuracy: every STEP-th number; 1 is all of them.")
 @number("--calls", help="With --counters: calls that are counted.")
-@click.option("--diff", "other", metavar="IMPL2", help="Its hot loop next to the one of a second rung, both counted.")
 @click.option("--isa", help="The ISA level of the machine code: v1, v3 or v4; by default the active one.")
 @DTYPE
 @click.option("--cpu", help="The processor that the bound is for, as 'Zen 3' or 'Golden Cove'; by default this one.")
@@ -38,14 +37,7 @@ ASPECTS = {
 @click.option("--gpu", help="The compute capability of PTX, SASS and occupancy; 9.0 by default.")
 @click.option("--workload", help="The workload of the call; by default the largest.")
 @JSON
-def command(
-    operation: Operation,
-    impl: str,
-    aspects: tuple[str, ...],
-    other: str | None,
-    as_json: bool,
-    **options: Any,
-) -> None:
+def command(operation: Operation, impl: str, aspects: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Look into one rung: what became of its source, OPERATION and IMPL as in `loopnest inspect matmul cpp.packed`.
 
     By default it shows what says most: of a compiled rung the hot loop, counted, with what bounds it; docs/inspect.md
@@ -54,20 +46,16 @@ def command(
     \b
     loopnest inspect matmul cpp.packed --isa v3 --dtype float64
     loopnest inspect matmul cpp.naive --remarks           what the compiler did not vectorize, and why
-    loopnest inspect matmul cpp.reordered --diff cpp.packed
     loopnest inspect gelu cpp.simd --source --asm
     loopnest inspect matmul cpp.packed --counters
     loopnest inspect gelu cpp.simd --accuracy
     """
-    from ..inspect import InspectError, compare, inspect, tables
+    from ..inspect import InspectError, inspect, tables
 
     options["measure"] = not options.pop("no_measure")
-    if other is not None and set(aspects) - {"hot"}:
-        raise click.UsageError(f"--diff compares hot loops, and takes no --{min(set(aspects) - {'hot'})}")
     k = rung(operation, impl)
     with failures(InspectError), busy(f"looking into {operation.name} {k.id}"):
-        second = rung(operation, other, "--diff") if other is not None else None
-        shown = inspect(k, *aspects, **options) if second is None else compare(k, second, **options)
+        shown = inspect(k, *aspects, **options)
     if as_json:
         print_json(shown)
     elif not console().is_terminal:

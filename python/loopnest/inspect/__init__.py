@@ -23,11 +23,7 @@ import numpy as np
 from .. import _core
 from ..operation import Implementation, Workload
 from .elf import diagnose
-from .records import KINDS, InspectError, Listing, View
-from .source import source_listing
-
-COMMON = ("source", "counters", "accuracy")
-"""The aspects that do not depend on the backend."""
+from .records import InspectError, Listing, View
 
 
 @dataclass(frozen=True)
@@ -89,6 +85,8 @@ def inspect(
 
     Raises InspectError, a ValueError, if something cannot be shown: the message says why, and the fix.
     """
+    from .common import COMMON
+
     if dtype not in ("float32", "float64"):
         raise InspectError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
     if isa is not None and k.backend != "cpp":
@@ -102,64 +100,16 @@ def inspect(
     listings: list[Listing] = []
     for aspect in aspects:
         request = Request(k, aspect, dtype, isa, measure, options)
-        if aspect in own:
-            listings += provider.show(request)
-        elif aspect == "source":
-            listings.append(source_listing(k))
-        else:
-            listings.append(importlib.import_module(f"{__name__}.{aspect}").listing(request))
+        listings += provider.show(request) if aspect in own else [COMMON[aspect](request)]
     level = isa or (_core.isa() if k.backend == "cpp" else "")
     return View(k.operation.name, k.id, dtype, level, k.headline, tuple(listings))
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two views of hot loops, and what an iteration of each has: the counts by name, left and right."""
-
-    left: View
-    right: View
-    counts: Mapping[str, tuple[float | str, float | str]]
-
-
-def compare(k: Implementation, other: Implementation, **options: Any) -> Comparison:
-    """The hot loops of two implementations, count by count. It takes the options of `inspect`.
-
-    >>> import loopnest as ln
-    >>> both = compare(ln.matmul["cpp.naive"], ln.matmul["cpp.packed"], isa="v3", measure=False)    # doctest: +SKIP
-    >>> both.counts["flops"]                                                                        # doctest: +SKIP
-    (2, 192)
-
-    Raises InspectError if one of them has no hot loop.
-    """
-    views = inspect(k, "hot", **options), inspect(other, "hot", **options)
-    left, right = map(_counts, views)
-    names = [name for name in left if name in right and (left[name] or right[name])]
-    return Comparison(*views, {name: (left[name], right[name]) for name in names})
-
-
-def _counts(view: View) -> dict[str, float | str]:
-    """All counts of a view's hot loop by name, in the order of the table."""
-    loop = view.listings[0].loop
-    if loop is None:
-        raise InspectError(f"{view.impl} has no hot loop to compare")
-    names = {"fma": "FMA", "loads": "all that read memory", "stores": "all that write memory", "spills": "at the stack"}
-    found: dict[str, float | str] = {"instructions": len(loop.instructions)}
-    found |= {names.get(kind, kind): loop.counts.get(kind, 0) for kind in (*KINDS, "loads", "stores", "spills")}
-    found |= {"bits of a vector": loop.vector_bits or "scalar", "flops": loop.flops, "bytes": loop.bytes}
-    found |= {"accumulators": loop.accumulators, "flops a byte": float(f"{loop.flops / max(loop.bytes, 1):.3g}")}
-    if (bound := loop.bound) is not None:
-        found |= {"cycles at least": float(f"{bound.cycles:.3g}"), "bound by": bound.name}
-        found |= {"% of the peak at most": float(f"{100 * bound.share:.3g}")} if bound.share is not None else {}
-    return found
-
-
 __all__ = [
-    "Comparison",
     "InspectError",
     "Listing",
     "Request",
     "View",
-    "compare",
     "diagnose",
     "inspect",
     "workload_of",

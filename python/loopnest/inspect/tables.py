@@ -5,11 +5,10 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from . import Comparison
 from .records import ARITHMETIC, KINDS, Listing, Loop, View
 from .source import source_lines
 
@@ -30,58 +29,30 @@ STYLES = {
 MACHINE = ("asm", "ptx", "sass")
 """The languages whose lines are instructions, with a kind and a source line."""
 
-WIDE = 110
-"""Columns from which on two views stand next to each other."""
 
-
-def show(shown: View | Comparison, console: Console) -> None:
-    """Print a view, or two compared, to a terminal or a file."""
-    if isinstance(shown, View):
-        console.print(_view(shown, console.width))
-        return
-    views = (shown.left, shown.right)
-    if console.width >= WIDE:
-        table, half = Table.grid(padding=(0, 2), expand=True), console.width // 2 - 2
-        table.add_row(*(_view(view, half) for view in views))
-        console.print(table)
-    else:
-        console.print(*(_view(view, console.width) for view in views), sep="\n")
-    counts = _columns(None, None, None, gap=2)
-    counts.add_row("an iteration has", *(Text(view.impl, justify="right") for view in views))
-    for name, both in shown.counts.items():
-        style = "" if both[0] == both[1] else "bold"
-        cells = (count if isinstance(count, str) else f"{count:.6g}" for count in both)
-        counts.add_row(name, *(Text(cell, style, justify="right") for cell in cells))
-    console.print("", counts, sep="\n")
-
-
-def text(shown: View | Comparison, width: int = 160) -> str:
-    """The same without colours: the same bytes for the same machine code, for pipes and diffs."""
-    printed = io.StringIO()
-    show(shown, Console(file=printed, width=width, color_system=None))
-    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
-
-
-def _view(view: View, width: int) -> RenderableType:
+def show(view: View, console: Console) -> None:
+    """Print a view to a terminal or a file."""
     title = " · ".join(filter(None, (f"{view.operation} {view.impl}", view.isa, view.dtype)))
-    parts: list[RenderableType] = [Text(title, "bold"), Text(view.headline)]
+    console.print(Text(title, "bold"), Text(view.headline), sep="\n")
     for listing in view.listings:
-        parts.append(Text(f"\n{listing.title}", "bold"))
+        console.print(Text(f"\n{listing.title}", "bold"))
         for name, value in listing.facts.items():
             if name == "instructions" and isinstance(value, Mapping):
                 value = ", ".join(f"{n} {instruction}" for instruction, n in value.items())
-            parts += [Text(f"{name}: {value}")] if isinstance(value, str) else []
-        parts.append(_lines(listing, width))
-        parts += [Text(line) for line in (sums_of(listing.loop) if listing.loop else ())]
-        parts += [Text(note, "yellow") for note in listing.notes]
-    return Group(*parts)
+            if isinstance(value, str):
+                console.print(Text(f"{name}: {value}"))
+        console.print(_lines(listing, console.width))
+        for line in sums_of(listing.loop) if listing.loop else ():
+            console.print(Text(line))
+        for note in listing.notes:
+            console.print(Text(note, "yellow"))
 
 
-def _columns(*widths: int | None, gap: int = 1) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, gap, 0, 0), show_header=False)
-    for width in widths:
-        table.add_column(no_wrap=True, overflow="ellipsis", width=width)
-    return table
+def text(view: View, width: int = 160) -> str:
+    """The same without colours: the same bytes for the same machine code, for pipes and diffs."""
+    printed = io.StringIO()
+    show(view, Console(file=printed, width=width, color_system=None))
+    return "\n".join(line.rstrip() for line in printed.getvalue().splitlines())
 
 
 def _lines(listing: Listing, width: int) -> Table:
@@ -109,7 +80,9 @@ def _lines(listing: Listing, width: int) -> Table:
     room = width - place_width - kind_width - 3
     about_width = max(0, min(about_width, room - min(code_width, 48)))
     widths = (place_width, max(8, min(code_width, room - about_width)), kind_width, about_width)
-    table = _columns(*(width for width in widths if width))
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), show_header=False)
+    for column in filter(None, widths):
+        table.add_column(no_wrap=True, overflow="ellipsis", width=column)
     for cells, line in zip(rows, listing.lines, strict=True):
         style = STYLES.get(line.kind, "")
         styled = zip(cells, ("dim", style, style, "dim"), widths, strict=True)

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from .in_child import ORDERS, Watched
+from ..arrays import Array
+from .in_child import TOUCHED, Watched
 
-Array = np.ndarray[Any, Any]
+ORDERS = ("ijk", "ikj", "jik", "jki", "kij", "kji")
 
 
 @dataclass(frozen=True)
@@ -31,12 +32,8 @@ class Case:
     @property
     def shown(self) -> dict[str, Any]:
         """The arguments to be drawn: all but memory for results."""
-        values = {name: np.array(x.rows) if isinstance(x, Watched) else x for name, x in self.arguments.items()}
-        return {name: x for name, x in values.items() if not isinstance(x, np.ndarray) or not _is_memory(x)}
-
-
-def _is_memory(x: Array) -> bool:
-    return x.size > 0 and x.dtype.kind == "f" and bool(np.isnan(x).all())
+        arrays = {name: x for name, x in self.arguments.items() if isinstance(x, np.ndarray) and x.size}
+        return {name: x for name, x in self.arguments.items() if name not in arrays or not np.isnan(x).all()}
 
 
 def _rng() -> np.random.Generator:
@@ -67,12 +64,12 @@ def loop_orders() -> Iterator[Case]:
     a, b = np.array([[1.0, 2, 3], [4, 5, 6]]), np.array([[1.0, 0, 2, -1], [0, 1, -1, 2], [1, 1, 0, 0]])
     sizes = {"i": 2, "k": 3, "j": 4}
     for order in ORDERS:
-        right = {name: Watched(x) for name, x in (("a", a.tolist()), ("b", b.tolist()), ("c", [[0.0] * 4] * 2))}
+        arguments = {"a": a.tolist(), "b": b.tolist(), "c": [[0.0] * 4] * 2}
+        right = {name: Watched(x) for name, x in arguments.items()}
         for at in np.ndindex(*(sizes[letter] for letter in order)):
             i, j, p = (at[order.index(letter)] for letter in "ijk")
             right["c"][i][j] += right["a"][i][p] * right["b"][p][j]
-        arguments = {"a": Watched(a.tolist()), "b": Watched(b.tolist()), "c": Watched([[0.0] * 4] * 2)}
-        orders = {f"order in which {name}'s elements are first touched": x.order() for name, x in right.items()}
+        orders = {TOUCHED.format(name): x.order() for name, x in right.items()}
         about = f"2 x 3 by 3 x 4, loops in the order {', '.join(order)}"
         yield Case(about, order, arguments, {"c": a @ b, **orders})
 

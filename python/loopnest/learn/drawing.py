@@ -13,10 +13,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from ..output.text import duration
+from ..arrays import Array
 from .exercises import Attempt, Failure, Result
-
-Array = np.ndarray[Any, Any]
 
 DRAWN = 8
 """Rows and columns up to which a matrix is drawn."""
@@ -43,17 +41,6 @@ def report(attempt: Attempt) -> Iterator[RenderableType]:
         yield from verdict_report(attempt.verdict)
         if attempt.verdict.timing is not None:
             yield Text(footer(attempt.verdict.timing), style="dim")
-    elif attempt.times:
-        table = Table("", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-        for column in ("time", "times as fast as the slowest"):
-            table.add_column(column, justify="right")
-        slowest = max(attempt.times.values())
-        for name, seconds in sorted(attempt.times.items(), key=lambda pair: -pair[1]):
-            text = Text(name, style="bold" if name.startswith("your") else "")
-            table.add_row(text, duration(seconds), f"{slowest / seconds:,.1f}")
-        yield table
-    elif attempt.reason:
-        yield Text(attempt.reason, style="dim")
     if attempt.outcome == "right":
         yield Text(f"\nloopnest exercise {attempt.number} --solution   one way to do it", style="dim")
 

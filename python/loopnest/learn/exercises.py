@@ -1,8 +1,7 @@
 """The exercises, and how a learner's file is checked.
 
-First come small cases, in a process of its own; the first wrong one is drawn. Then, for a kernel of
-one of the operations, the judge of `loopnest check`, which tries more and times it. The loop orders of exercise 2 are
-timed against rungs of the ladder.
+First come small cases, in a process of its own; the first wrong one is drawn. Then, for a kernel of one of the
+operations, the judge of `loopnest check`, which tries more and times it.
 
 >>> from loopnest.learn import EXERCISES
 >>> EXERCISES[1].file
@@ -11,29 +10,27 @@ timed against rungs of the ladder.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..arrays import Array
 from ..backends import user_file
 from ..backends.compiler import NoCompilerError, find
 from ..backends.cuda_on_cpu import why_not_here
 from ..output.files import save_new
 from . import cases
 from .cases import Case
-from .in_child import MissingFunctionError, Watched, call, race_orders
+from .in_child import MissingFunctionError, call
 from .lessons import folder
 
 if TYPE_CHECKING:
     from ..check import Verdict
     from ..process.session import Session
-
-Array = np.ndarray[Any, Any]
 
 PATIENCE = 30.0
 """Seconds for all small cases together, imports included."""
@@ -148,8 +145,7 @@ class Attempt:
              (the small cases are right, and the judge found an error) or "not-here" (this machine cannot check it)
     passed   small cases that were right before the first wrong one
     cases    small cases in all
-    times    of exercise 2: the best time of a product in seconds, by loop order and by rung
-    reason   why it cannot be checked here, or was not timed
+    reason   why it cannot be checked here
     starter  whether the file is the starter, unchanged
     """
 
@@ -160,7 +156,6 @@ class Attempt:
     cases: int = 0
     failure: Failure | None = None
     verdict: Verdict | None = None
-    times: Mapping[str, float] = field(default_factory=dict)
     reason: str = ""
     starter: bool = False
 
@@ -203,50 +198,33 @@ def check_exercise(
     if reason is not None:
         return Attempt(number, str(path), "not-here", reason=reason)
     unchanged = path.read_text(encoding="utf-8") == exercise.starter.read_text(encoding="utf-8")
-    attempt = dataclasses.replace(_tried(exercise, path, seconds), starter=unchanged)
+    attempt = replace(_tried(exercise, path), starter=unchanged)
     if attempt.outcome == "right" and exercise.operation:
         from ..check import check
 
         verdict = check(path, exercise.operation, dtype=dtype, seconds=seconds, threads=exercise.threads)
-        return dataclasses.replace(attempt, outcome="right" if verdict.accepted else "refused", verdict=verdict)
+        return replace(attempt, outcome="right" if verdict.accepted else "refused", verdict=verdict)
     return attempt
 
 
-def _tried(exercise: Exercise, path: Path, seconds: float) -> Attempt:
-    """The small cases, and the race of the loop orders, in one process."""
-    from ..process.session import EndedError, ProcessLimits, Session
+def _tried(exercise: Exercise, path: Path) -> Attempt:
+    """The small cases, in a process of their own."""
+    from ..process.session import ProcessLimits, Session
 
     small = list(exercise.cases())
-    attempt = Attempt(exercise.number, str(path), "right", cases=len(small))
-
-    def failed(outcome: str, passed: int, case: Case, message: str = "", results: tuple[Result, ...] = ()) -> Attempt:
-        failure = Failure(case.function, case.about, case.shown, results, message)
-        return dataclasses.replace(attempt, outcome=outcome, passed=passed, failure=failure)
-
+    attempt = Attempt(exercise.number, str(path), "right", len(small), len(small))
     try:
         built = user_file.build(path, flags=FLAGS)
     except user_file.UserFileError as error:
-        return failed("does-not-build", 0, small[0], str(error))
+        failure = Failure(small[0].function, small[0].about, small[0].shown, message=str(error))
+        return replace(attempt, outcome="does-not-build", passed=0, failure=failure)
     end = time.monotonic() + PATIENCE
-    with Session(path, ProcessLimits(PATIENCE, MEMORY), end + PATIENCE + 10 * seconds) as child:
+    with Session(path, ProcessLimits(PATIENCE, MEMORY), end + PATIENCE) as child:
         for passed, case in enumerate(small):
-            try:
-                outcome, message, results = _case(child, path, built, case, max(end - time.monotonic(), 0.1))
-            except EndedError as error:
-                if error.why in ("timed-out", "sleeps"):
-                    message = f"no answer after {PATIENCE:g} seconds: does a loop not end?"
-                    return failed("timed-out", passed, case, message)
-                message = f"the process died ({error.text}). A read or a write outside of an array does that"
-                return failed("crashed", passed, case, message)
+            outcome, message, results = _case(child, path, built, case, max(end - time.monotonic(), 0.1))
             if outcome != "right":
-                return failed(outcome, passed, case, message, results)
-        attempt = dataclasses.replace(attempt, passed=len(small))
-        if exercise.number == 2 and seconds:
-            try:
-                times = child.run(race_orders, path, built, seconds, limit=PATIENCE + 10 * seconds)
-                return dataclasses.replace(attempt, times=times)
-            except EndedError as error:
-                return dataclasses.replace(attempt, reason=f"Not timed: {error.text}.")
+                failure = Failure(case.function, case.about, case.shown, results, message)
+                return replace(attempt, outcome=outcome, passed=passed, failure=failure)
     return attempt
 
 
@@ -254,7 +232,7 @@ def _case(
     child: Session, path: Path, built: user_file.Built, case: Case, limit: float
 ) -> tuple[str, str, tuple[Result, ...]]:
     """Run one case: the outcome, a message, the results."""
-    from ..process.session import FailedInChildError
+    from ..process.session import EndedError, FailedInChildError
 
     try:
         returned, after = child.run(call, path, built, case.function, case.arguments, limit=limit)
@@ -265,6 +243,10 @@ def _case(
             return "does-not-build", str(error), ()
         where = f"{path.name}, line {error.line}: " if error.line else ""
         return "raised", f"{where}{error.kind}: {error}" + (f", in `{error.code}`" if error.code else ""), ()
+    except EndedError as error:
+        if error.why in ("timed-out", "sleeps"):
+            return "timed-out", f"no answer after {PATIENCE:g} seconds: does a loop not end?", ()
+        return "crashed", f"the process died ({error.text}). A read or a write outside of an array does that", ()
     values = _results(case, returned, after)
     if isinstance(values, str):
         return "wrong", values, ()
@@ -275,18 +257,14 @@ def _case(
 
 def _results(case: Case, returned: Any, after: Mapping[str, Any]) -> dict[str, Any] | str:
     """The results by name, or a sentence that says why the returned value cannot be them."""
-    written = {name: x.rows if isinstance(x, Watched) else x for name, x in after.items()}
-    for name, x in after.items():
-        if isinstance(x, Watched):
-            written[f"order in which {name}'s elements are first touched"] = x.order()
-    names = [name for name in case.expected if name not in written]
+    names = [name for name in case.expected if name not in after]
     if names and returned is None:
         return f"{case.function} returned nothing: is a return missing?"
     values = returned if len(names) > 1 else (returned,)
     if len(names) > 1 and (not isinstance(values, tuple | list) or len(values) != len(names)):
         was = f"an array of shape {values.shape}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
         return f"returned {was}, expected {len(names)} values: {', '.join(names)}"
-    found = {**written, **dict(zip(names, values, strict=False))}
+    found = {**after, **dict(zip(names, values, strict=False))}
     return {name: found[name] for name in case.expected}
 
 
