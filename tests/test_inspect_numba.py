@@ -74,6 +74,14 @@ def test_a_call_in_the_loop_is_counted_and_a_polynomial_has_none():
     assert 0 < sum(line.hot for line in polynomial.lines) < len(polynomial.lines)
 
 
+def test_llvm_ir_is_the_kernels_function():
+    (ir,) = listings("matmul", "numba.reordered", "llvm")
+    assert ir.lines[0].text.startswith("define ")
+    assert ir.lines[-1].text == "}"
+    assert any("fmul" in line.text and " x float>" in line.text for line in ir.lines)
+    assert not any("dbg" in line.text for line in ir.lines)
+
+
 def test_every_kernel_that_a_rung_calls_is_found_and_the_rung_is_left_as_it_was():
     from loopnest.backends.numba import CompiledKernel
     from loopnest.inspect.in_numba import kernels_of
@@ -115,7 +123,7 @@ def test_which_kernel_runs_depends_on_the_workload():
 def test_bad_input_is_refused():
     with pytest.raises(InspectError, match="workload is 'huge', which matmul does not have; it has square-16"):
         listings("matmul", "numba.naive", "hot", workload="huge")
-    with pytest.raises(InspectError, match=r"numba\.naive has no ptx to show, but hot, asm, source"):
+    with pytest.raises(InspectError, match=r"numba\.naive has no ptx to show, but hot, asm, llvm, source"):
         listings("matmul", "numba.naive", "ptx")
     with pytest.raises(InspectError, match=r"isa is 'v3', and only C\+\+ rungs have ISA levels; numba\.naive is none"):
         listings("matmul", "numba.naive", "hot", isa="v3")

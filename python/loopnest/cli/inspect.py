@@ -15,6 +15,7 @@ ASPECTS = {
     "hot": "The hot loop, counted, and its bound: the default.",
     "asm": "The machine code of the function that the hot loop is in.",
     "remarks": "The loops that the compiler did not vectorize, and why, by source line.",
+    "llvm": "Optimised LLVM IR, of Numba's rungs.",
     "ptx": "PTX, NVIDIA's portable assembly.",
     "sass": "SASS, a GPU's machine code.",
     "counters": "Cycles, instructions, cache misses of a call, as far as this machine counts them.",

@@ -1,4 +1,4 @@
-"""Numba's rungs: machine code and the hot loop of each kernel that a rung calls.
+"""Numba's rungs: machine code, the hot loop and optimised LLVM IR of each kernel that a rung calls.
 
     workload  of the call; the operation's largest by default
 
@@ -9,6 +9,7 @@ its own options and with debugging information, which gives source lines and cha
 from __future__ import annotations
 
 import functools
+import re
 import threading
 import types
 import warnings
@@ -23,9 +24,9 @@ from . import Request, run_once, workload_of
 from .elf import ObjectFile, assembly
 from .families import this_family
 from .loops import heat, hot_loop
-from .records import InspectError, Listing
+from .records import InspectError, Line, Listing
 
-SHOWS = ("hot", "asm")
+SHOWS = ("hot", "asm", "llvm")
 
 DEBUG = {"debug": True, "boundscheck": False, "_dbg_extend_lifetimes": False, "_dbg_optnone": False}
 """Source lines; Numba's other debugging options change the code."""
@@ -54,13 +55,26 @@ def show(request: Request) -> list[Listing]:
     compiler = f"Numba {numba.__version__}, LLVM {version}, for {llvm.get_host_cpu_name()}"
     found = []
     for called in kernels_of(request.implementation, request.dtype, request.options.get("workload")):
-        symbol, machine_code = compiled(called)
+        symbol, ir, machine_code = compiled(called)
+        name = called.function.__name__
+        if request.aspect == "llvm":
+            title = f"{name}, {request.dtype}: optimised LLVM IR"
+            found.append(Listing(title, "llvm", _ir_of(symbol, name, ir), facts={"compiler": compiler}))
+            continue
         file = ObjectFile(machine_code)
         function = file.function(symbol)
         loop = hot_loop(file.code(function), this_family())
-        title = f"{called.function.__name__}, {request.dtype}"
-        found.append(assembly(file, function, loop, title, request.aspect, facts={"compiler": compiler}))
+        found.append(
+            assembly(file, function, loop, f"{name}, {request.dtype}", request.aspect, facts={"compiler": compiler})
+        )
     return sorted(found, key=lambda listing: heat(listing.loop) if listing.loop else (-1.0,), reverse=True)
+
+
+def _ir_of(symbol: str, name: str, module: str) -> tuple[Line, ...]:
+    """A function of a module of LLVM IR, by its name in Python, without debugging information."""
+    text = re.sub(r",? ![\w.]+ !\d+", "", module.replace('"', "").replace(symbol, name))
+    function = re.search(rf"^define[^\n]*@{name}\(.*?^}}$", text, re.MULTILINE | re.DOTALL)
+    return tuple(Line(line) for line in (function[0].splitlines() if function else ()) if "dbg" not in line)
 
 
 def kernels_of(k: Implementation, dtype: str = "float32", workload: str | None = None) -> list[Called]:
@@ -91,8 +105,8 @@ def kernels_of(k: Implementation, dtype: str = "float32", workload: str | None =
 
 
 @functools.cache
-def compiled(called: Called) -> tuple[str, bytes]:
-    """A kernel, compiled anew with its own options: the symbol of the function with its loops, and an ELF file."""
+def compiled(called: Called) -> tuple[str, str, bytes]:
+    """A kernel, compiled anew with its own options: the symbol of the function with its loops, LLVM IR, an ELF file."""
     from numba import njit
     from numba.core.compiler_lock import global_compiler_lock
 
@@ -105,7 +119,7 @@ def compiled(called: Called) -> tuple[str, bytes]:
         library = overload.library
         library._ensure_finalized()
         machine_code = bytes(library._codegen._tm.emit_object(library._final_module))
-        return overload.fndesc.llvm_func_name, machine_code
+        return overload.fndesc.llvm_func_name, library.get_llvm_str(), machine_code
 
 
 def _with_lines(function: Any) -> Any:

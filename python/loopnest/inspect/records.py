@@ -147,7 +147,7 @@ class Listing:
     """Text in one language.
 
     title     such as "matmul::multiply_tile<6, 4> · v4 · float32"
-    language  asm, ptx, sass, python, cpp, cuda or text
+    language  asm, llvm, ptx, sass, python, cpp, cuda or text
     loop      its hot loop, if it has one; the loop's lines are `hot`
     notes     sentences: warnings, and how to read it
     facts     further facts by name: registers, occupancy, the compiler
