@@ -205,7 +205,7 @@ def collectives(ranks):
 
 def main(folder):
     with parallel.start() as ranks:
-        backends = [name for name in ("python", "numpy", "numba", "cpp", "torch") if ln.mlp_forward[name].available()]
+        backends = [name for name in ("python", "numpy", "cpp", "torch") if ln.mlp_forward[name].available()]
         found = {
             "rank": ranks.rank,
             "threads": [ranks.threads, ln.num_threads()],

@@ -45,6 +45,12 @@ def layers(d=3, h=8, e=4, **facts):
     return [random(*shape, **facts) for shape in ((h, d), (h,), (e, h), (e,))]
 
 
+def saved(*tokens):
+    """dy, x, weight1, weight2, z, h"""
+    shapes = ((*tokens, 4), (*tokens, 3), (8, 3), (4, 8), (*tokens, 8), (*tokens, 8))
+    return [random(*shape, grad=False, seed=i) for i, shape in enumerate(shapes)]
+
+
 def stack_of(mlp):
     """torch's own modules, with the same numbers."""
     first, gelu, second = mlp
@@ -61,19 +67,13 @@ CASES = {
     "linear without bias": lambda: (random(3), random(8, 3), None),
     "gelu": lambda: (random(2, 5, 3).transpose(0, 2), "tanh"),
     "gelu of every other": lambda: (random(4, 6)[:, ::2], "none"),
-    "gelu_backward": lambda: (random(2, 5), random(2, 5, seed=9), "none"),
+    "gelu_backward": lambda: (random(2, 5, grad=False), random(2, 5, grad=False, seed=9), "none"),
     "mlp": lambda: (random(2, 5, 3), *layers(), "none"),
     "mlp of one token": lambda: (random(3), *layers(grad=False), "tanh"),
     "mlp_forward": lambda: (random(2, 5, 3), *layers(), "none"),
     "mlp_forward, weights (in, out)": lambda: (random(2, 3), random(3, 8).t(), None, random(8, 4).t(), None, "tanh"),
-    "mlp_backward": lambda: (
-        *(random(2, 5, 4), random(2, 5, 3), *layers()),
-        *(random(2, 5, 8, grad=False), random(2, 5, 8, grad=False, seed=9), "none", [True] * 5),
-    ),
-    "mlp_backward of some": lambda: (
-        *(random(5, 4), random(5, 3), *layers()),
-        *(random(5, 8, grad=False), random(5, 8, grad=False, seed=9), "tanh", [False, True, False, False, True]),
-    ),
+    "mlp_backward": lambda: (*saved(2, 5), "none", [True] * 5),
+    "mlp_backward of some": lambda: (*saved(5), "tanh", [False, True, False, False, True]),
 }
 
 
@@ -95,6 +95,13 @@ def test_gradients_of_the_mlp_are_its_derivatives(x, approximate):
 
     assert gradcheck(mlp, inputs)
     assert gradgradcheck(mlp, inputs)
+
+
+def test_inputs_that_depend_on_each_other_have_the_same_gradients_with_a_graph():
+    x, bias2 = random(3, 3), random(3)
+    y = lt.mlp(x, 2 * x, x[0] * bias2, x.t(), bias2).square().sum()
+    with_graph = torch.autograd.grad(y, (x, bias2), create_graph=True)
+    torch.testing.assert_close(with_graph, torch.autograd.grad(y, (x, bias2)))
 
 
 @forms
@@ -345,7 +352,7 @@ def test_a_replaced_layer_is_refused():
 
 @pytest.mark.parametrize("compiled_with", ["inductor", "aot_eager"])
 def test_the_mlp_compiles_as_one_graph_with_its_gradients(compiled_with):
-    mlp = lt.MLP(8, 16)
+    mlp = lt.MLP(8, 24)
     compiled = torch.compile(mlp, fullgraph=True, backend=compiled_with)
     x = torch.randn(2, 3, 8, requires_grad=True)
     wanted = torch.autograd.grad(mlp(x).square().sum(), (x, *mlp.parameters()))

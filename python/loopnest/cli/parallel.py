@@ -12,7 +12,7 @@ import click
 
 from ..operation import UnavailableError
 from ..parallel import cost as model
-from ..parallel.ranks import BACKENDS, TIMEOUT, RankLostError, start
+from ..parallel.ranks import TIMEOUT, RankLostError, start
 from .options import choice, failures, number, real, usage_errors
 from .train import Request, of_a_training
 
@@ -64,9 +64,8 @@ def command() -> None:
 @command.command()
 @of_a_training
 @real("--timeout", default=TIMEOUT, help="Seconds that a collective may wait for all ranks.")
-@choice("--backend", BACKENDS, help="torch's; nccl if each rank has a GPU, else gloo.")
 @click.pass_context
-def train(ctx: click.Context, /, data: str, timeout: float, backend: str | None, **options: Any) -> None:
+def train(ctx: click.Context, /, data: str, timeout: float, **options: Any) -> None:
     """Train on DATA by all ranks, each with a part of every batch.
 
     The curve is the same as with `loopnest train` and the same options. DATA is digits, spirals or xor.
@@ -80,11 +79,11 @@ def train(ctx: click.Context, /, data: str, timeout: float, backend: str | None,
     from ..parallel.data_parallel import DataParallel
 
     request = Request(ctx, data=data, **options)
-    with start(timeout=timeout, backend=backend) as ranks:
+    with start(timeout=timeout) as ranks:
         training = request.training(DataParallel, ranks=ranks)
         first, each = ranks.rank == 0, training.config.batch / ranks.size
         if first and not request.as_json:
-            click.echo(f"{ranks.size} ranks by {ranks.backend}, threads of each: {ranks.threads}, examples: {each:g}")
+            click.echo(f"{ranks.size} ranks, threads of each: {ranks.threads}, examples: {each:g}")
         try:
             status = request.run(training, silent=not first)
         except RankLostError as error:

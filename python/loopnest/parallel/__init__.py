@@ -1,7 +1,7 @@
 """How do loopnest's operations run on many processes?
 
 Each process, a rank that torchrun has started, brings a part of a batch or of an MLP's weights; all leave with the
-same results. Between ranks there are calls of torch.distributed's collectives alone: gloo's on CPUs, nccl's on GPUs.
+same results. Between ranks there are calls of torch.distributed's collectives alone, by gloo.
 
 ranks.py            start, Ranks: the processes, and collectives on NumPy arrays
 tensor_parallel.py  TensorParallelMLP: each rank has a part of the hidden units

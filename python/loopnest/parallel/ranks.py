@@ -39,8 +39,6 @@ START = 300.0
 NOTICE = 2.0
 """Seconds in which torchrun notices a rank that has ended, before the others end: its table names the first."""
 
-BACKENDS = ("gloo", "nccl")
-
 
 class RankLostError(RuntimeError):
     """A rank has ended or hangs. The other ranks can only end too."""
@@ -87,21 +85,15 @@ class Ranks:
     rank, size    this rank's number, from 0, and the number of ranks
     places        where each rank runs
     threads       threads that a call may use here: this rank's share of its machine's processors
-    backend       "gloo" or "nccl"
     timeout       seconds in which all ranks must come to a collective
 
     All methods but `orphaned` are collectives: all ranks call them in the same order. They raise RankLostError if a
     rank does not come.
     """
 
-    def __init__(
-        self, rank: int, size: int, places: Sequence[Place], threads: int, backend: str, timeout: float
-    ) -> None:
-        import torch
-
+    def __init__(self, rank: int, size: int, places: Sequence[Place], threads: int, timeout: float) -> None:
         self.rank, self.size, self.places, self.threads = rank, size, tuple(places), threads
-        self.backend, self.timeout = backend, timeout
-        self.device = torch.device("cuda", torch.cuda.current_device()) if backend == "nccl" else torch.device("cpu")
+        self.timeout = timeout
         self._parent = os.getppid()
 
     @property
@@ -126,12 +118,8 @@ class Ranks:
         import torch
         import torch.distributed as dist
 
-        tensor = torch.from_numpy(array) if isinstance(array, np.ndarray) else array
-        moved = tensor.to(self.device)
         with self._waiting(f"the sum of {what}"):
-            dist.all_reduce(moved)
-        if moved is not tensor:
-            tensor.copy_(moved)
+            dist.all_reduce(torch.from_numpy(array) if isinstance(array, np.ndarray) else array)
 
     def gather(self, array: Array, axis: int = 0, what: str = "an array") -> Array:
         """All ranks' arrays, concatenated along an axis; NumPy arrays or CPU tensors."""
@@ -188,10 +176,7 @@ class Ranks:
         import torch.distributed as dist
 
         with self._waiting(what):
-            if self.backend == "gloo":
-                dist.monitored_barrier(timeout=datetime.timedelta(seconds=timeout or self.timeout))
-            else:
-                dist.barrier()
+            dist.monitored_barrier(timeout=datetime.timedelta(seconds=timeout or self.timeout))
 
     # --- ranks that are lost
 
@@ -217,16 +202,14 @@ class Ranks:
 
 
 @contextmanager
-def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[Ranks]:
+def start(*, timeout: float = TIMEOUT) -> Iterator[Ranks]:
     """Join the ranks that torchrun has started; without torchrun, a job of one rank.
 
     timeout  seconds in which all ranks must come to a collective
-    backend  torch.distributed's: "gloo", for CPUs, or "nccl", for GPUs, by which NumPy arrays cross too; None is nccl
-             if each rank has a GPU of its own, else gloo
 
     In the block each rank has its share of the machine's processors, or LOOPNEST_NUM_THREADS threads if that is set.
-    Raises UnavailableError, with the install command, if torch.distributed is missing; ValueError for a backend that
-    cannot run here or an environment that torchrun did not make; RankLostError if a rank does not start.
+    Raises UnavailableError, with the install command, if torch.distributed is missing; ValueError for an
+    environment that torchrun did not make; RankLostError if a rank does not start.
 
     >>> import numpy as np
     >>> from loopnest import parallel
@@ -246,8 +229,7 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
 
     if dist.is_initialized():
         raise RuntimeError("torch.distributed has been started in this process before, expected one start")
-    rank, size, local_rank, local_size = _from_environment()
-    backend = _backend(backend, local_rank, local_size)
+    rank, size, local_size = _from_environment()
     place = Place(rank, socket.gethostname(), os.getpid())
     if size == 1:
         store, places = dist.HashStore(), [place]
@@ -256,11 +238,11 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
         places = _arrive(store, place, size)
     allowed = datetime.timedelta(seconds=timeout)
     prefixed = dist.PrefixStore("torch", store)
-    dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size, timeout=allowed)
+    dist.init_process_group("gloo", store=prefixed, rank=rank, world_size=size, timeout=allowed)
     whole = size == 1  # a rank that fails leaves the group as it is: to destroy it could wait for lost ranks
     try:
         with _share_of_processors(local_size) as threads:
-            ranks = Ranks(rank, size, places, threads, backend, timeout)
+            ranks = Ranks(rank, size, places, threads, timeout)
             yield ranks
             ranks.barrier("the end", ranks.patience)  # rank 0 may still be drawing or writing
         whole = True
@@ -269,11 +251,11 @@ def start(*, timeout: float = TIMEOUT, backend: str | None = None) -> Iterator[R
             dist.destroy_process_group()
 
 
-def _from_environment() -> tuple[int, int, int, int]:
-    """This rank and the number of ranks: of the job, and on this machine."""
-    numbers = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE")
+def _from_environment() -> tuple[int, int, int]:
+    """This rank, the number of ranks, and the number of ranks on this machine."""
+    numbers = ("RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE")
     if not any(name in os.environ for name in numbers):
-        return 0, 1, 0, 1
+        return 0, 1, 1
     given = {name: os.environ.get(name, "") for name in (*numbers, "MASTER_ADDR", "MASTER_PORT")}
     if not given["MASTER_ADDR"] or not all(given[name].isdecimal() for name in (*numbers, "MASTER_PORT")):
         found = ", ".join(f"{name}={value!r}" for name, value in given.items())
@@ -281,30 +263,8 @@ def _from_environment() -> tuple[int, int, int, int]:
             f"the environment has {found}, expected a machine's name and numbers, as torchrun sets them: "
             f"torchrun --nproc-per-node 2 FILE"
         )
-    rank, size, local_rank, local_size = (int(given[name]) for name in numbers)
-    return rank, size, local_rank, local_size
-
-
-def _backend(asked: str | None, local_rank: int, local_size: int) -> str:
-    import torch
-    import torch.distributed as dist
-
-    if asked not in (None, *BACKENDS):
-        raise ValueError(f"backend is {asked!r}, expected gloo, for CPUs, or nccl, for GPUs")
-    gpus = torch.cuda.device_count() if dist.is_nccl_available() else 0
-    if asked is None:
-        asked = "nccl" if gpus >= local_size else "gloo"
-    if asked == "nccl":
-        if not dist.is_nccl_available():
-            raise ValueError("backend is nccl, which this build of torch lacks: gloo runs on CPUs")
-        if gpus < local_size:
-            raise ValueError(
-                f"backend is nccl, which needs a GPU for each of the {local_size} ranks here, and there are {gpus}: "
-                f"gloo runs on CPUs"
-            )
-        os.environ.setdefault("TORCH_NCCL_BLOCKING_WAIT", "1")  # a timeout raises, instead of ending the process
-        torch.cuda.set_device(local_rank)
-    return asked
+    rank, size, local_size = (int(given[name]) for name in numbers)
+    return rank, size, local_size
 
 
 @contextmanager

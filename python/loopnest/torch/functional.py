@@ -95,7 +95,7 @@ def mlp(
 
     Returns (…, e). float32 or float64, of one dtype, on the CPU. If an input requires a gradient, z and h, each (…, h),
     are saved for the backward pass, as in torch; else the hidden layer stays in scratch memory. Only required gradients
-    are computed. Second derivatives are torch's own.
+    are computed. With create_graph=True torch's own formulas compute them, so that they have derivatives too.
     Raises ValueError or TypeError, naming the argument. The formulas are in ln.mlp_backward's docstring.
 
     >>> import torch, loopnest.torch

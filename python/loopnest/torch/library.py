@@ -39,10 +39,11 @@ def operator(schema: str, *, fake: Callable[..., Any]) -> Callable[[Callable[...
     return define
 
 
-def differentiate(operator: Any, function: Any) -> None:
+def differentiate(operator: Any, function: Any = None) -> None:
     """Give an operator the gradients of an autograd.Function, whose forward calls the operator `below_autograd`.
 
-    `function` may also be a function that computes the operator's result by another operator with gradients.
+    `function` may also be a function that computes the operator's result by another operator with gradients; without
+    one the operator, itself a gradient, has none.
     """
     apply = function
     if isinstance(function, type):
@@ -53,7 +54,8 @@ def differentiate(operator: Any, function: Any) -> None:
         transformed = torch._C._are_functorch_transforms_active()
         if transformed or forward_ad._current_level >= 0:
             _check_transforms(operator, args)
-        if torch.is_grad_enabled() and any(isinstance(arg, torch.Tensor) and arg.requires_grad for arg in args):
+        wanted = any(isinstance(arg, torch.Tensor) and arg.requires_grad for arg in args)
+        if apply is not None and torch.is_grad_enabled() and wanted:
             if not transformed:
                 return apply(*args)
             with enable_single_level_autograd_function():
@@ -79,6 +81,14 @@ def _check_transforms(operator: Any, args: tuple[Any, ...]) -> None:
 
 below_autograd = torch._C._AutoDispatchBelowAutograd
 """A context in which calls of operators record no graph."""
+
+
+def second_derivatives_wanted() -> bool:
+    """In a backward pass, whether its result gets a graph (create_graph=True): then torch's own formulas compute it.
+
+    torch.func always asks for a graph, but `_check_transforms` lets no gradient of it through.
+    """
+    return torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
 
 
 @functools.cache

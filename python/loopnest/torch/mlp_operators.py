@@ -2,7 +2,7 @@
 
     torch.ops.loopnest.mlp           (x, weight1, bias1, weight2, bias2, approximate) -> y
     torch.ops.loopnest.mlp_forward   (the same) -> y, z, h
-    torch.ops.loopnest.mlp_backward  (dy, the same, z, h, wanted) -> dx, dweight1, dbias1, dweight2, dbias2
+    torch.ops.loopnest.mlp_backward  (dy, x, weight1, weight2, z, h, approximate, wanted) -> the five gradients
 
 `mlp` saves nothing for a backward pass: the hidden layer stays in the kernel's scratch memory. Weights are (out, in),
 in any layout, and their gradients have the same layout. `wanted` says for each input whether its gradient is computed;
@@ -18,10 +18,9 @@ import torch.nn.functional as F
 
 from ..backends.torch import Tensor
 from .checks import FLOATS, check_mlp
-from .library import below_autograd, differentiate, kernel_of, operator, rows
+from .library import below_autograd, differentiate, kernel_of, operator, rows, second_derivatives_wanted
 
 _PARAMETERS = "Tensor x, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor? bias2, str approximate"
-_GRADIENTS = "Tensor dx, Tensor dweight1, Tensor dbias1, Tensor dweight2, Tensor dbias2"
 
 
 def mlp_in_torch(
@@ -78,9 +77,10 @@ def _run_forward(inputs: tuple[Any, ...], z: Tensor, h: Tensor, y: Tensor) -> No
 # --- backward
 
 
-def _gradients(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+def _gradients(
+    dy: Tensor, x: Tensor, weight1: Tensor, weight2: Tensor, z: Tensor, h: Tensor, approximate: str, wanted: list[bool]
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Memory for the wanted gradients; tensors without elements for the others."""
-    _, x, weight1, _, weight2, *_, wanted = inputs
     return (
         x.new_empty(x.shape if wanted[0] else 0),
         _memory_like(weight1) if wanted[1] else x.new_empty(0),
@@ -98,14 +98,14 @@ def _memory_like(weight: Tensor) -> Tensor:
 
 
 @operator(
-    f"mlp_backward(Tensor dy, {_PARAMETERS.removesuffix(', str approximate')}, Tensor z, Tensor h, str approximate, "
-    f"bool[5] wanted) -> ({_GRADIENTS})",
+    "mlp_backward(Tensor dy, Tensor x, Tensor weight1, Tensor weight2, Tensor z, Tensor h, str approximate, "
+    "bool[5] wanted) -> (Tensor dx, Tensor dweight1, Tensor dbias1, Tensor dweight2, Tensor dbias2)",
     fake=_gradients,
 )
 def mlp_backward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     results = _gradients(*inputs)
     dx, dweight1, dbias1, dweight2, dbias2 = results
-    dy, x, weight1, _, weight2, _, z, h, approximate, wanted = inputs
+    dy, x, weight1, weight2, z, h, approximate, wanted = inputs
     (hidden, d), out = weight1.shape, weight2.shape[0]
     if not wanted[2] and (wanted[0] or wanted[1]):  # the kernel sums it on its way to the wanted ones
         dbias1 = x.new_empty(hidden)
@@ -126,9 +126,6 @@ def mlp_backward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return results
 
 
-# --- gradients
-
-
 class _MlpForward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
@@ -146,45 +143,18 @@ class _MlpForward(torch.autograd.Function):
             return (None,) * 6
         *tensors, z, h = ctx.saved_tensors
         wanted = list(ctx.needs_input_grad[:5])
-        gradients = mlp_backward(dy, *tensors, z, h, ctx.approximate, wanted)
+        if second_derivatives_wanted():
+            # Views, since one input may be a function of another one: each gets its partial derivative.
+            views: list[Any] = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
+            y = mlp_in_torch(*views, approximate=ctx.approximate)
+            asked = [view for view, want in zip(views, wanted, strict=True) if want]
+            found = iter(torch.autograd.grad(y, asked, dy, create_graph=True))
+            return (*(next(found) if want else None for want in wanted), None)
+        x, weight1, _, weight2, _ = tensors
+        gradients = mlp_backward(dy, x, weight1, weight2, z, h, ctx.approximate, wanted)
         return (*(gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)), None)
 
 
+differentiate(mlp_backward)
 differentiate(mlp_forward, _MlpForward)
 differentiate(mlp, lambda *inputs: mlp_forward(*inputs)[0])
-
-
-class _MlpBackward(torch.autograd.Function):
-    """Second derivatives by torch's own formulas, as functions of x and the layers, as z and h are."""
-
-    @staticmethod
-    def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, ...]:
-        *tensors, _, _, ctx.approximate, ctx.wanted = inputs
-        ctx.save_for_backward(*tensors)
-        ctx.set_materialize_grads(False)
-        with below_autograd():
-            gradients: tuple[Tensor, ...] = mlp_backward(*inputs)
-        return gradients
-
-    @staticmethod
-    def backward(ctx: Any, *seconds: Tensor | None) -> tuple[Any, ...]:
-        with torch.enable_grad():
-            dy, *tensors = (None if t is None else t.detach().requires_grad_() for t in ctx.saved_tensors)
-            x, weight1, bias1, weight2, bias2 = tensors
-            y = mlp_in_torch(x, weight1, bias1, weight2, bias2, ctx.approximate)
-            present = [tensor for tensor in tensors if tensor is not None]
-            firsts = iter(torch.autograd.grad(y, present, dy, create_graph=True))
-        by_input = [None if tensor is None else next(firsts) for tensor in tensors]
-        pairs = [
-            (first, second)
-            for first, second, want in zip(by_input, seconds, ctx.wanted, strict=True)
-            if want and first is not None and second is not None
-        ]
-        if not pairs:
-            return (None,) * 10
-        outputs, weights = zip(*pairs, strict=True)
-        found = iter(torch.autograd.grad(outputs, [dy, *present], weights, allow_unused=True))
-        return (*(None if tensor is None else next(found) for tensor in (dy, *tensors)), None, None, None, None)
-
-
-differentiate(mlp_backward, _MlpBackward)

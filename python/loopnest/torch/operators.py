@@ -19,7 +19,7 @@ from ..arrays import as_matrices
 from ..backends.torch import Tensor
 from ..operations import OPERATIONS
 from .checks import check_elementwise, check_linear, check_matmul
-from .library import below_autograd, differentiate, kernel_of, operator, rows
+from .library import below_autograd, differentiate, kernel_of, operator, rows, second_derivatives_wanted
 
 # --- matmul
 
@@ -155,28 +155,10 @@ class _Gelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
+        if second_derivatives_wanted():
+            return torch.ops.aten.gelu_backward(dy, x, approximate=ctx.approximate), None
         return gelu_backward(x, dy, ctx.approximate), None
 
 
 differentiate(gelu, _Gelu)
-
-
-class _GeluBackward(torch.autograd.Function):
-    """Second derivatives by torch's own formula."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, dy: Tensor, approximate: str) -> Tensor:
-        ctx.save_for_backward(x, dy)
-        ctx.approximate = approximate
-        with below_autograd():
-            return gelu_backward(x, dy, approximate)
-
-    @staticmethod
-    def backward(ctx: Any, ddx: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
-        with torch.enable_grad():
-            x, dy = (tensor.detach().requires_grad_() for tensor in ctx.saved_tensors)
-            dx = torch.ops.aten.gelu_backward(dy, x, approximate=ctx.approximate)
-        return (*torch.autograd.grad(dx, (x, dy), ddx), None)
-
-
-differentiate(gelu_backward, _GeluBackward)
+differentiate(gelu_backward)

@@ -16,7 +16,6 @@ block ends with LayerNorm of y + x; the sums before LayerNorm are compared.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,15 +32,14 @@ ROUNDED_CONSTANT = 1e-11
 It counts as a difference in a float64 model, but not in a float32 one."""
 
 
-def why_unlike(found: Found, plan: Plan) -> str:
+def why_unlike(found: Found) -> str:
     """Why the swapped block differs from the original; empty if it does not."""
-    block = _part(found, plan)
-    layer = swapped.at(block, plan.bypassed[plan.first])
-    dtype = layer.weight.dtype
+    assert found.plan is not None
+    dtype = swapped.at(found.part, found.plan.first).weight.dtype
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         for precision in dict.fromkeys((dtype, torch.float64)):
             try:
-                why = _compare(block, found, plan, precision, dtype)
+                why = _compare(found.part, found.plan, found.d, precision, dtype)
             except Exception as error:
                 why = f"it cannot run on a tensor (2, 3, {found.d}): {type(error).__name__}: {error}"
             if why:
@@ -49,29 +47,15 @@ def why_unlike(found: Found, plan: Plan) -> str:
     return ""
 
 
-def _part(found: Found, plan: Plan) -> Module:
-    """The block with the MLP's children only: attention's weights need no copies in float64, and modules before the MLP
-    in an nn.Sequential may not take a tensor (…, d)."""
-    children = list(found.block._modules.items())
-    if found.how is swapped.SwappedSequential:
-        children = children[plan.start : plan.start + len(plan.classes)]
-    else:
-        used = {path[0] for path in (*plan.bypassed, *plan.after, plan.norm) if path}
-        children = [(name, child) for name, child in children if name in used]
-    return swapped.with_class(found.block, type(found.block), _modules=dict(children))
-
-
-def _compare(block: Module, found: Found, plan: Plan, precision: Any, dtype: Any) -> str:
-    assert found.how is not None
-    convert = precision if precision is not dtype else None
-    original = twin(block, dtype=convert)
+def _compare(block: Module, plan: Plan, d: int, precision: Any, dtype: Any) -> str:
+    original = twin(block, dtype=precision if precision is not dtype else None)
     if plan.norm:
         swapped.at(original, plan.norm[:-1])._modules[plan.norm[-1]] = torch.nn.Identity()
     changed = swapped.with_class(original, type(original))
-    swapped.swap(changed, found.how, (replace(plan, start=0),))
-    x = torch.randn(2, 3, found.d, dtype=precision, device="cpu", generator=torch.Generator().manual_seed(0))
-    before = getattr(original, found.how.method)(x)
-    after = getattr(changed, found.how.method)(x)
+    swapped.swap(changed, (plan,))
+    x = torch.randn(2, 3, d, dtype=precision, device="cpu", generator=torch.Generator().manual_seed(0))
+    before = getattr(original, plan.method)(x)
+    after = getattr(changed, plan.method)(x)
     if not isinstance(before, torch.Tensor) or before.shape != after.shape or before.dtype != after.dtype:
         return f"the block returns {_described(before)}, the swapped one {_described(after)}"
     difference, allowed = (after - before).abs(), _bound(original, plan, x, dtype)
@@ -91,8 +75,8 @@ def _described(value: Any) -> str:
 
 def _bound(block: Module, plan: Plan, x: Tensor, dtype: Any) -> Tensor:
     """The allowed difference of two correct results."""
-    first, second = (swapped.at(block, plan.bypassed[i]) for i in (plan.first, plan.second))
-    (w1, b1), (w2, b2) = (_parts(*pair) for pair in zip((first, second), plan.transposed, strict=True))
+    layers = swapped.at(block, plan.first), swapped.at(block, plan.second)
+    (w1, b1), (w2, b2) = (_parts(*pair) for pair in zip(layers, plan.transposed, strict=True))
     numpy_dtype = np.dtype(str(x.dtype).removeprefix("torch."))
     u = unit_roundoff(numpy_dtype)
     d, h = w1.shape

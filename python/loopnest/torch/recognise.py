@@ -15,7 +15,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -51,12 +51,11 @@ class Found:
 
     path: str  # of its module; in a longer nn.Sequential with its place there, as net[0:3]
     block: Module
+    part: Module  # the MLP alone: the block, or an nn.Sequential of some of its children
     d: int
     h: int
-    approximate: str
-    how: type[Swapped] | None  # the class that overrides the block's method; None if it cannot be swapped
     plan: Plan | None
-    why: str = ""  # the reason if it cannot
+    why: str = ""  # the reason if it cannot be swapped
 
 
 class _NotAnMLPError(Exception):
@@ -203,7 +202,7 @@ def _step(node: Any, x: Any, last: Any) -> _Step:
 # --- from steps to a plan
 
 
-def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> Plan:
+def _plan(block: Module, method: str, steps: Sequence[_Step]) -> Plan:
     """The plan of a block with these steps; raises _NotAnMLPError if they are not an MLP's."""
     modules = [swapped.at(block, step.path) if step.path else None for step in steps]
     layers = [i for i, module in enumerate(modules) if module is not None and is_layer(module)]
@@ -212,32 +211,27 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
     if layers[0] != 0:
         raise _NotAnMLPError(f"it begins with {steps[0].name}, not with its first layer")
     second = layers[1]
-    between = list(range(2, second))
     if second < 2:
         raise _NotAnMLPError("there is no activation between its layers")
-    for position in (0, second):
-        _check_layer(steps[position].name, modules[position])
+    for i in layers:
+        _check_layer(steps[i].name, modules[i])
     form = steps[1].form or (_form_of(modules[1]) if modules[1] is not None else "")
     if not form:
         raise _NotAnMLPError(f"{steps[1].name} follows the first layer, not GELU")
-    after = list(range(second + 1, len(steps) - 2 if with_norm else len(steps)))
-    for position in (*between, *after):
-        if type(modules[position]) not in (torch.nn.Dropout, torch.nn.Identity):
-            where = "stands between GELU and" if position < second else "follows"
-            raise _NotAnMLPError(f"{steps[position].name} {where} the second layer, where only dropout may")
-    norm: Path = ()
-    if with_norm:
-        added, norm = steps[-2], steps[-1].path
-        if added.path or added.form or type(modules[-1]) is not torch.nn.LayerNorm:
-            raise _NotAnMLPError("its second layer is not followed by a LayerNorm of the sum with its input")
+    with_norm = method == "feed_forward_chunk"
+    between, after = range(2, second), range(second + 1, len(steps) - 2 if with_norm else len(steps))
+    for i in (*between, *after):
+        if type(modules[i]) not in (torch.nn.Dropout, torch.nn.Identity):
+            where = "stands between GELU and" if i < second else "follows"
+            raise _NotAnMLPError(f"{steps[i].name} {where} the second layer, where only dropout may")
+    if with_norm and (steps[-2] != _Step() or type(modules[-1]) is not torch.nn.LayerNorm):
+        raise _NotAnMLPError("its second layer is not followed by a LayerNorm of the sum with its input")
     if not _fit(modules[0], modules[second]):
         raise _NotAnMLPError(f"{steps[0].name} and {steps[second].name} do not fit each other")
 
-    inside = [i for i in range(second + 1) if modules[i] is not None]
-    paths = [steps[i].path for i in inside]
-    holders = dict.fromkeys(path[:n] for path in (*paths, norm) for n in range(1, len(path)))
-    bypassed = [*holders, *paths]
-    place = {i: len(holders) + k for k, i in enumerate(inside)}
+    norm = steps[-1].path if with_norm else ()
+    inside = [step.path for step in steps[: second + 1] if step.path]
+    holders = dict.fromkeys(path[:n] for path in (*inside, norm) for n in range(1, len(path)))
     functions = [
         (path, name, value)
         for path in ((), *holders)
@@ -245,17 +239,17 @@ def _plan(block: Module, steps: Sequence[_Step], *, with_norm: bool = False) -> 
         if callable(value) and not isinstance(value, type)
     ]
     return Plan(
-        bypassed=tuple(bypassed),
-        classes=tuple(type(swapped.at(block, path)) for path in bypassed),
-        first=place[0],
-        second=place[second],
+        method=method,
+        bypassed=tuple((path, type(swapped.at(block, path))) for path in (*holders, *inside)),
+        first=steps[0].path,
+        second=steps[second].path,
         transposed=(is_conv1d(modules[0]), is_conv1d(modules[second])),
-        gelu=place.get(1),
+        gelu=steps[1].path,
         approximate=form,
-        between=tuple(place[i] for i in between if type(modules[i]) is torch.nn.Dropout),
+        between=tuple(steps[i].path for i in between if type(modules[i]) is torch.nn.Dropout),
         after=tuple(steps[i].path for i in after),
         norm=norm,
-        functions=tuple(functions) if modules[1] is None else (),
+        functions=() if steps[1].path else tuple(functions),
     )
 
 
@@ -269,17 +263,14 @@ def blocks_of(model: Module) -> Iterator[Found]:
             continue
         if type(module).forward is torch.nn.Sequential.forward:
             yield from _in_sequential(path, module)
-        elif isinstance(module, torch.nn.TransformerEncoderLayer):
-            yield _found(path, module, swapped.SwappedEncoderLayer, (module.linear1, module.linear2))
-        elif isinstance(module, torch.nn.TransformerDecoderLayer):
-            yield _found(path, module, swapped.SwappedFeedForward, (module.linear1, module.linear2))
+        elif isinstance(module, torch.nn.TransformerEncoderLayer | torch.nn.TransformerDecoderLayer):
+            yield _found(path, module, "_ff_block", (module.linear1, module.linear2))
         elif (layers := _bert_layers(module)) is not None:
-            yield _found(path, module, swapped.SwappedChunk, layers)
+            yield _found(path, module, "feed_forward_chunk", layers)
         elif (layers := _pair(module)) is not None:
-            how = swapped.SwappedShortChunk if hasattr(type(module), "ff_chunk") else swapped.SwappedModule
-            found = _found(path, module, how, layers)
+            found = _found(path, module, "ff_chunk" if hasattr(type(module), "ff_chunk") else "forward", layers)
             named = any(layers == (module._modules.get(a), module._modules.get(b)) for a, b in LAYER_NAMES)
-            if found.how or named or "activation" in found.why:
+            if found.plan or named or "activation" in found.why:
                 yield found
 
 
@@ -300,29 +291,27 @@ def _pair(module: Module) -> tuple[Module, Module] | None:
     return (layers[0], layers[1]) if len(layers) == 2 and _fit(*layers) else None
 
 
-def _found(
-    path: str, block: Module, how: type[Swapped], layers: tuple[Module, Module], steps: list[_Step] | None = None
-) -> Found:
-    """The block with the plan of its swap. `steps` are traced where they are not given."""
+def _found(path: str, block: Module, method: str, layers: tuple[Module, Module], part: Module = None) -> Found:
+    """The block with the plan of its swap. `part` is the MLP, where the block is a longer nn.Sequential."""
+    part = block if part is None else part
     d, h = sizes(layers[0]) or (0, 0)
     try:
-        if how is swapped.SwappedChunk and not hasattr(type(block), how.method):
-            raise _NotAnMLPError("it has intermediate and output as BERT's layers, but no feed_forward_chunk to swap")
-        if "forward" in block.__dict__ or how.method in block.__dict__:
+        if not hasattr(type(block), method):
+            raise _NotAnMLPError(f"it has intermediate and output as BERT's layers, but no {method} to swap")
+        if "forward" in block.__dict__ or method in block.__dict__:
             raise _NotAnMLPError("its forward was replaced on this object, and would not run")
         for base in (torch.nn.TransformerEncoderLayer, torch.nn.TransformerDecoderLayer):
             if isinstance(block, base) and type(block).forward is not base.forward:
                 raise _NotAnMLPError(f"its class has a forward of its own, not nn.{base.__name__}'s")
-        if steps is None:
-            steps = _trace(block, how.method, training=False)
-            if steps != _trace(block, how.method, training=True):
-                raise _NotAnMLPError("it computes another function in training mode")
-        plan = _plan(block, steps, with_norm=how is swapped.SwappedChunk)
+        steps = _trace(part, method, training=False)
+        if steps != _trace(part, method, training=True):
+            raise _NotAnMLPError("it computes another function in training mode")
+        plan = _plan(part, method, steps)
     except _NotAnMLPError as error:
-        return Found(path, block, d, h, "", None, None, str(error))
-    hooked = [".".join(names) for names in plan.bypassed if has_hooks(swapped.at(block, names))]
+        return Found(path, block, part, d, h, None, str(error))
+    hooked = [".".join(names) for names, _ in plan.bypassed if has_hooks(swapped.at(part, names))]
     why = f"{hooked[0]} has hooks or a forward of its own, which would not run" if hooked else ""
-    return Found(path, block, d, h, plan.approximate, how, plan, why)
+    return Found(path, block, part, d, h, plan, why)
 
 
 def _in_sequential(path: str, block: Module) -> Iterator[Found]:
@@ -336,10 +325,9 @@ def _in_sequential(path: str, block: Module) -> Iterator[Found]:
             continue
         whole = start == 0 and all(type(child) is torch.nn.Dropout for child in children[end:])
         where = path if whole else f"{path}[{start}:{end}]"
-        steps = [_Step(path=(name,)) for name in names[start:end]]
-        found = _found(where, block, swapped.SwappedSequential, (children[start], children[end - 1]), steps)
-        if found.plan is not None:
-            found = replace(found, plan=replace(found.plan, start=start))
+        run = {name: block._modules[name] for name in names[start:end]}
+        part = swapped.with_class(block, type(block), _modules=run)
+        found = _found(where, block, "forward", (children[start], children[end - 1]), part)
         yield found
         start = start + 1 if found.plan is None else end
 

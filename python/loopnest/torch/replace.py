@@ -97,16 +97,14 @@ def replace_mlps(model: Module) -> Replaced:
     for path, module in model.named_modules():
         for parameter in module._parameters.values():
             owners[id(parameter)].append(path)
-    plans: dict[tuple[Module, Any], list[Plan]] = defaultdict(list)  # an nn.Sequential may hold several
+    plans: dict[Module, list[Plan]] = defaultdict(list)  # an nn.Sequential may hold several
     for found in recognise.blocks_of(model):
-        why = found.why or _why_not(found, owners)
+        why = found.why or _why_not(found, owners) or probe.why_unlike(found)
         if found.plan is not None and not why:
-            why = probe.why_unlike(found, found.plan)
-            if not why:
-                plans[found.block, found.how].append(found.plan)
+            plans[found.block].append(found.plan)
         blocks.append(_block_of(found, why))
-    for (module, how), of_module in plans.items():
-        swapped.swap(module, how, tuple(of_module))
+    for module, of_module in plans.items():
+        swapped.swap(module, tuple(of_module))
     return Replaced(tuple(blocks), model)
 
 
@@ -132,17 +130,17 @@ def restore_mlps(model: Module) -> tuple[str, ...]:
 def _block_of(found: Found, why: str) -> Block:
     note = why
     if not why and found.plan is not None:
-        between = [swapped.at(found.block, found.plan.bypassed[i]).p for i in found.plan.between]
+        between = [swapped.at(found.block, path).p for path in found.plan.between]
         if any(p > 0 for p in between):
             note = f"in training its own forward runs, for its dropout of {max(between):g} after GELU"
-    return Block(found.path, type(found.block).__name__, found.d, found.h, found.approximate, not why, note)
+    form = found.plan.approximate if found.plan else ""
+    return Block(found.path, type(found.block).__name__, found.d, found.h, form, not why, note)
 
 
 def _why_not(found: Found, owners: dict[int, list[str]]) -> str:
     """Why a block's parameters forbid a swap; empty if they do not."""
     assert found.plan is not None
-    for position in (found.plan.first, found.plan.second):
-        path = found.plan.bypassed[position]
+    for path in (found.plan.first, found.plan.second):
         layer = swapped.at(found.block, path)
         for name in ("weight", "bias"):
             tensor = getattr(layer, name)
