@@ -145,8 +145,9 @@ class _MlpForward(torch.autograd.Function):
         wanted = list(ctx.needs_input_grad[:5])
         if second_derivatives_wanted():
             # Views, since one input may be a function of another one: each gets its partial derivative.
-            views: list[Any] = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
-            y = mlp_in_torch(*views, approximate=ctx.approximate)
+            views = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
+            inputs: Any = *views, ctx.approximate
+            y = mlp_in_torch(*inputs)
             asked = [view for view, want in zip(views, wanted, strict=True) if want]
             found = iter(torch.autograd.grad(y, asked, dy, create_graph=True))
             return (*(next(found) if want else None for want in wanted), None)
