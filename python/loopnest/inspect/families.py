@@ -7,7 +7,7 @@ scripts/measure_ports.py measures the machine that it runs on.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from .records import Bound, InspectError, Instruction, Loop
@@ -35,42 +35,46 @@ WIDTHS = (128, 256, 512)
 
 @dataclass(frozen=True, eq=False)  # one object a family
 class Family:
-    """A row of the table; adds is None where additions run on the FMA units."""
+    """A row of the table.
+
+    rates    instructions a cycle by unit (FMA units, add units, shuffles, loads, stores) and bits; no add units where
+             additions run on the FMA units
+    width    instructions a cycle
+    latency  cycles by kind
+    divide   cycles by itemsize and bits
+    models   LLVM's names
+    """
 
     name: str
-    fma: Mapping[int, float]
-    adds: Mapping[int, float] | None
-    shuffles: Mapping[int, float]
-    loads: Mapping[int, float]
-    stores: Mapping[int, float]
+    rates: Mapping[str, Mapping[int, float]]
     width: int
     latency: Mapping[str, float]
     divide: Mapping[int, Mapping[int, float]]
-    models: tuple[str, ...] = ()
+    models: Sequence[str]
 
     def latency_of(self, one: Instruction) -> float:
         return self.latency.get(one.kind, 0.0 if one.kind in ("move", "load", "spill") else 1.0)
 
     def peak(self, itemsize: int, most_bits: int) -> float:
         """Flops a cycle of FMAs, with vectors of at most this many bits."""
-        return max(2 * bits / 8 / itemsize * n for bits, n in self.fma.items() if bits <= max(most_bits, 128))
+        fma = self.rates["FMA units"]
+        return max(2 * bits / 8 / itemsize * fma[bits] for bits in fma if bits <= max(most_bits, 128))
+
+    def cycles(self, unit: str, bits: int) -> float:
+        """Of an instruction in a unit; vectors wider than the family's are done in pieces."""
+        rates = self.rates[unit]
+        widest = max(rates)
+        bits = 128 if bits == 64 and bits not in rates else bits
+        return 1 / rates[bits] if bits in rates else bits / widest / rates[widest]
 
 
 def _row(line: str) -> Family:
     name, fma, adds, shuffles, loads, stores, width, latency, single, double, models = map(str.strip, line.split("|"))
+    cells = {"FMA units": fma, "add units": adds, "shuffles": shuffles, "loads": loads, "stores": stores}
+    rates = {unit: _by_bits(cell) for unit, cell in cells.items() if cell != "with FMA"}
     cycles = dict(zip(("fma", "multiply", "add", "compare", "convert"), map(float, latency.split(",")), strict=True))
-    return Family(
-        name,
-        _by_bits(fma),
-        None if adds == "with FMA" else _by_bits(adds),
-        _by_bits(shuffles),
-        _by_bits(loads),
-        _by_bits(stores),
-        int(width),
-        cycles | {"divide": 11.0},
-        {4: _by_bits(single), 8: _by_bits(double)},
-        tuple(models.split()),
-    )
+    divide = {4: _by_bits(single), 8: _by_bits(double)}
+    return Family(name, rates, int(width), cycles | {"divide": 11.0}, divide, models.split())
 
 
 def _by_bits(cell: str) -> dict[int, float]:
@@ -99,6 +103,8 @@ def this_family() -> Family | None:
 
 
 RESOURCES = ("FMA units", "add units", "divider", "shuffles", "loads", "stores", "latency", "instructions")
+UNITS = {"add": "add units", **dict.fromkeys(("fma", "multiply", "compare"), "FMA units"), "shuffle": "shuffles"}
+"""Of the kinds of instructions that need one."""
 
 
 def bound_of(loop: Loop, family: Family, most_bits: int) -> Bound:
@@ -120,27 +126,18 @@ def cycles_by(loop: Loop, family: Family) -> dict[str, float]:
     cycles = dict.fromkeys(RESOURCES, 0.0)
     for one in loop.instructions:
         bits = max(one.vector_bits, 128)
-        if one.kind == "add" and family.adds is not None:
-            cycles["add units"] += 1 / _of(family.adds, bits)
-        elif one.kind in ("fma", "multiply", "add", "compare"):
-            cycles["FMA units"] += 1 / _of(family.fma, bits)
-        elif one.kind == "divide":
+        unit = UNITS.get(one.kind)
+        if one.kind == "divide":
             cycles["divider"] += family.divide.get(one.itemsize, {}).get(bits, 5.0)
-        elif one.kind == "shuffle":
-            cycles["shuffles"] += 1 / _of(family.shuffles, bits)
+        elif unit is not None:
+            unit = unit if unit in family.rates else "FMA units"
+            cycles[unit] += family.cycles(unit, bits)
         moved = bits if one.lanes or one.vector_bits else 64
-        cycles["loads"] += one.reads / _of(family.loads, moved)
-        cycles["stores"] += one.writes / _of(family.stores, moved)
+        cycles["loads"] += one.reads * family.cycles("loads", moved)
+        cycles["stores"] += one.writes * family.cycles("stores", moved)
     cycles["latency"] = loop.latency
     cycles["instructions"] = (len(loop.instructions) - _fused(loop)) / family.width
     return cycles
-
-
-def _of(table: Mapping[int, float], bits: int) -> float:
-    """Per cycle; vectors wider than the family's are done in pieces."""
-    bits = 128 if bits == 64 and bits not in table else bits
-    widest = max(table)
-    return table[bits] if bits in table else table[widest] * widest / bits
 
 
 def _fused(loop: Loop) -> int:
