@@ -137,7 +137,7 @@ def test_debugging_information_changes_no_instruction():
     from numba import njit
 
     (called,) = kernels_of(ln.matmul["numba.register_tiled"])
-    plain = njit(**{k: set(v) if isinstance(v, frozenset) else v for k, v in called.options})(called.function)
+    plain = njit(**called.options)(called.function)
     plain.compile(called.signature)
     library = plain.overloads[called.signature].library
     library._ensure_finalized()

@@ -244,7 +244,7 @@ def object_file(path: Path) -> ObjectFile:
     return _opened(path.resolve(), path.stat().st_mtime_ns) if path.is_file() else ObjectFile(path)
 
 
-def diagnose(path: Path, symbol: str, family: Family | None = None, most_bits: int = 512) -> Loop | None:
+def diagnose(path: Path, symbol: str, family: Family | None = None) -> Loop | None:
     """The hot loop of a function in a compiled file, or of the functions that it calls there; None without a loop.
 
     path    of a shared object or an object file
@@ -254,5 +254,5 @@ def diagnose(path: Path, symbol: str, family: Family | None = None, most_bits: i
     """
     file = object_file(path)
     reached = file.reached_from(file.function(symbol))
-    loops = [hot_loop(file.code(function), family or this_family(), most_bits) for function in reached]
+    loops = [hot_loop(file.code(function), family or this_family()) for function in reached]
     return max((loop for loop in loops if loop is not None), key=heat, default=None)

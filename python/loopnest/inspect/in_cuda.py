@@ -13,7 +13,6 @@ import functools
 import importlib.util
 import math
 import re
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -33,8 +32,6 @@ from .records import InspectError, Listing
 SHOWS = ("hot", "sass", "ptx")
 
 DEFAULT_GPU = "9.0"
-
-_one_at_a_time = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -154,9 +151,6 @@ class HostArray(np.ndarray):
     def copy_to_host(self, ary: Any = None, stream: Any = 0) -> Any:
         return self if ary is None else ary
 
-    def copy_to_device(self, ary: Any, stream: Any = 0) -> None:
-        pass
-
 
 def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launch]:
     """The launches of one call of a numba.cuda rung on a workload, in their order. Arrays stay on the host."""
@@ -182,7 +176,6 @@ def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launc
         return np.empty(shape, dtype).view(HostArray)
 
     with (
-        _one_at_a_time,
         mock.patch.object(CUDADispatcher, "__getitem__", configured),
         mock.patch.object(cuda, "to_device", to_host),
         mock.patch.object(cuda, "device_array", on_host),

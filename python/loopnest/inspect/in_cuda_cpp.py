@@ -7,7 +7,6 @@ that PTX, as the driver would.
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ from .records import InspectError, Listing
 
 SHOWS = ("hot", "sass", "ptx")
 
-_one_at_a_time = threading.Lock()
 _compiled = functools.cache(compile_file)
 
 
@@ -48,7 +46,7 @@ def compiled(launch: Launch, cc: tuple[int, int]) -> tuple[str, str]:
 def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launch]:
     """The launches of one call of a CUDA C++ rung on a workload, in their order."""
     noting = _NoDevice()
-    with _one_at_a_time, mock.patch.object(cuda_device, "device", return_value=noting):
+    with mock.patch.object(cuda_device, "device", return_value=noting):
         run_once(k, workload, dtype)
     return noting.launches
 

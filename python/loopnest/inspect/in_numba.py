@@ -8,11 +8,10 @@ its own options and with debugging information, which gives source lines and cha
 
 from __future__ import annotations
 
-import functools
 import re
-import threading
 import types
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -34,16 +33,14 @@ DEBUG = {"debug": True, "boundscheck": False, "_dbg_extend_lifetimes": False, "_
 OURS = ("nopython", "boundscheck")
 """Options that a kernel does not keep."""
 
-_one_at_a_time = threading.Lock()
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Called:
     """A kernel, as a rung calls it: the Python function, Numba's types of its arguments, and its options."""
 
     function: Any
     signature: tuple[Any, ...]
-    options: tuple[tuple[str, Any], ...]
+    options: Mapping[str, Any]
 
 
 def show(request: Request) -> list[Listing]:
@@ -84,8 +81,7 @@ def kernels_of(k: Implementation, dtype: str = "float32", workload: str | None =
     """
     from ..backends.numba import CompiledKernel
 
-    chosen, found = workload_of(k, workload), dict[Called, None]()
-    noted = threading.Lock()  # a rung may call its kernels from several threads
+    chosen, found = workload_of(k, workload), dict[Any, Called]()
 
     def call(kernel: CompiledKernel, *args: Any) -> None:
         in_c_order = all(
@@ -93,27 +89,24 @@ def kernels_of(k: Implementation, dtype: str = "float32", workload: str | None =
             for arg, any_strides in zip(args, kernel._any_strides, strict=True)
         )
         options = {name: v for name, v in kernel.dispatcher.targetoptions.items() if name not in OURS}
-        kept = ((name, frozenset(v) if isinstance(v, set) else v) for name, v in sorted(options.items()))
-        with noted:
-            found[Called(kernel.py_func, kernel.signature(args, in_c_order), tuple(kept))] = None
+        signature = kernel.signature(args, in_c_order)
+        found.setdefault((kernel.py_func, signature), Called(kernel.py_func, signature, options))
 
-    with _one_at_a_time, mock.patch.object(CompiledKernel, "__call__", call):
+    with mock.patch.object(CompiledKernel, "__call__", call):
         run_once(k, chosen, dtype)
     if not found:
         raise InspectError(f"{k.id} calls no kernel that is declared with backends.numba.compiled, on {chosen.name}")
-    return list(found)
+    return list(found.values())
 
 
-@functools.cache
 def compiled(called: Called) -> tuple[str, str, bytes]:
     """A kernel, compiled anew with its own options: the symbol of the function with its loops, LLVM IR, an ELF file."""
     from numba import njit
     from numba.core.compiler_lock import global_compiler_lock
 
-    options = {name: set(v) if isinstance(v, frozenset) else v for name, v in called.options}
     with global_compiler_lock, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        dispatcher = njit(**options, **DEBUG)(_with_lines(called.function))
+        dispatcher = njit(**called.options, **DEBUG)(_with_lines(called.function))
         dispatcher.compile(called.signature)
         overload = dispatcher.overloads[called.signature]
         library = overload.library

@@ -18,6 +18,8 @@ from typing import Any
 
 from .pictures import css_variables, themed
 
+FOLDER = Path(__file__).parent
+
 
 def page(
     title: str, body: str, *, heading: str = "", about: str = "", footer: str = "",
@@ -31,15 +33,15 @@ def page(
     data           what the script finds as `data`, if it is JSON
     """
     return fill(
-        Path(__file__).with_name("page.html"),
+        FOLDER / "page.html",
         title=html.escape(title),
-        style=css_variables() + text(Path(__file__).with_name("page.css")) + style,
+        style=css_variables() + FOLDER.joinpath("page.css").read_text(encoding="utf-8") + style,
         heading=html.escape(heading or title),
         about=f'<p class="about">{html.escape(about)}</p>' if about else "",
         body=body,
         footer=f"<footer>{footer}</footer>" if footer else "",
         data=json.dumps(data, separators=(",", ":"), ensure_ascii=False).replace("<", "\\u003c"),
-        script=text(Path(__file__).with_name("page.js")) + script,
+        script=FOLDER.joinpath("page.js").read_text(encoding="utf-8") + script,
     )
 
 
@@ -59,9 +61,4 @@ def table(rows: Iterable[Iterable[object]], headings: Sequence[str] = ()) -> str
 
 def fill(template: Path, **texts: str) -> str:
     """The file with each {{name}} replaced; the texts themselves are not searched for names."""
-    return re.sub(r"\{\{(.*?)\}\}", lambda name: texts[name[1]], text(template))
-
-
-def text(file: Path) -> str:
-    """A file's text."""
-    return file.read_text(encoding="utf-8")
+    return re.sub(r"\{\{(.*?)\}\}", lambda name: texts[name[1]], template.read_text(encoding="utf-8"))

@@ -155,7 +155,7 @@ class Picture:
         try:
             if error is None:
                 stream = io.StringIO()
-                self.figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None})
+                self.figure.savefig(stream, format="svg", metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
                 self.svg = _finished(stream.getvalue(), self._title)
         finally:
             self._style.__exit__(error, *rest)
@@ -170,15 +170,13 @@ def marks(*records: int) -> str:
 
 
 def _finished(svg: str, title: str) -> str:
-    """matplotlib's file with its marks and a name for screen readers, without metadata, ids and needless decimals."""
+    """matplotlib's file with its marks and a name for screen readers, without ids and needless decimals."""
     namespace = "{http://www.w3.org/2000/svg}"
     ElementTree.register_namespace("", namespace[1:-1])
     svg = re.sub(r"font-family: [^;\"]*", "font-family: sans-serif", svg[svg.index("<svg") :])
     svg = re.sub(r' transform="rotate\(-0 [^)]*\)"', "", svg).replace("xlink:href", "href")
     referred_to = set(re.findall(r"#(\w+)", svg))
     root = ElementTree.fromstring(svg)
-    for metadata in root.findall(f"{namespace}metadata"):
-        root.remove(metadata)
     for element in root.iter():
         element.tail = None
         element.text = (element.text or "").strip() or None

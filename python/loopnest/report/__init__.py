@@ -31,7 +31,7 @@ from ..machine.tables import Sheet, sheets
 from ..operation import Implementation
 from ..operations import OPERATIONS
 from ..output.files import save_text
-from ..output.page import figure, fill, table, text
+from ..output.page import figure, fill, table
 from ..output.page import page as framed
 from ..output.pictures import LIGHT
 from .figures import PARTS, Figure, Indexed, figures
@@ -80,8 +80,8 @@ def page(results: Results) -> str:
         heading="How fast is each way of writing it, and why?",
         about=_about(results),
         footer=f"Made by loopnest {__version__}, `loopnest report`. Every figure is in the results' JSON file.",
-        style=text(HERE / "report.css"),
-        script=text(HERE / "report.js"),
+        style=(HERE / "report.css").read_text(encoding="utf-8"),
+        script=(HERE / "report.js").read_text(encoding="utf-8"),
         data=_data(results.records),
     )
 
