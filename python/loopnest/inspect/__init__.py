@@ -105,12 +105,4 @@ def inspect(
     return View(k.operation.name, k.id, dtype, level, k.headline, tuple(listings))
 
 
-__all__ = [
-    "InspectError",
-    "Listing",
-    "Request",
-    "View",
-    "diagnose",
-    "inspect",
-    "workload_of",
-]
+__all__ = ["InspectError", "Listing", "Request", "View", "diagnose", "inspect", "workload_of"]

@@ -72,9 +72,7 @@ def _followers(code: Code) -> list[list[int]]:
 
 
 def _roots(code: Code, after: Sequence[Sequence[int]]) -> list[int]:
-    """The first instruction; and, if the function has computed jumps (of a `switch`), those that no other leads to."""
-    if all(one.kind != "branch" or one.target is not None for one in code):
-        return [0] if code else []
+    """The first instruction, and those that no other leads to but a computed jump (of a `switch`); no padding."""
     led_to = {follower for followers in after for follower in followers}
     return [n for n, one in enumerate(code) if n == 0 or (n not in led_to and one.kind != "other")]
 

@@ -68,13 +68,10 @@ def _reader(detail: bool) -> Any:
 @functools.lru_cache(maxsize=1 << 16)
 def _decoded(code: bytes, framed: bool) -> Instruction:
     """One instruction as if it were at address 0: detail takes time, and a program repeats its instructions."""
-    return _instruction(next(_reader(detail=True).disasm(code, 0)), framed)
-
-
-def _instruction(one: Any, framed: bool) -> Instruction:
     from capstone import CS_AC_READ, CS_AC_WRITE, CS_GRP_CALL, CS_GRP_JUMP, CS_GRP_RET
     from capstone.x86 import X86_OP_IMM, X86_OP_MEM, X86_OP_REG, X86_REG_RIP
 
+    one = next(_reader(detail=True).disasm(code, 0))
     name = one.mnemonic.split()[-1]  # without `rep`, `lock`, `notrack`
     operands = one.operands
     memory: Any = next((o for o in operands if o.type == X86_OP_MEM), None)
