@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from loopnest import _core
 from loopnest.layout import traffic
-from loopnest.layout.traffic import CacheLevel, Replay, Stream, estimate, simulate, stream_of
+from loopnest.layout.traffic import CacheLevel, Replay, Stream, simulate, stream_of
 from loopnest.machine.records import Cache
 
 ISA_LEVELS = ["v1", "v3", "v4"] if "v1" in ln.isa_levels() else ln.isa_levels()
@@ -289,12 +289,10 @@ def test_a_pass_over_the_operands_stands_for_a_first_call(variant):
 
 
 def test_an_estimate_says_what_was_replayed():
-    a, b = np.ones((2, 128, 128), np.float32)
-    whole = estimate(ln.matmul["cpp.reordered"], a, b, most=10**9)
-    part = estimate(ln.matmul["cpp.reordered"], a, b, most=10**7)
-    assert whole.how == ""
-    assert "16 of 128 turns" in part.how
-    assert estimate(ln.matmul["cpp.reordered"], a, b, most=10**4) is None
+    replay = Replay.of(ln.matmul["cpp.reordered"], np.ones((2, 128, 128), np.float32))
+    assert replay.within(10**9).how == ""
+    assert "16 of 128 turns" in replay.within(10**7).how
+    assert replay.within(10**4) is None
 
 
 # --- what is refused

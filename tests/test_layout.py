@@ -16,7 +16,7 @@ from loopnest.bench.records import Record
 from loopnest.bench.tables import table
 from loopnest.cli import main
 from loopnest.layout import walk as layout
-from loopnest.layout.traffic import CacheLevel, Replay, Stream, Traffic, estimate
+from loopnest.layout.traffic import CacheLevel, Replay, Stream, Traffic
 from loopnest.layout.walk import SCALES, picture, picture_svg, walk
 from loopnest.output.pictures import on_scale
 from loopnest.verify.problem import Problem
@@ -297,5 +297,5 @@ def test_replaying_leaves_the_timed_result_alone():
     problem = Problem.sample(ln.matmul, workload, None, {})
     problem.check(ln.matmul["cpp.kij"])
     before = problem.out.copy()
-    estimate(ln.matmul["cpp.kij"], *problem.inputs, most=10**6)
+    Replay.of(ln.matmul["cpp.kij"], problem.inputs).within(10**6)
     np.testing.assert_array_equal(problem.out, before)

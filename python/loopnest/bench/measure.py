@@ -6,6 +6,7 @@ arguments that the operation's checks pass to it.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import math
 import time
@@ -16,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..backends import SIMULATED
-from ..layout.traffic import Stream, estimate
+from ..layout.traffic import Replay, Stream
 from ..machine.limits import limit_of
 from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Operation, Workload
@@ -213,7 +214,8 @@ class Bench:
             limit = limit_of(self.card, flops, nbytes, str(FLOAT32), cores_at_best)
         if replay:  # after the timing, so that the simulator's work does not disturb it
             stream = replay if isinstance(replay, Stream) else None
-            moved = estimate(implementation, *problem.inputs, most=self.plan.accesses, stream=stream)
+            with contextlib.suppress(ValueError, TypeError):  # raised for what cannot be replayed
+                moved = Replay.of(implementation, problem.inputs, stream=stream).within(self.plan.accesses)
         record = Record(
             suite=suite,
             study=study,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -158,28 +158,25 @@ def _by_samples(
     innermost: dict[int, int] = {}  # the smallest loop around each address
     for n in sorted(range(len(loops)), key=lambda n: -len(loops[n][1].body)):
         innermost |= {one.address: n for one in loops[n][1].body}
-    counts: Counter[int] = Counter()
+    copies: defaultdict[tuple[str, ...], Counter[int]] = defaultdict(Counter)  # by function and instructions
     places: Counter[str] = Counter(samples.elsewhere)
     for address, times in samples.inside.items():
         if address in innermost:
-            counts[innermost[address]] += times
+            n = innermost[address]
+            copies[loops[n][0].name, *sorted(one.mnemonic for one in loops[n][1].path)][n] += times
         else:
             function = file.function_at(address)
             places[short_name(function.name) if function else "the extension"] += times
-    if counts.total() < FEW:
-        return None, f"Chosen by its possible speed: only {counts.total()} samples fell into a loop."
-    shapes = {n: (loops[n][0].name, *sorted(one.mnemonic for one in loops[n][1].path)) for n in counts}
-    by_shape: Counter[tuple[str, ...]] = Counter()
-    for n, times in counts.items():
-        by_shape[shapes[n]] += times
-    (shape, most), *others = by_shape.most_common()
-    for other, times in others:
-        places[f"a loop of {short_name(other[0])}"] += times
-    copies, total = [n for n in counts if shapes[n] == shape], samples.inside.total() + samples.elsewhere.total()
-    shares = [(f"{len(copies)} copies of this loop" if len(copies) > 1 else "this loop", most)]
+    if (in_loops := sum(counts.total() for counts in copies.values())) < FEW:
+        return None, f"Chosen by its possible speed: only {in_loops} samples fell into a loop."
+    (_, hot), *others = sorted(copies.items(), key=lambda item: -item[1].total())
+    for (name, *_), counts in others:
+        places[f"a loop of {short_name(name)}"] += counts.total()
+    total = samples.inside.total() + samples.elsewhere.total()
+    shares = [(f"{len(hot)} copies of this loop" if len(hot) > 1 else "this loop", hot.total())]
     shares += [(name, times) for name, times in places.most_common(3) if times > total / 20]
     words = ", ".join(f"{100 * times / total:.0f} % in {name}" for name, times in shares)
-    return loops[max(copies, key=counts.__getitem__)], f"Time: {words}."
+    return loops[hot.most_common(1)[0][0]], f"Time: {words}."
 
 
 def short_name(name: str) -> str:

@@ -161,26 +161,6 @@ def simulate(
     return replay.run()
 
 
-def estimate(
-    implementation: Implementation,
-    *inputs: Any,
-    most: int,
-    caches: Sequence[CacheLevel] | None = None,
-    stream: Stream | None = None,
-    **options: Any,
-) -> Traffic | None:
-    """The traffic of a warm call, found with about `most` simulated accesses; None where that is not enough.
-
-    A call that is too large is replayed in part: some turns of its outermost loop, which all do the same, on the whole
-    operands' memory. `how` then says which part.
-    """
-    try:
-        replay = Replay.of(implementation, inputs, caches, stream, **options)
-    except (ValueError, TypeError):
-        return None
-    return replay.within(most)
-
-
 # --- how a call is cut into parts
 
 
@@ -267,7 +247,11 @@ class Replay:
         return self._simulator.run(loops.operation, loops.variant, isa(), views, memory, loops.blocks, record)
 
     def within(self, most: int) -> Traffic | None:
-        """The traffic of a warm call, with about `most` simulated accesses; None where that is not enough."""
+        """The traffic of a warm call, found with about `most` simulated accesses; None where that is not enough.
+
+        A call that is too large is replayed in part: some turns of its outermost loop, which all do the same, on the
+        whole operands' memory. `how` then says which part.
+        """
         of_each, outermost = LOOPS[self.stream.operation][self.stream.variant]
         whole = of_each * math.prod(self._sizes.values())
         if 2 * whole <= most:

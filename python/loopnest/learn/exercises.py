@@ -247,25 +247,17 @@ def _case(
         if error.why in ("timed-out", "sleeps"):
             return "timed-out", f"no answer after {PATIENCE:g} seconds: does a loop not end?", ()
         return "crashed", f"the process died ({error.text}). A read or a write outside of an array does that", ()
-    values = _results(case, returned, after)
-    if isinstance(values, str):
-        return "wrong", values, ()
-    results = tuple(_compared(name, case.expected[name], got, case.tolerance) for name, got in values.items())
-    right = all(result.wrong is not None and not result.wrong.any() for result in results)
-    return "right" if right else "wrong", "", results
-
-
-def _results(case: Case, returned: Any, after: Mapping[str, Any]) -> dict[str, Any] | str:
-    """The results by name, or a sentence that says why the returned value cannot be them."""
     names = [name for name in case.expected if name not in after]
     if names and returned is None:
-        return f"{case.function} returned nothing: is a return missing?"
+        return "wrong", f"{case.function} returned nothing: is a return missing?", ()
     values = returned if len(names) > 1 else (returned,)
     if len(names) > 1 and (not isinstance(values, tuple | list) or len(values) != len(names)):
         was = f"an array of shape {values.shape}" if isinstance(values, np.ndarray) else f"a {type(values).__name__}"
-        return f"returned {was}, expected {len(names)} values: {', '.join(names)}"
+        return "wrong", f"returned {was}, expected {len(names)} values: {', '.join(names)}", ()
     found = {**after, **dict(zip(names, values, strict=False))}
-    return {name: found[name] for name in case.expected}
+    results = tuple(_compared(name, x, found[name], case.tolerance) for name, x in case.expected.items())
+    right = all(result.wrong is not None and not result.wrong.any() for result in results)
+    return "right" if right else "wrong", "", results
 
 
 def _compared(name: str, expected: Any, got: Any, tolerance: float) -> Result:
