@@ -8,7 +8,7 @@ from loopnest.verify import verify
 
 def check(implementation, dtype, cases):
     findings = verify(implementation, [dtype], [cases])
-    assert not findings, "\n".join(map(str, findings))
+    assert not findings, "\n".join(findings)
 
 
 @rungs()

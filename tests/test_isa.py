@@ -27,7 +27,7 @@ def level(request):
 def test_every_cpp_rung_on_every_level(implementation, dtype, level):
     assert ln.isa() == level
     findings = verify(implementation, [dtype], [judge_by.size_cases, judge_by.special_cases])
-    assert not findings, "\n".join(map(str, findings))
+    assert not findings, "\n".join(findings)
 
 
 @pytest.mark.skipif(not {"v1", "v3"} <= set(ln.isa_levels()), reason="this CPU has no two levels that round unlike")

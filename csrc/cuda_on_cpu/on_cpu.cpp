@@ -24,8 +24,8 @@
 
 extern "C" const loopnest::on_cpu::Kernel loopnest_kernels[];  // made for the .cu file by backends/cuda_on_cpu.py
 
-constexpr bool tsan = LOOPNEST_TSAN, asan = LOOPNEST_ASAN;
-extern "C" {  // of the sanitizers' interfaces, and called only with them
+constexpr bool tsan = LOOPNEST_TSAN;
+extern "C" {  // of ThreadSanitizer's interface, and called only with it
 void* __tsan_get_current_fiber();
 void* __tsan_create_fiber(unsigned flags);
 void __tsan_destroy_fiber(void* fiber);
@@ -33,10 +33,6 @@ void __tsan_switch_to_fiber(void* fiber, unsigned flags);  // flags: 1, no synch
 void __tsan_set_fiber_name(void* fiber, const char* name);
 void __tsan_acquire(void* address);
 void __tsan_release(void* address);
-void __asan_poison_memory_region(const volatile void* address, size_t size);
-void __asan_unpoison_memory_region(const volatile void* address, size_t size);
-void __sanitizer_start_switch_fiber(void** fake_stack, const void* stack, size_t size);
-void __sanitizer_finish_switch_fiber(void* fake_stack, const void** old_stack, size_t* old_size);
 }
 
 namespace loopnest::on_cpu {
@@ -119,7 +115,6 @@ struct Fiber {
     unsigned seen_mask;
     unsigned char seen[32][16];     // what the others brought
     void* tsan;
-    void* fake_stack;
 };
 
 Fiber fibers[most_threads];
@@ -138,8 +133,6 @@ void* scheduler_tsan;
 bool upwards_first = true;   // whether the threads of a block begin with the first one or the last
 unsigned polls;              // atomics since the running thread began to run
 thread_local volatile char in_shared_memory;  // so that this module has thread-local memory, where shared arrays lie
-const void* scheduler_stack;
-size_t scheduler_stack_size;
 char sync[1 << 16];          // carries happens-before: another place for each barrier
 unsigned barriers;
 
@@ -160,19 +153,16 @@ void order(unsigned first, unsigned last, State state, unsigned mask = 0) {
     switch_tsan(scheduler_tsan);
 }
 
-void back_to_scheduler(bool for_ever = false) {
+void back_to_scheduler() {
     Fiber* const self = running;
     switch_tsan(scheduler_tsan);
-    if (asan) __sanitizer_start_switch_fiber(for_ever ? nullptr : &self->fake_stack, scheduler_stack, scheduler_stack_size);
     self->context.go_to(scheduler);
-    if (asan) __sanitizer_finish_switch_fiber(self->fake_stack, nullptr, nullptr);
 }
 
 void run_thread() {
-    if (asan) __sanitizer_finish_switch_fiber(nullptr, &scheduler_stack, &scheduler_stack_size);
     call(arguments);
     running->state = State::done;
-    back_to_scheduler(true);
+    back_to_scheduler();
     __builtin_unreachable();
 }
 
@@ -181,11 +171,8 @@ void go_on(unsigned number) {
     running = &fiber;
     thread = fiber.index;
     switch_tsan(fiber.tsan);
-    void* fake_stack;
-    if (asan) __sanitizer_start_switch_fiber(&fake_stack, stacks + number * stack_bytes, stack_bytes);
     polls = 0;
     scheduler.go_to(fiber.context);
-    if (asan) __sanitizer_finish_switch_fiber(fake_stack, nullptr, nullptr);
 }
 
 // --- waiting
@@ -414,7 +401,7 @@ void* dynamic_shared() {
 
 void trap(int line) {
     snprintf(problem, sizeof problem, "__trap() in line %d", line);
-    back_to_scheduler(true);
+    back_to_scheduler();
     __builtin_unreachable();
 }
 
@@ -449,12 +436,6 @@ EXPORTED int loopnest_launch(const char* kernel, const unsigned* sizes, size_t s
     arguments = values;
     dynamic_used = shared;
     strict = be_strict != 0;
-    if (asan && !problem[0]) {
-        __asan_unpoison_memory_region(dynamic_shared(), dynamic_bytes);
-        const size_t whole = (shared + 7) / 8 * 8;
-        __asan_poison_memory_region(static_cast<char*>(dynamic_shared()) + whole, dynamic_bytes - whole);
-        __asan_unpoison_memory_region(dynamic_shared(), shared);
-    }
     for (unsigned z = 0; z < blocks.z && !problem[0]; ++z)
         for (unsigned y = 0; y < blocks.y && !problem[0]; ++y)
             for (unsigned x = 0; x < blocks.x && !problem[0]; ++x) {

@@ -125,22 +125,16 @@ def build_simulated(cu_file: Path | str, *, opt: str = "-O1", names: Sequence[st
     return Simulated(source, build(source, wanted, opt=opt))
 
 
-def build(
-    source: CudaFile, kernels: Sequence[str], *, sanitize: str = "", opt: str = "-O1", program: bool = False
-) -> Path:
-    """Compile a .cu file to a shared library, or to a program that reads launches from its standard input.
+def build(source: CudaFile, kernels: Sequence[str], *, opt: str = "-O1", program: bool = False) -> Path:
+    """Compile a .cu file to a shared library, or to a program that reads launches from its standard input, with
+    ThreadSanitizer and checks of indices.
 
     kernels   name expressions of the `__global__` functions to be called: `tiled<float>`
-    sanitize  "address" or "thread": with AddressSanitizer or ThreadSanitizer
 
     Raises BuildError with the compiler's first errors.
     """
     flags = ["-std=c++20", opt, "-g", "-fPIC", "-fvisibility=hidden", "-fno-strict-aliasing", "-ffp-contract=fast"]
-    flags += {
-        "": [],
-        "address": ["-fsanitize=address,bounds,alignment", "-fno-omit-frame-pointer", "-fsanitize-recover=address"],
-        "thread": ["-fsanitize=thread", "-fno-omit-frame-pointer"],
-    }[sanitize]
+    flags += ["-fsanitize=thread,bounds", "-fno-omit-frame-pointer"] if program else []
     table = ", ".join(f'{{"{k}", &loopnest::on_cpu::Caller<&{k}>::call}}' for k in kernels)
     unit = (
         f'#include "cuda_on_cpu/on_cpu.hpp"\n#line 1 "{source.path}"\n{translated(source.text)}\n'
@@ -157,19 +151,17 @@ def build(
         includes = [f"-I{path}" for path in (own, csrc(), folder)]
         # The file's own main(), if it has one, is compiled under another name and never called.
         options = [*flags, *WARNINGS, "-Dmain=main_of_the_file", "-Wl,-E" if program else "-shared"]
-        runtime = _runtime(sanitize, program)
+        runtime = _runtime(program)
         arguments = [*options, *includes, str(translation), str(runtime), "-lpthread"]
         ingredients = [unit, *options, runtime.name, *map(_headers, headers)]
         return _built(arguments, ingredients, str(source.path), ".out" if program else ".so")
 
 
-def _runtime(sanitize: str, program: bool) -> Path:
+def _runtime(program: bool) -> Path:
     """The object file of on_cpu.cpp. It is not instrumented: its own accesses are no CUDA thread's."""
     folder = csrc() / "cuda_on_cpu"
     flags = ["-std=c++20", "-O2", "-g1", "-fPIC", "-fvisibility=hidden", "-fno-tree-loop-distribute-patterns"]
-    flags += [f"-DLOOPNEST_ASAN={int(sanitize == 'address')}", f"-DLOOPNEST_TSAN={int(sanitize == 'thread')}"]
-    flags += ["-fsanitize=address"] if sanitize == "address" else []
-    flags += ["-DLOOPNEST_PROGRAM"] if program else []
+    flags += ["-DLOOPNEST_TSAN=1", "-DLOOPNEST_PROGRAM"] if program else ["-DLOOPNEST_TSAN=0"]
     return _built([*flags, "-c", str(folder / "on_cpu.cpp")], [*flags, _headers(folder)], "on_cpu.cpp", ".o")
 
 

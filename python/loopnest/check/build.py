@@ -17,7 +17,7 @@ from ..backends.cuda_source import CudaSourceError
 from ..backends.user_file import LANGUAGES, language
 from ..operation import Operation
 from ..output.text import unknown
-from ..process.session import EndedError, ProcessLimits, Session
+from ..process.session import EndedError, Session
 from ..verify.signature import (
     CForm,
     CFunction,
@@ -32,7 +32,7 @@ from ..verify.signature import (
 from .explain import explained_end, refusal_of
 from .kernel import Kernel, Observation
 from .probes import FIRST
-from .records import Refusal
+from .records import PROBLEMS, Refusal
 
 CALL_SHARE, COMPILING_SHARE = 1 / 3, 0.8
 """The part of the time limit that a call, or the import, may take; and a call to a function that is compiled then."""
@@ -40,8 +40,7 @@ CALL_SHARE, COMPILING_SHARE = 1 / 3, 0.8
 COMPILERS = frozenset(("numba", "torch", "triton", "jax"))
 
 STRASSEN = re.compile(r"(?:#|//|\*)\s*loopnest:\s*strassen\s*\(\s*(\d+)\s*\)")
-FINITE = re.compile(r"(?:#|//|\*)\s*loopnest:\s*finite\b")
-"""Comments in which a file says what it does not promise: docs/check.md."""
+"""The comment in which a file says that it is held to another bound: docs/check.md."""
 
 
 class NotBuilt(Exception):
@@ -59,7 +58,7 @@ def build(
     memory_limit: int = 2 << 30,
     threads: int = 1,
 ) -> Kernel:
-    """A kernel of the function in a file, in a process of its own. Close it: `with build(…) as kernel`.
+    """A kernel of the function in a file, in a process of its own. To end that: `with kernel.host: …`.
 
     dtypes  in which it is to be judged; the kernel's `dtypes` are those that it takes
 
@@ -74,9 +73,10 @@ def build(
         known = ", ".join(LANGUAGES)
         raise ValueError(f"check: {path} is of no known language: expected a name that ends in one of {known}")
     source = path.read_text(encoding="utf-8", errors="replace")
-    host = Session(path, ProcessLimits(time_limit * CALL_SHARE, memory_limit), time.monotonic() + time_limit, threads)
+    end, call = time.monotonic() + time_limit, time_limit * CALL_SHARE
+    host = Session(path, end, call=call, memory=memory_limit, threads=threads)
     kernel = Kernel(operation, path, kind, host, operation.name, PythonForm(True, ()), tuple(dtypes))
-    _note_promises(kernel, source)
+    _note_strassen(kernel, source)
     try:
         if kind == "python":
             _import(kernel)
@@ -104,12 +104,9 @@ def build(
     raise NotBuilt(kernel, refusal)
 
 
-def _note_promises(kernel: Kernel, source: str) -> None:
-    """What the file says that it does not promise."""
+def _note_strassen(kernel: Kernel, source: str) -> None:
+    """Whether the file says that it is Strassen's algorithm."""
     stated = STRASSEN.search(source)
-    if FINITE.search(source):
-        kernel.finite = True
-        kernel.notes += ("it says that it is for finite numbers: what it makes of infinities was not looked at",)
     if stated and kernel.operation.name == "matmul":
         kernel.strassen = int(stated[1])
         bound = "held to that algorithm's bound there (Higham, §23.2.2), which is wider than the contract's"
@@ -120,7 +117,7 @@ def _note_promises(kernel: Kernel, source: str) -> None:
 
 
 def _compile(kernel: Kernel, source: str, flags: str, compiler: str | None) -> None:
-    library = compile_library(kernel.file, kernel.language, flags, compiler, kernel.host.limits.call)
+    library = compile_library(kernel.file, kernel.language, flags, compiler, kernel.host.call_limit)
     kernel.build, kernel.library = library.build, library.file
     names = exported(library.file)
     function = _function(kernel, source, names)
@@ -133,11 +130,10 @@ def _compile(kernel: Kernel, source: str, flags: str, compiler: str | None) -> N
 
 def _function(kernel: Kernel, source: str, others: Sequence[str]) -> CFunction:
     """The definition in the source. Raises Refusal, which lists the other functions, where there is none."""
-    for name in _names(kernel):
-        found = defined(source, name)
-        if found is not None:
-            return found
-    raise _no_function(kernel, others)
+    found = next(filter(None, (defined(source, name) for name in _names(kernel))), None)
+    if found is None:
+        raise _no_function(kernel, others)
+    return found
 
 
 def _names(kernel: Kernel) -> tuple[str, str]:
@@ -155,12 +151,6 @@ def _bind(kernel: Kernel, function: CFunction) -> None:
     if len(kernel.dtypes) == 1 and str(kernel.dtypes[0]) != form.dtype:
         raise Refusal("wrong-signature", f"it takes {form.dtype}, and was to be judged in {kernel.dtypes[0]}")
     kernel.form, kernel.symbol, kernel.dtypes = form, function.name, (np.dtype(form.dtype),)
-    kernel.parameters = tuple(name for _, name in function.parameters)
-    kernel.names = {
-        what: name
-        for (kind, what, _), name in zip(form.arguments, kernel.parameters, strict=True)
-        if kind == "array" and name
-    }
 
 
 def _load(kernel: Kernel, symbol: str) -> None:
@@ -212,12 +202,12 @@ def _import(kernel: Kernel) -> None:
         raise Refusal("wrong-signature", str(error)) from None
     kernel.uses = tuple(answer["modules"])
     if COMPILERS & set(kernel.uses):
-        host.limits = ProcessLimits(host.limits.call * COMPILING_SHARE / CALL_SHARE, host.limits.memory)
+        host.call_limit *= COMPILING_SHARE / CALL_SHARE
     _call_once(kernel)
 
 
 def _call_once(kernel: Kernel) -> None:
-    """Find out whether it wants NumPy's arrays or torch's tensors, and whether it takes each dtype."""
+    """Find out whether it takes each dtype."""
 
     def first_call(dtype: np.dtype[Any]) -> Observation:
         """Raises Refusal where the result is wrong; an exception may be an honest way to decline."""
@@ -227,35 +217,27 @@ def _call_once(kernel: Kernel) -> None:
         return seen
 
     kernel.host.live().ask({"do": "watch"})
-    kind = (first_call(kernel.dtypes[0]).reply.problem or {}).get("kind")
-    if kind in ("TypeError", "AttributeError", "RuntimeError", "type") and "torch" in kernel.uses:
-        kernel.host.arrive_as_tensors(True)
-        if first_call(kernel.dtypes[0]).raised:
-            kernel.host.arrive_as_tensors(False)
-        else:
-            kernel.notes += ("it is called with torch's tensors, on the same memory",)
-    if len(kernel.dtypes) > 1:
+    declines = first_call(kernel.dtypes[0]).reply.problem is not None
+    if len(kernel.dtypes) > 1 and not declines:
         other = first_call(kernel.dtypes[1]).reply.problem
-        if other and not other.get("returned") and first_call(kernel.dtypes[0]).reply.problem is None:
+        if other and not other.get("returned"):
             kernel.declined = (f"{kernel.dtypes[1]}: {other['text'].splitlines()[0][:120]}",)
             kernel.dtypes = kernel.dtypes[:1]
 
 
 def _import_refusal(file: str, problem: Mapping[str, Any]) -> Refusal:
     kind, text, line = problem["kind"], problem["text"], problem.get("line")
-    outcome, trick = "does-not-build", None
-    if kind == "MemoryError":
-        outcome, text = "out-of-memory", "it took more memory than the limit when it was imported"
-    elif kind == "SystemExit":
-        outcome, trick, text = "crashed", "leaves-the-process", "it ended its process when it was imported"
-    elif kind in ("SyntaxError", "IndentationError", "TabError"):
+    where, code = f"{file}:{line}: " if line else f"{file}: ", [f"  {problem['code']}"] if problem.get("code") else []
+    if kind in ("MemoryError", "SystemExit", "KeyboardInterrupt"):
+        outcome, trick, words = PROBLEMS[kind]
+        return Refusal(outcome, f"{words.format(where=where)} when it was imported", trick, *code)
+    if kind in ("SyntaxError", "IndentationError", "TabError"):
         text = f"{kind}: {text}"
     elif kind == "ModuleNotFoundError" and problem.get("module"):
         text += f": pip install {problem['module'].partition('.')[0]}"
     elif kind not in ("ImportError", "ModuleNotFoundError"):
         text = f"it raised {kind} when it was imported: {text}"
-    where, code = f"{file}:{line}" if line else file, [f"  {problem['code']}"] if problem.get("code") else []
-    return Refusal(outcome, f"{where}: {text}", trick, *code)
+    return Refusal("does-not-build", f"{where}{text}", None, *code)
 
 
 def _no_function(kernel: Kernel, functions: Sequence[str]) -> Refusal:

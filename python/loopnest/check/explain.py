@@ -53,6 +53,8 @@ def _refusal_of_problem(call: Observation, problem: Mapping[str, Any]) -> Refusa
     kernel, kind, text, line = call.kernel, problem["kind"], problem["text"], problem.get("line")
     where = f"{kernel.file.name}:{line}: " if line else ""
     details = [*([f"  {problem['code']}"] if problem.get("code") else []), f"in the call {call.probe}"]
+    if "torch" in kernel.uses:
+        details.append("arrays are NumPy's: torch.from_numpy(x) is a tensor on the same memory")
     remembered = depends_on_history(call) if kind in ("shape", "dtype") else None
     if remembered:
         return _wrong(kernel, remembered[0], *details, *remembered[1:])
@@ -71,7 +73,7 @@ def _refusal_of_problem(call: Observation, problem: Mapping[str, Any]) -> Refusa
 def outside(call: Observation) -> Explanation:
     """It wrote where no result is; or an earlier call did, that had returned."""
     if not call.outside:
-        return ("changes-input", call.problems[0]) if "changed its input" in call.problems[0] else None
+        return None
     call.kernel.host.restart()
     again = call.kernel.observe(call.probe)
     if again.outside:
@@ -148,8 +150,7 @@ def searches(call: Observation) -> Explanation:
         return None
     session.ask({"do": "watch"})
     call.again()
-    events = call.kernel.seen()["events"]
-    doors = [e for e in events if e.startswith(("gc.get", "sys._", "ctypes.string_at"))]
+    doors = call.kernel.seen()["events"]
     return ("searches-memory", f"in the call it used {', '.join(doors)}") if doors else None
 
 
@@ -210,11 +211,9 @@ def _cached(call: Observation, text: str) -> Explanation:
         return None
     if not call.all_near(seen.results, previous.exact):
         return ("skips-after-warm-up", text, "the second call left `out` as it was") if seen.unwritten else None
-    session = kernel.host.live()
-    wrote = [e for e in session.ask({"do": "seen"})["events"] if e.startswith("open w")]
-    files = [p.name for p in session.folder.rglob("*") if p.is_file()]
-    if files or (wrote and kernel.language == "python"):
-        return "cached-on-disk", text, f"it wrote {(files or wrote)[0]}"
+    files = [p.name for p in kernel.host.live().folder.rglob("*") if p.is_file()]
+    if files:
+        return "cached-on-disk", text, f"it wrote {files[0]}"
     if not call.again(at_end=not call.probe.at_end).right:
         return "cached-by-shape", text, "the earlier result came back for other arrays of the same shape"
     kernel.host.restart()
@@ -337,23 +336,20 @@ def explained_end(kernel: Kernel, error: EndedError) -> Refusal:
     if error.crash is None:
         outcome, end = ENDS[error.why]
         return Refusal(outcome, error.text, end)
-    crash, line = error.crash, error.crash.line
+    crash, line, printed = error.crash, error.crash.line, kernel.host.output
     if not line and kernel.library and kernel.base and crash.instruction:
         line = line_of(kernel.library, crash.instruction - kernel.base)
-    crashed = f"it crashed{f' at line {line} of {kernel.file.name}' if line else ''}"
-    during = f"in the call {error.text.rpartition(': ')[0]}"
-    number = signal.Signals(crash.signal)
+    number, outcome, trick = signal.Signals(crash.signal), "crashed", None
     if number in (signal.SIGSEGV, signal.SIGBUS):
         trick, reason = _reason(kernel, crash)
-        return Refusal("wrong" if trick == "changes-input" else "crashed", f"{crashed}: {reason}", trick, during)
-    if number in SIGNALS:
-        return Refusal("crashed", f"{crashed}: {SIGNALS[number]}", None, during)
-    printed = kernel.host.output
-    if b"bad_alloc" in printed:
-        text = "it took more memory than the limit allows (std::bad_alloc)"
-        return Refusal("out-of-memory", text, None, during)
-    last = printed.decode("utf-8", "replace").strip().splitlines()[-1:] or [number.name]
-    return Refusal("crashed", f"it was ended by {number.name}: {last[0]}", None, during)
+        outcome = "wrong" if trick == "changes-input" else outcome
+    elif b"bad_alloc" in printed:
+        outcome, reason = "out-of-memory", "it took more memory than the limit allows (std::bad_alloc)"
+    else:
+        last = printed.decode("utf-8", "replace").strip().splitlines()[-1:] or [number.name]
+        reason = SIGNALS.get(number, f"it was ended by {number.name}: {last[0]}")
+    where = f" at line {line} of {kernel.file.name}" if line else ""
+    return Refusal(outcome, f"it crashed{where}: {reason}", trick, f"in the call {error.text.rpartition(': ')[0]}")
 
 
 def _reason(kernel: Kernel, crash: Crash) -> tuple[str | None, str]:

@@ -87,7 +87,7 @@ def check(
         kernel, refusal = error.args
         return _verdict(kernel, start, Findings(Checked(), refusal=refusal))
     placing, not_raced = None, ""
-    with kernel:
+    with kernel.host:
         findings = verify(kernel, seconds=seconds, on_event=on_event)
         if not findings.refusal and seconds and not kernel.simulated:
             on_event("at", "timing")
@@ -176,21 +176,18 @@ def _shown(output: bytes, printed: int) -> str:
 
 def _how_fast(kernel: Kernel, placing: Placing) -> tuple[str, tuple[str, ...]]:
     """`between cpp.blocked and cpp.packed: 61 ± 2 % of the limit, bound by loads`; and what to try next."""
-    own, sentence, advice = placing.own, "right", list[str]()
+    own, below, above, sentence, advice = placing.own, placing.below, placing.above, "right", list[str]()
     if placing.same_as:
         sentence = f"as fast as {placing.same_as}"
-    elif placing.below and placing.above:
-        sentence = f"between {placing.below} and {placing.above}"
-    elif placing.above:
-        sentence = f"slower than {placing.above}, the slowest rung that it was compared with"
-    else:
-        sentence = (
-            f"faster than {placing.below}, the fastest rung that it was compared with" if placing.below else "right"
-        )
+    elif below and above:
+        sentence = f"between {below} and {above}"
+    elif below or above:
+        than, extreme = ("slower", "slowest") if above else ("faster", "fastest")
+        sentence = f"{than} than {above or below}, the {extreme} rung that it was compared with"
     if own.share is not None:
         sentence += f": {per_cent(own.share)} of the limit"
-    if placing.above:
-        rung = kernel.operation[placing.above]
+    if above:
+        rung = kernel.operation[above]
         advice.append(f"{rung.id}: {rung.headline}\nloopnest show {kernel.operation.name} {rung.id}")
     loop = None
     if kernel.library is not None:

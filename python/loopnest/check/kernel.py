@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -133,11 +134,8 @@ class Kernel:
     key         by which its host calls it
     symbol      the function's name in the file
     uses        libraries that it has imported
-    names       of its arrays, by their number in the plan
-    parameters  names of a C function's parameters
     simulated   for CUDA C++: what backends.simulate has built
     strassen    the size of blocks above which it says that it is Strassen's algorithm, or 0
-    finite      whether it says that it is for finite numbers
     generation  of array objects: another number makes the process forget those that it has
     placed      the arrays of the last call, by their number in the plan
     notes, declined  what a reader should know, and what it refuses with an error, as far as `build` has seen
@@ -154,23 +152,14 @@ class Kernel:
     symbol: str = ""
     library: Path | None = None
     uses: tuple[str, ...] = ()
-    names: Mapping[int, str] = field(default_factory=dict)
-    parameters: tuple[str, ...] = ()
     simulated: Any = None
     strassen: int = 0
-    finite: bool = False
     notes: tuple[str, ...] = ()
     declined: tuple[str, ...] = ()
     generation: int = 0
     calls: int = 0
     last_probe: Probe | None = None
     placed: dict[int, Placed] = field(default_factory=dict)
-
-    def __enter__(self) -> Kernel:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.host.close()
 
     @property
     def base(self) -> int:
@@ -184,8 +173,10 @@ class Kernel:
         return self.host.ask({"do": "seen"})
 
     def name_of(self, number: int) -> str:
-        """An array's name in the file."""
-        return self.names.get(number) or plan(self.operation).parameters[number].name
+        """An array's name in the file, by its number in the plan."""
+        arguments = self.form.arguments if isinstance(self.form, CForm) else ()
+        own = next((a.name for a in arguments if (a.kind, a.what) == ("array", number)), "")
+        return own or plan(self.operation).parameters[number].name
 
     # calls
 
@@ -225,18 +216,16 @@ class Kernel:
             problems.insert(0, outside)
         if unwritten and not problems:
             problems.append(f"{unwritten} elements of the result were never written")
-        problems += self._changed_inputs(probe)
         kept = tuple(r.copy() for r in results) if problems else ()
         return Observation(self, probe, reply, kept, unwritten, outside, tuple(problems))
 
     def results(self) -> list[np.ndarray[Any, Any]]:
         """The results of the last call as they lie in shared memory now, in the contract's order."""
-        found = {}
-        for p, memory in self._placed("result", "updated"):
-            number = p.parameter.number
-            place = number if p.parameter.role == "result" else self.operation.contract.updates.index(number)
-            found[place] = np.ndarray(p.like.shape, p.like.dtype, memory, p.first, p.like.strides)
-        return [found[i] for i in sorted(found)]
+        placed = [p for p in self.placed.values() if p.parameter.role != "input"]
+        return [
+            np.ndarray(p.like.shape, p.like.dtype, self.host.slots[p.slot].bytes, p.first, p.like.strides)
+            for p in sorted(placed, key=lambda p: p.parameter.number)
+        ]
 
     def bound(self, probe: Probe) -> Arrays:
         """How far results may be off: as the contract says, or as the file states of Strassen's algorithm."""
@@ -248,14 +237,9 @@ class Kernel:
             allowed = strassen_bound(max(probe.shape.values()), self.strassen)
         return (probe.bound[0] + allowed * unit_roundoff(probe.dtype) * size,)
 
-    def _placed(self, *roles: str) -> Iterator[tuple[Placed, Any]]:
-        """The arrays of the last call, each with its slot's memory."""
-        for placed in self.placed.values():
-            if placed.parameter.role in roles:
-                yield placed, self.host.slots[placed.slot].bytes
-
     def _written_outside(self) -> str:
-        for p, memory in self._placed("result"):
+        for p in (p for p in self.placed.values() if p.parameter.role == "result"):
+            memory = self.host.slots[p.slot].bytes
             name, end = self.name_of(plan(self.operation).parameters.index(p.parameter)), p.offset + p.nbytes
             before = np.flatnonzero(memory[max(0, p.offset - MARGIN) : p.offset][::-1] != CANARY)
             after = np.flatnonzero(memory[end : end + MARGIN] != CANARY)
@@ -263,15 +247,6 @@ class Kernel:
                 if found.size:
                     return f"it wrote {where} of {name}, by up to {int(found[-1]) + 1} bytes"
         return ""
-
-    def _changed_inputs(self, probe: Probe) -> list[str]:
-        """Inputs that were changed, where the system could not seal them."""
-        return [
-            f"it changed its input {p.parameter.name}"
-            for p, memory in self._placed("input")
-            if not self.host.slots[p.slot].sealed
-            and (memory[p.offset : p.offset + p.nbytes] != probe.memory[p.parameter.number]).any()
-        ]
 
     # the message of a call
 
@@ -282,9 +257,8 @@ class Kernel:
             probe.memory[p.number].size if p.role != "result" else probe.exact[p.number].size * probe.dtype.itemsize
             for p in known.arrays
         ]
-        needed = [n + (MARGIN if p.role == "result" else 0) for n, p in zip(nbytes, known.arrays, strict=True)]
-        have = [slot.size for slot in session.slots] or [0] * len(needed)
-        if any(n > h for n, h in zip(needed, have, strict=True)) or not session.slots:
+        needed, have = [n + MARGIN for n in nbytes], [slot.size for slot in session.slots] or [0] * len(nbytes)
+        if any(map(operator.gt, needed, have)):
             sizes = [max(1 << 16, 1 << (n - 1).bit_length(), h) for n, h in zip(needed, have, strict=True)]
             session.share([(size, p.role == "input") for size, p in zip(sizes, known.arrays, strict=True)])
             session.stop()
@@ -327,7 +301,7 @@ class Kernel:
     def _c_call(self, probe: Probe) -> dict[str, Any]:
         form, sizes, values = self.form, probe.shape, list[tuple[str, Any]]()
         assert isinstance(form, CForm)
-        for kind, what, c_type in form.arguments:
+        for kind, what, c_type, _ in form.arguments:
             value: Any
             if kind == "array":
                 value = self.placed[what].slot, self.placed[what].first
@@ -341,10 +315,10 @@ class Kernel:
             values.append((c_type, int(value) if isinstance(value, bool) else value))
         request: dict[str, Any] = {"form": "c", "arguments": values}
         if form.returned:
-            passed = {what for kind, what, _ in form.arguments if kind == "array"}
+            passed = {a.what for a in form.arguments if a.kind == "array"}
             (request["returned"],) = (placed.message for i, placed in self.placed.items() if i not in passed)
         if self.simulated is not None:
-            integers = {n: v for n, (_, v) in zip(self.parameters, values, strict=True) if isinstance(v, int)}
+            integers = {a.name: v for a, (_, v) in zip(form.arguments, values, strict=True) if isinstance(v, int)}
             launch = self.simulated.source.kernel(self.symbol).launch
             grid, block, shared = launch.of(integers)
             request |= {"form": "cuda", "kernel": self.symbol, "grid": grid, "block": block, "shared": shared}

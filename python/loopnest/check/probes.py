@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +16,7 @@ from ..verify import (
     layout_cases,
     size_cases,
     special_cases,
+    varied,
     with_arrays,
 )
 from ..verify.signature import scalars
@@ -33,11 +33,6 @@ MOST_BYTES = 1 << 25
 LARGEST = {4: 1 << 28, 8: 1 << 24}
 """Operations, or bytes, of the largest case, by the bytes of an element: the exact result of doubles takes long
 doubles, and longer. Five times as much if there are seconds for it."""
-
-
-def fresh() -> np.random.Generator:
-    """Numbers that nobody can foresee."""
-    return np.random.default_rng(int.from_bytes(os.urandom(16), "little"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +74,7 @@ class Probe:
 
 def probe_of(case: Case, kind: str = "sizes", *, at_end: bool = True, arguments: Arguments | None = None) -> Probe:
     """A probe of these values, or of values that were never there before, laid out in memory as the case says."""
-    contract, arguments = case.operation.contract, arguments or case.arguments(fresh())
+    contract, arguments = case.operation.contract, arguments or case.arguments(np.random.default_rng())
     laid_out = lay_out(arguments, case.layouts, contract.updates)
     views = tuple(view for _, view in laid_out)
     placed = Arguments(with_arrays(arguments.inputs, views), arguments.options)
@@ -103,18 +98,18 @@ def _span(base: np.ndarray[Any, Any], view: np.ndarray[Any, Any]) -> np.ndarray[
 def cases(kind: str, operation: Operation, dtype: np.dtype[Any], *, options: bool) -> Iterator[tuple[Case, bool]]:
     """The cases of a kind, with all values of the options or one, each with whether arrays end where memory ends."""
     rung = next(iter(operation))
+    chosen: Iterable[Case]
+    ends: tuple[bool, ...] = (True,)
     if kind == "sizes":
-        first = [Case.of(operation, dtype, lengths) for lengths in FIRST]
-        chosen: Iterator[Case] = iter([*first, *sorted(size_cases(rung, dtype), key=Case.work)])
-        ends: tuple[bool, ...] = (True, False)
+        chosen, ends = sorted(size_cases(rung, dtype), key=Case.work), (True, False)
+        chosen = [*(Case.of(operation, dtype, lengths) for lengths in FIRST), *chosen]
     elif kind == "again":
         chosen, ends = (Case.of(operation, dtype, (n,)) for n in REPEATED), (True,) * 5
     else:
-        chosen, ends = {"layouts": layout_cases, "special": special_cases}[kind](rung, dtype), (True,)
-    for case in chosen:
-        if case.give_out or (case.variation and not options):
-            continue
-        yield from ((case, at_end) for at_end in ends)
+        chosen = {"layouts": layout_cases, "special": special_cases}[kind](rung, dtype)
+    for case in varied(chosen) if options and kind != "again" else chosen:
+        if not case.give_out:
+            yield from ((case, at_end) for at_end in ends)
 
 
 def large_case(work: int, operation: Operation, dtype: np.dtype[Any]) -> Case:

@@ -23,15 +23,14 @@ from ..machine.limits import Work, limit_of, why_impossible
 from ..machine.records import MachineCard
 from ..operation import Operation, Workload
 from ..output.text import duration
-from ..process.session import EndedError, ProcessLimits, Reply, Session
+from ..process.session import EndedError, Reply, Session
 from ..timing.budget import by_work, fitting, work_of
 from ..timing.interval import median_interval, ratio
 from ..timing.turns import Reading, Turn, run_rounds
 from ..verify.signature import PythonForm, plan
 from .explain import explained_end, refusal_of
-from .kernel import Kernel, Observation
-from .probes import fresh
-from .rearrange import Arrangement, Problem, problem_of
+from .kernel import Kernel
+from .rearrange import Arrangement, rearranged, seems_right, timed_probe
 from .records import Placing, Raced, Refusal
 
 LONG = 25e-3  # Seconds of a call at most in the largest workload, where there is time for it
@@ -51,11 +50,12 @@ class NotRaced(Exception):
 class Contender:
     """A kernel on a workload: new values before each call, its result checked after it."""
 
-    def __init__(self, name: str, kernel: Kernel, problem: Problem) -> None:
-        self.name, self.kernel, self.problem, self.replies = name, kernel, problem, list[Reply]()
+    def __init__(self, name: str, kernel: Kernel, workload: Workload, dtype: np.dtype[Any]) -> None:
+        self.name, self.kernel, self.workload, self.replies = name, kernel, workload, list[Reply]()
         self.turn = Turn(name, sample=self._call, prepare=self._prepare, check=self._check)
-        self._rng, self._drawn = fresh(), 0
-        self._probe, self._arrangement = problem.probe, Arrangement()
+        self._rng, self._drawn = np.random.default_rng(), 0
+        self._probe = self._original = timed_probe(kernel.operation, workload.name, dtype)
+        self._arrangement = Arrangement()
 
     def once(self) -> float:
         """Seconds of a call that is not kept."""
@@ -65,7 +65,7 @@ class Contender:
         return seconds
 
     def _prepare(self) -> None:
-        self._probe, self._arrangement = self.problem.rearranged(self._rng)
+        self._probe, self._arrangement = rearranged(self._original, self._rng)
 
     def _call(self, calls: int) -> Reading:
         try:
@@ -83,29 +83,24 @@ class Contender:
         if number % EVERYWHERE == 0:
             self._drawn = number + int(self._rng.integers(EVERYWHERE))
         everywhere = self.kernel.language != "rung" and number == self._drawn
-        if reply.problem is not None:
-            self._refuse(Observation(self.kernel, self._probe, reply))
-        elif everywhere or not self.problem.seems_right(self.kernel, self._arrangement, self._rng):
-            seen = self.kernel.judged(self._arrangement.whole(self._probe), reply)
-            if not seen.right:
-                self._refuse(seen)
-
-    def _refuse(self, seen: Observation) -> None:
-        if self.kernel.language == "rung":
-            why = seen.problems[0] if seen.problems else (seen.reply.problem or {}).get("text", "")
-            raise NotRaced(f"the rung {self.name} failed: {why}")
-        raise refusal_of(seen)
+        if not (everywhere or reply.problem) and seems_right(self.kernel, self._original, self._arrangement, self._rng):
+            return
+        seen = self.kernel.judged(self._arrangement.whole(self._probe), reply)
+        if self.kernel.language == "rung" and not seen.right:
+            raise NotRaced(f"the rung {self.name} failed: {(*seen.problems, reply.problem)[0]}")
+        if not seen.right:
+            raise refusal_of(seen)
 
     def raced(self, card: MachineCard) -> Raced:
         """The record of its kept calls."""
-        shape, dtype, contract = self.problem.probe.shape, self.problem.probe.dtype, self.kernel.operation.contract
+        shape, dtype, contract = self._original.shape, self._original.dtype, self.kernel.operation.contract
         seconds, processor, _ = (tuple(column) for column in zip(*self.turn.readings, strict=True))
         busy = float(np.median(np.divide(processor, seconds)))
         flops, nbytes = contract.flops(**shape), contract.traffic(dtype.itemsize, **shape)
         limit = limit_of(card, flops, nbytes, str(dtype), busy)
         share = median_interval(seconds).over(limit.seconds)
         by, kept = limit.by if limit.by == "flops" else limit.level, share if share.bounded else None
-        return Raced(self.name, self.problem.workload.name, shape, seconds, processor, limit.seconds, by, kept)
+        return Raced(self.name, self.workload.name, shape, seconds, processor, limit.seconds, by, kept)
 
 
 # --- the ladder
@@ -116,7 +111,7 @@ class Ladder:
 
     def __init__(self, operation: Operation, threads: int) -> None:
         self.operation, self.threads = operation, threads
-        self.host = Session(Path("the ladder"), ProcessLimits(call=60.0, memory=8 << 30), math.inf, threads)
+        self.host = Session(Path("the ladder"), math.inf, call=60.0, memory=8 << 30, threads=threads)
         self._known: dict[tuple[str, str], dict[str, float]] = {}
 
     def kernel(self, rung: str) -> Kernel:
@@ -145,7 +140,7 @@ class Ladder:
             kernel = self.kernel(rung)
             trip = min(self.host.live().round_trip() for _ in range(2))
             for w in (*smaller, workload):
-                contender = Contender(rung, kernel, problem_of(self.operation, w.name, dtype))
+                contender = Contender(rung, kernel, w, dtype)
                 best = min(contender.once() for _ in range(3))
                 known[rung] = best if w is workload else (best - trip) * work / work_of(contract, w)
                 if best > ILLEGIBLE * trip and not own / FAR < known[rung] < own * FAR:
@@ -154,13 +149,12 @@ class Ladder:
 
 
 @functools.cache
-def _ladder(operation: Operation, threads: int, process: int) -> Ladder:
+def ladder_of(operation: Operation, threads: int) -> Ladder:
+    """This process's ladder of the operation, for rungs with this number of threads."""
     return Ladder(operation, threads)
 
 
-def ladder_of(operation: Operation, threads: int) -> Ladder:
-    """This process's ladder of the operation, for rungs with this number of threads."""
-    return _ladder(operation, threads, os.getpid())
+os.register_at_fork(after_in_child=ladder_of.cache_clear)
 
 
 # --- the race
@@ -188,11 +182,10 @@ def race(
         session.ask({"do": "time"})
         trip = float(np.median([session.round_trip() for _ in range(15)]))
         chosen = workload or workload_for(kernel, dtype, seconds, trip)
-        problem = problem_of(operation, chosen.name, dtype)
-        me = Contender("it", kernel, problem)
+        me = Contender("it", kernel, chosen, dtype)
         known = ladder.estimates(chosen, dtype, own := min(me.once() for _ in range(3)), kernel.uses)
         affordable = [n for n in neighbours(own, known) if n and known[n] * 2 * FEWEST_ROUNDS <= max(seconds, 1.0)]
-        rivals = [Contender(n, ladder.kernel(n), problem) for n in affordable]
+        rivals = [Contender(n, ladder.kernel(n), chosen, dtype) for n in affordable]
         for contender in (me, *rivals):
             contender.once()
         end = time.perf_counter() + 2 * seconds + 0.5
@@ -233,7 +226,7 @@ def workload_for(kernel: Kernel, dtype: np.dtype[Any], seconds: float, trip: flo
     longest = min(LONG, seconds / CALLS)
 
     def measure(workload: Workload) -> float | None:
-        contender = Contender("it", kernel, problem_of(kernel.operation, workload.name, dtype))
+        contender = Contender("it", kernel, workload, dtype)
         start, times = time.process_time(), [contender.once()]
         while len(times) < 2 or (len(times) < 6 and min(times) < longest):  # the first calls touch new memory
             times.append(contender.once())

@@ -53,6 +53,11 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
         yield _row("printed", "yellow", verdict.output)
     for step in verdict.next_steps:
         yield _row("next", "cyan", step)
+    if verdict.timing is not None:
+        threads = f"{verdict.timing.threads} thread{'s' * (verdict.timing.threads > 1)}"
+        text = "times from go to done by the judge's clock, less what other processes took"
+        nothing = f"a call that does nothing takes {duration(verdict.timing.round_trip)}"
+        yield Text(f"{text}; {threads}; {nothing}", style="dim")
 
 
 def _refused(verdict: Verdict) -> str:
@@ -78,15 +83,6 @@ def races(placing: Placing) -> Table:
         cells = (name, duration(r.best), duration(statistics.median(r.seconds)), share)
         table.add_row(*(Text(cell, style=style) for cell in cells))
     return table
-
-
-def footer(placing: Placing) -> str:
-    """How the times were taken."""
-    threads = f"{placing.threads} thread{'s' if placing.threads > 1 else ''}"
-    return (
-        f"times from go to done by the judge's clock, less what other processes took; {threads}; "
-        f"a call that does nothing takes {duration(placing.round_trip)}"
-    )
 
 
 def ranking(verdicts: Sequence[Verdict]) -> RenderableType:

@@ -105,8 +105,6 @@ class _Verification:
     def _hold(self, case: Case, kind: str, at_end: bool = True, *, may_raise: bool = False) -> Observation | None:
         """Judge one case; None where it is left out."""
         operation, sizes = self.kernel.operation, dict(case.sizes).values()
-        if self.kernel.finite and case.special is not None and np.isinf(case.special):
-            return None
         if 0 in sizes and (self.kernel.simulated is not None or operation.name.startswith("cross_entropy")):
             return None  # no GPU takes a launch without blocks; cross_entropy answers for an empty batch itself
         if not self._affordable(case):
@@ -188,13 +186,13 @@ class _Verification:
         if self.kernel.simulated is None:
             return
         self.on_event("at", "looking for races")
-        name, limit = self.kernel.operation.name, self.kernel.host.limits.call
-        operation = name if name == "matmul" else None
         try:
-            checked = racecheck(self.kernel.file, kernel=self.kernel.symbol, operation=operation, time_limit=limit)
+            limit = self.kernel.host.call_limit
+            checked = racecheck(self.kernel.file, kernel=self.kernel.symbol, time_limit=limit)
         except (BuildError, CudaSourceError) as error:
             self.skipped.append(f"races: {str(error).splitlines()[0]}")
             return
         races = [f.sentence for f in checked.findings if f.kind in ("race", "blocks", "divergent", "unreached")]
         if races:
+            name = self.kernel.operation.name
             raise Refusal("wrong", f"{name} is wrong: {races[0]}", "race", *details, *races[1:])

@@ -28,7 +28,6 @@ SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cud
 @click.option("--new", is_flag=True, help="Write FILE: a kernel to start from, right and slow.")
 @click.option("--lang", help="With --new: python, numba, c, cpp or cuda; by default what FILE's suffix says.")
 @click.option("--races", is_flag=True, help="Of a .cu file: only say which threads race, and where. No GPU needed.")
-@click.option("--bounds", is_flag=True, help="With --races: look for accesses outside of arrays instead.")
 def command(
     file: Path,
     operation: str | None,
@@ -36,7 +35,6 @@ def command(
     new: bool,
     lang: str | None,
     races: bool,
-    bounds: bool,
     memory_limit: float,
     **options: Any,
 ) -> None:
@@ -56,7 +54,7 @@ def command(
         _start(file, operation or "matmul", lang, options["dtype"])
         return
     if races:
-        _races(file, operation, as_json, options["time_limit"], bounds)
+        _races(file, operation, as_json, options["time_limit"])
         return
     options |= {"operation": operation or "matmul", "memory_limit": int(memory_limit * (1 << 20))}
     if file.is_dir():
@@ -68,7 +66,7 @@ def command(
 def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> None:
     """Judge one file and print the verdict."""
     from ..check import check
-    from ..check.tables import footer, report
+    from ..check.tables import report
 
     with usage_errors(ValueError), Progress() as progress:
         verdict = check(file, on_event=progress.on_event, **options)
@@ -76,8 +74,6 @@ def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> None:
         print_json(verdict.to_json())
     else:
         show(report(verdict))
-        if verdict.timing is not None:
-            console().print(footer(verdict.timing), style="dim", markup=False)
     raise SystemExit(verdict.exit_code)
 
 
@@ -114,13 +110,13 @@ def _start(file: Path, operation: str, lang: str | None, dtype: str | None) -> N
     click.echo(f"written: {file}\nloopnest check {file} --op {operation}")
 
 
-def _races(file: Path, operation: str | None, as_json: bool, time_limit: float, bounds: bool) -> None:
+def _races(file: Path, operation: str | None, as_json: bool, time_limit: float) -> None:
     """Say which threads of a .cu file's kernels touch the same memory with no barrier between them."""
     from ..backends.compiler import BuildError
     from ..verify.racecheck import racecheck
 
     with usage_errors(BuildError, ValueError):
-        checked = racecheck(file, operation=operation, time_limit=time_limit, bounds=bounds)
+        checked = racecheck(file, operation=operation, time_limit=time_limit)
     if as_json:
         print_json(checked)
     else:

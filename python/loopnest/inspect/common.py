@@ -56,7 +56,7 @@ def errors(request: Request) -> Listing:
     lines = ["function            isa   largest error       at    above 0.5        1         2 ULP"]
     try:
         _core.set_isa(request.isa or before)
-        for function in accuracy.functions([name], k.variant):
+        for function in accuracy.functions(name, k.variant):
             found = accuracy.measure(function, step=step, variant=k.variant)
             shares = "".join(f"{share:10.3%}" if share else f"{'0':>10}" for share in found.above.values())
             lines.append(f"{function:19} {found.isa:4} {found.largest:8.3f} ULP {found.at:14.7g} {shares}")

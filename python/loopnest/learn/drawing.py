@@ -35,12 +35,9 @@ def report(attempt: Attempt) -> Iterator[RenderableType]:
         judged = ", and all calls of `loopnest check`" if attempt.verdict is not None else ""
         yield Text.assemble(("right: ", "bold green"), f"{cases}{judged}.\n")
     if attempt.verdict is not None:
-        from ..check.tables import footer
         from ..check.tables import report as verdict_report
 
         yield from verdict_report(attempt.verdict)
-        if attempt.verdict.timing is not None:
-            yield Text(footer(attempt.verdict.timing), style="dim")
     if attempt.outcome == "right":
         yield Text(f"\nloopnest exercise {attempt.number} --solution   one way to do it", style="dim")
 

@@ -209,7 +209,7 @@ def check_exercise(
 
 def _tried(exercise: Exercise, path: Path) -> Attempt:
     """The small cases, in a process of their own."""
-    from ..process.session import ProcessLimits, Session
+    from ..process.session import Session
 
     small = list(exercise.cases())
     attempt = Attempt(exercise.number, str(path), "right", len(small), len(small))
@@ -219,7 +219,7 @@ def _tried(exercise: Exercise, path: Path) -> Attempt:
         failure = Failure(small[0].function, small[0].about, small[0].shown, message=str(error))
         return replace(attempt, outcome="does-not-build", passed=0, failure=failure)
     end = time.monotonic() + PATIENCE
-    with Session(path, ProcessLimits(PATIENCE, MEMORY), end + PATIENCE) as child:
+    with Session(path, end + PATIENCE, call=PATIENCE, memory=MEMORY) as child:
         for passed, case in enumerate(small):
             outcome, message, results = _case(child, path, built, case, max(end - time.monotonic(), 0.1))
             if outcome != "right":

@@ -15,6 +15,7 @@ sealed: no mapping of them that the process makes can be written to.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import mmap
 import os
@@ -32,9 +33,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .child import DEAF, ONE, RETURNED
 from .child.system import CRASH, CRASH_SIZE, children
-from .slot import Slot
 
 PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import child.server; "
@@ -44,21 +46,11 @@ PROGRAM = (
 
 THREADS = ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA", "LOOPNEST")
 
-FLOOD = 1 << 20
-"""Bytes of output at which a submission is ended."""
-
-SHOWN = 2000
-"""Bytes of output that are kept to be shown."""
-
-CROWD = 200
-"""Processes at which a submission is ended."""
-
-POLL = 0.02
-"""Seconds between two looks at the memory and the children of a process that is at work."""
-
-REST = 5e-3
-"""Seconds that a process has for stopping itself after a call. If it were stopped from here earlier, it would still
-stop itself as soon as it goes on."""
+FLOOD = 1 << 20  # Bytes of output at which a submission is ended
+SHOWN = 2000  # Bytes of output that are kept to be shown
+CROWD = 200  # Processes at which a submission is ended
+POLL = 0.02  # Seconds between two looks at the memory and the children of a process that is at work
+REST = 5e-3  # Seconds for a process to stop itself after a call; it is not stopped from here before that
 
 
 class EndedError(Exception):
@@ -125,12 +117,21 @@ class Reply:
         return left if left > 0 and self.processor <= 1.1 * left else self.seconds
 
 
-@dataclass(frozen=True)
-class ProcessLimits:
-    """What a submission may take: seconds of one call, bytes of memory."""
+class Slot:
+    """Memory for one array, which the judge and a submission share.
 
-    call: float = 20.0
-    memory: int = 2 << 30
+    sealed  whether the submission can only read it, even where it asks for more (since Linux 5.1)
+    """
+
+    def __init__(self, nbytes: int, sealed: bool = False) -> None:
+        self.sealed = sealed
+        self.size = max(1, -(-nbytes // mmap.PAGESIZE)) * mmap.PAGESIZE
+        self.fd = os.memfd_create("array", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+        os.ftruncate(self.fd, self.size)
+        self.bytes = np.frombuffer(mmap.mmap(self.fd, self.size), np.uint8)
+        if sealed:
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self.fd, fcntl.F_ADD_SEALS, 0x10)  # F_SEAL_FUTURE_WRITE
 
 
 class Session:
@@ -139,19 +140,22 @@ class Session:
     It is the child of a supervisor, child/server.py, which ends whatever the submission leaves behind.
 
     deadline         by time.monotonic, of the whole check
+    call, memory     what the submission may take: seconds of one call, bytes of memory
     output, printed  the first bytes that it has printed, and how many it has printed
     loaded           what the process says of each function
     """
 
-    def __init__(self, file: Path, limits: ProcessLimits, deadline: float, threads: int = 1) -> None:
-        self.file, self.limits, self.deadline, self.threads = file, limits, deadline, threads
+    def __init__(
+        self, file: Path, deadline: float, *, call: float = 20.0, memory: int = 2 << 30, threads: int = 1
+    ) -> None:
+        self.file, self.deadline, self.threads = file, deadline, threads
+        self.call_limit, self.memory_limit = call, memory
         self.running, self.closed = False, True
         self.output, self.printed = b"", 0
         self.slots: list[Slot] = []
         self.addresses: list[int] = []
         self.loaded: dict[str, Mapping[str, Any]] = {}
         self._requests: dict[str, dict[str, Any]] = {}
-        self._tensors = False
         self._supervisor: subprocess.Popen[bytes] | None = None
 
     def live(self) -> Session:
@@ -166,38 +170,31 @@ class Session:
         self._start()
         for key in self._requests:
             self._load(key)
-        if self._tensors:
-            self.arrive_as_tensors(True)
 
     def load(self, key: str, request: Mapping[str, Any]) -> Mapping[str, Any]:
         """Load a function, which calls name by this key; what the process says of it."""
         if key not in self._requests:
+            self.live()
             self._requests[key] = {"do": "load", "key": key, **request}
-            if self.closed:
-                self.restart()
-            else:
-                self._load(key)
+            self._load(key)
         return self.loaded[key]
 
     def _load(self, key: str) -> None:
         what = "when it was imported" if self._requests[key]["kind"] == "python" else "when it was loaded"
         self.loaded[key] = self.ask(self._requests[key], phase=what)
 
-    def arrive_as_tensors(self, tensors: bool) -> None:
-        """From now on, arrays come to it as torch's tensors, or as NumPy's arrays."""
-        self._tensors = tensors
-        self.live().ask({"do": "arrive", "tensors": tensors})
-
     def _start(self) -> None:
+        if sys.platform != "linux":
+            raise EndedError("not-linux", "a submission is watched through /proc and sealed memory: this needs Linux")
         self.folder = Path(tempfile.mkdtemp(prefix="loopnest-check-"))
         self._socket, connection = _socket_pair()
         self._control, control = _socket_pair()
         self._control.settimeout(30)
         self._output, output = os.pipe()
         os.set_blocking(self._output, False)
-        self._crash = Slot(CRASH_SIZE, sealed=False)
+        self._crash = Slot(CRASH_SIZE)
         fds = {"connection": connection.fileno(), "control": control.fileno(), "crash": self._crash.fd}
-        limited = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 1 << 28, "RLIMIT_DATA": self.limits.memory + (1 << 30)}
+        limited = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": 1 << 28, "RLIMIT_DATA": self.memory_limit + (1 << 30)}
         homes = ("HOME", "TMPDIR", "TMP", "NUMBA_CACHE_DIR", "XDG_CACHE_HOME")
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("PYTEST", "COV_"))},
@@ -223,7 +220,7 @@ class Session:
         self._others: tuple[int, ...] = ()
         self._socket.setblocking(False)
         self._clock = (~self.pid << 3) | 2  # of the process's processor time: clock_getcpuclockid(3)
-        self.memory = self._resident()
+        self._resident_before = self._resident()
         self._flood = self.printed + FLOOD
 
     # requests
@@ -234,9 +231,7 @@ class Session:
         """A request that is no call; the process runs for it, and on."""
         self.go_on()
         self._send(json.dumps(request).encode(), fds, phase)
-        answer, _ = self._wait(phase or request["do"], limit or self.limits.call)
-        found: dict[str, Any] = json.loads(answer)
-        return found
+        return dict(json.loads(self._wait(phase or request["do"], limit or self.call_limit)[0]))
 
     def run(self, function: Callable[..., Any], *arguments: Any, limit: float | None = None) -> Any:
         """Call a module-level function in the process, with arguments that can be pickled; what it returns.
@@ -262,14 +257,14 @@ class Session:
         request = {"do": "map", "slots": [[slot.size, not slot.sealed] for slot in self.slots]}
         self.addresses = self.ask(request, [slot.fd for slot in self.slots])["addresses"]
 
-    def call(self, message: bytes, phase: str, limit: float | None = None) -> Reply:
+    def call(self, message: bytes, phase: str) -> Reply:
         """One call, timed. The process is stopped before and after it."""
         self.stop()
         busy, queued = self._processor(), self._queued()
         start = time.perf_counter()
         self.go_on()
         self._send(message, (), phase)
-        answer, end = self._wait(phase, limit or self.limits.call)
+        answer, end = self._wait(phase, self.call_limit)
         queued = self._queued() - queued
         self._come_to_rest(REST)
         self.stop()
@@ -303,13 +298,10 @@ class Session:
             if self._output in ready:
                 self._drain()
             if self._socket.fileno() in ready:
-                try:
-                    answer = self._socket.recv(1 << 18)
-                except OSError:
-                    answer = b""
-                if not answer:
-                    raise self._how_it_ended(phase)
-                return answer, now
+                with contextlib.suppress(OSError):
+                    if answer := self._socket.recv(1 << 18):
+                        return answer, now
+                raise self._how_it_ended(phase)
             if now - looked > POLL:
                 looked = now
                 self._watch(phase)
@@ -328,9 +320,9 @@ class Session:
     def _watch(self, phase: str) -> None:
         if self._state() == "T":  # it stopped itself only after it was last sent on
             _signal(-self.pid, signal.SIGCONT)
-        took = self._resident() - self.memory
-        if took > self.limits.memory:
-            mib, most = took / (1 << 20), self.limits.memory / (1 << 20)
+        took = self._resident() - self._resident_before
+        if took > self.memory_limit:
+            mib, most = took / (1 << 20), self.memory_limit / (1 << 20)
             text = f"{phase}: it took {mib:,.0f} MiB, and the limit is {most:,.0f} MiB"
             raise self._ended_for("out-of-memory", text)
         crowd = len(self._descendants())
@@ -345,9 +337,9 @@ class Session:
         busy = self._processor()
         time.sleep(0.02)
         busy = self._processor() - busy
-        waits = busy < 0.002 and self._state() != "R"  # R: it may be waiting for a processor alone
-        state = "it waits for something, and computes nothing" if waits else "it is computing"
-        why = "sleeps" if waits else "timed-out"
+        why, state = "timed-out", "it is computing"
+        if busy < 0.002 and self._state() != "R":  # R: it may be waiting for a processor alone
+            why, state = "sleeps", "it waits for something, and computes nothing"
         return self._ended_for(why, f"{phase}: no answer within {limit:.3g} s; {state}")
 
     # the process
@@ -414,14 +406,12 @@ class Session:
         status = self.end(patience=0.5)
         if status is None:
             return EndedError("killed-its-parent", f"{phase}: it ended the process that it was started by")
-        if os.WIFEXITED(status):
-            code = os.WEXITSTATUS(status)
-            if code == DEAF:
-                return EndedError("killed", f"{phase}: it closed the socket that it is judged through")
-            return EndedError("exited", f"{phase}: it ended its process with status {code}")
-        number = os.WTERMSIG(status)
-        if number == signal.SIGKILL:
+        code = os.waitstatus_to_exitcode(status)
+        if code in (DEAF, -signal.SIGKILL):
             return EndedError("killed", f"{phase}: it closed the socket that it is judged through, or was killed")
+        if code >= 0:
+            return EndedError("exited", f"{phase}: it ended its process with status {code}")
+        number = -code
         fields = CRASH.unpack(self._crash.bytes[: CRASH.size].tobytes())
         crash = Crash(*fields) if fields[0] == number else Crash(number)
         return EndedError("crashed", f"{phase}: {signal.strsignal(number)}", crash)
@@ -431,11 +421,11 @@ class Session:
         if self.closed or self._supervisor is None:
             return 0
         self.closed = True
-        status = None
-        with contextlib.suppress(OSError, ValueError):
+        try:
             self._control.send(str(patience).encode())
-            status = int(self._control.recv(32))
-        if status is None:
+            status: int | None = int(self._control.recv(32))
+        except (OSError, ValueError):
+            status = None
             _signal(-self.pid, signal.SIGKILL)
         self._supervisor.kill()
         self._supervisor.wait()
@@ -444,8 +434,7 @@ class Session:
         self._control.close()
         return status
 
-    def __enter__(self) -> Session:
-        return self.live()
+    __enter__ = live
 
     def __exit__(self, *_: object) -> None:
         self.close()

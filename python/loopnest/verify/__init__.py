@@ -45,17 +45,6 @@ Arrays = tuple[Array, ...]
 
 
 @dataclass(frozen=True)
-class Finding:
-    """One thing that is wrong: in which case, and what."""
-
-    case: str
-    problem: str
-
-    def __str__(self) -> str:
-        return f"{self.case}: {self.problem}"
-
-
-@dataclass(frozen=True)
 class Case:
     """One call to judge: inputs of some sizes, laid out in memory in some way, perhaps with a special value in them.
 
@@ -132,36 +121,31 @@ class Case:
 
 def verify(
     implementation: Implementation, dtypes: Iterable[Any] = FLOATS, cases: Iterable[Cases] | None = None
-) -> list[Finding]:
+) -> list[str]:
     """Judge an implementation by all cases, or by some kinds of cases, such as [size_cases, layout_cases].
 
-    Returns the findings; an empty list if all results are right.
+    Each case is judged in all of the contract's variations. Returns the findings, each a sentence that begins with the
+    case; an empty list if all results are right.
     """
     findings = []
-    for dtype in map(np.dtype, dtypes):
-        for kind in cases or (size_cases, layout_cases, special_cases, large_cases):
-            for case in kind(implementation, dtype):
-                name = f"{case}, simulated" if implementation.simulated() else str(case)
-                findings += [Finding(name, problem) for problem in judge(implementation, case)]
+    kinds = cases or (size_cases, layout_cases, special_cases, large_cases)
+    for dtype, kind in itertools.product(map(np.dtype, dtypes), kinds):
+        for case in varied(kind(implementation, dtype)):
+            where = f"{case}, simulated" if implementation.simulated() else str(case)
+            findings += [f"{where}: {problem}" for problem in judge(implementation, case)]
     return findings
 
 
 Cases = Callable[[Implementation, np.dtype[Any]], Iterator[Case]]
 
 
-def _varied(cases: Cases) -> Cases:
-    """The same cases, each followed by its variations."""
-
-    @functools.wraps(cases)
-    def with_variations(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
-        for case in cases(implementation, dtype):
-            for variation in (None, *implementation.operation.contract.variations):
-                yield dataclasses.replace(case, variation=variation)
-
-    return with_variations
+def varied(cases: Iterable[Case]) -> Iterator[Case]:
+    """Each case, followed by it in each of its contract's variations."""
+    for case in cases:
+        for variation in (None, *case.operation.contract.variations):
+            yield dataclasses.replace(case, variation=variation)
 
 
-@_varied
 def size_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """Every axis in turn with each of SIZES and LONG, and empty; then all axes with each of SIZES."""
     operation = implementation.operation
@@ -177,7 +161,6 @@ def size_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator
         yield Case(operation, dtype, tuple(shapes[3].items()), give_out=True)
 
 
-@_varied
 def layout_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """All inputs in each layout, and the inputs in two layouts by turns."""
     pairs = itertools.permutations(("in C order", "in Fortran order", "stepped"), 2)
@@ -185,7 +168,6 @@ def layout_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterat
         yield Case.of(implementation.operation, dtype, (13, 9, 18, 5), layouts=layouts)
 
 
-@_varied
 def special_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """NaN, the infinities, and numbers whose exponential overflows as the first and the last element of each input."""
     case = Case.of(implementation.operation, dtype, (5, 9, 18, 3))
@@ -195,7 +177,6 @@ def special_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Itera
         yield dataclasses.replace(case, special=special, where=(i, element), zeros=zeros)
 
 
-@_varied
 def large_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """All axes long, so that there is work for threads; for slow rungs a tenth or a hundredth of it."""
     probe, larger, largest = (Case.of_work(LARGE // n, implementation.operation, dtype) for n in (100, 10, 1))

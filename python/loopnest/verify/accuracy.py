@@ -9,19 +9,19 @@ terms that cancel at the function's extremum: its errors are in ULP of the sum o
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
-import numba
 import numpy as np
 
 from .. import _core
 from ..arrays import Array
 from ..backends import threads
+from ..operations.activations.contract import stable_sigmoid
+from ..operations.gelu.contract import exact_gelu, slope_terms
 
 ALL = 2**32
+BOUNDS = (0.5, 1.0, 2.0)  # Numbers of ULP: how many arguments have larger errors is counted
 BLOCK = 2**20  # Arguments at a time: 4 MiB, and their results the same
 
 
@@ -37,52 +37,28 @@ class Accuracy:
     above: dict[float, float]  # by number of ULP: the share of the arguments with larger errors
 
 
-LINEAR, CUBIC = 2 * math.sqrt(2 / math.pi), 0.044715
-
-
-def _sigmoid(x: Array) -> Array:
-    t = np.exp(-np.abs(x))
-    return np.asarray(np.where(x < 0, t, 1) / (1 + t))
-
-
-def _tanh_argument(x: Array) -> Array:
-    return LINEAR * x * (1 + CUBIC * x * x)
-
-
-@numba.vectorize(["float64(float64)"], cache=True)  # type: ignore[untyped-decorator, unused-ignore]
-def _distribution(x: Any) -> Any:
-    return math.erfc(-x * math.sqrt(0.5)) / 2
-
-
-def _slope_tanh(x: Array) -> tuple[Array, Array]:
-    w = _tanh_argument(x)
-    return _sigmoid(w), x * _sigmoid(w) * _sigmoid(-w) * LINEAR * (1 + 3 * CUBIC * x * x)
-
-
-EXACT: dict[str, Callable[[Array], Array | tuple[Array, Array]]] = {
+EXACT: dict[str, Callable[[Array], Array | tuple[Array, ...]]] = {
     "exp": np.exp,
-    "sigmoid": _sigmoid,
+    "sigmoid": stable_sigmoid,
     "tanh": np.tanh,
-    "gelu tanh": lambda x: x * _sigmoid(_tanh_argument(x)),
-    "gelu none": lambda x: x * _distribution(x),
-    "sigmoid_backward": lambda x: _sigmoid(x) * _sigmoid(-x),
-    "tanh_backward": lambda x: 4 * _sigmoid(2 * x) * _sigmoid(-2 * x),
-    "gelu_backward tanh": _slope_tanh,
-    "gelu_backward none": lambda x: (_distribution(x), x * np.exp(-x * x / 2) / math.sqrt(2 * math.pi)),
+    "gelu tanh": lambda x: exact_gelu(x, "tanh"),
+    "gelu none": lambda x: exact_gelu(x, "none"),
+    "sigmoid_backward": lambda x: stable_sigmoid(x) * stable_sigmoid(-x),
+    "tanh_backward": lambda x: 4 * stable_sigmoid(2 * x) * stable_sigmoid(-2 * x),
+    "gelu_backward tanh": lambda x: slope_terms(x, "tanh")[:2],
+    "gelu_backward none": lambda x: slope_terms(x, "none")[:2],
 }
 """The functions by name, of float64 arguments. Two terms are a sum that cancels."""
 
 
-def errors_in_ulp(function: str, x: Array, y: Array) -> tuple[float, float, int, int, int]:
-    """The largest error in ULP of y = function(x), the argument with it, and how many are above 0.5, 1 and 2 ULP.
+def errors_in_ulp(function: str, x: Array, y: Array) -> tuple[float, float, Array]:
+    """The largest error in ULP of y = function(x), the argument with it, and how many are above each of BOUNDS.
 
     x, y  float32, of one shape
 
     >>> errors_in_ulp("exp", np.zeros(1, np.float32), np.float32([1 + 2**-23]))
-    (1.0, 0.0, 1, 0, 0)
+    (1.0, 0.0, array([1, 0, 0]))
     """
-    if function not in EXACT:
-        raise ValueError(f"there are no exact results for {function!r}, expected one of {', '.join(EXACT)}")
     with np.errstate(all="ignore"):
         found = EXACT[function](x.astype(np.float64))
         terms = found if isinstance(found, tuple) else (found,)
@@ -94,24 +70,21 @@ def errors_in_ulp(function: str, x: Array, y: Array) -> tuple[float, float, int,
         error = np.where(np.isfinite(y) & np.isfinite(exact), error, np.where(right, 0, np.inf))
     worst = int(error.argmax())
     largest = float(error[worst])
-    above = [int((error > bound).sum()) for bound in (0.5, 1, 2)]
-    return largest, float(x[worst]) if largest else 0.0, above[0], above[1], above[2]
+    return largest, float(x[worst]) if largest else 0.0, np.array([(error > bound).sum() for bound in BOUNDS])
 
 
-def functions(operations: Iterable[str] = (), variant: str = "simd") -> list[str]:
-    """The functions that can be measured of a rung of the C++ ladder, or those that belong to the operations named.
+def functions(operation: str, variant: str = "simd") -> list[str]:
+    """The functions that can be measured of an operation's rung of the C++ ladder.
 
-    >>> functions(["gelu"])
+    >>> functions("gelu")
     ['gelu tanh', 'gelu none']
     """
-    kernels = {f: f.partition(" ")[0] for f in EXACT}
-    known = [f for f, kernel in kernels.items() if variant in _core.kernels[kernel]]
-    wanted, names = list(operations), dict.fromkeys(kernels[f] for f in known)
-    for name in wanted:
-        if name not in names:
-            expected = f"expected one of {', '.join(names)}" if names else f"and no operation has cpp.{variant}"
-            raise ValueError(f"accuracy: operation is {name!r}, {expected}")
-    return [f for f in known if not wanted or kernels[f] in wanted]
+    known = {f: kernel for f in EXACT if variant in _core.kernels[kernel := f.partition(" ")[0]]}
+    found = [f for f, kernel in known.items() if kernel == operation]
+    if not found:
+        names = ", ".join(dict.fromkeys(known.values())) or f"another rung, since none has cpp.{variant}"
+        raise ValueError(f"accuracy: operation is {operation!r}, expected one of {names}")
+    return found
 
 
 def measure(function: str, *, step: int = 1, variant: str = "simd") -> Accuracy:
@@ -128,7 +101,7 @@ def measure(function: str, *, step: int = 1, variant: str = "simd") -> Accuracy:
     kernel = _core.kernels[name][variant]
     backward = name.endswith("_backward")
     options = (form == "tanh",) if form else ()
-    found: list[tuple[float, float, int, int, int]] = []
+    found: list[tuple[float, float, Array]] = []
 
     def measure_block(start: int, stop: int) -> None:
         bits = np.arange(start * step, stop * step, step, dtype=np.uint64)
@@ -140,6 +113,6 @@ def measure(function: str, *, step: int = 1, variant: str = "simd") -> Accuracy:
 
     count = -(-ALL // step)
     threads.share(measure_block, count, BLOCK)
-    largest, at = max(((error, at) for error, at, *_ in found), key=lambda worst: (worst[0], -abs(worst[1])))
-    above = np.sum([counts for _, _, *counts in found], axis=0) / count
-    return Accuracy(function, _core.isa(), count, largest, at, dict(zip((0.5, 1.0, 2.0), above.tolist(), strict=True)))
+    largest, at, _ = max(found, key=lambda worst: (worst[0], -abs(worst[1])))
+    above = np.sum([counts for _, _, counts in found], axis=0) / count
+    return Accuracy(function, _core.isa(), count, largest, at, dict(zip(BOUNDS, above.tolist(), strict=True)))

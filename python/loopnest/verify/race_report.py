@@ -44,7 +44,7 @@ class Finding:
     """One error of a kernel.
 
     kind      "race": two threads of a block; "blocks": threads of two blocks; "divergent" or "unreached": a barrier
-              that only some threads of a block reach; "hang": no end within the time limit; "bounds": an access outside
+              that only some threads of a block reach; "hang": no end within the time limit; "bounds": an index outside
               of an array; "crash"
     sentence  the error in words
     line      where to put a barrier (after this line), or the line of the barrier or access that is wrong
@@ -92,21 +92,16 @@ class Barriers:
 
     def __init__(self, text: str) -> None:
         self._lines = without_comments(text).splitlines()
-        self._barriers = [
-            n for n, line in enumerate(self._lines, 1) if re.search(r"\b__sync(threads|warp)\w*\s*\(", line)
-        ]
-        self._opens: list[int] = []  # the line on which each brace opens
-        self._closes: dict[int, int] = {}
-        self._around: list[list[int]] = []  # for each line the braces that are open at its start
-        open_now: list[int] = []
+        barrier = re.compile(r"\b__sync(threads|warp)\w*\s*\(")
+        self._barriers = [n for n, line in enumerate(self._lines, 1) if barrier.search(line)]
+        self._blocks: list[tuple[int, int]] = []  # the first and the last line of each block in braces
+        opened: list[int] = []
         for number, line in enumerate(self._lines, 1):
-            self._around.append(list(open_now))
-            for letter in line:
-                if letter == "{":
-                    open_now.append(len(self._opens))
-                    self._opens.append(number)
-                elif letter == "}" and open_now:
-                    self._closes[open_now.pop()] = number
+            for brace in re.findall(r"[{}]", line):
+                if brace == "{":
+                    opened.append(number)
+                elif opened:
+                    self._blocks.append((opened.pop(), number))
 
     def missing(self, earlier: LineAccess, later: LineAccess, in_races: Sequence[LineAccess]) -> int | None:
         """The line after which a barrier would order two accesses; None where the lines are not known.
@@ -128,16 +123,14 @@ class Barriers:
 
     def _loop(self, low: int, high: int) -> tuple[int, int]:
         """The first and the last line of the innermost loop around both lines, or 0 and 0."""
-        for brace in reversed([brace for brace in self._around[low - 1] if brace in self._around[high - 1]]):
-            begin = self._opens[brace]
-            if re.search(r"\b(for|while|do)\b", self._lines[begin - 1]):
-                return begin, self._closes.get(brace, high)
-        return 0, 0
+        around = [(begin, end) for begin, end in self._blocks if begin < low and high <= end]
+        loops = [block for block in around if re.search(r"\b(for|while|do)\b", self._lines[block[0] - 1])]
+        return max(loops, default=(0, 0))
 
     def _end_of(self, line: int, other: int) -> int:
         """The last line of the statement with `line`, in the innermost block that holds both lines."""
-        inside = [brace for brace in self._around[line - 1] if brace not in self._around[other - 1]]
-        return self._closes.get(inside[0], line) if inside else line
+        own = [(begin, end) for begin, end in self._blocks if begin < line <= end and not begin < other <= end]
+        return min(own, default=(line, line))[1]
 
 
 class Report:
@@ -234,7 +227,7 @@ class Report:
         for function, path, line in frames:
             if "loopnest::on_cpu::Caller" in function:
                 break
-            if Path(path).name == self._file.name:
+            if self._is_own(path):
                 lines.append(int(line))
         own = lines[1:] or lines
         block, _, thread = thread.partition(" thread ")
@@ -260,23 +253,13 @@ class Report:
         return "memory"
 
     def _out_of_bounds(self) -> list[Finding]:
-        """Accesses outside of an array, from AddressSanitizer and from the compiler's checks of array bounds."""
-        found: dict[int, Finding] = {}
-        for path, line, what in re.findall(r"^(\S+?):(\d+):\d+: runtime error: (.*)$", self._log, re.MULTILINE):
-            if Path(path).name == self._file.name:
-                found.setdefault(int(line), Finding("bounds", self._kernel, f"line {line}: {what}", int(line)))
-        pattern = r"ERROR: AddressSanitizer: .*?\n(READ|WRITE) of size (\d+) at (0x[0-9a-f]+).*?\n(.*?)\n\n"
-        for kind, size, address, stack in re.findall(pattern, self._log, re.DOTALL):
-            access, at = self._access(kind, stack, "0 0 0 thread 0 0 0"), int(address, 16)
-            distances = [
-                (start - at, f"before {name}'s start") if at < start else (at - end, f"after {name}'s end")
-                for start, end, name in self._arrays
-            ]
-            distance, where = min(distances, default=(1 << 40, ""))
-            nearest = f"{distance} bytes {where}" if distance < 1 << 20 else "outside of every array"
-            sentence = f"{access} {size} bytes {nearest}"
-            found.setdefault(access.line, Finding("bounds", self._kernel, sentence, access.line))
-        return list(found.values())
+        """Indices outside of an array of known size, from the compiler's checks, once a line."""
+        pattern = r"^(\S+?):(\d+):\d+: runtime error: (.*)$"
+        found = {int(n): what for path, n, what in re.findall(pattern, self._log, re.MULTILINE) if self._is_own(path)}
+        return [Finding("bounds", self._kernel, f"line {line}: {what}", line) for line, what in found.items()]
+
+    def _is_own(self, path: str) -> bool:
+        return Path(path).name == self._file.name
 
 
 def _sizes(numbers: str) -> Sizes:

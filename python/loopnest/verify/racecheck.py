@@ -49,17 +49,15 @@ def racecheck(
     kernel: str | None = None,
     operation: str | None = None,
     sizes: Mapping[str, int] | None = None,
-    bounds: bool = False,
     time_limit: float = 60,
 ) -> Racecheck:
-    """Run the kernels of a .cu file, and report accesses that nothing orders.
+    """Run the kernels of a .cu file, and report accesses that nothing orders, and indices outside of an array's type.
 
     kernel      only this one; all where it is None. Templates run for float.
     operation   "matmul": the three pointers have m k, k n and m n elements. By default the kernel's name decides; for
                 other kernels each pointer has as many elements as the product of the integers, or as a comment
                 `// arrays: a=m*k b=k*n` says.
     sizes       integer parameters by name; SIZES has the others
-    bounds      look for accesses outside of arrays, with AddressSanitizer, instead of races
     time_limit  seconds for a kernel
 
     Raises CudaSourceError for kernels that cannot be launched as they are, BuildError for a file that does not compile.
@@ -67,8 +65,7 @@ def racecheck(
     source = CudaFile.read(file)
     kernels = source.kernels if kernel is None and source.kernels else (source.kernel(kernel or ""),)
     runs = [_run_of(source.text, k, operation, sizes or {}) for k in kernels]
-    sanitize = "address" if bounds else "thread"
-    program = build(source, [run.name for run in runs], sanitize=sanitize, program=True)
+    program = build(source, [run.name for run in runs], program=True)
     findings: list[Finding] = []
     for run in runs:
         log, status = _logged(program, run.script, time_limit)
@@ -154,7 +151,6 @@ def _logged(program: Path, script: str, time_limit: float) -> tuple[str, int]:
     """A program's standard error and its exit status."""
     options = {
         "TSAN_OPTIONS": "history_size=2:suppress_equal_addresses=0:report_signal_unsafe=0:color=never",
-        "ASAN_OPTIONS": "detect_leaks=0:halt_on_error=0:color=never:detect_stack_use_after_return=0",
         "UBSAN_OPTIONS": "color=never",
     }
     try:

@@ -13,12 +13,15 @@ Python and in C that may take their place are called.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import re
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -77,26 +80,23 @@ def plan(operation: Operation) -> Plan:
     args, results = problem.kernel_arguments()
     kernel = next(k.kernel for k in operation.ladder() if k.backend in ("python", "numpy"))
     names = list(inspect.signature(inspect.unwrap(kernel)).parameters)
-    leaves = arrays_in(problem.inputs)
+    inputs, updated = arrays_in(problem.inputs), places_of(results, args) if contract.updates else ()
     found: list[Parameter] = []
-    places = places_of(results, args)
+    scalars: list[Any] = []
     joined = False
     for i, (name, arg) in enumerate(zip(names, args, strict=True)):
         if not isinstance(arg, np.ndarray):
-            kind = type(arg).__name__
-            found.append(Parameter(name, "scalar", sum(p.role == "scalar" for p in found), kind))
+            found.append(Parameter(name, "scalar", len(scalars), type(arg).__name__))
+            scalars.append(arg)
             continue
-        leaf = next((n for n, x in enumerate(leaves) if np.shares_memory(x, arg)), None)
+        role: Literal["input", "updated", "result"] = "updated" if i in updated else "input"
+        array = next(((n, x) for n, x in enumerate(inputs) if np.shares_memory(x, arg)), None)
+        if array is None:
+            role, array = "result", next((n, x) for n, x in enumerate(results) if np.shares_memory(x, arg))
+        joined |= role != "result" and array[1].shape != arg.shape
         dtype = "" if arg.dtype == problem.dtype else str(arg.dtype)
-        if leaf is not None:
-            role: Literal["input", "updated"] = "updated" if i in places else "input"
-            found.append(Parameter(name, role, leaf, dtype, leaves[leaf].ndim))
-            joined |= leaves[leaf].shape != arg.shape
-        else:
-            result = next(n for n, x in enumerate(results) if np.shares_memory(x, arg))
-            found.append(Parameter(name, "result", result, dtype, results[result].ndim))
-    scalars = tuple(arg for arg in args if not isinstance(arg, np.ndarray))
-    return Plan(tuple(found), joined, scalars)
+        found.append(Parameter(name, role, array[0], dtype, array[1].ndim))
+    return Plan(tuple(found), joined, tuple(scalars))
 
 
 def scalars(operation: Operation, arguments: Arguments) -> tuple[Any, ...]:
@@ -146,7 +146,11 @@ def python_form(operation: Operation, signature: inspect.Signature | None) -> Py
     ways: list[tuple[bool, Sequence[Parameter]]] = [(True, known.parameters)]
     if known.of("result"):
         ways += [(True, known.arrays), (False, others), (False, inputs)]
-    fitting = [way for way in ways if _accepts(signature, way[1])]
+    fitting = []
+    for given, arguments in ways:
+        with contextlib.suppress(TypeError):
+            signature.bind(*arguments)
+            fitting.append((given, arguments))
     if not fitting:
         forms = " or ".join(python_forms(operation))
         raise SignatureError(f"{operation.name} takes {signature}, expected {forms}")
@@ -158,39 +162,14 @@ def python_form(operation: Operation, signature: inspect.Signature | None) -> Py
     return PythonForm(given, tuple(taken))
 
 
-def _accepts(signature: inspect.Signature, arguments: Sequence[Any]) -> bool:
-    try:
-        signature.bind(*arguments)
-    except TypeError:
-        return False
-    return True
-
-
 # --- C functions
 
-POINTEES = {"float": "float32", "double": "float64", "_Float16": "float16"}
-INTEGERS = {
-    **dict.fromkeys(("long", "long int", "signed long", "ptrdiff_t", "ssize_t", "Py_ssize_t"), "c_long"),
-    **dict.fromkeys(("unsigned long", "long unsigned int", "unsigned long int", "size_t"), "c_ulong"),
-    **dict.fromkeys(("int", "signed", "signed int", "int32_t"), "c_int"),
-    **dict.fromkeys(("unsigned", "unsigned int", "uint32_t"), "c_uint"),
-    **dict.fromkeys(("long long", "long long int", "int64_t", "intptr_t"), "c_longlong"),
-    **dict.fromkeys(("unsigned long long", "uint64_t", "uintptr_t"), "c_ulonglong"),
-    **dict.fromkeys(("bool", "_Bool"), "c_bool"),
-}
-REALS = {"float": "c_float", "double": "c_double"}
+DTYPES = {"float": "float32", "double": "float64"}
 
-SIZE_NAMES: Mapping[str, tuple[str, ...]] = {
-    "m": ("rows",),
-    "n": ("cols", "columns", "count", "size", "length", "len"),
-    "k": ("depth", "inner"),
-    "c": ("classes",),
-    "t": ("tokens", "rows"),
-    "d": ("features",),
-    "h": ("hidden", "n_hidden"),
-    "e": ("outputs",),
-}
-"""What a parameter may be called that holds the length of an axis, besides the axis's own name, small or large."""
+_names = tomllib.loads((Path(__file__).parent / "c_names.toml").read_text(encoding="utf-8"))
+
+INTEGERS: Mapping[str, str] = {name: c_type for c_type, names in _names["integers"].items() for name in names}
+SIZES: Mapping[str, list[str]] = _names["sizes"]
 
 DEFAULT_ORDER = {"matmul": "mnk", "linear": "mnk"}
 """The order of sizes without a known name: BLAS's; for other operations the order of the workloads' axes."""
@@ -210,26 +189,34 @@ class CFunction:
         return f"{self.returns} {self.name}({inside})"
 
 
-@dataclass(frozen=True)
-class CForm:
-    """How a C function is called.
+class CArgument(NamedTuple):
+    """What a parameter of a C function takes, its C type, and its name.
 
-    arguments  for each parameter in order what it takes, and its C type: ("array", number among the plan's parameters),
-               ("size", axis), ("stride", (number, axis of the array)), ("scalar", number among the plan's scalars)
-    returned   the C type of a result that is returned and not written
+    what  of an array its number among the plan's parameters; of a size the axis; of a stride both; of a scalar its
+          number among the plan's scalars
     """
 
+    kind: Literal["array", "size", "stride", "scalar"]
+    what: Any
+    c_type: str
+    name: str
+
+
+@dataclass(frozen=True)
+class CForm:
+    """How a C function is called: with which arguments; and the C type of a result that is returned and not written."""
+
     dtype: str
-    arguments: tuple[tuple[str, Any, str], ...]
+    arguments: tuple[CArgument, ...]
     returned: str = ""
 
     @property
     def strided(self) -> bool:
-        return any(kind == "stride" for kind, _, _ in self.arguments)
+        return any(a.kind == "stride" for a in self.arguments)
 
     @property
     def takes_options(self) -> bool:
-        return any(kind == "scalar" for kind, _, _ in self.arguments)
+        return any(a.kind == "scalar" for a in self.arguments)
 
 
 _ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)|\[\[.*?\]\]|alignas\s*\(.*?\)", re.S)
@@ -240,26 +227,19 @@ def defined(source: str, name: str) -> CFunction | None:
     text = _ATTRIBUTE.sub(lambda m: "\n" * m[0].count("\n"), without_comments(source))
     for alias, meaning in _aliases(text).items():
         text = re.sub(rf"\b{re.escape(alias)}\b", meaning, text)
+    text = re.sub(r"^[ \t]*#.*", "", text, flags=re.M)
     inside = r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)"
-    for found in re.finditer(rf"\b{re.escape(name)}\s*{inside}\s*(?:noexcept\s*)?\{{", text):
-        start = max(text.rfind(mark, 0, found.start()) for mark in ";}{#") + 1
-        before = text[start : found.start()]
-        before = before.partition("\n")[2] if text[max(start - 1, 0)] == "#" else before
-        line = text.count("\n", 0, found.start()) + 1
-        parts = [part.strip() for part in found[1].split(",")]
-        words = [
-            word
-            for word in re.findall(r"\w+|\*", before)
-            if word not in ("extern", "inline", "static", "__global__", "C")
-        ]
-        parameters = tuple(_parameter(part) for part in parts if part and part != "void")
-        return CFunction(name, " ".join(words) or "void", parameters, line)
-    return None
+    found = re.search(rf"([\w\s*]*)\b{re.escape(name)}\s*{inside}\s*(?:noexcept\s*)?\{{", text)
+    if found is None:
+        return None
+    words = [w for w in re.findall(r"\w+|\*", found[1]) if w not in ("extern", "inline", "static", "__global__")]
+    parameters = tuple(_parameter(part) for part in map(str.strip, found[2].split(",")) if part not in ("", "void"))
+    return CFunction(name, " ".join(words) or "void", parameters, text.count("\n", 0, found.end(1)) + 1)
 
 
 def _aliases(text: str) -> dict[str, str]:
     """Names that stand for a number's type: typedef, using, #define."""
-    kind = "|".join(map(re.escape, sorted({*POINTEES, *INTEGERS}, key=len, reverse=True)))
+    kind = "|".join(map(re.escape, sorted({*DTYPES, *INTEGERS}, key=len, reverse=True)))
     found = {m[2]: m[1] for m in re.finditer(rf"typedef\s+({kind})\s+(\w+)\s*;", text)}
     found |= {m[1]: m[2] for m in re.finditer(rf"using\s+(\w+)\s*=\s*({kind})\s*;", text)}
     found |= {m[1]: m[2] for m in re.finditer(rf"#\s*define\s+(\w+)\s+({kind})\s*$", text, flags=re.M)}
@@ -270,9 +250,8 @@ def _parameter(text: str) -> tuple[str, str]:
     """Type and name; a pointer is its target's type and a *."""
     p = parameter_of(text)
     kind, name = p.type.removeprefix("std::"), p.name
-    whole = f"{kind} {name}".strip()
-    if whole in INTEGERS or whole in REALS:  # it has no name
-        kind, name = whole, ""
+    if f"{kind} {name}".strip() in {*DTYPES, *INTEGERS}:  # it has no name
+        kind, name = f"{kind} {name}".strip(), ""
     return kind + "*" * p.pointer, name
 
 
@@ -282,12 +261,12 @@ def bound_to(operation: Operation, function: CFunction) -> CForm:
     arrays = known.of("input", "result", "updated")
     pointers = [(place, kind[:-1]) for place, (kind, _) in enumerate(function.parameters) if kind.endswith("*")]
     results = known.of("result")
-    returned = REALS.get(function.returns, "")
-    if returned and len(results) == 1 and not results[0].axes and len(pointers) == len(arrays) - 1:
-        arrays = known.of("input", "updated")
-    dtypes = {POINTEES.get(kind) for (_, kind), p in zip(pointers, arrays, strict=False) if not p.dtype}
+    returned = ""
+    if function.returns in DTYPES and len(results) == 1 and not results[0].axes and len(pointers) == len(arrays) - 1:
+        arrays, returned = known.of("input", "updated"), f"c_{function.returns}"
+    dtypes = {DTYPES.get(kind) for (_, kind), p in zip(pointers, arrays, strict=False) if not p.dtype}
     integers = {INTEGERS.get(kind) for (_, kind), p in zip(pointers, arrays, strict=False) if p.dtype}
-    fits = len(pointers) == len(arrays) and (len(arrays) < len(known.arrays) or function.returns == "void")
+    fits = len(pointers) == len(arrays) and (returned != "" or function.returns == "void")
     fits = fits and dtypes in ({"float32"}, {"float64"}) and integers <= {"c_long", "c_longlong"}
     placed = {place: p for (place, _), p in zip(pointers, arrays, strict=False)}
     arguments = _with_numbers(operation, function, placed) if fits else [None]
@@ -295,13 +274,10 @@ def bound_to(operation: Operation, function: CFunction) -> CForm:
         forms = "\n  ".join(c_forms(operation))
         text = f"{function}\ncannot be called as {operation.name}. Expected\n  {forms}\nor the same with double"
         raise SignatureError(text)
-    returned = returned if len(arrays) < len(known.arrays) else ""
     return CForm(str(dtypes.pop()), tuple(filter(None, arguments)), returned)
 
 
-def _with_numbers(
-    operation: Operation, function: CFunction, placed: Mapping[int, Parameter]
-) -> list[tuple[str, Any, str] | None]:
+def _with_numbers(operation: Operation, function: CFunction, placed: Mapping[int, Parameter]) -> list[CArgument | None]:
     """What each parameter takes: arrays where they are placed; strides, sizes and scalars by their names; sizes without
     a known name by their order. None for a parameter that stays unknown."""
     known, axes = plan(operation), list(operation.contract.workloads[0].shape)
@@ -312,30 +288,31 @@ def _with_numbers(
         for name in _stride_names(function.parameters[place][1], axis, p.axes)
     }
     options = {p.name: p.number for p in known.of("scalar")}
-    found: list[tuple[str, Any, str] | None] = []
+    found: list[CArgument | None] = []
     named: list[str] = []
     for place, (kind, name) in enumerate(function.parameters):
-        integer, real = INTEGERS.get(kind), REALS.get(kind)
-        axis = next((a for a in axes if a not in named and name in (a, a.upper(), *SIZE_NAMES.get(a, ()))), None)
+        integer, real = INTEGERS.get(kind), f"c_{kind}" if kind in DTYPES else None
+        axis = next((a for a in axes if a not in named and name in (a, a.upper(), *SIZES.get(a, ()))), None)
         if place in placed:
-            found.append(("array", known.parameters.index(placed[place]), "pointer"))
+            found.append(CArgument("array", known.parameters.index(placed[place]), "pointer", name))
         elif name in options and (integer or real):
-            found.append(("scalar", options[name], integer or real or ""))
+            found.append(CArgument("scalar", options[name], integer or real or "", name))
         elif integer and name.lower() in strides:
-            found.append(("stride", strides[name.lower()], integer))
+            found.append(CArgument("stride", strides[name.lower()], integer, name))
         elif integer and axis is not None:
             named.append(axis)
-            found.append(("size", axis, integer))
+            found.append(CArgument("size", axis, integer, name))
         else:
             found.append(None)
     unnamed = [i for i, (kind, _) in enumerate(function.parameters) if found[i] is None and kind in INTEGERS]
-    sizes = [i for i, entry in enumerate(found) if i in unnamed or (entry and entry[0] == "size")]
+    sizes = [i for i, entry in enumerate(found) if i in unnamed or (entry and entry.kind == "size")]
     rest = [axis for axis in DEFAULT_ORDER.get(operation.name, axes) if axis not in named]
     if known.joined and len(axes) == 2 and len(sizes) == 1:
         unnamed, rest = sizes, ["*"]
     if len(unnamed) == len(rest):
         for i, axis in zip(unnamed, rest, strict=True):
-            found[i] = ("size", axis, INTEGERS[function.parameters[i][0]])
+            kind, name = function.parameters[i]
+            found[i] = CArgument("size", axis, INTEGERS[kind], name)
     return found
 
 
@@ -353,7 +330,7 @@ def c_forms(operation: Operation, dtype: str = "float") -> list[str]:
     """The C forms in words: contiguous arrays, and with strides where the arrays have rows and columns."""
     known, axes = plan(operation), list(operation.contract.workloads[0].shape)
     taken = {p.name for p in known.parameters}
-    order = [a if a not in taken else SIZE_NAMES[a][0] for a in DEFAULT_ORDER.get(operation.name, axes)]
+    order = [a if a not in taken else SIZES[a][0] for a in DEFAULT_ORDER.get(operation.name, axes)]
     scalars = [f"{ {'bool': 'int', 'int': 'long', 'float': 'double'}[p.dtype] } {p.name}" for p in known.of("scalar")]
     forms = []
     for strided in (False, True) if any(p.axes for p in known.parameters) else (False,):

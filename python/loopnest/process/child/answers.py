@@ -23,7 +23,7 @@ import socket
 import statistics  # noqa: F401  (so that it is seen whether its functions are replaced)
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,10 +47,9 @@ class Child:
         self._known: dict[bytes, Call] = {}
         self._file = sys.argv[0]
         self._functions: dict[str, Callable[..., Any]] = {}
-        self._tensors = False
-        self._events: list[str] = []
+        self._events: dict[str, None] = {}
         self._watching = False
-        self._before = {name: dict(vars(sys.modules[name])) for name in PATCHABLE if name in sys.modules}
+        self._before = _functions()
         self._crash = CrashReport(crash)
         np.seterr(all="ignore")  # NaN and infinity are asked for, and are no reason to print
         sys.addaudithook(self._on_audit)
@@ -117,10 +116,6 @@ class Child:
             memory: Any = (ctypes.c_char * max(1, nbytes)).from_address(self._slots[slot] + offset)
             first = -sum(step for step in steps if step < 0) if nbytes else 0
             made: Any = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), first, strides if nbytes else None)
-            if self._tensors:
-                import torch
-
-                made = torch.from_numpy(made)
             self._arrays[key] = made
         return self._arrays[key]
 
@@ -138,16 +133,13 @@ class Child:
             self._crash.install(self._file)
         if function is not None:
             self._functions[request["key"]] = function
-        names = ("numba", "torch", "triton", "jax", "loopnest", "scipy", "numexpr", "cupy")
-        return {"found": function is not None, "modules": [n for n in names if n in sys.modules], **answer}
+        modules = [name for name in ("numba", "torch", "triton", "jax") if name in sys.modules]
+        return {"found": function is not None, "modules": modules, **answer}
 
     def _load_python(self, request: Request) -> Any:
         sys.path.append(os.path.dirname(request["file"]))
-        spec = importlib.util.spec_from_file_location("submission", request["file"])
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.modules["submission"] = module
+        spec: Any = importlib.util.spec_from_file_location("submission", request["file"])
+        module = sys.modules["submission"] = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
         public = [key for key, value in vars(module).items() if callable(value) and not key.startswith("_")]
         function = next(filter(callable, (getattr(module, name, None) for name in request["names"])), None)
@@ -174,12 +166,6 @@ class Child:
         """From now on it is timed: what it allocates costs what it costs elsewhere."""
         fill_memory(False)
 
-    def _arrive(self, request: Request, fds: Sequence[int]) -> Any:
-        """Arrays are torch's tensors or NumPy's from now on."""
-        self._tensors = request["tensors"]
-        self._known.clear()
-        self._arrays.clear()
-
     def _run(self, request: Request, fds: Sequence[int]) -> Any:
         """Call a function of an importable module; it, its arguments and its result are pickled in a file."""
         self._crash.install(self._file)
@@ -202,9 +188,8 @@ class Child:
         return prepare(self._functions[request["function"]], request)
 
     def _python_call(self, function: Callable[..., Any], request: Request) -> Call:
-        values = [
-            self._array(value, request["new"]) if kind == "array" else value for kind, value in request["arguments"]
-        ]
+        new = request["new"]
+        values = [self._array(value, new) if kind == "array" else value for kind, value in request["arguments"]]
         if request["rows"]:
             values = [v.reshape(1, -1) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
         places, one = [self._array(place) for place in request["results"]], request["one"]
@@ -222,12 +207,10 @@ class Child:
             for kind, value in request["arguments"]
         ]
         if request["form"] == "c":
-            place = self._array(request["returned"]) if "returned" in request else None
+            place = self._array(request["returned"]) if "returned" in request else np.empty((), object)
 
             def call() -> bytes:
-                returned = function(*values)
-                if place is not None:
-                    place[()] = returned
+                place[()] = function(*values)
                 return b"-"
 
             return call
@@ -266,30 +249,22 @@ class Child:
             elif value is None:
                 raise ReturnError("nothing", "returned None")
             else:
-                lazy = type(value) is not list and (
-                    hasattr(value, "__array__") or isinstance(value, np.ndarray) or callable(value)
-                )
+                lazy = type(value) is not list and (hasattr(value, "__array__") or callable(value))
                 text = f"returned a {type(value).__name__}, expected a NumPy array ({place.dtype})"
                 raise ReturnError("lazy" if lazy else "type", text)
         return ONE if len(values) < len(places) else b"-"
 
     @staticmethod
-    def _store_array(value: Any, place: Any) -> None:
-        """Copy an array or a tensor to an array or a tensor."""
-        kind, wanted = (str(x.dtype).removeprefix("torch.") for x in (value, place))
-        if kind != wanted:
-            raise ReturnError("dtype", f"returned {kind}, expected {wanted}")
-        shape, expected = tuple(value.shape), tuple(place.shape)
-        if shape != expected:
-            raise ReturnError("shape", f"returned an array of shape {shape}, expected {expected}")
-        if type(value) is np.ndarray:
-            place[...] = value
-        elif value.device.type != "cpu":
+    def _store_array(value: Any, place: np.ndarray[Any, Any]) -> None:
+        """Copy an array or a tensor to an array."""
+        kind, shape = str(value.dtype).removeprefix("torch."), tuple(value.shape)
+        if kind != str(place.dtype):
+            raise ReturnError("dtype", f"returned {kind}, expected {place.dtype}")
+        if shape != place.shape:
+            raise ReturnError("shape", f"returned an array of shape {shape}, expected {place.shape}")
+        if type(value) is not np.ndarray and value.device.type != "cpu":
             raise ReturnError("lazy", f"returned a tensor on {value.device}, expected one on the CPU")
-        elif type(place) is np.ndarray:
-            place[...] = value.detach().numpy()
-        else:
-            place.copy_(value)
+        place[...] = value if type(value) is np.ndarray else value.detach().numpy()
 
     # what went wrong, and what else happened
 
@@ -308,14 +283,10 @@ class Child:
         return described
 
     def _on_audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self._watching and event in WATCHED and len(self._events) < 500:
-            described = event
-            if event == "open":
-                writes = isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
-                described = f"open {'w' if writes else 'r'} {arguments[0]}"
-            elif event == "sys._getframe" and arguments[0].f_code.co_filename != __file__:
-                return  # a library that looks at who has called it; not one that looks out of the submission
-            self._events.append(described)
+        # A library may look at who has called it. Only a look out of the submission comes to a frame of this file.
+        inside = event == "sys._getframe" and arguments[0].f_code.co_filename != __file__
+        if self._watching and event in DOORS and not inside:
+            self._events[event] = None
 
     def _watch(self, request: Request, fds: Sequence[int]) -> Any:
         self._watching = True
@@ -323,20 +294,16 @@ class Child:
     def _seen(self, request: Request, fds: Sequence[int]) -> Any:
         """What of Python it patched, and which doors it knocked at."""
         self._watching = False
-        return {
-            "patched": _patched(self._before),
-            "events": list(dict.fromkeys(self._events)),
-            "loopnest": "loopnest" in sys.modules,
-        }
+        now = _functions()
+        patched = [name for name, function in self._before.items() if now.get(name) is not function]
+        return {"patched": patched, "events": list(self._events), "loopnest": "loopnest" in sys.modules}
 
 
-WATCHED = frozenset(
-    (
-        *("gc.get_objects", "gc.get_referrers", "gc.get_referents", "sys._getframe", "sys._current_frames", "open"),
-        *("_thread.start_new_thread", "os.fork", "os.forkpty", "subprocess.Popen", "os.posix_spawn", "os.kill"),
-        *("time.sleep", "socket.connect", "socket.__new__", "ctypes.dlopen", "ctypes.string_at", "os.listdir"),
-    )
+DOORS = (
+    *("gc.get_objects", "gc.get_referrers", "gc.get_referents"),
+    *("sys._getframe", "sys._current_frames", "ctypes.string_at"),
 )
+"""Events of Python's, by which a submission looks for objects that are not its own."""
 
 
 class ReturnError(Exception):
@@ -362,13 +329,7 @@ def _is_tensor(value: Any) -> bool:
 PATCHABLE = ("time", "numpy", "numpy.linalg", "statistics", "math", "builtins", "gc", "ctypes")
 
 
-def _patched(before: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """The functions of these modules that are others now than they were."""
-    return [
-        f"{module}.{name}"
-        for module, names in before.items()
-        for name, value in names.items()
-        if vars(sys.modules[module]).get(name) is not value
-        and (callable(value) or name == "pi")
-        and not name.startswith("__")
-    ]
+def _functions() -> dict[str, Any]:
+    """The functions of these modules, and pi."""
+    found = {f"{m}.{name}": x for m in PATCHABLE if m in sys.modules for name, x in vars(sys.modules[m]).items()}
+    return {name: x for name, x in found.items() if (callable(x) and ".__" not in name) or name.endswith(".pi")}

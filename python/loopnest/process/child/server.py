@@ -68,8 +68,7 @@ def _be_the_child(control: socket.socket, request: dict[str, Any]) -> None:
         for name, most in request["limits"].items():
             number = getattr(resource, name)
             hard = resource.getrlimit(number)[1]
-            value = most if hard == resource.RLIM_INFINITY else min(most, hard)
-            resource.setrlimit(number, (value, value))
+            resource.setrlimit(number, (most, most) if hard == resource.RLIM_INFINITY else (min(most, hard),) * 2)
         os.chdir(request["folder"])
         sys.argv = [request["file"]]
         fill_memory(True)

@@ -13,8 +13,7 @@ import struct
 import sys
 from typing import Any
 
-GUARD = 1 << 20
-"""Bytes on each side of an array's memory that cannot be touched: also what is a row or two away is caught."""
+GUARD = 1 << 20  # Bytes on each side of an array's memory that cannot be touched: a row or two away is caught, too
 
 M_PERTURB, MAP_FIXED = -6, 0x10
 FREED, ALLOCATED = 0x01, 0xFE
@@ -30,9 +29,8 @@ def _libc() -> Any:
 
 
 def prctl(option: int, value: int) -> None:
-    """Set an option of this process, where the system is Linux."""
-    if sys.platform == "linux":
-        _libc().prctl(option, value, 0, 0, 0)
+    """Set an option of this process."""
+    _libc().prctl(option, value, 0, 0, 0)
 
 
 def fill_memory(on: bool) -> None:
@@ -42,7 +40,7 @@ def fill_memory(on: bool) -> None:
 
 
 def children(pid: int) -> list[int]:
-    """The processes that this one has started, and those that it has inherited; empty where that is unknown."""
+    """The processes that this one has started, and those that it has inherited; none where it has gone."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for task in os.listdir(f"/proc/{pid}/task"):
@@ -53,11 +51,8 @@ def children(pid: int) -> list[int]:
 
 def base_of(library: str) -> int:
     """Where a library lies in memory: 0 where that is unknown."""
-    with contextlib.suppress(OSError), open("/proc/self/maps", encoding="utf-8") as file:
-        for line in file:
-            if line.rstrip().endswith(library):
-                return int(line.partition("-")[0], 16)
-    return 0
+    with open("/proc/self/maps", encoding="utf-8") as file:
+        return next((int(line.partition("-")[0], 16) for line in file if line.rstrip().endswith(library)), 0)
 
 
 def mapped(fd: int, size: int, writeable: bool) -> int:
@@ -103,10 +98,7 @@ class CrashReport:
 
     def install(self, file: str) -> None:
         """As the handler of the signals of faults."""
-        self._file = file
-        if sys.platform != "linux":
-            return
-        libc = _libc()
+        self._file, libc = file, _libc()
         libc.sigaltstack(struct.pack("@PixxxxN", ctypes.addressof(self._stack), 0, STACK_OF_HANDLER), None)
         # struct sigaction: the handler, a mask of 128 bytes, flags, a pointer. SA_SIGINFO 4, SA_ONSTACK 0x08000000
         address = ctypes.cast(self._handler, ctypes.c_void_p).value
