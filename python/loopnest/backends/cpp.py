@@ -25,7 +25,6 @@ class KernelLine:
 
     kind: str
     operation: str
-    signature: str
     variant: str
     scalar: bool
     header: str
@@ -40,10 +39,8 @@ def kernel_lines() -> dict[tuple[str, str], KernelLine]:
     'matmul/packed.hpp'
     """
     text = (csrc() / "rungs.def").read_text(encoding="utf-8")
-    found = re.findall(r'^(\w+)\((\w+), (\w+), (\w+), (\w+), \w+, "(.+)"\)$', text, re.MULTILINE)
-    lines = (
-        KernelLine(kind, op, sig, variant, way == "scalar", header) for kind, op, sig, variant, way, header in found
-    )
+    found = re.findall(r'^(\w+)\((\w+), \w+, (\w+), (\w+), \w+, "(.+)"\)$', text, re.MULTILINE)
+    lines = (KernelLine(kind, op, variant, way == "scalar", header) for kind, op, variant, way, header in found)
     return {(line.operation, line.variant): line for line in lines}
 
 

@@ -61,7 +61,7 @@ def _tensor(array: Array) -> Tensor:
     if array.flags.writeable and min(array.strides, default=0) >= 0:
         return torch.from_numpy(array)
     if not _runs_backwards(array):
-        return torch.from_numpy(np.asarray(_Relabelled(array)))
+        return torch.from_numpy(_relabelled(array))
     warnings.warn(
         f"an array has strides of {array.strides} bytes and torch has no negative ones, so it is copied before the "
         f"kernel runs; np.ascontiguousarray copies it once",
@@ -76,18 +76,11 @@ def _runs_backwards(array: Array) -> bool:
     return array.size > 0 and any(stride < 0 and length > 1 for stride, length in steps)
 
 
-class _Relabelled:
-    """An array's memory with a label that torch accepts: writeable, no negative stride along an axis of length 1."""
-
-    def __init__(self, array: Array) -> None:
-        self.array = array  # the memory lives as long as its label
-        self.__array_interface__ = {
-            "version": 3,
-            "typestr": array.dtype.str,
-            "shape": array.shape,
-            "strides": tuple(abs(stride) for stride in array.strides),
-            "data": (array.ctypes.data, False),
-        }
+def _relabelled(array: Array) -> Array:
+    """An array's memory as torch accepts it: writeable, no negative stride along an axis of length 1."""
+    label = dict(array.__array_interface__)
+    label |= {"strides": tuple(map(abs, array.strides)), "data": (array.ctypes.data, False)}
+    return np.asarray(types.SimpleNamespace(__array_interface__=label, keeps_alive=array))
 
 
 @functools.cache

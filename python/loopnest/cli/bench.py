@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -67,16 +68,13 @@ def command(
     if only or markdown_file:
         raise click.UsageError(f"{'--only' if only else '--markdown'} is for peers: loopnest bench peers")
     from ..bench import suites as lab
-    from ..bench.records import REPORT, RESULTS, new_folder
     from ..bench.tables import report
     from ..machine.card import card
-    from ..report import why_not_here, write
+    from ..report import write
 
     need(lab.why_not_here())
     with failures(ValueError), Progress() as progress:
-        if json_file is None and report_file is None:
-            folder = new_folder()
-            json_file, report_file = folder / RESULTS, folder / REPORT
+        json_file, report_file = files_of_run(json_file, report_file)
         limits = None if no_limits else card(on_event=progress.on_event)
         how: dict[str, Any] = {"card": limits, "on_event": progress.on_event}
         results = lab.run_suites(suites or SUITES, quick=quick, **selection, **how)
@@ -86,15 +84,28 @@ def command(
     if json_file is not None:
         results.save(json_file)
         say(f"{len(results.records)} result{'' if len(results.records) == 1 else 's'}: {json_file}")
-    if report_file is not None and why_not_here():
+    finish(results, report_file if results.records else None, write)
+
+
+def files_of_run(json_file: Path | None, report_file: Path | None) -> tuple[Path | None, Path | None]:
+    """Where results and report go: into a new folder, unless one of the files is named."""
+    from ..bench.records import REPORT, RESULTS, new_folder
+
+    if json_file or report_file:
+        return json_file, report_file
+    folder = new_folder()
+    return folder / RESULTS, folder / REPORT
+
+
+def finish(results: Any, report_file: Path | None = None, write: Callable[[Any, Path], None] | None = None) -> None:
+    """Write the report, and end with the exit status of a run."""
+    from ..report import why_not_here
+
+    if report_file and why_not_here():
         say(f"no report: {why_not_here()}")
-    elif report_file is not None and results.records:
+    elif report_file and write:
         write(results, report_file)
         say(f"report: {report_file}")
-    _exit(results)
-
-
-def _exit(results: Any) -> None:
     if results.interrupted or results.failures:
         raise SystemExit(130 if results.interrupted else 1)
 
@@ -117,4 +128,4 @@ def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_
         options = [*(["--quick"] if quick else []), *(f"--only {part}" for part in only)]
         command = " ".join(["loopnest bench peers", *options])
         markdown_file.write_text(peers.markdown(results, command), encoding="utf-8")
-    _exit(results)
+    finish(results)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from ..bench.sweep import OPERATIONS
+from .bench import files_of_run, finish
 from .options import choice, failures, number, output_file
 from .progress import Progress, console, say, show
 
@@ -34,16 +35,13 @@ def command(
 
     from ..backends.threads import processors
     from ..bench import sweep, sweep_figures
-    from ..bench.records import REPORT, RESULTS, new_folder
     from ..output.files import save_json
-    from ..report import why_not_here
+    from ..report.sweep import write
 
     if threads > processors():
         raise click.BadParameter(f"{threads}, but this process may run on {processors()}", param_hint="--threads")
     with failures(ValueError), Progress() as progress:
-        if json_file is None and report_file is None:
-            folder = new_folder()
-            json_file, report_file = folder / RESULTS, folder / REPORT
+        json_file, report_file = files_of_run(json_file, report_file)
         points = sweep.all_points(seed) if op == "matmul" else sweep.sizes(op, seed)
         dips, on_event = sweep_figures.worst_dips, progress.on_event
         results = sweep.run_sweep(points[:count], seed=seed, threads=threads, dips=dips, on_event=on_event)
@@ -51,12 +49,4 @@ def command(
     if json_file is not None:
         save_json(msgspec.to_builtins(results), json_file)
         say(f"results: {json_file}")
-    if report_file is not None and why_not_here():
-        say(f"no report: {why_not_here()}")
-    elif report_file is not None:
-        from ..report.sweep import write
-
-        write(results, report_file)
-        say(f"report: {report_file}")
-    if results.interrupted or results.failures:
-        raise SystemExit(130 if results.interrupted else 1)
+    finish(results, report_file, write)

@@ -31,7 +31,6 @@ from ..output.files import save_json
 from ..timing.conditions import between, quota, usage
 from ..timing.environment import Environment, environment
 from . import probes
-from .limits import bandwidth_now, best_rate, multiply_adds
 from .probes import LINE, LOOPS, PAGE, Probe, repeated, timed, working_set
 from .records import FMA, KINDS, MEMORY, Bandwidth, Cache, Latency, MachineCard, Peak
 
@@ -54,7 +53,7 @@ def card(refresh: bool = False, quick: bool = False, on_event: OnEvent = lambda 
     """This machine's card: the kept one, or one that is measured now, in some 15 seconds, and kept.
 
     refresh   measure in any case
-    quick     where none is kept, return rough limits in place of measuring: a second, kept for this process
+    quick     where none is kept, measure roughly, in some seconds, and keep it for this process alone
     on_event  is called with ("start", the number of measurements), ("running", a name), ("note", a sentence)
 
     A file that cannot be read as a card is measured anew.
@@ -66,7 +65,7 @@ def card(refresh: bool = False, quick: bool = False, on_event: OnEvent = lambda 
         except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
             on_event("note", f"{file} cannot be used ({error}): the machine is measured anew")
     if quick and not refresh:
-        return as_it_is_now(rough_card())
+        return as_it_is_now(_rough())
     measured = measure(on_event=on_event)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -118,32 +117,37 @@ def caches(folder: Path | None = None) -> tuple[Cache, ...]:
     return tuple(Cache(level, size, ways, line, users > of_a_core, users) for level, size, ways, line, users in found)
 
 
-def measure(seconds: float = SECONDS, on_event: OnEvent = lambda kind, content: None) -> MachineCard:
-    """Measure this machine in about these seconds, whether or not a card is kept."""
-    before, here, found, newest = usage(), environment(), caches() or COMMON, isa_levels()[-1]
+def measure(
+    seconds: float = SECONDS, on_event: OnEvent = lambda kind, content: None, rough: bool = False
+) -> MachineCard:
+    """Measure this machine in about these seconds, whether or not a card is kept.
+
+    rough  the active ISA level alone, no latencies, few rounds; the card has no date
+    """
+    before, here, found = usage(), environment(), caches() or COMMON
+    levels, rounds = ([here.isa], 1) if rough else (isa_levels(), ROUNDS)
     on_event("at", "choosing the sizes of what is measured")
     counts = sorted({1, here.cores})
     # A chain of integer instructions: each waits for the one before.
     clock = repeated("clock", 2, lambda times: timed(lambda: _core.two_cycles(0x9E3779B9, times)))
     peaks = {
         (isa, dtype, threads): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
-        for isa in isa_levels()
+        for isa in levels
         for dtype in ("float32", "float64")
         for threads in counts
     }
-    traffic = _traffic(found, counts, newest)
-    latencies = _latencies(found, newest)
+    traffic = _traffic(found, counts, levels[-1])
+    latencies = {} if rough else _latencies(found, levels[-1])
     everything = [clock, *peaks.values(), *(p for ways in traffic.values() for p in ways), *latencies.values()]
-    on_event("start", ROUNDS * len(everything))
+    on_event("start", rounds * len(everything))
 
     def next_turn(probe: Probe) -> None:
-        on_event("at" if len(probe.rounds) >= ROUNDS else "running", probe.name)
+        on_event("at" if len(probe.rounds) >= rounds else "running", probe.name)
 
-    probes.play(everything, ROUNDS, seconds / ROUNDS / len(everything), next_turn)
+    probes.play(everything, rounds, seconds / rounds / len(everything), next_turn)
     fastest = {what: max(ways, key=lambda probe: probe.rate) for what, ways in traffic.items()}
     distorting = [
         *([] if caches() else ["the system does not report the caches' sizes: common ones are assumed"]),
-        *_cramped(found, here.cores),
         *between(before, usage()).warnings(),
     ]
     slowest, highest = (clock.amount / pick(clock.rounds) for pick in (max, min))
@@ -163,32 +167,13 @@ def measure(seconds: float = SECONDS, on_event: OnEvent = lambda kind, content: 
         latencies=tuple(Latency(what, probe.seconds) for what, probe in latencies.items()),
         clock=clock.rate,
         disturbances=tuple(distorting),
-        measured=datetime.now(UTC).isoformat(timespec="seconds"),
+        measured="" if rough else datetime.now(UTC).isoformat(timespec="seconds"),
     )
 
 
 @functools.cache
-def rough_card() -> MachineCard:
-    """Rough limits in a second: the peak of the active ISA level, and what one thread reads and copies. Several threads
-    are credited with a multiple of it. The card has no date."""
-    here, found = environment(), caches() or COMMON
-    counts = sorted({1, here.cores})
-    peaks = {
-        (here.isa, dtype, threads): best_rate([multiply_adds(dtype, threads)], 0.04)
-        for dtype in ("float32", "float64")
-        for threads in counts
-    }
-    sizes = {cache.name: cache.size // 2 for cache in found} | {MEMORY: 2 * found[-1].size}
-    rates = {level: bandwidth_now(size, 0.02) for level, size in sizes.items()}
-    return MachineCard(
-        here.cpu,
-        here.cores,
-        here.system,
-        tuple(isa_levels()),
-        found,
-        tuple(Peak(*what, rate) for what, rate in peaks.items()),
-        tuple(Bandwidth(level, "read", count, count * rate) for level, rate in rates.items() for count in counts),
-    )
+def _rough() -> MachineCard:
+    return measure(0.5, rough=True)
 
 
 def _traffic(caches: Sequence[Cache], counts: Sequence[int], isa: str) -> dict[tuple[str, str, int], list[Probe]]:
@@ -221,19 +206,8 @@ def _sets(caches: Sequence[Cache], threads: int) -> Iterator[tuple[str, int]]:
     sizes = [cache.size for cache in caches]
     for n, cache in enumerate(caches):
         yield cache.name, working_set(sizes, n, cache.users(threads))
-    yield MEMORY, min(working_set(sizes, len(sizes), threads), _available(threads))
-
-
-def _available(threads: int) -> int:
-    """Bytes of memory for each thread. A quarter, since there are arrays for one thread, for all, and for latencies."""
-    return max(probes.available_memory() // 4 // threads // PAGE * PAGE, PAGE)
-
-
-def _cramped(caches: Sequence[Cache], processors: int) -> Iterator[str]:
-    """A warning where too little memory is free to measure memory and not the caches."""
-    sizes, free = [cache.size for cache in caches], probes.available_memory() >> 20
-    if any(2 * _available(n) < working_set(sizes, len(sizes), n) for n in (1, processors)):
-        yield f"only {free} MiB of memory are free: its figures may in part come from caches, and be too high"
+    free = probes.available_memory() // 4 // threads  # a quarter: for one thread, for all, and for latencies
+    yield MEMORY, min(working_set(sizes, len(sizes), threads), max(free // PAGE * PAGE, PAGE))
 
 
 def _by(threads: int) -> str:

@@ -128,11 +128,11 @@ def peak_now(dtype: str, threads: int) -> float:
     return one if threads == 1 else max(one, best_rate([multiply_adds(dtype, threads)]))
 
 
-def bandwidth_now(nbytes: int, seconds: float = 0.2) -> float:
+def bandwidth_now(nbytes: int) -> float:
     """Bytes a second at which one thread reads arrays of a size, or copies half of it to the other half, now."""
     source, target = np.ones((2, max(nbytes // 8, 1)), np.float32)
     whole = reading(np.ones(max(nbytes // 4, 1), np.float32))
-    return best_rate([whole, *copying(source, target)], seconds)
+    return best_rate([whole, *copying(source, target)])
 
 
 def why_impossible(who: str, work: Work, seconds: float, card: MachineCard) -> str | None:
