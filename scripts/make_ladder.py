@@ -32,7 +32,7 @@ def measured() -> dict[str, float]:
     a, b = (rng.standard_normal((N, N)).astype(np.float32) for _ in range(2))
     out = np.empty_like(a)
     seconds, quick = {}, []
-    for k in matmul.ladder():
+    for k in matmul:
         if not k.available() or k.simulated():
             continue
         call = functools.partial(k, a, b, out=out)
@@ -55,7 +55,7 @@ def draw(rates: dict[str, float]) -> str:
     here = card()
     threads = max(p.threads for p in here.peaks)
     limits = {f"limit, {n} thread{'s' * (n > 1)}": here.peak("float32", n) / 1e9 for n in sorted({1, threads})}
-    absent = [k.id for k in matmul.ladder() if k.backend in ("cuda", "cuda_cpp")]
+    absent = [k.id for k in matmul if k.backend in ("cuda", "cuda_cpp")]
     title = f"matmul, n = {N}, float32, GFLOP/s, on {environment().cpu}"
     picture = Picture(8.6, 0.2 * len(ordered) + 1.1, title=title)
     with picture as axes:

@@ -35,7 +35,7 @@ def case_of(operation, dtype=FLOAT64, sizes=(7, 5, 6, 4)):
 @dtypes
 @pytest.mark.parametrize("backend", ["cpp", "numpy"])
 def test_jax_arrays_give_jax_arrays_of_the_right_values_and_stay_as_they_were(operation, backend, dtype):
-    if not any(k.backend == backend for k in operation.ladder()):
+    if not any(k.backend == backend for k in operation):
         backend = "cpp"
     case = case_of(operation, dtype)
     arguments = case.arguments()
@@ -88,9 +88,9 @@ def test_scalars_are_arrays_without_axes():
 
 @pytest.mark.parametrize("backend", ["python", "numpy", "numba", "cpp", "torch"])
 def test_every_backend_takes_them(backend):
-    rungs = [k for k in ln.matmul.ladder() if k.backend == backend and k.available()]
+    rungs = [k for k in ln.matmul if k.backend == backend and k.available()]
     if not rungs:
-        pytest.skip(next(k.why_unavailable() for k in ln.matmul.ladder() if k.backend == backend))
+        pytest.skip(next(k.why_unavailable() for k in ln.matmul if k.backend == backend))
     a = jax.numpy.arange(12.0).reshape(3, 4)
     np.testing.assert_allclose(rungs[-1](a, a.T), a @ a.T)
 

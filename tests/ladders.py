@@ -19,7 +19,7 @@ def rungs(*names: str, of: tuple[str, ...] = HERE) -> pytest.MarkDecorator:
     """Run a test with each implementation of the operations with these names, or of all operations, in some backends
     or in all. What cannot run here is skipped, with the reason. Rungs of torch.compile are slow tests: torch compiles
     some ten seconds for each."""
-    ladders = (OPERATIONS[name].ladder() for name in names or OPERATIONS)
+    ladders = (OPERATIONS[name] for name in names or OPERATIONS)
     chosen = [k for ladder in ladders for k in ladder if k.backend in of]
     return pytest.mark.parametrize(
         "implementation",

@@ -9,7 +9,7 @@ import msgspec
 from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.layout.traffic import Traffic
 from loopnest.machine.limits import limit_of
-from loopnest.machine.records import Bandwidth, Cache, Latency, MachineCard, Peak
+from loopnest.machine.records import Bandwidth, Cache, MachineCard, Peak
 from loopnest.timing.budget import work_of
 from loopnest.timing.environment import Environment, ThreadPool
 
@@ -33,10 +33,7 @@ CARD = MachineCard(
         for kind, factor in (("read", 1.0), ("copy", 1.1), ("triad", 0.9))
         for threads, times in ((1, 1), (4, at_once))
     ),
-    latencies=tuple(
-        Latency(what, seconds * 1e-9)
-        for what, seconds in (("FMA", 1.25), ("L1", 1.25), ("L2", 4.0), ("L3", 15.0), ("memory", 100.0))
-    ),
+    latencies={"FMA": 1.25e-9, "L1": 1.25e-9, "L2": 4e-9, "L3": 15e-9, "memory": 100e-9},
     clock=3.2e9,
     disturbances=("it rained",),
     warnings=("it rained",),

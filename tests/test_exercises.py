@@ -144,7 +144,7 @@ def test_without_a_compiler_there_is_a_reason(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     attempt = check_exercise(5, EXERCISES[5].solution)
     assert (attempt.outcome, attempt.exit_code) == ("not-here", 3)
-    assert "CXX is 'no-such-compiler', and there is no such command" in drawn(attempt, width=200)
+    assert "no command no-such-compiler, which CXX names" in drawn(attempt, width=200)
 
 
 def test_the_compilers_errors_are_shown(tmp_path):

@@ -143,7 +143,7 @@ def test_every_rung_of_the_extension_has_its_own_and_no_other_has_one():
         np.matmul(a, b, out=out)
 
     try:
-        for k in ln.matmul.ladder():
+        for k in ln.matmul:
             if k.available() and k.backend != "torch":
                 same_both_ways(k, X, X, fast=int(k.backend == "cpp"))
     finally:
@@ -153,7 +153,7 @@ def test_every_rung_of_the_extension_has_its_own_and_no_other_has_one():
 
 def test_kernels_that_take_something_else_have_none():
     for name, operation in OPERATIONS.items():
-        for k in operation.ladder():
+        for k in operation:
             if k.backend == "cpp":
                 found = _core.fast_path(k.kernel, "elementwise", False)
                 assert found or not operation.contract.fast_path, name

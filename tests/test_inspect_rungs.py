@@ -393,11 +393,11 @@ def test_without_capstone_the_source_is_shown_and_the_rest_says_what_to_install(
     assert "void packed(" in shown.output
 
 
-def test_an_implementation_inspects_itself():
+def test_unknown_aspects_and_options_are_refused():
     with pytest.raises(InspectError, match=r"cpp\.packed has no nonsense to show, but hot, source"):
-        ln.matmul["cpp.packed"].inspect("nonsense")
+        inspect(ln.matmul["cpp.packed"], "nonsense")
     with pytest.raises(InspectError, match="dtype is 'float16', expected 'float32' or 'float64'"):
-        ln.matmul["cpp.packed"].inspect(dtype="float16")
+        inspect(ln.matmul["cpp.packed"], dtype="float16")
 
 
 def test_importing_loopnest_loads_no_inspect():

@@ -13,7 +13,7 @@ operations = [value for value in vars(ln).values() if isinstance(value, ln.Opera
 assert operations
 ones = np.ones((2, 2))
 for operation in operations:
-    rungs = [k for k in operation.ladder() if k.backend == "torch"]
+    rungs = [k for k in operation if k.backend == "torch"]
     assert rungs, operation
     for k in rungs:
         assert not k.available()

@@ -59,7 +59,7 @@ def test_an_error_names_the_file_and_the_line(tmp_path, name, text, message):
 def test_the_compiler_is_the_one_that_is_named(tmp_path, monkeypatch):
     assert find("c++", "g++").kind in ("GNU", "Clang")
     monkeypatch.setenv("CXX", "no-such-compiler")
-    with pytest.raises(NoCompilerError, match="CXX is 'no-such-compiler', and there is no such command"):
+    with pytest.raises(NoCompilerError, match="no command no-such-compiler, which CXX names"):
         find("c++")
     file = tmp_path / "slow.c"
     file.write_text("int x;\n")

@@ -16,12 +16,11 @@ Each ends in RUNGS, which lists its rungs by operation in reading order, from sl
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import inspect
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -76,10 +75,6 @@ class FastPath:
     option: bool = False
 
 
-def _as_tuple(returned: Any) -> tuple[Any, ...]:
-    return returned if isinstance(returned, tuple) else (returned,)
-
-
 @dataclass(frozen=True)
 class Contract:
     """What every implementation of one operation is held to.
@@ -109,7 +104,9 @@ class Contract:
     flops: Callable[..., int]
     traffic: Callable[..., int]
     workloads: tuple[Workload, ...]
-    results: Callable[[Any], tuple[Any, ...]] = _as_tuple
+    results: Callable[[Any], tuple[Any, ...]] = lambda returned: (
+        returned if isinstance(returned, tuple) else (returned,)
+    )
     outs: int | None = None
     updates: tuple[int, ...] = ()
     variations: Mapping[str, Callable[[Arguments], Arguments]] = field(default_factory=dict)
@@ -154,7 +151,7 @@ class Operation:
         """`folder` is the package that holds the in_*.py files; related operations share one."""
         self.name = name
         self.contract = contract
-        self._folder = folder
+        self.__module__ = folder
         self._built_in: dict[str, dict[str, Implementation]] = {}  # by backend and id
         self._registered: dict[str, Implementation] = {}
         self._default: Implementation | None = None  # the rung of calls without `impl`, once it is known
@@ -181,9 +178,9 @@ class Operation:
             return self(*args, **kwargs)
         return self._default.checked(*args, **kwargs)  # its fast path has declined
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """Copies, and what is sent to another process, are the operation of this name there."""
-        return _operation_of, (self._folder, self.name)
+    def __reduce__(self) -> str:
+        """Copies, and what is sent to another process, are the operation of this name in its module."""
+        return self.name
 
     def __getitem__(self, id: str) -> Implementation:
         """The implementation with this id; a backend's name alone is its fastest that runs here."""
@@ -197,15 +194,13 @@ class Operation:
             return rungs[id]
         if id == backend and rungs:
             return self._fastest(backend) or [k for k in rungs.values() if not k.study][-1]
-        raise UnknownImplementationError(f"{self.name}: {unknown('implementation', id, [k.id for k in self.ladder()])}")
+        raise UnknownImplementationError(f"{self.name}: {unknown('implementation', id, [k.id for k in self])}")
 
     def __iter__(self) -> Iterator[Implementation]:
-        return iter(self.ladder())
-
-    def ladder(self) -> list[Implementation]:
-        """All implementations in reading order, those that cannot run here too."""
-        built_in = [k for backend in BACKENDS for k in self._rungs(backend).values()]
-        return built_in + list(self._registered.values())
+        """The ladder: all implementations in reading order, those that cannot run here too."""
+        for backend in BACKENDS:
+            yield from self._rungs(backend).values()
+        yield from self._registered.values()
 
     def fastest(self) -> Implementation:
         """The implementation that a call without `impl` uses."""
@@ -240,7 +235,7 @@ class Operation:
         """
         if not re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", str(id)):
             raise ValueError(f"{self.name}: id is {id!r}, expected backend.variant, such as 'mine.tiled'")
-        if any(known.id == id for known in self.ladder()):
+        if any(known.id == id for known in self):
             raise ValueError(f"{self.name}: the id {id!r} is taken; choose another")
 
         def add(kernel: Kernel) -> Kernel:
@@ -261,17 +256,12 @@ class Operation:
     def _rungs(self, backend: str) -> dict[str, Implementation]:
         """The rungs of one backend by id; its file is imported at the first look."""
         if backend not in self._built_in:
-            self._built_in[backend] = {k.id: self._with(k) for k in self._listed(backend)}
+            rungs: Mapping[str, Sequence[Implementation]] = {}
+            name = f"{self.__module__}.in_{backend}"
+            if backend in BACKENDS and importlib.util.find_spec(name):
+                rungs = importlib.import_module(name).RUNGS
+            self._built_in[backend] = {k.id: self._with(k) for k in rungs.get(self.name, ())}
         return self._built_in[backend]
-
-    def _listed(self, backend: str) -> Sequence[Implementation]:
-        """What the backend's in_*.py file lists for this operation."""
-        package = importlib.import_module(self._folder)
-        if backend not in BACKENDS or not Path(package.__path__[0], f"in_{backend}.py").exists():
-            return ()
-        rungs: Mapping[str, Sequence[Implementation]]
-        rungs = importlib.import_module(f"{self._folder}.in_{backend}").RUNGS
-        return rungs.get(self.name, ())
 
     def _with(self, k: Implementation) -> Implementation:
         """The rung as one of this operation's."""
@@ -283,7 +273,3 @@ class Operation:
 
     def __repr__(self) -> str:
         return f"<operation {self.name}>"
-
-
-def _operation_of(folder: str, name: str) -> Any:
-    return getattr(importlib.import_module(folder), name)

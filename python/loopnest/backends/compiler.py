@@ -51,16 +51,11 @@ class Build:
 
 
 class BuildError(RuntimeError):
-    """A source file that does not compile: `log` is everything that the compiler printed."""
+    """A source file that does not compile, and the build that failed."""
 
-    def __init__(self, message: str, build: Build, log: str = "") -> None:
+    def __init__(self, message: str, build: Build) -> None:
         super().__init__(message)
-        self.build, self.log = build, log
-
-    @property
-    def first(self) -> str:
-        """The first line of the compiler's messages."""
-        return (self.build.messages or str(self)).partition("\n")[0]
+        self.build = build
 
 
 class NoCompilerError(BuildError):
@@ -90,19 +85,16 @@ def find(language: str = "c++", command: str | None = None) -> Compiler:
     """
     variable = {"c": "CC", "c++": "CXX"}[language]
     named = command or os.environ.get(variable)
-    for candidate in [named] if named else COMMANDS[language]:
+    candidates = [named] if named else COMMANDS[language]
+    for candidate in candidates:
         words = tuple(shlex.split(candidate))
         path = shutil.which(words[0])
         if path is not None:
             version = _version(path)
             return Compiler((path, *words[1:]), "Clang" if "clang" in version else "GNU", version)
-    if named:
-        missing = f"{variable} is {named!r}, and there is no such command" if not command else f"there is no {named!r}"
-        fix = f"Name another one in {variable}"
-    else:
-        missing = f"no {', '.join(COMMANDS[language][:-1])} or {COMMANDS[language][-1]} was found"
-        fix = "Install one (Debian: apt install g++)"
-    raise NoCompilerError(f"no compiler for {language}: {missing}. {fix}", Build(language))
+    tried = " or ".join(candidates) if command or not named else f"{named}, which {variable} names,"
+    fix = f"install one (Debian: apt install g++), or name one in {variable}"
+    raise NoCompilerError(f"no compiler for {language}: there is no command {tried}: {fix}", Build(language))
 
 
 @functools.cache
@@ -169,7 +161,7 @@ def build_once(
         messages = messages or "\n".join(result.stderr.splitlines()[:6])
     build = dataclasses.replace(build, messages=messages, seconds=seconds)
     if result.returncode:
-        raise BuildError(f"{source.name} does not compile:\n{messages}", build, result.stderr)
+        raise BuildError(f"{source.name} does not compile:\n{messages}", build)
     Path(made).chmod(0o755)
     shutil.move(made, built)
     return Library(built, build)

@@ -110,7 +110,7 @@ def compile_cu(
         log = _buffer(nvrtc.nvrtcGetProgramLogSize, nvrtc.nvrtcGetProgramLog, program).rstrip(b"\0").decode()
         if result != nvrtc.nvrtcResult.NVRTC_SUCCESS:
             build = Build("cuda", "NVRTC", shortened(log, Path(name)) or result.name)
-            raise BuildError(f"{name} does not compile:\n{build.messages}", build, log)
+            raise BuildError(f"{name} does not compile:\n{build.messages}", build)
         form = kind.upper()
         code = _buffer(getattr(nvrtc, f"nvrtcGet{form}Size"), getattr(nvrtc, f"nvrtcGet{form}"), program)
         lowered = {k: _checked(nvrtc.nvrtcGetLoweredName(program, k.encode()))[0].decode() for k in names}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import textwrap
 from collections.abc import Callable, Sequence
@@ -129,19 +128,6 @@ class Implementation:
         """The Python function that was written; Numba keeps it in `py_func`."""
         function: Kernel = getattr(self.kernel, "py_func", self.kernel)
         return function
-
-    def inspect(self, *aspects: str, **options: Any) -> Any:
-        """What the compiler made of the source: a loopnest.inspect.View, as `loopnest inspect` prints it.
-
-        Arguments and errors are as in loopnest.inspect.inspect:
-
-        >>> import loopnest as ln
-        >>> view = ln.matmul["numpy.matmul"].inspect("source")
-        >>> view.listings[0].title
-        'the source of numpy.matmul'
-        """
-        room = importlib.import_module("loopnest.inspect")  # by name, since it stands above
-        return room.inspect(self, *aspects, **options)
 
     def available(self) -> bool:
         """Whether this rung can run here."""

@@ -149,7 +149,7 @@ def rung_from_file(operation: Operation, file: Path | str) -> Iterator[Implement
     known = plan(operation).parameters
     taken = [known.index(p) for p in form.taken]
     kernel = function if len(taken) == len(known) else lambda *args: function(*(args[i] for i in taken))
-    name, others = re.sub(r"\W", "_", path.stem), [k.id for k in operation.ladder()]
+    name, others = re.sub(r"\W", "_", path.stem), [k.id for k in operation]
     id = f"file.{name}" if f"file.{name}" not in others else f"file.{name}_2"
     operation.register(id)(kernel)
     try:

@@ -94,7 +94,7 @@ def build(
     except BuildError as error:
         kernel.build = error.build
         lines = error.build.messages.splitlines()
-        refusal = Refusal("does-not-build", f"it does not compile: {error.first}", None, *lines)
+        refusal = Refusal("does-not-build", f"it does not compile: {(lines or [str(error)])[0]}", None, *lines)
     except CudaSourceError as error:
         refusal = Refusal("no-function", str(error))
     except BaseException:

@@ -129,7 +129,7 @@ class Ladder:
         uses  libraries that the submission has loaded: their rungs take part, besides those that load quickly
         """
         backends = ["python", "numpy", "cpp", *(name for name in ("numba", "torch") if name in uses)]
-        quick = [k for k in self.operation.ladder() if k.backend in backends and not (k.study or k.slow_start)]
+        quick = [k for k in self.operation if k.backend in backends and not (k.study or k.slow_start)]
         rungs = [k.id for k in quick if k.available()]
         contract, known = self.operation.contract, self._known.setdefault((workload.name, str(dtype)), {})
         work = work_of(contract, workload)

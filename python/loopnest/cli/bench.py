@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +9,8 @@ import click
 import msgspec
 
 from ..output.text import unknown as unknown_name
-from .options import POSITIVE, failures, need, output_file
-from .progress import Progress, console, say, show
+from .options import POSITIVE, failures, files_of_run, finish, need, output_file
+from .progress import console, progress, say, show
 
 SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
 PEERS = "peers"
@@ -73,10 +72,10 @@ def command(
     from ..report import write
 
     need(lab.why_not_here())
-    with failures(ValueError), Progress() as progress:
+    with failures(ValueError), progress() as on_event:
         json_file, report_file = files_of_run(json_file, report_file)
-        limits = None if no_limits else card(on_event=progress.on_event)
-        how: dict[str, Any] = {"card": limits, "on_event": progress.on_event}
+        limits = None if no_limits else card(on_event=on_event)
+        how: dict[str, Any] = {"card": limits, "on_event": on_event}
         results = lab.run_suites(suites or SUITES, quick=quick, **selection, **how)
     show(report(results, quick, console().width))
     if results.interrupted:
@@ -87,29 +86,6 @@ def command(
     finish(results, report_file if results.records else None, write)
 
 
-def files_of_run(json_file: Path | None, report_file: Path | None) -> tuple[Path | None, Path | None]:
-    """Where results and report go: into a new folder, unless one of the files is named."""
-    from ..bench.records import REPORT, RESULTS, new_folder
-
-    if json_file or report_file:
-        return json_file, report_file
-    folder = new_folder()
-    return folder / RESULTS, folder / REPORT
-
-
-def finish(results: Any, report_file: Path | None = None, write: Callable[[Any, Path], None] | None = None) -> None:
-    """Write the report, and end with the exit status of a run."""
-    from ..report import why_not_here
-
-    if report_file and why_not_here():
-        say(f"no report: {why_not_here()}")
-    elif report_file and write:
-        write(results, report_file)
-        say(f"report: {report_file}")
-    if results.interrupted or results.failures:
-        raise SystemExit(130 if results.interrupted else 1)
-
-
 def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_file: Path | None) -> None:
     """The comparison with the peers; bars that are not met are no failure."""
     from ..bench import peers
@@ -118,9 +94,9 @@ def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_
     unknown = [part for part in only if part not in peers.TITLES]
     if unknown:
         raise click.BadParameter(unknown_name("part", unknown[0], peers.TITLES), param_hint="--only")
-    with Progress() as progress:
+    with progress() as on_event:
         parts = [part for part in peers.TITLES if part in (only or peers.TITLES)]
-        results = peers.run_peers(parts, quick=quick, on_event=progress.on_event)
+        results = peers.run_peers(parts, quick=quick, on_event=on_event)
     show(peers.report(results))
     if json_file is not None:
         save_json(msgspec.to_builtins(results), json_file)

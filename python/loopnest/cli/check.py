@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from .options import DTYPES, JSON, choice, number, print_json, real, usage_errors
-from .progress import Progress, console, say, show
+from .progress import console, progress, say, show
 
 SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cuda"}
 
@@ -68,8 +68,8 @@ def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> None:
     from ..check import check
     from ..check.tables import report
 
-    with usage_errors(ValueError), Progress() as progress:
-        verdict = check(file, on_event=progress.on_event, **options)
+    with usage_errors(ValueError), progress() as on_event:
+        verdict = check(file, on_event=on_event, **options)
     if as_json:
         print_json(verdict.to_json())
     else:
@@ -85,10 +85,10 @@ def _rank(folder: Path, as_json: bool, options: dict[str, Any]) -> None:
     from ..check import rank
     from ..check.tables import ranking
 
-    with usage_errors(ValueError), Progress() as progress:
+    with usage_errors(ValueError), progress() as on_event:
         found = rank(
             folder,
-            on_verdict=lambda file, verdict: progress.on_event("at", f"{file.name}: {verdict.outcome}"),
+            on_verdict=lambda file, verdict: on_event("at", f"{file.name}: {verdict.outcome}"),
             **options,
         )
     if as_json:

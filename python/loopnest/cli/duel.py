@@ -9,7 +9,7 @@ import msgspec
 
 from ..operation import Operation, UnavailableError, UnknownImplementationError
 from .options import DTYPE, JSON, an_operation, failures, number, print_json, real
-from .progress import Progress, show
+from .progress import progress, show
 
 
 @click.command("duel")
@@ -34,8 +34,8 @@ def command(operation: Operation, impl_a: str, impl_b: str, as_json: bool, **opt
     from ..verify.problem import WrongResult
 
     try:
-        with failures(ValueError, UnavailableError, UnfairError, lab.RefusedError, WrongResult), Progress() as progress:
-            found = lab.duel(operation, impl_a, impl_b, on_event=progress.on_event, **options)
+        with failures(ValueError, UnavailableError, UnfairError, lab.RefusedError, WrongResult), progress() as on_event:
+            found = lab.duel(operation, impl_a, impl_b, on_event=on_event, **options)
     except UnknownImplementationError as error:
         raise click.BadParameter(str(error), param_hint="IMPL_A or IMPL_B") from None
     if as_json:

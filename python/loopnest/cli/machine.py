@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from .options import JSON, SVG, print_json, save_picture
-from .progress import Progress, say, show
+from .progress import progress, say, show
 
 
 @click.command("machine")
@@ -24,8 +24,8 @@ def command(as_json: bool, refresh: bool, svg: Path | None) -> None:
     from ..machine.roofline import roofline_svg
     from ..machine.tables import report
 
-    with Progress() as progress:
-        here = card(refresh, on_event=progress.on_event)
+    with progress() as on_event:
+        here = card(refresh, on_event=on_event)
     if as_json:
         print_json(here)
     else:

@@ -15,6 +15,7 @@ import msgspec
 from ..operation import Implementation, Operation, UnknownImplementationError
 from ..operations import OPERATIONS
 from ..output.text import unknown
+from .progress import say
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
@@ -116,3 +117,26 @@ def save_picture(svg: str, file: Path, *, quiet: bool = False) -> None:
     """Write a picture, and say where; to standard error if `quiet`."""
     file.write_text(svg, encoding="utf-8")
     click.echo(f"written: {file}", err=quiet)
+
+
+def files_of_run(json_file: Path | None, report_file: Path | None) -> tuple[Path | None, Path | None]:
+    """Where results and report go: into a new folder, unless one of the files is named."""
+    from ..bench.records import REPORT, RESULTS, new_folder
+
+    if json_file or report_file:
+        return json_file, report_file
+    folder = new_folder()
+    return folder / RESULTS, folder / REPORT
+
+
+def finish(results: Any, report_file: Path | None = None, write: Callable[[Any, Path], None] | None = None) -> None:
+    """Write the report, and end with the exit status of a run."""
+    from ..report import why_not_here
+
+    if report_file and why_not_here():
+        say(f"no report: {why_not_here()}")
+    elif report_file and write:
+        write(results, report_file)
+        say(f"report: {report_file}")
+    if results.interrupted or results.failures:
+        raise SystemExit(130 if results.interrupted else 1)

@@ -33,7 +33,7 @@ class Ranked(click.Group):
             return super().invoke(ctx)
         except click.exceptions.Exit:  # after --help
             raise
-        except click.Abort:  # Ctrl-C in a command that has nothing to finish
+        except KeyboardInterrupt:  # in a command that has nothing to finish
             code, text = 130, "stopped"
         except click.ClickException as error:
             code = error.exit_code

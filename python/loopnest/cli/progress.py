@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from rich.console import Console, RenderableType
     from rich.table import Table
@@ -50,37 +50,31 @@ def columns(*rows: Sequence[RenderableType], numbers: bool = False) -> Table:
     return table
 
 
-class Progress:
+@contextmanager
+def progress(*, quiet: bool = False) -> Iterator[Callable[[str, Any], None]]:
     """A bar on standard error while something runs; hidden where that is no terminal.
 
-    `on_event` takes what the rooms below report: ("start", how many items), ("running", an item), ("at", a text),
-    ("round", (text, done, most)), ("note", a line to keep).
+    It takes what the rooms below report: ("start", how many items), ("running", an item), ("at", a text), ("round",
+    (text, done, most)), ("note", a line to keep).
     """
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    def __init__(self, *, quiet: bool = False) -> None:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+    columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
+    errors = console(stderr=True)
+    with Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal) as bar:
+        task = bar.add_task("starting", total=None)
 
-        columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
-        errors = console(stderr=True)
-        self._bar = Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal)
-        self._task = self._bar.add_task("starting", total=None)
+        def on_event(event: str, content: Any) -> None:
+            if event == "start":
+                bar.update(task, total=content)
+            elif event == "running":
+                bar.update(task, description=content.rpartition("::")[2], advance=1)
+            elif event == "at":
+                bar.update(task, description=content)
+            elif event == "note":
+                errors.print(content, markup=False, soft_wrap=True)
+            elif event == "round":
+                what, done, most = content
+                bar.update(task, description=what, completed=done, total=most)
 
-    def __enter__(self) -> Progress:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._bar.stop()
-
-    def on_event(self, event: str, content: Any) -> None:
-        if event == "start":
-            self._bar.update(self._task, total=content)
-        elif event == "running":
-            self._bar.update(self._task, description=content.rpartition("::")[2], advance=1)
-        elif event == "at":
-            self._bar.update(self._task, description=content)
-        elif event == "note":
-            self._bar.console.print(content, markup=False, soft_wrap=True)
-        elif event == "round":
-            what, done, most = content
-            self._bar.update(self._task, description=what, completed=done, total=most)
+        yield on_event

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..bench.sweep import OPERATIONS
-from .bench import files_of_run, finish
-from .options import choice, failures, number, output_file
-from .progress import Progress, console, say, show
+from .options import choice, failures, files_of_run, finish, number, output_file
+from .progress import console, progress, say, show
 
 
 @click.command("sweep")
@@ -40,11 +40,11 @@ def command(
 
     if threads > processors():
         raise click.BadParameter(f"{threads}, but this process may run on {processors()}", param_hint="--threads")
-    with failures(ValueError), Progress() as progress:
+    with failures(ValueError), progress() as on_event:
         json_file, report_file = files_of_run(json_file, report_file)
         points = sweep.all_points(seed) if op == "matmul" else sweep.sizes(op, seed)
-        dips, on_event = sweep_figures.worst_dips, progress.on_event
-        results = sweep.run_sweep(points[:count], seed=seed, threads=threads, dips=dips, on_event=on_event)
+        how: dict[str, Any] = {"dips": sweep_figures.worst_dips, "on_event": on_event}
+        results = sweep.run_sweep(points[:count], seed=seed, threads=threads, **how)
     show(sweep_figures.report(results, console().width))
     if json_file is not None:
         save_json(msgspec.to_builtins(results), json_file)

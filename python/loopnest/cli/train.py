@@ -15,7 +15,7 @@ from click.core import ParameterSource
 
 from .. import nn
 from .options import DTYPE, JSON, SVG, choice, failures, need, number, output_file, print_json, save_picture, stacked
-from .progress import Progress
+from .progress import progress
 
 DATA: dict[str, Callable[[], nn.Data]] = {"digits": nn.digits, "spirals": nn.spirals, "xor": nn.xor}
 KEPT = ("optimizer", "lr", "batch", "hidden", "loss", "init", "seed", "dtype")
@@ -79,9 +79,9 @@ class Request:
         quiet = self.as_json or silent
         if not quiet:
             click.echo("\n".join(tables.heading(training)))
-        with _stopped_by_signals() as stopped, Progress(quiet=quiet) as progress:
+        with _stopped_by_signals() as stopped, progress(quiet=quiet) as on_event:
             run = training.run(
-                on_step=lambda training: progress.on_event("round", _at(training)),
+                on_step=lambda training: on_event("round", _at(training)),
                 stop=lambda: bool(stopped),
                 checkpoint=self.file,
             )

@@ -2,7 +2,8 @@
 and the bound of that loop on this processor.
 
 >>> import loopnest as ln
->>> view = ln.matmul["cpp.packed"].inspect("hot", isa="v3", measure=False)      # doctest: +SKIP
+>>> from loopnest.inspect import inspect
+>>> view = inspect(ln.matmul["cpp.packed"], "hot", isa="v3", measure=False)     # doctest: +SKIP
 >>> view.listings[0].loop.counts["fma"]                                         # doctest: +SKIP
 12
 

@@ -32,7 +32,7 @@ from ..timing.conditions import between, quota, usage
 from ..timing.environment import Environment, environment
 from . import probes
 from .probes import LINE, LOOPS, PAGE, Probe, repeated, timed, working_set
-from .records import FMA, KINDS, MEMORY, Bandwidth, Cache, Latency, MachineCard, Peak
+from .records import FMA, KINDS, MEMORY, Bandwidth, Cache, MachineCard, Peak
 
 OnEvent = Callable[[str, Any], None]
 
@@ -164,7 +164,7 @@ def measure(
         caches=found,
         peaks=tuple(Peak(*what, probe.rate) for what, probe in peaks.items()),
         bandwidths=tuple(Bandwidth(*what, probe.rate) for what, probe in fastest.items()),
-        latencies=tuple(Latency(what, probe.seconds) for what, probe in latencies.items()),
+        latencies={what: probe.seconds for what, probe in latencies.items()},
         clock=clock.rate,
         disturbances=tuple(distorting),
         measured="" if rough else datetime.now(UTC).isoformat(timespec="seconds"),

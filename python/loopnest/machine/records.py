@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -74,18 +74,11 @@ class Bandwidth:
 
 
 @dataclass(frozen=True)
-class Latency:
-    """Seconds until a result can be used: of a fused multiply-add (`FMA`), or of a load from L1, L2, L3 or memory."""
-
-    what: str
-    seconds: float
-
-
-@dataclass(frozen=True)
 class MachineCard:
     """A machine, described and measured.
 
     cores          processors that the process may run on; figures are for 1 thread and for one on each
+    latencies      seconds until a result can be used: of a multiply-add, "FMA", or of a load from L1, L2, L3, memory
     clock          cycles a second, measured
     disturbances   what distorted the figures while they were measured
     warnings       the disturbances, and what distorts figures of this process now
@@ -99,7 +92,7 @@ class MachineCard:
     caches: tuple[Cache, ...]
     peaks: tuple[Peak, ...]
     bandwidths: tuple[Bandwidth, ...]
-    latencies: tuple[Latency, ...] = ()
+    latencies: Mapping[str, float] = field(default_factory=dict)
     clock: float = 0.0
     disturbances: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -128,10 +121,11 @@ class MachineCard:
 
     def latency(self, what: str = MEMORY) -> float:
         """Seconds of a load from "L1", "L2", "L3" or "memory", or of a multiply-add, "FMA"."""
-        found = {latency.what: latency.seconds for latency in self.latencies}
-        if what not in found:
-            raise ValueError(f"the machine card has no latency of {what!r}; it has {', '.join(found) or 'none'}")
-        return found[what]
+        if what not in self.latencies:
+            raise ValueError(
+                f"the machine card has no latency of {what!r}; it has {', '.join(self.latencies) or 'none'}"
+            )
+        return self.latencies[what]
 
     def levels(self) -> list[str]:
         """The levels that have bandwidths, from the nearest to the core to memory."""

@@ -54,9 +54,9 @@ def choose(impl: str | Chosen | None, names: Iterable[str]) -> Chosen:
     if not isinstance(impl, str):
         raise TypeError(f"impl is {impl!r}, expected an id such as 'cpp' or 'numpy.vectorized', or None")
     backend = impl.partition(".")[0]
-    ladders = {op.name: {k.id: k for k in op.ladder()} for op in operations}
+    ladders = {op.name: {k.id: k for k in op} for op in operations}
     if impl not in BACKENDS and not any(impl in ladder for ladder in ladders.values()):
-        known = sorted({k.id for op in operations for k in op.ladder() if k.backend == backend})
+        known = sorted({k.id for op in operations for k in op if k.backend == backend})
         hint = f"{backend} has {', '.join(known)}" if known else f"Backends: {', '.join(BACKENDS)}"
         raise UnknownImplementationError(f"none of {', '.join(ladders)} has an implementation {impl!r}. {hint}")
     chosen: dict[str, Implementation] = {}
@@ -75,7 +75,7 @@ def choose(impl: str | Chosen | None, names: Iterable[str]) -> Chosen:
 
 def _fastest_of(op: Operation, backend: str) -> Implementation:
     """The backend's fastest rung that runs here and starts at once."""
-    rungs = [k for k in op.ladder() if k.backend == backend and not k.study]
+    rungs = [k for k in op if k.backend == backend and not k.study]
     if not rungs:
         raise UnknownImplementationError(f"{op.name}: {backend} has no implementation of it, so it cannot train alone")
     return next((k for k in reversed(rungs) if k.available() and not k.slow_start), rungs[-1])

@@ -78,7 +78,7 @@ def plan(operation: Operation) -> Plan:
     contract = operation.contract
     problem = Problem.sample(operation, contract.workloads[0], None, {})
     args, results = problem.kernel_arguments()
-    kernel = next(k.kernel for k in operation.ladder() if k.backend in ("python", "numpy"))
+    kernel = next(k.kernel for k in operation if k.backend in ("python", "numpy"))
     names = list(inspect.signature(inspect.unwrap(kernel)).parameters)
     inputs, updated = arrays_in(problem.inputs), places_of(results, args) if contract.updates else ()
     found: list[Parameter] = []
