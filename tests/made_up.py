@@ -5,7 +5,6 @@ import json
 import random
 
 import loopnest as ln
-import msgspec
 from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.layout.traffic import Traffic
 from loopnest.machine.limits import limit_of
@@ -155,7 +154,7 @@ def run():
         records.append(at_percent("transpose", impl, "square-1024", percent, study=study, **layout))
     not_run = NotRun("matmul", "matmul", "matmul", "torch.missing", "square-64", "pip install 'loopnest[torch]'")
     failure = Failure("bench_gelu.py::test_gelu[x]", "WrongResult: <off by one>")
-    return Results(ENVIRONMENT, tuple(records), (not_run,), (failure,), machine=through_json(msgspec.to_builtins(CARD)))
+    return Results(ENVIRONMENT, tuple(records), (not_run,), (failure,), machine=CARD)
 
 
 def through_json(data):

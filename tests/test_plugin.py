@@ -71,7 +71,7 @@ def test_a_suite_of_ones_own_gives_tables_and_a_file_with_the_limits(folder):
     assert "matmul · square-16 · float32" in done.stdout
     results = Results.load(folder / "a.json")
     assert impls(results) == ["numpy.rows", "numpy.matmul"]
-    assert results.machine == made_up.through_json(msgspec.to_builtins(made_up.CARD))
+    assert results.machine == made_up.CARD
     assert all(0 < record.percent == 100 * record.limit.seconds / record.best for record in results.records)
     assert results.environment.isa == ln.isa()
     assert results.conditions

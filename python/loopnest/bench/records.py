@@ -12,12 +12,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
 from ..layout.traffic import Traffic
 from ..machine.limits import TOLERANCE, Limit
+from ..machine.records import MachineCard
 from ..output.files import save_text
 from ..timing.conditions import Conditions
 from ..timing.environment import Environment
@@ -144,7 +144,7 @@ class Results:
     failures: tuple[Failure, ...] = ()
     interrupted: bool = False
     datetime: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
-    machine: Mapping[str, Any] | None = None
+    machine: MachineCard | None = None
     conditions: Conditions | None = None
 
     def save(self, path: Path) -> None:

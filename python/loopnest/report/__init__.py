@@ -19,8 +19,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from .._version import __version__
 from ..bench import explain
 from ..bench.records import Record, Results
@@ -28,7 +26,6 @@ from ..bench.tables import beyond, never_run, taken_on
 from ..inspect import provider_of
 from ..machine.records import MachineCard
 from ..machine.tables import Sheet, sheets
-from ..operation import Implementation
 from ..operations import OPERATIONS
 from ..output.files import save_text
 from ..output.page import figure, fill, table
@@ -56,12 +53,12 @@ def page(results: Results) -> str:
     """The HTML of the report of a run. Raises ValueError where it has no records."""
     if not results.records:
         raise ValueError("results is a run without records: there is nothing to report")
-    card = card_of(results)
+    card = results.machine
     line = card.caches[0].line if card and card.caches else LINE
     drawn = figures(Indexed(results.records), card)
     sections = {part: _part(part, [f for f in drawn if f.part == part]) for part in PARTS}
     headings = {part: heading for part, (heading, _) in PARTS.items() if sections[part]}
-    headings |= {"machine": "The machine", "rungs": "The rungs", "table": "All results"}
+    headings |= {"machine": "The machine", "table": "All results"}
     links = {"findings": "What was found", **headings}
     what = ", ".join(dict.fromkeys(record.suite for record in results.records))
     body = fill(
@@ -71,7 +68,6 @@ def page(results: Results) -> str:
         findings="\n".join(_findings(results.records, line, headings)),
         key="".join(_key(results.records)),
         parts="\n".join([*sections.values(), _machine(results, card)]),
-        rungs="\n".join(_rungs(results.records)),
         not_run=_not_run(results),
     )
     return framed(
@@ -84,14 +80,6 @@ def page(results: Results) -> str:
         script=(HERE / "report.js").read_text(encoding="utf-8"),
         data=_data(results.records),
     )
-
-
-def card_of(results: Results) -> MachineCard | None:
-    """The run's machine card; None where it has none that this version can read."""
-    try:
-        return msgspec.convert(results.machine, MachineCard | None)
-    except msgspec.ValidationError:  # the records' limits have its figures all the same
-        return None
 
 
 # --- the parts of the page
@@ -146,15 +134,10 @@ def _findings(records: Sequence[Record], line: int, parts: Mapping[str, str]) ->
         )
 
 
-def _colour(impl: str) -> str:
-    """A style that gives an element its backend's colour."""
-    name = impl.partition(".")[0].replace("_", "-")
-    return f'style="--colour:var(--{name if name in LIGHT else "other"})"'
-
-
 def _key(records: Sequence[Record]) -> Iterator[str]:
     for backend in dict.fromkeys(r.impl.partition(".")[0] for r in records):
-        yield f"<span {_colour(backend)}>{html.escape(backend)}</span>"
+        name = backend.replace("_", "-")
+        yield f'<span style="--colour:var(--{name if name in LIGHT else "other"})">{html.escape(backend)}</span>'
     if any(r.limit for r in records):
         yield '<span style="--colour:var(--limit)">the machine’s limit</span>'
 
@@ -173,31 +156,6 @@ def _machine(results: Results, card: MachineCard | None) -> str:
         for sheet in cards
     )
     return f'<section id="machine"><h2>The machine</h2><div class="card-grid">{shown}</div></section>'
-
-
-def _installed(record: Record) -> Implementation | None:
-    """The record's rung, if this installation has it."""
-    operation = OPERATIONS.get(record.operation)
-    return next((k for k in operation if k.id == record.impl), None) if operation else None
-
-
-def _rungs(records: Sequence[Record]) -> Iterator[str]:
-    """The measured rungs by operation, in reading order."""
-    measured: dict[str, dict[str, Record]] = {}
-    for record in records:
-        measured.setdefault(record.operation, {}).setdefault(record.impl, record)
-    for operation, of_impl in measured.items():
-        order = [k.id for k in OPERATIONS[operation]] if operation in OPERATIONS else []
-        items = []
-        for impl in sorted(of_impl, key=lambda impl: order.index(impl) if impl in order else len(order)):
-            k = _installed(of_impl[impl])
-            items.append(
-                f'<li data-operation="{operation}" data-backend="{impl.partition(".")[0]}"><button type="button" '
-                f'data-operation="{operation}" data-impl="{impl}" {_colour(impl)}>{html.escape(impl)}</button>'
-                f"{html.escape(k.headline if k else '')}</li>"
-            )
-        yield f"<details{' open' if operation == 'matmul' else ''}><summary>{operation}: {len(items)} rungs</summary>"
-        yield f'<ul class="rungs">{"".join(items)}</ul></details>'
 
 
 def _not_run(results: Results) -> str:
@@ -223,7 +181,8 @@ def _data(records: Sequence[Record]) -> dict[str, Any]:
     for r in records:
         limit = (r.limit.seconds, r.limit.by, r.limit.level) if r.limit else (None, "", "")
         rows.append([*(getattr(r, name) for name in COLUMNS), *limit, r.beyond_limit, _moved(r)])
-        key, k = f"{r.operation} {r.impl}", _installed(r)
+        key, installed = f"{r.operation} {r.impl}", OPERATIONS.get(r.operation, ())
+        k = next((k for k in installed if k.id == r.impl), None)
         if k and key not in rungs:
             provider = provider_of(k.backend)
             inspected = provider is not None and "hot" in provider.SHOWS

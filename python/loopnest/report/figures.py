@@ -54,7 +54,7 @@ PARTS = {
     ),
     "vectorization": (
         "Vectorization",
-        "The smaller arrays fit a cache and show the instructions. The larger ones (pale) show the memory.",
+        "The smaller arrays fit a cache and show the instructions. The larger ones show the memory.",
     ),
     "sizes": ("Speed by size", "The thick line is the machine's limit."),
     "calls": ("What a call costs", "Small inputs, where most of the time is Python's and not the kernel's."),
@@ -117,22 +117,21 @@ IN_FULL = OPERANDS, LOOP_ORDERS, SUM_BY, STRIDES, BLOCKS
 
 @dataclass(frozen=True)
 class Bar:
-    """limit: where a tick crosses the bar; pale: a lighter colour; gap: an empty row before it."""
+    """limit: where a tick crosses the bar; gap: an empty row before it."""
 
     label: str
     value: float
     text: str
     record: Record
     limit: float | None = None
-    pale: bool = False
     gap: bool = False
 
 
-def _rate_bar(record: Record, in_unit: str, pale: bool = False, gap: bool = False) -> Bar:
+def _rate_bar(record: Record, in_unit: str, gap: bool = False) -> Bar:
     value = rate(record, in_unit)
     text = " · ".join(filter(None, (three_digits(value), _percent(record))))
     limit = value * record.best / record.limit.seconds if record.limit else None
-    return Bar(f"{record.impl} · {record.workload}", value, text, record, limit, pale, gap)
+    return Bar(f"{record.impl} · {record.workload}", value, text, record, limit, gap)
 
 
 def _percent(record: Record) -> str:
@@ -154,9 +153,8 @@ def _bar_chart(bars: Sequence[Bar], records: Indexed, title: str, label: str, lo
     with picture as axes:
         ax = axes[0, 0]
         for place, bar in zip(places, bars, strict=True):
-            alpha = 0.45 if bar.pale else 1.0
             colour = colour_of(bar.record.impl)
-            (patch,) = ax.barh(place, bar.value - low, left=low, height=0.72, color=colour, alpha=alpha)
+            (patch,) = ax.barh(place, bar.value - low, left=low, height=0.72, color=colour)
             patch.set_gid(records.mark(bar.record))
             end = max(bar.value, bar.limit or 0.0)
             ax.annotate(bar.text, (end, place), (4, 0), textcoords="offset points", va="center", size=7.5, color=FAINT)
@@ -193,7 +191,7 @@ def _vectorization(study: str, of_study: Sequence[Record], records: Indexed) -> 
     able = [same for same in by_workload if 2 * len(same) >= most]
     chosen = able[:1] + able[-1:] if len(able) > 1 else able
     in_unit = unit(of_study)
-    bars = [_rate_bar(r, in_unit, n > 0, n > 0 and r is same[0]) for n, same in enumerate(chosen) for r in same]
+    bars = [_rate_bar(r, in_unit, gap=n > 0 and r is same[0]) for n, same in enumerate(chosen) for r in same]
     title = f"{study}: {in_unit} with and without vector instructions"
     return Figure("vectorization", study, _bar_chart(bars, records, title, in_unit, log=True), of_study[0].operation)
 

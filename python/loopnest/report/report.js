@@ -133,11 +133,6 @@ function filter() {
   }
   for (const part of document.querySelectorAll("section.part"))
     part.hidden = [...part.querySelectorAll("figure")].every(figure => figure.hidden);
-  for (const item of document.querySelectorAll(".rungs li"))
-    item.hidden = Boolean(filters.operation.value && item.dataset.operation !== filters.operation.value
-      || filters.backend.value && item.dataset.backend !== filters.backend.value);
-  for (const group of document.querySelectorAll("#rungs details"))
-    group.hidden = [...group.querySelectorAll("li")].every(item => item.hidden);
   const all = shown.length === records.length;
   element("count").textContent = all ? `${records.length} results` : `${shown.length} of ${records.length} results`;
   fillTable();
@@ -157,11 +152,11 @@ document.addEventListener("pointermove", event => {
   tip.style.top = `${Math.max(4, y)}px`;
 });
 
-function showRung(operation, impl, figures) {
+function showRung(r) {
   const dialog = element("rung");
-  const rung = data.rungs[`${operation} ${impl}`];
-  dialog.querySelector("h2").textContent = `${operation} · ${impl}`;
-  dialog.querySelector(".figures").textContent = figures;
+  const rung = data.rungs[`${r.operation} ${r.impl}`];
+  dialog.querySelector("h2").textContent = `${r.operation} · ${r.impl}`;
+  dialog.querySelector(".figures").textContent = about(r);
   dialog.querySelector(".lesson").textContent = rung ? rung.lesson : "This rung is not in the installation that made the page.";
   dialog.querySelector(".source code").textContent = rung ? rung.source : "";
   dialog.querySelector(".source").hidden = !rung;
@@ -173,12 +168,7 @@ function showRung(operation, impl, figures) {
 
 document.addEventListener("click", event => {
   const of = event.target.closest?.(".mark, #results tbody tr");
-  if (of) {
-    const r = records[Number(of.dataset.record)];
-    showRung(r.operation, r.impl, about(r));
-  }
-  const button = event.target.closest?.(".rungs button");
-  if (button) showRung(button.dataset.operation, button.dataset.impl, "");
+  if (of) showRung(records[Number(of.dataset.record)]);
   if (event.target === element("rung")) element("rung").close(); // a click outside the dialog
 });
 
