@@ -190,7 +190,7 @@ def test_the_tables_say_what_is_met_and_list_the_dips_with_their_path():
     assert [*worst.rows] == [["1", "float32", "TN", "2 x 3 x 40", "2, 40", "50.0", "100", "25.0", "0.500", ""]]
     assert [*worst.notes] == ["1: dots"]
     assert [*closer.rows] == [["float32 TN 2 x 3 x 40 2, 40", "30.0", "90.0", "31.0", "0.600", "1.800", "0.620"]]
-    assert "failed: x: crashed" in sweep_figures.remarks(RESULTS)
+    assert "failed: x: crashed" in sweep_figures.all_remarks(RESULTS)
 
 
 def test_the_page_has_both_pictures_and_the_tables():

@@ -23,7 +23,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from rich.console import RenderableType
-from rich.markdown import Markdown
 
 from ..backends.threads import num_threads, processors
 from ..machine.limits import Piece
@@ -35,7 +34,7 @@ from ..verify.problem import WrongResult
 from .records import Failure
 from .reporting import Collector, OnEvent, ignore
 from .suites import suites_folder
-from .tables import about, groups
+from .tables import Sheet, about, groups, ratio_text, shown, verdict
 
 OURS, PEERS = "loopnest", ("NumPy", "torch", "JAX")
 LIMITS = FMA, READ, COPY = "FMA loop", "read", "copy"
@@ -336,41 +335,39 @@ HOW = (
 )
 
 
-def report(results: PeerResults) -> Iterator[RenderableType]:
+def report(results: PeerResults, width: int) -> Iterator[RenderableType]:
     """What `loopnest bench peers` prints."""
-    if results.environment:
-        yield about(results.environment, HOW)
-    yield Markdown("\n".join(tables(results)))
+    return shown(results.environment, HOW, sheets(results), remarks(results), width)
 
 
 def markdown(results: PeerResults, command: str) -> str:
     """The same as a Markdown document."""
-    taken_on = about(results.environment, HOW).plain.strip().splitlines() if results.environment else []
-    made = f"# loopnest next to its peers\n\nMade by `{command}` at {results.datetime}.\n"
-    return "\n".join([made, *(f"- {line}" for line in taken_on), *tables(results)]).rstrip() + "\n"
+    lines = ["# loopnest next to its peers", "", f"Made by `{command}` at {results.datetime}.", ""]
+    if results.environment:
+        lines += [*(f"- {line}" for line in about(results.environment, HOW).plain.strip().splitlines()), ""]
+    for sheet in sheets(results):
+        words = len(sheet.headings) if sheet.words > 1 else 1
+        under = ["---" if number < words else "---:" for number in range(len(sheet.headings))]
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in (sheet.headings, under, *sheet.rows)]
+        lines += [f"## {sheet.title}", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+    return "\n".join([*lines, *(f"- {remark}" for remark in remarks(results))]).rstrip() + "\n"
 
 
-def tables(results: PeerResults) -> Iterator[str]:
-    """Lines of Markdown: a table for each part and unit, the verdicts on the bars, and remarks."""
+def sheets(results: PeerResults) -> Iterator[Sheet]:
+    """A table for each part and unit, and the verdicts on the bars."""
     parts = groups(results.items, lambda item: (item.part, item.unit))
     for items in parts.values():
-        yield from _figures(items)
+        yield _figures(items)
     bars = []
     for bar in (bar for bar in BARS if bar.part in {part for part, _ in parts}):
         ratio, lowest = judge(bar, results.items)
-        verdict = "not measured" if ratio is None else "met" if ratio >= bar.least else "not met"
         work = ", ".join((TITLES[bar.part], *bar.tags))
-        bars.append([work, bar.against, f"≥ {bar.least:.2f}", _ratio(ratio), verdict, lowest])
-    yield from _table("The bars", ["work", "against", "bar", "figure", "", "lowest at"], bars)
-    yield from (f"- not measured: {absent.name}: {absent.message}" for absent in results.absent)
-    for item in results.items:
-        yield from (f"- {TITLES[item.part]}, {item.name}: {name}: {note}" for name, note in item.notes.items())
-    yield from (f"- failed: {failure.name}: {failure.message}" for failure in results.failures)
-    if results.interrupted:
-        yield "- interrupted: the tables hold what was measured until then"
+        bars.append([work, bar.against, f"≥ {bar.least:.2f}", ratio_text(ratio), verdict(ratio, bar.least), lowest])
+    if bars:
+        yield Sheet("The bars", ["work", "against", "bar", "figure", "", "lowest at"], bars, 6)
 
 
-def _figures(items: Sequence[Item]) -> Iterator[str]:
+def _figures(items: Sequence[Item]) -> Sheet:
     """One row an item: all figures, then our speed as a multiple of the best peer's and as a share of the limits."""
     order = (OURS, *PEERS)
     names = list(dict.fromkeys(name for item in items for name in item.costs))
@@ -382,17 +379,17 @@ def _figures(items: Sequence[Item]) -> Iterator[str]:
         rate = item.unit.endswith("/s")
         seconds = [item.costs.get(name) for name in names]
         figures = [three_digits(item.amount / s / 1e9 if rate else s / item.amount * 1e9) if s else "" for s in seconds]
-        rows.append([item.name, *figures, *(_ratio(item.ratio(name)) for name in against)])
+        rows.append([item.name, *figures, *(ratio_text(item.ratio(name)) for name in against)])
     ratios = ["times peer" if name == "best peer" else f"of {name}" for name in against]
-    yield from _table(f"{TITLES[items[0].part]}, {items[0].unit}", ["", *names, *ratios], rows)
+    return Sheet(f"{TITLES[items[0].part]}, {items[0].unit}", ["", *names, *ratios], rows)
 
 
-def _table(title: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    if rows:
-        right = ["---", *["---" if "work" in head else "---:"] * (len(head) - 1)]
-        cells = [[cell.replace("|", "\\|") for cell in row] for row in (head, right, *rows)]
-        yield from (f"## {title}", "", *(f"| {' | '.join(row)} |" for row in cells), "")
-
-
-def _ratio(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.3f}" if ratio < 2 else three_digits(ratio)
+def remarks(results: PeerResults) -> Iterator[str]:
+    """What a reader should know besides the figures; of several notes on a peer the first."""
+    yield from (f"not measured: {absent.name}: {absent.message}" for absent in results.absent)
+    for name in dict.fromkeys(name for item in results.items for name in item.notes if name != OURS):
+        first, *more = [f"{name}: {item.name}: {item.notes[name]}" for item in results.items if name in item.notes]
+        yield first + (f", and {len(more)} more" if more else "")
+    yield from (f"failed: {failure.name}: {failure.message}" for failure in results.failures)
+    if results.interrupted:
+        yield "interrupted: the tables hold what was measured until then"

@@ -8,12 +8,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import RenderableType
-from rich.text import Text
 
 from ..output.text import three_digits
-from .peers import OURS, PEERS, Item
+from .peers import OURS, PEERS, Item, remarks
 from .sweep import DTYPES, Point, SweepResults
-from .tables import about, table_like
+from .tables import Sheet, ratio_text, shown, verdict
 
 NEIGHBOURS = 9
 """How many points of the n sweep a point is compared with: those nearest in n, of the same dtype, of any stride."""
@@ -137,17 +136,6 @@ def summaries(found: Sequence[Measured]) -> dict[tuple[str, str], Summary]:
 # --- rows of tables
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A table; the first `words` columns hold words, the others numbers. Notes stand below it."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    words: int = 1
-    notes: Sequence[str] = ()
-
-
 def sheets(results: SweepResults) -> Iterator[Sheet]:
     """The summary, the bars, the worst dips, and their speeds with other strides."""
     found = measured(results)
@@ -158,10 +146,10 @@ def sheets(results: SweepResults) -> Iterator[Sheet]:
             GROUPS[group],
             dtype,
             str(s.points),
-            _ratio(s.mean),
+            ratio_text(s.mean),
             "" if s.share is None else f"{100 * s.share:.0f} %",
-            _ratio(s.worst),
-            _ratio(s.of_neighbours),
+            ratio_text(s.worst),
+            ratio_text(s.of_neighbours),
         ]
         for (group, dtype), s in each.items()
     ]
@@ -189,8 +177,7 @@ def _bars(op: str, each: dict[tuple[str, str], Summary]) -> Iterator[list[str]]:
             continue
         for dtype in DTYPES:
             value = figure(each.get((group, dtype), Summary(0)))
-            verdict = "not measured" if value is None else "met" if value >= least else "not met"
-            yield [f"{GROUPS[group]}: {name}", dtype, f"{least:.2f}", _ratio(value), verdict]
+            yield [f"{GROUPS[group]}: {name}", dtype, f"{least:.2f}", ratio_text(value), verdict(value, least)]
 
 
 def _dips(low: Sequence[Measured], title: str) -> Sheet:
@@ -200,7 +187,7 @@ def _dips(low: Sequence[Measured], title: str) -> Sheet:
     rows, notes = [], []
     for number, one in enumerate(worst, 1):
         figures = [three_digits(one.rate(name)) if name in one.item.costs else "" for name in (OURS, *peers)]
-        ratios = [_ratio(one.of_peer), _ratio(one.of_neighbours)]
+        ratios = [ratio_text(one.of_peer), ratio_text(one.of_neighbours)]
         rows.append([str(number), *_words(one.point), *figures, *ratios])
         path = one.item.notes.get(OURS)
         notes += [f"{number}: {path}"] if path else []
@@ -217,37 +204,16 @@ def _closer(results: SweepResults) -> Iterator[list[str]]:
         three = results.closer[start : start + 3]
         items = [results.item(point) for point in three]
         speeds = [three_digits(item.amount / item.costs[OURS] / 1e9) if item else "" for item in items]
-        ratios = [_ratio(item.ratio("best peer") if item else None) for item in items]
+        ratios = [ratio_text(item.ratio("best peer") if item else None) for item in items]
         yield [" ".join(_words(three[0])), *speeds, *ratios]
 
 
-def _ratio(ratio: float | None) -> str:
-    return "" if ratio is None else f"{ratio:.3f}" if ratio < 10 else three_digits(ratio)
-
-
-def remarks(results: SweepResults) -> Iterator[str]:
+def all_remarks(results: SweepResults) -> Iterator[str]:
     """What a reader should know besides the figures."""
     yield f"seed {results.seed}, {results.threads} thread{'s' if results.threads > 1 else ''}, {results.op}"
-    yield from (f"not measured: {absent.name}: {absent.message}" for absent in results.absent)
-    for peer in PEERS:
-        notes = [f"{peer}: {item.name}: {item.notes[peer]}" for item in results.items if peer in item.notes]
-        yield from [notes[0] + (f", and {len(notes) - 1} more" if notes[1:] else "")] if notes else []
-    yield from (f"failed: {failure.name}: {failure.message}" for failure in results.failures)
-    if results.interrupted:
-        yield "interrupted: the tables hold what was measured until then"
+    yield from remarks(results)
 
 
 def report(results: SweepResults, width: int) -> Iterator[RenderableType]:
     """What `loopnest bench sweep` prints on a terminal of this width."""
-    if results.environment:
-        yield about(results.environment, HOW)
-    for sheet in sheets(results):
-        table = table_like(width)
-        for number, heading in enumerate(sheet.headings):
-            table.add_column(heading, justify="left" if number < sheet.words else "right")
-        for row in sheet.rows:
-            table.add_row(*map(Text, row))
-        yield Text(f"\n{sheet.title}", style="bold")
-        yield table
-        yield from (Text(note, style="dim") for note in sheet.notes)
-    yield from (Text(remark) for remark in remarks(results))
+    return shown(results.environment, HOW, sheets(results), all_remarks(results), width)

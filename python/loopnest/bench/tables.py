@@ -225,6 +225,43 @@ def about(environment: Environment, how: str = HOW) -> Text:
     return _with_warnings(f"{taken_on(environment)}\nthreads: {threads}\n{how}", environment.warnings)
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """A table of texts; the first `words` columns hold words, the others numbers. Notes stand below it."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
+    notes: Sequence[str] = ()
+
+
+def shown(
+    environment: Environment | None, how: str, sheets: Iterable[Sheet], remarks: Iterable[str], width: int
+) -> Iterator[RenderableType]:
+    """Sheets on a terminal of this width, below what they were taken on and how, and remarks."""
+    if environment:
+        yield about(environment, how)
+    for sheet in sheets:
+        table = table_like(width)
+        for number, heading in enumerate(sheet.headings):
+            table.add_column(heading, justify="left" if number < sheet.words else "right")
+        for row in sheet.rows:
+            table.add_row(*map(Text, row))
+        yield Text(f"\n{sheet.title}", style="bold")
+        yield table
+        yield from (Text(note, style="dim") for note in sheet.notes)
+    yield from map(Text, remarks)
+
+
+def verdict(figure: float | None, least: float) -> str:
+    return "not measured" if figure is None else "met" if figure >= least else "not met"
+
+
+def ratio_text(ratio: float | None) -> str:
+    return "" if ratio is None else f"{ratio:.3f}" if ratio < 2 else three_digits(ratio)
+
+
 def _with_warnings(text: str, warnings: Iterable[str]) -> Text:
     return Text.assemble(f"{text}\n", *((f"warning: {warning}\n", "yellow") for warning in warnings))
 

@@ -97,7 +97,7 @@ def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_
     with progress() as on_event:
         parts = [part for part in peers.TITLES if part in (only or peers.TITLES)]
         results = peers.run_peers(parts, quick=quick, on_event=on_event)
-    show(peers.report(results))
+    show(peers.report(results, console().width))
     if json_file is not None:
         save_json(msgspec.to_builtins(results), json_file)
     if markdown_file is not None:

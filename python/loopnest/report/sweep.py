@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.sweep import DTYPES, LAYOUTS, SweepResults
-from ..bench.sweep_figures import HOW, LEAST_OF_PEER, Measured, measured, remarks, sheets
+from ..bench.sweep_figures import HOW, LEAST_OF_PEER, Measured, all_remarks, measured, sheets
 from ..output.files import save_text
 from ..output.page import figure, page, table
 from ..output.pictures import FAINT, LIMIT, SERIES, Picture
@@ -36,7 +36,7 @@ def sweep_page(results: SweepResults) -> str:
         notes = "".join(f"<p>{html.escape(note)}</p>" for note in sheet.notes)
         shown = table(sheet.rows, sheet.headings)
         parts.append(f'<h2>{html.escape(sheet.title)}</h2><div class="scroll">{shown}</div>{notes}')
-    parts += [f"<p>{html.escape(remark)}</p>" for remark in remarks(results)]
+    parts += [f"<p>{html.escape(remark)}</p>" for remark in all_remarks(results)]
     here = results.environment
     machine = f"{here.cpu}, {here.system}, ISA level {here.isa} · " if here else ""
     about = f"{machine}{len(found)} of {len(results.points)} shapes · {HOW}"
