@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import html
 import importlib.util
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -56,18 +56,15 @@ def page(results: Results) -> str:
     card = results.machine
     line = card.caches[0].line if card and card.caches else LINE
     drawn = figures(Indexed(results.records), card)
-    sections = {part: _part(part, [f for f in drawn if f.part == part]) for part in PARTS}
-    headings = {part: heading for part, (heading, _) in PARTS.items() if sections[part]}
-    headings |= {"machine": "The machine", "table": "All results"}
-    links = {"findings": "What was found", **headings}
+    shown = {part: _grid(part, drawn) for part in PARTS}
     what = ", ".join(dict.fromkeys(record.suite for record in results.records))
     body = fill(
         HERE / "report.html",
         warnings=_warnings(results),
-        nav="".join(f'<a href="#{part}">{heading}</a>' for part, heading in links.items()),
-        findings="\n".join(_findings(results.records, line, headings)),
+        findings="\n".join(_findings(results.records, line, {part for part in PARTS if shown[part]})),
         key="".join(_key(results.records)),
-        parts="\n".join([*sections.values(), _machine(results, card)]),
+        **shown,
+        machine=_machine(results, card),
         not_run=_not_run(results),
     )
     return framed(
@@ -85,16 +82,10 @@ def page(results: Results) -> str:
 # --- the parts of the page
 
 
-def _part(part: str, drawn: Sequence[Figure]) -> str:
-    if not drawn:
-        return ""
-    heading, words = PARTS[part]
+def _grid(part: str, drawn: Sequence[Figure]) -> str:
     wide = ' class="wide"' if part == "roofline" else ""
-    shown = [figure(f.svg, f.title, f.note, f'data-operation="{f.operation}"{wide}') for f in drawn]
-    return (
-        f'<section id="{part}" class="part"><h2>{heading}</h2><p>{words}</p>'
-        f'<div class="figures-grid">{"".join(shown)}</div></section>'
-    )
+    own = [f for f in drawn if f.part == part]
+    return "".join(figure(f.svg, f.title, f.note, f'data-operation="{f.operation}"{wide}') for f in own)
 
 
 def _when(results: Results) -> str:
@@ -125,7 +116,7 @@ def _warnings(results: Results) -> str:
     return f'<div class="warnings">{shown}</div>' if shown else ""
 
 
-def _findings(records: Sequence[Record], line: int, parts: Mapping[str, str]) -> Iterator[str]:
+def _findings(records: Sequence[Record], line: int, parts: Collection[str]) -> Iterator[str]:
     for finding in findings(records, line):
         link = f' <a href="#{finding.about}">more</a>' if finding.about in parts else ""
         yield (
@@ -150,12 +141,11 @@ def _machine(results: Results, card: MachineCard | None) -> str:
         cards.append(Sheet("Threads", tuple((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools)))
     if card and card.warnings:
         cards.append(Sheet("Warnings", tuple((warning,) for warning in card.warnings)))
-    shown = "".join(
+    return "".join(
         f'<div class="card"><h3>{html.escape(sheet.title)}</h3>{table(sheet.rows, sheet.headings)}'
         f"<p>{html.escape(sheet.note)}</p></div>"
         for sheet in cards
     )
-    return f'<section id="machine"><h2>The machine</h2><div class="card-grid">{shown}</div></section>'
 
 
 def _not_run(results: Results) -> str:

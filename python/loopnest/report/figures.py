@@ -38,28 +38,8 @@ class Figure:
     note: str = ""
 
 
-PARTS = {
-    "layout": (
-        "Memory layout",
-        "The same arithmetic in another order or on rows further apart. Times are multiples of the fastest in a group.",
-    ),
-    "roofline": (
-        "The roofline",
-        "How fast each rung is, by the flops that it does for each byte it has to move. On a slope, moving bytes from "
-        "that cache decides; under the flat roof, arithmetic does. Each rung is on the largest workload that it ran.",
-    ),
-    "ladders": (
-        "The ladders",
-        "Each rung on the largest workload that its time allows. A tick is the machine's limit.",
-    ),
-    "vectorization": (
-        "Vectorization",
-        "The smaller arrays fit a cache and show the instructions. The larger ones show the memory.",
-    ),
-    "sizes": ("Speed by size", "The thick line is the machine's limit."),
-    "calls": ("What a call costs", "Small inputs, where most of the time is Python's and not the kernel's."),
-}
-"""The parts of the page that have figures: id, heading, and what holds for all of the part's figures."""
+PARTS = ("layout", "roofline", "ladders", "vectorization", "sizes", "calls")
+"""The parts of the page that have figures; report.html has their headings."""
 
 
 class Indexed:

@@ -131,8 +131,10 @@ function filter() {
     for (const mark of marks) mark.classList.toggle("out", !visible.has(Number(mark.dataset.record)));
     figure.hidden = marks.length > 0 && marks.every(mark => mark.classList.contains("out"));
   }
-  for (const part of document.querySelectorAll("section.part"))
+  for (const part of document.querySelectorAll("section.part")) {
     part.hidden = [...part.querySelectorAll("figure")].every(figure => figure.hidden);
+    document.querySelector(`nav a[href="#${part.id}"]`).hidden = part.hidden;
+  }
   const all = shown.length === records.length;
   element("count").textContent = all ? `${records.length} results` : `${shown.length} of ${records.length} results`;
   fillTable();
