@@ -81,6 +81,16 @@ class Call:
                     raise ValueError(f"{where} {expected} to match {other}'s {self._named[other].shape}")
         return {letter: size for letter, (size, _) in found.items()}
 
+    def same_shape(self) -> tuple[int, ...]:
+        """The shape of the inputs, where they all have the first one's."""
+        first, *others = self._named
+        shape: tuple[int, ...] = self._named[first].shape
+        for name in others:
+            other = self._named[name].shape
+            if other != shape:
+                raise ValueError(f"{self.operation}: {name} has shape {other}, expected {shape} to match {first}")
+        return shape
+
     def output(self, out: Any, shape: tuple[int, ...], name: str = "out") -> Array:
         """The array that receives a result: `out` after its checks, or a new one."""
         if out is None:

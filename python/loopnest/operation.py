@@ -80,7 +80,7 @@ class Contract:
     """What every implementation of one operation is held to.
 
     run        checks arguments, allocates results and calls `kernel`; its docstring, with the sentences that are true
-               of every operation put before its example, is the operation's.
+               of every operation and the example's imports put before its example, is the operation's.
     sample     (workload, dtype, rng) -> Arguments: random inputs of the workload's shapes.
     reference  (*inputs, **options) -> arrays of a higher precision than the inputs': the exact result, as near as
                is needed to judge.
@@ -160,7 +160,7 @@ class Operation:
         parameters = list(inspect.signature(contract.run).parameters.values())[1:]  # all but the kernel
         text, _, example = (inspect.getdoc(contract.run) or "").partition("\n>>> ")
         out = _OUT if "out" in inspect.signature(contract.run).parameters else ""
-        self.__doc__ = f"{text}\n{_ARRAYS}{out}{_IMPL}\n>>> {example}"
+        self.__doc__ = f"{text}\n{_ARRAYS}{out}{_IMPL}\n>>> import numpy as np, loopnest as ln\n>>> {example}"
         impl = inspect.Parameter("impl", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")
         self.__signature__ = inspect.Signature([*parameters, impl])
 

@@ -1,9 +1,7 @@
 """numba.cuda's kernels compiled to PTX for an H100, which takes the extra and no GPU."""
 
 import importlib.util
-import inspect
 
-import numpy as np
 import pytest
 from loopnest import OPERATIONS
 from loopnest.backends import cuda_simulated
@@ -17,48 +15,37 @@ pytestmark = [
 ]
 
 
-def device_kernels():
-    """Each rung's kernels, by a readable name."""
-    for operation in OPERATIONS.values():
-        for rung in operation:
-            if rung.backend == "cuda":
-                for name, kernel in rung.kernel.device_kernels.items():
-                    yield pytest.param(rung, kernel, id=f"{operation.name}-{rung.id}-{name}")
+RUNGS = [k for operation in OPERATIONS.values() for k in operation if k.backend == "cuda"]
+
+rungs = pytest.mark.parametrize("rung", RUNGS, ids=lambda k: f"{k.operation.name}-{k.id}")
+dtypes = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
 
-def ptx_of(kernel, dtype):
-    """PTX of a kernel, or of what a function gives for the dtype, for arrays in C order."""
-    from numba import cuda, from_dtype, types
+def ptx_of(rung, dtype):
+    """The PTX of each kernel that a rung launches on its smallest workload, by the kernel's name."""
+    from loopnest.inspect.in_cuda import compiled, launches_of
 
-    if not hasattr(kernel, "py_func"):
-        kernel = kernel(dtype)
-    kinds = {
-        "Matrix": types.Array(from_dtype(dtype), 2, "C"),
-        "Vector": types.Array(from_dtype(dtype), 1, "C"),
-        "bool": types.boolean,
-    }
-    signature = tuple(kinds[p.annotation] for p in inspect.signature(kernel.py_func).parameters.values())
-    ptx, _ = cuda.compile_ptx(kernel.py_func, signature, device=False, cc=(9, 0), lineinfo=True)
-    return ptx
+    launches = launches_of(rung, rung.operation.contract.workloads[0], dtype)
+    return {launch.name: compiled(launch, (9, 0))[1] for launch in launches}
 
 
-@pytest.mark.parametrize(("rung", "kernel"), list(device_kernels()))
-@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
-def test_every_kernel_compiles(rung, kernel, dtype):
-    ptx = ptx_of(kernel, dtype)
-    assert ".target sm_90" in ptx
-    assert ".entry" in ptx
-    assert ".loc" in ptx, "line information"
-    if dtype == np.float32:
-        assert ".f64" not in ptx.replace("cvt.rn.f32.f64", ""), "a float64 constant makes float32 arithmetic float64's"
+@rungs
+@dtypes
+def test_every_kernel_compiles(rung, dtype):
+    for ptx in ptx_of(rung, dtype).values():
+        assert ".target sm_90" in ptx
+        assert ".entry" in ptx
+        assert ".loc" in ptx, "line information"
+        if dtype == "float32":
+            assert ".f64" not in ptx.replace("cvt.rn.f32.f64", ""), "a float64 constant makes all around it float64"
 
 
-@pytest.mark.parametrize("dtype", [np.dtype(np.float32), np.dtype(np.float64)], ids=str)
+@dtypes
 def test_matmuls_multiply_and_add_in_one_and_tiles_are_shared(dtype):
-    fma = "fma.rn.f32" if dtype == np.float32 else "fma.rn.f64"
+    fma = "fma.rn.f32" if dtype == "float32" else "fma.rn.f64"
     for rung in OPERATIONS["matmul"]:
         if rung.backend == "cuda":
-            ptx = ptx_of(rung.kernel.device_kernels["kernel"], dtype)
+            (ptx,) = ptx_of(rung, dtype).values()
             shared = "tiled" in rung.variant or rung.variant == "double_buffered"
             assert fma in ptx, rung
             assert ("ld.shared" in ptx, "st.shared" in ptx, "bar.sync" in ptx) == (shared,) * 3, rung

@@ -6,7 +6,6 @@ gathered for its transfer; transposed ones go as they are, in column-major order
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,20 +24,6 @@ MOST_BLOCKS = 1024
 def blocks(length: int, size: int) -> int:
     """How many blocks of `size` cover `length`."""
     return -(-length // size)
-
-
-def launches(**kernels: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Note which device kernels a rung launches, in its attribute `device_kernels`.
-
-    A value is a kernel for all dtypes, or a function that gives the kernel for a dtype. Its parameters' annotations say
-    what it takes (Matrix, Vector, bool), so that the tests can compile it to PTX without a GPU.
-    """
-
-    def note(rung: Callable[..., None]) -> Callable[..., None]:
-        rung.device_kernels = kernels  # type: ignore[attr-defined]
-        return rung
-
-    return note
 
 
 # What a device kernel's parameter is: a 2-D or a 1-D array on the device.

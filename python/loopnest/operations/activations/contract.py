@@ -1,13 +1,13 @@
 """What the activation functions, their gradients and softmax are held to.
 
-`forward` and `backward` make an elementwise operation's contract from its exact formula. The formula's docstring is the
-operation's.
+`elementwise` makes an operation's contract from its exact formula. The formula's docstring is the operation's.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,12 +17,8 @@ from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
 def run_elementwise(kernel: Kernel, call: Call, out: Any, *options: Any) -> Any:
-    """Check and run y = f(x), or dx = dy · f'(x) of a call with x and dy."""
-    x, *others = call.inputs
-    for dy in others:
-        if dy.shape != x.shape:
-            raise ValueError(f"{call.operation}: dy has shape {dy.shape}, expected {x.shape} to match x")
-    result = call.output(out, x.shape)
+    """Check and run an operation whose inputs and result have one shape."""
+    result = call.output(out, call.same_shape())
     for views in as_matrices(*call.inputs, result):
         kernel(*views, *options)
     return call.result(result)
@@ -42,53 +38,49 @@ def sample_backward(workload: Workload, dtype: Any, rng: np.random.Generator) ->
 
 
 Formula = Callable[..., Array]
-"""(*inputs) -> the exact result, in higher precision than the inputs'."""
+"""(*inputs, **options) -> the exact result, in higher precision than the inputs'."""
 
 Bound = Callable[..., Array]
-"""(exact result, *inputs) -> the largest allowed |result - exact|."""
+"""(exact result, *inputs, **options) -> the largest allowed |result - exact|."""
 
 
-def _contract(
+def contract_of(
     run: Callable[..., Any],
     formula: Formula,
     bound: Bound,
     flops: int,
-    inputs: int = 1,
-    shapes: Literal["elementwise", "rows"] = "elementwise",
+    fast_path: FastPath = FastPath("elementwise"),  # noqa: B008 - it is frozen
+    workloads: tuple[Workload, ...] = WORKLOADS,
+    **more: Any,
 ) -> Contract:
-    run.__doc__ = formula.__doc__
+    """The contract of y = f(x), or of dx = dy · f'(x); `flops` are an element's."""
+    inputs = 2 if "dy" in inspect.signature(formula).parameters else 1
     return Contract(
         run=run,
         sample=sample_forward if inputs == 1 else sample_backward,
-        reference=lambda *arrays: (formula(*arrays),),
-        bound=lambda *arrays: (bound(formula(*arrays), *arrays),),
+        reference=lambda *arrays, **options: (formula(*arrays, **options),),
+        bound=lambda *arrays, **options: (bound(formula(*arrays, **options), *arrays, **options),),
         flops=lambda m, n: flops * m * n,
         traffic=lambda itemsize, m, n: (inputs + 1) * itemsize * m * n,
-        workloads=WORKLOADS,
-        fast_path=FastPath(shapes),
+        workloads=workloads,
+        fast_path=fast_path,
+        **more,
     )
 
 
-def forward(bound: Bound, flops: int) -> Callable[[Formula], Contract]:
-    """A decorator that makes the contract of y = f(x) from f."""
+def elementwise(bound: Bound, flops: int) -> Callable[[Formula], Contract]:
+    """A decorator that makes the contract of y = f(x), or of dx = dy · f'(x), from that formula."""
 
     def make(formula: Formula) -> Contract:
-        def run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
+        def forward(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
             return run_elementwise(kernel, Call(formula.__name__, x=x), out)
 
-        return _contract(run, formula, bound, flops)
-
-    return make
-
-
-def backward(bound: Bound, flops: int) -> Callable[[Formula], Contract]:
-    """A decorator that makes the contract of dx = dy · f'(x) from that product."""
-
-    def make(formula: Formula) -> Contract:
-        def run(kernel: Kernel, x: Any, dy: Any, *, out: Any = None) -> Any:
+        def backward(kernel: Kernel, x: Any, dy: Any, *, out: Any = None) -> Any:
             return run_elementwise(kernel, Call(formula.__name__, x=x, dy=dy), out)
 
-        return _contract(run, formula, bound, flops, inputs=2)
+        run = backward if "dy" in inspect.signature(formula).parameters else forward
+        run.__doc__ = formula.__doc__
+        return contract_of(run, formula, bound, flops)
 
     return make
 
@@ -106,7 +98,7 @@ def within_8_ulp(exact: Array, x: Array, dy: Array) -> Array:
     return 16 * unit_roundoff(x.dtype) * np.abs(exact) + (4 * size + 2) * smallest(x.dtype)
 
 
-@forward(exactly, flops=1)
+@elementwise(exactly, flops=1)
 def relu(x: Array) -> Array:
     """The rectifier, elementwise: x where x > 0, else 0.
 
@@ -114,14 +106,13 @@ def relu(x: Array) -> Array:
 
     Returns an array of x's shape, exact; NaN stays NaN.
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.relu(np.array([-1.0, 2.0]))
     array([0., 2.])
     """
     return np.where(precise(x) <= 0, 0, precise(x))
 
 
-@backward(exactly, flops=1)
+@elementwise(exactly, flops=1)
 def relu_backward(x: Array, dy: Array) -> Array:
     """The rectifier's gradient, elementwise: dy where x > 0, else 0.
 
@@ -129,7 +120,6 @@ def relu_backward(x: Array, dy: Array) -> Array:
 
     Returns an array of x's shape, exact. At 0, where there is no derivative, it is 0; at NaN it is dy.
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.relu_backward(np.array([-1.0, 2.0]), np.array([5.0, 7.0]))
     array([0., 7.])
     """
@@ -142,7 +132,7 @@ def stable_sigmoid(x: Array) -> Array:
     return np.where(x >= 0, 1, t) / (1 + t)
 
 
-@forward(within_5_ulp, flops=4)
+@elementwise(within_5_ulp, flops=4)
 def sigmoid(x: Array) -> Array:
     """The logistic function, elementwise: σ(x) = 1 / (1 + exp(-x)).
 
@@ -150,14 +140,13 @@ def sigmoid(x: Array) -> Array:
 
     Returns an array of x's shape, within 5 ULP, also for x far below 0: σ(-80) is 1.8e-35.
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.sigmoid(np.array([0.0, np.log(3.0)]))
     array([0.5 , 0.75])
     """
     return stable_sigmoid(precise(x))
 
 
-@backward(within_8_ulp, flops=7)
+@elementwise(within_8_ulp, flops=7)
 def sigmoid_backward(x: Array, dy: Array) -> Array:
     """The logistic function's gradient, elementwise: dy · σ(x) · (1 - σ(x)).
 
@@ -165,14 +154,13 @@ def sigmoid_backward(x: Array, dy: Array) -> Array:
 
     Returns an array of x's shape, within 8 ULP, even where 1 - σ(x) is nearly 0.
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.sigmoid_backward(np.array([0.0]), np.array([8.0]))
     array([2.])
     """
     return precise(dy) * (stable_sigmoid(precise(x)) * stable_sigmoid(-precise(x)))
 
 
-@forward(within_5_ulp, flops=5)
+@elementwise(within_5_ulp, flops=5)
 def tanh(x: Array) -> Array:
     """The hyperbolic tangent, elementwise: (exp(x) - exp(-x)) / (exp(x) + exp(-x)).
 
@@ -180,14 +168,13 @@ def tanh(x: Array) -> Array:
 
     Returns an array of x's shape, within 5 ULP, even near 0, where the definition's difference cancels.
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.tanh(np.array([0.0, np.log(2.0)]))
     array([0. , 0.6])
     """
     return np.tanh(precise(x))
 
 
-@backward(within_8_ulp, flops=7)
+@elementwise(within_8_ulp, flops=7)
 def tanh_backward(x: Array, dy: Array) -> Array:
     """The hyperbolic tangent's gradient, elementwise: dy · (1 - tanh²(x)).
 
@@ -195,15 +182,11 @@ def tanh_backward(x: Array, dy: Array) -> Array:
 
     Returns an array of x's shape, within 8 ULP, even where 1 - tanh² is nearly 0.
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.tanh_backward(np.array([0.0]), np.array([3.0]))
     array([3.])
     """
     wide = 2 * precise(x)
     return precise(dy) * (4 * stable_sigmoid(wide) * stable_sigmoid(-wide))  # 1 - tanh² = 4 σ(2x) σ(-2x)
-
-
-# --- softmax: not elementwise, so with a run of its own
 
 
 def softmax_run(kernel: Kernel, x: Any, *, out: Any = None) -> Any:
@@ -225,7 +208,6 @@ def softmax_reference(x: Array) -> Array:
 
     Returns an array of x's shape. Without the subtraction exp would overflow beyond x = 88 (float32) or 709 (float64).
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.softmax(np.array([1000.0, 1000.0 + np.log(3.0)])).round(6)
     array([0.25, 0.75])
     """
@@ -250,4 +232,5 @@ def softmax_bound(p: Array, x: Array) -> Array:
         return np.where(p > 0, p * (relative + of_sum + 2 * u), 0) + 2 * smallest(x.dtype)
 
 
-softmax = _contract(softmax_run, softmax_reference, softmax_bound, flops=5, shapes="rows")
+softmax_run.__doc__ = softmax_reference.__doc__
+softmax = contract_of(softmax_run, softmax_reference, softmax_bound, flops=5, fast_path=FastPath("rows"))

@@ -8,12 +8,9 @@ import numpy as np
 
 from ...arrays import Array, Call
 from ...numerics import precise, smallest, unit_roundoff
-from ...operation import Arguments, Contract, FastPath, Kernel, Workload
-from ..activations.contract import WORKLOADS as SQUARES
-from ..activations.contract import run_elementwise, sample_backward, sample_forward, stable_sigmoid
+from ...operation import Arguments, FastPath, Kernel, Workload
+from ..activations.contract import WORKLOADS, contract_of, run_elementwise, stable_sigmoid
 from . import erfc
-
-WORKLOADS = (*SQUARES[:3], Workload("gpt2-small-mlp-128", {"m": 128, "n": 3072}), *SQUARES[3:])
 
 
 def is_tanh(operation: str, approximate: str) -> bool:
@@ -25,6 +22,12 @@ def is_tanh(operation: str, approximate: str) -> bool:
 
 
 VARIATIONS = {"approximate='none'": lambda arguments: Arguments(arguments.inputs, {"approximate": "none"})}
+
+TWO_FORMS: dict[str, Any] = {
+    "workloads": (*WORKLOADS[:3], Workload("gpt2-small-mlp-128", {"m": 128, "n": 3072}), *WORKLOADS[3:]),
+    "variations": VARIATIONS,
+    "fast_path": FastPath("elementwise", option=True),  # the tanh form
+}
 
 
 # The functions themselves, in the precision of their argument. Q(t) = erfc(t/√2)/2 is the normal distribution's tail,
@@ -76,7 +79,6 @@ def gelu_run(kernel: Kernel, x: Any, *, approximate: str = "tanh", out: Any = No
     the exact form and -1.20e-37 in the tanh form. gelu(-inf) is NaN, as -inf · 0 is.
     Hendrycks and Gimpel, Gaussian Error Linear Units (2016).
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.gelu(np.array([-1.0, 0.0, 1.0]), approximate="none").round(4)
     array([-0.1587,  0.    ,  0.8413])
     """
@@ -110,16 +112,12 @@ def gelu_error(x: Array, dtype: Any, approximate: str) -> Array:
         return relative * np.abs(exact_gelu(x, approximate)) + 2 * (np.minimum(np.abs(x), 100) + 1) * smallest(dtype)
 
 
-GELU = Contract(
-    run=gelu_run,
-    sample=sample_forward,
-    reference=lambda x, *, approximate="tanh": (exact_gelu(precise(x), approximate),),
-    bound=lambda x, *, approximate="tanh": (gelu_error(precise(x), x.dtype, approximate),),
-    flops=lambda m, n: 8 * m * n,  # in the tanh form: w takes 4, and σ(w) 4, its exponential counted as one
-    traffic=lambda itemsize, m, n: 2 * itemsize * m * n,
-    workloads=WORKLOADS,
-    variations=VARIATIONS,
-    fast_path=FastPath("elementwise", option=True),  # the tanh form
+GELU = contract_of(
+    gelu_run,
+    lambda x, *, approximate="tanh": exact_gelu(precise(x), approximate),
+    lambda _exact, x, *, approximate="tanh": gelu_error(precise(x), x.dtype, approximate),
+    flops=8,  # in the tanh form: w takes 4, and σ(w) 4, its exponential counted as one
+    **TWO_FORMS,
 )
 
 
@@ -135,7 +133,6 @@ def gelu_backward_run(kernel: Kernel, x: Any, dy: Any, *, approximate: str = "ta
     Returns an array of x's shape; NaN at ±inf, as ∞ · 0 is. The two terms cancel at x = -0.75, where the gradient is
     zero: the error is bounded in ULP of their magnitudes.
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.gelu_backward(np.array([-1.0, 0.0, 1.0]), np.ones(3), approximate="none").round(4)
     array([-0.0833,  0.5   ,  1.0833])
     """
@@ -152,13 +149,13 @@ def slope_terms(x: Array, approximate: str) -> tuple[Array, Array, Array]:
     return distribution(x), x * density(x), np.square(x) / 2
 
 
-def gelu_backward_reference(x: Array, dy: Array, *, approximate: str = "tanh") -> tuple[Array]:
+def exact_gelu_backward(x: Array, dy: Array, *, approximate: str = "tanh") -> Array:
     with np.errstate(all="ignore"):
         first, second, _ = slope_terms(precise(x), approximate)
-        return (precise(dy) * (first + second),)
+        return precise(dy) * (first + second)
 
 
-def gelu_backward_bound(x: Array, dy: Array, *, approximate: str = "tanh") -> tuple[Array]:
+def gelu_backward_error(_exact: Array, x: Array, dy: Array, *, approximate: str = "tanh") -> Array:
     """Each term has some roundings of its own. Its exponential has the relative error of its exponent times the
     exponent's size. The first term is an integral of the second, so its steepness is the second's size. Below the
     normal numbers an exponential is off by half a subnormal, times at most w' or x² and |x|."""
@@ -169,17 +166,13 @@ def gelu_backward_bound(x: Array, dy: Array, *, approximate: str = "tanh") -> tu
         error = unit_roundoff(x.dtype) * (10 * np.abs(first) + 14 * np.abs(second) + through_exponent)
         beneath = 2 * (np.minimum(np.abs(wide), 100) + 2) ** 3 * smallest(x.dtype)
         size = np.abs(precise(dy))
-        return (size * (error + beneath) + (2 * size + 2) * smallest(x.dtype),)
+        return size * (error + beneath) + (2 * size + 2) * smallest(x.dtype)
 
 
-GELU_BACKWARD = Contract(
-    run=gelu_backward_run,
-    sample=sample_backward,
-    reference=gelu_backward_reference,
-    bound=gelu_backward_bound,
-    flops=lambda m, n: 16 * m * n,  # gelu's 8, and w', σ(-w), the products and the sum
-    traffic=lambda itemsize, m, n: 3 * itemsize * m * n,
-    workloads=WORKLOADS,
-    variations=VARIATIONS,
-    fast_path=FastPath("elementwise", option=True),  # the tanh form
+GELU_BACKWARD = contract_of(
+    gelu_backward_run,
+    exact_gelu_backward,
+    gelu_backward_error,
+    flops=16,  # gelu's 8, and w', σ(-w), the products and the sum
+    **TWO_FORMS,
 )

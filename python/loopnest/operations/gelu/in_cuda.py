@@ -10,83 +10,47 @@ import functools
 import math
 from typing import Any
 
-import numpy as np
 from numba import cuda
 
-from ...arrays import Array
-from ...backends import CUDA
-from ...backends.cuda import Vector, launch_flat, launches, on_device, to_device
-from . import constants
+from ...backends import CUDA, Implementation
+from ...backends.cuda import Vector, launch_flat, on_device, to_device
+from .constants import CUBIC, DENSITY_AT_0, FARTHEST, LINEAR, ROOT_HALF
+
+# The formulas for one number. T is its type, and T(…) a constant of that type: a plain 0.5 is float64 and would make
+# all arithmetic around it float64's, at a 64th of the speed on most GPUs. `inline` copies the functions into the
+# kernel, which then compiles without a device.
 
 
-@functools.cache
-def formulas(dtype: Any) -> tuple[Any, Any]:
-    """GELU and its slope for one number of a dtype: functions of x and tanh_form, for kernels to call.
-
-    The constants are of that dtype: a Python float is a float64, and would make all arithmetic around it float64's, at
-    a 64th of the speed on most GPUs. `inline` copies the functions into the kernel, which then compiles without a
-    device.
-    """
-    T = np.dtype(dtype).type
-    half, one, two, three, farthest = T(0.5), T(1), T(2), T(3), T(constants.FARTHEST)
-    linear, cubic = T(constants.LINEAR), T(constants.CUBIC)
-    root_half, density_at_0 = T(constants.ROOT_HALF), T(constants.DENSITY_AT_0)
-
-    @cuda.jit(device=True, inline="always")
-    def gelu(x: float, tanh_form: bool) -> float:
-        near = min(max(x, -farthest), farthest)
-        if tanh_form:
-            w = linear * near * (one + cubic * near * near)
-            t = math.exp(-abs(w))
-            share = (one if w >= 0 else t) / (one + t)
-        else:
-            share = half * math.erfc(-x * root_half)
-        return x * share
-
-    @cuda.jit(device=True, inline="always")
-    def slope(x: float, tanh_form: bool) -> float:
-        near = min(max(x, -farthest), farthest)
-        if tanh_form:
-            w = linear * near * (one + cubic * near * near)
-            t = math.exp(-abs(w))
-            below = one + t
-            dw = linear * (one + three * cubic * near * near)
-            result = (one if w >= 0 else t) / below + x * (t / (below * below)) * dw
-        else:
-            result = half * math.erfc(-x * root_half) + x * (density_at_0 * math.exp(-near * near / two))
-        return result
-
-    return gelu, slope
+@cuda.jit(device=True, inline="always")
+def gelu_of(x: float, tanh_form: bool) -> float:
+    T = type(x)
+    if tanh_form:
+        near = min(max(x, T(-FARTHEST)), T(FARTHEST))
+        w = T(LINEAR) * near * (T(1) + T(CUBIC) * near * near)
+        t = math.exp(-abs(w))
+        share = (T(1) if w >= 0 else t) / (T(1) + t)
+    else:
+        share = T(0.5) * math.erfc(-x * T(ROOT_HALF))
+    return x * share
 
 
-@functools.cache
-def kernels(dtype: Any) -> tuple[Any, Any]:
-    """GELU's kernel and its gradient's for a dtype."""
-    gelu, slope = formulas(dtype)
-
-    @cuda.jit
-    def gelu_kernel(x: Vector, y: Vector, tanh_form: bool) -> None:
-        for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
-            y[i] = gelu(x[i], tanh_form)
-
-    @cuda.jit
-    def gelu_backward_kernel(x: Vector, dy: Vector, dx: Vector, tanh_form: bool) -> None:
-        for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
-            dx[i] = dy[i] * slope(x[i], tanh_form)
-
-    return gelu_kernel, gelu_backward_kernel
+@cuda.jit(device=True, inline="always")
+def slope_of(x: float, tanh_form: bool) -> float:
+    T = type(x)
+    near = min(max(x, T(-FARTHEST)), T(FARTHEST))
+    if tanh_form:
+        w = T(LINEAR) * near * (T(1) + T(CUBIC) * near * near)
+        t = math.exp(-abs(w))
+        below = T(1) + t
+        dw = T(LINEAR) * (T(1) + T(3) * T(CUBIC) * near * near)
+        result = (T(1) if w >= 0 else t) / below + x * (t / (below * below)) * dw
+    else:
+        result = T(0.5) * math.erfc(-x * T(ROOT_HALF)) + x * (T(DENSITY_AT_0) * math.exp(-near * near / T(2)))
+    return result
 
 
-def _run(kernel: Any, inputs: tuple[Array, ...], result: Array, tanh_form: bool) -> None:
-    on_host = np.empty(result.size, result.dtype)
-    flat = on_device((result.size,), result.dtype)
-    launch_flat(kernel, result.size, *(to_device(x.reshape(-1)) for x in inputs), flat, tanh_form)
-    flat.copy_to_host(on_host)
-    result[...] = on_host.reshape(result.shape)
-
-
-@launches(kernel=lambda dtype: kernels(dtype)[0])
-def elementwise(x: Array, y: Array, tanh_form: bool) -> None:
+@cuda.jit
+def elementwise(x: Vector, y: Vector, tanh_form: bool) -> None:
     """A thread for one element or several: each starts at its own index and strides by the grid's size.
 
     Neighbouring threads take neighbouring elements, so each access of a warp is one wide access. The loop leaves the
@@ -94,16 +58,28 @@ def elementwise(x: Array, y: Array, tanh_form: bool) -> None:
     are little for a GPU. The limit is its memory's bandwidth, and before that the transfer from the host and back,
     which is part of this call. An x in another order is gathered into row-major order for the transfer.
     """
-    _run(kernels(x.dtype)[0], (x,), y, tanh_form)
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        y[i] = gelu_of(x[i], tanh_form)
 
 
-@launches(kernel=lambda dtype: kernels(dtype)[1])
-def gelu_backward_elementwise(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
+@cuda.jit
+def gelu_backward_elementwise(x: Vector, dy: Vector, dx: Vector, tanh_form: bool) -> None:
     """The same grid-stride loop with the slope: two arrays in, one out. Bound by memory and the transfers."""
-    _run(kernels(x.dtype)[1], (x, dy), dx, tanh_form)
+    for i in range(cuda.grid(1), x.size, cuda.gridsize(1)):
+        dx[i] = dy[i] * slope_of(x[i], tanh_form)
 
 
-RUNGS = {
-    "gelu": [CUDA.rung(elementwise)],
-    "gelu_backward": [CUDA.rung(gelu_backward_elementwise, "elementwise")],
-}
+def _rung(kernel: Any) -> Implementation:
+    """The rung of a device kernel: inputs are copied to the device, and the result back."""
+
+    @functools.wraps(kernel)
+    def run(*args: Any) -> None:
+        *inputs, result, tanh_form = args
+        flat = on_device((result.size,), result.dtype)
+        launch_flat(kernel, result.size, *(to_device(x.reshape(-1)) for x in inputs), flat, tanh_form)
+        flat.copy_to_host(result.reshape(-1))
+
+    return CUDA.rung(run, "elementwise")
+
+
+RUNGS = {"gelu": [_rung(elementwise)], "gelu_backward": [_rung(gelu_backward_elementwise)]}

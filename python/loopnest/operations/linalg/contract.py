@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,15 +12,12 @@ from ...numerics import gamma, precise, unit_roundoff
 from ...operation import Contract, FastPath, Kernel, Workload, normal
 
 
-def _vectors(*lengths: int) -> tuple[Workload, ...]:
+def vectors(*lengths: int) -> tuple[Workload, ...]:
     return tuple(Workload(f"n-{n}", {"n": n}) for n in lengths)
 
 
 def _squares(*lengths: int) -> tuple[Workload, ...]:
     return tuple(Workload(f"square-{n}", {"m": n, "n": n}) for n in lengths)
-
-
-# --- dot
 
 
 def dot_run(kernel: Kernel, x: Any, y: Any, *, out: Any = None) -> Any:
@@ -30,7 +28,6 @@ def dot_run(kernel: Kernel, x: Any, y: Any, *, out: Any = None) -> Any:
     Returns a scalar, (), with |result - exact| <= γ_n · |x|·|y| (Higham, Accuracy and Stability of Numerical
     Algorithms, §3.1). Vectors without elements give 0.
 
-    >>> import numpy as np, loopnest as ln
     >>> float(ln.dot(np.array([1.0, 2.0, 3.0]), np.array([4.0, 5.0, 6.0])))
     32.0
     """
@@ -51,12 +48,9 @@ DOT = Contract(
     bound=lambda x, y: (np.asarray(gamma(x.size, x.dtype) * np.abs(precise(x) * precise(y)).sum()),),
     flops=lambda n: 2 * n,
     traffic=lambda itemsize, n: itemsize * (2 * n + 1),
-    workloads=_vectors(4_096, 65_536, 1_048_576, 16_777_216),
+    workloads=vectors(4_096, 65_536, 1_048_576, 16_777_216),
     fast_path=FastPath("dot"),
 )
-
-
-# --- sum
 
 
 def sum_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
@@ -67,26 +61,26 @@ def sum_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
     Returns a scalar, (), with |result - exact| <= γ_{n-1} · Σ|a| for n elements, added in any order (Higham, Accuracy
     and Stability of Numerical Algorithms, §4.2).
 
-    >>> import numpy as np, loopnest as ln
     >>> float(ln.sum(np.arange(6.0).reshape(2, 3)))
     15.0
     """
-    call = Call("sum", a=a)
-    (a,) = call.inputs
+    return run_total(kernel, Call("sum", a=a), out, np.sum)
+
+
+def run_total(kernel: Kernel, call: Call, out: Any, combine: Callable[[list[Array]], Any]) -> Any:
+    """Check and run a reduction of all elements. `combine` takes the results of equal pieces, where views of two axes
+    do not cover all elements at once, or there are none."""
+    call.same_shape()
     total = call.output(out, ())
-    _add_up(kernel, list(as_matrices(a)), total)
-    return call.result(total)
-
-
-def _add_up(kernel: Kernel, pieces: list[Any], total: Array) -> None:
-    """The sum over an array's pieces: nearly always one, and so the kernel's own result."""
+    pieces = list(as_matrices(*call.inputs))
     if len(pieces) == 1:
         kernel(*pieces[0], total)
-        return
-    sums = [empty((), total.dtype) for _ in pieces]
-    for piece, part in zip(pieces, sums, strict=True):
-        kernel(*piece, part)
-    total[()] = np.sum(sums, dtype=total.dtype)
+    else:
+        parts = [empty((), total.dtype) for _ in pieces]
+        for piece, part in zip(pieces, parts, strict=True):
+            kernel(*piece, part)
+        total[()] = combine(parts)
+    return call.result(total)
 
 
 SUM = Contract(
@@ -101,9 +95,6 @@ SUM = Contract(
 )
 
 
-# --- add
-
-
 def add_run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
     """The sum of two arrays, element by element, with NumPy's broadcasting.
 
@@ -111,7 +102,6 @@ def add_run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
 
     Returns a + b, of the broadcast shape, each element correctly rounded (IEEE 754).
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.add(np.array([[1.0], [2.0]]), np.array([10.0, 20.0]))
     array([[11., 21.],
            [12., 22.]])
@@ -141,9 +131,6 @@ ADD = Contract(
 )
 
 
-# --- transpose
-
-
 def transpose_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
     """The transposed matrix, written to memory of its own: b[j, i] = a[i, j].
 
@@ -151,7 +138,6 @@ def transpose_run(kernel: Kernel, a: Any, *, out: Any = None) -> Any:
 
     Returns (n, m), the same bits. (NumPy's a.T moves nothing: it is a view with the strides exchanged.)
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.transpose(np.array([[1.0, 2.0, 3.0]]))
     array([[1.],
            [2.],
@@ -177,9 +163,6 @@ TRANSPOSE = Contract(
 )
 
 
-# --- linear
-
-
 def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> Any:
     """A layer of perceptrons before their activation: y = x @ w + b.
 
@@ -189,7 +172,6 @@ def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> An
 
     Returns y, (m, n), with |y - exact| <= γ_{k+1} · (|x||w| + |b|) elementwise.
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.linear(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
     array([[11.5]])
     """

@@ -9,8 +9,10 @@ import numpy as np
 from ..._core import cache_sizes
 from ...arrays import Array
 from ...backends import NUMBA
-from ...backends.numba import compiled
+from ...backends.numba import compiled, helper
 from ...backends.threads import share, share_elements
+
+_L1 = cache_sizes()[0]
 
 
 @compiled
@@ -178,6 +180,13 @@ def transpose_naive(a: Array, b: Array) -> None:
             b[j, i] = a[i, j]
 
 
+@helper
+def _tile_side(itemsize: int) -> int:
+    """A tile fills up to half of L1 with whole cache lines: its side is a multiple of 16 floats, 64 bytes."""
+    return max(int(math.sqrt(_L1 // 2 // itemsize)) // 16 * 16, 16)
+
+
+@compiled
 def transpose_blocked(a: Array, b: Array) -> None:
     """Square tiles through a small buffer: rows in, columns out, every cache line used whole.
 
@@ -186,17 +195,8 @@ def transpose_blocked(a: Array, b: Array) -> None:
     elements lie in different places of the cache. What limits it: elements leave the buffer one by one, although vector
     instructions could transpose 8 x 8 of them in registers; and beyond L2 memory.
     """
-    _transpose_blocked(a, b, _tile_side(b.itemsize))
-
-
-def _tile_side(itemsize: int) -> int:
-    """A tile fills up to half of L1 with whole cache lines: its side is a multiple of 16 floats, 64 bytes."""
-    return max(math.isqrt(cache_sizes()[0] // 2 // itemsize) // 16 * 16, 16)
-
-
-@compiled
-def _transpose_blocked(a: Array, b: Array, side: int) -> None:
     m, n = a.shape
+    side = _tile_side(b.itemsize)
     tile = np.empty((side, side + 1), b.dtype)
     for i0 in range(0, m, side):
         for j0 in range(0, n, side):

@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from ...arrays import Array, Call, as_matrices, empty
+from ...arrays import Array, Call
 from ...numerics import gamma, precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload, normal
-from ..activations.contract import softmax_bound, softmax_reference
+from ..activations.contract import run_elementwise, softmax_bound, softmax_reference
+from ..linalg.contract import run_total, vectors
 
 # --- mse: L = 1/N Σ (y - t)²
 
@@ -21,29 +22,10 @@ def mse_run(kernel: Kernel, y: Any, t: Any, *, out: Any = None) -> Any:
 
     Returns a scalar, (); NaN where there are no elements.
 
-    >>> import numpy as np, loopnest as ln
     >>> float(ln.mse(np.array([1.0, 2.0]), np.array([1.0, 4.0])))
     2.0
     """
-    call = Call("mse", y=y, t=t)
-    y, t = call.inputs
-    _check_same_shape("mse", y, t)
-    loss = call.output(out, ())
-    pieces = list(as_matrices(y, t))
-    if len(pieces) == 1:
-        kernel(*pieces[0], loss)
-    else:  # no elements, or axes that cannot be joined to two: the means of the pieces, by their sizes
-        parts = [empty((), loss.dtype) for _ in pieces]
-        for piece, part in zip(pieces, parts, strict=True):
-            kernel(*piece, part)
-        sizes = [piece[0].size for piece in pieces]
-        loss[()] = np.average(parts, weights=sizes) if y.size else np.nan
-    return call.result(loss)
-
-
-def _check_same_shape(operation: str, y: Array, t: Array) -> None:
-    if t.shape != y.shape:
-        raise ValueError(f"{operation}: t has shape {t.shape}, expected {y.shape} to match y")
+    return run_total(kernel, Call("mse", y=y, t=t), out, lambda means: np.mean(means) if means else np.nan)
 
 
 def mse_reference(y: Array, t: Array) -> tuple[Array]:
@@ -51,7 +33,7 @@ def mse_reference(y: Array, t: Array) -> tuple[Array]:
     return (np.asarray(np.square(error).sum() / error.size if error.size else np.nan),)
 
 
-VECTORS = tuple(Workload(f"n-{n}", {"n": n}) for n in (1_000, 65_536, 1_048_576, 16_777_216))
+VECTORS = vectors(1_000, 65_536, 1_048_576, 16_777_216)
 
 MSE = Contract(
     run=mse_run,
@@ -73,17 +55,11 @@ def mse_backward_run(kernel: Kernel, y: Any, t: Any, *, out: Any = None) -> Any:
 
     Returns an array of y's shape.
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.mse_backward(np.array([1.0, 2.0]), np.array([1.0, 4.0]))
     array([ 0., -2.])
     """
     call = Call("mse_backward", y=y, t=t)
-    y, t = call.inputs
-    _check_same_shape("mse_backward", y, t)
-    dy = call.output(out, y.shape)
-    for views in as_matrices(y, t, dy):
-        kernel(*views, y.size)
-    return call.result(dy)
+    return run_elementwise(kernel, call, out, call.inputs[0].size)
 
 
 def mse_backward_reference(y: Array, t: Array) -> tuple[Array]:
@@ -114,7 +90,6 @@ def cross_entropy_run(kernel: Kernel, logits: Any, labels: Any, *, out: Any = No
     Returns the mean over the batch, a scalar, (); NaN for an empty batch. Each row's largest logit is subtracted first,
     so that exp does not overflow.
 
-    >>> import numpy as np, loopnest as ln
     >>> float(ln.cross_entropy(np.zeros((1, 4)), np.array([2])).round(4))  # log 4
     1.3863
     """
@@ -198,7 +173,6 @@ def cross_entropy_backward_run(kernel: Kernel, logits: Any, labels: Any, *, out:
     With p = softmax(l): L_i = log Σ_j exp(l_j) - l_label, so ∂L_i/∂l_j = p_j - [j = label]; the mean divides by n.
     Returns (n, c).
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.cross_entropy_backward(np.zeros((1, 4)), np.array([2]))
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """

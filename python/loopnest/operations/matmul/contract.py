@@ -22,7 +22,6 @@ def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
     Returns c, (…, m, n), with |c - exact| <= γ_k · |a||b| elementwise, where
     γ_k = k·u / (1 - k·u) and u is the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, §3.5).
 
-    >>> import numpy as np, loopnest as ln
     >>> ln.matmul(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]]))
     array([[19., 22.],
            [43., 50.]])

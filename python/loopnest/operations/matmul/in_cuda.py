@@ -2,18 +2,19 @@
 
 A grid of blocks of threads covers the result. The threads of a warp, 32 with neighbouring x, run in step: if they load
 neighbouring addresses, the hardware makes one wide access of it. The shared memory of a block is as near as an L1
-cache, and the program fills it. Each rung's host function copies a and b to the device and the result back.
+cache, and the program fills it. A rung is a kernel, and `_rung` copies a and b to the device and the result back.
 """
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from numba import cuda
 
 from ...arrays import Array
-from ...backends import CUDA
-from ...backends.cuda import Matrix, blocks, launches, on_device, to_device
+from ...backends import CUDA, Implementation
+from ...backends.cuda import Matrix, blocks, on_device, to_device
 
 TILE = 16  # rows and columns of a block's tile, and the steps of p that it takes at a time: 256 threads, 8 warps
 THREAD_TILE = 4  # rows and columns that one thread keeps in registers: 16 sums, 8 values of a and b, 32-bit indices
@@ -29,27 +30,36 @@ SHARE = DEPTH * SPAN // WARPS[0]  # elements that a thread loads of each of a st
 
 
 def _multiply(
-    kernel: Any, a: Array, b: Array, c: Array, tile: int, rows_first: bool = False, block: Any = SQUARE
+    kernel: Any, a: Any, b: Any, c: Any, tile: int, block: tuple[int, ...] = SQUARE, rows_first: bool = False
 ) -> None:
-    """Run `kernel` with a block of threads for each tile of the result."""
-    if not a.size or not b.size:
-        c[...] = 0
-        return
-    product = on_device(c.shape, c.dtype)
-    multiply_on_device(kernel, to_device(a), to_device(b), product, tile, rows_first, block)
-    product.copy_to_host(c)
-
-
-def multiply_on_device(
-    kernel: Any, a: Any, b: Any, c: Any, tile: int, rows_first: bool = False, block: Any = SQUARE
-) -> None:
-    """c = a b for arrays on the device."""
+    """c = a b for arrays on the device, none of them empty: a block of threads for each tile of the result."""
     grid = blocks(c.shape[1], tile), blocks(c.shape[0], tile)
     kernel[grid[::-1] if rows_first else grid, block](a, b, c)
 
 
+def _rung(kernel: Any, *launch: Any, faster_than: str = "") -> Implementation:
+    """The rung of a device kernel: a and b are copied to the device, and the result back."""
+
+    @functools.wraps(kernel)
+    def run(a: Array, b: Array, c: Array) -> None:
+        if not a.size or not b.size:
+            c[...] = 0
+            return
+        result = on_device(c.shape, c.dtype)
+        _multiply(kernel, to_device(a), to_device(b), result, *launch)
+        result.copy_to_host(c)
+
+    return CUDA.rung(run, faster_than=faster_than)
+
+
 @cuda.jit
-def naive_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+def naive(a: Matrix, b: Matrix, c: Matrix) -> None:
+    """One thread an element, neighbouring threads in neighbouring rows.
+
+    The grid does two of the triple loop's loops. Here x, which counts the threads of a warp, is the row: in a row-major
+    a and c the 32 threads' addresses are a row apart, so a load is 32 memory accesses of 32 bytes and uses 4 bytes of
+    each. The limit is that waste.
+    """
     i, j = cuda.grid(2)
     if i < c.shape[0] and j < c.shape[1]:
         total = c.dtype.type(0)
@@ -58,19 +68,14 @@ def naive_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
         c[i, j] = total
 
 
-@launches(kernel=naive_kernel)
-def naive(a: Array, b: Array, c: Array) -> None:
-    """One thread an element, neighbouring threads in neighbouring rows.
-
-    The grid does two of the triple loop's loops. Here x, which counts the threads of a warp, is the row: in a row-major
-    a and c the 32 threads' addresses are a row apart, so a load is 32 memory accesses of 32 bytes and uses 4 bytes of
-    each. The limit is that waste.
-    """
-    _multiply(naive_kernel, a, b, c, TILE, rows_first=True)
-
-
 @cuda.jit
-def coalesced_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+def coalesced(a: Matrix, b: Matrix, c: Matrix) -> None:
+    """The same thread, but x is the column: a warp's loads of b are neighbours.
+
+    The 32 loads of b are then one access of 128 bytes, the loads of a are one address, and the store is one access. The
+    limit is still memory: each thread reads 2k elements for 2k operations, and only the caches keep these reads from
+    it.
+    """
     j, i = cuda.grid(2)
     if i < c.shape[0] and j < c.shape[1]:
         total = c.dtype.type(0)
@@ -79,19 +84,14 @@ def coalesced_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
         c[i, j] = total
 
 
-@launches(kernel=coalesced_kernel)
-def coalesced(a: Array, b: Array, c: Array) -> None:
-    """The same thread, but x is the column: a warp's loads of b are neighbours.
-
-    The 32 loads of b are then one access of 128 bytes, the loads of a are one address, and the store is one access. The
-    limit is still memory: each thread reads 2k elements for 2k operations, and only the caches keep these reads from
-    it.
-    """
-    _multiply(coalesced_kernel, a, b, c, TILE)
-
-
 @cuda.jit
-def tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+def tiled(a: Matrix, b: Matrix, c: Matrix) -> None:
+    """A block loads a tile of a and a tile of b into shared memory, and uses each of their elements 16 times.
+
+    The traffic from outside of the block falls to a sixteenth, and the loads of both matrices are coalesced. The limit
+    is now shared memory: a multiply-add needs two loads from it, and a multiprocessor can do 128 multiply-adds a cycle
+    but only 32 loads.
+    """
     # On lines of their own: the simulator gives two shared arrays that are made on one line the same memory.
     a_tile = cuda.shared.array((TILE, TILE), dtype=c.dtype)
     b_tile = cuda.shared.array((TILE, TILE), dtype=c.dtype)
@@ -111,19 +111,15 @@ def tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
         c[i, j] = total
 
 
-@launches(kernel=tiled_kernel)
-def tiled(a: Array, b: Array, c: Array) -> None:
-    """A block loads a tile of a and a tile of b into shared memory, and uses each of their elements 16 times.
-
-    The traffic from outside of the block falls to a sixteenth, and the loads of both matrices are coalesced. The limit
-    is now shared memory: a multiply-add needs two loads from it, and a multiprocessor can do 128 multiply-adds a cycle
-    but only 32 loads.
-    """
-    _multiply(tiled_kernel, a, b, c, TILE)
-
-
 @cuda.jit
-def register_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+def register_tiled(a: Matrix, b: Matrix, c: Matrix) -> None:
+    """Each thread computes 4 x 4 elements, and keeps them and what they need in registers.
+
+    For 16 multiply-adds it loads 8 elements from shared memory, where `tiled` loads 32. A block's tile is 64 x 64, so
+    the block uses each element that it loads 64 times. The thread's rows and columns are 16 apart, so that a warp loads
+    and stores neighbours. The limit is now the instructions for indices and loads. `cuda_cpp.vectorized` loads 16 bytes
+    by one instruction: numba.cuda has float4 values, but cannot load an array's elements as one.
+    """
     a_tile = cuda.shared.array((DEPTH, SPAN), dtype=c.dtype)
     b_tile = cuda.shared.array((DEPTH, SPAN), dtype=c.dtype)
     sums = cuda.local.array((THREAD_TILE, THREAD_TILE), dtype=c.dtype)
@@ -158,20 +154,14 @@ def register_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
                 c[row, col] = sums[i, j]
 
 
-@launches(kernel=register_tiled_kernel)
-def register_tiled(a: Array, b: Array, c: Array) -> None:
-    """Each thread computes 4 x 4 elements, and keeps them and what they need in registers.
-
-    For 16 multiply-adds it loads 8 elements from shared memory, where `tiled` loads 32. A block's tile is 64 x 64, so
-    the block uses each element that it loads 64 times. The thread's rows and columns are 16 apart, so that a warp loads
-    and stores neighbours. The limit is now the instructions for indices and loads. `cuda_cpp.vectorized` loads 16 bytes
-    by one instruction: numba.cuda has float4 values, but cannot load an array's elements as one.
-    """
-    _multiply(register_tiled_kernel, a, b, c, SPAN)
-
-
 @cuda.jit
-def warp_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+def warp_tiled(a: Matrix, b: Matrix, c: Matrix) -> None:
+    """Each warp has a square tile of its own, 32 x 32, in a block's 64 x 64: its threads share what they load.
+
+    For one p a warp reads 32 elements of a and 32 of b from shared memory, and multiplies 1,024 times; in
+    `register_tiled` it reads 8 and 64 and multiplies 512 times. One access serves all lanes that need the same element.
+    The limit is the barrier: all warps wait there while the next tiles come from memory.
+    """
     a_tile = cuda.shared.array((DEPTH, SPAN), dtype=c.dtype)
     b_tile = cuda.shared.array((DEPTH, SPAN), dtype=c.dtype)
     sums = cuda.local.array((ROWS, COLS), dtype=c.dtype)
@@ -209,19 +199,14 @@ def warp_tiled_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
                 c[row, col] = sums[i, j]
 
 
-@launches(kernel=warp_tiled_kernel)
-def warp_tiled(a: Array, b: Array, c: Array) -> None:
-    """Each warp has a square tile of its own, 32 x 32, in a block's 64 x 64: its threads share what they load.
-
-    For one p a warp reads 32 elements of a and 32 of b from shared memory, and multiplies 1,024 times; in
-    `register_tiled` it reads 8 and 64 and multiplies 512 times. One access serves all lanes that need the same element.
-    The limit is the barrier: all warps wait there while the next tiles come from memory.
-    """
-    _multiply(warp_tiled_kernel, a, b, c, SPAN, block=WARPS)
-
-
 @cuda.jit
-def double_buffered_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
+def double_buffered(a: Matrix, b: Matrix, c: Matrix) -> None:
+    """Two pairs of tiles: while the warps multiply one, the next is on its way from memory.
+
+    A load from the device's memory takes some 500 cycles. A step starts its loads before its multiplications and stores
+    them afterwards. With two pairs of tiles one barrier a step is enough. The tiles are as in `warp_tiled`. The limit
+    is instructions again: elements come one by one, where CUDA C++ loads four at once.
+    """
     a_tiles = cuda.shared.array((2, DEPTH, SPAN), dtype=c.dtype)
     b_tiles = cuda.shared.array((2, DEPTH, SPAN), dtype=c.dtype)
     sums = cuda.local.array((ROWS, COLS), dtype=c.dtype)
@@ -271,24 +256,20 @@ def double_buffered_kernel(a: Matrix, b: Matrix, c: Matrix) -> None:
                 c[row, col] = sums[i, j]
 
 
-@launches(kernel=double_buffered_kernel)
-def double_buffered(a: Array, b: Array, c: Array) -> None:
-    """Two pairs of tiles: while the warps multiply one, the next is on its way from memory.
-
-    A load from the device's memory takes some 500 cycles. A step starts its loads before its multiplications and stores
-    them afterwards. With two pairs of tiles one barrier a step is enough. The tiles are as in `warp_tiled`. The limit
-    is instructions again: elements come one by one, where CUDA C++ loads four at once.
-    """
-    _multiply(double_buffered_kernel, a, b, c, SPAN, block=WARPS)
+def product(a: Any, b: Any) -> Any:
+    """a b in new memory on the device, by `register_tiled`."""
+    c = on_device((a.shape[0], b.shape[1]), a.dtype)
+    _multiply(register_tiled, a, b, c, SPAN)
+    return c
 
 
 RUNGS = {
     "matmul": [
-        CUDA.rung(naive),
-        CUDA.rung(coalesced, faster_than="cuda.naive"),
-        CUDA.rung(tiled, faster_than="cuda.coalesced"),
-        CUDA.rung(register_tiled, faster_than="cuda.tiled"),
-        CUDA.rung(warp_tiled, faster_than="cuda.tiled"),
-        CUDA.rung(double_buffered, faster_than="cuda.tiled"),
+        _rung(naive, TILE, SQUARE, True),
+        _rung(coalesced, TILE, faster_than="cuda.naive"),
+        _rung(tiled, TILE, faster_than="cuda.coalesced"),
+        _rung(register_tiled, SPAN, faster_than="cuda.tiled"),
+        _rung(warp_tiled, SPAN, WARPS, faster_than="cuda.tiled"),
+        _rung(double_buffered, SPAN, WARPS, faster_than="cuda.tiled"),
     ]
 }

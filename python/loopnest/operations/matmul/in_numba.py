@@ -56,12 +56,14 @@ def reordered(a: Array, b: Array, c: Array) -> None:
                 c[i, j] += a_ip * b[p, j]
 
 
+@helper
 def _block_sizes(itemsize: int) -> tuple[int, int]:
     """Rows and columns of a block of b: a row of it and a row of c fill half of L1, the block half of L2."""
     cols = _L1 // 2 // (2 * itemsize)
     return max(_L2 // 2 // (cols * itemsize), 1), cols
 
 
+@compiled(any_strides=("a",))
 def blocked(a: Array, b: Array, c: Array) -> None:
     """The loops of reordered over blocks of b that stay in the L2 cache while every row of a passes by.
 
@@ -70,13 +72,9 @@ def blocked(a: Array, b: Array, c: Array) -> None:
     innermost loop: two loads and a store for each multiply-add keep the load and store ports full and the multipliers
     idle.
     """
-    _blocked(a, b, c, *_block_sizes(c.itemsize))
-
-
-@compiled(any_strides=("a",))
-def _blocked(a: Array, b: Array, c: Array, inner: int, cols: int) -> None:
     m, k = a.shape
     n = b.shape[1]
+    inner, cols = _block_sizes(c.itemsize)
     for i in range(m):
         for j in range(n):
             c[i, j] = 0

@@ -10,7 +10,7 @@ import numpy as np
 from ...arrays import Array, Call
 from ...numerics import gamma, precise
 from ...operation import Arguments, Contract, Kernel, Workload
-from ..gelu.contract import VARIATIONS, exact_gelu, gelu_backward_bound, gelu_error, is_tanh, slope_terms
+from ..gelu.contract import VARIATIONS, exact_gelu, exact_gelu_backward, gelu_backward_error, gelu_error, is_tanh
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +45,6 @@ def forward_run(
     z = x @ w1 + b1 and h = gelu(z), two new (t, h) arrays.
     Vaswani et al., Attention Is All You Need (2017), §3.3, with the GELU of Radford et al. (2019).
 
-    >>> import numpy as np, loopnest as ln
     >>> x, w1, b1, w2, b2 = np.ones((4, 2)), np.ones((2, 8)), np.zeros(8), np.ones((8, 2)), np.ones(2)
     >>> y, cache = ln.mlp_forward(x, w1, b1, w2, b2)
     >>> y.shape, cache.z.shape
@@ -84,7 +83,6 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
 
     Each gradient of a matrix has that matrix's shape, which leaves only one way to order and transpose the factors.
 
-    >>> import numpy as np, loopnest as ln
     >>> x, w1, b1, w2, b2 = np.ones((4, 2)), np.ones((2, 8)), np.zeros(8), np.ones((8, 2)), np.ones(2)
     >>> y, cache = ln.mlp_forward(x, w1, b1, w2, b2)
     >>> dx, dw1, db1, dw2, db2 = ln.mlp_backward(np.ones_like(y), cache)
@@ -155,16 +153,9 @@ def backward_sample(workload: Workload, dtype: Any, rng: np.random.Generator) ->
     return Arguments((dy, MLPCache(x, w1, w2, z, h, "tanh")))
 
 
-def _exact_form(arguments: Arguments) -> Arguments:
-    dy, cache = arguments.inputs
-    return Arguments((dy, replace(cache, approximate="none")))
-
-
 def _slope(cache: MLPCache) -> Array:
     """gelu'(z)."""
-    with np.errstate(all="ignore"):
-        first, second, _ = slope_terms(precise(cache.z), cache.approximate)
-    return first + second
+    return exact_gelu_backward(cache.z, np.ones_like(cache.z), approximate=cache.approximate)
 
 
 def backward_reference(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
@@ -178,9 +169,10 @@ def backward_bound(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
     their own errors to dz's."""
     dtype, (t, e) = dy.dtype, dy.shape
     x, w1, w2, h, wide = (np.abs(precise(array)) for array in (cache.x, cache.w1, cache.w2, cache.h, dy))
-    slope = np.abs(_slope(cache))
+    slope = _slope(cache)
     dh, dh_error = np.abs(precise(dy) @ precise(cache.w2).T), gamma(e, dtype) * (wide @ w2.T)
-    slope_error = gelu_backward_bound(cache.z, np.ones_like(cache.z), approximate=cache.approximate)[0]
+    slope_error = gelu_backward_error(slope, cache.z, np.ones_like(cache.z), approximate=cache.approximate)
+    slope = np.abs(slope)
     dz = dh * slope
     dz_error = (dh + dh_error) * slope_error + dh_error * slope + gamma(2, dtype) * dz
     size = dz + dz_error
@@ -220,5 +212,7 @@ BACKWARD = Contract(
     flops=lambda t, d, h, e: 4 * t * h * (d + e) + t * (h + e) + 16 * t * h,
     traffic=lambda itemsize, t, d, h, e: itemsize * (t * e + 2 * (t * d + d * h + h * e) + 2 * t * h + h + e),
     workloads=WORKLOADS,
-    variations={"approximate='none'": _exact_form},
+    variations={
+        "approximate='none'": lambda call: Arguments((call.inputs[0], replace(call.inputs[1], approximate="none")))
+    },
 )

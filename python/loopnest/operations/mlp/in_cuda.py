@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -10,10 +9,9 @@ from numba import cuda
 
 from ...arrays import Array
 from ...backends import CUDA
-from ...backends.cuda import Matrix, Vector, blocks, launch_flat, launches, on_device, to_device
-from ..gelu.in_cuda import formulas
-from ..gelu.in_cuda import kernels as gelu_kernels
-from ..matmul.in_cuda import SPAN, multiply_on_device, register_tiled_kernel
+from ...backends.cuda import Matrix, Vector, blocks, launch_flat, on_device, to_device
+from ..gelu.in_cuda import elementwise, gelu_backward_elementwise, gelu_of, slope_of
+from ..matmul.in_cuda import product
 from . import in_numpy
 
 
@@ -21,6 +19,16 @@ from . import in_numpy
 def add_bias_kernel(c: Matrix, bias: Vector) -> None:
     for n in range(cuda.grid(1), c.size, cuda.gridsize(1)):
         c[n // c.shape[1], n % c.shape[1]] += bias[n % c.shape[1]]
+
+
+@cuda.jit
+def bias_gelu_kernel(z: Matrix, bias: Vector, h: Matrix, tanh_form: bool) -> None:
+    """Bias and GELU in one pass."""
+    for n in range(cuda.grid(1), z.size, cuda.gridsize(1)):
+        i, j = n // z.shape[1], n % z.shape[1]
+        z_ij = z[i, j] + bias[j]
+        z[i, j] = z_ij
+        h[i, j] = gelu_of(z_ij, tanh_form)
 
 
 @cuda.jit
@@ -36,54 +44,37 @@ COLUMNS, ROWS = 32, 4
 """Threads of the block that sums columns: a warp reads 32 neighbours, and a column has four threads."""
 
 
-@functools.cache
-def fused_kernels(dtype: Any) -> tuple[Any, Any]:
-    """Bias and GELU in one pass; the slope and the sums of columns in one pass."""
-    gelu, slope = formulas(dtype)
-    zero = np.dtype(dtype).type(0)
-
-    @cuda.jit
-    def bias_gelu_kernel(z: Matrix, bias: Vector, h: Matrix, tanh_form: bool) -> None:
-        for n in range(cuda.grid(1), z.size, cuda.gridsize(1)):
-            i, j = n // z.shape[1], n % z.shape[1]
-            z_ij = z[i, j] + bias[j]
-            z[i, j] = z_ij
-            h[i, j] = gelu(z_ij, tanh_form)
-
-    @cuda.jit
-    def slope_and_sums_kernel(z: Matrix, dh: Matrix, db1: Vector, tanh_form: bool) -> None:
-        sums = cuda.shared.array((ROWS, COLUMNS), dtype=db1.dtype)
-        x, y = cuda.threadIdx.x, cuda.threadIdx.y
-        j = cuda.blockIdx.x * COLUMNS + x
-        total = zero
-        if j < z.shape[1]:
-            for i in range(y, z.shape[0], ROWS):
-                dz = dh[i, j] * slope(z[i, j], tanh_form)
-                dh[i, j] = dz
-                total += dz
-        sums[y, x] = total
-        cuda.syncthreads()  # all sums of the block are there
-        if y == 0 and j < z.shape[1]:
-            for row in range(1, ROWS):
-                total += sums[row, x]
-            db1[j] = total
-
-    return bias_gelu_kernel, slope_and_sums_kernel
+@cuda.jit
+def slope_and_sums_kernel(z: Matrix, dh: Matrix, db1: Vector, tanh_form: bool) -> None:
+    """The slope and the sums of columns in one pass; dz replaces dh."""
+    sums = cuda.shared.array((ROWS, COLUMNS), dtype=db1.dtype)
+    x, y = cuda.threadIdx.x, cuda.threadIdx.y
+    j = cuda.blockIdx.x * COLUMNS + x
+    total = db1.dtype.type(0)
+    if j < z.shape[1]:
+        for i in range(y, z.shape[0], ROWS):
+            dz = dh[i, j] * slope_of(z[i, j], tanh_form)
+            dh[i, j] = dz
+            total += dz
+    sums[y, x] = total
+    cuda.syncthreads()  # all sums of the block are there
+    if y == 0 and j < z.shape[1]:
+        for row in range(1, ROWS):
+            total += sums[row, x]
+        db1[j] = total
 
 
-def _product(a: Any, b: Any, shape: tuple[int, int], dtype: Any) -> Any:
-    c = on_device(shape, dtype)
-    multiply_on_device(register_tiled_kernel, a, b, c, SPAN)
-    return c
+def _column_sums(a: Any) -> Any:
+    sums = on_device(a.shape[1:], a.dtype)
+    launch_flat(column_sums_kernel, sums.size, a, sums)
+    return sums
 
 
-@launches(product=register_tiled_kernel, bias=add_bias_kernel, gelu=lambda dtype: gelu_kernels(dtype)[0])
 def mlp_forward_composed(*arrays: Any) -> None:
     """Five kernels in a row; everything between them stays on the device, and z, h and y come back once."""
     _forward(False, *arrays)
 
 
-@launches(product=register_tiled_kernel, bias=add_bias_kernel, fused=lambda dtype: fused_kernels(dtype)[0])
 def mlp_forward_fused(*arrays: Any) -> None:
     """Bias and GELU in one pass over the hidden layer.
 
@@ -99,21 +90,19 @@ def _forward(
     if not (x.size and w1.size and w2.size):  # an axis without elements: nothing to launch a kernel for
         in_numpy.mlp_forward_composed(x, w1, b1, w2, b2, z, h, y, tanh_form)
         return
-    dtype = z.dtype
-    on_device_z, bias = _product(to_device(x), to_device(w1), z.shape, dtype), to_device(b1)
-    on_device_h = on_device(h.shape, dtype)
+    on_device_z, bias = product(to_device(x), to_device(w1)), to_device(b1)
+    on_device_h = on_device(h.shape, h.dtype)
     if fused:
-        launch_flat(fused_kernels(dtype)[0], z.size, on_device_z, bias, on_device_h, tanh_form)
+        launch_flat(bias_gelu_kernel, z.size, on_device_z, bias, on_device_h, tanh_form)
     else:
         launch_flat(add_bias_kernel, z.size, on_device_z, bias)
-        launch_flat(gelu_kernels(dtype)[0], h.size, on_device_z.reshape(z.size), on_device_h.reshape(h.size), tanh_form)
-    on_device_y = _product(on_device_h, to_device(w2), y.shape, dtype)
+        launch_flat(elementwise, h.size, on_device_z.reshape(z.size), on_device_h.reshape(h.size), tanh_form)
+    on_device_y = product(on_device_h, to_device(w2))
     launch_flat(add_bias_kernel, y.size, on_device_y, to_device(b2))
     for result, host in ((on_device_z, z), (on_device_h, h), (on_device_y, y)):
         result.copy_to_host(host)
 
 
-@launches(product=register_tiled_kernel, sums=column_sums_kernel, slope=lambda dtype: gelu_kernels(dtype)[1])
 def mlp_backward_composed(*arrays: Any) -> None:
     """The chain rule from the end back, four products and three small kernels on the device.
 
@@ -123,7 +112,6 @@ def mlp_backward_composed(*arrays: Any) -> None:
     _backward(False, *arrays)
 
 
-@launches(product=register_tiled_kernel, sums=column_sums_kernel, fused=lambda dtype: fused_kernels(dtype)[1])
 def mlp_backward_fused(*arrays: Any) -> None:
     """gelu' and the sums for db1 in one pass: dz is not read again.
 
@@ -141,26 +129,20 @@ def _backward(
     if not (dy.size and x.size and z.size):  # an axis without elements: nothing to launch a kernel for
         in_numpy.mlp_backward_composed(dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2, tanh_form)
         return
-    dtype = dy.dtype
-    on_device_dy = to_device(dy)
-    dh = _product(on_device_dy, to_device(w2.T), z.shape, dtype)
-    sums = on_device(db1.shape, dtype)
-    on_device_z = to_device(np.ascontiguousarray(z))
+    on_device_dy, on_device_z = to_device(dy), to_device(np.ascontiguousarray(z))
+    dz = product(on_device_dy, to_device(w2.T))  # dh until gelu' scales it in place
     if fused:
-        dz = dh  # takes its place
-        fused_kernels(dtype)[1][blocks(z.shape[1], COLUMNS), (COLUMNS, ROWS)](on_device_z, dh, sums, tanh_form)
+        sums = on_device(db1.shape, db1.dtype)
+        slope_and_sums_kernel[blocks(z.shape[1], COLUMNS), (COLUMNS, ROWS)](on_device_z, dz, sums, tanh_form)
     else:
-        dz = on_device(z.shape, dtype)
-        flat = [array.reshape(z.size) for array in (on_device_z, dh, dz)]
-        launch_flat(gelu_kernels(dtype)[1], z.size, *flat, tanh_form)
-        launch_flat(column_sums_kernel, sums.size, dz, sums)
-    _product(to_device(h.T), on_device_dy, dw2.shape, dtype).copy_to_host(dw2)
-    _product(to_device(x.T), dz, dw1.shape, dtype).copy_to_host(dw1)
-    _product(dz, to_device(w1.T), dx.shape, dtype).copy_to_host(dx)
+        flat_z, flat_dz = on_device_z.reshape(z.size), dz.reshape(z.size)
+        launch_flat(gelu_backward_elementwise, z.size, flat_z, flat_dz, flat_dz, tanh_form)
+        sums = _column_sums(dz)
+    product(to_device(h.T), on_device_dy).copy_to_host(dw2)
+    product(to_device(x.T), dz).copy_to_host(dw1)
+    product(dz, to_device(w1.T)).copy_to_host(dx)
     sums.copy_to_host(db1)
-    sums_of_dy = on_device(db2.shape, dtype)
-    launch_flat(column_sums_kernel, db2.size, on_device_dy, sums_of_dy)
-    sums_of_dy.copy_to_host(db2)
+    _column_sums(on_device_dy).copy_to_host(db2)
 
 
 RUNGS = {

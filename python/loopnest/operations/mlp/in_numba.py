@@ -68,11 +68,11 @@ def mlp_backward_composed(
     """
     dh, dz = np.empty_like(z, order="C"), np.empty_like(z, order="C")
     matmul_parallel(h.T, dy, dw2)
-    _sum_rows(dy, db2, 0, db2.size)
+    _sum_rows(dy, db2)
     matmul_parallel(dy, w2.T, dh)
     gelu_backward_parallel(z, dh, dz, tanh_form)
     matmul_parallel(x.T, dz, dw1)
-    _sum_rows(dz, db1, 0, db1.size)
+    _sum_rows(dz, db1)
     matmul_parallel(dz, w1.T, dx)
 
 
@@ -100,7 +100,7 @@ def mlp_backward_fused(
 
     _share_columns(hidden, dz, 2 * x.shape[1] + dy.shape[1])
     _share_columns(inputs, dx, w1.shape[1])
-    _sum_rows(dy, db2, 0, db2.size)
+    _sum_rows(dy, db2)
 
 
 def _share_columns(work: Callable[[int, int], None], y: Array, depth: int) -> None:
@@ -154,15 +154,13 @@ def _scale_by_slope_and_sum(z: Array, dz: Array, sums: Array, start: int, stop: 
 
 
 @compiled
-def _sum_rows(x: Array, sums: Array, start: int, stop: int) -> None:
+def _sum_rows(x: Array, sums: Array) -> None:
     """The sums of the columns, row by row, so that neighbours are added in vectors."""
-    total = sums[start:stop]
-    for j in range(total.size):
-        total[j] = 0
+    for j in range(sums.size):
+        sums[j] = 0
     for i in range(x.shape[0]):
-        row = x[i, start:stop]
-        for j in range(row.size):
-            total[j] += row[j]
+        for j in range(sums.size):
+            sums[j] += x[i, j]
 
 
 RUNGS = {

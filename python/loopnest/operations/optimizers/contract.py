@@ -14,6 +14,7 @@ import numpy as np
 from ...arrays import Array, Call, as_matrices
 from ...numerics import precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, Kernel, Workload
+from ..linalg.contract import vectors
 
 
 def _check_numbers(operation: str, **numbers: float) -> None:
@@ -32,10 +33,7 @@ def _check_numbers(operation: str, **numbers: float) -> None:
 def _update(operation: str, kernel: Kernel, arrays: dict[str, Any], *numbers: Any) -> None:
     """Check that all arrays have the parameter's shape, and let the kernel update all but the gradient."""
     call = Call(operation, updated=tuple(name for name in arrays if name != "grad"), **arrays)
-    param = call.inputs[0]
-    for name, array in zip(arrays, call.inputs, strict=True):
-        if array.shape != param.shape:
-            raise ValueError(f"{operation}: {name} has shape {array.shape}, expected {param.shape} to match param")
+    call.same_shape()
     for views in as_matrices(*call.inputs):
         kernel(*views, *numbers)
 
@@ -69,7 +67,7 @@ def _contract(
         bound=bound,
         flops=lambda n: flops * n,
         traffic=lambda itemsize, n: itemsize * (3 + 2 * states) * n,
-        workloads=tuple(Workload(f"n-{n}", {"n": n}) for n in (1_000, 65_536, 1_048_576, 16_777_216)),
+        workloads=vectors(1_000, 65_536, 1_048_576, 16_777_216),
         updates=(0, *range(2, 2 + states)),
         variations={f"{name}={value}": with_option(name, value) for name, value in (variations or {}).items()},
     )
@@ -81,9 +79,6 @@ def _roundings(count: float, dtype: Any, *magnitudes: Array) -> Array:
     return total + count * smallest(dtype)
 
 
-# --- sgd
-
-
 def sgd_run(kernel: Kernel, param: Any, grad: Any, *, lr: float) -> None:
     """A step of gradient descent, in place: param ← param - lr · grad.
 
@@ -93,7 +88,6 @@ def sgd_run(kernel: Kernel, param: Any, grad: Any, *, lr: float) -> None:
 
     Returns None.
 
-    >>> import numpy as np, loopnest as ln
     >>> w = np.array([1.0, 2.0])
     >>> ln.sgd(w, np.array([1.0, -1.0]), lr=0.5)
     >>> w
@@ -112,9 +106,6 @@ SGD = _contract(
 )  # fmt: skip
 
 
-# --- momentum
-
-
 def momentum_run(kernel: Kernel, param: Any, grad: Any, velocity: Any, *, lr: float, mu: float = 0.9) -> None:
     """A step of gradient descent with momentum, in place.
 
@@ -129,7 +120,6 @@ def momentum_run(kernel: Kernel, param: Any, grad: Any, velocity: Any, *, lr: fl
     Returns None.
     The heavy ball of Polyak (1964), in the form of torch.optim.SGD: lr multiplies the velocity, not the gradient.
 
-    >>> import numpy as np, loopnest as ln
     >>> w, v = np.array([1.0]), np.array([2.0])
     >>> ln.momentum(w, np.array([1.0]), v, lr=0.5, mu=0.5)
     >>> w, v
@@ -156,9 +146,6 @@ MOMENTUM = _contract(
 )
 
 
-# --- rmsprop
-
-
 def rmsprop_run(
     kernel: Kernel, param: Any, grad: Any, square_average: Any, *,
     lr: float = 1e-2, rho: float = 0.99, eps: float = 1e-8,
@@ -173,7 +160,6 @@ def rmsprop_run(
     Returns None.
     Tieleman and Hinton, Lecture 6.5 of Neural Networks for Machine Learning (2012); eps as in torch.optim.RMSprop.
 
-    >>> import numpy as np, loopnest as ln
     >>> w, s = np.array([1.0]), np.array([0.0])
     >>> ln.rmsprop(w, np.array([2.0]), s, lr=0.1, rho=0.75, eps=0.0)
     >>> w.round(12), s
@@ -205,9 +191,6 @@ RMSPROP = _contract(
 )  # fmt: skip
 
 
-# --- adam
-
-
 def adam_run(
     kernel: Kernel, param: Any, grad: Any, m: Any, v: Any, *,
     step: int, lr: float = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8,
@@ -234,7 +217,6 @@ def adam_run(
     Kingma and Ba, Adam: A Method for Stochastic Optimization (ICLR 2015), Algorithm 1; the same numbers as
     torch.optim.Adam, which divides √v by √(1 - beta2^step) instead.
 
-    >>> import numpy as np, loopnest as ln
     >>> w, m, v = np.array([1.0]), np.zeros(1), np.zeros(1)
     >>> ln.adam(w, np.array([3.0]), m, v, step=1, lr=0.25, eps=0.0)
     >>> w.round(12)  # the first step is lr, whatever the gradient's size
