@@ -8,10 +8,11 @@ ladder. A call goes these steps:
       Operation._choose          the named rung, or the fastest that runs here
       Implementation.__call__    asks its own fast path
       CONTRACT.run               checks the arguments, allocates the result (operations/matmul/contract.py)
-      the kernel                 operations/matmul/in_cpp.py names it: csrc/matmul/blocked.hpp
+      the kernel                 csrc/rungs.def names it: csrc/matmul/blocked.hpp
 
 An operation lives in one folder. Next to its contract.py lie the files in_python.py, in_numpy.py, …, one a backend.
-Each ends in RUNGS, which lists its rungs by operation in reading order, from slow to fast.
+Each ends in RUNGS, which lists its rungs by operation in reading order, from slow to fast. The rungs in C++ are listed
+in csrc/rungs.def; an in_cpp.py holds only what they claim.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import _core
-from .backends import BACKENDS, fastest_first
+from .backends import BACKENDS, cpp_rungs, fastest_first
 from .backends.rung import Backend, decline
 from .backends.rung import Implementation as Implementation
 from .backends.rung import Kernel as Kernel
@@ -260,6 +261,8 @@ class Operation:
             name = f"{self.__module__}.in_{backend}"
             if backend in BACKENDS and importlib.util.find_spec(name):
                 rungs = importlib.import_module(name).RUNGS
+            elif backend == "cpp":
+                rungs = {self.name: cpp_rungs(self.name)}
             self._built_in[backend] = {k.id: self._with(k) for k in rungs.get(self.name, ())}
         return self._built_in[backend]
 

@@ -104,10 +104,13 @@ def cpp_rungs(
     unknown = {*claims, *study} - set(lines)
     if unknown:
         raise ValueError(f"{operation}: csrc/rungs.def has no rung {', '.join(sorted(unknown))}")
-    kernels = _core.kernels[operation]
     return [
         CPP.rung(
-            kernels[variant], variant, files=[k.header], faster_than=claims.get(variant, ()), study=variant in study
+            _core.kernels[operation][variant],
+            variant,
+            files=[k.header],
+            faster_than=claims.get(variant, ()),
+            study=variant in study,
         )
         for variant, k in lines.items()
     ]

@@ -115,6 +115,9 @@ def why_no_compiler() -> str | None:
     return None
 
 
+COMPILED: dict[str, Any] = {"requires": why_no_compiler, "slow_start": True}
+"""What is said of every rung that calls `run_compiled`."""
+
 _compiled: dict[Any, Callable[..., Any]] = {}
 _compiling = threading.Lock()
 

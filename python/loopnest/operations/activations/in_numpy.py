@@ -6,13 +6,6 @@ from ...arrays import Array
 from ...backends import NUMPY
 
 
-def sigmoid(x: Array, y: Array) -> None:
-    """1 / (1 + exp(-x)), by exp(-|x|), which cannot overflow."""
-    with np.errstate(under="ignore", invalid="ignore"):
-        t = np.exp(-np.abs(x))
-        np.divide(np.where(x >= 0, x.dtype.type(1), t), 1 + t, out=y)
-
-
 def relu_vectorized(x: Array, y: Array) -> None:
     """One call: the larger of x and 0, with vector instructions; NaN passes. Bound by memory."""
     np.maximum(x, 0, out=y)
@@ -24,8 +17,10 @@ def relu_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:
 
 
 def sigmoid_vectorized(x: Array, y: Array) -> None:
-    """A pass for each of seven operations, each with a new array. The limit is memory."""
-    sigmoid(x, y)
+    """By exp(-|x|), which cannot overflow: seven passes, each with a new array. The limit is memory."""
+    with np.errstate(under="ignore", invalid="ignore"):
+        t = np.exp(-np.abs(x))
+        np.divide(np.where(x >= 0, x.dtype.type(1), t), 1 + t, out=y)
 
 
 def sigmoid_backward_vectorized(x: Array, dy: Array, dx: Array) -> None:

@@ -56,11 +56,16 @@ def tanh_backward_scalar(x: Array, dy: Array, dx: Array) -> None:
     dx[...] = each(lambda x_i, dy_i: dy_i * slope_of_tanh(x_i), x, dy)
 
 
+def shifted_powers(row: list[float]) -> tuple[float, list[float]]:
+    """The row's largest element, and exp(element - largest); NaN for a row with NaN or infinity."""
+    largest = math.nan if any(map(math.isnan, row)) else max(row)
+    return largest, [math.exp(element - largest) for element in row]
+
+
 def softmax_scalar(x: Array, y: Array) -> None:
     """Row by row: the maximum, the exponentials, their sum, the quotients. The limit is the interpreter."""
     for i, row in enumerate(x.tolist()):
-        largest = math.nan if any(map(math.isnan, row)) else max(row)
-        powers = [math.exp(x_ij - largest) for x_ij in row]
+        _, powers = shifted_powers(row)
         total = sum(powers)
         y[i] = [power / total for power in powers]
 

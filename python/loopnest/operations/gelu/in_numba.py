@@ -22,37 +22,28 @@ from .erfc import CENTRE, FLOAT32, FLOAT64
 
 
 @helper
-def _tanh_form(x: float) -> float:
+def _gelu(x: float, tanh_form: bool) -> float:
     x = np.float64(x)
-    w = x * (LINEAR + LINEAR * CUBIC * (x * x))
-    t = math.exp(-abs(w))
-    return x * (t if w < 0.0 else 1.0) / (1.0 + t)
-
-
-@helper
-def _exact_form(x: float) -> float:
-    x = np.float64(x)
+    if tanh_form:
+        w = x * (LINEAR + LINEAR * CUBIC * (x * x))
+        t = math.exp(-abs(w))
+        return x * (t if w < 0.0 else 1.0) / (1.0 + t)
     q = 0.5 * math.erfc(abs(x) * ROOT_HALF)
     return x * (q if x < 0.0 else 1.0 - q)
 
 
 @helper
-def _tanh_form_backward(x: float, dy: float) -> float:
-    """dy · (σ(w) + x σ(w) σ(-w) w'). Where x² is infinite t is 0, so w' must only stay finite."""
+def _gelu_backward(x: float, dy: float, tanh_form: bool) -> float:
+    """dy · (σ(w) + x σ(w) σ(-w) w'), or dy · (Φ(x) + x φ(x)). Where x² is infinite t is 0; w' must stay finite."""
     x = np.float64(x)
     square = x * x
-    w = x * (LINEAR + LINEAR * CUBIC * square)
-    dw = LINEAR + 3.0 * LINEAR * CUBIC * min(square, 1e6)
-    t = math.exp(-abs(w))
-    return dy * (((t if w < 0.0 else 1.0) + x * (t * dw) / (1.0 + t)) / (1.0 + t))
-
-
-@helper
-def _exact_form_backward(x: float, dy: float) -> float:
-    """dy · (Φ(x) + x φ(x))."""
-    x = np.float64(x)
+    if tanh_form:
+        w = x * (LINEAR + LINEAR * CUBIC * square)
+        dw = LINEAR + 3.0 * LINEAR * CUBIC * min(square, 1e6)
+        t = math.exp(-abs(w))
+        return dy * (((t if w < 0.0 else 1.0) + x * (t * dw) / (1.0 + t)) / (1.0 + t))
     q = 0.5 * math.erfc(abs(x) * ROOT_HALF)
-    return dy * ((q if x < 0.0 else 1.0 - q) + x * (DENSITY_AT_0 * math.exp(-0.5 * (x * x))))
+    return dy * ((q if x < 0.0 else 1.0 - q) + x * (DENSITY_AT_0 * math.exp(-0.5 * square)))
 
 
 @compiled
@@ -65,10 +56,7 @@ def scalar(x: Array, y: Array, tanh_form: bool) -> None:
     """
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            if tanh_form:
-                y[i, j] = _tanh_form(x[i, j])
-            else:
-                y[i, j] = _exact_form(x[i, j])
+            y[i, j] = _gelu(x[i, j], tanh_form)
 
 
 def gelu_ufunc(x: Array, y: Array, tanh_form: bool) -> None:
@@ -77,9 +65,8 @@ def gelu_ufunc(x: Array, y: Array, tanh_form: bool) -> None:
     NumPy adds broadcasting, strides, `out=` and the two dtypes. The name promises no vector instructions, and there are
     none: the compiled loop calls the same exp and erfc, and takes as long as `scalar`.
     """
-    formula = _tanh_form if tanh_form else _exact_form
     with np.errstate(all="ignore"):
-        ufunc(formula, x.dtype)(x, out=y)
+        ufunc(_gelu, x.dtype)(x, tanh_form, out=y)
 
 
 # The formulas for `polynomial`, for a number of either type. T is its type and T(…) a constant of that type: a plain
@@ -106,37 +93,27 @@ def _exp_and_tail(x: float) -> tuple[float, float]:
 
 
 @helper
-def gelu_tanh(x: float) -> float:
-    """x · σ(w)."""
+def gelu_of(x: float, tanh_form: bool) -> float:
+    """x · σ(w), or x · Φ(x)."""
     T = type(x)
-    w = x * (T(LINEAR) + T(LINEAR * CUBIC) * (x * x))
-    t = exp_of_minus(abs(w))
-    return x * (t if w < T(0) else T(1)) / (T(1) + t)
-
-
-@helper
-def gelu_exact(x: float) -> float:
-    """x · Φ(x)."""
-    T = type(x)
+    if tanh_form:
+        w = x * (T(LINEAR) + T(LINEAR * CUBIC) * (x * x))
+        t = exp_of_minus(abs(w))
+        return x * (t if w < T(0) else T(1)) / (T(1) + t)
     _, q = _exp_and_tail(x)
     return x * (q if x < T(0) else T(1) - q)
 
 
 @helper
-def slope_tanh(x: float) -> float:
-    """σ(w) + x σ(w) σ(-w) w'. Where x² is infinite t is 0, so w' must only stay finite."""
+def slope_of(x: float, tanh_form: bool) -> float:
+    """σ(w) + x σ(w) σ(-w) w', or Φ(x) + x φ(x). Where x² is infinite t is 0, so w' must only stay finite."""
     T = type(x)
-    square = x * x
-    w = x * (T(LINEAR) + T(LINEAR * CUBIC) * square)
-    dw = T(LINEAR) + T(3 * LINEAR * CUBIC) * (square if square < T(1e6) else T(1e6))
-    t = exp_of_minus(abs(w))
-    return ((t if w < T(0) else T(1)) + x * (t * dw) / (T(1) + t)) / (T(1) + t)
-
-
-@helper
-def slope_exact(x: float) -> float:
-    """Φ(x) + x φ(x)."""
-    T = type(x)
+    if tanh_form:
+        square = x * x
+        w = x * (T(LINEAR) + T(LINEAR * CUBIC) * square)
+        dw = T(LINEAR) + T(3 * LINEAR * CUBIC) * (square if square < T(1e6) else T(1e6))
+        t = exp_of_minus(abs(w))
+        return ((t if w < T(0) else T(1)) + x * (t * dw) / (T(1) + t)) / (T(1) + t)
     power, q = _exp_and_tail(x)
     return (q if x < T(0) else T(1) - q) + x * (T(DENSITY_AT_0) * power)
 
@@ -154,10 +131,10 @@ def polynomial(x: Array, y: Array, tanh_form: bool) -> None:
     for i in range(x.shape[0]):
         if tanh_form:
             for j in range(x.shape[1]):
-                y[i, j] = gelu_tanh(x[i, j])
+                y[i, j] = gelu_of(x[i, j], True)
         else:
             for j in range(x.shape[1]):
-                y[i, j] = gelu_exact(x[i, j])
+                y[i, j] = gelu_of(x[i, j], False)
 
 
 _LEAST = 1 << 17  # elements that are worth another thread: 100 µs of polynomials, about the time it takes to wake one
@@ -177,17 +154,13 @@ def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> Non
     """One element at a time, with the C library's exp and erfc. The calls are the limit, as in gelu."""
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
-            if tanh_form:
-                dx[i, j] = _tanh_form_backward(x[i, j], dy[i, j])
-            else:
-                dx[i, j] = _exact_form_backward(x[i, j], dy[i, j])
+            dx[i, j] = _gelu_backward(x[i, j], dy[i, j], tanh_form)
 
 
 def gelu_backward_ufunc(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """The same formula for two numbers, made a NumPy ufunc by `@vectorize`. Calls of exp and erfc limit it."""
-    formula = _tanh_form_backward if tanh_form else _exact_form_backward
     with np.errstate(all="ignore"):
-        ufunc(formula, x.dtype)(x, dy, out=dx)
+        ufunc(_gelu_backward, x.dtype)(x, dy, tanh_form, out=dx)
 
 
 @compiled
@@ -199,10 +172,10 @@ def gelu_backward_polynomial(x: Array, dy: Array, dx: Array, tanh_form: bool) ->
     for i in range(x.shape[0]):
         if tanh_form:
             for j in range(x.shape[1]):
-                dx[i, j] = dy[i, j] * slope_tanh(x[i, j])
+                dx[i, j] = dy[i, j] * slope_of(x[i, j], True)
         else:
             for j in range(x.shape[1]):
-                dx[i, j] = dy[i, j] * slope_exact(x[i, j])
+                dx[i, j] = dy[i, j] * slope_of(x[i, j], False)
 
 
 def gelu_backward_parallel(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:

@@ -10,7 +10,7 @@ from ...arrays import Array
 from ...backends import NUMPY
 from . import erfc
 from .constants import CUBIC, DENSITY_AT_0, FARTHEST, LINEAR, ROOT_HALF
-from .in_python import gelu_exact_form, gelu_tanh_form, slope_exact_form, slope_tanh_form
+from .in_python import gelu_of, slope_of
 
 
 def upper_tail(t: Array) -> Array:
@@ -43,8 +43,7 @@ def gelu_scalar(x: Array, y: Array, tanh_form: bool) -> None:
     It looks like a call for a whole array but is a loop: each element becomes a Python float, goes through the
     interpreter, and comes back. Vectorized code has a compiled loop; having no `for` is not enough.
     """
-    f = np.frompyfunc(gelu_tanh_form if tanh_form else gelu_exact_form, 1, 1)
-    y[...] = f(x.astype(object))
+    y[...] = np.frompyfunc(gelu_of, 2, 1)(x.astype(object), tanh_form)
 
 
 def gelu_vectorized(x: Array, y: Array, tanh_form: bool) -> None:
@@ -64,9 +63,9 @@ def gelu_vectorized(x: Array, y: Array, tanh_form: bool) -> None:
 
 def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """np.frompyfunc again: the slope by a Python function for each element. The interpreter limits it."""
-    slope = np.frompyfunc(slope_tanh_form if tanh_form else slope_exact_form, 1, 1)
+    slope = np.frompyfunc(slope_of, 2, 1)(x.astype(object), tanh_form)
     with np.errstate(all="ignore"):
-        np.multiply(dy, slope(x.astype(object)).astype(x.dtype), out=dx)
+        np.multiply(dy, slope.astype(x.dtype), out=dx)
 
 
 def gelu_backward_vectorized(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:

@@ -7,7 +7,6 @@ Both are written so that nothing cancels for x far below 0, where 1 + tanh and 1
 """
 
 import math
-from collections.abc import Callable
 
 from ...arrays import Array
 from ...backends import PYTHON
@@ -15,37 +14,31 @@ from ..activations.in_python import each, sigmoid
 from .constants import CUBIC, DENSITY_AT_0, LINEAR
 
 
-def gelu_tanh_form(x: float) -> float:
-    return x * sigmoid(LINEAR * x * (1 + CUBIC * x * x))
-
-
-def gelu_exact_form(x: float) -> float:
+def gelu_of(x: float, tanh_form: bool) -> float:
+    if tanh_form:
+        return x * sigmoid(LINEAR * x * (1 + CUBIC * x * x))
     return x * (math.erfc(-x / math.sqrt(2)) / 2)
 
 
-def slope_tanh_form(x: float) -> float:
-    w = LINEAR * x * (1 + CUBIC * x * x)
-    both = sigmoid(w) * sigmoid(-w)
-    # If both is 0, x³ in the other factor may be infinite; their product is 0 all the same.
-    second = x * both * (LINEAR * (1 + 3 * CUBIC * x * x)) if both or math.isinf(x) else 0.0
-    return sigmoid(w) + second
-
-
-def slope_exact_form(x: float) -> float:
+def slope_of(x: float, tanh_form: bool) -> float:
+    if tanh_form:
+        w = LINEAR * x * (1 + CUBIC * x * x)
+        both = sigmoid(w) * sigmoid(-w)
+        # If both is 0, x³ in the other factor may be infinite; their product is 0 all the same.
+        second = x * both * (LINEAR * (1 + 3 * CUBIC * x * x)) if both or math.isinf(x) else 0.0
+        return sigmoid(w) + second
     density = DENSITY_AT_0 * math.exp(-x * x / 2)
     return math.erfc(-x / math.sqrt(2)) / 2 + x * density
 
 
 def gelu_scalar(x: Array, y: Array, tanh_form: bool) -> None:
     """The formula for each element: the interpreter's work around an exp or erfc is the limit."""
-    f: Callable[[float], float] = gelu_tanh_form if tanh_form else gelu_exact_form
-    y[...] = each(f, x)
+    y[...] = each(lambda x_i: gelu_of(x_i, tanh_form), x)
 
 
 def gelu_backward_scalar(x: Array, dy: Array, dx: Array, tanh_form: bool) -> None:
     """dy · gelu'(x) for each element, twice gelu's arithmetic. The limit is the interpreter."""
-    slope: Callable[[float], float] = slope_tanh_form if tanh_form else slope_exact_form
-    dx[...] = each(lambda x_i, dy_i: dy_i * slope(x_i), x, dy)
+    dx[...] = each(lambda x_i, dy_i: dy_i * slope_of(x_i, tanh_form), x, dy)
 
 
 RUNGS = PYTHON.rungs("scalar", gelu=gelu_scalar, gelu_backward=gelu_backward_scalar)

@@ -8,10 +8,8 @@ here are the same functions without the sum:
     tanh form    x · σ(w)      w = 2√(2/π)(x + 0.044715 x³),   σ(w) = e^min(w, 0) / (1 + e^-|w|)
 """
 
-from collections.abc import Callable
-
 from ...backends import TORCH
-from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
+from ...backends.torch import COMPILED, Tensor, in_c_order, on_tensors, run_compiled
 from .constants import CUBIC, DENSITY_AT_0, LINEAR, ROOT_HALF
 
 
@@ -54,12 +52,8 @@ def exact_form_backward(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     torch.special.erfc(dx, out=dx).mul_(0.5).add_(x_phi).mul_(dy)
 
 
-def forward(tanh_form: bool) -> Callable[..., None]:
-    return tanh_form_forward if tanh_form else exact_form_forward
-
-
-def backward(tanh_form: bool) -> Callable[..., None]:
-    return tanh_form_backward if tanh_form else exact_form_backward
+FORWARD = {True: tanh_form_forward, False: exact_form_forward}
+BACKWARD = {True: tanh_form_backward, False: exact_form_backward}
 
 
 @on_tensors()
@@ -70,7 +64,7 @@ def eager(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     knows nothing of the next: every intermediate result goes to memory and comes back. A million float32 elements take
     3.0 ms on one core (tanh form, AMD Zen 4), eight million sixteen times as long: no cache holds them between passes.
     """
-    forward(tanh_form)(x, y)
+    FORWARD[tanh_form](x, y)
 
 
 @on_tensors()
@@ -84,7 +78,7 @@ def compiled(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     nothing: the loop's erfc (Sleef) is slower than MKL's, which `eager` calls. An x in another order than C is gathered
     first.
     """
-    run_compiled(forward(tanh_form), in_c_order(x, -1), in_c_order(y, -1))
+    run_compiled(FORWARD[tanh_form], in_c_order(x, -1), in_c_order(y, -1))
 
 
 @on_tensors()
@@ -93,7 +87,7 @@ def gelu_backward_eager(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -> N
 
     Scratch for up to three arrays costs a page fault every 4 KiB: a large array pays in passes and in faults.
     """
-    backward(tanh_form)(x, dy, dx)
+    BACKWARD[tanh_form](x, dy, dx)
 
 
 @on_tensors()
@@ -103,17 +97,16 @@ def gelu_backward_compiled(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -
     Three times as fast at a million elements of float32 in the tanh form, eight times at eight million (one core, AMD
     Zen 4).
     """
-    run_compiled(backward(tanh_form), in_c_order(x, -1), in_c_order(dy, -1), in_c_order(dx, -1))
+    run_compiled(BACKWARD[tanh_form], in_c_order(x, -1), in_c_order(dy, -1), in_c_order(dx, -1))
 
 
 RUNGS = {
     "gelu": [
         TORCH.rung(eager),
-        TORCH.rung(compiled, requires=why_no_compiler, slow_start=True, faster_than="torch.eager"),
+        TORCH.rung(compiled, faster_than="torch.eager", **COMPILED),
     ],
     "gelu_backward": [
         TORCH.rung(gelu_backward_eager, "eager"),
-        TORCH.rung(gelu_backward_compiled, "compiled", requires=why_no_compiler, slow_start=True,
-                   faster_than="torch.eager"),
+        TORCH.rung(gelu_backward_compiled, "compiled", faster_than="torch.eager", **COMPILED),
     ],
-}  # fmt: skip
+}

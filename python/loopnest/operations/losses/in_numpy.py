@@ -4,6 +4,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...backends import NUMPY
+from ..activations.in_numpy import softmax_vectorized
 
 
 def mse_vectorized(y: Array, t: Array, loss: Array) -> None:
@@ -30,11 +31,9 @@ def cross_entropy_vectorized(logits: Array, labels: Array, loss: Array) -> None:
 def cross_entropy_backward_vectorized(logits: Array, labels: Array, dlogits: Array) -> None:
     """Softmax in `dlogits`, 1 subtracted at the labels, the division by n. Six passes; the limit is memory."""
     n = len(labels)
-    with np.errstate(invalid="ignore", under="ignore"):
-        np.subtract(logits, logits.max(axis=1, keepdims=True), out=dlogits)
-        np.exp(dlogits, out=dlogits)
-        np.divide(dlogits, dlogits.sum(axis=1, keepdims=True), out=dlogits)
-        dlogits[np.arange(n), labels] -= 1
+    softmax_vectorized(logits, dlogits)
+    dlogits[np.arange(n), labels] -= 1
+    with np.errstate(under="ignore"):
         np.divide(dlogits, n, out=dlogits)
 
 

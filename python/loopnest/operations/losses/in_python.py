@@ -4,6 +4,7 @@ import math
 
 from ...arrays import Array
 from ...backends import PYTHON
+from ..activations.in_python import shifted_powers
 
 
 def mse_scalar(y: Array, t: Array, loss: Array) -> None:
@@ -23,17 +24,11 @@ def mse_backward_scalar(y: Array, t: Array, dy: Array, count: int) -> None:
     ]
 
 
-def _powers(row: list[float]) -> tuple[float, list[float]]:
-    """The row's largest element, and exp(element - largest); NaN for a row with NaN or infinity."""
-    largest = math.nan if any(map(math.isnan, row)) else max(row)
-    return largest, [math.exp(element - largest) for element in row]
-
-
 def cross_entropy_scalar(logits: Array, labels: Array, loss: Array) -> None:
     """log Σ exp(l - max) - (l[label] - max) row by row, and the mean of these. The limit is the interpreter."""
     total = 0.0
     for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
-        largest, powers = _powers(row)
+        largest, powers = shifted_powers(row)
         total += math.log(sum(powers)) - (row[label] - largest)
     loss[()] = total / len(labels)
 
@@ -42,7 +37,7 @@ def cross_entropy_backward_scalar(logits: Array, labels: Array, dlogits: Array) 
     """The definition row by row: (softmax - onehot) / n. The limit is the interpreter, as in the loss."""
     n = len(labels)
     for i, (row, label) in enumerate(zip(logits.tolist(), labels.tolist(), strict=True)):
-        _, powers = _powers(row)
+        _, powers = shifted_powers(row)
         total = sum(powers)
         dlogits[i] = [(power / total - (j == label)) / n for j, power in enumerate(powers)]
 

@@ -37,7 +37,7 @@ def _multiply(
     kernel[grid[::-1] if rows_first else grid, block](a, b, c)
 
 
-def _rung(kernel: Any, *launch: Any, faster_than: str = "") -> Implementation:
+def _rung(kernel: Any, *launch: Any, **facts: Any) -> Implementation:
     """The rung of a device kernel: a and b are copied to the device, and the result back."""
 
     @functools.wraps(kernel)
@@ -49,7 +49,7 @@ def _rung(kernel: Any, *launch: Any, faster_than: str = "") -> Implementation:
         _multiply(kernel, to_device(a), to_device(b), result, *launch)
         result.copy_to_host(c)
 
-    return CUDA.rung(run, faster_than=faster_than)
+    return CUDA.rung(run, **facts)
 
 
 @cuda.jit

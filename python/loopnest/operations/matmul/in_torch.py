@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ...backends import TORCH
-from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
+from ...backends.torch import COMPILED, Tensor, in_c_order, on_tensors, run_compiled
 
 if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
     import torch
@@ -41,6 +41,6 @@ def compiled(a: Tensor, b: Tensor, c: Tensor) -> None:
 RUNGS = {
     "matmul": [
         TORCH.rung(eager, faster_than="numpy.rows"),
-        TORCH.rung(compiled, study=True, requires=why_no_compiler, slow_start=True),
+        TORCH.rung(compiled, study=True, **COMPILED),
     ]
 }

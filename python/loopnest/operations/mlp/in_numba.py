@@ -13,7 +13,7 @@ from ...arrays import Array
 from ...backends import NUMBA
 from ...backends.numba import compiled
 from ...backends.threads import share
-from ..gelu.in_numba import gelu_backward_parallel, gelu_exact, gelu_tanh, slope_exact, slope_tanh
+from ..gelu.in_numba import gelu_backward_parallel, gelu_of, slope_of
 from ..gelu.in_numba import parallel as gelu_parallel
 from ..matmul.in_numba import fill_columns, pieces_and_cols
 from ..matmul.in_numba import parallel as matmul_parallel
@@ -128,11 +128,11 @@ def _add_bias_and_gelu(z: Array, b: Array, h: Array, start: int, stop: int, tanh
         if tanh_form:
             for j in range(z_row.size):
                 z_row[j] += bias[j]
-                h_row[j] = gelu_tanh(z_row[j])
+                h_row[j] = gelu_of(z_row[j], True)
         else:
             for j in range(z_row.size):
                 z_row[j] += bias[j]
-                h_row[j] = gelu_exact(z_row[j])
+                h_row[j] = gelu_of(z_row[j], False)
 
 
 @compiled
@@ -145,11 +145,11 @@ def _scale_by_slope_and_sum(z: Array, dz: Array, sums: Array, start: int, stop: 
         z_row, dz_row = z[i, start:stop], dz[i, start:stop]
         if tanh_form:
             for j in range(z_row.size):
-                dz_row[j] *= slope_tanh(z_row[j])
+                dz_row[j] *= slope_of(z_row[j], True)
                 total[j] += dz_row[j]
         else:
             for j in range(z_row.size):
-                dz_row[j] *= slope_exact(z_row[j])
+                dz_row[j] *= slope_of(z_row[j], False)
                 total[j] += dz_row[j]
 
 
@@ -159,8 +159,9 @@ def _sum_rows(x: Array, sums: Array) -> None:
     for j in range(sums.size):
         sums[j] = 0
     for i in range(x.shape[0]):
-        for j in range(sums.size):
-            sums[j] += x[i, j]
+        row = x[i]
+        for j in range(row.size):
+            sums[j] += row[j]
 
 
 RUNGS = {

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...backends import TORCH
-from ...backends.torch import Tensor, in_c_order, on_tensors, run_compiled, why_no_compiler
+from ...backends.torch import COMPILED, Tensor, in_c_order, on_tensors, run_compiled
 
 if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
     import torch
-from ..gelu.in_torch import backward, forward
+from ..gelu.in_torch import BACKWARD, FORWARD
 
 
 @on_tensors()
@@ -22,7 +22,7 @@ def mlp_forward_eager(
     the (t, 3072) hidden layer through the caches.
     """
     torch.addmm(b1, x, w1, out=z)
-    forward(tanh_form)(z, h)
+    FORWARD[tanh_form](z, h)
     torch.addmm(b2, h, w2, out=y)
 
 
@@ -39,7 +39,7 @@ def mlp_forward_compiled(
     """
     torch.addmm(b1, x, w1, out=z)
     if z.numel():
-        run_compiled(forward(tanh_form), in_c_order(z, -1), in_c_order(h, -1))
+        run_compiled(FORWARD[tanh_form], in_c_order(z, -1), in_c_order(h, -1))
     torch.addmm(b2, h, w2, out=y)
 
 
@@ -60,10 +60,7 @@ def _gradients(
 
 
 @on_tensors()
-def mlp_backward_eager(
-    dy: Tensor, x: Tensor, w1: Tensor, w2: Tensor, z: Tensor, h: Tensor,
-    dx: Tensor, dw1: Tensor, db1: Tensor, dw2: Tensor, db2: Tensor, tanh_form: bool,
-) -> None:  # fmt: skip
+def mlp_backward_eager(*args: Any) -> None:
     """Four products and two sums over the tokens, with GELU's gradient as a chain of passes between them.
 
     A product with a transposed matrix copies nothing: BLAS takes column-major operands, and a transposed view is one.
@@ -71,34 +68,33 @@ def mlp_backward_eager(
     nineteen passes over arrays of the hidden layer's size in the tanh form. Each call allocates scratch for dh, dz and
     three more arrays of that size.
     """
-    _gradients(backward(tanh_form), dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2)
+    *tensors, tanh_form = args
+    _gradients(BACKWARD[tanh_form], *tensors)
 
 
 @on_tensors()
-def mlp_backward_compiled(
-    dy: Tensor, x: Tensor, w1: Tensor, w2: Tensor, z: Tensor, h: Tensor,
-    dx: Tensor, dw1: Tensor, db1: Tensor, dw2: Tensor, db2: Tensor, tanh_form: bool,
-) -> None:  # fmt: skip
+def mlp_backward_compiled(*args: Any) -> None:
     """The same products and sums, with GELU's gradient compiled into one loop: z and dh in, dz out.
 
     gelu_backward's `compiled` reads two arrays and writes one; the chain makes nineteen passes. The only scratch is dh
     and dz. The products' time remains, as in the forward pass.
     """
+    *tensors, tanh_form = args
 
     def gelu_backward(z: Any, dh: Any, dz: Any) -> None:
         if z.numel():
-            run_compiled(backward(tanh_form), in_c_order(z, -1), in_c_order(dh, -1), in_c_order(dz, -1))
+            run_compiled(BACKWARD[tanh_form], in_c_order(z, -1), in_c_order(dh, -1), in_c_order(dz, -1))
 
-    _gradients(gelu_backward, dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2)
+    _gradients(gelu_backward, *tensors)
 
 
 RUNGS = {
     "mlp_forward": [
         TORCH.rung(mlp_forward_eager, "eager"),
-        TORCH.rung(mlp_forward_compiled, "compiled", requires=why_no_compiler, slow_start=True),
+        TORCH.rung(mlp_forward_compiled, "compiled", **COMPILED),
     ],
     "mlp_backward": [
         TORCH.rung(mlp_backward_eager, "eager"),
-        TORCH.rung(mlp_backward_compiled, "compiled", requires=why_no_compiler, slow_start=True),
+        TORCH.rung(mlp_backward_compiled, "compiled", **COMPILED),
     ],
 }
