@@ -104,7 +104,7 @@ def test_depths_gradients_are_those_of_the_network():
     def gradient(x):
         dz = dy
         for layer in range(layers, 1, -1):
-            dz = ln.tanh_backward(trace.z[layer - 2], dz @ network.parameters[f"w{layer}"].T)
+            dz = ln.tanh_backward(trace[layer - 2][1], dz @ network.parameters[f"w{layer}"].T)
         return dz.sum(axis=0)
 
     np.testing.assert_allclose(network.backward(dy, trace)["b1"], gradient(x))

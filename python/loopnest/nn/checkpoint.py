@@ -3,8 +3,6 @@
 There are no pickled objects, which could run code when read.
 """
 
-from __future__ import annotations
-
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -45,15 +43,12 @@ def load(path: Path, kind: type[T]) -> tuple[T, dict[str, Array]]:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except OSError as error:
-        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is no checkpoint, or is damaged: {error}") from None
-    try:
         content = msgspec.json.decode(arrays.pop("facts").tobytes())
         found, facts = content["format"], content["facts"]
-    except (msgspec.DecodeError, KeyError, TypeError):
-        raise CheckpointError(f"{path} is an archive of arrays, but no checkpoint of loopnest's") from None
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
+    except (ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, msgspec.DecodeError) as error:
+        raise CheckpointError(f"{path} is no checkpoint of loopnest's, or is damaged: {error}") from None
     if found != FORMAT:
         raise CheckpointError(f"{path} is a {found!r}, expected a {FORMAT!r}: another version wrote it")
     try:

@@ -1,7 +1,5 @@
 """The implementation of each operation that one id means: for a whole training."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

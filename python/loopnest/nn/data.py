@@ -1,7 +1,5 @@
 """Examples to learn from: the digits, XOR and two spirals; and mini-batches."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 from collections.abc import Iterator

@@ -7,8 +7,6 @@ initialisers differ in the factor. `loopnest experiment depth` shows what other 
 All weights are drawn in float64 and then rounded to the dtype, so one seed begins float32 and float64 networks alike.
 """
 
-from __future__ import annotations
-
 import itertools
 import math
 from collections.abc import Callable

@@ -6,10 +6,7 @@ Two layers with GELU are the transformer's MLP and run as its fused operations, 
 networks are composed of linear, matmul and the activation's two operations.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,16 +20,7 @@ ACTIVATIONS = ("gelu", "relu", "tanh", "sigmoid", "identity")
 LOSSES = ("cross_entropy", "mse")
 
 
-@dataclass(frozen=True, eq=False)
-class Trace:
-    """What a forward pass saves for the backward pass: each layer's input and z, or the MLP's own cache."""
-
-    inputs: tuple[Array, ...] = ()
-    z: tuple[Array, ...] = ()
-    cache: Any = None
-
-
-def linear_backward(x: Array, w: Array, b: Array, dy: Array, matmul: Any = None) -> tuple[Array, Array, Array]:
+def linear_backward(x: Array, w: Array, b: Array, dy: Array) -> tuple[Array, Array, Array]:
     """The gradients of linear, y = x @ w + b: dx = dy wᵀ, dw = xᵀ dy, and db the sum of dy's rows, all by matmul.
 
     The derivation is in `ln.mlp_backward`'s docstring.
@@ -43,7 +31,7 @@ def linear_backward(x: Array, w: Array, b: Array, dy: Array, matmul: Any = None)
     >>> ln.gradcheck(ln.linear, x, w, b, backward=nn.linear_backward).passed
     True
     """
-    matmul = OPERATIONS["matmul"] if matmul is None else matmul
+    matmul = OPERATIONS["matmul"]
     return matmul(dy, w.T), matmul(x.T, dy), matmul(np.ones((1, len(dy)), dy.dtype), dy)[0]
 
 
@@ -108,37 +96,36 @@ class Network:
         """The outputs (batch, last size) for inputs (batch, first size)."""
         return self.forward(x)[0]
 
-    def forward(self, x: Array) -> tuple[Array, Trace]:
-        """The outputs, and what `backward` needs of their computation."""
+    def forward(self, x: Array) -> tuple[Array, Any]:
+        """The outputs, and a trace for `backward`: each layer's input and z, or the MLP's own cache."""
         p = self.parameters
         if self.is_mlp:
             y, cache = self.chosen["mlp_forward"](x, p["w1"], p["b1"], p["w2"], p["b2"])
-            return y, Trace(cache=cache)
-        inputs, zs = [], []
+            return y, cache
+        trace = []
         h = z = x
         for layer in range(1, self.layers + 1):
-            inputs.append(h)
             z = self.chosen["linear"](h, p[f"w{layer}"], p[f"b{layer}"])
-            zs.append(z)
+            trace.append((h, z))
             if layer < self.layers:
                 h = z if self.activation == "identity" else self.chosen[self.activation](z)
-        return z, Trace(tuple(inputs), tuple(zs))
+        return z, trace
 
-    def backward(self, dy: Array, trace: Trace) -> dict[str, Array]:
+    def backward(self, dy: Array, trace: Any) -> dict[str, Array]:
         """The gradients of the loss by each parameter, for dy, its gradient by the outputs."""
         if self.is_mlp:
-            _, *gradients = self.chosen["mlp_backward"](dy, trace.cache)
+            _, *gradients = self.chosen["mlp_backward"](dy, trace)
             return dict(zip(("w1", "b1", "w2", "b2"), gradients, strict=True))
         matmul = self.chosen["matmul"]
         found = {}
         for layer in range(self.layers, 0, -1):
             w, b = f"w{layer}", f"b{layer}"
             found[b] = matmul(np.ones((1, len(dy)), dy.dtype), dy)[0]
-            found[w] = matmul(trace.inputs[layer - 1].T, dy)
+            found[w] = matmul(trace[layer - 1][0].T, dy)
             if layer > 1:  # no gradient by the network's input is needed
                 dy = matmul(dy, self.parameters[w].T)
                 if self.activation != "identity":
-                    dy = self.chosen[f"{self.activation}_backward"](trace.z[layer - 2], dy)
+                    dy = self.chosen[f"{self.activation}_backward"](trace[layer - 2][1], dy)
         return found
 
     def gradients(self, x: Array, targets: Array) -> tuple[float, dict[str, Array]]:

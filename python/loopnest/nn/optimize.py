@@ -1,7 +1,5 @@
 """The optimizers' steps over all of a network's parameters."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """A training as lines of text and as a picture."""
 
-from __future__ import annotations
-
 from . import Run, Training
 
 

@@ -3,8 +3,6 @@
 `elementwise` makes an operation's contract from its exact formula. The formula's docstring is the operation's.
 """
 
-from __future__ import annotations
-
 import inspect
 from collections.abc import Callable
 from typing import Any

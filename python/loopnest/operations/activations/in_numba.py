@@ -1,7 +1,5 @@
 """The activations in Numba: loops over elements, with the exponential as arithmetic so that LLVM vectorizes them."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What GELU and its gradient are held to, in the exact and in the tanh form."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

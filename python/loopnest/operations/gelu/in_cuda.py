@@ -4,8 +4,6 @@ exact form   x · Φ(x)      Φ(x) = erfc(-x/√2) / 2
 tanh form    x · σ(w)      w = 2√(2/π)(x + 0.044715 x³),   σ(w) = (1 for w >= 0, else t) / (1 + t),   t = exp(-|w|)
 """
 
-from __future__ import annotations
-
 import functools
 import math
 from typing import Any

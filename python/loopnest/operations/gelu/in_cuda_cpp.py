@@ -4,8 +4,6 @@ Kernels take contiguous elements, and results are in C order. Inputs that are no
 to the device.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

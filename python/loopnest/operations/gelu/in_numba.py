@@ -6,8 +6,6 @@
 Neither cancels in its tail, and no exponential overflows.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

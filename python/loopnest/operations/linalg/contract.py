@@ -1,7 +1,5 @@
 """What dot, sum, add, transpose and linear are held to."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """dot, sum, add, transpose and linear in Numba: what the compiler may reorder, and what the memory allows."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What the losses and their gradients are held to."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

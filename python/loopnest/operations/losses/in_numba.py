@@ -1,7 +1,5 @@
 """The losses in Numba. Their sums are float64, whatever the arrays' dtype."""
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

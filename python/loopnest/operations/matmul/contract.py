@@ -1,7 +1,5 @@
 """What every matmul is held to: shapes, the exact result, the error bound, the work, the workloads."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -9,10 +9,7 @@ RUNGS = {
         faster_than={
             "reordered": "cpp.naive",
             "blocked": "cpp.reordered",
-            "register_tiled": "cpp.blocked",
-            "packed": "cpp.blocked",
-            "prefetched": "cpp.blocked",
-            "parallel": "cpp.blocked",
+            **dict.fromkeys(("register_tiled", "packed", "prefetched", "parallel"), "cpp.blocked"),
         },
     ),
 }

@@ -5,8 +5,6 @@ neighbouring addresses, the hardware makes one wide access of it. The shared mem
 cache, and the program fills it. A rung is a kernel, and `_rung` copies a and b to the device and the result back.
 """
 
-from __future__ import annotations
-
 import functools
 from typing import Any
 

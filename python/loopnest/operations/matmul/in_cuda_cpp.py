@@ -4,8 +4,6 @@ Host arrays are copied to the device and the result back. An array that is conti
 the copy; any other strides go to the kernel.
 """
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

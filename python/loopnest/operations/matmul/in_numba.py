@@ -4,8 +4,6 @@ The kernels read like the ones in in_python.py. From rung to rung the order of t
 compiler, LLVM, can turn into vector instructions and what the caches can hold.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 from ..._core import cache_sizes

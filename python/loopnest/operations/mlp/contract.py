@@ -1,7 +1,5 @@
 """What the MLP and its gradients are held to."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The MLP for NVIDIA GPUs by numba.cuda: matmul's and gelu's own kernels, on the device throughout."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

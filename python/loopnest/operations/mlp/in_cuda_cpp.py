@@ -1,7 +1,5 @@
 """The MLP in CUDA C++: composed of the kernels of csrc/*/cuda/, on the device throughout."""
 
-from __future__ import annotations
-
 from functools import partial
 
 import numpy as np

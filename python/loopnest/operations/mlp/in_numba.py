@@ -3,8 +3,6 @@
 mlp_backward's own docstring derives the gradients.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

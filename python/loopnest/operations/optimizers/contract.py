@@ -4,8 +4,6 @@ A step has no result of its own: it updates the parameter and its state in place
 values of these inputs (`Contract.updates`) and describe the new ones.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -5,8 +5,6 @@ updated in registers, and written once. The hyperparameters are float64, and so 
 is rounded to the arrays' dtype.
 """
 
-from __future__ import annotations
-
 import math
 
 from ...arrays import Array
