@@ -20,19 +20,27 @@ def test_a_ring_passes_every_part_round_twice():
 
 
 def test_tensor_parallelism_waits_for_two_sums_a_layer():
-    found = cost.tensor_parallel(WORK, 4, RANK, WIRE)
     flops = 2 * 6 * 2 * 5 * 10 * 20  # layers, products, a multiply and an add, t d h
-    assert found.compute == pytest.approx(flops / 4 / 1e6)
-    assert found.total == pytest.approx(found.compute + 2 * 2 * cost.all_reduce(5 * 10 * 4, 4, WIRE))
-    assert found.efficiency == pytest.approx(found.compute / found.total)
+    expected = flops / 4 / 1e6 + 2 * 2 * cost.all_reduce(5 * 10 * 4, 4, WIRE)
+    assert cost.tensor_parallel(WORK, 4, RANK, WIRE) == pytest.approx(expected)
 
 
 def test_data_parallelism_waits_for_one_sum_of_all_gradients():
-    found = cost.data_parallel(WORK, 3, RANK, WIRE)
-    assert found.compute == pytest.approx(2 * 6 * 2 * 5 * 10 * 20 / 1e6)
-    parameters = 2 * (10 * 20 + 20 + 20 * 10 + 10)
-    assert found.total == pytest.approx(found.compute + cost.all_reduce(4 * parameters, 3, WIRE))
-    assert cost.data_parallel(WORK, 1, RANK, WIRE).efficiency == pytest.approx(1)
+    compute, parameters = 2 * 6 * 2 * 5 * 10 * 20 / 1e6, 2 * (10 * 20 + 20 + 20 * 10 + 10)
+    expected = compute + cost.all_reduce(4 * parameters, 3, WIRE)
+    assert cost.data_parallel(WORK, 3, RANK, WIRE) == pytest.approx(expected)
+    assert cost.data_parallel(WORK, 1, RANK, WIRE) == pytest.approx(compute)
+
+
+def test_efficiency_is_the_share_of_a_step_that_computes():
+    lines = cost.table(WORK, RANK, [WIRE], [1, 4])
+    assert lines[5].count("100.0%") == 2
+    compute = WORK.flops / RANK.flops
+    for share in (
+        compute / 4 / cost.tensor_parallel(WORK, 4, RANK, WIRE),
+        compute / cost.data_parallel(WORK, 4, RANK, WIRE),
+    ):
+        assert f"{share:.1%}" in lines[6]
 
 
 def test_tensor_parallelism_is_fastest_where_the_formulas_derivative_is_zero():

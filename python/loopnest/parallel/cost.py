@@ -73,32 +73,24 @@ class Work:
         return self.layers * (2 * self.features * self.hidden + self.hidden + self.features)
 
 
-@dataclass(frozen=True)
-class Cost:
-    """The seconds of a step, and of its computing alone."""
-
-    total: float
-    compute: float
-
-    @property
-    def efficiency(self) -> float:
-        return self.compute / self.total
-
-
-_NETWORKS = (
-    Network("loopback", 214e-6, 1.82e9),  # measured: gloo between two processes of an AMD EPYC (Zen 4)
-    Network("ethernet-10", 30e-6, 10e9 / 8),  # IEEE 802.3ae; α assumed: TCP through two kernels and a switch
-    Network("ethernet-100", 9.6e-6, 100e9 / 8),  # IEEE 802.3ba; α: NCCL's between machines (src/graph/tuning.cc)
-    Network("infiniband-400", 9.6e-6, 400e9 / 8),  # NVIDIA ConnectX-7; α: as above
-    Network("nvlink-4", 3.4e-6, 450e9, most=256),  # NVIDIA H100; α: NCCL's over NVLink
-)
-_PROCESSORS = (
-    Processor("core", 118e9),  # measured: one core of an AMD EPYC (Zen 4, AVX-512), float32
-    Processor("h100-float32", 66.9e12),  # NVIDIA's white paper, 2022
-    Processor("h100-bfloat16", 989.4e12, itemsize=2),
-)
-NETWORKS = {network.name: network for network in _NETWORKS}
-PROCESSORS = {processor.name: processor for processor in _PROCESSORS}
+NETWORKS = {
+    network.name: network
+    for network in (
+        Network("loopback", 214e-6, 1.82e9),  # measured: gloo between two processes of an AMD EPYC (Zen 4)
+        Network("ethernet-10", 30e-6, 10e9 / 8),  # IEEE 802.3ae; α assumed: TCP through two kernels and a switch
+        Network("ethernet-100", 9.6e-6, 100e9 / 8),  # IEEE 802.3ba; α: NCCL's between machines (src/graph/tuning.cc)
+        Network("infiniband-400", 9.6e-6, 400e9 / 8),  # NVIDIA ConnectX-7; α: as above
+        Network("nvlink-4", 3.4e-6, 450e9, most=256),  # NVIDIA H100; α: NCCL's over NVLink
+    )
+}
+PROCESSORS = {
+    processor.name: processor
+    for processor in (
+        Processor("core", 118e9),  # measured: one core of an AMD EPYC (Zen 4, AVX-512), float32
+        Processor("h100-float32", 66.9e12),  # NVIDIA's white paper, 2022
+        Processor("h100-bfloat16", 989.4e12, itemsize=2),
+    )
+}
 
 
 def all_reduce(nbytes: float, ranks: int, network: Network) -> float:
@@ -110,17 +102,15 @@ def all_reduce(nbytes: float, ranks: int, network: Network) -> float:
     return 2 * (ranks - 1) * (network.latency + nbytes / ranks / network.bandwidth)
 
 
-def tensor_parallel(work: Work, ranks: int, processor: Processor, network: Network) -> Cost:
-    """The cost of a step in which `ranks` ranks share the hidden units of one batch."""
-    compute = work.flops / (ranks * processor.flops)
+def tensor_parallel(work: Work, ranks: int, processor: Processor, network: Network) -> float:
+    """The seconds of a step in which `ranks` ranks share the hidden units of one batch."""
     activation = work.tokens * work.features * processor.itemsize
-    return Cost(compute + 2 * work.layers * all_reduce(activation, ranks, network), compute)
+    return work.flops / (ranks * processor.flops) + 2 * work.layers * all_reduce(activation, ranks, network)
 
 
-def data_parallel(work: Work, ranks: int, processor: Processor, network: Network) -> Cost:
-    """The cost of a step in which each of `ranks` ranks has `work.tokens` tokens of its own."""
-    compute = work.flops / processor.flops
-    return Cost(compute + all_reduce(work.parameters * processor.itemsize, ranks, network), compute)
+def data_parallel(work: Work, ranks: int, processor: Processor, network: Network) -> float:
+    """The seconds of a step in which each of `ranks` ranks has `work.tokens` tokens of its own."""
+    return work.flops / processor.flops + all_reduce(work.parameters * processor.itemsize, ranks, network)
 
 
 def fastest(work: Work, processor: Processor, network: Network) -> int:
@@ -130,7 +120,7 @@ def fastest(work: Work, processor: Processor, network: Network) -> int:
     31
     """
     most = min(network.most or work.hidden, work.hidden)
-    return min(range(1, most + 1), key=lambda ranks: tensor_parallel(work, ranks, processor, network).total)
+    return min(range(1, most + 1), key=lambda ranks: tensor_parallel(work, ranks, processor, network))
 
 
 def table(work: Work, processor: Processor, networks: Sequence[Network], ranks: Sequence[int] = RANKS) -> list[str]:
@@ -142,15 +132,16 @@ def table(work: Work, processor: Processor, networks: Sequence[Network], ranks: 
         f"{'':15} {'':>6} {'tensor parallel':>24} {'data parallel':>24}",
         f"{'network':15} {'ranks':>6} {'step':>13} {'efficiency':>10} {'step':>13} {'efficiency':>10}",
     ]
+    one = work.flops / processor.flops
     for network in networks:
         for p in ranks:
             if network.most and p > network.most:
                 continue
-            costs = [split(work, p, processor, network) for split in (tensor_parallel, data_parallel)]
-            cells = " ".join(f"{duration(cost.total):>13} {cost.efficiency:>10.1%}" for cost in costs)
+            shared, separate = (step(work, p, processor, network) for step in (tensor_parallel, data_parallel))
+            cells = f"{duration(shared):>13} {one / p / shared:>10.1%} {duration(separate):>13} {one / separate:>10.1%}"
             lines.append(f"{network.name:15} {p:>6,} {cells}")
         p = fastest(work, processor, network)
-        one, best = (tensor_parallel(work, count, processor, network).total for count in (1, p))
+        best = tensor_parallel(work, p, processor, network)
         found = f"tensor parallelism is fastest at {p:,} ranks: {three_digits(one / best)} times one"
         lines += [f"{'':15} {found if p > 1 else 'tensor parallelism does not pay: one rank is fastest'}", ""]
     return lines[:-1]

@@ -75,10 +75,6 @@ class TensorParallelMLP:
         self.parameters = {name: _copy(array) for name, array in parts.items()}
         self._no_bias = 0 * self.parameters["b2"]
 
-    def __repr__(self) -> str:
-        (d, n), e = self.parameters["w1"].shape, len(self.parameters["b2"])
-        return f"<MLP {d}-{self.hidden}-{e}, {n} hidden units on rank {self.ranks.rank} of {self.ranks.size}>"
-
     def forward(self, x: Any) -> tuple[Any, Any]:
         """y (t, e) for x (t, d), the same on all ranks, and the cache for `backward`: this rank's z and h."""
         p = self.parameters

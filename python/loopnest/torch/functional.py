@@ -25,8 +25,7 @@ def matmul(a: Tensor, b: Tensor, *, fallback: bool = False) -> Tensor:
     >>> loopnest.torch.matmul(torch.ones(5, 2, 3), torch.ones(3, 4)).shape
     torch.Size([5, 2, 4])
     """
-    _check_tensors("matmul", fallback, a=a, b=b)
-    if fallback and not runs_here(a, b):
+    if _left_to_torch("matmul", fallback, a=a, b=b):
         return torch.matmul(a, b)
     for name, tensor in (("a", a), ("b", b)):
         if tensor.ndim == 0:
@@ -50,8 +49,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, fallback: b
     >>> loopnest.torch.linear(torch.ones(2, 3), torch.ones(4, 3), torch.zeros(4))[0]
     tensor([3., 3., 3., 3.])
     """
-    _check_tensors("linear", fallback, x=x, weight=weight, bias=bias)
-    if fallback and not runs_here(x, weight, bias):
+    if _left_to_torch("linear", fallback, x=x, weight=weight, bias=bias):
         return F.linear(x, weight, bias)
     return operators.linear(x, weight, bias)
 
@@ -69,8 +67,7 @@ def gelu(x: Tensor, approximate: str = "none", *, fallback: bool = False) -> Ten
     >>> loopnest.torch.gelu(torch.tensor([0.0, 1.0]))
     tensor([0.0000, 0.8413])
     """
-    _check_tensors("gelu", fallback, x=x)
-    if fallback and not runs_here(x):
+    if _left_to_torch("gelu", fallback, x=x):
         return F.gelu(x, approximate=approximate)
     return operators.gelu(x, approximate)
 
@@ -104,8 +101,7 @@ def mlp(
     torch.Size([2, 5, 3])
     """
     tensors = x, weight1, bias1, weight2, bias2
-    _check_tensors("mlp", fallback, x=x, weight1=weight1, bias1=bias1, weight2=weight2, bias2=bias2)
-    if fallback and not runs_here(*tensors):
+    if _left_to_torch("mlp", fallback, x=x, weight1=weight1, bias1=bias1, weight2=weight2, bias2=bias2):
         return mlp_in_torch(*tensors, approximate)
     if torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors):
         y: Tensor = mlp_operators.mlp_forward(*tensors, approximate)[0]
@@ -113,7 +109,8 @@ def mlp(
     return mlp_operators.mlp(*tensors, approximate)
 
 
-def _check_tensors(operator: str, fallback: bool, **values: Any) -> None:
+def _left_to_torch(operator: str, fallback: bool, **values: Any) -> bool:
+    """Check that the values are tensors, and decide whether torch's own kernel takes them, as a fallback."""
     for name, value in values.items():
         if value is None and name.startswith("bias"):
             continue
@@ -127,3 +124,4 @@ def _check_tensors(operator: str, fallback: bool, **values: Any) -> None:
                 f"{operator}: {name} is a nested tensor, expected one of a single shape; pass "
                 f"{name}.to_padded_tensor(0), or pass fallback=True for torch's own kernel"
             )
+    return fallback and not runs_here(*values.values())

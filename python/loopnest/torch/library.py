@@ -42,8 +42,8 @@ def operator(schema: str, *, fake: Callable[..., Any]) -> Callable[[Callable[...
 def differentiate(operator: Any, function: Any = None) -> None:
     """Give an operator the gradients of an autograd.Function, whose forward calls the operator `below_autograd`.
 
-    `function` may also be a function that computes the operator's result by another operator with gradients; without
-    one the operator, itself a gradient, has none.
+    `function` may also be a function that computes the operator's result by another operator with gradients. Without
+    one the operator, itself a gradient, has none, and refuses a call that asks for one.
     """
     apply = function
     if isinstance(function, type):
@@ -55,7 +55,9 @@ def differentiate(operator: Any, function: Any = None) -> None:
         if transformed or forward_ad._current_level >= 0:
             _check_transforms(operator, args)
         wanted = any(isinstance(arg, torch.Tensor) and arg.requires_grad for arg in args)
-        if apply is not None and torch.is_grad_enabled() and wanted:
+        if torch.is_grad_enabled() and wanted:
+            if apply is None:
+                raise NotImplementedError(f"{operator.name()} has no gradient: call it under torch.no_grad()")
             if not transformed:
                 return apply(*args)
             with enable_single_level_autograd_function():
@@ -72,7 +74,8 @@ def _check_transforms(operator: Any, args: tuple[Any, ...]) -> None:
     tangents = forward_ad._current_level >= 0 and any(
         isinstance(arg, torch.Tensor) and forward_ad.unpack_dual(arg).tangent is not None for arg in args
     )
-    if tangents or levels.count(torch._C._functorch.TransformType.Grad) > 1:
+    kinds = torch._C._functorch.TransformType
+    if tangents or kinds.Jvp in levels or levels.count(kinds.Grad) > 1:
         raise NotImplementedError(
             f"{operator.name()} has reverse-mode gradients only, and under torch.func of one level only: for forward "
             f"mode use torch's own layers; for second derivatives torch.autograd.grad(…, create_graph=True)"
@@ -81,14 +84,6 @@ def _check_transforms(operator: Any, args: tuple[Any, ...]) -> None:
 
 below_autograd = torch._C._AutoDispatchBelowAutograd
 """A context in which calls of operators record no graph."""
-
-
-def second_derivatives_wanted() -> bool:
-    """In a backward pass, whether its result gets a graph (create_graph=True): then torch's own formulas compute it.
-
-    torch.func always asks for a graph, but `_check_transforms` lets no gradient of it through.
-    """
-    return torch.is_grad_enabled() and not torch._C._are_functorch_transforms_active()
 
 
 @functools.cache

@@ -5,8 +5,7 @@
     torch.ops.loopnest.mlp_backward  (dy, x, weight1, weight2, z, h, approximate, wanted) -> the five gradients
 
 `mlp` saves nothing for a backward pass: the hidden layer stays in the kernel's scratch memory. Weights are (out, in),
-in any layout, and their gradients have the same layout. `wanted` says for each input whether its gradient is computed;
-the others have no elements.
+in any layout, and their gradients have the same layout. `wanted` says for each input whether its gradient is computed.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import torch.nn.functional as F
 
 from ..backends.torch import Tensor
 from .checks import FLOATS, check_mlp
-from .library import below_autograd, differentiate, kernel_of, operator, rows, second_derivatives_wanted
+from .library import below_autograd, differentiate, kernel_of, operator, rows
 
 _PARAMETERS = "Tensor x, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor? bias2, str approximate"
 
@@ -80,13 +79,14 @@ def _run_forward(inputs: tuple[Any, ...], z: Tensor, h: Tensor, y: Tensor) -> No
 def _gradients(
     dy: Tensor, x: Tensor, weight1: Tensor, weight2: Tensor, z: Tensor, h: Tensor, approximate: str, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Memory for the wanted gradients; tensors without elements for the others."""
+    """Memory for the gradients. Unwanted ones of matrices have no elements, so the kernel does not compute them."""
+    hidden, out = weight1.shape[0], weight2.shape[0]
     return (
-        x.new_empty(x.shape if wanted[0] else 0),
-        _memory_like(weight1) if wanted[1] else x.new_empty(0),
-        x.new_empty(weight1.shape[0] if wanted[2] else 0),
-        _memory_like(weight2) if wanted[3] else x.new_empty(0),
-        x.new_empty(weight2.shape[0] if wanted[4] else 0),
+        x.new_empty(x.shape if wanted[0] else (0, x.shape[-1])),
+        _memory_like(weight1) if wanted[1] else weight1.new_empty((hidden, 0)),
+        x.new_empty(hidden if any(wanted[:3]) else 0),  # the kernel sums it on its way to dx and dweight1
+        _memory_like(weight2) if wanted[3] else weight2.new_empty((out, 0)),
+        x.new_empty(out),
     )
 
 
@@ -103,27 +103,12 @@ def _memory_like(weight: Tensor) -> Tensor:
     fake=_gradients,
 )
 def mlp_backward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    results = _gradients(*inputs)
-    dx, dweight1, dbias1, dweight2, dbias2 = results
-    dy, x, weight1, weight2, z, h, approximate, wanted = inputs
-    (hidden, d), out = weight1.shape, weight2.shape[0]
-    if not wanted[2] and (wanted[0] or wanted[1]):  # the kernel sums it on its way to the wanted ones
-        dbias1 = x.new_empty(hidden)
-    kernel_of("mlp_backward")(
-        rows(dy),
-        rows(x),
-        weight1.t(),
-        weight2.t(),
-        rows(z),
-        rows(h),
-        rows(dx) if wanted[0] else x.new_empty((0, d)),
-        dweight1.t() if wanted[1] else x.new_empty((0, hidden)),
-        dbias1,
-        dweight2.t() if wanted[3] else x.new_empty((0, out)),
-        dbias2 if wanted[4] else x.new_empty(out),
-        approximate == "tanh",
-    )
-    return results
+    dx, dweight1, dbias1, dweight2, dbias2 = gradients = _gradients(*inputs)
+    dy, x, weight1, weight2, z, h, approximate, _ = inputs
+    layers, saved = (weight1.t(), weight2.t()), (rows(z), rows(h))
+    results = rows(dx), dweight1.t(), dbias1, dweight2.t(), dbias2
+    kernel_of("mlp_backward")(rows(dy), rows(x), *layers, *saved, *results, approximate == "tanh")
+    return gradients
 
 
 class _MlpForward(torch.autograd.Function):
@@ -143,7 +128,7 @@ class _MlpForward(torch.autograd.Function):
             return (None,) * 6
         *tensors, z, h = ctx.saved_tensors
         wanted = list(ctx.needs_input_grad[:5])
-        if second_derivatives_wanted():
+        if torch.is_grad_enabled():  # create_graph=True: by formulas with gradients of their own
             # Views, since one input may be a function of another one: each gets its partial derivative.
             views = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
             inputs: Any = *views, ctx.approximate

@@ -19,7 +19,7 @@ from ..arrays import as_matrices
 from ..backends.torch import Tensor
 from ..operations import OPERATIONS
 from .checks import check_elementwise, check_linear, check_matmul
-from .library import below_autograd, differentiate, kernel_of, operator, rows, second_derivatives_wanted
+from .library import below_autograd, differentiate, kernel_of, operator, rows
 
 # --- matmul
 
@@ -155,7 +155,7 @@ class _Gelu(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
         (x,) = ctx.saved_tensors
-        if second_derivatives_wanted():
+        if torch.is_grad_enabled():  # create_graph=True: by formulas with gradients of their own
             return torch.ops.aten.gelu_backward(dy, x, approximate=ctx.approximate), None
         return gelu_backward(x, dy, ctx.approximate), None
 

@@ -14,17 +14,15 @@ from __future__ import annotations
 
 import operator
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import torch
 import torch.fx
 
-from ..backends.torch import Tensor
 from . import swapped
-from .checks import has_hooks
+from .checks import FLOATS, has_hooks
 from .module import MLP
 from .swapped import Module, Path, Plan, Swapped
 
@@ -54,12 +52,12 @@ class Found:
     part: Module  # the MLP alone: the block, or an nn.Sequential of some of its children
     d: int
     h: int
-    plan: Plan | None
-    why: str = ""  # the reason if it cannot be swapped
+    plan: Plan | None  # None if it is no MLP
+    why: str = ""  # why it cannot be swapped
 
 
 class _NotAnMLPError(Exception):
-    """The reason why a block cannot be swapped."""
+    """The reason why a block is no MLP."""
 
 
 # --- layers and activations
@@ -124,23 +122,27 @@ def _class(thing: Any) -> str:
 
 def twin(module: Module, *, training: bool = False, dtype: Any = None) -> Module:
     """A copy of a module and its children without hooks, with the same parameters, or with copies in `dtype`."""
-    other = swapped.with_class(module, type(module))
-    for hooks in (name for name in module.__dict__ if name.endswith(("_hooks", "_hooks_with_kwargs"))):
-        other.__dict__[hooks] = type(module.__dict__[hooks])()
 
-    def copied(tensor: Tensor) -> Tensor:
-        return tensor.detach().to(dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype)
+    def converted(tensors: dict[str, Any]) -> dict[str, Any]:
+        copies = {name: None if tensor is None else tensor.detach() for name, tensor in tensors.items()}
+        return {
+            name: t.to(dtype) if dtype and t is not None and t.is_floating_point() else t for name, t in copies.items()
+        }
 
-    def of_each(children: dict[str, Any], copy: Callable[[Any], Any]) -> dict[str, Any]:
-        return {name: None if child is None else copy(child) for name, child in children.items()}
-
-    other.__dict__ |= {
-        "_parameters": of_each(module._parameters, copied),
-        "_buffers": of_each(module._buffers, copied),
-        "_modules": of_each(module._modules, partial(twin, training=training, dtype=dtype)),
-        "training": training,
+    hooks = [name for name in vars(module) if name.endswith(("_hooks", "_hooks_with_kwargs"))]
+    children = {
+        name: None if child is None else twin(child, training=training, dtype=dtype)
+        for name, child in module._modules.items()
     }
-    return other
+    return swapped.with_class(
+        module,
+        type(module),
+        **{name: type(vars(module)[name])() for name in hooks},
+        _parameters=converted(module._parameters),
+        _buffers=converted(module._buffers),
+        _modules=children,
+        training=training,
+    )
 
 
 class _Tracer(torch.fx.Tracer):
@@ -170,8 +172,6 @@ def _trace(block: Module, method: str, training: bool) -> list[_Step]:
     try:
         graph = _Tracer(method).trace(twin(block, training=training))
     except Exception as error:
-        if len([child for child in block.children() if any(map(is_layer, child.modules()))]) > 2:
-            raise _NotAnMLPError(f"its {method} does more than the MLP, and cannot be traced") from error
         first_line = str(error).strip().partition("\n")[0]
         short = f"{type(error).__name__}: {first_line[:80]}"
         raise _NotAnMLPError(f"torch.fx cannot trace its {method}: {short}") from error
@@ -267,10 +267,9 @@ def blocks_of(model: Module) -> Iterator[Found]:
             yield _found(path, module, "_ff_block", (module.linear1, module.linear2))
         elif (layers := _bert_layers(module)) is not None:
             yield _found(path, module, "feed_forward_chunk", layers)
-        elif (layers := _pair(module)) is not None:
+        elif (layers := _named_pair(module) or _only_pair(module)) is not None:
             found = _found(path, module, "ff_chunk" if hasattr(type(module), "ff_chunk") else "forward", layers)
-            named = any(layers == (module._modules.get(a), module._modules.get(b)) for a, b in LAYER_NAMES)
-            if found.plan or named or "activation" in found.why:
+            if found.plan or _named_pair(module) or "activation" in found.why:
                 yield found
 
 
@@ -281,13 +280,15 @@ def _bert_layers(module: Module) -> tuple[Module, Module] | None:
     return (layers[0], layers[1]) if all(map(is_layer, layers)) and _fit(*layers) else None
 
 
-def _pair(module: Module) -> tuple[Module, Module] | None:
+def _named_pair(module: Module) -> tuple[Module, Module] | None:
+    """A module's two layers by their common names."""
+    pairs = ((module._modules.get(first), module._modules.get(second)) for first, second in LAYER_NAMES)
+    return next((pair for pair in pairs if all(map(is_layer, pair))), None)
+
+
+def _only_pair(module: Module) -> tuple[Module, Module] | None:
     """A module's two layers, in the order in which they fit together."""
-    layers = [child for child in module._modules.values() if child is not None and is_layer(child)]
-    for first, second in LAYER_NAMES:
-        a, b = module._modules.get(first), module._modules.get(second)
-        if a is not None and b is not None and is_layer(a) and is_layer(b):
-            return a, b
+    layers = [child for child in module._modules.values() if is_layer(child)]
     return (layers[0], layers[1]) if len(layers) == 2 and _fit(*layers) else None
 
 
@@ -309,9 +310,21 @@ def _found(path: str, block: Module, method: str, layers: tuple[Module, Module],
         plan = _plan(part, method, steps)
     except _NotAnMLPError as error:
         return Found(path, block, part, d, h, None, str(error))
-    hooked = [".".join(names) for names, _ in plan.bypassed if has_hooks(swapped.at(part, names))]
-    why = f"{hooked[0]} has hooks or a forward of its own, which would not run" if hooked else ""
-    return Found(path, block, part, d, h, plan, why)
+    return Found(path, block, part, d, h, plan, _why_not(part, plan))
+
+
+def _why_not(part: Module, plan: Plan) -> str:
+    """Why an MLP cannot be swapped; empty if it can."""
+    for path, _ in plan.bypassed:
+        name, module = ".".join(path), swapped.at(part, path)
+        if has_hooks(module):
+            return f"{name} has hooks or a forward of its own, which would not run"
+        for kind, tensor in module._parameters.items():
+            if tensor is not None and tensor.dtype not in FLOATS:
+                return f"{name}.{kind} has dtype {str(tensor.dtype).removeprefix('torch.')}, not float32 or float64"
+            if tensor is not None and not tensor.is_cpu:
+                return f"{name}.{kind} is on the device {tensor.device}, not the CPU"
+    return ""
 
 
 def _in_sequential(path: str, block: Module) -> Iterator[Found]:

@@ -10,14 +10,12 @@ from __future__ import annotations
 import re
 import textwrap
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Any
 
 import torch
 
 from . import probe, recognise, swapped
-from .checks import FLOATS
 from .recognise import Found
 from .swapped import Module, Plan
 
@@ -45,18 +43,13 @@ class Block:
 
 @dataclass(frozen=True)
 class Replaced:
-    """The blocks that `replace_mlps` found. str() is a table; `undo()` restores the originals."""
+    """The blocks that `replace_mlps` found. str() is a table."""
 
     blocks: tuple[Block, ...]
-    model: Any = field(repr=False, compare=False)
 
     @property
     def swapped(self) -> tuple[Block, ...]:
         return tuple(block for block in self.blocks if block.swapped)
-
-    def undo(self) -> None:
-        """Restore the originals, as `restore_mlps(model)` does."""
-        restore_mlps(self.model)
 
     def __str__(self) -> str:
         return _table(self.blocks) if self.blocks else NOTHING
@@ -87,25 +80,20 @@ def replace_mlps(model: Module) -> Replaced:
     >>> replaced = loopnest.torch.replace_mlps(model)
     >>> [(block.kind, block.d, block.h, block.swapped) for block in replaced.blocks]
     [('Sequential', 16, 64, True)]
-    >>> replaced.undo()
     """
     if not isinstance(model, torch.nn.Module):
         raise TypeError(f"replace_mlps: model is a {type(model).__name__}, expected a torch.nn.Module")
     restore_mlps(model)
     blocks = []
-    owners: dict[int, list[str]] = defaultdict(list)  # by the parameter's id, the modules that own it
-    for path, module in model.named_modules():
-        for parameter in module._parameters.values():
-            owners[id(parameter)].append(path)
     plans: dict[Module, list[Plan]] = defaultdict(list)  # an nn.Sequential may hold several
     for found in recognise.blocks_of(model):
-        why = found.why or _why_not(found, owners) or probe.why_unlike(found)
+        why = found.why or probe.why_unlike(found)
         if found.plan is not None and not why:
             plans[found.block].append(found.plan)
         blocks.append(_block_of(found, why))
     for module, of_module in plans.items():
         swapped.swap(module, tuple(of_module))
-    return Replaced(tuple(blocks), model)
+    return Replaced(tuple(blocks))
 
 
 def restore_mlps(model: Module) -> tuple[str, ...]:
@@ -135,28 +123,6 @@ def _block_of(found: Found, why: str) -> Block:
             note = f"in training its own forward runs, for its dropout of {max(between):g} after GELU"
     form = found.plan.approximate if found.plan else ""
     return Block(found.path, type(found.block).__name__, found.d, found.h, form, not why, note)
-
-
-def _why_not(found: Found, owners: dict[int, list[str]]) -> str:
-    """Why a block's parameters forbid a swap; empty if they do not."""
-    assert found.plan is not None
-    for path in (found.plan.first, found.plan.second):
-        layer = swapped.at(found.block, path)
-        for name in ("weight", "bias"):
-            tensor = getattr(layer, name)
-            if tensor is None:
-                continue
-            where = f"{'.'.join(path)}.{name}"
-            if len(owners[id(tensor)]) > 1:
-                return f"{where} is tied: it belongs to {' and '.join(owners[id(tensor)][:2])}"
-            if tensor.device.type == "meta":
-                return f"{where} is on the meta device, without values to compare"
-            if tensor.dtype not in FLOATS:
-                dtype = str(tensor.dtype).removeprefix("torch.")
-                return f"{where} has dtype {dtype}, not float32 or float64"
-            if tensor.device.type != "cpu":
-                return f"{where} is on {tensor.device}, not the CPU"
-    return ""
 
 
 # --- the table
