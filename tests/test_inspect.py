@@ -290,11 +290,12 @@ def test_files_that_are_no_machine_code_are_refused_with_the_reason(tmp_path):
         ObjectFile(tmp_path / "text.so")
 
 
-def test_code_for_another_processor_is_refused_with_what_works(known):
+def test_code_for_another_processor_is_refused_with_what_works(known, tmp_path):
     other = bytearray(known.read_bytes())
     other[18:20] = (183).to_bytes(2, "little")  # e_machine: EM_AARCH64
+    (tmp_path / "other.so").write_bytes(other)
     with pytest.raises(InspectError, match="is for AArch64, expected x86-64: `objdump"):
-        ObjectFile(bytes(other))
+        ObjectFile(tmp_path / "other.so")
 
 
 def test_without_capstone_the_message_has_the_fix(known, monkeypatch):

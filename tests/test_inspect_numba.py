@@ -132,7 +132,7 @@ def test_bad_input_is_refused():
 
 
 @needs_capstone
-def test_debugging_information_changes_no_instruction():
+def test_debugging_information_changes_no_instruction(tmp_path):
     from loopnest.inspect.in_numba import kernels_of
     from numba import njit
 
@@ -141,7 +141,8 @@ def test_debugging_information_changes_no_instruction():
     plain.compile(called.signature)
     library = plain.overloads[called.signature].library
     library._ensure_finalized()
-    file = ObjectFile(bytes(library._codegen._tm.emit_object(library._final_module)))
+    (tmp_path / "plain.o").write_bytes(library._codegen._tm.emit_object(library._final_module))
+    file = ObjectFile(tmp_path / "plain.o")
     code = file.code(file.function(plain.overloads[called.signature].fndesc.llvm_func_name))
     (whole,) = listings("matmul", "numba.register_tiled", "asm")
     assert [one.mnemonic for one in code] == [line.text.split()[0] for line in whole.lines]

@@ -14,7 +14,6 @@ import io
 import re
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -57,29 +56,23 @@ class Function:
 
 
 class ObjectFile:
-    """A shared object, an executable or an object file.
+    """A shared object, an executable or an object file. Raises InspectError if it cannot be read."""
 
-    where  its path, or its bytes
-    Raises InspectError if it cannot be read.
-    """
-
-    def __init__(self, where: Path | bytes) -> None:
+    def __init__(self, path: Path) -> None:
         if missing := why_not_here():
             raise InspectError(missing)
         from elftools.common.exceptions import ELFError
         from elftools.elf.elffile import ELFFile
 
-        self.path = where if isinstance(where, Path) else None
-        if self.path is not None and not self.path.is_file():
-            raise InspectError(f"there is no file {self.path}")
-        self.data = where.read_bytes() if isinstance(where, Path) else where
-        named, works = self.path or "the file", "--source and --remarks work without its machine code"
+        if not path.is_file():
+            raise InspectError(f"there is no file {path}")
+        works = "--source and --remarks work without its machine code"
         try:
-            self.elf = ELFFile(io.BytesIO(self.data))
+            self.path, self.elf = path, ELFFile(io.BytesIO(path.read_bytes()))
         except ELFError as error:
-            raise InspectError(f"{named} is no ELF file ({error}): `otool -tvV` reads macOS's; {works}") from None
+            raise InspectError(f"{path} is no ELF file ({error}): `otool -tvV` reads macOS's; {works}") from None
         if (machine := self.elf.get_machine_arch()) != "x64":
-            raise InspectError(f"{named} is for {machine}, expected x86-64: `objdump -d` disassembles it; {works}")
+            raise InspectError(f"{path} is for {machine}, expected x86-64: `objdump -d` disassembles it; {works}")
         self._code: dict[Function, tuple[Instruction, ...]] = {}
 
     @functools.cached_property
@@ -132,14 +125,10 @@ class ObjectFile:
         if command is None:
             return lambda address: None
         asked = "\n".join(hex(one.address) for one in self.code(function))
-        with tempfile.NamedTemporaryFile(suffix=".o") as copy:
-            if self.path is None:
-                copy.write(self.data)
-                copy.flush()
-            arguments = ["-a", "-i", "-e", str(self.path or copy.name)]
-            if self.elf["e_type"] == "ET_REL":
-                arguments += ["-j", self.elf.get_section(function.section).name]
-            ran = subprocess.run([command, *arguments], input=asked, capture_output=True, text=True, check=False)
+        arguments = ["-a", "-i", "-e", str(self.path)]
+        if self.elf["e_type"] == "ET_REL":
+            arguments += ["-j", self.elf.get_section(function.section).name]
+        ran = subprocess.run([command, *arguments], input=asked, capture_output=True, text=True, check=False)
         found: dict[int, SourceLine] = {}
         for part in ran.stdout.split("0x")[1:]:
             address, *places = part.splitlines()

@@ -131,7 +131,7 @@ def hottest(
     if not loops:
         return next(iter(reached)), None, []
     (function, _, loop), notes = max(loops, key=lambda one: heat(one[2])), []
-    if run is not None and file.path is not None:
+    if run is not None:
         try:
             samples = samples_of(run.implementation, run.dtype, level, file.path)
         except CannotSample as error:

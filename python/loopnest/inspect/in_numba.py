@@ -9,10 +9,12 @@ its own options and with debugging information, which gives source lines and cha
 from __future__ import annotations
 
 import re
+import tempfile
 import types
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -58,12 +60,14 @@ def show(request: Request) -> list[Listing]:
             title = f"{name}, {request.dtype}: optimised LLVM IR"
             found.append(Listing(title, "llvm", _ir_of(symbol, name, ir), facts={"compiler": compiler}))
             continue
-        file = ObjectFile(machine_code)
-        function = file.function(symbol)
-        loop = hot_loop(file.code(function), this_family())
-        found.append(
-            assembly(file, function, loop, f"{name}, {request.dtype}", request.aspect, facts={"compiler": compiler})
-        )
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "kernel.o")
+            path.write_bytes(machine_code)
+            file = ObjectFile(path)
+            function = file.function(symbol)
+            loop = hot_loop(file.code(function), this_family())
+            title, facts = f"{name}, {request.dtype}", {"compiler": compiler}
+            found.append(assembly(file, function, loop, title, request.aspect, facts=facts))
     return sorted(found, key=lambda listing: heat(listing.loop) if listing.loop else (-1.0,), reverse=True)
 
 
