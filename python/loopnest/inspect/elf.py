@@ -141,24 +141,17 @@ class ObjectFile:
     # --- what calls refer to
 
     @functools.cached_property
-    def _tables(self) -> list[tuple[int, int]]:
-        """The variables, which may be tables of functions: from and to."""
-        variables = self._symbols("STT_OBJECT", ".symtab")
-        return sorted((one["st_value"], one["st_value"] + one["st_size"]) for one in variables)
-
-    @functools.cached_property
-    def _pointers(self) -> Mapping[int, int]:
-        """The addresses in tables of pointers, which the loader writes."""
+    def _tables(self) -> list[tuple[int, int, list[Function]]]:
+        """The variables that are tables of pointers to functions, which the loader writes: from, to, the functions."""
         section = self.elf.get_section_by_name(".rela.dyn")
         relocations = section.iter_relocations() if section is not None else ()
-        return {one["r_offset"]: one["r_addend"] for one in relocations if one["r_info_type"] == R_X86_64_RELATIVE}
-
-    def _in_table(self, address: int) -> Iterator[Function]:
-        at = bisect.bisect_right(self._tables, (address, 1 << 64)) - 1
-        first, last = self._tables[at] if at >= 0 else (0, 0)
-        for place in range(first, last, 8) if address < last else ():
-            if found := self.function_at(self._pointers.get(place, 0)):
-                yield found
+        pointers = {one["r_offset"]: one["r_addend"] for one in relocations if one["r_info_type"] == R_X86_64_RELATIVE}
+        tables = []
+        for variable in self._symbols("STT_OBJECT", ".symtab"):
+            first, last = variable["st_value"], variable["st_value"] + variable["st_size"]
+            found = [self.function_at(pointers.get(place, 0)) for place in range(first, last, 8)]
+            tables.append((first, last, [function for function in found if function]))
+        return tables
 
     def called_from(self, function: Function) -> Iterator[Function]:
         """The functions that it may call: by name, by a pointer, and by a table of functions that it reads."""
@@ -166,10 +159,10 @@ class ObjectFile:
             for address in (one.target, one.refers_to):
                 if address is None or address in function:
                     continue
-                if found := self.function_at(address):
-                    yield found
+                if function_there := self.function_at(address):
+                    yield function_there
                 elif one.kind != "branch":
-                    yield from self._in_table(address)
+                    yield from next((found for first, last, found in self._tables if first <= address < last), ())
 
     def reached_from(self, root: Function, inside: str = "") -> dict[Function, Function | None]:
         """The functions that a call of `root` may reach, breadth first, each with its caller.

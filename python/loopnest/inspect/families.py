@@ -88,9 +88,9 @@ def _by_bits(cell: str) -> dict[int, float]:
 
 def family_called(name: str) -> Family:
     """The family with this name, such as "Zen 4" or "zen4". Raises InspectError."""
-    for family in FAMILIES:
-        if family.name.lower().replace(" ", "") == name.lower().replace(" ", ""):
-            return family
+    known = {family.name.lower().replace(" ", ""): family for family in FAMILIES}
+    if family := known.get(name.lower().replace(" ", "")):
+        return family
     raise InspectError(f"family is {name!r}, expected one of {', '.join(f.name for f in FAMILIES)}")
 
 

@@ -13,19 +13,18 @@ from typing import Any
 
 from .records import ARITHMETIC, Instruction
 
-FMA = ("fmadd", "fmsub", "fnmadd", "fnmsub", "fmaddsub", "fmsubadd")
-FLOAT = {
-    **dict.fromkeys(FMA, "fma"),
-    **dict.fromkeys(("add", "sub", "addsub", "hadd", "hsub"), "add"),
-    **dict.fromkeys(("mul",), "multiply"),
-    **dict.fromkeys(("div", "sqrt"), "divide"),
-    **dict.fromkeys(("min", "max", "cmp", "comi", "ucomi"), "compare"),
-    **dict.fromkeys(("and", "andn", "or", "xor", "blend", "blendv", "blendm", "movmsk", "test"), "logic"),
-    **dict.fromkeys(("round", "rndscale", "getexp", "getmant", "scalef", "reduce"), "convert"),
-    **dict.fromkeys(("shuf", "unpckl", "unpckh", "perm", "permil", "permi2", "permt2", "insert", "extract"), "shuffle"),
-    **dict.fromkeys(("movl", "movh", "compress", "expand"), "shuffle"),
-    **dict.fromkeys(("mova", "movu", "mov", "movnt", "maskmov"), "move"),
+_STEMS = {
+    "fma": "fmadd fmsub fnmadd fnmsub fmaddsub fmsubadd",
+    "add": "add sub addsub hadd hsub",
+    "multiply": "mul",
+    "divide": "div sqrt",
+    "compare": "min max cmp comi ucomi",
+    "logic": "and andn or xor blend blendv blendm movmsk test",
+    "convert": "round rndscale getexp getmant scalef reduce",
+    "shuffle": "shuf unpckl unpckh perm permil permi2 permt2 insert extract movl movh compress expand",
+    "move": "mova movu mov movnt maskmov",
 }
+FLOAT = {stem: kind for kind, stems in _STEMS.items() for stem in stems.split()}
 """Kinds of floating-point instructions by their stem: `add` of vaddps."""
 
 _STEM = re.compile(r"v?(?P<stem>[a-z]+?2?)(?:132|213|231)?(?P<lanes>[ps])(?P<element>[sdh])$")

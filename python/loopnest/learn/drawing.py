@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 from rich.columns import Columns
 from rich.console import Group, RenderableType
-from rich.padding import Padding
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ..arrays import Array
@@ -45,8 +44,7 @@ def report(attempt: Attempt) -> Iterator[RenderableType]:
 def _failure(attempt: Attempt, failure: Failure) -> Iterator[RenderableType]:
     title = {"raised": "an error", "does-not-build": "it does not build"}.get(attempt.outcome, attempt.outcome)
     if attempt.outcome == "does-not-build":
-        yield Text.assemble((title, "bold red"), ":")
-        yield Padding(Text(failure.message), (0, 0, 0, 2))
+        yield Text.assemble((title, "bold red"), f":\n{textwrap.indent(failure.message, '  ')}")
         return
     before = f" after {attempt.passed} right {'case' if attempt.passed == 1 else 'cases'}" if attempt.passed else ""
     yield Text.assemble((title, "bold red"), f": {failure.function}, {failure.about}{before} (of {attempt.cases})\n")
@@ -89,17 +87,12 @@ def _value(name: str, x: Any, wrong: Array | None = None) -> RenderableType:
         return Text(f"{name} = {x!r}")
     if array.ndim > 2 or max(array.shape) > DRAWN:
         return Text(f"{name}: {' x '.join(map(str, array.shape))}", style="dim")
-    grid = Table.grid(padding=(0, 1))
     matrix = np.atleast_2d(array)
     marks = np.zeros(matrix.shape, bool) if wrong is None else np.atleast_2d(wrong)
-    for _ in range(matrix.shape[1]):
-        grid.add_column(justify="right")
+    grid = Table.grid(*(Column(justify="right") for _ in matrix[0]), padding=(0, 1))
     for row, marked in zip(matrix, marks, strict=True):
-        cells = (
-            Text(_number(v) + "*", style="bold red") if bad else Text(_number(v) + " ")
-            for v, bad in zip(row, marked, strict=True)
-        )
-        grid.add_row(*cells)
+        pairs = zip(map(_number, row), marked, strict=True)
+        grid.add_row(*(Text(f"{number}*", style="bold red") if bad else Text(f"{number} ") for number, bad in pairs))
     return Group(Text(name, style="dim"), grid if array.size else Text("(empty)", style="dim"))
 
 

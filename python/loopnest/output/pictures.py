@@ -17,6 +17,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
+
 PALETTE: Mapping[str, tuple[str, str]] = {
     "paper": ("#fbfbf9", "#14171a"),
     "card": ("#ffffff", "#1b1f24"),
@@ -60,10 +62,8 @@ def on_scale(stops: Sequence[Colour], share: float) -> str:
     >>> on_scale(GOOD_TO_BAD, 0.0), on_scale(GOOD_TO_BAD, 0.75)
     ('#2e8b57', '#dc7832')
     """
-    place = min(max(share, 0.0), 1.0) * (len(stops) - 1)
-    low = min(int(place), len(stops) - 2)
-    mixed = (round(x + (place - low) * (y - x)) for x, y in zip(stops[low], stops[low + 1], strict=True))
-    return "#" + "".join(f"{part:02x}" for part in mixed)
+    places = np.linspace(0, 1, len(stops))
+    return "#" + "".join(f"{round(np.interp(share, places, channel)):02x}" for channel in zip(*stops, strict=True))
 
 
 def text_on(colour: str) -> str:

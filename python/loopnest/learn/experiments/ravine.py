@@ -74,12 +74,16 @@ def _descent(name: str, rate: float, angle: float, limit: int) -> Descent:
     curvature = turn @ np.diag([1.0, KAPPA]) @ turn.T
     places = STARTS @ turn.T
     optimizer = nn.Optimizer(name, {"places": places}, rate, **OPTIONS.get(name, {}))
-    first = _losses(places, curvature)
+
+    def losses() -> Array:
+        return np.asarray(0.5 * np.einsum("ni,ij,nj->n", places, curvature, places))
+
+    first = losses()
     reached = np.full(len(STARTS), limit + 1)
     path = [places[0].copy()]
     for step in range(1, limit + 1):
         optimizer.step({"places": places @ curvature})
-        parts = _losses(places, curvature) / first
+        parts = losses() / first
         reached = np.where((parts < PART) & (reached > limit), step, reached)
         if reached[0] >= step:
             path.append(places[0].copy())
@@ -88,12 +92,6 @@ def _descent(name: str, rate: float, angle: float, limit: int) -> Descent:
         if parts.max() > 1 or (reached <= limit).all():
             break
     return Descent(name, rate, np.array(path) @ turn, float(reached.mean()))
-
-
-def _losses(places: Array, curvature: Array) -> Array:
-    """½ pᵀ H p for each place p."""
-    result: Array = 0.5 * np.einsum("ni,ij,nj->n", places, curvature, places)
-    return result
 
 
 def finding(data: Ravine) -> str:
