@@ -12,6 +12,7 @@ from pathlib import Path
 import loopnest as ln
 import pytest
 from loopnest.machine import probes
+from loopnest.timing.turns import seconds_of
 
 SOURCE = Path(__file__).parent / "machine" / "fma_loop.S"
 COMPILER = next(filter(None, map(shutil.which, ("cc", "gcc", "clang"))), None)
@@ -44,7 +45,7 @@ def test_the_measured_peak_is_that_of_a_loop_written_by_hand(isa, dtype, by_hand
     loop = getattr(by_hand, f"fma_{isa}_{dtype}")
     loop.restype, loop.argtypes = ctypes.c_long, [ctypes.c_long]
     ours = probes.multiply_adds("ours", isa, dtype, threads=1)
-    hand = probes.repeated("by hand", loop(1), lambda rounds: probes.timed(lambda: loop(rounds)))
+    hand = probes.repeated("by hand", loop(1), lambda rounds: seconds_of(lambda: loop(rounds)))
     end = time.monotonic() + 5  # where others use the processor, until both have had it for a millisecond
     probes.play([ours, hand], rounds=4, seconds=0.02)
     while abs(ours.rate / hand.rate - 1) > 0.01 and time.monotonic() < end:

@@ -35,49 +35,15 @@ if TYPE_CHECKING:
     from .verify.gradients import GradientCheck, GradientMismatchError, gradcheck
 
 
-__all__ = [
-    "OPERATIONS",
-    "CopyWarning",
-    "GradientCheck",
-    "GradientMismatchError",
-    "Implementation",
-    "MLPCache",
-    "Operation",
-    "UnavailableError",
-    "UnknownImplementationError",
-    "__version__",
-    "adam",
-    "add",
-    "cross_entropy",
-    "cross_entropy_backward",
-    "dot",
-    "gelu",
-    "gelu_backward",
-    "gradcheck",
-    "isa",
-    "isa_levels",
-    "linear",
-    "matmul",
-    "mlp_backward",
-    "mlp_forward",
-    "momentum",
-    "mse",
-    "mse_backward",
-    "num_threads",
-    "relu",
-    "relu_backward",
-    "rmsprop",
-    "set_isa",
-    "set_num_threads",
-    "sgd",
-    "sigmoid",
-    "sigmoid_backward",
-    "softmax",
-    "sum",
-    "tanh",
-    "tanh_backward",
-    "transpose",
-]
+__all__ = ["OPERATIONS", "Implementation", "Operation", "UnavailableError", "UnknownImplementationError"]
+__all__ += ["CopyWarning", "GradientCheck", "GradientMismatchError", "MLPCache", "gradcheck"]
+__all__ += ["__version__", "isa", "isa_levels", "num_threads", "set_isa", "set_num_threads"]
+__all__ += ["add", "dot", "linear", "matmul", "sum", "transpose"]
+__all__ += ["gelu", "gelu_backward", "relu", "relu_backward", "sigmoid", "sigmoid_backward"]
+__all__ += ["softmax", "tanh", "tanh_backward"]
+__all__ += ["cross_entropy", "cross_entropy_backward", "mse", "mse_backward"]
+__all__ += ["mlp_backward", "mlp_forward"]
+__all__ += ["adam", "momentum", "rmsprop", "sgd"]
 
 if not TYPE_CHECKING:  # mypy sees the names above, and would take every other name for one of these
 

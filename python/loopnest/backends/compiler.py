@@ -1,9 +1,4 @@
-"""The C and C++ compiler of this machine: found, called, and its messages shortened.
-
->>> from loopnest.backends.compiler import find
->>> find("c++").kind in ("GNU", "Clang")
-True
-"""
+"""The C and C++ compiler of this machine: found, called, and its messages shortened."""
 
 from __future__ import annotations
 
@@ -90,17 +85,11 @@ def find(language: str = "c++", command: str | None = None) -> Compiler:
         words = tuple(shlex.split(candidate))
         path = shutil.which(words[0])
         if path is not None:
-            version = _version(path)
+            version = _printed(path, "--version").partition("\n")[0]
             return Compiler((path, *words[1:]), "Clang" if "clang" in version else "GNU", version)
     tried = " or ".join(candidates) if command or not named else f"{named}, which {variable} names,"
     fix = f"install one (Debian: apt install g++), or name one in {variable}"
     raise NoCompilerError(f"no compiler for {language}: there is no command {tried}: {fix}", Build(language))
-
-
-@functools.cache
-def _version(path: str) -> str:
-    printed = subprocess.run([path, "--version"], capture_output=True, text=True, check=False).stdout
-    return printed.partition("\n")[0]
 
 
 @dataclass(frozen=True)
@@ -210,20 +199,19 @@ def shortened(messages: str, file: Path) -> str:
 
 def line_of(library: Path, offset: int) -> int:
     """The line of source that an instruction came from; 0 where that is not known."""
-    if not shutil.which("addr2line"):
-        return 0
-    command = ["addr2line", "-e", str(library), hex(offset)]
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        printed = subprocess.run(command, capture_output=True, text=True, timeout=5, check=False).stdout
-        found = re.search(r":(\d+)", printed)
-        return int(found[1]) if found else 0
-    return 0
+    found = re.search(r":(\d+)", _printed("addr2line", "-e", str(library), hex(offset)))
+    return int(found[1]) if found else 0
 
 
 def exported(library: Path) -> Sequence[str]:
     """The functions that a library exports, by their names for the linker; empty where nm is missing."""
-    if not shutil.which("nm"):
-        return ()
-    printed = subprocess.run(["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True, check=False)
-    rows = [line.split() for line in printed.stdout.splitlines()]
+    rows = [line.split() for line in _printed("nm", "-D", "--defined-only", str(library)).splitlines()]
     return [row[2] for row in rows if len(row) == 3 and row[1] in "TW"]
+
+
+@functools.cache
+def _printed(*command: str) -> str:
+    """What a tool prints; nothing where it is missing or takes long."""
+    with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+        return subprocess.run(command, capture_output=True, text=True, timeout=20, check=False).stdout
+    return ""

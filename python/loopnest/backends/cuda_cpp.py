@@ -142,14 +142,7 @@ def _buffer(size_of: Any, read: Any, program: Any) -> bytes:
 
 
 def compile_file(file: Path, *, arch: str = "sm_90", kind: Kind = "ptx", options: Sequence[str] = ()) -> Compiled:
-    """Compile one of csrc's .cu files, its templates for both dtypes.
-
-    >>> from loopnest.backends.cpp import csrc
-    >>> from loopnest.backends.cuda_cpp import compile_file, why_no_nvrtc
-    >>> compiled = None if why_no_nvrtc() else compile_file(csrc() / "matmul" / "cuda" / "tiled.cu")
-    >>> compiled is None or sorted(compiled.lowered) == ["matmul_tiled<double>", "matmul_tiled<float>"]
-    True
-    """
+    """Compile one of csrc's .cu files, its templates for both dtypes."""
     source = CudaFile.read(file)
     return compile_cu(source.text, str(file), arch=arch, kind=kind, names=source.expressions(), options=options)
 

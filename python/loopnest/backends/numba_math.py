@@ -17,10 +17,13 @@ import numpy as np
 from .numba import helper
 
 _LOG2_E = 1 / math.log(2)
-# ln 2 in two parts. The high part has 15 bits (float64: 32), so that n times it is exact for every possible n.
-_LN2_HIGH_32, _LN2_LOW_32 = float.fromhex("0x1.62E4p-1"), 1.4286068203094173e-06
-_LN2_HIGH_64, _LN2_LOW_64 = float.fromhex("0x1.62E42FEEp-1"), 1.9082149292705877e-10
-_DEGREE_32, _DEGREE_64 = 7, 13  # remainders r^8/8! = 5e-9 and r^14/14! = 4e-18, both below half an ULP
+# For float32 and float64. Beyond _UNDERFLOW the result is less than half of the smallest number. ln 2 has two parts;
+# the high one has 15 bits (float64: 32), so that n times it is exact for every possible n. The series' remainders are
+# r^8/8! = 5e-9 and r^14/14! = 4e-18, both below half an ULP.
+_UNDERFLOW = 104.0, 746.0
+_LN2_HIGH = float.fromhex("0x1.62E4p-1"), float.fromhex("0x1.62E42FEEp-1")
+_LN2_LOW = 1.4286068203094173e-06, 1.9082149292705877e-10
+_DEGREE = 7, 13
 _INVERSE_FACTORIALS = tuple(1 / math.factorial(k) for k in range(14))
 
 
@@ -32,20 +35,13 @@ def exp_of_minus(s: float) -> float:
     series.
     """
     T = type(s)
-    is_float32 = np.finfo(T).bits == 32
-    underflow = T(104.0) if is_float32 else T(746.0)  # exp(-underflow) is less than half of the smallest number
-    within = s if s < underflow else underflow
+    which = 0 if np.finfo(T).bits == 32 else 1
+    within = min(s, T(_UNDERFLOW[which]))
     n = np.rint(within * T(_LOG2_E))
-    if is_float32:
-        r = n * T(_LN2_LOW_32) - (within - n * T(_LN2_HIGH_32))
-        p = T(_INVERSE_FACTORIALS[_DEGREE_32])
-        for k in range(_DEGREE_32 - 1, -1, -1):
-            p = p * r + T(_INVERSE_FACTORIALS[k])
-    else:
-        r = n * T(_LN2_LOW_64) - (within - n * T(_LN2_HIGH_64))
-        p = T(_INVERSE_FACTORIALS[_DEGREE_64])
-        for k in range(_DEGREE_64 - 1, -1, -1):
-            p = p * r + T(_INVERSE_FACTORIALS[k])
+    r = n * T(_LN2_LOW[which]) - (within - n * T(_LN2_HIGH[which]))
+    p = T(_INVERSE_FACTORIALS[_DEGREE[which]])
+    for k in range(_DEGREE[which] - 1, -1, -1):
+        p = p * r + T(_INVERSE_FACTORIALS[k])
     half = np.rint(T(0.5) * n)  # 2^-n may be below the normal numbers: two steps, but one rounding
     power = p * _power_of_two(-half) * _power_of_two(half - n)
     return power if s == s else s

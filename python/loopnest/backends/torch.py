@@ -56,8 +56,7 @@ def on_tensors(*, updated: tuple[str, ...] = ()) -> Callable[[Kernel], Kernel]:
 
 
 def _tensor(array: Array) -> Tensor:
-    import torch
-
+    torch = _torch()
     if array.flags.writeable and min(array.strides, default=0) >= 0:
         return torch.from_numpy(array)
     if not _runs_backwards(array):
@@ -98,9 +97,7 @@ def in_c_order(tensor: Tensor, *shape: int) -> Tensor:
 
     The result is no view of another tensor, since torch.compile would look at that tensor's shape too.
     """
-    import torch
-
-    return torch.from_numpy(tensor.contiguous().numpy().reshape(-1).reshape(shape))
+    return _torch().from_numpy(tensor.contiguous().numpy().reshape(-1).reshape(shape))
 
 
 @functools.cache
@@ -130,9 +127,7 @@ def run_compiled(function: Callable[..., Any], *args: Tensor) -> Any:
     function untranslated. So each kind of arguments has a code object of its own here, and fullgraph=True raises if the
     count is reached anyway.
     """
-    import torch
-
-    key = (function, torch.get_num_threads(), *((tensor.dtype, 1 in tensor.shape) for tensor in args))
+    key = (function, _torch().get_num_threads(), *((tensor.dtype, 1 in tensor.shape) for tensor in args))
     if key not in _compiled:
         with _compiling:
             _compiled[key] = _compiled.get(key) or _translation(function)
@@ -140,13 +135,11 @@ def run_compiled(function: Callable[..., Any], *args: Tensor) -> Any:
 
 
 def _translation(function: Callable[..., Any]) -> Callable[..., Any]:
-    import torch
-
     code = function.__code__.replace()  # a new object, equal to the first
     own = types.FunctionType(code, function.__globals__, function.__name__, function.__defaults__, function.__closure__)
     options = {
         "cpp.dynamic_threads": True,  # otherwise the first call's size decides for all whether threads share the loop
         "compile_threads": 1,  # a forked child would not have a pool of compiling threads
     }
-    compiled: Callable[..., Any] = torch.compile(own, dynamic=True, fullgraph=True, options=options)
+    compiled: Callable[..., Any] = _torch().compile(own, dynamic=True, fullgraph=True, options=options)
     return compiled

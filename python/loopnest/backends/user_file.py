@@ -102,14 +102,7 @@ def python_module(path: Path) -> ModuleType:
 
 
 def described(error: BaseException, path: Path) -> str:
-    """An exception in one line: file, line, the exception, and the line's source.
-
-    >>> try:
-    ...     compile("x = (1,", "mine.py", "exec")
-    ... except SyntaxError as error:
-    ...     print(described(error, Path("mine.py")))
-    mine.py, line 1: SyntaxError: '(' was never closed, in `x = (1,`
-    """
+    """An exception in one line: file, line, the exception, and the line's source."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if Path(frame.filename).name == path.name]
     text, where, source = str(error), path.name, ""
     if isinstance(error, SyntaxError) and error.lineno and Path(error.filename or "").name == path.name:

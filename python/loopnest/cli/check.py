@@ -86,11 +86,8 @@ def _rank(folder: Path, as_json: bool, options: dict[str, Any]) -> None:
     from ..check.tables import ranking
 
     with usage_errors(ValueError), progress() as on_event:
-        found = rank(
-            folder,
-            on_verdict=lambda file, verdict: on_event("at", f"{file.name}: {verdict.outcome}"),
-            **options,
-        )
+        options["on_verdict"] = lambda file, verdict: on_event("at", f"{file.name}: {verdict.outcome}")
+        found = rank(folder, **options)
     if as_json:
         print_json([verdict.to_json() for verdict in found])
     else:

@@ -19,8 +19,7 @@ def command(operation: Operation, impl: str) -> None:
 
     k = rung(operation, impl)
     say(f"{operation.name} {k.id}")
-    reason = k.why_unavailable()
-    if reason:
+    if reason := k.why_unavailable():
         say(f"not here: {reason}")
     if k.simulated():
         say(SIMULATED)

@@ -30,8 +30,9 @@ from ..backends.compiler import cache_directory
 from ..output.files import save_json
 from ..timing.conditions import between, quota, usage
 from ..timing.environment import Environment, environment
+from ..timing.turns import seconds_of
 from . import probes
-from .probes import LINE, LOOPS, PAGE, Probe, repeated, timed, working_set
+from .probes import LINE, LOOPS, PAGE, Probe, repeated, working_set
 from .records import FMA, KINDS, MEMORY, Bandwidth, Cache, MachineCard, Peak
 
 OnEvent = Callable[[str, Any], None]
@@ -129,7 +130,7 @@ def measure(
     on_event("at", "choosing the sizes of what is measured")
     counts = sorted({1, here.cores})
     # A chain of integer instructions: each waits for the one before.
-    clock = repeated("clock", 2, lambda times: timed(lambda: _core.two_cycles(0x9E3779B9, times)))
+    clock = repeated("clock", 2, lambda times: seconds_of(lambda: _core.two_cycles(0x9E3779B9, times)))
     peaks = {
         (isa, dtype, threads): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
         for isa in levels
@@ -140,11 +141,7 @@ def measure(
     latencies = {} if rough else _latencies(found, levels[-1])
     everything = [clock, *peaks.values(), *(p for ways in traffic.values() for p in ways), *latencies.values()]
     on_event("start", rounds * len(everything))
-
-    def next_turn(probe: Probe) -> None:
-        on_event("at" if len(probe.rounds) >= rounds else "running", probe.name)
-
-    probes.play(everything, rounds, seconds / rounds / len(everything), next_turn)
+    probes.play(everything, rounds, seconds / rounds / len(everything), on_event)
     fastest = {what: max(ways, key=lambda probe: probe.rate) for what, ways in traffic.items()}
     distorting = [
         *([] if caches() else ["the system does not report the caches' sizes: common ones are assumed"]),
@@ -171,9 +168,7 @@ def measure(
     )
 
 
-@functools.cache
-def _rough() -> MachineCard:
-    return measure(0.5, rough=True)
+_rough = functools.cache(functools.partial(measure, 0.5, rough=True))
 
 
 def _traffic(caches: Sequence[Cache], counts: Sequence[int], isa: str) -> dict[tuple[str, str, int], list[Probe]]:

@@ -5,9 +5,6 @@ arrays. No kernel is faster. It is compiled for every ISA level like the kernels
 
 Impossible figures get published, such as 3,530 GB/s on a card that reaches 864 GB/s (llm.c, issue 851). loopnest
 refuses and explains a time that beats the machine's limit, and does not print it.
-
->>> best_rate([multiply_adds("float32")], seconds=0.01) > 1e8
-True
 """
 
 from __future__ import annotations
@@ -23,7 +20,8 @@ from typing import Any
 import numpy as np
 
 from .. import _core
-from .probes import RUN, calibrated, timed
+from ..timing.turns import seconds_of
+from .probes import RUN, calibrated
 from .records import MEMORY, MachineCard
 
 TOLERANCE = 1.02
@@ -45,7 +43,7 @@ def multiply_adds(dtype: Any = np.float32, threads: int = 1) -> Piece:
     multiply-adds does products and sums in equal numbers.
     """
     loop, operands = _core.limits["peak"]["multiply_add"], np.array([1, 0.001, 0], dtype)
-    rounds = calibrated(lambda rounds: timed(lambda: loop(operands, rounds)), RUN if threads == 1 else 20 * RUN)
+    rounds = calibrated(lambda rounds: seconds_of(lambda: loop(operands, rounds)), RUN if threads == 1 else 20 * RUN)
     run = functools.partial(loop, operands, rounds)
     if threads == 1:
         return Piece(run, run())
@@ -74,7 +72,7 @@ def best_rate(pieces: Sequence[Piece], seconds: float = 0.2) -> float:
     """The highest rate of any piece in any of its calls. They are called in turn, three times at least."""
     best, calls, end = 0.0, 0, time.perf_counter() + seconds
     while calls < 3 or time.perf_counter() < end:
-        best = max(best, *(piece.amount / timed(piece.run) for piece in pieces))
+        best = max(best, *(piece.amount / seconds_of(piece.run) for piece in pieces))
         calls += 1
     return best
 

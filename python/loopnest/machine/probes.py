@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -92,7 +93,7 @@ def play(
     probes: Sequence[Probe],
     rounds: int,
     seconds: float,
-    on_turn: Callable[[Probe], object] = lambda probe: None,
+    on_event: Callable[[str, Any], object] = lambda kind, content: None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> None:
     """Give each probe a turn in each round, forwards and backwards alternately; then up to as many turns more to those
@@ -100,7 +101,7 @@ def play(
     for number in range(2 * rounds):
         for probe in probes if number % 2 == 0 else reversed(probes):
             if number < rounds or not probe.settled():
-                on_turn(probe)
+                on_event("running" if number < rounds else "at", probe.name)
                 probe.turn(seconds, clock)
 
 
@@ -187,12 +188,6 @@ def chase(name: str, buffer: Array, nbytes: int, line: int = LINE, *, cached: bo
         return repeated(name, 1, run)
     fill_cache()
     return dataclasses.replace(repeated(name, 1, run), prepare=fill_cache)
-
-
-def timed(call: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
 
 
 # --- where the data lie
