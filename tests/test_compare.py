@@ -95,7 +95,7 @@ def test_runs_with_nothing_in_common_are_refused():
         ({"cpu": "another"}, "cpu was a processor, and is another"),
         ({"isa": "v1"}, "isa was v3, and is v1"),
         ({"versions": {"loopnest": "0.2", "NumPy": "3.0"}}, "NumPy was 2.4.6, and is 3.0"),
-        ({"pools": ()}, "other thread pools"),
+        ({"pools": ()}, "threads was NumPy 2 (OpenBLAS 0.3, kernel Haswell), and is"),
     ],
 )
 def test_other_machines_and_versions_are_warned_about(facts, warning):

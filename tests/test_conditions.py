@@ -64,7 +64,7 @@ def test_other_load_and_steal_come_from_the_systems_counters(tmp_path, monkeypat
 
     def at(seconds, own, user, steal):
         (tmp_path / "stat").write_text(f"cpu  {user * ticks} 0 {ticks} 99999 0 0 0 {steal * ticks} 0 0\ncpu0 1 2 3\n")
-        return dataclasses.replace(usage(tmp_path / "stat"), passed=seconds, own=own)
+        return usage(tmp_path / "stat")._replace(passed=seconds, own=own)
 
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
     start = at(seconds=100.0, own=1.0, user=50, steal=5)

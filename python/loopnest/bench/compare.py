@@ -22,6 +22,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ..output.text import duration, three_digits
+from ..timing.environment import Environment
 from ..timing.interval import Interval, ratio_of_runs
 from .records import Record, Results
 from .tables import table_like
@@ -122,17 +123,11 @@ def _warnings(old: Results, new: Results, changes: Sequence[Change], threshold: 
     if before is None or now is None:
         yield "one of the files does not say which machine it is from"
     else:
-        for name in ("cpu", "cores", "system", "isa"):
-            a, b = getattr(before, name), getattr(now, name)
-            if a != b:
-                yield f"another machine or setting: {name} was {a}, and is {b}"
-        for name in sorted({*before.versions, *now.versions}):
-            a, b = before.versions.get(name, "missing"), now.versions.get(name, "missing")
-            if a != b and name != "loopnest":
-                yield f"another version: {name} was {a}, and is {b}"
-        pools = [sorted(map(str, environment.pools)) for environment in (before, now)]
-        if pools[0] != pools[1]:
-            yield f"other thread pools: {', '.join(pools[0])}; now {', '.join(pools[1])}"
+        a, b = _settings(before), _settings(now)
+        for name in dict.fromkeys((*a, *b)):
+            if a.get(name) != b.get(name):
+                was, is_now = a.get(name, "missing"), b.get(name, "missing")
+                yield f"another machine, version or setting: {name} was {was}, and is {is_now}"
         yield from dict.fromkeys((*before.warnings, *now.warnings))
     for name, results in (("old", old), ("new", new)):
         if results.interrupted:
@@ -142,6 +137,13 @@ def _warnings(old: Results, new: Results, changes: Sequence[Change], threshold: 
         word = "slower" if middle > 1 else "faster"
         share = 100 * (max(middle, 1 / middle) - 1)
         yield f"half of all benchmarks are {share:.0f} % {word} or more: more likely the machine than the code"
+
+
+def _settings(environment: Environment) -> dict[str, str]:
+    """What should be the same in both runs."""
+    machine = {name: str(getattr(environment, name)) for name in ("cpu", "cores", "system", "isa")}
+    others = {name: version for name, version in environment.versions.items() if name != "loopnest"}
+    return {**machine, **others, "threads": ", ".join(sorted(map(str, environment.pools)))}
 
 
 MARKS = {SLOWER: ("▲ slower", "bold red"), FASTER: ("▼ faster", "green"), UNCHANGED: ("= unchanged", "dim")}

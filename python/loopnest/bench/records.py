@@ -5,7 +5,6 @@ The file is `Results` as JSON. By default it is results.json, next to report.htm
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Mapping, Sequence
@@ -148,12 +147,8 @@ class Results:
     conditions: Conditions | None = None
 
     def save(self, path: Path) -> None:
-        """Write the JSON file, with a line for each record: small, and a diff of two files is legible."""
-        parts = []
-        for name, value in msgspec.to_builtins(self).items():
-            rows = ",\n".join(map(json.dumps, value)) if isinstance(value, tuple) else ""
-            parts.append(f'"{name}": ' + (f"[\n{rows}\n]" if rows else json.dumps(value)))
-        save_text("{\n" + ",\n".join(parts) + "\n}\n", path)
+        """Write the JSON file."""
+        save_text(msgspec.json.encode(self).decode(), path)
 
     @classmethod
     def load(cls, path: Path) -> Results:

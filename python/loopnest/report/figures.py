@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -203,13 +204,11 @@ def _sizes(study: str, family: str, same: Sequence[Record], records: Indexed) ->
 
     in_unit = unit(same)
     flops = in_unit == "GFLOP/s"
-    by_size = sorted(same, key=lambda r: r.flops if flops else r.bytes)
+    size = operator.attrgetter("flops" if flops else "bytes")
+    by_size = sorted(same, key=size)
     rungs = groups(by_size, lambda r: r.impl)
-    limits: dict[float, float] = {}
-    for record in by_size:
-        if record.limit:
-            size = record.flops if flops else record.bytes
-            limits[size] = max(limits.get(size, 0.0), size / record.limit.seconds / 1e9)
+    limits = [(size(r), size(r) / r.limit.seconds / 1e9) for r in by_size if r.limit]
+    highest_limits = dict(sorted(limits))  # of one size the last is the highest
     drawn: dict[str, int] = {}
     picture = Picture(WIDTH, 3.1 + 0.15 * math.ceil(len(rungs) / 3), title=f"{study}, {family}: {in_unit} by size")
     with picture as axes:
@@ -217,12 +216,11 @@ def _sizes(study: str, family: str, same: Sequence[Record], records: Indexed) ->
         for impl, of_rung in rungs.items():
             backend = impl.partition(".")[0]
             nth = drawn[backend] = drawn.get(backend, -1) + 1
-            x, y = [r.flops if flops else r.bytes for r in of_rung], [rate(r, in_unit) for r in of_rung]
+            x, y = [size(r) for r in of_rung], [rate(r, in_unit) for r in of_rung]
             colour, gid = colour_of(impl), records.mark(*of_rung)
             ax.plot(x, y, color=colour, linewidth=1.1, linestyle=DASHES[nth % len(DASHES)])
             ax.plot(x, y, MARKERS[nth % len(MARKERS)], color=colour, markersize=4, gid=gid, clip_on=False, label=impl)
-        if limits:
-            ax.plot(*zip(*sorted(limits.items()), strict=True), color=LIMIT, linewidth=1.6)
+        ax.plot([*highest_limits], [*highest_limits.values()], color=LIMIT, linewidth=1.6)
         ax.set(xscale="log", yscale="log", ylabel=in_unit, xlabel="flops of a call" if flops else "bytes of a call")
         ax.minorticks_off()
         ax.yaxis.set_major_formatter(lambda value, _: _tick(value))

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..bench.sweep import DTYPES, LAYOUTS, SweepResults
 from ..bench.sweep_figures import HOW, LEAST_OF_PEER, Measured, all_remarks, measured, sheets
 from ..output.files import save_text
@@ -74,10 +76,10 @@ def over_n(squares: Sequence[Measured]) -> str:
         for axis, dtype in zip(axes[0], DTYPES, strict=True):
             some = sorted((one for one in squares if one.point.dtype == dtype), key=lambda one: one.point.n)
             peer = [(one.point.n, one.best_peer) for one in some if one.point.a_stride == one.point.n and one.best_peer]
-            axis.plot(*_columns(peer), color=FAINT, linewidth=1, label="best peer")
+            axis.plot(*np.reshape(peer, (-1, 2)).T, color=FAINT, linewidth=1, label="best peer")
             for number, (label, colour) in enumerate(zip(LEADING, SERIES, strict=False)):
                 line = [(one.point.n, one.speed) for one in some if _distance(one) == number]
-                axis.plot(*_columns(line), "o-", markersize=2.5, linewidth=1, color=colour, label=label)
+                axis.plot(*np.reshape(line, (-1, 2)).T, "o-", markersize=2.5, linewidth=1, color=colour, label=label)
             axis.set(title=dtype, xscale="log", xlabel="n", ylabel="GFLOP/s")
             axis.set_ylim(bottom=0)
             axis.set_xticks(ticks := [256, 512, 1024, 2048, 4096], [f"{n:,}" for n in ticks], minor=False)
@@ -89,10 +91,6 @@ def over_n(squares: Sequence[Measured]) -> str:
 def _distance(one: Measured) -> int:
     """Which of LEADING a square has."""
     return {0: 0, 16: 1}.get(one.point.a_stride - one.point.n, 2)
-
-
-def _columns(pairs: Sequence[tuple[float, float]]) -> tuple[list[float], list[float]]:
-    return [x for x, _ in pairs], [y for _, y in pairs]
 
 
 def _plain_numbers(axis: Any) -> None:

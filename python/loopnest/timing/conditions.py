@@ -13,6 +13,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,8 +31,7 @@ NOISE_WINDOW = 4e-3
 """Seconds of a sample of the noise floor: its 80 samples take a third of a second."""
 
 
-@dataclass(frozen=True)
-class Usage:
+class Usage(NamedTuple):
     """Seconds since some beginning: that passed, that our process had a processor, that all processors were busy, and
     that the hypervisor gave to other machines."""
 
@@ -89,9 +89,8 @@ def between(start: Usage | None, end: Usage | None) -> Load:
     processors = os.cpu_count() or 1
     if start is None or end is None:
         return Load(None, None, processors)
-    busy, stolen = end.busy - start.busy, end.stolen - start.stolen
-    others = (busy - (end.own - start.own)) / max(end.passed - start.passed, 1e-9)
-    return Load(max(0.0, others), stolen / max(busy + stolen, 1e-9), processors)
+    passed, own, busy, stolen = np.subtract(end, start).tolist()
+    return Load(max(0.0, (busy - own) / max(passed, 1e-9)), stolen / max(busy + stolen, 1e-9), processors)
 
 
 def quota(file: Path = QUOTA) -> float | None:
