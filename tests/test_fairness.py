@@ -84,13 +84,11 @@ def test_reduced_precision_of_the_real_torch_is_switched_off_and_given_back():
 
 
 def test_a_library_that_keeps_its_reduced_precision_is_no_comparison(monkeypatch):
-    torch = types.SimpleNamespace(set_float32_matmul_precision=lambda p: None)
+    nothing = dict.fromkeys(("set_float32_matmul_precision", "set_num_threads"), lambda value: None)
+    torch = types.SimpleNamespace(**nothing, get_num_threads=lambda: 1)
     monkeypatch.setitem(sys.modules, "torch", torch)
     monkeypatch.setattr(fairness, "_torch_precision", lambda torch: "high")
-    with (
-        pytest.raises(UnfairError, match="torch computes float32 products with 'high' precision"),
-        fairness._full_precision(),
-    ):
+    with pytest.raises(UnfairError, match="torch computes float32 products with 'high' precision"), equal_terms(1):
         pass
 
 

@@ -96,7 +96,10 @@ def compare(old: Results, new: Results, *, threshold: float = 0.05) -> Compariso
 
 
 def _change(old: Record, new: Record, threshold: float) -> Change:
-    ratio, best = change_of(old.seconds, new.seconds), new.best / old.best
+    ratio, best = ratio_of_runs(old.seconds, new.seconds), new.best / old.best
+    if not ratio.bounded:  # from the lowest to the highest ratio of two times
+        low, high = min(new.seconds) / max(old.seconds), max(new.seconds) / min(old.seconds)
+        ratio = Interval(ratio.estimate, low / SPREAD, high * SPREAD)
     if ratio.low > 1 + threshold and best > 1 + threshold:
         verdict = SLOWER
     elif ratio.high < 1 / (1 + threshold) and best < 1 / (1 + threshold):
@@ -104,18 +107,6 @@ def _change(old: Record, new: Record, threshold: float) -> Change:
     else:
         verdict = UNCHANGED
     return Change(old, new, ratio, best, verdict)
-
-
-def change_of(old: Sequence[float], new: Sequence[float]) -> Interval:
-    """How many times as long it takes now.
-
-    With too few times for an interval of the median, it reaches from the lowest to the highest ratio of two of them,
-    and SPREAD further.
-    """
-    found = ratio_of_runs(old, new)
-    if found.bounded:
-        return found
-    return Interval(found.estimate, min(new) / max(old) / SPREAD, max(new) / min(old) * SPREAD)
 
 
 def _warnings(old: Results, new: Results, changes: Sequence[Change], threshold: float) -> Iterator[str]:

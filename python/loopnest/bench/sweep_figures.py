@@ -62,10 +62,7 @@ class Measured:
     @property
     def ratios(self) -> dict[str, float]:
         """The ratios that are below what they should be, by what they compare with."""
-        each = (
-            ("best peer", self.of_peer, LEAST_OF_PEER),
-            ("neighbours", self.of_neighbours, LEAST_OF_NEIGHBOURS),
-        )
+        each = (("best peer", self.of_peer, LEAST_OF_PEER), ("neighbours", self.of_neighbours, LEAST_OF_NEIGHBOURS))
         return {name: ratio for name, ratio, least in each if ratio is not None and ratio < least}
 
 
@@ -141,18 +138,11 @@ def sheets(results: SweepResults) -> Iterator[Sheet]:
     found = measured(results)
     each = summaries(found)
     headings = ["points", "dtype", "number", "mean", f"≥ {LEAST_OF_PEER}", "worst", "worst of neighbours"]
-    rows = [
-        [
-            GROUPS[group],
-            dtype,
-            str(s.points),
-            ratio_text(s.mean),
-            "" if s.share is None else f"{100 * s.share:.0f} %",
-            ratio_text(s.worst),
-            ratio_text(s.of_neighbours),
-        ]
-        for (group, dtype), s in each.items()
-    ]
+    rows = []
+    for (group, dtype), s in each.items():
+        mean, worst, neighbours = map(ratio_text, (s.mean, s.worst, s.of_neighbours))
+        share = "" if s.share is None else f"{100 * s.share:.0f} %"
+        rows.append([GROUPS[group], dtype, str(s.points), mean, share, worst, neighbours])
     yield Sheet("loopnest as a multiple of the best peer", headings, rows, 2)
     yield Sheet("The bars", ["bar", "dtype", "least", "figure", ""], [*_bars(results.op, each)], 2)
     low = dips(found)

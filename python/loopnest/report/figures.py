@@ -64,7 +64,7 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
     card  the machine's, for the roofline
     """
     every, made = records.records, list[Figure]()
-    made += [_ladder(study, same, records) for study, same in _studies(every, lambda r: r.ladder)]
+    made += [_rates("ladders", study, [highest(same)], records) for study, same in _studies(every, lambda r: r.ladder)]
     for study in IN_FULL:
         # workloads that most rows ran come first, and of these the largest
         by_workload = groups((r for r in every if r.study == study), lambda r: r.workload).values()
@@ -73,7 +73,7 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
     for study, same in _studies(every, lambda r: r.suite == "layout" and r.study not in IN_FULL):
         made.append(_bars(study, comparable(same), records))
     for study, same in _studies(every, lambda r: r.suite == "vectorization"):
-        made.append(_vectorization(study, same, records))
+        made.append(_rates("vectorization", study, _smallest_and_largest(same), records))
     for study, same in _studies(every, lambda r: r.ladder or r.suite == "vectorization"):
         # the name of a workload without its sizes: square, n, gpt2-small-mlp
         families = groups((r for r in same if not r.case), lambda r: re.sub(r"-[\dx]+$", "", r.workload))
@@ -106,13 +106,6 @@ class Bar:
     record: Record
     limit: float | None = None
     gap: bool = False
-
-
-def _rate_bar(record: Record, in_unit: str, gap: bool = False) -> Bar:
-    value = rate(record, in_unit)
-    text = " · ".join(filter(None, (three_digits(value), _percent(record))))
-    limit = value * record.best / record.limit.seconds if record.limit else None
-    return Bar(f"{record.impl} · {record.workload}", value, text, record, limit, gap)
 
 
 def _percent(record: Record) -> str:
@@ -157,24 +150,24 @@ def _tick(x: float) -> str:
     return f"{x:,.0f}" if x >= 1 else f"{x:g}"
 
 
-def _ladder(study: str, of_study: Sequence[Record], records: Indexed) -> Figure:
-    top = highest(of_study)
-    in_unit = unit(top)
-    bars = [_rate_bar(r, in_unit) for r in top]
-    svg = _bar_chart(bars, records, f"{study}: {in_unit} of each rung", in_unit, log=True)
-    return Figure("ladders", study, svg, of_study[0].operation)
+def _rates(part: str, study: str, charts: Sequence[Sequence[Record]], records: Indexed) -> Figure:
+    """The rates of rungs, one workload after another; a tick is the machine's limit."""
+    in_unit, bars = unit([r for same in charts for r in same]), list[Bar]()
+    for same in charts:
+        for r in same:
+            value = rate(r, in_unit)
+            text = " · ".join(filter(None, (three_digits(value), _percent(r))))
+            limit = value * r.best / r.limit.seconds if r.limit else None
+            bars.append(Bar(f"{r.impl} · {r.workload}", value, text, r, limit, gap=r is same[0] and bool(bars)))
+    svg = _bar_chart(bars, records, f"{part}, {study}: {in_unit} of each rung", in_unit, log=True)
+    return Figure(part, study, svg, bars[0].record.operation)
 
 
-def _vectorization(study: str, of_study: Sequence[Record], records: Indexed) -> Figure:
-    """Each rung on the smallest workload, and on the largest one that at least half of the rungs ran."""
+def _smallest_and_largest(of_study: Sequence[Record]) -> list[list[Record]]:
+    """The records of the smallest workload, and of the largest one, that at least half of the rungs ran."""
     by_workload = sorted(groups(of_study, lambda r: r.workload).values(), key=lambda same: same[0].work)
-    most = max(map(len, by_workload))
-    able = [same for same in by_workload if 2 * len(same) >= most]
-    chosen = able[:1] + able[-1:] if len(able) > 1 else able
-    in_unit = unit(of_study)
-    bars = [_rate_bar(r, in_unit, gap=n > 0 and r is same[0]) for n, same in enumerate(chosen) for r in same]
-    title = f"{study}: {in_unit} with and without vector instructions"
-    return Figure("vectorization", study, _bar_chart(bars, records, title, in_unit, log=True), of_study[0].operation)
+    able = [same for same in by_workload if 2 * len(same) >= max(map(len, by_workload))]
+    return able[:1] + able[1:][-1:]
 
 
 def _bars(study: str, same: Sequence[Record], records: Indexed, part: str = "layout") -> Figure:

@@ -82,18 +82,25 @@ def equal_terms(threads: int) -> Iterator[Terms]:
                 f"{name}={os.environ[name]} in the environment makes a library compute float32 with fewer bits, and "
                 f"so with less work than the others; without it: env -u {name} loopnest …"
             )
-    before, torch = num_threads(), sys.modules.get("torch")
-    torch_before = torch.get_num_threads() if torch else 0
-    with threadpool_limits(threads), _full_precision() as precision:
+    torch = sys.modules.get("torch")
+    before = num_threads(), torch and torch.get_num_threads(), torch and _torch_precision(torch)
+    precision = "no library with a reduced precision is loaded"
+    with threadpool_limits(threads):
         try:
             set_num_threads(threads)
             if torch:
                 torch.set_num_threads(threads)
+                torch.set_float32_matmul_precision("highest")
+                if (found := _torch_precision(torch)) != "highest":
+                    raise UnfairError(f"torch computes float32 products with {found!r} precision, expected 'highest'")
+                precision = "torch float32 products: highest (no TF32, no bfloat16)"
             yield Terms(threads, read_back(threads), precision, warnings=environment().warnings)
         finally:
-            set_num_threads(before)
+            set_num_threads(before[0])
             if torch:
-                torch.set_num_threads(torch_before)
+                torch.set_num_threads(before[1])
+                if before[2] in ("high", "medium"):
+                    torch.set_float32_matmul_precision(before[2])
 
 
 def read_back(threads: int) -> tuple[ThreadPool, ...]:
@@ -127,25 +134,6 @@ def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:
             f"starts threads of its own that no setting reaches, so its time cannot be compared. Give all of them as "
             f"many: --threads {round(busy)}"
         )
-
-
-@contextmanager
-def _full_precision() -> Iterator[str]:
-    """Inside, torch computes float32 as float32, if it is loaded; yields it as torch reports it."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        yield "no library with a reduced precision is loaded"
-        return
-    before = _torch_precision(torch)
-    torch.set_float32_matmul_precision("highest")
-    precision = _torch_precision(torch)
-    if precision != "highest":
-        raise UnfairError(f"torch computes float32 products with {precision!r} precision, expected 'highest'")
-    try:
-        yield "torch float32 products: highest (no TF32, no bfloat16)"
-    finally:
-        if before in ("high", "medium"):
-            torch.set_float32_matmul_precision(before)
 
 
 def _torch_precision(torch: Any) -> str:
