@@ -41,7 +41,10 @@ AROUND = 6
 
 
 def show(request: Request) -> list[Listing]:
-    k, level = request.implementation, level_of(request.isa)
+    k, level = request.implementation, request.isa or _core.isa()
+    known = tuple(VECTOR_BITS) if _core.isa() in VECTOR_BITS else tuple(_core.isa_levels())
+    if level not in known:  # levels that do not run here can be read all the same
+        raise InspectError(f"isa is {level!r}, expected one of {', '.join(known)}")
     scalar = kernel_lines()[k.operation.name, k.variant].scalar
     if request.aspect == "remarks":
         return remarks_on(k.files[0], compiled_from(k, level, request.dtype), level, scalar)
@@ -95,14 +98,6 @@ def _source(own: str, loop: Loop | None) -> list[Listing]:
         note = "No source lines: they need addr2line (of binutils) and an extension built with line tables (-g1)."
         listings[-1] = replace(listings[-1], notes=(note,))
     return listings
-
-
-def level_of(isa: str | None) -> str:
-    """The requested ISA level, by default the active one. Levels that do not run here can be read all the same."""
-    known = tuple(VECTOR_BITS) if _core.isa() in VECTOR_BITS else tuple(_core.isa_levels())
-    if isa not in (None, *known):
-        raise InspectError(f"isa is {isa!r}, expected one of {', '.join(known)}")
-    return isa or _core.isa()
 
 
 def extension() -> ObjectFile:

@@ -66,7 +66,11 @@ def shown(
     missing = missing or why_no_assembler() or (why_no_disassembler() if request.aspect == "sass" else None)
     if missing:
         raise InspectError(missing)
-    cc, workload = capability_of(request), workload_of(k, request.options.get("workload"))
+    gpu = str(request.options.get("gpu") or DEFAULT_GPU)
+    known = {f"{cc[0]}.{cc[1]}": cc for cc in LIMITS if f"sm_{cc[0]}{cc[1]}" in known_archs()}
+    if gpu not in known:
+        raise InspectError(f"gpu is {gpu!r}, expected a compute capability that the compiler knows: {', '.join(known)}")
+    cc, workload = known[gpu], workload_of(k, request.options.get("workload"))
     largest: dict[Any, Launch] = {}  # each kernel once for its types and block, with its largest grid
     for launch in launches_of(k, workload, request.dtype):
         key = (launch.kernel, launch.block, launch.shared)
@@ -114,15 +118,6 @@ def sizes(of: tuple[int, ...]) -> str:
     return re.sub(r"( × 1)+$", "", " × ".join(map(str, of)))
 
 
-def capability_of(request: Request) -> tuple[int, int]:
-    """The compute capability of the option `gpu`. Raises InspectError if the installed compiler does not know it."""
-    gpu = str(request.options.get("gpu") or DEFAULT_GPU)
-    known = {f"{cc[0]}.{cc[1]}": cc for cc in LIMITS if f"sm_{cc[0]}{cc[1]}" in known_archs()}
-    if gpu not in known:
-        raise InspectError(f"gpu is {gpu!r}, expected a compute capability that the compiler knows: {', '.join(known)}")
-    return known[gpu]
-
-
 # --- numba.cuda: launches and PTX
 
 
@@ -154,7 +149,7 @@ class HostArray(np.ndarray):
 
 def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launch]:
     """The launches of one call of a numba.cuda rung on a workload, in their order. Arrays stay on the host."""
-    from numba import cuda
+    from numba import cuda, typeof
     from numba.cuda.dispatcher import CUDADispatcher
 
     launches: list[Launch] = []
@@ -164,7 +159,7 @@ def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launc
         shared = int(rest[1]) if len(rest) > 1 else 0
 
         def launch(*args: Any) -> None:
-            types = tuple(_type_of(arg) for arg in args)
+            types = tuple(typeof(np.asarray(arg) if isinstance(arg, np.ndarray) else arg) for arg in args)
             launches.append(Launch((kernel, types), kernel.py_func.__name__, three(grid), three(block), shared))
 
         return launch
@@ -192,13 +187,3 @@ def three(sizes: int | Sequence[int]) -> tuple[int, ...]:
     """
     given = tuple(sizes) if isinstance(sizes, Sequence) else (sizes,)
     return (*map(int, given), 1, 1)[:3]
-
-
-def _type_of(arg: Any) -> Any:
-    """Numba's type of an argument: arrays in C or Fortran order, or of any strides."""
-    from numba import from_dtype, typeof, types
-
-    if not isinstance(arg, np.ndarray):
-        return typeof(arg)
-    layout = "C" if arg.flags.c_contiguous else "F" if arg.flags.f_contiguous else "A"
-    return types.Array(from_dtype(arg.dtype), arg.ndim, layout)

@@ -97,7 +97,9 @@ def _decoded(code: bytes, framed: bool) -> Instruction:
     copies = kind == "shuffle" and (stores or "broadcast" in name or "dup" in name)
     if touches and (kind == "move" or plain or copies):
         kind = "store" if stores else "load"
-    stack = touches and _in_frame(one, memory, framed)
+    base = one.reg_name(memory.mem.base) if touches and memory.mem.base else ""
+    # A fixed place in the stack frame. With an index it is an array's element.
+    stack = touches and not memory.mem.index and (base == "rsp" or (framed and base == "rbp"))
     computes = kind in ARITHMETIC and found is not None
     itemsize = {"s": 4, "d": 8, "h": 2}[found["element"]] if found and computes else 0
     widest = max((o.size for _, o in vectors), default=0)
@@ -133,9 +135,3 @@ def _kind(name: str, stem: str) -> str:
     if stem in FLOAT:
         return FLOAT[stem]
     return next((kind for kind, pattern in _BY_NAME.items() if re.match(pattern, name)), "scalar")
-
-
-def _in_frame(one: Any, memory: Any, framed: bool) -> bool:
-    """Whether this is a fixed place in the function's stack frame. With an index it is an array's element."""
-    base = one.reg_name(memory.mem.base) if memory.mem.base else ""
-    return not memory.mem.index and (base == "rsp" or (framed and base == "rbp"))

@@ -44,9 +44,6 @@ light ones are equal."""
 
 LIGHT = {name: light for name, (light, _) in PALETTE.items()}
 INK, FAINT, GRID, LIMIT, CARD = (LIGHT[name] for name in ("ink", "faint", "grid", "limit", "card"))
-BACKENDS = {
-    name: LIGHT[name.replace("_", "-")] for name in ("python", "numpy", "numba", "cuda", "cuda_cpp", "cpp", "torch")
-}
 SERIES = tuple(LIGHT[name] for name in ("numpy", "cpp", "numba", "torch", "limit", "python", "cuda"))
 """The colours of lines that belong to no backend."""
 
@@ -78,7 +75,7 @@ def text_on(colour: str) -> str:
 
 def colour_of(impl: str) -> str:
     """The colour of an implementation's backend: `cpp.packed` has C++'s."""
-    return BACKENDS.get(impl.partition(".")[0], LIGHT["other"])
+    return LIGHT.get(impl.partition(".")[0].replace("_", "-"), LIGHT["other"])
 
 
 def css_variables() -> str:
