@@ -87,7 +87,7 @@ def find(language: str = "c++", command: str | None = None) -> Compiler:
         if path is not None:
             version = _printed(path, "--version").partition("\n")[0]
             return Compiler((path, *words[1:]), "Clang" if "clang" in version else "GNU", version)
-    tried = " or ".join(candidates) if command or not named else f"{named}, which {variable} names,"
+    tried = " or ".join(candidates) if command or not named else f"{named}, which {variable} names"
     fix = f"install one (Debian: apt install g++), or name one in {variable}"
     raise NoCompilerError(f"no compiler for {language}: there is no command {tried}: {fix}", Build(language))
 
