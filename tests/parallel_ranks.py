@@ -101,10 +101,9 @@ def trained_apart(ranks):
 CURVES = {
     "float64": nn.Config(hidden=16, batch=32, epochs=8, seed=4, dtype="float64"),
     "float32": nn.Config(hidden=16, batch=32, epochs=8, seed=4),
-    "momentum, mse": nn.Config(
-        hidden=16, batch=32, epochs=3, seed=4, dtype="float64", optimizer="momentum", loss="mse"
+    "tanh, momentum, mse": nn.Config(
+        hidden=16, batch=32, epochs=3, seed=4, dtype="float64", activation="tanh", optimizer="momentum", loss="mse"
     ),
-    "tanh": nn.Config(hidden=16, batch=32, epochs=3, seed=4, dtype="float64", activation="tanh"),
     "uneven": nn.Config(hidden=16, batch=47, epochs=8, seed=4, dtype="float64"),  # 24 + 23, the last 12 + 12
     "empty": nn.Config(hidden=16, batch=57, epochs=8, seed=4, dtype="float64"),  # 29 + 28, the last 1 + 0
 }

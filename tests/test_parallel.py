@@ -420,17 +420,6 @@ def test_a_rank_that_hangs_ends_the_job_when_the_collectives_time_is_over(tmp_pa
 # --- without a start
 
 
-def test_without_torch_the_package_is_there_and_says_how_to_get_it():
-    program = (
-        "import sys; sys.modules['torch'] = None\n"
-        "from loopnest import parallel, UnavailableError\n"
-        "try:\n    parallel.start().__enter__()\n"
-        "except UnavailableError as error: print(error)\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
-    assert "pip install 'loopnest[torch]'" in done.stdout, done.stderr
-
-
 @pytest.mark.parametrize("length", [0, 1, 7, 64])
 @pytest.mark.parametrize("parts", [1, 2, 3, 8])
 def test_parts_are_contiguous_and_differ_by_one_at_most(length, parts):

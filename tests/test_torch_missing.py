@@ -7,6 +7,7 @@ PROGRAM = """
 import sys
 sys.modules["torch"] = None  # as Python marks a module that must not be found: `import torch` raises ImportError
 import loopnest as ln
+import loopnest.parallel
 import numpy as np
 
 operations = [value for value in vars(ln).values() if isinstance(value, ln.Operation)]
@@ -40,6 +41,12 @@ except ln.UnavailableError as error:
     assert "pip install 'loopnest[torch]'" in str(error) and isinstance(error, ImportError)
 else:
     raise AssertionError("loopnest.torch was imported")
+try:
+    ln.parallel.start().__enter__()
+except ln.UnavailableError as error:
+    assert "pip install 'loopnest[torch]'" in str(error)
+else:
+    raise AssertionError("ranks started")
 print(len(operations), "operations")
 """
 
