@@ -3,7 +3,6 @@
 import itertools
 import json
 import os
-import shutil
 import subprocess
 import sys
 
@@ -11,7 +10,6 @@ import loopnest as ln
 import made_up
 import msgspec
 import pytest
-from loopnest.bench import suites as bench
 from loopnest.bench.measure import cores_of
 from loopnest.bench.records import Record, Results, kept, new_folder
 from loopnest.bench.tables import beyond, percent, report
@@ -32,10 +30,21 @@ def test_tiny(measure, impl):
 """
 
 
+CONFTEST = """
+from pathlib import Path
+
+import msgspec
+from loopnest.bench import plugin
+from loopnest.machine.records import MachineCard
+
+plugin.card = lambda: msgspec.json.decode(Path(__file__).with_name("card.json").read_bytes(), type=MachineCard)
+"""
+
+
 @pytest.fixture
 def folder(tmp_path):
-    """A folder with a suite, the suites' conftest.py and the made-up machine card."""
-    shutil.copy(bench.suites_folder() / "conftest.py", tmp_path)
+    """A folder with a suite and the made-up machine card."""
+    (tmp_path / "conftest.py").write_text(CONFTEST)
     (tmp_path / "bench_tiny.py").write_text(SUITE)
     (tmp_path / "card.json").write_text(json.dumps(msgspec.to_builtins(made_up.CARD)))
     return tmp_path
@@ -44,8 +53,8 @@ def folder(tmp_path):
 def command(folder, *options):
     """pytest on the suite, as one would type it."""
     plain = ["-c", os.devnull, "--rootdir", str(folder), "-o", "python_files=bench_*.py", "-p", "no:cacheprovider"]
-    card = f"--machine-card={folder / 'card.json'}"
-    return [sys.executable, "-m", "pytest", str(folder / "bench_tiny.py"), *plain, "--quick", card, *options]
+    plugin = ["-p", "loopnest.bench.plugin"]
+    return [sys.executable, "-m", "pytest", str(folder / "bench_tiny.py"), *plain, *plugin, "--quick", *options]
 
 
 def pytest_on(folder, *options, **environment):
@@ -63,10 +72,9 @@ def impls(results):
 
 
 def test_a_suite_of_ones_own_gives_tables_and_a_file_with_the_limits(folder):
-    (folder / "conftest.py").unlink()
     with (folder / "bench_tiny.py").open("a") as file:
         file.write("\ndef test_of_another():\n    pass\n")
-    done = pytest_on(folder, "-p", "loopnest.bench.plugin", "-k", "another or numpy", "--results=a.json")
+    done = pytest_on(folder, "-k", "another or numpy", "--results=a.json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "matmul · square-16 · float32" in done.stdout
     results = Results.load(folder / "a.json")

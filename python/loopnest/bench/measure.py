@@ -74,13 +74,7 @@ class Plan:
 
 FULL = Plan(seconds=0.2, patience=2.0)
 QUICK = Plan(
-    seconds=0.02,
-    patience=0.8,
-    step=6.0,
-    most_bytes=100_000_000,
-    total=50.0,
-    slow_starts=False,
-    accesses=40_000_000,
+    seconds=0.02, patience=0.8, step=6.0, most_bytes=100_000_000, total=50.0, slow_starts=False, accesses=40_000_000
 )
 
 

@@ -26,7 +26,6 @@ from rich.console import Console
 from ..backends import BACKENDS
 from ..backends.threads import num_threads, processors
 from ..machine.card import card
-from ..machine.records import MachineCard
 from ..operations import OPERATIONS
 from ..timing import fairness
 from ..timing.conditions import Monitor
@@ -44,7 +43,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--quick", action="store_true", help="fewer and smaller workloads, in under a minute")
     group.addoption("--seconds", type=float, metavar="S", help="end the whole run after about S seconds")
     group.addoption("--results", type=Path, metavar="FILE", help="write the results to this JSON file")
-    group.addoption("--machine-card", metavar="FILE", help="take the machine's limits from FILE; 'none' for no limits")
+    group.addoption("--no-limits", action="store_true", help="leave out the machine's limits")
     group.addoption("--events", type=int, metavar="FD", help="write a line of JSON for each event to this descriptor")
 
 
@@ -128,8 +127,8 @@ class Session:
             self._begin_equal_terms(any("torch" in item.nodeid for item in session.items))
         self.report("environment", environment())
         if measuring:
-            self.bench.card = self._card()
-            if self.bench.card:
+            if not self._config.getoption("no_limits"):
+                self.bench.card = card()
                 self.report("machine", self.bench.card)
             self._monitor = Monitor()
             self.report("conditions", self._monitor.conditions())
@@ -142,12 +141,6 @@ class Session:
             self._equal_terms.enter_context(fairness.equal_terms(min(num_threads(), processors())))
         except fairness.UnfairError as reason:
             raise pytest.UsageError(str(reason)) from None
-
-    def _card(self) -> MachineCard | None:
-        file = self._config.getoption("machine_card")
-        if file == "none":
-            return None
-        return card() if file is None else msgspec.json.decode(Path(file).read_bytes(), type=MachineCard)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:

@@ -11,15 +11,10 @@ from __future__ import annotations
 import importlib.util
 import math
 import os
-import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
-
-from ..machine.records import MachineCard
-from ..output.files import save_json
 from .measure import QUICK
 from .records import Results
 from .reporting import Collector, OnEvent, ignore
@@ -48,7 +43,7 @@ def run_suites(
     quick: bool = False,
     seconds: float | None = None,
     select: str | None = None,
-    card: MachineCard | None = None,
+    limits: bool = False,
     on_event: OnEvent = ignore,
 ) -> Results:
     """Run these suites, and return what was measured until the end, or until Ctrl-C.
@@ -56,7 +51,7 @@ def run_suites(
     quick     fewer and smaller workloads, in under a minute
     seconds   the whole run ends after about this time
     select    run only the benchmarks of matching names, as pytest's -k does
-    card      the machine's, for the records' limits
+    limits    whether records have the limits of the machine card
     on_event  is called with ("start", the number of benchmarks), ("running", a name), and a kind and a row of results
 
     A benchmark that ends the process, by a crash or for lack of memory, is a failure. The rest of its suite is left
@@ -64,25 +59,21 @@ def run_suites(
     """
     end = time.perf_counter() + (seconds or (QUICK.total if quick else math.inf))
     run, left = Collector(Results(None, ()), on_event), list(suites)
-    with tempfile.TemporaryDirectory() as folder:
-        card_file = Path(folder, "machine.json") if card else "none"
-        if card:
-            save_json(msgspec.to_builtins(card), Path(card_file))
-        while left:
-            options = [f"--machine-card={card_file}", *(["--quick"] if quick else [])]
-            options += [f"--seconds={max(1.0, end - time.perf_counter())}"] if end < math.inf else []
-            options += ["-k", select] if select is not None else []
-            failed = len(run.results.failures)
-            status, how_it_ended = run.run([*_pytest(left), *options], _environment())
-            reported = len(run.results.failures) > failed
-            if status in (None, 0, 1) or (status == NO_TESTS and len(left) < len(suites)) or (status > 1 and reported):
-                break
-            file, _, test = run.at.partition("::")
-            run.add("failures", {"name": test or "pytest", "message": how_it_ended})
-            if status > 0 or not test:
-                break
-            died = Path(file).stem.removeprefix("bench_")
-            left = left[left.index(died) + 1 :]
+    while left:
+        options = [*(["--quick"] if quick else []), *([] if limits else ["--no-limits"])]
+        options += [f"--seconds={max(1.0, end - time.perf_counter())}"] if end < math.inf else []
+        options += ["-k", select] if select is not None else []
+        failed = len(run.results.failures)
+        status, how_it_ended = run.run([*_pytest(left), *options], _environment())
+        reported = len(run.results.failures) > failed
+        if status in (None, 0, 1) or (status == NO_TESTS and len(left) < len(suites)) or (status > 1 and reported):
+            break
+        file, _, test = run.at.partition("::")
+        run.add("failures", {"name": test or "pytest", "message": how_it_ended})
+        if status > 0 or not test:
+            break
+        died = Path(file).stem.removeprefix("bench_")
+        left = left[left.index(died) + 1 :]
     return run.results
 
 

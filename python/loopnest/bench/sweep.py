@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 
 from ..output.files import save_json
-from .peers import Item, PeerResults, ask
+from .peers import PeerResults, ask
 from .reporting import Collector, OnEvent, ignore
 
 LAYOUTS = ("NN", "NT", "TN", "TT")
@@ -203,10 +203,6 @@ class SweepResults(PeerResults):
     op: str = "matmul"
     threads: int = 1
     seed: int = 0
-
-    def item(self, point: Point) -> Item | None:
-        """What was measured of a point; None if nothing was."""
-        return next((item for item in self.items if item.name == point.name), None)
 
 
 def run_sweep(

@@ -190,9 +190,10 @@ def _words(point: Point) -> list[str]:
 
 
 def _closer(results: SweepResults) -> Iterator[list[str]]:
+    measured = {item.name: item for item in results.items}
     for start in range(0, len(results.closer), 3):
         three = results.closer[start : start + 3]
-        items = [results.item(point) for point in three]
+        items = [measured.get(point.name) for point in three]
         speeds = [three_digits(item.amount / item.costs[OURS] / 1e9) if item else "" for item in items]
         ratios = [ratio_text(item.ratio("best peer") if item else None) for item in items]
         yield [" ".join(_words(three[0])), *speeds, *ratios]

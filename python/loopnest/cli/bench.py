@@ -74,9 +74,10 @@ def command(
     need(lab.why_not_here())
     with failures(ValueError), progress() as on_event:
         json_file, report_file = files_of_run(json_file, report_file)
-        limits = None if no_limits else card(on_event=on_event)
-        how: dict[str, Any] = {"card": limits, "on_event": on_event}
-        results = lab.run_suites(suites or SUITES, quick=quick, **selection, **how)
+        if not no_limits:
+            card(on_event=on_event)  # the process that measures takes the kept one
+        how: dict[str, Any] = {"limits": not no_limits, "on_event": on_event, **selection}
+        results = lab.run_suites(suites or SUITES, quick=quick, **how)
     show(report(results, quick, console().width))
     if results.interrupted:
         say("interrupted: the tables hold what was measured until then")
