@@ -111,7 +111,13 @@ def all_points(seed: int = 0, shapes: int = SHAPES) -> list[Point]:
     Products of more than MOST_FLOPS, whose calls take a good part of a second, come last: a short run has none of them.
     """
     coin = random.Random(seed)
-    points = [*_random_points(coin, shapes), *n_sweep()]
+    drawn = [_random_shape(coin) for _ in range(shapes)]
+    points = [
+        without_gaps(*shape, dtype, LAYOUTS[number % len(LAYOUTS)])
+        for number, shape in enumerate(drawn)
+        for dtype in DTYPES
+    ]
+    points += n_sweep()
     coin.shuffle(points)
     return sorted(points, key=lambda point: point.flops > MOST_FLOPS)
 
@@ -126,13 +132,6 @@ def sizes(op: str, seed: int = 0) -> list[Point]:
     ]
     random.Random(seed).shuffle(points)
     return points
-
-
-def _random_points(coin: random.Random, shapes: int) -> Iterator[Point]:
-    for number in range(shapes):
-        m, k, n = _random_shape(coin)
-        for dtype in DTYPES:
-            yield without_gaps(m, k, n, dtype, LAYOUTS[number % len(LAYOUTS)])
 
 
 def _random_shape(coin: random.Random) -> tuple[int, int, int]:

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import statistics
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from rich.console import RenderableType
 
 from ..output.text import three_digits
 from .peers import OURS, PEERS, Item, remarks
-from .sweep import DTYPES, Point, SweepResults
-from .tables import Sheet, ratio_text, shown, verdict
+from .sweep import DTYPES, Dtype, Group, Point, SweepResults
+from .tables import Sheet, groups, ratio_text, shown, verdict
 
 NEIGHBOURS = 9
 """How many points of the n sweep a point is compared with: those nearest in n, of the same dtype, of any stride."""
@@ -117,17 +118,7 @@ def summary(found: Sequence[Measured]) -> Summary:
     return Summary(len(found), mean, share, min(ratios), min(neighbours, default=None))
 
 
-GROUPS = {"random": "random shapes", "n": "n sweep", "sizes": "sizes"}
-
-
-def summaries(found: Sequence[Measured]) -> dict[tuple[str, str], Summary]:
-    """By group and dtype."""
-    return {
-        (group, dtype): summary(some)
-        for group in GROUPS
-        for dtype in DTYPES
-        if (some := [one for one in found if (one.point.group, one.point.dtype) == (group, dtype)])
-    }
+GROUPS: Mapping[Group, str] = {"random": "random shapes", "n": "n sweep", "sizes": "sizes"}
 
 
 # --- rows of tables
@@ -136,7 +127,8 @@ def summaries(found: Sequence[Measured]) -> dict[tuple[str, str], Summary]:
 def sheets(results: SweepResults) -> Iterator[Sheet]:
     """The summary, the bars, the worst dips, and their speeds with other strides."""
     found = measured(results)
-    each = summaries(found)
+    by_group = groups(found, lambda one: (one.point.group, one.point.dtype))
+    each = {key: summary(by_group[key]) for key in itertools.product(GROUPS, DTYPES) if key in by_group}
     headings = ["points", "dtype", "number", "mean", f"≥ {LEAST_OF_PEER}", "worst", "worst of neighbours"]
     rows = []
     for (group, dtype), s in each.items():
@@ -154,8 +146,8 @@ def sheets(results: SweepResults) -> Iterator[Sheet]:
         yield Sheet("The worst dips with longer rows of both operands, loopnest's GFLOP/s", headings, closer)
 
 
-def _bars(op: str, each: dict[tuple[str, str], Summary]) -> Iterator[list[str]]:
-    bars: tuple[tuple[str, str, float, Callable[[Summary], float | None]], ...] = (
+def _bars(op: str, each: Mapping[tuple[Group, Dtype], Summary]) -> Iterator[list[str]]:
+    bars: tuple[tuple[Group, str, float, Callable[[Summary], float | None]], ...] = (
         ("random", "geometric mean", LEAST_MEAN, lambda s: s.mean),
         ("random", f"share of points ≥ {LEAST_OF_PEER}", LEAST_SHARE, lambda s: s.share),
         ("random", "worst", WORST_OF_PEER, lambda s: s.worst),

@@ -169,23 +169,21 @@ def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], wor
     if not any(rate(r, other) for r in records):  # a transposition has no flops
         del columns["other"]
     columns = {name: column for name, column in columns.items() if name not in left_out}
-    cases, moved = any(r.case for r in records), explain.columns(records)
+    names: list[tuple[str, Callable[[Record], str]]] = []
+    names += [("case", lambda r: r.case)] if any(r.case for r in records) else []
+    names += [("workload", lambda r: r.workload)] if workloads else []
+    moved = explain.columns(records)
 
     result = table_like(width)
     result.add_column("implementation", no_wrap=True, overflow="fold")
-    for heading in [*(["case"] if cases else []), *(["workload"] if workloads else [])]:
+    for heading, _ in names:
         result.add_column(heading, no_wrap=True)
-    for heading, _ in columns.values():
+    for heading in [*(heading for heading, _ in columns.values()), *moved.values()]:
         result.add_column(heading, justify="right", no_wrap=True)
-    for title in moved.values():
-        result.add_column(title, justify="right", no_wrap=True)
     for section in sections.values():
         for number, record in enumerate(section):
             repeated = number > 0 and record.impl == section[number - 1].impl
-            cells = ["" if repeated else record.impl]
-            cells += [record.case] if cases else []
-            cells += [record.workload] if workloads else []
-            cells += [cell(record) for _, cell in columns.values()]
+            cells = ["" if repeated else record.impl, *(cell(record) for _, cell in (*names, *columns.values()))]
             cells += explain.cells(record, moved) if moved else []
             style = "green" if rate(record, in_unit) == ends[record.section][1] else ""
             result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)

@@ -50,12 +50,9 @@ class Indexed:
         self.records = [record for record in records if not record.beyond_limit]
         self._numbers = {id(record): number for number, record in enumerate(records)}
 
-    def of(self, record: Record) -> int:
-        return self._numbers[id(record)]
-
     def mark(self, *records: Record) -> str:
         """The gid of what is drawn of these records."""
-        return marks(*map(self.of, records))
+        return marks(*(self._numbers[id(record)] for record in records))
 
 
 def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:

@@ -62,7 +62,7 @@ def environment() -> Environment:
         isa=isa(),
         versions=versions,
         pools=tuple(_pools()),
-        warnings=_warnings(os.environ),
+        warnings=_warnings(),
     )
 
 
@@ -91,11 +91,11 @@ def _pools() -> Iterator[ThreadPool]:
     yield ThreadPool("loopnest", threads.num_threads())
 
 
-def _warnings(variables: Mapping[str, str]) -> tuple[str, ...]:
-    found = [name for name in SLOWING if name in variables]
+def _warnings() -> tuple[str, ...]:
+    found = {name: os.environ[name] for name in SLOWING if name in os.environ}
     if not found:
         return ()
-    are_set = " and ".join(f"{name}={variables[name]}" for name in found)
+    are_set = " and ".join(f"{name}={value}" for name, value in found.items())
     unset = " ".join(f"-u {name}" for name in found)
     return (
         f"{are_set} in the environment: it can halve NumPy's speed, and flatters every comparison with it; "
