@@ -116,9 +116,7 @@ def launch(file: Path, kernel: str, *arguments: DeviceArray | float) -> None:
     device().launch(file, expression, grid, block, function.c_values(values))
 
 
-@functools.cache
-def _source(file: Path) -> CudaFile:
-    return CudaFile.read(file)
+_source = functools.cache(CudaFile.read)
 
 
 # --- the CPU
@@ -224,6 +222,4 @@ class _Gpu:
         self.call("cuLaunchKernel", function, *grid, *block, 0, 0, ctypes.addressof(addresses), 0)
 
 
-@functools.cache
-def _gpu() -> _Gpu:
-    return _Gpu()
+_gpu = functools.cache(_Gpu)

@@ -118,9 +118,8 @@ def build_simulated(cu_file: Path | str, *, opt: str = "-O1", names: Sequence[st
     source = CudaFile.read(cu_file)
     wanted = [kernel.name for kernel in source.kernels if not kernel.template] if names is None else list(names)
     if not wanted:
-        hint = (
-            f" that is no template; for a template, names=['{source.kernels[0].name}<float>']" if source.kernels else ""
-        )
+        template = "".join(kernel.name for kernel in source.kernels[:1])
+        hint = f" that is no template; of a template say which: names=['{template}<float>']" if template else ""
         raise CudaSourceError(f"{source.path.name} has no __global__ function{hint}")
     return Simulated(source, build(source, wanted, opt=opt))
 

@@ -31,11 +31,11 @@ _options = {"nogil": True, "error_model": "numpy", "fastmath": {"contract"}}
 _reordering = {**_options, "fastmath": {"contract", "reassoc"}}
 
 
-def helper(function: Any = None, /, *, reorder_sums: bool = False) -> Any:
-    """Declare a function that kernels call. It is compiled into them, and so into the loops that LLVM vectorizes."""
-    if function is None:
-        return functools.partial(helper, reorder_sums=reorder_sums)
-    return njit(forceinline=True, **(_reordering if reorder_sums else _options))(function)
+helper: Callable[[Any], Any] = njit(forceinline=True, **_options)
+"""Declare a function that kernels call. It is compiled into them, and so into the loops that LLVM vectorizes."""
+
+reordering_helper: Callable[[Any], Any] = njit(forceinline=True, **_reordering)
+"""The same for a function whose sums the compiler may reorder."""
 
 
 def compiled(

@@ -8,6 +8,7 @@ thing to install.
 
 from __future__ import annotations
 
+import functools
 import os
 from collections import deque
 from collections.abc import Callable
@@ -15,8 +16,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .. import _core
 from ..arrays import Array
-
-_pool: ThreadPoolExecutor | None = None
 
 
 def num_threads() -> int:
@@ -29,7 +28,7 @@ def set_num_threads(count: int) -> None:
     if count < 1:
         raise ValueError(f"set_num_threads: count is {count}, expected a whole number from 1 up")
     _core.set_num_threads(count)
-    _forget_pool()
+    _helpers.cache_clear()
 
 
 def threads_wanted() -> int:
@@ -87,20 +86,13 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+@functools.cache
 def _helpers() -> ThreadPoolExecutor:
     """The pool of the threads besides the caller's, which start at the first need."""
-    global _pool
-    pool = _pool
-    if pool is None:  # two threads here at once make two pools; one is dropped after its work
-        pool = _pool = ThreadPoolExecutor(max(num_threads() - 1, 1), thread_name_prefix="loopnest")
-    return pool
+    # Two threads that come here at once may make two pools; one is dropped after its work.
+    return ThreadPoolExecutor(max(num_threads() - 1, 1), thread_name_prefix="loopnest")
 
 
-def _forget_pool() -> None:
-    global _pool
-    _pool = None
-
-
-os.register_at_fork(after_in_child=_forget_pool)  # a forked child has the pool's records but no threads
+os.register_at_fork(after_in_child=_helpers.cache_clear)  # a forked child has the pool's records but no threads
 
 _core.set_num_threads(threads_wanted())

@@ -87,11 +87,11 @@ def load(file: Path | str, built: Built = None, *, flags: str = FLAGS) -> Functi
 
 
 def python_module(path: Path) -> ModuleType:
-    """A Python file, imported anew. Raises UserFileError where it is missing or raises an exception."""
+    """A file that ends in .py, imported anew. Raises UserFileError where it raises an exception."""
     name = f"loopnest_file_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise UserFileError(f"{path} is no Python file: expected a name that ends in .py")
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module  # dataclasses and pickle look for it there
     try:

@@ -9,7 +9,7 @@ import numpy as np
 from ..._core import cache_sizes
 from ...arrays import Array
 from ...backends import NUMBA
-from ...backends.numba import compiled, helper
+from ...backends.numba import compiled, helper, reordering_helper
 from ...backends.threads import num_threads, share
 
 _L1, _L2, _ = cache_sizes()
@@ -146,7 +146,7 @@ def _register_tiled(a: Array, b: Array, c: Array, depth: int, cols: int) -> None
                             c_part[i, j] += tile[i, j]
 
 
-@helper(reorder_sums=True)
+@reordering_helper
 def _tile(a: Array, b: Array, depth: int, c: Array) -> None:
     """c = a · bᵀ over the first `depth` elements of the rows: 4 of a and 3 of b."""
     a0, a1, a2, a3 = a[0, :depth], a[1, :depth], a[2, :depth], a[3, :depth]
