@@ -59,12 +59,14 @@ def run_suites(
     """
     end = time.perf_counter() + (seconds or (QUICK.total if quick else math.inf))
     run, left = Collector(Results(None, ()), on_event), list(suites)
+    own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment = {**own, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # we may be in a pytest session ourselves
     while left:
         options = [*(["--quick"] if quick else []), *([] if limits else ["--no-limits"])]
         options += [f"--seconds={max(1.0, end - time.perf_counter())}"] if end < math.inf else []
         options += ["-k", select] if select is not None else []
         failed = len(run.results.failures)
-        status, how_it_ended = run.run([*_pytest(left), *options], _environment())
+        status, how_it_ended = run.run([*_pytest(left), *options], environment)
         reported = len(run.results.failures) > failed
         if status in (None, 0, 1) or (status == NO_TESTS and len(left) < len(suites)) or (status > 1 and reported):
             break
@@ -84,9 +86,3 @@ def _pytest(suites: Sequence[str]) -> list[str]:
         *("-p", "no:cacheprovider", "--assert=plain"),
         *(str(folder / f"bench_{suite}.py") for suite in suites),
     ]
-
-
-def _environment() -> dict[str, str]:
-    """Without the variables of a pytest session that we may be in."""
-    ours = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    return {**ours, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}

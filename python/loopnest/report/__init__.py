@@ -93,9 +93,7 @@ def _when(results: Results) -> str:
 
 
 def _about(results: Results) -> str:
-    here, parts = results.environment, []
-    if here:
-        parts = [taken_on(here)]
+    parts = [taken_on(results.environment)] if results.environment else []
     parts += [_when(results), f"{len(results.records)} results"]
     return " · ".join(parts + ([results.conditions.sentence()] if results.conditions else []))
 
