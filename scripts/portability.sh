@@ -7,9 +7,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=${LOOPNEST_BUILD_DIR:-build/portability}
-warnings="-Wall -Wextra -Werror"
-warnings+=" -Wno-missing-field-initializers"  # a table leaves out the lists that it has not
-warnings+=" -Wno-uninitialized -Wno-maybe-uninitialized"  # GCC 12 warns of its own AVX-512 headers: its bug 105593
 
 for tool in cmake ninja g++ qemu-x86_64 qemu-aarch64 aarch64-linux-gnu-g++; do
   type -P $tool >/dev/null && continue
@@ -18,7 +15,7 @@ for tool in cmake ninja g++ qemu-x86_64 qemu-aarch64 aarch64-linux-gnu-g++; do
 done
 
 compile() {  # directory, further options of cmake
-  cmake -S . -B "$build/$1" -G Ninja -DLOOPNEST_PYTHON=OFF -DLOOPNEST_CPP_TESTS=ON -DCMAKE_CXX_FLAGS="$warnings" \
+  cmake -S . -B "$build/$1" -G Ninja -DLOOPNEST_PYTHON=OFF -DLOOPNEST_CPP_TESTS=ON -DLOOPNEST_WARNINGS=ON \
     "${@:2}" >/dev/null
   cmake --build "$build/$1"
 }
@@ -45,13 +42,14 @@ expect "levels: v1 v3 v4; run here: v1" "$test"
 # The first x86-64 processor that QEMU has, less SSE3 (pni), which its model has too. That the emulator does refuse what
 # is newer is seen from v3's kernels, which must be killed there.
 oldest="qemu-x86_64 -cpu Opteron_G1,-pni"
-expect "run here: v1; active: v1" $oldest "$test"
+some="env KERNELS_TEST_EVERY=5"  # of the cases, all of which this CPU has run
+expect "run here: v1; active: v1" $some $oldest "$test"
 for level in v3 v4; do
   expected_status=132 expect "illegal instruction in $level" $oldest "$test" $level
 done
 expected_status=2 expect "the newest that runs here is 'v1'" env LOOPNEST_ISA=v3 $oldest "$test"
 
-expect "run here: v1 v3; active: v3" env KERNELS_TEST_MARGIN=64 qemu-x86_64 -cpu Haswell "$test" v3  # see arrays.hpp
+expect "run here: v1 v3; active: v3" $some KERNELS_TEST_MARGIN=64 qemu-x86_64 -cpu Haswell "$test" v3  # see arrays.hpp
 expect "run here: v1; active: v1" qemu-x86_64 -cpu Haswell,-abm "$test" levels  # abm is lzcnt
 
 if ! wait $aarch64; then

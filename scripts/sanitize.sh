@@ -1,28 +1,33 @@
 #!/usr/bin/env bash
 # Run the tests on an extension built with AddressSanitizer and UndefinedBehaviorSanitizer.
-# Arguments go to pytest. Needs the test extra, pybind11, cmake and ninja, and a GCC with its sanitizer libraries.
+# Arguments go to pytest; `scripts/sanitize.sh build` builds and runs no test. LOOPNEST_BUILD_DIR keeps the build.
+# Needs the test extra, pybind11, cmake and ninja, and a GCC with its sanitizer libraries.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# A copy of the package, so that neither the installed extension nor the working tree's is touched.
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
-cp -r python/loopnest "$copy/loopnest"
-rm -f "$copy"/loopnest/_core*.so
-cp -r csrc benchmarks "$copy/loopnest/"
+build=${LOOPNEST_BUILD_DIR:-$copy/build}
 
-# The kernels of the level that the tests run: each level's take a compiler minutes.
+# The kernels of the level that the tests run: each level's take a compiler minutes. The others are the wheel's objects.
 levels=""
 if [[ $(uname -m) == x86_64 ]]; then
   levels=v1
   if grep -qw avx2 /proc/cpuinfo; then levels=v3; fi
   if grep -qw avx512vl /proc/cpuinfo; then levels=v4; fi
 fi
-cmake -S . -B "$copy/build" -G Ninja -DLOOPNEST_SANITIZE=ON -DLOOPNEST_SANITIZED_LEVELS="$levels" \
-  -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" \
-  -DPython_EXECUTABLE="$(command -v python)" >/dev/null
-cmake --build "$copy/build" >/dev/null
-cp "$copy"/build/_core*.so "$copy/loopnest/"
+if [[ ! -f $build/build.ninja ]]; then
+  cmake -S . -B "$build" -G Ninja -DLOOPNEST_SANITIZE=ON -DLOOPNEST_SANITIZED_LEVELS="$levels" -DLOOPNEST_WARNINGS=ON \
+    -Dpybind11_DIR="$(python -m pybind11 --cmakedir)" -DPython_EXECUTABLE="$(command -v python)" >/dev/null
+fi
+cmake --build "$build"
+if [[ ${1:-} == build ]]; then exit; fi
+
+# A copy of the package, so that neither the installed extension nor the working tree's is touched.
+cp -r python/loopnest "$copy/loopnest"
+rm -f "$copy"/loopnest/_core*.so
+cp -r csrc benchmarks "$copy/loopnest/"
+cp "$build"/_core*.so "$copy/loopnest/"
 
 # Python itself is not instrumented: the runtime must be loaded before it, and CPython's own leaks are not ours.
 compiler=${CXX:-g++}

@@ -46,10 +46,12 @@ Grid<Near<T>> mapped(const Array<T>& a, const Array<T>& b, F f) {
 // test(rows, cols, layout of the first input, layout of the result)
 template <class Test>
 void for_elementwise_cases(Test test) {
+    Chosen chosen;
     for (index cols : sizes)
         for (index rows : {1, 3})
             for (Layout layout : layouts)
-                for (Layout of_result : layouts_of_results) test(rows, cols, layout, of_result);
+                for (Layout of_result : layouts_of_results)
+                    if (chosen()) test(rows, cols, layout, of_result);
 }
 
 template <class T, template <class> class Fn, class F, class... Options>
