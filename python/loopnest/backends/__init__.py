@@ -14,6 +14,7 @@ from .. import _core
 from .cpp import kernel_lines
 from .cuda_source import cuda_cpp_simulated
 from .rung import Backend, Implementation, UnavailableError
+from .torch import on_tensors
 
 __all__ = ["Backend", "Implementation", "UnavailableError"]
 
@@ -76,7 +77,7 @@ CUDA_CPP = Backend(
     "cuda_cpp", "CUDA C++ for NVIDIA GPUs, compiled by NVRTC at run time", -1, _cuda_cpp_missing, cuda_cpp_simulated
 )
 CPP = Backend("cpp", "C++ by pybind11, one compile per ISA level", speed=4)
-TORCH = Backend("torch", "PyTorch on the CPU", 1, _torch_missing)
+TORCH = Backend("torch", "PyTorch on the CPU", 1, _torch_missing, adapt=on_tensors)
 
 BACKENDS = {backend.name: backend for backend in (PYTHON, NUMPY, NUMBA, CUDA, CUDA_CPP, CPP, TORCH)}
 """The backends by name, in reading order."""

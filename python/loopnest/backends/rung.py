@@ -27,6 +27,7 @@ class Backend:
     speed            the larger, the earlier a call without `impl` asks this backend for a rung; below 0: never
     why_unavailable  returns why none of its rungs can run here, with the fix, or None where they can
     simulated        returns whether its rungs run in a simulator here: right results, and times that mean nothing
+    adapt            makes of the kernel as it is written one that takes NumPy arrays
     """
 
     name: str
@@ -34,6 +35,7 @@ class Backend:
     speed: int
     why_unavailable: Callable[[], str | None] = lambda: None
     simulated: Callable[[], bool] = lambda: False
+    adapt: Callable[[Kernel], Kernel] = lambda kernel: kernel
 
     def rung(
         self,
@@ -58,7 +60,7 @@ class Backend:
         """
         claims = (faster_than,) if isinstance(faster_than, str) else tuple(faster_than)
         name: str = variant or kernel.__name__
-        return Implementation(self, name, kernel, tuple(files), claims, study, slow_start, requires)
+        return Implementation(self, name, self.adapt(kernel), tuple(files), claims, study, slow_start, requires)
 
     def rungs(self, variant: str, **kernels: Kernel) -> dict[str, list[Implementation]]:
         """RUNGS of a file that has one rung for each operation, all of one variant."""

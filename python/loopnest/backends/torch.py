@@ -10,7 +10,6 @@ So once a torch rung has run in a process, torch uses a single thread in its for
 from __future__ import annotations
 
 import functools
-import inspect
 import os
 import shutil
 import sys
@@ -30,29 +29,24 @@ from .rung import Kernel
 Tensor = Any  # torch.Tensor; torch is not imported here
 
 
-def on_tensors(*, updated: tuple[str, ...] = ()) -> Callable[[Kernel], Kernel]:
-    """A decorator that gives a kernel its arrays as torch tensors over the same memory.
+def on_tensors(kernel: Kernel) -> Kernel:
+    """The kernel for arrays: it gets torch tensors over the same memory. What it updates in a copy is copied back.
 
     The kernel's module gets the name `torch` at its first call: listing the rungs does not import torch.
-
-    updated  the parameters that the kernel updates in place; a copy made for a negative stride is copied back
     """
 
-    def decorate(kernel: Kernel) -> Kernel:
-        in_place = {list(inspect.signature(kernel).parameters).index(name) for name in updated}
+    @functools.wraps(kernel)
+    def call(*args: Any) -> None:
+        kernel.__globals__["torch"] = _torch()
+        given = [_tensor(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
+        kernel(*given)
+        for arg, tensor in zip(args, given, strict=True):
+            if isinstance(arg, np.ndarray) and _runs_backwards(arg):
+                copy = tensor.numpy()
+                if copy.tobytes() != arg.tobytes():
+                    arg[...] = copy
 
-        @functools.wraps(kernel)
-        def call(*args: Any) -> None:
-            kernel.__globals__["torch"] = _torch()
-            given = [_tensor(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
-            kernel(*given)
-            for i in in_place:
-                if _runs_backwards(args[i]):
-                    args[i][...] = given[i].numpy()
-
-        return call
-
-    return decorate
+    return call
 
 
 def _tensor(array: Array) -> Tensor:

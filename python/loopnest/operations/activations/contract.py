@@ -25,16 +25,6 @@ def run_elementwise(kernel: Kernel, call: Call, out: Any, *options: Any) -> Any:
 WORKLOADS = tuple(Workload(f"n-{n * n}", {"m": n, "n": n}) for n in (32, 64, 256, 1024, 4096))
 
 
-def sample_forward(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    """x around zero, some of it far enough away for the functions' tails."""
-    return Arguments((rng.normal(scale=3, size=(workload.shape["m"], workload.shape["n"])).astype(dtype),))
-
-
-def sample_backward(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
-    (x,) = sample_forward(workload, dtype, rng).inputs
-    return Arguments((x, rng.standard_normal(x.shape).astype(dtype)))
-
-
 Formula = Callable[..., Array]
 """(*inputs, **options) -> the exact result, in higher precision than the inputs'."""
 
@@ -53,9 +43,15 @@ def contract_of(
 ) -> Contract:
     """The contract of y = f(x), or of dx = dy · f'(x); `flops` are an element's."""
     inputs = 2 if "dy" in inspect.signature(formula).parameters else 1
+
+    def sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+        """x around zero, some of it far enough away for the functions' tails; dy of unit size."""
+        shape = workload.shape["m"], workload.shape["n"]
+        return Arguments(tuple(rng.normal(scale=scale, size=shape).astype(dtype) for scale in (3, 1)[:inputs]))
+
     return Contract(
         run=run,
-        sample=sample_forward if inputs == 1 else sample_backward,
+        sample=sample,
         reference=lambda *arrays, **options: (formula(*arrays, **options),),
         bound=lambda *arrays, **options: (bound(formula(*arrays, **options), *arrays, **options),),
         flops=lambda m, n: flops * m * n,

@@ -7,25 +7,22 @@ new array for every intermediate result would also cost page faults.
 from typing import TYPE_CHECKING
 
 from ...backends import TORCH
-from ...backends.torch import Tensor, on_tensors
+from ...backends.torch import Tensor
 
-if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
 
 
-@on_tensors()
 def relu_eager(x: Tensor, y: Tensor) -> None:
     """One call of torch.clamp with a lower bound of 0; NaN passes. Bound by memory."""
     torch.clamp(x, min=0, out=y)
 
 
-@on_tensors()
 def relu_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     """The kernel behind autograd's relu: one pass, dy chosen by a mask without a branch. Bound by memory."""
     torch.ops.aten.threshold_backward.grad_input(dy, x, 0, grad_input=dx)
 
 
-@on_tensors()
 def sigmoid_eager(x: Tensor, y: Tensor) -> None:
     """σ(x) = e^min(x, 0) / (1 + e^-|x|), in seven passes: neither exponential can overflow.
 
@@ -37,7 +34,6 @@ def sigmoid_eager(x: Tensor, y: Tensor) -> None:
     torch.clamp(x, max=0, out=y).exp_().div_(below)
 
 
-@on_tensors()
 def sigmoid_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     """dy · t / (1 + t)², t = e^-|x|: no branch, and no 1 - σ that cancels. Seven passes."""
     t = torch.abs(x, out=dx).neg_().exp_()
@@ -45,13 +41,11 @@ def sigmoid_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     t.div_(below).div_(below).mul_(dy)
 
 
-@on_tensors()
 def tanh_eager(x: Tensor, y: Tensor) -> None:
     """One call of torch.tanh: a vectorized polynomial, within 1 ULP. Bound by arithmetic in the caches."""
     torch.tanh(x, out=y)
 
 
-@on_tensors()
 def tanh_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     """dy · (1 - tanh² x), written as dy · 4t / (1 + t)² with t = e^-2|x|: nothing cancels.
 
@@ -63,7 +57,6 @@ def tanh_backward_eager(x: Tensor, dy: Tensor, dx: Tensor) -> None:
     t.div_(below).div_(below).mul_(4).mul_(dy)
 
 
-@on_tensors()
 def softmax_eager(x: Tensor, y: Tensor) -> None:
     """One call of torch.softmax: three passes over each row while it is in the cache. Threads share the rows."""
     torch.softmax(x, dim=1, out=y)

@@ -9,7 +9,7 @@ here are the same functions without the sum:
 """
 
 from ...backends import TORCH
-from ...backends.torch import COMPILED, Tensor, in_c_order, on_tensors, run_compiled
+from ...backends.torch import COMPILED, Tensor, in_c_order, run_compiled
 from .constants import CUBIC, DENSITY_AT_0, LINEAR, ROOT_HALF
 
 
@@ -56,7 +56,6 @@ FORWARD = {True: tanh_form_forward, False: exact_form_forward}
 BACKWARD = {True: tanh_form_backward, False: exact_form_backward}
 
 
-@on_tensors()
 def eager(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     """A chain of torch calls, each a vectorized pass over the whole array.
 
@@ -67,7 +66,6 @@ def eager(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     FORWARD[tanh_form](x, y)
 
 
-@on_tensors()
 def compiled(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     """torch.compile turns the chain into one C++ loop: x is read once, and `y` written once.
 
@@ -81,7 +79,6 @@ def compiled(x: Tensor, y: Tensor, tanh_form: bool) -> None:
     run_compiled(FORWARD[tanh_form], in_c_order(x, -1), in_c_order(y, -1))
 
 
-@on_tensors()
 def gelu_backward_eager(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -> None:
     """The gradient as a chain of torch calls: nineteen passes in the tanh form, ten in the exact form.
 
@@ -90,7 +87,6 @@ def gelu_backward_eager(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -> N
     BACKWARD[tanh_form](x, dy, dx)
 
 
-@on_tensors()
 def gelu_backward_compiled(x: Tensor, dy: Tensor, dx: Tensor, tanh_form: bool) -> None:
     """The same chain compiled into one loop: x and dy are read once, `dx` written once, without scratch.
 

@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 from ...backends import TORCH
-from ...backends.torch import Tensor, on_tensors
+from ...backends.torch import Tensor
 
-if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
 
 
-@on_tensors()
 def dot_eager(x: Tensor, y: Tensor, result: Tensor) -> None:
     """One call of torch.dot, which hands the vectors and their strides to BLAS.
 
@@ -20,7 +19,6 @@ def dot_eager(x: Tensor, y: Tensor, result: Tensor) -> None:
     torch.dot(x, y, out=result)
 
 
-@on_tensors()
 def sum_eager(a: Tensor, result: Tensor) -> None:
     """One call of torch.sum, which adds in a cascade of partial sums.
 
@@ -31,7 +29,6 @@ def sum_eager(a: Tensor, result: Tensor) -> None:
     torch.sum(a, dim=(0, 1), out=result)
 
 
-@on_tensors()
 def add_eager(a: Tensor, b: Tensor, c: Tensor) -> None:
     """One call of torch.add, vectorized and shared among threads.
 
@@ -42,7 +39,6 @@ def add_eager(a: Tensor, b: Tensor, c: Tensor) -> None:
     torch.add(a, b, out=c)
 
 
-@on_tensors()
 def transpose_eager(a: Tensor, b: Tensor) -> None:
     """One copy of the transposed view, blocked by torch where the matrix is large.
 
@@ -53,7 +49,6 @@ def transpose_eager(a: Tensor, b: Tensor) -> None:
     b.copy_(a.t())
 
 
-@on_tensors()
 def linear_eager(x: Tensor, w: Tensor, b: Tensor, y: Tensor) -> None:
     """One call of torch.addmm: the bias is written to `y` first, and the product added to it.
 

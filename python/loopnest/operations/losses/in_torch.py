@@ -3,25 +3,22 @@
 from typing import TYPE_CHECKING
 
 from ...backends import TORCH
-from ...backends.torch import Tensor, on_tensors
+from ...backends.torch import Tensor
 
-if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
 
 
-@on_tensors()
 def mse_eager(y: Tensor, t: Tensor, loss: Tensor) -> None:
     """One call of torch's mse_loss: the squares go through scratch memory, twice a fused pass's traffic."""
     loss.copy_(torch.nn.functional.mse_loss(y, t))
 
 
-@on_tensors()
 def mse_backward_eager(y: Tensor, t: Tensor, dy: Tensor, count: int) -> None:
     """Two passes: y - t into `dy`, which is then scaled by 2 / count in place. Bound by memory."""
     torch.sub(y, t, out=dy).mul_(2 / count)
 
 
-@on_tensors()
 def cross_entropy_eager(logits: Tensor, labels: Tensor, loss: Tensor) -> None:
     """One call of torch's cross_entropy: log_softmax into scratch, then n values picked from it.
 
@@ -31,7 +28,6 @@ def cross_entropy_eager(logits: Tensor, labels: Tensor, loss: Tensor) -> None:
     loss.copy_(torch.nn.functional.cross_entropy(logits, labels))
 
 
-@on_tensors()
 def cross_entropy_backward_eager(logits: Tensor, labels: Tensor, dlogits: Tensor) -> None:
     """softmax into `dlogits`, 1 taken from each label's element, a pass that divides by n. Bound by memory."""
     torch.softmax(logits, dim=1, out=dlogits)

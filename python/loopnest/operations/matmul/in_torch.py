@@ -3,13 +3,12 @@
 from typing import TYPE_CHECKING
 
 from ...backends import TORCH
-from ...backends.torch import COMPILED, Tensor, in_c_order, on_tensors, run_compiled
+from ...backends.torch import COMPILED, Tensor, in_c_order, run_compiled
 
-if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
 
 
-@on_tensors()
 def eager(a: Tensor, b: Tensor, c: Tensor) -> None:
     """One call of torch.mm: PyTorch hands the product to its BLAS library (MKL, OpenBLAS or Accelerate).
 
@@ -24,7 +23,6 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
         return torch.mm(a, b)
 
 
-@on_tensors()
 def compiled(a: Tensor, b: Tensor, c: Tensor) -> None:
     """torch.compile on a single product: the graph calls the same BLAS routine, so it gains nothing.
 

@@ -120,26 +120,24 @@ def _layers(workload: Workload, dtype: Any, rng: np.random.Generator) -> tuple[A
     )
 
 
-def forward_reference(
-    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, *, approximate: str = "tanh"
-) -> tuple[Array, Array, Array]:
+def forward_reference(*arrays: Array, approximate: str = "tanh") -> tuple[Array, Array, Array]:
     """y, and the cache's z and h."""
-    z = precise(x) @ precise(w1) + precise(b1)
+    x, w1, b1, w2, b2 = map(precise, arrays)
+    z = x @ w1 + b1
     h = exact_gelu(z, approximate)
-    return h @ precise(w2) + precise(b2), z, h
+    return h @ w2 + b2, z, h
 
 
-def forward_bound(
-    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, *, approximate: str = "tanh"
-) -> tuple[Array, Array, Array]:
+def forward_bound(*arrays: Array, approximate: str = "tanh") -> tuple[Array, Array, Array]:
     """z is a sum of d + 1 terms. |gelu'| < 1.13, so z's error passes to h nearly unchanged, and gelu adds its own. y is
     a sum of h + 1 terms, and h's error goes through w2."""
+    dtype = arrays[0].dtype
+    x, w1, b1, w2, b2 = (np.abs(precise(array)) for array in arrays)
     d, h = w1.shape
-    z_error = gamma(d + 1, x.dtype) * (np.abs(precise(x)) @ np.abs(precise(w1)) + np.abs(precise(b1)))
-    _, z, hidden = forward_reference(x, w1, b1, w2, b2, approximate=approximate)
-    h_error = 1.13 * z_error + gelu_error(z, x.dtype, approximate)
-    w2_size = np.abs(precise(w2))
-    y_error = gamma(h + 1, x.dtype) * ((np.abs(hidden) + h_error) @ w2_size + np.abs(precise(b2))) + h_error @ w2_size
+    z_error = gamma(d + 1, dtype) * (x @ w1 + b1)
+    _, z, hidden = forward_reference(*arrays, approximate=approximate)
+    h_error = 1.13 * z_error + gelu_error(z, dtype, approximate)
+    y_error = gamma(h + 1, dtype) * ((np.abs(hidden) + h_error) @ w2 + b2) + h_error @ w2
     return y_error, z_error, h_error
 
 

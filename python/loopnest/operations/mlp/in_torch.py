@@ -4,14 +4,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...backends import TORCH
-from ...backends.torch import COMPILED, Tensor, in_c_order, on_tensors, run_compiled
+from ...backends.torch import COMPILED, Tensor, in_c_order, run_compiled
 
-if TYPE_CHECKING:  # on_tensors imports it at a kernel's first call
+if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
 from ..gelu.in_torch import BACKWARD, FORWARD
 
 
-@on_tensors()
 def mlp_forward_eager(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, z: Tensor, h: Tensor, y: Tensor, tanh_form: bool
 ) -> None:
@@ -26,7 +25,6 @@ def mlp_forward_eager(
     torch.addmm(b2, h, w2, out=y)
 
 
-@on_tensors()
 def mlp_forward_compiled(
     x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, z: Tensor, h: Tensor, y: Tensor, tanh_form: bool
 ) -> None:
@@ -59,7 +57,6 @@ def _gradients(
     torch.mm(dz, w1.t(), out=dx)
 
 
-@on_tensors()
 def mlp_backward_eager(*args: Any) -> None:
     """Four products and two sums over the tokens, with GELU's gradient as a chain of passes between them.
 
@@ -72,7 +69,6 @@ def mlp_backward_eager(*args: Any) -> None:
     _gradients(BACKWARD[tanh_form], *tensors)
 
 
-@on_tensors()
 def mlp_backward_compiled(*args: Any) -> None:
     """The same products and sums, with GELU's gradient compiled into one loop: z and dh in, dz out.
 

@@ -44,7 +44,7 @@ def _contract(
     means: int,
     squares: int,
     options: dict[str, Any],
-    variations: dict[str, bool] | None = None,
+    **more: Any,
 ) -> Contract:
     """The contract of a step with `means` states of any sign and `squares` states that are never negative."""
     states = means + squares
@@ -55,9 +55,6 @@ def _contract(
             arrays[i] = np.square(arrays[i])
         return Arguments(tuple(arrays), options)
 
-    def with_option(name: str, value: bool) -> Callable[[Arguments], Arguments]:
-        return lambda arguments: Arguments(arguments.inputs, {**arguments.options, name: value})
-
     return Contract(
         run=run,
         sample=sample,
@@ -67,7 +64,7 @@ def _contract(
         traffic=lambda itemsize, n: itemsize * (3 + 2 * states) * n,
         workloads=vectors(1_000, 65_536, 1_048_576, 16_777_216),
         updates=(0, *range(2, 2 + states)),
-        variations={f"{name}={value}": with_option(name, value) for name, value in (variations or {}).items()},
+        **more,
     )
 
 
@@ -258,5 +255,8 @@ def adam_bound(
 
 ADAM = _contract(
     adam_run, adam_reference, adam_bound, flops=14, means=1, squares=1, options={"lr": 0.1, "step": 3},
-    variations={"bias_correction": False, "eps_inside": True},
+    variations={
+        "bias_correction=False": lambda call: Arguments(call.inputs, {**call.options, "bias_correction": False}),
+        "eps_inside=True": lambda call: Arguments(call.inputs, {**call.options, "eps_inside": True}),
+    },
 )  # fmt: skip

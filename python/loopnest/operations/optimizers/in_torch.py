@@ -5,30 +5,26 @@ some of them: a + value·b·c and a + value·b/c in one pass.
 """
 
 from ...backends import TORCH
-from ...backends.torch import Tensor, on_tensors
+from ...backends.torch import Tensor
 
 
-@on_tensors(updated=("param",))
 def sgd_eager(param: Tensor, grad: Tensor, lr: float) -> None:
     """One pass: param -= lr · grad, with the factor inside the subtraction. Bound by memory."""
     param.sub_(grad, alpha=lr)
 
 
-@on_tensors(updated=("param", "velocity"))
 def momentum_eager(param: Tensor, grad: Tensor, velocity: Tensor, lr: float, mu: float) -> None:
     """Three passes, with eight loads and stores an element; one fused pass would need five."""
     velocity.mul_(mu).add_(grad)
     param.sub_(velocity, alpha=lr)
 
 
-@on_tensors(updated=("param", "square_average"))
 def rmsprop_eager(param: Tensor, grad: Tensor, square_average: Tensor, lr: float, rho: float, eps: float) -> None:
     """Five passes, with one scratch array for √s + ε: thirteen loads and stores; a fused pass needs five."""
     square_average.mul_(rho).addcmul_(grad, grad, value=1 - rho)
     param.addcdiv_(grad, square_average.sqrt().add_(eps), value=-lr)
 
 
-@on_tensors(updated=("param", "m", "v"))
 def adam_eager(
     param: Tensor, grad: Tensor, m: Tensor, v: Tensor,
     lr: float, beta1: float, beta2: float, eps: float, correction1: float, correction2: float, eps_inside: bool,
