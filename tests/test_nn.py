@@ -182,11 +182,11 @@ def test_what_cannot_run_here_is_refused_with_the_reason(monkeypatch):
 
 def test_initialisers_have_their_variance_and_their_seed():
     rng = np.random.default_rng
-    assert nn.xavier(300, 100, rng(0)).var() == pytest.approx(2 / 400, rel=0.02)
-    assert np.abs(nn.xavier(300, 100, rng(0))).max() <= (6 / 400) ** 0.5
-    assert nn.he(300, 100, rng(0)).var() == pytest.approx(2 / 300, rel=0.02)
-    assert not nn.zeros(3, 4, rng(0)).any()
-    assert (nn.constant(4, 3, rng(0)) == 0.5).all()
+    assert nn.INITIALISERS["xavier"](300, 100, rng(0)).var() == pytest.approx(2 / 400, rel=0.02)
+    assert np.abs(nn.INITIALISERS["xavier"](300, 100, rng(0))).max() <= (6 / 400) ** 0.5
+    assert nn.INITIALISERS["he"](300, 100, rng(0)).var() == pytest.approx(2 / 300, rel=0.02)
+    assert not nn.INITIALISERS["zeros"](3, 4, rng(0)).any()
+    assert (nn.INITIALISERS["constant"](4, 3, rng(0)) == 0.5).all()
     first, again, other = (nn.initialise((4, 5, 2), "he", seed, np.float64) for seed in (1, 1, 2))
     np.testing.assert_array_equal(first["w1"], again["w1"])
     assert (first["w1"] != other["w1"]).all()

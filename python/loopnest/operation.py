@@ -261,9 +261,8 @@ class Operation:
             name = f"{self.__module__}.in_{backend}"
             if backend in BACKENDS and importlib.util.find_spec(name):
                 rungs = importlib.import_module(name).RUNGS
-            elif backend == "cpp":
-                rungs = {self.name: cpp_rungs(self.name)}
-            self._built_in[backend] = {k.id: self._with(k) for k in rungs.get(self.name, ())}
+            listed = rungs.get(self.name) or (cpp_rungs(self.name) if backend == "cpp" else ())
+            self._built_in[backend] = {k.id: self._with(k) for k in listed}
         return self._built_in[backend]
 
     def _with(self, k: Implementation) -> Implementation:

@@ -48,16 +48,13 @@ def summary(run: Run) -> list[str]:
     return lines
 
 
-def title(run: Run) -> str:
-    c = run.config
-    return f"{run.data}: {c.optimizer}, batches of {c.batch}, {c.hidden} hidden units, seed {c.seed}"
-
-
 def picture(run: Run) -> str:
     """The loss of every step and the accuracy after every epoch, as an SVG file."""
     from ..output.pictures import SERIES, Picture
 
-    made = Picture(7, 3, columns=2, title=title(run))
+    c = run.config
+    title = f"{run.data}: {c.optimizer}, batches of {c.batch}, {c.hidden} hidden units, seed {c.seed}"
+    made = Picture(7, 3, columns=2, title=title)
     with made as grid:
         loss, accuracy = grid[0]
         loss.plot(range(1, run.steps + 1), run.losses, color=SERIES[0], linewidth=0.8)

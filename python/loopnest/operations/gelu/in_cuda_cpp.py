@@ -4,7 +4,6 @@ Kernels take contiguous elements, and results are in C order. Inputs that are no
 to the device.
 """
 
-from functools import partial
 from typing import Any
 
 from ...backends import CUDA_CPP, Implementation
@@ -17,18 +16,16 @@ def on_each(variant: str, kernel: str, inputs: tuple[DeviceArray, ...], y: Devic
     launch(csrc() / "gelu" / "cuda" / f"{variant}.cu", kernel, *inputs, y, y.size, tanh_form)
 
 
-def _run(operation: str, variant: str, *args: Any) -> None:
-    """Run a rung on host arrays: the inputs, the result and tanh_form."""
-    *inputs, result, tanh_form = args
-    if not result.size:
-        return
-    flat = on_device((result.size,), result.dtype)
-    on_each(variant, f"{operation}_{variant}", tuple(to_device(x.reshape(-1)) for x in inputs), flat, tanh_form)
-    to_host(flat, result)
-
-
 def _rung(operation: str, variant: str) -> Implementation:
-    return CUDA_CPP.rung(partial(_run, operation, variant), variant, files=[f"gelu/cuda/{variant}.cu"])
+    """The rung of a .cu file, on host arrays: the inputs, the result and tanh_form."""
+
+    def run(*args: Any) -> None:
+        *inputs, result, tanh_form = args
+        flat = on_device((result.size,), result.dtype)
+        on_each(variant, f"{operation}_{variant}", tuple(to_device(x.reshape(-1)) for x in inputs), flat, tanh_form)
+        to_host(flat, result)
+
+    return CUDA_CPP.rung(run, variant, files=[f"gelu/cuda/{variant}.cu"])
 
 
 RUNGS = {

@@ -9,7 +9,5 @@ RUNGS = {
         study=("column_wise",),
         faster_than={"row_wise": "cpp.column_wise", "many_accumulators": "cpp.row_wise", "simd": "cpp.row_wise"},
     ),
-    "add": cpp_rungs("add"),
     "transpose": cpp_rungs("transpose", study=("column_wise",), faster_than={"blocked": "cpp.naive"}),
-    "linear": cpp_rungs("linear"),
 }

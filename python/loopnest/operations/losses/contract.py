@@ -91,9 +91,8 @@ def cross_entropy_run(kernel: Kernel, logits: Any, labels: Any, *, out: Any = No
     >>> float(ln.cross_entropy(np.zeros((1, 4)), np.array([2])).round(4))  # log 4
     1.3863
     """
-    call = Call("cross_entropy", integers=("labels",), logits=logits, labels=labels)
+    call = _labelled("cross_entropy", logits, labels)
     logits, labels = call.inputs
-    _check_labels(call)
     loss = call.output(out, ())
     if len(labels):
         kernel(logits, labels, loss)
@@ -102,14 +101,16 @@ def cross_entropy_run(kernel: Kernel, logits: Any, labels: Any, *, out: Any = No
     return call.result(loss)
 
 
-def _check_labels(call: Call) -> None:
+def _labelled(operation: str, logits: Any, labels: Any) -> Call:
+    call = Call(operation, integers=("labels",), logits=logits, labels=labels)
     classes, labels = call.sizes(logits="nc", labels="n")["c"], call.inputs[1]
-    wrong = (labels < 0) | (labels >= classes)
-    if wrong.any():
-        i = int(np.argmax(wrong))
+    wrong = np.flatnonzero((labels < 0) | (labels >= classes))
+    if wrong.size:
+        i = wrong[0]
         raise ValueError(
-            f"{call.operation}: labels[{i}] is {labels[i]}, expected 0 <= label < {classes}, the number of classes"
+            f"{operation}: labels[{i}] is {labels[i]}, expected 0 <= label < {classes}, the number of classes"
         )
+    return call
 
 
 def cross_entropy_sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
@@ -174,9 +175,8 @@ def cross_entropy_backward_run(kernel: Kernel, logits: Any, labels: Any, *, out:
     >>> ln.cross_entropy_backward(np.zeros((1, 4)), np.array([2]))
     array([[ 0.25,  0.25, -0.75,  0.25]])
     """
-    call = Call("cross_entropy_backward", integers=("labels",), logits=logits, labels=labels)
+    call = _labelled("cross_entropy_backward", logits, labels)
     logits, labels = call.inputs
-    _check_labels(call)
     dlogits = call.output(out, logits.shape)
     if logits.size:
         kernel(logits, labels, dlogits)

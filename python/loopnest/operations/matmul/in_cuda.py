@@ -27,12 +27,12 @@ ROWS, COLS = WARP_SPAN // LANES_DOWN, WARP_SPAN // LANES_ACROSS
 SHARE = DEPTH * SPAN // WARPS[0]  # elements that a thread loads of each of a step's two tiles
 
 
-def _multiply(
-    kernel: Any, a: Any, b: Any, c: Any, tile: int, block: tuple[int, ...] = SQUARE, rows_first: bool = False
-) -> None:
-    """c = a b for arrays on the device, none of them empty: a block of threads for each tile of the result."""
+def _product(kernel: Any, a: Any, b: Any, tile: int, block: tuple[int, ...] = SQUARE, rows_first: bool = False) -> Any:
+    """a b of arrays on the device, none of them empty, in new memory there: a block of threads for each tile."""
+    c = on_device((a.shape[0], b.shape[1]), a.dtype)
     grid = blocks(c.shape[1], tile), blocks(c.shape[0], tile)
     kernel[grid[::-1] if rows_first else grid, block](a, b, c)
+    return c
 
 
 def _rung(kernel: Any, *launch: Any, **facts: Any) -> Implementation:
@@ -40,12 +40,10 @@ def _rung(kernel: Any, *launch: Any, **facts: Any) -> Implementation:
 
     @functools.wraps(kernel)
     def run(a: Array, b: Array, c: Array) -> None:
-        if not a.size or not b.size:
+        if a.size and b.size:
+            _product(kernel, to_device(a), to_device(b), *launch).copy_to_host(c)
+        else:
             c[...] = 0
-            return
-        result = on_device(c.shape, c.dtype)
-        _multiply(kernel, to_device(a), to_device(b), result, *launch)
-        result.copy_to_host(c)
 
     return CUDA.rung(run, **facts)
 
@@ -256,9 +254,7 @@ def double_buffered(a: Matrix, b: Matrix, c: Matrix) -> None:
 
 def product(a: Any, b: Any) -> Any:
     """a b in new memory on the device, by `register_tiled`."""
-    c = on_device((a.shape[0], b.shape[1]), a.dtype)
-    _multiply(register_tiled, a, b, c, SPAN)
-    return c
+    return _product(register_tiled, a, b, SPAN)
 
 
 RUNGS = {

@@ -4,7 +4,6 @@ Host arrays are copied to the device and the result back. An array that is conti
 the copy; any other strides go to the kernel.
 """
 
-from functools import partial
 from typing import Any
 
 from ...arrays import Array
@@ -13,29 +12,23 @@ from ...backends.cpp import csrc
 from ...backends.cuda_device import DeviceArray, launch, on_device, to_device, to_host
 
 
-def multiply_on_device(variant: str, a: DeviceArray, b: DeviceArray, c: DeviceArray) -> None:
-    """c = a b for arrays on the device, none of them empty."""
+def product(a: DeviceArray, b: DeviceArray, variant: str = "double_buffered") -> DeviceArray:
+    """a b of arrays on the device, none of them empty, in new memory there."""
+    c = on_device((a.shape[0], b.shape[1]), a.dtype)
     launch(csrc() / "matmul" / "cuda" / f"{variant}.cu", f"matmul_{variant}", a, b, c)
-
-
-def _multiply(variant: str, a: Array, b: Array, c: Array) -> None:
-    if not a.size or not b.size:
-        c[...] = 0
-        return
-    result = on_device(c.shape, c.dtype)
-    multiply_on_device(variant, to_device(a), to_device(b), result)
-    to_host(result, c)
+    return c
 
 
 def _rung(variant: str, **facts: Any) -> Implementation:
-    return CUDA_CPP.rung(partial(_multiply, variant), variant, files=[f"matmul/cuda/{variant}.cu"], **facts)
+    """The rung of a .cu file, on host arrays."""
 
+    def run(a: Array, b: Array, c: Array) -> None:
+        if a.size and b.size:
+            to_host(product(to_device(a), to_device(b), variant), c)
+        else:
+            c[...] = 0
 
-def product(a: DeviceArray, b: DeviceArray) -> DeviceArray:
-    """a b in new memory on the device, by the fastest rung."""
-    c = on_device((a.shape[0], b.shape[1]), a.dtype)
-    multiply_on_device("double_buffered", a, b, c)
-    return c
+    return CUDA_CPP.rung(run, variant, files=[f"matmul/cuda/{variant}.cu"], **facts)
 
 
 RUNGS = {

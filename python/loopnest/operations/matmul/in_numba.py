@@ -92,6 +92,7 @@ def blocked(a: Array, b: Array, c: Array) -> None:
 _TILE_ROWS, _TILE_COLS = 4, 3  # 12 sums, 3 vectors of b, 1 of a: the 16 vector registers of AVX2
 
 
+@helper
 def _tile_sizes(itemsize: int) -> tuple[int, int]:
     """Depth and columns of a block of b: 4 rows of a and 3 columns of b, `depth` long, fill half of L1; the block half
     of L2. Half, since whatever else passes through a cache takes room too."""
@@ -100,6 +101,7 @@ def _tile_sizes(itemsize: int) -> tuple[int, int]:
     return max(depth, 16), max(cols, _TILE_COLS)
 
 
+@compiled(any_strides=("a", "b", "c"))
 def register_tiled(a: Array, b: Array, c: Array) -> None:
     """A tile of c, 4 x 3, stays in registers while a block of 4 rows of a meets 3 columns of b.
 
@@ -110,13 +112,9 @@ def register_tiled(a: Array, b: Array, c: Array) -> None:
     lanes and the packing, which weigh more for small k and m. LLVM has chosen the vectors; cpp.packed chooses its own
     and is faster.
     """
-    _register_tiled(a, b, c, *_tile_sizes(c.itemsize))
-
-
-@compiled(any_strides=("a", "b", "c"))
-def _register_tiled(a: Array, b: Array, c: Array, depth: int, cols: int) -> None:
     m, k = a.shape
     n = b.shape[1]
+    depth, cols = _tile_sizes(c.itemsize)
     depth = max(min(depth, k), 1)
     cols = max(min(cols, (n + _TILE_COLS - 1) // _TILE_COLS * _TILE_COLS), 1)
     a_rows = np.empty((_TILE_ROWS, depth), c.dtype)
@@ -203,7 +201,7 @@ def pieces_and_cols(m: int, n: int, depth: int, itemsize: int) -> tuple[int, int
     """In how many pieces to share a product, m x depth times depth x n, and how many columns to do at a time."""
     pieces = max(min(2 * num_threads(), 2 * m * n * depth // _LEAST_FLOPS), 1)
     in_equal_parts = max(-(-n // pieces), 1)
-    return pieces, in_equal_parts if m < _FEW_ROWS else min(in_equal_parts, _tile_sizes(itemsize)[1])
+    return pieces, in_equal_parts if m < _FEW_ROWS else min(in_equal_parts, _tile_sizes.py_func(itemsize)[1])
 
 
 def fill_columns(a: Array, b: Array, c: Array, start: int, stop: int) -> None:
@@ -211,7 +209,7 @@ def fill_columns(a: Array, b: Array, c: Array, start: int, stop: int) -> None:
     if a.shape[0] < _FEW_ROWS and b.flags.c_contiguous:
         _stream_rows_of_b(a, b, c, start, stop)
     else:
-        _register_tiled(a, b[:, start:stop], c[:, start:stop], *_tile_sizes(c.itemsize))
+        register_tiled(a, b[:, start:stop], c[:, start:stop])
 
 
 _FEW_ROWS = 16  # measured: from here on packing pays

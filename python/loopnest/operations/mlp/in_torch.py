@@ -4,11 +4,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...backends import TORCH
-from ...backends.torch import COMPILED, Tensor, in_c_order, run_compiled
+from ...backends.torch import COMPILED, Tensor
 
 if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
-from ..gelu.in_torch import BACKWARD, FORWARD
+from ..gelu.in_torch import compiled as gelu_compiled
+from ..gelu.in_torch import eager as gelu_eager
+from ..gelu.in_torch import gelu_backward_compiled, gelu_backward_eager
 
 
 def mlp_forward_eager(
@@ -21,7 +23,7 @@ def mlp_forward_eager(
     the (t, 3072) hidden layer through the caches.
     """
     torch.addmm(b1, x, w1, out=z)
-    FORWARD[tanh_form](z, h)
+    gelu_eager(z, h, tanh_form)
     torch.addmm(b2, h, w2, out=y)
 
 
@@ -37,21 +39,22 @@ def mlp_forward_compiled(
     """
     torch.addmm(b1, x, w1, out=z)
     if z.numel():
-        run_compiled(FORWARD[tanh_form], in_c_order(z, -1), in_c_order(h, -1))
+        gelu_compiled(z, h, tanh_form)
     torch.addmm(b2, h, w2, out=y)
 
 
 def _gradients(
-    gelu_backward: Callable[[Any, Any, Any], None],
+    gelu_backward: Callable[..., None],
     dy: Tensor, x: Tensor, w1: Tensor, w2: Tensor, z: Tensor, h: Tensor,
-    dx: Tensor, dw1: Tensor, db1: Tensor, dw2: Tensor, db2: Tensor,
+    dx: Tensor, dw1: Tensor, db1: Tensor, dw2: Tensor, db2: Tensor, tanh_form: bool,
 ) -> None:  # fmt: skip
-    """The chain rule from the output back, one line a gradient; `gelu_backward` takes (z, dh, dz)."""
+    """The chain rule from the output back, one line a gradient."""
     torch.mm(h.t(), dy, out=dw2)
     torch.sum(dy, dim=0, out=db2)
     dh, dz = z.new_empty(z.shape), z.new_empty(z.shape)
     torch.mm(dy, w2.t(), out=dh)
-    gelu_backward(z, dh, dz)
+    if z.numel():
+        gelu_backward(z, dh, dz, tanh_form)
     torch.mm(x.t(), dz, out=dw1)
     torch.sum(dz, dim=0, out=db1)
     torch.mm(dz, w1.t(), out=dx)
@@ -65,8 +68,7 @@ def mlp_backward_eager(*args: Any) -> None:
     nineteen passes over arrays of the hidden layer's size in the tanh form. Each call allocates scratch for dh, dz and
     three more arrays of that size.
     """
-    *tensors, tanh_form = args
-    _gradients(BACKWARD[tanh_form], *tensors)
+    _gradients(gelu_backward_eager, *args)
 
 
 def mlp_backward_compiled(*args: Any) -> None:
@@ -75,13 +77,7 @@ def mlp_backward_compiled(*args: Any) -> None:
     gelu_backward's `compiled` reads two arrays and writes one; the chain makes nineteen passes. The only scratch is dh
     and dz. The products' time remains, as in the forward pass.
     """
-    *tensors, tanh_form = args
-
-    def gelu_backward(z: Any, dh: Any, dz: Any) -> None:
-        if z.numel():
-            run_compiled(BACKWARD[tanh_form], in_c_order(z, -1), in_c_order(dh, -1), in_c_order(dz, -1))
-
-    _gradients(gelu_backward, *tensors)
+    _gradients(gelu_backward_compiled, *args)
 
 
 RUNGS = {

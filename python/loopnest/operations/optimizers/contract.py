@@ -15,25 +15,17 @@ from ...operation import Arguments, Contract, Kernel, Workload
 from ..linalg.contract import vectors
 
 
-def _check_numbers(operation: str, **numbers: float) -> None:
-    texts = {
-        "lr": "a learning rate of 0 or more",
-        "eps": "0 or more",
-        "step": "1 for the first step, 2 for the next, …",
-    }
+def _update(operation: str, kernel: Kernel, arrays: dict[str, Any], numbers: dict[str, float], *more: Any) -> None:
+    """Check all arguments, and let the kernel update all arrays but the gradient."""
+    unbounded = {"lr": "a learning rate of 0 or more", "eps": "0 or more"}
     for name, value in numbers.items():
-        least = 1 if name == "step" else 0
-        if not (value >= least and (name in texts or value < 1)):
-            expected = texts.get(name, "0 or more and less than 1")
+        if not (value >= 0 and (name in unbounded or value < 1)):
+            expected = unbounded.get(name, "0 or more and less than 1")
             raise ValueError(f"{operation}: {name} is {value}, expected {expected}")
-
-
-def _update(operation: str, kernel: Kernel, arrays: dict[str, Any], *numbers: Any) -> None:
-    """Check that all arrays have the parameter's shape, and let the kernel update all but the gradient."""
     call = Call(operation, updated=tuple(name for name in arrays if name != "grad"), **arrays)
     call.same_shape()
     for views in as_matrices(*call.inputs):
-        kernel(*views, *numbers)
+        kernel(*views, *numbers.values(), *more)
 
 
 def _contract(
@@ -88,8 +80,7 @@ def sgd_run(kernel: Kernel, param: Any, grad: Any, *, lr: float) -> None:
     >>> w
     array([0.5, 2.5])
     """
-    _check_numbers("sgd", lr=lr)
-    _update("sgd", kernel, {"param": param, "grad": grad}, lr)
+    _update("sgd", kernel, {"param": param, "grad": grad}, {"lr": lr})
 
 
 SGD = _contract(
@@ -120,8 +111,7 @@ def momentum_run(kernel: Kernel, param: Any, grad: Any, velocity: Any, *, lr: fl
     >>> w, v
     (array([0.]), array([2.]))
     """
-    _check_numbers("momentum", lr=lr, mu=mu)
-    _update("momentum", kernel, {"param": param, "grad": grad, "velocity": velocity}, lr, mu)
+    _update("momentum", kernel, {"param": param, "grad": grad, "velocity": velocity}, {"lr": lr, "mu": mu})
 
 
 def momentum_reference(param: Array, grad: Array, velocity: Array, *, lr: float, mu: float) -> tuple[Array, Array]:
@@ -160,8 +150,8 @@ def rmsprop_run(
     >>> w.round(12), s
     (array([0.8]), array([1.]))
     """
-    _check_numbers("rmsprop", lr=lr, rho=rho, eps=eps)
-    _update("rmsprop", kernel, {"param": param, "grad": grad, "square_average": square_average}, lr, rho, eps)
+    arrays = {"param": param, "grad": grad, "square_average": square_average}
+    _update("rmsprop", kernel, arrays, {"lr": lr, "rho": rho, "eps": eps})
 
 
 def rmsprop_reference(
@@ -217,10 +207,12 @@ def adam_run(
     >>> w.round(12)  # the first step is lr, whatever the gradient's size
     array([0.75])
     """
-    _check_numbers("adam", lr=lr, beta1=beta1, beta2=beta2, eps=eps, step=step)
+    if not step >= 1:
+        raise ValueError(f"adam: step is {step}, expected 1 for the first step, 2 for the next, …")
     corrections = (1 - beta1**step, 1 - beta2**step) if bias_correction else (1.0, 1.0)
     arrays = {"param": param, "grad": grad, "m": m, "v": v}
-    _update("adam", kernel, arrays, lr, beta1, beta2, eps, *corrections, bool(eps_inside))
+    numbers = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps}
+    _update("adam", kernel, arrays, numbers, *corrections, bool(eps_inside))
 
 
 def adam_reference(
