@@ -4,7 +4,7 @@ import math
 
 from ...arrays import Array
 from ...backends import PYTHON
-from ..activations.in_python import shifted_powers
+from ..activations.in_python import each, shifted_powers
 
 
 def mse_scalar(y: Array, t: Array, loss: Array) -> None:
@@ -18,10 +18,7 @@ def mse_scalar(y: Array, t: Array, loss: Array) -> None:
 
 def mse_backward_scalar(y: Array, t: Array, dy: Array, count: int) -> None:
     """The definition: 2 (y - t) / N for every element. The limit is the interpreter, as in the loss."""
-    dy[...] = [
-        [2 * (y_i - t_i) / count for y_i, t_i in zip(y_row, t_row, strict=True)]
-        for y_row, t_row in zip(y.tolist(), t.tolist(), strict=True)
-    ]
+    dy[...] = each(lambda y_i, t_i: 2 * (y_i - t_i) / count, y, t)
 
 
 def cross_entropy_scalar(logits: Array, labels: Array, loss: Array) -> None:

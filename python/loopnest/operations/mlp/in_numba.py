@@ -123,14 +123,9 @@ def _add_bias(y: Array, b: Array, start: int, stop: int) -> None:
 def _add_bias_and_gelu(z: Array, b: Array, h: Array, start: int, stop: int, tanh_form: bool) -> None:
     for i in range(z.shape[0]):
         z_row, bias, h_row = z[i, start:stop], b[start:stop], h[i, start:stop]
-        if tanh_form:
-            for j in range(z_row.size):
-                z_row[j] += bias[j]
-                h_row[j] = gelu_of(z_row[j], True)
-        else:
-            for j in range(z_row.size):
-                z_row[j] += bias[j]
-                h_row[j] = gelu_of(z_row[j], False)
+        for j in range(z_row.size):
+            z_row[j] += bias[j]
+            h_row[j] = gelu_of(z_row[j], tanh_form)
 
 
 @compiled
@@ -141,14 +136,9 @@ def _scale_by_slope_and_sum(z: Array, dz: Array, sums: Array, start: int, stop: 
         total[j] = 0
     for i in range(z.shape[0]):
         z_row, dz_row = z[i, start:stop], dz[i, start:stop]
-        if tanh_form:
-            for j in range(z_row.size):
-                dz_row[j] *= slope_of(z_row[j], True)
-                total[j] += dz_row[j]
-        else:
-            for j in range(z_row.size):
-                dz_row[j] *= slope_of(z_row[j], False)
-                total[j] += dz_row[j]
+        for j in range(z_row.size):
+            dz_row[j] *= slope_of(z_row[j], tanh_form)
+            total[j] += dz_row[j]
 
 
 @compiled

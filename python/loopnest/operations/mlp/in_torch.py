@@ -8,9 +8,7 @@ from ...backends.torch import COMPILED, Tensor
 
 if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
-from ..gelu.in_torch import compiled as gelu_compiled
-from ..gelu.in_torch import eager as gelu_eager
-from ..gelu.in_torch import gelu_backward_compiled, gelu_backward_eager
+from ..gelu import in_torch as gelu
 
 
 def mlp_forward_eager(
@@ -23,7 +21,7 @@ def mlp_forward_eager(
     the (t, 3072) hidden layer through the caches.
     """
     torch.addmm(b1, x, w1, out=z)
-    gelu_eager(z, h, tanh_form)
+    gelu.eager(z, h, tanh_form)
     torch.addmm(b2, h, w2, out=y)
 
 
@@ -39,7 +37,7 @@ def mlp_forward_compiled(
     """
     torch.addmm(b1, x, w1, out=z)
     if z.numel():
-        gelu_compiled(z, h, tanh_form)
+        gelu.compiled(z, h, tanh_form)
     torch.addmm(b2, h, w2, out=y)
 
 
@@ -68,7 +66,7 @@ def mlp_backward_eager(*args: Any) -> None:
     nineteen passes over arrays of the hidden layer's size in the tanh form. Each call allocates scratch for dh, dz and
     three more arrays of that size.
     """
-    _gradients(gelu_backward_eager, *args)
+    _gradients(gelu.gelu_backward_eager, *args)
 
 
 def mlp_backward_compiled(*args: Any) -> None:
@@ -77,7 +75,7 @@ def mlp_backward_compiled(*args: Any) -> None:
     gelu_backward's `compiled` reads two arrays and writes one; the chain makes nineteen passes. The only scratch is dh
     and dz. The products' time remains, as in the forward pass.
     """
-    _gradients(gelu_backward_compiled, *args)
+    _gradients(gelu.gelu_backward_compiled, *args)
 
 
 RUNGS = {
