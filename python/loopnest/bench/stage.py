@@ -16,7 +16,7 @@ import numpy as np
 from ..backends.user_file import language, load
 from ..operation import Implementation, Operation, Workload
 from ..timing.turns import Turn, seconds_of
-from ..verify import compare, judge_call
+from ..verify import compare, compare_all, judge_call
 from ..verify.problem import Problem, WrongResult, places_of
 from ..verify.signature import SignatureError, plan, python_form, python_forms
 
@@ -102,8 +102,7 @@ class Stage:
         return found
 
     def _problems(self) -> list[str]:
-        exact_and_bound = zip(self.results, self.problem.exact, self.problem.bound, strict=True)
-        return [problem for x, exact, bound in exact_and_bound for problem in compare(x, exact, bound, self.dtype)]
+        return compare_all(self.results, self.problem.exact, self.problem.bound, self.dtype)
 
     def _hold(self, problems: Sequence[str], who: str, when: str) -> None:
         if problems:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.compiler import FLAGS, Build, BuildError, NoCompilerError, compile_library, exported
+from ..backends.compiler import Build, BuildError, NoCompilerError, compile_library, exported
 from ..backends.cuda_on_cpu import build_simulated
 from ..backends.cuda_source import CudaSourceError
 from ..backends.user_file import LANGUAGES, language
@@ -43,29 +43,22 @@ STRASSEN = re.compile(r"(?:#|//|\*)\s*loopnest:\s*strassen\s*\(\s*(\d+)\s*\)")
 """The comment in which a file says that it is held to another bound: docs/check.md."""
 
 
-class NotBuilt(Exception):
-    """A file that cannot be built or called. Its arguments: as much of the kernel as there is, and the refusal."""
-
-
 def build(
-    file: Path | str,
+    path: Path,
     operation: Operation,
+    host: Session,
     *,
     dtypes: Sequence[np.dtype[Any]],
-    flags: str = FLAGS,
-    compiler: str | None = None,
-    time_limit: float = 60.0,
-    memory_limit: int = 2 << 30,
-    threads: int = 1,
-) -> Kernel:
-    """A kernel of the function in a file, in a process of its own. To end that: `with kernel.host: …`.
+    flags: str,
+    compiler: str | None,
+) -> tuple[Kernel, Refusal | None]:
+    """A kernel of the function in a file, in the process `host`.
 
     dtypes  in which it is to be judged; the kernel's `dtypes` are those that it takes
 
-    Raises ValueError for a file that is missing or of an unknown language, NotBuilt for one that cannot be built, or
-    whose first call goes wrong.
+    Returns the kernel, and a refusal where it cannot be built or its first call goes wrong. Raises ValueError for a
+    file that is missing or of an unknown language.
     """
-    path = Path(file)
     if not path.is_file():
         raise ValueError(f"check: there is no file {path}")
     kind = language(path)
@@ -73,8 +66,6 @@ def build(
         known = ", ".join(LANGUAGES)
         raise ValueError(f"check: {path} is of no known language: expected a name that ends in one of {known}")
     source = path.read_text(encoding="utf-8", errors="replace")
-    end, call = time.monotonic() + time_limit, time_limit * CALL_SHARE
-    host = Session(path, end, call=call, memory=memory_limit, threads=threads)
     kernel = Kernel(operation, path, kind, host, operation.name, PythonForm(True, ()), tuple(dtypes))
     _note_strassen(kernel, source)
     try:
@@ -84,24 +75,20 @@ def build(
             _simulate(kernel, source)
         else:
             _compile(kernel, source, flags, compiler)
-        return kernel
-    except Refusal as reason:
-        refusal = reason
+    except Refusal as refusal:
+        return kernel, refusal
     except EndedError as error:
-        refusal = explained_end(kernel, error)
+        return kernel, explained_end(kernel, error)
     except NoCompilerError as error:
-        refusal = Refusal("not-judged", str(error))
+        return kernel, Refusal("not-judged", str(error))
     except BuildError as error:
         kernel.build = error.build
         lines = error.build.messages.splitlines()
-        refusal = Refusal("does-not-build", f"it does not compile: {(lines or [str(error)])[0]}", None, *lines)
+        first = (lines or [str(error)])[0]
+        return kernel, Refusal("does-not-build", f"it does not compile: {first}", None, *lines)
     except CudaSourceError as error:
-        refusal = Refusal("no-function", str(error))
-    except BaseException:
-        host.close()
-        raise
-    host.close()
-    raise NotBuilt(kernel, refusal)
+        return kernel, Refusal("no-function", str(error))
+    return kernel, None
 
 
 def _note_strassen(kernel: Kernel, source: str) -> None:

@@ -12,7 +12,7 @@ import itertools
 import math
 import signal
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,12 +20,11 @@ import numpy as np
 from ..backends.compiler import line_of
 from ..process.child.system import GUARD
 from ..process.session import Crash, EndedError
-from ..verify import wrong_elements
 from . import patterns
 from .kernel import Kernel, Observation
 from .patterns import Explanation
 from .probes import probe_of
-from .records import ENDS, PROBLEMS, TRICKS, Refusal, sentence
+from .records import ENDS, PROBLEMS, SENTENCES, SIGNALS, TRICKS, Refusal
 
 LATER = 0.15  # Seconds after which results are looked at again, for work that was deferred
 CHEATS = TRICKS.keys() - {"changes-input", "lower-precision", "unsynchronised-first-call"}
@@ -46,7 +45,7 @@ def refusal_of(call: Observation) -> Refusal:
 
 def _wrong(kernel: Kernel, trick: str, *details: str) -> Refusal:
     outcome = "cheats" if trick in CHEATS else "wrong"
-    return Refusal(outcome, f"{kernel.operation.name} is wrong: {sentence(trick)}", trick, *details)
+    return Refusal(outcome, f"{kernel.operation.name} is wrong: {SENTENCES[trick]}", trick, *details)
 
 
 def _refusal_of_problem(call: Observation, problem: Mapping[str, Any]) -> Refusal:
@@ -60,9 +59,9 @@ def _refusal_of_problem(call: Observation, problem: Mapping[str, Any]) -> Refusa
         return _wrong(kernel, remembered[0], *details, *remembered[1:])
     if problem.get("returned"):
         kind = kind if kind in PROBLEMS else "type"
-        text = f"{kernel.operation.name} {text}: {sentence(PROBLEMS[kind][1])}"
+        text = f"{kernel.operation.name} {text}: {SENTENCES[PROBLEMS[kind][1]]}"
     elif "read-only" in text:
-        return Refusal("wrong", f"{where}{kind}: {text}: {sentence('changes-input')}", "changes-input", *details)
+        return Refusal("wrong", f"{where}{kind}: {text}: {SENTENCES['changes-input']}", "changes-input", *details)
     outcome, name, words = PROBLEMS.get(kind, ("raised", "", "{where}it raised {kind}: {text}"))
     return Refusal(outcome, words.format(where=where, kind=kind, text=text), name, *details)
 
@@ -112,9 +111,8 @@ def first_call(call: Observation) -> Explanation:
 
     axes = len(kernel.operation.contract.workloads[0].shape)
     most = 384 if dtype.itemsize == 4 else 160  # of doubles, the exact result takes long doubles
-    size = max(
-        128, min(most, int(64 * (0.05 / max(kernel.try_sizes(dtype, (64,)).reply.processor, 1e-6)) ** (1 / axes)))
-    )
+    seconds = max(kernel.try_sizes(dtype, (64,)).reply.processor, 1e-6)
+    size = int(np.clip(64 * (0.05 / seconds) ** (1 / axes), 128, most))
     for _ in range(3):  # three times, since a race of threads may look so once or twice
         kernel.host.restart()
         first, *later = [kernel.try_sizes(dtype, (size,)) for _ in range(6)]
@@ -131,16 +129,15 @@ def first_call(call: Observation) -> Explanation:
 
 def patches(call: Observation) -> Explanation:
     """Functions of others that it has replaced."""
-    patched = call.kernel.seen()["patched"]
-    return (patch_trick(patched), ", ".join(patched[:5])) if patched else None
+    return patches_of(call.kernel)
 
 
-def patch_trick(patched: Sequence[str]) -> str:
-    """The name for having replaced these functions."""
+def patches_of(kernel: Kernel) -> Explanation:
+    patched = kernel.seen()["patched"]
     modules = {name.rpartition(".")[0] for name in patched}
-    if "time" in modules:
-        return "patches-clock"
-    return "patches-numpy" if modules & {"numpy", "numpy.linalg", "numpy.testing"} else "patches-statistics"
+    numpy = modules & {"numpy", "numpy.linalg", "numpy.testing"}
+    trick = "patches-clock" if "time" in modules else "patches-numpy" if numpy else "patches-statistics"
+    return (trick, ", ".join(patched[:5])) if patched else None
 
 
 def searches(call: Observation) -> Explanation:
@@ -188,10 +185,8 @@ def depends_on_history(call: Observation) -> Explanation:
     wrong = [i for i, one in enumerate(seen) if not one.right]
     if not wrong:  # right for some calls, then wrong: how long?
         late = next((one for one in (call.again() for _ in range(400)) if not one.right), None)
-        if late and not any(call.again().right for _ in range(3)):
-            return "skips-after-warm-up", text, "and wrong again after a number of calls, and from then on"
         if late and late.unwritten:
-            return "skips-after-warm-up", text, "and now and then a call does nothing"
+            return "skips-after-warm-up", text, "and later a call does nothing"
         return "not-deterministic", text
     cached = _cached(call, text)
     if cached:
@@ -240,11 +235,9 @@ def not_deterministic(call: Observation) -> Explanation:
     wrong = [one for one in seen if not one.right]
     if len(wrong) < len(seen):
         return "not-deterministic", f"of {len(seen)} more calls with the same inputs, {len(wrong)} are wrong"
-    for one in wrong[1:]:
-        for a, b, bound in zip(wrong[0].results, one.results, kernel.bound(probe), strict=True):
-            if wrong_elements(a, np.asarray(b, bound.dtype), 2 * bound).any():
-                return "not-deterministic", "the same inputs gave two results, and both are wrong"
-    return None
+    if all(call.all_near(one.results, wrong[0].results) for one in wrong[1:]):
+        return None
+    return "not-deterministic", "the same inputs gave two results, and both are wrong"
 
 
 # --- which calls are wrong
@@ -325,11 +318,6 @@ EXPLANATIONS: tuple[Callable[[Observation], Explanation], ...] = (
 
 # --- how its process ended
 
-SIGNALS = {
-    signal.SIGFPE: "an integer division by zero",
-    signal.SIGILL: "an instruction that this processor does not have",
-}
-
 
 def explained_end(kernel: Kernel, error: EndedError) -> Refusal:
     """The refusal of a kernel whose process ended, or had to be ended."""
@@ -337,8 +325,9 @@ def explained_end(kernel: Kernel, error: EndedError) -> Refusal:
         outcome, end = ENDS[error.why]
         return Refusal(outcome, error.text, end)
     crash, line, printed = error.crash, error.crash.line, kernel.host.output
-    if not line and kernel.library and kernel.base and crash.instruction:
-        line = line_of(kernel.library, crash.instruction - kernel.base)
+    base = kernel.host.loaded.get(kernel.key, {}).get("base", 0)
+    if not line and kernel.library and base and crash.instruction:
+        line = line_of(kernel.library, crash.instruction - base)
     number, outcome, trick = signal.Signals(crash.signal), "crashed", None
     if number in (signal.SIGSEGV, signal.SIGBUS):
         trick, reason = _reason(kernel, crash)
@@ -347,7 +336,7 @@ def explained_end(kernel: Kernel, error: EndedError) -> Refusal:
         outcome, reason = "out-of-memory", "it took more memory than the limit allows (std::bad_alloc)"
     else:
         last = printed.decode("utf-8", "replace").strip().splitlines()[-1:] or [number.name]
-        reason = SIGNALS.get(number, f"it was ended by {number.name}: {last[0]}")
+        reason = SIGNALS.get(number.name, f"it was ended by {number.name}: {last[0]}")
     where = f" at line {line} of {kernel.file.name}" if line else ""
     return Refusal(outcome, f"it crashed{where}: {reason}", trick, f"in the call {error.text.rpartition(': ')[0]}")
 

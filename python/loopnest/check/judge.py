@@ -20,11 +20,12 @@ from ..machine.records import MachineCard
 from ..operation import Operation
 from ..operations import OPERATIONS
 from ..output.text import unknown
+from ..process.session import Session
 from ..timing.interval import Interval
-from .build import NotBuilt, build
+from .build import CALL_SHARE, build
 from .kernel import Kernel
 from .race import NotRaced, ladder_of, race
-from .records import Checked, Findings, Placing, Refusal, Verdict
+from .records import Checked, Placing, Refusal, Verdict
 from .verify import OnEvent, verify
 
 SHOWN_LINES, SHOWN_COLUMNS = 8, 200
@@ -66,7 +67,7 @@ def check(
     start, path = time.monotonic(), Path(file)
     if isinstance(operation, str) and operation not in OPERATIONS:
         raise ValueError(f"check: {unknown('operation', operation, OPERATIONS)}")
-    checked = OPERATIONS[operation] if isinstance(operation, str) else operation
+    op = OPERATIONS[operation] if isinstance(operation, str) else operation
     for name, value in (("time_limit", time_limit), ("memory_limit", memory_limit)):
         if value <= 0:
             raise ValueError(f"check: {name} is {value}, expected more than 0")
@@ -75,30 +76,27 @@ def check(
     dtypes = FLOATS if dtype is None else (np.dtype(dtype),)
     if not set(dtypes) <= set(FLOATS):
         raise ValueError(f"check: dtype is {dtypes[0]}, expected float32 or float64")
-    workloads = {w.name: w for w in checked.contract.workloads}
+    workloads = {w.name: w for w in op.contract.workloads}
     if workload is not None and workload not in workloads:
-        raise ValueError(f"check: {unknown(f'workload of {checked.name}', workload, workloads)}")
+        raise ValueError(f"check: {unknown(f'workload of {op.name}', workload, workloads)}")
 
     on_event("at", "importing" if language(path) == "python" else "building")
-    limits: dict[str, Any] = {"time_limit": time_limit, "memory_limit": memory_limit, "threads": threads}
-    try:
-        kernel = build(path, checked, dtypes=dtypes, flags=flags, compiler=compiler, **limits)
-    except NotBuilt as error:
-        kernel, refusal = error.args
-        return _verdict(kernel, start, Findings(Checked(), refusal=refusal))
-    placing, not_raced = None, ""
-    with kernel.host:
-        findings = verify(kernel, seconds=seconds, on_event=on_event)
-        if not findings.refusal and seconds and not kernel.simulated:
+    host = Session(path, start + time_limit, call=time_limit * CALL_SHARE, memory=memory_limit, threads=threads)
+    checked, placing = Checked(), None
+    with contextlib.closing(host):
+        kernel, refusal = build(path, op, host, dtypes=dtypes, flags=flags, compiler=compiler)
+        if not refusal:
+            checked, refusal = verify(kernel, seconds=seconds, on_event=on_event)
+        if not refusal and seconds and not kernel.simulated:
             on_event("at", "timing")
             chosen = workloads[workload] if workload else None
             try:
-                placing = race(kernel, ladder_of(checked, threads), seconds=seconds, workload=chosen, card=card)
-            except Refusal as refusal:
-                findings = dataclasses.replace(findings, refusal=refusal)
+                placing = race(kernel, ladder_of(op, threads), seconds=seconds, workload=chosen, card=card)
+            except Refusal as reason:
+                refusal = reason
             except NotRaced as reason:
-                not_raced = f"not timed: {reason}"
-    return _verdict(kernel, start, findings, placing, not_raced)
+                kernel.notes += (f"not timed: {reason}",)
+    return _verdict(kernel, start, checked, refusal, placing)
 
 
 def rank(
@@ -135,14 +133,14 @@ def rank(
 
 
 def _verdict(
-    kernel: Kernel, start: float, findings: Findings, placing: Placing | None = None, not_raced: str = ""
+    kernel: Kernel, start: float, checked: Checked, refusal: Refusal | None, placing: Placing | None
 ) -> Verdict:
     """The verdict, made of what was found. The kernel's process has ended."""
-    refusal, advice = findings.refusal, tuple[str, ...]()
+    advice = tuple[str, ...]()
     sentence = refusal.text if refusal else f"{kernel.operation.name} in {kernel.file.name} is right"
     if placing:
         sentence, advice = _how_fast(kernel, placing)
-    notes = [*kernel.notes, *findings.notes, *(placing.notes if placing else ()), *([not_raced] if not_raced else [])]
+    notes = [*kernel.notes, *(placing.notes if placing else ())]
     return Verdict(
         kernel.operation.name,
         str(kernel.file),
@@ -152,7 +150,7 @@ def _verdict(
         sentence,
         refusal.details if refusal else (),
         kernel.build,
-        dataclasses.replace(findings.checked, calls=kernel.calls),
+        dataclasses.replace(checked, calls=kernel.calls),
         placing,
         advice,
         tuple(dict.fromkeys(notes)),

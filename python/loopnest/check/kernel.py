@@ -17,7 +17,7 @@ from ..backends.compiler import Build
 from ..numerics import strassen_bound, unit_roundoff
 from ..operation import Operation
 from ..process.session import Reply, Session
-from ..verify import POISON, Case, bits, compare, count_unwritten, wrong_elements
+from ..verify import POISON, Case, bits, compare_all, count_unwritten, wrong_elements
 from ..verify.signature import CForm, Parameter, PythonForm, plan
 from .probes import Arrays, Probe, probe_of
 
@@ -74,11 +74,6 @@ class Observation:
     def right(self) -> bool:
         return not self.problems and self.reply.problem is None
 
-    @property
-    def raised(self) -> bool:
-        """Whether the call raised an exception, which may be an honest way to decline."""
-        return self.reply.problem is not None and not self.reply.problem.get("returned")
-
     @functools.cached_property
     def wrong(self) -> list[WrongResult]:
         if not self.results:
@@ -95,7 +90,7 @@ class Observation:
         with np.errstate(all="ignore"):
             slack = 4 * np.max(np.where(np.isfinite(bound), bound, 0), initial=0.0)
             error = np.abs(np.asarray(result, other.dtype) - other)
-            return bool(np.all((error <= slack) | (np.isnan(other) & np.isnan(result))))
+            return bool(np.all((error <= slack) | (result == other) | (np.isnan(other) & np.isnan(result))))
 
     def all_near(self, results: Arrays, others: Any) -> bool:
         """The same of several results."""
@@ -161,11 +156,6 @@ class Kernel:
     last_probe: Probe | None = None
     placed: dict[int, Placed] = field(default_factory=dict)
 
-    @property
-    def base(self) -> int:
-        """The address at which its library lies in the process; 0 where that is not known."""
-        return int(self.host.loaded.get(self.key, {}).get("base", 0))
-
     def seen(self) -> Mapping[str, Any]:
         """What a Python file has replaced, which doors it knocked at while watched, and whether it uses loopnest."""
         if self.language != "python" or self.host.closed:
@@ -201,16 +191,12 @@ class Kernel:
 
     def judged(self, probe: Probe, reply: Reply, fill: str = "poison") -> Observation:
         """Hold what the last call left to the contract."""
-        results, unwritten, problems = self.results(), 0, []
+        results, unwritten = self.results(), 0
         if reply.problem is not None:
             return Observation(self, probe, reply, tuple(r.copy() for r in results))
-        for number, (result, exact, allowed) in enumerate(zip(results, probe.exact, self.bound(probe), strict=True)):
-            if reply.one and number:
-                break  # the result that `out` takes is the first in the contract's order
-            name = f"result {number}" if len(results) > 1 else "the result"
-            problems += compare(result, exact, allowed, probe.dtype, name)
-            if fill == "poison" and not reply.one and not self.operation.contract.updates:
-                unwritten += count_unwritten(result)
+        problems = compare_all(results, probe.exact, self.bound(probe), probe.dtype)
+        if fill == "poison" and not self.operation.contract.updates:
+            unwritten = sum(map(count_unwritten, results))
         outside = self._written_outside()
         if outside:
             problems.insert(0, outside)
@@ -293,7 +279,6 @@ class Kernel:
                 for p in form.taken
             ],
             "results": [] if form.given else results,
-            "one": self.operation.contract.outs == 1 and len(results) > 1,
             "new": self.generation,
             "rows": self.language == "rung" and known.joined,
         }

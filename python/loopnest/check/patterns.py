@@ -11,7 +11,7 @@ import numpy as np
 from ..numerics import unit_roundoff
 from ..operation import Arguments
 from ..process.child.system import ALLOCATED, FREED
-from ..verify import POISON, arrays_in, bits, with_arrays
+from ..verify import arrays_in, with_arrays
 from ..verify.signature import plan
 from .kernel import Observation, rms
 from .probes import probe_of
@@ -43,8 +43,6 @@ def constant(call: Observation) -> Explanation:
     if results and all(r.size > 1 and not r.any() for r in results):
         return ("all-zeros",)
     if results and call.probe.kind != "special" and all(np.isnan(r).all() for r in results):
-        if any((bits(r) == POISON[r.dtype]).all() for r in results):
-            return "unwritten", "all of the result is as it was before the call"
         return ("all-nan",)
     return None
 
@@ -128,8 +126,8 @@ def edges(call: Observation) -> Explanation:
             return (edge,)
         return "ragged-edges", f"wrong in the {edge.replace('-', ' ')}, for some sizes"
     m, n = mask.shape
-    rows, columns = (_from_on(np.asarray(mask.all(axis=axis))) for axis in (1, 0))
-    if (rows < m or columns < n) and not mask[:rows, :columns].any():
+    rows, columns = np.max(np.argwhere(~mask) + 1, axis=0, initial=0).tolist()  # beyond these, all are wrong
+    if rows and (rows < m or columns < n) and not mask[:rows, :columns].any():
         places = [f"rows from {rows} on"] * (rows < m) + [f"columns from {columns} on"] * (columns < n)
         return "ragged-edges", f"{' and '.join(places)} are wrong, of {m} x {n}"
     return None
@@ -141,12 +139,6 @@ def _edge(mask: Array) -> str:
         if mask.ndim == 2 and len(turned) > 1 and turned[-1].any() and not turned[:-1].any():
             return name
     return ""
-
-
-def _from_on(wrong: Array) -> int:
-    """From which place on all are wrong, where that is not the first; their number where there is none."""
-    right = len(wrong) - int(np.count_nonzero(wrong))
-    return right if right > 0 and wrong[right:].all() else len(wrong)
 
 
 # --- fewer bits

@@ -18,13 +18,10 @@ _names = tomllib.loads((Path(__file__).parent / "faults.toml").read_text(encodin
 OUTCOMES: Mapping[str, tuple[int, str]] = {name: (code, text) for name, (code, text) in _names["outcomes"].items()}
 TRICKS: Mapping[str, str] = _names["tricks"]
 FAULTS: Mapping[str, str] = _names["faults"]
+SENTENCES = {**TRICKS, **FAULTS}
+SIGNALS: Mapping[str, str] = _names["signals"]
 ENDS: Mapping[str, tuple[str, str]] = _names["ends"]
 PROBLEMS: Mapping[str, tuple[str, str, str]] = _names["problems"]
-
-
-def sentence(name: str) -> str:
-    """What a trick or fault is, in words."""
-    return TRICKS.get(name) or FAULTS[name]
 
 
 class Refusal(Exception):
@@ -54,15 +51,6 @@ class Checked:
     cases: Mapping[str, int] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     declined: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Findings:
-    """What `verify` found: the refusal, or None where the kernel is right."""
-
-    checked: Checked
-    notes: tuple[str, ...] = ()
-    refusal: Refusal | None = None
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
         if build.language == "python":
             built = "it cannot be imported" if failed else "it imports"
         yield _row("builds", "red" if failed else "green", built)
-        if build.messages and verdict.outcome != "does-not-build":
+        if build.messages and not failed:
             yield Padding(Text(build.messages, style="yellow"), (0, 0, 0, 10))
     if verdict.accepted and verdict.checked is not None:
         checked = verdict.checked
@@ -72,11 +72,17 @@ def _row(word: str, style: str, text: str) -> RenderableType:
     return grid
 
 
+def _table(*names: str) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in names:
+        right = name in ("", "best", "median", "of the limit")
+        table.add_column(name, justify="right" if right else "left", no_wrap=name == "file")
+    return table
+
+
 def races(placing: Placing) -> Table:
     """Who reached what: best and median times, and the share of the machine's limit."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in (placing.own.workload, "best", "median", "of the limit"):
-        table.add_column(name, justify="left" if name == placing.own.workload else "right")
+    table = _table(placing.own.workload, "best", "median", "of the limit")
     for r in sorted(placing.races, key=lambda r: -r.best):
         name, style = ("this file", "bold") if r.name == "it" else (r.name, "")
         share = per_cent(r.share) if r.share else ""
@@ -87,10 +93,7 @@ def races(placing: Placing) -> Table:
 
 def ranking(verdicts: Sequence[Verdict]) -> RenderableType:
     """The table of a folder's submissions, in the order of `rank`."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("", "file", "workload", "best", "of the limit", "verdict"):
-        right = name in ("", "best", "of the limit")
-        table.add_column(name, justify="right" if right else "left", no_wrap=name == "file")
+    table = _table("", "file", "workload", "best", "of the limit", "verdict")
     for number, v in enumerate(verdicts, 1):
         own = v.timing.own if v.timing else None
         words = v.sentence if v.accepted else f"{_refused(v)}: {v.sentence}"

@@ -15,10 +15,10 @@ from ..process.session import EndedError
 from ..verify import Case
 from ..verify.racecheck import racecheck
 from ..verify.signature import CForm
-from .explain import explained_end, patch_trick, refusal_of
+from .explain import explained_end, patches_of, refusal_of
 from .kernel import Kernel, Observation
 from .probes import LARGEST, cases, large_case, probe_of
-from .records import Checked, Findings, Refusal, sentence
+from .records import SENTENCES, Checked, Refusal
 
 OnEvent = Callable[[str, Any], None]
 
@@ -39,10 +39,12 @@ BUSY = 6  # The factor by which a busy machine may stretch the judge's budget
 LONG_CASE = 10e-3  # Seconds of a call after which no larger case is needed
 
 
-def verify(kernel: Kernel, *, seconds: float = 4.0, on_event: OnEvent = lambda kind, content: None) -> Findings:
+def verify(kernel: Kernel, *, seconds: float, on_event: OnEvent) -> tuple[Checked, Refusal | None]:
     """Hold a kernel to its operation's contract, in each of its dtypes, up to the first wrong call.
 
     seconds  of the timing that follows: with more of it, more is looked at
+
+    Returns what was looked at, and the refusal, or None where the kernel is right. Adds to the kernel's notes.
     """
     looked = _Verification(kernel, seconds, on_event)
     refusal = None
@@ -55,9 +57,8 @@ def verify(kernel: Kernel, *, seconds: float = 4.0, on_event: OnEvent = lambda k
         refusal = reason
     except EndedError as error:
         refusal = explained_end(kernel, error)
-    skipped, declined = (tuple(dict.fromkeys(lines)) for lines in (looked.skipped, looked.declined))
-    checked = Checked(kernel.calls, dict(looked.counts), skipped, (*kernel.declined, *declined))
-    return Findings(checked, tuple(dict.fromkeys(looked.notes)), refusal)
+    skipped, declined = (tuple(dict.fromkeys(lines)) for lines in (looked.skipped, kernel.declined))
+    return Checked(kernel.calls, dict(looked.counts), skipped, declined), refusal
 
 
 class _Verification:
@@ -67,11 +68,8 @@ class _Verification:
         self.kernel, self.seconds, self.on_event = kernel, seconds, on_event
         self.counts: Counter[str] = Counter()
         self.skipped: list[str] = []
-        self.declined: list[str] = []
-        self.notes: list[str] = []
         self._rate = 0.0  # the highest work a second of a call so far
         self._kernel_seconds = 0.0
-        self._begin(0.0)
 
     def _begin(self, budget: float) -> None:
         """Start a budget of seconds. It counts the time that the judge and the kernel have a processor, so that a busy
@@ -114,7 +112,8 @@ class _Verification:
         self.counts[kind] += 1
         self._kernel_seconds += seen.reply.counted
         self._rate = max(self._rate, case.work() / max(seen.reply.counted, LEGIBLE))
-        if not (may_raise and seen.raised):
+        raised = seen.reply.problem is not None and not seen.reply.problem.get("returned")
+        if not (may_raise and raised):
             self._refuse_if_wrong(seen)
         return seen
 
@@ -145,7 +144,7 @@ class _Verification:
                 layout = next(name for name in case.layouts if name != "in C order")
                 refused[layout] = seen.reply.problem["text"].splitlines()[0][:100]
         if refused:
-            self.declined.append(f"arrays {', '.join(refused)}: {min(refused.values())}")
+            self.kernel.declined += (f"arrays {', '.join(refused)}: {min(refused.values())}",)
 
     def _hold_determinism(self, dtype: np.dtype[Any]) -> None:
         case = Case.of(self.kernel.operation, dtype, (65,))
@@ -157,7 +156,7 @@ class _Verification:
             results.add(b"".join(r.tobytes() for r in self.kernel.results()))
         self.counts["deterministic"] += 3
         if len(results) > 1:
-            self.notes.append("two calls with the same inputs differ, within the error bound")
+            self.kernel.notes += ("two calls with the same inputs differ, within the error bound",)
 
     def _hold_large(self, dtype: np.dtype[Any]) -> None:
         """Larger and larger, until a call takes far longer than the judge needs to see what is left of it."""
@@ -173,12 +172,11 @@ class _Verification:
 
     def refuse_patches(self) -> None:
         """Refuse a kernel that replaced functions of Python."""
-        seen = self.kernel.seen()
-        if seen["patched"]:
-            trick = patch_trick(seen["patched"])
-            raise Refusal("cheats", f"{sentence(trick)}: {', '.join(seen['patched'][:5])}", trick)
-        if seen["loopnest"]:
-            self.notes.append("it imports loopnest, and may be calling one of its rungs")
+        found = patches_of(self.kernel)
+        if found:
+            raise Refusal("cheats", f"{SENTENCES[found[0]]}: {found[1]}", found[0])
+        if self.kernel.seen()["loopnest"]:
+            self.kernel.notes += ("it imports loopnest, and may be calling one of its rungs",)
 
     def refuse_races(self, *details: str) -> None:
         """Refuse a CUDA kernel whose threads touch the same memory with nothing between them, whether or not that

@@ -35,7 +35,7 @@ from typing import Any
 
 import numpy as np
 
-from .child import DEAF, ONE, RETURNED
+from .child import DEAF, RETURNED
 from .child.system import CRASH, CRASH_SIZE, children
 
 PROGRAM = (
@@ -98,7 +98,6 @@ class Reply:
     processor  seconds that the process's threads had a processor
     queued     seconds for which the process's main thread or the judge waited for a processor that another process had
     problem    what went wrong
-    one        whether only the last result came, where that will do
     returned   whether it returned something else than the arrays that it was given for its results
     """
 
@@ -106,7 +105,6 @@ class Reply:
     processor: float
     queued: float = 0.0
     problem: Mapping[str, Any] | None = None
-    one: bool = False
     returned: bool = False
 
     @property
@@ -270,13 +268,13 @@ class Session:
         self.stop()
         busy = self._processor() - busy
         problem = None
-        if answer not in (b"-", ONE, RETURNED):
+        if answer not in (b"-", RETURNED):
             try:
                 found = json.loads(answer)["problem"]
                 problem = {**found, "kind": str(found["kind"]), "text": str(found["text"])}
             except (ValueError, KeyError, TypeError):
                 raise EndedError("talks-back", "it wrote to the socket that it is judged through") from None
-        return Reply(end - start, busy, max(0.0, queued), problem, answer == ONE, answer == RETURNED)
+        return Reply(end - start, busy, max(0.0, queued), problem, answer == RETURNED)
 
     def _send(self, message: bytes, fds: Sequence[int], phase: str) -> None:
         try:

@@ -205,7 +205,10 @@ def judge_call(
     answer   the exact results and the bounds on their errors, if they are known
     """
     contract = implementation.operation.contract
-    inputs = _in_memory(arguments, layouts, contract.updates)
+    if layouts is None:
+        inputs = [_Memory(x, x) for x in arrays_in(arguments.inputs)]
+    else:
+        inputs = [_Memory(base, view) for base, view in lay_out(arguments, layouts, contract.updates)]
     values = with_arrays(arguments.inputs, [memory.view for memory in inputs])
     dtype = inputs[0].view.dtype
     exact, bound = answer or exact_and_bound(contract, values, arguments.options)
@@ -235,15 +238,22 @@ def judge_call(
         problems.append("returned something else than the given `out`")
     if len(results) != len(exact):
         return [*problems, f"returned {len(results)} results, expected {len(exact)}"]
-    for number, (result, right, allowed) in enumerate(zip(results, exact, bound, strict=True)):
-        problems += compare(result, right, allowed, dtype, "the result" if len(exact) == 1 else f"result {number}")
-    return problems
+    return problems + compare_all(results, exact, bound, dtype)
 
 
 def results_of(operation: Operation, inputs: Sequence[Any], returned: Any) -> list[Any]:
     """The arrays that a call returned, or the inputs that it updated."""
     contract = operation.contract
     return [inputs[i] for i in contract.updates] or list(contract.results(returned))
+
+
+def compare_all(
+    results: Sequence[Any], exact: Sequence[Array], bound: Sequence[Array], dtype: np.dtype[Any]
+) -> list[str]:
+    """What is wrong with the results of a call."""
+    names = [f"result {number}" for number in range(len(exact))] if len(exact) > 1 else ["the result"]
+    compared = zip(results, exact, bound, names, strict=True)
+    return [problem for r, e, b, name in compared for problem in compare(r, e, b, dtype, name)]
 
 
 def compare(result: Any, exact: Array, bound: Array, dtype: np.dtype[Any], name: str = "the result") -> list[str]:
@@ -388,34 +398,29 @@ def lay_out(arguments: Arguments, layouts: Sequence[str], updates: Sequence[int]
     return [laid_out(x, "in C order" if i in updates and name in UNWRITEABLE else name) for i, x, name in placed]
 
 
-def _in_memory(arguments: Arguments, layouts: Sequence[str] | None, updates: Sequence[int]) -> list[_Memory]:
-    if layouts is None:
-        return [_Memory(x, x) for x in arrays_in(arguments.inputs)]
-    return [_Memory(base, view) for base, view in lay_out(arguments, layouts, updates)]
+def _fields(value: Any) -> list[str] | None:
+    """The names of a dataclass's arrays; None for an array."""
+    if not dataclasses.is_dataclass(value):
+        return None
+    return [f.name for f in dataclasses.fields(value) if isinstance(getattr(value, f.name), np.ndarray)]
 
 
 def arrays_in(values: Sequence[Any]) -> list[Any]:
     """The arrays among the values, also inside a dataclass (a cache)."""
     leaves = []
     for value in values:
-        if dataclasses.is_dataclass(value):
-            fields = (getattr(value, field.name) for field in dataclasses.fields(value))
-            leaves += [x for x in fields if isinstance(x, np.ndarray)]
-        else:
-            leaves.append(value)
+        names = _fields(value)
+        leaves += [value] if names is None else [getattr(value, name) for name in names]
     return leaves
 
 
 def with_arrays(values: Sequence[Any], leaves: Iterable[Array]) -> tuple[Any, ...]:
     """The values with other arrays in place of their own."""
-    following = iter(leaves)
-    changed: list[Any] = []
+    following, changed = iter(leaves), []
     for value in values:
-        if dataclasses.is_dataclass(value) and not isinstance(value, type):
-            names = [f.name for f in dataclasses.fields(value) if isinstance(getattr(value, f.name), np.ndarray)]
-            changed.append(dataclasses.replace(value, **{name: next(following) for name in names}))
-        else:
-            changed.append(next(following))
+        names = _fields(value)
+        others = {name: next(following) for name in names or ()}
+        changed.append(next(following) if names is None else dataclasses.replace(value, **others))
     return tuple(changed)
 
 

@@ -150,9 +150,8 @@ def gradcheck(
     if backward is not None:
         returned = backward(*copies, *last, **options)
     elif not isinstance(op, Operation) or end not in OPERATIONS:
-        raise ValueError(
-            f"gradcheck: {name} has no backward operation, expected backward=…, a function of (*inputs, dy)"
-        )
+        text = f"{name} has no backward operation, expected backward=…, a function of (*inputs, dy)"
+        raise ValueError(f"gradcheck: {text}")
     elif name == "mlp_forward":
         returned = OPERATIONS[end](*last, op(*copies, **options)[1], impl=impl)
     else:
@@ -164,8 +163,7 @@ def gradcheck(
             f"gradcheck: {name}'s backward returned gradients of shapes {shapes}, expected {expected} as the "
             f"float inputs have, or the first one alone"
         )
-    numbered = [f"x{k}" for k in range(len(given))]
-    names = list(inspect.signature(op).parameters) if isinstance(op, Operation) else numbered
+    names = [*inspect.signature(op).parameters] if isinstance(op, Operation) else [f"x{k}" for k in range(len(given))]
     relative = RELATIVE[str(dtype)] if tolerance is None else tolerance
     checks = [
         _checked(names[k], lambda: np.asarray(dy * forward(), np.float64), wide[k], gradient, relative)

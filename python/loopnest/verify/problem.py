@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..operation import Implementation, Operation, Workload
-from . import compare, exact_and_bound
+from . import compare_all, exact_and_bound
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -64,9 +64,8 @@ class Problem:
 
     def hold(self, results: Sequence[Array], who: str) -> None:
         """Raises WrongResult, with who has failed, where a result is not within its bound."""
-        for result, exact, bound in zip(results, self.exact, self.bound, strict=True):
-            for problem in compare(result, exact, bound, self.dtype):
-                raise WrongResult(f"{who}: {problem}")
+        for problem in compare_all(results, self.exact, self.bound, self.dtype):
+            raise WrongResult(f"{who}: {problem}")
 
     def kernel_arguments(self) -> tuple[tuple[Any, ...], tuple[Array, ...]]:
         """The arguments that the operation's checks pass to a kernel, and the results' arrays among them, as the

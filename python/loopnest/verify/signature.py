@@ -155,10 +155,8 @@ def python_form(operation: Operation, signature: inspect.Signature | None) -> Py
         forms = " or ".join(python_forms(operation))
         raise SignatureError(f"{operation.name} takes {signature}, expected {forms}")
 
-    def names_in_common(way: tuple[bool, Sequence[Parameter]]) -> int:
-        return sum(p.name == name for p, name in zip(way[1], signature.parameters, strict=False))
-
-    given, taken = max(fitting, key=names_in_common)  # gelu(x, tanh_form) takes no `out`
+    common = [sum(p.name == name for p, name in zip(way[1], signature.parameters, strict=False)) for way in fitting]
+    given, taken = fitting[int(np.argmax(common))]  # gelu(x, tanh_form) takes no `out`
     return PythonForm(given, tuple(taken))
 
 

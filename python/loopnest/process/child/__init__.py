@@ -10,8 +10,5 @@ loopnest, so that nothing of loopnest lies in its memory:
 RETURNED = b"r"
 """The answer to a call that was given arrays for its results, and returned something else."""
 
-ONE = b"1"
-"""The answer to a call that returned the last of its results alone, where that will do."""
-
 DEAF = 97
 """The exit status of a child that cannot hear the judge any more."""

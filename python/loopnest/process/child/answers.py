@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from . import ONE, RETURNED
+from . import RETURNED
 from .system import CrashReport, base_of, fill_memory, mapped
 
 Request = dict[str, Any]
@@ -192,13 +192,13 @@ class Child:
         values = [self._array(value, new) if kind == "array" else value for kind, value in request["arguments"]]
         if request["rows"]:
             values = [v.reshape(1, -1) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
-        places, one = [self._array(place) for place in request["results"]], request["one"]
+        places = [self._array(place) for place in request["results"]]
 
         def given() -> bytes:
             returned = function(*values)
             return b"-" if returned is None or any(returned is value for value in values) else RETURNED
 
-        return given if request["form"] == "given" else lambda: self._store(function(*values), places, one)
+        return given if request["form"] == "given" else lambda: self._store(function(*values), places)
 
     def _c_call(self, function: Any, request: Request) -> Call:
         """A compiled function; or a kernel that loopnest's simulator runs, which is linked with it."""
@@ -227,19 +227,17 @@ class Child:
 
         return launch
 
-    def _store(self, returned: Any, places: Sequence[Any], one: bool) -> bytes:
+    def _store(self, returned: Any, places: Sequence[Any]) -> bytes:
         """Copy what was returned to where the judge looks for it.
 
         Only arrays that are there already are copied, and no objects that would compute them when they are looked at.
-
-        one  whether the last result alone will do; the answer is then ONE
         """
         values = returned if type(returned) is tuple else (returned,)
-        if len(values) != len(places) and not (one and len(values) == 1):
+        if len(values) != len(places):
             if len(values) == 1 and not isinstance(returned, np.ndarray | list | dict | set):
                 raise ReturnError("nothing", f"returned {type(returned).__name__}, expected {len(places)} arrays")
             raise ReturnError("results", f"returned {len(values)} results, expected {len(places)}")
-        for value, place in zip(values, places[-len(values) :], strict=True):
+        for value, place in zip(values, places, strict=True):
             if type(value) is np.ndarray or _is_tensor(value):
                 self._store_array(value, place)
             elif place.ndim == 0 and type(value) in (float, int, np.float32, np.float64):
@@ -252,7 +250,7 @@ class Child:
                 lazy = type(value) is not list and (hasattr(value, "__array__") or callable(value))
                 text = f"returned a {type(value).__name__}, expected a NumPy array ({place.dtype})"
                 raise ReturnError("lazy" if lazy else "type", text)
-        return ONE if len(values) < len(places) else b"-"
+        return b"-"
 
     @staticmethod
     def _store_array(value: Any, place: np.ndarray[Any, Any]) -> None:
@@ -320,10 +318,9 @@ class LaunchError(Exception):
 
 def _is_tensor(value: Any) -> bool:
     """A plain tensor of torch's whose memory is there: no subclass, no fake one, none on the device `meta`."""
-    torch = sys.modules.get("torch")
-    if torch is None or type(value) is not torch.Tensor:
-        return False
-    return value.device.type != "meta" and value.layout is torch.strided
+    torch: Any = sys.modules.get("torch")
+    plain = torch is not None and type(value) is torch.Tensor
+    return plain and value.device.type != "meta" and value.layout is torch.strided
 
 
 PATCHABLE = ("time", "numpy", "numpy.linalg", "statistics", "math", "builtins", "gc", "ctypes")

@@ -38,10 +38,9 @@ def main() -> None:
 def _ended(child: int, patience: float) -> int:
     """The exit status of a child. It has `patience` seconds to end by itself; then it is killed with all it started."""
     end = time.monotonic() + patience
-    pid, status = os.waitpid(child, os.WNOHANG)
-    while not pid and time.monotonic() < end:
+    while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < end:
         time.sleep(0.002)
-        pid, status = os.waitpid(child, os.WNOHANG)
+    status = ended[1]
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child, signal.SIGKILL)
     with contextlib.suppress(ChildProcessError):  # when all are gone

@@ -20,8 +20,6 @@ FREED, ALLOCATED = 0x01, 0xFE
 """What glibc fills memory with that is given back, and that is allocated (mallopt(3)), while results are looked at: so
 that memory is known in which a submission has written nothing."""
 
-FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL)
-
 
 @functools.cache
 def _libc() -> Any:
@@ -78,7 +76,6 @@ CRASH = struct.Struct("=qqqqqqq")
 
 CRASH_SIZE = 4096
 STACK_OF_HANDLER = 1 << 20
-HANDLER = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)
 
 
 class CrashReport:
@@ -92,7 +89,7 @@ class CrashReport:
     def __init__(self, fd: int) -> None:
         self._page = mmap.mmap(fd, CRASH_SIZE)
         os.close(fd)
-        self._handler = HANDLER(self._on_fault)
+        self._handler = ctypes.CFUNCTYPE(None, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p)(self._on_fault)
         self._stack = ctypes.create_string_buffer(STACK_OF_HANDLER)
         self._file = ""
 
@@ -103,7 +100,7 @@ class CrashReport:
         # struct sigaction: the handler, a mask of 128 bytes, flags, a pointer. SA_SIGINFO 4, SA_ONSTACK 0x08000000
         address = ctypes.cast(self._handler, ctypes.c_void_p).value
         action = struct.pack("@P128xixxxxP", address, 4 | 0x08000000, 0)
-        for number in FAULTS:
+        for number in (signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL):
             libc.sigaction(int(number), action, None)
 
     def _on_fault(self, number: int, info: int, context: int) -> None:
