@@ -89,7 +89,7 @@ def train(ctx: click.Context, /, data: str, timeout: float, **options: Any) -> N
         except RankLostError as error:
             raise RankLostError(f"{error}\n{request.kept}") from error
         if ranks.orphaned():
-            click.echo(f"{ranks.place}: stopped, since the torchrun that started it has ended", err=True)
+            click.echo(f"{ranks.places[ranks.rank]}: stopped, since the torchrun that started it has ended", err=True)
             status = status or 1
     if status:
         raise SystemExit(status)

@@ -18,16 +18,11 @@ A rank computes F flops a second.
 The model takes kernels to the processor's limit, and knows no contention and no stragglers.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..operations import OPERATIONS
 from ..output.text import duration, three_digits
-
-RANKS = (1, 2, 8, 64, 1024)
-"""The numbers of ranks in a table."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +118,9 @@ def fastest(work: Work, processor: Processor, network: Network) -> int:
     return min(range(1, most + 1), key=lambda ranks: tensor_parallel(work, ranks, processor, network))
 
 
-def table(work: Work, processor: Processor, networks: Sequence[Network], ranks: Sequence[int] = RANKS) -> list[str]:
+def table(
+    work: Work, processor: Processor, networks: Sequence[Network], ranks: Sequence[int] = (1, 2, 8, 64, 1024)
+) -> list[str]:
     """The time and efficiency of a step, by network and number of ranks, as lines of at most 80 columns."""
     lines = [
         f"{work.layers} layers of {work.features} -> {work.hidden} -> {work.features}, {work.tokens} tokens",

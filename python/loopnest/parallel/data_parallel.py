@@ -5,8 +5,6 @@ all-reduce sums them. Then all ranks take the same step, so their networks stay 
 array, since each message has a fixed cost.
 """
 
-from __future__ import annotations
-
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path

@@ -6,8 +6,6 @@ come. A collective fails when a rank has ended, or has not come in time; the oth
 names the first that failed.
 """
 
-from __future__ import annotations
-
 import contextlib
 import datetime
 import importlib
@@ -95,10 +93,6 @@ class Ranks:
         self.rank, self.size, self.places, self.threads = rank, size, tuple(places), threads
         self.timeout = timeout
         self._parent = os.getppid()
-
-    @property
-    def place(self) -> Place:
-        return self.places[self.rank]
 
     @property
     def patience(self) -> float:

@@ -14,8 +14,6 @@ weights, of the optimizer's state and of the work. If w1 were split by rows, gel
 b) is not gelu(a) + gelu(b). Shoeybi et al., Megatron-LM (2019), §3.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 
@@ -73,12 +71,11 @@ class TensorParallelMLP:
         part = split(self.hidden, ranks.size)[ranks.rank]
         parts = {"w1": w1[:, part], "b1": b1[part], "w2": w2[part], "b2": b2}
         self.parameters = {name: _copy(array) for name, array in parts.items()}
-        self._no_bias = 0 * self.parameters["b2"]
 
     def forward(self, x: Any) -> tuple[Any, Any]:
         """y (t, e) for x (t, d), the same on all ranks, and the cache for `backward`: this rank's z and h."""
         p = self.parameters
-        b2 = p["b2"] if self.ranks.rank == 0 else self._no_bias
+        b2 = p["b2"] if self.ranks.rank == 0 else 0 * p["b2"]
         y, cache = self.chosen["mlp_forward"](x, p["w1"], p["b1"], p["w2"], b2, approximate=self.approximate)
         self.ranks.sum(y, "y")
         return y, cache

@@ -4,8 +4,6 @@ Each operator has one function here. It first checks everything quickly, in a mi
 if something is wrong.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

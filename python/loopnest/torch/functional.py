@@ -1,7 +1,5 @@
 """The operators as functions, with torch's conventions: weights are (out, in), and GELU's default form is exact."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -7,8 +7,6 @@ The kernel is registered for all devices, so that its own checks report a tensor
 is written here: the one that torch.library.register_autograd makes takes 20 µs more per call.
 """
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Callable
 from typing import Any

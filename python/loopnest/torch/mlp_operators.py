@@ -8,8 +8,6 @@
 in any layout, and their gradients have the same layout. `wanted` says for each input whether its gradient is computed.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

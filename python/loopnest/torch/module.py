@@ -1,7 +1,5 @@
 """The transformer's MLP as a module of torch."""
 
-from __future__ import annotations
-
 import warnings
 from typing import Any
 

@@ -9,8 +9,6 @@ A weight is (out, in), as torch stores it. The rungs take (in, out): a view with
 axes cannot be joined has no view as a matrix and is copied, as in torch's own products.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import torch

@@ -14,8 +14,6 @@ A difference of more than twice the bound does not come from rounding (Higham, A
 block ends with LayerNorm of y + x; the sums before LayerNorm are compared.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np
@@ -76,7 +74,8 @@ def _described(value: Any) -> str:
 def _bound(block: Module, plan: Plan, x: Tensor, dtype: Any) -> Tensor:
     """The allowed difference of two correct results."""
     layers = swapped.at(block, plan.first), swapped.at(block, plan.second)
-    (w1, b1), (w2, b2) = (_parts(*pair) for pair in zip(layers, plan.transposed, strict=True))
+    w1, w2 = (swapped.weight_of(layer).t() for layer in layers)
+    b1, b2 = (layer.weight.new_zeros(()) if layer.bias is None else layer.bias for layer in layers)
     numpy_dtype = np.dtype(str(x.dtype).removeprefix("torch."))
     u = unit_roundoff(numpy_dtype)
     d, h = w1.shape
@@ -87,10 +86,3 @@ def _bound(block: Module, plan: Plan, x: Tensor, dtype: Any) -> Tensor:
     e_y = gamma(h + 1, numpy_dtype) * ((hidden + e_h) @ w2.abs() + b2.abs()) + e_h @ w2.abs()
     added = u * (hidden @ w2.abs() + b2.abs() + x.abs()) if plan.norm else 0.0
     return 2 * (e_y + added)
-
-
-def _parts(layer: Module, transposed: bool) -> tuple[Tensor, Tensor]:
-    """A layer's weight as (in, out), and its bias."""
-    weight = layer.weight if transposed else layer.weight.t()
-    bias = layer.bias if layer.bias is not None else weight.new_zeros(weight.shape[1])
-    return weight, bias

@@ -10,8 +10,6 @@ recognised like the original. Traces run on copies of the modules that share the
 something in its module would store a symbol there.
 """
 
-from __future__ import annotations
-
 import operator
 import re
 from collections.abc import Iterator, Sequence
@@ -24,7 +22,7 @@ import torch.fx
 from . import swapped
 from .checks import FLOATS, has_hooks
 from .module import MLP
-from .swapped import Module, Path, Plan, Swapped
+from .swapped import Module, Path, Plan, Swapped, is_conv1d, weight_of
 
 GELUS = {
     "GELU": "none",  # timm's and others' classes; torch's own has its form in an attribute
@@ -68,18 +66,14 @@ def is_layer(module: Module) -> bool:
     return isinstance(module, torch.nn.Linear) or bool(re.search("Linear|Conv1D$", type(module).__name__))
 
 
-def is_conv1d(module: Module) -> bool:
-    """Whether a module is transformers' Conv1D, a linear layer whose weight is (in, out)."""
-    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
-
-
 def sizes(layer: Module) -> tuple[int, int] | None:
     """(in, out) of a layer; None if they cannot be read."""
     weight = getattr(layer, "weight", None)
     if not isinstance(weight, torch.Tensor) or weight.ndim != 2:
         inner, outer = getattr(layer, "in_features", None), getattr(layer, "out_features", None)
         return (inner, outer) if isinstance(inner, int) and isinstance(outer, int) else None
-    return tuple(weight.shape) if is_conv1d(layer) else tuple(reversed(weight.shape))
+    outer, inner = weight_of(layer).shape
+    return inner, outer
 
 
 def _fit(first: Module, second: Module) -> bool:
@@ -172,9 +166,8 @@ def _trace(block: Module, method: str, training: bool) -> list[_Step]:
     try:
         graph = _Tracer(method).trace(twin(block, training=training))
     except Exception as error:
-        first_line = str(error).strip().partition("\n")[0]
-        short = f"{type(error).__name__}: {first_line[:80]}"
-        raise _NotAnMLPError(f"torch.fx cannot trace its {method}: {short}") from error
+        short = str(error).strip().partition("\n")[0][:80]
+        raise _NotAnMLPError(f"torch.fx cannot trace its {method}: {type(error).__name__}: {short}") from error
     for node in reversed(graph.nodes):  # unused sizes and arguments
         if not node.users and node.op not in ("call_module", "output"):
             graph.erase_node(node)
@@ -243,7 +236,6 @@ def _plan(block: Module, method: str, steps: Sequence[_Step]) -> Plan:
         bypassed=tuple((path, type(swapped.at(block, path))) for path in (*holders, *inside)),
         first=steps[0].path,
         second=steps[second].path,
-        transposed=(is_conv1d(modules[0]), is_conv1d(modules[second])),
         gelu=steps[1].path,
         approximate=form,
         between=tuple(steps[i].path for i in between if type(modules[i]) is torch.nn.Dropout),
@@ -329,29 +321,25 @@ def _why_not(part: Module, plan: Plan) -> str:
 
 def _in_sequential(path: str, block: Module) -> Iterator[Found]:
     """The runs Linear, activation, dropouts, Linear."""
-    names, children = list(block._modules), list(block._modules.values())
-    start = 0
-    while start < len(children) - 2:
-        end = _run_end(children, start)
-        if end is None:
+    children = list(block._modules.values())
+    kinds, start = "".join(map(_kind, children)), 0
+    while run := re.compile("L[ad]d*L").search(kinds, start):
+        start, end = run.span()
+        layers = children[start], children[end - 1]
+        if not _fit(*layers):
             start += 1
             continue
         whole = start == 0 and all(type(child) is torch.nn.Dropout for child in children[end:])
-        where = path if whole else f"{path}[{start}:{end}]"
-        run = {name: block._modules[name] for name in names[start:end]}
-        part = swapped.with_class(block, type(block), _modules=run)
-        found = _found(where, block, "forward", (children[start], children[end - 1]), part)
+        part = swapped.with_class(block, type(block), _modules=dict(list(block._modules.items())[start:end]))
+        found = _found(path if whole else f"{path}[{start}:{end}]", block, "forward", layers, part)
         yield found
-        start = start + 1 if found.plan is None else end
+        start = end if found.plan else start + 1
 
 
-def _run_end(children: Sequence[Module], start: int) -> int | None:
-    """The end of the run that begins at `start`; None if none begins there."""
-    second = start + 2
-    while second < len(children) and type(children[second]) in (torch.nn.Dropout, torch.nn.Identity):
-        second += 1
-    if second >= len(children) or not (is_layer(children[start]) and is_layer(children[second])):
-        return None
-    between = children[start + 1]
-    plain = not is_layer(between) and next(between.parameters(), None) is None
-    return second + 1 if plain and _fit(children[start], children[second]) else None
+def _kind(child: Module) -> str:
+    """What a child of an nn.Sequential is: L a layer, d dropout, a another module without parameters, x any other."""
+    if is_layer(child):
+        return "L"
+    if type(child) in (torch.nn.Dropout, torch.nn.Identity):
+        return "d"
+    return "a" if next(child.parameters(), None) is None else "x"

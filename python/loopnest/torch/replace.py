@@ -5,8 +5,6 @@
 recognise.py finds the MLPs, probe.py compares each with the original, swapped.py has the classes of swapped blocks.
 """
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections import defaultdict

@@ -13,8 +13,6 @@ At each call the override checks that the modules it bypasses are still the same
 active dropout. Otherwise the original method runs. The check takes 3 to 8 µs.
 """
 
-from __future__ import annotations
-
 import functools
 from dataclasses import dataclass
 from typing import Any
@@ -38,7 +36,6 @@ class Plan:
     bypassed: tuple[tuple[Path, Class], ...]  # the modules that are not called, containers first, and their classes
     first: Path  # the two layers
     second: Path
-    transposed: tuple[bool, bool]  # whether each layer's weight is (in, out), as in transformers' Conv1D
     gelu: Path  # () if the block calls a function
     approximate: str  # GELU's form, "none" or "tanh"
     between: tuple[Path, ...]  # the dropouts between GELU and the second layer
@@ -51,6 +48,16 @@ def at(module: Module, path: Path) -> Module:
     for name in path:
         module = getattr(module, name)
     return module
+
+
+def is_conv1d(module: Module) -> bool:
+    """Whether a module is transformers' Conv1D, a linear layer whose weight is (in, out)."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def weight_of(layer: Module) -> Tensor:
+    """A layer's weight as (out, in)."""
+    return layer.weight.t() if is_conv1d(layer) else layer.weight
 
 
 def _result(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
@@ -68,14 +75,12 @@ def _result(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
     if any(getattr(at(block, path), name, None) is not function for path, name, function in plan.functions):
         return None
     first, second = at(block, plan.first), at(block, plan.second)
-    weight1 = first.weight.t() if plan.transposed[0] else first.weight
-    weight2 = second.weight.t() if plan.transposed[1] else second.weight
-    if not runs_here(weight1):
-        raise (TypeError if weight1.dtype not in FLOATS else ValueError)(
-            f"replace_mlps: a swapped block now has weights of {weight1.dtype} on {weight1.device}, expected "
+    if not runs_here(first.weight):
+        raise (TypeError if first.weight.dtype not in FLOATS else ValueError)(
+            f"replace_mlps: a swapped block now has weights of {first.weight.dtype} on {first.weight.device}, expected "
             f"torch.float32 or torch.float64 on the CPU; restore the originals with restore_mlps(model)"
         )
-    y = mlp(x, weight1, first.bias, weight2, second.bias, plan.approximate)
+    y = mlp(x, weight_of(first), first.bias, weight_of(second), second.bias, plan.approximate)
     for path in plan.after:
         y = at(block, path)(y)
     return at(block, plan.norm)(y + x) if plan.norm else y

@@ -9,8 +9,6 @@ A forked child returns to loopnest's own threads: OpenMP's threads do not exist 
 end.
 """
 
-from __future__ import annotations
-
 import ctypes
 from pathlib import Path
 
