@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import textwrap
@@ -700,6 +701,46 @@ def test_a_new_file_overwrites_nothing(tmp_path):
     assert again.exit_code == 2
     assert "exists and is left as it is" in again.output
     assert file.read_text() == "my own work"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="ends it by Ctrl-C's signal")
+def test_watching_judges_again_when_the_file_is_saved_and_ends_with_ctrl_c(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def matmul(a, b):\n    return 0 * (a @ b)\n")
+    command = [
+        sys.executable,
+        "-c",
+        "from loopnest.cli import main; main()",
+        "check",
+        file,
+        "--watch",
+        "--seconds",
+        "0",
+    ]
+    watching = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        _read_until(watching, "judged again when it is saved", first := [])
+        assert "all-zeros" in "".join(first)
+        file.write_text("def matmul(a, b):\n    return a @ b + 0.0\n")
+        _read_until(watching, "judged again when it is saved", second := [])
+        assert "all-zeros" not in "".join(second)
+        assert "right" in "".join(second)
+        watching.send_signal(signal.SIGINT)
+        assert watching.wait(10) == 0
+    finally:
+        watching.kill()
+        watching.wait()
+        watching.stdout.close()
+
+
+def _read_until(process, words, lines):
+    for line in process.stdout:
+        lines.append(line)
+        if words in line:
+            return
+    raise AssertionError("".join(lines))
 
 
 def test_a_contender_that_is_wrong_is_refused(tmp_path):

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .options import DTYPES, JSON, choice, number, print_json, real, usage_errors
 from .progress import console, progress, say, show
+
+if TYPE_CHECKING:
+    from ..check import Verdict
 
 SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cuda"}
 
@@ -25,6 +30,7 @@ SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cud
 @number("--threads", default=1, help="Of libraries and rungs.")
 @click.option("--workload", help="Time it on this workload; by default on the largest that fits the time.")
 @JSON
+@click.option("--watch", is_flag=True, help="Judge the file again whenever it is saved, until Ctrl-C.")
 @click.option("--new", is_flag=True, help="Write FILE: a kernel to start from, right and slow.")
 @click.option("--lang", help="With --new: python, numba, c, cpp or cuda; by default what FILE's suffix says.")
 @click.option("--races", is_flag=True, help="Of a .cu file: only say which threads race, and where. No GPU needed.")
@@ -32,6 +38,7 @@ def command(
     file: Path,
     operation: str | None,
     as_json: bool,
+    watch: bool,
     new: bool,
     lang: str | None,
     races: bool,
@@ -47,6 +54,7 @@ def command(
     \b
     loopnest check mine.cpp --op matmul --new   a file to start from
     loopnest check mine.cpp --op matmul         its verdict
+    loopnest check mine.cpp --watch             and again whenever it is saved
     loopnest check kernels/ --op matmul         all of a folder, ranked
     loopnest check mine.cu --races              which barrier is missing
     """
@@ -59,11 +67,13 @@ def command(
     options |= {"operation": operation or "matmul", "memory_limit": int(memory_limit * (1 << 20))}
     if file.is_dir():
         _rank(file, as_json, options)
+    elif watch:
+        _watch(file, as_json, options)
     else:
-        _judge(file, as_json, options)
+        raise SystemExit(_judge(file, as_json, options).exit_code)
 
 
-def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> None:
+def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> Verdict:
     """Judge one file and print the verdict."""
     from ..check import check
     from ..check.tables import report
@@ -74,7 +84,23 @@ def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> None:
         print_json(verdict.to_json())
     else:
         show(report(verdict))
-    raise SystemExit(verdict.exit_code)
+    return verdict
+
+
+def _watch(file: Path, as_json: bool, options: dict[str, Any]) -> None:
+    """Judge the file whenever its time or size changes; Ctrl-C ends it."""
+    seen = None
+    with contextlib.suppress(KeyboardInterrupt):
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # while an editor saves it by renaming another
+                stat = file.stat()
+                if (now := (stat.st_mtime_ns, stat.st_size)) != seen:
+                    seen = now
+                    if not as_json:
+                        click.clear()
+                    _judge(file, as_json, options)
+                    click.echo(f"\nwatching {file}: judged again when it is saved; Ctrl-C ends this", err=True)
+            time.sleep(0.2)
 
 
 def _rank(folder: Path, as_json: bool, options: dict[str, Any]) -> None:
