@@ -55,7 +55,9 @@ struct Stack {
     index count, rows, cols;
     index step, row_stride, col_stride;
 
-    LOOPNEST_INLINE Matrix<T> operator[](index n) const { return {data + n * step, rows, cols, row_stride, col_stride}; }
+    LOOPNEST_INLINE Matrix<T> operator[](index s) const {
+        return {data + s * step, rows, cols, row_stride, col_stride};
+    }
     // Whether the matrices' rows follow each other at one distance, so that all are one tall matrix.
     LOOPNEST_INLINE bool is_tall_matrix() const { return count == 1 || step == rows * row_stride; }
     LOOPNEST_INLINE Matrix<T> as_tall_matrix() const { return {data, count * rows, cols, row_stride, col_stride}; }

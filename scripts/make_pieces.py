@@ -152,7 +152,7 @@ def written(name: str, pieces: Pieces) -> str:
     columns = [pieces.coefficients(k) for k in range(pieces.count)]
     centres = rows([[c for c, _ in columns]])
     coefficients = rows([[p[power] for _, p in columns] for power in range(pieces.degree + 1)])
-    head = f"template <>\ninline constexpr PiecesData<{pieces.count}, {pieces.degree}> {name}<{pieces.count}> = "
+    head = f"// {FUNCTIONS[name]}\ninline constexpr PiecesData<{pieces.count}, {pieces.degree}> {name} = "
     return f"{head}{{{pieces.per_unit!r}, {pieces.top!r}, {centres}, {coefficients}}};\n"
 
 
@@ -177,12 +177,10 @@ struct PiecesData {
 
 
 def main() -> None:
-    parts = []
-    for name, formula in FUNCTIONS.items():
-        parts.append(f"// {formula}\ntemplate <int pieces>\ninline constexpr int {name} = 0;\n")
-        parts.extend(written(name, pieces) for pieces in PIECES[name])
+    of_32, of_8 = ("\n".join(written(name, pieces[n]) for name, pieces in PIECES.items()) for n in range(2))
     path = Path(__file__).parents[1] / "csrc" / "simd" / "pieces_data.hpp"
-    path.write_text(HEAD + "\n".join(parts) + "\n}  // namespace loopnest::LOOPNEST_ISA\n", encoding="utf-8")
+    tables = f"#if defined(__AVX512F__)\n\n{of_32}\n#else\n\n{of_8}\n#endif\n"
+    path.write_text(HEAD + tables + "\n}  // namespace loopnest::LOOPNEST_ISA\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 // The activation functions, their gradients and softmax on all cores.
 //
-// Threads take blocks of rows, or parts of a few long rows (runtime/share_elements.hpp); softmax needs whole rows. As in
-// `simd`, the size of the whole decides whether results are streamed past the caches. relu is bound by memory and pays
-// from 260,000 elements on, the others from 33,000. The limit is the cores' arithmetic within the caches, and beyond
-// them the memory that they share.
+// Threads take blocks of rows, or parts of a few long rows; softmax needs whole rows. As in `simd`, the size of the
+// whole decides whether results are streamed past the caches. relu is bound by memory and pays from 260,000 elements
+// on, the others from 33,000. The limit is the cores' arithmetic within the caches, and beyond them the shared memory.
 #pragma once
 
 #include "activations/simd.hpp"
@@ -13,9 +12,7 @@ namespace loopnest::LOOPNEST_ISA {
 
 namespace relu {
 template <class T>
-void parallel(Matrix<const T> x, Matrix<T> y) {
-    map_shared(worth_a_thread_of_copies, y, Relu<T>{}, x);
-}
+void parallel(Matrix<const T> x, Matrix<T> y) { map_shared(worth_a_thread_of_copies, y, Relu<T>{}, x); }
 }  // namespace relu
 
 namespace relu_backward {
@@ -27,9 +24,7 @@ void parallel(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
 
 namespace sigmoid {
 template <class T>
-void parallel(Matrix<const T> x, Matrix<T> y) {
-    map_shared(worth_a_thread_of_exp, y, Sigmoid<T>{}, x);
-}
+void parallel(Matrix<const T> x, Matrix<T> y) { map_shared(worth_a_thread_of_exp, y, Sigmoid<T>{}, x); }
 }  // namespace sigmoid
 
 namespace sigmoid_backward {
@@ -41,9 +36,7 @@ void parallel(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
 
 namespace tanh {
 template <class T>
-void parallel(Matrix<const T> x, Matrix<T> y) {
-    map_shared(worth_a_thread_of_exp, y, Tanh<T>{}, x);
-}
+void parallel(Matrix<const T> x, Matrix<T> y) { map_shared(worth_a_thread_of_exp, y, Tanh<T>{}, x); }
 }  // namespace tanh
 
 namespace tanh_backward {

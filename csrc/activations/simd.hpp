@@ -51,7 +51,7 @@ struct Tanh {
 template <>
 struct Tanh<float> {
 #if defined(LOOPNEST_TABLES)
-    Pieces<tanh_pieces<Table::entries>> pieces;
+    Pieces<tanh_pieces> pieces;
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const { return with_sign_of(x, pieces(magnitude(x))); }
 #else
     LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const {
@@ -70,44 +70,32 @@ struct TanhBackward {
 
 namespace relu {
 template <class T>
-void simd(Matrix<const T> x, Matrix<T> y) {
-    map(y, Relu<T>{}, x);
-}
+void simd(Matrix<const T> x, Matrix<T> y) { map(y, Relu<T>{}, x); }
 }  // namespace relu
 
 namespace relu_backward {
 template <class T>
-void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
-    map(dx, ReluBackward<T>{}, x, dy);
-}
+void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) { map(dx, ReluBackward<T>{}, x, dy); }
 }  // namespace relu_backward
 
 namespace sigmoid {
 template <class T>
-void simd(Matrix<const T> x, Matrix<T> y) {
-    map(y, Sigmoid<T>{}, x);
-}
+void simd(Matrix<const T> x, Matrix<T> y) { map(y, Sigmoid<T>{}, x); }
 }  // namespace sigmoid
 
 namespace sigmoid_backward {
 template <class T>
-void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
-    map(dx, SigmoidBackward<T>{}, x, dy);
-}
+void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) { map(dx, SigmoidBackward<T>{}, x, dy); }
 }  // namespace sigmoid_backward
 
 namespace tanh {
 template <class T>
-void simd(Matrix<const T> x, Matrix<T> y) {
-    map(y, Tanh<T>{}, x);
-}
+void simd(Matrix<const T> x, Matrix<T> y) { map(y, Tanh<T>{}, x); }
 }  // namespace tanh
 
 namespace tanh_backward {
 template <class T>
-void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) {
-    map(dx, TanhBackward<T>{}, x, dy);
-}
+void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx) { map(dx, TanhBackward<T>{}, x, dy); }
 }  // namespace tanh_backward
 
 }  // namespace loopnest::LOOPNEST_ISA

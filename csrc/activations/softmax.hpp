@@ -14,9 +14,7 @@ namespace loopnest::LOOPNEST_ISA {
 
 namespace exp {
 template <class T>
-void simd(Matrix<const T> x, Matrix<T> y) {
-    map(y, [](Vec<T> v) { return exp_of(v); }, x);
-}
+void simd(Matrix<const T> x, Matrix<T> y) { map(y, [](Vec<T> v) { return exp_of(v); }, x); }
 }  // namespace exp
 
 namespace softmax {

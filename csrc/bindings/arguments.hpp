@@ -32,6 +32,7 @@ T* data_of(const Strided& array, index axes) {
     return static_cast<T*>(array.data);
 }
 
+// Not inlined for matrices and vectors: a dozen parameters of a kernel would take the compiler seconds.
 template <class Parameter>
 struct From {
     static Parameter python(py::handle object) { return py::cast<Parameter>(object); }
@@ -39,28 +40,27 @@ struct From {
 
 template <class T>
 struct From<Matrix<T>> {
-    static Matrix<T> python(py::handle object) {
-        const Strided array = strided(object);
-        T* const data = data_of<T>(array, 2);
-        return {data, array.shape[0], array.shape[1], array.stride(0), array.stride(1)};
+    [[gnu::noinline]] static Matrix<T> python(py::handle object) {
+        const Strided x = strided(object);
+        T* const data = data_of<T>(x, 2);
+        return {data, x.shape[0], x.shape[1], x.stride(0), x.stride(1)};
     }
 };
 
 template <class T>
 struct From<Stack<T>> {
     static Stack<T> python(py::handle object) {
-        const Strided array = strided(object);
-        T* const data = data_of<T>(array, 3);
-        return {data, array.shape[0], array.shape[1], array.shape[2], array.stride(0), array.stride(1), array.stride(2)};
+        const Strided x = strided(object);
+        T* const data = data_of<T>(x, 3);
+        return {data, x.shape[0], x.shape[1], x.shape[2], x.stride(0), x.stride(1), x.stride(2)};
     }
 };
 
 template <class T>
 struct From<Vector<T>> {
-    static Vector<T> python(py::handle object) {
-        const Strided array = strided(object);
-        T* const data = data_of<T>(array, 1);
-        return {data, array.shape[0], array.stride(0)};
+    [[gnu::noinline]] static Vector<T> python(py::handle object) {
+        const Strided x = strided(object);
+        return {data_of<T>(x, 1), x.shape[0], x.stride(0)};
     }
 };
 

@@ -15,10 +15,8 @@ namespace {
 
 using Arrays = std::vector<py::array>;
 
-// The bytes between an array's first element and its last.
 using Extent = std::pair<const char*, const char*>;
-
-Extent extent_of(const py::array& x) { return strided(x).extent(); }
+using Levels = std::vector<std::tuple<index, index, index>>;  // size, ways, line
 
 // A matrix; a number is one of a single element.
 Matrix<float> matrix(const py::array& x) {
@@ -37,7 +35,7 @@ const TracedRung& rung_of(const std::string& operation, const std::string& varia
 // The simulator, and a lock: it changes with every access.
 class Simulator {
 public:
-    explicit Simulator(const std::vector<std::tuple<index, index, index>>& caches) : simulator_(geometries(caches)) {}
+    explicit Simulator(const Levels& caches) : simulator_(geometries(caches)) {}
 
     py::array_t<std::uint8_t> access(const py::array_t<std::int64_t, py::array::c_style>& addresses,
                                      const py::array_t<bool, py::array::c_style>& writes) {
@@ -45,27 +43,28 @@ public:
             throw std::invalid_argument("access: addresses and writes must be as many, and have one axis");
         py::array_t<std::uint8_t> found(addresses.size());
         const std::int64_t* const address = addresses.data();
-        const bool* const write = writes.data();
         std::uint8_t* const to = found.mutable_data();
         py::gil_scoped_release without_gil;
         const std::lock_guard lock(mutex_);
-        for (index i = 0; i < addresses.size(); ++i)
-            to[i] = std::uint8_t(simulator_.touch(CacheSimulator::Address(address[i]) >> simulator_.line_bits(), write[i]));
+        for (index i = 0; i < addresses.size(); ++i) {
+            const Address line = Address(address[i]) >> simulator_.line_bits();
+            to[i] = std::uint8_t(simulator_.touch(line, writes.data()[i]));
+        }
         return found;
     }
 
-    py::tuple run(const std::string& operation, const std::string& variant, const std::string& isa, const Arrays& operands,
-                  const Arrays& memory, std::tuple<index, index, index> blocks, bool record) {
+    py::tuple run(const std::string& operation, const std::string& variant, const std::string& isa,
+                  const Arrays& operands, const Arrays& memory, std::tuple<index, index, index> blocks, bool record) {
         const TracedRung& rung = rung_of(operation, variant, isa);
         if (index(operands.size()) != rung.operands || operands.size() != memory.size())
-            throw std::invalid_argument("operands: expected " + std::to_string(rung.operands) + ", and as many of memory");
+            throw std::invalid_argument("operands: expected " + std::to_string(rung.operands) + ", as many of memory");
         if (!operands.back().writeable()) throw py::type_error("a result's array is read-only");
         std::vector<Matrix<float>> matrices;
         std::vector<Access> accesses;
         Tracer tracer(simulator_, record ? &accesses : nullptr);
         for (std::size_t i = 0; i < operands.size(); ++i) {
-            const auto [begin, end] = extent_of(memory[i]);
-            const auto [first, last] = extent_of(operands[i]);
+            const auto [begin, end] = strided(memory[i]).extent();
+            const auto [first, last] = strided(operands[i]).extent();
             if (first < begin || last > end) throw std::invalid_argument("operands: not within memory");
             matrices.push_back(matrix(operands[i]));
             tracer.add_operand(begin, end);
@@ -79,31 +78,28 @@ public:
             run_traced(rung, matrices.data(), {rows, inner, cols}, tracer);
             written_back = simulator_.written_back();
         }
-        py::array_t<std::int64_t> found({regions, simulator_.levels() + 1});
-        for (index region = 0; region < regions; ++region)
-            for (index level = 0; level <= simulator_.levels(); ++level)
-                found.mutable_at(region, level) = tracer.found(region, level);
-        std::vector<index> asked;
-        for (index region = 0; region < regions; ++region) asked.push_back(tracer.asked(region));
-        return py::make_tuple(found, asked, written_back, py::array_t<Access>(index(accesses.size()), accesses.data()));
+        const Counts& counts = tracer.counts();
+        const py::array_t<index> found({regions, simulator_.levels() + 1}, {sizeof counts.found[0], sizeof(index)},
+                                       counts.found[0]);
+        return py::make_tuple(found, std::vector<index>(counts.asked, counts.asked + regions), written_back,
+                              py::array_t<Access>(index(accesses.size()), accesses.data()));
     }
 
     // Every line of the memory, once and in order.
     void read_all(const Arrays& memory) {
         std::vector<Extent> extents;
-        for (const py::array& x : memory) extents.push_back(extent_of(x));
+        for (const py::array& x : memory) extents.push_back(strided(x).extent());
         py::gil_scoped_release without_gil;
         const std::lock_guard lock(mutex_);
         Tracer tracer(simulator_, nullptr);
         for (const auto& [begin, end] : extents) {
             tracer.add_operand(begin, end);
-            for (const char* at = begin; at < end; at += index(1) << simulator_.line_bits())
-                tracer.access(at, 1, false);
+            for (const char* at = begin; at < end; at += index(1) << simulator_.line_bits()) tracer.access(at, 1, false);
         }
     }
 
 private:
-    static std::vector<CacheGeometry> geometries(const std::vector<std::tuple<index, index, index>>& caches) {
+    static std::vector<CacheGeometry> geometries(const Levels& caches) {
         if (index(caches.size()) > most_levels)
             throw std::invalid_argument("caches: " + std::to_string(caches.size()) + " levels, expected at most " +
                                         std::to_string(most_levels));
@@ -122,7 +118,7 @@ void define_cache_simulator(py::module_& module) {
     PYBIND11_NUMPY_DTYPE(Access, address, offset, bytes, region, found, write);
     const py::metaclass plain(reinterpret_cast<PyObject*>(&PyType_Type));  // as its stub says: no static properties
     py::class_<Simulator>(module, "CacheSimulator", plain, "Simulated data caches; see loopnest.layout.traffic.")
-        .def(py::init<const std::vector<std::tuple<index, index, index>>&>(), py::arg("caches"))
+        .def(py::init<const Levels&>(), py::arg("caches"))
         .def("access", &Simulator::access, py::arg("addresses"), py::arg("writes"))
         .def("run", &Simulator::run, py::arg("operation"), py::arg("variant"), py::arg("isa"), py::arg("operands"),
              py::arg("memory"), py::arg("blocks"), py::arg("record"))

@@ -1,34 +1,29 @@
-// What is used here of DLPack, the C interface by which array libraries hand each other their memory: where a tensor of
-// torch's lies and how it is laid out, in 50 ns, where its own methods take as long or longer for each answer.
-//
-// The structures are from dlpack.h, version 1.3 (https://dmlc.github.io/dlpack). A library has its exchange API in
-// a capsule, the attribute __dlpack_c_exchange_api__ of its array type; torch 2.13 is one.
+// What we use of DLPack (dlpack.h 1.3, https://dmlc.github.io/dlpack): where a tensor lies and how it is laid out, in
+// 50 ns. A library has the exchange API in a capsule, its array type's __dlpack_c_exchange_api__; torch 2.13 does.
 #pragma once
 
 #include <cstdint>
 
 namespace loopnest::dlpack {
 
+constexpr std::int32_t cpu = 1;                    // a device's type
+constexpr std::uint8_t signed_ = 0, floating = 2;  // a dtype's code
+constexpr std::uint32_t major_version = 1;         // within it, structures only grow at their end
+
 struct Version {
     std::uint32_t major, minor;
 };
 
-struct Device {
-    std::int32_t type, id;
-};
-constexpr std::int32_t cpu = 1;  // a Device's type
-
-struct DataType {
-    std::uint8_t code, bits;
-    std::uint16_t lanes;
-};
-constexpr std::uint8_t signed_ = 0, floating = 2;  // a DataType's code
-
 struct Tensor {
     void* data;
-    Device device;
+    struct {
+        std::int32_t type, id;
+    } device;
     std::int32_t axes;
-    DataType dtype;
+    struct {
+        std::uint8_t code, bits;
+        std::uint16_t lanes;
+    } dtype;
     std::int64_t* shape;
     std::int64_t* strides;  // in elements
     std::uint64_t byte_offset;
@@ -52,6 +47,5 @@ struct ExchangeApi {
     void* current_stream;
 };
 constexpr const char* capsule_name = "dlpack_exchange_api";
-constexpr std::uint32_t major_version = 1;  // within which structures only grow at their end
 
 }  // namespace loopnest::dlpack

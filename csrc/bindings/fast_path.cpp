@@ -7,13 +7,11 @@
 // merely rare, `fast` returns NotImplemented; then the contract runs, which knows all cases and has all messages. These
 // checks only choose a path; they never raise. In doubt (two arrays may overlap, where their extents do) they decline.
 //
-// The contract's checks in Python take 3 to 10 us, as long as a product of 64 x 64 matrices. A call on this way takes
-// 0.36 us (4 x 4 floats, Zen 4), some 0.1 us of it for the result's memory. Each tensor adds 0.15 us for what torch must
-// be asked, a new one 0.3 us.
-#include "bindings/fast_path.hpp"
-
+// The contract's checks in Python take 3 to 10 us, as long as a product of 64 x 64 matrices. This way takes 0.36 us
+// (4 x 4 floats, Zen 4), 0.1 us of it for the result's memory. Each tensor adds 0.15 us, a new one 0.3 us.
 #include <pybind11/numpy.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <unordered_map>
@@ -27,10 +25,8 @@ namespace py = pybind11;
 namespace loopnest {
 namespace {
 
-// To release the GIL and take it again costs 30 ns when no other thread wants it; when one does, it may have it for
-// 5 ms, Python's switch interval. Calls of less work than this keep it, since it would be 3 % of their time or more.
-// Other threads wait for them at most 10 us for the fastest rungs (a product by SSE2 at 10 GFLOP/s, an exponential at
-// 2 ns), and 0.1 ms for the slowest, still far below the switch interval.
+// Releasing the GIL and taking it again costs 30 ns, or 5 ms if another thread wants it (Python's switch interval). Calls
+// of less work than this keep it: 30 ns would be 3 % of their time or more. Others wait for them 0.1 ms at most.
 constexpr double product_keeps_gil = 40 * 40 * 40;  // multiplications and additions, counted as pairs
 constexpr double elements_keep_gil = 4096;
 
@@ -54,10 +50,6 @@ std::unordered_map<PyObject*, Runner> runners;  // by the kernels that Python kn
 PyObject* allocate = nullptr;                   // makes new results, in place of NumPy, where it is not null
 PyObject *out_name, *approximate_name, *tanh_word, *none_word;  // interned
 std::size_t calls = 0;
-
-Operand as_matrix(const Strided& x) { return {x.data, x.shape[0], x.shape[1], x.stride(0), x.stride(1)}; }
-Operand as_vector(const Strided& x) { return {x.data, 1, x.shape[0], 0, x.stride(0)}; }
-Operand as_rows(const Strided& x, index length) { return {x.data, x.size() / length, length, length, 1}; }
 
 bool is_word(PyObject* value, PyObject* word) {
     return value == word || (PyUnicode_Check(value) && PyUnicode_Compare(value, word) == 0);
@@ -147,15 +139,18 @@ py::object take(const FastPath& path, PyObject* args, PyObject* kwargs) {
     if (out != Py_None && (overlap(result, a) || overlap(result, b))) return {};
 
     const index length = path.shapes == Shapes::rows ? a.shape[a.axes - 1] : a.size();
+    const bool matrices = product || path.shapes == Shapes::transpose;
     Operand operands[3];
     for (index i = 0; i <= count; ++i) {
         const Strided& x = views[i];
         if (x.axes == 0)
             operands[i] = {x.data, 1, 1, 1, 1};
         else if (path.shapes == Shapes::dot)
-            operands[i] = as_vector(x);
+            operands[i] = {x.data, 1, x.shape[0], 0, x.stride(0)};
+        else if (matrices)
+            operands[i] = {x.data, x.shape[0], x.shape[1], x.stride(0), x.stride(1)};
         else
-            operands[i] = product || path.shapes == Shapes::transpose ? as_matrix(x) : as_rows(x, length);
+            operands[i] = {x.data, x.size() / length, length, length, 1};
     }
     if (work < (product ? product_keeps_gil : elements_keep_gil)) {
         runner.run(operands, single, option);
@@ -186,26 +181,22 @@ PyObject* fast(PyObject* capsule, PyObject* const* given, Py_ssize_t count) {
 
 py::object make_fast_path(const py::object& kernel, const std::string& name, bool option) {
     struct Kind {
+        const char* name;
         Shapes shapes;
         int inputs;  // 0: as many as the kernel has
     };
-    static const std::unordered_map<std::string, Kind> kinds = {
-        {"product", {Shapes::product, 2}},
-        {"elementwise", {Shapes::elementwise, 0}},
-        {"rows", {Shapes::rows, 0}},
-        {"total", {Shapes::total, 0}},
-        {"dot", {Shapes::dot, 2}},
-        {"transpose", {Shapes::transpose, 1}}};
-    const auto kind = kinds.find(name);
-    if (kind == kinds.end())
+    static constexpr Kind kinds[] = {{"product", Shapes::product, 2},     {"elementwise", Shapes::elementwise, 0},
+                                     {"rows", Shapes::rows, 0},           {"total", Shapes::total, 0},
+                                     {"dot", Shapes::dot, 2},             {"transpose", Shapes::transpose, 1}};
+    const auto kind = std::ranges::find(kinds, name, &Kind::name);
+    if (kind == std::end(kinds))
         throw py::value_error("shapes is '" + name + "', expected 'product', 'elementwise', 'rows', 'total', 'dot' or "
                               "'transpose'");
     const auto found = runners.find(kernel.ptr());
-    const auto [shapes, inputs] = kind->second;
-    if (found == runners.end() || (inputs != 0 && found->second.inputs != inputs)) return py::none();
+    if (found == runners.end() || (kind->inputs != 0 && found->second.inputs != kind->inputs)) return py::none();
     static PyMethodDef method = {"fast", reinterpret_cast<PyCFunction>(reinterpret_cast<void (*)()>(fast)),
                                  METH_FASTCALL, "The result of an ordinary call, or NotImplemented."};
-    const py::capsule path(new FastPath{&found->second, shapes, option},
+    const py::capsule path(new FastPath{&found->second, kind->shapes, option},
                            [](void* path) { delete static_cast<FastPath*>(path); });
     return py::reinterpret_steal<py::object>(PyCFunction_New(&method, path.ptr()));
 }

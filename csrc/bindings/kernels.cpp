@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "bindings/arguments.hpp"
-#include "bindings/fast_path.hpp"
 #include "bindings/module.hpp"
 #include "dispatch/levels.hpp"
 #include "measure/in_step.hpp"
@@ -61,7 +60,8 @@ void run(GeluBackwardFn<T> kernel, const Operand* x, bool tanh_form) { kernel(x[
 
 template <class... Parameters>
 constexpr int inputs_of(void (*)(Parameters...)) {
-    return (... + int(std::is_same_v<Parameters, Matrix<const float>> || std::is_same_v<Parameters, Vector<const float>>));
+    using std::is_same_v;
+    return (... + int(is_same_v<Parameters, Matrix<const float>> || is_same_v<Parameters, Vector<const float>>));
 }
 
 template <template <class> class Fn>
@@ -73,8 +73,8 @@ void open_to_fast_path(const py::object& function, std::size_t n) {
                               }});
 }
 
-// The loop with the arguments of each call on a thread of its own: the seconds from the common beginning to the last
-// end, and what each returned. Each thread first makes its call of warm_up, if there is one.
+// Each call on a thread of its own, after its call of warm_up if there is one: the seconds from the common beginning to
+// the last end, and what each returned.
 template <class Result, class... Parameters>
 py::object run_in_step(Result (*loop)(Parameters...), const py::list& calls, const py::list& warm_up) {
     constexpr bool returns = !std::is_void_v<Result>;
@@ -82,9 +82,7 @@ py::object run_in_step(Result (*loop)(Parameters...), const py::list& calls, con
     for (const py::handle one : calls) of_thread.push_back(arguments_of<Parameters...>(one));
     for (const py::handle one : warm_up) first.push_back(arguments_of<Parameters...>(one));
     std::vector<std::conditional_t<returns, Result, std::nullptr_t>> results(of_thread.size());
-    const auto warm = [&](index n) {
-        if (n < index(first.size())) std::apply(loop, first[std::size_t(n)]);
-    };
+    const auto warm = [&](index n) { if (n < index(first.size())) std::apply(loop, first[std::size_t(n)]); };
     const auto work = [&](index n) {
         if constexpr (returns)
             results[std::size_t(n)] = std::apply(loop, of_thread[std::size_t(n)]);

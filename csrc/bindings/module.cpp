@@ -61,8 +61,8 @@ PYBIND11_MODULE(_core, module) {
 
     module.def("caches", [](const std::string& folder) {
         py::list reported;
-        for (const Cache& cache : folder.empty() ? caches() : caches(folder))
-            reported.append(py::make_tuple(cache.level, cache.size, cache.ways, cache.line, cache.processors));
+        for (const auto [level, size, ways, line, processors] : folder.empty() ? caches() : caches(folder))
+            reported.append(py::make_tuple(level, size, ways, line, processors));
         return reported;
     }, py::arg("folder") = "",
        "The data caches that the system reports: level, bytes, ways, bytes of a line, processors that share it.");

@@ -2,6 +2,10 @@
 // (bindings/dlpack.hpp) once Python has shown what a tensor is: both take some 20 to 50 ns.
 #include "bindings/strided.hpp"
 
+#include <algorithm>
+#include <functional>
+#include <numeric>
+
 #include "bindings/module.hpp"
 
 namespace py = pybind11;
@@ -18,8 +22,6 @@ struct {
     PyObject *requires_grad = nullptr, *is_neg = nullptr;  // interned names
 } known;
 
-int shift_of(DType dtype) { return dtype == DType::f32 ? 2 : dtype == DType::other ? 0 : 3; }
-
 DType dtype_of_array(PyObject* descriptor) {
     if (descriptor == known.f32) return DType::f32;
     if (descriptor == known.f64) return DType::f64;
@@ -35,7 +37,7 @@ void view_array(PyObject* object, DType dtype, Strided& view) {
             .axes = array.nd,
             .shape = array.dimensions,
             .strides = array.strides,
-            .shift = shift_of(dtype),
+            .shift = dtype == DType::f32 ? 2 : dtype == DType::other ? 0 : 3,
             .dtype = dtype,
             .writeable = bool(array.flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_)};
 }
@@ -59,18 +61,11 @@ bool view_tensor(PyObject* object, Strided& view) {
     return true;
 }
 
-bool is_false(PyObject* value) {
-    Py_XDECREF(value);
-    return value == Py_False;
-}
+bool is_false(PyObject* value) { return py::reinterpret_steal<py::object>(value).ptr() == Py_False; }
 
 }  // namespace
 
-index Strided::size() const {
-    index product = 1;
-    for (index axis = 0; axis < axes; ++axis) product *= shape[axis];
-    return product;
-}
+index Strided::size() const { return std::accumulate(shape, shape + axes, index(1), std::multiplies()); }
 
 bool Strided::in_c_order() const {
     index step = 1;
@@ -80,10 +75,7 @@ bool Strided::in_c_order() const {
 }
 
 bool Strided::has_shape_of(const Strided& other) const {
-    if (axes != other.axes) return false;
-    for (index axis = 0; axis < axes; ++axis)
-        if (shape[axis] != other.shape[axis]) return false;
-    return true;
+    return std::equal(shape, shape + axes, other.shape, other.shape + other.axes);
 }
 
 std::pair<const char*, const char*> Strided::extent() const {
@@ -98,10 +90,8 @@ std::pair<const char*, const char*> Strided::extent() const {
 }
 
 bool view_of(PyObject* object, Strided& view) {
-    if (PyObject_TypeCheck(object, known.array)) {
-        view_array(object, dtype_of_array(py::detail::array_proxy(object)->descr), view);
-        return true;
-    }
+    if (PyObject_TypeCheck(object, known.array))
+        return view_array(object, dtype_of_array(py::detail::array_proxy(object)->descr), view), true;
     return known.tensor && PyObject_TypeCheck(object, known.tensor) && view_tensor(object, view);
 }
 
@@ -111,9 +101,8 @@ bool is_plain_tensor(PyObject* object) { return Py_TYPE(object) == known.tensor;
 bool view_of_plain(PyObject* object, Strided& view) {
     if (is_plain_array(object)) {
         const auto& array = *py::detail::array_proxy(object);
-        const bool single = array.descr == known.f32;
-        if (!single && array.descr != known.f64) return false;
-        if (!(array.flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_)) return false;
+        const bool single = array.descr == known.f32, aligned = array.flags & py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+        if (!aligned || (!single && array.descr != known.f64)) return false;
         view_array(object, single ? DType::f32 : DType::f64, view);
         return true;
     }

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 #include "bindings/dlpack.hpp"
@@ -13,13 +14,10 @@ namespace loopnest {
 
 enum class DType { f32, f64, i64, other };
 template <class T>
-constexpr DType dtype_of = DType::other;
-template <>
-inline constexpr DType dtype_of<float> = DType::f32;
-template <>
-inline constexpr DType dtype_of<double> = DType::f64;
-template <>
-inline constexpr DType dtype_of<std::int64_t> = DType::i64;
+constexpr DType dtype_of = std::is_same_v<T, float>          ? DType::f32
+                           : std::is_same_v<T, double>       ? DType::f64
+                           : std::is_same_v<T, std::int64_t> ? DType::i64
+                                                             : DType::other;
 
 // Valid while the Python object lives: it points into it.
 struct Strided {
@@ -39,16 +37,15 @@ struct Strided {
     std::pair<const char*, const char*> extent() const;
 };
 
-// Any array or any tensor on the CPU. A tensor is read as it lies: whether it requires grad or is a lazy negation is
-// for torch's operators to know, which call from below autograd (python/loopnest/torch/).
+// Any array or any tensor on the CPU. A tensor is read as it lies, even if it requires grad: torch's operators call from
+// below autograd.
 bool view_of(PyObject* object, Strided& view);
 
-// The same for inputs that need no further look: no subclass, float32 or float64 in this machine's byte order,
-// aligned; and tensors that require no grad and are no lazy negation. False for all others.
+// Only what needs no further look: no subclass, float32 or float64 in this machine's byte order, aligned; and tensors
+// that require no grad and are no lazy negation.
 bool view_of_plain(PyObject* object, Strided& view);
 
-// NumPy's dtype objects of plain arrays.
-PyObject* float_dtype(bool single);
+PyObject* float_dtype(bool single);  // NumPy's, of plain arrays
 
 bool is_plain_array(PyObject* object);
 bool is_plain_tensor(PyObject* object);

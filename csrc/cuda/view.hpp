@@ -13,9 +13,7 @@ struct Matrix {
 
 // The element, or 0, which adds nothing to a sum, beyond the edges.
 template <class T>
-__device__ T at_or_zero(Matrix<const T> a, int i, int j) {
-    return a.holds(i, j) ? a(i, j) : T(0);
-}
+__device__ T at_or_zero(Matrix<const T> a, int i, int j) { return a.holds(i, j) ? a(i, j) : T(0); }
 
 // Like float4 or double2: one instruction loads or stores it at a multiple of 16 bytes.
 template <class T>

@@ -1,12 +1,11 @@
 // Runs the kernels of a .cu file on a CPU: the blocks of a grid in turn, the threads of a block as fibers.
 //
-// A fiber has its own stack and runs until it waits for others; then the next one runs. When all awaited threads have
-// arrived, they go on. If no thread can go on, or threads of a block wait at different barriers, the launch ends with a
-// message that names the lines.
+// A fiber runs until it waits for others; then the next one runs. If no thread can go on, or threads of a block wait at
+// different barriers, the launch ends with a message that names the lines.
 //
-// With LOOPNEST_TSAN it reports to ThreadSanitizer what orders two accesses: each fiber is its own thread; a
-// barrier orders what comes before it and what comes after; blocks are not ordered. Each block then has a new thread of
-// the system, new stacks and new shared memory, so that no address is used twice.
+// With LOOPNEST_TSAN it reports to ThreadSanitizer what orders two accesses: each fiber is a thread; a barrier orders
+// what comes before and after it; blocks are not ordered. Each block then has a new thread of the system, new stacks and
+// new shared memory, so that no address is used twice.
 #include "on_cpu.hpp"
 
 #include <errno.h>
@@ -47,9 +46,8 @@ constexpr unsigned most_threads = 1024;
 constexpr size_t dynamic_bytes = 228 << 10;  // an H100's shared memory, the largest that a block can ask for
 constexpr unsigned char unwritten = 0xFF;    // as a float and as a double a NaN, as an integer -1
 
-// Switching between the stacks of fibers. On x86-64, what a called function must keep is pushed onto this stack, the
-// stack pointer is stored and another's loaded, and the other's registers are popped: 10 ns, where swapcontext's system
-// call takes 300.
+// Switching between the stacks of fibers. On x86-64 we push what a called function must keep, exchange the stack pointer,
+// and pop: 10 ns, where swapcontext's system call takes 300.
 #if defined(__x86_64__)
 asm(R"(
 .text
@@ -136,6 +134,10 @@ thread_local volatile char in_shared_memory;  // so that this module has thread-
 char sync[1 << 16];          // carries happens-before: another place for each barrier
 unsigned barriers;
 
+// Ends the launch with this message.
+template <class... Values>
+void fail(const char* form, Values... values) { snprintf(problem, sizeof problem, form, values...); }
+
 void switch_tsan(void* fiber) {
     if (tsan) __tsan_switch_to_fiber(fiber, 1);
 }
@@ -184,17 +186,15 @@ bool release_warp(unsigned warp) {
     for (unsigned i = 0; i < lanes; ++i) {
         const Fiber& waiting = fibers[first + i];
         if (waiting.state != State::at_warp) continue;
-        unsigned arrived = 0;
-        bool complete = true;
+        unsigned arrived = 0, awaited = 0;
         for (unsigned j = 0; j < lanes; ++j) {
             const Fiber& other = fibers[first + j];
             if (!(waiting.mask >> j & 1u) || other.state == State::done) continue;
+            awaited |= 1u << j;
             if (other.state == State::at_warp && other.mask == waiting.mask && other.line == waiting.line)
                 arrived |= 1u << j;
-            else
-                complete = false;
         }
-        if (!complete) continue;
+        if (arrived != awaited) continue;
         if (waiting.orders) order(first, first + lanes, State::at_warp, waiting.mask);
         for (unsigned j = 0; j < lanes; ++j)
             if (arrived >> j & 1u) {
@@ -221,37 +221,30 @@ struct Name {  // of a thread, in messages
 
 // All threads that have not returned are at a barrier: lets them go on if it is the same one.
 bool release_block() {
-    const Fiber* first = nullptr;
-    const Fiber* elsewhere = nullptr;
-    const Fiber* returned = nullptr;
-    unsigned waiting = 0, left = 0, yes = 0;
+    const Fiber *first = nullptr, *elsewhere = nullptr, *returned = nullptr;
+    unsigned left = 0, yes = 0;
     for (unsigned i = 0; i < in_block; ++i) {
         const Fiber& fiber = fibers[i];
         if (fiber.state == State::done) {
-            if (!returned) returned = &fiber;
-            ++left;
+            if (left++ == 0) returned = &fiber;
             continue;
         }
         if (!first) first = &fiber;
         if (fiber.line != first->line || fiber.state != first->state) elsewhere = &fiber;
-        ++waiting;
         yes += fiber.yes;
     }
     if (elsewhere || first->state != State::at_barrier) {
         if (!elsewhere) elsewhere = first;
         const auto at = [](const Fiber* f) { return f->state == State::at_barrier ? "__syncthreads()" : "its warp"; };
-        snprintf(problem, sizeof problem,
-                 "divergent barrier: in block (%u, %u, %u) thread %s waits for %s in line %d, and thread %s for %s in "
-                 "line %d",
-                 block.x, block.y, block.z, Name(*first).text, at(first), first->line, Name(*elsewhere).text,
-                 at(elsewhere), elsewhere->line);
+        fail("divergent barrier: in block (%u, %u, %u) thread %s waits for %s in line %d, and thread %s for %s in "
+             "line %d", block.x, block.y, block.z, Name(*first).text, at(first), first->line, Name(*elsewhere).text,
+             at(elsewhere), elsewhere->line);
         return false;
     }
     if (returned && strict) {
-        snprintf(problem, sizeof problem,
-                 "unreached barrier: in block (%u, %u, %u) %u threads wait at __syncthreads() in line %d, and %u have "
-                 "returned before it, such as %s",
-                 block.x, block.y, block.z, waiting, first->line, left, Name(*returned).text);
+        fail("unreached barrier: in block (%u, %u, %u) %u threads wait at __syncthreads() in line %d, and %u have "
+             "returned before it, such as %s", block.x, block.y, block.z, in_block - left, first->line, left,
+             Name(*returned).text);
         return false;
     }
     counted = int(yes);
@@ -261,50 +254,50 @@ bool release_block() {
     return true;
 }
 
-// Fills the module's thread-local memory, where shared arrays lie.
+// Fills this module's thread-local memory, where shared arrays lie.
 int fill_shared(dl_phdr_info* info, size_t, void*) {
-    const auto* const mine = reinterpret_cast<const char*>(&loopnest_kernels);
-    bool is_mine = false;
+    auto* const begin = static_cast<volatile char*>(info->dlpi_tls_data);
     for (int i = 0; i < info->dlpi_phnum; ++i) {
-        const auto& part = info->dlpi_phdr[i];
-        const char* const from = reinterpret_cast<const char*>(info->dlpi_addr + part.p_vaddr);
-        is_mine |= part.p_type == PT_LOAD && mine >= from && mine < from + part.p_memsz;
+        const size_t size = info->dlpi_phdr[i].p_memsz;
+        if (info->dlpi_phdr[i].p_type != PT_TLS || !begin) continue;
+        if (&in_shared_memory < begin || &in_shared_memory >= begin + size) continue;  // another module's
+        memset(info->dlpi_tls_data, unwritten, size);
+        if (tsan)
+            fprintf(stderr, "LOOPNEST block %u %u %u shared %p %zu dynamic %p %zu\n", block.x, block.y, block.z,
+                    info->dlpi_tls_data, size, static_cast<void*>(dynamic_memory), dynamic_used);
+        return 1;
     }
-    if (!is_mine) return 0;
-    for (int i = 0; i < info->dlpi_phnum; ++i)
-        if (info->dlpi_phdr[i].p_type == PT_TLS && info->dlpi_tls_data) {
-            const size_t size = info->dlpi_phdr[i].p_memsz;
-            memset(info->dlpi_tls_data, unwritten, size);
-            if (tsan)
-                fprintf(stderr, "LOOPNEST block %u %u %u shared %p %zu dynamic %p %zu\n", block.x, block.y, block.z,
-                        info->dlpi_tls_data, size, static_cast<void*>(dynamic_memory), dynamic_used);
-        }
-    return 1;
+    return 0;
 }
 
-void* new_memory(void* where, size_t size) {
+char* new_memory(void* where, size_t size) {
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | (where ? MAP_FIXED : 0);
     void* const memory = mmap(where, size, PROT_READ | PROT_WRITE, flags, -1, 0);
     if (memory == MAP_FAILED) {
         fprintf(stderr, "no memory for the threads of a block: %s\n", strerror(errno));
         abort();
     }
-    return memory;
+    return static_cast<char*>(memory);
 }
 
 // ThreadSanitizer confuses a new fiber with one that has ended, so that two blocks seem to be ordered. It knows 8,128
 // at a time.
-void* new_tsan_fiber() {
+void* new_tsan_fiber(uint3 index) {
     static void* made[4096];
     static unsigned count = 0;
-    void*& mine = made[count++ % 4096];
-    if (mine) __tsan_destroy_fiber(mine);
-    return mine = __tsan_create_fiber(0);
+    void*& fiber = made[count++ % 4096];
+    if (fiber) __tsan_destroy_fiber(fiber);
+    fiber = __tsan_create_fiber(0);
+    char text[80];
+    const auto [x, y, z] = index;
+    snprintf(text, sizeof text, "LOOPNEST block %u %u %u thread %u %u %u", block.x, block.y, block.z, x, y, z);
+    __tsan_set_fiber_name(fiber, text);
+    return fiber;
 }
 
 void run_block() {
-    if (tsan || !stacks) stacks = static_cast<char*>(new_memory(nullptr, (tsan ? in_block : most_threads) * stack_bytes));
-    if (tsan) dynamic_memory = static_cast<char*>(new_memory(dynamic_memory, dynamic_bytes));
+    if (tsan || !stacks) stacks = new_memory(nullptr, (tsan ? in_block : most_threads) * stack_bytes);
+    if (tsan) dynamic_memory = new_memory(dynamic_memory, dynamic_bytes);
     in_shared_memory = 0;
     dl_iterate_phdr(fill_shared, nullptr);
     memset(dynamic_shared(), unwritten, dynamic_used);
@@ -317,23 +310,16 @@ void run_block() {
                 fiber.state = State::ready;
                 fiber.index = {x, y, z};
                 fiber.context.begin(stacks + number * stack_bytes, run_thread);
-                if (!tsan) continue;
-                fiber.tsan = new_tsan_fiber();
-                char text[80];
-                snprintf(text, sizeof text, "LOOPNEST block %u %u %u thread %u %u %u", block.x, block.y, block.z, x, y, z);
-                __tsan_set_fiber_name(fiber.tsan, text);
+                if (tsan) fiber.tsan = new_tsan_fiber(fiber.index);
             }
-    const bool even = (block.x + block.y + block.z) % 2 == 0;
-    bool upwards = upwards_first == even;
+    bool upwards = upwards_first == ((block.x + block.y + block.z) % 2 == 0);
     while (true) {
         bool ran = false, left = false;
-        for (unsigned i = 0; i < in_block; ++i) {
+        for (unsigned i = 0; i < in_block && !problem[0]; ++i) {
             const unsigned next = upwards ? i : in_block - 1 - i;
-            if (fibers[next].state == State::ready) {
-                go_on(next);
-                ran = true;
-                if (problem[0]) break;
-            }
+            const bool runs = fibers[next].state == State::ready;
+            if (runs) go_on(next);
+            ran |= runs;
             left |= fibers[next].state != State::done;
         }
         if (!left || problem[0]) break;
@@ -357,34 +343,33 @@ __attribute__((constructor)) void survive_fork() {
 
 // --- what kernels call
 
-int count_in_block(int line, bool yes) {
-    Fiber* const self = running;
-    self->state = State::at_barrier;
-    self->line = line;
-    self->yes = yes;
-    self->mask = 0;
+static void wait(State state, unsigned mask, int line) {
+    running->state = state;
+    running->mask = mask;
+    running->line = line;
     back_to_scheduler();
+}
+
+int count_in_block(int line, bool yes) {
+    running->yes = yes;
+    wait(State::at_barrier, 0, line);
     return counted;
 }
 
 unsigned lane() { return unsigned(running - fibers) % 32; }
 
 void wait_in_warp(unsigned mask, int line, bool orders) {
-    Fiber* const self = running;
     if (!(mask >> lane() & 1u))
-        snprintf(problem, sizeof problem, "wrong mask: thread %s calls for the lanes 0x%08x in line %d, and is none of them",
-                 Name(*self).text, mask, line);
-    self->state = State::at_warp;
-    self->mask = mask;
-    self->line = line;
-    self->orders = orders;
-    back_to_scheduler();
+        fail("wrong mask: thread %s calls for the lanes 0x%08x in line %d, and is none of them", Name(*running).text,
+             mask, line);
+    running->orders = orders;
+    wait(State::at_warp, mask, line);
 }
 
 Seen exchange(unsigned mask, const void* value, size_t size, int line) {
     Fiber* const self = running;
-    const auto* const bytes = static_cast<const unsigned char*>(value);
-    for (size_t i = 0; i < size; ++i) self->given[i] = bytes[i];
+    // byte by byte: ThreadSanitizer takes a call of memcpy for the CUDA thread's
+    for (size_t i = 0; i < size; ++i) self->given[i] = static_cast<const unsigned char*>(value)[i];
     wait_in_warp(mask, line, false);
     return {self->seen_mask, self->seen};
 }
@@ -395,12 +380,12 @@ void poll() {
 }
 
 void* dynamic_shared() {
-    if (!dynamic_memory) dynamic_memory = static_cast<char*>(new_memory(nullptr, dynamic_bytes));
+    if (!dynamic_memory) dynamic_memory = new_memory(nullptr, dynamic_bytes);
     return dynamic_memory;
 }
 
 void trap(int line) {
-    snprintf(problem, sizeof problem, "__trap() in line %d", line);
+    fail("__trap() in line %d", line);
     back_to_scheduler();
     __builtin_unreachable();
 }
@@ -417,21 +402,20 @@ EXPORTED int loopnest_launch(const char* kernel, const unsigned* sizes, size_t s
     pthread_mutex_lock(&one_at_a_time);
     problem[0] = 0;
     call = nullptr;
-    for (const Kernel* k = loopnest_kernels; k->name; ++k)
+    for (const Kernel* k = loopnest_kernels; k->name && !call; ++k)
         if (!strcmp(k->name, kernel)) call = k->call;
     blocks = dim3(sizes[0], sizes[1], sizes[2]);
     threads = dim3(sizes[3], sizes[4], sizes[5]);
     const unsigned long long product = 1ull * threads.x * threads.y * threads.z;
     if (!call)
-        snprintf(problem, sizeof problem, "no kernel is called %s", kernel);
+        fail("no kernel is called %s", kernel);
     else if (product == 0 || product > most_threads || threads.z > 64)
-        snprintf(problem, sizeof problem, "a block of %u x %u x %u threads, expected 1 to 1024, and 64 in z at most",
-                 threads.x, threads.y, threads.z);
+        fail("a block of %u x %u x %u threads, expected 1 to 1024, and 64 in z at most", threads.x, threads.y,
+             threads.z);
     else if (!blocks.x || !blocks.y || !blocks.z || blocks.x > 0x7FFFFFFFu || blocks.y > 65535 || blocks.z > 65535)
-        snprintf(problem, sizeof problem, "a grid of %u x %u x %u blocks, expected 1 to 2147483647 x 65535 x 65535", blocks.x,
-                 blocks.y, blocks.z);
+        fail("a grid of %u x %u x %u blocks, expected 1 to 2147483647 x 65535 x 65535", blocks.x, blocks.y, blocks.z);
     else if (shared > dynamic_bytes)
-        snprintf(problem, sizeof problem, "%zu bytes of dynamic shared memory, expected at most %zu", shared, dynamic_bytes);
+        fail("%zu bytes of dynamic shared memory, expected at most %zu", shared, dynamic_bytes);
     in_block = unsigned(product);
     arguments = values;
     dynamic_used = shared;

@@ -7,9 +7,8 @@
 //     __shfl_sync(), …            the threads of a warp that the mask names arrive, and see each other's values
 //
 // Blocks run in turn. A block's threads are fibers: each runs until it waits, and the order changes from barrier to
-// barrier. That takes 40 ns a thread and barrier, where 256 threads of the system take 3 to 7 µs, and a missing barrier
-// shows every time. Unlike a GPU, this has no warps in lock step, no caches that differ between blocks, and no limits
-// of registers.
+// barrier, so that a missing one shows every time. That takes 40 ns a thread and barrier. Unlike a GPU, this has no warps
+// in lock step, no caches that differ between blocks, and no limits of registers.
 #pragma once
 
 #include <assert.h>
@@ -119,14 +118,10 @@ T shuffle(unsigned mask, T mine, int source, int line) {
 template <class T, class Combine>
 T reduce(unsigned mask, T mine, Combine combine, int line) {
     const Seen seen = exchange(mask, &mine, sizeof(T), line);
-    bool first = true;
-    T all = mine;
-    for (int i = 0; i < 32; ++i)
-        if (seen.mask >> i & 1u) {
-            const T value = value_of<T>(seen.value[i]);
-            all = first ? value : combine(all, value);
-            first = false;
-        }
+    const int first = __builtin_ctz(seen.mask);  // this lane has one, if no other
+    T all = value_of<T>(seen.value[first]);
+    for (int i = first + 1; i < 32; ++i)
+        if (seen.mask >> i & 1u) all = combine(all, value_of<T>(seen.value[i]));
     return all;
 }
 

@@ -24,8 +24,9 @@ void report_where_threads_are(int) {
         const Fiber& fiber = fibers[i];
         if (fiber.state == State::done) continue;
         const bool runs = &fiber == running || fiber.state == State::ready;
-        const int size = snprintf(text, sizeof text, "LOOPNEST hang block %u %u %u thread %u %u %u %s %d\n", block.x, block.y,
-                                  block.z, fiber.index.x, fiber.index.y, fiber.index.z, runs ? "runs" : "waits", fiber.line);
+        const auto [x, y, z] = fiber.index;
+        const int size = snprintf(text, sizeof text, "LOOPNEST hang block %u %u %u thread %u %u %u %s %d\n", block.x,
+                                  block.y, block.z, x, y, z, runs ? "runs" : "waits", fiber.line);
         if (write(2, text, size_t(size)) < 0) break;
         reported += runs || reported == 0;
     }
@@ -35,8 +36,7 @@ void report_where_threads_are(int) {
 union Value {
     void* pointer;
     Matrix<void*> matrix;
-    unsigned long long bytes;
-    Value() : bytes(0) {}
+    unsigned long long bytes = 0;
 };
 
 }  // namespace
@@ -57,10 +57,10 @@ int main() {
         } else if (!strcmp(word, "downwards")) {
             upwards_first = false;
         } else if (!strcmp(word, "array")) {
-            size_t size, elements;
+            size_t elements;
             if (count == 64 || scanf("%511s %zu", word, &elements) != 2) return 2;
             const bool is_float = !strcmp(word, "float"), is_double = !strcmp(word, "double");
-            size = elements * (is_double || !strcmp(word, "long") ? 8 : 4);
+            const size_t size = elements * (is_double || !strcmp(word, "long") ? 8 : 4);
             void* memory = nullptr;
             // An access far outside of an array must be no race with one to the next array.
             const size_t slack = tsan ? 1 << 16 : 0;
@@ -69,10 +69,7 @@ int main() {
             for (size_t i = 0; i < elements && (is_float || is_double); ++i) {
                 seed = seed * 1664525u + 1013904223u;
                 const double value = double(seed >> 8) / double(1 << 23) - 1;
-                if (is_float)
-                    static_cast<float*>(memory)[i] = float(value);
-                else
-                    static_cast<double*>(memory)[i] = value;
+                is_double ? static_cast<double*>(memory)[i] = value : static_cast<float*>(memory)[i] = float(value);
             }
             fprintf(stderr, "LOOPNEST array %u %p %zu\n", count, memory, size);
             arrays[count++] = memory;
@@ -80,9 +77,9 @@ int main() {
             unsigned s[6], parameters;
             size_t shared;
             char kernel[512], why[600];
-            if (scanf("%511s %u %u %u %u %u %u %zu %u", kernel, s, s + 1, s + 2, s + 3, s + 4, s + 5, &shared, &parameters) != 9 ||
-                parameters > 64)
-                return 2;
+            const int read = scanf("%511s %u %u %u %u %u %u %zu %u", kernel, s, s + 1, s + 2, s + 3, s + 4, s + 5,
+                                   &shared, &parameters);
+            if (read != 9 || parameters > 64) return 2;
             for (unsigned n = 0; n < parameters; ++n) {
                 Value& value = values[n];
                 addresses[n] = &value;

@@ -6,7 +6,7 @@
 
 #include "dispatch/table.hpp"
 
-// The levels of this kind of processor, from the oldest to the newest, and the function that says whether one runs here.
+// The levels of this kind of processor, from the oldest to the newest, and what says whether one runs here.
 #if defined(__x86_64__)
 #define LOOPNEST_LEVELS LEVEL(v1, always) LEVEL(v3, has_v3) LEVEL(v4, has_v4)
 #elif defined(__aarch64__)

@@ -7,36 +7,24 @@ namespace loopnest {
 
 // Results come last. The rows of a result are contiguous; parameters and states that an optimizer updates in place may
 // have any strides. Hyper-parameters are double for float kernels too: 1 - 0.999f would be off by 5e-5.
-template <class T>
-using UnaryFn = void (*)(Matrix<const T> x, Matrix<T> y);
-template <class T>
-using BinaryFn = void (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c);
-template <class T>
-using StackFn = void (*)(Stack<const T> a, Stack<const T> b, Stack<T> c);
+template <class T> using UnaryFn = void (*)(Matrix<const T> x, Matrix<T> y);
+template <class T> using BinaryFn = void (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c);
+template <class T> using StackFn = void (*)(Stack<const T> a, Stack<const T> b, Stack<T> c);
 template <class T>
 using WhyFn = const char* (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> grid_and_parts);
 template <class T>
 using ByBlocksFn = void (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index rows, index inner, index cols);
-template <class T>
-using DotFn = void (*)(Vector<const T> x, Vector<const T> y, T* sum);
-template <class T>
-using SumFn = void (*)(Matrix<const T> a, T* sum);
-template <class T>
-using LinearFn = void (*)(Matrix<const T> x, Matrix<const T> w, Vector<const T> b, Matrix<T> y);
-template <class T>
-using GeluFn = void (*)(Matrix<const T> x, Matrix<T> y, bool tanh_form);
-template <class T>
-using GeluBackwardFn = void (*)(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx, bool tanh_form);
-template <class T>
-using MseFn = void (*)(Matrix<const T> y, Matrix<const T> t, T* loss);
-template <class T>
-using MseBackwardFn = void (*)(Matrix<const T> y, Matrix<const T> t, Matrix<T> dy, index count);
-template <class T>
-using CrossEntropyFn = void (*)(Matrix<const T> logits, Vector<const std::int64_t> labels, T* loss);
+template <class T> using DotFn = void (*)(Vector<const T> x, Vector<const T> y, T* sum);
+template <class T> using SumFn = void (*)(Matrix<const T> a, T* sum);
+template <class T> using LinearFn = void (*)(Matrix<const T> x, Matrix<const T> w, Vector<const T> b, Matrix<T> y);
+template <class T> using GeluFn = void (*)(Matrix<const T> x, Matrix<T> y, bool tanh_form);
+template <class T> using GeluBackwardFn = void (*)(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx, bool tanh_form);
+template <class T> using MseFn = void (*)(Matrix<const T> y, Matrix<const T> t, T* loss);
+template <class T> using MseBackwardFn = void (*)(Matrix<const T> y, Matrix<const T> t, Matrix<T> dy, index count);
+template <class T> using CrossEntropyFn = void (*)(Matrix<const T> logits, Vector<const std::int64_t> labels, T* loss);
 template <class T>
 using CrossEntropyBackwardFn = void (*)(Matrix<const T> logits, Vector<const std::int64_t> labels, Matrix<T> dlogits);
-template <class T>
-using SgdFn = void (*)(Matrix<T> param, Matrix<const T> grad, double lr);
+template <class T> using SgdFn = void (*)(Matrix<T> param, Matrix<const T> grad, double lr);
 template <class T>
 using MomentumFn = void (*)(Matrix<T> param, Matrix<const T> grad, Matrix<T> velocity, double lr, double mu);
 template <class T>
@@ -54,13 +42,9 @@ using MlpBackwardFn = void (*)(Matrix<const T> dy, Matrix<const T> x, Matrix<con
                                Matrix<T> dw2, Vector<T> db2, bool tanh_form);
 
 // The loops that measure the machine's limits (measure/limits.hpp).
-template <class T>
-using MultiplyAddFn = index (*)(Vector<T> values, index rounds);
-template <class T>
-using ReadFn = T (*)(Vector<const T> x, index passes);
-template <class T>
-using CopyFn = void (*)(Vector<const T> x, Vector<T> y, index passes);
-template <class T>
-using TriadFn = void (*)(Vector<const T> x, Vector<const T> y, Vector<T> z, index passes);
+template <class T> using MultiplyAddFn = index (*)(Vector<T> values, index rounds);
+template <class T> using ReadFn = T (*)(Vector<const T> x, index passes);
+template <class T> using CopyFn = void (*)(Vector<const T> x, Vector<T> y, index passes);
+template <class T> using TriadFn = void (*)(Vector<const T> x, Vector<const T> y, Vector<T> z, index passes);
 
 }  // namespace loopnest

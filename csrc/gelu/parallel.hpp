@@ -6,7 +6,6 @@
 #pragma once
 
 #include "gelu/simd.hpp"
-#include "runtime/share_elements.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
 
@@ -14,10 +13,8 @@ namespace gelu {
 
 template <class T>
 void parallel(Matrix<const T> x, Matrix<T> y, bool tanh_form) {
-    const bool streamed = outgrows_caches(y);
-    share_elements<T>(y.rows, y.cols, worth_a_thread_of_exp, [&](index i, index j, index rows, index cols) {
-        simd_piece(x.block(i, j, rows, cols), y.block(i, j, rows, cols), tanh_form, streamed);
-    });
+    tanh_form ? map_shared(worth_a_thread_of_exp, y, Gelu<T, true>{}, x)
+              : map_shared(worth_a_thread_of_exp, y, Gelu<T, false>{}, x);
 }
 
 }  // namespace gelu
@@ -26,11 +23,8 @@ namespace gelu_backward {
 
 template <class T>
 void parallel(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx, bool tanh_form) {
-    const bool streamed = outgrows_caches(dx);
-    share_elements<T>(dx.rows, dx.cols, worth_a_thread_of_exp, [&](index i, index j, index rows, index cols) {
-        simd_piece(x.block(i, j, rows, cols), dy.block(i, j, rows, cols), dx.block(i, j, rows, cols), tanh_form,
-                   streamed);
-    });
+    tanh_form ? map_shared(worth_a_thread_of_exp, dx, Backward<T, true>{}, x, dy)
+              : map_shared(worth_a_thread_of_exp, dx, Backward<T, false>{}, x, dy);
 }
 
 }  // namespace gelu_backward

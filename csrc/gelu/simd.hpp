@@ -33,17 +33,6 @@ namespace loopnest::LOOPNEST_ISA {
 
 namespace gelu {
 
-// gelu and its slope on a vector. Make one before a loop, so that the tables are loaded into registers once.
-template <class T, bool tanh_form>
-struct Gelu {
-    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x) const { return gelu_formula(x, tanh_form); }
-};
-
-template <class T, bool tanh_form>
-struct Slope {
-    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x) const { return slope_formula(x, tanh_form); }
-};
-
 // Float by the formulas in double: right everywhere, but slower.
 template <bool tanh_form>
 LOOPNEST_INLINE Vec<float> gelu_in_double(Vec<float> x) {
@@ -54,6 +43,23 @@ template <bool tanh_form>
 LOOPNEST_INLINE Vec<float> slope_in_double(Vec<float> x) {
     return in_double(x, [](Vec<double> v) { return slope_formula<Vec<double>, float>(v, tanh_form); });
 }
+
+// gelu and its slope on a vector. Make one before a loop, so that the tables are loaded into registers once.
+template <class T, bool tanh_form>
+struct Gelu {
+    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x) const {
+        if constexpr (__is_same(T, float)) return gelu_in_double<tanh_form>(x);
+        else return gelu_formula(x, tanh_form);
+    }
+};
+
+template <class T, bool tanh_form>
+struct Slope {
+    LOOPNEST_INLINE Vec<T> operator()(Vec<T> x) const {
+        if constexpr (__is_same(T, float)) return slope_in_double<tanh_form>(x);
+        else return slope_formula(x, tanh_form);
+    }
+};
 
 #if defined(LOOPNEST_TABLES)
 
@@ -79,8 +85,7 @@ struct ByTables {
 
 template <bool tanh_form>
 struct Gelu<float, tanh_form> : ByTables<Gelu<float, tanh_form>, tanh_form> {
-    static constexpr int n = Table::entries;
-    using Tables = std::conditional_t<tanh_form, Pieces<gelu_tanh_form<n>>, Pieces<gelu_exact_form<n>>>;
+    using Tables = std::conditional_t<tanh_form, Pieces<gelu_tanh_form>, Pieces<gelu_exact_form>>;
     Tables tail;
 
     // relu(x) - tail(|x|) with tail(t) = t Q(t) or t σ(-w(t)).
@@ -90,8 +95,7 @@ struct Gelu<float, tanh_form> : ByTables<Gelu<float, tanh_form>, tanh_form> {
 
 template <bool tanh_form>
 struct Slope<float, tanh_form> : ByTables<Slope<float, tanh_form>, tanh_form> {
-    static constexpr int n = Table::entries;
-    using Tables = std::conditional_t<tanh_form, Pieces<slope_tanh_form<n>>, Pieces<slope_exact_form<n>>>;
+    using Tables = std::conditional_t<tanh_form, Pieces<slope_tanh_form>, Pieces<slope_exact_form>>;
     Tables below;
 
     // The slopes at x and -x add up to 1; adding 0 x makes the slope at infinity NaN, as in the formulas.
@@ -102,32 +106,11 @@ struct Slope<float, tanh_form> : ByTables<Slope<float, tanh_form>, tanh_form> {
     [[gnu::noinline]] static Vec<float> far(Vec<float> x) { return slope_in_double<tanh_form>(x); }
 };
 
-#else
-
-template <bool tanh_form>
-struct Gelu<float, tanh_form> {
-    LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const { return gelu_in_double<tanh_form>(x); }
-};
-
-template <bool tanh_form>
-struct Slope<float, tanh_form> {
-    LOOPNEST_INLINE Vec<float> operator()(Vec<float> x) const { return slope_in_double<tanh_form>(x); }
-};
-
 #endif
-
-// A piece of the whole. The size of the whole decides whether results are streamed past the caches.
-template <class T>
-void simd_piece(Matrix<const T> x, Matrix<T> y, bool tanh_form, bool streamed) {
-    if (tanh_form)
-        map(streamed, y, Gelu<T, true>{}, x);
-    else
-        map(streamed, y, Gelu<T, false>{}, x);
-}
 
 template <class T>
 void simd(Matrix<const T> x, Matrix<T> y, bool tanh_form) {
-    simd_piece(x, y, tanh_form, outgrows_caches(y));
+    tanh_form ? map(y, Gelu<T, true>{}, x) : map(y, Gelu<T, false>{}, x);
 }
 
 }  // namespace gelu
@@ -157,16 +140,8 @@ struct Backward {
 };
 
 template <class T>
-void simd_piece(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx, bool tanh_form, bool streamed) {
-    if (tanh_form)
-        map(streamed, dx, Backward<T, true>{}, x, dy);
-    else
-        map(streamed, dx, Backward<T, false>{}, x, dy);
-}
-
-template <class T>
 void simd(Matrix<const T> x, Matrix<const T> dy, Matrix<T> dx, bool tanh_form) {
-    simd_piece(x, dy, dx, tanh_form, outgrows_caches(dx));
+    tanh_form ? map(dx, Backward<T, true>{}, x, dy) : map(dx, Backward<T, false>{}, x, dy);
 }
 
 }  // namespace gelu_backward

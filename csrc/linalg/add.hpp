@@ -20,13 +20,9 @@ LOOPNEST_INLINE void loop(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
 }
 
 template <class T>
-void scalar(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    loop(a, b, c);
-}
+void scalar(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) { loop(a, b, c); }
 
 template <class T>
-void vectorized(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    loop(a, b, c);
-}
+void vectorized(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) { loop(a, b, c); }
 
 }  // namespace loopnest::LOOPNEST_ISA::add

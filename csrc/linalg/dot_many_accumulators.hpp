@@ -12,12 +12,7 @@ namespace loopnest::LOOPNEST_ISA::dot {
 
 template <class T>
 void many_accumulators(Vector<const T> x, Vector<const T> y, T* sum) {
-    if (x.contiguous() && y.contiguous()) {
-        const T *const a = x.data, *const b = y.data;
-        *sum = sum_of_terms<T>(x.size, [=](index i) { return a[i] * b[i]; });
-    } else {
-        *sum = sum_of_terms<T>(x.size, [=](index i) { return x[i] * y[i]; });
-    }
+    *sum = sum_over([](T x, T y) { return x * y; }, x, y);
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::dot

@@ -42,9 +42,7 @@ template <class T>
 void parallel(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (a.contiguous_rows() && b.contiguous_rows())
         return map_shared(worth_a_thread_of_copies, c, [](Vec<T> x, Vec<T> y) { return x + y; }, a, b);
-    share_elements<T>(c.rows, c.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
-        simd<T>(a.block(i, j, rows, cols), b.block(i, j, rows, cols), c.block(i, j, rows, cols));
-    });
+    share_blocks(worth_a_thread_of_copies, simd<T>, a, b, c);
 }
 }  // namespace add
 
@@ -52,7 +50,7 @@ namespace transpose {
 // Whether each vector of out's rows is aligned, as stores past the caches must be.
 template <class T>
 bool rows_are_aligned(Matrix<T> out) {
-    return reinterpret_cast<std::uintptr_t>(out.data) % vector_bytes == 0 && out.row_stride % lanes<T> == 0;
+    return past_line(out.data) == 0 && out.row_stride % lanes<T> == 0;
 }
 
 template <class T>

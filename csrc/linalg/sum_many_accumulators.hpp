@@ -12,15 +12,7 @@ namespace loopnest::LOOPNEST_ISA::sum {
 template <class T>
 void many_accumulators(Matrix<const T> a, T* sum) {
     T total = 0;
-    for (index i = 0; i < a.rows; ++i) {
-        const Vector<const T> row = a.row(i);
-        if (row.contiguous()) {
-            const T* const data = row.data;
-            total += sum_of_terms<T>(row.size, [=](index j) { return data[j]; });
-        } else {
-            total += sum_of_terms<T>(row.size, [=](index j) { return row[j]; });
-        }
-    }
+    for (index i = 0; i < a.rows; ++i) total += sum_over([](T x) { return x; }, a.row(i));
     *sum = total;
 }
 

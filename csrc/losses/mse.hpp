@@ -14,28 +14,14 @@ namespace mse {
 
 template <class T>
 T sum_of_squares(Matrix<const T> y, Matrix<const T> t) {
-    const bool contiguous = y.contiguous_rows() && t.contiguous_rows();
+    const auto square = [](T y, T t) { return (y - t) * (y - t); };
     T sum = 0;
-    for (index i = 0; i < y.rows; ++i) {
-        const Vector<const T> y_row = y.row(i), t_row = t.row(i);
-        if (contiguous)
-            sum += sum_of_terms<T>(y.cols, [=](index j) {
-                const T error = y_row.data[j] - t_row.data[j];
-                return error * error;
-            });
-        else
-            sum += sum_of_terms<T>(y.cols, [=](index j) {
-                const T error = y_row[j] - t_row[j];
-                return error * error;
-            });
-    }
+    for (index i = 0; i < y.rows; ++i) sum += sum_over(square, y.row(i), t.row(i));
     return sum;
 }
 
 template <class T>
-void vectorized(Matrix<const T> y, Matrix<const T> t, T* loss) {
-    *loss = sum_of_squares(y, t) / T(y.rows * y.cols);
-}
+void vectorized(Matrix<const T> y, Matrix<const T> t, T* loss) { *loss = sum_of_squares(y, t) / T(y.rows * y.cols); }
 
 }  // namespace mse
 

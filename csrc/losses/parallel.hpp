@@ -1,8 +1,8 @@
 // The losses and their gradients on all cores.
 //
-// Threads take blocks of rows, or parts of a few long rows. Sums are added up in a fixed order: the mean squared error's
-// parts in the order of the threads, the cross-entropies of the rows in the order of the rows. The limit is exp's
-// arithmetic for the cross-entropy, and memory for the squared error.
+// Threads take blocks of rows, or parts of a few long rows. Sums are added up in a fixed order: the squared error's
+// parts in the order of the threads, the cross-entropies in the order of the rows. The limit is exp's arithmetic for
+// the cross-entropy, and memory for the squared error.
 #pragma once
 
 #include "losses/cross_entropy_simd.hpp"
@@ -24,9 +24,7 @@ void parallel(Matrix<const T> y, Matrix<const T> t, T* loss) {
 namespace mse_backward {
 template <class T>
 void parallel(Matrix<const T> y, Matrix<const T> t, Matrix<T> dy, index count) {
-    share_elements<T>(dy.rows, dy.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
-        vectorized<T>(y.block(i, j, rows, cols), t.block(i, j, rows, cols), dy.block(i, j, rows, cols), count);
-    });
+    share_blocks(worth_a_thread_of_copies, [=](auto... x) { vectorized<T>(x..., count); }, y, t, dy);
 }
 }  // namespace mse_backward
 

@@ -28,8 +28,8 @@ struct Grid {
 template <class T>
 Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
     if (threads == 1) return {1, 1};
-    const index row_units = (c.rows + tile_rows - 1) / tile_rows, col_units = (c.cols + tile_cols<T> - 1) / tile_cols<T>;
-    const index most = 4 * threads;
+    const index row_units = (c.rows + tile_rows - 1) / tile_rows, most = 4 * threads;
+    const index col_units = (c.cols + tile_cols<T> - 1) / tile_cols<T>;
     const bool rows_first = cut == Cut::anyhow && !read_in_place(a) && row_units >= 2 * threads;
     Grid best = {1, 1};
     double least = 0;
@@ -56,7 +56,8 @@ Grid piece_size(Matrix<T> c, Grid pieces) {
 
 // c = a b with the sums cut into parts, which are added in order.
 template <class T, class Epilogue>
-void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index parts, Epilogue epilogue, bool accumulate) {
+void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index parts, Epilogue epilogue,
+                       bool accumulate) {
     const index depth = (a.cols + parts - 1) / parts, size = c.rows * c.cols;
     T* const sums = scratch<T>(Slot::parts, parts * size);
     share(parts, [&](index part) {
@@ -64,13 +65,12 @@ void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index 
         multiply<T>(a.block(0, p, a.rows, inner), b.block(p, 0, inner, b.cols),
                     {sums + part * size, c.rows, c.cols, c.cols, 1});
     });
-    for (index i = 0; i < c.rows; ++i) {
+    for (index i = 0; i < c.rows; ++i)
         for (index j = 0; j < c.cols; ++j) {
             T sum = accumulate ? c(i, j) : T(0);
             for (index part = 0; part < parts; ++part) sum += sums[part * size + i * c.cols + j];
             c(i, j) = sum;
         }
-    }
     epilogue.apply(0, 0, c);
 }
 
@@ -107,8 +107,8 @@ void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue
     });
 }
 
-// What `loopnest.matmul.why` reports: why the first piece is computed as it is, and how many pieces c has in rows and in
-// columns, or in how many parts the sums are cut.
+// What `loopnest.matmul.why` reports: why the first piece is computed as it is, and how many pieces c has in rows and
+// in columns, or in how many parts the sums are cut.
 template <class T>
 const char* why(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> grid_and_parts) {
     const index threads = threads_for(a, c);
@@ -125,8 +125,6 @@ const char* why(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::i
 }
 
 template <class T>
-void parallel(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    multiply_shared(a, b, c);
-}
+void parallel(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) { multiply_shared(a, b, c); }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

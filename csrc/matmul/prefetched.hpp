@@ -14,10 +14,19 @@
 // one core: its multiply-add units are busy 95 to 98 % of the time.
 #pragma once
 
-#include "matmul/kernel/epilogue.hpp"
 #include "matmul/packed.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
+
+// An epilogue is a struct like this one: what is fused into a product's last pass. The product calls apply(i, j, tile)
+// for each tile of c as soon as it is complete and still in L1; (i, j) is the tile's first element in c. If the epilogue
+// has a matrix `other` of which it touches the same elements, the product prefetches them with c's.
+struct NoEpilogue {
+    // The epilogue of the piece of c that begins at (i, j).
+    LOOPNEST_INLINE NoEpilogue of_piece(index, index) const { return {}; }
+    template <class T>
+    LOOPNEST_INLINE void apply(index, index, Matrix<T>) const {}
+};
 
 // Whether the micro-kernel reads a in place: the steps of p follow a's rows; or all of a fits in L2 and a tile is large
 // enough to hide that L1 does not hold it (a step of 24 multiply-adds is, a step of 12 was up to 20 % slower).
@@ -29,7 +38,8 @@ bool read_in_place(Matrix<const T> a) {
 
 // c = a b, or c += a b, for a c with contiguous rows, with an epilogue.
 template <class T, class Epilogue = NoEpilogue>
-void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue = {}, bool accumulate = false) {
+void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue = {},
+                         bool accumulate = false) {
     const auto [height, depth, width] = packed_sizes<T>(c.rows, a.cols, c.cols);
     const bool a_in_place = read_in_place(a), b_used_once = c.rows <= height;  // by a's only block
     T* const a_block = a_in_place ? nullptr : scratch<T>(Slot::pack_a, packed_a_step<T>(depth) * height / tile_rows);
@@ -94,8 +104,6 @@ void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epil
 }
 
 template <class T>
-void prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    multiply_prefetched(a, b, c);
-}
+void prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) { multiply_prefetched(a, b, c); }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

@@ -36,11 +36,9 @@ void column_of_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
             multiply_tile<rows, vectors, reading, false, Fetching::nothing, T>(
                 {.a = a.block(i, 0, rows, a.cols), .b = b, .c = c.block(i, 0, rows, c.cols), .add = false});
     };
-    index i = 0;
-    for (; c.rows - i >= 2 * height; i += height) tile.template operator()<height>(i);
-    for (index rows; i < c.rows; i += rows) {
+    for (index i = 0, rows; i < c.rows; i += rows) {
         const index left = c.rows - i;
-        rows = left <= height ? left : (left + 1) / 2;
+        rows = left >= 2 * height ? height : left <= height ? left : (left + 1) / 2;
         switch (rows) {
             case 1: tile.template operator()<1>(i); break;
             case 2: tile.template operator()<2>(i); break;

@@ -10,16 +10,17 @@ namespace {
 constexpr CacheSimulator::Address empty = ~CacheSimulator::Address(0);
 
 void check(const CacheGeometry& cache, const CacheGeometry& first, std::size_t level) {
-    const std::string name = "caches: level " + std::to_string(level + 1) + " has ";
-    if (cache.line < 1 || !std::has_single_bit(std::size_t(cache.line)))
-        throw std::invalid_argument(name + "lines of " + std::to_string(cache.line) + " bytes, expected a power of two");
-    if (cache.line != first.line)
-        throw std::invalid_argument(name + "lines of " + std::to_string(cache.line) + " bytes, expected those of level 1, " +
-                                    std::to_string(first.line));
-    if (cache.ways < 1) throw std::invalid_argument(name + std::to_string(cache.ways) + " ways, expected 1 or more");
-    if (cache.size < 1 || cache.size % (cache.ways * cache.line) != 0)
-        throw std::invalid_argument(name + std::to_string(cache.size) + " bytes, expected a multiple of ways x line = " +
-                                    std::to_string(cache.ways * cache.line));
+    const auto expect = [&](bool right, const std::string& has, const std::string& expected) {
+        if (!right)
+            throw std::invalid_argument("caches: level " + std::to_string(level + 1) + " has " + has + ", expected " +
+                                        expected);
+    };
+    const std::string lines = "lines of " + std::to_string(cache.line) + " bytes";
+    expect(cache.line > 0 && std::has_single_bit(std::size_t(cache.line)), lines, "a power of two");
+    expect(cache.line == first.line, lines, "those of level 1, " + std::to_string(first.line));
+    expect(cache.ways > 0, std::to_string(cache.ways) + " ways", "1 or more");
+    expect(cache.size > 0 && cache.size % (cache.ways * cache.line) == 0, std::to_string(cache.size) + " bytes",
+           "a multiple of ways x line = " + std::to_string(cache.ways * cache.line));
 }
 
 }  // namespace

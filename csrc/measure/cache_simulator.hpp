@@ -1,11 +1,9 @@
 // A simulator of data caches: for each access, the level in which its line is found.
 //
-// Each level is set-associative: a line can lie in one set, given by its number modulo the number of sets, and in any
-// of the set's ways. The least recently used line of a set is evicted. A miss fetches the line into every level above
-// the one that has it, for a store too (write-allocate). An evicted line that has changed is written to the level below
-// (write-back). Levels do not watch each other: L1 may keep a line that L2 evicts, and the other way round (neither
-// inclusive nor exclusive), as in valgrind's cachegrind. Prefetchers and overlapping misses change when a line comes,
-// not whether: the simulator counts lines, not time.
+// Each level is set-associative, evicts the least recently used line of a set, fetches lines for stores too
+// (write-allocate) and writes changed lines to the level below (write-back). Levels do not watch each other (neither
+// inclusive nor exclusive), as in valgrind's cachegrind. Prefetchers change when a line comes, not whether: the
+// simulator counts lines, not time.
 #pragma once
 
 #include <vector>

@@ -1,5 +1,6 @@
 #include "measure/in_step.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -19,9 +20,8 @@ struct Times {
     Clock::time_point start, end;
 };
 
-// Threads wait here for each other, in two steps. In the first, each yields its processor: the wait may be long, and
-// other processes may want it. In the second, all are awake and spin, so they leave within a fraction of a microsecond
-// of each other.
+// Threads wait here for each other: first each yields its processor, since the wait may be long; then all are awake and
+// spin, so that they leave within a fraction of a microsecond of each other.
 class Start {
 public:
     explicit Start(index threads) : coming_(threads), awake_(threads) {}
@@ -62,7 +62,7 @@ bool bind_as_thread([[maybe_unused]] index n) {
     return false;
 }
 
-double seconds_in_step(index threads, const std::function<void(index)>& warm_up, const std::function<void(index)>& work) {
+double seconds_in_step(index threads, const Part& warm_up, const Part& work) {
     Start start(threads);
     std::vector<Times> times(std::size_t(threads), Times{});
     std::vector<std::thread> others;
@@ -82,12 +82,8 @@ double seconds_in_step(index threads, const std::function<void(index)>& warm_up,
         throw;
     }
     for (std::thread& other : others) other.join();
-    Times all = times.front();
-    for (const Times& one : times) {
-        if (one.start < all.start) all.start = one.start;
-        if (one.end > all.end) all.end = one.end;
-    }
-    return std::chrono::duration<double>(all.end - all.start).count();
+    const auto first = std::ranges::min(times, {}, &Times::start), last = std::ranges::max(times, {}, &Times::end);
+    return std::chrono::duration<double>(last.end - first.start).count();
 }
 
 }  // namespace loopnest

@@ -5,14 +5,12 @@
 
 namespace loopnest {
 
-// Goes from place to place: next holds at each place the byte offset of the following one. If the places form one cycle
-// in random order, no prefetcher guesses the next one, and a step takes the time of a load from the smallest cache that
-// holds them all. Offsets are multiples of 8 within next. Returns the last place, where the next call goes on: places
-// near the start may still be cached.
+// Goes from place to place: next holds at each place the byte offset of the following one, a multiple of 8. If the places
+// form one cycle in random order, a step takes the time of a load from the smallest cache that holds them all. Returns
+// the last place, where the next call goes on: places near the start may still be cached.
 index chase(Vector<const std::int64_t> next, index place, index steps);
 
-// x = (x ^ k) + k for a k that the compiler does not know: two dependent instructions of one cycle each, which no
-// processor is known to shorten. So `steps` steps take 2 * steps cycles at any clock. Returns x.
+// x = (x ^ k) + k: two dependent instructions of one cycle each, so that `steps` steps take 2 * steps cycles. Returns x.
 index two_cycles(index k, index steps);
 
 }  // namespace loopnest

@@ -1,8 +1,7 @@
 // The machine's limits, as loops that do one thing: multiply and add in registers, read, copy, or copy and add.
 //
-// A kernel's speed is judged as a share of these. Each loop does a known amount of work and leaves the clock to the
-// caller, so that a limit can be timed in turn with kernels. One call goes through an array `passes` times: a pass
-// through L1 takes less time than a call from Python.
+// The caller keeps the clock, so that a limit is timed in turn with kernels. One call goes through an array `passes`
+// times: a pass through L1 takes less time than a call from Python.
 #pragma once
 
 #include "simd/native.hpp"
@@ -18,15 +17,13 @@ inline constexpr bool fused = true;
 inline constexpr bool fused = false;
 #endif
 
-// Chains of operations that do not wait for each other. Two FMA units with 4 cycles of latency need 8. Without FMA, two
-// units for products and two for sums, with 3 to 4 cycles, need 8 chains each. Two registers hold the shared operands,
-// which leaves 14 of 16 registers, and plenty of 32.
+// Chains of operations that do not wait for each other. Two FMA units with 4 cycles of latency need 8; without FMA,
+// products and sums need 8 each. Two registers hold the shared operands, which leaves 14 of 16.
 inline constexpr int chains = vector_registers == 32 ? 24 : 14;
 
-// chain = chain * x + y in every lane of every chain, `rounds` times, in registers only. If no instruction does both,
-// every second chain is multiplied and the others are added to. x and y are values[0] and values[1], which the compiler
-// does not know (1 and 0.001 keep all numbers normal). values[2] receives the result, so that the loop cannot be
-// dropped. Returns the flops done: a multiply-add is two.
+// chain = chain * x + y in every lane of every chain, `rounds` times; without FMA every second chain is multiplied and
+// the others are added to. x and y are values[0] and values[1] (1 and 0.001 keep all numbers normal); values[2] receives
+// the result, so that the loop cannot be dropped. Returns the flops: a multiply-add is two.
 template <class T>
 index multiply_add(Vector<T> values, index rounds) {
     const Vec<T> x = broadcast(values[0]), y = broadcast(values[1]);
@@ -45,8 +42,7 @@ index multiply_add(Vector<T> values, index rounds) {
     return (fused ? 2 : 1) * index(chains) * lanes<T> * rounds;
 }
 
-// The same in one chain, which waits for each result: the latency of a multiply-add or, if no instruction does both, of
-// a product and a sum. Returns the flops.
+// The same in one chain: the latency of a multiply-add or, without FMA, of a product and a sum.
 template <class T>
 index multiply_add_chain(Vector<T> values, index rounds) {
     const Vec<T> x = broadcast(values[0]), y = broadcast(values[1]);
@@ -87,69 +83,50 @@ T read(Vector<const T> x, index passes) {
 
 }  // namespace read
 
-// How many elements precede the first that stream() can store a vector to, or all.
-template <class T>
-LOOPNEST_INLINE index unaligned(Vector<T> y) {
-    index i = 0;
-    while (i < y.size && reinterpret_cast<std::uintptr_t>(y.data + i) % vector_bytes != 0) ++i;
-    return i;
+// y = f(x…), all contiguous, with ordinary stores or past the caches. An ordinary store to a line that is not in the
+// cache reads the line first; a store past the caches reads no line only to overwrite it.
+template <bool past_caches, class T, class F, class... Inputs>
+LOOPNEST_INLINE void fill(Vector<T> y, index passes, F f, Inputs... x) {
+    for (index pass = 0; pass < passes; ++pass) {
+        const index head = past_caches ? smaller(until_line(y.data), y.size) : 0;
+        index i = 0;
+        for (; i < head; ++i) y.data[i] = f(x.data[i]...);
+#pragma GCC unroll 4
+        for (; i + lanes<T> <= y.size; i += lanes<T>) {
+            const Vec<T> result = f(load(x.data + i)...);
+            past_caches ? stream<T>(y.data + i, result) : store<T>(y.data + i, result);
+        }
+        for (; i < y.size; ++i) y.data[i] = f(x.data[i]...);
+        if (past_caches) end_of_stream();
+    }
 }
 
 namespace copy {
 
-// y = x, both contiguous. A store to a line that is not in the cache reads the line first.
-template <class T>
-void copy(Vector<const T> x, Vector<T> y, index passes) {
-    for (index pass = 0; pass < passes; ++pass) {
-        index i = 0;
-#pragma GCC unroll 4
-        for (; i + lanes<T> <= x.size; i += lanes<T>) store<T>(y.data + i, load(x.data + i));
-        for (; i < x.size; ++i) y.data[i] = x.data[i];
-    }
-}
+inline constexpr auto same = [](auto x) { return x; };
 
-// y = x, both contiguous, with stores past the caches: no line is read only to be overwritten.
 template <class T>
-void copy_past_caches(Vector<const T> x, Vector<T> y, index passes) {
-    for (index pass = 0; pass < passes; ++pass) {
-        const index head = unaligned(y);
-        index i = 0;
-        for (; i < head; ++i) y.data[i] = x.data[i];
-        for (; i + lanes<T> <= x.size; i += lanes<T>) stream<T>(y.data + i, load(x.data + i));
-        for (; i < x.size; ++i) y.data[i] = x.data[i];
-        end_of_stream();
-    }
-}
+void copy(Vector<const T> x, Vector<T> y, index passes) { fill<false>(y, passes, same, x); }
+
+template <class T>
+void copy_past_caches(Vector<const T> x, Vector<T> y, index passes) { fill<true>(y, passes, same, x); }
 
 }  // namespace copy
 
+// STREAM's triad (McCalpin, Memory bandwidth and machine balance, 1995): z = x + 3 y, two arrays read and one written.
 namespace triad {
 
-// z = x + 3 y, all contiguous: STREAM's triad (McCalpin, Memory bandwidth and machine balance, 1995), two arrays read
-// and one written.
+template <class T>
+inline constexpr auto x_and_three_y = [](auto x, auto y) { return x + T(3) * y; };
+
 template <class T>
 void triad(Vector<const T> x, Vector<const T> y, Vector<T> z, index passes) {
-    for (index pass = 0; pass < passes; ++pass) {
-        index i = 0;
-#pragma GCC unroll 4
-        for (; i + lanes<T> <= x.size; i += lanes<T>)
-            store<T>(z.data + i, load(x.data + i) + T(3) * load(y.data + i));
-        for (; i < x.size; ++i) z.data[i] = x.data[i] + T(3) * y.data[i];
-    }
+    fill<false>(z, passes, x_and_three_y<T>, x, y);
 }
 
-// z = x + 3 y, all contiguous, with stores past the caches.
 template <class T>
 void triad_past_caches(Vector<const T> x, Vector<const T> y, Vector<T> z, index passes) {
-    for (index pass = 0; pass < passes; ++pass) {
-        const index head = unaligned(z);
-        index i = 0;
-        for (; i < head; ++i) z.data[i] = x.data[i] + T(3) * y.data[i];
-        for (; i + lanes<T> <= x.size; i += lanes<T>)
-            stream<T>(z.data + i, load(x.data + i) + T(3) * load(y.data + i));
-        for (; i < x.size; ++i) z.data[i] = x.data[i] + T(3) * y.data[i];
-        end_of_stream();
-    }
+    fill<true>(z, passes, x_and_three_y<T>, x, y);
 }
 
 }  // namespace triad

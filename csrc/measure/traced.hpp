@@ -2,14 +2,10 @@
 //
 //     matmul::naive<Traced<float>>(a, b, c)
 //
-// is the loop of matmul::naive<float>, on the same numbers and with the same result, but each a(i, p) that it reads and
-// each c(i, j) that it writes goes to the simulator. So the addresses cannot drift from the code. They are the
-// source's: a compiler that keeps an element in a register, or loads sixteen at once, makes fewer accesses but touches
-// the same lines in the same order, and saves only hits in L1.
-//
-// The vector rungs' loads and stores (simd/vector.hpp) are one access for each vector. Vectors are as wide as the ISA
-// level's, LOOPNEST_VECTOR_BYTES, with the tiles and blocks that follow from it, and are computed with the baseline's
-// instructions. __builtin_prefetch fetches nothing here.
+// is the loop of matmul::naive<float> with the same result, but each element that it reads or writes goes to the
+// simulator. The accesses are the source's: a compiler that keeps an element in a register makes fewer of them, but
+// saves only hits in L1. A load or store of a vector is one access. Vectors are as wide as the ISA level's
+// (LOOPNEST_VECTOR_BYTES), computed with the baseline's instructions. __builtin_prefetch fetches nothing here.
 #pragma once
 
 #include <type_traits>
@@ -20,7 +16,7 @@
 namespace loopnest::LOOPNEST_ISA {
 
 // Not inlined: a rung has hundreds of accesses, and the compiler would take minutes.
-__attribute__((noinline)) inline void trace(const void* at, index bytes, bool write) { tracer->access(at, bytes, write); }
+[[gnu::noinline]] inline void trace(const void* at, index bytes, bool write) { tracer->access(at, bytes, write); }
 
 template <class T>
 struct Traced {
@@ -56,26 +52,10 @@ struct VectorOf<Traced<T>> {
 };
 
 template <class T>
-LOOPNEST_INLINE Vec<T> operator*(const Traced<T>& s, typename VectorOf<T>::type v) {
-    return T(s) * v;
-}
+LOOPNEST_INLINE Vec<T> operator*(const Traced<T>& s, typename VectorOf<T>::type v) { return T(s) * v; }
 template <class T>
 LOOPNEST_INLINE Vec<T> operator-(const Traced<T>& s, typename VectorOf<T>::type v) {
     return T(s) - v;
-}
-
-template <IsTraced T>
-LOOPNEST_INLINE Vec<T> load(const T* from) {
-    trace(from, vector_bytes, false);
-    Vec<T> v;
-    __builtin_memcpy(&v, static_cast<const void*>(from), sizeof v);
-    return v;
-}
-
-template <IsTraced T>
-LOOPNEST_INLINE void store(T* to, Vec<T> v) {
-    trace(to, vector_bytes, true);
-    __builtin_memcpy(static_cast<void*>(to), &v, sizeof v);
 }
 
 template <IsTraced T>
@@ -91,6 +71,12 @@ LOOPNEST_INLINE void store_first(T* to, Vec<T> v, index count) {
     trace(to, count * index(sizeof(T)), true);
     __builtin_memcpy(static_cast<void*>(to), &v, std::size_t(count) * sizeof(T));
 }
+
+template <IsTraced T>
+LOOPNEST_INLINE Vec<T> load(const T* from) { return load_first(from, lanes<T>); }
+
+template <IsTraced T>
+LOOPNEST_INLINE void store(T* to, Vec<T> v) { store_first(to, v, lanes<T>); }
 
 template <int count, IsTraced T>
 LOOPNEST_INLINE void copy_elements(T* to, const T* from) {

@@ -12,35 +12,33 @@ namespace {
 using Element = Traced<float>;
 static_assert(sizeof(Element) == sizeof(float));
 
-Matrix<Element> traced(const Matrix<float>& x) {
-    return {reinterpret_cast<Element*>(x.data), x.rows, x.cols, x.row_stride, x.col_stride};
-}
+// An operand as a kernel takes it: a matrix, or the place of a number.
+struct Operand {
+    const Matrix<float>& x;
 
-template <void (*kernel)(Matrix<const Element>, Matrix<Element>)>
-void run(const Matrix<float>* x, Blocks) {
-    kernel(traced(x[0]), traced(x[1]));
-}
-template <void (*kernel)(Matrix<const Element>, Matrix<const Element>, Matrix<Element>)>
-void run(const Matrix<float>* x, Blocks) {
-    kernel(traced(x[0]), traced(x[1]), traced(x[2]));
-}
-template <void (*kernel)(Matrix<const Element>, Matrix<const Element>, Matrix<Element>, index, index, index)>
+    Element* data() const { return reinterpret_cast<Element*>(x.data); }
+    operator Matrix<Element>() const { return {data(), x.rows, x.cols, x.row_stride, x.col_stride}; }
+    operator Matrix<const Element>() const { return Matrix<Element>(*this); }
+    operator Element*() const { return data(); }
+};
+
+template <auto kernel>
 void run(const Matrix<float>* x, Blocks blocks) {
-    kernel(traced(x[0]), traced(x[1]), traced(x[2]), blocks.rows, blocks.inner, blocks.cols);
-}
-template <void (*kernel)(Matrix<const Element>, Element*)>
-void run(const Matrix<float>* x, Blocks) {
-    kernel(traced(x[0]), traced(x[1]).data);
+    if constexpr (std::is_invocable_v<decltype(kernel), Operand, Operand>)
+        kernel(Operand{x[0]}, Operand{x[1]});
+    else if constexpr (std::is_invocable_v<decltype(kernel), Operand, Operand, Operand>)
+        kernel(Operand{x[0]}, Operand{x[1]}, Operand{x[2]});
+    else
+        kernel(Operand{x[0]}, Operand{x[1]}, Operand{x[2]}, blocks.rows, blocks.inner, blocks.cols);
 }
 
 template <class... Parameters>
-constexpr index operands_of(void (*)(Parameters...)) {
-    return (... + index(!std::is_same_v<Parameters, index>));
-}
+constexpr index operands_of(void (*)(Parameters...)) { return (... + index(!std::is_same_v<Parameters, index>)); }
 
 constexpr TracedRung rungs[] = {
 #define RUNG(operation, Signature, variant, compiled, simulated, header)                                              \
-    {#operation, #variant, Tracer::Locals::simulated, operands_of(operation::variant<Element>), run<operation::variant<Element>>},
+    {#operation, #variant, Tracer::Locals::simulated, operands_of(operation::variant<Element>),                       \
+     run<operation::variant<Element>>},
     LOOPNEST_RUNGS};
 
 }  // namespace

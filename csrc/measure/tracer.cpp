@@ -23,16 +23,16 @@ bool Tracer::find_local(std::uintptr_t address) {
     return true;
 }
 
-index Tracer::across(CacheSimulator::Address first, CacheSimulator::Address last, bool write, index region, index found) {
-    for (CacheSimulator::Address line = first; line <= last; ++line) {
+index Tracer::across(Address first, Address last, bool write, index region, index found) {
+    for (Address line = first; line <= last; ++line) {
         const index here = simulator_.touch(line, write);
-        ++found_[region][here];
+        ++counts_.found[region][here];
         found = larger(found, here);
     }
     return found;
 }
 
-void Tracer::keep(CacheSimulator::Address at, std::uintptr_t offset, index bytes, bool write, index region, index found) {
+void Tracer::keep(Address at, std::uintptr_t offset, index bytes, bool write, index region, index found) {
     record_->push_back({std::int64_t(at), std::int64_t(offset), std::int32_t(bytes), std::uint8_t(region),
                         std::uint8_t(found), write});
 }

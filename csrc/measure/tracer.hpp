@@ -13,12 +13,19 @@
 
 namespace loopnest {
 
+using Address = CacheSimulator::Address;
+
 // Regions that are counted separately: the operands, in the order of the kernel's parameters, and a kernel's own
 // memory.
 inline constexpr index most_operands = 4;
 inline constexpr index packed_a_region = most_operands, packed_b_region = packed_a_region + 1,
                        local_region = packed_b_region + 1, regions = local_region + 1;
 inline constexpr index most_levels = 4;
+
+struct Counts {
+    index found[regions][most_levels + 1];  // lines, by the level that held them
+    index asked[regions];                   // bytes that were read or written
+};
 
 struct Access {
     std::int64_t address;  // in the simulated memory
@@ -29,9 +36,8 @@ struct Access {
 };
 
 // Where the other regions lie in the simulated memory: far enough apart for any size.
-inline constexpr CacheSimulator::Address page = 4096, scratch_begins = CacheSimulator::Address(1) << 40,
-                                         scratch_apart = CacheSimulator::Address(1) << 34,
-                                         locals_begin = CacheSimulator::Address(1) << 42;
+inline constexpr Address page = 4096, scratch_begins = Address(1) << 40, scratch_apart = Address(1) << 34,
+                         locals_begin = Address(1) << 42;
 
 class Tracer {
 public:
@@ -43,11 +49,11 @@ public:
     void add_operand(const void* begin, const void* end) {
         const index size = static_cast<const char*>(end) - static_cast<const char*>(begin);
         spans_[operands_++] = {std::uintptr_t(begin), std::uintptr_t(end), next_ - std::uintptr_t(begin)};
-        next_ += (CacheSimulator::Address(size) + page - 1) / page * page;
+        next_ += (Address(size) + page - 1) / page * page;
     }
     void add_scratch(Slot slot, const void* begin, index bytes) {
         const index number = slot == Slot::pack_a ? 0 : 1;
-        const CacheSimulator::Address at = scratch_begins + CacheSimulator::Address(number) * scratch_apart;
+        const Address at = scratch_begins + Address(number) * scratch_apart;
         spans_[packed_a_region + number] = {std::uintptr_t(begin), std::uintptr_t(begin) + std::uintptr_t(bytes),
                                             at - std::uintptr_t(begin)};
     }
@@ -58,38 +64,35 @@ public:
         index region = 0;
         while (region < packed_b_region + 1 && address - spans_[region].begin >= spans_[region].size()) ++region;
         if (region == local_region && !find_local(address)) return;
-        const CacheSimulator::Address from = address + spans_[region].offset;
-        const CacheSimulator::Address first = from >> simulator_.line_bits();
+        const Address from = address + spans_[region].offset;
+        const Address first = from >> simulator_.line_bits();
         index found = simulator_.touch(first, write);
-        ++found_[region][found];
-        asked_[region] += bytes;
-        const CacheSimulator::Address last = (from + CacheSimulator::Address(bytes) - 1) >> simulator_.line_bits();
+        ++counts_.found[region][found];
+        counts_.asked[region] += bytes;
+        const Address last = (from + Address(bytes) - 1) >> simulator_.line_bits();
         if (first != last) found = across(first + 1, last, write, region, found);
         if (record_) keep(from, address - spans_[region].begin, bytes, write, region, found);
     }
 
-    // How many lines of a region were found in a level.
-    index found(index region, index level) const { return found_[region][level]; }
-    // How many bytes of a region were read or written.
-    index asked(index region) const { return asked_[region]; }
+    const Counts& counts() const { return counts_; }
 
 private:
     struct Span {
         std::uintptr_t begin = 0, end = 0;
-        CacheSimulator::Address offset = 0;  // from the kernel's address to the simulated one
+        Address offset = 0;  // from the kernel's address to the simulated one
         std::uintptr_t size() const { return end - begin; }
     };
 
     bool find_local(std::uintptr_t address);
-    index across(CacheSimulator::Address first, CacheSimulator::Address last, bool write, index region, index found);
-    void keep(CacheSimulator::Address at, std::uintptr_t offset, index bytes, bool write, index region, index found);
+    index across(Address first, Address last, bool write, index region, index found);
+    void keep(Address at, std::uintptr_t offset, index bytes, bool write, index region, index found);
 
     CacheSimulator& simulator_;
     std::vector<Access>* const record_;
     Span spans_[regions];
-    index found_[regions][most_levels + 1] = {}, asked_[regions] = {};
+    Counts counts_ = {};
     index operands_ = 0;
-    CacheSimulator::Address next_ = page;
+    Address next_ = page;
     Locals locals_ = Locals::registers;
 };
 

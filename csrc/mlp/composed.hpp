@@ -16,6 +16,12 @@
 
 namespace loopnest::LOOPNEST_ISA {
 
+// compiled once, with the elementwise rungs
+extern template void gelu::simd(Matrix<const float>, Matrix<float>, bool);
+extern template void gelu::simd(Matrix<const double>, Matrix<double>, bool);
+extern template void gelu_backward::simd(Matrix<const float>, Matrix<const float>, Matrix<float>, bool);
+extern template void gelu_backward::simd(Matrix<const double>, Matrix<const double>, Matrix<double>, bool);
+
 template <class T>
 void add_to_rows(Matrix<T> a, Vector<const T> bias) {
     for (index i = 0; i < a.rows; ++i)

@@ -1,6 +1,6 @@
 // Bias and GELU as the product's epilogue, and the gradients a block of hidden columns at a time.
 //
-// Forward, the epilogue (matmul/kernel/epilogue.hpp) gets each tile of z while it is still in L1. It adds the bias and
+// Forward, the epilogue (matmul/prefetched.hpp) gets each tile of z while it is still in L1. It adds the bias and
 // writes gelu(z) to h: z and h are each written once, and neither is read again before the next product. Backward, the
 // epilogue multiplies each tile of dy w2ᵀ by gelu', which makes it a tile of dz, and adds its rows to db1. That product
 // is cut among the threads by columns only, so that no two threads add to the same element.
@@ -31,7 +31,7 @@ struct BiasAndGelu {
     LOOPNEST_INLINE BiasAndGelu of_piece(index i0, index j0) const {
         return {b1.from(j0), other.block(i0, j0, other.rows - i0, other.cols - j0)};
     }
-    LOOPNEST_INLINE void apply(index i0, index j0, Matrix<T> z) const {
+    [[gnu::noinline]] void apply(index i0, index j0, Matrix<T> z) const {
         const gelu::Gelu<T, tanh_form> gelu;
         for (index i = 0; i < z.rows; ++i)
             for (index j = 0; j < z.cols; j += lanes<T>) {
@@ -55,8 +55,8 @@ void fused_form(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matri
 }
 
 template <class T>
-void fused(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matrix<const T> w2, Vector<const T> b2, Matrix<T> z,
-           Matrix<T> h, Matrix<T> y, bool tanh_form) {
+void fused(Matrix<const T> x, Matrix<const T> w1, Vector<const T> b1, Matrix<const T> w2, Vector<const T> b2,
+           Matrix<T> z, Matrix<T> h, Matrix<T> y, bool tanh_form) {
     tanh_form ? fused_form<true>(x, w1, b1, w2, b2, z, h, y) : fused_form<false>(x, w1, b1, w2, b2, z, h, y);
 }
 
@@ -73,7 +73,7 @@ struct TimesSlope {
     LOOPNEST_INLINE TimesSlope of_piece(index i0, index j0) const {
         return {other.block(i0, j0, other.rows - i0, other.cols - j0), db1.from(j0)};
     }
-    LOOPNEST_INLINE void apply(index i0, index j0, Matrix<T> dh) const {
+    [[gnu::noinline]] void apply(index i0, index j0, Matrix<T> dh) const {
         const gelu::Slope<T, tanh_form> slope;
         for (index j = 0; j < dh.cols; j += lanes<T>) {
             const index rest = dh.cols - j;
@@ -127,7 +127,8 @@ void fused_form(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, Matri
 
 template <class T>
 void fused(Matrix<const T> dy, Matrix<const T> x, Matrix<const T> w1, Matrix<const T> w2, Matrix<const T> z,
-           Matrix<const T> h, Matrix<T> dx, Matrix<T> dw1, Vector<T> db1, Matrix<T> dw2, Vector<T> db2, bool tanh_form) {
+           Matrix<const T> h, Matrix<T> dx, Matrix<T> dw1, Vector<T> db1, Matrix<T> dw2, Vector<T> db2,
+           bool tanh_form) {
     tanh_form ? fused_form<true>(dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2)
               : fused_form<false>(dy, x, w1, w2, z, h, dx, dw1, db1, dw2, db2);
 }

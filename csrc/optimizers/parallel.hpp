@@ -12,29 +12,22 @@ namespace loopnest::LOOPNEST_ISA {
 namespace sgd {
 template <class T>
 void parallel(Matrix<T> param, Matrix<const T> grad, double lr) {
-    share_elements<T>(param.rows, param.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
-        vectorized<T>(param.block(i, j, rows, cols), grad.block(i, j, rows, cols), lr);
-    });
+    share_blocks(worth_a_thread_of_copies, [=](auto... x) { vectorized<T>(x..., lr); }, param, grad);
 }
 }  // namespace sgd
 
 namespace momentum {
 template <class T>
 void parallel(Matrix<T> param, Matrix<const T> grad, Matrix<T> velocity, double lr, double mu) {
-    share_elements<T>(param.rows, param.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
-        vectorized<T>(param.block(i, j, rows, cols), grad.block(i, j, rows, cols),
-                      velocity.block(i, j, rows, cols), lr, mu);
-    });
+    share_blocks(worth_a_thread_of_copies, [=](auto... x) { vectorized<T>(x..., lr, mu); }, param, grad, velocity);
 }
 }  // namespace momentum
 
 namespace rmsprop {
 template <class T>
 void parallel(Matrix<T> param, Matrix<const T> grad, Matrix<T> square_average, double lr, double rho, double eps) {
-    share_elements<T>(param.rows, param.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
-        vectorized<T>(param.block(i, j, rows, cols), grad.block(i, j, rows, cols),
-                      square_average.block(i, j, rows, cols), lr, rho, eps);
-    });
+    const auto step = [=](auto... x) { vectorized<T>(x..., lr, rho, eps); };
+    share_blocks(worth_a_thread_of_copies, step, param, grad, square_average);
 }
 }  // namespace rmsprop
 
@@ -42,10 +35,10 @@ namespace adam {
 template <class T>
 void parallel(Matrix<T> param, Matrix<const T> grad, Matrix<T> m, Matrix<T> v, double lr, double beta1, double beta2,
               double eps, double correction1, double correction2, bool eps_inside) {
-    share_elements<T>(param.rows, param.cols, worth_a_thread_of_copies, [&](index i, index j, index rows, index cols) {
-        vectorized<T>(param.block(i, j, rows, cols), grad.block(i, j, rows, cols), m.block(i, j, rows, cols),
-                      v.block(i, j, rows, cols), lr, beta1, beta2, eps, correction1, correction2, eps_inside);
-    });
+    const auto step = [=](auto... x) {
+        vectorized<T>(x..., lr, beta1, beta2, eps, correction1, correction2, eps_inside);
+    };
+    share_blocks(worth_a_thread_of_copies, step, param, grad, m, v);
 }
 }  // namespace adam
 

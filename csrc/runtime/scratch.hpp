@@ -12,8 +12,6 @@ enum class Slot { pack_a, pack_b, skinny, parts, activations, count };
 void* scratch(Slot slot, index bytes);
 
 template <class T>
-LOOPNEST_INLINE T* scratch(Slot slot, index count) {
-    return static_cast<T*>(scratch(slot, count * index(sizeof(T))));
-}
+LOOPNEST_INLINE T* scratch(Slot slot, index count) { return static_cast<T*>(scratch(slot, count * index(sizeof(T)))); }
 
 }  // namespace loopnest

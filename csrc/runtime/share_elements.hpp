@@ -31,6 +31,14 @@ LOOPNEST_INLINE void share_elements(index rows, index cols, index worth_a_thread
     });
 }
 
+// kernel(blocks…) for the same block of every matrix.
+template <class Kernel, class T, class... Others>
+LOOPNEST_INLINE void share_blocks(index worth_a_thread, Kernel kernel, Matrix<T> first, Others... x) {
+    share_elements<T>(first.rows, first.cols, worth_a_thread, [&](index i, index j, index rows, index cols) {
+        kernel(first.block(i, j, rows, cols), x.block(i, j, rows, cols)...);
+    });
+}
+
 // The sum of part(i, j, rows, cols) over pieces, added in their order: with a given number of threads always the same.
 template <class T, class Part>
 LOOPNEST_INLINE T sum_of_shares(index rows, index cols, index worth_a_thread, Part part) {

@@ -1,7 +1,6 @@
 #include "runtime/threads.hpp"
 
 #include <atomic>
-#include <condition_variable>
 #include <exception>
 #include <mutex>
 #include <thread>
@@ -14,8 +13,8 @@
 namespace loopnest {
 namespace {
 
-// How often a thread looks for work before it goes to sleep: waking a thread takes the system 5 to 50 µs, and the next
-// call of a training step comes within some 10 µs. 2000 pauses are 20 to 80 µs.
+// How often a thread looks for work before it sleeps: waking it takes 5 to 50 µs, and a training step's next call comes
+// within some 10 µs. 2000 pauses are 20 to 80 µs.
 constexpr int looks = 2000;
 
 inline void pause() {
@@ -79,48 +78,35 @@ public:
     void run(Job& job) {
         offer(&job);
         job.take_pieces(0);
-        {
-            const std::lock_guard lock(guard_);
-            job_ = nullptr;  // a helper that wakes only now finds nothing, and no one waits for it
-        }
-        for (int look = 0; inside_.load(std::memory_order_acquire) != 0; ++look)
-            look < looks ? pause() : std::this_thread::yield();
+        job_ = nullptr;  // a helper that wakes only now finds nothing, and no one waits for it
+        for (int look = 0; inside_ != 0; ++look) look < looks ? pause() : std::this_thread::yield();
     }
 
 private:
     void offer(Job* job) {
-        {
-            const std::lock_guard lock(guard_);
-            job_ = job;
-            round_.fetch_add(1, std::memory_order_release);
-        }
-        wake_.notify_all();
+        job_ = job;
+        ++round_;
+        round_.notify_all();
     }
 
+    // A helper is inside before it looks for the job, and the caller takes the job away before it waits for those
+    // inside: in the one order of these atomics, a helper finds no job or is waited for.
     void help(std::size_t t) {
         for (unsigned seen = 0; !ending_;) {
             for (int look = 0; look < looks && round_.load(std::memory_order_acquire) == seen; ++look) pause();
-            Job* job;
-            {
-                std::unique_lock lock(guard_);
-                wake_.wait(lock, [&] { return round_.load(std::memory_order_relaxed) != seen; });
-                seen = round_.load(std::memory_order_relaxed);
-                job = job_;
-                if (job) inside_.fetch_add(1, std::memory_order_relaxed);
-            }
-            if (!job) continue;
-            job->take_pieces(t);
-            inside_.fetch_sub(1, std::memory_order_release);
+            round_.wait(seen);
+            seen = round_;
+            ++inside_;
+            if (Job* const job = job_) job->take_pieces(t);
+            --inside_;
         }
     }
 
     std::vector<std::thread> threads_;
-    std::mutex guard_;  // of job_, and of who enters it
-    std::condition_variable wake_;
     std::atomic<unsigned> round_{0};
-    std::atomic<index> inside_{0};
+    std::atomic<index> inside_{0};  // helpers that may have the job
     std::atomic<bool> ending_{false};
-    Job* job_ = nullptr;
+    std::atomic<Job*> job_{nullptr};
 };
 
 // Never destroyed: when the process ends, helpers may still be looking, and a forked child has the parent's memory but

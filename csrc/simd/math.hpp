@@ -8,41 +8,29 @@
 
 namespace loopnest::LOOPNEST_ISA {
 
+// Never called: a number's own type or a vector's lane, and integers of the same size and shape.
+float lane_of(float);
+double lane_of(double);
 template <class V>
-struct Lanes {  // V a vector: the type of a lane, and an integer vector of the same shape
-    using T = __typeof__(V{}[0] + 0);
-    using Int = decltype(V{} < V{});
-};
-template <>
-struct Lanes<float> {
-    using T = float;
-    using Int = std::int32_t;
-};
-template <>
-struct Lanes<double> {
-    using T = double;
-    using Int = std::int64_t;
-};
+auto lane_of(V v) -> decltype(v[0] + 0);
+std::int32_t integers_of(float);
+std::int64_t integers_of(double);
+template <class V>
+auto integers_of(V v) -> decltype(v < v);
 
 template <class V>
-using LaneOf = typename Lanes<V>::T;
+using LaneOf = decltype(lane_of(V{}));
 template <class V>
-using IntOf = typename Lanes<V>::Int;
+using IntOf = decltype(integers_of(V{}));
 
 template <class V>
-LOOPNEST_INLINE IntOf<V> bits_of(V x) {
-    return __builtin_bit_cast(IntOf<V>, x);
-}
+LOOPNEST_INLINE IntOf<V> bits_of(V x) { return __builtin_bit_cast(IntOf<V>, x); }
 
 template <class V>
-LOOPNEST_INLINE V from_bits(IntOf<V> bits) {
-    return __builtin_bit_cast(V, bits);
-}
+LOOPNEST_INLINE V from_bits(IntOf<V> bits) { return __builtin_bit_cast(V, bits); }
 
 template <class V>
-LOOPNEST_INLINE V magnitude(V x) {
-    return from_bits<V>(bits_of(x) & ~bits_of(-V{}));
-}
+LOOPNEST_INLINE V magnitude(V x) { return from_bits<V>(bits_of(x) & ~bits_of(-V{})); }
 
 // |y| with x's sign, a zero's too.
 template <class V>
@@ -57,9 +45,7 @@ LOOPNEST_INLINE V at_least(V x, LaneOf<V> bound) {  // NaN stays NaN
 }
 
 template <class V>
-LOOPNEST_INLINE V at_most(V x, LaneOf<V> bound) {
-    return smaller_of(V{} + bound, x);
-}
+LOOPNEST_INLINE V at_most(V x, LaneOf<V> bound) { return smaller_of(V{} + bound, x); }
 
 // c[0] + c[1] x + … + c[n-1] x^(n-1), by Horner's rule.
 template <class V, int n>
@@ -176,7 +162,7 @@ LOOPNEST_INLINE V sigmoid_of(V x) {
     using T = LaneOf<V>;
     using Exp = ExpOf<T, Result>;
     const Reduced<V> at = reduce<V, Result>(at_most(at_least(-x, T(-40)), -Exp::lowest));
-    if constexpr (!__is_same(T, Result)) {  // in double nothing that float can hold underflows, nor is a sum's order seen
+    if constexpr (!__is_same(T, Result)) {  // double: nothing that float can hold underflows, nor is a sum's order seen
         const V s = power_of_two(-at.n);
         return x < Exp::lowest ? V{} : s / ((T(1) + s) + at.q);
     }

@@ -102,6 +102,15 @@ struct Table {  // NEON looks up bytes: 4 k to 4 k + 3 for each lane
 };
 #endif
 
+// Elements from the last multiple of a vector's size, with AVX-512 the start of a cache line, up to here.
+template <class T>
+LOOPNEST_INLINE index past_line(const T* at) {
+    return index(reinterpret_cast<std::uintptr_t>(at) % vector_bytes / sizeof(T));
+}
+// Elements from here to the next one.
+template <class T>
+LOOPNEST_INLINE index until_line(const T* at) { return (lanes<T> - past_line(at)) % lanes<T>; }
+
 // A store past the caches, for results that would be evicted before they are read. An ordinary store first fetches the
 // line that it overwrites: a third of what a copy moves. `to` is aligned to the vector's size.
 template <class T>

@@ -1,21 +1,19 @@
 // A smooth function of one float as 32 or 8 polynomials, with coefficients in registers.
 //
-// An AVX-512 register holds 16 floats, and one instruction (vpermt2ps) takes each of 16 lanes from any of the 32 floats
-// in two registers. AVX2's vpermps takes 8 lanes from 8 floats, NEON's tbl 4 from 8. So a table costs no memory access.
-// With 32 pieces polynomials of degree 5 or 6 reach float's precision for functions as steep as GELU's tail; with 8
-// pieces the degree is 8 to 11. There is no exp and no division:
+// One AVX-512 instruction (vpermt2ps) takes each of 16 lanes from any of the 32 floats in two registers; AVX2's vpermps
+// takes 8 lanes from 8 floats, NEON's tbl 4 from 8. So a table costs no memory access. With 32 pieces polynomials of
+// degree 5 or 6 reach float's precision, with 8 pieces of degree 8 to 11. There is no exp and no division:
 //
 //     k = round(t / w)        h = t - c_k        F(t) = a_k0 + h (a_k1 + h (a_k2 + …))
 //
-// h is exact, since t and c_k are close (Sterbenz's lemma), and a_k0 is within a 1000th of an ULP of F(c_k)
-// (scripts/make_pieces.py). So no rounding error of an argument is amplified. The error is the last addition's half ULP
-// and a part of the one before. Degree 5 takes 7 look-ups and 5 fused multiply-adds, which Zen 4 begins one a cycle.
+// h is exact (Sterbenz's lemma), and a_k0 is within a 1000th of an ULP of F(c_k) (scripts/make_pieces.py). So the error
+// is the last addition's half ULP and a part of the one before. Degree 5 takes 7 look-ups and 5 fused multiply-adds.
 #pragma once
 
 #include "simd/math.hpp"
-#include "simd/pieces_data.hpp"
 
 #if defined(LOOPNEST_TABLES)
+#include "simd/pieces_data.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
 
@@ -44,8 +42,8 @@ class Pieces {
         // Adding a number too large for fractions leaves round(t / w) in the last bits; for w = 2^-n, too large for
         // parts of w.
         const Vec<float> until = at_most(t, last);
-        const Vec<float> sum_with_k = w_is_a_power_of_two ? until + round_to_whole * w : until * data.per_unit + round_to_whole;
-        const IntOf<Vec<float>> k = bits_of(sum_with_k);
+        const IntOf<Vec<float>> k = bits_of(w_is_a_power_of_two ? until + round_to_whole * w
+                                                                : until * data.per_unit + round_to_whole);
         const Vec<float> h = t - centre[k];
         Vec<float> sum = c[degree][k];
 #pragma GCC unroll 16

@@ -46,9 +46,7 @@ LOOPNEST_INLINE Vec<T> load(const T* from) {
 }
 
 template <class T>
-LOOPNEST_INLINE void store(T* to, Vec<T> v) {
-    __builtin_memcpy(to, &v, sizeof v);
-}
+LOOPNEST_INLINE void store(T* to, Vec<T> v) { __builtin_memcpy(to, &v, sizeof v); }
 
 // The first `count` elements, 1 to lanes of them, and zeros: no byte beyond them is touched. AVX has masked
 // instructions for this; elsewhere vectors are short and are filled lane by lane.
@@ -104,9 +102,7 @@ LOOPNEST_INLINE Vec<T> gather(const T* from, index stride, index count) {
 }
 
 template <int count, class T>
-LOOPNEST_INLINE void copy_elements(T* to, const T* from) {
-    __builtin_memcpy(to, from, count * sizeof(T));
-}
+LOOPNEST_INLINE void copy_elements(T* to, const T* from) { __builtin_memcpy(to, from, count * sizeof(T)); }
 
 // A vector of elements `stride` apart, or the rest of a row if `count` is less.
 template <class T>
@@ -149,9 +145,7 @@ LOOPNEST_INLINE Vec<T> sums_of_lanes(const Vec<T> (&v)[n]) {
 }
 
 template <class T>
-LOOPNEST_INLINE T sum_of_lanes(Vec<T> v) {
-    return sums_of_lanes<T>({v})[0];
-}
+LOOPNEST_INLINE T sum_of_lanes(Vec<T> v) { return sums_of_lanes<T>({v})[0]; }
 
 // Transposes the square of lanes x lanes elements in v: v[i][j] <-> v[j][i]. For distances of 1, 2, 4 … each pair of
 // vectors that far apart exchanges the lanes that far apart.

@@ -69,9 +69,7 @@ template <class F, class T, int... input>
 
 // Stores a vector, past the caches if `streamed`.
 template <bool streamed, class T>
-LOOPNEST_INLINE void put(T* to, Vec<T> v) {
-    streamed ? stream<T>(to, v) : store<T>(to, v);
-}
+LOOPNEST_INLINE void put(T* to, Vec<T> v) { streamed ? stream<T>(to, v) : store<T>(to, v); }
 
 template <bool streamed, class T, class F, class... Rows>
 LOOPNEST_INLINE index map_vectors(index j, Vector<T> y, const F& f, Rows... x) {
@@ -107,8 +105,7 @@ LOOPNEST_INLINE void map_row(Vector<T> y, F f, Rows... x) {
     index j = 0;
     if (y.contiguous() && (x.contiguous() && ...)) {
         if constexpr (streamed) {
-            const index past = index(reinterpret_cast<std::uintptr_t>(y.data) % vector_bytes / sizeof(T));
-            j = smaller(past ? lanes<T> - past : 0, y.size);
+            j = smaller(until_line(y.data), y.size);
             if (j > 0) part(0, j);
         }
         j = map_vectors<streamed>(j, y, f, x...);
@@ -117,9 +114,7 @@ LOOPNEST_INLINE void map_row(Vector<T> y, F f, Rows... x) {
 }
 
 template <class T>
-LOOPNEST_INLINE bool outgrows_caches(Matrix<T> y) {
-    return y.rows * y.cols * index(sizeof(T)) > cache_sizes().l3;
-}
+LOOPNEST_INLINE bool outgrows_caches(Matrix<T> y) { return y.rows * y.cols * index(sizeof(T)) > cache_sizes().l3; }
 
 template <class T, class F, class... Inputs>
 void map(bool streamed, Matrix<T> y, F f, Inputs... x) {
@@ -130,17 +125,13 @@ void map(bool streamed, Matrix<T> y, F f, Inputs... x) {
 }
 
 template <class T, class F, class... Inputs>
-LOOPNEST_INLINE void map(Matrix<T> y, F f, Inputs... x) {
-    map(outgrows_caches(y), y, f, x...);
-}
+LOOPNEST_INLINE void map(Matrix<T> y, F f, Inputs... x) { map(outgrows_caches(y), y, f, x...); }
 
 // The same on all threads.
 template <class T, class F, class... Inputs>
 LOOPNEST_INLINE void map_shared(index worth_a_thread, Matrix<T> y, F f, Inputs... x) {
     const bool streamed = outgrows_caches(y);
-    share_elements<T>(y.rows, y.cols, worth_a_thread, [&](index i, index j, index rows, index cols) {
-        map(streamed, y.block(i, j, rows, cols), f, x.block(i, j, rows, cols)...);
-    });
+    share_blocks(worth_a_thread, [&](auto y_part, auto... x_part) { map(streamed, y_part, f, x_part...); }, y, x...);
 }
 
 }  // namespace loopnest::LOOPNEST_ISA

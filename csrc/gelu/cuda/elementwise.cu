@@ -12,7 +12,8 @@
 template <class T>
 __global__ void gelu_elementwise(const T* x, T* y, long long n, bool tanh_form) {
     const long long stride = (long long)gridDim.x * blockDim.x;
-    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride) y[i] = gelu(x[i], tanh_form);
+    for (long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x; i < n; i += stride)
+        y[i] = gelu(x[i], tanh_form);
 }
 
 // launch: grid=min(ceil_div(n, 128), 1024) block=128

@@ -15,9 +15,7 @@ __device__ T nearer(T x) {
 }
 
 template <class T>
-__device__ T tanh_argument(T x) {
-    return T(1.5957691216057307118) * x * (T(1) + T(0.044715) * x * x);
-}
+__device__ T tanh_argument(T x) { return T(1.5957691216057307118) * x * (T(1) + T(0.044715) * x * x); }
 
 template <class T>
 __device__ T gelu(T x, bool tanh_form) {

@@ -25,4 +25,12 @@ LOOPNEST_INLINE T sum_of_terms(index n, Term term) {
     return sum;
 }
 
+// The sum of term(x[i], y[i]…). With strides that are known to be 1 the compiler loads whole vectors.
+template <class Term, class T, class... Others>
+LOOPNEST_INLINE T sum_over(Term term, Vector<const T> x, Others... y) {
+    if (x.contiguous() && (... && y.contiguous()))
+        return sum_of_terms<T>(x.size, [=](index i) { return term(x.data[i], y.data[i]...); });
+    return sum_of_terms<T>(x.size, [=](index i) { return term(x[i], y[i]...); });
+}
+
 }  // namespace loopnest::LOOPNEST_ISA

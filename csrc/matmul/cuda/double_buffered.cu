@@ -44,7 +44,8 @@ struct Fetched {
 
 // launch: grid=((n + 127) / 128, (m + 127) / 128) block=256
 template <class T>
-__global__ void __launch_bounds__(32 * WARPS) matmul_double_buffered(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+__global__ void __launch_bounds__(32 * WARPS)
+matmul_double_buffered(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     constexpr int WIDE = Pack<T>::size;
     __shared__ __align__(16) T a_tiles[2][DEPTH][SPAN];  // columns of a as rows
     __shared__ __align__(16) T b_tiles[2][DEPTH][SPAN];

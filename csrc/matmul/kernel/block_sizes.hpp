@@ -37,8 +37,8 @@ LOOPNEST_INLINE index even_blocks(index whole, index most, index step) {
 template <class T>
 PackedSizes packed_sizes(index m, index k, index n) {
     const CacheSizes cache = cache_sizes();
-    const index size = sizeof(T);
-    const index inner = even_blocks(k, larger(cache.l1d / cache.l1d_ways * (cache.l1d_ways - 2) / (tile_rows * size), 64), 1);
+    const index size = sizeof(T), l1d = cache.l1d / cache.l1d_ways * (cache.l1d_ways - 2);
+    const index inner = even_blocks(k, larger(l1d / (tile_rows * size), 64), 1);
     const index rows = even_blocks(m, larger(cache.l2 / 2 / (inner * size), tile_rows), tile_rows);
     const index cols = even_blocks(n, larger(cache.l3 / 8 / (inner * size), tile_cols<T>), tile_cols<T>);
     return {rows, inner, cols};

@@ -43,7 +43,7 @@ void add_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, bool add) {
     index j = smaller(until_line(b.data), c.cols);
     if (j > 0) rest(0, j);
     for (; j + 4 * lanes<T> <= c.cols; j += 4 * lanes<T>)
-        part.template operator()<4>(j, [](const T* from) { return load(from); }, [](T* to, Vec<T> v) { store<T>(to, v); });
+        part.template operator()<4>(j, load<T>, store<T>);
     for (; j < c.cols; j += lanes<T>) rest(j, c.cols - j);
 }
 

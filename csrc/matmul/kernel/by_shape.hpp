@@ -48,9 +48,7 @@ bool epilogue_finds_c(Matrix<T> c) {
 // Columns of c up to which dot products along contiguous rows of a are faster than tiles, which leave the other lanes
 // idle: four, and up to half a vector if the sums are long, so that adding up their lanes does not show.
 template <class T>
-index narrow(index inner) {
-    return larger(inner < 256 ? lanes<T> * 3 / 8 : lanes<T> / 2, 4);
-}
+index narrow(index inner) { return larger(inner < 256 ? lanes<T> * 3 / 8 : lanes<T> / 2, 4); }
 
 // The plan of c = a b for a c with contiguous rows.
 template <class Epilogue, class T>

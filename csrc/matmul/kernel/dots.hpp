@@ -75,7 +75,8 @@ void by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         for (index p = 0; p < b.rows; p += depth)
             in_groups<dot_rows>(c.rows, [&]<int rows>(index i) {
                 const index inner = smaller(depth, b.rows - p);
-                dots<rows, cols>(a.block(i, p, rows, inner), b.block(p, 0, inner, cols), c.block(i, 0, rows, cols), p > 0);
+                const Matrix<T> c_part = c.block(i, 0, rows, cols);
+                dots<rows, cols>(a.block(i, p, rows, inner), b.block(p, 0, inner, cols), c_part, p > 0);
             });
     };
     for (index j = 0; j < quarter; ++j)

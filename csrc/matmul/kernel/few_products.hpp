@@ -39,9 +39,7 @@ void row_after_row(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
 
 // Whether a has so few columns, and b's rows are contiguous.
 template <class T>
-bool few_products_suit(Matrix<const T> b) {
-    return b.rows > 0 && b.rows <= streams && b.contiguous_rows();
-}
+bool few_products_suit(Matrix<const T> b) { return b.rows > 0 && b.rows <= streams && b.contiguous_rows(); }
 
 template <class T>
 void few_products(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {

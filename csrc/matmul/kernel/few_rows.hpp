@@ -20,7 +20,8 @@ inline constexpr int long_dot = 64;  // products; adding up the lanes of a vecto
 template <class T>
 bool rows_suit(Matrix<const T> b, Matrix<T> c) {
     const bool from_memory = b.rows * b.cols * index(sizeof(T)) > cache_sizes().l3;
-    return b.contiguous_rows() && c.contiguous_rows() && c.rows <= (from_memory ? few_by_rows_from_memory : few_by_rows);
+    const int most = from_memory ? few_by_rows_from_memory : few_by_rows;
+    return b.contiguous_rows() && c.contiguous_rows() && c.rows <= most;
 }
 
 template <class T>

@@ -10,9 +10,7 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 
 // The length of a row in a packed micro-panel of b of `cols` columns: whole vectors, padded with zeros.
 template <class T>
-LOOPNEST_INLINE index packed_width(index cols) {
-    return round_up(cols, lanes<T>);
-}
+LOOPNEST_INLINE index packed_width(index cols) { return round_up(cols, lanes<T>); }
 
 // A micro-panel of b, at most tile_cols wide: to[p][j].
 template <class T>
@@ -42,9 +40,7 @@ void pack_b(Matrix<const T> b, T* to) {
 // From a packed micro-panel of a to the next. The extra 64 bytes keep the micro-panels from lying a multiple of 4096
 // bytes apart: L1 could not hold the eight that are written together.
 template <class T>
-LOOPNEST_INLINE index packed_a_step(index inner) {
-    return inner * tile_rows + 64 / index(sizeof(T));
-}
+LOOPNEST_INLINE index packed_a_step(index inner) { return inner * tile_rows + 64 / index(sizeof(T)); }
 
 // Micro-panels of a of tile_rows rows: to[panel][p][i]. Eight are written together, so that if a's columns are
 // contiguous, a cache line of 16 elements is used whole while it is in L1. A column holds 6 elements but 8 are copied

@@ -18,17 +18,6 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 
 inline constexpr int streams = 4;  // that the hardware's prefetchers follow at once; 2 and 8 are slower
 
-// Elements from the last multiple of a vector's size, with AVX-512 the start of a cache line, up to here.
-template <class T>
-LOOPNEST_INLINE index past_line(const T* at) {
-    return index(reinterpret_cast<std::uintptr_t>(at) % vector_bytes / sizeof(T));
-}
-// Elements from here to the next one.
-template <class T>
-LOOPNEST_INLINE index until_line(const T* at) {
-    return (lanes<T> - past_line(at)) % lanes<T>;
-}
-
 // `streams` rows of m from row p on, a `quarter` of m apart.
 template <class T>
 LOOPNEST_INLINE Matrix<T> rows_apart(Matrix<T> m, index p, index quarter) {

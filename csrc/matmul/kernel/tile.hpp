@@ -46,9 +46,7 @@ inline constexpr int rows_ahead = 8;
 // Vectors rarely begin at a cache line, so a row of n vectors touches n + 1 lines. The first line is in the cache since
 // the tile to the left: prefetch the line in which a vector ends.
 template <bool to_write = false, class T>
-LOOPNEST_INLINE void prefetch_end(const T* vector) {
-    __builtin_prefetch(vector + lanes<T> - 1, to_write);
-}
+LOOPNEST_INLINE void prefetch_end(const T* vector) { __builtin_prefetch(vector + lanes<T> - 1, to_write); }
 
 // What a tile prefetches while it multiplies: nothing, or its own c, the next tile's a, and its share of a later b.
 enum class Fetching { nothing, next_tile };
@@ -104,9 +102,12 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
                 for (index j = 0; j < tile.later_b.cols; j += line) __builtin_prefetch(&tile.later_b(later, j), 0, 2);
 #pragma GCC unroll 6
             for (int i = 0; i < rows; ++i) __builtin_prefetch(next_a + i * a_row_stride, 0, 2);
+            // A step is long enough: unrolled as the compiler likes, narrow tiles would be 9 KB of code each.
+#pragma GCC unroll 1
             for (int n = 0; n < line; ++n) step();
         }
     }
+#pragma GCC unroll 1
     for (; p < inner; ++p) step();
 
 #pragma GCC unroll 8
