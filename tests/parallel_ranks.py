@@ -99,13 +99,13 @@ def trained_apart(ranks):
 
 
 CURVES = {
-    "float64": nn.Config(hidden=16, batch=32, epochs=8, seed=4, dtype="float64"),
-    "float32": nn.Config(hidden=16, batch=32, epochs=8, seed=4),
+    "float64": nn.Config(hidden=16, batch=32, epochs=4, seed=4, dtype="float64"),
+    "float32": nn.Config(hidden=16, batch=32, epochs=4, seed=4),
     "tanh, momentum, mse": nn.Config(
         hidden=16, batch=32, epochs=3, seed=4, dtype="float64", activation="tanh", optimizer="momentum", loss="mse"
     ),
-    "uneven": nn.Config(hidden=16, batch=47, epochs=8, seed=4, dtype="float64"),  # 24 + 23, the last 12 + 12
-    "empty": nn.Config(hidden=16, batch=57, epochs=8, seed=4, dtype="float64"),  # 29 + 28, the last 1 + 0
+    "uneven": nn.Config(hidden=16, batch=47, epochs=4, seed=4, dtype="float64"),  # 24 + 23, the last 12 + 12
+    "empty": nn.Config(hidden=16, batch=57, epochs=4, seed=4, dtype="float64"),  # 29 + 28, the last 1 + 0
 }
 """Trainings on spirals with 400 examples, which 47 leave a batch of 24 and 57 a batch of 1."""
 

@@ -487,6 +487,10 @@ def test_a_sequential_may_be_changed_and_cut(calls):
     assert torch.equal(model(x), F.relu(model[0](x)))
     lt.restore_mlps(model)
     assert type(model) is nn.Sequential
+    short = stack().eval()
+    lt.replace_mlps(short)
+    del short[2]
+    assert torch.equal(short(x), short[1](short[0](x)))
 
 
 def test_new_weights_are_read_where_they_are(calls):
