@@ -100,7 +100,6 @@ def test_an_error_of_nvrtc_is_shortened_and_has_the_line():
     assert "x[0] = y;" in message
     assert message.endswith("… and 7 more")
     assert len(message.splitlines()) < 14
-    assert len(error.value.log.splitlines()) > 20
 
 
 @needs_nvrtc
