@@ -6,8 +6,6 @@ in place on the CPU, and copied from other devices; results are handed to JAX. J
 be `out` or an optimizer's parameter.
 """
 
-from __future__ import annotations
-
 import functools
 import sys
 import warnings

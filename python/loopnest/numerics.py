@@ -1,7 +1,5 @@
 """Rounding errors: what the contracts' error bounds are made of."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

@@ -3,8 +3,6 @@
 A function, a C++ header or a .cu file comes in; a rung goes out, which can be called and which explains itself.
 """
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 import os

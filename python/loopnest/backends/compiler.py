@@ -1,7 +1,5 @@
 """The C and C++ compiler of this machine: found, called, and its messages shortened."""
 
-from __future__ import annotations
-
 import atexit
 import contextlib
 import dataclasses

@@ -1,7 +1,5 @@
 """The C++ sources: where they lie, and how they explain themselves."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import dataclass
 from functools import cache

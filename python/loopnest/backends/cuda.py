@@ -4,8 +4,6 @@ The transfers are part of the method: host memory is not the device's. An array 
 gathered for its transfer; transposed ones go as they are, in column-major order.
 """
 
-from __future__ import annotations
-
 from typing import Any, TypeAlias
 
 import numpy as np

@@ -4,8 +4,6 @@ NVRTC compiles on any machine: it needs the extra `cuda`, but no GPU, no driver 
 kernels, on a GPU or, with LOOPNEST_CUDA_CPP=simulated, on the CPU (cuda_on_cpu.py).
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -7,8 +7,6 @@ T name[];`, which C++ cannot express, and a launch, `kernel<<<grid, block>>>(…
 Libraries are kept in the user's cache folder, named by a hash of everything that went into them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import ctypes
 import functools

@@ -7,8 +7,6 @@ and may be read-only. Here there are two for a dtype: all arrays in C order, who
 any strides, read from the arrays at run time.
 """
 
-from __future__ import annotations
-
 import functools
 import hashlib
 import inspect

@@ -8,8 +8,6 @@ The functions take a number of either type. T is its type, and T(…) a constant
 would make all arithmetic around it float64's.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -6,8 +6,6 @@ forked child that enters it, workqueue's aborts the process when two threads ent
 thing to install.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 from collections import deque

@@ -7,8 +7,6 @@ torch's threads (an OpenMP team) do not exist in a forked child, whose first par
 So once a torch rung has run in a process, torch uses a single thread in its forked children.
 """
 
-from __future__ import annotations
-
 import functools
 import os
 import shutil

@@ -1,7 +1,5 @@
 """A user's file as functions: Python is imported, C and C++ compiled, CUDA C++ compiled for the CPU."""
 
-from __future__ import annotations
-
 import ctypes
 import functools
 import importlib.util

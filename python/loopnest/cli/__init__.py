@@ -4,8 +4,6 @@ Command lines come in, calls of the rooms below go out; each command is a call t
 command is a file, imported when it is asked for, so that `loopnest --help` answers at once.
 """
 
-from __future__ import annotations
-
 import importlib
 from typing import Any
 

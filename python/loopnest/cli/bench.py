@@ -1,7 +1,5 @@
 """`loopnest bench`: the benchmark suites, and loopnest next to NumPy, torch and JAX."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

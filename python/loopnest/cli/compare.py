@@ -1,7 +1,5 @@
 """`loopnest compare`: two runs, and what became slower or faster."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

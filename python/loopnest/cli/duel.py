@@ -1,7 +1,5 @@
 """`loopnest duel`: which of two implementations is faster, and how sure that is."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

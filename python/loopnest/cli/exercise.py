@@ -1,7 +1,5 @@
 """`loopnest exercise`: a lesson's exercise, and its check."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

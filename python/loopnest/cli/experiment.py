@@ -1,7 +1,5 @@
 """`loopnest experiment`: questions answered by experiment, in the terminal and as pictures."""
 
-from __future__ import annotations
-
 import inspect
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """`loopnest inspect`: what the compiler made of a rung, and what limits it."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import click

@@ -1,7 +1,5 @@
 """`loopnest layout`: the order in which a rung touches its elements, and which of them a cache has."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

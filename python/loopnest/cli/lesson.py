@@ -1,7 +1,5 @@
 """`loopnest lesson`: the lessons, in the terminal."""
 
-from __future__ import annotations
-
 import click
 
 from .options import usage_errors

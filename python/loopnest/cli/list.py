@@ -1,7 +1,5 @@
 """`loopnest list`: the operations, or the ladder of one."""
 
-from __future__ import annotations
-
 import click
 
 from ..backends import BACKENDS, SIMULATED

@@ -1,7 +1,5 @@
 """`loopnest machine`: what this machine reaches, measured."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

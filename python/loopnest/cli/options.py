@@ -1,7 +1,5 @@
 """Arguments and options that several commands share, and their checks."""
 
-from __future__ import annotations
-
 import functools
 import importlib.util
 from collections.abc import Callable, Iterator, Sequence

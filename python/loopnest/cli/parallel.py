@@ -1,7 +1,5 @@
 """`torchrun --nproc-per-node 2 -m loopnest parallel COMMAND`: operations on many ranks, which torchrun starts."""
 
-from __future__ import annotations
-
 import os
 import sys
 import time

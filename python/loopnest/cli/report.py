@@ -1,7 +1,5 @@
 """`loopnest report`: a run as one HTML page."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import click

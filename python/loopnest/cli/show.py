@@ -1,7 +1,5 @@
 """`loopnest show`: one rung's source, which begins with its lesson."""
 
-from __future__ import annotations
-
 import click
 
 from ..backends import SIMULATED

@@ -1,7 +1,5 @@
 """`loopnest bench sweep`: products of many shapes next to NumPy, torch and JAX."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """`loopnest train`: a network trained on the lab's operations."""
 
-from __future__ import annotations
-
 import signal
 import threading
 from collections.abc import Callable, Iterator

@@ -10,8 +10,6 @@
 docs/machine.md explains each figure.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import functools
 import hashlib

@@ -7,8 +7,6 @@ Impossible figures get published, such as 3,530 GB/s on a card that reaches 864 
 refuses and explains a time that beats the machine's limit, and does not print it.
 """
 
-from __future__ import annotations
-
 import functools
 import math
 import time

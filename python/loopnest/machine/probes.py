@@ -5,8 +5,6 @@ some probes and no figure. Threads begin together, on processors of their own, a
 (csrc/measure/in_step.hpp): that is what they reach at once.
 """
 
-from __future__ import annotations
-
 import contextlib
 import dataclasses
 import functools

@@ -1,7 +1,5 @@
 """The machine card as data: what a machine is, and what it was measured to reach, in flops, bytes and seconds."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any

@@ -6,8 +6,6 @@ of the memory, where bytes decide, under one flat roof, where flops do. Source: 
 cache, Ilic, Pratas, Sousa, *Cache-aware roofline model*, IEEE Computer Architecture Letters 13:1 (2014).
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """The machine card as tables: for the terminal (`loopnest machine`), and for the report's page."""
 
-from __future__ import annotations
-
 import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
