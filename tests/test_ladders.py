@@ -42,7 +42,8 @@ def test_ladders_hold_the_promised_rungs(name, ids):
 
 @operations
 def test_a_ladder_goes_backend_by_backend_and_its_ids_are_unique(operation):
-    ladder = list(operation)
+    ladder = operation.ladder()
+    assert ladder == list(operation)
     order = [list(BACKENDS).index(k.backend) for k in ladder]
     assert order == sorted(order)
     assert len({k.id for k in ladder}) == len(ladder)

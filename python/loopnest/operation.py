@@ -198,10 +198,12 @@ class Operation:
         raise UnknownImplementationError(f"{self.name}: {unknown('implementation', id, [k.id for k in self])}")
 
     def __iter__(self) -> Iterator[Implementation]:
-        """The ladder: all implementations in reading order, those that cannot run here too."""
-        for backend in BACKENDS:
-            yield from self._rungs(backend).values()
-        yield from self._registered.values()
+        return iter(self.ladder())
+
+    def ladder(self) -> list[Implementation]:
+        """All implementations in reading order, those that cannot run here too."""
+        built_in = [k for backend in BACKENDS for k in self._rungs(backend).values()]
+        return built_in + list(self._registered.values())
 
     def fastest(self) -> Implementation:
         """The implementation that a call without `impl` uses."""
