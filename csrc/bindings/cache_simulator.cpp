@@ -94,7 +94,7 @@ public:
         Tracer tracer(simulator_, nullptr);
         for (const auto& [begin, end] : extents) {
             tracer.add_operand(begin, end);
-            for (const char* at = begin; at < end; at += index(1) << simulator_.line_bits()) tracer.access(at, 1, false);
+            for (auto at = begin; at < end; at += index(1) << simulator_.line_bits()) tracer.access(at, 1, false);
         }
     }
 

@@ -25,8 +25,8 @@ namespace py = pybind11;
 namespace loopnest {
 namespace {
 
-// Releasing the GIL and taking it again costs 30 ns, or 5 ms if another thread wants it (Python's switch interval). Calls
-// of less work than this keep it: 30 ns would be 3 % of their time or more. Others wait for them 0.1 ms at most.
+// Releasing the GIL and taking it again costs 30 ns, or 5 ms if another thread wants it (Python's switch interval).
+// Calls of less work than this keep it: 30 ns would be 3 % of their time or more. Others wait for them 0.1 ms at most.
 constexpr double product_keeps_gil = 40 * 40 * 40;  // multiplications and additions, counted as pairs
 constexpr double elements_keep_gil = 4096;
 

@@ -37,8 +37,8 @@ struct Strided {
     std::pair<const char*, const char*> extent() const;
 };
 
-// Any array or any tensor on the CPU. A tensor is read as it lies, even if it requires grad: torch's operators call from
-// below autograd.
+// Any array or any tensor on the CPU. A tensor is read as it lies, even if it requires grad: torch's operators call
+// from below autograd.
 bool view_of(PyObject* object, Strided& view);
 
 // Only what needs no further look: no subclass, float32 or float64 in this machine's byte order, aligned; and tensors

@@ -4,8 +4,8 @@
 // different barriers, the launch ends with a message that names the lines.
 //
 // With LOOPNEST_TSAN it reports to ThreadSanitizer what orders two accesses: each fiber is a thread; a barrier orders
-// what comes before and after it; blocks are not ordered. Each block then has a new thread of the system, new stacks and
-// new shared memory, so that no address is used twice.
+// what comes before and after it; blocks are not ordered. Each block then has a new thread of the system, new stacks
+// and new shared memory, so that no address is used twice.
 #include "on_cpu.hpp"
 
 #include <errno.h>
@@ -46,8 +46,8 @@ constexpr unsigned most_threads = 1024;
 constexpr size_t dynamic_bytes = 228 << 10;  // an H100's shared memory, the largest that a block can ask for
 constexpr unsigned char unwritten = 0xFF;    // as a float and as a double a NaN, as an integer -1
 
-// Switching between the stacks of fibers. On x86-64 we push what a called function must keep, exchange the stack pointer,
-// and pop: 10 ns, where swapcontext's system call takes 300.
+// Switching between the stacks of fibers. On x86-64 we push what a called function must keep, exchange the stack
+// pointer, and pop: 10 ns, where swapcontext's system call takes 300.
 #if defined(__x86_64__)
 asm(R"(
 .text

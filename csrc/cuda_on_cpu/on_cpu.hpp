@@ -7,8 +7,8 @@
 //     __shfl_sync(), …            the threads of a warp that the mask names arrive, and see each other's values
 //
 // Blocks run in turn. A block's threads are fibers: each runs until it waits, and the order changes from barrier to
-// barrier, so that a missing one shows every time. That takes 40 ns a thread and barrier. Unlike a GPU, this has no warps
-// in lock step, no caches that differ between blocks, and no limits of registers.
+// barrier, so that a missing one shows every time. That takes 40 ns a thread and barrier. Unlike a GPU, this has no
+// warps in lock step, no caches that differ between blocks, and no limits of registers.
 #pragma once
 
 #include <assert.h>

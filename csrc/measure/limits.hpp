@@ -22,8 +22,8 @@ inline constexpr bool fused = false;
 inline constexpr int chains = vector_registers == 32 ? 24 : 14;
 
 // chain = chain * x + y in every lane of every chain, `rounds` times; without FMA every second chain is multiplied and
-// the others are added to. x and y are values[0] and values[1] (1 and 0.001 keep all numbers normal); values[2] receives
-// the result, so that the loop cannot be dropped. Returns the flops: a multiply-add is two.
+// the others are added to. x and y are values[0] and values[1] (1 and 0.001 keep all numbers normal); values[2]
+// receives the result, so that the loop cannot be dropped. Returns the flops: a multiply-add is two.
 template <class T>
 index multiply_add(Vector<T> values, index rounds) {
     const Vec<T> x = broadcast(values[0]), y = broadcast(values[1]);

@@ -21,8 +21,8 @@ struct OpenMP {
 };
 void use_openmp(OpenMP runtime);
 
-// Runs work(context, 0) … work(context, count - 1), each once, and returns when all are done. Each thread has its part of
-// the pieces, the same in every call, since its core's cache may hold their data; then it takes what others have not
+// Runs work(context, 0) … work(context, count - 1), each once, and returns when all are done. Each thread has its part
+// of the pieces, the same in every call, since its core's cache may hold their data; then it takes what others have not
 // begun. A piece's exception is thrown again here. If the pool is busy, the caller works alone.
 void share(index count, void (*work)(void* context, index piece), void* context);
 
