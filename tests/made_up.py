@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import random
+from types import SimpleNamespace
 
 import loopnest as ln
 from loopnest.bench.records import Failure, NotRun, Record, Results
@@ -11,6 +12,7 @@ from loopnest.machine.limits import limit_of
 from loopnest.machine.records import Bandwidth, Cache, MachineCard, Peak
 from loopnest.timing.budget import work_of
 from loopnest.timing.environment import Environment, ThreadPool
+from pytest_benchmark.stats import Stats
 
 GB = 1e9
 CACHES = (Cache(1, 32 << 10, 8, 64, False), Cache(2, 1 << 20, 8, 64, False), Cache(3, 32 << 20, 16, 64, True))
@@ -51,6 +53,31 @@ ENVIRONMENT = Environment(
 )
 
 
+class Benchmark:
+    """As much of pytest-benchmark's fixture as Bench.measure uses; `clock` is the bench's."""
+
+    name, group, stats = "test", None, None
+
+    def __init__(self, clock):
+        self._clock, self.extra_info = clock, {}
+
+    def pedantic(self, target, *, rounds, iterations):
+        self.stats = SimpleNamespace(stats=Stats(), group=None)
+        for _ in range(rounds):
+            start = self._clock()
+            for _ in range(iterations):
+                target()
+            self.stats.stats.update((self._clock() - start) / iterations)
+
+
+def stats(*seconds):
+    """pytest-benchmark's statistics of these times."""
+    found = Stats()
+    for time in seconds:
+        found.update(time)
+    return {**found.as_dict(), "iterations": 1, "data": sorted(seconds)}
+
+
 def record(operation, impl, workload, seconds, *, suite=None, study="", card=CARD, samples=20, spread=0.02, **facts):
     """A record whose best time is `seconds`; the others are up to `spread` longer."""
     contract = ln.OPERATIONS[operation].contract
@@ -58,7 +85,9 @@ def record(operation, impl, workload, seconds, *, suite=None, study="", card=CAR
     flops, nbytes = contract.flops(**shape), contract.traffic(4, **shape)
     rng = random.Random(f"{operation} {impl} {workload} {seconds} {facts}")
     data = sorted([seconds, *(seconds * (1 + spread * rng.random()) for _ in range(samples - 1))])
+    case = facts.get("case", "")
     made = Record(
+        name=f"test_{study or operation}[{operation}-{workload}-{impl}-{facts.get('section', '')}{case}]",
         suite=suite or operation,
         study=study or operation,
         operation=operation,
@@ -70,7 +99,7 @@ def record(operation, impl, workload, seconds, *, suite=None, study="", card=CAR
         bytes=nbytes,
         threads=1,
         first_call=0.5,
-        seconds=tuple(data),
+        stats=stats(*data),
         **facts,
     )
     return dataclasses.replace(made, limit=limit_of(card, flops, nbytes, "float32", 1.0)) if card else made

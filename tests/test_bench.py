@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import loopnest as ln
+import made_up
 import numpy as np
 import pytest
 from loopnest.backends.threads import processors
@@ -112,7 +113,7 @@ TINY = Plan(seconds=1e-4, patience=0.05)
 
 
 def run(lab, implementation, workload, **how):
-    return lab.measure(implementation, WORKLOADS[workload], suite="matmul", **how)
+    return lab.measure(made_up.Benchmark(lab.clock), implementation, WORKLOADS[workload], suite="matmul", **how)
 
 
 def test_a_record_says_what_was_measured():
@@ -124,7 +125,7 @@ def test_a_record_says_what_was_measured():
     assert 0 < record.best <= record.median < 1
     assert record.gflops == pytest.approx(record.flops / record.best / 1e9)
     assert record.threads >= 1
-    assert record.calls > 1  # a call takes a microsecond or so
+    assert record.stats["iterations"] > 1  # a call takes a microsecond or so
 
 
 def test_a_wrong_result_fails_before_it_is_timed(mine):
@@ -210,7 +211,8 @@ def test_inputs_are_laid_out_as_asked_and_results_go_where_they_should(mine):
 def test_every_operation_of_the_suites_can_be_measured(name):
     operation = ln.OPERATIONS[name]
     rung = operation["numpy"]
-    record = Bench(TINY).measure(rung, operation.contract.workloads[0], suite="any")
+    lab = Bench(TINY)
+    record = lab.measure(made_up.Benchmark(lab.clock), rung, operation.contract.workloads[0], suite="any")
     assert record.impl == rung.id
 
 
@@ -219,6 +221,7 @@ def test_every_operation_of_the_suites_can_be_measured(name):
 
 def record(impl, workload, seconds, *, n=100, study="matmul", **facts):
     return Record(
+        name=f"test[{workload}-{impl}]",
         suite="matmul",
         study=study,
         operation="matmul",
@@ -230,7 +233,7 @@ def record(impl, workload, seconds, *, n=100, study="matmul", **facts):
         bytes=12 * n**2,
         threads=1,
         first_call=0.5,
-        seconds=(seconds, 2 * seconds, 3 * seconds),
+        stats=made_up.stats(seconds, 2 * seconds, 3 * seconds),
         **facts,
     )
 
@@ -435,7 +438,7 @@ def suite(tmp_path, monkeypatch):
     return make
 
 
-def test_a_run_reports_each_record(suite):
+def test_a_run_reports_each_record_and_pytest_benchmark_reads_its_file(suite, tmp_path):
     suite()
     kinds = []
     results = bench.run_suites(["tiny"], quick=True, on_event=lambda kind, content: kinds.append(kind))
@@ -448,6 +451,11 @@ def test_a_run_reports_each_record(suite):
     ]
     assert results.conditions.floor.estimate == pytest.approx(1, rel=0.5)
     assert any(line.startswith("noise floor: fixed work is") for line in printed(results))
+    results.save(tmp_path / "a.json")
+    assert Results.load(tmp_path / "a.json") == results
+    command = [sys.executable, "-m", "pytest_benchmark", "compare", "a.json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert "test_right" in done.stdout, done.stderr
 
 
 def test_all_libraries_have_one_thread_budget(suite, monkeypatch):

@@ -161,7 +161,7 @@ def test_a_failed_benchmark_is_told_and_ends_the_command_with_1(monkeypatch, tmp
 
 def test_bench_without_its_packages_says_how_to_get_them(monkeypatch):
     find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pytest" else find(name))
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "pytest_benchmark" else find(name))
     result = run("bench", "matmul", "--quick")
     assert result.exit_code == 1
     assert "pip install 'loopnest[bench]'" in text(result)

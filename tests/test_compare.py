@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import json
 
 import made_up
 import numpy as np
@@ -21,7 +22,7 @@ def results(**seconds):
 
 def times(run, name, data):
     """The run with other times of this rung."""
-    changed = [dataclasses.replace(r, seconds=tuple(data)) if r.impl.endswith(name) else r for r in run.records]
+    changed = [dataclasses.replace(r, stats=made_up.stats(*data)) if r.impl.endswith(name) else r for r in run.records]
     return dataclasses.replace(run, records=tuple(changed))
 
 
@@ -146,7 +147,7 @@ def test_the_exit_code_says_whether_something_is_slower(files):
 
 def test_bad_input_is_told_and_ends_with_2(files, tmp_path):
     (tmp_path / "text.json").write_text("not JSON")
-    (tmp_path / "other.json").write_text('{"environment": null, "points": []}')
+    (tmp_path / "other.json").write_text('{"benchmarks": [{"name": "x"}], "machine_info": {}, "datetime": ""}')
     (tmp_path / "list.json").write_text("[1, 2]")
     Results(None, ()).save(tmp_path / "empty.json")
     (tmp_path / "folder").mkdir()
@@ -173,3 +174,13 @@ def test_a_run_folder_is_as_good_as_its_file(files):
     (files / "run").mkdir()
     (files / "old.json").rename(files / "run" / "results.json")
     assert run(files / "run", files / "run").exit_code == 0
+
+
+def test_files_without_each_rounds_time_can_be_compared(files):
+    """As pytest-benchmark saves them by itself: --benchmark-autosave."""
+    data = json.loads((files / "old.json").read_text())
+    for benchmark in data["benchmarks"]:
+        del benchmark["stats"]["data"]
+    (files / "saved.json").write_text(json.dumps(data))
+    assert run(files / "saved.json", files / "slower.json").exit_code == 1
+    assert run(files / "saved.json", files / "old.json").exit_code == 0

@@ -6,13 +6,13 @@ import re
 import xml.etree.ElementTree as ElementTree
 
 import loopnest as ln
-import msgspec
+import made_up
 import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest.bench import explain
 from loopnest.bench.measure import Bench, Plan
-from loopnest.bench.records import Record
+from loopnest.bench.records import Record, Results
 from loopnest.bench.tables import table
 from loopnest.cli import main
 from loopnest.layout import walk as layout
@@ -219,9 +219,9 @@ def record(case, seconds, found, written_back=(0, 0, 0), *, asked=None, section=
         asked = asked or {name: 4 * sum(counts) for name, counts in found.items()}
         moved = Traffic(64, ("L1", "L2", "L3"), found, asked, written_back)
     return Record(
-        suite="layout", study="a study", operation="matmul", impl=impl, workload="square-64",
+        name=case, suite="layout", study="a study", operation="matmul", impl=impl, workload="square-64",
         shape={"m": 64}, dtype="float32", flops=10**9, bytes=12_345, threads=1, first_call=1.0,
-        seconds=(seconds,), section=section, case=case, traffic=moved,
+        stats=made_up.stats(seconds), section=section, case=case, traffic=moved,
     )  # fmt: skip
 
 
@@ -251,7 +251,7 @@ def test_no_sentence_is_made_of_nothing():
 def test_the_section_in_which_the_layout_matters_most_is_spoken_of():
     slow = record("down", 2e-3, {"a": [0, 1_000_000, 0, 0]})
     other = [
-        dataclasses.replace(r, section="other", impl="cpp.blocked", seconds=(s,))
+        dataclasses.replace(r, section="other", impl="cpp.blocked", stats=made_up.stats(s))
         for r, s in ((FAST, 1e-3), (slow, 9e-3))
     ]
     assert explain.sentence([FAST, slow, *other]).startswith("cpp.blocked down takes 9.0 times as long as cpp.blocked")
@@ -272,12 +272,15 @@ def test_a_table_without_replays_is_as_it_was():
     assert "simulated" not in text
 
 
-def test_a_measured_records_json_has_the_traffic():
+def test_a_measured_records_json_has_the_traffic(tmp_path):
     bench = Bench(Plan(seconds=1e-6, patience=1.0))
     workload = next(w for w in ln.transpose.contract.workloads if w.name == "square-64")
-    made = bench.measure(ln.transpose["cpp.naive"], workload, suite="layout", replay=True)
+    benchmark = made_up.Benchmark(bench.clock)
+    made = bench.measure(benchmark, ln.transpose["cpp.naive"], workload, suite="layout", replay=True)
     assert made.traffic.found["out"][1] > 0 or sum(made.traffic.found["out"]) == 64 * 64
-    assert msgspec.json.decode(msgspec.json.encode(made), type=Record) == made
+    Results(None, (made,)).save(tmp_path / "r.json")
+    assert Results.load(tmp_path / "r.json").records == (made,)
+    assert benchmark.extra_info == made.extra_info()
 
 
 def test_the_block_sizes_that_are_timed_are_those_that_are_replayed():
@@ -285,7 +288,8 @@ def test_the_block_sizes_that_are_timed_are_those_that_are_replayed():
     workload = next(w for w in ln.matmul.contract.workloads if w.name == "square-64")
     k = ln.matmul["cpp.blocked"]
     streams = [Stream("matmul", "blocked_with", (512, inner, 64)) for inner in (4, 1)]
-    made = [bench.measure(k, workload, suite="layout", replay=stream) for stream in streams]
+    benchmark = made_up.Benchmark(bench.clock)
+    made = [bench.measure(benchmark, k, workload, suite="layout", replay=stream) for stream in streams]
     # c is read and written once for four rows of b where a block has as many, and cleared once.
     four_rows, one_row = (sum(record.traffic.found["c"]) - 64**2 for record in made)
     assert (four_rows, one_row) == (2 * 64**3 // 4, 2 * 64**3)

@@ -11,7 +11,7 @@ import functools
 import math
 import time
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,15 +22,15 @@ from ..machine.limits import limit_of
 from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Operation, Workload
 from ..timing.budget import by_work, work_of
-from ..timing.turns import Reading, Turn, seconds_of
+from ..timing.turns import Reading, seconds_of
 from ..verify.problem import FLOAT32, Arrange, Problem
 from .records import NotRun, Record, kept
 
 CALLS = 2
 """The fewest calls of a measurement: one whose result is checked, and one that counts."""
 
-SAMPLE = 200e-6
-"""The least length of a sample in seconds; reading the clock takes well below 1 % of it."""
+ROUND = 200e-6
+"""The least length of a round in seconds; reading the clock takes well below 1 % of it."""
 
 ON_A_GPU = ("cuda", "cuda_cpp")
 """The machine card's limits do not hold for these backends."""
@@ -118,11 +118,31 @@ class Budget:
         self._rates[who] = max(work / seconds, self._rates.get(who, 0.0))
 
 
-def cores_of(readings: Sequence[Reading]) -> tuple[float, float]:
-    """How many cores were busy in all samples together, and in the fastest one if these were more.
+class Clock:
+    """time.perf_counter for pytest-benchmark, which also notes the processor time that has passed."""
 
-    A single sample says little: the system counts the time of other threads than the caller's in ticks of some
-    milliseconds, which are longer than a sample. On a busy machine two threads share a core most of the time; the best
+    __name__ = "perf_counter"
+
+    def __init__(self) -> None:
+        self.ticks: list[tuple[float, float]] = []
+
+    def __call__(self) -> float:
+        now = time.perf_counter()
+        self.ticks.append((now, time.process_time()))
+        return now
+
+    @property
+    def readings(self) -> list[Reading]:
+        """Of each round."""
+        rounds = zip(self.ticks[::2], self.ticks[1::2], strict=True)
+        return [Reading(end - start, processor_end - processor) for (start, processor), (end, processor_end) in rounds]
+
+
+def cores_of(readings: Sequence[Reading]) -> tuple[float, float]:
+    """How many cores were busy in all rounds together, and in the fastest one if these were more.
+
+    A single round says little: the system counts the time of other threads than the caller's in ticks of some
+    milliseconds, which are longer than a round. On a busy machine two threads share a core most of the time; the best
     time is from when they had two, so it is held to the limit of two.
     """
     elapsed, processor, _ = map(sum, zip(*readings, strict=True))
@@ -134,11 +154,13 @@ def cores_of(readings: Sequence[Reading]) -> tuple[float, float]:
 class Bench:
     """Measures whatever fits the plan, one after another.
 
-    card  the machine's, for the records' limits; None for records without limits
+    card   the machine's, for the records' limits; None for records without limits
+    clock  the timer of the benchmarks
     """
 
     plan: Plan
     card: MachineCard | None = None
+    clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
         self.budget = Budget(self.plan)
@@ -147,6 +169,7 @@ class Bench:
 
     def measure(
         self,
+        benchmark: Any,
         implementation: Implementation,
         workload: Workload,
         *,
@@ -160,9 +183,10 @@ class Bench:
         replay: bool | Stream = False,
         timed: Callable[[Problem], Callable[[], Any]] | None = None,
         **options: Any,
-    ) -> Record | NotRun:
+    ) -> Record | NotRun | None:
         """Measure one implementation on one workload: a Record, or NotRun with the reason.
 
+        benchmark  pytest-benchmark's fixture; the record goes into its extra_info too
         study, section, case, ladder  see Record
         arrange  changes the inputs; study and case say how
         traffic  the compulsory bytes where `arrange` makes them differ from the contract's
@@ -170,7 +194,7 @@ class Bench:
         timed    makes what is timed in place of the kernel alone, such as a call with all its checks
         options  the operation's
 
-        Raises WrongResult, or what the implementation raises.
+        Raises WrongResult, or what the implementation raises. Returns None where benchmarks are disabled.
         """
         operation, contract = implementation.operation, implementation.operation.contract
         study = study or operation.name
@@ -193,14 +217,18 @@ class Bench:
         seconds = first_call if who in self._warm and first_call > self.plan.seconds else seconds_of(call)
         if seconds < 1e-3:  # a short call may take several times as long until all that it needs is in the caches
             seconds = min(seconds_of(call) for _ in range(5))
-        turn = Turn(implementation.id, call, calls=max(1, math.ceil(SAMPLE / seconds)))
+        iterations = max(1, math.ceil(ROUND / seconds))
         three = min(3, int(self.budget.patience() / seconds) - 2)
-        for _ in range(max(1, three, int(self.plan.seconds / (turn.calls * seconds)))):
-            turn.take()
+        rounds = max(1, three, int(self.plan.seconds / (iterations * seconds)))
+        self.clock.ticks.clear()
+        benchmark.pedantic(call, rounds=rounds, iterations=iterations)
         if checked:
             problem.hold(checked, f"{operation.name} {implementation.id}, after the timing")
         self._warm.add(who)
-        cores, cores_at_best = cores_of(turn.readings)
+        if benchmark.stats is None:
+            return None
+        stats = benchmark.stats.stats
+        cores, cores_at_best = cores_of(self.clock.readings)
         flops = contract.flops(**workload.shape)
         nbytes = contract.traffic(FLOAT32.itemsize, **workload.shape) if traffic is None else traffic
         limit, moved = None, None
@@ -211,6 +239,7 @@ class Bench:
             with contextlib.suppress(ValueError, TypeError):  # raised for what cannot be replayed
                 moved = Replay.of(implementation, problem.inputs, stream=stream).within(self.plan.accesses)
         record = Record(
+            name=benchmark.name,
             suite=suite,
             study=study,
             operation=operation.name,
@@ -222,8 +251,7 @@ class Bench:
             bytes=nbytes,
             threads=round(cores),
             first_call=first_call,
-            seconds=kept(turn.samples),
-            calls=turn.calls,
+            stats={**stats.as_dict(), "iterations": iterations, "data": kept(stats.data)},
             section=section,
             case=case,
             ladder=ladder,
@@ -231,6 +259,8 @@ class Bench:
             limit=limit,
             traffic=moved,
         )
+        benchmark.stats.group = record.group
+        benchmark.extra_info.update(record.extra_info())
         self.budget.note(who, work_of(contract, workload), record.median)
         return record
 

@@ -1,9 +1,9 @@
-"""The plug-in for pytest: `pytest benchmarks/` loads it, and so does `pytest -p loopnest.bench.plugin`.
+"""The plug-in for pytest-benchmark: `pytest benchmarks/` loads it, and so does `pytest -p loopnest.bench.plugin`.
 
-It gives tests the fixture `measure` and the mark `ladder`, prints tables, and writes the file that `loopnest report`
-and `loopnest compare` read:
+It gives tests the fixture `measure` and the mark `ladder`. A record of each benchmark, with its workload, flops, bytes
+and the machine's limit, goes into pytest-benchmark's JSON, which `loopnest report` and `loopnest compare` read:
 
-    pytest benchmarks/bench_gelu.py --quick --results=gelu.json
+    pytest benchmarks/bench_gelu.py --quick --benchmark-json=gelu.json
 
 `loopnest bench` runs pytest with `--events`: each result then arrives there as it is made.
 """
@@ -14,14 +14,12 @@ import dataclasses
 import functools
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
-from rich.console import Console
 
 from ..backends import BACKENDS
 from ..backends.threads import num_threads, processors
@@ -30,7 +28,6 @@ from ..operations import OPERATIONS
 from ..timing import fairness
 from ..timing.conditions import Monitor
 from ..timing.environment import environment
-from . import tables
 from .measure import FULL, QUICK, Bench
 from .records import Failure, NotRun, Results
 from .reporting import Collector
@@ -42,7 +39,6 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("loopnest")
     group.addoption("--quick", action="store_true", help="fewer and smaller workloads, in under a minute")
     group.addoption("--seconds", type=float, metavar="S", help="end the whole run after about S seconds")
-    group.addoption("--results", type=Path, metavar="FILE", help="write the results to this JSON file")
     group.addoption("--no-limits", action="store_true", help="leave out the machine's limits")
     group.addoption("--events", type=int, metavar="FD", help="write a line of JSON for each event to this descriptor")
 
@@ -68,16 +64,22 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     metafunc.parametrize(("workload", "implementation"), params)
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    if _measures(item):
+        item.add_marker(pytest.mark.benchmark(timer=item.config.stash[SESSION].bench.clock))
+
+
 @pytest.fixture
-def measure(request: pytest.FixtureRequest) -> Callable[..., None]:
+def measure(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., None]:
     """Bench.measure for this test; a row that does not run is skipped, with the reason."""
     session: Session = request.config.stash[SESSION]
 
     @functools.wraps(session.bench.measure)
     def measure_or_skip(implementation: Any, workload: Any, **how: Any) -> None:
         suite = request.module.__name__.removeprefix("bench_")
-        result = session.bench.measure(implementation, workload, suite=suite, **how)
-        session.report("not_run" if isinstance(result, NotRun) else "records", result)
+        result = session.bench.measure(benchmark, implementation, workload, suite=suite, **how)
+        if result is not None:  # benchmarks are not disabled
+            session.report("not_run" if isinstance(result, NotRun) else "records", result)
         if isinstance(result, NotRun):
             pytest.skip(result.reason)
 
@@ -119,10 +121,11 @@ class Session:
                 os._exit(1)
 
     def pytest_collection_finish(self, session: pytest.Session) -> None:
-        if session.config.option.collectonly:
+        benchmarks = self._config._benchmarksession  # type: ignore[attr-defined]
+        if session.config.option.collectonly or benchmarks.disabled or benchmarks.skip:
             return
         self.report("start", len(session.items))
-        measuring = any("measure" in getattr(item, "fixturenames", ()) for item in session.items)
+        measuring = any(map(_measures, session.items))
         if measuring:
             self._begin_equal_terms(any("torch" in item.nodeid for item in session.items))
         self.report("environment", environment())
@@ -160,19 +163,27 @@ class Session:
 
     pytest_collectreport = pytest_runtest_logreport
 
-    def pytest_sessionfinish(self) -> None:
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # before pytest-benchmark, which writes its file in such a wrapper
+    def pytest_sessionfinish(self) -> Generator[None, Any, Any]:
         if self._monitor:
             self.report("environment", environment())
             self.report("conditions", self._monitor.conditions())
         self._equal_terms.close()
-        if self._config.getoption("results"):
-            self.collected.results.save(self._config.getoption("results"))
+        return (yield)
 
-    def pytest_terminal_summary(self) -> None:
-        if self._events is None:
-            console = Console(highlight=False)
-            for part in tables.report(self.collected.results, self.bench.plan == QUICK, console.width):
-                console.print(part)
+    @pytest.hookimpl(tryfirst=True)  # pytest-benchmark's own would be the first where this plug-in is loaded by -p
+    def pytest_benchmark_generate_machine_info(self) -> dict[str, Any]:
+        found = self.collected.results.environment
+        return msgspec.to_builtins(found or environment())  # type: ignore[no-any-return]
+
+    def pytest_benchmark_update_json(self, output_json: dict[str, Any]) -> None:
+        """Add what Results.load reads besides the benchmarks."""
+        fields = msgspec.to_builtins(self.collected.results)
+        output_json.update({name: fields[name] for name in ("machine", "conditions", "not_run", "failures")})
+
+
+def _measures(item: pytest.Item) -> bool:
+    return "measure" in getattr(item, "fixturenames", ())
 
 
 def _study(item: pytest.Item) -> str:

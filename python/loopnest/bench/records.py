@@ -1,16 +1,18 @@
 """What a benchmark run gives, as data: records, and the JSON file that holds them.
 
-The file is `Results` as JSON. By default it is results.json, next to report.html, in a new folder of loopnest-results/.
+The file has pytest-benchmark's format, so that its own commands read it too (`pytest-benchmark compare`). What
+pytest-benchmark does not know is in each benchmark's extra_info, and in fields of the file that are named as those of
+`Results`. By default it is results.json, next to report.html, in a new folder of loopnest-results/.
 """
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -25,16 +27,16 @@ SAMPLES = 50
 """Times kept of a benchmark: enough for an interval of the median, and a tenth of the file that all would make."""
 
 
-def kept(seconds: Sequence[float], most: int = SAMPLES) -> tuple[float, ...]:
+def kept(seconds: Sequence[float], most: int = SAMPLES) -> list[float]:
     """Evenly spaced times in ascending order, with the shortest and the longest.
 
     >>> kept([5.0, 1.0, 4.0, 3.0, 2.0], most=3)
-    (1.0, 3.0, 5.0)
+    [1.0, 3.0, 5.0]
     """
     ordered = sorted(seconds)
     if len(ordered) > most:
         ordered = [ordered[round(i * (len(ordered) - 1) / (most - 1))] for i in range(most)]
-    return tuple(float(f"{x:.7g}") for x in ordered)
+    return [float(f"{x:.7g}") for x in ordered]
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,13 @@ class Record:
     bytes    the compulsory traffic: each input read once, each result written once
     threads  the cores that it kept busy: processor time divided by elapsed time, rounded
     first_call  seconds, with what the first call compiles and loads
-    seconds  of a call in at most 50 of the samples, evenly spaced from the shortest to the longest
-    calls    in a sample
+    stats    pytest-benchmark's statistics of a call's seconds: min, median, rounds, iterations, …, and as `data` at
+             most 50 of the rounds' times, evenly spaced from the shortest to the longest
     limit    the machine's, where it was measured
     traffic  of the call between the caches, simulated; None where it was not asked for
     """
 
+    name: str
     suite: str
     study: str
     operation: str
@@ -65,8 +68,7 @@ class Record:
     bytes: int
     threads: int
     first_call: float
-    seconds: tuple[float, ...]
-    calls: int = 1
+    stats: Mapping[str, Any]
     section: str = ""
     case: str = ""
     ladder: bool = False
@@ -76,16 +78,21 @@ class Record:
 
     @property
     def best(self) -> float:
-        """Seconds of the fastest sample: what the machine can do when nothing else disturbs it."""
-        return min(self.seconds)
+        """Seconds of the fastest round: what the machine can do when nothing else disturbs it."""
+        return float(self.stats["min"])
 
     @property
     def median(self) -> float:
-        return statistics.median(self.seconds)
+        return float(self.stats["median"])
+
+    @property
+    def seconds(self) -> Sequence[float]:
+        """Of a call in some of the rounds; at least the best and the median."""
+        return self.stats.get("data") or (self.best, self.median)
 
     @property
     def percent(self) -> float | None:
-        """How much of the machine's limit the best sample reached; None where no limit was measured."""
+        """How much of the machine's limit the best round reached; None where no limit was measured."""
         return 100 * self.limit.seconds / self.best if self.limit else None
 
     @property
@@ -105,6 +112,16 @@ class Record:
     def work(self) -> int:
         """Operations, or bytes where there are more of these."""
         return max(self.flops, self.bytes)
+
+    @property
+    def group(self) -> str:
+        """The name of the rows that are compared with one another."""
+        return ", ".join(filter(None, (self.study, self.section, self.workload, self.dtype)))
+
+    def extra_info(self) -> dict[str, Any]:
+        """All that pytest-benchmark does not know by itself, and rates for programs that compute nothing."""
+        info = {key: value for key, value in msgspec.to_builtins(self).items() if key not in ("name", "stats")}
+        return {**info, "gflops": self.gflops, "gbytes": self.gbytes, "percent": self.percent}
 
 
 @dataclass(frozen=True)
@@ -147,25 +164,52 @@ class Results:
     conditions: Conditions | None = None
 
     def save(self, path: Path) -> None:
-        """Write the JSON file."""
-        save_text(msgspec.json.encode(self).decode(), path)
+        """Write the JSON file, in pytest-benchmark's format."""
+        fields = msgspec.to_builtins(self)
+        file = {
+            "machine_info": fields.pop("environment"),
+            "commit_info": {},
+            "benchmarks": [_benchmark(record) for record in self.records],
+            "version": "5.0.0",  # of pytest-benchmark's format
+        }
+        del fields["records"]
+        save_text(msgspec.json.encode({**file, **fields}).decode(), path)
 
     @classmethod
     def load(cls, path: Path) -> Results:
-        """The results in a run's folder, or in a file that `save` wrote.
+        """The results in a run's folder, or in a file that `save` or `pytest benchmarks/ --benchmark-json` wrote.
+
+        Benchmarks that do not use the fixture `measure` are left out.
 
         Raises ValueError, with the path and the reason, where there are none.
         """
         if path.is_dir():
             path = path / RESULTS
         try:
-            return msgspec.json.decode(path.read_bytes(), type=cls)
+            data = msgspec.json.decode(path.read_bytes())
+            ours = [b for b in data["benchmarks"] if "impl" in b["extra_info"]]
+            records = [{**b["extra_info"], "name": b["name"], "stats": b["stats"]} for b in ours]
+            return msgspec.convert({**data, "environment": data["machine_info"], "records": records}, cls)
         except OSError as error:
             raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-        except msgspec.ValidationError as error:
-            raise ValueError(f"{path} is no file that `loopnest bench` wrote: {error}") from None
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            raise ValueError(f"{path} is no file that `loopnest bench` wrote: {error!r}") from None
         except msgspec.DecodeError as error:
             raise ValueError(f"{path} is no JSON file: {error}") from None
+
+
+def _benchmark(record: Record) -> dict[str, Any]:
+    """The record as pytest-benchmark's JSON has it."""
+    return {
+        "group": record.group,
+        "name": record.name,
+        "fullname": f"bench_{record.suite}.py::{record.name}",
+        "params": None,
+        "param": None,
+        "extra_info": record.extra_info(),
+        "options": {},
+        "stats": record.stats,
+    }
 
 
 FOLDER = Path("loopnest-results")

@@ -32,8 +32,8 @@ def suites_folder() -> Path:
 
 def why_not_here() -> str | None:
     """What a benchmark run lacks and how to get it, or None where it has all."""
-    if importlib.util.find_spec("pytest") is None:
-        return "pytest is not installed, and benchmarks need it: pip install 'loopnest[bench]'"
+    if not all(map(importlib.util.find_spec, ("pytest", "pytest_benchmark"))):
+        return "pytest or pytest-benchmark is not installed, and benchmarks need both: pip install 'loopnest[bench]'"
     return None
 
 
@@ -83,6 +83,6 @@ def _pytest(suites: Sequence[str]) -> list[str]:
     folder = suites_folder()
     return [
         *("-m", "pytest", "-c", os.devnull, "--rootdir", str(folder), "-o", "python_files=bench_*.py"),
-        *("-p", "no:cacheprovider", "--assert=plain"),
+        *("-p", "pytest_benchmark.plugin", "--benchmark-quiet", "-p", "no:cacheprovider", "--assert=plain"),
         *(str(folder / f"bench_{suite}.py") for suite in suites),
     ]

@@ -29,7 +29,7 @@ class WithSweep(click.Command):
 @click.command("bench", cls=WithSweep)
 @click.argument("suites", nargs=-1, type=click.Choice((*SUITES, PEERS)), metavar=f"[{'|'.join((*SUITES, PEERS))}]...")
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
-@output_file("--json", "json_file", help="Write the results to this JSON file.")
+@output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
 @output_file("--report", "report_file", help="Write the report to this HTML file.")
 @click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
 @click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
