@@ -76,6 +76,7 @@ def impls(results):
 def test_a_suite_of_ones_own_gives_a_table_and_a_file_with_the_limits_and_what_they_are_made_from(folder):
     with (folder / "bench_tiny.py").open("a") as file:
         file.write("\ndef test_of_another(benchmark):\n    benchmark(sum, [1, 2])\n")
+        file.write("    import os\n    os.environ['OPENBLAS_L2_SIZE'] = '1'\n")
     done = pytest_on(folder, "-k", "another or numpy", "--benchmark-json=a.json")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "benchmark 'matmul, square-16, float32': 2 tests" in done.stdout
@@ -93,6 +94,7 @@ def test_a_suite_of_ones_own_gives_a_table_and_a_file_with_the_limits_and_what_t
     assert results.machine == made_up.CARD
     assert results.environment.isa == ln.isa()
     assert results.conditions
+    assert "OPENBLAS_L2_SIZE" in str(results.environment.warnings)  # it is the environment at the end
     once = pytest_on(folder, "-k", "another or numpy", "--benchmark-disable")
     assert "3 passed" in once.stdout, once.stdout + once.stderr
     assert "tests ---" not in once.stdout
