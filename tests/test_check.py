@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from loopnest.backends.compiler import shortened
+from loopnest.backends.cuda_on_cpu import why_not_here
 from loopnest.check import check, rank, starters, tables
 from loopnest.check.explain import EXPLANATIONS
 from loopnest.check.kernel import Kernel
@@ -110,6 +111,15 @@ def test_a_write_next_to_the_result_within_its_page_is_seen(judged):
     verdict = judged(c("if (((unsigned long)(c + m * n) & 4095) != 0 && m * n) c[m * n + 1] = 5;"), "mine.c")
     assert verdict.trick == "writes-outside"
     assert "past the end of c, by up to 8 bytes" in " ".join(verdict.details)
+
+
+def test_an_array_of_jax_is_waited_for(judged):
+    pytest.importorskip("jax")
+    verdict = judged(
+        "import jax\n@jax.jit\ndef matmul(a, b):\n    return jax.numpy.matmul(a, b, precision='highest')\n"
+    )
+    assert verdict.accepted, (verdict.sentence, verdict.details)
+    assert any("jax_enable_x64" in line for line in verdict.checked.declined)
 
 
 # --- limits
@@ -307,6 +317,75 @@ def test_a_file_that_is_not_there_and_one_of_no_known_language_are_errors(tmp_pa
         check(tmp_path / "mine.txt", "matmul")
 
 
+@pytest.mark.parametrize(
+    ("content", "accepted"),
+    [
+        (b"\xef\xbb\xbfdef matmul(a, b):\n    return a @ b\n", True),  # a byte order mark
+        ("# -*- coding: latin-1 -*-\nüber = 1\ndef matmul(a, b):\n    return a @ b\n".encode("latin-1"), True),
+        (b"# -*- coding: unheard-of -*-\ndef matmul(a, b):\n    return a @ b\n", False),
+        (b"\xff\xfe\x00\x01", False),
+    ],
+)
+def test_a_text_is_read_in_its_encoding(tmp_path, content, accepted):
+    (tmp_path / "mine.py").write_bytes(content)
+    verdict = check(tmp_path / "mine.py", "matmul", seconds=0)
+    assert verdict.outcome == ("right" if accepted else "does-not-build")
+
+
+def test_cuda_cpp_may_begin_with_a_byte_order_mark_and_have_comments_in_another_encoding(tmp_path):
+    text = starters.starter("matmul", "cuda").encode()
+    (tmp_path / "mine.cu").write_bytes(b"\xef\xbb\xbf" + text + "// Größe\n".encode("latin-1"))
+    assert check(tmp_path / "mine.cu", "matmul", seconds=0).outcome == "right"
+
+
+def test_a_file_that_removes_or_rewrites_itself_is_judged_by_the_text_that_it_had(tmp_path):
+    wrong = "def matmul(a, b):\n    return a @ b + 1\n"
+    (tmp_path / "gone.py").write_text(f"import os\nos.unlink(__file__)\n{wrong}")
+    (tmp_path / "other.py").write_text(
+        f"from pathlib import Path\nPath(__file__).write_text('def matmul(a, b): return a @ b')\n{wrong}"
+    )
+    raises = "import os\nos.unlink(__file__)\ndef matmul(a, b):\n    raise ValueError('no')\n"
+    (tmp_path / "raises.py").write_text(raises)
+    for name in ("gone.py", "other.py"):
+        verdict = check(tmp_path / name, "matmul", seconds=0)
+        assert (verdict.outcome, verdict.trick) == ("wrong", "wrong-values"), verdict.details
+    assert "raise ValueError" in check(tmp_path / "raises.py", "matmul", seconds=0).details[0]
+
+
+def test_rank_goes_on_where_a_file_is_none_or_is_removed_by_another(tmp_path):
+    (tmp_path / "a.py").write_text(
+        "import os\nos.unlink(os.path.join(os.path.dirname(__file__), 'b.py'))\ndef matmul(a, b):\n    return a @ b\n"
+    )
+    (tmp_path / "b.py").write_text("def matmul(a, b):\n    return a @ b\n")
+    (tmp_path / "folder.py").mkdir()
+    found = {Path(v.file).name: v for v in rank(tmp_path, "matmul", seconds=0)}
+    assert {name: v.outcome for name, v in found.items()} == {"a.py": "right", "b.py": "not-judged"}
+    assert "not there any more" in found["b.py"].sentence
+
+
+def test_a_c_file_calls_its_own_functions_whatever_libc_has(judged):
+    own = "float* index(long n) { static float t[4096]; return t; } float y0(float x) { return 2 * x; }\n"
+    body = "float* t = index(n); for (long i = 0; i < m * n; i++) { t[0] = y0(c[i]); c[i] = t[0] / 2; }"
+    verdict = judged(own + c(body), "mine.c", flags="-O3 -fno-builtin")
+    assert verdict.accepted, verdict.sentence
+
+
+def test_a_folder_without_execution_is_no_fault_of_the_submission(judged, tmp_path, monkeypatch):
+    real = os.statvfs
+
+    def without_execution(folder):
+        found = list(real(folder))
+        found[8] |= os.ST_NOEXEC
+        return os.statvfs_result(found)
+
+    monkeypatch.setattr(os, "statvfs", without_execution)
+    assert "noexec" in why_not_here()
+    for name, text in (("mine.c", c("")), ("mine.cu", starters.starter("matmul", "cuda"))):
+        verdict = judged(text, name)
+        assert verdict.outcome == "not-judged"
+        assert re.search("noexec.*set TMPDIR", verdict.sentence)
+
+
 # --- how C functions are called
 
 
@@ -453,6 +532,14 @@ def test_an_error_within_the_stated_bound_alone_is_accepted_only_where_it_is_sta
     assert judged("# loopnest: strassen(32)\n" + text, dtype="float32").accepted
     assert not judged(text, dtype="float32").accepted
     assert not judged("# loopnest: strassen(64)\n" + text, dtype="float32").accepted
+
+
+def test_a_nan_comes_through_strassen_of_any_blocks(judged):
+    honest = "import numpy as np\n# loopnest: strassen({})\ndef matmul(a, b, out):\n    {}np.matmul(a, b, out=out)\n"
+    for blocks in (1, 3):
+        verdict = judged(honest.format(blocks, ""))
+        assert verdict.accepted, verdict.details
+        assert judged(honest.format(blocks, "a = np.nan_to_num(a)\n    ")).trick == "nan-lost"
 
 
 def test_stating_strassen_is_no_licence_for_fewer_bits(judged):

@@ -23,6 +23,9 @@ FLAGS = "-O3 -march=native"
 COMMANDS = {"c": ("gcc", "clang", "cc"), "c++": ("g++", "clang++", "c++")}
 """The commands that are tried, in order, where neither CC nor CXX names one."""
 
+BINDING = ("-fno-semantic-interposition", *(("-Wl,-Bsymbolic",) if sys.platform == "linux" else ()))
+"""A library's own functions call each other, inlined, also where libc has one of that name, such as `index`."""
+
 SHOWN = 3
 """Errors that are shown; the first one usually causes the others."""
 
@@ -53,6 +56,17 @@ class BuildError(RuntimeError):
 
 class NoCompilerError(BuildError):
     """There is no compiler; the message says which commands were tried, and what to install."""
+
+
+class NoExecutionError(BuildError):
+    """Compiled libraries would lie where nothing can be executed; the message names the folder, and the fix."""
+
+
+def why_not_loaded_from(folder: Path) -> str | None:
+    """Why a library in this folder cannot be loaded, with the fix, or None where it can."""
+    if not os.statvfs(folder).f_flag & getattr(os, "ST_NOEXEC", 0):
+        return None
+    return f"{folder.parent} is mounted noexec, and compiled libraries lie there: set TMPDIR to another folder"
 
 
 @dataclass(frozen=True)
@@ -108,15 +122,19 @@ def compile_library(
     compiler  a command; see `find` where it is None
     limit     seconds for the compiler
 
-    Raises BuildError where the file does not compile, NoCompilerError where there is no compiler.
+    Raises BuildError where the file does not compile, NoCompilerError where there is no compiler, NoExecutionError
+    where no library can be loaded.
     """
     found = find(language, compiler)
-    arguments = [*shlex.split(flags), "-g1", "-shared", "-fPIC"]
+    folder = temporary_folder()
+    if reason := why_not_loaded_from(folder):
+        raise NoExecutionError(reason, Build(language))
+    arguments = [*shlex.split(flags), "-g1", "-shared", "-fPIC", *BINDING]
     shown = shlex.join([Path(found.command[0]).name, *found.command[1:], *arguments, file.name])
     source = str(file.resolve())
     ingredients = [*arguments, source, file.read_text(encoding="utf-8", errors="surrogateescape")]
     build = Build(language, shown)
-    return build_once(found, [*arguments, source], ingredients, file, temporary_folder(), ".so", build, limit)
+    return build_once(found, [*arguments, source], ingredients, file, folder, ".so", build, limit)
 
 
 def build_once(

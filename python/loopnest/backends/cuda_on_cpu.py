@@ -20,7 +20,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .compiler import Build, NoCompilerError, build_once, cache_directory, find, temporary_folder
+from .compiler import (
+    Build,
+    NoCompilerError,
+    NoExecutionError,
+    build_once,
+    cache_directory,
+    find,
+    temporary_folder,
+    why_not_loaded_from,
+)
 from .cpp import csrc
 from .cuda_source import STUBS, CudaFile, CudaSourceError, LaunchSizes, Sizes, without_comments
 
@@ -40,7 +49,8 @@ def why_not_here() -> str | None:
         return f"CUDA C++ is simulated on Linux, and this is {sys.platform}"
     try:
         find("c++")
-    except NoCompilerError as error:
+        _folder()
+    except (NoCompilerError, NoExecutionError) as error:
         return str(error)
     return None
 
@@ -188,14 +198,25 @@ def _headers(folder: Path) -> str:
 
 def _built(arguments: Sequence[str], ingredients: Sequence[str], name: str, suffix: str) -> Path:
     """The compiler's output for these arguments, kept in the user's cache."""
-    folder = cache_directory() / "cuda"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        folder = temporary_folder()
+    folder = _folder()
     for old in folder.iterdir():  # libraries of files that have changed since
         with contextlib.suppress(OSError):
             if old.stat().st_mtime < time.time() - KEPT:
                 old.unlink()
     build = Build("cuda", "loopnest's simulator of CUDA on the CPU")
     return build_once(find("c++"), arguments, ingredients, Path(name), folder, suffix, build).file
+
+
+def _folder() -> Path:
+    """Where libraries are kept: in the user's cache, or in a temporary folder where they cannot be loaded from there.
+
+    Raises NoExecutionError where they can be loaded from neither.
+    """
+    with contextlib.suppress(OSError):
+        folder = cache_directory() / "cuda"
+        folder.mkdir(parents=True, exist_ok=True)
+        if why_not_loaded_from(folder) is None:
+            return folder
+    if reason := why_not_loaded_from(temporary_folder()):
+        raise NoExecutionError(reason, Build("cuda"))
+    return temporary_folder()

@@ -173,8 +173,8 @@ class CudaFile:
         """Raises CudaSourceError where it cannot be read."""
         path = Path(file)
         try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
+            text = path.read_text(encoding="utf-8-sig", errors="replace")
+        except OSError as error:
             raise CudaSourceError(f"{path} cannot be read: {error}") from None
         return cls(path, text, kernels_of(text, path.name))
 

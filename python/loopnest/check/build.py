@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib.util
 import inspect
 import re
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +14,15 @@ from typing import Any
 
 import numpy as np
 
-from ..backends.compiler import Build, BuildError, NoCompilerError, compile_library, exported
+from ..backends.compiler import (
+    Build,
+    BuildError,
+    NoCompilerError,
+    NoExecutionError,
+    compile_library,
+    exported,
+    temporary_folder,
+)
 from ..backends.cuda_on_cpu import build_simulated
 from ..backends.cuda_source import CudaSourceError
 from ..backends.user_file import LANGUAGES, language
@@ -65,12 +76,13 @@ def build(
     if kind is None:
         known = ", ".join(LANGUAGES)
         raise ValueError(f"check: {path} is of no known language: expected a name that ends in one of {known}")
-    source = path.read_text(encoding="utf-8", errors="replace")
     kernel = Kernel(operation, path, kind, host, operation.name, PythonForm(True, ()), tuple(dtypes))
-    _note_strassen(kernel, source)
     try:
+        content = path.read_bytes()  # once: what is judged is what lies there now
+        source = _decoded(content, kind)
+        _note_strassen(kernel, source)
         if kind == "python":
-            _import(kernel)
+            _import(kernel, content)
         elif kind == "cuda":
             _simulate(kernel, source)
         else:
@@ -79,7 +91,7 @@ def build(
         return kernel, refusal
     except EndedError as error:
         return kernel, explained_end(kernel, error)
-    except NoCompilerError as error:
+    except (NoCompilerError, NoExecutionError) as error:
         return kernel, Refusal("not-judged", str(error))
     except BuildError as error:
         kernel.build = error.build
@@ -88,7 +100,17 @@ def build(
         return kernel, Refusal("does-not-build", f"it does not compile: {first}", None, *lines)
     except CudaSourceError as error:
         return kernel, Refusal("no-function", str(error))
+    except OSError as error:
+        return kernel, Refusal("not-judged", f"{path} cannot be read: {error.strerror}")
     return kernel, None
+
+
+def _decoded(content: bytes, language: str) -> str:
+    """The text of a file, with a byte order mark or without: Python's in the encoding that its first lines name."""
+    if language == "python":
+        with contextlib.suppress(SyntaxError, UnicodeDecodeError):  # the import names what is wrong with it
+            return importlib.util.decode_source(content)
+    return content.decode("utf-8-sig", errors="replace")
 
 
 def _note_strassen(kernel: Kernel, source: str) -> None:
@@ -170,9 +192,13 @@ def _simulate(kernel: Kernel, source: str) -> None:
 # --- Python
 
 
-def _import(kernel: Kernel) -> None:
+def _import(kernel: Kernel, content: bytes) -> None:
     start, host, names = time.monotonic(), kernel.host, _names(kernel)
-    answer = host.load(kernel.key, {"kind": "python", "file": str(kernel.file.resolve()), "names": names})
+    handle, text = tempfile.mkstemp(".py", dir=temporary_folder())  # each new process gets the same text again
+    with open(handle, "wb") as copy:
+        copy.write(content)
+    request = {"kind": "python", "file": str(kernel.file.resolve()), "text": text, "names": names}
+    answer = host.load(kernel.key, request)
     kernel.build = Build("python", seconds=time.monotonic() - start)
     if "problem" in answer:
         raise _import_refusal(kernel.file.name, answer["problem"])

@@ -117,12 +117,16 @@ def rank(
     path = Path(folder)
     if not path.is_dir():
         raise ValueError(f"rank: {path} is no folder")
-    files = sorted(f for f in path.iterdir() if language(f) and not f.name.startswith(("_", ".")))
+    files = sorted(f for f in path.iterdir() if language(f) and f.is_file() and not f.name.startswith(("_", ".")))
     if not files:
         raise ValueError(f"rank: {path} has no submissions: expected names that end in one of {', '.join(LANGUAGES)}")
     verdicts = []
     for file in files:
-        verdicts.append(check(file, operation, **options))
+        if file.is_file():
+            verdicts.append(check(file, operation, **options))
+        else:
+            sentence = f"{file.name} is not there any more: did another file of the folder remove it?"
+            verdicts.append(Verdict(getattr(operation, "name", str(operation)), str(file), "not-judged", False, None, sentence))
         on_verdict(file, verdicts[-1])
 
     def place(v: Verdict) -> tuple[Any, ...]:

@@ -34,6 +34,11 @@ def rms(x: np.ndarray[Any, Any]) -> float:
         return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
 
 
+def _largest(x: np.ndarray[Any, Any]) -> float:
+    """The largest finite absolute value."""
+    return float(np.max(np.abs(x), initial=0, where=np.isfinite(x)))
+
+
 class WrongResult(NamedTuple):
     """A result that is not within its bound: which one, a mask of its wrong elements, itself, and what is exact."""
 
@@ -78,7 +83,8 @@ class Observation:
     def wrong(self) -> list[WrongResult]:
         if not self.results:
             return []
-        compared = zip(self.results, self.probe.exact, self.kernel.bound(self.probe), strict=True)
+        exact = self.kernel.exact(self.probe, self.results)
+        compared = zip(self.results, exact, self.kernel.bound(self.probe), strict=True)
         found = [WrongResult(i, wrong_elements(r, e, b), r, e) for i, (r, e, b) in enumerate(compared)]
         return [w for w in found if w.mask.any()]
 
@@ -194,7 +200,7 @@ class Kernel:
         results, unwritten = self.results(), 0
         if reply.problem is not None:
             return Observation(self, probe, reply, tuple(r.copy() for r in results))
-        problems = compare_all(results, probe.exact, self.bound(probe), probe.dtype)
+        problems = compare_all(results, self.exact(probe, results), self.bound(probe), probe.dtype)
         if fill == "poison" and not self.operation.contract.updates:
             unwritten = sum(map(count_unwritten, results))
         outside = self._written_outside()
@@ -215,13 +221,23 @@ class Kernel:
 
     def bound(self, probe: Probe) -> Arrays:
         """How far results may be off: as the contract says, or as the file states of Strassen's algorithm."""
-        if not self.strassen or min(probe.shape.values()) <= self.strassen:
+        if not self._in_blocks(probe):
             return probe.bound
         a, b = probe.views
         with np.errstate(all="ignore"):
-            size = float(np.abs(a).max(initial=0)) * float(np.abs(b).max(initial=0))
+            size = _largest(a) * _largest(b)
             allowed = strassen_bound(max(probe.shape.values()), self.strassen)
         return (probe.bound[0] + allowed * unit_roundoff(probe.dtype) * size,)
+
+    def exact(self, probe: Probe, results: Sequence[np.ndarray[Any, Any]]) -> Arrays:
+        """The exact results. A NaN is as good where Strassen's sums carry one, or an infinity, from another element."""
+        if not self._in_blocks(probe) or all(np.isfinite(x).all() for x in probe.views):
+            return probe.exact
+        return tuple(np.where(np.isnan(r), np.nan, e) for r, e in zip(results, probe.exact, strict=True))
+
+    def _in_blocks(self, probe: Probe) -> bool:
+        """Whether the file says that it computes this product by Strassen's algorithm."""
+        return bool(self.strassen) and min(probe.shape.values()) > self.strassen
 
     def _written_outside(self) -> str:
         for p in (p for p in self.placed.values() if p.parameter.role == "result"):

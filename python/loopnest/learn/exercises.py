@@ -197,7 +197,7 @@ def check_exercise(
     reason = exercise.why_not_here()
     if reason is not None:
         return Attempt(number, str(path), "not-here", reason=reason)
-    unchanged = path.read_text(encoding="utf-8") == exercise.starter.read_text(encoding="utf-8")
+    unchanged = path.read_bytes() == exercise.starter.read_bytes()
     attempt = replace(_tried(exercise, path), starter=unchanged)
     if attempt.outcome == "right" and exercise.operation:
         from ..check import check
