@@ -126,7 +126,9 @@ def rank(
             verdicts.append(check(file, operation, **options))
         else:
             sentence = f"{file.name} is not there any more: did another file of the folder remove it?"
-            verdicts.append(Verdict(getattr(operation, "name", str(operation)), str(file), "not-judged", False, None, sentence))
+            verdicts.append(
+                Verdict(getattr(operation, "name", str(operation)), str(file), "not-judged", False, None, sentence)
+            )
         on_verdict(file, verdicts[-1])
 
     def place(v: Verdict) -> tuple[Any, ...]:
