@@ -466,6 +466,25 @@ def test_a_strided_c_function_is_judged_with_strides(judged):
 # --- what is right
 
 
+@pytest.mark.parametrize(
+    ("body", "tensors"),
+    [
+        ("return F.gelu(x, approximate='tanh')", True),
+        ("out.copy_(F.gelu(x, approximate='tanh'))", True),
+        ("return F.gelu(torch.from_numpy(x), approximate='tanh')", False),
+    ],
+)
+def test_a_file_for_torch_gets_tensors_and_one_for_numpy_arrays(judged, body, tensors):
+    pytest.importorskip("torch")
+    parameters = "x, out" if "out" in body else "x"
+    text = f"import torch\nimport torch.nn.functional as F\ndef gelu({parameters}):\n    {body}\n"
+    verdict = judged(text, operation="gelu", dtype="float32", time_limit=60)
+    assert verdict.outcome not in ("raised", "wrong-signature"), verdict.sentence  # torch's tanh cancels: rounding
+    assert any("torch's tensors" in note for note in verdict.notes) == tensors
+    linear = "import torch\ndef linear(x, w, b):\n    return torch.addmm(b, x, w)\n"
+    assert judged(linear, operation="linear", dtype="float32", time_limit=60).accepted
+
+
 def test_a_python_function_may_return_or_fill(judged):
     assert judged("def matmul(a, b):\n    return a @ b\n").accepted
     assert judged("def matmul(a, b, out):\n    out[...] = a @ b\n").accepted

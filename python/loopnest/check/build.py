@@ -220,7 +220,7 @@ def _import(kernel: Kernel, content: bytes) -> None:
 
 
 def _call_once(kernel: Kernel) -> None:
-    """Find out whether it takes each dtype."""
+    """Find out whether it wants NumPy's arrays or torch's tensors, and whether it takes each dtype."""
 
     def first_call(dtype: np.dtype[Any]) -> Observation:
         """Raises Refusal where the result is wrong; an exception may be an honest way to decline."""
@@ -230,7 +230,14 @@ def _call_once(kernel: Kernel) -> None:
         return seen
 
     kernel.host.live().ask({"do": "watch"})
-    declines = first_call(kernel.dtypes[0]).reply.problem is not None
+    problem = first_call(kernel.dtypes[0]).reply.problem
+    if problem and not problem.get("returned") and "torch" in kernel.uses:
+        notes, kernel.tensors = kernel.notes, True
+        kernel.notes += ("it is called with torch's tensors, on the same memory",)
+        problem = first_call(kernel.dtypes[0]).reply.problem
+        if problem:
+            kernel.notes, kernel.tensors = notes, False
+    declines = problem is not None
     if len(kernel.dtypes) > 1 and not declines:
         other = first_call(kernel.dtypes[1]).reply.problem
         if other and not other.get("returned"):

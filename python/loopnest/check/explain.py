@@ -52,7 +52,7 @@ def _refusal_of_problem(call: Observation, problem: Mapping[str, Any]) -> Refusa
     kernel, kind, text, line = call.kernel, problem["kind"], problem["text"], problem.get("line")
     where = f"{kernel.file.name}:{line}: " if line else ""
     details = [*([f"  {problem['code']}"] if problem.get("code") else []), f"in the call {call.probe}"]
-    if "torch" in kernel.uses:
+    if "torch" in kernel.uses and not kernel.tensors:
         details.append("arrays are NumPy's: torch.from_numpy(x) is a tensor on the same memory")
     remembered = depends_on_history(call) if kind in ("shape", "dtype") else None
     if remembered:

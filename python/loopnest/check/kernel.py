@@ -137,6 +137,7 @@ class Kernel:
     uses        libraries that it has imported
     simulated   for CUDA C++: what backends.simulate has built
     strassen    the size of blocks above which it says that it is Strassen's algorithm, or 0
+    tensors     whether it is called with torch's tensors, on the same memory
     generation  of array objects: another number makes the process forget those that it has
     placed      the arrays of the last call, by their number in the plan
     notes, declined  what a reader should know, and what it refuses with an error, as far as `build` has seen
@@ -157,6 +158,7 @@ class Kernel:
     strassen: int = 0
     notes: tuple[str, ...] = ()
     declined: tuple[str, ...] = ()
+    tensors: bool = False
     generation: int = 0
     calls: int = 0
     last_probe: Probe | None = None
@@ -296,6 +298,7 @@ class Kernel:
             ],
             "results": [] if form.given else results,
             "new": self.generation,
+            "tensors": self.tensors,
             "rows": self.language == "rung" and known.joined,
         }
 

@@ -104,21 +104,21 @@ class Child:
             os.close(fd)
         return {"addresses": self._slots}
 
-    def _array(self, place: Sequence[Any], new: int = 0) -> Any:
-        """The array at this place: the same object at each call, unless a new one is asked for.
+    def _array(self, place: Sequence[Any], new: int = 0, tensor: bool = False) -> Any:
+        """The array, or torch's tensor, at this place: the same object at each call, unless a new one is asked for.
 
         NumPy takes it for writeable, inputs too: kernels compiled for arrays that are would not take others. What
         writes to an input is stopped by the page.
         """
         slot, offset, shape, strides, dtype = place
-        key = (slot, offset, *shape, *strides, dtype, new)
+        key = (slot, offset, *shape, *strides, dtype, new, tensor)
         if key not in self._arrays:
             steps = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
             nbytes = 0 if 0 in shape else sum(map(abs, steps)) + np.dtype(dtype).itemsize
             memory: Any = (ctypes.c_char * max(1, nbytes)).from_address(self._slots[slot] + offset)
             first = -sum(step for step in steps if step < 0) if nbytes else 0
             made: Any = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), first, strides if nbytes else None)
-            self._arrays[key] = made
+            self._arrays[key] = sys.modules["torch"].from_numpy(made) if tensor else made
         return self._arrays[key]
 
     # what is judged
@@ -192,8 +192,8 @@ class Child:
         return prepare(self._functions[request["function"]], request)
 
     def _python_call(self, function: Callable[..., Any], request: Request) -> Call:
-        new = request["new"]
-        values = [self._array(value, new) if kind == "array" else value for kind, value in request["arguments"]]
+        kinds = request["new"], request["tensors"]
+        values = [self._array(value, *kinds) if kind == "array" else value for kind, value in request["arguments"]]
         if request["rows"]:
             values = [v.reshape(1, -1) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
         places = [self._array(place) for place in request["results"]]
