@@ -2,7 +2,7 @@
 
 Rungs run in a process of the same kind, under the same protocol: fresh values before every call, the process stopped
 before and after it, the judge's clock, less the time for which other processes had the processor (`Reply.counted`).
-Every timed result is checked: rearrange.py.
+Every timed result is checked: timed.py.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ from ..timing.turns import Reading, Turn, run_rounds
 from ..verify.signature import PythonForm, plan
 from .explain import explained_end, refusal_of
 from .kernel import Kernel
-from .rearrange import Arrangement, rearranged, seems_right, timed_probe
 from .records import Placing, Raced, Refusal
+from .timed import may_be_looked_at_everywhere, redrawn, seems_right, timed_probe, whole
 
 LONG = 25e-3  # Seconds of a call at most in the largest workload, where there is time for it
 CALLS = 40  # This number of calls should fit the time, about; otherwise the workload is smaller
 ILLEGIBLE = 3  # A call has to take this many round trips, for its work's time to be read from it
 LEGIBLE = 0.5e-3  # And these seconds: the cost of a call in Python is far below
 FAR = 30  # The ratio of times from which on no measuring is needed to say who is faster
-EVERYWHERE = 5  # One timed call in this number, drawn by lot, is looked at everywhere
+EVERYWHERE = 5  # One timed call in this number, drawn by lot, is looked at everywhere where others are not
 FEWEST_ROUNDS = 4
 MOST_BYTES = 1 << 26  # Bytes of the arrays of the largest workload; a quarter where there is little time
 
@@ -54,8 +54,7 @@ class Contender:
         self.name, self.kernel, self.workload, self.replies = name, kernel, workload, list[Reply]()
         self.turn = Turn(name, sample=self._call, prepare=self._prepare, check=self._check)
         self._rng, self._drawn = np.random.default_rng(), 0
-        self._probe = self._original = timed_probe(kernel.operation, workload.name, dtype)
-        self._arrangement = Arrangement()
+        self._probe = timed_probe(kernel.operation, workload.name, dtype)
 
     def once(self) -> float:
         """Seconds of a call that is not kept."""
@@ -65,7 +64,7 @@ class Contender:
         return seconds
 
     def _prepare(self) -> None:
-        self._probe, self._arrangement = rearranged(self._original, self._rng)
+        self._probe = redrawn(self._probe, self._rng)
 
     def _call(self, calls: int) -> Reading:
         try:
@@ -82,18 +81,21 @@ class Contender:
         reply, number = self.replies[-1], len(self.replies) - 1
         if number % EVERYWHERE == 0:
             self._drawn = number + int(self._rng.integers(EVERYWHERE))
-        everywhere = self.kernel.language != "rung" and number == self._drawn
-        if not (everywhere or reply.problem) and seems_right(self.kernel, self._original, self._arrangement, self._rng):
-            return
-        seen = self.kernel.judged(self._arrangement.whole(self._probe), reply)
-        if self.kernel.language == "rung" and not seen.right:
+        rung = self.kernel.language == "rung"
+        if not reply.problem:
+            seems = seems_right(self.kernel, self._probe, self._rng)
+            drawn = not rung and number == self._drawn and may_be_looked_at_everywhere(self._probe)
+            if (rung and number and seems is None) or (seems and not drawn):
+                return
+        seen = self.kernel.judged(whole(self._probe), reply)
+        if rung and not seen.right:
             raise NotRaced(f"the rung {self.name} failed: {(*seen.problems, reply.problem)[0]}")
         if not seen.right:
             raise refusal_of(seen)
 
     def raced(self, card: MachineCard) -> Raced:
         """The record of its kept calls."""
-        shape, dtype, contract = self._original.shape, self._original.dtype, self.kernel.operation.contract
+        shape, dtype, contract = self._probe.shape, self._probe.dtype, self.kernel.operation.contract
         seconds, processor, _ = (tuple(column) for column in zip(*self.turn.readings, strict=True))
         busy = float(np.median(np.divide(processor, seconds)))
         flops, nbytes = contract.flops(**shape), contract.traffic(dtype.itemsize, **shape)

@@ -1,0 +1,125 @@
+"""Timed calls: their values are drawn anew, so that no earlier call can have shown them, and their results are checked
+by the call's own inputs, in higher precision.
+
+A result is compared everywhere with the exact one. Of a large product the judge looks at a random projection, drawn
+after the call (Freivalds, *Probabilistic machines can use less running time*, IFIP 1977), and at whole rows; of a long
+elementwise operation at elements drawn after the call. In some calls, which the kernel cannot foresee, it looks
+everywhere there too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import Any
+
+import numpy as np
+
+from ..numerics import precise
+from ..operation import Arguments, Operation
+from ..verify import Case, arrays_in, exact_and_bound, results_of, with_arrays, wrong_elements
+from ..verify.signature import scalars
+from .kernel import Kernel
+from .probes import LARGEST, Arrays, Probe
+
+ROWS = 4  # Rows of a large product that are compared with the exact ones in each call
+PICKS = 1 << 17  # Elements of a long elementwise result that are
+QUICK = {size: work >> 2 for size, work in LARGEST.items()}
+"""Operations, or bytes, up to which every result is compared everywhere, by the bytes of an element."""
+SLOW = {size: work << 3 for size, work in LARGEST.items()}
+"""The same, from which on only a result that seems wrong is."""
+
+PRODUCTS = ("matmul", "linear")
+UPDATES = ("sgd", "momentum", "rmsprop", "adam")
+"""Elementwise operations besides those with an elementwise fast path."""
+
+
+@functools.lru_cache(maxsize=6)
+def timed_probe(operation: Operation, workload: str, dtype: np.dtype[Any]) -> Probe:
+    """A call of this workload. Of its exact results and its bounds only the shapes are known."""
+    found = next(w for w in operation.contract.workloads if w.name == workload)
+    case = Case(operation, dtype, tuple(found.shape.items()))
+    arguments = case.arguments(np.random.default_rng())
+    returned = operation.contract.run(lambda *_: None, *arguments.inputs, **arguments.options)
+    shapes = [np.shape(x) for x in results_of(operation, arguments.inputs, returned)]
+    unknown = tuple(np.broadcast_to(np.nan, shape) for shape in shapes)
+    return redrawn(Probe(case, arguments, (), (), (), unknown, unknown, "timed", True), np.random.default_rng())
+
+
+def redrawn(probe: Probe, rng: np.random.Generator) -> Probe:
+    """The same call with other values. Its exact results are not known; `whole` computes them."""
+    arguments = probe.case.arguments(rng)
+    views = tuple(x if x.flags.c_contiguous else x.copy() for x in arrays_in(arguments.inputs))
+    placed = Arguments(with_arrays(arguments.inputs, views), arguments.options)
+    return dataclasses.replace(
+        probe,
+        arguments=placed,
+        views=views,
+        memory=tuple(x.reshape(-1).view(np.uint8) for x in views),
+        scalars=scalars(probe.case.operation, placed),
+        at_end=bool(rng.integers(2)),
+    )
+
+
+def whole(probe: Probe) -> Probe:
+    """The probe with the exact results of its values, and their bounds."""
+    contract, (inputs, options) = probe.case.operation.contract, (probe.arguments.inputs, probe.arguments.options)
+    exact, bound = exact_and_bound(contract, inputs, options)
+    return dataclasses.replace(probe, exact=exact, bound=bound)
+
+
+def may_be_looked_at_everywhere(probe: Probe) -> bool:
+    """Whether the exact result takes no longer than the judge has once in a while."""
+    return probe.case.work() <= SLOW[probe.dtype.itemsize]
+
+
+def seems_right(kernel: Kernel, probe: Probe, rng: np.random.Generator) -> bool | None:
+    """A quick look at the results of the last call. It may say no to what is right, and says yes only to what is right
+    nearly everywhere; None where it is as quick to look everywhere, or where there is no quick look."""
+    operation, results = kernel.operation, kernel.results()
+    if probe.case.work() <= QUICK[probe.dtype.itemsize]:
+        return None
+    if operation.name in PRODUCTS:
+        return _rows_are_right(kernel, probe, rng, results[0]) and _projection_is_right(kernel, probe, rng, results[0])
+    path = operation.contract.fast_path
+    if operation.name in UPDATES or (path is not None and path.shapes == "elementwise"):
+        return _picks_are_right(kernel, probe, rng, results)
+    return None
+
+
+def _within(kernel: Kernel, probe: Probe, results: Any, inputs: Arrays) -> bool:
+    """Whether results are right for a part of the probe's inputs."""
+    contract = kernel.operation.contract
+    exact, bound = exact_and_bound(contract, inputs, probe.arguments.options)
+    bounds = kernel.bound(dataclasses.replace(probe, bound=bound))
+    return not any(wrong_elements(r, e, b).any() for r, e, b in zip(results, exact, bounds, strict=True))
+
+
+def _picks_are_right(kernel: Kernel, probe: Probe, rng: np.random.Generator, results: Any) -> bool:
+    """All elements are finite, and those that are drawn are right."""
+    picks = rng.integers(0, results[0].size, PICKS)
+    finite = all(np.isfinite(r).all() for r in results)
+    return finite and _within(
+        kernel, probe, [r.reshape(-1)[picks] for r in results], tuple(x.reshape(-1)[picks] for x in probe.views)
+    )
+
+
+def _rows_are_right(kernel: Kernel, probe: Probe, rng: np.random.Generator, result: Any) -> bool:
+    """The rows that are drawn are right: a column that is wrong is wrong there."""
+    rows = rng.integers(0, len(result), ROWS)
+    a, *others = probe.views
+    return _within(kernel, probe, [result[rows]], (a[rows], *others))
+
+
+def _projection_is_right(kernel: Kernel, probe: Probe, rng: np.random.Generator, result: Any) -> bool:
+    """c v = a (b v) for a normal vector v, in all rows, within what independent errors as large as their bounds add up
+    to. Rounding errors stay far below."""
+    v = rng.standard_normal(result.shape[1])
+    a, b, *bias = map(precise, probe.views)
+    exact = a @ (b @ v) + sum(x @ v for x in bias)
+    absolute = [np.abs(x).sum(axis=-1, keepdims=True) for x in probe.views[1:]]  # the bounds of a row, added up
+    (row,) = kernel.operation.contract.bound(probe.views[0], *absolute)
+    (bound,) = kernel.bound(dataclasses.replace(probe, bound=(row / len(v),)))
+    with np.errstate(all="ignore"):
+        error = np.abs(np.asarray(result, a.dtype) @ v - exact)
+        return bool((error <= 2 * np.sqrt(len(v)) * bound[:, 0]).all())  # a NaN is not
