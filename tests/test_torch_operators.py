@@ -396,13 +396,46 @@ def test_torch_func_has_gradients_and_those_of_each_example(no_batching_rule):
         torch.testing.assert_close(ours, theirs)
 
 
+BY_TORCH = {  # each operator by a function of x and weight, and the same by torch's kernels
+    "matmul": (lambda x, w: lt.matmul(x, w.t()), lambda x, w: x @ w.t()),
+    "linear": (lambda x, w: lt.linear(x, w, w.sum(1)), lambda x, w: F.linear(x, w, w.sum(1))),
+    "gelu": (lambda x, w: lt.gelu(x @ w.t()), lambda x, w: F.gelu(x @ w.t())),
+    "mlp": (
+        lambda x, w: lt.mlp(x, w, w.sum(1), w.t(), x.sum(0)),
+        lambda x, w: F.linear(F.gelu(F.linear(x, w, w.sum(1))), w.t(), x.sum(0)),
+    ),
+}
+func = torch.func
+TRANSFORMS = {  # of a function of x and weight
+    "grad": lambda f: func.grad(lambda x, w: f(x, w).pow(3).sum()),
+    "grad by the weight": lambda f: func.grad(lambda x, w: f(x, w).pow(3).sum(), argnums=1),
+    "vjp": lambda f: lambda x, w: func.vjp(lambda x: f(x, w).square(), x)[1](torch.ones_like(f(x, w)))[0],
+    "vmap of grad": lambda f: func.vmap(func.grad(lambda x, w: f(x, w).pow(3).sum()), (0, None)),
+    "jacrev": lambda f: func.jacrev(lambda x, w: f(x, w).square()),
+    "jacrev of jacrev": lambda f: func.jacrev(func.jacrev(lambda x, w: f(x, w).square()), argnums=1),
+    "grad of grad": lambda f: func.grad(
+        lambda x, w: func.grad(lambda x, w: f(x, w).pow(3).sum(), argnums=1)(x, w).square().sum()
+    ),
+}
+
+
+@pytest.mark.parametrize("transform", TRANSFORMS.values(), ids=TRANSFORMS)
+@pytest.mark.parametrize("of", BY_TORCH.values(), ids=BY_TORCH)
+def test_a_transform_of_torch_func_inside_autograd_keeps_the_whole_graph(of, transform, no_batching_rule):
+    x, weight = random(2, 3, 4) if transform is TRANSFORMS["vmap of grad"] else random(3, 4), random(6, 4)
+    results = []
+    for function in of:
+        value = transform(function)(x, weight)
+        results.append((value, *torch.autograd.grad(value.square().sum(), (x, weight))))
+    torch.testing.assert_close(*results)
+
+
 def test_what_torch_func_would_lose_is_refused():
     mlp = lt.MLP(4, 8)
     x = torch.ones(2, 4)
     calls = [
         lambda: torch.func.jvp(mlp, (x,), (x,)),
         lambda: torch.func.hessian(lambda x: mlp(x).square().sum())(x),
-        lambda: torch.func.grad(lambda x: torch.func.grad(lambda x: mlp(x).sum())(x).sum())(x),
     ]
     for call in calls:
         with pytest.raises(NotImplementedError, match="reverse-mode gradients"):

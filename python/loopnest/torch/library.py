@@ -38,7 +38,7 @@ def operator(schema: str, *, fake: Callable[..., Any]) -> Callable[[Callable[...
 
 
 def differentiate(operator: Any, function: Any = None) -> None:
-    """Give an operator the gradients of an autograd.Function, whose forward calls the operator `below_autograd`.
+    """Give an operator the gradients of an autograd.Function, whose forward calls `without_graph`.
 
     `function` may also be a function that computes the operator's result by another operator with gradients. Without
     one the operator, itself a gradient, has none, and refuses a call that asks for one.
@@ -60,28 +60,34 @@ def differentiate(operator: Any, function: Any = None) -> None:
                 return apply(*args)
             with enable_single_level_autograd_function():
                 return apply(*args)
-        with below_autograd():
+        with torch._C._AutoDispatchBelowAutograd():
             return operator(*args)
 
     _library.impl(operator.name().partition("::")[2], autograd, "Autograd")
 
 
 def _check_transforms(operator: Any, args: tuple[Any, ...]) -> None:
-    """Refuse forward mode and torch.func's gradients of gradients: tangents and inner levels would be lost."""
+    """Refuse forward mode: tangents would be lost."""
     levels = [level.key() for level in torch._C._functorch.get_interpreter_stack() or ()]
     tangents = forward_ad._current_level >= 0 and any(
         isinstance(arg, torch.Tensor) and forward_ad.unpack_dual(arg).tangent is not None for arg in args
     )
     kinds = torch._C._functorch.TransformType
-    if tangents or kinds.Jvp in levels or levels.count(kinds.Grad) > 1:
+    if tangents or kinds.Jvp in levels:
         raise NotImplementedError(
-            f"{operator.name()} has reverse-mode gradients only, and under torch.func of one level only: for forward "
-            f"mode use torch's own layers; for second derivatives torch.autograd.grad(…, create_graph=True)"
+            f"{operator.name()} has reverse-mode gradients only, expected no forward mode (jvp, jacfwd, hessian): use "
+            f"torch.func.jacrev, twice for a Hessian, or torch's own layers"
         )
 
 
-below_autograd = torch._C._AutoDispatchBelowAutograd
-"""A context in which calls of operators record no graph."""
+def without_graph(operator: Any, *inputs: Any) -> Any:
+    """Call an operator in an autograd.Function's forward, which records the graph itself.
+
+    autograd switches gradients off for a forward. Under torch.func the operator goes on to the next level out, which
+    may record a graph of its own, so they are on here.
+    """
+    with torch.enable_grad(), torch._C._AutoDispatchBelowAutograd():
+        return operator(*inputs)
 
 
 @functools.cache

@@ -15,7 +15,7 @@ import torch.nn.functional as F
 
 from ..backends.torch import Tensor
 from .checks import FLOATS, check_mlp
-from .library import below_autograd, differentiate, kernel_of, operator, rows
+from .library import differentiate, kernel_of, operator, rows, without_graph
 
 _PARAMETERS = "Tensor x, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor? bias2, str approximate"
 
@@ -23,7 +23,7 @@ _PARAMETERS = "Tensor x, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor? 
 def mlp_in_torch(
     x: Tensor, weight1: Tensor, bias1: Tensor | None, weight2: Tensor, bias2: Tensor | None, approximate: str
 ) -> Tensor:
-    """The MLP by torch's own kernels: for `fallback`, and for second derivatives."""
+    """The MLP by torch's own kernels, for `fallback`."""
     hidden = F.gelu(F.linear(x, weight1, bias1), approximate=approximate)
     return F.linear(hidden, weight2, bias2)
 
@@ -109,13 +109,35 @@ def mlp_backward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return gradients
 
 
+def _gradients_in_torch(
+    dy: Tensor,
+    x: Tensor,
+    weight1: Tensor,
+    bias1: Tensor | None,
+    weight2: Tensor,
+    approximate: str,
+    wanted: list[bool],
+) -> tuple[Tensor | None, ...]:
+    """The wanted gradients by torch's own kernels, which have derivatives too; z and h are functions of x here."""
+    z = F.linear(x, weight1, bias1)
+    h = F.gelu(z, approximate=approximate)
+    dz = torch.ops.aten.gelu_backward(dy @ weight2, z, approximate=approximate)
+    dz_rows, dy_rows = rows(dz), rows(dy)
+    return (
+        dz @ weight1 if wanted[0] else None,
+        dz_rows.mT @ rows(x) if wanted[1] else None,
+        dz_rows.sum(0) if wanted[2] else None,
+        dy_rows.mT @ rows(h) if wanted[3] else None,
+        dy_rows.sum(0) if wanted[4] else None,
+    )
+
+
 class _MlpForward(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, *inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
         *tensors, ctx.approximate = inputs
-        with below_autograd():
-            y, z, h = mlp_forward(*inputs)
-        ctx.save_for_backward(*tensors, z, h)
+        y, z, h = without_graph(mlp_forward, *inputs)
+        ctx.save_for_backward(*tensors[:4], z, h)
         ctx.mark_non_differentiable(z, h)
         ctx.set_materialize_grads(False)
         return y, z, h
@@ -124,17 +146,10 @@ class _MlpForward(torch.autograd.Function):
     def backward(ctx: Any, dy: Tensor | None, *_: Any) -> tuple[Any, ...]:
         if dy is None:
             return (None,) * 6
-        *tensors, z, h = ctx.saved_tensors
+        x, weight1, bias1, weight2, z, h = ctx.saved_tensors
         wanted = list(ctx.needs_input_grad[:5])
-        if torch.is_grad_enabled():  # create_graph=True: by formulas with gradients of their own
-            # Views, since one input may be a function of another one: each gets its partial derivative.
-            views = [None if tensor is None else tensor.view_as(tensor) for tensor in tensors]
-            inputs: Any = *views, ctx.approximate
-            y = mlp_in_torch(*inputs)
-            asked = [view for view, want in zip(views, wanted, strict=True) if want]
-            found = iter(torch.autograd.grad(y, asked, dy, create_graph=True))
-            return (*(next(found) if want else None for want in wanted), None)
-        x, weight1, _, weight2, _ = tensors
+        if torch.is_grad_enabled():  # create_graph=True
+            return *_gradients_in_torch(dy, x, weight1, bias1, weight2, ctx.approximate, wanted), None
         gradients = mlp_backward(dy, x, weight1, weight2, z, h, ctx.approximate, wanted)
         return (*(gradient if want else None for gradient, want in zip(gradients, wanted, strict=True)), None)
 

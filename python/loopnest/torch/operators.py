@@ -17,7 +17,7 @@ from ..arrays import as_matrices
 from ..backends.torch import Tensor
 from ..operations import OPERATIONS
 from .checks import check_elementwise, check_linear, check_matmul
-from .library import below_autograd, differentiate, kernel_of, operator, rows
+from .library import differentiate, kernel_of, operator, rows, without_graph
 
 # --- matmul
 
@@ -47,8 +47,7 @@ class _Matmul(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
         ctx.save_for_backward(a, b)
-        with below_autograd():
-            return matmul(a, b)
+        return without_graph(matmul, a, b)
 
     @staticmethod
     def backward(ctx: Any, dc: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -87,8 +86,7 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
-        with below_autograd():
-            return linear(x, weight, bias)
+        return without_graph(linear, x, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor | None, ...]:
@@ -147,8 +145,7 @@ class _Gelu(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, approximate: str) -> Tensor:
         ctx.save_for_backward(x)
         ctx.approximate = approximate
-        with below_autograd():
-            return gelu(x, approximate)
+        return without_graph(gelu, x, approximate)
 
     @staticmethod
     def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:
