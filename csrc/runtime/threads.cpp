@@ -65,8 +65,13 @@ struct Job {
 
 class Pool {
 public:
+    // With as many helpers as the system gives: where it has no more threads, these do all of the work.
     explicit Pool(index helpers) {
-        for (index i = 0; i < helpers; ++i) threads_.emplace_back([this, i] { help(std::size_t(i) + 1); });
+        threads_.reserve(std::size_t(helpers));
+        try {
+            for (index i = 0; i < helpers; ++i) threads_.emplace_back([this, i] { help(std::size_t(i) + 1); });
+        } catch (const std::exception&) {  // system_error: no thread; bad_alloc: no memory for one
+        }
     }
 
     ~Pool() {
@@ -157,7 +162,12 @@ void share(index count, void (*work)(void* context, index piece), void* context)
         for (index piece = 0; piece < count; ++piece) work(context, piece);
         return;
     }
-    if (index(shared->ranges.size()) != threads) shared->ranges = std::vector<Range>(std::size_t(threads));
+    if (index(shared->ranges.size()) != threads) try {
+            shared->ranges = std::vector<Range>(std::size_t(threads));
+        } catch (...) {
+            shared->busy.store(false, std::memory_order_release);
+            throw;
+        }
     Job job(work, context, count, shared->ranges);
     try {
         if (shared->openmp.parallel) {
@@ -170,7 +180,7 @@ void share(index count, void (*work)(void* context, index piece), void* context)
             if (shared->pool == nullptr) shared->pool = new Pool(threads - 1);
             shared->pool->run(job);
         }
-    } catch (...) {  // no memory, or no more threads: the rest is done here
+    } catch (...) {  // no memory for the pool: all is done here
         job.take_pieces(0);
     }
     shared->busy.store(false, std::memory_order_release);

@@ -23,7 +23,8 @@ void use_openmp(OpenMP runtime);
 
 // Runs work(context, 0) … work(context, count - 1), each once, and returns when all are done. Each thread has its part
 // of the pieces, the same in every call, since its core's cache may hold their data; then it takes what others have not
-// begun. A piece's exception is thrown again here. If the pool is busy, the caller works alone.
+// begun. A piece's exception is thrown again here. If the pool is busy, the caller works alone. A pool that gets fewer
+// threads than set works with these, until the next set_num_threads.
 void share(index count, void (*work)(void* context, index piece), void* context);
 
 }  // namespace loopnest

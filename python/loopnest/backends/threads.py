@@ -8,6 +8,7 @@ thing to install.
 
 import functools
 import os
+import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -22,10 +23,11 @@ def num_threads() -> int:
 
 
 def set_num_threads(count: int) -> None:
-    """Let one call use `count` threads, its own among them."""
-    if count < 1:
-        raise ValueError(f"set_num_threads: count is {count}, expected a whole number from 1 up")
-    _core.set_num_threads(count)
+    """Let one call use `count` threads, its own among them; fewer where the system does not give as many.
+
+    Raises ValueError if count is below 1, or above the larger of 256 and the machine's processors.
+    """
+    _core.set_num_threads(_checked("set_num_threads: count", count, str(count)))
     _helpers.cache_clear()
 
 
@@ -34,34 +36,57 @@ def threads_wanted() -> int:
     wanted = os.environ.get("LOOPNEST_NUM_THREADS")
     if wanted is None:
         return processors()
-    if not wanted.isdecimal() or int(wanted) < 1:
-        raise ValueError(f"LOOPNEST_NUM_THREADS is {wanted!r}, expected a whole number from 1 up")
-    return int(wanted)
+    number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 20 else -1
+    return _checked("LOOPNEST_NUM_THREADS", number, repr(wanted))
+
+
+def _checked(name: str, count: int, shown: str) -> int:
+    """The count. More threads than the limit only wait for one another, and take the process's memory and threads."""
+    most = max(256, os.cpu_count() or 1)
+    if not 1 <= count <= most:
+        raise ValueError(f"{name} is {shown}, expected a whole number from 1 to {most}")
+    return count
 
 
 def share(work: Callable[[int, int], None], length: int, piece: int) -> None:
     """Call work(start, stop) for range(length) in pieces, on all threads; return when all of it is done.
 
-    The calling thread takes pieces like the others, and at the end cancels helpers that have not begun. So it never
-    waits for a busy pool, and several threads may share work at once.
+    The calling thread takes pieces like the others, and at the end waits for those that are at a piece. So it never
+    waits for a busy pool, and several threads may share work at once. Where no more threads start, since the system
+    has none or the interpreter ends, those that there are do the work. After an error no piece is begun.
     """
     todo = deque(range(0, length, piece))
+    inside, changed, errors = 0, threading.Condition(), list[BaseException]()
 
     def take_pieces() -> None:
-        while True:
-            try:
-                start = todo.popleft()
-            except IndexError:
-                return
-            work(start, min(start + piece, length))
+        nonlocal inside
+        with changed:
+            inside += 1
+        try:
+            while True:
+                try:
+                    start = todo.popleft()
+                except IndexError:
+                    return
+                work(start, min(start + piece, length))
+        except BaseException as error:
+            errors.append(error)
+            todo.clear()
+        finally:
+            with changed:
+                inside -= 1
+                changed.notify_all()
 
-    helpers = [_helpers().submit(take_pieces) for _ in range(min(num_threads(), len(todo)) - 1)]
     try:
-        take_pieces()
-    finally:
-        for helper in helpers:
-            if not helper.cancel():  # it has begun
-                helper.result()
+        for _ in range(min(num_threads(), len(todo)) - 1):
+            _helpers().submit(take_pieces)
+    except RuntimeError:  # no more threads; a helper that was added all the same finds work or none
+        pass
+    take_pieces()
+    with changed:
+        changed.wait_for(lambda: inside == 0)  # a helper that comes later finds nothing to do
+    if errors:
+        raise errors[0]
 
 
 def share_elements(work: Callable[..., None], least: int, *views: Array) -> None:

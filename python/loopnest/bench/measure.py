@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from ..backends import SIMULATED
@@ -24,7 +25,7 @@ from ..operation import Contract, Implementation, Operation, Workload
 from ..timing.budget import by_work, work_of
 from ..timing.turns import Reading, seconds_of
 from ..verify.problem import FLOAT32, Arrange, Problem
-from .records import NotRun, Record, kept
+from .records import NotRun, Record, Stats, kept
 
 CALLS = 2
 """The fewest calls of a measurement: one whose result is checked, and one that counts."""
@@ -251,7 +252,7 @@ class Bench:
             bytes=nbytes,
             threads=round(cores),
             first_call=first_call,
-            stats={**stats.as_dict(), "iterations": iterations, "data": kept(stats.data)},
+            stats=msgspec.convert({**stats.as_dict(), "iterations": iterations, "data": kept(stats.data)}, Stats),
             section=section,
             case=case,
             ladder=ladder,

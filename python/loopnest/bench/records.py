@@ -12,14 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Required, TypedDict
 
 import msgspec
 
 from ..layout.traffic import Traffic
 from ..machine.limits import TOLERANCE, Limit
 from ..machine.records import MachineCard
-from ..output.files import save_text
+from ..output.files import Amount, Count, Positive, reading, save_text
 from ..timing.conditions import Conditions
 from ..timing.environment import Environment
 
@@ -39,6 +39,29 @@ def kept(seconds: Sequence[float], most: int = SAMPLES) -> list[float]:
     return [float(f"{x:.7g}") for x in ordered]
 
 
+class Stats(TypedDict, total=False):
+    """pytest-benchmark's statistics of a call's seconds; `data` are at most 50 of the rounds' times."""
+
+    min: Required[Positive]
+    median: Required[Positive]
+    max: Positive
+    mean: Positive
+    stddev: float
+    rounds: Count
+    iterations: Count
+    iqr: float
+    q1: float
+    q3: float
+    iqr_outliers: int
+    stddev_outliers: int
+    outliers: str
+    ld15iqr: float
+    hd15iqr: float
+    ops: float
+    total: Positive
+    data: list[Positive]
+
+
 @dataclass(frozen=True)
 class Record:
     """One implementation, timed on one workload.
@@ -50,8 +73,7 @@ class Record:
     bytes    the compulsory traffic: each input read once, each result written once
     threads  the cores that it kept busy: processor time divided by elapsed time, rounded
     first_call  seconds, with what the first call compiles and loads
-    stats    pytest-benchmark's statistics of a call's seconds: min, median, rounds, iterations, …, and as `data` at
-             most 50 of the rounds' times, evenly spaced from the shortest to the longest
+    stats    min, median, rounds, iterations, …, and as `data` times evenly spaced from the shortest to the longest
     limit    the machine's, where it was measured
     traffic  of the call between the caches, simulated; None where it was not asked for
     """
@@ -64,11 +86,11 @@ class Record:
     workload: str
     shape: Mapping[str, int]
     dtype: str
-    flops: int
-    bytes: int
-    threads: int
-    first_call: float
-    stats: Mapping[str, Any]
+    flops: Amount
+    bytes: Amount
+    threads: Amount
+    first_call: Annotated[float, msgspec.Meta(ge=0, le=1e9)]
+    stats: Stats
     section: str = ""
     case: str = ""
     ladder: bool = False
@@ -79,11 +101,11 @@ class Record:
     @property
     def best(self) -> float:
         """Seconds of the fastest round: what the machine can do when nothing else disturbs it."""
-        return float(self.stats["min"])
+        return self.stats["min"]
 
     @property
     def median(self) -> float:
-        return float(self.stats["median"])
+        return self.stats["median"]
 
     @property
     def seconds(self) -> Sequence[float]:
@@ -185,17 +207,25 @@ class Results:
         """
         if path.is_dir():
             path = path / RESULTS
-        try:
-            data = msgspec.json.decode(path.read_bytes())
-            ours = [b for b in data["benchmarks"] if "impl" in b["extra_info"]]
-            records = [{**b["extra_info"], "name": b["name"], "stats": b["stats"]} for b in ours]
-            return msgspec.convert({**data, "environment": data["machine_info"], "records": records}, cls)
-        except OSError as error:
-            raise ValueError(f"{path} cannot be read: {error.strerror}") from None
-        except (KeyError, TypeError, msgspec.ValidationError) as error:
-            raise ValueError(f"{path} is no file that `loopnest bench` wrote: {error!r}") from None
-        except msgspec.DecodeError as error:
-            raise ValueError(f"{path} is no JSON file: {error}") from None
+        with reading(path, "file that `loopnest bench` wrote"):
+            data = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+            file = msgspec.convert(data, _File)
+            ours = [b for b in file.benchmarks if "impl" in b.extra_info]
+            records = [{**b.extra_info, "name": b.name, "stats": b.stats} for b in ours]
+            return msgspec.convert({**data, "environment": file.machine_info, "records": records}, cls)
+
+
+class _Benchmark(msgspec.Struct):
+    name: str
+    stats: dict[str, Any]
+    extra_info: dict[str, Any]
+
+
+class _File(msgspec.Struct):
+    """What pytest-benchmark's format has of a run."""
+
+    machine_info: dict[str, Any] | None
+    benchmarks: list[_Benchmark]
 
 
 def _benchmark(record: Record) -> dict[str, Any]:

@@ -13,6 +13,7 @@ docs/machine.md explains each figure.
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,7 +26,7 @@ from .. import _core
 from .._core import isa_levels
 from .._version import __version__
 from ..backends.compiler import cache_directory
-from ..output.files import save_json
+from ..output.files import reading, save_json
 from ..timing.conditions import between, quota, usage
 from ..timing.environment import Environment, environment
 from ..timing.turns import seconds_of
@@ -37,6 +38,8 @@ OnEvent = Callable[[str, Any], None]
 
 SECONDS = 10.0
 """Seconds that measuring a machine takes, about."""
+
+DTYPES = ("float32", "float64")
 
 ROUNDS = 6
 """Turns of each probe, more than a second apart: a disturbance of a second leaves five of them."""
@@ -60,9 +63,9 @@ def card(refresh: bool = False, quick: bool = False, on_event: OnEvent = lambda 
     file = card_file()
     if not refresh and file.exists():
         try:
-            return as_it_is_now(msgspec.json.decode(file.read_bytes(), type=MachineCard))
-        except (msgspec.DecodeError, UnicodeDecodeError, OSError) as error:
-            on_event("note", f"{file} cannot be used ({error}): the machine is measured anew")
+            return as_it_is_now(_kept(file))
+        except ValueError as error:
+            on_event("note", f"{error}: the machine is measured anew")
     if quick and not refresh:
         return as_it_is_now(_rough())
     measured = measure(on_event=on_event)
@@ -72,6 +75,23 @@ def card(refresh: bool = False, quick: bool = False, on_event: OnEvent = lambda 
     except OSError as error:
         on_event("note", f"the machine card could not be kept in {file} ({error}): the next call measures again")
     return as_it_is_now(measured)
+
+
+def _kept(file: Path) -> MachineCard:
+    """The card in a file. Raises ValueError for one that lacks a figure: all were measured together."""
+    with reading(file, "machine card"):
+        found = msgspec.json.decode(file.read_bytes(), type=MachineCard)
+    counts = {1, found.cores}
+    levels = [*(cache.name for cache in found.caches), MEMORY]
+    peaks = set(itertools.product(found.isa_levels, DTYPES, counts)) - {(p.isa, p.dtype, p.threads) for p in found.peaks}
+    traffic = set(itertools.product(levels, KINDS, counts)) - {(b.level, b.kind, b.threads) for b in found.bandwidths}
+    latencies = {FMA, *levels} - {*found.latencies}
+    lacking = [str(what) for what in (*peaks, *traffic, *latencies)]
+    if not found.clock > 0:
+        lacking.append("clock")
+    if lacking or not found.isa_levels:
+        raise ValueError(f"{file} is no machine card, or is damaged: it lacks {min(lacking, default='isa_levels')}")
+    return found
 
 
 def card_file() -> Path:
@@ -132,7 +152,7 @@ def measure(
     peaks = {
         (isa, dtype, threads): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
         for isa in levels
-        for dtype in ("float32", "float64")
+        for dtype in DTYPES
         for threads in counts
     }
     traffic = _traffic(found, counts, levels[-1])

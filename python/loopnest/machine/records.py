@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from .._version import __version__
+from ..output.files import Amount, Count, Positive
 from ..timing.environment import ThreadPool
 
 KINDS = ("read", "copy", "triad")
@@ -26,12 +27,12 @@ class Cache:
     processors  that use it, hyper-threads of one core included; 0 where that is not known
     """
 
-    level: int
-    size: int
-    ways: int
-    line: int
+    level: Count
+    size: Count
+    ways: Amount
+    line: Amount
     shared: bool
-    processors: int = 0
+    processors: Amount = 0
 
     @property
     def name(self) -> str:
@@ -53,8 +54,8 @@ class Peak:
 
     isa: str
     dtype: str
-    threads: int
-    flops: float
+    threads: Count
+    flops: Positive
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Bandwidth:
 
     level: str
     kind: str
-    threads: int
-    bytes: float
+    threads: Count
+    bytes: Positive
 
 
 @dataclass(frozen=True)
@@ -84,13 +85,13 @@ class MachineCard:
     """
 
     cpu: str
-    cores: int
+    cores: Count
     system: str
     isa_levels: tuple[str, ...]
     caches: tuple[Cache, ...]
     peaks: tuple[Peak, ...]
     bandwidths: tuple[Bandwidth, ...]
-    latencies: Mapping[str, float] = field(default_factory=dict)
+    latencies: Mapping[str, Positive] = field(default_factory=dict)
     clock: float = 0.0
     disturbances: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
