@@ -83,7 +83,9 @@ def _kept(file: Path) -> MachineCard:
         found = msgspec.json.decode(file.read_bytes(), type=MachineCard)
     counts = {1, found.cores}
     levels = [*(cache.name for cache in found.caches), MEMORY]
-    peaks = set(itertools.product(found.isa_levels, DTYPES, counts)) - {(p.isa, p.dtype, p.threads) for p in found.peaks}
+    peaks = set(itertools.product(found.isa_levels, DTYPES, counts)) - {
+        (p.isa, p.dtype, p.threads) for p in found.peaks
+    }
     traffic = set(itertools.product(levels, KINDS, counts)) - {(b.level, b.kind, b.threads) for b in found.bandwidths}
     latencies = {FMA, *levels} - {*found.latencies}
     lacking = [str(what) for what in (*peaks, *traffic, *latencies)]
