@@ -4,6 +4,7 @@ What is caught, and by which name, is in tests/zoo.
 """
 
 import dataclasses
+import inspect
 import io
 import json
 import os
@@ -33,7 +34,17 @@ from loopnest.cli import main
 from loopnest.machine.card import card as machine_card
 from loopnest.process.session import Session
 from loopnest.verify import Case, with_arrays
-from loopnest.verify.signature import PythonForm, SignatureError, bound_to, c_forms, defined, plan
+from loopnest.verify.signature import (
+    PythonForm,
+    SignatureError,
+    asked_variations,
+    bound_to,
+    c_forms,
+    defined,
+    plan,
+    python_form,
+    python_forms,
+)
 from rich.console import Console
 
 pytestmark = [
@@ -396,6 +407,111 @@ def test_the_c_forms_that_are_shown_can_be_called(operation):
     assert all(form.strided for form in strided)
     doubled = defined(f"{c_forms(operation, 'double')[0]} {{}}", operation.name)
     assert bound_to(operation, doubled).dtype == "float64"
+
+
+def test_every_operation_may_be_written_with_its_public_signature():
+    """As keywords with their defaults, `out` or none, and what the manual shows."""
+    for name, operation in ln.OPERATIONS.items():
+        public = inspect.signature(operation)
+        public = public.replace(parameters=[p for p in public.parameters.values() if p.name != "impl"])
+        shown = [
+            inspect.signature(eval(f"lambda {form[form.index('(') + 1 : form.rindex(')')]}: 0"))
+            for form in (f.partition(": return")[0] for f in python_forms(operation))
+        ]
+        for signature in (public, *shown):
+            form = python_form(operation, signature)
+            taken = form.options(operation)
+            assert asked_variations(operation, taken) == set(operation.contract.variations), (name, signature)
+
+
+@pytest.mark.parametrize(
+    ("operation", "parameters", "given", "taken"),
+    [
+        ("gelu", "x, approximate='none'", False, ["x", "approximate"]),
+        ("gelu", "x, tanh_form", False, ["x", "tanh_form"]),
+        ("gelu", "p, q, form", True, ["x", "y", "tanh_form"]),
+        ("matmul", "a, b, block=64", False, ["a", "b"]),
+        ("matmul", "c, b, a", True, ["c", "b", "a"]),
+        ("mse", "x, y", False, ["y", "t"]),  # y is no input's name here, but its place
+        ("sgd", "w, g, rate", True, ["param", "grad", "lr"]),
+        ("mlp_backward", "dy, cache, out=None", False, ["dy", "cache"]),
+    ],
+)
+def test_arguments_are_matched_by_name_and_then_by_number(operation, parameters, given, taken):
+    form = python_form(ln.OPERATIONS[operation], inspect.signature(eval(f"lambda {parameters}: 0")))
+    assert (form.given, [getattr(x, "name", x) for x in form.taken]) == (given, taken)
+
+
+def test_a_form_that_leaves_out_what_it_needs_is_refused_with_the_fix(judged):
+    verdict = judged("def rmsprop(p, g, s, lr):\n    pass\n", operation="rmsprop")
+    assert verdict.outcome == "wrong-signature"
+    assert "does not take rho" in verdict.sentence
+    assert "rho=0.99" in verdict.sentence
+
+
+ADAM = """
+    import numpy as np
+    def adam(param, grad, m, v, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, step=1):
+        m[...] = beta1 * m.astype(float) + (1 - beta1) * grad
+        v[...] = beta2 * v.astype(float) + (1 - beta2) * np.square(grad, dtype=float)
+        root = np.sqrt(v / (1 - beta2**step))
+        param[...] = param - lr * (m / (1 - beta1**step)) / (root + eps)
+"""
+ADAM_C = """
+    #include <math.h>
+    void adam(double* param, const double* grad, double* m, double* v, long n,
+              double lr, double beta1, double beta2, double eps, long step) {
+        for (long i = 0; i < n; i++) {
+            m[i] = beta1 * m[i] + (1 - beta1) * grad[i];
+            v[i] = beta2 * v[i] + (1 - beta2) * grad[i] * grad[i];
+            param[i] -= lr * (m[i] / (1 - pow(beta1, step))) / (sqrt(v[i] / (1 - pow(beta2, step))) + eps);
+        }
+    }
+"""
+MLP = """
+    import types
+    from scipy.special import erf
+    import numpy as np
+    PHI = lambda x: (1 + erf(x / np.sqrt(2))) / 2
+    def mlp_backward(dy, cache, out=None):
+        x, w1, w2, z, h = (a.astype(float) for a in (cache.x, cache.w1, cache.w2, cache.z, cache.h))
+        w = 2 * np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)
+        s = 1 / (1 + np.exp(-w))
+        slope = s + z * s * (1 - s) * 2 * np.sqrt(2 / np.pi) * (1 + 3 * 0.044715 * z**2)
+        if cache.approximate == "none":
+            slope = PHI(z) + z * np.exp(-z**2 / 2) / np.sqrt(2 * np.pi)
+        dz = dy @ w2.T * slope
+        return tuple(g.astype(dy.dtype) for g in (dz @ w1.T, x.T @ dz, dz.sum(0), h.T @ dy, dy.sum(0, dtype=float)))
+    def mlp_forward(x, w1, b1, w2, b2, *, approximate="tanh", out=None):
+        z = x.astype(float) @ w1 + b1
+        w = 2 * np.sqrt(2 / np.pi) * (z + 0.044715 * z**3)
+        h = z / (1 + np.exp(-w)) if approximate == "tanh" else z * PHI(z)
+        y = h @ w2 + b2
+        y, z, h = (a.astype(x.dtype) for a in (y, z, h))
+        return y, types.SimpleNamespace(z=z, h=h)
+"""
+
+
+@pytest.mark.parametrize(
+    ("operation", "text", "name"),
+    [
+        ("adam", ADAM, "mine.py"),
+        ("adam", ADAM_C, "mine.c"),
+        ("mlp_backward", MLP, "mine.py"),
+        ("mlp_forward", MLP, "mine.py"),
+    ],
+)
+def test_the_public_signature_is_judged(judged, operation, text, name):
+    if "scipy" in text:
+        pytest.importorskip("scipy")
+    verdict = judged(text, name, operation, dtype="float64" if name == "mine.c" else "float32")
+    assert verdict.accepted, (verdict.sentence, verdict.details)
+
+
+def test_an_option_by_its_public_name_is_heeded_or_named(judged):
+    half = "import numpy as np\ndef gelu(x, approximate='none'):\n    w = 1.5957691216057308 * (x + 0.044715 * x**3)\n"
+    verdict = judged(f"{half}    return (x / (1 + np.exp(-w.astype(float)))).astype(x.dtype)\n", operation="gelu")
+    assert verdict.trick == "option-ignored", (verdict.sentence, verdict.details)
 
 
 @pytest.mark.parametrize(

@@ -306,6 +306,12 @@ def test_options_are_handed_to_functions_that_take_them(tmp_path):
     file.write_text(f"import loopnest\ndef gelu(x, out, tanh_form):\n    loopnest.gelu(x, {form}, out=out)\n")
     with rung_from_file(ln.gelu, file) as k:
         np.testing.assert_array_equal(k(x, approximate="none"), ln.gelu(x, approximate="none"))
+    file.write_text(
+        "import loopnest\ndef gelu(x, *, approximate='tanh', out):\n"
+        "    loopnest.gelu(x, approximate=approximate, out=out)\n"
+    )
+    with rung_from_file(ln.gelu, file) as k:
+        np.testing.assert_array_equal(k(x, approximate="none"), ln.gelu(x, approximate="none"))
     file.write_text("import loopnest\ndef gelu(x, out):\n    loopnest.gelu(x, out=out)\n")
     with rung_from_file(ln.gelu, file) as k:
         np.testing.assert_array_equal(k(x), ln.gelu(x))
@@ -314,12 +320,12 @@ def test_options_are_handed_to_functions_that_take_them(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("x = 1\n", r"has no function matmul; expected def matmul\(a, b, c\)"),
+        ("x = 1\n", r"has no function matmul; expected def matmul\(a, b, out\)"),
         (
             "def matmul(a, b):\n    return a @ b\n",
-            r"returns its result; expected def matmul\(a, b, c\), which fills it",
+            r"returns its result; expected def matmul\(a, b, out\), which fills it",
         ),
-        ("def matmul(a):\n    return a\n", r"takes \(a\), expected def matmul\(a, b, c\)"),
+        ("def matmul(a):\n    return a\n", r"takes \(a\), expected def matmul\(a, b, out\)"),
     ],
 )
 def test_a_file_without_a_function_that_fits_is_told_what_fits(tmp_path, source, message):

@@ -18,7 +18,7 @@ from ..operation import Implementation, Operation, Workload
 from ..timing.turns import Turn, seconds_of
 from ..verify import compare, compare_all, judge_call
 from ..verify.problem import Problem, WrongResult, places_of
-from ..verify.signature import SignatureError, plan, python_form, python_forms
+from ..verify.signature import SignatureError, as_kernel, python_form, python_forms
 
 WITNESSES = 64
 """Elements of a result that are looked at after each sample."""
@@ -126,7 +126,7 @@ def rung_from_file(operation: Operation, file: Path | str) -> Iterator[Implement
 
     operation  such as ln.matmul; the function has its name
     file       has a function that fills the results, as the kernels of operations/ do: `def matmul(a, b, out): ...`. It
-               takes arrays in C order, and then options, such as GELU's `tanh_form`, which it may leave out
+               takes arrays in C order, and options such as GELU's `approximate`, which it may leave out
 
     Raises ValueError for a file that is missing, cannot be imported, or has no such function, and for a function that
     takes other arguments.
@@ -143,9 +143,7 @@ def rung_from_file(operation: Operation, file: Path | str) -> Iterator[Implement
         raise ValueError(f"{path}: {error}") from None
     if not form.given:
         raise ValueError(f"{path}: {operation.name} returns its result; expected {expected}, which fills it")
-    known = plan(operation).parameters
-    taken = [known.index(p) for p in form.taken]
-    kernel = function if len(taken) == len(known) else lambda *args: function(*(args[i] for i in taken))
+    kernel = as_kernel(operation, form, function)
     name, others = re.sub(r"\W", "_", path.stem), [k.id for k in operation]
     id = f"file.{name}" if f"file.{name}" not in others else f"file.{name}_2"
     operation.register(id)(kernel)

@@ -18,7 +18,7 @@ from ..numerics import strassen_bound, unit_roundoff
 from ..operation import Operation
 from ..process.session import Reply, Session
 from ..verify import POISON, Case, bits, compare_all, count_unwritten, wrong_elements
-from ..verify.signature import CForm, Parameter, PythonForm, plan
+from ..verify.signature import CForm, Parameter, PythonForm, asked_variations, plan, records
 from .probes import Arrays, Probe, probe_of
 
 CANARY = 0xA5
@@ -176,6 +176,11 @@ class Kernel:
         own = next((a.name for a in arguments if (a.kind, a.what) == ("array", number)), "")
         return own or plan(self.operation).parameters[number].name
 
+    @property
+    def variations(self) -> frozenset[str]:
+        """The variations of the contract that it is judged in: those of options that it takes."""
+        return asked_variations(self.operation, self.form.options(self.operation))
+
     # calls
 
     def observe(self, probe: Probe, *, fill: str = "poison", phase: str = "") -> Observation:
@@ -287,16 +292,24 @@ class Kernel:
 
     def _python_call(self, probe: Probe, form: PythonForm) -> dict[str, Any]:
         known = plan(self.operation)
-        results = [p.message for p in self.placed.values() if p.parameter.role == "result"]
+        results = [p for p in self.placed.values() if p.parameter.role == "result"]
+
+        def message(source: Parameter | str) -> tuple[str, Any]:
+            if isinstance(source, str):
+                record = records(self.operation).get(source)
+                if record is None:
+                    return "scalar", probe.options[source]
+                return "record", {name: message(inner) for name, inner in record.items()}
+            if source.role == "scalar":
+                return "scalar", probe.scalars[source.number]
+            return "array", self.placed[known.parameters.index(source)].message
+
         return {
             "form": "given" if form.given else "returned",
-            "arguments": [
-                ("scalar", probe.scalars[p.number])
-                if p.role == "scalar"
-                else ("array", self.placed[known.parameters.index(p)].message)
-                for p in form.taken
-            ],
-            "results": [] if form.given else results,
+            "arguments": [message(source) for source in form.taken],
+            "keywords": {name: message(source) for name, source in form.keywords.items()},
+            "results": [] if form.given else [p.message for p in results],
+            "names": [p.parameter.name for p in results],
             "new": self.generation,
             "tensors": self.tensors,
             "rows": self.language == "rung" and known.joined,
@@ -315,7 +328,7 @@ class Kernel:
                 like = self.placed[what[0]].like
                 value = like.strides[what[1]] // like.itemsize
             else:
-                value = probe.scalars[what]
+                value = probe.scalars[what] if kind == "scalar" else probe.options[what]
             values.append((c_type, int(value) if isinstance(value, bool) else value))
         request: dict[str, Any] = {"form": "c", "arguments": values}
         if form.returned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..verify import (
     varied,
     with_arrays,
 )
-from ..verify.signature import scalars
+from ..verify.signature import options, scalars
 
 Arrays = tuple[np.ndarray[Any, Any], ...]
 
@@ -40,7 +40,7 @@ class Probe:
     """One call: its inputs as they lie in memory, and what is right.
 
     views   the inputs' arrays, in their layouts; memory  for each the bytes from its first element to its last
-    scalars the numbers that kernels get next to the arrays
+    scalars the numbers that kernels get next to the arrays; options  those of the public signature, by name
     kind    "sizes", "again", "layouts", "special", "deterministic", "large" or "timed"
     at_end  whether arrays end where memory ends, or begin where it begins
     """
@@ -50,6 +50,7 @@ class Probe:
     views: Arrays
     memory: Arrays
     scalars: tuple[Any, ...]
+    options: dict[str, Any]
     exact: Arrays
     bound: Arrays
     kind: str
@@ -80,7 +81,8 @@ def probe_of(case: Case, kind: str = "sizes", *, at_end: bool = True, arguments:
     placed = Arguments(with_arrays(arguments.inputs, views), arguments.options)
     exact, bound = exact_and_bound(contract, placed.inputs, placed.options)
     memory = tuple(_span(base, view) for base, view in laid_out)
-    return Probe(case, placed, views, memory, scalars(case.operation, placed), exact, bound, kind, at_end)
+    numbers, public = scalars(case.operation, placed), options(case.operation, placed)
+    return Probe(case, placed, views, memory, numbers, public, exact, bound, kind, at_end)
 
 
 def _span(base: np.ndarray[Any, Any], view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -95,8 +97,10 @@ def _span(base: np.ndarray[Any, Any], view: np.ndarray[Any, Any]) -> np.ndarray[
 # --- which cases a kernel is judged by
 
 
-def cases(kind: str, operation: Operation, dtype: np.dtype[Any], *, options: bool) -> Iterator[tuple[Case, bool]]:
-    """The cases of a kind, with all values of the options or one, each with whether arrays end where memory ends."""
+def cases(
+    kind: str, operation: Operation, dtype: np.dtype[Any], *, variations: Set[str]
+) -> Iterator[tuple[Case, bool]]:
+    """The cases of a kind, each in these variations too, with whether arrays end where memory ends."""
     rung = next(iter(operation))
     chosen: Iterable[Case]
     ends: tuple[bool, ...] = (True,)
@@ -107,8 +111,8 @@ def cases(kind: str, operation: Operation, dtype: np.dtype[Any], *, options: boo
         chosen, ends = (Case.of(operation, dtype, (n,)) for n in REPEATED), (True,) * 5
     else:
         chosen = {"layouts": layout_cases, "special": special_cases}[kind](rung, dtype)
-    for case in varied(chosen) if options and kind != "again" else chosen:
-        if not case.give_out:
+    for case in varied(chosen) if kind != "again" else chosen:
+        if not case.give_out and (case.variation is None or case.variation in variations):
             yield from ((case, at_end) for at_end in ends)
 
 

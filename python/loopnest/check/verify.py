@@ -97,7 +97,7 @@ class _Verification:
                 self._begin(budget)
                 self._hold_large(dtype)
             else:
-                for case, at_end in cases(kind, self.kernel.operation, dtype, options=self.kernel.form.takes_options):
+                for case, at_end in cases(kind, self.kernel.operation, dtype, variations=self.kernel.variations):
                     self._hold(case, kind, at_end)
 
     def _hold(self, case: Case, kind: str, at_end: bool = True, *, may_raise: bool = False) -> Observation | None:
@@ -136,7 +136,7 @@ class _Verification:
         if isinstance(form, CForm) and not form.strided:
             self.skipped.append("strides: its form takes contiguous arrays")
             return
-        for case, _ in cases("layouts", self.kernel.operation, dtype, options=form.takes_options):
+        for case, _ in cases("layouts", self.kernel.operation, dtype, variations=self.kernel.variations):
             if any(layout in refused for layout in case.layouts):
                 continue
             seen = self._hold(case, "layouts", may_raise=True)

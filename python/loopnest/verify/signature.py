@@ -13,13 +13,15 @@ Python and in C that may take their place are called.
 
 from __future__ import annotations
 
-import contextlib
+import dataclasses
 import functools
 import inspect
+import math
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import types
+from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -111,53 +113,222 @@ def scalars(operation: Operation, arguments: Arguments) -> tuple[Any, ...]:
     return tuple(arg for arg in calls[0] if not isinstance(arg, np.ndarray))
 
 
+def options(operation: Operation, arguments: Arguments) -> dict[str, Any]:
+    """The options of this call by their public names, such as `approximate`: as they are given, or their defaults."""
+    found = {name: p.default for name, p in _public(operation).items() if p.default is not p.empty}
+    for value in filter(dataclasses.is_dataclass, arguments.inputs):  # a cache keeps GELU's form
+        found |= {name: x for name, x in vars(value).items() if not isinstance(x, np.ndarray)}
+    return found | dict(arguments.options)
+
+
+def _public(operation: Operation) -> dict[str, inspect.Parameter]:
+    """The operation's options, as its own signature has them."""
+    parameters = inspect.signature(operation).parameters
+    return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY and n not in ("out", "impl")}
+
+
+@functools.cache
+def _sample(operation: Operation) -> Arguments:
+    return operation.contract.sample(operation.contract.workloads[0], np.dtype(np.float32), np.random.default_rng(0))
+
+
+@functools.cache
+def records(operation: Operation) -> Mapping[str, Mapping[str, Parameter | str]]:
+    """Public arguments that hold several arrays: for each what its attributes are, such as those of mlp_backward's
+    cache."""
+    inputs = {p.number: p for p in plan(operation).of("input")}
+    found: dict[str, dict[str, Parameter | str]] = {}
+    number = 0
+    for name, value in zip(inspect.signature(operation).parameters, _sample(operation).inputs, strict=False):
+        if not dataclasses.is_dataclass(value):
+            number += 1
+            continue
+        found[name] = {}
+        for attribute, x in vars(value).items():
+            found[name][attribute] = inputs[number] if isinstance(x, np.ndarray) else attribute
+            number += isinstance(x, np.ndarray)
+    return found
+
+
+def left_out(operation: Operation, taken: Set[str]) -> list[str]:
+    """The options that a function has to take, with a default or without one, and does not: without them it could not
+    compute what it is asked for."""
+    derived = {p.name for p in plan(operation).of("scalar")} - set(_public(operation))
+    given = options(operation, _sample(operation))
+    return [
+        name
+        for name, p in _public(operation).items()
+        if name not in taken and p.default != given[name] and not (derived and derived <= taken)
+    ]
+
+
+def asked_variations(operation: Operation, taken: Set[str]) -> frozenset[str]:
+    """The contract's variations that differ in something which a function takes."""
+    before = _sample(operation)
+    found = set()
+    for name, change in operation.contract.variations.items():
+        after = change(before)
+        numbers = zip(plan(operation).of("scalar"), scalars(operation, before), scalars(operation, after), strict=True)
+        kernels = {p.name for p, x, y in numbers if x != y}
+        old = options(operation, before)
+        public = {option for option, x in options(operation, after).items() if x != old[option]}
+        if public <= taken or (kernels and kernels <= taken):
+            found.add(name)
+    return frozenset(found)
+
+
 def python_forms(operation: Operation) -> list[str]:
     """The two forms of a Python function, in words."""
-    known = plan(operation)
-    full = f"def {operation.name}({', '.join(p.name for p in known.parameters)})"
-    if not known.of("result"):
-        return [full]
-    rest = [p.name for p in known.parameters if p.role != "result"]
-    return [full, f"def {operation.name}({', '.join(rest)}): return …"]
+    known, names = plan(operation), _public(operation)
+    extra = {name for record in records(operation).values() for name, x in record.items() if isinstance(x, str)}
+    rest = [f"{n}={p.default!r}" for n, p in names.items() if p.default is not p.empty] + [f"{n}='tanh'" for n in extra]
+    rest = [n for n, p in names.items() if p.default is p.empty] + rest
+    results = [p.name for p in known.of("result")]
+    inputs = [p.name for p in known.parameters if p.role in ("input", "updated")]
+    given = ["out"] if len(results) == 1 else results
+    full = f"def {operation.name}({', '.join([*inputs, *given, *rest])})"
+    returned = f"def {operation.name}({', '.join([*inputs, *rest])}): return {', '.join(results) or '…'}"
+    return [full, returned] if results else [full]
 
 
 @dataclass(frozen=True)
 class PythonForm:
-    """How a Python function is called: whether it is given arrays for its results, and which arguments it takes."""
+    """How a Python function is called: whether it is given arrays for its results, and which arguments it takes.
+
+    taken     for each argument in order a parameter of the plan, or the public name of an option or of a record
+    keywords  the same of those that are given by name
+    """
 
     given: bool
-    taken: tuple[Parameter, ...]
+    taken: tuple[Parameter | str, ...]
+    keywords: Mapping[str, Parameter | str] = field(default_factory=dict)
 
-    @property
-    def takes_options(self) -> bool:
-        """Whether it takes the operation's options, such as GELU's form, and so has to heed them."""
-        return any(p.role == "scalar" for p in self.taken)
+    def options(self, operation: Operation) -> frozenset[str]:
+        """The options that it takes, such as GELU's form, and so has to heed."""
+        names = set()
+        for source in (*self.taken, *self.keywords.values()):
+            if isinstance(source, str):
+                names |= {x for x in records(operation).get(source, {source: source}).values() if isinstance(x, str)}
+            elif source.role == "scalar":
+                names.add(source.name)
+        return frozenset(names)
 
 
 def python_form(operation: Operation, signature: inspect.Signature | None) -> PythonForm:
     """How to call a Python function of this signature; with the inputs alone where it has none, as NumPy's functions.
 
+    Arguments are matched by name, the public ones (`out`, `approximate`, `step`) or those of the operation's kernels
+    (`c`, `tanh_form`, `correction1`); the others by their order: inputs, results, numbers. A parameter that has a
+    default and an unknown name keeps its default.
+
     Raises SignatureError for a function that takes other arguments.
     """
     known = plan(operation)
-    inputs, others = known.of("input", "updated"), [p for p in known.parameters if p.role != "result"]
+    inputs = known.of("input", "updated")
     if signature is None:
         return PythonForm(not known.of("result"), tuple(inputs))
-    ways: list[tuple[bool, Sequence[Parameter]]] = [(True, known.parameters)]
-    if known.of("result"):
-        ways += [(True, known.arrays), (False, others), (False, inputs)]
-    fitting = []
-    for given, arguments in ways:
-        with contextlib.suppress(TypeError):
-            signature.bind(*arguments)
-            fitting.append((given, arguments))
-    if not fitting:
+    several = signature.parameters.values()
+    parameters = [p for p in several if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    found = _matched(operation, parameters)
+    if any(p.kind is p.VAR_POSITIONAL for p in several):  # it takes all that is left
+        rest = [p for p in known.parameters if p not in found.values()]
+        parameters += [inspect.Parameter(f"_{i}", inspect.Parameter.POSITIONAL_ONLY) for i in range(len(rest))]
+        found |= {f"_{i}": p for i, p in enumerate(rest)}
+    sources = list(found.values())
+    held = [x for s in sources if isinstance(s, str) for x in records(operation).get(s, {}).values()]
+    results = sum(r in sources for r in known.of("result"))
+    missing = [p.name for p in parameters if p.name not in found and p.default is p.empty]
+    form = PythonForm(bool(results) or not known.of("result"), *_passed(parameters, found))
+    wrong = missing or [p.name for p in inputs if p not in sources and p not in held]
+    if wrong or results not in (0, len(known.of("result"))):
         forms = " or ".join(python_forms(operation))
         raise SignatureError(f"{operation.name} takes {signature}, expected {forms}")
+    _hold_options(operation, form.options(operation), f"{operation.name}{signature}", python_forms(operation)[0])
+    return form
 
-    common = [sum(p.name == name for p, name in zip(way[1], signature.parameters, strict=False)) for way in fitting]
-    given, taken = fitting[int(np.argmax(common))]  # gelu(x, tanh_form) takes no `out`
-    return PythonForm(given, tuple(taken))
+
+def as_kernel(operation: Operation, form: PythonForm, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A Python function of this form, to be called as the operation's kernels are."""
+    known, own = plan(operation).parameters, records(operation)
+    if form.taken == known:
+        return function
+
+    def kernel(*args: Any) -> Any:
+        numbers = {p.name: x for p, x in zip(known, args, strict=True) if p.role == "scalar"}
+
+        def value(source: Parameter | str) -> Any:
+            if isinstance(source, Parameter):
+                return args[known.index(source)]
+            if source in own:
+                return types.SimpleNamespace(**{name: value(inner) for name, inner in own[source].items()})
+            return _public_value(source, numbers)
+
+        return function(*map(value, form.taken), **{name: value(source) for name, source in form.keywords.items()})
+
+    return kernel
+
+
+def _public_value(option: str, numbers: Mapping[str, Any]) -> Any:
+    """An option's value, by what the kernels get of it: GELU's form, and Adam's corrections 1 - beta^step."""
+    if option == "approximate":
+        return "tanh" if numbers["tanh_form"] else "none"
+    if option in ("step", "bias_correction"):
+        corrected = numbers["correction1"] != 1
+        if option == "bias_correction":
+            return corrected
+        return round(math.log1p(-numbers["correction1"]) / math.log(numbers["beta1"])) if corrected else 1
+    return numbers[option]
+
+
+def _hold_options(operation: Operation, taken: Set[str], function: str, expected: str) -> None:
+    """Raises SignatureError for a function that leaves out what it needs, such as the learning rate."""
+    if missing := left_out(operation, taken):
+        raise SignatureError(f"{function} does not take {' and '.join(missing)}, expected {expected}")
+
+
+def _matched(operation: Operation, parameters: Sequence[inspect.Parameter]) -> dict[str, Parameter | str]:
+    """What each of these is given, by its name, or else by its place; those without an entry keep their defaults."""
+    known = plan(operation)
+    numbers = {p.name: p for p in known.of("scalar")}
+    inputs, results = known.of("input", "updated"), known.of("result")
+    names = [p.name for p in parameters]
+    held = [x for name in names for x in records(operation).get(name, {}).values()]
+    options: Mapping[str, Parameter | str] = {
+        **{x: x for record in records(operation).values() for x in record.values() if isinstance(x, str)},
+        **numbers,
+        **{name: name for name in (*_public(operation), *records(operation))},
+    }
+    found: dict[str, Parameter | str] = {name: options[name] for name in names if name in options}
+    wanted = {p.name: p for p in inputs if p not in held}
+    left = [p for p in parameters if p.name not in found]
+    if wanted.keys() <= set(names):
+        found |= wanted
+    else:  # names of inputs may mean others here: mse(x, y) has y as its second
+        found |= dict(zip((p.name for p in left), wanted.values(), strict=False))
+    outs = {p.name: p for p in results} | ({"out": results[0]} if len(results) == 1 else {})
+    found |= {p.name: outs[p.name] for p in left if p.name not in found and p.name in outs}
+    rest = [p for p in results if p not in found.values()]
+    rest += [p for p in numbers.values() if p.name not in found and p not in found.values()]
+    unknown = [p.name for p in left if p.name not in found and p.default is p.empty]
+    if len(unknown) in (len(rest), sum(p.role == "result" for p in rest)):
+        found |= dict(zip(unknown, rest, strict=False))
+    return {name: found[name] for name in names if name in found}
+
+
+def _passed(
+    parameters: Sequence[inspect.Parameter], found: Mapping[str, Parameter | str]
+) -> tuple[tuple[Parameter | str, ...], dict[str, Parameter | str]]:
+    """The arguments that are given by their place, and those that are given by name: after one that is left out."""
+    taken: list[Parameter | str] = []
+    keywords: dict[str, Parameter | str] = {}
+    for place, p in enumerate(parameters):
+        if p.name not in found:
+            continue
+        if len(taken) == place and p.kind is not p.KEYWORD_ONLY:
+            taken.append(found[p.name])
+        else:
+            keywords[p.name] = found[p.name]
+    return tuple(taken), keywords
 
 
 # --- C functions
@@ -191,10 +362,10 @@ class CArgument(NamedTuple):
     """What a parameter of a C function takes, its C type, and its name.
 
     what  of an array its number among the plan's parameters; of a size the axis; of a stride both; of a scalar its
-          number among the plan's scalars
+          number among the plan's scalars; of an option its public name
     """
 
-    kind: Literal["array", "size", "stride", "scalar"]
+    kind: Literal["array", "size", "stride", "scalar", "option"]
     what: Any
     c_type: str
     name: str
@@ -212,9 +383,11 @@ class CForm:
     def strided(self) -> bool:
         return any(a.kind == "stride" for a in self.arguments)
 
-    @property
-    def takes_options(self) -> bool:
-        return any(a.kind == "scalar" for a in self.arguments)
+    def options(self, operation: Operation) -> frozenset[str]:
+        """The options that it takes, and so has to heed."""
+        numbers = plan(operation).of("scalar")
+        taken = (a for a in self.arguments if a.kind in ("scalar", "option"))
+        return frozenset(numbers[a.what].name if a.kind == "scalar" else a.what for a in taken)
 
 
 _ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)|\[\[.*?\]\]|alignas\s*\(.*?\)", re.S)
@@ -272,7 +445,9 @@ def bound_to(operation: Operation, function: CFunction) -> CForm:
         forms = "\n  ".join(c_forms(operation))
         text = f"{function}\ncannot be called as {operation.name}. Expected\n  {forms}\nor the same with double"
         raise SignatureError(text)
-    return CForm(str(dtypes.pop()), tuple(filter(None, arguments)), returned)
+    form = CForm(str(dtypes.pop()), tuple(filter(None, arguments)), returned)
+    _hold_options(operation, form.options(operation), f"{function}\n", f"\n  {c_forms(operation)[0]}")
+    return form
 
 
 def _with_numbers(operation: Operation, function: CFunction, placed: Mapping[int, Parameter]) -> list[CArgument | None]:
@@ -285,7 +460,8 @@ def _with_numbers(operation: Operation, function: CFunction, placed: Mapping[int
         for axis in range(p.axes)
         for name in _stride_names(function.parameters[place][1], axis, p.axes)
     }
-    options = {p.name: p.number for p in known.of("scalar")}
+    numbers = {p.name: p.number for p in known.of("scalar")}
+    public = {n for n, x in options(operation, _sample(operation)).items() if isinstance(x, int | float)}
     found: list[CArgument | None] = []
     named: list[str] = []
     for place, (kind, name) in enumerate(function.parameters):
@@ -293,8 +469,10 @@ def _with_numbers(operation: Operation, function: CFunction, placed: Mapping[int
         axis = next((a for a in axes if a not in named and name in (a, a.upper(), *SIZES.get(a, ()))), None)
         if place in placed:
             found.append(CArgument("array", known.parameters.index(placed[place]), "pointer", name))
-        elif name in options and (integer or real):
-            found.append(CArgument("scalar", options[name], integer or real or "", name))
+        elif name in numbers and (integer or real):
+            found.append(CArgument("scalar", numbers[name], integer or real or "", name))
+        elif name in public and (integer or real):
+            found.append(CArgument("option", name, integer or real or "", name))
         elif integer and name.lower() in strides:
             found.append(CArgument("stride", strides[name.lower()], integer, name))
         elif integer and axis is not None:
@@ -311,6 +489,13 @@ def _with_numbers(operation: Operation, function: CFunction, placed: Mapping[int
         for i, axis in zip(unnamed, rest, strict=True):
             kind, name = function.parameters[i]
             found[i] = CArgument("size", axis, INTEGERS[kind], name)
+    taken = {entry.what for entry in found if entry and entry.kind == "scalar"}
+    reals = [i for i, (kind, _) in enumerate(function.parameters) if found[i] is None and kind in DTYPES]
+    left = [p for p in known.of("scalar") if p.dtype == "float" and p.number not in taken]
+    if len(reals) == len(left):
+        for i, p in zip(reals, left, strict=True):
+            kind, name = function.parameters[i]
+            found[i] = CArgument("scalar", p.number, f"c_{kind}", name)
     return found
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import importlib.machinery
 import importlib.util
 import inspect
@@ -25,6 +26,7 @@ import socket
 import statistics  # noqa: F401  (so that it is seen whether its functions are replaced)
 import sys
 import traceback
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -193,16 +195,27 @@ class Child:
 
     def _python_call(self, function: Callable[..., Any], request: Request) -> Call:
         kinds = request["new"], request["tensors"]
-        values = [self._array(value, *kinds) if kind == "array" else value for kind, value in request["arguments"]]
+        values = [self._argument(kind, value, *kinds) for kind, value in request["arguments"]]
+        named = {name: self._argument(kind, value, *kinds) for name, (kind, value) in request["keywords"].items()}
         if request["rows"]:
             values = [v.reshape(1, -1) if isinstance(v, np.ndarray) and v.ndim else v for v in values]
         places = [self._array(place) for place in request["results"]]
+        if named:
+            function = functools.partial(function, **named)
 
         def given() -> bytes:
             returned = function(*values)
-            return b"-" if returned is None or any(returned is value for value in values) else RETURNED
+            passed = (*values, *named.values())
+            return b"-" if returned is None or any(returned is value for value in passed) else RETURNED
 
-        return given if request["form"] == "given" else lambda: self._store(function(*values), places)
+        return given if request["form"] == "given" else lambda: self._store(function(*values), places, request["names"])
+
+    def _argument(self, kind: str, value: Any, new: int, tensors: bool) -> Any:
+        """An argument: an array, a number or a word, or several of these as attributes, as of mlp_backward's cache."""
+        if kind == "record":
+            found = {name: self._argument(k, inner, new, tensors) for name, (k, inner) in value.items()}
+            return types.SimpleNamespace(**found)
+        return self._array(value, new, tensors) if kind == "array" else value
 
     def _c_call(self, function: Any, request: Request) -> Call:
         """A compiled function; or a kernel that loopnest's simulator runs, which is linked with it."""
@@ -231,16 +244,20 @@ class Child:
 
         return launch
 
-    def _store(self, returned: Any, places: Sequence[Any]) -> bytes:
-        """Copy what was returned to where the judge looks for it.
+    def _store(self, returned: Any, places: Sequence[Any], names: Sequence[str]) -> bytes:
+        """Copy what was returned to where the judge looks for it; results may be attributes of a cache.
 
         Only arrays that are there already are copied, and no objects that would compute them when they are looked at.
         """
         values = returned if type(returned) is tuple else (returned,)
+        if len(values) == 2 < len(places):
+            kept = {name: getattr(values[1], name) for name in names if hasattr(values[1], name)}
+            if len(kept) == len(names) - 1:
+                values = tuple(kept.get(name, values[0]) for name in names)
         if len(values) != len(places):
             if len(values) == 1 and not isinstance(returned, np.ndarray | list | dict | set):
                 raise ReturnError("nothing", f"returned {type(returned).__name__}, expected {len(places)} arrays")
-            raise ReturnError("results", f"returned {len(values)} results, expected {len(places)}")
+            raise ReturnError("results", f"returned {len(values)} results, expected {len(places)}: {', '.join(names)}")
         for given, place in zip(values, places, strict=True):
             value = _waited_for(given, place) if _is_jax_array(given) else given
             if type(value) is np.ndarray or _is_tensor(value):
