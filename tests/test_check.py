@@ -504,7 +504,8 @@ MLP = """
 def test_the_public_signature_is_judged(judged, operation, text, name):
     if "scipy" in text:
         pytest.importorskip("scipy")
-    verdict = judged(text, name, operation, dtype="float64" if name == "mine.c" else "float32")
+    dtype = "float64" if name == "mine.c" else "float32"
+    verdict = judged(text, name, operation, dtype=dtype, seconds=0.1)  # and timed with its options
     assert verdict.accepted, (verdict.sentence, verdict.details)
 
 

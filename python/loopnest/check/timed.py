@@ -18,7 +18,7 @@ import numpy as np
 from ..numerics import precise
 from ..operation import Arguments, Operation
 from ..verify import Case, arrays_in, exact_and_bound, results_of, with_arrays, wrong_elements
-from ..verify.signature import scalars
+from ..verify.signature import options, scalars
 from .kernel import Kernel
 from .probes import LARGEST, Arrays, Probe
 
@@ -43,7 +43,7 @@ def timed_probe(operation: Operation, workload: str, dtype: np.dtype[Any]) -> Pr
     returned = operation.contract.run(lambda *_: None, *arguments.inputs, **arguments.options)
     shapes = [np.shape(x) for x in results_of(operation, arguments.inputs, returned)]
     unknown = tuple(np.broadcast_to(np.nan, shape) for shape in shapes)
-    return redrawn(Probe(case, arguments, (), (), (), unknown, unknown, "timed", True), np.random.default_rng())
+    return redrawn(Probe(case, arguments, (), (), (), {}, unknown, unknown, "timed", True), np.random.default_rng())
 
 
 def redrawn(probe: Probe, rng: np.random.Generator) -> Probe:
@@ -57,6 +57,7 @@ def redrawn(probe: Probe, rng: np.random.Generator) -> Probe:
         views=views,
         memory=tuple(x.reshape(-1).view(np.uint8) for x in views),
         scalars=scalars(probe.case.operation, placed),
+        options=options(probe.case.operation, placed),
         at_end=bool(rng.integers(2)),
     )
 
