@@ -549,6 +549,73 @@ def test_a_declaration_or_a_call_is_no_definition():
     assert defined(attributed, "f").line == 2
 
 
+LOOPS = RIGHT.replace("float s", "REAL s")
+TAKES = "const float* a, const float* b, float* c, long m, long n, long k"
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "flags"),
+    [
+        (
+            "#if 0\nvoid matmul(float* c, const float* b, long n) { }\n#endif\nvoid matmul(@TAKES) { @LOOPS }\n",
+            "mine.c",
+            "",
+        ),
+        (
+            '#define EXPORT extern "C" __attribute__((visibility("default")))\nEXPORT void matmul(@TAKES) { @LOOPS }\n',
+            "mine.cpp",
+            "",
+        ),
+        (
+            "#ifdef OTHER\nvoid matmul(const float* a, const float* b, float* c, long n, long m, long k)\n#else\nvoid matmul(@TAKES)\n#endif\n{ @LOOPS }\n",
+            "mine.c",
+            "-DOTHER",
+        ),
+        (
+            "typedef TYPE REAL; void matmul(const REAL* a, const REAL* b, REAL* c, long m, long n, long k) { @REAL }\n",
+            "mine.c",
+            "-DTYPE=double",
+        ),
+        (
+            "#define KERNEL(name, T) void name(const T* a, const T* b, T* c, long m, long n, long k)\nKERNEL(matmul, float) { @LOOPS }\n",
+            "mine.c",
+            "",
+        ),
+        ("#define JOIN(x, y) x##y\nvoid JOIN(mat, mul)(@TAKES) { @LOOPS }\n", "mine.c", ""),
+        (
+            "typedef float real; typedef const real* in; typedef real *out;\nvoid matmul(in a, in b, out c, long m, long n, long k) { @LOOPS }\n",
+            "mine.c",
+            "",
+        ),
+        (
+            "void matmul(const float a[restrict], const float b[static 1], float c[], long m, long n, long k) { @LOOPS }\n",
+            "mine.c",
+            "",
+        ),
+        (
+            '#include <valarray>\n#include <vector>\nnamespace own { template <class T> void matmul(const T* a, const T* b, T* c, int rows) { } }\nextern "C" void matmul(@TAKES) { @LOOPS }\n',
+            "mine.cpp",
+            "",
+        ),
+        ('extern "C" auto matmul(@TAKES) -> void { @LOOPS }\n', "mine.cpp", ""),
+        ('#include "body.h"\n', "mine.c", ""),
+    ],
+)
+def test_c_is_read_as_the_compiler_sees_it(judged, tmp_path, text, name, flags):
+    (tmp_path / "body.h").write_text(f"void matmul({TAKES}) {{ {RIGHT} }}")
+    text = text.replace("@TAKES", TAKES).replace("@LOOPS", RIGHT).replace("@REAL", LOOPS)
+    verdict = judged(text, name, flags=f"-O2 {flags}")
+    assert verdict.accepted, (verdict.sentence, verdict.details)
+
+
+def test_an_older_kernel_of_cuda_cpp_may_stand_behind_if_0(judged):
+    older = (
+        "#if 0\n#ifdef A\n#endif\n// launch: grid=(m) block=(1)\n__global__ void matmul(float* c, int n) { }\n#endif\n"
+    )
+    verdict = judged(older + starters.starter("matmul", "cuda"), "mine.cu")
+    assert verdict.accepted, verdict.sentence
+
+
 def test_parameters_of_two_dtypes_are_refused():
     function = defined("void matmul(const float* a, const double* b, float* c, long m, long n, long k) {}", "matmul")
     with pytest.raises(SignatureError, match="or the same with double"):

@@ -137,6 +137,30 @@ def compile_library(
     return build_once(found, [*arguments, source], ingredients, file, folder, ".so", build, limit)
 
 
+def preprocessed(
+    file: Path, language: str, flags: str = FLAGS, compiler: str | None = None, limit: float = 60.0
+) -> tuple[str, list[int]]:
+    """A file of C or C++ as the compiler sees it, without the system's headers; and the number of each line in the
+    file, 0 for lines of the headers that it includes.
+
+    Takes what `compile_library` takes. Nothing where the compiler cannot say.
+    """
+    command = [*shlex.split(flags), "-E", str(file.resolve())]
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        lines, numbers, number, own, system = [], list[int](), 1, True, False
+        for line in find(language, compiler)(command, limit).stdout.splitlines():
+            if marker := re.match(r'#(?:line)? (\d+) "(.*?)"((?: \d)*)', line):
+                number, system = int(marker[1]), " 3" in marker[3]
+                own = Path(marker[2]).name == file.name
+                continue
+            if not system:
+                lines.append(line)
+                numbers.append(number if own else 0)
+            number += 1
+        return "\n".join(lines), numbers
+    return "", []
+
+
 def build_once(
     compiler: Compiler,
     arguments: Sequence[str],

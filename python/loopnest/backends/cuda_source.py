@@ -248,7 +248,8 @@ def constants_of(text: str) -> dict[str, int]:
 
 
 def without_comments(text: str) -> str:
-    """The text with blanks in place of comments and of the contents of strings; all other text keeps its place."""
+    """The text with blanks in place of comments, of what follows `#if 0`, and of the contents of strings; all other text
+    keeps its place."""
 
     def blank(place: re.Match[str]) -> str:
         found = place[0]
@@ -258,7 +259,15 @@ def without_comments(text: str) -> str:
             return '"' + " " * (len(found) - 2) + '"'
         return re.sub(r"[^\n]", " ", found)
 
-    return re.sub(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", blank, text, flags=re.DOTALL)
+    plain = re.sub(r"//[^\n]*|/\*.*?\*/|\"(?:\\.|[^\"\\\n])*\"", blank, text, flags=re.DOTALL)
+    lines, depth = plain.split("\n"), 0
+    for i, line in enumerate(lines):
+        directive = re.match(r"\s*#\s*(if|endif|el)", line)
+        if not depth and not re.match(r"\s*#\s*if\s+0\b", line):
+            continue
+        depth += {"if": 1, "endif": -1, "el": -(depth == 1), None: 0}[directive[1] if directive else None]
+        lines[i] = " " * len(line)
+    return "\n".join(lines)
 
 
 def _closing(text: str, opening: int) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.util
 import inspect
 import re
@@ -21,6 +22,7 @@ from ..backends.compiler import (
     NoExecutionError,
     compile_library,
     exported,
+    preprocessed,
     temporary_folder,
 )
 from ..backends.cuda_on_cpu import build_simulated
@@ -129,7 +131,10 @@ def _compile(kernel: Kernel, source: str, flags: str, compiler: str | None) -> N
     library = compile_library(kernel.file, kernel.language, flags, compiler, kernel.host.call_limit)
     kernel.build, kernel.library = library.build, library.file
     names = exported(library.file)
-    function = _function(kernel, source, names)
+    text, lines = preprocessed(kernel.file, kernel.language, flags, compiler, kernel.host.call_limit)
+    function = _function(kernel, text or source, names)
+    if lines:
+        function = dataclasses.replace(function, line=lines[function.line - 1])
     if kernel.language == "c++" and names and function.name not in names:
         text = f'{function.name} has the linkage of C++: write extern "C" before it (line {function.line})'
         raise Refusal("no-function", text)

@@ -394,32 +394,43 @@ _ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)|\[\[.*?\
 
 
 def defined(source: str, name: str) -> CFunction | None:
-    """The definition of the function of this name in a text of C or C++; None where there is none."""
+    """The definition of the function of this name in a text of C or C++, the one with C's linkage where there are several;
+    None where there is none."""
     text = _ATTRIBUTE.sub(lambda m: "\n" * m[0].count("\n"), without_comments(source))
     for alias, meaning in _aliases(text).items():
         text = re.sub(rf"\b{re.escape(alias)}\b", meaning, text)
     text = re.sub(r"^[ \t]*#.*", "", text, flags=re.M)
     inside = r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)"
-    found = re.search(rf"([\w\s*]*)\b{re.escape(name)}\s*{inside}\s*(?:noexcept\s*)?\{{", text)
-    if found is None:
+    pattern = rf"([\w\s*]*)\b{re.escape(name)}\s*{inside}\s*(?:noexcept\s*)?(?:->([\w\s*]*))?\{{"
+    several = list(re.finditer(pattern, text))
+    if not several:
         return None
-    words = [w for w in re.findall(r"\w+|\*", found[1]) if w not in ("extern", "inline", "static", "__global__")]
+    found = next((m for m in several if re.search(r'extern\s*"C"\s*$', text[: m.start()])), several[0])
+    skipped = ("extern", "inline", "static", "auto", "constexpr", "__global__", "__inline", "__extension__")
+    words = [w for w in re.findall(r"\w+|\*", found[3] or found[1]) if w not in skipped]
     parameters = tuple(_parameter(part) for part in map(str.strip, found[2].split(",")) if part not in ("", "void"))
     return CFunction(name, " ".join(words) or "void", parameters, text.count("\n", 0, found.end(1)) + 1)
 
 
 def _aliases(text: str) -> dict[str, str]:
-    """Names that stand for a number's type: typedef, using, #define."""
-    kind = "|".join(map(re.escape, sorted({*DTYPES, *INTEGERS}, key=len, reverse=True)))
-    found = {m[2]: m[1] for m in re.finditer(rf"typedef\s+({kind})\s+(\w+)\s*;", text)}
-    found |= {m[1]: m[2] for m in re.finditer(rf"using\s+(\w+)\s*=\s*({kind})\s*;", text)}
-    found |= {m[1]: m[2] for m in re.finditer(rf"#\s*define\s+(\w+)\s+({kind})\s*$", text, flags=re.M)}
+    """Names that stand for a number's type, or for a pointer to one: typedef, using, #define."""
+    patterns = (
+        (r"\btypedef\s+([\w\s:*]+?)\b(\w+)\s*;", 1, 2),
+        (r"\busing\s+(\w+)\s*=\s*([\w\s:*]+?)\s*;", 2, 1),
+        (r"#[ \t]*define[ \t]+(\w+)[ \t]+([\w \t*]+?)[ \t]*$", 2, 1),
+    )
+    said = ((m.start(), m[meaning], m[name]) for p, meaning, name in patterns for m in re.finditer(p, text, re.M))
+    found: dict[str, str] = {}
+    for _, meaning, name in sorted(said):
+        meant = re.sub(r"\w+", lambda word: found.get(word[0], word[0]), meaning)
+        if _parameter(meant + " x")[0].rstrip("*") in {*DTYPES, *INTEGERS}:
+            found[name] = meant
     return found
 
 
 def _parameter(text: str) -> tuple[str, str]:
     """Type and name; a pointer is its target's type and a *."""
-    p = parameter_of(text)
+    p = parameter_of(re.sub(r"(\s*\[[^]]*\])+$", "[]", text))  # const float a[restrict m][k], too
     kind, name = p.type.removeprefix("std::"), p.name
     if f"{kind} {name}".strip() in {*DTYPES, *INTEGERS}:  # it has no name
         kind, name = f"{kind} {name}".strip(), ""
