@@ -554,57 +554,64 @@ TAKES = "const float* a, const float* b, float* c, long m, long n, long k"
 
 
 @pytest.mark.parametrize(
-    ("text", "name", "flags"),
+    ("suffix", "flags", "text"),
     [
+        ("c", "", "#if 0\nvoid matmul(float* c, const float* b, long n) { }\n#endif\nvoid matmul(@TAKES) { @LOOPS }\n"),
         (
-            "#if 0\nvoid matmul(float* c, const float* b, long n) { }\n#endif\nvoid matmul(@TAKES) { @LOOPS }\n",
-            "mine.c",
+            "cpp",
             "",
-        ),
-        (
             '#define EXPORT extern "C" __attribute__((visibility("default")))\nEXPORT void matmul(@TAKES) { @LOOPS }\n',
-            "mine.cpp",
-            "",
         ),
         (
-            "#ifdef OTHER\nvoid matmul(const float* a, const float* b, float* c, long n, long m, long k)\n#else\nvoid matmul(@TAKES)\n#endif\n{ @LOOPS }\n",
-            "mine.c",
+            "c",
             "-DOTHER",
+            "#ifdef OTHER\n"
+            "void matmul(const float* a, const float* b, float* c, long n, long m, long k)\n"
+            "#else\n"
+            "void matmul(@TAKES)\n"
+            "#endif\n"
+            "{ @LOOPS }\n",
         ),
         (
-            "typedef TYPE REAL; void matmul(const REAL* a, const REAL* b, REAL* c, long m, long n, long k) { @REAL }\n",
-            "mine.c",
+            "c",
             "-DTYPE=double",
+            "typedef TYPE REAL; void matmul(const REAL* a, const REAL* b, REAL* c, long m, long n, long k) { @REAL }\n",
         ),
         (
-            "#define KERNEL(name, T) void name(const T* a, const T* b, T* c, long m, long n, long k)\nKERNEL(matmul, float) { @LOOPS }\n",
-            "mine.c",
+            "c",
             "",
+            "#define KERNEL(name, T) void name(const T* a, const T* b, T* c, long m, long n, long k)\n"
+            "KERNEL(matmul, float) { @LOOPS }\n",
         ),
-        ("#define JOIN(x, y) x##y\nvoid JOIN(mat, mul)(@TAKES) { @LOOPS }\n", "mine.c", ""),
+        ("c", "", "#define JOIN(x, y) x##y\nvoid JOIN(mat, mul)(@TAKES) { @LOOPS }\n"),
         (
-            "typedef float real; typedef const real* in; typedef real *out;\nvoid matmul(in a, in b, out c, long m, long n, long k) { @LOOPS }\n",
-            "mine.c",
+            "c",
             "",
-        ),
-        (
-            "void matmul(const float a[restrict], const float b[static 1], float c[], long m, long n, long k) { @LOOPS }\n",
-            "mine.c",
-            "",
+            "typedef float real; typedef const real* in; typedef real *out;\n"
+            "void matmul(in a, in b, out c, long m, long n, long k) { @LOOPS }\n",
         ),
         (
-            '#include <valarray>\n#include <vector>\nnamespace own { template <class T> void matmul(const T* a, const T* b, T* c, int rows) { } }\nextern "C" void matmul(@TAKES) { @LOOPS }\n',
-            "mine.cpp",
+            "c",
             "",
+            "void matmul(const float a[restrict], const float b[static 1], float c[], long m, long n, "
+            "long k) { @LOOPS }\n",
         ),
-        ('extern "C" auto matmul(@TAKES) -> void { @LOOPS }\n', "mine.cpp", ""),
-        ('#include "body.h"\n', "mine.c", ""),
+        (
+            "cpp",
+            "",
+            "#include <valarray>\n"
+            "#include <vector>\n"
+            "namespace own { template <class T> void matmul(const T* a, const T* b, T* c, int rows) { } }\n"
+            'extern "C" void matmul(@TAKES) { @LOOPS }\n',
+        ),
+        ("cpp", "", 'extern "C" auto matmul(@TAKES) -> void { @LOOPS }\n'),
+        ("c", "", '#include "body.h"\n'),
     ],
 )
-def test_c_is_read_as_the_compiler_sees_it(judged, tmp_path, text, name, flags):
+def test_c_is_read_as_the_compiler_sees_it(judged, tmp_path, suffix, flags, text):
     (tmp_path / "body.h").write_text(f"void matmul({TAKES}) {{ {RIGHT} }}")
     text = text.replace("@TAKES", TAKES).replace("@LOOPS", RIGHT).replace("@REAL", LOOPS)
-    verdict = judged(text, name, flags=f"-O2 {flags}")
+    verdict = judged(text, f"mine.{suffix}", flags=f"-O2 {flags}")
     assert verdict.accepted, (verdict.sentence, verdict.details)
 
 

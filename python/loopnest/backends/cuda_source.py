@@ -248,8 +248,8 @@ def constants_of(text: str) -> dict[str, int]:
 
 
 def without_comments(text: str) -> str:
-    """The text with blanks in place of comments, of what follows `#if 0`, and of the contents of strings; all other text
-    keeps its place."""
+    """The text with blanks in place of comments, what follows `#if 0`, and the contents of strings. All other text keeps
+    its place."""
 
     def blank(place: re.Match[str]) -> str:
         found = place[0]

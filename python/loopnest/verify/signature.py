@@ -394,8 +394,8 @@ _ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\([^()]*\))*\)\)|\[\[.*?\
 
 
 def defined(source: str, name: str) -> CFunction | None:
-    """The definition of the function of this name in a text of C or C++, the one with C's linkage where there are several;
-    None where there is none."""
+    """The definition of the function of this name in a text of C or C++, or None where there is none. Of several it is
+    the one with C's linkage."""
     text = _ATTRIBUTE.sub(lambda m: "\n" * m[0].count("\n"), without_comments(source))
     for alias, meaning in _aliases(text).items():
         text = re.sub(rf"\b{re.escape(alias)}\b", meaning, text)
