@@ -248,7 +248,7 @@ def constants_of(text: str) -> dict[str, int]:
 
 
 def without_comments(text: str) -> str:
-    """The text with blanks in place of comments, `#if 0` and what follows, and contents of strings. All other text keeps
+    """The text with blanks in place of comments, of `#if 0` blocks and of the contents of strings. All other text keeps
     its place."""
 
     def blank(place: re.Match[str]) -> str:
