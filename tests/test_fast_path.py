@@ -299,6 +299,14 @@ def test_rare_tensors_are_checked_in_python(case):
 
 
 @needs_torch
+def test_a_given_tensor_has_a_new_version_after_an_ordinary_call():
+    out = torch.empty_like(T)
+    for version in (1, 2, 3):
+        same_both_ways(ln.matmul, T, T, out=out, fast=1)
+        assert out._version == 2 * version
+
+
+@needs_torch
 def test_strided_and_misaligned_tensors():
     for x in (T.t(), T[:, ::2], T.expand(2, 4, 4), T[:, None, :1].contiguous()[::3]):
         same_both_ways(ln.relu, x, fast=0)

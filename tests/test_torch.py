@@ -99,6 +99,38 @@ def test_a_given_tensor_receives_the_result_in_its_own_memory(implementation):
     check(case, results_of(operation, inputs, returned))
 
 
+@fastest()
+def test_what_a_call_writes_into_has_a_new_version_and_what_it_reads_has_not(implementation):
+    """autograd refuses to go back through a tensor that has changed since: it compares versions."""
+    operation, case = implementation.operation, case_of(implementation.operation)
+    inputs, options = as_tensors(case.arguments().inputs), case.arguments().options
+    written = [inputs[i] for i in UPDATED.get(operation.name, ())]
+    if not written:
+        written = [torch.empty(x.shape, dtype=torch.float64) for x in answer_of(case)[0]]
+        written = written[: operation.contract.outs]
+        options = dict(options, out=tuple(written) if operation.name == "mlp_backward" else written[0])
+    read = [x for x in leaves(inputs) if not any(x is y for y in written)]
+    before = [x._version for x in (*written, *read)]
+    implementation(*inputs, **options)
+    changed = [x._version > version for x, version in zip((*written, *read), before, strict=True)]
+    assert changed == [True] * len(written) + [False] * len(read)
+
+
+def test_autograd_refuses_to_go_back_through_a_parameter_that_a_step_has_changed():
+    w = torch.ones(3, requires_grad=True)
+    y = (w * w).sum()
+    with pytest.raises(ValueError, match="expected"):
+        ln.sgd(w.detach(), torch.ones(3), lr=-1)
+    torch.autograd.grad(y, w, retain_graph=True)  # the refused step has changed nothing
+    ln.sgd(w.detach(), torch.ones(3), lr=0.5)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.backward()
+    with torch.inference_mode():  # these have no versions
+        w, out = torch.ones(3), torch.empty(3)
+    ln.sgd(w, torch.ones(3), lr=0.5)
+    assert ln.add(w, torch.ones(3), out=out).tolist() == [1.5] * 3
+
+
 @functions
 def test_kernels_see_the_tensors_memory_and_results_are_the_memory_they_filled(operation):
     made, seen = [], []

@@ -132,7 +132,7 @@ py::object take(const FastPath& path, PyObject* args, PyObject* kwargs) {
     if (out == Py_None) {
         memory = new_array(wanted, single);
         if (!memory || !is_plain_array(memory.ptr()) || !view_of_plain(memory.ptr(), result)) return {};
-    } else if (!view(out, result)) {
+    } else if (!view(out, result) || (tensors && !counts_changes())) {
         return {};
     }
     if (!result.writeable || result.dtype != a.dtype || !result.has_shape_of(wanted) || !result.in_c_order()) return {};
@@ -158,6 +158,7 @@ py::object take(const FastPath& path, PyObject* args, PyObject* kwargs) {
         py::gil_scoped_release without_gil;
         runner.run(operands, single, option);
     }
+    if (tensors && out != Py_None) count_change(out);
     ++calls;
     if (out != Py_None) return py::reinterpret_borrow<py::object>(out);
     if (tensors) return tensor_over(memory);

@@ -50,6 +50,11 @@ PyObject* float_dtype(bool single);  // NumPy's, of plain arrays
 bool is_plain_array(PyObject* object);
 bool is_plain_tensor(PyObject* object);
 
+// Raises a tensor's version, so that autograd refuses to go back through the old values. Throws for tensors that were
+// made in inference mode: they have none.
+void count_change(PyObject* tensor);
+bool counts_changes();  // whether count_change may be called
+
 // A tensor over a plain array's memory, which keeps the array alive: what torch.from_numpy gives, in half the time.
 pybind11::object tensor_over(const pybind11::object& array);
 

@@ -45,6 +45,7 @@ class Call:
         self.operation = operation
         self._integers = integers
         self._updated = updated
+        self._inputs = inputs
         self._torch = _torch_of(operation, inputs)
         self._jax = sys.modules.get("jax") if any(map(_is_jax, inputs.values())) else None
         self._named = {name: self._unwrap(name, value) for name, value in inputs.items()}
@@ -133,6 +134,7 @@ class Call:
         """What the caller gets: the `out` that was given, or the new array, as a tensor where the inputs were."""
         for ours, given in self._given:
             if ours is array:
+                self._count_change(given)
                 return given
         if self._torch is not None:
             return self._torch.from_numpy(array)
@@ -177,6 +179,16 @@ class Call:
             )
             array = np.require(array, requirements="A")
         return array.view(np.ndarray)
+
+    def start_update(self) -> None:
+        """To be called before the kernel updates its inputs in place, once all arguments have passed their checks."""
+        for name in self._updated:
+            self._count_change(self._inputs[name])
+
+    def _count_change(self, given: Any) -> None:
+        """Raise a tensor's version, so that autograd refuses to go back through the old values."""
+        if self._torch is not None:
+            self._torch.autograd.graph.increment_version(given)
 
     def _wanted(self, name: str) -> tuple[np.dtype[Any], ...]:
         return (np.dtype(np.int64),) if name in self._integers else FLOATS

@@ -24,6 +24,7 @@ def _update(operation: str, kernel: Kernel, arrays: dict[str, Any], numbers: dic
             raise ValueError(f"{operation}: {name} is {value}, expected {expected}")
     call = Call(operation, updated=tuple(name for name in arrays if name != "grad"), **arrays)
     call.same_shape()
+    call.start_update()
     for views in as_matrices(*call.inputs):
         kernel(*views, *numbers.values(), *more)
 
