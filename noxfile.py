@@ -33,6 +33,13 @@ def sanitize(session: nox.Session) -> None:
 
 
 @nox.session
+def fuzz(session: nox.Session) -> None:
+    """Damaged files, for a minute, or as long as asked: nox -s fuzz -- --minutes 10."""
+    session.install(*CONSTRAINTS, ".[all,test]")
+    session.run("python", "tests/fuzz.py", *session.posargs)
+
+
+@nox.session
 def portability(session: nox.Session) -> None:
     """The C++ tests on every ISA level: on this CPU, an x86-64 without AVX, and aarch64, by emulation."""
     session.install("cmake", "ninja")

@@ -288,7 +288,7 @@ def test_what_is_no_checkpoint_is_refused_with_the_reason(tmp_path):
     def refuses(*parts, of=data):
         refused(nn.CheckpointError, lambda: nn.Training.resume(path, of), path, *parts)
 
-    refuses("other data (spirals), expected xor", of=nn.xor())
+    refuses("other data ('spirals'), expected xor", of=nn.xor())
     refuses("other data", of=nn.spirals(seed=1))
     for part in (len(whole) // 2, len(whole) - 30):
         path.write_bytes(whole[:part])

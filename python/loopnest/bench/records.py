@@ -185,6 +185,9 @@ class Results:
     machine: MachineCard | None = None
     conditions: Conditions | None = None
 
+    def __post_init__(self) -> None:
+        datetime.fromisoformat(self.datetime)  # msgspec makes the ValueError one of the file's
+
     def save(self, path: Path) -> None:
         """Write the JSON file, in pytest-benchmark's format."""
         fields = msgspec.to_builtins(self)
@@ -212,7 +215,10 @@ class Results:
             file = msgspec.convert(data, _File)
             ours = [b for b in file.benchmarks if "impl" in b.extra_info]
             records = [{**b.extra_info, "name": b.name, "stats": b.stats} for b in ours]
-            return msgspec.convert({**data, "environment": file.machine_info, "records": records}, cls)
+            found = msgspec.convert({**data, "environment": file.machine_info, "records": records}, cls)
+        if found.machine and found.machine.lacking():
+            raise ValueError(f"{path} is damaged: its machine card lacks {found.machine.lacking()[0]}")
+        return found
 
 
 class _Benchmark(msgspec.Struct):

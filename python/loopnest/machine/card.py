@@ -13,7 +13,6 @@ docs/machine.md explains each figure.
 import dataclasses
 import functools
 import hashlib
-import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,14 +31,12 @@ from ..timing.environment import Environment, environment
 from ..timing.turns import seconds_of
 from . import probes
 from .probes import LINE, LOOPS, PAGE, Probe, repeated, working_set
-from .records import FMA, KINDS, MEMORY, Bandwidth, Cache, MachineCard, Peak
+from .records import DTYPES, FMA, KINDS, MEMORY, Bandwidth, Cache, MachineCard, Peak
 
 OnEvent = Callable[[str, Any], None]
 
 SECONDS = 10.0
 """Seconds that measuring a machine takes, about."""
-
-DTYPES = ("float32", "float64")
 
 ROUNDS = 6
 """Turns of each probe, more than a second apart: a disturbance of a second leaves five of them."""
@@ -78,21 +75,11 @@ def card(refresh: bool = False, quick: bool = False, on_event: OnEvent = lambda 
 
 
 def _kept(file: Path) -> MachineCard:
-    """The card in a file. Raises ValueError for one that lacks a figure: all were measured together."""
+    """The card in a file. Raises ValueError for one that is damaged."""
     with reading(file, "machine card"):
         found = msgspec.json.decode(file.read_bytes(), type=MachineCard)
-    counts = {1, found.cores}
-    levels = [*(cache.name for cache in found.caches), MEMORY]
-    peaks = set(itertools.product(found.isa_levels, DTYPES, counts)) - {
-        (p.isa, p.dtype, p.threads) for p in found.peaks
-    }
-    traffic = set(itertools.product(levels, KINDS, counts)) - {(b.level, b.kind, b.threads) for b in found.bandwidths}
-    latencies = {FMA, *levels} - {*found.latencies}
-    lacking = [str(what) for what in (*peaks, *traffic, *latencies)]
-    if not found.clock > 0:
-        lacking.append("clock")
-    if lacking or not found.isa_levels:
-        raise ValueError(f"{file} is no machine card, or is damaged: it lacks {min(lacking, default='isa_levels')}")
+    if found.lacking():
+        raise ValueError(f"{file} is no machine card, or is damaged: it lacks {found.lacking()[0]}")
     return found
 
 

@@ -1,5 +1,6 @@
 """The machine card as data: what a machine is, and what it was measured to reach, in flops, bytes and seconds."""
 
+import itertools
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +11,7 @@ from .._version import __version__
 from ..output.files import Amount, Count, Positive
 from ..timing.environment import ThreadPool
 
+DTYPES = ("float32", "float64")
 KINDS = ("read", "copy", "triad")
 MEMORY = "memory"
 FMA = "FMA"
@@ -125,6 +127,23 @@ class MachineCard:
                 f"the machine card has no latency of {what!r}; it has {', '.join(self.latencies) or 'none'}"
             )
         return self.latencies[what]
+
+    def lacking(self) -> list[str]:
+        """The figures that each card has and this one, from a damaged file, has not."""
+        counts, levels = {1, self.cores}, [*(cache.name for cache in self.caches), *self.levels(), MEMORY]
+        expected: dict[str, set[Any]] = {
+            "a peak": set(itertools.product(self.isa_levels, DTYPES, counts)),
+            "a bandwidth": set(itertools.product(levels, KINDS, counts)),
+            "a latency": {FMA, *levels} if self.measured else set(),
+            "the clock": {True},
+        }
+        found: dict[str, set[Any]] = {
+            "a peak": {(p.isa, p.dtype, p.threads) for p in self.peaks},
+            "a bandwidth": {(b.level, b.kind, b.threads) for b in self.bandwidths},
+            "a latency": {*self.latencies},
+            "the clock": {self.clock > 0},
+        }
+        return [what for what in expected if expected[what] - found[what]] + ["an ISA level"] * (not self.isa_levels)
 
     def levels(self) -> list[str]:
         """The levels that have bandwidths, from the nearest to the core to memory."""

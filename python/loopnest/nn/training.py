@@ -12,14 +12,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
+import msgspec
 import numpy as np
 
 from .._core import isa
 from .._version import __version__
 from ..arrays import Array
 from ..backends.threads import num_threads
+from ..operation import UnknownImplementationError
+from ..output.files import Amount
 from . import checkpoint
 from .checkpoint import CheckpointError
 from .choose import Chosen, choose, one_of
@@ -68,6 +71,8 @@ class Config:
             value = getattr(self, name)
             if not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} is {value!r}, expected an integer of {least} or more")
+        if self.lr is not None and not 0 <= self.lr < math.inf:
+            raise ValueError(f"lr is {self.lr}, expected a learning rate of 0 or more")
 
     @property
     def rate(self) -> float:
@@ -139,8 +144,8 @@ class State:
     data: str
     fingerprint: str
     config: Config
-    steps: int
-    seconds: float
+    steps: Amount
+    seconds: Annotated[float, msgspec.Meta(ge=0, le=1e12)]
     rounding: dict[str, str | int]
 
 
@@ -274,13 +279,21 @@ class Training:
         path = Path(path)
         state, arrays = cls._load(path, **how)
         if (state.data, state.fingerprint) != (data.name, data.fingerprint()):
-            raise CheckpointError(f"{path} is of a training with other data ({state.data}), expected {data.name}")
+            raise CheckpointError(f"{path} is of a training with other data ({state.data!r}), expected {data.name}")
         changes: dict[str, Any] = {"epochs": epochs, "impl": impl}
         changes = {name: value for name, value in changes.items() if value is not None}
-        training = cls(data, dataclasses.replace(state.config, **changes), **how)
+        w1 = arrays.get("parameter.w1")
+        if w1 is None or w1.shape != (data.features, state.config.hidden):  # before it is made, whatever its size
+            raise CheckpointError(f"{path} lacks what a training needs: 'parameter.w1' of its {state.config.hidden} units")
+        try:
+            training = cls(data, dataclasses.replace(state.config, **changes), **how)
+        except UnknownImplementationError as error:
+            if impl is not None:
+                raise
+            raise CheckpointError(f"{path} has an impl that does not exist: {error}") from None
         try:
             training._restore(state, arrays)
-        except KeyError as error:
+        except ValueError as error:
             raise CheckpointError(f"{path} lacks what a training needs: {error}") from None
         done, asked = len(training.epochs), training.config.epochs
         if asked < done:
@@ -292,6 +305,14 @@ class Training:
         return checkpoint.load(path, State)
 
     def _restore(self, state: State, arrays: dict[str, Array]) -> None:
+        expected = {name: (array.shape, array.dtype) for name, array in self._arrays().items()}
+        expected["losses"] = (state.steps,), np.dtype(np.float64)
+        expected["epochs"] = (state.steps // self.steps_an_epoch, 3), np.dtype(np.float64)
+        for name, (shape, dtype) in expected.items():
+            array = arrays.get(name)
+            if array is None or (array.shape, array.dtype) != (shape, dtype):
+                found = f"{array.dtype} of shape {array.shape}" if array is not None else "missing"
+                raise ValueError(f"{name!r} is {found}, expected {dtype} of shape {shape}")
         for name, array in self._arrays().items():
             array[...] = arrays[name]
         self.losses = arrays["losses"].tolist()
