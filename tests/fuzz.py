@@ -158,7 +158,9 @@ class CheckpointFile:
             members["facts.npy"] = text.getvalue()
         else:
             name = rng.choice(list(members))
-            members[name] = rng.choice((damaged_bytes(members[name], rng), *(self._header(members[name], h) for h in HEADERS)))
+            members[name] = rng.choice(
+                (damaged_bytes(members[name], rng), *(self._header(members[name], h) for h in HEADERS))
+            )
             if rng.random() < 0.1:
                 del members[name]
         file = io.BytesIO()

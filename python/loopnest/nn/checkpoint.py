@@ -64,7 +64,9 @@ def load(path: Path, kind: type[T]) -> tuple[T, dict[str, Array]]:
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}") from None
     except ValueError as error:
-        said = str(error) if str(path) in str(error) else f"{path} is no checkpoint of loopnest's, or is damaged: {error}"
+        said = (
+            str(error) if str(path) in str(error) else f"{path} is no checkpoint of loopnest's, or is damaged: {error}"
+        )
         raise CheckpointError(said) from None
 
 

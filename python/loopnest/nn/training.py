@@ -284,7 +284,9 @@ class Training:
         changes = {name: value for name, value in changes.items() if value is not None}
         w1 = arrays.get("parameter.w1")
         if w1 is None or w1.shape != (data.features, state.config.hidden):  # before it is made, whatever its size
-            raise CheckpointError(f"{path} lacks what a training needs: 'parameter.w1' of its {state.config.hidden} units")
+            raise CheckpointError(
+                f"{path} lacks what a training needs: 'parameter.w1' of its {state.config.hidden} units"
+            )
         try:
             training = cls(data, dataclasses.replace(state.config, **changes), **how)
         except UnknownImplementationError as error:
