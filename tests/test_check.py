@@ -133,6 +133,56 @@ def test_an_array_of_jax_is_waited_for(judged):
     assert any("jax_enable_x64" in line for line in verdict.checked.declined)
 
 
+MLP_OF_TORCH = """
+    import torch.nn.functional as F
+    def mlp_forward(x, w1, b1, w2, b2):
+        return F.gelu(x @ w1 + b1, approximate="{}") @ w2 + b2
+"""
+
+
+def test_an_honest_mlp_is_judged_by_y_alone_and_one_of_the_exact_form_is_other_form(judged):
+    pytest.importorskip("torch")
+    verdict = judged(MLP_OF_TORCH.format("none"), operation="mlp_forward")
+    assert (verdict.outcome, verdict.trick) == ("wrong", "other-form"), verdict.details
+    verdict = judged(MLP_OF_TORCH.format("tanh"), operation="mlp_forward", dtype="float32", seconds=0.2)
+    assert verdict.accepted, (verdict.sentence, verdict.details)
+    assert any("z and h, which gradients need, were not looked at" in note for note in verdict.notes)
+
+
+def test_an_mlp_without_a_bias_is_said_to_be_that(judged):
+    verdict = judged(
+        """
+        import numpy as np
+        def mlp_forward(x, w1, b1, w2, b2):
+            z = x.astype(float) @ w1
+            return (z / (1 + np.exp(-1.5957691216057308 * (z + 0.044715 * z**3))) @ w2 + b2).astype(x.dtype)
+        """,
+        operation="mlp_forward",
+    )
+    assert verdict.trick == "bias-left-out"
+    assert "without b1" in verdict.details[-1]
+
+
+TANH_U = "np.tanh(0.7978845608028654 * (x + 0.044715 * x**3))"
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "fix"),
+    [
+        ("gelu", f"0.5 * x * (1 + {TANH_U})", "write σ"),
+        ("gelu", f"0.5 * x * (1 + ({TANH_U} if approximate == 'tanh' else erf(x / 1.4142135623730951)))", "erfc"),
+        ("sigmoid", "(1 + np.tanh(x / 2)) / 2", "write σ"),
+    ],
+)
+def test_a_cancellation_is_named_with_the_way_to_write_it(judged, operation, body, fix):
+    options = ", approximate" * ("approximate" in body)
+    erf = "import math, numpy as np\nerf = np.vectorize(math.erf, otypes=[float])\n"
+    verdict = judged(f"{erf}def {operation}(x{options}):\n    return ({body}).astype(x.dtype)\n", operation=operation)
+    assert verdict.trick == "rounding", (verdict.trick, verdict.details)
+    assert "cancel far below 0" in verdict.details[1]
+    assert fix in verdict.details[2]
+
+
 # --- limits
 
 

@@ -9,7 +9,7 @@ import inspect
 import re
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,7 @@ from ..verify.signature import (
     bound_to,
     c_forms,
     defined,
+    plan,
     python_form,
     python_forms,
 )
@@ -240,14 +241,34 @@ def _call_once(kernel: Kernel) -> None:
         notes, kernel.tensors = kernel.notes, True
         kernel.notes += ("it is called with torch's tensors, on the same memory",)
         problem = first_call(kernel.dtypes[0]).reply.problem
+        problem = problem and _first_alone(kernel, problem, first_call)
         if problem:
             kernel.notes, kernel.tensors = notes, False
+    else:
+        problem = problem and _first_alone(kernel, problem, first_call)
     declines = problem is not None
     if len(kernel.dtypes) > 1 and not declines:
         other = first_call(kernel.dtypes[1]).reply.problem
         if other and not other.get("returned"):
             kernel.declined = (f"{kernel.dtypes[1]}: {other['text'].splitlines()[0][:120]}",)
             kernel.dtypes = kernel.dtypes[:1]
+
+
+def _first_alone(
+    kernel: Kernel, problem: Mapping[str, Any], first_call: Callable[[np.dtype[Any]], Observation]
+) -> Mapping[str, Any] | None:
+    """Whether it returns mlp_forward's y alone; what is wrong with its first call, then."""
+    if kernel.operation.contract.outs is None or problem["kind"] not in ("results", "nothing", "type"):
+        return problem
+    notes, kernel.first_alone = kernel.notes, True
+    (first, *others) = sorted(plan(kernel.operation).of("result"), key=lambda p: p.number)
+    names = " and ".join(p.name for p in others)
+    kernel.notes += (f"it returns {first.name} alone: {names}, which gradients need, were not looked at",)
+    still = first_call(kernel.dtypes[0]).reply.problem
+    if still:
+        kernel.notes, kernel.first_alone = notes, False
+        return problem
+    return None
 
 
 def _import_refusal(file: str, problem: Mapping[str, Any]) -> Refusal:

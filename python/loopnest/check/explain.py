@@ -306,12 +306,14 @@ EXPLANATIONS: tuple[Callable[[Observation], Explanation], ...] = (
     depends_on_history,
     not_deterministic,
     patterns.option,
+    patterns.cancels,
     some_sizes_only,
+    patterns.left_out_bias,
     patterns.one_of_several,
     patterns.constant,
     patterns.other_formula,
     patterns.edges,
-    patterns.precision,
+    patterns.precision,  # the last: an error of this size is more often an honest mistake
 )
 """In the order in which they are tried."""
 

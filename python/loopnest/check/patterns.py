@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
+import re
 from typing import Any
 
 import numpy as np
 
 from ..numerics import unit_roundoff
-from ..operation import Arguments
+from ..operation import Arguments, Workload
 from ..process.child.system import ALLOCATED, FREED
 from ..verify import arrays_in, with_arrays
 from ..verify.signature import plan
@@ -51,7 +53,12 @@ def one_of_several(call: Observation) -> Explanation:
     """Some results are wrong where the others are right."""
     wrong = [w.number for w in call.wrong]
     names = [p.name for p in plan(call.kernel.operation).of("result") if p.number in wrong]
-    if len(wrong) == len(call.results) or not names or call.unwritten == sum(r.size for r in call.results):
+    if (
+        len(wrong) == len(call.results)
+        or call.kernel.first_alone
+        or not names
+        or call.unwritten == sum(r.size for r in call.results)
+    ):
         return None
     return "sum-left-out", f"wrong: {', '.join(names)}"
 
@@ -100,13 +107,60 @@ def option(call: Observation) -> Explanation:
     """Another form of the operation, or the same form whatever the option says."""
     case, contract = call.probe.case, call.kernel.operation.contract
     if case.variation:
+        plain = contract.sample(Workload("", call.probe.shape), call.probe.dtype, np.random.default_rng())
+        usual = Arguments(with_arrays(plain.inputs, call.probe.views), plain.options)
         right = call.kernel.observe(probe_of(dataclasses.replace(case, variation=None))).right
-        return ("option-ignored", f"it is wrong with {case.variation}") if right else None
+        ignored = right and _computes(call, usual)
+        return ("option-ignored", f"it is wrong with {case.variation}") if ignored else None
     for name, change in contract.variations.items():
-        other = change(call.probe.arguments)
-        if call.all_near(call.results, contract.reference(*other.inputs, **other.options)):
+        if _computes(call, change(call.probe.arguments)):
             return "other-form", f"it computes the form {name}"
     return None
+
+
+def left_out_bias(call: Observation) -> Explanation:
+    """Right without the vectors that are added."""
+    known, arguments = plan(call.kernel.operation), call.probe.arguments
+    biases = [p for p in known.of("input") if re.fullmatch(r"b\d?", p.name) and p.axes == 1]
+    for count in range(len(biases), 0, -1):
+        for chosen in itertools.combinations(biases, count):
+            arrays = [np.array(x) for x in arrays_in(arguments.inputs)]
+            for p in chosen:
+                arrays[p.number][...] = 0
+            if _computes(call, Arguments(with_arrays(arguments.inputs, arrays), arguments.options)):
+                return "bias-left-out", f"without {' and '.join(p.name for p in chosen)} the result would be this"
+    return None
+
+
+def _computes(call: Observation, arguments: Arguments) -> bool:
+    """Whether every result that is wrong is what the operation gives for these arguments."""
+    other = call.kernel.operation.contract.reference(*arguments.inputs, **arguments.options)
+    return bool(call.wrong) and all(call.near(w.result, np.asarray(other[w.number]), w.number) for w in call.wrong)
+
+
+CANCELS = "1 + tanh(u) and 1 + erf(u) cancel far below 0, where a result keeps few bits or none"
+WRITE_SIGMOID = "write σ(2u) = 1 / (1 + exp(-2u)) for (1 + tanh(u)) / 2"
+WRITE_ERFC = "write erfc(-x/√2) / 2 for (1 + erf(x/√2)) / 2"
+
+
+def cancels(call: Observation) -> Explanation:
+    """An error of some roundings of 1, where a sigmoid or a distribution function should be far below 1."""
+    name, (x, *_) = call.kernel.operation.name, call.probe.views
+    if name not in ("gelu", "gelu_backward", "sigmoid", "sigmoid_backward", "mlp_forward"):
+        return None
+    through = name == "mlp_forward"  # z and h are its results 1 and 2, and y follows h
+    wrong = {w.number: w for w in call.wrong}
+    hidden = wrong.get(2 if through else 0)
+    if hidden is None or 1 in wrong:
+        return None
+    x = call.probe.exact[1] if through else x
+    scale = 1 + np.abs(x) * np.abs(call.probe.views[1] if name.endswith("_backward") else 1)
+    with np.errstate(all="ignore"):
+        small = np.abs(hidden.difference) <= 8 * unit_roundoff(call.probe.dtype) * scale
+    if not (small & (x < 0))[hidden.mask].all():
+        return None
+    fix = WRITE_SIGMOID if name.startswith("sigmoid") else f"{WRITE_SIGMOID}, and {WRITE_ERFC}"
+    return "rounding", CANCELS, fix
 
 
 # --- rows and columns
