@@ -139,6 +139,16 @@ cannot run here, UnknownImplementationError for one that does not exist.
 """
 
 
+def _place(kernel: Kernel) -> tuple[Any, ...]:
+    """Where a function is written: its module and its name, or the line of one without a name."""
+    function = getattr(kernel, "py_func", kernel)
+    name = getattr(function, "__qualname__", None)
+    if name is None:
+        return (id(kernel),)
+    code = getattr(function, "__code__", None) if "<lambda>" in name else None
+    return function.__module__, name, code and (code.co_filename, code.co_firstlineno)
+
+
 class Operation:
     """What is computed: callable, with a ladder of implementations.
 
@@ -235,15 +245,21 @@ class Operation:
         The function takes the operation's inputs, then arrays to fill with the results: for matmul `(a, b, c)`,
         all 2-D float32 or float64 arrays; inputs may have any strides, results are in C order. See the kernels of
         the operation's own folder for the exact arguments.
+
+        A function of the same name in the same module, as a notebook's cell makes it that runs again, takes the place
+        of the one before. Raises ValueError for an id that another function or a built-in rung has.
         """
         if not re.fullmatch(r"[A-Za-z_]\w*\.[A-Za-z_]\w*", str(id)):
             raise ValueError(f"{self.name}: id is {id!r}, expected backend.variant, such as 'mine.tiled'")
-        if any(known.id == id for known in self):
+        backend = id.partition(".")[0]
+        if id in self._rungs(backend):
             raise ValueError(f"{self.name}: the id {id!r} is taken; choose another")
 
         def add(kernel: Kernel) -> Kernel:
             if not callable(kernel):
                 raise TypeError(f"{self.name}: {id} is {kernel!r}, expected a function of the inputs and `out`")
+            if id in self._registered and _place(kernel) != _place(self._registered[id].kernel):
+                raise ValueError(f"{self.name}: the id {id!r} is taken by another function; choose another")
             backend, variant = id.split(".")
             self._registered[id] = self._with(Backend(backend, "registered", speed=-1).rung(kernel, variant))
             return kernel

@@ -4,6 +4,7 @@ A function, a C++ header or a .cu file comes in; a rung goes out, which can be c
 """
 
 import functools
+import importlib
 import importlib.util
 import os
 from collections.abc import Collection, Iterator, Mapping
@@ -11,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from .. import _core
 from .cpp import kernel_lines
 from .cuda_source import cuda_cpp_simulated
-from .rung import Backend, Implementation, UnavailableError
+from .rung import Backend, Implementation, UnavailableError, cannot_be_imported
 from .torch import on_tensors
 
 __all__ = ["Backend", "Implementation", "UnavailableError"]
@@ -19,8 +20,19 @@ __all__ = ["Backend", "Implementation", "UnavailableError"]
 
 @functools.cache
 def _torch_missing() -> str | None:
-    found = importlib.util.find_spec("torch")
-    return None if found else "torch is not installed: pip install 'loopnest[torch]'"
+    if importlib.util.find_spec("torch") is None:
+        return "torch is not installed: pip install 'loopnest[torch]'"
+    try:
+        importlib.import_module("torch")
+    except Exception as error:  # whatever a broken installation raises
+        return cannot_be_imported("torch", error)
+    return None
+
+
+def _numba_missing() -> str | None:
+    from .numba import WHY_NOT
+
+    return WHY_NOT
 
 
 def cuda_simulated() -> bool:
@@ -32,10 +44,10 @@ def cuda_simulated() -> bool:
 def _cuda_missing() -> str | None:
     if importlib.util.find_spec("numba_cuda") is None:
         return "numba-cuda is not installed: pip install 'loopnest[cuda]'"
-    if cuda_simulated():
-        return None
-    from numba import cuda
+    from .cuda import WHY_NOT, cuda
 
+    if WHY_NOT or cuda_simulated():
+        return WHY_NOT
     if not cuda.is_available():
         return (
             "no CUDA device was found; NUMBA_ENABLE_CUDASIM=1, set before Python starts, runs it in Numba's "
@@ -68,7 +80,7 @@ def _no_nvrtc_or_device() -> str | None:
 
 PYTHON = Backend("python", "pure Python on lists", speed=0)
 NUMPY = Backend("numpy", "NumPy, whole arrays at a time", speed=2)
-NUMBA = Backend("numba", "Python loops compiled by Numba", speed=3)
+NUMBA = Backend("numba", "Python loops compiled by Numba", 3, _numba_missing)
 # The GPU's backends have speed -1: they would move the arrays to the device and back in every call.
 CUDA = Backend("cuda", "Python kernels for NVIDIA GPUs by numba.cuda", -1, _cuda_missing, cuda_simulated)
 CUDA_CPP = Backend(

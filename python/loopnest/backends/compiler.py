@@ -197,9 +197,18 @@ def build_once(
 
 
 def cache_directory() -> Path:
-    """The folder for what loopnest keeps between runs: below XDG_CACHE_HOME, or the system's own place."""
-    home = Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
-    return Path(os.environ.get("XDG_CACHE_HOME", home)) / "loopnest"
+    """The folder for what loopnest keeps between runs: below XDG_CACHE_HOME, or the system's own place.
+
+    A user without a home gets a folder that is removed when this process ends. An XDG_CACHE_HOME that is empty or
+    relative counts as not set, as the XDG base directory specification demands.
+    """
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    if os.path.isabs(named):
+        return Path(named) / "loopnest"
+    home = os.path.expanduser("~")
+    if not os.path.isabs(home):
+        return temporary_folder() / "loopnest"
+    return Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "loopnest"
 
 
 @functools.cache

@@ -7,9 +7,25 @@ gathered for its transfer; transposed ones go as they are, in column-major order
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import cuda
 
 from ..arrays import Array
+from .rung import cannot_be_imported
+
+WHY_NOT: str | None = None
+"""Why numba.cuda compiles nothing here. The kernels are then functions that are listed and read, and never called."""
+
+try:
+    from numba import cuda as cuda
+except Exception as error:  # whatever a broken installation raises
+    WHY_NOT = cannot_be_imported("numba", error)
+
+    class cuda:  # type: ignore[no-redef]
+        """In the place of numba.cuda."""
+
+        @staticmethod
+        def jit(function: Any = None, **options: Any) -> Any:
+            return function or (lambda function: function)
+
 
 THREADS = 128
 """Threads in a block of a one-dimensional grid: four warps, so that a multiprocessor can switch to another while one

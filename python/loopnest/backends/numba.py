@@ -16,8 +16,25 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from numba import from_dtype, njit, typeof, types, vectorize
-from numba.core.compiler_lock import global_compiler_lock
+
+from .rung import cannot_be_imported
+
+WHY_NOT: str | None = None
+"""Why Numba compiles nothing here. The kernels are then functions that are listed and read, and never called."""
+
+try:
+    from numba import config, from_dtype, njit, typeof, types, vectorize
+    from numba.core.compiler_lock import global_compiler_lock
+except Exception as error:  # whatever a broken installation raises
+    WHY_NOT = cannot_be_imported("numba", error)
+else:
+    if config.DISABLE_JIT:
+        WHY_NOT = "NUMBA_DISABLE_JIT is set, and Numba compiles nothing: unset it"
+if WHY_NOT:
+
+    def njit(**options: Any) -> Any:
+        return lambda function: function
+
 
 # Division by zero follows IEEE 754 instead of raising, and the compiler may contract a * b + c to one fused
 # multiply-add, which rounds once instead of twice. Neither changes what happens to NaN and infinity.
@@ -57,7 +74,7 @@ def ufunc(function: Any, dtype: np.dtype[Any]) -> Any:
     signature = kind(*[kind] * function.py_func.__code__.co_argcount)
     try:
         return vectorize([signature], cache=True)(function.py_func)
-    except RuntimeError:  # see _cached
+    except (RuntimeError, OSError):  # see _cached
         return vectorize([signature])(function.py_func)
 
 
@@ -71,6 +88,7 @@ class CompiledKernel:
     def __init__(self, function: Callable[..., None], any_strides: tuple[str, ...], options: dict[str, Any]) -> None:
         self.py_func = function
         self.dispatcher = _cached(function, options)
+        self._options = options
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
         self._any_strides = [name in any_strides for name in inspect.signature(function).parameters]
@@ -100,7 +118,11 @@ class CompiledKernel:
     def _compile(self, args: tuple[Any, ...], in_c_order: bool) -> Callable[..., None]:
         """The machine code for arguments like these, also for read-only arrays: no kernel writes its inputs."""
         signature = self.signature(args, in_c_order)
-        kernel: Callable[..., None] = self.dispatcher.compile(signature)
+        try:
+            kernel: Callable[..., None] = self.dispatcher.compile(signature)
+        except OSError:  # the cache cannot be read, or its disk is full
+            self.dispatcher = njit(**self._options)(self.py_func)
+            kernel = self.dispatcher.compile(signature)
         if signature not in self.dispatcher.overloads:
             # The disk returned a form for other types: two processes that fill a cache at once can mix up its files.
             self.dispatcher.recompile()
@@ -114,9 +136,12 @@ def _cached(function: Callable[..., None], options: dict[str, Any]) -> Any:
     Numba reuses a cached form as long as the function's own file is unchanged, although helpers and constants from
     other files were compiled into it. So its stamp is replaced by one of all `_ingredients`.
     """
+    home = os.environ.get("XDG_CACHE_HOME", os.path.expanduser("~"))
+    if not os.path.isabs(home) and "NUMBA_CACHE_DIR" not in os.environ:  # Numba would make a folder in the current one
+        return njit(**options)(function)
     try:
         dispatcher = njit(cache=True, **options)(function)
-    except RuntimeError:  # neither __pycache__ nor the user's cache can be written
+    except (RuntimeError, OSError):  # neither __pycache__ nor the user's cache can be written
         return njit(**options)(function)
     cache_file: Any = getattr(getattr(dispatcher, "_cache", None), "_cache_file", None)
     if not hasattr(cache_file, "_source_stamp"):  # another version of Numba arranges its cache differently
@@ -138,8 +163,9 @@ def _ingredients(function: Callable[..., Any]) -> list[str]:
 
 
 # Without this a child forked while another thread compiles would find the compiler locked for ever.
-os.register_at_fork(
-    before=global_compiler_lock.acquire,
-    after_in_parent=global_compiler_lock.release,
-    after_in_child=global_compiler_lock.release,
-)
+if not WHY_NOT:
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import operator
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,12 @@ Kernel = Callable[..., Any]
 
 class UnavailableError(RuntimeError):
     """An implementation was asked for by id, and cannot run on this machine; the message says why, and the fix."""
+
+
+def cannot_be_imported(package: str, error: Exception) -> str:
+    """Why the rungs of a backend whose package is broken cannot run here."""
+    said = " ".join(str(error).split()) or type(error).__name__
+    return f"{package} cannot be imported ({said}): pip install --force-reinstall {package}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +103,10 @@ class Implementation:
         self.id = f"{self.backend}.{self.variant}"
         self.operation: Operation
         self.fast: Callable[[tuple[Any, ...], dict[str, Any]], Any] = decline
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies, and what is sent to another process, are the operation's rung of this id."""
+        return operator.getitem, (self.operation, self.id)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         fast = self.fast  # a local, since CPython finds a method call's attribute 30 ns later

@@ -4,7 +4,11 @@ Command lines come in, calls of the rooms below go out; each command is a call t
 command is a file, imported when it is asked for, so that `loopnest --help` answers at once.
 """
 
+import codecs
 import importlib
+import io
+import sys
+import unicodedata
 from typing import Any
 
 import click
@@ -41,8 +45,42 @@ GROUPS = {
 COMMANDS = {name: summary for group in GROUPS.values() for name, summary in group.items()}
 
 
+ASCII = {
+    "×": "x",
+    "·": ".",
+    "–": "-",
+    "—": "-",
+    "µ": "u",
+    "≥": ">=",
+    "≤": "<=",
+    "→": "->",
+    "▲": "^",
+    "▼": "v",
+    "█": "#",
+}
+ASCII |= dict.fromkeys("─━", "-") | dict.fromkeys("│┃", "|")
+
+
+def _replaced(error: UnicodeError) -> tuple[str, int]:
+    """In the place of characters that the output's encoding lacks: ASCII that reads like them, or question marks."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    plain = (ASCII.get(c) or unicodedata.normalize("NFKD", c).encode("ascii", "ignore").decode() or "?" for c in text)
+    return "".join(plain), error.end
+
+
+codecs.register_error("loopnest", _replaced)
+
+
 class Commands(click.Group):
     """A group that imports a command's file when the command is asked for."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="loopnest")
+        return super().main(*args, **kwargs)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS]  # the name `list` is the module of that command here

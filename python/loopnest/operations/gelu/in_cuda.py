@@ -8,10 +8,8 @@ import functools
 import math
 from typing import Any
 
-from numba import cuda
-
 from ...backends import CUDA, Implementation
-from ...backends.cuda import Vector, launch_flat, on_device, to_device
+from ...backends.cuda import Vector, cuda, launch_flat, on_device, to_device
 from .constants import CUBIC, DENSITY_AT_0, FARTHEST, LINEAR, ROOT_HALF
 
 # The formulas for one number. T is its type, and T(…) a constant of that type: a plain 0.5 is float64 and would make

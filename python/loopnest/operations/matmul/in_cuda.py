@@ -8,11 +8,9 @@ cache, and the program fills it. A rung is a kernel, and `_rung` copies a and b 
 import functools
 from typing import Any
 
-from numba import cuda
-
 from ...arrays import Array
 from ...backends import CUDA, Implementation
-from ...backends.cuda import Matrix, blocks, on_device, to_device
+from ...backends.cuda import Matrix, blocks, cuda, on_device, to_device
 
 TILE = 16  # rows and columns of a block's tile, and the steps of p that it takes at a time: 256 threads, 8 warps
 THREAD_TILE = 4  # rows and columns that one thread keeps in registers: 16 sums, 8 values of a and b, 32-bit indices

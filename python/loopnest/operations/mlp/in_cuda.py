@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-from numba import cuda
 
 from ...arrays import Array
 from ...backends import CUDA
-from ...backends.cuda import Matrix, Vector, blocks, launch_flat, on_device, to_device
+from ...backends.cuda import Matrix, Vector, blocks, cuda, launch_flat, on_device, to_device
 from ..gelu.in_cuda import elementwise, gelu_backward_elementwise, gelu_of, slope_of
 from ..matmul.in_cuda import product
 from . import in_numpy

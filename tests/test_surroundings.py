@@ -1,0 +1,165 @@
+"""Processes in unusual surroundings: broken packages, no home, a full disk, a narrow encoding; and rungs that move."""
+
+import copy
+import multiprocessing
+import os
+import pickle
+import subprocess
+import sys
+
+import loopnest as ln
+import numpy as np
+import pytest
+from loopnest.backends.compiler import cache_directory
+
+pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="starts many processes")
+
+
+def python(code, *arguments, **environment):
+    """Run Python in a process of its own, in other surroundings; a variable that is None is taken away."""
+    env = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, timeout=120, env=env)
+
+
+def broken(folder, package, error="OSError"):
+    """A folder with a package whose import fails, as with a missing shared library."""
+    (folder / package).mkdir()
+    (folder / package / "__init__.py").write_text(f"raise {error}('libmissing.so: cannot open shared object file')")
+    return os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])
+
+
+LISTED = """
+import sys
+backend, reason = sys.argv[1:]
+import numpy as np, loopnest as ln
+for operation in ln.OPERATIONS.values():
+    for k in operation:
+        assert k.lesson and k.source()
+        if k.backend == backend:
+            assert reason in k.why_unavailable(), k.why_unavailable()
+            try:
+                k(np.ones((2, 2)))
+            except ln.UnavailableError as error:
+                assert reason in str(error)
+            else:
+                raise AssertionError(f"{k} ran")
+    assert operation.fastest().backend == "cpp"
+from loopnest.cli import main
+main(["list", "gelu"])
+"""
+
+
+@pytest.mark.parametrize("error", ["OSError", "ImportError", "AttributeError"])
+@pytest.mark.parametrize("package", ["numba", "torch"])
+def test_the_rungs_of_a_broken_package_are_listed_with_the_reason(package, error, tmp_path):
+    path = broken(tmp_path, package, error)
+    run = python(LISTED, package, f"{package} cannot be imported (libmissing.so", PYTHONPATH=path)
+    assert run.returncode == 0, run.stderr.decode()
+    text = " ".join(run.stdout.decode().split())
+    assert f"not here: {package} cannot be imported (libmissing.so" in text
+    assert "cpp.simd" in text
+
+
+def test_numba_that_compiles_nothing_is_listed_with_the_reason():
+    run = python(LISTED, "numba", "NUMBA_DISABLE_JIT is set", NUMBA_DISABLE_JIT="1")
+    assert run.returncode == 0, run.stderr.decode()
+
+
+# --- no home, no cache, a full disk
+
+
+def test_a_cache_named_by_no_absolute_path_is_as_if_not_named(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for named in ("", "here", "./here"):
+        monkeypatch.setenv("XDG_CACHE_HOME", named)
+        assert cache_directory().is_relative_to(tmp_path)
+
+
+HOMELESS = """
+import os, pwd, sys
+def unknown(uid):
+    raise KeyError(uid)
+pwd.getpwuid = unknown  # as for a user that /etc/passwd does not have
+os.chdir(sys.argv[1])
+import numpy as np, loopnest as ln
+from loopnest.backends.compiler import cache_directory
+assert cache_directory().is_absolute()
+cache_directory().mkdir(parents=True)
+assert ln.matmul(np.ones((3, 3)), np.ones((3, 3)), impl="numba.naive")[0, 0] == 3
+print(os.listdir())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no /etc/passwd")
+@pytest.mark.parametrize("named", [None, ""])
+def test_a_user_without_a_home_works_without_a_cache(named, tmp_path):
+    run = python(HOMELESS, str(tmp_path), HOME=None, XDG_CACHE_HOME=named, NUMBA_CACHE_DIR=None)
+    assert (run.returncode, run.stdout) == (0, b"[]\n"), run.stderr.decode()
+
+
+FULL = """
+import resource
+import numpy as np, loopnest as ln
+ln.matmul["numba.naive"]
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))  # as if the disk were full
+ones = np.ones((3, 3))
+assert ln.matmul(ones, ones, impl="numba.naive")[0, 0] == 3
+assert abs(ln.gelu(ones, impl="numba.ufunc")[0, 0] - 0.841192) < 1e-5
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits the size of files")
+def test_numba_works_where_its_cache_is_full(tmp_path):
+    run = python(FULL, NUMBA_CACHE_DIR=str(tmp_path))
+    assert run.returncode == 0, run.stderr.decode()
+
+
+# --- output
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize("command", [["list", "gelu"], ["lesson", "4"], ["layout", "matmul", "cpp.naive"], ["--help"]])
+def test_output_has_the_characters_that_its_encoding_has(command, encoding):
+    run = python("from loopnest.cli import main; main()", *command, PYTHONIOENCODING=encoding)
+    assert run.returncode == 0, run.stderr.decode(encoding)
+    run.stdout.decode("utf-8" if encoding == "ascii" else encoding)  # click writes UTF-8 where Python would ASCII
+
+
+# --- rungs that are copied, sent to other processes, and registered again
+
+
+@pytest.mark.parametrize("id", ["cpp.naive", "numba.naive", "numpy.matmul", "torch.eager", "cuda_cpp.naive"])
+def test_a_rung_is_copied_and_pickled_as_the_rung_of_its_id(id):
+    rung = ln.matmul[id]
+    for protocol in range(pickle.HIGHEST_PROTOCOL + 1):
+        assert pickle.loads(pickle.dumps(rung, protocol)) is rung
+    assert copy.copy(rung) is copy.deepcopy([rung])[0] is rung
+
+
+def test_a_rung_works_in_a_spawned_process():
+    ones = np.ones((3, 3))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        results = pool.starmap(ln.matmul["cpp.blocked"], [(ones, ones)] * 2)
+    np.testing.assert_array_equal(results, np.full((2, 3, 3), 3.0))
+
+
+CELL = """
+@ln.matmul.register("mine.rows")
+def rows(a, b, c):
+    c[...] = a @ b + {}
+"""
+
+
+def test_a_cell_that_runs_again_replaces_its_rung():
+    ones = np.ones((2, 2))
+    try:
+        for number in (0, 1):
+            exec(compile(CELL.format(number), f"<cell {number}>", "exec"), {"ln": ln, "__name__": "__main__"})
+            assert ln.matmul(ones, ones, impl="mine.rows")[0, 0] == 2 + number
+        assert [k.id for k in ln.matmul].count("mine.rows") == 1
+        with pytest.raises(ValueError, match=r"'mine.rows' is taken by another function; choose another"):
+            ln.matmul.register("mine.rows")(lambda a, b, c: None)
+        with pytest.raises(ValueError, match=r"'cpp.naive' is taken; choose another"):
+            ln.matmul.register("cpp.naive")
+    finally:
+        ln.matmul.unregister("mine.rows")
