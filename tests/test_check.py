@@ -23,16 +23,17 @@ import pytest
 from click.testing import CliRunner
 from loopnest.backends.compiler import shortened
 from loopnest.backends.cuda_on_cpu import why_not_here
-from loopnest.check import check, rank, starters, tables
+from loopnest.check import check, judge, rank, starters, tables
 from loopnest.check.explain import EXPLANATIONS
 from loopnest.check.kernel import Kernel
 from loopnest.check.probes import probe_of
 from loopnest.check.race import Contender, NotRaced
-from loopnest.check.records import FAULTS, OUTCOMES, TRICKS, Refusal
+from loopnest.check.records import FAULTS, OUTCOMES, TRICKS, Placing, Raced, Refusal
 from loopnest.check.timed import redrawn, seems_right, timed_probe, whole
 from loopnest.cli import main
 from loopnest.machine.card import card as machine_card
-from loopnest.process.session import Session
+from loopnest.process.session import EndedError, Session
+from loopnest.timing.interval import median_interval
 from loopnest.verify import Case, with_arrays
 from loopnest.verify.signature import (
     PythonForm,
@@ -69,6 +70,16 @@ def judged(tmp_path):
         return check(file, operation, **{"seconds": 0, "time_limit": 20, **options})
 
     return judge
+
+
+NUMPY = "def matmul(a, b):\n    return a @ b\n"
+
+
+def printed(verdict):
+    """The verdict as it is printed, in one line."""
+    console = Console(width=4000, file=io.StringIO())
+    console.print(*tables.report(verdict))
+    return " ".join(console.file.getvalue().split())
 
 
 def c(body):
@@ -838,6 +849,71 @@ def test_a_right_kernel_is_placed_on_the_ladder(judged):
     assert pace.above is not None
     assert f"loopnest show matmul {pace.above}" in verdict.next_steps[0]
     assert 0 < pace.round_trip < 0.1
+
+
+def test_a_kernel_that_was_found_right_and_is_too_slow_to_be_timed_stays_right(judged, monkeypatch):
+    def too_late(self, calls):
+        raise EndedError("timed-out", "no answer within 20 s; it is computing")
+
+    monkeypatch.setattr(Contender, "_call", too_late)
+    verdict = judged("def matmul(a, b):\n    return a @ b\n", seconds=0.1)
+    assert (verdict.outcome, verdict.trick) == ("right", None)
+    assert any("too slow here to be timed" in note for note in verdict.notes)
+
+
+@pytest.mark.parametrize(
+    ("spread", "rival", "placed"),
+    [(3.0, 1.5e-3, False), (1.1, 1.05e-3, True), (3.0, 50e-3, True)],  # far from all others, noise changes nothing
+)
+def test_under_noise_no_place_is_named_and_nothing_advised(spread, rival, placed):
+    noisy = tuple(1e-3 * spread ** (i / 19) for i in range(20))
+
+    def raced(name, seconds):
+        return Raced(name, "square-64", {}, seconds, seconds, 1e-4, "flops", median_interval(seconds).over(1e-4))
+
+    races = raced("it", noisy), raced("cpp.blocked", (rival,) * 20)
+    placing = Placing("float32", 1, races, "cpp.naive", "cpp.blocked")
+    kernel = Kernel(ln.matmul, Path("mine.py"), "python", None, "", PythonForm(True, ()))
+    sentence, advice = judge._how_fast(kernel, placing)
+    assert ("too busy now to place it" not in sentence) == placed
+    assert bool(advice) == placed
+
+
+def test_counts_of_calls_add_up(judged):
+    verdict = judged(c(""), "mine.c", seconds=0.1)
+    (row,) = re.findall(r"(\d+) calls in float32, each with new values: ([^;]*?)(?:not|note|fast)", printed(verdict))
+    assert int(row[0]) == sum(map(int, re.findall(r"(\d+) (?:of|with)", row[1])))
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "threads"),
+    [
+        ("#pragma omp parallel for\n", "mine.c", 2),
+        ("#pragma omp simd\n", "mine.c", 1),
+        ("// pthread_create\n", "mine.c", 1),
+        ("import threading\n", "mine.py", 2),
+        ("# import threading\n", "mine.py", 1),
+    ],
+)
+def test_threads_are_those_that_the_file_can_use(judged, monkeypatch, text, name, threads):
+    monkeypatch.setattr(judge, "processors", lambda: 2)
+    body = c("").replace("for (long i", f"\n{text}for (long i") if name == "mine.c" else f"{text}{NUMPY}"
+    verdict = judged(body, name, seconds=0.1)
+    assert verdict.accepted, (verdict.sentence, verdict.details)
+    assert verdict.timing.threads == threads
+    assert any("it asks for threads" in note for note in verdict.notes) == (threads > 1)
+    assert ("-fopenmp" in verdict.build.command) == ("omp" in text)
+    assert judged(body, name, seconds=0.1, threads=1).timing.threads == 1
+
+
+def test_openmp_runs_as_many_threads_as_it_is_given(judged):
+    verdict = judged(
+        f"#include <omp.h>\n{C} int t = 0;\n#pragma omp parallel\n{{\n#pragma omp atomic\nt++;\n}}\n{RIGHT}"
+        " if (t != 2 || omp_get_max_threads() != 2) c[0] = 0; }",
+        "mine.c",
+        threads=2,
+    )
+    assert verdict.accepted, verdict.details
 
 
 def test_a_time_below_the_machines_limit_is_refused(judged, monkeypatch):

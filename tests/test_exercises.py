@@ -90,6 +90,15 @@ def test_an_error_is_named(text, outcome, said, tmp_path):
     assert said in drawn(attempt, width=200)
 
 
+@pytest.mark.parametrize("whole", ["x @ y", "np.dot(x, y)", "x.dot(y)", "(x * y).sum()", "np.sum(x * y)"])
+def test_exercise_1_is_written_with_a_loop(whole, tmp_path):
+    file = tmp_path / "exercise_01.py"
+    file.write_text(f"import numpy as np\ndef dot(x, y):\n    return {whole}\n")
+    attempt = check_exercise(1, file, seconds=0)
+    assert attempt.outcome == "raised"
+    assert "write a loop over the elements x[i]" in attempt.failure.message
+
+
 def test_a_loop_that_does_not_end_is_ended(tmp_path, monkeypatch):
     monkeypatch.setattr(exercises, "PATIENCE", 3.0)
     attempt = check_exercise(1, file_with(tmp_path, "def dot(x, y):\n    while True:\n        pass\n"), seconds=0)

@@ -26,7 +26,7 @@ from ..backends.compiler import (
     temporary_folder,
 )
 from ..backends.cuda_on_cpu import build_simulated
-from ..backends.cuda_source import CudaSourceError
+from ..backends.cuda_source import CudaSourceError, without_comments
 from ..backends.user_file import LANGUAGES, language
 from ..operation import Operation
 from ..output.text import unknown
@@ -52,6 +52,21 @@ CALL_SHARE, COMPILING_SHARE = 1 / 3, 0.8
 """The part of the time limit that a call, or the import, may take; and a call to a function that is compiled then."""
 
 COMPILERS = frozenset(("numba", "torch", "triton", "jax"))
+
+OPENMP = re.compile(
+    r'^[ \t]*#[ \t]*pragma[ \t]+omp\b|\b_Pragma\s*\(\s*"omp\b|^[ \t]*#[ \t]*include[ \t]*<omp\.h>', re.M
+)
+THREADS = {
+    "c": re.compile(
+        r"^[ \t]*#[ \t]*pragma[ \t]+omp\b.*\b(?:parallel|teams)\b|\bpthread_create\b|\bstd::j?thread\b", re.M
+    ),
+    "python": re.compile(
+        r"^[^#\n]*(?:\bparallel\s*=\s*True\b|\bimport (?:threading|concurrent|multiprocessing)\b"
+        r"|\bfrom (?:threading|concurrent|multiprocessing)\b)",
+        re.M,
+    ),
+}
+"""How a file asks for OpenMP, and for threads."""
 
 STRASSEN = re.compile(r"(?:#|//|\*)\s*loopnest:\s*strassen\s*\(\s*(\d+)\s*\)")
 """The comment in which a file says that it is held to another bound: docs/check.md."""
@@ -116,6 +131,16 @@ def _decoded(content: bytes, language: str) -> str:
     return content.decode("utf-8-sig", errors="replace")
 
 
+def asks_for_threads(path: Path) -> bool:
+    """Whether a file asks for threads, such as in a loop of OpenMP's."""
+    kind = language(path) or ""
+    found = THREADS.get(kind.removesuffix("++"))
+    with contextlib.suppress(OSError):
+        text = _decoded(path.read_bytes(), kind)
+        return found is not None and bool(found.search(text if kind == "python" else without_comments(text)))
+    return False
+
+
 def _note_strassen(kernel: Kernel, source: str) -> None:
     """Whether the file says that it is Strassen's algorithm."""
     stated = STRASSEN.search(source)
@@ -129,10 +154,14 @@ def _note_strassen(kernel: Kernel, source: str) -> None:
 
 
 def _compile(kernel: Kernel, source: str, flags: str, compiler: str | None) -> None:
-    library = compile_library(kernel.file, kernel.language, flags, compiler, kernel.host.call_limit)
+    how = compiler, kernel.host.call_limit
+    text, lines = preprocessed(kernel.file, kernel.language, flags, *how)
+    if OPENMP.search(text or without_comments(source)) and "-fopenmp" not in flags:
+        flags += " -fopenmp"
+        text, lines = preprocessed(kernel.file, kernel.language, flags, *how)
+    library = compile_library(kernel.file, kernel.language, flags, *how)
     kernel.build, kernel.library = library.build, library.file
     names = exported(library.file)
-    text, lines = preprocessed(kernel.file, kernel.language, flags, compiler, kernel.host.call_limit)
     function = _function(kernel, text or source, names)
     if lines:
         function = dataclasses.replace(function, line=lines[function.line - 1])

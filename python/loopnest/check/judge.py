@@ -6,8 +6,9 @@ import contextlib
 import dataclasses
 import math
 import re
+import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,18 +16,22 @@ import numpy as np
 
 from ..arrays import FLOATS
 from ..backends.compiler import FLAGS
+from ..backends.threads import processors
 from ..backends.user_file import LANGUAGES, language
 from ..machine.records import MachineCard
 from ..operation import Operation
 from ..operations import OPERATIONS
-from ..output.text import unknown
+from ..output.text import duration, unknown
 from ..process.session import Session
-from ..timing.interval import Interval
-from .build import CALL_SHARE, build
+from ..timing.interval import Interval, median_interval
+from .build import CALL_SHARE, asks_for_threads, build
 from .kernel import Kernel
 from .race import NotRaced, ladder_of, race
 from .records import Checked, Placing, Refusal, Verdict
 from .verify import OnEvent, verify
+
+NOISE = 1.4
+"""The ratio of a median's bounds from which on no place is named among rungs that lie between them."""
 
 SHOWN_LINES, SHOWN_COLUMNS = 8, 200
 """How much of a submission's output a verdict shows."""
@@ -43,7 +48,7 @@ def check(
     memory_limit: int = 2 << 30,
     seconds: float = 4.0,
     workload: str | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     card: MachineCard | None = None,
     on_event: OnEvent = lambda kind, content: None,
 ) -> Verdict:
@@ -58,7 +63,7 @@ def check(
     memory_limit  bytes that the submission may take
     seconds       of the timing; 0 for none
     workload      the workload's name; the largest that fits the time where it is None
-    threads       for libraries and rungs
+    threads       for libraries and rungs; all of the machine's where it is None and the file asks for threads, else 1
     card          the machine's limits; the kept machine card where it is None
     on_event      is called with ("at", what is done now)
 
@@ -81,10 +86,14 @@ def check(
         raise ValueError(f"check: {unknown(f'workload of {op.name}', workload, workloads)}")
 
     on_event("at", "importing" if language(path) == "python" else "building")
+    asked = threads is None and asks_for_threads(path)
+    threads = threads or (processors() if asked else 1)
     host = Session(path, start + time_limit, call=time_limit * CALL_SHARE, memory=memory_limit, threads=threads)
     checked, placing = Checked(), None
     with contextlib.closing(host):
         kernel, refusal = build(path, op, host, dtypes=dtypes, flags=flags, compiler=compiler)
+        if asked:
+            kernel.notes += (f"it asks for threads: it and the rungs have {threads}; --threads says how many",)
         if not refusal:
             checked, refusal = verify(kernel, seconds=seconds, on_event=on_event)
         if not refusal and seconds and not kernel.simulated:
@@ -181,6 +190,10 @@ def _shown(output: bytes, printed: int) -> str:
 def _how_fast(kernel: Kernel, placing: Placing) -> tuple[str, tuple[str, ...]]:
     """`between cpp.blocked and cpp.packed: 61 ± 2 % of the limit, bound by loads`; and what to try next."""
     own, below, above, sentence, advice = placing.own, placing.below, placing.above, "right", list[str]()
+    low, high = _span(own.seconds)
+    if high > NOISE * low and any(low <= statistics.median(r.seconds) <= high for r in placing.races[1:]):
+        times = f"its median lies between {duration(low)} and {duration(high)}"
+        return f"right; the machine is too busy now to place it: {times}", ()
     if placing.same_as:
         sentence = f"as fast as {placing.same_as}"
     elif below and above:
@@ -205,6 +218,12 @@ def _how_fast(kernel: Kernel, placing: Placing) -> tuple[str, tuple[str, ...]]:
     elif own.share is not None and own.share.estimate > 0.5:
         sentence += ", bound by " + ("arithmetic" if own.bound == "flops" else f"{own.bound}'s bandwidth")
     return sentence, tuple(advice)
+
+
+def _span(seconds: Sequence[float]) -> tuple[float, float]:
+    """The interval of the median; of few calls the fastest and the slowest."""
+    found = median_interval(seconds)
+    return (found.low, found.high) if found.bounded else (min(seconds), max(seconds))
 
 
 def per_cent(share: Interval) -> str:

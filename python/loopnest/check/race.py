@@ -204,6 +204,8 @@ def race(
         if reason:
             raise Refusal("impossible", reason, "impossible-time", f"on {chosen.name}: {duration(mine.best)}")
     except EndedError as error:
+        if error.why in ("timed-out", "sleeps"):  # it was found to be right, which stays
+            raise NotRaced(f"too slow here to be timed: {error.text}") from None
         raise explained_end(kernel, error) from None
     samples, median, same = me.turn.samples, float(np.median(me.turn.samples)), None
     for rival in rivals:
@@ -215,7 +217,7 @@ def race(
     below, above = neighbours(median, known)
     notes = [] if card.measured else ["the limits are from a quick probe: `loopnest machine` measures them well"]
     busy = float(np.median(np.divide(mine.processor, mine.seconds)))
-    if median >= LEGIBLE and busy < 0.5:
+    if median >= LEGIBLE and busy < 0.5 and np.max(np.divide(mine.processor, mine.seconds)) < 0.8:  # no call was busy
         notes.append(f"it waits: its calls kept a processor busy for {busy:.0%} of their time")
     elif median >= LEGIBLE and busy > threads + 0.3:
         notes.append(f"it kept {busy:.1f} processors busy, and rungs had {threads}: --threads")

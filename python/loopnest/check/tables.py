@@ -32,9 +32,8 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
     if verdict.accepted and verdict.checked is not None:
         checked = verdict.checked
         kinds = ", ".join(f"{count} {KINDS[kind]}" for kind, count in checked.cases.items())
-        yield _row(
-            "right", "green", f"{checked.calls} calls in {' and '.join(verdict.dtypes)}, each with new values: {kinds}"
-        )
+        count = sum(checked.cases.values())
+        yield _row("right", "green", f"{count} calls in {' and '.join(verdict.dtypes)}, each with new values: {kinds}")
         yield from (_row("", "", f"declined with an error, which is honest: {line}") for line in checked.declined)
         yield from (_row("", "", f"not looked at: {line}") for line in checked.skipped)
     if verdict.timing is not None:

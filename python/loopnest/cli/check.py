@@ -27,7 +27,7 @@ SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cud
 @real("--time-limit", default=60.0, help="Seconds in all; a call may take a third.")
 @real("--memory-limit", default=2048.0, metavar="MIB", help="For the kernel.")
 @real("--seconds", default=4.0, least=0, help="For timing; 0: none.")
-@number("--threads", default=1, help="Of libraries and rungs.")
+@number("--threads", help="Of libraries and rungs; by default all where FILE asks for threads, else 1.")
 @click.option("--workload", help="Time it on this workload; by default on the largest that fits the time.")
 @JSON
 @click.option("--watch", is_flag=True, help="Judge the file again whenever it is saved, until Ctrl-C.")

@@ -21,6 +21,7 @@ class Case:
     arguments  by name, in the function's order; arrays full of NaN are memory for results
     expected   by name: an argument that the function writes to, or a value that it returns
     tolerance  the largest error of an element, relative to the larger of its magnitude and 1
+    by_element whether arrays are to be read element by element, and not by NumPy's operations on whole arrays
     """
 
     about: str
@@ -28,6 +29,7 @@ class Case:
     arguments: Mapping[str, Any]
     expected: Mapping[str, Any]
     tolerance: float = 1e-9
+    by_element: bool = False
 
     @property
     def shown(self) -> dict[str, Any]:
@@ -57,7 +59,8 @@ def vectors() -> Iterator[Case]:
         ("cosine", [3, 4], [4, 3], 24 / 25, "two vectors of length 5"),
     )
     for function, x, y, expected, about in calls:
-        yield Case(about, function, {"x": np.array(x, float), "y": np.array(y, float)}, {f"{function}(x, y)": expected})
+        arrays = {"x": np.array(x, float), "y": np.array(y, float)}
+        yield Case(about, function, arrays, {f"{function}(x, y)": expected}, by_element=True)
 
 
 def loop_orders() -> Iterator[Case]:

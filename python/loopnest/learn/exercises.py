@@ -235,7 +235,7 @@ def _case(
     from ..process.session import EndedError, FailedInChildError
 
     try:
-        returned, after = child.run(call, path, built, case.function, case.arguments, limit=limit)
+        returned, after = child.run(call, path, built, case.function, case.arguments, case.by_element, limit=limit)
     except FailedInChildError as error:
         if error.kind == MissingFunctionError.__name__:
             return "missing", str(error), ()

@@ -19,8 +19,12 @@ class MissingFunctionError(Exception):
     """The file has no function of this name."""
 
 
-def call(path: Path, built: Built, name: str, arguments: Mapping[str, Any]) -> tuple[Any, Mapping[str, Any]]:
+def call(
+    path: Path, built: Built, name: str, arguments: Mapping[str, Any], by_element: bool = False
+) -> tuple[Any, Mapping[str, Any]]:
     """Call a function of the file, which is loaded once: what it returns, and the arguments after the call.
+
+    by_element  whether operations on whole arrays are refused
 
     Of an argument that is a list of rows, the order in which its elements were touched comes back too. Raises
     MissingFunctionError, UserFileError, TypeError.
@@ -30,12 +34,40 @@ def call(path: Path, built: Built, name: str, arguments: Mapping[str, Any]) -> t
     function = _loaded[path](name)
     if not callable(function):
         raise MissingFunctionError(f"{path.name} has no function {name}")
-    watched = {n: Watched(x) for n, x in arguments.items() if isinstance(x, list)}
-    returned = function(*{**arguments, **watched}.values())
+    watched: dict[str, Any] = {n: Watched(x) for n, x in arguments.items() if isinstance(x, list)}
+    single = {n: x.view(ByElement) for n, x in arguments.items() if by_element and isinstance(x, np.ndarray)}
+    returned = function(*{**arguments, **watched, **single}.values())
     if not isinstance(returned, int | float | np.generic | np.ndarray | list | tuple | None):
         raise TypeError(f"{name} returned a {type(returned).__name__}, expected a number or an array")
     orders = {TOUCHED.format(n): x.order() for n, x in watched.items()}
     return returned, {**arguments, **{n: [list(row) for row in x] for n, x in watched.items()}, **orders}
+
+
+class ByElement(np.ndarray[Any, Any]):
+    """An array of which single elements are taken: operations on all of it are the exercise itself.
+
+    >>> x = np.array([1.0, 2.0]).view(ByElement)
+    >>> float(x[1] + x[0])
+    3.0
+    >>> x @ x
+    Traceback (most recent call last):
+      ...
+    TypeError: matmul works on whole arrays: write a loop over the elements x[i]
+    """
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **how: Any) -> Any:
+        plain = [np.asarray(x) if isinstance(x, ByElement) else x for x in inputs]
+        if any(isinstance(x, np.ndarray) and x.ndim for x in plain):
+            raise TypeError(f"{ufunc.__name__} works on whole arrays: write a loop over the elements x[i]")
+        return getattr(ufunc, method)(*plain, **how)
+
+    def __array_function__(self, function: Any, types: Any, inputs: Any, how: Any) -> Any:
+        raise TypeError(f"np.{function.__name__} works on whole arrays: write a loop over the elements x[i]")
+
+    def _whole(self, *_: Any, **__: Any) -> Any:
+        raise TypeError("this method works on whole arrays: write a loop over the elements x[i]")
+
+    dot = sum = prod = cumsum = mean = _whole
 
 
 class Watched(list["_Row"]):
