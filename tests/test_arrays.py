@@ -99,6 +99,38 @@ def test_subclasses_of_arrays_are_read_and_come_back_as_plain_arrays(tmp_path):
     np.testing.assert_array_equal(c, np.eye(3))
 
 
+class Metres(np.ndarray):
+    """An array with a unit: its ufuncs would check it."""
+
+    def __array_ufunc__(self, *args, **options):
+        raise TypeError("units")
+
+
+class Tracked(np.ndarray):
+    def __array_function__(self, *args, **options):
+        raise TypeError("tracked")
+
+
+@pytest.mark.parametrize("kind", [Metres, Tracked, np.matrix])
+def test_subclasses_that_give_functions_another_meaning_are_refused_with_the_fix(kind):
+    plain = np.ones((2, 2))
+    x = plain.view(kind)
+    calls = {
+        "add: a is a ": lambda: ln.add(x, plain),
+        "matmul: b is a ": lambda: ln.matmul(plain, x),
+        "sgd: param is a ": lambda: ln.sgd(x, plain, lr=0.1),
+        "relu: out is a ": lambda: ln.relu(plain, out=x),
+        "gelu: x is a ": lambda: ln.gelu(x, impl="numpy"),
+    }
+    for where, call in calls.items():
+        with pytest.raises(TypeError) as caught:
+            call()
+        assert where in str(caught.value)
+        assert kind.__name__ in str(caught.value)
+        assert "expected a plain NumPy array" in str(caught.value) or "expected a NumPy array like" in str(caught.value)
+    assert ln.add(np.asarray(x), plain)[0, 0] == 2
+
+
 def test_arrays_of_a_records_field_are_read_with_their_strides():
     records = np.zeros(5, np.dtype([("x", np.float32), ("y", np.float32), ("z", np.float32)]))
     records["y"] = [1, 2, 3, 4, 5]

@@ -89,6 +89,14 @@ def test_what_is_updated_must_be_writeable_and_have_memory_of_its_own(name):
 
 
 @steps
+@pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (2, 0, 3)])
+def test_a_parameter_without_elements_stays_as_it_is(name, shape):
+    given = arguments(name, shape)
+    assert OPERATIONS[name](**given) is None
+    assert given["param"].shape == shape
+
+
+@steps
 def test_shapes_must_be_the_parameters(name):
     for key in ["grad", *STATES[name]]:
         given = arguments(name) | {key: np.ones((4, 3))}

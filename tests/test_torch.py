@@ -211,6 +211,44 @@ def test_a_tensor_that_requires_grad_is_refused(operation):
     refused(operation, ValueError, torch.nn.Parameter, "requires grad", "pass NAME.detach()")
 
 
+class Scaled(torch.Tensor):
+    """A tensor that means twice its numbers."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        return 2 * super().__torch_function__(func, types, args, kwargs or {})
+
+
+class Wrapper(torch.Tensor):
+    @classmethod
+    def __torch_dispatch__(cls, func, types, args=(), kwargs=None):
+        raise NotImplementedError
+
+
+@operations
+@pytest.mark.parametrize("kind", [Scaled, Wrapper])
+def test_a_tensor_whose_class_gives_functions_another_meaning_is_refused(operation, kind):
+    change = lambda x: x.as_subclass(kind)  # noqa: E731
+    refused(operation, TypeError, change, kind.__name__, "expected a plain tensor; pass NAME.as_subclass(torch.Tensor)")
+
+
+@pytest.mark.parametrize("setting", ["high", "medium"])
+def test_torchs_products_are_refused_while_they_may_leave_the_contract(setting):
+    before = torch.get_float32_matmul_precision()
+    products = [k for name in ("matmul", "linear", "mlp_forward", "mlp_backward") for k in OPERATIONS[name]]
+    products = [k for k in products if k.backend == "torch" and not k.slow_start]  # those may lack a compiler
+    try:
+        torch.set_float32_matmul_precision(setting)
+        for k in products:
+            assert "call torch.set_float32_matmul_precision('highest')" in k.why_unavailable()
+        with pytest.raises(ln.UnavailableError, match="out of the contract's bound"):
+            ln.matmul(np.ones((2, 2)), np.ones((2, 2)), impl="torch")
+        assert ln.gelu["torch.eager"].available()
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert all(k.available() for k in products)
+
+
 @operations
 def test_a_tensor_on_another_device_is_refused(operation):
     change = lambda x: x.to("meta")  # noqa: E731

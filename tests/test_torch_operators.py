@@ -23,6 +23,7 @@ from loopnest import _core  # noqa: E402
 from loopnest.torch import library, mlp_operators, threads  # noqa: E402
 from torch.autograd import gradcheck, gradgradcheck  # noqa: E402
 from torch.nn import functional as F  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.script:DeprecationWarning")  # torch's own
 
@@ -199,6 +200,150 @@ def suite():
     threads_of_torch = torch.get_num_threads()
     yield module
     torch.set_num_threads(threads_of_torch)
+
+
+# --- axes of length 0
+
+EMPTY = {  # a function of tensors of these shapes
+    "linear": [
+        ((2, 3, 0), (4, 0), (4,)), ((0,), (4, 0), (4,)), ((3, 0), (4, 0), (4,)), ((0, 3), (4, 3), (4,)),
+        ((2, 0, 3), (4, 3), (4,)), ((2, 3), (0, 3), (0,)), ((3,), (0, 3), (0,)),
+    ],
+    "matmul": [
+        ((2, 3, 5), (5, 0)), ((2, 3, 0), (0, 4)), ((5,), (5, 0)), ((0,), (0,)), ((2, 3, 0), (2, 0, 4)), ((3, 0), (0,)),
+        ((2, 0, 3), (2, 3, 4)), ((0, 3, 2), (0, 2, 4)), ((0, 1, 3, 2), (5, 2, 4)), ((2, 3, 4), (2, 4, 0)),
+    ],
+    "gelu": [((0,),), ((2, 0),), ((0, 3),)],
+    "mlp": [
+        ((*tokens, d), (h, d), (h,), (e, h), (e,))
+        for d, h, e in ((0, 4, 3), (3, 0, 2), (3, 4, 0), (0, 0, 0))
+        for tokens in ((2, 3), (), (0,), (2, 0))
+    ],
+}  # fmt: skip
+OF_TORCH = {
+    "linear": F.linear,
+    "matmul": torch.matmul,
+    "gelu": F.gelu,
+    "mlp": lambda *inputs: mlp_operators.mlp_in_torch(*inputs, "none"),
+}
+
+
+@pytest.mark.parametrize("create_graph", [False, True])
+@pytest.mark.parametrize("name", EMPTY)
+def test_axes_of_length_zero_have_torchs_results_and_gradients(name, create_graph):
+    for shapes in EMPTY[name]:
+        inputs, results = [random(*shape) for shape in shapes], []
+        for function in (getattr(lt, name), OF_TORCH[name]):
+            y = function(*inputs)
+            with torch.no_grad():
+                torch.testing.assert_close(function(*inputs), y.detach())
+            results.append((y, *torch.autograd.grad(y.sum(), inputs, create_graph=create_graph)))
+        torch.testing.assert_close(*results)
+
+
+# --- tensor subclasses, modes, other versions and settings of torch
+
+
+class Scaled(torch.Tensor):
+    """A weight that means twice its numbers, as quantized weights mean others than they hold."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func in (F.linear, torch.matmul, F.gelu):
+            plain = [2 * x.as_subclass(torch.Tensor) if isinstance(x, Scaled) else x for x in args]
+            return func(*plain, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def test_what_a_tensor_subclass_means_is_asked_of_it():
+    x, weight, bias = random(3, 4), random(6, 4).detach(), random(6)
+    scaled, doubled = weight.as_subclass(Scaled), 2 * weight
+    for w in (scaled, torch.nn.Parameter(scaled)):
+        torch.testing.assert_close(lt.linear(x, w, bias), lt.linear(x, doubled, bias))
+        torch.testing.assert_close(lt.mlp(x, w, bias, doubled.t(), None), lt.mlp(x, doubled, bias, doubled.t(), None))
+    torch.testing.assert_close(lt.matmul(x, weight.t().as_subclass(Scaled)), lt.matmul(x, doubled.t()))
+    torch.testing.assert_close(lt.gelu(scaled), lt.gelu(doubled))
+    mlp = lt.MLP(4, 8)
+    mlp[2].weight = torch.nn.Parameter(mlp[2].weight.detach().as_subclass(Scaled))
+    x = x.float()
+    torch.testing.assert_close(mlp(x), mlp[2](mlp[1](mlp[0](x))))
+
+
+def test_a_mode_of_torch_functions_sees_the_operator():
+    seen = []
+
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    with Mode():
+        lt.linear(random(3, 4), random(6, 4))
+        lt.MLP(4, 8)(torch.ones(2, 4))
+    assert {OPS.linear.default, OPS.mlp_forward.default} <= set(seen)
+
+
+def flops_of(function):
+    with FlopCounterMode(display=False) as counter:
+        function()
+    return counter.get_total_flops()
+
+
+@pytest.mark.parametrize("frozen", [(), (0,), (0, 1), (0, 1, 2), (3,)])
+def test_torchs_counter_of_flops_counts_the_operators_products(frozen):
+    inputs = [random(2, 5, 3), *layers()]
+    for i in frozen:
+        inputs[i].requires_grad_(False)
+    ours, theirs = (lambda: lt.mlp(*inputs)), (lambda: OF_TORCH["mlp"](*inputs))
+    assert flops_of(ours) == flops_of(theirs) > 0
+    assert flops_of(lambda: ours().sum().backward()) == flops_of(lambda: theirs().sum().backward())
+    with torch.no_grad():
+        assert flops_of(ours) == flops_of(theirs)
+    x, weight, bias = inputs[:3]
+    assert flops_of(lambda: lt.linear(x, weight, bias)) == flops_of(lambda: F.linear(x, weight, bias))
+    stacks = random(3, 1, 2, 4), random(5, 4, 6)
+    assert flops_of(lambda: lt.matmul(*stacks)) == flops_of(lambda: torch.matmul(*stacks))
+
+
+def test_hooks_on_all_modules_see_the_layers():
+    mlp, x, seen = lt.MLP(4, 8), torch.ones(2, 4), []
+    hook = torch.nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module).__name__))
+    try:
+        mlp(x)
+    finally:
+        hook.remove()
+    mlp(x)
+    assert seen == ["Linear", "GELU", "Linear", "MLP"]
+
+
+@pytest.mark.parametrize(
+    "before", ["torch.Tensor.__dlpack_c_exchange_api__ = None", "torch.set_default_device('meta')"]
+)
+def test_without_dlpacks_interface_and_with_a_default_device_the_operators_compute_the_same(before):
+    program = f"""
+        import torch, warnings
+        {before}
+        import loopnest as ln, loopnest.torch as lt
+        torch.set_default_device("cpu")
+        warnings.simplefilter("ignore")
+        x, mlp = torch.randn(3, 4, requires_grad=True), lt.MLP(4, 8)
+        stack = torch.nn.Sequential(*mlp)
+        for mode in (torch.no_grad(), torch.enable_grad()):
+            with mode:
+                torch.testing.assert_close(mlp(x), stack(x))
+        by_mlp, by_stack = (torch.autograd.grad(module(x).sum(), x) for module in (mlp, stack))
+        torch.testing.assert_close(by_mlp, by_stack)
+        lt.gelu(x.t()).sum().backward()
+        lt.matmul(torch.ones(2, 3, 4), torch.ones(2, 4, 3))
+        out = torch.empty(3, 4)
+        assert torch.equal(ln.add(x.detach(), x.detach(), out=out), 2 * x) and out._version == 1
+        torch.func.vmap(torch.func.grad(lambda x: lt.linear(x, mlp[0].weight).sum()))(x.detach())
+        print("right")
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.stdout == "right\n", done.stderr
 
 
 # --- what the kernels are given

@@ -516,6 +516,51 @@ def test_half_is_refused_with_the_fix_and_back_again_it_works(name):
     torch.testing.assert_close(other(some()), model(some()), atol=1e-12, rtol=0)
 
 
+class Scaled(torch.Tensor):
+    """A weight that means twice its numbers."""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is F.linear:
+            x, weight, *bias = args
+            return func(x, 2 * weight.as_subclass(torch.Tensor), *bias)
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def test_a_weight_that_becomes_a_tensor_subclass_runs_the_original(calls):
+    model, other, _ = pair("a stack")
+    for m in (model, other):
+        m[0].weight = nn.Parameter(m[0].weight.detach().as_subclass(Scaled))
+    calls.clear()
+    assert torch.equal(other(some()), model(some()))
+    assert not calls
+
+
+def test_modes_of_torch_functions_and_hooks_on_all_modules_run_the_original(calls):
+    _, other, _ = pair("a stack")
+    seen = []
+
+    class Mode(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(func)
+            return func(*args, **(kwargs or {}))
+
+    calls.clear()
+    with Mode():
+        other(some())
+    assert seen.count(F.linear) == 2
+    hook = nn.modules.module.register_module_forward_hook(lambda module, *_: seen.append(type(module)))
+    try:
+        other(some())
+    finally:
+        hook.remove()
+    assert seen.count(nn.Linear) == 2
+    assert not calls
+    with torch.device("cpu"):  # a mode too, which changes nothing of what is computed
+        other(some())
+    assert len(calls) == 1
+
+
 def test_autocast_is_torchs_own(calls):
     model, other, _ = pair("a stack", torch.float32)
     calls.clear()

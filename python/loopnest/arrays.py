@@ -155,8 +155,8 @@ class Call:
             array = np.asarray(array)
         if not _is_plain_array(array):
             raise TypeError(
-                f"{where} is {_kind(value)}, expected a NumPy array, or a torch tensor or a JAX array on the CPU; "
-                f"np.asarray({name}) makes one"
+                f"{where} is {_kind(value)}, expected a plain NumPy array, or a torch tensor or a JAX array on the "
+                f"CPU; np.asarray({name}) makes one"
             )
         wanted = self._wanted(name)
         if array.dtype not in wanted:
@@ -199,6 +199,11 @@ class Call:
         if tensor.requires_grad:
             raise ValueError(
                 f"{where} requires grad, expected a tensor without: these kernels record no graph; pass {name}.detach()"
+            )
+        if type(tensor) is not self._torch.Tensor and overrides_functions(self._torch.Tensor, type(tensor)):
+            raise TypeError(
+                f"{where} is {_kind(tensor)}, whose class gives torch's functions another meaning, expected a plain "
+                f"tensor; pass {name}.as_subclass(torch.Tensor), if its numbers are what you mean"
             )
         if not tensor.is_cpu:
             raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu()")
@@ -327,13 +332,36 @@ def _is_jax(value: Any) -> bool:
 
 
 @functools.cache
-def introduce(torch: Any) -> None:
-    """Show the extension what a tensor is, so that calls with tensors may take the fast path."""
-    _core.accept_tensors(torch.Tensor)
+def introduce(torch: Any) -> bool:
+    """Show the extension what a tensor is, for the fast path; False if this version of torch cannot be read there."""
+    return _core.accept_tensors(torch.Tensor)
+
+
+def overrides_functions(base: Any, kind: Any) -> bool:
+    """Whether a subclass of torch.Tensor or np.ndarray gives functions another meaning, as arrays with units do.
+
+    np.memmap does not: what it holds are plain numbers.
+    """
+
+    def functions(name: str) -> tuple[Any, ...]:
+        methods = getattr(kind, name), getattr(base, name)
+        return tuple(getattr(method, "__func__", method) for method in methods)
+
+    for name in ("__torch_function__", "__torch_dispatch__", "__array_ufunc__", "__array_function__"):
+        if hasattr(base, name):
+            own, plain = functions(name)
+            if own is not plain and own.__name__ != "_disabled_torch_function_impl":  # torch.nn.Parameter's
+                return True
+    return False
 
 
 def _is_plain_array(value: Any) -> bool:
-    return isinstance(value, np.ndarray) and not isinstance(value, np.ma.MaskedArray)
+    if type(value) is np.ndarray:
+        return True
+    refused = (np.ma.MaskedArray, np.matrix)  # a matrix's * is the product
+    return isinstance(value, np.ndarray) and not (
+        isinstance(value, refused) or overrides_functions(np.ndarray, type(value))
+    )
 
 
 def _kind(value: Any) -> str:
@@ -364,6 +392,8 @@ def _overlap(a: Array, b: Array) -> bool:
 
 def _may_overlap_itself(array: Array) -> bool:
     """Whether two indices may share memory: false if each axis steps past everything that the smaller steps reach."""
+    if not array.size:
+        return False
     reach = array.itemsize
     for stride, length in sorted((abs(s), n) for s, n in zip(array.strides, array.shape, strict=True) if n > 1):
         if stride < reach:

@@ -127,7 +127,8 @@ def normal(*arrays: str) -> Callable[..., Arguments]:
 
 _ARRAYS = """\
 Arrays are float32 or float64, all of one dtype, with any strides: NumPy arrays, JAX arrays, or torch tensors on the
-CPU. Results are of the same kind and dtype.
+CPU. Results are of the same kind and dtype. Subclasses that give functions another meaning are refused: masked arrays,
+np.matrix, arrays with units, quantized tensors.
 
 """
 _OUT = "out    memory for the result: of its shape, in C order, apart from all inputs; new memory where it is None\n"

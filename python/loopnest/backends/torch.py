@@ -104,8 +104,36 @@ def why_no_compiler() -> str | None:
     return None
 
 
+def why_low_precision() -> str | None:
+    """Why torch's products of float32 would leave the contract's bound, or None.
+
+    The setting is the process's: to change it for a call would change other threads' products too.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return None
+    matmul = getattr(torch.backends.mkldnn, "matmul", None)  # versions before 2.9 have the other setting alone
+    precision = getattr(matmul, "fp32_precision", None) or torch.get_float32_matmul_precision()
+    if precision in ("none", "ieee", "highest"):
+        return None
+    return (
+        f"torch may compute products of float32 in {precision} now, out of the contract's bound: call "
+        f"torch.set_float32_matmul_precision('highest')"
+    )
+
+
+def _why_no_compiled_product() -> str | None:
+    return why_no_compiler() or why_low_precision()
+
+
+PRODUCT: dict[str, Any] = {"requires": why_low_precision}
+"""What is said of every rung that calls torch's products."""
+
 COMPILED: dict[str, Any] = {"requires": why_no_compiler, "slow_start": True}
 """What is said of every rung that calls `run_compiled`."""
+
+COMPILED_PRODUCT: dict[str, Any] = {**COMPILED, "requires": _why_no_compiled_product}
+"""What is said of one that calls both."""
 
 _compiled: dict[Any, Callable[..., Any]] = {}
 _compiling = threading.Lock()

@@ -7,7 +7,9 @@ if something is wrong.
 from typing import Any
 
 import torch
+from torch.utils._device import DeviceContext
 
+from ..arrays import overrides_functions
 from ..backends.torch import Tensor
 
 FLOATS = (torch.float32, torch.float64)
@@ -120,6 +122,35 @@ def runs_here(*tensors: Tensor | None) -> bool:
     present = [tensor for tensor in tensors if tensor is not None]
     alike = len({tensor.dtype for tensor in present}) == 1 and present[0].dtype in FLOATS
     return alike and all(_here(tensor) and not tensor.is_nested for tensor in present)
+
+
+def has_own_meaning(*tensors: Tensor | None) -> bool:
+    """Whether a tensor is of a subclass that gives torch's functions another meaning: a quantized weight, for example.
+
+    Kernels would read it as plain numbers. Its __torch_function__ or __torch_dispatch__ knows torch's own functions.
+    """
+    return any(type(tensor) not in _PLAIN and _overrides(type(tensor)) for tensor in tensors)
+
+
+_PLAIN = (torch.Tensor, torch.nn.Parameter, type(None))
+
+
+def _overrides(kind: Any) -> bool:
+    if kind.__module__.startswith("torch._subclasses"):  # torch traces with these, and the operators take them
+        return False
+    return overrides_functions(torch.Tensor, kind)
+
+
+def has_mode() -> bool:
+    """Whether a torch.overrides.TorchFunctionMode is active, other than the default device's."""
+    count = torch._C._len_torch_function_stack()
+    modes = (torch._C._get_function_stack_at(i) for i in range(count))
+    return any(not isinstance(mode, DeviceContext) for mode in modes)
+
+
+def has_global_hooks() -> bool:
+    """Whether hooks on all modules are registered, as FlopCounterMode's are: they want to see each layer's call."""
+    return bool(torch.nn.modules.module._has_any_global_hook())
 
 
 def has_hooks(module: Any) -> bool:

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 
 from ..backends.torch import Tensor
 from . import mlp_operators, operators
-from .checks import runs_here
+from .checks import has_own_meaning, runs_here
 from .mlp_operators import mlp_in_torch
 
 
@@ -108,7 +108,7 @@ def mlp(
 
 
 def _left_to_torch(operator: str, fallback: bool, **values: Any) -> bool:
-    """Check that the values are tensors, and decide whether torch's own kernel takes them, as a fallback."""
+    """Check that the values are tensors, and decide whether torch's own function takes them."""
     for name, value in values.items():
         if value is None and name.startswith("bias"):
             continue
@@ -122,4 +122,4 @@ def _left_to_torch(operator: str, fallback: bool, **values: Any) -> bool:
                 f"{operator}: {name} is a nested tensor, expected one of a single shape; pass "
                 f"{name}.to_padded_tensor(0), or pass fallback=True for torch's own kernel"
             )
-    return fallback and not runs_here(*values.values())
+    return has_own_meaning(*values.values()) or (fallback and not runs_here(*values.values()))

@@ -1,38 +1,50 @@
 """How a kernel becomes an operator of torch.
 
 An operator has a schema; a kernel, which passes the memory of its tensors to the fastest rung; a fake kernel, which
-gives the compiler the shapes and strides of the results; and an autograd.Function, the formula of its gradient.
+gives the compiler the shapes and strides of the results; an autograd.Function, the formula of its gradient; and, if it
+has products, the number of their operations.
 
 The kernel is registered for all devices, so that its own checks report a tensor on the wrong one. The autograd.Function
 is written here: the one that torch.library.register_autograd makes takes 20 µs more per call.
 """
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch._functorch.utils import enable_single_level_autograd_function
 from torch.autograd import forward_ad
+from torch.utils.flop_counter import register_flop_formula
 
 from ..arrays import introduce
 from ..backends.torch import Tensor
 from ..operations import OPERATIONS
 
-introduce(torch)  # the extension reads tensors where they lie
+_reads_tensors = introduce(torch)  # whether the extension reads tensors where they lie
 
 _library = torch.library.Library("loopnest", "DEF")
 
 
-def operator(schema: str, *, fake: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
-    """Declare an operator with the decorated function as its kernel; `fake` makes results of its shapes and strides."""
+def operator(
+    schema: str, *, fake: Callable[..., Any], flops: Callable[..., int] | None = None
+) -> Callable[[Callable[..., Any]], Any]:
+    """Declare an operator with the decorated function as its kernel.
+
+    fake   makes results of its shapes and strides
+    flops  (arguments, tensors as their shapes) -> what torch.utils.flop_counter counts, the operations of its products
+    """
 
     def define(kernel: Callable[..., Any]) -> Any:
         name = schema.partition("(")[0]
         _library.define(schema, tags=(torch.Tag.pt2_compliant_tag,))
         _library.impl(name, kernel, "CompositeExplicitAutograd")
         torch.library.register_fake(f"loopnest::{name}", fake, lib=_library)
-        return getattr(torch.ops.loopnest, name).default
+        packet = getattr(torch.ops.loopnest, name)
+        if flops is not None:
+            register_flop_formula(packet)(lambda *args, out_shape=None, **kwargs: flops(*args, **kwargs))
+        return packet.default
 
     return define
 
@@ -94,9 +106,14 @@ def without_graph(operator: Any, *inputs: Any) -> Any:
 def kernel_of(operation: str) -> Callable[..., Any]:
     """The kernel of the fastest rung in C++, which runs everywhere."""
     kernel: Callable[..., Any] = OPERATIONS[operation]["cpp"].kernel
-    return kernel
+    return kernel if _reads_tensors else functools.partial(_call_with_arrays, kernel)
+
+
+def _call_with_arrays(kernel: Callable[..., Any], *args: Any) -> None:
+    """Call a kernel with arrays over the tensors' memory, for versions of torch without DLPack's C interface."""
+    kernel(*(arg.detach().numpy() if isinstance(arg, torch.Tensor) else arg for arg in args))
 
 
 def rows(x: Tensor) -> Tensor:
     """x as a matrix whose rows are its last axis: a view if the leading axes can be joined, else a copy."""
-    return x if x.ndim == 2 else x.reshape(-1, x.shape[-1])
+    return x if x.ndim == 2 else x.reshape(math.prod(x.shape[:-1]), x.shape[-1])  # -1 is ambiguous in empty tensors

@@ -8,13 +8,15 @@
 in any layout, and their gradients have the same layout. `wanted` says for each input whether its gradient is computed.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 
 from ..backends.torch import Tensor
-from .checks import FLOATS, check_mlp
+from .checks import check_mlp
 from .library import differentiate, kernel_of, operator, rows, without_graph
 
 _PARAMETERS = "Tensor x, Tensor weight1, Tensor? bias1, Tensor weight2, Tensor? bias2, str approximate"
@@ -45,18 +47,19 @@ def _outputs(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
     return y, x.new_empty(hidden), x.new_empty(hidden)
 
 
-_NOTHING = {dtype: torch.empty((0, 0), dtype=dtype) for dtype in FLOATS}
-"""By dtype, a matrix without elements in place of an unwanted z and h."""
+def _flops(x: Sequence[int], weight1: Sequence[int], bias1: Any, weight2: Sequence[int], *_: Any) -> int:
+    return 2 * math.prod(x[:-1]) * (math.prod(weight1) + math.prod(weight2))
 
 
-@operator(f"mlp({_PARAMETERS}) -> Tensor", fake=_output)
+@operator(f"mlp({_PARAMETERS}) -> Tensor", fake=_output, flops=_flops)
 def mlp(*inputs: Any) -> Tensor:
     y = _output(*inputs)
-    _run_forward(inputs, _NOTHING[y.dtype], _NOTHING[y.dtype], y)
+    nothing = y.new_empty((0, 0))  # in place of z and h, which are not wanted
+    _run_forward(inputs, nothing, nothing, y)
     return y
 
 
-@operator(f"mlp_forward({_PARAMETERS}) -> (Tensor y, Tensor z, Tensor h)", fake=_outputs)
+@operator(f"mlp_forward({_PARAMETERS}) -> (Tensor y, Tensor z, Tensor h)", fake=_outputs, flops=_flops)
 def mlp_forward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor]:
     y, z, h = _outputs(*inputs)
     _run_forward(inputs, rows(z), rows(h), y)
@@ -95,10 +98,25 @@ def _memory_like(weight: Tensor) -> Tensor:
     return weight.new_empty((inner, out)).t() if columns else weight.new_empty((out, inner))
 
 
+def _backward_flops(
+    dy: Any,
+    x: Sequence[int],
+    weight1: Sequence[int],
+    weight2: Sequence[int],
+    z: Any,
+    h: Any,
+    approximate: str,
+    wanted: list[bool],
+) -> int:
+    through_first, through_second = wanted[0] + wanted[1], any(wanted[:3]) + wanted[3]
+    return 2 * math.prod(x[:-1]) * (through_first * math.prod(weight1) + through_second * math.prod(weight2))
+
+
 @operator(
     "mlp_backward(Tensor dy, Tensor x, Tensor weight1, Tensor weight2, Tensor z, Tensor h, str approximate, "
     "bool[5] wanted) -> (Tensor dx, Tensor dweight1, Tensor dbias1, Tensor dweight2, Tensor dbias2)",
     fake=_gradients,
+    flops=_backward_flops,
 )
 def mlp_backward(*inputs: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     dx, dweight1, dbias1, dweight2, dbias2 = gradients = _gradients(*inputs)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from ..backends.torch import Tensor
-from .checks import check_approximate, has_hooks
+from .checks import check_approximate, has_global_hooks, has_hooks
 from .functional import mlp
 
 
@@ -25,7 +25,9 @@ class MLP(torch.nn.Sequential):
     device, dtype  of the parameters, as for nn.Linear
 
     forward takes (…, d), returns (…, e), and raises the errors of `loopnest.torch.mlp`. It does not call the layers,
-    unless one of them has hooks: then the three run as in an nn.Sequential, by torch's kernels, with a warning.
+    unless one of them has hooks: then the three run as in an nn.Sequential, by torch's kernels, with a warning. Under
+    hooks on all modules, such as FlopCounterMode's, they do too, without a warning. Weights of a tensor subclass with a
+    __torch_function__ or __torch_dispatch__ of its own go to torch's own functions.
 
     >>> import torch, loopnest.torch
     >>> stack = torch.nn.Sequential(torch.nn.Linear(16, 64), torch.nn.GELU(), torch.nn.Linear(64, 16))
@@ -72,6 +74,8 @@ class MLP(torch.nn.Sequential):
             warnings.warn(
                 "MLP: a layer has hooks, so the layers are called one by one, with torch's kernels", stacklevel=2
             )
+            return super().forward(x)
+        if has_global_hooks():
             return super().forward(x)
         return mlp(x, first.weight, first.bias, second.weight, second.bias, gelu.approximate, fallback=self.fallback)
 

@@ -9,6 +9,8 @@ A weight is (out, in), as torch stores it. The rungs take (in, out): a view with
 axes cannot be joined has no view as a matrix and is copied, as in torch's own products.
 """
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -30,7 +32,12 @@ def _product(a: Tensor, b: Tensor) -> Tensor:
     return a.new_empty((*batch, a.shape[-2], b.shape[-1]))
 
 
-@operator("matmul(Tensor a, Tensor b) -> Tensor", fake=_product)
+def _product_flops(a: Sequence[int], b: Sequence[int]) -> int:
+    batch = torch.broadcast_shapes(a[:-2], b[:-2])
+    return 2 * math.prod((*batch, a[-2], a[-1], b[-1]))
+
+
+@operator("matmul(Tensor a, Tensor b) -> Tensor", fake=_product, flops=_product_flops)
 def matmul(a: Tensor, b: Tensor) -> Tensor:
     c = _product(a, b)
     if b.ndim == 2:  # one product for any number of leading axes of a
@@ -70,7 +77,11 @@ def _layer(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return x.new_empty((*x.shape[:-1], weight.shape[0]))
 
 
-@operator("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor", fake=_layer)
+def _layer_flops(x: Sequence[int], weight: Sequence[int], bias: Any) -> int:
+    return 2 * math.prod(x) * weight[0]
+
+
+@operator("linear(Tensor x, Tensor weight, Tensor? bias) -> Tensor", fake=_layer, flops=_layer_flops)
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     y = _layer(x, weight, bias)
     if bias is None:

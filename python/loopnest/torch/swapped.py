@@ -10,7 +10,8 @@ that runs the MLP (as torch.nn.utils.parametrize does).
     ff_chunk            DistilBERT's and ALBERT's
 
 At each call the override checks that the modules it bypasses are still the same and have no more to do: no hooks, no
-active dropout. Otherwise the original method runs. The check takes 3 to 8 µs.
+active dropout, no TorchFunctionMode, no tensor subclass with a meaning of its own. Otherwise the original method runs.
+The check takes 4 to 10 µs.
 """
 
 import functools
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 
 from ..backends.torch import Tensor
-from .checks import FLOATS, has_hooks, runs_here
+from .checks import FLOATS, has_global_hooks, has_hooks, has_mode, has_own_meaning, runs_here
 from .functional import mlp
 
 Module = Any  # torch.nn.Module: torch is not typed for mypy here
@@ -62,7 +63,7 @@ def weight_of(layer: Module) -> Tensor:
 
 def _result(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
     """The MLP's result; None if the original method must run, since modules have changed or have more to do."""
-    if x.is_nested or torch.is_autocast_enabled("cpu"):
+    if x.is_nested or torch.is_autocast_enabled("cpu") or has_global_hooks() or has_mode():
         return None
     for path, expected in plan.bypassed:
         module = at(block, path)
@@ -75,6 +76,8 @@ def _result(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
     if any(getattr(at(block, path), name, None) is not function for path, name, function in plan.functions):
         return None
     first, second = at(block, plan.first), at(block, plan.second)
+    if has_own_meaning(x, first.weight, first.bias, second.weight, second.bias):
+        return None
     if not runs_here(first.weight):
         raise (TypeError if first.weight.dtype not in FLOATS else ValueError)(
             f"replace_mlps: a swapped block now has weights of {first.weight.dtype} on {first.weight.device}, expected "

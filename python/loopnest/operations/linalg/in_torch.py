@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ...backends import TORCH
-from ...backends.torch import Tensor
+from ...backends.torch import PRODUCT, Tensor
 
 if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
@@ -58,7 +58,5 @@ def linear_eager(x: Tensor, w: Tensor, b: Tensor, y: Tensor) -> None:
     torch.addmm(b, x, w, out=y)
 
 
-RUNGS = TORCH.rungs(
-    "eager",
-    dot=dot_eager, sum=sum_eager, add=add_eager, transpose=transpose_eager, linear=linear_eager,
-)  # fmt: skip
+RUNGS = TORCH.rungs("eager", dot=dot_eager, sum=sum_eager, add=add_eager, transpose=transpose_eager)
+RUNGS["linear"] = [TORCH.rung(linear_eager, "eager", **PRODUCT)]

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from ...backends import TORCH
-from ...backends.torch import COMPILED, Tensor, in_c_order, run_compiled
+from ...backends.torch import COMPILED_PRODUCT, PRODUCT, Tensor, in_c_order, run_compiled
 
 if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
@@ -38,7 +38,7 @@ def compiled(a: Tensor, b: Tensor, c: Tensor) -> None:
 
 RUNGS = {
     "matmul": [
-        TORCH.rung(eager, faster_than="numpy.rows"),
-        TORCH.rung(compiled, study=True, **COMPILED),
+        TORCH.rung(eager, faster_than="numpy.rows", **PRODUCT),
+        TORCH.rung(compiled, study=True, **COMPILED_PRODUCT),
     ]
 }

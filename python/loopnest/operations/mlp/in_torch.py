@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ...backends import TORCH
-from ...backends.torch import COMPILED, Tensor
+from ...backends.torch import COMPILED_PRODUCT, PRODUCT, Tensor
 
 if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
@@ -80,11 +80,11 @@ def mlp_backward_compiled(*args: Any) -> None:
 
 RUNGS = {
     "mlp_forward": [
-        TORCH.rung(mlp_forward_eager, "eager"),
-        TORCH.rung(mlp_forward_compiled, "compiled", **COMPILED),
+        TORCH.rung(mlp_forward_eager, "eager", **PRODUCT),
+        TORCH.rung(mlp_forward_compiled, "compiled", **COMPILED_PRODUCT),
     ],
     "mlp_backward": [
-        TORCH.rung(mlp_backward_eager, "eager"),
-        TORCH.rung(mlp_backward_compiled, "compiled", **COMPILED),
+        TORCH.rung(mlp_backward_eager, "eager", **PRODUCT),
+        TORCH.rung(mlp_backward_compiled, "compiled", **COMPILED_PRODUCT),
     ],
 }
