@@ -6,7 +6,9 @@ import os
 
 import msgspec
 import pytest
-from loopnest.timing.conditions import Conditions, Load, Monitor, between, noise_floor, quota, usage
+from loopnest.backends.cgroups import cpu_quota, memory_left
+from loopnest.machine.probes import available_memory
+from loopnest.timing.conditions import Conditions, Load, Monitor, between, noise_floor, usage
 from loopnest.timing.interval import Interval
 from noise import FakeClock, turns_of
 
@@ -84,7 +86,83 @@ def test_a_system_without_counters_disturbs_nothing(tmp_path):
     assert not nothing.warnings()
 
 
-@pytest.mark.parametrize(("content", "processors"), [("150000 100000", 1.5), ("max 100000", None), ("", None)])
-def test_a_quota_is_read(content, processors, tmp_path):
-    (tmp_path / "cpu.max").write_text(content)
-    assert quota(tmp_path / "cpu.max") == processors
+def in_groups(root, groups, mounts, **files):
+    """A system's root in which this process is in these control groups, and files of groups by path."""
+    (root / "proc/self").mkdir(parents=True)
+    (root / "proc/self/cgroup").write_text("".join(f"{line}\n" for line in groups))
+    (root / "proc/self/mountinfo").write_text("".join(f"31 23 0:28 {line}\n" for line in mounts))
+    for path, content in files.items():
+        file = root / "sys/fs/cgroup" / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"{content}\n")
+
+
+V2 = ["/ /sys/fs/cgroup rw,relatime shared:4 - cgroup2 cgroup2 rw"]
+V1 = [
+    "/ /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct",
+    "/ /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory",
+    "/ /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw",
+]
+
+
+@pytest.mark.parametrize(
+    ("groups", "mounts", "files", "processors"),
+    [
+        (["0::/"], V2, {"cpu.max": "150000 100000"}, 1.5),
+        (["0::/"], V2, {"cpu.max": "max 100000"}, None),
+        (["0::/"], V2, {"cpu.max": ""}, None),
+        (["0::/a/b"], V2, {"a/b/cpu.max": "max 100000", "a/cpu.max": "50000 100000"}, 0.5),
+        (["0::/a/b"], V2, {"a/b/cpu.max": "50000 100000", "a/cpu.max": "200000 100000"}, 0.5),
+        (["0::/a/b"], V2, {"c/cpu.max": "50000 100000"}, None),
+        (["0::/docker/x"], [V2[0].replace("/ ", "/docker/x ", 1)], {"cpu.max": "250000 100000"}, 2.5),
+        (["0::/../.."], V2, {"cpu.max": "250000 100000"}, 2.5),
+        (
+            ["4:cpu,cpuacct:/a", "0::/"],
+            V1,
+            {"cpu,cpuacct/a/cpu.cfs_quota_us": "75000", "cpu,cpuacct/a/cpu.cfs_period_us": "50000"},
+            1.5,
+        ),
+        (
+            ["4:cpu,cpuacct:/a"],
+            V1,
+            {"cpu,cpuacct/a/cpu.cfs_quota_us": "-1", "cpu,cpuacct/a/cpu.cfs_period_us": "50000"},
+            None,
+        ),
+        (["4:cpu,cpuacct:/a"], [], {}, None),
+    ],
+)
+def test_the_least_quota_on_the_path_of_control_groups_counts(groups, mounts, files, processors, tmp_path):
+    in_groups(tmp_path, groups, mounts, **files)
+    assert cpu_quota(tmp_path) == processors
+
+
+def test_a_system_without_control_groups_has_no_limits(tmp_path):
+    assert cpu_quota(tmp_path) is None
+    assert memory_left(tmp_path) is None
+
+
+@pytest.mark.parametrize(
+    ("groups", "mounts", "files", "left"),
+    [
+        (["0::/a"], V2, {"a/memory.max": "3000", "a/memory.current": "1000"}, 2000),
+        (["0::/a"], V2, {"a/memory.max": "max", "a/memory.current": "1000"}, None),
+        (
+            ["0::/a/b"],
+            V2,
+            {"a/b/memory.max": "9000", "a/b/memory.current": "0", "a/memory.max": "500", "a/memory.current": "600"},
+            0,
+        ),
+        (
+            ["9:memory:/a/b"],
+            V1,
+            {"memory/a/memory.limit_in_bytes": "4000", "memory/a/memory.usage_in_bytes": "1500"},
+            2500,
+        ),
+    ],
+)
+def test_the_least_memory_on_the_path_of_control_groups_counts(groups, mounts, files, left, tmp_path):
+    in_groups(tmp_path, groups, mounts, **files)
+    assert memory_left(tmp_path) == left
+    assert available_memory(tmp_path) == (4 << 30 if left is None else left)
+    (tmp_path / "proc/meminfo").write_text("MemTotal:       8000 kB\nMemAvailable:   6000 kB\n")
+    assert available_memory(tmp_path) == (6000 << 10 if left is None else left)

@@ -381,19 +381,6 @@ def test_memory_is_gone_through_part_by_part(monkeypatch):
         assert following == [(start + nbytes, nbytes) for start, nbytes in one]
 
 
-def test_free_memory_is_the_machines_or_what_the_control_group_leaves(tmp_path):
-    meminfo, group = tmp_path / "meminfo", tmp_path / "group"
-    meminfo.write_text("MemTotal:       8000 kB\nMemAvailable:   6000 kB\n")
-    assert probes.available_memory(meminfo, group) == 6000 << 10
-    group.mkdir()
-    (group / "memory.current").write_text("1000000\n")
-    (group / "memory.max").write_text("3000000\n")
-    assert probes.available_memory(meminfo, group) == 2_000_000
-    (group / "memory.max").write_text("max\n")
-    assert probes.available_memory(meminfo, group) == 6000 << 10
-    assert probes.available_memory(tmp_path / "nowhere", group) == 4 << 30
-
-
 def test_little_memory_is_used_sparingly(monkeypatch):
     monkeypatch.setattr(probes, "available_memory", lambda: 100 << 20)
     assert dict(machine._sets(CACHES, 1))["memory"] == 25 << 20

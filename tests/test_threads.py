@@ -8,6 +8,7 @@ import threading
 import loopnest as ln
 import numpy as np
 import pytest
+from loopnest.backends import threads
 from loopnest.backends.threads import processors, share, share_elements, threads_wanted
 
 
@@ -76,7 +77,9 @@ def test_several_threads_take_part():
 
 def test_the_number_of_threads_is_set_by_a_call_or_the_environment(monkeypatch):
     monkeypatch.delenv("LOOPNEST_NUM_THREADS", raising=False)
-    assert threads_wanted() == processors() >= 1
+    for quota, expected in ((None, processors()), (0.5, 1), (1.0, 1), (1e9, processors())):
+        monkeypatch.setattr(threads, "cpu_quota", lambda quota=quota: quota)
+        assert threads_wanted() == expected >= 1
     monkeypatch.setenv("LOOPNEST_NUM_THREADS", "3")
     assert threads_wanted() == 3
     for wrong in ("0", "-1", "two", ""):

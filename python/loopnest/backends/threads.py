@@ -7,6 +7,7 @@ thing to install.
 """
 
 import functools
+import math
 import os
 import threading
 from collections import deque
@@ -15,10 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from .. import _core
 from ..arrays import Array
+from .cgroups import cpu_quota
 
 
 def num_threads() -> int:
-    """How many threads one call may use: as set, else LOOPNEST_NUM_THREADS, else the processors of this process."""
+    """How many threads one call may use: as set, else LOOPNEST_NUM_THREADS, else the processors of this process,
+    or as many as its control group's quota of processor time keeps busy."""
     return _core.num_threads()
 
 
@@ -32,10 +35,11 @@ def set_num_threads(count: int) -> None:
 
 
 def threads_wanted() -> int:
-    """The number that the environment sets, or the processors of this process."""
+    """The number that the environment sets, or the processors of this process, as far as its quota of time reaches."""
     wanted = os.environ.get("LOOPNEST_NUM_THREADS")
     if wanted is None:
-        return processors()
+        quota = cpu_quota()
+        return processors() if quota is None else min(processors(), math.ceil(quota))
     number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 20 else -1
     return _checked("LOOPNEST_NUM_THREADS", number, repr(wanted))
 

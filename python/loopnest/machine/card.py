@@ -24,9 +24,10 @@ import numpy as np
 from .. import _core
 from .._core import isa_levels
 from .._version import __version__
+from ..backends.cgroups import cpu_quota
 from ..backends.compiler import cache_directory
 from ..output.files import reading, save_json
-from ..timing.conditions import between, quota, usage
+from ..timing.conditions import between, usage
 from ..timing.environment import Environment, environment
 from ..timing.turns import seconds_of
 from . import probes
@@ -93,7 +94,7 @@ def card_file() -> Path:
 def as_it_is_now(measured: MachineCard) -> MachineCard:
     """The card with the thread pools and the warnings of this process."""
     here = environment()
-    warnings = (*measured.disturbances, *here.warnings, *_crowding(here, quota()))
+    warnings = (*measured.disturbances, *here.warnings, *_crowding(here, cpu_quota()))
     return dataclasses.replace(measured, pools=here.pools, warnings=warnings)
 
 
@@ -107,7 +108,7 @@ def _crowding(here: Environment, allowed: float | None) -> Iterator[str]:
             )
     if allowed is not None and allowed < here.cores:
         yield (
-            f"a quota lets this process use the time of {allowed:g} of its {here.cores} processors (cgroup cpu.max): "
+            f"a control group's quota lets this process use the time of {allowed:g} of its {here.cores} processors: "
             "work that uses all of them for longer than some milliseconds is halted"
         )
 

@@ -22,6 +22,7 @@ import numpy as np
 
 from .. import _core
 from ..arrays import Array
+from ..backends.cgroups import memory_left
 
 RUN = 1e-3
 """Seconds of a run: 1,000 times as long as reading the clock. Schedulers let a process run for longer, undisturbed."""
@@ -264,13 +265,11 @@ def random_cycle(places: Array, line: int = LINE, seed: int = 0) -> Array:
     return places
 
 
-def available_memory(meminfo: Path = Path("/proc/meminfo"), group: Path = Path("/sys/fs/cgroup")) -> int:
-    """Bytes that this process can get: of the machine, or of its control group; 4 GiB where the system does not say."""
+def available_memory(root: Path = Path("/")) -> int:
+    """Bytes that this process can get, of the machine or of its control groups; 4 GiB where the system does not say."""
     available = 4 << 30
-    with contextlib.suppress(OSError, ValueError):
-        rows = dict(row.split(":") for row in meminfo.read_text(encoding="ascii").splitlines())
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        rows = dict(row.split(":") for row in (root / "proc/meminfo").read_text(encoding="ascii").splitlines())
         available = int(rows["MemAvailable"].split()[0]) << 10
-    with contextlib.suppress(OSError, ValueError):  # no such limit, or `max`
-        limit, used = (int((group / f"memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
-        available = min(available, limit - used)
-    return available
+    left = memory_left(root)
+    return available if left is None else min(available, left)

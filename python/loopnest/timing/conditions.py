@@ -22,7 +22,6 @@ from .interval import Interval, ratio
 from .turns import Turn, calibrate, run_rounds
 
 STAT = Path("/proc/stat")
-QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 NOISE_ROUNDS = 20
 """Rounds of the noise floor."""
@@ -91,18 +90,6 @@ def between(start: Usage | None, end: Usage | None) -> Load:
         return Load(None, None, processors)
     passed, own, busy, stolen = np.subtract(end, start).tolist()
     return Load(max(0.0, (busy - own) / max(passed, 1e-9)), stolen / max(busy + stolen, 1e-9), processors)
-
-
-def quota(file: Path = QUOTA) -> float | None:
-    """How many processors' time this process's control group may use; None where there is no such limit.
-
-    cgroup v2's cpu.max has the microseconds that may be used in each period, and the period: `150000 100000`.
-    """
-    try:
-        allowed, period = file.read_text(encoding="ascii").split()
-        return int(allowed) / int(period)
-    except (OSError, ValueError):  # no such file, or `max`
-        return None
 
 
 @dataclass(frozen=True)
