@@ -155,8 +155,8 @@ class Call:
             array = np.asarray(array)
         if not _is_plain_array(array):
             raise TypeError(
-                f"{where} is {_kind(value)}, expected a plain NumPy array, or a torch tensor or a JAX array on the "
-                f"CPU; np.asarray({name}) makes one"
+                f"{where} is {_kind(value)}, expected a NumPy array, or a torch tensor or a JAX array on the CPU; "
+                f"np.asarray({name}) makes one"
             )
         wanted = self._wanted(name)
         if array.dtype not in wanted:
