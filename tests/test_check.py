@@ -194,6 +194,12 @@ def test_a_cancellation_is_named_with_the_way_to_write_it(judged, operation, bod
     assert fix in verdict.details[2]
 
 
+@pytest.mark.parametrize("made", ["np.asmatrix(a @ b)", "np.ma.masked_array(a @ b)", "types.MappingProxyType({})"])
+def test_an_array_of_another_library_is_no_trick(judged, made):
+    verdict = judged(f"import types\nimport numpy as np\ndef matmul(a, b):\n    return {made}\n")
+    assert (verdict.outcome, verdict.trick) == ("wrong", "wrong-type")
+
+
 # --- limits
 
 
