@@ -26,7 +26,7 @@ from loopnest.backends.cuda_on_cpu import why_not_here
 from loopnest.check import check, judge, rank, starters, tables
 from loopnest.check.explain import EXPLANATIONS
 from loopnest.check.kernel import Kernel
-from loopnest.check.probes import probe_of
+from loopnest.check.probes import NEAR, cases, probe_of
 from loopnest.check.race import Contender, NotRaced
 from loopnest.check.records import FAULTS, OUTCOMES, TRICKS, Placing, Raced, Refusal
 from loopnest.check.timed import redrawn, seems_right, timed_probe, whole
@@ -34,7 +34,7 @@ from loopnest.cli import main
 from loopnest.machine.card import card as machine_card
 from loopnest.process.session import EndedError, Session
 from loopnest.timing.interval import median_interval
-from loopnest.verify import Case, with_arrays
+from loopnest.verify import Case, float_inputs, with_arrays
 from loopnest.verify.signature import (
     PythonForm,
     SignatureError,
@@ -1001,6 +1001,44 @@ def test_a_projection_lets_no_wrong_row_column_or_nan_pass(tmp_path, operation, 
     assert not seems(lambda c: c.__setitem__((rows, columns), 2 * scale))
     assert not seems(lambda c: c.__setitem__(slice(None), right[::-1]))
     assert not seems(lambda c: c.__setitem__(slice(None), right.astype(np.float16)))
+
+
+SLOW = "import time\ndef matmul(a, b):\n    time.sleep(0.02 + 4e-6 * a.size * b.shape[1] ** 0.5)\n    return a @ b\n"
+
+
+def test_a_verdict_with_gaps_has_its_own_outcome_and_exit_code(judged, tmp_path):
+    verdict = judged(SLOW, dtype="float32")
+    assert (verdict.outcome, verdict.exit_code, verdict.accepted) == ("right-as-far-as-asked", 3, True)
+    assert verdict.checked.left > 0
+    assert f"{verdict.checked.left} calls were left out" in verdict.sentence
+    assert any("too slow for them" in line for line in verdict.checked.skipped)
+    (tmp_path / "quick.py").write_text("def matmul(a, b):\n    return a @ b\n")
+    ranked = rank(tmp_path, "matmul", seconds=0, dtype="float32", time_limit=20)
+    assert [v.outcome for v in ranked] == ["right", "right-as-far-as-asked"]
+
+
+def test_what_was_left_out_is_asked_when_calls_are_quick_enough(judged):
+    text = "import time\ncalls = 0\ndef matmul(a, b):\n    global calls\n    calls += 1\n"
+    text += "    time.sleep(0.9 * (calls < 7))\n    return a @ b\n"
+    verdict = judged(text, dtype="float32", seconds=0.2, time_limit=60)
+    assert (verdict.outcome, verdict.checked.left) == ("right", 0), verdict.checked.skipped
+    assert verdict.checked.calls > 200
+
+
+@pytest.mark.parametrize("operation", ln.OPERATIONS.values(), ids=ln.OPERATIONS)
+def test_each_kind_of_case_is_asked_at_sizes_drawn_anew(operation):
+    kinds = ("sizes", "again", "layouts", "special", "deterministic")
+    dtype, drawn, forms = np.dtype(np.float32), [], frozenset(operation.contract.variations)
+    for _ in range(2):
+        rng = np.random.default_rng()
+        found = {kind: [c for c, _ in cases(kind, operation, dtype, rng, variations=forms)] for kind in kinds}
+        for n in NEAR:
+            for asked in found.values():
+                assert any(any(n - 1 <= size < n + n // 2 for _, size in case.sizes) for case in asked)
+        drawn.append({case.sizes for asked in found.values() for case in asked})
+        nan = {c.where[0] for c in found["special"] if np.isnan(c.special) and max(s for _, s in c.sizes) > 60}
+        assert nan == set(float_inputs(operation, dtype))
+    assert len(drawn[0] - drawn[1]) >= 10
 
 
 def matmul_kernel(file):

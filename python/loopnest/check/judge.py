@@ -28,7 +28,7 @@ from .build import CALL_SHARE, asks_for_threads, build
 from .kernel import Kernel
 from .race import NotRaced, ladder_of, race
 from .records import Checked, Placing, Refusal, Verdict
-from .verify import OnEvent, verify
+from .verify import OnEvent, Verification
 
 NOISE = 1.4
 """The ratio of a median's bounds from which on no place is named among rungs that lie between them."""
@@ -89,22 +89,25 @@ def check(
     asked = threads is None and asks_for_threads(path)
     threads = threads or (processors() if asked else 1)
     host = Session(path, start + time_limit, call=time_limit * CALL_SHARE, memory=memory_limit, threads=threads)
-    checked, placing = Checked(), None
+    placing = None
     with contextlib.closing(host):
         kernel, refusal = build(path, op, host, dtypes=dtypes, flags=flags, compiler=compiler)
         if asked:
             kernel.notes += (f"it asks for threads: it and the rungs have {threads}; --threads says how many",)
-        if not refusal:
-            checked, refusal = verify(kernel, seconds=seconds, on_event=on_event)
+        looked = Verification(kernel, seconds, on_event)
+        refusal = refusal or looked.refusal(looked.hold)
         if not refusal and seconds and not kernel.simulated:
             on_event("at", "timing")
             chosen = workloads[workload] if workload else None
             try:
-                placing = race(kernel, ladder_of(op, threads), seconds=seconds, workload=chosen, card=card)
+                ladder, ask = ladder_of(op, threads), looked.hold_at
+                placing = race(kernel, ladder, seconds=seconds, workload=chosen, card=card, ask=ask)
             except Refusal as reason:
                 refusal = reason
             except NotRaced as reason:
                 kernel.notes += (f"not timed: {reason}",)
+        refusal = refusal or looked.refusal(looked.make_up)
+        checked = looked.checked()
     return _verdict(kernel, start, checked, refusal, placing)
 
 
@@ -118,7 +121,8 @@ def rank(
     """Judge every Python, C, C++ and CUDA C++ file of a folder; `options` as of `check`.
 
     Each has a process of its own, so that one that crashes or hangs spoils no other's verdict. The right ones come
-    first, by what part of the machine's limit they reach; then the others by their outcome. With the option `workload`
+    first, by what part of the machine's limit they reach; then those that are right as far as they were asked; then the
+    others by their outcome. With the option `workload`
     all are timed on the same one.
 
     Raises ValueError where there is no such folder, or no such file in it.
@@ -142,7 +146,8 @@ def rank(
 
     def place(v: Verdict) -> tuple[Any, ...]:
         own = v.timing.own if v.timing else None
-        return not v.accepted, own is None, -own.limit / own.best if own else 0.0, v.outcome, v.trick or "", v.file
+        speed = -own.limit / own.best if own else 0.0
+        return not v.accepted, v.outcome != "right", own is None, speed, v.outcome, v.trick or "", v.file
 
     return sorted(verdicts, key=place)
 
@@ -153,13 +158,16 @@ def _verdict(
     """The verdict, made of what was found. The kernel's process has ended."""
     advice = tuple[str, ...]()
     sentence = refusal.text if refusal else f"{kernel.operation.name} in {kernel.file.name} is right"
-    if placing:
+    if placing and not refusal:
         sentence, advice = _how_fast(kernel, placing)
+    outcome = refusal.outcome if refusal else "right-as-far-as-asked" if checked.left else "right"
+    if outcome == "right-as-far-as-asked":
+        sentence += f"; right as far as it was asked: {checked.left} calls were left out"
     notes = [*kernel.notes, *(placing.notes if placing else ())]
     return Verdict(
         kernel.operation.name,
         str(kernel.file),
-        refusal.outcome if refusal else "right",
+        outcome,
         refusal is None,
         refusal.trick if refusal else None,
         sentence,

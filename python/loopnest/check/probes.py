@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass
 from typing import Any
@@ -10,8 +11,10 @@ import numpy as np
 
 from ..operation import Arguments, Operation
 from ..verify import (
+    LAYOUTS,
     Case,
     exact_and_bound,
+    float_inputs,
     lay_out,
     layout_cases,
     size_cases,
@@ -26,6 +29,11 @@ Arrays = tuple[np.ndarray[Any, Any], ...]
 FIRST = ((19, 17, 22, 13), (32, 32, 32, 32), (35, 33, 34, 31))
 """Lengths of the first cases. A fault is easier to name where sizes are uneven and larger than a tile."""
 
+NEAR = (64, 128, 256)
+"""Every kind of case is also asked at sizes that are drawn anew, up to half as long again as each of these: kernels
+take other paths there."""
+
+NEAR_WORK = {4: 1 << 26, 8: 1 << 22}  # Operations, or bytes, of such a case at most: some axes are shorter then
 REPEATED = (16, 33, 64)  # Lengths at which new values come in the same arrays, several times in a row
 MOST_BYTES = 1 << 25
 """Bytes of the arrays of a large case. Exact results and bounds in higher precision take ten times as much."""
@@ -42,6 +50,7 @@ class Probe:
     views   the inputs' arrays, in their layouts; memory  for each the bytes from its first element to its last
     scalars the numbers that kernels get next to the arrays; options  those of the public signature, by name
     kind    "sizes", "again", "layouts", "special", "deterministic", "large" or "timed"
+    exact   of timed calls only of the right shape: timed.whole
     at_end  whether arrays end where memory ends, or begin where it begins
     """
 
@@ -73,13 +82,23 @@ class Probe:
         return probe_of(self.case, self.kind, at_end=self.at_end if at_end is None else at_end)
 
 
-def probe_of(case: Case, kind: str = "sizes", *, at_end: bool = True, arguments: Arguments | None = None) -> Probe:
-    """A probe of these values, or of values that were never there before, laid out in memory as the case says."""
+def probe_of(
+    case: Case,
+    kind: str = "sizes",
+    *,
+    at_end: bool = True,
+    arguments: Arguments | None = None,
+    unknown: Arrays | None = None,
+) -> Probe:
+    """A probe of these values, or of values that were never there before, laid out in memory as the case says.
+
+    unknown  arrays of the results' shapes, if the exact results are not to be computed
+    """
     contract, arguments = case.operation.contract, arguments or case.arguments(np.random.default_rng())
     laid_out = lay_out(arguments, case.layouts, contract.updates)
     views = tuple(view for _, view in laid_out)
     placed = Arguments(with_arrays(arguments.inputs, views), arguments.options)
-    exact, bound = exact_and_bound(contract, placed.inputs, placed.options)
+    exact, bound = (unknown, unknown) if unknown else exact_and_bound(contract, placed.inputs, placed.options)
     memory = tuple(_span(base, view) for base, view in laid_out)
     numbers, public = scalars(case.operation, placed), options(case.operation, placed)
     return Probe(case, placed, views, memory, numbers, public, exact, bound, kind, at_end)
@@ -98,9 +117,10 @@ def _span(base: np.ndarray[Any, Any], view: np.ndarray[Any, Any]) -> np.ndarray[
 
 
 def cases(
-    kind: str, operation: Operation, dtype: np.dtype[Any], *, variations: Set[str]
+    kind: str, operation: Operation, dtype: np.dtype[Any], rng: np.random.Generator, *, variations: Set[str]
 ) -> Iterator[tuple[Case, bool]]:
-    """The cases of a kind, each in these variations too, with whether arrays end where memory ends."""
+    """The cases of a kind, each in these variations too, with whether arrays end where memory ends; and then those of
+    sizes that are drawn."""
     rung = next(iter(operation))
     chosen: Iterable[Case]
     ends: tuple[bool, ...] = (True,)
@@ -109,11 +129,45 @@ def cases(
         chosen = [*(Case.of(operation, dtype, lengths) for lengths in FIRST), *chosen]
     elif kind == "again":
         chosen, ends = (Case.of(operation, dtype, (n,)) for n in REPEATED), (True,) * 5
+    elif kind == "deterministic":
+        chosen = [Case.of(operation, dtype, (65,))]
     else:
         chosen = {"layouts": layout_cases, "special": special_cases}[kind](rung, dtype)
-    for case in varied(chosen) if kind != "again" else chosen:
+    for case in varied(chosen) if kind not in ("again", "deterministic") else chosen:
         if not case.give_out and (case.variation is None or case.variation in variations):
             yield from ((case, at_end) for at_end in ends)
+    for n in NEAR:
+        for case in drawn_cases(kind, near_case(n, operation, dtype, rng), rng, variations=variations):
+            yield from ((case, at_end) for at_end in ends)
+
+
+def near_case(n: int, operation: Operation, dtype: np.dtype[Any], rng: np.random.Generator) -> Case:
+    """A case whose lengths are drawn from n - 1 to 3/2 n; where that is too much work, not all of them."""
+    lengths = rng.integers(n - 1, n + n // 2, len(operation.contract.workloads[0].shape))
+    kept = rng.integers(len(lengths))
+    while (case := Case.of(operation, dtype, lengths.tolist())).work() > NEAR_WORK[dtype.itemsize]:
+        others = np.where(np.arange(len(lengths)) == kept, 0, lengths)
+        lengths[np.argmax(others)] //= 2
+    return case
+
+
+def drawn_cases(kind: str, case: Case, rng: np.random.Generator, *, variations: Set[str]) -> list[Case]:
+    """Some cases of a kind, of the sizes of `case`: drawn layouts; special values in drawn elements, NaN in each
+    input."""
+    forms = (None, *sorted(variations))
+    case = dataclasses.replace(case, variation=forms[rng.integers(len(forms))])
+    if kind == "layouts":
+        names = rng.permutation([name for name in LAYOUTS if name != "in C order"]).tolist()
+        return [dataclasses.replace(case, layouts=tuple(layouts)) for layouts in (names[:1], names[1:2], names[2:4])]
+    if kind != "special":
+        return [case]
+    inputs = float_inputs(case.operation, case.dtype)
+    others = [(value, inputs[rng.integers(len(inputs))]) for value in (np.inf, -np.inf, 1e3, -1e3)]
+    elements = rng.integers(1 << 40, size=len(inputs) + len(others)).tolist()
+    return [
+        dataclasses.replace(case, special=value, where=(number, element), zeros=bool(rng.integers(2)))
+        for (value, number), element in zip([*((np.nan, i) for i in inputs), *others], elements, strict=True)
+    ]
 
 
 def large_case(work: int, operation: Operation, dtype: np.dtype[Any]) -> Case:

@@ -11,7 +11,7 @@ import functools
 import math
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,11 +169,13 @@ def race(
     seconds: float = 4.0,
     workload: Workload | None = None,
     card: MachineCard | None = None,
+    ask: Callable[[Workload, np.dtype[Any], float], None] = lambda workload, dtype, seconds: None,
 ) -> Placing:
     """Time a kernel next to the rungs that it lies between.
 
     workload  the largest that fits the time where it is None
     card      the machine's limits; the kept card, or a quick probe, where it is None
+    ask       is called with the workload, and what a call of it takes, before anything is timed
 
     Raises Refusal for what is wrong or impossible while it is timed, NotRaced where it cannot be timed.
     """
@@ -185,7 +187,8 @@ def race(
         trip = float(np.median([session.round_trip() for _ in range(15)]))
         chosen = workload or workload_for(kernel, dtype, seconds, trip)
         me = Contender("it", kernel, chosen, dtype)
-        known = ladder.estimates(chosen, dtype, own := min(me.once() for _ in range(3)), kernel.uses)
+        ask(chosen, dtype, own := min(me.once() for _ in range(3)))
+        known = ladder.estimates(chosen, dtype, own, kernel.uses)
         affordable = [n for n in neighbours(own, known) if n and known[n] * 2 * FEWEST_ROUNDS <= max(seconds, 1.0)]
         rivals = [Contender(n, ladder.kernel(n), chosen, dtype) for n in affordable]
         for contender in (me, *rivals):

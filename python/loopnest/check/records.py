@@ -45,12 +45,14 @@ class Checked:
     cases     kinds of calls, and how many of each
     skipped   what was not looked at, and why
     declined  layouts or forms that it refuses with an error, which is honest
+    left      how many of the calls were left out for lack of time
     """
 
     calls: int = 0
     cases: Mapping[str, int] = field(default_factory=dict)
     skipped: tuple[str, ...] = ()
     declined: tuple[str, ...] = ()
+    left: int = 0
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
     if verdict.accepted and verdict.checked is not None:
         checked = verdict.checked
         kinds = ", ".join(f"{count} {KINDS[kind]}" for kind, count in checked.cases.items())
-        count = sum(checked.cases.values())
-        yield _row("right", "green", f"{count} calls in {' and '.join(verdict.dtypes)}, each with new values: {kinds}")
+        count, style = sum(checked.cases.values()), "yellow" if checked.left else "green"
+        yield _row("right", style, f"{count} calls in {' and '.join(verdict.dtypes)}, each with new values: {kinds}")
         yield from (_row("", "", f"declined with an error, which is honest: {line}") for line in checked.declined)
         yield from (_row("", "", f"not looked at: {line}") for line in checked.skipped)
     if verdict.timing is not None:

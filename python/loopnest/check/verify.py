@@ -11,14 +11,16 @@ import numpy as np
 
 from ..backends.compiler import BuildError
 from ..backends.cuda_source import CudaSourceError
+from ..operation import Workload
 from ..process.session import EndedError
 from ..verify import Case
 from ..verify.racecheck import racecheck
-from ..verify.signature import CForm
+from ..verify.signature import CForm, PythonForm
 from .explain import explained_end, patches_of, refusal_of
 from .kernel import Kernel, Observation
-from .probes import LARGEST, cases, large_case, probe_of
+from .probes import LARGEST, Probe, cases, drawn_cases, large_case, probe_of
 from .records import SENTENCES, Checked, Refusal
+from .timed import judged_in_part, redrawn, timed_probe
 
 OnEvent = Callable[[str, Any], None]
 
@@ -29,6 +31,7 @@ KINDS = {
     "special": "with NaN, infinity and large numbers",
     "deterministic": "with the same inputs",
     "large": "of large arrays",
+    "timed": "of all these kinds at the shape that is timed",
 }
 """The kinds of calls, in order, and what they are called after their number."""
 
@@ -37,39 +40,61 @@ LEGIBLE = 1e-3  # Seconds that a call counts at least, where the next one is pre
 NECESSARY = 40  # Lengths of axes up to which cases are judged, however slow the kernel is
 BUSY = 6  # The factor by which a busy machine may stretch the judge's budget
 LONG_CASE = 10e-3  # Seconds of a call after which no larger case is needed
+RESERVE = 2  # Seconds of the time limit that are kept for what follows
 
 
-def verify(kernel: Kernel, *, seconds: float, on_event: OnEvent) -> tuple[Checked, Refusal | None]:
-    """Hold a kernel to its operation's contract, in each of its dtypes, up to the first wrong call.
+class Verification:
+    """Holds a kernel to its operation's contract. Adds to the kernel's notes.
 
-    seconds  of the timing that follows: with more of it, more is looked at
-
-    Returns what was looked at, and the refusal, or None where the kernel is right. Adds to the kernel's notes.
+    seconds  of the timing: with more of it, more is looked at
+    left     cases that were left out, since it was too slow for them in this time
     """
-    looked = _Verification(kernel, seconds, on_event)
-    refusal = None
-    try:
-        for dtype in kernel.dtypes:
-            looked.hold_all(dtype)
-        looked.refuse_races()
-        looked.refuse_patches()
-    except Refusal as reason:
-        refusal = reason
-    except EndedError as error:
-        refusal = explained_end(kernel, error)
-    skipped, declined = (tuple(dict.fromkeys(lines)) for lines in (looked.skipped, kernel.declined))
-    return Checked(kernel.calls, dict(looked.counts), skipped, declined), refusal
-
-
-class _Verification:
-    """What was looked at so far, and how fast the kernel is."""
 
     def __init__(self, kernel: Kernel, seconds: float, on_event: OnEvent) -> None:
         self.kernel, self.seconds, self.on_event = kernel, seconds, on_event
         self.counts: Counter[str] = Counter()
         self.skipped: list[str] = []
+        self.left: list[tuple[Case, str, bool]] = []
+        self._rng = np.random.default_rng()
         self._rate = 0.0  # the highest work a second of a call so far
         self._kernel_seconds = 0.0
+
+    def refusal(self, ask: Callable[[], None]) -> Refusal | None:
+        """Ask, up to the first wrong call; the refusal, or None where all is right."""
+        try:
+            ask()
+            self.refuse_patches()
+        except Refusal as reason:
+            return reason
+        except EndedError as error:
+            return explained_end(self.kernel, error)
+        return None
+
+    def checked(self) -> Checked:
+        """What was looked at."""
+        skipped, left = dict.fromkeys(self.skipped), len(self.left)
+        if left:
+            skipped[f"{left} calls, such as {self.left[0][0]}: it is too slow for them in this time"] = None
+        declined = tuple(dict.fromkeys(self.kernel.declined))
+        return Checked(self.kernel.calls, dict(self.counts), tuple(skipped), declined, left)
+
+    def hold(self) -> None:
+        """All kinds of cases in each of its dtypes. Raises Refusal where a call is wrong."""
+        for dtype in self.kernel.dtypes:
+            self.hold_all(dtype)
+        self.refuse_races()
+
+    def make_up(self) -> None:
+        """The cases that were left out and that its calls are quick enough for by now."""
+        left, self.left, self._rate = sorted(self.left, key=lambda entry: entry[0].work()), [], 0.0
+        if left:
+            self.on_event("at", "calls that were left out")
+        self._begin(2 * self._budget())
+        for case, kind, at_end in left:
+            self._hold(case, kind, at_end, may_raise=kind == "layouts")
+
+    def _budget(self) -> float:
+        return max(1.5, self.seconds / 2)
 
     def _begin(self, budget: float) -> None:
         """Start a budget of seconds. It counts the time that the judge and the kernel have a processor, so that a busy
@@ -85,9 +110,11 @@ class _Verification:
 
     def hold_all(self, dtype: np.dtype[Any]) -> None:
         """All kinds of cases in one dtype. Raises Refusal where a call is wrong."""
-        budget = max(0.7, self.seconds / 2)
+        budget, variations = self._budget(), self.kernel.variations
         self._begin(budget * (3 if "numba" in self.kernel.uses else 1))
         for kind, words in KINDS.items():
+            if kind == "timed":
+                continue
             self.on_event("at", f"{dtype}: calls {words}")
             if kind == "layouts":
                 self._hold_layouts(dtype)
@@ -97,7 +124,7 @@ class _Verification:
                 self._begin(budget)
                 self._hold_large(dtype)
             else:
-                for case, at_end in cases(kind, self.kernel.operation, dtype, variations=self.kernel.variations):
+                for case, at_end in cases(kind, self.kernel.operation, dtype, self._rng, variations=variations):
                     self._hold(case, kind, at_end)
 
     def _hold(self, case: Case, kind: str, at_end: bool = True, *, may_raise: bool = False) -> Observation | None:
@@ -106,9 +133,13 @@ class _Verification:
         if 0 in sizes and (self.kernel.simulated is not None or operation.name.startswith("cross_entropy")):
             return None  # no GPU takes a launch without blocks; cross_entropy answers for an empty batch itself
         if not self._affordable(case):
-            self.skipped.append(f"sizes above {NECESSARY}, in part: it is too slow for all of them in this time")
+            self.left.append((case, kind, at_end))
             return None
-        seen = self.kernel.observe(probe_of(case, kind, at_end=at_end))
+        return self._look(self.kernel.observe(probe_of(case, kind, at_end=at_end)), kind, may_raise)
+
+    def _look(self, seen: Observation, kind: str, may_raise: bool = False) -> Observation:
+        """Count a call. Raises Refusal where it is wrong."""
+        case = seen.probe.case
         self.counts[kind] += 1
         self._kernel_seconds += seen.reply.counted
         self._rate = max(self._rate, case.work() / max(seen.reply.counted, LEGIBLE))
@@ -129,6 +160,8 @@ class _Verification:
         """Whether a case is predicted to be short, or has to be judged anyhow."""
         if max(size for _, size in case.sizes) <= NECESSARY and self._late() <= 2:
             return True
+        if self.kernel.host.deadline - time.monotonic() < RESERVE:
+            return False
         return not self._rate or (case.work() / self._rate <= SLOW_CASE and self._late() <= 0)
 
     def _hold_layouts(self, dtype: np.dtype[Any]) -> None:
@@ -136,7 +169,8 @@ class _Verification:
         if isinstance(form, CForm) and not form.strided:
             self.skipped.append("strides: its form takes contiguous arrays")
             return
-        for case, _ in cases("layouts", self.kernel.operation, dtype, variations=self.kernel.variations):
+        variations = self.kernel.variations
+        for case, _ in cases("layouts", self.kernel.operation, dtype, self._rng, variations=variations):
             if any(layout in refused for layout in case.layouts):
                 continue
             seen = self._hold(case, "layouts", may_raise=True)
@@ -147,16 +181,36 @@ class _Verification:
             self.kernel.declined += (f"arrays {', '.join(refused)}: {min(refused.values())}",)
 
     def _hold_determinism(self, dtype: np.dtype[Any]) -> None:
-        case = Case.of(self.kernel.operation, dtype, (65,))
-        if not self._affordable(case):
-            return
-        probe, results = probe_of(case, "deterministic"), set()
+        for case, _ in cases("deterministic", self.kernel.operation, dtype, self._rng, variations=frozenset()):
+            if self._affordable(case):
+                self._hold_same(probe_of(case, "deterministic"), "deterministic")
+
+    def _hold_same(self, probe: Probe, kind: str) -> None:
+        """Three calls with the same inputs."""
+        results = set()
         for _ in range(3):
-            self._refuse_if_wrong(self.kernel.observe(probe))
+            self._look(judged_in_part(self.kernel, probe, self.kernel.call(probe), self._rng), kind)
             results.add(b"".join(r.tobytes() for r in self.kernel.results()))
-        self.counts["deterministic"] += 3
         if len(results) > 1:
             self.kernel.notes += ("two calls with the same inputs differ, within the error bound",)
+
+    def hold_at(self, workload: Workload, dtype: np.dtype[Any], seconds: float) -> None:
+        """Each kind of case at the shape that is timed, where a call takes this number of seconds. Raises Refusal where
+        a call is wrong."""
+        form, timed, asked = self.kernel.form, timed_probe(self.kernel.operation, workload.name, dtype), list[Case]()
+        self.on_event("at", f"{dtype}: calls {KINDS['timed']}")
+        strided = isinstance(form, PythonForm) or form.strided
+        for kind in ("layouts", "special") if strided else ("special",):
+            asked += drawn_cases(kind, timed.case, self._rng, variations=self.kernel.variations)
+        if (3 + len(asked)) * seconds > (self.kernel.host.deadline - time.monotonic()) / 3:
+            self.left += [(case, "timed", True) for case in asked]
+            return
+        self._hold_same(redrawn(timed, self._rng), "timed")
+        for case in asked:
+            kind = "special" if case.special is not None else "layouts"
+            probe = redrawn(timed, self._rng, case, kind)
+            seen = judged_in_part(self.kernel, probe, self.kernel.call(probe), self._rng)
+            self._look(seen, "timed", may_raise=kind == "layouts")
 
     def _hold_large(self, dtype: np.dtype[Any]) -> None:
         """Larger and larger, until a call takes far longer than the judge needs to see what is left of it."""

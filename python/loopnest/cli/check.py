@@ -49,7 +49,7 @@ def command(
 
     FILE is Python, with a function of the operation's name; C or C++; or CUDA C++, which is judged and not timed; or a
     folder of such files, which gives one table. A kernel runs in a process of its own. docs/check.md has the forms,
-    and the exit codes: 0 says that it is right; for a folder, that every file got a verdict.
+    and the exit codes: 0 says that it is right, 3 as far as it was asked; for a folder, that every file got a verdict.
 
     \b
     loopnest check mine.cpp --op matmul --new   a file to start from

@@ -51,7 +51,7 @@ class Case:
     sizes     the axes of the operation's workloads, and their lengths
     layouts   names from LAYOUTS, one for each input; they repeat if there are more inputs
     special   a value to put into an input, or None
-    where     the index of the input that gets it, and the element: 0 the first, -1 the last
+    where     the index of the input that gets it, and the element: 0 the first, -1 the last; others modulo the size
     zeros     whether the other inputs are zero then: 0 · inf is NaN, so a kernel may not skip a zero factor
     give_out  whether the call gets arrays for its results
     variation one of the contract's variations, or None
@@ -88,7 +88,8 @@ class Case:
         if self.layouts != ("in C order",):
             words.append("inputs " + " and ".join(self.layouts))
         if self.special is not None:
-            words.append(f"{self.special} as {'last' if self.where[1] else 'first'} element of input {self.where[0]}")
+            place = {0: "as first", -1: "as last"}.get(self.where[1], "as an")
+            words.append(f"{self.special} {place} element of input {self.where[0]}")
         if self.zeros:
             words.append("the others zero")
         if self.give_out:
@@ -115,7 +116,8 @@ class Case:
             np.zeros_like(x) if self.zeros and i != number and x.dtype in FLOATS else x.copy()
             for i, x in enumerate(arrays_in(sample.inputs))
         ]
-        changed[number].reshape(-1)[element] = self.special
+        flat = changed[number].reshape(-1)
+        flat[element % flat.size] = self.special
         return Arguments(with_arrays(sample.inputs, changed), sample.options)
 
 
@@ -171,10 +173,17 @@ def layout_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterat
 def special_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
     """NaN, the infinities, and numbers whose exponential overflows as the first and the last element of each input."""
     case = Case.of(implementation.operation, dtype, (5, 9, 18, 3))
-    floats = [i for i, x in enumerate(arrays_in(case.arguments().inputs)) if x.dtype in FLOATS]
+    floats = float_inputs(implementation.operation, dtype)
     values = (np.nan, np.inf, -np.inf, 1e3, -1e3)
     for i, element, special, zeros in itertools.product(floats, (0, -1), values, (False, True)):
         yield dataclasses.replace(case, special=special, where=(i, element), zeros=zeros)
+
+
+@functools.cache
+def float_inputs(operation: Operation, dtype: np.dtype[Any]) -> list[int]:
+    """The inputs that are arrays of floats, by their numbers."""
+    inputs = arrays_in(Case.of(operation, dtype, (5, 9, 18, 3)).arguments().inputs)
+    return [i for i, x in enumerate(inputs) if x.dtype in FLOATS]
 
 
 def large_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
