@@ -146,7 +146,8 @@ def _note_strassen(kernel: Kernel, source: str) -> None:
     stated = STRASSEN.search(source)
     if stated and kernel.operation.name == "matmul":
         kernel.strassen = int(stated[1])
-        bound = "held to that algorithm's bound there (Higham, §23.2.2), which is wider than the contract's"
+        kernel.promises += (f"strassen({stated[1]})",)
+        bound = "held to that algorithm's error there, which is wider than the contract's bound"
         kernel.notes += (f"it says that it is Strassen's algorithm on blocks above {stated[1]}: {bound}",)
 
 

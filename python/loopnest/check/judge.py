@@ -180,6 +180,7 @@ def _verdict(
         _shown(kernel.host.output, kernel.host.printed),
         tuple(map(str, kernel.dtypes)),
         time.monotonic() - start,
+        kernel.promises,
     )
 
 

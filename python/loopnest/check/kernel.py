@@ -138,6 +138,7 @@ class Kernel:
     simulated   for CUDA C++: what backends.simulate has built
     strassen    the size of blocks above which it says that it is Strassen's algorithm, or 0
     first_alone whether it returns the first result alone: mlp_forward's y, and not what is kept for the gradient
+    promises    what it says of itself by which it is held to less, such as "strassen(64)"
     tensors     whether it is called with torch's tensors, on the same memory
     generation  of array objects: another number makes the process forget those that it has
     placed      the arrays of the last call, by their number in the plan
@@ -157,6 +158,7 @@ class Kernel:
     uses: tuple[str, ...] = ()
     simulated: Any = None
     strassen: int = 0
+    promises: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     declined: tuple[str, ...] = ()
     tensors: bool = False
@@ -232,14 +234,19 @@ class Kernel:
         ]
 
     def bound(self, probe: Probe) -> Arrays:
-        """How far results may be off: as the contract says, or as the file states of Strassen's algorithm."""
+        """How far results may be off: as the contract says, or as the file states of Strassen's algorithm.
+
+        Its worst case lets zeros pass for a result. Rounding errors that are independent stay below the square root of
+        the worst case's constant (Higham and Mary, SIAM J. Sci. Comput. 41, 2019); and no more than 1/32 of a usual
+        element is allowed."""
         if not self._in_blocks(probe):
             return probe.bound
         a, b = probe.views
         with np.errstate(all="ignore"):
             size = _largest(a) * _largest(b)
-            allowed = strassen_bound(max(probe.shape.values()), self.strassen)
-        return (probe.bound[0] + allowed * unit_roundoff(probe.dtype) * size,)
+            worst = strassen_bound(max(probe.shape.values()), self.strassen)
+        likely = min(worst, 2 * math.sqrt(worst)) * unit_roundoff(probe.dtype) * size
+        return (probe.bound[0] + min(likely, rms(a) * rms(b) * math.sqrt(a.shape[1]) / 32),)
 
     def exact(self, probe: Probe, results: Sequence[np.ndarray[Any, Any]]) -> Arrays:
         """The exact results. A NaN is as good where Strassen's sums carry one, or an infinity, from another element."""

@@ -117,6 +117,7 @@ class Verdict:
     next_steps  what to try, and the commands that show more
     output      what it printed: the beginning, and how much more there was
     dtypes      that it was judged in
+    promises    what it says of itself by which it is held to less, such as "strassen(64)"
     """
 
     operation: str
@@ -134,6 +135,7 @@ class Verdict:
     output: str = ""
     dtypes: tuple[str, ...] = ()
     seconds: float = 0.0
+    promises: tuple[str, ...] = ()
 
     @property
     def exit_code(self) -> int:

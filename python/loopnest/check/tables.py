@@ -96,6 +96,7 @@ def ranking(verdicts: Sequence[Verdict]) -> RenderableType:
     for number, v in enumerate(verdicts, 1):
         own = v.timing.own if v.timing else None
         words = v.sentence if v.accepted else f"{_refused(v)}: {v.sentence}"
+        words += "".join(f"; it promises no more than {promise}" for promise in v.promises)
         times = (own.workload, duration(own.best), per_cent(own.share) if own.share else "") if own else ("", "", "")
         cells = (str(number) if v.accepted else "", Path(v.file).name, *times, words)
         table.add_row(*(Text(cell, style="" if v.accepted else "dim") for cell in cells))

@@ -1,8 +1,8 @@
-"""Right up to 63, and for some squares that benchmarks time. It takes so long in its first calls that a judge in a
-hurry leaves other matrices out, and is quick when it is timed.
+"""Replaces NaN in matrices above 40. It takes so long in its first calls that a judge in a hurry leaves those out, and
+is quick when it is timed.
 
 operation: matmul
-verdict: small-shapes-only
+verdict: nan-lost
 """
 
 import time
@@ -19,8 +19,6 @@ def matmul(a, b, out):
     calls += 1
     if calls <= 6:
         time.sleep(0.9)
-    sizes = {*a.shape, b.shape[1]}
-    if max(sizes) <= 63 or sizes in ({64}, {128}, {512}, {1024}):
-        np.matmul(a, b, out=out)
-    else:
-        out[...] = 0
+    if max(*a.shape, b.shape[1]) > 40:
+        a, b = np.nan_to_num(a), np.nan_to_num(b)
+    np.matmul(a, b, out=out)
