@@ -122,8 +122,7 @@ def rank(
 
     Each has a process of its own, so that one that crashes or hangs spoils no other's verdict. The right ones come
     first, by what part of the machine's limit they reach; then those that are right as far as they were asked; then the
-    others by their outcome. With the option `workload`
-    all are timed on the same one.
+    others by their outcome. With the option `workload` all are timed on the same one.
 
     Raises ValueError where there is no such folder, or no such file in it.
     """
