@@ -343,7 +343,7 @@ def run(*args):
 def test_the_command_prints_the_loop_and_what_it_adds_up_to():
     done = run("matmul", "cpp.packed", "--hot", "--isa", "v3", "--dtype", "float64", "--no-measure")
     assert done.exit_code == 0, done.output
-    assert "matmul::multiply_tile_fetching<6, 2, Reading(0), false, double> · v3 · float64" in done.output
+    assert "matmul::tile_function<6, 2, Reading(0), false, Fetching(1), double> · v3 · float64" in done.output
     assert "24 instructions an iteration: 12 FMA, 8 load, 3 scalar, 1 branch" in done.output
     assert "96 flops and 112 bytes an iteration, 12 accumulators in flight" in done.output
     assert "\x1b[" not in done.output

@@ -64,12 +64,14 @@ def test_why_says_how_a_product_is_computed():
         return ln.matmul.why(np.ones((m, k), np.float32), np.ones((k, n), np.float32, order))
 
     try:
-        assert why(1, 64, 64) == "in one piece; a has few rows: b is read once, row by row"
+        assert why(1, 64, 640) == "in one piece; a has few rows: b is read once, row by row"
+        assert why(1, 640, 5) == "in one piece; a has few rows, b few columns: the sums fit the registers"
         assert (
             why(7, 100, 33, "F") == "in one piece; a has few rows, b contiguous columns: each element is a dot product"
         )
         assert why(500, 200, 1) == "in one piece; b has few columns, a contiguous rows: each element is a dot product"
-        assert why(50, 3, 50) == "in one piece; sums of at most four products: c is written row by row"
+        assert why(50, 3, 200) == "in one piece; sums of at most four products: c is written row by row"
+        assert why(60, 20, 300) == "in one piece; short sums: c is written along bands of rows"
         assert why(50, 50, 50) == "in one piece; b spans a small part of the L2 cache"
         assert "pieces; b is packed by the first tile" in why(2000, 2000, 2000)
         assert why(64, 40_000, 64).startswith("sums in 2 parts; ")
@@ -87,7 +89,7 @@ from loopnest.verify import judge_call
 
 print(*_core.cache_sizes())
 rng = np.random.default_rng(5)
-shapes = [(5, 900, 70), (33, 40, 500), (70, 2100, 65), (150, 300, 130), (400, 7, 300), (64, 64, 16), (9, 600, 9)]
+shapes = [(5, 900, 70), (33, 40, 500), (70, 2100, 65), (150, 300, 130), (400, 7, 300), (64, 64, 16), (9, 600, 9), (2, 900, 7)]
 for threads in (1, 2):
     ln.set_num_threads(threads)
     for m, k, n in shapes:

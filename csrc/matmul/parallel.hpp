@@ -30,7 +30,7 @@ Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
     if (threads == 1) return {1, 1};
     const index row_units = (c.rows + tile_rows - 1) / tile_rows, most = 4 * threads;
     const index col_units = (c.cols + tile_cols<T> - 1) / tile_cols<T>;
-    const bool rows_first = cut == Cut::anyhow && !read_in_place(a) && row_units >= 2 * threads;
+    const bool rows_first = cut == Cut::anyhow && !read_in_place(a, c.cols) && row_units >= 2 * threads;
     Grid best = {1, 1};
     double least = 0;
     const double even_share = double((row_units * col_units + threads - 1) / threads);  // of the busiest thread

@@ -6,7 +6,7 @@
 // beforehand, in squares that are transposed in registers. While the tiles of one micro-panel multiply, they prefetch
 // the next one into L2, a share each: its first tile would wait for L3 or memory at every step. a is not copied if the
 // micro-kernel can walk along its rows: it takes one element of each of 6 rows a step, and hardware prefetchers follow
-// 6 streams. Nor if all of a fits in L2. An a with contiguous columns that does not fit is packed, block by block. The
+// 6 streams. An a with contiguous columns is packed, block by block: read in place, its columns lie a page apart. The
 // next micro-panel of a and the tile of c are prefetched meanwhile.
 //
 // Scratch memory, kept by each thread between calls: a panel of b, at most an eighth of L3, or one micro-panel if a has
@@ -28,12 +28,11 @@ struct NoEpilogue {
     LOOPNEST_INLINE void apply(index, index, Matrix<T>) const {}
 };
 
-// Whether the micro-kernel reads a in place: the steps of p follow a's rows; or all of a fits in L2 and a tile is large
-// enough to hide that L1 does not hold it (a step of 24 multiply-adds is, a step of 12 was up to 20 % slower).
+// Whether the micro-kernel reads a in place: its steps then follow a's rows, or c is so narrow that each element of a
+// packed a would serve one tile only.
 template <class T>
-bool read_in_place(Matrix<const T> a) {
-    return length(a.col_stride) <= length(a.row_stride) ||
-           (vector_registers == 32 && a.rows * a.cols * index(sizeof(T)) <= cache_sizes().l2);
+bool read_in_place(Matrix<const T> a, index cols) {
+    return length(a.col_stride) <= length(a.row_stride) || cols <= tile_cols<T>;
 }
 
 // c = a b, or c += a b, for a c with contiguous rows, with an epilogue.
@@ -41,7 +40,7 @@ template <class T, class Epilogue = NoEpilogue>
 void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue = {},
                          bool accumulate = false) {
     const auto [height, depth, width] = packed_sizes<T>(c.rows, a.cols, c.cols);
-    const bool a_in_place = read_in_place(a), b_used_once = c.rows <= height;  // by a's only block
+    const bool a_in_place = read_in_place(a, c.cols), b_used_once = c.rows <= height;  // by a's only block
     T* const a_block = a_in_place ? nullptr : scratch<T>(Slot::pack_a, packed_a_step<T>(depth) * height / tile_rows);
     T* const b_panel = scratch<T>(Slot::pack_b, (b_used_once ? tile_cols<T> : width) * depth);
 

@@ -18,11 +18,6 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// A store waits in the store queue until its sum is complete. The 24 vectors of a whole tile do not fit there (on Zen 4
-// some 16 vectors of 64 bytes do), so the next tile waits too: 80 cycles for each tile, measured. Tiles of 4 x 4 show
-// no such wait but read b more often. They are faster if a sum has fewer products than this.
-inline constexpr index long_sum = 256;
-
 // Narrow tiles have 8 rows: two multiply-add units with a latency of 4 cycles need 8 independent sums.
 template <int vectors>
 inline constexpr int tallest = vector_registers == 32 && vectors <= 2 ? 8 : tile_rows;
@@ -54,13 +49,11 @@ void column_of_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
 
 template <int vectors, class T>
 void micro_panel(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    constexpr int tall = tallest<vectors>, low = vectors > 2 ? 4 : tall;
+    constexpr int tall = tallest<vectors>;
     if (!b.contiguous_rows())
         column_of_tiles<vectors, Reading::gathered, tall>(a, b, c);
     else if (c.cols % lanes<T> != 0)
-        column_of_tiles<vectors, Reading::ragged, low>(a, b, c);
-    else if (a.cols < long_sum)
-        column_of_tiles<vectors, Reading::whole, low>(a, b, c);
+        column_of_tiles<vectors, Reading::ragged, tall>(a, b, c);
     else
         column_of_tiles<vectors, Reading::whole, tall>(a, b, c);
 }

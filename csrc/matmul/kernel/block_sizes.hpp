@@ -1,14 +1,14 @@
 // Block sizes, computed from the cache sizes.
 //
 // The reasoning is by Low, Igual, Smith and Quintana-Ortí (Analytical Modeling Is Enough for High-Performance BLIS, ACM
-// TOMS 2016, section 4): data that is to stay in a cache of W ways may take all ways but one for each stream that
-// passes by. In L1 a micro-panel of a stays, while b's micro-panel and the tile of c pass by. In L2 a's block takes
-// half, b's micro-panel a quarter; the next micro-panel and c pass by. b's panel takes an eighth of L3, which all cores
-// share: wider panels were measured to be no faster, and take more memory.
+// TOMS 2016, section 4): data that is to stay in a cache leaves room for the streams that pass by. In L1 a micro-panel
+// of a takes three eighths, while b's micro-panel and the tile of c pass by. In L2 a's block takes half, b's micro-panel
+// a quarter; the next micro-panel and c pass by. b's panel takes an eighth of L3, which all cores share: wider panels
+// were measured to be no faster, and take more memory.
 //
-//     L1:  inner · tile_rows · sizeof(T)  <=  L1 · (W1 - 2) / W1        32 KiB, 8 ways: inner = 1024 floats
-//     L2:  rows · inner · sizeof(T)       <=  L2 / 2                     1 MiB: rows = 128, more if inner is less
-//     L3:  inner · cols · sizeof(T)       <=  L3 / 8                     32 MiB: cols = 1024, more if inner is less
+//     L1:  inner · tile_rows · sizeof(T)  <=  L1 · 3 / 8        32 KiB: inner = 512 floats
+//     L2:  rows · inner · sizeof(T)       <=  L2 / 2             1 MiB: rows = 256, more if inner is less
+//     L3:  inner · cols · sizeof(T)       <=  L3 / 8             32 MiB: cols = 2048, more if inner is less
 //
 // Low et al. keep b's micro-panel in L1 too, which is right for tiles that are about square. For a tile 64 floats wide
 // their formula gives inner = 96: c is loaded and stored every 96 steps. Here b's micro-panel is streamed from L2
@@ -37,8 +37,7 @@ LOOPNEST_INLINE index even_blocks(index whole, index most, index step) {
 template <class T>
 PackedSizes packed_sizes(index m, index k, index n) {
     const CacheSizes cache = cache_sizes();
-    const index size = sizeof(T), l1d = cache.l1d / cache.l1d_ways * (cache.l1d_ways - 2);
-    const index inner = even_blocks(k, larger(l1d / (tile_rows * size), 64), 1);
+    const index size = sizeof(T), inner = even_blocks(k, larger(cache.l1d * 3 / 8 / (tile_rows * size), 64), 1);
     const index rows = even_blocks(m, larger(cache.l2 / 2 / (inner * size), tile_rows), tile_rows);
     const index cols = even_blocks(n, larger(cache.l3 / 8 / (inner * size), tile_cols<T>), tile_cols<T>);
     return {rows, inner, cols};

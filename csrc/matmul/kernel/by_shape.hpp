@@ -2,18 +2,20 @@
 //
 //     few rows or columns      few_rows.hpp: the large operand is streamed once
 //     k <= 4                   few_products.hpp: c is written row by row
+//     k <= 64                  row_bands.hpp: c is written along bands of rows
 //     b small, or a not high   register_tiled.hpp: nothing is packed, nothing allocated
 //     otherwise                prefetched.hpp
 #pragma once
 
 #include "matmul/kernel/few_products.hpp"
 #include "matmul/kernel/few_rows.hpp"
+#include "matmul/kernel/row_bands.hpp"
 #include "matmul/prefetched.hpp"
 #include "matmul/register_tiled.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-enum class Way { rows, dots, few_products, in_place, packed };
+enum class Way { rows, dots, few_products, bands, in_place, packed };
 
 // How a product is computed, and why so. If `turned`, it is computed as cᵀ = bᵀ aᵀ; if `scattered` too, into scratch
 // memory, since cᵀ has no contiguous rows.
@@ -55,23 +57,32 @@ template <class Epilogue, class T>
 Plan plan_of(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (b.rows > 0) {
         const Matrix<T> turned = c.transposed();
-        if (rows_suit(b, c)) return {Way::rows, "a has few rows: b is read once, row by row"};
+        if (rows_suit(b, c)) {
+            if (b.cols <= tile_cols<T>) return {Way::in_place, "a has few rows, b few columns: the sums fit the registers"};
+            return {Way::rows, "a has few rows: b is read once, row by row"};
+        }
+        if (c.cols <= few_by_rows && a.row_stride == 1) {
+            const bool scattered = !turned.contiguous_rows();
+            if (a.rows <= tile_cols<T>)
+                return {Way::in_place, "b has few columns, a few rows: the sums fit the registers", true, scattered};
+            return {Way::rows, "b has few columns: a is read once, column by column", true, scattered};
+        }
         if (dots_suit(b, c)) return {Way::dots, "a has few rows, b contiguous columns: each element is a dot product"};
-        if (rows_suit(a.transposed(), turned))
-            return {Way::rows, "b has few columns: a is read once, column by column", true};
-        if (c.cols <= few_by_rows && a.row_stride == 1)
-            return {Way::rows, "b has few columns: a is read once, column by column", true, true};
         const bool tiles_suit = c.cols > narrow<T>(b.rows) && (b.row_stride != 1 || c.rows > few_by_dots);
         if (dots_suit(a.transposed(), turned) && !tiles_suit)
             return {Way::dots, "b has few columns, a contiguous rows: each element is a dot product", true};
     }
-    if (few_products_suit(b)) return {Way::few_products, "sums of at most four products: c is written row by row"};
+    const bool c_is_large = c.rows * c.cols * index(sizeof(T)) > cache_sizes().l2, bands = bands_suit(a.cols, c);
+    if (few_products_suit(b, c) && !(bands && c_is_large && a.cols > 1))
+        return {Way::few_products, "sums of at most four products: c is written row by row"};
+    if (bands) return {Way::bands, "short sums: c is written along bands of rows"};
     if (const char* why = better_in_place(b, c); why && epilogue_finds_c<Epilogue>(c)) return {Way::in_place, why};
     return {Way::packed, "b is packed by the first tile that reads it"};
 }
 
 template <class T>
 void multiply_skinny(Way way, Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (way == Way::in_place) return register_tiled(a, b, c);
     way == Way::rows ? few_rows_by_rows(a, b, c) : few_rows_by_dots(a, b, c);
 }
 
@@ -91,9 +102,8 @@ void multiply(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilog
     if (accumulate) return multiply_prefetched(a, b, c, epilogue, true);
     const Plan plan = plan_of<Epilogue>(a, b, c);
     if (plan.way == Way::packed) return multiply_prefetched(a, b, c, epilogue);
-    if (plan.way == Way::in_place)
-        register_tiled(a, b, c);
-    else if (plan.way == Way::few_products)
+    if (plan.way == Way::bands) return row_bands(a, b, c, epilogue);
+    if (plan.way == Way::few_products)
         few_products(a, b, c);
     else
         plan.turned ? multiply_turned(plan, a, b, c) : multiply_skinny(plan.way, a, b, c);

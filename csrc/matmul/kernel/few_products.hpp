@@ -1,11 +1,10 @@
 // Products whose sums have at most four terms (k <= 4): c is the large operand, and is written once, straight ahead.
 //
-//     for j0 in pieces of b's columns             a piece of b stays in L1
+//     for j0 in pieces of b's columns             a piece of b stays in L2
 //         for i                                   a row of c
 //             for j in vectors of the piece       c(i, j) = a(i, 0) b(0, j) + … + a(i, 3) b(3, j)
 //
-// Whole cache lines are stored, past the caches if c outgrows them. The limit is the bandwidth of the memory that holds
-// c.
+// Whole cache lines are stored. The limit is the bandwidth of the memory that holds c.
 #pragma once
 
 #include "matmul/kernel/streams.hpp"
@@ -13,7 +12,7 @@
 namespace loopnest::LOOPNEST_ISA::matmul {
 
 // c = a b for an a of `depth` columns, one row after the other.
-template <int depth, bool streamed, class T>
+template <int depth, class T>
 void row_after_row(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     for (index i = 0; i < c.rows; ++i) {
         Vec<T> factor[depth];
@@ -29,27 +28,25 @@ void row_after_row(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         index j = smaller(until_line(&c(i, 0)), c.cols);
         if (j > 0) some(0, j);
         for (; j + lanes<T> <= c.cols; j += lanes<T>) {
-            const Vec<T> sum = products(j, [](const T* from) { return load(from); });
-            streamed ? stream<T>(&c(i, j), sum) : store<T>(&c(i, j), sum);
+            store<T>(&c(i, j), products(j, load<T>));
         }
         if (j < c.cols) some(j, c.cols - j);
     }
-    if constexpr (streamed) end_of_stream();
 }
 
-// Whether a has so few columns, and b's rows are contiguous.
+// Whether a has so few columns, b's rows are contiguous, and c's are not short.
 template <class T>
-bool few_products_suit(Matrix<const T> b) { return b.rows > 0 && b.rows <= streams && b.contiguous_rows(); }
+bool few_products_suit(Matrix<const T> b, Matrix<T> c) {
+    return b.rows > 0 && b.rows <= streams && b.contiguous_rows() && c.cols > tile_cols<T>;
+}
 
 template <class T>
 void few_products(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    const bool streamed = c.rows * c.cols * index(sizeof(T)) > cache_sizes().l3;
-    const index width = cache_sizes().l1d / 2 / (streams * index(sizeof(T)));
+    const index width = cache_sizes().l2 / 4 / (streams * index(sizeof(T)));
     in_groups<streams>(b.rows, [&]<int depth>(index) {
         for (index j = 0; j < c.cols; j += width) {
             const index cols = smaller(width, c.cols - j);
-            const auto piece = streamed ? row_after_row<depth, true, T> : row_after_row<depth, false, T>;
-            piece(a, b.block(0, j, depth, cols), c.block(0, j, c.rows, cols));
+            row_after_row<depth>(a, b.block(0, j, depth, cols), c.block(0, j, c.rows, cols));
         }
     });
 }

@@ -14,7 +14,10 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 // Rows of a up to which these algorithms were measured to be faster than tiles: by_rows up to 3, or 4 if b comes from
 // memory; dots up to 32, since tiles would have to transpose b first.
 inline constexpr int few_by_rows = 3, few_by_rows_from_memory = 4, few_by_dots = 32;
-inline constexpr int long_dot = 64;  // products; adding up the lanes of a vector takes as long as some 10
+// A dot product of fewer products than this spends too much time on adding up the lanes of its vectors. With more rows
+// of a it pays from longer sums on, since tiles then transpose b for more rows.
+template <class T>
+index long_dot(index rows) { return larger(rows < 8 ? 64 : 80, rows * lanes<T> / 2); }
 
 // Whether c = a b is best computed by_rows, whatever the layout of a.
 template <class T>
@@ -32,18 +35,19 @@ void few_rows_by_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
 // Whether c = a b is best computed by dots.
 template <class T>
 bool dots_suit(Matrix<const T> b, Matrix<T> c) {
-    return b.row_stride == 1 && b.rows >= long_dot && c.rows <= few_by_dots;
+    return b.row_stride == 1 && c.rows <= few_by_dots && b.rows >= long_dot<T>(c.rows);
 }
 
 template <class T>
 void few_rows_by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (c.rows == 1) return one_row_of_dots(a.row(0), b, c.row(0));
-    if (!a.contiguous_rows()) {  // few numbers: copied into contiguous rows
-        T* const rows = scratch<T>(Slot::pack_a, a.rows * a.cols);
-        for (index i = 0; i < a.rows; ++i)
-            for (index p = 0; p < a.cols; ++p) rows[i * a.cols + p] = a(i, p);
-        a = {rows, a.rows, a.cols, a.cols, 1};
-    }
+    // a's rows are copied to where lines begin, and not a multiple of 4096 bytes apart, as b's columns often are: L1 could
+    // not hold the ten that are read together.
+    const index step = round_up(a.cols, lanes<T>) + lanes<T>;
+    T* const rows = scratch<T>(Slot::pack_a, a.rows * step);
+    for (index i = 0; i < a.rows; ++i)
+        for (index p = 0; p < a.cols; ++p) rows[i * step + p] = a(i, p);
+    a = {rows, a.rows, a.cols, step, 1};
     by_dots(a, b, c);
 }
 

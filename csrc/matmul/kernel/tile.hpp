@@ -122,18 +122,18 @@ LOOPNEST_INLINE void multiply_tile(const Tile<T>& tile) {
         }
 }
 
-template <int rows, int vectors, Reading reading, bool packing, class T>
-void multiply_tile_fetching(const Tile<T>& tile) {
-    multiply_tile<rows, vectors, reading, packing, Fetching::next_tile>(tile);
+template <int rows, int vectors, Reading reading, bool packing, Fetching fetching, class T>
+void tile_function(const Tile<T>& tile) {
+    multiply_tile<rows, vectors, reading, packing, fetching>(tile);
 }
 
 // multiply_tile for tiles of any size with packed operands.
-template <class T>
+template <class T, Fetching fetching = Fetching::next_tile>
 LOOPNEST_INLINE void multiply(const Tile<T>& tile) {
     static constexpr auto functions = []<int... n>(std::integer_sequence<int, n...>) {
         struct {
             void (*of[tile_rows][tile_vectors])(const Tile<T>&);
-        } made = {{multiply_tile_fetching<n / tile_vectors + 1, n % tile_vectors + 1, Reading::whole, false, T>...}};
+        } made = {{tile_function<n / tile_vectors + 1, n % tile_vectors + 1, Reading::whole, false, fetching, T>...}};
         return made;
     }(std::make_integer_sequence<int, tile_rows * tile_vectors>{});
     functions.of[tile.c.rows - 1][(tile.c.cols - 1) / lanes<T>](tile);
@@ -145,8 +145,8 @@ LOOPNEST_INLINE void multiply_and_pack(const Tile<T>& tile) {
     static constexpr auto functions = []<int... n>(std::integer_sequence<int, n...>) {
         struct {
             void (*of[2][tile_vectors])(const Tile<T>&);
-        } made = {{{multiply_tile_fetching<tile_rows, n + 1, Reading::whole, true, T>...},
-                   {multiply_tile_fetching<tile_rows, n + 1, Reading::ragged, true, T>...}}};
+        } made = {{{tile_function<tile_rows, n + 1, Reading::whole, true, Fetching::next_tile, T>...},
+                   {tile_function<tile_rows, n + 1, Reading::ragged, true, Fetching::next_tile, T>...}}};
         return made;
     }(std::make_integer_sequence<int, tile_vectors>{});
     functions.of[tile.c.cols % lanes<T> != 0][(tile.c.cols - 1) / lanes<T>](tile);

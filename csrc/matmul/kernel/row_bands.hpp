@@ -1,0 +1,49 @@
+// Short sums: c is the large operand, and is written along bands of rows.
+//
+//     for j0 in pieces of b's columns             a piece of b is packed once, and stays in L2
+//         for i0 in steps of 6                    a band of rows of c
+//             for j in steps of 4 vectors         the micro-kernel (kernel/tile.hpp)
+//
+// The other algorithms go down c by micro-panels: 256 bytes of a row, then 256 bytes of the next row, which is a page
+// further on. With long sums that does not show. With sums of 64 products or less most of the time goes into c, and
+// caches, TLB and prefetchers want it straight ahead: 3152 x 7 by 7 x 4096 is twice as fast. Stores past the caches
+// were slower. The limit is the bandwidth of the memory that holds c.
+#pragma once
+
+#include "matmul/kernel/pack.hpp"
+#include "runtime/caches.hpp"
+#include "runtime/scratch.hpp"
+
+namespace loopnest::LOOPNEST_ISA::matmul {
+
+inline constexpr index short_sum = 64, high_enough = 48;  // products; rows of c that make up for packing b
+
+// Whether c = a b is best computed along bands.
+template <class T>
+bool bands_suit(index inner, Matrix<T> c) {
+    return inner <= short_sum && c.rows >= high_enough && c.cols > 2 * tile_cols<T>;
+}
+
+template <class T, class Epilogue>
+void row_bands(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue) {
+    const index most = cache_sizes().l2 / 2 / (larger(a.cols, 1) * index(sizeof(T)));
+    const index width = smaller(larger(most / tile_cols<T>, 1), (c.cols + tile_cols<T> - 1) / tile_cols<T>) * tile_cols<T>;
+    T* const packed = scratch<T>(Slot::pack_b, width * a.cols);
+    for (index j0 = 0; j0 < c.cols; j0 += width) {
+        const index cols = smaller(width, c.cols - j0);
+        for (index j = 0; j < cols; j += tile_cols<T>)
+            pack_b(b.block(0, j0 + j, b.rows, smaller(tile_cols<T>, cols - j)), packed + j * a.cols);
+        for (index i = 0; i < c.rows; i += tile_rows) {
+            const index rows = smaller(tile_rows, c.rows - i);
+            const Matrix<const T> a_band = a.block(i, 0, rows, a.cols);
+            for (index j = 0; j < cols; j += tile_cols<T>) {
+                const index tile_width = smaller(tile_cols<T>, cols - j);
+                const Matrix<const T> b_tile = {packed + j * a.cols, a.cols, tile_width, packed_width<T>(tile_width), 1};
+                multiply<T, Fetching::nothing>({a_band, b_tile, c.block(i, j0 + j, rows, tile_width), false});
+            }
+            epilogue.apply(i, j0, c.block(i, j0, rows, cols));
+        }
+    }
+}
+
+}  // namespace loopnest::LOOPNEST_ISA::matmul
