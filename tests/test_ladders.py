@@ -89,6 +89,10 @@ def test_every_rung_explains_itself(implementation):
     assert len(implementation.source()) > len(implementation.lesson) / 2
 
 
+def test_a_source_has_the_headers_that_a_lesson_needs():
+    assert "struct Sums" in ln.matmul["cuda_cpp.warp_tiled"].source()
+
+
 @operations
 def test_claims_to_be_faster_name_rungs_of_the_ladder(operation):
     known = {k.id for k in operation}

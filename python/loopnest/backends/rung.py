@@ -133,7 +133,7 @@ class Implementation:
     def source(self) -> str:
         """The source text of the kernel, as it was written."""
         if self.files:
-            return (csrc() / self.files[0]).read_text(encoding="utf-8")
+            return "\n".join((csrc() / file).read_text(encoding="utf-8") for file in self.files)
         return textwrap.dedent(inspect.getsource(self._function))
 
     @property

@@ -19,8 +19,8 @@ def product(a: DeviceArray, b: DeviceArray, variant: str = "double_buffered") ->
     return c
 
 
-def _rung(variant: str, **facts: Any) -> Implementation:
-    """The rung of a .cu file, on host arrays."""
+def _rung(variant: str, *headers: str, **facts: Any) -> Implementation:
+    """The rung of a .cu file and the headers that are part of its lesson, on host arrays."""
 
     def run(a: Array, b: Array, c: Array) -> None:
         if a.size and b.size:
@@ -28,7 +28,7 @@ def _rung(variant: str, **facts: Any) -> Implementation:
         else:
             c[...] = 0
 
-    return CUDA_CPP.rung(run, variant, files=[f"matmul/cuda/{variant}.cu"], **facts)
+    return CUDA_CPP.rung(run, variant, files=[f"matmul/cuda/{name}" for name in (f"{variant}.cu", *headers)], **facts)
 
 
 RUNGS = {
@@ -37,8 +37,8 @@ RUNGS = {
         _rung("coalesced", faster_than="cuda_cpp.naive"),
         _rung("tiled", faster_than="cuda_cpp.coalesced"),
         _rung("register_tiled", faster_than="cuda_cpp.tiled"),
-        _rung("vectorized", faster_than="cuda_cpp.register_tiled"),
-        _rung("warp_tiled", faster_than="cuda_cpp.register_tiled"),
-        _rung("double_buffered", faster_than="cuda_cpp.register_tiled"),
+        _rung("vectorized", "thread_tile.hpp", faster_than="cuda_cpp.register_tiled"),
+        _rung("warp_tiled", "thread_tile.hpp", faster_than="cuda_cpp.register_tiled"),
+        _rung("double_buffered", "thread_tile.hpp", faster_than="cuda_cpp.register_tiled"),
     ]
 }
