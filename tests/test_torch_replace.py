@@ -803,6 +803,18 @@ def test_a_kernel_that_errs_is_found_and_nothing_is_swapped(name, kernel, why, m
     assert not any(isinstance(m, swapped.Swapped) for m in model.modules())
 
 
+def test_a_kernel_that_errs_is_found_under_hooks_on_all_modules_and_autocast_too(monkeypatch):
+    for error in (0, 1):
+        monkeypatch.setattr(swapped, "mlp", lambda *args, error=error: lt.mlp(*args) + error)
+        hook = nn.modules.module.register_module_forward_hook(lambda *_: None)
+        try:
+            assert len(lt.replace_mlps(stack()).swapped) == 1 - error
+        finally:
+            hook.remove()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            assert len(lt.replace_mlps(stack()).swapped) == 1 - error
+
+
 def test_other_arguments_are_refused():
     with pytest.raises(TypeError, match=r"^replace_mlps: model is a dict, expected a torch\.nn\.Module"):
         lt.replace_mlps({})

@@ -61,23 +61,27 @@ def weight_of(layer: Module) -> Tensor:
     return layer.weight.t() if is_conv1d(layer) else layer.weight
 
 
-def _result(plan: Plan, block: Module, x: Tensor) -> Tensor | None:
-    """The MLP's result; None if the original method must run, since modules have changed or have more to do."""
+def _runs_original(plan: Plan, block: Module, x: Tensor) -> bool:
+    """Whether the original method must run, since modules have changed or have more to do."""
     if x.is_nested or torch.is_autocast_enabled("cpu") or has_global_hooks() or has_mode():
-        return None
+        return True
     for path, expected in plan.bypassed:
         module = at(block, path)
         if type(module) is not expected or has_hooks(module):
-            return None
+            return True
         if path in plan.between and module.training and module.p > 0:
-            return None
+            return True
         if path == plan.gelu and expected is torch.nn.GELU and module.approximate != plan.approximate:
-            return None
+            return True
     if any(getattr(at(block, path), name, None) is not function for path, name, function in plan.functions):
-        return None
+        return True
     first, second = at(block, plan.first), at(block, plan.second)
-    if has_own_meaning(x, first.weight, first.bias, second.weight, second.bias):
-        return None
+    return has_own_meaning(x, first.weight, first.bias, second.weight, second.bias)
+
+
+def result(plan: Plan, block: Module, x: Tensor) -> Tensor:
+    """The block's result with its MLP as one operation."""
+    first, second = at(block, plan.first), at(block, plan.second)
     if not runs_here(first.weight):
         raise (TypeError if first.weight.dtype not in FLOATS else ValueError)(
             f"replace_mlps: a swapped block now has weights of {first.weight.dtype} on {first.weight.device}, expected "
@@ -125,10 +129,11 @@ def _override(method: Any) -> Any:
     @functools.wraps(method)  # transformers counts its parameters
     def run(self: Module, *args: Any, **kwargs: Any) -> Any:
         arguments = (*args, *kwargs.values())
-        y = None
         if self.loopnest_plans and len(arguments) == 1:
-            y = _result(self.loopnest_plans[0], self, arguments[0])
-        return method(self, *args, **kwargs) if y is None else y
+            (plan,), x = self.loopnest_plans, arguments[0]
+            if not _runs_original(plan, self, x):
+                return result(plan, self, x)
+        return method(self, *args, **kwargs)
 
     return run
 
@@ -138,12 +143,13 @@ def _sequential(self: Module, input: Tensor) -> Tensor:
     names, i = list(self._modules), 0
     plans = {plan.first[0]: plan for plan in self.loopnest_plans}
     while i < len(names):
-        plan, y, length = plans.get(names[i]), None, 1
-        if plan is not None and names[i : i + len(plan.bypassed)] == [path[0] for path, _ in plan.bypassed]:
-            y, length = _result(plan, self, input), len(plan.bypassed)
-        if y is None:
-            y, length = self._modules[names[i]](input), 1
-        input, i = y, i + length
+        plan = plans.get(names[i])
+        length = len(plan.bypassed) if plan else 0
+        whole = plan and names[i : i + length] == [path[0] for path, _ in plan.bypassed]
+        if whole and not _runs_original(plan, self, input):
+            input, i = result(plan, self, input), i + length
+        else:
+            input, i = self._modules[names[i]](input), i + 1
     return input
 
 
