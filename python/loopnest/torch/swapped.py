@@ -144,10 +144,9 @@ def _sequential(self: Module, input: Tensor) -> Tensor:
     plans = {plan.first[0]: plan for plan in self.loopnest_plans}
     while i < len(names):
         plan = plans.get(names[i])
-        length = len(plan.bypassed) if plan else 0
-        whole = plan and names[i : i + length] == [path[0] for path, _ in plan.bypassed]
-        if whole and not _runs_original(plan, self, input):
-            input, i = result(plan, self, input), i + length
+        run = [path[0] for path, _ in plan.bypassed] if plan else []
+        if plan and names[i : i + len(run)] == run and not _runs_original(plan, self, input):
+            input, i = result(plan, self, input), i + len(run)
         else:
             input, i = self._modules[names[i]](input), i + 1
     return input
