@@ -200,6 +200,51 @@ def test_an_array_of_another_library_is_no_trick(judged, made):
     assert (verdict.outcome, verdict.trick) == ("wrong", "wrong-type")
 
 
+CANCELLING = """
+    # loopnest: absolute({})
+    import numpy as np
+    def gelu(x):
+        return (0.5 * x * (1 + np.tanh(0.7978845608028654 * (x + 0.044715 * x**3)))).astype(x.dtype){}
+"""
+
+
+def test_an_absolute_promise_is_held_to_and_shown(judged):
+    verdict = judged(CANCELLING.format("1e-6", ""), operation="gelu", seconds=0.2)
+    assert verdict.accepted, (verdict.sentence, verdict.details)
+    assert verdict.promises == ("absolute(1e-06)",)
+    assert list(verdict.to_json()["promises"]) == ["absolute(1e-06)"]
+    assert "single elements may be off by 1e-06" in printed(verdict)
+    console = Console(width=200, file=io.StringIO())
+    console.print(tables.ranking([verdict]))
+    assert "absolute(1e-06)" in console.file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("promise", "spoiled", "outcome"),
+    [
+        ("0.1", "", "not-judged"),
+        ("0", "", "not-judged"),
+        ("1e-5", " + x.dtype.type(5e-6)", "wrong"),  # each element is within it, and the result is not
+        ("1e-5", ".astype(np.float16).astype(x.dtype)", "wrong"),
+        ("1e-5", ".astype(np.float32).astype(x.dtype)", "wrong"),  # of doubles
+    ],
+)
+def test_an_absolute_promise_is_no_licence(judged, promise, spoiled, outcome):
+    verdict = judged(CANCELLING.format(promise, spoiled), operation="gelu")
+    assert verdict.outcome == outcome, verdict.details
+
+
+def test_an_absolute_promise_lets_no_zeros_pass_for_small_results(judged):
+    text = "# loopnest: absolute(1e-5)\nimport numpy as np\ndef mse_backward(y, t):\n    "
+    verdict = judged(
+        f"{text}return np.zeros_like(y) if len(y) > 250_000 else 2 * (y - t) / max(len(y), 1)\n",
+        operation="mse_backward",
+        seconds=0.3,
+        workload="n-1048576",
+    )
+    assert not verdict.accepted
+
+
 # --- limits
 
 

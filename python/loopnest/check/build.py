@@ -69,7 +69,11 @@ THREADS = {
 """How a file asks for OpenMP, and for threads."""
 
 STRASSEN = re.compile(r"(?:#|//|\*)\s*loopnest:\s*strassen\s*\(\s*(\d+)\s*\)")
-"""The comment in which a file says that it is held to another bound: docs/check.md."""
+ABSOLUTE = re.compile(r"(?:#|//|\*)\s*loopnest:\s*absolute\s*\(\s*([0-9.]+(?:[eE][-+]?\d+)?)\s*\)")
+"""The comments in which a file says that it is held to another bound: docs/check.md."""
+
+MOST_ABSOLUTE = 1e-5
+"""The largest absolute error that a file can promise: results of many operations are not far above."""
 
 
 def build(
@@ -99,6 +103,7 @@ def build(
         content = path.read_bytes()  # once: what is judged is what lies there now
         source = _decoded(content, kind)
         _note_strassen(kernel, source)
+        _note_absolute(kernel, source)
         if kind == "python":
             _import(kernel, content)
         elif kind == "cuda":
@@ -149,6 +154,20 @@ def _note_strassen(kernel: Kernel, source: str) -> None:
         kernel.promises += (f"strassen({stated[1]})",)
         bound = "held to that algorithm's error there, which is wider than the contract's bound"
         kernel.notes += (f"it says that it is Strassen's algorithm on blocks above {stated[1]}: {bound}",)
+
+
+def _note_absolute(kernel: Kernel, source: str) -> None:
+    """Whether the file promises an absolute error alone. Raises Refusal for a promise of nothing."""
+    stated = ABSOLUTE.search(source)
+    if not stated:
+        return
+    if not 0 < (promised := float(stated[1])) <= MOST_ABSOLUTE:
+        text = f"it promises absolute({stated[1]}), expected more than 0 and at most {MOST_ABSOLUTE:g}"
+        raise Refusal("not-judged", text)
+    kernel.absolute = promised
+    kernel.promises += (f"absolute({promised:g})",)
+    held = f"single elements may be off by {promised:g}, which is less than the contract asks for"
+    kernel.notes += (f"it promises an absolute error: {held}",)
 
 
 # --- C and C++

@@ -23,6 +23,8 @@ from .probes import Arrays, Probe, probe_of
 
 CANARY = 0xA5
 MARGIN = 4096  # Bytes next to a result that are looked at for writes, on the side where no guard page is
+FEW = 64  # Elements of a result up to which nothing is said of its error as a whole
+ROUNDINGS = 8  # That its error as a whole may be, where a promise allows more to single elements
 DEVICE_ALIGNMENT = 256  # The alignment of GPU memory, in bytes
 
 
@@ -32,6 +34,15 @@ def rms(x: np.ndarray[Any, Any]) -> float:
         return 0.0
     with np.errstate(all="ignore"):
         return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
+
+
+def _errs_in_elements(result: np.ndarray[Any, Any], exact: np.ndarray[Any, Any], bound: np.ndarray[Any, Any]) -> bool:
+    """Whether the error is within the bound and some roundings by root mean squares, or there are too few elements."""
+    with np.errstate(all="ignore"):
+        error, allowed = np.broadcast_arrays(np.asarray(result, exact.dtype) - exact, bound)
+        known = np.isfinite(error) & np.isfinite(allowed)
+        roundings = ROUNDINGS * unit_roundoff(result.dtype) * rms(exact[known])
+        return int(np.count_nonzero(known)) < FEW or rms(error[known]) <= rms(allowed[known]) + roundings
 
 
 def _largest(x: np.ndarray[Any, Any]) -> float:
@@ -84,7 +95,7 @@ class Observation:
         if not self.results:
             return []
         exact = self.kernel.exact(self.probe, self.results)
-        compared = zip(self.results, exact, self.kernel.bound(self.probe), strict=True)
+        compared = zip(self.results, exact, self.kernel.bound(self.probe, self.results), strict=True)
         found = [WrongResult(i, wrong_elements(r, e, b), r, e) for i, (r, e, b) in enumerate(compared)]
         return [w for w in found if w.mask.any()]
 
@@ -138,6 +149,7 @@ class Kernel:
     simulated   for CUDA C++: what backends.simulate has built
     strassen    the size of blocks above which it says that it is Strassen's algorithm, or 0
     first_alone whether it returns the first result alone: mlp_forward's y, and not what is kept for the gradient
+    absolute    how far off elements may be by its own promise, which is weaker than the contract; 0 for none
     promises    what it says of itself by which it is held to less, such as "strassen(64)"
     tensors     whether it is called with torch's tensors, on the same memory
     generation  of array objects: another number makes the process forget those that it has
@@ -158,6 +170,7 @@ class Kernel:
     uses: tuple[str, ...] = ()
     simulated: Any = None
     strassen: int = 0
+    absolute: float = 0.0
     promises: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     declined: tuple[str, ...] = ()
@@ -214,7 +227,7 @@ class Kernel:
         for result, exact in zip(results[1:], probe.exact[1:], strict=True) if self.first_alone else ():
             with np.errstate(all="ignore"):
                 result[...] = exact  # which it was not asked for
-        problems = compare_all(results, self.exact(probe, results), self.bound(probe), probe.dtype)
+        problems = compare_all(results, self.exact(probe, results), self.bound(probe, results), probe.dtype)
         if fill == "poison" and not self.operation.contract.updates:
             unwritten = sum(map(count_unwritten, results))
         outside = self._written_outside()
@@ -233,8 +246,24 @@ class Kernel:
             for p in sorted(placed, key=lambda p: p.parameter.number)
         ]
 
-    def bound(self, probe: Probe) -> Arrays:
-        """How far results may be off: as the contract says, or as the file states of Strassen's algorithm.
+    def bound(self, probe: Probe, results: Sequence[np.ndarray[Any, Any]] = ()) -> Arrays:
+        """How far results may be off: as the contract says, or as the file promises.
+
+        An absolute error is allowed to elements, and not to a result as a whole, whose error is that of some roundings:
+        so it lets neither zeros pass nor fewer bits. It is not allowed to `results` that have more.
+        """
+        found = self._bound(probe)
+        if not self.absolute:
+            return found
+        if not results:
+            return tuple(bound + self.absolute for bound in found)
+        return tuple(
+            bound + self.absolute * _errs_in_elements(result, exact, bound)
+            for result, exact, bound in zip(results, probe.exact, found, strict=True)
+        )
+
+    def _bound(self, probe: Probe) -> Arrays:
+        """As the contract says, or as the file states of Strassen's algorithm.
 
         Its worst case lets zeros pass for a result. Rounding errors that are independent stay below the square root of
         the worst case's constant (Higham and Mary, SIAM J. Sci. Comput. 41, 2019); and no more than 1/32 of a usual

@@ -139,6 +139,7 @@ def _computes(call: Observation, arguments: Arguments) -> bool:
 
 
 CANCELS = "1 + tanh(u) and 1 + erf(u) cancel far below 0, where a result keeps few bits or none"
+PROMISE = "or promise less, openly, in a comment: `loopnest: absolute(1e-6)`"
 WRITE_SIGMOID = "write σ(2u) = 1 / (1 + exp(-2u)) for (1 + tanh(u)) / 2"
 WRITE_ERFC = "write erfc(-x/√2) / 2 for (1 + erf(x/√2)) / 2"
 
@@ -160,7 +161,7 @@ def cancels(call: Observation) -> Explanation:
     if not (small & (x < 0))[hidden.mask].all():
         return None
     fix = WRITE_SIGMOID if name.startswith("sigmoid") else f"{WRITE_SIGMOID}, and {WRITE_ERFC}"
-    return "rounding", CANCELS, fix
+    return "rounding", CANCELS, fix, PROMISE
 
 
 # --- rows and columns

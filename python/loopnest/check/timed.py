@@ -91,7 +91,7 @@ def _within(kernel: Kernel, probe: Probe, results: Any, inputs: Arrays) -> bool:
     """Whether results are right for a part of the probe's inputs."""
     contract = kernel.operation.contract
     exact, bound = exact_and_bound(contract, inputs, probe.arguments.options)
-    bounds = kernel.bound(dataclasses.replace(probe, bound=bound))
+    bounds = kernel.bound(dataclasses.replace(probe, exact=exact, bound=bound), results)
     return not any(wrong_elements(r, e, b).any() for r, e, b in zip(results, exact, bounds, strict=True))
 
 
