@@ -25,7 +25,7 @@ from ..operation import Operation, Workload
 from ..output.text import duration
 from ..process.session import EndedError, Reply, Session
 from ..timing.budget import by_work, fitting, work_of
-from ..timing.interval import median_interval, ratio
+from ..timing.interval import Interval, median_interval, ratio
 from ..timing.turns import Reading, Turn, run_rounds
 from ..verify.signature import PythonForm, plan
 from .explain import explained_end, refusal_of
@@ -40,6 +40,7 @@ LEGIBLE = 0.5e-3  # And these seconds: the cost of a call in Python is far below
 FAR = 30  # The ratio of times from which on no measuring is needed to say who is faster
 EVERYWHERE = 5  # One timed call in this number, drawn by lot, is looked at everywhere where others are not
 FEWEST_ROUNDS = 4
+BEYOND = 1.1  # The share of the limit from which on an interval that reaches it is noise: limits have errors, too
 MOST_BYTES = 1 << 26  # Bytes of the arrays of the largest workload; a quarter where there is little time
 
 
@@ -100,9 +101,24 @@ class Contender:
         busy = float(np.median(np.divide(processor, seconds)))
         flops, nbytes = contract.flops(**shape), contract.traffic(dtype.itemsize, **shape)
         limit = limit_of(card, flops, nbytes, str(dtype), busy)
-        share = median_interval(seconds).over(limit.seconds)
-        by, kept = limit.by if limit.by == "flops" else limit.level, share if share.bounded else None
-        return Raced(self.name, self.workload.name, shape, seconds, processor, limit.seconds, by, kept)
+        by = limit.by if limit.by == "flops" else limit.level
+        share, _ = share_of(seconds, limit.seconds)
+        return Raced(self.name, self.workload.name, shape, seconds, processor, limit.seconds, by, share)
+
+
+def share_of(seconds: Sequence[float], limit: float) -> tuple[Interval | None, str]:
+    """The share of the limit that these times reach; None where their interval says nothing, and why.
+
+    >>> share_of([1.0, 0.6, 1.4, 0.7, 1.3, 0.8, 1.2], 1.0)[1]
+    'its times are noise: by them it reaches 71 % to 167 % of the limit; time it where less else runs'
+    """
+    share = median_interval(seconds).over(limit)
+    if not share.bounded:
+        return None, ""
+    if share.high > BEYOND:
+        reach = f"{100 * share.low:.0f} % to {100 * share.high:.0f} % of the limit"
+        return None, f"its times are noise: by them it reaches {reach}; time it where less else runs"
+    return share, ""
 
 
 # --- the ladder
@@ -219,6 +235,7 @@ def race(
     known.pop(same or "", None)
     below, above = neighbours(median, known)
     notes = [] if card.measured else ["the limits are from a quick probe: `loopnest machine` measures them well"]
+    notes += filter(None, [share_of(mine.seconds, mine.limit)[1]])
     busy = float(np.median(np.divide(mine.processor, mine.seconds)))
     if median >= LEGIBLE and busy < 0.5 and np.max(np.divide(mine.processor, mine.seconds)) < 0.8:  # no call was busy
         notes.append(f"it waits: its calls kept a processor busy for {busy:.0%} of their time")

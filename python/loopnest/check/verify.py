@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -205,6 +205,12 @@ class Verification:
         if (3 + len(asked)) * seconds > (self.kernel.host.deadline - time.monotonic()) / 3:
             self.left += [(case, "timed", True) for case in asked]
             return
+        try:
+            self._hold_as_timed(timed, asked)
+        except EndedError as error:  # not for lack of time
+            raise explained_end(self.kernel, error) from None
+
+    def _hold_as_timed(self, timed: Probe, asked: Sequence[Case]) -> None:
         self._hold_same(redrawn(timed, self._rng), "timed")
         for case in asked:
             kind = "special" if case.special is not None else "layouts"

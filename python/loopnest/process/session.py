@@ -50,6 +50,8 @@ FLOOD = 1 << 20  # Bytes of output at which a submission is ended
 SHOWN = 2000  # Bytes of output that are kept to be shown
 CROWD = 200  # Processes at which a submission is ended
 POLL = 0.02  # Seconds between two looks at the memory and the children of a process that is at work
+TALKS_BACK = "it answered for its runner, through the socket that it is judged through"
+LATE = 0.2e-3  # Seconds of a processor after "done" from which on they count
 REST = 5e-3  # Seconds for a process to stop itself after a call; it is not stopped from here before that
 
 
@@ -94,7 +96,7 @@ class Crash:
 class Reply:
     """What came of one call.
 
-    seconds    from "go" to "done" by the judge's clock
+    seconds    from "go" to "done" by the judge's clock, and what the process computed after "done"
     processor  seconds that the process's threads had a processor
     queued     seconds for which the process's main thread or the judge waited for a processor that another process had
     problem    what went wrong
@@ -229,7 +231,11 @@ class Session:
         """A request that is no call; the process runs for it, and on."""
         self.go_on()
         self._send(json.dumps(request).encode(), fds, phase)
-        return dict(json.loads(self._wait(phase or request["do"], limit or self.call_limit)[0]))
+        answer, _ = self._wait(phase or request["do"], limit or self.call_limit)
+        try:
+            return dict(json.loads(answer))
+        except (ValueError, TypeError):
+            raise self._ended_for("talks-back", f"{phase or request['do']}: {TALKS_BACK}") from None
 
     def run(self, function: Callable[..., Any], *arguments: Any, limit: float | None = None) -> Any:
         """Call a module-level function in the process, with arguments that can be pickled; what it returns.
@@ -263,17 +269,22 @@ class Session:
         self.go_on()
         self._send(message, (), phase)
         answer, end = self._wait(phase, self.call_limit)
+        done = self._processor()
         queued = self._queued() - queued
         self._come_to_rest(REST)
         self.stop()
-        busy = self._processor() - busy
+        busy, late = self._processor() - busy, self._processor() - done
+        end += late if late > LATE else 0.0
+        with contextlib.suppress(BlockingIOError):
+            if self._socket.recv(1 << 18):
+                raise self._ended_for("talks-back", f"{phase}: {TALKS_BACK}")
         problem = None
         if answer not in (b"-", RETURNED):
             try:
                 found = json.loads(answer)["problem"]
                 problem = {**found, "kind": str(found["kind"]), "text": str(found["text"])}
             except (ValueError, KeyError, TypeError):
-                raise EndedError("talks-back", "it wrote to the socket that it is judged through") from None
+                raise EndedError("talks-back", f"{phase}: {TALKS_BACK}") from None
         return Reply(end - start, busy, max(0.0, queued), problem, answer == RETURNED)
 
     def _send(self, message: bytes, fds: Sequence[int], phase: str) -> None:
