@@ -1124,7 +1124,7 @@ def test_what_is_computed_after_done_counts(tmp_path):
     )
     kernel = matmul_kernel(file)
     with kernel.host:
-        kernel.host.load("matmul", {"kind": "python", "file": str(file), "text": file.read_text(), "names": ["matmul"]})
+        load_matmul(kernel, file)
         reply = kernel.call(probe_of(Case.of(ln.matmul, np.dtype(np.float32), (5, 7, 3))))
     assert reply.seconds > 0.0015
 
@@ -1141,6 +1141,10 @@ def test_a_share_that_leaves_the_limit_behind_is_no_result(times, said):
     share, why = share_of(times, 1.0)
     assert (share is None) == bool(said)
     assert said in why
+
+
+def load_matmul(kernel, file):
+    kernel.host.load("matmul", {"kind": "python", "file": str(file), "text": str(file), "names": ["matmul"]})
 
 
 def matmul_kernel(file):
@@ -1342,7 +1346,7 @@ def test_a_contender_that_is_wrong_is_refused(tmp_path):
     file.write_text("def matmul(a, b, out):\n    out[...] = a @ b\n    out[0, 0] += 1\n")
     kernel = matmul_kernel(file)
     with kernel.host:
-        kernel.host.load("matmul", {"kind": "python", "file": str(file), "text": file.read_text(), "names": ["matmul"]})
+        load_matmul(kernel, file)
         with pytest.raises(Refusal, match="matmul is wrong"):
             Contender("it", kernel, ln.matmul.contract.workloads[0], np.dtype(np.float32)).once()
 
@@ -1353,7 +1357,7 @@ def test_a_rung_that_ends_its_process_is_not_held_against_the_kernel(tmp_path):
     rung = matmul_kernel(file)
     with rung.host:
         rung.language = "rung"
-        rung.host.load("matmul", {"kind": "python", "file": str(file), "text": file.read_text(), "names": ["matmul"]})
+        load_matmul(rung, file)
         with pytest.raises(NotRaced, match="the rung numpy failed"):
             Contender("numpy", rung, ln.matmul.contract.workloads[0], np.dtype(np.float32)).once()
 
