@@ -426,7 +426,7 @@ def test_right(measure):
 @pytest.fixture
 def suite(tmp_path, monkeypatch):
     """Makes a suite of test functions, and puts it into the place of the installed ones."""
-    folder = tmp_path / "suites"
+    folder = tmp_path / "suites [2]"  # brackets are a test's name to pytest
     folder.mkdir()
     shutil.copy(bench.suites_folder() / "conftest.py", folder)
     monkeypatch.setattr(bench, "suites_folder", lambda: folder)

@@ -100,6 +100,17 @@ def test_a_suite_of_ones_own_gives_a_table_and_a_file_with_the_limits_and_what_t
     assert "tests ---" not in once.stdout
 
 
+def test_workers_of_xdist_are_refused_unless_nothing_is_timed(folder):
+    pytest.importorskip("xdist")
+    refused = pytest_on(folder, "-p", "xdist.plugin", "-n", "2", "--benchmark-json=a.json")
+    assert refused.returncode == pytest.ExitCode.USAGE_ERROR
+    assert "would time benchmarks while the others run" in refused.stderr
+    assert "leave -n out" in refused.stderr
+    for options in (("-n", "0"), ("-n", "2", "--benchmark-disable")):
+        done = pytest_on(folder, "-k", "numpy", "-p", "xdist.plugin", *options)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
 def test_the_measuring_process_ends_when_nobody_listens(folder):
     """As it would after a kill -9 of the process that has started it."""
     receive, send = os.pipe()

@@ -15,10 +15,12 @@ from loopnest.backends.compiler import cache_directory
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="starts many processes")
 
 
-def python(code, *arguments, **environment):
+def python(code, *arguments, interpreter=(), **environment):
     """Run Python in a process of its own, in other surroundings; a variable that is None is taken away."""
     env = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
-    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, timeout=120, env=env)
+    return subprocess.run(
+        [sys.executable, *interpreter, "-c", code, *arguments], capture_output=True, timeout=120, env=env
+    )
 
 
 def broken(folder, package, error="OSError"):
@@ -123,6 +125,19 @@ def test_output_has_the_characters_that_its_encoding_has(command, encoding):
     run = python("from loopnest.cli import main; main()", *command, PYTHONIOENCODING=encoding)
     assert run.returncode == 0, run.stderr.decode(encoding)
     run.stdout.decode("utf-8" if encoding == "ascii" else encoding)  # click writes UTF-8 where Python would ASCII
+
+
+TEXTS = """
+import loopnest as ln
+print([(o.__doc__, [k.lesson for k in o]) for o in ln.OPERATIONS.values()])
+"""
+
+
+def test_python_without_docstrings_has_all_texts_and_results():
+    """-OO drops docstrings and asserts. They are lessons and summaries here, read from the sources then."""
+    assert python(TEXTS, interpreter=["-OO"]).stdout == python(TEXTS).stdout != b""
+    run = python("from loopnest.cli import main; main()", "train", "xor", "--epochs", "2", interpreter=["-OO"])
+    assert run.returncode == 0, run.stderr.decode()
 
 
 # --- rungs that are copied, sent to other processes, and registered again

@@ -28,7 +28,7 @@ import numpy as np
 
 from . import _core
 from .backends import BACKENDS, cpp_rungs, fastest_first
-from .backends.rung import Backend, decline
+from .backends.rung import Backend, decline, docstring
 from .backends.rung import Implementation as Implementation
 from .backends.rung import Kernel as Kernel
 from .backends.rung import UnavailableError as UnavailableError
@@ -170,7 +170,7 @@ class Operation:
         self._fast: Callable[[tuple[Any, ...], dict[str, Any]], Any] = decline  # its fast path
         self.__name__ = name
         parameters = list(inspect.signature(contract.run).parameters.values())[1:]  # all but the kernel
-        text, _, example = (inspect.getdoc(contract.run) or "").partition("\n>>> ")
+        text, _, example = docstring(contract.run).partition("\n>>> ")
         out = _OUT if "out" in inspect.signature(contract.run).parameters else ""
         self.__doc__ = f"{text}\n{_ARRAYS}{out}{_IMPL}\n>>> import numpy as np, loopnest as ln\n>>> {example}"
         impl = inspect.Parameter("impl", inspect.Parameter.KEYWORD_ONLY, default=None, annotation="str | None")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import inspect
 import operator
+import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -25,6 +28,16 @@ def cannot_be_imported(package: str, error: Exception) -> str:
     """Why the rungs of a backend whose package is broken cannot run here."""
     said = " ".join(str(error).split()) or type(error).__name__
     return f"{package} cannot be imported ({said}): pip install --force-reinstall {package}"
+
+
+def docstring(function: Callable[..., Any]) -> str:
+    """A function's docstring; under `python -OO`, which drops them, as its source has it."""
+    found = inspect.getdoc(function)
+    if found is None and sys.flags.optimize > 1:
+        with contextlib.suppress(OSError, TypeError, SyntaxError):
+            (definition,) = ast.parse(textwrap.dedent(inspect.getsource(function))).body
+            found = ast.get_docstring(definition) if isinstance(definition, ast.FunctionDef) else None
+    return found or ""
 
 
 @dataclass(frozen=True)
@@ -123,7 +136,7 @@ class Implementation:
     @property
     def lesson(self) -> str:
         """What this rung changes, why that is faster, and what limits it now."""
-        return opening_comment(csrc() / self.files[0]) if self.files else inspect.getdoc(self._function) or ""
+        return opening_comment(csrc() / self.files[0]) if self.files else docstring(self._function)
 
     @property
     def headline(self) -> str:

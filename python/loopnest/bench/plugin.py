@@ -44,6 +44,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    option = config.option
+    several = hasattr(config, "workerinput") or getattr(option, "numprocesses", None) or getattr(option, "tx", None)
+    if several and not (option.collectonly or option.benchmark_disable or option.benchmark_skip):
+        raise pytest.UsageError(
+            "pytest-xdist's workers (-n) would time benchmarks while the others run, and write no results: "
+            "leave -n out, or add --benchmark-disable to run them untimed"
+        )
     config.addinivalue_line("markers", "ladder(*operations): run for each rung and workload of these operations")
     config.stash[SESSION] = session = Session(config)
     config.pluginmanager.register(session, "loopnest-bench")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -50,10 +51,13 @@ class Collector(Generic[Results]):
         elif kind in self._fields:
             self._fields[kind] = content
 
-    def run(self, command: Sequence[str], environment: Mapping[str, str]) -> tuple[int | None, str]:
+    def run(
+        self, command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None
+    ) -> tuple[int | None, str]:
         """Run Python in a process of its own: its exit status, None where Ctrl-C ended it; and how it ended, in words.
 
         command  Python's command line; `--events FD` is added: the process writes an event there as a line of JSON
+        folder   where it runs; the current one where it is None
 
         The process is in a session of its own, so that Ctrl-C comes to us alone; what it has reported is kept.
         """
@@ -66,6 +70,7 @@ class Collector(Generic[Results]):
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 env=dict(environment),
+                cwd=folder,
                 start_new_session=True,
             )
             os.close(send)

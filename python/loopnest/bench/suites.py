@@ -61,12 +61,14 @@ def run_suites(
     run, left = Collector(Results(None, ()), on_event), list(suites)
     own = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     environment = {**own, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # we may be in a pytest session ourselves
+    if path := own.get("PYTHONPATH"):  # it runs in another folder
+        environment["PYTHONPATH"] = os.pathsep.join(map(os.path.abspath, path.split(os.pathsep)))
     while left:
         options = [*(["--quick"] if quick else []), *([] if limits else ["--no-limits"])]
         options += [f"--seconds={max(1.0, end - time.perf_counter())}"] if end < math.inf else []
         options += ["-k", select] if select is not None else []
         failed = len(run.results.failures)
-        status, how_it_ended = run.run([*_pytest(left), *options], environment)
+        status, how_it_ended = run.run([*_pytest(left), *options], environment, suites_folder())
         reported = len(run.results.failures) > failed
         if status in (None, 0, 1) or (status == NO_TESTS and len(left) < len(suites)) or (status > 1 and reported):
             break
@@ -84,5 +86,5 @@ def _pytest(suites: Sequence[str]) -> list[str]:
     return [
         *("-m", "pytest", "-c", os.devnull, "--rootdir", str(folder), "-o", "python_files=bench_*.py"),
         *("-p", "pytest_benchmark.plugin", "--benchmark-quiet", "-p", "no:cacheprovider", "--assert=plain"),
-        *(str(folder / f"bench_{suite}.py") for suite in suites),
+        *(f"bench_{suite}.py" for suite in suites),  # in this folder: pytest takes brackets in a path for a test's name
     ]

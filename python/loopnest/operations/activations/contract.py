@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array, Call, as_matrices
+from ...backends.rung import docstring
 from ...numerics import gamma, precise, smallest, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
@@ -73,7 +74,7 @@ def elementwise(bound: Bound, flops: int) -> Callable[[Formula], Contract]:
             return run_elementwise(kernel, Call(formula.__name__, x=x, dy=dy), out)
 
         run = backward if "dy" in inspect.signature(formula).parameters else forward
-        run.__doc__ = formula.__doc__
+        run.__doc__ = docstring(formula)
         return contract_of(run, formula, bound, flops)
 
     return make
@@ -226,5 +227,5 @@ def softmax_bound(p: Array, x: Array) -> Array:
         return np.where(p > 0, p * (relative + of_sum + 2 * u), 0) + 2 * smallest(x.dtype)
 
 
-softmax_run.__doc__ = softmax_reference.__doc__
+softmax_run.__doc__ = docstring(softmax_reference)
 softmax = contract_of(softmax_run, softmax_reference, softmax_bound, flops=5, fast_path=FastPath("rows"))

@@ -1,0 +1,59 @@
+"""What the build makes of flags from outside and of unusual folders: configured only, nothing is compiled."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parents[1]
+
+pytestmark = pytest.mark.skipif(
+    not (shutil.which("cmake") and shutil.which("ninja") and (SOURCES / "CMakeLists.txt").exists()),
+    reason="needs cmake, ninja and the source tree",
+)
+
+
+def configured(folder, sources=SOURCES, **environment):
+    """Configure the C++ part in a folder: how it ended, and the command of each file."""
+    env = {name: value for name, value in os.environ.items() if name not in ("CXXFLAGS", "LDFLAGS")} | environment
+    options = ["-G", "Ninja", "-DLOOPNEST_PYTHON=OFF", "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"]
+    command = ["cmake", "-S", str(sources), "-B", str(folder), *options]
+    run = subprocess.run(command, capture_output=True, text=True, env=env, timeout=300)
+    commands = folder / "compile_commands.json"
+    found = json.loads(commands.read_text()) if commands.exists() else []
+    return run.returncode, " ".join(run.stderr.split()), [unit["command"] for unit in found]
+
+
+@pytest.mark.parametrize(
+    ("variable", "flags", "flag"),
+    [
+        ("CXXFLAGS", "-O2 -ffast-math", "-ffast-math"),
+        ("CXXFLAGS", "-Ofast", "-Ofast"),
+        ("CXXFLAGS", "-fno-signed-zeros -g", "-fno-signed-zeros"),
+        ("LDFLAGS", "-ffast-math", "-ffast-math"),
+    ],
+)
+def test_flags_that_break_the_contract_are_refused(variable, flags, flag, tmp_path):
+    status, said, _ = configured(tmp_path, **{variable: flags})
+    assert status != 0
+    assert f"CXXFLAGS or LDFLAGS has {flag}, with which results break" in said
+    assert "build without it" in said
+
+
+def test_kernels_are_compiled_without_optimization_at_link_time(tmp_path):
+    status, said, commands = configured(tmp_path, CXXFLAGS="-O2 -g -flto=auto -fno-fast-math")
+    assert status == 0, said
+    assert commands
+    assert all(command.rindex("-fno-lto") > command.index("-flto=auto") for command in commands)
+
+
+def test_sources_in_a_folder_with_brackets_and_spaces_are_found(tmp_path):
+    sources = tmp_path / "hw [2]"
+    shutil.copytree(SOURCES / "csrc", sources / "csrc")
+    shutil.copy(SOURCES / "CMakeLists.txt", sources)
+    status, said, commands = configured(sources / "build", sources)
+    assert status == 0, said
+    assert len(commands) == len(configured(tmp_path / "plain")[2])
