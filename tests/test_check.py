@@ -1304,7 +1304,8 @@ def test_a_new_file_overwrites_nothing(tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="ends it by Ctrl-C's signal")
 def test_watching_judges_again_when_the_file_is_saved_and_ends_with_ctrl_c(tmp_path):
     file = tmp_path / "mine.py"
-    file.write_text("def matmul(a, b):\n    return 0 * (a @ b)\n")
+    file.write_text("from tile import F\ndef matmul(a, b):\n    return F * (a @ b)\n")
+    (tmp_path / "tile.py").write_text("F = 0\n")
     command = [
         sys.executable,
         "-c",
@@ -1321,10 +1322,13 @@ def test_watching_judges_again_when_the_file_is_saved_and_ends_with_ctrl_c(tmp_p
     try:
         _read_until(watching, "judged again when it is saved", first := [])
         assert "all-zeros" in "".join(first)
-        file.write_text("def matmul(a, b):\n    return a @ b + 0.0\n")
+        (tmp_path / "tile.py").write_text("F = 1.0\n")
         _read_until(watching, "judged again when it is saved", second := [])
         assert "all-zeros" not in "".join(second)
         assert "right" in "".join(second)
+        file.write_text("def matmul(a, b):\n    return 0 * (a @ b)\n")
+        _read_until(watching, "judged again when it is saved", third := [])
+        assert "all-zeros" in "".join(third)
         watching.send_signal(signal.SIGINT)
         assert watching.wait(10) == 0
     finally:
@@ -1339,6 +1343,28 @@ def _read_until(process, words, lines):
         if words in line:
             return
     raise AssertionError("".join(lines))
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "other", "line"),
+    [
+        ("mine.c", f'#include "tile.h"\n{C}\n{RIGHT}\nif (m * n) c[0] += WRONG; }}\n', "tile.h", "#define WRONG {}\n"),
+        ("mine.py", "from tile import WRONG\ndef matmul(a, b):\n    return a @ b + WRONG\n", "tile.py", "WRONG = {}\n"),
+    ],
+)
+def test_what_is_included_is_part_of_what_is_judged(judged, tmp_path, name, text, other, line):
+    right, wrong = line.format(0), line.format(1)
+    (tmp_path / other).write_text(right)
+    verdict = judged(text, name, dtype="float32")
+    assert verdict.accepted
+    assert str(tmp_path / other) in verdict.build.files
+    (tmp_path / other).write_text(wrong)
+    assert not judged(text, name, dtype="float32").accepted
+    (tmp_path / other).unlink()
+    missing = judged(text, name, dtype="float32")
+    assert missing.outcome == "does-not-build"
+    if name == "mine.c":
+        assert str(tmp_path / other) in missing.build.files  # so that it is waited for
 
 
 def test_a_contender_that_is_wrong_is_refused(tmp_path):

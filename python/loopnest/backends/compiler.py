@@ -38,12 +38,14 @@ class Build:
     command   the compiler's command line; "" for Python
     messages  the compiler's errors or warnings, shortened
     seconds   of compiling, or of importing
+    files     that it was made of: the source, and the headers or modules of its own that it includes
     """
 
     language: str
     command: str = ""
     messages: str = ""
     seconds: float = 0.0
+    files: tuple[str, ...] = ()
 
 
 class BuildError(RuntimeError):
@@ -132,9 +134,27 @@ def compile_library(
     arguments = [*shlex.split(flags), "-g1", "-shared", "-fPIC", *BINDING]
     shown = shlex.join([Path(found.command[0]).name, *found.command[1:], *arguments, file.name])
     source = str(file.resolve())
-    ingredients = [*arguments, source, file.read_text(encoding="utf-8", errors="surrogateescape")]
-    build = Build(language, shown)
+    files = (source, *included(found, [*shlex.split(flags), source], limit))
+    ingredients = [*arguments, *map(_content, files)]
+    build = Build(language, shown, files=files)
     return build_once(found, [*arguments, source], ingredients, file, folder, ".so", build, limit)
+
+
+def included(compiler: Compiler, arguments: Sequence[str], limit: float | None = None) -> list[str]:
+    """The headers that a compilation reads, those that are missing too, without the system's; from the compiler."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        rule = compiler(["-MM", "-MG", *arguments], limit).stdout.replace("\\\n", " ").partition(": ")[2]
+        names = [re.sub(r"\\(.)", r"\1", name).replace("$$", "$") for name in re.findall(r"(?:\\.|\S)+", rule)]
+        folder = Path(arguments[-1]).parent
+        return [str(Path(n) if Path(n).exists() else folder / n) for n in names if n != arguments[-1]]
+    return []
+
+
+def _content(file: str) -> str:
+    """The file's path and its bytes, as one text; the path alone where there is no such file."""
+    with contextlib.suppress(OSError):
+        return f"{file} {Path(file).read_bytes()!r}"
+    return file
 
 
 def preprocessed(

@@ -233,7 +233,8 @@ def _simulate(kernel: Kernel, source: str) -> None:
     """CUDA C++ runs on the CPU, right and slowly: it is judged so, and never timed."""
     start = time.monotonic()
     simulated = build_simulated(kernel.file)
-    kernel.build = Build("cuda", "loopnest's simulator of CUDA on the CPU", seconds=time.monotonic() - start)
+    seconds, files = time.monotonic() - start, (str(kernel.file),)
+    kernel.build = Build("cuda", "loopnest's simulator of CUDA on the CPU", seconds=seconds, files=files)
     kernel.simulated, kernel.library = simulated, simulated.library
     function = _function(kernel, source, [k.name for k in simulated.source.kernels])
     if simulated.source.kernel(function.name).launch is None:
@@ -254,7 +255,8 @@ def _import(kernel: Kernel, content: bytes) -> None:
         copy.write(content)
     request = {"kind": "python", "file": str(kernel.file.resolve()), "text": text, "names": names}
     answer = host.load(kernel.key, request)
-    kernel.build = Build("python", seconds=time.monotonic() - start)
+    files = (str(kernel.file), *answer.get("files", ()))
+    kernel.build = Build("python", seconds=time.monotonic() - start, files=files)
     if "problem" in answer:
         raise _import_refusal(kernel.file.name, answer["problem"])
     if not answer["found"]:

@@ -154,7 +154,9 @@ class Child:
             plain: Any = getattr(function, "py_func", getattr(function, "fn", function))
             found = inspect.signature(plain).parameters.values()
             parameters = [(p.name, p.kind.name, p.default is not p.empty) for p in found]
-        return function, {"functions": public, "parameters": parameters}
+        others = (getattr(m, "__file__", None) for name, m in sys.modules.items() if name != "submission")
+        beside = [file for file in others if file and file.startswith(os.path.dirname(request["file"]) + os.sep)]
+        return function, {"functions": public, "parameters": parameters, "files": beside}
 
     def _load_library(self, request: Request) -> Any:
         function = getattr(ctypes.CDLL(request["file"]), request["symbol"], None)
