@@ -116,6 +116,33 @@ def test_numba_works_where_its_cache_is_full(tmp_path):
     assert run.returncode == 0, run.stderr.decode()
 
 
+BOUND = """
+import os, warnings
+import torch
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    import loopnest as ln
+print(ln.num_threads(), *(str(w.message) for w in caught))
+import loopnest.torch
+print(ln.num_threads())
+"""
+
+
+@pytest.mark.skipif(ln.num_threads() < 2, reason="needs two processors")
+def test_threads_that_openmp_has_bound_to_a_processor_are_not_used_in_silence():
+    pytest.importorskip("torch")
+    free = python(BOUND, OMP_PROC_BIND=None, OMP_NUM_THREADS=None, LOOPNEST_NUM_THREADS=None)
+    bound = python(BOUND, OMP_PROC_BIND="true", OMP_NUM_THREADS=None, LOOPNEST_NUM_THREADS=None)
+    first, with_torch = bound.stdout.decode().splitlines()
+    if first == free.stdout.decode().splitlines()[0]:
+        pytest.skip("this OpenMP binds no thread")
+    assert first.startswith("1 OMP_PROC_BIND")
+    assert "import loopnest.torch" in first
+    assert with_torch == free.stdout.decode().splitlines()[1]
+    quiet = python(BOUND, OMP_PROC_BIND="true", LOOPNEST_NUM_THREADS="1")
+    assert quiet.stdout.decode().splitlines() == ["1", "1"]
+
+
 # --- output
 
 

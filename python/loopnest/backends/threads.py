@@ -6,10 +6,13 @@ forked child that enters it, workqueue's aborts the process when two threads ent
 thing to install.
 """
 
+import ctypes
 import functools
 import math
 import os
+import sys
 import threading
+import warnings
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -113,6 +116,20 @@ def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def bound_by_openmp() -> int:
+    """The processors of OpenMP's threads, where OpenMP has bound this thread to fewer; 0 where it has not.
+
+    torch's runtime does so when torch is imported under OMP_PROC_BIND=true. Threads that this one starts are bound too.
+    """
+    if "torch" not in sys.modules or not {"OMP_PROC_BIND", "OMP_PLACES", "GOMP_CPU_AFFINITY"} & {*os.environ}:
+        return 0
+    from threadpoolctl import threadpool_info
+
+    runtimes = [ctypes.CDLL(pool["filepath"]) for pool in threadpool_info() if pool["user_api"] == "openmp"]
+    found = max((int(runtime.omp_get_num_procs()) for runtime in runtimes), default=0)
+    return found if found > processors() else 0
+
+
 @functools.cache
 def _helpers() -> ThreadPoolExecutor:
     """The pool of the threads besides the caller's, which start at the first need."""
@@ -123,3 +140,12 @@ def _helpers() -> ThreadPoolExecutor:
 os.register_at_fork(after_in_child=_helpers.cache_clear)  # a forked child has the pool's records but no threads
 
 _core.set_num_threads(threads_wanted())
+
+if "LOOPNEST_NUM_THREADS" not in os.environ and (everywhere := bound_by_openmp()):
+    warnings.warn(
+        "OMP_PROC_BIND (or OMP_PLACES, GOMP_CPU_AFFINITY) has bound this thread, and all that it starts, to "
+        f"{processors()} of {everywhere} processors when torch was imported: loopnest uses {num_threads()} thread(s). "
+        "Unset it, or import loopnest.torch, whose kernels run on all of OpenMP's threads",
+        RuntimeWarning,
+        stacklevel=2,
+    )

@@ -10,11 +10,13 @@ end.
 """
 
 import ctypes
+import os
 from pathlib import Path
 
 import torch
 
 from .. import _core
+from ..backends.threads import bound_by_openmp, num_threads, processors
 
 LIBRARIES = ("libtorch_cpu.so", "libtorch_cpu.dylib")
 
@@ -30,6 +32,8 @@ def share_threads() -> bool:
         functions = runtime.GOMP_parallel, runtime.omp_get_max_threads, runtime.omp_get_thread_num
     except AttributeError:
         return False
+    if "LOOPNEST_NUM_THREADS" not in os.environ and num_threads() == processors():
+        _core.set_num_threads(bound_by_openmp() or num_threads())
     _core.use_openmp(*(ctypes.cast(function, ctypes.c_void_p).value or 0 for function in functions))
     return True
 
