@@ -211,6 +211,15 @@ def test_a_tensor_that_requires_grad_is_refused(operation):
     refused(operation, ValueError, torch.nn.Parameter, "requires grad", "pass NAME.detach()")
 
 
+@operations
+def test_a_tensor_with_a_tangent_of_forward_mode_is_refused(operation):
+    with torch.autograd.forward_ad.dual_level():
+        change = lambda x: torch.autograd.forward_ad.make_dual(x, torch.ones_like(x))  # noqa: E731
+        refused(operation, ValueError, change, "has a tangent of forward mode", "unpack_dual(NAME).primal")
+        inputs, options = sample(operation)
+        operation(*inputs, **options)
+
+
 class Scaled(torch.Tensor):
     """A tensor that means twice its numbers."""
 

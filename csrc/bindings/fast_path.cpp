@@ -90,6 +90,7 @@ py::object take(const FastPath& path, PyObject* args, PyObject* kwargs) {
             return {};
     }
     const bool tensors = is_plain_tensor(PyTuple_GET_ITEM(args, 0));
+    if (tensors && in_forward_mode()) return {};
     const auto view = [&](PyObject* object, Strided& view) {
         return (tensors ? is_plain_tensor(object) : is_plain_array(object)) && view_of_plain(object, view);
     };

@@ -24,6 +24,7 @@ struct {
     const PyGetSetDef *requires_grad = nullptr, *impl = nullptr;  // a tensor's attributes; impl is the C++ object's address
     PyCFunction is_neg = nullptr;                                 // a tensor's method
     void (*bump_version)(void* const& impl) = nullptr;            // torch's; null where it has none of this name
+    PyObject *forward_mode = nullptr, *current_level = nullptr;   // torch.autograd.forward_ad's names; one of them
 } known;
 
 DType dtype_of_array(PyObject* descriptor) {
@@ -141,6 +142,11 @@ bool view_of_plain(PyObject* object, Strided& view) {
            reinterpret_cast<std::uintptr_t>(view.data) % element == 0;
 }
 
+bool in_forward_mode() {
+    PyObject* const level = PyDict_GetItem(known.forward_mode, known.current_level);
+    return !level || PyLong_AsLong(level) >= 0;
+}
+
 bool counts_changes() { return known.bump_version; }
 
 void count_change(PyObject* tensor) {
@@ -185,8 +191,9 @@ void define_views(py::module_& module) {
     known.f64 = py::dtype::of<double>().release().ptr();
     known.f32 = py::dtype::of<float>().release().ptr();
     known.i64 = py::dtype::of<std::int64_t>().release().ptr();
+    known.current_level = PyUnicode_InternFromString("_current_level");
 
-    module.def("accept_tensors", [](const py::type& tensor) {
+    module.def("accept_tensors", [](const py::type& tensor, const py::dict& forward_mode) {
         if (!py::hasattr(tensor, "__dlpack_c_exchange_api__")) return false;
         const py::object capsule = tensor.attr("__dlpack_c_exchange_api__");
         if (!PyCapsule_IsValid(capsule.ptr(), dlpack::capsule_name)) return false;
@@ -198,10 +205,11 @@ void define_views(py::module_& module) {
         known.impl = attribute_in_c(tensor.attr("_cdata"));
         if (!known.requires_grad || !known.is_neg || !known.impl) return false;
         known.bump_version = bump_version_near(reinterpret_cast<const void*>(api->tensor_from_object));
+        known.forward_mode = py::object(forward_mode).release().ptr();
         known.exchange = api;
         known.tensor = reinterpret_cast<PyTypeObject*>(py::object(tensor).release().ptr());
         return true;
-    }, py::arg("tensor"),
+    }, py::arg("tensor"), py::arg("forward_mode"),
        "Read objects of this type, torch.Tensor, too; False where it lacks DLPack's C interface.");
 }
 

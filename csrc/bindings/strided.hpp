@@ -50,6 +50,8 @@ PyObject* float_dtype(bool single);  // NumPy's, of plain arrays
 bool is_plain_array(PyObject* object);
 bool is_plain_tensor(PyObject* object);
 
+bool in_forward_mode();  // whether tensors may have tangents, which results would lose
+
 // Raises a tensor's version, so that autograd refuses to go back through the old values. Throws for tensors that were
 // made in inference mode: they have none.
 void count_change(PyObject* tensor);

@@ -65,7 +65,7 @@ def fast_path(
 def fast_path_calls() -> int:
     """How many calls of this process a fast path has taken."""
 
-def accept_tensors(tensor: type) -> bool:
+def accept_tensors(tensor: type, forward_mode: dict[str, Any]) -> bool:
     """Read objects of this type, torch.Tensor, too; False where it lacks DLPack's C interface."""
 
 def set_allocator(allocate: Callable[..., Any] | None) -> None:

@@ -200,6 +200,12 @@ class Call:
             raise ValueError(
                 f"{where} requires grad, expected a tensor without: these kernels record no graph; pass {name}.detach()"
             )
+        forward_mode = self._torch.autograd.forward_ad
+        if forward_mode._current_level >= 0 and forward_mode.unpack_dual(tensor).tangent is not None:
+            raise ValueError(
+                f"{where} has a tangent of forward mode, expected a tensor without: these kernels compute none; pass "
+                f"torch.autograd.forward_ad.unpack_dual({name}).primal"
+            )
         if type(tensor) is not self._torch.Tensor and overrides_functions(self._torch.Tensor, type(tensor)):
             raise TypeError(
                 f"{where} is {_kind(tensor)}, whose class gives torch's functions another meaning, expected a plain "
@@ -334,7 +340,7 @@ def _is_jax(value: Any) -> bool:
 @functools.cache
 def introduce(torch: Any) -> bool:
     """Show the extension what a tensor is, for the fast path; False if this version of torch cannot be read there."""
-    return _core.accept_tensors(torch.Tensor)
+    return _core.accept_tensors(torch.Tensor, vars(torch.autograd.forward_ad))
 
 
 def overrides_functions(base: Any, kind: Any) -> bool:
