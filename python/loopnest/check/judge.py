@@ -201,7 +201,7 @@ def _how_fast(kernel: Kernel, placing: Placing) -> tuple[str, tuple[str, ...]]:
     low, high = _span(own.seconds)
     if high > NOISE * low and any(low <= statistics.median(r.seconds) <= high for r in placing.races[1:]):
         times = f"its median lies between {duration(low)} and {duration(high)}"
-        return f"right; the machine is too busy now to place it: {times}", ()
+        return f"the machine is too busy now to place it: {times}", ()
     if placing.same_as:
         sentence = f"as fast as {placing.same_as}"
     elif below and above:
