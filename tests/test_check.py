@@ -931,7 +931,7 @@ def test_a_kernel_that_was_found_right_and_is_too_slow_to_be_timed_stays_right(j
 
 @pytest.mark.parametrize(
     ("spread", "rival", "placed"),
-    [(3.0, 1.5e-3, False), (1.1, 1.05e-3, True), (3.0, 50e-3, True)],  # far from all others, noise changes nothing
+    [(3.0, 1.5e-3, False), (1.1, 1.05e-3, True), (3.0, 50e-3, True), (200.0, 50e-3, False)],  # a rung far away
 )
 def test_under_noise_no_place_is_named_and_nothing_advised(spread, rival, placed):
     noisy = tuple(1e-3 * spread ** (i / 19) for i in range(20))

@@ -33,6 +33,9 @@ from .verify import OnEvent, Verification
 NOISE = 1.4
 """The ratio of a median's bounds from which on no place is named among rungs that lie between them."""
 
+WILD = 4
+"""The same for any place; and the ratio of the median to the fastest call."""
+
 SHOWN_LINES, SHOWN_COLUMNS = 8, 200
 """How much of a submission's output a verdict shows."""
 
@@ -199,7 +202,9 @@ def _how_fast(kernel: Kernel, placing: Placing) -> tuple[str, tuple[str, ...]]:
     """`between cpp.blocked and cpp.packed: 61 ± 2 % of the limit, bound by loads`; and what to try next."""
     own, below, above, sentence, advice = placing.own, placing.below, placing.above, "right", list[str]()
     low, high = _span(own.seconds)
-    if high > NOISE * low and any(low <= statistics.median(r.seconds) <= high for r in placing.races[1:]):
+    among = any(low <= statistics.median(r.seconds) <= high for r in placing.races[1:])
+    wild = max(high / low, statistics.median(own.seconds) / own.best) > WILD
+    if wild or (among and high > NOISE * low):
         times = f"its median lies between {duration(low)} and {duration(high)}"
         return f"the machine is too busy now to place it: {times}", ()
     if placing.same_as:
