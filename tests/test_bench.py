@@ -19,6 +19,7 @@ from loopnest.bench import measure
 from loopnest.bench import suites as bench
 from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan
 from loopnest.bench.records import Failure, NotRun, Record, Results
+from loopnest.bench.reporting import Collector
 from loopnest.bench.tables import claims, comparable, highest, report
 from loopnest.cli.bench import PEERS, SUITES
 from loopnest.machine.limits import Limit
@@ -436,6 +437,18 @@ def suite(tmp_path, monkeypatch):
         return folder
 
     return make
+
+
+@pytest.mark.parametrize(
+    "line", ["5", "{", "[]", '["records"]', '["records", 5]', '["failures", {"name": 1}]', "[1, 2]"]
+)
+def test_a_line_that_is_no_event_ends_the_run_with_the_line(line):
+    run = Collector(Results(None, ()))
+    write = f"import os, sys; os.write(int(sys.argv[-1]), {line!r}.encode() + b'\\n')"
+    status, how_it_ended = run.run(["-c", write], os.environ)
+    assert status == 2
+    assert how_it_ended == f"the benchmark process wrote what is no event: {line + chr(10)!r}"
+    assert run.results.records == ()
 
 
 def test_a_run_reports_each_record_and_pytest_benchmark_reads_its_file(suite, tmp_path):

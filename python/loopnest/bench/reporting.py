@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import typing
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -51,6 +52,18 @@ class Collector(Generic[Results]):
         elif kind in self._fields:
             self._fields[kind] = content
 
+    def _is_event(self, line: str) -> bool:
+        """Whether a line is a pair of a kind and a content, and fits the field of the results that it is for."""
+        try:
+            kind, content = msgspec.convert(json.loads(line), tuple[str, Any])
+            if kind in self._fields:
+                field = typing.get_type_hints(self._type)[kind]
+                is_rows = isinstance(self._fields[kind], tuple)
+                msgspec.convert(content, typing.get_args(field)[0] if is_rows else field)
+        except (ValueError, msgspec.ValidationError):
+            return False
+        return True
+
     def run(
         self, command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None
     ) -> tuple[int | None, str]:
@@ -77,8 +90,11 @@ class Collector(Generic[Results]):
             try:
                 with os.fdopen(receive, encoding="utf-8") as events:
                     for line in events:
-                        if line.endswith("\n"):  # a killed process may leave half a line
-                            self.add(*json.loads(line))
+                        if not line.endswith("\n"):  # a killed process may leave half a line
+                            break
+                        if not self._is_event(line):
+                            return 2, f"the benchmark process wrote what is no event: {line[:100]!r}"
+                        self.add(*json.loads(line))
                 status: int | None = process.wait()
             except KeyboardInterrupt:
                 status = None

@@ -88,7 +88,7 @@ def command(
 def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_file: Path | None) -> None:
     """The comparison with the peers; bars that are not met are no failure."""
     from ..bench import peers
-    from ..output.files import save_json
+    from ..output.files import save_json, save_text
 
     unknown = [part for part in only if part not in peers.TITLES]
     if unknown:
@@ -102,5 +102,5 @@ def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_
     if markdown_file is not None:
         options = [*(["--quick"] if quick else []), *(f"--only {part}" for part in only)]
         command = " ".join(["loopnest bench peers", *options])
-        markdown_file.write_text(peers.markdown(results, command), encoding="utf-8")
+        save_text(peers.markdown(results, command), markdown_file)
     finish(results)

@@ -12,6 +12,7 @@ import msgspec
 
 from ..operation import Implementation, Operation, UnknownImplementationError
 from ..operations import OPERATIONS
+from ..output.files import save_text
 from ..output.text import unknown
 from .progress import say
 
@@ -113,7 +114,7 @@ def print_json(record: Any) -> None:
 
 def save_picture(svg: str, file: Path, *, quiet: bool = False) -> None:
     """Write a picture, and say where; to standard error if `quiet`."""
-    file.write_text(svg, encoding="utf-8")
+    save_text(svg, file)
     click.echo(f"written: {file}", err=quiet)
 
 
