@@ -1087,6 +1087,12 @@ def test_what_was_left_out_is_asked_when_calls_are_quick_enough(judged):
     assert verdict.checked.calls > 200
 
 
+def test_a_right_kernel_that_is_too_slow_for_the_timed_shape_is_right_as_far_as_asked(judged):
+    text = "import time\ndef matmul(a, b):\n    time.sleep(0.5 * (len(a) == 512))\n    return a @ b\n"
+    verdict = judged(text, dtype="float32", seconds=0.2, workload="square-512", time_limit=15)
+    assert verdict.outcome == "right-as-far-as-asked"
+
+
 @pytest.mark.parametrize("operation", ln.OPERATIONS.values(), ids=ln.OPERATIONS)
 def test_each_kind_of_case_is_asked_at_sizes_drawn_anew(operation):
     kinds = ("sizes", "again", "layouts", "special", "deterministic")

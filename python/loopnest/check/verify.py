@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from .explain import explained_end, patches_of, refusal_of
 from .kernel import Kernel, Observation
 from .probes import LARGEST, Probe, cases, drawn_cases, large_case, probe_of
 from .records import SENTENCES, Checked, Refusal
-from .timed import judged_in_part, redrawn, timed_probe
+from .timed import judged_in_part, known, redrawn, timed_probe
 
 OnEvent = Callable[[str, Any], None]
 
@@ -187,7 +187,7 @@ class Verification:
 
     def _hold_same(self, probe: Probe, kind: str) -> None:
         """Three calls with the same inputs."""
-        results = set()
+        results, probe = set(), known(probe)
         for _ in range(3):
             self._look(judged_in_part(self.kernel, probe, self.kernel.call(probe), self._rng), kind)
             results.add(b"".join(r.tobytes() for r in self.kernel.results()))
@@ -202,21 +202,26 @@ class Verification:
         strided = isinstance(form, PythonForm) or form.strided
         for kind in ("layouts", "special") if strided else ("special",):
             asked += drawn_cases(kind, timed.case, self._rng, variations=self.kernel.variations)
-        if (3 + len(asked)) * seconds > (self.kernel.host.deadline - time.monotonic()) / 3:
-            self.left += [(case, "timed", True) for case in asked]
-            return
         try:
-            self._hold_as_timed(timed, asked)
+            self._hold_as_timed(timed, asked, seconds)
         except EndedError as error:  # not for lack of time
             raise explained_end(self.kernel, error) from None
 
-    def _hold_as_timed(self, timed: Probe, asked: Sequence[Case]) -> None:
-        self._hold_same(redrawn(timed, self._rng), "timed")
-        for case in asked:
-            kind = "special" if case.special is not None else "layouts"
-            probe = redrawn(timed, self._rng, case, kind)
+    def _hold_as_timed(self, timed: Probe, asked: list[Case], seconds: float) -> None:
+        """The same inputs again, and then these cases. Those for which there is no time are left out."""
+        kinds = ["special" if case.special is not None else "layouts" for case in asked]
+        for number in range(-1, len(asked)):
+            if seconds * (len(asked) - number) > (self.kernel.host.deadline - time.monotonic()) / 3:
+                self.left += [(case, kind, True) for case, kind in zip(asked, kinds, strict=True)][max(0, number) :]
+                return
+            start = time.monotonic()
+            if number < 0:
+                self._hold_same(redrawn(timed, self._rng), "timed")
+                continue
+            probe = redrawn(timed, self._rng, asked[number], kinds[number])
             seen = judged_in_part(self.kernel, probe, self.kernel.call(probe), self._rng)
-            self._look(seen, "timed", may_raise=kind == "layouts")
+            self._look(seen, "timed", may_raise=kinds[number] == "layouts")
+            seconds = max(seconds, time.monotonic() - start)  # with the judge's own
 
     def _hold_large(self, dtype: np.dtype[Any]) -> None:
         """Larger and larger, until a call takes far longer than the judge needs to see what is left of it."""
