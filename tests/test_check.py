@@ -390,7 +390,7 @@ def test_no_more_than_three_errors_are_shown():
         ("import nonesuch_at_all\n", "does-not-build", "pip install nonesuch_at_all"),
         ("x = 1 / 0\n", "does-not-build", "mine.py:1: it raised ZeroDivisionError"),
         ("def mat_mul(a, b):\n    return a @ b\n", "no-function", "did you mean mat_mul"),
-        ("def matmul(a):\n    return a\n", "wrong-signature", r"def matmul\(a, b, c\) or def matmul\(a, b\)"),
+        ("def matmul(a):\n    return a\n", "wrong-signature", r"def matmul\(a, b, out\) or def matmul\(a, b\)"),
         ("def matmul(a, b):\n    raise KeyError('gone')\n", "raised", "mine.py:2: it raised KeyError: 'gone'"),
     ],
 )
@@ -911,6 +911,8 @@ def test_every_call_has_values_of_its_own(judged, tmp_path):
 def test_a_right_kernel_is_placed_on_the_ladder(judged):
     verdict = judged(c(""), "mine.c", seconds=0.3)
     assert verdict.accepted
+    if "too busy now" in verdict.sentence:
+        pytest.skip(verdict.sentence)
     pace = verdict.timing
     assert len({race.name for race in pace.races}) > 1
     assert re.search(r"\d ± [\d.]+ % of the limit", verdict.sentence)
@@ -1252,7 +1254,7 @@ def test_a_folder_is_ranked_and_a_crash_spoils_nothing(tmp_path):
     )
     (tmp_path / "crash.py").write_text("import os\ndef matmul(a, b):\n    os.abort()\n")
     (tmp_path / "_left_out.py").write_text("raise ValueError\n")
-    verdicts = rank(tmp_path, "matmul", seconds=0.2, time_limit=20)
+    verdicts = rank(tmp_path, "matmul", seconds=0.2, time_limit=20, workload="square-128")
     assert [Path(v.file).name for v in verdicts] == ["fast.py", "slow.py", "crash.py"]
     console = Console(width=100, record=True, file=io.StringIO())
     console.print(tables.ranking(verdicts))
