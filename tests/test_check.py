@@ -1079,6 +1079,9 @@ def test_a_verdict_with_gaps_has_its_own_outcome_and_exit_code(judged, tmp_path)
     (tmp_path / "quick.py").write_text("def matmul(a, b):\n    return a @ b\n")
     ranked = rank(tmp_path, "matmul", seconds=0, dtype="float32", time_limit=20)
     assert [v.outcome for v in ranked] == ["right", "right-as-far-as-asked"]
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(tables.ranking(ranked))
+    assert "1 of 2 are right, 1 as far as it was asked" in console.export_text()
 
 
 def test_what_was_left_out_is_asked_when_calls_are_quick_enough(judged):

@@ -100,4 +100,6 @@ def ranking(verdicts: Sequence[Verdict]) -> RenderableType:
         times = (own.workload, duration(own.best), per_cent(own.share) if own.share else "") if own else ("", "", "")
         cells = (str(number) if v.accepted else "", Path(v.file).name, *times, words)
         table.add_row(*(Text(cell, style="" if v.accepted else "dim") for cell in cells))
-    return Group(table, Text(f"\n{sum(v.accepted for v in verdicts)} of {len(verdicts)} are right"))
+    right, partly = (sum(v.outcome == outcome for v in verdicts) for outcome in ("right", "right-as-far-as-asked"))
+    as_asked = f", {partly} as far as {'it was' if partly == 1 else 'they were'} asked" if partly else ""
+    return Group(table, Text(f"\n{right} of {len(verdicts)} are right{as_asked}"))
