@@ -35,17 +35,8 @@ from loopnest.machine.card import card as machine_card
 from loopnest.process.session import EndedError, Session
 from loopnest.timing.interval import median_interval
 from loopnest.verify import Case, float_inputs, with_arrays
-from loopnest.verify.signature import (
-    PythonForm,
-    SignatureError,
-    asked_variations,
-    bound_to,
-    c_forms,
-    defined,
-    plan,
-    python_form,
-    python_forms,
-)
+from loopnest.verify.c_signature import bound_to, c_forms, defined
+from loopnest.verify.signature import PythonForm, SignatureError, asked_variations, plan, python_form, python_forms
 from rich.console import Console
 
 pytestmark = [

@@ -31,18 +31,8 @@ from ..backends.user_file import LANGUAGES, language
 from ..operation import Operation
 from ..output.text import unknown
 from ..process.session import EndedError, Session
-from ..verify.signature import (
-    CForm,
-    CFunction,
-    PythonForm,
-    SignatureError,
-    bound_to,
-    c_forms,
-    defined,
-    plan,
-    python_form,
-    python_forms,
-)
+from ..verify.c_signature import CForm, CFunction, bound_to, c_forms, defined
+from ..verify.signature import PythonForm, SignatureError, plan, python_form, python_forms
 from .explain import explained_end, refusal_of
 from .kernel import Kernel, Observation
 from .probes import FIRST

@@ -18,7 +18,8 @@ from ..numerics import strassen_bound, unit_roundoff
 from ..operation import Operation
 from ..process.session import Reply, Session
 from ..verify import POISON, Case, bits, compare_all, count_unwritten, wrong_elements
-from ..verify.signature import CForm, Parameter, PythonForm, asked_variations, plan, records
+from ..verify.c_signature import CForm
+from ..verify.signature import Parameter, PythonForm, asked_variations, plan, records
 from .probes import Arrays, Probe, probe_of
 
 CANARY = 0xA5

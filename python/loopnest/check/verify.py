@@ -14,8 +14,9 @@ from ..backends.cuda_source import CudaSourceError
 from ..operation import Workload
 from ..process.session import EndedError
 from ..verify import Case
+from ..verify.c_signature import CForm
 from ..verify.racecheck import racecheck
-from ..verify.signature import CForm, PythonForm
+from ..verify.signature import PythonForm
 from .explain import explained_end, patches_of, refusal_of
 from .kernel import Kernel, Observation
 from .probes import LARGEST, Probe, cases, drawn_cases, large_case, probe_of
