@@ -90,7 +90,7 @@ from loopnest.verify import judge_call
 print(*_core.cache_sizes())
 rng = np.random.default_rng(5)
 shapes = [(5, 900, 70), (33, 40, 500), (70, 2100, 65)]
-shapes += [(150, 300, 130), (400, 7, 300), (64, 64, 16), (9, 600, 9), (2, 900, 7)]
+shapes += [(150, 300, 130), (400, 7, 300), (64, 64, 16), (9, 600, 9), (2, 900, 7), (20, 800, 3)]
 for threads in (1, 2):
     ln.set_num_threads(threads)
     for m, k, n in shapes:

@@ -67,12 +67,17 @@ Plan plan_of(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
                 return {Way::in_place, "b has few columns, a few rows: the sums fit the registers", true, scattered};
             return {Way::rows, "b has few columns: a is read once, column by column", true, scattered};
         }
-        if (dots_suit(b, c)) return {Way::dots, "a has few rows, b contiguous columns: each element is a dot product"};
+        if (a.row_stride == 1 && b.row_stride == 1 && b.rows >= long_dot<T>(1) && c.rows > few_by_rows &&
+            c.rows <= tile_cols<T> && c.cols <= few_by_dots)
+            return {Way::in_place, "a and b have contiguous columns, c is small: its transpose is computed in place", true, true};
+        const bool turned_dots = dots_suit(a.transposed(), turned);
+        if (dots_suit(b, c) && !(turned_dots && c.cols < c.rows))
+            return {Way::dots, "a has few rows, b contiguous columns: each element is a dot product"};
         const bool tiles_suit = c.cols > narrow<T>(b.rows) && (b.row_stride != 1 || c.rows > few_by_dots);
-        if (dots_suit(a.transposed(), turned) && !tiles_suit)
+        if (turned_dots && !tiles_suit)
             return {Way::dots, "b has few columns, a contiguous rows: each element is a dot product", true};
     }
-    const bool c_is_large = c.rows * c.cols * index(sizeof(T)) > cache_sizes().l2, bands = bands_suit(a.cols, c);
+    const bool c_is_large = c.rows * c.cols * index(sizeof(T)) > cache_sizes().l2, bands = bands_suit(b, c);
     if (few_products_suit(b, c) && !(bands && c_is_large && a.cols > 1))
         return {Way::few_products, "sums of at most four products: c is written row by row"};
     if (bands) return {Way::bands, "short sums: c is written along bands of rows"};

@@ -12,10 +12,9 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 template <class T>
 LOOPNEST_INLINE index packed_width(index cols) { return round_up(cols, lanes<T>); }
 
-// A micro-panel of b, at most tile_cols wide: to[p][j].
+// A micro-panel of b: to[p][j], with rows of `width` elements.
 template <class T>
-void pack_b(Matrix<const T> b, T* to) {
-    const index width = packed_width<T>(b.cols);
+void pack_b(Matrix<const T> b, T* to, index width) {
     if (b.row_stride == 1 && b.col_stride != 1) {  // contiguous columns: transpose squares of lanes x lanes
         for (index j = 0; j < b.cols; j += lanes<T>)
             for (index p = 0; p < b.rows; p += lanes<T>) {
@@ -35,6 +34,11 @@ void pack_b(Matrix<const T> b, T* to) {
                                          : count == lanes<T> ? load(&b(p, j))
                                                              : load_first(&b(p, j), count));
         }
+}
+
+template <class T>
+LOOPNEST_INLINE void pack_b(Matrix<const T> b, T* to) {
+    pack_b(b, to, packed_width<T>(b.cols));
 }
 
 // From a packed micro-panel of a to the next. The extra 64 bytes keep the micro-panels from lying a multiple of 4096

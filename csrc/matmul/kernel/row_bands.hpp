@@ -20,8 +20,9 @@ inline constexpr index short_sum = 64, high_enough = 48;  // products; rows of c
 
 // Whether c = a b is best computed along bands.
 template <class T>
-bool bands_suit(index inner, Matrix<T> c) {
-    return inner <= short_sum && c.rows >= high_enough && c.cols > 2 * tile_cols<T>;
+bool bands_suit(Matrix<const T> b, Matrix<T> c) {
+    const bool in_place_is_no_better = c.cols > 2 * tile_cols<T> || !b.contiguous_rows();
+    return b.rows <= short_sum && c.rows >= high_enough && in_place_is_no_better;
 }
 
 template <class T, class Epilogue>
