@@ -231,7 +231,7 @@ class Operation:
         """How `cpp.parallel` computes a call with these inputs, by their shapes and strides, and why so.
 
         >>> import numpy as np, loopnest as ln
-        >>> ln.matmul.why(np.ones((1, 64), np.float32), np.ones((64, 64), np.float32))
+        >>> ln.matmul.why(np.ones((1, 64), np.float32), np.ones((64, 640), np.float32))
         'in one piece; a has few rows: b is read once, row by row'
 
         Raises TypeError for an operation that always computes in one way.
