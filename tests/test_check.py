@@ -126,6 +126,7 @@ def test_a_write_next_to_the_result_within_its_page_is_seen(judged):
     assert "past the end of c, by up to 8 bytes" in " ".join(verdict.details)
 
 
+@pytest.mark.slow
 def test_an_array_of_jax_is_waited_for(judged):
     pytest.importorskip("jax")
     verdict = judged(
@@ -142,6 +143,7 @@ MLP_OF_TORCH = """
 """
 
 
+@pytest.mark.slow
 def test_an_honest_mlp_is_judged_by_y_alone_and_one_of_the_exact_form_is_other_form(judged):
     pytest.importorskip("torch")
     verdict = judged(MLP_OF_TORCH.format("none"), operation="mlp_forward")
@@ -151,6 +153,7 @@ def test_an_honest_mlp_is_judged_by_y_alone_and_one_of_the_exact_form_is_other_f
     assert any("z and h, which gradients need, were not looked at" in note for note in verdict.notes)
 
 
+@pytest.mark.slow
 def test_an_mlp_without_a_bias_is_said_to_be_that(judged):
     verdict = judged(
         """
@@ -168,6 +171,7 @@ def test_an_mlp_without_a_bias_is_said_to_be_that(judged):
 TANH_U = "np.tanh(0.7978845608028654 * (x + 0.044715 * x**3))"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operation", "body", "fix"),
     [
@@ -185,6 +189,7 @@ def test_a_cancellation_is_named_with_the_way_to_write_it(judged, operation, bod
     assert fix in verdict.details[2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("made", ["np.asmatrix(a @ b)", "np.ma.masked_array(a @ b)", "types.MappingProxyType({})"])
 def test_an_array_of_another_library_is_no_trick(judged, made):
     verdict = judged(f"import types\nimport numpy as np\ndef matmul(a, b):\n    return {made}\n")
@@ -199,6 +204,7 @@ CANCELLING = """
 """
 
 
+@pytest.mark.slow
 def test_an_absolute_promise_is_held_to_and_shown(judged):
     verdict = judged(CANCELLING.format("1e-6", ""), operation="gelu", seconds=0.2)
     assert verdict.accepted, (verdict.sentence, verdict.details)
@@ -210,6 +216,7 @@ def test_an_absolute_promise_is_held_to_and_shown(judged):
     assert "absolute(1e-06)" in console.file.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("promise", "spoiled", "outcome"),
     [
@@ -225,6 +232,7 @@ def test_an_absolute_promise_is_no_licence(judged, promise, spoiled, outcome):
     assert verdict.outcome == outcome, verdict.details
 
 
+@pytest.mark.slow
 def test_an_absolute_promise_lets_no_zeros_pass_for_small_results(judged):
     text = "# loopnest: absolute(1e-5)\nimport numpy as np\ndef mse_backward(y, t):\n    "
     verdict = judged(
@@ -431,6 +439,7 @@ def test_a_file_that_is_not_there_and_one_of_no_known_language_are_errors(tmp_pa
         check(tmp_path / "mine.txt", "matmul")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("content", "accepted"),
     [
@@ -446,12 +455,14 @@ def test_a_text_is_read_in_its_encoding(tmp_path, content, accepted):
     assert verdict.outcome == ("right" if accepted else "does-not-build")
 
 
+@pytest.mark.slow
 def test_cuda_cpp_may_begin_with_a_byte_order_mark_and_have_comments_in_another_encoding(tmp_path):
     text = starters.starter("matmul", "cuda").encode()
     (tmp_path / "mine.cu").write_bytes(b"\xef\xbb\xbf" + text + "// Größe\n".encode("latin-1"))
     assert check(tmp_path / "mine.cu", "matmul", seconds=0).outcome == "right"
 
 
+@pytest.mark.slow
 def test_a_file_that_removes_or_rewrites_itself_is_judged_by_the_text_that_it_had(tmp_path):
     wrong = "def matmul(a, b):\n    return a @ b + 1\n"
     (tmp_path / "gone.py").write_text(f"import os\nos.unlink(__file__)\n{wrong}")
@@ -466,6 +477,7 @@ def test_a_file_that_removes_or_rewrites_itself_is_judged_by_the_text_that_it_ha
     assert "raise ValueError" in check(tmp_path / "raises.py", "matmul", seconds=0).details[0]
 
 
+@pytest.mark.slow
 def test_rank_goes_on_where_a_file_is_none_or_is_removed_by_another(tmp_path):
     (tmp_path / "a.py").write_text(
         "import os\nos.unlink(os.path.join(os.path.dirname(__file__), 'b.py'))\ndef matmul(a, b):\n    return a @ b\n"
@@ -477,6 +489,7 @@ def test_rank_goes_on_where_a_file_is_none_or_is_removed_by_another(tmp_path):
     assert "not there any more" in found["b.py"].sentence
 
 
+@pytest.mark.slow
 def test_a_c_file_calls_its_own_functions_whatever_libc_has(judged):
     own = "float* index(long n) { static float t[4096]; return t; } float y0(float x) { return 2 * x; }\n"
     body = "float* t = index(n); for (long i = 0; i < m * n; i++) { t[0] = y0(c[i]); c[i] = t[0] / 2; }"
@@ -484,6 +497,7 @@ def test_a_c_file_calls_its_own_functions_whatever_libc_has(judged):
     assert verdict.accepted, verdict.sentence
 
 
+@pytest.mark.slow
 def test_a_folder_without_execution_is_no_fault_of_the_submission(judged, tmp_path, monkeypatch):
     real = os.statvfs
 
@@ -545,6 +559,7 @@ def test_arguments_are_matched_by_name_and_then_by_number(operation, parameters,
     assert (form.given, [getattr(x, "name", x) for x in form.taken]) == (given, taken)
 
 
+@pytest.mark.slow
 def test_a_form_that_leaves_out_what_it_needs_is_refused_with_the_fix(judged):
     verdict = judged("def rmsprop(p, g, s, lr):\n    pass\n", operation="rmsprop")
     assert verdict.outcome == "wrong-signature"
@@ -595,6 +610,7 @@ MLP = """
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("operation", "text", "name"),
     [
@@ -612,6 +628,7 @@ def test_the_public_signature_is_judged(judged, operation, text, name):
     assert verdict.accepted, (verdict.sentence, verdict.details)
 
 
+@pytest.mark.slow
 def test_an_option_by_its_public_name_is_heeded_or_named(judged):
     half = "import numpy as np\ndef gelu(x, approximate='none'):\n    w = 1.5957691216057308 * (x + 0.044715 * x**3)\n"
     verdict = judged(f"{half}    return (x / (1 + np.exp(-w.astype(float)))).astype(x.dtype)\n", operation="gelu")
@@ -656,6 +673,7 @@ LOOPS = RIGHT.replace("float s", "REAL s")
 TAKES = "const float* a, const float* b, float* c, long m, long n, long k"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("suffix", "flags", "text"),
     [
@@ -718,6 +736,7 @@ def test_c_is_read_as_the_compiler_sees_it(judged, tmp_path, suffix, flags, text
     assert verdict.accepted, (verdict.sentence, verdict.details)
 
 
+@pytest.mark.slow
 def test_an_older_kernel_of_cuda_cpp_may_stand_behind_if_0(judged):
     older = (
         "#if 0\n#ifdef A\n#endif\n// launch: grid=(m) block=(1)\n__global__ void matmul(float* c, int n) { }\n#endif\n"
@@ -760,6 +779,7 @@ def test_a_strided_c_function_is_judged_with_strides(judged):
 # --- what is right
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("body", "tensors"),
     [
@@ -847,6 +867,7 @@ def test_an_error_within_the_stated_bound_alone_is_accepted_only_where_it_is_sta
     assert not judged("# loopnest: strassen(64)\n" + text, dtype="float32").accepted
 
 
+@pytest.mark.slow
 def test_a_nan_comes_through_strassen_of_any_blocks(judged):
     honest = "import numpy as np\n# loopnest: strassen({})\ndef matmul(a, b, out):\n    {}np.matmul(a, b, out=out)\n"
     for blocks in (1, 3):
@@ -855,6 +876,7 @@ def test_a_nan_comes_through_strassen_of_any_blocks(judged):
         assert judged(honest.format(blocks, "a = np.nan_to_num(a)\n    ")).trick == "nan-lost"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [1, 5, 64])
 @pytest.mark.parametrize("result", ["0", "(a @ b) * a.dtype.type(0.9)", "(a @ b)[::-1]"])
 def test_no_promise_allows_what_cannot_be_told_from_zero(judged, blocks, result):
@@ -864,6 +886,7 @@ def test_no_promise_allows_what_cannot_be_told_from_zero(judged, blocks, result)
     assert verdict.promises == (f"strassen({blocks})",)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("blocks", [1, 3, 64])
 def test_a_promise_that_is_not_needed_does_no_harm_and_stands_in_the_ranking(judged, tmp_path, blocks):
     assert judged(f"# loopnest: strassen({blocks})\ndef matmul(a, b):\n    return a @ b\n", dtype="float32").accepted
@@ -912,6 +935,7 @@ def test_a_right_kernel_is_placed_on_the_ladder(judged):
     assert 0 < pace.round_trip < 0.1
 
 
+@pytest.mark.slow
 def test_a_kernel_that_was_found_right_and_is_too_slow_to_be_timed_stays_right(judged, monkeypatch):
     def too_late(self, calls):
         raise EndedError("timed-out", "no answer within 20 s; it is computing")
@@ -940,12 +964,14 @@ def test_under_noise_no_place_is_named_and_nothing_advised(spread, rival, placed
     assert bool(advice) == placed
 
 
+@pytest.mark.slow
 def test_counts_of_calls_add_up(judged):
     verdict = judged(c(""), "mine.c", seconds=0.1)
     (row,) = re.findall(r"(\d+) calls in float32, each with new values: ([^;]*?)(?:not|note|fast)", printed(verdict))
     assert int(row[0]) == sum(map(int, re.findall(r"(\d+) (?:of|with)", row[1])))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "name", "threads"),
     [
@@ -967,6 +993,7 @@ def test_threads_are_those_that_the_file_can_use(judged, monkeypatch, text, name
     assert judged(body, name, seconds=0.1, threads=1).timing.threads == 1
 
 
+@pytest.mark.slow
 def test_openmp_runs_as_many_threads_as_it_is_given(judged):
     verdict = judged(
         f"#include <omp.h>\n{C} int t = 0;\n#pragma omp parallel\n{{\n#pragma omp atomic\nt++;\n}}\n{RIGHT}"
@@ -1061,6 +1088,7 @@ def test_a_projection_lets_no_wrong_row_column_or_nan_pass(tmp_path, operation, 
 SLOW = "import time\ndef matmul(a, b):\n    time.sleep(0.02 + 4e-6 * a.size * b.shape[1] ** 0.5)\n    return a @ b\n"
 
 
+@pytest.mark.slow
 def test_a_verdict_with_gaps_has_its_own_outcome_and_exit_code(judged, tmp_path):
     verdict = judged(SLOW, dtype="float32")
     assert (verdict.outcome, verdict.exit_code, verdict.accepted) == ("right-as-far-as-asked", 3, True)
@@ -1075,6 +1103,7 @@ def test_a_verdict_with_gaps_has_its_own_outcome_and_exit_code(judged, tmp_path)
     assert "1 of 2 are right, 1 as far as it was asked" in console.export_text()
 
 
+@pytest.mark.slow
 def test_what_was_left_out_is_asked_when_calls_are_quick_enough(judged):
     text = "import time\ncalls = 0\ndef matmul(a, b):\n    global calls\n    calls += 1\n"
     text += "    time.sleep(0.9 * (calls < 7))\n    return a @ b\n"
@@ -1083,6 +1112,7 @@ def test_what_was_left_out_is_asked_when_calls_are_quick_enough(judged):
     assert verdict.checked.calls > 200
 
 
+@pytest.mark.slow
 def test_a_right_kernel_that_is_too_slow_for_the_timed_shape_is_right_as_far_as_asked(judged):
     text = "import time\ndef matmul(a, b):\n    time.sleep(0.5 * (len(a) == 512))\n    return a @ b\n"
     verdict = judged(text, dtype="float32", seconds=0.2, workload="square-512", time_limit=15)
@@ -1347,6 +1377,7 @@ def _read_until(process, words, lines):
     raise AssertionError("".join(lines))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "text", "other", "line"),
     [
