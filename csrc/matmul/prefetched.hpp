@@ -20,7 +20,7 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 
 // An epilogue is a struct like this one: what is fused into a product's last pass. The product calls apply(i, j, tile)
 // for each tile of c as soon as it is complete and still in L1; (i, j) is the tile's first element in c. If the
-// epilogue has a matrix `other` of which it touches the same elements, the product prefetches them with c's.
+// epilogue touches the same elements of another matrix, `other`, the product prefetches them with c's.
 struct NoEpilogue {
     // The epilogue of the piece of c that begins at (i, j).
     LOOPNEST_INLINE NoEpilogue of_piece(index, index) const { return {}; }

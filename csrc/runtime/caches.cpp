@@ -97,12 +97,11 @@ std::vector<Cache> caches(const std::string& folder) {
 
 const CacheSizes& cache_sizes() {
     static const CacheSizes sizes = [] {
-        CacheSizes read = {32 << 10, 512 << 10, 8 << 20, 8, 8};
+        CacheSizes read = {32 << 10, 512 << 10, 8 << 20};
         const char* const given = std::getenv("LOOPNEST_CACHES");
         for (const Cache& cache : given ? caches_of(given) : caches()) {
             const bool first = cache.level == 1, second = cache.level == 2;
             if (cache.level <= 3) (first ? read.l1d : second ? read.l2 : read.l3) = cache.size;
-            if (cache.ways > 3 && (first || second)) (first ? read.l1d_ways : read.l2_ways) = cache.ways;
         }
         return read;
     }();

@@ -22,11 +22,10 @@ std::vector<Cache> caches(const std::string& folder = "/sys/devices/system/cpu/c
 
 struct CacheSizes {
     index l1d, l2, l3;
-    index l1d_ways, l2_ways;
 };
 
 // Read once, from LOOPNEST_CACHES if it is set ("48K:12,2M:16,105M:15"): tests then take the paths of another machine.
-// A level that the system does not report gets a common size: 32 KiB, 512 KiB, 8 MiB; 8 ways.
+// A level that the system does not report gets a common size: 32 KiB, 512 KiB, 8 MiB.
 const CacheSizes& cache_sizes();
 
 }  // namespace loopnest

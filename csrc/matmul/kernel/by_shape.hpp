@@ -58,7 +58,8 @@ Plan plan_of(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (b.rows > 0) {
         const Matrix<T> turned = c.transposed();
         if (rows_suit(b, c)) {
-            if (b.cols <= tile_cols<T>) return {Way::in_place, "a has few rows, b few columns: the sums fit the registers"};
+            if (b.cols <= tile_cols<T>)
+                return {Way::in_place, "a has few rows, b few columns: the sums fit the registers"};
             return {Way::rows, "a has few rows: b is read once, row by row"};
         }
         if (c.cols <= few_by_rows && a.row_stride == 1) {
@@ -69,7 +70,8 @@ Plan plan_of(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         }
         if (a.row_stride == 1 && b.row_stride == 1 && b.rows >= long_dot<T>(1) && c.rows > few_by_rows &&
             c.rows <= tile_cols<T> && c.cols <= few_by_dots)
-            return {Way::in_place, "a and b have contiguous columns, c is small: its transpose is computed in place", true, true};
+            return {Way::in_place, "a and b have contiguous columns, c is small: its transpose is computed in place",
+                    true, true};
         const bool turned_dots = dots_suit(a.transposed(), turned);
         if (dots_suit(b, c) && !(turned_dots && c.cols < c.rows))
             return {Way::dots, "a has few rows, b contiguous columns: each element is a dot product"};

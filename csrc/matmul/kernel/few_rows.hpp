@@ -42,14 +42,10 @@ template <class T>
 void few_rows_by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (c.rows == 1) return one_row_of_dots(a.row(0), b, c.row(0));
     // Rows of a that are no multiple of 4096 bytes apart, as b's columns often are: L1 could not hold ten that are.
-    const bool contiguous = a.contiguous_rows();
-    if (!contiguous || b.cols >= 4 * streams) {
+    if (!a.contiguous_rows() || b.cols >= 4 * streams) {
         const index step = packed_width<T>(a.cols) + lanes<T>;
         T* const rows = scratch<T>(Slot::pack_a, a.rows * step);
-        if (!contiguous) pack_b(a, rows, step);  // which transposes it
-        else
-            for (index i = 0; i < a.rows; ++i)
-                __builtin_memcpy(rows + i * step, &a(i, 0), std::size_t(a.cols) * sizeof(T));
+        pack_b(a, rows, step);
         a = {rows, a.rows, a.cols, step, 1};
     }
     by_dots(a, b, c);

@@ -12,7 +12,7 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 template <class T>
 LOOPNEST_INLINE index packed_width(index cols) { return round_up(cols, lanes<T>); }
 
-// A micro-panel of b: to[p][j], with rows of `width` elements.
+// A micro-panel of b, or any matrix: to[p][j], with rows of `width` elements.
 template <class T>
 void pack_b(Matrix<const T> b, T* to, index width) {
     if (b.row_stride == 1 && b.col_stride != 1) {  // contiguous columns: transpose squares of lanes x lanes

@@ -6,12 +6,12 @@
 //
 // The other algorithms go down c by micro-panels: 256 bytes of a row, then 256 bytes of the next row, which is a page
 // further on. With long sums that does not show. With sums of 64 products or less most of the time goes into c, and
-// caches, TLB and prefetchers want it straight ahead: 3152 x 7 by 7 x 4096 is twice as fast. Stores past the caches
+// caches, TLB and prefetchers want it straight ahead: 3152 x 7 by 7 x 4096 is two to four times as fast. Stores past the caches
 // were slower. The limit is the bandwidth of the memory that holds c.
 #pragma once
 
+#include "matmul/kernel/block_sizes.hpp"
 #include "matmul/kernel/pack.hpp"
-#include "runtime/caches.hpp"
 #include "runtime/scratch.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
@@ -28,7 +28,7 @@ bool bands_suit(Matrix<const T> b, Matrix<T> c) {
 template <class T, class Epilogue>
 void row_bands(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue) {
     const index most = cache_sizes().l2 / 2 / (larger(a.cols, 1) * index(sizeof(T)));
-    const index width = smaller(larger(most / tile_cols<T>, 1), (c.cols + tile_cols<T> - 1) / tile_cols<T>) * tile_cols<T>;
+    const index width = even_blocks(c.cols, larger(most, tile_cols<T>), tile_cols<T>);
     T* const packed = scratch<T>(Slot::pack_b, width * a.cols);
     for (index j0 = 0; j0 < c.cols; j0 += width) {
         const index cols = smaller(width, c.cols - j0);
@@ -38,9 +38,9 @@ void row_bands(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilo
             const index rows = smaller(tile_rows, c.rows - i);
             const Matrix<const T> a_band = a.block(i, 0, rows, a.cols);
             for (index j = 0; j < cols; j += tile_cols<T>) {
-                const index tile_width = smaller(tile_cols<T>, cols - j);
-                const Matrix<const T> b_tile = {packed + j * a.cols, a.cols, tile_width, packed_width<T>(tile_width), 1};
-                multiply<T, Fetching::nothing>({a_band, b_tile, c.block(i, j0 + j, rows, tile_width), false});
+                const index wide = smaller(tile_cols<T>, cols - j);
+                const Matrix<const T> b_tile = {packed + j * a.cols, a.cols, wide, packed_width<T>(wide), 1};
+                multiply<T, Fetching::nothing>({a_band, b_tile, c.block(i, j0 + j, rows, wide), false});
             }
             epilogue.apply(i, j0, c.block(i, j0, rows, cols));
         }

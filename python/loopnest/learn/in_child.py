@@ -44,7 +44,7 @@ def call(
 
 
 class ByElement(np.ndarray[Any, Any]):
-    """An array of which single elements are taken: operations on all of it are the exercise itself.
+    """An array for one element at a time: operations on the whole array are the exercise itself.
 
     >>> x = np.array([1.0, 2.0]).view(ByElement)
     >>> float(x[1] + x[0])

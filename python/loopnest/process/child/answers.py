@@ -155,8 +155,8 @@ class Child:
             found = inspect.signature(plain).parameters.values()
             parameters = [(p.name, p.kind.name, p.default is not p.empty) for p in found]
         others = (getattr(m, "__file__", None) for name, m in sys.modules.items() if name != "submission")
-        beside = [file for file in others if file and file.startswith(os.path.dirname(request["file"]) + os.sep)]
-        return function, {"functions": public, "parameters": parameters, "files": beside}
+        siblings = [file for file in others if file and file.startswith(os.path.dirname(request["file"]) + os.sep)]
+        return function, {"functions": public, "parameters": parameters, "files": siblings}
 
     def _load_library(self, request: Request) -> Any:
         function = getattr(ctypes.CDLL(request["file"]), request["symbol"], None)
