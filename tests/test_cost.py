@@ -1,10 +1,8 @@
 """The cost model: its formulas against sums written out by hand, and its table."""
 
 import pytest
-from click.testing import CliRunner
-from loopnest.cli.parallel import command
-from loopnest.parallel import cost
-from loopnest.parallel.cost import NETWORKS, PROCESSORS, Network, Processor, Work
+from loopnest.learn.experiments import parallel_cost as cost
+from loopnest.learn.experiments.parallel_cost import NETWORKS, PROCESSORS, Network, Processor, Work
 from test_messages import refused
 
 WIRE = Network("wire", latency=1e-3, bandwidth=1e6)
@@ -33,36 +31,32 @@ def test_data_parallelism_waits_for_one_sum_of_all_gradients():
 
 
 def test_efficiency_is_the_share_of_a_step_that_computes():
-    lines = cost.table(WORK, RANK, [WIRE], [1, 4])
-    assert lines[5].count("100.0%") == 2
-    compute = WORK.flops / RANK.flops
+    data = cost.run(network="ethernet-10")
+    _, one, *_, most = cost.rows(data)
+    assert one.count("100.0%") == 2
+    network, ranks = NETWORKS["ethernet-10"], data.steps[0].ranks[-1]
     for share in (
-        compute / 4 / cost.tensor_parallel(WORK, 4, RANK, WIRE),
-        compute / cost.data_parallel(WORK, 4, RANK, WIRE),
+        data.seconds / ranks / cost.tensor_parallel(data.work, ranks, data.processor, network),
+        data.seconds / cost.data_parallel(data.work, ranks, data.processor, network),
     ):
-        assert f"{share:.1%}" in lines[6]
+        assert f"{share:.1%}" in most
 
 
 def test_tensor_parallelism_is_fastest_where_the_formulas_derivative_is_zero():
-    work, core, network = cost.workload("gpt2-small-mlp-512"), PROCESSORS["core"], NETWORKS["loopback"]
+    work, core, network = cost.stack("gpt2-small-mlp-512", 12), PROCESSORS["core"], NETWORKS["loopback"]
     w, n = work.flops / work.layers / core.flops, 4 * work.tokens * work.features
     expected = ((w - 4 * n / network.bandwidth) / (4 * network.latency)) ** 0.5
     assert abs(cost.fastest(work, core, network) - expected) < 1
     slow = Network("slow", 1.0, 1.0)
     assert cost.fastest(work, core, slow) == 1
-    assert "does not pay" in "\n".join(cost.table(work, core, [slow]))
 
 
-def test_the_command_prints_the_table_of_each_network_within_80_columns():
-    for arguments in ([], ["--processor", "h100-float32"], ["--network", "nvlink-4", "--layers", "1"]):
-        result = CliRunner().invoke(command, ["cost", *arguments])
-        assert result.exit_code == 0, result.output
-        assert max(map(len, result.output.splitlines())) <= 80
-    assert "loopback" not in result.output
-    assert "1,024" not in result.output  # nvlink-4 joins 256 at most
+def test_a_network_joins_no_more_ranks_than_it_can():
+    assert "1,024" in str(cost.rows(cost.run(network="loopback")))
+    assert "1,024" not in str(cost.rows(cost.run(network="nvlink-4", processor="h100-float32", layers=1)))
 
 
 def test_what_the_model_does_not_take_it_refuses():
-    refused(ValueError, lambda: cost.workload("gpt"), "workload is 'gpt'", "gpt2-small-mlp-512")
-    for option in ("--network", "--processor", "--workload"):
-        assert "none" in CliRunner().invoke(command, ["cost", option, "none"]).output
+    refused(ValueError, lambda: cost.stack("gpt", 12), "'gpt'", "gpt2-small-mlp-512")
+    refused(ValueError, lambda: cost.run(network="none"), "'none'", "nvlink-4")
+    refused(ValueError, lambda: cost.run(processor="none"), "'none'", "h100-float32")

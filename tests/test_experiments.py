@@ -205,10 +205,10 @@ def test_the_command_lists_the_questions():
 
 @drawn
 def test_the_command_prints_text_and_finding_and_draws(tmp_path):
-    result = run("depth", "--svg", tmp_path / "a.svg", "--seed", 2)
+    result = run("depth", "--svg", tmp_path / "a.svg", "--set", "seed=2", "--set", "layers=30")
     assert result.exit_code == 0, result.output
     assert "How do depth and activation change gradients?" in result.output
-    assert "a layer" in result.output
+    assert "After 30 layers" in result.output
     ElementTree.parse(tmp_path / "a.svg")
 
 
@@ -222,7 +222,11 @@ def test_wrong_names_and_options_are_refused():
     result = run("ravin")
     assert result.exit_code == 2
     assert "did you mean ravine?" in " ".join(result.output.split())
-    assert "--seed is not for ravine" in run("ravine", "--seed", 1).output
+    assert "no setting is called 'layer'; did you mean layers?" in " ".join(
+        run("depth", "--set", "layer=3").output.split()
+    )
+    assert "layers is 'x', expected int, as layers=20" in run("depth", "--set", "layers=x").output
+    assert "no network is called 'nvlink'" in run("parallel-cost", "--set", "network=nvlink").output
 
 
 def test_an_experiment_that_cannot_run_here_says_why(monkeypatch):

@@ -20,7 +20,7 @@ GROUPS = {
         "lesson": "Twelve lessons, from the dot product to the transformer's MLP.",
         "exercise": "A lesson's exercise: a file to fill in, and its check.",
         "experiment": "Questions about networks and numbers, answered by experiment.",
-        "train": "Train a network on these operations.",
+        "train": "Train a network on these operations, on one process or many.",
     },
     "Read": {
         "list": "The operations, or the ladder of one.",
@@ -35,9 +35,8 @@ GROUPS = {
         "report": "A run as one HTML page.",
         "machine": "The limits of this machine, measured, and its roofline.",
     },
-    "Judge and share out": {
+    "Judge": {
         "check": "Is your kernel right, and how fast is it? A file, or a folder of them.",
-        "parallel": "Training on several processes, which torchrun starts.",
     },
 }
 """The commands in the groups of `loopnest --help`: each is the module of its name in this folder."""

@@ -1,12 +1,14 @@
 """`loopnest experiment`: questions answered by experiment, in the terminal and as pictures."""
 
 import inspect
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import click
 
 from ..output.text import unknown
-from .options import JSON, SVG, failures, need, number, print_json, save_picture
+from .options import JSON, SVG, failures, need, print_json, save_picture
 from .progress import busy, columns, console, say
 
 
@@ -14,14 +16,15 @@ from .progress import busy, columns, console, say
 @click.argument("name", required=False)
 @SVG
 @JSON
-@number("--seed", least=0, help="Of all that is random; each experiment has its own.")
-def command(name: str | None, svg: Path | None, as_json: bool, seed: int | None) -> None:
+@click.option("--set", "settings", multiple=True, metavar="NAME=VALUE", help="As seed=1, layers=10; may be repeated.")
+def command(name: str | None, svg: Path | None, as_json: bool, settings: tuple[str, ...]) -> None:
     """Do one experiment, NAME, and show its result; or list them.
 
     \b
     loopnest experiment                  the questions
     loopnest experiment depth            how gradients shrink and blow up
     loopnest experiment ravine --svg ravine.svg
+    loopnest experiment depth --set layers=10 --set seed=1
     """
     from ..learn.experiments import EXPERIMENTS
 
@@ -35,9 +38,7 @@ def command(name: str | None, svg: Path | None, as_json: bool, seed: int | None)
         raise click.BadParameter(unknown("experiment", name, EXPERIMENTS), param_hint="NAME")
     chosen = EXPERIMENTS[name]
     need(chosen.missing())
-    options = {} if seed is None else {"seed": seed}
-    if options and "seed" not in inspect.signature(chosen.run).parameters:
-        raise click.UsageError(f"--seed is not for {name}, in which nothing is random")
+    options = dict(_setting(chosen.run, text) for text in settings)
     with failures(ValueError), busy(f"{name}: {chosen.question}"):
         data = chosen.run(**options)
     finding = chosen.finding(data)
@@ -49,3 +50,18 @@ def command(name: str | None, svg: Path | None, as_json: bool, seed: int | None)
         out.print(f"\n{finding}", markup=False)
     if svg:
         save_picture(chosen.picture(data), svg, quiet=as_json)
+
+
+def _setting(function: Callable[..., Any], text: str) -> tuple[str, Any]:
+    """An argument of the experiment's function, with the type of its default."""
+    defaults = {p.name: p.default for p in inspect.signature(function).parameters.values()}
+    name, _, value = text.partition("=")
+    if name not in defaults:
+        raise click.BadParameter(unknown("setting", name, defaults), param_hint="--set")
+    try:
+        return name, type(defaults[name])(value)
+    except ValueError:
+        kind = type(defaults[name]).__name__
+        raise click.BadParameter(
+            f"{name} is {value!r}, expected {kind}, as {name}={defaults[name]}", param_hint="--set"
+        ) from None

@@ -1,7 +1,11 @@
 """`loopnest train`: a network trained on the lab's operations."""
 
+import os
 import signal
+import sys
 import threading
+import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,35 +16,17 @@ import msgspec
 from click.core import ParameterSource
 
 from .. import nn
-from .options import DTYPE, JSON, SVG, choice, failures, need, number, output_file, print_json, save_picture, stacked
+from ..operation import UnavailableError
+from ..parallel.ranks import TIMEOUT, RankLostError, start
+from .options import DTYPE, JSON, SVG, choice, failures, need, number, output_file, print_json, real, save_picture
 from .progress import progress
 
 DATA: dict[str, Callable[[], nn.Data]] = {"digits": nn.digits, "spirals": nn.spirals, "xor": nn.xor}
 KEPT = ("optimizer", "lr", "batch", "hidden", "loss", "init", "seed", "dtype")
 """The options that a checkpoint holds."""
 
-of_a_training = stacked(
-    click.argument("data", type=click.Choice(tuple(DATA)), default="digits"),
-    click.option("--impl", help="A backend or a rung's id, as cpp or numpy.vectorized; the fastest of each operation."),
-    choice("--optimizer", nn.OPTIMIZERS, "adam"),
-    click.option("--lr", type=float, help="The learning rate; each optimizer has its own."),
-    number("--batch", default=64, help="Examples in a step."),
-    number("--epochs", default=20, help="Passes over all examples."),
-    number("--hidden", default=128, help="Units of the hidden layer."),
-    choice("--loss", nn.LOSSES, "cross_entropy"),
-    choice("--init", tuple(nn.INITIALISERS), "he"),
-    number("--seed", default=0, least=0, help="Of weights and batches."),
-    DTYPE,
-    output_file("--checkpoint", help="Write a checkpoint here after each epoch."),
-    click.option(
-        "--resume",
-        type=click.Path(dir_okay=False, path_type=Path),
-        help="Go on with the training of this checkpoint, and write to it again.",
-    ),
-    JSON,
-    SVG,
-)
-"""The argument and the options of `loopnest train`, which `loopnest parallel train` has too."""
+EXPECTED = (RankLostError, ValueError, LookupError, UnavailableError, OSError)
+"""Errors whose messages say what to do."""
 
 
 class Request:
@@ -98,10 +84,78 @@ class Request:
         return status
 
 
-@click.command("train")
-@of_a_training
+class OnRanks(click.Command):
+    """A command that torchrun may start on several ranks."""
+
+    def make_context(self, *args: Any, **how: Any) -> click.Context:
+        with _errors_of_a_rank():
+            return super().make_context(*args, **how)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _errors_of_a_rank():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _errors_of_a_rank() -> Iterator[None]:
+    """Under torchrun an error is printed once, with its rank, and the process ends at once: an ordinary end would wait
+    for the other ranks, which may never come."""
+    if not on_ranks():
+        with failures(*EXPECTED):
+            yield
+        return
+    rank, code, text = os.environ["RANK"], 1, ""
+    try:
+        yield
+        return
+    except click.exceptions.Exit:  # after --help
+        raise
+    except KeyboardInterrupt:  # where there is nothing to finish
+        code, text = 130, "stopped"
+    except click.ClickException as error:
+        code = error.exit_code
+        if rank == "0":  # all ranks have the same error
+            error.show()
+        else:
+            time.sleep(3)  # or torchrun would end rank 0 before it has printed
+    except EXPECTED as error:
+        text = f"{'' if isinstance(error, RankLostError) else 'Error: '}{error}"
+    except Exception:
+        text = traceback.format_exc().rstrip()
+    sys.stderr.write(f"rank {rank}: {text}\n" if text else "")  # in one piece, so that the ranks' lines do not mix
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
+
+
+def on_ranks() -> bool:
+    """Whether torchrun has started this process, as one of its ranks."""
+    return "RANK" in os.environ
+
+
+@click.command("train", cls=OnRanks)
+@click.argument("data", type=click.Choice(tuple(DATA)), default="digits")
+@click.option("--impl", help="A backend or a rung's id, as cpp or numpy.vectorized; the fastest of each operation.")
+@choice("--optimizer", nn.OPTIMIZERS, "adam")
+@click.option("--lr", type=float, help="The learning rate; each optimizer has its own.")
+@number("--batch", default=64, help="Examples in a step.")
+@number("--epochs", default=20, help="Passes over all examples.")
+@number("--hidden", default=128, help="Units of the hidden layer.")
+@choice("--loss", nn.LOSSES, "cross_entropy")
+@choice("--init", tuple(nn.INITIALISERS), "he")
+@number("--seed", default=0, least=0, help="Of weights and batches.")
+@DTYPE
+@output_file("--checkpoint", help="Write a checkpoint here after each epoch.")
+@click.option(
+    "--resume",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Go on with the training of this checkpoint, and write to it again.",
+)
+@JSON
+@SVG
+@real("--timeout", default=TIMEOUT, help="Under torchrun: seconds that ranks wait for each other.")
 @click.pass_context
-def command(ctx: click.Context, /, **options: Any) -> None:
+def command(ctx: click.Context, /, timeout: float, **options: Any) -> None:
     """Train a two-layer network with GELU on DATA, by the lab's own operations.
 
     DATA is digits, the handwritten digits that scikit-learn ships, or spirals or xor, which need no other package.
@@ -110,14 +164,33 @@ def command(ctx: click.Context, /, **options: Any) -> None:
     loopnest train digits --impl cpp
     loopnest train digits --checkpoint digits.npz    stop it with Ctrl-C, and go on:
     loopnest train digits --resume digits.npz
+    torchrun --nproc-per-node 2 -m loopnest train    two ranks, a part of every batch each
 
     A training that goes on from a checkpoint makes the same numbers, bit for bit, as one that was never stopped.
     """
     request = Request(ctx, **options)
-    with failures(ValueError, LookupError, RuntimeError, OSError):
-        status = request.run(request.training())
+    status = _on_this_rank(request, timeout) if on_ranks() else request.run(request.training())
     if status:
         raise SystemExit(status)
+
+
+def _on_this_rank(request: Request, timeout: float) -> int:
+    """Train with the other ranks. Rank 0 prints, and reads and writes the checkpoint."""
+    from ..parallel import DataParallel
+
+    with start(timeout=timeout) as ranks:
+        training = request.training(DataParallel, ranks=ranks)
+        first, each = ranks.rank == 0, training.config.batch / ranks.size
+        if first and not request.as_json:
+            click.echo(f"{ranks.size} ranks, threads of each: {ranks.threads}, examples: {each:g}")
+        try:
+            status = request.run(training, silent=not first)
+        except RankLostError as error:
+            raise RankLostError(f"{error}\n{request.kept}") from error
+        if ranks.orphaned():
+            click.echo(f"{ranks.places[ranks.rank]}: stopped, since the torchrun that started it has ended", err=True)
+            status = status or 1
+    return status
 
 
 @contextmanager

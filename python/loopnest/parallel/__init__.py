@@ -6,9 +6,8 @@ same results. Between ranks there are calls of torch.distributed's collectives a
 ranks.py            start, Ranks: the processes, and collectives on NumPy arrays
 tensor_parallel.py  TensorParallelMLP: each rank has a part of the hidden units
 data_parallel.py    DataParallel: a training in which each rank has a part of every batch
-cost.py             what a step costs on many ranks: computing, wire, latency
 
-docs/parallel.md has the mathematics; cli/parallel.py has the commands.
+docs/parallel.md has the mathematics; `loopnest train` under torchrun trains on all ranks.
 """
 
 from .data_parallel import DataParallel

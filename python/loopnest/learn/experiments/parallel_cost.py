@@ -1,4 +1,4 @@
-"""What a training step costs on many ranks: computing, bytes on the wire, latency. docs/parallel.md shows the table.
+"""A training step on many ranks costs computing, bytes on the wire and latency.
 
 A message of n bytes takes α + n/B seconds: the latency α, then B bytes a second (Hockney, 1994). An all-reduce over p
 ranks, by a ring, is 2 (p - 1) messages of n/p bytes, one after another:
@@ -18,11 +18,18 @@ A rank computes F flops a second.
 The model takes kernels to the processor's limit, and knows no contention and no stragglers.
 """
 
-from collections.abc import Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass
 
-from ..operations import OPERATIONS
-from ..output.text import duration, three_digits
+import numpy as np
+
+from ...operations import OPERATIONS
+from ...output.pictures import SERIES, Picture
+from ...output.text import duration, three_digits, unknown
+from .experiment import Experiment, Rows
+
+RANKS = (1, 2, 8, 64, 1024)
 
 
 @dataclass(frozen=True)
@@ -118,35 +125,92 @@ def fastest(work: Work, processor: Processor, network: Network) -> int:
     return min(range(1, most + 1), key=lambda ranks: tensor_parallel(work, ranks, processor, network))
 
 
-def table(
-    work: Work, processor: Processor, networks: Sequence[Network], ranks: Sequence[int] = (1, 2, 8, 64, 1024)
-) -> list[str]:
-    """The time and efficiency of a step, by network and number of ranks, as lines of at most 80 columns."""
-    lines = [
-        f"{work.layers} layers of {work.features} -> {work.hidden} -> {work.features}, {work.tokens} tokens",
-        f"a rank: {processor.name}, {three_digits(processor.flops / 1e9)} GFLOP/s",
-        "",
-        f"{'':15} {'':>6} {'tensor parallel':>24} {'data parallel':>24}",
-        f"{'network':15} {'ranks':>6} {'step':>13} {'efficiency':>10} {'step':>13} {'efficiency':>10}",
-    ]
-    one = work.flops / processor.flops
-    for network in networks:
-        for p in ranks:
-            if network.most and p > network.most:
-                continue
-            shared, separate = (step(work, p, processor, network) for step in (tensor_parallel, data_parallel))
-            cells = f"{duration(shared):>13} {one / p / shared:>10.1%} {duration(separate):>13} {one / separate:>10.1%}"
-            lines.append(f"{network.name:15} {p:>6,} {cells}")
-        p = fastest(work, processor, network)
-        best = tensor_parallel(work, p, processor, network)
-        found = f"tensor parallelism is fastest at {p:,} ranks: {three_digits(one / best)} times one"
-        lines += [f"{'':15} {found if p > 1 else 'tensor parallelism does not pay: one rank is fastest'}", ""]
-    return lines[:-1]
-
-
-def workload(name: str, layers: int = 12) -> Work:
+def stack(name: str, layers: int) -> Work:
     """The workload `name` of `ln.mlp_forward` as a stack of MLPs; GPT-2 small has 12 layers."""
     shapes = {w.name: w.shape for w in OPERATIONS["mlp_forward"].contract.workloads if w.shape["d"] == w.shape["e"]}
     if name not in shapes:
-        raise ValueError(f"workload is {name!r}, expected one of {', '.join(shapes)}")
+        raise ValueError(unknown("workload of an MLP that can be stacked", name, shapes))
     return Work(shapes[name]["t"], shapes[name]["d"], shapes[name]["h"], layers)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """By number of ranks, the seconds of a step on one network; `fastest` is for tensor parallelism."""
+
+    network: str
+    ranks: tuple[int, ...]
+    tensor: tuple[float, ...]
+    data: tuple[float, ...]
+    fastest: int
+    gain: float  # of the fastest number of ranks over one
+
+
+@dataclass(frozen=True)
+class ParallelCost:
+    """seconds: of a step on one rank, which sends nothing"""
+
+    work: Work
+    processor: Processor
+    seconds: float
+    steps: tuple[Steps, ...]
+
+
+def run(
+    network: str = "all", processor: str = "core", workload: str = "gpt2-small-mlp-512", layers: int = 12
+) -> ParallelCost:
+    """Compute what a step costs on 1 to 1,024 ranks: by network and processor, or by all networks."""
+    if processor not in PROCESSORS:
+        raise ValueError(unknown("processor", processor, PROCESSORS))
+    if network not in ("all", *NETWORKS):
+        raise ValueError(unknown("network", network, ("all", *NETWORKS)))
+    work, rank = stack(workload, layers), PROCESSORS[processor]
+    chosen = NETWORKS.values() if network == "all" else [NETWORKS[network]]
+    return ParallelCost(work, rank, work.flops / rank.flops, tuple(_steps(work, rank, network) for network in chosen))
+
+
+def _steps(work: Work, processor: Processor, network: Network) -> Steps:
+    ranks = tuple(p for p in RANKS if p <= (network.most or p))
+    tensor, data = (
+        tuple(step(work, p, processor, network) for p in ranks) for step in (tensor_parallel, data_parallel)
+    )
+    p = fastest(work, processor, network)
+    gain = work.flops / processor.flops / tensor_parallel(work, p, processor, network)
+    return Steps(network.name, ranks, tensor, data, p, gain)
+
+
+def finding(data: ParallelCost) -> str:
+    best = (
+        f"{steps.fastest:,} ranks of {steps.network} ({three_digits(steps.gain)} times one)" for steps in data.steps
+    )
+    last = min(data.seconds / steps.data[-1] for steps in data.steps)
+    return (
+        f"A step of {data.work.layers} layers {data.work.features} -> {data.work.hidden} -> {data.work.features} with "
+        f"{data.work.tokens} tokens takes {duration(data.seconds)} on one {data.processor.name}. By tensor parallelism "
+        f"it is fastest on {', '.join(best)}. Data parallelism keeps at least {last:.1%} of each rank."
+    )
+
+
+def rows(data: ParallelCost) -> Rows:
+    table = [["network, ranks", "tensor parallel", "efficiency", "data parallel", "efficiency"]]
+    for steps in data.steps:
+        for p, tensor, separate in zip(steps.ranks, steps.tensor, steps.data, strict=True):
+            cells = duration(tensor), f"{data.seconds / p / tensor:.1%}", duration(separate)
+            table.append([f"{steps.network}, {p:,}", *cells, f"{data.seconds / separate:.1%}"])
+    return table
+
+
+def picture(data: ParallelCost) -> str:
+    made = Picture(9.6, 3.8, columns=2, title="Efficiency of a training step on many ranks")
+    with made as grid:
+        for axes, way in zip(grid[0], ("tensor", "data"), strict=True):
+            for steps, colour in zip(data.steps, SERIES, strict=False):
+                of_one = 1 if way == "data" else np.array(steps.ranks)
+                efficiency = 100 * data.seconds / of_one / np.array(getattr(steps, way))
+                axes.semilogx(steps.ranks, efficiency, color=colour, marker="o", markersize=4, label=steps.network)
+            axes.set(title=f"{way.capitalize()} parallelism", xlabel="ranks", ylabel="% of a step computes")
+            axes.set(ylim=(0, 105), xticks=RANKS, xticklabels=[f"{p:,}" for p in RANKS])
+        grid[0, 0].legend(loc="lower left")
+    return made.svg
+
+
+EXPERIMENT = Experiment("parallel-cost", "What does a training step cost on many ranks?", run, finding, rows, picture)
