@@ -63,7 +63,7 @@ def _judged(submission: Submission) -> Verdict:
 def _row(submission: Submission, verdict: Verdict, plain: dict[str, bool] | str) -> str:
     link = f"[{submission.file.name}](../tests/zoo/{submission.name})"
     what = f"`{submission.operation}`: {' '.join(submission.says.split())}"
-    names = ("right",) if verdict.accepted else (verdict.trick, verdict.outcome)
+    names = ("right",) if verdict.accepted else (verdict.fault, verdict.outcome)
     said = f"**{submission.verdict if submission.verdict in names else names[0] or names[-1]}**"
     cells = [_said(plain, name) for name in PLAIN]
     return f"| {link} | {what} | {said}: {' '.join(verdict.sentence.split())} | {' | '.join(cells)} |\n"

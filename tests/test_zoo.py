@@ -46,7 +46,7 @@ def _needs(submission):
 def test_is_caught_and_named(submission):
     verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
     assert not verdict.accepted
-    assert submission.verdict in (verdict.trick, verdict.outcome), (verdict.trick, verdict.outcome, verdict.details)
+    assert submission.verdict in (verdict.fault, verdict.outcome), (verdict.fault, verdict.outcome, verdict.details)
     assert verdict.sentence
     assert verdict.exit_code > 2
     assert verdict.seconds < 12
@@ -67,7 +67,7 @@ def test_is_not_refused_without_times(name):
 def assert_accepted(submission, seconds):
     verdict = check(submission.file, submission.operation, seconds=seconds, time_limit=60)
     assert verdict.accepted, (verdict.sentence, verdict.details)
-    assert (verdict.outcome, verdict.trick) in (("right", None), ("right-as-far-as-asked", None))  # some are slow
+    assert (verdict.outcome, verdict.fault) in (("right", None), ("right-as-far-as-asked", None))  # some are slow
 
 
 def test_there_are_as_many_as_were_asked_for():

@@ -5,11 +5,11 @@ against the ladder, in a process of its own; out comes a verdict that names what
 
 >>> from loopnest.check import check
 >>> verdict = check("mine.py", "matmul")   # doctest: +SKIP
->>> verdict.outcome, verdict.trick         # doctest: +SKIP
+>>> verdict.outcome, verdict.fault         # doctest: +SKIP
 ('wrong', 'ragged-edges')
 """
 
 from .judge import check, rank
-from .records import Verdict
+from .records import SCHEMA, Verdict
 
-__all__ = ["Verdict", "check", "rank"]
+__all__ = ["SCHEMA", "Verdict", "check", "rank"]

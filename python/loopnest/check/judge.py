@@ -149,7 +149,7 @@ def rank(
     def place(v: Verdict) -> tuple[Any, ...]:
         own = v.timing.own if v.timing else None
         speed = -own.limit / own.best if own else 0.0
-        return not v.accepted, v.outcome != "right", own is None, speed, v.outcome, v.trick or "", v.file
+        return not v.accepted, v.outcome != "right", own is None, speed, v.outcome, v.fault or "", v.file
 
     return sorted(verdicts, key=place)
 

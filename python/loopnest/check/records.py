@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -16,6 +16,7 @@ from ..timing.interval import Interval
 _names = tomllib.loads((Path(__file__).parent / "faults.toml").read_text(encoding="utf-8"))
 
 OUTCOMES: Mapping[str, tuple[int, str]] = {name: (code, text) for name, (code, text) in _names["outcomes"].items()}
+OutcomeName = Annotated[str, msgspec.Meta(extra_json_schema={"enum": [*OUTCOMES]})]
 TRICKS: Mapping[str, str] = _names["tricks"]
 FAULTS: Mapping[str, str] = _names["faults"]
 SENTENCES = {**TRICKS, **FAULTS}
@@ -108,23 +109,31 @@ class Placing:
 class Verdict:
     """What the judge says of one submission.
 
-    outcome     one of OUTCOMES
-    accepted    whether it is right, and was timed by what it computed
-    trick       the name of the trick or fault that was recognised, from TRICKS and FAULTS, or None
-    sentence    the verdict in one sentence
-    details     how that was seen: in which call, with which values
-    notes       what else a reader should know, and what is no reason to refuse
-    next_steps  what to try, and the commands that show more
-    output      what it printed: the beginning, and how much more there was
-    dtypes      that it was judged in
-    promises    what it says of itself by which it is held to less, such as "strassen(64)"
+    `loopnest check --json` prints this record; verdict.schema.json describes it, and docs/reward.md its use.
+
+    outcome         one of OUTCOMES
+    accepted        whether it is right, and was timed by what it computed
+    fault           the name of the trick or mistake that was recognised, from TRICKS and FAULTS, or None
+    sentence        the verdict in one sentence
+    details         how that was seen: in which call, with which values
+    notes           what else a reader should know, and what is no reason to refuse
+    next_steps      what to try, and the commands that show more
+    output          what it printed: the beginning, and how much more there was
+    dtypes          that it was judged in
+    seconds         that the judgement took
+    promises        what it says of itself by which it is held to less, such as "strassen(64)"
+    schema          the version of this record: it rises when a field goes, or changes its meaning
+    exit_code       of the command: 0 where it is right; else the outcome's
+    trick           whether the fault is one of TRICKS: it may be a mistake, but need not be an honest one
+    share_of_limit  of the machine's speed limit, with its 95 % interval; None where it was not timed, or the limit is
+                    not known, or the times say nothing
     """
 
     operation: str
     file: str
-    outcome: str
+    outcome: OutcomeName
     accepted: bool
-    trick: str | None
+    fault: str | None
     sentence: str
     details: tuple[str, ...] = ()
     build: Build | None = None
@@ -136,11 +145,21 @@ class Verdict:
     dtypes: tuple[str, ...] = ()
     seconds: float = 0.0
     promises: tuple[str, ...] = ()
+    schema: Literal[1] = field(init=False)
+    exit_code: int = field(init=False)
+    trick: bool = field(init=False)
+    share_of_limit: Interval | None = field(init=False)
 
-    @property
-    def exit_code(self) -> int:
-        """0 where it is right; else the exit code of the outcome's class."""
-        return OUTCOMES[self.outcome][0]
+    def __post_init__(self) -> None:
+        share = self.timing.own.share if self.accepted and self.timing else None
+        derived = {"schema": 1, "exit_code": OUTCOMES[self.outcome][0], "trick": self.fault in TRICKS}
+        vars(self).update(derived, share_of_limit=share)
 
-    def to_json(self) -> dict[str, Any]:
-        return {**msgspec.to_builtins(self), "exit_code": self.exit_code}
+
+SCHEMA = Path(__file__).with_name("verdict.schema.json")
+"""The JSON Schema of a verdict's JSON."""
+
+
+def schema() -> dict[str, Any]:
+    """What SCHEMA holds, made from the records."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Verdict)}

@@ -60,7 +60,7 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
 
 
 def _refused(verdict: Verdict) -> str:
-    return f"{verdict.outcome} ({verdict.trick})" if verdict.trick else verdict.outcome
+    return f"{verdict.outcome} ({verdict.fault})" if verdict.fault else verdict.outcome
 
 
 def _row(word: str, style: str, text: str) -> RenderableType:

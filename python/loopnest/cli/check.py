@@ -81,7 +81,7 @@ def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> Verdict:
     with usage_errors(ValueError), progress() as on_event:
         verdict = check(file, on_event=on_event, **options)
     if as_json:
-        print_json(verdict.to_json())
+        print_json(verdict)
     else:
         show(report(verdict))
     return verdict
@@ -125,7 +125,7 @@ def _rank(folder: Path, as_json: bool, options: dict[str, Any]) -> None:
         options["on_verdict"] = lambda file, verdict: on_event("at", f"{file.name}: {verdict.outcome}")
         found = rank(folder, **options)
     if as_json:
-        print_json([verdict.to_json() for verdict in found])
+        print_json(found)
     else:
         console().print(ranking(found))
 
