@@ -252,20 +252,20 @@ RESULTS = PeerResults(
 )
 
 TABLES = """\
-## odd matmul, GFLOP/s
+### odd matmul, GFLOP/s
 
 |  | loopnest | NumPy | torch | FMA loop | times peer | of FMA loop |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 | 1 x 2 | 12.0 | 6.00 | 8.00 | 24.0 | 1.500 | 0.500 |
 | 3 \\| 4 | 6.00 | 12.0 |  |  | 0.500 |  |
 
-## calls of the MLP, 1 x 8 x 8, ns
+### calls of the MLP, 1 x 8 x 8, ns
 
 |  | loopnest |
 | --- | ---: |
 | m | 2.00 |
 
-## The bars
+### The bars
 
 | work | against | bar | figure |  | lowest at |
 | --- | --- | --- | --- | --- | --- |
@@ -277,7 +277,7 @@ TABLES = """\
 
 def test_the_tables_to_the_letter():
     document = peers.markdown(RESULTS, "loopnest bench peers")
-    assert document.startswith("# loopnest next to its peers\n\nMade by `loopnest bench peers` at ")
+    assert document.startswith(f"{peers.TABLES}\n\n## Tables\n\nMade by `loopnest bench peers` at ")
     assert document.endswith(TABLES)
     console = Console(width=100, force_terminal=False, color_system=None, highlight=False)
     with console.capture() as capture:
@@ -311,6 +311,18 @@ def test_bars_that_are_not_met_are_no_failure(ran, tmp_path):
     assert "not met" in result.output
     assert "`loopnest bench peers --quick --only mlp --only gelu`" in page.read_text(encoding="utf-8")
     assert msgspec.json.decode(data.read_text(encoding="utf-8"), type=PeerResults) == RESULTS
+
+
+@pytest.mark.parametrize("old", ["", "no tables\n"])
+def test_the_tables_replace_the_older_ones_of_a_page_and_nothing_else_of_it(ran, tmp_path, old):
+    page = tmp_path / "page.md"
+    page.write_text(old, encoding="utf-8")
+    assert bench("peers", "--markdown", str(page)).exit_code == 0
+    tables = page.read_text(encoding="utf-8")
+    assert tables.startswith(peers.TABLES)
+    page.write_text(f"# A page\n\n{tables}## Old\n", encoding="utf-8")
+    assert bench("peers", "--markdown", str(page)).exit_code == 0
+    assert page.read_text(encoding="utf-8") == f"# A page\n\n{tables}"
 
 
 def test_peers_run_in_all_their_parts_by_their_name_alone(ran):

@@ -340,16 +340,20 @@ def report(results: PeerResults, width: int) -> Iterator[RenderableType]:
     return shown(results.environment, HOW, sheets(results), remarks(results), width)
 
 
+TABLES = "<!-- From here on: loopnest bench peers --markdown -->"
+"""In a page, the line below which new tables replace the old ones."""
+
+
 def markdown(results: PeerResults, command: str) -> str:
-    """The same as a Markdown document."""
-    lines = ["# loopnest next to its peers", "", f"Made by `{command}` at {results.datetime}.", ""]
+    """The same as a section of a Markdown page."""
+    lines = [TABLES, "", "## Tables", "", f"Made by `{command}` at {results.datetime}.", ""]
     if results.environment:
         lines += [*(f"- {line}" for line in about(results.environment, HOW).plain.strip().splitlines()), ""]
     for sheet in sheets(results):
         words = len(sheet.headings) if sheet.words > 1 else 1
         under = ["---" if number < words else "---:" for number in range(len(sheet.headings))]
         rows = [[cell.replace("|", "\\|") for cell in row] for row in (sheet.headings, under, *sheet.rows)]
-        lines += [f"## {sheet.title}", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
+        lines += [f"### {sheet.title}", "", *(f"| {' | '.join(row)} |" for row in rows), ""]
     return "\n".join([*lines, *(f"- {remark}" for remark in remarks(results))]).rstrip() + "\n"
 
 

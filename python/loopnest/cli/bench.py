@@ -33,7 +33,7 @@ class WithSweep(click.Command):
 @output_file("--report", "report_file", help="Write the report to this HTML file.")
 @click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
 @click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
-@output_file("--markdown", "markdown_file", help="Of peers: write the tables to this file.")
+@output_file("--markdown", "markdown_file", help="Of peers: write the tables to this file, or into it, in place of older ones.")
 @click.option("--seconds", type=POSITIVE, hidden=True, help="End after about this time.")
 @click.option("-k", "select", hidden=True, help="Only the benchmarks that pytest's -k selects.")
 def command(
@@ -102,5 +102,7 @@ def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_
     if markdown_file is not None:
         options = [*(["--quick"] if quick else []), *(f"--only {part}" for part in only)]
         command = " ".join(["loopnest bench peers", *options])
-        save_text(peers.markdown(results, command), markdown_file)
+        page = markdown_file.read_text(encoding="utf-8") if markdown_file.is_file() else ""
+        text, tables, _ = page.partition(peers.TABLES)
+        save_text((text if tables else "") + peers.markdown(results, command), markdown_file)
     finish(results)
