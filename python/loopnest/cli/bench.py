@@ -33,7 +33,9 @@ class WithSweep(click.Command):
 @output_file("--report", "report_file", help="Write the report to this HTML file.")
 @click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
 @click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
-@output_file("--markdown", "markdown_file", help="Of peers: write the tables to this file, or into it, in place of older ones.")
+@output_file(
+    "--markdown", "markdown_file", help="Of peers: write the tables to this file, or into it, in place of older ones."
+)
 @click.option("--seconds", type=POSITIVE, hidden=True, help="End after about this time.")
 @click.option("-k", "select", hidden=True, help="Only the benchmarks that pytest's -k selects.")
 def command(
