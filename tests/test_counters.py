@@ -124,5 +124,5 @@ def test_the_command_prints_what_there_is_and_why_the_rest_is_not():
 def test_the_command_says_what_is_wrong():
     result = run("inspect", "matmul", "cpp.naive", "--workload", "huge", "--counters")
     assert result.exit_code == 1
-    assert "workload is 'huge', which matmul does not have" in result.output
+    assert "no workload is called 'huge'" in result.output
     assert "Traceback" not in result.output

@@ -34,6 +34,9 @@ from .backends.rung import Kernel as Kernel
 from .backends.rung import UnavailableError as UnavailableError
 from .output.text import unknown
 
+MOST_BYTES = 1 << 31
+"""Of the arrays of a workload that a user makes up, in float64: exact results take several times as much."""
+
 
 class UnknownImplementationError(LookupError):
     """No implementation of the operation has this id; the message lists those that do."""
@@ -226,6 +229,31 @@ class Operation:
     def _fastest(self, backend: str) -> Implementation | None:
         """The backend's fastest that runs here."""
         return next((k for k in reversed(self._rungs(backend).values()) if not k.study and k.available()), None)
+
+    def workload(self, name: str) -> Workload:
+        """The workload of this name, or of these lengths of its axes, in the order of `contract.workloads`.
+
+        >>> import loopnest as ln
+        >>> ln.matmul.workload("17x4096x33").shape
+        {'m': 17, 'k': 4096, 'n': 33}
+
+        Raises ValueError for any other name.
+        """
+        known = {w.name: w for w in self.contract.workloads}
+        axes = list(self.contract.workloads[0].shape)
+        expected = f"{' x '.join(axes)}, such as {'x'.join(map(str, (17, 4096, 33, 64)[: len(axes)]))}"
+        if name in known:
+            return known[name]
+        if not re.fullmatch(r"\d+(x\d+)*", name):
+            raise ValueError(f"{self.name}: {unknown('workload', name, known)} Or lengths of {expected}.")
+        lengths = [int(length) for length in name.split("x")]
+        if len(lengths) != len(axes) or 0 in lengths:
+            raise ValueError(f"{self.name}: workload is {name!r}, expected lengths of 1 or more of {expected}")
+        shape = dict(zip(axes, lengths, strict=True))
+        if (nbytes := self.contract.traffic(8, **shape)) > MOST_BYTES:
+            most = f"at most {MOST_BYTES >> 30} GiB"
+            raise ValueError(f"{self.name}: workload {name} has arrays of {nbytes / 2**30:,.1f} GiB, expected {most}")
+        return Workload("x".join(map(str, lengths)), shape)
 
     def why(self, *inputs: Any) -> str:
         """How `cpp.parallel` computes a call with these inputs, by their shapes and strides, and why so.

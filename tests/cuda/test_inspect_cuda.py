@@ -247,7 +247,7 @@ def test_what_a_gpu_holds_follows_from_its_registers():
     ("options", "message"),
     [
         ({"gpu": "H100"}, "gpu is 'H100', expected a compute capability that the compiler knows: 7.5, 8.0"),
-        ({"workload": "huge"}, "workload is 'huge', which matmul does not have; it has square-16"),
+        ({"workload": "huge"}, "no workload is called 'huge'. Known: square-16"),
     ],
 )
 def test_bad_input_is_refused(options, message):

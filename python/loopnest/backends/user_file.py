@@ -34,6 +34,11 @@ def language(file: Path) -> str | None:
     return LANGUAGES.get(file.suffix.lower())
 
 
+def is_file(text: str | Path) -> bool:
+    """Whether this names a file of the user's: by its suffix, or since it has a folder in it."""
+    return isinstance(text, Path) or language(Path(text)) is not None or "/" in text
+
+
 def build(file: Path | str, *, flags: str = FLAGS) -> Built:
     """Compile a file, and run nothing of it: a Library of C or C++, a Simulated of CUDA C++; None for Python.
 

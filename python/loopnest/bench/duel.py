@@ -34,6 +34,7 @@ from rich.text import Text
 
 from ..arrays import FLOATS
 from ..backends import SIMULATED
+from ..backends.user_file import is_file
 from ..machine.card import card as kept_card
 from ..machine.limits import Work, why_impossible
 from ..machine.records import MachineCard
@@ -147,7 +148,8 @@ def duel(
     """Compare two implementations.
 
     a, b       ids, such as "cpp.packed" or "numpy"; or Python files, see `stage.rung_from_file`
-    workload   its name; by default the largest in which a call of the slower one takes at most 25 ms
+    workload   its name, or lengths such as "17x4096x33"; by default the largest in which a call of the slower one takes
+               at most 25 ms
     dtype      float32 or float64
     threads    that each may use
     seconds    the longest time of the comparison
@@ -162,9 +164,7 @@ def duel(
     dtype = np.dtype(dtype)
     if dtype not in FLOATS:
         raise ValueError(f"duel: dtype is {dtype}, expected float32 or float64")
-    known = {each.name: each for each in operation.contract.workloads}
-    if workload is not None and workload not in known:
-        raise ValueError(f"{operation.name}: no workload is called {workload!r}. Known: {', '.join(known)}")
+    named = operation.workload(workload) if workload is not None else None
     for name, value in (("seconds", seconds), ("precision", precision)):
         if value <= 0:
             raise ValueError(f"duel: {name} is {value}, expected more than 0")
@@ -175,7 +175,7 @@ def duel(
         card = card or kept_card()
         on_event("at", "choosing a workload" if workload is None else "the exact result")
         first_calls: dict[str, float] = {}
-        chosen = _largest(sides, dtype, first_calls) if workload is None else known[workload]
+        chosen = named or _largest(sides, dtype, first_calls)
         stage = Stage(operation, chosen, dtype)
         turns = [stage.turn(side) for side in sides]
         for side in sides:
@@ -224,7 +224,7 @@ def duel(
 
 
 def _implementation(operation: Operation, side: str | Path, stack: ExitStack) -> Implementation:
-    found = stack.enter_context(rung_from_file(operation, side)) if _is_file(side) else operation[str(side)]
+    found = stack.enter_context(rung_from_file(operation, side)) if is_file(side) else operation[str(side)]
     reason = found.why_unavailable()
     if reason:
         raise UnavailableError(f"{operation.name}: {found.id} cannot run here: {reason}")
@@ -233,10 +233,6 @@ def _implementation(operation: Operation, side: str | Path, stack: ExitStack) ->
     if found.backend == "torch":
         importlib.import_module("torch")  # before its threads are set
     return found
-
-
-def _is_file(side: str | Path) -> bool:
-    return isinstance(side, Path) or side.endswith(".py") or "/" in side
 
 
 def _largest(sides: Sequence[Implementation], dtype: np.dtype[Any], first_calls: dict[str, float]) -> Workload:

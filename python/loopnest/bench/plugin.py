@@ -39,6 +39,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("loopnest")
     group.addoption("--quick", action="store_true", help="fewer and smaller workloads, in under a minute")
     group.addoption("--seconds", type=float, metavar="S", help="end the whole run after about S seconds")
+    group.addoption("--workload", help="ladders run on this one alone: a name, or lengths such as 17x4096x33")
     group.addoption("--no-limits", action="store_true", help="leave out the machine's limits")
     group.addoption("--events", type=int, metavar="FD", help="write a line of JSON for each event to this descriptor")
 
@@ -57,14 +58,14 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    mark = metafunc.definition.get_closest_marker("ladder")
+    mark, wanted = metafunc.definition.get_closest_marker("ladder"), metafunc.config.getoption("workload")
     if mark is None:
         return
     plan = metafunc.config.stash[SESSION].bench.plan
     params = [
         pytest.param(workload, rung, id=f"{operation.name}-{workload}-{rung.id}")
         for operation in map(OPERATIONS.__getitem__, mark.args)
-        for workload in plan.climb(operation.contract)
+        for workload in ([operation.workload(wanted)] if wanted else plan.climb(operation.contract))
         for rung in operation
         if not rung.study
     ]

@@ -43,6 +43,7 @@ def run_suites(
     quick: bool = False,
     seconds: float | None = None,
     select: str | None = None,
+    workload: str | None = None,
     limits: bool = False,
     on_event: OnEvent = ignore,
 ) -> Results:
@@ -50,6 +51,7 @@ def run_suites(
 
     quick     fewer and smaller workloads, in under a minute
     seconds   the whole run ends after about this time
+    workload  ladders run on this one alone: a name, or lengths such as 17x4096x33
     select    run only the benchmarks of matching names, as pytest's -k does
     limits    whether records have the limits of the machine card
     on_event  is called with ("start", the number of benchmarks), ("running", a name), and a kind and a row of results
@@ -67,6 +69,7 @@ def run_suites(
         options = [*(["--quick"] if quick else []), *([] if limits else ["--no-limits"])]
         options += [f"--seconds={max(1.0, end - time.perf_counter())}"] if end < math.inf else []
         options += ["-k", select] if select is not None else []
+        options += [f"--workload={workload}"] if workload else []
         failed = len(run.results.failures)
         status, how_it_ended = run.run([*_pytest(left), *options], environment, suites_folder())
         reported = len(run.results.failures) > failed

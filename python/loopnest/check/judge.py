@@ -53,6 +53,7 @@ def check(
     workload: str | None = None,
     threads: int | None = None,
     card: MachineCard | None = None,
+    whole_ladder: bool = False,
     on_event: OnEvent = lambda kind, content: None,
 ) -> Verdict:
     """Judge a kernel in a file: does it build, is it right, how fast is it, what to try next. It stops at the first no.
@@ -65,9 +66,10 @@ def check(
     time_limit    seconds in all; a call, the import and the compiler may each take a third of it
     memory_limit  bytes that the submission may take
     seconds       of the timing; 0 for none
-    workload      the workload's name; the largest that fits the time where it is None
+    workload      a name, or lengths such as "17x4096x33"; the largest that fits the time where it is None
     threads       for libraries and rungs; all of the machine's where it is None and the file asks for threads, else 1
     card          the machine's limits; the kept machine card where it is None
+    whole_ladder  whether it is timed next to all rungs, and not only those that it lies between
     on_event      is called with ("at", what is done now)
 
     Returns the Verdict. Raises ValueError for arguments that cannot be: a file that is not there, an unknown operation.
@@ -84,9 +86,7 @@ def check(
     dtypes = FLOATS if dtype is None else (np.dtype(dtype),)
     if not set(dtypes) <= set(FLOATS):
         raise ValueError(f"check: dtype is {dtypes[0]}, expected float32 or float64")
-    workloads = {w.name: w for w in op.contract.workloads}
-    if workload is not None and workload not in workloads:
-        raise ValueError(f"check: {unknown(f'workload of {op.name}', workload, workloads)}")
+    chosen = op.workload(workload) if workload else None
 
     on_event("at", "importing" if language(path) == "python" else "building")
     asked = threads is None and asks_for_threads(path)
@@ -101,10 +101,10 @@ def check(
         refusal = refusal or looked.refusal(looked.hold)
         if not refusal and seconds and not kernel.simulated:
             on_event("at", "timing")
-            chosen = workloads[workload] if workload else None
             try:
                 ladder, ask = ladder_of(op, threads), looked.hold_at
-                placing = race(kernel, ladder, seconds=seconds, workload=chosen, card=card, ask=ask)
+                how: dict[str, Any] = {"workload": chosen, "card": card, "whole_ladder": whole_ladder}
+                placing = race(kernel, ladder, seconds=seconds, ask=ask, **how)
             except Refusal as reason:
                 refusal = reason
             except NotRaced as reason:

@@ -55,7 +55,7 @@ class Contender:
         self.name, self.kernel, self.workload, self.replies = name, kernel, workload, list[Reply]()
         self.turn = Turn(name, sample=self._call, prepare=self._prepare, check=self._check)
         self._rng, self._drawn = np.random.default_rng(), 0
-        self._probe = timed_probe(kernel.operation, workload.name, dtype)
+        self._probe = self._empty = timed_probe(kernel.operation, workload.name, dtype)
 
     def once(self) -> float:
         """Seconds of a call that is not kept."""
@@ -78,6 +78,13 @@ class Contender:
         return Reading(reply.counted, reply.processor)
 
     def _check(self) -> None:
+        """Hold the last call to the contract, and give its arrays back: a whole ladder's would fill the memory."""
+        try:
+            self._hold()
+        finally:
+            self._probe = self._empty
+
+    def _hold(self) -> None:
         """Raises Refusal where the submission's result is wrong, NotRaced where a rung's is."""
         reply, number = self.replies[-1], len(self.replies) - 1
         if number % EVERYWHERE == 0:
@@ -185,13 +192,15 @@ def race(
     seconds: float = 4.0,
     workload: Workload | None = None,
     card: MachineCard | None = None,
+    whole_ladder: bool = False,
     ask: Callable[[Workload, np.dtype[Any], float], None] = lambda workload, dtype, seconds: None,
 ) -> Placing:
     """Time a kernel next to the rungs that it lies between.
 
-    workload  the largest that fits the time where it is None
-    card      the machine's limits; the kept card, or a quick probe, where it is None
-    ask       is called with the workload, and what a call of it takes, before anything is timed
+    workload      the largest that fits the time where it is None
+    card          the machine's limits; the kept card, or a quick probe, where it is None
+    whole_ladder  next to all rungs that fit the time; of the others the time is predicted
+    ask           is called with the workload, and what a call of it takes, before anything is timed
 
     Raises Refusal for what is wrong or impossible while it is timed, NotRaced where it cannot be timed.
     """
@@ -204,8 +213,15 @@ def race(
         chosen = workload or workload_for(kernel, dtype, seconds, trip)
         me = Contender("it", kernel, chosen, dtype)
         ask(chosen, dtype, own := min(me.once() for _ in range(3)))
-        known = ladder.estimates(chosen, dtype, own, kernel.uses)
-        affordable = [n for n in neighbours(own, known) if n and known[n] * 2 * FEWEST_ROUNDS <= max(seconds, 1.0)]
+        known = ladder.estimates(chosen, dtype, own, ("numba", "torch") if whole_ladder else kernel.uses)
+        wanted, left = sorted(known, key=known.__getitem__) if whole_ladder else neighbours(own, known), max(seconds, 1)
+        affordable = []
+        for name in filter(None, wanted):
+            cost = known[name] * 2 * FEWEST_ROUNDS
+            if cost <= left:
+                affordable.append(name)
+                left -= cost * whole_ladder
+        predicted = {name: known[name] for name in wanted if name and name not in affordable} if whole_ladder else {}
         rivals = [Contender(n, ladder.kernel(n), chosen, dtype) for n in affordable]
         for contender in (me, *rivals):
             contender.once()
@@ -242,7 +258,7 @@ def race(
     elif median >= LEGIBLE and busy > threads + 0.3:
         notes.append(f"it kept {busy:.1f} processors busy, and rungs had {threads}: --threads")
     races = (mine, *(c.raced(card) for c in rivals))
-    return Placing(str(dtype), threads, races, below, above, same, trip, tuple(notes))
+    return Placing(str(dtype), threads, races, below, above, same, trip, tuple(notes), predicted)
 
 
 def workload_for(kernel: Kernel, dtype: np.dtype[Any], seconds: float, trip: float) -> Workload:

@@ -87,6 +87,8 @@ class Placing:
 
     below, above  the rungs that it lies between; None where it is the slowest or the fastest of all
     same_as       a rung that is as fast, as far as the interval shows
+    predicted     seconds of a call of the rungs that were too slow to be timed, from smaller workloads, if all of the
+                  ladder was asked for
     round_trip    seconds from "go" to "done" of a call that does nothing: part of every time
     """
 
@@ -98,6 +100,7 @@ class Placing:
     same_as: str | None = None
     round_trip: float = 0.0
     notes: tuple[str, ...] = ()
+    predicted: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def own(self) -> Raced:

@@ -82,6 +82,8 @@ def _table(*names: str) -> Table:
 def races(placing: Placing) -> Table:
     """Who reached what: best and median times, and the share of the machine's limit."""
     table = _table(placing.own.workload, "best", "median", "of the limit")
+    for name, seconds in sorted(placing.predicted.items(), key=lambda item: -item[1]):
+        table.add_row(Text(name), Text(f"about {duration(seconds)}"), Text("not timed", style="dim"), "")
     for r in sorted(placing.races, key=lambda r: -r.best):
         name, style = ("this file", "bold") if r.name == "it" else (r.name, "")
         share = per_cent(r.share) if r.share else ""

@@ -37,8 +37,7 @@ UPDATES = ("sgd", "momentum", "rmsprop", "adam")
 @functools.lru_cache(maxsize=6)
 def timed_probe(operation: Operation, workload: str, dtype: np.dtype[Any]) -> Probe:
     """A call of this workload. Of its exact results and its bounds only the shapes are known."""
-    found = next(w for w in operation.contract.workloads if w.name == workload)
-    case = Case(operation, dtype, tuple(found.shape.items()))
+    case = Case(operation, dtype, tuple(operation.workload(workload).shape.items()))
     arguments = case.arguments()
     returned = operation.contract.run(lambda *_: None, *arguments.inputs, **arguments.options)
     shapes = [np.shape(x) for x in results_of(operation, arguments.inputs, returned)]

@@ -6,11 +6,28 @@ from typing import Any
 import click
 import msgspec
 
+from ..backends.user_file import is_file
+from ..operations import OPERATIONS
 from ..output.text import unknown as unknown_name
-from .options import POSITIVE, failures, files_of_run, finish, need, output_file
+from .options import (
+    COMPILER,
+    FLAGS,
+    OPERATION,
+    POSITIVE,
+    failures,
+    files_of_run,
+    finish,
+    need,
+    output_file,
+    usage_errors,
+    workload,
+)
 from .progress import console, progress, say, show
 
 SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
+LADDERS = {"matmul": "matmul", "gelu": "gelu", "mlp": "mlp_forward"}
+"""The suites that are ladders, and an operation of each, whose workloads all of its operations have."""
+
 PEERS = "peers"
 """Runs only by its name: it takes minutes, and compares libraries and not rungs."""
 
@@ -26,13 +43,26 @@ class WithSweep(click.Command):
         return sweep.make_context(f"{info_name} sweep", args[1:], *rest, **how)
 
 
+class SuiteOrFile(click.Choice[str]):
+    """The name of a suite, or the path of a kernel of the user's."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return Path(value) if is_file(value) else super().convert(value, param, ctx)
+
+
 @click.command("bench", cls=WithSweep)
-@click.argument("suites", nargs=-1, type=click.Choice((*SUITES, PEERS)), metavar=f"[{'|'.join((*SUITES, PEERS))}]...")
+@click.argument(
+    "suites", nargs=-1, type=SuiteOrFile((*SUITES, PEERS)), metavar=f"[{'|'.join((*SUITES, PEERS))}]...|FILE"
+)
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
 @output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
 @output_file("--report", "report_file", help="Write the report to this HTML file.")
 @click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
 @click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
+@workload("several, or the largest that fits FILE's time")
+@OPERATION
+@COMPILER
+@FLAGS
 @output_file(
     "--markdown", "markdown_file", help="Of peers: write the tables to this file, or into it, in place of older ones."
 )
@@ -46,6 +76,9 @@ def command(
     no_limits: bool,
     only: tuple[str, ...],
     markdown_file: Path | None,
+    operation: str | None,
+    compiler: str | None,
+    flags: str,
     **selection: Any,
 ) -> None:
     """Run benchmark suites, print their tables, and write the results and a report; all but peers unless named.
@@ -53,10 +86,18 @@ def command(
     Results and report go to a new folder in loopnest-results/, or where --json and --report say. After Ctrl-C they hold
     what was measured until then.
 
+    `loopnest bench mine.cpp --op matmul` puts a kernel of yours next to the whole ladder, if it is right.
+
     `loopnest bench peers` compares with NumPy, torch, JAX and the machine's limits, and says which bars are met.
 
     `loopnest bench sweep` compares products of many shapes with them, and lists the slow ones: see its own --help.
     """
+    if any(isinstance(suite, Path) for suite in suites):
+        if len(suites) > 1 or report_file:
+            raise click.UsageError("FILE goes alone and has no --report; `loopnest check FOLDER` ranks several files")
+        how_built = {"compiler": compiler, "flags": flags}
+        _file(suites[0], operation or "matmul", selection["workload"], quick, json_file, how_built)
+        return
     if suites == (PEERS,):
         if report_file:
             raise click.UsageError("--report is not for peers")
@@ -66,6 +107,11 @@ def command(
         raise click.UsageError("peers runs by itself: loopnest bench peers")
     if only or markdown_file:
         raise click.UsageError(f"{'--only' if only else '--markdown'} is for peers: loopnest bench peers")
+    if selection["workload"]:
+        if len(suites) != 1 or suites[0] not in LADDERS:
+            raise click.UsageError(f"--workload is for one of {', '.join(LADDERS)}, or for FILE")
+        with usage_errors(ValueError):
+            OPERATIONS[LADDERS[suites[0]]].workload(selection["workload"])
     from ..bench import suites as lab
     from ..bench.tables import report
     from ..machine.card import card
@@ -85,6 +131,24 @@ def command(
         results.save(json_file)
         say(f"{len(results.records)} result{'' if len(results.records) == 1 else 's'}: {json_file}")
     finish(results, report_file if results.records else None, write)
+
+
+def _file(
+    file: Any, operation: str, workload: str | None, quick: bool, json_file: Path | None, how_built: dict[str, Any]
+) -> None:
+    """A kernel of the user's next to the whole ladder: judged as by `loopnest check`, and timed if it is right."""
+    from ..check import check
+    from ..check.tables import report
+    from ..output.files import save_json
+
+    with usage_errors(ValueError), progress() as on_event:
+        seconds = 2.0 if quick else 8.0
+        how: dict[str, Any] = {"workload": workload, "seconds": seconds, "on_event": on_event, **how_built}
+        verdict = check(file, operation, whole_ladder=True, **how)
+    show(report(verdict))
+    if json_file is not None:
+        save_json(verdict.to_json(), json_file)
+    raise SystemExit(verdict.exit_code)
 
 
 def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_file: Path | None) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import DTYPES, JSON, choice, number, print_json, real, usage_errors
+from .options import COMPILER, DTYPES, FLAGS, JSON, OPERATION, choice, number, print_json, real, usage_errors, workload
 from .progress import console, progress, say, show
 
 if TYPE_CHECKING:
@@ -20,15 +20,15 @@ SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cud
 
 @click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
-@click.option("--op", "operation", help="The operation, as in `loopnest list`.  [default: matmul]")
+@OPERATION
 @choice("--dtype", DTYPES, help="By default both.")
-@click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler.")
-@click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")
+@FLAGS
+@COMPILER
 @real("--time-limit", default=60.0, help="Seconds in all; a call may take a third.")
 @real("--memory-limit", default=2048.0, metavar="MIB", help="For the kernel.")
 @real("--seconds", default=4.0, least=0, help="For timing; 0: none.")
 @number("--threads", help="Of libraries and rungs; by default all where FILE asks for threads, else 1.")
-@click.option("--workload", help="Time it on this workload; by default on the largest that fits the time.")
+@workload("the largest that fits the time")
 @JSON
 @click.option("--watch", is_flag=True, help="Judge the file again whenever it is saved, until Ctrl-C.")
 @click.option("--new", is_flag=True, help="Write FILE: a kernel to start from, right and slow.")

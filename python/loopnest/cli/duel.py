@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from ..operation import Operation, UnavailableError, UnknownImplementationError
-from .options import DTYPE, JSON, an_operation, failures, number, print_json, real
+from .options import DTYPE, JSON, an_operation, failures, number, print_json, real, workload
 from .progress import progress, show
 
 
@@ -14,7 +14,7 @@ from .progress import progress, show
 @click.argument("operation", callback=an_operation)
 @click.argument("impl_a")
 @click.argument("impl_b")
-@click.option("--workload", help="Its name; by default the largest in which a call takes some 25 ms.")
+@workload("the largest in which a call takes some 25 ms")
 @DTYPE
 @number("--threads", default=1, help="For each of the two.")
 @real("--seconds", default=4.0, help="The longest time of the comparison.")

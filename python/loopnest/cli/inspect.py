@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from ..operation import Operation
-from .options import DTYPE, JSON, an_operation, failures, number, print_json, rung, stacked
+from .options import DTYPE, JSON, an_operation, failures, number, print_json, rung, stacked, workload
 from .progress import busy, console
 
 ASPECTS = {
@@ -34,7 +34,7 @@ ASPECTS = {
 @click.option("--cpu", help="The processor that the bound is for, as 'Zen 3' or 'Golden Cove'; by default this one.")
 @click.option("--no-measure", is_flag=True, help="Do not run the rung: only read its code.")
 @click.option("--gpu", help="The compute capability of PTX, SASS and occupancy; 9.0 by default.")
-@click.option("--workload", help="The workload of the call; by default the largest.")
+@workload("the largest")
 @JSON
 def command(operation: Operation, impl: str, aspects: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Look into one rung: what became of its source, OPERATION and IMPL as in `loopnest inspect matmul cpp.packed`.

@@ -57,6 +57,16 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 DTYPES = ("float32", "float64")
 DTYPE = choice("--dtype", DTYPES, "float32")
+OPERATION = click.option("--op", "operation", help="The operation, as in `loopnest list`.  [default: matmul]")
+FLAGS = click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler.")
+COMPILER = click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")
+
+
+def workload(default: str) -> Decorator:
+    """The option that names a workload, or gives its lengths: `Operation.workload` reads it."""
+    return click.option("--workload", help=f"A name, or lengths, as 17x4096x33 of m x k x n; by default {default}.")
+
+
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")
 
 

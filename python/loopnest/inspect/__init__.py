@@ -51,13 +51,12 @@ def provider_of(backend: str) -> Any:
 
 
 def workload_of(k: Implementation, name: str | None) -> Workload:
-    """The workload with this name of the rung's operation; None is the largest. Raises InspectError."""
-    workloads = k.operation.contract.workloads
-    chosen = workloads[-1] if name is None else next((w for w in workloads if w.name == name), None)
-    if chosen is None:
-        known = ", ".join(w.name for w in workloads)
-        raise InspectError(f"workload is {name!r}, which {k.operation.name} does not have; it has {known}")
-    return chosen
+    """The workload of this name, or of these lengths, of the rung's operation; None is the largest. Raises
+    InspectError."""
+    try:
+        return k.operation.workload(name) if name else k.operation.contract.workloads[-1]
+    except ValueError as error:
+        raise InspectError(str(error)) from None
 
 
 def run_once(k: Implementation, workload: Workload, dtype: str) -> None:
