@@ -147,7 +147,7 @@ def _file(
         verdict = check(file, operation, whole_ladder=True, **how)
     show(report(verdict))
     if json_file is not None:
-        save_json(verdict.to_json(), json_file)
+        save_json(msgspec.to_builtins(verdict), json_file)
     raise SystemExit(verdict.exit_code)
 
 
