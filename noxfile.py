@@ -32,6 +32,12 @@ def sanitize(session: nox.Session) -> None:
     session.run("scripts/sanitize.sh", *session.posargs, external=True)
 
 
+@nox.session(venv_backend="none")
+def threads(session: nox.Session) -> None:
+    """ThreadSanitizer on the pool and the parallel rungs, in C++ without Python."""
+    session.run("scripts/sanitize.sh", "threads", external=True)
+
+
 @nox.session
 def fuzz(session: nox.Session) -> None:
     """Damaged files, for a minute, or as long as asked: nox -s fuzz -- --minutes 10."""

@@ -1,12 +1,23 @@
 #!/usr/bin/env bash
 # Run the tests on an extension built with AddressSanitizer and UndefinedBehaviorSanitizer.
 # Arguments go to pytest; `scripts/sanitize.sh build` builds and runs no test. LOOPNEST_BUILD_DIR keeps the build.
-# Needs the test extra, pybind11, cmake and ninja, and a GCC with its sanitizer libraries.
+# `scripts/sanitize.sh threads` is another test: ThreadSanitizer on the pool and the parallel rungs, without Python.
+# Needs the test extra, pybind11, cmake and ninja, and a GCC with its sanitizer libraries; threads needs only the GCC.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
+
+if [[ ${1:-} == threads ]]; then
+  # -O1: in twenty seconds, and the same loads and stores between threads as -O3.
+  ${CXX:-g++} -std=c++20 -O1 -fexpensive-optimizations -fno-math-errno -fno-trapping-math -g -fsanitize=thread -pthread \
+    -Wall -Wextra -Werror -Icsrc tests/cpp/threads_test.cpp csrc/runtime/*.cpp -o "$copy/threads_test"
+  # Without random addresses, whose mappings older sanitizers refuse where the kernel draws many bits.
+  plain=$(setarch -R true 2>/dev/null && echo "setarch -R" || true)
+  $plain "$copy/threads_test"
+  exit
+fi
 build=${LOOPNEST_BUILD_DIR:-$copy/build}
 
 # The kernels of the level that the tests run: each level's take a compiler minutes. The others are the wheel's objects.

@@ -120,7 +120,8 @@ struct Shared {
     std::atomic<bool> busy{false};  // with the work of some caller
     Pool* pool = nullptr;
     std::atomic<index> threads{1};
-    OpenMP openmp;
+    OpenMP openmp;  // its functions for the caller that is busy
+    std::atomic<int (*)()> max_threads{nullptr};  // the same of openmp's, which all callers ask at any time
     std::vector<Range> ranges;  // of the current job
 };
 
@@ -131,7 +132,7 @@ Shared* shared = new Shared;
     const Shared* const before = shared;
     shared = new Shared;
     shared->threads = before->threads.load();
-    shared->openmp.max_threads = before->openmp.max_threads;  // the caller's limit still holds for our own pool
+    shared->max_threads = before->max_threads.load();  // the caller's limit still holds for our own pool
 });
 #endif
 
@@ -139,7 +140,8 @@ Shared* shared = new Shared;
 
 index num_threads() {
     const index ours = shared->threads.load(std::memory_order_relaxed);
-    return shared->openmp.max_threads ? smaller(ours, index(shared->openmp.max_threads())) : ours;
+    int (*const most)() = shared->max_threads.load(std::memory_order_relaxed);
+    return most ? smaller(ours, index(most())) : ours;
 }
 
 void set_num_threads(index count) {
@@ -153,6 +155,7 @@ void set_num_threads(index count) {
 void use_openmp(OpenMP runtime) {
     while (shared->busy.exchange(true, std::memory_order_acquire)) std::this_thread::yield();
     shared->openmp = runtime;
+    shared->max_threads = runtime.max_threads;
     shared->busy.store(false, std::memory_order_release);
 }
 
