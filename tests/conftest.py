@@ -1,6 +1,7 @@
 """What holds for every test."""
 
 import os
+import signal
 
 import numpy as np
 import pytest
@@ -8,6 +9,9 @@ from loopnest import _core, arrays
 
 # torch's threads sleep between loops instead of spinning: its rungs take a third of the time if cores are busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# A shell that starts `pytest &` has SIGINT ignored, and so would each child have that a test ends by Ctrl-C.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

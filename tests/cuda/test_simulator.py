@@ -14,21 +14,14 @@ pytestmark = pytest.mark.skipif(
 )
 
 
-def test_every_cuda_rung_meets_its_contract_in_the_simulator():
-    command = [
-        sys.executable,
-        "-m",
-        "pytest",
-        "-q",
-        "-n",
-        "0",
-        "-p",
-        "no:cacheprovider",
-        Path(__file__).with_name("simulated.py"),
-    ]
+@pytest.mark.parametrize("operations", ["matmul", "mlp_forward", "mlp_backward", "not matmul and not mlp"])
+def test_every_cuda_rung_meets_its_contract_in_the_simulator(operations):
+    """In four parts, which two processors share."""
+    options = ["-q", "-n", "0", "-p", "no:cacheprovider", "-k", operations]
+    command = [sys.executable, "-m", "pytest", *options, Path(__file__).with_name("simulated.py")]
     environment = os.environ | {"NUMBA_ENABLE_CUDASIM": "1"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1500, check=False)
-    counted = re.search(r"^(\d+) passed in", run.stdout, re.MULTILINE)  # and none failed or skipped
+    counted = re.search(r"^(\d+) passed, \d+ deselected in", run.stdout, re.MULTILINE)  # and none failed or skipped
     assert run.returncode == 0, run.stdout + run.stderr
     assert counted, run.stdout
-    assert int(counted[1]) >= 150, run.stdout
+    assert int(counted[1]) >= 30, run.stdout
