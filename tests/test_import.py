@@ -16,6 +16,25 @@ def test_import_loads_neither_numba_nor_torch_nor_matplotlib():
     assert not loaded & {"numba", "torch", "matplotlib", "click", "rich", "llvmlite", "cuda"}
 
 
+def test_check_duel_and_inspect_are_at_the_top_and_loaded_at_the_first_use():
+    program = """
+import sys, loopnest as ln
+print(*(room for room in ("check", "inspect", "bench") if f"loopnest.{room}" in sys.modules))
+print(type(ln.inspect(ln.matmul["cpp.naive"], "remarks")).__name__)
+for call in (lambda: ln.check("nowhere.py", "matmul"), lambda: ln.duel("matmull", "cpp", "numpy")):
+    try: call()
+    except ValueError as error: print(error)
+import inspect, loopnest.check, loopnest.inspect
+print(callable(ln.check), callable(ln.inspect), *list(inspect.signature(ln.check).parameters)[:2], ln.check.rank.__name__)
+"""
+    before, view, no_file, no_operation, after = run(program).splitlines()
+    assert before == ""
+    assert view == "View"
+    assert no_file == "check: there is no file nowhere.py"
+    assert no_operation.startswith("duel: no operation is called 'matmull'; did you mean matmul?")
+    assert after == "True True file operation rank"
+
+
 def test_import_takes_less_than_a_seventh_of_a_second_beyond_numpys():
     program = """
 import time

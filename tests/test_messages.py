@@ -6,6 +6,7 @@ import loopnest as ln
 import numpy as np
 import pytest
 from ladders import OPERATIONS
+from loopnest import _core
 from loopnest.verify import Case, results_of
 
 operations = pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
@@ -188,10 +189,12 @@ def test_out_that_overlaps_an_input_by_one_element_is_refused():
     ln.matmul(a, b, out=memory[4:8].reshape(2, 2))
 
 
-def test_unknown_implementations_are_refused_with_those_known():
+def test_unknown_implementations_are_refused_with_the_nearest_and_not_all():
     unknown = ln.UnknownImplementationError
-    refused(unknown, lambda: ln.matmul["numpy.matmull"], "'numpy.matmull'", "did you mean numpy.matmul", "cpp.naive")
-    refused(unknown, lambda: ln.matmul(np.ones((2, 2)), np.ones((2, 2)), impl="fortran"), "'fortran'", "python.naive")
+    refused(unknown, lambda: ln.matmul["numpy.matmull"], "'numpy.matmull'; did you mean numpy.matmul", "`loopnest list")
+    with pytest.raises(unknown) as caught:
+        ln.matmul(np.ones((2, 2)), np.ones((2, 2)), impl="fortran")
+    assert str(caught.value) == "matmul: no implementation is called 'fortran'. `loopnest list matmul` shows all."
     refused(TypeError, lambda: ln.matmul[3], "impl is 3, expected an id such as 'cpp.naive'")
     refused(unknown, lambda: ln.matmul.unregister("mine.none"), "'mine.none'")
 
@@ -218,10 +221,23 @@ def test_a_taken_id_or_what_is_no_function_cannot_be_registered():
     assert "mine.number" not in [k.id for k in ln.matmul]
 
 
-def test_unknown_options_are_refused():
-    ones = np.ones((2, 2))
-    refused(TypeError, lambda: ln.matmul(ones, ones, output=ones), "output")
-    refused(TypeError, lambda: ln.matmul(ones))
+def test_a_cpp_rung_that_is_declared_and_not_built_is_listed_with_the_fix(monkeypatch):
+    monkeypatch.delitem(ln.OPERATIONS["add"]._built_in, "cpp", raising=False)
+    monkeypatch.delitem(_core.kernels["add"], "simd")
+    ones = np.ones(2)
+    refused(ln.UnavailableError, lambda: ln.add(ones, ones, impl="cpp.simd"), "add: cpp.simd cannot run here", "nox -s")
+    assert "cpp.simd" in [k.id for k in ln.add]
+    assert ln.add["cpp"].available()
+    monkeypatch.delitem(ln.add._built_in, "cpp")
+
+
+def test_calls_that_do_not_fit_the_signature_are_refused_with_it():
+    ones, signature = np.ones((2, 2)), "call it as matmul(a, b, *, out=None, impl=None)"
+    for call in (ln.matmul, ln.matmul["cpp.naive"]):
+        refused(TypeError, lambda c=call: c(ones, ones, "cpp"), "matmul: ", "goes by name, as in impl='cpp'", signature)
+        refused(TypeError, lambda c=call: c(ones, ones, output=ones), "matmul: ", "'output'", signature)
+    refused(TypeError, lambda: ln.gelu(ones, "tanh"), "gelu: too many positional arguments")
+    refused(TypeError, lambda: ln.matmul(ones), "matmul: missing a required argument: 'b'", signature)
 
 
 SHAPES = [

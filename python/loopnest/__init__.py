@@ -8,6 +8,7 @@
 (2, 4)
 """
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 try:
@@ -32,10 +33,14 @@ from .operations.mlp import MLPCache, mlp_backward, mlp_forward
 from .operations.optimizers import adam, momentum, rmsprop, sgd
 
 if TYPE_CHECKING:
+    from .bench.duel import duel
+    from .check import check
+    from .inspect import inspect
     from .verify.gradients import GradientCheck, GradientMismatchError, gradcheck
 
 
 __all__ = ["OPERATIONS", "Implementation", "Operation", "UnavailableError", "UnknownImplementationError"]
+__all__ += ["check", "duel", "inspect"]
 __all__ += ["CopyWarning", "GradientCheck", "GradientMismatchError", "MLPCache", "gradcheck"]
 __all__ += ["__version__", "isa", "isa_levels", "num_threads", "set_isa", "set_num_threads"]
 __all__ += ["add", "dot", "linear", "matmul", "sum", "transpose"]
@@ -48,9 +53,11 @@ __all__ += ["adam", "momentum", "rmsprop", "sgd"]
 if not TYPE_CHECKING:  # mypy sees the names above, and would take every other name for one of these
 
     def __getattr__(name: str) -> Any:
-        """The gradient check's names: its room stands above the operations, and is imported at the first use."""
+        """The names of rooms above the operations, which are imported at the first use. `check` and `inspect` are the
+        rooms themselves; a call of one is a call of its function of that name."""
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from .verify import gradients
-
-        return getattr(gradients, name)
+        if name in ("check", "inspect"):
+            return importlib.import_module(f".{name}", __name__)
+        room = ".bench.duel" if name == "duel" else ".verify.gradients"
+        return getattr(importlib.import_module(room, __name__), name)

@@ -193,6 +193,18 @@ class Operation:
             return self(*args, **kwargs)
         return self._default.checked(*args, **kwargs)  # its fast path has declined
 
+    def check_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Raise TypeError for a call with too many, too few or unknown arguments."""
+        try:
+            self.__signature__.bind(*args, **kwargs)
+        except TypeError as error:
+            parameters = self.__signature__.parameters.values()
+            extra = args[sum(p.kind is not p.KEYWORD_ONLY for p in parameters) :]
+            rung = next((arg for arg in extra if isinstance(arg, str) and arg.partition(".")[0] in BACKENDS), None)
+            said = f"an implementation goes by name, as in impl={rung!r}" if rung else f"{error}"
+            shown = self.__signature__.replace(parameters=[p.replace(annotation=p.empty) for p in parameters])
+            raise TypeError(f"{self.name}: {said}; call it as {self.name}{shown}") from None
+
     def __reduce__(self) -> str:
         """Copies, and what is sent to another process, are the operation of this name in its module."""
         return self.name
@@ -209,7 +221,10 @@ class Operation:
             return rungs[id]
         if id == backend and rungs:
             return self._fastest(backend) or [k for k in rungs.values() if not k.study][-1]
-        raise UnknownImplementationError(f"{self.name}: {unknown('implementation', id, [k.id for k in self])}")
+        all_of_them = f"`loopnest list {self.name}` shows all"
+        raise UnknownImplementationError(
+            f"{self.name}: {unknown('implementation', id, [k.id for k in self], instead=all_of_them)}"
+        )
 
     def __iter__(self) -> Iterator[Implementation]:
         return iter(self.ladder())

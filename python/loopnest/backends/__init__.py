@@ -8,6 +8,7 @@ import importlib
 import importlib.util
 import os
 from collections.abc import Collection, Iterator, Mapping
+from typing import Any
 
 from .. import _core
 from .cpp import kernel_lines
@@ -115,13 +116,23 @@ def cpp_rungs(
     unknown = {*claims, *study} - set(lines)
     if unknown:
         raise ValueError(f"{operation}: csrc/rungs.def has no rung {', '.join(sorted(unknown))}")
+    built = _core.kernels.get(operation, {})
     return [
         CPP.rung(
-            _core.kernels[operation][variant],
+            built.get(variant, _not_built),
             variant,
             files=[k.header],
             faster_than=claims.get(variant, ()),
             study=variant in study,
+            requires=(lambda: None) if variant in built else (lambda: NOT_BUILT),
         )
         for variant, k in lines.items()
     ]
+
+
+NOT_BUILT = "csrc/rungs.def has it, and the built extension does not: run nox -s build, or scripts/build.sh"
+
+
+def _not_built(*arrays: Any) -> None:
+    """In place of a C++ rung's kernel that is declared and not compiled yet."""
+    raise UnavailableError(NOT_BUILT)

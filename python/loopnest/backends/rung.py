@@ -131,7 +131,11 @@ class Implementation:
         reason = self.why_unavailable()
         if reason is not None:
             raise UnavailableError(f"{self.operation.name}: {self.id} cannot run here: {reason}")
-        return self.operation.contract.run(self.kernel, *args, **kwargs)
+        try:
+            return self.operation.contract.run(self.kernel, *args, **kwargs)
+        except TypeError:
+            self.operation.check_call(args, kwargs)  # raises where arguments do not fit the signature
+            raise
 
     @property
     def lesson(self) -> str:

@@ -39,6 +39,7 @@ from ..machine.card import card as kept_card
 from ..machine.limits import Work, why_impossible
 from ..machine.records import MachineCard
 from ..operation import Implementation, Operation, UnavailableError, Workload
+from ..operations import operation_of
 from ..output.text import duration, three_digits
 from ..timing.budget import fitting
 from ..timing.conditions import Conditions, Monitor
@@ -133,7 +134,7 @@ def _times(value: float, interval: Interval) -> str:
 
 
 def duel(
-    operation: Operation,
+    operation: str | Operation,
     a: str | Path,
     b: str | Path,
     *,
@@ -147,6 +148,7 @@ def duel(
 ) -> Duel:
     """Compare two implementations.
 
+    operation  its name, or the operation
     a, b       ids, such as "cpp.packed" or "numpy"; or Python files, see `stage.rung_from_file`
     workload   its name, or lengths such as "17x4096x33"; by default the largest in which a call of the slower one takes
                at most 25 ms
@@ -161,7 +163,7 @@ def duel(
     UnfairError where the terms would not be equal.
     If a result is wrong while it is timed, or a time beats the machine's limit, the Duel's `refused` says so.
     """
-    dtype = np.dtype(dtype)
+    operation, dtype = operation_of(operation, "duel"), np.dtype(dtype)
     if dtype not in FLOATS:
         raise ValueError(f"duel: dtype is {dtype}, expected float32 or float64")
     named = operation.workload(workload) if workload is not None else None

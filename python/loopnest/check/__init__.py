@@ -3,13 +3,27 @@
 In comes a file with a function that computes an operation. It is built, held to the operation's contract and raced
 against the ladder, in a process of its own; out comes a verdict that names what is wrong.
 
->>> from loopnest.check import check
->>> verdict = check("mine.py", "matmul")   # doctest: +SKIP
->>> verdict.outcome, verdict.fault         # doctest: +SKIP
+>>> import loopnest as ln
+>>> verdict = ln.check("mine.py", "matmul")   # doctest: +SKIP
+>>> verdict.outcome, verdict.fault            # doctest: +SKIP
 ('wrong', 'ragged-edges')
 """
+
+import sys
+import types
+from inspect import signature
 
 from .judge import check, rank
 from .records import SCHEMA, Verdict
 
 __all__ = ["SCHEMA", "Verdict", "check", "rank"]
+
+
+class _Room(types.ModuleType):
+    """`ln.check` is this package, and a call of it is a call of its function `check`."""
+
+    __call__ = staticmethod(check)
+    __signature__ = signature(check)
+
+
+sys.modules[__name__].__class__ = _Room

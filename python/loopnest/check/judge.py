@@ -20,8 +20,8 @@ from ..backends.threads import processors
 from ..backends.user_file import LANGUAGES, language
 from ..machine.records import MachineCard
 from ..operation import Operation
-from ..operations import OPERATIONS
-from ..output.text import duration, unknown
+from ..operations import operation_of
+from ..output.text import duration
 from ..process.session import Session
 from ..timing.interval import Interval, median_interval
 from .build import CALL_SHARE, asks_for_threads, build
@@ -75,9 +75,7 @@ def check(
     Returns the Verdict. Raises ValueError for arguments that cannot be: a file that is not there, an unknown operation.
     """
     start, path = time.monotonic(), Path(file)
-    if isinstance(operation, str) and operation not in OPERATIONS:
-        raise ValueError(f"check: {unknown('operation', operation, OPERATIONS)}")
-    op = OPERATIONS[operation] if isinstance(operation, str) else operation
+    op = operation_of(operation, "check")
     for name, value in (("time_limit", time_limit), ("memory_limit", memory_limit)):
         if value <= 0:
             raise ValueError(f"check: {name} is {value}, expected more than 0")

@@ -2,8 +2,7 @@
 and the bound of that loop on this processor.
 
 >>> import loopnest as ln
->>> from loopnest.inspect import inspect
->>> view = inspect(ln.matmul["cpp.packed"], "hot", isa="v3", measure=False)     # doctest: +SKIP
+>>> view = ln.inspect(ln.matmul["cpp.packed"], "hot", isa="v3", measure=False)     # doctest: +SKIP
 >>> view.listings[0].loop.counts["fma"]                                         # doctest: +SKIP
 12
 
@@ -15,6 +14,9 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import sys
+import types
+from inspect import signature
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -106,3 +108,13 @@ def inspect(
 
 
 __all__ = ["InspectError", "Listing", "Request", "View", "diagnose", "inspect", "workload_of"]
+
+
+class _Room(types.ModuleType):
+    """`ln.inspect` is this package, and a call of it is a call of its function `inspect`."""
+
+    __call__ = staticmethod(inspect)
+    __signature__ = signature(inspect)
+
+
+sys.modules[__name__].__class__ = _Room

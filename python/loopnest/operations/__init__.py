@@ -1,6 +1,7 @@
 """The operations, one folder each: the contract, and next to it one file a backend."""
 
 from ..operation import Operation
+from ..output.text import unknown
 from .activations import relu, relu_backward, sigmoid, sigmoid_backward, softmax, tanh, tanh_backward
 from .gelu import gelu, gelu_backward
 from .linalg import add, dot, linear, sum, transpose
@@ -21,4 +22,12 @@ OPERATIONS: dict[str, Operation] = {
 }
 """All operations by name, in reading order."""
 
-__all__ = ["OPERATIONS"]
+
+def operation_of(name: str | Operation, caller: str) -> Operation:
+    """The operation of this name, or the operation itself. Raises ValueError, with the caller's name."""
+    if isinstance(name, str) and name not in OPERATIONS:
+        raise ValueError(f"{caller}: {unknown('operation', name, OPERATIONS)}")
+    return OPERATIONS[name] if isinstance(name, str) else name
+
+
+__all__ = ["OPERATIONS", "operation_of"]

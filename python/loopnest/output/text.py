@@ -27,8 +27,8 @@ def duration(seconds: float) -> str:
     return f"{three_digits(seconds / 1e-9)} ns"
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> str:
-    """The message for a name that is not known, with the nearest ones.
+def unknown(kind: str, name: str, known: Iterable[str], instead: str = "") -> str:
+    """The message for a name that is not known, with the nearest ones, and all known ones or a text instead.
 
     >>> unknown("operation", "matmull", ["matmul", "gelu"])
     "no operation is called 'matmull'; did you mean matmul? Known: matmul, gelu."
@@ -36,4 +36,4 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
     near = difflib.get_close_matches(name, names, n=2)
     hint = f"; did you mean {' or '.join(near)}?" if near else "."
-    return f"no {kind} is called {name!r}{hint} Known: {', '.join(names)}."
+    return f"no {kind} is called {name!r}{hint} {instead or 'Known: ' + ', '.join(names)}."
