@@ -16,9 +16,9 @@ import importlib
 import importlib.util
 import sys
 import types
-from inspect import signature
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from typing import Any
 
 import numpy as np
