@@ -25,7 +25,8 @@ for call in (lambda: ln.check("nowhere.py", "matmul"), lambda: ln.duel("matmull"
     try: call()
     except ValueError as error: print(error)
 import inspect, loopnest.check, loopnest.inspect
-print(callable(ln.check), callable(ln.inspect), *list(inspect.signature(ln.check).parameters)[:2], ln.check.rank.__name__)
+arguments = list(inspect.signature(ln.check).parameters)
+print(callable(ln.check), callable(ln.inspect), *arguments[:2], ln.check.rank.__name__)
 """
     before, view, no_file, no_operation, after = run(program).splitlines()
     assert before == ""
