@@ -1,12 +1,16 @@
 """A kernel of the user's own, and shapes of the user's own, in every command that measures or looks inside."""
 
 import json
+import platform
 import shutil
+import sys
 
 import loopnest as ln
 import pytest
 from click.testing import CliRunner
+from loopnest.check.inside import inspect_file
 from loopnest.cli import main
+from loopnest.inspect import elf
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="C and C++ need a compiler")
 
@@ -104,3 +108,77 @@ def test_bench_times_no_file_that_is_wrong(tmp_path):
     assert result.exit_code == 18
     assert "dot is wrong" in result.output
     assert "FILE goes alone" in text(run("bench", file, "matmul"))
+
+
+# --- inspect FILE
+
+reads_code = pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64" or elf.why_not_here() is not None,
+    reason="x86-64 Linux, with loopnest[inspect]",
+)
+
+DOT = """float part(const float* x, const float* y, long n) {
+    float sum = 0;
+    for (long i = 0; i < n; i++) sum += x[i] * y[i];  // here
+    return sum;
+}
+float dot(const float* x, const float* y, long n) { return part(x, y, n); }
+"""
+
+
+@reads_code
+@needs_compiler
+def test_inspect_puts_builds_of_a_file_side_by_side(tmp_path):
+    file = tmp_path / "mine.c"
+    file.write_text(DOT)
+    scalar, vectors = inspect_file(file, "dot", "hot", "source", flags=("-O1", "-O3 -ffast-math -mavx2"), seconds=0)
+    assert (scalar.verdict.outcome, vectors.verdict.outcome) == ("right", "right")
+    assert scalar.loop.scalar
+    assert vectors.loop.vector_bits in (128, 256)
+    hot, source = vectors.listings
+    assert any(line.source == (str(file), 3) for line in hot.lines)
+    (line,) = (line for line in source.lines if "// here" in line.text)
+    assert line.hot
+    assert "add" in line.note
+    result = run("inspect", file, "--op", "dot", "--flags", "-O1", "--flags", "-O3 -ffast-math", "--no-measure")
+    assert result.exit_code == 0
+    assert "gcc -O1 gcc -O3 -ffast-math" in text(result)
+    assert "mine.c:3" in result.output
+
+
+@reads_code
+@needs_compiler
+def test_remarks_on_a_file_name_its_lines_and_a_changed_file_is_read_again(tmp_path):
+    file = tmp_path / "mine.c"
+    for above in ("", "// above\n"):
+        file.write_text(above + DOT)
+        (one,) = inspect_file(file, "dot", "remarks", flags=("-O3",), seconds=0)
+        texts = [line.text for line in one.listings[0].lines]
+        assert "// here" in texts[0]
+        assert "vectorized" in texts[1]
+
+
+@reads_code
+@pytest.mark.slow
+def test_a_file_in_numba_is_inspected_and_timed(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "from numba import njit\n@njit\ndef part(x, y):\n    s = x.dtype.type(0)\n    for i in range(x.size):\n"
+        "        s += x[i] * y[i]\n    return s\ndef dot(x, y):\n    return part(x, y)\n"
+    )
+    (one,) = inspect_file(file, "dot", "hot", dtype="float32", workload="100000", seconds=0.2)
+    assert one.verdict.accepted
+    assert one.verdict.timing.own.workload == "100000"
+    assert one.listings[0].title == "the hot loop of part"
+    assert {line.source for line in one.listings[0].lines} >= {(str(file), 6)}
+
+
+def test_what_has_no_machine_code_says_so(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def dot(x, y):\n    return x @ y\n")
+    (one,) = inspect_file(file, "dot", seconds=0, dtype="float32")
+    assert one.why_not == "mine.py is Python, which no compiler makes machine code of"
+    assert "FILE goes without IMPL" in text(run("inspect", file, "cpp.naive"))
+    assert "--isa is for rungs" in text(run("inspect", file, "--isa", "v3"))
+    assert "expected IMPL after matmul" in text(run("inspect", "matmul"))
+    assert "are for FILE" in text(run("inspect", "matmul", "cpp.naive", "--flags", "-O1"))

@@ -170,7 +170,7 @@ def _compile(kernel: Kernel, source: str, flags: str, compiler: str | None) -> N
         flags += " -fopenmp"
         text, lines = preprocessed(kernel.file, kernel.language, flags, *how)
     library = compile_library(kernel.file, kernel.language, flags, *how)
-    kernel.build, kernel.library = library.build, library.file
+    kernel.build, kernel.library, kernel.flags = library.build, library.file, flags
     names = exported(library.file)
     function = _function(kernel, text or source, names)
     if lines:

@@ -36,6 +36,9 @@ NOISE = 1.4
 WILD = 4
 """The same for any place; and the ratio of the median to the fastest call."""
 
+UNBUILT = ("does-not-build", "no-function", "wrong-signature")
+"""Outcomes of files that have no machine code of a kernel to look at."""
+
 SHOWN_LINES, SHOWN_COLUMNS = 8, 200
 """How much of a submission's output a verdict shows."""
 
@@ -54,6 +57,7 @@ def check(
     threads: int | None = None,
     card: MachineCard | None = None,
     whole_ladder: bool = False,
+    look: Callable[[Kernel], None] = lambda kernel: None,
     on_event: OnEvent = lambda kind, content: None,
 ) -> Verdict:
     """Judge a kernel in a file: does it build, is it right, how fast is it, what to try next. It stops at the first no.
@@ -70,6 +74,7 @@ def check(
     threads       for libraries and rungs; all of the machine's where it is None and the file asks for threads, else 1
     card          the machine's limits; the kept machine card where it is None
     whole_ladder  whether it is timed next to all rungs, and not only those that it lies between
+    look          is called with the kernel that was built, before its process ends: inside.py reads its machine code
     on_event      is called with ("at", what is done now)
 
     Returns the Verdict. Raises ValueError for arguments that cannot be: a file that is not there, an unknown operation.
@@ -109,6 +114,8 @@ def check(
                 kernel.notes += (f"not timed: {reason}",)
         refusal = refusal or looked.refusal(looked.make_up)
         checked = looked.checked()
+        if kernel.build and not (refusal and refusal.outcome in UNBUILT):
+            look(kernel)
     return _verdict(kernel, start, checked, refusal, placing)
 
 

@@ -146,6 +146,7 @@ class Kernel:
 
     key         by which its host calls it
     symbol      the function's name in the file
+    flags       that it was compiled with
     uses        libraries that it has imported
     simulated   for CUDA C++: what backends.simulate has built
     strassen    the size of blocks above which it says that it is Strassen's algorithm, or 0
@@ -168,6 +169,7 @@ class Kernel:
     build: Build | None = None
     symbol: str = ""
     library: Path | None = None
+    flags: str = ""
     uses: tuple[str, ...] = ()
     simulated: Any = None
     strassen: int = 0

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output.text import duration
+from .inside import Inside
 from .judge import per_cent
 from .records import Placing, Verdict
 from .verify import KINDS
@@ -90,6 +91,38 @@ def races(placing: Placing) -> Table:
         cells = (name, duration(r.best), duration(statistics.median(r.seconds)), share)
         table.add_row(*(Text(cell, style=style) for cell in cells))
     return table
+
+
+def builds(found: Sequence[Inside]) -> Table:
+    """Builds of one file side by side: how fast each is, what its hot loop is made of, and what bounds that."""
+    timing = next((one.verdict.timing for one in found if one.verdict.timing), None)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(timing.own.workload if timing else "", no_wrap=True)
+    rows = [_build(one) for one in found]
+    for one in found:
+        table.add_column(Text(one.name), justify="right")
+    for name in rows[0]:
+        table.add_row(Text(name), *(Text(row[name]) for row in rows))
+    return table
+
+
+def _build(one: Inside) -> dict[str, str]:
+    """The facts of one build, by their names; "" for what is not known."""
+    own, loop = one.verdict.timing.own if one.verdict.timing else None, one.loop
+    bound = loop.bound if loop else None
+    vectors = (f"{loop.vector_bits} bits" if loop.vector_bits else "scalar") if loop else ""
+    return {
+        "verdict": one.verdict.outcome if one.verdict.accepted else _refused(one.verdict),
+        "best": duration(own.best) if own else "not timed",
+        "of the limit": per_cent(own.share) if own and own.share else "",
+        "vectors": vectors,
+        "instructions": str(len(loop.instructions)) if loop else "",
+        **{name: str(loop.counts.get(name.lower(), 0)) if loop else "" for name in ("FMA", "loads", "stores")},
+        "flops": str(loop.flops) if loop else "",
+        "bound by": bound.name if bound else "",
+        "cycles": f"{bound.cycles:.3g}" if bound else "",
+        "of the peak, at most": f"{100 * bound.share:.3g} %" if bound and bound.share is not None else "",
+    }
 
 
 def ranking(verdicts: Sequence[Verdict]) -> RenderableType:

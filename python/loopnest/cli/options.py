@@ -19,11 +19,16 @@ from .progress import say
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 
+def known_operation(name: str) -> Operation:
+    """The operation of this name; a wrong one is a usage error."""
+    if name not in OPERATIONS:
+        raise click.BadParameter(unknown("operation", name, OPERATIONS), param_hint="OPERATION")
+    return OPERATIONS[name]
+
+
 def an_operation(ctx: click.Context, param: click.Parameter, name: str | None) -> Operation | None:
     """The callback of an argument that names an operation."""
-    if name is not None and name not in OPERATIONS:
-        raise click.BadParameter(unknown("operation", name, OPERATIONS))
-    return OPERATIONS[name] if name else None
+    return known_operation(name) if name is not None else None
 
 
 def number(*names: str, default: int | None = None, least: int = 1, help: str, **how: Any) -> Decorator:
@@ -58,7 +63,7 @@ NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 DTYPES = ("float32", "float64")
 DTYPE = choice("--dtype", DTYPES, "float32")
 OPERATION = click.option("--op", "operation", help="The operation, as in `loopnest list`.  [default: matmul]")
-FLAGS = click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler.")
+FLAGS = click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler of C and C++.")
 COMPILER = click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")
 
 

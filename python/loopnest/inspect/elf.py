@@ -226,6 +226,17 @@ def object_file(path: Path) -> ObjectFile:
     return _opened(path.resolve(), path.stat().st_mtime_ns) if path.is_file() else ObjectFile(path)
 
 
+def hottest_in(
+    path: Path, symbol: str, family: Family | None = None
+) -> tuple[ObjectFile, Function, Function, Loop | None]:
+    """What `diagnose` looks at: the file, its function of this name, the one that the hot loop is in, and this loop."""
+    file = object_file(path)
+    root = file.function(symbol)
+    found = [(one, hot_loop(file.code(one), family or this_family())) for one in file.reached_from(root)]
+    hot = max(((one, loop) for one, loop in found if loop), key=lambda pair: heat(pair[1]), default=(root, None))
+    return file, root, *hot
+
+
 def diagnose(path: Path, symbol: str, family: Family | None = None) -> Loop | None:
     """The hot loop of a function in a compiled file, or of the functions that it calls there; None without a loop.
 
@@ -234,7 +245,4 @@ def diagnose(path: Path, symbol: str, family: Family | None = None) -> Loop | No
     family  of the processor whose bound is wanted; None is this machine's
     Raises InspectError if the file cannot be read, or has no such function.
     """
-    file = object_file(path)
-    reached = file.reached_from(file.function(symbol))
-    loops = [hot_loop(file.code(function), family or this_family()) for function in reached]
-    return max((loop for loop in loops if loop is not None), key=heat, default=None)
+    return hottest_in(path, symbol, family)[-1]

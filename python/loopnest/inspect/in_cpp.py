@@ -23,10 +23,10 @@ from . import Request
 from .elf import Function, ObjectFile, assembly, object_file
 from .families import Family, family_called, this_family
 from .loops import Found, heat, loops_in, summary
-from .records import InspectError, Line, Listing, Loop
+from .records import InspectError, Listing, Loop
 from .remarks import OFF, remarks_on
 from .samples import CannotSample, Samples, samples_of
-from .source import source_lines, source_listing
+from .source import source_listing, with_instructions
 
 SHOWS = ("hot", "source", "asm", "remarks")
 
@@ -35,9 +35,6 @@ VECTOR_BITS = {"v1": 128, "v3": 256, "v4": 512}
 
 FEW = 20
 """Fewer samples than this decide nothing."""
-
-AROUND = 6
-"""Lines shown around the hot loop's lines in another header."""
 
 
 def show(request: Request) -> list[Listing]:
@@ -72,32 +69,7 @@ def show(request: Request) -> list[Listing]:
         way, caller = [short_name(caller.name), *way], callers[caller]
     facts = {"reached by": " → ".join(way)} if len(way) > 1 else {}
     shown = assembly(file, function, loop, title, request.aspect, notes=tuple(notes), facts=facts)
-    return _source(k.files[0], shown.loop) if request.aspect == "source" else [shown]
-
-
-def _source(own: str, loop: Loop | None) -> list[Listing]:
-    """The rung's header, and the lines of other headers that the hot loop comes from, with what became of each."""
-    became: dict[str, dict[int, Counter[str]]] = {own: {}}
-    for one in loop.instructions if loop is not None else ():
-        if one.line is not None:
-            file, number = one.line
-            became.setdefault(file, {}).setdefault(number, Counter())["FMA" if one.kind == "fma" else one.kind] += 1
-    listings = []
-    for file, counts in became.items():
-        text = source_lines(file)
-        if file == own:  # behind the lesson
-            first, last = next((n for n, line in enumerate(text, 1) if not line.startswith("//")), 1), len(text)
-        else:
-            first, last = max(1, min(counts) - AROUND), min(len(text), max(counts) + AROUND)
-        lines = []
-        for n in range(first, last + 1):
-            note = ", ".join(f"{times} {kind}" for kind, times in counts.get(n, Counter()).most_common())
-            lines.append(Line(text[n - 1], source=(file, n), hot=n in counts, note=note))
-        listings.append(Listing(f"csrc/{file}", "cpp", tuple(lines), first=first))
-    if loop is not None and all(one.line is None for one in loop.instructions):
-        note = "No source lines: they need addr2line (of binutils) and an extension built with line tables (-g1)."
-        listings[-1] = replace(listings[-1], notes=(note,))
-    return listings
+    return with_instructions(k.files[0], "csrc/", shown.loop) if request.aspect == "source" else [shown]
 
 
 def extension() -> ObjectFile:

@@ -10,9 +10,11 @@ import functools
 import json
 import os
 import re
+import shlex
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any, NamedTuple
 
 from ..backends.compiler import Compiler, NoCompilerError, find
@@ -92,6 +94,20 @@ def remarks_on(header: str, function: str, level: str, off: bool) -> list[Listin
     notes = [f"By {here.version}, which compiled the header again with {' '.join(flags_of(level))}."]
     if off:
         notes.append(f"With vectorization on: {OFF} ({' '.join(flags()['scalar'][here.kind])}).")
+    return [_listing(f"csrc/{header}: {function}", header, remarks, notes)]
+
+
+def remarks_on_file(source: Path, language: str, flags: str, command: str | None) -> list[Listing]:
+    """The compiler's remarks on a user's file of C or C++. Raises InspectError if it does not compile."""
+    here, own = find(language, command), str(source.resolve())
+    ran = _compiled(here, [*shlex.split(flags), own])
+    if ran.returncode:
+        raise InspectError(f"{source} does not compile")
+    return [_listing(source.name, own, parsed(ran.stderr, own), [f"By {here.version}, with {flags}."])]
+
+
+def _listing(title: str, header: str, remarks: Iterable[Remark], notes: Sequence[str]) -> Listing:
+    """The lines of a file that have remarks, with these below them."""
     # Of other headers only what keeps a loop of this one scalar, such as a call of the C library's exp.
     places = {(r.file != header, r.file, r.line) for r in remarks if r.file == header or "not supported" in r.text}
     lines = []
@@ -99,32 +115,38 @@ def remarks_on(header: str, function: str, level: str, off: bool) -> list[Listin
         lines.append(Line(source_lines(file)[number - 1], source=(file, number), note=file if elsewhere else ""))
         lines += [Line(f"// {words}", "comment", (file, number)) for words in explained(remarks, file, number)]
     nothing = Line("nothing: there is no loop that it could vectorize, or all is written with vectors")
-    title = f"the compiler's remarks on csrc/{header}: {function}"
-    return [Listing(title, "cpp", tuple(lines) or (nothing,), notes=tuple(notes))]
+    return Listing(f"the compiler's remarks on {title}", "cpp", tuple(lines) or (nothing,), notes=tuple(notes))
 
 
 @functools.cache
 def remarks_from(header: str, function: str, level: str) -> list[Remark]:
     """Compile a function of a header for a level. Raises InspectError if that fails."""
     here = compiler()
-    report = (
-        ["-fopt-info-vec-missed-internals", "-fopt-info-vec-optimized"]
-        if here.kind == "GNU"
-        else [f"-R{what}=(loop|slp)-vectorize" for what in ("pass", "pass-missed", "pass-analysis")]
-    )
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "rung.cpp")
         file.write_text(f'#include "{header}"\nnamespace {{ [[gnu::used]] const auto kept = &{function}; }}\n')
         arguments = ["-std=gnu++20", f"-I{csrc()}", f"-DLOOPNEST_ISA={level}", "-fPIC", "-Wno-psabi"]
-        ran = here([*arguments, *flags_of(level), *report, "-c", str(file), "-o", os.devnull])
+        ran = _compiled(here, [*arguments, *flags_of(level), str(file)])
     if ran.returncode:
         first = next((line for line in ran.stderr.splitlines() if "error" in line), ran.stderr.strip())
         raise InspectError(f"{here.command[0]} cannot compile {header} for {level}: {first}")
     return parsed(ran.stderr)
 
 
-def parsed(text: str) -> list[Remark]:
+def _compiled(here: Compiler, arguments: Sequence[str]) -> CompletedProcess[str]:
+    """A compilation that writes remarks, and keeps nothing."""
+    report = (
+        ["-fopt-info-vec-missed-internals", "-fopt-info-vec-optimized"]
+        if here.kind == "GNU"
+        else [f"-R{what}=(loop|slp)-vectorize" for what in ("pass", "pass-missed", "pass-analysis")]
+    )
+    return here([*report, *arguments, "-c", "-o", os.devnull])
+
+
+def parsed(text: str, folder: str = "csrc/") -> list[Remark]:
     """GCC's and Clang's remarks on files of csrc/, each once, by file and line.
+
+    folder  another one, whose files have their whole names then
 
     >>> parsed("csrc/matmul/naive.hpp:21:33: optimized: loop vectorized using 64 byte vectors")[0].vectorized
     True
@@ -132,7 +154,7 @@ def parsed(text: str) -> list[Remark]:
     found: set[Remark] = set()
     for line in text.splitlines():
         match = _REMARK.match(line)
-        if match is None or "csrc/" not in match["file"]:
+        if match is None or folder not in match["file"]:
             continue
         words = re.sub(r" \[-R[^\]]*\]$", "", match["text"]).strip()
         words = re.sub(r"\b[\w.]*_\d+ = ", "", words)  # GCC's names for the values of a line
@@ -140,7 +162,8 @@ def parsed(text: str) -> list[Remark]:
         vectorized = words.startswith(("loop vectorized", "vectorized loop"))
         about_a_loop = words.startswith(("not vectorized", "loop not vectorized", "couldn't vectorize loop"))
         if (vectorized or about_a_loop) and not _NOISE.search(words):
-            found.add(Remark(match["file"].rpartition("csrc/")[2], int(match["line"]), vectorized, words))
+            name = match["file"].rpartition("csrc/")[2] if folder == "csrc/" else match["file"]
+            found.add(Remark(name, int(match["line"]), vectorized, words))
     return sorted(found, key=lambda r: (r.file, r.line, not r.vectorized, r.text))
 
 

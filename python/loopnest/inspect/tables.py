@@ -48,6 +48,14 @@ def show(view: View, console: Console) -> None:
             console.print(Text(note, "yellow"))
 
 
+def show_in(view: View, console: Console) -> None:
+    """Print a view to this terminal; in a pipe as `text`."""
+    if console.is_terminal:
+        show(view, console)
+    else:
+        print(text(view))
+
+
 def text(view: View, width: int = 160) -> str:
     """The same without colours: the same bytes for the same machine code, for pipes and diffs."""
     printed = io.StringIO()
