@@ -1,6 +1,7 @@
 """Duels: the verdict on a ratio, equal terms, refusals, files of the user's, and real ones."""
 
 import dataclasses
+import html
 import json
 import math
 import os
@@ -116,6 +117,10 @@ def test_a_real_duel_finds_the_rung_that_is_far_faster(fought):
 def test_a_duel_survives_json(fought):
     data = json.loads(json.dumps(msgspec.to_builtins(fought)))
     assert msgspec.convert(data, Duel) == fought
+
+
+def test_a_notebook_shows_what_is_printed(fought):
+    assert html.escape(fought.sentence()) in fought._repr_html_()
 
 
 def text_of(duel, width=80):

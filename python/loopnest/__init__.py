@@ -50,6 +50,14 @@ __all__ += ["cross_entropy", "cross_entropy_backward", "mse", "mse_backward"]
 __all__ += ["mlp_backward", "mlp_forward"]
 __all__ += ["adam", "momentum", "rmsprop", "sgd"]
 
+
+def load_ipython_extension(shell: Any) -> None:
+    """`%load_ext loopnest` in a notebook: the cell magic %%kernel, which judges a cell."""
+    from .cli.magic import kernel
+
+    shell.register_magic_function(kernel, "cell", "kernel")
+
+
 if not TYPE_CHECKING:  # mypy sees the names above, and would take every other name for one of these
 
     def __getattr__(name: str) -> Any:

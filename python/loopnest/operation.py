@@ -17,6 +17,7 @@ in csrc/rungs.def; an in_cpp.py holds only what they claim.
 
 from __future__ import annotations
 
+import html
 import importlib.util
 import inspect
 import re
@@ -228,6 +229,20 @@ class Operation:
 
     def __iter__(self) -> Iterator[Implementation]:
         return iter(self.ladder())
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the ladder."""
+        from .output.notebook import block
+        from .output.page import table
+
+        missing: dict[str, list[str]] = {}
+        for k in self:
+            if reason := k.why_unavailable():
+                missing.setdefault(reason, []).append(k.id)
+        not_here = (f"<p>not here: {', '.join(ids)}: {html.escape(reason)}</p>" for reason, ids in missing.items())
+        heading = html.escape((self.__doc__ or "").partition("\n")[0])
+        ladder = table(((k.id, k.headline) for k in self), ("rung", "what it is about"))
+        return block(f"<h4>{self.name}</h4><p>{heading}</p>", ladder, *not_here)
 
     def ladder(self) -> list[Implementation]:
         """All implementations in reading order, those that cannot run here too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import html
 import inspect
 import operator
 import sys
@@ -147,6 +148,11 @@ class Implementation:
         """The lesson's first paragraph on one line."""
         return " ".join(self.lesson.split("\n\n")[0].split())
 
+    @property
+    def language(self) -> str:
+        """The source's, as Pygments calls it."""
+        return {"cpp": "cpp", "cuda_cpp": "cuda"}.get(self.backend, "python")
+
     def source(self) -> str:
         """The source text of the kernel, as it was written."""
         if self.files:
@@ -170,6 +176,21 @@ class Implementation:
     def simulated(self) -> bool:
         """Whether it runs in a simulator here: its results are right, and its times mean nothing."""
         return self.made_by.simulated()
+
+    def _repr_html_(self) -> str:
+        """In a notebook: the lesson, and the source on a click."""
+        from rich.syntax import Syntax
+
+        from ..output.notebook import block, printed
+
+        reason = self.why_unavailable()
+        return block(
+            f"<h4>{html.escape(f'{self.operation.name} {self.id}')}</h4>",
+            f"<p>not here: {html.escape(reason)}</p>" if reason else "",
+            f'<pre class="lesson">{html.escape(self.lesson)}</pre><details><summary>source</summary>',
+            printed(Syntax(self.source(), self.language, theme="ansi_dark", background_color="default")),
+            "</details>",
+        )
 
     def __repr__(self) -> str:
         return f"<{self.operation.name} {self.id}{' (simulated)' if self.simulated() else ''}>"

@@ -40,6 +40,7 @@ from ..machine.limits import Work, why_impossible
 from ..machine.records import MachineCard
 from ..operation import Implementation, Operation, UnavailableError, Workload
 from ..operations import operation_of
+from ..output.notebook import shows
 from ..output.text import duration, three_digits
 from ..timing.budget import fitting
 from ..timing.conditions import Conditions, Monitor
@@ -270,6 +271,7 @@ CLOCKS = {
 }
 
 
+@shows(Duel)
 def report(duel: Duel) -> Iterator[RenderableType]:
     """What `loopnest duel` prints, one renderable after another: the answer, the times, the terms, the conditions."""
     threads = f"{duel.terms.threads} thread{'s' if duel.terms.threads > 1 else ''}"

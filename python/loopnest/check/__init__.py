@@ -15,8 +15,9 @@ from inspect import signature
 
 from .judge import check, rank
 from .records import SCHEMA, Verdict
+from .tables import report
 
-__all__ = ["SCHEMA", "Verdict", "check", "rank"]
+__all__ = ["SCHEMA", "Verdict", "check", "rank", "report"]
 
 
 class _Room(types.ModuleType):

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..output.notebook import shows
 from ..output.text import duration
 from .inside import Inside
 from .judge import per_cent
@@ -18,6 +19,7 @@ from .records import Placing, Verdict
 from .verify import KINDS
 
 
+@shows(Verdict)
 def report(verdict: Verdict) -> Iterator[RenderableType]:
     """A verdict as it is printed: it builds, it is right, how fast, what next; then the verdict itself."""
     yield Text(f"{Path(verdict.file).name} as {verdict.operation}", style="bold")

@@ -23,7 +23,6 @@ def command(operation: Operation, impl: str) -> None:
         say(SIMULATED)
     out = console()
     if out.is_terminal:
-        language = {"cpp": "cpp", "cuda_cpp": "cuda"}.get(k.backend, "python")
-        out.print(Syntax(k.source(), language, theme="ansi_dark", background_color="default", word_wrap=True))
+        out.print(Syntax(k.source(), k.language, theme="ansi_dark", background_color="default", word_wrap=True))
     else:
         click.echo(k.source())

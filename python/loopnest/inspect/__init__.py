@@ -27,6 +27,7 @@ from .. import _core
 from ..operation import Implementation, Workload
 from .elf import diagnose
 from .records import InspectError, Listing, View
+from .tables import report
 
 
 @dataclass(frozen=True)
@@ -107,7 +108,7 @@ def inspect(
     return View(k.operation.name, k.id, dtype, level, k.headline, tuple(listings))
 
 
-__all__ = ["InspectError", "Listing", "Request", "View", "diagnose", "inspect", "workload_of"]
+__all__ = ["InspectError", "Listing", "Request", "View", "diagnose", "inspect", "report", "workload_of"]
 
 
 class _Room(types.ModuleType):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..output.notebook import WIDTH, shows
 from .records import ARITHMETIC, KINDS, Listing, Loop, View
 from .source import source_lines
 
@@ -30,22 +31,30 @@ MACHINE = ("asm", "ptx", "sass")
 """The languages whose lines are instructions, with a kind and a source line."""
 
 
-def show(view: View, console: Console) -> None:
-    """Print a view to a terminal or a file."""
+@shows(View)
+def report(view: View, width: int = WIDTH) -> Iterator[RenderableType]:
+    """What `loopnest inspect` prints, in lines of this width."""
     title = " · ".join(filter(None, (f"{view.operation} {view.impl}", view.isa, view.dtype)))
-    console.print(Text(title, "bold"), Text(view.headline), sep="\n")
+    yield Text(title, "bold")
+    yield Text(view.headline)
     for listing in view.listings:
-        console.print(Text(f"\n{listing.title}", "bold"))
+        yield Text(f"\n{listing.title}", "bold")
         for name, value in listing.facts.items():
             if name == "instructions" and isinstance(value, Mapping):
                 value = ", ".join(f"{n} {instruction}" for instruction, n in value.items())
             if isinstance(value, str):
-                console.print(Text(f"{name}: {value}"))
-        console.print(_lines(listing, console.width))
+                yield Text(f"{name}: {value}")
+        yield _lines(listing, width)
         for line in sums_of(listing.loop) if listing.loop else ():
-            console.print(Text(line))
+            yield Text(line)
         for note in listing.notes:
-            console.print(Text(note, "yellow"))
+            yield Text(note, "yellow")
+
+
+def show(view: View, console: Console) -> None:
+    """Print a view to a terminal or a file."""
+    for part in report(view, console.width):
+        console.print(part)
 
 
 def show_in(view: View, console: Console) -> None:

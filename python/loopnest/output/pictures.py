@@ -78,14 +78,19 @@ def colour_of(impl: str) -> str:
     return LIGHT.get(impl.partition(".")[0].replace("_", "-"), LIGHT["other"])
 
 
-def css_variables() -> str:
-    """The palette as a style sheet's variables, for light and for dark pages."""
-    light, dark = (" ".join(f"--{name}: {both[n]};" for name, both in PALETTE.items()) for n in (0, 1))
-    return (
-        f":root {{ {light} color-scheme: light; }}\n"
-        f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} color-scheme: dark; }} }}\n'
-        f':root[data-theme="dark"] {{ {dark} color-scheme: dark; }}\n'
+def css_variables(
+    part: str = ":root", chosen: str = ':root[data-theme="{}"]', values: tuple[str, str] = ("light", "dark")
+) -> str:
+    """The palette as a style sheet's variables, for a part of a page: as the system is, or as the page's reader chose.
+
+    chosen  the selector of that part in a page whose reader chose light or dark; {} is one of the two `values`
+    """
+    light, dark = (
+        " ".join((*(f"--{name}: {both[n]};" for name, both in PALETTE.items()), f"color-scheme: {scheme};"))
+        for n, scheme in enumerate(("light", "dark"))
     )
+    rules = (chosen.format(value) + f" {{ {colours} }}\n" for value, colours in zip(values, (light, dark), strict=True))
+    return f"{part} {{ {light} }}\n@media (prefers-color-scheme: dark) {{ {part} {{ {dark} }} }}\n{''.join(rules)}"
 
 
 def themed(svg: str) -> str:
