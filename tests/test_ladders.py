@@ -89,6 +89,12 @@ def test_every_rung_explains_itself(implementation):
     assert len(implementation.source()) > len(implementation.lesson) / 2
 
 
+@operations
+def test_no_two_rungs_of_a_backend_have_one_headline(operation):
+    headlines = [(k.backend, k.headline) for k in operation]
+    assert len(set(headlines)) == len(headlines)
+
+
 def test_a_source_has_the_headers_that_a_lesson_needs():
     assert "struct Sums" in ln.matmul["cuda_cpp.warp_tiled"].source()
 

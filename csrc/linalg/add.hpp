@@ -19,9 +19,11 @@ LOOPNEST_INLINE void loop(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         for (index j = 0; j < c.cols; ++j) c(i, j) = a(i, j) + b(i, j);
 }
 
+// One addition an element, one element an iteration: vectorization is off.
 template <class T>
 void scalar(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) { loop(a, b, c); }
 
+// The same loop with vectorization on: a register of elements an iteration.
 template <class T>
 void vectorized(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) { loop(a, b, c); }
 

@@ -11,6 +11,7 @@
 
 namespace loopnest::LOOPNEST_ISA::sum {
 
+// One running sum over all elements, along one row after the other.
 template <class T>
 void row_wise(Matrix<const T> a, T* sum) {
     T total = 0;
@@ -19,6 +20,7 @@ void row_wise(Matrix<const T> a, T* sum) {
     *sum = total;
 }
 
+// One running sum over all elements, down one column after the other.
 template <class T>
 void column_wise(Matrix<const T> a, T* sum) {
     T total = 0;

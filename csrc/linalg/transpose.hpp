@@ -13,12 +13,14 @@
 
 namespace loopnest::LOOPNEST_ISA::transpose {
 
+// Row by row of the source: loads are neighbours, stores are a row apart.
 template <class T>
 void naive(Matrix<const T> a, Matrix<T> out) {
     for (index i = 0; i < a.rows; ++i)
         for (index j = 0; j < a.cols; ++j) out(j, i) = a(i, j);
 }
 
+// Row by row of the result: stores are neighbours, loads are a row apart.
 template <class T>
 void column_wise(Matrix<const T> a, Matrix<T> out) {
     for (index j = 0; j < a.cols; ++j)

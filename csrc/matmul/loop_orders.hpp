@@ -21,6 +21,7 @@ void clear(Matrix<T> c) {
         for (index j = 0; j < c.cols; ++j) c(i, j) = 0;
 }
 
+// Loops j, i, p: the dot products of naive, down one column of c after the other.
 template <class T>
 void jik(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     for (index j = 0; j < c.cols; ++j)
@@ -31,6 +32,7 @@ void jik(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         }
 }
 
+// Loops j, p, i: into a column of c goes a column of a, times one element of b, for every p.
 template <class T>
 void jki(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     clear(c);
@@ -39,6 +41,7 @@ void jki(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
             for (index i = 0; i < c.rows; ++i) c(i, j) += a(i, p) * b(p, j);
 }
 
+// Loops p, i, j: for every p all rows of c get the row p of b, times one element of a.
 template <class T>
 void kij(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     clear(c);
@@ -47,6 +50,7 @@ void kij(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
             for (index j = 0; j < c.cols; ++j) c(i, j) += a(i, p) * b(p, j);
 }
 
+// Loops p, j, i: for every p all columns of c get the column p of a, times one element of b.
 template <class T>
 void kji(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     clear(c);

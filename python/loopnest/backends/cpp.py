@@ -50,3 +50,9 @@ def opening_comment(path: Path) -> str:
             break
         lines.append(line[2:].removeprefix(" "))
     return "\n".join(lines).strip()
+
+
+def comment_above(path: Path, variant: str) -> str:
+    """The comment above a function template: a file with several rungs says there what each one is."""
+    found = re.search(rf"((?:^//.*\n)+)template <class T>\nvoid {variant}\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return re.sub("^// ?", "", found[1], flags=re.MULTILINE).strip() if found else ""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .cpp import csrc, opening_comment
+from .cpp import comment_above, csrc, opening_comment
 
 if TYPE_CHECKING:  # a rung knows its operation, which stands above
     from ..operation import Operation
@@ -72,8 +72,9 @@ class Backend:
         """A rung of this backend, for the list RUNGS of an in_*.py file.
 
         variant      its name; the function's where it is None
-        files        the kernel's sources below csrc/, where it is not written in Python: the first one's opening
-                     comment is the lesson. Without files the kernel's docstring is.
+        files        the kernel's sources below csrc/, where it is not written in Python: the comment above the kernel,
+                     if there is one, and the first file's opening comment are the lesson. Without files the kernel's
+                     docstring is.
         faster_than  ids that the lesson claims to beat; `loopnest bench` checks the claim
         study        the rung is there to be compared: the backend's name alone never picks it
         slow_start   the first call takes many seconds (torch.compile calls a C++ compiler); a quick benchmark skips it
@@ -141,7 +142,10 @@ class Implementation:
     @property
     def lesson(self) -> str:
         """What this rung changes, why that is faster, and what limits it now."""
-        return opening_comment(csrc() / self.files[0]) if self.files else docstring(self._function)
+        if not self.files:
+            return docstring(self._function)
+        file = csrc() / self.files[0]
+        return "\n\n".join(filter(None, (comment_above(file, self.variant), opening_comment(file))))
 
     @property
     def headline(self) -> str:
