@@ -103,7 +103,7 @@ GELU = {
         "ln.gelu(x)": lambda p: partial(ln.gelu, *p.inputs),
         "… with tensors": lambda p: partial(ln.gelu, *tensors(p)),
     },
-    "torch.eager": {"torch's gelu(x)": call_torch("gelu", approximate="tanh")},
+    "torch.composed": {"torch's F.gelu(x)": call_torch("gelu", approximate="tanh")},
 }
 
 

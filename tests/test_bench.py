@@ -1,6 +1,7 @@
 """The benchmarks' machinery: the time budget, the checks, the claims, the records and their tables."""
 
 import dataclasses
+import functools
 import itertools
 import os
 import shutil
@@ -17,10 +18,11 @@ import pytest
 from loopnest.backends.threads import processors
 from loopnest.bench import measure
 from loopnest.bench import suites as bench
+from loopnest.bench.choices import claims, comparable, highest, in_short, one_size, surprises
 from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan
 from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.bench.reporting import Collector
-from loopnest.bench.tables import claims, comparable, highest, report
+from loopnest.bench.tables import report
 from loopnest.cli.bench import PEERS, SUITES
 from loopnest.machine.limits import Limit
 from loopnest.output.text import duration, three_digits, times
@@ -86,7 +88,9 @@ def test_a_quick_ladder_takes_steps_and_a_full_one_every_workload():
     assert sorted(w.name for w in FULL.climb(contract)) == sorted(WORKLOADS)
     work = [work_of(contract, workload) for workload in QUICK.climb(contract)]
     assert all(after >= QUICK.step * before for before, after in itertools.pairwise(work))
-    assert work[0] == min(work_of(contract, workload) for workload in WORKLOADS.values())
+    assert work[0] == min(
+        w for w in map(functools.partial(work_of, contract), WORKLOADS.values()) if w >= QUICK.least_work
+    )
 
 
 # --- one measurement
@@ -296,24 +300,76 @@ def test_the_ladder_table_to_the_letter():
 
 
 LADDER_TABLE = """
-matmul · each rung on the largest workload that fits its time · float32
+matmul · square-1000 · float32
                                                           faster   slower
                                                             than     than   % of
 implementation  workload        time  GFLOP/s      GB/s  slowest  fastest  limit  cores
 ───────────────────────────────────────────────────────────────────────────────────────
-python.naive    square-100    200 ms   0.0100  0.000600     1.0×   4,000×             1
-numpy.rows      square-1000  50.0 ms     40.0     0.240   4,000×     1.0×     20      1
-cpp.packed      square-1000   100 ms     20.0     0.120   2,000×     2.0×     10      1
-python.naive to numpy.rows: 4,000×, 3.6 orders of magnitude
+python.naive    square-100    200 ms   0.0100  0.000600                               1
+numpy.rows      square-1000  50.0 ms     40.0     0.240     2.0×     1.0×     20      1
+cpp.packed      square-1000   100 ms     20.0     0.120     1.0×     2.0×     10      1
+python.naive to cpp.packed on square-100: 10,000×, 4.0 orders of magnitude
 the lessons' claims of being faster: 1 of 2 hold
   not here: cpp.packed is 0.500 times as fast as numpy.rows on square-1000
 
-not run: pip install 'loopnest[torch]'
-  matmul: torch.eager
+not run: matmul: torch.eager: pip install 'loopnest[torch]'
 failed: bench_matmul.py::test_matmul[x]
 WrongResult: off by one
 
 """
+
+
+def test_what_was_not_run_for_several_reasons_is_one_line_with_a_count():
+    others = [
+        NotRun("matmul", "matmul", "matmul", impl, "square-100", why)
+        for impl, why in (("cuda.naive", "no GPU"), ("torch.eager", "no torch"), ("torch.compiled", "no torch"))
+    ]
+    (line,) = [line for line in printed(Results(None, tuple(LADDER), tuple(others))) if "not run" in line]
+    assert line.startswith("not run: 3 rows, for 2 reasons")
+
+
+def test_ratios_are_within_the_workload_that_most_rungs_ran():
+    name, rows = one_size(LADDER)
+    assert name == "square-1000"
+    assert [(r.impl, r.workload) for r in rows] == [
+        ("python.naive", "square-100"),
+        ("numpy.rows", "square-1000"),
+        ("cpp.packed", "square-1000"),
+    ]
+
+
+BEATEN = [
+    record("cpp.packed", "square-100", 1e-3, ladder=True),
+    record("cpp.prefetched", "square-100", 2e-3, ladder=True),
+    record("cpp.parallel", "square-100", 2.1e-3, ladder=True),
+    record("cpp.own", "square-100", 1e-5, ladder=True, note="outside"),
+]
+
+
+def test_a_run_names_a_rung_that_is_slower_than_the_one_before_it_and_one_that_beats_the_default():
+    slower, warning = surprises(BEATEN)
+    assert (
+        slower == "slower than the rung before it, on square-100: cpp.prefetched takes 2.00 times as long as cpp.packed"
+    )
+    assert warning == (
+        "warning: cpp.packed beats cpp.parallel, which a call without `impl` takes: "
+        "on square-100 it is 2.10 times as fast"
+    )
+    assert [*surprises([BEATEN[0]])] == [*surprises(BEATEN[1:])] == []
+    assert "\n".join(printed(Results(None, tuple(BEATEN)), width=200)).count(warning) == 1
+
+
+def test_a_run_ends_with_a_line_for_each_ladder():
+    (line,) = in_short([*LADDER, record("cpp.x", "square-1000", 1e-9, ladder=True, note="outside")])
+    assert (
+        line == "matmul: numpy.rows 40.0 GFLOP/s on square-1000, 20 % of the limit; 10,000× python.naive on square-100"
+    )
+
+
+def test_a_rung_outside_of_the_contract_is_shown_with_its_note_and_compared_with_nothing():
+    text = "\n".join(printed(Results(None, tuple(BEATEN)), width=200))
+    assert "cpp.own: outside" in text
+    assert "cpp.parallel to cpp.packed on square-100: 2.1×" in text
 
 
 def test_a_full_report_has_a_table_for_each_workload_too():
@@ -556,3 +612,32 @@ def test_the_named_suites_are_the_files():
         f"bench_{name}.py" for name in (*SUITES, PEERS, "sweep")
     }
     assert Path(bench.suites_folder(), "conftest.py").exists()
+
+
+# --- the suites themselves
+
+
+def collected(*options):
+    """The ids of the benchmarks of the suites that these options select."""
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--collect-only", "-q", *options]
+    done = subprocess.run(command, cwd=bench.suites_folder(), capture_output=True, text=True, timeout=120, check=True)
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+def test_a_quick_run_compares_layouts_at_sizes_that_do_not_fit_into_l1():
+    """256 x 256 floats are 256 KiB. Only some products are taken, so that there is time for the other layouts."""
+    every, quick = collected("bench_layout.py"), collected("bench_layout.py", "--quick")
+    assert quick
+    assert not any("square-64" in name for name in every)
+    assert len(quick) < 0.6 * len(every)
+    studies = {name.split("::")[1].partition("[")[0] for name in quick}
+    assert studies >= {"test_loop_orders", "test_operands", "test_sum_by_rows_or_columns", "test_transpose"}
+
+
+def test_torchs_own_gelu_is_timed_next_to_the_rungs_and_marked_as_outside_of_the_contract():
+    pytest.importorskip("torch")
+    results = bench.run_suites(["gelu"], quick=True, select="F.gelu and tanh and n-4096")
+    (own,) = results.records
+    assert (own.impl, own.study) == ("torch.F.gelu", "gelu, tanh form")
+    assert "outside of the contract below x = -2" in own.note
+    assert "torch.composed" in [k.id for k in ln.gelu]

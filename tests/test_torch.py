@@ -252,7 +252,7 @@ def test_torchs_products_are_refused_while_they_may_leave_the_contract(setting):
             assert "call torch.set_float32_matmul_precision('highest')" in k.why_unavailable()
         with pytest.raises(ln.UnavailableError, match="out of the contract's bound"):
             ln.matmul(np.ones((2, 2)), np.ones((2, 2)), impl="torch")
-        assert ln.gelu["torch.eager"].available()
+        assert ln.gelu["torch.composed"].available()
     finally:
         torch.set_float32_matmul_precision(before)
     assert all(k.available() for k in products)

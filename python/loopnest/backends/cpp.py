@@ -54,5 +54,7 @@ def opening_comment(path: Path) -> str:
 
 def comment_above(path: Path, variant: str) -> str:
     """The comment above a function template: a file with several rungs says there what each one is."""
-    found = re.search(rf"((?:^//.*\n)+)template <class T>\nvoid {variant}\(", path.read_text(encoding="utf-8"), re.MULTILINE)
+    found = re.search(
+        rf"((?:^//.*\n)+)template <class T>\nvoid {variant}\(", path.read_text(encoding="utf-8"), re.MULTILINE
+    )
     return re.sub("^// ?", "", found[1], flags=re.MULTILINE).strip() if found else ""

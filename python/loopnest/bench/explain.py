@@ -11,20 +11,20 @@ from collections.abc import Collection, Sequence
 from .records import Record
 
 SAME = 1.15
-"""Times nearer than this factor are called equal."""
+"""Times nearer than this factor make no sentence."""
 
 MORE = 1.3
 """Traffic explains a slower row only if it is larger by this factor."""
 
 
 def columns(rows: Sequence[Record]) -> dict[str, str]:
-    """By level, the titles of the columns of bytes: of levels from which bytes move. Empty if nothing was replayed."""
+    """By level, the titles of the columns of bytes: of levels from which bytes move. Empty if none do."""
     found = [row.traffic for row in rows if row.traffic is not None]
     if not found:
         return {}
     first = found[0]
     used = [level for level in first.levels if any(t.bytes(level) for t in found if level in t.levels)]
-    return {level: f"{level}-\n{first.below(level).replace('memory', 'mem.')}" for level in used or first.levels[:1]}
+    return {level: f"{level}-\n{first.below(level).replace('memory', 'mem.')}" for level in used}
 
 
 def cells(row: Record, levels: Collection[str]) -> list[str]:
@@ -60,16 +60,21 @@ def sentence(rows: Sequence[Record]) -> str:
         return f"{row.impl} {row.case}" if named else row.case
 
     ratio = slow.best / fast.best
+    if ratio < SAME:
+        return ""
     answer = f"{name(slow)} takes {ratio:,.{1 if ratio < 10 else 0}f} times as long as {name(fast)}."
-    return answer if ratio < SAME else f"{answer} {between(slow, fast)}"
+    return f"{answer} {between(slow, fast)}".rstrip()
 
 
 def between(slow: Record, fast: Record) -> str:
-    """The bytes of two rows between the levels where they differ most. Empty where something was not replayed."""
+    """The bytes of two rows between the levels where they differ most. Empty if something was not replayed, or if no
+    bytes move."""
     of_slow, of_fast = slow.traffic, fast.traffic
     if of_slow is None or of_fast is None:
         return ""
     level = max(of_slow.levels, key=lambda level: of_slow.bytes(level) / max(of_fast.bytes(level), of_slow.line))
+    if not any(map(of_slow.bytes, of_slow.levels)):
+        return ""
     if of_slow.bytes(level) < MORE * of_fast.bytes(level):
         return "But the simulated caches move no more for it: the instructions differ."
     moved, instead = size(of_slow.bytes(level)), size(of_fast.bytes(level))

@@ -50,6 +50,7 @@ class Plan:
     seconds      of a measurement, where its calls are short
     patience     seconds of a measurement with the fewest calls; longer ones are left out
     step         the least ratio of the work of two neighbouring workloads on a ladder
+    least_work   of a ladder's first workload: on a smaller one the cost of a call decides
     most_bytes   of a workload's compulsory traffic
     total        seconds of the whole run
     slow_starts  whether to run rungs whose first call compiles for many seconds
@@ -59,6 +60,7 @@ class Plan:
     seconds: float
     patience: float
     step: float = 1.0
+    least_work: int = 0
     most_bytes: int = 1 << 30
     total: float = math.inf
     slow_starts: bool = True
@@ -67,7 +69,8 @@ class Plan:
     def climb(self, contract: Contract) -> list[Workload]:
         """The workloads of a ladder, from the least work to the most."""
         chosen: list[Workload] = []
-        for workload in by_work(contract):
+        ascending = by_work(contract)
+        for workload in [w for w in ascending if work_of(contract, w) >= self.least_work] or ascending[-1:]:
             if not chosen or work_of(contract, workload) >= self.step * work_of(contract, chosen[-1]):
                 chosen.append(workload)
         return chosen
@@ -75,7 +78,14 @@ class Plan:
 
 FULL = Plan(seconds=0.2, patience=2.0)
 QUICK = Plan(
-    seconds=0.02, patience=0.8, step=6.0, most_bytes=100_000_000, total=50.0, slow_starts=False, accesses=40_000_000
+    seconds=0.02,
+    patience=0.8,
+    step=6.0,
+    least_work=16_000,
+    most_bytes=100_000_000,
+    total=50.0,
+    slow_starts=False,
+    accesses=40_000_000,
 )
 
 
@@ -183,6 +193,7 @@ class Bench:
         traffic: int | None = None,
         replay: bool | Stream = False,
         timed: Callable[[Problem], Callable[[], Any]] | None = None,
+        outside: str = "",
         **options: Any,
     ) -> Record | NotRun | None:
         """Measure one implementation on one workload: a Record, or NotRun with the reason.
@@ -193,6 +204,7 @@ class Bench:
         traffic  the compulsory bytes where `arrange` makes them differ from the contract's
         replay   whether to ask the cache simulator what the call moves; or the loops that it should replay
         timed    makes what is timed in place of the kernel alone, such as a call with all its checks
+        outside  how its results leave the contract, which are not checked then; a note below the table
         options  the operation's
 
         Raises WrongResult, or what the implementation raises. Returns None where benchmarks are disabled.
@@ -204,7 +216,7 @@ class Bench:
         if not reason:
             problem = self._problem(operation, workload, arrange, options, (study, case))
             patience = self.budget.patience()
-            first_call = seconds_of(functools.partial(problem.check, implementation))
+            first_call = seconds_of(functools.partial(problem.run if outside else problem.check, implementation))
             if who in self._warm and first_call > patience:
                 reason = TOO_SLOW_AFTER_ALL
         if reason:
@@ -212,7 +224,9 @@ class Bench:
 
         args, results = problem.kernel_arguments()
         call = timed(problem) if timed else functools.partial(implementation.kernel, *args)
-        checked = () if timed or contract.updates else results  # inputs updated in place change with each call
+        checked = (
+            () if timed or outside or contract.updates else results
+        )  # inputs updated in place change with each call
         for array in checked:
             array.fill(np.nan)
         seconds = first_call if who in self._warm and first_call > self.plan.seconds else seconds_of(call)
@@ -259,6 +273,7 @@ class Bench:
             faster_than=implementation.faster_than,
             limit=limit,
             traffic=moved,
+            note=outside,
         )
         benchmark.stats.group = record.group
         benchmark.extra_info.update(record.extra_info())

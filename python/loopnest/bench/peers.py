@@ -31,10 +31,11 @@ from ..output.text import three_digits
 from ..timing.environment import SLOWING, Environment, environment
 from ..timing.turns import Clock, Turn, calibrate, clocked, run_rounds
 from ..verify.problem import WrongResult
+from .choices import groups
 from .records import Failure
 from .reporting import Collector, OnEvent, ignore
 from .suites import suites_folder
-from .tables import Sheet, about, groups, ratio_text, shown, verdict
+from .tables import Sheet, about, ratio_text, shown, verdict
 
 OURS, PEERS = "loopnest", ("NumPy", "torch", "JAX")
 LIMITS = FMA, READ, COPY = "FMA loop", "read", "copy"

@@ -52,7 +52,12 @@ def pytest_configure(config: pytest.Config) -> None:
             "pytest-xdist's workers (-n) would time benchmarks while the others run, and write no results: "
             "leave -n out, or add --benchmark-disable to run them untimed"
         )
-    config.addinivalue_line("markers", "ladder(*operations): run for each rung and workload of these operations")
+    config.addinivalue_line(
+        "markers", "ladder(*operations, also=()): run for each rung and workload of these operations"
+    )
+    config.addinivalue_line("markers", "full: left out of a quick run")
+    if option.quick:
+        option.markexpr = f"({option.markexpr}) and not full" if option.markexpr else "not full"
     config.stash[SESSION] = session = Session(config)
     config.pluginmanager.register(session, "loopnest-bench")
 
@@ -66,8 +71,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pytest.param(workload, rung, id=f"{operation.name}-{workload}-{rung.id}")
         for operation in map(OPERATIONS.__getitem__, mark.args)
         for workload in ([operation.workload(wanted)] if wanted else plan.climb(operation.contract))
-        for rung in operation
-        if not rung.study
+        for rung in (*operation, *mark.kwargs.get("also", ()))
+        if rung.operation is operation and not rung.study
     ]
     metafunc.parametrize(("workload", "implementation"), params)
 

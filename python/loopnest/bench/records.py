@@ -76,6 +76,7 @@ class Record:
     stats    min, median, rounds, iterations, …, and as `data` times evenly spaced from the shortest to the longest
     limit    the machine's, where it was measured
     traffic  of the call between the caches, simulated; None where it was not asked for
+    note     what a reader should know about its figure: how its results leave the contract
     """
 
     name: str
@@ -97,6 +98,7 @@ class Record:
     faster_than: tuple[str, ...] = ()
     limit: Limit | None = None
     traffic: Traffic | None = None
+    note: str = ""
 
     @property
     def best(self) -> float:

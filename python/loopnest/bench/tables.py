@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from rich import box
 from rich.console import Console, Group, RenderableType
@@ -15,71 +14,10 @@ from rich.text import Text
 from ..output.text import duration, three_digits, times
 from ..timing.environment import Environment
 from . import explain
+from .choices import claims, comparable, ends, groups, one_size, rate, surprises, unit
 from .records import Record, Results
 
-Item = TypeVar("Item")
-Key = TypeVar("Key")
-
-COMPUTE_BOUND = 2.0
-"""Operations a byte from which a study has GFLOP/s first; below, the memory decides, and it has GB/s first."""
-
 HOW = "Times are the best of several rounds, of the kernel alone unless a call is named; NumPy arrays in, `out` given."
-
-
-def unit(records: Sequence[Record]) -> str:
-    return "GFLOP/s" if max(r.flops / r.bytes for r in records) >= COMPUTE_BOUND else "GB/s"
-
-
-def rate(record: Record, unit: str) -> float:
-    return record.gflops if unit == "GFLOP/s" else record.gbytes
-
-
-def highest(records: Sequence[Record]) -> list[Record]:
-    """Each rung's record on the largest workload that it ran."""
-    largest: dict[tuple[str, str], Record] = {}
-    for record in records:
-        rung = record.impl, record.case
-        if rung not in largest or record.work > largest[rung].work:
-            largest[rung] = record
-    return list(largest.values())
-
-
-def comparable(records: Sequence[Record]) -> list[Record]:
-    """For each section the records of the largest workload that all of its rows ran, or else the most of them."""
-    chosen: list[Record] = []
-    for section in groups(records, lambda r: r.section).values():
-        workloads = list(groups(section, lambda r: r.workload).values())
-        largest = max(workloads, key=lambda same: (len(same), same[0].work))
-        chosen += largest
-    return chosen
-
-
-@dataclass(frozen=True)
-class Claim:
-    """`impl` claims to be faster than `other`; it was `ratio` times as fast on the largest workload that both ran."""
-
-    study: str
-    impl: str
-    other: str
-    workload: str
-    ratio: float
-
-    @property
-    def holds(self) -> bool:
-        return self.ratio > 1
-
-
-def claims(records: Sequence[Record]) -> list[Claim]:
-    """The claims that the records decide: of rungs that ran the same workload in one study, on plain arrays."""
-    plain = sorted((r for r in records if not r.case and not r.section), key=lambda r: r.work)
-    times = {(r.study, r.workload, r.impl): r.best for r in plain}
-    decided = {}
-    for r in plain:
-        for other in r.faster_than:
-            theirs = times.get((r.study, r.workload, other))
-            if theirs is not None:
-                decided[r.study, r.impl, other] = Claim(r.study, r.impl, other, r.workload, theirs / r.best)
-    return list(decided.values())
 
 
 def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType]:
@@ -100,8 +38,13 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
         if records[0].ladder:
             yield ladder(study, records, width)
         yield from _claims(records)
-    for reason, names in never_run(results).items():
-        yield Text.assemble(f"\nnot run: {reason}\n", ("  " + "; ".join(names), "dim"))
+        yield from (Text(line, style="yellow") for line in surprises(records))
+    missing = never_run(results)
+    if len(missing) == 1:
+        yield from (Text(f"\nnot run: {'; '.join(names)}: {reason}") for reason, names in missing.items())
+    elif missing:
+        count = sum(map(len, missing.values()))
+        yield Text(f"\nnot run: {count} rows, for {len(missing)} reasons; the report and the results' file have them")
     for record in results.records:
         if record.beyond_limit:
             yield Text(beyond(record), style="bold yellow")
@@ -110,28 +53,31 @@ def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType
 
 
 def ladder(study: str, records: Sequence[Record], width: int) -> RenderableType:
-    """The rungs in reading order, each on the largest workload that it ran, and the factor from slowest to fastest."""
-    top = highest(records)
-    ranked = sorted(top, key=lambda r: rate(r, unit(records)))
-    slowest, fastest = ranked[0], ranked[-1]
-    factor = rate(fastest, unit(records)) / rate(slowest, unit(records))
+    """The rungs in reading order on one workload, and the factor from slowest to fastest.
+
+    A rung that is too slow for it is shown on a smaller one, without ratios.
+    """
+    (workload, rows), (slowest, fastest) = one_size(records), ends(records)
+    factor = slowest.best / fastest.best
     span = Text.assemble(
-        f"{slowest.impl} to {fastest.impl}: ",
+        f"{slowest.impl} to {fastest.impl} on {slowest.workload}: ",
         (f"{times(factor)}, {math.log10(factor):.1f} orders of magnitude", "bold"),
     )
-    title = f"{study} · each rung on the largest workload that fits its time"
-    return Group(table(title, top, width), span)
+    return Group(table(f"{study} · {workload}", rows, width, workload), span)
 
 
-def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
-    """One row a record, with the columns that fit the width. With sections, a row is compared within its own."""
+def table(title: str, records: Sequence[Record], width: int, workload: str = "") -> RenderableType:
+    """One row a record, with the columns that fit the width. With sections, a row is compared within its own.
+
+    workload  only its rows have ratios; all rows where it is empty
+    """
     in_unit = unit(records)
     same_workload = len({r.workload for r in records}) == 1
     if same_workload and records[0].workload not in title:
         title += f" · {records[0].workload}"
     measuring = Console(width=1000, color_system=None)
     for without in range(len(WIDE) + 1):
-        result = _table(records, in_unit, WIDE[:without], not same_workload, width)
+        result = _table(records, in_unit, WIDE[:without], not same_workload, width, workload)
         if measuring.measure(result).maximum <= width:
             break
     parts: list[RenderableType] = [Text(f"\n{title} · {records[0].dtype}", style="bold"), result]
@@ -139,6 +85,9 @@ def table(title: str, records: Sequence[Record], width: int) -> RenderableType:
         sentence = explain.sentence(records)
         parts += [Text(sentence, style="bold")] if sentence else []
         parts.append(Text(explain.footnote(records), style="dim"))
+    parts += [
+        Text(f"{impl}: {note}", style="yellow") for impl, note in {r.impl: r.note for r in records}.items() if note
+    ]
     return Group(*parts)
 
 
@@ -151,17 +100,23 @@ def table_like(width: int) -> Table:
     return Table(box=box.SIMPLE_HEAD, padding=(0, int(width >= 84), 0, 0), pad_edge=False, show_edge=False)
 
 
-def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], workloads: bool, width: int) -> Table:
+def _table(
+    records: Sequence[Record], in_unit: str, left_out: Sequence[str], workloads: bool, width: int, workload: str
+) -> Table:
     sections = groups(records, lambda r: r.section)
-    rates = {section: [rate(r, in_unit) for r in rows] for section, rows in sections.items()}
-    ends = {section: (min(found), max(found)) for section, found in rates.items()}
+    compared = groups((r for r in records if not r.note and workload in ("", r.workload)), lambda r: r.section)
+    rates = {section: [rate(r, in_unit) for r in rows] for section, rows in compared.items()}
+
+    def ratio(r: Record, of: Callable[[float], float]) -> str:
+        return times(of(rate(r, in_unit))) if workload in ("", r.workload) else ""
+
     other = "GB/s" if in_unit == "GFLOP/s" else "GFLOP/s"
     columns: dict[str, tuple[str, Callable[[Record], str]]] = {
         "time": ("time", lambda r: duration(r.best)),
         "rate": (in_unit, lambda r: three_digits(rate(r, in_unit))),
         "other": (other, lambda r: three_digits(rate(r, other))),
-        "slowest": ("faster\nthan\nslowest", lambda r: times(rate(r, in_unit) / ends[r.section][0])),
-        "fastest": ("slower\nthan\nfastest", lambda r: times(ends[r.section][1] / rate(r, in_unit))),
+        "slowest": ("faster\nthan\nslowest", lambda r: ratio(r, lambda x: x / min(rates[r.section]))),
+        "fastest": ("slower\nthan\nfastest", lambda r: ratio(r, lambda x: max(rates[r.section]) / x)),
     }
     if any(r.limit for r in records):
         columns["limit"] = "% of\nlimit", percent
@@ -185,7 +140,7 @@ def _table(records: Sequence[Record], in_unit: str, left_out: Sequence[str], wor
             repeated = number > 0 and record.impl == section[number - 1].impl
             cells = ["" if repeated else record.impl, *(cell(record) for _, cell in (*names, *columns.values()))]
             cells += explain.cells(record, moved) if moved else []
-            style = "green" if rate(record, in_unit) == ends[record.section][1] else ""
+            style = "green" if rate(record, in_unit) == max(rates[record.section]) else ""
             result.add_row(*map(Text, cells), style=style, end_section=number == len(section) - 1)
     return result
 
@@ -285,11 +240,3 @@ def never_run(results: Results) -> dict[str, list[str]]:
     rows = [row for row in results.not_run if (row.study, row.impl, row.case) not in ran]
     by_reason = groups(rows, lambda row: row.reason)
     return {reason: list(dict.fromkeys(f"{r.study}: {r.impl}" for r in same)) for reason, same in by_reason.items()}
-
-
-def groups(records: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:
-    """The records with the same key together, in the order in which the keys first appear."""
-    groups: dict[Key, list[Item]] = {}
-    for record in records:
-        groups.setdefault(key(record), []).append(record)
-    return groups

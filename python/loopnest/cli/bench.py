@@ -113,6 +113,7 @@ def command(
         with usage_errors(ValueError):
             OPERATIONS[LADDERS[suites[0]]].workload(selection["workload"])
     from ..bench import suites as lab
+    from ..bench.choices import in_short
     from ..bench.tables import report
     from ..machine.card import card
     from ..report import write
@@ -130,6 +131,7 @@ def command(
     if json_file is not None:
         results.save(json_file)
         say(f"{len(results.records)} result{'' if len(results.records) == 1 else 's'}: {json_file}")
+    say("", *in_short(results.records))
     finish(results, report_file if results.records else None, write)
 
 

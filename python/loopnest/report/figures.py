@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..bench import explain
+from ..bench.choices import comparable, groups, highest, one_size, rate, unit
 from ..bench.records import Record
-from ..bench.tables import comparable, groups, highest, percent, rate, unit
+from ..bench.tables import percent
 from ..machine.records import MachineCard
 from ..machine.roofline import roofline_svg
 from ..output.pictures import FAINT, LIMIT, Picture, colour_of, marks
@@ -61,7 +62,8 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
     card  the machine's, for the roofline
     """
     every, made = records.records, list[Figure]()
-    made += [_rates("ladders", study, [highest(same)], records) for study, same in _studies(every, lambda r: r.ladder)]
+    for study, same in _studies(every, lambda r: r.ladder):
+        made.append(_rates("ladders", study, [one_size(same)[1]], records))
     for study in IN_FULL:
         # workloads that most rows ran come first, and of these the largest
         by_workload = groups((r for r in every if r.study == study), lambda r: r.workload).values()

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..bench import explain
+from ..bench.choices import ends, rate, unit
 from ..bench.records import Record
-from ..bench.tables import highest, rate, unit
 from ..output.text import duration, three_digits, times
 
 LINE = 64
@@ -141,15 +141,12 @@ def _pair(pair: Pair, records: Sequence[Record], line: int) -> Iterator[Finding]
 
 
 def _ladder(records: Sequence[Record]) -> Iterator[Finding]:
-    top = highest(records) if records else []
-    if len(top) > 1:
-        in_unit = unit(top)
-        slow, fast = min(top, key=lambda r: rate(r, in_unit)), max(top, key=lambda r: rate(r, in_unit))
+    if len({r.impl for r in records}) > 1:
+        (slow, fast), in_unit = ends(records), unit(records)
         yield Finding(
-            f"From {slow.impl} to {fast.impl} {slow.study} becomes {times(rate(fast, in_unit) / rate(slow, in_unit))} "
-            "as fast",
-            f"{three_digits(rate(slow, in_unit))} and {three_digits(rate(fast, in_unit))} {in_unit}, each on the "
-            f"largest matrices that its time allows: {slow.workload} and {fast.workload}.",
+            f"From {slow.impl} to {fast.impl} {slow.study} becomes {times(slow.best / fast.best)} as fast",
+            f"{three_digits(rate(slow, in_unit))} and {three_digits(rate(fast, in_unit))} {in_unit}, both on "
+            f"{slow.workload}.",
             "ladders",
             (slow, fast),
         )

@@ -59,8 +59,11 @@ class Problem:
         """Call it with results that hold NaN before. Raises WrongResult where they are not within the bound then."""
         for array in self.out if isinstance(self.out, tuple) else (self.out,):
             array.fill(np.nan)
-        results = self.operation.contract.results(implementation(*self.inputs, **self.options, out=self.out))
-        self.hold(results, f"{self.operation.name} {implementation.id}")
+        self.hold(self.run(implementation), f"{self.operation.name} {implementation.id}")
+
+    def run(self, implementation: Implementation) -> Sequence[Array]:
+        """Call it as a user does, with `out`; its results."""
+        return self.operation.contract.results(implementation(*self.inputs, **self.options, out=self.out))
 
     def hold(self, results: Sequence[Array], who: str) -> None:
         """Raises WrongResult, with who has failed, where a result is not within its bound."""

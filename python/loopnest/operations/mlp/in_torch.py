@@ -21,7 +21,7 @@ def mlp_forward_eager(
     the (t, 3072) hidden layer through the caches.
     """
     torch.addmm(b1, x, w1, out=z)
-    gelu.eager(z, h, tanh_form)
+    gelu.composed(z, h, tanh_form)
     torch.addmm(b2, h, w2, out=y)
 
 
@@ -62,11 +62,11 @@ def mlp_backward_eager(*args: Any) -> None:
     """Four products and two sums over the tokens, with GELU's gradient as a chain of passes between them.
 
     A product with a transposed matrix copies nothing: BLAS takes column-major operands, and a transposed view is one.
-    Twice the forward pass's arithmetic, nearly all of it in BLAS. The chain between (gelu_backward's `eager`) makes
+    Twice the forward pass's arithmetic, nearly all of it in BLAS. The chain between (gelu_backward's `composed`) makes
     nineteen passes over arrays of the hidden layer's size in the tanh form. Each call allocates scratch for dh, dz and
     three more arrays of that size.
     """
-    _gradients(gelu.gelu_backward_eager, *args)
+    _gradients(gelu.gelu_backward_composed, *args)
 
 
 def mlp_backward_compiled(*args: Any) -> None:
