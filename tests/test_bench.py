@@ -624,16 +624,17 @@ def collected(*options):
     return [line for line in done.stdout.splitlines() if "::" in line]
 
 
+@pytest.mark.slow
 def test_a_quick_run_compares_layouts_at_sizes_that_do_not_fit_into_l1():
     """256 x 256 floats are 256 KiB. Only some products are taken, so that there is time for the other layouts."""
-    every, quick = collected("bench_layout.py"), collected("bench_layout.py", "--quick")
-    assert quick
-    assert not any("square-64" in name for name in every)
-    assert len(quick) < 0.6 * len(every)
+    quick = collected("bench_layout.py", "--quick")
+    assert not any("square-64" in name for name in quick)
+    assert 100 < len(quick) < 250
     studies = {name.split("::")[1].partition("[")[0] for name in quick}
     assert studies >= {"test_loop_orders", "test_operands", "test_sum_by_rows_or_columns", "test_transpose"}
 
 
+@pytest.mark.slow
 def test_torchs_own_gelu_is_timed_next_to_the_rungs_and_marked_as_outside_of_the_contract():
     pytest.importorskip("torch")
     results = bench.run_suites(["gelu"], quick=True, select="F.gelu and tanh and n-4096")
