@@ -56,11 +56,11 @@ class Browser:
         self._call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def open(self, file):
-        """Seconds until the page is loaded, its script has run and it has been drawn."""
+        """Open a file or an address: seconds until the page is loaded, its script has run and it has been drawn."""
         self.errors.clear()
         self.requests.clear()
         start = time.perf_counter()
-        self._call("Page.navigate", url=Path(file).absolute().as_uri())
+        self._call("Page.navigate", url=file if "://" in str(file) else Path(file).absolute().as_uri())
         self._wait(lambda event: event["method"] == "Page.loadEventFired")
         self.run("new Promise(drawn => requestAnimationFrame(() => setTimeout(drawn)))")
         return time.perf_counter() - start
@@ -71,6 +71,13 @@ class Browser:
         if "exceptionDetails" in answer:
             raise RuntimeError(f"{script}: {answer['exceptionDetails']['exception'].get('description')}")
         return answer["result"].get("value")
+
+    def until(self, script, seconds=90):
+        """Wait until a JavaScript expression is true."""
+        end = time.monotonic() + seconds
+        while not self.run(script):
+            assert time.monotonic() < end, f"{script} is not true: {self.run('document.body.innerText')}"
+            time.sleep(0.1)
 
     def busy(self):
         """Seconds of processor time that the page has taken since it was opened, to read, lay out, draw and run it."""

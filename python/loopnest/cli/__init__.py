@@ -37,6 +37,7 @@ GROUPS = {
     },
     "Judge": {
         "check": "Is your kernel right, and how fast is it? A file, or a folder of them.",
+        "watch": "A local page that shows it whenever your file is saved, with its machine code.",
     },
 }
 """The commands in the groups of `loopnest --help`: each is the module of its name in this folder."""

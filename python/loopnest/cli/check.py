@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,28 +88,16 @@ def _judge(file: Path, as_json: bool, options: dict[str, Any]) -> Verdict:
 
 def _watch(file: Path, as_json: bool, options: dict[str, Any]) -> None:
     """Judge the file whenever it, or a header or a module that it includes, changes; Ctrl-C ends it."""
-    seen, files = None, {str(file)}
+    from ..check.watch import on_each_save
+
+    def judge() -> Verdict:
+        if not as_json:
+            click.clear()
+        return _judge(file, as_json, options)
+
     with contextlib.suppress(KeyboardInterrupt):
-        while True:
-            if file.exists() and (now := _state(files)) != seen:  # an editor may save it by renaming another
-                if not as_json:
-                    click.clear()
-                verdict = _judge(file, as_json, options)
-                made_of = {str(file), *(verdict.build.files if verdict.build else ())}
-                seen = now if made_of == files else now | _state(made_of - files)
-                seen, files = {name: seen[name] for name in made_of}, made_of
-                click.echo(f"\nwatching {file}: judged again when it is saved; Ctrl-C ends this", err=True)
-            time.sleep(0.2)
-
-
-def _state(files: set[str]) -> dict[str, tuple[int, int] | None]:
-    """Each file's time and size; None where there is no such file."""
-    found: dict[str, tuple[int, int] | None] = dict.fromkeys(files)
-    for name in files:
-        with contextlib.suppress(OSError):
-            stat = Path(name).stat()
-            found[name] = stat.st_mtime_ns, stat.st_size
-    return found
+        for _ in on_each_save(file, judge):
+            click.echo(f"\nwatching {file}: judged again when it is saved; Ctrl-C ends this", err=True)
 
 
 def _rank(folder: Path, as_json: bool, options: dict[str, Any]) -> None:
