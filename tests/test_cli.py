@@ -33,6 +33,19 @@ def test_help_names_the_commands():
     assert len(COMMANDS) <= 15
     for command in COMMANDS:
         assert f"\n  {command} " in result.output
+    assert run().output == result.output
+
+
+LONGER = {"bench": 45, "check": 45, "inspect": 50, "train": 34}
+"""The lines of help of commands with more than ten options."""
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_fits_a_screen_of_80_by_24(command):
+    result = CliRunner(env={"COLUMNS": "80"}).invoke(main, [*filter(None, [command]), "--help"], prog_name="loopnest")
+    lines = result.output.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert len(lines) < LONGER.get(command, 24)
 
 
 def test_help_takes_less_than_0_3_seconds():

@@ -36,8 +36,8 @@ GROUPS = {
         "machine": "The limits of this machine, measured, and its roofline.",
     },
     "Judge": {
-        "check": "Is your kernel right, and how fast is it? A file, or a folder of them.",
-        "watch": "A local page that shows it whenever your file is saved, with its machine code.",
+        "check": "Is your kernel right, and how fast? A file, or a folder of them.",
+        "watch": "The same on a local page, whenever you save; with the machine code.",
     },
 }
 """The commands in the groups of `loopnest --help`: each is the module of its name in this folder."""
@@ -107,13 +107,19 @@ class Commands(click.Group):
             click.echo("interrupted", err=True)
             raise SystemExit(130) from None
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Without click's empty lines and list of options, so that a screen of 24 lines has it all."""
+        formatter.write(f"{self.help}\n\n")
         for group, commands in GROUPS.items():
-            with formatter.section(group):
-                formatter.write_dl([*commands.items()])
+            formatter.write(f"{group}\n")
+            formatter.write("".join(f"  {name:<10}  {summary}\n" for name, summary in commands.items()))
+        formatter.write("\nloopnest COMMAND --help says what a command takes; loopnest --version\n")
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=Commands, invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
-def main() -> None:
-    """A performance lab: one set of operations, written many ways, behind one interface."""
+@click.pass_context
+def main(ctx: click.Context) -> None:
+    """A performance lab: operations written many ways, behind one interface."""
+    if ctx.invoked_subcommand is None:
+        click.echo(ctx.get_help())

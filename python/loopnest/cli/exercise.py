@@ -23,7 +23,7 @@ def command(number: int | None, folder: Path, checks: bool, solution: bool, seco
 
     \b
     loopnest exercise 4             writes exercise_04.py
-    loopnest exercise 4 --check     right or wrong, and how fast next to the ladder
+    loopnest exercise 4 --check     right or wrong, and how fast
     loopnest exercise 4 --solution  one way to do it
     """
     from ..learn import EXERCISES, check_exercise, write_starter

@@ -62,10 +62,10 @@ def command(what: str, impl: str | None, aspects: tuple[str, ...], as_json: bool
 
     \b
     loopnest inspect matmul cpp.packed --isa v3 --dtype float64
-    loopnest inspect matmul cpp.naive --remarks           what the compiler did not vectorize, and why
+    loopnest inspect matmul cpp.naive --remarks   what is not vectorized, and why
     loopnest inspect gelu cpp.simd --source --asm
     loopnest inspect matmul cpp.packed --counters
-    loopnest inspect mine.cpp --op matmul --compiler g++ --compiler clang++ --flags -O2 --flags "-O3 -march=native"
+    loopnest inspect mine.cpp --flags -O2 --flags "-O3 -march=native"
     """
     from ..inspect import InspectError, inspect, tables
 

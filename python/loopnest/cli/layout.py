@@ -25,7 +25,7 @@ def command(operation: str, variant: str | None, size: int, svg: Path | None, **
     \b
     loopnest layout matmul ijk               down the columns of b
     loopnest layout matmul ikj               along its rows
-    loopnest layout matmul ijk --layout CF   down the columns, which now are contiguous
+    loopnest layout matmul ijk --layout CF   down columns, now contiguous
     """
     from ..layout.walk import TOY, picture, picture_svg, walk
 

@@ -34,17 +34,22 @@ def an_operation(ctx: click.Context, param: click.Parameter, name: str | None) -
 def number(*names: str, default: int | None = None, least: int = 1, help: str, **how: Any) -> Decorator:
     """An option that takes an integer of `least` or more."""
     shown = default is not None
-    return click.option(*names, type=click.IntRange(min=least), default=default, show_default=shown, help=help, **how)
+    how = {"type": click.IntRange(min=least), "metavar": "N", **how}
+    return click.option(*names, default=default, show_default=shown, help=help, **how)
 
 
 def real(name: str, *, default: float, least: float | None = None, help: str, **how: Any) -> Decorator:
     """An option that takes a number more than 0, or of `least` or more."""
     limits = POSITIVE if least is None else click.FloatRange(min=least)
-    return click.option(name, type=limits, default=default, show_default=True, help=help, **how)
+    how = {"type": limits, "metavar": "X", **how}
+    return click.option(name, default=default, show_default=True, help=help, **how)
 
 
 def choice(name: str, values: Sequence[str], default: str | None = None, help: str | None = None) -> Decorator:
-    return click.option(name, type=click.Choice(values), default=default, show_default=default is not None, help=help)
+    """An option that takes one of some names, which the help lists unless it has another text."""
+    listed = f"{', '.join(values[:-1])} or {values[-1]}."
+    how = {"type": click.Choice(values), "default": default, "show_default": default is not None}
+    return click.option(name, help=help or listed, metavar=None if help else "NAME", **how)
 
 
 def stacked(*options: Decorator) -> Decorator:

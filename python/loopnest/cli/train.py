@@ -135,9 +135,9 @@ def on_ranks() -> bool:
 
 @click.command("train", cls=OnRanks)
 @click.argument("data", type=click.Choice(tuple(DATA)), default="digits")
-@click.option("--impl", help="A backend or a rung's id, as cpp or numpy.vectorized; the fastest of each operation.")
+@click.option("--impl", metavar="ID", help="A backend, as cpp, or a rung's id; by default the fastest.")
 @choice("--optimizer", nn.OPTIMIZERS, "adam")
-@click.option("--lr", type=float, help="The learning rate; each optimizer has its own.")
+@click.option("--lr", type=float, metavar="X", help="The learning rate; by default the optimizer's.")
 @number("--batch", default=64, help="Examples in a step.")
 @number("--epochs", default=20, help="Passes over all examples.")
 @number("--hidden", default=128, help="Units of the hidden layer.")
@@ -149,24 +149,22 @@ def on_ranks() -> bool:
 @click.option(
     "--resume",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Go on with the training of this checkpoint, and write to it again.",
+    help="Go on with this checkpoint, and write to it.",
 )
 @JSON
 @SVG
-@real("--timeout", default=TIMEOUT, help="Under torchrun: seconds that ranks wait for each other.")
+@real("--timeout", default=TIMEOUT, help="Under torchrun: seconds to wait for a rank.")
 @click.pass_context
 def command(ctx: click.Context, /, timeout: float, **options: Any) -> None:
     """Train a two-layer network with GELU on DATA, by the lab's own operations.
 
-    DATA is digits, the handwritten digits that scikit-learn ships, or spirals or xor, which need no other package.
+    DATA is digits, the handwritten digits that scikit-learn ships, or spirals or xor, which need no other package. A
+    training that goes on from a checkpoint makes the same numbers, bit for bit, as one that was never stopped.
 
     \b
-    loopnest train digits --impl cpp
-    loopnest train digits --checkpoint digits.npz    stop it with Ctrl-C, and go on:
+    loopnest train digits --checkpoint digits.npz    after Ctrl-C go on:
     loopnest train digits --resume digits.npz
-    torchrun --nproc-per-node 2 -m loopnest train    two ranks, a part of every batch each
-
-    A training that goes on from a checkpoint makes the same numbers, bit for bit, as one that was never stopped.
+    torchrun --nproc-per-node 2 -m loopnest train    two ranks share every batch
     """
     request = Request(ctx, **options)
     status = _on_this_rank(request, timeout) if on_ranks() else request.run(request.training())
