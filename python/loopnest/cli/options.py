@@ -48,7 +48,7 @@ def real(name: str, *, default: float, least: float | None = None, help: str, **
 def choice(name: str, values: Sequence[str], default: str | None = None, help: str | None = None) -> Decorator:
     """An option that takes one of some names, which the help lists unless it has another text."""
     listed = f"{', '.join(values[:-1])} or {values[-1]}."
-    how = {"type": click.Choice(values), "default": default, "show_default": default is not None}
+    how: dict[str, Any] = {"type": click.Choice(values), "default": default, "show_default": default is not None}
     return click.option(name, help=help or listed, metavar=None if help else "NAME", **how)
 
 
