@@ -37,7 +37,7 @@ GROUPS = {
     },
     "Judge": {
         "check": "Is your kernel right, and how fast? A file, or a folder of them.",
-        "watch": "The same on a local page, whenever you save; with the machine code.",
+        "watch": "The same on a local page at every save, with the machine code.",
     },
 }
 """The commands in the groups of `loopnest --help`: each is the module of its name in this folder."""
