@@ -21,6 +21,12 @@ def no_worker(monkeypatch):
         monkeypatch.delenv(name, raising=False)
 
 
+@pytest.fixture(autouse=True)
+def no_progress(monkeypatch, tmp_path):
+    """A learner's progress that tests make is not the user's."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+
+
 @pytest.fixture(autouse=True, scope="module")
 def own_threads():
     """Kernels run on threads of our own, also where another module's tests have imported loopnest.torch before."""

@@ -42,6 +42,7 @@ def test_a_starter_fails_and_what_is_wrong_is_drawn(number, tmp_path):
     assert "wrong: " in text
     assert "expected" in text
     assert "This is the starter" in text
+    assert f"loopnest exercise {number} --hint" in text
 
 
 @pytest.mark.parametrize("number", EXERCISES)
@@ -172,6 +173,25 @@ def test_the_command_writes_a_file_and_never_over_another(tmp_path):
     assert again.exit_code == 2
     assert "exists and is left as it is" in " ".join(again.output.split())
     assert (tmp_path / "exercise_01.py").read_text() == "mine"
+
+
+@pytest.mark.parametrize("exercise", EXERCISES.values(), ids=map(str, EXERCISES))
+def test_hints_name_ideas_and_not_the_code(exercise):
+    assert 2 <= len(exercise.hints) <= 3
+    assert len(set(exercise.hints)) == len(exercise.hints)
+    lines = {line.partition("#")[0].strip() for line in exercise.solution.read_text().splitlines()}
+    statements = [line for line in lines if len(line) > 8]
+    for hint in exercise.hints:
+        assert 40 < len(hint) < 260
+        assert not [line for line in statements if line in hint]
+
+
+def test_each_call_gives_the_next_hint_and_the_last_one_again():
+    said = [CliRunner().invoke(main, ["exercise", "3", "--hint"]).output for _ in range(4)]
+    for text, n in zip(said, (1, 2, 3, 3), strict=True):
+        assert f"hint {n} of 3: {EXERCISES[3].hints[n - 1]}" in " ".join(text.split())
+        assert ("--solution" in text) == (n == 3)
+    assert "hint 1 of 3" in CliRunner().invoke(main, ["exercise", "4", "--hint"]).output
 
 
 def test_the_command_checks_prints_json_and_the_solution(tmp_path):

@@ -4,9 +4,11 @@ commands and links in them exist."""
 import contextlib
 import io
 import math
+import os
 import re
 import shlex
 from pathlib import Path
+from urllib.parse import unquote, urlparse
 
 import click
 import numpy as np
@@ -177,7 +179,7 @@ def test_links_lead_to_pages_and_headings_that_are_there(page):
 def test_a_terminal_gets_pictures_in_words_and_hidden_answers():
     text = terminal_text(lesson(1))
     assert "Three pairs of arrows" in text
-    assert "pictures/01-vectors.svg" in text
+    assert "loopnest lesson 1 --open" in text
     assert "**12**" not in text
     assert "<details>" not in text
     assert "loopnest lesson 5" in text  # where the page has a link
@@ -193,6 +195,70 @@ def test_the_command_lists_and_shows_lessons():
     wrong = CliRunner().invoke(main, ["lesson", "13"])
     assert wrong.exit_code == 2
     assert "there is no lesson 13; expected a number from 1 to 12" in " ".join(wrong.output.split())
+
+
+@pytest.mark.parametrize("one", LESSONS.values(), ids=LESSONS)
+def test_code_in_the_terminal_is_never_folded(one, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = CliRunner().invoke(main, ["lesson", str(one.number)]).output.splitlines()
+    code = "".join(re.findall(r"(?ms)^```\w+\n(.*?)^```$", terminal_text(one)))
+    assert {f" {line.rstrip()}" for line in code.splitlines() if line} <= set(lines)
+    assert all(line == line.rstrip() for line in lines)
+    assert sum(len(line) > 60 for line in lines) <= sum(len(line) >= 60 for line in code.splitlines())
+
+
+def test_pictures_are_opened_as_one_page(monkeypatch):
+    opened = []
+    monkeypatch.setattr(click, "launch", lambda address: opened.append(address) or 1)
+    said = CliRunner().invoke(main, ["lesson", "4", "--open"])
+    assert "no browser opened it" in said.stderr
+    (page,) = (Path(unquote(urlparse(address).path)).read_text(encoding="utf-8") for address in opened)
+    assert page.count("<svg") == page.count("<figcaption>") == 2
+    assert "the order ikj: every matrix" in page.lower()
+
+
+def progress_shown():
+    listed = CliRunner().invoke(main, ["lesson"]).output
+    return dict(re.findall(r"(?m)^ *(\d+)  (read|solved)  ", listed)), listed
+
+
+def test_lessons_that_were_read_and_exercises_that_were_right_are_shown(tmp_path):
+    assert progress_shown()[0] == {}
+    CliRunner().invoke(main, ["lesson", "3"])
+    for number in (2, 10):
+        (tmp_path / EXERCISES[number].file).write_text(EXERCISES[number].solution.read_text())
+        assert CliRunner().invoke(main, ["exercise", str(number), str(tmp_path), "--check"]).exit_code == 0
+    states, listed = progress_shown()
+    assert states == {"2": "solved", "3": "read", "10": "solved"}
+    assert "2 of 12 exercises solved" in listed
+    assert "loopnest lesson 1 " in listed
+
+
+@pytest.mark.parametrize("damage", ["unwritable", "damaged", "no home"])
+def test_progress_that_cannot_be_kept_stops_nobody_and_then_all_hints_are_printed(tmp_path, monkeypatch, damage):
+    place = tmp_path / "data" / "loopnest" / "progress.json"
+    if damage == "unwritable":
+        (tmp_path / "data").write_text("a file where the folder would be")
+    elif damage == "damaged":
+        place.mkdir(parents=True)
+    else:
+        monkeypatch.delenv("XDG_DATA_HOME")
+        monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    assert CliRunner().invoke(main, ["lesson", "3"]).exit_code == 0
+    hints = CliRunner().invoke(main, ["exercise", "3", "--hint"])
+    assert hints.exit_code == 0
+    assert all(f"hint {n} of 3" in hints.output for n in (1, 2, 3))
+    assert progress_shown()[0] == {}
+
+
+def test_a_damaged_record_counts_as_a_beginning(tmp_path):
+    place = tmp_path / "data" / "loopnest" / "progress.json"
+    place.parent.mkdir(parents=True)
+    for text in ("", "[]", '{"read": [-1]}', '{"hints": {"x": 1}}', "\x00"):
+        place.write_text(text)
+        assert progress_shown()[0] == {}
+    CliRunner().invoke(main, ["lesson", "3"])
+    assert progress_shown()[0] == {"3": "read"}
 
 
 def test_what_the_first_ten_minutes_have_one_write_is_right():

@@ -217,18 +217,24 @@ def build_once(
 
 
 def cache_directory() -> Path:
-    """The folder for what loopnest keeps between runs: below XDG_CACHE_HOME, or the system's own place.
+    """The folder for what loopnest can make again: below XDG_CACHE_HOME, or the system's own place.
 
-    A user without a home gets a folder that is removed when this process ends. An XDG_CACHE_HOME that is empty or
-    relative counts as not set, as the XDG base directory specification demands.
+    A user without a home gets a folder that is removed when this process ends.
     """
-    named = os.environ.get("XDG_CACHE_HOME", "")
+    return user_folder("XDG_CACHE_HOME", ".cache", "Library/Caches") or temporary_folder() / "loopnest"
+
+
+def user_folder(variable: str, on_linux: str, on_mac: str) -> Path | None:
+    """loopnest's folder below the one that an XDG variable names, or below the system's own place in the user's home;
+    None for a user without a home.
+
+    A variable that is empty or relative counts as not set, as the XDG base directory specification demands.
+    """
+    named = os.environ.get(variable, "")
     if os.path.isabs(named):
         return Path(named) / "loopnest"
     home = os.path.expanduser("~")
-    if not os.path.isabs(home):
-        return temporary_folder() / "loopnest"
-    return Path(home) / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "loopnest"
+    return Path(home) / (on_mac if sys.platform == "darwin" else on_linux) / "loopnest" if os.path.isabs(home) else None
 
 
 @functools.cache

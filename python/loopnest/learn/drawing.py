@@ -39,6 +39,8 @@ def report(attempt: Attempt) -> Iterator[RenderableType]:
         yield from verdict_report(attempt.verdict)
     if attempt.outcome == "right":
         yield Text(f"\nloopnest exercise {attempt.number} --solution   one way to do it", style="dim")
+    else:
+        yield _hint(attempt)
 
 
 def _failure(attempt: Attempt, failure: Failure) -> Iterator[RenderableType]:
@@ -58,6 +60,11 @@ def _failure(attempt: Attempt, failure: Failure) -> Iterator[RenderableType]:
         yield Text(failure.message)
     if attempt.starter:
         yield Text("\nThis is the starter, unchanged: fill it in, and check again.", style="dim")
+    yield _hint(attempt)
+
+
+def _hint(attempt: Attempt) -> Text:
+    return Text(f"\nloopnest exercise {attempt.number} --hint   an idea, not the solution", style="dim")
 
 
 def _result(result: Result) -> Iterator[RenderableType]:

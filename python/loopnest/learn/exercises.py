@@ -11,6 +11,7 @@ operations, the judge of `loopnest check`, which tries more and times it.
 from __future__ import annotations
 
 import time
+import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -70,6 +71,12 @@ class Exercise:
     @property
     def solution(self) -> Path:
         return folder() / "exercises" / f"{self.number:02}_solution{self.suffix}"
+
+    @property
+    def hints(self) -> tuple[str, ...]:
+        """Ideas on the way to the solution: each says a little more than the one before."""
+        text = Path(__file__).with_name("hints.toml").read_text(encoding="utf-8")
+        return tuple(tomllib.loads(text)[str(self.number)])
 
     def why_not_here(self) -> str | None:
         """Why it cannot be checked on this machine, with the fix, or None where it can."""

@@ -10,6 +10,9 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..output.page import figure, page
+from ..output.pictures import CARD
+
 
 def folder() -> Path:
     """The folder of the lessons: inside the installed package, or docs/lessons of the source tree."""
@@ -69,7 +72,7 @@ def terminal_text(one: Lesson, answers: bool = False) -> str:
 
     def picture(found: re.Match[str]) -> str:
         words = " ".join(found[1].split())
-        return f"> **Picture.** {words} `{one.file.parent / found[2]}`"
+        return f"> **Picture** (`loopnest lesson {one.number} --open`). {words}"
 
     def link(found: re.Match[str]) -> str:
         target = found[2].partition("#")[0]
@@ -81,3 +84,12 @@ def terminal_text(one: Lesson, answers: bool = False) -> str:
     text = DETAILS.sub(details, one.text)
     text = PICTURE.sub(picture, text)
     return re.sub(r"^```output$", "```text", LINK.sub(link, text), flags=re.MULTILINE)
+
+
+def pictures_page(one: Lesson) -> str:
+    """The lesson's pictures with their words, as one HTML page."""
+    figures = (
+        figure((one.file.parent / file).read_text(encoding="utf-8").replace('"#fff"', f'"{CARD}"'), caption=words)
+        for words, file in PICTURE.findall(one.text)
+    )
+    return page(f"Lesson {one.number}: {one.title}", f"<main>{''.join(figures)}</main>")
