@@ -231,3 +231,34 @@ def test_an_unknown_command_is_reported_with_the_nearest():
 def test_options_change_what_is_printed(arguments, options, expected):
     assert expected in text(run(*arguments, *options))
     assert expected not in text(run(*arguments))
+
+
+# --- the progress bar
+
+A_RUN = """
+import time
+from loopnest.cli.progress import busy, progress
+with busy("a"), progress() as on_event:
+    on_event("start", 30)
+    for number in range(30):
+        on_event("running", f"item {number}")
+        time.sleep(0.01)
+"""
+
+
+@pytest.mark.parametrize(
+    ("terminal", "variables", "drawn"),
+    [
+        (False, {"FORCE_COLOR": "1"}, False),  # a file
+        (True, {"JPY_PARENT_PID": "1"}, False),  # `!loopnest bench` in a notebook
+        (True, {}, True),
+    ],
+)
+def test_progress_is_drawn_only_where_it_can_be_drawn_again(terminal, variables, drawn):
+    ours, theirs = os.openpty() if terminal else os.pipe()
+    own = {name: value for name, value in os.environ.items() if name not in ("JPY_PARENT_PID", "FORCE_COLOR")}
+    subprocess.run([sys.executable, "-c", A_RUN], stderr=theirs, env={**own, "TERM": "xterm", **variables}, check=True)
+    os.write(theirs, b".")
+    assert (len(os.read(ours, 4096)) > 100) == drawn
+    os.close(ours)
+    os.close(theirs)

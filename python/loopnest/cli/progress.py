@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -34,8 +36,16 @@ def say(*lines: str) -> None:
 
 def busy(what: str) -> AbstractContextManager[Any]:
     """A sign of life on standard error, where that is a terminal."""
-    errors = console(stderr=True)
-    return errors.status(what, spinner="line") if errors.is_terminal else nullcontext()
+    return console(stderr=True).status(what, spinner="line") if redraws() else nullcontext()
+
+
+def redraws() -> bool:
+    """Whether standard error shows what is drawn again in the place of what was there.
+
+    A file does not, whatever FORCE_COLOR says. A notebook does not either: its `!command` only
+    looks like a terminal.
+    """
+    return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and "JPY_PARENT_PID" not in os.environ
 
 
 def columns(*rows: Sequence[RenderableType], numbers: bool = False) -> Table:
@@ -52,7 +62,7 @@ def columns(*rows: Sequence[RenderableType], numbers: bool = False) -> Table:
 
 @contextmanager
 def progress(*, quiet: bool = False) -> Iterator[Callable[[str, Any], None]]:
-    """A bar on standard error while something runs; hidden where that is no terminal.
+    """A bar on standard error while something runs; hidden where that does not redraw.
 
     It takes what the rooms below report: ("start", how many items), ("running", an item), ("at", a text), ("round",
     (text, done, most)), ("note", a line to keep).
@@ -61,7 +71,7 @@ def progress(*, quiet: bool = False) -> Iterator[Callable[[str, Any], None]]:
 
     columns = BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}", markup=False)
     errors = console(stderr=True)
-    with Progress(*columns, console=errors, transient=True, disable=quiet or not errors.is_terminal) as bar:
+    with Progress(*columns, console=errors, transient=True, disable=quiet or not redraws()) as bar:
         task = bar.add_task("starting", total=None)
 
         def on_event(event: str, content: Any) -> None:
