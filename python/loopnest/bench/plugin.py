@@ -40,6 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--quick", action="store_true", help="fewer and smaller workloads, in under a minute")
     group.addoption("--seconds", type=float, metavar="S", help="end the whole run after about S seconds")
     group.addoption("--workload", help="ladders run on this one alone: a name, or lengths such as 17x4096x33")
+    group.addoption("--op", help="the operation of bench_curve.py")
     group.addoption("--no-limits", action="store_true", help="leave out the machine's limits")
     group.addoption("--events", type=int, metavar="FD", help="write a line of JSON for each event to this descriptor")
 

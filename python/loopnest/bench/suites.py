@@ -44,6 +44,7 @@ def run_suites(
     seconds: float | None = None,
     select: str | None = None,
     workload: str | None = None,
+    operation: str | None = None,
     limits: bool = False,
     on_event: OnEvent = ignore,
 ) -> Results:
@@ -52,6 +53,7 @@ def run_suites(
     quick     fewer and smaller workloads, in under a minute
     seconds   the whole run ends after about this time
     workload  ladders run on this one alone: a name, or lengths such as 17x4096x33
+    operation of the suite `curve`
     select    run only the benchmarks of matching names, as pytest's -k does
     limits    whether records have the limits of the machine card
     on_event  is called with ("start", the number of benchmarks), ("running", a name), and a kind and a row of results
@@ -68,6 +70,7 @@ def run_suites(
     while left:
         options = [*(["--quick"] if quick else []), *([] if limits else ["--no-limits"])]
         options += [f"--seconds={max(1.0, end - time.perf_counter())}"] if end < math.inf else []
+        options += ["--op", operation] if operation is not None else []
         options += ["-k", select] if select is not None else []
         options += [f"--workload={workload}"] if workload else []
         failed = len(run.results.failures)

@@ -17,6 +17,7 @@ from .options import (
     failures,
     files_of_run,
     finish,
+    known_operation,
     need,
     output_file,
     usage_errors,
@@ -28,8 +29,13 @@ SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
 LADDERS = {"matmul": "matmul", "gelu": "gelu", "mlp": "mlp_forward"}
 """The suites that are ladders, and an operation of each, whose workloads all of its operations have."""
 
+CURVE = "curve"
+"""Runs only by its name: it is about one operation."""
+
 PEERS = "peers"
 """Runs only by its name: it takes minutes, and compares libraries and not rungs."""
+
+NAMES = (*SUITES, CURVE, PEERS)
 
 
 class WithSweep(click.Command):
@@ -52,7 +58,10 @@ class SuiteOrFile(click.Choice[str]):
 
 @click.command("bench", cls=WithSweep)
 @click.argument(
-    "suites", nargs=-1, type=SuiteOrFile((*SUITES, PEERS)), metavar=f"[{'|'.join((*SUITES, PEERS))}]...|FILE"
+    "suites",
+    nargs=-1,
+    type=SuiteOrFile(NAMES),
+    metavar=f"[{'|'.join(NAMES)}]...|FILE",
 )
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
 @output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
@@ -88,6 +97,8 @@ def command(
 
     `loopnest bench mine.cpp --op matmul` puts a kernel of yours next to the whole ladder, if it is right.
 
+    `loopnest bench curve --op gelu` shows the rate of each rung from small sizes to large.
+
     `loopnest bench peers` compares with NumPy, torch, JAX and the machine's limits, and says which bars are met.
 
     `loopnest bench sweep` compares products of many shapes with them, and lists the slow ones: see its own --help.
@@ -103,6 +114,12 @@ def command(
             raise click.UsageError("--report is not for peers")
         _peers(quick, only, json_file, markdown_file)
         return
+    if CURVE in suites and len(suites) > 1:
+        raise click.UsageError("curve runs by itself: loopnest bench curve --op matmul")
+    if operation and suites != (CURVE,):
+        raise click.UsageError("--op is for FILE, and for curve: loopnest bench curve --op gelu")
+    if operation:
+        known_operation(operation)
     if PEERS in suites:
         raise click.UsageError("peers runs by itself: loopnest bench peers")
     if only or markdown_file:
@@ -112,9 +129,9 @@ def command(
             raise click.UsageError(f"--workload is for one of {', '.join(LADDERS)}, or for FILE")
         with usage_errors(ValueError):
             OPERATIONS[LADDERS[suites[0]]].workload(selection["workload"])
+    from ..bench import curves, tables
     from ..bench import suites as lab
     from ..bench.choices import in_short
-    from ..bench.tables import report
     from ..machine.card import card
     from ..report import write
 
@@ -123,15 +140,17 @@ def command(
         json_file, report_file = files_of_run(json_file, report_file)
         if not no_limits:
             card(on_event=on_event)  # the process that measures takes the kept one
-        how: dict[str, Any] = {"limits": not no_limits, "on_event": on_event, **selection}
+        how: dict[str, Any] = {"limits": not no_limits, "on_event": on_event, "operation": operation, **selection}
         results = lab.run_suites(suites or SUITES, quick=quick, **how)
-    show(report(results, quick, console().width))
+    width = console().width
+    show(curves.report(results, width) if suites == (CURVE,) else tables.report(results, quick, width))
     if results.interrupted:
         say("interrupted: the tables hold what was measured until then")
     if json_file is not None:
         results.save(json_file)
         say(f"{len(results.records)} result{'' if len(results.records) == 1 else 's'}: {json_file}")
-    say("", *in_short(results.records))
+    if lines := [*in_short(results.records)]:
+        say("", *lines)
     finish(results, report_file if results.records else None, write)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-import operator
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from ..bench import explain
 from ..bench.choices import comparable, groups, highest, one_size, rate, unit
+from ..bench.curves import filled, size_of
 from ..bench.records import Record
 from ..bench.tables import percent
 from ..machine.records import MachineCard
@@ -73,12 +73,14 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
         made.append(_bars(study, comparable(same), records))
     for study, same in _studies(every, lambda r: r.suite == "vectorization"):
         made.append(_rates("vectorization", study, _smallest_and_largest(same), records))
-    for study, same in _studies(every, lambda r: r.ladder or r.suite == "vectorization"):
+    for study, same in _studies(every, lambda r: r.ladder or r.suite in ("vectorization", "curve")):
         # the name of a workload without its sizes: square, n, gpt2-small-mlp
-        families = groups((r for r in same if not r.case), lambda r: re.sub(r"-[\dx]+$", "", r.workload))
+        families = groups((r for r in same if not r.case), lambda r: re.sub(r"-?[\dx]+$", "", r.workload))
         for family, of_family in families.items():
             if len({r.workload for r in of_family}) > 2:
-                made.append(_sizes(study, family, of_family, records))
+                made.append(_sizes(study, family, of_family, records, card))
+                if of_family[0].suite == "curve":
+                    made.append(_sizes(study, family, of_family, records, card, seconds=True))
     made += [_bars(study, same, records, "calls") for study, same in _studies(every, lambda r: r.suite == "calls")]
     return made + (_roofline(card, records) if card else [])
 
@@ -191,35 +193,55 @@ DASHES = ("-", "--", ":", "-.", (0, (5, 1)), (0, (1, 1)), (0, (3, 1, 1, 1)), (0,
 MARKERS = "os^Dv<>P*X"
 
 
-def _sizes(study: str, family: str, same: Sequence[Record], records: Indexed) -> Figure:
+def _sizes(
+    study: str,
+    family: str,
+    same: Sequence[Record],
+    records: Indexed,
+    card: MachineCard | None,
+    seconds: bool = False,
+) -> Figure:
+    """A line a rung: its rate, or its seconds, over the size. Dotted lines mark where operands fill the caches."""
     from matplotlib.ticker import EngFormatter
 
-    in_unit = unit(same)
-    flops = in_unit == "GFLOP/s"
-    size = operator.attrgetter("flops" if flops else "bytes")
-    by_size = sorted(same, key=size)
+    in_unit, label = unit(same), size_of(same[0])[1]
+
+    def height(r: Record, taken: float) -> float:
+        return taken if seconds else rate(r, in_unit) * r.best / taken
+
+    by_size = sorted(same, key=size_of)
     rungs = groups(by_size, lambda r: r.impl)
-    limits = [(size(r), size(r) / r.limit.seconds / 1e9) for r in by_size if r.limit]
-    highest_limits = dict(sorted(limits))  # of one size the last is the highest
+    limits = [(size_of(r)[0], height(r, r.limit.seconds)) for r in by_size if r.limit]
+    best_limits = dict(sorted(limits, reverse=seconds))  # of one size the last is the best
     drawn: dict[str, int] = {}
-    picture = Picture(WIDTH, 3.1 + 0.15 * math.ceil(len(rungs) / 3), title=f"{study}, {family}: {in_unit} by size")
+    title = f"{study}, {family}: {'seconds' if seconds else in_unit} by size"
+    picture = Picture(WIDTH, 3.1 + 0.15 * math.ceil(len(rungs) / 3), title=title)
     with picture as axes:
         ax = axes[0, 0]
         for impl, of_rung in rungs.items():
             backend = impl.partition(".")[0]
             nth = drawn[backend] = drawn.get(backend, -1) + 1
-            x, y = [size(r) for r in of_rung], [rate(r, in_unit) for r in of_rung]
+            x, y = [size_of(r)[0] for r in of_rung], [height(r, r.best) for r in of_rung]
             colour, gid = colour_of(impl), records.mark(*of_rung)
             ax.plot(x, y, color=colour, linewidth=1.1, linestyle=DASHES[nth % len(DASHES)])
             ax.plot(x, y, MARKERS[nth % len(MARKERS)], color=colour, markersize=4, gid=gid, clip_on=False, label=impl)
-        ax.plot([*highest_limits], [*highest_limits.values()], color=LIMIT, linewidth=1.6)
-        ax.set(xscale="log", yscale="log", ylabel=in_unit, xlabel="flops of a call" if flops else "bytes of a call")
+        limit_line = sorted(best_limits.items())
+        ax.plot([x for x, _ in limit_line], [y for _, y in limit_line], color=LIMIT, linewidth=1.6)
+        ax.set(xscale="log", yscale="log", ylabel="time of a call" if seconds else in_unit, xlabel=label)
+        for name, size in filled(same, card).items():
+            ax.axvline(size, color=FAINT, linewidth=0.8, linestyle=":")
+            at_the_top = {"xycoords": ("data", "axes fraction"), "textcoords": "offset points", "va": "top"}
+            ax.annotate(name, (size, 1), (2, 0), size=7, color=FAINT, **at_the_top)
         ax.minorticks_off()
-        ax.yaxis.set_major_formatter(lambda value, _: _tick(value))
-        ax.xaxis.set_major_formatter(EngFormatter("" if flops else "B"))
+        ax.yaxis.set_major_formatter(EngFormatter("s") if seconds else lambda value, _: _tick(value))
+        if label == "n":
+            ax.set_xticks(ticks := sorted({size_of(r)[0] for r in same})[:: 1 + len(by_size) // (9 * len(rungs))])
+            ax.set_xticklabels([f"{n:,.0f}" for n in ticks])
+        else:
+            ax.xaxis.set_major_formatter(EngFormatter())
         picture.figure.legend(loc="outside lower center", ncols=3, fontsize=7, handletextpad=0.2, columnspacing=1.0)
-    title = study if family in ("square", "n", "mlp") else f"{study} · {family}"
-    return Figure("sizes", title, picture.svg, same[0].operation)
+    name = study if family in ("square", "n", "mlp", "") else f"{study} · {family}"
+    return Figure("sizes", f"{name}, time" if seconds else name, picture.svg, same[0].operation)
 
 
 # --- the roofline
