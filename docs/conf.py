@@ -22,6 +22,8 @@ html_theme = "furo"
 html_title = "loopnest"
 html_copy_source = False
 html_show_sphinx = False
+html_static_path = ["site.css"]
+html_css_files = ["site.css"]
 html_theme_options = {"sidebar_hide_name": False}
 pygments_style = "friendly"
 pygments_dark_style = "monokai"
@@ -35,5 +37,6 @@ def folders_as_text(app, doctree):
     """A link to a folder of the repository leads nowhere on the site, and stays as its text."""
     page = Path(app.env.doc2path(app.env.docname))
     for link in list(doctree.findall(addnodes.pending_xref)):
-        if (page.parent / link.get("reftarget", "")).is_dir():
+        target = page.parent / link.get("reftarget", "")
+        if target.is_dir() and not target.with_suffix(".md").exists():  # training is a folder, and a page
             link.replace_self(link.children)

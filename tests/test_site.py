@@ -40,6 +40,21 @@ def test_its_links_and_pictures_lead_to_files_that_are_there(site):
         assert [t for t in targets if not (page.parent / t).exists()] == [], page.name
 
 
+def test_links_between_pages_are_links_and_pages_have_no_red_boxes(site):
+    """A page whose name a folder has, too, is a page; a highlighter's unknown character is plain text."""
+    for page in site.glob("**/*.html"):
+        assert not re.findall(r'<span class="xref myst">[^/]*\.md', page.read_text(encoding="utf-8")), page.name
+    assert 'href="training.html"' in (site / "parallel.html").read_text(encoding="utf-8")
+    assert ".highlight .err { border: 0;" in (site / "_static" / "site.css").read_text(encoding="utf-8")
+
+
+def test_the_front_page_has_the_four_groups_the_picture_and_the_install_line(site):
+    text = (site / "index.html").read_text(encoding="utf-8")
+    assert re.findall(r"<h2>(\w+)<", text) == ["Learn", "Measure", "Use", "Build"]
+    assert "ladder.svg" in text
+    assert "loopnest bench matmul --quick" in re.sub("<[^>]*>", "", text)
+
+
 def test_answers_are_hidden_until_they_are_asked_for(site):
     text = (site / "lessons" / "02-matrix-product.html").read_text(encoding="utf-8")
     assert text.count("<details>") == 4
