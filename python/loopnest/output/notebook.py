@@ -33,7 +33,7 @@ COLOURS = {
 }
 """The palette's names for a terminal's colours."""
 
-STYLE = (
+STYLE = (  # marked important: what Jupyter's own style would win over
     css_variables(".loopnest", '[data-jp-theme-light="{}"] .loopnest', ("true", "false"))
     + """
 .loopnest { background: var(--card); color: var(--ink); border: 1px solid var(--line);
@@ -41,12 +41,11 @@ STYLE = (
 .loopnest h4 { margin: 0 0 0.3rem; color: inherit; }
 .loopnest p { margin: 0.3rem 0 0.6rem; font-size: 0.85rem; color: var(--faint); }
 .loopnest pre { margin: 0; padding: 0; background: none; color: inherit; overflow-x: auto; white-space: pre;
-  font: 0.82rem/1.4 ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace; }
+  word-break: normal; font: 0.82rem/1.4 ui-monospace, SFMono-Regular, Menlo, "DejaVu Sans Mono", monospace; }
 .loopnest pre.lesson { white-space: pre-wrap; margin: 0 0 0.6rem; }
 .loopnest table { border-collapse: collapse; margin: 0; color: inherit; font-size: 0.85rem; }
-.loopnest th, .loopnest td { text-align: left; padding: 0.2rem 0.6rem 0.2rem 0; background: none;
-  vertical-align: top; }
-.loopnest tbody tr { background: none; border-top: 1px solid var(--line); }
+.loopnest th, .loopnest td { text-align: left !important; padding: 0.2rem 0.6rem 0.2rem 0; vertical-align: top; }
+.loopnest tbody tr { background: none !important; border-top: 1px solid var(--line); }
 .loopnest td:first-child { white-space: nowrap; }
 .loopnest summary { cursor: pointer; color: var(--accent); }
 """
