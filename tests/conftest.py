@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 from loopnest import _core, arrays
+from loopnest.verify import poison_of
 
 # torch's threads sleep between loops instead of spinning: its rungs take a third of the time if cores are busy.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -36,5 +37,5 @@ def own_threads():
 @pytest.fixture(autouse=True)
 def results_poisoned():
     """New results hold NaN before a kernel runs, so that a kernel that leaves elements unwritten cannot pass."""
-    with arrays.results_from(lambda shape, dtype: np.full(shape, np.nan, dtype)):
+    with arrays.results_from(lambda shape, dtype: np.full(shape, poison_of(dtype), dtype)):
         yield

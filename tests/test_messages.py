@@ -63,6 +63,8 @@ def test_what_is_no_array_is_refused(operation, change, was):
 @operations
 @pytest.mark.parametrize("dtype", ["int64", "bool", "float16", "longdouble", "complex64", "object", ">f8", ">f4", "U3"])
 def test_other_dtypes_are_refused(operation, dtype):
+    if dtype in operation.contract.reduced:
+        pytest.skip(f"{operation.name} takes {dtype}")
     for number, name in inputs_of(operation):
         call = call_with(operation, number, lambda x: x.astype(dtype))
         was, fix = np.dtype(dtype), f"{name}.astype(np.{'float64' if dtype == '>f8' else 'float32'})"
@@ -232,7 +234,7 @@ def test_a_cpp_rung_that_is_declared_and_not_built_is_listed_with_the_fix(monkey
 
 
 def test_calls_that_do_not_fit_the_signature_are_refused_with_it():
-    ones, signature = np.ones((2, 2)), "call it as matmul(a, b, *, out=None, impl=None)"
+    ones, signature = np.ones((2, 2)), "call it as matmul(a, b, *, out=None, out_dtype=None, impl=None)"
     for call in (ln.matmul, ln.matmul["cpp.naive"]):
         refused(TypeError, lambda c=call: c(ones, ones, "cpp"), "matmul: ", "goes by name, as in impl='cpp'", signature)
         refused(TypeError, lambda c=call: c(ones, ones, output=ones), "matmul: ", "'output'", signature)

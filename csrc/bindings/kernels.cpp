@@ -104,6 +104,32 @@ py::object run_rung_in_step(const Rung& rung, const py::list& calls, const py::l
                                                   : run_in_step(loop.f64, calls, warm_up);
 }
 
+// The function of a line REDUCED, by the dtypes of its input and its result.
+void call_reduced(const ReducedKernel& kernel, const py::args& arguments) {
+    const auto call_if = [&](auto function) {
+        if (!function) throw py::type_error("this kernel takes no elements of this dtype");
+        call(function, arguments);
+    };
+    if (arguments.size() != 3) throw py::type_error("expected three arguments, a, b and c");
+    const DType result = strided(arguments[2]).dtype;
+    switch (strided(arguments[0]).dtype) {
+        case DType::bf16: return result == DType::bf16 ? call_if(kernel.bf16) : call_if(kernel.bf16_to_f32);
+        case DType::f16: return result == DType::f16 ? call_if(kernel.f16) : call_if(kernel.f16_to_f32);
+        case DType::i8: return call_if(kernel.i8_to_i32);
+        default: throw py::type_error("expected arrays of bfloat16's bits (uint16), float16 or int8");
+    }
+}
+
+void define_reduced(py::module_& module) {
+    py::dict functions;
+    const ReducedTable& table = *isa_levels().front().reduced;
+    for (std::size_t n = 0; n < table.size(); ++n)
+        functions.attr("setdefault")(table[n].operation, py::dict())[table[n].variant] = py::cpp_function(
+            [n](const py::args& arguments) { call_reduced(*(*active_isa().reduced)[n].kernel, arguments); },
+            py::name(table[n].variant));
+    module.attr("reduced") = functions;
+}
+
 using Call = py::object (*)(const Rung&, py::handle arguments);
 using CallInStep = py::object (*)(const Rung&, const py::list& calls, const py::list& warm_up);
 
@@ -142,6 +168,7 @@ void define_kernels(py::module_& module) {
     module.attr("kernels") = kernels;
     module.attr("limits") = limits;
     module.attr("in_step") = in_step;
+    define_reduced(module);
 }
 
 }  // namespace loopnest

@@ -43,6 +43,8 @@ PYBIND11_MODULE(_core, module) {
     }, "The ISA levels that run here, from the oldest to the newest.");
     module.def("isa", [] { return active_isa().name; }, "The ISA level whose kernels run.");
     module.def("set_isa", [](const std::string& name) { set_isa(name); }, py::arg("name"));
+    module.def("further_instructions", &further_instructions,
+               "The instructions beyond the ISA levels that this CPU has and some kernels use, such as 'avx512_bf16'.");
     module.def("num_threads", [] { return num_threads(); }, "How many threads one call may use.");
     module.def("set_num_threads", [](index count) { set_num_threads(count); }, py::arg("count"),
                py::call_guard<py::gil_scoped_release>());

@@ -33,7 +33,28 @@ DType dtype_of_array(PyObject* descriptor) {
     if (descriptor == known.i64) return DType::i64;
     const auto dtype = py::reinterpret_borrow<py::dtype>(descriptor);  // another object may mean the same
     const auto is = [&](PyObject* like) { return dtype.equal(py::handle(like)); };
-    return is(known.f32) ? DType::f32 : is(known.f64) ? DType::f64 : is(known.i64) ? DType::i64 : DType::other;
+    if (is(known.f32) || is(known.f64) || is(known.i64))
+        return is(known.f32) ? DType::f32 : is(known.f64) ? DType::f64 : DType::i64;
+    const char kind = dtype.kind();
+    switch (dtype.byteorder() == '>' ? 0 : dtype.itemsize()) {
+        case 1: return kind == 'i' ? DType::i8 : DType::other;
+        case 2: return kind == 'f' ? DType::f16 : kind == 'u' ? DType::bf16 : DType::other;
+        case 4: return kind == 'i' ? DType::i32 : DType::other;
+        default: return DType::other;
+    }
+}
+
+// The size of an element is 1 << shift.
+int shift_of(DType dtype) {
+    switch (dtype) {
+        case DType::f64:
+        case DType::i64: return 3;
+        case DType::f32:
+        case DType::i32: return 2;
+        case DType::f16:
+        case DType::bf16: return 1;
+        default: return 0;
+    }
 }
 
 void view_array(PyObject* object, DType dtype, Strided& view) {
@@ -42,7 +63,7 @@ void view_array(PyObject* object, DType dtype, Strided& view) {
             .axes = array.nd,
             .shape = array.dimensions,
             .strides = array.strides,
-            .shift = dtype == DType::f32 ? 2 : dtype == DType::other ? 0 : 3,
+            .shift = shift_of(dtype),
             .dtype = dtype,
             .writeable = bool(array.flags & py::detail::npy_api::NPY_ARRAY_WRITEABLE_)};
 }

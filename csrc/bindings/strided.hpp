@@ -8,15 +8,19 @@
 #include <utility>
 
 #include "bindings/dlpack.hpp"
-#include "view.hpp"
+#include "reduced.hpp"
 
 namespace loopnest {
 
-enum class DType { f32, f64, i64, other };
+enum class DType { f32, f64, i64, f16, bf16, i8, i32, other };  // bf16: the bits, as NumPy's uint16
 template <class T>
 constexpr DType dtype_of = std::is_same_v<T, float>          ? DType::f32
                            : std::is_same_v<T, double>       ? DType::f64
                            : std::is_same_v<T, std::int64_t> ? DType::i64
+                           : std::is_same_v<T, float16>      ? DType::f16
+                           : std::is_same_v<T, bfloat16>     ? DType::bf16
+                           : std::is_same_v<T, std::int8_t>  ? DType::i8
+                           : std::is_same_v<T, std::int32_t> ? DType::i32
                                                              : DType::other;
 
 // Valid while the Python object lives: it points into it.

@@ -9,7 +9,7 @@
 #endif
 
 // clang-format off
-#define LEVEL(level, supported) namespace loopnest::level { extern const Table table; }
+#define LEVEL(level, supported) namespace loopnest::level { extern const Table table; extern const ReducedTable reduced_table; }
 // clang-format on
 LOOPNEST_LEVELS
 #undef LEVEL
@@ -52,7 +52,7 @@ std::atomic<const IsaLevel*> active{nullptr};
 }  // namespace
 
 const std::vector<IsaLevel>& isa_levels() {
-#define LEVEL(level, supported) {#level, &level::table, supported},
+#define LEVEL(level, supported) {#level, &level::table, &level::reduced_table, supported},
     static const std::vector<IsaLevel> levels = {LOOPNEST_LEVELS};
     return levels;
 }
@@ -84,5 +84,14 @@ const IsaLevel& level_called(const std::string& name) {
 }
 
 void set_isa(const std::string& name) { active = &level_called(name); }
+
+std::vector<std::string> further_instructions() {
+    std::vector<std::string> found;
+#if defined(__x86_64__)
+    if (has_v4() && __builtin_cpu_supports("avx512bf16")) found.push_back("avx512_bf16");
+    if (has_v4() && __builtin_cpu_supports("avx512vnni")) found.push_back("avx512_vnni");
+#endif
+    return found;
+}
 
 }  // namespace loopnest

@@ -20,6 +20,7 @@ namespace loopnest {
 struct IsaLevel {
     const char* name;     // "v1", "v3", "v4": x86-64-v1 and so on; "neon" on aarch64; "native" elsewhere
     const Table* kernels;  // compiled with the level's instructions
+    const ReducedTable* reduced;
     bool (*supported)();
 };
 
@@ -28,5 +29,8 @@ const IsaLevel& active_isa();
 // The level of this name. Throws std::invalid_argument if there is none or it does not run here.
 const IsaLevel& level_called(const std::string& name);
 void set_isa(const std::string& name);  // throws the same
+
+// The instructions beyond the levels that this CPU has and some kernels use: "avx512_bf16", "avx512_vnni".
+std::vector<std::string> further_instructions();
 
 }  // namespace loopnest

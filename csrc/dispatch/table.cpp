@@ -8,6 +8,8 @@
 
 #define RUNG(operation, Signature, variant, compiled, simulated, header) \
     namespace loopnest::NAMESPACE_##compiled { extern const Kernel<Signature##Fn> operation##_##variant; }
+#define REDUCED(operation, Signature, variant, compiled, simulated, header) \
+    namespace loopnest::NAMESPACE_##compiled { extern const ReducedKernel operation##_##variant; }
 #include "rungs.def"
 
 namespace loopnest::LOOPNEST_LEVEL {
@@ -19,9 +21,18 @@ constexpr Rung rungs[] = {
 #include "rungs.def"
 };
 
+constexpr ReducedRung reduced_rungs[] = {
+#define RUNG(operation, Signature, variant, compiled, simulated, header)
+#define REDUCED(operation, Signature, variant, compiled, simulated, header) \
+    {#operation, #variant, &NAMESPACE_##compiled::operation##_##variant},
+#include "rungs.def"
+};
+
 }  // namespace
 
 extern const Table table;
 constexpr Table table = rungs;
+extern const ReducedTable reduced_table;
+constexpr ReducedTable reduced_table = reduced_rungs;
 
 }  // namespace loopnest::LOOPNEST_LEVEL

@@ -5,6 +5,7 @@
 #include <stdexcept>
 
 #include "dispatch/signatures.hpp"
+#include "reduced.hpp"
 
 namespace loopnest {
 
@@ -30,7 +31,14 @@ struct Rung {
     }
 };
 
+// A line REDUCED.
+struct ReducedRung {
+    const char *operation, *variant;
+    const ReducedKernel* kernel;
+};
+
 // In the order of rungs.def, the same for all levels.
 using Table = std::span<const Rung>;
+using ReducedTable = std::span<const ReducedRung>;
 
 }  // namespace loopnest

@@ -59,8 +59,9 @@ LOOPNEST_INLINE Vec<T> load_first(const T* from, index count) {
         return Vec<T>(_mm512_maskz_loadu_pd(__mmask8((1u << count) - 1), from));
 #elif defined(__AVX2__)
     if constexpr (sizeof(T) == 4)
-        return Vec<T>(_mm256_maskload_ps(from, _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
-                                                                  _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))));
+        return Vec<T>(_mm256_maskload_ps(reinterpret_cast<const float*>(from),  // or integers of this size
+                                         _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
+                                                            _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))));
     else
         return Vec<T>(_mm256_maskload_pd(from, _mm256_cmpgt_epi64(_mm256_set1_epi64x(count),
                                                                   _mm256_setr_epi64x(0, 1, 2, 3))));
@@ -81,8 +82,9 @@ LOOPNEST_INLINE void store_first(T* to, Vec<T> v, index count) {
         _mm512_mask_storeu_pd(to, __mmask8((1u << count) - 1), __m512d(v));
 #elif defined(__AVX2__)
     if constexpr (sizeof(T) == 4)
-        _mm256_maskstore_ps(to, _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
-                                                   _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)), __m256(v));
+        _mm256_maskstore_ps(reinterpret_cast<float*>(to),
+                            _mm256_cmpgt_epi32(_mm256_set1_epi32(int(count)),
+                                               _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)), __m256(v));
     else
         _mm256_maskstore_pd(to, _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3)),
                             __m256d(v));

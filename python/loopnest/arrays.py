@@ -21,6 +21,29 @@ FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
 
 Array = np.ndarray[Any, Any]
 
+REDUCED = ("bfloat16", "float16", "int8")
+"""The dtypes of reduced precision, which some operations take besides FLOATS. NumPy has bfloat16 from ml_dtypes."""
+
+
+@functools.cache
+def dtype_called(name: str) -> np.dtype[Any]:
+    """NumPy's dtype of this name, of bfloat16 too."""
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        import ml_dtypes
+    except ImportError:
+        raise ImportError("bfloat16 needs ml_dtypes, which is not installed: pip install ml_dtypes") from None
+    bfloat16: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return bfloat16
+
+
+def name_of_dtype(value: Any) -> str:
+    """The name of the dtype of an array, a tensor or a scalar type, as in "bfloat16"; else some other text."""
+    if isinstance(value, type):
+        return value.__name__
+    return str(getattr(value, "dtype", value)).removeprefix("torch.")
+
 
 class CopyWarning(UserWarning):
     """An input was copied before a kernel could read it; the message says why, and how to avoid that."""
@@ -30,6 +53,7 @@ class Call:
     """The arrays of one call: inputs checked and unwrapped, results allocated or checked, and wrapped again.
 
     integers  the inputs that hold int64 (class labels); all others hold floats
+    reduced   whether the others may also have a dtype of REDUCED
     updated   the inputs that are updated in place (a parameter and an optimizer's state)
 
     >>> call = Call("add", a=np.ones(3), b=np.ones(3))
@@ -40,9 +64,17 @@ class Call:
     """
 
     def __init__(
-        self, operation: str, /, *, integers: tuple[str, ...] = (), updated: tuple[str, ...] = (), **inputs: Any
+        self,
+        operation: str,
+        /,
+        *,
+        integers: tuple[str, ...] = (),
+        updated: tuple[str, ...] = (),
+        reduced: bool = False,
+        **inputs: Any,
     ) -> None:
         self.operation = operation
+        self._reduced = REDUCED if reduced else ()
         self._integers = integers
         self._updated = updated
         self._inputs = inputs
@@ -90,10 +122,25 @@ class Call:
                 raise ValueError(f"{self.operation}: {name} has shape {other}, expected {shape} to match {first}")
         return shape
 
-    def output(self, out: Any, shape: tuple[int, ...], name: str = "out") -> Array:
-        """The array that receives a result: `out` after its checks, or a new one."""
+    def result_dtype(self, out_dtype: Any, sums: np.dtype[Any]) -> np.dtype[Any]:
+        """The dtype of a result: that of the inputs, or of the sums where `out_dtype` asks for it or they are int8."""
+        own = sums if self.dtype == np.int8 else self.dtype
+        if out_dtype is None:
+            return own
+        for dtype in (own, sums):
+            if name_of_dtype(out_dtype) == dtype.name:
+                return dtype
+        expected = own.name if own == sums else f"{own} or {sums}"
+        raise TypeError(
+            f"{self.operation}: out_dtype is {name_of_dtype(out_dtype) or out_dtype!r}, expected {expected} for inputs "
+            f"of {self.dtype}; leave it out for {own}"
+        )
+
+    def output(self, out: Any, shape: tuple[int, ...], name: str = "out", dtype: np.dtype[Any] | None = None) -> Array:
+        """The array that receives a result: `out` after its checks, or a new one; of the inputs' dtype, or another."""
+        dtype = dtype or self.dtype
         if out is None:
-            return empty(shape, self.dtype)
+            return empty(shape, dtype)
         is_tensor = self._torch is not None and isinstance(out, self._torch.Tensor)
         array = self._memory(name, out) if is_tensor else out
         if is_tensor != (self._torch is not None) or not _is_plain_array(array):
@@ -101,22 +148,23 @@ class Call:
             raise TypeError(
                 f"{self.operation}: {name} is {_kind(out)}, expected {expected} like the inputs, or None for a new one"
             )
-        wrong = self._why_no_output(array, shape)
+        wrong = self._why_no_output(array, shape, dtype)
         if wrong is not None:
             library = "torch" if is_tensor else "np"
-            make = f"{library}.empty({shape}, dtype={library}.{self.dtype})"
+            make = f"{library}.empty({shape}, dtype={_spelled(dtype, library)})"
             error = TypeError if wrong.startswith("has dtype") else ValueError
             raise error(f"{self.operation}: {name} {wrong}; make it with {make}")
         array = array.view(np.ndarray)
         self._given.append((array, out))
         return array
 
-    def _why_no_output(self, array: Array, shape: tuple[int, ...]) -> str | None:
+    def _why_no_output(self, array: Array, shape: tuple[int, ...], dtype: np.dtype[Any]) -> str | None:
         """Why an array cannot be `out` for a result of this shape."""
         if array.shape != shape:
             return f"has shape {array.shape}, expected {shape}"
-        if array.dtype != self.dtype:
-            return f"has dtype {array.dtype}, expected the inputs' {self.dtype}"
+        if array.dtype != dtype:
+            whose = "the inputs' " if dtype == self.dtype else ""
+            return f"has dtype {array.dtype}, expected {whose}{dtype}"
         if not array.flags.writeable:
             return "is read-only, expected a writeable array"
         if not (array.flags.c_contiguous and array.flags.aligned):
@@ -137,7 +185,7 @@ class Call:
                 self._count_change(given)
                 return given
         if self._torch is not None:
-            return self._torch.from_numpy(array)
+            return self._tensor(array)
         if self._jax is not None:
             return self._jax.device_put(array)
         return array if array.ndim else array[()]
@@ -159,12 +207,11 @@ class Call:
                 f"np.asarray({name}) makes one"
             )
         wanted = self._wanted(name)
-        if array.dtype not in wanted:
-            native = array.dtype.newbyteorder("=")
-            fix = native if native in wanted else wanted[0]
+        if array.dtype.name not in wanted or not array.dtype.isnative:
+            fix = np.dtype(array.dtype.name if array.dtype.name in wanted else wanted[0])
             raise TypeError(
-                f"{where} has dtype {array.dtype}, expected {' or '.join(map(str, wanted))} in this machine's byte "
-                f"order; convert it with {name}.{self._cast(fix)}"
+                f"{where} has dtype {array.dtype}, expected {' or '.join(wanted)} in this machine's byte order; "
+                f"convert it with {name}.{self._cast(fix)}"
             )
         if not array.flags.aligned:
             problem = f"{where}'s elements do not lie at multiples of their size in memory"
@@ -190,8 +237,14 @@ class Call:
         if self._torch is not None:
             self._torch.autograd.graph.increment_version(given)
 
-    def _wanted(self, name: str) -> tuple[np.dtype[Any], ...]:
-        return (np.dtype(np.int64),) if name in self._integers else FLOATS
+    def _wanted(self, name: str) -> tuple[str, ...]:
+        return ("int64",) if name in self._integers else ("float32", "float64", *self._reduced)
+
+    def _tensor(self, array: Array) -> Any:
+        """The tensor over an array's memory. torch does not know NumPy's bfloat16, so it gets the bits."""
+        if array.dtype.kind == "V":
+            return self._torch.from_numpy(array.view(np.int16)).view(self._torch.bfloat16)
+        return self._torch.from_numpy(array)
 
     def _memory(self, name: str, tensor: Any) -> Array:
         """The array that shares a CPU tensor's memory."""
@@ -215,17 +268,20 @@ class Call:
             raise ValueError(f"{where} is on the device {tensor.device}, expected cpu; pass {name}.cpu()")
         if tensor.layout is not self._torch.strided:
             raise ValueError(f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense()")
-        known = str(tensor.dtype) in ("torch.float32", "torch.float64", "torch.int64")
+        dtype = name_of_dtype(tensor)
+        known = dtype in ("float32", "float64", "int64", *self._reduced, *(["int32"] if self._reduced else []))
         if tensor.is_neg() or (not known and tensor.is_conj()):
             raise ValueError(f"{where} is a lazy negation or conjugate, expected its values; pass {name}.clone()")
         if not known:
             wanted = self._wanted(name)[0]
             raise TypeError(
                 f"{where} has dtype {tensor.dtype}, expected torch.{wanted}; convert it with "
-                f"{name}.{self._cast(wanted)}"
+                f"{name}.{self._cast(np.dtype(wanted))}"
             )
+        if dtype == "bfloat16":
+            tensor = tensor.view(self._torch.int16)
         array: Array = tensor.numpy()
-        return array
+        return array.view(dtype_called(dtype)) if dtype == "bfloat16" else array
 
     def _check_updated(self, name: str) -> None:
         array, where = self._named[name], f"{self.operation}: {name}"
@@ -241,7 +297,14 @@ class Call:
                 raise ValueError(f"{where} overlaps {other} in memory, expected memory of its own; pass a copy")
 
     def _cast(self, dtype: np.dtype[Any]) -> str:
-        return f"astype(np.{dtype})" if self._torch is None else f"to(torch.{dtype})"
+        if self._torch is not None:
+            return f"to(torch.{dtype})"
+        return f"astype({_spelled(dtype, 'np')})"
+
+
+def _spelled(dtype: np.dtype[Any], library: str) -> str:
+    """A dtype as its library has it: bfloat16 is ml_dtypes', where the library is NumPy."""
+    return f"{'ml_dtypes' if library == 'np' and dtype.kind == 'V' else library}.{dtype}"
 
 
 Allocator = Callable[[tuple[int, ...], np.dtype[Any]], Array]

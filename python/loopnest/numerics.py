@@ -5,17 +5,48 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import FLOATS, REDUCED, Array
 
 
 def precise(x: Array) -> Array:
-    """`x` in a precision in which its own dtype's rounding errors are visible: float64 for float32, else longdouble."""
-    return x.astype(np.float64 if x.dtype == np.float32 else np.longdouble)
+    """`x` in a precision in which its own dtype's rounding errors are visible: float64 for 4 bytes or less, else
+    longdouble."""
+    return x.astype(np.float64 if x.dtype.itemsize <= 4 else np.longdouble)
+
+
+def sums_dtype(dtype: Any) -> np.dtype[Any]:
+    """The dtype in which products of elements of this dtype are summed."""
+    own: np.dtype[Any] = np.dtype(dtype)
+    return np.dtype(np.int32) if own == np.int8 else np.dtype(np.float32) if own.itemsize == 2 else own
+
+
+def is_float(dtype: Any) -> bool:
+    """Whether a dtype holds floats, bfloat16 and float16 too."""
+    return dtype in FLOATS or np.dtype(dtype).name in REDUCED[:2]
+
+
+def _finfo(dtype: Any) -> Any:
+    if np.dtype(dtype).kind != "V":
+        return np.finfo(dtype)
+    import ml_dtypes
+
+    return ml_dtypes.finfo(dtype)  # type: ignore[no-untyped-call]
+
+
+def largest(dtype: Any) -> float:
+    """The largest finite number."""
+    return float((np.iinfo(dtype) if np.dtype(dtype).kind in "iu" else _finfo(dtype)).max)
+
+
+def rounded_to(dtype: Any, x: Array) -> Array:
+    """`x` rounded to a float dtype, without warnings; integers of any length wrap to an integer dtype."""
+    with np.errstate(all="ignore"):
+        return x.astype(np.int64).astype(dtype) if np.dtype(dtype).kind == "i" else x.astype(dtype)
 
 
 def unit_roundoff(dtype: Any) -> float:
     """u: the largest relative error of one rounding, half the distance from 1 to the next number."""
-    return float(np.finfo(dtype).eps) / 2
+    return float(_finfo(dtype).eps) / 2
 
 
 def gamma(k: int, dtype: Any) -> float:
@@ -31,7 +62,7 @@ def gamma(k: int, dtype: Any) -> float:
 
 def smallest(dtype: Any) -> float:
     """The smallest subnormal number: the error of an underflow is half of it or less."""
-    return float(np.finfo(dtype).smallest_subnormal)
+    return float(_finfo(dtype).smallest_subnormal)
 
 
 def strassen_bound(n: int, cutoff: int) -> float:

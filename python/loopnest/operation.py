@@ -28,8 +28,9 @@ from typing import Any, Literal
 import numpy as np
 
 from . import _core
+from .arrays import name_of_dtype
 from .backends import BACKENDS, cpp_rungs, fastest_first
-from .backends.rung import Backend, decline, docstring
+from .backends.rung import FLOAT_NAMES, Backend, decline, docstring
 from .backends.rung import Implementation as Implementation
 from .backends.rung import Kernel as Kernel
 from .backends.rung import UnavailableError as UnavailableError
@@ -99,6 +100,9 @@ class Contract:
                their old values and describe their new ones.
     variations by name, further arguments to judge a rung with, each made of a sample's: GELU's other form, for example.
     fast_path  the calls that C++ rungs take without `run`; None where there are none.
+    reduced    the dtypes of reduced precision that it takes too, from arrays.REDUCED
+    reduced_variations  variations for these alone
+    result_dtype  (dtype, **options) -> the results' dtype for inputs of this one
     why        (*inputs) -> how the fastest rung computes a call with these inputs, and why so, as a sentence
     """
 
@@ -117,6 +121,13 @@ class Contract:
     variations: Mapping[str, Callable[[Arguments], Arguments]] = field(default_factory=dict)
     fast_path: FastPath | None = None
     why: Callable[..., str] | None = None
+    reduced: tuple[str, ...] = ()
+    reduced_variations: Mapping[str, Callable[[Arguments], Arguments]] = field(default_factory=dict)
+    result_dtype: Callable[..., np.dtype[Any]] = lambda dtype, **options: dtype
+
+    def variations_of(self, dtype: Any) -> Mapping[str, Callable[[Arguments], Arguments]]:
+        """The variations that a rung is judged in with inputs of this dtype."""
+        return {**self.variations, **(self.reduced_variations if name_of_dtype(dtype) in self.reduced else {})}
 
 
 def normal(*arrays: str) -> Callable[..., Arguments]:
@@ -186,6 +197,9 @@ class Operation:
         return self._choose(*args, **kwargs) if result is NotImplemented else result
 
     def _choose(self, *args: Any, impl: str | None = None, **kwargs: Any) -> Any:
+        dtype = name_of_dtype(args[0]) if self.contract.reduced and args else ""
+        if dtype in self.contract.reduced:
+            return self.rung(impl, dtype)(*args, **kwargs)
         if impl is not None:
             return self[impl](*args, **kwargs)
         if self._default is None:
@@ -221,11 +235,28 @@ class Operation:
         if id in rungs:
             return rungs[id]
         if id == backend and rungs:
-            return self._fastest(backend) or [k for k in rungs.values() if not k.study][-1]
+            climbing = [k for k in rungs.values() if not k.study and FLOAT_NAMES[0] in k.dtypes]
+            return self._fastest(backend) or climbing[-1]
         all_of_them = f"`loopnest list {self.name}` shows all"
         raise UnknownImplementationError(
             f"{self.name}: {unknown('implementation', id, [k.id for k in self], instead=all_of_them)}"
         )
+
+    def rung(self, id: str | None, dtype: str) -> Implementation:
+        """The implementation with this id for inputs of this dtype: of a backend, the fastest; of all, for None."""
+        if id is None:
+            return self.fastest(dtype)
+        return (self._fastest(id, dtype) if id in BACKENDS else None) or self[id]
+
+    def check_dtype(self, k: Implementation, args: tuple[Any, ...]) -> None:
+        """Raises TypeError where a rung does not take the first input's dtype, and another does."""
+        dtype = name_of_dtype(args[0]) if args else ""
+        if dtype not in k.dtypes and dtype in (*FLOAT_NAMES, *self.contract.reduced):
+            others = ", ".join(other.id for other in self.ladder(dtype))
+            raise TypeError(
+                f"{self.name}: the first input has dtype {dtype}, expected {' or '.join(k.dtypes)} for {k.id}; for "
+                f"{dtype} leave impl out, or take one of {others}"
+            )
 
     def __iter__(self) -> Iterator[Implementation]:
         return iter(self.ladder())
@@ -244,21 +275,26 @@ class Operation:
         ladder = table(((k.id, k.headline) for k in self), ("rung", "what it is about"))
         return block(f"<h4>{self.name}</h4><p>{heading}</p>", ladder, *not_here)
 
-    def ladder(self) -> list[Implementation]:
-        """All implementations in reading order, those that cannot run here too."""
-        built_in = [k for backend in BACKENDS for k in self._rungs(backend).values()]
-        return built_in + list(self._registered.values())
+    def ladder(self, dtype: Any = np.float32) -> list[Implementation]:
+        """All implementations for inputs of this dtype in reading order, those that cannot run here too.
 
-    def fastest(self) -> Implementation:
+        >>> [k.id for k in ln.matmul.ladder("int8") if k.backend == "cpp"]
+        ['cpp.upcast', 'cpp.dot_quads']
+        """
+        built_in = [k for backend in BACKENDS for k in self._rungs(backend).values()]
+        return [k for k in [*built_in, *self._registered.values()] if name_of_dtype(dtype) in k.dtypes]
+
+    def fastest(self, dtype: Any = np.float32) -> Implementation:
         """The implementation that a call without `impl` uses."""
-        found = next(filter(None, map(self._fastest, fastest_first())), None)
+        found = next(filter(None, (self._fastest(backend, dtype) for backend in fastest_first())), None)
         if found is not None:
             return found
         raise UnavailableError(f"{self.name}: no implementation can run here; `loopnest list {self.name}` says why")
 
-    def _fastest(self, backend: str) -> Implementation | None:
+    def _fastest(self, backend: str, dtype: Any = np.float32) -> Implementation | None:
         """The backend's fastest that runs here."""
-        return next((k for k in reversed(self._rungs(backend).values()) if not k.study and k.available()), None)
+        usable = (k for k in self._rungs(backend).values() if not k.study and name_of_dtype(dtype) in k.dtypes)
+        return next((k for k in reversed(list(usable)) if k.available()), None)
 
     def workload(self, name: str) -> Workload:
         """The workload of this name, or of these lengths of its axes, in the order of `contract.workloads`.

@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from .. import _core
-from .cpp import kernel_lines
+from .cpp import KernelLine, kernel_lines
 from .cuda_source import cuda_cpp_simulated
-from .rung import Backend, Implementation, UnavailableError, cannot_be_imported
+from .rung import Backend, Implementation, Kernel, UnavailableError, cannot_be_imported
 from .torch import on_tensors
 
 __all__ = ["Backend", "Implementation", "UnavailableError"]
@@ -103,6 +103,39 @@ def fastest_first() -> Iterator[str]:
     return (backend.name for backend in sorted(usable, key=lambda backend: -backend.speed))
 
 
+def rung_lines(kind: str, operation: str) -> dict[str, KernelLine]:
+    """An operation's lines of one kind in csrc/rungs.def, by variant."""
+    return {k.variant: k for k in kernel_lines().values() if (k.kind, k.operation) == (kind, operation)}
+
+
+def reduced_cpp_rungs(operation: str, **about: Mapping[str, Any]) -> list[Implementation]:
+    """The rungs for reduced precision that csrc/rungs.def lists; `about` has each one's arguments of Backend.rung."""
+    built = getattr(_core, "reduced", {}).get(operation, {})
+    return [
+        CPP.rung(
+            _on_bits(built.get(variant, _not_built)),
+            variant,
+            files=[line.header],
+            **{**about[variant], **({} if variant in built else {"requires": lambda: NOT_BUILT})},
+        )
+        for variant, line in rung_lines("REDUCED", operation).items()
+    ]
+
+
+def _on_bits(kernel: Kernel) -> Kernel:
+    """The kernel for arrays of ml_dtypes' bfloat16: it gets their bits."""
+    return lambda *arrays: kernel(*(x.view("u2") if x.dtype.kind == "V" else x for x in arrays))
+
+
+def why_no_instructions(name: str) -> str | None:
+    """Why a kernel with these instructions of AVX-512, such as "avx512_bf16", cannot run here, or None."""
+    if name not in _core.further_instructions():
+        return f"this CPU has not got {name.upper()}; cpp.upcast runs on every one"
+    if _core.isa() != "v4":
+        return f"the ISA level {_core.isa()} has no AVX-512: ln.set_isa('v4')"
+    return None
+
+
 def cpp_rungs(
     operation: str, *, faster_than: Mapping[str, str | tuple[str, ...]] | None = None, study: Collection[str] = ()
 ) -> list[Implementation]:
@@ -112,7 +145,7 @@ def cpp_rungs(
     study        the variants that are there to be compared only
     """
     claims = faster_than or {}
-    lines = {k.variant: k for k in kernel_lines().values() if (k.kind, k.operation) == ("RUNG", operation)}
+    lines = rung_lines("RUNG", operation)
     unknown = {*claims, *study} - set(lines)
     if unknown:
         raise ValueError(f"{operation}: csrc/rungs.def has no rung {', '.join(sorted(unknown))}")

@@ -13,12 +13,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from ..arrays import FLOATS
 from .cpp import comment_above, csrc, opening_comment
 
 if TYPE_CHECKING:  # a rung knows its operation, which stands above
     from ..operation import Operation
 
 Kernel = Callable[..., Any]
+FLOAT_NAMES = tuple(dtype.name for dtype in FLOATS)
 
 
 class UnavailableError(RuntimeError):
@@ -68,6 +70,7 @@ class Backend:
         study: bool = False,
         slow_start: bool = False,
         requires: Callable[[], str | None] = lambda: None,
+        dtypes: Sequence[str] = FLOAT_NAMES,
     ) -> Implementation:
         """A rung of this backend, for the list RUNGS of an in_*.py file.
 
@@ -79,10 +82,13 @@ class Backend:
         study        the rung is there to be compared: the backend's name alone never picks it
         slow_start   the first call takes many seconds (torch.compile calls a C++ compiler); a quick benchmark skips it
         requires     returns why this rung cannot run here, with the fix, or None; the backend's own reason comes first
+        dtypes       the names of the inputs' dtypes that it takes
         """
         claims = (faster_than,) if isinstance(faster_than, str) else tuple(faster_than)
         name: str = variant or kernel.__name__
-        return Implementation(self, name, self.adapt(kernel), tuple(files), claims, study, slow_start, requires)
+        return Implementation(
+            self, name, self.adapt(kernel), tuple(files), claims, study, slow_start, requires, tuple(dtypes)
+        )
 
     def rungs(self, variant: str, **kernels: Kernel) -> dict[str, list[Implementation]]:
         """RUNGS of a file that has one rung for each operation, all of one variant."""
@@ -112,6 +118,7 @@ class Implementation:
     study: bool
     slow_start: bool
     requires: Callable[[], str | None]
+    dtypes: tuple[str, ...] = FLOAT_NAMES
 
     def __post_init__(self) -> None:
         self.backend = self.made_by.name
@@ -133,6 +140,8 @@ class Implementation:
         reason = self.why_unavailable()
         if reason is not None:
             raise UnavailableError(f"{self.operation.name}: {self.id} cannot run here: {reason}")
+        if self.operation.contract.reduced:
+            self.operation.check_dtype(self, args)
         try:
             return self.operation.contract.run(self.kernel, *args, **kwargs)
         except TypeError:

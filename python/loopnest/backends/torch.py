@@ -35,12 +35,12 @@ def on_tensors(kernel: Kernel) -> Kernel:
 
     @functools.wraps(kernel)
     def call(*args: Any) -> None:
-        kernel.__globals__["torch"] = _torch()
+        kernel.__globals__["torch"] = torch = _torch()
         given = [_tensor(arg) if isinstance(arg, np.ndarray) else arg for arg in args]
         kernel(*given)
         for arg, tensor in zip(args, given, strict=True):
             if isinstance(arg, np.ndarray) and _runs_backwards(arg):
-                copy = tensor.numpy()
+                copy = (tensor.view(torch.int16) if arg.dtype.kind == "V" else tensor).numpy()
                 if copy.tobytes() != arg.tobytes():
                     arg[...] = copy
 
@@ -49,6 +49,8 @@ def on_tensors(kernel: Kernel) -> Kernel:
 
 def _tensor(array: Array) -> Tensor:
     torch = _torch()
+    if array.dtype.kind == "V":  # bfloat16, of which torch takes the bits
+        return _tensor(array.view(np.int16)).view(torch.bfloat16)
     if array.flags.writeable and min(array.strides, default=0) >= 0:
         return torch.from_numpy(array)
     if not _runs_backwards(array):

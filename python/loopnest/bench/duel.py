@@ -32,7 +32,7 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..arrays import FLOATS
+from ..arrays import FLOATS, REDUCED, dtype_called
 from ..backends import SIMULATED
 from ..backends.user_file import is_file
 from ..machine.card import card as kept_card
@@ -153,7 +153,7 @@ def duel(
     a, b       ids, such as "cpp.packed" or "numpy"; or Python files, see `stage.rung_from_file`
     workload   its name, or lengths such as "17x4096x33"; by default the largest in which a call of the slower one takes
                at most 25 ms
-    dtype      float32 or float64
+    dtype      float32 or float64; for matmul "bfloat16", "float16" or "int8" too
     threads    that each may use
     seconds    the longest time of the comparison
     precision  stop early once the interval's half-width is below this fraction of the ratio
@@ -164,15 +164,17 @@ def duel(
     UnfairError where the terms would not be equal.
     If a result is wrong while it is timed, or a time beats the machine's limit, the Duel's `refused` says so.
     """
-    operation, dtype = operation_of(operation, "duel"), np.dtype(dtype)
-    if dtype not in FLOATS:
-        raise ValueError(f"duel: dtype is {dtype}, expected float32 or float64")
+    operation = operation_of(operation, "duel")
+    dtype = dtype_called(dtype) if dtype in REDUCED else np.dtype(dtype)
+    wanted = [*map(str, FLOATS), *operation.contract.reduced]
+    if dtype.name not in wanted:
+        raise ValueError(f"duel: dtype is {dtype}, expected {' or '.join(wanted)} for {operation.name}")
     named = operation.workload(workload) if workload is not None else None
     for name, value in (("seconds", seconds), ("precision", precision)):
         if value <= 0:
             raise ValueError(f"duel: {name} is {value}, expected more than 0")
     with ExitStack() as stack:
-        sides = [_implementation(operation, side, stack) for side in (a, b)]
+        sides = [_implementation(operation, side, stack, dtype.name) for side in (a, b)]
         terms = stack.enter_context(equal_terms(threads))
         on_event("at", "the machine card, measured at the first time")
         card = card or kept_card()
@@ -226,11 +228,17 @@ def duel(
         )
 
 
-def _implementation(operation: Operation, side: str | Path, stack: ExitStack) -> Implementation:
-    found = stack.enter_context(rung_from_file(operation, side)) if is_file(side) else operation[str(side)]
+def _implementation(operation: Operation, side: str | Path, stack: ExitStack, dtype: str) -> Implementation:
+    if is_file(side):
+        found = stack.enter_context(rung_from_file(operation, side))
+    else:
+        found = operation.rung(str(side), dtype)
     reason = found.why_unavailable()
     if reason:
         raise UnavailableError(f"{operation.name}: {found.id} cannot run here: {reason}")
+    if dtype not in found.dtypes:
+        known = ", ".join(k.id for k in operation.ladder(dtype))
+        raise ValueError(f"duel: {found.id} does not take {dtype}; known for it: {known}")
     if found.simulated():
         raise RefusedError(f"{found.id} is {SIMULATED}")
     if found.backend == "torch":

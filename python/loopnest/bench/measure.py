@@ -24,6 +24,7 @@ from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Operation, Workload
 from ..timing.budget import by_work, work_of
 from ..timing.turns import Reading, seconds_of
+from ..verify import poison_of
 from ..verify.problem import FLOAT32, Arrange, Problem
 from .records import NotRun, Record, Stats, kept
 
@@ -194,6 +195,7 @@ class Bench:
         replay: bool | Stream = False,
         timed: Callable[[Problem], Callable[[], Any]] | None = None,
         outside: str = "",
+        dtype: np.dtype[Any] = FLOAT32,
         **options: Any,
     ) -> Record | NotRun | None:
         """Measure one implementation on one workload: a Record, or NotRun with the reason.
@@ -205,6 +207,7 @@ class Bench:
         replay   whether to ask the cache simulator what the call moves; or the loops that it should replay
         timed    makes what is timed in place of the kernel alone, such as a call with all its checks
         outside  how its results leave the contract, which are not checked then; a note below the table
+        dtype    the inputs'
         options  the operation's
 
         Raises WrongResult, or what the implementation raises. Returns None where benchmarks are disabled.
@@ -212,9 +215,9 @@ class Bench:
         operation, contract = implementation.operation, implementation.operation.contract
         study = study or operation.name
         who = study, implementation.id, case
-        reason = self._why_not(implementation, workload, who)
+        reason = self._why_not(implementation, workload, who, dtype.itemsize)
         if not reason:
-            problem = self._problem(operation, workload, arrange, options, (study, case))
+            problem = self._problem(operation, workload, arrange, options, (study, case), dtype)
             patience = self.budget.patience()
             first_call = seconds_of(functools.partial(problem.run if outside else problem.check, implementation))
             if who in self._warm and first_call > patience:
@@ -228,7 +231,7 @@ class Bench:
             () if timed or outside or contract.updates else results
         )  # inputs updated in place change with each call
         for array in checked:
-            array.fill(np.nan)
+            array.fill(poison_of(array.dtype))
         seconds = first_call if who in self._warm and first_call > self.plan.seconds else seconds_of(call)
         if seconds < 1e-3:  # a short call may take several times as long until all that it needs is in the caches
             seconds = min(seconds_of(call) for _ in range(5))
@@ -245,10 +248,10 @@ class Bench:
         stats = benchmark.stats.stats
         cores, cores_at_best = cores_of(self.clock.readings)
         flops = contract.flops(**workload.shape)
-        nbytes = contract.traffic(FLOAT32.itemsize, **workload.shape) if traffic is None else traffic
+        nbytes = contract.traffic(dtype.itemsize, **workload.shape) if traffic is None else traffic
         limit, moved = None, None
         if self.card is not None and implementation.backend not in ON_A_GPU:
-            limit = limit_of(self.card, flops, nbytes, str(FLOAT32), cores_at_best)
+            limit = limit_of(self.card, flops, nbytes, str(dtype), cores_at_best)
         if replay:  # after the timing, so that the simulator's work does not disturb it
             stream = replay if isinstance(replay, Stream) else None
             with contextlib.suppress(ValueError, TypeError):  # raised for what cannot be replayed
@@ -261,7 +264,7 @@ class Bench:
             impl=implementation.id,
             workload=workload.name,
             shape=dict(workload.shape),
-            dtype=str(FLOAT32),
+            dtype=str(dtype),
             flops=flops,
             bytes=nbytes,
             threads=round(cores),
@@ -280,7 +283,7 @@ class Bench:
         self.budget.note(who, work_of(contract, workload), record.median)
         return record
 
-    def _why_not(self, rung: Implementation, workload: Workload, who: Hashable) -> str | None:
+    def _why_not(self, rung: Implementation, workload: Workload, who: Hashable, itemsize: int) -> str | None:
         """Why this row is not to be run."""
         contract = rung.operation.contract
         unavailable = rung.why_unavailable()
@@ -290,7 +293,7 @@ class Bench:
             return SIMULATED
         if rung.slow_start and not self.plan.slow_starts:
             return SLOW_START
-        if contract.traffic(FLOAT32.itemsize, **workload.shape) > self.plan.most_bytes:
+        if contract.traffic(itemsize, **workload.shape) > self.plan.most_bytes:
             return TOO_LARGE
         return self.budget.why_not(who, work_of(contract, workload))
 
@@ -301,11 +304,12 @@ class Bench:
         arrange: Arrange | None,
         options: Mapping[str, Any],
         arranged: tuple[str, str],
+        dtype: np.dtype[Any],
     ) -> Problem:
         """The problem, kept for the rungs that follow; only five are kept, since they may be large."""
-        key = operation.name, workload.name, *options.items(), *(arranged if arrange else ())
+        key = operation.name, workload.name, dtype, *options.items(), *(arranged if arrange else ())
         if key not in self._problems:
             while len(self._problems) >= 5:
                 del self._problems[next(iter(self._problems))]
-            self._problems[key] = Problem.sample(operation, workload, arrange, options)
+            self._problems[key] = Problem.sample(operation, workload, arrange, options, dtype=dtype)
         return self._problems[key]

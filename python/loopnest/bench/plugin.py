@@ -21,6 +21,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from ..arrays import REDUCED, dtype_called
 from ..backends import BACKENDS
 from ..backends.threads import num_threads, processors
 from ..machine.card import card
@@ -37,6 +38,7 @@ SESSION = pytest.StashKey["Session"]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("loopnest")
+    group.addoption("--dtype", default="float32", choices=("float32", *REDUCED), help="of ladders that take it")
     group.addoption("--quick", action="store_true", help="fewer and smaller workloads, in under a minute")
     group.addoption("--seconds", type=float, metavar="S", help="end the whole run after about S seconds")
     group.addoption("--workload", help="ladders run on this one alone: a name, or lengths such as 17x4096x33")
@@ -72,8 +74,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         pytest.param(workload, rung, id=f"{operation.name}-{workload}-{rung.id}")
         for operation in map(OPERATIONS.__getitem__, mark.args)
         for workload in ([operation.workload(wanted)] if wanted else plan.climb(operation.contract))
-        for rung in (*operation, *mark.kwargs.get("also", ()))
-        if rung.operation is operation and not rung.study
+        for rung in (*operation.ladder(metafunc.config.getoption("dtype")), *mark.kwargs.get("also", ()))
+        if rung.operation is operation and not rung.study and metafunc.config.getoption("dtype") in rung.dtypes
     ]
     metafunc.parametrize(("workload", "implementation"), params)
 
@@ -91,6 +93,8 @@ def measure(benchmark: Any, request: pytest.FixtureRequest) -> Callable[..., Non
     @functools.wraps(session.bench.measure)
     def measure_or_skip(implementation: Any, workload: Any, **how: Any) -> None:
         suite = request.module.__name__.removeprefix("bench_")
+        if how.get("ladder"):
+            how["dtype"] = dtype_called(request.config.getoption("dtype"))
         result = session.bench.measure(benchmark, implementation, workload, suite=suite, **how)
         if result is not None:  # benchmarks are not disabled
             session.report("not_run" if isinstance(result, NotRun) else "records", result)

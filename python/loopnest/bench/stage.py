@@ -16,7 +16,7 @@ import numpy as np
 from ..backends.user_file import language, load
 from ..operation import Implementation, Operation, Workload
 from ..timing.turns import Turn, seconds_of
-from ..verify import compare, compare_all, judge_call
+from ..verify import compare, compare_all, judge_call, poison_of
 from ..verify.problem import Problem, WrongResult, places_of
 from ..verify.signature import SignatureError, as_kernel, python_form, python_forms
 
@@ -90,7 +90,7 @@ class Stage:
         for place, original in self._originals.items():
             self.args[place][...] = original
         for result, witnesses in zip(self.results, self._witnesses, strict=True) if not self.updates else ():
-            result.reshape(-1)[slice(None) if everywhere else witnesses] = np.nan
+            result.reshape(-1)[slice(None) if everywhere else witnesses] = poison_of(result.dtype)
 
     def _witnessed(self) -> list[str]:
         """Errors of the witnesses, which held NaN before the sample. Inputs updated in place have none."""
@@ -98,11 +98,11 @@ class Stage:
         for i, result in enumerate(() if self.updates else self.results):
             of = self.problem.exact[i], np.broadcast_to(self.problem.bound[i], self.problem.exact[i].shape)
             value, exact, bound = (np.reshape(x, -1)[self._witnesses[i]] for x in (result, *of))
-            found += compare(value, exact, bound, self.dtype, f"of {len(value)} elements, the result")
+            found += compare(value, exact, bound, self.problem.dtype, f"of {len(value)} elements, the result")
         return found
 
     def _problems(self) -> list[str]:
-        return compare_all(self.results, self.problem.exact, self.problem.bound, self.dtype)
+        return compare_all(self.results, self.problem.exact, self.problem.bound, self.problem.dtype)
 
     def _hold(self, problems: Sequence[str], who: str, when: str) -> None:
         if problems:

@@ -46,6 +46,7 @@ def run_suites(
     workload: str | None = None,
     operation: str | None = None,
     limits: bool = False,
+    dtype: str = "float32",
     on_event: OnEvent = ignore,
 ) -> Results:
     """Run these suites, and return what was measured until the end, or until Ctrl-C.
@@ -55,6 +56,7 @@ def run_suites(
     workload  ladders run on this one alone: a name, or lengths such as 17x4096x33
     operation of the suite `curve`
     select    run only the benchmarks of matching names, as pytest's -k does
+    dtype     the inputs' of ladders; in reduced precision only suites whose operations take it have rows
     limits    whether records have the limits of the machine card
     on_event  is called with ("start", the number of benchmarks), ("running", a name), and a kind and a row of results
 
@@ -71,6 +73,7 @@ def run_suites(
         options = [*(["--quick"] if quick else []), *([] if limits else ["--no-limits"])]
         options += [f"--seconds={max(1.0, end - time.perf_counter())}"] if end < math.inf else []
         options += ["--op", operation] if operation is not None else []
+        options += [f"--dtype={dtype}"]
         options += ["-k", select] if select is not None else []
         options += [f"--workload={workload}"] if workload else []
         failed = len(run.results.failures)

@@ -323,7 +323,7 @@ class Kernel:
                 offset -= offset % DEVICE_ALIGNMENT
             if p.role == "result":
                 like = np.empty(probe.exact[p.number].shape, probe.dtype)
-                poison = POISON[probe.dtype] if fill == "poison" else 0
+                poison = POISON[probe.dtype.name] if fill == "poison" else 0
                 bits(memory[offset : offset + size].view(probe.dtype))[...] = poison
                 memory[max(0, offset - MARGIN) : offset] = CANARY
                 memory[offset + size : offset + size + MARGIN] = CANARY

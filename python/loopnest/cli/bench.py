@@ -6,6 +6,7 @@ from typing import Any
 import click
 import msgspec
 
+from ..arrays import REDUCED
 from ..backends.user_file import is_file
 from ..operations import OPERATIONS
 from ..output.text import unknown as unknown_name
@@ -14,6 +15,7 @@ from .options import (
     FLAGS,
     OPERATION,
     POSITIVE,
+    choice,
     failures,
     files_of_run,
     finish,
@@ -66,6 +68,7 @@ class SuiteOrFile(click.Choice[str]):
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
 @output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
 @output_file("--report", "report_file", help="Write the report to this HTML file.")
+@choice("--dtype", ("float32", *REDUCED), "float32", "Of matmul: reduced precision.")
 @click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
 @click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
 @workload("several, or the largest that fits FILE's time")
@@ -82,6 +85,7 @@ def command(
     quick: bool,
     json_file: Path | None,
     report_file: Path | None,
+    dtype: str,
     no_limits: bool,
     only: tuple[str, ...],
     markdown_file: Path | None,
@@ -129,6 +133,8 @@ def command(
             raise click.UsageError(f"--workload is for one of {', '.join(LADDERS)}, or for FILE")
         with usage_errors(ValueError):
             OPERATIONS[LADDERS[suites[0]]].workload(selection["workload"])
+    if dtype in REDUCED and suites != ("matmul",):
+        raise click.UsageError(f"--dtype {dtype} is for matmul: loopnest bench matmul --dtype {dtype}")
     from ..bench import curves, tables
     from ..bench import suites as lab
     from ..bench.choices import in_short
@@ -140,7 +146,8 @@ def command(
         json_file, report_file = files_of_run(json_file, report_file)
         if not no_limits:
             card(on_event=on_event)  # the process that measures takes the kept one
-        how: dict[str, Any] = {"limits": not no_limits, "on_event": on_event, "operation": operation, **selection}
+        how: dict[str, Any] = {"limits": not no_limits, "dtype": dtype, "on_event": on_event}
+        how |= {"operation": operation, **selection}
         results = lab.run_suites(suites or SUITES, quick=quick, **how)
     width = console().width
     show(curves.report(results, width) if suites == (CURVE,) else tables.report(results, quick, width))

@@ -6,7 +6,7 @@ import click
 import msgspec
 
 from ..operation import Operation, UnavailableError, UnknownImplementationError
-from .options import DTYPE, JSON, an_operation, failures, number, print_json, real, workload
+from .options import JSON, REDUCED_TOO, an_operation, failures, number, print_json, real, workload
 from .progress import progress, show
 
 
@@ -15,7 +15,7 @@ from .progress import progress, show
 @click.argument("impl_a")
 @click.argument("impl_b")
 @workload("the largest in which a call takes some 25 ms")
-@DTYPE
+@REDUCED_TOO
 @number("--threads", default=1, help="For each of the two.")
 @real("--seconds", default=4.0, help="The longest time of the comparison.")
 @real("--precision", default=0.01, help="Stop once the interval's half-width is below this fraction of the ratio.")

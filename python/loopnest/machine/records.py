@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from .._version import __version__
+from ..arrays import name_of_dtype
 from ..output.files import Amount, Count, Positive
 from ..timing.environment import ThreadPool
 
@@ -15,6 +14,7 @@ DTYPES = ("float32", "float64")
 KINDS = ("read", "copy", "triad")
 MEMORY = "memory"
 FMA = "FMA"
+ELEMENTS_OF_A_UNIT = {"bfloat16": 2, "float16": 1, "int8": 4}  # float16 is multiplied as float32
 
 
 @dataclass(frozen=True)
@@ -106,9 +106,12 @@ class MachineCard:
 
         isa  an ISA level; None: the fastest
 
-        For a number of threads that was not measured it is the highest peak that they can have.
+        For a number of threads that was not measured it is the highest peak that they can have. In reduced precision it
+        is float32's times the number of elements that a float's 32 bits hold: one instruction multiplies them all.
         """
-        name = np.dtype(dtype).name
+        name = name_of_dtype(dtype)
+        if name in ELEMENTS_OF_A_UNIT:
+            return ELEMENTS_OF_A_UNIT[name] * self.peak("float32", threads, isa)
         found = ((p.threads, p.flops) for p in self.peaks if p.dtype == name and p.isa == (isa or p.isa))
         return _at(found, threads, f"peak of dtype {name!r}" + (f" and isa {isa!r}" if isa else ""))
 

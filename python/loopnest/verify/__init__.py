@@ -32,7 +32,8 @@ from typing import Any
 import numpy as np
 
 from .. import arrays
-from ..arrays import FLOATS, Array
+from ..arrays import Array, dtype_called
+from ..numerics import is_float, largest
 from ..operation import Arguments, Contract, Implementation, Operation, Workload
 
 SIZES = (1, 7, 8, 9, 15, 16, 17, 31, 33, 63, 64, 65, 97)  # Near numbers of lanes and sizes of tiles, and a prime
@@ -108,12 +109,12 @@ class Case:
         rng = rng or np.random.default_rng(sum(size for _, size in self.sizes))
         sample = self.operation.contract.sample(Workload("case", dict(self.sizes)), self.dtype, rng)
         if self.variation:
-            sample = self.operation.contract.variations[self.variation](sample)
+            sample = self.operation.contract.variations_of(self.dtype)[self.variation](sample)
         if self.special is None:
             return sample
         number, element = self.where
         changed = [
-            np.zeros_like(x) if self.zeros and i != number and x.dtype in FLOATS else x.copy()
+            np.zeros_like(x) if self.zeros and i != number and is_float(x.dtype) else x.copy()
             for i, x in enumerate(arrays_in(sample.inputs))
         ]
         flat = changed[number].reshape(-1)
@@ -122,7 +123,7 @@ class Case:
 
 
 def verify(
-    implementation: Implementation, dtypes: Iterable[Any] = FLOATS, cases: Iterable[Cases] | None = None
+    implementation: Implementation, dtypes: Iterable[Any] | None = None, cases: Iterable[Cases] | None = None
 ) -> list[str]:
     """Judge an implementation by all cases, or by some kinds of cases, such as [size_cases, layout_cases].
 
@@ -130,8 +131,9 @@ def verify(
     case; an empty list if all results are right.
     """
     findings = []
+    dtypes = map(dtype_called, implementation.dtypes) if dtypes is None else map(np.dtype, dtypes)
     kinds = cases or (size_cases, layout_cases, special_cases, large_cases)
-    for dtype, kind in itertools.product(map(np.dtype, dtypes), kinds):
+    for dtype, kind in itertools.product(dtypes, kinds):
         for case in varied(kind(implementation, dtype)):
             where = f"{case}, simulated" if implementation.simulated() else str(case)
             findings += [f"{where}: {problem}" for problem in judge(implementation, case)]
@@ -144,7 +146,7 @@ Cases = Callable[[Implementation, np.dtype[Any]], Iterator[Case]]
 def varied(cases: Iterable[Case]) -> Iterator[Case]:
     """Each case, followed by it in each of its contract's variations."""
     for case in cases:
-        for variation in (None, *case.operation.contract.variations):
+        for variation in (None, *case.operation.contract.variations_of(case.dtype)):
             yield dataclasses.replace(case, variation=variation)
 
 
@@ -183,7 +185,7 @@ def special_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Itera
 def float_inputs(operation: Operation, dtype: np.dtype[Any]) -> list[int]:
     """The inputs that are arrays of floats, by their numbers."""
     inputs = arrays_in(Case.of(operation, dtype, (5, 9, 18, 3)).arguments().inputs)
-    return [i for i, x in enumerate(inputs) if x.dtype in FLOATS]
+    return [i for i, x in enumerate(inputs) if is_float(x.dtype)]
 
 
 def large_cases(implementation: Implementation, dtype: np.dtype[Any]) -> Iterator[Case]:
@@ -219,7 +221,7 @@ def judge_call(
     else:
         inputs = [_Memory(base, view) for base, view in lay_out(arguments, layouts, contract.updates)]
     values = with_arrays(arguments.inputs, [memory.view for memory in inputs])
-    dtype = inputs[0].view.dtype
+    dtype = contract.result_dtype(inputs[0].view.dtype, **arguments.options)
     exact, bound = answer or exact_and_bound(contract, values, arguments.options)
     options = dict(arguments.options)
     given = [_Memory.poisoned(x.shape, dtype) for x in exact[: contract.outs]] if give_out else []
@@ -295,7 +297,7 @@ def wrong_elements(result: Array, exact: Array, bound: Array) -> Array:
         wide = np.asarray(result, exact.dtype)
         error = abs(wide - exact)
         same = (wide == exact) | (np.isnan(wide) & np.isnan(exact))
-        overflow = np.isinf(wide) & (wide * exact > 0) & (abs(exact) + bound > np.finfo(result.dtype).max)
+        overflow = np.isinf(wide) & (wide * exact > 0) & (abs(exact) + bound > largest(result.dtype))
         return np.asarray(~(same | overflow | ((error <= bound) & np.isfinite(error))))
 
 
@@ -312,8 +314,19 @@ def new_results_poisoned() -> Iterator[list[_Memory]]:
         yield made
 
 
-POISON = {np.dtype(np.float32): np.uint32(0x7FC0DEAD), np.dtype(np.float64): np.uint64(0x7FF8_0000_DEAD_BEEF)}
-"""The bits of a NaN that no computation with other numbers gives."""
+POISON: dict[str, Any] = {
+    "float32": np.uint32(0x7FC0DEAD),
+    "float64": np.uint64(0x7FF8_0000_DEAD_BEEF),
+    "bfloat16": np.uint16(0x7FDE),
+    "float16": np.uint16(0x7EAD),
+    "int32": np.uint32(0x7FC0DEAD),
+}
+"""The bits of a NaN that no computation with other numbers gives, or an integer that none is likely to give."""
+
+
+def poison_of(dtype: np.dtype[Any]) -> Any:
+    """What a result holds before a kernel fills it: NaN, or an integer that none is likely to give."""
+    return np.nan if is_float(dtype) else POISON[dtype.name].view(dtype)
 
 
 class _Memory:
@@ -326,7 +339,7 @@ class _Memory:
     @classmethod
     def poisoned(cls, shape: Sequence[int], dtype: np.dtype[Any]) -> _Memory:
         base, view = _guarded(shape, dtype)
-        bits(base)[:] = POISON[dtype]
+        bits(base)[:] = POISON[dtype.name]
         return cls(base, view)
 
     def changed(self) -> bool:
@@ -347,7 +360,7 @@ class _Memory:
 
 def count_unwritten(result: Array) -> int:
     """How many elements still hold POISON."""
-    return int(np.count_nonzero(bits(result) == POISON[result.dtype]))
+    return int(np.count_nonzero(bits(result) == POISON[result.dtype.name]))
 
 
 def bits(x: Array) -> Array:
@@ -358,7 +371,7 @@ def bits(x: Array) -> Array:
 def _guarded(shape: Sequence[int], dtype: np.dtype[Any]) -> tuple[Array, Array]:
     """New memory with guard elements, NaN for floats, around an array of this shape."""
     size = math.prod(shape)
-    base = np.full(GUARD + size + GUARD, np.nan if dtype in FLOATS else 0, dtype)
+    base = np.full(GUARD + size + GUARD, np.nan if is_float(dtype) else 0, dtype)
     return base, base[GUARD : GUARD + size].reshape(shape)
 
 

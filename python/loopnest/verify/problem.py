@@ -10,7 +10,7 @@ import numpy as np
 
 from ..arrays import Array
 from ..operation import Implementation, Operation, Workload
-from . import compare_all, exact_and_bound
+from . import compare_all, exact_and_bound, poison_of
 
 FLOAT32 = np.dtype(np.float32)
 
@@ -24,7 +24,8 @@ class WrongResult(AssertionError):
 
 @dataclass(frozen=True)
 class Problem:
-    """One call of an operation: its inputs and options, memory for its results, and the bound around the exact ones."""
+    """One call of an operation: its inputs and options, memory for its results, the bound around the exact ones, and
+    the results' dtype."""
 
     operation: Operation
     inputs: tuple[Any, ...]
@@ -51,14 +52,15 @@ class Problem:
         inputs = arguments.inputs if arrange is None else arrange(*arguments.inputs)
         options = {**arguments.options, **(options or {})}
         exact, bound = exact_and_bound(contract, inputs, options)
-        given = () if contract.updates else tuple(np.empty(x.shape, dtype) for x in exact[: contract.outs])
+        kind = contract.result_dtype(dtype, **options)
+        given = () if contract.updates else tuple(np.empty(x.shape, kind) for x in exact[: contract.outs])
         out = given[0] if len(given) == 1 else given or None
-        return cls(operation, inputs, options, out, exact, bound, dtype)
+        return cls(operation, inputs, options, out, exact, bound, kind)
 
     def check(self, implementation: Implementation) -> None:
         """Call it with results that hold NaN before. Raises WrongResult where they are not within the bound then."""
         for array in self.out if isinstance(self.out, tuple) else (self.out,):
-            array.fill(np.nan)
+            array.fill(poison_of(array.dtype))
         self.hold(self.run(implementation), f"{self.operation.name} {implementation.id}")
 
     def run(self, implementation: Implementation) -> Sequence[Array]:

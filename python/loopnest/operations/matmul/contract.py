@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from ...arrays import Array, Call
-from ...numerics import gamma, precise
-from ...operation import Contract, FastPath, Kernel, Workload, normal
+from ...arrays import REDUCED, Array, Call, name_of_dtype
+from ...numerics import gamma, precise, rounded_to, smallest, sums_dtype, unit_roundoff
+from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
-def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
+def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None, out_dtype: Any = None) -> Any:
     """The product of two matrices, c[i, j] = Σ_p a[i, p] · b[p, j].
 
     a      (…, m, k)
@@ -20,13 +20,18 @@ def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
     Returns c, (…, m, n), with |c - exact| <= γ_k · |a||b| elementwise, where
     γ_k = k·u / (1 - k·u) and u is the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, §3.5).
 
+    Reduced precision: a and b may also be bfloat16 (ml_dtypes' or torch's), float16 or int8. Sums of bfloat16 and
+    float16 are float32: γ_k is float32's, and bfloat16 numbers and sums below 2^-126 may count as zero, which adds
+    2^-126 · (k + Σ_p |a[i, p]| + Σ_p |b[p, j]|) to the bound. The result is rounded once to the inputs' dtype, or
+    stays float32 with out_dtype="float32". int8 gives int32, exact modulo 2^32.
+
     >>> ln.matmul(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]]))
     array([[19., 22.],
            [43., 50.]])
     """
-    call = Call("matmul", a=a, b=b)
+    call = Call("matmul", reduced=True, a=a, b=b)
     a, b = call.inputs
-    c = call.output(out, _shape(a, b))
+    c = call.output(out, _shape(a, b), dtype=call.result_dtype(out_dtype, sums_dtype(call.dtype)))
     if c.ndim == 2:
         kernel(a, b, c)
     else:
@@ -87,11 +92,41 @@ def why(a: Any, b: Any) -> str:
     return f"{f'sums in {parts} parts' if parts > 1 else grid}; {reason}"
 
 
+def _sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
+    m, k, n = (workload.shape[axis] for axis in "mkn")
+    if np.dtype(dtype) == np.int8:
+        return Arguments(tuple(rng.integers(-128, 128, shape, np.int8) for shape in ((m, k), (k, n))))
+    return Arguments(tuple(rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n))))
+
+
+def _result_dtype(dtype: Any, *, out_dtype: Any = None) -> np.dtype[Any]:
+    sums = sums_dtype(dtype)
+    return sums if dtype == np.int8 or name_of_dtype(out_dtype) == sums.name else np.dtype(dtype)
+
+
+def _reference(a: Array, b: Array, **options: Any) -> tuple[Array]:
+    exact = precise(a) @ precise(b)
+    return (rounded_to(np.int32, exact) if a.dtype == np.int8 else exact,)
+
+
+def _bound(a: Array, b: Array, *, out_dtype: Any = None) -> tuple[Array]:
+    if a.dtype == np.int8:
+        return (np.zeros((*a.shape[:-1], b.shape[-1]), np.int32),)
+    sizes, k = (np.abs(precise(a)), np.abs(precise(b))), a.shape[-1]
+    bound = gamma(k, sums_dtype(a.dtype)) * (sizes[0] @ sizes[1])
+    if a.dtype.name in REDUCED:
+        bound = bound + 2.0**-126 * (k + sizes[0].sum(-1)[..., None] + sizes[1].sum(-2)[..., None, :])
+        if _result_dtype(a.dtype, out_dtype=out_dtype) == a.dtype:
+            u = unit_roundoff(a.dtype)
+            bound = bound + u * (np.abs(precise(a) @ precise(b)) + bound) + smallest(a.dtype)
+    return (bound,)
+
+
 CONTRACT = Contract(
     run=run,
-    sample=normal("mk", "kn"),
-    reference=lambda a, b: (precise(a) @ precise(b),),
-    bound=lambda a, b: (gamma(a.shape[-1], a.dtype) * (np.abs(precise(a)) @ np.abs(precise(b))),),
+    sample=_sample,
+    reference=_reference,
+    bound=_bound,
     flops=lambda m, k, n: 2 * m * k * n,
     traffic=lambda itemsize, m, k, n: itemsize * (m * k + k * n + m * n),
     workloads=(
@@ -101,4 +136,9 @@ CONTRACT = Contract(
     ),
     fast_path=FastPath("product"),
     why=why,
+    reduced=REDUCED,
+    reduced_variations={
+        "32-bit result": lambda sample: Arguments(sample.inputs, {"out_dtype": sums_dtype(sample.inputs[0].dtype)})
+    },
+    result_dtype=_result_dtype,
 )

@@ -1,6 +1,9 @@
 """matmul in C++: a rung is a header below csrc/matmul/ and a line of csrc/rungs.def."""
 
-from ...backends import cpp_rungs
+import functools
+
+from ...arrays import REDUCED
+from ...backends import cpp_rungs, reduced_cpp_rungs, why_no_instructions
 
 RUNGS = {
     "matmul": cpp_rungs(
@@ -11,5 +14,11 @@ RUNGS = {
             "blocked": "cpp.reordered",
             **dict.fromkeys(("register_tiled", "packed", "prefetched", "parallel"), "cpp.blocked"),
         },
+    )
+    + reduced_cpp_rungs(
+        "matmul",
+        upcast={"dtypes": REDUCED, "faster_than": "numba.upcast"},
+        dot_pairs={"dtypes": ["bfloat16"], "requires": functools.partial(why_no_instructions, "avx512_bf16")},
+        dot_quads={"dtypes": ["int8"], "requires": functools.partial(why_no_instructions, "avx512_vnni")},
     ),
 }

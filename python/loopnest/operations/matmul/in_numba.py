@@ -4,13 +4,16 @@ The kernels read like the ones in in_python.py. From rung to rung the order of t
 compiler, LLVM, can turn into vector instructions and what the caches can hold.
 """
 
+import functools
+
 import numpy as np
 
 from ..._core import cache_sizes
-from ...arrays import Array
+from ...arrays import REDUCED, Array, dtype_called
 from ...backends import NUMBA
 from ...backends.numba import compiled, helper, reordering_helper
 from ...backends.threads import num_threads, share
+from ...numerics import rounded_to
 
 _L1, _L2, _ = cache_sizes()
 
@@ -230,6 +233,53 @@ def _stream_rows_of_b(a: Array, b: Array, c: Array, start: int, stop: int) -> No
                 c_row[j] += a_ip * b_row[j]
 
 
+@functools.cache
+def _floats_of(name: str) -> Array:
+    """The float32 of each number of 16 bits, by its bits."""
+    return np.arange(1 << 16, dtype=np.uint16).view(dtype_called(name)).astype(np.float32)
+
+
+@compiled(any_strides=("x",))
+def _widen(x: Array, floats: Array, wide: Array) -> None:
+    for i in range(x.shape[0]):
+        for j in range(x.shape[1]):
+            wide[i, j] = floats[x[i, j]]
+
+
+@compiled(any_strides=("a",))
+def _multiply_bytes(a: Array, b: Array, c: Array) -> None:
+    m, k = a.shape
+    for i in range(m):
+        c_row = c[i]
+        for j in range(c_row.size):
+            c_row[j] = 0
+        for p in range(k):
+            a_ip = np.int32(a[i, p])
+            b_row = b[p]
+            for j in range(c_row.size):
+                c_row[j] += a_ip * np.int32(b_row[j])
+
+
+def upcast(a: Array, b: Array, c: Array) -> None:
+    """Reduced precision: a table turns the bits of bfloat16 and float16 into float32, which the best rung multiplies.
+
+    Numba knows neither dtype, but it reads their 16 bits as an index: a table of all 65,536 numbers, 256 KiB, has the
+    float32 of each. Then parallel multiplies, and NumPy rounds the result. For bytes it is the loops of reordered on
+    32-bit integers, whose sums wrap as int32 does. What limits it: parallel's float32, or for bytes one multiply of 32
+    bits an element, where the processor has instructions for pairs and quads of smaller ones.
+    """
+    if a.dtype == np.int8:
+        _multiply_bytes(a, b, c)
+        return
+    wide_a, wide_b = np.empty(a.shape, np.float32), np.empty(b.shape, np.float32)
+    for x, wide in ((a, wide_a), (b, wide_b)):
+        _widen(x.view(np.uint16), _floats_of(a.dtype.name), wide)
+    wide_c = c if c.dtype == np.float32 else np.empty(c.shape, np.float32)
+    parallel(wide_a, wide_b, wide_c)
+    if wide_c is not c:
+        c[...] = rounded_to(c.dtype, wide_c)
+
+
 RUNGS = {
     "matmul": [
         NUMBA.rung(naive, faster_than=("python.reordered", "numpy.naive")),
@@ -237,5 +287,6 @@ RUNGS = {
         NUMBA.rung(blocked),
         NUMBA.rung(register_tiled, faster_than=("numba.reordered", "numba.blocked")),
         NUMBA.rung(parallel, faster_than="numba.register_tiled"),
+        NUMBA.rung(upcast, dtypes=REDUCED, faster_than="python.upcast"),
     ]
 }

@@ -4,8 +4,11 @@ Both rungs first make lists of the arrays (`tolist`), so that the loops see only
 whatever the arrays' dtype; the result is rounded once, when it is stored.
 """
 
-from ...arrays import Array
+import numpy as np
+
+from ...arrays import REDUCED, Array
 from ...backends import PYTHON
+from ...numerics import rounded_to
 
 
 def naive(a: Array, b: Array, c: Array) -> None:
@@ -40,4 +43,22 @@ def reordered(a: Array, b: Array, c: Array) -> None:
         c[i] = c_row
 
 
-RUNGS = {"matmul": [PYTHON.rung(naive), PYTHON.rung(reordered, faster_than="python.naive")]}
+def upcast(a: Array, b: Array, c: Array) -> None:
+    """Reduced precision: the products of reordered, whose numbers are wider anyway, and one rounding at the end.
+
+    Python has one float, of 64 bits, and integers of any length. So `tolist` widens what it reads, whatever its dtype,
+    and the sums are as good as exact. An element of the result is rounded to bfloat16 or float16 once; an int32 that is
+    too small for its sum keeps the lower 32 bits. Nothing is won by the narrower numbers: Python's take 24 bytes each.
+    """
+    wide = np.zeros(c.shape)
+    reordered(a, b, wide)
+    c[...] = rounded_to(c.dtype, wide)
+
+
+RUNGS = {
+    "matmul": [
+        PYTHON.rung(naive),
+        PYTHON.rung(reordered, faster_than="python.naive"),
+        PYTHON.rung(upcast, dtypes=REDUCED),
+    ]
+}

@@ -2,8 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from ...arrays import REDUCED
 from ...backends import TORCH
-from ...backends.torch import COMPILED_PRODUCT, PRODUCT, Tensor, in_c_order, run_compiled
+from ...backends.torch import COMPILED_PRODUCT, PRODUCT, Tensor, in_c_order, run_compiled, why_low_precision
 
 if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
@@ -36,9 +37,28 @@ def compiled(a: Tensor, b: Tensor, c: Tensor) -> None:
         c.zero_()
 
 
+def reduced(a: Tensor, b: Tensor, c: Tensor) -> None:
+    """torch.mm on the reduced dtype itself: oneDNN has kernels for it, or torch widens the elements.
+
+    A result in float32 is a product of float32 copies, since torch.mm on the CPU rounds to the inputs' dtype. int8 has
+    a function of its own, torch._int_mm. What limits it is the library: with AVX512_BF16 or AMX it is fast; without
+    either, torch's loops for bfloat16 were seen to be hundreds of times slower than float32's.
+    """
+    if not (c.numel() and a.numel()):
+        c.zero_()
+    elif a.dtype == torch.int8:
+        # With a stride of 1 from row to row it is wrong for a b of one row (torch 2.13): in_c_order makes it plain.
+        c.copy_(torch._int_mm(in_c_order(a, *a.shape), in_c_order(b, *b.shape)))
+    elif c.dtype == a.dtype:
+        torch.mm(a, b, out=c)
+    else:
+        torch.mm(a.float(), b.float(), out=c)
+
+
 RUNGS = {
     "matmul": [
         TORCH.rung(eager, faster_than="numpy.rows", **PRODUCT),
         TORCH.rung(compiled, study=True, **COMPILED_PRODUCT),
+        TORCH.rung(reduced, dtypes=REDUCED, requires=why_low_precision),
     ]
 }

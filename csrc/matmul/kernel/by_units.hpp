@@ -1,0 +1,193 @@
+// c = a b for elements of reduced precision: packed as units, multiplied in tiles, on all threads.
+//
+// The loops are those of packed.hpp, with units in place of elements. All of a and b is packed, since packing converts.
+// A tile leaves its sums in memory of its own, from where they are added up, rounded and stored. Sums that are longer
+// than a block and rounded at the end wait in scratch memory.
+#pragma once
+
+#include "matmul/kernel/block_sizes.hpp"
+#include "matmul/kernel/pack.hpp"
+#include "matmul/kernel/units.hpp"
+#include "matmul/parallel.hpp"
+#include "runtime/scratch.hpp"
+#include "runtime/threads.hpp"
+
+namespace loopnest::LOOPNEST_ISA::matmul {
+
+// The unit of b's rows or a's columns p to p + group, which ends with the matrix.
+template <class A>
+LOOPNEST_INLINE std::uint32_t unit_at(const typename A::Element* from, index stride, index p, index k) {
+    return A::one(from, stride, smaller(A::group, k - p));
+}
+
+// Rows of a as rows of units, `width` units apart.
+template <class A>
+void pack_rows(Matrix<const typename A::Element> a, std::uint32_t* to, index width) {
+    constexpr index whole = lanes<float> * A::group;
+    index p = 0;
+    if (a.contiguous_rows())
+        for (; p + whole <= a.cols; p += whole)
+            for (index i = 0; i < a.rows; ++i)
+                store<std::uint32_t>(to + i * width + p / A::group, A::along(&a(i, p)) ^ flipped_bits<A>);
+    for (; p < a.cols; p += A::group)
+        for (index i = 0; i < a.rows; ++i)
+            to[i * width + p / A::group] = unit_at<A>(&a(i, p), a.col_stride, p, a.cols) ^ flipped_bits<A>;
+}
+
+// A micro-panel of b as to[p / group][j]: whole vectors, the last one filled with zeros.
+template <class A>
+void pack_panel(Matrix<const typename A::Element> b, std::uint32_t* to) {
+    constexpr index L = lanes<float>, whole = L * A::group;
+    const index width = round_up(b.cols, L), steps = (b.rows + A::group - 1) / A::group;
+    for (index j = 0; j < width; j += L) {
+        index p = 0;
+        if (j + L <= b.cols && b.row_stride == 1)  // contiguous columns: squares of units are transposed
+            for (; p + whole <= b.rows; p += whole) {
+                Vec<float> square[L];
+                for (index lane = 0; lane < L; ++lane) square[lane] = float_of(A::along(&b(p, j + lane)));
+                transpose_lanes<float>(square);
+                for (index q = 0; q < L; ++q) store<float>(reinterpret_cast<float*>(to) + (p / A::group + q) * width + j, square[q]);
+            }
+        else if (j + L <= b.cols && b.contiguous_rows())
+            for (; p + A::group <= b.rows; p += A::group)
+                store<std::uint32_t>(to + p / A::group * width + j, A::across(&b(p, j), b.row_stride));
+        for (index q = p / A::group; q < steps; ++q)
+            for (index lane = 0; lane < L; ++lane)
+                to[q * width + j + lane] =
+                    j + lane < b.cols ? unit_at<A>(&b(q * A::group, j + lane), b.row_stride, q * A::group, b.rows) : 0;
+    }
+}
+
+// What the sums of each column begin at, where a's units hold a + 128: -128 times the sum of b's column.
+template <class A>
+void starts_of(const std::uint32_t* panel, index steps, index width, Sum<typename A::Element>* to) {
+    if constexpr (flipped_bits<A> != 0)
+        for (index j = 0; j < width; j += lanes<float>) {
+            Integers sum = {};
+            for (index q = 0; q < steps; ++q)
+                sum = A::step(sum, Words{} + A::flipped, load(panel + q * width + j));
+            store<std::int32_t>(to + j, -sum);
+        }
+}
+
+// sums = a b for a tile: rows x vectors of sums, and `tile_cols<float>` from one row of them to the next.
+template <class A, int rows, int vectors>
+void unit_tile(const std::uint32_t* a, index a_width, const std::uint32_t* b, index steps,
+               const Sum<typename A::Element>* starts, Sum<typename A::Element>* sums) {
+    using S = Sum<typename A::Element>;
+    Vec<S> sum[rows][vectors] = {};
+    if constexpr (flipped_bits<A> != 0)
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; ++v) sum[i][v] = load(starts + v * lanes<S>);
+#pragma GCC unroll 1
+    for (index q = 0; q < steps; ++q, ++a, b += vectors * lanes<S>) {
+        Words b_row[vectors];
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) b_row[v] = load(b + v * lanes<S>);
+#pragma GCC unroll 8
+        for (int i = 0; i < rows; ++i) {
+            const Words a_unit = Words{} + a[i * a_width];
+#pragma GCC unroll 4
+            for (int v = 0; v < vectors; ++v) sum[i][v] = A::step(sum[i][v], a_unit, b_row[v]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int i = 0; i < rows; ++i)
+#pragma GCC unroll 4
+        for (int v = 0; v < vectors; ++v) store<S>(sums + i * tile_cols<S> + v * lanes<S>, sum[i][v]);
+}
+
+template <class A>
+LOOPNEST_INLINE auto unit_tile_of(index rows, index cols) {
+    static constexpr auto functions = []<int... n>(std::integer_sequence<int, n...>) {
+        struct {
+            decltype(&unit_tile<A, 1, 1>) of[tile_rows][tile_vectors];
+        } made = {{unit_tile<A, n / tile_vectors + 1, n % tile_vectors + 1>...}};
+        return made;
+    }(std::make_integer_sequence<int, tile_rows * tile_vectors>{});
+    return functions.of[rows - 1][(cols - 1) / lanes<float>];
+}
+
+// A tile's sums go to c, where the sums are complete, or to `partial`; both may be the same memory.
+template <class S, class R>
+void finish_tile(const S* sums, Matrix<S> partial, Matrix<R> c, bool first, bool last) {
+    for (index i = 0; i < c.rows; ++i)
+        for (index j = 0; j < c.cols; j += lanes<S>) {
+            const index count = smaller(lanes<S>, c.cols - j);
+            Vec<S> v = load(sums + i * tile_cols<S> + j);
+            if (!first) v += load_rest<S>(&partial(i, j), count);
+            if (!last) {
+                store_rest<S>(&partial(i, j), v, count);
+            } else if (count == lanes<S>) {
+                round_to(&c(i, j), v);
+            } else {
+                R rounded[lanes<S>];
+                round_to(rounded, v);
+                for (index lane = 0; lane < count; ++lane) c(i, j + lane) = rounded[lane];
+            }
+        }
+}
+
+template <class A, class R>
+void multiply_units(Matrix<const typename A::Element> a, Matrix<const typename A::Element> b, Matrix<R> c) {
+    using S = Sum<typename A::Element>;
+    const index k = a.cols, steps = (k + A::group - 1) / A::group;
+    const auto [height, depth, width] = packed_sizes<float>(c.rows, steps, c.cols);
+    const index a_width = round_up(depth, lanes<float>) + 64 / index(sizeof(float));  // not a multiple of 4096 bytes
+    auto* const a_block = scratch<std::uint32_t>(Slot::pack_a, height * a_width);
+    auto* const b_panel = scratch<std::uint32_t>(Slot::pack_b, width * (depth + 1));
+    auto* const starts = reinterpret_cast<S*>(b_panel + width * depth);
+    Matrix<S> partial = {};
+    if constexpr (std::is_same_v<S, R>)
+        partial = c;
+    else if (steps > depth)
+        partial = {scratch<S>(Slot::partial, c.rows * width), c.rows, width, width, 1};
+    alignas(64) S sums[tile_rows * tile_cols<S>];
+
+    for (index j0 = 0; j0 < c.cols; j0 += width)
+        // at least once, so that an empty sum (k = 0) still writes zeros
+        for (index q0 = 0; q0 == 0 || q0 < steps; q0 += depth) {
+            const index p0 = q0 * A::group, inner = smaller(depth, steps - q0), cols = smaller(width, c.cols - j0);
+            const index elements = smaller(inner * A::group, k - p0);
+            for (index j = 0; j < cols; j += tile_cols<S>) {
+                pack_panel<A>(b.block(p0, j0 + j, elements, smaller(tile_cols<S>, cols - j)), b_panel + j * inner);
+                starts_of<A>(b_panel + j * inner, inner, packed_width<S>(smaller(tile_cols<S>, cols - j)), starts + j);
+            }
+            for (index i0 = 0; i0 < c.rows; i0 += height) {
+                const index rows = smaller(height, c.rows - i0);
+                pack_rows<A>(a.block(i0, p0, rows, elements), a_block, a_width);
+                for (index j = 0; j < cols; j += tile_cols<S>)
+                    for (index i = 0; i < rows; i += tile_rows) {
+                        const Matrix<R> tile = c.block(i0 + i, j0 + j, smaller(tile_rows, rows - i),
+                                                       smaller(tile_cols<S>, cols - j));
+                        unit_tile_of<A>(tile.rows, tile.cols)(a_block + i * a_width, a_width, b_panel + j * inner,
+                                                              inner, starts + j, sums);
+                        const index column = std::is_same_v<S, R> ? j0 + j : j;
+                        finish_tile(sums, partial.block(i0 + i, column, tile.rows, tile.cols), tile, q0 == 0,
+                                    q0 + inner >= steps);
+                    }
+            }
+        }
+}
+
+// The same on all threads: each takes a part of c's columns, or of its rows where there are more of these.
+template <class A, class R>
+void multiply_units_shared(Matrix<const typename A::Element> a, Matrix<const typename A::Element> b, Matrix<R> c) {
+    const double operations = 2.0 * double(c.rows) * double(c.cols) * double(a.cols);
+    const index threads = larger(index(smaller(double(num_threads()), operations / worth_a_thread)), 1);
+    const bool by_rows = c.rows > c.cols;
+    const index unit = by_rows ? tile_rows : tile_cols<float>, whole = by_rows ? c.rows : c.cols;
+    const index size = round_up((whole + threads - 1) / threads, unit);
+    share(threads, [&](index piece) {
+        const index begin = piece * size, count = smaller(size, whole - begin);
+        if (count <= 0) return;
+        if (by_rows)
+            multiply_units<A>(a.block(begin, 0, count, a.cols), b, c.block(begin, 0, count, c.cols));
+        else
+            multiply_units<A>(a, b.block(0, begin, b.rows, count), c.block(0, begin, c.rows, count));
+    });
+}
+
+}  // namespace loopnest::LOOPNEST_ISA::matmul
