@@ -150,7 +150,8 @@ def _fixed_addresses() -> None:
 def _logged(program: Path, script: str, time_limit: float) -> tuple[str, int]:
     """A program's standard error and its exit status."""
     options = {
-        "TSAN_OPTIONS": "history_size=2:suppress_equal_addresses=0:report_signal_unsafe=0:color=never",
+        # Without atexit_sleep_ms it sleeps for a second at the end, for the threads of other programs.
+        "TSAN_OPTIONS": "history_size=2:suppress_equal_addresses=0:report_signal_unsafe=0:atexit_sleep_ms=0:color=never",
         "UBSAN_OPTIONS": "color=never",
     }
     ran = subprocess.run(
