@@ -328,6 +328,7 @@ def is_bit_for_bit(training):
         np.testing.assert_array_equal(array, training.network.parameters[name])
 
 
+@pytest.mark.slow
 @needs_ranks
 @linux
 def test_a_killed_rank_ends_the_job_torchrun_names_it_and_the_checkpoint_is_whole(tmp_path):

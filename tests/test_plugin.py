@@ -100,6 +100,7 @@ def test_a_suite_of_ones_own_gives_a_table_and_a_file_with_the_limits_and_what_t
     assert "tests ---" not in once.stdout
 
 
+@pytest.mark.slow
 def test_workers_of_xdist_are_refused_unless_nothing_is_timed(folder):
     pytest.importorskip("xdist")
     refused = pytest_on(folder, "-p", "xdist.plugin", "-n", "2", "--benchmark-json=a.json")

@@ -51,8 +51,17 @@ main(["list", "gelu"])
 """
 
 
-@pytest.mark.parametrize("error", ["OSError", "ImportError", "AttributeError"])
-@pytest.mark.parametrize("package", ["numba", "torch"])
+@pytest.mark.parametrize(
+    ("package", "error"),
+    [
+        ("numba", "OSError"),
+        ("torch", "ImportError"),
+        pytest.param("numba", "ImportError", marks=pytest.mark.slow),
+        pytest.param("numba", "AttributeError", marks=pytest.mark.slow),
+        pytest.param("torch", "OSError", marks=pytest.mark.slow),
+        pytest.param("torch", "AttributeError", marks=pytest.mark.slow),
+    ],
+)
 def test_the_rungs_of_a_broken_package_are_listed_with_the_reason(package, error, tmp_path):
     path = broken(tmp_path, package, error)
     run = python(LISTED, package, f"{package} cannot be imported (libmissing.so", PYTHONPATH=path)
@@ -128,6 +137,7 @@ print(ln.num_threads())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(ln.num_threads() < 2, reason="needs two processors")
 def test_threads_that_openmp_has_bound_to_a_processor_are_not_used_in_silence():
     pytest.importorskip("torch")
@@ -146,10 +156,16 @@ def test_threads_that_openmp_has_bound_to_a_processor_are_not_used_in_silence():
 # --- output
 
 
+COMMANDS = """
+from loopnest.cli import main
+for command in ["list", "gelu"], ["lesson", "4"], ["layout", "matmul", "cpp.naive"], ["--help"]:
+    main(command, standalone_mode=False)
+"""
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
-@pytest.mark.parametrize("command", [["list", "gelu"], ["lesson", "4"], ["layout", "matmul", "cpp.naive"], ["--help"]])
-def test_output_has_the_characters_that_its_encoding_has(command, encoding):
-    run = python("from loopnest.cli import main; main()", *command, PYTHONIOENCODING=encoding)
+def test_output_has_the_characters_that_its_encoding_has(encoding):
+    run = python(COMMANDS, PYTHONIOENCODING=encoding)
     assert run.returncode == 0, run.stderr.decode(encoding)
     run.stdout.decode("utf-8" if encoding == "ascii" else encoding)  # click writes UTF-8 where Python would ASCII
 

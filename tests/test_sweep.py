@@ -218,6 +218,7 @@ def bench(*args):
     return CliRunner(env={"COLUMNS": "120"}).invoke(main, ["bench", *args], prog_name="loopnest")
 
 
+@pytest.mark.slow
 def test_three_points_are_measured_and_the_dips_get_other_strides(tmp_path, monkeypatch):
     small = [without_gaps(40, 30, 50, "float32", "TN"), square(64, 80), without_gaps(16, 32, 64, "float64", "NT")]
     monkeypatch.setattr(sweep, "all_points", lambda seed: [*small, square(4096)])

@@ -149,11 +149,9 @@ def _fixed_addresses() -> None:
 
 def _logged(program: Path, script: str, time_limit: float) -> tuple[str, int]:
     """A program's standard error and its exit status."""
-    options = {
-        # Without atexit_sleep_ms it sleeps for a second at the end, for the threads of other programs.
-        "TSAN_OPTIONS": "history_size=2:suppress_equal_addresses=0:report_signal_unsafe=0:atexit_sleep_ms=0:color=never",
-        "UBSAN_OPTIONS": "color=never",
-    }
+    of_tsan = "history_size=2", "suppress_equal_addresses=0", "report_signal_unsafe=0", "color=never"
+    no_sleep = "atexit_sleep_ms=0"  # By default, it waits for a second for the threads of other programs.
+    options = {"TSAN_OPTIONS": ":".join((*of_tsan, no_sleep)), "UBSAN_OPTIONS": "color=never"}
     ran = subprocess.run(
         [str(program)],
         input=f"limit {max(1, int(time_limit))}\n{script}",
