@@ -10,6 +10,7 @@ import dataclasses
 import io
 import itertools
 import json
+import os
 import random
 import sys
 import tempfile
@@ -24,6 +25,7 @@ import numpy as np
 from loopnest import nn, report
 from loopnest.bench import compare
 from loopnest.bench.records import Results
+from loopnest.learn.progress import Progress, progress, progress_file
 from loopnest.machine import card as machine
 from rich.console import Console
 
@@ -192,7 +194,26 @@ class CheckpointFile:
         assert training.step_number == len(training.losses)
 
 
-KINDS = (ResultsFile, CardFile, CheckpointFile)
+class ProgressFile:
+    """A learner's progress: a damaged one counts as none."""
+
+    def __init__(self, folder):
+        os.environ["XDG_DATA_HOME"] = str(folder)
+        self.path = progress_file()
+        assert Progress({1, 2}, {1}, {3: 2}).save()
+        self.whole = self.path.read_bytes()
+
+    damaged = ResultsFile.damaged
+
+    def read(self):
+        try:
+            found = progress()
+        except ValueError as error:
+            raise AssertionError("it stops the learner") from error
+        assert min((1, *found.read, *found.right, *found.hints, *found.hints.values())) == 1
+
+
+KINDS = (ResultsFile, CardFile, CheckpointFile, ProgressFile)
 
 
 def fuzz(files, seconds=float("inf"), seed=0):
