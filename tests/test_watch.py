@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser
+from click.testing import CliRunner
 from loopnest.check.inside import Inside, inspect_file
 from loopnest.check.records import Verdict
+from loopnest.check.watch import on_each_save
+from loopnest.cli import main
 from loopnest.inspect import elf
 from loopnest.inspect.records import Line, Listing
 from loopnest.report.watch import Page, save_of
@@ -91,6 +94,33 @@ def test_what_a_file_and_a_compiler_say_is_no_html_of_the_page(page):
     page.say("", made([HOSTILE], [HOSTILE], sentence=HOSTILE, details=(HOSTILE,)))
     assert HOSTILE not in page.html()
     assert "<img" not in page.html()
+
+
+def test_the_page_opens_without_its_address_in_a_command_line(tmp_path, monkeypatch):
+    file, opened = tmp_path / "mine.py", []
+    file.write_text("def dot(x, y):\n    return x @ y\n")
+    monkeypatch.setattr("webbrowser.open", lambda address: opened.append(Path(address.removeprefix("file://"))))
+    monkeypatch.setattr("loopnest.check.watch.on_each_save", lambda file, judge: ())
+    result = CliRunner().invoke(main, ["watch", str(file), "--op", "dot", "--open"])
+    assert result.exit_code == 0
+    assert result.output.split()[2] in opened[0].read_text()
+    assert opened[0].parent.stat().st_mode & 0o077 == 0
+
+
+def test_a_file_that_an_editor_moves_away_meanwhile_is_waited_for(tmp_path):
+    file, judged = tmp_path / "mine.py", []
+    file.write_text("one")
+
+    def judge():
+        judged.append(file.exists())
+        if len(judged) == 1:
+            file.unlink()
+            threading.Timer(0.3, lambda: file.write_text("two")).start()
+            raise ValueError("there is no file")
+        return Verdict("dot", str(file), "right", True, None, "right")
+
+    assert next(on_each_save(file, judge)).accepted
+    assert len(judged) == 2
 
 
 @pytest.mark.slow

@@ -18,7 +18,12 @@ def on_each_save(file: Path, judge: Callable[[], Verdict]) -> Iterator[Verdict]:
     seen, files = None, {str(file)}
     while True:
         if file.exists() and (now := _state(files)) != seen:  # an editor may save it by renaming another
-            verdict = judge()
+            try:
+                verdict = judge()
+            except Exception:
+                if file.exists():
+                    raise
+                continue  # an editor has moved it away meanwhile, and puts another in its place
             made_of = {str(file), *(verdict.build.files if verdict.build else ())}
             seen = now if made_of == files else now | _state(made_of - files)
             seen, files = {name: seen[name] for name in made_of}, made_of

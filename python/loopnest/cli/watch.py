@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..backends.compiler import temporary_folder
 from ..backends.user_file import language
 from .options import COMPILER, DTYPES, FLAGS, OPERATION, choice, number, real, usage_errors, workload
 from .progress import progress, say
@@ -62,6 +63,8 @@ def command(file: Path, operation: str | None, dtype: str | None, seconds: float
 
         say(f"the page: {page.address}", "it is judged again whenever it is saved; Ctrl-C ends this")
         if opened:
-            webbrowser.open(page.address)
+            start = temporary_folder() / "watch.html"  # of this user alone, as a browser's command line is not
+            start.write_text(f'<meta http-equiv="refresh" content="0; url={page.address}">')
+            webbrowser.open(start.as_uri())
         for verdict in on_each_save(file, judge):
             say(f"{page.saves[-1].time}  {verdict.outcome}: {verdict.sentence}")

@@ -34,8 +34,12 @@ for (const kind of ["mouseover", "mouseleave"])
   for (const id of ["source", "code"])
     element(id).addEventListener(kind, event => same(event.target.closest(".lines > div")?.dataset.line));
 
-function draw() {
+function status() {
   element("live").textContent = data.live ? data.busy ? `${data.busy} …` : "watching: save the file, and it is judged again" : data.ended;
+}
+
+function draw() {
+  status();
   const s = current();
   if (!s) return;
   element("verdict").className = s.right ? "right" : "wrong";
@@ -98,10 +102,11 @@ async function follow() {
       const answer = await fetch(`state?seen=${data.version}&after=${data.saves.at(-1)?.number ?? 0}`);
       const { saves, ...rest } = await answer.json();
       Object.assign(data, rest, { saves: [...data.saves, ...saves].slice(-100) });
+      saves.length ? draw() : status(); // what is not new keeps its place and the focus
     } catch {
       Object.assign(data, { live: false, ended: "the watch has ended; the page stays, and can be saved" });
+      status();
     }
-    draw();
   }
 }
 draw();
