@@ -74,6 +74,7 @@ class ObjectFile:
         if (machine := self.elf.get_machine_arch()) != "x64":
             raise InspectError(f"{path} is for {machine}, expected x86-64: `objdump -d` disassembles it; {works}")
         self._code: dict[Function, tuple[Instruction, ...]] = {}
+        self._lines: dict[Function, Mapping[int, SourceLine]] = {}
 
     @functools.cached_property
     def functions(self) -> tuple[Function, ...]:
@@ -121,9 +122,14 @@ class ObjectFile:
     def lines(self, function: Function) -> Callable[[int], SourceLine | None]:
         """A function from an address to its source line. For inlined code it is the innermost place outside of
         HELPERS."""
+        if function not in self._lines:
+            self._lines[function] = self._lines_of(function)
+        return self._lines[function].get
+
+    def _lines_of(self, function: Function) -> Mapping[int, SourceLine]:
         command = shutil.which("addr2line") or shutil.which("llvm-addr2line")
         if command is None:
-            return lambda address: None
+            return {}
         asked = "\n".join(hex(one.address) for one in self.code(function))
         arguments = ["-a", "-i", "-e", str(self.path)]
         if self.elf["e_type"] == "ET_REL":
@@ -136,7 +142,7 @@ class ObjectFile:
             known = [source_line(file, int(number)) for file, _, number in pairs if number.isdigit() and int(number)]
             if known:
                 found[int(address, 16)] = next((p for p in known if not p[0].startswith(HELPERS)), known[0])
-        return found.get
+        return found
 
     # --- what calls refer to
 

@@ -27,10 +27,15 @@ def source_line(file: str, number: int) -> SourceLine:
     >>> source_line("/build/loopnest/csrc/matmul/tile.hpp", 121)
     ('matmul/tile.hpp', 121)
     """
+    return _known_as(file), number
+
+
+@functools.cache
+def _known_as(file: str) -> str:
     if "csrc/" in file:
-        return file.rpartition("csrc/")[2], number
+        return file.rpartition("csrc/")[2]
     path = Path(file).resolve()
-    return (str(path.relative_to(PACKAGE.parent)) if path.is_relative_to(PACKAGE) else file), number
+    return str(path.relative_to(PACKAGE.parent)) if path.is_relative_to(PACKAGE) else file
 
 
 def source_lines(name: str) -> Sequence[str]:
