@@ -200,7 +200,10 @@ def test_the_command_lists_and_shows_lessons():
 @pytest.mark.parametrize("one", LESSONS.values(), ids=LESSONS)
 def test_code_in_the_terminal_is_never_folded(one, monkeypatch):
     monkeypatch.setenv("COLUMNS", "60")
-    lines = CliRunner().invoke(main, ["lesson", str(one.number)]).output.splitlines()
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    text = CliRunner().invoke(main, ["lesson", str(one.number)], color=True).output
+    lines = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
+    assert text.count("\x1b[") > 20
     code = "".join(re.findall(r"(?ms)^```\w+\n(.*?)^```$", terminal_text(one)))
     assert {f" {line.rstrip()}" for line in code.splitlines() if line} <= set(lines)
     assert all(line == line.rstrip() for line in lines)

@@ -43,7 +43,9 @@ def command(number: int | None, answers: bool, opens: bool) -> None:
     out = console()
     with out.capture() as captured:
         out.print(_markdown(terminal_text(found, answers)), width=min(out.width, 100), crop=False)
-    text = re.sub(r" +((\x1b\[[\d;]*m)*)$", r"\1", captured.get(), flags=re.MULTILINE)  # blanks would scroll, too
+    colour = r"\x1b\[[\d;]*m"
+    ends = re.compile(f"(?: |{colour})+$", re.MULTILINE)  # blanks at the ends of lines would scroll, too
+    text = ends.sub(lambda end: "".join(re.findall(colour, end[0])), captured.get())
     os.environ.setdefault("LESS", "-RS")  # long lines of code scroll
     click.echo_via_pager(text)
     done = progress()
