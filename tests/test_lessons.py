@@ -199,8 +199,9 @@ def test_the_command_lists_and_shows_lessons():
 
 @pytest.mark.parametrize("one", LESSONS.values(), ids=LESSONS)
 def test_code_in_the_terminal_is_never_folded(one, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "60")
-    monkeypatch.setenv("FORCE_COLOR", "1")
+    for name, value in (("COLUMNS", "60"), ("FORCE_COLOR", "1"), ("TERM", "xterm-256color")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(click, "echo_via_pager", lambda text: click.echo(text, color=True))
     text = CliRunner().invoke(main, ["lesson", str(one.number)], color=True).output
     lines = re.sub(r"\x1b\[[\d;]*m", "", text).splitlines()
     assert text.count("\x1b[") > 20
