@@ -44,7 +44,7 @@ class Inside:
     @property
     def name(self) -> str:
         """What makes it another build than the others."""
-        return f"{self.compiler} {self.flags}".strip() or ("Numba" if self.loop else "Python")
+        return f"{self.compiler} {self.flags}".strip() or ("Numba" if self.loop else "not compiled here")
 
 
 def inspect_file(
@@ -94,7 +94,7 @@ def _inspected(
             hot[:], listings[:], why_not[:] = filter(None, [seen[0].loop]), seen[1:], []
 
     verdict = check(file, operation, workload=workload, seconds=seconds, look=look, **how)
-    command = verdict.build.command if verdict.build else ""
+    command = verdict.build.command if verdict.build and how.get("flags") else ""
     name = how.get("compiler") or command.partition(" ")[0]
     why = verdict.sentence if why_not == ["it was not built"] else "".join(why_not)
     return Inside(verdict, name, how.get("flags", ""), tuple(listings), hot[0] if hot else None, why)

@@ -108,8 +108,12 @@ def command(
     `loopnest bench sweep` compares products of many shapes with them, and lists the slow ones: see its own --help.
     """
     if any(isinstance(suite, Path) for suite in suites):
-        if len(suites) > 1 or report_file:
-            raise click.UsageError("FILE goes alone and has no --report; `loopnest check FOLDER` ranks several files")
+        if len(suites) > 1:
+            raise click.UsageError("FILE goes alone; `loopnest check FOLDER` ranks several files")
+        if report_file or only or markdown_file or no_limits:
+            raise click.UsageError(
+                "of the options, FILE takes --quick, --workload, --op, --compiler, --flags and --json"
+            )
         how_built = {"compiler": compiler, "flags": flags}
         _file(suites[0], operation or "matmul", selection["workload"], quick, json_file, how_built)
         return
