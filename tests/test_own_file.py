@@ -109,7 +109,7 @@ def test_bench_times_no_file_that_is_wrong(tmp_path):
     assert result.exit_code == 18
     assert "dot is wrong" in result.output
     assert "FILE goes alone" in text(run("bench", file, "matmul"))
-    assert "of the options, FILE takes" in text(run("bench", file, "--no-limits"))
+    assert "FILE takes --quick, --workload" in text(run("bench", file, "--no-limits"))
 
 
 # --- inspect FILE

@@ -112,7 +112,7 @@ def command(
             raise click.UsageError("FILE goes alone; `loopnest check FOLDER` ranks several files")
         if report_file or only or markdown_file or no_limits:
             raise click.UsageError(
-                "of the options, FILE takes --quick, --workload, --op, --compiler, --flags and --json"
+                "FILE takes --quick, --workload, --op, --compiler, --flags and --json alone"
             )
         how_built = {"compiler": compiler, "flags": flags}
         _file(suites[0], operation or "matmul", selection["workload"], quick, json_file, how_built)
