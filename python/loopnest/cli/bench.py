@@ -111,9 +111,7 @@ def command(
         if len(suites) > 1:
             raise click.UsageError("FILE goes alone; `loopnest check FOLDER` ranks several files")
         if report_file or only or markdown_file or no_limits:
-            raise click.UsageError(
-                "FILE takes --quick, --workload, --op, --compiler, --flags and --json alone"
-            )
+            raise click.UsageError("FILE takes --quick, --workload, --op, --compiler, --flags and --json alone")
         how_built = {"compiler": compiler, "flags": flags}
         _file(suites[0], operation or "matmul", selection["workload"], quick, json_file, how_built)
         return
