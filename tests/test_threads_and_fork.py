@@ -127,6 +127,7 @@ def standstill(implementation, length):
     thread.start()
     while not ended:
         ticks.append(time.perf_counter())
+    ticks.append(time.perf_counter())
     thread.join()
     seconds = ended[0] - began[0]
     return max(np.diff(ticks)) / seconds if seconds > 0.05 else None
