@@ -42,7 +42,7 @@ def _needs(submission):
     return [pytest.mark.skip(reason=f"{name} is not installed") for name in uses if not HAS[name]]
 
 
-@submissions("tricks", "faults", "crashes", quick=2)
+@submissions("tricks", "faults", "crashes", quick=3)
 def test_is_caught_and_named(submission):
     verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
     assert not verdict.accepted
