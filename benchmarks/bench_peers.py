@@ -425,6 +425,23 @@ def module_form(contender, module, layers, dy):
     return Form(contender, "gradients(mlp, x, dy)", names, transposed_back)
 
 
+def operations(quick):
+    """Every operation that NumPy or torch has, from the elements of a small operand to those of a large one."""
+    import bench_sweep
+    from loopnest.bench.sweep import OPERATIONS, Point, without_gaps
+
+    for exponent in (8, 14, 20) if quick else (8, 10, 12, 14, 16, 18, 20, 22):
+        n, elements = 1 << exponent // 2, 1 << exponent
+        points = [without_gaps(n, n, n, "float32", "NN")] if exponent <= 20 else []
+        points += [Point(n, 1, n, "float32", "", 0, 0, "sizes", op) for op in OPERATIONS]
+        for point in points:
+            (work,) = bench_sweep.works([point])
+            item = Item(
+                "operations", f"{point.op}, {elements:,}", work.item.unit, work.item.amount, (point.op, str(elements))
+            )
+            yield dataclasses.replace(work, item=item)
+
+
 PARTS = {
     "matmul-square": squares,
     "matmul-tiny": tiny,
@@ -437,6 +454,7 @@ PARTS = {
     "torch-mlp": torch_mlp,
     "torch-mlp-threads": torch_mlp_threads,
     "torch-calls": torch_calls,
+    "operations": operations,
 }
 
 if __name__ == "__main__":

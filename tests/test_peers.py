@@ -251,6 +251,20 @@ RESULTS = PeerResults(
     (Failure("JAX", "no JAX"),),
 )
 
+
+def test_a_programmer_sees_what_each_operation_gains_over_numpy_and_torch_from_which_size_on():
+    sizes = [
+        item("operations", f"add, {n}", ("add", str(n)), "GB/s", ours=1.0, NumPy=numpy, torch=torch)
+        for n, numpy, torch in ((256, 3.0, 9.0), (4096, 0.9, 4.0), (65_536, 1.2, 2.0), (1 << 20, 1.1, 1.0))
+    ]
+    alone = item("operations", "softmax, 256", ("softmax", "256"), "GB/s", ours=1.0, torch=5.0)
+    (sheet,) = peers.sheets(PeerResults(None, (*sizes, alone)))
+    assert list(sheet.rows) == [
+        ["add", "65,536", "1.10 to 1.20", "no gain", ""],
+        ["softmax", "not compared", "", "256", "5.00"],
+    ]
+
+
 TABLES = """\
 ### odd matmul, GFLOP/s
 

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib
 import importlib.util
+import itertools
 import json
 import os
 import time
@@ -53,11 +54,15 @@ TITLES = {
     "torch-mlp": "loopnest.torch.MLP and nn.Sequential",
     "torch-mlp-threads": "the same on two threads",
     "torch-calls": "calls of the MLP, 1 x 8 x 8",
+    "operations": "every operation that NumPy or torch has",
 }
 """The parts of a run, in order. Each has a process of its own, pinned to as many processors as it has threads."""
 
 THREADS = {"threads": 2, "torch-mlp-threads": 2}
 """The threads of a part's process; one where it is not here."""
+
+GAIN = 1.05
+"""The least ratio that is a gain."""
 
 # --- the bars
 
@@ -361,8 +366,11 @@ def markdown(results: PeerResults, command: str) -> str:
 def sheets(results: PeerResults) -> Iterator[Sheet]:
     """A table for each part and unit, and the verdicts on the bars."""
     parts = groups(results.items, lambda item: (item.part, item.unit))
-    for items in parts.values():
-        yield _figures(items)
+    for (part, _), items in parts.items():
+        if part != "operations":
+            yield _figures(items)
+    if of_operations := [item for item in results.items if item.part == "operations"]:
+        yield gains(of_operations)
     bars = []
     for bar in (bar for bar in BARS if bar.part in {part for part, _ in parts}):
         ratio, lowest = judge(bar, results.items)
@@ -370,6 +378,37 @@ def sheets(results: PeerResults) -> Iterator[Sheet]:
         bars.append([work, bar.against, f"≥ {bar.least:.2f}", ratio_text(ratio), verdict(ratio, bar.least), lowest])
     if bars:
         yield Sheet("The bars", ["work", "against", "bar", "figure", "", "lowest at"], bars, 6)
+
+
+def gains(items: Sequence[Item]) -> Sheet:
+    """For programmers: from which number of elements on an operation is faster than in NumPy and in torch, and how
+    much. An item's tags are the operation and the elements of its first operand."""
+    rows = []
+    for operation, same in groups(items, lambda item: item.tags[0]).items():
+        rows.append([operation])
+        for peer in PEERS[:2]:
+            ratios = {int(item.tags[1]): ratio for item in same if (ratio := item.ratio(peer)) is not None}
+            start = gains_from(ratios)
+            if start is None:
+                rows[-1] += ["no gain" if ratios else "not compared", ""]
+            else:
+                there = [ratio for size, ratio in ratios.items() if size >= start]
+                low, high = (three_digits(pick(there)) for pick in (min, max))
+                rows[-1] += [f"{start:,}", low if low == high else f"{low} to {high}"]
+    headings = ["operation", "faster than NumPy from", "times", "faster than torch from", "times"]
+    title = f"What a programmer gains, float32: elements from which on every size is {GAIN} times as fast"
+    return Sheet(title, headings, rows)
+
+
+def gains_from(ratios: Mapping[int, float]) -> int | None:
+    """The smallest size from which on every ratio is a gain; None if the largest has none.
+
+    >>> gains_from({256: 0.5, 1024: 1.2, 4096: 3.0}), gains_from({256: 2.0, 1024: 1.0})
+    (1024, None)
+    """
+    descending = sorted(ratios, reverse=True)
+    gained = [*itertools.takewhile(lambda size: ratios[size] >= GAIN, descending)]
+    return gained[-1] if gained else None
 
 
 def _figures(items: Sequence[Item]) -> Sheet:
