@@ -17,7 +17,7 @@ from loopnest.bench.tables import table
 from loopnest.cli import main
 from loopnest.layout import walk as layout
 from loopnest.layout.traffic import CacheLevel, Replay, Stream, Traffic
-from loopnest.layout.walk import SCALES, picture, picture_svg, walk
+from loopnest.layout.walk import SCALES, _draw, picture, picture_svg, walk
 from loopnest.output.pictures import on_scale
 from loopnest.verify.problem import Problem
 from rich.console import Console
@@ -145,7 +145,6 @@ def test_the_terminals_picture_has_the_order_and_the_misses_side_by_side_in_80_c
     text = printed(*picture(walk("matmul", "ijk")))
     assert max(map(len, text.splitlines())) <= 80
     assert re.search(r"0  1  2  3  4  5  6  7 +0  8 16 24 32 40 48 56 +0  1  2  3  4  5  6  7", text)
-    assert "misses:  none  every time" in text
     assert "b misses the most" in text
 
 
@@ -306,3 +305,19 @@ def test_replaying_leaves_the_timed_result_alone():
     before = problem.out.copy()
     Replay.of(ln.matmul["cpp.kij"], problem.inputs).within(10**6)
     np.testing.assert_array_equal(problem.out, before)
+
+
+def test_the_legend_reads_without_colours():
+    text = printed(*picture(walk("matmul", "ijk")))
+    assert "order of the first touch:  0: first  63: last" in text
+    assert "misses:  0: none  as many as touches: every time" in text
+
+
+def test_the_line_along_the_first_touches_crosses_no_number():
+    """It is drawn as dashes, each in the middle between two neighbours' centres."""
+    axes = pytest.importorskip("matplotlib.figure").Figure().subplots()
+    _draw(axes, walk("matmul", "ijk").grid(walk("matmul", "ijk").operands[0]), "order of the first touch")
+    (line,) = axes.lines
+    ends = np.array(line.get_xydata())[np.isfinite(line.get_xydata()[:, 0])]
+    assert len(ends) == 2 * 8 * 7  # 7 steps in each of 8 rows
+    assert np.all(np.abs(ends - np.round(ends)).max(axis=1) >= 0.35)

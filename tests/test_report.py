@@ -129,11 +129,31 @@ def test_the_pages_numbers_are_the_files(page, tmp_path):
         assert shown["limit"] == info["limit"]["seconds"]
 
 
+def test_the_title_says_what_was_measured_and_the_first_line_is_for_people(page):
+    heading, about = (re.search(pattern, page)[1] for pattern in (r"<h1>(.*?)</h1>", r'<p class="about">(.*?)</p>'))
+    assert re.fullmatch(r"How fast is each way of computing \w+, \w+, \w+ and \d+ more operations, and why\?", heading)
+    assert re.fullmatch(r"\d+ results, measured on a processor, 4 cores, [\d-]+ [\d:]+ UTC", about)
+    alone = dataclasses.replace(RUN, records=[r for r in RUN.records if r.operation == "gelu"])
+    assert "<h1>How fast is each way of computing gelu, and why?</h1>" in report.page(alone)
+
+
+def test_the_machines_state_is_at_the_end(page):
+    state = html.escape(RUN.conditions.sentence()) if RUN.conditions else "loopnest 0.1.0, NumPy 2.4.6"
+    assert page.count(state) == 1
+    assert page.index(state) > page.index("</main>")
+
+
+def test_no_sentence_below_a_title_comes_twice(drawn):
+    sentences = [sentence for figure in drawn for sentence in re.split(r"(?<=\.) ", figure.note) if sentence]
+    assert sentences
+    assert len(set(sentences)) == len(sentences)
+
+
 def test_figures_have_a_mark_for_each_record_and_write_its_numbers(drawn):
     marked = {int(n) for figure in drawn for n in re.findall(r'data-record="(\d+)"', figure.svg)}
     ladders = {i for i, r in enumerate(RUN.records) if r.suite in ("gelu", "mlp", "matmul", "vectorization")}
     assert marked >= set(range(len(RUN.records))) - ladders
-    ladder = next(figure for figure in drawn if figure.part == "ladders" and figure.title == "matmul")
+    ladder = next(figure for figure in drawn if figure.part == "ladders" and figure.operation == "matmul")
     shown = [int(n) for n in re.findall(r'data-record="(\d+)"', ladder.svg)]
     assert {RUN.records[n].impl for n in shown} == {r.impl for r in RUN.records if r.suite == "matmul"}
     texts = re.findall(r"<text[^>]*>([^<]*)</text>", ladder.svg)

@@ -5,8 +5,9 @@ import re
 import xml.etree.ElementTree as ET
 
 import pytest
+from loopnest.backends import BACKENDS
 from loopnest.machine.roofline import roofline_svg
-from loopnest.output.pictures import LIMIT, marks
+from loopnest.output.pictures import LIMIT, colour_of, marks
 from made_up import CARD
 
 pytest.importorskip("matplotlib", reason="matplotlib draws the SVG")
@@ -51,9 +52,31 @@ def test_the_svg_has_every_roof_and_point_at_its_place():
     assert first_y - y1 == pytest.approx(up * math.log10(2), rel=1e-3)  # 200 of 400
 
 
-def test_points_without_a_mark_have_their_label():
-    texts = [text.text for text in ET.fromstring(roofline_svg(CARD, POINTS)).iter(f"{SVG}text")]
-    assert {"matmul cpp.packed <large>", "dot cpp.simd"} <= {(text or "").strip() for text in texts}
+def names(points):
+    """The texts of a picture with these points: each at its place."""
+    root = ET.fromstring(roofline_svg(CARD, points))
+    return {(text.text or "").strip(): text for text in root.iter(f"{SVG}text")}
+
+
+def test_points_have_their_names_with_a_mark_or_without():
+    for points in (POINTS, [(*point, "#000", marks(number)) for number, point in enumerate(POINTS)]):
+        assert {"matmul cpp.packed <large>", "dot cpp.simd"} <= names(points).keys()
+
+
+def test_of_points_at_one_place_two_have_names_which_do_not_cover_each_other():
+    """One to the right, and one to the left."""
+    crowd = [(f"rung {number}", 2e6, 8e6, 1e-3 * 1.001**number) for number in range(9)]
+    texts = names(crowd)
+    shown = [name for name in texts if name.startswith("rung")]
+    assert shown == ["rung 0", "rung 1"]
+    right, left = (texts[name] for name in shown)
+    assert ("text-anchor: end" in right.get("style"), "text-anchor: end" in left.get("style")) == (False, True)
+
+
+def test_the_picture_is_as_narrow_as_a_telephone_and_its_roofs_are_of_no_backends_colour():
+    root = ET.fromstring(roofline_svg(CARD, POINTS))
+    assert float(root.get("viewBox").split()[2]) <= 430  # points, which are 573 pixels at most
+    assert LIMIT not in [colour_of(backend) for backend in BACKENDS]
 
 
 def test_the_same_card_gives_the_same_svg_which_is_small_and_asks_for_nothing():

@@ -269,9 +269,11 @@ def picture(walked: Walk, width: int = 80) -> Iterator[RenderableType]:
     if max(x.cols for x in walked.operands) * digits > width:
         yield Text(f"The matrices are too wide for {width} columns; --svg draws them.\n")
     else:
+        last = max(int(walked.grid(x).first.max()) for x in walked.drawn)
         for title, (stops, low, high) in SCALES.items():
             legend = Text(f"{title}: ", style="bold")
-            for end, share in ((low, 0.0), (high, 1.0)):
+            numbers = ("0", f"{last}") if title != "misses" else ("0", "as many as touches")
+            for end, share in zip((f"{numbers[0]}: {low}", f"{numbers[1]}: {high}"), (0.0, 1.0), strict=True):
                 colour = on_scale(stops, share)
                 legend.append(f" {end} ", style=f"{text_on(colour)} on {colour}")
             yield legend
@@ -327,7 +329,10 @@ def picture_svg(walked: Walk) -> str:
 
 
 def _draw(ax: Any, grid: Grid, title: str) -> None:
-    """A field for each touched element, its number where there is room, and a line in the order of first touches."""
+    """A field for each touched element, its number where there is room, and a line in the order of first touches.
+
+    Next to numbers the line is a dash between neighbours: it crosses no number.
+    """
     from matplotlib.colors import to_rgb
 
     shown, (rows, columns) = grid.cells(title), grid.first.shape
@@ -340,7 +345,12 @@ def _draw(ax: Any, grid: Grid, title: str) -> None:
     ax.imshow(colours, interpolation="nearest")
     if title != "misses":
         order = sorted(shown, key=lambda at: grid.first[at])
-        ax.plot([j for _, j in order], [i for i, _ in order], color=CARD, alpha=0.5, linewidth=1.2)
+        line: list[tuple[float, float]] = [*order]
+        if columns <= LARGEST_NUMBERED:
+            steps = [(np.array(at), np.array(to)) for at, to in itertools.pairwise(order)]
+            dashes = [(at + 0.38 * (to - at), at + 0.62 * (to - at)) for at, to in steps if abs(to - at).sum() == 1]
+            line = [(i, j) for start, end in dashes for i, j in (start, end, (np.nan, np.nan))]
+        ax.plot([j for _, j in line], [i for i, _ in line], color=CARD, alpha=0.5, linewidth=1.2)
     ax.set(xticks=[], yticks=[])
     ax.set_xticks(np.arange(columns - 1) + 0.5, minor=True)
     ax.set_yticks(np.arange(rows - 1) + 0.5, minor=True)

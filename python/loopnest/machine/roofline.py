@@ -7,10 +7,10 @@ cache, Ilic, Pratas, Sousa, *Cache-aware roofline model*, IEEE Computer Architec
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from ..output.pictures import INK, LIMIT, Picture
+from ..output.pictures import CARD, INK, LIMIT, Picture
 from ..output.text import three_digits
 from .records import MachineCard
 
@@ -18,7 +18,7 @@ from .records import MachineCard
 class Point(NamedTuple):
     """What a kernel reached: flops and bytes in a number of seconds.
 
-    colour, gid  of its mark in a picture. A point with a gid has no label there: the page shows one
+    colour, gid  of its mark in a picture
     """
 
     label: str
@@ -49,13 +49,13 @@ def roofline_svg(
     """
     from matplotlib.ticker import LogLocator
 
-    width, height = 9.0, 5.4
+    width, height = 5.8, 4.6  # readable on a telephone
     placed = [point for point in (Point(*p) for p in points) if point.flops > 0 and point.bytes > 0]
     count = card.cores if threads is None else threads
     label = f"{dtype}, {count} thread{'s' if count > 1 else ''}"
     peak, roofs = card.peak(dtype, count), {level: card.bandwidth(level, None, count) for level in card.levels()}
     ridges = {level: peak / bandwidth for level, bandwidth in roofs.items()}  # flops a byte at which a slope ends
-    left = min([0.15 * min(ridges.values()), *(point.intensity / 1.5 for point in placed)])
+    left = min([0.04 * min(ridges.values()), *(point.intensity / 1.5 for point in placed)])
     right = max([6 * max(ridges.values()), *(point.intensity * 1.5 for point in placed)])
     low = min([*(bandwidth * left for bandwidth in roofs.values()), *(point.rate / 1.5 for point in placed)])
     high = 1.4 * peak
@@ -71,23 +71,27 @@ def roofline_svg(
         axes.minorticks_off()
 
         tilt = math.atan(math.log10(right / left) / math.log10(high / low) * height / width)  # of a line of slope 1
-        before = math.inf
-        for level, bandwidth in roofs.items():
+        taken = []  # by names, in points from the axes' lower left corner
+        across, up = 72 * (width - 0.8), 72 * (height - 0.7)  # points of the axes
+        for number, (level, bandwidth) in enumerate(roofs.items()):
             start, ridge = max(left, low / bandwidth), ridges[level]
             axes.plot([start, ridge, right], [bandwidth * start, peak, peak], color=LIMIT, linewidth=1.8)
-            middle = math.sqrt(start * ridge)
-            below = before < 1.6 * bandwidth  # no room between the two
-            away, before = -4 if below else 4, bandwidth
-            axes.annotate(
+            # on the line, and not next to the name of the roof below, which may be near
+            middle = start * (min(ridges.values()) / start) ** ((0.5, 0.15, 0.5, 0.85)[number % 4])
+            on_the_line = {"facecolor": CARD, "edgecolor": "none", "pad": 0.6}
+            axes.text(
+                middle,
+                bandwidth * middle,
                 f"{level} {three_digits(bandwidth / 1e9)} GB/s",
-                (middle, bandwidth * middle),
-                (-away * math.sin(tilt), away * math.cos(tilt)),
-                textcoords="offset points",
+                size=NAME + 0.5,
                 ha="center",
-                va="top" if below else "baseline",
+                va="center",
                 rotation=math.degrees(tilt),
                 rotation_mode="anchor",
+                bbox=on_the_line,
             )
+            x, y = across * _share(middle, left, right), up * _share(bandwidth * middle, low, high)
+            taken += [(x - 30, x + 30, y + away) for away in (-NAME, 0, NAME)]
         at_the_right = {"textcoords": "offset points", "ha": "right"}
         axes.annotate(f"{three_digits(peak / 1e9)} GFLOP/s: {label}", (right, peak), (0, 4), **at_the_right)
         if count > 1:
@@ -97,6 +101,47 @@ def roofline_svg(
             axes.annotate(f"1 thread {three_digits(one / 1e9)}", (right, one), (0, 3), size=8, **at_the_right)
         for point in placed:
             axes.plot(point.intensity, point.rate, "o", color=point.colour, alpha=0.8, markeredgewidth=0, gid=point.gid)
-            if not point.gid:
-                axes.annotate(f"  {point.label}", (point.intensity, point.rate), va="center", size=8)
+        places = [
+            (across * _share(point.intensity, left, right), up * _share(point.rate, low, high)) for point in placed
+        ]
+        for number, to_the_left in _named([point.label for point in placed], places, taken, across):
+            point = placed[number]
+            where = {"xytext": (-4 if to_the_left else 4, 0), "ha": "right" if to_the_left else "left"}
+            at = point.intensity, point.rate
+            axes.annotate(point.label, at, textcoords="offset points", va="center_baseline", size=NAME, **where)
     return picture.svg
+
+
+NAME = 6.5
+"""The size of a dot's name, in points."""
+
+
+def _share(x: float, low: float, high: float) -> float:
+    """Where x lies on a logarithmic axis, from 0 to 1."""
+    return math.log(x / low) / math.log(high / low)
+
+
+def _named(
+    labels: Sequence[str],
+    places: Sequence[tuple[float, float]],
+    taken: Sequence[tuple[float, float, float]],
+    across: float,
+) -> Iterator[tuple[int, bool]]:
+    """The dots that get a name, the highest first, and whether it stands to the left: where it covers no other name and
+    no dot. A dot without room has none; the page shows its name under the pointer.
+
+    places  of the dots, in points from the axes' lower left corner; the axes are `across` wide
+    taken   left end, right end and height of what is there already
+    """
+    taken = [*taken, *((x - 3, x + 3, y) for x, y in places)]
+    for number in sorted(range(len(labels)), key=lambda number: -places[number][1]):
+        x, y = places[number]
+        length = 0.56 * NAME * len(labels[number])
+        for start, to_the_left in ((x + 3, False), (x - 3 - length, True)):
+            free = all(
+                abs(y - other) > 0.95 * NAME or end <= start or begin >= start + length for begin, end, other in taken
+            )
+            if free and start >= 0 and start + length <= across:
+                taken.append((start, start + length, y))
+                yield number, to_the_left
+                break

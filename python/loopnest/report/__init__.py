@@ -71,9 +71,9 @@ def page(results: Results) -> str:
     return framed(
         f"loopnest: {what}, {_when(results)}",
         body,
-        heading="How fast is each way of writing it, and why?",
+        heading=_heading(results.records),
         about=_about(results),
-        footer=f"Made by loopnest {__version__}, `loopnest report`. Every figure is in the results' JSON file.",
+        footer=_footer(results),
         style=(HERE / "report.css").read_text(encoding="utf-8"),
         script=(HERE / "report.js").read_text(encoding="utf-8"),
         data=_data(results.records),
@@ -84,19 +84,36 @@ def page(results: Results) -> str:
 
 
 def _grid(part: str, drawn: Sequence[Figure]) -> str:
-    wide = ' class="wide"' if part == "roofline" else ""
     own = [f for f in drawn if f.part == part]
-    return "".join(figure(f.svg, f.title, f.note, f'data-operation="{f.operation}"{wide}') for f in own)
+    return "".join(figure(f.svg, f.title, f.note, f'data-operation="{f.operation}"') for f in own)
 
 
 def _when(results: Results) -> str:
     return f"{datetime.fromisoformat(results.datetime):%Y-%m-%d %H:%M} UTC"
 
 
+def _heading(records: Sequence[Record]) -> str:
+    """What was measured: the operations, at most three by name."""
+    names = list(dict.fromkeys(record.operation for record in records))
+    if len(names) == 1:
+        return f"How fast is each way of computing {names[0]}, and why?"
+    others = [f"{len(names) - 3} more operations"] if len(names) > 4 else names[3:]
+    *first, last = [*names[:3], *others]
+    return f"How fast is each way of computing {', '.join(first)} and {last}, and why?"
+
+
 def _about(results: Results) -> str:
+    here = results.environment
+    where = f" on {here.cpu}, {here.cores} core{'s' if here.cores > 1 else ''}" if here else ""
+    return f"{len(results.records)} results, measured{where}, {_when(results)}"
+
+
+def _footer(results: Results) -> str:
+    """How it was measured, for those who want to know."""
     parts = [taken_on(results.environment)] if results.environment else []
-    parts += [_when(results), f"{len(results.records)} results"]
-    return " · ".join(parts + ([results.conditions.sentence()] if results.conditions else []))
+    parts += [results.conditions.sentence()] if results.conditions else []
+    parts.append(f"Made by loopnest {__version__}, `loopnest report`. Every figure is in the results' JSON file.")
+    return "<br>".join(map(html.escape, parts))
 
 
 def _warnings(results: Results) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..bench import explain
 from ..bench.choices import comparable, groups, highest, one_size, rate, unit
-from ..bench.curves import filled, size_of
+from ..bench.curves import filled, notes, size_of
 from ..bench.records import Record
 from ..bench.tables import percent
 from ..machine.records import MachineCard
@@ -63,7 +63,8 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
     """
     every, made = records.records, list[Figure]()
     for study, same in _studies(every, lambda r: r.ladder):
-        made.append(_rates("ladders", study, [one_size(same)[1]], records))
+        workload, rungs = one_size(same)
+        made.append(_rates("ladders", study, [rungs], records, workload))
     for study in IN_FULL:
         # workloads that most rows ran come first, and of these the largest
         by_workload = groups((r for r in every if r.study == study), lambda r: r.workload).values()
@@ -82,7 +83,17 @@ def figures(records: Indexed, card: MachineCard | None = None) -> list[Figure]:
                 if of_family[0].suite == "curve":
                     made.append(_sizes(study, family, of_family, records, card, seconds=True))
     made += [_bars(study, same, records, "calls") for study, same in _studies(every, lambda r: r.suite == "calls")]
-    return made + (_roofline(card, records) if card else [])
+    return _said_once(made + (_roofline(card, records) if card else []))
+
+
+def _said_once(figures: Sequence[Figure]) -> list[Figure]:
+    """The figures without the sentences that a figure above has too."""
+    said, kept = set[str](), []
+    for figure in figures:
+        sentences = re.split(r"(?<=\.) ", figure.note)
+        kept.append(replace(figure, note=" ".join(s for s in sentences if s not in said)))
+        said.update(sentences)
+    return kept
 
 
 def _studies(records: Sequence[Record], which: Callable[[Record], bool]) -> Iterable[tuple[str, list[Record]]]:
@@ -151,17 +162,22 @@ def _tick(x: float) -> str:
     return f"{x:,.0f}" if x >= 1 else f"{x:g}"
 
 
-def _rates(part: str, study: str, charts: Sequence[Sequence[Record]], records: Indexed) -> Figure:
-    """The rates of rungs, one workload after another; a tick is the machine's limit."""
+def _rates(part: str, study: str, charts: Sequence[Sequence[Record]], records: Indexed, workload: str = "") -> Figure:
+    """The rates of rungs, one workload after another; a tick is the machine's limit.
+
+    workload  stands in the title and not at each rung
+    """
     in_unit, bars = unit([r for same in charts for r in same]), list[Bar]()
     for same in charts:
         for r in same:
             value = rate(r, in_unit)
             text = " · ".join(filter(None, (three_digits(value), _percent(r))))
             limit = value * r.best / r.limit.seconds if r.limit else None
-            bars.append(Bar(f"{r.impl} · {r.workload}", value, text, r, limit, gap=r is same[0] and bool(bars)))
+            label = r.impl if r.workload == workload else f"{r.impl} · {r.workload}"
+            bars.append(Bar(label, value, text, r, limit, gap=r is same[0] and bool(bars)))
     svg = _bar_chart(bars, records, f"{part}, {study}: {in_unit} of each rung", in_unit, log=True)
-    return Figure(part, study, svg, bars[0].record.operation)
+    title = " · ".join(filter(None, (study, workload)))
+    return Figure(part, title, svg, bars[0].record.operation, " ".join(notes([bar.record for bar in bars])))
 
 
 def _smallest_and_largest(of_study: Sequence[Record]) -> list[list[Record]]:
@@ -183,7 +199,7 @@ def _bars(study: str, same: Sequence[Record], records: Indexed, part: str = "lay
             bars.append(Bar(label, factor, text, r, gap=r is section[0] and bool(bars)))
     title = f"{study} · {' and '.join(dict.fromkeys(r.workload for r in same))}"
     log = max(bar.value for bar in bars) > 30
-    svg = _bar_chart(bars, records, title, "time, as a multiple of the fastest in its group", log)
+    svg = _bar_chart(bars, records, title, "× the fastest", log)
     return Figure(part, title, svg, same[0].operation, explain.sentence(same))
 
 
@@ -254,6 +270,11 @@ def _roofline(card: MachineCard, records: Indexed) -> list[Figure]:
     shown = list({(r.operation, r.impl): r for r in reversed(tops)}.values())[::-1]
     if not shown:
         return []
-    points = [(r.impl, r.flops, r.bytes, r.best, colour_of(r.impl), records.mark(r)) for r in shown]
+    one = len({r.operation for r in shown}) == 1
+    names = [r.impl if one else f"{r.operation} {r.impl}" for r in shown]
+    points = [
+        (name, r.flops, r.bytes, r.best, colour_of(r.impl), records.mark(r))
+        for name, r in zip(names, shown, strict=True)
+    ]
     svg = roofline_svg(card, points, dtype=shown[0].dtype)
     return [Figure("roofline", "Every rung under the machine's roofs", svg)]
