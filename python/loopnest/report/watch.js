@@ -45,7 +45,7 @@ function draw() {
   element("verdict").className = s.right ? "right" : "wrong";
   fill("verdict", make("strong", `${s.right ? "✓" : "✗"} ${s.verdict}`), make("p", s.sentence),
     ...s.details.length ? [make("pre", s.details.join("\n"))] : [],
-    ...[s.than_before, ...s.notes].filter(Boolean).map(text => make("p", text, "note")),
+    ...s.notes.map(text => make("p", text, "note")),
     make("p", `save ${s.number}, ${s.time}, judged in ${s.took}`, "note"));
   const most = Math.max(...data.saves.map(save => save.share || 0), 1e-9);
   fill("saves", ...data.saves.map(save => {

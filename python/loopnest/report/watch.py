@@ -8,13 +8,14 @@ writes everything as text. Saved to a file, the page needs no server.
 from __future__ import annotations
 
 import difflib
+import functools
 import http.server
 import json
 import re
 import secrets
 import statistics
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -25,9 +26,11 @@ import msgspec
 
 from ..check.inside import Inside
 from ..check.judge import per_cent
+from ..check.records import Placing
+from ..inspect.records import Line
 from ..inspect.tables import sums_of
 from ..output.page import page
-from ..output.text import duration, times
+from ..output.text import duration
 
 HERE = Path(__file__).parent
 
@@ -64,7 +67,6 @@ class Save:
     """What the page shows of one save, as text.
 
     share   per cent of the machine's limit; None where it was not timed
-    best    seconds of the fastest call, or 0
     ladder  name, median time, share of the limit in numbers and in words, of the file ("") and of rungs, slowest first
     """
 
@@ -74,9 +76,7 @@ class Save:
     right: bool
     verdict: str
     sentence: str
-    than_before: str
     share: float | None
-    best: float
     details: tuple[str, ...]
     notes: tuple[str, ...]
     ladder: tuple[tuple[str, str, float, str], ...]
@@ -92,31 +92,10 @@ def save_of(source: str, inside: Inside, before: Sequence[Save]) -> Save:
 
     before  the earlier saves, with which it is compared
     """
-    verdict, timing = inside.verdict, inside.verdict.timing
-    own, own_name = timing.own if timing else None, str(Path(verdict.file).resolve())
-    notes, texts, code = (
-        dict[int, str](),
-        source.splitlines(),
-        list(inside.listings[0].lines if inside.listings else ()),
-    )
-    for line in [line for listing in inside.listings[1:] for line in listing.lines]:
-        if line.source and line.source[0] == own_name and line.hot:
-            notes[line.source[1]] = line.note
-    if len(code) > MOST_LINES:
-        first = next((n for n, line in enumerate(code) if line.hot), 0)
-        code = code[max(0, first - MOST_LINES // 4) :][:MOST_LINES]
-    new_text = _new(texts, [row.text for save in before[-1:] for row in save.source])
-    built = next((save.code for save in reversed(before) if save.code), ())
-    new_code = _new([_plain(x.text) for x in code], [_plain(row.text) for row in built])
-    lines = [x.source[1] if x.source and x.source[0] == own_name else None for x in code]
-    timed = next((save for save in reversed(before) if save.best and own and save.workload == own.workload), None)
-    faster = timed.best / own.best if timed and own else None
-    races = sorted(timing.races if timing else (), key=lambda r: -r.best)
-    ladder = [(r.name if r is not own else "", duration(statistics.median(r.seconds)), *_share(r.share)) for r in races]
-    if own and own.limit:
-        ladder.append(("the machine's limit", duration(own.limit), 100.0, ""))
-    messages, printed = verdict.build.messages if verdict.build else "", verdict.output.splitlines()
-    steps = [step.splitlines()[0] for step in verdict.next_steps]
+    verdict, own = inside.verdict, inside.verdict.timing.own if inside.verdict.timing else None
+    messages = verdict.build.messages.splitlines() if verdict.build else []
+    printed = [f"printed: {line}" for line in verdict.output.splitlines()]
+    steps = [f"next: {step.splitlines()[0]}" for step in verdict.next_steps]
     return Save(
         number=before[-1].number + 1 if before else 1,
         time=f"{datetime.now():%H:%M:%S}",
@@ -124,22 +103,55 @@ def save_of(source: str, inside: Inside, before: Sequence[Save]) -> Save:
         right=verdict.accepted,
         verdict=f"{verdict.outcome} ({verdict.fault})" if verdict.fault else verdict.outcome,
         sentence=verdict.sentence,
-        than_before=f"{times(faster)} as fast as save {timed.number}" if timed and faster else "",
         share=100 * own.share.estimate if own and own.share else None,
-        best=own.best if own else 0.0,
-        details=tuple(dict.fromkeys([*verdict.details, *messages.splitlines()])),
-        notes=(*verdict.notes, *(f"printed: {line}" for line in printed), *(f"next: {step}" for step in steps)),
-        ladder=tuple(ladder),
+        details=tuple(dict.fromkeys([*verdict.details, *messages])),
+        notes=(*verdict.notes, *printed, *steps),
+        ladder=tuple(_ladder(verdict.timing)) if verdict.timing else (),
         workload=own.workload if own else "",
-        source=tuple(Row(x, notes.get(n, ""), n, n in notes, n - 1 in new_text) for n, x in enumerate(texts, 1)),
-        code=tuple(Row(x.text, x.kind, lines[n], x.hot, n in new_code) for n, x in enumerate(code)),
+        source=tuple(_source(source.splitlines(), inside, [row.text for s in before[-1:] for row in s.source])),
+        code=tuple(_code(inside, next((save.code for save in reversed(before) if save.code), ()))),
         why_not=inside.why_not if verdict.build and inside.why_not != verdict.sentence else "it was not built",
         sums=tuple(sums_of(inside.loop)) if inside.loop else (),
     )
 
 
-def _share(share: Any) -> tuple[float, str]:
-    return (100 * share.estimate, per_cent(share)) if share else (0.0, "")
+def _ladder(timing: Placing) -> Iterator[tuple[str, str, float, str]]:
+    """The file and the rungs that ran with it, slowest first, and the machine's limit."""
+    own = timing.own
+    for r in sorted(timing.races, key=lambda r: -r.best):
+        share = (100 * r.share.estimate, per_cent(r.share)) if r.share else (0.0, "")
+        yield "" if r is own else r.name, duration(statistics.median(r.seconds)), *share
+    if own.limit:
+        yield "the machine's limit", duration(own.limit), 100.0, ""
+
+
+def _source(lines: Sequence[str], inside: Inside, before: Sequence[str]) -> Iterator[Row]:
+    """The file's lines, with what became of those in the hot loop."""
+    listed = [line for listing in inside.listings[1:] for line in listing.lines if line.hot]
+    notes, new = {n: line.note for line in listed if (n := _line(line, inside))}, _new(lines, before)
+    for n, text in enumerate(lines, 1):
+        yield Row(text, notes.get(n, ""), n, n in notes, n - 1 in new)
+
+
+def _code(inside: Inside, before: Sequence[Row]) -> Iterator[Row]:
+    """The lines of the function that the hot loop is in."""
+    code = list(inside.listings[0].lines if inside.listings else ())
+    if len(code) > MOST_LINES:
+        first = next((n for n, line in enumerate(code) if line.hot), 0)
+        code = code[max(0, first - MOST_LINES // 4) :][:MOST_LINES]
+    new = _new([_plain(line.text) for line in code], [_plain(row.text) for row in before])
+    for n, line in enumerate(code):
+        yield Row(line.text, line.kind, _line(line, inside), line.hot, n in new)
+
+
+def _line(line: Line, inside: Inside) -> int | None:
+    """The line of the file itself that a line of a listing comes from."""
+    return line.source[1] if line.source and line.source[0] == _resolved(inside.verdict.file) else None
+
+
+@functools.cache
+def _resolved(file: str) -> str:
+    return str(Path(file).resolve())
 
 
 def _plain(instruction: str) -> str:
