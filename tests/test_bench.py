@@ -310,7 +310,7 @@ numpy.rows      square-1000  50.0 ms     40.0     0.240     2.0×     1.0×     
 cpp.packed      square-1000   100 ms     20.0     0.120     1.0×     2.0×     10      1
 python.naive to cpp.packed on square-100: 10,000×, 4.0 orders of magnitude
 the lessons' claims of being faster: 1 of 2 hold
-  not here: cpp.packed is 0.500 times as fast as numpy.rows on square-1000
+  does not hold: cpp.packed is 0.500 times as fast as numpy.rows on square-1000
 
 not run: matmul: torch.eager: pip install 'loopnest[torch]'
 failed: bench_matmul.py::test_matmul[x]

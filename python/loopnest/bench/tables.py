@@ -228,7 +228,7 @@ def _claims(records: Sequence[Record]) -> Iterator[Text]:
     for claim in found:
         if not claim.holds:
             yield Text(
-                f"  not here: {claim.impl} is {three_digits(claim.ratio)} times as fast as {claim.other} "
+                f"  does not hold: {claim.impl} is {three_digits(claim.ratio)} times as fast as {claim.other} "
                 f"on {claim.workload}",
                 style="yellow",
             )
