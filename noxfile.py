@@ -55,6 +55,24 @@ def wheel(session: nox.Session) -> None:
 
 
 @nox.session
+@nox.parametrize("version", ["2.6.0", ""], ids=["oldest", "pinned"])
+def torch_versions(session: nox.Session, version: str) -> None:
+    """The tests of loopnest.torch with the oldest torch that the extra allows, and with the pinned one."""
+    pinned = Path("constraints.txt").read_text().splitlines()
+    rest = Path(session.create_tmp(), "constraints.txt")
+    rest.write_text("\n".join(line for line in pinned if not (version and line.startswith("torch=="))))
+    session.install("-c", str(rest), ".[torch,test]", *([f"torch=={version}"] if version else []))
+    session.run("pytest", "-m", "", *map(str, Path("tests").glob("test_torch*.py")), *session.posargs)
+
+
+@nox.session
+def audit(session: nox.Session) -> None:
+    """Known vulnerabilities of the pinned packages, from PyPI's advisories. Needs the network."""
+    session.install("pip-audit")
+    session.run("pip-audit", "--strict", "--no-deps", "--disable-pip", "-r", "constraints.txt", *session.posargs)
+
+
+@nox.session
 def sanitize(session: nox.Session) -> None:
     """The tests on an AddressSanitizer and UndefinedBehaviorSanitizer build."""
     session.install(*CONSTRAINTS, ".[test]", "pybind11", "cmake", "ninja")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -48,6 +49,27 @@ def test_kernels_are_compiled_without_optimization_at_link_time(tmp_path):
     assert status == 0, said
     assert commands
     assert all(command.rindex("-fno-lto") > command.index("-flto=auto") for command in commands)
+
+
+def test_a_language_or_processor_from_outside_does_not_reach_the_kernels(tmp_path):
+    """The last of several flags of a kind holds."""
+    status, said, commands = configured(tmp_path, CXXFLAGS="-std=c++98 -march=native -O0")
+    assert status == 0, said
+    for command in commands:
+        assert re.findall(r"-std=\S+", command)[-1] == "-std=gnu++20"
+        if "rungs.cpp" in command and re.search("LOOPNEST_ISA=v[134]", command):
+            level = {"1": "", "3": "-v3", "4": "-v4"}[re.search(r"LOOPNEST_ISA=v(\d)", command)[1]]
+            assert re.findall(r"-march=\S+", command)[-1] == f"-march=x86-64{level}"
+            assert re.findall(r" -O\S+", command)[-1] == " -O3"
+
+
+def test_a_system_without_a_compiler_is_told_what_to_install(tmp_path):
+    for tool in ("cmake", "ninja"):
+        (tmp_path / tool).symlink_to(shutil.which(tool))
+    status, said, _ = configured(tmp_path / "build", PATH=str(tmp_path), CXX="")
+    assert status != 0
+    assert "There is no C++ compiler, which loopnest's kernels need: install one (Debian: apt install g++" in said
+    assert "CMAKE_CXX_COMPILER" not in said
 
 
 def test_sources_in_a_folder_with_brackets_and_spaces_are_found(tmp_path):

@@ -4,6 +4,7 @@ import copy
 import multiprocessing
 import os
 import pickle
+import re
 import subprocess
 import sys
 
@@ -15,11 +16,15 @@ from loopnest.backends.compiler import cache_directory
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="starts many processes")
 
 
-def python(code, *arguments, interpreter=(), **environment):
+def python(code, *arguments, interpreter=(), stdout=subprocess.PIPE, **environment):
     """Run Python in a process of its own, in other surroundings; a variable that is None is taken away."""
     env = {name: value for name, value in {**os.environ, **environment}.items() if value is not None}
     return subprocess.run(
-        [sys.executable, *interpreter, "-c", code, *arguments], capture_output=True, timeout=120, env=env
+        [sys.executable, *interpreter, "-c", code, *arguments],
+        stdout=stdout,
+        stderr=subprocess.PIPE,
+        timeout=120,
+        env=env,
     )
 
 
@@ -168,6 +173,103 @@ def test_output_has_the_characters_that_its_encoding_has(encoding):
     run = python(COMMANDS, PYTHONIOENCODING=encoding)
     assert run.returncode == 0, run.stderr.decode(encoding)
     run.stdout.decode("utf-8" if encoding == "ascii" else encoding)  # click writes UTF-8 where Python would ASCII
+
+
+LOOPNEST = "from loopnest.cli import main; main()"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", [["list", "gelu"], ["show", "gelu", "cpp.simd"], ["lesson", "4"], ["--help"]])
+def test_output_that_goes_nowhere_is_one_line(command):
+    with open("/dev/full", "wb") as full:
+        run = python(LOOPNEST, *command, stdout=full)
+    assert run.stderr.decode().splitlines()[-1:] == ["Error: No space left on device"]
+    assert b"Traceback" not in run.stderr
+    assert run.returncode
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "wb") as pipe:  # as where `head` has read enough
+        assert python(LOOPNEST, *command, stdout=pipe).stderr == b""
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "100000"])
+def test_any_width_of_a_terminal_will_do(columns):
+    run = python(LOOPNEST, "list", "gelu", COLUMNS=columns)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert columns == "1" or b"Phi(x)" in run.stdout or "Φ(x)" in run.stdout.decode()
+
+
+# --- little memory, few files, odd files
+
+
+LIMITED = """
+import os, resource, sys
+import numpy as np
+import loopnest.cli
+import loopnest.check
+np.ones((500, 500)) @ np.ones((500, 500))  # OpenBLAS ends a process that has no memory for its buffers
+kind, amount, *command = sys.argv[1:]
+if kind == "RLIMIT_AS":  # more than there is already
+    amount = int(open("/proc/self/statm").read().split()[0]) * os.sysconf("SC_PAGE_SIZE") + (int(amount) << 20)
+else:
+    amount = len(os.listdir("/proc/self/fd")) + int(amount)
+resource.setrlimit(getattr(resource, kind), (amount, amount))
+loopnest.cli.main(command)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets limits")
+@pytest.mark.parametrize(
+    ("kind", "amount", "said"),
+    [
+        ("RLIMIT_NOFILE", 0, "Too many open files"),
+        ("RLIMIT_NOFILE", 4, "Too many open files"),
+        ("RLIMIT_NOFILE", 9, "Too many open files"),
+        ("RLIMIT_AS", 4, "not enough memory|Cannot allocate memory"),
+        ("RLIMIT_AS", 12, "not enough memory|Cannot allocate memory"),
+    ],
+)
+def test_a_check_with_too_little_of_something_says_so_in_a_line(kind, amount, said, tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def matmul(a, b, c):\n    c[...] = a @ b\n")
+    run = python(LIMITED, kind, str(amount), "check", str(file), "--op", "matmul", "--seconds", "0")
+    text = run.stdout.decode() + run.stderr.decode()
+    assert "Traceback" not in text
+    assert re.search(said, " ".join(text.split())), text
+    assert run.returncode not in (0, 3)
+
+
+FEW_FILES = """
+import os, resource
+import numpy as np, loopnest as ln
+a = np.ones((300, 300), np.float32)
+ln.matmul(a, a, impl="numba.parallel")
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")),) * 2)
+for rung in ("cpp.parallel", "numba.parallel", "cpp.packed", "numpy.matmul"):
+    assert (ln.matmul(a, a, impl=rung) == 300).all()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sets limits")
+def test_kernels_need_no_file_handle():
+    run = python(FEW_FILES)
+    assert run.returncode == 0, run.stderr.decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("command", ["check FILE", "train xor --resume FILE", "inspect FILE", "duel FILE cpp.naive"])
+@pytest.mark.parametrize("kind", ["pipe", "loop", "long"])
+def test_a_file_that_is_none_is_one_line(command, kind, tmp_path):
+    """A pipe that nobody writes to would be waited for, for ever."""
+    file = tmp_path / ("x" * 300 + ".py" if kind == "long" else "mine.py")
+    if kind == "pipe":
+        os.mkfifo(file)
+    elif kind == "loop":
+        file.symlink_to(file)
+    run = python(LOOPNEST, *command.replace("FILE", str(file)).split())
+    assert run.returncode
+    assert b"Traceback" not in run.stderr
+    assert b"Error: " in run.stderr
 
 
 TEXTS = """

@@ -478,7 +478,9 @@ def test_read_only_arrays_and_negative_strides_that_step_nowhere_do_not_warn(imp
             x.flags.writeable = False
     one = case_of(implementation.operation, sizes=(1, 1, 1, 1))
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
+        warnings.simplefilter("ignore")  # torch.compile has warnings of its own
+        warnings.simplefilter("error", ln.CopyWarning)
+        warnings.filterwarnings("error", "The given NumPy array is not writ")  # torch's
         implementation(*inputs, **case.arguments().options)
         implementation(*mapped(one.arguments().inputs, lambda x: x[::-1]), **one.arguments().options)
 
@@ -551,7 +553,8 @@ def test_a_function_that_torch_would_not_translate_again_is_an_error_and_does_no
         torch.mul(x, 2, out=out)
 
     x, out = torch.ones(3), torch.zeros(3)
-    with torch._dynamo.config.patch(recompile_limit=1):
+    limit = "recompile_limit" if hasattr(torch._dynamo.config, "recompile_limit") else "cache_size_limit"  # torch 2.6
+    with torch._dynamo.config.patch({limit: 1}):
         tensors.run_compiled(double, x, out)
         assert out.tolist() == [2, 2, 2]
         with torch.no_grad(), pytest.raises(Exception, match="fullgraph=True"):
@@ -566,7 +569,7 @@ def test_without_a_compiler_the_compiled_rungs_are_listed_with_the_reason(monkey
         for operation in (ln.matmul, ln.gelu, ln.gelu_backward, ln.mlp_forward, ln.mlp_backward):
             compiled = operation["torch.compiled"]
             assert "torch.compile needs a C++ compiler" in compiled.why_unavailable()
-            assert operation["torch"] is operation["torch.eager"]
+            assert operation["torch"] is not compiled
         with pytest.raises(ln.UnavailableError, match=r"gelu: torch.compiled cannot run here: .* not on PATH: install"):
             ln.gelu(np.ones(3), impl="torch.compiled")
     finally:

@@ -428,6 +428,7 @@ def test_gradients_have_the_layout_of_their_weights():
     torch.testing.assert_close((by_first, by_second), theirs)
 
 
+@pytest.mark.skipif(not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"), reason="of torch 2.10 and newer")
 def test_kernels_take_tensors_and_arrays_alike():
     a, b = random(5, 3, grad=True), random(4, 3, grad=True)
     kernel = _core.kernels["matmul"]["naive"]

@@ -334,6 +334,30 @@ def test_a_model_that_was_compiled_before_takes_the_swap_and_its_undoing(calls):
         assert len(calls) == runs
 
 
+@pytest.mark.slow
+def test_a_compiled_model_sees_each_exchange_of_a_weight():
+    """torch.compile guards what our checks read: dtype, strides, class and the object that is the weight."""
+    model, other, _ = pair("a stack")
+    mlp = lt.MLP(D, H, dtype=torch.float64)
+    mlp.load_state_dict(model.state_dict())
+    torch._dynamo.reset()
+    compiled = [torch.compile(module, backend="aot_eager") for module in (other, mlp)]
+    new = torch.randn(H, D, dtype=torch.float64)
+    exchanges = {
+        "none": lambda weight: weight,
+        "in place": lambda weight: weight.detach().mul_(2),
+        "another": lambda _: new.clone(),
+        "other strides": lambda _: new.t().contiguous().t(),
+        "a class with a meaning": lambda _: new.clone().as_subclass(Scaled),
+        "back again": lambda _: 2 * new,
+    }
+    for name, exchange in exchanges.items():
+        for module in (model, other, mlp):
+            module[0].weight = nn.Parameter(exchange(module[0].weight))
+        for run in compiled:
+            torch.testing.assert_close(run(some()), model(some()), atol=1e-12, rtol=0, msg=lambda m, n=name: f"{n}: {m}")
+
+
 @kinds
 def test_deepcopy_pickle_and_torch_save(name, calls):
     _, other, replaced = pair(name)

@@ -83,7 +83,7 @@ def build(
     file that is missing or of an unknown language.
     """
     if not path.is_file():
-        raise ValueError(f"check: there is no file {path}")
+        raise ValueError(f"check: {path} is no ordinary file" if path.exists() else f"check: there is no file {path}")
     kind = language(path)
     if kind is None:
         known = ", ".join(LANGUAGES)
@@ -107,6 +107,8 @@ def build(
     except (NoCompilerError, NoExecutionError) as error:
         return kernel, Refusal("not-judged", str(error))
     except BuildError as error:
+        if "No space left on device" in error.build.messages:
+            return kernel, Refusal("not-judged", "the disk of the compiler's files is full: set TMPDIR to another folder")
         kernel.build = error.build
         lines = error.build.messages.splitlines()
         first = (lines or [str(error)])[0]
@@ -131,8 +133,10 @@ def asks_for_threads(path: Path) -> bool:
     kind = language(path) or ""
     found = THREADS.get(kind.removesuffix("++"))
     with contextlib.suppress(OSError):
+        if found is None or not path.is_file():  # a pipe would wait for a writer
+            return False
         text = _decoded(path.read_bytes(), kind)
-        return found is not None and bool(found.search(text if kind == "python" else without_comments(text)))
+        return bool(found.search(text if kind == "python" else without_comments(text)))
     return False
 
 

@@ -80,7 +80,14 @@ class Commands(click.Group):
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, io.TextIOWrapper):
                 stream.reconfigure(errors="loopnest")
-        return super().main(*args, **kwargs)
+        try:
+            return super().main(*args, **kwargs)
+        except MemoryError as error:
+            wrong = f"there is not enough memory: {error}".removesuffix(": ")
+        except OSError as error:  # what the system refuses: a full disk, a name that is too long, one more open file
+            wrong = ": ".join(filter(None, [error.filename and str(error.filename), error.strerror or str(error)]))
+        click.echo(f"Error: {wrong}", err=True)
+        raise SystemExit(1)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*COMMANDS]  # the name `list` is the module of that command here

@@ -18,7 +18,8 @@ def console(stderr: bool = False) -> Console:
     """The console of all commands: text is printed as it is, without guessed highlights."""
     from rich.console import Console
 
-    return Console(highlight=False, stderr=stderr)
+    unknown = os.environ.get("COLUMNS") == "0"  # as from `stty size` where there is no terminal
+    return Console(highlight=False, stderr=stderr, width=80 if unknown else None)
 
 
 def show(parts: Iterable[RenderableType]) -> None:

@@ -47,9 +47,9 @@ def load(path: Path, kind: type[T]) -> tuple[T, dict[str, Array]]:
 
     Raises CheckpointError, naming the file, if it cannot be read, is damaged, or is no checkpoint.
     """
-    if path.is_file() and not zipfile.is_zipfile(path):
-        raise CheckpointError(f"{path} is no checkpoint, which would be an .npz file, or is damaged")
     try:
+        if path.exists() and not (path.is_file() and zipfile.is_zipfile(path)):  # a pipe would wait for a writer
+            raise CheckpointError(f"{path} is no checkpoint, which would be an .npz file, or is damaged")
         arrays = {name.removesuffix(".npy"): _array(name, member) for name, member in _members(path).items()}
         if "facts" not in arrays:
             raise ValueError("it has no facts")

@@ -150,7 +150,13 @@ def has_mode() -> bool:
 
 def has_global_hooks() -> bool:
     """Whether hooks on all modules are registered, as FlopCounterMode's are: they want to see each layer's call."""
-    return bool(torch.nn.modules.module._has_any_global_hook())
+    hooks = torch.nn.modules.module
+    return bool(
+        hooks._global_forward_hooks
+        or hooks._global_forward_pre_hooks
+        or hooks._global_backward_hooks
+        or hooks._global_backward_pre_hooks
+    )
 
 
 def has_hooks(module: Any) -> bool:
