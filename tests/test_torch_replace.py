@@ -355,7 +355,8 @@ def test_a_compiled_model_sees_each_exchange_of_a_weight():
         for module in (model, other, mlp):
             module[0].weight = nn.Parameter(exchange(module[0].weight))
         for run in compiled:
-            torch.testing.assert_close(run(some()), model(some()), atol=1e-12, rtol=0, msg=lambda m, n=name: f"{n}: {m}")
+            y, expected = run(some()), model(some())
+            torch.testing.assert_close(y, expected, atol=1e-12, rtol=0, msg=lambda m, n=name: f"{n}: {m}")
 
 
 @kinds

@@ -108,7 +108,7 @@ def build(
         return kernel, Refusal("not-judged", str(error))
     except BuildError as error:
         if "No space left on device" in error.build.messages:
-            return kernel, Refusal("not-judged", "the disk of the compiler's files is full: set TMPDIR to another folder")
+            return kernel, Refusal("not-judged", "the compiler's disk is full: set TMPDIR to another folder")
         kernel.build = error.build
         lines = error.build.messages.splitlines()
         first = (lines or [str(error)])[0]
