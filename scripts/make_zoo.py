@@ -36,6 +36,8 @@ on the same inputs (128 along each axis, float32). Then its result is compared w
 
 HEADINGS = {
     "tricks": "Tricks\n\nEach of these has been tried on a public leaderboard or benchmark, or would work on one.",
+    "vain": "Tricks that gain nothing\n\nTheir results are right. What they hide from other clocks "
+    "is in their times here.",
     "faults": "Honest-looking faults\n\nWhat goes wrong in kernels that were meant well.",
     "crashes": "What ends badly\n\nA verdict comes within the time limit, and nothing is left running.",
     "honest": "Honest kernels\n\nOther orders of summation, more precision, other algorithms: all of these are right, "

@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 ZOO = Path(__file__).with_name("zoo")
-KINDS = ("tricks", "faults", "crashes", "honest")
+KINDS = ("tricks", "vain", "faults", "crashes", "honest")
 
 
 @dataclass(frozen=True)

@@ -490,6 +490,16 @@ def test_rank_goes_on_where_a_file_is_none_or_is_removed_by_another(tmp_path):
     assert "not there any more" in found["b.py"].sentence
 
 
+def test_a_file_that_another_one_has_overwritten_is_not_judged_for_what_it_is_now(tmp_path):
+    honest = "import numpy as np\ndef relu(x):\n    return np.maximum(x, 0)\n"
+    (tmp_path / "b.py").write_text(honest)
+    (tmp_path / "a.py").write_text(f"open({str(tmp_path / 'b.py')!r}, 'w').write('nothing')\n{honest}")
+    found = {Path(v.file).name: v for v in rank(tmp_path, "relu", seconds=0)}
+    assert found["a.py"].accepted
+    assert found["b.py"].outcome == "not-judged"
+    assert "not the same any more" in found["b.py"].sentence
+
+
 @pytest.mark.slow
 def test_a_c_file_calls_its_own_functions_whatever_libc_has(judged):
     own = "float* index(long n) { static float t[4096]; return t; } float y0(float x) { return 2 * x; }\n"

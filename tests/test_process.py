@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from loopnest.process.family import between
 from loopnest.process.session import EndedError, FailedInChildError, Session
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="it catches the same signals as a sanitizer")
@@ -23,6 +24,54 @@ def test_a_submissions_process_is_stopped_while_the_judge_writes_and_reads(tmp_p
         session.close()
     assert not Path(f"/proc/{session.pid}").exists()
     assert not session.folder.exists()
+
+
+BURN = """
+def burn(seconds):
+    end = time.process_time() + seconds
+    while time.process_time() < end:
+        pass
+"""
+
+LEAVE_TO_A_HELPER = f"""
+import os, time
+{BURN}
+if not os.fork():
+    os.setsid()
+    burn(0.03)
+    os._exit(0)
+"""
+
+WAKE_IN_A_WHILE = f"""
+import ctypes, signal, time
+{BURN}
+signal.signal(signal.SIGCONT, lambda *_: burn(0.002))
+libc, timer = ctypes.CDLL(None), ctypes.c_void_p()
+event = (ctypes.c_int * 16)(0, 0, signal.SIGCONT)  # struct sigevent
+assert libc.timer_create(time.CLOCK_MONOTONIC, event, ctypes.byref(timer)) == 0
+libc.timer_settime(timer, 0, (ctypes.c_long * 4)(0, 50_000_000, 0, 50_000_000), None)
+"""
+
+
+def test_the_processor_time_of_a_process_in_another_group_counts(tmp_path):
+    with Session(tmp_path / "mine.py", time.monotonic() + 20) as child:
+        before = child.family.times()
+        child.run(exec, LEAVE_TO_A_HELPER, {})
+        child.stop()
+        assert len(child.family.others) == 1
+        child.go_on()
+        while between(before, child.family.times()) < 0.03:
+            time.sleep(0.001)
+
+
+def test_a_process_that_wakes_itself_is_ended(tmp_path):
+    with Session(tmp_path / "mine.py", time.monotonic() + 20) as child:
+        child.run(exec, WAKE_IN_A_WHILE, {})
+        child.stop()
+        time.sleep(0.3)
+        with pytest.raises(EndedError, match="while it was stopped") as ended:
+            child.run(divmod, 17, 5)
+    assert ended.value.why == "awake"
 
 
 def test_a_function_is_called_in_a_child_and_its_result_comes_back(tmp_path):

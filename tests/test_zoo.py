@@ -4,10 +4,18 @@ import importlib.util
 import os
 import re
 import shutil
+import time
 from pathlib import Path
 
+import numpy as np
 import pytest
+from loopnest.backends.compiler import FLAGS
 from loopnest.check import check
+from loopnest.check.build import build
+from loopnest.check.race import Ladder, NotRaced, race
+from loopnest.check.timed import redrawn, timed_probe, whole
+from loopnest.operations import OPERATIONS
+from loopnest.process.session import Session
 from submissions import zoo
 
 QUICK = frozenset(
@@ -52,6 +60,30 @@ def test_is_caught_and_named(submission):
     assert verdict.seconds < 12
 
 
+@submissions("vain")
+def test_gains_nothing(submission, tmp_path):
+    """All that its processes do counts, wherever and whenever they do it. What is cut off by the judge is refused."""
+    operation, name, dtype = OPERATIONS[submission.operation], submission.file.name, np.dtype(np.float32)
+    workload = {"matmul": "square-256", "relu": "n-1048576"}[operation.name]
+    with Session(submission.file, time.monotonic() + 60) as host:
+        kernel, refusal = build(submission.file, operation, host, dtypes=(dtype,), flags=FLAGS, compiler=None)
+        assert refusal is None
+        host.ask({"do": "time"})
+        if name == "slows_its_rivals.py":
+            with pytest.raises(NotRaced, match="priority 19"):
+                race(kernel, Ladder(operation, 1), seconds=0.2)
+            return
+        right, waited_for = True, host.family.waited_for()
+        for _ in range(30 if name == "two_processes.py" else 4):
+            probe = redrawn(timed_probe(operation, workload, dtype), np.random.default_rng())
+            reply = kernel.call(probe, name)
+            right = right and kernel.judged(whole(probe), reply).right
+            assert reply.counted >= 0.9 * reply.processor - 1e-4
+            assert reply.counted >= 2e-3 or name != "queues_behind_its_helpers.c"
+        assert right or name == "finishes_in_the_grace.py"
+        assert host.family.waited_for() > waited_for or name != "two_processes.py"
+
+
 @pytest.mark.slow
 @submissions("honest")
 def test_is_not_refused(submission):
@@ -75,7 +107,7 @@ def test_there_are_as_many_as_were_asked_for():
     assert len(zoo("honest")) >= 20
     assert len(zoo("crashes")) >= 12
     assert all(s.verdict for s in zoo("tricks", "faults", "crashes"))
-    assert not any(s.verdict for s in zoo("honest"))
+    assert not any(s.verdict for s in zoo("honest", "vain"))
 
 
 def test_the_page_has_them_all_with_their_verdicts():

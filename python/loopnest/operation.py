@@ -145,6 +145,9 @@ Arrays are float32 or float64, all of one dtype, with any strides: NumPy arrays,
 CPU. Results are of the same kind and dtype. Subclasses that give functions another meaning are refused: masked arrays,
 np.matrix, arrays with units, quantized tensors.
 
+Error bounds hold in the processor's default modes, and where no sum on the way is beyond the dtype's largest number,
+whatever the order of its terms. Beyond it a result may also be infinite or NaN (docs/accuracy.md).
+
 """
 _OUT = "out    memory for the result: of its shape, in C order, apart from all inputs; new memory where it is None\n"
 _IMPL = """\

@@ -9,6 +9,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,9 @@ COMMANDS = {"c": ("gcc", "clang", "cc"), "c++": ("g++", "clang++", "c++")}
 
 BINDING = ("-fno-semantic-interposition", *(("-Wl,-Bsymbolic",) if sys.platform == "linux" else ()))
 """A library's own functions call each other, inlined, also where libc has one of that name, such as `index`."""
+
+MEMORY = 3 << 30
+"""Bytes of memory that each of a compiler's processes may take."""
 
 SHOWN = 3
 """Errors that are shown; the first one usually causes the others."""
@@ -80,11 +84,20 @@ class Compiler:
     version: str
 
     def __call__(self, arguments: Sequence[str], limit: float | None = None) -> subprocess.CompletedProcess[str]:
-        """Run it with its messages in English. Raises subprocess.TimeoutExpired after `limit` seconds."""
+        """Run it with its messages in English, in at most MEMORY bytes. Raises subprocess.TimeoutExpired after `limit`
+        seconds; then none of its processes is left."""
         command, env = [*self.command, *arguments], {**os.environ, "LC_ALL": "C"}
-        return subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=limit, check=False, env=env
-        )
+        if sys.platform != "win32":
+            command = ["sh", "-c", f'ulimit -v {MEMORY >> 10} 2>&-; exec "$@"', "sh", *command]
+        with subprocess.Popen(
+            command, stdout=-1, stderr=-1, text=True, errors="replace", env=env, start_new_session=True
+        ) as process:
+            try:
+                printed, messages = process.communicate(timeout=limit)
+            except BaseException:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise
+        return subprocess.CompletedProcess(command, process.returncode, printed, messages)
 
 
 def find(language: str = "c++", command: str | None = None) -> Compiler:
@@ -163,10 +176,10 @@ def preprocessed(
     """A file of C or C++ as the compiler sees it, without the system's headers; and the number of each line in the
     file, 0 for lines of the headers that it includes.
 
-    Takes what `compile_library` takes. Nothing where the compiler cannot say.
+    Takes what `compile_library` takes. Nothing where the compiler cannot say. Raises BuildError where it takes longer.
     """
     command = [*shlex.split(flags), "-E", str(file.resolve())]
-    with contextlib.suppress(subprocess.TimeoutExpired):
+    try:
         lines, numbers, number, own, system = [], list[int](), 1, True, False
         for line in find(language, compiler)(command, limit).stdout.splitlines():
             if marker := re.match(r'#(?:line)? (\d+) "(.*?)"((?: \d)*)', line):
@@ -178,7 +191,9 @@ def preprocessed(
                 numbers.append(number if own else 0)
             number += 1
         return "\n".join(lines), numbers
-    return "", []
+    except subprocess.TimeoutExpired:
+        message = f"the compiler did not finish within {limit:.3g} s"
+        raise BuildError(message, Build(language, messages=message, seconds=limit)) from None
 
 
 def build_once(
@@ -207,7 +222,7 @@ def build_once(
     messages, seconds = shortened(result.stderr, source), time.perf_counter() - start
     if result.returncode:
         Path(made).unlink(missing_ok=True)
-        messages = messages or "\n".join(result.stderr.splitlines()[:6])
+        messages = messages or "\n".join(result.stderr.strip().splitlines()[:6])
     build = dataclasses.replace(build, messages=messages, seconds=seconds)
     if result.returncode:
         raise BuildError(f"{source.name} does not compile:\n{messages}", build)

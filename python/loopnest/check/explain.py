@@ -39,6 +39,8 @@ def refusal_of(call: Observation) -> Refusal:
     try:
         trick, *found = next(filter(None, (explain(call) for explain in EXPLANATIONS)), ("wrong-values",))
     except EndedError as error:
+        if error.why == "awake":
+            return explained_end(call.kernel, error)
         trick, found = "wrong-values", [f"then {error}"]
     return _wrong(call.kernel, trick, first, *(line for line in found if line not in first))
 
@@ -84,7 +86,7 @@ def outside(call: Observation) -> Explanation:
 def deferred(call: Observation) -> Explanation:
     """Let it go on for a while, and look whether the result changes after all."""
     kernel, probe, session = call.kernel, call.probe, call.kernel.host
-    if session.closed or kernel.last_probe is not probe:
+    if session.closed or kernel.last_probe is None or kernel.last_probe.arguments is not probe.arguments:
         return None
     before = now = [r.tobytes() for r in kernel.results()]
     end = time.monotonic() + LATER
@@ -219,6 +221,14 @@ def _cached(call: Observation, text: str) -> Explanation:
     return "cached-by-identity", text, "the earlier result came back for the same array objects with other values"
 
 
+def by_sample(call: Observation) -> Explanation:
+    """The result of the call before, whose inputs differ in a few elements."""
+    before = call.probe.before
+    if before is None or not call.results or not call.all_near(call.results, before.exact):
+        return None
+    return "cached-by-sample", "two elements of each input were exchanged, and the earlier result came back"
+
+
 def stale(call: Observation) -> Explanation:
     """The result of the call before, always."""
     seen = [call.again() for _ in range(4)]
@@ -262,6 +272,15 @@ def special(call: Observation) -> Explanation:
     return "nan-lost", f"with {value} {where}"
 
 
+def one_kind(call: Observation) -> Explanation:
+    """Wrong only for other magnitudes, or in another thread."""
+    name = {"magnitudes": "one-magnitude", "threads": "one-thread-only"}.get(call.probe.kind)
+    if name is None or all(call.again().right for _ in range(6)):
+        return None
+    usual = [call.kernel.observe(probe_of(call.probe.case)) for _ in range(3)]
+    return (name,) if all(seen.right for seen in usual) else None
+
+
 def layouts(call: Observation) -> Explanation:
     """Wrong only where inputs have strides."""
     if call.probe.kind != "layouts":
@@ -291,16 +310,26 @@ def some_sizes_only(call: Observation) -> Explanation:
     return None
 
 
+def large_only(call: Observation) -> Explanation:
+    """Right for small sizes, wrong for a large one."""
+    if call.probe.kind not in ("large", "timed") or any(call.again().right for _ in range(3)):
+        return None
+    small = all(call.kernel.try_sizes(call.probe.dtype, lengths).right for lengths in ((19, 17, 22), (50,), (160,)))
+    return ("small-shapes-only", f"right for small sizes, wrong for {call.probe}") if small else None
+
+
 EXPLANATIONS: tuple[Callable[[Observation], Explanation], ...] = (
     outside,
     deferred,
     patches,
     special,
     layouts,
+    one_kind,
     searches,
     first_call,
     reads_out,
     patterns.own_memory,
+    by_sample,
     stale,
     unwritten,
     depends_on_history,
@@ -313,7 +342,8 @@ EXPLANATIONS: tuple[Callable[[Observation], Explanation], ...] = (
     patterns.constant,
     patterns.other_formula,
     patterns.edges,
-    patterns.precision,  # the last: an error of this size is more often an honest mistake
+    patterns.precision,  # late: an error of this size is more often an honest mistake
+    large_only,
 )
 """In the order in which they are tried."""
 

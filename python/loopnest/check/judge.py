@@ -140,12 +140,13 @@ def rank(
     files = sorted(f for f in path.iterdir() if language(f) and f.is_file() and not f.name.startswith(("_", ".")))
     if not files:
         raise ValueError(f"rank: {path} has no submissions: expected names that end in one of {', '.join(LANGUAGES)}")
-    verdicts = []
-    for file in files:
-        if file.is_file():
+    verdicts, contents = [], {file: _content(file) for file in files}
+    for file, content in contents.items():
+        if content == _content(file):
             verdicts.append(check(file, operation, **options))
         else:
-            sentence = f"{file.name} is not there any more: did another file of the folder remove it?"
+            what = "is not the same" if file.is_file() else "is not there"
+            sentence = f"{file.name} {what} any more: did another file of the folder change it?"
             verdicts.append(
                 Verdict(getattr(operation, "name", str(operation)), str(file), "not-judged", False, None, sentence)
             )
@@ -157,6 +158,13 @@ def rank(
         return not v.accepted, v.outcome != "right", own is None, speed, v.outcome, v.fault or "", v.file
 
     return sorted(verdicts, key=place)
+
+
+def _content(file: Path) -> bytes | None:
+    """What a file holds; None where it cannot be read."""
+    with contextlib.suppress(OSError):
+        return file.read_bytes()
+    return None
 
 
 def _verdict(

@@ -46,6 +46,19 @@ def _errs_in_elements(result: np.ndarray[Any, Any], exact: np.ndarray[Any, Any],
         return int(np.count_nonzero(known)) < FEW or rms(error[known]) <= rms(allowed[known]) + roundings
 
 
+def _held_as_a_whole(
+    probe: Probe, result: np.ndarray[Any, Any], exact: np.ndarray[Any, Any], bound: np.ndarray[Any, Any]
+) -> np.ndarray[Any, Any]:
+    """The bounds, which are less where the error is more than roundings add up to, by root mean squares: of a long sum
+    each element may be off by more than half precision loses."""
+    with np.errstate(all="ignore"):
+        error = np.asarray(result, exact.dtype) - exact
+        longest = math.sqrt(max(1, *probe.shape.values()))
+        allowed = float(ROUNDINGS * longest * unit_roundoff(probe.dtype) * rms(exact))
+    fits = error.size < FEW or not np.isfinite(error).all() or rms(error) <= allowed
+    return bound if fits else np.minimum(bound, allowed / 4)
+
+
 def _largest(x: np.ndarray[Any, Any]) -> float:
     """The largest finite absolute value."""
     return float(np.max(np.abs(x), initial=0, where=np.isfinite(x)))
@@ -185,8 +198,9 @@ class Kernel:
     placed: dict[int, Placed] = field(default_factory=dict)
 
     def seen(self) -> Mapping[str, Any]:
-        """What a Python file has replaced, which doors it knocked at while watched, and whether it uses loopnest."""
-        if self.language != "python" or self.host.closed:
+        """What it has replaced, which doors it knocked at while watched, whether it has left other modes of
+        floating-point numbers, and whether it uses loopnest."""
+        if self.host.closed:
             return {"patched": [], "events": [], "loopnest": False}
         return self.host.ask({"do": "seen"})
 
@@ -256,6 +270,8 @@ class Kernel:
         so it lets neither zeros pass nor fewer bits. It is not allowed to `results` that have more.
         """
         found = self._bound(probe)
+        if results and not self.promises and probe.case.special is None and probe.kind != "layouts":
+            found = tuple(map(functools.partial(_held_as_a_whole, probe), results, probe.exact, found))
         if not self.absolute:
             return found
         if not results:
@@ -332,7 +348,8 @@ class Kernel:
                 memory[offset : offset + size] = probe.memory[p.number]
             self.placed[known.parameters.index(p)] = Placed(p, slot, offset, size, like)
         call = self._c_call(probe) if isinstance(self.form, CForm) else self._python_call(probe, self.form)
-        return json.dumps({"do": "call", "function": self.key, **call}).encode()
+        asked = {"do": "call", "function": self.key, "threads": probe.kind == "threads"}
+        return json.dumps({**asked, **call}).encode()
 
     def _python_call(self, probe: Probe, form: PythonForm) -> dict[str, Any]:
         known = plan(self.operation)

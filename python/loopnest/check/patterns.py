@@ -16,7 +16,7 @@ from ..process.child.system import ALLOCATED, FREED
 from ..verify import arrays_in, with_arrays
 from ..verify.signature import plan
 from .kernel import Observation, rms
-from .probes import probe_of
+from .probes import LINEAR, probe_of
 
 Array = np.ndarray[Any, Any]
 
@@ -199,7 +199,6 @@ def _edge(mask: Array) -> str:
 # --- fewer bits
 
 FORMATS = {"bfloat16": 8, "float16 or TF32": 11, "float32": 24}  # bits of the significand, the leading one too
-LINEAR = ("dot", "sum", "add", "matmul", "linear")
 
 
 def precision(call: Observation) -> Explanation:
@@ -212,7 +211,7 @@ def precision(call: Observation) -> Explanation:
     if not (worst <= 0.05 and peak <= 0.1):
         return None
     size = f"the error is {worst:.1e} of the result, by root mean squares"
-    share = min(np.count_nonzero(w.mask) / w.mask.size for w in wrong)
+    share = min(float(np.mean(np.abs(w.difference) > 8 * u * rms(w.exact))) for w in wrong)
     linear = call.kernel.operation.name in LINEAR
     many = linear or all(w.mask.size > 16 for w in wrong)
     grows = True

@@ -9,10 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import FLOATS
+from ..numerics import likely_errors
 from ..operation import Arguments, Operation
 from ..verify import (
     LAYOUTS,
     Case,
+    arrays_in,
     exact_and_bound,
     float_inputs,
     lay_out,
@@ -38,6 +41,10 @@ REPEATED = (16, 33, 64)  # Lengths at which new values come in the same arrays, 
 MOST_BYTES = 1 << 25
 """Bytes of the arrays of a large case. Exact results and bounds in higher precision take ten times as much."""
 
+LINEAR = ("dot", "sum", "add", "transpose", "matmul", "linear", "relu")
+TOTALS = ("dot", "sum", "mse")
+SPIKES = 32  # Terms of a large total that are large
+
 LARGEST = {4: 1 << 28, 8: 1 << 24}
 """Operations, or bytes, of the largest case, by the bytes of an element: the exact result of doubles takes long
 doubles, and longer. Five times as much if there are seconds for it."""
@@ -49,9 +56,10 @@ class Probe:
 
     views   the inputs' arrays, in their layouts; memory  for each the bytes from its first element to its last
     scalars the numbers that kernels get next to the arrays; options  those of the public signature, by name
-    kind    "sizes", "again", "layouts", "special", "deterministic", "large" or "timed"
+    kind    one of verify.KINDS
     exact   of timed calls only of the right shape: timed.whole
     at_end  whether arrays end where memory ends, or begin where it begins
+    before  the probe before this one, from which it differs in a few elements
     """
 
     case: Case
@@ -64,6 +72,7 @@ class Probe:
     bound: Arrays
     kind: str
     at_end: bool
+    before: Probe | None = None
 
     def __str__(self) -> str:
         return str(self.case)
@@ -81,6 +90,18 @@ class Probe:
         """The same call with other values."""
         return probe_of(self.case, self.kind, at_end=self.at_end if at_end is None else at_end)
 
+    def exchanged(self, rng: np.random.Generator) -> Probe:
+        """The same call with two elements of each input exchanged, which are neither the first nor the last: a kernel
+        that knows its inputs by some elements, or by their sum, takes them for the same."""
+        arrays = [np.array(x) for x in arrays_in(self.arguments.inputs)]
+        for flat in (x.reshape(-1) for x in arrays if x.dtype in FLOATS and x.size > 3):
+            i, j = rng.choice(flat.size - 2, 2, replace=False) + 1
+            flat[[i, j]] = flat[[j, i]]
+        changed = Arguments(with_arrays(self.arguments.inputs, arrays), self.arguments.options)
+        unknown = self.exact if self.exact is self.bound else None
+        made = probe_of(self.case, self.kind, at_end=self.at_end, arguments=changed, unknown=unknown)
+        return dataclasses.replace(made, before=self)
+
 
 def probe_of(
     case: Case,
@@ -94,14 +115,35 @@ def probe_of(
 
     unknown  arrays of the results' shapes, if the exact results are not to be computed
     """
-    contract, arguments = case.operation.contract, arguments or case.arguments(np.random.default_rng())
+    contract, arguments = case.operation.contract, arguments or _values(case, kind, np.random.default_rng())
     laid_out = lay_out(arguments, case.layouts, contract.updates)
     views = tuple(view for _, view in laid_out)
     placed = Arguments(with_arrays(arguments.inputs, views), arguments.options)
-    exact, bound = (unknown, unknown) if unknown else exact_and_bound(contract, placed.inputs, placed.options)
+    with likely_errors():
+        exact, bound = (unknown, unknown) if unknown else exact_and_bound(contract, placed.inputs, placed.options)
     memory = tuple(_span(base, view) for base, view in laid_out)
     numbers, public = scalars(case.operation, placed), options(case.operation, placed)
     return Probe(case, placed, views, memory, numbers, public, exact, bound, kind, at_end)
+
+
+def _values(case: Case, kind: str, rng: np.random.Generator) -> Arguments:
+    """Values that were never there before.
+
+    Of the kind "magnitudes" each input is multiplied by a power of two, which is small where the operation is not
+    linear. A large total has a few terms, anywhere, without which it is wrong: the others nearly cancel."""
+    drawn, name = case.arguments(rng), case.operation.name
+    arrays = [np.array(x) for x in arrays_in(drawn.inputs)]
+    floats = [x for x in arrays if x.dtype in FLOATS]
+    if kind == "magnitudes":
+        for x in floats:
+            power = (
+                float(rng.integers(16, 30)) * rng.choice((-1, 1)) if name in LINEAR else -float(rng.integers(16, 20))
+            )
+            x *= x.dtype.type(2**power)
+    elif name in TOTALS and kind in ("large", "timed") and floats[0].size > 64 * SPIKES:
+        flat = floats[0].reshape(-1)
+        flat[rng.integers(0, flat.size, SPIKES)] *= flat.dtype.type(flat.size / 64)
+    return Arguments(with_arrays(drawn.inputs, arrays), drawn.options)
 
 
 def _span(base: np.ndarray[Any, Any], view: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
@@ -129,14 +171,16 @@ def cases(
         chosen = [*(Case.of(operation, dtype, lengths) for lengths in FIRST), *chosen]
     elif kind == "again":
         chosen, ends = (Case.of(operation, dtype, (n,)) for n in REPEATED), (True,) * 5
-    elif kind == "deterministic":
+    elif kind in ("deterministic", "threads"):
         chosen = [Case.of(operation, dtype, (65,))]
+    elif kind == "magnitudes":
+        chosen = [Case.of(operation, dtype, lengths) for lengths in ((1, 3, 2), *FIRST)]
     else:
         chosen = {"layouts": layout_cases, "special": special_cases}[kind](rung, dtype)
-    for case in varied(chosen) if kind not in ("again", "deterministic") else chosen:
+    for case in varied(chosen) if kind in ("sizes", "layouts", "special") else chosen:
         if not case.give_out and (case.variation is None or case.variation in variations):
             yield from ((case, at_end) for at_end in ends)
-    for n in NEAR:
+    for n in NEAR if kind != "threads" else ():
         for case in drawn_cases(kind, near_case(n, operation, dtype, rng), rng, variations=variations):
             yield from ((case, at_end) for at_end in ends)
 
@@ -160,7 +204,7 @@ def drawn_cases(kind: str, case: Case, rng: np.random.Generator, *, variations: 
         names = rng.permutation([name for name in LAYOUTS if name != "in C order"]).tolist()
         return [dataclasses.replace(case, layouts=tuple(layouts)) for layouts in (names[:1], names[1:2], names[2:4])]
     if kind != "special":
-        return [case]
+        return [case] * (3 if kind == "magnitudes" else 1)
     inputs = float_inputs(case.operation, case.dtype)
     others = [(value, inputs[rng.integers(len(inputs))]) for value in (np.inf, -np.inf, 1e3, -1e3)]
     elements = rng.integers(1 << 40, size=len(inputs) + len(others)).tolist()

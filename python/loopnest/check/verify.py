@@ -30,7 +30,9 @@ KINDS = {
     "again": "with new values in the same arrays",
     "layouts": "with strides",
     "special": "with NaN, infinity and large numbers",
-    "deterministic": "with the same inputs",
+    "magnitudes": "with numbers far below 1, or above",
+    "threads": "from another thread",
+    "deterministic": "with the same inputs, or nearly the same",
     "large": "of large arrays",
     "timed": "of all these kinds at the shape that is timed",
 }
@@ -187,11 +189,13 @@ class Verification:
                 self._hold_same(probe_of(case, "deterministic"), "deterministic")
 
     def _hold_same(self, probe: Probe, kind: str) -> None:
-        """Three calls with the same inputs."""
+        """Three calls with the same inputs, and one with nearly the same."""
         results, probe = set(), known(probe)
         for _ in range(3):
             self._look(judged_in_part(self.kernel, probe, self.kernel.call(probe), self._rng), kind)
             results.add(b"".join(r.tobytes() for r in self.kernel.results()))
+        nearly = probe.exchanged(self._rng)
+        self._look(judged_in_part(self.kernel, nearly, self.kernel.call(nearly), self._rng), kind)
         if len(results) > 1:
             self.kernel.notes += ("two calls with the same inputs differ, within the error bound",)
 
@@ -201,16 +205,17 @@ class Verification:
         form, timed, asked = self.kernel.form, timed_probe(self.kernel.operation, workload.name, dtype), list[Case]()
         self.on_event("at", f"{dtype}: calls {KINDS['timed']}")
         strided = isinstance(form, PythonForm) or form.strided
-        for kind in ("layouts", "special") if strided else ("special",):
+        kinds = list[str]()
+        for kind in ("layouts", "special", "magnitudes")[0 if strided else 1 :]:
             asked += drawn_cases(kind, timed.case, self._rng, variations=self.kernel.variations)
+            kinds += [kind] * (len(asked) - len(kinds))
         try:
-            self._hold_as_timed(timed, asked, seconds)
+            self._hold_as_timed(timed, asked, kinds, seconds)
         except EndedError as error:  # not for lack of time
             raise explained_end(self.kernel, error) from None
 
-    def _hold_as_timed(self, timed: Probe, asked: list[Case], seconds: float) -> None:
+    def _hold_as_timed(self, timed: Probe, asked: list[Case], kinds: list[str], seconds: float) -> None:
         """The same inputs again, and then these cases. Those for which there is no time are left out."""
-        kinds = ["special" if case.special is not None else "layouts" for case in asked]
         for number in range(-1, len(asked)):
             if seconds * (len(asked) - number) > (self.kernel.host.deadline - time.monotonic()) / 3:
                 self.left += [(case, kind, True) for case, kind in zip(asked, kinds, strict=True)][max(0, number) :]
@@ -237,11 +242,14 @@ class Verification:
         self._hold(case, "large", at_end=False)
 
     def refuse_patches(self) -> None:
-        """Refuse a kernel that replaced functions of Python."""
-        found = patches_of(self.kernel)
+        """Refuse a kernel that replaced functions of Python, or the modes of floating-point numbers."""
+        seen, found = self.kernel.seen(), patches_of(self.kernel)
+        if seen.get("modes"):
+            name = "changes-modes"
+            raise Refusal("wrong", f"{self.kernel.operation.name} is wrong: {SENTENCES[name]}", name)
         if found:
             raise Refusal("cheats", f"{SENTENCES[found[0]]}: {found[1]}", found[0])
-        if self.kernel.seen()["loopnest"]:
+        if seen["loopnest"]:
             self.kernel.notes += ("it imports loopnest, and may be calling one of its rungs",)
 
     def refuse_races(self, *details: str) -> None:

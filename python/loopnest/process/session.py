@@ -36,7 +36,8 @@ from typing import Any
 import numpy as np
 
 from .child import DEAF, RETURNED
-from .child.system import CRASH, CRASH_SIZE, children
+from .child.system import CRASH, CRASH_SIZE
+from .family import CROWD, Family, Times, between, send
 
 PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import child.server; "
@@ -48,10 +49,10 @@ THREADS = ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA
 
 FLOOD = 1 << 20  # Bytes of output at which a submission is ended
 SHOWN = 2000  # Bytes of output that are kept to be shown
-CROWD = 200  # Processes at which a submission is ended
 POLL = 0.02  # Seconds between two looks at the memory and the children of a process that is at work
 TALKS_BACK = "it answered for its runner, through the socket that it is judged through"
-LATE = 0.2e-3  # Seconds of a processor after "done" from which on they count
+LATE = 0.05e-3  # Seconds of a processor after "done" from which on they count
+AWAKE = 2e-3  # Seconds of a processor that a process may take in some ten calls while it is stopped
 REST = 5e-3  # Seconds for a process to stop itself after a call; it is not stopped from here before that
 
 
@@ -97,8 +98,9 @@ class Reply:
     """What came of one call.
 
     seconds    from "go" to "done" by the judge's clock, and what the process computed after "done"
-    processor  seconds that the process's threads had a processor
-    queued     seconds for which the process's main thread or the judge waited for a processor that another process had
+    processor  seconds that the threads of all of its processes had a processor
+    queued     seconds for which the process's main thread or the judge waited for a processor that another process had;
+               0 where that may have been one of its own
     problem    what went wrong
     returned   whether it returned something else than the arrays that it was given for its results
     """
@@ -217,10 +219,11 @@ class Session:
         os.close(output)
         self.pid = int(self._control.recv(32))
         self.running, self.closed = True, False
-        self._others: tuple[int, ...] = ()
+        self.family = Family(self._supervisor.pid, self.pid)
+        self._at_rest: Times = {}
+        self._awake = 0.0
         self._socket.setblocking(False)
-        self._clock = (~self.pid << 3) | 2  # of the process's processor time: clock_getcpuclockid(3)
-        self._resident_before = self._resident()
+        self._resident_before = self.family.resident()
         self._flood = self.printed + FLOOD
 
     # requests
@@ -229,6 +232,7 @@ class Session:
         self, request: Mapping[str, Any], fds: Sequence[int] = (), phase: str = "", limit: float | None = None
     ) -> dict[str, Any]:
         """A request that is no call; the process runs for it, and on."""
+        self._refuse_awake(phase or request["do"])
         self.go_on()
         self._send(json.dumps(request).encode(), fds, phase)
         answer, _ = self._wait(phase or request["do"], limit or self.call_limit)
@@ -264,17 +268,21 @@ class Session:
     def call(self, message: bytes, phase: str) -> Reply:
         """One call, timed. The process is stopped before and after it."""
         self.stop()
-        busy, queued = self._processor(), self._queued()
+        self._refuse_awake(phase)
+        family, before = self.family, self._at_rest
+        reaped, queued = family.reaped(), family.queued()
         start = time.perf_counter()
         self.go_on()
         self._send(message, (), phase)
         answer, end = self._wait(phase, self.call_limit)
-        done = self._processor()
-        queued = self._queued() - queued
+        done = family.times()
+        queued = family.queued() - queued
         self._come_to_rest(REST)
         self.stop()
-        busy, late = self._processor() - busy, self._processor() - done
+        busy, late = between(before, self._at_rest), between(done, self._at_rest)
         end += late if late > LATE else 0.0
+        if family.reaped() != reaped:
+            queued = 0.0
         with contextlib.suppress(BlockingIOError):
             if self._socket.recv(1 << 18):
                 raise self._ended_for("talks-back", f"{phase}: {TALKS_BACK}")
@@ -327,83 +335,68 @@ class Session:
                     raise self._ended_for("output-flood", f"it printed {self.printed / 1e6:,.1f} MB and was stopped")
 
     def _watch(self, phase: str) -> None:
-        if self._state() == "T":  # it stopped itself only after it was last sent on
-            _signal(-self.pid, signal.SIGCONT)
-        took = self._resident() - self._resident_before
+        if self.family.state() == "T":  # it stopped itself only after it was last sent on
+            send(-self.pid, signal.SIGCONT)
+        took = self.family.resident() - self._resident_before
         if took > self.memory_limit:
             mib, most = took / (1 << 20), self.memory_limit / (1 << 20)
             text = f"{phase}: it took {mib:,.0f} MiB, and the limit is {most:,.0f} MiB"
             raise self._ended_for("out-of-memory", text)
-        crowd = len(self._descendants())
+        crowd = len(self.family.members())
         if crowd > CROWD:
             raise self._ended_for("fork-bomb", f"{phase}: it started {crowd} processes and was stopped")
+
+    def priority(self) -> int:
+        """The process's nice value."""
+        return os.getpriority(os.PRIO_PROCESS, self.pid)
 
     def round_trip(self) -> float:
         """Seconds of a call that does nothing."""
         return self.call(b'{"do": "call", "form": "nothing"}', "a call that does nothing").counted
 
     def _late(self, phase: str, limit: float) -> EndedError:
-        busy = self._processor()
+        before = self.family.times()
         time.sleep(0.02)
-        busy = self._processor() - busy
+        busy = between(before, self.family.times())
         why, state = "timed-out", "it is computing"
-        if busy < 0.002 and self._state() != "R":  # R: it may be waiting for a processor alone
+        if busy < 0.002 and self.family.state() != "R":  # R: it may be waiting for a processor alone
             why, state = "sleeps", "it waits for something, and computes nothing"
         return self._ended_for(why, f"{phase}: no answer within {limit:.3g} s; {state}")
 
     # the process
 
     def stop(self) -> None:
-        """Stop it, and all processes of its group, and wait until it stands still."""
+        """Stop it, and all that come from it, and wait until it stands still."""
         if not self.running:
             return
-        _signal(-self.pid, signal.SIGSTOP)
-        self._others = tuple(pid for pid in self._descendants() if pid != self.pid)
-        for pid in self._others:
-            _signal(pid, signal.SIGSTOP)
+        end = time.perf_counter() + 0.1
+        self.family.stop()
         self.running = False
         self._come_to_rest(0.5)
+        self._at_rest = self.family.stopped_times()
+        while between(self._at_rest, now := self.family.stopped_times()) and time.perf_counter() < end:
+            self._at_rest = now  # a thread is coming to rest still
 
     def _come_to_rest(self, seconds: float) -> None:
         """Wait until the process stands still, or has ended; at most for this time."""
         end = time.perf_counter() + seconds
-        while self._state() not in "TtZX" and time.perf_counter() < end:
+        while self.family.state() not in "TtZX" and time.perf_counter() < end:
             time.sleep(20e-6)
 
     def go_on(self) -> None:
         """Let it run on, with all that were stopped with it."""
         if not self.running:
-            for pid in (-self.pid, *self._others):
-                _signal(pid, signal.SIGCONT)
+            self.family.go_on()
             self.running = True
 
-    def _descendants(self) -> list[int]:
-        """The submission's process and all that come from it, wherever they hide."""
-        found: list[int] = []
-        new = children(self._supervisor.pid) if self._supervisor else []
-        while new and len(found) < 4 * CROWD:
-            found += new
-            new = [child for pid in new for child in children(pid)]
-        return found
-
-    def _state(self) -> str:
-        fields = _proc(self.pid, "stat")
-        return fields[0] if fields else "X"
-
-    def _processor(self) -> float:
-        try:
-            return time.clock_gettime(self._clock)
-        except OSError:
-            return 0.0
-
-    def _queued(self) -> float:
-        """Seconds that its main thread and this one have waited for a processor so far; 0 where that is not known."""
-        return sum(int((_proc(task, "schedstat") or "00")[1]) for task in (self.pid, "thread-self")) * 1e-9
-
-    def _resident(self) -> int:
-        """Bytes of memory of its own, less what it shares with the judge."""
-        _, resident, shared, *_ = map(int, _proc(self.pid, "statm") or "000")
-        return (resident - shared) * mmap.PAGESIZE
+    def _refuse_awake(self, phase: str) -> None:
+        """Raises EndedError where it has run since it was stopped: a signal of its own has sent it on."""
+        if self.running:
+            return
+        self._awake = 0.9 * self._awake + between(self._at_rest, self.family.stopped_times())
+        if self._awake > AWAKE:
+            text = f"{phase}: it ran for {1e3 * self._awake:.3g} ms of a processor while it was stopped"
+            raise self._ended_for("awake", text)
 
     # the end
 
@@ -435,7 +428,7 @@ class Session:
             status: int | None = int(self._control.recv(32))
         except (OSError, ValueError):
             status = None
-            _signal(-self.pid, signal.SIGKILL)
+            send(-self.pid, signal.SIGKILL)
         self._supervisor.kill()
         self._supervisor.wait()
         self._drain()
@@ -465,18 +458,3 @@ def _socket_pair() -> tuple[socket.socket, socket.socket]:
     for end in (ours, theirs):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
     return ours, theirs
-
-
-def _proc(pid: int | str, name: str) -> list[str]:
-    """The words of a file of /proc, behind the program's name; none where there is no such file."""
-    try:
-        with open(f"/proc/{pid}/{name}", "rb") as file:
-            return file.read().rpartition(b")")[2].decode("ascii").split()
-    except OSError:
-        return []
-
-
-def _signal(pid: int, number: signal.Signals) -> None:
-    """Send a signal to a process that may have gone; to its whole group where the number is negative."""
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.kill(pid, number)

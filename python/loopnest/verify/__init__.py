@@ -228,7 +228,7 @@ def judge_call(
     if given:
         options["out"] = given[0].view if len(given) == 1 else tuple(memory.view for memory in given)
 
-    ordinary = all(np.isfinite(x).all() for x in (*arrays_in(values), *exact))
+    ordinary = all(np.isfinite(x).all() for x in (*arrays_in(values), *exact, *bound))
     with new_results_poisoned() as new, warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always" if ordinary else "ignore")
         try:
@@ -271,7 +271,7 @@ def compare(result: Any, exact: Array, bound: Array, dtype: np.dtype[Any], name:
     """What is wrong with a result: its kind, shape or dtype, or |result - exact| > bound somewhere.
 
     NaN and infinity must stand where the exact result has them and nowhere else. If |exact| + bound is beyond the
-    dtype's largest number, the result may also be infinite.
+    dtype's largest number, the result may also be infinite; with an infinite bound it may be anything.
     """
     if not isinstance(result, np.ndarray | np.generic):
         return [f"{name} is a {type(result).__name__}, expected a NumPy array"]
@@ -297,8 +297,9 @@ def wrong_elements(result: Array, exact: Array, bound: Array) -> Array:
         wide = np.asarray(result, exact.dtype)
         error = abs(wide - exact)
         same = (wide == exact) | (np.isnan(wide) & np.isnan(exact))
+        anything = np.isinf(bound) & np.isfinite(exact)  # a sum on the way is beyond the largest number
         overflow = np.isinf(wide) & (wide * exact > 0) & (abs(exact) + bound > largest(result.dtype))
-        return np.asarray(~(same | overflow | ((error <= bound) & np.isfinite(error))))
+        return np.asarray(~(same | anything | overflow | ((error <= bound) & np.isfinite(error))))
 
 
 @contextmanager

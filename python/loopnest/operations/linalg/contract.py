@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array, Call, as_matrices, empty
-from ...numerics import gamma, precise, unit_roundoff
+from ...numerics import precise, sum_bound, unit_roundoff
 from ...operation import Contract, FastPath, Kernel, Workload, normal
 
 
@@ -43,7 +43,7 @@ DOT = Contract(
     run=dot_run,
     sample=normal("n", "n"),
     reference=lambda x, y: (np.asarray((precise(x) * precise(y)).sum()),),
-    bound=lambda x, y: (np.asarray(gamma(x.size, x.dtype) * np.abs(precise(x) * precise(y)).sum()),),
+    bound=lambda x, y: (sum_bound(x.size, np.abs(precise(x) * precise(y)).sum(), x.dtype),),
     flops=lambda n: 2 * n,
     traffic=lambda itemsize, n: itemsize * (2 * n + 1),
     workloads=vectors(4_096, 65_536, 1_048_576, 16_777_216),
@@ -85,7 +85,7 @@ SUM = Contract(
     run=sum_run,
     sample=normal("mn"),
     reference=lambda a: (np.asarray(precise(a).sum()),),
-    bound=lambda a: (np.asarray(gamma(max(a.size - 1, 0), a.dtype) * np.abs(precise(a)).sum()),),
+    bound=lambda a: (sum_bound(max(a.size - 1, 0), np.abs(precise(a)).sum(), a.dtype),),
     flops=lambda m, n: m * n,
     traffic=lambda itemsize, m, n: itemsize * (m * n + 1),
     workloads=_squares(64, 256, 1024, 4096),
@@ -183,7 +183,7 @@ def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> An
 
 def linear_bound(x: Array, w: Array, b: Array) -> tuple[Array]:
     magnitudes = np.abs(precise(x)) @ np.abs(precise(w)) + np.abs(precise(b))
-    return (gamma(x.shape[1] + 1, x.dtype) * magnitudes,)
+    return (sum_bound(x.shape[1] + 1, magnitudes, x.dtype),)
 
 
 LINEAR = Contract(

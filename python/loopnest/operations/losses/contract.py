@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array, Call
-from ...numerics import gamma, precise, smallest, unit_roundoff
+from ...numerics import gamma, precise, smallest, sum_bound, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload, normal
 from ..activations.contract import run_elementwise, softmax_bound, softmax_reference
 from ..linalg.contract import run_total, vectors
@@ -38,7 +38,7 @@ MSE = Contract(
     sample=normal("n", "n"),
     reference=mse_reference,
     # All terms are positive: a rounding of the difference counts twice, then the square, n - 1 sums, the quotient.
-    bound=lambda y, t: (gamma(y.size + 3, y.dtype) * mse_reference(y, t)[0],),
+    bound=lambda y, t: (sum_bound(y.size + 3, y.size * mse_reference(y, t)[0], y.dtype) / max(y.size, 1),),
     flops=lambda n: 3 * n,
     traffic=lambda itemsize, n: itemsize * (2 * n + 1),
     workloads=VECTORS,
@@ -69,7 +69,9 @@ MSE_BACKWARD = Contract(
     sample=normal("n", "n"),
     reference=mse_backward_reference,
     # The difference, the factor 2/N in one or two roundings, the product.
-    bound=lambda y, t: (gamma(4, y.dtype) * np.abs(mse_backward_reference(y, t)[0]) + smallest(y.dtype),),
+    bound=lambda y, t: (
+        sum_bound(4, 2 * np.abs(precise(y) - precise(t)), y.dtype) / max(y.size, 1) + smallest(y.dtype),
+    ),
     flops=lambda n: 3 * n,
     traffic=lambda itemsize, n: itemsize * 3 * n,
     workloads=VECTORS,
@@ -144,7 +146,7 @@ def cross_entropy_bound(logits: Array, labels: Array) -> tuple[Array]:
         p = softmax_reference(logits)
         by_terms = np.where(p > 0, p * (np.abs(shifted) + 4), 0).sum(axis=1) * u
         by_row = by_terms + gamma(c + 2, logits.dtype) + u * (3 * np.abs(log_total) + 2 * np.abs(label))
-        total = by_row.sum() + gamma(n + 2, logits.dtype) * (np.abs(log_total) + np.abs(label)).sum()
+        total = by_row.sum() + sum_bound(n + 2, (np.abs(log_total) + np.abs(label)).sum(), logits.dtype)
     return (np.asarray(total / max(n, 1)),)
 
 

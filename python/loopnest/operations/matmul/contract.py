@@ -7,7 +7,7 @@ import numpy as np
 
 from ... import _core
 from ...arrays import REDUCED, Array, Call, name_of_dtype
-from ...numerics import gamma, precise, rounded_to, smallest, sums_dtype, unit_roundoff
+from ...numerics import precise, rounded_to, smallest, sum_bound, sums_dtype, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
@@ -113,7 +113,7 @@ def _bound(a: Array, b: Array, *, out_dtype: Any = None) -> tuple[Array]:
     if a.dtype == np.int8:
         return (np.zeros((*a.shape[:-1], b.shape[-1]), np.int32),)
     sizes, k = (np.abs(precise(a)), np.abs(precise(b))), a.shape[-1]
-    bound = gamma(k, sums_dtype(a.dtype)) * (sizes[0] @ sizes[1])
+    bound = sum_bound(k, sizes[0] @ sizes[1], sums_dtype(a.dtype))
     if a.dtype.name in REDUCED:
         bound = bound + 2.0**-126 * (k + sizes[0].sum(-1)[..., None] + sizes[1].sum(-2)[..., None, :])
         if _result_dtype(a.dtype, out_dtype=out_dtype) == a.dtype:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array, Call
-from ...numerics import gamma, precise
+from ...numerics import gamma, precise, sum_bound
 from ...operation import Arguments, Contract, Kernel, Workload
 from ..gelu.contract import VARIATIONS, exact_gelu, exact_gelu_backward, gelu_backward_error, gelu_error, is_tanh
 
@@ -134,10 +134,10 @@ def forward_bound(*arrays: Array, approximate: str = "tanh") -> tuple[Array, Arr
     dtype = arrays[0].dtype
     x, w1, b1, w2, b2 = (np.abs(precise(array)) for array in arrays)
     d, h = w1.shape
-    z_error = gamma(d + 1, dtype) * (x @ w1 + b1)
+    z_error = sum_bound(d + 1, x @ w1 + b1, dtype)
     _, z, hidden = forward_reference(*arrays, approximate=approximate)
     h_error = 1.13 * z_error + gelu_error(z, dtype, approximate)
-    y_error = gamma(h + 1, dtype) * ((np.abs(hidden) + h_error) @ w2 + b2) + h_error @ w2
+    y_error = sum_bound(h + 1, (np.abs(hidden) + h_error) @ w2 + b2, dtype) + h_error @ w2
     return y_error, z_error, h_error
 
 
@@ -166,18 +166,18 @@ def backward_bound(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
     dtype, (t, e) = dy.dtype, dy.shape
     x, w1, w2, h, wide = (np.abs(precise(array)) for array in (cache.x, cache.w1, cache.w2, cache.h, dy))
     slope = _slope(cache)
-    dh, dh_error = np.abs(precise(dy) @ precise(cache.w2).T), gamma(e, dtype) * (wide @ w2.T)
+    dh, dh_error = np.abs(precise(dy) @ precise(cache.w2).T), sum_bound(e, wide @ w2.T, dtype)
     slope_error = gelu_backward_error(slope, cache.z, np.ones_like(cache.z), approximate=cache.approximate)
     slope = np.abs(slope)
     dz = dh * slope
     dz_error = (dh + dh_error) * slope_error + dh_error * slope + gamma(2, dtype) * dz
     size = dz + dz_error
     return (
-        dz_error @ w1.T + gamma(len(w2), dtype) * (size @ w1.T),
-        x.T @ dz_error + gamma(t, dtype) * (x.T @ size),
-        dz_error.sum(axis=0) + gamma(t, dtype) * size.sum(axis=0),
-        gamma(t, dtype) * (h.T @ wide),
-        gamma(t, dtype) * wide.sum(axis=0),
+        dz_error @ w1.T + sum_bound(len(w2), size @ w1.T, dtype),
+        x.T @ dz_error + sum_bound(t, x.T @ size, dtype),
+        dz_error.sum(axis=0) + sum_bound(t, size.sum(axis=0), dtype),
+        sum_bound(t, h.T @ wide, dtype),
+        sum_bound(t, wide.sum(axis=0), dtype),
     )
 
 

@@ -25,6 +25,7 @@ import signal
 import socket
 import statistics  # noqa: F401  (so that it is seen whether its functions are replaced)
 import sys
+import threading
 import traceback
 import types
 from collections.abc import Callable, Sequence
@@ -53,7 +54,7 @@ class Child:
         self._functions: dict[str, Callable[..., Any]] = {}
         self._events: dict[str, None] = {}
         self._watching = False
-        self._before = _functions()
+        self._before, self._modes = _functions(), _modes()
         self._crash = CrashReport(crash)
         np.seterr(all="ignore")  # NaN and infinity are asked for, and are no reason to print
         sys.addaudithook(self._on_audit)
@@ -193,7 +194,8 @@ class Child:
         if request["form"] == "nothing":
             return lambda: b"-"
         prepare = self._c_call if request["form"] in ("c", "cuda") else self._python_call
-        return prepare(self._functions[request["function"]], request)
+        call = prepare(self._functions[request["function"]], request)
+        return functools.partial(_in_a_thread, call) if request["threads"] else call
 
     def _python_call(self, function: Callable[..., Any], request: Request) -> Call:
         kinds = request["new"], request["tensors"]
@@ -319,7 +321,8 @@ class Child:
         self._watching = False
         now = _functions()
         patched = [name for name, function in self._before.items() if now.get(name) is not function]
-        return {"patched": patched, "events": list(self._events), "loopnest": "loopnest" in sys.modules}
+        modes = _modes() != self._modes
+        return {"patched": patched, "events": list(self._events), "modes": modes, "loopnest": "loopnest" in sys.modules}
 
 
 DOORS = (
@@ -373,6 +376,31 @@ def _waited_for(value: Any, place: np.ndarray[Any, Any]) -> Any:
     if place.dtype == np.float64 and not sys.modules["jax"].config.jax_enable_x64:
         raise TypeError("JAX computes in float32: jax.config.update('jax_enable_x64', True)")  # it declines float64
     return np.asarray(value)
+
+
+def _in_a_thread(call: Call) -> bytes:
+    """The same call, in a thread of its own."""
+    answers: list[bytes | BaseException] = []
+
+    def run() -> None:
+        try:
+            answers.append(call())
+        except BaseException as error:
+            answers.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    if isinstance(answers[0], BaseException):
+        raise answers[0]
+    return answers[0]
+
+
+def _modes() -> bytes:
+    """Another text in each of the processor's modes: of rounding, and whether subnormal numbers are zero, as operands
+    and as results."""
+    x, y = np.array([[1, -1, 1e-40, 1e-30], [1e-8, -1e-8, 1, 1e-10]], np.float32)
+    return bytes((x + y).tobytes() + (x * y).tobytes())
 
 
 PATCHABLE = ("time", "numpy", "numpy.linalg", "statistics", "math", "builtins", "gc", "ctypes")
