@@ -40,7 +40,9 @@ def test_the_schema_names_every_outcome_and_every_field_of_the_page():
 @needs_linux
 def test_the_commands_json_follows_the_schema_and_has_what_a_program_asks_for(tmp_path):
     (tmp_path / "mine.py").write_text(RIGHT)
-    run = subprocess.run(command(tmp_path / "mine.py", "--dtype", "float32", "--seconds", "0.2"), capture_output=True, check=True)
+    run = subprocess.run(
+        command(tmp_path / "mine.py", "--dtype", "float32", "--seconds", "0.2"), capture_output=True, check=True
+    )
     verdict = msgspec.json.decode(run.stdout, type=Verdict)  # by the types that the schema is made of
     given = json.loads(run.stdout)
     assert set(given) == set(schema()["$defs"]["Verdict"]["properties"])
