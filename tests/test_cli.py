@@ -141,7 +141,7 @@ def test_an_unknown_rung_is_told_with_the_nearest():
 def test_bench_prints_a_table_and_writes_the_file(tmp_path):
     file = tmp_path / "results.json"
     result = run(
-        "bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy", "--no-limits", "--json", str(file)
+        "bench", "matmul", "--quick", "--seconds", "20", "-k", "square-64 and numpy", "--no-limits", "--json", str(file)
     )
     assert result.exit_code == 0, result.output
     assert "GFLOP/s" in result.output
@@ -155,7 +155,7 @@ def test_bench_runs_from_anywhere_whatever_lies_there(tmp_path):
     (tmp_path / "numpy.py").write_text("raise RuntimeError('not this one')")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
     env = {**os.environ, "PYTEST_ADDOPTS": "--no-such-option"}
-    args = ["bench", "matmul", "--quick", "--seconds", "20", "-k", "square-16 and numpy.matmul", "--no-limits"]
+    args = ["bench", "matmul", "--quick", "--seconds", "20", "-k", "square-64 and numpy.matmul", "--no-limits"]
     program = f"import sys; sys.path.remove(''); sys.argv[1:] = {args}\n{RUN}"
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)

@@ -71,7 +71,7 @@ class SuiteOrFile(click.Choice[str]):
 @choice("--dtype", ("float32", *REDUCED), "float32", "Of matmul: reduced precision.")
 @click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
 @click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
-@workload("several, or the largest that fits FILE's time")
+@workload("else several")
 @OPERATION
 @COMPILER
 @FLAGS

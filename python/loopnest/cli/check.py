@@ -27,7 +27,7 @@ SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cud
 @real("--memory-limit", default=2048.0, metavar="MIB", help="For the kernel.")
 @real("--seconds", default=4.0, least=0, help="For timing; 0: none.")
 @number("--threads", help="Of libraries and rungs; by default all where FILE asks for threads, else 1.")
-@workload("the largest that fits the time")
+@workload("else the largest in time")
 @JSON
 @click.option("--watch", is_flag=True, help="Judge the file again whenever it is saved, until Ctrl-C.")
 @click.option("--new", is_flag=True, help="Write FILE: a kernel to start from, right and slow.")

@@ -14,18 +14,18 @@ from .progress import progress, show
 @click.argument("operation", callback=an_operation)
 @click.argument("impl_a")
 @click.argument("impl_b")
-@workload("the largest in which a call takes some 25 ms")
+@workload("else 25 ms a call")
 @REDUCED_TOO
 @number("--threads", default=1, help="For each of the two.")
-@real("--seconds", default=4.0, help="The longest time of the comparison.")
+@real("--seconds", default=4.0, help="In all, at most.")
 @real("--precision", default=0.01, help="Stop once the interval's half-width is below this fraction of the ratio.")
 @JSON
 def command(operation: Operation, impl_a: str, impl_b: str, as_json: bool, **options: Any) -> None:
     """Say which of two implementations of OPERATION is faster, by how much, and how sure that is.
 
     IMPL_A and IMPL_B are ids, as in `loopnest duel matmul cpp.packed numpy.matmul`, or Python files with a function
-    named for the operation: `loopnest duel matmul cpp.packed ./mine.py`. They are timed in turn, on the same memory
-    and on equal terms, which are printed; their results are checked before, between and after.
+    named for the operation: `loopnest duel matmul cpp.packed ./mine.py`. They run in turn, on the same memory
+    and on equal terms, which are printed. Their results are checked.
     """
     from ..bench import duel as lab
     from ..timing.fairness import UnfairError

@@ -48,7 +48,7 @@ ASPECTS = {
 @click.option("--cpu", help="The processor that the bound is for, as 'Zen 3' or 'Golden Cove'; by default this one.")
 @click.option("--no-measure", is_flag=True, help="Do not time it, nor sample where its time goes: only read its code.")
 @click.option("--gpu", help="The compute capability of PTX, SASS and occupancy; 9.0 by default.")
-@workload("the largest, or of FILE the largest that fits the time")
+@workload("else the largest")
 @OPERATION
 @click.option("--compiler", "compilers", multiple=True, help="Of FILE: its name or path; several are compared.")
 @click.option("--flags", multiple=True, help="Of FILE: for each compiler; several are compared. [default: -O3 …]")

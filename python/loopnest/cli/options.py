@@ -75,8 +75,8 @@ COMPILER = click.option("--compiler", help="Its name or path; by default CXX or 
 
 
 def workload(default: str) -> Decorator:
-    """The option that names a workload, or gives its lengths: `Operation.workload` reads it."""
-    return click.option("--workload", help=f"A name, or lengths, as 17x4096x33 of m x k x n; by default {default}.")
+    """The option that names a workload or gives its lengths; `default` says what is taken without it."""
+    return click.option("--workload", help=f"A name, or lengths as 17x4096x33; {default}.")
 
 
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the records as JSON.")

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @choice("--dtype", DTYPES, help="By default float32 for Python, and for C and C++ what the function takes.")
 @FLAGS
 @COMPILER
-@workload("the largest that fits the time")
+@workload("else the largest in time")
 @number("--threads", help="Of libraries and rungs; by default all where FILE asks for threads, else 1.")
 @real("--seconds", default=0.5, least=0, help="For timing; 0: none.")
 @real("--time-limit", default=20.0, help="Seconds in all for one save; a call may take a third.")

@@ -49,7 +49,7 @@ function draw() {
     make("p", `save ${s.number}, ${s.time}, judged in ${s.took}`, "note"));
   const most = Math.max(...data.saves.map(save => save.share || 0), 1e-9);
   fill("saves", ...data.saves.map(save => {
-    const share = save.share === null ? "" : `${save.share.toPrecision(2)} %`;
+    const share = save.share === null ? save.ladder.length ? "noise" : "" : `${save.share.toPrecision(2)} %`;
     const made = make("button", "", save.right ? "right" : "wrong", make("span", share), make("span", `${save.right ? "✓" : "✗"} ${save.number}`));
     made.type = "button";
     made.style.setProperty("--part", `${4.5 * (save.share || 0) / most}rem`);

@@ -25,7 +25,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 
 from ..check.inside import Inside
-from ..check.judge import per_cent
+from ..check.judge import WILD, per_cent
 from ..check.records import Placing
 from ..inspect.records import Line
 from ..inspect.tables import sums_of
@@ -66,7 +66,7 @@ class Row:
 class Save:
     """What the page shows of one save, as text.
 
-    share   per cent of the machine's limit; None where it was not timed
+    share   per cent of the machine's limit; None where it was not timed, or its times are noise
     ladder  name, median time, share of the limit in numbers and in words, of the file ("") and of rungs, slowest first
     """
 
@@ -103,7 +103,7 @@ def save_of(source: str, inside: Inside, before: Sequence[Save]) -> Save:
         right=verdict.accepted,
         verdict=f"{verdict.outcome} ({verdict.fault})" if verdict.fault else verdict.outcome,
         sentence=verdict.sentence,
-        share=100 * own.share.estimate if own and own.share else None,
+        share=100 * own.share.estimate if own and own.share and own.share.high <= WILD * own.share.low else None,
         details=tuple(dict.fromkeys([*verdict.details, *messages])),
         notes=(*verdict.notes, *printed, *steps),
         ladder=tuple(_ladder(verdict.timing)) if verdict.timing else (),
