@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from loopnest.machine.card import card
 from loopnest.operations.matmul import matmul
-from loopnest.output.pictures import BACKENDS, CARD, LIMIT, Picture
+from loopnest.output.pictures import CARD, LIMIT, Picture, colour_of
 from loopnest.output.text import three_digits
 from loopnest.timing.environment import environment
 from loopnest.timing.turns import Turn, run_rounds
@@ -61,7 +61,7 @@ def draw(rates: dict[str, float]) -> str:
     with picture as axes:
         ax = axes[0, 0]
         for row, (id, rate) in enumerate(ordered):
-            ax.barh(row, rate, color=BACKENDS[id.partition(".")[0]], height=0.72)
+            ax.barh(row, rate, color=colour_of(id), height=0.72)
             ax.text(rate / 1.1, row, three_digits(rate), va="center", ha="right", fontsize=8, color=CARD)
         for line, (name, limit) in enumerate(limits.items()):
             ax.axvline(limit, color=LIMIT, linewidth=1, linestyle="--")
