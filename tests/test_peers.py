@@ -29,7 +29,9 @@ def suite():
     spec.loader.exec_module(module)
     torch = module.library("torch")
     before = ln.num_threads(), torch and torch.get_num_threads()
-    yield module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(suites_folder())  # where the process that measures finds bench_sweep
+        yield module
     ln.set_num_threads(before[0])
     if torch:
         torch.set_num_threads(before[1])
