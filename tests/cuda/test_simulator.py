@@ -14,6 +14,7 @@ pytestmark = pytest.mark.skipif(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("operations", ["matmul", "mlp_forward", "mlp_backward", "not matmul and not mlp"])
 def test_every_cuda_rung_meets_its_contract_in_the_simulator(operations):
     """In four parts, which two processors share."""
