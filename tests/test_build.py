@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -70,6 +71,20 @@ def test_a_system_without_a_compiler_is_told_what_to_install(tmp_path):
     assert status != 0
     assert "There is no C++ compiler, which loopnest's kernels need: install one (Debian: apt install g++" in said
     assert "CMAKE_CXX_COMPILER" not in said
+
+
+def test_the_build_says_how_much_it_compiles_and_for_how_long(tmp_path):
+    command = ["cmake", "-S", str(SOURCES), "-B", str(tmp_path), "-G", "Ninja", "-DLOOPNEST_PYTHON=OFF"]
+    said = subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
+    (files, seconds) = re.search(r"loopnest: compiling (\d+) files for about (\d+) s, on \d+ processors", said).groups()
+    assert int(files) > 10
+    assert 30 <= int(seconds) <= 126
+
+
+def test_wheels_are_made_for_every_python_that_is_supported():
+    project = tomllib.loads((SOURCES / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["requires-python"] == ">=3.11"
+    assert project["tool"]["cibuildwheel"]["build"] == [f"cp3{minor}-*" for minor in (11, 12, 13, 14)]
 
 
 def test_sources_in_a_folder_with_brackets_and_spaces_are_found(tmp_path):
