@@ -1,14 +1,18 @@
 """Reduced precision: every rung that takes bfloat16, float16 or int8 holds the contract, with all kinds of inputs."""
 
 import itertools
+import platform
+import time
 
 import loopnest as ln
 import ml_dtypes
 import numpy as np
 import pytest
 from ladders import OPERATIONS
+from loopnest import _core
 from loopnest import verify as judge_by
 from loopnest.arrays import REDUCED, dtype_called
+from loopnest.inspect import InspectError, inspect
 from loopnest.verify import Case, judge, verify
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
@@ -142,3 +146,52 @@ def test_a_ladder_has_the_rungs_of_its_dtype():
     assert not {k.id for k in ln.matmul.ladder("int8")} & {k.id for k in ln.matmul}
     assert all(op.ladder("bfloat16") == [] for op in OPERATIONS.values() if not op.contract.reduced)
     assert ln.matmul.rung("cpp", "float16").id == "cpp.upcast"
+
+
+def test_the_rung_that_runs_is_the_one_that_was_fastest(monkeypatch):
+    """And right: a rung that is fast and wrong is not picked. A flag is not a speed."""
+    upcast, others = ln.matmul["cpp.upcast"], [k for k in ln.matmul.ladder("int8") if k.backend == "cpp"][1:]
+    a, b, right = np.ones((2, 3), np.int8), np.ones((3, 4), np.int8), upcast.kernel
+    for k in others:
+        monkeypatch.setattr(k, "kernel", lambda a, b, c: (time.sleep(0.01), right(a, b, c)))
+        monkeypatch.setattr(k, "requires", lambda: None)
+        monkeypatch.setattr(k, "emulated", lambda: False)
+    monkeypatch.setattr(ln.matmul, "_timed", {})
+    assert ln.matmul.fastest("int8") is upcast
+    assert ln.matmul.why(a, b).startswith("cpp.upcast, by times of int8 192 x 192 x 192: upcast ")
+    for k in others:
+        monkeypatch.setattr(k, "kernel", lambda a, b, c: c.fill(0))
+    monkeypatch.setattr(ln.matmul, "_timed", {})
+    assert ln.matmul.fastest("int8") is upcast
+    monkeypatch.setattr(upcast, "kernel", lambda a, b, c: (time.sleep(0.01), right(a, b, c)))
+    monkeypatch.setattr(others[0], "kernel", right)
+    monkeypatch.setattr(ln.matmul, "_timed", {})
+    assert ln.matmul.fastest("int8") is others[0]
+
+
+def test_tiles_are_emulated_where_there_are_none_and_never_picked():
+    rungs = [k for k in ln.matmul.ladder("bfloat16") if k.variant.startswith("amx")]
+    assert [k.variant for k in rungs] == ["amx_one_tile", "amx_four_tiles", "amx_packed", "amx_parallel"]
+    _core.emulate_amx(True)
+    try:
+        for k in rungs:
+            assert k.available()
+            assert k.simulated()
+            assert "(simulated)" in repr(k)
+            assert verify(k, [BFLOAT16, np.dtype(np.int8)], [judge_by.layout_cases]) == []
+        assert not ln.matmul.fastest("bfloat16").variant.startswith("amx")
+    finally:
+        _core.emulate_amx(False)
+
+
+@pytest.mark.skipif(
+    platform.machine() != "x86_64" or "v4" not in ln.isa_levels(), reason="this is about AVX-512's code"
+)
+def test_inspect_shows_upcast_and_says_what_it_cannot_decode():
+    view = inspect(ln.matmul["cpp.upcast"], "hot", isa="v4", measure=False)
+    assert view.dtype == "bfloat16"
+    assert "unit_tile<matmul::Floats<loopnest::bfloat16>, 6, 4>" in view.listings[0].title
+    with pytest.raises(InspectError, match=r"cpp.dot_pairs: capstone decodes none of its instructions; `objdump"):
+        inspect(ln.matmul["cpp.dot_pairs"], "hot", isa="v4", measure=False)
+    with pytest.raises(InspectError, match=r"dtype is 'float32', expected 'int8' for cpp.dot_quads"):
+        inspect(ln.matmul["cpp.dot_quads"], dtype="float32")

@@ -9,6 +9,7 @@
 #include "dispatch/levels.hpp"
 #include "measure/in_step.hpp"
 #include "measure/latency.hpp"
+#include "runtime/amx.hpp"
 #include "runtime/caches.hpp"
 #include "runtime/threads.hpp"
 
@@ -43,6 +44,9 @@ PYBIND11_MODULE(_core, module) {
     }, "The ISA levels that run here, from the oldest to the newest.");
     module.def("isa", [] { return active_isa().name; }, "The ISA level whose kernels run.");
     module.def("set_isa", [](const std::string& name) { set_isa(name); }, py::arg("name"));
+    module.def("why_no_amx", [] { return why_no_amx(); },
+               "Why the rungs on AMX's tiles are emulated here, or None.");
+    module.def("emulate_amx", &emulate_amx, py::arg("emulate"), "Emulate the tiles, for tests.");
     module.def("further_instructions", &further_instructions,
                "The instructions beyond the ISA levels that this CPU has and some kernels use, such as 'avx512_bf16'.");
     module.def("num_threads", [] { return num_threads(); }, "How many threads one call may use.");

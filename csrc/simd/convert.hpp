@@ -33,8 +33,8 @@ LOOPNEST_INLINE Vec<float> to_float(const float16* from) {
 #elif defined(__F16C__)
     return _mm256_cvtph_ps(load_as<__m128i>(from));
 #else
-    // The exponent moves to a float's place, 112 too small, and a multiplication puts that right; for subnormal numbers,
-    // too. Infinity and NaN have all bits of the exponent set.
+    // The exponent moves to a float's place, 112 too small, and a multiplication puts that right; for subnormal
+    // numbers, too. Infinity and NaN have all bits of the exponent set.
     const Words half = __builtin_convertvector(load_as<Halves>(from), Words);
     const Words moved = (half & 0x7fffu) << 13;
     const Words scaled = words_of(float_of(moved) * 0x1p112f);

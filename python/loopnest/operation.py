@@ -20,7 +20,9 @@ from __future__ import annotations
 import html
 import importlib.util
 import inspect
+import itertools
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -28,16 +30,20 @@ from typing import Any, Literal
 import numpy as np
 
 from . import _core
-from .arrays import name_of_dtype
+from .arrays import dtype_called, name_of_dtype
 from .backends import BACKENDS, cpp_rungs, fastest_first
 from .backends.rung import FLOAT_NAMES, Backend, decline, docstring
 from .backends.rung import Implementation as Implementation
 from .backends.rung import Kernel as Kernel
 from .backends.rung import UnavailableError as UnavailableError
-from .output.text import unknown
+from .output.text import duration, unknown
 
 MOST_BYTES = 1 << 31
 """Of the arrays of a workload that a user makes up, in float64: exact results take several times as much."""
+
+
+CHOICE = 192
+"""The length of each axis of the calls that decide which rung computes in reduced precision: below a millisecond."""
 
 
 class UnknownImplementationError(LookupError):
@@ -184,6 +190,7 @@ class Operation:
         self.__module__ = folder
         self._built_in: dict[str, dict[str, Implementation]] = {}  # by backend and id
         self._registered: dict[str, Implementation] = {}
+        self._timed: dict[tuple[Any, ...], dict[Implementation, float]] = {}
         self._default: Implementation | None = None  # the rung of calls without `impl`, once it is known
         self._fast: Callable[[tuple[Any, ...], dict[str, Any]], Any] = decline  # its fast path
         self.__name__ = name
@@ -242,7 +249,7 @@ class Operation:
             return self._fastest(backend) or climbing[-1]
         all_of_them = f"`loopnest list {self.name}` shows all"
         raise UnknownImplementationError(
-            f"{self.name}: {unknown('implementation', id, [k.id for k in self], instead=all_of_them)}"
+            f"{self.name}: {unknown('implementation', id, [k.id for k in self.rungs()], instead=all_of_them)}"
         )
 
     def rung(self, id: str | None, dtype: str) -> Implementation:
@@ -281,11 +288,15 @@ class Operation:
     def ladder(self, dtype: Any = np.float32) -> list[Implementation]:
         """All implementations for inputs of this dtype in reading order, those that cannot run here too.
 
-        >>> [k.id for k in ln.matmul.ladder("int8") if k.backend == "cpp"]
-        ['cpp.upcast', 'cpp.dot_quads']
+        >>> import loopnest as ln
+        >>> [k.id for k in ln.matmul.ladder("float16")]
+        ['python.upcast', 'numpy.upcast', 'numba.upcast', 'cpp.upcast', 'torch.reduced']
         """
-        built_in = [k for backend in BACKENDS for k in self._rungs(backend).values()]
-        return [k for k in [*built_in, *self._registered.values()] if name_of_dtype(dtype) in k.dtypes]
+        return [k for k in self.rungs() if name_of_dtype(dtype) in k.dtypes]
+
+    def rungs(self) -> list[Implementation]:
+        """All implementations in reading order, for inputs of any dtype."""
+        return [k for backend in BACKENDS for k in self._rungs(backend).values()] + list(self._registered.values())
 
     def fastest(self, dtype: Any = np.float32) -> Implementation:
         """The implementation that a call without `impl` uses."""
@@ -296,8 +307,31 @@ class Operation:
 
     def _fastest(self, backend: str, dtype: Any = np.float32) -> Implementation | None:
         """The backend's fastest that runs here."""
-        usable = (k for k in self._rungs(backend).values() if not k.study and name_of_dtype(dtype) in k.dtypes)
-        return next((k for k in reversed(list(usable)) if k.available()), None)
+        usable = [k for k in self._rungs(backend).values() if not k.study and name_of_dtype(dtype) in k.dtypes]
+        if name_of_dtype(dtype) in self.contract.reduced:
+            times = self._times([k for k in usable if k.available() and not k.emulated()], name_of_dtype(dtype))
+            return min(times, key=times.__getitem__, default=None)
+        return next((k for k in reversed(usable) if k.available()), None)
+
+    def _times(self, rungs: list[Implementation], dtype: str) -> dict[Implementation, float]:
+        """Seconds of each rung that is right, for one workload: a flag says that instructions exist, not that they are
+        fast. Taken once a process and ISA level, in some milliseconds. A single rung is not timed."""
+        if len(rungs) < 2:
+            return dict.fromkeys(rungs, 0.0)
+        key = dtype, _core.isa(), *rungs
+        if key not in self._timed:
+            workload = Workload("choice", dict.fromkeys(self.contract.workloads[0].shape, CHOICE))
+            inputs = self.contract.sample(workload, dtype_called(dtype), np.random.default_rng(0)).inputs
+            (exact,), (bound,) = self.contract.reference(*inputs), self.contract.bound(*inputs)
+            best: dict[Implementation, float] = {}
+            for k, _ in itertools.product(rungs, range(4)):
+                start = time.perf_counter()
+                result = k.checked(*inputs)
+                seconds = time.perf_counter() - start
+                if (abs(result.astype(exact.dtype) - exact) <= bound).all():
+                    best[k] = min(seconds, best.get(k, seconds))
+            self._timed[key] = best
+        return self._timed[key]
 
     def workload(self, name: str) -> Workload:
         """The workload of this name, or of these lengths of its axes, in the order of `contract.workloads`.
@@ -331,10 +365,20 @@ class Operation:
         >>> ln.matmul.why(np.ones((1, 64), np.float32), np.ones((64, 640), np.float32))
         'in one piece; a has few rows: b is read once, row by row'
 
+        In reduced precision it is which rung was the fastest.
+
         Raises TypeError for an operation that always computes in one way.
         """
         if self.contract.why is None:
             raise TypeError(f"{self.name}.why: {self.name} is computed in one way, whatever the inputs; ask matmul")
+        dtype = name_of_dtype(inputs[0]) if inputs else ""
+        if dtype in self.contract.reduced:
+            k = self.fastest(dtype)
+            others = [other for other in self.ladder(dtype) if other.made_by is k.made_by and other.available()]
+            times = self._times([other for other in others if not other.emulated()], dtype)
+            taken = ", ".join(f"{other.variant} {duration(seconds)}" for other, seconds in times.items())
+            sizes = " x ".join([str(CHOICE)] * len(self.contract.workloads[0].shape))
+            return f"{k.id}, by times of {dtype} {sizes}: {taken}" if len(times) > 1 else f"{k.id}, the only one here"
         return self.contract.why(*inputs)
 
     def register(self, id: str) -> Callable[[Kernel], Kernel]:

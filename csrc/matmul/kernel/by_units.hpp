@@ -20,25 +20,24 @@ LOOPNEST_INLINE std::uint32_t unit_at(const typename A::Element* from, index str
     return A::one(from, stride, smaller(A::group, k - p));
 }
 
-// Rows of a as rows of units, `width` units apart.
+// Rows of a as rows of `steps` units, `width` units apart.
 template <class A>
-void pack_rows(Matrix<const typename A::Element> a, std::uint32_t* to, index width) {
+void pack_rows(Matrix<const typename A::Element> a, std::uint32_t* to, index width, index steps) {
     constexpr index whole = lanes<float> * A::group;
     index p = 0;
     if (a.contiguous_rows())
         for (; p + whole <= a.cols; p += whole)
             for (index i = 0; i < a.rows; ++i)
                 store<std::uint32_t>(to + i * width + p / A::group, A::along(&a(i, p)) ^ flipped_bits<A>);
-    for (; p < a.cols; p += A::group)
+    for (; p < steps * A::group; p += A::group)
         for (index i = 0; i < a.rows; ++i)
             to[i * width + p / A::group] = unit_at<A>(&a(i, p), a.col_stride, p, a.cols) ^ flipped_bits<A>;
 }
 
-// A micro-panel of b as to[p / group][j]: whole vectors, the last one filled with zeros.
+// A micro-panel of b as to[p / group][j]: `steps` rows of `width` units, whole vectors. What b has not got is zero.
 template <class A>
-void pack_panel(Matrix<const typename A::Element> b, std::uint32_t* to) {
+void pack_panel(Matrix<const typename A::Element> b, std::uint32_t* to, index width, index steps) {
     constexpr index L = lanes<float>, whole = L * A::group;
-    const index width = round_up(b.cols, L), steps = (b.rows + A::group - 1) / A::group;
     for (index j = 0; j < width; j += L) {
         index p = 0;
         if (j + L <= b.cols && b.row_stride == 1)  // contiguous columns: squares of units are transposed
@@ -46,7 +45,8 @@ void pack_panel(Matrix<const typename A::Element> b, std::uint32_t* to) {
                 Vec<float> square[L];
                 for (index lane = 0; lane < L; ++lane) square[lane] = float_of(A::along(&b(p, j + lane)));
                 transpose_lanes<float>(square);
-                for (index q = 0; q < L; ++q) store<float>(reinterpret_cast<float*>(to) + (p / A::group + q) * width + j, square[q]);
+                for (index q = 0; q < L; ++q)
+                    store<std::uint32_t>(to + (p / A::group + q) * width + j, words_of(square[q]));
             }
         else if (j + L <= b.cols && b.contiguous_rows())
             for (; p + A::group <= b.rows; p += A::group)
@@ -110,13 +110,14 @@ LOOPNEST_INLINE auto unit_tile_of(index rows, index cols) {
     return functions.of[rows - 1][(cols - 1) / lanes<float>];
 }
 
-// A tile's sums go to c, where the sums are complete, or to `partial`; both may be the same memory.
+// A tile's sums, `width` from one row to the next, go to c, where they are complete, or to `partial`. Both may be the same
+// memory.
 template <class S, class R>
-void finish_tile(const S* sums, Matrix<S> partial, Matrix<R> c, bool first, bool last) {
+void finish_tile(const S* sums, index width, Matrix<S> partial, Matrix<R> c, bool first, bool last) {
     for (index i = 0; i < c.rows; ++i)
         for (index j = 0; j < c.cols; j += lanes<S>) {
             const index count = smaller(lanes<S>, c.cols - j);
-            Vec<S> v = load(sums + i * tile_cols<S> + j);
+            Vec<S> v = load(sums + i * width + j);
             if (!first) v += load_rest<S>(&partial(i, j), count);
             if (!last) {
                 store_rest<S>(&partial(i, j), v, count);
@@ -152,12 +153,13 @@ void multiply_units(Matrix<const typename A::Element> a, Matrix<const typename A
             const index p0 = q0 * A::group, inner = smaller(depth, steps - q0), cols = smaller(width, c.cols - j0);
             const index elements = smaller(inner * A::group, k - p0);
             for (index j = 0; j < cols; j += tile_cols<S>) {
-                pack_panel<A>(b.block(p0, j0 + j, elements, smaller(tile_cols<S>, cols - j)), b_panel + j * inner);
-                starts_of<A>(b_panel + j * inner, inner, packed_width<S>(smaller(tile_cols<S>, cols - j)), starts + j);
+                const index of_panel = smaller(tile_cols<S>, cols - j), padded = packed_width<S>(of_panel);
+                pack_panel<A>(b.block(p0, j0 + j, elements, of_panel), b_panel + j * inner, padded, inner);
+                starts_of<A>(b_panel + j * inner, inner, padded, starts + j);
             }
             for (index i0 = 0; i0 < c.rows; i0 += height) {
                 const index rows = smaller(height, c.rows - i0);
-                pack_rows<A>(a.block(i0, p0, rows, elements), a_block, a_width);
+                pack_rows<A>(a.block(i0, p0, rows, elements), a_block, a_width, inner);
                 for (index j = 0; j < cols; j += tile_cols<S>)
                     for (index i = 0; i < rows; i += tile_rows) {
                         const Matrix<R> tile = c.block(i0 + i, j0 + j, smaller(tile_rows, rows - i),
@@ -165,16 +167,16 @@ void multiply_units(Matrix<const typename A::Element> a, Matrix<const typename A
                         unit_tile_of<A>(tile.rows, tile.cols)(a_block + i * a_width, a_width, b_panel + j * inner,
                                                               inner, starts + j, sums);
                         const index column = std::is_same_v<S, R> ? j0 + j : j;
-                        finish_tile(sums, partial.block(i0 + i, column, tile.rows, tile.cols), tile, q0 == 0,
-                                    q0 + inner >= steps);
+                        finish_tile(sums, tile_cols<S>, partial.block(i0 + i, column, tile.rows, tile.cols), tile,
+                                    q0 == 0, q0 + inner >= steps);
                     }
             }
         }
 }
 
-// The same on all threads: each takes a part of c's columns, or of its rows where there are more of these.
-template <class A, class R>
-void multiply_units_shared(Matrix<const typename A::Element> a, Matrix<const typename A::Element> b, Matrix<R> c) {
+// c = a b by `multiply` on all threads: each takes a part of c's columns, or of its rows where there are more of these.
+template <class T, class R, class Multiply>
+void share_product(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, Multiply multiply) {
     const double operations = 2.0 * double(c.rows) * double(c.cols) * double(a.cols);
     const index threads = larger(index(smaller(double(num_threads()), operations / worth_a_thread)), 1);
     const bool by_rows = c.rows > c.cols;
@@ -184,10 +186,15 @@ void multiply_units_shared(Matrix<const typename A::Element> a, Matrix<const typ
         const index begin = piece * size, count = smaller(size, whole - begin);
         if (count <= 0) return;
         if (by_rows)
-            multiply_units<A>(a.block(begin, 0, count, a.cols), b, c.block(begin, 0, count, c.cols));
+            multiply(a.block(begin, 0, count, a.cols), b, c.block(begin, 0, count, c.cols));
         else
-            multiply_units<A>(a, b.block(0, begin, b.rows, count), c.block(0, begin, c.rows, count));
+            multiply(a, b.block(0, begin, b.rows, count), c.block(0, begin, c.rows, count));
     });
+}
+
+template <class A, class R>
+void multiply_units_shared(Matrix<const typename A::Element> a, Matrix<const typename A::Element> b, Matrix<R> c) {
+    share_product(a, b, c, multiply_units<A, R>);
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

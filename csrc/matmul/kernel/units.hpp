@@ -107,9 +107,8 @@ struct QuadsOfBytes {
     using Element = std::int8_t;
     static constexpr int group = 4;
 
-    // vpdpbusd multiplies bytes without sign by bytes with one. So a's elements are stored as a + 128, which flips their
-    // highest bit, and the sums begin at -128 times the sum of b's column. Sums of 32 bits wrap, and four products of
-    // 16 bits never overflow one. (AVX2's vpmaddubsw adds two products of up to 255 · 128 in 16 bits: it saturates.)
+    // vpdpbusd multiplies bytes without sign by bytes with one. So a's elements are stored as a + 128, which flips
+    // their highest bit, and the sums begin at -128 times the sum of b's column. Sums of 32 bits wrap.
     static constexpr std::uint32_t flipped = 0x80808080u;
 
     static LOOPNEST_INLINE Integers step(Integers sum, Words a, Words b) {

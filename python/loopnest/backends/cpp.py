@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from .. import _core
+
 
 def csrc() -> Path:
     """The folder of the C++ sources: installed inside the package, or in the source tree."""
@@ -40,6 +42,11 @@ def kernel_lines() -> dict[tuple[str, str], KernelLine]:
     found = re.findall(r'^(\w+)\((\w+), \w+, (\w+), (\w+), \w+, "(.+)"\)$', text, re.MULTILINE)
     lines = (KernelLine(kind, op, variant, way == "scalar", header) for kind, op, variant, way, header in found)
     return {(line.operation, line.variant): line for line in lines}
+
+
+def amx_is_emulated() -> bool:
+    """Whether the rungs on AMX's tiles run in plain C++ here: slowly, and for tests."""
+    return _core.why_no_amx() is not None or _core.isa() != "v4"
 
 
 def opening_comment(path: Path) -> str:

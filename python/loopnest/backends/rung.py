@@ -71,6 +71,7 @@ class Backend:
         slow_start: bool = False,
         requires: Callable[[], str | None] = lambda: None,
         dtypes: Sequence[str] = FLOAT_NAMES,
+        emulated: Callable[[], bool] = lambda: False,
     ) -> Implementation:
         """A rung of this backend, for the list RUNGS of an in_*.py file.
 
@@ -83,11 +84,12 @@ class Backend:
         slow_start   the first call takes many seconds (torch.compile calls a C++ compiler); a quick benchmark skips it
         requires     returns why this rung cannot run here, with the fix, or None; the backend's own reason comes first
         dtypes       the names of the inputs' dtypes that it takes
+        emulated     returns whether instructions that it needs are emulated here: it is not timed, and never picked
         """
         claims = (faster_than,) if isinstance(faster_than, str) else tuple(faster_than)
         name: str = variant or kernel.__name__
         return Implementation(
-            self, name, self.adapt(kernel), tuple(files), claims, study, slow_start, requires, tuple(dtypes)
+            self, name, self.adapt(kernel), tuple(files), claims, study, slow_start, requires, tuple(dtypes), emulated
         )
 
     def rungs(self, variant: str, **kernels: Kernel) -> dict[str, list[Implementation]]:
@@ -119,6 +121,7 @@ class Implementation:
     slow_start: bool
     requires: Callable[[], str | None]
     dtypes: tuple[str, ...] = FLOAT_NAMES
+    emulated: Callable[[], bool] = lambda: False
 
     def __post_init__(self) -> None:
         self.backend = self.made_by.name
@@ -188,7 +191,7 @@ class Implementation:
 
     def simulated(self) -> bool:
         """Whether it runs in a simulator here: its results are right, and its times mean nothing."""
-        return self.made_by.simulated()
+        return self.made_by.simulated() or self.emulated()
 
     def _repr_html_(self) -> str:
         """In a notebook: the lesson, and the source on a click."""

@@ -15,7 +15,7 @@ from .options import (
     FLAGS,
     OPERATION,
     POSITIVE,
-    choice,
+    dtype_of,
     failures,
     files_of_run,
     finish,
@@ -68,7 +68,7 @@ class SuiteOrFile(click.Choice[str]):
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
 @output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
 @output_file("--report", "report_file", help="Write the report to this HTML file.")
-@choice("--dtype", ("float32", *REDUCED), "float32", "Of matmul: reduced precision.")
+@dtype_of(("float32", *REDUCED))
 @click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
 @click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
 @workload("else several")

@@ -5,12 +5,13 @@ from typing import Any
 
 import click
 
+from ..arrays import REDUCED
 from ..backends.user_file import is_file
 from .options import (
     DTYPES,
     JSON,
     OPERATION,
-    choice,
+    dtype_of,
     failures,
     known_operation,
     number,
@@ -44,7 +45,7 @@ ASPECTS = {
 @click.option("--step", type=click.IntRange(1, 2**32), help="With --accuracy: every STEP-th number; 1 is all of them.")
 @number("--calls", help="With --counters: calls that are counted.")
 @click.option("--isa", help="The ISA level of the machine code: v1, v3 or v4; by default the active one.")
-@choice("--dtype", DTYPES, help="float32 by default; of FILE what it takes.")
+@dtype_of((*DTYPES, *REDUCED), None)
 @click.option("--cpu", help="The processor that the bound is for, as 'Zen 3' or 'Golden Cove'; by default this one.")
 @click.option("--no-measure", is_flag=True, help="Do not time it, nor sample where its time goes: only read its code.")
 @click.option("--gpu", help="The compute capability of PTX, SASS and occupancy; 9.0 by default.")
@@ -77,7 +78,7 @@ def command(what: str, impl: str | None, aspects: tuple[str, ...], as_json: bool
         return
     if impl is None or name or any(builds.values()):
         raise click.UsageError("--op, --compiler and --flags are for FILE" if impl else f"expected IMPL after {what}")
-    options |= {"measure": not options.pop("no_measure"), "dtype": options["dtype"] or "float32"}
+    options |= {"measure": not options.pop("no_measure"), "dtype": options["dtype"]}
     k = rung(known_operation(what), impl)
     with failures(InspectError), busy(f"looking into {k.operation.name} {k.id}"):
         shown = inspect(k, *aspects, **options)

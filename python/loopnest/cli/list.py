@@ -3,6 +3,7 @@
 import click
 
 from ..backends import BACKENDS, SIMULATED
+from ..backends.rung import FLOAT_NAMES
 from ..operation import Implementation, Operation
 from ..operations import OPERATIONS
 from .options import an_operation
@@ -19,10 +20,10 @@ def command(operation: Operation | None) -> None:
     out = console()
     if operation:
         out.print(Text(f"{operation.name}: {_summary(operation)}"))
-        for backend in dict.fromkeys(k.backend for k in operation):
-            rungs = [k for k in operation if k.backend == backend]
+        for backend in dict.fromkeys(k.backend for k in operation.rungs()):
+            rungs = [k for k in operation.rungs() if k.backend == backend]
             about = BACKENDS[backend].summary if backend in BACKENDS else "registered"
-            about += f"; {SIMULATED}" if any(k.simulated() for k in rungs) else ""
+            about += f"; {SIMULATED}" if all(k.simulated() for k in rungs) else ""
             out.print(Text(f"\n{backend}  {about}", style="bold"))
             out.print(columns(*((k.id, _about(k)) for k in rungs)))
         say(f"\nloopnest show {operation.name} {operation.fastest().id}  a rung's lesson and source")
@@ -51,4 +52,7 @@ def _summary(operation: Operation) -> str:
 def _about(k: Implementation) -> str:
     """The lesson's first line, and why the rung cannot run here where it cannot."""
     reason = k.why_unavailable()
-    return f"{k.headline}{' (for study)' if k.study else ''}" + (f"\nnot here: {reason}" if reason else "")
+    notes = [", ".join(k.dtypes)] if k.dtypes != FLOAT_NAMES else []
+    notes += [note for note, holds in (("for study", k.study), ("emulated here", k.emulated())) if holds]
+    about = f"{k.headline} ({'; '.join(notes)})" if notes else k.headline
+    return about + (f"\nnot here: {reason}" if reason else "")

@@ -68,7 +68,20 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 DTYPES = ("float32", "float64")
 DTYPE = choice("--dtype", DTYPES, "float32")
-REDUCED_TOO = choice("--dtype", (*DTYPES, *REDUCED), "float32", help="Reduced precision is for matmul.")
+
+
+def dtype_of(names: Sequence[str], default: str | None = "float32") -> Decorator:
+    """The option for one of these dtypes, in a line of the help."""
+    return click.option(
+        "--dtype",
+        type=click.Choice(names),
+        default=default,
+        metavar="DTYPE",
+        help=f"{', '.join(names[:-1])} or {names[-1]}.",
+    )
+
+
+REDUCED_TOO = dtype_of((*DTYPES, *REDUCED))
 OPERATION = click.option("--op", "operation", help="The operation, as in `loopnest list`.  [default: matmul]")
 FLAGS = click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler of C and C++.")
 COMPILER = click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")

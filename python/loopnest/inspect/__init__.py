@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..arrays import dtype_called
 from ..operation import Implementation, Workload
 from .elf import diagnose
 from .records import InspectError, Listing, View
@@ -64,7 +65,7 @@ def workload_of(k: Implementation, name: str | None) -> Workload:
 
 def run_once(k: Implementation, workload: Workload, dtype: str) -> None:
     """One call on a workload, with random inputs."""
-    arguments = k.operation.contract.sample(workload, np.dtype(dtype), np.random.default_rng(0))
+    arguments = k.operation.contract.sample(workload, dtype_called(dtype), np.random.default_rng(0))
     with np.errstate(all="ignore"):
         k.operation.contract.run(k.kernel, *arguments.inputs, **arguments.options)
 
@@ -72,7 +73,7 @@ def run_once(k: Implementation, workload: Workload, dtype: str) -> None:
 def inspect(
     k: Implementation,
     *aspects: str,
-    dtype: str = "float32",
+    dtype: str | None = None,
     isa: str | None = None,
     measure: bool = True,
     **options: Any,
@@ -80,7 +81,7 @@ def inspect(
     """Look into an implementation: a View with the listings of each aspect.
 
     aspects  such as "hot" (`loopnest inspect --help` has them all); none is the first one that the backend has
-    dtype    "float32" or "float64"
+    dtype    of the inputs; None is the first that the rung takes, "float32" for most
     isa      the level of the machine code; None is the active one
     measure  whether to run a C++ rung, to sample in which loop its time goes. Otherwise, or if it cannot run, the hot
              loop is the one that could be the fastest
@@ -90,8 +91,9 @@ def inspect(
     """
     from .common import COMMON
 
-    if dtype not in ("float32", "float64"):
-        raise InspectError(f"dtype is {dtype!r}, expected 'float32' or 'float64'")
+    dtype = dtype or k.dtypes[0]
+    if dtype not in k.dtypes:
+        raise InspectError(f"dtype is {dtype!r}, expected {' or '.join(map(repr, k.dtypes))} for {k.id}")
     if isa is not None and k.backend != "cpp":
         raise InspectError(f"isa is {isa!r}, and only C++ rungs have ISA levels; {k.id} is none")
     provider = provider_of(k.backend)

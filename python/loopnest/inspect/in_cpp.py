@@ -33,6 +33,9 @@ SHOWS = ("hot", "source", "asm", "remarks")
 VECTOR_BITS = {"v1": 128, "v3": 256, "v4": 512}
 """Of the vectors at an ISA level."""
 
+NEWER = ("dot_", "amx_")
+"""The rungs, by the beginning of their names, whose instructions capstone 5 takes for others: vdpbf16ps, tdpbssd."""
+
 FEW = 20
 """Fewer samples than this decide nothing."""
 
@@ -54,6 +57,11 @@ def show(request: Request) -> list[Listing]:
         if root is None:
             fix = "Was it stripped? Install loopnest without install.strip, as its pyproject.toml says"
             raise InspectError(f"{k.operation.name} {k.id}: {file.path} has no symbol {name}. {fix}")
+        if k.variant.startswith(NEWER):
+            raise InspectError(
+                f"{k.id}: capstone decodes none of its instructions; `objdump -d --no-show-raw-insn {file.path}` does, "
+                f"at 0x{root.address:x}"
+            )
         callers = file.reached_from(root, inside=f"loopnest::{level}")
         function, loop, notes = hottest(file, callers, level, family, request if request.measure else None)
     except InspectError as error:
@@ -78,7 +86,13 @@ def extension() -> ObjectFile:
 
 def compiled_from(k: Implementation, namespace: str, dtype: str) -> str:
     """The function template that a rung is, for one level and element."""
-    element = {"float32": "float", "float64": "double"}[dtype]
+    element = {
+        "float32": "float",
+        "float64": "double",
+        "bfloat16": "loopnest::bfloat16, loopnest::bfloat16",
+        "float16": "loopnest::float16, loopnest::float16",
+        "int8": "signed char, int",
+    }[dtype]
     return f"loopnest::{namespace}::{k.operation.name}::{k.variant}<{element}>"
 
 

@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .. import _core
+from ..arrays import dtype_called
 from ..backends.threads import num_threads, set_num_threads
 from ..layout.counters import DISABLE, DISABLED, ENABLE, USER_ONLY, control, perf_event_open
 from ..operation import Implementation, Workload
@@ -75,14 +76,14 @@ def largest_quick(k: Implementation, dtype: str = "float32") -> Workload:
         call = call_of(k, workload, dtype)
         return min(seconds_of(call) for _ in range(3))
 
-    contract, itemsize = k.operation.contract, np.dtype(dtype).itemsize
+    contract, itemsize = k.operation.contract, dtype_called(dtype).itemsize
     return fitting(contract, LONGEST, measure, itemsize=itemsize, most_bytes=MOST_BYTES)[-1]
 
 
 def call_of(k: Implementation, workload: Workload, dtype: str = "float32") -> Callable[[], object]:
     """A call with random inputs that allocates no results, where these are arrays."""
     contract = k.operation.contract
-    arguments = contract.sample(workload, np.dtype(dtype), np.random.default_rng(0))
+    arguments = contract.sample(workload, dtype_called(dtype), np.random.default_rng(0))
     out = k(*arguments.inputs, **arguments.options)
     arrays = all(isinstance(x, np.ndarray) for x in (out if isinstance(out, tuple) else (out,)))
     given = {"out": out} if arrays and not contract.updates else {}

@@ -4,6 +4,9 @@ import functools
 
 from ...arrays import REDUCED
 from ...backends import cpp_rungs, reduced_cpp_rungs, why_no_instructions
+from ...backends.cpp import amx_is_emulated
+
+TILES = {"dtypes": ["bfloat16", "int8"], "emulated": amx_is_emulated}
 
 RUNGS = {
     "matmul": cpp_rungs(
@@ -20,5 +23,9 @@ RUNGS = {
         upcast={"dtypes": REDUCED, "faster_than": "numba.upcast"},
         dot_pairs={"dtypes": ["bfloat16"], "requires": functools.partial(why_no_instructions, "avx512_bf16")},
         dot_quads={"dtypes": ["int8"], "requires": functools.partial(why_no_instructions, "avx512_vnni")},
+        amx_one_tile=TILES,
+        amx_four_tiles=TILES,
+        amx_packed=TILES,
+        amx_parallel=TILES,
     ),
 }
