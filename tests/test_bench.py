@@ -23,7 +23,7 @@ from loopnest.bench.measure import FULL, QUICK, Bench, Budget, Plan
 from loopnest.bench.records import Failure, NotRun, Record, Results
 from loopnest.bench.reporting import Collector
 from loopnest.bench.tables import report
-from loopnest.cli.bench import PEERS, SUITES
+from loopnest.cli.bench import CURVE, PEERS, SUITES
 from loopnest.machine.limits import Limit
 from loopnest.output.text import duration, three_digits, times
 from loopnest.timing.budget import work_of
@@ -585,7 +585,7 @@ import click
 from pathlib import Path
 from loopnest import cli
 from loopnest.bench import suites as bench
-from loopnest.cli.bench import command
+from loopnest.cli.bench import CURVE, command
 bench.suites_folder = lambda: Path({str(folder)!r})
 command.params[0].type = click.STRING
 cli.main(["bench", "tiny", "--quick", "--no-limits", "--json", {str(tmp_path / "kept.json")!r}])
@@ -609,7 +609,7 @@ cli.main(["bench", "tiny", "--quick", "--no-limits", "--json", {str(tmp_path / "
 
 def test_the_named_suites_are_the_files():
     assert {path.name for path in bench.suites_folder().glob("bench_*.py")} == {
-        f"bench_{name}.py" for name in (*SUITES, PEERS, "sweep")
+        f"bench_{name}.py" for name in (*SUITES, CURVE, PEERS, "sweep")
     }
     assert Path(bench.suites_folder(), "conftest.py").exists()
 

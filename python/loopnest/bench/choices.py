@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
+from ..arrays import dtype_called
 from ..operations import OPERATIONS
 from ..output.text import three_digits, times
 from .records import Record
@@ -114,7 +115,7 @@ def surprises(records: Sequence[Record]) -> Iterator[str]:
     ]
     if slower:
         yield f"slower than the rung before it, on {workload}: {'; '.join(slower)}"
-    default = OPERATIONS[plain[0].operation].fastest().id
+    default = OPERATIONS[plain[0].operation].fastest(dtype_called(plain[0].dtype)).id
     pairs = [(r, ours) for ours in plain if ours.impl == default for r in plain if r.workload == ours.workload]
     best, ours = max(pairs, key=lambda pair: pair[1].best / pair[0].best, default=(None, None))
     if best and ours and ours.best > FASTER * best.best:

@@ -63,7 +63,7 @@ class SuiteOrFile(click.Choice[str]):
     "suites",
     nargs=-1,
     type=SuiteOrFile(NAMES),
-    metavar=f"[{'|'.join(NAMES)}]...|FILE",
+    metavar="[SUITE]...|FILE",
 )
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
 @output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
@@ -94,18 +94,18 @@ def command(
     flags: str,
     **selection: Any,
 ) -> None:
-    """Run benchmark suites, print their tables, and write the results and a report; all but peers unless named.
+    """Run benchmark suites, print their tables, and write the results and a report.
+
+    SUITE is matmul, gelu, mlp, vectorization, layout or calls; all of these if none is named.
 
     Results and report go to a new folder in loopnest-results/, or where --json and --report say. After Ctrl-C they hold
     what was measured until then.
 
-    `loopnest bench mine.cpp --op matmul` puts a kernel of yours next to the whole ladder, if it is right.
-
-    `loopnest bench curve --op gelu` shows the rate of each rung from small sizes to large.
-
-    `loopnest bench peers` compares with NumPy, torch, JAX and the machine's limits, and says which bars are met.
-
-    `loopnest bench sweep` compares products of many shapes with them, and lists the slow ones: see its own --help.
+    \b
+    bench mine.cpp --op matmul   a kernel of yours next to the whole ladder
+    bench curve --op gelu        each rung's rate from small sizes to large
+    bench peers                  NumPy, torch, JAX and the machine's limits
+    bench sweep                  products of many shapes: see its own --help
     """
     if any(isinstance(suite, Path) for suite in suites):
         if len(suites) > 1:
