@@ -168,7 +168,7 @@ for command in ["list", "gelu"], ["lesson", "4"], ["layout", "matmul", "cpp.naiv
 """
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow), "cp1252"])
 def test_output_has_the_characters_that_its_encoding_has(encoding):
     run = python(COMMANDS, PYTHONIOENCODING=encoding)
     assert run.returncode == 0, run.stderr.decode(encoding)
