@@ -25,6 +25,7 @@ import numpy as np
 from loopnest import nn, report
 from loopnest.bench import compare
 from loopnest.bench.records import Results
+from loopnest.bench.reporting import Collector
 from loopnest.learn.progress import Progress, progress, progress_file
 from loopnest.machine import card as machine
 from rich.console import Console
@@ -85,16 +86,16 @@ def damaged_json(data, rng):
             parent, place = node, rng.choice(list(node) if isinstance(node, dict) else range(len(node)))
             node = parent[place]
         if place is None:
-            return rng.choice(NASTY)
+            return copy.deepcopy(rng.choice(NASTY))
         change = rng.randrange(5)
         if change == 0:
             del parent[place]
         elif change == 1 and isinstance(parent, list):
-            parent.insert(place, node)
+            parent.insert(place, copy.deepcopy(node))
         elif change == 2 and isinstance(node, (int, float)):
             parent[place] = rng.choice((-node, node * 10**30, str(node), [node]))
         else:
-            parent[place] = rng.choice(NASTY)
+            parent[place] = copy.deepcopy(rng.choice(NASTY))
     return data
 
 
@@ -213,7 +214,29 @@ class ProgressFile:
         assert min((1, *found.read, *found.right, *found.hints, *found.hints.values())) == 1
 
 
-KINDS = (ResultsFile, CardFile, CheckpointFile, ProgressFile)
+class EventsFile:
+    """What a benchmark's process says of its work, a line of JSON each; a kernel of the user's runs in it, too."""
+
+    def __init__(self, folder):
+        self.path, self.run = folder / "events", made_up.run()
+        fields = msgspec.to_builtins(made_up.at_percent("gelu", "cpp.simd", "n-1024", 50.0))
+        self.events = [["running", "gelu"], ["records", fields], ["warnings", "noise"], ["interrupted", True]]
+
+    def damaged(self, rng):
+        event = rng.choice(self.events)
+        if rng.random() < 0.5:
+            return damaged_bytes(json.dumps(event).encode(), rng)
+        return json.dumps(damaged_json(event, rng)).encode()
+
+    def read(self):
+        collector = Collector(self.run)
+        for line in self.path.read_text(errors="replace").splitlines():
+            if collector._is_event(line):
+                collector.add(*json.loads(line))
+        assert collector.results
+
+
+KINDS = (ResultsFile, CardFile, CheckpointFile, ProgressFile, EventsFile)
 
 
 def fuzz(files, seconds=float("inf"), seed=0):

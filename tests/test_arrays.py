@@ -135,3 +135,10 @@ def test_arrays_of_a_records_field_are_read_with_their_strides():
     records = np.zeros(5, np.dtype([("x", np.float32), ("y", np.float32), ("z", np.float32)]))
     records["y"] = [1, 2, 3, 4, 5]
     assert ln.dot(records["y"], records["y"]) == 55
+
+
+@pytest.mark.parametrize("operation", [ln.add, ln.matmul])
+def test_more_axes_than_numpy_broadcasts_are_refused(operation):
+    x = np.ones((1,) * 64)
+    with pytest.raises(ValueError, match=f"^{operation.name}: 64 axes, expected at most 3[24]; reshape a and b$"):
+        operation(x, x, impl="numpy")

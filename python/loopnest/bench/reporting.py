@@ -60,7 +60,7 @@ class Collector(Generic[Results]):
                 field = typing.get_type_hints(self._type)[kind]
                 is_rows = isinstance(self._fields[kind], tuple)
                 msgspec.convert(content, typing.get_args(field)[0] if is_rows else field)
-        except (ValueError, msgspec.ValidationError):
+        except (ValueError, msgspec.ValidationError, RecursionError):
             return False
         return True
 

@@ -110,6 +110,8 @@ def add_run(kernel: Kernel, a: Any, b: Any, *, out: Any = None) -> Any:
         shape = np.broadcast_shapes(a.shape, b.shape)
     except ValueError:
         raise ValueError(f"add: b has shape {b.shape}, expected one that broadcasts with a's {a.shape}") from None
+    except RuntimeError:  # NumPy's own limit
+        raise ValueError(f"add: {max(a.ndim, b.ndim)} axes, expected at most 32; reshape a and b") from None
     c = call.output(out, shape)
     for views in as_matrices(np.broadcast_to(a, shape), np.broadcast_to(b, shape), c):
         kernel(*views)

@@ -72,6 +72,8 @@ def _shape(a: Array, b: Array) -> tuple[int, ...]:
         raise ValueError(
             f"matmul: b has shape {b.shape}, expected leading axes that broadcast with a's {a.shape}"
         ) from None
+    except RuntimeError:  # NumPy's own limit
+        raise ValueError(f"matmul: {max(a.ndim, b.ndim)} axes, expected at most 34; reshape a and b") from None
     return (*batch, a.shape[-2], b.shape[-1])
 
 
