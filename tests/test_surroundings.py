@@ -272,6 +272,38 @@ def test_a_file_that_is_none_is_one_line(command, kind, tmp_path):
     assert b"Error: " in run.stderr
 
 
+FULL_DISK = """
+mount -t tmpfs -o size=64k none "$1" && cd "$1" && { head -c 1000000 /dev/zero >fill 2>/dev/null || true; }
+shift && TMPDIR=$PWD exec "$@"
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    sys.platform != "linux" or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0,
+    reason="mounts a small disk of its own, which needs root",
+)
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("check FILE --op matmul --seconds 0", "not-judged"),
+        ("train xor --epochs 1 --checkpoint mine.npz", "No space left on device"),
+        ("inspect matmul cpp.naive --svg walk.svg", "Error: "),
+        ("list gelu", "cpp.simd"),
+    ],
+)
+def test_a_full_disk_is_said_and_not_held_against_a_file(command, said, tmp_path):
+    file = tmp_path / "mine.c"
+    file.write_text("void matmul(const float* a, const float* b, float* c, long m, long n, long k) {}")
+    (tmp_path / "disk").mkdir()
+    words = [sys.executable, "-c", LOOPNEST, *command.replace("FILE", str(file)).split()]
+    words = ["unshare", "-m", "sh", "-c", FULL_DISK, "sh", str(tmp_path / "disk"), *words]
+    run = subprocess.run(words, capture_output=True, timeout=120)
+    text = (run.stdout + run.stderr).decode()
+    assert said in text, text
+    assert "Traceback" not in text
+
+
 TEXTS = """
 import loopnest as ln
 print([(o.__doc__, [k.lesson for k in o]) for o in ln.OPERATIONS.values()])

@@ -3,6 +3,7 @@
 import ctypes
 import multiprocessing
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -88,6 +89,57 @@ def test_in_a_child_after_a_fork(operation):
     finally:
         child.kill()
         child.join()
+
+
+INTERRUPTED = """
+import os, signal, sys, threading, time
+import numpy as np, loopnest as ln
+class Alarm(Exception): pass
+def ring(*_): raise Alarm
+signal.signal(signal.SIGALRM, ring)
+ln.set_num_threads(3)
+a = np.linspace(-1, 1, 500 * 500, dtype=np.float32).reshape(500, 500)
+out = np.empty_like(a)
+rungs = [ln.matmul["cpp.parallel"], ln.matmul["numba.parallel"]]
+right = [rung(a, a) for rung in rungs]
+rang = 0
+for rung, expected in zip(rungs, right):
+    for i in range(10):
+        signal.setitimer(signal.ITIMER_REAL, 0.001 + 0.0005 * i)
+        try:
+            while True:
+                rung(a, a, out=out)
+        except Alarm:
+            rang += 1
+    assert np.array_equal(rung(a, a, out=out.fill(0) or out), expected)
+assert rang == 20
+
+ended = []
+def work():
+    mine = np.empty_like(a)
+    while not ended:
+        for rung in rungs:
+            rung(a, a, out=mine)
+threads = [threading.Thread(target=work) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for i in range(8):
+    time.sleep(0.002 * i)
+    child = os.fork()
+    if not child:  # in the middle of other threads' calls
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+        os._exit(not all(np.array_equal(rung(a, a), expected) for rung, expected in zip(rungs, right)))
+    assert os.waitpid(child, 0)[1] == 0, i
+ended.append(True)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux" or "LOOPNEST_SANITIZED" in os.environ, reason="forks in the middle of calls")
+def test_signals_and_forks_in_the_middle_of_calls():
+    run = subprocess.run([sys.executable, "-W", "ignore", "-c", INTERRUPTED], capture_output=True, timeout=200)
+    assert run.returncode == 0, run.stderr.decode()
 
 
 @rungs("matmul", "mlp_forward", of=("numba", "cpp"))

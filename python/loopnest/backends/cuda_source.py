@@ -308,7 +308,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "ceil_div": lambda a, b: -(-a // b),
     "dim3": lambda *sizes: sizes,
 }
-_ARITHMETIC = re.compile(r"(?:[\w\s()+\-%,]|//|>>|\*(?!\*)|<<(?=\s*(?:[0-9]|[1-3][0-9]|40)\b))*")
+_ARITHMETIC = re.compile(r"(?:[\w\s()+\-%,]|//|>>|\*(?!\*)|<<(?=\s*(?:[0-9]|[1-3][0-9]|40)\b))*", re.ASCII)
 """What an expression may hold: nothing that reaches Python's objects, and no result that would fill the memory."""
 
 _BYTES = {"float": 4, "double": 8, "int": 4, "unsigned": 4, "half": 2, "char": 1, "float4": 16, "double2": 16}
@@ -328,6 +328,9 @@ def evaluated(expression: str, values: Mapping[str, int]) -> tuple[int, ...]:
         raise CudaSourceError(f"{expression!r}: expected integers, names, + - * / %, << up to 40, min, max, ceil_div")
     try:
         found = eval(text, {"__builtins__": {}, **_FUNCTIONS}, dict(values))
-    except (SyntaxError, TypeError, ArithmeticError, ValueError) as error:
+    except (SyntaxError, TypeError, ArithmeticError, ValueError, MemoryError, RecursionError) as error:
         raise CudaSourceError(f"{expression!r} cannot be evaluated: {error}") from None
-    return tuple(map(int, found)) if isinstance(found, tuple) else (int(found),)
+    sizes = tuple(map(int, found)) if isinstance(found, tuple) else (int(found),)
+    if not sizes or max(map(abs, sizes)) >> 62:
+        raise CudaSourceError(f"{expression!r}: expected one size or more, below 2^62")
+    return sizes
