@@ -136,7 +136,9 @@ ended.append(True)
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform != "linux" or "LOOPNEST_SANITIZED" in os.environ, reason="forks in the middle of calls")
+@pytest.mark.skipif(
+    sys.platform != "linux" or "LOOPNEST_SANITIZED" in os.environ, reason="forks in the middle of calls"
+)
 def test_signals_and_forks_in_the_middle_of_calls():
     run = subprocess.run([sys.executable, "-W", "ignore", "-c", INTERRUPTED], capture_output=True, timeout=200)
     assert run.returncode == 0, run.stderr.decode()
