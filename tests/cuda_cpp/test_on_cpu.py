@@ -400,8 +400,24 @@ def test_sizes_are_computed_as_in_c(text, expected):
 
 @pytest.mark.parametrize(
     "text",
-    ["__import__('os')", "n.real", "q", "n +", "2 ** 99999", "1 << 999999", "n / 0", "[1]", "1.5"]
-    + ["é", "ｎ", "()", "(n << 40) * (n << 40)", "-" * 100_000 + "1", "1+" * 20_000 + "1", "dim3(1)(2)"],
+    [
+        "__import__('os')",
+        "n.real",
+        "q",
+        "n +",
+        "2 ** 99999",
+        "1 << 999999",
+        "n / 0",
+        "[1]",
+        "1.5",
+        "é",
+        "ｎ",
+        "()",
+        "(n << 40) * (n << 40)",
+        "-" * 100_000 + "1",
+        "1+" * 20_000 + "1",
+        "dim3(1)(2)",
+    ],
     ids=lambda text: text[:20],
 )
 def test_what_is_no_size_is_refused_and_never_run(text):
