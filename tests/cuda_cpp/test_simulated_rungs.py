@@ -129,7 +129,7 @@ def test_bench_leaves_simulated_rungs_out_with_the_reason(tmp_path):
     """In a process of its own, whose records say why there is no time."""
     code = (
         "from loopnest.bench.suites import run_suites\n"
-        "results = run_suites(('matmul',), quick=True, select='cuda_cpp and 16')\n"
+        "results = run_suites(('matmul',), quick=True, select='cuda_cpp and 64')\n"
         "print(len(results.records), *{row.reason for row in results.not_run}, sep='\\n')\n"
     )
     ran = subprocess.run(
