@@ -277,4 +277,4 @@ def test_what_cannot_be_asked_and_its_help():
     assert result.exit_code == 2
     assert "this process may run on" in result.output
     assert "--seed" in bench("sweep", "--help").output
-    assert "loopnest bench sweep" in bench("--help").output
+    assert "bench sweep " in bench("--help").output
