@@ -60,16 +60,19 @@ def test_why_says_how_a_product_is_computed():
     usual = ln.num_threads()
     ln.set_num_threads(2)
 
-    def why(m, k, n, order="C"):
-        return ln.matmul.why(np.ones((m, k), np.float32), np.ones((k, n), np.float32, order))
+    def why(m, k, n, order="CC"):
+        return ln.matmul.why(np.ones((m, k), np.float32, order[0]), np.ones((k, n), np.float32, order[1]))
 
     try:
         assert why(1, 64, 640) == "in one piece; a has few rows: b is read once, row by row"
         assert why(1, 640, 5) == "in one piece; a has few rows, b few columns: the sums fit the registers"
-        assert (
-            why(7, 100, 33, "F") == "in one piece; a has few rows, b contiguous columns: each element is a dot product"
-        )
-        assert why(500, 200, 1) == "in one piece; b has few columns, a contiguous rows: each element is a dot product"
+        dots = "few rows or columns: each element is a dot product"
+        assert why(7, 100, 5, "CF") == f"in one piece; {dots}"
+        assert why(500, 200, 1) == f"in one piece, as cᵀ = bᵀaᵀ; {dots}"
+        assert why(90, 300, 5, "FC").startswith("in one piece, as cᵀ = bᵀaᵀ; a has few rows")
+        assert why(60, 20, 30, "CF") == "in one piece, with a transposed copy of b; b spans a small part of the L2 cache"
+        assert why(16, 300, 100, "CF").startswith("in one piece, as cᵀ = bᵀaᵀ, with a transposed copy of aᵀ; ")
+        assert why(5, 6, 7) == why(5, 6, 7, "FF") == "in one piece; a small product: nothing is copied"
         assert why(50, 3, 200) == "in one piece; sums of at most four products: c is written row by row"
         assert why(60, 20, 300) == "in one piece; short sums: c is written along bands of rows"
         assert why(50, 50, 50) == "in one piece; b spans a small part of the L2 cache"

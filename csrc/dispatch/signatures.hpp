@@ -11,7 +11,7 @@ template <class T> using UnaryFn = void (*)(Matrix<const T> x, Matrix<T> y);
 template <class T> using BinaryFn = void (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c);
 template <class T> using StackFn = void (*)(Stack<const T> a, Stack<const T> b, Stack<T> c);
 template <class T>
-using WhyFn = const char* (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> grid_and_parts);
+using WhyFn = const char* (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> how);
 template <class T>
 using ByBlocksFn = void (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index rows, index inner, index cols);
 template <class T> using DotFn = void (*)(Vector<const T> x, Vector<const T> y, T* sum);

@@ -107,10 +107,10 @@ void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue
     });
 }
 
-// What `loopnest.matmul.why` reports: why the first piece is computed as it is, and how many pieces c has in rows and
-// in columns, or in how many parts the sums are cut.
+// What `loopnest.matmul.why` reports: why the first piece is computed as it is; and in `how` the number of pieces that c
+// has in rows and in columns, or the parts in which the sums are cut, and whether it is turned, and with a copied b.
 template <class T>
-const char* why(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> grid_and_parts) {
+const char* why(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> how) {
     const index threads = threads_for(a, c);
     Grid pieces = {1, 1};
     index parts = 1;
@@ -120,8 +120,10 @@ const char* why(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::i
     }
     const auto [height, width] = piece_size(c, pieces);
     const index rows = smaller(height, c.rows), cols = smaller(width, c.cols), inner = (a.cols + parts - 1) / parts;
-    grid_and_parts[0] = pieces.rows, grid_and_parts[1] = pieces.cols, grid_and_parts[2] = parts;
-    return plan_of<NoEpilogue>(a.block(0, 0, rows, inner), b.block(0, 0, inner, cols), c.block(0, 0, rows, cols)).why;
+    const Plan plan =
+        plan_of<NoEpilogue>(a.block(0, 0, rows, inner), b.block(0, 0, inner, cols), c.block(0, 0, rows, cols));
+    how[0] = pieces.rows, how[1] = pieces.cols, how[2] = parts, how[3] = plan.turned, how[4] = plan.copied;
+    return plan.why;
 }
 
 template <class T>

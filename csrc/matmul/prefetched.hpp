@@ -29,10 +29,10 @@ struct NoEpilogue {
 };
 
 // Whether the micro-kernel reads a in place: its steps then follow a's rows, or c is so narrow that each element of a
-// packed a would serve one tile only.
+// packed a would serve four tiles at most.
 template <class T>
 bool read_in_place(Matrix<const T> a, index cols) {
-    return length(a.col_stride) <= length(a.row_stride) || cols <= tile_cols<T>;
+    return length(a.col_stride) <= length(a.row_stride) || cols <= 4 * tile_cols<T>;
 }
 
 // c = a b, or c += a b, for a c with contiguous rows, with an epilogue.

@@ -113,9 +113,9 @@ void why(const Rungs<WhyFn>& rungs) {
         hold<T>(
             rungs, text_of_product(m, k, n, of_a, of_b),
             [&](auto rung) {
-                std::int64_t cut[3] = {};
-                const char* const reason = rung(a, b, Matrix<T>{nullptr, m, n, n, 1}, {cut, 3, 1});
-                *static_cast<T*>(said) = reason && *reason && cut[0] > 0 && cut[1] > 0 && cut[2] > 0;
+                std::int64_t how[5] = {};
+                const char* const reason = rung(a, b, Matrix<T>{nullptr, m, n, n, 1}, {how, 5, 1});
+                *static_cast<T*>(said) = reason && *reason && how[0] > 0 && how[1] > 0 && how[2] > 0;
             },
             said);
     });

@@ -9,12 +9,13 @@
 // needs one stream only: the columns one after the other. The limit is the bandwidth of the memory that holds b.
 #pragma once
 
+#include "matmul/kernel/block_sizes.hpp"
 #include "matmul/kernel/streams.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// 6 x 4 sums, 4 vectors of b and one of a fit 32 registers, 2 x 4 sums fit 16. sums_of_lanes adds up at most as many
-// sums as a vector has lanes.
+// 6 x 4 sums, 4 vectors of b and one of a fit 32 registers, 2 x 4 sums fit 16. sums_of_lanes adds up 1, 2 or 4 sums,
+// and at most as many as a vector has lanes.
 inline constexpr int dot_rows = vector_registers == 32 ? 6 : 2;
 template <class T>
 inline constexpr int dot_cols = lanes<T> < streams ? lanes<T> : streams;
@@ -22,7 +23,7 @@ inline constexpr int dot_cols = lanes<T> < streams ? lanes<T> : streams;
 // c (+)= a b for `rows` contiguous rows of a and `cols` contiguous columns of b.
 template <int rows, int cols, class T>
 void dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, bool add) {
-    Vec<T> sum[rows][cols] = {};
+    Vec<T> sum[rows][cols == 3 ? 4 : cols] = {};
     const auto step = [&](index p, auto read) __attribute__((always_inline)) {
         Vec<T> b_part[cols];
 #pragma GCC unroll 4
@@ -44,7 +45,7 @@ void dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, bool add) {
     }
 }
 
-// c = a b for one row a. Four sums at once, since each addition waits 4 cycles for the one before.
+// c = a b for one row a that stays in L1. Four sums at once, since each addition waits 4 cycles for the one before.
 template <class T>
 void one_row_of_dots(Vector<const T> a, Matrix<const T> b, Vector<T> c) {
     T* const lined = scratch<T>(Slot::pack_a, a.size + lanes<T>) + past_line(b.data);
@@ -70,7 +71,7 @@ void one_row_of_dots(Vector<const T> a, Matrix<const T> b, Vector<T> c) {
 template <class T>
 void by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     const index quarter = c.cols / dot_cols<T>, part = cache_sizes().l1d / 2 / (dot_cols<T> * index(sizeof(T)));
-    const index depth = c.rows > dot_rows ? part : b.rows;
+    const index depth = c.rows > dot_rows ? even_blocks(b.rows, part, lanes<T>) : b.rows;
     const auto columns = [&]<int cols>(Matrix<const T> b, Matrix<T> c) {
         for (index p = 0; p < b.rows; p += depth)
             in_groups<dot_rows>(c.rows, [&]<int rows>(index i) {
@@ -81,8 +82,10 @@ void by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     };
     for (index j = 0; j < quarter; ++j)
         columns.template operator()<dot_cols<T>>(cols_apart(b, j, quarter), cols_apart(c, j, quarter));
-    for (index j = dot_cols<T> * quarter; j < c.cols; ++j)
-        columns.template operator()<1>(b.block(0, j, b.rows, 1), c.block(0, j, c.rows, 1));
+    const index done = dot_cols<T> * quarter;
+    in_groups<dot_cols<T>>(c.cols - done, [&]<int cols>(index j) {
+        columns.template operator()<cols>(b.block(0, done + j, b.rows, cols), c.block(0, done + j, c.rows, cols));
+    });
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

@@ -11,13 +11,8 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-// Rows of a up to which these algorithms were measured to be faster than tiles: by_rows up to 3, or 4 if b comes from
-// memory; dots up to 32, since tiles would have to transpose b first.
-inline constexpr int few_by_rows = 3, few_by_rows_from_memory = 4, few_by_dots = 32;
-// A dot product of fewer products than this spends too much time on adding up the lanes of its vectors. With more rows
-// of a it pays from longer sums on, since tiles then transpose b for more rows.
-template <class T>
-index long_dot(index rows) { return larger(rows < 8 ? 64 : 80, rows * lanes<T> / 2); }
+// Rows of a up to which by_rows was measured to be faster than tiles: 3, or 4 if b comes from memory.
+inline constexpr int few_by_rows = 3, few_by_rows_from_memory = 4;
 
 // Whether c = a b is best computed by_rows, whatever the layout of a.
 template <class T>
@@ -32,15 +27,46 @@ void few_rows_by_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     in_groups<few_by_rows_from_memory>(c.rows, [&]<int rows>(index) { by_rows<rows>(a, b, c); });
 }
 
+// A dot product of fewer products than this spends too much time on adding up the lanes of its vectors. With more rows
+// of a it pays from longer sums on, since tiles then transpose b for more rows.
+template <class T>
+index long_dot(index rows) { return rows <= tile_rows ? 24 : larger(80, rows * lanes<T> / 2); }
+
+// Up to this many rows and columns dots are faster than transposing an operand for tiles; and up to few_by_dots rows if b
+// is too large for that.
+inline constexpr int few_by_dots = 32, narrow_by_dots = 8;
+
+// Whether b is streamed: larger than what stays in L2 next to the other operand.
+template <class T>
+bool streamed(Matrix<const T> b) { return b.rows * b.cols * index(sizeof(T)) > cache_sizes().l2 / 2; }
+
 // Whether c = a b is best computed by dots.
 template <class T>
-bool dots_suit(Matrix<const T> b, Matrix<T> c) {
-    return b.row_stride == 1 && c.rows <= few_by_dots && b.rows >= long_dot<T>(c.rows);
+bool dots_suit(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    const index few = smaller(c.rows, c.cols), many = larger(c.rows, c.cols);
+    if (b.rows < long_dot<T>(few)) return false;
+    if (b.row_stride == 1) {
+        if (c.rows <= few_by_dots && streamed(b)) return true;
+        if (!a.contiguous_rows()) return c.rows <= tile_rows && c.cols > narrow_by_dots;
+        return few <= (many < 64 ? few_by_dots : narrow_by_dots);
+    }
+    // Otherwise b is transposed, which more rows of a pay for.
+    return a.contiguous_rows() && c.cols <= larger(b.rows < 256 ? lanes<T> * 3 / 8 : lanes<T> / 2, 4) && c.rows > few_by_dots;
+}
+
+// Whether they are computed as the dots of cᵀ = bᵀ aᵀ. By_dots reads its second operand once, and the first once for
+// four columns: the first has the more rows, unless it would be streamed.
+template <class T>
+bool dots_turned(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (b.row_stride != 1) return true;
+    if (!a.contiguous_rows()) return false;
+    return c.cols > c.rows ? !streamed(b) : streamed(a);
 }
 
 template <class T>
 void few_rows_by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
-    if (c.rows == 1) return one_row_of_dots(a.row(0), b, c.row(0));
+    if (c.rows == 1 && a.cols * index(sizeof(T)) <= cache_sizes().l1d * 3 / 8)
+        return one_row_of_dots(a.row(0), b, c.row(0));
     // Rows of a that are no multiple of 4096 bytes apart, as b's columns often are: L1 could not hold ten that are.
     if (!a.contiguous_rows() || b.cols >= 4 * streams) {
         const index step = packed_width<T>(a.cols) + lanes<T>;

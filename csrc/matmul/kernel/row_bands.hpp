@@ -18,10 +18,14 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 
 inline constexpr index short_sum = 64, high_enough = 48;  // products; rows of c that make up for packing b
 
+// The elements from b's first row to its last, gaps included, for contiguous rows.
+template <class T>
+index span(Matrix<const T> b) { return (b.rows - 1) * length(b.row_stride) + b.cols; }
+
 // Whether c = a b is best computed along bands.
 template <class T>
 bool bands_suit(Matrix<const T> b, Matrix<T> c) {
-    const bool in_place_is_no_better = c.cols > 2 * tile_cols<T> || !b.contiguous_rows();
+    const bool in_place_is_no_better = c.cols > tile_cols<T> || !b.contiguous_rows();
     return b.rows <= short_sum && c.rows >= high_enough && in_place_is_no_better;
 }
 
@@ -29,19 +33,26 @@ template <class T, class Epilogue>
 void row_bands(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue) {
     const index most = cache_sizes().l2 / 2 / (larger(a.cols, 1) * index(sizeof(T)));
     const index width = even_blocks(c.cols, larger(most, tile_cols<T>), tile_cols<T>);
-    T* const packed = scratch<T>(Slot::pack_b, width * a.cols);
+    const bool in_place = b.contiguous_rows() && span(b) * index(sizeof(T)) <= cache_sizes().l2 / 4;
+    T* const packed = scratch<T>(Slot::pack_b, (in_place ? tile_cols<T> : width) * a.cols);
     for (index j0 = 0; j0 < c.cols; j0 += width) {
-        const index cols = smaller(width, c.cols - j0);
-        for (index j = 0; j < cols; j += tile_cols<T>)
-            pack_b(b.block(0, j0 + j, b.rows, smaller(tile_cols<T>, cols - j)), packed + j * a.cols);
+        const index cols = smaller(width, c.cols - j0), whole = cols / tile_cols<T> * tile_cols<T>;
+        for (index j = in_place ? whole : 0; j < cols; j += tile_cols<T>)
+            pack_b(b.block(0, j0 + j, b.rows, smaller(tile_cols<T>, cols - j)), packed + (in_place ? 0 : j * a.cols));
         for (index i = 0; i < c.rows; i += tile_rows) {
             const index rows = smaller(tile_rows, c.rows - i);
-            const Matrix<const T> a_band = a.block(i, 0, rows, a.cols);
-            for (index j = 0; j < cols; j += tile_cols<T>) {
-                const index wide = smaller(tile_cols<T>, cols - j);
-                const Matrix<const T> b_tile = {packed + j * a.cols, a.cols, wide, packed_width<T>(wide), 1};
-                multiply<T, Fetching::nothing>({a_band, b_tile, c.block(i, j0 + j, rows, wide), false});
-            }
+            const auto tile = [&](index j, index wide) __attribute__((always_inline)) -> Tile<T> {
+                const Matrix<const T> b_tile = in_place && j < whole
+                    ? b.block(0, j0 + j, b.rows, wide)
+                    : Matrix<const T>{packed + (in_place ? 0 : j * a.cols), a.cols, wide, packed_width<T>(wide), 1};
+                return {a.block(i, 0, rows, a.cols), b_tile, c.block(i, j0 + j, rows, wide), false};
+            };
+            index j = 0;
+            if (rows == tile_rows)
+                for (; j < whole; j += tile_cols<T>)
+                    multiply_tile<tile_rows, tile_vectors, Reading::whole, false, Fetching::nothing>(tile(j, tile_cols<T>));
+            for (; j < cols; j += tile_cols<T>)
+                multiply<T, Fetching::nothing>(tile(j, smaller(tile_cols<T>, cols - j)));
             epilogue.apply(i, j0, c.block(i, j0, rows, cols));
         }
     }

@@ -87,11 +87,15 @@ def why(a: Any, b: Any) -> str:
     shape = _shape(a, b)
     if len(shape) > 2:
         a, b = a[(0,) * (a.ndim - 2)], b[(0,) * (b.ndim - 2)]
-    grid_and_parts = np.ones(3, np.int64)
-    reason = _core.kernels["matmul"]["why"](a, b, np.empty(shape[-2:], a.dtype), grid_and_parts)
-    rows, cols, parts = grid_and_parts
-    grid = f"in {rows} x {cols} pieces" if rows * cols > 1 else "in one piece"
-    return f"{f'sums in {parts} parts' if parts > 1 else grid}; {reason}"
+    how = np.ones(5, np.int64)
+    reason = _core.kernels["matmul"]["why"](a, b, np.empty(shape[-2:], a.dtype), how)
+    rows, cols, parts, turned, copied = how
+    cut = f"sums in {parts} parts" if parts > 1 else f"in {rows} x {cols} pieces" if rows * cols > 1 else "in one piece"
+    if turned:
+        cut += ", as cᵀ = bᵀaᵀ"
+    if copied:
+        cut += ", with a transposed copy of " + ("aᵀ" if turned else "b")
+    return f"{cut}; {reason}"
 
 
 def _sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Arguments:
