@@ -34,7 +34,7 @@ index long_dot(index rows) { return rows <= tile_rows ? 24 : larger(80, rows * l
 
 // Up to this many rows and columns dots are faster than transposing an operand for tiles; and up to few_by_dots rows if b
 // is too large for that.
-inline constexpr int few_by_dots = 32, narrow_by_dots = 8;
+inline constexpr int few_by_dots = 32, narrow_by_dots = 12;
 
 // Whether b is streamed: larger than what stays in L2 next to the other operand.
 template <class T>
