@@ -78,7 +78,7 @@ def test_why_says_how_a_product_is_computed():
         assert why(50, 50, 50) == "in one piece; b spans a small part of the L2 cache"
         assert "pieces; b is packed by the first tile" in why(2000, 2000, 2000)
         assert why(64, 40_000, 64).startswith("sums in 2 parts; ")
-        assert ln.matmul.why(np.ones((9, 50, 50)), np.ones((50, 50))) == why(50, 50, 50)
+        assert ln.matmul.why(*(np.ones(s, np.float32) for s in ((9, 50, 50), (50, 50)))) == why(50, 50, 50)
     finally:
         ln.set_num_threads(usual)
 
