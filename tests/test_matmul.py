@@ -70,7 +70,9 @@ def test_why_says_how_a_product_is_computed():
         assert why(7, 100, 5, "CF") == f"in one piece; {dots}"
         assert why(500, 200, 3) == f"in one piece, as cᵀ = bᵀaᵀ; {dots}"
         assert why(90, 300, 5, "FC").startswith("in one piece, as cᵀ = bᵀaᵀ; a has few rows")
-        assert why(60, 20, 30, "CF") == "in one piece, with a transposed copy of b; b spans a small part of the L2 cache"
+        assert (
+            why(60, 20, 30, "CF") == "in one piece, with a transposed copy of b; b spans a small part of the L2 cache"
+        )
         assert why(16, 300, 100, "CF").startswith("in one piece, as cᵀ = bᵀaᵀ, with a transposed copy of aᵀ; ")
         assert why(5, 6, 7) == why(5, 6, 7, "FF") == "in one piece; a small product: nothing is copied"
         assert why(50, 3, 200) == "in one piece; sums of at most four products: c is written row by row"
