@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @choice("--dtype", DTYPES, help="By default float32 for Python, and for C and C++ what the function takes.")
 @FLAGS
 @COMPILER
-@workload("else the largest in time")
+@workload("else the last save's, if it fits")
 @number("--threads", help="Of libraries and rungs; by default all where FILE asks for threads, else 1.")
 @real("--seconds", default=0.5, least=0, help="For timing; 0: none.")
 @real("--time-limit", default=20.0, help="Seconds in all for one save; a call may take a third.")
@@ -41,10 +41,11 @@ def command(file: Path, operation: str | None, dtype: str | None, seconds: float
     loopnest watch mine.cpp --op matmul --open
     """
     from ..check.inside import inspect_file
+    from ..check.race import LEGIBLE, LONG
     from ..check.watch import on_each_save
     from ..report.watch import Page, save_of
 
-    op, kind = operation or "matmul", language(file)
+    op, kind, kept = operation or "matmul", language(file), dict[str, str | None](workload=None)
     options |= {"dtype": dtype or ("float32" if kind == "python" else None), "seconds": seconds}
     options |= {"compilers": [options.pop("compiler")], "flags": [options["flags"]]}
     with usage_errors(ValueError), Page(file, op) as page, contextlib.suppress(KeyboardInterrupt):
@@ -57,7 +58,10 @@ def command(file: Path, operation: str | None, dtype: str | None, seconds: float
                     on_event(kind, content)
                     page.say(str(content))
 
-                (found,) = inspect_file(file, op, "asm", "source", on_event=show, **options)
+                how = options | {"workload": options["workload"] or kept["workload"]}
+                (found,) = inspect_file(file, op, "asm", "source", on_event=show, **how)
+            if timing := found.verdict.timing:  # a workload that fits stays, so that saves can be compared
+                kept["workload"] = timing.own.workload if LEGIBLE <= timing.own.best <= LONG else None
             page.say("", save_of(source, found, page.saves))
             return found.verdict
 
