@@ -1,6 +1,7 @@
 """The command `loopnest`."""
 
 import importlib.util
+import json
 import os
 import resource
 import subprocess
@@ -262,3 +263,27 @@ def test_progress_is_drawn_only_where_it_can_be_drawn_again(terminal, variables,
     assert (len(os.read(ours, 4096)) > 100) == drawn
     os.close(ours)
     os.close(theirs)
+
+
+@pytest.mark.parametrize("option", ["--memory-limit", "--time-limit", "--seconds"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf"])
+def test_a_number_that_is_none_is_refused(option, value):
+    run = CliRunner().invoke(main, ["check", "mine.py", option, value])
+    assert run.exit_code == 2
+    assert f"Invalid value for '{option}': {value} is" in run.output
+
+
+@pytest.mark.parametrize("option", ["--flags", "--compiler"])
+def test_a_quote_that_is_not_closed_names_its_option(option, tmp_path):
+    (tmp_path / "mine.c").write_text("void matmul(const float* a, const float* b, float* c, long m, long n, long k) {}")
+    run = CliRunner().invoke(main, ["check", str(tmp_path / "mine.c"), option, '"'])
+    assert run.exit_code == 2
+    assert f"{option.replace('--c', 'the c').strip('-')} is '\"', expected words" in run.output
+
+
+def test_a_file_whose_name_is_no_text_has_a_verdict_in_json(tmp_path):
+    file = os.path.join(os.fsencode(tmp_path), b"\xff.py")
+    with open(file, "w") as text:
+        text.write("def matmul(a, b, c):\n    c[...] = a @ b\n")
+    run = CliRunner().invoke(main, ["check", os.fsdecode(file), "--op", "matmul", "--seconds", "0", "--json"])
+    assert json.loads(run.stdout)["outcome"] == "right", run.output

@@ -109,7 +109,7 @@ def find(language: str = "c++", command: str | None = None) -> Compiler:
     named = command or os.environ.get(variable)
     candidates = [named] if named else COMMANDS[language]
     for candidate in candidates:
-        words = tuple(shlex.split(candidate))
+        words = tuple(words_of(candidate, "the compiler"))
         path = shutil.which(words[0])
         if path is not None:
             version = _printed(path, "--version").partition("\n")[0]
@@ -117,6 +117,14 @@ def find(language: str = "c++", command: str | None = None) -> Compiler:
     tried = " or ".join(candidates) if command or not named else f"{named}, which {variable} names"
     fix = f"install one (Debian: apt install g++), or name one in {variable}"
     raise NoCompilerError(f"no compiler for {language}: there is no command {tried}: {fix}", Build(language))
+
+
+def words_of(text: str, name: str) -> list[str]:
+    """The words of a command line. Raises ValueError where a quote is not closed."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ValueError(f"{name} is {text!r}, expected words as on a command line: {str(error).lower()}") from None
 
 
 @dataclass(frozen=True)
@@ -144,10 +152,10 @@ def compile_library(
     folder = temporary_folder()
     if reason := why_not_loaded_from(folder):
         raise NoExecutionError(reason, Build(language))
-    arguments = [*shlex.split(flags), "-g1", "-shared", "-fPIC", *BINDING]
+    arguments = [*words_of(flags, "flags"), "-g1", "-shared", "-fPIC", *BINDING]
     shown = shlex.join([Path(found.command[0]).name, *found.command[1:], *arguments, file.name])
     source = str(file.resolve())
-    files = (source, *included(found, [*shlex.split(flags), source], limit))
+    files = (source, *included(found, [*words_of(flags, "flags"), source], limit))
     ingredients = [*arguments, *map(_content, files)]
     build = Build(language, shown, files=files)
     return build_once(found, [*arguments, source], ingredients, file, folder, ".so", build, limit)
@@ -178,7 +186,7 @@ def preprocessed(
 
     Takes what `compile_library` takes. Nothing where the compiler cannot say. Raises BuildError where it takes longer.
     """
-    command = [*shlex.split(flags), "-E", str(file.resolve())]
+    command = [*words_of(flags, "flags"), "-E", str(file.resolve())]
     try:
         lines, numbers, number, own, system = [], list[int](), 1, True, False
         for line in find(language, compiler)(command, limit).stdout.splitlines():

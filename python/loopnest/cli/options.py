@@ -2,6 +2,8 @@
 
 import functools
 import importlib.util
+import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,7 +43,7 @@ def number(*names: str, default: int | None = None, least: int = 1, help: str, *
 
 def real(name: str, *, default: float, least: float | None = None, help: str, **how: Any) -> Decorator:
     """An option that takes a number more than 0, or of `least` or more."""
-    limits = POSITIVE if least is None else click.FloatRange(min=least)
+    limits = POSITIVE if least is None else Finite(min=least)
     how = {"type": limits, "metavar": "X", **how}
     return click.option(name, default=default, show_default=True, help=help, **how)
 
@@ -64,7 +66,17 @@ def stacked(*options: Decorator) -> Decorator:
     return decorate
 
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
+class Finite(click.FloatRange):
+    """A number in a range, which NaN and infinity pass unseen."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is no finite number.", param, ctx)
+        return number
+
+
+POSITIVE = Finite(min=0, min_open=True)
 NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 DTYPES = ("float32", "float64")
 DTYPE = choice("--dtype", DTYPES, "float32")
@@ -144,7 +156,13 @@ usage_errors = functools.partial(failures, end=click.UsageError)
 
 def print_json(record: Any) -> None:
     """Print a record: arrays as lists, null for a number that is not finite."""
-    click.echo(msgspec.json.format(msgspec.json.encode(record, enc_hook=lambda x: x.tolist()), indent=1))
+    data = msgspec.to_builtins(record, enc_hook=lambda x: x.tolist())
+    try:
+        text = msgspec.json.encode(data)
+    except UnicodeEncodeError:  # names of files may hold any bytes
+        plain = json.dumps(data, ensure_ascii=False).encode(errors="replace")
+        text = msgspec.json.encode(json.loads(plain, parse_constant=lambda name: None))
+    click.echo(msgspec.json.format(text, indent=1))
 
 
 def save_picture(svg: str, file: Path, *, quiet: bool = False) -> None:
