@@ -158,3 +158,18 @@ threading.Thread(target=late).start()
 
 def test_parallel_rungs_work_at_the_interpreters_end():
     assert python(AT_THE_END) == (0, "fine\n" * 3, "")
+
+
+def test_equal_inputs_of_one_call_give_equal_results_in_the_callers_floating_point_modes():
+    torch = pytest.importorskip("torch")
+    usual, x = ln.num_threads(), np.full(1 << 24, -13.3, np.float32)
+    y = np.empty_like(x)
+    ln.set_num_threads(2)
+    try:
+        ln.gelu(x, approximate="none", impl="cpp.parallel", out=y)  # starts the threads, in the ordinary modes
+        torch.set_flush_denormal(True)
+        ln.gelu(x, approximate="none", impl="cpp.parallel", out=y)
+    finally:
+        torch.set_flush_denormal(False)
+        ln.set_num_threads(usual)
+    assert len(np.unique(y)) == 1

@@ -25,6 +25,26 @@ inline void pause() {
 #endif
 }
 
+// How the processor rounds, and whether subnormal numbers are zero; a thread's own. The pieces of one call are computed
+// in the caller's modes, so that equal inputs give equal results.
+#if defined(__x86_64__) || defined(__i386__)
+using Modes = unsigned;
+inline Modes modes() { return __builtin_ia32_stmxcsr() & ~0x3Fu; }  // without the flags of what has happened
+inline void set_modes(Modes modes) { __builtin_ia32_ldmxcsr(modes); }
+#elif defined(__aarch64__)
+using Modes = unsigned long;
+inline Modes modes() {
+    Modes found;
+    asm volatile("mrs %0, fpcr" : "=r"(found));
+    return found;
+}
+inline void set_modes(Modes modes) { asm volatile("msr fpcr, %0" ::"r"(modes)); }
+#else
+using Modes = int;
+inline Modes modes() { return 0; }
+inline void set_modes(Modes) {}
+#endif
+
 // The pieces of one thread: each has its part of all, and takes what others have not begun when its own are done.
 struct alignas(64) Range {
     std::atomic<index> next{0};
@@ -37,6 +57,7 @@ struct Job {
     void* context;
     index count;
     std::vector<Range>& ranges;  // one for each thread
+    const Modes callers = modes();
     std::mutex failing;
     std::exception_ptr failure;
 
@@ -51,6 +72,8 @@ struct Job {
 
     // Thread t's part, and then what is left of the others'.
     void take_pieces(std::size_t t) {
+        const Modes own = modes();
+        if (own != callers) set_modes(callers);
         for (std::size_t n = 0; n < ranges.size(); ++n) {
             Range& range = ranges[(t + n) % ranges.size()];
             for (index piece; (piece = range.next.fetch_add(1, std::memory_order_relaxed)) < range.end;) try {
@@ -60,6 +83,7 @@ struct Job {
                     failure = std::current_exception();
                 }
         }
+        if (own != callers) set_modes(own);
     }
 };
 

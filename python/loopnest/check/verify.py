@@ -28,11 +28,11 @@ OnEvent = Callable[[str, Any], None]
 KINDS = {
     "sizes": "of sizes around lanes and tiles",
     "again": "with new values in the same arrays",
-    "layouts": "with strides",
-    "special": "with NaN, infinity and large numbers",
+    "deterministic": "with the same inputs, or nearly the same",
     "magnitudes": "with numbers far below 1, or above",
     "threads": "from another thread",
-    "deterministic": "with the same inputs, or nearly the same",
+    "layouts": "with strides",
+    "special": "with NaN, infinity and large numbers",
     "large": "of large arrays",
     "timed": "of all these kinds at the shape that is timed",
 }
