@@ -114,10 +114,14 @@ def options(operation: Operation, arguments: Arguments) -> dict[str, Any]:
     return found | dict(arguments.options)
 
 
+NOT_A_KERNELS = ("out", "out_dtype", "impl")
+"""The options that say where and what a result is: a kernel sees the result's array."""
+
+
 def _public(operation: Operation) -> dict[str, inspect.Parameter]:
     """The operation's options, as its own signature has them."""
     parameters = inspect.signature(operation).parameters
-    return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY and n not in ("out", "impl")}
+    return {n: p for n, p in parameters.items() if p.kind is p.KEYWORD_ONLY and n not in NOT_A_KERNELS}
 
 
 @functools.cache
