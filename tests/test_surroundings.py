@@ -272,6 +272,25 @@ def test_a_file_that_is_none_is_one_line(command, kind, tmp_path):
     assert b"Error: " in run.stderr
 
 
+needs_mounts = pytest.mark.skipif(
+    sys.platform != "linux" or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0,
+    reason="mounts a disk of its own, which needs root",
+)
+
+READ_ONLY = """
+mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && ! touch "$1/x" 2>/dev/null && shift && exec "$@"
+"""
+
+
+@needs_mounts
+def test_an_installation_that_cannot_be_written_works():
+    code = "import numpy as np, loopnest as ln; print(ln.matmul(np.eye(3), np.eye(3), impl='numba.naive').sum())"
+    words = ["unshare", "-m", "sh", "-c", READ_ONLY, "sh", os.path.dirname(ln.__file__), sys.executable, "-c", code]
+    env = {k: v for k, v in os.environ.items() if k != "NUMBA_CACHE_DIR"} | {"HOME": "/nowhere", "XDG_CACHE_HOME": ""}
+    run = subprocess.run(words, capture_output=True, timeout=120, env=env)
+    assert run.stdout == b"3.0\n", run.stderr.decode()
+
+
 FULL_DISK = """
 mount -t tmpfs -o size=64k none "$1" && cd "$1" && { head -c 1000000 /dev/zero >fill 2>/dev/null || true; }
 shift && TMPDIR=$PWD exec "$@"
@@ -279,10 +298,7 @@ shift && TMPDIR=$PWD exec "$@"
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    sys.platform != "linux" or subprocess.run(["unshare", "-m", "true"], capture_output=True).returncode != 0,
-    reason="mounts a small disk of its own, which needs root",
-)
+@needs_mounts
 @pytest.mark.parametrize(
     ("command", "said"),
     [
