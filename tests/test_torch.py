@@ -557,7 +557,7 @@ def test_a_function_that_torch_would_not_translate_again_is_an_error_and_does_no
     with torch._dynamo.config.patch({limit: 1}):
         tensors.run_compiled(double, x, out)
         assert out.tolist() == [2, 2, 2]
-        with torch.no_grad(), pytest.raises(Exception, match="fullgraph=True|cache_size_limit reached"):
+        with torch.no_grad(), pytest.raises(Exception, match=r"fullgraph=True|cache_size_limit reached"):
             tensors.run_compiled(double, x, out)
 
 
