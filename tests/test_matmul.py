@@ -8,6 +8,7 @@ import loopnest as ln
 import numpy as np
 import pytest
 from ladders import dtypes, rungs
+from loopnest import _core
 from loopnest.operation import Arguments
 from loopnest.verify import judge_call
 
@@ -83,6 +84,35 @@ def test_why_says_how_a_product_is_computed():
         assert ln.matmul.why(*(np.ones(s, np.float32) for s in ((9, 50, 50), (50, 50)))) == why(50, 50, 50)
     finally:
         ln.set_num_threads(usual)
+
+
+KEPT_CHOICE = """
+import numpy as np, loopnest as ln
+
+ln.set_num_threads(1)
+print(ln.matmul.why(np.ones((16, 700), np.float32), np.ones((700, 1500), np.float32)))
+"""
+
+
+@pytest.mark.skipif(_core.isa() not in ("v4", "neon"), reason="with 16 registers low products are always packed")
+def test_a_choice_that_was_measured_is_kept_and_read_again(tmp_path):
+    def why(**surroundings):
+        environment = {name: text for name, text in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
+        environment |= {"LOOPNEST_CACHES": "32K:8,1M:8,32M:16"} | surroundings
+        return subprocess.run(
+            [sys.executable, "-c", KEPT_CHOICE], env=environment, capture_output=True, text=True, check=True
+        ).stdout
+
+    in_place = "in one piece; a has few rows, so that packing b would not pay\n"
+    assert why() == in_place  # no folder, no measurement: the guess
+    assert why(XDG_CACHE_HOME="/proc/none") == in_place
+    measured = why(XDG_CACHE_HOME=str(tmp_path))
+    (file,) = (tmp_path / "loopnest").glob("choices-*.txt")
+    answer = file.read_text()
+    assert answer == f"low_rows_in_place {int(measured == in_place)}\n"
+    file.write_text("damaged\n" + answer + "low_rows_in_place 0\n")
+    assert "packed" not in in_place
+    assert why(XDG_CACHE_HOME=str(tmp_path)) == "in one piece; b is packed by the first tile that reads it\n"
 
 
 OTHER_MACHINES = {"Emerald Rapids": "48K:12,2M:16,260M:20", "small caches": "4K:4,16K:4,64K:8"}

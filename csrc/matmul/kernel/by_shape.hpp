@@ -13,12 +13,15 @@
 // before, by squares in registers (linalg/transpose_simd.hpp), takes half a cycle an element.
 #pragma once
 
+#include <vector>
+
 #include "linalg/transpose_simd.hpp"
 #include "matmul/kernel/few_products.hpp"
 #include "matmul/kernel/few_rows.hpp"
 #include "matmul/kernel/row_bands.hpp"
 #include "matmul/prefetched.hpp"
 #include "matmul/register_tiled.hpp"
+#include "runtime/choices.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
@@ -45,16 +48,32 @@ bool few_elements(Matrix<const T> b, Matrix<T> c) {
 // With at most this many rows of a, each element of a packed b would serve too few of them.
 inline constexpr index too_low_to_pack = vector_registers == 32 ? 32 : tile_rows;
 
+// Whether tiles that read a larger b in place, down its rows, keep up with packing. That is up to the processor's prefetchers:
+// for 16 rows a Zen 4 core is 15 % faster in place, and an Emerald Rapids core was less than half as fast.
+inline bool low_rows_in_place() {
+    static const bool answer = [] {
+        const index k = 512, n = round_up(cache_sizes().l2 * 2 / (k * index(sizeof(float))), tile_cols<float>) + 16;
+        std::vector<float> a(16 * k, 1), b(k * n, 1), c(16 * n);
+        const Matrix<const float> left = {a.data(), 16, k, k, 1}, right = {b.data(), k, n, n, 1};
+        const Matrix<float> result = {c.data(), 16, n, n, 1};
+        return faster(
+            "low_rows_in_place", true, [&] { register_tiled(left, right, result); },
+            [&] { multiply_prefetched(left, right, result); });
+    }();
+    return answer;
+}
+
 // Reading b in place was measured to be faster than packing it if the memory from b's first row to its last, gaps
 // included, takes at most a quarter of L2. With 16 registers tiles have half as many columns, walk twice as far down b,
 // and the bound is a sixteenth. It is faster too if a is low, unless the tiles wait for b: each row of tiles reads it from
-// L3 once more, and from memory nothing prefetches it as packing does.
+// L3 once more, and nothing prefetches it as packing does.
 template <class T>
 const char* better_in_place(Matrix<const T> b, Matrix<T> c) {
     if (!b.contiguous_rows()) return nullptr;
     const CacheSizes& cache = cache_sizes();
     const index size = b.rows * b.cols * index(sizeof(T));
-    if (c.rows <= too_low_to_pack && size <= cache.l3 * 3 / 8 && c.rows * size <= cache.l3 * 6)
+    const bool tiles_wait = size > cache.l3 * 3 / 8 || c.rows * size > cache.l3 * 6;
+    if (c.rows <= too_low_to_pack && !tiles_wait && (size <= cache.l2 || c.rows <= tile_rows || low_rows_in_place()))
         return "a has few rows, so that packing b would not pay";
     const index small = cache.l2 / (vector_registers == 32 ? 4 : 16);
     return span(b) * index(sizeof(T)) <= small ? "b spans a small part of the L2 cache" : nullptr;
