@@ -156,7 +156,15 @@ def test_tensors_do_not_come_with_them():
         ln.matmul(torch.ones(2, 2), jax.numpy.ones((2, 2)))
 
 
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int32", "bool", "complex64"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_products_in_reduced_precision_are_jax_arrays(dtype):
+    c = ln.matmul(jax.numpy.ones((2, 3), dtype), jax.numpy.ones((3, 2), dtype))
+    assert isinstance(c, jax.Array)
+    assert c.dtype == dtype
+    assert (c == 3).all()
+
+
+@pytest.mark.parametrize("dtype", ["int32", "bool", "complex64"])
 def test_other_dtypes_are_refused(dtype):
     a = jax.numpy.ones((2, 2), dtype)
     with pytest.raises(TypeError, match=rf"^matmul: a has dtype {dtype}, expected float32 or float64 .*a\.astype\(np"):

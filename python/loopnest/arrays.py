@@ -269,7 +269,8 @@ class Call:
         if tensor.layout is not self._torch.strided:
             raise ValueError(f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense()")
         dtype = name_of_dtype(tensor)
-        known = dtype in ("float32", "float64", "int64", *self._reduced, *(["int32"] if self._reduced else []))
+        sums = ("int32",) if self._reduced and name not in self._inputs else ()  # a result of int8
+        known = dtype in ("float32", "float64", "int64", *self._reduced, *sums)
         if tensor.is_neg() or (not known and tensor.is_conj()):
             raise ValueError(f"{where} is a lazy negation or conjugate, expected its values; pass {name}.clone()")
         if not known:
@@ -440,6 +441,14 @@ def _kind(value: Any) -> str:
     kind = type(value)
     module = "" if kind.__module__ == "builtins" else kind.__module__.split(".")[0] + "."
     return f"a {module}{kind.__qualname__}" if value is not None else "None"
+
+
+def plain_dtype_of(value: Any) -> str:
+    """The name of an array's or a tensor's dtype; "" for all else, and for classes that may mean anything by it."""
+    torch: Any = sys.modules.get("torch")
+    is_tensor = torch is not None and isinstance(value, torch.Tensor)
+    plain = not overrides_functions(torch.Tensor, type(value)) if is_tensor else isinstance(value, np.ndarray)
+    return name_of_dtype(value) if plain or _is_jax(value) else ""
 
 
 def levels_to_caller() -> int:

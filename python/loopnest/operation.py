@@ -30,7 +30,7 @@ from typing import Any, Literal
 import numpy as np
 
 from . import _core
-from .arrays import dtype_called, name_of_dtype
+from .arrays import dtype_called, name_of_dtype, plain_dtype_of
 from .backends import BACKENDS, cpp_rungs, fastest_first
 from .backends.rung import FLOAT_NAMES, Backend, decline, docstring
 from .backends.rung import Implementation as Implementation
@@ -207,7 +207,7 @@ class Operation:
         return self._choose(*args, **kwargs) if result is NotImplemented else result
 
     def _choose(self, *args: Any, impl: str | None = None, **kwargs: Any) -> Any:
-        dtype = name_of_dtype(args[0]) if self.contract.reduced and args else ""
+        dtype = plain_dtype_of(args[0]) if self.contract.reduced and args else ""
         if dtype in self.contract.reduced:
             return self.rung(impl, dtype)(*args, **kwargs)
         if impl is not None:
@@ -260,7 +260,7 @@ class Operation:
 
     def check_dtype(self, k: Implementation, args: tuple[Any, ...]) -> None:
         """Raises TypeError where a rung does not take the first input's dtype, and another does."""
-        dtype = name_of_dtype(args[0]) if args else ""
+        dtype = plain_dtype_of(args[0]) if args else ""
         if dtype not in k.dtypes and dtype in (*FLOAT_NAMES, *self.contract.reduced):
             others = ", ".join(other.id for other in self.ladder(dtype))
             raise TypeError(
@@ -371,7 +371,7 @@ class Operation:
         """
         if self.contract.why is None:
             raise TypeError(f"{self.name}.why: {self.name} is computed in one way, whatever the inputs; ask matmul")
-        dtype = name_of_dtype(inputs[0]) if inputs else ""
+        dtype = plain_dtype_of(inputs[0]) if inputs else ""
         if dtype in self.contract.reduced:
             k = self.fastest(dtype)
             others = [other for other in self.ladder(dtype) if other.made_by is k.made_by and other.available()]
