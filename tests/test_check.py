@@ -390,7 +390,7 @@ def test_no_more_than_three_errors_are_shown():
         ("import nonesuch_at_all\n", "does-not-build", "pip install nonesuch_at_all"),
         ("x = 1 / 0\n", "does-not-build", "mine.py:1: it raised ZeroDivisionError"),
         ("def mat_mul(a, b):\n    return a @ b\n", "no-function", "did you mean mat_mul"),
-        ("def matmul(a):\n    return a\n", "wrong-signature", r"def matmul\(a, b, out, .*\) or def matmul\(a, b, "),
+        ("def matmul(a):\n    return a\n", "wrong-signature", r"def matmul\(a, b, out\) or def matmul\(a, b\)"),
         ("def matmul(a, b):\n    raise KeyError('gone')\n", "raised", "mine.py:2: it raised KeyError: 'gone'"),
     ],
 )
