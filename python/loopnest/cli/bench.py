@@ -76,7 +76,9 @@ class SuiteOrFile(click.Choice[str]):
 @COMPILER
 @FLAGS
 @output_file(
-    "--markdown", "markdown_file", help="Of peers: write the tables to this file, or into it, in place of older ones."
+    "--markdown",
+    "markdown_file",
+    help="Of peers: write the tables into this page, in place of this machine's older.",
 )
 @click.option("--seconds", type=POSITIVE, hidden=True, help="End after about this time.")
 @click.option("-k", "select", hidden=True, help="Only the benchmarks that pytest's -k selects.")
@@ -199,6 +201,5 @@ def _peers(quick: bool, only: tuple[str, ...], json_file: Path | None, markdown_
         options = [*(["--quick"] if quick else []), *(f"--only {part}" for part in only)]
         command = " ".join(["loopnest bench peers", *options])
         page = markdown_file.read_text(encoding="utf-8") if markdown_file.is_file() else ""
-        text, tables, _ = page.partition(peers.TABLES)
-        save_text((text if tables else "") + peers.markdown(results, command), markdown_file)
+        save_text(peers.into_page(page, results, command), markdown_file)
     finish(results)

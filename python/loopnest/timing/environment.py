@@ -67,11 +67,14 @@ def environment() -> Environment:
 
 
 def _cpu() -> str:
+    """The processor's name, with its family and model where it has them: a virtual machine may say "AMD EPYC" of both a
+    Zen 4 (family 25) and a Zen 5 (family 26)."""
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
+        first = cpuinfo.read_text(encoding="utf-8", errors="replace").partition("\n\n")[0]
+        of = {key.strip(): text.strip() for key, _, text in (line.partition(":") for line in first.splitlines())}
+        if name := of.get("model name"):
+            return f"{name} (family {of['cpu family']}, model {of['model']})" if "cpu family" in of else name
     if sys.platform == "darwin":
         query = ["sysctl", "-n", "machdep.cpu.brand_string"]
         return subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip()
