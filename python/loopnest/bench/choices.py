@@ -19,7 +19,7 @@ COMPUTE_BOUND = 2.0
 """Operations a byte from which a study has GFLOP/s first; below, the memory decides, and it has GB/s first."""
 
 FASTER = 1.1
-"""Times nearer than this factor are not worth a warning."""
+"""Times nearer than this factor are not worth a sentence."""
 
 
 def unit(records: Sequence[Record]) -> str:
@@ -135,6 +135,11 @@ def in_short(records: Sequence[Record]) -> Iterator[str]:
         share = f", {top.percent:.0f} % of the limit" if top.percent else ""
         reached = f"{top.impl} {three_digits(rate(top, unit(study)))} {unit(study)} on {workload}{share}"
         yield f"{top.study}: {reached}; {times(slowest.best / fastest.best)} {slowest.impl} on {slowest.workload}"
+
+
+def notes(records: Iterable[Record]) -> list[str]:
+    """What a reader should know about some of the figures."""
+    return [f"{impl}: {note}" for impl, note in {r.impl: r.note for r in records}.items() if note]
 
 
 def groups(records: Iterable[Item], key: Callable[[Item], Key]) -> dict[Key, list[Item]]:

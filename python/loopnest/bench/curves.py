@@ -5,14 +5,14 @@ from __future__ import annotations
 import itertools
 import math
 import string
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import RenderableType
 from rich.text import Text
 
 from ..machine.records import MEMORY, MachineCard
 from ..output.text import three_digits
-from .choices import groups, rate, unit
+from .choices import groups, notes, rate, unit
 from .records import Record, Results
 from .tables import HOW, Sheet, shown
 
@@ -48,11 +48,6 @@ def report(results: Results, width: int) -> Iterator[RenderableType]:
     marked = filled(records, results.machine)
     yield from shown(results.environment, HOW, _sheets(records, results.machine, width), notes(records), width)
     yield Text("\n" + "".join(_chart(records, marked, width)))
-
-
-def notes(records: Iterable[Record]) -> list[str]:
-    """What a reader should know about some of the figures."""
-    return [f"{impl}: {note}" for impl, note in {r.impl: r.note for r in records}.items() if note]
 
 
 def _letters(records: Sequence[Record]) -> dict[str, str]:

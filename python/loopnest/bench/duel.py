@@ -41,6 +41,7 @@ from ..machine.records import MachineCard
 from ..operation import Implementation, Operation, UnavailableError, Workload
 from ..operations import operation_of
 from ..output.notebook import shows
+from ..output.tables import columns, headed
 from ..output.text import duration, three_digits
 from ..timing.budget import fitting
 from ..timing.conditions import Conditions, Monitor
@@ -299,21 +300,15 @@ def report(duel: Duel) -> Iterator[RenderableType]:
         why = "the interval was narrow enough" if duel.outcome.ended == "narrow" else "the time was up"
         rows.append(("clock", f"{CLOCKS[duel.timings[0].clock]}; {duel.outcome.rounds} rounds, until {why}"))
     yield Text("\nfairness and conditions", style="bold")
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    for name, text in rows:
-        table.add_row(Text(name), Text(text))
-    yield table
+    yield columns(*rows)
     for warning in (*duel.terms.warnings, *duel.conditions.load.warnings()):
         yield Text(f"\nwarning: {warning}", style="yellow")
 
 
 def _times_of(duel: Duel) -> Table:
     """Best and median of each side; the rate by the best, and how much of the machine's limit that is."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     unit, amount = ("GFLOP/s", duel.flops) if duel.flops >= 2 * duel.bytes else ("GB/s", duel.bytes)
-    table.add_column("", no_wrap=True)
-    for heading in ("best", "median", unit, "of limit", "samples"):
-        table.add_column(heading, justify="right", no_wrap=True)
+    table = headed("", "best", "median", unit, "of limit", "samples")
     for timing in duel.timings:
         rate, samples = three_digits(amount / timing.best / 1e9), f"{len(timing.seconds)} × {timing.calls}"
         times = duration(timing.best), duration(timing.median)

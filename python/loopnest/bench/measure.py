@@ -227,9 +227,8 @@ class Bench:
 
         args, results = problem.kernel_arguments()
         call = timed(problem) if timed else functools.partial(implementation.kernel, *args)
-        checked = (
-            () if timed or outside or contract.updates else results
-        )  # inputs updated in place change with each call
+        unchecked = timed or outside or contract.updates  # inputs updated in place change with each call
+        checked = () if unchecked else results
         for array in checked:
             array.fill(poison_of(array.dtype))
         seconds = first_call if who in self._warm and first_call > self.plan.seconds else seconds_of(call)

@@ -14,7 +14,7 @@ from rich.text import Text
 from ..output.text import duration, three_digits, times
 from ..timing.environment import Environment
 from . import explain
-from .choices import claims, comparable, ends, groups, one_size, rate, surprises, unit
+from .choices import claims, comparable, ends, groups, notes, one_size, rate, surprises, unit
 from .records import Record, Results
 
 HOW = "Times are the best of several rounds, of the kernel alone unless a call is named; NumPy arrays in, `out` given."
@@ -85,10 +85,7 @@ def table(title: str, records: Sequence[Record], width: int, workload: str = "")
         sentence = explain.sentence(records)
         parts += [Text(sentence, style="bold")] if sentence else []
         parts.append(Text(explain.footnote(records), style="dim"))
-    parts += [
-        Text(f"{impl}: {note}", style="yellow") for impl, note in {r.impl: r.note for r in records}.items() if note
-    ]
-    return Group(*parts)
+    return Group(*parts, *(Text(note, style="yellow") for note in notes(records)))
 
 
 WIDE = ("other", "fastest", "slowest", "cores")

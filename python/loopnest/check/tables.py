@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output.notebook import shows
+from ..output.tables import headed
 from ..output.text import duration
 from .inside import Inside
 from .judge import per_cent
@@ -74,17 +75,9 @@ def _row(word: str, style: str, text: str) -> RenderableType:
     return grid
 
 
-def _table(*names: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in names:
-        right = name in ("", "best", "median", "of the limit")
-        table.add_column(name, justify="right" if right else "left", no_wrap=name == "file")
-    return table
-
-
 def races(placing: Placing) -> Table:
     """Who reached what: best and median times, and the share of the machine's limit."""
-    table = _table(placing.own.workload, "best", "median", "of the limit")
+    table = headed(placing.own.workload, "best", "median", "of the limit")
     for name, seconds in sorted(placing.predicted.items(), key=lambda item: -item[1]):
         table.add_row(Text(name), Text(f"about {duration(seconds)}"), Text("not timed", style="dim"), "")
     for r in sorted(placing.races, key=lambda r: -r.best):
@@ -98,11 +91,8 @@ def races(placing: Placing) -> Table:
 def builds(found: Sequence[Inside]) -> Table:
     """Builds of one file side by side: how fast each is, what its hot loop is made of, and what bounds that."""
     timing = next((one.verdict.timing for one in found if one.verdict.timing), None)
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(timing.own.workload if timing else "", no_wrap=True)
     rows = [_build(one) for one in found]
-    for one in found:
-        table.add_column(Text(one.name), justify="right")
+    table = headed(timing.own.workload if timing else "", *(one.name for one in found))
     for name in rows[0]:
         table.add_row(Text(name), *(Text(row[name]) for row in rows))
     return table
@@ -129,7 +119,7 @@ def _build(one: Inside) -> dict[str, str]:
 
 def ranking(verdicts: Sequence[Verdict]) -> RenderableType:
     """The table of a folder's submissions, in the order of `rank`."""
-    table = _table("", "file", "workload", "best", "of the limit", "verdict")
+    table = headed("", "file", "workload", "best", "of the limit", "verdict", words=(1, 2, 5))
     for number, v in enumerate(verdicts, 1):
         own = v.timing.own if v.timing else None
         words = v.sentence if v.accepted else f"{_refused(v)}: {v.sentence}"

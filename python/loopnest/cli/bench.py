@@ -15,7 +15,7 @@ from .options import (
     FLAGS,
     OPERATION,
     POSITIVE,
-    dtype_of,
+    choice,
     failures,
     files_of_run,
     finish,
@@ -68,7 +68,7 @@ class SuiteOrFile(click.Choice[str]):
 @click.option("--quick", is_flag=True, help="Fewer and smaller workloads: all suites in under a minute.")
 @output_file("--json", "json_file", help="Write the results to this file, in pytest-benchmark's format.")
 @output_file("--report", "report_file", help="Write the report to this HTML file.")
-@dtype_of(("float32", *REDUCED))
+@choice("--dtype", ("float32", *REDUCED), "float32", shown=False)
 @click.option("--no-limits", is_flag=True, help="Do not compare with the machine's limits, and do not measure them.")
 @click.option("--only", multiple=True, metavar="PART", help="Of peers: only this part; may be repeated.")
 @workload("else several")
@@ -122,14 +122,13 @@ def command(
             raise click.UsageError("--report is not for peers")
         _peers(quick, only, json_file, markdown_file)
         return
-    if CURVE in suites and len(suites) > 1:
-        raise click.UsageError("curve runs by itself: loopnest bench curve --op matmul")
+    for alone in (CURVE, PEERS):
+        if alone in suites and len(suites) > 1:
+            raise click.UsageError(f"{alone} runs by itself: loopnest bench {alone}")
     if operation and suites != (CURVE,):
         raise click.UsageError("--op is for FILE, and for curve: loopnest bench curve --op gelu")
     if operation:
         known_operation(operation)
-    if PEERS in suites:
-        raise click.UsageError("peers runs by itself: loopnest bench peers")
     if only or markdown_file:
         raise click.UsageError(f"{'--only' if only else '--markdown'} is for peers: loopnest bench peers")
     if selection["workload"]:

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..backends.user_file import LANGUAGES, language
 from .options import COMPILER, DTYPES, FLAGS, JSON, OPERATION, choice, number, print_json, real, usage_errors, workload
 from .progress import console, progress, say, show
 
 if TYPE_CHECKING:
     from ..check import Verdict
-
-SUFFIXES = {".py": "python", ".c": "c", ".cpp": "cpp", ".cc": "cpp", ".cu": "cuda"}
 
 
 @click.command("check")
@@ -122,11 +121,12 @@ def _start(file: Path, operation: str, lang: str | None, dtype: str | None) -> N
     from ..check.starters import starter
     from ..output.files import save_new
 
-    if lang is None and file.suffix not in SUFFIXES:
-        known = ", ".join(SUFFIXES)
+    lang = lang or (language(file) or "").replace("c++", "cpp")
+    if not lang:
+        known = ", ".join(LANGUAGES)
         raise click.UsageError(f"FILE is {file}, expected one of the suffixes {known}, or --lang to say the language")
     with usage_errors(ValueError, OSError):
-        save_new(starter(operation, lang or SUFFIXES[file.suffix], dtype or "float32"), file)
+        save_new(starter(operation, lang, dtype or "float32"), file)
     click.echo(f"written: {file}\nloopnest check {file} --op {operation}")
 
 

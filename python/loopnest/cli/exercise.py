@@ -4,8 +4,9 @@ from pathlib import Path
 
 import click
 
+from ..output.tables import columns
 from .options import JSON, print_json, real, usage_errors
-from .progress import columns, console, say, show
+from .progress import console, say, show
 
 
 @click.command("exercise")

@@ -7,9 +7,10 @@ from typing import Any
 
 import click
 
+from ..output.tables import columns
 from ..output.text import unknown
 from .options import JSON, SVG, failures, need, print_json, save_picture
-from .progress import busy, columns, console, say
+from .progress import busy, console, say
 
 
 @click.command("experiment")

@@ -11,7 +11,7 @@ from .options import (
     DTYPES,
     JSON,
     OPERATION,
-    dtype_of,
+    choice,
     failures,
     known_operation,
     number,
@@ -45,7 +45,7 @@ ASPECTS = {
 @click.option("--step", type=click.IntRange(1, 2**32), help="With --accuracy: every STEP-th number; 1 is all of them.")
 @number("--calls", help="With --counters: calls that are counted.")
 @click.option("--isa", help="The ISA level of the machine code: v1, v3 or v4; by default the active one.")
-@dtype_of((*DTYPES, *REDUCED), None)
+@choice("--dtype", (*DTYPES, *REDUCED))
 @click.option("--cpu", help="The processor that the bound is for, as 'Zen 3' or 'Golden Cove'; by default this one.")
 @click.option("--no-measure", is_flag=True, help="Do not time it, nor sample where its time goes: only read its code.")
 @click.option("--gpu", help="The compute capability of PTX, SASS and occupancy; 9.0 by default.")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..output.tables import columns
 from .options import usage_errors
-from .progress import columns, console, say
+from .progress import console, say
 
 if TYPE_CHECKING:
     from rich.markdown import Markdown

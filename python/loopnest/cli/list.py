@@ -6,8 +6,9 @@ from ..backends import BACKENDS, SIMULATED
 from ..backends.rung import FLOAT_NAMES
 from ..operation import Implementation, Operation
 from ..operations import OPERATIONS
+from ..output.tables import columns
 from .options import an_operation
-from .progress import columns, console, say
+from .progress import console, say
 
 
 @click.command("list")

@@ -48,10 +48,13 @@ def real(name: str, *, default: float, least: float | None = None, help: str, **
     return click.option(name, default=default, show_default=True, help=help, **how)
 
 
-def choice(name: str, values: Sequence[str], default: str | None = None, help: str | None = None) -> Decorator:
-    """An option that takes one of some names, which the help lists unless it has another text."""
+def choice(
+    name: str, values: Sequence[str], default: str | None = None, help: str | None = None, *, shown: bool = True
+) -> Decorator:
+    """An option that takes one of some names; the help lists them unless it has another text, and has the default."""
     listed = f"{', '.join(values[:-1])} or {values[-1]}."
-    how: dict[str, Any] = {"type": click.Choice(values), "default": default, "show_default": default is not None}
+    shown = shown and default is not None
+    how: dict[str, Any] = {"type": click.Choice(values), "default": default, "show_default": shown}
     return click.option(name, help=help or listed, metavar=None if help else "NAME", **how)
 
 
@@ -80,20 +83,7 @@ POSITIVE = Finite(min=0, min_open=True)
 NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
 DTYPES = ("float32", "float64")
 DTYPE = choice("--dtype", DTYPES, "float32")
-
-
-def dtype_of(names: Sequence[str], default: str | None = "float32") -> Decorator:
-    """The option for one of these dtypes, in a line of the help."""
-    return click.option(
-        "--dtype",
-        type=click.Choice(names),
-        default=default,
-        metavar="DTYPE",
-        help=f"{', '.join(names[:-1])} or {names[-1]}.",
-    )
-
-
-REDUCED_TOO = dtype_of((*DTYPES, *REDUCED))
+REDUCED_TOO = choice("--dtype", (*DTYPES, *REDUCED), "float32", shown=False)
 OPERATION = click.option("--op", "operation", help="The operation, as in `loopnest list`.  [default: matmul]")
 FLAGS = click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler of C and C++.")
 COMPILER = click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")

@@ -8,10 +8,9 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import Console, RenderableType
-    from rich.table import Table
 
 
 def console(stderr: bool = False) -> Console:
@@ -47,18 +46,6 @@ def redraws() -> bool:
     looks like a terminal.
     """
     return sys.stderr.isatty() and os.environ.get("TERM") != "dumb" and "JPY_PARENT_PID" not in os.environ
-
-
-def columns(*rows: Sequence[RenderableType], numbers: bool = False) -> Table:
-    """Rows without a header and lines; text is printed as it is. The first column holds names, or `numbers`."""
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    table.add_column(no_wrap=True, justify="right" if numbers else "left")
-    for row in rows:
-        table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in row))
-    return table
 
 
 @contextmanager

@@ -17,9 +17,6 @@ PACKAGE = Path(__file__).resolve().parents[1]
 AROUND = 6
 """Lines shown around the hot loop's lines in another file."""
 
-LANGUAGES = {"cpp": "cpp", "cuda_cpp": "cuda"}
-"""Of the backends that are not written in Python."""
-
 
 def source_line(file: str, number: int) -> SourceLine:
     """A file as a compiler names it. The project's own begin below csrc/ or with the package's folder.
@@ -81,4 +78,4 @@ def with_instructions(own: str, title: str, loop: Loop | None) -> list[Listing]:
 def source_listing(k: Implementation) -> Listing:
     """A rung's source as it was written."""
     lines = tuple(Line(text) for text in k.source().splitlines())
-    return Listing(f"the source of {k.id}", LANGUAGES.get(k.backend, "python"), lines, first=1)
+    return Listing(f"the source of {k.id}", k.language, lines, first=1)

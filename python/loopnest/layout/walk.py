@@ -24,13 +24,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from rich.columns import Columns
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from .. import _core
 from ..arrays import Array
 from ..operations import OPERATIONS
 from ..output.pictures import CARD, FIRST_TO_LAST, GOOD_TO_BAD, Colour, Picture, on_scale, text_on
+from ..output.tables import headed
 from .traffic import OPERANDS, CacheLevel, Replay, Stream, stream_of
 
 TOY = CacheLevel(size=256, ways=4, line=16)
@@ -279,9 +279,7 @@ def picture(walked: Walk, width: int = 80) -> Iterator[RenderableType]:
             yield legend
             yield Columns([_text_grid(walked, x, title, digits) for x in walked.drawn], padding=(0, 2))
             yield Text()
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name in ("operand", "order", "touches", "misses", "of them", "main step in memory"):
-        table.add_column(name, justify="left" if name in ("operand", "order") else "right", no_wrap=True)
+    table = headed("operand", "order", "touches", "misses", "of them", "main step in memory", words=(0, 1))
     for x in walked.operands:
         touches, misses, stride = walked.touches(x.name), walked.misses(x.name), walked.main_stride(x)
         step = f"{stride[0]:+d} elements ({100 * stride[1]:.0f} %)" if stride else "none"

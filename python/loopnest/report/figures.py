@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from ..bench import explain
-from ..bench.choices import comparable, groups, highest, one_size, rate, unit
-from ..bench.curves import filled, notes, size_of
+from ..bench.choices import comparable, groups, highest, notes, one_size, rate, unit
+from ..bench.curves import filled, size_of
 from ..bench.records import Record
 from ..bench.tables import percent
 from ..machine.records import MachineCard

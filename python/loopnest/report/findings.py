@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..bench import explain
-from ..bench.choices import ends, rate, unit
+from ..bench.choices import FASTER, ends, rate, unit
 from ..bench.records import Record
 from ..output.text import duration, three_digits, times
 
@@ -20,9 +20,6 @@ POWERS_OF_TWO = "rows 2ⁿ elements apart or 16 more"
 BLOCKS = "matmul, sizes of the block of b (inner x cols)"
 OPERANDS = "matmul, operands row-major (N) or column-major (T)"
 """Studies of benchmarks/bench_layout.py."""
-
-WORTH_SAYING = 1.1
-"""Times nearer than this factor make no sentence."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +123,7 @@ def _pair(pair: Pair, records: Sequence[Record], line: int) -> Iterator[Finding]
         if pairs:
             break
     slow, fast = max(pairs, key=lambda both: both[0].best / both[1].best, default=(None, None))
-    if not slow or not fast or slow.best < WORTH_SAYING * fast.best:
+    if not slow or not fast or slow.best < FASTER * fast.best:
         return
     size = {"float64": 8}.get(slow.dtype, 4)
     words = {"slow": slow, "fast": fast, "factor": times(slow.best / fast.best), "shape": _shape(slow)}
