@@ -18,6 +18,7 @@ import numpy as np
 from . import _core
 
 FLOATS = (np.dtype(np.float32), np.dtype(np.float64))
+FLOAT_NAMES = ("float32", "float64")
 
 Array = np.ndarray[Any, Any]
 
@@ -238,7 +239,7 @@ class Call:
             self._torch.autograd.graph.increment_version(given)
 
     def _wanted(self, name: str) -> tuple[str, ...]:
-        return ("int64",) if name in self._integers else ("float32", "float64", *self._reduced)
+        return ("int64",) if name in self._integers else (*FLOAT_NAMES, *self._reduced)
 
     def _tensor(self, array: Array) -> Any:
         """The tensor over an array's memory. torch does not know NumPy's bfloat16, so it gets the bits."""
@@ -270,7 +271,7 @@ class Call:
             raise ValueError(f"{where} has the layout {tensor.layout}, expected torch.strided; pass {name}.to_dense()")
         dtype = name_of_dtype(tensor)
         sums = ("int32",) if self._reduced and name not in self._inputs else ()  # a result of int8
-        known = dtype in ("float32", "float64", "int64", *self._reduced, *sums)
+        known = dtype in (*FLOAT_NAMES, "int64", *self._reduced, *sums)
         if tensor.is_neg() or (not known and tensor.is_conj()):
             raise ValueError(f"{where} is a lazy negation or conjugate, expected its values; pass {name}.clone()")
         if not known:

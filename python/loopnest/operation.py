@@ -30,9 +30,9 @@ from typing import Any, Literal
 import numpy as np
 
 from . import _core
-from .arrays import dtype_called, name_of_dtype, plain_dtype_of
+from .arrays import FLOAT_NAMES, dtype_called, name_of_dtype, plain_dtype_of
 from .backends import BACKENDS, cpp_rungs, fastest_first
-from .backends.rung import FLOAT_NAMES, Backend, decline, docstring
+from .backends.rung import Backend, decline, docstring
 from .backends.rung import Implementation as Implementation
 from .backends.rung import Kernel as Kernel
 from .backends.rung import UnavailableError as UnavailableError
@@ -40,7 +40,6 @@ from .output.text import duration, unknown
 
 MOST_BYTES = 1 << 31
 """Of the arrays of a workload that a user makes up, in float64: exact results take several times as much."""
-
 
 CHOICE = 192
 """The length of each axis of the calls that decide which rung computes in reduced precision: below a millisecond."""

@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..arrays import FLOATS
+from ..arrays import FLOAT_NAMES
 from .cpp import comment_above, csrc, opening_comment
 
 if TYPE_CHECKING:  # a rung knows its operation, which stands above
     from ..operation import Operation
 
 Kernel = Callable[..., Any]
-FLOAT_NAMES = tuple(dtype.name for dtype in FLOATS)
 
 
 class UnavailableError(RuntimeError):

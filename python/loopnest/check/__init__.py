@@ -9,22 +9,11 @@ against the ladder, in a process of its own; out comes a verdict that names what
 ('wrong', 'ragged-edges')
 """
 
-import sys
-import types
-from inspect import signature
-
+from ..output.rooms import callable_as
 from .judge import check, rank
 from .records import SCHEMA, Verdict
 from .tables import report
 
 __all__ = ["SCHEMA", "Verdict", "check", "rank", "report"]
 
-
-class _Room(types.ModuleType):
-    """`ln.check` is this package, and a call of it is a call of its function `check`."""
-
-    __call__ = staticmethod(check)
-    __signature__ = signature(check)
-
-
-sys.modules[__name__].__class__ = _Room
+callable_as(check, __name__)

@@ -37,17 +37,17 @@ def refusal_of(call: Observation) -> Refusal:
         return _refusal_of_problem(call, call.reply.problem)
     first = f"{call.probe}: {call.problems[0]}"
     try:
-        trick, *found = next(filter(None, (explain(call) for explain in EXPLANATIONS)), ("wrong-values",))
+        fault, *found = next(filter(None, (explain(call) for explain in EXPLANATIONS)), ("wrong-values",))
     except EndedError as error:
         if error.why == "awake":
             return explained_end(call.kernel, error)
-        trick, found = "wrong-values", [f"then {error}"]
-    return _wrong(call.kernel, trick, first, *(line for line in found if line not in first))
+        fault, found = "wrong-values", [f"then {error}"]
+    return _wrong(call.kernel, fault, first, *(line for line in found if line not in first))
 
 
-def _wrong(kernel: Kernel, trick: str, *details: str) -> Refusal:
-    outcome = "cheats" if trick in CHEATS else "wrong"
-    return Refusal(outcome, f"{kernel.operation.name} is wrong: {SENTENCES[trick]}", trick, *details)
+def _wrong(kernel: Kernel, fault: str, *details: str) -> Refusal:
+    outcome = "cheats" if fault in CHEATS else "wrong"
+    return Refusal(outcome, f"{kernel.operation.name} is wrong: {SENTENCES[fault]}", fault, *details)
 
 
 def _refusal_of_problem(call: Observation, problem: Mapping[str, Any]) -> Refusal:
@@ -138,8 +138,8 @@ def patches_of(kernel: Kernel) -> Explanation:
     patched = kernel.seen()["patched"]
     modules = {name.rpartition(".")[0] for name in patched}
     numpy = modules & {"numpy", "numpy.linalg", "numpy.testing"}
-    trick = "patches-clock" if "time" in modules else "patches-numpy" if numpy else "patches-statistics"
-    return (trick, ", ".join(patched[:5])) if patched else None
+    fault = "patches-clock" if "time" in modules else "patches-numpy" if numpy else "patches-statistics"
+    return (fault, ", ".join(patched[:5])) if patched else None
 
 
 def searches(call: Observation) -> Explanation:
@@ -360,19 +360,19 @@ def explained_end(kernel: Kernel, error: EndedError) -> Refusal:
     base = kernel.host.loaded.get(kernel.key, {}).get("base", 0)
     if not line and kernel.library and base and crash.instruction:
         line = line_of(kernel.library, crash.instruction - base)
-    number, outcome, trick = signal.Signals(crash.signal), "crashed", None
+    number, outcome, fault = signal.Signals(crash.signal), "crashed", None
     if number in (signal.SIGSEGV, signal.SIGBUS):
-        trick, reason = _reason(kernel, crash)
-        outcome = "wrong" if trick == "changes-input" else outcome
-        if trick == "reads-outside" and kernel.last_probe and kernel.last_probe.kind == "layouts":
-            trick = "ignores-strides"  # in C order it read no such place
+        fault, reason = _reason(kernel, crash)
+        outcome = "wrong" if fault == "changes-input" else outcome
+        if fault == "reads-outside" and kernel.last_probe and kernel.last_probe.kind == "layouts":
+            fault = "ignores-strides"  # in C order it read no such place
     elif b"bad_alloc" in printed:
         outcome, reason = "out-of-memory", "it took more memory than the limit allows (std::bad_alloc)"
     else:
         last = printed.decode("utf-8", "replace").strip().splitlines()[-1:] or [number.name]
         reason = SIGNALS.get(number.name, f"it was ended by {number.name}: {last[0]}")
     where = f" at line {line} of {kernel.file.name}" if line else ""
-    return Refusal(outcome, f"it crashed{where}: {reason}", trick, f"in the call {error.text.rpartition(': ')[0]}")
+    return Refusal(outcome, f"it crashed{where}: {reason}", fault, f"in the call {error.text.rpartition(': ')[0]}")
 
 
 def _reason(kernel: Kernel, crash: Crash) -> tuple[str | None, str]:
@@ -388,13 +388,13 @@ def _reason(kernel: Kernel, crash: Crash) -> tuple[str | None, str]:
         if not start - GUARD <= crash.address < start + size + GUARD:
             continue
         writes = crash.write == 1 if crash.write >= 0 else not is_input
-        trick, verb = ("writes-outside", "wrote to") if writes else ("reads-outside", "read from")
+        fault, verb = ("writes-outside", "wrote to") if writes else ("reads-outside", "read from")
         past, before = crash.address - (start + offset + nbytes), start + offset - crash.address
         if past < 0:
             place = f"{before} bytes before its start"
         else:
             place = "the element after its last" if past < 4 else f"{past} bytes past its end"
-        return trick, f"it {verb} {place}: the array {name} ({nbytes} bytes)"
+        return fault, f"it {verb} {place}: the array {name} ({nbytes} bytes)"
     if abs(crash.address - crash.stack) < 1 << 20 and crash.stack:
         return "endless-recursion", "the stack is full, as after an endless recursion"
     if 0 <= crash.address < 1 << 16:

@@ -184,7 +184,7 @@ def _verdict(
         str(kernel.file),
         outcome,
         refusal is None,
-        refusal.trick if refusal else None,
+        refusal.fault if refusal else None,
         sentence,
         refusal.details if refusal else (),
         kernel.build,

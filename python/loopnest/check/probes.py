@@ -119,11 +119,16 @@ def probe_of(
     laid_out = lay_out(arguments, case.layouts, contract.updates)
     views = tuple(view for _, view in laid_out)
     placed = Arguments(with_arrays(arguments.inputs, views), arguments.options)
-    with likely_errors():
-        exact, bound = (unknown, unknown) if unknown else exact_and_bound(contract, placed.inputs, placed.options)
+    exact, bound = (unknown, unknown) if unknown else likely_answer(case.operation, placed)
     memory = tuple(_span(base, view) for base, view in laid_out)
     numbers, public = scalars(case.operation, placed), options(case.operation, placed)
     return Probe(case, placed, views, memory, numbers, public, exact, bound, kind, at_end)
+
+
+def likely_answer(operation: Operation, arguments: Arguments) -> tuple[Arrays, Arrays]:
+    """The exact results of a call and their bounds, by likely errors."""
+    with likely_errors():
+        return exact_and_bound(operation.contract, arguments.inputs, arguments.options)
 
 
 def _values(case: Case, kind: str, rng: np.random.Generator) -> Arguments:

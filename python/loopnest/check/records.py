@@ -30,12 +30,12 @@ class Refusal(Exception):
 
     outcome  one of OUTCOMES
     text     the verdict in one sentence
-    trick    a name from TRICKS or FAULTS, or None
+    fault    a name from TRICKS or FAULTS, or None
     """
 
-    def __init__(self, outcome: str, text: str, trick: str | None = None, *details: str) -> None:
+    def __init__(self, outcome: str, text: str, fault: str | None = None, *details: str) -> None:
         super().__init__(text)
-        self.outcome, self.trick, self.details, self.text = outcome, trick or None, details, text
+        self.outcome, self.fault, self.details, self.text = outcome, fault or None, details, text
 
 
 @dataclass(frozen=True)

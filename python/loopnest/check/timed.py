@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 
 from ..numerics import likely_errors, precise
-from ..operation import Operation
+from ..operation import Arguments, Operation
 from ..process.session import Reply
-from ..verify import Case, exact_and_bound, results_of, wrong_elements
+from ..verify import Case, results_of, wrong_elements
 from .kernel import Kernel, Observation
-from .probes import LARGEST, Arrays, Probe, probe_of
+from .probes import LARGEST, Arrays, Probe, likely_answer, probe_of
 
 ROWS = 4  # Rows of a large product that are compared with the exact ones in each call
 PICKS = 1 << 17  # Elements of a long elementwise result that are
@@ -52,9 +52,7 @@ def redrawn(probe: Probe, rng: np.random.Generator, case: Case | None = None, ki
 
 def whole(probe: Probe) -> Probe:
     """The probe with the exact results of its values, and their bounds."""
-    contract, (inputs, options) = probe.case.operation.contract, (probe.arguments.inputs, probe.arguments.options)
-    with likely_errors():
-        exact, bound = exact_and_bound(contract, inputs, options)
+    exact, bound = likely_answer(probe.case.operation, probe.arguments)
     return dataclasses.replace(probe, exact=exact, bound=bound)
 
 
@@ -95,9 +93,7 @@ def seems_right(kernel: Kernel, probe: Probe, rng: np.random.Generator) -> bool 
 
 def _within(kernel: Kernel, probe: Probe, results: Any, inputs: Arrays) -> bool:
     """Whether results are right for a part of the probe's inputs."""
-    contract = kernel.operation.contract
-    with likely_errors():
-        exact, bound = exact_and_bound(contract, inputs, probe.arguments.options)
+    exact, bound = likely_answer(kernel.operation, Arguments(inputs, probe.arguments.options))
     bounds = kernel.bound(dataclasses.replace(probe, exact=exact, bound=bound), results)
     return not any(wrong_elements(r, e, b).any() for r, e, b in zip(results, exact, bounds, strict=True))
 

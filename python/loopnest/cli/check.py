@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..arrays import FLOAT_NAMES
 from ..backends.user_file import LANGUAGES, language
-from .options import COMPILER, DTYPES, FLAGS, JSON, OPERATION, choice, number, print_json, real, usage_errors, workload
+from .options import COMPILER, FLAGS, JSON, OPERATION, choice, number, print_json, real, usage_errors, workload
 from .progress import console, progress, say, show
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 @OPERATION
-@choice("--dtype", DTYPES, help="By default both.")
+@choice("--dtype", FLOAT_NAMES, help="By default both.")
 @FLAGS
 @COMPILER
 @real("--time-limit", default=60.0, help="Seconds in all; a call may take a third.")

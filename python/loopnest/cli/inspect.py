@@ -5,10 +5,9 @@ from typing import Any
 
 import click
 
-from ..arrays import REDUCED
+from ..arrays import FLOAT_NAMES, REDUCED
 from ..backends.user_file import is_file
 from .options import (
-    DTYPES,
     JSON,
     OPERATION,
     choice,
@@ -45,7 +44,7 @@ ASPECTS = {
 @click.option("--step", type=click.IntRange(1, 2**32), help="With --accuracy: every STEP-th number; 1 is all of them.")
 @number("--calls", help="With --counters: calls that are counted.")
 @click.option("--isa", help="The ISA level of the machine code: v1, v3 or v4; by default the active one.")
-@choice("--dtype", (*DTYPES, *REDUCED))
+@choice("--dtype", (*FLOAT_NAMES, *REDUCED))
 @click.option("--cpu", help="The processor that the bound is for, as 'Zen 3' or 'Golden Cove'; by default this one.")
 @click.option("--no-measure", is_flag=True, help="Do not time it, nor sample where its time goes: only read its code.")
 @click.option("--gpu", help="The compute capability of PTX, SASS and occupancy; 9.0 by default.")

@@ -3,6 +3,7 @@
 import os
 import re
 import tempfile
+import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def _open(number: int) -> None:
     file = Path(tempfile.mkdtemp(prefix="loopnest-")) / f"lesson-{number:02}.html"
     save_text(pictures_page(lesson(number)), file)
     click.echo(f"pictures: {file}", err=True)
-    if click.launch(file.as_uri()):
+    if not webbrowser.open(file.as_uri()):
         click.echo("no browser opened it: open the file yourself", err=True)
 
 

@@ -2,8 +2,8 @@
 
 import click
 
+from ..arrays import FLOAT_NAMES
 from ..backends import BACKENDS, SIMULATED
-from ..backends.rung import FLOAT_NAMES
 from ..operation import Implementation, Operation
 from ..operations import OPERATIONS
 from ..output.tables import columns

@@ -12,7 +12,7 @@ from typing import Any
 import click
 import msgspec
 
-from ..arrays import REDUCED
+from ..arrays import FLOAT_NAMES, REDUCED
 from ..operation import Implementation, Operation, UnknownImplementationError
 from ..operations import OPERATIONS
 from ..output.files import save_text
@@ -81,9 +81,8 @@ class Finite(click.FloatRange):
 
 POSITIVE = Finite(min=0, min_open=True)
 NEW_FILE = click.Path(dir_okay=False, writable=True, path_type=Path)
-DTYPES = ("float32", "float64")
-DTYPE = choice("--dtype", DTYPES, "float32")
-REDUCED_TOO = choice("--dtype", (*DTYPES, *REDUCED), "float32", shown=False)
+DTYPE = choice("--dtype", FLOAT_NAMES, "float32")
+REDUCED_TOO = choice("--dtype", (*FLOAT_NAMES, *REDUCED), "float32", shown=False)
 OPERATION = click.option("--op", "operation", help="The operation, as in `loopnest list`.  [default: matmul]")
 FLAGS = click.option("--flags", default="-O3 -march=native", show_default=True, help="For the compiler of C and C++.")
 COMPILER = click.option("--compiler", help="Its name or path; by default CXX or CC of the environment, or g++ and gcc.")

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..arrays import FLOAT_NAMES
 from ..backends.compiler import temporary_folder
 from ..backends.user_file import language
-from .options import COMPILER, DTYPES, FLAGS, OPERATION, choice, number, real, usage_errors, workload
+from .options import COMPILER, FLAGS, OPERATION, choice, number, real, usage_errors, workload
 from .progress import progress, say
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 @click.command("watch")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @OPERATION
-@choice("--dtype", DTYPES, help="By default float32 for Python, and for C and C++ what the function takes.")
+@choice("--dtype", FLOAT_NAMES, help="By default float32 for Python, and for C and C++ what the function takes.")
 @FLAGS
 @COMPILER
 @workload("else the last save's, if it fits")

@@ -14,11 +14,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import sys
-import types
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -26,6 +23,7 @@ import numpy as np
 from .. import _core
 from ..arrays import dtype_called
 from ..operation import Implementation, Workload
+from ..output.rooms import callable_as
 from .elf import diagnose
 from .records import InspectError, Listing, View
 from .tables import report
@@ -112,12 +110,4 @@ def inspect(
 
 __all__ = ["InspectError", "Listing", "Request", "View", "diagnose", "inspect", "report", "workload_of"]
 
-
-class _Room(types.ModuleType):
-    """`ln.inspect` is this package, and a call of it is a call of its function `inspect`."""
-
-    __call__ = staticmethod(inspect)
-    __signature__ = signature(inspect)
-
-
-sys.modules[__name__].__class__ = _Room
+callable_as(inspect, __name__)

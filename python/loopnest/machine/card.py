@@ -24,6 +24,7 @@ import numpy as np
 from .. import _core
 from .._core import isa_levels
 from .._version import __version__
+from ..arrays import FLOAT_NAMES
 from ..backends.cgroups import cpu_quota
 from ..backends.compiler import cache_directory
 from ..output.files import reading, save_json
@@ -32,7 +33,7 @@ from ..timing.environment import Environment, environment
 from ..timing.turns import seconds_of
 from . import probes
 from .probes import LINE, LOOPS, PAGE, Probe, repeated, working_set
-from .records import DTYPES, FMA, KINDS, MEMORY, Bandwidth, Cache, MachineCard, Peak
+from .records import FMA, KINDS, MEMORY, Bandwidth, Cache, MachineCard, Peak
 
 OnEvent = Callable[[str, Any], None]
 
@@ -142,7 +143,7 @@ def measure(
     peaks = {
         (isa, dtype, threads): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
         for isa in levels
-        for dtype in DTYPES
+        for dtype in FLOAT_NAMES
         for threads in counts
     }
     traffic = _traffic(found, counts, levels[-1])

@@ -6,11 +6,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .._version import __version__
-from ..arrays import name_of_dtype
+from ..arrays import FLOAT_NAMES, name_of_dtype
 from ..output.files import Amount, Count, Positive
 from ..timing.environment import ThreadPool
 
-DTYPES = ("float32", "float64")
 KINDS = ("read", "copy", "triad")
 MEMORY = "memory"
 FMA = "FMA"
@@ -135,7 +134,7 @@ class MachineCard:
         """The figures that each card has and this one, from a damaged file, has not."""
         counts, levels = {1, self.cores}, [*(cache.name for cache in self.caches), *self.levels(), MEMORY]
         expected: dict[str, set[Any]] = {
-            "a peak": set(itertools.product(self.isa_levels, DTYPES, counts)),
+            "a peak": set(itertools.product(self.isa_levels, FLOAT_NAMES, counts)),
             "a bandwidth": set(itertools.product(levels, KINDS, counts)),
             "a latency": {FMA, *levels} if self.measured else set(),
             "the clock": {True},

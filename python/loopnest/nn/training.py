@@ -19,7 +19,7 @@ import numpy as np
 
 from .._core import isa
 from .._version import __version__
-from ..arrays import Array
+from ..arrays import FLOAT_NAMES, Array
 from ..backends.threads import num_threads
 from ..operation import UnknownImplementationError
 from ..output.files import Amount
@@ -63,7 +63,7 @@ class Config:
 
     def __post_init__(self) -> None:
         one_of("optimizer", self.optimizer, OPTIMIZERS)
-        one_of("dtype", self.dtype, ("float32", "float64"))
+        one_of("dtype", self.dtype, FLOAT_NAMES)
         one_of("loss", self.loss, LOSSES)
         one_of("init", self.init, INITIALISERS)
         one_of("activation", self.activation, ACTIVATIONS)
