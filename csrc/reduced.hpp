@@ -25,8 +25,8 @@ struct SumOf<std::int8_t> {
 template <class T>
 using Sum = typename SumOf<T>::type;
 
-// c = a b for elements of type T, with c in the sums' type or rounded to T: the functions of a line REDUCED of rungs.def.
-// A rung that does not take a type has null for it.
+// c = a b for elements of type T, with c in the sums' type or rounded to T: a REDUCED line of rungs.def as functions.
+// A rung has null for a type that it does not take.
 template <class T, class R>
 using ReducedFn = void (*)(Matrix<const T> a, Matrix<const T> b, Matrix<R> c);
 

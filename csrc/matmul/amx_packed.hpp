@@ -1,7 +1,7 @@
 // AMX on blocks that stay in the caches, as in packed: a's block in L2, b's panel in L3.
 //
-// The loops are those of packed.hpp around the four tiles of c. The limit is the packing, which at this pace weighs
-// more than for floats: 1024 x 1024 bytes take some hundred thousand cycles to multiply.
+// The loops are those of packed.hpp around the four tiles of c. The limit is the packing. It weighs more
+// than for floats, since the product of 1024 x 1024 bytes takes only some hundred thousand cycles.
 #pragma once
 
 #include "matmul/kernel/by_tiles.hpp"

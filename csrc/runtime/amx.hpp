@@ -6,7 +6,7 @@
 
 namespace loopnest {
 
-// nullptr, or why the rungs on tiles are emulated. Asked once; a forked child keeps the permission.
+// Why the rungs on tiles are emulated, or nullptr. The system is asked once; a forked child keeps the permission.
 const char* why_no_amx();
 
 // From now on tiles are emulated, even here: for tests.

@@ -2,15 +2,15 @@
 //
 //     c narrow, or low                            turned: computed as cᵀ = bᵀ aᵀ, whose rows are long
 //     few rows or columns                         few_rows.hpp: the large operand is streamed once
-//     b small, without contiguous rows            copied: transposed once, and then as here below
+//     b small, without contiguous rows            copied: transposed once, and then as below
 //     k <= 4                                      few_products.hpp: c is written row by row
 //     k <= 64                                     row_bands.hpp: c is written along bands of rows
 //     b small, or a not high                      register_tiled.hpp: nothing is packed, nothing allocated
 //     otherwise                                   prefetched.hpp
 //
-// Vectors go along rows of b and c. A narrow c leaves most of a vector's lanes idle, while its transpose may fill them;
-// and if both operands have contiguous columns, the transposed product has contiguous rows. Transposing c back, or b
-// before, by squares in registers (linalg/transpose_simd.hpp), takes half a cycle an element.
+// Vectors go along rows of b and c. A narrow c leaves most of a vector's lanes idle; its transpose may fill them. If
+// both operands have contiguous columns, the transposed product has contiguous rows. Transposing c back, or b before,
+// takes half a cycle an element, by squares in registers (linalg/transpose_simd.hpp).
 #pragma once
 
 #include <vector>
@@ -48,8 +48,8 @@ bool few_elements(Matrix<const T> b, Matrix<T> c) {
 // With at most this many rows of a, each element of a packed b would serve too few of them.
 inline constexpr index too_low_to_pack = vector_registers == 32 ? 32 : tile_rows;
 
-// Whether tiles that read a larger b in place, down its rows, keep up with packing. That is up to the processor's prefetchers:
-// for 16 rows a Zen 4 core is 15 % faster in place, and an Emerald Rapids core was less than half as fast.
+// Whether tiles that read a larger b in place, down its rows, keep up with packing. The prefetchers decide: for 16 rows
+// a Zen 4 core is 15 % faster in place, and an Emerald Rapids core was less than half as fast.
 inline bool low_rows_in_place() {
     static const bool answer = [] {
         const index k = 512, n = round_up(cache_sizes().l2 * 2 / (k * index(sizeof(float))), tile_cols<float>) + 16;
@@ -65,8 +65,8 @@ inline bool low_rows_in_place() {
 
 // Reading b in place was measured to be faster than packing it if the memory from b's first row to its last, gaps
 // included, takes at most a quarter of L2. With 16 registers tiles have half as many columns, walk twice as far down b,
-// and the bound is a sixteenth. It is faster too if a is low, unless the tiles wait for b: each row of tiles reads it from
-// L3 once more, and nothing prefetches it as packing does.
+// and the bound is a sixteenth. It is also faster if a is low, unless the tiles wait for b: each row of tiles reads it
+// from L3 once more, and nothing prefetches it as packing does.
 template <class T>
 const char* better_in_place(Matrix<const T> b, Matrix<T> c) {
     if (!b.contiguous_rows()) return nullptr;

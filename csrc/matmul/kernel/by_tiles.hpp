@@ -49,7 +49,7 @@ void multiply_by_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, Packed
     const index depth = round_up(sizes.inner, tile_size), a_width = depth + tile_size;  // see packed_a_step
     auto* const a_block = scratch<std::uint32_t>(Slot::pack_a, height * a_width);
     auto* const b_panel = scratch<std::uint32_t>(Slot::pack_b, width * depth);
-    std::memset(a_block, 0, std::size_t(height * a_width) * sizeof *a_block);  // rows that a has not got
+    std::memset(a_block, 0, std::size_t(height * a_width) * sizeof *a_block);  // the rows below a's last
     Matrix<S> partial = {};
     if constexpr (std::is_same_v<S, R>)
         partial = c;

@@ -34,7 +34,7 @@ void pack_rows(Matrix<const typename A::Element> a, std::uint32_t* to, index wid
             to[i * width + p / A::group] = unit_at<A>(&a(i, p), a.col_stride, p, a.cols) ^ flipped_bits<A>;
 }
 
-// A micro-panel of b as to[p / group][j]: `steps` rows of `width` units, whole vectors. What b has not got is zero.
+// A micro-panel of b as to[p / group][j]: `steps` rows of `width` units, whole vectors. Beyond b's edges it is zero.
 template <class A>
 void pack_panel(Matrix<const typename A::Element> b, std::uint32_t* to, index width, index steps) {
     constexpr index L = lanes<float>, whole = L * A::group;
@@ -58,7 +58,7 @@ void pack_panel(Matrix<const typename A::Element> b, std::uint32_t* to, index wi
     }
 }
 
-// What the sums of each column begin at, where a's units hold a + 128: -128 times the sum of b's column.
+// The first value of each column's sums if a's units hold a + 128: -128 times the sum of b's column.
 template <class A>
 void starts_of(const std::uint32_t* panel, index steps, index width, Sum<typename A::Element>* to) {
     if constexpr (flipped_bits<A> != 0)
@@ -110,8 +110,8 @@ LOOPNEST_INLINE auto unit_tile_of(index rows, index cols) {
     return functions.of[rows - 1][(cols - 1) / lanes<float>];
 }
 
-// A tile's sums, `width` from one row to the next, go to c, where they are complete, or to `partial`. Both may be the same
-// memory.
+// A tile's sums, `width` from one row to the next, go to c if they are complete, else to `partial`. Both may be the
+// same memory.
 template <class S, class R>
 void finish_tile(const S* sums, index width, Matrix<S> partial, Matrix<R> c, bool first, bool last) {
     for (index i = 0; i < c.rows; ++i)

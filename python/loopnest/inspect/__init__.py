@@ -1,5 +1,5 @@
-"""What did the compiler make of it? In comes a rung; out comes a `View`: its machine code, the hot loop in it, counted,
-and the bound of that loop on this processor.
+"""What did the compiler make of it? In comes a rung, or a user's file that was built (own.py); out come its machine
+code, the hot loop in it, counted, and the bound of that loop on this processor.
 
 >>> import loopnest as ln
 >>> view = ln.inspect(ln.matmul["cpp.packed"], "hot", isa="v3", measure=False)     # doctest: +SKIP
