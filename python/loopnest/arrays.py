@@ -23,12 +23,12 @@ FLOAT_NAMES = ("float32", "float64")
 Array = np.ndarray[Any, Any]
 
 REDUCED = ("bfloat16", "float16", "int8")
-"""The dtypes of reduced precision, which some operations take besides FLOATS. NumPy has bfloat16 from ml_dtypes."""
+"""The dtypes of reduced precision, which some operations take, too. NumPy gets bfloat16 from ml_dtypes."""
 
 
 @functools.cache
 def dtype_called(name: str) -> np.dtype[Any]:
-    """NumPy's dtype of this name, of bfloat16 too."""
+    """NumPy's dtype of this name; bfloat16 is from ml_dtypes."""
     if name != "bfloat16":
         return np.dtype(name)
     try:
@@ -40,7 +40,7 @@ def dtype_called(name: str) -> np.dtype[Any]:
 
 
 def name_of_dtype(value: Any) -> str:
-    """The name of the dtype of an array, a tensor or a scalar type, as in "bfloat16"; else some other text."""
+    """The dtype's name, such as "bfloat16", of an array, a tensor or a scalar type; some other text for anything else."""
     if isinstance(value, type):
         return value.__name__
     return str(getattr(value, "dtype", value)).removeprefix("torch.")
@@ -305,7 +305,7 @@ class Call:
 
 
 def _spelled(dtype: np.dtype[Any], library: str) -> str:
-    """A dtype as its library has it: bfloat16 is ml_dtypes', where the library is NumPy."""
+    """A dtype as code for this library names it: NumPy's bfloat16 is ml_dtypes.bfloat16."""
     return f"{'ml_dtypes' if library == 'np' and dtype.kind == 'V' else library}.{dtype}"
 
 
@@ -445,7 +445,7 @@ def _kind(value: Any) -> str:
 
 
 def plain_dtype_of(value: Any) -> str:
-    """The name of an array's or a tensor's dtype; "" for all else, and for classes that may mean anything by it."""
+    """The name of an array's or a tensor's dtype; "" for anything else, and for subclasses of their own meaning."""
     torch: Any = sys.modules.get("torch")
     is_tensor = torch is not None and isinstance(value, torch.Tensor)
     plain = not overrides_functions(torch.Tensor, type(value)) if is_tensor else isinstance(value, np.ndarray)

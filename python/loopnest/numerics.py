@@ -75,8 +75,8 @@ def sum_bound(k: float, magnitudes: Any, dtype: Any) -> Any:
 
 @contextlib.contextmanager
 def likely_errors() -> Iterator[None]:
-    """Inside, γ_k is what k independent roundings stay below nearly always, 8 √k u (Higham and Mary, SIAM J. Sci.
-    Comput. 41, 2019), where that is less: half of a million terms may be missing below the worst case."""
+    """Inside, γ_k is 8 √k u if that is less: k independent roundings nearly always stay below it (Higham and Mary, SIAM
+    J. Sci. Comput. 41, 2019). The worst case would let half of a million terms be missing."""
     token = _likely.set(True)
     try:
         yield

@@ -252,7 +252,7 @@ class Operation:
         )
 
     def rung(self, id: str | None, dtype: str) -> Implementation:
-        """The implementation with this id for inputs of this dtype: of a backend, the fastest; of all, for None."""
+        """For inputs of this dtype: the implementation with this id, the fastest of a backend, or of all for None."""
         if id is None:
             return self.fastest(dtype)
         return (self._fastest(id, dtype) if id in BACKENDS else None) or self[id]

@@ -6,8 +6,8 @@
 //
 // The other algorithms go down c by micro-panels: 256 bytes of a row, then 256 bytes of the next row, which is a page
 // further on. With long sums that does not show. With sums of 64 products or less most of the time goes into c, and
-// caches, TLB and prefetchers want it straight ahead: 3152 x 7 by 7 x 4096 is two to four times as fast. Stores past the caches
-// were slower. The limit is the bandwidth of the memory that holds c.
+// caches, TLB and prefetchers want it straight ahead: 3152 x 7 by 7 x 4096 is two to four times as fast. Stores past the
+// caches were slower. The limit is the bandwidth of the memory that holds c.
 #pragma once
 
 #include "matmul/kernel/block_sizes.hpp"

@@ -167,5 +167,5 @@ NOT_BUILT = "csrc/rungs.def has it, and the built extension does not: run nox -s
 
 
 def _not_built(*arrays: Any) -> None:
-    """In place of a C++ rung's kernel that is declared and not compiled yet."""
+    """Stands for the kernel of a C++ rung that is not compiled yet."""
     raise UnavailableError(NOT_BUILT)

@@ -35,7 +35,7 @@ def language(file: Path) -> str | None:
 
 
 def is_file(text: str | Path) -> bool:
-    """Whether this names a file of the user's: by its suffix, or since it has a folder in it."""
+    """Whether this names a user's file: it has a known suffix, or a folder in it."""
     return isinstance(text, Path) or language(Path(text)) is not None or "/" in text
 
 

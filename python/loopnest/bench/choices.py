@@ -1,4 +1,4 @@
-"""What a run's records say: which rows are compared, which claims hold, and what is other than one expects."""
+"""Which rows of a run are compared, which of the lessons' claims hold, and which results are unexpected."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 Key = TypeVar("Key")
 
 COMPUTE_BOUND = 2.0
-"""Operations a byte from which a study has GFLOP/s first; below, the memory decides, and it has GB/s first."""
+"""A study with this number of operations a byte is rated in GFLOP/s. With fewer, memory decides: it is rated in GB/s."""
 
 FASTER = 1.1
 """Times nearer than this factor are not worth a sentence."""
@@ -97,7 +97,7 @@ def claims(records: Sequence[Record]) -> list[Claim]:
 
 
 def surprises(records: Sequence[Record]) -> Iterator[str]:
-    """Of a study's rungs: which are slower than the one before them, and which beat the one that calls take.
+    """The rungs of a study that are slower than the one before them, or that beat the default one.
 
     Pairs whose order a lesson claims are left to `claims`.
     """

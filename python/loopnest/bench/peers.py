@@ -405,8 +405,8 @@ def sheets(results: PeerResults) -> Iterator[Sheet]:
 
 
 def gains(items: Sequence[Item]) -> Sheet:
-    """For programmers: from which number of elements on an operation is faster than in NumPy and in torch, and how
-    much. An item's tags are the operation and the elements of its first operand."""
+    """The number of elements from which each operation is faster than NumPy's and torch's, and how much faster. An
+    item's tags are the operation and the elements of its first operand."""
     rows = []
     for operation, same in groups(items, lambda item: item.tags[0]).items():
         rows.append([operation])

@@ -213,7 +213,7 @@ def race(
         chosen = workload or workload_for(kernel, dtype, seconds, trip)
         me = Contender("it", kernel, chosen, dtype)
         ask(chosen, dtype, own := min(me.once() for _ in range(3)))
-        if whole_ladder:  # which takes its own time; each call of the submission keeps its limit
+        if whole_ladder:  # it takes its own time; each call of the submission keeps its limit
             kernel.host.deadline = math.inf
         known = ladder.estimates(chosen, dtype, own, ("numba", "torch") if whole_ladder else kernel.uses)
         wanted, left = sorted(known, key=known.__getitem__) if whole_ladder else neighbours(own, known), max(seconds, 1)

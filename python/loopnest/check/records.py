@@ -164,5 +164,5 @@ SCHEMA = Path(__file__).with_name("verdict.schema.json")
 
 
 def schema() -> dict[str, Any]:
-    """What SCHEMA holds, made from the records."""
+    """The content of SCHEMA, made from the records."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **msgspec.json.schema(Verdict)}

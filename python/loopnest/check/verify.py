@@ -242,7 +242,7 @@ class Verification:
         self._hold(case, "large", at_end=False)
 
     def refuse_patches(self) -> None:
-        """Refuse a kernel that replaced functions of Python, or the modes of floating-point numbers."""
+        """Refuse a kernel that replaced functions of Python, or changed the modes of floating-point numbers."""
         seen, found = self.kernel.seen(), patches_of(self.kernel)
         if seen.get("modes"):
             name = "changes-modes"

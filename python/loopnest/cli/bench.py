@@ -29,7 +29,7 @@ from .progress import console, progress, say, show
 
 SUITES = ("matmul", "gelu", "mlp", "vectorization", "layout", "calls")
 LADDERS = {"matmul": "matmul", "gelu": "gelu", "mlp": "mlp_forward"}
-"""The suites that are ladders, and an operation of each, whose workloads all of its operations have."""
+"""The suites that are ladders, each with one of its operations, which all have the same workloads."""
 
 CURVE = "curve"
 """Runs only by its name: it is about one operation."""

@@ -74,7 +74,7 @@ def command(
 
 
 def _hint(number: int) -> None:
-    """The next hint, or all where the number of those shown cannot be kept; after the last one, the last again."""
+    """Print the next hint; after the last one, the last again. Print all if the number of hints cannot be kept."""
     from ..learn import EXERCISES
     from ..learn.progress import progress
 

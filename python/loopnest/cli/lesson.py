@@ -56,7 +56,7 @@ def command(number: int | None, answers: bool, opens: bool) -> None:
 
 
 def _list() -> None:
-    """The lessons, which were read, which exercises were right, and what comes next."""
+    """Print the lessons, which of them were read or solved, and the next one."""
     from ..learn import EXERCISES, lessons
     from ..learn.progress import progress
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..check import Verdict
 
 NOT_HERE = ("file", "as_json", "watch", "new", "races", "operation", "lang")
-"""The parameters of `loopnest check` that a cell has not, or has in another form."""
+"""The parameters of `loopnest check` that a cell lacks, or has in another form."""
 
 
 def kernel(line: str, cell: str) -> Verdict | None:

@@ -70,7 +70,7 @@ def stacked(*options: Decorator) -> Decorator:
 
 
 class Finite(click.FloatRange):
-    """A number in a range, which NaN and infinity pass unseen."""
+    """A finite number in a range: click's own range lets NaN and infinity pass."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number: float = super().convert(value, param, ctx)

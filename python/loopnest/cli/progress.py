@@ -40,7 +40,7 @@ def busy(what: str) -> AbstractContextManager[Any]:
 
 
 def redraws() -> bool:
-    """Whether standard error shows what is drawn again in the place of what was there.
+    """Whether standard error can redraw what it shows.
 
     A file does not, whatever FORCE_COLOR says. A notebook does not either: its `!command` only
     looks like a terminal.

@@ -1,5 +1,5 @@
-"""What a learner has done, kept in the user's data folder. Nothing depends on it: a folder that is missing, cannot be
-written or holds a damaged file counts as a beginning."""
+"""A learner's record, kept in the user's data folder. Nothing depends on it: without the folder, or with a damaged file,
+the record is empty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Progress:
     hints: dict[Count, Count] = field(default_factory=dict)
 
     def save(self) -> bool:
-        """Keep it; whether that was possible."""
+        """Save it. Returns whether that was possible."""
         path = progress_file()
         if path is None:
             return False
@@ -40,7 +40,7 @@ def progress_file() -> Path | None:
 
 
 def progress() -> Progress:
-    """What is kept, or an empty record."""
+    """The kept record, or an empty one."""
     path = progress_file()
     try:
         if path is not None:

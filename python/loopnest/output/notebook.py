@@ -33,7 +33,7 @@ COLOURS = {
 }
 """The palette's names for a terminal's colours."""
 
-STYLE = (  # marked important: what Jupyter's own style would win over
+STYLE = (  # important: otherwise Jupyter's own style would win
     css_variables(".loopnest", '[data-jp-theme-light="{}"] .loopnest', ("true", "false"))
     + """
 .loopnest { background: var(--card); color: var(--ink); border: 1px solid var(--line);
@@ -79,7 +79,7 @@ def _span(text: str, style: Style | None) -> str:
 
 
 def shows(record: type) -> Callable[[Report], Report]:
-    """A decorator of the function that makes a record's report for the terminal: notebooks show the record so, too."""
+    """A decorator of the function that makes a record's report for the terminal: notebooks then show it, too."""
 
     def decorate(report: Report) -> Report:
         record._repr_html_ = lambda self: block(printed(*report(self)))  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""A process and all that come from it, as the system sees them (/proc): which there are, what time they had.
+"""A process and all that come from it, as the system sees them (/proc): their numbers, their processor time.
 
 All of a submission's processes count, wherever they hide: in other groups of processes, as orphans, in chains of which
 each starts the next.
@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from .child.system import children
 
 CROWD = 200  # Processes at which a submission is ended
-ROUNDS = 50  # In which those are stopped that were started while others were
+ROUNDS = 50  # of stopping: a process may start another one meanwhile
 
 Times = Mapping[int, float]
 """Seconds that each process had a processor so far, by its number."""
@@ -33,7 +33,7 @@ class Family:
         self.others: tuple[int, ...] = ()
 
     def members(self) -> list[int]:
-        """Their numbers, wherever they hide; those that ended and that nobody has waited for, too."""
+        """Their numbers, wherever they hide; also of those that ended and that nobody has waited for."""
         found: list[int] = []
         new = children(self.parent)
         while new and len(found) < 4 * CROWD:
@@ -68,14 +68,14 @@ class Family:
         return {pid: processor_time(pid) for pid in self.members()}
 
     def reaped(self) -> str:
-        """Another text when the first process has waited for one that ended, or forgets those that do: its processor
-        time is known no more. Of the former it has the page faults, the 11th field of proc_pid_stat(5)."""
+        """A text that changes when the first process has waited for a child, or ignores the ends of children: their
+        processor time is lost then. For the former it is the children's page faults, field 11 of proc_pid_stat(5)."""
         ignored = [line for line in _text(self.first, "status").splitlines() if line.startswith(("SigIgn", "SigCgt"))]
         forgets = any(int(line.split()[1], 16) >> (signal.SIGCHLD - 1) & 1 for line in ignored)
         return f"forgets at {time.perf_counter()}" if forgets else "".join(_words(self.first, "stat")[8:9])
 
     def waited_for(self) -> float:
-        """Seconds that processes had a processor which the first one has started and waited for; in 100ths."""
+        """Processor seconds of the children that the first process has waited for, in steps of 10 ms."""
         return sum(map(int, _words(self.first, "stat")[13:15])) / os.sysconf("SC_CLK_TCK")
 
     def state(self) -> str:

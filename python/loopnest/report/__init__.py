@@ -1,8 +1,8 @@
 """What did a run show? One HTML page that needs no network and no other file.
 
 Comes in: the results of a run. Goes out: the page. findings.py writes the sentences, figures.py draws, and
-report.html, report.css and report.js are the parts that only this page has. sweep.py makes the page of a sweep, watch.py
-the page of `loopnest watch`. output/page.py is the frame of all pages.
+report.html, report.css and report.js are the parts that only this page has. sweep.py makes the page of a sweep,
+watch.py the page of `loopnest watch`. output/page.py is the frame of all pages.
 
 >>> from pathlib import Path
 >>> from loopnest.bench.records import Results
