@@ -40,7 +40,7 @@ def dtype_called(name: str) -> np.dtype[Any]:
 
 
 def name_of_dtype(value: Any) -> str:
-    """The dtype's name, such as "bfloat16", of an array, a tensor or a scalar type; some other text for anything else."""
+    """The dtype's name, such as "bfloat16", of an array, a tensor or a scalar type; other text for anything else."""
     if isinstance(value, type):
         return value.__name__
     return str(getattr(value, "dtype", value)).removeprefix("torch.")

@@ -16,7 +16,7 @@ Item = TypeVar("Item")
 Key = TypeVar("Key")
 
 COMPUTE_BOUND = 2.0
-"""A study with this number of operations a byte is rated in GFLOP/s. With fewer, memory decides: it is rated in GB/s."""
+"""A study with this number of operations a byte is rated in GFLOP/s. With fewer, memory decides, and GB/s are shown."""
 
 FASTER = 1.1
 """Times nearer than this factor are not worth a sentence."""

@@ -49,8 +49,8 @@ def _errs_in_elements(result: np.ndarray[Any, Any], exact: np.ndarray[Any, Any],
 def _held_as_a_whole(
     probe: Probe, result: np.ndarray[Any, Any], exact: np.ndarray[Any, Any], bound: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
-    """The bounds, made smaller if the root mean square of the errors is more than roundings add up to: the bound for one
-    element of a long sum would let half precision pass."""
+    """The bounds, made smaller if the root mean square of the errors is more than roundings add up to: the bound for
+    one element of a long sum would let half precision pass."""
     with np.errstate(all="ignore"):
         error = np.asarray(result, exact.dtype) - exact
         longest = math.sqrt(max(1, *probe.shape.values()))
@@ -198,8 +198,8 @@ class Kernel:
     placed: dict[int, Placed] = field(default_factory=dict)
 
     def seen(self) -> Mapping[str, Any]:
-        """The functions that it has replaced, the events while it was watched, whether it has changed the floating-point
-        modes, and whether it uses loopnest."""
+        """The functions that it has replaced, the events while it was watched, whether it has changed the modes of
+        floating-point numbers, and whether it uses loopnest."""
         if self.host.closed:
             return {"patched": [], "events": [], "loopnest": False}
         return self.host.ask({"do": "seen"})

@@ -1,5 +1,5 @@
-"""A learner's record, kept in the user's data folder. Nothing depends on it: without the folder, or with a damaged file,
-the record is empty."""
+"""A learner's record, kept in the user's data folder. Nothing depends on it: without the folder, or with a damaged
+file, the record is empty."""
 
 from __future__ import annotations
 

@@ -397,8 +397,8 @@ def _in_a_thread(call: Call) -> bytes:
 
 
 def _modes() -> bytes:
-    """A fingerprint of the processor's modes: of rounding, and of subnormal numbers, which may count as zero as operands
-    or as results."""
+    """A fingerprint of the processor's modes: of rounding, and of subnormal numbers, which may count as zero, as
+    operands or as results."""
     x, y = np.array([[1, -1, 1e-40, 1e-30], [1e-8, -1e-8, 1, 1e-10]], np.float32)
     return bytes((x + y).tobytes() + (x * y).tobytes())
 
