@@ -12,7 +12,7 @@ import re
 import tempfile
 import types
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,15 +60,26 @@ def show(request: Request) -> list[Listing]:
             title = f"{name}, {request.dtype}: optimised LLVM IR"
             found.append(Listing(title, "llvm", _ir_of(symbol, name, ir), facts={"compiler": compiler}))
             continue
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, "kernel.o")
-            path.write_bytes(machine_code)
-            file = ObjectFile(path)
-            function = file.function(symbol)
-            loop = hot_loop(file.code(function), this_family())
-            title, facts = f"{name}, {request.dtype}", {"compiler": compiler}
-            found.append(assembly(file, function, loop, title, request.aspect, facts=facts))
-    return sorted(found, key=lambda listing: heat(listing.loop) if listing.loop else (-1.0,), reverse=True)
+        facts = {"compiler": compiler}
+        found.append(assembled(symbol, machine_code, f"{name}, {request.dtype}", request.aspect, facts))
+    return hottest_first(found)
+
+
+def assembled(
+    symbol: str, machine_code: bytes, title: str, aspect: str, facts: Mapping[str, Any] | None = None
+) -> Listing:
+    """A function of an object file's bytes, as `assembly` lists it."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "kernel.o")
+        path.write_bytes(machine_code)
+        file = ObjectFile(path)
+        function = file.function(symbol)
+        return assembly(file, function, hot_loop(file.code(function), this_family()), title, aspect, facts=facts)
+
+
+def hottest_first(listings: Iterable[Listing]) -> list[Listing]:
+    """Listings in the order of the possible speed of their hot loops; those without a loop come last."""
+    return sorted(listings, key=lambda listing: heat(listing.loop) if listing.loop else (-1.0,), reverse=True)
 
 
 def _ir_of(symbol: str, name: str, module: str) -> tuple[Line, ...]:

@@ -6,14 +6,13 @@ Numba's code is made in the process that has imported the file: `numba_code` run
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from .elf import ObjectFile, assembly, hottest_in
-from .families import family_called, this_family
-from .loops import heat, hot_loop
+from .elf import assembly, hottest_in
+from .families import family_called
+from .in_numba import OURS, Called, assembled, compiled, hottest_first
 from .records import InspectError, Listing
 from .remarks import remarks_on_file
 from .source import with_instructions
@@ -63,8 +62,6 @@ def numba_code(module: str = "submission") -> list[tuple[str, str, bytes]]:
     source lines. This is called in the process that has imported it."""
     from numba.core.registry import CPUDispatcher
 
-    from .in_numba import OURS, Called, compiled
-
     found = []
     for name, function in vars(sys.modules[module]).items():
         if isinstance(function, CPUDispatcher) and function.py_func.__module__ == module:
@@ -81,17 +78,8 @@ def numba_listings(codes: Sequence[tuple[str, str, bytes]], file: Path, aspects:
     if unknown or not codes:
         why = f"no {unknown[0]} to show, but hot, source, asm" if unknown else "no function that Numba has compiled"
         raise InspectError(f"{file.name} has {why}")
-    found = []
-    with tempfile.TemporaryDirectory() as folder:
-        for name, symbol, code in codes:
-            path = Path(folder, f"{name}.o")
-            path.write_bytes(code)
-            opened = ObjectFile(path)
-            function = opened.function(symbol)
-            found.append((opened, function, hot_loop(opened.code(function), this_family()), name))
-        opened, function, loop, name = max(found, key=lambda one: heat(one[2]) if one[2] else (-1.0,))
-        listings: list[Listing] = []
-        for aspect in aspects:
-            shown = assembly(opened, function, loop, name, aspect)
-            listings += with_instructions(str(file.resolve()), "", shown.loop) if aspect == "source" else [shown]
+    listings: list[Listing] = []
+    for aspect in aspects:
+        shown = hottest_first(assembled(symbol, code, name, aspect) for name, symbol, code in codes)[0]
+        listings += with_instructions(str(file.resolve()), "", shown.loop) if aspect == "source" else [shown]
     return listings
