@@ -62,7 +62,7 @@ def build(file: Path | str, *, flags: str = FLAGS) -> Built:
         raise UserFileError(error.build.messages or str(error)) from None
 
 
-def load(file: Path | str, built: Built = None, *, flags: str = FLAGS) -> Functions:
+def load(file: Path | str, built: Built = None) -> Functions:
     """The functions of a file, by name, to be called in this process.
 
     Python functions are called as they are. Functions of C and C++ (`extern "C"`), and kernels of CUDA C++ with a
@@ -79,7 +79,7 @@ def load(file: Path | str, built: Built = None, *, flags: str = FLAGS) -> Functi
     >>> load(file)("twice")(21)
     42
     """
-    built = built or build(file, flags=flags)
+    built = built or build(file)
     if built is None:
         module = python_module(Path(file))
         return lambda name: getattr(module, name, None)

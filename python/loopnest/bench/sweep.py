@@ -105,13 +105,13 @@ def without_gaps(m: int, k: int, n: int, dtype: Dtype, layout: str, group: Group
     return dataclasses.replace(point, a_stride=a_columns, b_stride=b_columns)
 
 
-def all_points(seed: int = 0, shapes: int = SHAPES) -> list[Point]:
+def all_points(seed: int = 0) -> list[Point]:
     """The random points and the n sweep, in a random order. The same seed gives the same list.
 
     Products of more than MOST_FLOPS, whose calls take a good part of a second, come last: a short run has none of them.
     """
     coin = random.Random(seed)
-    drawn = [_random_shape(coin) for _ in range(shapes)]
+    drawn = [_random_shape(coin) for _ in range(SHAPES)]
     points = [
         without_gaps(*shape, dtype, LAYOUTS[number % len(LAYOUTS)])
         for number, shape in enumerate(drawn)

@@ -150,14 +150,14 @@ def gradients() -> Iterator[Case]:
         yield Case("one of everything" if examples == 1 else about, "gradients", arguments, expected, tolerance=1e-7)
 
 
-def _slopes(name: str, of: Mapping[str, Array], h: float = 1e-5) -> Array:
+def _slopes(name: str, of: Mapping[str, Array]) -> Array:
     """The gradient of the mean square error for one parameter by central differences, without the chain rule."""
 
     def loss(x: Array) -> float:
         p = {**of, name: x}
         return float(np.mean((np.tanh(p["x"] @ p["w1"] + p["b1"]) @ p["w2"] + p["b2"] - p["t"]) ** 2))
 
-    x = of[name]
+    x, h = of[name], 1e-5
     steps = h * np.eye(x.size).reshape(x.size, *x.shape)
     return np.array([(loss(x + step) - loss(x - step)) / (2 * h) for step in steps]).reshape(x.shape)
 

@@ -257,10 +257,10 @@ def arrays_in(buffer: Array, count: int, nbytes: int) -> tuple[Array, ...]:
     return tuple(buffer[k * step // 4 : (k * step + each) // 4] for k in range(count))
 
 
-def random_cycle(places: Array, line: int = LINE, seed: int = 0) -> Array:
+def random_cycle(places: Array, line: int = LINE) -> Array:
     """Each line's first element is the byte offset of another line; all form one random cycle."""
     lines = places.nbytes // line
-    order = np.random.default_rng(seed).permutation(lines)
+    order = np.random.default_rng(0).permutation(lines)
     places[: lines * line // 8 : line // 8][order] = np.roll(order, -1) * line
     return places
 

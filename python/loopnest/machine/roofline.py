@@ -39,19 +39,16 @@ class Point(NamedTuple):
         return self.flops / self.seconds
 
 
-def roofline_svg(
-    card: MachineCard, points: Iterable[Sequence[Any]] = (), *, dtype: str = "float32", threads: int | None = None
-) -> str:
-    """The roofline of a card as SVG, made by matplotlib, with points in it.
+def roofline_svg(card: MachineCard, points: Iterable[Sequence[Any]] = (), *, dtype: str = "float32") -> str:
+    """The roofline of a card with all of its processors as SVG, made by matplotlib, with points in it.
 
-    points   fields of Point: (label, flops, bytes, seconds). Points without flops have no place and are left out
-    threads  whose roofs these are; None: all processors
+    points  fields of Point: (label, flops, bytes, seconds). Points without flops have no place and are left out
     """
     from matplotlib.ticker import LogLocator
 
     width, height = 5.8, 4.6  # readable on a telephone
     placed = [point for point in (Point(*p) for p in points) if point.flops > 0 and point.bytes > 0]
-    count = card.cores if threads is None else threads
+    count = card.cores
     label = f"{dtype}, {count} thread{'s' if count > 1 else ''}"
     peak, roofs = card.peak(dtype, count), {level: card.bandwidth(level, None, count) for level in card.levels()}
     ridges = {level: peak / bandwidth for level, bandwidth in roofs.items()}  # flops a byte at which a slope ends
