@@ -201,7 +201,7 @@ class Kernel:
         """The functions that it has replaced, the events while it was watched, whether it has changed the modes of
         floating-point numbers, and whether it uses loopnest."""
         if self.host.closed:
-            return {"patched": [], "events": [], "loopnest": False}
+            return {"patched": [], "events": [], "modes": False, "loopnest": False}
         return self.host.ask({"do": "seen"})
 
     def name_of(self, number: int) -> str:

@@ -244,7 +244,7 @@ class Verification:
     def refuse_patches(self) -> None:
         """Refuse a kernel that replaced functions of Python, or changed the modes of floating-point numbers."""
         seen, found = self.kernel.seen(), patches_of(self.kernel)
-        if seen.get("modes"):
+        if seen["modes"]:
             name = "changes-modes"
             raise Refusal("wrong", f"{self.kernel.operation.name} is wrong: {SENTENCES[name]}", name)
         if found:

@@ -54,11 +54,11 @@ ASPECTS = {
 @click.option("--flags", multiple=True, help="Of FILE: for each compiler; several are compared. [default: -O3 …]")
 @JSON
 def command(what: str, impl: str | None, aspects: tuple[str, ...], as_json: bool, **options: Any) -> None:
-    """Look into one rung: what became of its source, OPERATION and IMPL as in `loopnest inspect matmul cpp.packed`; or
-    into a kernel in a FILE of yours, which is judged and timed, too.
+    """Look into a rung, OPERATION and IMPL: what the compiler made of its source. Or look into a kernel in a FILE of
+    yours, which is judged and timed, too.
 
-    By default it shows what says most: of a compiled rung the hot loop, counted, with what bounds it; docs/inspect.md
-    says how to read it. Aspects can be combined.
+    By default it shows the hot loop of compiled code, counted, with its bound; docs/inspect.md says how to read it.
+    Aspects can be combined.
 
     \b
     loopnest inspect matmul cpp.packed --isa v3 --dtype float64
