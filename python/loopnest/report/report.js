@@ -82,7 +82,7 @@ function fillTable() {
   }
   element("results").tBodies[0].innerHTML = rows.map(r => `<tr data-record="${r.number}">${COLUMNS.map(([name, text, value]) => {
     const part = name === "% of limit" && r.percent !== null && !r.wrong ? ` style="--part:${Math.min(100, r.percent).toFixed(1)}%"` : "";
-    const kind = (value && name !== "workload" ? "number" : "") + (name === "% of limit" ? " percent" : "") + (name === "% of limit" && r.wrong ? " wrong" : "");
+    const kind = (value && name !== "workload" ? "number" : "") + (name === "% of limit" ? " share" : "") + (name === "% of limit" && r.wrong ? " wrong" : "");
     return `<td class="${kind}"${part}>${escaped(text(r))}</td>`;
   }).join("")}</tr>`).join("");
 }

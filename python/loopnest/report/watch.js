@@ -59,7 +59,7 @@ function draw() {
     return made;
   }));
   const ladder = s.ladder.map(([name, time, part, share]) => {
-    const bar = make("td", share, "part");
+    const bar = make("td", share, "share");
     bar.style.setProperty("--part", `${Math.min(part, 100)}%`);
     return make("tr", "", name ? "" : "own", make("td", name || data.file), make("td", time, "number"), bar);
   });
