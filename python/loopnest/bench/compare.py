@@ -21,7 +21,7 @@ from statistics import median
 from rich.console import RenderableType
 from rich.text import Text
 
-from ..output.text import duration, three_digits
+from ..output.text import counted, duration, three_digits
 from ..timing.environment import Environment
 from ..timing.interval import Interval, ratio_of_runs
 from .records import Record, Results
@@ -170,7 +170,7 @@ def report(comparison: Comparison, width: int, everything: bool = False) -> Iter
     verdicts = [change.verdict for change in comparison.changes]
     slower, faster, unchanged = map(verdicts.count, (SLOWER, FASTER, UNCHANGED))
     yield Text.assemble(
-        f"{len(verdicts)} benchmark{'s' if len(verdicts) > 1 else ''}: ",
+        f"{counted(len(verdicts), 'benchmark')}: ",
         (f"{slower} slower", "bold red" if slower else ""),
         f", {faster} faster, {unchanged} unchanged, within {100 * comparison.threshold:g} % "
         f"or not resolved · all in the geometric mean {comparison.mean:.3f}× the time",

@@ -42,7 +42,7 @@ from ..operation import Implementation, Operation, UnavailableError, Workload
 from ..operations import operation_of
 from ..output.notebook import shows
 from ..output.tables import columns, headed
-from ..output.text import duration, three_digits
+from ..output.text import counted, duration, three_digits
 from ..timing.budget import fitting
 from ..timing.conditions import Conditions, Monitor
 from ..timing.fairness import Terms, check_cores, equal_terms, read_back
@@ -283,7 +283,7 @@ CLOCKS = {
 @shows(Duel)
 def report(duel: Duel) -> Iterator[RenderableType]:
     """What `loopnest duel` prints, one renderable after another: the answer, the times, the terms, the conditions."""
-    threads = f"{duel.terms.threads} thread{'s' if duel.terms.threads > 1 else ''}"
+    threads = counted(duel.terms.threads, "thread")
     yield Text(f"{duel.operation}, {duel.workload}, {duel.dtype}, {threads}\n", style="bold")
     yield Text(f"{duel.sentence()}\n", style="bold" if duel.outcome else "red")
     firsts = ", ".join(f"{timing.name} {duration(timing.first_call)}" for timing in duel.timings)

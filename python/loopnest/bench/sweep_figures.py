@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from rich.console import RenderableType
 
-from ..output.text import three_digits
+from ..output.text import counted, three_digits
 from .choices import groups
 from .peers import OURS, PEERS, Item, remarks
 from .sweep import DTYPES, Dtype, Group, Point, SweepResults
@@ -194,7 +194,7 @@ def _closer(results: SweepResults) -> Iterator[list[str]]:
 
 def all_remarks(results: SweepResults) -> Iterator[str]:
     """What a reader should know besides the figures."""
-    yield f"seed {results.seed}, {results.threads} thread{'s' if results.threads > 1 else ''}, {results.op}"
+    yield f"seed {results.seed}, {counted(results.threads, 'thread')}, {results.op}"
     yield from remarks(results)
 
 

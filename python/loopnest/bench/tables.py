@@ -11,7 +11,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..output.text import duration, three_digits, times
+from ..output.text import counted, duration, three_digits, times
 from ..timing.environment import Environment
 from . import explain
 from .choices import claims, comparable, ends, groups, notes, one_size, rate, surprises, unit
@@ -165,7 +165,7 @@ def beyond(record: Record) -> str:
 def taken_on(environment: Environment) -> str:
     """The machine and the versions, in a line."""
     versions = ", ".join(f"{name} {version}" for name, version in environment.versions.items())
-    cores = f"{environment.cores} core{'s' if environment.cores > 1 else ''}"
+    cores = counted(environment.cores, "core")
     return f"{environment.cpu}, {cores}, {environment.system}, ISA level {environment.isa} · {versions}"
 
 

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from ..output.notebook import shows
 from ..output.tables import headed
-from ..output.text import duration
+from ..output.text import counted, duration
 from .inside import Inside
 from .judge import per_cent
 from .records import Placing, Verdict
@@ -57,7 +57,7 @@ def report(verdict: Verdict) -> Iterator[RenderableType]:
     for step in verdict.next_steps:
         yield _row("next", "cyan", step)
     if verdict.timing is not None:
-        threads = f"{verdict.timing.threads} thread{'s' * (verdict.timing.threads > 1)}"
+        threads = counted(verdict.timing.threads, "thread")
         text = "times from go to done by the judge's clock, less what other processes took"
         nothing = f"a call that does nothing takes {duration(verdict.timing.round_trip)}"
         yield Text(f"{text}; {threads}; {nothing}", style="dim")

@@ -9,6 +9,7 @@ import msgspec
 from ..arrays import REDUCED
 from ..backends.user_file import is_file
 from ..operations import OPERATIONS
+from ..output.text import counted
 from ..output.text import unknown as unknown_name
 from .options import (
     COMPILER,
@@ -158,7 +159,7 @@ def command(
         say("interrupted: the tables hold what was measured until then")
     if json_file is not None:
         results.save(json_file)
-        say(f"{len(results.records)} result{'' if len(results.records) == 1 else 's'}: {json_file}")
+        say(f"{counted(len(results.records), 'result')}: {json_file}")
     if lines := [*in_short(results.records)]:
         say("", *lines)
     finish(results, report_file if results.records else None, write)

@@ -10,6 +10,7 @@ import click
 
 from ..arrays import FLOAT_NAMES
 from ..backends.user_file import LANGUAGES, language
+from ..output.text import counted
 from .options import COMPILER, FLAGS, JSON, OPERATION, choice, number, print_json, real, usage_errors, workload
 from .progress import console, progress, say, show
 
@@ -143,7 +144,7 @@ def _races(file: Path, operation: str | None, as_json: bool, time_limit: float) 
     else:
         say(*(f"{finding.kernel}: {finding.sentence}" for finding in checked.findings))
         count = len(checked.findings)
-        say(f"{count} finding{'s' * (count > 1)}" if count else "no race, no barrier that threads miss")
+        say(counted(count, "finding") if count else "no race, no barrier that threads miss")
         say(*(f"simulated: {launch}" for launch in checked.launches))
     if checked.findings:
         raise SystemExit(1)

@@ -15,6 +15,8 @@ import math
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from ..output.text import counted
+
 WARP = 32
 REGISTERS = 65536
 """32-bit registers of a multiprocessor; a single block may have them all."""
@@ -100,7 +102,7 @@ def occupancy(cc: tuple[int, int], *, threads: int, registers: int, shared: int 
     if blocks:
         percent = int(100 * blocks * warps / limits.warps + 0.5)
         sentence = (
-            f"{name} holds {blocks} block{'s' if blocks > 1 else ''} of {threads} threads a multiprocessor, "
+            f"{name} holds {counted(blocks, 'block')} of {threads} threads a multiprocessor, "
             f"{blocks * warps} of {limits.warps} warps ({percent} %), limited by {limit}."
         )
     return Occupancy(blocks, blocks * warps, by, limited_by, sentence)

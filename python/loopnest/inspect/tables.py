@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..output.notebook import WIDTH, shows
+from ..output.text import counted
 from .records import ARITHMETIC, KINDS, Listing, Loop, View
 from .source import source_lines
 
@@ -112,7 +113,7 @@ def sums_of(loop: Loop) -> list[str]:
     kinds = [f"{loop.counts[k]} {'FMA' if k == 'fma' else k}" for k in KINDS if k in loop.counts]
     width = f"{loop.vector_bits}-bit vectors" if loop.vector_bits else "scalar"
     stack = f", {loop.counts['spills']} at the stack" if loop.counts["spills"] else ""
-    chains = f", {loop.accumulators} accumulator{'s' * (loop.accumulators != 1)} in flight" if loop.accumulators else ""
+    chains = f", {counted(loop.accumulators, 'accumulator')} in flight" if loop.accumulators else ""
     return [
         f"{len(loop.instructions)} instructions an iteration: {', '.join(kinds)}",
         f"{loop.counts['loads']} read memory, {loop.counts['stores']} write it{stack}; {width}",

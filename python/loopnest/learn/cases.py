@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
+from ..output.text import counted
 from .in_child import TOUCHED, Watched
 
 ORDERS = ("ijk", "ikj", "jik", "jki", "kij", "kji")
@@ -118,7 +119,7 @@ def many_sums() -> Iterator[Case]:
     for n in (3, 64, 1, 0, 100, 1000):
         x, y = _small(n).astype(np.float32), _small(n)[::-1].astype(np.float32)
         arguments = {"x": x, "y": y, "result": np.full(1, np.nan, np.float32), "n": n}
-        yield Case(f"{n} element{'' if n == 1 else 's'}", "dot", arguments, {"result": np.array([x @ y])})
+        yield Case(counted(n, "element"), "dot", arguments, {"result": np.array([x @ y])})
 
 
 def neurons() -> Iterator[Case]:

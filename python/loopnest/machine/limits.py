@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from .. import _core
+from ..output.text import counted
 from ..timing.turns import seconds_of
 from .probes import RUN, calibrated
 from .records import MEMORY, MachineCard
@@ -139,7 +140,7 @@ def why_impossible(who: str, work: Work, seconds: float, card: MachineCard) -> s
     card     the machine's limits, perhaps of a slower hour: a limit that the time beats is measured again, and only a
              time that beats both is refused
     """
-    threads = f"{work.threads} thread{'s' if work.threads > 1 else ''}"
+    threads = counted(work.threads, "thread")
     roof = work.bytes / card.least_seconds(0.0, work.bytes, work.dtype, work.threads)
     limits: tuple[tuple[float, float, Callable[[], float], str, str, str], ...] = (
         (work.flops, card.peak(work.dtype, work.threads), lambda: peak_now(work.dtype, work.threads), "GFLOP/s",

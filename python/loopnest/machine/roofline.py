@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from ..output.pictures import CARD, INK, LIMIT, Picture
-from ..output.text import three_digits
+from ..output.text import counted, three_digits
 from .records import MachineCard
 
 
@@ -49,7 +49,7 @@ def roofline_svg(card: MachineCard, points: Iterable[Sequence[Any]] = (), *, dty
     width, height = 5.8, 4.6  # readable on a telephone
     placed = [point for point in (Point(*p) for p in points) if point.flops > 0 and point.bytes > 0]
     count = card.cores
-    label = f"{dtype}, {count} thread{'s' if count > 1 else ''}"
+    label = f"{dtype}, {counted(count, 'thread')}"
     peak, roofs = card.peak(dtype, count), {level: card.bandwidth(level, None, count) for level in card.levels()}
     ridges = {level: peak / bandwidth for level, bandwidth in roofs.items()}  # flops a byte at which a slope ends
     left = min([0.04 * min(ridges.values()), *(point.intensity / 1.5 for point in placed)])

@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..output.text import duration, three_digits
+from ..output.text import counted, duration, three_digits
 from .records import FMA, KINDS, MachineCard
 
 
@@ -42,7 +42,7 @@ def report(card: MachineCard) -> Iterator[RenderableType]:
 def sheets(card: MachineCard) -> list[Sheet]:
     """All tables of a card."""
     facts = {
-        "processor": f"{card.cpu}, {card.cores} {'processor' if card.cores == 1 else 'processors'}, {card.system}",
+        "processor": f"{card.cpu}, {counted(card.cores, 'processor')}, {card.system}",
         "ISA levels": ", ".join(card.isa_levels),
         "clock": f"{card.clock / 1e9:.2f} GHz, measured",
         "threads": ", ".join(map(str, card.pools)),

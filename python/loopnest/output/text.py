@@ -19,6 +19,15 @@ def times(factor: float) -> str:
     return f"{three_digits(factor) if factor >= 10 else f'{factor:.1f}'}×"
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things.
+
+    >>> counted(1, "core"), counted(2, "core")
+    ('1 core', '2 cores')
+    """
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Three significant digits, in the unit in which they read best."""
     for scale, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")):

@@ -31,6 +31,7 @@ from ..output.files import save_text
 from ..output.page import figure, fill, table
 from ..output.page import page as framed
 from ..output.pictures import LIGHT
+from ..output.text import counted
 from .figures import PARTS, Figure, Indexed, figures
 from .findings import LINE, findings
 
@@ -103,7 +104,7 @@ def _heading(records: Sequence[Record]) -> str:
 
 def _about(results: Results) -> str:
     here = results.environment
-    where = f" on {here.cpu}, {here.cores} core{'s' if here.cores > 1 else ''}" if here else ""
+    where = f" on {here.cpu}, {counted(here.cores, 'core')}" if here else ""
     return f"{len(results.records)} results, measured{where}, {_when(results)}"
 
 
@@ -125,7 +126,7 @@ def _warnings(results: Results) -> str:
     if results.failures:
         count = len(results.failures)
         rows = table((failure.name, failure.message) for failure in results.failures)
-        what = f"{count} benchmark{'s' if count > 1 else ''} failed"
+        what = f"{counted(count, 'benchmark')} failed"
         paragraphs.append(f"<details><summary>{what}</summary>{rows}</details>")
     shown = "".join(f"<div>{paragraph}</div>" for paragraph in paragraphs)
     return f'<div class="warnings">{shown}</div>' if shown else ""

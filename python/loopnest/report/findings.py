@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from ..bench import explain
 from ..bench.choices import FASTER, ends, rate, unit
 from ..bench.records import Record
-from ..output.text import duration, three_digits, times
+from ..output.text import counted, duration, three_digits, times
 
 LINE = 64
 """Bytes of a cache line, unless a machine card says otherwise."""
@@ -158,7 +158,7 @@ def _limits(records: Sequence[Record]) -> Iterator[Finding]:
             yield Finding(
                 f"The fastest {operation} reached {best.percent:.0f} % of the machine's limit",
                 f"{best.impl}, {best.workload}: {duration(best.best)}, where {work} alone takes "
-                f"{duration(best.limit.seconds)} on {best.limit.threads} core{'s' if best.limit.threads > 1 else ''}.",
+                f"{duration(best.limit.seconds)} on {counted(best.limit.threads, 'core')}.",
                 "roofline",
                 (best,),
             )

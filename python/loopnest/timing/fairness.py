@@ -22,6 +22,7 @@ from typing import Any
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from ..backends.threads import num_threads, processors, set_num_threads
+from ..output.text import counted
 from .environment import ThreadPool, environment
 from .turns import LEGIBLE, Reading
 
@@ -130,7 +131,7 @@ def check_cores(who: str, readings: Sequence[Reading], threads: int) -> None:
     busy = median([r.processor / r.elapsed for r in readings if r.elapsed >= LEGIBLE] or [0.0])
     if busy > (1 + ALLOWANCE) * threads:
         raise UnfairError(
-            f"{who} kept {busy:.1f} processors busy with a budget of {threads} thread{'s' if threads > 1 else ''}: it "
+            f"{who} kept {busy:.1f} processors busy with a budget of {counted(threads, 'thread')}: it "
             f"starts threads of its own that no setting reaches, so its time cannot be compared. Give all of them as "
             f"many: --threads {round(busy)}"
         )
