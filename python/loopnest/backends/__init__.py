@@ -130,7 +130,7 @@ def _on_bits(kernel: Kernel) -> Kernel:
 def why_no_instructions(name: str) -> str | None:
     """Why a kernel with these instructions of AVX-512, such as "avx512_bf16", cannot run here, or None."""
     if name not in _core.further_instructions():
-        return f"this CPU has not got {name.upper()}; cpp.upcast runs on every one"
+        return f"this CPU lacks {name.upper()}; cpp.upcast runs on every one"
     if _core.isa() != "v4":
         return f"the ISA level {_core.isa()} has no AVX-512: ln.set_isa('v4')"
     return None

@@ -11,10 +11,11 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from ..machine.records import MEMORY, MachineCard
+from ..output.tables import Sheet
 from ..output.text import three_digits
 from .choices import groups, notes, rate, unit
 from .records import Record, Results
-from .tables import HOW, Sheet, shown
+from .tables import HOW, shown
 
 HEIGHT = 16
 """Lines of the chart."""

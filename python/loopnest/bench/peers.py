@@ -30,6 +30,7 @@ from rich.console import RenderableType
 from ..backends.threads import num_threads, processors
 from ..machine.limits import Piece
 from ..operation import UnavailableError
+from ..output.tables import Sheet
 from ..output.text import three_digits
 from ..timing.environment import SLOWING, Environment, environment
 from ..timing.turns import Clock, Turn, calibrate, clocked, run_rounds
@@ -38,7 +39,7 @@ from .choices import groups
 from .records import Failure
 from .reporting import Collector, OnEvent, ignore
 from .suites import suites_folder
-from .tables import Sheet, about, ratio_text, shown, verdict
+from .tables import about, ratio_text, shown, verdict
 
 OURS, PEERS = "loopnest", ("NumPy", "torch", "JAX")
 LIMITS = FMA, READ, COPY = "FMA loop", "read", "copy"

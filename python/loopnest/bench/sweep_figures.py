@@ -10,11 +10,12 @@ from dataclasses import dataclass
 
 from rich.console import RenderableType
 
+from ..output.tables import Sheet
 from ..output.text import counted, three_digits
 from .choices import groups
 from .peers import OURS, PEERS, Item, remarks
 from .sweep import DTYPES, Dtype, Group, Point, SweepResults
-from .tables import Sheet, ratio_text, shown, verdict
+from .tables import ratio_text, shown, verdict
 
 NEIGHBOURS = 9
 """How many points of the n sweep a point is compared with: those nearest in n, of the same dtype, of any stride."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..output.tables import Sheet
 from ..output.text import counted, duration, three_digits, times
 from ..timing.environment import Environment
 from . import explain
@@ -173,17 +173,6 @@ def about(environment: Environment, how: str = HOW) -> Text:
     """The lines above all tables: what the figures were taken on, and how."""
     threads = ", ".join(map(str, environment.pools))
     return _with_warnings(f"{taken_on(environment)}\nthreads: {threads}\n{how}", environment.warnings)
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table of texts; the first `words` columns hold words, the others numbers. Notes stand below it."""
-
-    title: str
-    headings: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    words: int = 1
-    notes: Sequence[str] = ()
 
 
 def shown(

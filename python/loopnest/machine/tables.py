@@ -2,25 +2,15 @@
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..output.tables import Sheet
 from ..output.text import counted, duration, three_digits
 from .records import FMA, KINDS, MachineCard
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A table of texts. The first column is names; without headings the others are sentences."""
-
-    title: str
-    rows: tuple[tuple[str, ...], ...]
-    headings: tuple[str, ...] = ()
-    note: str = ""
 
 
 def report(card: MachineCard) -> Iterator[RenderableType]:
@@ -33,8 +23,8 @@ def report(card: MachineCard) -> Iterator[RenderableType]:
             table.add_column(heading, justify="right" if number and wide else "left", no_wrap=not number)
         for row in sheet.rows:
             table.add_row(*map(Text, row))
-        note = [Text(sheet.note, style="dim")] if sheet.note else []
-        yield Group(Text(sheet.title, style="bold"), table, *note, Text())
+        notes = [Text(" ".join(sheet.notes), style="dim")] if sheet.notes else []
+        yield Group(Text(sheet.title, style="bold"), table, *notes, Text())
     for warning in card.warnings:
         yield Text(f"warning: {warning}", style="yellow")
 
@@ -48,14 +38,14 @@ def sheets(card: MachineCard) -> list[Sheet]:
         "threads": ", ".join(map(str, card.pools)),
         "measured": f"{card.measured}, loopnest {card.version}",
     }
-    return [Sheet("What it is", tuple(facts.items())), _peaks(card), _levels(card)]
+    return [Sheet("What it is", (), tuple(facts.items())), _peaks(card), _levels(card)]
 
 
 def _peaks(card: MachineCard) -> Sheet:
     """GFLOP/s of multiply-adds in registers, by ISA level, dtype and threads, and flops in a cycle."""
     counts = sorted({peak.threads for peak in card.peaks})
     dtypes = list(dict.fromkeys(peak.dtype for peak in card.peaks))
-    rows, note = [], ""
+    rows, notes = [], list[str]()
     for level in dict.fromkeys(peak.isa for peak in card.peaks):
         rates = [card.peak(dtype, count, level) for count in counts for dtype in dtypes]
         per_cycle = [f"{card.peak(dtype, 1, level) / card.clock:.3g}" for dtype in dtypes if card.clock]
@@ -63,9 +53,9 @@ def _peaks(card: MachineCard) -> Sheet:
     if card.latencies:
         seconds = card.latency(FMA)
         cycles = f"{seconds * card.clock:.1f} cycles"
-        note = f"A multiply-add, of two flops, takes {duration(seconds)} ({cycles}) until its result can be used."
+        notes = [f"A multiply-add, of two flops, takes {duration(seconds)} ({cycles}) until its result can be used."]
     headings = ("ISA", *(f"{dtype}{_by(count)}" for count in counts for dtype in dtypes), "flops/cycle")
-    return Sheet("Peak, GFLOP/s: multiply-adds in registers", tuple(rows), headings, note)
+    return Sheet("Peak, GFLOP/s: multiply-adds in registers", headings, rows, notes=notes)
 
 
 def _levels(card: MachineCard) -> Sheet:
@@ -92,7 +82,7 @@ def _levels(card: MachineCard) -> Sheet:
     ridges = ", ".join(f"{level} {three_digits(peak / bandwidth(level))}" for level in card.levels())
     notes += [f"Float32 flops a byte from which on the peak limits all processors, not the bandwidth: {ridges}."]
     headings = ("level", "size", *(f"{k}{_by(n)}" for n in counts for k in KINDS), "latency", "cycles")
-    return Sheet("Bandwidth, GB/s: bytes read and written", tuple(rows), headings, " ".join(filter(None, notes)))
+    return Sheet("Bandwidth, GB/s: bytes read and written", headings, rows, notes=[*filter(None, notes)])
 
 
 def _by(threads: int) -> str:

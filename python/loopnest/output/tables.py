@@ -3,11 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # rich is imported when a table is made
     from rich.console import RenderableType
     from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """A table of texts, with headings or without; the first `words` columns hold words, the others numbers. Notes stand
+    below it."""
+
+    title: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
+    notes: Sequence[str] = ()
 
 
 def headed(*names: str, words: Collection[int] = (0,)) -> Table:

@@ -25,12 +25,13 @@ from ..bench.records import Record, Results
 from ..bench.tables import beyond, never_run, taken_on
 from ..inspect import provider_of
 from ..machine.records import MachineCard
-from ..machine.tables import Sheet, sheets
+from ..machine.tables import sheets
 from ..operations import OPERATIONS
 from ..output.files import save_text
 from ..output.page import figure, fill, table
 from ..output.page import page as framed
 from ..output.pictures import LIGHT
+from ..output.tables import Sheet
 from ..output.text import counted
 from .figures import PARTS, Figure, Indexed, figures
 from .findings import LINE, findings
@@ -153,13 +154,15 @@ def _machine(results: Results, card: MachineCard | None) -> str:
     here = results.environment
     cards = sheets(card) if card else []
     if here:
-        cards.append(Sheet("Versions", tuple(here.versions.items())))
-        cards.append(Sheet("Threads", tuple((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools)))
+        cards.append(Sheet("Versions", (), list(here.versions.items())))
+        cards.append(
+            Sheet("Threads", (), tuple((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools))
+        )
     if card and card.warnings:
-        cards.append(Sheet("Warnings", tuple((warning,) for warning in card.warnings)))
+        cards.append(Sheet("Warnings", (), [(warning,) for warning in card.warnings]))
     return "".join(
         f'<div class="card"><h3>{html.escape(sheet.title)}</h3>{table(sheet.rows, sheet.headings)}'
-        f"<p>{html.escape(sheet.note)}</p></div>"
+        f"<p>{html.escape(' '.join(sheet.notes))}</p></div>"
         for sheet in cards
     )
 
