@@ -48,8 +48,8 @@ bool few_elements(Matrix<const T> b, Matrix<T> c) {
 // With at most this many rows of a, each element of a packed b would serve too few of them.
 inline constexpr index too_low_to_pack = vector_registers == 32 ? 32 : tile_rows;
 
-// Whether tiles that read a larger b in place, down its rows, keep up with packing. The prefetchers decide: for 16 rows
-// a Zen 4 core is 15 % faster in place, and an Emerald Rapids core was less than half as fast.
+// Whether tiles that read a b beyond L2 in place, down its rows, are faster than packing it, which prefetches. For 16 rows a
+// Zen 4 core is 15 % faster in place; an Emerald Rapids core was less than half as fast as its peers.
 inline bool low_rows_in_place() {
     static const bool answer = [] {
         const index k = 512, n = round_up(cache_sizes().l2 * 2 / (k * index(sizeof(float))), tile_cols<float>) + 16;
@@ -134,8 +134,9 @@ bool better_turned(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (c.rows * c.cols * index(sizeof(T)) > cache_sizes().l3 / 8) return false;  // it is transposed back
     const bool long_sums = b.rows > 64;
     if (a_in_columns && b.contiguous_rows()) {
-        const bool large_a = a.rows * a.cols * index(sizeof(T)) > 4 * cache_sizes().l2;  // reads it along its columns
-        return long_sums && ((large_a && c.cols <= 4 * tile_cols<T>) || filled<T>(c.rows) >= 1.25 * filled<T>(c.cols));
+        const bool large_a = a.rows * a.cols * index(sizeof(T)) > 4 * cache_sizes().l2;  // the rows of aᵀ are read straight
+        const bool fills_more = filled<T>(c.rows) >= 1.25 * filled<T>(c.cols);
+        return long_sums && (fills_more || (large_a && c.cols <= 4 * tile_cols<T>));
     }
     if (a_in_columns && b.row_stride == 1)  // or both would have to be transposed
         return b.rows > 16 && c.rows > tile_rows && (long_sums || c.cols < 64 || c.rows <= 12);
