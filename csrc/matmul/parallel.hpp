@@ -107,8 +107,8 @@ void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue
     });
 }
 
-// For `loopnest.matmul.why`: the reason for the first piece's algorithm. `how` gets the numbers of c's pieces in rows
-// and in columns, the number of parts of the sums, whether the product is transposed, and whether b is copied.
+// What `loopnest.matmul.why` reports: why the first piece is computed as it is; and in `how` the number of pieces that
+// c has in rows and in columns, or the parts in which the sums are cut, and whether it is turned, and with a copied b.
 template <class T>
 const char* why(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> how) {
     const index threads = threads_for(a, c);

@@ -48,8 +48,8 @@ bool few_elements(Matrix<const T> b, Matrix<T> c) {
 // With at most this many rows of a, each element of a packed b would serve too few of them.
 inline constexpr index too_low_to_pack = vector_registers == 32 ? 32 : tile_rows;
 
-// Whether tiles that read a b beyond L2 in place, down its rows, are faster than packing it, which prefetches. For 16 rows a
-// Zen 4 core is 15 % faster in place; an Emerald Rapids core was less than half as fast as its peers.
+// Whether tiles that read a b beyond L2 in place, down its rows, are faster than packing it, which prefetches. For 16
+// rows a Zen 4 core is 15 % faster in place; an Emerald Rapids core was less than half as fast as its peers.
 inline bool low_rows_in_place() {
     static const bool answer = [] {
         const index k = 512, n = round_up(cache_sizes().l2 * 2 / (k * index(sizeof(float))), tile_cols<float>) + 16;
@@ -65,7 +65,7 @@ inline bool low_rows_in_place() {
 
 // Reading b in place was measured to be faster than packing it if the memory from b's first row to its last, gaps
 // included, takes at most a quarter of L2. With 16 registers tiles have half as many columns, walk twice as far down b,
-// and the bound is a sixteenth. It is also faster if a is low, unless the tiles wait for b: each row of tiles reads it
+// and the bound is a sixteenth. It is faster too if a is low, unless the tiles wait for b: each row of tiles reads it
 // from L3 once more, and nothing prefetches it as packing does.
 template <class T>
 const char* better_in_place(Matrix<const T> b, Matrix<T> c) {
@@ -106,7 +106,8 @@ Plan plan_as_it_is(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
             return {Way::in_place, "a has few rows, b few columns: the sums fit the registers"};
         return {Way::rows, "a has few rows: b is read once, row by row"};
     }
-    if (dots_suit(a, b, c)) return {Way::dots, "few rows or columns: each element is a dot product", dots_turned(a, b, c)};
+    if (dots_suit(a, b, c))
+        return {Way::dots, "few rows or columns: each element is a dot product", dots_turned(a, b, c)};
     if (b.contiguous_rows()) return plan_of_rows<Epilogue>(a, b, c);
     if (few_elements(b, c)) return {Way::in_place, "a small product: b is read element by element"};
     if (!copy_fits(b)) return plan_of_rows<Epilogue>(a, b, c);
@@ -134,7 +135,7 @@ bool better_turned(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (c.rows * c.cols * index(sizeof(T)) > cache_sizes().l3 / 8) return false;  // it is transposed back
     const bool long_sums = b.rows > 64;
     if (a_in_columns && b.contiguous_rows()) {
-        const bool large_a = a.rows * a.cols * index(sizeof(T)) > 4 * cache_sizes().l2;  // the rows of aᵀ are read straight
+        const bool large_a = a.rows * a.cols * index(sizeof(T)) > 4 * cache_sizes().l2;  // read along the rows of aᵀ
         const bool fills_more = filled<T>(c.rows) >= 1.25 * filled<T>(c.cols);
         return long_sums && (fills_more || (large_a && c.cols <= 4 * tile_cols<T>));
     }

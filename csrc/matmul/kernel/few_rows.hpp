@@ -32,8 +32,8 @@ void few_rows_by_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
 template <class T>
 index long_dot(index rows) { return rows <= tile_rows ? 24 : larger(80, rows * lanes<T> / 2); }
 
-// Up to this number of rows and columns, dots are faster than transposing an operand for tiles; up to few_by_dots rows
-// if b is too large to be transposed.
+// Up to this many rows or columns dots are faster than transposing an operand for tiles; and up to few_by_dots rows if
+// b is too large for that.
 inline constexpr int few_by_dots = 32, narrow_by_dots = 12;
 
 // Whether b is streamed: larger than what stays in L2 next to the other operand.
@@ -51,7 +51,8 @@ bool dots_suit(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         return few <= (many < 64 ? few_by_dots : narrow_by_dots);
     }
     // Otherwise b is transposed, which more rows of a pay for.
-    return a.contiguous_rows() && c.cols <= larger(b.rows < 256 ? lanes<T> * 3 / 8 : lanes<T> / 2, 4) && c.rows > few_by_dots;
+    const index few_columns = larger(b.rows < 256 ? lanes<T> * 3 / 8 : lanes<T> / 2, 4);
+    return a.contiguous_rows() && c.cols <= few_columns && c.rows > few_by_dots;
 }
 
 // Whether to compute the dots of cᵀ = bᵀ aᵀ. by_dots reads its second operand once, and the first once for each four

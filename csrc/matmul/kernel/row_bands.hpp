@@ -1,13 +1,14 @@
 // Short sums: c is the large operand, and is written along bands of rows.
 //
-//     for j0 in pieces of b's columns             a piece of b is packed once, and stays in L2
+//     for j0 in pieces of b's columns             a piece of b stays in L2: where it lies, or packed once
 //         for i0 in steps of 6                    a band of rows of c
 //             for j in steps of 4 vectors         the micro-kernel (kernel/tile.hpp)
 //
 // The other algorithms go down c by micro-panels: 256 bytes of a row, then 256 bytes of the next row, which is a page
 // further on. With long sums that does not show. With sums of 64 products or less most of the time goes into c, and
 // caches, TLB and prefetchers want it straight ahead: 3152 x 7 by 7 x 4096 is two to four times as fast. Stores past the
-// caches were slower. The limit is the bandwidth of the memory that holds c.
+// caches were slower. A b that spans little is read in place, so that nothing is lost where c is small. The limit is the
+// bandwidth of the memory that holds c.
 #pragma once
 
 #include "matmul/kernel/block_sizes.hpp"
@@ -50,7 +51,8 @@ void row_bands(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilo
             index j = 0;
             if (rows == tile_rows)
                 for (; j < whole; j += tile_cols<T>)
-                    multiply_tile<tile_rows, tile_vectors, Reading::whole, false, Fetching::nothing>(tile(j, tile_cols<T>));
+                    multiply_tile<tile_rows, tile_vectors, Reading::whole, false, Fetching::nothing>(
+                        tile(j, tile_cols<T>));
             for (; j < cols; j += tile_cols<T>)
                 multiply<T, Fetching::nothing>(tile(j, smaller(tile_cols<T>, cols - j)));
             epilogue.apply(i, j0, c.block(i, j0, rows, cols));
