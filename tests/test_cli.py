@@ -152,6 +152,7 @@ def test_bench_prints_a_table_and_writes_the_file(tmp_path):
     assert str(file) in result.output.replace("\n", "")
 
 
+@pytest.mark.slow
 def test_bench_runs_from_anywhere_whatever_lies_there(tmp_path):
     (tmp_path / "numpy.py").write_text("raise RuntimeError('not this one')")
     (tmp_path / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
@@ -281,6 +282,7 @@ def test_a_quote_that_is_not_closed_names_its_option(option, tmp_path):
     assert f"{option.replace('--c', 'the c').strip('-')} is '\"', expected words" in run.output
 
 
+@pytest.mark.slow
 def test_a_file_whose_name_is_no_text_has_a_verdict_in_json(tmp_path):
     file = os.path.join(os.fsencode(tmp_path), b"\xff.py")
     with open(file, "w") as text:

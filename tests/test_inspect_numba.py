@@ -64,6 +64,7 @@ def test_dtypes_have_lanes_of_their_size():
 
 
 @needs_capstone
+@pytest.mark.slow
 def test_a_call_in_the_loop_is_counted_and_a_polynomial_has_none():
     (scalar,) = listings("gelu", "numba.scalar", "hot")
     assert scalar.loop.counts["call"] > 0
@@ -132,6 +133,7 @@ def test_bad_input_is_refused():
 
 
 @needs_capstone
+@pytest.mark.slow
 def test_debugging_information_changes_no_instruction(tmp_path):
     from loopnest.inspect.in_numba import kernels_of
     from numba import njit

@@ -46,6 +46,7 @@ def test_a_lesson_has_all_its_parts(one):
 
 
 @pytest.mark.parametrize("one", LESSONS.values(), ids=LESSONS)
+@pytest.mark.slow
 def test_a_lessons_code_runs_and_prints_what_is_shown(one):
     namespace = {}
     for block in FENCE.finditer(one.text):

@@ -474,6 +474,7 @@ def here():
 
 
 @timed
+@pytest.mark.slow
 def test_this_machine_has_every_figure(here):
     card, _ = here
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

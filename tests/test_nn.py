@@ -51,6 +51,7 @@ def right():
 
 @backends()
 @optimizers
+@pytest.mark.slow
 def test_float64_losses_are_the_same_in_every_backend_to_1e9_after_100_steps(backend, optimizer, right):
     losses = curve(small(optimizer=optimizer, dtype="float64", impl=backend))
     np.testing.assert_allclose(losses, right[optimizer], rtol=0, atol=1e-9)

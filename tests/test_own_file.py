@@ -133,6 +133,7 @@ float dot(const float* x, const float* y, long n) { return part(x, y, n); }
 
 @reads_code
 @needs_compiler
+@pytest.mark.slow
 def test_inspect_puts_builds_of_a_file_side_by_side(tmp_path):
     file = tmp_path / "mine.c"
     file.write_text(DOT)
@@ -153,6 +154,7 @@ def test_inspect_puts_builds_of_a_file_side_by_side(tmp_path):
 
 @reads_code
 @needs_compiler
+@pytest.mark.slow
 def test_remarks_on_a_file_name_its_lines_and_a_changed_file_is_read_again(tmp_path):
     file = tmp_path / "mine.c"
     for above in ("", "// above\n"):

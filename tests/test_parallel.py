@@ -119,6 +119,7 @@ def found(tmp_path_factory):
 
 
 @needs_ranks
+@pytest.mark.slow
 def test_an_mlp_in_parts_is_within_the_contracts_bound_by_every_backend(found):
     for record in found:
         assert len(record["tensor"]) >= 2 * 4  # two forms, and at least the backends that need nothing else
@@ -268,6 +269,7 @@ def test_a_rank_that_is_asked_for_help_gives_it():
         (["xor"], 1, "rank 0: Error: the environment has RANK='0'"),
     ],
 )
+@pytest.mark.slow
 def test_what_a_rank_cannot_do_it_refuses_once(arguments, code, said):
     done = as_a_rank(*arguments)
     assert done.returncode == code

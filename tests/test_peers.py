@@ -101,6 +101,7 @@ def test_every_bar_is_for_something_that_is_measured(suite):
 @pytest.mark.parametrize("layout", ["NN", "NT", "TN", "TT"])
 @pytest.mark.parametrize("m", [1, 5])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.slow
 def test_everybodys_product_is_right(suite, layout, m, dtype):
     a, b = suite.operands(m, 7, 6, dtype)
     a = np.ascontiguousarray(a.T).T if layout[0] == "T" else a

@@ -73,6 +73,7 @@ def impls(results):
 # --- by hand
 
 
+@pytest.mark.slow
 def test_a_suite_of_ones_own_gives_a_table_and_a_file_with_the_limits_and_what_they_are_made_from(folder):
     with (folder / "bench_tiny.py").open("a") as file:
         file.write("\ndef test_of_another(benchmark):\n    benchmark(sum, [1, 2])\n")

@@ -143,6 +143,7 @@ def test_the_machines_state_is_at_the_end(page):
     assert page.index(state) > page.index("</main>")
 
 
+@pytest.mark.slow
 def test_no_sentence_below_a_title_comes_twice(drawn):
     sentences = [sentence for figure in drawn for sentence in re.split(r"(?<=\.) ", figure.note) if sentence]
     assert sentences

@@ -38,6 +38,7 @@ def test_the_schema_names_every_outcome_and_every_field_of_the_page():
 
 
 @needs_linux
+@pytest.mark.slow
 def test_the_commands_json_follows_the_schema_and_has_what_a_program_asks_for(tmp_path):
     (tmp_path / "mine.py").write_text(RIGHT)
     run = subprocess.run(

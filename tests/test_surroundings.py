@@ -67,6 +67,7 @@ main(["list", "gelu"])
         pytest.param("torch", "AttributeError", marks=pytest.mark.slow),
     ],
 )
+@pytest.mark.slow
 def test_the_rungs_of_a_broken_package_are_listed_with_the_reason(package, error, tmp_path):
     path = broken(tmp_path, package, error)
     run = python(LISTED, package, f"{package} cannot be imported (libmissing.so", PYTHONPATH=path)
@@ -76,6 +77,7 @@ def test_the_rungs_of_a_broken_package_are_listed_with_the_reason(package, error
     assert "cpp.simd" in text
 
 
+@pytest.mark.slow
 def test_numba_that_compiles_nothing_is_listed_with_the_reason():
     run = python(LISTED, "numba", "NUMBA_DISABLE_JIT is set", NUMBA_DISABLE_JIT="1")
     assert run.returncode == 0, run.stderr.decode()
@@ -108,6 +110,7 @@ print(os.listdir())
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="this system has no /etc/passwd")
 @pytest.mark.parametrize("named", [None, ""])
+@pytest.mark.slow
 def test_a_user_without_a_home_works_without_a_cache(named, tmp_path):
     run = python(HOMELESS, str(tmp_path), HOME=None, XDG_CACHE_HOME=named, NUMBA_CACHE_DIR=None)
     assert (run.returncode, run.stdout) == (0, b"[]\n"), run.stderr.decode()
@@ -168,7 +171,9 @@ for command in ["list", "gelu"], ["lesson", "4"], ["layout", "matmul", "cpp.naiv
 """
 
 
-@pytest.mark.parametrize("encoding", ["ascii", pytest.param("latin-1", marks=pytest.mark.slow), "cp1252"])
+@pytest.mark.parametrize(
+    "encoding", ["ascii", *(pytest.param(name, marks=pytest.mark.slow) for name in ("latin-1", "cp1252"))]
+)
 def test_output_has_the_characters_that_its_encoding_has(encoding):
     run = python(COMMANDS, PYTHONIOENCODING=encoding)
     assert run.returncode == 0, run.stderr.decode(encoding)
@@ -180,6 +185,7 @@ LOOPNEST = "from loopnest.cli import main; main()"
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no /dev/full")
 @pytest.mark.parametrize("command", [["list", "gelu"], ["show", "gelu", "cpp.simd"], ["lesson", "4"], ["--help"]])
+@pytest.mark.slow
 def test_output_that_goes_nowhere_is_one_line(command):
     with open("/dev/full", "wb") as full:
         run = python(LOOPNEST, *command, stdout=full)
@@ -192,6 +198,7 @@ def test_output_that_goes_nowhere_is_one_line(command):
         assert python(LOOPNEST, *command, stdout=pipe).stderr == b""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("columns", ["0", "1", "100000"])
 def test_any_width_of_a_terminal_will_do(columns):
     run = python(LOOPNEST, "list", "gelu", COLUMNS=columns)
@@ -229,6 +236,7 @@ loopnest.cli.main(command)
         ("RLIMIT_AS", 12, "not enough memory|Cannot allocate memory"),
     ],
 )
+@pytest.mark.slow
 def test_a_check_with_too_little_of_something_says_so_in_a_line(kind, amount, said, tmp_path):
     file = tmp_path / "mine.py"
     file.write_text("def matmul(a, b, c):\n    c[...] = a @ b\n")
@@ -326,6 +334,7 @@ print([(o.__doc__, [k.lesson for k in o]) for o in ln.OPERATIONS.values()])
 """
 
 
+@pytest.mark.slow
 def test_python_without_docstrings_has_all_texts_and_results():
     """-OO drops docstrings and asserts. They are lessons and summaries here, read from the sources then."""
     assert python(TEXTS, interpreter=["-OO"]).stdout == python(TEXTS).stdout != b""

@@ -133,6 +133,7 @@ def python(code, **how):
 
 @pytest.mark.skipif(sys.platform != "linux" or "LOOPNEST_SANITIZED" in os.environ, reason="limits the address space")
 @pytest.mark.parametrize("spare", [30, 60, 120])
+@pytest.mark.slow
 def test_a_process_that_gets_too_few_threads_works_with_those(spare):
     assert python(FEW.replace("SPARE", str(spare))) == (0, "fine\n", "")
 

@@ -65,7 +65,13 @@ def test_more_threads_than_processors(implementation):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="fork without exec is not safe on this system")
-@pytest.mark.parametrize("operation", OPERATIONS.values(), ids=OPERATIONS)
+@pytest.mark.parametrize(
+    "operation",
+    [
+        pytest.param(o, id=name, marks=[] if name in ("matmul", "gelu") else pytest.mark.slow)
+        for name, o in OPERATIONS.items()
+    ],
+)
 def test_in_a_child_after_a_fork(operation):
     """The child has a copy of the parent's memory, but none of its threads."""
     backends = ("cpp",) if "LOOPNEST_SANITIZED" in os.environ else HERE

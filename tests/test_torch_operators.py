@@ -319,6 +319,7 @@ def test_hooks_on_all_modules_see_the_layers():
 @pytest.mark.parametrize(
     "before", ["torch.Tensor.__dlpack_c_exchange_api__ = None", "torch.set_default_device('meta')"]
 )
+@pytest.mark.slow
 def test_without_dlpacks_interface_and_with_a_default_device_the_operators_compute_the_same(before):
     program = f"""
         import torch, warnings

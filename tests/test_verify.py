@@ -308,6 +308,7 @@ WRONG_ELSEWHERE = [
 
 
 @pytest.mark.parametrize("kernel", WRONG_ELSEWHERE, ids=lambda kernel: kernel.__name__)
+@pytest.mark.slow
 def test_wrong_kernels_of_other_operations_are_found_out(kernel):
     for dtype in (np.float32, np.float64):
         assert any(": raised" not in finding for finding in findings_of(operation_of(kernel), kernel, dtypes=[dtype]))

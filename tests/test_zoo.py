@@ -18,13 +18,8 @@ from loopnest.operations import OPERATIONS
 from loopnest.process.session import Session
 from submissions import zoo
 
-QUICK = frozenset(
-    (
-        *("strided.cpp", "numpy_returned.py", "relu.c", "keeps_scratch_memory.py", "joined_threads.c"),
-        *("strassen.py", "sum_exact.py", "tiles.cpp", "from_the_end.c", "one_thread_an_element.cu"),
-    )
-)
-"""A third of the honest kernels, one of each kind: all of them, and with times, are in the slow tests."""
+QUICK = ("from_the_end.c", "joined_threads.c", "numpy_returned.py", "strided.cpp")
+"""Honest kernels of several kinds: all of them, and with times, are in the slow tests."""
 
 HAS = {"numba": True, "torch": importlib.util.find_spec("torch") is not None}
 
@@ -50,7 +45,7 @@ def _needs(submission):
     return [pytest.mark.skip(reason=f"{name} is not installed") for name in uses if not HAS[name]]
 
 
-@submissions("tricks", "faults", "crashes", quick=3)
+@submissions("tricks", "faults", "crashes", quick=9)
 def test_is_caught_and_named(submission):
     verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
     assert not verdict.accepted
@@ -61,6 +56,7 @@ def test_is_caught_and_named(submission):
 
 
 @submissions("vain")
+@pytest.mark.slow
 def test_gains_nothing(submission, tmp_path):
     """All that its processes do counts, wherever and whenever they do it. What is cut off by the judge is refused."""
     operation, name, dtype = OPERATIONS[submission.operation], submission.file.name, np.dtype(np.float32)

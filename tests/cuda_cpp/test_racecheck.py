@@ -46,6 +46,7 @@ def test_our_files_have_no_race(file):
 
 
 @pytest.mark.parametrize(("file", "number"), BARRIERS)
+@pytest.mark.slow
 def test_each_removed_barrier_is_reported_with_its_line(file, number, tmp_path):
     """If it names other lines, barriers at these lines are enough."""
     lines = file.read_text(encoding="utf-8").splitlines()
@@ -144,6 +145,7 @@ def test_barriers_in_divergent_code(tmp_path):
 
 
 @pytest.mark.parametrize("who", ["0", "63"])
+@pytest.mark.slow
 def test_a_thread_that_never_comes_to_the_barrier(tmp_path, who):
     body = f"volatile const float* flag = x;\nif (threadIdx.x == {who}) while (flag[0] != 5) {{ }}\n__syncthreads();"
     (finding,) = found(tmp_path, "one", body, time_limit=1)
