@@ -982,7 +982,9 @@ def test_under_noise_no_place_is_named_and_nothing_advised(spread, rival, placed
 @pytest.mark.slow
 def test_counts_of_calls_add_up(judged):
     verdict = judged(c(""), "mine.c", seconds=0.1)
-    (row,) = re.findall(r"(\d+) calls in float32, each with new values: ([^;]*?)\b(?:not|note|fast)\b", printed(verdict))
+    (row,) = re.findall(
+        r"(\d+) calls in float32, each with new values: ([^;]*?)\b(?:not|note|fast)\b", printed(verdict)
+    )
     assert int(row[0]) == sum(map(int, re.findall(r"(\d+) (?:of|with|from)", row[1])))
 
 
