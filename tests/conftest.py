@@ -5,6 +5,7 @@ import signal
 
 import numpy as np
 import pytest
+from browser import CHROMIUM, Browser
 from loopnest import _core, arrays
 from loopnest.verify import poison_of
 
@@ -39,3 +40,12 @@ def results_poisoned():
     """New results hold NaN before a kernel runs, so that a kernel that leaves elements unwritten cannot pass."""
     with arrays.results_from(lambda shape, dtype: np.full(shape, poison_of(dtype), dtype)):
         yield
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """A headless browser for the tests of a file; without one they are skipped."""
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    with Browser() as browser:
+        yield browser

@@ -9,7 +9,6 @@ import statistics
 import loopnest as ln
 import made_up
 import pytest
-from browser import CHROMIUM, Browser
 from click.testing import CliRunner
 from loopnest import report
 from loopnest.bench.records import Results, report_for
@@ -260,14 +259,6 @@ def test_bad_input_is_named(tmp_path):
 
 
 # --- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    with Browser() as browser:
-        yield browser
 
 
 @pytest.fixture

@@ -11,7 +11,6 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from browser import CHROMIUM, Browser
 from click.testing import CliRunner
 from loopnest.check.inside import Inside, inspect_file
 from loopnest.check.records import Verdict
@@ -134,14 +133,6 @@ def test_a_file_that_hangs_is_ended_and_shown(tmp_path):
 
 
 # --- in a browser
-
-
-@pytest.fixture(scope="module")
-def browser():
-    if CHROMIUM is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    with Browser() as browser:
-        yield browser
 
 
 @pytest.mark.slow

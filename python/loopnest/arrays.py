@@ -124,7 +124,7 @@ class Call:
         return shape
 
     def result_dtype(self, out_dtype: Any, sums: np.dtype[Any]) -> np.dtype[Any]:
-        """The dtype of a result: that of the inputs, or of the sums where `out_dtype` asks for it or they are int8."""
+        """The dtype of a result: the inputs', or the sums' where `out_dtype` asks for it or the inputs are int8."""
         own = sums if self.dtype == np.int8 else self.dtype
         if out_dtype is None:
             return own

@@ -35,10 +35,6 @@ struct Plan {
     bool copied = false;  // with a transposed copy of b
 };
 
-// Whether b is small enough to be transposed as a whole.
-template <class T>
-bool copy_fits(Matrix<const T> b) { return b.rows * b.cols * index(sizeof(T)) <= cache_sizes().l2 / 2; }
-
 // Whether reading b element by element, once for each row of tiles, is faster than copying it.
 template <class T>
 bool few_elements(Matrix<const T> b, Matrix<T> c) {
@@ -110,7 +106,7 @@ Plan plan_as_it_is(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
         return {Way::dots, "few rows or columns: each element is a dot product", dots_turned(a, b, c)};
     if (b.contiguous_rows()) return plan_of_rows<Epilogue>(a, b, c);
     if (few_elements(b, c)) return {Way::in_place, "a small product: b is read element by element"};
-    if (!copy_fits(b)) return plan_of_rows<Epilogue>(a, b, c);
+    if (streamed(b)) return plan_of_rows<Epilogue>(a, b, c);  // too large to be transposed as a whole
     Plan plan = plan_of_rows<Epilogue>(a, Matrix<const T>{b.data, b.rows, b.cols, b.cols, 1}, c);
     plan.copied = true;
     return plan;

@@ -49,7 +49,7 @@ def on_tensors(kernel: Kernel) -> Kernel:
 
 def _tensor(array: Array) -> Tensor:
     torch = _torch()
-    if array.dtype.kind == "V":  # bfloat16, of which torch takes the bits
+    if array.dtype.kind == "V":  # bfloat16: torch takes its bits
         return _tensor(array.view(np.int16)).view(torch.bfloat16)
     if array.flags.writeable and min(array.strides, default=0) >= 0:
         return torch.from_numpy(array)

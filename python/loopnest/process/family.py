@@ -1,6 +1,6 @@
 """A process and all that come from it, as the system sees them (/proc): their numbers, their processor time.
 
-All of a submission's processes count, wherever they hide: in other groups of processes, as orphans, in chains of which
+All of a submission's processes count, wherever they hide: in other groups of processes, as orphans, in chains in which
 each starts the next.
 """
 

@@ -1,4 +1,4 @@
-// A chain of processes, each of which starts the next one and ends: who stops all that are there misses the next.
+// A chain of processes: each starts the next one and ends. To stop those that exist misses the next.
 //
 // operation: matmul
 // verdict: deferred-work
