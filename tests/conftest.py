@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser
+from devices import why_no_true_device
 from loopnest import _core, arrays
 from loopnest.verify import poison_of
 
@@ -14,6 +15,11 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # A shell that starts `pytest &` has SIGINT ignored, and so would each child have that a test ends by Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_runtest_setup(item):
+    if item.get_closest_marker("device") and (reason := why_no_true_device()):
+        pytest.skip(reason)
 
 
 @pytest.fixture(autouse=True)

@@ -144,12 +144,12 @@ class FakeDriver(types.ModuleType):
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = "major"
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = "minor"
 
-    def __init__(self):
+    def __init__(self, files=FILES):
         super().__init__("driver")
         self.calls, self.memory, self.current, self.modules = [], {}, None, []
         self.kernels = {
             lowered: (file, expression, len(kernel.parameters))
-            for file in FILES
+            for file in files
             for kernel in kernels_of(file.read_text(encoding="utf-8"))
             for expression, lowered in ptx_of(file).lowered.items()
             if expression.startswith(kernel.name + "<")

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ..arrays import Array
+from .launches import launched
 from .rung import cannot_be_imported
 
 WHY_NOT: str | None = None
@@ -57,6 +58,11 @@ def on_device(shape: tuple[int, ...], dtype: Any) -> Any:
     return cuda.device_array(shape, dtype)
 
 
+def launch(kernel: Any, grid: int | tuple[int, ...], block: int | tuple[int, ...], *args: Any) -> None:
+    """Run a kernel on a grid of blocks of threads."""
+    launched(lambda: kernel[grid, block](*args))
+
+
 def launch_flat(kernel: Any, length: int, *args: Any) -> None:
     """Run a grid-stride kernel over `length` elements."""
-    kernel[min(blocks(length, THREADS), MOST_BLOCKS), THREADS](*args)
+    launch(kernel, min(blocks(length, THREADS), MOST_BLOCKS), THREADS, *args)

@@ -22,6 +22,7 @@ from ..arrays import Array
 from .cuda_cpp import compile_for_device
 from .cuda_on_cpu import Simulated, build_simulated
 from .cuda_source import TEMPLATE_TYPES, CudaFile, Sizes, cuda_cpp_simulated
+from .launches import launched
 
 
 class MatrixParameter(ctypes.Structure):
@@ -60,6 +61,11 @@ def why_no_device() -> str | None:
     except Exception as error:  # no driver, no device, a driver too old: what is raised differs between versions
         return (str(error).splitlines() or [type(error).__name__])[0]
     return None
+
+
+def gpu() -> _Gpu:
+    """The GPU, whether or not CUDA C++ is simulated. Raises whatever the driver does where there is none."""
+    return _gpu()
 
 
 def device() -> _Simulated | _Gpu:
@@ -113,7 +119,8 @@ def launch(file: Path, kernel: str, *arguments: DeviceArray | float) -> None:
     dtype = next(argument.dtype for argument in arguments if isinstance(argument, DeviceArray))
     grid, block, _ = function.sizes.of(names)
     expression = f"{kernel}<{TEMPLATE_TYPES[dtype]}>"
-    device().launch(file, expression, grid, block, function.c_values(values))
+    c_values = function.c_values(values)
+    launched(lambda: device().launch(file, expression, grid, block, c_values), *arguments)
 
 
 _source = functools.cache(CudaFile.read)
@@ -174,14 +181,10 @@ class _Gpu:
         self.call("cuInit", 0)
         if not self.call("cuDeviceGetCount"):
             raise RuntimeError("the driver knows of no device")
-        number = self.call("cuDeviceGet", 0)
-        capability = "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_"
-        major, minor = (
-            self.call("cuDeviceGetAttribute", getattr(driver.CUdevice_attribute, f"{capability}{part}"), number)
-            for part in ("MAJOR", "MINOR")
-        )
+        self.number = self.call("cuDeviceGet", 0)
+        major, minor = (self.attribute(f"COMPUTE_CAPABILITY_{part}") for part in ("MAJOR", "MINOR"))
         self.arch = f"sm_{major}{minor}"
-        self._context = self.call("cuDevicePrimaryCtxRetain", number)
+        self._context = self.call("cuDevicePrimaryCtxRetain", self.number)
         self._functions: dict[tuple[Path, str], Any] = {}
         self._lock = threading.Lock()
 
@@ -193,6 +196,15 @@ class _Gpu:
         if int(status) != 0:
             raise RuntimeError(f"{name} failed: {status.name}")
         return values[0] if values else None
+
+    def attribute(self, name: str) -> int:
+        """A fact of the device, by the driver's name for it: "MULTIPROCESSOR_COUNT"."""
+        attribute = getattr(self._driver.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return int(self.call("cuDeviceGetAttribute", attribute, self.number))
+
+    def has_passed(self, event: Any) -> bool:
+        """Whether all work before an event has ended."""
+        return int(self._driver.cuEventQuery(event)[0]) == 0
 
     def allocate(self, nbytes: int) -> tuple[Any, int]:
         """New memory: the object that owns it, and its address."""

@@ -13,6 +13,8 @@ from ..timing.environment import ThreadPool
 KINDS = ("read", "copy", "triad")
 MEMORY = "memory"
 FMA = "FMA"
+SHARED, LAUNCH, WAIT = "shared memory", "a launch", "a launch and its wait"
+"""What a GPU's card has besides."""
 ELEMENTS_OF_A_UNIT = {"bfloat16": 2, "float16": 1, "int8": 4}  # float16 is multiplied as float32
 
 
@@ -75,7 +77,7 @@ class Bandwidth:
 
 @dataclass(frozen=True)
 class MachineCard:
-    """A machine, described and measured.
+    """A machine, described and measured: a processor, or a GPU (gpu.py), which counts as one core.
 
     cores          processors that the process may run on; figures are for 1 thread and for one on each
     latencies      seconds until a result can be used: of a multiply-add, "FMA", or of a load from L1, L2, L3, memory
@@ -130,8 +132,16 @@ class MachineCard:
             )
         return self.latencies[what]
 
+    @property
+    def is_gpu(self) -> bool:
+        """Whether it is a GPU's: its ISA level is the compute capability, such as "sm_90"."""
+        return any(level.startswith("sm_") for level in self.isa_levels)
+
     def lacking(self) -> list[str]:
         """The figures that each card has and this one, from a damaged file, has not."""
+        if self.is_gpu:
+            there = {"a peak": self.peaks, "memory's bandwidth": MEMORY in self.levels(), "a cache": self.caches}
+            return [what for what, found in there.items() if not found]
         counts, levels = {1, self.cores}, [*(cache.name for cache in self.caches), *self.levels(), MEMORY]
         expected: dict[str, set[Any]] = {
             "a peak": set(itertools.product(self.isa_levels, FLOAT_NAMES, counts)),

@@ -31,6 +31,8 @@ def report(card: MachineCard) -> Iterator[RenderableType]:
 
 def sheets(card: MachineCard) -> list[Sheet]:
     """All tables of a card."""
+    if card.is_gpu:
+        return [_gpu(card)]
     facts = {
         "processor": f"{card.cpu}, {counted(card.cores, 'processor')}, {card.system}",
         "ISA levels": ", ".join(card.isa_levels),
@@ -39,6 +41,21 @@ def sheets(card: MachineCard) -> list[Sheet]:
         "measured": f"{card.measured}, loopnest {card.version}",
     }
     return [Sheet("What it is", (), tuple(facts.items())), _peaks(card), _levels(card)]
+
+
+def _gpu(card: MachineCard) -> Sheet:
+    """What a GPU is and reaches, with the name of the loop that shows it."""
+    rows = [
+        ("GPU", f"{card.cpu}, compute capability {card.isa_levels[0].removeprefix('sm_')}, {card.system}"),
+        *(("L2 cache", cache.size_as_text) for cache in card.caches),
+        *((f"peak of {p.dtype}", f"{three_digits(p.flops / 1e12)} TFLOP/s") for p in card.peaks),
+        *((f"{b.kind} bandwidth of {b.level}", f"{three_digits(b.bytes / 1e9)} GB/s") for b in card.bandwidths),
+        *((what, duration(seconds)) for what, seconds in card.latencies.items()),
+        ("measured", f"{card.measured}, loopnest {card.version}"),
+    ]
+    ridge = three_digits(card.peak() / card.bandwidth(kind=None))
+    notes = [f"Float32 flops a byte of memory from which on the peak is the limit, not the bandwidth: {ridge}."]
+    return Sheet("The GPU's limits, measured", (), rows, notes=notes)
 
 
 def _peaks(card: MachineCard) -> Sheet:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ...arrays import Array
 from ...backends import CUDA, Implementation
-from ...backends.cuda import Matrix, blocks, cuda, on_device, to_device
+from ...backends.cuda import Matrix, blocks, cuda, launch, on_device, to_device
 
 TILE = 16  # rows and columns of a block's tile, and the steps of p that it takes at a time: 256 threads, 8 warps
 THREAD_TILE = 4  # rows and columns that one thread keeps in registers: 16 sums, 8 values of a and b, 32-bit indices
@@ -29,17 +29,17 @@ def _product(kernel: Any, a: Any, b: Any, tile: int, block: tuple[int, ...] = SQ
     """a b of arrays on the device, none of them empty, in new memory there: a block of threads for each tile."""
     c = on_device((a.shape[0], b.shape[1]), a.dtype)
     grid = blocks(c.shape[1], tile), blocks(c.shape[0], tile)
-    kernel[grid[::-1] if rows_first else grid, block](a, b, c)
+    launch(kernel, grid[::-1] if rows_first else grid, block, a, b, c)
     return c
 
 
-def _rung(kernel: Any, *launch: Any, **facts: Any) -> Implementation:
+def _rung(kernel: Any, *how: Any, **facts: Any) -> Implementation:
     """The rung of a device kernel: a and b are copied to the device, and the result back."""
 
     @functools.wraps(kernel)
     def run(a: Array, b: Array, c: Array) -> None:
         if a.size and b.size:
-            _product(kernel, to_device(a), to_device(b), *launch).copy_to_host(c)
+            _product(kernel, to_device(a), to_device(b), *how).copy_to_host(c)
         else:
             c[...] = 0
 

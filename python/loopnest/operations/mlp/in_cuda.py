@@ -6,7 +6,7 @@ import numpy as np
 
 from ...arrays import Array
 from ...backends import CUDA
-from ...backends.cuda import Matrix, Vector, blocks, cuda, launch_flat, on_device, to_device
+from ...backends.cuda import Matrix, Vector, blocks, cuda, launch, launch_flat, on_device, to_device
 from ..gelu.in_cuda import elementwise, gelu_backward_elementwise, gelu_of, slope_of
 from ..matmul.in_cuda import product
 from . import in_numpy
@@ -130,7 +130,8 @@ def _backward(
     dz = product(on_device_dy, to_device(w2.T))  # dh until gelu' scales it in place
     if fused:
         sums = on_device(db1.shape, db1.dtype)
-        slope_and_sums_kernel[blocks(z.shape[1], COLUMNS), (COLUMNS, ROWS)](on_device_z, dz, sums, tanh_form)
+        grid, block = blocks(z.shape[1], COLUMNS), (COLUMNS, ROWS)
+        launch(slope_and_sums_kernel, grid, block, on_device_z, dz, sums, tanh_form)
     else:
         flat_z, flat_dz = on_device_z.reshape(z.size), dz.reshape(z.size)
         launch_flat(gelu_backward_elementwise, z.size, flat_z, flat_dz, flat_dz, tanh_form)
