@@ -1,8 +1,10 @@
 """Reduced precision: every rung that takes bfloat16, float16 or int8 holds the contract, with all kinds of inputs."""
 
 import itertools
+import os
 import platform
 import time
+from unittest import mock
 
 import loopnest as ln
 import ml_dtypes
@@ -22,11 +24,21 @@ def skip_unless_here(k):
     return pytest.mark.skipif(not k.available(), reason=str(k.why_unavailable()))
 
 
-PAIRS = [
-    pytest.param(k, dtype, id=f"{k.id}-{dtype}", marks=skip_unless_here(k))
-    for dtype in REDUCED
-    for k in ln.matmul.ladder(dtype)
-]
+SIMULATED = {"LOOPNEST_CUDA_CPP": "simulated"}
+
+with mock.patch.dict(os.environ, SIMULATED):
+    PAIRS = [
+        pytest.param(k, dtype, id=f"{k.id}-{dtype}", marks=skip_unless_here(k))
+        for dtype in REDUCED
+        for k in ln.matmul.ladder(dtype)
+    ]
+
+
+@pytest.fixture(autouse=True)
+def simulated():
+    """CUDA C++ runs on the CPU."""
+    with mock.patch.dict(os.environ, SIMULATED):
+        yield
 
 
 def each_rung(*dtypes):
@@ -142,7 +154,7 @@ def test_messages_name_the_dtype_and_the_fix():
 
 
 def test_a_ladder_has_the_rungs_of_its_dtype():
-    assert {k.backend for k in ln.matmul.ladder("bfloat16")} >= {"python", "numpy", "numba", "cpp", "torch"}
+    assert {k.backend for k in ln.matmul.ladder("bfloat16")} >= {"python", "numpy", "numba", "cuda_cpp", "cpp", "torch"}
     assert not {k.id for k in ln.matmul.ladder("int8")} & {k.id for k in ln.matmul}
     assert all(op.ladder("bfloat16") == [] for op in OPERATIONS.values() if not op.contract.reduced)
     assert ln.matmul.rung("cpp", "float16").id == "cpp.upcast"

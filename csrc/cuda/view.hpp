@@ -13,7 +13,7 @@ struct Matrix {
 
 // The element, or 0, which adds nothing to a sum, beyond the edges.
 template <class T>
-__device__ T at_or_zero(Matrix<const T> a, int i, int j) { return a.holds(i, j) ? a(i, j) : T(0); }
+__device__ T at_or_zero(Matrix<const T> a, int i, int j) { return a.holds(i, j) ? a(i, j) : T{}; }
 
 // Like float4 or double2: one instruction loads or stores it at a multiple of 16 bytes.
 template <class T>
@@ -51,4 +51,17 @@ __device__ void store_pack(const Pack<T>& pack, Matrix<T> c, int i, int j, bool 
 #pragma unroll
     for (int n = 0; n < Pack<T>::size; ++n)
         if (c.holds(i, j + n)) c(i, j + n) = pack.lane[n];
+}
+
+// Which part of c a block computes, in parts down and across: the grid's blocks in their order go through groups of 8
+// rows of parts, and in a group down the columns. Blocks that run at the same time then need fewer rows and columns of
+// a and b together, and find them in the L2 cache.
+struct Part {
+    int down, across;
+};
+__device__ inline Part part_of_block() {
+    constexpr int most = 8;
+    const int n = blockIdx.y * gridDim.x + blockIdx.x, group = n / (most * gridDim.x);
+    const int rows = min(most, int(gridDim.y) - group * most), in_group = n - group * most * gridDim.x;
+    return {group * most + in_group % rows, in_group / rows};
 }

@@ -43,6 +43,7 @@ namespace {
 
 constexpr size_t stack_bytes = 128 << 10;
 constexpr unsigned most_threads = 1024;
+constexpr int most_copies = 64;
 constexpr size_t dynamic_bytes = 228 << 10;  // an H100's shared memory, the largest that a block can ask for
 constexpr unsigned char unwritten = 0xFF;    // as a float and as a double a NaN, as an integer -1
 
@@ -109,13 +110,15 @@ struct Fiber {
     bool yes;                       // for __syncthreads_count
     unsigned mask;                  // of the lanes for which it waits
     bool orders;                    // __syncwarp orders memory, a shuffle does not
-    unsigned char given[16];        // what it brings to a shuffle
-    unsigned seen_mask;
-    unsigned char seen[32][16];     // what the others brought
+    unsigned char given[most_given];  // what it brings to a shuffle
+    unsigned seen_mask;             // of the lanes that arrived with it
+    Copy copies[most_copies];       // that have not ended, the oldest first
+    int begun, committed;           // how many of them there are, and how many groups
     void* tsan;
 };
 
 Fiber fibers[most_threads];
+unsigned char seen[most_threads][most_given];  // what each thread brought to its warp's last exchange
 Context scheduler;
 Fiber* running;
 unsigned in_block;           // how many threads a block has
@@ -198,12 +201,10 @@ bool release_warp(unsigned warp) {
         if (waiting.orders) order(first, first + lanes, State::at_warp, waiting.mask);
         for (unsigned j = 0; j < lanes; ++j)
             if (arrived >> j & 1u) {
-                Fiber& seer = fibers[first + j];
-                seer.seen_mask = arrived;
-                for (unsigned k = 0; k < lanes; ++k)
-                    if (arrived >> k & 1u)
-                        for (unsigned byte = 0; byte < 16; ++byte) seer.seen[k][byte] = fibers[first + k].given[byte];
-                seer.state = State::ready;
+                Fiber& arrival = fibers[first + j];
+                arrival.seen_mask = arrived;
+                __builtin_memcpy(seen[first + j], arrival.given, most_given);  // inlined, and so unseen by sanitizers
+                arrival.state = State::ready;
             }
         released = true;
     }
@@ -309,6 +310,7 @@ void run_block() {
                 Fiber& fiber = fibers[number];
                 fiber.state = State::ready;
                 fiber.index = {x, y, z};
+                fiber.begun = fiber.committed = 0;
                 fiber.context.begin(stacks + number * stack_bytes, run_thread);
                 if (tsan) fiber.tsan = new_tsan_fiber(fiber.index);
             }
@@ -371,7 +373,27 @@ Seen exchange(unsigned mask, const void* value, size_t size, int line) {
     // byte by byte: ThreadSanitizer takes a call of memcpy for the CUDA thread's
     for (size_t i = 0; i < size; ++i) self->given[i] = static_cast<const unsigned char*>(value)[i];
     wait_in_warp(mask, line, false);
-    return {self->seen_mask, self->seen};
+    return {self->seen_mask, &seen[(self - fibers) & ~31]};
+}
+
+void start_copy(const Copy& copy) {
+    Fiber& self = *running;
+    if (self.begun == most_copies) {
+        fail("cp.async: thread %s has %d copies under way; wait for some", Name(self).text, most_copies);
+        back_to_scheduler();
+    }
+    self.copies[self.begun++] = {copy.to, copy.from, copy.filled, self.committed};
+}
+
+void commit_copies() { ++running->committed; }
+
+bool end_copy(int groups, Copy& ended) {
+    Fiber& self = *running;
+    if (self.begun == 0 || self.copies[0].group >= self.committed - groups) return false;
+    ended = self.copies[0];
+    for (int n = 1; n < self.begun; ++n) self.copies[n - 1] = self.copies[n];
+    --self.begun;
+    return true;
 }
 
 // A thread that does one atomic after another may wait for another thread's write: let the others run.

@@ -69,15 +69,27 @@ namespace loopnest::on_cpu {
 extern uint3 thread, block;
 extern dim3 threads, blocks;  // of a block, and of the grid
 
+constexpr size_t most_given = 32;  // bytes that a thread can bring to an exchange
+
 struct Seen {
-    unsigned mask;                         // of the threads that arrived
-    unsigned char const (*value)[16];      // what each of the 32 brought
+    unsigned mask;                             // of the threads that arrived
+    unsigned char const (*value)[most_given];  // what each of the 32 brought, until this thread's next exchange
+};
+
+struct Copy {  // to shared memory, by cp.async
+    unsigned char* to;
+    const unsigned char* from;
+    int filled;  // bytes; the others of 16 become 0
+    int group;
 };
 
 int count_in_block(int line, bool yes);    // waits, and returns how many said yes
 void wait_in_warp(unsigned mask, int line, bool orders);  // orders: __syncwarp orders memory, a shuffle does not
 Seen exchange(unsigned mask, const void* value, size_t size, int line);
 unsigned lane();
+void start_copy(const Copy& copy);
+void commit_copies();
+bool end_copy(int groups, Copy& ended);  // the next copy of this thread that is in none of its newest groups, if any is
 void poll();
 void* dynamic_shared();
 [[noreturn]] void trap(int line);
@@ -110,7 +122,7 @@ T value_of(const unsigned char* bytes) {
 // The value of lane `source`, or this lane's own if that lane takes no part.
 template <class T>
 T shuffle(unsigned mask, T mine, int source, int line) {
-    static_assert(sizeof(T) <= 16);
+    static_assert(sizeof(T) <= most_given);
     const Seen seen = exchange(mask, &mine, sizeof(T), line);
     return (seen.mask >> source & 1u) ? value_of<T>(seen.value[source]) : mine;
 }

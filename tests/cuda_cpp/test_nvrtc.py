@@ -42,7 +42,7 @@ def test_every_file_compiles_without_spills(file, arch):
     compiled = compile_file(file, arch=arch, kind="cubin", options=["--ptxas-options=-v"])
     assert compiled.code.startswith(b"\x7fELF")
     kernels = kernels_of(file.read_text(encoding="utf-8"))
-    assert set(compiled.lowered) == {f"{k.name}<{kind}>" for k in kernels for kind in ("float", "double")}
+    assert set(compiled.lowered) == {expression for k in kernels for expression in k.expressions}
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", compiled.log)
     assert len(spills) == len(compiled.lowered)
     assert set(spills) == {("0", "0", "0")}, "what should be in registers is in memory"
@@ -79,6 +79,25 @@ def test_matmuls_multiply_and_add_in_one_and_load_as_their_lessons_say():
             assert "ld.local" not in ptx, rung
             barriers = ptx.count("bar.sync")
             assert barriers == {"double_buffered": 1}.get(rung.variant, 2 if shared else 0), rung
+
+
+@needs_nvrtc
+@pytest.mark.parametrize(
+    ("variant", "counts"),
+    [
+        ("wmma", {"wmma.mma.sync": 16, "wmma.load.a": 4, "wmma.load.b": 8, "wmma.store.d": 8, "bar.sync": 2}),
+        ("mma", {"mma.sync.aligned.m16n8k16": 64, "ldmatrix.sync.aligned.m8n8.x4.shared": 8, "x4.trans": 8}),
+    ],
+)
+def test_tensor_cores_are_used_as_their_lessons_say(variant, counts):
+    compiled = ptx_of(csrc() / "matmul" / "cuda" / f"{variant}.cu")
+    kernels = of_each_kernel(compiled.ptx)
+    for expression, name in compiled.lowered.items():
+        ptx, other = kernels[name], "f16" if "bfloat16" in expression else "bf16"
+        assert {word: ptx.count(word) for word in counts} == counts
+        assert not re.search(rf"mma\S*\.{other}\b", ptx), "the other format's instructions"
+        assert not re.search(r"fma\.rn|ld\.local", ptx)
+        assert ("cp.async.cg.shared.global" in ptx) == (variant == "mma")
 
 
 @needs_nvrtc
@@ -144,9 +163,12 @@ class FakeDriver(types.ModuleType):
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR = "major"
         CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR = "minor"
 
+    class CUfunction_attribute:
+        CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES = "shared"
+
     def __init__(self, files=FILES):
         super().__init__("driver")
-        self.calls, self.memory, self.current, self.modules = [], {}, None, []
+        self.calls, self.memory, self.current, self.most_shared = [], {}, None, {}
         self.kernels = {
             lowered: (file, expression, len(kernel.parameters))
             for file in files
@@ -209,7 +231,13 @@ class FakeDriver(types.ModuleType):
         assert name in module
         return self.ok(name.decode())
 
+    def cuFuncSetAttribute(self, function, attribute, value):
+        assert attribute == "shared"
+        self.most_shared[function] = value
+        return self.ok()
+
     def cuLaunchKernel(self, function, gx, gy, gz, bx, by, bz, shared, stream, parameters, extra):
+        assert shared <= self.most_shared.get(function, 48 << 10)
         file, expression, count = self.kernels[function]
         addresses = (ctypes.c_void_p * count).from_address(parameters)
         library = ctypes.CDLL(str(cuda_device._for_cpu(file).library))
@@ -246,6 +274,10 @@ def test_rungs_run_through_the_drivers_calls(fake_driver):
             assert not rung.simulated()
             for left, right in ((a, b), (a.T.copy().T, b[:, ::-1][:, ::-1])):
                 np.testing.assert_allclose(rung(left, right), a @ b, rtol=rtol, atol=rtol)
+    a, b = (rng.integers(-9, 9, shape).astype(np.float16) for shape in ((21, 80), (80, 9)))
+    for variant in ("wmma", "mma"):
+        wide = OPERATIONS["matmul"][f"cuda_cpp.{variant}"](a, b, out_dtype="float32")
+        np.testing.assert_array_equal(wide, a.astype(np.float32) @ b.astype(np.float32))
     x, w1, b1, w2, b2 = (rng.standard_normal(shape) for shape in ((5, 7), (7, 11), (11,), (11, 3), (3,)))
     expected = OPERATIONS["mlp_forward"](x, w1, b1, w2, b2)[0]
     np.testing.assert_allclose(OPERATIONS["mlp_forward"](x, w1, b1, w2, b2, impl="cuda_cpp")[0], expected, rtol=1e-10)

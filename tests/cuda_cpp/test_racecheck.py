@@ -60,8 +60,9 @@ def test_each_removed_barrier_is_reported_with_its_line(file, number, tmp_path):
         first, second = finding.accesses
         assert first.writes or second.writes
         assert first.thread != second.thread
-        assert finding.memory in ("a_tile", "b_tile", "a_tiles", "b_tiles", "sums")
-        assert finding.memory in lines[first.line - 1] + lines[second.line - 1] or "tiles[" in lines[first.line - 1]
+        assert finding.memory in ("a_tile", "b_tile", "a_tiles", "b_tiles", "sums", "the dynamic shared memory")
+        accesses = lines[first.line - 1] + lines[second.line - 1]
+        assert finding.memory in accesses or "tiles[" in accesses or "_tile" in accesses
         assert f"put one after line {finding.line}" in finding.sentence
     where = {finding.line for finding in findings}
     if where != {number - 1}:

@@ -21,7 +21,7 @@ import numpy as np
 from ..arrays import Array
 from .cuda_cpp import compile_for_device
 from .cuda_on_cpu import Simulated, build_simulated
-from .cuda_source import TEMPLATE_TYPES, CudaFile, Sizes, cuda_cpp_simulated
+from .cuda_source import CudaFile, Sizes, cuda_cpp_simulated
 from .launches import launched
 
 
@@ -99,7 +99,7 @@ def to_host(array: DeviceArray, out: Array) -> None:
 
 
 def launch(file: Path, kernel: str, *arguments: DeviceArray | float) -> None:
-    """Run a kernel template of a .cu file for the arrays' dtype, with the sizes in the comment `// launch:` above it.
+    """Run a kernel template of a .cu file for the arrays' dtypes, with the sizes in the comment `// launch:` above it.
 
     arguments  in the kernel's order: device arrays for matrices and pointers, numbers for the others
     """
@@ -116,11 +116,10 @@ def launch(file: Path, kernel: str, *arguments: DeviceArray | float) -> None:
         else:
             names["m"], names["n"] = argument.shape
             values.append(MatrixParameter(argument.pointer, *argument.shape, *argument.strides))
-    dtype = next(argument.dtype for argument in arguments if isinstance(argument, DeviceArray))
-    grid, block, _ = function.sizes.of(names)
-    expression = f"{kernel}<{TEMPLATE_TYPES[dtype]}>"
-    c_values = function.c_values(values)
-    launched(lambda: device().launch(file, expression, grid, block, c_values), *arguments)
+    dtypes = [argument.dtype.name if isinstance(argument, DeviceArray) else None for argument in arguments]
+    grid, block, shared = function.sizes.of(names)
+    expression, c_values = function.expression(dtypes), function.c_values(values)
+    launched(lambda: device().launch(file, expression, grid, block, c_values, shared), *arguments)
 
 
 _source = functools.cache(CudaFile.read)
@@ -131,6 +130,8 @@ _source = functools.cache(CudaFile.read)
 
 class _Simulated:
     """The CPU in the GPU's place, with the same methods."""
+
+    arch = "sm_90"  # as on_cpu.hpp's __CUDA_ARCH__
 
     def allocate(self, nbytes: int) -> tuple[Any, int]:
         """Memory as a device gives it: at a multiple of 256 bytes, with arbitrary contents (here 0xFF)."""
@@ -143,8 +144,10 @@ class _Simulated:
     def read(self, pointer: int, array: Array) -> None:
         ctypes.memmove(array.ctypes.data, pointer, array.nbytes)
 
-    def launch(self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any]) -> None:
-        _for_cpu(file).run(kernel, grid, block, values)
+    def launch(
+        self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any], shared: int = 0
+    ) -> None:
+        _for_cpu(file).run(kernel, grid, block, values, shared)
 
 
 _SIMULATED = _Simulated()
@@ -221,7 +224,9 @@ class _Gpu:
         if array.nbytes:
             self.call("cuMemcpyDtoH", array.ctypes.data, pointer, array.nbytes)
 
-    def launch(self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any]) -> None:
+    def launch(
+        self, file: Path, kernel: str, grid: Sizes, block: Sizes, values: Sequence[Any], shared: int = 0
+    ) -> None:
         """Run a kernel of a .cu file by its name expression; the file is compiled for this GPU at the first launch."""
         with self._lock:
             if (file, kernel) not in self._functions:
@@ -231,7 +236,10 @@ class _Gpu:
                     self._functions[file, expression] = self.call("cuModuleGetFunction", module, lowered.encode())
         addresses = (ctypes.c_void_p * len(values))(*map(ctypes.addressof, values))
         function = self._functions[file, kernel]
-        self.call("cuLaunchKernel", function, *grid, *block, 0, 0, ctypes.addressof(addresses), 0)
+        if shared:  # more than 48 KiB must be asked for
+            attribute = self._driver.CUfunction_attribute.CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES
+            self.call("cuFuncSetAttribute", function, attribute, shared)
+        self.call("cuLaunchKernel", function, *grid, *block, shared, 0, ctypes.addressof(addresses), 0)
 
 
 _gpu = functools.cache(_Gpu)

@@ -9,6 +9,8 @@ The launch stands once, in a comment above the kernel:
 default. An expression computes with integers as in C: + - * / % << >>, min, max, ceil_div(a, b), sizeof(float). Its
 names are the kernel's integer parameters and the file's constants; where the kernel takes matrices (csrc's view.hpp), m
 and n are the rows and columns of the last one.
+
+A template is compiled for float and double, or for the arguments in a comment above it: `// types: <bfloat16, float>`.
 """
 
 from __future__ import annotations
@@ -26,8 +28,8 @@ import numpy as np
 
 Sizes = tuple[int, int, int]
 
-TEMPLATE_TYPES = {np.dtype(np.float32): "float", np.dtype(np.float64): "double"}
-"""The template argument for a dtype."""
+TEMPLATE_TYPES = {"float32": "float", "float64": "double", "bfloat16": "bfloat16", "float16": "float16"}
+"""The template argument for a dtype's name. Those of 16 bits are csrc/cuda/tensor_cores.hpp's."""
 
 STUBS = ("cuda_runtime.h", "cuda_runtime_api.h", "cuda.h", "device_launch_parameters.h", "device_functions.h")
 """Headers that a file may include and that are empty here: compilers of device code have their contents built in."""
@@ -122,7 +124,8 @@ class KernelFunction:
 
     file      its name, for messages
     line      of its name
-    template  whether it is a template, which is launched as `tiled<float>`
+    template  its template parameters that are types; a template is launched as `tiled<float>`
+    types     the template arguments that it is compiled for: "<float>", …
     launch    the sizes in the comment `// launch: …` above it, or None
     """
 
@@ -130,8 +133,23 @@ class KernelFunction:
     name: str
     parameters: tuple[Parameter, ...]
     line: int
-    template: bool
+    template: tuple[str, ...]
+    types: tuple[str, ...]
     launch: LaunchSizes | None
+
+    @property
+    def expressions(self) -> list[str]:
+        """Its name expressions for all types that it is compiled for: `tiled<float>`, …"""
+        return [self.name + arguments for arguments in self.types]
+
+    def expression(self, dtypes: Sequence[str | None]) -> str:
+        """Its name expression for arguments of these dtypes, by name; None for a number."""
+        types = {
+            (parameter.matrix or parameter.type).removeprefix("const "): TEMPLATE_TYPES[dtype]
+            for parameter, dtype in zip(self.parameters, dtypes, strict=True)
+            if dtype is not None
+        }
+        return f"{self.name}<{','.join(types[name] for name in self.template)}>"
 
     @property
     def sizes(self) -> LaunchSizes:
@@ -187,8 +205,8 @@ class CudaFile:
         raise CudaSourceError(f"{self.path.name} has no __global__ function {name}; it has: {known}")
 
     def expressions(self) -> list[str]:
-        """The name expressions of all kernels, which are templates, for every dtype: `tiled<float>`, …"""
-        return [f"{kernel.name}<{kind}>" for kernel in self.kernels for kind in TEMPLATE_TYPES.values()]
+        """The name expressions of all kernels that are templates: `tiled<float>`, `tiled<double>`, …"""
+        return [expression for kernel in self.kernels for expression in kernel.expressions]
 
 
 C_TYPES: dict[str, Any] = {
@@ -218,14 +236,18 @@ def kernels_of(text: str, file: str = "the file") -> tuple[KernelFunction, ...]:
         end = _closing(plain, place.end() - 1)
         if not plain[end + 1 :].lstrip().startswith("{"):
             continue  # a declaration
-        comments = re.findall(r"//\s*launch:([^\n]*)|/\*\s*launch:(.*?)\*/", text[after : place.start()], re.DOTALL)
+        above = text[after : place.start()]
+        comments = re.findall(r"//\s*launch:([^\n]*)|/\*\s*launch:(.*?)\*/", above, re.DOTALL)
+        template = tuple(re.findall(r"\b(?:class|typename)\s+(\w+)", place["template"] or ""))
+        types = re.findall(r"<[^<>]*>", "".join(re.findall(r"//\s*types:([^\n]*)", above)).replace(" ", ""))
         found.append(
             KernelFunction(
                 file=file,
                 name=place["name"],
                 parameters=tuple(parameter_of(part) for part in _split(plain[place.end() : end])),
                 line=plain.count("\n", 0, place.start("name")) + 1,
-                template=place["template"] is not None,
+                template=template,
+                types=tuple(types) or (("<float>", "<double>") if template else ()),
                 launch=LaunchSizes.parsed("".join(comments[-1]), constants) if comments else None,
             )
         )

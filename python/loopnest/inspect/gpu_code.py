@@ -14,7 +14,7 @@ from .records import ARITHMETIC, Line, SourceLine
 from .source import source_line
 
 KINDS = {
-    "fma": "fma mad FFMA DFMA HFMA2 FFMA2",
+    "fma": "fma mad mma FFMA DFMA HFMA2 FFMA2 HMMA DMMA IMMA HGMMA IGMMA",
     "multiply": "mul FMUL DMUL HMUL2 FMUL2",
     "add": "add sub FADD DADD HADD2 FADD2",
     "divide": "div rcp sqrt rsqrt",
@@ -24,13 +24,13 @@ KINDS = {
     "convert": "cvt F2F F2I I2F F2FP FRND I2FP I2I",
     "shuffle": "shfl vote match redux SHFL VOTE MATCH REDUX PRMT",
     "move": "mov selp cvta MOV UMOV CS2R S2R S2UR SEL USEL R2UR LDC ULDC LDCU",
-    "load": "ld ldu atom LDG LDS LDL LD LDSM ATOM ATOMG ATOMS",
-    "store": "st red STG STS STL ST RED REDG",
+    "load": "ld ldu ldmatrix load atom LDG LDS LDL LD LDSM ATOM ATOMG ATOMS",
+    "store": "st store red STG STS STL ST RED REDG",
     "prefetch": "prefetch cp LDGSTS CCTL UBLKCP",
     "barrier": "bar barrier membar fence BAR MEMBAR DEPBAR LDGDEPBAR ERRBAR FENCE WARPSYNC SYNCS",
     "branch": "bra brx ret exit trap BRA BRX JMP EXIT RET BSSY BSYNC BREAK YIELD KILL",
     "call": "call CALL",
-    "other": "NOP HMMA DMMA IMMA HGMMA NANOSLEEP",
+    "other": "NOP NANOSLEEP",
 }
 """The names of instructions by kind; all others are scalar."""
 
@@ -58,8 +58,10 @@ class Code:
         self.lines.append(Line(shown.rstrip(), kind, source, address))
 
     def mark_hot(self) -> None:
-        """Mark the innermost loop, a label to the jump back to it, with the largest share of arithmetic."""
-        found = [range(self.labels[to], n + 1) for n, to in self.jumps if self.labels.get(to, n) < n]
+        """Mark the innermost loop, a label to the jump back to it, with the largest share of arithmetic. A loop that
+        only copies does not count as one inside of another."""
+        loops = [range(self.labels[to], n + 1) for n, to in self.jumps if self.labels.get(to, n) < n]
+        found = [loop for loop in loops if self._share_of_arithmetic(loop)[0]] or loops
         inner = [r for r in found if not any(o != r and r.start <= o.start and o.stop <= r.stop for o in found)]
         hot = max(inner, key=self._share_of_arithmetic, default=range(0))
         self.lines = [replace(line, hot=n in hot) for n, line in enumerate(self.lines)]
@@ -81,7 +83,7 @@ class Code:
 
 
 def _kind(name: str) -> str:
-    head, *rest = name.split(".")
+    head, *rest = name.removeprefix("wmma.").split(".")
     kind = _KIND_OF.get(head, "scalar")
     floating = head.isupper() or head[0] == "f" or {"f16", "f16x2", "bf16", "f32", "f64"} & set(rest)
     if kind in (*ARITHMETIC, "compare", "logic") and not floating:

@@ -52,8 +52,10 @@ def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launc
         memory = np.empty(nbytes, np.uint8)
         return memory, memory.ctypes.data
 
-    def launch(file: Path, kernel: str, grid: Sequence[int], block: Sequence[int], values: Sequence[Any]) -> None:
-        launches.append(Launch((file, kernel), kernel, three(grid), three(block)))
+    def launch(
+        file: Path, kernel: str, grid: Sequence[int], block: Sequence[int], values: Sequence[Any], shared: int
+    ) -> None:
+        launches.append(Launch((file, kernel), kernel, three(grid), three(block), shared))
 
     device.allocate, device.launch = allocate, launch
     with mock.patch.object(cuda_device, "device", return_value=device):

@@ -92,9 +92,11 @@ def _run_of(text: str, kernel: KernelFunction, operation: str | None, given: Map
     axes = {"a": ("m", "k"), "b": ("k", "n")} if matmul else {}
     arrays: list[tuple[str, str]] = []  # name, and "type elements" for the program
     values: list[str] = []
+    name = (kernel.expressions or [kernel.name])[0]
+    types = dict(zip(kernel.template, re.findall(r"\w+", name.removeprefix(kernel.name)), strict=False))
     for p in kernel.parameters:
         kind = (p.matrix or p.type).replace("const ", "")
-        kind = "float" if kind == "T" else kind
+        kind = types.get(kind, kind)
         size = ctypes.sizeof(C_TYPES[kind]) if kind in C_TYPES else 4
         if p.matrix or p.pointer:
             count = min(math.prod(max(1, size) for size in sizes.values()), 1 << 22)
@@ -113,7 +115,6 @@ def _run_of(text: str, kernel: KernelFunction, operation: str | None, given: Map
         else:
             where = f"{kernel.file}: {kernel.name}'s {p.name}"
             raise CudaSourceError(f"{where} is a {p.type}, expected pointers, numbers, or a Matrix of view.hpp")
-    name = f"{kernel.name}<float>" if kernel.template else kernel.name
     numbers = " ".join(map(str, (*grid, *block, shared, len(values))))
     script = "\n".join([*(f"array {array}" for _, array in arrays), f"launch {name} {numbers}", *values, ""])
     return Run(kernel.name, name, grid, block, sizes, tuple(array for array, _ in arrays), script)
