@@ -31,7 +31,6 @@ def _rung(variant: str, *headers: str, **facts: Any) -> Implementation:
     return CUDA_CPP.rung(run, variant, files=[f"matmul/cuda/{variant}.cu", *headers], **facts)
 
 
-
 def _no_tensor_cores() -> str | None:
     """Why mma's instructions for 16-bit numbers cannot run on this machine's GPU, or None where they can."""
     capability = int(device().arch.removeprefix("sm_"))
