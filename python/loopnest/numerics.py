@@ -17,6 +17,51 @@ def precise(x: Array) -> Array:
     return x.astype(np.float64 if x.dtype.itemsize <= 4 else np.longdouble)
 
 
+def magnitude(x: Array) -> Array:
+    """|x| in float64, for bounds: they need no more digits, and products of long doubles take long."""
+    return np.abs(x.astype(np.float64))
+
+
+SLICEABLE = 1 << 16  # Products of fewer terms are as quick in long doubles
+
+
+def product(a: Array, b: Array) -> Array:
+    """a @ b of two `precise` arrays, as precise.
+
+    Long doubles have no BLAS. Large products of them are sums of products of slices, which are exact in float64 or far
+    below the result (Ozaki et al., Numerical Algorithms 59, 2012), in a fifth of the time.
+    """
+    bits = (53 - max(1, a.shape[-1]).bit_length()) // 2  # of a slice: a sum of k products of slices is exact
+    small = math.prod(a.shape) * b.shape[-1] < SLICEABLE
+    if a.dtype == np.float64 or small or not (_sliceable(a, bits) and _sliceable(b, bits)):
+        return np.asarray(a @ b)
+    slices = _slices(a, -1, bits), _slices(b, -2, bits)
+    total = np.zeros((a[..., :1] @ b[..., :1, :]).shape, np.longdouble)
+    for i, j in sorted(np.ndindex(3, 3), key=sum, reverse=True):  # the smallest terms first
+        if i + j < 4:
+            total += slices[0][i] @ slices[1][j]
+    return total
+
+
+def _sliceable(x: Array, bits: int) -> bool:
+    """Whether elements differ by so few orders of magnitude that roundings of their third slices do not count."""
+    sizes = np.abs(x[x != 0])
+    if not sizes.size or not np.isfinite(sizes).all():
+        return False
+    low, high = np.frexp(sizes.min())[1], np.frexp(sizes.max())[1]
+    return bool(high - low <= 2 * bits - 12 and -300 < low <= high < 300)
+
+
+def _slices(x: Array, axis: int, bits: int) -> list[Array]:
+    """Three arrays of float64 whose sum is x: of each row, or column, the first bits, the next ones, and the rest."""
+    found, (_, exponent) = [], np.frexp(np.max(np.abs(x), axis=axis, keepdims=True))
+    for part in (1, 2):
+        shift = part * bits - exponent
+        found.append(np.ldexp(np.rint(np.ldexp(x, shift)), -shift))
+        x = x - found[-1]
+    return [part.astype(np.float64) for part in (*found, x)]
+
+
 def sums_dtype(dtype: Any) -> np.dtype[Any]:
     """The dtype in which products of elements of this dtype are summed."""
     own: np.dtype[Any] = np.dtype(dtype)

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array, Call, as_matrices, empty
-from ...numerics import precise, sum_bound, unit_roundoff
+from ...numerics import magnitude, precise, product, sum_bound, unit_roundoff
 from ...operation import Contract, FastPath, Kernel, Workload, normal
 
 
@@ -184,14 +184,14 @@ def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> An
 
 
 def linear_bound(x: Array, w: Array, b: Array) -> tuple[Array]:
-    magnitudes = np.abs(precise(x)) @ np.abs(precise(w)) + np.abs(precise(b))
+    magnitudes = magnitude(x) @ magnitude(w) + magnitude(b)
     return (sum_bound(x.shape[1] + 1, magnitudes, x.dtype),)
 
 
 LINEAR = Contract(
     run=linear_run,
     sample=normal("mk", "kn", "n"),
-    reference=lambda x, w, b: (precise(x) @ precise(w) + precise(b),),
+    reference=lambda x, w, b: (product(precise(x), precise(w)) + precise(b),),
     bound=linear_bound,
     flops=lambda m, k, n: 2 * m * k * n + m * n,
     traffic=lambda itemsize, m, k, n: itemsize * (m * k + k * n + n + m * n),

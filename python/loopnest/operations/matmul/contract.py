@@ -7,7 +7,16 @@ import numpy as np
 
 from ... import _core
 from ...arrays import REDUCED, Array, Call, name_of_dtype
-from ...numerics import precise, rounded_to, smallest, sum_bound, sums_dtype, unit_roundoff
+from ...numerics import (
+    magnitude,
+    precise,
+    product,
+    rounded_to,
+    smallest,
+    sum_bound,
+    sums_dtype,
+    unit_roundoff,
+)
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
@@ -111,14 +120,14 @@ def _result_dtype(dtype: Any, *, out_dtype: Any = None) -> np.dtype[Any]:
 
 
 def _reference(a: Array, b: Array, **options: Any) -> tuple[Array]:
-    exact = precise(a) @ precise(b)
+    exact = product(precise(a), precise(b))
     return (rounded_to(np.int32, exact) if a.dtype == np.int8 else exact,)
 
 
 def _bound(a: Array, b: Array, *, out_dtype: Any = None) -> tuple[Array]:
     if a.dtype == np.int8:
         return (np.zeros((*a.shape[:-1], b.shape[-1]), np.int32),)
-    sizes, k = (np.abs(precise(a)), np.abs(precise(b))), a.shape[-1]
+    sizes, k = (magnitude(a), magnitude(b)), a.shape[-1]
     bound = sum_bound(k, sizes[0] @ sizes[1], sums_dtype(a.dtype))
     if a.dtype.name in REDUCED:
         bound = bound + 2.0**-126 * (k + sizes[0].sum(-1)[..., None] + sizes[1].sum(-2)[..., None, :])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array, Call
-from ...numerics import gamma, precise, sum_bound
+from ...numerics import gamma, magnitude, precise, product, sum_bound
 from ...operation import Arguments, Contract, Kernel, Workload
 from ..gelu.contract import VARIATIONS, exact_gelu, exact_gelu_backward, gelu_backward_error, gelu_error, is_tanh
 
@@ -123,21 +123,21 @@ def _layers(workload: Workload, dtype: Any, rng: np.random.Generator) -> tuple[A
 def forward_reference(*arrays: Array, approximate: str = "tanh") -> tuple[Array, Array, Array]:
     """y, and the cache's z and h."""
     x, w1, b1, w2, b2 = map(precise, arrays)
-    z = x @ w1 + b1
+    z = product(x, w1) + b1
     h = exact_gelu(z, approximate)
-    return h @ w2 + b2, z, h
+    return product(h, w2) + b2, z, h
 
 
 def forward_bound(*arrays: Array, approximate: str = "tanh") -> tuple[Array, Array, Array]:
     """z is a sum of d + 1 terms. |gelu'| < 1.13, so z's error passes to h nearly unchanged, and gelu adds its own. y is
     a sum of h + 1 terms, and h's error goes through w2."""
     dtype = arrays[0].dtype
-    x, w1, b1, w2, b2 = (np.abs(precise(array)) for array in arrays)
+    x, w1, b1, w2, b2 = map(magnitude, arrays)
     d, h = w1.shape
     z_error = sum_bound(d + 1, x @ w1 + b1, dtype)
     _, z, hidden = forward_reference(*arrays, approximate=approximate)
-    h_error = 1.13 * z_error + gelu_error(z, dtype, approximate)
-    y_error = sum_bound(h + 1, (np.abs(hidden) + h_error) @ w2 + b2, dtype) + h_error @ w2
+    h_error = 1.13 * z_error + gelu_error(z, dtype, approximate).astype(np.float64)
+    y_error = sum_bound(h + 1, (magnitude(hidden) + h_error) @ w2 + b2, dtype) + h_error @ w2
     return y_error, z_error, h_error
 
 
@@ -156,19 +156,19 @@ def _slope(cache: MLPCache) -> Array:
 
 def backward_reference(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
     x, w1, w2, h, dy = (precise(array) for array in (cache.x, cache.w1, cache.w2, cache.h, dy))
-    dz = (dy @ w2.T) * _slope(cache)
-    return dz @ w1.T, x.T @ dz, dz.sum(axis=0), h.T @ dy, dy.sum(axis=0)
+    dz = product(dy, w2.T) * _slope(cache)
+    return product(dz, w1.T), product(x.T, dz), dz.sum(axis=0), product(h.T, dy), dy.sum(axis=0)
 
 
 def backward_bound(dy: Array, cache: MLPCache) -> tuple[Array, ...]:
     """dh is a sum of e terms. dz has |gelu'| times dh's error, and |dh| times the error of gelu'. The sums over dz add
     their own errors to dz's."""
     dtype, (t, e) = dy.dtype, dy.shape
-    x, w1, w2, h, wide = (np.abs(precise(array)) for array in (cache.x, cache.w1, cache.w2, cache.h, dy))
+    x, w1, w2, h, wide = map(magnitude, (cache.x, cache.w1, cache.w2, cache.h, dy))
     slope = _slope(cache)
-    dh, dh_error = np.abs(precise(dy) @ precise(cache.w2).T), sum_bound(e, wide @ w2.T, dtype)
+    dh, dh_error = magnitude(product(precise(dy), precise(cache.w2).T)), sum_bound(e, wide @ w2.T, dtype)
     slope_error = gelu_backward_error(slope, cache.z, np.ones_like(cache.z), approximate=cache.approximate)
-    slope = np.abs(slope)
+    slope, slope_error = magnitude(slope), np.asarray(slope_error, np.float64)
     dz = dh * slope
     dz_error = (dh + dh_error) * slope_error + dh_error * slope + gamma(2, dtype) * dz
     size = dz + dz_error
