@@ -6,24 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from loopnest.process.family import between
+from loopnest.process import session
+from loopnest.process.family import Family, between
 from loopnest.process.session import EndedError, FailedInChildError, Session
 
 pytestmark = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="it catches the same signals as a sanitizer")
 
 
 def test_a_submissions_process_is_stopped_while_the_judge_writes_and_reads(tmp_path):
-    session = Session(tmp_path / "mine.py", time.monotonic() + 20).live()
+    host = Session(tmp_path / "mine.py", time.monotonic() + 20).live()
     try:
-        assert session.ask({"do": "watch"}) == {}
-        session.stop()
-        assert Path(f"/proc/{session.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
-        assert session.round_trip() < 1
-        assert Path(f"/proc/{session.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        assert host.ask({"do": "watch"}) == {}
+        host.stop()
+        assert Path(f"/proc/{host.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+        assert host.round_trip() < 1
+        assert Path(f"/proc/{host.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
     finally:
-        session.close()
-    assert not Path(f"/proc/{session.pid}").exists()
-    assert not session.folder.exists()
+        host.close()
+    assert not Path(f"/proc/{host.pid}").exists()
+    assert not host.folder.exists()
 
 
 BURN = """
@@ -93,3 +94,23 @@ def test_a_child_that_ends_in_a_function_says_how(tmp_path):
     ):
         child.run(os._exit, 3)
     assert ended.value.why == "exited"
+
+
+def test_waiting_for_a_processor_is_not_held_against_a_child(tmp_path, monkeypatch):
+    waits = iter([0.0, *[0.5] * 1000])
+    monkeypatch.setattr(Family, "queued", lambda self: next(waits))
+    with Session(tmp_path / "mine.py", time.monotonic() + 20, call=5) as child:
+        assert child.run(time.sleep, 0.4, limit=0.2) is None
+        with pytest.raises(EndedError, match="no answer within"):
+            child.run(time.sleep, 30, limit=0.2)
+
+
+def test_the_deadline_moves_by_what_others_took_up_to_six_times_the_time(tmp_path, monkeypatch):
+    waited = 0.0
+    monkeypatch.setattr(session, "queued", lambda task: waited)
+    child = Session(tmp_path / "mine.py", time.monotonic() + 20)
+    assert 19 < child.left() <= 20
+    waited = 50.0
+    assert 69 < child.left() <= 70
+    waited = 500.0
+    assert 119 < child.left() <= 120

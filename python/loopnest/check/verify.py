@@ -12,7 +12,7 @@ import numpy as np
 from ..backends.compiler import BuildError
 from ..backends.cuda_source import CudaSourceError
 from ..operation import Workload
-from ..process.session import EndedError
+from ..process.session import BUSY, EndedError
 from ..verify import Case
 from ..verify.c_signature import CForm
 from ..verify.racecheck import racecheck
@@ -41,7 +41,6 @@ KINDS = {
 SLOW_CASE = 0.25  # Seconds of a call from which on a case that is not necessary is left out
 LEGIBLE = 1e-3  # Seconds that a call counts at least, where the next one is predicted from it
 NECESSARY = 40  # Lengths of axes up to which cases are judged, however slow the kernel is
-BUSY = 6  # The factor by which a busy machine may stretch the judge's budget
 LONG_CASE = 10e-3  # Seconds of a call after which no larger case is needed
 RESERVE = 2  # Seconds of the time limit that are kept for what follows
 
@@ -58,6 +57,7 @@ class Verification:
         self.counts: Counter[str] = Counter()
         self.skipped: list[str] = []
         self.left: list[tuple[Case, str, bool]] = []
+        self._cut_off = False
         self._rng = np.random.default_rng()
         self._rate = 0.0  # the highest work a second of a call so far
         self._kernel_seconds = 0.0
@@ -70,16 +70,25 @@ class Verification:
         except Refusal as reason:
             return reason
         except EndedError as error:
-            return explained_end(self.kernel, error)
+            if not self._is_cut_off(error):
+                return explained_end(self.kernel, error)
         return None
+
+    def _is_cut_off(self, error: EndedError) -> bool:
+        """Whether all of the time is over, and not that of a call: what was right until then stays right."""
+        if error.why not in ("timed-out", "sleeps") or self.kernel.host.left() > 0 or len(self.counts) < 2:
+            return False
+        self._cut_off = True
+        self.skipped.append(f"what follows: the time was over in {error.text.partition(': ')[0]}")
+        return True
 
     def checked(self) -> Checked:
         """What was looked at."""
         skipped, left = dict.fromkeys(self.skipped), len(self.left)
-        if left:
+        if self.left:
             skipped[f"{left} calls, such as {self.left[0][0]}: it is too slow for them in this time"] = None
         declined = tuple(dict.fromkeys(self.kernel.declined))
-        return Checked(self.kernel.calls, dict(self.counts), tuple(skipped), declined, left)
+        return Checked(self.kernel.calls, dict(self.counts), tuple(skipped), declined, left + self._cut_off)
 
     def hold(self) -> None:
         """All kinds of cases in each of its dtypes. Raises Refusal where a call is wrong."""
@@ -161,9 +170,10 @@ class Verification:
 
     def _affordable(self, case: Case) -> bool:
         """Whether a case is predicted to be short, or has to be judged anyhow."""
-        if max(size for _, size in case.sizes) <= NECESSARY and self._late() <= 2:
+        left = self.kernel.host.left()
+        if left > 0 and max(size for _, size in case.sizes) <= NECESSARY and self._late() <= 2:
             return True
-        if self.kernel.host.deadline - time.monotonic() < RESERVE:
+        if left < RESERVE:
             return False
         return not self._rate or (case.work() / self._rate <= SLOW_CASE and self._late() <= 0)
 
@@ -211,13 +221,14 @@ class Verification:
             kinds += [kind] * (len(asked) - len(kinds))
         try:
             self._hold_as_timed(timed, asked, kinds, seconds)
-        except EndedError as error:  # not for lack of time
-            raise explained_end(self.kernel, error) from None
+        except EndedError as error:
+            if not self._is_cut_off(error):
+                raise explained_end(self.kernel, error) from None
 
     def _hold_as_timed(self, timed: Probe, asked: list[Case], kinds: list[str], seconds: float) -> None:
         """The same inputs again, and then these cases. Those for which there is no time are left out."""
         for number in range(-1, len(asked)):
-            if seconds * (len(asked) - number) > (self.kernel.host.deadline - time.monotonic()) / 3:
+            if seconds * (len(asked) - number) > self.kernel.host.left() / 3:
                 self.left += [(case, kind, True) for case, kind in zip(asked, kinds, strict=True)][max(0, number) :]
                 return
             start = time.monotonic()

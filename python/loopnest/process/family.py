@@ -88,8 +88,13 @@ class Family:
         return (resident - shared) * mmap.PAGESIZE
 
     def queued(self) -> float:
-        """Seconds that the first process's main thread and this one have waited for a processor; 0 where not known."""
-        return sum(int((_words(task, "schedstat") or "00")[1]) for task in (self.first, "thread-self")) * 1e-9
+        """Seconds that the first process's main thread and this one have waited for a processor."""
+        return queued(self.first) + queued("thread-self")
+
+
+def queued(task: int | str) -> float:
+    """Seconds that the main thread of a process has waited for a processor; 0 where that is not known."""
+    return int((_text(task, "schedstat").split() or "00")[1]) * 1e-9
 
 
 def between(before: Times, after: Times) -> float:

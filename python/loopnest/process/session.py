@@ -37,7 +37,7 @@ import numpy as np
 
 from .child import DEAF, RETURNED
 from .child.system import CRASH, CRASH_SIZE
-from .family import CROWD, Family, Times, between, send
+from .family import CROWD, Family, Times, between, queued, send
 
 PROGRAM = (
     f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r}); import child.server; "
@@ -49,6 +49,7 @@ THREADS = ("OPENBLAS", "OMP", "MKL", "NUMEXPR", "BLIS", "VECLIB_MAXIMUM", "NUMBA
 
 FLOOD = 1 << 20  # Bytes of output at which a submission is ended
 SHOWN = 2000  # Bytes of output that are kept to be shown
+BUSY = 6  # The factor by which a busy machine may stretch a limit of time, by the clock on the wall
 POLL = 0.02  # Seconds between two looks at the memory and the children of a process that is at work
 TALKS_BACK = "it answered for its runner, through the socket that it is judged through"
 LATE = 0.05e-3  # Seconds of a processor after "done" from which on they count
@@ -143,6 +144,10 @@ class Session:
 
     deadline         by time.monotonic, of the whole check
     call, memory     what the submission may take: seconds of one call, bytes of memory
+
+    Seconds for which the judge or the submission waits for a processor that another process has do not count, up to
+    BUSY times the limit.
+
     output, printed  the first bytes that it has printed, and how many it has printed
     loaded           what the process says of each function
     """
@@ -153,6 +158,7 @@ class Session:
         self.file, self.deadline, self.threads = file, deadline, threads
         self.call_limit, self.memory_limit = call, memory
         self.running, self.closed = False, True
+        self._started, self._waits_of_others = time.monotonic(), -queued("thread-self")
         self.output, self.printed = b"", 0
         self.slots: list[Slot] = []
         self.addresses: list[int] = []
@@ -225,6 +231,12 @@ class Session:
         self._socket.setblocking(False)
         self._resident_before = self.family.resident()
         self._flood = self.printed + FLOOD
+
+    def left(self) -> float:
+        """Seconds until the deadline."""
+        waited = self._waits_of_others + queued("thread-self") + (0.0 if self.closed else queued(self.pid))
+        latest = self._started + BUSY * (self.deadline - self._started)
+        return min(self.deadline + max(0.0, waited), latest) - time.monotonic()
 
     # requests
 
@@ -306,9 +318,9 @@ class Session:
 
     def _wait(self, phase: str, limit: float) -> tuple[bytes, float]:
         """The answer, and when it came."""
-        looked = time.perf_counter()
-        limit = min(limit, self.deadline - time.monotonic())
-        end = looked + limit
+        looked = start = time.perf_counter()
+        waits = self.family.queued()
+        end = start + min(limit, self.left())
         while True:
             ready, _, _ = select.select([self._socket.fileno(), self._output], [], [], POLL)
             now = time.perf_counter()
@@ -322,8 +334,10 @@ class Session:
             if now - looked > POLL:
                 looked = now
                 self._watch(phase)
-            if now > end:
-                raise self._late(phase, max(limit, 0.0))
+            if now > end:  # unless it had to wait for a processor
+                end = start + min(limit + self.family.queued() - waits, BUSY * limit, now - start + self.left())
+                if now > end:
+                    raise self._late(phase, min(limit, now - start))
 
     def _drain(self) -> None:
         """Take what it has printed. Raises EndedError where that is too much."""
@@ -423,6 +437,7 @@ class Session:
         if self.closed or self._supervisor is None:
             return 0
         self.closed = True
+        self._waits_of_others += queued(self.pid)
         try:
             self._control.send(str(patience).encode())
             status: int | None = int(self._control.recv(32))
