@@ -61,7 +61,7 @@ def test_a_language_or_processor_from_outside_does_not_reach_the_kernels(tmp_pat
         if "rungs.cpp" in command and re.search("LOOPNEST_ISA=v[134]", command):
             level = {"1": "", "3": "-v3", "4": "-v4"}[re.search(r"LOOPNEST_ISA=v(\d)", command)[1]]
             assert re.findall(r"-march=\S+", command)[-1] == f"-march=x86-64{level}"
-            assert re.findall(r" -O\S+", command)[-1] == " -O3"
+            assert re.findall(r" -O\S+", command)[-1] in ((" -O3",) if level else (" -O1", " -O2"))
 
 
 def test_a_system_without_a_compiler_is_told_what_to_install(tmp_path):
@@ -78,7 +78,7 @@ def test_the_build_says_how_much_it_compiles_and_for_how_long(tmp_path):
     said = subprocess.run(command, capture_output=True, text=True, timeout=300).stdout
     (files, seconds) = re.search(r"loopnest: compiling (\d+) files for about (\d+) s, on \d+ processors", said).groups()
     assert int(files) > 10
-    assert 30 <= int(seconds) <= 126
+    assert 30 <= int(seconds) <= 96
 
 
 def test_wheels_are_made_for_every_python_that_is_supported():

@@ -5,6 +5,7 @@ import html
 import json
 import math
 import os
+import shutil
 
 import loopnest as ln
 import msgspec
@@ -22,6 +23,7 @@ from loopnest.timing.turns import Outcome, Reading
 from loopnest.verify.problem import WrongResult
 from rich.console import Console
 
+needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="C and C++ need a compiler")
 timed = pytest.mark.skipif("LOOPNEST_SANITIZED" in os.environ, reason="a sanitized build is slow in its own way")
 
 
@@ -339,6 +341,70 @@ def test_a_file_without_a_function_that_fits_is_told_what_fits(tmp_path, source,
     with pytest.raises(ValueError, match=message), rung_from_file(ln.matmul, file):
         pass
     with pytest.raises(ValueError, match="there is no file"), rung_from_file(ln.matmul, tmp_path / "none.py"):
+        pass
+
+
+IN_C = {
+    "matmul": """void matmul(const float* a, const float* b, float* c, long m, long n, long k) {
+    for (long i = 0; i < m; ++i)
+        for (long j = 0; j < n; ++j) {
+            c[i * n + j] = 0;
+            for (long p = 0; p < k; ++p) c[i * n + j] += a[i * k + p] * b[p * n + j];
+        }
+}""",
+    "dot": "float dot(const float* x, const float* y, long n) { float s = 0; while (n--) s += x[n] * y[n]; return s; }",
+    "transpose": """void transpose(const float* x, long x_row_stride, long x_col_stride, float* y, long y_row_stride,
+    long y_col_stride, long rows, long cols) {
+    for (long i = 0; i < rows; ++i)
+        for (long j = 0; j < cols; ++j) y[j * y_row_stride + i * y_col_stride] = x[i * x_row_stride + j * x_col_stride];
+}""",
+    "relu": "void relu(const float* x, float* y, long n) { for (long i = 0; i < n; ++i) y[i] = x[i] > 0 ? x[i] : 0; }",
+}
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("operation", "shape"), [("matmul", (3, 4)), ("dot", (6,)), ("transpose", (3, 4)), ("relu", (3, 4))]
+)
+def test_a_function_in_c_is_a_rung_with_its_sizes_strides_and_result(operation, shape, tmp_path):
+    (tmp_path / "mine.c").write_text(IN_C[operation])
+    x = np.arange(-5.0, -5 + np.prod(shape), dtype="f4").reshape(shape)
+    args = (x, x.T.copy()) if operation == "matmul" else (x,) * (2 if operation == "dot" else 1)
+    with rung_from_file(ln.OPERATIONS[operation], tmp_path / "mine.c") as k:
+        np.testing.assert_array_equal(k(*args), ln.OPERATIONS[operation](*args))
+
+
+@needs_compiler
+def test_two_files_in_c_have_a_duel(tmp_path):
+    for folder in ("one", "two"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "mine.c").write_text(IN_C["matmul"])
+    fought = duel(ln.matmul, tmp_path / "one" / "mine.c", tmp_path / "two" / "mine.c", **QUICK)
+    assert (fought.a, fought.b, fought.refused) == ("file.mine", "file.mine_2", "")
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    ("name", "source", "message"),
+    [
+        (
+            "mine.cpp",
+            IN_C["matmul"],
+            r"mine.cpp exports no function matmul; expected extern .C. void matmul\(const float",
+        ),
+        (
+            "mine.c",
+            IN_C["matmul"].replace("float", "double"),
+            "takes float64, and the duel is in float32: choose it by",
+        ),
+        ("mine.c", "void matmul(float* a) {}", "mine.c: "),
+        ("mine.c", "void matmul(", "mine.c"),
+        ("mine.cu", "", "simulated on the CPU: .*`loopnest check .*mine.cu` judges it"),
+    ],
+)
+def test_a_file_in_c_that_cannot_fight_says_why(tmp_path, name, source, message):
+    (tmp_path / name).write_text(source)
+    with pytest.raises(ValueError, match=message), rung_from_file(ln.matmul, tmp_path / name):
         pass
 
 

@@ -391,3 +391,17 @@ def test_every_cuda_cpp_rungs_launches_are_seen(k):
         assert expression.endswith("<double>")
         assert expression in CudaFile.read(file).expressions()
         assert 0 < launch.block[0] * launch.block[1] * launch.block[2] <= 1024
+
+
+@marked(needs_nvdisasm)
+def test_a_users_cu_file_shows_its_machine_code_and_occupancy(tmp_path):
+    from loopnest.check.inside import inspect_file
+    from loopnest.check.starters import starter
+
+    (file := tmp_path / "mine.cu").write_text(starter("matmul", "cuda"))
+    (one,) = inspect_file(file, "matmul", "sass", gpu="8.0", seconds=0, time_limit=5)
+    assert one.name == "NVRTC"
+    (listing,) = one.listings
+    assert listing.title == "matmul, float32, SASS for compute capability 8.0"
+    assert listing.facts["instructions"]["FFMA"] > 0
+    assert listing.facts["block"] == "16 × 16 threads"

@@ -151,7 +151,7 @@ def duel(
     """Compare two implementations.
 
     operation  its name, or the operation
-    a, b       ids, such as "cpp.packed" or "numpy"; or Python files, see `stage.rung_from_file`
+    a, b       ids, such as "cpp.packed" or "numpy"; or files in Python, C or C++, see `stage.rung_from_file`
     workload   its name, or lengths such as "17x4096x33"; by default the largest in which a call of the slower one takes
                at most 25 ms
     dtype      float32 or float64; for matmul "bfloat16", "float16" or "int8" too
@@ -231,7 +231,7 @@ def duel(
 
 def _implementation(operation: Operation, side: str | Path, stack: ExitStack, dtype: str) -> Implementation:
     if is_file(side):
-        found = stack.enter_context(rung_from_file(operation, side))
+        found = stack.enter_context(rung_from_file(operation, side, dtype))
     else:
         found = operation.rung(str(side), dtype)
     reason = found.why_unavailable()

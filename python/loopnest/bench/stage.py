@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import ctypes
 import dataclasses
 import functools
 import inspect
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..backends.user_file import language, load
+from ..backends import SIMULATED
+from ..backends.compiler import FLAGS, Library, exported, preprocessed
+from ..backends.user_file import build, language, load
 from ..operation import Implementation, Operation, Workload
 from ..timing.turns import Turn, seconds_of
 from ..verify import compare, compare_all, judge_call, poison_of
+from ..verify.c_signature import CForm, bound_to, c_forms, defined
 from ..verify.problem import Problem, WrongResult, places_of
-from ..verify.signature import SignatureError, as_kernel, python_form, python_forms
+from ..verify.signature import SignatureError, as_kernel, plan, public_value, python_form, python_forms
 
 WITNESSES = 64
 """Elements of a result that are looked at after each sample."""
@@ -121,19 +125,37 @@ class Stage:
 
 
 @contextmanager
-def rung_from_file(operation: Operation, file: Path | str) -> Iterator[Implementation]:
-    """Inside, a function of a Python file is a rung, `file.<the file's name>`.
+def rung_from_file(operation: Operation, file: Path | str, dtype: str = "float32") -> Iterator[Implementation]:
+    """Inside, a function of a file in Python, C or C++ is a rung, `file.<the file's name>`.
 
     operation  such as ln.matmul; the function has its name
     file       has a function that fills the results, as the kernels of operations/ do: `def matmul(a, b, out): ...`. It
-               takes arrays in C order, and options such as GELU's `approximate`, which it may leave out
+               takes arrays in C order, and options such as GELU's `approximate`, which it may leave out. C and C++ have
+               a function as `loopnest check` takes it, compiled with `compiler.FLAGS`
+    dtype      that a function in C or C++ has to take
 
-    Raises ValueError for a file that is missing, cannot be imported, or has no such function, and for a function that
-    takes other arguments.
+    Raises ValueError for a file that is missing, cannot be imported or compiled, or has no such function, for a
+    function that takes other arguments, and for CUDA C++, whose times on the CPU mean nothing.
     """
-    path, expected = Path(file), python_forms(operation)[0]
-    if path.is_file() and language(path) != "python":
-        raise ValueError(f"{operation.name}: {path} is no Python file: expected a name that ends in .py")
+    path = Path(file)
+    if path.is_file() and language(path) == "cuda":
+        raise ValueError(f"{path} is {SIMULATED}; `loopnest check {path}` judges it")
+    if path.is_file() and language(path) in ("c", "c++"):
+        kernel = _kernel_in_c(operation, path, dtype)
+    else:
+        kernel = _kernel_in_python(operation, path)
+    name, others = re.sub(r"\W", "_", path.stem), [k.id for k in operation]
+    free = (f"file.{name}{'' if n == 1 else f'_{n}'}" for n in range(1, len(others) + 2))
+    id = next(id for id in free if id not in others)
+    operation.register(id)(kernel)
+    try:
+        yield operation[id]
+    finally:
+        operation.unregister(id)
+
+
+def _kernel_in_python(operation: Operation, path: Path) -> Callable[..., Any]:
+    expected = python_forms(operation)[0]
     function = load(path)(operation.name)
     if not callable(function):
         raise ValueError(f"{operation.name}: {path} has no function {operation.name}; expected {expected}")
@@ -143,11 +165,60 @@ def rung_from_file(operation: Operation, file: Path | str) -> Iterator[Implement
         raise ValueError(f"{path}: {error}") from None
     if not form.given:
         raise ValueError(f"{path}: {operation.name} returns its result; expected {expected}, which fills it")
-    kernel = as_kernel(operation, form, function)
-    name, others = re.sub(r"\W", "_", path.stem), [k.id for k in operation]
-    id = f"file.{name}" if f"file.{name}" not in others else f"file.{name}_2"
-    operation.register(id)(kernel)
+    return as_kernel(operation, form, function)
+
+
+def _kernel_in_c(operation: Operation, path: Path, dtype: str) -> Callable[..., Any]:
+    kind = language(path) or ""
+    flags = f"{FLAGS} -fopenmp" if "#pragma omp" in path.read_text(encoding="utf-8", errors="replace") else FLAGS
+    made = build(path, flags=flags)
+    assert isinstance(made, Library)
+    names = (operation.name, f"{operation.name}_kernel")  # C has a function tanh
+    function = next(filter(None, (defined(preprocessed(path, kind, flags)[0], name) for name in names)), None)
+    if function is None or function.name not in exported(made.file):
+        raise ValueError(f"{path} exports no function {operation.name}; expected {c_forms(operation)[0]}")
     try:
-        yield operation[id]
-    finally:
-        operation.unregister(id)
+        form = bound_to(operation, function)
+    except SignatureError as error:
+        raise ValueError(f"{path}: {error}") from None
+    if form.dtype != dtype:
+        raise ValueError(
+            f"{path}: {function.name} takes {form.dtype}, and the duel is in {dtype}: choose it by --dtype"
+        )
+    compiled = getattr(ctypes.CDLL(str(made.file)), function.name)
+    compiled.argtypes = [ctypes.c_void_p if a.kind == "array" else getattr(ctypes, a.c_type) for a in form.arguments]
+    compiled.restype = getattr(ctypes, form.returned) if form.returned else None
+    return _called_with_arrays(operation, form, compiled)
+
+
+PRIMES = (5, 7, 11, 13)
+
+
+def _called_with_arrays(operation: Operation, form: CForm, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A C function of this form, to be called as the operation's kernels are."""
+    known, axes = plan(operation), list(operation.contract.workloads[0].shape)
+    lengths = dict(zip(axes, PRIMES, strict=False))
+    workload = operation.workload("x".join(map(str, lengths.values())))
+    args, _ = Problem.sample(operation, workload, dtype=np.dtype(form.dtype)).kernel_arguments()
+    places = [(i, d) for i, x in enumerate(args) if isinstance(x, np.ndarray) for d in range(x.ndim)]
+    place_of = {axis: next((p for p in places if args[p[0]].shape[p[1]] == n), (0, 0)) for axis, n in lengths.items()}
+    scalars = [i for i, p in enumerate(known.parameters) if p.role == "scalar"]
+    (result,) = (i for i, p in enumerate(known.parameters) if p.role == "result") if form.returned else (0,)
+
+    def kernel(*args: Any) -> None:
+        def value(kind: str, what: Any) -> Any:
+            if kind == "array":
+                return args[what].ctypes.data
+            if kind == "size":
+                return args[0].size if what == "*" else args[place_of[what][0]].shape[place_of[what][1]]
+            if kind == "stride":
+                return args[what[0]].strides[what[1]] // args[what[0]].itemsize
+            if kind == "option":
+                return public_value(what, {known.parameters[i].name: args[i] for i in scalars})
+            return args[scalars[what]]
+
+        returned = function(*(value(a.kind, a.what) for a in form.arguments))
+        if form.returned:
+            args[result][...] = returned
+
+    return kernel

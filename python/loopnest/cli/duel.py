@@ -23,9 +23,10 @@ from .progress import progress, show
 def command(operation: Operation, impl_a: str, impl_b: str, as_json: bool, **options: Any) -> None:
     """Say which of two implementations of OPERATION is faster, by how much, and how sure that is.
 
-    IMPL_A and IMPL_B are ids, as in `loopnest duel matmul cpp.packed numpy.matmul`, or Python files with a function
-    named for the operation: `loopnest duel matmul cpp.packed ./mine.py`. They run in turn, on the same memory
-    and on equal terms, which are printed. Their results are checked.
+    IMPL_A and IMPL_B are ids, as in `loopnest duel matmul cpp.packed numpy.matmul`, or files in Python, C or C++
+    with a function named for the operation: `loopnest duel matmul mine.c ./other.py`. They run in turn, in this
+    process, on the same memory and on equal terms, which are printed. Their results are checked. A file is not yet
+    trusted? `loopnest check` runs it in a process of its own.
     """
     from ..bench import duel as lab
     from ..timing.fairness import UnfairError

@@ -95,7 +95,7 @@ def _file(
     from ..check.tables import builds as compared
     from ..inspect import View, tables
 
-    if wrong := [f"--{key}" for key in ("step", "calls", "isa", "gpu") if options.pop(key)]:
+    if wrong := [f"--{key}" for key in ("step", "calls", "isa") if options.pop(key)]:
         raise click.UsageError(f"{wrong[0]} is for rungs, not for FILE")
     seconds = 0.0 if options.pop("no_measure") else SECONDS
     with usage_errors(ValueError), progress() as on_event:

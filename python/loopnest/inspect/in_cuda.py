@@ -63,31 +63,38 @@ def shown(
 ) -> list[Listing]:
     """The listings of numba.cuda's and of CUDA C++'s rungs, which differ in how launches are noted and compiled."""
     k = request.implementation
-    missing = missing or why_no_assembler() or (why_no_disassembler() if request.aspect == "sass" else None)
-    if missing:
-        raise InspectError(missing)
-    gpu = str(request.options.get("gpu") or DEFAULT_GPU)
-    known = {f"{cc[0]}.{cc[1]}": cc for cc in LIMITS if f"sm_{cc[0]}{cc[1]}" in known_archs()}
-    if gpu not in known:
-        raise InspectError(f"gpu is {gpu!r}, expected a compute capability that the compiler knows: {', '.join(known)}")
-    cc, workload = known[gpu], workload_of(k, request.options.get("workload"))
+    cc = capability(request.aspect, missing, request.options.get("gpu"))
+    workload = workload_of(k, request.options.get("workload"))
     largest: dict[Any, Launch] = {}  # each kernel once for its types and block, with its largest grid
     for launch in launches_of(k, workload, request.dtype):
         key = (launch.kernel, launch.block, launch.shared)
         largest[key] = max(largest.get(key, launch), launch, key=lambda one: math.prod(one.grid))
     if not largest:
         raise InspectError(f"{k.id} launches no kernel on {workload.name}")
-    return [_listing(request, launch, *compiled(launch, cc), cc, workload) for launch in largest.values()]
+    how = request.aspect, request.dtype, workload.name
+    return [listing(*how, launch, *compiled(launch, cc), cc) for launch in largest.values()]
 
 
-def _listing(
-    request: Request, launch: Launch, symbol: str, ptx: str, cc: tuple[int, int], workload: Workload
+def capability(aspect: str, missing: str | None, gpu: str | None) -> tuple[int, int]:
+    """The compute capability that is asked for. Raises InspectError for another, and where a program is missing."""
+    missing = missing or why_no_assembler() or (why_no_disassembler() if aspect == "sass" else None)
+    if missing:
+        raise InspectError(missing)
+    gpu = str(gpu or DEFAULT_GPU)
+    known = {f"{cc[0]}.{cc[1]}": cc for cc in LIMITS if f"sm_{cc[0]}{cc[1]}" in known_archs()}
+    if gpu not in known:
+        raise InspectError(f"gpu is {gpu!r}, expected a compute capability that the compiler knows: {', '.join(known)}")
+    return known[gpu]
+
+
+def listing(
+    aspect: str, dtype: str, workload: str, launch: Launch, symbol: str, ptx: str, cc: tuple[int, int]
 ) -> Listing:
     """A kernel's SASS or PTX; for "hot" the loop alone, in SASS, or in PTX without nvdisasm."""
-    (cubin, kernels), hot, missing, notes = assemble(ptx, cc), request.aspect == "hot", why_no_disassembler(), []
+    (cubin, kernels), hot, missing, notes = assemble(ptx, cc), aspect == "hot", why_no_disassembler(), []
     if hot and missing:
         notes.append(f"This is PTX, which has no machine instructions: {missing}.")
-    language = "ptx" if request.aspect == "ptx" or missing else "sass"
+    language = "ptx" if aspect == "ptx" or missing else "sass"
     code = read_ptx(ptx, symbol) if language == "ptx" else read_sass(disassemble(cubin), symbol)
     loop = [line for line in code.lines if line.hot]
     if hot and not loop:
@@ -97,7 +104,7 @@ def _listing(
     held = occupancy(cc, threads=math.prod(launch.block), registers=kernel.registers, shared=kernel.shared)
     facts = {
         "block": f"{sizes(launch.block)} threads",
-        "grid": f"{sizes(launch.grid)} blocks on {workload.name}",
+        "grid": f"{sizes(launch.grid)} blocks on {workload}",
         "resources": f"{kernel.registers} registers a thread, {kernel.shared:,} bytes of shared memory a block, "
         f"{kernel.spilled} bytes spilled and read back",
         "kernel": kernel,
@@ -105,7 +112,7 @@ def _listing(
         "instructions": code.counts(),
     }
     lines = (replace(line, text=line.text.replace(symbol, launch.name)) for line in (hot and loop) or code.lines)
-    title = f"{launch.name}, {request.dtype}, {language.upper()} for compute capability {cc[0]}.{cc[1]}"
+    title = f"{launch.name}, {dtype}, {language.upper()} for compute capability {cc[0]}.{cc[1]}"
     return Listing(title, language, tuple(lines), notes=(*notes, held.sentence), facts=facts)
 
 

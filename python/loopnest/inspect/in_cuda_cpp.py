@@ -16,10 +16,10 @@ import numpy as np
 
 from ..backends import cuda_device
 from ..backends.compiler import BuildError
-from ..backends.cuda_cpp import compile_file, why_no_nvrtc
+from ..backends.cuda_cpp import compile_cu, compile_file, why_no_nvrtc
 from ..operation import Implementation, Workload
 from . import Request, run_once
-from .in_cuda import Launch, shown, three
+from .in_cuda import Launch, capability, listing, shown, three
 from .records import InspectError, Listing
 
 SHOWS = ("hot", "sass", "ptx")
@@ -61,3 +61,21 @@ def launches_of(k: Implementation, workload: Workload, dtype: str) -> list[Launc
     with mock.patch.object(cuda_device, "device", return_value=device):
         run_once(k, workload, dtype)
     return launches
+
+
+def file_listings(
+    launch: Launch, dtype: str, workload: str, aspects: Sequence[str], gpu: str | None = None
+) -> list[Listing]:
+    """The listings of a kernel in a .cu file of a user's. Raises InspectError for what cannot be shown."""
+    file, name = launch.kernel
+    listings = []
+    for aspect in aspects:
+        if aspect not in SHOWS:
+            raise InspectError(f"{file.name} has no {aspect} to show, but {', '.join(SHOWS)}")
+        cc = capability(aspect, why_no_nvrtc(), gpu)
+        try:
+            made = compile_cu(file.read_text(encoding="utf-8"), str(file), arch=f"sm_{cc[0]}{cc[1]}", names=[name])
+        except (BuildError, ValueError) as error:
+            raise InspectError(str(error)) from None
+        listings.append(listing(aspect, dtype, workload, launch, made.lowered[name], made.ptx, cc))
+    return listings

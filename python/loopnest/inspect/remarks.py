@@ -81,7 +81,8 @@ def flags() -> Any:
 
 def flags_of(level: str) -> list[str]:
     """The flags that the kernels of a level are compiled with."""
-    return [*flags()["kernels"], *flags()["levels"][level]]
+    of_v1 = flags()["v1"][compiler().kind] if level == "v1" else []
+    return [*flags()["kernels"], *flags()["levels"][level], *of_v1]
 
 
 def remarks_on(header: str, function: str, level: str, off: bool) -> list[Listing]:

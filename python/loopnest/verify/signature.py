@@ -258,14 +258,14 @@ def as_kernel(operation: Operation, form: PythonForm, function: Callable[..., An
                 return args[known.index(source)]
             if source in own:
                 return types.SimpleNamespace(**{name: value(inner) for name, inner in own[source].items()})
-            return _public_value(source, numbers)
+            return public_value(source, numbers)
 
         return function(*map(value, form.taken), **{name: value(source) for name, source in form.keywords.items()})
 
     return kernel
 
 
-def _public_value(option: str, numbers: Mapping[str, Any]) -> Any:
+def public_value(option: str, numbers: Mapping[str, Any]) -> Any:
     """An option's value, by what the kernels get of it: GELU's form, and Adam's corrections 1 - beta^step."""
     if option == "approximate":
         return "tanh" if numbers["tanh_form"] else "none"
