@@ -15,7 +15,8 @@ from loopnest import _core
 from loopnest import verify as judge_by
 from loopnest.arrays import REDUCED, dtype_called
 from loopnest.inspect import InspectError, inspect
-from loopnest.verify import Case, judge, verify
+from loopnest.operation import Arguments
+from loopnest.verify import Case, compare_all, exact_and_bound, judge, judge_call, verify
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
@@ -26,13 +27,6 @@ def skip_unless_here(k):
 
 SIMULATED = {"LOOPNEST_CUDA_CPP": "simulated"}
 
-with mock.patch.dict(os.environ, SIMULATED):
-    PAIRS = [
-        pytest.param(k, dtype, id=f"{k.id}-{dtype}", marks=skip_unless_here(k))
-        for dtype in REDUCED
-        for k in ln.matmul.ladder(dtype)
-    ]
-
 
 @pytest.fixture(autouse=True)
 def simulated():
@@ -41,12 +35,28 @@ def simulated():
         yield
 
 
+@mock.patch.dict(os.environ, SIMULATED)
+def pairs(*operations):
+    """Each rung of these operations with each dtype that it takes. torch's float16 takes seconds for an MLP."""
+    found = []
+    for operation, dtype in itertools.product(operations, REDUCED):
+        for k in operation.ladder(dtype):
+            long = (operation.name, k.id, dtype) == ("mlp_forward", "torch.reduced", "float16")
+            marks = [skip_unless_here(k), *([pytest.mark.slow] if long else [])]
+            found.append(pytest.param(k, dtype, id=f"{operation.name}-{k.id}-{dtype}", marks=marks))
+    return found
+
+
+OTHERS = tuple(op for op in OPERATIONS.values() if op.contract.reduced and op is not ln.matmul)
+
+
 def each_rung(*dtypes):
-    """Run a test with each rung and each of these dtypes that it takes."""
-    return pytest.mark.parametrize(("rung", "dtype"), [pair for pair in PAIRS if pair.values[1] in dtypes])
+    """Run a test with each rung of matmul and each of these dtypes that it takes."""
+    chosen = [pair for pair in pairs(ln.matmul) if pair.values[1] in dtypes]
+    return pytest.mark.parametrize(("rung", "dtype"), chosen)
 
 
-@each_rung(*REDUCED)
+@pytest.mark.parametrize(("rung", "dtype"), pairs(ln.matmul, *OTHERS))
 @pytest.mark.parametrize("cases", ["size_cases", "layout_cases", "special_cases"])
 def test_rungs_hold_the_contract_in_reduced_precision(rung, dtype, cases):
     findings = verify(rung, [dtype_called(dtype)], [getattr(judge_by, cases)])
@@ -54,7 +64,7 @@ def test_rungs_hold_the_contract_in_reduced_precision(rung, dtype, cases):
 
 
 @pytest.mark.slow
-@each_rung(*REDUCED)
+@pytest.mark.parametrize(("rung", "dtype"), pairs(ln.matmul, *OTHERS))
 def test_large_sizes(rung, dtype):
     findings = verify(rung, [dtype_called(dtype)], [judge_by.large_cases])
     assert not findings, "\n".join(findings)
@@ -76,6 +86,76 @@ def test_nan_stays_in_its_row_whatever_k_is(rung, dtype, k):
     c = rung(a, b, out_dtype="float32")
     assert np.isnan(c[3]).all()
     assert np.isnan(c).sum() == 33
+
+
+@each_rung("bfloat16", "float16")
+def test_the_blocks_of_the_mlp_fit_every_product(rung, dtype):
+    """More rows and columns than a block of sums has, and rungs of matmul that another machine would choose."""
+    if rung.backend != "cpp":
+        return
+    rng, shapes = np.random.default_rng(0), ((521, 13), (13, 1100), (1100,), (1100, 5), (5,))
+    arrays = [(rng.standard_normal(shape) / 4).astype(dtype_called(dtype)) for shape in shapes]
+    made = [np.empty(shape, arrays[0].dtype) for shape in ((521, 1100), (521, 1100), (521, 5))]
+    as_bits = [array.view(np.uint16) if dtype == "bfloat16" else array for array in (*arrays, *made)]
+    _core.reduced["mlp_forward"]["blockwise"](*as_bits, True, rung.variant)
+    exact, bound = exact_and_bound(ln.mlp_forward.contract, arrays, {})
+    assert compare_all((made[2], *made[:2]), exact, bound, arrays[0].dtype) == []
+
+
+def test_gelu_is_taken_before_z_is_rounded():
+    """So h is gelu of the exact z, rounded once: nearer than gelu of a rounded z."""
+    x = np.linspace(0.5, 3, 1000).astype(BFLOAT16)[:, None]
+    w, zero, b = (np.full(shape, value, BFLOAT16) for shape, value in (((1, 1), 1 / 3), ((1,), 0), ((1,), 0.01)))
+    _, cache = ln.mlp_forward(x, w, b, w, zero, impl="cpp.blockwise")
+    z = x.astype(np.float32) * w.astype(np.float32) + b.astype(np.float32)
+    np.testing.assert_array_equal(cache.z, z.astype(BFLOAT16))
+    np.testing.assert_array_equal(cache.h, ln.gelu(z).astype(BFLOAT16))
+
+
+def test_a_hidden_layer_that_overflows_leaves_its_row_open():
+    x, w = np.full((2, 1), [[300], [1]], np.float16), np.full((1, 3), -300, np.float16)
+    zero, w2 = np.zeros(3, np.float16), np.ones((3, 2), np.float16)
+    for rung in ln.mlp_forward.ladder("float16"):
+        if rung.available():
+            assert judge_call(rung, Arguments((x, w, zero, w2, zero[:2]))) == []
+
+
+def test_bytes_with_scales():
+    """One scale a row of a and a column of b; one of them alone; torch's shapes; a result that is given."""
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(-128, 128, (5, 7), np.int8), rng.integers(-128, 128, (7, 3), np.int8)
+    of_a, of_b = (rng.lognormal(size=n).astype(np.float32) for n in (5, 3))
+    sums = ln.matmul(a, b).astype(np.float32)
+    out = np.empty((5, 3), np.float32)
+    assert ln.matmul(a, b, scale_a=of_a[:, None], scale_b=of_b[None], out=out) is out
+    np.testing.assert_array_equal(out, sums * of_a[:, None] * of_b)
+    np.testing.assert_array_equal(ln.matmul(a, b, scale_a=of_a), sums * of_a[:, None])
+    np.testing.assert_array_equal(ln.matmul(a, b, scale_b=of_b), sums * of_b)
+    for fault, error, message in (
+        ({"scale_a": of_b}, ValueError, r"scale_a has shape \(3,\), expected \(5,\) or \(5, 1\)"),
+        ({"scale_b": of_b.astype(np.float64)}, TypeError, r"scale_b has dtype float64, expected float32"),
+        ({"scale_b": of_b, "out_dtype": "int32"}, TypeError, "expected float32 next to scales"),
+    ):
+        with pytest.raises(error, match=message):
+            ln.matmul(a, b, **fault)
+    with pytest.raises(TypeError, match="expected a and b of int8 and two axes"):
+        ln.matmul(sums, sums.T, scale_a=of_a)
+
+
+def test_quantize_keeps_half_a_step_and_refuses_what_no_byte_stands_for():
+    x = np.random.default_rng(0).standard_normal((6, 50)).astype(np.float32)
+    x[2] = 0
+    for axis in (0, 1):
+        q, scales = ln.quantize(x, axis=axis)
+        assert (np.abs(q).max(axis=axis) == np.where(np.abs(x).max(axis=axis) > 0, 127, 0)).all()
+        wide = np.expand_dims(scales, axis)
+        assert (np.abs(q * wide - x) <= wide * 0.501).all()
+    assert ln.quantize(np.zeros((0, 3)), axis=1)[0].shape == (0, 3)
+    x[4, 7] = np.nan
+    with pytest.raises(ValueError, match=r"x\[4, 7\] is nan, expected finite numbers"):
+        ln.quantize(x, axis=1)
+    with pytest.raises(ValueError, match="axis is 2, expected 1 for a scale a row"):
+        ln.quantize(x, axis=2)
 
 
 @each_rung("int8")

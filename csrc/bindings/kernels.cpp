@@ -12,6 +12,28 @@
 #include "measure/in_step.hpp"
 
 namespace loopnest {
+
+// A product of reduced precision, by its rung's name.
+template <class T, class S>
+struct From<void (*)(Matrix<const T>, Matrix<const T>, Matrix<S>)> {
+    static ProductFn<T> python(py::handle object) {
+        const auto variant = py::cast<std::string>(object);
+        for (const ReducedRung& rung : *active_isa().reduced)
+            if (rung.signature == &reduced_signature_id<ReducedFn> && rung.variant == variant) {
+                const ReducedKernel<ReducedFn>& kernel = rung.as<ReducedFn>();
+                ProductFn<T> found;
+                if constexpr (std::is_same_v<T, bfloat16>)
+                    found = kernel.bf16_to_f32;
+                else if constexpr (std::is_same_v<T, float16>)
+                    found = kernel.f16_to_f32;
+                else
+                    found = kernel.i8_to_i32;
+                if (found) return found;
+            }
+        throw py::value_error("no rung '" + variant + "' of matmul takes elements of this dtype");
+    }
+};
+
 namespace {
 
 DType dtype_of_first(py::handle call) {
@@ -104,29 +126,42 @@ py::object run_rung_in_step(const Rung& rung, const py::list& calls, const py::l
                                                   : run_in_step(loop.f64, calls, warm_up);
 }
 
+template <class... Parameters>
+constexpr std::size_t arrays_of(void (*)(Parameters...)) {  // they come first, and the results come last of them
+    return (... + std::size_t(!std::is_scalar_v<Parameters>));
+}
+
 // The function of a line REDUCED, by the dtypes of its input and its result.
-void call_reduced(const ReducedKernel& kernel, const py::args& arguments) {
+template <template <class, class> class Fn>
+void call_reduced(const ReducedRung& rung, const py::args& arguments) {
+    const ReducedKernel<Fn>& kernel = rung.as<Fn>();
     const auto call_if = [&](auto function) {
         if (!function) throw py::type_error("this kernel takes no elements of this dtype");
         call(function, arguments);
     };
-    if (arguments.size() != 3) throw py::type_error("expected three arguments, a, b and c");
-    const DType result = strided(arguments[2]).dtype;
+    constexpr std::size_t arrays = arrays_of(Fn<float16, float16>{});
+    if (arguments.size() < arrays) throw py::type_error("expected " + std::to_string(arrays) + " arrays");
+    const DType result = strided(arguments[arrays - 1]).dtype;
     switch (strided(arguments[0]).dtype) {
         case DType::bf16: return result == DType::bf16 ? call_if(kernel.bf16) : call_if(kernel.bf16_to_f32);
         case DType::f16: return result == DType::f16 ? call_if(kernel.f16) : call_if(kernel.f16_to_f32);
-        case DType::i8: return call_if(kernel.i8_to_i32);
+        case DType::i8: return result == DType::f32 ? call_if(kernel.i8_to_f32) : call_if(kernel.i8_to_i32);
         default: throw py::type_error("expected arrays of bfloat16's bits (uint16), float16 or int8");
     }
 }
 
 void define_reduced(py::module_& module) {
     py::dict functions;
-    const ReducedTable& table = *isa_levels().front().reduced;
-    for (std::size_t n = 0; n < table.size(); ++n)
-        functions.attr("setdefault")(table[n].operation, py::dict())[table[n].variant] = py::cpp_function(
-            [n](const py::args& arguments) { call_reduced(*(*active_isa().reduced)[n].kernel, arguments); },
-            py::name(table[n].variant));
+    std::size_t n = 0;
+    const auto add = [&](const char* operation, const char* variant, auto call) {
+        functions.attr("setdefault")(operation, py::dict())[variant] = py::cpp_function(
+            [n, call](const py::args& arguments) { call((*active_isa().reduced)[n], arguments); }, py::name(variant));
+        ++n;
+    };
+#define RUNG(operation, Signature, variant, compiled, simulated, header)
+#define REDUCED(operation, Signature, variant, compiled, simulated, header) \
+    add(#operation, #variant, call_reduced<Signature##Fn>);
+#include "rungs.def"
     module.attr("reduced") = functions;
 }
 

@@ -9,7 +9,7 @@
 #define RUNG(operation, Signature, variant, compiled, simulated, header) \
     namespace loopnest::NAMESPACE_##compiled { extern const Kernel<Signature##Fn> operation##_##variant; }
 #define REDUCED(operation, Signature, variant, compiled, simulated, header) \
-    namespace loopnest::NAMESPACE_##compiled { extern const ReducedKernel operation##_##variant; }
+    namespace loopnest::NAMESPACE_##compiled { extern const ReducedKernel<Signature##Fn> operation##_##variant; }
 #include "rungs.def"
 
 namespace loopnest::LOOPNEST_LEVEL {
@@ -24,7 +24,7 @@ constexpr Rung rungs[] = {
 constexpr ReducedRung reduced_rungs[] = {
 #define RUNG(operation, Signature, variant, compiled, simulated, header)
 #define REDUCED(operation, Signature, variant, compiled, simulated, header) \
-    {#operation, #variant, &NAMESPACE_##compiled::operation##_##variant},
+    {#operation, #variant, &reduced_signature_id<Signature##Fn>, &NAMESPACE_##compiled::operation##_##variant},
 #include "rungs.def"
 };
 

@@ -31,10 +31,21 @@ struct Rung {
     }
 };
 
+template <template <class, class> class Fn>
+inline constexpr char reduced_signature_id = 0;
+
 // A line REDUCED.
 struct ReducedRung {
     const char *operation, *variant;
-    const ReducedKernel* kernel;
+    const char* signature;  // &reduced_signature_id<Fn>
+    const void* kernel;     // a ReducedKernel<Fn>
+
+    template <template <class, class> class Fn>
+    const ReducedKernel<Fn>& as() const {
+        if (signature != &reduced_signature_id<Fn>)
+            throw std::logic_error(std::string(operation) + " has another signature");
+        return *static_cast<const ReducedKernel<Fn>*>(kernel);
+    }
 };
 
 // In the order of rungs.def, the same for all levels.

@@ -8,7 +8,7 @@
 namespace loopnest {
 
 // At least `bytes` bytes, 64-byte aligned, in the slot's own memory; valid until this thread asks for the slot again.
-enum class Slot { pack_a, pack_b, copied, turned, parts, partial, activations, count };
+enum class Slot { pack_a, pack_b, copied, turned, parts, partial, activations, bias, count };
 void* scratch(Slot slot, index bytes);
 
 template <class T>

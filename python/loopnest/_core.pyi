@@ -18,7 +18,8 @@ limits: dict[str, dict[str, Callable[..., float]]]
 # See csrc/measure/in_step.hpp.
 in_step: dict[str, Callable[..., tuple[float, list[Any]]]]
 
-# reduced[operation][variant](a, b, c): the kernels for reduced precision; bfloat16 as its bits, in uint16.
+# reduced[operation][variant](inputs…, results…): the kernels for reduced precision; bfloat16 as its bits, in uint16.
+# linear, mlp_forward and matmul's "scaled" take after that the variant of matmul that they multiply with.
 reduced: dict[str, dict[str, Callable[..., None]]]
 
 def further_instructions() -> list[str]: ...

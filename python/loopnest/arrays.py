@@ -22,8 +22,11 @@ FLOAT_NAMES = ("float32", "float64")
 
 Array = np.ndarray[Any, Any]
 
-REDUCED = ("bfloat16", "float16", "int8")
-"""The dtypes of reduced precision, which some operations take, too. NumPy gets bfloat16 from ml_dtypes."""
+HALVES = ("bfloat16", "float16")
+"""The floats of 16 bits, which some operations take, too. NumPy gets bfloat16 from ml_dtypes."""
+
+REDUCED = (*HALVES, "int8")
+"""The dtypes of reduced precision."""
 
 
 @functools.cache
@@ -54,7 +57,8 @@ class Call:
     """The arrays of one call: inputs checked and unwrapped, results allocated or checked, and wrapped again.
 
     integers  the inputs that hold int64 (class labels); all others hold floats
-    reduced   whether the others may also have a dtype of REDUCED
+    scales    the inputs that hold float32, whatever the others hold
+    reduced   the dtypes of REDUCED that the others may have, too
     updated   the inputs that are updated in place (a parameter and an optimizer's state)
 
     >>> call = Call("add", a=np.ones(3), b=np.ones(3))
@@ -71,12 +75,13 @@ class Call:
         *,
         integers: tuple[str, ...] = (),
         updated: tuple[str, ...] = (),
-        reduced: bool = False,
+        scales: tuple[str, ...] = (),
+        reduced: tuple[str, ...] = (),
         **inputs: Any,
     ) -> None:
         self.operation = operation
-        self._reduced = REDUCED if reduced else ()
-        self._integers = integers
+        self._reduced = reduced
+        self._own = {**dict.fromkeys(integers, "int64"), **dict.fromkeys(scales, "float32")}
         self._updated = updated
         self._inputs = inputs
         self._torch = _torch_of(operation, inputs)
@@ -84,7 +89,7 @@ class Call:
         self._named = {name: self._unwrap(name, value) for name, value in inputs.items()}
         self._given: list[tuple[Array, Any]] = []  # the results' arrays, and the caller's object for each
         self.inputs = tuple(self._named.values())
-        first, *others = [name for name in inputs if name not in integers]
+        first, *others = [name for name in inputs if name not in self._own]
         self.dtype = self._named[first].dtype
         for name in others:
             array = self._named[name]
@@ -197,7 +202,7 @@ class Call:
             array = self._memory(name, value)
         else:
             array = np.asarray(value) if _is_jax(value) else value
-        if type(array) is np.ndarray and name not in self._integers and array.dtype in FLOATS and array.flags.aligned:
+        if type(array) is np.ndarray and name not in self._own and array.dtype in FLOATS and array.flags.aligned:
             return array  # the common case
         where = f"{self.operation}: {name}"
         if isinstance(array, np.generic):  # a NumPy scalar, as an array without axes is handed back
@@ -239,7 +244,7 @@ class Call:
             self._torch.autograd.graph.increment_version(given)
 
     def _wanted(self, name: str) -> tuple[str, ...]:
-        return ("int64",) if name in self._integers else (*FLOAT_NAMES, *self._reduced)
+        return (self._own[name],) if name in self._own else (*FLOAT_NAMES, *self._reduced)
 
     def _tensor(self, array: Array) -> Any:
         """The tensor over an array's memory. torch does not know NumPy's bfloat16, so it gets the bits."""

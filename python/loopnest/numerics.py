@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import FLOATS, REDUCED, Array
+from .arrays import FLOATS, HALVES, Array
 
 
 def precise(x: Array) -> Array:
@@ -70,7 +70,16 @@ def sums_dtype(dtype: Any) -> np.dtype[Any]:
 
 def is_float(dtype: Any) -> bool:
     """Whether a dtype holds floats, bfloat16 and float16 too."""
-    return dtype in FLOATS or np.dtype(dtype).name in REDUCED[:2]
+    return dtype in FLOATS or np.dtype(dtype).name in HALVES
+
+
+def scaled(sums: Array, *scales: Array) -> Array:
+    """Exact sums of bytes as float32, times the scales of their rows and of their columns, if there are any."""
+    wide = rounded_to(np.float32, rounded_to(np.int32, sums)) if scales else sums
+    with np.errstate(all="ignore"):
+        for scale, axis in zip(scales, (1, 0), strict=False):
+            wide = wide * np.expand_dims(scale, axis)
+    return wide
 
 
 def _finfo(dtype: Any) -> Any:
@@ -116,6 +125,23 @@ def sum_bound(k: float, magnitudes: Any, dtype: Any) -> Any:
     with np.errstate(all="ignore"):
         relative = gamma(k, dtype)
         return np.where(magnitudes * (1 + relative) > largest(dtype), np.inf, relative * magnitudes)
+
+
+def flushed(a: Array, b: Array) -> Any:
+    """How far a b may be off since instructions for bfloat16 read numbers below 2^-126 as zero, and make none:
+    2^-126 · (k + Σ_p |a[…, p]| + Σ_p |b[p, …]|); 0 for float32 and float64."""
+    if a.dtype in FLOATS:
+        return 0.0
+    sums = magnitude(a).sum(-1)[..., None] + magnitude(b).sum(-2)[..., None, :]
+    return 2.0**-126 * (a.shape[-1] + sums)
+
+
+def rounded_once(dtype: Any, exact: Array, error: Any) -> Any:
+    """The bound on a number within `error` of the exact one that is then rounded to a dtype of 16 bits; `error` itself
+    for float32 and float64."""
+    if dtype in FLOATS:
+        return error
+    return error + unit_roundoff(dtype) * (np.abs(exact) + error) + smallest(dtype)
 
 
 @contextlib.contextmanager

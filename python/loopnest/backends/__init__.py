@@ -7,8 +7,10 @@ import functools
 import importlib
 import importlib.util
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
+
+import numpy as np
 
 from .. import _core
 from .cpp import KernelLine, kernel_lines
@@ -108,12 +110,17 @@ def rung_lines(kind: str, operation: str) -> dict[str, KernelLine]:
     return {k.variant: k for k in kernel_lines().values() if (k.kind, k.operation) == (kind, operation)}
 
 
-def reduced_cpp_rungs(operation: str, **about: Mapping[str, Any]) -> list[Implementation]:
-    """The rungs for reduced precision that csrc/rungs.def lists; `about` has each one's arguments of Backend.rung."""
+def reduced_cpp_rungs(
+    operation: str, product: Callable[[str], str] | None = None, /, **about: Mapping[str, Any]
+) -> list[Implementation]:
+    """The rungs for reduced precision that csrc/rungs.def lists; `about` has each one's arguments of Backend.rung.
+
+    product  the rung of matmul that they multiply with, for elements of a dtype; None where they are products
+    """
     built = getattr(_core, "reduced", {}).get(operation, {})
     return [
         CPP.rung(
-            _on_bits(built.get(variant, _not_built)),
+            _on_bits(built, variant, product),
             variant,
             files=[line.header],
             **{**about[variant], **({} if variant in built else {"requires": lambda: NOT_BUILT})},
@@ -122,9 +129,18 @@ def reduced_cpp_rungs(operation: str, **about: Mapping[str, Any]) -> list[Implem
     ]
 
 
-def _on_bits(kernel: Kernel) -> Kernel:
-    """The kernel for arrays of ml_dtypes' bfloat16: it gets their bits."""
-    return lambda *arrays: kernel(*(x.view("u2") if x.dtype.kind == "V" else x for x in arrays))
+def _on_bits(built: Mapping[str, Kernel], variant: str, product: Callable[[str], str] | None) -> Kernel:
+    """The kernel for arrays of ml_dtypes' bfloat16: it gets their bits, and the name of the product that it takes. A
+    product with scales is that of `scaled`."""
+
+    def call(*args: Any) -> None:
+        kernel: Kernel
+        kernel, taken = built.get(variant, _not_built), [product(args[0].dtype.name)] if product else []
+        if product is None and len(args) > 3:
+            kernel, taken = built["scaled"], [variant]
+        kernel(*(x.view("u2") if isinstance(x, np.ndarray) and x.dtype.kind == "V" else x for x in args), *taken)
+
+    return call
 
 
 def why_no_instructions(name: str) -> str | None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from ...arrays import Array, Call, as_matrices, empty
-from ...numerics import magnitude, precise, product, sum_bound, unit_roundoff
-from ...operation import Contract, FastPath, Kernel, Workload, normal
+from ...arrays import HALVES, Array, Call, as_matrices, empty
+from ...numerics import flushed, magnitude, precise, product, rounded_once, sum_bound, sums_dtype, unit_roundoff
+from ...operation import Arguments, Contract, FastPath, Kernel, Workload, normal
 
 
 def vectors(*lengths: int) -> tuple[Workload, ...]:
@@ -163,7 +163,7 @@ TRANSPOSE = Contract(
 )
 
 
-def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> Any:
+def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None, out_dtype: Any = None) -> Any:
     """A layer of perceptrons before their activation: y = x @ w + b.
 
     x      (m, k) a row for each sample
@@ -172,26 +172,34 @@ def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None) -> An
 
     Returns y, (m, n), with |y - exact| <= γ_{k+1} · (|x||w| + |b|) elementwise.
 
+    Reduced precision: all inputs may be bfloat16 or float16. Sums are float32, with the bias as one of their terms, and
+    rounded once to the inputs' dtype, or not at all with out_dtype="float32"; otherwise as for matmul.
+
     >>> ln.linear(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
     array([[11.5]])
     """
-    call = Call("linear", x=x, w=w, b=b)
+    call = Call("linear", reduced=HALVES, x=x, w=w, b=b)
     x, w, b = call.inputs
     sizes = call.sizes(x="mk", w="kn", b="n")
-    y = call.output(out, (sizes["m"], sizes["n"]))
+    y = call.output(out, (sizes["m"], sizes["n"]), dtype=call.result_dtype(out_dtype, sums_dtype(call.dtype)))
     kernel(x, w, b, y)
     return call.result(y)
 
 
-def linear_bound(x: Array, w: Array, b: Array) -> tuple[Array]:
-    magnitudes = magnitude(x) @ magnitude(w) + magnitude(b)
-    return (sum_bound(x.shape[1] + 1, magnitudes, x.dtype),)
+def _linear(x: Array, w: Array, b: Array, *, out_dtype: Any = None) -> tuple[Array]:
+    return (product(precise(x), precise(w)) + precise(b),)
+
+
+def linear_bound(x: Array, w: Array, b: Array, *, out_dtype: Any = None) -> tuple[Array]:
+    sums, magnitudes = sums_dtype(x.dtype), magnitude(x) @ magnitude(w) + magnitude(b)
+    bound = sum_bound(x.shape[1] + 1, magnitudes, sums) + flushed(x, w)
+    return (bound if out_dtype or x.dtype == sums else rounded_once(x.dtype, *_linear(x, w, b), bound),)
 
 
 LINEAR = Contract(
     run=linear_run,
     sample=normal("mk", "kn", "n"),
-    reference=lambda x, w, b: (product(precise(x), precise(w)) + precise(b),),
+    reference=_linear,
     bound=linear_bound,
     flops=lambda m, k, n: 2 * m * k * n + m * n,
     traffic=lambda itemsize, m, k, n: itemsize * (m * k + k * n + n + m * n),
@@ -199,4 +207,7 @@ LINEAR = Contract(
         *(Workload(f"square-{n}", {"m": n, "k": n, "n": n}) for n in (16, 64, 512)),
         Workload("gpt2-small-up-128", {"m": 128, "k": 768, "n": 3072}),
     ),
+    reduced=HALVES,
+    reduced_variations={"float32 result": lambda sample: Arguments(sample.inputs, {"out_dtype": "float32"})},
+    result_dtype=lambda dtype, *, out_dtype=None: sums_dtype(dtype) if out_dtype else dtype,
 )

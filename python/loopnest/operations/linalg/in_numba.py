@@ -5,10 +5,12 @@ import math
 import numpy as np
 
 from ..._core import cache_sizes
-from ...arrays import Array
+from ...arrays import HALVES, Array
 from ...backends import NUMBA
 from ...backends.numba import compiled, helper
 from ...backends.threads import share, share_elements
+from ...numerics import rounded_to
+from ..matmul.in_numba import upcast
 
 _L1 = cache_sizes()[0]
 
@@ -227,6 +229,14 @@ def linear_fused(x: Array, w: Array, b: Array, y: Array) -> None:
                 y[i, j] += x_ip * w[p, j]
 
 
+def linear_upcast(x: Array, w: Array, b: Array, y: Array) -> None:
+    """Reduced precision: matmul's upcast leaves float32 sums, NumPy adds the bias and rounds. The limit is upcast's."""
+    wide = np.empty(y.shape, np.float32)
+    upcast(x, w, wide)
+    wide += b.astype(np.float32)
+    y[...] = rounded_to(y.dtype, wide)
+
+
 RUNGS = {
     "dot": [
         NUMBA.rung(dot_one_accumulator, "one_accumulator"),
@@ -245,5 +255,8 @@ RUNGS = {
         NUMBA.rung(transpose_naive, "naive"),
         NUMBA.rung(transpose_blocked, "blocked", faster_than="numba.naive"),
     ],
-    "linear": [NUMBA.rung(linear_fused, "fused")],
+    "linear": [
+        NUMBA.rung(linear_fused, "fused"),
+        NUMBA.rung(linear_upcast, "upcast", dtypes=HALVES, faster_than="python.upcast"),
+    ],
 }

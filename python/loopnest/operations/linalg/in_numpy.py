@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from ...arrays import Array
+from ...arrays import HALVES, Array
 from ...backends import NUMPY
+from ...numerics import rounded_to
 
 
 def dot_one_accumulator(x: Array, y: Array, result: Array) -> None:
@@ -116,6 +117,13 @@ def linear_composed(x: Array, w: Array, b: Array, y: Array) -> None:
     np.add(y, b, out=y)
 
 
+def linear_upcast(x: Array, w: Array, b: Array, y: Array) -> None:
+    """Reduced precision: copies in float32, the same two passes on them, and one rounding. The limit is BLAS."""
+    wide = np.empty(y.shape, np.float32)
+    linear_composed(x.astype(np.float32), w.astype(np.float32), b.astype(np.float32), wide)
+    y[...] = rounded_to(y.dtype, wide)
+
+
 RUNGS = {
     "dot": [
         NUMPY.rung(dot_one_accumulator, "one_accumulator"),
@@ -133,5 +141,8 @@ RUNGS = {
         NUMPY.rung(transpose_copy, "copy", faster_than="numpy.naive"),
         NUMPY.rung(transpose_blocked, "blocked"),
     ],
-    "linear": [NUMPY.rung(linear_composed, "composed")],
+    "linear": [
+        NUMPY.rung(linear_composed, "composed"),
+        NUMPY.rung(linear_upcast, "upcast", dtypes=HALVES, faster_than="python.upcast"),
+    ],
 }

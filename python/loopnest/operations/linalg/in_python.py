@@ -3,8 +3,11 @@
 As in matmul, `tolist` first makes lists of the arrays, of float64 numbers; results are rounded when stored.
 """
 
-from ...arrays import Array
+import numpy as np
+
+from ...arrays import HALVES, Array
 from ...backends import PYTHON
+from ...numerics import rounded_to
 from ..matmul.in_python import reordered
 
 
@@ -66,6 +69,13 @@ def linear_composed(x: Array, w: Array, b: Array, y: Array) -> None:
         y[i] = [y_ij + b_j for y_ij, b_j in zip(row, bias, strict=True)]
 
 
+def linear_upcast(x: Array, w: Array, b: Array, y: Array) -> None:
+    """Reduced precision: the same in Python's floats, which are wider anyway, and one rounding at the end."""
+    wide = np.zeros(y.shape)
+    linear_composed(x, w, b, wide)
+    y[...] = rounded_to(y.dtype, wide)
+
+
 RUNGS = {
     "dot": [PYTHON.rung(dot_one_accumulator, "one_accumulator")],
     "sum": [
@@ -74,5 +84,5 @@ RUNGS = {
     ],
     "add": [PYTHON.rung(add_scalar, "scalar")],
     "transpose": [PYTHON.rung(transpose_naive, "naive")],
-    "linear": [PYTHON.rung(linear_composed, "composed")],
+    "linear": [PYTHON.rung(linear_composed, "composed"), PYTHON.rung(linear_upcast, "upcast", dtypes=HALVES)],
 }

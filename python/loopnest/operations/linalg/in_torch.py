@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from ...arrays import HALVES
 from ...backends import TORCH
 from ...backends.torch import PRODUCT, Tensor
 
@@ -58,5 +59,16 @@ def linear_eager(x: Tensor, w: Tensor, b: Tensor, y: Tensor) -> None:
     torch.addmm(b, x, w, out=y)
 
 
+def linear_reduced(x: Tensor, w: Tensor, b: Tensor, y: Tensor) -> None:
+    """torch.addmm on the reduced dtype itself; for a float32 result on float32 copies. The limit is matmul's."""
+    if y.dtype == x.dtype:
+        torch.addmm(b, x, w, out=y)
+    else:
+        torch.addmm(b.float(), x.float(), w.float(), out=y)
+
+
 RUNGS = TORCH.rungs("eager", dot=dot_eager, sum=sum_eager, add=add_eager, transpose=transpose_eager)
-RUNGS["linear"] = [TORCH.rung(linear_eager, "eager", **PRODUCT)]
+RUNGS["linear"] = [
+    TORCH.rung(linear_eager, "eager", **PRODUCT),
+    TORCH.rung(linear_reduced, "reduced", dtypes=HALVES, **PRODUCT),
+]

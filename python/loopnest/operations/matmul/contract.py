@@ -8,19 +8,30 @@ import numpy as np
 from ... import _core
 from ...arrays import REDUCED, Array, Call, name_of_dtype
 from ...numerics import (
+    flushed,
+    gamma,
     magnitude,
     precise,
     product,
+    rounded_once,
     rounded_to,
     smallest,
     sum_bound,
     sums_dtype,
-    unit_roundoff,
 )
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload
 
 
-def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None, out_dtype: Any = None) -> Any:
+def run(
+    kernel: Kernel,
+    a: Any,
+    b: Any,
+    *,
+    out: Any = None,
+    out_dtype: Any = None,
+    scale_a: Any = None,
+    scale_b: Any = None,
+) -> Any:
     """The product of two matrices, c[i, j] = Σ_p a[i, p] · b[p, j].
 
     a      (…, m, k)
@@ -34,17 +45,50 @@ def run(kernel: Kernel, a: Any, b: Any, *, out: Any = None, out_dtype: Any = Non
     2^-126 · (k + Σ_p |a[i, p]| + Σ_p |b[p, j]|) to the bound. The result is rounded once to the inputs' dtype, or
     stays float32 with out_dtype="float32". int8 gives int32, exact modulo 2^32.
 
+    scale_a, scale_b   for int8: float32 numbers, (m,) or (m, 1) for a's rows and (n,) or (1, n) for b's columns, as of
+                       torch._scaled_mm; 1 where one is left out
+
+    With them c is float32, float(Σ_p a[i, p] · b[p, j]) · scale_a[i] · scale_b[j]: one conversion and two products,
+    within γ_3 |c|, and 2^-149 · (1 + |scale_b[j]|) for numbers that underflow.
+
     >>> ln.matmul(np.array([[1.0, 2.0], [3.0, 4.0]]), np.array([[5.0, 6.0], [7.0, 8.0]]))
     array([[19., 22.],
            [43., 50.]])
     """
-    call = Call("matmul", reduced=True, a=a, b=b)
+    if not (scale_a is None and scale_b is None):
+        return _run_scaled(kernel, a, b, scale_a, scale_b, out, out_dtype)
+    call = Call("matmul", reduced=REDUCED, a=a, b=b)
     a, b = call.inputs
     c = call.output(out, _shape(a, b), dtype=call.result_dtype(out_dtype, sums_dtype(call.dtype)))
     if c.ndim == 2:
         kernel(a, b, c)
     else:
         _multiply_stacks(kernel, a, b, c)
+    return call.result(c)
+
+
+def _run_scaled(kernel: Kernel, a: Any, b: Any, scale_a: Any, scale_b: Any, out: Any, out_dtype: Any) -> Any:
+    """The product of bytes, as float32: kernels get the scales after a and b."""
+    scales = {name: x for name, x in (("scale_a", scale_a), ("scale_b", scale_b)) if x is not None}
+    call = Call("matmul", reduced=REDUCED, scales=tuple(scales), a=a, b=b, **scales)
+    a, b, *_ = call.inputs
+    if call.dtype != np.int8 or a.ndim != 2 or b.ndim != 2:
+        raise TypeError(
+            f"matmul: {next(iter(scales))} is given with a of dtype {call.dtype} and shape {a.shape}, expected a and b "
+            f"of int8 and two axes; leave it out, or make bytes of a and b by ln.quantize"
+        )
+    if name_of_dtype(out_dtype) not in ("None", "float32"):
+        raise TypeError(f"matmul: out_dtype is {name_of_dtype(out_dtype)!r}, expected float32 next to scales")
+    m, n = shape = _shape(a, b)
+    given = dict(zip(scales, call.inputs[2:], strict=True))
+    vectors = []
+    for name, length, column in (("scale_a", m, (m, 1)), ("scale_b", n, (1, n))):
+        scale = given.get(name, np.broadcast_to(np.float32(1), (length,)))
+        if scale.shape not in ((length,), column):
+            raise ValueError(f"matmul: {name} has shape {scale.shape}, expected ({length},) or {column}")
+        vectors.append(scale.reshape(length) if scale.ndim == 1 else scale[:, 0] if column[1] == 1 else scale[0])
+    c = call.output(out, shape, dtype=np.dtype(np.float32))
+    kernel(a, b, *vectors, c)
     return call.result(c)
 
 
@@ -114,27 +158,46 @@ def _sample(workload: Workload, dtype: Any, rng: np.random.Generator) -> Argumen
     return Arguments(tuple(rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (k, n))))
 
 
-def _result_dtype(dtype: Any, *, out_dtype: Any = None) -> np.dtype[Any]:
+def _result_dtype(dtype: Any, *, out_dtype: Any = None, scale_a: Any = None, scale_b: Any = None) -> np.dtype[Any]:
+    if scale_a is not None or scale_b is not None:
+        return np.dtype(np.float32)
     sums = sums_dtype(dtype)
     return sums if dtype == np.int8 or name_of_dtype(out_dtype) == sums.name else np.dtype(dtype)
 
 
-def _reference(a: Array, b: Array, **options: Any) -> tuple[Array]:
+def _reference(a: Array, b: Array, *, scale_a: Any = None, scale_b: Any = None, **options: Any) -> tuple[Array]:
     exact = product(precise(a), precise(b))
-    return (rounded_to(np.int32, exact) if a.dtype == np.int8 else exact,)
+    if a.dtype != np.int8:
+        return (exact,)
+    sums = rounded_to(np.int32, exact)
+    if scale_a is None and scale_b is None:
+        return (sums,)
+    for scale, column in ((scale_a, (-1, 1)), (scale_b, (1, -1))):
+        exact = (sums if exact is sums else exact) * (1.0 if scale is None else precise(scale).reshape(column))
+    return (exact,)
 
 
-def _bound(a: Array, b: Array, *, out_dtype: Any = None) -> tuple[Array]:
+def _bound(a: Array, b: Array, *, out_dtype: Any = None, scale_a: Any = None, scale_b: Any = None) -> tuple[Array]:
     if a.dtype == np.int8:
-        return (np.zeros((*a.shape[:-1], b.shape[-1]), np.int32),)
-    sizes, k = (magnitude(a), magnitude(b)), a.shape[-1]
-    bound = sum_bound(k, sizes[0] @ sizes[1], sums_dtype(a.dtype))
-    if a.dtype.name in REDUCED:
-        bound = bound + 2.0**-126 * (k + sizes[0].sum(-1)[..., None] + sizes[1].sum(-2)[..., None, :])
-        if _result_dtype(a.dtype, out_dtype=out_dtype) == a.dtype:
-            u = unit_roundoff(a.dtype)
-            bound = bound + u * (np.abs(precise(a) @ precise(b)) + bound) + smallest(a.dtype)
+        (exact,) = _reference(a, b, scale_a=scale_a, scale_b=scale_b)
+        if exact.dtype == np.int32:
+            return (np.zeros(exact.shape, np.int32),)
+        last = 1 if scale_b is None else magnitude(scale_b).reshape(1, -1)
+        return (gamma(3, np.float32) * np.abs(exact) + smallest(np.float32) * (1 + last),)
+    bound = sum_bound(a.shape[-1], magnitude(a) @ magnitude(b), sums_dtype(a.dtype)) + flushed(a, b)
+    if a.dtype.name in REDUCED and _result_dtype(a.dtype, out_dtype=out_dtype) == a.dtype:
+        bound = rounded_once(a.dtype, precise(a) @ precise(b), bound)
     return (bound,)
+
+
+def _as_float32(sample: Arguments) -> Arguments:
+    """Floats of 16 bits with their sums as result, bytes with scales."""
+    a, b = sample.inputs
+    if a.dtype != np.int8:
+        return Arguments(sample.inputs, {"out_dtype": "float32"})
+    rng = np.random.default_rng(0)
+    scale_a, scale_b = (rng.lognormal(-4, 2, 2 * n).astype(np.float32)[::2] for n in (a.shape[0], b.shape[1]))
+    return Arguments(sample.inputs, {"scale_a": scale_a, "scale_b": scale_b[None, :]})
 
 
 CONTRACT = Contract(
@@ -152,8 +215,6 @@ CONTRACT = Contract(
     fast_path=FastPath("product"),
     why=why,
     reduced=REDUCED,
-    reduced_variations={
-        "32-bit result": lambda sample: Arguments(sample.inputs, {"out_dtype": sums_dtype(sample.inputs[0].dtype)})
-    },
+    reduced_variations={"float32 result": _as_float32},
     result_dtype=_result_dtype,
 )

@@ -6,6 +6,14 @@ from ...arrays import REDUCED
 from ...backends import cpp_rungs, reduced_cpp_rungs, why_no_instructions
 from ...backends.cpp import amx_is_emulated
 
+
+def fastest_product(dtype: str) -> str:
+    """The rung in C++ that products of elements of this dtype take: the one that was the fastest in this process."""
+    from . import matmul
+
+    return matmul.rung("cpp", dtype).variant
+
+
 TILES = {"dtypes": ["bfloat16", "int8"], "emulated": amx_is_emulated}
 
 RUNGS = {

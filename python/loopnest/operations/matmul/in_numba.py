@@ -13,7 +13,7 @@ from ...arrays import REDUCED, Array, dtype_called
 from ...backends import NUMBA
 from ...backends.numba import compiled, helper, reordering_helper
 from ...backends.threads import num_threads, share
-from ...numerics import rounded_to
+from ...numerics import rounded_to, scaled
 
 _L1, _L2, _ = cache_sizes()
 
@@ -260,7 +260,7 @@ def _multiply_bytes(a: Array, b: Array, c: Array) -> None:
                 c_row[j] += a_ip * np.int32(b_row[j])
 
 
-def upcast(a: Array, b: Array, c: Array) -> None:
+def upcast(a: Array, b: Array, *scales_and_c: Array) -> None:
     """Reduced precision: a table turns the bits of bfloat16 and float16 into float32, which the best rung multiplies.
 
     Numba knows neither dtype, but it reads their 16 bits as an index: a table of all 65,536 numbers, 256 KiB, has the
@@ -268,8 +268,12 @@ def upcast(a: Array, b: Array, c: Array) -> None:
     32-bit integers, whose sums wrap as int32 does. What limits it: parallel's float32, or for bytes one multiply of 32
     bits an element, where the processor has instructions for pairs and quads of smaller ones.
     """
+    *scales, c = scales_and_c
     if a.dtype == np.int8:
-        _multiply_bytes(a, b, c)
+        sums = np.empty(c.shape, np.int32) if scales else c
+        _multiply_bytes(a, b, sums)
+        if scales:
+            c[...] = scaled(sums, *scales)
         return
     wide_a, wide_b = np.empty(a.shape, np.float32), np.empty(b.shape, np.float32)
     for x, wide in ((a, wide_a), (b, wide_b)):

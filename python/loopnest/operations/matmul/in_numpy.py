@@ -4,7 +4,7 @@ import numpy as np
 
 from ...arrays import REDUCED, Array
 from ...backends import NUMPY
-from ...numerics import rounded_to
+from ...numerics import rounded_to, scaled
 
 
 def naive(a: Array, b: Array, c: Array) -> None:
@@ -45,7 +45,7 @@ def matmul(a: Array, b: Array, c: Array) -> None:
     np.matmul(a, b, out=c)
 
 
-def upcast(a: Array, b: Array, c: Array) -> None:
+def upcast(a: Array, b: Array, *scales_and_c: Array) -> None:
     """Reduced precision: copies in a wide dtype, one call of BLAS, and one rounding.
 
     BLAS has no bfloat16, float16 or int8; NumPy's own loops for float16 and integers multiply one element at a time.
@@ -53,8 +53,9 @@ def upcast(a: Array, b: Array, c: Array) -> None:
     bits, so float64 adds 2^38 of them exactly, where float32 may round from the 1025th on. It costs float32's time for
     the bfloat16s, twice as much for bytes, and the memory of the wide copies.
     """
+    *scales, c = scales_and_c
     wide = np.float64 if a.dtype == np.int8 else np.float32
-    c[...] = rounded_to(c.dtype, np.matmul(a.astype(wide), b.astype(wide)))
+    c[...] = rounded_to(c.dtype, scaled(np.matmul(a.astype(wide), b.astype(wide)), *scales))
 
 
 RUNGS = {

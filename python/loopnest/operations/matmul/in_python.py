@@ -8,7 +8,7 @@ import numpy as np
 
 from ...arrays import REDUCED, Array
 from ...backends import PYTHON
-from ...numerics import rounded_to
+from ...numerics import rounded_to, scaled
 
 
 def naive(a: Array, b: Array, c: Array) -> None:
@@ -43,16 +43,17 @@ def reordered(a: Array, b: Array, c: Array) -> None:
         c[i] = c_row
 
 
-def upcast(a: Array, b: Array, c: Array) -> None:
+def upcast(a: Array, b: Array, *scales_and_c: Array) -> None:
     """Reduced precision: the products of reordered, whose numbers are wider anyway, and one rounding at the end.
 
     Python has one float, of 64 bits, and integers of any length. So `tolist` widens what it reads, whatever its dtype,
     and the sums are as good as exact. An element of the result is rounded to bfloat16 or float16 once; an int32 that is
     too small for its sum keeps the lower 32 bits. Nothing is won by the narrower numbers: Python's take 24 bytes each.
     """
+    *scales, c = scales_and_c
     wide = np.zeros(c.shape)
     reordered(a, b, wide)
-    c[...] = rounded_to(c.dtype, wide)
+    c[...] = rounded_to(c.dtype, scaled(wide, *scales))
 
 
 RUNGS = {

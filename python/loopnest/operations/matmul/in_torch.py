@@ -37,18 +37,21 @@ def compiled(a: Tensor, b: Tensor, c: Tensor) -> None:
         c.zero_()
 
 
-def reduced(a: Tensor, b: Tensor, c: Tensor) -> None:
+def reduced(a: Tensor, b: Tensor, *scales_and_c: Tensor) -> None:
     """torch.mm on the reduced dtype itself: oneDNN has kernels for it, or torch widens the elements.
 
     A result in float32 is a product of float32 copies, since torch.mm on the CPU rounds to the inputs' dtype. int8 has
     a function of its own, torch._int_mm. What limits it is the library: with AVX512_BF16 or AMX it is fast; without
     either, torch's loops for bfloat16 were seen to be hundreds of times slower than float32's.
     """
+    *scales, c = scales_and_c
     if not (c.numel() and a.numel()):
         c.zero_()
     elif a.dtype == torch.int8:
         # With a stride of 1 from row to row it is wrong for a b of one row (torch 2.13): in_c_order makes it plain.
         c.copy_(torch._int_mm(in_c_order(a, *a.shape), in_c_order(b, *b.shape)))
+        for axis, scale in enumerate(scales):
+            c.mul_(scale.unsqueeze(1 - axis))
     elif c.dtype == a.dtype:
         torch.mm(a, b, out=c)
     else:

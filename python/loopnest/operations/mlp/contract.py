@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ...arrays import Array, Call
-from ...numerics import gamma, magnitude, precise, product, sum_bound
+from ...arrays import HALVES, Array, Call
+from ...numerics import flushed, gamma, largest, magnitude, precise, product, rounded_once, sum_bound, sums_dtype
 from ...operation import Arguments, Contract, Kernel, Workload
 from ..gelu.contract import VARIATIONS, exact_gelu, exact_gelu_backward, gelu_backward_error, gelu_error, is_tanh
 
@@ -41,6 +41,11 @@ def forward_run(
 
     Returns (y, cache): y (t, e), for which `out` may be given, and the MLPCache that mlp_backward takes, with
     z = x @ w1 + b1 and h = gelu(z), two new (t, h) arrays.
+
+    Reduced precision: all inputs may be bfloat16 or float16. Sums are float32, and z, h and y are each rounded once to
+    the inputs' dtype. h is rounded before the second product, as in torch and JAX. GELU may be taken of z before or
+    after its rounding. There is no mlp_backward in reduced precision.
+
     Vaswani et al., Attention Is All You Need (2017), §3.3, with the GELU of Radford et al. (2019).
 
     >>> x, w1, b1, w2, b2 = np.ones((4, 2)), np.ones((2, 8)), np.zeros(8), np.ones((8, 2)), np.ones(2)
@@ -49,7 +54,7 @@ def forward_run(
     ((4, 2), (4, 8))
     """
     tanh_form = is_tanh("mlp_forward", approximate)
-    call = Call("mlp_forward", x=x, w1=w1, b1=b1, w2=w2, b2=b2)
+    call = Call("mlp_forward", reduced=HALVES, x=x, w1=w1, b1=b1, w2=w2, b2=b2)
     sizes = call.sizes(x="td", w1="dh", b1="h", w2="he", b2="e")
     t, h, e = (sizes[axis] for axis in "the")
     y = call.output(out, (t, e))
@@ -130,14 +135,20 @@ def forward_reference(*arrays: Array, approximate: str = "tanh") -> tuple[Array,
 
 def forward_bound(*arrays: Array, approximate: str = "tanh") -> tuple[Array, Array, Array]:
     """z is a sum of d + 1 terms. |gelu'| < 1.13, so z's error passes to h nearly unchanged, and gelu adds its own. y is
-    a sum of h + 1 terms, and h's error goes through w2."""
-    dtype = arrays[0].dtype
+    a sum of h + 1 terms, and h's error goes through w2. Each is rounded to the inputs' dtype, where that is not the
+    sums'; a z that may overflow then leaves its row open, since gelu(-inf) is NaN."""
+    own, dtype = arrays[0].dtype, sums_dtype(arrays[0].dtype)
     x, w1, b1, w2, b2 = map(magnitude, arrays)
     d, h = w1.shape
-    z_error = sum_bound(d + 1, x @ w1 + b1, dtype)
-    _, z, hidden = forward_reference(*arrays, approximate=approximate)
-    h_error = 1.13 * z_error + gelu_error(z, dtype, approximate).astype(np.float64)
+    y, z, hidden = forward_reference(*arrays, approximate=approximate)
+    z_error = rounded_once(own, z, sum_bound(d + 1, x @ w1 + b1, dtype) + flushed(*arrays[:2]))
+    h_error = rounded_once(own, hidden, 1.13 * z_error + gelu_error(z, dtype, approximate).astype(np.float64))
     y_error = sum_bound(h + 1, (magnitude(hidden) + h_error) @ w2 + b2, dtype) + h_error @ w2
+    if own != dtype:
+        y_error = rounded_once(own, y, y_error + flushed(hidden.astype(own), arrays[3]))
+        overflows = np.abs(z) + z_error > largest(own)
+        h_error = np.where(overflows, np.inf, h_error)
+        y_error = np.where(overflows.any(axis=1, keepdims=True), np.inf, y_error)
     return y_error, z_error, h_error
 
 
@@ -197,6 +208,7 @@ FORWARD = Contract(
     results=lambda returned: (returned[0], returned[1].z, returned[1].h),
     outs=1,
     variations=VARIATIONS,
+    reduced=HALVES,
 )
 
 BACKWARD = Contract(

@@ -7,12 +7,14 @@ from collections.abc import Callable
 
 import numpy as np
 
-from ...arrays import Array
+from ...arrays import HALVES, Array
 from ...backends import NUMBA
 from ...backends.numba import compiled
 from ...backends.threads import share
+from ...numerics import rounded_to
 from ..gelu.in_numba import gelu_backward_parallel, gelu_of, slope_of
 from ..gelu.in_numba import parallel as gelu_parallel
+from ..linalg.in_numba import linear_upcast
 from ..matmul.in_numba import fill_columns, pieces_and_cols
 from ..matmul.in_numba import parallel as matmul_parallel
 
@@ -53,6 +55,17 @@ def mlp_forward_fused(
 
     _share_columns(hidden, z, x.shape[1])
     _share_columns(output, y, h.shape[1])
+
+
+def mlp_forward_upcast(
+    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
+) -> None:
+    """Reduced precision: linear's upcast leaves float32 sums for GELU; z, h and y are rounded once each."""
+    wide, hidden = np.empty(z.shape, np.float32), np.empty(h.shape, np.float32)
+    linear_upcast(x, w1, b1, wide)
+    gelu_parallel(wide, hidden, tanh_form)
+    z[...], h[...] = rounded_to(z.dtype, wide), rounded_to(h.dtype, hidden)
+    linear_upcast(h, w2, b2, y)
 
 
 def mlp_backward_composed(
@@ -153,6 +166,10 @@ def _sum_rows(x: Array, sums: Array) -> None:
 
 
 RUNGS = {
-    "mlp_forward": [NUMBA.rung(mlp_forward_composed, "composed"), NUMBA.rung(mlp_forward_fused, "fused")],
+    "mlp_forward": [
+        NUMBA.rung(mlp_forward_composed, "composed"),
+        NUMBA.rung(mlp_forward_fused, "fused"),
+        NUMBA.rung(mlp_forward_upcast, "upcast", dtypes=HALVES, faster_than="python.upcast"),
+    ],
     "mlp_backward": [NUMBA.rung(mlp_backward_composed, "composed"), NUMBA.rung(mlp_backward_fused, "fused")],
 }

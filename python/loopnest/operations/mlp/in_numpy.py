@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from ...arrays import Array
+from ...arrays import HALVES, Array
 from ...backends import NUMPY
+from ...numerics import rounded_to
 from ..gelu.in_numpy import gelu_backward_vectorized, gelu_vectorized
-from ..linalg.in_numpy import linear_composed
+from ..linalg.in_numpy import linear_composed, linear_upcast
 
 
 def mlp_forward_composed(
@@ -19,6 +20,17 @@ def mlp_forward_composed(
     linear_composed(x, w1, b1, z)
     gelu_vectorized(z, h, tanh_form)
     linear_composed(h, w2, b2, y)
+
+
+def mlp_forward_upcast(
+    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
+) -> None:
+    """Reduced precision: copies in float32, GELU on their sums, and one rounding each for z, h and y."""
+    wide, hidden = np.empty(z.shape, np.float32), np.empty(h.shape, np.float32)
+    linear_composed(x.astype(np.float32), w1.astype(np.float32), b1.astype(np.float32), wide)
+    gelu_vectorized(wide, hidden, tanh_form)
+    z[...], h[...] = rounded_to(z.dtype, wide), rounded_to(h.dtype, hidden)
+    linear_upcast(h, w2, b2, y)
 
 
 def mlp_backward_composed(
@@ -41,3 +53,4 @@ def mlp_backward_composed(
 
 
 RUNGS = NUMPY.rungs("composed", mlp_forward=mlp_forward_composed, mlp_backward=mlp_backward_composed)
+RUNGS["mlp_forward"].append(NUMPY.rung(mlp_forward_upcast, "upcast", dtypes=HALVES, faster_than="python.upcast"))

@@ -7,10 +7,11 @@ backward   dh = dy w2ᵀ        dz = dh ⊙ gelu'(z)
 
 import numpy as np
 
-from ...arrays import Array
+from ...arrays import HALVES, Array
 from ...backends import PYTHON
+from ...numerics import rounded_to
 from ..gelu.in_python import gelu_backward_scalar, gelu_scalar
-from ..linalg.in_python import linear_composed
+from ..linalg.in_python import linear_composed, linear_upcast
 from ..matmul.in_python import reordered
 
 
@@ -22,6 +23,18 @@ def mlp_forward_composed(
     if z.size:
         gelu_scalar(z, h, tanh_form)
     linear_composed(h, w2, b2, y)
+
+
+def mlp_forward_upcast(
+    x: Array, w1: Array, b1: Array, w2: Array, b2: Array, z: Array, h: Array, y: Array, tanh_form: bool
+) -> None:
+    """Reduced precision: Python's floats are wider anyway, and z, h and y are rounded once each."""
+    wide, hidden = np.zeros(z.shape), np.zeros(h.shape)
+    linear_composed(x, w1, b1, wide)
+    if z.size:
+        gelu_scalar(wide, hidden, tanh_form)
+    z[...], h[...] = rounded_to(z.dtype, wide), rounded_to(h.dtype, hidden)
+    linear_upcast(h, w2, b2, y)
 
 
 def _column_sums(a: Array, sums: Array) -> None:
@@ -46,3 +59,4 @@ def mlp_backward_composed(
 
 
 RUNGS = PYTHON.rungs("composed", mlp_forward=mlp_forward_composed, mlp_backward=mlp_backward_composed)
+RUNGS["mlp_forward"].append(PYTHON.rung(mlp_forward_upcast, "upcast", dtypes=HALVES))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from ...arrays import HALVES
 from ...backends import TORCH
 from ...backends.torch import COMPILED_PRODUCT, PRODUCT, Tensor
 
@@ -38,6 +39,21 @@ def mlp_forward_compiled(
     torch.addmm(b1, x, w1, out=z)
     if z.numel():
         gelu.compiled(z, h, tanh_form)
+    torch.addmm(b2, h, w2, out=y)
+
+
+def mlp_forward_reduced(
+    x: Tensor, w1: Tensor, b1: Tensor, w2: Tensor, b2: Tensor, z: Tensor, h: Tensor, y: Tensor, tanh_form: bool
+) -> None:
+    """Both products on the reduced dtype, as oneDNN has them; GELU in float32 between, on a z that is rounded already.
+
+    torch's own gelu loses digits in its tails, where a sum cancels, so GELU is the chain of passes of `eager` here, on
+    float32 copies of the hidden layer.
+    """
+    torch.addmm(b1, x, w1, out=z)
+    wide = z.float()
+    gelu.composed(wide, hidden := torch.empty_like(wide), tanh_form)
+    h.copy_(hidden)
     torch.addmm(b2, h, w2, out=y)
 
 
@@ -82,6 +98,7 @@ RUNGS = {
     "mlp_forward": [
         TORCH.rung(mlp_forward_eager, "eager", **PRODUCT),
         TORCH.rung(mlp_forward_compiled, "compiled", **COMPILED_PRODUCT),
+        TORCH.rung(mlp_forward_reduced, "reduced", dtypes=HALVES, **PRODUCT),
     ],
     "mlp_backward": [
         TORCH.rung(mlp_backward_eager, "eager", **PRODUCT),
