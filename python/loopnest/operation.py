@@ -289,7 +289,7 @@ class Operation:
 
         >>> import loopnest as ln
         >>> [k.id for k in ln.matmul.ladder("float16")]
-        ['python.upcast', 'numpy.upcast', 'numba.upcast', 'cpp.upcast', 'torch.reduced']
+        ['python.upcast', 'numpy.upcast', 'numba.upcast', 'cuda_cpp.wmma', 'cuda_cpp.mma', 'cpp.upcast', 'torch.reduced']
         """
         return [k for k in self.rungs() if name_of_dtype(dtype) in k.dtypes]
 

@@ -11,12 +11,7 @@ from loopnest.arrays import dtype_called
 from loopnest.backends.launches import recorded
 from loopnest.verify import verify
 
-RUNGS = [
-    k
-    for operation in OPERATIONS.values()
-    for k in (*operation, *operation.ladder("bfloat16"))
-    if k.backend in ("cuda", "cuda_cpp")
-]
+RUNGS = [k for operation in OPERATIONS.values() for k in operation.rungs() if k.backend in ("cuda", "cuda_cpp")]
 
 KINDS = [judge_by.size_cases, judge_by.layout_cases, judge_by.special_cases, judge_by.large_cases]
 
