@@ -78,7 +78,7 @@ def test_matmuls_multiply_and_add_in_one_and_load_as_their_lessons_say():
             assert (re.search(rf"st\.global\S*\.{lanes}\.", ptx) is not None) == wide, (rung, kind)
             assert "ld.local" not in ptx, rung
             barriers = ptx.count("bar.sync")
-            assert barriers == {"double_buffered": 1}.get(rung.variant, 2 if shared else 0), rung
+            assert barriers == {"double_buffered": 2}.get(rung.variant, 2 if shared else 0), rung
 
 
 @needs_nvrtc

@@ -121,6 +121,16 @@ def test_a_warp_needs_a_barrier_too_and_shuffles_are_none(tmp_path):
     assert found(tmp_path, "warp", body.replace("{}", "__syncwarp();")) == ()
 
 
+def test_a_barrier_that_a_function_of_the_kernel_lacks_is_put_into_the_function(tmp_path):
+    body = (
+        "__shared__ float part[64];\nconst auto turned = [&] {\npart[threadIdx.x] = x[threadIdx.x];\n{}\n"
+        "return part[63 - threadIdx.x];\n};\ny[threadIdx.x] = turned();"
+    )
+    (finding,) = found(tmp_path, "one", body.replace("{}", ""))
+    assert (finding.kind, finding.line) == ("race", 5)
+    assert found(tmp_path, "one", body.replace("{}", "__syncthreads();")) == ()
+
+
 def test_halves_of_a_warp_that_wait_apart_are_not_ordered(tmp_path):
     body = (
         "__shared__ float part[32];\npart[threadIdx.x] = x[threadIdx.x];\n"

@@ -13,20 +13,19 @@ constexpr int SIDE = 16;  // threads in each direction
 
 // launch: grid=((n + 127) / 128, (m + 127) / 128) block=256
 template <class T>
-__global__ void __launch_bounds__(THREADS) matmul_vectorized(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+__global__ void __launch_bounds__(THREADS, BLOCKS<T>) matmul_vectorized(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     constexpr int WIDE = Pack<T>::size;
-    __shared__ __align__(16) T a_tile[DEPTH][SPAN];  // columns of a as rows
+    __shared__ __align__(16) T a_tile[DEPTH][A_SPAN<T>];  // columns of a as rows
     __shared__ __align__(16) T b_tile[DEPTH][SPAN];
     const int i0 = blockIdx.y * SPAN, j0 = blockIdx.x * SPAN;
     const int y = threadIdx.x / SIDE * WIDE, x = threadIdx.x % SIDE * WIDE;
-    const bool a_packed = in_packs(a), b_packed = in_packs(b);
     Sums<T, SIDE * WIDE, SIDE * WIDE> sums;
+    Fetched<T> step(a, b, i0, j0);
     for (int p0 = 0; p0 < a.cols; p0 += DEPTH) {
-        Fetched<T> step;
-        step.fetch(a, b, i0, j0, p0, a_packed, b_packed);
+        step.fetch();
         step.store(a_tile, b_tile);
         __syncthreads();  // the tiles are complete
-        sums.add_products(a_tile, b_tile, y, x, min(DEPTH, a.cols - p0));
+        sums.add_products(a_tile, b_tile, y, x);
         __syncthreads();  // no thread reads the tiles any more
     }
     sums.store(c, i0 + y, j0 + x, in_packs(c));

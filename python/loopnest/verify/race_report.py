@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import re
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -213,8 +214,10 @@ class Report:
             )
         else:
             barrier = "__syncthreads()" if math.prod(block) > 32 else "__syncwarp()"
-            touched = [(access.within, access.writes) for both in in_blocks for access in both]
-            line = self._barriers.missing((earlier.within, earlier.writes), (later.within, later.writes), touched)
+            # Two lines of a function that the kernel calls once need the barrier there.
+            at = operator.attrgetter("line" if earlier.within == later.within else "within")
+            touched = [(at(access), access.writes) for both in in_blocks for access in both]
+            line = self._barriers.missing((at(earlier), earlier.writes), (at(later), later.writes), touched)
             where = f": put one after line {line}" if line else ""
             sentence = (
                 f"two threads of a block touch {memory}: {earlier}, {later}, with no {barrier} between{where}. {who}"
