@@ -288,8 +288,8 @@ class Operation:
         """All implementations for inputs of this dtype in reading order, those that cannot run here too.
 
         >>> import loopnest as ln
-        >>> [k.id for k in ln.matmul.ladder("float16")]
-        ['python.upcast', 'numpy.upcast', 'numba.upcast', 'cuda_cpp.wmma', 'cuda_cpp.mma', 'cpp.upcast', 'torch.reduced']
+        >>> [k.variant for k in ln.matmul.ladder("float16")]
+        ['upcast', 'upcast', 'upcast', 'wmma', 'mma', 'upcast', 'reduced']
         """
         return [k for k in self.rungs() if name_of_dtype(dtype) in k.dtypes]
 
