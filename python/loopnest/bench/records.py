@@ -171,11 +171,48 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Check:
+    """What a check of rungs on a GPU found.
+
+    kind     "contract", "memcheck" or "racecheck"
+    subject  a rung, or the operation whose rungs were checked together
+    calls    that were judged
+    """
+
+    kind: str
+    subject: str
+    calls: Amount
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Transfer:
+    """The best of some copies between the host's memory and a GPU's."""
+
+    what: str
+    bytes: Count
+    seconds: Positive
+
+
+@dataclass(frozen=True)
+class Clocks:
+    """What nvidia-smi reported while a work was timed: MHz of the multiprocessors and of the memory, °C, watts."""
+
+    at: str
+    multiprocessors: float
+    memory: float
+    celsius: float
+    watts: float
+
+
+@dataclass(frozen=True)
 class Results:
     """A run: all that was measured, and what was not, with the reason.
 
     machine     the machine card that the limits are from
     conditions  the state of the machine: the noise floor at the start, and what changed until the end
+    checks, transfers, clocks  of a run on a GPU
+    rehearsed   whether the simulation took the GPU's place: then there are no times
     """
 
     environment: Environment | None
@@ -186,6 +223,10 @@ class Results:
     datetime: str = field(default_factory=lambda: datetime.now(UTC).isoformat())
     machine: MachineCard | None = None
     conditions: Conditions | None = None
+    checks: tuple[Check, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+    clocks: tuple[Clocks, ...] = ()
+    rehearsed: bool = False
 
     def __post_init__(self) -> None:
         datetime.fromisoformat(self.datetime)  # msgspec makes the ValueError one of the file's

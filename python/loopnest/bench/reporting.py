@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -65,12 +67,17 @@ class Collector(Generic[Results]):
         return True
 
     def run(
-        self, command: Sequence[str], environment: Mapping[str, str], folder: Path | None = None
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path | None = None,
+        patience: float = threading.TIMEOUT_MAX,
     ) -> tuple[int | None, str]:
         """Run Python in a process of its own: its exit status, None where Ctrl-C ended it; and how it ended, in words.
 
-        command  Python's command line; `--events FD` is added: the process writes an event there as a line of JSON
-        folder   where it runs; the current one where it is None
+        command   Python's command line; `--events FD` is added: the process writes an event there as a line of JSON
+        folder    where it runs; the current one where it is None
+        patience  seconds without an event after which it is ended
 
         The process is in a session of its own, so that Ctrl-C comes to us alone; what it has reported is kept.
         """
@@ -87,9 +94,10 @@ class Collector(Generic[Results]):
                 start_new_session=True,
             )
             os.close(send)
+            hung = threading.Event()
             try:
                 with os.fdopen(receive, encoding="utf-8") as events:
-                    for line in events:
+                    for line in watched(events, patience, process, hung):
                         if not line.endswith("\n"):  # a killed process may leave half a line
                             break
                         if not self._is_event(line):
@@ -105,4 +113,27 @@ class Collector(Generic[Results]):
             output.seek(0)
             code = status or 0
             ended = f"ended with status {code}" if code >= 0 else f"was ended by {signal.Signals(-code).name}"
+            ended = f"was ended: it reported nothing for {patience:g} s" if hung.is_set() else ended
             return status, "\n".join([f"the benchmark process {ended}", *output.read().splitlines()[-20:]])
+
+
+def watched(
+    lines: Iterable[str], patience: float, process: subprocess.Popen[bytes], hung: threading.Event
+) -> Iterator[str]:
+    """The lines as they come. After some seconds without one, the process is killed and `hung` is set."""
+
+    def end() -> None:
+        hung.set()
+        process.kill()
+
+    timer = threading.Timer(0, end)
+    try:
+        for line in itertools.chain([""], lines):
+            timer.cancel()
+            if line:
+                yield line
+            timer = threading.Timer(patience, end)
+            timer.daemon = True
+            timer.start()
+    finally:
+        timer.cancel()

@@ -20,14 +20,15 @@ from .records import Record, Results
 HOW = "Times are the best of several rounds, of the kernel alone unless a call is named; NumPy arrays in, `out` given."
 
 
-def report(results: Results, quick: bool, width: int) -> Iterator[RenderableType]:
+def report(results: Results, quick: bool, width: int, how: str = HOW) -> Iterator[RenderableType]:
     """What `loopnest bench` prints, one renderable after another.
 
     quick  one table for each study; else one for each workload too
     width  of the terminal, in characters
+    how    the times were taken
     """
     if results.environment:
-        yield about(results.environment)
+        yield about(results.environment, how)
     if results.conditions:
         yield _with_warnings(results.conditions.sentence(), results.conditions.load.warnings())
     believed = [record for record in results.records if not record.beyond_limit]

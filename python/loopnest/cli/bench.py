@@ -1,5 +1,6 @@
 """`loopnest bench`: the benchmark suites, and loopnest next to NumPy, torch and JAX."""
 
+import importlib
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,14 @@ PEERS = "peers"
 NAMES = (*SUITES, CURVE, PEERS)
 
 
-class WithSweep(click.Command):
-    """`bench sweep` shares no option with the suites, so it is a command with a help of its own."""
+class WithOthers(click.Command):
+    """`bench sweep` and `bench gpu` share no option with the suites, so they are commands with a help of their own."""
 
     def make_context(self, info_name: str | None, args: list[str], *rest: Any, **how: Any) -> click.Context:
-        if args[:1] != ["sweep"]:
+        if args[:1] not in (["sweep"], ["gpu"]):
             return super().make_context(info_name, args, *rest, **how)
-        from .sweep import command as sweep
-
-        return sweep.make_context(f"{info_name} sweep", args[1:], *rest, **how)
+        command: click.Command = importlib.import_module(f".{args[0]}", __package__).command
+        return command.make_context(f"{info_name} {args[0]}", args[1:], *rest, **how)
 
 
 class SuiteOrFile(click.Choice[str]):
@@ -59,7 +59,7 @@ class SuiteOrFile(click.Choice[str]):
         return Path(value) if is_file(value) else super().convert(value, param, ctx)
 
 
-@click.command("bench", cls=WithSweep)
+@click.command("bench", cls=WithOthers)
 @click.argument(
     "suites",
     nargs=-1,
@@ -109,6 +109,7 @@ def command(
     bench curve --op gelu        each rung's rate from small sizes to large
     bench peers                  NumPy, torch, JAX and the machine's limits
     bench sweep                  products of many shapes: see its own --help
+    bench gpu                    the GPU's rungs, judged and timed: see its own --help
     """
     if any(isinstance(suite, Path) for suite in suites):
         if len(suites) > 1:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .._version import __version__
-from ..bench import explain
+from ..bench import explain, gpu
 from ..bench.records import Record, Results
 from ..bench.tables import beyond, never_run, taken_on
 from ..inspect import provider_of
@@ -52,14 +52,14 @@ def write(results: Results, path: Path) -> None:
 
 
 def page(results: Results) -> str:
-    """The HTML of the report of a run. Raises ValueError where it has no records."""
-    if not results.records:
+    """The HTML of the report of a run. Raises ValueError where it has no records and no checks."""
+    if not (results.records or results.checks):
         raise ValueError("results is a run without records: there is nothing to report")
     card = results.machine
     line = card.caches[0].line if card and card.caches else LINE
     drawn = figures(Indexed(results.records), card)
     shown = {part: _grid(part, drawn) for part in PARTS}
-    what = ", ".join(dict.fromkeys(record.suite for record in results.records))
+    what = ", ".join(dict.fromkeys(record.suite for record in results.records)) or "gpu"
     body = fill(
         HERE / "report.html",
         warnings=_warnings(results),
@@ -96,6 +96,8 @@ def _when(results: Results) -> str:
 def _heading(records: Sequence[Record]) -> str:
     """What was measured: the operations, at most three by name."""
     names = list(dict.fromkeys(record.operation for record in records))
+    if not names:
+        return "Are the GPU's rungs right?"
     if len(names) == 1:
         return f"How fast is each way of computing {names[0]}, and why?"
     others = [f"{len(names) - 3} more operations"] if len(names) > 4 else names[3:]
@@ -121,6 +123,8 @@ def _warnings(results: Results) -> str:
     warnings = list(results.environment.warnings) if results.environment else []
     warnings += results.conditions.load.warnings() if results.conditions else ()
     warnings += [beyond(record) for record in results.records if record.beyond_limit]
+    if results.rehearsed:
+        warnings.append("Rehearsed: simulations on the CPU stood in the GPU's place, and nothing was timed.")
     if results.interrupted:
         warnings.append("The run was interrupted. The page has what was measured until then.")
     paragraphs = [html.escape(warning) for warning in warnings]
@@ -158,6 +162,7 @@ def _machine(results: Results, card: MachineCard | None) -> str:
         cards.append(
             Sheet("Threads", (), tuple((pool.owner, str(pool).removeprefix(pool.owner)) for pool in here.pools))
         )
+    cards += gpu.sheets(results)
     if card and card.warnings:
         cards.append(Sheet("Warnings", (), [(warning,) for warning in card.warnings]))
     return "".join(
