@@ -609,7 +609,7 @@ cli.main(["bench", "tiny", "--quick", "--no-limits", "--json", {str(tmp_path / "
 
 def test_the_named_suites_are_the_files():
     assert {path.name for path in bench.suites_folder().glob("bench_*.py")} == {
-        f"bench_{name}.py" for name in (*SUITES, CURVE, PEERS, "sweep")
+        f"bench_{name}.py" for name in (*SUITES, CURVE, PEERS, "sweep", "gpu")
     }
     assert Path(bench.suites_folder(), "conftest.py").exists()
 

@@ -1,14 +1,16 @@
 // What a GPU reaches at most: multiply-adds in registers, reads and copies of memory, reads of shared memory, a launch.
 //
 //     peak        sums[c] = sums[c] * factor + term, CHAINS chains in each thread, none of which waits for another
+//     tensor      sums[c] += a b, products of 16 x 16 by 16 x 8 of a warp, by mma.sync. Hopper's wgmma, which cuBLAS
+//                 takes there, is faster
 //     bandwidth   total += x[i]        y[i] = x[i]        16 bytes a thread at a time
 //     shared      total += tile[place]                    16 bytes a thread at a time, without conflicts of banks
 //
 // python/loopnest/machine/gpu.py launches these kernels and times them by the GPU's events. Every thread stores a
 // result that depends on all of its work, so that no compiler leaves work out.
-#include "cuda/view.hpp"
+#include "cuda/tensor_cores.hpp"
 
-constexpr int CHAINS = 16, THREADS = 256, TILE = 2 * THREADS;
+constexpr int CHAINS = 16, PRODUCTS = 8, THREADS = 256, TILE = 2 * THREADS;
 
 __device__ inline long long me() { return (long long)blockIdx.x * blockDim.x + threadIdx.x; }
 
@@ -27,6 +29,27 @@ __global__ void __launch_bounds__(THREADS) limit_multiply_adds(const T* operands
     T total = 0;
 #pragma unroll
     for (int chain = 0; chain < CHAINS; ++chain) total += sums[chain];
+    out[me()] = total;
+}
+
+// Every element of the factors is operands[0].
+// types: <bfloat16> <float16>
+// launch: grid=blocks block=256
+template <class T>
+__global__ void __launch_bounds__(THREADS) limit_products(const T* operands, float* out, int steps, int blocks) {
+    const unsigned pair = operands[0].bits * 0x10001u;
+    const AFragment a = {{pair, pair, pair, pair}};
+    const BFragment b = {{pair, pair}};
+    CFragment sums[PRODUCTS];
+#pragma unroll
+    for (int c = 0; c < PRODUCTS; ++c) sums[c].sums[0] = float(c);  // no two chains are equal
+#pragma unroll 4
+    for (int step = 0; step < steps; ++step)
+#pragma unroll
+        for (CFragment& c : sums) multiply_add(c, a, b, T());
+    float total = 0;
+#pragma unroll
+    for (const CFragment& c : sums) total += c.sums[0] + c.sums[1] + c.sums[2] + c.sums[3];
     out[me()] = total;
 }
 

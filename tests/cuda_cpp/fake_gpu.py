@@ -7,8 +7,8 @@ from loopnest.backends import cuda_device
 from loopnest.timing import gpu_clock
 from test_nvrtc import FakeDriver, Status, needs_nvrtc
 
-LAUNCH, FILL = 10e-6, 300e-6
-"""Seconds that each launch and each fill takes."""
+LAUNCH, FILL, EVENT = 10e-6, 300e-6, 1e-6
+"""Seconds that each launch, each fill and each event takes."""
 
 
 class FakeGpu(FakeDriver):
@@ -42,6 +42,7 @@ class FakeGpu(FakeDriver):
         assert stream == 0
         self.calls.append("event")
         self.events[event] = self.now
+        self.now += EVENT
         return self.ok()
 
     def cuEventQuery(self, event):

@@ -1,17 +1,20 @@
 """`loopnest bench gpu`: the code that will run on a GPU, on a fake driver; and what is kept when a rung crashes, hangs,
 or somebody ends the run."""
 
+import dataclasses
 import importlib.util
 import json
 import os
+import re
 import signal
+import subprocess
 import sys
 import types
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from fake_gpu import LAUNCH, fake_gpu  # noqa: F401 (a fixture)
+from fake_gpu import EVENT, LAUNCH, fake_gpu  # noqa: F401 (a fixture)
 from loopnest.backends.cpp import csrc
 from loopnest.bench import gpu
 from loopnest.bench.records import Check, Failure, Results
@@ -79,13 +82,13 @@ def test_all_contenders_are_timed_in_turn_by_events_and_the_page_has_them(on_a_g
         ("gelu, float32, with transfers", "cuda_cpp.elementwise"),
     ]
     naive = timed["matmul, float32", "cuda_cpp.naive"]
-    assert naive.best == naive.median == pytest.approx(LAUNCH)
+    assert naive.best == naive.median == pytest.approx(LAUNCH + EVENT)
     assert naive.stats["rounds"] == 6
     assert naive.limit.seconds > 0
     assert timed["matmul, float32", "cuda_cpp.tiled"].faster_than == ("cuda_cpp.coalesced",)
     assert [clocks.multiprocessors for clocks in contents(events, "clocks")] == [1980, 1980]
     assert [transfer.what for transfer in contents(events, "transfers")] == ["to the device", "to the host"]
-    assert all(r.note == "" for r in records)
+    assert {r.impl for r in records if r.note} <= {"torch.CUDA"}, "torch's GELU is not exact in the tails"
     assert on_a_gpu.calls.count("fill") > 12, "the cache is flushed before each sample"
     (card,) = contents(events, "machine")
     run = Results(None, tuple(records), machine=card, clocks=tuple(contents(events, "clocks")))
@@ -138,7 +141,8 @@ def test_torch_computes_what_the_contracts_say(bench_gpu, monkeypatch):
     monkeypatch.undo()
     for work in bench_gpu.works(True):
         ((_, launches, note),) = bench_gpu.torch_contender(work, bench_gpu.Call(work), True)
-        assert note == "", work
+        wrong = int(re.search(r"(\d+) of \d+ elements are wrong$", note)[1]) if note else 0
+        assert wrong <= (20 if work.study.startswith("gelu") else 0), "its GELU is not exact in the tails"
         assert len(launches) == 1
 
 
@@ -253,6 +257,8 @@ def test_what_compute_sanitizer_wrote_becomes_a_check_or_a_failure(tool):
     assert isinstance(refused, Failure)
     assert refused.message.startswith("it ended with status 1 at cuda.naive, float32")
     assert "Device not supported" in refused.message
+    none = gpu.verdict(tool, "gelu", "left out: cuda.naive: it is broken\ncalls: 0\n", clean(tool), "0", True)
+    assert none.message.startswith("no rung can run\nleft out: cuda.naive: it is broken")
     hung = gpu.verdict(tool, "gelu", "at: cuda.naive, float32\n", "", "hung", True)
     assert hung.message.startswith("it took longer than 150 s at cuda.naive")
 
@@ -276,3 +282,60 @@ def test_each_operations_rungs_run_below_it(stand_in, monkeypatch, tmp_path):
     if not Path("/usr/local/cuda").exists():
         (failure,) = gpu.run_gpu(["memcheck"]).failures
         assert failure.message.startswith("compute-sanitizer was not found on PATH")
+
+
+# --- the whole of it, rehearsed
+
+SCRIPTS = Path(__file__).parents[2] / "scripts"
+
+
+@pytest.mark.slow
+def test_the_rehearsal_runs_every_rung_of_every_dtype_and_times_nothing():
+    results = gpu.run_gpu(["timing"], rehearse=True)
+    assert results.failures == ()
+    assert results.records == ()
+    rungs = [(f"{name}, {d}", k.id) for name, op in gpu.OPERATIONS.items() for k in op.rungs() for d in k.dtypes]
+    wanted = {one for one in rungs if one[1].startswith("cuda") and not one[0].endswith("float64")}
+    assert {(row.study, row.impl) for row in results.not_run if row.reason == gpu.REHEARSED} == wanted
+    assert "nothing was timed" in page(results)
+
+
+@pytest.fixture
+def fake_python(monkeypatch, tmp_path):
+    """A python3 whose tests fail; what it was called with is in a file."""
+    calls = tmp_path / "calls"
+    program = tmp_path / "python3"
+    program.write_text(f'#!/bin/sh\necho "$@" >>{calls}\ncase "$*" in "-m pytest"*) exit 1;; esac\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("OUT", str(tmp_path / "out"))
+    return calls
+
+
+@pytest.mark.skipif(not SCRIPTS.exists(), reason="needs the source tree")
+def test_the_script_goes_on_after_a_step_that_fails_and_says_so(fake_python):
+    done = subprocess.run([SCRIPTS / "gpu.sh", "--rehearse"], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert done.stdout.splitlines()[-1] == "failed: tests on the device (status 1)"
+    assert re.search(r"^== tests on the device: \d+ s, status 1$", done.stdout, re.MULTILINE)
+    assert "-m loopnest bench gpu --rehearse --only=memcheck --only=racecheck --only=timing" in fake_python.read_text()
+    assert subprocess.run([SCRIPTS / "gpu.sh", "--fast"], capture_output=True, check=False).returncode == 2
+
+
+@pytest.mark.skipif(not SCRIPTS.exists(), reason="needs the source tree")
+def test_the_ladders_picture_has_the_gpus_once_its_json_exists(on_a_gpu, bench_gpu, monkeypatch, tmp_path):
+    pytest.importorskip("matplotlib")
+    monkeypatch.syspath_prepend(str(SCRIPTS))
+    make_ladder = importlib.import_module("make_ladder")
+    peaks = [types.SimpleNamespace(threads=1)]
+    here = types.SimpleNamespace(peaks=peaks, peak=lambda dtype, threads: 1e11)
+    monkeypatch.setattr(make_ladder, "card", lambda: here)
+    monkeypatch.setattr(make_ladder, "OF_A_GPU", tmp_path / "gpu.json")
+    before = make_ladder.draw({"cpp.naive": 1.0})
+    assert "not timed, they need a GPU: cuda.naive" in before
+    records = contents(ran(bench_gpu), "records")
+    Results(None, tuple(dataclasses.replace(r, limit=None) for r in records)).save(tmp_path / "gpu.json")
+    after = make_ladder.draw({"cpp.naive": 1.0})
+    assert "matmul, square-16, float32, GFLOP/s" in after
+    assert after.count("torch.cuBLAS") == 1
+    assert after.count("cuda_cpp.naive") == before.count("cuda_cpp.naive") == 1

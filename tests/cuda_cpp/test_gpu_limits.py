@@ -7,13 +7,13 @@ import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from fake_gpu import FILL, LAUNCH, fake_gpu  # noqa: F401 (a fixture)
+from fake_gpu import EVENT, FILL, LAUNCH, fake_gpu  # noqa: F401 (a fixture)
 from loopnest import OPERATIONS
 from loopnest.backends.cuda_cpp import compile_file
 from loopnest.backends.cuda_device import to_host
 from loopnest.backends.launches import recorded
 from loopnest.cli import main
-from loopnest.machine.gpu import CHAINS, FILE, Sizes, gpu_card, gpu_limit, probes
+from loopnest.machine.gpu import CHAINS, FILE, PRODUCTS, Sizes, gpu_card, gpu_limit, probes
 from loopnest.machine.records import MachineCard
 from loopnest.machine.roofline import roofline_svg
 from loopnest.machine.tables import sheets
@@ -35,7 +35,11 @@ def test_each_limit_does_the_work_that_it_is_timed_for():
         for launch in probe.launches:
             launch()
         found = host(probe.out)
-        if probe.what[0] == "peak":
+        if probe.what[0] == "peak" and "16" in probe.what[1]:
+            steps = SMALL.steps // 8 + 1
+            assert (found == PRODUCTS * 4 * 16 * steps + sum(range(PRODUCTS))).all()
+            assert probe.amount == len(found) // 32 * steps * PRODUCTS * 2 * 16 * 16 * 8
+        elif probe.what[0] == "peak":
             sums = np.arange(CHAINS, dtype=found.dtype)
             for _ in range(SMALL.steps):
                 sums = sums * found.dtype.type(0.5) + found.dtype.type(1)
@@ -55,7 +59,7 @@ def test_each_limit_does_the_work_that_it_is_timed_for():
 def test_they_compile_without_spills_and_keep_their_loops(arch):
     compiled = compile_file(FILE, arch=arch, kind="cubin", options=["--ptxas-options=-v"])
     spills = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores", compiled.log)
-    assert len(spills) == len(compiled.lowered) == 10
+    assert len(spills) == len(compiled.lowered) == 12
     assert set(spills) == {("0", "0")}
 
 
@@ -77,8 +81,11 @@ def test_a_sample_is_the_time_between_the_events_after_a_fill(fake_gpu):  # noqa
     driver.calls.clear()
     seconds, late = clock.sample([*nothing.launches] * 3, flushes=2)
     assert driver.calls == ["fill", "fill", "event", *["limit_launch<float>"] * 3, "event", "synchronize"]
-    assert seconds == pytest.approx(3 * LAUNCH)
+    assert seconds == pytest.approx(3 * LAUNCH + EVENT)
     assert not late
+    driver.cuEventElapsedTime = lambda start, stop: driver.ok(0.0)
+    with pytest.raises(RuntimeError, match="not between the events"):
+        clock.sample(nothing.launches)
 
 
 def test_the_fill_grows_until_the_host_is_ahead(fake_gpu):  # noqa: F811
@@ -90,7 +97,7 @@ def test_the_fill_grows_until_the_host_is_ahead(fake_gpu):  # noqa: F811
         driver.calls.clear()
         turn.take()
         assert driver.calls.count("fill") == fills
-        assert turn.best == pytest.approx(LAUNCH)
+        assert turn.best == pytest.approx(LAUNCH + EVENT)
         assert found == note
 
 
@@ -102,8 +109,8 @@ def test_the_card_of_a_gpu_is_a_machine_card(fake_gpu):  # noqa: F811
     assert (card.cpu, card.isa_levels) == ("NVIDIA H200", ("sm_90",))
     assert card.system == "1 multiprocessors, 139 GiB, a driver for CUDA 13.0"
     threads = 2 * 256
-    assert card.peak("float32") == pytest.approx(2 * CHAINS * SMALL.steps * threads / LAUNCH)
-    assert card.bandwidth("memory", "copy") == pytest.approx(2 * SMALL.memory / LAUNCH)
+    assert card.peak("float32") == pytest.approx(2 * CHAINS * SMALL.steps * threads / (LAUNCH + EVENT))
+    assert card.bandwidth("memory", "copy") == pytest.approx(2 * SMALL.memory / (LAUNCH + EVENT))
     (sheet,) = sheets(card)
     assert {row[0] for row in sheet.rows} >= {"peak of float32", "copy bandwidth of memory", "a launch"}
     assert "shared memory" in roofline_svg(card, [("mine", 1e9, 1e6, 1e-3)])
@@ -118,7 +125,7 @@ def test_a_limit_of_a_gpu_counts_results_that_its_cache_holds_as_free():
     assert large.seconds == pytest.approx((3e9 - (60 << 20)) / 4e12)
     assert (large.by, large.level) == ("bytes", "memory")
     assert gpu_limit(here, 1e12, 3e6, 1e6, "float32").seconds == 1e12 / 60e12
-    assert gpu_limit(here, 1e12, 3e6, 1e6, "bfloat16") is None
+    assert gpu_limit(here, 1e12, 3e6, 1e6, "float64") is None
 
 
 CARD = {

@@ -16,6 +16,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -96,10 +97,9 @@ def run_gpu(
     on_event("start", len(parts))
     for part in parts:
         on_event("running", part)
-        if part in SANITIZERS:
-            _sanitize(run, part, rehearse, environment)
-        else:
-            _in_processes(run, part, rehearse, environment)
+        start = time.perf_counter()
+        (_sanitize if part in SANITIZERS else _in_processes)(run, part, rehearse, environment)
+        on_event("note", f"{part}: {time.perf_counter() - start:.0f} s")
         if run.results.interrupted:
             break
     save(run.results)
@@ -219,6 +219,8 @@ def verdict(tool: str, operation: str, output: str, log: str, ended: str, saniti
     problems = [*wrong, *(errors[:12] if sanitized and summary and not CLEAN.search(log) else [])]
     if problems:
         return Check(tool, operation, int(calls[1]) if calls else len(at), tuple(problems))
+    if calls and not int(calls[1]):
+        return Failure(f"{tool}, {operation}", "\n".join(["no rung can run", *output.splitlines()[:5]]))
     if calls is None or (sanitized and summary is None):
         how = f"took longer than {SANITIZER_LIMIT:g} s" if ended == "hung" else f"ended with status {ended}"
         where = f" at {at[-1]}" if at else ""

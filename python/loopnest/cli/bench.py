@@ -109,7 +109,7 @@ def command(
     bench curve --op gelu        each rung's rate from small sizes to large
     bench peers                  NumPy, torch, JAX and the machine's limits
     bench sweep                  products of many shapes: see its own --help
-    bench gpu                    the GPU's rungs, judged and timed: see its own --help
+    bench gpu                    the GPU's rungs: see its own --help
     """
     if any(isinstance(suite, Path) for suite in suites):
         if len(suites) > 1:

@@ -37,5 +37,6 @@ def command(rehearse: bool, only: tuple[str, ...], json_file: Path | None, repor
     show(gpu.report(results, console().width))
     if json_file is not None:
         say(f"results: {json_file}")
-    finish(results, report_file if results.records or results.checks else None, write)
+    something = results.records or results.checks or results.rehearsed
+    finish(results, report_file if something else None, write)
     raise SystemExit(1 if any(check.problems for check in results.checks) else 0)

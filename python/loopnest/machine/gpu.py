@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import dtype_called
 from ..backends.cpp import csrc
 from ..backends.cuda_device import DeviceArray, gpu, launch, on_device, to_device
 from ..timing.gpu_clock import GpuClock
@@ -24,8 +25,11 @@ from .limits import Limit
 from .records import LAUNCH, MEMORY, SHARED, WAIT, Bandwidth, Cache, MachineCard, Peak
 
 FILE = csrc() / "measure" / "gpu_limits.cu"
-THREADS, CHAINS, TILE, PACK = 256, 16, 512, 16
-"""The kernels' constants: threads of a block, multiply-adds of a step, packs of the tile, bytes of a pack."""
+THREADS, CHAINS, PRODUCTS, PACK = 256, 16, 8, 16
+"""The kernels' constants: threads of a block, multiply-adds and products of a step, bytes of a pack."""
+
+FLOPS_OF_A_PRODUCT = 2 * 16 * 8 * 16 // 32
+"""Of each thread of the warp that multiplies 16 x 16 by 16 x 8."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,11 @@ def probes(multiprocessors: int, sizes: Sizes) -> list[GpuProbe]:
         run = functools.partial(launch, FILE, "limit_multiply_adds", operands, out, sizes.steps, blocks)
         amount = 2.0 * CHAINS * sizes.steps * threads
         found.append(GpuProbe(("peak", np.dtype(dtype).name), amount, [run], out))
+    for name in ("bfloat16", "float16"):
+        out, operands = on_device((threads,), np.float32), to_device(np.ones(1, dtype_called(name)))
+        run = functools.partial(launch, FILE, "limit_products", operands, out, sizes.steps // 8 + 1, blocks)
+        amount = float(FLOPS_OF_A_PRODUCT * PRODUCTS * (sizes.steps // 8 + 1) * threads)
+        found.append(GpuProbe(("peak", name), amount, [run], out))
     elements = sizes.memory // 4
     x, y = to_device(np.ones(elements, np.float32)), on_device((elements,), np.float32)
     out = on_device((threads,), np.float32)

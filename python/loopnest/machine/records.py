@@ -111,7 +111,7 @@ class MachineCard:
         is float32's times the number of elements that a float's 32 bits hold: one instruction multiplies them all.
         """
         name = name_of_dtype(dtype)
-        if name in ELEMENTS_OF_A_UNIT:
+        if name in ELEMENTS_OF_A_UNIT and not self.is_gpu:
             return ELEMENTS_OF_A_UNIT[name] * self.peak("float32", threads, isa)
         found = ((p.threads, p.flops) for p in self.peaks if p.dtype == name and p.isa == (isa or p.isa))
         return _at(found, threads, f"peak of dtype {name!r}" + (f" and isa {isa!r}" if isa else ""))

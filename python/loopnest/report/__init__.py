@@ -52,8 +52,8 @@ def write(results: Results, path: Path) -> None:
 
 
 def page(results: Results) -> str:
-    """The HTML of the report of a run. Raises ValueError where it has no records and no checks."""
-    if not (results.records or results.checks):
+    """The HTML of the report of a run. Raises ValueError where it has no records, and no checks of a GPU either."""
+    if not (results.records or results.checks or results.rehearsed):
         raise ValueError("results is a run without records: there is nothing to report")
     card = results.machine
     line = card.caches[0].line if card and card.caches else LINE

@@ -43,7 +43,12 @@ class GpuClock:
         call("cuEventRecord", self._stop, 0)
         late = self._gpu.has_passed(self._start)
         call("cuEventSynchronize", self._stop)  # a kernel's error is reported here
-        return 1e-3 * call("cuEventElapsedTime", self._start, self._stop), late
+        milliseconds = call("cuEventElapsedTime", self._start, self._stop)
+        if not milliseconds > 0:
+            raise RuntimeError(
+                "its launches are not between the events on the default stream: are they on another one?"
+            )
+        return 1e-3 * milliseconds, late
 
     def turn(self, name: str, launches: Sequence[Callable[[], object]]) -> tuple[Turn, str]:
         """A contender of `run_rounds`, warm, and what a reader should know about its figure."""
