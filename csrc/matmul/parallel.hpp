@@ -1,12 +1,13 @@
 // All cores: c is cut into pieces, and each piece is a product that takes the algorithm for its shape.
 //
-// No two threads write the same memory and none waits for another: they share only what is read. c is cut into columns
-// if possible, since reading a in place then costs nothing twice and one thread packs each micro-panel of b. An a that
-// must be packed is cut into rows instead. There are up to four pieces a thread, so that little waits at the end. If c
-// is small and the sums are long (tall k), the sums are cut: each thread adds up its part of p in scratch memory,
-// and the parts are added in the order of p. So at a given number of threads every call gives the same bits, whichever
-// thread takes which piece. Below some 2 million operations, 20 µs of one core, a second core would come too late. The
-// limit is the cores' clock, and the memory and the L3 cache that they share.
+//     c in a grid of pieces          no two threads write the same memory, and each waits for others at the end only
+//     the sums in parts              each thread adds up its part of p in scratch memory, and the parts are added in
+//                                    the order of p: for a small c with long sums
+//
+// Which cut is best depends on what is read in short runs, read or copied twice, or left over at the end. An estimate of
+// each piece's time compares the cuts (`effort`). The choice depends on the shapes and the number of threads alone, so
+// that every call gives the same bits, whichever thread takes which piece. Below some million operations, 10 µs of one
+// core, a second core would come too late. The limit is the cores' clock, and the memory and L3 cache that they share.
 #pragma once
 
 #include "matmul/kernel/by_shape.hpp"
@@ -14,44 +15,61 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-inline constexpr double worth_a_thread = 1e6;  // operations; measured: at 2 million two threads are as fast as one
+inline constexpr double worth_a_thread = 5e5;  // operations; measured: at a million two threads are faster than one
+inline constexpr index largest_in_parts = 1 << 18;  // elements of c that one thread adds up
 
 // How c is cut.
 enum class Cut { anyhow, columns };
 
-struct Grid {
-    index rows, cols;  // of pieces
+// The estimated time of a product, in multiply-adds. An operand costs by the elements that are read or written, and each
+// run of neighbours in memory counts as `gap` elements more, since prefetching starts anew: two multiply-adds for an
+// element of b, and 16 for one of a and of c. Fitted to 434 products in all layouts, each cut in twelve ways, on two
+// cores of a Zen 4.
+template <class T>
+double effort(Matrix<const T> a, Matrix<const T> b, index rows, index inner, index cols) {
+    constexpr double gap = 32, gap_of_columns = 256;
+    const double m = double(rows), k = double(inner), n = double(cols);
+    const double in_a = a.contiguous_rows() ? m * (k + gap) : k * (m + gap);
+    const double in_b = b.contiguous_rows() ? k * (n + gap) : n * (k + gap_of_columns);
+    return m * k * double(round_up(cols, lanes<T>)) + 16 * in_a + 2 * in_b + 16 * m * (n + gap);
+}
+
+// How a product is shared: c in pieces of this size, or all of it, and the sums in parts.
+struct Shares {
+    index rows, cols;
+    index parts = 1;
 };
 
-// The grid that leaves the least work to the busiest thread: pieces times tiles. Among equal grids the one with the
-// fewest cuts of rows, since each makes the threads pack b once more, and then the one with the most pieces.
-template <class T>
-Grid grid(Matrix<const T> a, Matrix<T> c, index threads, Cut cut) {
-    if (threads == 1) return {1, 1};
-    const index row_units = (c.rows + tile_rows - 1) / tile_rows, most = 4 * threads;
+// The shares with the least effort for the busiest thread, whose last piece others may wait for.
+template <class Epilogue, class T>
+Shares best_shares_of_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index threads, Cut cut) {
+    const index most = 4 * threads, row_units = cut == Cut::columns ? 1 : (c.rows + tile_rows - 1) / tile_rows;
     const index col_units = (c.cols + tile_cols<T> - 1) / tile_cols<T>;
-    const bool rows_first = cut == Cut::anyhow && !read_in_place(a, c.cols) && row_units >= 2 * threads;
-    Grid best = {1, 1};
-    double least = 0;
-    const double even_share = double((row_units * col_units + threads - 1) / threads);  // of the busiest thread
-    const index most_rows = smaller(cut == Cut::columns ? 1 : row_units, most);
-    for (index rows = 1; rows <= most_rows && (rows == 1 || least > even_share); ++rows)
-        for (index cols = 1; cols <= smaller(rows_first ? 1 : col_units, most / rows); ++cols) {
-            const index height = (row_units + rows - 1) / rows, width = (col_units + cols - 1) / cols;
-            const double busiest = double((rows * cols + threads - 1) / threads * height * width);
-            if (least == 0 || busiest < least || (busiest == least && rows == best.rows)) {
-                least = busiest;
-                best = {rows, cols};
-            }
+    Shares best = {c.rows, c.cols, threads};
+    double least = 1e300;
+    if (cut == Cut::anyhow && c.rows * c.cols <= largest_in_parts) {
+        const double sums = double(c.rows * (c.cols + 32) * (1 + threads));
+        least = effort(a, b, c.rows, (a.cols + threads - 1) / threads, c.cols) +
+                sums * (__is_same(Epilogue, NoEpilogue) ? 32 : 64);
+    }
+    for (index rows = 1; rows <= smaller(row_units, most); ++rows)
+        for (index cols = 1; cols <= smaller(col_units, most / rows); ++cols) {
+            const index height = smaller(round_up((c.rows + rows - 1) / rows, tile_rows), c.rows);
+            const index width = smaller(round_up((c.cols + cols - 1) / cols, tile_cols<T>), c.cols);
+            const index rounds = (rows * cols + threads - 1) / threads;
+            const double busiest = (double(rounds) + 0.02) * effort(a, b, height, a.cols, width);
+            if (busiest < least) least = busiest, best = {height, width};
         }
     return best;
 }
 
-// Whole tiles.
-template <class T>
-Grid piece_size(Matrix<T> c, Grid pieces) {
-    return {round_up((c.rows + pieces.rows - 1) / pieces.rows, tile_rows),
-            round_up((c.cols + pieces.cols - 1) / pieces.cols, tile_cols<T>)};
+// The same for any product: tiles lie along the columns of c if it is computed as cᵀ = bᵀ aᵀ.
+template <class Epilogue, class T>
+Shares best_shares(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index threads, Cut cut) {
+    if (cut != Cut::anyhow || !better_turned(a, b, c)) return best_shares_of_rows<Epilogue>(a, b, c, threads, cut);
+    const Matrix<T> turned = {c.data, c.cols, c.rows, c.rows, 1};
+    const Shares shares = best_shares_of_rows<Epilogue>(b.transposed(), a.transposed(), turned, threads, cut);
+    return {shares.cols, shares.rows, shares.parts};
 }
 
 // c = a b with the sums cut into parts, which are added in order.
@@ -81,29 +99,20 @@ index threads_for(Matrix<const T> a, Matrix<T> c) {
     return index(smaller(double(num_threads()), operations / worth_a_thread));
 }
 
-// Whether the sums are cut rather than c: there are too few pieces of c, or c is small and the sums are long.
-template <class T>
-bool better_in_parts(Matrix<const T> a, Matrix<T> c, Grid pieces, index threads) {
-    return pieces.rows * pieces.cols < threads ||
-           (c.rows * c.cols <= 128 * 128 && a.cols >= 16 * larger(c.rows, c.cols));
-}
-
 // c = a b, or c += a b, on the pool's threads. Several threads apply the epilogue at once.
 template <class T, class Epilogue = NoEpilogue>
 void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue = {}, Cut cut = Cut::anyhow,
                      bool accumulate = false) {
     const index threads = threads_for(a, c);
     if (threads <= 1) return multiply(a, b, c, epilogue, accumulate);
-    const Grid pieces = grid(a, c, threads, cut);
-    if (cut == Cut::anyhow && better_in_parts(a, c, pieces, threads))
-        return multiply_in_parts(a, b, c, threads, epilogue, accumulate);
-    const auto [height, width] = piece_size(c, pieces);
-    share(pieces.rows * pieces.cols, [&](index piece) {
-        const index i0 = piece / pieces.cols * height, j0 = piece % pieces.cols * width;
-        const index rows = smaller(height, c.rows - i0), cols = smaller(width, c.cols - j0);
-        if (rows <= 0 || cols <= 0) return;  // rounding up left nothing for it
-        multiply(a.block(i0, 0, rows, a.cols), b.block(0, j0, b.rows, cols), c.block(i0, j0, rows, cols),
-                 epilogue.of_piece(i0, j0), accumulate);
+    const auto [height, width, parts] = best_shares<Epilogue>(a, b, c, threads, cut);
+    if (parts > 1) return multiply_in_parts(a, b, c, parts, epilogue, accumulate);
+    const index across = (c.cols + width - 1) / width, down = (c.rows + height - 1) / height;
+    share(down * across, [&, height = height, width = width](index piece) {
+        const index i = piece / across * height, j = piece % across * width;
+        const index rows = smaller(height, c.rows - i), cols = smaller(width, c.cols - j);
+        multiply(a.block(i, 0, rows, a.cols), b.block(0, j, b.rows, cols), c.block(i, j, rows, cols),
+                 epilogue.of_piece(i, j), accumulate);
     });
 }
 
@@ -112,17 +121,14 @@ void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue
 template <class T>
 const char* why(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> how) {
     const index threads = threads_for(a, c);
-    Grid pieces = {1, 1};
-    index parts = 1;
-    if (threads > 1) {
-        pieces = grid(a, c, threads, Cut::anyhow);
-        if (better_in_parts(a, c, pieces, threads)) pieces = {1, 1}, parts = threads;
-    }
-    const auto [height, width] = piece_size(c, pieces);
-    const index rows = smaller(height, c.rows), cols = smaller(width, c.cols), inner = (a.cols + parts - 1) / parts;
+    Shares shares = {c.rows, c.cols};
+    if (threads > 1) shares = best_shares<NoEpilogue>(a, b, c, threads, Cut::anyhow);
+    const auto [rows, cols, parts] = shares;
+    const index inner = (a.cols + parts - 1) / parts;
     const Plan plan =
         plan_of<NoEpilogue>(a.block(0, 0, rows, inner), b.block(0, 0, inner, cols), c.block(0, 0, rows, cols));
-    how[0] = pieces.rows, how[1] = pieces.cols, how[2] = parts, how[3] = plan.turned, how[4] = plan.copied;
+    how[0] = rows ? (c.rows + rows - 1) / rows : 1, how[1] = cols ? (c.cols + cols - 1) / cols : 1, how[2] = parts;
+    how[3] = plan.turned, how[4] = plan.copied;
     return plan.why;
 }
 
