@@ -5,7 +5,10 @@ import gc
 import json
 import math
 import random
+import threading
 import time
+import zlib
+from pathlib import Path
 
 import loopnest as ln
 import msgspec
@@ -23,10 +26,51 @@ from loopnest.timing.turns import (
     run_rounds,
     run_until_certain,
     time_call,
+    wait_for_other_threads,
 )
 from noise import KINDS, FakeClock, noise, turns_of
 
 DUELS = 300
+
+
+# --- threads that keep looking for work after a call
+
+
+def looking(seconds):
+    """A thread that keeps a processor busy for this long, without Python's lock for most of it."""
+
+    def look():
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end:
+            zlib.crc32(bytes(1 << 20))
+
+    thread = threading.Thread(target=look)
+    thread.start()
+    return thread
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="only Linux says which threads run")
+def test_the_next_sample_waits_until_other_threads_sleep():
+    thread = looking(0.15)
+    wait_for_other_threads(10)
+    assert not thread.is_alive()
+    thread = looking(0.5)
+    wait_for_other_threads(0.02)
+    assert thread.is_alive()  # for a time only
+    thread.join()
+
+
+def test_a_sample_of_several_threads_waits_for_them_and_wakes_them_outside_of_the_time(monkeypatch):
+    calls, waits, clock = [], [], iter([0.0, 0.019, 1.0, 1.0, 1.010, 1.011, 2.0, 2.0])
+    monkeypatch.setattr(turns, "wait_for_other_threads", lambda: waits.append(len(calls)))
+    monkeypatch.setattr(time, "process_time", lambda: next(clock))
+    seconds = iter([0.0, 0.010, 1.0, 1.010, 2.0, 2.010, 3.0, 3.010])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(seconds))
+    sample = turns.clocked(calls.append)
+    assert sample(5).processor == 0.019  # in 0.010 s: two processors
+    sample(5), sample(5)
+    assert calls == [5, 1, 5, 5]
+    assert waits == [1]
 
 
 # --- intervals

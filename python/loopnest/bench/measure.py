@@ -23,7 +23,7 @@ from ..machine.limits import limit_of
 from ..machine.records import MachineCard
 from ..operation import Contract, Implementation, Operation, Workload
 from ..timing.budget import by_work, work_of
-from ..timing.turns import Reading, seconds_of
+from ..timing.turns import Reading, seconds_of, wait_for_other_threads
 from ..verify import poison_of
 from ..verify.problem import FLOAT32, Arrange, Problem
 from .records import NotRun, Record, Stats, kept
@@ -231,6 +231,7 @@ class Bench:
         checked = () if unchecked else results
         for array in checked:
             array.fill(poison_of(array.dtype))
+        wait_for_other_threads()  # of the benchmark before
         seconds = first_call if who in self._warm and first_call > self.plan.seconds else seconds_of(call)
         if seconds < 1e-3:  # a short call may take several times as long until all that it needs is in the caches
             seconds = min(seconds_of(call) for _ in range(5))

@@ -21,9 +21,12 @@ import itertools
 import math
 import random
 import resource
+import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -60,16 +63,51 @@ class Reading(NamedTuple):
 
 
 def clocked(loop: Callable[[int], object]) -> Callable[[int], Reading]:
-    """Reads the clocks before and after `loop(n)`, which makes n calls."""
+    """Reads the clocks before and after `loop(n)`, which makes n calls.
+
+    A loop that kept several processors busy is called once outside of the time before its next sample, which wakes its
+    threads, and afterwards they have the time to sleep again: they would slow down whoever is timed next.
+    """
+    several = False
 
     def sample(calls: int) -> Reading:
+        nonlocal several
+        if several:
+            loop(1)
         waits, processor = _waits(), time.process_time()
         start = time.perf_counter()
         loop(calls)
         elapsed = time.perf_counter() - start
-        return Reading(elapsed, time.process_time() - processor, _waits() - waits)
+        reading = Reading(elapsed, time.process_time() - processor, _waits() - waits)
+        several = reading.processor > 1.1 * elapsed and elapsed >= LEGIBLE
+        if several:
+            wait_for_other_threads()
+        return reading
 
     return sample
+
+
+def wait_for_other_threads(longest: float = 0.25) -> None:
+    """Wait until this process's other threads sleep, for this many seconds at most.
+
+    After a call on several threads, these look for more work for a while, on processors that the next call needs:
+    OpenBLAS's for 0.1 s, an OpenMP runtime's for some milliseconds.
+    """
+    end = time.perf_counter() + longest
+    while time.perf_counter() < end:
+        time.sleep(1e-3)
+        if not _other_threads_run():
+            return
+
+
+def _other_threads_run() -> bool:
+    """Whether another thread of this process has a processor or waits for one; False where that is unknown."""
+    own = str(threading.get_native_id())
+    for task in Path("/proc/self/task").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            if task.name != own and (task / "stat").read_text().rpartition(") ")[2].startswith("R"):
+                return True
+    return False
 
 
 def repeated(call: Callable[[], object]) -> Callable[[int], None]:
