@@ -6,8 +6,8 @@
 //
 // Which cut is best depends on what is read in short runs, read or copied twice, or left over at the end. An estimate of
 // each piece's time compares the cuts (`effort`). The choice depends on the shapes and the number of threads alone, so
-// that every call gives the same bits, whichever thread takes which piece. Below some million operations, 10 µs of one
-// core, a second core would come too late. The limit is the cores' clock, and the memory and L3 cache that they share.
+// that every call gives the same bits, whichever thread takes which piece. Below some 8 µs of one core, a
+// second core would come too late. The limit is the cores' clock, and the memory and L3 cache that they share.
 #pragma once
 
 #include "matmul/kernel/by_shape.hpp"
@@ -15,7 +15,6 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
-inline constexpr double worth_a_thread = 5e5;  // operations; measured: at a million two threads are faster than one
 inline constexpr index largest_in_parts = 1 << 18;  // elements of c that one thread adds up
 
 // How c is cut.
@@ -23,7 +22,7 @@ enum class Cut { anyhow, columns };
 
 // The estimated time of a product, in multiply-adds. An operand costs by the elements that are read or written, and each
 // run of neighbours in memory counts as `gap` elements more, since prefetching starts anew: two multiply-adds for an
-// element of b, and 16 for one of a and of c. Fitted to 434 products in all layouts, each cut in twelve ways, on two
+// element of b, and 16 for one of a and of c. Fitted to 573 products in all layouts, each cut in twelve ways, on two
 // cores of a Zen 4.
 template <class T>
 double effort(Matrix<const T> a, Matrix<const T> b, index rows, index inner, index cols) {
@@ -39,6 +38,10 @@ struct Shares {
     index rows, cols;
     index parts = 1;
 };
+
+// What a cut through the lines of `rows` rows, that far apart, costs: two cores write these lines in turn.
+template <class T>
+double torn_lines(index rows, index stride) { return stride * index(sizeof(T)) % 64 ? 4000.0 * double(rows) : 0; }
 
 // The shares with the least effort for the busiest thread, whose last piece others may wait for.
 template <class Epilogue, class T>
@@ -57,7 +60,10 @@ Shares best_shares_of_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, in
             const index height = smaller(round_up((c.rows + rows - 1) / rows, tile_rows), c.rows);
             const index width = smaller(round_up((c.cols + cols - 1) / cols, tile_cols<T>), c.cols);
             const index rounds = (rows * cols + threads - 1) / threads;
-            const double busiest = (double(rounds) + 0.02) * effort(a, b, height, a.cols, width);
+            double torn = 0;
+            if (cols > 1 && c.col_stride == 1) torn = torn_lines<T>(height, c.row_stride);
+            if (rows > 1 && c.row_stride == 1) torn = torn_lines<T>(width, c.col_stride);
+            const double busiest = (double(rounds) + 0.02) * (effort(a, b, height, a.cols, width) + torn);
             if (busiest < least) least = busiest, best = {height, width};
         }
     return best;
@@ -67,8 +73,7 @@ Shares best_shares_of_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, in
 template <class Epilogue, class T>
 Shares best_shares(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index threads, Cut cut) {
     if (cut != Cut::anyhow || !better_turned(a, b, c)) return best_shares_of_rows<Epilogue>(a, b, c, threads, cut);
-    const Matrix<T> turned = {c.data, c.cols, c.rows, c.rows, 1};
-    const Shares shares = best_shares_of_rows<Epilogue>(b.transposed(), a.transposed(), turned, threads, cut);
+    const Shares shares = best_shares_of_rows<Epilogue>(b.transposed(), a.transposed(), c.transposed(), threads, cut);
     return {shares.cols, shares.rows, shares.parts};
 }
 
@@ -92,18 +97,21 @@ void multiply_in_parts(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index 
     epilogue.apply(0, 0, c);
 }
 
-// How many threads a product of these sizes is worth.
+// How many threads a product is worth. Each gets some 4 µs of work, in operations or in memory that is read: with that
+// much, two threads were hardly ever slower than one.
 template <class T>
-index threads_for(Matrix<const T> a, Matrix<T> c) {
+index threads_for(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (num_threads() == 1) return 1;
     const double operations = 2.0 * double(c.rows) * double(c.cols) * double(a.cols);
-    return index(smaller(double(num_threads()), operations / worth_a_thread));
+    const double worth = larger(operations / 32e3, effort(a, b, c.rows, a.cols, c.cols) / 50e3) / double(lanes<T>);
+    return index(smaller(double(num_threads()), worth));
 }
 
 // c = a b, or c += a b, on the pool's threads. Several threads apply the epilogue at once.
 template <class T, class Epilogue = NoEpilogue>
 void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue = {}, Cut cut = Cut::anyhow,
                      bool accumulate = false) {
-    const index threads = threads_for(a, c);
+    const index threads = threads_for(a, b, c);
     if (threads <= 1) return multiply(a, b, c, epilogue, accumulate);
     const auto [height, width, parts] = best_shares<Epilogue>(a, b, c, threads, cut);
     if (parts > 1) return multiply_in_parts(a, b, c, parts, epilogue, accumulate);
@@ -120,7 +128,7 @@ void multiply_shared(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue
 // c has in rows and in columns, or the parts in which the sums are cut, and whether it is turned, and with a copied b.
 template <class T>
 const char* why(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> how) {
-    const index threads = threads_for(a, c);
+    const index threads = threads_for(a, b, c);
     Shares shares = {c.rows, c.cols};
     if (threads > 1) shares = best_shares<NoEpilogue>(a, b, c, threads, Cut::anyhow);
     const auto [rows, cols, parts] = shares;
