@@ -20,6 +20,7 @@ from loopnest.inspect.cubin import (
     why_no_disassembler,
 )
 from loopnest.inspect.gpu_code import read_ptx, read_sass
+from loopnest.learn import lessons
 
 needs_numba_cuda = [
     pytest.mark.skipif(
@@ -405,3 +406,19 @@ def test_a_users_cu_file_shows_its_machine_code_and_occupancy(tmp_path):
     assert listing.title == "matmul, float32, SASS for compute capability 8.0"
     assert listing.facts["instructions"]["FFMA"] > 0
     assert listing.facts["block"] == "16 × 16 threads"
+
+
+@marked(needs_nvdisasm, pytest.mark.slow)
+def test_the_lessons_table_is_what_the_compiler_makes():
+    """Up to some instructions and registers, which differ from one version of the compiler to the next."""
+    text = next(one.text for one in lessons() if one.number == 8)
+    rows = re.findall(r"^\| `(\w+)`(?:, (\w+))? ((?:\| [\d,]+ )+)\|$", text, re.MULTILINE)
+    assert [row[0] for row in rows][2:] == ["warp_tiled", "double_buffered", "wmma", "mma"]
+    for variant, dtype, numbers in rows:
+        facts = listings("matmul", f"cuda_cpp.{variant}", "hot", dtype or "float32", workload="square-16")[0].facts
+        counts, kernel, held = facts["instructions"], facts["kernel"], facts["occupancy"]
+        found = counts.get("FFMA", 0) + counts.get("HMMA", 0), sum(counts.values())
+        found += (counts["LDSM" if dtype else "LDS"], kernel.registers, kernel.shared, held.blocks, held.warps)
+        expected = [int(number.replace(",", "")) for number in numbers.split("|") if number.strip()]
+        assert list(found) == pytest.approx(expected, rel=0.05), variant
+        assert kernel.spilled == 0
