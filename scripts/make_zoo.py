@@ -59,12 +59,14 @@ def main() -> None:
 
 def _judged(submission: Submission) -> Verdict:
     print(submission.name, flush=True)
-    return check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
+    how = {"seconds": 0.2, "time_limit": 9, "memory_limit": 1 << 29, "dtype": submission.dtype}
+    return check(submission.file, submission.operation, **how)
 
 
 def _row(submission: Submission, verdict: Verdict, plain: dict[str, bool] | str) -> str:
     link = f"[{submission.file.name}](../tests/zoo/{submission.name})"
-    what = f"`{submission.operation}`: {' '.join(submission.says.split())}"
+    dtype = f" of {submission.dtype}" if submission.dtype else ""
+    what = f"`{submission.operation}`{dtype}: {' '.join(submission.says.split())}"
     names = ("right",) if verdict.accepted else (verdict.fault, verdict.outcome)
     said = f"**{submission.verdict if submission.verdict in names else names[0] or names[-1]}**"
     cells = [_said(plain, name) for name in PLAIN]

@@ -3,6 +3,7 @@
 The head of each file of tests/zoo/ says what it is:
 
     operation: matmul       what it claims to compute; matmul where the line is missing
+    dtype: bfloat16         what it is judged in; float32 and float64 where the line is missing
     verdict: all-zeros      what `loopnest check` must say of it; honest kernels have none
 
 tests/test_zoo.py holds the judge to that. scripts/make_zoo.py makes docs/zoo.md of it, with what plain checks would
@@ -39,6 +40,7 @@ class Submission:
     operation: str
     verdict: str | None
     says: str
+    dtype: str | None = None
 
     @property
     def name(self) -> str:
@@ -57,10 +59,11 @@ def _submission(file: Path) -> Submission:
         head = text.split('"""')[1]
     else:
         head = "\n".join(line[2:].strip() for line in re.match(r"(//[^\n]*\n)*", text)[0].splitlines())
-    facts = dict(re.findall(r"^(operation|verdict): (\S+)$", head, re.MULTILINE))
-    says = re.sub(r"^(operation|verdict|launch): .*$", "", head, flags=re.MULTILINE).strip()
+    facts = dict(re.findall(r"^(operation|verdict|dtype): (\S+)$", head, re.MULTILINE))
+    says = re.sub(r"^(operation|verdict|dtype|launch): .*$", "", head, flags=re.MULTILINE).strip()
     says = re.sub(r"\n{2,}", "\n\n", says)
-    return Submission(file, file.parent.name, facts.get("operation", "matmul"), facts.get("verdict"), says)
+    known = facts.get("operation", "matmul"), facts.get("verdict"), says, facts.get("dtype")
+    return Submission(file, file.parent.name, *known)
 
 
 PLAIN = {
@@ -80,7 +83,7 @@ def plain_checks(submission: Submission, seconds: float = 20) -> dict[str, bool]
     """
     if submission.file.suffix == ".cu":
         return "needs a GPU"
-    command = [sys.executable, __file__, str(submission.file), submission.operation]
+    command = [sys.executable, __file__, str(submission.file), submission.operation, submission.dtype or ""]
     try:
         run = subprocess.run(command, capture_output=True, text=True, timeout=seconds, check=False)
     except subprocess.TimeoutExpired:
@@ -89,16 +92,17 @@ def plain_checks(submission: Submission, seconds: float = 20) -> dict[str, bool]
     return json.loads(last[0]) if last[0].startswith("{") else "crashes"
 
 
-def _benchmark(file: Path, name: str) -> dict[str, bool]:
+def _benchmark(file: Path, name: str, reduced: str) -> dict[str, bool]:
     """The plain benchmark: the reference timed, the kernel warmed up and timed, one result compared."""
     from loopnest import OPERATIONS
+    from loopnest.arrays import dtype_called
     from loopnest.operation import Workload
     from loopnest.verify.problem import Problem, places_of
 
     operation = OPERATIONS[name]
     sizes = dict.fromkeys(operation.contract.workloads[0].shape, 128)
     in_doubles = file.suffix == ".cpp" and "const double*" in file.read_text(encoding="utf-8")
-    dtype = np.dtype(np.float64 if in_doubles else np.float32)
+    dtype = dtype_called(reduced or ("float64" if in_doubles else "float32"))
     problem = Problem.sample(operation, Workload("plain", sizes), None, {}, dtype=dtype)
     args, results = problem.kernel_arguments()
     updates, places = operation.contract.updates, places_of(results, args)
@@ -106,9 +110,9 @@ def _benchmark(file: Path, name: str) -> dict[str, bool]:
 
     def reference() -> list[np.ndarray]:
         """In the inputs' dtype, from the inputs as they are now."""
-        if name == "matmul":
+        if name == "matmul" and not reduced:
             return [args[0] @ args[1]]
-        return [np.asarray(x, dtype) for x in operation.contract.reference(*problem.inputs, **problem.options)]
+        return [np.asarray(x, problem.dtype) for x in operation.contract.reference(*problem.inputs, **problem.options)]
 
     if file.suffix == ".py":
         kernel = _python_kernel(file, name, args, places)
@@ -127,6 +131,8 @@ def _benchmark(file: Path, name: str) -> dict[str, bool]:
         returned = kernel()
     found = list(results) if returned is None else list(returned) if isinstance(returned, tuple) else [returned]
     wanted = wanted if updates else reference()
+    if reduced:
+        found, wanted = ([x.astype(np.float64) for x in several] for several in (found, wanted))
     del expected, answers
     return {
         check: all(
@@ -170,4 +176,4 @@ def _c_kernel(file: Path, name: str, args: Sequence[Any]) -> Callable[[], None]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(_benchmark(Path(sys.argv[1]), sys.argv[2])))
+    print(json.dumps(_benchmark(Path(sys.argv[1]), *sys.argv[2:])))

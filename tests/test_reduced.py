@@ -10,10 +10,13 @@ import loopnest as ln
 import ml_dtypes
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from ladders import OPERATIONS
 from loopnest import _core
 from loopnest import verify as judge_by
 from loopnest.arrays import REDUCED, dtype_called
+from loopnest.backends.torch import nan_leaks
+from loopnest.cli import main
 from loopnest.inspect import InspectError, inspect
 from loopnest.operation import Arguments
 from loopnest.verify import Case, compare_all, exact_and_bound, judge, judge_call, verify
@@ -22,7 +25,8 @@ BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
 
 
 def skip_unless_here(k):
-    return pytest.mark.skipif(not k.available(), reason=str(k.why_unavailable()))
+    reason = k.why_unavailable() or k.flaw()
+    return pytest.mark.skipif(reason is not None, reason=str(reason))
 
 
 SIMULATED = {"LOOPNEST_CUDA_CPP": "simulated"}
@@ -201,6 +205,24 @@ def test_tensors_of_reduced_precision_come_back_as_tensors(dtype):
     assert c.tolist() == [[5.0, 5.0]] * 3
     wide = torch.empty(3, 2, dtype=torch.int32 if dtype == "int8" else torch.float32)
     assert ln.matmul(a, b, out=wide, out_dtype=wide.dtype) is wide
+
+
+def test_a_product_that_leaks_nan_is_listed_with_that_and_never_picked(monkeypatch):
+    torch, theirs = pytest.importorskip("torch"), ln.matmul["torch.reduced"]
+
+    def leaks(a, b):
+        c = torch.mm(a, b)
+        c[:-1] += 0 * a[1:].sum(1, keepdim=True)
+        return c
+
+    assert nan_leaks(leaks, 33)
+    assert not nan_leaks(lambda a, b: (a.float() @ b.float()).bfloat16(), 33)
+    monkeypatch.setattr(theirs, "flaw", lambda: "a NaN of one row reaches others")
+    shown = CliRunner().invoke(main, ["list", "matmul"]).output
+    assert "breaks the contract here: a NaN of one row reaches others" in " ".join(shown.split())
+    monkeypatch.setattr("loopnest.operation.fastest_first", lambda: iter(["torch", "numpy"]))
+    assert ln.matmul.rung("torch", "bfloat16") is theirs  # by its name
+    assert ln.matmul.fastest("bfloat16").id == "numpy.upcast"
 
 
 def test_messages_name_the_dtype_and_the_fix():

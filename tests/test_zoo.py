@@ -18,7 +18,14 @@ from loopnest.operations import OPERATIONS
 from loopnest.process.session import BUSY, Session
 from submissions import zoo
 
-QUICK = ("from_the_end.c", "joined_threads.c", "numpy_returned.py", "strided.cpp")
+QUICK = (
+    "bfloat16_sums_in_float.c",
+    "bytes.c",
+    "from_the_end.c",
+    "joined_threads.c",
+    "numpy_returned.py",
+    "strided.cpp",
+)
 """Honest kernels of several kinds: all of them, and with times, are in the slow tests."""
 
 HAS = {"numba": True, "torch": importlib.util.find_spec("torch") is not None}
@@ -47,12 +54,32 @@ def _needs(submission):
 
 @submissions("tricks", "faults", "crashes", quick=9)
 def test_is_caught_and_named(submission):
-    verdict = check(submission.file, submission.operation, seconds=0.2, time_limit=9, memory_limit=1 << 29)
+    how = {"seconds": 0.2, "time_limit": 9, "memory_limit": 1 << 29, "dtype": submission.dtype}
+    verdict = check(submission.file, submission.operation, **how)
     assert not verdict.accepted
     assert submission.verdict in (verdict.fault, verdict.outcome), (verdict.fault, verdict.outcome, verdict.details)
     assert verdict.sentence
     assert verdict.exit_code > 2
     assert verdict.seconds < 9 * BUSY
+
+
+def test_a_nan_that_leaks_and_forms_of_reduced_precision(tmp_path):
+    (leaks,) = (s for s in zoo("faults") if s.verdict == "nan-leaks")
+    assert check(leaks.file, "matmul", dtype="bfloat16", seconds=0).fault == "nan-leaks"
+    (bytes_,) = (s for s in zoo("honest") if s.dtype == "int8")
+    said = check(bytes_.file, "matmul", seconds=0)
+    assert said.outcome == "wrong-signature"
+    assert "in reduced precision with --dtype" in " ".join((said.sentence, *said.details))
+    said = check(bytes_.file, "matmul", dtype="bfloat16", seconds=0)
+    assert "const uint16_t* a, const uint16_t* b, uint16_t* c" in " ".join((said.sentence, *said.details))
+    with pytest.raises(
+        ValueError, match="dtype is int8, expected float32 or float64 or bfloat16 or float16 for linear"
+    ):
+        check(bytes_.file, "linear", dtype="int8")
+    torch_file = tmp_path / "with_torch.py"
+    torch_file.write_text("import torch\n\n\ndef linear(x, w, b):\n    return torch.addmm(b, x, w)\n")
+    if HAS["torch"]:
+        assert check(torch_file, "linear", dtype="bfloat16", seconds=0).accepted
 
 
 @submissions("vain")
@@ -93,7 +120,7 @@ def test_is_not_refused_without_times(name):
 
 
 def assert_accepted(submission, seconds):
-    verdict = check(submission.file, submission.operation, seconds=seconds, time_limit=60)
+    verdict = check(submission.file, submission.operation, seconds=seconds, time_limit=60, dtype=submission.dtype)
     assert verdict.accepted, (verdict.sentence, verdict.details)
     assert (verdict.outcome, verdict.fault) in (("right", None), ("right-as-far-as-asked", None))  # some are slow
 

@@ -299,7 +299,8 @@ class Operation:
 
     def fastest(self, dtype: Any = np.float32) -> Implementation:
         """The implementation that a call without `impl` uses."""
-        found = next(filter(None, (self._fastest(backend, dtype) for backend in fastest_first())), None)
+        each = filter(None, (self._fastest(backend, dtype) for backend in fastest_first()))
+        found = next((k for k in each if not k.flaw()), None)
         if found is not None:
             return found
         raise UnavailableError(f"{self.name}: no implementation can run here; `loopnest list {self.name}` says why")

@@ -71,6 +71,7 @@ class Backend:
         requires: Callable[[], str | None] = lambda: None,
         dtypes: Sequence[str] = FLOAT_NAMES,
         emulated: Callable[[], bool] = lambda: False,
+        flaw: Callable[[], str | None] = lambda: None,
     ) -> Implementation:
         """A rung of this backend, for the list RUNGS of an in_*.py file.
 
@@ -84,11 +85,22 @@ class Backend:
         requires     returns why this rung cannot run here, with the fix, or None; the backend's own reason comes first
         dtypes       the names of the inputs' dtypes that it takes
         emulated     returns whether instructions that it needs are emulated here: it is not timed, and never picked
+        flaw         returns in what it breaks the contract here, as a check of it has found, or None: by name alone
         """
         claims = (faster_than,) if isinstance(faster_than, str) else tuple(faster_than)
         name: str = variant or kernel.__name__
         return Implementation(
-            self, name, self.adapt(kernel), tuple(files), claims, study, slow_start, requires, tuple(dtypes), emulated
+            self,
+            name,
+            self.adapt(kernel),
+            tuple(files),
+            claims,
+            study,
+            slow_start,
+            requires,
+            tuple(dtypes),
+            emulated,
+            flaw,
         )
 
     def rungs(self, variant: str, **kernels: Kernel) -> dict[str, list[Implementation]]:
@@ -121,6 +133,7 @@ class Implementation:
     requires: Callable[[], str | None]
     dtypes: tuple[str, ...] = FLOAT_NAMES
     emulated: Callable[[], bool] = lambda: False
+    flaw: Callable[[], str | None] = lambda: None
 
     def __post_init__(self) -> None:
         self.backend = self.made_by.name

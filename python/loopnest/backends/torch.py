@@ -8,6 +8,7 @@ So once a torch rung has run in a process, torch uses a single thread in its for
 """
 
 import functools
+import math
 import os
 import shutil
 import sys
@@ -21,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from .. import _core
 from ..arrays import Array, CopyWarning, levels_to_caller
 from .rung import Kernel
 
@@ -124,12 +126,34 @@ def why_low_precision() -> str | None:
     )
 
 
+@functools.cache
+def flaw_of_products() -> str | None:
+    """How torch's products of bfloat16 break the contract here, or None. oneDNN's kernels for AMX's tiles, which older
+    versions of it have, let a NaN of one row reach others for some k; so it is asked where there are tiles."""
+    if _core.why_no_amx() is not None:
+        return None
+    torch = _torch()
+    leaks = [k for k in (33, 50, 70) if nan_leaks(torch.mm, k)]
+    return f"a NaN of one row reaches others in products of bfloat16 with k = {leaks[0]}" if leaks else None
+
+
+def nan_leaks(product: Callable[[Tensor, Tensor], Tensor], k: int) -> bool:
+    """Whether a NaN in one row of a makes elements of other rows of a product NaN."""
+    torch = _torch()
+    a, b = torch.ones(9, k, dtype=torch.bfloat16), torch.ones(k, 33, dtype=torch.bfloat16)
+    a[3] = math.nan
+    return int(product(a, b).isnan().sum()) > 33
+
+
 def _why_no_compiled_product() -> str | None:
     return why_no_compiler() or why_low_precision()
 
 
 PRODUCT: dict[str, Any] = {"requires": why_low_precision}
 """What is said of every rung that calls torch's products."""
+
+REDUCED_PRODUCT: dict[str, Any] = {**PRODUCT, "flaw": flaw_of_products}
+"""The same of products in reduced precision."""
 
 COMPILED: dict[str, Any] = {"requires": why_no_compiler, "slow_start": True}
 """What is said of every rung that calls `run_compiled`."""

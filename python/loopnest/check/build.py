@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ..arrays import REDUCED, dtype_called
 from ..backends.compiler import (
     Build,
     BuildError,
@@ -202,13 +203,14 @@ def _names(kernel: Kernel) -> tuple[str, str]:
 def _bind(kernel: Kernel, function: CFunction) -> None:
     """Find out how a C function is called."""
     try:
-        form = bound_to(kernel.operation, function)
+        only = str(kernel.dtypes[0]) if len(kernel.dtypes) == 1 else ""
+        form = bound_to(kernel.operation, function, only if only in REDUCED else "")
     except SignatureError as error:
         first, *rest = str(error).splitlines()
         raise Refusal("wrong-signature", f"{first} {rest[0] if rest else ''}".strip(), None, *rest[1:]) from None
     if len(kernel.dtypes) == 1 and str(kernel.dtypes[0]) != form.dtype:
         raise Refusal("wrong-signature", f"it takes {form.dtype}, and was to be judged in {kernel.dtypes[0]}")
-    kernel.form, kernel.symbol, kernel.dtypes = form, function.name, (np.dtype(form.dtype),)
+    kernel.form, kernel.symbol, kernel.dtypes = form, function.name, (dtype_called(form.dtype),)
 
 
 def _load(kernel: Kernel, symbol: str) -> None:
@@ -282,7 +284,8 @@ def _call_once(kernel: Kernel) -> None:
 
     kernel.host.live().ask({"do": "watch"})
     problem = first_call(kernel.dtypes[0]).reply.problem
-    if problem and not problem.get("returned") and "torch" in kernel.uses:
+    own = problem and problem.get("returned") and str(kernel.dtypes[0]) not in REDUCED  # there NumPy may widen
+    if problem and not own and "torch" in kernel.uses:
         notes, kernel.tensors = kernel.notes, True
         kernel.notes += ("it is called with torch's tensors, on the same memory",)
         problem = first_call(kernel.dtypes[0]).reply.problem

@@ -269,7 +269,8 @@ def special(call: Observation) -> Explanation:
         large = dataclasses.replace(probe.case, special=math.copysign(1e3, value))
         if overflows(kernel.observe(probe_of(large, "special"))):
             return "overflows", f"with {large.special:g} {where}"
-    return "nan-lost", f"with {value} {where}"
+    lost = any((np.isfinite(w.result) & ~np.isfinite(w.exact)).any() for w in call.wrong)
+    return "nan-lost" if lost or not call.wrong else "nan-leaks", f"with {value} {where}"
 
 
 def one_kind(call: Observation) -> Explanation:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from ..arrays import FLOATS
+from ..arrays import FLOATS, REDUCED, dtype_called
 from ..backends.compiler import FLAGS
 from ..backends.threads import processors
 from ..backends.user_file import LANGUAGES, language
@@ -65,7 +65,8 @@ def check(
 
     file          Python with a function of the operation's name, C, C++ or CUDA C++: docs/check.md has the forms
     operation     its name, or the operation
-    dtype         float32 or float64; both where it is None, as far as the file takes both
+    dtype         float32 or float64; both where it is None, as far as the file takes both; or of the operation's
+                  reduced precision, such as "bfloat16"
     flags         for the compiler
     compiler      its name or path; one that is here where it is None
     time_limit    seconds in all; a call, the import and the compiler may each take a third of it
@@ -87,9 +88,10 @@ def check(
             raise ValueError(f"check: {name} is {value}, expected more than 0")
     if seconds < 0:
         raise ValueError(f"check: seconds is {seconds}, expected 0 or more")
-    dtypes = FLOATS if dtype is None else (np.dtype(dtype),)
-    if not set(dtypes) <= set(FLOATS):
-        raise ValueError(f"check: dtype is {dtypes[0]}, expected float32 or float64")
+    dtypes = FLOATS if dtype is None else (dtype_called(dtype) if dtype in REDUCED else np.dtype(dtype),)
+    wanted = (*map(str, FLOATS), *op.contract.reduced)
+    if not {*map(str, dtypes)} <= {*wanted}:
+        raise ValueError(f"check: dtype is {dtypes[0]}, expected {' or '.join(wanted)} for {op.name}")
     chosen = op.workload(workload) if workload else None
 
     on_event("at", "importing" if language(path) == "python" else "building")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backends.compiler import Build
-from ..numerics import strassen_bound, unit_roundoff
+from ..numerics import is_float, strassen_bound, unit_roundoff
 from ..operation import Operation
 from ..process.session import Reply, Session
 from ..verify import POISON, Case, bits, compare_all, count_unwritten, wrong_elements
@@ -50,11 +50,13 @@ def _held_as_a_whole(
     probe: Probe, result: np.ndarray[Any, Any], exact: np.ndarray[Any, Any], bound: np.ndarray[Any, Any]
 ) -> np.ndarray[Any, Any]:
     """The bounds, made smaller if the root mean square of the errors is more than roundings add up to: the bound for
-    one element of a long sum would let half precision pass."""
+    one element of a long sum would let half precision pass. Integers are exact as it is."""
+    if not is_float(result.dtype):
+        return bound
     with np.errstate(all="ignore"):
         error = np.asarray(result, exact.dtype) - exact
         longest = math.sqrt(max(1, *probe.shape.values()))
-        allowed = float(ROUNDINGS * longest * unit_roundoff(probe.dtype) * rms(exact))
+        allowed = float(ROUNDINGS * longest * unit_roundoff(result.dtype) * rms(exact))
     fits = error.size < FEW or not np.isfinite(error).all() or rms(error) <= allowed
     return bound if fits else np.minimum(bound, allowed / 4)
 
@@ -244,7 +246,7 @@ class Kernel:
         for result, exact in zip(results[1:], probe.exact[1:], strict=True) if self.first_alone else ():
             with np.errstate(all="ignore"):
                 result[...] = exact  # which it was not asked for
-        problems = compare_all(results, self.exact(probe, results), self.bound(probe, results), probe.dtype)
+        problems = compare_all(results, self.exact(probe, results), self.bound(probe, results), probe.of_results)
         if fill == "poison" and not self.operation.contract.updates:
             unwritten = sum(map(count_unwritten, results))
         outside = self._written_outside()
@@ -321,9 +323,9 @@ class Kernel:
 
     def _place(self, probe: Probe, session: Session, fill: str) -> bytes:
         """Put inputs and poison into shared memory; the message of the call."""
-        known = plan(self.operation)
+        known, kind = plan(self.operation), probe.of_results
         nbytes = [
-            probe.memory[p.number].size if p.role != "result" else probe.exact[p.number].size * probe.dtype.itemsize
+            probe.memory[p.number].size if p.role != "result" else probe.exact[p.number].size * kind.itemsize
             for p in known.arrays
         ]
         needed, have = [n + MARGIN for n in nbytes], [slot.size for slot in session.slots] or [0] * len(nbytes)
@@ -338,9 +340,8 @@ class Kernel:
             if self.simulated is not None:
                 offset -= offset % DEVICE_ALIGNMENT
             if p.role == "result":
-                like = np.empty(probe.exact[p.number].shape, probe.dtype)
-                poison = POISON[probe.dtype.name] if fill == "poison" else 0
-                bits(memory[offset : offset + size].view(probe.dtype))[...] = poison
+                like = np.empty(probe.exact[p.number].shape, kind)
+                bits(memory[offset : offset + size].view(kind))[...] = POISON[kind.name] if fill == "poison" else 0
                 memory[max(0, offset - MARGIN) : offset] = CANARY
                 memory[offset + size : offset + size + MARGIN] = CANARY
             else:

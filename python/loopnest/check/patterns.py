@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from ..numerics import unit_roundoff
+from ..numerics import is_float, unit_roundoff
 from ..operation import Arguments, Workload
 from ..process.child.system import ALLOCATED, FREED
 from ..verify import arrays_in, with_arrays
@@ -203,9 +203,10 @@ FORMATS = {"bfloat16": 8, "float16 or TF32": 11, "float32": 24}  # bits of the s
 
 def precision(call: Observation) -> Explanation:
     """Has it computed with fewer bits? Then nearly all elements are wrong, by an error that grows with the inputs."""
-    wrong, u = call.wrong, unit_roundoff(call.probe.dtype)
-    if not wrong or call.probe.kind == "special":
+    wrong = call.wrong
+    if not wrong or call.probe.kind == "special" or not is_float(call.probe.dtype):
         return None
+    u = unit_roundoff(call.probe.dtype)
     worst = max(w.error for w in wrong)
     peak = max(float(np.max(np.abs(w.difference))) / (rms(w.exact) or 1) for w in wrong)
     if not (worst <= 0.05 and peak <= 0.1):
@@ -223,4 +224,4 @@ def precision(call: Observation) -> Explanation:
     if many and share > 0.4 and worst > 8 * u and grows:
         nearest = min(FORMATS, key=lambda name: abs(math.log2(worst) + FORMATS[name]))
         return "lower-precision", size, f"as of {nearest}, of {FORMATS[nearest]} bits"
-    return ("rounding", size) if worst < 1e-3 else None
+    return ("rounding", size) if worst < max(1e-3, 8 * u) else None

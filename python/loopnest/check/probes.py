@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import FLOATS
-from ..numerics import likely_errors
+from ..numerics import is_float, likely_errors
 from ..operation import Arguments, Operation
 from ..verify import (
     LAYOUTS,
@@ -36,7 +35,13 @@ NEAR = (64, 128, 256)
 """Every kind of case is also asked at sizes that are drawn anew, up to half as long again as each of these: kernels
 take other paths there."""
 
-NEAR_WORK = {4: 1 << 26, 8: 1 << 22}  # Operations, or bytes, of such a case at most: some axes are shorter then
+NEAR_WORK = {**dict.fromkeys((1, 2, 4), 1 << 26), 8: 1 << 22}
+"""Operations, or bytes, of such a case at most: some axes are shorter then; by the bytes of an element."""
+
+RESTS = (33, 50, 70)
+"""Lengths of the second axis that end within a block. A NaN is first in the second row, where products on tiles have
+read it to fill the first row's block."""
+
 REPEATED = (16, 33, 64)  # Lengths at which new values come in the same arrays, several times in a row
 MOST_BYTES = 1 << 25
 """Bytes of the arrays of a large case. Exact results and bounds in higher precision take ten times as much."""
@@ -45,7 +50,7 @@ LINEAR = ("dot", "sum", "add", "transpose", "matmul", "linear", "relu")
 TOTALS = ("dot", "sum", "mse")
 SPIKES = 32  # Terms of a large total that are large
 
-LARGEST = {4: 1 << 28, 8: 1 << 24}
+LARGEST = {**dict.fromkeys((1, 2, 4), 1 << 28), 8: 1 << 24}
 """Operations, or bytes, of the largest case, by the bytes of an element: the exact result of doubles takes long
 doubles, and longer. Five times as much if there are seconds for it."""
 
@@ -82,6 +87,11 @@ class Probe:
         return self.case.dtype
 
     @property
+    def of_results(self) -> np.dtype[Any]:
+        """The results' dtype."""
+        return self.case.operation.contract.result_dtype(self.dtype, **self.arguments.options)
+
+    @property
     def shape(self) -> dict[str, int]:
         """The lengths of the axes."""
         return dict(self.case.sizes)
@@ -94,7 +104,7 @@ class Probe:
         """The same call with two elements of each input exchanged, which are neither the first nor the last: a kernel
         that knows its inputs by some elements, or by their sum, takes them for the same."""
         arrays = [np.array(x) for x in arrays_in(self.arguments.inputs)]
-        for flat in (x.reshape(-1) for x in arrays if x.dtype in FLOATS and x.size > 3):
+        for flat in (x.reshape(-1) for x in arrays if x.dtype == self.dtype and x.size > 3):
             i, j = rng.choice(flat.size - 2, 2, replace=False) + 1
             flat[[i, j]] = flat[[j, i]]
         changed = Arguments(with_arrays(self.arguments.inputs, arrays), self.arguments.options)
@@ -138,13 +148,13 @@ def _values(case: Case, kind: str, rng: np.random.Generator) -> Arguments:
     linear. A large total has a few terms, anywhere, without which it is wrong: the others nearly cancel."""
     drawn, name = case.arguments(rng), case.operation.name
     arrays = [np.array(x) for x in arrays_in(drawn.inputs)]
-    floats = [x for x in arrays if x.dtype in FLOATS]
+    floats = [x for x in arrays if is_float(x.dtype)]
     if kind == "magnitudes":
         for x in floats:
             power = (
                 float(rng.integers(16, 30)) * rng.choice((-1, 1)) if name in LINEAR else -float(rng.integers(16, 20))
             )
-            x *= x.dtype.type(2**power)
+            x *= x.dtype.type(2 ** (power / 5 if x.dtype == np.float16 else power))  # float16 ends at 65504
     elif name in TOTALS and kind in ("large", "timed") and floats[0].size > 64 * SPIKES:
         flat = floats[0].reshape(-1)
         flat[rng.integers(0, flat.size, SPIKES)] *= flat.dtype.type(flat.size / 64)
@@ -180,8 +190,11 @@ def cases(
         chosen = [Case.of(operation, dtype, (n,)) for n in (33, 65)]
     elif kind == "magnitudes":
         chosen = [Case.of(operation, dtype, lengths) for lengths in ((1, 3, 2), *FIRST)]
+    elif kind == "special":
+        rows = (Case.of(operation, dtype, (9, n, 33, 5), special=np.nan, where=(0, n)) for n in RESTS)
+        chosen = [*special_cases(rung, dtype), *(rows if 0 in float_inputs(operation, dtype) else ())]
     else:
-        chosen = {"layouts": layout_cases, "special": special_cases}[kind](rung, dtype)
+        chosen = layout_cases(rung, dtype)
     for case in varied(chosen) if kind in ("sizes", "layouts", "special") else chosen:
         if not case.give_out and (case.variation is None or case.variation in variations):
             yield from ((case, at_end) for at_end in ends)
@@ -211,7 +224,7 @@ def drawn_cases(kind: str, case: Case, rng: np.random.Generator, *, variations: 
     if kind != "special":
         return [case]
     inputs = float_inputs(case.operation, case.dtype)
-    others = [(value, inputs[rng.integers(len(inputs))]) for value in (np.inf, -np.inf, 1e3, -1e3)]
+    others = [(value, inputs[rng.integers(len(inputs))]) for value in (np.inf, -np.inf, 1e3, -1e3) if inputs]
     elements = rng.integers(1 << 40, size=len(inputs) + len(others)).tolist()
     return [
         dataclasses.replace(case, special=value, where=(number, element), zeros=bool(rng.integers(2)))

@@ -154,8 +154,8 @@ class Ladder:
         uses  libraries that the submission has loaded: their rungs take part, besides those that load quickly
         """
         backends = ["python", "numpy", "cpp", *(name for name in ("numba", "torch") if name in uses)]
-        quick = [k for k in self.operation if k.backend in backends and not (k.study or k.slow_start)]
-        rungs = [k.id for k in quick if k.available()]
+        quick = [k for k in self.operation.ladder(dtype) if k.backend in backends and not (k.study or k.slow_start)]
+        rungs = [k.id for k in quick if k.available() and not k.simulated()]
         contract, known = self.operation.contract, self._known.setdefault((workload.name, str(dtype)), {})
         work = work_of(contract, workload)
         smaller = [w for w in by_work(contract) if work_of(contract, w) < work][:2]

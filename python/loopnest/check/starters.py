@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..arrays import REDUCED
 from ..operations import OPERATIONS
 from ..output.text import unknown
 
@@ -27,6 +28,8 @@ def starter(operation: str, lang: str, dtype: str = "float32") -> str:
         raise ValueError(f"new: {unknown('operation', operation, OPERATIONS)}")
     if lang not in SUFFIXES:
         raise ValueError(f"new: lang is {lang!r}, expected one of {', '.join(SUFFIXES)}")
+    if dtype in REDUCED:
+        raise ValueError(f"new: dtype is {dtype}, expected float32 or float64: docs/check.md shows {dtype}'s forms")
     kind = {"python": ".py.txt", "numba": ".py.txt", "cuda": ".cu"}.get(lang, ".cpp")
     file = TEMPLATES / f"{operation}{kind}"
     if not file.is_file():

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ..numerics import likely_errors, precise
+from ..arrays import FLOATS
+from ..numerics import likely_errors, precise, unit_roundoff
 from ..operation import Arguments, Operation
 from ..process.session import Reply
 from ..verify import Case, results_of, wrong_elements
@@ -121,10 +122,14 @@ def _projection_is_right(kernel: Kernel, probe: Probe, rng: np.random.Generator,
     v = rng.standard_normal(result.shape[1])
     a, b, *bias = map(precise, probe.views)
     exact = a @ (b @ v) + sum(x @ v for x in bias)
-    absolute = [np.abs(x).sum(axis=-1, keepdims=True) for x in probe.views[1:]]  # the bounds of a row, added up
+    views = [x if x.dtype in FLOATS else x.astype(np.float32) for x in probe.views]  # in which sums are at least
+    absolute = [np.abs(x).sum(axis=-1, keepdims=True) for x in views[1:]]  # the bounds of a row, added up
     with likely_errors():
-        (row,) = kernel.operation.contract.bound(probe.views[0], *absolute)
+        (row,) = kernel.operation.contract.bound(views[0], *absolute)
     (bound,) = kernel.bound(dataclasses.replace(probe, bound=(row / len(v),)))
+    wide = np.asarray(result, a.dtype)
+    if result.dtype.itemsize == 2:  # each element is rounded once more
+        bound = bound + unit_roundoff(result.dtype) * np.sqrt(np.mean(np.square(wide), axis=1, keepdims=True))
     with np.errstate(all="ignore"):
-        error = np.abs(np.asarray(result, a.dtype) @ v - exact)
+        error = np.abs(wide @ v - exact)
         return bool((error <= 2 * np.sqrt(len(v)) * bound[:, 0]).all())  # a NaN is not

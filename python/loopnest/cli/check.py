@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..arrays import FLOAT_NAMES
+from ..arrays import FLOAT_NAMES, REDUCED
 from ..backends.user_file import LANGUAGES, language
 from ..output.text import counted
 from .options import COMPILER, FLAGS, JSON, OPERATION, choice, number, print_json, real, usage_errors, workload
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.command("check")
 @click.argument("file", type=click.Path(path_type=Path))
 @OPERATION
-@choice("--dtype", FLOAT_NAMES, help="By default both.")
+@choice("--dtype", (*FLOAT_NAMES, *REDUCED), help="By default float32 and float64.")
 @FLAGS
 @COMPILER
 @real("--time-limit", default=60.0, help="Seconds in all; a call may take a third.")

@@ -56,4 +56,5 @@ def _about(k: Implementation) -> str:
     notes = [", ".join(k.dtypes)] if k.dtypes != FLOAT_NAMES else []
     notes += [note for note, holds in (("for study", k.study), ("emulated here", k.emulated())) if holds]
     about = f"{k.headline} ({'; '.join(notes)})" if notes else k.headline
-    return about + (f"\nnot here: {reason}" if reason else "")
+    flaw = None if reason else k.flaw()
+    return about + (f"\nnot here: {reason}" if reason else "") + (f"\nbreaks the contract here: {flaw}" if flaw else "")

@@ -21,6 +21,15 @@ from .signature import Parameter, SignatureError, hold_options, options, plan, s
 
 DTYPES = {"float": "float32", "double": "float64"}
 
+BITS = ("uint16_t", "unsigned short", "short unsigned int", "unsigned short int")
+BYTES = ("int8_t", "signed char")
+REDUCED_TYPES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "bfloat16": ((*BITS, "__bf16"),) * 2,
+    "float16": ((*BITS, "_Float16"),) * 2,
+    "int8": (BYTES, ("int32_t", "int", "signed", "signed int")),
+}
+"""The types of inputs and of results in C, by dtype. In uint16_t lie a number's bits."""
+
 _names = tomllib.loads((Path(__file__).parent / "c_names.toml").read_text(encoding="utf-8"))
 
 INTEGERS: Mapping[str, str] = {name: c_type for c_type, names in _names["integers"].items() for name in names}
@@ -109,7 +118,7 @@ def _aliases(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     for _, meaning, name in sorted(said):
         meant = re.sub(r"\w+", lambda word: found.get(word[0], word[0]), meaning)
-        if _parameter(meant + " x")[0].rstrip("*") in {*DTYPES, *INTEGERS}:
+        if _parameter(meant + " x")[0].rstrip("*") in {*DTYPES, *INTEGERS, *BITS, *BYTES, "__bf16", "_Float16"}:
             found[name] = meant
     return found
 
@@ -123,8 +132,11 @@ def _parameter(text: str) -> tuple[str, str]:
     return kind + "*" * p.pointer, name
 
 
-def bound_to(operation: Operation, function: CFunction) -> CForm:
-    """How to call a C function as the operation. Raises SignatureError where its parameters cannot be that."""
+def bound_to(operation: Operation, function: CFunction, reduced: str = "") -> CForm:
+    """How to call a C function as the operation. Raises SignatureError where its parameters cannot be that.
+
+    reduced  the dtype of reduced precision that it takes, if it takes one
+    """
     known = plan(operation)
     arrays = known.of("input", "result", "updated")
     pointers = [(place, kind[:-1]) for place, (kind, _) in enumerate(function.parameters) if kind.endswith("*")]
@@ -135,12 +147,18 @@ def bound_to(operation: Operation, function: CFunction) -> CForm:
     dtypes = {DTYPES.get(kind) for (_, kind), p in zip(pointers, arrays, strict=False) if not p.dtype}
     integers = {INTEGERS.get(kind) for (_, kind), p in zip(pointers, arrays, strict=False) if p.dtype}
     fits = len(pointers) == len(arrays) and (returned != "" or function.returns == "void")
-    fits = fits and dtypes in ({"float32"}, {"float64"}) and integers <= {"c_long", "c_longlong"}
+    if reduced:
+        of_inputs, of_results = REDUCED_TYPES[reduced]
+        roles = zip(pointers, arrays, strict=False)
+        if all(kind in (of_results if p.role == "result" else of_inputs) for (_, kind), p in roles):
+            dtypes = {reduced}
+    fits = fits and dtypes in ({reduced or "float32"}, {reduced or "float64"}) and integers <= {"c_long", "c_longlong"}
     placed = {place: p for (place, _), p in zip(pointers, arrays, strict=False)}
     arguments = _with_numbers(operation, function, placed) if fits else [None]
     if None in arguments:
-        forms = "\n  ".join(c_forms(operation))
-        text = f"{function}\ncannot be called as {operation.name}. Expected\n  {forms}\nor the same with double"
+        forms = "\n  ".join(c_forms(operation, reduced or "float"))
+        others = "" if reduced else "\nor the same with double, or in reduced precision with --dtype"
+        text = f"{function}\ncannot be called as {operation.name}. Expected\n  {forms}{others}"
         raise SignatureError(text)
     form = CForm(str(dtypes.pop()), tuple(filter(None, arguments)), returned)
     hold_options(operation, form.options(operation), f"{function}\n", f"\n  {c_forms(operation)[0]}")
@@ -207,7 +225,11 @@ def _stride_names(name: str, axis: int, axes: int) -> list[str]:
 
 
 def c_forms(operation: Operation, dtype: str = "float") -> list[str]:
-    """The C forms in words: contiguous arrays, and with strides where the arrays have rows and columns."""
+    """The C forms in words: contiguous arrays, and with strides where the arrays have rows and columns.
+
+    dtype  C's name of an element's type, or a dtype of reduced precision
+    """
+    of_inputs, of_results = (types[0] for types in REDUCED_TYPES.get(dtype, ((dtype,), (dtype,))))
     known, axes = plan(operation), list(operation.contract.workloads[0].shape)
     taken = {p.name for p in known.parameters}
     order = [a if a not in taken else SIZES[a][0] for a in DEFAULT_ORDER.get(operation.name, axes)]
@@ -216,7 +238,8 @@ def c_forms(operation: Operation, dtype: str = "float") -> list[str]:
     for strided in (False, True) if any(p.axes for p in known.parameters) else (False,):
         found = []
         for p in known.arrays:
-            found.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else dtype}* {p.name}")
+            element = of_results if p.role == "result" else of_inputs
+            found.append(f"{'const ' if p.role == 'input' else ''}{'long' if p.dtype else element}* {p.name}")
             strides = {1: ["stride"], 2: ["row_stride", "col_stride"]}.get(p.axes, [])
             found += [f"long {p.name}_{stride}" for stride in strides if strided]
         sizes = ["n"] if known.joined and not strided else order

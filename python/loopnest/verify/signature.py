@@ -114,8 +114,8 @@ def options(operation: Operation, arguments: Arguments) -> dict[str, Any]:
     return found | dict(arguments.options)
 
 
-NOT_A_KERNELS = ("out", "out_dtype", "impl")
-"""The options that say where and what a result is: a kernel sees the result's array."""
+NOT_A_KERNELS = ("out", "out_dtype", "scale_a", "scale_b", "impl")
+"""The options that say where and what a result is: a kernel sees the result's array. Scales are not asked for."""
 
 
 def _public(operation: Operation) -> dict[str, inspect.Parameter]:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ...arrays import HALVES
 from ...backends import TORCH
-from ...backends.torch import PRODUCT, Tensor
+from ...backends.torch import PRODUCT, REDUCED_PRODUCT, Tensor
 
 if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
@@ -70,5 +70,5 @@ def linear_reduced(x: Tensor, w: Tensor, b: Tensor, y: Tensor) -> None:
 RUNGS = TORCH.rungs("eager", dot=dot_eager, sum=sum_eager, add=add_eager, transpose=transpose_eager)
 RUNGS["linear"] = [
     TORCH.rung(linear_eager, "eager", **PRODUCT),
-    TORCH.rung(linear_reduced, "reduced", dtypes=HALVES, **PRODUCT),
+    TORCH.rung(linear_reduced, "reduced", dtypes=HALVES, **REDUCED_PRODUCT),
 ]

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from ...arrays import REDUCED
 from ...backends import TORCH
-from ...backends.torch import COMPILED_PRODUCT, PRODUCT, Tensor, in_c_order, run_compiled, why_low_precision
+from ...backends.torch import COMPILED_PRODUCT, PRODUCT, REDUCED_PRODUCT, Tensor, in_c_order, run_compiled
 
 if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
@@ -62,6 +62,6 @@ RUNGS = {
     "matmul": [
         TORCH.rung(eager, faster_than="numpy.rows", **PRODUCT),
         TORCH.rung(compiled, study=True, **COMPILED_PRODUCT),
-        TORCH.rung(reduced, dtypes=REDUCED, requires=why_low_precision),
+        TORCH.rung(reduced, dtypes=REDUCED, **REDUCED_PRODUCT),
     ]
 }

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...arrays import HALVES
 from ...backends import TORCH
-from ...backends.torch import COMPILED_PRODUCT, PRODUCT, Tensor
+from ...backends.torch import COMPILED_PRODUCT, PRODUCT, REDUCED_PRODUCT, Tensor
 
 if TYPE_CHECKING:  # the backend imports it at a kernel's first call
     import torch
@@ -98,7 +98,7 @@ RUNGS = {
     "mlp_forward": [
         TORCH.rung(mlp_forward_eager, "eager", **PRODUCT),
         TORCH.rung(mlp_forward_compiled, "compiled", **COMPILED_PRODUCT),
-        TORCH.rung(mlp_forward_reduced, "reduced", dtypes=HALVES, **PRODUCT),
+        TORCH.rung(mlp_forward_reduced, "reduced", dtypes=HALVES, **REDUCED_PRODUCT),
     ],
     "mlp_backward": [
         TORCH.rung(mlp_backward_eager, "eager", **PRODUCT),

@@ -114,6 +114,8 @@ class Child:
         writes to an input is stopped by the page.
         """
         slot, offset, shape, strides, dtype = place
+        if dtype == "bfloat16":
+            import ml_dtypes  # noqa: F401 - from here on NumPy knows the name
         key = (slot, offset, *shape, *strides, dtype, new, tensor)
         if key not in self._arrays:
             steps = [(n - 1) * step for n, step in zip(shape, strides, strict=True)]
@@ -121,7 +123,7 @@ class Child:
             memory: Any = (ctypes.c_char * max(1, nbytes)).from_address(self._slots[slot] + offset)
             first = -sum(step for step in steps if step < 0) if nbytes else 0
             made: Any = np.ndarray(shape, dtype, np.frombuffer(memory, np.uint8), first, strides if nbytes else None)
-            self._arrays[key] = sys.modules["torch"].from_numpy(made) if tensor else made
+            self._arrays[key] = _as_tensor(made) if tensor else made
         return self._arrays[key]
 
     # what is judged
@@ -289,6 +291,8 @@ class Child:
             raise ReturnError("shape", f"returned an array of shape {shape}, expected {place.shape}")
         if type(value) is not np.ndarray and value.device.type != "cpu":
             raise ReturnError("type", f"returned a tensor on {value.device}, expected one on the CPU: .cpu()")
+        if kind == "bfloat16" and type(value) is not np.ndarray:
+            value, place = value.detach().view(sys.modules["torch"].int16), place.view(np.int16)
         place[...] = value if type(value) is np.ndarray else value.detach().numpy()
 
     # what went wrong, and what else happened
@@ -356,6 +360,14 @@ class ReturnError(Exception):
 
 class LaunchError(Exception):
     """A simulated CUDA kernel did not come to its end."""
+
+
+def _as_tensor(array: np.ndarray[Any, Any]) -> Any:
+    """A tensor on the same memory. torch does not know NumPy's bfloat16, and gets the bits."""
+    torch = sys.modules["torch"]
+    if array.dtype.name == "bfloat16":
+        return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
+    return torch.from_numpy(array)
 
 
 def _is_tensor(value: Any) -> bool:
