@@ -15,6 +15,7 @@
 
 namespace loopnest::LOOPNEST_ISA::matmul {
 
+inline constexpr double worth_a_thread = 5e5;      // operations: some 4 µs of one core
 inline constexpr index largest_in_parts = 1 << 18;  // elements of c that one thread adds up
 
 // How c is cut.
@@ -103,8 +104,8 @@ template <class T>
 index threads_for(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (num_threads() == 1) return 1;
     const double operations = 2.0 * double(c.rows) * double(c.cols) * double(a.cols);
-    const double worth = larger(operations / 32e3, effort(a, b, c.rows, a.cols, c.cols) / 50e3) / double(lanes<T>);
-    return index(smaller(double(num_threads()), worth));
+    const double reading = effort(a, b, c.rows, a.cols, c.cols) / (50e3 * double(lanes<T>));
+    return smaller(num_threads(), larger(index(operations / worth_a_thread), index(reading)));
 }
 
 // c = a b, or c += a b, on the pool's threads. Several threads apply the epilogue at once.
