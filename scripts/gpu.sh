@@ -65,10 +65,10 @@ if [[ $rehearse ]]; then
 else
   nvidia-smi
   step "install" 120 "$python" -m pip install --no-build-isolation --no-deps .
-  step "tests on the device" 150 "$python" -m pytest -q -m device --durations=5 tests/cuda tests/cuda_cpp
+  step "tests on the device" 120 "$python" -m pytest -q -m device --durations=5 tests/cuda tests/cuda_cpp
 fi
 parts=(memcheck racecheck timing)  # the contract is in the tests
-step "sanitizers and times" 270 "$python" -m loopnest bench gpu $rehearse "${parts[@]/#/--only=}" \
+step "sanitizers and times" 240 "$python" -m loopnest bench gpu $rehearse "${parts[@]/#/--only=}" \
   --json "$out/gpu.json" --report "$out/gpu.html"
 
 printf '\n%d s in all; results: %s\n' "$SECONDS" "$out"

@@ -24,13 +24,14 @@ from pathlib import Path
 import msgspec
 from rich.console import RenderableType
 
-from ..backends.cuda_cpp import why_no_nvrtc
 from ..backends.cuda_device import why_no_device
 from ..backends.threads import processors
+from ..machine.tables import report as report_of_card
 from ..operations import OPERATIONS
 from ..output.files import save_json
 from ..output.tables import Sheet
 from ..output.text import counted, duration, three_digits
+from .choices import groups
 from .measure import ON_A_GPU
 from .records import Check, Failure, Results
 from .reporting import Collector, OnEvent, ignore
@@ -56,7 +57,7 @@ RESTARTS = 20
 PATIENCE = 90.0
 """Seconds without an event after which a process hangs."""
 
-SANITIZER_LIMIT = 150.0
+SANITIZER_LIMIT = 75.0
 """Seconds of compute-sanitizer on the rungs of one operation."""
 
 HOW = (
@@ -69,9 +70,9 @@ SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: .*")
 
 
 def why_not_here() -> str | None:
-    """Why nothing can run on a GPU here, with the fix, or None."""
-    missing = why_no_nvrtc() or why_no_device()
-    return f"{missing} `loopnest bench gpu --rehearse` needs no GPU" if missing else None
+    """Why nothing can run on a GPU here, and what can be done without, or None."""
+    missing = why_no_device()
+    return f"no GPU was found: {missing} `loopnest bench gpu --rehearse` needs none" if missing else None
 
 
 def run_gpu(
@@ -244,13 +245,22 @@ def sheets(results: Results) -> Iterator[Sheet]:
         rates = [[t.what, three_digits(t.bytes / t.seconds / 1e9), duration(t.seconds)] for t in results.transfers]
         yield Sheet("Transfers", ["copy of 256 MiB", "GB/s", "time"], rates)
     if results.clocks:
-        figures = [[c.at, *(f"{x:,.0f}" for x in dataclasses.astuple(c)[1:])] for c in results.clocks]
-        yield Sheet("Clocks while it was timed", ["work", "MHz", "MHz of memory", "°C", "W"], figures)
+        by_study = groups(results.clocks, lambda c: c.at.partition(" / ")[0])
+        figures = [
+            [study, *map(_range, *(dataclasses.astuple(c)[1:] for c in same))] for study, same in by_study.items()
+        ]
+        yield Sheet("Clocks while it was timed", ["study", "MHz", "MHz of memory", "°C", "W"], figures)
+
+
+def _range(*values: float) -> str:
+    low, high = (f"{pick(values):,.0f}" for pick in (min, max))
+    return low if low == high else f"{low} to {high}"
 
 
 def report(results: Results, width: int) -> Iterator[RenderableType]:
     """What `loopnest bench gpu` prints."""
-    yield from tables_of_times(results, False, width, HOW)
+    yield from tables_of_times(results, True, width, HOW)
+    yield from report_of_card(results.machine) if results.machine else ()
     wrong = [check for check in results.checks if check.problems]
     some = dataclasses.replace(results, checks=tuple(wrong)) if len(results.checks) > 20 else results
     remarks = [f"{counted(len(results.checks), 'check')}: {len(wrong)} found problems"] if results.checks else []

@@ -82,21 +82,13 @@ def probes(multiprocessors: int, sizes: Sizes) -> list[GpuProbe]:
     packs, cached = sizes.memory // PACK, sizes.cached // PACK
     read = functools.partial(launch, FILE, "limit_read", x, out)
     copy = functools.partial(launch, FILE, "limit_copy", x, y, packs, blocks)
-    found += [
+    of_cache = functools.partial(read, cached, sizes.passes, blocks)
+    of_shared = functools.partial(launch, FILE, "limit_shared", x, out, sizes.steps, 37, blocks)
+    found += [  # from the nearest to the multiprocessors to memory
+        GpuProbe(("bandwidth", SHARED, "read"), PACK * sizes.steps * threads, [of_shared], out),
+        GpuProbe(("bandwidth", "L2", "read"), sizes.cached * sizes.passes, [of_cache], out),
         GpuProbe(("bandwidth", MEMORY, "read"), sizes.memory, [functools.partial(read, packs, 1, blocks)], out),
         GpuProbe(("bandwidth", MEMORY, "copy"), 2 * sizes.memory, [copy], y),
-        GpuProbe(
-            ("bandwidth", "L2", "read"),
-            sizes.cached * sizes.passes,
-            [functools.partial(read, cached, sizes.passes, blocks)],
-            out,
-        ),
-        GpuProbe(
-            ("bandwidth", SHARED, "read"),
-            PACK * sizes.steps * threads,
-            [functools.partial(launch, FILE, "limit_shared", x, out, sizes.steps, 37, blocks)],
-            out,
-        ),
         GpuProbe(("launch",), 1, [functools.partial(launch, FILE, "limit_launch", out)], out),
     ]
     return found

@@ -46,7 +46,7 @@ def sheets(card: MachineCard) -> list[Sheet]:
 def _gpu(card: MachineCard) -> Sheet:
     """What a GPU is and reaches, with the name of the loop that shows it."""
     rows = [
-        ("GPU", f"{card.cpu}, compute capability {card.isa_levels[0].removeprefix('sm_')}, {card.system}"),
+        ("GPU", f"{card.cpu}, compute capability {int(card.isa_levels[0].removeprefix('sm_')) / 10}, {card.system}"),
         *(("L2 cache", cache.size_as_text) for cache in card.caches),
         *((f"peak of {p.dtype}", f"{three_digits(p.flops / 1e12)} TFLOP/s") for p in card.peaks),
         *((f"{b.kind} bandwidth of {b.level}", f"{three_digits(b.bytes / 1e9)} GB/s") for b in card.bandwidths),

@@ -106,8 +106,9 @@ def _heading(records: Sequence[Record]) -> str:
 
 
 def _about(results: Results) -> str:
-    here = results.environment
+    here, card = results.environment, results.machine
     where = f" on {here.cpu}, {counted(here.cores, 'core')}" if here else ""
+    where = f" on {card.cpu}" if card and card.is_gpu else where
     return f"{len(results.records)} results, measured{where}, {_when(results)}"
 
 

@@ -264,8 +264,9 @@ def _sizes(
 
 
 def _roofline(card: MachineCard, records: Indexed) -> list[Figure]:
-    """Each rung on its largest workload; studies of layouts do not count."""
+    """Each rung on its largest workload; studies of layouts do not count, nor other dtypes than the first one's."""
     plain = [r for r in records.records if not r.section and not r.case and r.flops and r.bytes]
+    plain = [r for r in plain if r.dtype == plain[0].dtype]
     tops = [record for _, same in _studies(plain, lambda r: True) for record in highest(same)]
     shown = list({(r.operation, r.impl): r for r in reversed(tops)}.values())[::-1]
     if not shown:
