@@ -125,6 +125,7 @@ def test_a_limit_of_a_gpu_counts_results_that_its_cache_holds_as_free():
     assert large.seconds == pytest.approx((3e9 - (60 << 20)) / 4e12)
     assert (large.by, large.level) == ("bytes", "memory")
     assert gpu_limit(here, 1e12, 3e6, 1e6, "float32").seconds == 1e12 / 60e12
+    assert gpu_limit(here, 1e12, 3e6, 1e6, "bfloat16").seconds == 1e12 / 640e12, "measured, and not float32's twice"
     assert gpu_limit(here, 1e12, 3e6, 1e6, "float64") is None
 
 
@@ -134,7 +135,10 @@ CARD = {
     "system": "132 multiprocessors",
     "isa_levels": ["sm_90"],
     "caches": [{"level": 2, "size": 60 << 20, "ways": 0, "line": 128, "shared": True}],
-    "peaks": [{"isa": "sm_90", "dtype": "float32", "threads": 1, "flops": 60e12}],
+    "peaks": [
+        {"isa": "sm_90", "dtype": dtype, "threads": 1, "flops": flops}
+        for dtype, flops in (("float32", 60e12), ("bfloat16", 640e12))
+    ],
     "bandwidths": [{"level": "memory", "kind": "copy", "threads": 1, "bytes": 4e12}],
 }
 
