@@ -9,6 +9,7 @@ struct Matrix {
 
     __device__ T& operator()(int i, int j) const { return data[i * row_stride + j * col_stride]; }
     __device__ bool holds(int i, int j) const { return i < rows && j < cols; }
+    __device__ Matrix transposed() const { return {data, cols, rows, col_stride, row_stride}; }
 };
 
 // The element, or 0, which adds nothing to a sum, beyond the edges.

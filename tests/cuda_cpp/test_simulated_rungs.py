@@ -56,6 +56,14 @@ def test_several_blocks_in_each_direction_each_with_a_ragged_edge(rung, shape):
 
 
 @dtypes
+@pytest.mark.parametrize("layouts", list(itertools.product(("in C order", "in Fortran order"), repeat=2)), ids=str)
+def test_tiles_inside_and_at_the_edges_of_matrices_whose_packs_lie_in_rows_or_in_columns(dtype, layouts):
+    shape = (("m", 132), ("k", 24), ("n", 260))  # multiples of four: all packs are whole
+    for variant in ("vectorized", "warp_tiled", "double_buffered"):
+        assert judge(ln.matmul[f"cuda_cpp.{variant}"], Case(ln.matmul, dtype, shape, layouts)) == []
+
+
+@dtypes
 def test_a_grid_stride_loop_goes_round_more_than_once(dtype):
     """1024 blocks of 128 threads, with two or four elements at once, and two packs of them forward."""
     for rung in OPERATIONS["gelu"]:

@@ -18,68 +18,59 @@ __device__ inline int lane_across() { return threadIdx.x % 16 / 2; }
 template <class T>
 constexpr int BLOCKS = sizeof(T) == 4 ? 2 : 1;
 
-// A tile of a has its columns as rows. These are longer by a pack, so that a warp stores 32 elements to 32 banks.
+// Both tiles have a row for each p, which is longer by a pack, so that a warp that turns packs stores to all banks.
 template <class T>
-constexpr int A_SPAN = SPAN + Pack<T>::size;
+constexpr int ROW = SPAN + Pack<T>::size;
 
-// A thread's place in a matrix, which moves on from step to step: no step computes an address anew.
+// A thread's share of the tiles of a or of bᵀ, in registers: a pack of floats for each step, or two of doubles. A pack
+// lies along p or across it, as the elements in memory do. The place moves on: no step computes an address anew.
 template <class T>
-struct Source {
-    Matrix<const T> from;
-    int i, j;
-    const T* place;
-    bool packed;
-
-    __device__ Source(Matrix<const T> from, int i, int j)
-        : from(from), i(i), j(j), place(&from(i, j)), packed(in_packs(from)) {}
-    // inside: the matrix is `packed`, and holds the whole pack.
-    template <bool inside>
-    __device__ Pack<T> pack(int down) const {
-        const T* const first = place + down * from.row_stride;
-        if (inside) return Pack<T>::from(first);
-        if (packed && from.holds(i + down, j + Pack<T>::size - 1)) return Pack<T>::from(first);
-        Pack<T> pack;
-#pragma unroll
-        for (int n = 0; n < Pack<T>::size; ++n)
-            pack.lane[n] = from.holds(i + down, j + n) ? first[n * from.col_stride] : T{};
-        return pack;
-    }
-    __device__ void move(int down, int across) {
-        i += down;
-        j += across;
-        place += down * from.row_stride + across * (packed ? 1 : from.col_stride);
-    }
-};
-
-// A thread's share of a step's tiles, in registers: one pack of floats of each tile, or two of doubles.
-template <class T>
-struct Fetched {
+struct Share {
     static constexpr int WIDE = Pack<T>::size, PACKS = DEPTH * SPAN / WIDE / THREADS;
-    static constexpr int A_PACKS = DEPTH / WIDE, B_PACKS = SPAN / WIDE;  // in a row
-    Source<T> a, b;
-    Pack<T> a_packs[PACKS], b_packs[PACKS];
+    static constexpr int ALONG = DEPTH / WIDE, ACROSS = SPAN / WIDE;  // packs in a row of the matrix, or of the tile
+    Matrix<const T> from;
+    bool along, packed;
+    int row, p;  // in the tile
+    int i, j;    // in the matrix
+    const T* place;
+    Pack<T> packs[PACKS];
 
-    __device__ Fetched(Matrix<const T> a, Matrix<const T> b, int i0, int j0)
-        : a(a, i0 + threadIdx.x / A_PACKS, threadIdx.x % A_PACKS * WIDE),
-          b(b, threadIdx.x / B_PACKS, j0 + threadIdx.x % B_PACKS * WIDE) {}
-    // The next step's tiles.
+    __device__ Share(Matrix<const T> from, int i0)
+        : from(from), along(from.col_stride <= from.row_stride), packed(in_packs(along ? from : from.transposed())) {
+        row = along ? threadIdx.x / ALONG : threadIdx.x % ACROSS * WIDE;
+        p = along ? threadIdx.x % ALONG * WIDE : threadIdx.x / ACROSS;
+        i = i0 + row;
+        j = p;
+        place = &from(i, j);
+    }
+    // The next step's share. inside: the matrix is packed, and holds all of it.
     template <bool inside = false>
     __device__ void fetch() {
 #pragma unroll
         for (int n = 0; n < PACKS; ++n) {
-            a_packs[n] = a.template pack<inside>(n * THREADS / A_PACKS);
-            b_packs[n] = b.template pack<inside>(n * THREADS / B_PACKS);
-        }
-        a.move(0, DEPTH);
-        b.move(DEPTH, 0);
-    }
-    __device__ void store(T (*a_tile)[A_SPAN<T>], T (*b_tile)[SPAN]) const {
+            const int down = along ? n * THREADS / ALONG : 0, on = along ? 0 : n * THREADS / ACROSS;
+            const int last = WIDE - 1;
+            const T* const first = place + down * from.row_stride + on * from.col_stride;
+            if (inside || (packed && from.holds(i + down + (along ? 0 : last), j + on + (along ? last : 0)))) {
+                packs[n] = Pack<T>::from(first);
+                continue;
+            }
 #pragma unroll
-        for (int n = 0; n < PACKS; ++n) {
-            const int i = (threadIdx.x + n * THREADS) / A_PACKS, p = threadIdx.x % A_PACKS * WIDE;
-            for (int part = 0; part < WIDE; ++part) a_tile[p + part][i] = a_packs[n].lane[part];
-            b_packs[n].to(&b_tile[(threadIdx.x + n * THREADS) / B_PACKS][threadIdx.x % B_PACKS * WIDE]);
+            for (int part = 0; part < WIDE; ++part) {
+                const bool held = from.holds(i + down + (along ? 0 : part), j + on + (along ? part : 0));
+                packs[n].lane[part] = held ? first[part * (along ? from.col_stride : from.row_stride)] : T{};
+            }
         }
+        j += DEPTH;
+        place += DEPTH * from.col_stride;
+    }
+    __device__ void store(T (*tile)[ROW<T>]) const {
+#pragma unroll
+        for (int n = 0; n < PACKS; ++n)
+            if (along)
+                for (int part = 0; part < WIDE; ++part) tile[p + part][row + n * THREADS / ALONG] = packs[n].lane[part];
+            else
+                packs[n].to(&tile[p + n * THREADS / ACROSS][row]);
     }
 };
 
@@ -89,8 +80,10 @@ struct Sums {
     static constexpr int WIDE = Pack<T>::size, PACKS = PER_THREAD / WIDE;
     T sum[PER_THREAD][PER_THREAD] = {};
 
-    __device__ void add_products(const T (*a_tile)[A_SPAN<T>], const T (*b_tile)[SPAN], int y, int x) {
-#pragma unroll
+    // at_once: how many values of p are one piece of code, which takes more registers.
+    template <int at_once = DEPTH>
+    __device__ void add_products(const T (*a_tile)[ROW<T>], const T (*b_tile)[ROW<T>], int y, int x) {
+#pragma unroll at_once
         for (int p = 0; p < DEPTH; ++p) {
             Pack<T> a_part[PACKS], b_part[PACKS];
             for (int n = 0; n < PACKS; ++n) {

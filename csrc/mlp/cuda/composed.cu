@@ -6,7 +6,7 @@
 //
 // The products are matmul's double_buffered, GELU is gelu's vectorized. This file adds a bias to each column, and sums
 // columns, a thread a column, so that a warp's threads read neighbours. Inputs go to the device once, and results come
-// back once. A transposed factor is a view with exchanged strides, whose elements the product loads one by one. The
+// back once. A transposed factor is a view with exchanged strides: its packs lie across the sum, and none is turned. The
 // limit, apart from the products: the hidden layer is read and written once for the bias and once more for GELU, and a
 // sum over the rows has only as many threads as there are columns.
 #include "cuda/view.hpp"

@@ -58,12 +58,14 @@ class Code:
         self.lines.append(Line(shown.rstrip(), kind, source, address))
 
     def mark_hot(self) -> None:
-        """Mark the innermost loop, a label to the jump back to it, with the largest share of arithmetic. A loop that
-        only copies does not count as one inside of another."""
+        """Mark the innermost loop, a label to the jump back to it, with the largest share of arithmetic; among loops with
+        nearly that share, the longest. A loop that only copies does not count as one inside of another."""
         loops = [range(self.labels[to], n + 1) for n, to in self.jumps if self.labels.get(to, n) < n]
         found = [loop for loop in loops if self._share_of_arithmetic(loop)[0]] or loops
         inner = [r for r in found if not any(o != r and r.start <= o.start and o.stop <= r.stop for o in found)]
-        hot = max(inner, key=self._share_of_arithmetic, default=range(0))
+        most = max(map(self._share_of_arithmetic, inner), default=(0.0, 0.0))
+        near = [loop for loop in inner if self._share_of_arithmetic(loop)[0] > 0.9 * most[0]]
+        hot = max(near or inner, key=lambda loop: (len(loop), self._share_of_arithmetic(loop)), default=range(0))
         self.lines = [replace(line, hot=n in hot) for n, line in enumerate(self.lines)]
 
     def _share_of_arithmetic(self, lines: range) -> tuple[float, float]:
