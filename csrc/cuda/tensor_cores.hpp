@@ -1,4 +1,5 @@
-// What kernels for tensor cores need: numbers of 16 bits, copies to shared memory, and the instructions of a whole warp.
+// What kernels for tensor cores need: numbers of 16 bits, copies to shared memory, and the instructions of a whole
+// warp.
 //
 // A tensor core multiplies small matrices that a warp's 32 threads hold together, each a few elements in registers: a
 // fragment. Each function is one instruction of PTX (NVIDIA, PTX ISA; from compute capability 8.0 on), and all threads

@@ -1,5 +1,6 @@
-// The instructions of cuda/tensor_cores.hpp in plain C++. Fragments lie in the threads as PTX documents them, and threads
-// see each other's registers only by an exchange of the whole warp, so that a wrong index gives a wrong result here, too.
+// The instructions of cuda/tensor_cores.hpp in plain C++. Fragments lie in the threads as PTX documents them, and
+// threads see each other's registers only by an exchange of the whole warp, so that a wrong index gives a wrong result
+// here, too.
 //
 // Sums are rounded as Fasi, Higham, Mikaitis and Pranesh found it in tensor cores (Numerical Behavior of NVIDIA Tensor
 // Cores, 2021): the products of an instruction are added exactly, or nearly so, and the sum is cut off, not rounded.

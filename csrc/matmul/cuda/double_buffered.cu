@@ -6,9 +6,9 @@
 // after them, so it has their time to arrive. With two pairs of tiles one barrier a step is enough: no thread writes
 // the pair that others may still read, and a thread is at most one step ahead. The tiles are `warp_tiled`'s. A block
 // whose tiles lie inside of the matrices runs a loop that checks no edge: 512 of its 581 instructions are FFMA (compute
-// capability 9.0), and 32 are loads from shared memory. Its 128 registers a thread let two blocks share a multiprocessor,
-// so that one multiplies while the other waits at its barrier. The limit is the multiprocessors' multiply-adds. Only
-// tensor cores are faster, in lower precision: `wmma` and `mma`.
+// capability 9.0), and 32 are loads from shared memory. Its 128 registers a thread let two blocks share a
+// multiprocessor, so that one multiplies while the other waits at its barrier. The limit is the multiprocessors'
+// multiply-adds. Only tensor cores are faster, in lower precision: `wmma` and `mma`.
 #include "matmul/cuda/thread_tile.hpp"
 
 template <bool of>

@@ -1,16 +1,17 @@
-// Tensor cores by mma: fragments whose layout is known, and four pairs of tiles, three of them on their way from memory.
+// Tensor cores by mma: fragments whose layout is known, and four pairs of tiles, three of them on their way from
+// memory.
 //
 //     copy(0), copy(1), copy(2); for each step s: wait for tiles s; copy(s + 3); multiply tiles[s % 4]
 //     c[I, J] += a[I, P] b[P, J]        I of 128, J of 256, P of 32; 8 warps as 2 x 4, each 64 x 64
 //
 // cp.async copies 16 bytes from memory to shared memory without a detour through registers, so more steps can be under
-// way than registers would hold. ldmatrix fills a warp's fragments: 8 rows of 16 bytes for each of four matrices; `.trans`
-// gives mma the columns of b that it wants. The place of 16 bytes in a row depends on the row (an exclusive or), so that
-// any 8 such rows lie in all 32 banks, and the tiles need no empty columns. For 16 steps of p a warp loads 64 x 16
-// elements of a and of b, 4 KiB, and multiplies 65,536 times: 128 sums a thread stay in registers. A thread knows its
-// elements of c and stores them from registers. Other strides than rows of 16-byte packs are copied one by one: they
-// work, but lose the gain. The limit is mma itself: from compute capability 9.0 on, only wgmma, which four warps issue
-// together for operands in shared memory, reaches the full rate.
+// way than registers would hold. ldmatrix fills a warp's fragments: 8 rows of 16 bytes for each of four matrices;
+// `.trans` gives mma the columns of b that it wants. The place of 16 bytes in a row depends on the row (an exclusive
+// or), so that any 8 such rows lie in all 32 banks, and the tiles need no empty columns. For 16 steps of p a warp loads
+// 64 x 16 elements of a and of b, 4 KiB, and multiplies 65,536 times: 128 sums a thread stay in registers. A thread
+// knows its elements of c and stores them from registers. Other strides than rows of 16-byte packs are copied one by
+// one: they work, but lose the gain. The limit is mma itself: from compute capability 9.0 on, only wgmma, which four
+// warps issue together for operands in shared memory, reaches the full rate.
 #include "cuda/tensor_cores.hpp"
 
 constexpr int THREADS = 256;
@@ -70,7 +71,8 @@ __global__ void __launch_bounds__(THREADS) matmul_mma(Matrix<const T> a, Matrix<
     CFragment sums[WARP / 16][WARP / 8];
 
     const auto copy = [&](int step) {
-        T *const a_tile = a_tiles + step % STAGES * ROWS * DEPTH, *const b_tile = b_tiles + step % STAGES * COLS * DEPTH;
+        T* const a_tile = a_tiles + step % STAGES * ROWS * DEPTH;
+        T* const b_tile = b_tiles + step % STAGES * COLS * DEPTH;
         copy_tile<ROWS, DEPTH>(a_tile, a, i0, step * DEPTH, a_packed);
         copy_tile<DEPTH, COLS>(b_tile, b, step * DEPTH, j0, b_packed);
     };
@@ -84,7 +86,8 @@ __global__ void __launch_bounds__(THREADS) matmul_mma(Matrix<const T> a, Matrix<
         __syncthreads();  // and every other thread's, and no thread reads the tiles of the step before any more
         if (step + STAGES - 1 < steps) copy(step + STAGES - 1);
         cp_async_commit();
-        const T *a_tile = a_tiles + step % STAGES * ROWS * DEPTH, *b_tile = b_tiles + step % STAGES * COLS * DEPTH;
+        const T* const a_tile = a_tiles + step % STAGES * ROWS * DEPTH;
+        const T* const b_tile = b_tiles + step % STAGES * COLS * DEPTH;
 #pragma unroll
         for (int p = 0; p < DEPTH; p += 16) {
             AFragment a_part[WARP / 16];

@@ -3,11 +3,11 @@
 //     c[I, J] += a[I, P] b[P, J]        I, J of 128, P of 8; 256 threads, each 8 x 8 elements
 //
 // One instruction loads four floats or two doubles that begin at a multiple of 16 bytes. A thread loads 4 floats of a
-// row of a, which it stores as a column, so that 4 rows are neighbours too; and 4 of a row of b. With contiguous columns
-// it is the other way round. For 64 multiply-adds it then loads 16 elements from shared memory in 4 instructions (Boehm
-// 2022, kernel 6). Other strides, or lengths that are no multiple of four, are loaded element by element: they work, but
-// lose the gain. The limit: the loads of a step wait for memory, and a warp's 32 threads share little, since they lie in
-// two rows of 16 threads.
+// row of a, which it stores as a column, so that 4 rows are neighbours too; and 4 of a row of b. With contiguous
+// columns it is the other way round. For 64 multiply-adds it then loads 16 elements from shared memory in 4
+// instructions (Boehm 2022, kernel 6). Other strides, or lengths that are no multiple of four, are loaded element by
+// element: they work, but lose the gain. The limit: the loads of a step wait for memory, and a warp's 32 threads share
+// little, since they lie in two rows of 16 threads.
 #include "matmul/cuda/thread_tile.hpp"
 
 constexpr int SIDE = 16;  // threads in each direction

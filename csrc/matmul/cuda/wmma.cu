@@ -2,11 +2,11 @@
 //
 //     c[I, J] += a[I, P] b[P, J]        I, J of 128, P of 32; 8 warps as 4 x 2, each 2 x 4 squares of 16 x 16
 //
-// a and b have 16 bits, the sums are float32. Such an instruction is 4,096 multiply-adds, where an FFMA is 32. The tiles
-// go through shared memory as in `tiled`, padded with zeros beyond the edges; for 8 squares of c a warp loads 2 of a and
-// 4 of b. A row of a tile is 16 bytes longer than its elements, so that 8 rows begin in different banks. Which thread
-// holds which element of a square is left open (PTX ISA, wmma), so the sums reach c by way of shared memory, a square
-// at a time. The limit: every warp waits while the next tiles come, first for memory and then for the stores.
+// a and b have 16 bits, the sums are float32. Such an instruction is 4,096 multiply-adds, where an FFMA is 32. The
+// tiles go through shared memory as in `tiled`, padded with zeros beyond the edges; for 8 squares of c a warp loads 2
+// of a and 4 of b. A row of a tile is 16 bytes longer than its elements, so that 8 rows begin in different banks. Which
+// thread holds which element of a square is left open (PTX ISA, wmma), so the sums reach c by way of shared memory, a
+// square at a time. The limit: every warp waits while the next tiles come, first for memory and then for the stores.
 #include "cuda/tensor_cores.hpp"
 
 constexpr int THREADS = 256;

@@ -58,8 +58,8 @@ class Code:
         self.lines.append(Line(shown.rstrip(), kind, source, address))
 
     def mark_hot(self) -> None:
-        """Mark the innermost loop, a label to the jump back to it, with the largest share of arithmetic; among loops with
-        nearly that share, the longest. A loop that only copies does not count as one inside of another."""
+        """Mark the innermost loop, a label to the jump back to it, with the largest share of arithmetic, and of those
+        with nearly that share the longest. A loop that only copies does not count as one inside of another."""
         loops = [range(self.labels[to], n + 1) for n, to in self.jumps if self.labels.get(to, n) < n]
         found = [loop for loop in loops if self._share_of_arithmetic(loop)[0]] or loops
         inner = [r for r in found if not any(o != r and r.start <= o.start and o.stop <= r.stop for o in found)]
