@@ -31,7 +31,7 @@ print(callable(ln.check), callable(ln.inspect), *arguments[:2], ln.check.rank.__
     before, view, no_file, no_operation, after = run(program).splitlines()
     assert before == ""
     assert view == "View"
-    assert no_file == "check: there is no file nowhere.py"
+    assert no_file.startswith("check: there is no file nowhere.py; with --new")
     assert no_operation.startswith("duel: no operation is called 'matmull'; did you mean matmul?")
     assert after == "True True file operation rank"
 

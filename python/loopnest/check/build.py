@@ -84,7 +84,9 @@ def build(
     file that is missing or of an unknown language.
     """
     if not path.is_file():
-        raise ValueError(f"check: {path} is no ordinary file" if path.exists() else f"check: there is no file {path}")
+        if path.exists():
+            raise ValueError(f"check: {path} is no ordinary file")
+        raise ValueError(f"check: there is no file {path}; with --new, `loopnest check` writes one to start from")
     kind = language(path)
     if kind is None:
         known = ", ".join(LANGUAGES)

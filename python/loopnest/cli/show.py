@@ -23,6 +23,7 @@ def command(operation: Operation, impl: str) -> None:
         say(SIMULATED)
     out = console()
     if out.is_terminal:
-        out.print(Syntax(k.source(), k.language, theme="ansi_dark", background_color="default", word_wrap=True))
+        code = Syntax("", k.language, theme="ansi_dark", background_color="default").highlight(k.source())
+        out.print(code, soft_wrap=True, end="")  # lines as they are: the terminal folds them, and copies them whole
     else:
         click.echo(k.source())
