@@ -325,7 +325,7 @@ def test_what_was_not_run_for_several_reasons_is_one_line_with_a_count():
         for impl, why in (("cuda.naive", "no GPU"), ("torch.eager", "no torch"), ("torch.compiled", "no torch"))
     ]
     (line,) = [line for line in printed(Results(None, tuple(LADDER), tuple(others))) if "not run" in line]
-    assert line.startswith("not run: 3 rows, for 2 reasons")
+    assert line.startswith("not run: 3 rows, 2 of them: no torch; the report")
 
 
 def test_ratios_are_within_the_workload_that_most_rungs_ran():

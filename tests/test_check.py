@@ -28,7 +28,7 @@ from loopnest.check.explain import EXPLANATIONS
 from loopnest.check.kernel import Kernel
 from loopnest.check.probes import NEAR, cases, probe_of
 from loopnest.check.race import Contender, NotRaced, share_of
-from loopnest.check.records import FAULTS, OUTCOMES, TRICKS, Placing, Raced, Refusal
+from loopnest.check.records import FAULTS, OUTCOMES, TRICKS, Placing, Raced, Refusal, Verdict
 from loopnest.check.timed import redrawn, seems_right, timed_probe, whole
 from loopnest.cli import main
 from loopnest.machine.card import card as machine_card
@@ -1315,6 +1315,21 @@ def test_a_folder_is_ranked_and_a_crash_spoils_nothing(tmp_path):
     found = run("check", tmp_path, "--seconds", 0, "--dtype", "float32", "--json")
     assert found.exit_code == 0
     assert [v["outcome"] for v in json.loads(found.stdout)] == ["right", "crashed"]
+
+
+def test_a_ranking_over_several_workloads_says_how_to_have_one():
+    def ranked(*workloads):
+        found = []
+        for name in workloads:
+            race = Raced("it", name, ln.matmul.workload(name).shape, (1e-3,), (1e-3,), 1e-4, "flops", None)
+            verdict = Verdict("matmul", f"{name}.py", "right", True, None, "it is right")
+            found.append(dataclasses.replace(verdict, timing=Placing("float32", 1, (race,), None, None)))
+        console = Console(width=120, record=True, file=io.StringIO())
+        console.print(tables.ranking(found))
+        return console.export_text()
+
+    assert "ranks are rough: add --workload square-128" in ranked("square-512", "square-128")
+    assert "rough" not in ranked("square-128", "square-128")
 
 
 def test_an_empty_folder_is_an_error(tmp_path):

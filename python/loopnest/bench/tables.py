@@ -45,7 +45,9 @@ def report(results: Results, quick: bool, width: int, how: str = HOW) -> Iterato
         yield from (Text(f"\nnot run: {'; '.join(names)}: {reason}") for reason, names in missing.items())
     elif missing:
         count = sum(map(len, missing.values()))
-        yield Text(f"\nnot run: {count} rows, for {len(missing)} reasons; the report and the results' file have them")
+        reason, names = max(missing.items(), key=lambda one: len(one[1]))
+        most = f"{len(names)} of them: {reason}"
+        yield Text(f"\nnot run: {count} rows, {most}; the report and the results' file have all reasons")
     for record in results.records:
         if record.beyond_limit:
             yield Text(beyond(record), style="bold yellow")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -129,4 +130,9 @@ def ranking(verdicts: Sequence[Verdict]) -> RenderableType:
         table.add_row(*(Text(cell, style="" if v.accepted else "dim") for cell in cells))
     right, partly = (sum(v.outcome == outcome for v in verdicts) for outcome in ("right", "right-as-far-as-asked"))
     as_asked = f", {partly} as far as {'it was' if partly == 1 else 'they were'} asked" if partly else ""
-    return Group(table, Text(f"\n{right} of {len(verdicts)} are right{as_asked}"))
+    timed = [v.timing.own for v in verdicts if v.timing]
+    several = ""
+    if len({own.workload for own in timed}) > 1:
+        smallest = min(timed, key=lambda own: math.prod(own.shape.values())).workload
+        several = f"\nNot all are timed on one workload, so their ranks are rough: add --workload {smallest}"
+    return Group(table, Text(f"\n{right} of {len(verdicts)} are right{as_asked}{several}"))
