@@ -1,5 +1,4 @@
-// Tensor cores by mma: fragments whose layout is known, and four pairs of tiles, three of them on their way from
-// memory.
+// Tensor cores by mma: fragments of known layout, and four pairs of tiles, three of them on their way from memory.
 //
 //     copy(0), copy(1), copy(2); for each step s: wait for tiles s; copy(s + 3); multiply tiles[s % 4]
 //     c[I, J] += a[I, P] b[P, J]        I of 128, J of 256, P of 32; 8 warps as 2 x 4, each 64 x 64

@@ -11,12 +11,12 @@
 // sum over the rows has only as many threads as there are columns.
 #include "cuda/view.hpp"
 
-// launch: grid=min(ceil_div(m * n, 128), 1024) block=128
+// launch: grid=(ceil_div(n, 128), min(m, 1024)) block=128
 template <class T>
 __global__ void mlp_add_bias(Matrix<T> c, const T* bias) {
-    const long long size = (long long)c.rows * c.cols, stride = (long long)gridDim.x * blockDim.x;
-    for (long long n = (long long)blockIdx.x * blockDim.x + threadIdx.x; n < size; n += stride)
-        c(int(n / c.cols), int(n % c.cols)) += bias[n % c.cols];
+    const int j = blockIdx.x * blockDim.x + threadIdx.x;
+    if (j >= c.cols) return;
+    for (int i = blockIdx.y; i < c.rows; i += gridDim.y) c(i, j) += bias[j];
 }
 
 // launch: grid=ceil_div(n, 128) block=128
