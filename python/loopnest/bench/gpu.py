@@ -217,7 +217,7 @@ def verdict(tool: str, operation: str, output: str, log: str, ended: str, saniti
     wrong = re.findall(r"^wrong: (.*)$", output, re.MULTILINE)
     summary = SUMMARY.search(log)
     errors = [line.lstrip("= ") for line in log.splitlines() if line.startswith("=========") and line.strip("= ")]
-    problems = [*wrong, *(errors[:12] if sanitized and summary and not CLEAN.search(log) else [])]
+    problems = [*(errors[:12] if sanitized and summary and not CLEAN.search(log) else []), *wrong[:5]]
     if problems:
         return Check(tool, operation, int(calls[1]) if calls else len(at), tuple(problems))
     if calls and not int(calls[1]):
