@@ -264,6 +264,7 @@ def test_a_ladder_has_the_rungs_of_its_dtype():
 
 def test_the_rung_that_runs_is_the_one_that_was_fastest(monkeypatch):
     """And right: a rung that is fast and wrong is not picked. A flag is not a speed."""
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")  # nothing is kept: the times serve this process
     upcast, others = ln.matmul["cpp.upcast"], [k for k in ln.matmul.ladder("int8") if k.backend == "cpp"][1:]
     a, b, right = np.ones((2, 3), np.int8), np.ones((3, 4), np.int8), upcast.kernel
     for k in others:
@@ -281,6 +282,23 @@ def test_the_rung_that_runs_is_the_one_that_was_fastest(monkeypatch):
     monkeypatch.setattr(others[0], "kernel", right)
     monkeypatch.setattr(ln.matmul, "_timed", {})
     assert ln.matmul.fastest("int8") is others[0]
+
+
+def test_the_choice_is_kept_for_the_next_process(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(ln.matmul, "_timed", {})
+    rungs = [k for k in ln.matmul.ladder("int8") if k.id in ("cpp.upcast", "cpp.amx_packed")]  # one is slow: emulated
+    measured = ln.matmul._times(rungs, "int8")
+    (file,) = (tmp_path / "loopnest").glob("choices-*.txt")
+    (line,) = file.read_text().splitlines()
+    assert line.startswith(f"matmul+{ln.__version__}+int8+{ln.isa()}+cpp.upcast+cpp.amx_packed cpp.upcast=")
+    monkeypatch.setattr(ln.matmul, "_timed", {})
+    file.write_text(line.rpartition("=")[0] + "=0.5\n")
+    assert ln.matmul._times(rungs, "int8")[rungs[1]] == 0.5  # read, and not measured
+    for damaged in ("cpp.upcast=fast", "cpp.other=1", "cpp.upcast"):
+        monkeypatch.setattr(ln.matmul, "_timed", {})
+        file.write_text(line.partition(" ")[0] + f" {damaged}\n")
+        assert set(ln.matmul._times(rungs, "int8")) == set(measured)
 
 
 def test_tiles_are_emulated_where_there_are_none_and_never_picked():
@@ -304,7 +322,7 @@ def test_tiles_are_emulated_where_there_are_none_and_never_picked():
 def test_inspect_shows_upcast_and_says_what_it_cannot_decode():
     view = inspect(ln.matmul["cpp.upcast"], "hot", isa="v4", measure=False)
     assert view.dtype == "bfloat16"
-    assert "unit_tile<matmul::Floats<loopnest::bfloat16>, 6, 4>" in view.listings[0].title
+    assert "unit_tile<matmul::Floats<loopnest::bfloat16>, unsigned int, 6, 4>" in view.listings[0].title
     with pytest.raises(InspectError, match=r"cpp.dot_pairs: capstone decodes none of its instructions; `objdump"):
         inspect(ln.matmul["cpp.dot_pairs"], "hot", isa="v4", measure=False)
     with pytest.raises(InspectError, match=r"dtype is 'float32', expected 'int8' for cpp.dot_quads"):

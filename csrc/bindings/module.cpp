@@ -11,6 +11,7 @@
 #include "measure/latency.hpp"
 #include "runtime/amx.hpp"
 #include "runtime/caches.hpp"
+#include "runtime/choices.hpp"
 #include "runtime/threads.hpp"
 
 namespace py = pybind11;
@@ -49,6 +50,10 @@ PYBIND11_MODULE(_core, module) {
     module.def("emulate_amx", &emulate_amx, py::arg("emulate"), "Emulate the tiles, for tests.");
     module.def("further_instructions", &further_instructions,
                "The instructions beyond the ISA levels that this CPU has and some kernels use, such as 'avx512_bf16'.");
+    module.def("kept_choice", &kept_choice, py::arg("name"),
+               "What was kept under this name in the user's cache for this kind of processor, or \"\".");
+    module.def("keep_choice", &keep_choice, py::arg("name"), py::arg("answer"),
+               "Keep an answer for this and later processes; False if the user has no such folder.");
     module.def("num_threads", [] { return num_threads(); }, "How many threads one call may use.");
     module.def("set_num_threads", [](index count) { set_num_threads(count); }, py::arg("count"),
                py::call_guard<py::gil_scoped_release>());

@@ -90,6 +90,8 @@ std::vector<std::string> further_instructions() {
 #if defined(__x86_64__)
     if (has_v4() && __builtin_cpu_supports("avx512bf16")) found.push_back("avx512_bf16");
     if (has_v4() && __builtin_cpu_supports("avx512vnni")) found.push_back("avx512_vnni");
+    unsigned eax, ebx, ecx, edx;  // not every compiler knows the name of float16's
+    if (has_v4() && __get_cpuid_count(7, 0, &eax, &ebx, &ecx, &edx) && edx >> 23 & 1) found.push_back("avx512_fp16");
 #endif
     return found;
 }

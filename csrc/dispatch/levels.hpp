@@ -30,7 +30,8 @@ const IsaLevel& active_isa();
 const IsaLevel& level_called(const std::string& name);
 void set_isa(const std::string& name);  // throws the same
 
-// The instructions beyond the levels that this CPU has and some kernels use: "avx512_bf16", "avx512_vnni".
+// The instructions beyond the levels that this CPU has and some kernels use: "avx512_bf16", "avx512_vnni",
+// "avx512_fp16".
 std::vector<std::string> further_instructions();
 
 }  // namespace loopnest

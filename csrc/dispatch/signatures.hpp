@@ -12,6 +12,9 @@ template <class T> using BinaryFn = void (*)(Matrix<const T> a, Matrix<const T> 
 template <class T> using StackFn = void (*)(Stack<const T> a, Stack<const T> b, Stack<T> c);
 template <class T>
 using WhyFn = const char* (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Vector<std::int64_t> how);
+// `panels` are b's, one in each row (matmul/kernel/panels.hpp).
+template <class T> using PrepackedFn = void (*)(Matrix<const T> a, Matrix<const T> panels, Matrix<T> c);
+template <class T> using SizeFn = index (*)(Vector<const T> of_this_type);
 template <class T>
 using ByBlocksFn = void (*)(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index rows, index inner, index cols);
 template <class T> using DotFn = void (*)(Vector<const T> x, Vector<const T> y, T* sum);

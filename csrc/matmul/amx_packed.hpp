@@ -11,7 +11,7 @@ namespace loopnest::LOOPNEST_ISA::matmul {
 template <class T, class R>
     requires has_tiles<T>
 void amx_packed(Matrix<const T> a, Matrix<const T> b, Matrix<R> c) {
-    on_tiles<2>(a, b, c, packed_sizes<float>(c.rows, (a.cols + TileUnits<T>::group - 1) / TileUnits<T>::group, c.cols));
+    on_tiles<2>(a, b, c, in_blocks(a, c.cols));
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

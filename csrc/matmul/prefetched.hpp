@@ -14,6 +14,7 @@
 // one core: its multiply-add units are busy 95 to 98 % of the time.
 #pragma once
 
+#include "matmul/kernel/panels.hpp"
 #include "matmul/packed.hpp"
 
 namespace loopnest::LOOPNEST_ISA::matmul {
@@ -35,14 +36,14 @@ bool read_in_place(Matrix<const T> a, index cols) {
     return length(a.col_stride) <= length(a.row_stride) || cols <= 4 * tile_cols<T>;
 }
 
-// c = a b, or c += a b, for a c with contiguous rows, with an epilogue.
-template <class T, class Epilogue = NoEpilogue>
-void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epilogue epilogue = {},
-                         bool accumulate = false) {
+// c = a b, or c += a b, for a c with contiguous rows, with an epilogue. B is a matrix, or Panels of it, which are packed.
+template <class T, class B = Matrix<const T>, class Epilogue = NoEpilogue>
+void multiply_prefetched(Matrix<const T> a, B b, Matrix<T> c, Epilogue epilogue = {}, bool accumulate = false) {
+    constexpr bool prepacked = !__is_same(B, Matrix<const T>);
     const auto [height, depth, width] = packed_sizes<T>(c.rows, a.cols, c.cols);
     const bool a_in_place = read_in_place(a, c.cols), b_used_once = c.rows <= height;  // by a's only block
     T* const a_block = a_in_place ? nullptr : scratch<T>(Slot::pack_a, packed_a_step<T>(depth) * height / tile_rows);
-    T* const b_panel = scratch<T>(Slot::pack_b, (b_used_once ? tile_cols<T> : width) * depth);
+    T* const b_panel = scratch<T>(Slot::pack_b, prepacked ? 0 : (b_used_once ? tile_cols<T> : width) * depth);
 
     // A block of a by a micro-panel of b. The first block to use the micro-panel packs it, with its first tile.
     // Meanwhile each tile prefetches its share of `later`, the next micro-panel.
@@ -57,8 +58,10 @@ void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epil
         };
         for (index i = 0; i < a_part.rows; i += tile_rows) {
             const index next = i + tile_rows < a_part.rows ? i + tile_rows : 0;
+            Matrix<const T> b_packed = b_micro_panel;
+            if (!prepacked) b_packed = {packed_b, inner, b_packed.cols, packed_width<T>(b_packed.cols), 1};
             Tile<T> tile = {.a = a_panel(i),
-                            .b = {packed_b, inner, b_micro_panel.cols, packed_width<T>(b_micro_panel.cols), 1},
+                            .b = b_packed,
                             .c = c.block(i0 + i, j, smaller(tile_rows, a_part.rows - i), b_micro_panel.cols),
                             .add = add,
                             .next_a = a_panel(next).data};
@@ -69,18 +72,24 @@ void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epil
                     tile.other = &epilogue.other(i0 + i, j);
                     tile.other_row_stride = epilogue.other.row_stride;
                 }
-            if (first && i == 0 && b.contiguous_rows() && tile.c.rows == tile_rows) {
+            if (!prepacked && first && i == 0 && b.contiguous_rows() && tile.c.rows == tile_rows) {
                 tile.b = b_micro_panel;
                 tile.packed_b = packed_b;
                 multiply_and_pack(tile);
             } else {
-                if (first && i == 0) pack_b(b_micro_panel, packed_b);
+                if (!prepacked && first && i == 0) pack_b(b_micro_panel, packed_b);
                 multiply(tile);
             }
             if (last) epilogue.apply(i0 + i, j, tile.c);
         }
     };
 
+    const auto block_of_b = [&](index p, index j, index rows, index cols) __attribute__((always_inline)) {
+        if constexpr (prepacked)
+            return b.matrix(p, j, rows, cols);
+        else
+            return b.block(p, j, rows, cols);
+    };
     for (index j0 = 0; j0 < c.cols; j0 += width)
         // at least once, so that an empty sum (k = 0) still writes zeros
         for (index p0 = 0; p0 == 0 || p0 < a.cols; p0 += depth)
@@ -91,11 +100,11 @@ void multiply_prefetched(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, Epil
                 for (index j = 0; j < cols; j += tile_cols<T>) {
                     const index next = j + tile_cols<T>, width = smaller(tile_cols<T>, cols - next);
                     Matrix<const T> later = {};
-                    if (width > 0 && i0 > 0)
+                    if (width > 0 && i0 > 0 && !prepacked)
                         later = {b_panel + next * inner, inner, width, packed_width<T>(width), 1};
                     else if (width > 0 && b.contiguous_rows())
-                        later = b.block(p0, j0 + next, inner, width);
-                    multiply_block(a_part, b.block(p0, j0 + j, inner, smaller(tile_cols<T>, cols - j)),
+                        later = block_of_b(p0, j0 + next, inner, width);
+                    multiply_block(a_part, block_of_b(p0, j0 + j, inner, smaller(tile_cols<T>, cols - j)),
                                    b_panel + (b_used_once ? 0 : j * inner), later, i0, j0 + j, i0 == 0,
                                    p0 > 0 || accumulate, p0 + inner >= a.cols);
                 }

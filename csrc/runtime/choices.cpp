@@ -20,8 +20,13 @@ namespace fs = std::filesystem;
 fs::path folder() {
     const char* const named = std::getenv("XDG_CACHE_HOME");
     if (named && fs::path(named).is_absolute()) return fs::path(named) / "loopnest";
+#if defined(__APPLE__)
+    const char* const own = "Library/Caches";
+#else
+    const char* const own = ".cache";
+#endif
     const char* const home = std::getenv("HOME");
-    return home && fs::path(home).is_absolute() ? fs::path(home) / ".cache" / "loopnest" : fs::path();
+    return home && fs::path(home).is_absolute() ? fs::path(home) / own / "loopnest" : fs::path();
 }
 
 // One file for each kind of processor, since a home may be shared.
@@ -41,15 +46,6 @@ std::string file_name() {
     return name.str();
 }
 
-// "name 1" or "name 0", a line each. The last line counts.
-int kept(const fs::path& file, const std::string& name) {
-    std::ifstream lines(file);
-    int found = -1;
-    for (std::string line; std::getline(lines, line);)
-        if (line == name + " 0" || line == name + " 1") found = line.back() - '0';
-    return found;
-}
-
 double seconds(const std::function<void()>& call) {
     const auto start = std::chrono::steady_clock::now();
     call();
@@ -58,22 +54,37 @@ double seconds(const std::function<void()>& call) {
 
 }  // namespace
 
-bool faster(const char* name, bool guess, const std::function<void()>& first, const std::function<void()>& second) try {
+// "name answer", a line each. The last line counts.
+std::string kept_choice(const std::string& name) {
     const fs::path place = folder();
-    if (place.empty()) return guess;
-    const fs::path file = place / file_name();
-    if (const int answer = kept(file, name); answer >= 0) return answer == 1;
+    std::ifstream lines(place.empty() ? place : place / file_name());
+    std::string found;
+    for (std::string line; std::getline(lines, line);)
+        if (line.starts_with(name + ' ')) found = line.substr(name.size() + 1);
+    return found;
+}
+
+bool keep_choice(const std::string& name, const std::string& answer) {
+    const fs::path place = folder();
+    if (place.empty()) return false;
     std::error_code failed;
     fs::create_directories(place, failed);
-    std::ofstream lines(file, std::ios::app);
-    if (!lines) return guess;
+    std::ofstream lines(place / file_name(), std::ios::app);
+    if (!answer.empty()) lines << (name + ' ' + answer + '\n') << std::flush;
+    return bool(lines);
+}
+
+bool faster(const char* name, bool guess, const std::function<void()>& first, const std::function<void()>& second) try {
+    const std::string kept = kept_choice(name);
+    if (kept == "0" || kept == "1") return kept == "1";
+    if (!keep_choice(name, "")) return guess;  // that it can be kept is known before it is measured
     double best_of_first = std::numeric_limits<double>::infinity(), best_of_second = best_of_first;
     for (int turn = 0; turn < 6; ++turn) {
         best_of_first = std::min(best_of_first, seconds(first));
         best_of_second = std::min(best_of_second, seconds(second));
     }
     const bool answer = best_of_first < best_of_second;
-    lines << (std::string(name) + (answer ? " 1\n" : " 0\n")) << std::flush;
+    keep_choice(name, answer ? "1" : "0");
     return answer;
 } catch (const std::exception&) {  // no memory, or no such file system: the choice changes no result's bound
     return guess;

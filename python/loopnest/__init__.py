@@ -28,7 +28,7 @@ from .operations.activations import relu, relu_backward, sigmoid, sigmoid_backwa
 from .operations.gelu import gelu, gelu_backward
 from .operations.linalg import add, dot, linear, sum, transpose
 from .operations.losses import cross_entropy, cross_entropy_backward, mse, mse_backward
-from .operations.matmul import matmul
+from .operations.matmul import matmul, prepack
 from .operations.mlp import MLPCache, mlp_backward, mlp_forward
 from .operations.optimizers import adam, momentum, rmsprop, sgd
 from .operations.quantize import quantize
@@ -44,7 +44,7 @@ __all__ = ["OPERATIONS", "Implementation", "Operation", "UnavailableError", "Unk
 __all__ += ["check", "duel", "inspect"]
 __all__ += ["CopyWarning", "GradientCheck", "GradientMismatchError", "MLPCache", "gradcheck"]
 __all__ += ["__version__", "isa", "isa_levels", "num_threads", "set_isa", "set_num_threads"]
-__all__ += ["add", "dot", "linear", "matmul", "quantize", "sum", "transpose"]
+__all__ += ["add", "dot", "linear", "matmul", "prepack", "quantize", "sum", "transpose"]
 __all__ += ["gelu", "gelu_backward", "relu", "relu_backward", "sigmoid", "sigmoid_backward"]
 __all__ += ["softmax", "tanh", "tanh_backward"]
 __all__ += ["cross_entropy", "cross_entropy_backward", "mse", "mse_backward"]

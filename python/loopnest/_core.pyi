@@ -7,7 +7,7 @@ from .arrays import Array
 
 # kernels[operation][variant](inputs…, results…): NumPy arrays in, the results filled. The table in
 # csrc/rungs.def is the one list of them.
-kernels: dict[str, dict[str, Callable[..., None]]]
+kernels: dict[str, dict[str, Callable[..., Any]]]
 
 # limits["peak" | "read" | "copy" | "triad"][loop]: what the machine's limits are measured with; see
 # csrc/measure/limits.hpp and machine/limits.py, which times them.
@@ -19,8 +19,15 @@ limits: dict[str, dict[str, Callable[..., float]]]
 in_step: dict[str, Callable[..., tuple[float, list[Any]]]]
 
 # reduced[operation][variant](inputs…, results…): the kernels for reduced precision; bfloat16 as its bits, in uint16.
-# linear, mlp_forward and matmul's "scaled" take after that the variant of matmul that they multiply with.
+# linear, mlp_forward and matmul's "scaled" take after that the variant of matmul that they multiply with. Variants that
+# end in _prepacked take b's panels, as does kernels["matmul"]["prepacked"] (backends/prepacked.py).
 reduced: dict[str, dict[str, Callable[..., None]]]
+
+def kept_choice(name: str) -> str:
+    """What was kept under this name in the user's cache for this kind of processor, or ""."""
+
+def keep_choice(name: str, answer: str) -> bool:
+    """Keep an answer for this and later processes; False if the user has no such folder."""
 
 def further_instructions() -> list[str]: ...
 def why_no_amx() -> str | None: ...

@@ -45,6 +45,10 @@ constexpr void (*tests[])() = {
         stack<double>(rungs_of<StackFn>("matmul"));
     },
     [] {
+        prepacked<float>(rungs_of<PrepackedFn>("matmul"), rungs_of<SizeFn>("matmul"));
+        prepacked<double>(rungs_of<PrepackedFn>("matmul"), rungs_of<SizeFn>("matmul"));
+    },
+    [] {
         why<float>(rungs_of<WhyFn>("matmul"));
         why<double>(rungs_of<WhyFn>("matmul"));
     },

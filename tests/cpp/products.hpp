@@ -104,6 +104,30 @@ void stack(const Rungs<StackFn>& rungs) {
     });
 }
 
+// The panel's columns are known by the level alone, so every level is asked, and gets panels of its own.
+template <class T>
+void prepacked(const Rungs<PrepackedFn>& rungs, const Rungs<SizeFn>& sizes) {
+    index width = 0;
+    Result<T> said("said", Layout::contiguous, one<T>({1, 0}));
+    std::vector<Tally> all = tallies;
+    for (Tally& level : all) {
+        tallies = {level};
+        hold<T>(sizes, "", [&](auto size) { *static_cast<T*>(said) = (width = size({nullptr, 0, 1})) > 0; }, said);
+        for_products([&](index m, index k, index n, Layout of_a, Layout of_b) {
+            const Input<T> a(m, k, of_a), b(k, n, of_b);
+            const index panels = (n + width - 1) / width;
+            const Input<T> packed(panels, k * width, Layout::contiguous, [&](index panel, index at) {
+                const index p = at / width, j = panel * width + at % width;
+                return j < n ? b.matrix(p, j) : T(0);
+            });
+            Result<T> c("c", layouts_of_results[(m + n) % 2], product_with_bound<T>(wide(a), wide(b)));
+            hold<T>(rungs, text_of_product(m, k, n, of_a, of_b), [&](auto rung) { rung(a, packed, c); }, c);
+        });
+        level = tallies[0];
+    }
+    tallies = all;
+}
+
 // It gives a reason and a grid, and touches no element: c has no memory.
 template <class T>
 void why(const Rungs<WhyFn>& rungs) {

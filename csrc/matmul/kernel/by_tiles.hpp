@@ -38,17 +38,18 @@ LOOPNEST_INLINE void multiply_tiles(Tiles& tiles, const std::uint32_t* a, index 
     }
 }
 
-// The loops of packed.hpp, with blocks of these sizes.
-template <template <class> class Tiles, int side, class T, class R>
-void multiply_by_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, PackedSizes sizes) {
+// The loops of packed.hpp, with blocks of these sizes. B is a matrix, or Panels of it.
+template <template <class> class Tiles, int side, class T, class B, class R>
+void multiply_by_tiles(Matrix<const T> a, B b, Matrix<R> c, PackedSizes sizes) {
     using A = TileUnits<T>;
+    constexpr bool prepacked = !std::is_same_v<B, Matrix<const T>>;
     using S = Sum<T>;
     constexpr index edge = side * tile_size;
     const index k = a.cols, steps = round_up((k + A::group - 1) / A::group, tile_size);
     const index height = round_up(sizes.rows, edge), width = round_up(sizes.cols, edge);
     const index depth = round_up(sizes.inner, tile_size), a_width = depth + tile_size;  // see packed_a_step
     auto* const a_block = scratch<std::uint32_t>(Slot::pack_a, height * a_width);
-    auto* const b_panel = scratch<std::uint32_t>(Slot::pack_b, width * depth);
+    auto* const b_panel = scratch<std::uint32_t>(Slot::pack_b, prepacked ? 0 : width * depth);
     std::memset(a_block, 0, std::size_t(height * a_width) * sizeof *a_block);  // the rows below a's last
     Matrix<S> partial = {};
     if constexpr (std::is_same_v<S, R>)
@@ -62,8 +63,10 @@ void multiply_by_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, Packed
         for (index q0 = 0; q0 == 0 || q0 < steps; q0 += depth) {
             const index p0 = q0 * A::group, inner = smaller(depth, steps - q0), cols = smaller(width, c.cols - j0);
             const index elements = smaller(inner * A::group, k - p0);
-            for (index j = 0; j < cols; j += edge)
-                pack_panel<A>(b.block(p0, j0 + j, elements, smaller(edge, cols - j)), b_panel + j * inner, edge, inner);
+            if constexpr (!prepacked)
+                for (index j = 0; j < cols; j += edge)
+                    pack_panel<A>(b.block(p0, j0 + j, elements, smaller(edge, cols - j)), b_panel + j * inner, edge,
+                                  inner);
             for (index i0 = 0; i0 < c.rows; i0 += height) {
                 const index rows = smaller(height, c.rows - i0);
                 pack_rows<A>(a.block(i0, p0, rows, elements), a_block, a_width, inner);
@@ -72,7 +75,9 @@ void multiply_by_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, Packed
                         const Matrix<R> tile =
                             c.block(i0 + i, j0 + j, smaller(edge, rows - i), smaller(edge, cols - j));
                         const index column = std::is_same_v<S, R> ? j0 + j : j;
-                        multiply_tiles<side>(tiles, a_block + i * a_width, a_width, b_panel + j * inner, inner, sums);
+                        const std::uint32_t* b_tiles = b_panel + j * inner;
+                        if constexpr (prepacked) b_tiles = reinterpret_cast<const std::uint32_t*>(b.row(j0 + j, p0));
+                        multiply_tiles<side>(tiles, a_block + i * a_width, a_width, b_tiles, inner, sums);
                         finish_tile(sums, edge, partial.block(i0 + i, column, tile.rows, tile.cols), tile, q0 == 0,
                                     q0 + inner >= steps);
                     }
@@ -81,8 +86,8 @@ void multiply_by_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, Packed
 }
 
 // The same on the processor's tiles, or on emulated ones where this process may not use them.
-template <int side, class T, class R>
-void on_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, PackedSizes sizes) {
+template <int side, class T, class B, class R>
+void on_tiles(Matrix<const T> a, B b, Matrix<R> c, PackedSizes sizes) {
 #if defined(__AVX512F__)
     if (!why_no_amx()) return multiply_by_tiles<Amx, side>(a, b, c, sizes);
 #endif
@@ -92,10 +97,14 @@ void on_tiles(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, PackedSizes siz
 template <class T>
 inline constexpr bool has_tiles = std::is_same_v<T, bfloat16> || std::is_same_v<T, std::int8_t>;
 
-// All of a, b and c as one block.
+// All of a, b and c as one block, and as blocks that stay in the caches.
 template <class T>
 PackedSizes in_one_block(Matrix<const T> a, index cols) {
     return {larger(a.rows, 1), larger((a.cols + TileUnits<T>::group - 1) / TileUnits<T>::group, 1), larger(cols, 1)};
+}
+template <class T>
+PackedSizes in_blocks(Matrix<const T> a, index cols) {
+    return packed_sizes<float>(a.rows, (a.cols + TileUnits<T>::group - 1) / TileUnits<T>::group, cols);
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

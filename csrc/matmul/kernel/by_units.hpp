@@ -1,12 +1,14 @@
 // c = a b for elements of reduced precision: packed as units, multiplied in tiles, on all threads.
 //
 // The loops are those of packed.hpp, with units in place of elements. All of a and b is packed, since packing converts.
-// A tile leaves its sums in memory of its own, from where they are added up, rounded and stored. Sums that are longer
-// than a block and rounded at the end wait in scratch memory.
+// A b that was packed before is taken as it is (kernel/panels.hpp). A tile leaves its sums in memory of its own, from
+// where they are added up, rounded and stored. Sums that are longer than a block and rounded at the end wait in scratch
+// memory.
 #pragma once
 
 #include "matmul/kernel/block_sizes.hpp"
 #include "matmul/kernel/pack.hpp"
+#include "matmul/kernel/panels.hpp"
 #include "matmul/kernel/units.hpp"
 #include "matmul/parallel.hpp"
 #include "runtime/scratch.hpp"
@@ -70,10 +72,18 @@ void starts_of(const std::uint32_t* panel, index steps, index width, Sum<typenam
         }
 }
 
-// sums = a b for a tile: rows x vectors of sums, and `tile_cols<float>` from one row of them to the next.
-template <class A, int rows, int vectors>
-void unit_tile(const std::uint32_t* a, index a_width, const std::uint32_t* b, index steps,
+// A vector of units, of which `from` has the bits, or the elements.
+template <class A>
+LOOPNEST_INLINE Words units_from(const std::uint32_t* from) { return load(from); }
+template <class A>
+LOOPNEST_INLINE Words units_from(const typename A::Element* from) { return A::along(from); }
+
+// sums = a b for a tile: rows x vectors of sums, and `tile_cols<float>` from one row of them to the next. b's rows, of
+// units or of elements, are `b_step` apart.
+template <class A, class B, int rows, int vectors>
+void unit_tile(const std::uint32_t* a, index a_width, const B* b, index b_step, index steps,
                const Sum<typename A::Element>* starts, Sum<typename A::Element>* sums) {
+    constexpr index group = std::is_same_v<B, std::uint32_t> ? 1 : A::group;
     using S = Sum<typename A::Element>;
     Vec<S> sum[rows][vectors] = {};
     if constexpr (flipped_bits<A> != 0)
@@ -82,10 +92,10 @@ void unit_tile(const std::uint32_t* a, index a_width, const std::uint32_t* b, in
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; ++v) sum[i][v] = load(starts + v * lanes<S>);
 #pragma GCC unroll 1
-    for (index q = 0; q < steps; ++q, ++a, b += vectors * lanes<S>) {
+    for (index q = 0; q < steps; ++q, ++a, b += b_step) {
         Words b_row[vectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v) b_row[v] = load(b + v * lanes<S>);
+        for (int v = 0; v < vectors; ++v) b_row[v] = units_from<A>(b + v * lanes<S> * group);
 #pragma GCC unroll 8
         for (int i = 0; i < rows; ++i) {
             const Words a_unit = Words{} + a[i * a_width];
@@ -99,12 +109,12 @@ void unit_tile(const std::uint32_t* a, index a_width, const std::uint32_t* b, in
         for (int v = 0; v < vectors; ++v) store<S>(sums + i * tile_cols<S> + v * lanes<S>, sum[i][v]);
 }
 
-template <class A>
+template <class A, class B>
 LOOPNEST_INLINE auto unit_tile_of(index rows, index cols) {
     static constexpr auto functions = []<int... n>(std::integer_sequence<int, n...>) {
         struct {
-            decltype(&unit_tile<A, 1, 1>) of[tile_rows][tile_vectors];
-        } made = {{unit_tile<A, n / tile_vectors + 1, n % tile_vectors + 1>...}};
+            decltype(&unit_tile<A, B, 1, 1>) of[tile_rows][tile_vectors];
+        } made = {{unit_tile<A, B, n / tile_vectors + 1, n % tile_vectors + 1>...}};
         return made;
     }(std::make_integer_sequence<int, tile_rows * tile_vectors>{});
     return functions.of[rows - 1][(cols - 1) / lanes<float>];
@@ -131,14 +141,21 @@ void finish_tile(const S* sums, index width, Matrix<S> partial, Matrix<R> c, boo
         }
 }
 
-template <class A, class R>
-void multiply_units(Matrix<const typename A::Element> a, Matrix<const typename A::Element> b, Matrix<R> c) {
+// What `panels` of b hold, as a tile reads it: units, or elements where these are narrower.
+template <class A>
+using InPanels =
+    std::conditional_t<A::group * sizeof(typename A::Element) == 4, std::uint32_t, typename A::Element>;
+
+// B is a matrix, or Panels of it.
+template <class A, class B, class R>
+void multiply_units(Matrix<const typename A::Element> a, B b, Matrix<R> c) {
     using S = Sum<typename A::Element>;
+    constexpr bool prepacked = !std::is_same_v<B, Matrix<const typename A::Element>>;
     const index k = a.cols, steps = (k + A::group - 1) / A::group;
     const auto [height, depth, width] = packed_sizes<float>(c.rows, steps, c.cols);
     const index a_width = round_up(depth, lanes<float>) + 64 / index(sizeof(float));  // not a multiple of 4096 bytes
     auto* const a_block = scratch<std::uint32_t>(Slot::pack_a, height * a_width);
-    auto* const b_panel = scratch<std::uint32_t>(Slot::pack_b, width * (depth + 1));
+    auto* const b_panel = scratch<std::uint32_t>(Slot::pack_b, prepacked ? 0 : width * (depth + 1));
     auto* const starts = reinterpret_cast<S*>(b_panel + width * depth);
     Matrix<S> partial = {};
     if constexpr (std::is_same_v<S, R>)
@@ -152,11 +169,12 @@ void multiply_units(Matrix<const typename A::Element> a, Matrix<const typename A
         for (index q0 = 0; q0 == 0 || q0 < steps; q0 += depth) {
             const index p0 = q0 * A::group, inner = smaller(depth, steps - q0), cols = smaller(width, c.cols - j0);
             const index elements = smaller(inner * A::group, k - p0);
-            for (index j = 0; j < cols; j += tile_cols<S>) {
-                const index of_panel = smaller(tile_cols<S>, cols - j), padded = packed_width<S>(of_panel);
-                pack_panel<A>(b.block(p0, j0 + j, elements, of_panel), b_panel + j * inner, padded, inner);
-                starts_of<A>(b_panel + j * inner, inner, padded, starts + j);
-            }
+            if constexpr (!prepacked)
+                for (index j = 0; j < cols; j += tile_cols<S>) {
+                    const index of_panel = smaller(tile_cols<S>, cols - j), padded = packed_width<S>(of_panel);
+                    pack_panel<A>(b.block(p0, j0 + j, elements, of_panel), b_panel + j * inner, padded, inner);
+                    starts_of<A>(b_panel + j * inner, inner, padded, starts + j);
+                }
             for (index i0 = 0; i0 < c.rows; i0 += height) {
                 const index rows = smaller(height, c.rows - i0);
                 pack_rows<A>(a.block(i0, p0, rows, elements), a_block, a_width, inner);
@@ -164,8 +182,17 @@ void multiply_units(Matrix<const typename A::Element> a, Matrix<const typename A
                     for (index i = 0; i < rows; i += tile_rows) {
                         const Matrix<R> tile = c.block(i0 + i, j0 + j, smaller(tile_rows, rows - i),
                                                        smaller(tile_cols<S>, cols - j));
-                        unit_tile_of<A>(tile.rows, tile.cols)(a_block + i * a_width, a_width, b_panel + j * inner,
-                                                              inner, starts + j, sums);
+                        const std::uint32_t* const a_tile = a_block + i * a_width;
+                        if constexpr (prepacked) {
+                            const auto* const panel = reinterpret_cast<const InPanels<A>*>(b.row(j0 + j, p0));
+                            unit_tile_of<A, InPanels<A>>(tile.rows, tile.cols)(
+                                a_tile, a_width, panel, b.template step<InPanels<A>>(), inner,
+                                b.template starts<S>(j0 + j, q0 == 0), sums);
+                        } else {
+                            unit_tile_of<A, std::uint32_t>(tile.rows, tile.cols)(
+                                a_tile, a_width, b_panel + j * inner, packed_width<S>(tile.cols), inner, starts + j,
+                                sums);
+                        }
                         const index column = std::is_same_v<S, R> ? j0 + j : j;
                         finish_tile(sums, tile_cols<S>, partial.block(i0 + i, column, tile.rows, tile.cols), tile,
                                     q0 == 0, q0 + inner >= steps);
@@ -174,13 +201,14 @@ void multiply_units(Matrix<const typename A::Element> a, Matrix<const typename A
         }
 }
 
-// c = a b by `multiply` on all threads: each takes a part of c's columns, or of its rows where there are more of these.
-template <class T, class R, class Multiply>
-void share_product(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, Multiply multiply) {
+// c = a b by `multiply` on all threads: each takes a part of c's columns, whole panels of these, or of its rows where
+// there are more of them. B is a matrix, or Panels of it.
+template <class T, class B, class R, class Multiply>
+void share_product(Matrix<const T> a, B b, Matrix<R> c, Multiply multiply, index panel = tile_cols<float>) {
     const double operations = 2.0 * double(c.rows) * double(c.cols) * double(a.cols);
     const index threads = larger(index(smaller(double(num_threads()), operations / worth_a_thread)), 1);
     const bool by_rows = c.rows > c.cols;
-    const index unit = by_rows ? tile_rows : tile_cols<float>, whole = by_rows ? c.rows : c.cols;
+    const index unit = by_rows ? tile_rows : panel, whole = by_rows ? c.rows : c.cols;
     const index size = round_up((whole + threads - 1) / threads, unit);
     share(threads, [&](index piece) {
         const index begin = piece * size, count = smaller(size, whole - begin);
@@ -192,9 +220,9 @@ void share_product(Matrix<const T> a, Matrix<const T> b, Matrix<R> c, Multiply m
     });
 }
 
-template <class A, class R>
-void multiply_units_shared(Matrix<const typename A::Element> a, Matrix<const typename A::Element> b, Matrix<R> c) {
-    share_product(a, b, c, multiply_units<A, R>);
+template <class A, class B, class R>
+void multiply_units_shared(Matrix<const typename A::Element> a, B b, Matrix<R> c) {
+    share_product(a, b, c, multiply_units<A, B, R>);
 }
 
 }  // namespace loopnest::LOOPNEST_ISA::matmul

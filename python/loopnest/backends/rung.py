@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..arrays import FLOAT_NAMES
 from .cpp import comment_above, csrc, opening_comment
+from .prepacked import Prepacked
 
 if TYPE_CHECKING:  # a rung knows its operation, which stands above
     from ..operation import Operation
@@ -155,6 +156,9 @@ class Implementation:
         reason = self.why_unavailable()
         if reason is not None:
             raise UnavailableError(f"{self.operation.name}: {self.id} cannot run here: {reason}")
+        for x in (*args, *kwargs.values()):
+            if isinstance(x, Prepacked):
+                x.check(self.operation.name, self.id)
         if self.operation.contract.reduced:
             self.operation.check_dtype(self, args)
         try:

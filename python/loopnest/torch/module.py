@@ -3,10 +3,15 @@
 import warnings
 from typing import Any
 
+import numpy as np
 import torch
 
+from ..arrays import FLOAT_NAMES, HALVES, Array, Call
+from ..backends.prepacked import Prepacked
 from ..backends.torch import Tensor
-from .checks import check_approximate, has_global_hooks, has_hooks
+from ..operations.gelu import gelu
+from ..operations.matmul import prepack as prepacked
+from .checks import check_approximate, has_global_hooks, has_hooks, has_own_meaning
 from .functional import mlp
 
 
@@ -22,6 +27,9 @@ class MLP(torch.nn.Sequential):
     approximate  GELU's form, "none" or "tanh"
     bias         whether the layers have biases
     fallback     whether torch's own kernels take other dtypes and devices, instead of an error
+    prepack      whether calls that need no gradient, on the CPU, keep the weights packed (ln.prepack), in a second copy
+                 of them; bfloat16 and float16 are computed then, too. A weight is packed again once torch has counted
+                 a change of it, which it does not do for changes through `weight.data`
     device, dtype  of the parameters, as for nn.Linear
 
     forward takes (…, d), returns (…, e), and raises the errors of `loopnest.torch.mlp`. It does not call the layers,
@@ -48,6 +56,7 @@ class MLP(torch.nn.Sequential):
         approximate: str = "none",
         bias: bool = True,
         fallback: bool = False,
+        prepack: bool = False,
         device: Any = None,
         dtype: Any = None,
     ) -> None:
@@ -60,7 +69,8 @@ class MLP(torch.nn.Sequential):
             torch.nn.GELU(approximate=approximate),
             torch.nn.Linear(h, d if e is None else e, bias=bias, device=device, dtype=dtype),
         )
-        self.fallback = fallback
+        self.fallback, self.prepack = fallback, prepack
+        self._packed: dict[str, tuple[Any, Prepacked]] = {}  # by layer: what the weight was, and its packed copy
 
     def forward(self, x: Tensor) -> Tensor:
         first, gelu, second = self._modules.values()
@@ -77,7 +87,51 @@ class MLP(torch.nn.Sequential):
             return super().forward(x)
         if has_global_hooks():
             return super().forward(x)
+        if self.prepack and _needs_no_gradient(x, first, second):
+            return self._by_packed_weights(x, first, gelu.approximate, second)
         return mlp(x, first.weight, first.bias, second.weight, second.bias, gelu.approximate, fallback=self.fallback)
 
+    def _by_packed_weights(self, x: Tensor, first: Any, approximate: str, second: Any) -> Tensor:
+        """The three layers on packed weights. The hidden features are float32, or float64, until GELU has been taken,
+        and are then rounded to the weights' dtype."""
+        rows = x.detach().reshape(-1, x.shape[-1])
+        call = self._weight("0", first).call("MLP", x=rows)
+        hidden = _layer(call.inputs[0], self._weight("0", first), first.bias)
+        hidden = gelu(hidden, approximate=approximate).astype(call.dtype, copy=False)
+        y = _layer(hidden, self._weight("2", second), second.bias).astype(call.dtype, copy=False)
+        result: Tensor = call.result(y)
+        return result.reshape(*x.shape[:-1], y.shape[-1])
+
+    def _weight(self, name: str, layer: Any) -> Prepacked:
+        weight = layer.weight
+        is_now = weight.data_ptr(), weight._version, weight.dtype, weight.shape
+        if name not in self._packed or self._packed[name][0] != is_now:
+            self._packed[name] = is_now, prepacked(weight.detach().T)
+        return self._packed[name][1]
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "_packed": {}}
+
     def extra_repr(self) -> str:
-        return "fallback=True" if self.fallback else ""
+        return ", ".join(f"{name}=True" for name in ("fallback", "prepack") if getattr(self, name))
+
+
+def _needs_no_gradient(x: Any, *layers: Any) -> bool:
+    """Whether packed weights serve a call: it records no graph, and all is plain and on the CPU."""
+    tensors = [x, *(tensor for layer in layers for tensor in (layer.weight, layer.bias) if tensor is not None)]
+    if torch.compiler.is_compiling() or not all(isinstance(tensor, torch.Tensor) for tensor in tensors):
+        return False
+    if torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors):
+        return False
+    plain = all(t.is_cpu and t.is_floating_point() and not t.is_nested and not t.is_inference() for t in tensors[1:])
+    return plain and x.is_cpu and x.ndim > 0 and not has_own_meaning(*tensors)
+
+
+def _layer(x: Array, weight: Prepacked, bias: Any) -> Array:
+    """x @ weight + bias, in float32, or in float64."""
+    sums = np.empty((len(x), weight.shape[1]), weight.dtype if weight.dtype.name in FLOAT_NAMES else np.float32)
+    weight.multiply(x, sums)
+    if bias is not None:
+        (b,) = Call("MLP", reduced=HALVES, bias=bias.detach()).inputs
+        sums += b
+    return sums

@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from ...arrays import HALVES, Array, Call, as_matrices, empty
+from ...arrays import FLOAT_NAMES, HALVES, Array, Call, as_matrices, empty
+from ...backends.prepacked import Prepacked
 from ...numerics import flushed, magnitude, precise, product, rounded_once, sum_bound, sums_dtype, unit_roundoff
 from ...operation import Arguments, Contract, FastPath, Kernel, Workload, normal
 
@@ -167,7 +168,7 @@ def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None, out_d
     """A layer of perceptrons before their activation: y = x @ w + b.
 
     x      (m, k) a row for each sample
-    w      (k, n) a column for each perceptron
+    w      (k, n) a column for each perceptron; or a matrix that ln.prepack has packed
     b      (n,) the biases
 
     Returns y, (m, n), with |y - exact| <= γ_{k+1} · (|x||w| + |b|) elementwise.
@@ -178,11 +179,29 @@ def linear_run(kernel: Kernel, x: Any, w: Any, b: Any, *, out: Any = None, out_d
     >>> ln.linear(np.array([[1.0, 2.0]]), np.array([[3.0], [4.0]]), np.array([0.5]))
     array([[11.5]])
     """
+    if isinstance(w, Prepacked):
+        return _linear_with_packed(x, w, b, out, out_dtype)
     call = Call("linear", reduced=HALVES, x=x, w=w, b=b)
     x, w, b = call.inputs
     sizes = call.sizes(x="mk", w="kn", b="n")
     y = call.output(out, (sizes["m"], sizes["n"]), dtype=call.result_dtype(out_dtype, sums_dtype(call.dtype)))
     kernel(x, w, b, y)
+    return call.result(y)
+
+
+def _linear_with_packed(x: Any, w: Prepacked, b: Any, out: Any, out_dtype: Any) -> Any:
+    call = w.call("linear", x=x, b=b)
+    x, b = call.inputs
+    sizes = call.sizes(x="mk", b="n")
+    if sizes["n"] != w.shape[1] or w.dtype == np.int8:
+        expected = f"shape ({w.shape[1]},) to match w's {w.shape}, and a dtype of floats"
+        raise ValueError(f"linear: b has shape {b.shape} and dtype {b.dtype}, expected {expected}")
+    y = call.output(out, (sizes["m"], sizes["n"]), dtype=call.result_dtype(out_dtype, sums_dtype(call.dtype)))
+    sums = y if y.dtype.name in FLOAT_NAMES else empty(y.shape, sums_dtype(call.dtype))
+    w.multiply(x, sums)
+    sums += b
+    if sums is not y:
+        y[...] = sums  # the one rounding
     return call.result(y)
 
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from ... import _core
-from ...arrays import REDUCED, Array, Call, name_of_dtype
+from ...arrays import REDUCED, Array, Call, empty, name_of_dtype
+from ...backends.prepacked import Prepacked
 from ...numerics import (
     flushed,
     gamma,
@@ -35,7 +36,7 @@ def run(
     """The product of two matrices, c[i, j] = Σ_p a[i, p] · b[p, j].
 
     a      (…, m, k)
-    b      (…, k, n); leading axes broadcast as in numpy.matmul
+    b      (…, k, n); leading axes broadcast as in numpy.matmul; or a matrix that ln.prepack has packed
 
     Returns c, (…, m, n), with |c - exact| <= γ_k · |a||b| elementwise, where
     γ_k = k·u / (1 - k·u) and u is the unit roundoff (Higham, Accuracy and Stability of Numerical Algorithms, §3.5).
@@ -57,6 +58,12 @@ def run(
     """
     if not (scale_a is None and scale_b is None):
         return _run_scaled(kernel, a, b, scale_a, scale_b, out, out_dtype)
+    if isinstance(b, Prepacked):
+        call = b.call("matmul", a=a)
+        (a,) = call.inputs
+        c = call.output(out, (*a.shape[:-1], b.shape[1]), dtype=call.result_dtype(out_dtype, sums_dtype(call.dtype)))
+        b.multiply(a, c)
+        return call.result(c)
     call = Call("matmul", reduced=REDUCED, a=a, b=b)
     a, b = call.inputs
     c = call.output(out, _shape(a, b), dtype=call.result_dtype(out_dtype, sums_dtype(call.dtype)))
@@ -70,8 +77,13 @@ def run(
 def _run_scaled(kernel: Kernel, a: Any, b: Any, scale_a: Any, scale_b: Any, out: Any, out_dtype: Any) -> Any:
     """The product of bytes, as float32: kernels get the scales after a and b."""
     scales = {name: x for name, x in (("scale_a", scale_a), ("scale_b", scale_b)) if x is not None}
-    call = Call("matmul", reduced=REDUCED, scales=tuple(scales), a=a, b=b, **scales)
-    a, b, *_ = call.inputs
+    packed = b if isinstance(b, Prepacked) else None
+    if packed is None:
+        call = Call("matmul", reduced=REDUCED, scales=tuple(scales), a=a, b=b, **scales)
+        a, b, *_ = call.inputs
+    else:
+        call = packed.call("matmul", scales=tuple(scales), a=a, **scales)
+        a, *_ = call.inputs
     if call.dtype != np.int8 or a.ndim != 2 or b.ndim != 2:
         raise TypeError(
             f"matmul: {next(iter(scales))} is given with a of dtype {call.dtype} and shape {a.shape}, expected a and b "
@@ -80,7 +92,7 @@ def _run_scaled(kernel: Kernel, a: Any, b: Any, scale_a: Any, scale_b: Any, out:
     if name_of_dtype(out_dtype) not in ("None", "float32"):
         raise TypeError(f"matmul: out_dtype is {name_of_dtype(out_dtype)!r}, expected float32 next to scales")
     m, n = shape = _shape(a, b)
-    given = dict(zip(scales, call.inputs[2:], strict=True))
+    given = dict(zip(scales, call.inputs[-len(scales) :], strict=True))
     vectors = []
     for name, length, column in (("scale_a", m, (m, 1)), ("scale_b", n, (1, n))):
         scale = given.get(name, np.broadcast_to(np.float32(1), (length,)))
@@ -88,7 +100,14 @@ def _run_scaled(kernel: Kernel, a: Any, b: Any, scale_a: Any, scale_b: Any, out:
             raise ValueError(f"matmul: {name} has shape {scale.shape}, expected ({length},) or {column}")
         vectors.append(scale.reshape(length) if scale.ndim == 1 else scale[:, 0] if column[1] == 1 else scale[0])
     c = call.output(out, shape, dtype=np.dtype(np.float32))
-    kernel(a, b, *vectors, c)
+    if packed is None:
+        kernel(a, b, *vectors, c)
+        return call.result(c)
+    sums = empty(shape, np.dtype(np.int32))
+    packed.multiply(a, sums)
+    c[...] = sums
+    c *= vectors[0][:, None]
+    c *= vectors[1]
     return call.result(c)
 
 
