@@ -452,6 +452,33 @@ def test_the_command_reports_errors_without_a_traceback(args, code, message):
     assert message in result.output
 
 
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16", "int8"])
+def test_a_duel_in_reduced_precision(dtype):
+    found = duel(ln.matmul, "cpp.upcast", "numpy", dtype=dtype, **QUICK)
+    assert (found.a, found.b, found.dtype, found.refused) == ("cpp.upcast", "numpy.upcast", dtype, "")
+    assert found.bytes == found.shape["m"] * 64 * (1 if dtype == "int8" else 2) * 3
+    assert found.faster == "a"
+
+
+def test_the_command_takes_a_dtype_and_says_what_does_not_fit_it():
+    options = "--workload", "square-64", "--seconds", "0.1"
+    result = run("matmul", "cpp", "numpy", "--dtype", "bfloat16", *options)
+    assert result.exit_code == 0, result.output
+    assert "matmul, square-64, bfloat16, 1 thread" in result.output
+    for args, message in [
+        (
+            ("matmul", "cpp.blocked", "numpy", "--dtype", "int8"),
+            "cpp.blocked does not take int8; known for it: python.",
+        ),
+        (("gelu", "cpp", "numpy", "--dtype", "int8"), "expected float32 or float64 for gelu"),
+        (("matmul", "cpp", "cpp.amx_packed", "--dtype", "int8"), "cpp.amx_packed is simulated"),
+    ]:
+        if "amx" not in message or ln.matmul["cpp.amx_packed"].simulated():
+            refused = run(*args, *options)
+            assert refused.exit_code == 1
+            assert message in " ".join(refused.output.split())
+
+
 def test_the_command_ends_with_1_where_a_duel_is_refused(monkeypatch):
     monkeypatch.setattr(lab, "why_impossible", lambda who, *args: f"{who} would reach the moon")
     result = run("matmul", "cpp.packed", "cpp.naive", "--workload", "square-64", "--seconds", "0.1")

@@ -16,8 +16,8 @@ from click.testing import CliRunner
 from loopnest import _core
 from loopnest.cli import main
 from loopnest.machine import card as machine
-from loopnest.machine import probes
-from loopnest.machine.records import Cache, MachineCard
+from loopnest.machine import limits, probes, tables
+from loopnest.machine.records import Cache, MachineCard, Peak
 from loopnest.machine.tables import report
 from loopnest.timing.environment import SLOWING, Environment, ThreadPool
 from made_up import CACHES, CARD
@@ -481,7 +481,7 @@ def test_this_machine_has_every_figure(here):
     counts = sorted({1, cores})
     assert {(p.isa, p.dtype, p.threads) for p in card.peaks} == {
         (isa, dtype, n) for isa in ln.isa_levels() for dtype in ("float32", "float64") for n in counts
-    }
+    } | {(isa, one.dtype, n) for isa in ln.isa_levels() for one in probes.instructions(isa) for n in counts}
     levels = [*(cache.name for cache in card.caches), "memory"]
     assert card.levels() == levels
     assert {(b.level, b.kind, b.threads) for b in card.bandwidths} == {
@@ -493,6 +493,35 @@ def test_this_machine_has_every_figure(here):
     assert 2e8 < card.clock < 1e10
     assert {"NumPy", "loopnest"} <= {pool.owner for pool in machine.as_it_is_now(card).pools}
     assert msgspec.json.decode(msgspec.json.encode(card), type=MachineCard) == card
+
+
+def test_the_peak_in_reduced_precision_is_the_fastest_instructions_or_what_conversion_allows():
+    assert [CARD.peak(dtype) / CARD.peak("float32") for dtype in ("bfloat16", "float16", "int8")] == [1, 1, 2]
+    slow, fast = (Peak("v3", "bfloat16", 1, x * CARD.peak("float32"), "vdpbf16ps") for x in (0.5, 1.9))
+    assert dataclasses.replace(CARD, peaks=(*CARD.peaks, slow)).peak("bfloat16") == CARD.peak("float32")
+    card = dataclasses.replace(CARD, peaks=(*CARD.peaks, slow, fast))
+    assert card.peak("bfloat16") == fast.flops
+    assert card.peak("bfloat16", isa="v1") == CARD.peak("float32", isa="v1")
+    (_, _, sheet, _) = tables.sheets(dataclasses.replace(card, peaks=(*CARD.peaks, fast)))
+    assert sheet.rows == [("vdpbf16ps", "bfloat16", "190", "1.9")]
+
+
+def test_each_instruction_is_found_where_it_is_and_does_the_work_that_is_counted(monkeypatch):
+    for one in probes.instructions("v4"):  # 24 chains of 16 sums, or 4 tiles of 16 x 16 x 16 units
+        _, (flops,) = _core.in_step[one.loop]("v4", [(np.array([1, 1, 0], np.float32), 3)])
+        elements = {"int8": 4, "float16": 2, "bfloat16": 2}[one.dtype]
+        assert flops == 3 * 2 * elements * (4 * 16**3 if "tiles" in one.loop else 24 * 16)
+    monkeypatch.setattr(_core, "further_instructions", lambda: ["avx512_vnni"])
+    monkeypatch.setattr(_core, "why_no_amx", lambda: None)
+    assert [one.name for one in probes.instructions("v4")] == ["vpdpbusd", "tdpbf16ps", "tdpbssd"]
+    assert probes.instructions("v3") == []
+
+
+def test_a_limit_in_reduced_precision_is_measured_by_its_instructions(monkeypatch):
+    monkeypatch.setattr(limits, "multiply_adds", lambda dtype="float32", threads=1, loop_name="multiply_add": loop_name)
+    monkeypatch.setattr(limits, "best_rate", lambda loops: {"multiply_add": 10.0, "dot_pairs": 19.0}[loops[0]])
+    monkeypatch.setattr(limits, "instructions", lambda isa: [probes.INSTRUCTIONS[1]])  # dot_pairs
+    assert [limits.peak_now(dtype, 1) for dtype in ("float32", "bfloat16", "float16", "int8")] == [10, 19, 10, 20]
 
 
 @timed

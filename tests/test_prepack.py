@@ -42,7 +42,7 @@ def test_products_with_a_packed_matrix_hold_the_contract(dtype, variant, levels)
             reduced = () if dtype in FLOAT_NAMES else ln.matmul.contract.reduced_variations.values()
             sample = ln.operation.Arguments((a, b))
             for options in ({}, *(variation(sample).options for variation in reduced)):
-                (exact,), (bound,) = ln.matmul.contract.reference(a, b), ln.matmul.contract.bound(a, b, **options)
+                exact, bound = (f(a, b, **options)[0] for f in (ln.matmul.contract.reference, ln.matmul.contract.bound))
                 c = ln.matmul(a, packed, **options)
                 assert c.dtype == ln.matmul.contract.result_dtype(a.dtype, **options)
                 assert (np.abs(c.astype(exact.dtype) - exact) <= bound).all()

@@ -3,6 +3,7 @@
 import itertools
 import os
 import platform
+import shutil
 import time
 from unittest import mock
 
@@ -319,11 +320,21 @@ def test_tiles_are_emulated_where_there_are_none_and_never_picked():
 @pytest.mark.skipif(
     platform.machine() != "x86_64" or "v4" not in ln.isa_levels(), reason="this is about AVX-512's code"
 )
-def test_inspect_shows_upcast_and_says_what_it_cannot_decode():
+def test_inspect_shows_and_counts_the_instructions_of_reduced_precision(monkeypatch):
     view = inspect(ln.matmul["cpp.upcast"], "hot", isa="v4", measure=False)
     assert view.dtype == "bfloat16"
     assert "unit_tile<matmul::Floats<loopnest::bfloat16>, unsigned int, 6, 4>" in view.listings[0].title
-    with pytest.raises(InspectError, match=r"cpp.dot_pairs: capstone decodes none of its instructions; `objdump"):
+    if shutil.which("objdump"):  # an iteration's flops: 24 or 4 instructions, by products, by two
+        for id, name, flops in [
+            ("cpp.dot_pairs", "vdpbf16ps", 24 * 32 * 2),
+            ("cpp.dot_quads", "vpdpbusd", 24 * 64 * 2),
+            ("cpp.amx_packed", "tdpbf16ps", 4 * 16 * 16 * 32 * 2),
+        ]:
+            loop = inspect(ln.matmul[id], "hot", isa="v4", measure=False).listings[0].loop
+            assert (loop.flops, loop.accumulators) == (flops, loop.counts["fma"])
+            assert {one.mnemonic for one in loop.instructions if one.kind == "fma"} == {name}
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(InspectError, match=r"cpp.dot_pairs: .* objdump, which does, is not there; on Debian: apt-get"):
         inspect(ln.matmul["cpp.dot_pairs"], "hot", isa="v4", measure=False)
     with pytest.raises(InspectError, match=r"dtype is 'float32', expected 'int8' for cpp.dot_quads"):
         inspect(ln.matmul["cpp.dot_quads"], dtype="float32")

@@ -112,7 +112,8 @@ def bound_of(loop: Loop, family: Family, most_bits: int) -> Bound:
     cycles = cycles_by(loop, family)
     name, most = max(cycles.items(), key=lambda item: item[1])
     share = None
-    if loop.flops and most:  # with units of its own for additions, a core can do more than the peak of multiply-adds
+    if loop.flops and most and loop.itemsize > 2:  # the table has no peaks of reduced precision
+        # With units of its own for additions, a core can do more than the peak of multiply-adds.
         share = min(1.0, loop.flops / (most * family.peak(loop.itemsize, most_bits)))
     others = ", ".join(f"{other} {n:.3g}" for other, n in cycles.items() if n and other != name)
     reach = "" if share is None else f": at most {100 * share:.3g} % of the peak"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import re
+import shutil
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -34,7 +35,7 @@ VECTOR_BITS = {"v1": 128, "v3": 256, "v4": 512}
 """Of the vectors at an ISA level."""
 
 NEWER = ("dot_", "amx_")
-"""The rungs, by the beginning of their names, whose instructions capstone 5 takes for others: vdpbf16ps, tdpbssd."""
+"""The rungs, by the beginning of their names, with instructions that capstone 5 does not know: vdpbf16ps, tdpbssd."""
 
 FEW = 20
 """Fewer samples than this decide nothing."""
@@ -57,10 +58,10 @@ def show(request: Request) -> list[Listing]:
         if root is None:
             fix = "Was it stripped? Install loopnest without install.strip, as its pyproject.toml says"
             raise InspectError(f"{k.operation.name} {k.id}: {file.path} has no symbol {name}. {fix}")
-        if k.variant.startswith(NEWER):
+        if k.variant.startswith(NEWER) and shutil.which("objdump") is None:
             raise InspectError(
-                f"{k.id}: capstone decodes none of its instructions; `objdump -d --no-show-raw-insn {file.path}` does, "
-                f"at 0x{root.address:x}"
+                f"{k.id}: capstone decodes not all of its instructions, and objdump, which does, is not there; on "
+                "Debian: apt-get install binutils"
             )
         callers = file.reached_from(root, inside=f"loopnest::{level}")
         function, loop, notes = hottest(file, callers, level, family, request if request.measure else None)

@@ -137,7 +137,8 @@ def summary(found: Found, family: Family | None = None, most_bits: int = 512) ->
         latency=latency,
         skipped=len(found.body) - len(found.path),
     )
-    return replace(loop, bound=bound_of(loop, family, most_bits)) if family else loop
+    in_table = family and not any("tmm" in one.operands for one in instructions)  # which has no tile units
+    return replace(loop, bound=bound_of(loop, family, most_bits)) if family and in_table else loop
 
 
 def _chains(instructions: Code, family: Family | None) -> tuple[int, float]:

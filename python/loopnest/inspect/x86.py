@@ -1,6 +1,7 @@
 """x86-64 machine code as instructions: capstone decodes operands, registers and memory; this file names the kinds.
 
-Only the instructions of floating-point loops have kinds of their own; all others are "scalar" or "other".
+What capstone does not know, binutils' objdump names (further.py). Only the instructions of floating-point loops have
+kinds of their own; all others are "scalar" or "other".
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
+from .further import PRODUCTS, further_instruction, named_by_objdump
 from .records import ARITHMETIC, Instruction
 
 _STEMS = {
@@ -46,9 +48,20 @@ _NEVER_STORES = ("nop", "lea", "cmp", "test", "bt", "push", "call", "jmp")
 
 def decode(code: bytes, address: int) -> Iterator[Instruction]:
     """The instructions of a function's bytes, which begin at an address. Needs capstone."""
-    found = list(_reader(detail=False).disasm_lite(code, address))
+    found, further, end = list(_reader(detail=False).disasm_lite(code, address)), set[int](), address + len(code)
+    names: dict[int, tuple[int, str, str]] = {}
+    while (at := found[-1][0] + found[-1][1] if found else address) < end:  # there capstone has stopped
+        names = names or named_by_objdump(code, address)
+        if at not in names or names[at][1] == "(bad)":
+            break
+        further.add(at)
+        after = at + names[at][0]
+        found += [(at, *names[at]), *_reader(detail=False).disasm_lite(code[after - address :], after)]
     framed = any(name == "mov" and operands == "rbp, rsp" for _, _, name, operands in found[:24])
-    for at, size, _, operands in found:
+    for at, size, name, operands in found:
+        if at in further:
+            yield further_instruction(at, size, name, operands)
+            continue
         one = _decoded(code[at - address : at - address + size], framed)
         target = at + one.target if one.target is not None else None
         refers_to = at + one.refers_to if one.refers_to is not None else None
@@ -80,6 +93,8 @@ def _decoded(code: bytes, framed: bool) -> Instruction:
     jumps, calls = one.group(CS_GRP_JUMP), one.group(CS_GRP_CALL)
     target = first.imm if first is not None and (jumps or calls) and first.type == X86_OP_IMM else None
 
+    if name in PRODUCTS:
+        return further_instruction(one.address, one.size, name, one.op_str)
     found = _STEM.match(name)
     stem = found["stem"] if found else ""
     kind = "branch" if jumps else "call" if calls or one.group(CS_GRP_RET) or name == "leave" else _kind(name, stem)

@@ -13,6 +13,7 @@ docs/machine.md explains each figure.
 import dataclasses
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -88,7 +89,8 @@ def _kept(file: Path) -> MachineCard:
 def card_file() -> Path:
     """Where this machine's card is kept. The name has a hash of all that would make it another machine's."""
     here = environment()
-    key = here.cpu, here.cores, here.system, isa_levels(), caches(), __version__
+    further = [one.name for one in probes.instructions("v4")]
+    key = here.cpu, here.cores, here.system, isa_levels(), further, caches(), __version__
     return cache_directory() / f"machine-{hashlib.sha256(repr(key).encode()).hexdigest()[:16]}.json"
 
 
@@ -141,11 +143,15 @@ def measure(
     # A chain of integer instructions: each waits for the one before.
     clock = repeated("clock", 2, lambda times: seconds_of(lambda: _core.two_cycles(0x9E3779B9, times)))
     peaks = {
-        (isa, dtype, threads): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
+        (isa, dtype, threads, ""): probes.multiply_adds(f"peak of {dtype} on {isa}{_by(threads)}", isa, dtype, threads)
         for isa in levels
         for dtype in FLOAT_NAMES
         for threads in counts
     }
+    for isa, threads in itertools.product(levels, counts):
+        for one in probes.instructions(isa):
+            name = f"peak of {one.name}{_by(threads)}"
+            peaks[isa, one.dtype, threads, one.name] = probes.multiply_adds(name, isa, "float32", threads, one.loop)
     traffic = _traffic(found, counts, levels[-1])
     latencies = {} if rough else _latencies(found, levels[-1])
     everything = [clock, *peaks.values(), *(p for ways in traffic.values() for p in ways), *latencies.values()]
@@ -168,7 +174,9 @@ def measure(
         system=here.system,
         isa_levels=tuple(isa_levels()),
         caches=found,
-        peaks=tuple(Peak(*what, probe.rate) for what, probe in peaks.items()),
+        peaks=tuple(
+            Peak(isa, dtype, threads, probe.rate, name) for (isa, dtype, threads, name), probe in peaks.items()
+        ),
         bandwidths=tuple(Bandwidth(*what, probe.rate) for what, probe in fastest.items()),
         latencies={what: probe.seconds for what, probe in latencies.items()},
         clock=clock.rate,

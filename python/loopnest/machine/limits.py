@@ -20,8 +20,8 @@ import numpy as np
 from .. import _core
 from ..output.text import counted
 from ..timing.turns import seconds_of
-from .probes import RUN, calibrated
-from .records import MEMORY, MachineCard
+from .probes import RUN, calibrated, instructions
+from .records import AS_FLOATS, MEMORY, MachineCard
 
 TOLERANCE = 1.02
 """The factor by which a time may beat a limit: both are measured."""
@@ -35,13 +35,13 @@ class Piece:
     amount: float
 
 
-def multiply_adds(dtype: Any = np.float32, threads: int = 1) -> Piece:
+def multiply_adds(dtype: Any = np.float32, threads: int = 1, loop_name: str = "multiply_add") -> Piece:
     """Multiply-adds whose operands are all in registers, on several threads at once: flops.
 
     A piece takes a millisecond, or 20 on several threads, whose start takes some 50 µs. An ISA level without fused
     multiply-adds does products and sums in equal numbers.
     """
-    loop, operands = _core.limits["peak"]["multiply_add"], np.array([1, 0.001, 0], dtype)
+    loop, operands = _core.limits["peak"][loop_name], np.array([1, 0.001, 0], dtype)
     rounds = calibrated(lambda rounds: seconds_of(lambda: loop(operands, rounds)), RUN if threads == 1 else 20 * RUN)
     run = functools.partial(loop, operands, rounds)
     if threads == 1:
@@ -121,6 +121,10 @@ class Work:
 def peak_now(dtype: str, threads: int) -> float:
     """Flops a second of multiply-adds in registers on some threads, now. Where other processes have the other cores,
     all threads together reach less than they would alone, so that one thread's peak for each counts too."""
+    if dtype in AS_FLOATS:
+        loops = [probe.loop for probe in instructions(_core.isa()) if probe.dtype == dtype]
+        further = (best_rate([multiply_adds(threads=threads, loop_name=loop)]) for loop in loops)
+        return max(AS_FLOATS[dtype] * peak_now("float32", threads), *further, 0.0)
     one = threads * best_rate([multiply_adds(dtype)])
     return one if threads == 1 else max(one, best_rate([multiply_adds(dtype, threads)]))
 

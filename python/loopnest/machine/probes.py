@@ -124,9 +124,34 @@ def calibrated(run: Callable[[int], float], seconds: float = RUN) -> int:
     return max(1, round(seconds * best))
 
 
-def multiply_adds(name: str, isa: str, dtype: str, threads: int) -> Probe:
+@dataclass(frozen=True)
+class Instruction:
+    """A multiply-add of reduced precision, and the loop of csrc/measure/reduced_limits.hpp that consists of it."""
+
+    name: str
+    dtype: str
+    loop: str
+    needs: str
+
+
+INSTRUCTIONS = (
+    Instruction("vfmadd213ph", "float16", "halves", "avx512_fp16"),
+    Instruction("vdpbf16ps", "bfloat16", "dot_pairs", "avx512_bf16"),
+    Instruction("vpdpbusd", "int8", "dot_quads", "avx512_vnni"),
+    Instruction("tdpbf16ps", "bfloat16", "tiles_of_pairs", "amx"),
+    Instruction("tdpbssd", "int8", "tiles_of_quads", "amx"),
+)
+
+
+def instructions(isa: str) -> list[Instruction]:
+    """Those that this processor has, and this process may use, on an ISA level."""
+    here = [*_core.further_instructions(), *([] if _core.why_no_amx() else ["amx"])]
+    return [one for one in INSTRUCTIONS if isa == "v4" and one.needs in here]
+
+
+def multiply_adds(name: str, isa: str, dtype: str, threads: int, loop_name: str = "multiply_add") -> Probe:
     """Independent multiply-adds in registers: flops."""
-    loop = _core.in_step["multiply_add"]
+    loop = _core.in_step[loop_name]
     values = [np.array([1, 0.001, 0], dtype) for _ in range(threads)]
     _, flops = loop(isa, [(v, 1) for v in values])
 

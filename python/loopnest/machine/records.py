@@ -15,7 +15,9 @@ MEMORY = "memory"
 FMA = "FMA"
 SHARED, LAUNCH, WAIT = "shared memory", "a launch", "a launch and its wait"
 """What a GPU's card has besides."""
-ELEMENTS_OF_A_UNIT = {"bfloat16": 2, "float16": 1, "int8": 4}  # float16 is multiplied as float32
+AS_FLOATS = {"bfloat16": 1, "float16": 1, "int8": 2}
+"""What every processor reaches in reduced precision at most without its instructions, as a multiple of float32's peak:
+float's multiply-adds and, for int8, multiply-adds of pairs of 16-bit integers."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +55,16 @@ class Cache:
 
 @dataclass(frozen=True)
 class Peak:
-    """Flops a second of multiply-adds in registers."""
+    """Flops a second of multiply-adds in registers.
+
+    instruction  in reduced precision: what does them
+    """
 
     isa: str
     dtype: str
     threads: Count
     flops: Positive
+    instruction: str = ""
 
 
 @dataclass(frozen=True)
@@ -108,12 +114,13 @@ class MachineCard:
         isa  an ISA level; None: the fastest
 
         For a number of threads that was not measured it is the highest peak that they can have. In reduced precision it
-        is float32's times the number of elements that a float's 32 bits hold: one instruction multiplies them all.
+        is the fastest instruction's, or what conversion to wider numbers allows.
         """
         name = name_of_dtype(dtype)
-        if name in ELEMENTS_OF_A_UNIT and not self.is_gpu:
-            return ELEMENTS_OF_A_UNIT[name] * self.peak("float32", threads, isa)
-        found = ((p.threads, p.flops) for p in self.peaks if p.dtype == name and p.isa == (isa or p.isa))
+        found = [(p.threads, p.flops) for p in self.peaks if p.dtype == name and p.isa == (isa or p.isa)]
+        if name in AS_FLOATS and not self.is_gpu:
+            converted = AS_FLOATS[name] * self.peak("float32", threads, isa)
+            return max(converted, _at(found, threads, "") if found else 0.0)
         return _at(found, threads, f"peak of dtype {name!r}" + (f" and isa {isa!r}" if isa else ""))
 
     def bandwidth(self, level: str = MEMORY, kind: str | None = "read", threads: int = 1) -> float:

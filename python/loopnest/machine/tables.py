@@ -40,7 +40,7 @@ def sheets(card: MachineCard) -> list[Sheet]:
         "threads": ", ".join(map(str, card.pools)),
         "measured": f"{card.measured}, loopnest {card.version}",
     }
-    return [Sheet("What it is", (), tuple(facts.items())), _peaks(card), _levels(card)]
+    return [Sheet("What it is", (), tuple(facts.items())), _peaks(card), *_reduced(card), _levels(card)]
 
 
 def _gpu(card: MachineCard) -> Sheet:
@@ -61,7 +61,7 @@ def _gpu(card: MachineCard) -> Sheet:
 def _peaks(card: MachineCard) -> Sheet:
     """GFLOP/s of multiply-adds in registers, by ISA level, dtype and threads, and flops in a cycle."""
     counts = sorted({peak.threads for peak in card.peaks})
-    dtypes = list(dict.fromkeys(peak.dtype for peak in card.peaks))
+    dtypes = list(dict.fromkeys(peak.dtype for peak in card.peaks if not peak.instruction))
     rows, notes = [], list[str]()
     for level in dict.fromkeys(peak.isa for peak in card.peaks):
         rates = [card.peak(dtype, count, level) for count in counts for dtype in dtypes]
@@ -73,6 +73,22 @@ def _peaks(card: MachineCard) -> Sheet:
         notes = [f"A multiply-add, of two flops, takes {duration(seconds)} ({cycles}) until its result can be used."]
     headings = ("ISA", *(f"{dtype}{_by(count)}" for count in counts for dtype in dtypes), "flops/cycle")
     return Sheet("Peak, GFLOP/s: multiply-adds in registers", headings, rows, notes=notes)
+
+
+def _reduced(card: MachineCard) -> list[Sheet]:
+    """What the instructions of reduced precision reach, if there are any: two operations for each multiply-add."""
+    rates = {(p.instruction, p.dtype, p.threads): p.flops for p in card.peaks if p.instruction}
+    counts = sorted({threads for *_, threads in rates})
+    rows = [
+        (
+            *what,
+            *(three_digits(rates[*what, count] / 1e9) for count in counts),
+            f"{rates[*what, 1] / card.peak('float32'):.2g}",
+        )
+        for what in dict.fromkeys((name, dtype) for name, dtype, _ in rates)
+    ]
+    headings = ("instruction", "dtype", *(f"10⁹ operations/s{_by(count)}" for count in counts), "of float32's")
+    return [Sheet("Peak in reduced precision", headings, rows)] if rows else []
 
 
 def _levels(card: MachineCard) -> Sheet:
