@@ -213,7 +213,7 @@ def test_the_command_checks_prints_json_and_the_solution(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["13"], "there is no exercise 13; expected a number from 1 to 12"),
+        (["14"], "there is no exercise 14; expected a number from 1 to 13"),
         (["1", "--check"], "there is no file exercise_01.py; `loopnest exercise 1` writes it"),
         (["1", "no/such/folder"], "there is no folder no/such/folder"),
     ],

@@ -29,8 +29,8 @@ FENCE = re.compile(r"^```python\n(.*?)^```$(?:\n\n```output\n(.*?)^```$)?", re.M
 """A block of code, and what it prints if the lesson shows that."""
 
 
-def test_there_are_twelve_and_each_has_an_exercise():
-    assert [one.number for one in lessons()] == list(range(1, 13)) == list(EXERCISES)
+def test_there_are_thirteen_and_each_has_an_exercise():
+    assert [one.number for one in lessons()] == list(range(1, 14)) == list(EXERCISES)
 
 
 @pytest.mark.parametrize("one", LESSONS.values(), ids=LESSONS)
@@ -115,6 +115,9 @@ ANSWERS = {
     (11, 5): [f"**{7 * 4} bytes**", f"**{28 * 124e6 / 33e9:.2f} s**"],
     (12, 1): [f"**{768 * 3072 + 3072 + 3072 * 768 + 768:,}**"],
     (12, 3): [f"**{16 / (8 * 4)} flops a byte**"],
+    (13, 1): [f"**{64 / 128 / 2}**", "**0.5**"],
+    (13, 2): [f"**{(2**31 - 1) // 127**2:,}**"],
+    (13, 3): [f"**{4 // 1} times**", f"**{4 // 2} times**"],
 }
 """What must stand in the answer to a question, computed: by lesson and number of the question."""
 
@@ -193,9 +196,9 @@ def test_the_command_lists_and_shows_lessons():
     assert all(one.title.split(",")[0] in listed.output for one in lessons())
     shown = CliRunner().invoke(main, ["lesson", "3"])
     assert "Layout, strides and broadcasting" in shown.output
-    wrong = CliRunner().invoke(main, ["lesson", "13"])
+    wrong = CliRunner().invoke(main, ["lesson", "14"])
     assert wrong.exit_code == 2
-    assert "there is no lesson 13; expected a number from 1 to 12" in " ".join(wrong.output.split())
+    assert "there is no lesson 14; expected a number from 1 to 13" in " ".join(wrong.output.split())
 
 
 @pytest.mark.parametrize("one", LESSONS.values(), ids=LESSONS)

@@ -17,7 +17,7 @@ from .._version import __version__
 
 GROUPS = {
     "Learn": {
-        "lesson": "Twelve lessons, from the dot product to the transformer's MLP.",
+        "lesson": "Thirteen lessons, from the dot product to a fast MLP in bytes.",
         "exercise": "A lesson's exercise: a file to fill in, and its check.",
         "experiment": "Questions about networks and numbers, answered by experiment.",
         "train": "Train a network on these operations, on one process or many.",

@@ -25,7 +25,7 @@ def command(number: int | None, answers: bool, opens: bool) -> None:
     """Read lesson N; without a number, list the lessons, and what you have done.
 
     \b
-    loopnest lesson               the twelve of them
+    loopnest lesson               the thirteen of them
     loopnest lesson 4             caches and blocking
     loopnest lesson 4 --open      with its pictures in the browser
     loopnest lesson 4 --answers   with the answers to its questions

@@ -1,4 +1,4 @@
-"""How does one learn this? Twelve lessons, an exercise for each, and experiments.
+"""How does one learn this? Thirteen lessons, an exercise for each, and experiments.
 
 The number of a lesson or exercise and a learner's file come in. A lesson's text goes out, or an Attempt: right, or the
 first wrong case, and how fast. The lessons and the exercises' starters and solutions are files in docs/lessons/,

@@ -183,3 +183,24 @@ def attention() -> Iterator[Case]:
         scores = np.exp(q @ k.T / np.sqrt(d))
         p = scores / scores.sum(axis=1, keepdims=True)
         yield Case(f"{tokens} tokens of {d} numbers", "attention", {"q": q, "k": k, "v": v}, {"attention": p @ v})
+
+
+def bytes_and_scales() -> Iterator[Case]:
+    def quantized(x: Array) -> tuple[Array, Array]:
+        largest = np.abs(x).max(axis=1)
+        scales = np.where(largest > 0, largest, 127) / 127
+        return np.rint(x / scales[:, None]).astype(np.int8), scales
+
+    for about, x in (
+        ("a row", np.array([[0.31, -1.27, 0.64]])),
+        ("rows of different sizes", np.array([[0.0127, 0.005], [-254.0, 100.0]])),
+        ("a row of zeros", np.array([[0.0, 0.0], [1.0, -0.3]])),
+    ):
+        q, scales = quantized(x)
+        yield Case(about, "quantize_rows", {"x": x}, {"q": q, "scales": scales})
+    for m, k, n in ((1, 2, 1), (2, 3, 4), (3, 300, 2)):
+        rng = _rng()
+        x, w = rng.uniform(-1, 1, (m, k)), rng.uniform(-1, 1, (k, n)) * 10.0 ** np.arange(n)
+        (q, of_rows), (v, of_columns) = quantized(x), quantized(w.T)
+        expected = (q.astype(int) @ v.T.astype(int)) * of_rows[:, None] * of_columns
+        yield Case(f"{m} x {k} by {k} x {n}", "product", {"x": x, "w": w}, {"product": expected})

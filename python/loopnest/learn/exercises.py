@@ -118,6 +118,7 @@ EXERCISES: dict[int, Exercise] = {
                  cases.gradients),
         Exercise(11, ".py", "Write a step of Adam with its bias correction, in place.", cases.adam_steps),
         Exercise(12, ".py", "Compose attention from loopnest's matmul and softmax.", cases.attention),
+        Exercise(13, ".py", "Turn floats into bytes and scales, and multiply these exactly.", cases.bytes_and_scales),
     )
 }  # fmt: skip
 """By number; each belongs to the lesson of its number."""
