@@ -1,11 +1,14 @@
 """Arrays on their way to the kernels: which views they become, when one is copied, and what comes back."""
 
+import contextlib
+import itertools
+
 import loopnest as ln
 import numpy as np
 import pytest
 from ladders import OPERATIONS, dtypes
 from loopnest.arrays import as_matrices
-from loopnest.verify import Case, results_of
+from loopnest.verify import Case, arrays_in, results_of, with_arrays
 
 X = np.arange(2.0 * 3 * 4 * 5).reshape(2, 3, 4, 5)
 
@@ -142,3 +145,26 @@ def test_more_axes_than_numpy_broadcasts_are_refused(operation):
     x = np.ones((1,) * 64)
     with pytest.raises(ValueError, match=f"^{operation.name}: 64 axes, expected at most 3[24]; reshape a and b$"):
         operation(x, x, impl="numpy")
+
+
+LONG = 1 << 40
+
+
+@pytest.mark.parametrize("operation", [o for o in ln.OPERATIONS.values() if not o.name.startswith("cross_entropy")])
+def test_empty_arrays_with_an_axis_of_2_to_the_40_give_a_result_or_an_error_at_once(operation):
+    """cross_entropy refuses an empty batch by itself, after a look at its labels."""
+    axes = list(operation.contract.workloads[0].shape)
+    marks = (3, 5, 7, 11)[: len(axes)]
+    small = Case.of(operation, np.dtype(np.float32), marks).arguments()
+    for sizes in itertools.product((0, LONG), repeat=len(axes)):
+        lengths = dict(zip(marks, sizes, strict=True))
+        shapes = [tuple(lengths[n] for n in x.shape) for x in arrays_in(small.inputs)]
+        if any(0 not in shape for shape in shapes):
+            continue
+        inputs = with_arrays(small.inputs, [np.zeros(shape, np.float32) for shape in shapes])
+        for rung in operation:
+            if rung.backend not in ("numpy", "cpp"):
+                continue
+            with contextlib.suppress(ValueError, MemoryError):  # the result is not empty, and too large
+                results = operation.contract.results(operation(*inputs, impl=rung.id, **small.options))
+                assert not any(np.nan_to_num(x).any() for x in results if x is not None and x.size < LONG)

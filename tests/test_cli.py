@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import resource
 import subprocess
 import sys
@@ -289,3 +290,23 @@ def test_a_file_whose_name_is_no_text_has_a_verdict_in_json(tmp_path):
         text.write("def matmul(a, b, c):\n    c[...] = a @ b\n")
     run = CliRunner().invoke(main, ["check", os.fsdecode(file), "--op", "matmul", "--seconds", "0", "--json"])
     assert json.loads(run.stdout)["outcome"] == "right", run.output
+
+
+@pytest.mark.parametrize("variable", ["LOOPNEST_NUM_THREADS=abc", "LOOPNEST_NUM_THREADS=-1", "LOOPNEST_ISA=v9"])
+def test_nonsense_in_the_environment_is_one_line_and_exit_code_2(variable):
+    name, _, value = variable.partition("=")
+    command, environment = [sys.executable, "-m", "loopnest", "list", "matmul"], os.environ | {name: value}
+    run = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert run.returncode == 2
+    assert re.fullmatch(rf"Error: .*{name}.*'{value}', expected [^\n]+\n", run.stderr)
+    program = [sys.executable, "-c", "import loopnest"]  # where it is an exception
+    assert "Traceback" in subprocess.run(program, env=environment, capture_output=True, text=True).stderr
+
+
+@pytest.mark.parametrize("threads", ["99999999999", "0", "-1", "1.5"])
+def test_a_number_of_threads_that_cannot_be_is_refused_with_what_can(tmp_path, threads):
+    (tmp_path / "mine.py").write_text("def matmul(a, b):\n    return a @ b\n")
+    result = run("check", str(tmp_path / "mine.py"), "--op", "matmul", "--threads", threads)
+    assert result.exit_code == 2
+    assert threads in result.output
+    assert re.search("expected a whole number from 1 to|x>=1|not a valid integer", " ".join(result.output.split()))

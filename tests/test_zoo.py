@@ -26,7 +26,10 @@ QUICK = (
     "numpy_returned.py",
     "strided.cpp",
 )
-"""Honest kernels of several kinds: all of them, and with times, are in the slow tests."""
+"""Honest kernels of several kinds: all others are in the slow tests."""
+
+TIMED = ("keeps_scratch_memory.py", "numba_loops.py", "openmp.c", "pool_of_threads.py", "torch_matmul.py")
+"""Honest kernels that the race could refuse, for their threads, memory or compilers: they are timed, too."""
 
 HAS = {"numba": True, "torch": importlib.util.find_spec("torch") is not None}
 
@@ -36,14 +39,16 @@ pytestmark = [
 ]
 
 
-def submissions(*kinds, quick=1):
-    """The zoo's kernels of these kinds; all but one of `quick` are slow tests."""
+def submissions(*kinds, quick=()):
+    """The zoo's kernels of these kinds; all but `quick` are slow tests: their names, or one of that number."""
+
+    def marks(i, submission):
+        slow = i % quick if isinstance(quick, int) else submission.file.name not in quick
+        return [*_needs(submission), *([pytest.mark.slow] if slow else [])]
+
     return pytest.mark.parametrize(
         "submission",
-        [
-            pytest.param(s, id=s.name, marks=[*_needs(s), *([pytest.mark.slow] if i % quick else [])])
-            for i, s in enumerate(zoo(*kinds))
-        ],
+        [pytest.param(s, id=s.name, marks=marks(i, s)) for i, s in enumerate(zoo(*kinds))],
     )
 
 
@@ -83,7 +88,6 @@ def test_a_nan_that_leaks_and_forms_of_reduced_precision(tmp_path):
 
 
 @submissions("vain")
-@pytest.mark.slow
 def test_gains_nothing(submission, tmp_path):
     """All that its processes do counts, wherever and whenever they do it. What is cut off by the judge is refused."""
     operation, name, dtype = OPERATIONS[submission.operation], submission.file.name, np.dtype(np.float32)
@@ -107,19 +111,9 @@ def test_gains_nothing(submission, tmp_path):
         assert host.family.waited_for() > waited_for or name != "two_processes.py"
 
 
-@pytest.mark.slow
-@submissions("honest")
+@submissions("honest", quick=QUICK)
 def test_is_not_refused(submission):
-    assert_accepted(submission, seconds=0.2)
-
-
-@pytest.mark.parametrize("name", sorted(QUICK))
-def test_is_not_refused_without_times(name):
-    (submission,) = (s for s in zoo("honest") if s.file.name == name)
-    assert_accepted(submission, seconds=0)
-
-
-def assert_accepted(submission, seconds):
+    seconds = 0.2 * (submission.file.name in TIMED)
     verdict = check(submission.file, submission.operation, seconds=seconds, time_limit=60, dtype=submission.dtype)
     assert verdict.accepted, (verdict.sentence, verdict.details)
     assert (verdict.outcome, verdict.fault) in (("right", None), ("right-as-far-as-asked", None))  # some are slow

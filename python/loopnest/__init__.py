@@ -9,19 +9,24 @@
 """
 
 import importlib
+import sys
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Any
 
 try:
     from ._core import isa, isa_levels, set_isa
-except ModuleNotFoundError as missing:
-    if missing.name != "loopnest._core":
-        raise
-    raise ImportError(
-        "loopnest's C++ extension is not built: run scripts/build.sh in the source tree, or pip install ."
-    ) from missing
+    from .backends.threads import num_threads, set_num_threads
+except (ImportError, ValueError) as error:
+    if getattr(error, "name", "") == "loopnest._core" and isinstance(error, ModuleNotFoundError):
+        raise ImportError(
+            "loopnest's C++ extension is not built: run scripts/build.sh in the source tree, or pip install ."
+        ) from error
+    if "LOOPNEST_" in str(error) and PurePath(sys.argv[0]).name in ("loopnest", "-m"):  # the command, not a program
+        print(f"Error: {error}", file=sys.stderr)
+        raise SystemExit(2) from None
+    raise
 from ._version import __version__
 from .arrays import CopyWarning
-from .backends.threads import num_threads, set_num_threads
 from .operation import Implementation, Operation, UnavailableError, UnknownImplementationError
 from .operations import OPERATIONS
 from .operations.activations import relu, relu_backward, sigmoid, sigmoid_backward, softmax, tanh, tanh_backward

@@ -33,7 +33,7 @@ def set_num_threads(count: int) -> None:
 
     Raises ValueError if count is below 1, or above the larger of 256 and the machine's processors.
     """
-    _core.set_num_threads(_checked("set_num_threads: count", count, str(count)))
+    _core.set_num_threads(checked_count("set_num_threads: count", count, str(count)))
     _helpers.cache_clear()
 
 
@@ -44,11 +44,12 @@ def threads_wanted() -> int:
         quota = cpu_quota()
         return processors() if quota is None else min(processors(), math.ceil(quota))
     number = int(wanted) if wanted.isascii() and wanted.isdecimal() and len(wanted) < 20 else -1
-    return _checked("LOOPNEST_NUM_THREADS", number, repr(wanted))
+    return checked_count("LOOPNEST_NUM_THREADS", number, repr(wanted))
 
 
-def _checked(name: str, count: int, shown: str) -> int:
-    """The count. More threads than the limit only wait for one another, and take the process's memory and threads."""
+def checked_count(name: str, count: int, shown: str) -> int:
+    """The count of threads. Raises ValueError for more than the limit: they only wait for one another, and take the
+    process's memory and threads."""
     most = max(256, os.cpu_count() or 1)
     if not 1 <= count <= most:
         raise ValueError(f"{name} is {shown}, expected a whole number from 1 to {most}")

@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from ..arrays import FLOATS, REDUCED, dtype_called
 from ..backends.compiler import FLAGS
-from ..backends.threads import processors
+from ..backends.threads import checked_count, processors
 from ..backends.user_file import LANGUAGES, language
 from ..machine.records import MachineCard
 from ..operation import Operation
@@ -86,6 +86,8 @@ def check(
     for name, value in (("time_limit", time_limit), ("memory_limit", memory_limit)):
         if value <= 0:
             raise ValueError(f"check: {name} is {value}, expected more than 0")
+    if threads is not None:
+        checked_count("check: threads", threads, str(threads))
     if seconds < 0:
         raise ValueError(f"check: seconds is {seconds}, expected 0 or more")
     dtypes = FLOATS if dtype is None else (dtype_called(dtype) if dtype in REDUCED else np.dtype(dtype),)

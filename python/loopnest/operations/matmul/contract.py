@@ -67,9 +67,9 @@ def run(
     call = Call("matmul", reduced=REDUCED, a=a, b=b)
     a, b = call.inputs
     c = call.output(out, _shape(a, b), dtype=call.result_dtype(out_dtype, sums_dtype(call.dtype)))
-    if c.ndim == 2:
+    if c.ndim == 2 and c.size:  # a loop over 2^40 empty rows would not end
         kernel(a, b, c)
-    else:
+    elif c.size:
         _multiply_stacks(kernel, a, b, c)
     return call.result(c)
 
@@ -100,6 +100,8 @@ def _run_scaled(kernel: Kernel, a: Any, b: Any, scale_a: Any, scale_b: Any, out:
             raise ValueError(f"matmul: {name} has shape {scale.shape}, expected ({length},) or {column}")
         vectors.append(scale.reshape(length) if scale.ndim == 1 else scale[:, 0] if column[1] == 1 else scale[0])
     c = call.output(out, shape, dtype=np.dtype(np.float32))
+    if not c.size:
+        return call.result(c)
     if packed is None:
         kernel(a, b, *vectors, c)
         return call.result(c)

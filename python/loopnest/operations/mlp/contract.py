@@ -59,7 +59,8 @@ def forward_run(
     t, h, e = (sizes[axis] for axis in "the")
     y = call.output(out, (t, e))
     z, hidden = call.output(None, (t, h)), call.output(None, (t, h))
-    kernel(*call.inputs, z, hidden, y, tanh_form)
+    if z.size or y.size:
+        kernel(*call.inputs, z, hidden, y, tanh_form)
     return call.result(y), MLPCache(x, w1, w2, call.result(z), call.result(hidden), approximate)
 
 
@@ -108,7 +109,8 @@ def backward_run(kernel: Kernel, dy: Any, cache: MLPCache, *, out: Any = None) -
     results = [
         call.output(given, shape, f"out's {name}") for given, (name, shape) in zip(out, shapes.items(), strict=True)
     ]
-    kernel(*call.inputs, *results, tanh_form)
+    if any(result.size for result in results):
+        kernel(*call.inputs, *results, tanh_form)
     return tuple(call.result(result) for result in results)
 
 
