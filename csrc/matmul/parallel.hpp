@@ -16,6 +16,7 @@
 namespace loopnest::LOOPNEST_ISA::matmul {
 
 inline constexpr double worth_a_thread = 5e5;      // operations: some 4 µs of one core
+inline constexpr double long_effort = 1e8;         // multiply-adds: some ms of one core
 inline constexpr index largest_in_parts = 1 << 18;  // elements of c that one thread adds up
 
 // How c is cut.
@@ -44,11 +45,13 @@ struct Shares {
 template <class T>
 double torn_lines(index rows, index stride) { return stride * index(sizeof(T)) % 64 ? 4000.0 * double(rows) : 0; }
 
-// The shares with the least effort for the busiest thread, whose last piece others may wait for.
+// The shares with the least effort for the busiest thread. A long product has more pieces than threads, since other work
+// may come between. A short one has not: a piece that changes its core finds nothing of it in that core's caches.
 template <class Epilogue, class T>
 Shares best_shares_of_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, index threads, Cut cut) {
     const index most = 4 * threads, row_units = cut == Cut::columns ? 1 : (c.rows + tile_rows - 1) / tile_rows;
     const index col_units = (c.cols + tile_cols<T> - 1) / tile_cols<T>;
+    const double waiting = effort(a, b, c.rows, a.cols, c.cols) > long_effort ? 0.02 : 0;  // for the last piece's end
     Shares best = {c.rows, c.cols, threads};
     double least = 1e300;
     if (cut == Cut::anyhow && c.rows * c.cols <= largest_in_parts) {
@@ -64,7 +67,7 @@ Shares best_shares_of_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c, in
             double torn = 0;
             if (cols > 1 && c.col_stride == 1) torn = torn_lines<T>(height, c.row_stride);
             if (rows > 1 && c.row_stride == 1) torn = torn_lines<T>(width, c.col_stride);
-            const double busiest = (double(rounds) + 0.02) * (effort(a, b, height, a.cols, width) + torn);
+            const double busiest = (double(rounds) + waiting) * (effort(a, b, height, a.cols, width) + torn);
             if (busiest < least) least = busiest, best = {height, width};
         }
     return best;

@@ -6,7 +6,7 @@
 //             c(i, j) = the sum of each sum's lanes
 //
 // b is read once, or, if a has more than 6 rows, a part of four columns stays in L1 for all of them. A single row of a
-// needs one stream only: the columns one after the other. The limit is the bandwidth of the memory that holds b.
+// needs one stream only: the columns one after the other, or a vector of short ones. The limit is the bandwidth of the memory that holds b.
 #pragma once
 
 #include "matmul/kernel/block_sizes.hpp"
@@ -64,6 +64,34 @@ void one_row_of_dots(Vector<const T> a, Matrix<const T> b, Vector<T> c) {
             for (int n = 0; n < sums; ++n) sum[n] += load(lined + p + n * lanes<T>) * load(column + p + n * lanes<T>);
         for (; p < b.rows; p += lanes<T>) rest(p, b.rows - p);
         c[j] = sum_of_lanes<T>((sum[0] + sum[1]) + (sum[2] + sum[3]));
+    }
+}
+
+// c = a b for one row a by short columns: as many at once as a vector has lanes, whose sums become one vector. Adding up
+// the lanes of each column by itself takes longer than its few products.
+template <class T>
+void one_row_of_short_dots(Vector<const T> a, Matrix<const T> b, Vector<T> c) {
+    T* const row = scratch<T>(Slot::pack_a, a.size + lanes<T>);
+    for (index p = 0; p < a.size; ++p) row[p] = a[p];
+    const index whole = c.stride == 1 ? c.size / lanes<T> * lanes<T> : 0, inner = a.size / lanes<T> * lanes<T>;
+    for (index j = 0; j < whole; j += lanes<T>) {
+        Vec<T> sum[lanes<T>] = {};
+        for (index p = 0; p < inner; p += lanes<T>) {
+            const Vec<T> a_part = load(row + p);
+#pragma GCC unroll 16
+            for (int n = 0; n < lanes<T>; ++n) sum[n] += a_part * load(&b(p, j + n));
+        }
+        if (const index rest = a.size - inner; rest > 0) {
+            const Vec<T> a_part = load_first(row + inner, rest);
+#pragma GCC unroll 16
+            for (int n = 0; n < lanes<T>; ++n) sum[n] += a_part * load_first(&b(inner, j + n), rest);
+        }
+        store<T>(&c[j], sums_of_lanes<T>(sum));
+    }
+    for (index j = whole; j < c.size; ++j) {
+        T sum = 0;
+        for (index p = 0; p < a.size; ++p) sum += a[p] * b(p, j);
+        c[j] = sum;
     }
 }
 

@@ -27,10 +27,12 @@ void few_rows_by_rows(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     in_groups<few_by_rows_from_memory>(c.rows, [&]<int rows>(index) { by_rows<rows>(a, b, c); });
 }
 
-// A dot product of fewer products than this spends too much time on adding up the lanes of its vectors. With more rows
-// of a it pays from longer sums on, since tiles then transpose b for more rows.
+// A dot product of fewer products than this spends too much time on adding up the lanes of its vectors, unless a vector
+// of them is added up at once. With more rows of a it pays from longer sums on, since tiles then transpose b for more
+// rows.
 template <class T>
-index long_dot(index rows) { return rows <= tile_rows ? 24 : larger(80, rows * lanes<T> / 2); }
+index long_dot(index rows) { return rows == 1 ? 2 : rows <= tile_rows ? 24 : larger(80, rows * lanes<T> / 2); }
+inline constexpr index short_dot = 128;
 
 // Up to this many rows or columns dots are faster than transposing an operand for tiles; and up to few_by_dots rows if
 // b is too large for that.
@@ -61,11 +63,13 @@ template <class T>
 bool dots_turned(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (b.row_stride != 1) return true;
     if (!a.contiguous_rows()) return false;
+    if (c.rows == 1 || c.cols == 1) return c.cols == 1;
     return c.cols > c.rows ? !streamed(b) : streamed(a);
 }
 
 template <class T>
 void few_rows_by_dots(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
+    if (c.rows == 1 && a.cols <= short_dot) return one_row_of_short_dots(a.row(0), b, c.row(0));
     if (c.rows == 1 && a.cols * index(sizeof(T)) <= cache_sizes().l1d * 3 / 8)
         return one_row_of_dots(a.row(0), b, c.row(0));
     // Rows of a that are no multiple of 4096 bytes apart, as b's columns often are: L1 could not hold ten that are.
