@@ -106,6 +106,7 @@ def test_an_unknown_operation_is_told_with_the_nearest():
     result = run("list", "matmull")
     assert result.exit_code == 2
     assert "no operation is called 'matmull'; did you mean matmul?" in text(result)
+    assert "mine.c is a file; expected an operation before it" in text(run("duel", "mine.c", "numpy", "cpp"))
     assert run("show", "no_such_thing", "cpp.naive").exit_code == 2
 
 

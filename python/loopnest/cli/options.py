@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from ..arrays import FLOAT_NAMES, REDUCED
+from ..backends.user_file import is_file
 from ..operation import Implementation, Operation, UnknownImplementationError
 from ..operations import OPERATIONS
 from ..output.files import save_text
@@ -24,6 +25,9 @@ Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 def known_operation(name: str) -> Operation:
     """The operation of this name; a wrong one is a usage error."""
+    if is_file(name):
+        text = f"{name} is a file; expected an operation before it, such as matmul"
+        raise click.BadParameter(text, param_hint="OPERATION")
     if name not in OPERATIONS:
         raise click.BadParameter(unknown("operation", name, OPERATIONS), param_hint="OPERATION")
     return OPERATIONS[name]
