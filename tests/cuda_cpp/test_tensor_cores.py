@@ -1,11 +1,16 @@
 """The instructions of a warp and asynchronous copies, simulated: as PTX documents them, with every misuse shown."""
 
+import loopnest as ln
 import numpy as np
 import pytest
+from loopnest import verify as judge_by
 from loopnest.arrays import dtype_called
+from loopnest.backends import cuda_device
 from loopnest.backends.cpp import csrc
 from loopnest.backends.cuda_device import launch, on_device, to_device, to_host
 from loopnest.backends.cuda_on_cpu import CudaLaunchError, build_simulated
+
+RUNGS = [ln.matmul[f"cuda_cpp.{variant}"] for variant in ("wmma", "mma")]
 
 pytestmark = pytest.mark.usefixtures("simulated")
 
@@ -152,3 +157,17 @@ def test_an_error_in_mma_shows(tmp_path, right, wrong):
     launch(file, "matmul_mma", to_device(a), to_device(b), on)
     to_host(on, result)
     assert not np.array_equal(result, a.astype(np.float32) @ b.astype(np.float32))
+
+
+def test_a_gpu_without_these_instructions_is_a_reason(monkeypatch):
+    assert all(k.why_unavailable() is None for k in RUNGS)
+    monkeypatch.setattr(cuda_device._SIMULATED, "arch", "sm_75")
+    assert {k.why_unavailable() for k in RUNGS} == {"it needs compute capability 8.0, and this GPU has 7.5"}
+
+
+@pytest.mark.parametrize("rung", RUNGS, ids=lambda k: k.variant)
+@pytest.mark.parametrize("layouts", [("in C order",), ("in Fortran order",)], ids=str)
+def test_warps_whose_part_is_at_the_edge_or_beyond_it(rung, layouts):
+    """Two blocks down and two across; the last ones have warps without a part of c."""
+    shape = (("m", 200), ("k", 72), ("n", 328))
+    assert judge_by.judge(rung, judge_by.Case(ln.matmul, dtype_called("bfloat16"), shape, layouts)) == []

@@ -87,6 +87,7 @@ __global__ void __launch_bounds__(THREADS) matmul_mma(Matrix<const T> a, Matrix<
         cp_async_commit();
         const T* const a_tile = a_tiles + step % STAGES * ROWS * DEPTH;
         const T* const b_tile = b_tiles + step % STAGES * COLS * DEPTH;
+        if (!c.holds(i0 + y, j0 + x)) continue;  // nothing of the warp's part is in c
 #pragma unroll
         for (int p = 0; p < DEPTH; p += 16) {
             AFragment a_part[WARP / 16];

@@ -26,6 +26,7 @@ __global__ void __launch_bounds__(THREADS) matmul_wmma(Matrix<const T> a, Matrix
     const int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const int i0 = blockIdx.y * SPAN, j0 = blockIdx.x * SPAN;
     const int y = warp / 2 * DOWN * SIDE, x = warp % 2 * ACROSS * SIDE;  // of the warp's part in the block's
+    const bool used = c.holds(i0 + y, j0 + x);  // whether any of the warp's part is in c
     const bool a_packed = in_packs(a), b_packed = in_packs(b);
     Square sums[DOWN][ACROSS];
     for (int p0 = 0; p0 < a.cols; p0 += DEPTH) {
@@ -36,7 +37,9 @@ __global__ void __launch_bounds__(THREADS) matmul_wmma(Matrix<const T> a, Matrix
             pack_or_zero(b, p0 + q, j0 + j, b_packed).to(&b_tile[q][j]);
         }
         __syncthreads();  // the tiles are complete
+#pragma unroll
         for (int p = 0; p < DEPTH; p += SIDE) {
+            if (!used) break;
             Factor<T> a_part[DOWN], b_part[ACROSS];
             for (int i = 0; i < DOWN; ++i) load_a(a_part[i], &a_tile[y + i * SIDE][p], DEPTH + WIDE);
             for (int j = 0; j < ACROSS; ++j) load_b(b_part[j], &b_tile[p][x + j * SIDE], SPAN + WIDE);
