@@ -138,8 +138,11 @@ def command(
             raise click.UsageError(f"--workload is for one of {', '.join(LADDERS)}, or for FILE")
         with usage_errors(ValueError):
             OPERATIONS[LADDERS[suites[0]]].workload(selection["workload"])
-    if dtype in REDUCED and suites != ("matmul",):
-        raise click.UsageError(f"--dtype {dtype} is for matmul: loopnest bench matmul --dtype {dtype}")
+    takes = [name for name, ladder in LADDERS.items() if dtype in OPERATIONS[ladder].contract.reduced]
+    if dtype in REDUCED and (len(suites) != 1 or suites[0] not in takes):
+        raise click.UsageError(
+            f"--dtype {dtype} is for one of {', '.join(takes)}: loopnest bench matmul --dtype {dtype}"
+        )
     from ..bench import curves, tables
     from ..bench import suites as lab
     from ..bench.choices import in_short

@@ -2,6 +2,7 @@
 
 import functools
 
+from ... import _core
 from ...arrays import REDUCED
 from ...backends import cpp_rungs, reduced_cpp_rungs, why_no_instructions
 from ...backends.cpp import amx_is_emulated
@@ -9,6 +10,11 @@ from ...backends.cpp import amx_is_emulated
 
 def fastest_product(dtype: str) -> str:
     """The rung in C++ that products of elements of this dtype take: the one that was the fastest in this process."""
+    return _fastest_product(dtype, _core.isa(), amx_is_emulated())
+
+
+@functools.cache  # finding it takes longer than a product of 64 x 64
+def _fastest_product(dtype: str, _isa: str, _emulated: bool) -> str:
     from . import matmul
 
     return matmul.rung("cpp", dtype).variant
