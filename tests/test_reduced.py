@@ -302,6 +302,12 @@ def test_the_choice_is_kept_for_the_next_process(tmp_path, monkeypatch):
         assert set(ln.matmul._times(rungs, "int8")) == set(measured)
 
 
+def test_a_call_does_not_ask_the_processor_again_what_it_has(monkeypatch):
+    ln.matmul["cpp.dot_quads"].available()
+    monkeypatch.setattr(_core, "further_instructions", lambda: pytest.fail("it takes 50 µs"))
+    assert ln.matmul(np.ones((2, 2), np.int8), np.ones((2, 2), np.int8)).tolist() == [[2, 2], [2, 2]]
+
+
 def test_tiles_are_emulated_where_there_are_none_and_never_picked():
     rungs = [k for k in ln.matmul.ladder("bfloat16") if k.variant.startswith("amx")]
     assert [k.variant for k in rungs] == ["amx_one_tile", "amx_four_tiles", "amx_packed", "amx_parallel"]

@@ -143,9 +143,15 @@ def _on_bits(built: Mapping[str, Kernel], variant: str, product: Callable[[str],
     return call
 
 
+@functools.cache
+def _further_instructions() -> frozenset[str]:
+    """Asked once: CPUID takes 50 µs in a virtual machine, as long as a product of 192 x 192 x 192 bytes."""
+    return frozenset(_core.further_instructions())
+
+
 def why_no_instructions(name: str) -> str | None:
     """Why a kernel with these instructions of AVX-512, such as "avx512_bf16", cannot run here, or None."""
-    if name not in _core.further_instructions():
+    if name not in _further_instructions():
         return f"this CPU lacks {name.upper()}; cpp.upcast runs on every one"
     if _core.isa() != "v4":
         return f"the ISA level {_core.isa()} has no AVX-512: ln.set_isa('v4')"
