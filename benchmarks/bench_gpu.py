@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from gpu_contenders import COPY, copy_contender, read_smi, start_smi, torch_contender
 from loopnest.arrays import REDUCED, dtype_called
-from loopnest.backends import SIMULATED, cuda_device
+from loopnest.backends import SIMULATED, TORCH, cuda_device
 from loopnest.backends.launches import recorded
 from loopnest.bench.gpu import DEAD, REHEARSED
 from loopnest.bench.measure import ON_A_GPU, TOO_SLOW
@@ -265,7 +265,10 @@ def time_work(work, run, clock):
         except Exception as error:
             run.failed(f"{work.unit}, {k.id}", error)
     for name, contender in (("torch", torch_contender), (COPY, copy_contender)):
-        if f"{work.study} / {name}" in run.without:
+        missing = TORCH.why_unavailable() if name == "torch" else None
+        if missing:
+            run.tell("not_run", not_run(work, name, missing))
+        if missing or f"{work.study} / {name}" in run.without:
             continue
         run.tell("at", f"{work.unit} / {name}")
         try:

@@ -127,6 +127,15 @@ def test_an_error_of_one_contender_loses_no_other(on_a_gpu, bench_gpu, monkeypat
     assert [row.impl for row in contents(events, "not_run")] == ["cuda_cpp.elementwise"]
 
 
+def test_without_torch_the_rungs_are_timed_all_the_same(on_a_gpu, bench_gpu, monkeypatch):
+    absent = dataclasses.replace(bench_gpu.TORCH, why_unavailable=lambda: "torch is not installed")
+    monkeypatch.setattr(bench_gpu, "TORCH", absent)
+    events = ran(bench_gpu)
+    assert contents(events, "failures") == []
+    assert [(row.impl, row.reason) for row in contents(events, "not_run")] == [("torch", "torch is not installed")] * 2
+    assert "cuda_cpp.tiled" in {r.impl for r in contents(events, "records")}
+
+
 def test_a_wrong_result_is_a_failure_and_has_no_time(on_a_gpu, bench_gpu, monkeypatch):
     tiled = bench_gpu.ln.matmul["cuda_cpp.tiled"]
     monkeypatch.setattr(tiled, "kernel", lambda a, b, c: c.fill(0))

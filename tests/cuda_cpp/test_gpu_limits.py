@@ -12,11 +12,13 @@ from loopnest import OPERATIONS
 from loopnest.backends.cuda_cpp import compile_file
 from loopnest.backends.cuda_device import to_host
 from loopnest.backends.launches import recorded
+from loopnest.bench.records import Record
 from loopnest.cli import main
 from loopnest.machine.gpu import CHAINS, FILE, PRODUCTS, Sizes, gpu_card, gpu_limit, probes
 from loopnest.machine.records import MachineCard
 from loopnest.machine.roofline import roofline_svg
 from loopnest.machine.tables import sheets
+from loopnest.report.figures import Indexed, figures
 from loopnest.timing.gpu_clock import LATE, GpuClock
 from test_nvrtc import needs_nvrtc
 
@@ -147,3 +149,26 @@ def test_machine_gpu_without_one_says_why(monkeypatch):
     monkeypatch.setattr("loopnest.backends.cuda_device.why_no_device", lambda: "no driver")
     result = CliRunner().invoke(main, ["machine", "--gpu"])
     assert (result.exit_code, result.output) == (1, "Error: no GPU was found: no driver\n")
+
+
+def test_machine_gpu_prints_the_card_and_draws_its_roofline(monkeypatch, tmp_path):
+    monkeypatch.setattr("loopnest.backends.cuda_device.why_no_device", lambda: None)
+    monkeypatch.setattr("loopnest.machine.gpu.gpu_card", lambda: msgspec.convert(CARD, MachineCard))
+    result = CliRunner().invoke(main, ["machine", "--gpu", "--svg", str(tmp_path / "roofline.svg")])
+    assert result.exit_code == 0, result.output
+    assert re.search(r"peak of float32 +60.0 TFLOP/s", result.output)
+    assert "kept in" not in result.output
+    assert "60,000 GFLOP/s: float32" in (tmp_path / "roofline.svg").read_text(encoding="utf-8")
+
+
+def test_a_pages_roofline_has_the_rungs_of_one_dtype():
+    card = msgspec.convert(CARD, MachineCard)
+    facts = {"study": "matmul", "operation": "matmul", "workload": "w", "shape": {"n": 8}, "flops": 1000, "bytes": 10}
+    facts |= {"suite": "gpu", "threads": 1, "first_call": 0.0}
+    records = [
+        Record(name=impl, impl=impl, dtype=dtype, stats={"min": seconds, "median": seconds}, **facts)
+        for impl, dtype, seconds in (("cuda.one", "float32", 1e-9), ("cuda_cpp.two", "bfloat16", 3e-9))
+    ]
+    (drawn,) = [f for f in figures(Indexed(records), card) if f.part == "roofline"]
+    assert "cuda.one" in drawn.svg
+    assert "cuda_cpp.two" not in drawn.svg

@@ -71,8 +71,8 @@ SUMMARY = re.compile(r"(?:ERROR|RACECHECK) SUMMARY: .*")
 
 def why_not_here() -> str | None:
     """Why nothing can run on a GPU here, and what can be done without, or None."""
-    missing = why_no_device()
-    return f"no GPU was found: {missing} `loopnest bench gpu --rehearse` needs none" if missing else None
+    missing = (why_no_device() or "").rstrip(".")
+    return f"no GPU was found: {missing}; `loopnest bench gpu --rehearse` needs none" if missing else None
 
 
 def run_gpu(
