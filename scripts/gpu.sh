@@ -42,10 +42,13 @@ for name in [*re.findall(r'^  "([\w-]+)', lines, re.MULTILINE), *build, "pytest"
         importlib.metadata.version(name)
     except importlib.metadata.PackageNotFoundError:
         absent.append(name)
+numpy = tuple(map(int, importlib.metadata.version("numpy").split(".")[:2])) if "numpy" not in absent else (0, 0)
+if numpy >= (2, 5):  # numba-cuda up to 0.30.4 takes np.row_stack
+    absent.append("'numpy<2.5'")
 if absent:
     version = "{}.{}".format(*sys.version_info)
     sys.exit(
-        f"not installed: {', '.join(absent)}. Where there is a network, get wheels, and bring the folder here:\n"
+        f"not installed, or too new: {', '.join(absent)}. Where there is a network, get wheels, and bring the folder here:\n"
         f"  pip download --only-binary=:all: --no-deps --python-version {version} --platform manylinux2014_x86_64 "
         f"--platform manylinux_2_28_x86_64 -d wheels {' '.join(absent)}"
     )

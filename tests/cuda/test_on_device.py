@@ -1,11 +1,13 @@
 """Every rung of numba.cuda and CUDA C++ held to its whole contract on a true GPU; elsewhere these are skipped."""
 
 import itertools
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from devices import why_no_true_device
-from loopnest import OPERATIONS
+from loopnest import OPERATIONS, backends
 from loopnest import verify as judge_by
 from loopnest.arrays import dtype_called
 from loopnest.backends.launches import recorded
@@ -51,6 +53,16 @@ def test_cuda_cpp_numba_and_torch_work_in_one_process_and_are_timed_by_one_clock
         seconds, _ = min(clock.sample(launches) for _ in range(3))
         assert 2 * 512**3 / 1e15 < seconds < 0.1, name
     np.testing.assert_allclose(torch.mm(*on_gpu).cpu(), a @ b, rtol=1e-3, atol=1e-3)
+
+
+def test_a_numpy_that_numba_cuda_does_not_know_is_named_with_the_fix(monkeypatch):
+    pytest.importorskip("numba_cuda")
+    monkeypatch.setattr("loopnest.backends.cuda.cuda", SimpleNamespace(is_available=lambda: True))
+    assert backends._cuda_missing.__wrapped__() is None
+    monkeypatch.setitem(sys.modules, "numba.cuda.np.arrayobj", None)
+    reason = backends._cuda_missing.__wrapped__()
+    assert reason.startswith(f"numba-cuda does not work with NumPy {np.__version__} (")
+    assert reason.endswith("): pip install 'numpy<2.5'")
 
 
 def test_a_test_for_a_gpu_is_skipped_in_a_simulation_and_on_a_fake_driver(monkeypatch):

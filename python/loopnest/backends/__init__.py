@@ -56,6 +56,10 @@ def _cuda_missing() -> str | None:
             "no CUDA device was found; NUMBA_ENABLE_CUDASIM=1, set before Python starts, runs it in Numba's "
             "simulator (slow: correctness only)"
         )
+    try:
+        importlib.import_module("numba.cuda.np.arrayobj")  # the first kernel imports it
+    except Exception as error:  # numba-cuda up to 0.30.4 takes np.row_stack, which NumPy 2.5 dropped: an AttributeError
+        return f"numba-cuda does not work with NumPy {np.__version__} ({error}): pip install 'numpy<2.5'"
     return None
 
 
