@@ -219,6 +219,7 @@ def test_a_run_that_is_terminated_keeps_its_checks(stand_in, monkeypatch, tmp_pa
     finally:
         signal.signal(signal.SIGTERM, before)
     assert result.exit_code == 130, result.output
+    assert "interrupted: the tables hold what was found until then" in result.output
     kept = Results.load(file)
     assert kept.interrupted
     assert kept.checks == (Check("contract", "matmul cuda.one", 3),)

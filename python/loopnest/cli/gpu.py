@@ -35,6 +35,8 @@ def command(rehearse: bool, only: tuple[str, ...], json_file: Path | None, repor
         how = {"save": lambda results: results.save(json_file)} if json_file else {}
         results = gpu.run_gpu(parts, rehearse=rehearse, on_event=on_event, **how)
     show(gpu.report(results, console().width))
+    if results.interrupted:
+        say("interrupted: the tables hold what was found until then")
     if json_file is not None:
         say(f"results: {json_file}")
     something = results.records or results.checks or results.rehearsed
