@@ -43,9 +43,8 @@ LOOPNEST_INLINE Vec<float> to_float(const float16* from) {
 }
 
 LOOPNEST_INLINE void round_to(bfloat16* to, Vec<float> v) {
-    const Words bits = words_of(v), quiet_nan = bits >> 16 | 0x40u;
-    const Words rounded = (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16;
-    const Halves halves = __builtin_convertvector((bits & 0x7fffffffu) > 0x7f800000u ? quiet_nan : rounded, Halves);
+    const Words bits = words_of(v), rounded = bits + 0x7fffu + (bits >> 16 & 1u);
+    const Halves halves = __builtin_convertvector((v != v ? bits | 0x400000u : rounded) >> 16, Halves);  // quiet NaN
     __builtin_memcpy(to, &halves, sizeof halves);
 }
 

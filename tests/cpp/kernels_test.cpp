@@ -17,6 +17,7 @@
 #include "runtime/threads.hpp"
 #include "optimizers.hpp"
 #include "products.hpp"
+#include "reduced.hpp"
 #include "reductions.hpp"
 #include "rows.hpp"
 
@@ -48,6 +49,7 @@ constexpr void (*tests[])() = {
         prepacked<float>(rungs_of<PrepackedFn>("matmul"), rungs_of<SizeFn>("matmul"));
         prepacked<double>(rungs_of<PrepackedFn>("matmul"), rungs_of<SizeFn>("matmul"));
     },
+    [] { reduced(); },
     [] {
         why<float>(rungs_of<WhyFn>("matmul"));
         why<double>(rungs_of<WhyFn>("matmul"));

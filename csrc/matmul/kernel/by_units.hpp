@@ -1,9 +1,10 @@
 // c = a b for elements of reduced precision: packed as units, multiplied in tiles, on all threads.
 //
 // The loops are those of packed.hpp, with units in place of elements. All of a and b is packed, since packing converts.
-// A b that was packed before is taken as it is (kernel/panels.hpp). A tile leaves its sums in memory of its own, from
-// where they are added up, rounded and stored. Sums that are longer than a block and rounded at the end wait in scratch
-// memory.
+// A b that was packed before is taken as it is (kernel/panels.hpp). The first whole tile of a panel packs it, between its
+// multiply-adds, as in prefetched.hpp. A whole tile whose sums are complete rounds and stores them from its registers.
+// Others leave their sums in memory of their own, from where they are added up, rounded and stored. Sums that are longer
+// than a block and rounded at the end wait in scratch memory.
 #pragma once
 
 #include "matmul/kernel/block_sizes.hpp"
@@ -78,12 +79,13 @@ LOOPNEST_INLINE Words units_from(const std::uint32_t* from) { return load(from);
 template <class A>
 LOOPNEST_INLINE Words units_from(const typename A::Element* from) { return A::along(from); }
 
-// sums = a b for a tile: rows x vectors of sums, and `tile_cols<float>` from one row of them to the next. b's rows, of
-// units or of elements, are `b_step` apart.
-template <class A, class B, int rows, int vectors>
+// c = a b for a tile: rows x vectors of sums or, rounded, of results; c_step from one row of them to the next. b's rows,
+// of units or of elements, are `b_step` apart. With `packing` b is a matrix: its rows are b_step apart, and its units go to
+// `packed`.
+template <class A, class B, class C, int rows, int vectors, bool packing = false>
 void unit_tile(const std::uint32_t* a, index a_width, const B* b, index b_step, index steps,
-               const Sum<typename A::Element>* starts, Sum<typename A::Element>* sums) {
-    constexpr index group = std::is_same_v<B, std::uint32_t> ? 1 : A::group;
+               const Sum<typename A::Element>* starts, C* c, index c_step, std::uint32_t* packed = nullptr) {
+    constexpr index group = packing || std::is_same_v<B, std::uint32_t> ? 1 : A::group;
     using S = Sum<typename A::Element>;
     Vec<S> sum[rows][vectors] = {};
     if constexpr (flipped_bits<A> != 0)
@@ -92,10 +94,16 @@ void unit_tile(const std::uint32_t* a, index a_width, const B* b, index b_step, 
 #pragma GCC unroll 4
             for (int v = 0; v < vectors; ++v) sum[i][v] = load(starts + v * lanes<S>);
 #pragma GCC unroll 1
-    for (index q = 0; q < steps; ++q, ++a, b += b_step) {
+    for (index q = 0; q < steps; ++q, ++a, b += packing ? A::group * b_step : b_step) {
         Words b_row[vectors];
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v) b_row[v] = units_from<A>(b + v * lanes<S> * group);
+        for (int v = 0; v < vectors; ++v)
+            if constexpr (packing) {
+                b_row[v] = A::across(b + v * lanes<S>, b_step);
+                store<std::uint32_t>(packed + (q * vectors + v) * lanes<S>, b_row[v]);
+            } else {
+                b_row[v] = units_from<A>(b + v * lanes<S> * group);
+            }
 #pragma GCC unroll 8
         for (int i = 0; i < rows; ++i) {
             const Words a_unit = Words{} + a[i * a_width];
@@ -106,15 +114,15 @@ void unit_tile(const std::uint32_t* a, index a_width, const B* b, index b_step, 
 #pragma GCC unroll 8
     for (int i = 0; i < rows; ++i)
 #pragma GCC unroll 4
-        for (int v = 0; v < vectors; ++v) store<S>(sums + i * tile_cols<S> + v * lanes<S>, sum[i][v]);
+        for (int v = 0; v < vectors; ++v) round_to(c + i * c_step + v * lanes<S>, sum[i][v]);
 }
 
 template <class A, class B>
 LOOPNEST_INLINE auto unit_tile_of(index rows, index cols) {
     static constexpr auto functions = []<int... n>(std::integer_sequence<int, n...>) {
         struct {
-            decltype(&unit_tile<A, B, 1, 1>) of[tile_rows][tile_vectors];
-        } made = {{unit_tile<A, B, n / tile_vectors + 1, n % tile_vectors + 1>...}};
+            decltype(&unit_tile<A, B, Sum<typename A::Element>, 1, 1>) of[tile_rows][tile_vectors];
+        } made = {{unit_tile<A, B, Sum<typename A::Element>, n / tile_vectors + 1, n % tile_vectors + 1>...}};
         return made;
     }(std::make_integer_sequence<int, tile_rows * tile_vectors>{});
     return functions.of[rows - 1][(cols - 1) / lanes<float>];
@@ -169,8 +177,14 @@ void multiply_units(Matrix<const typename A::Element> a, B b, Matrix<R> c) {
         for (index q0 = 0; q0 == 0 || q0 < steps; q0 += depth) {
             const index p0 = q0 * A::group, inner = smaller(depth, steps - q0), cols = smaller(width, c.cols - j0);
             const index elements = smaller(inner * A::group, k - p0);
+            // Whether a panel is packed by its first tile.
+            const auto by_tile = [&](index j) {
+                return !prepacked && flipped_bits<A> == 0 && b.contiguous_rows() && elements == inner * A::group &&
+                       c.rows >= tile_rows && cols - j >= tile_cols<S>;
+            };
             if constexpr (!prepacked)
                 for (index j = 0; j < cols; j += tile_cols<S>) {
+                    if (by_tile(j)) continue;
                     const index of_panel = smaller(tile_cols<S>, cols - j), padded = packed_width<S>(of_panel);
                     pack_panel<A>(b.block(p0, j0 + j, elements, of_panel), b_panel + j * inner, padded, inner);
                     starts_of<A>(b_panel + j * inner, inner, padded, starts + j);
@@ -183,16 +197,36 @@ void multiply_units(Matrix<const typename A::Element> a, B b, Matrix<R> c) {
                         const Matrix<R> tile = c.block(i0 + i, j0 + j, smaller(tile_rows, rows - i),
                                                        smaller(tile_cols<S>, cols - j));
                         const std::uint32_t* const a_tile = a_block + i * a_width;
+                        const bool whole = tile.rows == tile_rows && tile.cols == tile_cols<S>;
+                        const bool direct = whole && q0 == 0 && inner == steps;
+                        // The tile function for one row of tile sizes, or the one that rounds and stores.
+                        const auto multiply = [&](auto* panel, index step, const S* first) {
+                            using B_ = std::remove_const_t<std::remove_pointer_t<decltype(panel)>>;
+                            if (direct)
+                                unit_tile<A, B_, R, tile_rows, tile_vectors>(a_tile, a_width, panel, step, inner, first,
+                                                                             tile.data, tile.row_stride);
+                            else
+                                unit_tile_of<A, B_>(tile.rows, tile.cols)(a_tile, a_width, panel, step, inner, first,
+                                                                         sums, tile_cols<S>, nullptr);
+                        };
                         if constexpr (prepacked) {
-                            const auto* const panel = reinterpret_cast<const InPanels<A>*>(b.row(j0 + j, p0));
-                            unit_tile_of<A, InPanels<A>>(tile.rows, tile.cols)(
-                                a_tile, a_width, panel, b.template step<InPanels<A>>(), inner,
-                                b.template starts<S>(j0 + j, q0 == 0), sums);
+                            multiply(reinterpret_cast<const InPanels<A>*>(b.row(j0 + j, p0)),
+                                     b.template step<InPanels<A>>(), b.template starts<S>(j0 + j, q0 == 0));
+                        } else if (i0 + i == 0 && by_tile(j)) {
+                            const auto* const from = &b(p0, j0 + j);
+                            std::uint32_t* const to = b_panel + j * inner;
+                            if (direct)
+                                unit_tile<A, typename A::Element, R, tile_rows, tile_vectors, true>(
+                                    a_tile, a_width, from, b.row_stride, inner, starts + j, tile.data, tile.row_stride,
+                                    to);
+                            else
+                                unit_tile<A, typename A::Element, S, tile_rows, tile_vectors, true>(
+                                    a_tile, a_width, from, b.row_stride, inner, starts + j, sums, tile_cols<S>, to);
                         } else {
-                            unit_tile_of<A, std::uint32_t>(tile.rows, tile.cols)(
-                                a_tile, a_width, b_panel + j * inner, packed_width<S>(tile.cols), inner, starts + j,
-                                sums);
+                            multiply(static_cast<const std::uint32_t*>(b_panel + j * inner), packed_width<S>(tile.cols),
+                                     starts + j);
                         }
+                        if (direct) continue;
                         const index column = std::is_same_v<S, R> ? j0 + j : j;
                         finish_tile(sums, tile_cols<S>, partial.block(i0 + i, column, tile.rows, tile.cols), tile,
                                     q0 == 0, q0 + inner >= steps);
