@@ -32,7 +32,7 @@ SHAPES = [
     (17, 33, 5, 3),
 ]
 
-SHAPES_OF_FLOAT64 = [(5, 7, 3, 4), (3, 2, 0, 5), (17, 33, 5, 3)]
+SHAPES_OF_FLOAT64 = [(5, 7, 3, 4), (3, 2, 0, 5)]
 """Enough for a wrong type; the indices are the same."""
 
 
@@ -69,7 +69,8 @@ def test_more_than_one_block_in_each_direction(rung):
         pytest.param(k, layout, id=f"{k.operation.name}-{k.id}-{layout}")
         for k in RUNGS
         for layout in LAYOUTS
-        if k.variant != "fused" or layout in ("in Fortran order", "stepped")  # transfers are those of `composed`
+        # transfers of others are the same
+        if (k.variant != "fused" and "mlp" not in k.operation.name) or layout in ("in Fortran order", "stepped")
     ],
 )
 def test_memory_layouts(rung, layout):
