@@ -36,7 +36,7 @@ bool read_in_place(Matrix<const T> a, index cols) {
     return length(a.col_stride) <= length(a.row_stride) || cols <= 4 * tile_cols<T>;
 }
 
-// c = a b, or c += a b, for a c with contiguous rows, with an epilogue. B is a matrix, or Panels of it, which are packed.
+// c = a b, or c += a b, for a c with contiguous rows, with an epilogue. B is a matrix, or Panels of it.
 template <class T, class B = Matrix<const T>, class Epilogue = NoEpilogue>
 void multiply_prefetched(Matrix<const T> a, B b, Matrix<T> c, Epilogue epilogue = {}, bool accumulate = false) {
     constexpr bool prepacked = !__is_same(B, Matrix<const T>);

@@ -1,10 +1,10 @@
 // c = a b for elements of reduced precision: packed as units, multiplied in tiles, on all threads.
 //
 // The loops are those of packed.hpp, with units in place of elements. All of a and b is packed, since packing converts.
-// A b that was packed before is taken as it is (kernel/panels.hpp). The first whole tile of a panel packs it, between its
-// multiply-adds, as in prefetched.hpp. A whole tile whose sums are complete rounds and stores them from its registers.
-// Others leave their sums in memory of their own, from where they are added up, rounded and stored. Sums that are longer
-// than a block and rounded at the end wait in scratch memory.
+// A b that was packed before is taken as it is (kernel/panels.hpp). The first whole tile of a panel packs it, between
+// its multiply-adds, as in prefetched.hpp. A whole tile whose sums are complete rounds and stores them from its
+// registers. Others leave their sums in memory of their own, from where they are added up, rounded and stored. Sums
+// that are longer than a block and rounded at the end wait in scratch memory.
 #pragma once
 
 #include "matmul/kernel/block_sizes.hpp"
@@ -79,9 +79,8 @@ LOOPNEST_INLINE Words units_from(const std::uint32_t* from) { return load(from);
 template <class A>
 LOOPNEST_INLINE Words units_from(const typename A::Element* from) { return A::along(from); }
 
-// c = a b for a tile: rows x vectors of sums or, rounded, of results; c_step from one row of them to the next. b's rows,
-// of units or of elements, are `b_step` apart. With `packing` b is a matrix: its rows are b_step apart, and its units go to
-// `packed`.
+// c = a b for a tile: rows x vectors of sums or, rounded, of results; c_step from one row of them to the next. b's
+// rows, of units or of elements, are `b_step` apart. With `packing` b is a matrix, and its units go to `packed`.
 template <class A, class B, class C, int rows, int vectors, bool packing = false>
 void unit_tile(const std::uint32_t* a, index a_width, const B* b, index b_step, index steps,
                const Sum<typename A::Element>* starts, C* c, index c_step, std::uint32_t* packed = nullptr) {
@@ -199,7 +198,7 @@ void multiply_units(Matrix<const typename A::Element> a, B b, Matrix<R> c) {
                         const std::uint32_t* const a_tile = a_block + i * a_width;
                         const bool whole = tile.rows == tile_rows && tile.cols == tile_cols<S>;
                         const bool direct = whole && q0 == 0 && inner == steps;
-                        // The tile function for one row of tile sizes, or the one that rounds and stores.
+                        // By the function that rounds and stores, or the one for the tile's size.
                         const auto multiply = [&](auto* panel, index step, const S* first) {
                             using B_ = std::remove_const_t<std::remove_pointer_t<decltype(panel)>>;
                             if (direct)
