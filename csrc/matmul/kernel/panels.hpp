@@ -1,8 +1,8 @@
 // A b that was packed before, by loopnest.prepack: in panels, whose layout each arithmetic has its own numbers for.
 //
 // A panel is `width` columns, padded with zeros, and all of b's rows. `group` elements of a column that follow each
-// other along p lie together: panel[p / group][j][p % group]. The loops read parts of a panel as they cut b into blocks, so
-// that its layout depends on no block size. Behind a panel may lie the first value of each column's sums.
+// other along p lie together: panel[p / group][j][p % group]. The loops read parts of a panel as they cut b into
+// blocks, so that its layout depends on no block size. Behind a panel may lie the first value of each column's sums.
 #pragma once
 
 #include "matmul/kernel/tile.hpp"
