@@ -25,8 +25,8 @@ def command(operation: Operation, impl_a: str, impl_b: str, as_json: bool, **opt
 
     IMPL_A and IMPL_B are ids, as in `loopnest duel matmul cpp.packed numpy.matmul`, or files in Python, C or C++
     with a function named for the operation: `loopnest duel matmul mine.c ./other.py`. They run in turn, in this
-    process, on the same memory and on equal terms, which are printed. Their results are checked. `loopnest check` runs a
-    file in a process of its own: check it first.
+    process, on the same memory and on equal terms, which are printed. Their results are checked. `loopnest check`
+    runs a file in a process of its own: check it first.
     """
     from ..bench import duel as lab
     from ..timing.fairness import UnfairError
