@@ -117,7 +117,7 @@ template <class T>
 bool tiny(Matrix<const T> a, Matrix<const T> b, Matrix<T> c) {
     if (c.rows * c.cols * a.cols > 8192 || (c.rows > 8 && c.cols <= 8 && a.cols > 16)) return false;
     if (c.cols == 1 && c.rows >= lanes<T> && a.contiguous_rows()) return false;  // a vector of dots at once
-    return b.contiguous_rows() || (few_elements(b, c) && a.cols < long_dot<T>(1));
+    return b.contiguous_rows() || (few_elements(b, c) && a.cols < long_dot<T>(2));
 }
 
 // The share of their vectors' lanes that `cols` columns fill.
