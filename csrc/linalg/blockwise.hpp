@@ -1,9 +1,9 @@
-// Reduced precision: matmul's fastest rung leaves float sums in L2, where the bias is added before the one rounding.
+// Reduced precision: matmul's fastest rung leaves float sums, and the bias is added before the one rounding.
 //
 //     y[i, j] = round(sum over p of x[i, p] * w[p, j] + b[j])
 //
-// A product that rounds and a bias that is added afterwards would round twice. Here a block of sums, as large as the
-// L2 caches, is finished before the next is begun (linalg/kernel/in_blocks.hpp). Which rung multiplies is decided by
+// A product that rounds and a bias that is added afterwards would round twice. Here a block of sums, up to half of
+// L3, is finished before the next is begun (linalg/kernel/in_blocks.hpp). Which rung multiplies is decided by
 // its time, as for matmul itself. The limit is the product.
 #pragma once
 

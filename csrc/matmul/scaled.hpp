@@ -1,6 +1,6 @@
 // int8 with scales: c[i, j] = float(sum over p of a[i, p] * b[p, j]) * scale_a[i] * scale_b[j].
 //
-// The sums are exact in 32 bits, by the fastest rung. A block of them waits in L2 for one conversion and two
+// The sums are exact in 32 bits, by the fastest rung. A block of them waits in L3 for one conversion and two
 // multiplications an element (linalg/kernel/in_blocks.hpp). The limit is the product.
 #pragma once
 

@@ -1,4 +1,4 @@
-// Reduced precision: bias and GELU are taken of float sums that wait in L2, and z, h and y are rounded once each.
+// Reduced precision: bias and GELU are taken of float sums, and z, h and y are rounded once each.
 //
 //     z = x w1 + b1      h = gelu(z)      y = h w2 + b2
 //

@@ -1,25 +1,26 @@
 // Products of reduced precision of which the sums are finished, a bias or scales, before they are rounded.
 //
-//     for blocks of c, about as large as the threads' L2 caches
+//     for blocks of c, up to half of L3
 //         sums = a's rows times b's columns         32 bits, by a rung of matmul, in scratch memory
 //         finish(i, j, sums)                        reads them while they are near, and writes results
 //
-// So the sums are written and read once more than in the product alone, from L2; and a and b are packed once for each
-// block that needs them.
+// So the sums are written and read once more than in the product alone; and a and b are packed once for each block that
+// needs them. That costs more than L3 does: blocks of L2's size took 1024 x 1024 bytes a tenth longer (Zen 4).
 #pragma once
 
 #include "matmul/kernel/by_units.hpp"
 
 namespace loopnest::LOOPNEST_ISA {
 
-inline constexpr index block_rows = 512;            // of c: b is packed again for each
+inline constexpr index block_rows = 4096;           // of c: b is packed again for each
 inline constexpr index worth_a_finish = 128 * 128;  // elements for a thread
 
 // finish(i, j, sums) gets the sums that begin at row i and column j of c = a b. Several threads call it at once.
 template <class T, class Finish>
 void multiply_in_blocks(Matrix<const T> a, Matrix<const T> b, ProductFn<T> product, Finish finish) {
     using S = Sum<T>;
-    const index threads = num_threads(), most = threads * cache_sizes().l2 / index(sizeof(S));
+    const CacheSizes cache = cache_sizes();
+    const index threads = num_threads(), most = larger(cache.l2, cache.l3 / 2) / index(sizeof(S));
     const index height = matmul::even_blocks(a.rows, block_rows, matmul::tile_rows);
     const index width = matmul::even_blocks(b.cols, larger(most / height, 256), matmul::tile_cols<float>);
     S* const memory = scratch<S>(Slot::activations, smaller(height, a.rows) * width);
