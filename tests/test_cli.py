@@ -293,7 +293,10 @@ def test_a_file_whose_name_is_no_text_has_a_verdict_in_json(tmp_path):
     assert json.loads(run.stdout)["outcome"] == "right", run.output
 
 
-@pytest.mark.parametrize("variable", ["LOOPNEST_NUM_THREADS=abc", "LOOPNEST_NUM_THREADS=-1", "LOOPNEST_ISA=v9"])
+@pytest.mark.parametrize(
+    "variable",
+    ["LOOPNEST_NUM_THREADS=abc", "LOOPNEST_NUM_THREADS=-1", "LOOPNEST_ISA=v9", "LOOPNEST_CACHES=x"],
+)
 def test_nonsense_in_the_environment_is_one_line_and_exit_code_2(variable):
     name, _, value = variable.partition("=")
     command, environment = [sys.executable, "-m", "loopnest", "list", "matmul"], os.environ | {name: value}

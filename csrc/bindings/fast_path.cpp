@@ -106,13 +106,14 @@ py::object take(const FastPath& path, PyObject* args, PyObject* kwargs) {
     switch (path.shapes) {
         case Shapes::product:
             if (a.axes != 2 || b.axes != 2 || a.shape[1] != b.shape[0]) return {};
+            if (a.shape[0] == 0 || b.shape[1] == 0) return {};
             wanted.shape = result_shape;
             result_shape[0] = a.shape[0];
             result_shape[1] = b.shape[1];
             work *= double(b.shape[1]);
             break;
         case Shapes::transpose:
-            if (a.axes != 2) return {};
+            if (a.axes != 2 || a.size() == 0) return {};
             wanted.shape = result_shape;
             result_shape[0] = a.shape[1];
             result_shape[1] = a.shape[0];

@@ -78,7 +78,7 @@ PYBIND11_MODULE(_core, module) {
     }, py::arg("folder") = "",
        "The data caches that the system reports: level, bytes, ways, bytes of a line, processors that share it.");
 
-    active_isa();  // so that a wrong LOOPNEST_ISA fails at import
+    active_isa(), cache_sizes();  // so that a wrong LOOPNEST_ISA or LOOPNEST_CACHES fails at import
 }
 
 }  // namespace loopnest

@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <sstream>
+#include <stdexcept>
 
 #ifdef __APPLE__
 #include <sys/sysctl.h>
@@ -11,6 +12,8 @@
 
 namespace loopnest {
 namespace {
+
+constexpr index SMALLEST = 4096, LARGEST = index(1) << 32;  // of caches that LOOPNEST_CACHES describes
 
 #ifdef __APPLE__
 index reported(const char* name) {
@@ -55,11 +58,15 @@ std::vector<Cache> caches_of(const std::string& text) {
     std::vector<Cache> found;
     std::istringstream levels(text);
     for (std::string level; std::getline(levels, level, ',');) {
-        if (level.empty()) continue;
-        const std::size_t colon = level.find(':');
-        const index ways = colon == std::string::npos ? 0 : std::atol(level.c_str() + colon + 1);
-        const char unit = level[std::min(level.find_first_not_of("0123456789"), level.size() - 1)];
-        const index size = std::atol(level.c_str()) << (unit == 'K' ? 10 : unit == 'M' ? 20 : 0);
+        char* rest = nullptr;
+        const index number = std::strtol(level.c_str(), &rest, 10);
+        const int shift = *rest == 'K' ? 10 : *rest == 'M' ? 20 : 0;
+        rest += shift > 0;
+        const index ways = *rest == ':' ? std::strtol(rest + 1, &rest, 10) : 0;
+        const index size = number < 1 || number > LARGEST ? 0 : number << shift;
+        if (*rest != 0 || size < SMALLEST || size > LARGEST || ways < 0)
+            throw std::invalid_argument("the environment variable LOOPNEST_CACHES is '" + text +
+                                        "', expected sizes and ways, as in 48K:12,2M:16,105M:15");
         found.push_back({index(found.size()) + 1, size, ways, 64, 1});
     }
     return found;
