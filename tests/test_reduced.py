@@ -341,7 +341,7 @@ def test_tiles_are_emulated_where_there_are_none_and_never_picked():
 def test_inspect_shows_and_counts_the_instructions_of_reduced_precision(monkeypatch):
     view = inspect(ln.matmul["cpp.upcast"], "hot", isa="v4", measure=False)
     assert view.dtype == "bfloat16"
-    assert "unit_tile<matmul::Floats<loopnest::bfloat16>, unsigned int, 6, 4>" in view.listings[0].title
+    assert "matmul::Floats<loopnest::bfloat16>" in view.listings[0].title  # a tile's loop, inlined or not
     if shutil.which("objdump"):  # an iteration's flops: 24 or 4 instructions, by products, by two
         for id, name, flops in [
             ("cpp.dot_pairs", "vdpbf16ps", 24 * 32 * 2),

@@ -1,5 +1,7 @@
 """The judge itself: each of these kernels is wrong in one way, and is found out."""
 
+import functools
+
 import loopnest as ln
 import numpy as np
 import pytest
@@ -111,8 +113,8 @@ def matmul_reads_past_the_end(a, b, out):
     out[...] = a @ b + 0 * wider[:, -1:]
 
 
-def matmul_raises_on_empty_arrays(a, b, out):
-    out[...] = [[row @ column for column in b.T] for row in a]
+def matmul_raises_on_empty_sums(a, b, out):
+    out[...] = functools.reduce(np.add, [np.outer(a[:, p], b[p]) for p in range(a.shape[1])])
 
 
 def matmul_warns(a, b, out):
