@@ -56,7 +56,7 @@ void multiply_add(float* sums, const Pairs& mine, int line) {
     }
 }
 
-// A row of 16 bytes of each lane; `pick` says which 16-bit number of which lane's row is a lane's half of matrix n.
+// Each lane gives a row of 16 bytes. `pick` says which 16-bit number of which lane's row is a lane's half of matrix n.
 template <class Pick>
 void exchange_rows(unsigned (&pairs)[4], const void* row, Pick pick, int line) {
     check_aligned(row, 16, line);

@@ -6,8 +6,8 @@
 //
 // Which cut is best depends on what is read in short runs, read or copied twice, or left over at the end. An estimate of
 // each piece's time compares the cuts (`effort`). The choice depends on the shapes and the number of threads alone, so
-// that every call gives the same bits, whichever thread takes which piece. Below some 8 µs of one core, a
-// second core would come too late. The limit is the cores' clock, and the memory and L3 cache that they share.
+// that every call gives the same bits, whichever thread takes which piece. Below some 8 µs of one core, a second
+// core would come too late. The limit is the cores' clock, and the memory and L3 cache that they share.
 #pragma once
 
 #include "matmul/kernel/by_shape.hpp"

@@ -1,6 +1,6 @@
 // What a GPU reaches at most: multiply-adds in registers, reads and copies of memory, reads of shared memory, a launch.
 //
-//     peak        sums[c] = sums[c] * factor + term, CHAINS chains in each thread, none of which waits for another
+//     peak        sums[c] = sums[c] * factor + term, CHAINS independent chains in each thread
 //     tensor      sums[c] += a b, products of 16 x 16 by 16 x 8 of a warp, by mma.sync. Hopper's wgmma, which cuBLAS
 //                 takes there, is faster
 //     bandwidth   total += x[i]        y[i] = x[i]        16 bytes a thread at a time

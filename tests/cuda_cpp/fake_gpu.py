@@ -1,11 +1,8 @@
 """A fake driver that has events, too: its clock goes by what was issued. Kernels run in the simulation."""
 
-import sys
-
 import pytest
-from loopnest.backends import cuda_device
 from loopnest.timing import gpu_clock
-from test_nvrtc import FakeDriver, Status, needs_nvrtc
+from test_nvrtc import FakeDriver, Status, installed, needs_nvrtc
 
 LAUNCH, FILL, EVENT = 10e-6, 300e-6, 1e-6
 """Seconds that each launch, each fill and each event takes."""
@@ -80,12 +77,6 @@ def fake_gpu(monkeypatch):
     monkeypatch.setattr(gpu_clock, "FLUSH", 1 << 12)
 
     def install(*files) -> FakeGpu:
-        driver = FakeGpu(files)
-        monkeypatch.setattr("cuda.bindings.driver", driver, raising=False)
-        monkeypatch.setitem(sys.modules, "cuda.bindings.driver", driver)
-        one = cuda_device._Gpu()
-        monkeypatch.setattr(cuda_device, "_gpu", lambda: one)
-        monkeypatch.setattr("loopnest.backends._no_nvrtc_or_device", lambda: None)
-        return driver
+        return installed(FakeGpu(files), monkeypatch)
 
     return install

@@ -252,15 +252,19 @@ class Status(int):
     name = "CUDA_ERROR_OF_THE_TEST"
 
 
-@pytest.fixture
-def fake_driver(monkeypatch):
-    driver = FakeDriver()
+def installed(driver, monkeypatch):
+    """The driver, in the place of CUDA's."""
     monkeypatch.setattr("cuda.bindings.driver", driver, raising=False)
     monkeypatch.setitem(sys.modules, "cuda.bindings.driver", driver)
     gpu = cuda_device._Gpu()
     monkeypatch.setattr(cuda_device, "_gpu", lambda: gpu)
     monkeypatch.setattr("loopnest.backends._no_nvrtc_or_device", lambda: None)
     return driver
+
+
+@pytest.fixture
+def fake_driver(monkeypatch):
+    return installed(FakeDriver(), monkeypatch)
 
 
 @needs_nvrtc

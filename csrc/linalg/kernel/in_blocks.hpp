@@ -1,4 +1,4 @@
-// Products of reduced precision of which the sums are finished, a bias or scales, before they are rounded.
+// Products of reduced precision whose sums get a bias or scales before they are rounded.
 //
 //     for blocks of c, up to half of L3
 //         sums = a's rows times b's columns         32 bits, by a rung of matmul, in scratch memory
@@ -37,7 +37,7 @@ void multiply_in_blocks(Matrix<const T> a, Matrix<const T> b, ProductFn<T> produ
         }
 }
 
-// Calls work(i, j, v, count) for each vector of sums at row i and column j, of which `count` lanes are in the block.
+// Calls work(i, j, v, count) for each vector of sums at row i and column j, with `count` lanes in the block.
 template <class S, class Work>
 LOOPNEST_INLINE void for_vectors(Matrix<S> sums, Work work) {
     for (index i = 0; i < sums.rows; ++i)

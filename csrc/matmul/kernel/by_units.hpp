@@ -73,7 +73,7 @@ void starts_of(const std::uint32_t* panel, index steps, index width, Sum<typenam
         }
 }
 
-// A vector of units, of which `from` has the bits, or the elements.
+// A vector of units; `from` has their bits, or their elements.
 template <class A>
 LOOPNEST_INLINE Words units_from(const std::uint32_t* from) { return load(from); }
 template <class A>

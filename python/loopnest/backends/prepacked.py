@@ -15,7 +15,7 @@ TILE_COLUMNS, TILE_ROWS = 32, 16  # of the panels that AMX's tiles read, in colu
 class Layout:
     """Panels of columns, as csrc/matmul/kernel/panels.hpp reads them.
 
-    width  columns of a panel, the last of which are padded with zeros
+    width  columns of a panel; the last panel is padded with zeros
     group  elements of a column that lie together
     rows   a panel's rows are a multiple of this number, padded with zeros
     sums   whether -128 times the sum of each column, as int32, lies behind a panel

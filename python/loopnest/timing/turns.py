@@ -66,7 +66,7 @@ def clocked(loop: Callable[[int], object]) -> Callable[[int], Reading]:
     """Reads the clocks before and after `loop(n)`, which makes n calls.
 
     A loop that kept several processors busy is called once outside of the time before its next sample, which wakes its
-    threads, and afterwards they have the time to sleep again: they would slow down whoever is timed next.
+    threads. Afterwards the sample waits until they sleep: they would slow down the next contender.
     """
     several = False
 
